@@ -1,0 +1,54 @@
+# minimixproxy. "make" alone prints the targets.
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.installed
+TRIAL = $(BIN)/python tools/run_trial.py
+TESTS ?= tests
+
+.PHONY: help venv system test lint demo run bench clean dist-check
+
+help:
+	@echo "make system      Debian packages that the tests and the demo need (root or sudo)"
+	@echo "make venv        virtual environment in $(VENV) with everything from PyPI"
+	@echo "make test        all tests, with real Prosody and ejabberd; TESTS=tests.test_config for some"
+	@echo "make lint        mypy --strict and ruff"
+	@echo "make demo        a narrated run against a Prosody of its own"
+	@echo "make run         the same servers, left running for a real client"
+	@echo "make bench       measurements; PROSODY_MODULES=/path/to/prosody-modules"
+	@echo "make dist-check  wheel, sdist and editable installs, each in a fresh environment"
+	@echo "make clean       remove everything made here"
+
+venv: $(STAMP)
+
+$(STAMP): setup.cfg pyproject.toml tools/find-python
+	python=$$(tools/find-python) && "$$python" -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip setuptools
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	touch $@
+
+system:
+	tools/install-system
+
+test: venv
+	$(TRIAL) $(TESTS)
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+demo: system venv
+	$(BIN)/python -m demo
+
+run: system venv
+	$(BIN)/python -m demo --keep-running
+
+bench: system venv
+	$(BIN)/python -m benchmarks $(if $(PROSODY_MODULES),--prosody-modules $(PROSODY_MODULES))
+
+dist-check: venv
+	$(BIN)/python tools/dist_check.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis .demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f twisted/plugins/dropin.cache

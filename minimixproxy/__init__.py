@@ -1,0 +1,6 @@
+"""An XMPP proxy by which an account, not each of its clients, joins a groupchat.
+
+Read from tap.py inward: it composes everything.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,302 @@
+"""Cutting an XML stream into stanzas, keeping their source bytes (RFC 6120 §4, §11).
+
+expat finds the boundaries and checks well-formedness and namespaces; the bytes themselves are kept as they came.
+Pure: bytes in, events out; no transport.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from xml.parsers import expat
+
+from minimixproxy.stanza import NS_STREAM, Stanza, start_tag_end
+
+_XML_WS = b" \t\r\n"
+_XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
+
+
+@dataclass(frozen=True, slots=True)
+class FramingLimits:
+    """What one peer may make us keep: bytes of an unfinished stanza or header, and nesting depth."""
+
+    max_stanza: int = 262144
+    max_depth: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened:
+    """The stream header. `namespaces`: its declarations, prefix to URI, "" for the default."""
+
+    uri: str
+    name: str
+    attributes: dict[str, str]
+    namespaces: dict[str, str]
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StreamClosed:
+    """`</stream:stream>` came; nothing follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    """White space between stanzas."""
+
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The stream is beyond use. `condition`: a stream error condition (RFC 6120 §4.9.3). Always the last event."""
+
+    condition: str
+    text: str = field(default="")
+
+
+Event = StreamOpened | Stanza | StreamClosed | Keepalive | Fault
+
+
+class _Fatal(Exception):
+    """Carries a fault out of an expat callback."""
+
+    def __init__(self, condition: str, text: str) -> None:
+        super().__init__(condition)
+        self.fault = Fault(condition, text)
+
+
+class Framer:
+    """Framing of one direction of one XML stream; make a new one when the stream is restarted.
+
+    Behind a `StreamClosed` or `Fault`, input is ignored.
+    """
+
+    __slots__ = (
+        "_attributes",
+        "_base",
+        "_chunk",
+        "_depth",
+        "_events",
+        "_finished",
+        "_last_end",
+        "_limits",
+        "_name",
+        "_namespaces",
+        "_parser",
+        "_payloads",
+        "_start",
+        "_tail",
+    )
+
+    def __init__(self, limits: FramingLimits | None = None) -> None:
+        self._limits = limits or FramingLimits()
+        self._events: list[Event] = []
+        self._tail = bytearray()  # bytes not yet given out, from stream offset _base
+        self._chunk: bytes | bytearray = b""  # what offsets are counted in during a parse
+        self._base = 0
+        self._last_end = 0
+        self._start = 0
+        self._depth = 0
+        self._finished = False
+        self._name = ""
+        self._attributes: dict[str, str] = {}
+        self._payloads: list[tuple[str, str]] = []
+        self._namespaces: dict[str, str] = {}
+        self._parser = self._make_parser()
+
+    def _make_parser(self) -> expat.XMLParserType:
+        # "}" cannot occur in a name and is no URI character, so it separates the two safely.
+        parser = expat.ParserCreate("UTF-8", "}")
+        if hasattr(parser, "SetReparseDeferralEnabled"):
+            parser.SetReparseDeferralEnabled(False)  # expat 2.6: else a stanza split over reads stays inside
+        parser.StartElementHandler = self._on_start
+        parser.EndElementHandler = self._on_end
+        parser.StartNamespaceDeclHandler = self._on_namespace
+        parser.CommentHandler = self._on_comment
+        parser.ProcessingInstructionHandler = self._on_instruction
+        parser.StartDoctypeDeclHandler = self._on_doctype
+        parser.XmlDeclHandler = self._on_xml_declaration
+        return parser
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take the next bytes of the stream, however cut; return what they completed."""
+        if self._finished or not data:
+            return []
+        events = self._events = []
+        # Offsets count within the kept tail and the new data together; mostly there is no tail.
+        self._chunk = self._tail + data if self._tail else data
+        if self._depth == 1 and not self._tail and data.isspace():
+            self._keep_alive(data)
+            return events
+        fault: Fault | None = None
+        try:
+            self._parser.Parse(data, False)
+            self._after_parse()
+        except _Fatal as fatal:
+            fault = fatal.fault
+        except expat.ExpatError as error:
+            fault = _expat_fault(error)
+        if fault is not None:
+            events.append(fault)
+            self._finish()
+        elif self._finished:
+            self._finish()
+        self._chunk = b""
+        return events
+
+    def _keep_alive(self, data: bytes) -> None:
+        self._parser.Parse(data, False)  # expat counts bytes; ours must agree
+        self._base += len(data)
+        self._last_end = self._base
+        self._events.append(Keepalive(data))
+        self._chunk = b""
+
+    def _finish(self) -> None:
+        """Let go of the parser, whose callbacks refer back to us."""
+        self._finished = True
+        self._tail = bytearray()
+        for name in ("StartElementHandler", "EndElementHandler", "CommentHandler", "ProcessingInstructionHandler"):
+            setattr(self._parser, name, None)
+        for name in ("StartNamespaceDeclHandler", "StartDoctypeDeclHandler", "XmlDeclHandler"):
+            setattr(self._parser, name, None)
+
+    def _after_parse(self) -> None:
+        """Keep what is unfinished, judge what stands between stanzas, check the size."""
+        if self._finished:
+            return
+        consumed = self._last_end - self._base
+        rest = self._chunk[consumed:]
+        self._base = self._last_end
+        if rest and self._depth == 1:
+            rest = self._gap(rest)
+        if len(rest) > self._limits.max_stanza:
+            raise _Fatal("policy-violation", "stanza too large")
+        self._tail = rest if isinstance(rest, bytearray) else bytearray(rest)
+
+    def _gap(self, rest: bytes | bytearray) -> bytes | bytearray:
+        """Give out the white space that `rest` begins with; return what follows, which must be markup."""
+        markup = rest.lstrip(_XML_WS)
+        if (length := len(rest) - len(markup)) > 0:
+            self._events.append(Keepalive(bytes(rest[:length])))
+            self._base += length
+            self._last_end = self._base
+        if markup and not markup.startswith(b"<"):
+            raise _Fatal("bad-format", "text between stanzas")
+        return markup
+
+    def _on_start(self, name: str, attributes: dict[str, str]) -> None:
+        depth = self._depth
+        self._depth = depth + 1
+        if depth >= 2:
+            if depth == 2:
+                self._payloads.append(_split(name))
+            elif depth > self._limits.max_depth:
+                raise _Fatal("policy-violation", "nested too deeply")
+        elif depth == 1:
+            self._begin_stanza(name, attributes)
+        else:
+            self._open_stream(name, attributes)
+
+    def _begin_stanza(self, name: str, attributes: dict[str, str]) -> None:
+        start = self._parser.CurrentByteIndex
+        if start != self._last_end:
+            self._gap(self._chunk[self._last_end - self._base : start - self._base])
+        # _gap may have moved both marks; only the start of this stanza counts from here.
+        self._start = start
+        self._name = name
+        self._attributes = attributes
+        self._payloads = []
+
+    def _open_stream(self, name: str, attributes: dict[str, str]) -> None:
+        self._parser.StartNamespaceDeclHandler = None
+        start = self._parser.CurrentByteIndex - self._base
+        end = start_tag_end(bytes(self._chunk), start)
+        if end > self._limits.max_stanza:
+            raise _Fatal("policy-violation", "stream header too large")
+        uri, local = _split(name)
+        raw = bytes(self._chunk[start:end])
+        self._last_end = self._base + end
+        self._events.append(StreamOpened(uri, local, _attribute_names(attributes), self._namespaces, raw))
+
+    def _on_end(self, _name: str) -> None:
+        self._depth -= 1
+        if self._depth == 1:
+            self._end_stanza()
+        elif self._depth == 0:
+            self._close_stream()
+
+    def _end_stanza(self) -> None:
+        chunk, base = self._chunk, self._base
+        start = self._start - base
+        index = self._parser.CurrentByteIndex - base
+        # For an empty element expat's index stands behind it, else at the end tag: `<x/>` against `<x></x>`.
+        if not self._payloads and chunk[index - 2 : index] == b"/>" and start_tag_end(bytes(chunk), start) == index:
+            end = index
+        else:
+            end = chunk.index(b">", index) + 1
+        if end - start > self._limits.max_stanza:
+            raise _Fatal("policy-violation", "stanza too large")
+        raw = chunk[start:end]
+        self._last_end = end + base
+        uri, local = _split(self._name)
+        self._events.append(
+            Stanza(
+                raw if isinstance(raw, bytes) else bytes(raw),
+                uri,
+                local,
+                _attribute_names(self._attributes),
+                tuple(self._payloads),
+                self._namespaces,
+            )
+        )
+
+    def _close_stream(self) -> None:
+        # An empty header, `<stream:stream/>`, closes what it opens; its index stands behind it.
+        index = self._parser.CurrentByteIndex - self._base
+        if index > self._last_end - self._base:
+            self._gap(self._chunk[self._last_end - self._base : index])
+        self._events.append(StreamClosed())
+        self._finished = True
+
+    def _on_namespace(self, prefix: str | None, uri: str | None) -> None:
+        self._namespaces[prefix or ""] = uri or ""
+
+    def _on_comment(self, _data: str) -> None:
+        raise _Fatal("restricted-xml", "comment")
+
+    def _on_instruction(self, _target: str, _data: str) -> None:
+        raise _Fatal("restricted-xml", "processing instruction")
+
+    def _on_doctype(self, *_args: object) -> None:
+        raise _Fatal("restricted-xml", "document type declaration")
+
+    def _on_xml_declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
+        if encoding is not None and encoding.upper() != "UTF-8":
+            raise _Fatal("unsupported-encoding", "UTF-8 only")
+
+
+def _split(name: str) -> tuple[str, str]:
+    uri, _, local = name.rpartition("}")
+    return uri, local
+
+
+def _attribute_names(attributes: dict[str, str]) -> dict[str, str]:
+    """Name prefixed attributes `{uri}name`; almost always there is none but `xml:lang`."""
+    for name in attributes:
+        if "}" in name:
+            return {("{" + key if "}" in key else key): value for key, value in attributes.items()}
+    return attributes
+
+
+_RESTRICTED = frozenset({expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]})
+
+
+def _expat_fault(error: expat.ExpatError) -> Fault:
+    """An undefined entity is restricted XML (§11.1); all else that expat rejects is not well-formed."""
+    text = expat.ErrorString(error.code) or "malformed"
+    return Fault("restricted-xml" if error.code in _RESTRICTED else "not-well-formed", text)
+
+
+def is_stream_header(opened: StreamOpened) -> bool:
+    """Tell whether a header is `<stream/>` in the streams namespace (RFC 6120 §4.8.1)."""
+    return opened.uri == NS_STREAM and opened.name == "stream"

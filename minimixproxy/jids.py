@@ -1,0 +1,94 @@
+"""JIDs, prepared and compared as RFC 6122 says, with a bounded cache.
+
+Unlike Twisted's own, these profiles let code points through that Unicode 3.2 did not assign, as servers do: an
+emoji is a common nick.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from twisted.words.protocols.jabber import jid as twisted_jid
+from twisted.words.protocols.jabber import xmpp_stringprep
+from twisted.words.protocols.jabber.xmpp_stringprep import Profile, nameprep
+
+_MAX_PART = 1023  # bytes, RFC 6122 §2.1
+_CACHED = 16384
+
+
+class InvalidJID(ValueError):
+    """Text that is no JID. `str()` says why."""
+
+
+class Address(NamedTuple):
+    """A prepared JID. `bare` is `local@domain` or `domain`; `resource` is None when there is none."""
+
+    bare: str
+    resource: str | None
+    domain: str
+
+    @property
+    def full(self) -> str:
+        """The whole JID as text."""
+        return self.bare if self.resource is None else f"{self.bare}/{self.resource}"
+
+    @property
+    def local(self) -> str | None:
+        """The part before the `@`, or None."""
+        local, at, _ = self.bare.rpartition("@")
+        return local if at else None
+
+
+class _LenientProfile(Profile):  # type: ignore[misc]
+    def check_unassigneds(self, string: str) -> None:
+        """Let every code point pass that Unicode 3.2 left unassigned."""
+
+
+def _lenient(profile: Profile) -> _LenientProfile:
+    lenient = _LenientProfile.__new__(_LenientProfile)
+    lenient.__dict__.update(profile.__dict__)
+    return lenient
+
+
+_nodeprep = _lenient(xmpp_stringprep.nodeprep)
+_resourceprep = _lenient(xmpp_stringprep.resourceprep)
+
+
+def _prepared(profile: Profile, text: str) -> str:
+    try:
+        prepared: str = profile.prepare(text)
+    except UnicodeError as error:
+        raise InvalidJID(f"{text!r}: {error}") from error
+    if not prepared or len(prepared.encode("utf-8", "surrogatepass")) > _MAX_PART:
+        raise InvalidJID(f"{text[:80]!r}: a part is empty or over {_MAX_PART} bytes")
+    return prepared
+
+
+def prepare_local(text: str) -> str:
+    """Return a local part after nodeprep. Raises `InvalidJID`."""
+    return _prepared(_nodeprep, text)
+
+
+@lru_cache(maxsize=_CACHED)
+def prepare_resource(text: str) -> str:
+    """Return a resource, or a nick, after resourceprep: what nicks are compared by. Raises `InvalidJID`."""
+    return _prepared(_resourceprep, text)
+
+
+def _prepare_domain(text: str) -> str:
+    if len(text) > _MAX_PART:
+        raise InvalidJID("domain too long")
+    return _prepared(nameprep, text.removesuffix("."))
+
+
+@lru_cache(maxsize=_CACHED)
+def parse_jid(text: str) -> Address:
+    """Return the prepared parts of a JID. Raises `InvalidJID`."""
+    try:
+        local, domain, resource = twisted_jid.parse(text)
+    except twisted_jid.InvalidFormat as error:
+        raise InvalidJID(f"{text[:80]!r} is no JID") from error
+    prepared = _prepare_domain(domain)
+    bare = f"{prepare_local(local)}@{prepared}" if local is not None else prepared
+    return Address(bare, None if resource is None else prepare_resource(resource), prepared)

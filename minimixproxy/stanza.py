@@ -1,0 +1,261 @@
+"""Stanzas as kept source bytes, with the little that routing needs to know about them.
+
+A stanza that nobody needs to read never becomes a tree: passing it on is writing `Stanza.raw`, forking it is
+splicing one attribute into its start tag (`ForkTemplate`). An element is built on demand, for the few stanzas
+that are intercepted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from twisted.words.xish import domish
+
+NS_CLIENT = "jabber:client"
+NS_STREAM = "http://etherx.jabber.org/streams"
+NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+
+_WS = rb"[ \t\r\n]"
+_TAG_NAME = re.compile(rb"<([^ \t\r\n/>]+)")
+_ATTRIBUTE = re.compile(rb"(" + _WS + rb"+)([^ \t\r\n=/>]+)" + _WS + rb"*=" + _WS + rb"*(\"[^\"]*\"|'[^']*')")
+_TAG_END = re.compile(_WS + rb"*/?>")
+
+_ESCAPES = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
+)
+
+
+class MalformedStanza(ValueError):
+    """The bytes given are not exactly one well-formed element."""
+
+
+def escape(text: str) -> bytes:
+    """Return `text` as UTF-8, safe inside an attribute value of either quote and as character data."""
+    return text.translate(_ESCAPES).encode("utf-8")
+
+
+def start_tag_end(raw: bytes, start: int = 0) -> int:
+    """Return the offset just behind the start tag that begins at `start`.
+
+    The parse is anchored and knows quotes, so that `id=" to='x'>"` fools nobody.
+    """
+    name = _TAG_NAME.match(raw, start)
+    if name is None:
+        raise MalformedStanza("no start tag")
+    position = name.end()
+    while (attribute := _ATTRIBUTE.match(raw, position)) is not None:
+        position = attribute.end()
+    end = _TAG_END.match(raw, position)
+    if end is None:
+        raise MalformedStanza("start tag without end")
+    return end.end()
+
+
+def rewrite(raw: bytes, changes: Mapping[str, str | None]) -> bytes:
+    """Return `raw` with top-level attributes set, replaced or (value None) dropped.
+
+    Only the start tag changes; everything else keeps its bytes. `changes` names unprefixed attributes,
+    or `xmlns:p` for declarations.
+    """
+    name = _TAG_NAME.match(raw)
+    if name is None:
+        raise MalformedStanza("no start tag")
+    out = [name.group()]
+    wanted = {key.encode(): value for key, value in changes.items()}
+    position = name.end()
+    while (attribute := _ATTRIBUTE.match(raw, position)) is not None:
+        position = attribute.end()
+        key = attribute.group(2)
+        if key not in wanted:
+            out.append(attribute.group())
+        elif (value := wanted.pop(key)) is not None:
+            out.append(b" %b='%b'" % (key, escape(value)))
+    out.extend(b" %b='%b'" % (key, escape(value)) for key, value in wanted.items() if value is not None)
+    out.append(raw[position:])
+    return b"".join(out)
+
+
+class ForkTemplate:
+    """A stanza cut open at its `to`, so that each copy costs one splice."""
+
+    __slots__ = ("_head", "_tail")
+
+    def __init__(self, raw: bytes) -> None:
+        name = _TAG_NAME.match(raw)
+        if name is None:
+            raise MalformedStanza("no start tag")
+        self._head, self._tail = raw[: name.end()] + b" to='", b"'" + raw[name.end() :]
+        position = name.end()
+        while (attribute := _ATTRIBUTE.match(raw, position)) is not None:
+            if attribute.group(2) == b"to":
+                start, end = attribute.span(3)
+                quote = raw[start : start + 1]
+                self._head, self._tail = raw[:start] + quote, quote + raw[end:]
+                return
+            position = attribute.end()
+
+    def copy(self, to: str) -> bytes:
+        """Return the stanza addressed to `to`."""
+        return self.copy_escaped(escape(to))
+
+    def copy_escaped(self, to: bytes) -> bytes:
+        """Return the stanza addressed to `to`, which is escaped already (see `escape`)."""
+        return b"".join((self._head, to, self._tail))
+
+
+class Stanza:
+    """One first-level child of an XML stream: a stanza proper, or features, a SASL element, `<r/>` and so on.
+
+    It looks enough like a `domish.Element` for the observers of a Twisted `XmlStream`.
+    """
+
+    __slots__ = ("_element", "_namespaces", "attributes", "name", "payloads", "raw", "uri")
+
+    def __init__(
+        self,
+        raw: bytes,
+        uri: str,
+        name: str,
+        attributes: dict[str, str],
+        payloads: tuple[tuple[str, str], ...],
+        namespaces: Mapping[str, str],
+    ) -> None:
+        """`namespaces`: the declarations in force outside `raw`, prefix to URI, "" for the default."""
+        self.raw = raw
+        self.uri = uri
+        self.name = name
+        self.attributes = attributes
+        self.payloads = payloads
+        self._namespaces = namespaces
+        self._element: domish.Element | None = None
+
+    def __repr__(self) -> str:
+        return f"<Stanza {self.name} {self.attributes} {len(self.raw)} bytes>"
+
+    @property
+    def element(self) -> domish.Element:
+        """The stanza as a tree, built at the first use and kept. Whoever changes it spoils it for others: copy first."""
+        if self._element is None:
+            self._element = parse_element(self.raw, self._namespaces)
+        return self._element
+
+    def self_contained(self) -> bytes:
+        """Return the bytes with every inherited prefix declared on the stanza itself, for use on another stream."""
+        extra = {prefix: uri for prefix, uri in self._namespaces.items() if prefix not in ("", "stream", "xml")}
+        if not extra:
+            return self.raw
+        tag = self.raw[: start_tag_end(self.raw)]
+        missing = {
+            f"xmlns:{prefix}": uri
+            for prefix, uri in extra.items()
+            if re.search(rb"[ \t\r\n]xmlns:" + re.escape(prefix.encode()) + rb"[ \t\r\n]*=", tag) is None
+        }
+        return rewrite(self.raw, dict(missing)) if missing else self.raw
+
+    def has_payload(self, uri: str, name: str) -> bool:
+        """Tell whether a first-level child of that name is there."""
+        return (uri, name) in self.payloads
+
+    def payload(self, uri: str, name: str) -> domish.Element | None:
+        """Return the first child of that name, or None; builds the tree only when there is one."""
+        if (uri, name) not in self.payloads:
+            return None
+        return next((child for child in self.element.elements(uri, name)), None)
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """Return a top-level attribute."""
+        return self.attributes.get(name, default)
+
+    def __getitem__(self, name: str) -> str:
+        return self.attributes[name]
+
+    # What `twisted.words.xish.xpath` asks of an element.
+    def getAttribute(self, name: str, default: str | None = None) -> str | None:
+        return self.attributes.get(name, default)
+
+    def hasAttribute(self, name: str) -> bool:
+        return name in self.attributes
+
+    def elements(self, uri: str | None = None, name: str | None = None) -> Iterator[domish.Element]:
+        return self.element.elements(uri, name)  # type: ignore[no-any-return]
+
+    @property
+    def children(self) -> list[domish.Element | str]:
+        return self.element.children  # type: ignore[no-any-return]
+
+    def toXml(self, *_args: object, **_kwargs: object) -> str:
+        return self.raw.decode("utf-8")
+
+
+def parse_element(raw: bytes, namespaces: Mapping[str, str]) -> domish.Element:
+    """Return `raw` as a domish tree, read in the scope of `namespaces` (prefix to URI, "" for the default)."""
+    declarations = b"".join(
+        b" xmlns%b='%b'" % (b":" + prefix.encode() if prefix else b"", escape(uri))
+        for prefix, uri in namespaces.items()
+        if prefix != "xml"
+    )
+    found: list[domish.Element] = []
+    stream = domish.elementStream()
+    stream.DocumentStartEvent = lambda _root: None
+    stream.ElementEvent = found.append
+    stream.DocumentEndEvent = lambda: None
+    try:
+        stream.parse(b"<wrapper" + declarations + b">" + raw + b"</wrapper>")
+    except domish.ParserError as error:
+        raise MalformedStanza(str(error)) from error
+    if len(found) != 1:
+        raise MalformedStanza("not exactly one element")
+    found[0].parent = None
+    return found[0]
+
+
+def stanza_of(element: domish.Element, default_namespace: str = NS_CLIENT) -> Stanza:
+    """Return a `Stanza` with the content of a domish tree; `element` becomes the stanza's own."""
+    stanza = Stanza(
+        serialize(element, default_namespace),
+        element.uri,
+        element.name,
+        {
+            (key if isinstance(key, str) else "{%s}%s" % key): value  # noqa: UP031 (the key is the pair)
+            for key, value in element.attributes.items()
+        },
+        tuple((child.uri, child.name) for child in element.elements()),
+        {"": default_namespace},
+    )
+    stanza._element = element
+    return stanza
+
+
+def parse_stanza(xml: bytes | str, default_namespace: str = NS_CLIENT) -> Stanza:
+    """Return one element of text as a `Stanza`, its bytes as given. Raises `MalformedStanza`."""
+    raw = xml.encode("utf-8") if isinstance(xml, str) else xml
+    element = parse_element(raw, {"": default_namespace})
+    stanza = stanza_of(element, default_namespace)
+    stanza.raw = raw
+    return stanza
+
+
+def serialize(element: domish.Element, default_namespace: str = NS_CLIENT) -> bytes:
+    """Return the bytes of a tree for a stream whose default namespace is `default_namespace`."""
+    text: str = element.toXml(prefixes={NS_STREAM: "stream"}, defaultUri=default_namespace, prefixesInScope=["stream"])
+    return text.encode("utf-8")
+
+
+def error_reply(stanza: Stanza, error_type: str, condition: str, text: str = "") -> bytes:
+    """Return the stanza error that answers `stanza`: addresses swapped, id kept (RFC 6120 §8.3.1)."""
+    attributes = {"from": stanza.get("to"), "to": stanza.get("from"), "id": stanza.get("id"), "type": "error"}
+    tag = b"".join(b" %b='%b'" % (key.encode(), escape(value)) for key, value in attributes.items() if value is not None)
+    name = stanza.name.encode()
+    return b"<%b%b>%b</%b>" % (name, tag, error_payload(error_type, condition, text), name)
+
+
+def error_payload(error_type: str, condition: str, text: str = "") -> bytes:
+    """Return an `<error/>` element (RFC 6120 §8.3.2)."""
+    explanation = b"<text xmlns='%b'>%b</text>" % (NS_STANZAS.encode(), escape(text)) if text else b""
+    return b"<error type='%b'><%b xmlns='%b'/>%b</error>" % (
+        error_type.encode(),
+        condition.encode(),
+        NS_STANZAS.encode(),
+        explanation,
+    )

@@ -1,0 +1,73 @@
+"""A Twisted `XmlStream` fed by our framing, so that Wokkel handlers sit on top unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.words.protocols.jabber import xmlstream as jabber_xmlstream
+from twisted.words.xish import domish
+from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT
+
+from minimixproxy.framing import Event, Fault, Framer, FramingLimits, Keepalive, StreamClosed, StreamOpened
+from minimixproxy.stanza import Stanza
+
+
+class FramedXmlStream(jabber_xmlstream.XmlStream):  # type: ignore[misc]
+    """Dispatches `Stanza` objects to observers; with a `sink`, hands it each read's events instead.
+
+    A peer that breaks framing is a `STREAM_ERROR_EVENT` with the `Fault`, and the end of the connection.
+    """
+
+    def __init__(
+        self, authenticator: jabber_xmlstream.Authenticator, limits: FramingLimits | None = None
+    ) -> None:
+        super().__init__(authenticator)
+        self.limits = limits or FramingLimits()
+        self.sink: Callable[[list[Event]], None] | None = None
+        self.framer = Framer(self.limits)
+
+    def _initializeStream(self) -> None:
+        """Begin a new XML stream on the same connection: Twisted calls this, `reset()` too."""
+        self.framer = Framer(self.limits)
+        self.stream = None
+
+    def dataReceived(self, data: bytes) -> None:
+        """Cut what arrived into events; a restart in the middle of a read cannot happen, since we speak first."""
+        events = self.framer.feed(data)
+        if self.sink is not None:
+            self.sink(events)
+            return
+        for event in events:
+            self._dispatch_event(event)
+
+    def _dispatch_event(self, event: Event) -> None:
+        if isinstance(event, Stanza):
+            self.onElement(event)
+        elif isinstance(event, StreamOpened):
+            self.onDocumentStart(_root_element(event))
+        elif isinstance(event, StreamClosed):
+            self.onDocumentEnd()
+        elif isinstance(event, Fault):
+            self.dispatch(event, STREAM_ERROR_EVENT)
+            self.transport.loseConnection()
+        elif isinstance(event, Keepalive):
+            pass
+
+    def send(self, obj: object) -> None:
+        """Send bytes, text, a `Stanza` or a domish tree."""
+        if isinstance(obj, Stanza):
+            obj = obj.raw
+        if isinstance(obj, bytes):
+            if self.transport is not None:
+                self.transport.write(obj)
+            return
+        super().send(obj)
+
+
+def _root_element(opened: StreamOpened) -> domish.Element:
+    root = domish.Element((opened.uri, opened.name), opened.namespaces.get(""))
+    for name, value in opened.attributes.items():
+        uri, brace, local = name.rpartition("}")
+        root[(uri[1:], local) if brace else name] = value
+    root.localPrefixes = {prefix: uri for prefix, uri in opened.namespaces.items() if prefix}
+    return root
