@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
-from minimixproxy.stanza import NS_STREAM, Stanza, start_tag_end
+from minimixproxy.stanza import NS_STREAM, MalformedStanza, Stanza, start_tag_end
 
 _XML_WS = b" \t\r\n"
 _XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
@@ -136,6 +136,8 @@ class Framer:
             fault = fatal.fault
         except expat.ExpatError as error:
             fault = _expat_fault(error)
+        except MalformedStanza as error:  # expat was content: not in our encoding
+            fault = Fault("not-well-formed", str(error))
         if fault is not None:
             events.append(fault)
             self._finish()
@@ -152,37 +154,34 @@ class Framer:
         self._chunk = b""
 
     def _finish(self) -> None:
-        """Let go of the parser, whose callbacks refer back to us."""
         self._finished = True
         self._tail = bytearray()
-        for name in ("StartElementHandler", "EndElementHandler", "CommentHandler", "ProcessingInstructionHandler"):
-            setattr(self._parser, name, None)
-        for name in ("StartNamespaceDeclHandler", "StartDoctypeDeclHandler", "XmlDeclHandler"):
-            setattr(self._parser, name, None)
+        del self._parser  # its callbacks refer back to us: a cycle, with 10 KiB in it
 
     def _after_parse(self) -> None:
-        """Keep what is unfinished, judge what stands between stanzas, check the size."""
+        """Judge what stands behind the last stanza, keep what is unfinished, check the size."""
         if self._finished:
             return
-        consumed = self._last_end - self._base
-        rest = self._chunk[consumed:]
+        if self._depth == 1:
+            self._gap(len(self._chunk))
+        rest = self._chunk[self._last_end - self._base :]
         self._base = self._last_end
-        if rest and self._depth == 1:
-            rest = self._gap(rest)
         if len(rest) > self._limits.max_stanza:
-            raise _Fatal("policy-violation", "stanza too large")
+            raise _Fatal("policy-violation", "too large")
         self._tail = rest if isinstance(rest, bytearray) else bytearray(rest)
 
-    def _gap(self, rest: bytes | bytearray) -> bytes | bytearray:
-        """Give out the white space that `rest` begins with; return what follows, which must be markup."""
-        markup = rest.lstrip(_XML_WS)
-        if (length := len(rest) - len(markup)) > 0:
-            self._events.append(Keepalive(bytes(rest[:length])))
-            self._base += length
-            self._last_end = self._base
+    def _gap(self, end: int) -> None:
+        """Give out the white space between the last stanza and the next markup before offset `end` of the chunk."""
+        start = self._last_end - self._base
+        gap = self._chunk[start:end]
+        if not gap:
+            return
+        markup = gap.lstrip(_XML_WS)
+        if length := len(gap) - len(markup):
+            self._events.append(Keepalive(bytes(gap[:length])))
+            self._last_end += length
         if markup and not markup.startswith(b"<"):
             raise _Fatal("bad-format", "text between stanzas")
-        return markup
 
     def _on_start(self, name: str, attributes: dict[str, str]) -> None:
         depth = self._depth
@@ -198,11 +197,11 @@ class Framer:
             self._open_stream(name, attributes)
 
     def _begin_stanza(self, name: str, attributes: dict[str, str]) -> None:
-        start = self._parser.CurrentByteIndex
-        if start != self._last_end:
-            self._gap(self._chunk[self._last_end - self._base : start - self._base])
-        # _gap may have moved both marks; only the start of this stanza counts from here.
-        self._start = start
+        self._start = self._parser.CurrentByteIndex
+        if self._start != self._last_end:
+            self._gap(self._start - self._base)
+            if self._start != self._last_end:  # a CDATA section
+                raise _Fatal("bad-format", "text between stanzas")
         self._name = name
         self._attributes = attributes
         self._payloads = []
@@ -252,9 +251,7 @@ class Framer:
 
     def _close_stream(self) -> None:
         # An empty header, `<stream:stream/>`, closes what it opens; its index stands behind it.
-        index = self._parser.CurrentByteIndex - self._base
-        if index > self._last_end - self._base:
-            self._gap(self._chunk[self._last_end - self._base : index])
+        self._gap(self._parser.CurrentByteIndex - self._base)
         self._events.append(StreamClosed())
         self._finished = True
 

@@ -7,9 +7,8 @@ emoji is a common nick.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from twisted.words.protocols.jabber import jid as twisted_jid
 from twisted.words.protocols.jabber import xmpp_stringprep
 from twisted.words.protocols.jabber.xmpp_stringprep import Profile, nameprep
 
@@ -40,25 +39,19 @@ class Address(NamedTuple):
         return local if at else None
 
 
-class _LenientProfile(Profile):  # type: ignore[misc]
-    def check_unassigneds(self, string: str) -> None:
-        """Let every code point pass that Unicode 3.2 left unassigned."""
-
-
-def _lenient(profile: Profile) -> _LenientProfile:
-    lenient = _LenientProfile.__new__(_LenientProfile)
-    lenient.__dict__.update(profile.__dict__)
-    return lenient
+def _lenient(profile: Profile) -> Profile:
+    """Return the same profile without the check for unassigned code points."""
+    return Profile(profile.mappings, profile.normalize, profile.prohibiteds, check_unassigneds=False)
 
 
 _nodeprep = _lenient(xmpp_stringprep.nodeprep)
 _resourceprep = _lenient(xmpp_stringprep.resourceprep)
 
 
-def _prepared(profile: Profile, text: str) -> str:
+def _prepared(profile: Any, text: str) -> str:
     try:
         prepared: str = profile.prepare(text)
-    except UnicodeError as error:
+    except (UnicodeError, IndexError) as error:  # IndexError: an empty label, to nameprep
         raise InvalidJID(f"{text!r}: {error}") from error
     if not prepared or len(prepared.encode("utf-8", "surrogatepass")) > _MAX_PART:
         raise InvalidJID(f"{text[:80]!r}: a part is empty or over {_MAX_PART} bytes")
@@ -77,18 +70,20 @@ def prepare_resource(text: str) -> str:
 
 
 def _prepare_domain(text: str) -> str:
-    if len(text) > _MAX_PART:
-        raise InvalidJID("domain too long")
-    return _prepared(nameprep, text.removesuffix("."))
+    domain = text.removesuffix(".")
+    if not domain or len(domain) > _MAX_PART:
+        raise InvalidJID(f"{text[:80]!r}: no domain, or over {_MAX_PART} bytes")
+    return _prepared(nameprep, domain)
 
 
 @lru_cache(maxsize=_CACHED)
 def parse_jid(text: str) -> Address:
     """Return the prepared parts of a JID. Raises `InvalidJID`."""
-    try:
-        local, domain, resource = twisted_jid.parse(text)
-    except twisted_jid.InvalidFormat as error:
-        raise InvalidJID(f"{text[:80]!r} is no JID") from error
+    bare, slash, resource = text.partition("/")
+    local, at, domain = bare.rpartition("@")
     prepared = _prepare_domain(domain)
-    bare = f"{prepare_local(local)}@{prepared}" if local is not None else prepared
-    return Address(bare, None if resource is None else prepare_resource(resource), prepared)
+    return Address(
+        f"{prepare_local(local)}@{prepared}" if at else prepared,
+        prepare_resource(resource) if slash else None,
+        prepared,
+    )

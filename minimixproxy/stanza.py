@@ -135,7 +135,7 @@ class Stanza:
 
     @property
     def element(self) -> domish.Element:
-        """The stanza as a tree, built at the first use and kept. Whoever changes it spoils it for others: copy first."""
+        """The stanza as a tree, built at the first use and kept: it is shared, so copy it before changing it."""
         if self._element is None:
             self._element = parse_element(self.raw, self._namespaces)
         return self._element
@@ -182,7 +182,7 @@ class Stanza:
 
     @property
     def children(self) -> list[domish.Element | str]:
-        return self.element.children  # type: ignore[no-any-return]
+        return self.element.children
 
     def toXml(self, *_args: object, **_kwargs: object) -> str:
         return self.raw.decode("utf-8")
@@ -245,7 +245,7 @@ def serialize(element: domish.Element, default_namespace: str = NS_CLIENT) -> by
 def error_reply(stanza: Stanza, error_type: str, condition: str, text: str = "") -> bytes:
     """Return the stanza error that answers `stanza`: addresses swapped, id kept (RFC 6120 §8.3.1)."""
     attributes = {"from": stanza.get("to"), "to": stanza.get("from"), "id": stanza.get("id"), "type": "error"}
-    tag = b"".join(b" %b='%b'" % (key.encode(), escape(value)) for key, value in attributes.items() if value is not None)
+    tag = b"".join(b" %b='%b'" % (key.encode(), escape(value)) for key, value in attributes.items() if value)
     name = stanza.name.encode()
     return b"<%b%b>%b</%b>" % (name, tag, error_payload(error_type, condition, text), name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.words.protocols.jabber import xmlstream as jabber_xmlstream
 from twisted.words.xish import domish
@@ -12,15 +13,15 @@ from minimixproxy.framing import Event, Fault, Framer, FramingLimits, Keepalive,
 from minimixproxy.stanza import Stanza
 
 
-class FramedXmlStream(jabber_xmlstream.XmlStream):  # type: ignore[misc]
+class FramedXmlStream(jabber_xmlstream.XmlStream):
     """Dispatches `Stanza` objects to observers; with a `sink`, hands it each read's events instead.
 
     A peer that breaks framing is a `STREAM_ERROR_EVENT` with the `Fault`, and the end of the connection.
     """
 
-    def __init__(
-        self, authenticator: jabber_xmlstream.Authenticator, limits: FramingLimits | None = None
-    ) -> None:
+    transport: Any
+
+    def __init__(self, authenticator: jabber_xmlstream.Authenticator, limits: FramingLimits | None = None) -> None:
         super().__init__(authenticator)
         self.limits = limits or FramingLimits()
         self.sink: Callable[[list[Event]], None] | None = None

@@ -1,0 +1,35 @@
+"""JIDs: preparation by tables."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import TestCase
+
+from minimixproxy.jids import InvalidJID, parse_jid, prepare_resource
+
+
+class ParseJID(TestCase):
+    def test_valid(self) -> None:
+        for text, bare, resource in [
+            ("Alice@Example.ORG/Phone", "alice@example.org", "Phone"),
+            ("example.org", "example.org", None),
+            ("example.org.", "example.org", None),
+            ("room@conference.example.org/nick@home/x", "room@conference.example.org", "nick@home/x"),
+            ("room@c.test/🎉 party", "room@c.test", "🎉 party"),
+            ("straße@c.test", "strasse@c.test", None),
+        ]:
+            address = parse_jid(text)
+            self.assertEqual((address.bare, address.resource), (bare, resource))
+        self.assertEqual(parse_jid("A@b/C").full, "a@b/C")
+        self.assertEqual((parse_jid("a@b").local, parse_jid("b").local), ("a", None))
+
+    def test_invalid(self) -> None:
+        spelled = ["", "@b", "a@", "a@b/", "a b@c", "a@b c", "a@b..c", "a\x00@b"]
+        for text in [*spelled, "a@" + "b" * 1024, "a@b/" + "c" * 1024]:
+            self.assertRaises(InvalidJID, parse_jid, text)
+
+    def test_resource_bound(self) -> None:
+        self.assertEqual(parse_jid("a@b/" + "c" * 1023).resource, "c" * 1023)
+
+    def test_nicks_compare_after_preparation(self) -> None:
+        self.assertEqual(prepare_resource("\uff4eick"), prepare_resource("nick"))
+        self.assertNotEqual(prepare_resource("Nick"), prepare_resource("nick"))
