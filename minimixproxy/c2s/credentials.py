@@ -1,0 +1,115 @@
+"""What an account logs in with: a password, or the keys that SCRAM leaves of one.
+
+Keys are derived off the reactor thread and kept in a bounded cache, since a second device of an account usually
+logs in with the same password, salt and iteration count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+
+from minimixproxy.c2s.scram import Challenge, ScramError, ScramKeys, derive_keys
+
+RunInThread = Callable[..., "Deferred[Any]"]
+"""Runs a function elsewhere and fires with its result; `deferToThread` outside of tests."""
+
+_CACHED_KEYS = 4096
+
+
+class KeyCache:
+    """Keys already derived, the most recently used `size` of them.
+
+    The lookup key holds a digest of the password under a secret of this process: a wrong password can only miss, and a
+    memory dump holds no plain digest to guess at.
+    """
+
+    def __init__(self, run: RunInThread = deferToThread, size: int = _CACHED_KEYS) -> None:
+        self._run = run
+        self._size = size
+        self._secret = secrets.token_bytes(32)
+        self._keys: OrderedDict[bytes, ScramKeys] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    async def derive(self, account: str, hash_name: str, password: str, challenge: Challenge) -> ScramKeys:
+        """Return the keys of `password`, from the cache or a thread. Raises `ScramError`."""
+        label = self._label(account, hash_name, password, challenge)
+        keys = self._keys.get(label)
+        if keys is None:
+            keys = await self._run(derive_keys, hash_name, password, challenge.salt, challenge.iterations)
+            self._keys[label] = keys
+            if len(self._keys) > self._size:
+                self._keys.popitem(last=False)
+        else:
+            self._keys.move_to_end(label)
+        return keys
+
+    def _label(self, account: str, hash_name: str, password: str, challenge: Challenge) -> bytes:
+        parts = (
+            account.encode("utf-8", "surrogatepass"),
+            hash_name.encode(),
+            password.encode("utf-8", "surrogatepass"),
+            challenge.salt,
+            str(challenge.iterations).encode(),
+        )
+        digest = hmac.new(self._secret, digestmod=hashlib.sha256)
+        for part in parts:
+            digest.update(len(part).to_bytes(4, "big") + part)
+        return digest.digest()
+
+
+class Credential:
+    """Logs an account in. Made `from_password` (any mechanism) or `from_keys` (the SCRAM mechanism they belong to)."""
+
+    __slots__ = ("_challenge", "_hash_name", "_keys", "_password")
+
+    def __init__(
+        self,
+        password: str | None,
+        hash_name: str | None = None,
+        challenge: Challenge | None = None,
+        keys: ScramKeys | None = None,
+    ) -> None:
+        self._password = password
+        self._hash_name = hash_name
+        self._challenge = challenge
+        self._keys = keys
+
+    def __repr__(self) -> str:
+        return "<Credential>"
+
+    @classmethod
+    def from_password(cls, password: str) -> Credential:
+        """A credential that can do SCRAM and PLAIN."""
+        return cls(password)
+
+    @classmethod
+    def from_keys(cls, hash_name: str, challenge: Challenge, keys: ScramKeys) -> Credential:
+        """A credential that can do SCRAM with `hash_name`, as long as the server keeps salt and iteration count."""
+        return cls(None, hash_name, challenge, keys)
+
+    @property
+    def password(self) -> str | None:
+        """The password, or None: then PLAIN is out of the question."""
+        return self._password
+
+    def can_scram(self, hash_name: str) -> bool:
+        """Tell whether SCRAM with this hash (`sha256`, `sha1`) is possible."""
+        return self._password is not None or hash_name == self._hash_name
+
+    async def keys(self, cache: KeyCache, account: str, hash_name: str, challenge: Challenge) -> ScramKeys:
+        """Return the keys for a server's challenge. Raises `ScramError` if they cannot be had."""
+        if self._password is not None:
+            return await cache.derive(account, hash_name, self._password, challenge)
+        if self._keys is None or hash_name != self._hash_name or challenge != self._challenge:
+            raise ScramError("the kept keys do not fit the server's salt or iteration count")
+        return self._keys

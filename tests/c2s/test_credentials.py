@@ -1,0 +1,80 @@
+"""Credentials and the cache of derived keys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.trial import unittest
+
+from minimixproxy.c2s.credentials import Credential, KeyCache
+from minimixproxy.c2s.scram import Challenge, ScramError, ScramKeys, derive_keys
+
+CHALLENGE = Challenge(b"salt", 4096)
+
+
+class CredentialsTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.runs: list[tuple[Any, ...]] = []
+        self.cache = KeyCache(self.run_now, size=2)
+
+    def run_now(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        self.runs.append(args)
+        return maybeDeferred(function, *args)
+
+    def derive(self, account: str, password: str, challenge: Challenge = CHALLENGE) -> ScramKeys:
+        coroutine = self.cache.derive(account, "sha256", password, challenge)
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))
+
+    def test_derived_once(self) -> None:
+        first = self.derive("a@b", "pencil")
+        self.assertEqual(first, derive_keys("sha256", "pencil", *CHALLENGE))
+        self.assertEqual(self.derive("a@b", "pencil"), first)
+        self.assertEqual(len(self.runs), 1)
+
+    def test_everything_counts_in_the_lookup(self) -> None:
+        right = self.derive("a@b", "pencil")
+        self.assertNotEqual(self.derive("a@b", "wrong"), right)
+        self.derive("c@b", "pencil")
+        self.derive("a@b", "pencil", Challenge(b"other", 4096))
+        self.derive("a@b", "pencil", Challenge(b"other", 4097))
+        self.assertEqual(len(self.runs), 5)
+
+    def test_bounded_and_least_recently_used_goes(self) -> None:
+        self.derive("a@b", "1")
+        self.derive("a@b", "2")
+        self.derive("a@b", "1")
+        self.derive("a@b", "3")
+        self.assertEqual(len(self.cache), 2)
+        self.derive("a@b", "1")
+        self.assertEqual(len(self.runs), 3)
+
+    def test_no_password_in_any_repr(self) -> None:
+        credential = Credential.from_password("pencil")
+        self.derive("a@b", "pencil")
+        self.assertNotIn("pencil", repr(credential) + repr(self.cache) + repr(vars(self.cache)))
+
+    def test_keys_serve_only_their_own_challenge(self) -> None:
+        keys = derive_keys("sha256", "pencil", *CHALLENGE)
+        credential = Credential.from_keys("sha256", CHALLENGE, keys)
+        self.assertIsNone(credential.password)
+        self.assertTrue(credential.can_scram("sha256"))
+        self.assertFalse(credential.can_scram("sha1"))
+
+        def ask(challenge: Challenge) -> Deferred[ScramKeys]:
+            return Deferred.fromCoroutine(credential.keys(self.cache, "a@b", "sha256", challenge))
+
+        self.assertEqual(self.successResultOf(ask(CHALLENGE)), keys)
+        self.failureResultOf(ask(Challenge(b"changed", 4096)), ScramError)
+
+    def test_default_runs_in_a_thread(self) -> Deferred[None]:
+        credential = Credential.from_password("pencil")
+        done = Deferred.fromCoroutine(credential.keys(KeyCache(), "a@b", "sha256", CHALLENGE))
+        done.addCallback(self.assertEqual, derive_keys("sha256", "pencil", *CHALLENGE))
+        return done
+
+    def test_failure_is_not_kept(self) -> None:
+        coroutine = self.cache.derive("a@b", "sha256", "bad\u0007", CHALLENGE)
+        self.failureResultOf(Deferred.fromCoroutine(coroutine), ScramError)
+        self.assertEqual(len(self.cache), 0)
