@@ -1,0 +1,178 @@
+"""Checks of single values in the configuration file.
+
+Each takes a value as the file has it and returns the value to use, or raises ValueError with a text that says what is
+allowed. config_errors.py puts the key before it.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL
+from pydantic import ValidationInfo
+from twisted.internet import endpoints
+from twisted.words.protocols.jabber import jid
+
+# What the endpoint parsers raise for strings they cannot use.
+ENDPOINT_FAULTS = (ValueError, TypeError, LookupError, AttributeError, OSError, SSL.Error)
+
+
+def resolve_path(value: Any, info: ValidationInfo) -> Any:
+    """A path as Path, relative ones starting at the directory of the configuration file."""
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("must be a file name")
+    directory = (info.context or {}).get("directory", Path())
+    return Path(directory, value)
+
+
+def readable(path: Path) -> Path:
+    try:
+        with path.open("rb"):
+            return path
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def trust(value: Any, info: ValidationInfo) -> Any:
+    """Pass "system" and "insecure"; anything else is a file of certificates in PEM."""
+    if value in ("system", "insecure"):
+        return value
+    if not isinstance(value, str | Path) or not value:
+        raise ValueError('must be "system", "insecure" or the name of a PEM file')
+    path: Path = resolve_path(value, info)
+    try:
+        load_certificates(path)
+    except ValueError as error:
+        raise ValueError(f'must be "system", "insecure" or the name of a PEM file: {error}') from error
+    return path
+
+
+def load_certificates(path: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(readable(path).read_bytes())
+    except ValueError as error:
+        reason = str(error) if str(path) in str(error) else f"{path} holds no certificate in PEM"
+        raise ValueError(reason) from error
+
+
+def key_pair(certificate: Path, private_key: Path) -> None:
+    """Refuse files that are no certificate or no key, or that do not belong together."""
+    chain = load_certificates(certificate)
+    try:
+        key = load_pem_private_key(private_key.read_bytes(), password=None)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ValueError(f"private_key: {private_key} holds no private key in PEM") from error
+    except TypeError as error:
+        raise ValueError(f"private_key: {private_key} is encrypted; it must be plain") from error
+    if chain[0].public_key() != key.public_key():
+        raise ValueError(f"private_key: {private_key} does not belong to the first certificate in {certificate}")
+
+
+def prepare_domain(name: str) -> str:
+    """The domain as JIDs have it: prepared by nameprep, no trailing dot."""
+    try:
+        user, host, resource = jid.parse(name.removesuffix("."))
+    except jid.InvalidFormat as error:
+        raise ValueError("must be a domain name") from error
+    if user is not None or resource is not None or not host or any(character.isspace() for character in host):
+        raise ValueError("must be a domain name")
+    return host
+
+
+def prepare_bare_jid(text: str) -> str:
+    try:
+        user, host, resource = jid.parse(text)
+    except jid.InvalidFormat as error:
+        raise ValueError('must be a bare JID, such as "user@example.org"') from error
+    if user is None or resource is not None:
+        raise ValueError('must be a bare JID, such as "user@example.org"')
+    return f"{user}@{host}"
+
+
+def brings_its_own_tls(description: str) -> bool:
+    """Whether a server endpoint, perhaps behind haproxy:, does TLS itself."""
+    return description.removeprefix("haproxy:").startswith("ssl:")
+
+
+def server_endpoint(description: str) -> str:
+    from twisted.internet import reactor  # not at import: that would choose the reactor
+
+    if description.removeprefix("haproxy:").startswith("systemd:") and "LISTEN_FDS" not in os.environ:
+        return description  # can only be parsed where systemd passes the sockets
+    try:
+        endpoints.serverFromString(reactor, description)
+    except ENDPOINT_FAULTS as error:
+        raise ValueError(f'must be a Twisted server endpoint, such as "tcp:5222": {error}') from error
+    return description
+
+
+def client_endpoint(description: str) -> str:
+    from twisted.internet import reactor  # not at import: that would choose the reactor
+
+    try:
+        endpoints.clientFromString(reactor, description)
+    except ENDPOINT_FAULTS as error:
+        raise ValueError(f'must be a Twisted client endpoint, such as "tcp:127.0.0.1:5222": {error}') from error
+    return description
+
+
+def one_or_more(value: Any) -> Any:
+    """A string, or a list of at least one, as tuple."""
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError("must be a string or a list of strings")
+    return tuple(value)
+
+
+def tables(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be written with double brackets, and may then be repeated")
+    return tuple(value)
+
+
+def name_domains(data: dict[str, Any]) -> dict[str, Any]:
+    """Give each [domain."name"] table its name and put it under the prepared one."""
+    domains = data.get("domain")
+    if not isinstance(domains, dict):
+        return data
+    named: dict[str, Any] = {}
+    for name, table in domains.items():
+        try:
+            prepared = prepare_domain(name)
+        except ValueError:
+            prepared = name  # reported with its key when the table is validated
+        if prepared in named:
+            raise ValueError(f'[domain."{name}"] is there twice')
+        if isinstance(table, dict) and "name" in table:
+            raise ValueError(f'[domain."{name}"] name: unknown key')
+        named[prepared] = {**table, "name": prepared} if isinstance(table, dict) else table
+    return {**data, "domain": named}
+
+
+def read_secret(table: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    """Fill in `secret` from `secret_file`; exactly one of them must be given."""
+    if ("secret" in table) == ("secret_file" in table):
+        raise ValueError("needs either secret or secret_file")
+    if "secret" in table:
+        return table
+    path = readable(resolve_path(table["secret_file"], info))
+    try:
+        secret = path.read_text("utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"secret_file: {path} is not UTF-8 text") from error
+    if not secret:
+        raise ValueError(f"secret_file: {path} is empty")
+    return {**table, "secret": secret}
+
+
+def no_duplicates(what: str, values: Sequence[str]) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f'{what} "{value}" is there twice')

@@ -1,0 +1,74 @@
+"""Throw-away certificates for tests."""
+
+import datetime
+import ipaddress
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+
+class KeyPair(NamedTuple):
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    def certificate_pem(self) -> bytes:
+        return self.certificate.public_bytes(Encoding.PEM)
+
+    def key_pem(self) -> bytes:
+        return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    def write(self, directory: Path, name: str) -> tuple[Path, Path]:
+        """Write name.pem and name.key; returns their paths."""
+        certificate, key = directory / f"{name}.pem", directory / f"{name}.key"
+        certificate.write_bytes(self.certificate_pem())
+        key.write_bytes(self.key_pem())
+        return certificate, key
+
+
+def _builder(subject: str, issuer: x509.Name | None, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(issuer or name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=30))
+    )
+
+
+def make_authority() -> KeyPair:
+    """A certificate authority of our own."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = (
+        _builder("minimixproxy tests", None, key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.KeyUsage(False, False, False, False, False, True, True, False, False),
+            critical=True,
+        )
+    )
+    return KeyPair(builder.sign(key, hashes.SHA256()), key)
+
+
+def make_certificate(authority: KeyPair | None, *names: str) -> KeyPair:
+    """A server certificate for these domain names, and for 127.0.0.1; self-signed without an authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer = authority.certificate.subject if authority else None
+    signer = authority.key if authority else key
+    alternatives = [*(x509.DNSName(name) for name in names), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    builder = (
+        _builder(names[0], issuer, key)
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+    )
+    return KeyPair(builder.sign(signer, hashes.SHA256()), key)
