@@ -30,10 +30,11 @@ def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
 
 def _line(details: ErrorDetails, model: type[BaseModel]) -> str:
     location = [part for part in details["loc"] if _is_key(part)]
+    place = f"[{location[0]}]" if len(location) == 1 and isinstance(details["input"], dict) else written(location)
     if details["type"] == "extra_forbidden":
-        return f"{written(location)}: {_unknown(str(location[-1]), _model_at(location[:-1], model))}"
+        return f"{place}: {_unknown(str(location[-1]), _model_at(location[:-1], model))}"
     text = _allowed(details)
-    return f"{written(location)}: {text}" if location else text
+    return f"{place}: {text}" if location else text
 
 
 def _is_key(part: int | str) -> bool:

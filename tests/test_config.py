@@ -72,7 +72,7 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
     ),
     "one bracket": (
         '[listen]\nendpoint = "tcp:5222"\n' + DOMAIN,
-        ["listen: must be written with double brackets, and may then be repeated"],
+        ["[listen]: must be written with double brackets, and may then be repeated"],
     ),
     "duplicate listen": (LISTEN + MINIMAL, ['[[listen]] endpoint "tcp:5222" is there twice']),
     "unknown key": (
@@ -84,7 +84,7 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
     ),
     "unknown table": (
         MINIMAL + "[q]\n",
-        ["q: unknown key; known: client_proxy, domain, limits, listen, rooms, state"],
+        ["[q]: unknown key; known: client_proxy, domain, limits, listen, rooms, state"],
     ),
     "unknown domain key": (
         MINIMAL + 'upsteram = "tcp:h:1"\n',
@@ -157,7 +157,10 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + "[rooms]\nleave_grace = -1\n",
         ["[rooms] leave_grace: must be greater than or equal to 0, not -1"],
     ),
-    "infinite": (MINIMAL + "[rooms]\niq_timeout = inf\n", ["[rooms] iq_timeout: must be a finite number, not Infinity"]),
+    "infinite": (
+        MINIMAL + "[rooms]\niq_timeout = inf\n",
+        ["[rooms] iq_timeout: must be a finite number, not Infinity"],
+    ),
     "stanza size below RFC 6120": (
         MINIMAL + "[limits]\nstanza_size = 9999\n",
         ["[limits] stanza_size: must be greater than or equal to 10000, not 9999"],
