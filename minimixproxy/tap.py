@@ -1,0 +1,89 @@
+"""What `twistd minimixproxy` runs: the options, and the one place that knows the whole service tree."""
+
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+import twisted
+from twisted.application.service import MultiService
+from twisted.python import usage
+
+from minimixproxy import __version__, config
+
+
+class Options(usage.Options):
+    """Options after `twistd … minimixproxy`. After parsing, `["settings"]` is the checked configuration."""
+
+    synopsis = "[options]"
+    longdesc = "XMPP proxy by which an account, not each of its clients, joins a groupchat."
+    optParameters = [["config", "c", None, "The configuration file, in TOML."]]
+    optFlags = [["check", None, "Check the configuration file and exit: status 0 if it can be used, else 1."]]
+
+    def opt_version(self) -> NoReturn:
+        """Display the versions of minimixproxy and Twisted and exit."""
+        print(f"minimixproxy {__version__}, Twisted {twisted.__version__}")
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """Load the file here, before twistd forks, writes a PID file or opens a log."""
+        if self["config"] is None:
+            raise usage.UsageError("--config FILE is missing")
+        try:
+            self["settings"] = config.load(Path(self["config"]))
+        except config.ConfigError as error:
+            _exit(error)
+        if self["check"]:
+            print(f"{self['config']}: can be used")
+            raise SystemExit(0)
+
+
+def makeService(options: Options, reactor: Any = None) -> MultiService:
+    """Compose the service tree. Exits with a message if a certificate is unusable or state has no place."""
+    if reactor is None:
+        from twisted.internet import reactor  # not at import: that would choose the reactor
+    settings: config.Settings = options["settings"]
+    tree = MultiService()
+    if settings.listen:
+        _add_minimix(tree, settings, _owner(options), reactor)
+    for section in settings.client_proxy:
+        _add_client_proxy(tree, section, reactor)
+    return tree
+
+
+def _add_minimix(tree: MultiService, settings: config.Settings, owner: tuple[int, int], reactor: Any) -> None:
+    """Listeners for clients, and the accounts that join rooms for them."""
+    from minimixproxy.c2s import listener
+    from minimixproxy.c2s.certificates import CertificateError
+    from minimixproxy.minimix.accounts import Accounts
+
+    accounts = Accounts(settings, reactor, None)
+    try:
+        _make_state_directory(settings.state.parent, owner)
+        listener.client_service(settings, accounts, reactor).setServiceParent(tree)
+    except (CertificateError, OSError) as error:
+        _exit(error)
+
+
+def _add_client_proxy(tree: MultiService, section: config.ClientProxy, reactor: Any) -> None:
+    from minimixproxy import clientproxy
+
+    clientproxy.service(section, reactor).setServiceParent(tree)
+
+
+def _owner(options: Options) -> tuple[int, int]:
+    """User and group that twistd will change to, -1 for "as now"."""
+    twistd = getattr(options, "parent", None) or {}
+    uid, gid = twistd.get("uid"), twistd.get("gid")
+    return (-1 if uid is None else uid, -1 if gid is None else gid)
+
+
+def _make_state_directory(directory: Path, owner: tuple[int, int]) -> None:
+    """Make the directory for state, for its owner only; one that is there is left as it is."""
+    if directory.is_dir():
+        return
+    directory.mkdir(mode=0o700, parents=True)
+    os.chown(directory, *owner)
+
+
+def _exit(error: Exception) -> NoReturn:
+    raise SystemExit(f"minimixproxy: {error}")
