@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 from typing import Any, NoReturn
 
-import twisted
 from twisted.application.service import MultiService
 from twisted.python import usage
 
+import twisted
 from minimixproxy import __version__, config
 
 
