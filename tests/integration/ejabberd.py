@@ -1,0 +1,85 @@
+"""ejabberd as a test server."""
+
+import json
+import os
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from twisted.internet.threads import deferToThread
+
+from tests.integration.processes import LoggedProcess, free_port
+from tests.integration.servers import COMPONENT_SECRET, Server, beside, fill, in_path
+
+LIBRARIES = Path("/usr/lib")
+
+
+class Ejabberd(Server):
+    """ejabberd run by erl itself, as ejabberdctl wants root and the Erlang port mapper. SCRAM-SHA-256 and PLAIN."""
+
+    name = "ejabberd"
+    domain = "ejabberd.test"
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return None if in_path("erl") and _libraries() else "ejabberd"
+
+    def start(self) -> LoggedProcess:
+        self.http_port = free_port()
+        both = self.directory / "both.pem"
+        both.write_bytes(self.certificate.read_bytes() + self.key.read_bytes())
+        configuration = self.directory / "ejabberd.yml"
+        configuration.write_text(
+            fill(
+                beside("ejabberd.yml"),
+                domain=self.domain,
+                muc=self.muc,
+                port=self.port,
+                direct_tls_port=self.direct_tls_port,
+                component_port=self.component_port,
+                component_secret=COMPONENT_SECRET,
+                http_port=self.http_port,
+                certificate=both,
+            )
+        )
+        process = LoggedProcess(
+            self.name,
+            [
+                in_path("erl") or "erl",
+                *("+P", "250000", "-noinput", "-mnesia", "dir", f'"{self.directory}/spool"', "-s", "ejabberd"),
+            ],
+            environment={
+                "ERL_LIBS": str(_libraries()),
+                "EJABBERD_CONFIG_PATH": str(configuration),
+                "EJABBERD_LOG_PATH": str(self.directory / "ejabberd.log"),
+                "ERL_CRASH_DUMP_BYTES": "0",
+                "HOME": os.environ.get("HOME", str(self.directory)),
+            },
+            directory=self.directory,
+        )
+        process.wait_for(r"ejabberd [\d.-]+ is started in the node")
+        return process
+
+    async def register(self, username: str, password: str) -> None:
+        await self.call("register", user=username, host=self.domain, password=password)
+
+    async def call(self, command: str, **arguments: object) -> object:
+        """Run a command of ejabberdctl by mod_http_api."""
+        return await deferToThread(self._call, command, arguments)
+
+    def _call(self, command: str, arguments: dict[str, object]) -> object:
+        request = Request(
+            f"http://127.0.0.1:{self.http_port}/api/{command}",
+            data=json.dumps(arguments).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urlopen(request, timeout=30) as response:
+                return json.load(response)
+        except HTTPError as error:
+            raise AssertionError(f"ejabberd refused {command}: {error.read().decode()}") from error
+
+
+def _libraries() -> Path | None:
+    """The directory of Debian's Erlang libraries, which has the architecture in its name."""
+    return next((found.parent.parent for found in LIBRARIES.glob("*/ejabberd-*/ebin")), None)

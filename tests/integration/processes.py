@@ -1,0 +1,155 @@
+"""Programs started by the tests: their output kept, waited for, and all of them stopped when the test run ends."""
+
+import atexit
+import ctypes
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+
+START_TIMEOUT = 60.0
+STOP_TIMEOUT = 15.0
+PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None)
+_running: "list[LoggedProcess]" = []
+_directory: Path | None = None
+
+
+class ProcessFailed(Exception):
+    """A program ended, or did not say in time what was waited for."""
+
+
+class LoggedProcess:
+    """A running program. A thread collects its output: pipes in the reactor would outlive a test, which trial forbids."""
+
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        directory: Path | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        self.name = name
+        self.lines: list[str] = []
+        self._news = threading.Condition()
+        self._ended = False
+        self.process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+            cwd=directory,
+            pass_fds=pass_fds,
+            preexec_fn=_die_with_parent,
+        )
+        _running.append(self)
+        assert self.process.stdout is not None
+        threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def _read(self, output: IO[bytes]) -> None:
+        for line in output:
+            with self._news:
+                self.lines.append(line.decode("utf-8", "replace").rstrip("\n"))
+                self._news.notify_all()
+        self.process.wait()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+    def wait_for(self, pattern: str, timeout: float = START_TIMEOUT, *, start: int = 0) -> str:
+        """Block until a line matches, counting from line number `start`, and return it."""
+        search = re.compile(pattern).search
+
+        def found() -> str | None:
+            return next((line for line in self.lines[start:] if search(line)), None)
+
+        with self._news:
+            self._news.wait_for(lambda: found() is not None or self._ended, timeout)
+            line = found()
+        if line is None:
+            reason = f"ended with status {self.process.returncode}" if self._ended else f"{timeout} s passed"
+            raise ProcessFailed(f"{self.name}: {reason} before {pattern!r} was logged:\n{self.tail()}")
+        return line
+
+    def says(self, pattern: str, timeout: float = 20.0, *, start: int = 0) -> "Deferred[str]":
+        """Like wait_for, without blocking the reactor."""
+        return deferToThread(self.wait_for, pattern, timeout, start=start)
+
+    def tail(self, lines: int = 60) -> str:
+        return "\n".join(self.lines[-lines:])
+
+    def wait(self, timeout: float = STOP_TIMEOUT) -> int:
+        """Block until the end; returns the exit status, negative for a signal."""
+        with self._news:
+            if not self._news.wait_for(lambda: self._ended, timeout):
+                raise ProcessFailed(f"{self.name} still runs after {timeout} s:\n{self.tail()}")
+        return self.process.wait()
+
+    def ends(self, timeout: float = STOP_TIMEOUT) -> "Deferred[int]":
+        """Like wait, without blocking the reactor."""
+        return deferToThread(self.wait, timeout)
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def stop(self) -> None:
+        """End the program, by force if it takes too long. Blocks."""
+        if self in _running:
+            _running.remove(self)
+        self.process.terminate()
+        try:
+            self.wait()
+        except ProcessFailed:
+            self.process.kill()
+            self.process.wait()
+
+
+def _die_with_parent() -> None:
+    """Servers must not outlive a test run that was killed."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def temporary_directory(name: str) -> Path:
+    """A new directory, removed at the end of the run unless MINIMIXPROXY_KEEP is set."""
+    global _directory
+    if _directory is None:
+        _directory = Path(tempfile.mkdtemp(prefix="minimixproxy-"))
+        # --uid tests: another user must be able to get to a directory of its own
+        _directory.chmod(0o755)
+    return Path(tempfile.mkdtemp(prefix=name + "-", dir=_directory))
+
+
+def free_port() -> int:
+    """A port on loopback that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@atexit.register
+def _stop_all() -> None:
+    for process in reversed(_running):
+        process.process.terminate()
+    for process in list(_running):
+        process.stop()
+    if _directory is not None and "MINIMIXPROXY_KEEP" not in os.environ:
+        shutil.rmtree(_directory, ignore_errors=True)

@@ -1,0 +1,37 @@
+-- Prosody for the tests; @...@ is filled in by prosody.py.
+run_as_root = true
+interfaces = { "127.0.0.1" }
+local_interfaces = { "127.0.0.1" }
+c2s_ports = { @port@ }
+c2s_direct_tls_ports = { @direct_tls_port@ }
+component_ports = { @component_port@ }
+data_path = "@directory@"
+certificates = "@directory@"
+pidfile = "@directory@/prosody.pid"
+log = { { levels = { min = "info" }, to = "console" } }
+
+modules_enabled = {
+	"roster", "saslauth", "tls", "disco", "carbons", "pep", "private", "blocklist", "vcard4", "vcard_legacy",
+	"bookmarks", "version", "time", "uptime", "ping", "mam", "csi_simple", "smacks", "presence", "message", "iq",
+	"offline", "c2s", "lastactivity",
+}
+modules_disabled = { "s2s", "s2s_auth_certs" }
+allow_registration = false
+authentication = "internal_hashed"
+default_storage = "internal"
+archive_expires_after = "never"
+c2s_require_encryption = true
+allow_unencrypted_plain_auth = false
+component_interfaces = { "127.0.0.1" }
+ssl = { key = "@key@", certificate = "@certificate@" }
+c2s_direct_tls_ssl = { key = "@key@", certificate = "@certificate@" }
+
+VirtualHost "@domain@"
+
+Component "@muc@" "muc"
+	modules_enabled = { "muc_mam" }
+	muc_log_by_default = true
+	restrict_room_creation = false
+	muc_room_locking = false
+
+@components@

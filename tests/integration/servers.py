@@ -1,0 +1,115 @@
+"""The real servers: one Prosody and one ejabberd for a whole test run, started when first needed."""
+
+import itertools
+import os
+import shutil
+from abc import ABC, abstractmethod
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from tests.certificates import KeyPair, make_authority, make_certificate
+from tests.integration.processes import LoggedProcess, free_port, temporary_directory
+
+COMPONENT_SECRET = "component secret"
+# Labels below a server's domain that a component may connect as.
+COMPONENTS = ("proxy", "proxy2", "proxy3", "echo")
+
+
+class Account(NamedTuple):
+    username: str
+    domain: str
+    password: str
+
+    @property
+    def jid(self) -> str:
+        return f"{self.username}@{self.domain}"
+
+
+@cache
+def authority() -> KeyPair:
+    """The certificate authority that signs every certificate in this run."""
+    return make_authority()
+
+
+@cache
+def authority_file() -> Path:
+    """Its certificate in PEM, for clients and for `upstream_trust`."""
+    path = temporary_directory("authority") / "authority.pem"
+    path.write_bytes(authority().certificate_pem())
+    return path
+
+
+class Server(ABC):
+    """A server on loopback, with STARTTLS, direct TLS, groupchat at `conference.` and components."""
+
+    name: ClassVar[str]
+    domain: ClassVar[str]
+    _serial = itertools.count(1)
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.direct_tls_port = free_port()
+        self.component_port = free_port()
+        self.directory = temporary_directory(self.name)
+        names = (self.domain, self.muc, *(f"{label}.{self.domain}" for label in COMPONENTS))
+        self.certificate, self.key = make_certificate(authority(), *names).write(self.directory, self.domain)
+        self.process = self.start()
+
+    @property
+    def muc(self) -> str:
+        return f"conference.{self.domain}"
+
+    @classmethod
+    @abstractmethod
+    def missing(cls) -> str | None:
+        """The Debian package to install first, if the program is not there."""
+
+    @abstractmethod
+    def start(self) -> LoggedProcess:
+        """Start the program and wait until it listens."""
+
+    @abstractmethod
+    async def register(self, username: str, password: str) -> None:
+        """Make an account."""
+
+    async def account(self, name: str, password: str = "pass word") -> Account:
+        """A fresh account whose name begins with `name`, so that no test sees what another left behind."""
+        account = Account(f"{name}{next(self._serial)}", self.domain, password)
+        await self.register(account.username, password)
+        return account
+
+    def room(self, name: str = "room") -> str:
+        """A bare JID of a room that no other test uses."""
+        return f"{name}{next(self._serial)}@{self.muc}"
+
+
+_servers: dict[type[Server], Server] = {}
+
+
+def running(kind: type[Server]) -> Server:
+    """The server of this kind; blocks while it starts. Raises ProcessFailed."""
+    if kind not in _servers:
+        _servers[kind] = kind()
+    return _servers[kind]
+
+
+def fresh(kind: type[Server]) -> Server:
+    """A server of its own, for a test that stops it: call `.process.stop()` when done."""
+    return kind()
+
+
+def fill(template: str, **values: object) -> str:
+    """Replace @name@ by the value: both configuration languages use braces and percent signs."""
+    for name, value in values.items():
+        template = template.replace(f"@{name}@", str(value))
+    return template
+
+
+def beside(name: str) -> str:
+    """The text of a file in this directory."""
+    return Path(__file__).with_name(name).read_text("utf-8")
+
+
+def in_path(program: str) -> str | None:
+    return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
