@@ -1,0 +1,123 @@
+"""The bottom of every connection: plain bytes first, TLS once started, and writes that skip the reactor's queue.
+
+The TLS layer is put on top by ourselves, not by `transport.startTLS`: that way it is the same for a client's and an
+upstream connection, and for whatever transport an endpoint string brings.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, cast
+
+from twisted.internet import interfaces, tcp
+from twisted.internet.protocol import Protocol as BaseProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import classImplements, implementedBy
+
+
+class Transport(Protocol):
+    """What the protocols above use of a transport, plain or TLS."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def loseConnection(self) -> None: ...
+
+    def abortConnection(self) -> None: ...
+
+    def registerProducer(self, producer: interfaces.IPushProducer, streaming: bool) -> None: ...
+
+    def unregisterProducer(self) -> None: ...
+
+    def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
+
+    def getPeer(self) -> Any: ...
+
+
+class DirectTransport:
+    """A TCP transport whose writes go to the socket at once when nothing waits before them.
+
+    The reactor would collect them and send when `epoll` says that the socket is writable: two more system calls and a
+    turn for each write. What the socket does not take waits in the reactor's queue as ever, with its backpressure.
+    """
+
+    __slots__ = ("_tcp",)
+
+    def __init__(self, transport: tcp.Connection) -> None:
+        self._tcp = transport
+
+    def write(self, data: bytes) -> None:
+        transport = self._tcp
+        if transport._tempDataBuffer or transport.dataBuffer or not transport.connected or transport.disconnecting:
+            transport.write(data)
+            return
+        sent = transport.writeSomeData(data)
+        if sent == len(data):
+            return
+        # An error is left to the reactor to find again: it reports the loss outside of this call.
+        transport.write(data[sent:] if isinstance(sent, int) else data)
+
+    def writeSequence(self, parts: list[bytes]) -> None:
+        self.write(b"".join(parts))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tcp, name)
+
+
+classImplements(DirectTransport, *implementedBy(tcp.Connection))
+
+
+def direct(transport: Any) -> Transport:
+    """Return a transport for writing at once where that is possible, else the one given."""
+    if isinstance(transport, tcp.Connection) and hasattr(transport, "_tempDataBuffer"):
+        return cast(Transport, DirectTransport(transport))
+    return cast(Transport, transport)
+
+
+class Upper(Protocol):
+    """What stands on a `SecurableConnection`: an `IProtocol` whose `transport` is replaced when TLS starts."""
+
+    transport: Any
+
+    def makeConnection(self, transport: Any) -> None: ...
+
+    def dataReceived(self, data: bytes) -> None: ...
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None: ...
+
+
+class SecurableConnection(BaseProtocol):
+    """The protocol that the reactor knows; `upper` is the one that speaks XMPP."""
+
+    def __init__(self, upper: Upper) -> None:
+        self.upper = upper
+        self._layer: TLSMemoryBIOProtocol | None = None
+
+    def connectionMade(self) -> None:
+        for option in ("setTcpNoDelay", "setTcpKeepAlive"):
+            switch = getattr(self.transport, option, None)
+            if switch is not None:  # not on a UNIX socket
+                switch(1)
+        self.upper.makeConnection(direct(self.transport))
+
+    @property
+    def secured(self) -> bool:
+        """TLS has been started."""
+        return self._layer is not None
+
+    def start_tls(self, factory: TLSMemoryBIOFactory) -> None:
+        """From here on every byte in both directions goes through TLS; `upper.transport` is the TLS layer."""
+        # Its wrapped protocol, being connected already, is not connected again.
+        self._layer = layer = TLSMemoryBIOProtocol(factory, self.upper, False)
+        layer.makeConnection(direct(self.transport))
+        self.upper.transport = layer
+
+    def dataReceived(self, data: bytes) -> None:
+        upper: Any = self._layer or self.upper
+        upper.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        upper: Any = self._layer or self.upper
+        upper.connectionLost(reason)
