@@ -32,16 +32,13 @@ _PEM_BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 @implementer(IOpenSSLServerConnectionCreator)
 class DomainTLS:
-    """Server side TLS with the certificate of one domain, or of the one that SNI names."""
+    """Server side TLS that begins with the certificate of one domain."""
 
-    def __init__(self, files: CertificateFiles, *, by_sni: bool) -> None:
+    def __init__(self, files: CertificateFiles) -> None:
         self._files = files
-        self._by_sni = by_sni
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        connection = SSL.Connection(self._files.context(), None)
-        connection.set_app_data(self._by_sni)
-        return connection
+        return SSL.Connection(self._files.context(), None)
 
 
 class ServerTLS:
@@ -66,8 +63,8 @@ class ServerTLS:
                 files = self._find_files(domain)
                 files.context()
                 self._files[name] = files
-                self._factories[name] = _server_factory(DomainTLS(files, by_sni=False))
-                self._by_sni = self._by_sni or _server_factory(DomainTLS(files, by_sni=True))
+                self._factories[name] = _server_factory(DomainTLS(files))
+                self._by_sni = self._by_sni or _server_factory(DomainTLS(files))
 
     def factory(self, domain: str) -> TLSMemoryBIOFactory:
         """Return what makes a TLS layer with the certificate of `domain`, for STARTTLS: the stream header named it."""
@@ -101,7 +98,8 @@ class ServerTLS:
     def _select_certificate(self, connection: SSL.Connection) -> None:
         """Switch to the certificate of the name in SNI. Runs within OpenSSL: nothing may be raised."""
         name = connection.get_servername()
-        files = self._named(name) if name and connection.get_app_data() else None
+        layer = connection.get_app_data()  # Twisted keeps the TLS protocol there
+        files = self._named(name) if name and getattr(layer, "factory", None) is self._by_sni else None
         if files is None:
             return
         try:
