@@ -31,7 +31,7 @@ class ProcessFailed(Exception):
 
 
 class LoggedProcess:
-    """A running program. A thread collects its output: pipes in the reactor would outlive a test, which trial forbids."""
+    """A running program. A thread collects its output: trial forbids pipes in the reactor that outlive a test."""
 
     def __init__(
         self,

@@ -1,0 +1,143 @@
+"""What integration tests begin with: a test class written once, run on both servers."""
+
+import os
+import sys
+import types
+from typing import Any, ClassVar
+
+from twisted.internet.defer import Deferred
+from twisted.trial import unittest
+
+from tests.integration import client as raw
+from tests.integration.client import Client
+from tests.integration.ejabberd import Ejabberd
+from tests.integration.prosody import Prosody
+from tests.integration.proxy import Proxy, shared_proxy
+from tests.integration.servers import Account, Server, running
+
+KINDS: tuple[type[Server], ...] = (Prosody, Ejabberd)
+
+
+def on_both_servers(case: type["IntegrationTestCase"]) -> tuple[type["IntegrationTestCase"], ...]:
+    """Decorator: make of class JoinTests the test cases JoinTestsOnProsody and JoinTestsOnEjabberd.
+
+    The name itself is bound to the tuple of both, which trial does not take for a test case.
+    """
+    module = sys.modules[case.__module__]
+    made = tuple(_variant(case, kind) for kind in KINDS)
+    for variant in made:
+        setattr(module, variant.__name__, variant)
+    return made
+
+
+def _variant(case: type["IntegrationTestCase"], kind: type[Server]) -> type["IntegrationTestCase"]:
+    name = f"{case.__name__}On{kind.__name__}"
+    attributes = {"__module__": case.__module__, "__qualname__": name, "__doc__": case.__doc__, "kind": kind}
+    return types.new_class(name, (case,), {}, lambda namespace: namespace.update(attributes))
+
+
+class IntegrationTestCase(unittest.TestCase):
+    """A server, the proxy before it, and clients of either.
+
+    Clients still connected at the end are closed. A fault in the proxy's log fails the test; the logs' last lines are
+    shown with any failure.
+    """
+
+    kind: ClassVar[type[Server]] = Prosody
+    timeout = 60
+
+    def setUp(self) -> None:
+        package = self.kind.missing()
+        if package:
+            message = f"{package} is not installed: make system"
+            if os.environ.get("CI"):
+                self.fail(message)
+            raise unittest.SkipTest(message)
+        self.server = running(self.kind)
+        self._clients: list[Client] = []
+        self._proxies: dict[Proxy, int] = {}
+        self.addCleanup(self._check_logs)
+        self.addCleanup(self._close_clients)
+
+    @property
+    def proxy(self) -> Proxy:
+        """The proxy shared by the tests of this server, started when first asked for."""
+        return self._watch(shared_proxy(self.server))
+
+    def own_proxy(self, *servers: Server, **settings: Any) -> Proxy:
+        """A proxy for this test alone; Proxy has the settings. Stopped at the end of the test."""
+        proxy = Proxy(*(servers or (self.server,)), **settings)
+        self.addCleanup(lambda: proxy.stop())
+        return self._watch(proxy, 0)
+
+    def _watch(self, proxy: Proxy, start: int | None = None) -> Proxy:
+        self._proxies.setdefault(proxy, len(proxy.process.lines) if start is None else start)
+        return proxy
+
+    async def account(self, name: str = "alice") -> Account:
+        """A fresh account whose name begins with `name`."""
+        return await self.server.account(name)
+
+    def room(self, name: str = "room") -> str:
+        """The bare JID of a room that no other test uses."""
+        return self.server.room(name)
+
+    async def connect(
+        self, *, direct: bool = False, direct_tls: bool = False, proxy: Proxy | None = None, label: str = "client"
+    ) -> Client:
+        """A bare connection through the proxy, or `direct` to the server."""
+        peer: Server | Proxy = self.server if direct else (proxy or self.proxy)
+        port = peer.direct_tls_port if direct_tls else peer.port
+        client = await raw.connect(port, self.server.domain, direct_tls=direct_tls, label=label)
+        self._clients.append(client)
+        return client
+
+    async def client(
+        self,
+        account: Account | None = None,
+        resource: str | None = None,
+        *,
+        direct: bool = False,
+        direct_tls: bool = False,
+        proxy: Proxy | None = None,
+        online: bool = True,
+    ) -> Client:
+        """A client logged in through the proxy, or `direct` to the server; `online`: with initial presence."""
+        account = account or await self.account()
+        label = f"{account.username}/{resource}" if resource else account.username
+        client = await self.connect(direct=direct, direct_tls=direct_tls, proxy=proxy, label=label)
+        await client.login(account, resource)
+        if online:
+            await client.online()
+        return client
+
+    async def _close_clients(self) -> None:
+        for client in self._clients:
+            client.drop()
+        for client in self._clients:
+            await client.until_lost()
+
+    def _check_logs(self) -> None:
+        faults = [fault for proxy, start in self._proxies.items() for fault in proxy.faults(start)]
+        if faults:
+            self.fail("the proxy logged:\n" + "\n---\n".join(faults))
+
+    def run(self, result: Any) -> Any:
+        """Show the logs with a failure."""
+        before = _bad(result)
+        super().run(result)
+        if _bad(result) > before:
+            for log in [proxy.process for proxy in getattr(self, "_proxies", {})]:
+                print(f"\n--- {self.id()}: the end of the log of {log.name}:\n{log.tail()}", file=sys.stderr)
+
+
+def _bad(result: Any) -> int:
+    original = getattr(result, "original", result)
+    return len(getattr(original, "failures", ())) + len(getattr(original, "errors", ()))
+
+
+def from_asyncio(coroutine: Any) -> "Deferred[Any]":
+    """Run a coroutine of an asyncio library; needs trial --reactor=asyncio, as tools/run_trial.py has it."""
+    import asyncio
+
+    return Deferred.fromFuture(asyncio.ensure_future(coroutine))

@@ -1,0 +1,119 @@
+"""minimixproxy itself, run as its users run it: twistd -n minimixproxy --config FILE."""
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.certificates import make_certificate
+from tests.integration.processes import LoggedProcess, free_port, temporary_directory
+from tests.integration.servers import Server, authority, authority_file
+
+TWISTD = str(Path(sys.executable).parent / "twistd")
+FAULTS = re.compile(r"Traceback|Unhandled|#critical\]|CRITICAL|exceptions\.|was never (awaited|retrieved)|Error in ")
+# Tests come from one address and fail to log in on purpose.
+LIMITS = {"connections_per_address": 5000}
+# A leave is waited for in many tests.
+ROOMS = {"leave_grace": 0.3}
+
+Table = Mapping[str, Any]
+
+
+def toml(name: str, table: Table, *, repeated: bool = False) -> str:
+    """A table with plain values as TOML; a value of None is left out."""
+    head = f"[[{name}]]" if repeated else f"[{name}]"
+    lines = [f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None]
+    return "\n".join([head, *lines, ""])
+
+
+class Proxy:
+    """A running proxy in front of servers."""
+
+    def __init__(
+        self,
+        *servers: Server,
+        rooms: Table | None = None,
+        limits: Table | None = None,
+        domain: Table | None = None,
+        listen: Sequence[Table] | None = None,
+        client_proxy: Sequence[Table] = (),
+        twistd: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+        start: bool = True,
+    ) -> None:
+        """Keys in `rooms`, `limits` and `domain` go over those here; `listen` replaces the two endpoints made here."""
+        self.directory = temporary_directory("proxy")
+        self.port = free_port()
+        self.direct_tls_port = free_port()
+        self.servers = servers
+        self._listen = listen
+        self._twistd = list(twistd)
+        self._environment, self._pass_fds = environment, pass_fds
+        self.configuration = self.directory / "minimixproxy.toml"
+        self.configuration.write_text(self._file(rooms or {}, limits or {}, domain or {}, client_proxy))
+        self.process: LoggedProcess
+        if start:
+            self.start()
+
+    def _file(self, rooms: Table, limits: Table, domain: Table, client_proxy: Sequence[Table]) -> str:
+        listen = self._listen
+        if listen is None:
+            listen = [
+                {"endpoint": f"tcp:{self.port}:interface=127.0.0.1", "tls": "starttls"},
+                {"endpoint": f"tcp:{self.direct_tls_port}:interface=127.0.0.1", "tls": "direct"},
+            ]
+        parts = [f"state = {json.dumps(str(self.directory / 'state' / 'state.sqlite'))}\n"]
+        parts += [toml("listen", table, repeated=True) for table in listen]
+        for server in self.servers:
+            certificate, key = make_certificate(authority(), server.domain).write(self.directory, server.domain)
+            defaults = {
+                "certificate": str(certificate),
+                "private_key": str(key),
+                "upstream": f"tcp:127.0.0.1:{server.port}",
+                "upstream_trust": str(authority_file()),
+            }
+            parts.append(toml(f'domain."{server.domain}"', {**defaults, **domain}))
+        parts += [toml("rooms", {**ROOMS, **rooms}), toml("limits", {**LIMITS, **limits})]
+        parts += [toml("client_proxy", table, repeated=True) for table in client_proxy]
+        return "\n".join(parts)
+
+    @property
+    def ports(self) -> list[int]:
+        return [self.port, self.direct_tls_port] if self._listen is None and self.servers else []
+
+    def start(self) -> None:
+        """Run twistd and wait until it listens. Blocks. Again after stop(): the same ports, the same state."""
+        self.process = LoggedProcess(
+            "minimixproxy",
+            [TWISTD, "-n", "--pidfile=", *self._twistd, "minimixproxy", "--config", str(self.configuration)],
+            environment={"PYTHONUNBUFFERED": "1", **(self._environment or {})},
+            directory=self.directory,
+            pass_fds=self._pass_fds,
+        )
+        for port in self.ports:
+            self.process.wait_for(rf"starting on {port}\b")
+
+    def stop(self) -> None:
+        self.process.stop()
+
+    def faults(self, start: int = 0) -> list[str]:
+        """What no proxy should log: lines from number `start` on, each fault with some lines around it."""
+        lines = self.process.lines
+        return [
+            "\n".join(lines[max(start, number - 3) : number + 40])
+            for number in range(start, len(lines))
+            if FAULTS.search(lines[number])
+        ]
+
+
+_proxies: dict[Server, Proxy] = {}
+
+
+def shared_proxy(server: Server) -> Proxy:
+    """The proxy that most tests of this server use; blocks while it starts."""
+    if server not in _proxies or _proxies[server].process.process.poll() is not None:
+        _proxies[server] = Proxy(server)
+    return _proxies[server]

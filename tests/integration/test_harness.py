@@ -1,0 +1,47 @@
+"""The harness against the bare servers: what the other tests stand on."""
+
+from tests.integration.cases import IntegrationTestCase, on_both_servers
+
+
+@on_both_servers
+class HarnessTests(IntegrationTestCase):
+    async def test_login_by_starttls(self) -> None:
+        account = await self.account("alice")
+        client = await self.client(account, "phone", direct=True)
+        self.assertEqual(client.jid, f"{account.jid}/phone")
+
+    async def test_login_by_direct_tls(self) -> None:
+        client = await self.client(direct=True, direct_tls=True)
+        await client.barrier()
+        client.nothing()
+
+    async def test_room(self) -> None:
+        room = self.room()
+        client = await self.client(direct=True)
+        client.send(f"<presence to='{room}/alice'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        await client.expect(
+            f"<presence from='{room}/alice'><x xmlns='http://jabber.org/protocol/muc#user'><status code='110'/></x>"
+            "</presence>"
+        )
+        await client.expect(f"<message from='{room}' type='groupchat'><subject/></message>")
+        await client.barrier(room)
+        # ejabberd tells its capabilities by a presence of the room itself
+        client.inbox = [stanza for stanza in client.inbox if stanza.get("from") != room]
+        client.nothing()
+
+    async def test_wrong_password(self) -> None:
+        account = await self.account("alice")
+        client = await self.connect(direct=True)
+        await client.open()
+        await client.starttls()
+        await client.open()
+        reply = await client.authenticate(account.username, "wrong")
+        self.assertEqual(reply.element.name, "failure")
+
+    async def test_expecting_the_wrong_thing_fails_with_all_that_came(self) -> None:
+        client = await self.client(direct=True)
+        client.send("<message to='" + client.jid + "'><body>hello</body></message>")
+        await client.barrier()
+        with self.assertRaises(AssertionError) as caught:
+            await client.expect("<message><body>bye</body></message>", timeout=0.01)
+        self.assertIn("hello", str(caught.exception))
