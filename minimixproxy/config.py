@@ -31,6 +31,7 @@ FilePath = Annotated[Path, BeforeValidator(checks.resolve_path)]
 ReadablePath = Annotated[FilePath, AfterValidator(checks.readable)]
 DomainName = Annotated[str, AfterValidator(checks.prepare_domain)]
 BareJID = Annotated[str, AfterValidator(checks.prepare_bare_jid)]
+JID = Annotated[str, AfterValidator(checks.prepare_jid)]
 ServerEndpoint = Annotated[str, AfterValidator(checks.server_endpoint)]
 ClientEndpoint = Annotated[str, AfterValidator(checks.client_endpoint)]
 
@@ -107,6 +108,39 @@ class ClientProxy(Section):
     server: Annotated[tuple[ClientEndpoint, ...], BeforeValidator(checks.one_or_more)]
     secret: Annotated[str, Field(min_length=1, repr=False)] = ""
     secret_file: ReadablePath | None = None
+
+    # which resource gets a request
+    policy: Literal["random", "round-robin", "least-outstanding", "sender"] = "random"
+    session_timeout: Seconds = 600.0  # how long an idle exchange of several steps stays with its resource
+    max_sessions: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    max_resources: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    # how long a request may take, and when a resource that owes an answer is pinged
+    timeout: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    ping_after: Annotated[float, Field(ge=1, le=3600)] = 10.0
+    # who may ask, and how much
+    allow: Annotated[tuple[JID, ...], BeforeValidator(checks.strings)] = ()
+    deny: Annotated[tuple[JID, ...], BeforeValidator(checks.strings)] = ()
+    rate: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0  # stanzas a second of one asker; 0: no limit
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    max_open: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    max_open_per_asker: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    stanza_size: Annotated[int, Field(ge=10_000, le=64 * 1024 * 1024)] = 1024 * 1024
+    subscriptions: Literal["accept", "target"] = "accept"
+    # how the domain shows itself
+    name: Annotated[str, Field(max_length=200)] = "Client proxy"
+    identity_category: Annotated[str, Field(min_length=1, max_length=100)] = "component"
+    identity_type: Annotated[str, Field(min_length=1, max_length=100)] = "generic"
+    # addresses that need a token
+    token_lifetime: Annotated[float, Field(gt=0, le=30 * 86400)] = 86400.0
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+
+    @model_validator(mode="after")
+    def _targets_elsewhere(self) -> "ClientProxy":
+        checks.no_duplicates("target", self.target)
+        for target in self.target:
+            if target.endswith(f"@{self.domain}"):
+                raise ValueError(f'target "{target}" is in the proxied domain itself; it must be an account elsewhere')
+        return self
 
     @model_validator(mode="before")
     @classmethod

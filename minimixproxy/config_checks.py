@@ -17,6 +17,8 @@ from pydantic import ValidationInfo
 from twisted.internet import endpoints
 from twisted.words.protocols.jabber import jid
 
+from minimixproxy.jids import InvalidJID, parse_jid
+
 # What the endpoint parsers raise for strings they cannot use.
 ENDPOINT_FAULTS = (ValueError, TypeError, LookupError, AttributeError, OSError, SSL.Error)
 
@@ -95,6 +97,14 @@ def prepare_bare_jid(text: str) -> str:
     return f"{user}@{host}"
 
 
+def prepare_jid(text: str) -> str:
+    """Any JID: a domain, a bare or a full one."""
+    try:
+        return parse_jid(text).full
+    except InvalidJID as error:
+        raise ValueError('must be a JID: "example.org", "user@example.org" or "user@example.org/resource"') from error
+
+
 def brings_its_own_tls(description: str) -> bool:
     """Whether a server endpoint, perhaps behind haproxy:, does TLS itself."""
     return description.removeprefix("haproxy:").startswith("ssl:")
@@ -128,6 +138,13 @@ def one_or_more(value: Any) -> Any:
         return (value,)
     if not isinstance(value, list | tuple) or not value:
         raise ValueError("must be a string or a list of strings")
+    return tuple(value)
+
+
+def strings(value: Any) -> Any:
+    """A list, perhaps empty, as tuple."""
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be a list of strings")
     return tuple(value)
 
 

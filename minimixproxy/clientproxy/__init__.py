@@ -1,0 +1,47 @@
+"""client_proxy: a component domain (XEP-0114) answered by the resources of ordinary accounts.
+
+`component` holds the stream, `handlers` are its Wokkel subprotocols; behind them `proxy` and everything it composes is
+pure: stanzas in, bytes out, the clock handed in.
+"""
+
+from __future__ import annotations
+
+from random import SystemRandom
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet.endpoints import clientFromString
+
+from minimixproxy.clientproxy.component import ComponentStream
+from minimixproxy.clientproxy.handlers import Clockwork, IQHandler, MessageHandler, PresenceHandler
+from minimixproxy.clientproxy.proxy import Proxy
+from minimixproxy.config import ClientProxy
+from minimixproxy.framing import FramingLimits
+
+
+class ClientProxyService(ComponentStream):
+    """One [[client_proxy]] section at work."""
+
+    def __init__(self, settings: ClientProxy, reactor: Any) -> None:
+        random = SystemRandom()
+        endpoints = [clientFromString(reactor, description) for description in settings.server]
+        limits = FramingLimits(max_stanza=settings.stanza_size)
+        super().__init__(settings.domain, settings.secret, endpoints, reactor, random, limits)
+        self.setName(f"client proxy {settings.domain}")  # type: ignore[no-untyped-call]
+        self.proxy = Proxy(settings, reactor.seconds, self.send, random)
+        for handler in (
+            IQHandler(self.proxy),
+            MessageHandler(self.proxy),
+            PresenceHandler(self.proxy),
+            Clockwork(self.proxy, reactor),
+        ):
+            handler.setHandlerParent(self)
+
+    def stopService(self) -> Any:
+        self.proxy.stopping()
+        return super().stopService()
+
+
+def service(settings: ClientProxy, reactor: Any) -> IService:
+    """Return the service of one proxied domain."""
+    return ClientProxyService(settings, reactor)

@@ -1,0 +1,260 @@
+"""The component stream (XEP-0114): connecting, handshake, reconnecting, and joined writes.
+
+A Wokkel stream manager, with two differences: what is sent while there is no stream is dropped, not queued without
+bound, since a stanza from before a reconnect misleads more than it helps; and stanzas reach handlers without XPath.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+from twisted.application.internet import backoffPolicy
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IPushProducer, IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.words.protocols.jabber.component import ConnectComponentAuthenticator
+from twisted.words.protocols.jabber.error import StreamError
+from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT, BootstrapMixin
+from wokkel.subprotocols import StreamManager
+from zope.interface import implementer
+
+from minimixproxy.framing import Event, Fault, FramingLimits
+from minimixproxy.stanza import MalformedStanza, Stanza
+from minimixproxy.xmlstream import FramedXmlStream
+
+HANDSHAKE_TIMEOUT = 30.0  # seconds
+SLOW_RETRY = 300.0  # seconds, when a server has refused us: it will not change its mind soon
+STOP_TIMEOUT = 2.0  # seconds that stopping waits for the server to close
+MAX_BACKLOG = 64 * 1024 * 1024  # bytes waiting for a server that does not read
+
+_REFUSALS = {
+    "not-authorized": "the secret is wrong",
+    "host-unknown": "the server has no such component",
+    "conflict": "the component is connected already",
+}
+
+
+class ComponentFactory(BootstrapMixin, Factory):
+    """Builds a stream with a fresh authenticator for each connection."""
+
+    noisy = False
+
+    def __init__(self, domain: str, secret: str, limits: FramingLimits) -> None:
+        BootstrapMixin.__init__(self)
+        self._domain = domain
+        self._secret = secret
+        self._limits = limits
+
+    def buildProtocol(self, _address: object) -> FramedXmlStream:
+        stream = FramedXmlStream(ConnectComponentAuthenticator(self._domain, self._secret), self._limits)
+        stream.factory = self
+        self.installBootstraps(stream)  # type: ignore[no-untyped-call]
+        return stream
+
+
+@implementer(IPushProducer)
+class ComponentStream(StreamManager, Service):  # type: ignore[misc]
+    """Keeps one component connected to one of several servers, tried in turn.
+
+    After a round without success it waits, each time longer and by chance a bit more or less; after a refusal, long.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        domain: str,
+        secret: str,
+        endpoints: Sequence[IStreamClientEndpoint],
+        reactor: IReactorTime,
+        random: Random,
+        limits: FramingLimits,
+    ) -> None:
+        StreamManager.__init__(self, ComponentFactory(domain, secret, limits), reactor)
+        self.factory.addBootstrap(STREAM_ERROR_EVENT, self._stream_error)
+        self.domain = domain
+        self._endpoints = endpoints
+        self._clock: Any = reactor
+        self._backoff = backoffPolicy(initialDelay=1.0, maxDelay=60.0, factor=2.0, jitter=random.random)
+        self._jitter = random.random
+        self._receivers: dict[str, Callable[[Stanza], None]] = {}
+        self._turn = 0  # endpoints tried since the last success
+        self._refused = False
+        self._connecting: Deferred[Any] | None = None
+        self._timer: Any = None
+        self._stopped: Deferred[None] | None = None
+        self._out: list[bytes] = []
+        self._reading = False
+        self._paused = False
+        self._backlog = 0
+
+    # Connecting
+
+    def startService(self) -> None:
+        Service.startService(self)
+        self._connect()
+
+    def stopService(self) -> Deferred[None] | None:
+        Service.stopService(self)
+        self._cancel_timer()
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self.xmlstream is None:
+            return None
+        self._flush()
+        if self._initialized:
+            self.xmlstream.sendFooter()
+        self.xmlstream.transport.loseConnection()
+        self._stopped = Deferred()
+        self._timer = self._clock.callLater(STOP_TIMEOUT, self.xmlstream.transport.abortConnection)
+        return self._stopped
+
+    def _connect(self) -> None:
+        self._timer = None
+        endpoint = self._endpoints[self._turn % len(self._endpoints)]
+        self._connecting = endpoint.connect(self.factory)  # type: ignore[call-arg]  # a zope interface
+        self._connecting.addCallbacks(self._connection_made, self._connection_failed)
+
+    def _connection_made(self, _stream: FramedXmlStream) -> None:
+        self._connecting = None
+
+    def _connection_failed(self, reason: Failure) -> None:
+        self._connecting = None
+        if self.running:
+            self.log.warn("{domain}: no connection: {reason}", domain=self.domain, reason=reason.getErrorMessage())
+            self._try_next()
+
+    def _try_next(self) -> None:
+        """Go on with the next endpoint: at once, or after a pause if all have been tried."""
+        self._turn += 1
+        delay = 0.0
+        if self._turn % len(self._endpoints) == 0:
+            rounds = self._turn // len(self._endpoints)
+            delay = SLOW_RETRY * (1 + 0.2 * self._jitter()) if self._refused else self._backoff(rounds - 1)
+            self._refused = False
+            self.log.info("{domain}: next try in {delay:.1f} s", domain=self.domain, delay=delay)
+        self._timer = self._clock.callLater(delay, self._connect)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    # Life of a stream
+
+    def _connected(self, stream: FramedXmlStream) -> None:
+        stream.sink = self._receive
+        if hasattr(stream.transport, "setTcpKeepAlive"):
+            stream.transport.setTcpKeepAlive(True)
+            stream.transport.setTcpNoDelay(True)
+        stream.transport.registerProducer(self, True)
+        self._timer = self._clock.callLater(HANDSHAKE_TIMEOUT, self._handshake_timed_out)
+        StreamManager._connected(self, stream)
+
+    def _handshake_timed_out(self) -> None:
+        self.log.warn("{domain}: no answer to the handshake", domain=self.domain)
+        self.xmlstream.transport.abortConnection()
+
+    def _authd(self, stream: FramedXmlStream) -> None:
+        self._cancel_timer()
+        self._turn = 0
+        self._refused = False
+        self._receivers = {handler.stanza_name: handler.receive for handler in self if hasattr(handler, "stanza_name")}
+        self.log.info("{domain}: connected", domain=self.domain)
+        StreamManager._authd(self, stream)
+        self._flush()
+
+    def initializationFailed(self, reason: Failure) -> None:
+        """The handshake failed; the server closes the stream, or we do."""
+        self.log.warn("{domain}: handshake failed: {reason}", domain=self.domain, reason=reason.getErrorMessage())
+        if self.xmlstream is not None:
+            self.xmlstream.transport.loseConnection()
+
+    def _stream_error(self, error: Failure | Fault) -> None:
+        condition = error.condition if isinstance(error, Fault) else _condition(error)
+        explanation = _REFUSALS.get(condition)
+        if explanation is not None:
+            self._refused = True
+            self.log.error(
+                "{domain}: refused by the server: {explanation} ({condition})",
+                domain=self.domain,
+                explanation=explanation,
+                condition=condition,
+            )
+        else:
+            self.log.warn("{domain}: stream error: {condition}", domain=self.domain, condition=condition)
+
+    def _disconnected(self, reason: Any) -> None:
+        self._cancel_timer()
+        was_ready = self._initialized
+        self._receivers = {}
+        self._out.clear()
+        self._paused, self._backlog = False, 0
+        if not isinstance(reason, Failure):
+            reason = Failure(ConnectionDone())
+        StreamManager._disconnected(self, reason)
+        if self._stopped is not None:
+            self._stopped.callback(None)
+        elif self.running:
+            self.log.warn("{domain}: connection lost: {reason}", domain=self.domain, reason=reason.getErrorMessage())
+            if was_ready:
+                self._turn = len(self._endpoints) - 1  # a full round of tries after a first pause
+            self._try_next()
+
+    # Stanzas
+
+    def _receive(self, events: list[Event]) -> None:
+        """Take what one read brought; what is sent meanwhile goes out in one write."""
+        self._reading = True
+        for event in events:
+            if isinstance(event, Stanza) and (receiver := self._receivers.get(event.name)) is not None:
+                try:
+                    receiver(event)
+                except MalformedStanza as error:
+                    self.log.warn("{domain}: unreadable stanza: {error}", domain=self.domain, error=str(error))
+            elif self.xmlstream is not None:
+                self.xmlstream._dispatch_event(event)
+        self._reading = False
+        self._flush()
+
+    def send(self, data: bytes) -> None:
+        """Send whole stanzas; dropped if there is no stream. Those sent within one read are joined."""
+        if not self._initialized:
+            return
+        self._out.append(data)
+        if not self._reading:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._out or self.xmlstream is None:
+            return
+        data = b"".join(self._out)
+        self._out.clear()
+        if self._paused:
+            self._backlog += len(data)
+            if self._backlog > MAX_BACKLOG:
+                self.log.error("{domain}: the server does not read; giving up the connection", domain=self.domain)
+                self.xmlstream.transport.abortConnection()
+                return
+        self.xmlstream.transport.write(data)
+
+    # The transport asks us to pause. Stanzas cannot wait in the server's stead, so what it may cost is bounded instead.
+
+    def pauseProducing(self) -> None:
+        self._paused, self._backlog = True, 0
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+
+    def stopProducing(self) -> None:
+        self._paused = False
+
+
+def _condition(error: Failure) -> str:
+    return str(error.value.condition) if isinstance(error.value, StreamError) else str(error.getErrorMessage())

@@ -1,0 +1,286 @@
+"""IQ proxying: requests of users to the target and of the target to users, each with its one answer. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twisted.logger import Logger
+
+from minimixproxy.clientproxy import face
+from minimixproxy.clientproxy.core import Core
+from minimixproxy.clientproxy.requests import Origin, Request, TooMany
+from minimixproxy.clientproxy.sessions import begins_or_ends, exchange_of
+from minimixproxy.jids import Address, InvalidJID, parse_jid
+from minimixproxy.stanza import NS_STANZAS, Stanza, error_payload, escape, rewrite, serialize
+
+
+class IQProxying:
+    """Takes every IQ that the component stream delivers."""
+
+    log = Logger()
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def receive(self, iq: Stanza) -> None:
+        """Take one IQ in."""
+        sender = self._core.sender(iq)
+        if sender is None:
+            return
+        kind = iq.get("type")
+        if kind in ("result", "error"):
+            self._replied(iq, sender)
+        elif kind not in ("get", "set") or not iq.get("id") or len(iq.payloads) != 1:
+            self._core.bounce(iq, "modify", "bad-request")
+        elif (recipient := self._core.recipient(iq)) is None:
+            return
+        elif sender.bare in self._core.targets:
+            self._target_asks(iq, sender, recipient)
+        elif self._core.admit(iq, sender):
+            self._user_asks(iq, sender, recipient)
+
+    # Requests
+
+    def _user_asks(self, iq: Stanza, sender: Address, recipient: Address) -> None:
+        if self._answered_here(iq, recipient):
+            return
+        core = self._core
+        exchange = exchange_of(iq)
+        resource = self._resource_for(iq, sender, exchange)
+        if resource is None:
+            return
+        if exchange and resource:
+            core.sessions.bind(sender.full, exchange, resource)
+        request = Request(
+            asker=sender.full,
+            owner=sender.bare,
+            id=iq["id"],
+            answer_from=iq["to"],
+            peer=resource,
+            origin=Origin.USER,
+            kind=iq["type"],
+            raw=iq.self_contained() if iq["type"] == "get" or not resource else b"",
+            exchange=exchange,
+            namespace=iq.payloads[0][0],
+        )
+        self._open(iq, request, core.translator.address_of(sender.full))
+
+    def _resource_for(self, iq: Stanza, sender: Address, exchange: str) -> str | None:
+        """Return who is to answer, "" if that is not known yet; None, and the request is answered with an error."""
+        core = self._core
+        known, resource = core.sessions.holder(sender.full, exchange) if exchange else (False, None)
+        if known and (resource is None or core.targets.get(resource) is None):
+            core.bounce(iq, "wait", "recipient-unavailable", "whoever took part in this is gone")
+            return None
+        resource = resource or core.choose(sender, iq.payloads[0][0])
+        if resource is None and self._core.settled:
+            core.bounce(iq, "cancel", "service-unavailable")
+            return None
+        return resource or ""
+
+    def _target_asks(self, iq: Stanza, sender: Address, recipient: Address) -> None:
+        if self._answered_here(iq, recipient):
+            return
+        core = self._core
+        if recipient.full == core.domain:
+            core.bounce(iq, "modify", "bad-request", "the target cannot ask itself")
+            return
+        destination = core.destination(iq, recipient)
+        if destination is None:
+            return
+        if exchange := exchange_of(iq):
+            core.sessions.bind(destination.full, exchange, sender.full)
+        request = Request(
+            asker=sender.full,
+            owner=sender.bare,
+            id=iq["id"],
+            answer_from=iq["to"],
+            peer=destination.full,
+            origin=Origin.TARGET,
+            kind=iq["type"],
+        )
+        self._open(iq, request, core.domain)
+
+    def _answered_here(self, iq: Stanza, recipient: Address) -> bool:
+        if recipient.full != self._core.domain:
+            return False
+        content = self._core.face.answer(iq)
+        if content is None:
+            return False
+        self._core.send(face.result(iq, content))
+        return True
+
+    def _open(self, iq: Stanza, request: Request, sent_from: str) -> None:
+        """Enter a request into the table and send it, if there is somebody to send it to."""
+        try:
+            sent_as = self._core.requests.add(request)
+        except TooMany as reason:
+            self._core.bounce(iq, "wait", "resource-constraint", str(reason))
+            return
+        if request.peer:
+            addressed = {"from": sent_from, "to": request.peer, "id": sent_as}
+            self._core.send(rewrite(iq.self_contained(), addressed))
+
+    def ask(self, resource: str, namespace: str) -> None:
+        """Ask a resource for its features, or ping it, in the domain's own name."""
+        ourselves = Request("", "", "", "", resource, Origin.OURSELVES, "get", namespace=namespace)
+        try:
+            sent_as = self._core.requests.add(ourselves)
+        except TooMany:
+            return  # asked again with the next presence, or the next tick
+        build = face.info_request if namespace == face.NS_DISCO_INFO else face.ping_request
+        self._core.send(build(self._core.domain, resource, sent_as))
+
+    # Replies
+
+    def _replied(self, iq: Stanza, sender: Address) -> None:
+        core = self._core
+        pending = core.requests.pending(iq.get("id") or "")
+        if pending is None or pending.peer != sender.full:
+            core.drop(iq, "reply to no open request" if pending is None else "reply from somebody else")
+        elif iq["type"] == "error" and pending.origin is Origin.USER and _bounced(iq) and self._retry(pending):
+            pass
+        else:
+            core.requests.close(pending)
+            if pending.origin is Origin.OURSELVES:
+                self._learn(iq, pending)
+            else:
+                self._pass_back(iq, pending)
+
+    def _pass_back(self, iq: Stanza, request: Request) -> None:
+        if request.origin is Origin.USER and iq.payloads:
+            self._note_session(iq, request)
+            iq = self._translated(iq, request)
+        addressed = {"from": request.answer_from, "to": request.asker, "id": request.id}
+        self._core.send(rewrite(iq.self_contained(), addressed))
+
+    def _note_session(self, iq: Stanza, request: Request) -> None:
+        session, goes_on = begins_or_ends(iq)
+        if session and goes_on:
+            self._core.sessions.bind(request.asker, session, request.peer)
+        elif session:
+            self._core.sessions.end(request.asker, session)
+
+    def _translated(self, iq: Stanza, request: Request) -> Stanza:
+        if iq.payloads[0][0] != face.NS_DISCO_ITEMS or iq["type"] != "result":
+            return iq
+        element = face.translate_items(iq, self._is_target, self._core.domain)
+        if element is None:
+            return iq
+        raw = serialize(element, iq.uri)
+        return Stanza(raw, iq.uri, iq.name, iq.attributes, iq.payloads, {"": iq.uri})
+
+    def _is_target(self, jid: str) -> bool:
+        try:
+            return parse_jid(jid).bare in self._core.targets
+        except InvalidJID:
+            return False
+
+    def _learn(self, iq: Stanza, request: Request) -> None:
+        if request.namespace == face.NS_DISCO_INFO:
+            features, identities = face.read_info(iq) if iq["type"] == "result" else ([], ())
+            self._core.targets.learn(request.peer, features, identities)
+
+    # Failures
+
+    def lost(self, resources: Iterable[str]) -> None:
+        """These resources went away: retry what may be retried, fail the rest."""
+        gone = set(resources)
+        for resource in gone:
+            self._core.sessions.resource_gone(resource)
+        for resource in gone:
+            for request in self._core.requests.of_peer(resource):
+                if not self._retry(request):
+                    self._fail(request, "wait", "recipient-unavailable")
+        if gone:
+            self._forget_askers(gone)
+
+    def _forget_askers(self, gone: set[str]) -> None:
+        for request in self._core.requests.all():
+            if request.origin is Origin.TARGET and request.asker in gone:
+                self._core.requests.close(request)
+
+    def retry_gets(self, resource: str) -> None:
+        """A resource has fallen silent: what may be done twice is tried elsewhere, the rest goes on waiting."""
+        for request in self._core.requests.of_peer(resource):
+            self._retry(request)
+
+    def _retry(self, request: Request) -> bool:
+        """Send a get to another resource, once; tell whether that was possible."""
+        if request.kind != "get" or request.retried or not request.raw or request.exchange:
+            return False
+        resource = self._core.choose(parse_jid(request.asker), request.namespace, without=request.peer)
+        if resource is None and self._core.settled:
+            return False
+        request.retried = True
+        self._hand_over(request, resource or "")
+        return True
+
+    def _hand_over(self, request: Request, resource: str) -> None:
+        core = self._core
+        sent_as = core.requests.reassign(request, resource)
+        if resource:
+            sent_from = core.translator.address_of(request.asker)
+            core.send(rewrite(request.raw, {"from": sent_from, "to": resource, "id": sent_as}))
+
+    def _fail(self, request: Request, error_type: str, condition: str) -> None:
+        self._core.requests.close(request)
+        self._tell(request, error_type, condition)
+
+    def _tell(self, request: Request, error_type: str, condition: str) -> None:
+        if request.origin is not Origin.OURSELVES:
+            self._core.send(iq_error(request, error_type, condition))
+
+    # The course of time, and of connections
+
+    def connected(self) -> None:
+        """A new stream: answers to what was open may be lost, so gets are asked again and sets fail."""
+        core = self._core
+        core.unsettle()
+        self.lost(core.targets.reset())
+        for request in core.requests.all():
+            if request.origin is not Origin.USER:
+                self._fail(request, "wait", "recipient-unavailable")
+
+    def fail_all(self) -> None:
+        """The proxy stops: tell everybody who waits."""
+        for request in self._core.requests.all():
+            self._fail(request, "wait", "recipient-unavailable")
+
+    def settle(self) -> None:
+        """A resource came: give it what waited."""
+        self._core.settle()
+        for request in self._core.requests.of_peer(""):
+            resource = self._core.choose(parse_jid(request.asker), request.namespace)
+            if resource is not None:
+                self._hand_over(request, resource)
+
+    def tick(self) -> None:
+        """Fail what has waited too long; call this about every second."""
+        for request in self._core.requests.expired():
+            self._tell(request, "wait", "remote-server-timeout")
+        if self._core.settled:
+            for request in self._core.requests.of_peer(""):
+                if request.retried:
+                    self._fail(request, "wait", "recipient-unavailable")
+                else:
+                    self._fail(request, "cancel", "service-unavailable")
+
+
+def iq_error(request: Request, error_type: str, condition: str) -> bytes:
+    """Return the error that closes a request."""
+    return b"<iq type='error' id='%b' from='%b' to='%b'>%b</iq>" % (
+        escape(request.id),
+        escape(request.answer_from),
+        escape(request.asker),
+        error_payload(error_type, condition),
+    )
+
+
+def _bounced(iq: Stanza) -> bool:
+    """Tell whether the server says, in the resource's name, that it could not deliver (RFC 6120 §8.3.3.13)."""
+    return any(
+        child.uri == NS_STANZAS and child.name == "recipient-unavailable"
+        for error in iq.elements(iq.uri, "error")
+        for child in error.elements()
+    )

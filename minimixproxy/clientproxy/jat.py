@@ -1,0 +1,138 @@
+"""Jabber address translation (JAT): the JID of an asker as an address of the proxy's own domain, and back.
+
+A JID that fits stands there as it is: `proxy.example.org/alice@example.org/phone`. One that is too long, or that a
+server or client might change on the way (RFC 6122 preparation, trimmed spaces), becomes a token:
+`proxy.example.org/@k2l7...`, good as long as the token table remembers it. A token never looks like a JID, since no JID
+starts with `@`; it is a keyed hash, so it stays the same for a JID over restarts and nobody can compute a stranger's.
+
+Addresses are only ever read back for the target: what a user writes behind the domain is never looked at, and a reply
+goes to whoever asked, not to what its address says. So no user can make an address that reaches a stranger.
+
+Pure: the clock is handed in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import unicodedata
+from base64 import b32encode
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from twisted.words.protocols.jabber import xmpp_stringprep
+
+from minimixproxy.jids import Address, InvalidJID, parse_jid
+
+MAX_PART = 1023  # bytes of a resource or local part, RFC 6122 §2.1
+_TOKEN = "@"
+_CACHED = 16384
+
+# XEP-0106 §4.1. The backslash is always escaped, which every unescaping undoes alike.
+_ESCAPED = {char: f"\\{ord(char):02x}" for char in " \"&'/:<>@\\"}
+_ESCAPES = str.maketrans(_ESCAPED)
+_UNESCAPES = {code: char for char, code in _ESCAPED.items()}
+_CODE = re.compile("|".join(re.escape(code) for code in _UNESCAPES))
+
+
+class UnknownAddress(ValueError):
+    """An address of the domain that stands for no JID: malformed, or a token that is not (or no longer) known."""
+
+
+class Translator:
+    """Translates for one domain. `key`: secret of this installation; `lifetime`: seconds a token outlives its use."""
+
+    def __init__(
+        self, domain: str, key: bytes, clock: Callable[[], float], max_tokens: int = 10_000, lifetime: float = 86400.0
+    ) -> None:
+        self.domain = domain
+        self._key = key
+        self._clock = clock
+        self._max_tokens = max_tokens
+        self._lifetime = lifetime
+        self._tokens: OrderedDict[str, tuple[str, float]] = OrderedDict()  # least recently used first
+
+    def address_of(self, jid: str) -> str:
+        """Return the address that stands for a prepared JID, in the resource of the domain."""
+        return f"{self.domain}/{jid if _fits_resource(jid) else self._token(jid)}"
+
+    def contact_of(self, bare: str) -> str:
+        """Return the address that stands for a prepared bare JID, in the local part: servers subscribe to bare JIDs."""
+        local = bare.translate(_ESCAPES)
+        return f"{local if _fits_local(local) else self._token(bare).translate(_ESCAPES)}@{self.domain}"
+
+    def jid_of(self, address: Address) -> Address:
+        """Return the JID that an address of either form stands for. Raises `UnknownAddress`."""
+        local = address.local
+        if local is not None:
+            text = unescape(local)
+        elif address.resource is not None:
+            text = address.resource
+        else:
+            raise UnknownAddress("the domain itself")
+        if text.startswith(_TOKEN):
+            text = self._recall(text)
+        if local is not None and address.resource is not None:
+            text = f"{text}/{address.resource}"
+        try:
+            return parse_jid(text)
+        except InvalidJID as error:
+            raise UnknownAddress(str(error)) from error
+
+    def __len__(self) -> int:
+        """How many tokens are remembered."""
+        return len(self._tokens)
+
+    def _token(self, jid: str) -> str:
+        digest = hmac.digest(self._key, jid.encode("utf-8"), hashlib.sha256)
+        token = _TOKEN + b32encode(digest[:20]).decode("ascii").lower()
+        self._remember(token, jid)
+        return token
+
+    def _remember(self, token: str, jid: str) -> None:
+        now = self._clock()
+        self._tokens[token] = jid, now + self._lifetime
+        self._tokens.move_to_end(token)
+        while self._tokens and (len(self._tokens) > self._max_tokens or self._oldest_expiry() <= now):
+            self._tokens.popitem(last=False)
+
+    def _oldest_expiry(self) -> float:
+        return next(iter(self._tokens.values()))[1]
+
+    def _recall(self, token: str) -> str:
+        jid, expiry = self._tokens.get(token, ("", 0.0))
+        if not jid or expiry <= self._clock():
+            raise UnknownAddress("unknown or expired token")
+        self._remember(token, jid)
+        return jid
+
+
+def unescape(local: str) -> str:
+    """Undo XEP-0106 escaping."""
+    return _CODE.sub(lambda match: _UNESCAPES[match.group()], local)
+
+
+@lru_cache(maxsize=_CACHED)
+def _fits_resource(jid: str) -> bool:
+    """Tell whether the JID can be a resource that every preparation in use leaves as it is."""
+    return _fits(jid, xmpp_stringprep.resourceprep)
+
+
+@lru_cache(maxsize=_CACHED)
+def _fits_local(local: str) -> bool:
+    return _fits(local, xmpp_stringprep.nodeprep)
+
+
+def _fits(text: str, profile: Any) -> bool:
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_PART or text != text.strip() or text.startswith(_TOKEN):
+        return False
+    if text.isascii() and text.isprintable():
+        return profile is xmpp_stringprep.resourceprep or text == text.lower()
+    try:
+        # Twisted's profiles are strict about code points newer than Unicode 3.2; PRECIS (RFC 8265) adds newer tables.
+        return bool(profile.prepare(text) == text == unicodedata.normalize("NFKC", text))
+    except UnicodeError:
+        return False

@@ -1,0 +1,71 @@
+"""Message proxying: both ways, with the same translation as IQs. Pure.
+
+What one user writes goes to one resource while that is there; the resource that wrote to a user last gets the answer.
+"""
+
+from __future__ import annotations
+
+from minimixproxy.clientproxy.core import Core
+from minimixproxy.clientproxy.sessions import CONVERSATION, exchange_of
+from minimixproxy.jids import Address
+from minimixproxy.stanza import Stanza, rewrite
+
+_TYPES = frozenset({"chat", "normal", "headline", "error"})
+
+
+class MessageProxying:
+    """Takes every message that the component stream delivers."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def receive(self, message: Stanza) -> None:
+        """Take one message in."""
+        sender = self._core.sender(message)
+        recipient = self._core.recipient(message) if sender is not None else None
+        if sender is None or recipient is None:
+            return
+        kind = message.get("type") or "normal"
+        if sender.bare in self._core.targets:
+            self._target_writes(message, sender, recipient)
+        elif kind == "error":
+            self._user_bounces(message, sender)
+        elif self._core.admit(message, sender):
+            self._user_writes(message, sender, kind)
+
+    def _user_writes(self, message: Stanza, sender: Address, kind: str) -> None:
+        core = self._core
+        resource = self._holder(message, sender) or (core.new_partner(sender) if kind in _TYPES else None)
+        if resource is not None:
+            self._forward(message, sender, resource)
+        elif kind == "headline":  # never answered: RFC 6121 §8.5.2.1.1
+            core.drop(message, "headline for nobody")
+        else:
+            core.bounce(message, "cancel", "service-unavailable")
+
+    def _holder(self, message: Stanza, sender: Address) -> str | None:
+        """Return the resource that holds the exchange of a message: data of an in-band bytestream (XEP-0047 §4)."""
+        exchange = exchange_of(message)
+        return self._core.sessions.holder(sender.full, exchange)[1] if exchange else None
+
+    def _user_bounces(self, message: Stanza, sender: Address) -> None:
+        resource = self._core.partner(sender)
+        if resource is None or not self._core.access.permits(sender) or not self._core.rate.admits(sender.bare):
+            self._core.drop(message, "error message for nobody")
+        else:
+            self._forward(message, sender, resource)
+
+    def _forward(self, message: Stanza, sender: Address, resource: str) -> None:
+        addressed = {"from": self._core.translator.address_of(sender.full), "to": resource}
+        self._core.send(rewrite(message.self_contained(), addressed))
+
+    def _target_writes(self, message: Stanza, sender: Address, recipient: Address) -> None:
+        core = self._core
+        if recipient.full == core.domain:
+            core.bounce(message, "modify", "bad-request", "the target cannot write to itself")
+            return
+        destination = core.destination(message, recipient)
+        if destination is not None:
+            if message.get("type") != "error":
+                core.sessions.bind(destination.bare, CONVERSATION, sender.full)
+            core.send(rewrite(message.self_contained(), {"from": core.domain, "to": destination.full}))

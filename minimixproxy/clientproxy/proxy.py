@@ -1,0 +1,55 @@
+"""One proxied domain, put together: the subprotocols, the watch over silent resources, time, connections. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from twisted.logger import Logger
+
+from minimixproxy.clientproxy import face
+from minimixproxy.clientproxy.core import Core
+from minimixproxy.clientproxy.iqs import IQProxying
+from minimixproxy.clientproxy.messages import MessageProxying
+from minimixproxy.clientproxy.presences import PresenceProxying
+from minimixproxy.clientproxy.silence import Silence
+from minimixproxy.config import ClientProxy
+
+
+class Proxy:
+    """`send` takes whole stanzas for the component stream; `clock` returns seconds."""
+
+    log = Logger()
+
+    def __init__(
+        self, settings: ClientProxy, clock: Callable[[], float], send: Callable[[bytes], None], random: Random
+    ) -> None:
+        self.core = Core(settings, clock, send, random)
+        self.iqs = IQProxying(self.core)
+        self.messages = MessageProxying(self.core)
+        self.presences = PresenceProxying(
+            self.core,
+            came=self.iqs.settle,
+            lost=self.iqs.lost,
+            ask_features=lambda resource: self.iqs.ask(resource, face.NS_DISCO_INFO),
+        )
+        self._silence = Silence(
+            self.core, ping=lambda resource: self.iqs.ask(resource, face.NS_PING), fell_silent=self.iqs.retry_gets
+        )
+
+    def connected(self) -> None:
+        """The component stream is ready to use."""
+        self.iqs.connected()
+        self.presences.connected()
+
+    def tick(self) -> None:
+        """Call this about every second while the stream is ready."""
+        self.iqs.tick()
+        self.presences.tick()
+        self._silence.tick()
+
+    def stopping(self) -> None:
+        """The proxy goes away on purpose: nobody is left waiting."""
+        self.iqs.fail_all()
+        if self.core.dropped:
+            self.log.info("{domain}: dropped in all: {counts}", domain=self.core.domain, counts=dict(self.core.dropped))

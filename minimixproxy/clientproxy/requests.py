@@ -1,0 +1,165 @@
+"""The open requests: who asked, who owes the answer, and until when. Pure: the clock is handed in.
+
+Every request goes out under an id of ours, which no other open request has, so that a reply is matched on
+(who answers, id) and two askers, or one who repeats itself, cannot be confused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from itertools import count, takewhile
+
+
+class Origin(Enum):
+    """Who asked."""
+
+    USER = "user"
+    TARGET = "target"
+    OURSELVES = "ourselves"
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One open request."""
+
+    asker: str  # full JID that gets the answer; "" for ourselves
+    owner: str  # the asker's bare JID: what limits count by
+    id: str  # as the asker gave it
+    answer_from: str  # the address that the asker wrote to
+    peer: str  # full JID that owes the answer; "" while nobody does
+    origin: Origin
+    kind: str  # get or set
+    raw: bytes = b""  # kept while it may be sent again
+    exchange: str = ""
+    namespace: str = ""
+    items: bool = False  # the answer lists addresses, some perhaps of the target's
+    retried: bool = False
+    sent_as: str = ""
+    sent: float = 0.0
+    deadline: float = 0.0
+
+
+class TooMany(Exception):
+    """The table, or this asker's share of it, is full."""
+
+
+class Requests:
+    """The table. `limit`: open requests in all; `limit_per_asker`: of one bare JID among the users; `keep_bytes`: in
+    all of raw stanzas kept for a retry (over that, requests are not retried).
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        prefix: str,
+        timeout: float = 60.0,
+        limit: int = 10_000,
+        limit_per_asker: int = 100,
+        keep_bytes: int = 32 * 1024 * 1024,
+    ) -> None:
+        self._clock = clock
+        self._prefix = prefix
+        self._timeout = timeout
+        self._limit = limit
+        self._limit_per_asker = limit_per_asker
+        self._keep_bytes = keep_bytes
+        self._kept = 0
+        self._numbers = count(1)
+        self._open: dict[str, Request] = {}
+        self._by_peer: dict[str, dict[str, Request]] = {}
+        self._by_owner: dict[str, int] = {}
+        self._in_order: dict[Request, None] = {}  # of their deadlines: one timeout for all
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, request: Request) -> str:
+        """Take a request in. Returns the id to send it under. Raises `TooMany`."""
+        mine = self._by_owner.get(request.owner, 0)
+        if len(self._open) >= self._limit:
+            raise TooMany("too many open requests")
+        if request.origin is Origin.USER and mine >= self._limit_per_asker:
+            raise TooMany("too many open requests of yours")
+        if self._kept + len(request.raw) > self._keep_bytes:
+            if not request.peer:
+                raise TooMany("too much is waiting")
+            request.raw = b""
+        if request.origin is Origin.USER:
+            self._by_owner[request.owner] = mine + 1
+        self._kept += len(request.raw)
+        request.deadline = self._clock() + self._timeout
+        self._in_order[request] = None
+        return self._send_as_new(request)
+
+    def answered(self, sent_as: str, peer: str) -> Request | None:
+        """Return the request that a reply from `peer` with this id answers, and close it; None if it answers none."""
+        request = self._open.get(sent_as)
+        if request is None or request.peer != peer:
+            return None
+        self.close(request)
+        return request
+
+    def pending(self, sent_as: str) -> Request | None:
+        """Look at a request without closing it."""
+        return self._open.get(sent_as)
+
+    def reassign(self, request: Request, peer: str) -> str:
+        """Let another peer ("": nobody yet) owe the answer, under a new id: a late reply of the first is no match."""
+        self._unlink(request)
+        request.peer = peer
+        return self._send_as_new(request)
+
+    def close(self, request: Request) -> None:
+        """Take a request out, answered or not."""
+        self._unlink(request)
+        del self._in_order[request]
+        self._kept -= len(request.raw)
+        if request.origin is Origin.USER:
+            left = self._by_owner[request.owner] - 1
+            if left:
+                self._by_owner[request.owner] = left
+            else:
+                del self._by_owner[request.owner]
+        request.raw = b""
+
+    def of_peer(self, peer: str) -> list[Request]:
+        """Return what a peer owes, oldest first."""
+        return list(self._by_peer.get(peer, {}).values())
+
+    def load(self, peer: str) -> int:
+        """Return how many requests a peer has open."""
+        return len(self._by_peer.get(peer, ()))
+
+    def oldest(self, peer: str) -> Request | None:
+        """Return the request that a peer has owed for longest."""
+        return next(iter(self._by_peer.get(peer, {}).values()), None)
+
+    def peers(self) -> tuple[str, ...]:
+        return tuple(self._by_peer)
+
+    def all(self) -> list[Request]:
+        return list(self._open.values())
+
+    def expired(self) -> list[Request]:
+        """Close and return every request whose time is up."""
+        now = self._clock()
+        late = list(takewhile(lambda request: request.deadline <= now, self._in_order))
+        for request in late:
+            self.close(request)
+        return late
+
+    def _send_as_new(self, request: Request) -> str:
+        sent_as = request.sent_as = f"{self._prefix}{next(self._numbers):x}"
+        request.sent = self._clock()
+        self._open[sent_as] = request
+        self._by_peer.setdefault(request.peer, {})[sent_as] = request
+        return sent_as
+
+    def _unlink(self, request: Request) -> None:
+        del self._open[request.sent_as]
+        owed = self._by_peer[request.peer]
+        del owed[request.sent_as]
+        if not owed:
+            del self._by_peer[request.peer]
