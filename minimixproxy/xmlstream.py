@@ -34,7 +34,10 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
 
     def dataReceived(self, data: bytes) -> None:
         """Cut what arrived into events; a restart in the middle of a read cannot happen, since we speak first."""
-        events = self.framer.feed(data)
+        self.handle_events(self.framer.feed(data))
+
+    def handle_events(self, events: list[Event]) -> None:
+        """Hand events to the sink, or to the observers when there is none."""
         if self.sink is not None:
             self.sink(events)
             return

@@ -1,0 +1,32 @@
+"""What can go wrong towards a server. Negotiation and account stream turn these into what their peer is told."""
+
+from __future__ import annotations
+
+
+class UpstreamError(Exception):
+    """Base class; `str()` is a text for logs and for the text of an error shown to a client."""
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection, or it was lost."""
+
+
+class UpstreamTLSError(UpstreamError):
+    """No TLS, or a certificate that is not to be trusted for the domain."""
+
+
+class UpstreamProtocolError(UpstreamError):
+    """The server broke XMPP, ended the stream, or cannot prove its identity. `condition`: its stream error, or ""."""
+
+    def __init__(self, text: str, condition: str = "") -> None:
+        super().__init__(text)
+        self.condition = condition
+
+
+class UpstreamRefused(UpstreamError):
+    """The server answered no. `condition`: of SASL (RFC 6120 §6.5), or the stanza error of a bind."""
+
+    def __init__(self, condition: str, text: str = "") -> None:
+        super().__init__(text or condition)
+        self.condition = condition
+        self.text = text

@@ -1,0 +1,91 @@
+"""Where the server of a domain is: SRV records of both kinds (RFC 6120 §3.2, RFC 2782, XEP-0368)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import DeferredList
+from twisted.logger import Logger
+from twisted.names import client as names_client
+from twisted.names import dns, error
+
+from minimixproxy.c2s.certificates import ascii_domain
+
+log = Logger()
+
+DEFAULT_PORT = 5222
+_MAX_TARGETS = 8
+_LOOKUP_TIMEOUTS = (2, 4)  # seconds, per attempt
+
+Lookup = Callable[..., "Awaitable[Any]"]
+
+
+class Target(NamedTuple):
+    """A place to try. `direct`: TLS from the first byte."""
+
+    host: str
+    port: int
+    direct: bool
+
+
+class Record(NamedTuple):
+    """An SRV record with what kind of service it is for."""
+
+    priority: int
+    weight: int
+    target: Target
+
+
+async def resolve(domain: str, lookup: Lookup | None = None) -> list[Target]:
+    """Return where to connect, in the order to try; empty if the domain says that it offers nothing."""
+    name = ascii_domain(domain)
+    services = ((f"_xmpps-client._tcp.{name}", True), (f"_xmpp-client._tcp.{name}", False))
+    find: Any = lookup or names_client.lookupService
+    results = await DeferredList([find(service, _LOOKUP_TIMEOUTS) for service, _ in services], consumeErrors=True)
+    records: list[Record] = []
+    refused = False
+    for (service, direct), (found, answer) in zip(services, results, strict=True):
+        if found:
+            kind = _records(answer[0], direct)
+            refused = refused or kind is None
+            records.extend(kind or ())
+        elif not answer.check(error.DomainError, error.AuthoritativeDomainError):
+            log.warn("SRV lookup of {service} failed: {error}", service=service, error=answer.getErrorMessage())
+    if records:
+        return order(records)[:_MAX_TARGETS]
+    return [] if refused else [Target(name, DEFAULT_PORT, False)]
+
+
+def _records(answer: Sequence[Any], direct: bool) -> list[Record] | None:
+    """Return the SRV records of an answer, or None if it says that the service is not offered (target ".")."""
+    payloads = [rr.payload for rr in answer if rr.type == dns.SRV]
+    if len(payloads) == 1 and str(payloads[0].target) in ("", "."):
+        return None
+    return [
+        Record(payload.priority, payload.weight, Target(str(payload.target), payload.port, direct))
+        for payload in payloads
+    ]
+
+
+def order(records: Sequence[Record], rng: random.Random | None = None) -> list[Target]:
+    """Return the targets by priority, and within one priority drawn by weight (RFC 2782)."""
+    draw = rng or random.SystemRandom()
+    remaining = sorted(records, key=lambda record: (record.priority, record.weight))
+    ordered: list[Target] = []
+    while remaining:
+        same = [record for record in remaining if record.priority == remaining[0].priority]
+        chosen = _draw(same, draw)
+        remaining.remove(chosen)
+        ordered.append(chosen.target)
+    return ordered
+
+
+def _draw(records: Sequence[Record], rng: random.Random) -> Record:
+    point = rng.randint(0, sum(record.weight for record in records))
+    for record in records:
+        point -= record.weight
+        if point <= 0:
+            return record
+    return records[-1]

@@ -1,0 +1,259 @@
+"""Streams to the servers: connecting, securing, logging in, opening and binding (RFC 6120 §3 to §7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from secrets import token_hex
+from typing import Any
+
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint, clientFromString
+from twisted.internet.error import ConnectError, DNSLookupError, UnsupportedAddressFamily
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.words.protocols.jabber.xmlstream import Authenticator
+
+from minimixproxy.c2s.certificates import CertificateError
+from minimixproxy.c2s.connection import SecurableConnection
+from minimixproxy.c2s.conversation import Conversation
+from minimixproxy.c2s.credentials import Credential, KeyCache
+from minimixproxy.c2s.errors import (
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamRefused,
+    UpstreamTLSError,
+    UpstreamUnreachable,
+)
+from minimixproxy.c2s.namespaces import NS_BIND, NS_TLS
+from minimixproxy.c2s.sasl_client import PLAIN, SaslExchange, choose_mechanism, offered_mechanisms
+from minimixproxy.c2s.srv import resolve
+from minimixproxy.c2s.tls import client_factory
+from minimixproxy.config import Domain, Limits
+from minimixproxy.framing import FramingLimits, StreamOpened
+from minimixproxy.stanza import NS_CLIENT, NS_STREAM, Stanza, escape
+from minimixproxy.xmlstream import FramedXmlStream
+
+log = Logger()
+
+CONNECT_TIMEOUT = 10.0  # seconds, for each target
+LOGIN_TIMEOUT = 40.0  # seconds, for everything up to the login
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Everything needed to log in, once more if need be. Lives in memory only."""
+
+    domain: Domain
+    username: str
+    credential: Credential = field(repr=False)
+    keys: KeyCache = field(repr=False)
+
+    @property
+    def account(self) -> str:
+        """The account as the client named it; the server may spell it otherwise."""
+        return f"{self.username}@{self.domain.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    endpoint: Any  # IStreamClientEndpoint
+    description: str
+    tls: str  # "starttls"; "direct": from the first byte; "endpoint": the endpoint itself does it
+
+
+async def connect_upstream(reactor: Any, login: Login, limits: Limits) -> FramedXmlStream:
+    """Return a stream to the server of the account, secured and logged in; `open_stream` is next.
+
+    Raises `UpstreamUnreachable`, `UpstreamTLSError`, `UpstreamProtocolError`, or `UpstreamRefused` when the server
+    does not accept the login. Gives up after `LOGIN_TIMEOUT` seconds.
+    """
+    attempt = Deferred.fromCoroutine(_connect(reactor, login, limits))
+    return await attempt.addTimeout(LOGIN_TIMEOUT, reactor, onTimeoutCancel=_timed_out)
+
+
+def _timed_out(result: Any, timeout: float) -> Any:
+    raise UpstreamUnreachable(f"no login within {timeout:g} seconds")
+
+
+async def _connect(reactor: Any, login: Login, limits: Limits) -> FramedXmlStream:
+    """Try the candidates in order: the next one only if there was no secured stream to the one before."""
+    problem: UpstreamError = UpstreamUnreachable(f"{login.domain.name} offers no service for clients")
+    for candidate in await _candidates(reactor, login.domain):
+        try:
+            bottom = await _dial(candidate, limits)
+        except UpstreamUnreachable as error:
+            problem = error
+            continue
+        try:
+            return await _negotiate(bottom, candidate, login)
+        except (UpstreamUnreachable, UpstreamTLSError) as error:
+            log.warn("{target}: {error}", target=candidate.description, error=str(error))
+            problem = error
+            _abort(bottom)
+        except (UpstreamError, CancelledError):
+            _abort(bottom)
+            raise
+    raise problem
+
+
+async def _candidates(reactor: Any, domain: Domain) -> list[_Candidate]:
+    if domain.upstream is not None:
+        own_tls = domain.upstream.startswith(("tls:", "ssl:"))
+        endpoint = clientFromString(reactor, domain.upstream)
+        return [_Candidate(endpoint, domain.upstream, "endpoint" if own_tls else "starttls")]
+    return [
+        _Candidate(
+            HostnameEndpoint(reactor, target.host, target.port, timeout=CONNECT_TIMEOUT),
+            f"{target.host}:{target.port}",
+            "direct" if target.direct else "starttls",
+        )
+        for target in await resolve(domain.name)
+    ]
+
+
+async def _dial(candidate: _Candidate, limits: Limits) -> SecurableConnection:
+    framing = FramingLimits(max_stanza=limits.stanza_size, max_depth=limits.stanza_depth)
+    factory = Factory.forProtocol(lambda: SecurableConnection(FramedXmlStream(Authenticator(), framing)))
+    factory.noisy = False
+    try:
+        bottom: SecurableConnection = await candidate.endpoint.connect(factory)
+    except (ConnectError, DNSLookupError, UnsupportedAddressFamily, OSError) as error:
+        raise UpstreamUnreachable(f"{candidate.description}: {error}") from error
+    return bottom
+
+
+def _abort(bottom: SecurableConnection) -> None:
+    transport: Any = bottom.transport
+    if transport is not None:
+        transport.abortConnection()
+
+
+async def _negotiate(bottom: SecurableConnection, candidate: _Candidate, login: Login) -> FramedXmlStream:
+    xs = bottom.upper
+    assert isinstance(xs, FramedXmlStream)
+    xs.namespace = NS_CLIENT
+    with Conversation(xs) as conversation:
+        secure = candidate.tls == "endpoint"
+        if candidate.tls == "direct":
+            bottom.start_tls(_tls_factory(login.domain, direct=True))
+            secure = True
+        _, features = await _open(xs, conversation, _header(login.domain.name))
+        if not secure and features.has_payload(NS_TLS, "starttls"):
+            await _starttls(bottom, conversation, login.domain)
+            _, features = await _open(xs, conversation, _header(login.domain.name))
+        elif not secure:
+            _allow_plaintext(bottom, login.domain)
+        await _authenticate(xs, conversation, login, features)
+        conversation.restart()
+    return xs
+
+
+def _tls_factory(domain: Domain, *, direct: bool) -> Any:
+    try:
+        return client_factory(domain, direct=direct)
+    except CertificateError as error:
+        raise UpstreamTLSError(str(error)) from error
+
+
+async def _starttls(bottom: SecurableConnection, conversation: Conversation, domain: Domain) -> None:
+    factory = _tls_factory(domain, direct=False)
+    bottom.upper.transport.write(b"<starttls xmlns='%b'/>" % NS_TLS.encode())
+    answer = await conversation.element()
+    if (answer.uri, answer.name) != (NS_TLS, "proceed"):
+        raise UpstreamTLSError("the server does not go on with STARTTLS")
+    conversation.restart()
+    bottom.start_tls(factory)
+
+
+def _allow_plaintext(bottom: SecurableConnection, domain: Domain) -> None:
+    """Without TLS a password goes no further than this machine, and only if the configuration waives security."""
+    peer: Any = bottom.upper.transport.getPeer()
+    local = isinstance(peer, UNIXAddress) or ip_address(peer.host.partition("%")[0]).is_loopback
+    if not (local and domain.upstream_trust == "insecure"):
+        raise UpstreamTLSError("the server offers no TLS")
+
+
+async def _authenticate(xs: FramedXmlStream, conversation: Conversation, login: Login, features: Stanza) -> None:
+    mechanism = choose_mechanism(offered_mechanisms(features), login.credential)
+    exchange = SaslExchange(xs, conversation, login.username, login.credential)
+    if mechanism is None:
+        raise UpstreamProtocolError("the server offers no mechanism to log in with")
+    if mechanism == PLAIN:
+        await exchange.plain()
+    else:
+        await exchange.scram(mechanism, login.keys, login.account)
+
+
+def _header(domain: str, lang: str | None = None, namespaces: Mapping[str, str] | None = None) -> bytes:
+    """Return a stream header (RFC 6120 §4.7); `namespaces` maps further prefixes to URIs."""
+    attributes = [("xmlns", NS_CLIENT), ("xmlns:stream", NS_STREAM), ("to", domain), ("version", "1.0")]
+    if lang:
+        attributes.append(("xml:lang", lang))
+    for prefix, uri in (namespaces or {}).items():
+        if prefix not in ("", "stream", "xml"):
+            attributes.append((f"xmlns:{prefix}", uri))
+    tag = b"".join(b" %b='%b'" % (name.encode(), escape(value)) for name, value in attributes)
+    return b"<stream:stream%b>" % tag
+
+
+async def _open(xs: FramedXmlStream, conversation: Conversation, header: bytes) -> tuple[StreamOpened, Stanza]:
+    xs.send(b"<?xml version='1.0'?>" + header)
+    opened = await conversation.header()
+    xs.sid = opened.attributes.get("id")  # type: ignore[assignment]
+    features = await conversation.element()
+    if (features.uri, features.name) != (NS_STREAM, "features"):
+        raise UpstreamProtocolError("the server did not send stream features")
+    return opened, features
+
+
+async def open_stream_with(xs: FramedXmlStream, header: bytes) -> tuple[StreamOpened, Stanza]:
+    """Open the stream that follows a login with a header given as bytes; return the server's header and features.
+
+    Raises `UpstreamError`.
+    """
+    with Conversation(xs) as conversation:
+        return await _open(xs, conversation, header)
+
+
+async def open_stream(
+    xs: FramedXmlStream, domain: str, lang: str | None = None, namespaces: Mapping[str, str] | None = None
+) -> Stanza:
+    """Open the stream that follows a login; return its features. Raises `UpstreamError`."""
+    _, features = await open_stream_with(xs, _header(domain, lang, namespaces))
+    return features
+
+
+async def bind_resource(xs: FramedXmlStream, resource: str | None = None) -> str:
+    """Bind a resource (RFC 6120 §7), the server's choice if None; return the full JID. Raises `UpstreamError`."""
+    request_id = token_hex(8)
+    wish = b"<resource>%b</resource>" % escape(resource) if resource is not None else b""
+    with Conversation(xs) as conversation:
+        xs.send(
+            b"<iq type='set' id='%b'><bind xmlns='%b'>%b</bind></iq>" % (request_id.encode(), NS_BIND.encode(), wish)
+        )
+        answer = await conversation.element()
+        while answer.name != "iq" or answer.get("id") != request_id:
+            answer = await conversation.element()
+    if answer.get("type") != "result":
+        raise UpstreamRefused(stanza_error_condition(answer))
+    jid = bound_jid(answer)
+    if jid is None:
+        raise UpstreamProtocolError("the server bound no JID")
+    return jid
+
+
+def bound_jid(result: Stanza) -> str | None:
+    """Return the full JID in the result of a bind, or None."""
+    bind = result.payload(NS_BIND, "bind")
+    jid = next(bind.elements(NS_BIND, "jid"), None) if bind is not None else None
+    return str(jid) if jid is not None and str(jid) else None
+
+
+def stanza_error_condition(stanza: Stanza) -> str:
+    """Return the defined condition of a stanza error (RFC 6120 §8.3)."""
+    error = stanza.payload(NS_CLIENT, "error")
+    names = [child.name for child in error.elements() if child.name != "text"] if error is not None else []
+    return names[0] if names else "undefined-condition"
