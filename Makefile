@@ -21,7 +21,7 @@ help:
 venv: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml tools/find-python
-	python=$$(tools/find-python) && "$$python" -m venv --clear $(VENV)
+	test -x $(BIN)/python || { python=$$(tools/find-python) && "$$python" -m venv $(VENV); }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip setuptools
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
 	touch $@

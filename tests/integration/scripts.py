@@ -110,7 +110,7 @@ def _read_header(script: Script, key: str, value: str) -> None:
             name, *notes = re.findall(r"[\w./-]+|\(\w+\)", part)
             account, slash, resource = name.partition("/")
             if not slash or not set(notes) <= {"(direct)", "(later)"}:
-                raise ValueError(f'a device is written "alice/phone", perhaps with "(direct)" or "(later)", not {part!r}')
+                raise ValueError(f'a device is "alice/phone", perhaps with "(direct)" or "(later)", not {part!r}')
             script.devices[name] = Device(account, resource, "(direct)" in notes, "(later)" in notes)
 
 
