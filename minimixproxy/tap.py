@@ -54,11 +54,21 @@ def _add_minimix(tree: MultiService, settings: config.Settings, owner: tuple[int
     """Listeners for clients, and the accounts that join rooms for them."""
     from minimixproxy.c2s import listener
     from minimixproxy.c2s.certificates import CertificateError
+    from minimixproxy.c2s.upstream import Login, bind_resource, connect_upstream, open_stream
     from minimixproxy.minimix.accounts import Accounts
+    from minimixproxy.storage.installation import account_resource
+    from minimixproxy.xmlstream import FramedXmlStream
 
-    accounts = Accounts(settings, reactor, None)
+    async def connect_account(login: Login) -> tuple[FramedXmlStream, str]:
+        xmlstream = await connect_upstream(reactor, login, settings.limits)
+        await open_stream(xmlstream)
+        return xmlstream, await bind_resource(xmlstream, resource)
+
     try:
         _make_state_directory(settings.state.parent, owner)
+        resource = account_resource(settings.state, owner)
+        accounts = Accounts(settings, reactor, connect_account)
+        accounts.setServiceParent(tree)
         listener.client_service(settings, accounts, reactor).setServiceParent(tree)
     except (CertificateError, OSError) as error:
         _exit(error)

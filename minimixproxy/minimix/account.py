@@ -1,0 +1,280 @@
+"""One account: the sessions it has, the rooms it is in, and which stanza goes where. No I/O.
+
+The routing tables of docs/architecture.md are `Account.from_client` and the `…_from_stream` methods.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from minimixproxy.clock import Clock
+from minimixproxy.config import Rooms
+from minimixproxy.jids import Address, InvalidJID, parse_jid
+from minimixproxy.minimix import carbons, muc
+from minimixproxy.minimix.answers import CAPS
+from minimixproxy.minimix.iqproxy import IQProxy, is_archive_result
+from minimixproxy.minimix.occupancy import Occupancy
+from minimixproxy.minimix.ports import SessionPort, StreamPort
+from minimixproxy.stanza import NS_CLIENT, Stanza, error_payload, rewrite
+
+MAX_SENT = 2000  # messages whose errors still find their sender
+
+
+class Account:
+    """One bare JID and all that belongs to it.
+
+    `stream` is its account stream, opened when it is first written to. `idle` is called when the last session and
+    the last room are gone.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, bare: str, stream: StreamPort, settings: Rooms, clock: Clock, idle: Callable[[Account], None]
+    ) -> None:
+        self.bare = bare
+        self.rooms: dict[str, Occupancy] = {}
+        self.sessions: dict[SessionPort, Stanza | None] = {}  # with the last undirected presence
+        self._stream = stream
+        self._settings = settings
+        self._clock = clock
+        self._idle = idle
+        self._iqs = IQProxy(self, self.rooms.get, settings.iq_timeout, clock)
+        self._sent: OrderedDict[tuple[str, str], SessionPort] = OrderedDict()
+
+    # What occupancies and IQs need (RoomOutlet) ----------------------------------------------------------------
+
+    @property
+    def stream_jid(self) -> str:
+        """The full JID of the account stream; "" before it is bound."""
+        return self._stream.jid
+
+    def send_to_room(self, data: bytes) -> None:
+        """Send on the account stream, which opens if need be."""
+        self._stream.send(data)
+
+    def broadcast_presence(self, session: SessionPort) -> Stanza | None:
+        """Return the session's undirected presence, or None before it sent one."""
+        return self.sessions.get(session)
+
+    def room_ended(self, room: str) -> None:
+        """Forget the occupancy; who asked to join while it was leaving joins now. The last closes the stream."""
+        ended = self.rooms.pop(room)
+        for request in ended.take_next_joins():
+            if request.session in self.sessions:
+                self._join(request.session, room, request.nick, request.stanza)
+        if not self.rooms:
+            self._stream.close()
+            if not self.sessions:
+                self._idle(self)
+
+    # Sessions --------------------------------------------------------------------------------------------------
+
+    def session_bound(self, session: SessionPort) -> None:
+        """A client has bound its resource."""
+        self.sessions[session] = None
+
+    def session_closed(self, session: SessionPort) -> None:
+        """A client's stream ended: it is detached everywhere, and leaves nothing."""
+        if self.sessions.pop(session, self) is self:
+            return
+        self._detach(session)
+        self._iqs.session_closed(session)
+        self._sent = OrderedDict((key, sender) for key, sender in self._sent.items() if sender is not session)
+        if not self.sessions and not self.rooms:
+            self._idle(self)
+
+    def _detach(self, session: SessionPort) -> None:
+        for occupancy in list(self.rooms.values()):
+            occupancy.detach(session)
+
+    # From a client ---------------------------------------------------------------------------------------------
+
+    def from_client(self, session: SessionPort, stanza: Stanza) -> bool:
+        """Route a client's stanza; False: it passes upstream, byte for byte."""
+        if stanza.uri != NS_CLIENT:
+            return False
+        to = stanza.get("to")
+        if to is None:
+            if stanza.name == "presence":
+                self._undirected_presence(session, stanza)
+            return False
+        try:
+            address = parse_jid(to)
+        except InvalidJID:
+            return False
+        if not self._concerns_room(session, stanza, address):
+            return False
+        if not _is_own(stanza.get("from"), session):
+            session.close("invalid-from")
+            return True
+        if stanza.name == "presence":
+            self._presence(session, stanza, address)
+        elif stanza.name == "message":
+            self._message(session, stanza, address, self.rooms[address.bare])
+        else:
+            self._iq(session, stanza, self.rooms[address.bare])
+        return True
+
+    def _concerns_room(self, session: SessionPort, stanza: Stanza, address: Address) -> bool:
+        """Tell whether a directed stanza is for the account to handle: the routing table's left column."""
+        occupancy = self.rooms.get(address.bare)
+        if stanza.name == "presence":
+            kind = stanza.get("type")
+            if kind is None and address.resource is not None and muc.is_join(stanza):
+                return True
+            if occupancy is None or kind not in (None, "unavailable", "error"):
+                return False
+            if kind is None and address.resource is None:
+                return False
+            return kind == "error" or occupancy.knows(session)
+        return occupancy is not None and stanza.name in ("message", "iq") and occupancy.knows(session)
+
+    def _undirected_presence(self, session: SessionPort, stanza: Stanza) -> None:
+        kind = stanza.get("type")
+        if kind == "unavailable":
+            self.sessions[session] = None
+            self._detach(session)
+        elif kind is None:
+            self.sessions[session] = stanza
+            for occupancy in list(self.rooms.values()):
+                occupancy.broadcast_changed(session)
+
+    def _presence(self, session: SessionPort, stanza: Stanza, address: Address) -> None:
+        kind = stanza.get("type")
+        nick = stanza["to"].partition("/")[2]
+        occupancy = self.rooms.get(address.bare)
+        if kind is None and muc.is_join(stanza):
+            self._join(session, address.bare, nick, stanza)
+        elif occupancy is None:
+            return
+        elif kind == "unavailable":
+            occupancy.leave(session, stanza)
+        elif kind is None:
+            occupancy.presence_from_session(session, nick, stanza)
+        elif (
+            session in occupancy.attached
+            and address.resource == parse_jid(f"{occupancy.room}/{occupancy.nick}").resource
+        ):
+            occupancy.reject(session, stanza)
+        # Any other presence error bounces a fork, and must never reach the room.
+
+    def _join(self, session: SessionPort, room: str, nick: str, stanza: Stanza) -> None:
+        occupancy = self.rooms.get(room)
+        if occupancy is None:
+            if len(self.rooms) >= self._settings.max_rooms:
+                self.log.warn("{account} is in {limit} rooms: join refused", account=self.bare, limit=len(self.rooms))
+                error = error_payload("wait", "resource-constraint", f"no more than {len(self.rooms)} rooms")
+                session.deliver(muc.join_error(room, nick, session.jid, stanza.get("id"), error))
+                return
+            occupancy = self.rooms[room] = Occupancy(room, self, self._settings, self._clock, CAPS)
+        occupancy.join(session, nick, stanza)
+
+    def _message(self, session: SessionPort, stanza: Stanza, address: Address, occupancy: Occupancy) -> None:
+        if stanza.get("type") == "error":
+            return  # a bounce: rooms remove who answers so
+        stanza_id = stanza.get("id")
+        if stanza_id is not None:
+            self._sent[(address.full, stanza_id)] = session
+            self._sent.move_to_end((address.full, stanza_id))
+            if len(self._sent) > MAX_SENT:
+                self._sent.popitem(last=False)
+        self.send_to_room(rewrite(stanza.self_contained(), {"from": None}))
+        if address.resource is not None and stanza.get("type") != "groupchat" and not carbons.is_private(stanza):
+            for other in list(occupancy.attached):
+                if other is not session and other.carbons:
+                    other.deliver(carbons.sent_copy(stanza, session.jid, self.bare, other.jid))
+
+    def _iq(self, session: SessionPort, stanza: Stanza, occupancy: Occupancy) -> None:
+        if stanza.get("type") in ("result", "error"):
+            self._iqs.answer_from_session(session, stanza)
+        else:
+            self._iqs.request_from_session(session, stanza, occupancy)
+
+    def from_server(self, _session: SessionPort, stanza: Stanza) -> bool:
+        """Look at a stanza on a client's own upstream stream; True: it must not reach the client.
+
+        The server makes carbons of what the account stream sends and gets; the proxy has done that already.
+        """
+        jid = self._stream.jid
+        if not jid or carbons.NS_CARBONS.encode() not in stanza.raw:
+            return False
+        return carbons.is_carbon_of(stanza, jid)
+
+    # From the account stream -----------------------------------------------------------------------------------
+
+    def presence_from_stream(self, stanza: Stanza) -> None:
+        """A presence of a room, of an occupant, or a presence error."""
+        occupancy = self._sender_room(stanza)
+        if occupancy is not None:
+            occupancy.presence_from_room(stanza, stanza["from"].partition("/")[2] or None)
+
+    def message_from_stream(self, stanza: Stanza) -> None:
+        """A groupchat or private message, an archive result, or an error for a message that was sent."""
+        occupancy = self._sender_room(stanza)
+        if occupancy is None:
+            return
+        kind = stanza.get("type")
+        if kind == "error":
+            self._message_error(stanza, occupancy)
+        elif kind == "groupchat":
+            occupancy.groupchat_from_room(stanza)
+        elif is_archive_result(stanza):
+            session = self._iqs.archive_asker(stanza)
+            if session is not None:
+                session.deliver(rewrite(stanza.self_contained(), {"to": session.jid}))
+        else:
+            occupancy.message_from_room(stanza)
+
+    def _message_error(self, stanza: Stanza, occupancy: Occupancy) -> None:
+        """An error goes to the session that sent that id; without an id, only a lone session can have caused it."""
+        address, stanza_id = parse_jid(stanza["from"]), stanza.get("id")
+        if stanza_id is None:
+            session = next(iter(occupancy.attached)) if len(occupancy.attached) == 1 else None
+        else:
+            session = self._sent.get((address.full, stanza_id)) or self._sent.get((address.bare, stanza_id))
+        if session is None:
+            self.log.info("error for a message of nobody, from {peer}", peer=address.full)
+            return
+        session.deliver(rewrite(stanza.self_contained(), {"to": session.jid}))
+
+    def iq_from_stream(self, stanza: Stanza) -> None:
+        """An IQ: an answer goes to who asked, a request to who can answer."""
+        try:
+            if stanza.get("type") in ("result", "error"):
+                self._iqs.answer_from_room(stanza)
+            else:
+                self._iqs.request_from_room(stanza)
+        except InvalidJID as error:
+            self.log.warn("IQ from an invalid address: {error}", error=error)
+
+    def _sender_room(self, stanza: Stanza) -> Occupancy | None:
+        try:
+            return self.rooms.get(parse_jid(stanza.get("from", "") or "").bare)
+        except InvalidJID as error:
+            self.log.warn("{name} from an invalid address: {error}", name=stanza.name, error=error)
+            return None
+
+    def keep_alive(self) -> None:
+        """Ask the server for a sign of life on the account stream."""
+        self._iqs.ping(parse_jid(self.bare).domain)
+
+    def stream_lost(self) -> None:
+        """The account stream is gone, and with it every room."""
+        self._iqs.stream_lost()
+        for occupancy in list(self.rooms.values()):
+            occupancy.lost()
+
+
+def _is_own(sender: str | None, session: SessionPort) -> bool:
+    """Tell whether a `from` may stand on a client's stanza (RFC 6120 §8.1.2.1)."""
+    if sender is None:
+        return True
+    try:
+        address, own = parse_jid(sender), parse_jid(session.jid)
+    except InvalidJID:
+        return False
+    return address == own or (address.resource is None and address.bare == own.bare)

@@ -1,0 +1,64 @@
+"""The three subprotocols of the account stream, as Wokkel handlers: stream events in, calls on the account out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wokkel.subprotocols import XMPPHandler
+
+from minimixproxy.minimix.account import Account
+from minimixproxy.stanza import Stanza
+
+
+class _AccountHandler(XMPPHandler):  # type: ignore[misc]
+    """A handler that observes one kind of stanza for one account."""
+
+    xmlstream: Any
+    query = ""
+
+    def __init__(self, account: Account) -> None:
+        super().__init__()
+        self.account = account
+
+    def connectionInitialized(self) -> None:
+        """Observe the stream from now on."""
+        self.xmlstream.addObserver(self.query, self.received)
+
+    def received(self, stanza: Stanza) -> None:
+        """Hand a stanza to the account."""
+        raise NotImplementedError
+
+
+class MUCPresenceHandler(_AccountHandler):
+    """MUC presence interception: what rooms show of their occupants and of us."""
+
+    query = "/presence"
+
+    def received(self, stanza: Stanza) -> None:
+        """A presence: the occupancy updates itself and forks."""
+        self.account.presence_from_stream(stanza)
+
+
+class MessageForkHandler(_AccountHandler):
+    """Message forking: what arrives once goes to every attached session."""
+
+    query = "/message"
+
+    def received(self, stanza: Stanza) -> None:
+        """A message: history, then fork."""
+        self.account.message_from_stream(stanza)
+
+
+class IQProxyHandler(_AccountHandler):
+    """IQ proxying: answers to who asked, requests to who can answer."""
+
+    query = "/iq"
+
+    def received(self, stanza: Stanza) -> None:
+        """An IQ of any type."""
+        self.account.iq_from_stream(stanza)
+
+
+def account_handlers(account: Account) -> list[XMPPHandler]:
+    """Return the handlers that an account stream needs, in their order."""
+    return [MUCPresenceHandler(account), MessageForkHandler(account), IQProxyHandler(account)]

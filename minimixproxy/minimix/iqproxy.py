@@ -1,0 +1,241 @@
+"""IQs between sessions and rooms, both ways, through the one account stream. No I/O.
+
+Rooms key an occupant by full JID, so what an attached session asks must come from the account stream; the answer
+goes to the session that asked.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from minimixproxy.clock import Clock
+from minimixproxy.jids import parse_jid
+from minimixproxy.minimix import muc
+from minimixproxy.minimix.answers import NS_PING, answer, iq_reply
+from minimixproxy.minimix.iqtable import IQTable, PendingIQ, TableFull
+from minimixproxy.minimix.occupancy import Occupancy
+from minimixproxy.minimix.ports import RoomOutlet, SessionPort
+from minimixproxy.stanza import Stanza, error_payload, escape, rewrite
+
+MAX_OPEN = 2000  # IQs of one account and direction
+_MAM = frozenset({"urn:xmpp:mam:1", "urn:xmpp:mam:2"})
+_SELF_PING = "self-ping"
+_KEEPALIVE = "keepalive"
+# XEP-0410 §3.2: errors that only someone who is in the room can get.
+_JOINED_ERRORS = frozenset({"service-unavailable", "feature-not-implemented", "item-not-found"})
+
+
+class IQProxy:
+    """The IQs of one account. `room_of` returns its occupancy of a room, or None."""
+
+    log = Logger()
+
+    def __init__(
+        self, outlet: RoomOutlet, room_of: Callable[[str], Occupancy | None], timeout: float, clock: Clock
+    ) -> None:
+        self._outlet = outlet
+        self._room_of = room_of
+        self._prefix = secrets.token_hex(4)
+        self._asked: IQTable[SessionPort | None] = IQTable(
+            clock, timeout, MAX_OPEN, f"{self._prefix}-", self._no_answer_from_room
+        )
+        self._forwarded: IQTable[SessionPort] = IQTable(
+            clock, timeout, MAX_OPEN, f"{self._prefix}r", self._no_answer_from_session
+        )
+        self._archive_queries: dict[tuple[str, str | None], tuple[SessionPort, str]] = {}
+
+    # Sessions ask ----------------------------------------------------------------------------------------------
+
+    def request_from_session(self, session: SessionPort, stanza: Stanza, occupancy: Occupancy) -> None:
+        """An attached session's get or set to the room or an occupant."""
+        peer = parse_jid(stanza["to"])
+        kind = ""
+        if peer.resource == parse_jid(f"{occupancy.room}/{occupancy.nick or '-'}").resource and _is_ping(stanza):
+            if occupancy.fresh:
+                session.deliver(_reply_as(stanza, session, b""))
+                return
+            kind = _SELF_PING
+        self._ask(session, stanza, peer.full, kind)
+
+    def _ask(self, session: SessionPort, stanza: Stanza, peer: str, kind: str) -> None:
+        stanza_id = stanza.get("id")
+        query = _archive_query(stanza)
+        key = (parse_jid(peer).bare, query.get("queryid")) if query is not None else None
+        if stanza_id is None:
+            self._refuse(session, stanza, "modify", "bad-request", "an IQ needs an id")
+        elif key is not None and key in self._archive_queries:
+            self._refuse(session, stanza, "wait", "resource-constraint", "a query with this queryid is open")
+        else:
+            try:
+                wire_id = self._asked.add(peer, session, stanza_id, stanza["to"], kind)
+            except TableFull:
+                self.log.warn("too many open IQs of {jid}", jid=session.jid)
+                self._refuse(session, stanza, "wait", "resource-constraint", "too many open requests")
+                return
+            if key is not None:
+                self._archive_queries[key] = (session, stanza_id)
+            self._outlet.send_to_room(rewrite(stanza.self_contained(), {"from": None, "id": wire_id}))
+
+    @staticmethod
+    def _refuse(session: SessionPort, stanza: Stanza, kind: str, condition: str, text: str) -> None:
+        session.deliver(_reply_as(stanza, session, error_payload(kind, condition, text)))
+
+    def ping(self, server: str) -> None:
+        """Ask the server for a sign of life."""
+        wire_id = self._asked.add(server, None, "", server, _KEEPALIVE)
+        self._outlet.send_to_room(
+            b"<iq type='get' to='%b' id='%b'><ping xmlns='%b'/></iq>"
+            % (escape(server), wire_id.encode(), NS_PING.encode())
+        )
+
+    def answer_from_room(self, stanza: Stanza) -> None:
+        """A result or error on the account stream: to the session that asked, to nobody else."""
+        peer = parse_jid(stanza["from"]).full if "from" in stanza.attributes else ""
+        pending = self._asked.take(peer, stanza.get("id") or "")
+        if pending is None:
+            self.log.info("answer to nothing asked, from {peer}", peer=peer)
+            return
+        if pending.asker is None:
+            return
+        self._forget_archive_query(pending.asker, pending.id)
+        occupancy = self._room_of(parse_jid(pending.peer).bare)
+        if pending.kind == _SELF_PING and occupancy is not None:
+            self._self_ping_answered(pending, stanza, occupancy)
+        self._deliver_answer(pending, stanza)
+
+    def _deliver_answer(self, pending: PendingIQ[SessionPort | None], stanza: Stanza) -> None:
+        session = pending.asker
+        assert session is not None
+        if pending.kind == _SELF_PING and muc.error_condition(stanza) in _JOINED_ERRORS:
+            session.deliver(
+                b"<iq type='result' from='%b' to='%b' id='%b'/>"
+                % (escape(pending.peer), escape(session.jid), escape(pending.id))
+            )
+            return
+        answered = rewrite(stanza.self_contained(), {"to": session.jid, "id": pending.id})
+        if stanza.has_payload(muc.NS_MUC_ADMIN, "query"):
+            # The account's own entry in a list reads as the session itself.
+            answered = answered.replace(escape(self._outlet.stream_jid), escape(session.jid))
+        session.deliver(answered)
+
+    def _self_ping_answered(self, pending: PendingIQ[SessionPort | None], stanza: Stanza, occupancy: Occupancy) -> None:
+        condition = muc.error_condition(stanza)
+        if stanza.get("type") == "result" or condition in _JOINED_ERRORS:
+            occupancy.confirmed()
+        elif condition == "not-acceptable":
+            self.log.info("silently out of {room}", room=occupancy.room)
+            occupancy.lost()
+
+    def _no_answer_from_room(self, pending: PendingIQ[SessionPort | None]) -> None:
+        if pending.asker is not None:
+            self._fail(pending.asker, pending, "remote-server-timeout")
+
+    def _fail(self, session: SessionPort, pending: PendingIQ[SessionPort | None], condition: str) -> None:
+        self._forget_archive_query(session, pending.id)
+        session.deliver(
+            b"<iq type='error' from='%b' to='%b' id='%b'>%b</iq>"
+            % (escape(pending.peer), escape(session.jid), escape(pending.id), error_payload("wait", condition))
+        )
+
+    # Rooms ask -------------------------------------------------------------------------------------------------
+
+    def request_from_room(self, stanza: Stanza) -> None:
+        """A get or set on the account stream: answered here, or by the most recently active attached session."""
+        children = answer(stanza)
+        if children is not None:
+            self._outlet.send_to_room(iq_reply(stanza, children))
+            return
+        peer = stanza.get("from")
+        occupancy = self._room_of(parse_jid(peer).bare) if peer is not None else None
+        if peer is None or occupancy is None or not occupancy.attached:
+            self._outlet.send_to_room(iq_reply(stanza, error_payload("cancel", "service-unavailable")))
+            return
+        session = max(occupancy.attached, key=lambda candidate: candidate.last_active)
+        try:
+            key = (id(session), parse_jid(peer).full)
+            wire_id = self._forwarded.add(key, session, stanza.get("id") or "", peer)
+        except TableFull:
+            self._outlet.send_to_room(iq_reply(stanza, error_payload("wait", "resource-constraint")))
+            return
+        session.deliver(rewrite(stanza.self_contained(), {"to": session.jid, "id": wire_id}))
+
+    def answer_from_session(self, session: SessionPort, stanza: Stanza) -> None:
+        """A session's result or error to a room: sent on if it was asked, else dropped."""
+        pending = self._forwarded.take((id(session), parse_jid(stanza["to"]).full), stanza.get("id") or "")
+        if pending is None:
+            self.log.info("{jid} answers what nobody asked", jid=session.jid)
+            return
+        answered = {"from": None, "to": pending.peer, "id": pending.id}
+        self._outlet.send_to_room(rewrite(stanza.self_contained(), answered))
+
+    def _no_answer_from_session(self, pending: PendingIQ[SessionPort]) -> None:
+        self._outlet.send_to_room(
+            b"<iq type='error' to='%b' id='%b'>%b</iq>"
+            % (escape(pending.peer), escape(pending.id), error_payload("wait", "recipient-unavailable"))
+        )
+
+    # Archives --------------------------------------------------------------------------------------------------
+
+    def archive_asker(self, stanza: Stanza) -> SessionPort | None:
+        """Return who asked for this result of a room's archive (XEP-0313), which names only its queryid."""
+        for uri in _MAM:
+            result = stanza.payload(uri, "result")
+            if result is not None:
+                key = (parse_jid(stanza["from"]).bare, result.getAttribute("queryid"))
+                session, _ = self._archive_queries.get(key, (None, ""))
+                return session
+        return None
+
+    def _forget_archive_query(self, session: SessionPort, stanza_id: str) -> None:
+        for key, asked in list(self._archive_queries.items()):
+            if asked == (session, stanza_id):
+                del self._archive_queries[key]
+
+    # Ends ------------------------------------------------------------------------------------------------------
+
+    def session_closed(self, session: SessionPort) -> None:
+        """Nobody waits for its answers; what it was asked fails."""
+        self._asked.drop(lambda pending: pending.asker is session)
+        self._archive_queries = {key: asked for key, asked in self._archive_queries.items() if asked[0] is not session}
+        for pending in self._forwarded.drop(lambda pending: pending.asker is session):
+            self._no_answer_from_session(pending)
+
+    def stream_lost(self) -> None:
+        """Nothing that was asked on the account stream is answered any more."""
+        self._forwarded.drop(lambda _pending: True)
+        for pending in self._asked.drop(lambda _pending: True):
+            if pending.asker is not None:
+                self._fail(pending.asker, pending, "remote-server-timeout")
+
+
+def is_archive_result(stanza: Stanza) -> bool:
+    """Tell whether a message carries one result of an archive query."""
+    return any(name == "result" and uri in _MAM for uri, name in stanza.payloads)
+
+
+def _is_ping(stanza: Stanza) -> bool:
+    return stanza.get("type") == "get" and stanza.has_payload(NS_PING, "ping")
+
+
+def _archive_query(stanza: Stanza) -> dict[str, str] | None:
+    for uri in _MAM:
+        query = stanza.payload(uri, "query")
+        if query is not None and stanza.get("type") == "set":
+            return dict(query.attributes)
+    return None
+
+
+def _reply_as(stanza: Stanza, session: SessionPort, children: bytes) -> bytes:
+    """Return the answer that the addressee of a session's IQ would give it."""
+    kind = b"error" if children else b"result"
+    identifier = b" id='%b'" % escape(stanza["id"]) if "id" in stanza.attributes else b""
+    return b"<iq type='%b' from='%b' to='%b'%b>%b</iq>" % (
+        kind,
+        escape(stanza["to"]),
+        escape(session.jid),
+        identifier,
+        children,
+    )

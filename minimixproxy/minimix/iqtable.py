@@ -1,0 +1,86 @@
+"""IQs that wait for their answer, matched on (peer, id), never on id alone. Pure but for the clock handed in."""
+
+from __future__ import annotations
+
+import itertools
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from minimixproxy.clock import Clock, DelayedCall
+
+Asker = TypeVar("Asker")
+
+
+@dataclass(slots=True)
+class PendingIQ(Generic[Asker]):
+    """One IQ on its way: who asked, under which id, by which address of the peer."""
+
+    asker: Asker
+    id: str
+    peer: str
+    deadline: float
+    kind: str = ""
+
+
+class TableFull(Exception):
+    """As many IQs are open as are allowed."""
+
+
+class IQTable(Generic[Asker]):
+    """Open IQs of one direction. `expired` is called for each that `timeout` seconds passed over."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        timeout: float,
+        limit: int,
+        prefix: str,
+        expired: Callable[[PendingIQ[Asker]], None],
+    ) -> None:
+        self._clock = clock
+        self._timeout = timeout
+        self._limit = limit
+        self._prefix = prefix
+        self._expired = expired
+        self._count = itertools.count(1)
+        self._open: OrderedDict[tuple[Hashable, str], PendingIQ[Asker]] = OrderedDict()
+        self._timer: DelayedCall | None = None
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, key: Hashable, asker: Asker, stanza_id: str, peer: str, kind: str = "") -> str:
+        """Open an IQ whose answer is to come from `key`; return its id on the wire. Raises `TableFull`."""
+        if len(self._open) >= self._limit:
+            raise TableFull
+        wire_id = f"{self._prefix}{next(self._count)}"
+        deadline = self._clock.seconds() + self._timeout
+        self._open[(key, wire_id)] = PendingIQ(asker, stanza_id, peer, deadline, kind)
+        if self._timer is None:
+            self._timer = self._clock.callLater(self._timeout, self._sweep)
+        return wire_id
+
+    def take(self, key: Hashable, wire_id: str) -> PendingIQ[Asker] | None:
+        """Return and close the IQ that this answers; None when nobody asked."""
+        return self._open.pop((key, wire_id), None)
+
+    def drop(self, unwanted: Callable[[PendingIQ[Asker]], bool]) -> list[PendingIQ[Asker]]:
+        """Close and return the IQs for which `unwanted` is true."""
+        dropped = [pending for pending in self._open.values() if unwanted(pending)]
+        self._open = OrderedDict((key, pending) for key, pending in self._open.items() if not unwanted(pending))
+        if not self._open and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        return dropped
+
+    def _sweep(self) -> None:
+        self._timer = None
+        now = self._clock.seconds()
+        while self._open and next(iter(self._open.values())).deadline <= now:
+            _, pending = self._open.popitem(last=False)
+            self._expired(pending)
+        if self._open and self._timer is None:
+            wait = next(iter(self._open.values())).deadline - now
+            self._timer = self._clock.callLater(wait, self._sweep)

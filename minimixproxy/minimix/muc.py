@@ -1,0 +1,151 @@
+"""XEP-0045 on the wire: readings of room stanzas, and the few stanzas that are made here. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from twisted.words.xish import domish
+
+from minimixproxy.stanza import NS_CLIENT, Stanza, error_payload, escape, parse_element, serialize
+
+NS_MUC = "http://jabber.org/protocol/muc"
+NS_MUC_USER = NS_MUC + "#user"
+NS_MUC_ADMIN = NS_MUC + "#admin"
+NS_DELAY = "urn:xmpp:delay"
+NS_HINTS = "urn:xmpp:hints"
+
+SELF = "110"
+CREATED = "201"
+NICK_MODIFIED = "210"
+NON_ANONYMOUS = "100"
+LOGGED = "170"
+NICK_CHANGED = "303"
+KICKED = "307"
+TECHNICAL = "333"
+
+# What one reads in a body-less message that is content all the same.
+_ENCRYPTED = frozenset({("eu.siacs.conversations.axolotl", "encrypted"), ("urn:xmpp:omemo:2", "encrypted")})
+
+
+def is_join(stanza: Stanza) -> bool:
+    """Tell whether a presence asks to enter a room (XEP-0045 §7.2.1)."""
+    return stanza.get("type") is None and stanza.has_payload(NS_MUC, "x")
+
+
+def password_of(stanza: Stanza) -> str | None:
+    """Return the room password of a join, or None."""
+    x = stanza.payload(NS_MUC, "x")
+    if x is None:
+        return None
+    return next((str(child) for child in x.elements(NS_MUC, "password")), None)
+
+
+def status_codes(stanza: Stanza) -> frozenset[str]:
+    """Return the status codes in a room's presence or message."""
+    x = stanza.payload(NS_MUC_USER, "x")
+    if x is None:
+        return frozenset()
+    return frozenset(str(status["code"]) for status in x.elements(NS_MUC_USER, "status") if status.hasAttribute("code"))
+
+
+def new_nick(stanza: Stanza) -> str | None:
+    """Return the nick that a 303 announces, or None."""
+    x = stanza.payload(NS_MUC_USER, "x")
+    if x is None:
+        return None
+    return next((item.getAttribute("nick") for item in x.elements(NS_MUC_USER, "item")), None)
+
+
+def with_status_codes(stanza: Stanza, codes: Collection[str]) -> bytes:
+    """Return a room presence with exactly `codes` as its status codes."""
+    element = parse_element(stanza.self_contained(), {"": NS_CLIENT})
+    x = next(element.elements(NS_MUC_USER, "x"), None)
+    if x is None:
+        x = element.addElement((NS_MUC_USER, "x"))
+    x.children = [
+        child
+        for child in x.children
+        if not (isinstance(child, domish.Element) and (child.uri, child.name) == (NS_MUC_USER, "status"))
+    ]
+    for code in sorted(codes):
+        x.addElement("status")["code"] = code
+    return serialize(element)
+
+
+def removal(
+    occupant: str, to: str, codes: Iterable[str], request: Stanza | None = None, affiliation: str = ""
+) -> bytes:
+    """Return the unavailable self-presence by which a room shows someone out.
+
+    `request` is the client's own unavailable presence, if that is what is answered: its id and status come back.
+    """
+    stanza_id = request.get("id") if request is not None else None
+    status = request.payload(NS_CLIENT, "status") if request is not None else None
+    identifier = b" id='%b'" % escape(stanza_id) if stanza_id is not None else b""
+    shown = b"".join(b"<status code='%b'/>" % code.encode() for code in codes)
+    item = b"<item affiliation='%b' role='none'/>" % (affiliation.encode() or b"none")
+    return b"<presence type='unavailable' from='%b' to='%b'%b>%b<x xmlns='%b'>%b%b</x></presence>" % (
+        escape(occupant),
+        escape(to),
+        identifier,
+        serialize(status) if status is not None else b"",
+        NS_MUC_USER.encode(),
+        item,
+        shown,
+    )
+
+
+def affiliation_of(stanza: Stanza | None) -> str:
+    """Return the affiliation that a room presence shows, "none" when it shows none."""
+    x = stanza.payload(NS_MUC_USER, "x") if stanza is not None else None
+    if x is None:
+        return "none"
+    return next((item.getAttribute("affiliation", "none") for item in x.elements(NS_MUC_USER, "item")), "none")
+
+
+def join_error(room: str, nick: str, to: str, stanza_id: str | None, error: bytes) -> bytes:
+    """Return a presence error that answers a join; `error` is the `<error/>` element."""
+    identifier = b" id='%b'" % escape(stanza_id) if stanza_id is not None else b""
+    return b"<presence type='error' from='%b' to='%b'%b><x xmlns='%b'/>%b</presence>" % (
+        escape(f"{room}/{nick}"),
+        escape(to),
+        identifier,
+        NS_MUC.encode(),
+        error,
+    )
+
+
+def error_element(stanza: Stanza) -> bytes:
+    """Return the `<error/>` of an error stanza, or a made-up one where the peer gave none."""
+    error = stanza.payload(NS_CLIENT, "error")
+    return serialize(error) if error is not None else error_payload("cancel", "undefined-condition")
+
+
+def error_condition(stanza: Stanza) -> str:
+    """Return the defined condition of an error stanza, "" when there is none."""
+    error = stanza.payload(NS_CLIENT, "error")
+    if error is None:
+        return ""
+    return next((str(child.name) for child in error.elements() if child.name != "text"), "")
+
+
+def unavailable(room: str, nick: str, request: Stanza | None = None) -> bytes:
+    """Return the presence that leaves a room, with the status text of the client's own."""
+    status = request.payload(NS_CLIENT, "status") if request is not None else None
+    inner = serialize(status) if status is not None else b""
+    return b"<presence type='unavailable' to='%b'>%b</presence>" % (escape(f"{room}/{nick}"), inner)
+
+
+def is_subject(stanza: Stanza) -> bool:
+    """Tell whether a groupchat message sets the subject: with a body too it is a message (XEP-0045 §8.1)."""
+    return stanza.has_payload(NS_CLIENT, "subject") and not stanza.has_payload(NS_CLIENT, "body")
+
+
+def is_history(stanza: Stanza) -> bool:
+    """Tell whether a groupchat message is worth keeping: content, not markers or chat states alone (XEP-0334 hints)."""
+    payloads = stanza.payloads
+    if (NS_HINTS, "no-store") in payloads or (NS_HINTS, "no-permanent-store") in payloads:
+        return False
+    if (NS_CLIENT, "body") in payloads or (NS_HINTS, "store") in payloads:
+        return True
+    return not _ENCRYPTED.isdisjoint(payloads)

@@ -1,0 +1,60 @@
+"""The narrow interfaces between an account, its sessions and its stream."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from minimixproxy.stanza import Stanza
+
+
+class SessionPort(Protocol):
+    """One client's session, as its account sees it."""
+
+    @property
+    def jid(self) -> str:
+        """The full JID, as the server spelled it when it was bound."""
+
+    @property
+    def carbons(self) -> bool:
+        """Whether the client enabled carbons (XEP-0280) and the server agreed."""
+
+    @property
+    def last_active(self) -> float:
+        """When the client last sent a stanza, in seconds of the reactor's clock."""
+
+    def deliver(self, data: bytes) -> None:
+        """Give the client whole stanzas."""
+
+    def close(self, condition: str, text: str = "") -> None:
+        """End the session with a stream error."""
+
+
+class RoomOutlet(Protocol):
+    """What an occupancy may do to the world outside its sessions."""
+
+    @property
+    def stream_jid(self) -> str:
+        """The full JID of the account stream; "" before it is bound."""
+
+    def send_to_room(self, data: bytes) -> None:
+        """Send a stanza on the account stream."""
+
+    def room_ended(self, room: str) -> None:
+        """The occupancy is over; forget it, and join again for whoever waits."""
+
+    def broadcast_presence(self, session: SessionPort) -> Stanza | None:
+        """Return the session's undirected presence, or None before it sent one."""
+
+
+class StreamPort(Protocol):
+    """The account stream, as its account sees it."""
+
+    @property
+    def jid(self) -> str:
+        """Its full JID; "" while it is not bound."""
+
+    def send(self, data: bytes) -> None:
+        """Send a stanza, opening the stream if it is closed."""
+
+    def close(self) -> None:
+        """Close the stream: the account is in no room."""

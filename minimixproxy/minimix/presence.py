@@ -1,0 +1,91 @@
+"""The one presence that a room sees for the account. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twisted.words.xish import domish
+
+from minimixproxy.minimix.muc import NS_MUC
+from minimixproxy.stanza import NS_CLIENT, Stanza, escape, parse_element, serialize
+
+NS_CAPS = "http://jabber.org/protocol/caps"
+
+# Most available first (RFC 6121 §4.7.2.1 names the values, not their order).
+_ORDER = {"chat": 0, "": 1, "dnd": 2, "away": 3, "xa": 4}
+
+
+def _show_of(payload: bytes) -> str:
+    start = payload.find(b"<show>")
+    if start < 0:
+        return ""
+    return payload[start + 6 : payload.index(b"</show>", start)].strip().decode("utf-8")
+
+
+def presence_payload(stanza: Stanza, caps: bytes) -> bytes:
+    """Return what a client's presence shows, as the children of the account's own.
+
+    The join request goes, and the client's caps (XEP-0115) are replaced by `caps`: who asks what they stand for
+    is answered here.
+    """
+    element = parse_element(stanza.self_contained(), {"": NS_CLIENT})
+    shown = [
+        serialize(child)
+        for child in element.children
+        if isinstance(child, domish.Element) and (child.uri, child.name) not in ((NS_MUC, "x"), (NS_CAPS, "c"))
+    ]
+    # <show/> first: _show_of looks for it, and a status text cannot stand in its way.
+    shown.sort(key=lambda child: not child.startswith(b"<show>"))
+    return b"".join(shown) + caps
+
+
+def away_payload(text: str, caps: bytes) -> bytes:
+    """Return what the room sees while no client is attached."""
+    status = b"<status>%b</status>" % escape(text) if text else b""
+    return b"<show>away</show>" + status + caps
+
+
+def most_available(payloads: Iterable[bytes]) -> bytes | None:
+    """Return the most available of several presences' payloads, the last of equals; None of none."""
+    best: bytes | None = None
+    rank = len(_ORDER)
+    for payload in payloads:
+        show = _show_of(payload) if payload.startswith(b"<show>") else ""
+        if (found := _ORDER.get(show, 1)) <= rank:
+            best, rank = payload, found
+    return best
+
+
+def presence_to(room: str, nick: str, payload: bytes, stanza_id: str | None = None) -> bytes:
+    """Return the presence stanza that shows `payload` in the room."""
+    identifier = b" id='%b'" % escape(stanza_id) if stanza_id is not None else b""
+    return b"<presence to='%b'%b>%b</presence>" % (escape(f"{room}/{nick}"), identifier, payload)
+
+
+def join_presence(stanza: Stanza, payload: bytes, occupant: str, history: int) -> bytes:
+    """Return the presence by which the account joins, made from a client's own join.
+
+    Its room password and other extensions stay. A wish for history becomes one for as much as is kept here
+    (`history` messages), from which each client is then given what it wished for; with no wish, the room's default.
+    """
+    x = stanza.payload(NS_MUC, "x")
+    assert x is not None
+    inner = []
+    for child in x.elements():
+        if (child.uri, child.name) == (NS_MUC, "history"):
+            inner.append(b"<history maxstanzas='%d'/>" % max(history, _maxstanzas(child)))
+        else:
+            inner.append(serialize(child, NS_MUC))
+    identifier = b" id='%b'" % escape(stanza["id"]) if "id" in stanza.attributes else b""
+    return b"<presence to='%b'%b>%b<x xmlns='%b'>%b</x></presence>" % (
+        escape(occupant),
+        identifier,
+        payload,
+        NS_MUC.encode(),
+        b"".join(inner),
+    )
+
+
+def _maxstanzas(history: domish.Element) -> int:
+    text = history.getAttribute("maxstanzas", "")
+    return min(int(text), 10**6) if text.isascii() and text.isdigit() else 0

@@ -1,0 +1,105 @@
+"""What a room has shown the account, and how it is shown again to a session that joins later. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from twisted.logger import Logger
+
+from minimixproxy.jids import prepare_resource
+from minimixproxy.minimix import muc
+from minimixproxy.stanza import ForkTemplate, Stanza, escape, rewrite
+
+_ROOM_CONFIG_CODES = {"170": (muc.LOGGED, True), "171": (muc.LOGGED, False)}
+_ANONYMITY_CODES = {"172": (muc.NON_ANONYMOUS, True), "173": (muc.NON_ANONYMOUS, False)}
+
+
+class RoomView:
+    """Occupants, own presence, subject and lasting status codes of one room."""
+
+    log = Logger()
+
+    def __init__(self, room: str, max_occupants: int) -> None:
+        self.room = room
+        self.self_presence: Stanza | None = None
+        self.subject: Stanza | None = None
+        self.created = False  # by our join, and not yet told to anyone
+        self._codes: frozenset[str] = frozenset()
+        self._occupants: dict[str, Stanza] = {}  # by prepared nick, in order of arrival
+        self._room_presence: Stanza | None = None
+        self._max_occupants = max_occupants
+
+    def entered(self, presence: Stanza) -> None:
+        """Take the self-presence that answers the join."""
+        codes = muc.status_codes(presence)
+        self._codes = codes & {muc.NON_ANONYMOUS, muc.LOGGED}
+        self.created = muc.CREATED in codes
+        self.self_presence = presence
+
+    def occupant_shown(self, nick: str, presence: Stanza) -> None:
+        """Remember another occupant's presence; beyond the bound, it is forked but not remembered."""
+        key = prepare_resource(nick)
+        if key not in self._occupants and len(self._occupants) >= self._max_occupants:
+            self.log.warn("more than {limit} occupants in {room}", limit=self._max_occupants, room=self.room)
+            return
+        self._occupants[key] = presence
+
+    def occupant_gone(self, nick: str) -> None:
+        """Forget an occupant."""
+        self._occupants.pop(prepare_resource(nick), None)
+
+    def room_shown(self, presence: Stanza) -> None:
+        """Remember what the room's bare JID shows of itself, its avatar for one."""
+        self._room_presence = presence
+
+    def message_seen(self, message: Stanza) -> None:
+        """Take the subject, and changes of what the lasting status codes say, from a groupchat message."""
+        if muc.is_subject(message):
+            self.subject = message
+        elif message.has_payload(muc.NS_MUC_USER, "x"):
+            for code in muc.status_codes(message):
+                lasting, on = {**_ROOM_CONFIG_CODES, **_ANONYMITY_CODES}.get(code, ("", False))
+                self._codes = self._codes | {lasting} if on else self._codes - {lasting}
+
+    @property
+    def affiliation(self) -> str:
+        """The account's own affiliation, as last shown."""
+        return muc.affiliation_of(self.self_presence)
+
+    def own_presence(self, presence: Stanza, session_jid: str, stream_jid: str) -> bytes:
+        """Return a copy of an own presence in which the account stream's address reads as the session's."""
+        copy = ForkTemplate(presence.self_contained()).copy(session_jid)
+        return copy.replace(escape(stream_jid), escape(session_jid)) if stream_jid else copy
+
+    def replay(
+        self, session_jid: str, stream_jid: str, join_id: str | None, codes: Collection[str], history: list[bytes]
+    ) -> bytes:
+        """Return all that a room shows to one who joins, in its order (XEP-0045 §7.1).
+
+        Other occupants, the self-presence with `codes` beside the lasting ones, `history`, the subject.
+        """
+        parts = [ForkTemplate(stanza.self_contained()).copy(session_jid) for stanza in self._others()]
+        parts.append(self.reflection(session_jid, stream_jid, join_id, {*self._codes, *codes}))
+        parts.extend(rewrite(raw, {"to": session_jid}) for raw in history)
+        parts.append(self._subject_for(session_jid))
+        return b"".join(parts)
+
+    def _others(self) -> Iterator[Stanza]:
+        if self._room_presence is not None:
+            yield self._room_presence
+        yield from self._occupants.values()
+
+    def reflection(self, session_jid: str, stream_jid: str, stanza_id: str | None, codes: Collection[str]) -> bytes:
+        """Return the account's own presence as the answer to a session's, with 110 and `codes`."""
+        assert self.self_presence is not None
+        stanza = self.self_presence
+        shown = Stanza(muc.with_status_codes(stanza, {muc.SELF, *codes}), stanza.uri, stanza.name, {}, (), {})
+        return rewrite(self.own_presence(shown, session_jid, stream_jid), {"id": stanza_id})
+
+    def _subject_for(self, session_jid: str) -> bytes:
+        if self.subject is not None:
+            return ForkTemplate(self.subject.self_contained()).copy(session_jid)
+        return b"<message type='groupchat' from='%b' to='%b'><subject/></message>" % (
+            escape(self.room),
+            escape(session_jid),
+        )

@@ -1,0 +1,168 @@
+"""Stand-ins for what surrounds the core: a session, an account stream, and a room's answers as text."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+
+from minimixproxy.config import Rooms
+from minimixproxy.framing import Framer
+from minimixproxy.minimix.account import Account
+from minimixproxy.stanza import Stanza, parse_stanza
+
+ROOM = "room@muc.test"
+BARE = "alice@a.test"
+STREAM = f"{BARE}/minimix.0123"
+HEADER = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+
+
+def split(data: bytes) -> list[Stanza]:
+    framer = Framer()
+    framer.feed(HEADER)
+    events = framer.feed(data)
+    found = [event for event in events if isinstance(event, Stanza)]
+    assert len(found) == len(events), events
+    return found
+
+
+class FakeSession:
+    """A client: what it was given is in `received`."""
+
+    def __init__(self, resource: str, clock: Clock, carbons: bool = True) -> None:
+        self.jid = f"{BARE}/{resource}"
+        self.carbons = carbons
+        self.received: list[Stanza] = []
+        self.closed: str | None = None
+        self._clock = clock
+
+    @property
+    def last_active(self) -> float:
+        return self._active
+
+    _active = 0.0
+
+    def touch(self) -> None:
+        self._active = self._clock.seconds()
+
+    def deliver(self, data: bytes) -> None:
+        self.received += split(data)
+
+    def close(self, condition: str, text: str = "") -> None:
+        self.closed = condition
+
+    def take(self) -> list[Stanza]:
+        received, self.received = self.received, []
+        return received
+
+
+class FakeStream:
+    """An account stream that opens at once; what was sent is in `sent`."""
+
+    def __init__(self) -> None:
+        self.jid = ""
+        self.sent: list[Stanza] = []
+        self.closed = 0
+
+    def send(self, data: bytes) -> None:
+        self.jid = STREAM
+        self.sent += split(data)
+
+    def close(self) -> None:
+        self.closed += 1
+        self.jid = ""
+
+    def take(self) -> list[Stanza]:
+        sent, self.sent = self.sent, []
+        return sent
+
+
+class World:
+    """An account with its surroundings, and short ways to let clients and rooms speak."""
+
+    def __init__(self, **settings: object) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_700_000_000)
+        self.stream = FakeStream()
+        self.idle: list[Account] = []
+        self.account = Account(BARE, self.stream, Rooms(**settings), self.clock, self.idle.append)
+
+    def session(self, resource: str, *, carbons: bool = True) -> FakeSession:
+        session = FakeSession(resource, self.clock, carbons)
+        self.account.session_bound(session)
+        return session
+
+    def client(self, session: FakeSession, xml: str) -> bool:
+        session.touch()
+        return self.account.from_client(session, parse_stanza(xml))
+
+    def room(self, xml: str) -> None:
+        """A stanza arrives on the account stream; `ROOM/` and `STREAM` in it are the addresses."""
+        (stanza,) = split(xml.encode())
+        kind = stanza.name
+        getattr(self.account, f"{kind}_from_stream")(stanza)
+
+    # What rooms say.
+
+    def shows(self, nick: str, codes: str = "", attributes: str = "", inner: str = "", item: str = "") -> None:
+        status = "".join(f"<status code='{code}'/>" for code in codes.split())
+        self.room(
+            f"<presence from='{ROOM}/{nick}' to='{STREAM}' {attributes}>{inner}<x xmlns='http://jabber.org/protocol/muc#user'>"
+            f"<item affiliation='member' role='participant' {item}/>{status}</x></presence>"
+        )
+
+    def gone(self, nick: str, codes: str = "", item: str = "") -> None:
+        self.shows(nick, codes, "type='unavailable'", item=item)
+
+    def subject(self, text: str = "") -> None:
+        self.room(f"<message type='groupchat' from='{ROOM}' to='{STREAM}'><subject>{text}</subject></message>")
+
+    def says(self, nick: str, body: str, inner: str = "", stanza_id: str = "m") -> None:
+        self.room(
+            f"<message type='groupchat' id='{stanza_id}' from='{ROOM}/{nick}' to='{STREAM}'>"
+            f"<body>{body}</body>{inner}</message>"
+        )
+
+    # What clients say.
+
+    def asks_to_join(self, session: FakeSession, nick: str = "alice", inner: str = "", stanza_id: str = "j") -> bool:
+        return self.client(
+            session,
+            f"<presence to='{ROOM}/{nick}' id='{stanza_id}'><x xmlns='http://jabber.org/protocol/muc'>{inner}</x></presence>",
+        )
+
+    def leaves(self, session: FakeSession) -> None:
+        self.client(session, f"<presence to='{ROOM}/alice' type='unavailable' id='l'/>")
+
+    def joined(self, *resources: str, nick: str = "alice") -> list[FakeSession]:
+        """Sessions that are attached to the room, where bob is; nothing of it is left to take."""
+        sessions = [self.session(resource) for resource in resources]
+        for session in sessions:
+            self.asks_to_join(session, nick)
+        self.shows("bob")
+        self.shows(nick, "100 110", item=f"jid='{STREAM}'")
+        self.subject("topic")
+        for session in sessions:
+            session.take()
+        self.stream.take()
+        return sessions
+
+
+def kinds(stanzas: list[Stanza]) -> list[str]:
+    """A short form of what arrived: who and what, in order."""
+    return [kind(stanza) for stanza in stanzas]
+
+
+def kind(stanza: Stanza) -> str:
+    nick = (stanza.get("from") or "").partition("/")[2]
+    if stanza.name == "presence":
+        codes = "".join(
+            f" {status['code']}"
+            for x in stanza.element.elements("http://jabber.org/protocol/muc#user", "x")
+            for status in x.elements()
+            if status.name == "status"
+        )
+        return f"{stanza.get('type') or 'presence'} {nick}{codes}"
+    if stanza.name == "message" and stanza.has_payload("jabber:client", "body"):
+        return f"{nick}: {stanza.element.body}"
+    if stanza.name == "message" and stanza.has_payload("jabber:client", "subject"):
+        return f"subject {stanza.element.subject}"
+    return f"{stanza.name} {stanza.get('type')} {nick}".strip()

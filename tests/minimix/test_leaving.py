@@ -1,0 +1,197 @@
+"""Leaving and being removed (protocol notes, *Leaving and being removed*), without sockets."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.minimix.fakes import ROOM, STREAM, World, kinds
+
+
+class Leaving(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World()
+
+    def test_answered_at_once(self) -> None:
+        phone, laptop = self.world.joined("phone", "laptop")
+        xml = f"<presence to='{ROOM}/alice' type='unavailable' id='7'><status>bye</status></presence>"
+        self.assertTrue(self.world.client(phone, xml))
+        (gone,) = phone.take()
+        self.assertEqual(kinds([gone]), ["unavailable alice 110"])
+        self.assertEqual((gone["id"], gone["to"], str(gone.element.status)), ("7", phone.jid, "bye"))
+        self.world.says("bob", "hello")
+        self.assertEqual((kinds(phone.received), kinds(laptop.received)), ([], ["bob: hello"]))
+        self.world.clock.advance(100)
+        self.assertEqual(self.world.stream.take(), [])
+
+    def test_the_last_takes_the_account_along(self) -> None:
+        (phone,) = self.world.joined("phone")
+        xml = f"<presence to='{ROOM}/alice' type='unavailable'><status>bye</status></presence>"
+        self.world.client(phone, xml)
+        self.world.clock.advance(2.9)
+        self.assertEqual(self.world.stream.take(), [])
+        self.world.clock.advance(0.2)
+        (sent,) = self.world.stream.take()
+        self.assertEqual((sent["type"], sent["to"], str(sent.element.status)), ("unavailable", f"{ROOM}/alice", "bye"))
+        self.world.gone("alice", "110")
+        self.assertEqual((self.world.account.rooms, self.world.stream.closed), ({}, 1))
+
+    def test_no_leave_when_the_stream_closes_in_the_grace(self) -> None:
+        (phone,) = self.world.joined("phone")
+        self.world.leaves(phone)
+        self.world.account.session_closed(phone)
+        self.world.clock.advance(100)
+        self.assertNotIn("unavailable", [stanza.get("type") for stanza in self.world.stream.take()])
+        self.assertIn(ROOM, self.world.account.rooms)
+
+    def test_no_leave_when_another_joins_in_the_grace(self) -> None:
+        (phone,) = self.world.joined("phone")
+        self.world.leaves(phone)
+        self.world.asks_to_join(self.world.session("laptop"))
+        self.world.clock.advance(100)
+        self.assertEqual(self.world.stream.take(), [])
+
+    def test_unanswered_leave_ends_all_the_same(self) -> None:
+        (phone,) = self.world.joined("phone")
+        self.world.leaves(phone)
+        self.world.clock.advance(3)
+        self.world.clock.advance(10)
+        self.assertEqual(self.world.account.rooms, {})
+
+    def test_join_while_leaving_waits_for_the_end(self) -> None:
+        (phone,) = self.world.joined("phone")
+        self.world.leaves(phone)
+        self.world.clock.advance(3)
+        self.world.stream.take()
+        phone.take()
+        self.world.asks_to_join(phone, stanza_id="again")
+        self.assertEqual((self.world.stream.take(), phone.take()), ([], []))
+        self.world.gone("alice", "110")
+        self.assertEqual([stanza["id"] for stanza in self.world.stream.take()], ["again"])
+        self.world.shows("alice", "110")
+        self.world.subject()
+        self.assertEqual(kinds(phone.received), ["presence alice 110", "subject "])
+
+    def test_leave_while_joining(self) -> None:
+        phone = self.world.session("phone")
+        self.world.asks_to_join(phone)
+        self.world.leaves(phone)
+        self.assertEqual(kinds(phone.take()), ["unavailable alice 110"])
+        self.world.shows("alice", "110")
+        self.world.subject()
+        self.assertEqual(phone.received, [])
+        self.world.clock.advance(3)
+        self.assertEqual(self.world.stream.take()[-1]["type"], "unavailable")
+
+    def test_stream_closed_is_no_leave(self) -> None:
+        (phone,) = self.world.joined("phone")
+        self.world.account.session_closed(phone)
+        self.assertIn(ROOM, self.world.account.rooms)
+        self.world.says("bob", "missed")
+        again = self.world.session("phone")
+        self.world.asks_to_join(again)
+        self.assertEqual(kinds(again.received)[2:], ["bob: missed", "subject topic"])
+
+    def test_undirected_unavailable_is_no_leave(self) -> None:
+        (phone,) = self.world.joined("phone")
+        self.assertFalse(self.world.client(phone, "<presence type='unavailable'/>"))
+        self.world.clock.advance(100)
+        self.assertIn(ROOM, self.world.account.rooms)
+        self.world.says("bob", "hello")
+        self.assertEqual(kinds(phone.received), [])
+
+    def test_away_with_nobody_attached(self) -> None:
+        (phone,) = self.world.joined("phone")
+        self.world.account.session_closed(phone)
+        (sent,) = self.world.stream.take()
+        self.assertEqual((str(sent.element.show), sent["to"]), ("away", f"{ROOM}/alice"))
+
+    def test_others_leave(self) -> None:
+        phone, laptop = self.world.joined("phone", "laptop")
+        self.world.gone("bob")
+        self.assertEqual(kinds(phone.received), ["unavailable bob"])
+        self.assertEqual(kinds(laptop.received), ["unavailable bob"])
+        tablet = self.world.session("tablet")
+        self.world.asks_to_join(tablet)
+        self.assertEqual(kinds(tablet.received)[0], "presence alice 100 110")
+
+
+class Removal(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World()
+
+    def test_table(self) -> None:
+        for codes in ["301", "307", "321", "322", "332", "307 333"]:
+            world = World()
+            phone, laptop = world.joined("phone", "laptop")
+            world.gone("alice", f"110 {codes}", item=f"jid='{STREAM}'")
+            for session in (phone, laptop):
+                (gone,) = session.received
+                self.assertEqual(kinds([gone]), [f"unavailable alice 110 {codes}"])
+                self.assertIn(f"jid='{session.jid}'".encode(), gone.raw)
+            self.assertEqual((world.account.rooms, world.stream.closed), ({}, 1))
+            self.assertEqual(world.stream.take(), [])
+
+    def test_destroyed(self) -> None:
+        (phone,) = self.world.joined("phone")
+        self.world.room(
+            f"<presence type='unavailable' from='{ROOM}/alice' to='{STREAM}'><x xmlns='http://jabber.org/protocol/muc#user'>"
+            "<item affiliation='none' role='none'/><destroy jid='other@muc.test'><reason>moved</reason></destroy>"
+            "<status code='110'/></x></presence>"
+        )
+        self.assertIn(b"<destroy jid='other@muc.test'><reason>moved</reason></destroy>", phone.received[0].raw)
+        self.assertEqual(self.world.account.rooms, {})
+        self.assertEqual(self.world.stream.take(), [])
+
+    def test_stream_lost(self) -> None:
+        phone, laptop = self.world.joined("phone", "laptop")
+        self.world.account.stream_lost()
+        for session in (phone, laptop):
+            self.assertEqual(kinds(session.received), ["unavailable alice 110 333"])
+        self.assertEqual(self.world.account.rooms, {})
+
+    def test_bounce_of_the_own_presence_alone(self) -> None:
+        (phone,) = self.world.joined("phone")
+        self.world.client(phone, f"<presence type='error' from='{phone.jid}' to='{ROOM}/alice'/>")
+        (sent,) = self.world.stream.take()
+        self.assertEqual((sent["type"], sent.get("from")), ("error", None))
+        self.world.gone("alice", "110 307 333")
+        self.assertEqual(kinds(phone.received), ["unavailable alice 110 307 333"])
+
+    def test_bounce_of_the_own_presence_beside_others(self) -> None:
+        phone, laptop = self.world.joined("phone", "laptop")
+        self.world.client(phone, f"<presence type='error' to='{ROOM}/alice'/>")
+        self.assertEqual(kinds(phone.take()), ["unavailable alice 110 307 333"])
+        self.world.says("bob", "hello")
+        self.assertEqual((kinds(phone.received), kinds(laptop.received)), ([], ["bob: hello"]))
+        self.assertEqual(self.world.stream.take(), [])
+
+    def test_bounce_of_a_fork_is_dropped(self) -> None:
+        (phone,) = self.world.joined("phone")
+        for xml in [
+            f"<presence type='error' to='{ROOM}/bob'/>",
+            f"<message type='error' to='{ROOM}/bob' id='1'/>",
+            f"<message type='error' to='{ROOM}' id='1'/>",
+            f"<iq type='error' to='{ROOM}/bob' id='1'/>",
+            f"<iq type='result' to='{ROOM}/bob' id='1'/>",
+        ]:
+            self.assertTrue(self.world.client(phone, xml), xml)
+        self.assertEqual(self.world.stream.take(), [])
+
+
+class Idle(SynchronousTestCase):
+    def test_forgotten_with_the_last_session(self) -> None:
+        world = World()
+        phone = world.session("phone")
+        world.account.session_closed(phone)
+        self.assertEqual(world.idle, [world.account])
+        world.account.session_closed(phone)
+        self.assertEqual(len(world.idle), 1)
+
+    def test_forgotten_with_the_last_room(self) -> None:
+        world = World()
+        (phone,) = world.joined("phone")
+        world.account.session_closed(phone)
+        self.assertEqual(world.idle, [])
+        world.gone("alice", "110 307")
+        self.assertEqual(world.idle, [world.account])
+        self.assertEqual(world.clock.getDelayedCalls(), [])

@@ -1,0 +1,106 @@
+"""Changes of nick, and the one presence that a room sees (protocol notes, *Nick* and *Presence*)."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.minimix.fakes import ROOM, STREAM, World, kinds
+
+
+class NickChange(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World()
+        self.phone, self.laptop = self.world.joined("phone", "laptop")
+
+    def ask(self, nick: str, stanza_id: str = "n") -> None:
+        self.assertTrue(self.world.client(self.laptop, f"<presence to='{ROOM}/{nick}' id='{stanza_id}'/>"))
+
+    def test_shown_to_all(self) -> None:
+        self.ask("liz")
+        (sent,) = self.world.stream.take()
+        self.assertEqual((sent["to"], sent["id"], sent.get("type")), (f"{ROOM}/liz", "n", None))
+        self.world.gone("alice", "303 110", item="nick='liz'")
+        self.world.shows("liz", "110")
+        for session in (self.phone, self.laptop):
+            self.assertEqual(kinds(session.take()), ["unavailable alice 303 110", "presence liz 110"])
+        self.world.asks_to_join(self.phone, "liz")
+        self.assertEqual(kinds(self.phone.received)[1], "presence liz 100 110")
+
+    def test_conflict_to_the_one_who_asked(self) -> None:
+        self.ask("bob", "c")
+        self.world.room(
+            f"<presence type='error' from='{ROOM}/bob' to='{STREAM}' id='whatever'><error type='cancel'>"
+            "<conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>"
+        )
+        (error,) = self.laptop.received
+        self.assertEqual((error["id"], error["to"]), ("c", self.laptop.jid))
+        self.assertIn(b"<conflict", error.raw)
+        self.assertEqual(self.phone.received, [])
+        self.world.says("alice", "still alice")
+        self.assertEqual(kinds(self.phone.received), ["alice: still alice"])
+
+    def test_unanswered(self) -> None:
+        self.ask("liz")
+        self.world.clock.advance(31)
+        self.world.room(f"<presence type='error' from='{ROOM}/liz' to='{STREAM}' id='n'/>")
+        self.assertEqual(self.laptop.received, [])
+
+    def test_others(self) -> None:
+        self.world.gone("bob", "303", item="nick='rob'")
+        self.world.shows("rob")
+        self.assertEqual(kinds(self.phone.received), ["unavailable bob 303", "presence rob"])
+        tablet = self.world.session("tablet")
+        self.world.asks_to_join(tablet)
+        self.assertEqual(kinds(tablet.received)[:2], ["presence rob", "presence alice 100 110"])
+
+    def test_the_same_after_preparation(self) -> None:
+        self.ask("\uff41lice")
+        self.assertEqual([stanza["to"] for stanza in self.world.stream.take()], [])
+        self.assertEqual(kinds(self.laptop.received), ["presence alice 110"])
+
+
+class OnePresence(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World()
+        self.phone, self.laptop = self.world.joined("phone", "laptop")
+        self.world.clock.advance(10)
+
+    def shown(self) -> list[str]:
+        return [str(stanza.element.show or "") for stanza in self.world.stream.take()]
+
+    def test_most_available(self) -> None:
+        self.assertFalse(self.world.client(self.phone, "<presence><show>xa</show></presence>"))
+        self.assertEqual(self.shown(), [])
+        self.world.clock.advance(10)
+        self.world.client(self.laptop, "<presence><show>away</show><status>out</status></presence>")
+        self.assertEqual(self.shown(), ["away"])
+        self.world.clock.advance(10)
+        self.world.client(self.phone, "<presence><show>chat</show></presence>")
+        self.assertEqual(self.shown(), ["chat"])
+
+    def test_directed_counts_for_its_room_until_the_next_undirected(self) -> None:
+        self.world.client(self.phone, "<presence><show>xa</show></presence>")
+        self.world.client(self.laptop, f"<presence to='{ROOM}/alice' id='9'><show>dnd</show></presence>")
+        (sent,) = self.world.stream.take()
+        self.assertEqual((str(sent.element.show), sent["id"]), ("dnd", "9"))
+        self.world.clock.advance(10)
+        self.world.client(self.laptop, "<presence><show>away</show></presence>")
+        self.assertEqual(self.shown(), ["away"])
+
+    def test_rate(self) -> None:
+        self.world.client(self.phone, "<presence><show>xa</show></presence>")
+        for show in ["away", "xa", "dnd", "away", "dnd"]:
+            self.world.client(self.laptop, f"<presence><show>{show}</show></presence>")
+        self.assertEqual(self.shown(), ["away"])
+        self.world.clock.advance(1)
+        self.assertEqual(self.shown(), ["dnd"])
+        self.world.clock.advance(10)
+        self.assertEqual(self.shown(), [])
+
+    def test_caps_are_ours(self) -> None:
+        caps = "<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='theirs' ver='x'/>"
+        self.world.client(self.phone, f"<presence><show>chat</show>{caps}<x xmlns='vcard-temp:x:update'/></presence>")
+        (sent,) = self.world.stream.take()
+        self.assertNotIn(b"theirs", sent.raw)
+        self.assertEqual(sent.payloads.count(("http://jabber.org/protocol/caps", "c")), 1)
+        self.assertIn(("vcard-temp:x:update", "x"), sent.payloads)

@@ -1,0 +1,308 @@
+"""Messages and IQs between sessions and rooms (protocol notes, *Routing* and *Private messages and carbons*)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.stanza import parse_stanza
+from tests.minimix.fakes import BARE, ROOM, STREAM, World, kinds
+
+DISCO = "http://jabber.org/protocol/disco#info"
+
+
+class Messages(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World()
+        self.phone, self.laptop = self.world.joined("phone", "laptop")
+
+    def test_groupchat_goes_out_and_is_forked(self) -> None:
+        xml = f"<message from='{self.phone.jid}' to='{ROOM}' type='groupchat' id='1'><body>hi</body></message>"
+        self.assertTrue(self.world.client(self.phone, xml))
+        (sent,) = self.world.stream.take()
+        self.assertEqual(sent.raw.decode(), f"<message to='{ROOM}' type='groupchat' id='1'><body>hi</body></message>")
+        self.world.says("alice", "hi", stanza_id="1")
+        for session in (self.phone, self.laptop):
+            (message,) = session.received
+            self.assertEqual((message["to"], message["id"]), (session.jid, "1"))
+
+    def test_a_fork_differs_in_its_address_only(self) -> None:
+        raw = (
+            f"<message  id = 'x' from='{ROOM}/bob' to='{{}}' type=\"groupchat\"><body>&#x41;<![CDATA[<b>]]></body>"
+            "<stanza-id xmlns='urn:xmpp:sid:0' id='s' by='room@muc.test'/>"
+            "<occupant-id xmlns='urn:xmpp:occupant-id:0' id='o'/></message>"
+        )
+        self.world.room(raw.format(STREAM))
+        self.assertEqual(self.phone.received[0].raw.decode(), raw.format(self.phone.jid))
+
+    def test_error_to_the_one_who_caused_it(self) -> None:
+        self.world.client(self.phone, f"<message to='{ROOM}' type='groupchat' id='1'><body>a</body></message>")
+        self.world.client(self.laptop, f"<message to='{ROOM}/bob' type='chat' id='2'><body>b</body></message>")
+        self.laptop.take(), self.phone.take()
+        error = f"<message type='error' from='{{}}' to='{STREAM}' id='{{}}'><error type='auth'/></message>"
+        self.world.room(error.format(ROOM, "1"))
+        self.world.room(error.format(f"{ROOM}/bob", "2"))
+        self.world.room(error.format(ROOM, "3"))
+        self.assertEqual([(s["id"], s["to"]) for s in self.phone.received], [("1", self.phone.jid)])
+        self.assertEqual([(s["id"], s["to"]) for s in self.laptop.received], [("2", self.laptop.jid)])
+
+    def test_private_message_to_all(self) -> None:
+        self.world.room(f"<message type='chat' from='{ROOM}/bob' to='{STREAM}'><body>psst</body></message>")
+        for session in (self.phone, self.laptop):
+            self.assertEqual(kinds(session.received), ["bob: psst"])
+
+    def test_sent_copy_to_the_others_with_carbons(self) -> None:
+        tablet = self.world.session("tablet", carbons=False)
+        self.world.asks_to_join(tablet)
+        tablet.take()
+        xml = f"<message to='{ROOM}/bob' type='chat' id='1'><body>psst</body></message>"
+        self.world.client(self.phone, xml)
+        self.assertEqual((self.phone.received, tablet.received), ([], []))
+        (carbon,) = self.laptop.received
+        self.assertEqual((carbon["from"], carbon["to"]), (BARE, self.laptop.jid))
+        message = next(next(carbon.element.sent.elements()).elements())
+        self.assertEqual(
+            (message["from"], message["to"], message.uri), (self.phone.jid, f"{ROOM}/bob", "jabber:client")
+        )
+
+    def test_no_copy_where_none_is_wanted(self) -> None:
+        for inner in ["<private xmlns='urn:xmpp:carbons:2'/>", "<no-copy xmlns='urn:xmpp:hints'/>"]:
+            self.world.client(self.phone, f"<message to='{ROOM}/bob' type='chat'><body>x</body>{inner}</message>")
+        self.assertEqual(self.laptop.received, [])
+
+    def test_private_message_waits_for_the_next_to_attach(self) -> None:
+        for session in (self.phone, self.laptop):
+            self.world.account.session_closed(session)
+        self.world.room(f"<message type='chat' from='{ROOM}/bob' to='{STREAM}'><body>psst</body></message>")
+        for expected in (["bob: psst"], []):
+            session = self.world.session("phone")
+            self.world.asks_to_join(session)
+            self.assertEqual(kinds(session.received)[3:], expected)
+
+    def test_carbons_of_the_account_stream_are_dropped(self) -> None:
+        carbon = (
+            "<message from='alice@a.test' to='alice@a.test/phone'><{0} xmlns='urn:xmpp:carbons:2'>"
+            "<forwarded xmlns='urn:xmpp:forward:0'>"
+            "<message xmlns='jabber:client' from='{1}' to='{2}'><body>x</body></message></forwarded></{0}></message>"
+        )
+        for direction, sender, receiver, dropped in [
+            ("sent", STREAM, f"{ROOM}/bob", True),
+            ("received", f"{ROOM}/bob", STREAM, True),
+            ("sent", f"{BARE}/other", "bob@b.test", False),
+            ("received", "bob@b.test", f"{BARE}/other", False),
+        ]:
+            stanza = parse_stanza(carbon.format(direction, sender, receiver))
+            self.assertIs(self.world.account.from_server(self.phone, stanza), dropped)
+        chatter = parse_stanza(f"<message from='bob@b.test'><body>{STREAM} urn:xmpp:carbons:2</body></message>")
+        self.assertFalse(self.world.account.from_server(self.phone, chatter))
+
+    def test_status_messages_are_forked(self) -> None:
+        self.world.room(
+            f"<message type='groupchat' from='{ROOM}' to='{STREAM}'><x xmlns='http://jabber.org/protocol/muc#user'>"
+            "<status code='104'/><status code='173'/></x></message>"
+        )
+        self.assertEqual(kinds(self.phone.take()), ["message groupchat"])
+        self.world.asks_to_join(self.phone)
+        self.assertEqual(kinds(self.phone.received)[1], "presence alice 110")
+
+    def test_subject(self) -> None:
+        self.world.subject("new")
+        self.assertEqual(kinds(self.phone.take()), ["subject new"])
+        self.world.asks_to_join(self.phone)
+        self.assertEqual(kinds(self.phone.received)[-1], "subject new")
+
+    def test_prefixes_of_the_header_come_along(self) -> None:
+        stanza = parse_stanza(f"<message to='{ROOM}' type='groupchat'><body>x</body></message>")
+        stanza._namespaces = {"": "jabber:client", "p": "urn:p"}
+        self.world.account.from_client(self.phone, stanza)
+        self.assertIn(b"xmlns:p='urn:p'", self.world.stream.take()[0].raw)
+
+
+class IQs(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World()
+        self.phone, self.laptop = self.world.joined("phone", "laptop")
+
+    def ask(
+        self, session: object, to: str, stanza_id: str, inner: str = "<q xmlns='urn:q'/>", kind: str = "get"
+    ) -> str:
+        xml = f"<iq type='{kind}' to='{to}' id='{stanza_id}'>{inner}</iq>"
+        self.assertTrue(self.world.client(session, xml))  # type: ignore[arg-type]
+        sent = self.world.stream.take()
+        return sent[0]["id"] if sent else ""
+
+    def answer(self, sender: str, stanza_id: str, kind: str = "result", inner: str = "") -> None:
+        self.world.room(f"<iq type='{kind}' from='{sender}' to='{STREAM}' id='{stanza_id}'>{inner}</iq>")
+
+    def test_same_id_from_two(self) -> None:
+        first = self.ask(self.phone, ROOM, "1")
+        second = self.ask(self.laptop, ROOM, "1")
+        self.assertNotEqual(first, second)
+        self.answer(ROOM, second, inner="<second/>")
+        self.answer(ROOM, first, inner="<first/>")
+        for session, name in [(self.phone, b"<first/>"), (self.laptop, b"<second/>")]:
+            (reply,) = session.received
+            self.assertEqual((reply["id"], reply["to"]), ("1", session.jid))
+            self.assertIn(name, reply.raw)
+
+    def test_answers_of_strangers_are_dropped(self) -> None:
+        wire_id = self.ask(self.phone, f"{ROOM}/bob", "1")
+        self.answer(f"{ROOM}/eve", wire_id)
+        self.answer(ROOM, wire_id)
+        self.answer(f"{ROOM}/bob", "other")
+        self.assertEqual(self.phone.received, [])
+        self.answer(f"{ROOM}/bob", wire_id)
+        self.answer(f"{ROOM}/bob", wire_id)
+        self.assertEqual(len(self.phone.received), 1)
+
+    def test_time_out(self) -> None:
+        self.ask(self.phone, ROOM, "1")
+        self.world.clock.advance(60)
+        self.ask(self.laptop, ROOM, "2")
+        self.world.clock.advance(60)
+        (error,) = self.phone.received
+        self.assertEqual((error["type"], error["from"], error["id"]), ("error", ROOM, "1"))
+        self.assertIn(b"remote-server-timeout", error.raw)
+        self.assertEqual(self.laptop.received, [])
+        self.world.clock.advance(60)
+        self.assertEqual(len(self.laptop.received), 1)
+
+    def test_without_id(self) -> None:
+        self.world.client(self.phone, f"<iq type='get' to='{ROOM}'><q xmlns='urn:q'/></iq>")
+        self.assertIn(b"bad-request", self.phone.received[0].raw)
+
+    def test_stream_lost(self) -> None:
+        self.ask(self.phone, ROOM, "1")
+        self.world.account.stream_lost()
+        self.assertEqual([stanza.get("type") for stanza in self.phone.received], ["error", "unavailable"])
+
+    def test_own_entry_in_a_list(self) -> None:
+        wire_id = self.ask(self.phone, ROOM, "1", "<query xmlns='http://jabber.org/protocol/muc#admin'/>")
+        entry = "<query xmlns='http://jabber.org/protocol/muc#admin'><item jid='{}' role='participant'/></query>"
+        self.answer(ROOM, wire_id, inner=entry.format(STREAM))
+        self.assertIn(entry.format(self.phone.jid).encode(), self.phone.received[0].raw)
+
+    def test_answered_here(self) -> None:
+        for inner, expected in [
+            ("<ping xmlns='urn:xmpp:ping'/>", b""),
+            ("<query xmlns='jabber:iq:version'/>", b"minimixproxy"),
+            (f"<query xmlns='{DISCO}'/>", b"urn:xmpp:ping"),
+        ]:
+            self.world.room(f"<iq type='get' from='{ROOM}/bob' to='{STREAM}' id='7'>{inner}</iq>")
+            (reply,) = self.world.stream.take()
+            self.assertEqual((reply["type"], reply["to"], reply["id"]), ("result", f"{ROOM}/bob", "7"))
+            self.assertIn(expected, reply.raw)
+        self.assertEqual((self.phone.received, self.laptop.received), ([], []))
+
+    def test_caps_match_the_answer(self) -> None:
+        self.world.client(self.phone, "<presence><show>chat</show></presence>")
+        caps = next(self.world.stream.take()[0].element.elements("http://jabber.org/protocol/caps", "c"))
+        node = f"{caps['node']}#{caps['ver']}"
+        self.world.room(
+            f"<iq type='get' from='{ROOM}/bob' to='{STREAM}' id='7'><query xmlns='{DISCO}' node='{node}'/></iq>"
+        )
+        query = next(self.world.stream.take()[0].element.elements(DISCO, "query"))
+        identity = query.identity
+        text = f"{identity['category']}/{identity['type']}//{identity['name']}<"
+        text += "".join(f"{feature['var']}<" for feature in query.elements(DISCO, "feature"))
+        self.assertEqual(base64.b64encode(hashlib.sha1(text.encode()).digest()).decode(), caps["ver"])
+
+    def test_unknown_node(self) -> None:
+        self.world.room(f"<iq type='get' from='{ROOM}/bob' to='{STREAM}' id='7'><query xmlns='{DISCO}' node='x'/></iq>")
+        self.assertIn(b"item-not-found", self.world.stream.take()[0].raw)
+
+    def test_request_goes_to_the_most_recently_active(self) -> None:
+        self.world.clock.advance(1)
+        self.world.client(self.laptop, "<presence/>")
+        self.world.stream.take()
+        self.world.room(f"<iq type='get' from='{ROOM}/bob' to='{STREAM}' id='7'><q xmlns='urn:q'/></iq>")
+        self.assertEqual(self.phone.received, [])
+        (request,) = self.laptop.received
+        self.assertEqual((request["from"], request["to"]), (f"{ROOM}/bob", self.laptop.jid))
+        reply = f"<iq type='result' to='{{}}' id='{request['id']}'><a xmlns='urn:q'/></iq>"
+        self.assertTrue(self.world.client(self.phone, reply.format(f"{ROOM}/bob")))
+        self.assertTrue(self.world.client(self.laptop, reply.format(f"{ROOM}/eve")))
+        self.assertEqual(self.world.stream.take(), [])
+        self.world.client(self.laptop, reply.format(f"{ROOM}/bob"))
+        (sent,) = self.world.stream.take()
+        self.assertEqual((sent["type"], sent["to"], sent["id"]), ("result", f"{ROOM}/bob", "7"))
+
+    def test_request_with_nobody_there(self) -> None:
+        for session in (self.phone, self.laptop):
+            self.world.account.session_closed(session)
+        self.world.stream.take()
+        self.world.room(f"<iq type='set' from='{ROOM}/bob' to='{STREAM}' id='7'><q xmlns='urn:q'/></iq>")
+        self.assertIn(b"service-unavailable", self.world.stream.take()[0].raw)
+
+    def test_request_to_a_session_that_goes(self) -> None:
+        self.world.room(f"<iq type='set' from='{ROOM}/bob' to='{STREAM}' id='7'><q xmlns='urn:q'/></iq>")
+        self.world.account.session_closed(self.phone if self.phone.received else self.laptop)
+        reply = self.world.stream.take()[-1]
+        self.assertEqual((reply["type"], reply["id"]), ("error", "7"))
+
+    def test_archive_results_to_the_one_who_asked(self) -> None:
+        query = "<query xmlns='urn:xmpp:mam:2' queryid='q'/>"
+        wire_id = self.ask(self.phone, ROOM, "1", query, "set")
+        result = (
+            f"<message from='{ROOM}' to='{STREAM}'><result xmlns='urn:xmpp:mam:2' queryid='{{}}' id='a'/></message>"
+        )
+        self.world.room(result.format("q"))
+        self.world.room(result.format("other"))
+        self.assertEqual([(s.name, s["to"]) for s in self.phone.received], [("message", self.phone.jid)])
+        self.assertEqual(self.laptop.received, [])
+        self.ask(self.laptop, ROOM, "2", query, "set")
+        self.assertIn(b"resource-constraint", self.laptop.take()[0].raw)
+        self.answer(ROOM, wire_id)
+        self.assertNotEqual(self.ask(self.laptop, ROOM, "3", query, "set"), "")
+
+    def test_keep_alive(self) -> None:
+        self.world.account.keep_alive()
+        (ping,) = self.world.stream.take()
+        self.assertEqual(ping["to"], "a.test")
+        self.answer("a.test", ping["id"])
+
+
+class SelfPing(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World()
+        self.phone, self.laptop = self.world.joined("phone", "laptop")
+
+    def ping(self) -> None:
+        xml = f"<iq type='get' to='{ROOM}/alice' id='1'><ping xmlns='urn:xmpp:ping'/></iq>"
+        self.assertTrue(self.world.client(self.phone, xml))
+
+    def test_fresh(self) -> None:
+        self.ping()
+        self.assertEqual(self.world.stream.take(), [])
+        (reply,) = self.phone.received
+        self.assertEqual((reply["type"], reply["from"], reply["id"]), ("result", f"{ROOM}/alice", "1"))
+
+    def checked(self, condition: str) -> list[str]:
+        self.world.clock.advance(61)
+        self.ping()
+        (sent,) = self.world.stream.take()
+        error = (
+            f"<error type='cancel'><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+            if condition
+            else ""
+        )
+        kind = "error" if condition else "result"
+        self.world.room(f"<iq type='{kind}' from='{ROOM}/alice' to='{STREAM}' id='{sent['id']}'>{error}</iq>")
+        return [f"{stanza.name} {stanza.get('type')}" for stanza in self.phone.take()]
+
+    def test_joined(self) -> None:
+        for condition in ["", "service-unavailable", "feature-not-implemented", "item-not-found"]:
+            self.assertEqual(self.checked(condition), ["iq result"])
+            self.ping()
+            self.assertEqual((self.world.stream.take(), len(self.phone.take())), ([], 1))
+
+    def test_says_nothing(self) -> None:
+        self.assertEqual(self.checked("remote-server-timeout"), ["iq error"])
+        self.assertIn(ROOM, self.world.account.rooms)
+
+    def test_out(self) -> None:
+        self.assertEqual(self.checked("not-acceptable"), ["presence unavailable", "iq error"])
+        self.assertEqual(kinds(self.laptop.received), ["unavailable alice 110 333"])
+        self.assertEqual(self.world.account.rooms, {})
