@@ -1,0 +1,71 @@
+"""What of a server's stream features is shown to a client: all but what the proxy cannot carry. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from xml.parsers import expat
+
+from minimixproxy.c2s.namespaces import (
+    NS_BIND2,
+    NS_CHANNEL_BINDING,
+    NS_COMPRESS_FEATURE,
+    NS_FAST,
+    NS_ISR,
+    NS_SASL,
+    NS_SASL2,
+    NS_SASL_UPGRADE,
+    NS_SM,
+    NS_TLS,
+)
+from minimixproxy.stanza import NS_CLIENT, NS_STREAM, Stanza, escape
+
+# Each of these would be terminated by the proxy, not by the server, or binds the client to the server's own TLS.
+HIDDEN = frozenset(
+    {NS_TLS, NS_SASL, NS_SASL2, NS_COMPRESS_FEATURE, NS_CHANNEL_BINDING, NS_FAST, NS_SASL_UPGRADE}.union(
+        NS_SM, NS_BIND2, NS_ISR
+    )
+)
+
+
+class _Child(NamedTuple):
+    uri: str
+    start: int  # offset in the features' bytes
+
+
+def shown_features(features: Stanza) -> bytes:
+    """Return the features as the client gets them: the hidden ones cut out, every other byte as it came."""
+    if not any(uri in HIDDEN for uri, _name in features.payloads):
+        return features.raw
+    raw = features.self_contained()
+    children, end = _children(raw)
+    bounds = [child.start for child in children[1:]] + [end]
+    kept = [raw[: children[0].start]]
+    kept += [raw[child.start : stop] for child, stop in zip(children, bounds, strict=True) if child.uri not in HIDDEN]
+    kept.append(raw[end:])
+    return b"".join(kept)
+
+
+def _children(raw: bytes) -> tuple[list[_Child], int]:
+    """Return the children with their offsets, and the offset of the end tag."""
+    head = b"<wrapper xmlns='%b' xmlns:stream='%b'>" % (escape(NS_CLIENT), escape(NS_STREAM))
+    children: list[_Child] = []
+    depth = 0
+    end = 0
+    parser = expat.ParserCreate("UTF-8", "}")
+
+    def on_start(name: str, _attributes: object) -> None:
+        nonlocal depth
+        if depth == 2:
+            children.append(_Child(name.rpartition("}")[0], parser.CurrentByteIndex - len(head)))
+        depth += 1
+
+    def on_end(_name: str) -> None:
+        nonlocal depth, end
+        depth -= 1
+        if depth == 1:
+            end = parser.CurrentByteIndex - len(head)
+
+    parser.StartElementHandler = on_start
+    parser.EndElementHandler = on_end
+    parser.Parse(head + raw + b"</wrapper>", True)
+    return children, end

@@ -1,0 +1,156 @@
+"""What a client may cost before it is known: connections per address, and failed logins. Pure, the clock handed in."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import NamedTuple
+
+Seconds = float
+
+_IPV6_PREFIX = 64  # what one subscriber has
+_TABLE_SIZE = 16384
+
+
+def address_key(host: str) -> str:
+    """Return what an address counts as: itself, an IPv6 address as its /64, an IPv4-mapped one as IPv4."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ip_network((address, _IPV6_PREFIX), strict=False))
+
+
+class ConnectionCounter:
+    """How many connections each address has open."""
+
+    def __init__(self, maximum: int) -> None:
+        self._maximum = maximum
+        self._open: Counter[str] = Counter()
+        self._refused: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def admit(self, key: str) -> bool:
+        """Count one more connection, or return False if the address has its maximum."""
+        if self._open[key] >= self._maximum:
+            return False
+        self._open[key] += 1
+        return True
+
+    def release(self, key: str) -> None:
+        """A connection that was admitted is gone."""
+        self._refused.discard(key)
+        self._open[key] -= 1
+        if self._open[key] <= 0:
+            del self._open[key]
+
+    def first_refusal(self, key: str) -> bool:
+        """Tell whether a refused address has not been refused since it last closed a connection: time for a log line."""
+        if key in self._refused:
+            return False
+        self._refused.add(key)
+        return True
+
+
+class _Failures(NamedTuple):
+    number: int
+    last: Seconds
+
+
+class FailedLogins:
+    """Remembers failed logins per key (an address, an account) and says how long the next attempt has to wait.
+
+    `free` failures cost nothing; each further one doubles the wait, from `base` to at most `maximum` seconds. A key is
+    forgotten after an hour without failure, or when the table is full and it is the one longest without failure.
+    """
+
+    FORGET_AFTER: Seconds = 3600.0
+
+    def __init__(
+        self,
+        clock: Callable[[], Seconds],
+        free: int,
+        base: Seconds,
+        maximum: Seconds,
+        size: int = _TABLE_SIZE,
+    ) -> None:
+        self._clock = clock
+        self._free = free
+        self._base = base
+        self._maximum = maximum
+        self._size = size
+        self._failures: OrderedDict[Hashable, _Failures] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._failures)
+
+    def failed(self, key: Hashable) -> int:
+        """Count a failure; return how many there are now."""
+        now = self._clock()
+        number = self._count(key, now) + 1
+        self._failures[key] = _Failures(number, now)
+        self._failures.move_to_end(key)
+        if len(self._failures) > self._size:
+            self._failures.popitem(last=False)
+        return number
+
+    def succeeded(self, key: Hashable) -> None:
+        """Forget the failures of a key."""
+        self._failures.pop(key, None)
+
+    def wait(self, key: Hashable) -> Seconds:
+        """Return the seconds that an attempt under this key must wait, counted from now; 0 for none."""
+        now = self._clock()
+        over = self._count(key, now) - self._free
+        if over <= 0:
+            return 0.0
+        # The exponent is bounded first: a float overflows at 1024.
+        delay = min(self._base * 2.0 ** min(over - 1, 64), self._maximum)
+        return max(0.0, self._failures[key].last + delay - now)
+
+    def _count(self, key: Hashable, now: Seconds) -> int:
+        known = self._failures.get(key)
+        if known is None or now - known.last > self.FORGET_AFTER:
+            return 0
+        return known.number
+
+
+class LoginGuard:
+    """Delays logins by what failed before, for an account from an address, an account, and an address.
+
+    An account alone is delayed little, else strangers could lock its owner out. An address is delayed only after many
+    failures, and of those that one account keeps failing from it only the first few count: behind the address may be
+    many people, one of them with an old password in a client that tries for ever.
+    """
+
+    ACCOUNT_MAXIMUM: Seconds = 10.0
+    ADDRESS_FREE_FACTOR = 10
+    COUNTED_PER_PAIR = 5
+
+    def __init__(self, clock: Callable[[], Seconds], free: int, base: Seconds, maximum: Seconds) -> None:
+        """`free`, `base`, `maximum`: as for `FailedLogins`."""
+        self._pairs = FailedLogins(clock, free, base, maximum)
+        self._accounts = FailedLogins(clock, free, min(base, self.ACCOUNT_MAXIMUM), min(maximum, self.ACCOUNT_MAXIMUM))
+        self._addresses = FailedLogins(clock, max(free, 1) * self.ADDRESS_FREE_FACTOR, base, maximum)
+
+    def wait(self, address: str, account: str) -> Seconds:
+        """Return the seconds that this attempt must wait."""
+        return max(self._pairs.wait((address, account)), self._accounts.wait(account), self._addresses.wait(address))
+
+    def failed(self, address: str, account: str) -> None:
+        """The server refused this login."""
+        self._accounts.failed(account)
+        if self._pairs.failed((address, account)) <= self.COUNTED_PER_PAIR:
+            self._addresses.failed(address)
+
+    def succeeded(self, address: str, account: str) -> None:
+        """The server accepted this login. What else failed from the address stays."""
+        self._pairs.succeeded((address, account))
+        self._accounts.succeeded(account)
