@@ -14,7 +14,7 @@ from twisted.application.internet import backoffPolicy
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IPushProducer, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -71,7 +71,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         self,
         domain: str,
         secret: str,
-        endpoints: Sequence[IStreamClientEndpoint],
+        endpoints: Sequence[Any],  # IStreamClientEndpoint
         reactor: IReactorTime,
         random: Random,
         limits: FramingLimits,
@@ -118,7 +118,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
     def _connect(self) -> None:
         self._timer = None
         endpoint = self._endpoints[self._turn % len(self._endpoints)]
-        self._connecting = endpoint.connect(self.factory)  # type: ignore[call-arg]  # a zope interface
+        self._connecting = endpoint.connect(self.factory)
         self._connecting.addCallbacks(self._connection_made, self._connection_failed)
 
     def _connection_made(self, _stream: FramedXmlStream) -> None:

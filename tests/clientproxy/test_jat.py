@@ -1,0 +1,168 @@
+"""Jabber address translation: reversible, unambiguous, not forgeable, bounded."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial import unittest
+
+from minimixproxy.clientproxy.jat import MAX_PART, Translator, UnknownAddress, unescape
+from minimixproxy.jids import Address, InvalidJID, parse_jid
+
+DOMAIN = "proxy.example.org"
+PARTS = st.text(max_size=40) | st.text("ab@/\\ 40אשلا́\u3000K", max_size=20)
+
+
+@st.composite
+def addresses(draw: st.DrawFn) -> Address:
+    """Prepared JIDs, odd ones too."""
+    while True:
+        text = draw(PARTS) + draw(st.sampled_from(["", "@"])) + draw(st.sampled_from(["example.org", "b", "א.example"]))
+        text += draw(st.just("") | PARTS.map("/{}".format))
+        try:
+            return parse_jid(text)
+        except InvalidJID:
+            continue
+
+
+def translator(key: bytes = b"key", **limits: float) -> tuple[Translator, Clock]:
+    clock = Clock()
+    return Translator(DOMAIN, key, clock.seconds, **limits), clock  # type: ignore[arg-type]
+
+
+class ReadableTests(unittest.TestCase):
+    def test_what_fits_is_readable(self) -> None:
+        translate, _ = translator()
+        for jid in (
+            "alice@example.org/phone",
+            "alice@example.org",
+            "example.org",
+            "example.org/node",
+            "alice@example.org/a/b@c",
+            "jürgen@bücher.example/küche",
+            "bob\\40aim.com@gateway.example/x",
+        ):
+            self.assertEqual(translate.address_of(jid), f"{DOMAIN}/{jid}")
+            self.assertEqual(translate.jid_of(parse_jid(f"{DOMAIN}/{jid}")).full, jid)
+        self.assertEqual(len(translate), 0)
+
+    def test_1023_bytes_fit_and_1024_do_not(self) -> None:
+        translate, _ = translator()
+        exact = "a@b.c/" + "x" * (MAX_PART - 6)
+        self.assertEqual(translate.address_of(exact), f"{DOMAIN}/{exact}")
+        address = translate.address_of(exact + "x")
+        self.assertTrue(address.startswith(f"{DOMAIN}/@"))
+        self.assertEqual(translate.jid_of(parse_jid(address)).full, exact + "x")
+
+    def test_what_a_server_would_change_or_refuse_gets_a_token(self) -> None:
+        translate, _ = translator()
+        for jid in (
+            "alice@example.org/שלום",  # mixed directions are no valid resource
+            "alice@example.org/phone\U0001f600",  # unassigned in Unicode 3.2
+            "alice@example.org/phone ",  # trimmed by some
+        ):
+            address = translate.address_of(jid)
+            self.assertTrue(address.startswith(f"{DOMAIN}/@"), jid)
+            self.assertEqual(translate.jid_of(parse_jid(address)).full, jid)
+
+    def test_contacts_are_escaped_as_xep_0106_says(self) -> None:
+        translate, _ = translator()
+        for bare, local in (
+            ("alice@example.org", "alice\\40example.org"),
+            ("example.org", "example.org"),
+            ("bob\\40aim.com@gateway.example", "bob\\5c40aim.com\\40gateway.example"),
+        ):
+            self.assertEqual(translate.contact_of(bare), f"{local}@{DOMAIN}")
+            self.assertEqual(translate.jid_of(parse_jid(f"{local}@{DOMAIN}")).full, bare)
+            self.assertEqual(translate.jid_of(parse_jid(f"{local}@{DOMAIN}/r")).full, f"{bare}/r")
+
+    def test_a_contact_too_long_gets_a_token(self) -> None:
+        translate, _ = translator()
+        bare = "a" * 1020 + "@example.org"
+        contact = translate.contact_of(bare)
+        self.assertLess(len(contact), 100)
+        self.assertEqual(translate.jid_of(parse_jid(contact)).full, bare)
+
+
+class PropertyTests(unittest.TestCase):
+    @settings(max_examples=300, deadline=None)
+    @given(addresses())
+    def test_round_trip(self, address: Address) -> None:
+        """Back comes what went in, even after the preparation that every server does."""
+        translate, _ = translator()
+        self.assertEqual(translate.jid_of(parse_jid(translate.address_of(address.full))), address)
+        self.assertEqual(translate.jid_of(parse_jid(translate.contact_of(address.bare))).full, address.bare)
+
+    @settings(max_examples=300, deadline=None)
+    @given(addresses(), addresses())
+    def test_two_jids_never_share_an_address(self, one: Address, other: Address) -> None:
+        translate, _ = translator()
+        same = parse_jid(translate.address_of(one.full)) == parse_jid(translate.address_of(other.full))
+        self.assertEqual(same, one == other)
+        same = parse_jid(translate.contact_of(one.bare)) == parse_jid(translate.contact_of(other.bare))
+        self.assertEqual(same, one.bare == other.bare)
+
+    @settings(max_examples=300, deadline=None)
+    @given(addresses())
+    def test_no_jid_is_mistaken_for_a_token(self, address: Address) -> None:
+        """A user cannot be called what a token looks like."""
+        self.assertFalse(address.full.startswith("@"))
+
+    @given(st.text(max_size=30))
+    def test_a_made_up_token_is_nobody(self, text: str) -> None:
+        translate, _ = translator()
+        translate.address_of("a@b/" + "x" * 1023)
+        for address in (Address(DOMAIN, "@" + text, DOMAIN), Address(f"\\40{text}@{DOMAIN}", None, DOMAIN)):
+            self.assertRaises(UnknownAddress, translate.jid_of, address)
+
+    @given(st.text())
+    def test_any_resource_is_a_jid_or_refused(self, text: str) -> None:
+        translate, _ = translator()
+        try:
+            translate.jid_of(Address(DOMAIN, text, DOMAIN))
+        except UnknownAddress:
+            pass
+
+    @given(st.text("\\ab@/25c40 "))
+    def test_unescaping_undoes_escaping_only(self, text: str) -> None:
+        escaped = text.replace("\\", "\\5c").replace("@", "\\40").replace("/", "\\2f").replace(" ", "\\20")
+        self.assertEqual(unescape(escaped), text)
+
+
+class TokenTests(unittest.TestCase):
+    LONG = "alice@example.org/" + "x" * 1023
+
+    def test_the_same_after_a_restart_and_other_with_another_key(self) -> None:
+        one, again, other = (translator(key)[0].address_of(self.LONG) for key in (b"key", b"key", b"other"))
+        self.assertEqual(one, again)
+        self.assertNotEqual(one, other)
+
+    def test_expires_after_its_last_use(self) -> None:
+        translate, clock = translator(lifetime=10.0)
+        address = parse_jid(translate.address_of(self.LONG))
+        clock.advance(9)
+        self.assertEqual(translate.jid_of(address).full, self.LONG)
+        clock.advance(9)
+        self.assertEqual(translate.jid_of(address).full, self.LONG)
+        clock.advance(10)
+        self.assertRaises(UnknownAddress, translate.jid_of, address)
+
+    def test_the_table_is_bounded_and_forgets_the_least_recently_used(self) -> None:
+        translate, _ = translator(max_tokens=3)
+        addresses = [parse_jid(translate.address_of(f"u{number}@b/" + "x" * 1023)) for number in range(3)]
+        translate.jid_of(addresses[0])
+        translate.address_of(self.LONG)
+        self.assertEqual(len(translate), 3)
+        translate.jid_of(addresses[0])
+        self.assertRaises(UnknownAddress, translate.jid_of, addresses[1])
+
+    def test_expired_ones_take_no_room(self) -> None:
+        translate, clock = translator(lifetime=10.0)
+        for number in range(50):
+            translate.address_of(f"u{number}@b/" + "x" * 1023)
+        clock.advance(11)
+        translate.address_of(self.LONG)
+        self.assertEqual(len(translate), 1)
+
+    def test_the_domain_itself_is_nobody(self) -> None:
+        translate, _ = translator()
+        self.assertRaises(UnknownAddress, translate.jid_of, parse_jid(DOMAIN))

@@ -1,0 +1,274 @@
+"""The tables below the protocol: targets, open requests, sessions, limits."""
+
+from twisted.internet.task import Clock
+from twisted.trial import unittest
+
+from minimixproxy.clientproxy.limits import AccessList, RateLimit
+from minimixproxy.clientproxy.requests import Origin, Request, Requests, TooMany
+from minimixproxy.clientproxy.sessions import CONVERSATION, Sessions
+from minimixproxy.clientproxy.targets import Subscription, Targets
+from minimixproxy.jids import parse_jid
+
+A, B = "worker@example.org/a", "worker@example.org/b"
+
+
+def targets(*jids: str, limit: int = 1000) -> Targets:
+    made = Targets(["worker@example.org", "second@example.net"], limit)
+    for jid in jids:
+        made.available(parse_jid(jid), 0, "", "")
+    return made
+
+
+class TargetsTests(unittest.TestCase):
+    def test_who_takes_requests(self) -> None:
+        for priority, show, takes in (
+            (0, "", True),
+            (5, "chat", True),
+            (0, "away", True),
+            (0, "xa", True),
+            (-1, "", False),
+            (3, "dnd", False),
+        ):
+            made = targets()
+            made.available(parse_jid(A), priority, show, "")
+            self.assertEqual(made.candidates(), (A,) if takes else (), (priority, show))
+            self.assertIsNotNone(made.get(A))
+
+    def test_they_change_their_mind(self) -> None:
+        made = targets(A, B)
+        made.available(parse_jid(A), 0, "dnd", "")
+        self.assertEqual(made.candidates(), (B,))
+        made.available(parse_jid(A), 0, "", "")
+        self.assertEqual(made.candidates(), (A, B))
+
+    def test_gone(self) -> None:
+        made = targets(A, B, "second@example.net/x")
+        self.assertEqual(made.unavailable(parse_jid(A)), (A,))
+        self.assertEqual(made.unavailable(parse_jid(A)), ())
+        self.assertEqual(made.unavailable(parse_jid("worker@example.org")), (B,))
+        self.assertEqual(made.candidates(), ("second@example.net/x",))
+
+    def test_a_presence_without_resource_is_none(self) -> None:
+        made = targets("worker@example.org")
+        self.assertEqual(made.candidates(), ())
+
+    def test_unsubscribed_believes_nothing_until_subscribed(self) -> None:
+        made = targets(A)
+        self.assertEqual(made.unsubscribed("worker@example.org"), (A,))
+        made.available(parse_jid(B), 0, "", "")
+        self.assertEqual(made.candidates(), ())
+        made.subscribed("worker@example.org")
+        made.available(parse_jid(B), 0, "", "")
+        self.assertEqual(made.candidates(), (B,))
+
+    def test_reset_forgets_resources_and_asks_anew(self) -> None:
+        made = targets(A)
+        made.subscribed("worker@example.org")
+        self.assertEqual(made.reset(), (A,))
+        self.assertEqual(made.candidates(), ())
+        self.assertEqual(set(made.subscriptions.values()), {Subscription.ASKING})
+
+    def test_bounded(self) -> None:
+        made = targets(*(f"worker@example.org/{number}" for number in range(5)), limit=3)
+        self.assertEqual(len(made.resources()), 3)
+
+    def test_features_are_asked_for_once_and_when_they_change(self) -> None:
+        made = targets()
+        self.assertTrue(made.available(parse_jid(A), 0, "", "v1"))
+        made.learn(A, ["x"])
+        self.assertFalse(made.available(parse_jid(A), 0, "", "v1"))
+        self.assertFalse(made.available(parse_jid(A), 0, "away", "v1"))
+        self.assertTrue(made.available(parse_jid(A), 0, "away", "v2"))
+
+    def test_a_request_goes_to_those_that_have_the_feature_if_any_has(self) -> None:
+        made = targets(A, B)
+        made.learn(A, ["urn:one", "urn:both"])
+        made.learn(B, ["urn:both"])
+        self.assertEqual(made.candidates("urn:one"), (A,))
+        self.assertEqual(made.candidates("urn:both"), (A, B))
+        self.assertEqual(made.candidates("urn:neither"), (A, B))
+
+    def test_a_mute_one_is_a_last_resort(self) -> None:
+        made = targets(A, B)
+        resource = made.get(A)
+        assert resource is not None
+        made.muted(resource)
+        self.assertEqual(made.candidates(), (B,))
+        made.unavailable(parse_jid(B))
+        self.assertEqual(made.candidates(), (A,))
+        made.available(parse_jid(B), 0, "", "")
+        made.heard(A, 1.0)
+        self.assertEqual(made.candidates(), (A, B))
+
+    def test_the_show_of_all(self) -> None:
+        made = targets()
+        self.assertIsNone(made.show())
+        made.available(parse_jid(A), 0, "dnd", "")
+        self.assertEqual(made.show(), "dnd")
+        made.available(parse_jid(B), 0, "", "")
+        self.assertEqual(made.show(), "")
+
+
+def request(asker: str = "alice@x/1", peer: str = A, raw: bytes = b"", origin: Origin = Origin.USER) -> Request:
+    return Request(asker, asker.partition("/")[0], "id", "proxy", peer, origin, "get", raw)
+
+
+class RequestsTests(unittest.TestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+
+    def table(self, **limits: int) -> Requests:
+        return Requests(self.clock.seconds, "p.", timeout=10.0, **limits)  # type: ignore[arg-type]
+
+    def test_matched_on_peer_and_id(self) -> None:
+        table = self.table()
+        asked = request()
+        sent_as = table.add(asked)
+        self.assertIsNone(table.answered(sent_as, B))
+        self.assertIsNone(table.answered("other", A))
+        self.assertIs(table.answered(sent_as, A), asked)
+        self.assertIsNone(table.answered(sent_as, A))
+        self.assertEqual(len(table), 0)
+
+    def test_ids_are_never_used_twice(self) -> None:
+        table = self.table(limit_per_asker=1000)
+        self.assertEqual(len({table.add(request()) for _ in range(100)}), 100)
+
+    def test_a_reassigned_one_is_owed_by_the_other_only(self) -> None:
+        table = self.table()
+        asked = request()
+        first = table.add(asked)
+        second = table.reassign(asked, B)
+        self.assertIsNone(table.answered(first, A))
+        self.assertEqual((table.load(A), table.load(B)), (0, 1))
+        self.assertIs(table.answered(second, B), asked)
+
+    def test_limits(self) -> None:
+        table = self.table(limit=3, limit_per_asker=2)
+        table.add(request("alice@x/1"))
+        table.add(request("alice@x/2"))
+        self.assertRaises(TooMany, table.add, request("alice@x/3"))
+        bob = request("bob@x/1")
+        table.add(bob)
+        self.assertRaises(TooMany, table.add, request("carol@x/1"))
+        table.close(bob)
+        table.add(request("carol@x/1"))
+
+    def test_the_target_has_no_share_of_its_own(self) -> None:
+        table = self.table(limit_per_asker=1)
+        for _ in range(3):
+            table.add(request(origin=Origin.TARGET))
+        self.assertEqual(len(table), 3)
+
+    def test_kept_bytes_are_bounded(self) -> None:
+        table = self.table(keep_bytes=10)
+        first, second = request(raw=b"x" * 8), request(raw=b"y" * 8)
+        table.add(first)
+        table.add(second)
+        self.assertEqual((first.raw, second.raw), (b"x" * 8, b""))
+        self.assertRaises(TooMany, table.add, request(peer="", raw=b"z" * 8))
+        table.close(first)
+        third = request(raw=b"z" * 8)
+        table.add(third)
+        self.assertEqual(third.raw, b"z" * 8)
+
+    def test_time_runs_from_the_first_sending(self) -> None:
+        table = self.table()
+        early, late = request(), request()
+        table.add(early)
+        self.clock.advance(4)
+        table.add(late)
+        table.reassign(early, B)
+        self.clock.advance(5.9)
+        self.assertEqual(table.expired(), [])
+        self.clock.advance(0.1)
+        self.assertEqual(table.expired(), [early])
+        self.clock.advance(4)
+        self.assertEqual(table.expired(), [late])
+        self.assertEqual((len(table), table.peers()), (0, ()))
+
+    def test_nothing_is_left_behind(self) -> None:
+        table = self.table(limit=10_000, limit_per_asker=10_000)
+        for number in range(1000):
+            asked = request(f"u{number % 7}@x/1", A if number % 2 else B, raw=b"x")
+            sent_as = table.add(asked)
+            if number % 3:
+                table.answered(sent_as, asked.peer)
+        self.clock.advance(10)
+        table.expired()
+        for name in ("_open", "_by_peer", "_by_owner", "_in_order"):
+            self.assertEqual(len(getattr(table, name)), 0, name)
+        self.assertEqual(table._kept, 0)
+
+
+class SessionsTests(unittest.TestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+
+    def test_known_to_its_asker_only(self) -> None:
+        sessions = Sessions(self.clock.seconds)
+        sessions.bind("alice@x/1", "s1", A)
+        self.assertEqual(sessions.holder("alice@x/1", "s1"), (True, A))
+        self.assertEqual(sessions.holder("bob@x/1", "s1"), (False, None))
+        sessions.end("alice@x/1", "s1")
+        self.assertEqual(sessions.holder("alice@x/1", "s1"), (False, None))
+
+    def test_lost_with_its_resource_but_conversations_go_on(self) -> None:
+        sessions = Sessions(self.clock.seconds)
+        sessions.bind("alice@x/1", "s1", A)
+        sessions.bind("alice@x", CONVERSATION, A)
+        sessions.resource_gone(A)
+        self.assertEqual(sessions.holder("alice@x/1", "s1"), (True, None))
+        self.assertEqual(sessions.holder("alice@x", CONVERSATION), (False, None))
+
+    def test_expires_when_idle(self) -> None:
+        sessions = Sessions(self.clock.seconds, lifetime=10.0)
+        sessions.bind("alice@x/1", "s1", A)
+        self.clock.advance(9)
+        self.assertEqual(sessions.holder("alice@x/1", "s1"), (True, A))
+        self.clock.advance(10)
+        self.assertEqual(sessions.holder("alice@x/1", "s1"), (False, None))
+
+    def test_bounded(self) -> None:
+        sessions = Sessions(self.clock.seconds, max_sessions=3)
+        for number in range(5):
+            sessions.bind("alice@x/1", f"s{number}", A)
+        self.assertEqual(len(sessions), 3)
+        self.assertEqual(sessions.holder("alice@x/1", "s0"), (False, None))
+        self.assertEqual(sessions.holder("alice@x/1", "s4"), (True, A))
+
+
+class LimitsTests(unittest.TestCase):
+    def test_lists(self) -> None:
+        for allow, deny, jid, permitted in (
+            ((), (), "alice@example.org/x", True),
+            (("example.org",), (), "alice@example.org/x", True),
+            (("example.org",), (), "alice@sub.example.org/x", False),
+            (("alice@example.org",), (), "bob@example.org/x", False),
+            ((), ("example.net",), "bob@example.net/x", False),
+            ((), ("bob@example.net/x",), "bob@example.net/y", True),
+            (("example.org",), ("bob@example.org",), "bob@example.org/x", False),
+            (("example.org",), ("bob@example.org",), "alice@example.org/x", True),
+        ):
+            self.assertEqual(AccessList(allow, deny).permits(parse_jid(jid)), permitted, (allow, deny, jid))
+
+    def test_rate(self) -> None:
+        clock = Clock()
+        rate = RateLimit(2.0, 3, clock.seconds)
+        self.assertEqual([rate.admits("a@x") for _ in range(5)], [True, True, True, False, False])
+        self.assertTrue(rate.admits("b@x"))
+        clock.advance(1)
+        self.assertEqual([rate.admits("a@x") for _ in range(3)], [True, True, False])
+        clock.advance(100)
+        self.assertEqual([rate.admits("a@x") for _ in range(4)], [True, True, True, False])
+
+    def test_no_rate_is_no_limit_and_no_memory(self) -> None:
+        rate = RateLimit(0.0, 1, Clock().seconds)
+        self.assertTrue(all(rate.admits("a@x") for _ in range(1000)))
+        self.assertEqual(len(rate._buckets), 0)
+
+    def test_bounded(self) -> None:
+        rate = RateLimit(1.0, 1, Clock().seconds, max_askers=10)
+        for number in range(50):
+            rate.admits(f"u{number}@x")
+        self.assertEqual(len(rate._buckets), 10)
