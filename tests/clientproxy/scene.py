@@ -90,7 +90,9 @@ class Scene:
     def offline(self, name: str, target: str = TARGET) -> None:
         self.receive(f"<presence type='unavailable' from='{target}/{name}' to='{DOMAIN}'/>")
 
-    def ask(self, asker: str = ALICE, id: str = "a1", kind: str = "get", payload: str = QUERY, to: str = DOMAIN) -> None:
+    def ask(
+        self, asker: str = ALICE, id: str = "a1", kind: str = "get", payload: str = QUERY, to: str = DOMAIN
+    ) -> None:
         self.receive(f"<iq type='{kind}' id='{id}' from='{asker}' to='{to}'>{payload}</iq>")
 
     def asked(self, **arguments: Any) -> Stanza:
