@@ -21,3 +21,33 @@ class Clock(Protocol):
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call `callable` in `delay` seconds; return a `DelayedCall`."""
+
+
+class Timer:
+    """One call that is still to come, or none: started again, it forgets the former."""
+
+    __slots__ = ("_call", "_clock")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._call: DelayedCall | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether a call is to come."""
+        return self._call is not None
+
+    def start(self, delay: float, action: Callable[[], None]) -> None:
+        """Call `action` in `delay` seconds."""
+        self.stop()
+        self._call = self._clock.callLater(delay, self._due, action)
+
+    def stop(self) -> None:
+        """Let nothing come."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _due(self, action: Callable[[], None]) -> None:
+        self._call = None
+        action()

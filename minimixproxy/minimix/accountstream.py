@@ -18,7 +18,7 @@ from twisted.words.protocols.jabber.xmlstream import STREAM_END_EVENT
 from wokkel.subprotocols import XMPPHandler
 from zope.interface import implementer
 
-from minimixproxy.clock import Clock, DelayedCall
+from minimixproxy.clock import Clock, Timer
 from minimixproxy.xmlstream import FramedXmlStream
 
 PING_INTERVAL = 30.0  # seconds of silence before a ping, and then before giving up
@@ -56,7 +56,7 @@ class AccountStream:
         self._queue: list[bytes] = []
         self._queued = 0
         self._congested = False
-        self._silence: DelayedCall | None = None
+        self._silence = Timer(clock)
         self._last_received = 0.0
 
     def send(self, data: bytes) -> None:
@@ -137,9 +137,7 @@ class AccountStream:
         self.state = StreamState.CLOSED
         self.jid = ""
         self._queue, self._queued, self._congested = [], 0, False
-        if self._silence is not None:
-            self._silence.cancel()
-            self._silence = None
+        self._silence.stop()
         opening, self._opening = self._opening, None
         if opening is not None:
             opening.cancel()
@@ -157,7 +155,6 @@ class AccountStream:
     def _watch(self) -> None:
         """Ping after silence; a server that stays silent for as long again is gone."""
         silent = self._clock.seconds() - self._last_received
-        self._silence = None
         if silent >= 2 * PING_INTERVAL:
             self.log.warn("account stream silent for {silent:.0f} s: {jid}", silent=silent, jid=self.jid)
             self._give_up()
@@ -165,7 +162,7 @@ class AccountStream:
         if silent >= PING_INTERVAL:
             self.ping()
         wait = PING_INTERVAL - silent if silent < PING_INTERVAL else 2 * PING_INTERVAL - silent
-        self._silence = self._clock.callLater(wait, self._watch)
+        self._silence.start(wait, self._watch)
 
     # Backpressure (IPushProducer): what is sent while the server does not read is counted in `send`. -------------
 

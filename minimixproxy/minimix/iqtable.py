@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from minimixproxy.clock import Clock, DelayedCall
+from minimixproxy.clock import Clock, Timer
 
 Asker = TypeVar("Asker")
 
@@ -46,7 +46,7 @@ class IQTable(Generic[Asker]):
         self._expired = expired
         self._count = itertools.count(1)
         self._open: OrderedDict[tuple[Hashable, str], PendingIQ[Asker]] = OrderedDict()
-        self._timer: DelayedCall | None = None
+        self._timer = Timer(clock)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -58,8 +58,8 @@ class IQTable(Generic[Asker]):
         wire_id = f"{self._prefix}{next(self._count)}"
         deadline = self._clock.seconds() + self._timeout
         self._open[(key, wire_id)] = PendingIQ(asker, stanza_id, peer, deadline, kind)
-        if self._timer is None:
-            self._timer = self._clock.callLater(self._timeout, self._sweep)
+        if not self._timer.running:
+            self._timer.start(self._timeout, self._sweep)
         return wire_id
 
     def take(self, key: Hashable, wire_id: str) -> PendingIQ[Asker] | None:
@@ -70,17 +70,14 @@ class IQTable(Generic[Asker]):
         """Close and return the IQs for which `unwanted` is true."""
         dropped = [pending for pending in self._open.values() if unwanted(pending)]
         self._open = OrderedDict((key, pending) for key, pending in self._open.items() if not unwanted(pending))
-        if not self._open and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if not self._open:
+            self._timer.stop()
         return dropped
 
     def _sweep(self) -> None:
-        self._timer = None
         now = self._clock.seconds()
         while self._open and next(iter(self._open.values())).deadline <= now:
             _, pending = self._open.popitem(last=False)
             self._expired(pending)
-        if self._open and self._timer is None:
-            wait = next(iter(self._open.values())).deadline - now
-            self._timer = self._clock.callLater(wait, self._sweep)
+        if self._open and not self._timer.running:
+            self._timer.start(next(iter(self._open.values())).deadline - now, self._sweep)

@@ -12,19 +12,19 @@ handed to the next occupancy of the room.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from enum import Enum
 
 from twisted.logger import Logger
 
-from minimixproxy.clock import Clock, DelayedCall
+from minimixproxy.clock import Clock, Timer
 from minimixproxy.config import Rooms
 from minimixproxy.jids import parse_jid, prepare_resource
 from minimixproxy.minimix import muc
-from minimixproxy.minimix.history import History, HistoryRequest, history_request
+from minimixproxy.minimix.history import History, with_delay
+from minimixproxy.minimix.joins import JoinRequest, WaitingJoins, join_request
 from minimixproxy.minimix.nickchanges import NickChanges
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
-from minimixproxy.minimix.presence import away_payload, join_presence, most_available, presence_payload
+from minimixproxy.minimix.presence import away_payload, join_presence, most_available, presence_payload, presence_to
 from minimixproxy.minimix.roompresence import RoomPresence
 from minimixproxy.minimix.roomview import RoomView
 from minimixproxy.stanza import ForkTemplate, Stanza, error_payload, escape, rewrite
@@ -45,21 +45,6 @@ class State(Enum):
     ENDED = "ended"
 
 
-@dataclass(slots=True, eq=False)
-class JoinRequest:
-    """One session's wish to be in the room."""
-
-    session: SessionPort
-    nick: str
-    stanza: Stanza
-    wish: HistoryRequest | None
-    password: str | None
-
-    def same_as(self, other: JoinRequest) -> bool:
-        """Tell whether the room would answer both alike."""
-        return (self.nick, self.password) == (other.nick, other.password)
-
-
 class Occupancy:
     """The account in one room. `caps` is what its presence advertises (XEP-0115)."""
 
@@ -70,9 +55,9 @@ class Occupancy:
         self.nick = ""
         self.state = State.JOINING
         self.attached: dict[SessionPort, bytes | None] = {}  # with the presence directed to this room, if any
-        self._waiting: list[JoinRequest] = []
-        self._next: list[JoinRequest] = []
-        self._joiner: JoinRequest | None = None
+        self._waiting = WaitingJoins(room)
+        self._next = WaitingJoins(room)
+        self._joiner: JoinRequest | None = None  # the one whose join was sent
         self._outlet = outlet
         self._settings = settings
         self._clock = clock
@@ -81,37 +66,36 @@ class Occupancy:
         self._history = History(room, settings.history)
         self._nick_changes = NickChanges(clock)
         self._presence = RoomPresence(outlet.send_to_room, lambda: (self.room, self.nick), clock)
-        self._held: deque[Stanza] = deque(maxlen=MAX_HELD)
+        self._held: deque[bytes] = deque(maxlen=MAX_HELD)
         self._fresh_until = 0.0
-        self._timer: DelayedCall | None = None  # of the present state
-        self._grace: DelayedCall | None = None
+        self._timer = Timer(clock)  # of the present state
+        self._grace = Timer(clock)
         self._candidate: SessionPort | None = None  # the session whose leave is in its grace
 
     # Sessions come ---------------------------------------------------------------------------------------------
 
     def join(self, session: SessionPort, nick: str, stanza: Stanza) -> None:
         """A session asks to join: it starts the join, waits for it, or is given a replay."""
-        wish = history_request(stanza, self._clock.seconds())
-        request = JoinRequest(session, nick, stanza, wish, muc.password_of(stanza))
+        request = join_request(session, nick, stanza, self._clock.seconds())
         if self.state is State.LEAVING:
-            self._next.append(request)
-        elif self.state is State.JOINED:
+            self._next.add(request)
+            return
+        self._cancel_grace()
+        if self.state is State.JOINED:
             self._attach(request)
-        else:
-            self._waiting = [other for other in self._waiting if other.session is not session]
-            self._waiting.append(request)
-            if self._joiner is None:
-                self._send_join(request)
+            return
+        self._waiting.add(request)
+        if self._joiner is None:
+            self._send_join(request)
 
     def take_next_joins(self) -> list[JoinRequest]:
         """Return, once, the sessions that asked to join while this occupancy was leaving."""
-        joins, self._next = self._next, []
-        return joins
+        return self._next.take()
 
     def _send_join(self, request: JoinRequest) -> None:
         self._joiner = request
         self.nick = request.nick
-        self._set_timer(JOIN_TIMEOUT, self._join_timed_out)
+        self._timer.start(JOIN_TIMEOUT, self._join_timed_out)
         payload = presence_payload(request.stanza, self._caps)
         self._presence.joined_with(payload)
         occupant = f"{self.room}/{request.nick}"
@@ -119,41 +103,31 @@ class Occupancy:
 
     def _join_timed_out(self) -> None:
         self._outlet.send_to_room(muc.unavailable(self.room, self.nick))
-        self._refuse(self._waiting, error_payload("wait", "remote-server-timeout", "the room did not answer"))
+        self._waiting.refuse_all(error_payload("wait", "remote-server-timeout", "the room did not answer"))
         self._end()
 
-    def _refuse(self, requests: list[JoinRequest], error: bytes) -> None:
-        for request in requests:
-            jid, stanza_id = request.session.jid, request.stanza.get("id")
-            request.session.deliver(muc.join_error(self.room, request.nick, jid, stanza_id, error))
-
     def _join_failed(self, stanza: Stanza) -> None:
-        """Show the error to the one who asked and to those who asked the same; then another may try."""
-        joiner = self._joiner
-        assert joiner is not None
+        """The error is for those who asked for just this; then another may try."""
+        assert self._joiner is not None
         self.log.info("join refused: {room}: {condition}", room=self.room, condition=muc.error_condition(stanza))
-        self._refuse([other for other in self._waiting if other.same_as(joiner)], muc.error_element(stanza))
-        self._waiting = [other for other in self._waiting if not other.same_as(joiner)]
-        if self._waiting:
-            self._send_join(self._waiting[0])
+        other = self._waiting.refuse(self._joiner, muc.error_element(stanza))
+        if other is not None:
+            self._send_join(other)
         else:
             self._end()
 
     def _complete(self) -> None:
         """The room has shown everything: now every waiting session is given its replay."""
-        self._clear_timer()
+        self._timer.stop()
         self.state = State.JOINED
         self.log.info("joined: {room} as {nick}", room=self.room, nick=self.nick)
-        waiting, self._waiting = self._waiting, []
-        for request in waiting:
+        for request in self._waiting.take():
             self._attach(request)
-        if not waiting and self._grace is None:
-            self._refresh_presence()
+        self._refresh_presence()
 
     def _attach(self, request: JoinRequest) -> None:
         """Show the room to a session as if it had joined just now, and attach it."""
         session = request.session
-        self._cancel_grace()
         first = request is self._joiner
         codes = set()
         if first and self._view.created:
@@ -163,18 +137,17 @@ class Occupancy:
         # A resync of an attached session has seen all, and is given what a newcomer gets.
         resource = "" if session in self.attached else _resource(session)
         history = self._history.select(request.wish, resource, everything=first)
-        join_id = request.stanza.get("id")
-        session.deliver(self._view.replay(session.jid, self._outlet.stream_jid, join_id, codes, history))
+        session.deliver(self._view.replay(session.jid, self._outlet.stream_jid, request.id, codes, history))
         self.attached[session] = presence_payload(request.stanza, self._caps)
         while self._held:
-            session.deliver(ForkTemplate(self._held.popleft().self_contained()).copy(session.jid))
+            session.deliver(ForkTemplate(self._held.popleft()).copy(session.jid))
         self._refresh_presence()
 
     # Sessions go -----------------------------------------------------------------------------------------------
 
     def knows(self, session: SessionPort) -> bool:
         """Tell whether a session has joined, or waits to, from its own point of view."""
-        return session in self.attached or any(request.session is session for request in (*self._waiting, *self._next))
+        return session in self.attached or session in self._waiting or session in self._next
 
     def leave(self, session: SessionPort, stanza: Stanza) -> None:
         """A session leaves: it is told so at once; if it was the last, the account may follow.
@@ -187,26 +160,21 @@ class Occupancy:
         if self.attached or self._waiting:
             self._refresh_presence()
         elif self.state in (State.JOINING, State.JOINED):
-            self._cancel_grace()
             self._candidate = session
-            self._grace = self._clock.callLater(self._settings.leave_grace, self._grace_over, stanza)
-
-    def _grace_over(self, stanza: Stanza) -> None:
-        self._grace = self._candidate = None
-        self.leave_room(stanza)
+            self._grace.start(self._settings.leave_grace, lambda: self.leave_room(stanza))
 
     def leave_room(self, request: Stanza | None = None) -> None:
         """The account leaves, with the status text of the client's own leave."""
         self.log.info("leaving: {room}", room=self.room)
         self.state = State.LEAVING
+        self._candidate = None
         self._presence.stop()
-        self._set_timer(LEAVE_TIMEOUT, self._end)
+        self._timer.start(LEAVE_TIMEOUT, self._end)
         self._outlet.send_to_room(muc.unavailable(self.room, self.nick, request))
 
     def _cancel_grace(self) -> None:
-        if self._grace is not None:
-            self._grace.cancel()
-        self._grace = self._candidate = None
+        self._grace.stop()
+        self._candidate = None
 
     def detach(self, session: SessionPort) -> None:
         """A session is gone, or no longer available: the occupancy stays, even if the session just left."""
@@ -222,8 +190,8 @@ class Occupancy:
         if session in self.attached:
             del self.attached[session]
             self._history.mark_seen(_resource(session))
-        self._waiting = [request for request in self._waiting if request.session is not session]
-        self._next = [request for request in self._next if request.session is not session]
+        self._waiting.drop(session)
+        self._next.drop(session)
 
     def reject(self, session: SessionPort, stanza: Stanza) -> None:
         """A presence error from a session to its own occupant asks to be removed, as a bounce of its own presence.
@@ -245,17 +213,17 @@ class Occupancy:
 
     def presence_from_session(self, session: SessionPort, nick: str, stanza: Stanza) -> None:
         """An attached session directs a presence here: another nick is a change of nick, else show and status."""
+        if session not in self.attached:
+            return  # still waiting: its join says it
         payload = presence_payload(stanza, self._caps)
         self.attached[session] = payload
-        if prepare_resource(nick) == prepare_resource(self.nick):
-            if not self._refresh_presence(stanza.get("id")) and self._view.self_presence is not None:
-                # The room sees no change, so only this client waits for its reflection.
-                stanza_id = stanza.get("id")
-                session.deliver(self._view.reflection(session.jid, self._outlet.stream_jid, stanza_id, ()))
-            return
-        self._nick_changes.asked(session, nick, stanza.get("id"))
-        changed = {"from": None, "to": f"{self.room}/{nick}"}
-        self._outlet.send_to_room(rewrite(stanza.self_contained(), changed))
+        stanza_id = stanza.get("id")
+        if prepare_resource(nick) != prepare_resource(self.nick):
+            self._nick_changes.asked(session, nick, stanza_id)
+            self._outlet.send_to_room(presence_to(self.room, nick, payload, stanza_id))
+        elif not self._refresh_presence(stanza_id):
+            # The room sees no change, so only this client waits for its reflection.
+            session.deliver(self._view.reflection(session.jid, self._outlet.stream_jid, stanza_id, ()))
 
     def broadcast_changed(self, session: SessionPort) -> None:
         """An attached session sent undirected presence: it counts from now on, here too."""
@@ -265,7 +233,7 @@ class Occupancy:
 
     def _refresh_presence(self, stanza_id: str | None = None) -> bool:
         """Show the room the most available session; False when it sees that already."""
-        if self.state is not State.JOINED or self._grace is not None:
+        if self.state is not State.JOINED or self._grace.running:
             return False
         shown = [directed or self._broadcast(session) for session, directed in self.attached.items()]
         best = most_available(shown) if shown else away_payload(self._settings.away, self._caps)
@@ -314,7 +282,7 @@ class Occupancy:
         self.nick = nick
         if self.state is State.JOINING and self._view.self_presence is None:
             self._view.entered(stanza)
-            self._set_timer(SUBJECT_TIMEOUT, self._complete)
+            self._timer.start(SUBJECT_TIMEOUT, self._complete)
             return
         self._view.self_presence = stanza
         self._fork_own(stanza)
@@ -328,7 +296,7 @@ class Occupancy:
             self.nick = nick
             return
         if self.state is State.JOINING:
-            self._refuse(self._waiting, error_payload("wait", "recipient-unavailable", "removed while joining"))
+            self._waiting.refuse_all(error_payload("wait", "recipient-unavailable", "removed while joining"))
         self.log.info("out of {room}: {codes}", room=self.room, codes=sorted(codes))
         self._end()
 
@@ -358,7 +326,7 @@ class Occupancy:
         """Take a private message, or another message that is not groupchat."""
         self.confirmed()
         if not self.attached and stanza.has_payload("jabber:client", "body"):
-            self._held.append(stanza)
+            self._held.append(with_delay(stanza, self.room, self._clock.seconds()))
         self._fork(stanza)
 
     def _fork(self, stanza: Stanza) -> None:
@@ -378,31 +346,16 @@ class Occupancy:
         """The account stream is gone, or the room does not know us: whoever is attached is shown out (333)."""
         for session in list(self.attached):
             session.deliver(self._removal(session, (muc.SELF, muc.TECHNICAL)))
-        self._refuse(self._waiting, error_payload("wait", "remote-server-timeout", "connection to the server lost"))
+        self._waiting.refuse_all(error_payload("wait", "remote-server-timeout", "connection to the server lost"))
         self._end()
 
     def _end(self) -> None:
-        self._clear_timer()
+        self._timer.stop()
         self._cancel_grace()
         self._presence.stop()
         self.attached.clear()
-        self._waiting.clear()
         self.state = State.ENDED
         self._outlet.room_ended(self.room)
-
-    def _set_timer(self, delay: float, action: object) -> None:
-        self._clear_timer()
-        self._timer = self._clock.callLater(delay, self._timer_fired, action)
-
-    def _timer_fired(self, action: object) -> None:
-        self._timer = None
-        assert callable(action)
-        action()
-
-    def _clear_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 def _resource(session: SessionPort) -> str:

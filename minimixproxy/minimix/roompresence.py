@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minimixproxy.clock import Clock, DelayedCall
+from minimixproxy.clock import Clock, Timer
 from minimixproxy.minimix.presence import presence_to
 
 INTERVAL = 1.0  # seconds between two presences to one room
@@ -23,7 +23,7 @@ class RoomPresence:
         self._shown = b""
         self._wanted = b""
         self._last = 0.0
-        self._timer: DelayedCall | None = None
+        self._timer = Timer(clock)
 
     def joined_with(self, payload: bytes) -> None:
         """The join itself showed this."""
@@ -32,25 +32,22 @@ class RoomPresence:
     def show(self, payload: bytes, stanza_id: str | None = None) -> bool:
         """Show `payload` now or soon; False when the room sees it already."""
         self._wanted = payload
-        if self._timer is not None:
+        if self._timer.running:
             return True
         if payload == self._shown:
             return False
         wait = self._last + INTERVAL - self._clock.seconds()
         if wait > 0:
-            self._timer = self._clock.callLater(wait, self._due)
+            self._timer.start(wait, self._due)
         else:
             self._put(stanza_id)
         return True
 
     def stop(self) -> None:
         """Show nothing more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._timer.stop()
 
     def _due(self) -> None:
-        self._timer = None
         if self._wanted != self._shown:
             self._put(None)
 

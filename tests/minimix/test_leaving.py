@@ -82,6 +82,21 @@ class Leaving(SynchronousTestCase):
         self.world.clock.advance(3)
         self.assertEqual(self.world.stream.take()[-1]["type"], "unavailable")
 
+    def test_join_again_while_joining(self) -> None:
+        phone = self.world.session("phone")
+        self.world.asks_to_join(phone)
+        self.world.leaves(phone)
+        self.world.asks_to_join(phone)
+        self.world.clock.advance(4)
+        self.assertEqual(len(self.world.stream.take()), 1)
+
+    def test_presence_while_joining_does_not_attach(self) -> None:
+        phone = self.world.session("phone")
+        self.world.asks_to_join(phone)
+        self.assertTrue(self.world.client(phone, f"<presence to='{ROOM}/alice'><show>xa</show></presence>"))
+        self.world.shows("bob")
+        self.assertEqual(phone.received, [])
+
     def test_stream_closed_is_no_leave(self) -> None:
         (phone,) = self.world.joined("phone")
         self.world.account.session_closed(phone)
