@@ -52,7 +52,7 @@ class Listen(Section):
 class Domain(Section):
     """An XMPP domain that is served, and where its server is."""
 
-    name: DomainName
+    name: Annotated[DomainName, Field(exclude=True)]  # written in the head of the table, not as a key
     certificate: ReadablePath | None = None
     private_key: ReadablePath | None = None
     upstream: ClientEndpoint | None = None

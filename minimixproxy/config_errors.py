@@ -84,8 +84,7 @@ def _unknown(key: str, model: type[BaseModel] | None) -> str:
 
 
 def _keys(model: type[BaseModel]) -> Iterator[str]:
-    # the name of a domain is written in the head of its table
-    return (name for name in model.model_fields if name != "name")
+    return (name for name, field in model.model_fields.items() if not field.exclude)
 
 
 def _model_at(location: list[int | str], model: type[BaseModel]) -> type[BaseModel] | None:

@@ -1,14 +1,21 @@
 """What `twistd minimixproxy` runs: the options, and the one place that knows the whole service tree."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 from typing import Any, NoReturn
 
+import twisted
 from twisted.application.service import MultiService
 from twisted.python import usage
 
-import twisted
-from minimixproxy import __version__, config
+from minimixproxy import __version__, clientproxy, config
+from minimixproxy.c2s import upstream
+from minimixproxy.c2s.certificates import CertificateError
+from minimixproxy.installation import Installation
+from minimixproxy.minimix.accounts import Accounts
+from minimixproxy.xmlstream import FramedXmlStream
 
 
 class Options(usage.Options):
@@ -46,38 +53,35 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
     if settings.listen:
         _add_minimix(tree, settings, _owner(options), reactor)
     for section in settings.client_proxy:
-        _add_client_proxy(tree, section, reactor)
+        tree.addService(clientproxy.service(section, reactor))
     return tree
 
 
 def _add_minimix(tree: MultiService, settings: config.Settings, owner: tuple[int, int], reactor: Any) -> None:
-    """Listeners for clients, and the accounts that join rooms for them."""
+    """Add the accounts that join rooms, and the listeners for their clients, which stop first."""
     from minimixproxy.c2s import listener
-    from minimixproxy.c2s.certificates import CertificateError
-    from minimixproxy.c2s.upstream import Login, bind_resource, connect_upstream, open_stream
-    from minimixproxy.minimix.accounts import Accounts
-    from minimixproxy.storage.installation import account_resource
-    from minimixproxy.xmlstream import FramedXmlStream
 
-    async def connect_account(login: Login) -> tuple[FramedXmlStream, str]:
-        xmlstream = await connect_upstream(reactor, login, settings.limits)
-        await open_stream(xmlstream)
-        return xmlstream, await bind_resource(xmlstream, resource)
+    directory = settings.state.parent
+    installation = Installation(directory)
 
+    async def connect_account(login: upstream.Login) -> tuple[FramedXmlStream, str]:
+        stream = await upstream.connect_upstream(reactor, login, settings.limits)
+        try:
+            await upstream.open_stream(stream, login.domain.name)
+            return stream, await upstream.bind_resource(stream, installation.resource)
+        except BaseException:
+            stream.transport.abortConnection()
+            raise
+
+    accounts = Accounts(settings, reactor, connect_account)
+    tree.addService(accounts)
     try:
-        _make_state_directory(settings.state.parent, owner)
-        resource = account_resource(settings.state, owner)
-        accounts = Accounts(settings, reactor, connect_account)
-        accounts.setServiceParent(tree)
-        listener.client_service(settings, accounts, reactor).setServiceParent(tree)
-    except (CertificateError, OSError) as error:
+        _make_state_directory(directory, owner)
+        tree.addService(listener.client_service(settings, accounts, reactor))
+    except CertificateError as error:
         _exit(error)
-
-
-def _add_client_proxy(tree: MultiService, section: config.ClientProxy, reactor: Any) -> None:
-    from minimixproxy import clientproxy
-
-    clientproxy.service(section, reactor).setServiceParent(tree)
+    except OSError as error:
+        _exit(f"{directory}: {error.strerror}")
 
 
 def _owner(options: Options) -> tuple[int, int]:
@@ -95,5 +99,5 @@ def _make_state_directory(directory: Path, owner: tuple[int, int]) -> None:
     os.chown(directory, *owner)
 
 
-def _exit(error: Exception) -> NoReturn:
-    raise SystemExit(f"minimixproxy: {error}")
+def _exit(reason: object) -> NoReturn:
+    raise SystemExit(f"minimixproxy: {reason}")
