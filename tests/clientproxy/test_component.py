@@ -1,0 +1,300 @@
+"""The component stream: handshake, several servers, refusals, reconnecting, joined writes; over memory transports."""
+
+import itertools
+from hashlib import sha1
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost, ConnectionRefusedError
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from twisted.trial import unittest
+
+from minimixproxy.clientproxy import ClientProxyService, component
+from tests.clientproxy.scene import ALICE, DOMAIN, QUERY, TARGET, settings
+
+HEADER = (
+    b"<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' "
+    b"xmlns:stream='http://etherx.jabber.org/streams' id='s1' from='proxy.example.org'>"
+)
+ERROR = "<stream:error><{} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
+
+
+class Transport(StringTransport):
+    """Closing is noted; the connection is lost when the test says so."""
+
+    def loseConnection(self) -> None:
+        self.disconnecting = True
+
+    def abortConnection(self) -> None:
+        self.aborting = True
+        super().abortConnection()
+
+    aborting = False
+
+
+class Endpoint:
+    """A server to connect to: refuses, or keeps what was connected."""
+
+    def __init__(self, log: list[str], name: str) -> None:
+        self.log = log
+        self.name = name
+        self.refuses = False
+        self.streams: list[Any] = []
+
+    def connect(self, factory: Any) -> "Deferred[Any]":
+        self.log.append(self.name)
+        deferred: Deferred[Any] = Deferred()
+        if self.refuses:
+            deferred.errback(Failure(ConnectionRefusedError()))
+            return deferred
+        stream = factory.buildProtocol(None)
+        stream.makeConnection(Transport())
+        self.streams.append(stream)
+        deferred.callback(stream)
+        return deferred
+
+
+class ComponentCase(unittest.TestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.tried: list[str] = []
+        self.one, self.two = Endpoint(self.tried, "one"), Endpoint(self.tried, "two")
+        self.events: list[LogEvent] = []
+        globalLogPublisher.addObserver(self.events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+
+    def start(self, *endpoints: Endpoint) -> ClientProxyService:
+        servers = endpoints or (self.one,)
+        service = ClientProxyService(settings(), self.clock)
+        service._endpoints = servers
+        service._jitter = Random(1).random
+        service.startService()
+        return service
+
+    def handshake(self, endpoint: Endpoint, more: bytes = b"") -> Any:
+        """Let the server accept; return the stream."""
+        stream = endpoint.streams[-1]
+        stream.transport.clear()
+        stream.dataReceived(HEADER)
+        proof = sha1(b"s1s3cret").hexdigest().encode()
+        self.assertEqual(stream.transport.value(), b"<handshake>" + proof + b"</handshake>")
+        stream.transport.clear()
+        stream.dataReceived(b"<handshake/>" + more)
+        return stream
+
+    def lose(self, stream: Any) -> None:
+        stream.connectionLost(Failure(ConnectionLost()))
+
+    def advance(self, seconds: float) -> None:
+        for _ in range(int(seconds)):
+            self.clock.advance(1)
+
+    def explanations(self) -> list[str]:
+        return [event["explanation"] for event in self.events if "explanation" in event]
+
+
+class HandshakeTests(ComponentCase):
+    def test_handshake_then_the_target_is_asked(self) -> None:
+        self.start()
+        stream = self.one.streams[0]
+        self.assertIn(b"to='proxy.example.org'", stream.transport.value())
+        self.assertIn(b"xmlns='jabber:component:accept'", stream.transport.value())
+        self.handshake(self.one)
+        sent = stream.transport.value()
+        self.assertIn(b"type='subscribe'", sent)
+        self.assertIn(b"type='probe'", sent)
+
+    def test_stanzas_right_behind_the_handshake_are_not_lost(self) -> None:
+        self.start()
+        ping = f"<iq type='get' id='p' from='{ALICE}' to='{DOMAIN}'><ping xmlns='urn:xmpp:ping'/></iq>"
+        stream = self.handshake(self.one, ping.encode())
+        self.assertIn(b"<iq type='result' id='p'", stream.transport.value())
+
+    def test_a_wrong_secret_is_named_and_not_hammered(self) -> None:
+        self.start()
+        stream = self.one.streams[0]
+        stream.dataReceived(HEADER + ERROR.format("not-authorized").encode())
+        self.lose(stream)
+        self.assertEqual(self.explanations(), ["the secret is wrong"])
+        self.advance(component.SLOW_RETRY - 1)
+        self.assertEqual(len(self.tried), 1)
+        self.advance(component.SLOW_RETRY * 0.2 + 2)
+        self.assertEqual(len(self.tried), 2)
+
+    def test_the_secret_is_in_no_log(self) -> None:
+        self.test_a_wrong_secret_is_named_and_not_hammered()
+        self.assertNotIn("s3cret", repr(self.events))
+
+    def test_other_refusals(self) -> None:
+        for condition in ("host-unknown", "conflict"):
+            self.start()
+            stream = self.one.streams[-1]
+            stream.dataReceived(HEADER + ERROR.format(condition).encode())
+            self.lose(stream)
+        self.assertEqual(len(self.explanations()), 2)
+
+    def test_after_a_refusal_the_other_servers_are_still_tried(self) -> None:
+        self.start(self.one, self.two)
+        stream = self.one.streams[0]
+        stream.dataReceived(HEADER + ERROR.format("not-authorized").encode())
+        self.lose(stream)
+        self.clock.advance(0)
+        self.assertEqual(self.tried, ["one", "two"])
+
+    def test_no_answer_to_the_handshake(self) -> None:
+        self.start()
+        stream = self.one.streams[0]
+        stream.dataReceived(HEADER)
+        self.clock.advance(component.HANDSHAKE_TIMEOUT)
+        self.assertTrue(stream.transport.aborting)
+
+
+class ReconnectTests(ComponentCase):
+    def test_servers_in_turn_then_a_growing_pause(self) -> None:
+        self.one.refuses = self.two.refuses = True
+        self.start(self.one, self.two)
+        pauses = []
+        for _ in range(8):
+            self.clock.advance(0)
+            rounds, begun = len(self.tried), self.clock.seconds()
+            self.assertEqual(self.tried, ["one", "two"] * (rounds // 2))
+            while len(self.tried) == rounds:
+                self.clock.advance(0.25)
+            pauses.append(self.clock.seconds() - begun)
+        self.assertTrue(all(later > earlier for earlier, later in itertools.pairwise(pauses[:5])), pauses)
+        self.assertLessEqual(max(pauses), 62)
+
+    def test_after_a_loss_it_comes_back_and_asks_anew(self) -> None:
+        self.start(self.one, self.two)
+        stream = self.handshake(self.one)
+        self.lose(stream)
+        self.assertEqual(self.tried, ["one"], "not at once")
+        self.advance(3)
+        self.assertEqual(self.tried, ["one", "one"])
+        stream = self.handshake(self.one)
+        self.assertIn(b"type='probe'", stream.transport.value())
+
+    def test_a_server_that_drops_it_in_the_middle_of_a_stanza(self) -> None:
+        service = self.start()
+        stream = self.handshake(self.one)
+        stream.dataReceived(f"<presence from='{TARGET}/a' to='{DOMAIN}'/>".encode())
+        stream.dataReceived(f"<iq type='get' id='1' from='{ALICE}' to='{DOMAIN}'>{QUERY}</iq>".encode())
+        stream.dataReceived(f"<iq type='get' id='2' from='{ALICE}' to='{DOMAIN}'><que".encode())
+        self.lose(stream)
+        self.assertEqual([request.id for request in service.proxy.core.requests.all() if request.asker], ["1"])
+        self.advance(3)
+        stream = self.handshake(self.one)
+        stream.transport.clear()
+        stream.dataReceived(f"<presence from='{TARGET}/b' to='{DOMAIN}'/>".encode())
+        self.assertIn(f"to='{TARGET}/b'".encode(), stream.transport.value())
+        self.assertIn(f"from='{DOMAIN}/{ALICE}'".encode(), stream.transport.value())
+
+    def test_time_stands_still_without_a_stream(self) -> None:
+        """A request whose time runs out meanwhile is answered at the next connection."""
+        service = self.start()
+        stream = self.handshake(self.one)
+        stream.dataReceived(f"<presence from='{TARGET}/a' to='{DOMAIN}'/>".encode())
+        stream.dataReceived(f"<iq type='get' id='1' from='{ALICE}' to='{DOMAIN}'>{QUERY}</iq>".encode())
+        self.one.refuses = True
+        self.lose(stream)
+        self.advance(200)
+        self.assertEqual(len(service.proxy.core.requests), 2)
+        self.one.refuses = False
+        self.advance(120)
+        stream = self.handshake(self.one)
+        self.advance(1)
+        self.assertIn(b"remote-server-timeout", stream.transport.value())
+
+    def test_broken_xml_from_the_server(self) -> None:
+        self.start()
+        stream = self.handshake(self.one)
+        stream.dataReceived(b"<iq></message>")
+        self.assertTrue(stream.transport.disconnecting)
+        self.lose(stream)
+        self.advance(3)
+        self.assertEqual(len(self.tried), 2)
+
+    def test_the_servers_goodbye(self) -> None:
+        self.start()
+        stream = self.handshake(self.one)
+        stream.dataReceived(ERROR.format("system-shutdown").encode())
+        self.assertTrue(stream.transport.disconnecting)
+        self.lose(stream)
+        self.advance(3)
+        self.assertEqual(len(self.tried), 2)
+        self.assertEqual(self.explanations(), [])
+
+
+class WritingTests(ComponentCase):
+    def test_what_one_read_causes_is_one_write(self) -> None:
+        self.start()
+        stream = self.handshake(self.one)
+        stream.dataReceived(f"<presence from='{TARGET}/a' to='{DOMAIN}'/>".encode())
+        writes: list[bytes] = []
+        stream.transport.write = writes.append
+        request = f"<iq type='get' id='1' from='{ALICE}' to='{DOMAIN}'>{QUERY}</iq>".encode()
+        stream.dataReceived(request * 10)
+        self.assertEqual(len(writes), 1)
+        self.assertEqual(writes[0].count(b"<iq "), 10)
+
+    def test_white_space_keeps_the_connection(self) -> None:
+        self.start()
+        stream = self.handshake(self.one)
+        stream.transport.clear()
+        self.advance(61)
+        self.assertEqual(stream.transport.value(), b" ")
+
+    def test_a_server_that_does_not_read_is_given_up(self) -> None:
+        self.patch(component, "MAX_BACKLOG", 10_000)
+        self.start()
+        stream = self.handshake(self.one)
+        ping = f"<iq type='get' id='p' from='{ALICE}' to='{DOMAIN}'><ping xmlns='urn:xmpp:ping'/></iq>".encode()
+        stream.dataReceived(ping * 200)
+        self.assertFalse(stream.transport.aborting)
+        stream.transport.producer.pauseProducing()
+        stream.dataReceived(ping * 10)
+        stream.transport.producer.resumeProducing()
+        stream.dataReceived(ping * 200)
+        self.assertFalse(stream.transport.aborting)
+        stream.transport.producer.pauseProducing()
+        stream.dataReceived(ping * 200)
+        self.assertTrue(stream.transport.aborting)
+
+    def test_nothing_is_kept_for_later(self) -> None:
+        service = self.start()
+        service.send(b"<message/>")
+        stream = self.handshake(self.one)
+        self.assertNotIn(b"<message/>", stream.transport.value())
+
+
+class StoppingTests(ComponentCase):
+    def test_says_goodbye_and_leaves_nobody_waiting(self) -> None:
+        service = self.start()
+        stream = self.handshake(self.one)
+        stream.dataReceived(f"<presence from='{TARGET}/a' to='{DOMAIN}'/>".encode())
+        stream.dataReceived(f"<iq type='get' id='1' from='{ALICE}' to='{DOMAIN}'>{QUERY}</iq>".encode())
+        stream.transport.clear()
+        stopped = service.stopService()
+        self.assertIn(b"recipient-unavailable", stream.transport.value())
+        self.assertTrue(stream.transport.value().endswith(b"</stream:stream>"))
+        self.assertNoResult(stopped)
+        self.lose(stream)
+        self.successResultOf(stopped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_does_not_wait_for_a_server_that_hangs(self) -> None:
+        service = self.start()
+        stream = self.handshake(self.one)
+        service.stopService()
+        self.clock.advance(component.STOP_TIMEOUT)
+        self.assertTrue(stream.transport.aborting)
+
+    def test_between_connections(self) -> None:
+        self.one.refuses = True
+        service = self.start()
+        self.assertIsNone(service.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])

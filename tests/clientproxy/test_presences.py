@@ -1,0 +1,296 @@
+"""Presence: who of the target is there, users' subscriptions, directed presence."""
+
+from typing import Any
+
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+from twisted.trial import unittest
+
+from minimixproxy.clientproxy.core import SETTLING
+from minimixproxy.clientproxy.presences import ASK_AGAIN
+from minimixproxy.clientproxy.targets import Subscription
+from tests.clientproxy.scene import ALICE, BOB, DOMAIN, TARGET, Scene, error_condition
+
+CONTACT = f"alice\\40example.org@{DOMAIN}"
+
+
+def presence(scene: Scene, kind: str = "", sender: str = TARGET, to: str = DOMAIN, content: str = "") -> None:
+    type_ = f" type='{kind}'" if kind else ""
+    scene.receive(f"<presence{type_} from='{sender}' to='{to}'>{content}</presence>")
+
+
+def told(scene: Scene) -> list[tuple[str, str, str]]:
+    """What was sent: type, from, to."""
+    return [(sent.get("type") or "", sent["from"], sent["to"]) for sent in scene.sent() if sent.name == "presence"]
+
+
+class SubscribingTests(unittest.TestCase):
+    def logged(self) -> list[LogEvent]:
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        return events
+
+    def test_every_connection_asks_and_probes(self) -> None:
+        scene = Scene(connected=False, target=[TARGET, "second@example.net"])
+        for _ in range(2):
+            scene.proxy.connected()
+            asked = [
+                (kind, DOMAIN, target) for target in (TARGET, "second@example.net") for kind in ("subscribe", "probe")
+            ]
+            self.assertEqual(told(scene), asked)
+
+    def test_subscribed_probes_once_more(self) -> None:
+        scene = Scene()
+        presence(scene, "subscribed")
+        presence(scene, "subscribed")
+        self.assertEqual(told(scene), [("probe", DOMAIN, TARGET)])
+        self.assertIs(scene.core.targets.subscriptions[TARGET], Subscription.SUBSCRIBED)
+
+    def test_not_accepted_yet_is_no_drama(self) -> None:
+        events = self.logged()
+        scene = Scene()
+        presence(scene, "unsubscribed")
+        self.assertIs(scene.core.targets.subscriptions[TARGET], Subscription.ASKING)
+        self.assertEqual([event["log_level"] for event in events], [LogLevel.warn])
+
+    def test_withdrawn_is_logged_loudly_and_nothing_is_sent_until_it_is_given_again(self) -> None:
+        events = self.logged()
+        scene = Scene()
+        presence(scene, "subscribed")
+        scene.online("a")
+        scene.pass_time(SETTLING)
+        scene.asked()
+        presence(scene, "unsubscribed")
+        self.assertEqual(error_condition(scene.one()), "recipient-unavailable")
+        self.assertIn(LogLevel.error, [event["log_level"] for event in events])
+        presence(scene, "", f"{TARGET}/a")
+        self.assertEqual(error_condition(scene.asked()), "service-unavailable")
+        presence(scene, "subscribed")
+        scene.sent()
+        scene.online("a")
+        self.assertEqual(scene.asked()["to"], f"{TARGET}/a")
+
+    def test_an_error_is_logged_and_asked_about_again(self) -> None:
+        events = self.logged()
+        scene = Scene()
+        scene.online("a")
+        presence(
+            scene,
+            "error",
+            content="<error type='cancel'>"
+            "<remote-server-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>",
+        )
+        self.assertEqual([event.get("conditions") for event in events], ["remote-server-not-found"])
+        self.assertEqual(scene.core.targets.candidates(), ())
+        scene.pass_time(ASK_AGAIN)
+        self.assertEqual(told(scene), [("subscribe", DOMAIN, TARGET), ("probe", DOMAIN, TARGET)])
+        scene.pass_time(ASK_AGAIN)
+        self.assertEqual(told(scene), [])
+
+    def test_the_target_may_subscribe_to_the_domain(self) -> None:
+        scene = Scene()
+        presence(scene, "subscribe")
+        presence(scene, "unsubscribe")
+        self.assertEqual([kind for kind, _, _ in told(scene)], ["subscribed", "unavailable", "unsubscribed"])
+
+
+class ResourceTests(unittest.TestCase):
+    def test_come_change_and_go(self) -> None:
+        scene = Scene()
+        for content, candidates in (
+            ("", 1),
+            ("<priority>-5</priority>", 0),
+            ("<priority>5</priority><show>away</show>", 1),
+            ("<show>dnd</show>", 0),
+            ("<priority>x</priority><show>\n</show>", 1),
+            ("<show xmlns='other'>dnd</show><priority xmlns='other'>-1</priority>", 1),
+        ):
+            presence(scene, "", f"{TARGET}/a", content=content)
+            self.assertEqual(len(scene.core.targets.candidates()), candidates, content)
+        presence(scene, "unavailable", f"{TARGET}/a")
+        self.assertEqual(scene.core.targets.candidates(), ())
+
+    def test_strangers_are_no_resources(self) -> None:
+        scene = Scene()
+        for sender in (ALICE, "worker@example.org.evil.example/a", "worker@example.net/a", f"{DOMAIN}/{TARGET}"):
+            presence(scene, "", sender)
+            presence(scene, "subscribed", sender)
+        self.assertEqual(scene.core.targets.candidates(), ())
+        self.assertEqual(len(scene.core.targets.subscriptions), 1)
+
+    def test_stale_ones_get_nothing_after_a_reconnect(self) -> None:
+        scene = Scene()
+        scene.online("a")
+        scene.proxy.connected()
+        scene.sent()
+        scene.online("b")
+        self.assertEqual({scene.asked()["to"] for _ in range(20)}, {f"{TARGET}/b"})
+
+    def test_features_are_asked_for(self) -> None:
+        scene = Scene()
+        presence(scene, "", f"{TARGET}/a")
+        question = scene.one()
+        self.assertEqual((question["from"], question["to"]), (DOMAIN, f"{TARGET}/a"))
+        self.assertEqual(question.payloads, (("http://jabber.org/protocol/disco#info", "query"),))
+        presence(scene, "", f"{TARGET}/a")
+        self.assertEqual(scene.sent(), [])
+
+    def test_types_nobody_knows(self) -> None:
+        scene = Scene()
+        presence(scene, "invisible", ALICE)
+        self.assertEqual(error_condition(scene.one()), "bad-request")
+
+
+class AcceptTests(unittest.TestCase):
+    """subscriptions = "accept"."""
+
+    def test_everybody_may_subscribe_and_is_told_of_changes(self) -> None:
+        scene = Scene()
+        presence(scene, "subscribe", "alice@example.org")
+        self.assertEqual(
+            told(scene), [("subscribed", DOMAIN, "alice@example.org"), ("unavailable", DOMAIN, "alice@example.org")]
+        )
+        for name, kind, content, expected in (
+            ("a", "", "", [""]),
+            ("b", "", "", []),
+            ("a", "unavailable", "", []),
+            ("b", "", "<show>dnd</show>", [""]),
+            ("b", "unavailable", "", ["unavailable"]),
+        ):
+            presence(scene, kind, f"{TARGET}/{name}", content=content)
+            sent = [sent for sent in scene.sent() if sent.name == "presence"]
+            self.assertEqual([stanza.get("type") or "" for stanza in sent], expected, (name, kind))
+            self.assertEqual([b"dnd" in stanza.raw for stanza in sent], ["dnd" in content] * len(sent))
+        presence(scene, "unsubscribe", "alice@example.org")
+        self.assertEqual(told(scene), [("unsubscribed", DOMAIN, "alice@example.org")])
+        presence(scene, "", f"{TARGET}/a")
+        self.assertEqual(told(scene), [])
+
+    def test_probes_are_answered(self) -> None:
+        scene = Scene()
+        scene.online("a")
+        presence(scene, "probe", "alice@example.org")
+        self.assertEqual(told(scene), [("", DOMAIN, "alice@example.org")])
+
+    def test_a_reconnect_in_between_is_not_noticed(self) -> None:
+        scene = Scene()
+        scene.online("a")
+        presence(scene, "subscribe", "alice@example.org")
+        scene.proxy.connected()
+        scene.sent()
+        scene.online("a")
+        scene.pass_time(SETTLING)
+        self.assertEqual(told(scene), [])
+
+    def test_but_that_nobody_came_back_is(self) -> None:
+        scene = Scene()
+        scene.online("a")
+        presence(scene, "subscribe", "alice@example.org")
+        scene.proxy.connected()
+        scene.sent()
+        scene.pass_time(SETTLING)
+        self.assertEqual(told(scene), [("unavailable", DOMAIN, "alice@example.org")])
+
+    def test_who_is_not_allowed_is_told_so(self) -> None:
+        scene = Scene(deny=["example.net"])
+        presence(scene, "subscribe", "bob@example.net")
+        presence(scene, "probe", "bob@example.net")
+        presence(scene, "", BOB)
+        self.assertEqual(told(scene), [("unsubscribed", DOMAIN, "bob@example.net")])
+
+    def test_floods_are_dropped(self) -> None:
+        scene = Scene(rate=1.0, burst=2)
+        scene.online("a")
+        for _ in range(10):
+            presence(scene, "probe", "bob@example.net")
+        self.assertEqual(len(told(scene)), 2)
+
+    def test_an_address_that_bounces_is_forgotten(self) -> None:
+        scene = Scene()
+        presence(scene, "subscribe", "alice@example.org")
+        presence(scene, "error", "alice@example.org")
+        scene.sent()
+        presence(scene, "", f"{TARGET}/a")
+        self.assertEqual(told(scene), [])
+
+
+class TargetDecidesTests(unittest.TestCase):
+    """subscriptions = "target": users are contacts of the implementing client."""
+
+    def scene(self, **changes: Any) -> Scene:
+        scene = Scene(subscriptions="target", **changes)
+        presence(scene, "subscribed")
+        scene.online("a")
+        return scene
+
+    def test_asked_for_and_given(self) -> None:
+        scene = self.scene()
+        presence(scene, "subscribe", "alice@example.org")
+        self.assertEqual(told(scene), [("subscribe", CONTACT, TARGET)])
+        presence(scene, "subscribed", TARGET, CONTACT)
+        self.assertEqual(told(scene), [("subscribed", DOMAIN, "alice@example.org"), ("", DOMAIN, "alice@example.org")])
+        presence(scene, "unavailable", f"{TARGET}/a")
+        self.assertEqual(told(scene), [("unavailable", DOMAIN, "alice@example.org")])
+
+    def test_refused(self) -> None:
+        scene = self.scene()
+        presence(scene, "subscribe", "alice@example.org")
+        presence(scene, "unsubscribed", TARGET, CONTACT)
+        presence(scene, "unavailable", f"{TARGET}/a")
+        self.assertEqual([kind for kind, _, to in told(scene) if to == "alice@example.org"], ["unsubscribed"])
+
+    def test_a_probe_is_the_targets_servers_to_answer(self) -> None:
+        scene = self.scene()
+        presence(scene, "probe", "alice@example.org")
+        self.assertEqual(told(scene), [("probe", CONTACT, TARGET)])
+        presence(scene, "", f"{TARGET}/a", CONTACT)
+        presence(scene, "", f"{TARGET}/b", CONTACT)
+        self.assertEqual(told(scene), [("", DOMAIN, "alice@example.org")], "one domain, not each resource")
+
+    def test_broadcasts_of_one_resource_do_not_make_the_domain_go(self) -> None:
+        scene = self.scene()
+        presence(scene, "", f"{TARGET}/a", CONTACT)
+        scene.sent()
+        presence(scene, "unavailable", f"{TARGET}/b", CONTACT)
+        self.assertEqual(told(scene), [])
+
+    def test_the_target_may_subscribe_to_a_user(self) -> None:
+        scene = self.scene()
+        presence(scene, "subscribe", TARGET, CONTACT)
+        self.assertEqual(told(scene), [("subscribe", DOMAIN, "alice@example.org")])
+        presence(scene, "subscribed", "alice@example.org")
+        self.assertEqual(told(scene), [("subscribed", CONTACT, TARGET)])
+
+    def test_the_first_subscribed_target_decides(self) -> None:
+        scene = Scene(subscriptions="target", target=[TARGET, "second@example.net"])
+        presence(scene, "subscribe", "alice@example.org")
+        presence(scene, "subscribed", "second@example.net")
+        presence(scene, "subscribe", "bob@example.net")
+        self.assertEqual([to for kind, _, to in told(scene) if kind == "subscribe"], [TARGET, "second@example.net"])
+
+
+class DirectedTests(unittest.TestCase):
+    def test_both_ways(self) -> None:
+        scene = Scene(policy="round-robin")
+        scene.online("a", "b", "c")
+        presence(scene, "", ALICE, content="<status>here</status>")
+        there = scene.one()
+        self.assertEqual((there["from"], there["to"]), (f"{DOMAIN}/{ALICE}", f"{TARGET}/a"))
+        self.assertIn(b"<status>here</status>", there.raw)
+        presence(scene, "", f"{TARGET}/a", f"{DOMAIN}/{ALICE}")
+        self.assertEqual(told(scene), [("", DOMAIN, ALICE)])
+        presence(scene, "unavailable", ALICE)
+        self.assertEqual(told(scene), [("unavailable", f"{DOMAIN}/{ALICE}", f"{TARGET}/a")])
+
+    def test_unavailable_from_somebody_unknown_is_dropped(self) -> None:
+        scene = Scene()
+        scene.online("a")
+        presence(scene, "unavailable", ALICE)
+        presence(scene, "error", ALICE)
+        self.assertEqual(scene.sent(), [])
+
+    def test_the_target_to_nobody(self) -> None:
+        scene = Scene()
+        scene.online("a")
+        presence(scene, "", f"{TARGET}/a", f"{DOMAIN}/@gone")
+        self.assertEqual(error_condition(scene.one()), "item-not-found")
