@@ -1,0 +1,141 @@
+"""Options and makeService, and the command line as twistd runs it."""
+
+import os
+import stat
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+from twisted.application.service import IService
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python import usage
+from twisted.trial import unittest
+
+from minimixproxy import tap
+
+TWISTD = str(Path(sys.executable).parent / "twistd")
+GOOD = """
+state = "new/state/minimixproxy.sqlite"
+[[listen]]
+endpoint = "tcp:0:interface=127.0.0.1"
+[domain."example.org"]
+[[client_proxy]]
+domain = "proxy.example.org"
+target = "bot@example.org"
+server = "tcp:127.0.0.1:5347"
+secret = "s3cret"
+"""
+BAD = GOOD.replace("tcp:0", "pct:0")
+
+
+class TapTestCase(unittest.SynchronousTestCase):
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir()
+        self.file = self.directory / "minimixproxy.toml"
+        self.file.write_text(GOOD)
+
+    def options(self, *arguments: str) -> tap.Options:
+        options = tap.Options()
+        options.parseOptions(list(arguments))
+        return options
+
+
+class OptionsTests(TapTestCase):
+    def test_config(self) -> None:
+        for option in ("--config", "-c"):
+            settings = self.options(option, str(self.file))["settings"]
+            self.assertEqual(list(settings.domain), ["example.org"])
+
+    def test_config_is_required(self) -> None:
+        error = self.assertRaises(usage.UsageError, self.options)
+        self.assertEqual(str(error), "--config FILE is missing")
+
+    def test_bad_file(self) -> None:
+        self.file.write_text(BAD)
+        error = self.assertRaises(SystemExit, self.options, "--config", str(self.file))
+        self.assertIn(f"minimixproxy: {self.file}: [[listen]] #1 endpoint: must be", str(error.code))
+
+    def test_check(self) -> None:
+        with redirect_stdout(StringIO()) as output:
+            error = self.assertRaises(SystemExit, self.options, "--config", str(self.file), "--check")
+        self.assertEqual((error.code, output.getvalue()), (0, f"{self.file}: can be used\n"))
+
+
+class MakeServiceTests(TapTestCase):
+    def test_tree(self) -> None:
+        tree = tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())
+        self.assertEqual(len(list(tree)), 3)
+        self.assertTrue(all(IService.providedBy(service) for service in tree))
+
+    def test_only_client_proxy(self) -> None:
+        self.file.write_text(GOOD[GOOD.index("[[client_proxy]]") :])
+        tree = tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())
+        self.assertEqual(len(list(tree)), 1)
+
+    def test_state_directory_is_made_for_its_owner_only(self) -> None:
+        tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())
+        mode = (self.directory / "new" / "state").stat().st_mode
+        self.assertEqual(stat.S_IMODE(mode), 0o700)
+
+    def test_state_directory_that_is_there_is_left_alone(self) -> None:
+        existing = self.directory / "new" / "state"
+        existing.mkdir(parents=True)
+        existing.chmod(0o755)
+        tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())
+        self.assertEqual(stat.S_IMODE(existing.stat().st_mode), 0o755)
+
+    def test_state_directory_that_cannot_be_made(self) -> None:
+        (self.directory / "new").write_text("a file")
+        options = self.options("--config", str(self.file))
+        error = self.assertRaises(SystemExit, tap.makeService, options, reactor=MemoryReactorClock())
+        self.assertIn("Not a directory", str(error.code))
+
+
+class CommandLineTests(TapTestCase):
+    """twistd in a process of its own, from a directory that is not the source tree."""
+
+    def twistd(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [TWISTD, *arguments],
+            cwd=self.directory,
+            env={**os.environ, "PYTHONPATH": ""},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def test_listed(self) -> None:
+        done = self.twistd("--help")
+        self.assertEqual(done.returncode, 0)
+        self.assertRegex(done.stdout, r"(?m)^ +minimixproxy +XMPP proxy")
+
+    def test_help(self) -> None:
+        done = self.twistd("minimixproxy", "--help")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("--config=", done.stdout)
+        self.assertIn("--check", done.stdout)
+
+    def test_version(self) -> None:
+        self.assertRegex(self.twistd("minimixproxy", "--version").stdout, "^minimixproxy [0-9.]+, Twisted [0-9.]+\n$")
+
+    def test_check(self) -> None:
+        done = self.twistd("-n", "minimixproxy", "--config", "minimixproxy.toml", "--check")
+        self.assertEqual((done.returncode, done.stdout), (0, "minimixproxy.toml: can be used\n"))
+
+    def test_bad_file(self) -> None:
+        self.file.write_text(BAD)
+        for arguments in (["--check"], []):
+            done = self.twistd("-n", "minimixproxy", "--config", "minimixproxy.toml", *arguments)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertIn("minimixproxy: minimixproxy.toml: [[listen]] #1 endpoint: must be", done.stderr)
+            self.assertNotIn("Traceback", done.stderr)
+            self.assertEqual(sorted(path.name for path in self.directory.iterdir()), ["minimixproxy.toml"])
+
+    def test_no_config(self) -> None:
+        done = self.twistd("-n", "minimixproxy")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("--config FILE is missing", done.stdout)
