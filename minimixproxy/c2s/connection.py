@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol, cast
 
-from twisted.internet import interfaces, tcp
+from twisted.internet import tcp
 from twisted.internet.protocol import Protocol as BaseProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
@@ -25,7 +25,7 @@ class Transport(Protocol):
 
     def abortConnection(self) -> None: ...
 
-    def registerProducer(self, producer: interfaces.IPushProducer, streaming: bool) -> None: ...
+    def registerProducer(self, producer: Any, streaming: bool) -> None: ...
 
     def unregisterProducer(self) -> None: ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from OpenSSL import SSL
 from service_identity import VerificationError
@@ -22,8 +23,10 @@ _MAX_WAITING = 100
 class Conversation:
     """Takes the events of a stream; used as a context manager, it gives the stream back at the end."""
 
-    def __init__(self, xs: FramedXmlStream) -> None:
+    def __init__(self, xs: FramedXmlStream, then: Callable[[list[Event]], None] | None = None) -> None:
+        """`then`: the sink of the stream afterwards, else events go to the observers."""
         self._xs = xs
+        self._then = then
         self._events: deque[Event] = deque()
         self._waiting: Deferred[None] | None = None
         self._end: UpstreamError | None = None
@@ -35,7 +38,7 @@ class Conversation:
 
     def __exit__(self, *_args: object) -> None:
         self._xs.removeObserver(STREAM_END_EVENT, self._lost)
-        self._xs.sink = None
+        self._xs.sink = self._then
         if self._events:  # came in the same read as the last event that was asked for
             self._xs.handle_events(list(self._events))
 

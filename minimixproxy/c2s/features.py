@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 from xml.parsers import expat
 
@@ -17,7 +18,7 @@ from minimixproxy.c2s.namespaces import (
     NS_SM,
     NS_TLS,
 )
-from minimixproxy.stanza import NS_CLIENT, NS_STREAM, Stanza, escape
+from minimixproxy.stanza import Stanza, escape
 
 # Each of these would be terminated by the proxy, not by the server, or binds the client to the server's own TLS.
 HIDDEN = frozenset(
@@ -32,12 +33,15 @@ class _Child(NamedTuple):
     start: int  # offset in the features' bytes
 
 
-def shown_features(features: Stanza) -> bytes:
-    """Return the features as the client gets them: the hidden ones cut out, every other byte as it came."""
+def shown_features(features: Stanza, namespaces: Mapping[str, str]) -> bytes:
+    """Return the features as the client gets them: the hidden ones cut out, every other byte as it came.
+
+    `namespaces`: the declarations of the stream header.
+    """
     if not any(uri in HIDDEN for uri, _name in features.payloads):
         return features.raw
-    raw = features.self_contained()
-    children, end = _children(raw)
+    raw = features.raw
+    children, end = _children(raw, namespaces)
     bounds = [child.start for child in children[1:]] + [end]
     kept = [raw[: children[0].start]]
     kept += [raw[child.start : stop] for child, stop in zip(children, bounds, strict=True) if child.uri not in HIDDEN]
@@ -45,9 +49,12 @@ def shown_features(features: Stanza) -> bytes:
     return b"".join(kept)
 
 
-def _children(raw: bytes) -> tuple[list[_Child], int]:
+def _children(raw: bytes, namespaces: Mapping[str, str]) -> tuple[list[_Child], int]:
     """Return the children with their offsets, and the offset of the end tag."""
-    head = b"<wrapper xmlns='%b' xmlns:stream='%b'>" % (escape(NS_CLIENT), escape(NS_STREAM))
+    declared = [
+        (f"xmlns:{prefix}" if prefix else "xmlns", uri) for prefix, uri in namespaces.items() if prefix != "xml"
+    ]
+    head = b"<wrapper%b>" % b"".join(b" %b='%b'" % (name.encode(), escape(uri)) for name, uri in declared)
     children: list[_Child] = []
     depth = 0
     end = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Seconds = float
 
@@ -24,6 +24,11 @@ def address_key(host: str) -> str:
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return str(ip_network((address, _IPV6_PREFIX), strict=False))
+
+
+def peer_key(transport: Any) -> str:
+    """Return what the peer of a transport counts as; all peers on a UNIX socket are one."""
+    return address_key(str(getattr(transport.getPeer(), "host", "local")))
 
 
 class ConnectionCounter:
@@ -52,7 +57,7 @@ class ConnectionCounter:
             del self._open[key]
 
     def first_refusal(self, key: str) -> bool:
-        """Tell whether a refused address has not been refused since it last closed a connection: time for a log line."""
+        """Tell whether it is time for a log line: the address was not refused since it last closed a connection."""
         if key in self._refused:
             return False
         self._refused.add(key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from secrets import token_hex
@@ -14,6 +14,7 @@ from twisted.internet.endpoints import HostnameEndpoint, clientFromString
 from twisted.internet.error import ConnectError, DNSLookupError, UnsupportedAddressFamily
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
+from twisted.words.protocols.jabber.jid import JID
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.c2s.certificates import CertificateError
@@ -32,13 +33,15 @@ from minimixproxy.c2s.sasl_client import PLAIN, SaslExchange, choose_mechanism, 
 from minimixproxy.c2s.srv import resolve
 from minimixproxy.c2s.tls import client_factory
 from minimixproxy.config import Domain, Limits
-from minimixproxy.framing import FramingLimits, StreamOpened
+from minimixproxy.framing import Event, FramingLimits, StreamOpened
 from minimixproxy.stanza import NS_CLIENT, NS_STREAM, Stanza, escape
 from minimixproxy.xmlstream import FramedXmlStream
 
 log = Logger()
 
 CONNECT_TIMEOUT = 10.0  # seconds, for each target
+# A server sends rosters, archives and avatars: far larger stanzas than it takes from a client.
+LARGEST_FROM_SERVER = 16 * 1024 * 1024
 LOGIN_TIMEOUT = 40.0  # seconds, for everything up to the login
 
 
@@ -115,7 +118,7 @@ async def _candidates(reactor: Any, domain: Domain) -> list[_Candidate]:
 
 
 async def _dial(candidate: _Candidate, limits: Limits) -> SecurableConnection:
-    framing = FramingLimits(max_stanza=limits.stanza_size, max_depth=limits.stanza_depth)
+    framing = FramingLimits(max(limits.stanza_size, LARGEST_FROM_SERVER), limits.stanza_depth)
     factory = Factory.forProtocol(lambda: SecurableConnection(FramedXmlStream(Authenticator(), framing)))
     factory.noisy = False
     try:
@@ -135,6 +138,7 @@ async def _negotiate(bottom: SecurableConnection, candidate: _Candidate, login: 
     xs = bottom.upper
     assert isinstance(xs, FramedXmlStream)
     xs.namespace = NS_CLIENT
+    xs.otherEntity = JID(login.domain.name)  # type: ignore[assignment]
     with Conversation(xs) as conversation:
         secure = candidate.tls == "endpoint"
         if candidate.tls == "direct":
@@ -209,20 +213,24 @@ async def _open(xs: FramedXmlStream, conversation: Conversation, header: bytes) 
     return opened, features
 
 
-async def open_stream_with(xs: FramedXmlStream, header: bytes) -> tuple[StreamOpened, Stanza]:
+async def open_stream_with(
+    xs: FramedXmlStream, header: bytes, then: Callable[[list[Event]], None]
+) -> tuple[StreamOpened, Stanza]:
     """Open the stream that follows a login with a header given as bytes; return the server's header and features.
 
-    Raises `UpstreamError`.
+    `then` becomes the stream's sink. Raises `UpstreamError`.
     """
-    with Conversation(xs) as conversation:
+    with Conversation(xs, then) as conversation:
         return await _open(xs, conversation, header)
 
 
 async def open_stream(
-    xs: FramedXmlStream, domain: str, lang: str | None = None, namespaces: Mapping[str, str] | None = None
+    xs: FramedXmlStream, lang: str | None = None, namespaces: Mapping[str, str] | None = None
 ) -> Stanza:
     """Open the stream that follows a login; return its features. Raises `UpstreamError`."""
-    _, features = await open_stream_with(xs, _header(domain, lang, namespaces))
+    domain: str = xs.otherEntity.full()  # type: ignore[attr-defined]
+    with Conversation(xs) as conversation:
+        _, features = await _open(xs, conversation, _header(domain, lang, namespaces))
     return features
 
 

@@ -1,0 +1,101 @@
+"""The wire of one client: bytes in, events to whoever handles them now; bytes out; an end that does come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from minimixproxy.c2s.connection import SecurableConnection, Transport
+from minimixproxy.clock import Clock
+from minimixproxy.framing import Event, Framer, FramingLimits
+
+CLOSE_TIMEOUT = 5.0  # seconds that a peer has for its part of closing
+
+
+class Handler(Protocol):
+    """The negotiation first, the session then."""
+
+    def client_events(self, events: list[Event]) -> None:
+        """The client sent something."""
+
+    def client_lost(self) -> None:
+        """The connection is gone."""
+
+    def close(self, condition: str, text: str = "") -> None:
+        """End the stream with a stream error."""
+
+
+class ClientStream:
+    """What stands on a client's `SecurableConnection`."""
+
+    log = Logger()
+
+    __slots__ = ("_abort_call", "_clock", "_framer", "_framing", "_on_lost", "bottom", "handler", "transport")
+
+    def __init__(self, clock: Clock, framing: FramingLimits, on_lost: Callable[[ClientStream], None]) -> None:
+        self._clock = clock
+        self._framing = framing
+        self._on_lost = on_lost
+        self._framer = Framer(framing)
+        self._abort_call: Any = None
+        self.transport: Transport
+        self.bottom: SecurableConnection
+        self.handler: Handler | None = None
+
+    def makeConnection(self, transport: Transport) -> None:
+        self.transport = transport
+
+    def dataReceived(self, data: bytes) -> None:
+        """An error of ours in here costs this client its stream, and nobody else anything."""
+        handler = self.handler
+        if handler is None:
+            return
+        try:
+            handler.client_events(self._framer.feed(data))
+        except Exception:  # noqa: BLE001 (the edge: logged, and an error to the client)
+            self.log.failure("while handling what a client sent")
+            handler.close("internal-server-error")
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        if self._abort_call is not None:
+            self._abort_call.cancel()
+            self._abort_call = None
+        handler, self.handler = self.handler, None
+        if handler is not None:
+            handler.client_lost()
+        self._on_lost(self)
+
+    @property
+    def framer(self) -> Framer:
+        """The framer of the current XML stream; another object after `restart`."""
+        return self._framer
+
+    def restart(self) -> None:
+        """The client will begin a new XML stream."""
+        self._framer = Framer(self._framing)
+
+    def start_tls(self, factory: TLSMemoryBIOFactory) -> None:
+        """The next bytes from the client are its side of TLS."""
+        self.restart()
+        self.bottom.start_tls(factory)
+
+    def write(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def close(self, data: bytes = b"") -> None:
+        """Send the last bytes and close; abort if that takes the client too long. What it still sends is ignored."""
+        if self._abort_call is not None:
+            return
+        if data:
+            self.transport.write(data)
+        self._abort_call = self._clock.callLater(CLOSE_TIMEOUT, self._abort)
+        self.transport.resumeProducing()  # to read the client's part of closing TLS
+        self.transport.loseConnection()
+
+    def _abort(self) -> None:
+        self._abort_call = None
+        self.transport.abortConnection()

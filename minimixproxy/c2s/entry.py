@@ -1,0 +1,120 @@
+"""What every client's negotiation shares: the domains, the guards, and the ways upstream and into a session."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from minimixproxy.c2s.clientstream import ClientStream
+from minimixproxy.c2s.credentials import Credential, KeyCache
+from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused
+from minimixproxy.c2s.limits import LoginGuard
+from minimixproxy.c2s.sasl_server import SaslFailure, account_key
+from minimixproxy.c2s.session import AccountsPort, ClientSession
+from minimixproxy.c2s.tls import ServerTLS
+from minimixproxy.c2s.turn import TurnEnd
+from minimixproxy.c2s.upstream import Login, open_stream_with
+from minimixproxy.clock import Clock
+from minimixproxy.config import Limits, Settings
+from minimixproxy.framing import Event, StreamOpened
+from minimixproxy.stanza import Stanza
+from minimixproxy.xmlstream import FramedXmlStream
+
+Connect = Callable[[Login], Awaitable[FramedXmlStream]]
+
+# What a server may say about a login; each is shown to the client. The rest of RFC 6120 §6.5 is about the proxy's own
+# part of the exchange, not the client's.
+_ABOUT_THE_ACCOUNT = frozenset({"not-authorized", "account-disabled", "credentials-expired"})
+_BAD_NAME_OR_PASSWORD = frozenset({"malformed-request", "invalid-authzid", "incorrect-encoding"})
+
+
+class Opened(NamedTuple):
+    """The server's answer to the header of a session's stream, and what came in the same read behind it."""
+
+    header: StreamOpened
+    features: Stanza
+    behind: list[Event]
+
+
+class Entry:
+    """One per service."""
+
+    log = Logger()
+
+    def __init__(
+        self, settings: Settings, accounts: AccountsPort, clock: Clock, tls: ServerTLS, connect: Connect
+    ) -> None:
+        self.limits: Limits = settings.limits
+        self.domains = {domain.name: domain for domain in settings.domain.values()}
+        self.clock = clock
+        self.tls = tls
+        self._accounts = accounts
+        self._connect = connect
+        self._keys = KeyCache()
+        self._turn_end = TurnEnd(clock)
+        self._guard = LoginGuard(
+            clock.seconds,
+            self.limits.failed_logins,
+            self.limits.failed_login_delay,
+            self.limits.failed_login_delay_max,
+        )
+
+    def any_domain(self) -> str:
+        """Return a domain for a header that answers one without a usable `to`."""
+        return next(iter(self.domains))
+
+    def login(self, domain: str, username: str, password: str) -> Login:
+        """Return what a client logs in with."""
+        return Login(self.domains[domain], username, Credential.from_password(password), self._keys)
+
+    async def authenticate(self, login: Login, address: str) -> FramedXmlStream:
+        """Log in upstream for a client at `address`. Raises `SaslFailure`."""
+        account = account_key(login.username, login.domain.name)
+        await self._wait_for_turn(address, account)
+        try:
+            upstream = await self._connect(login)
+        except UpstreamRefused as error:
+            raise self._refused(error, address, account) from error
+        except UpstreamError as error:
+            self.log.error("no login for {account}: {error}", account=account, error=str(error))
+            text = f"the server of {login.domain.name} cannot be used now"
+            raise SaslFailure("temporary-auth-failure", text) from error
+        self._guard.succeeded(address, account)
+        return upstream
+
+    async def _wait_for_turn(self, address: str, account: str) -> None:
+        """Wait as long as failed logins demand, or fail at once if that is too long to keep a connection."""
+        while (wait := self._guard.wait(address, account)) > 0:
+            if wait > self.limits.authentication_timeout / 2:
+                self.log.info("{account} from {address} failed too often", account=account, address=address)
+                raise SaslFailure("temporary-auth-failure", "too many failed logins, try again later")
+            await deferLater(self.clock, wait)  # type: ignore[arg-type]
+
+    def _refused(self, error: UpstreamRefused, address: str, account: str) -> SaslFailure:
+        condition = "not-authorized" if error.condition in _BAD_NAME_OR_PASSWORD else error.condition
+        self.log.info(
+            "login of {account} from {address} refused: {condition}",
+            account=account,
+            address=address,
+            condition=error.condition,
+        )
+        if condition not in _ABOUT_THE_ACCOUNT:
+            return SaslFailure("temporary-auth-failure", error.text)
+        self._guard.failed(address, account)
+        return SaslFailure(condition, error.text)
+
+    async def join(self, upstream: FramedXmlStream, header: bytes) -> Opened:
+        """Open the stream for a session with the client's header. Raises `UpstreamError`."""
+        behind: list[Event] = []
+        opened, features = await open_stream_with(upstream, header, behind.extend)
+        return Opened(opened, features, behind)
+
+    def start_session(
+        self, stream: ClientStream, upstream: Any, login: Login, opened: Opened, early: list[Event]
+    ) -> None:
+        """Hand a client and its stream upstream to a session. `early`: what the client did not wait to send."""
+        session = ClientSession(stream, upstream, login, self._accounts, self._turn_end, self.clock, self.limits)
+        session.start(opened.header, opened.features, opened.behind, early)

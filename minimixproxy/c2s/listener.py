@@ -1,0 +1,161 @@
+"""The ports for clients: accepting connections within limits, and ending them when the service stops."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.application.internet import StreamServerEndpointService
+from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from minimixproxy.c2s.clientstream import ClientStream
+from minimixproxy.c2s.connection import SecurableConnection
+from minimixproxy.c2s.entry import Connect, Entry
+from minimixproxy.c2s.limits import ConnectionCounter, peer_key
+from minimixproxy.c2s.negotiation import Negotiation
+from minimixproxy.c2s.session import AccountsPort
+from minimixproxy.c2s.tls import ServerTLS
+from minimixproxy.c2s.upstream import Login, connect_upstream
+from minimixproxy.config import Listen, Settings
+from minimixproxy.config_checks import brings_its_own_tls
+from minimixproxy.framing import FramingLimits
+from minimixproxy.xmlstream import FramedXmlStream
+
+log = Logger()
+
+
+class Clients:
+    """Every client connected, on whatever port."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.counter = ConnectionCounter(entry.limits.connections_per_address)
+        self.framing = FramingLimits(entry.limits.stanza_size, entry.limits.stanza_depth)
+        self._streams: set[ClientStream] = set()
+        self._all_gone: Deferred[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def add(self, stream: ClientStream) -> None:
+        self._streams.add(stream)
+
+    def remove(self, stream: ClientStream) -> None:
+        self._streams.discard(stream)
+        if not self._streams and self._all_gone is not None:
+            gone, self._all_gone = self._all_gone, None
+            gone.callback(None)
+
+    def shut_down(self) -> Deferred[None]:
+        """End every stream with `system-shutdown`; fires when all are gone, at the latest after `CLOSE_TIMEOUT`."""
+        gone: Deferred[None] = Deferred()
+        self._all_gone = gone
+        for stream in list(self._streams):
+            if stream.handler is not None:
+                stream.handler.close("system-shutdown")
+        if not self._streams and not gone.called:
+            self._all_gone = None
+            gone.callback(None)
+        return gone
+
+
+class ClientConnection(SecurableConnection):
+    """One connection of a client, counted under its address."""
+
+    upper: ClientStream
+
+    def __init__(self, clients: Clients, listen: Listen) -> None:
+        stream = ClientStream(clients.entry.clock, clients.framing, clients.remove)
+        super().__init__(stream)
+        stream.bottom = self
+        self._clients = clients
+        self._listen = listen
+        self._key: str | None = None
+
+    def connectionMade(self) -> None:
+        # Behind a PROXY header (haproxy:) the client's address is known only when its first bytes come.
+        if not self._listen.endpoint.startswith("haproxy:") and not self._admit():
+            return
+        super().connectionMade()
+        direct = self._listen.tls == "direct"
+        if direct and not brings_its_own_tls(self._listen.endpoint):
+            self.start_tls(self._clients.entry.tls.factory_by_sni())
+        self._clients.add(self.upper)
+        self.upper.handler = Negotiation(self.upper, self._clients.entry, secure=direct)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._key is None and not self._admit():
+            return
+        super().dataReceived(data)
+
+    def _admit(self) -> bool:
+        """Count the connection, or drop it if its address has too many."""
+        transport: Any = self.transport
+        key = peer_key(transport)
+        if not self._clients.counter.admit(key):
+            if self._clients.counter.first_refusal(key):
+                log.warn("too many connections from {address}", address=key)
+            transport.abortConnection()
+            return False
+        self._key = key
+        return True
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._key is not None:
+            self._clients.counter.release(self._key)
+        super().connectionLost(reason)
+
+
+class ClientFactory(Factory):
+    """Makes the connections of one port."""
+
+    noisy = False
+
+    def __init__(self, clients: Clients, listen: Listen) -> None:
+        self._clients = clients
+        self._listen = listen
+
+    def buildProtocol(self, addr: Any) -> ClientConnection:
+        return ClientConnection(self._clients, self._listen)
+
+
+class ClientService(MultiService):
+    """All ports for clients. Stopping it says goodbye to every client first."""
+
+    def __init__(self, settings: Settings, entry: Entry, reactor: Any) -> None:
+        super().__init__()
+        self.clients = Clients(entry)
+        self._tls = entry.tls
+        for listen in settings.listen:
+            endpoint = serverFromString(reactor, listen.endpoint)
+            StreamServerEndpointService(endpoint, ClientFactory(self.clients, listen)).setServiceParent(self)
+
+    def startService(self) -> None:
+        """Make the certificates that are not configured: privileges are dropped by now, so the files are ours."""
+        self._tls.load()
+        super().startService()
+
+    def stopService(self) -> Deferred[Any]:
+        """Close the ports, then the streams."""
+        return DeferredList([maybeDeferred(super().stopService), self.clients.shut_down()])
+
+
+def client_service(
+    settings: Settings, accounts: AccountsPort, reactor: Any, connect: Connect | None = None
+) -> IService:
+    """Return the service of all `[[listen]]` ports. Raises `CertificateError` if a configured certificate is no good.
+
+    `connect` is for tests; else clients log in by `connect_upstream`.
+    """
+
+    async def connect_client(login: Login) -> FramedXmlStream:
+        return await connect_upstream(reactor, login, settings.limits)
+
+    tls = ServerTLS(settings.domain.values(), settings.state.parent)
+    tls.load(configured_only=True)
+    entry = Entry(settings, accounts, reactor, tls, connect or connect_client)
+    return cast(IService, ClientService(settings, entry, reactor))

@@ -1,0 +1,361 @@
+"""Negotiation with a client up to the session (RFC 6120 §4 to §6): an explicit state machine.
+
+All transitions are in `TRANSITIONS` at the end; whatever is not in there ends the stream by `_unexpected`.
+Authentication is the login upstream: the server decides, the proxy only asks (see `upstream`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from enum import Enum, auto
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.words.xish.xmlstream import STREAM_END_EVENT
+
+from minimixproxy.c2s import sasl_server
+from minimixproxy.c2s.clientstream import ClientStream
+from minimixproxy.c2s.entry import Entry, Opened
+from minimixproxy.c2s.errors import UpstreamError
+from minimixproxy.c2s.headers import (
+    LANG,
+    STREAM_END,
+    Refusal,
+    addressed_domain,
+    answer_header,
+    check_header,
+    passed_header,
+    stream_error,
+)
+from minimixproxy.c2s.limits import peer_key
+from minimixproxy.c2s.namespaces import NS_SASL, NS_TLS
+from minimixproxy.c2s.refusals import refusal_of_element
+from minimixproxy.c2s.sasl_server import SaslFailure
+from minimixproxy.c2s.upstream import Login
+from minimixproxy.framing import Event, Fault, Keepalive, StreamClosed, StreamOpened
+from minimixproxy.stanza import Stanza
+from minimixproxy.xmlstream import FramedXmlStream
+
+MAX_FAILURES = 3  # of SASL on one stream; RFC 6120 §6.4.5 says 2 to 5
+
+_STARTTLS = b"<starttls xmlns='%b'><required/></starttls>" % NS_TLS.encode()
+_PROCEED = b"<proceed xmlns='%b'/>" % NS_TLS.encode()
+
+
+class State(Enum):
+    """What the client is to do next, or what it waits for."""
+
+    OPEN_PLAIN = auto()  # send the first header, without TLS
+    PLAIN = auto()  # start TLS
+    OPEN_SECURE = auto()  # send the header within TLS
+    SECURE = auto()  # authenticate
+    RESPONDING = auto()  # respond to the empty challenge
+    CHECKING = auto()  # wait for the login upstream
+    OPEN_AUTHENTICATED = auto()  # send the header of the stream for stanzas
+    JOINING = auto()  # wait for the server's header and features
+    OVER = auto()  # a session has taken over, or the stream is closed
+
+
+class Negotiation:
+    """One client's way to a session."""
+
+    log = Logger()
+
+    __slots__ = (
+        "_domain",
+        "_early",
+        "_entry",
+        "_failures",
+        "_header_sent",
+        "_lang",
+        "_login",
+        "_pending",
+        "_state",
+        "_stream",
+        "_timer",
+        "_upstream",
+    )
+
+    def __init__(self, stream: ClientStream, entry: Entry, *, secure: bool) -> None:
+        """`secure`: TLS has been started already."""
+        self._stream = stream
+        self._entry = entry
+        self._state = State.OPEN_SECURE if secure else State.OPEN_PLAIN
+        self._domain = ""
+        self._lang: str | None = None
+        self._header_sent = False
+        self._failures = 0
+        self._login: Login | None = None
+        self._pending: Deferred[Any] | None = None
+        self._upstream: FramedXmlStream | None = None
+        self._early: list[Event] = []
+        self._timer = entry.clock.callLater(entry.limits.authentication_timeout, self._timed_out)
+
+    # What the wire tells (clientstream.Handler)
+
+    def client_events(self, events: list[Event]) -> None:
+        """Take the events of one read; those behind a restart of the stream were not meant for the new one."""
+        framer = self._stream.framer
+        for event in events:
+            if self._stream.framer is not framer or self._state is State.OVER:
+                return
+            if self._state is State.JOINING:
+                self._early.append(event)
+            elif not isinstance(event, Keepalive):
+                self._step(event)
+
+    def client_lost(self) -> None:
+        """The client is gone: so is everything that was done for it."""
+        self._finish()
+        self._drop_upstream()
+
+    def close(self, condition: str, text: str = "") -> None:
+        """End the stream with a stream error; the header comes first, if it is still due (RFC 6120 §4.9.1.2)."""
+        if self._state is State.OVER:
+            return
+        self.log.debug("negotiation with {address} ends: {condition} {text}", **self._about(condition, text))
+        header = b"" if self._header_sent else answer_header(self._domain or self._entry.any_domain(), self._lang)
+        self._end(header + stream_error(condition, text))
+
+    def _about(self, condition: str, text: str) -> dict[str, str]:
+        return {"address": peer_key(self._stream.transport), "condition": condition, "text": text}
+
+    def _step(self, event: Event) -> None:
+        """Make the transition for an event."""
+        if isinstance(event, Fault):
+            self.close(event.condition, event.text)
+        elif isinstance(event, StreamClosed):
+            self._end(STREAM_END)
+        else:
+            TRANSITIONS.get((self._state, _kind(event)), Negotiation._unexpected)(self, event)
+
+    def _unexpected(self, event: Any) -> None:
+        """Stanzas before login, features that are not offered, elements out of order."""
+        refusal = refusal_of_element(event) if isinstance(event, Stanza) else None
+        if refusal is None:
+            self.close("not-authorized")
+        elif refusal.final:
+            self._end(refusal.answer + STREAM_END)
+        else:
+            self._stream.write(refusal.answer)
+
+    # Headers
+
+    def _open(self, opened: StreamOpened) -> None:
+        refusal = self._check(opened)
+        if refusal is not None:
+            self.close(*refusal)
+            return
+        features = _STARTTLS if self._state is State.OPEN_PLAIN else sasl_server.MECHANISMS
+        header = answer_header(self._domain, self._lang)
+        self._stream.write(b"%b<stream:features>%b</stream:features>" % (header, features))
+        self._header_sent = True
+        self._state = State.PLAIN if self._state is State.OPEN_PLAIN else State.SECURE
+
+    def _check(self, opened: StreamOpened) -> Refusal | None:
+        """Read a header; return what is wrong with it."""
+        self._lang = opened.attributes.get(LANG)
+        refusal = check_header(opened)
+        if refusal is not None:
+            return refusal
+        domain = addressed_domain(opened)
+        if domain is None:
+            return Refusal("improper-addressing", "the header's 'to' must be a domain")
+        if domain not in self._entry.domains:
+            return Refusal("host-unknown", f"{domain} is not served here")
+        if self._login is not None and domain != self._domain:
+            return Refusal("invalid-from", "the login was for another domain")
+        self._domain = domain
+        return None
+
+    def _restart(self, state: State) -> None:
+        self._stream.restart()
+        self._header_sent = False
+        self._state = state
+
+    # TLS
+
+    def _starttls(self, _stanza: Stanza) -> None:
+        self._stream.write(_PROCEED)
+        self._restart(State.OPEN_SECURE)
+        self._stream.start_tls(self._entry.tls.factory(self._domain))
+
+    def _too_early(self, _stanza: Stanza) -> None:
+        self._fail(SaslFailure("encryption-required"))
+
+    # SASL
+
+    def _auth(self, stanza: Stanza) -> None:
+        text = _text(stanza)
+        if stanza.get("mechanism") != "PLAIN":
+            self._fail(SaslFailure("invalid-mechanism"))
+        elif not text:
+            self._stream.write(sasl_server.CHALLENGE)
+            self._state = State.RESPONDING
+        else:
+            self._check_plain(text)
+
+    def _response(self, stanza: Stanza) -> None:
+        self._check_plain(_text(stanza))
+
+    def _check_plain(self, text: str) -> None:
+        try:
+            message = sasl_server.parse_plain(text)
+            sasl_server.check_authzid(message, self._domain)
+        except SaslFailure as failure:
+            self._fail(failure)
+            return
+        self._state = State.CHECKING
+        self._login = self._entry.login(self._domain, message.username, message.password)
+        self._run(
+            self._entry.authenticate(self._login, peer_key(self._stream.transport)), self._accepted, self._refused
+        )
+
+    def _out_of_order(self, _stanza: Stanza) -> None:
+        self._fail(SaslFailure("malformed-request", "no exchange is under way"))
+
+    def _abort_sasl(self, _stanza: Stanza) -> None:
+        self._cancel()
+        self._fail(SaslFailure("aborted"))
+
+    def _fail(self, failure: SaslFailure) -> None:
+        """Answer a failure and let the client try again, a few times."""
+        self._failures += 1
+        self._login = None
+        if self._state is not State.PLAIN:
+            self._state = State.SECURE
+        answer = sasl_server.failure(failure.condition, failure.text)
+        if self._failures < MAX_FAILURES:
+            self._stream.write(answer)
+        else:
+            self._end(answer + stream_error("policy-violation", "too many failed attempts"))
+
+    def _accepted(self, upstream: FramedXmlStream) -> None:
+        self._upstream = upstream
+        upstream.addObserver(STREAM_END_EVENT, self._upstream_lost)
+        self._stream.write(sasl_server.SUCCESS)
+        self._restart(State.OPEN_AUTHENTICATED)
+
+    def _refused(self, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, SaslFailure):
+            self._fail(error)
+            return
+        self.log.failure("while logging in upstream", failure)
+        self._fail(SaslFailure("temporary-auth-failure"))
+
+    # The session
+
+    def _join(self, opened: StreamOpened) -> None:
+        """Open the server's stream with the client's own header, language and prefixes included."""
+        refusal = self._check(opened)
+        if refusal is not None:
+            self.close(*refusal)
+            return
+        assert self._upstream is not None
+        self._state = State.JOINING
+        self._stream.transport.pauseProducing()
+        self._run(self._entry.join(self._upstream, passed_header(opened)), self._joined, self._not_joined)
+
+    def _joined(self, opened: Opened) -> None:
+        login, upstream = self._login, self._upstream
+        assert login is not None and upstream is not None
+        upstream.removeObserver(STREAM_END_EVENT, self._upstream_lost)
+        self._upstream = None
+        self._finish()
+        self._entry.start_session(self._stream, upstream, login, opened, self._early)
+
+    def _not_joined(self, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, UpstreamError):
+            self.log.warn("no stream for {account}: {error}", account=self._account(), error=str(error))
+            self.close("remote-connection-failed", "the server did not open the stream")
+            return
+        self.log.failure("while opening the stream upstream", failure)
+        self.close("internal-server-error")
+
+    # Means
+
+    def _run(
+        self, work: Coroutine[Any, Any, Any], done: Callable[[Any], None], failed: Callable[[Failure], None]
+    ) -> None:
+        """Do something that takes a while; nothing comes of it once it is cancelled."""
+        self._pending = pending = Deferred.fromCoroutine(work)
+
+        def ended(result: Any) -> None:
+            if self._pending is not pending:
+                return  # cancelled
+            self._pending = None
+            if isinstance(result, Failure):
+                failed(result)
+            else:
+                done(result)
+
+        pending.addBoth(ended)
+        pending.addErrback(self._broken)
+
+    def _broken(self, failure: Failure) -> None:
+        self.log.failure("in the negotiation with {address}", failure, address=peer_key(self._stream.transport))
+        self.close("internal-server-error")
+
+    def _cancel(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.cancel()
+
+    def _timed_out(self) -> None:
+        self.close("connection-timeout", "not authenticated in time")
+
+    def _finish(self) -> None:
+        self._state = State.OVER
+        if self._timer.active():
+            self._timer.cancel()
+        self._cancel()
+
+    def _end(self, data: bytes) -> None:
+        self._finish()
+        self._drop_upstream()
+        self._stream.close(data)
+
+    def _drop_upstream(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.removeObserver(STREAM_END_EVENT, self._upstream_lost)
+            upstream.transport.abortConnection()
+
+    def _upstream_lost(self, _reason: Failure) -> None:
+        self._upstream = None
+        self.close("remote-connection-failed", "the server closed the connection")
+
+    def _account(self) -> str:
+        return self._login.account if self._login is not None else ""
+
+
+def _kind(event: Event) -> str:
+    """What the transitions call an event."""
+    if isinstance(event, StreamOpened):
+        return "header"
+    if isinstance(event, Stanza) and event.uri in (NS_TLS, NS_SASL):
+        return event.name
+    return "other"
+
+
+def _text(stanza: Stanza) -> str:
+    return str(stanza.element).strip()
+
+
+TRANSITIONS: dict[tuple[State, str], Callable[[Negotiation, Any], None]] = {
+    (State.OPEN_PLAIN, "header"): Negotiation._open,
+    (State.PLAIN, "starttls"): Negotiation._starttls,
+    (State.PLAIN, "auth"): Negotiation._too_early,
+    (State.OPEN_SECURE, "header"): Negotiation._open,
+    (State.SECURE, "auth"): Negotiation._auth,
+    (State.SECURE, "response"): Negotiation._out_of_order,
+    (State.SECURE, "abort"): Negotiation._abort_sasl,
+    (State.RESPONDING, "response"): Negotiation._response,
+    (State.RESPONDING, "abort"): Negotiation._abort_sasl,
+    (State.CHECKING, "abort"): Negotiation._abort_sasl,
+    (State.OPEN_AUTHENTICATED, "header"): Negotiation._join,
+}

@@ -1,0 +1,354 @@
+"""A client's session: what the client sends goes upstream and the other way round, byte for byte.
+
+Less what the account takes (see `minimix`). Output to the client is joined and written once per read or reactor turn.
+Each side that is slow to read pauses the other side's reading, and nobody else's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.words.xish.xmlstream import STREAM_END_EVENT
+
+from minimixproxy.c2s.backpressure import Valve
+from minimixproxy.c2s.clientstream import CLOSE_TIMEOUT, ClientStream
+from minimixproxy.c2s.features import shown_features
+from minimixproxy.c2s.headers import STREAM_END, XML_DECLARATION, passed_header, stream_error
+from minimixproxy.c2s.refusals import refusal_of_element
+from minimixproxy.c2s.turn import TurnEnd
+from minimixproxy.c2s.upstream import Login
+from minimixproxy.c2s.watch import Bound, CarbonsChanged, RequestWatch
+from minimixproxy.clock import Clock
+from minimixproxy.config import Limits
+from minimixproxy.framing import Event, Fault, Keepalive, StreamClosed, StreamOpened
+from minimixproxy.stanza import NS_CLIENT, Stanza
+from minimixproxy.xmlstream import FramedXmlStream
+
+
+class AccountPort(Protocol):
+    """What a session asks of its account."""
+
+    def from_client(self, session: ClientSession, stanza: Stanza) -> bool: ...
+
+    def from_server(self, session: ClientSession, stanza: Stanza) -> bool: ...
+
+    def session_closed(self, session: ClientSession) -> None: ...
+
+
+class AccountsPort(Protocol):
+    """Where a session finds its account once it is bound."""
+
+    def session_bound(self, session: ClientSession, login: Login) -> AccountPort: ...
+
+
+class ClientSession:
+    """Both streams of a client that is logged in. Also the account's `SessionPort`."""
+
+    log = Logger()
+
+    __slots__ = (
+        "_account",
+        "_accounts",
+        "_blocked",
+        "_client",
+        "_client_done",
+        "_clock",
+        "_close_call",
+        "_limit",
+        "_login",
+        "_out",
+        "_over",
+        "_scheduled",
+        "_turn_end",
+        "_upstream",
+        "_waiting",
+        "_watch",
+        "carbons",
+        "jid",
+        "last_active",
+    )
+
+    def __init__(
+        self,
+        client: ClientStream,
+        upstream: FramedXmlStream,
+        login: Login,
+        accounts: AccountsPort,
+        turn_end: TurnEnd,
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
+        self.jid = ""
+        self.carbons = False
+        self.last_active = clock.seconds()
+        self._client = client
+        self._upstream: FramedXmlStream | None = upstream
+        self._login = login
+        self._accounts = accounts
+        self._account: AccountPort | None = None
+        self._turn_end = turn_end
+        self._clock = clock
+        self._limit = limits.send_queue
+        self._out: list[bytes] = []  # for the client
+        self._waiting = 0  # bytes of it, counted while the client is blocked
+        self._blocked = False  # the client reads too slowly
+        self._scheduled = False
+        self._watch = RequestWatch()
+        self._client_done = False  # the client closed its stream
+        self._over = False  # we have closed the client's stream
+        self._close_call: Any = None
+
+    def start(self, header: StreamOpened, features: Stanza, behind: list[Event], early: list[Event]) -> None:
+        """Take over both streams; answer the client's header as the server did."""
+        assert self._upstream is not None
+        self._client.handler = self
+        self._upstream.sink = self.server_events
+        self._upstream.addObserver(STREAM_END_EVENT, self._upstream_lost)
+        self._client.transport.registerProducer(Valve(self._client_blocks, self._client_drains), True)
+        self._upstream.transport.registerProducer(Valve(self._upstream_blocks, self._upstream_drains), True)
+        self._client.write(XML_DECLARATION + passed_header(header) + shown_features(features, header.namespaces))
+        self.log.info("session of {account} begins", account=self._login.account)
+        if behind:
+            self.server_events(behind)
+        if early:
+            self.client_events(early)
+        self._client.transport.resumeProducing()
+
+    # From the client
+
+    def client_events(self, events: list[Event]) -> None:
+        """Pass on one read's worth of the client's stream."""
+        out: list[bytes] = []
+        for event in events:
+            if self._over:
+                return
+            if event.__class__ is Stanza:
+                if self._for_upstream(event):
+                    out.append(event.raw)
+            elif event.__class__ is Keepalive:
+                out.append(event.raw)
+            else:
+                self._send_upstream(out)
+                out = []
+                self._client_ends(event)
+        self._send_upstream(out)
+
+    def _for_upstream(self, stanza: Stanza) -> bool:
+        """Tell whether a stanza of the client is to be passed on, after everybody has had a look at it."""
+        if stanza.uri != NS_CLIENT:
+            return self._not_refused(stanza)
+        self.last_active = self._clock.seconds()
+        if stanza.name == "iq":
+            self._watch.asked(stanza)
+        return self._account is None or not self._account.from_client(self, stanza)
+
+    def _not_refused(self, stanza: Stanza) -> bool:
+        refusal = refusal_of_element(stanza)
+        if refusal is None:
+            return True
+        if refusal.final:
+            self._end_client(refusal.answer + STREAM_END)
+            self._end_upstream()
+        else:
+            self.deliver(refusal.answer)
+        return False
+
+    def _send_upstream(self, out: list[bytes]) -> None:
+        if out and self._upstream is not None:
+            self._upstream.transport.write(out[0] if len(out) == 1 else b"".join(out))
+
+    def _client_ends(self, event: Event) -> None:
+        if isinstance(event, Fault):
+            self.log.info(
+                "fault of {jid}: {condition} {text}", jid=self.jid, condition=event.condition, text=event.text
+            )
+            self.close(event.condition, event.text)
+        elif isinstance(event, StreamClosed):
+            self._client_closes()
+
+    def _client_closes(self) -> None:
+        """Let the server close its side too: until it does, or `CLOSE_TIMEOUT` is over, its stanzas still pass."""
+        self._client_done = True
+        self._leave_account()
+        if self._upstream is None:
+            self._end_client(STREAM_END)
+            return
+        self._upstream.transport.write(STREAM_END)
+        self._close_call = self._clock.callLater(CLOSE_TIMEOUT, self._close_late)
+
+    def _close_late(self) -> None:
+        self._close_call = None
+        self._end_client(STREAM_END)
+        self._end_upstream()
+
+    def client_lost(self) -> None:
+        """The client's connection is gone; to the server it says a proper goodbye."""
+        self._over = True
+        self._out.clear()
+        self._end_upstream()
+        self.log.info("session of {jid} ends", jid=self.jid or self._login.account)
+
+    # From the server
+
+    def server_events(self, events: list[Event]) -> None:
+        """Pass on one read's worth of the server's stream. An error of ours in here costs only this session."""
+        try:
+            self._from_server(events)
+        except Exception:  # noqa: BLE001 (the edge: logged, and an error to the client)
+            self.log.failure("while handling what the server sent to {jid}", jid=self.jid)
+            self.close("internal-server-error")
+
+    def _from_server(self, events: list[Event]) -> None:
+        out = self._out
+        for event in events:
+            if self._over:
+                return
+            if event.__class__ is Stanza:
+                self._stanza_from_server(event)
+            elif event.__class__ is Keepalive:
+                out.append(event.raw)
+            else:
+                self._server_ends(event)
+        self._written()
+
+    def _stanza_from_server(self, stanza: Stanza) -> None:
+        account = self._account
+        if account is not None and account.from_server(self, stanza):
+            return
+        self._out.append(stanza.raw)
+        if self._watch and stanza.name == "iq":
+            self._answered(stanza)
+
+    def _server_ends(self, event: Event) -> None:
+        if isinstance(event, StreamClosed):
+            self._end_client(STREAM_END)
+            self._end_upstream()
+        elif isinstance(event, Fault):
+            self.log.error("server's stream to {jid} is broken: {text}", jid=self.jid, text=event.text)
+            self.close("remote-connection-failed", "the server's stream is broken")
+
+    def _upstream_lost(self, _reason: Failure) -> None:
+        self._upstream = None
+        if not self._over:
+            if self._client_done:
+                self._end_client(STREAM_END)
+            else:
+                self.close("remote-connection-failed", "the server closed the connection")
+
+    def _answered(self, stanza: Stanza) -> None:
+        """An answer to something that was watched: the account must know of it."""
+        answer = self._watch.answered(stanza)
+        if isinstance(answer, CarbonsChanged):
+            self.carbons = answer.enabled
+        elif isinstance(answer, Bound) and self._account is None:
+            self.jid = answer.jid
+            self._written()  # the client hears of it first
+            self.log.info("session of {jid} is bound", jid=answer.jid)
+            self._account = self._accounts.session_bound(self, self._login)
+
+    # To the client
+
+    def deliver(self, data: bytes) -> None:
+        """Give the client whole stanzas; what comes in one turn of the reactor is written at once."""
+        if self._over:
+            return
+        self._out.append(data)
+        if self._blocked:
+            self._count(len(data))
+        elif not self._scheduled:
+            self._scheduled = True
+            self._turn_end.add(self)
+
+    def _count(self, size: int) -> None:
+        """A client that reads slowly may have only so much waiting."""
+        self._waiting += size
+        if self._waiting > self._limit:
+            self.log.warn("{jid} reads too slowly, {bytes} bytes wait", jid=self.jid, bytes=self._waiting)
+            self._out.clear()
+            self.close("resource-constraint", "too much waits to be read")
+
+    def flush(self) -> None:
+        """The turn is over (see `TurnEnd`)."""
+        self._scheduled = False
+        self._written()
+
+    def _written(self) -> None:
+        out = self._out
+        if not out or self._over or self._blocked:
+            return
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        self._client.transport.write(data)
+
+    # Ends
+
+    def close(self, condition: str, text: str = "") -> None:
+        """End the session with a stream error to the client; upstream it ends in order."""
+        if not self._over:
+            self._end_client(stream_error(condition, text))
+        self._end_upstream()
+
+    def abort(self) -> None:
+        """Give the client up without a word."""
+        self._client.transport.abortConnection()
+
+    def _end_client(self, data: bytes) -> None:
+        if self._over:
+            return
+        self._leave_account()
+        last = b"".join((*self._out, data))
+        self._out.clear()
+        self._over = True
+        self._client.transport.unregisterProducer()
+        self._client.close(last)
+
+    def _end_upstream(self) -> None:
+        """Close the stream upstream and give the server some time to agree."""
+        self._leave_account()
+        upstream, self._upstream = self._upstream, None
+        if upstream is None:
+            return
+        upstream.sink = _ignore
+        upstream.removeObserver(STREAM_END_EVENT, self._upstream_lost)
+        transport = upstream.transport
+        transport.unregisterProducer()
+        if not self._client_done:
+            transport.write(STREAM_END)
+        transport.resumeProducing()
+        transport.loseConnection()
+        late = self._clock.callLater(CLOSE_TIMEOUT, transport.abortConnection)
+        upstream.addObserver(STREAM_END_EVENT, lambda _reason: late.active() and late.cancel())
+
+    def _leave_account(self) -> None:
+        if self._close_call is not None:
+            self._close_call.cancel()
+            self._close_call = None
+        account, self._account = self._account, None
+        if account is not None:
+            account.session_closed(self)
+
+    # Backpressure
+
+    def _client_blocks(self) -> None:
+        self._blocked = True
+        if self._upstream is not None:
+            self._upstream.transport.pauseProducing()
+
+    def _client_drains(self) -> None:
+        self._blocked = False
+        self._waiting = 0
+        self._written()
+        if not self._blocked and self._upstream is not None:
+            self._upstream.transport.resumeProducing()
+
+    def _upstream_blocks(self) -> None:
+        self._client.transport.pauseProducing()
+
+    def _upstream_drains(self) -> None:
+        self._client.transport.resumeProducing()
+
+
+def _ignore(_events: list[Event]) -> None:
+    """What a server still says after the goodbye is of no interest."""

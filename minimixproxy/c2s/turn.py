@@ -1,0 +1,44 @@
+"""Writing once per receiver and reactor turn, however many stanzas there were for it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.logger import Logger
+
+from minimixproxy.clock import Clock
+
+
+class Flushable(Protocol):
+    """Something with output that waits."""
+
+    def flush(self) -> None:
+        """Write it."""
+
+    def abort(self) -> None:
+        """Writing failed by a fault of ours: give up on this one."""
+
+
+class TurnEnd:
+    """Flushes what was added during a turn of the reactor, all with one delayed call."""
+
+    log = Logger()
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._waiting: list[Flushable] = []
+
+    def add(self, waiting: Flushable) -> None:
+        """Have `waiting` flushed when the current turn is over. Do not add it twice in a turn."""
+        if not self._waiting:
+            self._clock.callLater(0, self._flush)
+        self._waiting.append(waiting)
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            try:
+                one.flush()
+            except Exception:  # noqa: BLE001 (one receiver's fault must not keep the others from their output)
+                self.log.failure("while writing to a client")
+                one.abort()
