@@ -34,4 +34,8 @@ Component "@muc@" "muc"
 	restrict_room_creation = false
 	muc_room_locking = false
 
+-- a new room is locked until its owner has configured it, as Prosody does by default
+Component "locking.@domain@" "muc"
+	restrict_room_creation = false
+
 @components@

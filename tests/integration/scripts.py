@@ -1,10 +1,12 @@
 """Room scenarios that read as scripts: who sends, who receives. scripts/README.md describes the language."""
 
+import os
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import quoteattr
 
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.client import Client
@@ -12,7 +14,10 @@ from tests.integration.servers import Account
 from tests.integration.xmlcut import HEADER, Cutter, Received
 
 DIRECTORY = Path(__file__).with_name("scripts")
-NS_MUC_USER = "http://jabber.org/protocol/muc#user"
+NS_MUC = "http://jabber.org/protocol/muc"
+NS_MUC_USER = NS_MUC + "#user"
+# Whether a scenario says what servers do can be seen without the proxy: then every device is (direct).
+ALL_DIRECT = bool(os.environ.get("MINIMIXPROXY_DIRECT"))
 
 
 class ScriptError(Exception):
@@ -56,9 +61,13 @@ ACTIONS = (
     "forgets the rest",
     "connects",
     "joins",
+    "configures",
+    "sets",
+    "enables carbons",
     "drops",
     "closes",
     "loses its stream with",
+    "loses its account stream",
 )
 WITH_STANZAS = {"sends", "receives", "receives in any order", "receives among others"}
 
@@ -104,7 +113,7 @@ def _read_header(script: Script, key: str, value: str) -> None:
     if key == "servers":
         script.servers = [server.strip() for server in value.split(",")]
     elif key == "rooms":
-        script.rooms = {name.strip(): float(number) for name, number in (part.split("=") for part in value.split(","))}
+        script.rooms = {name.strip(): _value(text.strip()) for name, text in _pairs(value)}
     else:
         for part in value.split(","):
             name, *notes = re.findall(r"[\w./-]+|\(\w+\)", part)
@@ -112,6 +121,20 @@ def _read_header(script: Script, key: str, value: str) -> None:
             if not slash or not set(notes) <= {"(direct)", "(later)"}:
                 raise ValueError(f'a device is "alice/phone", perhaps with "(direct)" or "(later)", not {part!r}')
             script.devices[name] = Device(account, resource, "(direct)" in notes, "(later)" in notes)
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """`a = 1, b = 2` as pairs."""
+    return [(name, value) for name, _, value in (part.strip().partition("=") for part in text.split(","))]
+
+
+def _value(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def _read_step(script: Script, number: int, line: str) -> Step:
@@ -148,7 +171,7 @@ class Performance:
         self.accounts: dict[str, Account] = {}
         self.clients: dict[str, Client] = {}
         self.names: dict[str, str] = {"server": case.server.domain, "muc": case.server.muc}
-        self.proxy = case.own_proxy(rooms=script.rooms) if script.rooms else None
+        self.proxy = case.own_proxy(rooms=script.rooms) if script.rooms and not ALL_DIRECT else None
         self._actions: dict[str, Callable[[str, Step], Awaitable[None]]] = {
             "sends": self._sends,
             "receives": self._receives,
@@ -158,9 +181,13 @@ class Performance:
             "forgets the rest": self._forgets,
             "connects": self._connects,
             "joins": self._joins,
+            "configures": self._configures,
+            "sets": self._sets,
+            "enables carbons": self._enables_carbons,
             "drops": self._drops,
             "closes": self._closes,
             "loses its stream with": self._loses_stream,
+            "loses its account stream": self._loses_account_stream,
         }
 
     async def run(self) -> None:
@@ -188,18 +215,21 @@ class Performance:
             name = match[1]
             if name not in self.names and name.startswith("room"):
                 self.names[name] = self.case.room(name)
+            if name not in self.names and name.startswith("locking_room"):
+                self.names[name] = self.case.room(name).replace("@conference.", "@locking.")
             return self.names[name]
 
         return re.sub(r"\{([^{}\s]+)\}", value, text)
 
     @property
     def rooms(self) -> list[str]:
-        return [jid for name, jid in self.names.items() if name.startswith("room")]
+        return [jid for name, jid in self.names.items() if name.startswith(("room", "locking_room"))]
 
     async def _connect(self, name: str) -> None:
         device = self.script.devices[name]
         account = self.accounts[device.account]
-        client = await self.case.client(account, device.resource, direct=device.direct, proxy=self.proxy)
+        direct = device.direct or ALL_DIRECT
+        client = await self.case.client(account, device.resource, direct=direct, proxy=self.proxy)
         client.ignore = self._not_of_a_room
         client.inbox.clear()
         self.clients[name] = client
@@ -208,7 +238,8 @@ class Performance:
         """No part of a scenario: presence and PEP of contacts and own devices, and ejabberd's presence of the room."""
         sender = stanza.get("from") or ""
         if stanza.element.name == "presence":
-            return f"@{self.case.server.muc}" not in sender or ("/" not in sender and not stanza.get("type"))
+            room, slash, _nick = sender.partition("/")
+            return room not in self.rooms or (not slash and not stanza.get("type"))
         return stanza.element.name == "message" and any(
             child.uri == "http://jabber.org/protocol/pubsub#event" for child in stanza.element.elements()
         )
@@ -259,11 +290,38 @@ class Performance:
         """`alice/phone joins {room} as alice`: join, wait for the subject, forget both."""
         room, nick = self.fill(step.argument).split(" as ")
         client = self.clients[name]
-        client.send(f"<presence to='{room}/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        client.send(f"<presence to={quoteattr(f'{room}/{nick}')}><x xmlns='{NS_MUC}'/></presence>")
         own = f"<presence><x xmlns='{NS_MUC_USER}'><status code='110'/></x></presence>"
         await client.expect(own)
         await client.expect("<message type='groupchat'><subject/></message>")
         client.inbox.clear()
+
+    async def _configures(self, name: str, step: Step) -> None:
+        """`bob/desk configures {room} with moderatedroom=1, whois=anyone`: submits that, and waits for the result."""
+        room, options = self.fill(step.argument).split(" with ")
+        fields = "".join(
+            f"<field var='muc#roomconfig_{option}'><value>{value}</value></field>" for option, value in _pairs(options)
+        )
+        form = (
+            "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>"
+            f"<value>{NS_MUC}#roomconfig</value></field>{fields}</x>"
+        )
+        await self._succeeds(name, room, f"<query xmlns='{NS_MUC}#owner'>{form}</query>")
+
+    async def _sets(self, name: str, step: Step) -> None:
+        """`bob/desk sets {alice} as member in {room}`: changes the affiliation, and waits for the result."""
+        jid, affiliation, room = re.split(" as | in ", self.fill(step.argument))
+        item = f"<item jid='{jid}' affiliation='{affiliation}'/>"
+        await self._succeeds(name, room, f"<query xmlns='{NS_MUC}#admin'>{item}</query>")
+
+    async def _enables_carbons(self, name: str, step: Step) -> None:
+        account = self.accounts[self.script.devices[name].account]
+        await self._succeeds(name, account.jid, "<enable xmlns='urn:xmpp:carbons:2'/>")
+
+    async def _succeeds(self, name: str, to: str, payload: str) -> None:
+        reply = await self.clients[name].iq("set", to, payload)
+        if reply.get("type") != "result":
+            raise AssertionError(f"{payload} was refused: {reply}")
 
     async def _drops(self, name: str, step: Step) -> None:
         self.clients[name].drop()
@@ -274,3 +332,12 @@ class Performance:
 
     async def _loses_stream(self, name: str, step: Step) -> None:
         await self.clients[name].expect_close(step.argument)
+
+    async def _loses_account_stream(self, name: str, step: Step) -> None:
+        """Another client binds the resource of the account stream; servers then end the older stream."""
+        account = self.accounts[self.script.devices[name].account]
+        process = (self.proxy or self.case.proxy).process
+        line = await process.says(rf"account stream open: {re.escape(account.jid)}/")
+        other = await self.case.client(account, line.rpartition("/")[2].strip(), direct=True, online=False)
+        other.drop()
+        await other.until_lost()
