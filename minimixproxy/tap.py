@@ -11,7 +11,7 @@ from twisted.application.service import MultiService
 from twisted.python import usage
 
 from minimixproxy import __version__, clientproxy, config
-from minimixproxy.c2s import upstream
+from minimixproxy.c2s import listener, upstream
 from minimixproxy.c2s.certificates import CertificateError
 from minimixproxy.installation import Installation
 from minimixproxy.minimix.accounts import Accounts
@@ -59,8 +59,6 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
 
 def _add_minimix(tree: MultiService, settings: config.Settings, owner: tuple[int, int], reactor: Any) -> None:
     """Add the accounts that join rooms, and the listeners for their clients, which stop first."""
-    from minimixproxy.c2s import listener
-
     directory = settings.state.parent
     installation = Installation(directory)
 
