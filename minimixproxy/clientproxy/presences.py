@@ -65,14 +65,17 @@ class PresenceProxying:
     # The target and the domain
 
     def connected(self) -> None:
-        """A new stream: ask every target for its presence (RFC 6121 §3.1, §4.3)."""
+        """A new stream: ask every target for its presence.
+
+        A server repeats `subscribed` for a subscription that is there already (RFC 6121 §3.1.3), and then we probe. Not
+        before: the refusal with which Prosody answers a probe takes a request that still waits away with it.
+        """
         self._ask_again.clear()
         for target in self._core.targets.subscriptions:
             self._subscribe(target)
 
     def _subscribe(self, target: str) -> None:
         self._presence("subscribe", self._core.domain, target)
-        self._presence("probe", self._core.domain, target)
 
     def tick(self) -> None:
         """Ask targets again that could not be asked; call this about every second."""

@@ -105,8 +105,9 @@ class HandshakeTests(ComponentCase):
         self.assertIn(b"xmlns='jabber:component:accept'", stream.transport.value())
         self.handshake(self.one)
         sent = stream.transport.value()
-        self.assertIn(b"type='subscribe'", sent)
-        self.assertIn(b"type='probe'", sent)
+        self.assertEqual(
+            sent, b"<presence from='proxy.example.org' to='worker@example.org' type='subscribe'></presence>"
+        )
 
     def test_stanzas_right_behind_the_handshake_are_not_lost(self) -> None:
         self.start()
@@ -176,7 +177,7 @@ class ReconnectTests(ComponentCase):
         self.advance(3)
         self.assertEqual(self.tried, ["one", "one"])
         stream = self.handshake(self.one)
-        self.assertIn(b"type='probe'", stream.transport.value())
+        self.assertIn(b"type='subscribe'", stream.transport.value())
 
     def test_a_server_that_drops_it_in_the_middle_of_a_stanza(self) -> None:
         service = self.start()
