@@ -72,6 +72,8 @@ class Rooms(Section):
     """How the account behaves in rooms, and how much of them is kept in memory."""
 
     leave_grace: Annotated[float, Field(ge=0, le=3600)] = 3.0
+    # How long an account stays in its rooms with no client connected; 0: it leaves with the last one.
+    stay: Annotated[float, Field(ge=0, le=10 * 365 * 86400)] = 90 * 86400.0
     history: Annotated[int, Field(ge=0, le=100_000)] = 500
     max_rooms: Annotated[int, Field(ge=1, le=100_000)] = 1000
     max_occupants: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
-from minimixproxy.clock import Clock
+from minimixproxy.clock import Clock, Timer
 from minimixproxy.config import Rooms
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.minimix import carbons, muc
@@ -42,6 +42,7 @@ class Account:
         self._settings = settings
         self._clock = clock
         self._idle = idle
+        self._abandoned = Timer(clock)
         self._iqs = IQProxy(self, self.rooms.get, settings.iq_timeout, clock)
         self._sent: OrderedDict[tuple[str, str], SessionPort] = OrderedDict()
 
@@ -68,6 +69,7 @@ class Account:
                 self._join(request.session, room, request.nick, request.stanza)
         if not self.rooms:
             self._stream.close()
+            self._abandoned.stop()
             if not self.sessions:
                 self._idle(self)
 
@@ -76,6 +78,7 @@ class Account:
     def session_bound(self, session: SessionPort) -> None:
         """A client has bound its resource."""
         self.sessions[session] = None
+        self._abandoned.stop()
 
     def session_closed(self, session: SessionPort) -> None:
         """A client's stream ended: it is detached everywhere, and leaves nothing."""
@@ -84,8 +87,22 @@ class Account:
         self._detach(session)
         self._iqs.session_closed(session)
         self._sent = OrderedDict((key, sender) for key, sender in self._sent.items() if sender is not session)
-        if not self.sessions and not self.rooms:
+        if not self.sessions:
+            self._without_sessions()
+
+    def _without_sessions(self) -> None:
+        """The rooms are kept for clients that come back, not for ever."""
+        if not self.rooms:
             self._idle(self)
+        elif self._settings.stay:
+            self._abandoned.start(self._settings.stay, self._leave_all)
+        else:
+            self._leave_all()
+
+    def _leave_all(self) -> None:
+        self.log.info("{account} has had no client for long enough: it leaves its rooms", account=self.bare)
+        for occupancy in list(self.rooms.values()):
+            occupancy.leave_room()
 
     def _detach(self, session: SessionPort) -> None:
         for occupancy in list(self.rooms.values()):

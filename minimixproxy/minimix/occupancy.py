@@ -164,10 +164,12 @@ class Occupancy:
             self._grace.start(self._settings.leave_grace, lambda: self.leave_room(stanza))
 
     def leave_room(self, request: Stanza | None = None) -> None:
-        """The account leaves, with the status text of the client's own leave."""
+        """The account leaves, with the status text of the client's own leave. Once is enough."""
+        if self.state is State.LEAVING:
+            return
         self.log.info("leaving: {room}", room=self.room)
         self.state = State.LEAVING
-        self._candidate = None
+        self._cancel_grace()
         self._presence.stop()
         self._timer.start(LEAVE_TIMEOUT, self._end)
         self._outlet.send_to_room(muc.unavailable(self.room, self.nick, request))

@@ -210,3 +210,28 @@ class Idle(SynchronousTestCase):
         world.gone("alice", "110 307")
         self.assertEqual(world.idle, [world.account])
         self.assertEqual(world.clock.getDelayedCalls(), [])
+
+
+class Stay(SynchronousTestCase):
+    def test_the_account_leaves_when_no_client_comes_back(self) -> None:
+        world = World(stay=1000.0)
+        (phone,) = world.joined("phone")
+        world.account.session_closed(phone)
+        world.clock.advance(999)
+        phone = world.session("phone")
+        world.clock.advance(1000)
+        self.assertIn(ROOM, world.account.rooms)
+        world.account.session_closed(phone)
+        world.stream.take()
+        world.clock.advance(1000)
+        self.assertEqual([stanza.get("type") for stanza in world.stream.take()], ["unavailable"])
+        world.gone("alice", "110")
+        self.assertEqual((world.idle, world.clock.getDelayedCalls()), ([world.account], []))
+
+    def test_zero_leaves_with_the_last_client(self) -> None:
+        world = World(stay=0.0)
+        phone, laptop = world.joined("phone", "laptop")
+        world.account.session_closed(phone)
+        self.assertEqual(world.stream.take(), [])
+        world.account.session_closed(laptop)
+        self.assertEqual(world.stream.take()[-1]["type"], "unavailable")
