@@ -65,7 +65,7 @@ def _add_minimix(tree: MultiService, settings: config.Settings, owner: tuple[int
     async def connect_account(login: upstream.Login) -> tuple[FramedXmlStream, str]:
         stream = await upstream.connect_upstream(reactor, login, settings.limits)
         try:
-            await upstream.open_stream(stream, login.domain.name)
+            await upstream.open_stream(stream)
             return stream, await upstream.bind_resource(stream, installation.resource)
         except BaseException:
             stream.transport.abortConnection()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.history import HistoryRequest, history_request
 from minimixproxy.minimix.ports import SessionPort
-from minimixproxy.stanza import Stanza
+from minimixproxy.stanza import Stanza, rewrite
 
 
 @dataclass(slots=True, eq=False)
@@ -62,17 +62,17 @@ class WaitingJoins:
         waiting, self._waiting = self._waiting, []
         return waiting
 
-    def refuse(self, joiner: JoinRequest, error: bytes) -> JoinRequest | None:
-        """Show the `<error/>` to who asked for just what `joiner` did; return the next to try."""
-        self._refuse([request for request in self._waiting if request.same_as(joiner)], error)
+    def refuse(self, joiner: JoinRequest, stanza: Stanza) -> JoinRequest | None:
+        """Show the room's error to who asked for just what `joiner` did; return the next to try."""
+        raw = stanza.self_contained()
+        for request in self._waiting:
+            if request.same_as(joiner):
+                request.session.deliver(rewrite(raw, {"to": request.session.jid, "id": request.id}))
         self._waiting = [request for request in self._waiting if not request.same_as(joiner)]
         return self._waiting[0] if self._waiting else None
 
     def refuse_all(self, error: bytes) -> None:
-        """Show the `<error/>` to all."""
-        self._refuse(self.take(), error)
-
-    def _refuse(self, requests: list[JoinRequest], error: bytes) -> None:
-        for request in requests:
+        """Show an `<error/>` to all, as if the room did."""
+        for request in self.take():
             session = request.session
             session.deliver(muc.join_error(self._room, request.nick, session.jid, request.id, error))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 from twisted.words.xish import domish
 
-from minimixproxy.stanza import NS_CLIENT, Stanza, error_payload, escape, parse_element, serialize
+from minimixproxy.stanza import NS_CLIENT, Stanza, escape, parse_element, serialize
 
 NS_MUC = "http://jabber.org/protocol/muc"
 NS_MUC_USER = NS_MUC + "#user"
@@ -48,14 +48,6 @@ def status_codes(stanza: Stanza) -> frozenset[str]:
     return frozenset(str(status["code"]) for status in x.elements(NS_MUC_USER, "status") if status.hasAttribute("code"))
 
 
-def new_nick(stanza: Stanza) -> str | None:
-    """Return the nick that a 303 announces, or None."""
-    x = stanza.payload(NS_MUC_USER, "x")
-    if x is None:
-        return None
-    return next((item.getAttribute("nick") for item in x.elements(NS_MUC_USER, "item")), None)
-
-
 def with_status_codes(stanza: Stanza, codes: Collection[str]) -> bytes:
     """Return a room presence with exactly `codes` as its status codes."""
     element = parse_element(stanza.self_contained(), {"": NS_CLIENT})
@@ -73,34 +65,39 @@ def with_status_codes(stanza: Stanza, codes: Collection[str]) -> bytes:
 
 
 def removal(
-    occupant: str, to: str, codes: Iterable[str], request: Stanza | None = None, affiliation: str = ""
+    occupant: str, to: str, codes: Iterable[str], shown: Stanza | None = None, request: Stanza | None = None
 ) -> bytes:
     """Return the unavailable self-presence by which a room shows someone out.
 
+    `shown` is the last self-presence: affiliation, and in a non-anonymous room the address, are as there.
     `request` is the client's own unavailable presence, if that is what is answered: its id and status come back.
     """
     stanza_id = request.get("id") if request is not None else None
     status = request.payload(NS_CLIENT, "status") if request is not None else None
     identifier = b" id='%b'" % escape(stanza_id) if stanza_id is not None else b""
-    shown = b"".join(b"<status code='%b'/>" % code.encode() for code in codes)
-    item = b"<item affiliation='%b' role='none'/>" % (affiliation.encode() or b"none")
+    item = _item(shown)
+    address = b" jid='%b'" % escape(to) if item is not None and item.hasAttribute("jid") else b""
+    affiliation = escape(item.getAttribute("affiliation", "none")) if item is not None else b"none"
     return b"<presence type='unavailable' from='%b' to='%b'%b>%b<x xmlns='%b'>%b%b</x></presence>" % (
         escape(occupant),
         escape(to),
         identifier,
         serialize(status) if status is not None else b"",
         NS_MUC_USER.encode(),
-        item,
-        shown,
+        b"<item%b affiliation='%b' role='none'/>" % (address, affiliation),
+        b"".join(b"<status code='%b'/>" % code.encode() for code in codes),
     )
 
 
-def affiliation_of(stanza: Stanza | None) -> str:
-    """Return the affiliation that a room presence shows, "none" when it shows none."""
+def _item(stanza: Stanza | None) -> domish.Element | None:
     x = stanza.payload(NS_MUC_USER, "x") if stanza is not None else None
-    if x is None:
-        return "none"
-    return next((item.getAttribute("affiliation", "none") for item in x.elements(NS_MUC_USER, "item")), "none")
+    return next(x.elements(NS_MUC_USER, "item"), None) if x is not None else None
+
+
+def new_nick(stanza: Stanza) -> str | None:
+    """Return the nick that a 303 announces, or None."""
+    item = _item(stanza)
+    return item.getAttribute("nick") if item is not None else None
 
 
 def join_error(room: str, nick: str, to: str, stanza_id: str | None, error: bytes) -> bytes:
@@ -113,12 +110,6 @@ def join_error(room: str, nick: str, to: str, stanza_id: str | None, error: byte
         NS_MUC.encode(),
         error,
     )
-
-
-def error_element(stanza: Stanza) -> bytes:
-    """Return the `<error/>` of an error stanza, or a made-up one where the peer gave none."""
-    error = stanza.payload(NS_CLIENT, "error")
-    return serialize(error) if error is not None else error_payload("cancel", "undefined-condition")
 
 
 def error_condition(stanza: Stanza) -> str:

@@ -110,7 +110,7 @@ class Occupancy:
         """The error is for those who asked for just this; then another may try."""
         assert self._joiner is not None
         self.log.info("join refused: {room}: {condition}", room=self.room, condition=muc.error_condition(stanza))
-        other = self._waiting.refuse(self._joiner, muc.error_element(stanza))
+        other = self._waiting.refuse(self._joiner, stanza)
         if other is not None:
             self._send_join(other)
         else:
@@ -209,7 +209,7 @@ class Occupancy:
 
     def _removal(self, session: SessionPort, codes: tuple[str, ...], request: Stanza | None = None) -> bytes:
         occupant = f"{self.room}/{self.nick}"
-        return muc.removal(occupant, session.jid, codes, request, self._view.affiliation)
+        return muc.removal(occupant, session.jid, codes, self._view.self_presence, request)
 
     # What sessions say -----------------------------------------------------------------------------------------
 

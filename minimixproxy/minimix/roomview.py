@@ -61,11 +61,6 @@ class RoomView:
                 lasting, on = {**_ROOM_CONFIG_CODES, **_ANONYMITY_CODES}.get(code, ("", False))
                 self._codes = self._codes | {lasting} if on else self._codes - {lasting}
 
-    @property
-    def affiliation(self) -> str:
-        """The account's own affiliation, as last shown."""
-        return muc.affiliation_of(self.self_presence)
-
     def own_presence(self, presence: Stanza, session_jid: str, stream_jid: str) -> bytes:
         """Return a copy of an own presence in which the account stream's address reads as the session's."""
         copy = ForkTemplate(presence.self_contained()).copy(session_jid)
