@@ -1,0 +1,92 @@
+"""A server that logs anybody in and sends back what it receives: `python -m bench.echo CERTIFICATE KEY`.
+
+Behind a relay it costs little and waits for nothing. On stdout: the ports, of plain (or STARTTLS), then of direct TLS.
+"""
+
+import re
+import socket
+import ssl
+import sys
+import threading
+
+DOMAIN = "echo.test"
+_HEADER = (
+    f"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
+    f" id='echo' from='{DOMAIN}' version='1.0'>"
+).encode()
+_STARTTLS = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+_PROCEED = b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+_PLAIN = b"<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism></mechanisms>"
+_SUCCESS = b"<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"
+_BIND = b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
+
+
+def _features(*features: bytes) -> bytes:
+    return b"<stream:features>%b</stream:features>" % b"".join(features)
+
+
+def _until(connection: socket.socket, pattern: bytes) -> bytes:
+    received = b""
+    while re.search(pattern, received, re.DOTALL) is None:
+        chunk = connection.recv(65536)
+        if not chunk:
+            raise ConnectionError(f"closed after {received!r}")
+        received += chunk
+    return received
+
+
+def _header(connection: socket.socket, *features: bytes) -> None:
+    _until(connection, rb"<stream:stream[^>]*>")
+    connection.sendall(_HEADER + _features(*features))
+
+
+def serve(connection: socket.socket, context: ssl.SSLContext, direct: bool) -> None:
+    """Log one client in, then echo until it goes. Plain connections may use STARTTLS and need not."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if direct:
+        connection = context.wrap_socket(connection, server_side=True)
+    _header(connection, _PLAIN, *([] if direct else [_STARTTLS]))
+    if _until(connection, rb"<starttls[^>]*>|</auth>").startswith(b"<starttls"):
+        connection.sendall(_PROCEED)
+        connection = context.wrap_socket(connection, server_side=True)
+        _header(connection, _PLAIN)
+        _until(connection, rb"</auth>")
+    connection.sendall(_SUCCESS)
+    _header(connection, _BIND)
+    bind = _until(connection, rb"</iq>")
+    identity = re.search(rb" id=['\"]([^'\"]*)", bind)
+    jid = b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>bench@%b/bench</jid></bind>" % DOMAIN.encode()
+    connection.sendall(b"<iq type='result' id='%b'>%b</iq>" % (identity.group(1) if identity else b"", jid))
+    while data := connection.recv(262144):
+        connection.sendall(data)
+
+
+def _attempt(connection: socket.socket, context: ssl.SSLContext, direct: bool) -> None:
+    try:
+        serve(connection, context, direct)
+    except OSError as error:  # a peer that went away, HAProxy's probe among them
+        print(f"connection ended: {error}", flush=True)
+    finally:
+        connection.close()
+
+
+def _accept(listener: socket.socket, context: ssl.SSLContext, direct: bool) -> None:
+    while True:
+        connection, _ = listener.accept()
+        threading.Thread(target=_attempt, args=(connection, context, direct), daemon=True).start()
+
+
+def main() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(sys.argv[1], sys.argv[2])
+    context.set_alpn_protocols(["xmpp-client"])
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    for listener, direct in zip(listeners, (False, True), strict=True):
+        threading.Thread(target=_accept, args=(listener, context, direct), daemon=True).start()
+    print("ports", *(listener.getsockname()[1] for listener in listeners), flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

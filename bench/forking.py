@@ -1,0 +1,56 @@
+"""Forking: minimixproxy with Prosody, beside Prosody with mod_minimix. A fresh server for each case."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.generator import Measured, generate, measured, message
+from bench.servers import PASSWORD, BenchProsody, BenchProxy
+
+SESSIONS = (2, 10, 50)
+RATE = 10  # messages per second, paced
+PACED = {"rate": RATE, "seconds": 12.0}
+ONE = {"window": 1, "seconds": 4.0}
+SATURATED = {"window": 40, "seconds": 6.0, "warm_up": 2.0}
+
+
+class Case(NamedTuple):
+    """What was measured with one set of servers."""
+
+    sessions: int
+    tls: bool
+    phases: dict[str, Measured]
+    bytes: float
+    cipher: str
+
+
+def measure(sessions: int, *, tls: bool, prosody_modules: Path | None = None) -> Case:
+    """Measure with mod_minimix if `prosody_modules` is given, else with minimixproxy."""
+    prosody = BenchProsody(tls=tls, prosody_modules=prosody_modules)
+    started = [prosody.process]
+    pids = {"prosody": prosody.process.pid}
+    target: dict[str, Any] = {"port": prosody.port, "domain": prosody.domain, "tls": prosody.tls}
+    try:
+        if prosody_modules is None:
+            proxy = BenchProxy(prosody, tls=tls)
+            started.append(proxy.process)
+            pids["proxy"] = proxy.process.pid
+            target["port"] = proxy.port
+        room = f"room@{prosody.muc}"
+        result = generate(
+            "fork",
+            target=target,
+            sender={**target, "port": prosody.port, "domain": prosody.sender_domain},
+            sender_account=prosody.sender,
+            accounts=prosody.accounts[:1],
+            password=PASSWORD,
+            sessions=sessions,
+            room=room,
+            message=message(room, "groupchat"),
+            pids=pids,
+            phases={"paced": PACED, "one": ONE, **({"saturated": SATURATED} if sessions == max(SESSIONS) else {})},
+        )
+    finally:
+        for process in reversed(started):
+            process.stop()
+    phases = {name: measured(slices) for name, slices in result["phases"].items()}
+    return Case(sessions, tls, phases, result["bytes"], result["tls"])

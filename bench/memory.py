@@ -1,0 +1,43 @@
+"""Memory per logged-in session, TLS on both sides."""
+
+from typing import NamedTuple
+
+from bench.generator import generate
+from bench.servers import PASSWORD, BenchProsody, BenchProxy
+
+SESSIONS = 500
+WARM_UP = 20  # sessions before the count begins: what is loaded once is not counted
+
+
+class Case(NamedTuple):
+    """Resident bytes of the proxy, before and after the sessions."""
+
+    before: int
+    after: int
+    sessions: int
+    cipher: str
+
+    @property
+    def each(self) -> float:
+        """KiB per session."""
+        return (self.after - self.before) / self.sessions / 1024
+
+
+def measure() -> Case:
+    """Log in sessions of many accounts and read how much the proxy grew."""
+    prosody = BenchProsody(tls=True)
+    proxy = BenchProxy(prosody, tls=True)
+    try:
+        result = generate(
+            "memory",
+            target={"port": proxy.port, "domain": prosody.domain, "tls": "starttls"},
+            accounts=prosody.accounts,
+            password=PASSWORD,
+            sessions=SESSIONS,
+            warm_up=WARM_UP,
+            pids={"proxy": proxy.process.pid},
+        )
+    finally:
+        proxy.process.stop()
+        prosody.process.stop()
+    return Case(result["before"], result["after"], result["sessions"], result["tls"])

@@ -1,0 +1,26 @@
+"""What the kernel says of a process: CPU time and memory."""
+
+import os
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of all threads, in seconds.
+
+    From schedstat in nanoseconds: what /proc/PID/stat shows as utime and stime is this, rounded to ticks of 10 ms. A
+    kernel without it is read the coarse way.
+    """
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+    except FileNotFoundError:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory that the process holds (RSS)."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE

@@ -1,0 +1,133 @@
+"""What the measurements start: Prosody, the proxy, HAProxy, the echo server. Each fresh, on loopback."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.echo import DOMAIN as ECHO_DOMAIN
+from tests.certificates import make_certificate
+from tests.integration.processes import LoggedProcess, free_port, temporary_directory
+from tests.integration.proxy import Proxy
+from tests.integration.servers import authority, fill, in_path
+
+HERE = Path(__file__).parent
+PASSWORD = "bench"
+# One address makes all connections here.
+LIMITS = {"connections_per_address": 5000}
+
+
+class Missing(Exception):
+    """A program that a measurement needs is not installed."""
+
+
+def _program(name: str) -> str:
+    path = in_path(name)
+    if path is None:
+        raise Missing(f"{name} is not installed: make system")
+    return path
+
+
+class BenchProsody:
+    """A fresh Prosody; with `prosody_modules` it runs mod_minimix for `domain`."""
+
+    domain = "bench.test"
+    sender_domain = "sender.test"
+    muc = "conference.bench.test"
+    accounts = [f"alice{number}" for number in range(50)]
+    sender = "bob"
+
+    def __init__(self, *, tls: bool, prosody_modules: Path | None = None) -> None:
+        self.port = free_port()
+        self.tls = "starttls" if tls else "none"
+        self.directory = temporary_directory("prosody")
+        names = (self.domain, self.sender_domain, self.muc)
+        certificate, key = make_certificate(authority(), *names).write(self.directory, self.domain)
+        configuration = self.directory / "prosody.cfg.lua"
+        configuration.write_text(
+            fill(
+                (HERE / "prosody.cfg.lua").read_text(),
+                domain=self.domain,
+                sender_domain=self.sender_domain,
+                muc=self.muc,
+                port=self.port,
+                directory=self.directory,
+                # "Activated service" is said at info; mod_minimix then says every message of its own users too, and
+                # of those there is none.
+                level="info",
+                require_tls="true" if tls else "false",
+                certificate=certificate,
+                key=key,
+                plugin_paths=f'"{_mod_minimix(prosody_modules)}"' if prosody_modules else "",
+                account_modules='"minimix"' if prosody_modules else "",
+            )
+        )
+        for domain, users in ((self.domain, self.accounts), (self.sender_domain, [self.sender])):
+            directory = self.directory / domain.replace(".", "%2e") / "accounts"
+            directory.mkdir(parents=True)
+            for user in users:
+                (directory / f"{user}.dat").write_text(f'return {{ ["password"] = "{PASSWORD}" }};')
+        self.process = LoggedProcess("prosody", [_program("prosody"), "-F", "--config", str(configuration)])
+        self.process.wait_for(r"Activated service 'c2s' on")
+
+
+def _mod_minimix(prosody_modules: Path) -> Path:
+    directory = prosody_modules / "mod_minimix"
+    if not (directory / "mod_minimix.lua").is_file():
+        raise Missing(f"there is no mod_minimix in {prosody_modules}")
+    return directory.resolve()
+
+
+class EchoServer:
+    """bench/echo.py."""
+
+    domain = ECHO_DOMAIN
+
+    def __init__(self) -> None:
+        files = make_certificate(authority(), self.domain).write(temporary_directory("echo"), self.domain)
+        self.process = LoggedProcess("echo", [sys.executable, "-m", "bench.echo", *map(str, files)])
+        _, port, direct = self.process.wait_for("^ports").split()
+        self.port, self.direct_tls_port = int(port), int(direct)
+
+
+class BenchProxy(Proxy):
+    """minimixproxy in front of a server, with TLS as a user runs it, or without (see without_tls.py)."""
+
+    def __init__(self, server: Any, *, tls: bool) -> None:
+        self._tls = tls
+        super().__init__(server, limits=LIMITS, domain={"upstream_trust": "insecure"})
+
+    def start(self) -> None:
+        script = "from twisted.scripts.twistd import run; run()"
+        if not self._tls:
+            script = "import bench.without_tls; " + script
+        command = [sys.executable, "-c", script, "-n", "--pidfile=", "minimixproxy"]
+        self.process = LoggedProcess(
+            "minimixproxy",
+            [*command, "--config", str(self.configuration)],
+            environment={"PYTHONPATH": str(HERE.parent), "PYTHONUNBUFFERED": "1"},
+            directory=self.directory,
+        )
+        for port in self.ports:
+            self.process.wait_for(rf"starting on {port}\b")
+
+
+class HAProxy:
+    """HAProxy in TCP mode; with TLS it ends the client's and begins one of its own towards the server."""
+
+    def __init__(self, server: EchoServer, *, tls: bool) -> None:
+        self.port = free_port()
+        directory = temporary_directory("haproxy")
+        certificate, key = make_certificate(authority(), server.domain).write(directory, server.domain)
+        both = directory / "haproxy.pem"
+        both.write_bytes(certificate.read_bytes() + key.read_bytes())
+        values: Mapping[str, object] = {
+            "port": self.port,
+            "server_port": server.direct_tls_port if tls else server.port,
+            "listen_tls": f"ssl crt {both} ssl-min-ver TLSv1.3 alpn xmpp-client" if tls else "",
+            "server_tls": "ssl verify none ssl-min-ver TLSv1.3 alpn xmpp-client" if tls else "",
+        }
+        configuration = directory / "haproxy.cfg"
+        configuration.write_text(fill((HERE / "haproxy.cfg").read_text(), **values))
+        self.process = LoggedProcess("haproxy", [_program("haproxy"), "-db", "-V", "-f", str(configuration)])
+        self.process.wait_for("Using epoll|started|Available polling", timeout=10)
