@@ -50,6 +50,7 @@ class Client(Protocol):
         self.ignore: Callable[[Received], bool] = lambda stanza: False
         self.stream_closed = False  # the peer sent </stream:stream>
         self.lost: Failure | None = None
+        self._bound_at = 0
         self._whole: list[str] = []  # both directions, for error messages
         self._news: list[Deferred[None]] = []
         self._ids = itertools.count(1)
@@ -88,7 +89,7 @@ class Client(Protocol):
         self._wake()
 
     def _note(self, line: str) -> None:
-        self._whole.append(line if len(line) < 3000 else f"{line[:3000]}… ({len(line)} characters)")
+        self._whole.append(line if len(line) < 1000 else f"{line[:1000]}… ({len(line)} characters)")
 
     def _wake(self) -> None:
         news, self._news = self._news, []
@@ -115,8 +116,10 @@ class Client(Protocol):
     def transcript(self) -> str:
         """Everything sent and received, and what nobody asked for yet."""
         inbox = "\n".join(f"    {stanza}" for stanza in self.inbox)
-        lines = "\n".join(f"    {line}" for line in self._whole[-200:])
-        return f"  {self.label} {self.jid}, whole stream:\n{lines}\n  not yet expected:\n{inbox or '    nothing'}"
+        begin = self._bound_at if self.jid else 0
+        lines = "\n".join(f"    {line}" for line in self._whole[begin:][-200:])
+        left = inbox or "    nothing"
+        return f"  {self.label} {self.jid}, whole stream after binding:\n{lines}\n  not yet expected:\n{left}"
 
     # expecting
 
@@ -163,9 +166,10 @@ class Client(Protocol):
 
         A room's answer takes the way of the room's messages; it must be one that this client has joined.
         """
-        await self.iq("get", self.domain, "<ping xmlns='urn:xmpp:ping'/>")
-        for room in rooms:
-            await self.iq("get", room, "<query xmlns='http://jabber.org/protocol/disco#info'/>")
+        count = len(self._whole)
+        for jid in (self.domain, *rooms):
+            await self.iq("get", jid, "<ping xmlns='urn:xmpp:ping'/>", purpose="barrier-")  # an error is an answer, too
+        self._whole[count:] = [line for line in self._whole[count:] if "-barrier-" not in line]
 
     # sending
 
@@ -175,12 +179,14 @@ class Client(Protocol):
         assert self.transport is not None
         self.transport.write(raw)
 
-    def new_id(self) -> str:
-        return f"{self.label}-{next(self._ids)}"
+    def new_id(self, purpose: str = "") -> str:
+        return f"{self.label}-{purpose}{next(self._ids)}"
 
-    async def iq(self, kind: str, to: str | None, payload: str, timeout: float = TIMEOUT) -> Received:
-        """Send an IQ and return its reply, result or error."""
-        identity = self.new_id()
+    async def iq(
+        self, kind: str, to: str | None, payload: str, timeout: float = TIMEOUT, purpose: str = ""
+    ) -> Received:
+        """Send an IQ and return its reply, result or error. `purpose` becomes part of its id."""
+        identity = self.new_id(purpose)
         address = f" to={_quoted(to)}" if to else ""
         self.send(f"<iq type='{kind}' id='{identity}'{address}>{payload}</iq>")
         return await self.expect(
@@ -222,6 +228,7 @@ class Client(Protocol):
         if reply.get("type") != "result":
             raise AssertionError(f"{self.label} could not bind: {reply}")
         self.jid = str(next(next(reply.element.elements()).elements()))
+        self._bound_at = len(self._whole)
         return self.jid
 
     async def login(self, account: Account, resource: str | None = None) -> None:

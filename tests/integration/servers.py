@@ -36,6 +36,7 @@ def authority() -> KeyPair:
 def authority_file() -> Path:
     """Its certificate in PEM, for clients and for `upstream_trust`."""
     path = temporary_directory("authority") / "authority.pem"
+    path.parent.chmod(0o755)  # for a proxy run as another user
     path.write_bytes(authority().certificate_pem())
     return path
 
