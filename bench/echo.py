@@ -1,6 +1,6 @@
 """A server that logs anybody in and sends back what it receives: `python -m bench.echo CERTIFICATE KEY`.
 
-Behind a relay it costs little and waits for nothing. On stdout: the ports, of plain (or STARTTLS), then of direct TLS.
+Behind a relay it costs little and waits for nothing. On stdout: the ports, one for each of `KINDS`.
 """
 
 import re
@@ -10,6 +10,7 @@ import sys
 import threading
 
 DOMAIN = "echo.test"
+KINDS = ("none", "starttls", "direct")
 _HEADER = (
     f"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
     f" id='echo' from='{DOMAIN}' version='1.0'>"
@@ -40,17 +41,17 @@ def _header(connection: socket.socket, *features: bytes) -> None:
     connection.sendall(_HEADER + _features(*features))
 
 
-def serve(connection: socket.socket, context: ssl.SSLContext, direct: bool) -> None:
-    """Log one client in, then echo until it goes. Plain connections may use STARTTLS and need not."""
+def serve(connection: socket.socket, context: ssl.SSLContext, kind: str) -> None:
+    """Log one client in, then echo until it goes."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if direct:
-        connection = context.wrap_socket(connection, server_side=True)
-    _header(connection, _PLAIN, *([] if direct else [_STARTTLS]))
-    if _until(connection, rb"<starttls[^>]*>|</auth>").startswith(b"<starttls"):
+    if kind == "starttls":
+        _header(connection, _STARTTLS)
+        _until(connection, rb"<starttls[^>]*>")
         connection.sendall(_PROCEED)
+    if kind != "none":
         connection = context.wrap_socket(connection, server_side=True)
-        _header(connection, _PLAIN)
-        _until(connection, rb"</auth>")
+    _header(connection, _PLAIN)
+    _until(connection, rb"</auth>")
     connection.sendall(_SUCCESS)
     _header(connection, _BIND)
     bind = _until(connection, rb"</iq>")
@@ -61,19 +62,19 @@ def serve(connection: socket.socket, context: ssl.SSLContext, direct: bool) -> N
         connection.sendall(data)
 
 
-def _attempt(connection: socket.socket, context: ssl.SSLContext, direct: bool) -> None:
+def _attempt(connection: socket.socket, context: ssl.SSLContext, kind: str) -> None:
     try:
-        serve(connection, context, direct)
+        serve(connection, context, kind)
     except OSError as error:  # a peer that went away, HAProxy's probe among them
         print(f"connection ended: {error}", flush=True)
     finally:
         connection.close()
 
 
-def _accept(listener: socket.socket, context: ssl.SSLContext, direct: bool) -> None:
+def _accept(listener: socket.socket, context: ssl.SSLContext, kind: str) -> None:
     while True:
         connection, _ = listener.accept()
-        threading.Thread(target=_attempt, args=(connection, context, direct), daemon=True).start()
+        threading.Thread(target=_attempt, args=(connection, context, kind), daemon=True).start()
 
 
 def main() -> None:
@@ -81,9 +82,9 @@ def main() -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(sys.argv[1], sys.argv[2])
     context.set_alpn_protocols(["xmpp-client"])
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    for listener, direct in zip(listeners, (False, True), strict=True):
-        threading.Thread(target=_accept, args=(listener, context, direct), daemon=True).start()
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in KINDS]
+    for listener, kind in zip(listeners, KINDS, strict=True):
+        threading.Thread(target=_accept, args=(listener, context, kind), daemon=True).start()
     print("ports", *(listener.getsockname()[1] for listener in listeners), flush=True)
     threading.Event().wait()
 

@@ -24,7 +24,7 @@ class Case(NamedTuple):
 
 def measure(*, tls: bool) -> list[Case]:
     """Measure both relays, in turn, on the same echo server."""
-    echo = EchoServer()
+    echo = EchoServer(tls=tls)
     proxy, haproxy = BenchProxy(echo, tls=tls), HAProxy(echo, tls=tls)
     relays: dict[str, Any] = {
         "proxy": (proxy.process, proxy.direct_tls_port if tls else proxy.port),

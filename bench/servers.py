@@ -83,11 +83,11 @@ class EchoServer:
 
     domain = ECHO_DOMAIN
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: bool) -> None:
         files = make_certificate(authority(), self.domain).write(temporary_directory("echo"), self.domain)
         self.process = LoggedProcess("echo", [sys.executable, "-m", "bench.echo", *map(str, files)])
-        _, port, direct = self.process.wait_for("^ports").split()
-        self.port, self.direct_tls_port = int(port), int(direct)
+        _, plain, starttls, direct = self.process.wait_for("^ports").split()
+        self.port, self.direct_tls_port = int(starttls if tls else plain), int(direct)
 
 
 class BenchProxy(Proxy):
