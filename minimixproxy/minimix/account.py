@@ -18,7 +18,7 @@ from minimixproxy.minimix.answers import CAPS
 from minimixproxy.minimix.iqproxy import IQProxy, is_archive_result
 from minimixproxy.minimix.occupancy import Occupancy
 from minimixproxy.minimix.ports import SessionPort, StreamPort
-from minimixproxy.stanza import NS_CLIENT, Stanza, error_payload, rewrite
+from minimixproxy.stanza import NS_CLIENT, Stanza, error_payload, error_reply, rewrite
 
 MAX_SENT = 2000  # messages whose errors still find their sender
 
@@ -232,10 +232,10 @@ class Account:
     def message_from_stream(self, stanza: Stanza) -> None:
         """A groupchat or private message, an archive result, or an error for a message that was sent."""
         occupancy = self._sender_room(stanza)
-        if occupancy is None:
-            return
         kind = stanza.get("type")
-        if kind == "error":
+        if occupancy is None:
+            self._message_from_elsewhere(stanza)
+        elif kind == "error":
             self._message_error(stanza, occupancy)
         elif kind == "groupchat":
             occupancy.groupchat_from_room(stanza)
@@ -245,6 +245,15 @@ class Account:
                 session.deliver(rewrite(stanza.self_contained(), {"to": session.jid}))
         else:
             occupancy.message_from_room(stanza)
+
+    def _message_from_elsewhere(self, stanza: Stanza) -> None:
+        """A message from no room: someone used the address that a room shows as the account's. All clients get it."""
+        if stanza.get("type") in ("error", "groupchat"):
+            return
+        if not self.sessions and stanza.has_payload(NS_CLIENT, "body"):
+            self.send_to_room(error_reply(stanza, "wait", "recipient-unavailable"))
+        for session in list(self.sessions):
+            session.deliver(rewrite(stanza.self_contained(), {"to": session.jid}))
 
     def _message_error(self, stanza: Stanza, occupancy: Occupancy) -> None:
         """An error goes to the session that sent that id; without an id, only a lone session can have caused it."""

@@ -53,6 +53,18 @@ class Messages(SynchronousTestCase):
         for session in (self.phone, self.laptop):
             self.assertEqual(kinds(session.received), ["bob: psst"])
 
+    def test_message_to_the_address_that_a_room_shows(self) -> None:
+        tablet = self.world.session("tablet")
+        chat = f"<message type='chat' from='bob@b.test/x' to='{STREAM}' id='7'><body>hi</body></message>"
+        self.world.room(chat)
+        for session in (self.phone, self.laptop, tablet):
+            self.assertEqual([stanza["to"] for stanza in session.take()], [session.jid])
+            self.world.account.session_closed(session)
+        self.world.stream.take()
+        self.world.room(chat)
+        (error,) = self.world.stream.take()
+        self.assertEqual((error["type"], error["to"], error["id"]), ("error", "bob@b.test/x", "7"))
+
     def test_sent_copy_to_the_others_with_carbons(self) -> None:
         tablet = self.world.session("tablet", carbons=False)
         self.world.asks_to_join(tablet)
