@@ -29,7 +29,7 @@ $(STAMP): setup.cfg pyproject.toml tools/find-python
 system:
 	tools/install-system
 
-test: venv
+test: system venv
 	$(TRIAL) $(TESTS)
 
 lint: venv
