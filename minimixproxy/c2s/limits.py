@@ -31,6 +31,12 @@ def peer_key(transport: Any) -> str:
     return address_key(str(getattr(transport.getPeer(), "host", "local")))
 
 
+def is_loopback(transport: Any) -> bool:
+    """Tell whether the peer of a transport is on this machine."""
+    host = getattr(transport.getPeer(), "host", None)
+    return host is None or ip_address(host.partition("%")[0]).is_loopback
+
+
 class ConnectionCounter:
     """How many connections each address has open."""
 

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from minimixproxy.c2s.clientstream import ClientStream
 from minimixproxy.c2s.connection import SecurableConnection
 from minimixproxy.c2s.entry import Connect, Entry
-from minimixproxy.c2s.limits import ConnectionCounter, peer_key
+from minimixproxy.c2s.limits import ConnectionCounter, is_loopback, peer_key
 from minimixproxy.c2s.negotiation import Negotiation
 from minimixproxy.c2s.session import AccountsPort
 from minimixproxy.c2s.tls import ServerTLS
@@ -31,8 +31,9 @@ log = Logger()
 class Clients:
     """Every client connected, on whatever port."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, *, plaintext_from_loopback: bool = False) -> None:
         self.entry = entry
+        self.plaintext_from_loopback = plaintext_from_loopback
         self.counter = ConnectionCounter(entry.limits.connections_per_address)
         self.framing = FramingLimits(entry.limits.stanza_size, entry.limits.stanza_depth)
         self._streams: set[ClientStream] = set()
@@ -85,7 +86,8 @@ class ClientConnection(SecurableConnection):
         if direct and not brings_its_own_tls(self._listen.endpoint):
             self.start_tls(self._clients.entry.tls.factory_by_sni())
         self._clients.add(self.upper)
-        self.upper.handler = Negotiation(self.upper, self._clients.entry, secure=direct)
+        secure = direct or (self._clients.plaintext_from_loopback and is_loopback(self.transport))
+        self.upper.handler = Negotiation(self.upper, self._clients.entry, secure=secure)
 
     def dataReceived(self, data: bytes) -> None:
         if self._key is None and not self._admit():
@@ -126,10 +128,10 @@ class ClientFactory(Factory):
 class ClientService(MultiService):
     """All ports for clients. Stopping it says goodbye to every client first."""
 
-    def __init__(self, settings: Settings, entry: Entry, reactor: Any) -> None:
+    def __init__(self, settings: Settings, clients: Clients, reactor: Any) -> None:
         super().__init__()
-        self.clients = Clients(entry)
-        self._tls = entry.tls
+        self.clients = clients
+        self._tls = clients.entry.tls
         for listen in settings.listen:
             endpoint = serverFromString(reactor, listen.endpoint)
             StreamServerEndpointService(endpoint, ClientFactory(self.clients, listen)).setServiceParent(self)
@@ -145,11 +147,17 @@ class ClientService(MultiService):
 
 
 def client_service(
-    settings: Settings, accounts: AccountsPort, reactor: Any, connect: Connect | None = None
+    settings: Settings,
+    accounts: AccountsPort,
+    reactor: Any,
+    *,
+    connect: Connect | None = None,
+    plaintext_from_loopback: bool = False,
 ) -> IService:
     """Return the service of all `[[listen]]` ports. Raises `CertificateError` if a configured certificate is no good.
 
-    `connect` is for tests; else clients log in by `connect_upstream`.
+    `connect` is for tests; else clients log in by `connect_upstream`. `plaintext_from_loopback` is for benchmarks: a
+    client on this machine logs in without TLS.
     """
 
     async def connect_client(login: Login) -> FramedXmlStream:
@@ -158,4 +166,5 @@ def client_service(
     tls = ServerTLS(settings.domain.values(), settings.state.parent)
     tls.load(configured_only=True)
     entry = Entry(settings, accounts, reactor, tls, connect or connect_client)
-    return cast(IService, ClientService(settings, entry, reactor))
+    clients = Clients(entry, plaintext_from_loopback=plaintext_from_loopback)
+    return cast(IService, ClientService(settings, clients, reactor))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from secrets import token_hex
 from typing import Any
 
-from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
 from twisted.internet.error import ConnectError, DNSLookupError, UnsupportedAddressFamily
@@ -28,6 +26,7 @@ from minimixproxy.c2s.errors import (
     UpstreamTLSError,
     UpstreamUnreachable,
 )
+from minimixproxy.c2s.limits import is_loopback
 from minimixproxy.c2s.namespaces import NS_BIND, NS_TLS
 from minimixproxy.c2s.sasl_client import PLAIN, SaslExchange, choose_mechanism, offered_mechanisms
 from minimixproxy.c2s.srv import resolve
@@ -174,9 +173,7 @@ async def _starttls(bottom: SecurableConnection, conversation: Conversation, dom
 
 def _allow_plaintext(bottom: SecurableConnection, domain: Domain) -> None:
     """Without TLS a password goes no further than this machine, and only if the configuration waives security."""
-    peer: Any = bottom.upper.transport.getPeer()
-    local = isinstance(peer, UNIXAddress) or ip_address(peer.host.partition("%")[0]).is_loopback
-    if not (local and domain.upstream_trust == "insecure"):
+    if domain.upstream_trust != "insecure" or not is_loopback(bottom.upper.transport):
         raise UpstreamTLSError("the server offers no TLS")
 
 
