@@ -1,0 +1,175 @@
+"""The main job: alice's phone and laptop are one occupant of a room, and stay one whatever her devices do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from demo.narrator import Narrator
+from demo.parties import AioxmppParty, SlixmppParty, aioxmpp
+from demo.stage import Stage
+
+
+class FirstAct:
+    """alice has two devices behind the proxy; bob, the room's owner, is at the server itself."""
+
+    def __init__(self, narrator: Narrator, stage: Stage) -> None:
+        self.narrator = narrator
+        self.stage = stage
+        self.room = f"garden@{stage.server.muc}"
+        self.phone: Any = None
+        self.laptop: Any = None
+        self.bob: Any = None
+
+    async def play(self) -> None:
+        self.narrator.act("First act: an account in a room")
+        for step in (
+            self.everybody_logs_in,
+            self.phone_and_laptop_join,
+            self.messages_reach_both,
+            self.phone_drops,
+            self.phone_returns,
+            self.laptop_changes_nick,
+            self.alice_is_kicked,
+            self.alice_rejoins,
+            self.alice_leaves,
+        ):
+            await step()
+        for party in (self.phone, self.laptop, self.bob):
+            await party.logout()
+
+    def _phone(self) -> SlixmppParty:
+        return SlixmppParty(self._alice, "phone")
+
+    def _laptop(self) -> Any:
+        # aioxmpp cannot be installed on Python 3.13 and newer
+        return (AioxmppParty if aioxmpp is not None else SlixmppParty)(self._alice, "laptop")
+
+    async def everybody_logs_in(self) -> None:
+        self.narrator.step("Everybody logs in")
+        self._alice = await self.stage.account("alice")
+        self.phone, self.laptop = self._phone(), self._laptop()
+        self.bob = SlixmppParty(await self.stage.account("bob"), "desk")
+        for party, port, place in (
+            (self.bob, self.stage.server.port, "Prosody itself"),
+            (self.phone, self.stage.port, "the proxy"),
+            (self.laptop, self.stage.port, "the proxy"),
+        ):
+            await party.login(port)
+            self.narrator.tell(party.name, f"logs in at {place}, port {port}, with {party.library}")
+
+    async def phone_and_laptop_join(self) -> None:
+        self.narrator.step(f"bob opens the room {self.room}; alice's phone joins, then her laptop")
+        await self.bob.enter(self.room, "bob")
+        await self.phone.enter(self.room, "alice")
+        await self.narrator.sees(self.bob, "alice comes")
+        await self.laptop.enter(self.room, "alice")
+        await self.narrator.nothing_more(self.bob, self.phone, self.laptop)
+        for party in (self.bob, self.phone, self.laptop):
+            self._occupants(party, "alice", "bob")
+        self.narrator.remark("The laptop's join went no further than the proxy. To the room, alice is one occupant:")
+        jid = self.bob.direct_jid(self.room, "alice")
+        self.narrator.tell(self.bob.name, f"sees   the JID behind the nick alice: {jid}")
+        self.narrator.check(
+            jid.startswith(f"{self._alice.jid}/minimix."), f"the account stream of {self._alice.jid}; found: {jid}"
+        )
+
+    async def messages_reach_both(self) -> None:
+        self.narrator.step("Messages reach both devices, each once")
+        self.bob.say(self.room, "hello alice")
+        await self._all_see("bob: hello alice")
+        self.laptop.say(self.room, "hello bob")
+        await self._all_see("alice: hello bob")
+        self.bob.tell_privately(self.room, "alice", "a word in private")
+        for device in (self.phone, self.laptop):
+            await self.narrator.sees(device, "bob privately: a word in private")
+        await self._nothing_more()
+
+    async def phone_drops(self) -> None:
+        self.narrator.step("The phone's connection is cut; the talk goes on")
+        await self.phone.cut()
+        await self.narrator.sees(self.laptop, "my phone goes offline")
+        self.bob.say(self.room, "is the phone gone?")
+        self.laptop.say(self.room, "yes, but I am not")
+        for party in (self.bob, self.laptop):
+            await self.narrator.sees(party, "bob: is the phone gone?", "alice: yes, but I am not")
+        await self.narrator.nothing_more(self.bob, self.laptop)
+        self._occupants(self.bob, "alice", "bob")
+
+    async def phone_returns(self) -> None:
+        self.narrator.step("The phone returns, joins, and gets what it missed; bob notices nothing")
+        self.phone = self._phone()
+        await self.phone.login(self.stage.port)
+        await self.phone.enter(self.room, "alice")
+        await self.narrator.sees(
+            self.phone, "bob (earlier): is the phone gone?", "alice (earlier): yes, but I am not"
+        )
+        self._occupants(self.phone, "alice", "bob")
+        await self._nothing_more()
+
+    async def laptop_changes_nick(self) -> None:
+        self.narrator.step("The laptop changes the nick: one account, one nick")
+        await self._maybe(self.laptop.rename(self.room, "alicia"))
+        for device in (self.laptop, self.phone):
+            await self.narrator.sees(device, "I am now alicia")
+        await self.narrator.sees(self.bob, "alice is now alicia")
+        await self._nothing_more()
+        self._occupants(self.bob, "alicia", "bob")
+
+    async def alice_is_kicked(self) -> None:
+        self.narrator.step("bob kicks alice: both devices are out")
+        await self.bob.kick(self.room, "alicia", "a demonstration")
+        for device in (self.phone, self.laptop):
+            await self.narrator.sees(device, "I am kicked: a demonstration")
+        await self.narrator.sees(self.bob, "alicia is kicked: a demonstration")
+        await self.narrator.nothing_more(self.bob)
+        self._occupants(self.bob, "bob")
+
+    async def alice_rejoins(self) -> None:
+        self.narrator.step("alice joins again; the proxy did not do that by itself")
+        await self.laptop.enter(self.room, "alice")
+        await self.phone.enter(self.room, "alice")
+        await self.narrator.sees(self.bob, "alice comes")
+        self._forget_history(self.phone, self.laptop)
+        for party in (self.bob, self.phone, self.laptop):
+            self._occupants(party, "alice", "bob")
+        self.bob.say(self.room, "welcome back")
+        await self._all_see("bob: welcome back")
+
+    async def alice_leaves(self) -> None:
+        self.narrator.step("The laptop leaves, and bob notices nothing; with the phone alice leaves for good")
+        await self._maybe(self.laptop.leave(self.room, "alice"))
+        await self.narrator.sees(self.laptop, "I have left")
+        await self.narrator.nothing_more(self.bob, self.phone)
+        self._occupants(self.bob, "alice", "bob")
+        await self._maybe(self.phone.leave(self.room, "alice"))
+        await self.narrator.sees(self.phone, "I have left")
+        await self.narrator.sees(self.bob, "alice leaves")
+        self._occupants(self.bob, "bob")
+        await self.narrator.nothing_more(self.bob)
+
+    async def _all_see(self, what: str) -> None:
+        for party in (self.bob, self.phone, self.laptop):
+            await self.narrator.sees(party, what)
+
+    async def _nothing_more(self) -> None:
+        await self.narrator.nothing_more(self.bob, self.phone, self.laptop)
+
+    def _occupants(self, party: Any, *expected: str) -> None:
+        self.narrator.equal(party.name, "has in the room", party.occupants(self.room), expected)
+
+    @staticmethod
+    def _forget_history(*parties: Any) -> None:
+        """A new join shows the room's history again."""
+        for party in parties:
+            party.seen[:] = [one for one in party.seen if " (earlier): " not in one]
+
+    @staticmethod
+    async def _maybe(step: Any) -> None:
+        """One library waits for the answer, the other only sends."""
+        if step is not None:
+            await step
+
+
+async def first_act(narrator: Narrator, stage: Stage) -> None:
+    """Play the act. Raises `StepFailed` at the first step that does not come true."""
+    await FirstAct(narrator, stage).play()

@@ -1,0 +1,219 @@
+"""The people of the demo: slixmpp and aioxmpp clients whose view of a room is kept as plain sentences."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from demo.narrator import StepFailed
+from tests.integration.libraries import Aioxmpp, Slixmpp, aioxmpp, waiting
+from tests.integration.servers import Account
+
+TIMEOUT = 15.0
+
+
+class Sight:
+    """What a party has seen, as sentences: "bob: hello", "alice comes", "I am removed: kicked"."""
+
+    name: str
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self._news = asyncio.Event()
+
+    def see(self, what: str) -> None:
+        self.seen.append(what)
+        self._news.set()
+
+    def sees(self, what: str) -> Deferred[None]:
+        """Wait until this is seen, and take it out. Fails with `StepFailed` after a time-out."""
+        return Deferred.fromFuture(asyncio.ensure_future(self._sees(what)))
+
+    async def _sees(self, what: str) -> None:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                while what not in self.seen:
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            saw = "; ".join(self.seen) or "nothing"
+            raise StepFailed(f"expected: {self.name} sees: {what}\nwithin {TIMEOUT:.0f} s it saw: {saw}") from None
+        self.seen.remove(what)
+
+
+class SlixmppParty(Slixmpp, Sight):
+    """One device with slixmpp."""
+
+    library = "slixmpp"
+
+    def __init__(self, account: Account, resource: str) -> None:
+        Slixmpp.__init__(self, account, resource)
+        Sight.__init__(self)
+        self.name = f"{account.username}/{resource}"
+        self._inside = False
+        self.xmpp.add_event_handler("groupchat_presence", self._presence)
+        self.xmpp.add_event_handler("groupchat_message", self._message)
+        self.xmpp.add_event_handler("message", self._private)
+        self.xmpp.add_event_handler("presence_unavailable", self._contact_gone)
+
+    def enter(self, room: str, nick: str) -> Deferred[None]:
+        """Join; what the room shows on joining is the starting point, and not told. Its history is."""
+
+        async def run() -> None:
+            await self.xmpp["xep_0045"].join_muc_wait(room, nick, timeout=TIMEOUT)
+            self._inside = True
+
+        return waiting(run())
+
+    def direct_jid(self, room: str, nick: str) -> str:
+        """The real JID of an occupant, as the room tells its owner."""
+        return str(self.xmpp["xep_0045"].get_jid_property(room, nick, "jid"))
+
+    def catches_up(self, room: str = "") -> Deferred[Any]:
+        """Wait for an answer that takes the way of the room's messages."""
+        asked = room or next(iter(self.xmpp["xep_0045"].get_joined_rooms()), "")
+        return waiting(self.xmpp["xep_0030"].get_info(jid=asked or self.xmpp.boundjid.domain, cached=False))
+
+    def tell_privately(self, room: str, nick: str, text: str) -> None:
+        self.xmpp.send_message(mto=f"{room}/{nick}", mbody=text, mtype="chat")
+
+    def rename(self, room: str, nick: str) -> None:
+        self.xmpp.send_presence(pto=f"{room}/{nick}")
+
+    def kick(self, room: str, nick: str, reason: str) -> Deferred[Any]:
+        return waiting(self.xmpp["xep_0045"].set_role(room, nick, "none", reason=reason))
+
+    def leave(self, room: str, nick: str) -> None:
+        self.xmpp["xep_0045"].leave_muc(room, nick)
+
+    def cut(self) -> Deferred[Any]:
+        """The network is gone: no closing of the stream, nothing."""
+        filters = self.xmpp._run_out_filters
+        self.xmpp.transport.abort()
+        # slixmpp would keep this task for a reconnection.
+        filters.cancel()
+        return waiting(asyncio.wait([filters]))
+
+    def _presence(self, presence: Any) -> None:
+        codes, nick = set(presence["muc"]["status_codes"]), presence["from"].resource
+        if presence["type"] == "error" or not nick:
+            return
+        own = 110 in codes
+        if presence["type"] == "unavailable":
+            self._goes(presence, codes, nick, own)
+        elif self._inside and not own and nick not in self._occupants(presence):
+            self.see(f"{nick} comes")
+
+    def _occupants(self, presence: Any) -> list[str]:
+        # The plugin's own list, brought up to date only after this event.
+        return list(self.xmpp["xep_0045"].get_roster(presence["from"].bare))
+
+    def _goes(self, presence: Any, codes: set[int], nick: str, own: bool) -> None:
+        if 303 in codes:
+            renamed = presence["muc"]["item_nick"]
+            self.see(f"{'I am' if own else f'{nick} is'} now {renamed}")
+            self.xmpp["xep_0045"].rooms[None][presence["from"].bare].setdefault(renamed, {})
+        elif 307 in codes:
+            reason = presence["muc"]["item"]["reason"]
+            self.see(f"{'I am' if own else f'{nick} is'} kicked: {reason}")
+        else:
+            self.see("I have left" if own else f"{nick} leaves")
+        if own and 303 not in codes:
+            self._inside = False
+
+    def _message(self, message: Any) -> None:
+        if message["body"]:
+            missed = " (earlier)" if message.get_plugin("delay", check=True) is not None else ""
+            self.see(f"{message['from'].resource}{missed}: {message['body']}")
+
+    def _private(self, message: Any) -> None:
+        if message["type"] == "chat" and message["body"]:
+            self.see(f"{message['from'].resource} privately: {message['body']}")
+
+    def _contact_gone(self, presence: Any) -> None:
+        if presence["from"].bare == self.xmpp.boundjid.bare and presence["from"] != self.xmpp.boundjid:
+            self.see(f"my {presence['from'].resource} goes offline")
+
+
+class AioxmppParty(Aioxmpp, Sight):
+    """One device with aioxmpp."""
+
+    library = "aioxmpp"
+
+    def __init__(self, account: Account, resource: str) -> None:
+        Aioxmpp.__init__(self, account, resource)
+        Sight.__init__(self)
+        self.name = f"{account.username}/{resource}"
+
+    def login(self, port: int) -> Deferred[None]:
+        done = super().login(port)
+        done.addCallback(self._listen)
+        return done
+
+    def _listen(self, result: None) -> None:
+        dispatcher = self.client.summon(aioxmpp.dispatcher.SimpleMessageDispatcher)
+        dispatcher.register_callback(aioxmpp.MessageType.CHAT, None, self._private)
+        presences = self.client.summon(aioxmpp.dispatcher.SimplePresenceDispatcher)
+        presences.register_callback(
+            aioxmpp.PresenceType.UNAVAILABLE, self.client.local_jid.bare(), self._contact_gone, wildcard_resource=True
+        )
+        self._discovery = self.client.summon(aioxmpp.DiscoClient)
+
+    def enter(self, room: str, nick: str) -> Deferred[None]:
+        """Join; what the room shows on joining is the starting point, and not told. Its history is."""
+
+        async def run() -> None:
+            joined, done = self.muc.join(aioxmpp.JID.fromstr(room), nick, autorejoin=False)
+            self._rooms[room] = joined
+            entered = asyncio.Event()
+            joined.on_enter.connect(lambda **_more: entered.set())
+            joined.on_message.connect(self._message)
+            joined.on_nick_changed.connect(self._renamed)
+            joined.on_exit.connect(self._exits)
+            await done
+            await entered.wait()
+            joined.on_join.connect(self._comes)
+            joined.on_leave.connect(self._goes)
+
+        return waiting(run())
+
+    def catches_up(self, room: str = "") -> Deferred[Any]:
+        """Wait for an answer that takes the way of the room's messages."""
+        asked = room or next(iter(self._rooms), "") or self.client.local_jid.domain
+        query = self._discovery.query_info(aioxmpp.JID.fromstr(asked), require_fresh=True, no_cache=True)
+        return waiting(query)
+
+    def rename(self, room: str, nick: str) -> Deferred[None]:
+        return waiting(self._rooms[room].set_nick(nick))
+
+    def leave(self, room: str, _nick: str = "") -> Deferred[None]:
+        return waiting(self._rooms.pop(room).leave())
+
+    def _message(self, message: Any, member: Any, _source: Any, **_more: Any) -> None:
+        missed = " (earlier)" if message.xep0203_delay else ""
+        self.see(f"{member.nick}{missed}: {message.body.any()}")
+
+    def _private(self, message: Any) -> None:
+        if message.body:
+            self.see(f"{message.from_.resource} privately: {message.body.any()}")
+
+    def _renamed(self, member: Any, old: str, new: str, **_more: Any) -> None:
+        self.see(f"I am now {new}" if member.is_self else f"{old} is now {new}")
+
+    def _comes(self, member: Any, **_more: Any) -> None:
+        self.see(f"{member.nick} comes")
+
+    def _goes(self, member: Any, *, muc_leave_mode: Any = None, muc_reason: str | None = None, **_more: Any) -> None:
+        if not member.is_self:
+            kicked = muc_leave_mode == aioxmpp.muc.LeaveMode.KICKED
+            self.see(f"{member.nick} is kicked: {muc_reason}" if kicked else f"{member.nick} leaves")
+
+    def _exits(self, *, muc_leave_mode: Any = None, muc_reason: str | None = None, **_more: Any) -> None:
+        kicked = muc_leave_mode == aioxmpp.muc.LeaveMode.KICKED
+        self.see(f"I am kicked: {muc_reason}" if kicked else "I have left")
+
+    def _contact_gone(self, presence: Any) -> None:
+        if presence.from_ != self.client.local_jid:
+            self.see(f"my {presence.from_.resource} goes offline")

@@ -1,0 +1,68 @@
+"""The servers of the demo: Prosody on loopback with state of its own, and the proxy before it, as twistd runs it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.integration.processes import free_port
+from tests.integration.prosody import Prosody
+from tests.integration.proxy import Proxy
+from tests.integration.servers import Account, Server
+
+PASSWORD = "demo"
+STANDARD_PORT = 5222
+
+
+class LocalProsody(Prosody):
+    """Prosody for `localhost`, a domain that any client on this machine can find."""
+
+    domain = "localhost"
+
+
+class Stage:
+    """Server, proxy, accounts. Everything is stopped, and its state removed, when the process ends."""
+
+    server: Server
+    proxy: Proxy
+
+    def __init__(self, port: int = 0) -> None:
+        """`port`: where the proxy listens; 0 for any free one."""
+        self._port = port or free_port()
+
+    @property
+    def port(self) -> int:
+        """Of the proxy, on loopback, STARTTLS."""
+        return self._port
+
+    def start_server(self) -> None:
+        """Start Prosody; blocks."""
+        self.server = LocalProsody()
+
+    def start_proxy(self, client_proxy: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Start the proxy, with these `[[client_proxy]]` tables; blocks."""
+        listen = [{"endpoint": f"tcp:{self._port}:interface=127.0.0.1", "tls": "starttls"}]
+        self.proxy = Proxy(self.server, listen=listen, client_proxy=client_proxy)
+        self.proxy.process.wait_for(rf"starting on {self._port}\b")
+
+    async def account(self, username: str) -> Account:
+        """Register an account under exactly this name."""
+        await self.server.register(username, PASSWORD)
+        return Account(username, self.server.domain, PASSWORD)
+
+    def stop(self) -> None:
+        """Stop the proxy and the server; blocks."""
+        self.proxy.stop()
+        self.server.process.stop()
+
+
+def standard_port() -> int:
+    """5222, if nothing listens there, else any free port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", STANDARD_PORT))
+        except OSError:
+            return free_port()
+    return STANDARD_PORT
