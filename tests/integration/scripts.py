@@ -60,6 +60,8 @@ ACTIONS = (
     "receives",
     "forgets the rest",
     "connects",
+    "answers with an error",
+    "answers",
     "joins",
     "configures",
     "sets",
@@ -69,7 +71,8 @@ ACTIONS = (
     "loses its stream with",
     "loses its account stream",
 )
-WITH_STANZAS = {"sends", "receives", "receives in any order", "receives among others"}
+WITH_STANZAS = {"sends", "receives", "receives in any order", "receives among others", "answers with an error"}
+WITH_OR_WITHOUT = {"answers"}
 
 
 def read(path: Path) -> Script:
@@ -91,7 +94,7 @@ def read(path: Path) -> Script:
             script.steps[-1].stanzas = block
     for step in script.steps:
         step.stanzas = cut("\n".join(step.stanzas))
-        if bool(step.stanzas) != (step.action in WITH_STANZAS):
+        if step.action not in WITH_OR_WITHOUT and bool(step.stanzas) != (step.action in WITH_STANZAS):
             raise ScriptError(f"{path.name}:{step.line}: {step.action!r} needs stanzas, indented, or must not have any")
     return script
 
@@ -180,6 +183,8 @@ class Performance:
             "receives nothing": self._receives_nothing,
             "forgets the rest": self._forgets,
             "connects": self._connects,
+            "answers": self._answers,
+            "answers with an error": self._answers,
             "joins": self._joins,
             "configures": self._configures,
             "sets": self._sets,
@@ -239,7 +244,7 @@ class Performance:
         sender = stanza.get("from") or ""
         if stanza.element.name == "presence":
             room, slash, _nick = sender.partition("/")
-            return room not in self.rooms or (not slash and not stanza.get("type"))
+            return room not in self.rooms or (not slash and stanza.get("type") != "error")
         return stanza.element.name == "message" and any(
             child.uri == "http://jabber.org/protocol/pubsub#event" for child in stanza.element.elements()
         )
@@ -285,6 +290,18 @@ class Performance:
 
     async def _connects(self, name: str, step: Step) -> None:
         await self._connect(name)
+
+    async def _answers(self, name: str, step: Step) -> None:
+        """Answer the last IQ that this device was asked; the stanzas are what is in the answer."""
+        client = self.clients[name]
+        asked = next(
+            stanza
+            for stanza in reversed(client.received)
+            if stanza.element.name == "iq" and stanza.get("type") in ("get", "set")
+        )
+        kind = "result" if step.action == "answers" else "error"
+        to, identity = quoteattr(asked.get("from") or ""), quoteattr(asked.get("id") or "")
+        client.send(f"<iq type='{kind}' to={to} id={identity}>{self.fill(''.join(step.stanzas))}</iq>")
 
     async def _joins(self, name: str, step: Step) -> None:
         """`alice/phone joins {room} as alice`: join, wait for the subject, forget both."""
