@@ -217,7 +217,7 @@ class Account:
         The server makes carbons of what the account stream sends and gets; the proxy has done that already.
         """
         jid = self._stream.jid
-        if not jid or carbons.NS_CARBONS.encode() not in stanza.raw:
+        if not jid or jid.encode() not in stanza.raw:
             return False
         return carbons.is_carbon_of(stanza, jid)
 
