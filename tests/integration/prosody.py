@@ -34,7 +34,7 @@ class Prosody(Server):
             )
         )
         self._accounts = self.directory / self.domain.replace(".", "%2e") / "accounts"
-        self._accounts.mkdir(parents=True)
+        self._accounts.mkdir(parents=True, exist_ok=True)
         program = in_path("prosody")
         assert program is not None
         process = LoggedProcess(self.name, [program, "-F", "--config", str(configuration)])

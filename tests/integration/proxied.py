@@ -75,10 +75,10 @@ class ProxiedCase(IntegrationTestCase):
     async def serve(self, *resources: str, **settings: Any) -> list[Worker]:
         """Start a proxy, and workers of these resources behind it; return them when it knows them all."""
         self.target = await self.account("worker")
-        self.start_proxy(**settings)
+        await self.start_proxy(**settings)
         return [await self.worker(resource) for resource in resources]
 
-    def start_proxy(self, label: str = "proxy", **settings: Any) -> Proxy:
+    async def start_proxy(self, label: str = "proxy", **settings: Any) -> Proxy:
         self.domain = f"{label}.{self.server.domain}"
         table = {
             "domain": self.domain,
@@ -91,7 +91,7 @@ class ProxiedCase(IntegrationTestCase):
         self.addCleanup(lambda: self.running.stop())
         self._watch(self.running, 0)
         if settings.get("secret") is None:
-            self.running.process.wait_for(rf"{re.escape(self.domain)}: connected")
+            await self.running.process.says(rf"{re.escape(self.domain)}: connected")
         return self.running
 
     async def worker(self, resource: str, account: Account | None = None, answer: Answer = work, **more: Any) -> Worker:

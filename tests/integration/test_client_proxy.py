@@ -49,7 +49,9 @@ class RequestTests(ProxiedCase):
 
     async def test_a_resource_with_markup(self) -> None:
         await self.serve("a")
-        alice = await self.client(await self.account("alice"), "<'&\"> @/\u00fc", direct=True)
+        alice = await self.connect(direct=True, label="alice")
+        await alice.login(await self.account("alice"), "<'&\"> @/\u00fc")
+        await alice.online()
         self.assertEqual((await self.ask(alice)).get("type"), "result")
 
     async def test_other_addresses_of_the_domain(self) -> None:
@@ -64,7 +66,7 @@ class RequestTests(ProxiedCase):
     async def test_two_targets(self) -> None:
         second = await self.account("second")
         self.target = await self.account("worker")
-        self.start_proxy(target=[self.target.jid, second.jid], policy="round-robin")
+        await self.start_proxy(target=[self.target.jid, second.jid], policy="round-robin")
         workers = [await self.worker("a"), await self.worker("x", second)]
         alice = await self.user()
         for _ in range(4):
@@ -131,7 +133,7 @@ class WhoIsAskedTests(ProxiedCase):
 
     async def test_a_target_that_does_not_exist(self) -> None:
         self.target = (await self.account("x"))._replace(username="nobody")
-        self.start_proxy()
+        await self.start_proxy()
         alice = await self.user()
         self.assertEqual(condition(await self.ask(alice)), "service-unavailable")
 
