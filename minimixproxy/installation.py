@@ -35,7 +35,7 @@ class Installation:
 
     def _read(self) -> str | None:
         try:
-            text = self._file.read_text("ascii").strip()
+            text = self._file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError):
             return None
         return text if re.fullmatch("[0-9a-f]{16}", text) else None
@@ -44,7 +44,7 @@ class Installation:
         made = secrets.token_hex(8)
         temporary = self._file.with_name(self._file.name + ".new")
         try:
-            temporary.write_text(made + "\n", "ascii")
+            temporary.write_text(made + "\n", "utf-8")
             os.replace(temporary, self._file)
         except OSError as error:
             log.warn("{file} cannot be written: {error}", file=str(self._file), error=error.strerror)

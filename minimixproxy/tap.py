@@ -8,11 +8,13 @@ from typing import Any, NoReturn
 
 import twisted
 from twisted.application.service import MultiService
+from twisted.internet.endpoints import serverFromString
 from twisted.python import usage
 
 from minimixproxy import __version__, clientproxy, config
 from minimixproxy.c2s import listener, upstream
 from minimixproxy.c2s.certificates import CertificateError
+from minimixproxy.config_checks import ENDPOINT_FAULTS
 from minimixproxy.installation import Installation
 from minimixproxy.minimix.accounts import Accounts
 from minimixproxy.xmlstream import FramedXmlStream
@@ -71,6 +73,7 @@ def _add_minimix(tree: MultiService, settings: config.Settings, owner: tuple[int
             stream.transport.abortConnection()
             raise
 
+    _check_endpoints(settings, reactor)
     accounts = Accounts(settings, reactor, connect_account)
     tree.addService(accounts)
     try:
@@ -80,6 +83,15 @@ def _add_minimix(tree: MultiService, settings: config.Settings, owner: tuple[int
         _exit(error)
     except OSError as error:
         _exit(f"{directory}: {error.strerror}")
+
+
+def _check_endpoints(settings: config.Settings, reactor: Any) -> None:
+    """Those that can only be parsed where they are used, as `systemd:`, which needs sockets from systemd."""
+    for listen in settings.listen:
+        try:
+            serverFromString(reactor, listen.endpoint)
+        except ENDPOINT_FAULTS as error:
+            _exit(f'[[listen]] endpoint "{listen.endpoint}" cannot be used here: {error}')
 
 
 def _owner(options: Options) -> tuple[int, int]:

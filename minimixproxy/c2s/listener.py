@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from twisted.application.internet import StreamServerEndpointService
+from twisted.application import strports
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IProtocolFactory, IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from minimixproxy.c2s.clientstream import ClientStream
 from minimixproxy.c2s.connection import SecurableConnection
@@ -18,7 +19,7 @@ from minimixproxy.c2s.entry import Connect, Entry
 from minimixproxy.c2s.limits import ConnectionCounter, is_loopback, peer_key
 from minimixproxy.c2s.negotiation import Negotiation
 from minimixproxy.c2s.session import AccountsPort
-from minimixproxy.c2s.tls import ServerTLS
+from minimixproxy.c2s.tls import ALPN, ServerTLS
 from minimixproxy.c2s.upstream import Login, connect_upstream
 from minimixproxy.config import Listen, Settings
 from minimixproxy.config_checks import brings_its_own_tls
@@ -112,10 +113,15 @@ class ClientConnection(SecurableConnection):
         super().connectionLost(reason)
 
 
+@implementer(IProtocolNegotiationFactory)
 class ClientFactory(Factory):
     """Makes the connections of one port."""
 
     noisy = False
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return what an `ssl:` endpoint may negotiate by ALPN; Twisted refuses a client that asks for other things."""
+        return [ALPN]
 
     def __init__(self, clients: Clients, listen: Listen) -> None:
         self._clients = clients
@@ -133,8 +139,9 @@ class ClientService(MultiService):
         self.clients = clients
         self._tls = clients.entry.tls
         for listen in settings.listen:
-            endpoint = serverFromString(reactor, listen.endpoint)
-            StreamServerEndpointService(endpoint, ClientFactory(self.clients, listen)).setServiceParent(self)
+            # unlike a service made directly, this one ends the start of twistd if it cannot listen
+            factory = cast(IProtocolFactory, ClientFactory(self.clients, listen))
+            self.addService(strports.service(listen.endpoint, factory, reactor=reactor))
 
     def startService(self) -> None:
         """Make the certificates that are not configured: privileges are dropped by now, so the files are ours."""

@@ -6,6 +6,7 @@ import types
 from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 from twisted.trial import unittest
 
 from tests.integration import client as raw
@@ -67,8 +68,12 @@ class IntegrationTestCase(unittest.TestCase):
     def own_proxy(self, *servers: Server, **settings: Any) -> Proxy:
         """A proxy for this test alone; Proxy has the settings. Stopped at the end of the test."""
         proxy = Proxy(*(servers or (self.server,)), **settings)
-        self.addCleanup(lambda: proxy.stop())
+        self.addCleanup(self._stop, proxy)
         return self._watch(proxy, 0)
+
+    async def _stop(self, proxy: Proxy) -> None:
+        await self._close_clients()
+        await deferToThread(proxy.stop)
 
     def _watch(self, proxy: Proxy, start: int | None = None) -> Proxy:
         self._proxies.setdefault(proxy, len(proxy.process.lines) if start is None else start)

@@ -49,6 +49,7 @@ class Client(Protocol):
         self.headers: list[domish.Element] = []
         self.ignore: Callable[[Received], bool] = lambda stanza: False
         self.stream_closed = False  # the peer sent </stream:stream>
+        self._closing = False  # we sent </stream:stream>
         self.lost: Failure | None = None
         self._bound_at = 0
         self._whole: list[str] = []  # both directions, for error messages
@@ -86,6 +87,9 @@ class Client(Protocol):
     def _closed(self) -> None:
         self.stream_closed = True
         self._note("< </stream:stream>")
+        if not self._closing:
+            self.send("</stream:stream>")
+            self.transport.loseConnection()
         self._wake()
 
     def _note(self, line: str) -> None:
@@ -176,6 +180,7 @@ class Client(Protocol):
     def send(self, data: str | bytes) -> None:
         raw = data.encode() if isinstance(data, str) else data
         self._note(f"> {raw.decode('utf-8', 'replace')}")
+        self._closing = self._closing or b"</stream:stream>" in raw
         assert self.transport is not None
         self.transport.write(raw)
 

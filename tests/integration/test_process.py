@@ -7,6 +7,7 @@ import select
 import signal
 import socket
 import stat
+import sys
 from pathlib import Path
 
 from cryptography import x509
@@ -71,7 +72,9 @@ class TwistdTests(IntegrationTestCase):
             [TWISTD, *arguments, "minimixproxy", "--config", str(proxy.configuration)],
             directory=proxy.directory,
         )
-        self.addCleanup(process.stop)
+        proxy.process = process
+        self.addCleanup(self._stop, proxy)
+        self._watch(proxy, 0)
         return process
 
     async def use(self, proxy: Proxy) -> Client:
@@ -106,6 +109,7 @@ class TwistdTests(IntegrationTestCase):
             taken.listen()
             process = await self.run_twistd(proxy, "-n", "--pidfile=")
             self.assertNotEqual(await process.ends(), 0, process.tail())
+        del self._proxies[proxy]  # it logged an error, as it should
         self.assertIn("Address already in use", process.tail())
 
     async def test_missing_key(self) -> None:
@@ -186,19 +190,31 @@ class EndpointTests(IntegrationTestCase):
             listening.listen()
             port = listening.getsockname()[1]
             proxy = Proxy(self.server, start=False, listen=[{"endpoint": "systemd:domain=INET:index=0"}])
-            # LISTEN_PID has to be the process itself, hence the shell; 3 is the first descriptor
-            script = 'exec 3<&"$1"; export LISTEN_PID=$$ LISTEN_FDS=1; shift; exec "$@"'
+            # the variables name the process itself, and the first descriptor is 3
+            program = (
+                "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ.update(LISTEN_PID=str(os.getpid()),"
+                "LISTEN_FDS='1', LISTEN_FDNAMES='xmpp'); os.execv(sys.argv[2], sys.argv[2:])"
+            )
             descriptor = listening.fileno()
+            twistd = [TWISTD, "-n", "--pidfile=", "minimixproxy", "--config", str(proxy.configuration)]
             process = LoggedProcess(
                 "twistd",
-                ["sh", "-c", script, "sh", str(descriptor), TWISTD, "-n", "--pidfile=", "minimixproxy", "--config",
-                 str(proxy.configuration)],
+                [sys.executable, "-c", program, str(descriptor), *twistd],
                 pass_fds=(descriptor,),
                 directory=proxy.directory,
             )
             self.addCleanup(process.stop)
             await process.says(rf"starting on .*{port}")
         await self.check(proxy, port)
+
+    async def test_systemd_without_systemd(self) -> None:
+        proxy = Proxy(self.server, start=False, listen=[{"endpoint": "systemd:domain=INET:index=0"}])
+        arguments = [TWISTD, "-n", "--pidfile=", "minimixproxy", "--config", str(proxy.configuration)]
+        process = LoggedProcess("twistd", arguments, directory=proxy.directory)
+        self.addCleanup(process.stop)
+        self.assertEqual(await process.ends(), 1)
+        self.assertIn('[[listen]] endpoint "systemd:domain=INET:index=0" cannot be used here', process.tail())
+        self.assertNotIn("Traceback", process.tail())
 
     async def test_haproxy_header(self) -> None:
         """The PROXY protocol names the client's real address, which limits are counted by."""
