@@ -248,9 +248,9 @@ class Account:
 
     def _message_from_elsewhere(self, stanza: Stanza) -> None:
         """A message from no room: someone used the address that a room shows as the account's. All clients get it."""
-        if stanza.get("type") in ("error", "groupchat"):
+        if stanza.get("type") in ("error", "groupchat") or not stanza.has_payload(NS_CLIENT, "body"):
             return
-        if not self.sessions and stanza.has_payload(NS_CLIENT, "body"):
+        if not self.sessions:
             self.send_to_room(error_reply(stanza, "wait", "recipient-unavailable"))
         for session in list(self.sessions):
             session.deliver(rewrite(stanza.self_contained(), {"to": session.jid}))

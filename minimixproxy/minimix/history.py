@@ -11,6 +11,7 @@ from minimixproxy.minimix.muc import NS_DELAY, NS_MUC
 from minimixproxy.stanza import Stanza, escape
 
 DEFAULT_REPLAY = 20  # messages, for a client never seen that states no wish
+MAX_BYTES = 8 * 1024 * 1024  # of one room's messages, however few
 _MAX_CURSORS = 256
 
 
@@ -36,9 +37,9 @@ def parse_time(text: str) -> float | None:
     """Return a XEP-0082 timestamp as seconds since the epoch, or None when it is none."""
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def format_time(seconds: float) -> str:
@@ -90,11 +91,13 @@ def with_delay(stanza: Stanza, room: str, time: float) -> bytes:
 
 
 class History:
-    """The last `limit` messages of a room, and how far each client (by resource) has seen them."""
+    """The last `limit` messages of a room, `MAX_BYTES` at most, and how far each client (by resource) has seen them."""
 
     def __init__(self, room: str, limit: int) -> None:
         self._room = room
-        self._entries: deque[Entry] = deque(maxlen=limit)
+        self._limit = limit
+        self._entries: deque[Entry] = deque()
+        self._bytes = 0
         self._cursors: OrderedDict[str, int] = OrderedDict()
         self._sequence = 0
 
@@ -106,7 +109,11 @@ class History:
         stamped = delay_of(stanza, self._room)
         time = now if stamped is None else stamped
         self._sequence += 1
-        self._entries.append(Entry(self._sequence, time, with_delay(stanza, self._room, time)))
+        entry = Entry(self._sequence, time, with_delay(stanza, self._room, time))
+        self._entries.append(entry)
+        self._bytes += len(entry.raw)
+        while len(self._entries) > self._limit or self._bytes > MAX_BYTES:
+            self._bytes -= len(self._entries.popleft().raw)
 
     def mark_seen(self, resource: str) -> None:
         """Remember that this client has seen everything up to now; the least recent of too many is forgotten."""

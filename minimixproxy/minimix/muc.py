@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from twisted.words.xish import domish
 
+from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.stanza import NS_CLIENT, Stanza, escape, parse_element, serialize
 
 NS_MUC = "http://jabber.org/protocol/muc"
@@ -94,10 +95,14 @@ def _item(stanza: Stanza | None) -> domish.Element | None:
     return next(x.elements(NS_MUC_USER, "item"), None) if x is not None else None
 
 
-def new_nick(stanza: Stanza) -> str | None:
-    """Return the nick that a 303 announces, or None."""
+def new_nick(stanza: Stanza, room: str) -> str | None:
+    """Return the nick that a 303 announces; None if it announces none that can be."""
     item = _item(stanza)
-    return item.getAttribute("nick") if item is not None else None
+    nick = item.getAttribute("nick") if item is not None else None
+    try:
+        return nick if nick is not None and parse_jid(f"{room}/{nick}") else None
+    except InvalidJID:
+        return None
 
 
 def join_error(room: str, nick: str, to: str, stanza_id: str | None, error: bytes) -> bytes:

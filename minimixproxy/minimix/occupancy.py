@@ -218,7 +218,7 @@ class Occupancy:
         if session not in self.attached:
             return  # still waiting: its join says it
         payload = presence_payload(stanza, self._caps)
-        self.attached[session] = payload
+        self._presence_of(session, payload)
         stanza_id = stanza.get("id")
         if prepare_resource(nick) != prepare_resource(self.nick):
             self._nick_changes.asked(session, nick, stanza_id)
@@ -230,8 +230,13 @@ class Occupancy:
     def broadcast_changed(self, session: SessionPort) -> None:
         """An attached session sent undirected presence: it counts from now on, here too."""
         if session in self.attached:
-            self.attached[session] = None
+            self._presence_of(session, None)
             self._refresh_presence()
+
+    def _presence_of(self, session: SessionPort, directed: bytes | None) -> None:
+        """Note an attached session's presence; the latest stands last, and counts among equals."""
+        del self.attached[session]
+        self.attached[session] = directed
 
     def _refresh_presence(self, stanza_id: str | None = None) -> bool:
         """Show the room the most available session; False when it sees that already."""
@@ -291,7 +296,7 @@ class Occupancy:
 
     def _own_unavailable(self, stanza: Stanza) -> None:
         codes = muc.status_codes(stanza)
-        nick = muc.new_nick(stanza) if muc.NICK_CHANGED in codes else None
+        nick = muc.new_nick(stanza, self.room) if muc.NICK_CHANGED in codes else None
         self._fork_own(stanza)
         if nick is not None:
             self._nick_changes.answered(nick)

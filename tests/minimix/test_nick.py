@@ -45,6 +45,11 @@ class NickChange(SynchronousTestCase):
         self.world.room(f"<presence type='error' from='{ROOM}/liz' to='{STREAM}' id='n'/>")
         self.assertEqual(self.laptop.received, [])
 
+    def test_impossible_nick(self) -> None:
+        self.ask("liz")
+        self.world.gone("alice", "303 110", item="nick=''")
+        self.assertEqual(self.world.account.rooms, {})
+
     def test_others(self) -> None:
         self.world.gone("bob", "303", item="nick='rob'")
         self.world.shows("rob")
@@ -77,6 +82,12 @@ class OnePresence(SynchronousTestCase):
         self.world.clock.advance(10)
         self.world.client(self.phone, "<presence><show>chat</show></presence>")
         self.assertEqual(self.shown(), ["chat"])
+
+    def test_the_latest_of_equals(self) -> None:
+        for session, text in [(self.phone, "p"), (self.laptop, "l"), (self.phone, "p2")]:
+            self.world.client(session, f"<presence><status>{text}</status></presence>")
+            self.world.clock.advance(10)
+        self.assertEqual([str(stanza.element.status) for stanza in self.world.stream.take()], ["p", "l", "p2"])
 
     def test_directed_counts_for_its_room_until_the_next_undirected(self) -> None:
         self.world.client(self.phone, "<presence><show>xa</show></presence>")
