@@ -149,10 +149,14 @@ class Aioxmpp:
                 max_initial_attempts=1,
             )
             self.muc = self.client.summon(aioxmpp.MUCClient)
+            self.prepare()
             self._context = self.client.connected()
             await self._context.__aenter__()
 
         return waiting(run())
+
+    def prepare(self) -> None:
+        """For subclasses: summon services before the first connection."""
 
     def join(self, room: str, nick: str) -> "Deferred[None]":
         async def run() -> None:
