@@ -20,6 +20,7 @@ from minimixproxy.minimix.occupancy import Occupancy
 from minimixproxy.minimix.ports import SessionPort, StreamPort
 from minimixproxy.stanza import NS_CLIENT, Stanza, error_payload, error_reply, rewrite
 
+LINGER = 10.0  # seconds for open IQs to be answered after the last room ended
 MAX_SENT = 2000  # messages whose errors still find their sender
 
 
@@ -43,6 +44,7 @@ class Account:
         self._clock = clock
         self._idle = idle
         self._abandoned = Timer(clock)
+        self._lingering = Timer(clock)
         self._iqs = IQProxy(self, self.rooms.get, settings.iq_timeout, clock)
         self._sent: OrderedDict[tuple[str, str], SessionPort] = OrderedDict()
 
@@ -67,11 +69,24 @@ class Account:
         for request in ended.take_next_joins():
             if request.session in self.sessions:
                 self._join(request.session, room, request.nick, request.stanza)
+        if self.rooms:
+            return
+        self._abandoned.stop()
+        if not self.sessions:
+            self._close_stream()
+            self._idle(self)
+        elif self._iqs.waiting:
+            # Who destroys a room is told so after its end.
+            self._lingering.start(LINGER, self._close_stream)
+        else:
+            self._close_stream()
+
+    def _close_stream(self) -> None:
+        """Close the account stream if no room needs it."""
+        self._lingering.stop()
         if not self.rooms:
             self._stream.close()
-            self._abandoned.stop()
-            if not self.sessions:
-                self._idle(self)
+            self._iqs.stream_lost()
 
     # Sessions --------------------------------------------------------------------------------------------------
 
@@ -93,6 +108,8 @@ class Account:
     def _without_sessions(self) -> None:
         """The rooms are kept for clients that come back, not for ever."""
         if not self.rooms:
+            if self._lingering.running:
+                self._close_stream()
             self._idle(self)
         elif self._settings.stay:
             self._abandoned.start(self._settings.stay, self._leave_all)
@@ -276,6 +293,8 @@ class Account:
                 self._iqs.request_from_room(stanza)
         except InvalidJID as error:
             self.log.warn("IQ from an invalid address: {error}", error=error)
+        if self._lingering.running and not self._iqs.waiting:
+            self._close_stream()
 
     def _sender_room(self, stanza: Stanza) -> Occupancy | None:
         try:

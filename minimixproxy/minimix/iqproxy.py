@@ -91,6 +91,11 @@ class IQProxy:
             % (escape(server), wire_id.encode(), NS_PING.encode())
         )
 
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer is still to come on the account stream."""
+        return len(self._asked) > 0
+
     def answer_from_room(self, stanza: Stanza) -> None:
         """A result or error on the account stream: to the session that asked, to nobody else."""
         peer = parse_jid(stanza["from"]).full if "from" in stanza.attributes else ""

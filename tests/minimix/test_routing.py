@@ -269,6 +269,38 @@ class IQs(SynchronousTestCase):
         self.answer(ROOM, wire_id)
         self.assertNotEqual(self.ask(self.laptop, ROOM, "3", query, "set"), "")
 
+    def test_answer_after_the_last_room_ended(self) -> None:
+        wire_id = self.ask(self.phone, ROOM, "d", "<q xmlns='urn:q'/>", "set")
+        self.world.gone("alice", "110")
+        self.assertEqual((self.world.account.rooms, self.world.stream.closed), ({}, 0))
+        self.phone.take()
+        self.answer(ROOM, wire_id)
+        self.assertEqual([(stanza["type"], stanza["id"]) for stanza in self.phone.received], [("result", "d")])
+        self.assertEqual(self.world.stream.closed, 1)
+
+    def test_no_answer_after_the_last_room_ended(self) -> None:
+        self.ask(self.phone, ROOM, "d", "<q xmlns='urn:q'/>", "set")
+        self.world.gone("alice", "110")
+        self.phone.take()
+        self.world.clock.advance(10)
+        self.assertEqual([(stanza["type"], stanza["id"]) for stanza in self.phone.received], [("error", "d")])
+        self.assertEqual(self.world.stream.closed, 1)
+
+    def test_nobody_waits_for_an_answer_after_the_last_room_ended(self) -> None:
+        self.ask(self.phone, ROOM, "d", "<q xmlns='urn:q'/>", "set")
+        self.world.gone("alice", "110")
+        self.world.account.session_closed(self.phone)
+        self.world.account.session_closed(self.laptop)
+        self.assertEqual((self.world.stream.closed, self.world.idle), (1, [self.world.account]))
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+
+    def test_room_joined_while_an_answer_is_awaited(self) -> None:
+        self.ask(self.phone, ROOM, "d", "<q xmlns='urn:q'/>", "set")
+        self.world.gone("alice", "110")
+        self.world.asks_to_join(self.laptop)
+        self.world.clock.advance(10)
+        self.assertEqual(self.world.stream.closed, 0)
+
     def test_keep_alive(self) -> None:
         self.world.account.keep_alive()
         (ping,) = self.world.stream.take()
