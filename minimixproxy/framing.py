@@ -75,6 +75,7 @@ class Framer:
         "_attributes",
         "_base",
         "_chunk",
+        "_deepest",
         "_depth",
         "_events",
         "_finished",
@@ -97,10 +98,11 @@ class Framer:
         self._last_end = 0
         self._start = 0
         self._depth = 0
+        self._deepest = self._limits.max_depth + 1  # the stream element counts as one
         self._finished = False
         self._name = ""
         self._attributes: dict[str, str] = {}
-        self._payloads: list[tuple[str, str]] = []
+        self._payloads: list[str] = []
         self._namespaces: dict[str, str] = {}
         self._parser = self._make_parser()
 
@@ -163,6 +165,11 @@ class Framer:
         if self._finished:
             return
         if self._depth == 1:
+            if self._last_end - self._base == len(self._chunk):  # mostly so
+                self._base = self._last_end
+                if self._tail:
+                    self._tail = bytearray()
+                return
             self._gap(len(self._chunk))
         rest = self._chunk[self._last_end - self._base :]
         self._base = self._last_end
@@ -183,18 +190,28 @@ class Framer:
         if markup and not markup.startswith(b"<"):
             raise _Fatal("bad-format", "text between stanzas")
 
+    # The two handlers run for every element: they do as little as there is to do.
+
     def _on_start(self, name: str, attributes: dict[str, str]) -> None:
-        depth = self._depth
-        self._depth = depth + 1
-        if depth >= 2:
-            if depth == 2:
-                self._payloads.append(_split(name))
-            elif depth > self._limits.max_depth:
+        self._depth = depth = self._depth + 1
+        if depth > 3:
+            if depth > self._deepest:
                 raise _Fatal("policy-violation", "nested too deeply")
-        elif depth == 1:
+        elif depth == 3:
+            self._payloads.append(name)
+        elif depth == 2:
             self._begin_stanza(name, attributes)
         else:
             self._open_stream(name, attributes)
+
+    def _on_end(self, _name: str) -> None:
+        self._depth = depth = self._depth - 1
+        if depth > 1:
+            return
+        if depth == 1:
+            self._end_stanza()
+        else:
+            self._close_stream()
 
     def _begin_stanza(self, name: str, attributes: dict[str, str]) -> None:
         self._start = self._parser.CurrentByteIndex
@@ -217,13 +234,6 @@ class Framer:
         self._last_end = self._base + end
         self._events.append(StreamOpened(uri, local, _attribute_names(attributes), self._namespaces, raw))
 
-    def _on_end(self, _name: str) -> None:
-        self._depth -= 1
-        if self._depth == 1:
-            self._end_stanza()
-        elif self._depth == 0:
-            self._close_stream()
-
     def _end_stanza(self) -> None:
         chunk, base = self._chunk, self._base
         start = self._start - base
@@ -237,14 +247,15 @@ class Framer:
             raise _Fatal("policy-violation", "stanza too large")
         raw = chunk[start:end]
         self._last_end = end + base
-        uri, local = _split(self._name)
+        uri, local = _KNOWN_NAMES.get(self._name) or _split(self._name)
+        attributes = self._attributes
         self._events.append(
             Stanza(
                 raw if isinstance(raw, bytes) else bytes(raw),
                 uri,
                 local,
-                _attribute_names(self._attributes),
-                tuple(self._payloads),
+                _attribute_names(attributes) if "}" in "".join(attributes) else attributes,
+                tuple([_KNOWN_NAMES.get(name) or _split(name) for name in self._payloads]),
                 self._namespaces,
             )
         )
@@ -272,17 +283,24 @@ class Framer:
             raise _Fatal("unsupported-encoding", "UTF-8 only")
 
 
+# Names repeat, so most have been split before. Bounded in number and in length.
+_KNOWN_NAMES: dict[str, tuple[str, str]] = {}
+_MAX_KNOWN_NAMES = 1024
+
+
 def _split(name: str) -> tuple[str, str]:
+    """Return URI and local name of what expat calls `uri}name`, and remember it."""
     uri, _, local = name.rpartition("}")
+    if len(name) <= 200:
+        if len(_KNOWN_NAMES) >= _MAX_KNOWN_NAMES:
+            _KNOWN_NAMES.clear()
+        _KNOWN_NAMES[name] = (uri, local)
     return uri, local
 
 
 def _attribute_names(attributes: dict[str, str]) -> dict[str, str]:
     """Name prefixed attributes `{uri}name`; almost always there is none but `xml:lang`."""
-    for name in attributes:
-        if "}" in name:
-            return {("{" + key if "}" in key else key): value for key, value in attributes.items()}
-    return attributes
+    return {("{" + key if "}" in key else key): value for key, value in attributes.items()}
 
 
 _RESTRICTED = frozenset({expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]})
