@@ -29,19 +29,7 @@ class Ejabberd(Server):
         both = self.directory / "both.pem"
         both.write_bytes(self.certificate.read_bytes() + self.key.read_bytes())
         configuration = self.directory / "ejabberd.yml"
-        configuration.write_text(
-            fill(
-                beside("ejabberd.yml"),
-                domain=self.domain,
-                muc=self.muc,
-                port=self.port,
-                direct_tls_port=self.direct_tls_port,
-                component_port=self.component_port,
-                component_secret=COMPONENT_SECRET,
-                http_port=self.http_port,
-                certificate=both,
-            )
-        )
+        configuration.write_text(self.configuration(both))
         process = LoggedProcess(
             self.name,
             [
@@ -59,6 +47,20 @@ class Ejabberd(Server):
         )
         process.wait_for(r"ejabberd [\d.-]+ is started in the node")
         return process
+
+    def configuration(self, certificate: Path) -> str:
+        """What stands in ejabberd.yml; `certificate` holds the key as well."""
+        return fill(
+            beside("ejabberd.yml"),
+            domain=self.domain,
+            muc=self.muc,
+            port=self.port,
+            direct_tls_port=self.direct_tls_port,
+            component_port=self.component_port,
+            component_secret=COMPONENT_SECRET,
+            http_port=self.http_port,
+            certificate=certificate,
+        )
 
     async def register(self, username: str, password: str) -> None:
         await self.call("register", user=username, host=self.domain, password=password)
