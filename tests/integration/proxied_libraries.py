@@ -1,6 +1,6 @@
 """Implementing clients and users of a proxied domain made with slixmpp and aioxmpp, which know nothing of the proxy.
 
-Workers offer one ad-hoc command, `greet`, and a vCard (XEP-0050, XEP-0054); either answer names the resource it is from.
+Workers offer one ad-hoc command, `greet`, and a vCard (XEP-0050, XEP-0054); either answer names its resource.
 slixmpp's command has two steps: a form that asks for a name, then the greeting. aioxmpp's has one.
 """
 
