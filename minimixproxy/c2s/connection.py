@@ -11,9 +11,11 @@ from typing import Any, Protocol, cast
 from twisted.internet import tcp
 from twisted.internet.protocol import Protocol as BaseProtocol
 from twisted.internet.protocol import connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import classImplements, implementedBy
+
+from minimixproxy.c2s.tlslayer import TLSLayer
 
 
 class Transport(Protocol):
@@ -43,21 +45,23 @@ class DirectTransport:
     turn for each write. What the socket does not take waits in the reactor's queue as ever, with its backpressure.
     """
 
-    __slots__ = ("_tcp",)
+    __slots__ = ("_send", "_tcp")
 
     def __init__(self, transport: tcp.Connection) -> None:
         self._tcp = transport
+        self._send = transport.socket.send
 
     def write(self, data: bytes) -> None:
         transport = self._tcp
         if transport._tempDataBuffer or transport.dataBuffer or not transport.connected or transport.disconnecting:
             transport.write(data)
             return
-        sent = transport.writeSomeData(data)
-        if sent == len(data):
-            return
-        # An error is left to the reactor to find again: it reports the loss outside of this call.
-        transport.write(data[sent:] if isinstance(sent, int) else data)
+        try:
+            sent = self._send(data)
+        except OSError:
+            sent = 0  # the socket is full; or broken, which the reactor finds again and reports outside of this call
+        if sent != len(data):
+            transport.write(data[sent:])
 
     def writeSequence(self, parts: list[bytes]) -> None:
         self.write(b"".join(parts))
@@ -93,7 +97,7 @@ class SecurableConnection(BaseProtocol):
 
     def __init__(self, upper: Upper) -> None:
         self.upper = upper
-        self._layer: TLSMemoryBIOProtocol | None = None
+        self._layer: TLSLayer | None = None
 
     def connectionMade(self) -> None:
         for option in ("setTcpNoDelay", "setTcpKeepAlive"):
@@ -109,8 +113,7 @@ class SecurableConnection(BaseProtocol):
 
     def start_tls(self, factory: TLSMemoryBIOFactory) -> None:
         """From here on every byte in both directions goes through TLS; `upper.transport` is the TLS layer."""
-        # Its wrapped protocol, being connected already, is not connected again.
-        self._layer = layer = TLSMemoryBIOProtocol(factory, self.upper, False)
+        self._layer = layer = TLSLayer(factory, self.upper)
         layer.makeConnection(direct(self.transport))
         self.upper.transport = layer
 

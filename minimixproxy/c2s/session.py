@@ -16,6 +16,7 @@ from minimixproxy.c2s.backpressure import Valve
 from minimixproxy.c2s.clientstream import CLOSE_TIMEOUT, ClientStream
 from minimixproxy.c2s.features import shown_features
 from minimixproxy.c2s.headers import STREAM_END, XML_DECLARATION, passed_header, stream_error
+from minimixproxy.c2s.namespaces import NS_SASL, NS_SASL2
 from minimixproxy.c2s.refusals import refusal_of_element
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.c2s.upstream import Login
@@ -145,6 +146,9 @@ class ClientSession:
         return self._account is None or not self._account.from_client(self, stanza)
 
     def _not_refused(self, stanza: Stanza) -> bool:
+        if stanza.uri in (NS_SASL, NS_SASL2):
+            self.close("unsupported-stanza-type", "authenticated already")
+            return False
         refusal = refusal_of_element(stanza)
         if refusal is None:
             return True

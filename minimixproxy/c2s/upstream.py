@@ -117,7 +117,7 @@ async def _candidates(reactor: Any, domain: Domain) -> list[_Candidate]:
 
 
 async def _dial(candidate: _Candidate, limits: Limits) -> SecurableConnection:
-    framing = FramingLimits(max(limits.stanza_size, LARGEST_FROM_SERVER), limits.stanza_depth)
+    framing = server_framing(limits)
     factory = Factory.forProtocol(lambda: SecurableConnection(FramedXmlStream(Authenticator(), framing)))
     factory.noisy = False
     try:
@@ -125,6 +125,11 @@ async def _dial(candidate: _Candidate, limits: Limits) -> SecurableConnection:
     except (ConnectError, DNSLookupError, UnsupportedAddressFamily, OSError) as error:
         raise UpstreamUnreachable(f"{candidate.description}: {error}") from error
     return bottom
+
+
+def server_framing(limits: Limits) -> FramingLimits:
+    """Return the limits for what a server sends."""
+    return FramingLimits(max(limits.stanza_size, LARGEST_FROM_SERVER), limits.stanza_depth)
 
 
 def _abort(bottom: SecurableConnection) -> None:

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.test import iosim
+from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.c2s.certificates import self_signed
+from minimixproxy.c2s.clientstream import ClientStream
 from minimixproxy.c2s.connection import SecurableConnection
-from minimixproxy.config import Domain
+from minimixproxy.c2s.entry import Entry
+from minimixproxy.c2s.listener import Clients
+from minimixproxy.c2s.negotiation import Negotiation
+from minimixproxy.c2s.session import ClientSession
+from minimixproxy.c2s.tls import ServerTLS
+from minimixproxy.c2s.upstream import Login, server_framing
+from minimixproxy.config import Domain, Limits, Listen, Settings
+from minimixproxy.stanza import Stanza
+from minimixproxy.xmlstream import FramedXmlStream
 
 
 def certified(name: str, directory: Path, **settings: Any) -> Domain:
@@ -56,3 +72,163 @@ def secured_pair(
     client.start_tls(client_tls)
     pump.flush()
     return (*uppers, pump)
+
+
+class StubAccount:
+    """Takes what it is told to take, and keeps what it saw."""
+
+    def __init__(self) -> None:
+        self.taken_from_client: set[str] = set()  # ids
+        self.taken_from_server: set[str] = set()
+        self.seen_from_client: list[bytes] = []
+        self.closed: list[ClientSession] = []
+
+    def from_client(self, _session: ClientSession, stanza: Stanza) -> bool:
+        self.seen_from_client.append(stanza.raw)
+        if stanza.get("id") == "explode":
+            raise RuntimeError("a fault of the account")
+        return stanza.get("id") in self.taken_from_client
+
+    def from_server(self, _session: ClientSession, stanza: Stanza) -> bool:
+        if stanza.get("id") == "explode":
+            raise RuntimeError("a fault of the account")
+        return stanza.get("id") in self.taken_from_server
+
+    def session_closed(self, session: ClientSession) -> None:
+        self.closed.append(session)
+
+
+class StubAccounts:
+    """One account for all."""
+
+    def __init__(self) -> None:
+        self.account = StubAccount()
+        self.bound: list[ClientSession] = []
+
+    def session_bound(self, session: ClientSession, _login: Login) -> StubAccount:
+        self.bound.append(session)
+        return self.account
+
+
+HEADER = (
+    b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
+    b" to='example.org' version='1.0' xml:lang='de'>"
+)
+SERVER_HEADER = (
+    b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
+    b" from='example.org' id='s1' version='1.0' xml:lang='en'>"
+)
+SERVER_FEATURES = (
+    b"<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><sm xmlns='urn:xmpp:sm:3'/></stream:features>"
+)
+BIND = b"<iq type='set' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"
+BOUND = (
+    b"<iq type='result' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>a@example.org/r</jid></bind></iq>"
+)
+
+
+def plain(username: str = "a", password: str = "secret", authzid: str = "") -> bytes:
+    """An `<auth/>` element for SASL PLAIN."""
+    message = b64encode(f"{authzid}\0{username}\0{password}".encode())
+    return b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>%b</auth>" % message
+
+
+class Wire(StringTransport):
+    """A transport whose output is read once."""
+
+    def take(self) -> bytes:
+        """Return what was written since the last time."""
+        data = self.value()
+        self.clear()
+        return data
+
+    @property
+    def closing(self) -> bool:
+        return bool(self.disconnecting)
+
+
+class Lab:
+    """The client side without sockets: clients on wires, and logins that the test answers."""
+
+    def __init__(self, directory: Path, **limits: Any) -> None:
+        self.clock = Clock()
+        self.accounts = StubAccounts()
+        self.logins: list[tuple[Login, Deferred[FramedXmlStream]]] = []
+        self.cancelled = 0
+        domain = certified("example.org", directory)
+        self.settings = Settings(
+            state=directory / "state.sqlite",
+            listen=(Listen(endpoint="tcp:0:interface=127.0.0.1"),),
+            domain={"example.org": domain},
+            limits=Limits(**limits),
+        )
+        self.tls = ServerTLS([domain], directory)
+        self.tls.load()
+        self.entry = Entry(self.settings, self.accounts, self.clock, self.tls, self._connect)
+        self.clients = Clients(self.entry)
+
+    def _connect(self, login: Login) -> Deferred[FramedXmlStream]:
+        waiting: Deferred[FramedXmlStream] = Deferred(self._cancelled)
+        self.logins.append((login, waiting))
+        return waiting
+
+    def _cancelled(self, _waiting: Deferred[FramedXmlStream]) -> None:
+        self.cancelled += 1
+
+    def client(self, *, secure: bool = True, address: str = "192.0.2.1") -> LabClient:
+        """A client that has connected; `secure`: within TLS already."""
+        return LabClient(self, secure, address)
+
+
+class LabClient:
+    """A client and, once it is logged in, its wire upstream."""
+
+    def __init__(self, lab: Lab, secure: bool, address: str) -> None:
+        self.lab = lab
+        self.wire = Wire(peerAddress=IPv4Address("TCP", address, 40000))
+        self.stream = ClientStream(lab.clock, lab.clients.framing, lab.clients.remove)
+        self.stream.bottom = SecurableConnection(self.stream)
+        self.stream.bottom.makeConnection(self.wire)
+        lab.clients.add(self.stream)
+        self.stream.handler = Negotiation(self.stream, lab.entry, secure=secure)
+        self.upstream = Wire()
+        self.server: FramedXmlStream | None = None
+
+    def send(self, data: bytes) -> bytes:
+        """Send as the client; return what it gets back at once."""
+        self.stream.bottom.dataReceived(data)
+        return self.wire.take()
+
+    def accept_login(self) -> None:
+        """The server accepts the last login."""
+        self.server = FramedXmlStream(Authenticator(), server_framing(self.lab.settings.limits))
+        self.server.namespace = "jabber:client"
+        self.server.makeConnection(self.upstream)
+        self.lab.logins[-1][1].callback(self.server)
+
+    def serve(self, data: bytes) -> bytes:
+        """Send as the server; return what the client gets at once."""
+        assert self.server is not None
+        self.server.dataReceived(data)
+        return self.wire.take()
+
+    def log_in(self) -> None:
+        """Go up to the session."""
+        self.send(HEADER)
+        self.send(plain())
+        self.accept_login()
+        self.send(HEADER)
+        self.serve(SERVER_HEADER + SERVER_FEATURES)
+        self.upstream.take()
+
+    def bind(self) -> ClientSession:
+        """Go up to a bound session."""
+        self.log_in()
+        self.send(BIND)
+        self.serve(BOUND)
+        self.upstream.take()
+        return self.lab.accounts.bound[-1]
+
+    def vanish(self) -> None:
+        """The client's connection breaks."""
+        self.stream.bottom.connectionLost(Failure(ConnectionLost()))

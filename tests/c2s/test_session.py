@@ -1,0 +1,437 @@
+"""The relay: byte for byte both ways, less what the account takes; its ends; its backpressure."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+from twisted.trial import unittest
+
+from minimixproxy.c2s.session import ClientSession
+from tests.c2s.helpers import BIND, BOUND, Lab
+from tests.c2s.test_negotiation import END, errors
+
+STANZAS = (
+    b"<message to='b@example.org'><body>h\xc3\xa9 &lt;&#x1F600;</body></message>",
+    b'<presence  type = "unavailable" />',
+    b"<iq type='get' id='1'><query xmlns='jabber:iq:roster'></query></iq>",
+    b"<r:x xmlns:r='urn:r' r:y='>'/>",
+    b"<message><![CDATA[<body>]]>\xf0\x9f\x98\x80</message>",
+    b"<active xmlns='urn:xmpp:csi:0'/>",
+    b" ",
+    b"\n",
+    b"<message><body>" + b"x" * 5000 + b"</body></message>",
+)
+PIECES = st.lists(st.sampled_from(STANZAS), max_size=12).map(b"".join)
+
+
+def chunked(data: bytes, cuts: list[int]) -> list[bytes]:
+    """Cut a stream anywhere, into as many reads."""
+    bounds = [0, *sorted({cut % (len(data) + 1) for cut in cuts}), len(data)]
+    return [data[start:end] for start, end in pairwise(bounds) if start < end]
+
+
+class SessionTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.lab = Lab(Path(self.mktemp()))
+        self.client = self.lab.client()
+        self.session = self.client.bind()
+        self.account = self.lab.accounts.account
+
+    def up(self, data: bytes) -> bytes:
+        """Send as the client; return what arrives at the server."""
+        self.client.send(data)
+        return self.client.upstream.take()
+
+    def turn(self) -> bytes:
+        """Let the reactor's turn end; return what the client got."""
+        self.lab.clock.advance(0)
+        return self.client.wire.take()
+
+
+class RelayTest(SessionTest):
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(PIECES, st.lists(st.integers(0, 100_000), max_size=12))
+    def test_every_byte_upstream_whatever_the_reads(self, data: bytes, cuts: list[int]) -> None:
+        self.assertEqual(b"".join(self.up(chunk) for chunk in chunked(data, cuts)), data)
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(PIECES, st.lists(st.integers(0, 100_000), max_size=12))
+    def test_every_byte_downstream_whatever_the_reads(self, data: bytes, cuts: list[int]) -> None:
+        self.assertEqual(b"".join(self.client.serve(chunk) for chunk in chunked(data, cuts)), data)
+
+    def test_one_write_for_a_read(self) -> None:
+        writes: list[bytes] = []
+        self.client.upstream.write = writes.append  # type: ignore[method-assign]
+        self.client.send(b"".join(STANZAS))
+        self.assertEqual(len(writes), 1)
+        self.client.wire.write = writes.append  # type: ignore[method-assign]
+        self.client.serve(b"".join(STANZAS))
+        self.assertEqual(len(writes), 2)
+
+    def test_large_stanzas_of_the_server(self) -> None:
+        large = b"<iq type='result'><query xmlns='jabber:iq:roster'>" + b"<item/>" * 100_000 + b"</query></iq>"
+        self.assertEqual(b"".join(self.client.serve(chunk) for chunk in chunked(large, [65536, 200_000])), large)
+
+    def test_taken_stanzas_do_not_pass(self) -> None:
+        self.account.taken_from_client = {"2"}
+        self.account.taken_from_server = {"3"}
+        data = b"<message id='1'/><message id='2'/><message id='3'/>"
+        self.assertEqual(self.up(data), b"<message id='1'/><message id='3'/>")
+        self.assertEqual(self.client.serve(data), b"<message id='1'/><message id='2'/>")
+
+    def test_nothing_is_asked_of_an_account_before_binding(self) -> None:
+        client = self.lab.client()
+        client.log_in()
+        seen = len(self.account.seen_from_client)
+        client.send(b"<message id='2'/><presence/>")
+        self.assertEqual(client.upstream.take(), b"<message id='2'/><presence/>", "for the server to refuse")
+        self.assertEqual(len(self.account.seen_from_client), seen)
+
+    def test_activity(self) -> None:
+        self.lab.clock.advance(10)
+        self.client.send(b" ")
+        self.assertEqual(self.session.last_active, 0)
+        self.client.send(b"<presence/>")
+        self.assertEqual(self.session.last_active, 10)
+
+
+class BindingTest(SessionTest):
+    def test_bound(self) -> None:
+        self.assertEqual(self.session.jid, "a@example.org/r")
+
+    def test_the_client_hears_of_it_first(self) -> None:
+        lab = self.lab
+
+        class Eager:
+            def session_bound(self, session: ClientSession, _login: object) -> object:
+                session.deliver(b"<message id='behind'/>")
+                return lab.accounts.account
+
+        client = lab.client()
+        client.log_in()
+        session = client.stream.handler
+        assert isinstance(session, ClientSession)
+        session._accounts = Eager()  # type: ignore[assignment]
+        client.send(BIND)
+        self.assertEqual(
+            client.serve(BOUND + b"<message id='same read'/>"),
+            BOUND + b"<message id='behind'/><message id='same read'/>",
+        )
+
+    def test_an_error_binds_nothing(self) -> None:
+        client = self.lab.client()
+        client.log_in()
+        client.send(BIND)
+        client.serve(b"<iq type='error' id='b1'><error type='cancel'/></iq>")
+        self.assertEqual(len(self.lab.accounts.bound), 1)
+        client.send(BIND)
+        client.serve(BOUND)
+        self.assertEqual(len(self.lab.accounts.bound), 2)
+
+    def test_unasked_results_bind_nothing(self) -> None:
+        client = self.lab.client()
+        client.log_in()
+        client.serve(BOUND)
+        client.send(BIND.replace(b"b1", b"b2"))
+        client.serve(BOUND)
+        self.assertEqual(len(self.lab.accounts.bound), 1)
+
+    def test_a_second_bind_is_between_client_and_server(self) -> None:
+        self.assertEqual(self.up(BIND), BIND)
+        self.client.serve(BOUND.replace(b"/r<", b"/other<"))
+        self.assertEqual(self.session.jid, "a@example.org/r")
+        self.assertEqual(len(self.lab.accounts.bound), 1)
+
+    def test_carbons(self) -> None:
+        enable = b"<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>"
+        self.client.send(enable)
+        self.assertFalse(self.session.carbons, "not before the server agrees")
+        self.client.serve(b"<iq type='result' id='other'/><iq type='error' id='c'/>")
+        self.assertFalse(self.session.carbons)
+        self.client.send(enable)
+        self.client.serve(b"<iq type='result' id='c'/>")
+        self.assertTrue(self.session.carbons)
+        self.client.send(enable.replace(b"enable", b"disable"))
+        self.client.serve(b"<iq type='result' id='c'/>")
+        self.assertFalse(self.session.carbons)
+
+    def test_requests_never_answered_are_bounded(self) -> None:
+        for number in range(1000):
+            self.client.send(b"<iq type='set' id='%d'><enable xmlns='urn:xmpp:carbons:2'/></iq>" % number)
+        self.assertLessEqual(len(self.session._watch), 16)
+
+
+class DeliveryTest(SessionTest):
+    def test_joined_within_a_turn(self) -> None:
+        writes: list[bytes] = []
+        self.client.wire.write = writes.append  # type: ignore[method-assign]
+        for number in range(10):
+            self.session.deliver(b"<message id='%d'/>" % number)
+        self.assertEqual(writes, [])
+        self.lab.clock.advance(0)
+        self.assertEqual(writes, [b"".join(b"<message id='%d'/>" % number for number in range(10))])
+
+    def test_one_delayed_call_for_all_sessions(self) -> None:
+        clients = [self.lab.client() for _ in range(5)]
+        sessions = [client.bind() for client in clients]
+        before = len(self.lab.clock.getDelayedCalls())
+        for session in sessions:
+            session.deliver(b"<message/>")
+        self.assertEqual(len(self.lab.clock.getDelayedCalls()), before + 1)
+        self.lab.clock.advance(0)
+        self.assertEqual([client.wire.take() for client in clients], [b"<message/>"] * 5)
+
+    def test_order_with_what_the_server_sends(self) -> None:
+        self.session.deliver(b"<message id='1'/>")
+        self.assertEqual(self.client.serve(b"<message id='2'/>"), b"<message id='1'/><message id='2'/>")
+        self.assertEqual(self.turn(), b"")
+
+    def test_a_fault_in_one_does_not_touch_the_next(self) -> None:
+        other = self.lab.client()
+        other_session = other.bind()
+        self.client.wire.write = lambda _data: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+        self.session.deliver(b"<message/>")
+        other_session.deliver(b"<message/>")
+        self.lab.clock.advance(0)
+        self.assertEqual(other.wire.take(), b"<message/>")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_after_the_end(self) -> None:
+        self.session.deliver(b"<message id='before'/>")
+        self.session.close("conflict")
+        self.session.deliver(b"<message id='after'/>")
+        data = self.turn()
+        self.assertIn(b"before", data)
+        self.assertNotIn(b"after", data)
+
+
+class EndTest(SessionTest):
+    def assert_over(self) -> None:
+        self.assertEqual(self.account.closed, [self.session])
+        self.assertTrue(self.client.wire.closing)
+        self.assertTrue(self.client.upstream.closing)
+
+    def test_client_closes(self) -> None:
+        self.assertEqual(self.up(b"<presence type='unavailable'/>" + END), b"<presence type='unavailable'/>" + END)
+        self.assertEqual(self.account.closed, [self.session])
+        self.assertEqual(self.client.serve(b"<message id='last'/>"), b"<message id='last'/>")
+        self.assertFalse(self.client.wire.closing)
+        self.assertEqual(self.client.serve(END), END)
+        self.assert_over()
+        self.assertEqual(self.client.upstream.take(), b"")
+
+    def test_client_closes_and_the_server_says_nothing(self) -> None:
+        self.up(END)
+        self.lab.clock.advance(6)
+        self.assertEqual(self.client.wire.take(), END)
+        self.assert_over()
+
+    def test_client_closes_and_the_server_hangs_up(self) -> None:
+        self.up(END)
+        self.lose_upstream()
+        self.assertEqual(self.client.wire.take(), END)
+        self.assertTrue(self.client.wire.closing)
+
+    def test_client_vanishes(self) -> None:
+        self.client.vanish()
+        self.assertEqual(self.client.upstream.take(), END)
+        self.assertTrue(self.client.upstream.closing)
+        self.assertEqual(self.account.closed, [self.session])
+        self.assertEqual(len(self.lab.clients), 0)
+
+    def test_server_that_does_not_agree_to_the_end_is_left(self) -> None:
+        self.client.vanish()
+        self.lab.clock.advance(6)
+        self.assertTrue(self.client.upstream.disconnected or self.client.upstream.aborting)
+
+    def test_nothing_is_left_of_a_session(self) -> None:
+        self.client.vanish()
+        self.lose_upstream()
+        self.assertEqual(self.lab.clock.getDelayedCalls(), [])
+
+    def test_server_closes(self) -> None:
+        self.assertEqual(self.client.serve(b"<message/>" + END), b"<message/>" + END)
+        self.assertEqual(self.client.upstream.take(), END)
+        self.assert_over()
+
+    def test_stream_error_of_the_server_passes(self) -> None:
+        error = b"<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
+        self.assertEqual(self.client.serve(error + END), error + END)
+        self.assert_over()
+
+    def test_server_vanishes(self) -> None:
+        self.lose_upstream()
+        self.assertEqual(errors(self.client.wire.take()), [b"remote-connection-failed"])
+        self.assertTrue(self.client.wire.closing)
+        self.assertEqual(self.account.closed, [self.session])
+
+    def test_faults_of_the_client(self) -> None:
+        cases = {
+            b"<message></body>": b"not-well-formed",
+            b"\xff": b"not-well-formed",
+            b"<!-- -->": b"restricted-xml",
+            b"<?php ?>": b"restricted-xml",
+            b"<a>" * 1000: b"policy-violation",
+            b"<message><body>" + b"x" * 300_000: b"policy-violation",
+        }
+        for data, condition in cases.items():
+            with self.subTest(data[:20]):
+                self.setUp()
+                answer = self.client.send(b"<presence/>" + data)
+                self.assertEqual(errors(answer), [condition])
+                self.assertTrue(answer.endswith(END))
+                self.assertEqual(self.client.upstream.take(), b"<presence/>" + END, "in order towards the server")
+                self.assert_over()
+
+    def test_a_broken_stream_of_the_server(self) -> None:
+        self.assertEqual(errors(self.client.serve(b"<a></b>")), [b"remote-connection-failed"])
+        self.assert_over()
+
+    def test_closed_by_the_account(self) -> None:
+        self.session.close("invalid-from", "not yours")
+        answer = self.client.wire.take()
+        self.assertEqual(errors(answer), [b"invalid-from"])
+        self.assertIn(b">not yours</text>", answer)
+        self.assertEqual(self.client.upstream.take(), END)
+        self.assert_over()
+
+    def test_closed_by_the_account_while_it_handles_a_stanza(self) -> None:
+        session = self.session
+        self.account.from_client = lambda _session, _stanza: session.close("invalid-from") or True  # type: ignore[assignment, func-returns-value]
+        self.client.send(b"<message/><message/>" + END)
+        self.assertEqual(self.client.upstream.take(), END)
+        self.assert_over()
+
+    def test_closing_twice(self) -> None:
+        self.session.close("conflict")
+        self.session.close("conflict")
+        self.client.vanish()
+        self.assertEqual(self.client.wire.take().count(END), 1)
+        self.assertEqual(self.account.closed, [self.session])
+
+    def test_faults_of_the_account(self) -> None:
+        for send in (self.client.send, self.client.serve):
+            self.setUp()
+            answer = (self.client.send if send.__name__ == "send" else self.client.serve)(b"<message id='explode'/>")
+            self.assertEqual(errors(answer), [b"internal-server-error"])
+            self.assert_over()
+            self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_a_client_that_is_not_read_any_more_cannot_hurt(self) -> None:
+        self.session.close("conflict")
+        self.client.wire.take()
+        self.assertEqual(self.client.send(b"<message id='explode'/><a></b>"), b"")
+
+    def lose_upstream(self) -> None:
+        assert self.client.server is not None
+        self.client.server.connectionLost(Failure(ConnectionDone()))
+
+
+class RefusedElementsTest(SessionTest):
+    def test_stream_management_and_compression_are_answered_here(self) -> None:
+        cases = {
+            b"<enable xmlns='urn:xmpp:sm:3' resume='true'/>": b"<failed xmlns='urn:xmpp:sm:3'>",
+            b"<resume xmlns='urn:xmpp:sm:2' previd='x' h='1'/>": b"<failed xmlns='urn:xmpp:sm:2'>",
+            b"<r xmlns='urn:xmpp:sm:3'/>": b"<failed xmlns='urn:xmpp:sm:3'>",
+            b"<compress xmlns='http://jabber.org/protocol/compress'><method>zlib</method></compress>": b"<failure",
+        }
+        for element, answer in cases.items():
+            self.client.send(b"<presence/>" + element + b"<presence/>")
+            self.assertEqual(self.client.upstream.take(), b"<presence/><presence/>")
+            self.assertIn(answer, self.turn())
+        self.assertFalse(self.client.wire.closing)
+
+    def test_starttls_in_session(self) -> None:
+        answer = self.client.send(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+        self.assertEqual(answer, b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>" + END)
+        self.assertEqual(self.client.upstream.take(), END)
+
+    def test_authentication_in_session(self) -> None:
+        for element in (
+            b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>",
+            b"<authenticate xmlns='urn:xmpp:sasl:2'/>",
+        ):
+            self.setUp()
+            self.assertEqual(errors(self.client.send(element)), [b"unsupported-stanza-type"])
+            self.assertEqual(self.client.upstream.take(), END)
+
+
+class BackpressureTest(SessionTest):
+    def test_slow_client_pauses_its_server_only(self) -> None:
+        other = self.lab.client()
+        other.bind()
+        self.client.wire.producer.pauseProducing()
+        self.assertEqual(self.client.upstream.producerState, "paused")
+        self.assertEqual(self.client.wire.producerState, "producing")
+        self.assertEqual(other.upstream.producerState, "producing")
+        self.client.wire.producer.resumeProducing()
+        self.assertEqual(self.client.upstream.producerState, "producing")
+
+    def test_slow_server_pauses_its_client_only(self) -> None:
+        self.client.upstream.producer.pauseProducing()
+        self.assertEqual(self.client.wire.producerState, "paused")
+        self.client.upstream.producer.resumeProducing()
+        self.assertEqual(self.client.wire.producerState, "producing")
+
+    def test_what_comes_meanwhile_waits_in_order(self) -> None:
+        self.client.wire.producer.pauseProducing()
+        self.client.serve(b"<message id='1'/>")
+        self.session.deliver(b"<message id='2'/>")
+        self.assertEqual(self.turn(), b"")
+        self.client.wire.producer.resumeProducing()
+        self.assertEqual(self.client.wire.take(), b"<message id='1'/><message id='2'/>")
+
+    def test_paused_again_by_what_waited(self) -> None:
+        self.client.wire.producer.pauseProducing()
+        self.session.deliver(b"<message/>")
+        producer = self.client.wire.producer
+        self.client.wire.write = lambda _data: producer.pauseProducing()  # type: ignore[method-assign, assignment]
+        producer.resumeProducing()
+        self.assertEqual(self.client.upstream.producerState, "paused")
+
+    def test_too_much_waiting_ends_the_session(self) -> None:
+        self.client.wire.producer.pauseProducing()
+        stanza = b"<message><body>" + b"x" * 100_000 + b"</body></message>"
+        for _ in range(41):
+            self.session.deliver(stanza)
+        self.assertEqual(self.account.closed, [])
+        self.session.deliver(stanza)
+        self.session.deliver(stanza)
+        self.assertEqual(self.account.closed, [self.session])
+        self.assertEqual(errors(self.client.wire.take()), [b"resource-constraint"])
+        self.assertEqual(self.client.upstream.take(), END)
+        self.lab.clock.advance(6)
+        self.assertTrue(self.client.wire.disconnected or self.client.wire.aborting)
+
+    def test_a_burst_to_a_client_that_reads_is_no_excess(self) -> None:
+        stanza = b"<presence><x>" + b"x" * 100_000 + b"</x></presence>"
+        for _ in range(60):
+            self.session.deliver(stanza)
+        self.assertEqual(len(self.turn()), 60 * len(stanza))
+
+    def test_an_excess_drained_in_time(self) -> None:
+        stanza = b"<presence><x>" + b"x" * 1_000_000 + b"</x></presence>"
+        for _ in range(5):
+            self.client.wire.producer.pauseProducing()
+            self.session.deliver(stanza)
+            self.session.deliver(stanza)
+            self.client.wire.producer.resumeProducing()
+        self.assertEqual(self.account.closed, [])
+
+
+class BadNeighbourTest(SessionTest):
+    def test_others_are_unaffected(self) -> None:
+        others = [self.lab.client() for _ in range(3)]
+        for other in others:
+            other.bind()
+        self.client.send(b"<a></b>")
+        self.client.vanish()
+        for other in others:
+            self.assertEqual(other.serve(b"<message/>"), b"<message/>")
+            other.send(b"<presence/>")
+            self.assertEqual(other.upstream.take(), b"<presence/>")
