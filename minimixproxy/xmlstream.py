@@ -34,7 +34,11 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
 
     def dataReceived(self, data: bytes) -> None:
         """Cut what arrived into events; a restart in the middle of a read cannot happen, since we speak first."""
-        self.handle_events(self.framer.feed(data))
+        events = self.framer.feed(data)
+        if self.sink is not None:
+            self.sink(events)
+        else:
+            self.handle_events(events)
 
     def handle_events(self, events: list[Event]) -> None:
         """Hand events to the sink, or to the observers when there is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from OpenSSL.SSL import Error, WantReadError, ZeroReturnError
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
@@ -79,7 +80,7 @@ class TLSLayer(TLSMemoryBIOProtocol):
                 if not self._aborted:
                     upper.dataReceived(data)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Have OpenSSL asked once more: it knows whether the peer said goodbye."""
         self._records += 1
         super().connectionLost(reason)
