@@ -132,6 +132,8 @@ class Framer:
             return events
         fault: Fault | None = None
         try:
+            if not self._depth:
+                self._check_encoding()
             self._parser.Parse(data, False)
             self._after_parse()
         except _Fatal as fatal:
@@ -147,6 +149,12 @@ class Framer:
             self._finish()
         self._chunk = b""
         return events
+
+    def _check_encoding(self) -> None:
+        """Refuse UTF-16 (RFC 6120 §11.6): expat takes it by its byte order mark or its look, whatever it was told."""
+        head = bytes(self._chunk[:2])
+        if head in (b"<\0", b"\0<") or head[:1] in (b"\xfe", b"\xff"):
+            raise _Fatal("unsupported-encoding", "not UTF-8")
 
     def _keep_alive(self, data: bytes) -> None:
         self._parser.Parse(data, False)  # expat counts bytes; ours must agree

@@ -173,7 +173,7 @@ class Restrictions(TestCase):
         self.assertEqual(self.last(data), ("unsupported-encoding", 0))
 
     def test_utf16(self) -> None:
-        self.assertEqual(self.last(HEADER.encode("utf-16")), ("not-well-formed", 0))
+        self.assertEqual(self.last(HEADER.encode("utf-16")), ("unsupported-encoding", 0))
 
     def test_size(self) -> None:
         limits = FramingLimits(max_stanza=300)

@@ -215,6 +215,10 @@ class Client(Protocol):
     async def starttls(self) -> None:
         self.send(f"<starttls xmlns='{NS_TLS}'/>")
         await self.expect_next(f"<proceed xmlns='{NS_TLS}'/>")
+        self.secure()
+
+    def secure(self) -> None:
+        """Start TLS on this connection; open() is due."""
         self._restart()
         self.transport.startTLS(tls_options(self.domain))
 
