@@ -84,3 +84,8 @@ class TLSLayer(TLSMemoryBIOProtocol):
         """Have OpenSSL asked once more: it knows whether the peer said goodbye."""
         self._records += 1
         super().connectionLost(reason)
+
+    def abortConnection(self) -> None:
+        """Abort; Twisted's own fails on a connection that is lost already."""
+        if self._tlsConnection is not None:
+            super().abortConnection()

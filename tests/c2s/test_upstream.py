@@ -1,0 +1,350 @@
+"""Logging in upstream, over real sockets on loopback to a server that misbehaves on demand."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
+from twisted.internet.task import Clock
+from twisted.names import dns
+from twisted.names.error import DNSNameError, DNSServerError
+from twisted.trial import unittest
+
+from minimixproxy.c2s import upstream
+from minimixproxy.c2s.credentials import Credential, KeyCache
+from minimixproxy.c2s.errors import (
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamRefused,
+    UpstreamTLSError,
+    UpstreamUnreachable,
+)
+from minimixproxy.c2s.scram import Challenge, derive_keys
+from minimixproxy.c2s.srv import Record, Target, order, resolve
+from minimixproxy.c2s.tls import ServerTLS
+from minimixproxy.c2s.upstream import Login, bind_resource, connect_upstream, open_stream
+from minimixproxy.config import Domain, Limits
+from minimixproxy.stanza import Stanza
+from minimixproxy.xmlstream import FramedXmlStream
+from tests.c2s.fakeserver import SALT, FakeServerFactory, Script
+from tests.c2s.helpers import certified
+
+reactor: Any = global_reactor
+
+
+class UpstreamTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        self.certified = certified("example.org", self.directory)
+        self.tls = ServerTLS([self.certified], self.directory)
+        self.tls.load()
+        self.trust: Any = self.certified.certificate
+        self.cache = KeyCache()
+        self.streams: list[FramedXmlStream] = []
+        self.addCleanup(self.close_streams)
+
+    def close_streams(self) -> None:
+        for stream in self.streams:
+            stream.transport.abortConnection()
+
+    def serve(self, **behaviour: Any) -> tuple[Script, str]:
+        """Start a server; return its script and where it is."""
+        behaviour.setdefault("tls", self.tls.factory("example.org"))
+        script = Script(**behaviour)
+        port = reactor.listenTCP(0, FakeServerFactory(script), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        self.addCleanup(lambda: [server.transport.abortConnection() for server in script.connections])
+        return script, f"tcp:127.0.0.1:{port.getHost().port}"
+
+    def login(self, where: str, credential: Credential | None = None, trust: Any = None) -> Login:
+        domain = Domain(name="example.org", upstream=where, upstream_trust=trust or self.trust)
+        return Login(domain, "a", credential or Credential.from_password("secret"), self.cache)
+
+    async def connect(self, login: Login, clock: Any = None) -> FramedXmlStream:
+        stream = await connect_upstream(clock or reactor, login, Limits())
+        self.streams.append(stream)
+        return stream
+
+    async def refused(self, error: type[UpstreamError], login: Login) -> UpstreamError:
+        try:
+            await self.connect(login)
+        except error as raised:
+            return raised
+        raise AssertionError("the login succeeded")
+
+
+def asynchronous(method: Any) -> Any:
+    """Let a test be a coroutine function."""
+
+    def run(self: unittest.TestCase) -> Deferred[None]:
+        return Deferred.fromCoroutine(method(self))
+
+    run.__name__ = method.__name__
+    return run
+
+
+class LoginTest(UpstreamTest):
+    @asynchronous
+    async def test_best_mechanism_that_both_can(self) -> None:
+        for offered, expected in (
+            (("PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "DIGEST-MD5"), "SCRAM-SHA-256"),
+            (("PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"), "SCRAM-SHA-1"),
+            (("X-OAUTH", "PLAIN"), "PLAIN"),
+        ):
+            script, where = self.serve(mechanisms=offered)
+            await self.connect(self.login(where))
+            self.assertEqual(script.mechanism, expected)
+
+    @asynchronous
+    async def test_up_to_a_bound_resource(self) -> None:
+        script, where = self.serve()
+        stream = await self.connect(self.login(where))
+        features = await open_stream(stream, lang="de", namespaces={"x": "urn:x", "": "ignored", "stream": "ignored"})
+        self.assertTrue(features.has_payload("urn:xmpp:sm:3", "sm"))
+        header = script.headers[-1]
+        self.assertEqual(header.attributes["to"], "example.org")
+        self.assertEqual(header.attributes["{http://www.w3.org/XML/1998/namespace}lang"], "de")
+        self.assertEqual(header.namespaces["x"], "urn:x")
+        self.assertEqual(header.namespaces[""], "jabber:client")
+        self.assertEqual(await bind_resource(stream, "wish<&"), "a@example.org/1")
+        self.assertEqual(str(next(script.stanzas[0].element.elements()).resource), "wish<&")
+
+    @asynchronous
+    async def test_stanzas_behind_the_bind_reach_the_observers(self) -> None:
+        script, where = self.serve()
+        stream = await self.connect(self.login(where))
+        await open_stream(stream)
+        seen: list[Stanza] = []
+        done: Deferred[None] = Deferred()
+        stream.addObserver("/message", lambda stanza: (seen.append(stanza), done.callback(None)))
+        await bind_resource(stream)
+        script.connections[0].write(b"<message id='1'/>")
+        await done
+        self.assertEqual(seen[0]["id"], "1")
+
+    @asynchronous
+    async def test_bind_refused(self) -> None:
+        error = b"<error type='cancel'><conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+        _script, where = self.serve(replace={"bind": error})
+        stream = await self.connect(self.login(where))
+        await open_stream(stream)
+        try:
+            await bind_resource(stream, "taken")
+        except UpstreamRefused as raised:
+            self.assertEqual(raised.condition, "conflict")
+        else:
+            self.fail("bound")
+
+    @asynchronous
+    async def test_wrong_password(self) -> None:
+        for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"):
+            script, where = self.serve(mechanisms=(mechanism,))
+            login = self.login(where, Credential.from_password("wrong"))
+            raised = await self.refused(UpstreamRefused, login)
+            assert isinstance(raised, UpstreamRefused)
+            self.assertEqual(raised.condition, "not-authorized")
+            self.assertEqual(len(script.connections), 1, "no second try")
+
+    @asynchronous
+    async def test_wrong_password_after_the_right_one_was_cached(self) -> None:
+        _script, where = self.serve()
+        await self.connect(self.login(where))
+        self.assertEqual(len(self.cache), 1)
+        await self.refused(UpstreamRefused, self.login(where, Credential.from_password("wrong")))
+
+    @asynchronous
+    async def test_server_that_does_not_know_the_password(self) -> None:
+        for in_challenge in (False, True):
+            _script, where = self.serve(wrong_signature=True, signature_in_challenge=in_challenge)
+            raised = await self.refused(UpstreamProtocolError, self.login(where))
+            self.assertIn("signature", str(raised))
+
+    @asynchronous
+    async def test_signature_in_a_challenge(self) -> None:
+        _script, where = self.serve(signature_in_challenge=True)
+        await self.connect(self.login(where))
+
+    @asynchronous
+    async def test_no_falling_back_from_a_broken_scram(self) -> None:
+        script, where = self.serve(iterations=1)
+        await self.refused(UpstreamProtocolError, self.login(where))
+        self.assertEqual(script.mechanism, "SCRAM-SHA-256")
+        self.assertEqual(len(script.connections), 1)
+
+    @asynchronous
+    async def test_no_common_mechanism(self) -> None:
+        _script, where = self.serve(mechanisms=("EXTERNAL",))
+        await self.refused(UpstreamProtocolError, self.login(where))
+
+    @asynchronous
+    async def test_keys_instead_of_a_password(self) -> None:
+        challenge = Challenge(SALT, 4096)
+        credential = Credential.from_keys("sha1", challenge, derive_keys("sha1", "secret", *challenge))
+        script, where = self.serve()
+        await self.connect(self.login(where, credential))
+        self.assertEqual(script.mechanism, "SCRAM-SHA-1")
+        _script, where = self.serve(mechanisms=("PLAIN", "SCRAM-SHA-256"))
+        await self.refused(UpstreamProtocolError, self.login(where, credential))
+
+    @asynchronous
+    async def test_password_that_no_server_could_have(self) -> None:
+        _script, where = self.serve()
+        await self.refused(UpstreamProtocolError, self.login(where, Credential.from_password("a\u0007b")))
+        login = self.login(where)
+        odd = Login(login.domain, "\u0007", login.credential, login.keys)
+        await self.refused(UpstreamRefused, odd)
+
+
+class SecurityTest(UpstreamTest):
+    @asynchronous
+    async def test_no_tls_offered(self) -> None:
+        script, where = self.serve(tls=None)
+        await self.refused(UpstreamTLSError, self.login(where))
+        self.assertEqual(script.mechanism, "", "nothing was said")
+
+    @asynchronous
+    async def test_no_tls_on_loopback_when_security_is_waived(self) -> None:
+        _script, where = self.serve(tls=None)
+        await self.connect(self.login(where, trust="insecure"))
+
+    @asynchronous
+    async def test_no_tls_elsewhere_even_when_security_is_waived(self) -> None:
+        _script, where = self.serve(tls=None)
+        self.patch(upstream, "is_loopback", lambda _transport: False)
+        await self.refused(UpstreamTLSError, self.login(where, trust="insecure"))
+
+    @asynchronous
+    async def test_untrusted_certificate(self) -> None:
+        script, where = self.serve()
+        await self.refused(UpstreamTLSError, self.login(where, trust="system"))
+        self.assertEqual(script.mechanism, "")
+
+    @asynchronous
+    async def test_certificate_of_another_domain(self) -> None:
+        other = certified("other.example", self.directory)
+        tls = ServerTLS([other], self.directory)
+        tls.load()
+        script, where = self.serve(tls=tls.factory("other.example"))
+        raised = await self.refused(UpstreamTLSError, self.login(where, trust=other.certificate))
+        self.assertIn("not for this domain", str(raised))
+        self.assertEqual(script.mechanism, "")
+
+    @asynchronous
+    async def test_starttls_refused(self) -> None:
+        _script, where = self.serve(proceed=b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+        await self.refused(UpstreamTLSError, self.login(where))
+
+    @asynchronous
+    async def test_plain_text_injected_behind_proceed(self) -> None:
+        injected = b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/><stream:features/>"
+        _script, where = self.serve(proceed=injected)
+        await self.connect(self.login(where))  # the injected is forgotten, the login takes place
+
+    @asynchronous
+    async def test_trust_file_gone(self) -> None:
+        _script, where = self.serve()
+        login = self.login(where)
+        self.trust.rename(self.directory / "elsewhere")
+        await self.refused(UpstreamTLSError, login)
+
+
+class TroubleTest(UpstreamTest):
+    @asynchronous
+    async def test_nobody_there(self) -> None:
+        port = reactor.listenTCP(0, FakeServerFactory(Script()), interface="127.0.0.1")
+        where = f"tcp:127.0.0.1:{port.getHost().port}"
+        await port.stopListening()
+        await self.refused(UpstreamUnreachable, self.login(where))
+
+    @asynchronous
+    async def test_not_xmpp(self) -> None:
+        for answer in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"<html>", b"\0\1\2"):
+            _script, where = self.serve(replace={"header": answer})
+            await self.refused(UpstreamProtocolError, self.login(where))
+
+    @asynchronous
+    async def test_stream_error(self) -> None:
+        error = b"<stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
+        _script, where = self.serve(replace={"features": error})
+        raised = await self.refused(UpstreamProtocolError, self.login(where))
+        assert isinstance(raised, UpstreamProtocolError)
+        self.assertEqual(raised.condition, "host-unknown")
+
+    @asynchronous
+    async def test_something_else_than_features(self) -> None:
+        for answer in (b"<message/>", b"</stream:stream>", b"<a></b>"):
+            _script, where = self.serve(replace={"features": answer})
+            await self.refused(UpstreamProtocolError, self.login(where))
+
+    @inlineCallbacks
+    def test_silence(self) -> Any:
+        script, where = self.serve(silent=True)
+        clock = Clock()
+        self.patch(upstream, "clientFromString", lambda _clock, text: original(reactor, text))
+        original = __import__("twisted.internet.endpoints", fromlist=["x"]).clientFromString
+        attempt = Deferred.fromCoroutine(self.connect(self.login(where), clock))
+        while not script.connections:
+            pause: Deferred[None] = Deferred()
+            reactor.callLater(0, pause.callback, None)
+            yield pause
+        clock.advance(upstream.LOGIN_TIMEOUT + 1)
+        yield self.assertFailure(attempt, UpstreamUnreachable)
+
+
+class ResolveTest(unittest.TestCase):
+    def resolve(self, **answers: Any) -> list[Target]:
+        asked: list[str] = []
+
+        def lookup(name: str, _timeout: object) -> Deferred[Any]:
+            asked.append(name)
+            answer = answers["direct" if name.startswith("_xmpps") else "starttls"]
+            if isinstance(answer, Exception):
+                return fail(answer)
+            records = [dns.RRHeader(name.encode(), dns.SRV, payload=dns.Record_SRV(*record)) for record in answer]
+            return succeed((records, [], []))
+
+        targets: list[Target] = self.successResultOf(Deferred.fromCoroutine(resolve("bücher.example", lookup)))
+        self.assertEqual(asked, [f"_{kind}-client._tcp.xn--bcher-kva.example" for kind in ("xmpps", "xmpp")])
+        return targets
+
+    def test_both_kinds_by_priority(self) -> None:
+        targets = self.resolve(
+            direct=[(20, 0, 5223, b"tls.example"), (5, 0, 443, b"first.example")],
+            starttls=[(10, 0, 5222, b"b.example")],
+        )
+        self.assertEqual(
+            targets,
+            [Target("first.example", 443, True), Target("b.example", 5222, False), Target("tls.example", 5223, True)],
+        )
+
+    def test_nothing_published(self) -> None:
+        fallback = [Target("xn--bcher-kva.example", 5222, False)]
+        self.assertEqual(self.resolve(direct=DNSNameError(), starttls=DNSNameError()), fallback)
+        self.assertEqual(self.resolve(direct=[], starttls=[]), fallback)
+
+    def test_dns_out_of_order(self) -> None:
+        self.assertEqual(len(self.resolve(direct=DNSServerError(), starttls=TimeoutError())), 1)
+
+    def test_not_offered(self) -> None:
+        self.assertEqual(self.resolve(direct=DNSNameError(), starttls=[(0, 0, 0, b".")]), [])
+        only = [Target("a.example", 5223, True)]
+        self.assertEqual(self.resolve(direct=[(0, 0, 5223, b"a.example")], starttls=[(0, 0, 0, b".")]), only)
+
+    def test_a_flood_of_records(self) -> None:
+        many = [(number, 0, 5222, b"a.example") for number in range(1000)]
+        self.assertLessEqual(len(self.resolve(direct=DNSNameError(), starttls=many)), 10)
+
+    def test_weights(self) -> None:
+        rng = random.Random(1)
+        records = [Record(0, weight, Target(str(weight), 0, False)) for weight in (0, 10, 90)]
+        first = Counter(order(records, rng)[0].host for _ in range(1000))
+        self.assertGreater(first["90"], 800)
+        self.assertGreater(first["10"], 50)
+        self.assertEqual(sorted(target.host for target in order(records, rng)), ["0", "10", "90"])
+
+    def test_order_of_nothing(self) -> None:
+        self.assertEqual(order([]), [])
