@@ -1,0 +1,197 @@
+"""client_proxy: minimixproxy as a component beside Prosody with mod_client_proxy, askers and workers being the same.
+
+`python -m bench.client_proxy [--prosody-modules DIRECTORY]` prints its section of docs/benchmarks.md.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from bench.servers import HERE, PASSWORD, Missing, _program
+from tests.integration.processes import LoggedProcess, free_port, temporary_directory
+from tests.integration.proxy import Proxy
+from tests.integration.servers import fill
+
+ASKERS = [f"asker{number}" for number in range(8)]
+WORKER = "worker"
+WORKERS = 3
+SECRET = "bench"
+OPEN = 1000
+TIME_LIMIT = 240.0  # seconds for one plan
+PHASES = {
+    "one at a time": {"window": 1, "seconds": 4.0},
+    "paced": {"rate": 300, "seconds": 5.0},
+    "saturated": {"window": 64, "seconds": 6.0},
+}
+REQUESTS = 100_000
+
+
+class Setting(NamedTuple):
+    """Servers to measure."""
+
+    name: str
+    prosody: LoggedProcess
+    proxy: Proxy | None
+    plan: dict[str, Any]
+
+    def stop(self) -> None:
+        if self.proxy is not None:
+            self.proxy.stop()
+        self.prosody.stop()
+
+
+def start(prosody_modules: Path | None) -> Setting:
+    """A fresh Prosody: with mod_client_proxy from that directory, or with minimixproxy as component."""
+    port, component_port, directory = free_port(), free_port(), temporary_directory("prosody")
+    domain, proxied = "bench.test", "proxy.bench.test"
+    if prosody_modules is None:
+        component = f'Component "{proxied}"\n\tcomponent_secret = "{SECRET}"'
+    else:
+        component = f'Component "{proxied}" "client_proxy"\n\ttarget_address = "{WORKER}@{domain}"'
+    configuration = directory / "prosody.cfg.lua"
+    configuration.write_text(
+        fill(
+            (HERE / "client_proxy.cfg.lua").read_text(),
+            port=port,
+            component_port=component_port,
+            directory=directory,
+            domain=domain,
+            component=component,
+            plugin_paths=f'"{_mod_client_proxy(prosody_modules)}"' if prosody_modules else "",
+        )
+    )
+    accounts = directory / "bench%2etest" / "accounts"
+    accounts.mkdir(parents=True)
+    for user in (*ASKERS, WORKER):
+        (accounts / f"{user}.dat").write_text(f'return {{ ["password"] = "{PASSWORD}" }};')
+    # The worker's account lets the domain see its presence already: mod_client_proxy asks for that only when it is
+    # loaded, which may be before the host of the account is.
+    roster = directory / "bench%2etest" / "roster"
+    roster.mkdir()
+    contact = f'["{proxied}"] = {{ ["subscription"] = "from", ["groups"] = {{}} }}'
+    (roster / f"{WORKER}.dat").write_text(
+        f'return {{ [false] = {{ ["version"] = 1, ["pending"] = {{}} }}, {contact} }};'
+    )
+    prosody = LoggedProcess("prosody", [_program("prosody"), "-F", "--config", str(configuration)])
+    prosody.wait_for(r"Activated service 'c2s' on")
+    pids, proxy = {"prosody": prosody.pid}, None
+    if prosody_modules is None:
+        table = {"domain": proxied, "target": f"{WORKER}@{domain}", "server": f"tcp:127.0.0.1:{component_port}"}
+        proxy = Proxy(listen=(), client_proxy=[{**table, "secret": SECRET, "max_open_per_asker": OPEN}])
+        proxy.process.wait_for(r": connected")
+        pids["proxy"] = proxy.process.pid
+    plan = {
+        "target": {"port": port, "domain": domain, "tls": "none"},
+        "password": PASSWORD,
+        "domain": proxied,
+        "worker": WORKER,
+        "workers": WORKERS,
+        "askers": ASKERS,
+        "pids": pids,
+    }
+    return Setting("mod_client_proxy" if prosody_modules else "minimixproxy", prosody, proxy, plan)
+
+
+def _mod_client_proxy(prosody_modules: Path) -> Path:
+    directory = prosody_modules / "mod_client_proxy"
+    if not (directory / "mod_client_proxy.lua").is_file():
+        raise Missing(f"there is no mod_client_proxy in {prosody_modules}")
+    return directory.resolve()
+
+
+def run(prosody_modules: Path | None, **plan: Any) -> dict[str, Any]:
+    """One plan with fresh servers."""
+    setting = start(prosody_modules)
+    try:
+        result = subprocess.run(
+            [sys.executable, "-m", "bench.client_proxy_load", json.dumps({**setting.plan, **plan})],
+            cwd=HERE.parent,
+            stdout=subprocess.PIPE,
+            timeout=TIME_LIMIT,
+            check=True,
+        )
+    finally:
+        setting.stop()
+    output: dict[str, Any] = json.loads(result.stdout)
+    return output
+
+
+def speed(prosody_modules: Path | None) -> dict[str, dict[str, float]]:
+    """For each phase: requests per second, CPU per request by process in microseconds, round trip in milliseconds."""
+    result = run(prosody_modules, kind="speed", phases=PHASES)
+    found = {}
+    for name, phase in result["phases"].items():
+        slices = phase["slices"]
+        cpu = {
+            process: median(part["cpu"][process] / part["count"] for part in slices) * 1e6
+            for process in slices[0]["cpu"]
+        }
+        found[name] = {
+            "rate": median(part["count"] / part["seconds"] for part in slices),
+            "cpu": sum(cpu.values()),
+            "p50": phase["p50"] * 1e3,
+            "p99": phase["p99"] * 1e3,
+            **{f"cpu of {process}": value for process, value in cpu.items()},
+        }
+    return found
+
+
+def loss(prosody_modules: Path | None, requests: int = REQUESTS) -> dict[str, Any]:
+    """What becomes of the requests while a worker is restarted every second."""
+    return run(prosody_modules, kind="loss", requests=requests, window=64, limit=150.0)
+
+
+def section(prosody_modules: Path | None) -> str:
+    """Measure everything and write it down in Markdown."""
+    ours, theirs = speed(None), speed(prosody_modules) if prosody_modules else None
+    lines = [
+        "## client_proxy",
+        "",
+        f"{len(ASKERS)} askers, {WORKERS} workers (resources of one account), requests and answers of about 300 bytes,"
+        " no TLS, everything on one machine. CPU in microseconds per request, of server and proxy together.",
+        "",
+        "| load | | requests/s | CPU | of it proxy | p50 ms | p99 ms |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for phase in PHASES:
+        lines.append(_row(phase, "minimixproxy", ours[phase]))
+        if theirs is not None:
+            lines.append(_row("", "mod_client_proxy", theirs[phase]))
+            lines.append(
+                f"| | ratio | {_ratio(ours, theirs, phase, 'rate')} | {_ratio(ours, theirs, phase, 'cpu')} | "
+                f"| {_ratio(ours, theirs, phase, 'p50')} | {_ratio(ours, theirs, phase, 'p99')} |"
+            )
+    lines += ["", f"{REQUESTS} requests, 64 open at a time, one worker cut off and started anew every second:", ""]
+    lines += ["| | answered | of it errors | lost | twice | restarts | seconds |", "| --- " + "| ---: " * 6 + "|"]
+    lines.append(_loss_row("minimixproxy", loss(None)))
+    if prosody_modules is not None:
+        lines.append(_loss_row("mod_client_proxy", loss(prosody_modules)))
+    return "\n".join(lines) + "\n"
+
+
+def _row(phase: str, name: str, found: dict[str, float]) -> str:
+    return (
+        f"| {phase} | {name} | {found['rate']:.0f} | {found['cpu']:.0f} | {found.get('cpu of proxy', 0):.0f} "
+        f"| {found['p50']:.2f} | {found['p99']:.2f} |"
+    )
+
+
+def _ratio(ours: Any, theirs: Any, phase: str, value: str) -> str:
+    return f"{ours[phase][value] / theirs[phase][value]:.2f}"
+
+
+def _loss_row(name: str, found: dict[str, Any]) -> str:
+    return (
+        f"| {name} | {found['answered']} | {found['errors']} | {found['lost']} | {found['twice']} "
+        f"| {found['restarts']} | {found['seconds']:.0f} |"
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m bench.client_proxy", description=__doc__)
+    parser.add_argument("--prosody-modules", type=Path, help="directory with mod_client_proxy, for comparison")
+    print(section(parser.parse_args().prosody_modules))
