@@ -155,6 +155,15 @@ def headings(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", line).strip().lower().replace(" ", "-") for line in lines}
 
 
+class ArchitectureTests(unittest.TestCase):
+    def test_every_module_is_placed(self) -> None:
+        quoted = re.findall(r"`([\w./]+)`", (ROOT / "docs" / "architecture.md").read_text("utf-8"))
+        named = {Path(name).stem for name in quoted}
+        modules = [path for path in (ROOT / "minimixproxy").rglob("*.py") if path.name != "__init__.py"]
+        self.assertGreater(len(modules), 50)
+        self.assertEqual([str(path) for path in modules if path.stem not in named], [], "not in docs/architecture.md")
+
+
 class ManPageTests(unittest.TestCase):
     def test_lint(self) -> None:
         mandoc = shutil.which("mandoc")
