@@ -11,7 +11,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from minimixproxy.c2s.connection import SecurableConnection, Transport
 from minimixproxy.clock import Clock
-from minimixproxy.framing import Event, Framer, FramingLimits
+from minimixproxy.framing import Event, FramingLimits
+from minimixproxy.passing import PassingFramer
 
 CLOSE_TIMEOUT = 5.0  # seconds that a peer has for its part of closing
 
@@ -40,7 +41,7 @@ class ClientStream:
         self._clock = clock
         self._framing = framing
         self._on_lost = on_lost
-        self._framer = Framer(framing)
+        self._framer = PassingFramer(framing)
         self._abort_call: Any = None
         self.transport: Transport
         self.bottom: SecurableConnection
@@ -70,13 +71,13 @@ class ClientStream:
         self._on_lost(self)
 
     @property
-    def framer(self) -> Framer:
+    def framer(self) -> PassingFramer:
         """The framer of the current XML stream; another object after `restart`."""
         return self._framer
 
     def restart(self) -> None:
         """The client will begin a new XML stream."""
-        self._framer = Framer(self._framing)
+        self._framer = PassingFramer(self._framing)
 
     def start_tls(self, factory: TLSMemoryBIOFactory) -> None:
         """The next bytes from the client are its side of TLS."""

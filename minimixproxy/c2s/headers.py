@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from secrets import token_hex
 from typing import NamedTuple
 
-from minimixproxy.c2s.namespaces import NS_STREAM_ERRORS, NS_XML
+from minimixproxy.c2s.namespaces import NS_STREAM_ERRORS, NS_TLS, NS_XML
 from minimixproxy.framing import StreamOpened, is_stream_header
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.stanza import NS_CLIENT, NS_STREAM, escape
 
 STREAM_END = b"</stream:stream>"
 XML_DECLARATION = b"<?xml version='1.0'?>"
+STARTTLS_FEATURE = b"<starttls xmlns='%b'><required/></starttls>" % NS_TLS.encode()
+PROCEED = b"<proceed xmlns='%b'/>" % NS_TLS.encode()
 LANG = "{" + NS_XML + "}lang"
 
 
@@ -58,15 +60,18 @@ def _header(attributes: Mapping[str, str], namespaces: Mapping[str, str]) -> byt
     return b"<stream:stream%b>" % tag
 
 
-def check_header(opened: StreamOpened) -> Refusal | None:
-    """Return what is wrong with a client's stream header apart from its `to`, or None."""
+def check_header(opened: StreamOpened, domains: Container[str]) -> Refusal | None:
+    """Return what is wrong with a client's stream header, or None. `domains`: those served."""
     if not is_stream_header(opened):
         return Refusal("invalid-namespace", "not a stream header of XMPP")
     if opened.namespaces.get("") != NS_CLIENT:
         return Refusal("invalid-namespace", "the default namespace must be jabber:client")
     if not _version_supported(opened.attributes.get("version", "")):
         return Refusal("unsupported-version", "version must be 1.0")
-    return None
+    domain = addressed_domain(opened)
+    if domain is None:
+        return Refusal("improper-addressing", "the header's 'to' must be a domain")
+    return None if domain in domains else Refusal("host-unknown", f"{domain} is not served here")
 
 
 def _version_supported(version: str) -> bool:

@@ -18,7 +18,7 @@ from minimixproxy.c2s.connection import SecurableConnection
 from minimixproxy.c2s.entry import Connect, Entry
 from minimixproxy.c2s.limits import ConnectionCounter, is_loopback, peer_key
 from minimixproxy.c2s.negotiation import Negotiation
-from minimixproxy.c2s.session import AccountsPort
+from minimixproxy.c2s.ports import AccountsPort
 from minimixproxy.c2s.tls import ALPN, ServerTLS
 from minimixproxy.c2s.upstream import Login, connect_upstream
 from minimixproxy.config import Listen, Settings

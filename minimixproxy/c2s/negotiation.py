@@ -6,11 +6,10 @@ Authentication is the login upstream: the server decides, the proxy only asks (s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.xish.xmlstream import STREAM_END_EVENT
@@ -21,6 +20,8 @@ from minimixproxy.c2s.entry import Entry, Opened
 from minimixproxy.c2s.errors import UpstreamError
 from minimixproxy.c2s.headers import (
     LANG,
+    PROCEED,
+    STARTTLS_FEATURE,
     STREAM_END,
     Refusal,
     addressed_domain,
@@ -31,6 +32,7 @@ from minimixproxy.c2s.headers import (
 )
 from minimixproxy.c2s.limits import peer_key
 from minimixproxy.c2s.namespaces import NS_SASL, NS_TLS
+from minimixproxy.c2s.pending import Pending
 from minimixproxy.c2s.refusals import refusal_of_element
 from minimixproxy.c2s.sasl_server import SaslFailure
 from minimixproxy.c2s.upstream import Login
@@ -39,9 +41,6 @@ from minimixproxy.stanza import Stanza
 from minimixproxy.xmlstream import FramedXmlStream
 
 MAX_FAILURES = 3  # of SASL on one stream; RFC 6120 §6.4.5 says 2 to 5
-
-_STARTTLS = b"<starttls xmlns='%b'><required/></starttls>" % NS_TLS.encode()
-_PROCEED = b"<proceed xmlns='%b'/>" % NS_TLS.encode()
 
 
 class State(Enum):
@@ -88,7 +87,7 @@ class Negotiation:
         self._header_sent = False
         self._failures = 0
         self._login: Login | None = None
-        self._pending: Deferred[Any] | None = None
+        self._pending = Pending()
         self._upstream: FramedXmlStream | None = None
         self._early: list[Event] = []
         self._timer = entry.clock.callLater(entry.limits.authentication_timeout, self._timed_out)
@@ -115,12 +114,10 @@ class Negotiation:
         """End the stream with a stream error; the header comes first, if it is still due (RFC 6120 §4.9.1.2)."""
         if self._state is State.OVER:
             return
-        self.log.debug("negotiation with {address} ends: {condition} {text}", **self._about(condition, text))
+        address = peer_key(self._stream.transport)
+        self.log.info("no login from {address}: {condition} {text}", address=address, condition=condition, text=text)
         header = b"" if self._header_sent else answer_header(self._domain or self._entry.any_domain(), self._lang)
         self._end(header + stream_error(condition, text))
-
-    def _about(self, condition: str, text: str) -> dict[str, str]:
-        return {"address": peer_key(self._stream.transport), "condition": condition, "text": text}
 
     def _step(self, event: Event) -> None:
         """Make the transition for an event."""
@@ -148,7 +145,7 @@ class Negotiation:
         if refusal is not None:
             self.close(*refusal)
             return
-        features = _STARTTLS if self._state is State.OPEN_PLAIN else sasl_server.MECHANISMS
+        features = STARTTLS_FEATURE if self._state is State.OPEN_PLAIN else sasl_server.MECHANISMS
         header = answer_header(self._domain, self._lang)
         self._stream.write(b"%b<stream:features>%b</stream:features>" % (header, features))
         self._header_sent = True
@@ -157,18 +154,13 @@ class Negotiation:
     def _check(self, opened: StreamOpened) -> Refusal | None:
         """Read a header; return what is wrong with it."""
         self._lang = opened.attributes.get(LANG)
-        refusal = check_header(opened)
-        if refusal is not None:
-            return refusal
-        domain = addressed_domain(opened)
-        if domain is None:
-            return Refusal("improper-addressing", "the header's 'to' must be a domain")
-        if domain not in self._entry.domains:
-            return Refusal("host-unknown", f"{domain} is not served here")
-        if self._login is not None and domain != self._domain:
-            return Refusal("invalid-from", "the login was for another domain")
-        self._domain = domain
-        return None
+        refusal = check_header(opened, self._entry.domains)
+        domain = addressed_domain(opened) or ""
+        if refusal is None and self._login is not None and domain != self._domain:
+            refusal = Refusal("not-authorized", "the login was for another domain")
+        if refusal is None:
+            self._domain = domain
+        return refusal
 
     def _restart(self, state: State) -> None:
         self._stream.restart()
@@ -178,7 +170,7 @@ class Negotiation:
     # TLS
 
     def _starttls(self, _stanza: Stanza) -> None:
-        self._stream.write(_PROCEED)
+        self._stream.write(PROCEED)
         self._restart(State.OPEN_SECURE)
         self._stream.start_tls(self._entry.tls.factory(self._domain))
 
@@ -188,7 +180,7 @@ class Negotiation:
     # SASL
 
     def _auth(self, stanza: Stanza) -> None:
-        text = _text(stanza)
+        text = str(stanza.element).strip()
         if stanza.get("mechanism") != "PLAIN":
             self._fail(SaslFailure("invalid-mechanism"))
         elif not text:
@@ -198,7 +190,7 @@ class Negotiation:
             self._check_plain(text)
 
     def _response(self, stanza: Stanza) -> None:
-        self._check_plain(_text(stanza))
+        self._check_plain(str(stanza.element).strip())
 
     def _check_plain(self, text: str) -> None:
         try:
@@ -209,15 +201,14 @@ class Negotiation:
             return
         self._state = State.CHECKING
         self._login = self._entry.login(self._domain, message.username, message.password)
-        self._run(
-            self._entry.authenticate(self._login, peer_key(self._stream.transport)), self._accepted, self._refused
-        )
+        work = self._entry.authenticate(self._login, peer_key(self._stream.transport))
+        self._pending.run(work, self._accepted, self._refused)
 
     def _out_of_order(self, _stanza: Stanza) -> None:
         self._fail(SaslFailure("malformed-request", "no exchange is under way"))
 
     def _abort_sasl(self, _stanza: Stanza) -> None:
-        self._cancel()
+        self._pending.cancel()
         self._fail(SaslFailure("aborted"))
 
     def _fail(self, failure: SaslFailure) -> None:
@@ -257,7 +248,7 @@ class Negotiation:
         assert self._upstream is not None
         self._state = State.JOINING
         self._stream.transport.pauseProducing()
-        self._run(self._entry.join(self._upstream, passed_header(opened)), self._joined, self._not_joined)
+        self._pending.run(self._entry.join(self._upstream, passed_header(opened)), self._joined, self._not_joined)
 
     def _joined(self, opened: Opened) -> None:
         login, upstream = self._login, self._upstream
@@ -270,40 +261,14 @@ class Negotiation:
     def _not_joined(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, UpstreamError):
-            self.log.warn("no stream for {account}: {error}", account=self._account(), error=str(error))
+            account = self._login.account if self._login is not None else ""
+            self.log.warn("no stream for {account}: {error}", account=account, error=str(error))
             self.close("remote-connection-failed", "the server did not open the stream")
             return
         self.log.failure("while opening the stream upstream", failure)
-        self.close("internal-server-error")
+        self._end(stream_error("internal-server-error"))  # even if the session was about to take over
 
     # Means
-
-    def _run(
-        self, work: Coroutine[Any, Any, Any], done: Callable[[Any], None], failed: Callable[[Failure], None]
-    ) -> None:
-        """Do something that takes a while; nothing comes of it once it is cancelled."""
-        self._pending = pending = Deferred.fromCoroutine(work)
-
-        def ended(result: Any) -> None:
-            if self._pending is not pending:
-                return  # cancelled
-            self._pending = None
-            if isinstance(result, Failure):
-                failed(result)
-            else:
-                done(result)
-
-        pending.addBoth(ended)
-        pending.addErrback(self._broken)
-
-    def _broken(self, failure: Failure) -> None:
-        self.log.failure("in the negotiation with {address}", failure, address=peer_key(self._stream.transport))
-        self.close("internal-server-error")
-
-    def _cancel(self) -> None:
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.cancel()
 
     def _timed_out(self) -> None:
         self.close("connection-timeout", "not authenticated in time")
@@ -312,7 +277,7 @@ class Negotiation:
         self._state = State.OVER
         if self._timer.active():
             self._timer.cancel()
-        self._cancel()
+        self._pending.cancel()
 
     def _end(self, data: bytes) -> None:
         self._finish()
@@ -329,9 +294,6 @@ class Negotiation:
         self._upstream = None
         self.close("remote-connection-failed", "the server closed the connection")
 
-    def _account(self) -> str:
-        return self._login.account if self._login is not None else ""
-
 
 def _kind(event: Event) -> str:
     """What the transitions call an event."""
@@ -340,10 +302,6 @@ def _kind(event: Event) -> str:
     if isinstance(event, Stanza) and event.uri in (NS_TLS, NS_SASL):
         return event.name
     return "other"
-
-
-def _text(stanza: Stanza) -> str:
-    return str(stanza.element).strip()
 
 
 TRANSITIONS: dict[tuple[State, str], Callable[[Negotiation, Any], None]] = {

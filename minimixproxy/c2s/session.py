@@ -6,7 +6,7 @@ Each side that is slow to read pauses the other side's reading, and nobody else'
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -17,6 +17,8 @@ from minimixproxy.c2s.clientstream import CLOSE_TIMEOUT, ClientStream
 from minimixproxy.c2s.features import shown_features
 from minimixproxy.c2s.headers import STREAM_END, XML_DECLARATION, passed_header, stream_error
 from minimixproxy.c2s.namespaces import NS_SASL, NS_SASL2
+from minimixproxy.c2s.output import ClientOutput
+from minimixproxy.c2s.ports import AccountPort, AccountsPort
 from minimixproxy.c2s.refusals import refusal_of_element
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.c2s.upstream import Login
@@ -28,22 +30,6 @@ from minimixproxy.stanza import NS_CLIENT, Stanza
 from minimixproxy.xmlstream import FramedXmlStream
 
 
-class AccountPort(Protocol):
-    """What a session asks of its account."""
-
-    def from_client(self, session: ClientSession, stanza: Stanza) -> bool: ...
-
-    def from_server(self, session: ClientSession, stanza: Stanza) -> bool: ...
-
-    def session_closed(self, session: ClientSession) -> None: ...
-
-
-class AccountsPort(Protocol):
-    """Where a session finds its account once it is bound."""
-
-    def session_bound(self, session: ClientSession, login: Login) -> AccountPort: ...
-
-
 class ClientSession:
     """Both streams of a client that is logged in. Also the account's `SessionPort`."""
 
@@ -52,19 +38,14 @@ class ClientSession:
     __slots__ = (
         "_account",
         "_accounts",
-        "_blocked",
         "_client",
         "_client_done",
         "_clock",
         "_close_call",
-        "_limit",
         "_login",
-        "_out",
-        "_over",
-        "_scheduled",
-        "_turn_end",
+        "_output",
+        "_to_server",
         "_upstream",
-        "_waiting",
         "_watch",
         "carbons",
         "jid",
@@ -89,16 +70,11 @@ class ClientSession:
         self._login = login
         self._accounts = accounts
         self._account: AccountPort | None = None
-        self._turn_end = turn_end
         self._clock = clock
-        self._limit = limits.send_queue
-        self._out: list[bytes] = []  # for the client
-        self._waiting = 0  # bytes of it, counted while the client is blocked
-        self._blocked = False  # the client reads too slowly
-        self._scheduled = False
+        self._output = ClientOutput(client, turn_end, limits.send_queue, self._overflow)
+        self._to_server: list[bytes] = []  # of the read that is being handled
         self._watch = RequestWatch()
         self._client_done = False  # the client closed its stream
-        self._over = False  # we have closed the client's stream
         self._close_call: Any = None
 
     def start(self, header: StreamOpened, features: Stanza, behind: list[Event], early: list[Event]) -> None:
@@ -106,6 +82,7 @@ class ClientSession:
         assert self._upstream is not None
         self._client.handler = self
         self._upstream.sink = self.server_events
+        self._client.framer.passing = self._upstream.framer.passing = True
         self._upstream.addObserver(STREAM_END_EVENT, self._upstream_lost)
         self._client.transport.registerProducer(Valve(self._client_blocks, self._client_drains), True)
         self._upstream.transport.registerProducer(Valve(self._upstream_blocks, self._upstream_drains), True)
@@ -121,9 +98,9 @@ class ClientSession:
 
     def client_events(self, events: list[Event]) -> None:
         """Pass on one read's worth of the client's stream."""
-        out: list[bytes] = []
+        out = self._to_server
         for event in events:
-            if self._over:
+            if self._output.over:
                 return
             if event.__class__ is Stanza:
                 if self._for_upstream(event):
@@ -131,10 +108,8 @@ class ClientSession:
             elif event.__class__ is Keepalive:
                 out.append(event.raw)
             else:
-                self._send_upstream(out)
-                out = []
                 self._client_ends(event)
-        self._send_upstream(out)
+        self._flush_upstream()
 
     def _for_upstream(self, stanza: Stanza) -> bool:
         """Tell whether a stanza of the client is to be passed on, after everybody has had a look at it."""
@@ -159,9 +134,11 @@ class ClientSession:
             self.deliver(refusal.answer)
         return False
 
-    def _send_upstream(self, out: list[bytes]) -> None:
+    def _flush_upstream(self) -> None:
+        out = self._to_server
         if out and self._upstream is not None:
             self._upstream.transport.write(out[0] if len(out) == 1 else b"".join(out))
+            out.clear()
 
     def _client_ends(self, event: Event) -> None:
         if isinstance(event, Fault):
@@ -179,7 +156,8 @@ class ClientSession:
         if self._upstream is None:
             self._end_client(STREAM_END)
             return
-        self._upstream.transport.write(STREAM_END)
+        self._to_server.append(STREAM_END)
+        self._flush_upstream()
         self._close_call = self._clock.callLater(CLOSE_TIMEOUT, self._close_late)
 
     def _close_late(self) -> None:
@@ -189,8 +167,7 @@ class ClientSession:
 
     def client_lost(self) -> None:
         """The client's connection is gone; to the server it says a proper goodbye."""
-        self._over = True
-        self._out.clear()
+        self._output.stop()
         self._end_upstream()
         self.log.info("session of {jid} ends", jid=self.jid or self._login.account)
 
@@ -205,9 +182,9 @@ class ClientSession:
             self.close("internal-server-error")
 
     def _from_server(self, events: list[Event]) -> None:
-        out = self._out
+        out = self._output.parts
         for event in events:
-            if self._over:
+            if self._output.over:
                 return
             if event.__class__ is Stanza:
                 self._stanza_from_server(event)
@@ -215,13 +192,13 @@ class ClientSession:
                 out.append(event.raw)
             else:
                 self._server_ends(event)
-        self._written()
+        self._output.flush()
 
     def _stanza_from_server(self, stanza: Stanza) -> None:
         account = self._account
         if account is not None and account.from_server(self, stanza):
             return
-        self._out.append(stanza.raw)
+        self._output.parts.append(stanza.raw)
         if self._watch and stanza.name == "iq":
             self._answered(stanza)
 
@@ -235,7 +212,7 @@ class ClientSession:
 
     def _upstream_lost(self, _reason: Failure) -> None:
         self._upstream = None
-        if not self._over:
+        if not self._output.over:
             if self._client_done:
                 self._end_client(STREAM_END)
             else:
@@ -248,7 +225,7 @@ class ClientSession:
             self.carbons = answer.enabled
         elif isinstance(answer, Bound) and self._account is None:
             self.jid = answer.jid
-            self._written()  # the client hears of it first
+            self._output.flush()  # the client hears of it first
             self.log.info("session of {jid} is bound", jid=answer.jid)
             self._account = self._accounts.session_bound(self, self._login)
 
@@ -256,61 +233,31 @@ class ClientSession:
 
     def deliver(self, data: bytes) -> None:
         """Give the client whole stanzas; what comes in one turn of the reactor is written at once."""
-        if self._over:
-            return
-        self._out.append(data)
-        if self._blocked:
-            self._count(len(data))
-        elif not self._scheduled:
-            self._scheduled = True
-            self._turn_end.add(self)
+        self._output.deliver(data)
 
-    def _count(self, size: int) -> None:
+    def _overflow(self, waiting: int) -> None:
         """A client that reads slowly may have only so much waiting."""
-        self._waiting += size
-        if self._waiting > self._limit:
-            self.log.warn("{jid} reads too slowly, {bytes} bytes wait", jid=self.jid, bytes=self._waiting)
-            self._out.clear()
-            self.close("resource-constraint", "too much waits to be read")
-
-    def flush(self) -> None:
-        """The turn is over (see `TurnEnd`)."""
-        self._scheduled = False
-        self._written()
-
-    def _written(self) -> None:
-        out = self._out
-        if not out or self._over or self._blocked:
-            return
-        data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
-        self._client.transport.write(data)
+        self.log.warn("{jid} reads too slowly, {bytes} bytes wait", jid=self.jid, bytes=waiting)
+        self.close("resource-constraint", "too much waits to be read")
 
     # Ends
 
     def close(self, condition: str, text: str = "") -> None:
         """End the session with a stream error to the client; upstream it ends in order."""
-        if not self._over:
-            self._end_client(stream_error(condition, text))
+        self._end_client(stream_error(condition, text))
         self._end_upstream()
 
-    def abort(self) -> None:
-        """Give the client up without a word."""
-        self._client.transport.abortConnection()
-
     def _end_client(self, data: bytes) -> None:
-        if self._over:
-            return
         self._leave_account()
-        last = b"".join((*self._out, data))
-        self._out.clear()
-        self._over = True
-        self._client.transport.unregisterProducer()
-        self._client.close(last)
+        if not self._output.over:
+            self._output.close(data)
 
     def _end_upstream(self) -> None:
         """Close the stream upstream and give the server some time to agree."""
         self._leave_account()
+        if not self._client_done:
+            self._to_server.append(STREAM_END)
+        self._flush_upstream()
         upstream, self._upstream = self._upstream, None
         if upstream is None:
             return
@@ -318,8 +265,6 @@ class ClientSession:
         upstream.removeObserver(STREAM_END_EVENT, self._upstream_lost)
         transport = upstream.transport
         transport.unregisterProducer()
-        if not self._client_done:
-            transport.write(STREAM_END)
         transport.resumeProducing()
         transport.loseConnection()
         late = self._clock.callLater(CLOSE_TIMEOUT, transport.abortConnection)
@@ -336,15 +281,13 @@ class ClientSession:
     # Backpressure
 
     def _client_blocks(self) -> None:
-        self._blocked = True
+        self._output.block()
         if self._upstream is not None:
             self._upstream.transport.pauseProducing()
 
     def _client_drains(self) -> None:
-        self._blocked = False
-        self._waiting = 0
-        self._written()
-        if not self._blocked and self._upstream is not None:
+        self._output.unblock()
+        if not self._output.blocked and self._upstream is not None:
             self._upstream.transport.resumeProducing()
 
     def _upstream_blocks(self) -> None:

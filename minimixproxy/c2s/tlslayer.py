@@ -62,23 +62,33 @@ class TLSLayer(TLSMemoryBIOProtocol):
 
     def _flushReceiveBIO(self) -> None:
         """Hand up the data of every whole record. Twisted calls this when bytes have come and at the end."""
-        connection, upper = self._tlsConnection, self.wrappedProtocol
+        connection, parts = self._tlsConnection, []
         while self._records and not self._lostTLSConnection:
             self._records -= 1
             try:
-                data = connection.recv(_MAX_DATA)
+                parts.append(connection.recv(_MAX_DATA))
             except WantReadError:
                 # A record without data: of the handshake, or one that OpenSSL may want to answer.
                 self._records = 0
                 self._flushSendBIO()
-            except ZeroReturnError:
-                self._shutdownTLS()
-                self._tlsShutdownFinished(None)
-            except Error:
-                self._tlsShutdownFinished(Failure())
-            else:
-                if not self._aborted:
-                    upper.dataReceived(data)
+            except (ZeroReturnError, Error) as error:
+                self._hand_up(parts)
+                self._end(error)
+                return
+        self._hand_up(parts)
+
+    def _hand_up(self, parts: list[bytes]) -> None:
+        """Give the protocol above what came in one read."""
+        if parts and not self._aborted:
+            self.wrappedProtocol.dataReceived(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _end(self, error: Exception) -> None:
+        """TLS is over: by the peer's goodbye, or by a fault."""
+        if isinstance(error, ZeroReturnError):
+            self._shutdownTLS()
+            self._tlsShutdownFinished(None)
+        else:
+            self._tlsShutdownFinished(Failure(error))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Have OpenSSL asked once more: it knows whether the peer said goodbye."""

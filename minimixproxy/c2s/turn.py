@@ -9,10 +9,10 @@ from twisted.logger import Logger
 from minimixproxy.clock import Clock
 
 
-class Flushable(Protocol):
-    """Something with output that waits."""
+class Waiting(Protocol):
+    """Something with output that waits for the end of the turn."""
 
-    def flush(self) -> None:
+    def turn_ended(self) -> None:
         """Write it."""
 
     def abort(self) -> None:
@@ -26,9 +26,9 @@ class TurnEnd:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._waiting: list[Flushable] = []
+        self._waiting: list[Waiting] = []
 
-    def add(self, waiting: Flushable) -> None:
+    def add(self, waiting: Waiting) -> None:
         """Have `waiting` flushed when the current turn is over. Do not add it twice in a turn."""
         if not self._waiting:
             self._clock.callLater(0, self._flush)
@@ -38,7 +38,7 @@ class TurnEnd:
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             try:
-                one.flush()
+                one.turn_ended()
             except Exception:  # noqa: BLE001 (one receiver's fault must not keep the others from their output)
                 self.log.failure("while writing to a client")
                 one.abort()

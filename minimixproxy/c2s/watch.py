@@ -37,8 +37,10 @@ class RequestWatch:
 
     def asked(self, iq: Stanza) -> None:
         """The client sent an IQ."""
+        if iq.get("type") != "set" or len(self._requests) >= _MAX_WATCHED:
+            return
         for payload in iq.payloads:
-            if payload in _INTERESTING and iq.get("type") == "set" and len(self._requests) < _MAX_WATCHED:
+            if payload in _INTERESTING:
                 self._requests[iq.get("id") or ""] = payload
 
     def answered(self, iq: Stanza) -> Bound | CarbonsChanged | None:

@@ -207,7 +207,7 @@ class SlowClientTest(ListenerTest):
         message = b"<message><body>" + b"x" * 60_000 + b"</body></message>"
         session = self.accounts.bound[0]
         sent = 0
-        while not session._blocked:
+        while not session._output.blocked:
             flood.write(message)
             sent += 1
             self.assertLess(sent, 2000, "the client was never felt to be slow")

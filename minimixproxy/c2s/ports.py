@@ -1,0 +1,31 @@
+"""What sessions ask of the accounts they belong to; see `minimix.accounts` for the other end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from minimixproxy.c2s.upstream import Login
+from minimixproxy.stanza import Stanza
+
+if TYPE_CHECKING:
+    from minimixproxy.c2s.session import ClientSession
+
+
+class AccountPort(Protocol):
+    """The account of a bound session."""
+
+    def from_client(self, session: ClientSession, stanza: Stanza) -> bool:
+        """Tell whether the account has taken a stanza of the client; else it goes upstream."""
+
+    def from_server(self, session: ClientSession, stanza: Stanza) -> bool:
+        """Tell whether a stanza of the server is to be dropped; else it goes to the client."""
+
+    def session_closed(self, session: ClientSession) -> None:
+        """The session is over, or about to be."""
+
+
+class AccountsPort(Protocol):
+    """Where a session finds its account."""
+
+    def session_bound(self, session: ClientSession, login: Login) -> AccountPort:
+        """The server has bound a resource for the client, and the client has been told."""
