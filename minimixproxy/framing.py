@@ -139,7 +139,7 @@ class Framer:
         except _Fatal as fatal:
             fault = fatal.fault
         except expat.ExpatError as error:
-            fault = _expat_fault(error)
+            fault = expat_fault(error)
         except MalformedStanza as error:  # expat was content: not in our encoding
             fault = Fault("not-well-formed", str(error))
         if fault is not None:
@@ -237,10 +237,10 @@ class Framer:
         end = start_tag_end(bytes(self._chunk), start)
         if end > self._limits.max_stanza:
             raise _Fatal("policy-violation", "stream header too large")
-        uri, local = _split(name)
+        uri, local = split_name(name)
         raw = bytes(self._chunk[start:end])
         self._last_end = self._base + end
-        self._events.append(StreamOpened(uri, local, _attribute_names(attributes), self._namespaces, raw))
+        self._events.append(StreamOpened(uri, local, named_attributes(attributes), self._namespaces, raw))
 
     def _end_stanza(self) -> None:
         chunk, base = self._chunk, self._base
@@ -255,15 +255,14 @@ class Framer:
             raise _Fatal("policy-violation", "stanza too large")
         raw = chunk[start:end]
         self._last_end = end + base
-        uri, local = _KNOWN_NAMES.get(self._name) or _split(self._name)
-        attributes = self._attributes
+        uri, local = split_name(self._name)
         self._events.append(
             Stanza(
                 raw if isinstance(raw, bytes) else bytes(raw),
                 uri,
                 local,
-                _attribute_names(attributes) if "}" in "".join(attributes) else attributes,
-                tuple([_KNOWN_NAMES.get(name) or _split(name) for name in self._payloads]),
+                named_attributes(self._attributes),
+                tuple([_KNOWN_NAMES.get(name) or split_name(name) for name in self._payloads]),
                 self._namespaces,
             )
         )
@@ -296,8 +295,11 @@ _KNOWN_NAMES: dict[str, tuple[str, str]] = {}
 _MAX_KNOWN_NAMES = 1024
 
 
-def _split(name: str) -> tuple[str, str]:
+def split_name(name: str) -> tuple[str, str]:
     """Return URI and local name of what expat calls `uri}name`, and remember it."""
+    known = _KNOWN_NAMES.get(name)
+    if known is not None:
+        return known
     uri, _, local = name.rpartition("}")
     if len(name) <= 200:
         if len(_KNOWN_NAMES) >= _MAX_KNOWN_NAMES:
@@ -306,15 +308,17 @@ def _split(name: str) -> tuple[str, str]:
     return uri, local
 
 
-def _attribute_names(attributes: dict[str, str]) -> dict[str, str]:
+def named_attributes(attributes: dict[str, str]) -> dict[str, str]:
     """Name prefixed attributes `{uri}name`; almost always there is none but `xml:lang`."""
+    if "}" not in "".join(attributes):
+        return attributes
     return {("{" + key if "}" in key else key): value for key, value in attributes.items()}
 
 
 _RESTRICTED = frozenset({expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]})
 
 
-def _expat_fault(error: expat.ExpatError) -> Fault:
+def expat_fault(error: expat.ExpatError) -> Fault:
     """An undefined entity is restricted XML (§11.1); all else that expat rejects is not well-formed."""
     text = expat.ErrorString(error.code) or "malformed"
     return Fault("restricted-xml" if error.code in _RESTRICTED else "not-well-formed", text)

@@ -110,7 +110,7 @@ class Stanza:
     It looks enough like a `domish.Element` for the observers of a Twisted `XmlStream`.
     """
 
-    __slots__ = ("_element", "_namespaces", "attributes", "name", "payloads", "raw", "uri")
+    __slots__ = ("_element", "_namespaces", "_payloads", "attributes", "name", "raw", "uri")
 
     def __init__(
         self,
@@ -118,15 +118,18 @@ class Stanza:
         uri: str,
         name: str,
         attributes: dict[str, str],
-        payloads: tuple[tuple[str, str], ...],
+        payloads: tuple[tuple[str, str], ...] | None,
         namespaces: Mapping[str, str],
     ) -> None:
-        """`namespaces`: the declarations in force outside `raw`, prefix to URI, "" for the default."""
+        """`namespaces`: the declarations in force outside `raw`, prefix to URI, "" for the default.
+
+        `payloads`: None to find them out when asked.
+        """
         self.raw = raw
         self.uri = uri
         self.name = name
         self.attributes = attributes
-        self.payloads = payloads
+        self._payloads = payloads
         self._namespaces = namespaces
         self._element: domish.Element | None = None
 
@@ -153,13 +156,22 @@ class Stanza:
         }
         return rewrite(self.raw, dict(missing)) if missing else self.raw
 
+    @property
+    def payloads(self) -> tuple[tuple[str, str], ...]:
+        """URI and name of the first-level children, in their order."""
+        if self._payloads is None:
+            self._payloads = tuple((child.uri, child.name) for child in self.element.elements())
+        return self._payloads
+
     def has_payload(self, uri: str, name: str) -> bool:
         """Tell whether a first-level child of that name is there."""
+        if self._payloads is None and name.encode() not in self.raw:
+            return False
         return (uri, name) in self.payloads
 
     def payload(self, uri: str, name: str) -> domish.Element | None:
         """Return the first child of that name, or None; builds the tree only when there is one."""
-        if (uri, name) not in self.payloads:
+        if not self.has_payload(uri, name):
             return None
         return next((child for child in self.element.elements(uri, name)), None)
 

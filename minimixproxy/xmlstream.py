@@ -9,7 +9,8 @@ from twisted.words.protocols.jabber import xmlstream as jabber_xmlstream
 from twisted.words.xish import domish
 from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT
 
-from minimixproxy.framing import Event, Fault, Framer, FramingLimits, Keepalive, StreamClosed, StreamOpened
+from minimixproxy.framing import Event, Fault, FramingLimits, Keepalive, StreamClosed, StreamOpened
+from minimixproxy.passing import PassingFramer
 from minimixproxy.stanza import Stanza
 
 
@@ -25,11 +26,11 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         super().__init__(authenticator)
         self.limits = limits or FramingLimits()
         self.sink: Callable[[list[Event]], None] | None = None
-        self.framer = Framer(self.limits)
+        self.framer = PassingFramer(self.limits)
 
     def _initializeStream(self) -> None:
         """Begin a new XML stream on the same connection: Twisted calls this, `reset()` too."""
-        self.framer = Framer(self.limits)
+        self.framer = PassingFramer(self.limits)
         self.stream = None
 
     def dataReceived(self, data: bytes) -> None:

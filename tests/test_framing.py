@@ -10,6 +10,7 @@ from twisted.trial.unittest import TestCase
 from twisted.words.xish import domish
 
 from minimixproxy.framing import Event, Fault, Framer, FramingLimits, Keepalive, StreamClosed, StreamOpened
+from minimixproxy.passing import PassingFramer, simple_stanza_end
 from minimixproxy.stanza import Stanza, parse_element
 
 HEADER = (
@@ -20,9 +21,15 @@ GAPS = st.sampled_from(["", " ", "\n "])
 CUTS = st.lists(st.integers(0, 5000), max_size=12)
 
 
-def feed(data: str | bytes, cuts: list[int] | None = None, limits: FramingLimits | None = None) -> list[Event]:
+def feed(
+    data: str | bytes, cuts: list[int] | None = None, limits: FramingLimits | None = None, *, passing: bool = True
+) -> list[Event]:
+    """Feed data cut in pieces; `passing`: to a framer that does not look into what is simple."""
     raw = data.encode() if isinstance(data, str) else data
     framer = Framer(limits)
+    if passing:
+        framer = passing_framer = PassingFramer(limits)
+        passing_framer.passing = True
     places = sorted({0, len(raw), *(cut % (len(raw) + 1) for cut in cuts or [])})
     events: list[Event] = []
     for start, end in pairwise(places):
@@ -84,10 +91,11 @@ def elements(draw: st.DrawFn, depth: int = 0) -> str:
 
 class AgainstDomish(TestCase):
     @settings(max_examples=300, deadline=None)
-    @given(st.lists(elements(), max_size=5), CUTS, GAPS)
-    def test_same_stanzas_for_any_chunking(self, parts: list[str], cuts: list[int], gap: str) -> None:
+    @given(st.lists(elements(), max_size=5), CUTS, GAPS, st.booleans())
+    def test_same_stanzas_for_any_chunking(self, parts: list[str], cuts: list[int], gap: str, passing: bool) -> None:
         data = HEADER + gap.join(["", *parts, ""])
-        events = feed(data, cuts)
+        # Cut before the first stanza too, so that a framer that passes meets it alone.
+        events = feed(data, [len(HEADER), *cuts], passing=passing)
         self.assertNotIn(Fault, [type(event) for event in events])
         found = stanzas(events)
         self.assertEqual([stanza.raw.decode() for stanza in found], parts)
@@ -137,12 +145,68 @@ class Header(TestCase):
         self.assertEqual(opened.attributes["{http://www.w3.org/XML/1998/namespace}lang"], "de")
 
 
+class Passing(TestCase):
+    """What a framer takes for a whole simple stanza, by the bytes alone."""
+
+    def test_table(self) -> None:
+        for data, length in [
+            ("<message>a</message>", 20),
+            ("<iq><query xmlns='a'/></iq><iq/>", 27),
+            ("<presence to='a>b'>!?</presence> ", 32),
+            ("<message", -1),
+            ("<message>a</message", -1),
+            ("<message>a</message >", -1),
+            ("<message/>", -1),
+            ("<message/><message></message>", -1),
+            ("<message><message></message></message>", -1),
+            ("<message><![CDATA[</message>]]></message>", -1),
+            ("<message><!-- </message> --></message>", -1),
+            ("<message><?a </message> ?></message>", -1),
+            ("<a><message></message></a>", -1),
+            ("<mess><message></message></mess>", -1),
+            (" <message></message>", -1),
+            ("<q:message></q:message>", -1),
+            ("<message>" + "a" * 300 + "</message>", -1),
+            ("<iq>" + "<a>" * 11 + "</a>" * 11 + "</iq>", -1),
+            ("", -1),
+        ]:
+            limits = FramingLimits(max_stanza=300, max_depth=10)
+            self.assertEqual(simple_stanza_end(data.encode(), 0, limits), length, data)
+            if length > 0:
+                self.assertEqual(simple_stanza_end(b"<iq/>" + data.encode(), 5, limits), length + 5)
+
+    def test_payloads_are_found_when_asked_for(self) -> None:
+        framer = PassingFramer()
+        framer.passing = True
+        framer.feed(HEADER.encode())
+        (stanza,) = stanzas(framer.feed(b"<message><body>x</body><p:x/></message>"))
+        self.assertFalse(stanza.has_payload("jabber:client", "subject"))
+        self.assertFalse(stanza.has_payload("urn:x", "x"))
+        self.assertTrue(stanza.has_payload("urn:p", "x"))
+        self.assertEqual(stanza.payloads, (("jabber:client", "body"), ("urn:p", "x")))
+
+    def test_between_the_ways(self) -> None:
+        framer = PassingFramer()
+        framer.passing = True
+        parts = ["<iq id='1'></iq>", "<iq id='2'/>", "<iq id='3'>", "</iq>", "<iq id='4'></iq><iq id='5'/>"]
+        framer.feed(HEADER.encode())
+        events = [event for part in parts for event in framer.feed(part.encode())]
+        self.assertEqual([stanza["id"] for stanza in stanzas(events)], ["1", "2", "3", "4", "5"])
+        self.assertEqual(framer.feed(b"</stream:stream>"), [StreamClosed()])
+
+
 class Restrictions(TestCase):
     def last(self, data: str | bytes, limits: FramingLimits | None = None) -> tuple[str, int]:
-        events = feed(data, None, limits)
-        fault = events[-1]
-        assert isinstance(fault, Fault), events
-        return fault.condition, len(stanzas(events))
+        raw = data.encode() if isinstance(data, str) else data
+        cuts = [place for place in (raw.find(b"version='1.0'>") + 14, raw.find(b"<presence/>") + 11) if place > 20]
+        results = set()
+        for passing in (False, True):
+            events = feed(raw, cuts, limits, passing=passing)
+            fault = events[-1]
+            assert isinstance(fault, Fault), events
+            results.add((fault.condition, len(stanzas(events))))
+        self.assertEqual(len(results), 1, results)
+        return results.pop()
 
     def test_table(self) -> None:
         for extra, condition in [
@@ -152,6 +216,11 @@ class Restrictions(TestCase):
             ("<message><?php ?></message>", "restricted-xml"),
             ("<message>&foo;</message>", "restricted-xml"),
             ("<message></presence>", "not-well-formed"),
+            ("<message><a></message>", "not-well-formed"),
+            ("<messages></message>", "not-well-formed"),
+            ("<message><q:a/></message>", "not-well-formed"),
+            ("<message a='<'></message>", "not-well-formed"),
+            ("<message>]]></message>", "not-well-formed"),
             ("<message to=a/>", "not-well-formed"),
             ("<message to='a' to='b'/>", "not-well-formed"),
             ("<q:message/>", "not-well-formed"),
@@ -164,6 +233,15 @@ class Restrictions(TestCase):
         ]:
             data = HEADER.encode() + b"<presence/>" + (extra if isinstance(extra, bytes) else extra.encode())
             self.assertEqual(self.last(data), (condition, 1), extra)
+
+    def test_behind_a_stanza(self) -> None:
+        for extra, condition in [
+            ("</message>", "not-well-formed"),
+            ("text", "bad-format"),
+            ("<!-- -->", "restricted-xml"),
+        ]:
+            data = HEADER + "<presence/><message></message>" + extra
+            self.assertEqual(self.last(data), (condition, 2), extra)
 
     def test_document_type(self) -> None:
         self.assertEqual(self.last("<!DOCTYPE a [<!ENTITY b 'c'>]>" + HEADER[21:]), ("restricted-xml", 0))

@@ -10,6 +10,7 @@ from minimixproxy.stanza import Stanza
 
 _MAX_WATCHED = 16
 _INTERESTING = frozenset({(NS_BIND, "bind"), (NS_CARBONS, "enable"), (NS_CARBONS, "disable")})
+_MARKS = (NS_BIND.encode(), NS_CARBONS.encode())
 
 
 class Bound(NamedTuple):
