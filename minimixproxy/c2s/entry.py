@@ -12,8 +12,8 @@ from minimixproxy.c2s.clientstream import ClientStream
 from minimixproxy.c2s.credentials import Credential, KeyCache
 from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused
 from minimixproxy.c2s.limits import LoginGuard
-from minimixproxy.c2s.sasl_server import SaslFailure, account_key
 from minimixproxy.c2s.ports import AccountsPort
+from minimixproxy.c2s.sasl_server import SaslFailure, account_key
 from minimixproxy.c2s.session import ClientSession
 from minimixproxy.c2s.tls import ServerTLS
 from minimixproxy.c2s.turn import TurnEnd

@@ -62,21 +62,6 @@ class Negotiation:
 
     log = Logger()
 
-    __slots__ = (
-        "_domain",
-        "_early",
-        "_entry",
-        "_failures",
-        "_header_sent",
-        "_lang",
-        "_login",
-        "_pending",
-        "_state",
-        "_stream",
-        "_timer",
-        "_upstream",
-    )
-
     def __init__(self, stream: ClientStream, entry: Entry, *, secure: bool) -> None:
         """`secure`: TLS has been started already."""
         self._stream = stream
