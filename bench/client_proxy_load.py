@@ -25,7 +25,8 @@ _PAYLOAD = (
 )
 _REQUEST = b"<iq type='get' id='%b' to='%b'>" + _PAYLOAD + b"</iq>"
 _ANSWER = b"<iq type='result' id='%b' to='%b'>" + _PAYLOAD + b"</iq>"
-QUIET = 12.0  # seconds after which what is not answered counts as lost
+QUIET = 12.0  # seconds without any answer after which what is open counts as lost
+GIVEN_UP = 6.0  # seconds after which one request counts as lost while others are answered
 
 
 class Client:
@@ -166,6 +167,14 @@ class Bench:
         self._open.clear()
         return lost
 
+    def give_up(self) -> int:
+        """Forget requests that have waited too long; return how many."""
+        before, lost = time.perf_counter() - GIVEN_UP, 0
+        while self._open and next(iter(self._open.values())) < before:
+            del self._open[next(iter(self._open))]
+            lost += 1
+        return lost
+
     def begin(self) -> None:
         """Wait until requests are answered."""
         end = time.monotonic() + 20
@@ -208,18 +217,19 @@ def loss(plan: Result) -> Result:
     bench.begin()
     start, begin, errors, restarts = bench.done, time.monotonic(), bench.errors, 0
     due = begin + 1.0
-    asked = 0
+    asked = lost = 0
     while asked < plan["requests"] and time.monotonic() < begin + plan["limit"]:
         for _ in range(min(plan["window"] - len(bench._open), plan["requests"] - asked)):
             bench.ask()
             asked += 1
         bench.step(0.05)
+        lost += bench.give_up()
         if time.monotonic() >= due:
             victim = bench.workers.pop(0)
             victim.cut()
             bench.workers.append(Worker(bench, bench.worker_account, f"r{restarts}"))
             restarts, due = restarts + 1, time.monotonic() + 1.0
-    lost = bench.finish()
+    lost += bench.finish()
     return {
         "asked": asked,
         "answered": bench.done - start,
