@@ -43,7 +43,7 @@ run: system venv
 	$(BIN)/python -m demo --keep-running
 
 bench: system venv
-	$(BIN)/python -m benchmarks $(if $(PROSODY_MODULES),--prosody-modules $(PROSODY_MODULES))
+	$(BIN)/python -m bench $(if $(PROSODY_MODULES),--prosody-modules $(PROSODY_MODULES))
 
 dist-check: venv
 	$(BIN)/python tools/dist_check.py
