@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from OpenSSL import SSL
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 
 from minimixproxy.c2s.connection import SecurableConnection, Transport
+from minimixproxy.c2s.errors import describe_tls_failure
 from minimixproxy.clock import Clock
 from minimixproxy.framing import Event, FramingLimits
 from minimixproxy.passing import PassingFramer
@@ -61,10 +64,12 @@ class ClientStream:
             self.log.failure("while handling what a client sent")
             handler.close("internal-server-error")
 
-    def connectionLost(self, reason: Any = connectionDone) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._abort_call is not None:
             self._abort_call.cancel()
             self._abort_call = None
+        if reason.check(SSL.Error) is not None:
+            self.log.info("TLS with a client failed: {error}", error=describe_tls_failure(reason))
         handler, self.handler = self.handler, None
         if handler is not None:
             handler.client_lost()

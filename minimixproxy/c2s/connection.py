@@ -6,6 +6,7 @@ upstream connection, and for whatever transport an endpoint string brings.
 
 from __future__ import annotations
 
+import socket
 from typing import Any, Protocol, cast
 
 from twisted.internet import tcp
@@ -16,6 +17,13 @@ from twisted.python.failure import Failure
 from zope.interface import classImplements, implementedBy
 
 from minimixproxy.c2s.tlslayer import TLSLayer
+
+# Seconds of silence before the first probe, seconds between probes, and how many may go unanswered.
+_KEEPALIVE = {
+    getattr(socket, name): value
+    for name, value in (("TCP_KEEPIDLE", 120), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 4))
+    if hasattr(socket, name)
+}
 
 
 class Transport(Protocol):
@@ -80,6 +88,18 @@ def direct(transport: Any) -> Transport:
     return cast(Transport, transport)
 
 
+def _tune(transport: Any) -> None:
+    """Send small writes at once, and find out within minutes that a silent peer is gone."""
+    if getattr(transport, "setTcpNoDelay", None) is None:  # a UNIX socket
+        return
+    transport.setTcpNoDelay(1)
+    transport.setTcpKeepAlive(1)
+    connection = getattr(transport, "socket", None)
+    if connection is not None:
+        for option, value in _KEEPALIVE.items():
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
 class Upper(Protocol):
     """What stands on a `SecurableConnection`: an `IProtocol` whose `transport` is replaced when TLS starts."""
 
@@ -100,10 +120,7 @@ class SecurableConnection(BaseProtocol):
         self._layer: TLSLayer | None = None
 
     def connectionMade(self) -> None:
-        for option in ("setTcpNoDelay", "setTcpKeepAlive"):
-            switch = getattr(self.transport, option, None)
-            if switch is not None:  # not on a UNIX socket
-                switch(1)
+        _tune(self.transport)
         self.upper.makeConnection(direct(self.transport))
 
     @property

@@ -11,7 +11,13 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.words.xish.xmlstream import STREAM_END_EVENT
 
-from minimixproxy.c2s.errors import UpstreamError, UpstreamProtocolError, UpstreamTLSError, UpstreamUnreachable
+from minimixproxy.c2s.errors import (
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamTLSError,
+    UpstreamUnreachable,
+    describe_tls_failure,
+)
 from minimixproxy.c2s.namespaces import NS_STREAM_ERRORS
 from minimixproxy.framing import Event, Fault, Keepalive, StreamOpened, is_stream_header
 from minimixproxy.stanza import NS_STREAM, Stanza
@@ -103,14 +109,3 @@ def stream_error_condition(stanza: Stanza) -> str:
     """Return the defined condition in a `<stream:error/>` (RFC 6120 §4.9.2)."""
     names = [name for uri, name in stanza.payloads if uri == NS_STREAM_ERRORS and name != "text"]
     return names[0] if names else "undefined-condition"
-
-
-def describe_tls_failure(reason: Failure) -> str:
-    """Return a short text for an exception of OpenSSL or service_identity."""
-    error: BaseException | None = reason.value
-    assert error is not None
-    if isinstance(error, VerificationError):
-        return "the certificate is not for this domain"
-    if error.args and isinstance(error.args[0], list) and error.args[0]:
-        return str(error.args[0][-1][-1])
-    return str(error) or type(error).__name__

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from service_identity import VerificationError
+from twisted.python.failure import Failure
+
 
 class UpstreamError(Exception):
     """Base class; `str()` is a text for logs and for the text of an error shown to a client."""
@@ -30,3 +33,14 @@ class UpstreamRefused(UpstreamError):
         super().__init__(text or condition)
         self.condition = condition
         self.text = text
+
+
+def describe_tls_failure(reason: Failure) -> str:
+    """Return a short text for an exception of OpenSSL or service_identity."""
+    error: BaseException | None = reason.value
+    assert error is not None
+    if isinstance(error, VerificationError):
+        return "the certificate is not for this domain"
+    if error.args and isinstance(error.args[0], list) and error.args[0]:
+        return str(error.args[0][-1][-1])
+    return str(error) or type(error).__name__

@@ -39,6 +39,7 @@ from minimixproxy.xmlstream import FramedXmlStream
 log = Logger()
 
 CONNECT_TIMEOUT = 10.0  # seconds, for each target
+ATTEMPT_TIMEOUT = 15.0  # seconds from the connection to the login, for each target
 # A server sends rosters, archives and avatars: far larger stanzas than it takes from a client.
 LARGEST_FROM_SERVER = 16 * 1024 * 1024
 LOGIN_TIMEOUT = 40.0  # seconds, for everything up to the login
@@ -90,7 +91,8 @@ async def _connect(reactor: Any, login: Login, limits: Limits) -> FramedXmlStrea
             problem = error
             continue
         try:
-            return await _negotiate(bottom, candidate, login)
+            attempt = Deferred.fromCoroutine(_negotiate(bottom, candidate, login))
+            return await attempt.addTimeout(ATTEMPT_TIMEOUT, reactor, onTimeoutCancel=_timed_out)
         except (UpstreamUnreachable, UpstreamTLSError) as error:
             log.warn("{target}: {error}", target=candidate.description, error=str(error))
             problem = error

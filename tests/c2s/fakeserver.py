@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory, connectionDone
 from minimixproxy.c2s.connection import SecurableConnection
 from minimixproxy.c2s.namespaces import NS_SASL, NS_TLS
 from minimixproxy.c2s.scram import MECHANISMS, derive_keys
-from minimixproxy.framing import Event, Framer, StreamClosed, StreamOpened
+from minimixproxy.framing import Event, Fault, Framer, StreamClosed, StreamOpened
 from minimixproxy.stanza import Stanza
 
 SALT = b"0123456789abcdef"
@@ -78,6 +78,8 @@ class FakeServer:
         elif isinstance(event, StreamClosed):
             self.script.closed += 1
             self.write(b"</stream:stream>")
+            self.transport.loseConnection()
+        elif isinstance(event, Fault):
             self.transport.loseConnection()
         elif isinstance(event, Stanza):
             {NS_TLS: self.starttls, NS_SASL: self.sasl}.get(event.uri, self.stanza)(event)

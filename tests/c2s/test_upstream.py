@@ -295,6 +295,71 @@ class TroubleTest(UpstreamTest):
         yield self.assertFailure(attempt, UpstreamUnreachable)
 
 
+class CandidatesTest(UpstreamTest):
+    """Where SRV records lead."""
+
+    def targets(self, *targets: tuple[str, bool]) -> Login:
+        """Let the domain resolve to these; return a login that goes by it."""
+
+        async def resolved(_domain: str) -> list[Target]:
+            return [Target("127.0.0.1", int(where.rpartition(":")[2]), direct) for where, direct in targets]
+
+        self.patch(upstream, "resolve", resolved)
+        domain = Domain(name="example.org", upstream_trust=self.trust)
+        return Login(domain, "a", Credential.from_password("secret"), self.cache)
+
+    async def closed_port(self) -> str:
+        port = reactor.listenTCP(0, FakeServerFactory(Script()), interface="127.0.0.1")
+        where = f"tcp:127.0.0.1:{port.getHost().port}"
+        await port.stopListening()
+        return where
+
+    @asynchronous
+    async def test_direct_tls(self) -> None:
+        script, where = self.serve(direct=True)
+        await self.connect(self.targets((where, True)))
+        self.assertEqual(script.mechanism, "SCRAM-SHA-256")
+        negotiated = script.connections[0].transport.negotiatedProtocol
+        self.assertEqual(negotiated, b"xmpp-client")
+
+    @asynchronous
+    async def test_next_one_if_unreachable_or_without_tls(self) -> None:
+        deaf = await self.closed_port()
+        plain, plain_where = self.serve(tls=None)
+        good, where = self.serve()
+        await self.connect(self.targets((deaf, False), (plain_where, True), (plain_where, False), (where, False)))
+        self.assertEqual((plain.mechanism, good.mechanism), ("", "SCRAM-SHA-256"))
+        self.assertEqual(len(plain.connections), 2)
+
+    @asynchronous
+    async def test_next_one_if_silent(self) -> None:
+        self.patch(upstream, "ATTEMPT_TIMEOUT", 0.05)
+        silent, silent_where = self.serve(silent=True)
+        await self.connect(self.targets((silent_where, False), (self.serve()[1], False)))
+        self.assertEqual(len(silent.connections), 1)
+
+    @asynchronous
+    async def test_no_next_one_if_refused(self) -> None:
+        first, first_where = self.serve(password="other")
+        second, where = self.serve()
+        await self.refused(UpstreamRefused, self.targets((first_where, False), (where, False)))
+        self.assertEqual((len(first.connections), len(second.connections)), (1, 0))
+
+    @asynchronous
+    async def test_nobody_anywhere(self) -> None:
+        await self.refused(UpstreamUnreachable, self.targets((await self.closed_port(), False)))
+        await self.refused(UpstreamUnreachable, self.targets())
+
+    @asynchronous
+    async def test_nothing_stays_open_after_a_refusal(self) -> None:
+        script, where = self.serve(password="other")
+        await self.refused(UpstreamRefused, self.targets((where, False)))
+        while not script.connections[0].lost:
+            pause: Deferred[None] = Deferred()
+            reactor.callLater(0, pause.callback, None)
+            await pause
+
+
 class ResolveTest(unittest.TestCase):
     def resolve(self, **answers: Any) -> list[Target]:
         asked: list[str] = []
