@@ -75,7 +75,9 @@ class Negotiation:
         self._pending = Pending()
         self._upstream: FramedXmlStream | None = None
         self._early: list[Event] = []
-        self._timer = entry.clock.callLater(entry.limits.authentication_timeout, self._timed_out)
+        self._timer = entry.clock.callLater(
+            entry.limits.authentication_timeout, self.close, "connection-timeout", "not authenticated in time"
+        )
 
     # What the wire tells (clientstream.Handler)
 
@@ -216,21 +218,19 @@ class Negotiation:
 
     def _refused(self, failure: Failure) -> None:
         error = failure.value
-        if isinstance(error, SaslFailure):
-            self._fail(error)
-            return
-        self.log.failure("while logging in upstream", failure)
-        self._fail(SaslFailure("temporary-auth-failure"))
+        if not isinstance(error, SaslFailure):
+            self.log.failure("while logging in upstream", failure)
+            error = SaslFailure("temporary-auth-failure")
+        self._fail(error)
 
     # The session
 
     def _join(self, opened: StreamOpened) -> None:
         """Open the server's stream with the client's own header, language and prefixes included."""
         refusal = self._check(opened)
-        if refusal is not None:
-            self.close(*refusal)
+        if refusal is not None or self._upstream is None:
+            self.close(*(refusal or Refusal("internal-server-error")))
             return
-        assert self._upstream is not None
         self._state = State.JOINING
         self._stream.transport.pauseProducing()
         self._pending.run(self._entry.join(self._upstream, passed_header(opened)), self._joined, self._not_joined)
@@ -255,9 +255,6 @@ class Negotiation:
 
     # Means
 
-    def _timed_out(self) -> None:
-        self.close("connection-timeout", "not authenticated in time")
-
     def _finish(self) -> None:
         self._state = State.OVER
         if self._timer.active():
@@ -276,7 +273,6 @@ class Negotiation:
             upstream.transport.abortConnection()
 
     def _upstream_lost(self, _reason: Failure) -> None:
-        self._upstream = None
         self.close("remote-connection-failed", "the server closed the connection")
 
 

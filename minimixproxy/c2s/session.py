@@ -142,9 +142,7 @@ class ClientSession:
 
     def _client_ends(self, event: Event) -> None:
         if isinstance(event, Fault):
-            self.log.info(
-                "fault of {jid}: {condition} {text}", jid=self.jid, condition=event.condition, text=event.text
-            )
+            self.log.info("fault of {jid}: {fault.condition} {fault.text}", jid=self.jid, fault=event)
             self.close(event.condition, event.text)
         elif isinstance(event, StreamClosed):
             self._client_closes()

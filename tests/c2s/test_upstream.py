@@ -333,7 +333,7 @@ class CandidatesTest(UpstreamTest):
 
     @asynchronous
     async def test_next_one_if_silent(self) -> None:
-        self.patch(upstream, "ATTEMPT_TIMEOUT", 0.05)
+        self.patch(upstream, "ATTEMPT_TIMEOUT", 0.5)
         silent, silent_where = self.serve(silent=True)
         await self.connect(self.targets((silent_where, False), (self.serve()[1], False)))
         self.assertEqual(len(silent.connections), 1)
