@@ -6,7 +6,7 @@ pure: stanzas in, bytes out, the clock handed in.
 
 from __future__ import annotations
 
-from random import SystemRandom
+from random import Random
 from typing import Any
 
 from twisted.application.service import IService
@@ -23,7 +23,7 @@ class ClientProxyService(ComponentStream):
     """One [[client_proxy]] section at work."""
 
     def __init__(self, settings: ClientProxy, reactor: Any) -> None:
-        random = SystemRandom()
+        random = Random()
         endpoints = [clientFromString(reactor, description) for description in settings.server]
         limits = FramingLimits(max_stanza=settings.stanza_size)
         super().__init__(settings.domain, settings.secret, endpoints, reactor, random, limits)

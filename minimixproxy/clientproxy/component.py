@@ -33,10 +33,11 @@ SLOW_RETRY = 300.0  # seconds, when a server has refused us: it will not change 
 STOP_TIMEOUT = 2.0  # seconds that stopping waits for the server to close
 MAX_BACKLOG = 64 * 1024 * 1024  # bytes waiting for a server that does not read
 
+# Stream error -> what it says, and whether it is any use to come back soon: another connection may be about to end.
 _REFUSALS = {
-    "not-authorized": "the secret is wrong",
-    "host-unknown": "the server has no such component",
-    "conflict": "the component is connected already",
+    "not-authorized": ("the secret is wrong", False),
+    "host-unknown": ("the server has no such component", False),
+    "conflict": ("the component is connected already", True),
 }
 
 
@@ -178,9 +179,9 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
 
     def _stream_error(self, error: Failure | Fault) -> None:
         condition = error.condition if isinstance(error, Fault) else _condition(error)
-        explanation = _REFUSALS.get(condition)
-        if explanation is not None:
-            self._refused = True
+        if condition in _REFUSALS:
+            explanation, soon = _REFUSALS[condition]
+            self._refused = self._refused or not soon
             self.log.error(
                 "{domain}: refused by the server: {explanation} ({condition})",
                 domain=self.domain,

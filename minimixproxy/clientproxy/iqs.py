@@ -51,6 +51,7 @@ class IQProxying:
             return
         if exchange and resource:
             core.sessions.bind(sender.full, exchange, resource)
+        raw = iq.self_contained()
         request = Request(
             asker=sender.full,
             owner=sender.bare,
@@ -59,11 +60,11 @@ class IQProxying:
             peer=resource,
             origin=Origin.USER,
             kind=iq["type"],
-            raw=iq.self_contained() if iq["type"] == "get" or not resource else b"",
+            raw=raw if iq["type"] == "get" or not resource else b"",
             exchange=exchange,
             namespace=iq.payloads[0][0],
         )
-        self._open(iq, request, core.translator.address_of(sender.full))
+        self._open(iq, raw, request, core.translator.address_of(sender.full))
 
     def _resource_for(self, iq: Stanza, sender: Address, exchange: str) -> str | None:
         """Return who is to answer, "" if that is not known yet; None, and the request is answered with an error."""
@@ -99,7 +100,7 @@ class IQProxying:
             origin=Origin.TARGET,
             kind=iq["type"],
         )
-        self._open(iq, request, core.domain)
+        self._open(iq, iq.self_contained(), request, core.domain)
 
     def _answered_here(self, iq: Stanza, recipient: Address) -> bool:
         if recipient.full != self._core.domain:
@@ -110,24 +111,20 @@ class IQProxying:
         self._core.send(face.result(iq, content))
         return True
 
-    def _open(self, iq: Stanza, request: Request, sent_from: str) -> None:
-        """Enter a request into the table and send it, if there is somebody to send it to."""
+    def _open(self, iq: Stanza, raw: bytes, request: Request, sent_from: str) -> None:
+        """Enter a request into the table and send its bytes, if there is somebody to send it to."""
         try:
             sent_as = self._core.requests.add(request)
         except TooMany as reason:
             self._core.bounce(iq, "wait", "resource-constraint", str(reason))
             return
         if request.peer:
-            addressed = {"from": sent_from, "to": request.peer, "id": sent_as}
-            self._core.send(rewrite(iq.self_contained(), addressed))
+            self._core.send(rewrite(raw, {"from": sent_from, "to": request.peer, "id": sent_as}))
 
     def ask(self, resource: str, namespace: str) -> None:
         """Ask a resource for its features, or ping it, in the domain's own name."""
         ourselves = Request("", "", "", "", resource, Origin.OURSELVES, "get", namespace=namespace)
-        try:
-            sent_as = self._core.requests.add(ourselves)
-        except TooMany:
-            return  # asked again with the next presence, or the next tick
+        sent_as = self._core.requests.add(ourselves)
         build = face.info_request if namespace == face.NS_DISCO_INFO else face.ping_request
         self._core.send(build(self._core.domain, resource, sent_as))
 

@@ -46,8 +46,8 @@ class TooMany(Exception):
 
 
 class Requests:
-    """The table. `limit`: open requests in all; `limit_per_asker`: of one bare JID among the users; `keep_bytes`: in
-    all of raw stanzas kept for a retry (over that, requests are not retried).
+    """The table. `limit`: open requests in all, our own not counted; `limit_per_asker`: of one bare JID among the users;
+    `keep_bytes`: in all of raw stanzas kept for a retry (over that, requests are not retried).
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Requests:
     def add(self, request: Request) -> str:
         """Take a request in. Returns the id to send it under. Raises `TooMany`."""
         mine = self._by_owner.get(request.owner, 0)
-        if len(self._open) >= self._limit:
+        if len(self._open) >= self._limit and request.origin is not Origin.OURSELVES:
             raise TooMany("too many open requests")
         if request.origin is Origin.USER and mine >= self._limit_per_asker:
             raise TooMany("too many open requests of yours")

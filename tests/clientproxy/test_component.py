@@ -138,6 +138,15 @@ class HandshakeTests(ComponentCase):
             self.lose(stream)
         self.assertEqual(len(self.explanations()), 2)
 
+    def test_a_conflict_is_tried_again_soon(self) -> None:
+        """The other connection may be one of ours that the server has not yet noticed to be gone."""
+        self.start()
+        stream = self.one.streams[-1]
+        stream.dataReceived(HEADER + ERROR.format("conflict").encode())
+        self.lose(stream)
+        self.advance(3)
+        self.assertEqual(self.tried, ["one", "one"])
+
     def test_after_a_refusal_the_other_servers_are_still_tried(self) -> None:
         self.start(self.one, self.two)
         stream = self.one.streams[0]

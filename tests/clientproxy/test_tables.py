@@ -160,6 +160,12 @@ class RequestsTests(unittest.TestCase):
             table.add(request(origin=Origin.TARGET))
         self.assertEqual(len(table), 3)
 
+    def test_our_own_questions_always_fit(self) -> None:
+        table = self.table(limit=1)
+        table.add(request())
+        table.add(request(origin=Origin.OURSELVES))
+        self.assertEqual(len(table), 2)
+
     def test_kept_bytes_are_bounded(self) -> None:
         table = self.table(keep_bytes=10)
         first, second = request(raw=b"x" * 8), request(raw=b"y" * 8)

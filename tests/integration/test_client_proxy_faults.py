@@ -59,7 +59,7 @@ class Asker:
             self.results += 1
         else:
             self.conditions[id.partition("-")[0], condition(stanza)] += 1
-        count = sum((len(self.answers),))
+        count = len(self.answers)
         if (waiting := self.at.pop(count, None)) is not None:
             waiting.callback(None)
         self._ask()
@@ -75,6 +75,8 @@ class Asker:
 
 @on_both_servers
 class WorkerFaultTests(ProxiedCase):
+    timeout = 240
+
     async def test_killed_in_the_middle_of_requests(self) -> None:
         workers = {worker.resource: worker for worker in await self.serve("a", "b", policy="sender")}
         for worker in workers.values():
@@ -126,7 +128,7 @@ class WorkerFaultTests(ProxiedCase):
         await askers[0].after(3000)
         workers.append(await self.worker("c"))
         for asker in askers:
-            await asker.done.addTimeout(45, reactor)
+            await asker.done.addTimeout(180, reactor)
             await asker.client.barrier()
             self.assertEqual(set(asker.answers.values()), {1})
             self.assertEqual(len(asker.answers), 5000)
