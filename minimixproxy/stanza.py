@@ -17,13 +17,19 @@ NS_STREAM = "http://etherx.jabber.org/streams"
 NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 
 _WS = rb"[ \t\r\n]"
-_TAG_NAME = re.compile(rb"<([^ \t\r\n/>]+)")
+_TAG_NAME = re.compile(rb"(<[^ \t\r\n/>]+)")
 _ATTRIBUTE = re.compile(rb"(" + _WS + rb"+)([^ \t\r\n=/>]+)" + _WS + rb"*=" + _WS + rb"*(\"[^\"]*\"|'[^']*')")
+# The same in one go, for the whole tag: (name)(attributes), and of each attribute (all of it, its key).
+_WHOLE_ATTRIBUTE = re.compile(rb"(" + _WS + rb"+([^ \t\r\n=/>]+)" + _WS + rb"*=" + _WS + rb"*(?:\"[^\"]*\"|'[^']*'))")
+_TAG = re.compile(
+    _TAG_NAME.pattern + rb"(?:" + _WS + rb"+[^ \t\r\n=/>]+" + _WS + rb"*=" + _WS + rb"*(?:\"[^\"]*\"|'[^']*'))*"
+)
 _TAG_END = re.compile(_WS + rb"*/?>")
 
 _ESCAPES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
 )
+_SPECIAL = re.compile("[&<>'\"\t\n\r]")
 
 
 class MalformedStanza(ValueError):
@@ -32,7 +38,7 @@ class MalformedStanza(ValueError):
 
 def escape(text: str) -> bytes:
     """Return `text` as UTF-8, safe inside an attribute value of either quote and as character data."""
-    return text.translate(_ESCAPES).encode("utf-8")
+    return (text if _SPECIAL.search(text) is None else text.translate(_ESCAPES)).encode("utf-8")
 
 
 def start_tag_end(raw: bytes, start: int = 0) -> int:
@@ -58,21 +64,18 @@ def rewrite(raw: bytes, changes: Mapping[str, str | None]) -> bytes:
     Only the start tag changes; everything else keeps its bytes. `changes` names unprefixed attributes,
     or `xmlns:p` for declarations.
     """
-    name = _TAG_NAME.match(raw)
-    if name is None:
+    tag = _TAG.match(raw)
+    if tag is None:
         raise MalformedStanza("no start tag")
-    out = [name.group()]
-    wanted = {key.encode(): value for key, value in changes.items()}
-    position = name.end()
-    while (attribute := _ATTRIBUTE.match(raw, position)) is not None:
-        position = attribute.end()
-        key = attribute.group(2)
-        if key not in wanted:
-            out.append(attribute.group())
-        elif (value := wanted.pop(key)) is not None:
-            out.append(b" %b='%b'" % (key, escape(value)))
-    out.extend(b" %b='%b'" % (key, escape(value)) for key, value in wanted.items() if value is not None)
-    out.append(raw[position:])
+    pieces = {}
+    for name, value in changes.items():
+        key = name.encode()
+        pieces[key] = b"" if value is None else b" %b='%b'" % (key, escape(value))
+    out = [tag.group(1)]
+    for whole, key in _WHOLE_ATTRIBUTE.findall(raw, tag.end(1), tag.end()):
+        out.append(pieces.pop(key, whole))
+    out += pieces.values()
+    out.append(raw[tag.end() :])
     return b"".join(out)
 
 
