@@ -46,7 +46,7 @@ class TooMany(Exception):
 
 
 class Requests:
-    """The table. `limit`: open requests in all, our own not counted; `limit_per_asker`: of one bare JID among the users;
+    """The table. `limit`: open requests in all but our own; `limit_per_asker`: of one bare JID among the users;
     `keep_bytes`: in all of raw stanzas kept for a retry (over that, requests are not retried).
     """
 
