@@ -63,21 +63,20 @@ class PassingFramer(Framer):
         if not self.passing or self._depth != 1 or self._tail or self._finished:
             return super().feed(data)
         events: list[Event] = []
-        start, end = 0, simple_stanza_end(data, 0, self._limits)
-        while end > 0:
-            raw = data[start:end]
+        start, size = 0, len(data)
+        while start < size:
+            end = simple_stanza_end(data, start, self._limits)
+            if end < 0:
+                self._look()
+                return events + super().feed(data[start:])
             try:
-                events.append(self._pass(raw))
+                events.append(self._pass(data[start:end]))
             except expat.ExpatError as error:
                 events.append(expat_fault(error))
                 self._finish()
                 return events
             start = end
-            end = simple_stanza_end(data, start, self._limits)
-        if start == len(data):
-            return events
-        self._look()
-        return events + super().feed(data[start:])
+        return events
 
     def _pass(self, raw: bytes) -> Event:
         """Have expat check a stanza and read its start tag."""

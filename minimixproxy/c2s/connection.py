@@ -130,12 +130,15 @@ class SecurableConnection(BaseProtocol):
 
     def start_tls(self, factory: TLSMemoryBIOFactory) -> None:
         """From here on every byte in both directions goes through TLS; `upper.transport` is the TLS layer."""
+        self.__dict__.pop("dataReceived", None)
         self._layer = layer = TLSLayer(factory, self.upper)
         layer.makeConnection(direct(self.transport))
         self.upper.transport = layer
 
     def dataReceived(self, data: bytes) -> None:
+        """Hand on the first bytes; those that follow go without this step, until TLS starts."""
         upper: Any = self._layer or self.upper
+        self.dataReceived = upper.dataReceived  # type: ignore[method-assign]
         upper.dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -10,7 +10,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 _HEADER = 5  # bytes before a record's body: type, version, length (RFC 8446 §5.1)
-_MAX_DATA = 2**15  # more than a record can hold
+_MAX_PLAINTEXT = 2**14  # bytes in a record
+_MAX_DATA = 2**15  # more than a record takes, encrypted
 
 
 class RecordCounter:
@@ -47,6 +48,7 @@ class TLSLayer(TLSMemoryBIOProtocol):
     with one stanza to a read these two cost more than the rest.
     """
 
+    transport: Any
     wrappedProtocol: Any
 
     def __init__(self, factory: TLSMemoryBIOFactory, upper: Any) -> None:
@@ -58,7 +60,32 @@ class TLSLayer(TLSMemoryBIOProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Count the records, then do as ever."""
         self._records += self._counter.feed(data)
-        super().dataReceived(data)
+        if self._appSendBuffer or not self._handshakeDone:
+            super().dataReceived(data)
+        else:
+            self._tlsConnection.bio_write(data)
+            self._flushReceiveBIO()
+
+    def write(self, data: bytes) -> None:
+        """Encrypt and send; the common case is done here."""
+        if (
+            self._appSendBuffer
+            or not self._handshakeDone
+            or self._lostTLSConnection
+            or self.disconnecting
+            or not 0 < len(data) <= _MAX_PLAINTEXT
+        ):
+            super().write(data)
+            return
+        connection = self._tlsConnection
+        try:
+            connection.send(data)
+        except WantReadError:
+            self._bufferedWrite(data)
+        except Error:
+            self._tlsShutdownFinished(Failure())
+        else:
+            self.transport.write(connection.bio_read(_MAX_DATA))
 
     def _flushReceiveBIO(self) -> None:
         """Hand up the data of every whole record. Twisted calls this when bytes have come and at the end."""
