@@ -67,6 +67,7 @@ class Cutter:
         self._offset = 0
         self._depth = 0
         self._begin = 0
+        self._end_of_last = 0
         self._empty_since: int | None = None
         self._header_begin: int | None = None
         self._header = HEADER
@@ -77,7 +78,7 @@ class Cutter:
         if self._header_begin is not None:
             self._note_header(self._offset + len(self._data))
         if self._depth <= 1:
-            self._forget(self._offset + len(self._data))
+            self._forget(self._end_of_last)  # behind that a start tag may have begun
 
     def _slice(self, begin: int, end: int) -> bytes:
         return self._data[begin - self._offset : end - self._offset]
@@ -93,6 +94,7 @@ class Cutter:
         raw = self._slice(begin, end)
         raw = raw[: raw.rindex(b">") + 1]
         self._header = raw
+        self._end_of_last = begin + len(raw)
         stream: Any = domish.elementStream()
         stream.DocumentStartEvent = lambda root: self._opened(root, raw)
         stream.DocumentEndEvent = lambda: None
@@ -124,5 +126,6 @@ class Cutter:
             # At the end of <a/> the index is behind it, at the end of <a></a> it is before </a>.
             empty = self._empty_since is not None and self._slice(here - 2, here) == b"/>"
             end = here if empty else self._offset + self._data.index(b">", here - self._offset) + 1
+            self._end_of_last = end
             self._stanza(Received(self._slice(self._begin, end), self._header))
         self._empty_since = None
