@@ -11,7 +11,7 @@ log = { { levels = { min = "@level@" }, to = "console" } }
 plugin_paths = { @plugin_paths@ }
 
 modules_enabled = {
-	"roster", "saslauth", "tls", "disco", "carbons", "pep", "private", "blocklist", "vcard4", "vcard_legacy",
+	"roster", "saslauth", @tls_module@ "disco", "carbons", "pep", "private", "blocklist", "vcard4", "vcard_legacy",
 	"version", "uptime", "time", "ping", "presence", "message", "iq", "offline", "c2s",
 }
 modules_disabled = { "s2s", "s2s_auth_certs" }

@@ -55,6 +55,7 @@ class BenchProsody:
                 # "Activated service" is said at info; mod_minimix then says every message of its own users too, and
                 # of those there is none.
                 level="info",
+                tls_module='"tls",' if tls else "",
                 require_tls="true" if tls else "false",
                 certificate=certificate,
                 key=key,

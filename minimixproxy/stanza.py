@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from twisted.words.xish import domish
 
@@ -39,6 +40,12 @@ class MalformedStanza(ValueError):
 def escape(text: str) -> bytes:
     """Return `text` as UTF-8, safe inside an attribute value of either quote and as character data."""
     return (text if _SPECIAL.search(text) is None else text.translate(_ESCAPES)).encode("utf-8")
+
+
+@lru_cache(maxsize=1024)
+def escaped_address(jid: str) -> bytes:
+    """Return `escape(jid)`, for addresses that are needed again and again."""
+    return escape(jid)
 
 
 def start_tag_end(raw: bytes, start: int = 0) -> int:

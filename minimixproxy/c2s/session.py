@@ -48,6 +48,7 @@ class ClientSession:
         "_upstream",
         "_watch",
         "carbons",
+        "deliver",
         "jid",
         "last_active",
     )
@@ -72,6 +73,7 @@ class ClientSession:
         self._account: AccountPort | None = None
         self._clock = clock
         self._output = ClientOutput(client, turn_end, limits.send_queue, self._overflow)
+        self.deliver = self._output.deliver  # gives the client whole stanzas
         self._to_server: list[bytes] = []  # of the read that is being handled
         self._watch = RequestWatch()
         self._client_done = False  # the client closed its stream
@@ -227,11 +229,7 @@ class ClientSession:
             self.log.info("session of {jid} is bound", jid=answer.jid)
             self._account = self._accounts.session_bound(self, self._login)
 
-    # To the client
-
-    def deliver(self, data: bytes) -> None:
-        """Give the client whole stanzas; what comes in one turn of the reactor is written at once."""
-        self._output.deliver(data)
+    # To the client: `deliver`, and this
 
     def _overflow(self, waiting: int) -> None:
         """A client that reads slowly may have only so much waiting."""

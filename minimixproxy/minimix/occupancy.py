@@ -27,7 +27,7 @@ from minimixproxy.minimix.ports import RoomOutlet, SessionPort
 from minimixproxy.minimix.presence import away_payload, join_presence, most_available, presence_payload, presence_to
 from minimixproxy.minimix.roompresence import RoomPresence
 from minimixproxy.minimix.roomview import RoomView
-from minimixproxy.stanza import ForkTemplate, Stanza, error_payload, escape, rewrite
+from minimixproxy.stanza import ForkTemplate, Stanza, error_payload, escaped_address, rewrite
 
 JOIN_TIMEOUT = 60.0  # seconds for a room to answer a join
 SUBJECT_TIMEOUT = 5.0  # seconds from the own presence to the subject that ends the join
@@ -341,7 +341,7 @@ class Occupancy:
             return
         template = ForkTemplate(stanza.self_contained())
         for session in list(self.attached):
-            session.deliver(template.copy_escaped(escape(session.jid)))
+            session.deliver(template.copy_escaped(escaped_address(session.jid)))
 
     def _fork_own(self, stanza: Stanza) -> None:
         for session in list(self.attached):
