@@ -120,6 +120,12 @@ class SnippetTests(unittest.TestCase):
             file.write_text(self._complete(text.replace("/etc/minimixproxy", str(self.directory.absolute()))))
             config.load(file)  # ConfigError names the file
 
+    def test_readme_and_client_proxy_agree(self) -> None:
+        """The latter's are tried on both servers, as they are written."""
+        section = (ROOT / "README.md").read_text("utf-8").partition("\n## client_proxy\n")[2].partition("\n## ")[0]
+        for language in ("toml", "lua", "yaml"):
+            self.assertIn(blocks(ROOT / "docs" / "client-proxy.md", language)[0], section)
+
     def _complete(self, text: str) -> str:
         """An excerpt is loaded with the rest of a minimal file."""
         if "[[client_proxy]]" in text or "[[listen]]" in text:
