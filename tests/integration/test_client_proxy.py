@@ -3,6 +3,8 @@
 from tests.integration.cases import on_both_servers
 from tests.integration.patterns import matches
 from tests.integration.proxied import ProxiedCase, Worker, condition, work
+from tests.integration.proxy import Proxy
+from tests.integration.servers import COMPONENT_SECRET
 
 
 @on_both_servers
@@ -103,6 +105,32 @@ class RequestTests(ProxiedCase):
         await a.client.iq("get", self.domain, "<ping xmlns='urn:xmpp:ping'/>")
         await alice.barrier()
         alice.nothing()
+
+
+@on_both_servers
+class SeveralDomainsTests(ProxiedCase):
+    async def test_two_domains_of_one_process(self) -> None:
+        """Each has its own target, and knows nothing of the other's."""
+        targets = [await self.account("one"), await self.account("two")]
+        domains = [f"{label}.{self.server.domain}" for label in ("proxy", "proxy2")]
+        tables = [
+            {
+                "domain": domain,
+                "target": target.jid,
+                "server": f"tcp:127.0.0.1:{self.server.component_port}",
+                "secret": COMPONENT_SECRET,
+            }
+            for domain, target in zip(domains, targets, strict=True)
+        ]
+        proxy = self._watch(Proxy(listen=(), client_proxy=tables), 0)
+        self.addCleanup(proxy.stop)
+        for domain, target in zip(domains, targets, strict=True):
+            await proxy.process.says(f"{domain}: connected")
+            self.domain = domain
+            await self.worker(f"of-{target.username}", target)
+        alice = await self.user()
+        for domain, target in zip(domains, targets, strict=True):
+            self.assertIn(f">of-{target.username}<", str(await self.ask(alice, to=domain)))
 
 
 @on_both_servers

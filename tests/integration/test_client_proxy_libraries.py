@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import slixmpp
+
 from tests.integration import proxied_libraries
 from tests.integration.cases import on_both_servers
 from tests.integration.libraries import aioxmpp, unusable
@@ -11,7 +13,7 @@ from tests.integration.proxied_libraries import COMMAND, SlixmppUser, SlixmppWor
 
 class LibraryCase(ProxiedCase):
     def setUp(self) -> None:
-        reason = unusable(aioxmpp)
+        reason = unusable(aioxmpp if "aioxmpp" in self._testMethodName else slixmpp)
         if reason:
             self.skipTest(reason)
         super().setUp()
