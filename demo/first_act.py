@@ -129,7 +129,7 @@ class FirstAct:
         await self.laptop.enter(self.room, "alice")
         await self.phone.enter(self.room, "alice")
         await self.narrator.sees(self.bob, "alice comes")
-        self._forget_history(self.phone, self.laptop)
+        await self._forget_history(self.phone, self.laptop)
         for party in (self.bob, self.phone, self.laptop):
             self._occupants(party, "alice", "bob")
         self.bob.say(self.room, "welcome back")
@@ -158,9 +158,10 @@ class FirstAct:
         self.narrator.equal(party.name, "has in the room", party.occupants(self.room), expected)
 
     @staticmethod
-    def _forget_history(*parties: Any) -> None:
+    async def _forget_history(*parties: Any) -> None:
         """A new join shows the room's history again."""
         for party in parties:
+            await party.catches_up()
             party.seen[:] = [one for one in party.seen if " (earlier): " not in one]
 
     @staticmethod
