@@ -55,9 +55,6 @@ class DemoWorker(SlixmppWorker):
         filters.cancel()
         return waiting(asyncio.wait([filters]))
 
-    def ping(self, jid: str) -> Deferred[Any]:
-        return waiting(self.xmpp["xep_0199"].send_ping(jid))
-
 
 class SecondAct:
     """The workers are three resources of one ordinary account; carol knows the domain and nothing else."""

@@ -4,6 +4,7 @@ Workers offer one ad-hoc command, `greet`, and a vCard (XEP-0050, XEP-0054); eit
 slixmpp's command has two steps: a form that asks for a name, then the greeting. aioxmpp's has one.
 """
 
+import asyncio
 from typing import Any
 
 import slixmpp
@@ -33,11 +34,22 @@ class SlixmppWorker(Slixmpp):
         super().__init__(account, resource)
         self.resource = resource
         self.served: list[str] = []  # what it was asked, in order
-        for plugin in ("xep_0004", "xep_0050", "xep_0054"):
+        for plugin in ("xep_0004", "xep_0047", "xep_0050", "xep_0054"):
             self.xmpp.register_plugin(plugin)
+        self.xmpp["xep_0047"].auto_accept = True
+        self.xmpp.add_event_handler("ibb_stream_data", self._shout_back)
         self.xmpp.remove_handler("VCardTemp")  # its stanza class is needed, not its answers
         self.xmpp.register_handler(CoroutineCallback("vCard", StanzaPath("iq@type=get/vcard_temp"), self._vcard))
         self.xmpp.add_event_handler("session_start", self._offer)
+
+    def ping(self, jid: str) -> "Deferred[Any]":
+        """Ping; what was sent before has arrived when the answer comes."""
+        return waiting(self.xmpp["xep_0199"].send_ping(jid))
+
+    async def _shout_back(self, stream: Any) -> None:
+        """Answer data of an in-band bytestream (XEP-0047) with the same in capitals, in the same stream."""
+        self.served.append("data")
+        await stream.sendall(stream.recv().upper())
 
     def _offer(self, _event: Any) -> None:
         self.xmpp["xep_0050"].add_command(node=COMMAND, name="Greet somebody", handler=self._greet)
@@ -72,7 +84,7 @@ class SlixmppUser(Slixmpp):
 
     def __init__(self, account: Account, resource: str) -> None:
         super().__init__(account, resource)
-        for plugin in ("xep_0004", "xep_0050", "xep_0054"):
+        for plugin in ("xep_0004", "xep_0047", "xep_0050", "xep_0054"):
             self.xmpp.register_plugin(plugin)
 
     def commands(self, domain: str) -> "Deferred[list[tuple[str, str]]]":
@@ -99,6 +111,22 @@ class SlixmppUser(Slixmpp):
                 )
             notes = [text for _kind, text in reply["command"]["notes"]]
             return notes[0] if notes else str(reply["command"]["form"]["values"]["greeting"])
+
+        return waiting(run())
+
+    def echo(self, domain: str, words: list[str]) -> "Deferred[list[str]]":
+        """Open an in-band bytestream, send words one by one, and return what comes back for each."""
+
+        async def run() -> list[str]:
+            heard: asyncio.Queue[bytes] = asyncio.Queue()
+            self.xmpp.add_event_handler("ibb_stream_data", lambda stream: heard.put_nowait(stream.recv()))
+            stream = await self.xmpp["xep_0047"].open_stream(slixmpp.JID(domain))
+            answers = []
+            for word in words:
+                await stream.sendall(word.encode())
+                answers.append((await heard.get()).decode())
+            await stream.close()
+            return answers
 
         return waiting(run())
 

@@ -49,3 +49,15 @@ class LibraryTests(LibraryCase):
 
     async def test_slixmpp_serves_slixmpp(self) -> None:
         await self.use(SlixmppWorker, SlixmppUser, "hello alice, says ")
+
+    async def test_a_bytestream_of_slixmpp(self) -> None:
+        """Both ways in one stream: all of it between the user and one of the workers."""
+        await self.serve(policy="round-robin")
+        workers = [await self.log_in(SlixmppWorker(self.target, name)) for name in ("one", "two", "three")]
+        await self.running.process.says("lets us see its presence")
+        for worker in workers:
+            await worker.ping(self.domain)
+        alice = await self.log_in(SlixmppUser(await self.account("alice"), "phone"))
+        words = ["first", "second", "third", "fourth"]
+        self.assertEqual(await alice.echo(self.domain, words), [word.upper() for word in words])
+        self.assertEqual(sorted(len(worker.served) for worker in workers), [0, 0, 4])
