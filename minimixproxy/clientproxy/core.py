@@ -43,21 +43,21 @@ class Core:
         self.domain = settings.domain
         self.clock = clock
         self.send = send
+        self.dropped: Counter[str] = Counter()
+        self._drop_logged: dict[str, float] = {}
         self.targets = Targets(settings.target, settings.max_resources)
         self.translator = Translator(
-            settings.domain, jat_key(settings), clock, settings.max_tokens, settings.token_lifetime
+            settings.domain, jat_key(settings), clock, settings.max_tokens, settings.token_lifetime, self.full
         )
-        self.sessions = Sessions(clock, settings.session_timeout, settings.max_sessions)
+        self.sessions = Sessions(clock, settings.session_timeout, settings.max_sessions, self.full)
         self.requests = Requests(
             clock, f"{random.getrandbits(40):x}.", settings.timeout, settings.max_open, settings.max_open_per_asker
         )
         identity = Identity(settings.identity_category, settings.identity_type, settings.name)
         self.face = Face(identity, clock, self.targets.resources)
         self.access = AccessList(settings.allow, settings.deny)
-        self.rate = RateLimit(settings.rate, settings.burst, clock)
+        self.rate = RateLimit(settings.rate, settings.burst, clock, full=self.full)
         self._policy = policy(settings.policy, random)
-        self.dropped: Counter[str] = Counter()
-        self._drop_logged: dict[str, float] = {}
         self._settled_at = clock() + SETTLING
 
     @property
@@ -148,16 +148,24 @@ class Core:
             self.send(error_reply(stanza, error_type, condition, text))
 
     def drop(self, stanza: Stanza, reason: str) -> None:
-        """Count a stanza that goes nowhere; log the first of its kind and then one line in ten seconds at most."""
+        """Count a stanza that goes nowhere, and log it."""
+        self._count(reason, f"dropped {stanza.name}", stanza.get("from") or "")
+
+    def full(self, table: str) -> None:
+        """A table is full, and what was used least recently was forgotten."""
+        self._count(table, "forgot the oldest", "")
+
+    def _count(self, reason: str, what: str, sender: str) -> None:
+        """Log the first of its kind, and then one line in ten seconds at most."""
         self.dropped[reason] += 1
         now = self.clock()
         if now >= self._drop_logged.get(reason, now):
             self._drop_logged[reason] = now + _DROPS_LOGGED_EVERY
             self.log.warn(
-                "{domain}: dropped {name} from {sender}: {reason} ({count} so far)",
+                "{domain}: {what} {sender}: {reason} ({count} so far)",
                 domain=self.domain,
-                name=stanza.name,
-                sender=stanza.get("from"),
+                what=what,
+                sender=f"from {sender}" if sender else "",
                 reason=reason,
                 count=self.dropped[reason],
             )

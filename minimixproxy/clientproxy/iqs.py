@@ -132,17 +132,18 @@ class IQProxying:
 
     def _replied(self, iq: Stanza, sender: Address) -> None:
         core = self._core
-        pending = core.requests.pending(iq.get("id") or "")
-        if pending is None or pending.peer != sender.full:
-            core.drop(iq, "reply to no open request" if pending is None else "reply from somebody else")
-        elif iq["type"] == "error" and pending.origin is Origin.USER and _bounced(iq) and self._retry(pending):
-            pass
+        id_ = iq.get("id") or ""
+        request = core.requests.owed(id_, sender.full)
+        if request is None:
+            core.drop(iq, "reply from somebody else" if id_ in core.requests else "reply to no open request")
+            return
+        if request.origin is Origin.USER and iq["type"] == "error" and _bounced(iq) and self._retry(request):
+            return
+        core.requests.close(request)
+        if request.origin is Origin.OURSELVES:
+            self._learn(iq, request)
         else:
-            core.requests.close(pending)
-            if pending.origin is Origin.OURSELVES:
-                self._learn(iq, pending)
-            else:
-                self._pass_back(iq, pending)
+            self._pass_back(iq, request)
 
     def _pass_back(self, iq: Stanza, request: Request) -> None:
         if request.origin is Origin.USER and iq.payloads:

@@ -43,16 +43,26 @@ class UnknownAddress(ValueError):
 
 
 class Translator:
-    """Translates for one domain. `key`: secret of this installation; `lifetime`: seconds a token outlives its use."""
+    """Translates for one domain. `key`: secret of this installation; `lifetime`: seconds a token outlives its use.
+
+    `full` is told when the table is full, so that the least recently used token is forgotten.
+    """
 
     def __init__(
-        self, domain: str, key: bytes, clock: Callable[[], float], max_tokens: int = 10_000, lifetime: float = 86400.0
+        self,
+        domain: str,
+        key: bytes,
+        clock: Callable[[], float],
+        max_tokens: int = 10_000,
+        lifetime: float = 86400.0,
+        full: Callable[[str], None] = lambda table: None,
     ) -> None:
         self.domain = domain
         self._key = key
         self._clock = clock
         self._max_tokens = max_tokens
         self._lifetime = lifetime
+        self._full = full
         self._tokens: OrderedDict[str, tuple[str, float]] = OrderedDict()  # least recently used first
 
     def address_of(self, jid: str) -> str:
@@ -96,8 +106,11 @@ class Translator:
         now = self._clock()
         self._tokens[token] = jid, now + self._lifetime
         self._tokens.move_to_end(token)
-        while self._tokens and (len(self._tokens) > self._max_tokens or self._oldest_expiry() <= now):
+        while self._oldest_expiry() <= now:
             self._tokens.popitem(last=False)
+        if len(self._tokens) > self._max_tokens:
+            self._tokens.popitem(last=False)
+            self._full("max_tokens")
 
     def _oldest_expiry(self) -> float:
         return next(iter(self._tokens.values()))[1]

@@ -27,14 +27,23 @@ class AccessList:
 class RateLimit:
     """A token bucket for each asker: `rate` stanzas a second (0: no limit), `burst` at once.
 
-    At most `max_askers` buckets are kept, the least recently used are forgotten first; a forgotten one is full again.
+    At most `max_askers` buckets are kept, the least recently used are forgotten first (`full` is told); a forgotten
+    bucket is full again.
     """
 
-    def __init__(self, rate: float, burst: int, clock: Callable[[], float], max_askers: int = 10_000) -> None:
+    def __init__(
+        self,
+        rate: float,
+        burst: int,
+        clock: Callable[[], float],
+        max_askers: int = 10_000,
+        full: Callable[[str], None] = lambda table: None,
+    ) -> None:
         self._rate = rate
         self._burst = float(burst)
         self._clock = clock
         self._max_askers = max_askers
+        self._full = full
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # asker -> tokens, when counted
 
     def admits(self, asker: str) -> bool:
@@ -49,4 +58,5 @@ class RateLimit:
         self._buckets.move_to_end(asker)
         if len(self._buckets) > self._max_askers:
             self._buckets.popitem(last=False)
+            self._full("askers whose rate is counted")
         return admitted

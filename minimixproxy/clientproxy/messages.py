@@ -10,8 +10,6 @@ from minimixproxy.clientproxy.sessions import CONVERSATION, exchange_of
 from minimixproxy.jids import Address
 from minimixproxy.stanza import Stanza, rewrite
 
-_TYPES = frozenset({"chat", "normal", "headline", "error"})
-
 
 class MessageProxying:
     """Takes every message that the component stream delivers."""
@@ -35,7 +33,7 @@ class MessageProxying:
 
     def _user_writes(self, message: Stanza, sender: Address, kind: str) -> None:
         core = self._core
-        resource = self._holder(message, sender) or (core.new_partner(sender) if kind in _TYPES else None)
+        resource = self._holder(message, sender) or (core.new_partner(sender) if kind != "groupchat" else None)
         if resource is not None:
             self._forward(message, sender, resource)
         elif kind == "headline":  # never answered: RFC 6121 §8.5.2.1.1

@@ -108,13 +108,20 @@ class PresenceProxying:
 
     def _available(self, presence: Stanza, sender: Address) -> None:
         priority, show, caps = _read(presence)
+        known = self._core.targets.get(sender.full)
         if self._core.targets.available(sender, priority, show, caps):
             self._ask_features(sender.full)
+        if known is None and self._core.targets.get(sender.full) is not None:
+            self.log.info("{domain}: {jid} is there", domain=self._core.domain, jid=sender.full)
+        elif known is None:
+            self._core.drop(presence, "presence of the target that cannot be used")
         if self._core.targets.candidates():
             self._came()
         self.publish()
 
     def _gone(self, resources: tuple[str, ...]) -> None:
+        for jid in resources:
+            self.log.info("{domain}: {jid} is gone", domain=self._core.domain, jid=jid)
         self._lost(resources)
         self.publish()
 
@@ -165,6 +172,7 @@ class PresenceProxying:
         if bare not in self._subscribers and len(self._subscribers) >= MAX_SUBSCRIBERS:
             oldest = next(iter(self._subscribers))
             del self._subscribers[oldest]  # it learns our presence with its next probe
+            self._core.full("subscribers")
         show = self._subscribers[bare] = self._core.targets.show()
         self._presence(_kind_of(show), self._core.domain, bare)
 

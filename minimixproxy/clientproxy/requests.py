@@ -93,17 +93,14 @@ class Requests:
         self._in_order[request] = None
         return self._send_as_new(request)
 
-    def answered(self, sent_as: str, peer: str) -> Request | None:
-        """Return the request that a reply from `peer` with this id answers, and close it; None if it answers none."""
+    def owed(self, sent_as: str, peer: str) -> Request | None:
+        """Return the request that a reply from `peer` with this id answers; None if it answers none."""
         request = self._open.get(sent_as)
-        if request is None or request.peer != peer:
-            return None
-        self.close(request)
-        return request
+        return None if request is None or request.peer != peer else request
 
-    def pending(self, sent_as: str) -> Request | None:
-        """Look at a request without closing it."""
-        return self._open.get(sent_as)
+    def __contains__(self, sent_as: str) -> bool:
+        """Whether a request is open under this id."""
+        return sent_as in self._open
 
     def reassign(self, request: Request, peer: str) -> str:
         """Let another peer ("": nobody yet) owe the answer, under a new id: a late reply of the first is no match."""
@@ -135,9 +132,6 @@ class Requests:
     def oldest(self, peer: str) -> Request | None:
         """Return the request that a peer has owed for longest."""
         return next(iter(self._by_peer.get(peer, {}).values()), None)
-
-    def peers(self) -> tuple[str, ...]:
-        return tuple(self._by_peer)
 
     def all(self) -> list[Request]:
         return list(self._open.values())

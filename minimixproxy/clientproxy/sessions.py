@@ -47,12 +47,22 @@ def begins_or_ends(reply: Stanza) -> tuple[str, bool]:
 
 
 class Sessions:
-    """Which resource holds which exchange of which asker. `lifetime`: seconds that an idle one is remembered."""
+    """Which resource holds which exchange of which asker. `lifetime`: seconds that an idle one is remembered.
 
-    def __init__(self, clock: Callable[[], float], lifetime: float = 600.0, max_sessions: int = 10_000) -> None:
+    `full` is told when the table is full, so that the one idle longest is forgotten.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        lifetime: float = 600.0,
+        max_sessions: int = 10_000,
+        full: Callable[[str], None] = lambda table: None,
+    ) -> None:
         self._clock = clock
         self._lifetime = lifetime
         self._max_sessions = max_sessions
+        self._full = full
         # least recently used first; resource None: it went away, and the exchange with it
         self._holders: OrderedDict[tuple[str, str], tuple[str | None, float]] = OrderedDict()
 
@@ -62,10 +72,11 @@ class Sessions:
         key = asker, exchange
         self._holders[key] = resource, now + self._lifetime
         self._holders.move_to_end(key)
-        while self._holders and (
-            len(self._holders) > self._max_sessions or next(iter(self._holders.values()))[1] <= now
-        ):
+        while next(iter(self._holders.values()))[1] <= now:
             self._holders.popitem(last=False)
+        if len(self._holders) > self._max_sessions:
+            self._holders.popitem(last=False)
+            self._full("max_sessions")
 
     def holder(self, asker: str, exchange: str) -> tuple[bool, str | None]:
         """Return whether the exchange is known, and the resource that holds it (None if that one is gone)."""

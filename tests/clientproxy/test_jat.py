@@ -1,6 +1,7 @@
 """Jabber address translation: reversible, unambiguous, not forgeable, bounded."""
 
 import contextlib
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,9 +27,9 @@ def addresses(draw: st.DrawFn) -> Address:
             continue
 
 
-def translator(key: bytes = b"key", **limits: float) -> tuple[Translator, Clock]:
+def translator(key: bytes = b"key", **limits: Any) -> tuple[Translator, Clock]:
     clock = Clock()
-    return Translator(DOMAIN, key, clock.seconds, **limits), clock  # type: ignore[arg-type]
+    return Translator(DOMAIN, key, clock.seconds, **limits), clock
 
 
 class ReadableTests(unittest.TestCase):
@@ -147,11 +148,12 @@ class TokenTests(unittest.TestCase):
         self.assertRaises(UnknownAddress, translate.jid_of, address)
 
     def test_the_table_is_bounded_and_forgets_the_least_recently_used(self) -> None:
-        translate, _ = translator(max_tokens=3)
+        forgotten: list[str] = []
+        translate, _ = translator(max_tokens=3, full=forgotten.append)
         addresses = [parse_jid(translate.address_of(f"u{number}@b/" + "x" * 1023)) for number in range(3)]
         translate.jid_of(addresses[0])
         translate.address_of(self.LONG)
-        self.assertEqual(len(translate), 3)
+        self.assertEqual((len(translate), forgotten), (3, ["max_tokens"]))
         translate.jid_of(addresses[0])
         self.assertRaises(UnknownAddress, translate.jid_of, addresses[1])
 

@@ -32,6 +32,13 @@ class FromUsersTests(unittest.TestCase):
         scene.receive(f"<message from='{ALICE}' to='{DOMAIN}'/>")
         self.assertEqual(scene.one()["to"], f"{TARGET}/a")
 
+    def test_a_type_that_nobody_knows_is_normal(self) -> None:
+        """RFC 6121 section 5.2.2."""
+        scene = Scene()
+        scene.online("a")
+        write(scene, "letter")
+        self.assertEqual(scene.one()["to"], f"{TARGET}/a")
+
     def test_a_conversation_stays_with_one_resource_from_all_devices(self) -> None:
         scene = Scene(policy="round-robin")
         scene.online("a", "b", "c")

@@ -5,6 +5,7 @@ from typing import Any
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.trial import unittest
 
+from minimixproxy.clientproxy import presences
 from minimixproxy.clientproxy.core import SETTLING
 from minimixproxy.clientproxy.presences import ASK_AGAIN
 from minimixproxy.clientproxy.targets import Subscription
@@ -79,7 +80,9 @@ class SubscribingTests(unittest.TestCase):
             content="<error type='cancel'>"
             "<remote-server-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>",
         )
-        self.assertEqual([event.get("conditions") for event in events], ["remote-server-not-found"])
+        self.assertEqual(
+            [event["conditions"] for event in events if "conditions" in event], ["remote-server-not-found"]
+        )
         self.assertEqual(scene.core.targets.candidates(), ())
         scene.pass_time(ASK_AGAIN)
         self.assertEqual(told(scene), [("subscribe", DOMAIN, TARGET)])
@@ -124,6 +127,12 @@ class ResourceTests(unittest.TestCase):
         scene.sent()
         scene.online("b")
         self.assertEqual({scene.asked()["to"] for _ in range(20)}, {f"{TARGET}/b"})
+
+    def test_more_resources_than_allowed(self) -> None:
+        scene = Scene(max_resources=2)
+        scene.online("a", "b", "c")
+        self.assertEqual(len(scene.core.targets.candidates()), 2)
+        self.assertEqual(scene.core.dropped["presence of the target that cannot be used"], 1)
 
     def test_features_are_asked_for(self) -> None:
         scene = Scene()
@@ -203,6 +212,16 @@ class AcceptTests(unittest.TestCase):
         for _ in range(10):
             presence(scene, "probe", "bob@example.net")
         self.assertEqual(len(told(scene)), 2)
+
+    def test_subscribers_are_bounded(self) -> None:
+        self.patch(presences, "MAX_SUBSCRIBERS", 3)
+        scene = Scene()
+        for number in range(5):
+            presence(scene, "subscribe", f"u{number}@example.org")
+        scene.sent()
+        presence(scene, "", f"{TARGET}/a")
+        self.assertEqual([to for _, _, to in told(scene)], ["u2@example.org", "u3@example.org", "u4@example.org"])
+        self.assertEqual(scene.core.dropped["subscribers"], 2)
 
     def test_an_address_that_bounces_is_forgotten(self) -> None:
         scene = Scene()

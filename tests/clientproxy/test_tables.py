@@ -124,10 +124,11 @@ class RequestsTests(unittest.TestCase):
         table = self.table()
         asked = request()
         sent_as = table.add(asked)
-        self.assertIsNone(table.answered(sent_as, B))
-        self.assertIsNone(table.answered("other", A))
-        self.assertIs(table.answered(sent_as, A), asked)
-        self.assertIsNone(table.answered(sent_as, A))
+        self.assertIsNone(table.owed(sent_as, B))
+        self.assertIsNone(table.owed("other", A))
+        self.assertIs(table.owed(sent_as, A), asked)
+        table.close(asked)
+        self.assertIsNone(table.owed(sent_as, A))
         self.assertEqual(len(table), 0)
 
     def test_ids_are_never_used_twice(self) -> None:
@@ -139,9 +140,9 @@ class RequestsTests(unittest.TestCase):
         asked = request()
         first = table.add(asked)
         second = table.reassign(asked, B)
-        self.assertIsNone(table.answered(first, A))
+        self.assertIsNone(table.owed(first, A))
         self.assertEqual((table.load(A), table.load(B)), (0, 1))
-        self.assertIs(table.answered(second, B), asked)
+        self.assertIs(table.owed(second, B), asked)
 
     def test_limits(self) -> None:
         table = self.table(limit=3, limit_per_asker=2)
@@ -191,15 +192,15 @@ class RequestsTests(unittest.TestCase):
         self.assertEqual(table.expired(), [early])
         self.clock.advance(4)
         self.assertEqual(table.expired(), [late])
-        self.assertEqual((len(table), table.peers()), (0, ()))
+        self.assertEqual((len(table), table.load(A), table.load(B)), (0, 0, 0))
 
     def test_nothing_is_left_behind(self) -> None:
         table = self.table(limit=10_000, limit_per_asker=10_000)
         for number in range(1000):
             asked = request(f"u{number % 7}@x/1", A if number % 2 else B, raw=b"x")
-            sent_as = table.add(asked)
+            table.add(asked)
             if number % 3:
-                table.answered(sent_as, asked.peer)
+                table.close(asked)
         self.clock.advance(10)
         table.expired()
         for name in ("_open", "_by_peer", "_by_owner", "_in_order"):
@@ -236,10 +237,11 @@ class SessionsTests(unittest.TestCase):
         self.assertEqual(sessions.holder("alice@x/1", "s1"), (False, None))
 
     def test_bounded(self) -> None:
-        sessions = Sessions(self.clock.seconds, max_sessions=3)
+        forgotten: list[str] = []
+        sessions = Sessions(self.clock.seconds, max_sessions=3, full=forgotten.append)
         for number in range(5):
             sessions.bind("alice@x/1", f"s{number}", A)
-        self.assertEqual(len(sessions), 3)
+        self.assertEqual((len(sessions), forgotten), (3, ["max_sessions"] * 2))
         self.assertEqual(sessions.holder("alice@x/1", "s0"), (False, None))
         self.assertEqual(sessions.holder("alice@x/1", "s4"), (True, A))
 
@@ -274,7 +276,8 @@ class LimitsTests(unittest.TestCase):
         self.assertEqual(len(rate._buckets), 0)
 
     def test_bounded(self) -> None:
-        rate = RateLimit(1.0, 1, Clock().seconds, max_askers=10)
+        forgotten: list[str] = []
+        rate = RateLimit(1.0, 1, Clock().seconds, max_askers=10, full=forgotten.append)
         for number in range(50):
             rate.admits(f"u{number}@x")
-        self.assertEqual(len(rate._buckets), 10)
+        self.assertEqual((len(rate._buckets), len(forgotten)), (10, 40))
