@@ -25,7 +25,7 @@ from wokkel.subprotocols import StreamManager
 from zope.interface import implementer
 
 from minimixproxy.framing import Event, Fault, FramingLimits
-from minimixproxy.stanza import MalformedStanza, Stanza
+from minimixproxy.stanza import Stanza
 from minimixproxy.xmlstream import FramedXmlStream
 
 HANDSHAKE_TIMEOUT = 30.0  # seconds
@@ -171,12 +171,6 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         StreamManager._authd(self, stream)
         self._flush()
 
-    def initializationFailed(self, reason: Failure) -> None:
-        """The handshake failed; the server closes the stream, or we do."""
-        self.log.warn("{domain}: handshake failed: {reason}", domain=self.domain, reason=reason.getErrorMessage())
-        if self.xmlstream is not None:
-            self.xmlstream.transport.loseConnection()
-
     def _stream_error(self, error: Failure | Fault) -> None:
         condition = error.condition if isinstance(error, Fault) else _condition(error)
         if condition in _REFUSALS:
@@ -217,8 +211,8 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
             if isinstance(event, Stanza) and (receiver := self._receivers.get(event.name)) is not None:
                 try:
                     receiver(event)
-                except MalformedStanza as error:
-                    self.log.warn("{domain}: unreadable stanza: {error}", domain=self.domain, error=str(error))
+                except Exception:  # noqa: BLE001  a fault of ours costs one stanza, not the domain's connection
+                    self.log.failure("{domain}: a fault with {stanza}", domain=self.domain, stanza=repr(event))
             elif self.xmlstream is not None:
                 self.xmlstream._dispatch_event(event)
         self._reading = False

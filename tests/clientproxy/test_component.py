@@ -281,7 +281,45 @@ class WritingTests(ComponentCase):
         self.assertNotIn(b"<message/>", stream.transport.value())
 
 
+class FaultTests(ComponentCase):
+    def test_a_fault_of_ours_costs_one_stanza(self) -> None:
+        service = self.start()
+        stream = self.handshake(self.one)
+        stream.transport.clear()
+        self.patch(service.proxy.messages, "_user_writes", lambda *_arguments: 1 / 0)
+        ping = f"<iq type='get' id='p' from='{ALICE}' to='{DOMAIN}'><ping xmlns='urn:xmpp:ping'/></iq>"
+        stream.dataReceived(f"<message from='{ALICE}' to='{DOMAIN}'><body>secret words</body></message>{ping}".encode())
+        self.assertIn(b"<iq type='result' id='p'", stream.transport.value())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertFalse(stream.transport.disconnecting)
+        self.assertNotIn("secret words", repr([event for event in self.events if "stanza" in event]))
+
+    def test_what_is_no_stanza(self) -> None:
+        self.start()
+        stream = self.handshake(self.one)
+        stream.transport.clear()
+        stream.dataReceived(b"<odd xmlns='urn:odd'/> \n<iq xmlns='urn:odd'/>")
+        self.assertEqual(stream.transport.value(), b"")
+        self.assertFalse(stream.transport.disconnecting)
+
+
 class StoppingTests(ComponentCase):
+    def test_while_connecting(self) -> None:
+        cancelled: list[object] = []
+        self.patch(self.one, "connect", lambda _factory: Deferred(cancelled.append))
+        service = self.start()
+        self.assertIsNone(service.stopService())
+        self.assertEqual(len(cancelled), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_before_the_handshake_is_answered(self) -> None:
+        service = self.start()
+        stopped = service.stopService()
+        self.assertTrue(self.one.streams[0].transport.disconnecting)
+        self.lose(self.one.streams[0])
+        self.successResultOf(stopped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_says_goodbye_and_leaves_nobody_waiting(self) -> None:
         service = self.start()
         stream = self.handshake(self.one)
