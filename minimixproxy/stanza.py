@@ -69,7 +69,7 @@ def rewrite(raw: bytes, changes: Mapping[str, str | None]) -> bytes:
     """Return `raw` with top-level attributes set, replaced or (value None) dropped.
 
     Only the start tag changes; everything else keeps its bytes. `changes` names unprefixed attributes,
-    or `xmlns:p` for declarations.
+    `xmlns:p` for declarations, or `xml:lang`.
     """
     tag = _TAG.match(raw)
     if tag is None:
@@ -232,16 +232,21 @@ def parse_element(raw: bytes, namespaces: Mapping[str, str]) -> domish.Element:
     return found[0]
 
 
+def attributes_of(element: domish.Element) -> dict[str, str]:
+    """Return a tree's top-level attributes, prefixed ones as `{uri}name`."""
+    return {
+        (key if isinstance(key, str) else "{%s}%s" % key): value  # noqa: UP031 (the key is the pair)
+        for key, value in element.attributes.items()
+    }
+
+
 def stanza_of(element: domish.Element, default_namespace: str = NS_CLIENT) -> Stanza:
     """Return a `Stanza` with the content of a domish tree; `element` becomes the stanza's own."""
     stanza = Stanza(
         serialize(element, default_namespace),
         element.uri,
         element.name,
-        {
-            (key if isinstance(key, str) else "{%s}%s" % key): value  # noqa: UP031 (the key is the pair)
-            for key, value in element.attributes.items()
-        },
+        attributes_of(element),
         tuple((child.uri, child.name) for child in element.elements()),
         {"": default_namespace},
     )

@@ -185,6 +185,27 @@ class Passing(TestCase):
         self.assertTrue(stanza.has_payload("urn:p", "x"))
         self.assertEqual(stanza.payloads, (("jabber:client", "body"), ("urn:p", "x")))
 
+    def test_trusting(self) -> None:
+        framer = PassingFramer()
+        framer.passing = framer.trusting = True
+        framer.feed(HEADER.encode())
+        parts = [
+            "<iq id='1'></iq>",
+            "<iq id='2'/>",
+            "<message xml:lang='de' to='a&amp;b'><p:x/></message>",
+            "<iq",
+            "></iq>",
+        ]
+        events = [event for part in parts for event in framer.feed(part.encode())]
+        self.assertEqual([stanza.name for stanza in stanzas(events)], ["iq", "iq", "message", "iq"])
+        message = stanzas(events)[2]
+        self.assertEqual((message.uri, message["to"], message.payloads), ("jabber:client", "a&b", (("urn:p", "x"),)))
+        self.assertEqual(message.attributes["{http://www.w3.org/XML/1998/namespace}lang"], "de")
+        self.assertEqual(message.raw.decode(), parts[2])
+        (fault,) = framer.feed(b"<!-- -->")
+        assert isinstance(fault, Fault)
+        self.assertEqual(fault.condition, "restricted-xml")
+
     def test_between_the_ways(self) -> None:
         framer = PassingFramer()
         framer.passing = True
