@@ -114,8 +114,9 @@ class Entry:
         return Opened(opened, features, behind)
 
     def start_session(
-        self, stream: ClientStream, upstream: Any, login: Login, opened: Opened, early: list[Event]
+        self, stream: ClientStream, upstream: Any, login: Login, opened: Opened, early: list[Event], language: str
     ) -> None:
         """Hand a client and its stream upstream to a session. `early`: what the client did not wait to send."""
         session = ClientSession(stream, upstream, login, self._accounts, self._turn_end, self.clock, self.limits)
+        session.language = language
         session.start(opened.header, opened.features, opened.behind, early)

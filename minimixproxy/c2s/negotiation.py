@@ -241,7 +241,7 @@ class Negotiation:
         upstream.removeObserver(STREAM_END_EVENT, self._upstream_lost)
         self._upstream = None
         self._finish()
-        self._entry.start_session(self._stream, upstream, login, opened, self._early)
+        self._entry.start_session(self._stream, upstream, login, opened, self._early, self._lang or "")
 
     def _not_joined(self, failure: Failure) -> None:
         error = failure.value

@@ -50,6 +50,7 @@ class ClientSession:
         "carbons",
         "deliver",
         "jid",
+        "language",
         "last_active",
     )
 
@@ -65,6 +66,7 @@ class ClientSession:
     ) -> None:
         self.jid = ""
         self.carbons = False
+        self.language = ""  # of the client's stream
         self.last_active = clock.seconds()
         self._client = client
         self._upstream: FramedXmlStream | None = upstream
@@ -85,6 +87,7 @@ class ClientSession:
         self._client.handler = self
         self._upstream.sink = self.server_events
         self._client.framer.passing = self._upstream.framer.passing = True
+        self._upstream.framer.trusting = True
         self._upstream.addObserver(STREAM_END_EVENT, self._upstream_lost)
         self._client.transport.registerProducer(Valve(self._client_blocks, self._client_drains), True)
         self._upstream.transport.registerProducer(Valve(self._upstream_blocks, self._upstream_drains), True)
@@ -104,10 +107,10 @@ class ClientSession:
         for event in events:
             if self._output.over:
                 return
-            if event.__class__ is Stanza:
+            if isinstance(event, Stanza):
                 if self._for_upstream(event):
                     out.append(event.raw)
-            elif event.__class__ is Keepalive:
+            elif isinstance(event, Keepalive):
                 out.append(event.raw)
             else:
                 self._client_ends(event)
@@ -186,9 +189,9 @@ class ClientSession:
         for event in events:
             if self._output.over:
                 return
-            if event.__class__ is Stanza:
+            if isinstance(event, Stanza):
                 self._stanza_from_server(event)
-            elif event.__class__ is Keepalive:
+            elif isinstance(event, Keepalive):
                 out.append(event.raw)
             else:
                 self._server_ends(event)

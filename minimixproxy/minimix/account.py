@@ -18,6 +18,7 @@ from minimixproxy.minimix.answers import CAPS
 from minimixproxy.minimix.iqproxy import IQProxy, is_archive_result
 from minimixproxy.minimix.occupancy import Occupancy
 from minimixproxy.minimix.ports import SessionPort, StreamPort
+from minimixproxy.minimix.relayed import relayed
 from minimixproxy.stanza import NS_CLIENT, Stanza, error_payload, error_reply, rewrite
 
 LINGER = 10.0  # seconds for open IQs to be answered after the last room ended
@@ -216,7 +217,7 @@ class Account:
             self._sent.move_to_end((address.full, stanza_id))
             if len(self._sent) > MAX_SENT:
                 self._sent.popitem(last=False)
-        self.send_to_room(rewrite(stanza.self_contained(), {"from": None}))
+        self.send_to_room(relayed(stanza, session))
         if address.resource is not None and stanza.get("type") != "groupchat" and not carbons.is_private(stanza):
             for other in list(occupancy.attached):
                 if other is not session and other.carbons:

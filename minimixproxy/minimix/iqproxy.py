@@ -18,6 +18,7 @@ from minimixproxy.minimix.answers import NS_PING, answer, iq_reply
 from minimixproxy.minimix.iqtable import IQTable, PendingIQ, TableFull
 from minimixproxy.minimix.occupancy import Occupancy
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
+from minimixproxy.minimix.relayed import relayed
 from minimixproxy.stanza import Stanza, error_payload, escape, rewrite
 
 MAX_OPEN = 2000  # IQs of one account and direction
@@ -77,7 +78,7 @@ class IQProxy:
                 return
             if key is not None:
                 self._archive_queries[key] = (session, stanza_id)
-            self._outlet.send_to_room(rewrite(stanza.self_contained(), {"from": None, "id": wire_id}))
+            self._outlet.send_to_room(relayed(stanza, session, {"id": wire_id}))
 
     @staticmethod
     def _refuse(session: SessionPort, stanza: Stanza, kind: str, condition: str, text: str) -> None:
@@ -173,8 +174,7 @@ class IQProxy:
         if pending is None:
             self.log.info("{jid} answers what nobody asked", jid=session.jid)
             return
-        answered = {"from": None, "to": pending.peer, "id": pending.id}
-        self._outlet.send_to_room(rewrite(stanza.self_contained(), answered))
+        self._outlet.send_to_room(relayed(stanza, session, {"to": pending.peer, "id": pending.id}))
 
     def _no_answer_from_session(self, pending: PendingIQ[SessionPort]) -> None:
         self._outlet.send_to_room(

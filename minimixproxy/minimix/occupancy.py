@@ -25,6 +25,7 @@ from minimixproxy.minimix.joins import JoinRequest, WaitingJoins, join_request
 from minimixproxy.minimix.nickchanges import NickChanges
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
 from minimixproxy.minimix.presence import away_payload, join_presence, most_available, presence_payload, presence_to
+from minimixproxy.minimix.relayed import relayed
 from minimixproxy.minimix.roompresence import RoomPresence
 from minimixproxy.minimix.roomview import RoomView
 from minimixproxy.stanza import ForkTemplate, Stanza, error_payload, escaped_address, rewrite
@@ -201,7 +202,7 @@ class Occupancy:
         Alone, the account is taken out by the room; beside others, only this session is shown out.
         """
         if len(self.attached) == 1:
-            self._outlet.send_to_room(rewrite(stanza.self_contained(), {"from": None}))
+            self._outlet.send_to_room(relayed(stanza, session))
             return
         self._drop(session)
         session.deliver(self._removal(session, (muc.SELF, muc.KICKED, muc.TECHNICAL)))

@@ -19,6 +19,10 @@ class SessionPort(Protocol):
         """Whether the client enabled carbons (XEP-0280) and the server agreed."""
 
     @property
+    def language(self) -> str:
+        """The language of the client's stream, "" if it named none: that of stanzas that name none."""
+
+    @property
     def last_active(self) -> float:
         """When the client last sent a stanza, in seconds of the reactor's clock."""
 

@@ -106,11 +106,13 @@ class IntegrationTestCase(unittest.TestCase):
         direct_tls: bool = False,
         proxy: Proxy | None = None,
         online: bool = True,
+        language: str = "",
     ) -> Client:
         """A client logged in through the proxy, or `direct` to the server; `online`: with initial presence."""
         account = account or await self.account()
         label = f"{account.username}/{resource}" if resource else account.username
         client = await self.connect(direct=direct, direct_tls=direct_tls, proxy=proxy, label=label)
+        client.language = language
         await client.login(account, resource)
         if online:
             await client.online()

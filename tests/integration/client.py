@@ -40,6 +40,7 @@ class Client(Protocol):
     """One connection. `received` has every stanza so far, `inbox` those that nothing was expected to be yet."""
 
     jid = ""  # full JID, after bind()
+    language = ""  # for the stream header
 
     def __init__(self, domain: str, label: str = "client") -> None:
         self.domain = domain
@@ -207,7 +208,8 @@ class Client(Protocol):
         count = len(self.headers)
         self.send(
             f"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
-            f" to={_quoted(to or self.domain)} version='1.0'>"
+            f" to={_quoted(to or self.domain)} version='1.0'"
+            + (f" xml:lang={_quoted(self.language)}>" if self.language else ">")
         )
         await self.until(lambda: len(self.headers) > count, "a stream header")
         return await self.expect("<stream:features/>")

@@ -30,6 +30,7 @@ class Device:
     resource: str
     direct: bool = False
     later: bool = False
+    language: str = ""
 
 
 @dataclass
@@ -121,9 +122,11 @@ def _read_header(script: Script, key: str, value: str) -> None:
         for part in value.split(","):
             name, *notes = re.findall(r"[\w./-]+|\(\w+\)", part)
             account, slash, resource = name.partition("/")
-            if not slash or not set(notes) <= {"(direct)", "(later)"}:
-                raise ValueError(f'a device is "alice/phone", perhaps with "(direct)" or "(later)", not {part!r}')
-            script.devices[name] = Device(account, resource, "(direct)" in notes, "(later)" in notes)
+            languages = [note.strip("()") for note in notes if note not in ("(direct)", "(later)")]
+            if not slash or len(languages) > 1:
+                raise ValueError(f'a device is "alice/phone", perhaps with "(direct)", "(later)", "(de)", not {part!r}')
+            language = "".join(languages)
+            script.devices[name] = Device(account, resource, "(direct)" in notes, "(later)" in notes, language)
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
@@ -216,15 +219,16 @@ class Performance:
     def fill(self, text: str) -> str:
         """Replace {room}, {alice}, {alice/phone}, {server}, {muc}. Rooms are made by being named: {room}, {room2}."""
 
-        def value(match: re.Match[str]) -> str:
-            name = match[1]
+        def value_of(name: str) -> str:
             if name not in self.names and name.startswith("room"):
                 self.names[name] = self.case.room(name)
+            if name.startswith("ROOM"):
+                return value_of(name.lower()).upper()
             if name not in self.names and name.startswith("locking_room"):
                 self.names[name] = self.case.room(name).replace("@conference.", "@locking.")
             return self.names[name]
 
-        return re.sub(r"\{([^{}\s]+)\}", value, text)
+        return re.sub(r"\{([^{}\s]+)\}", lambda match: value_of(match[1]), text)
 
     @property
     def rooms(self) -> list[str]:
@@ -234,7 +238,9 @@ class Performance:
         device = self.script.devices[name]
         account = self.accounts[device.account]
         direct = device.direct or ALL_DIRECT
-        client = await self.case.client(account, device.resource, direct=direct, proxy=self.proxy)
+        client = await self.case.client(
+            account, device.resource, direct=direct, proxy=self.proxy, language=device.language
+        )
         client.ignore = self._not_of_a_room
         client.inbox.clear()
         self.clients[name] = client

@@ -30,6 +30,7 @@ class FakeSession:
     def __init__(self, resource: str, clock: Clock, carbons: bool = True) -> None:
         self.jid = f"{BARE}/{resource}"
         self.carbons = carbons
+        self.language = ""
         self.received: list[Stanza] = []
         self.closed: str | None = None
         self._clock = clock

@@ -48,6 +48,13 @@ class Messages(SynchronousTestCase):
         self.assertEqual([(s["id"], s["to"]) for s in self.phone.received], [("1", self.phone.jid)])
         self.assertEqual([(s["id"], s["to"]) for s in self.laptop.received], [("2", self.laptop.jid)])
 
+    def test_language_of_the_clients_stream_comes_along(self) -> None:
+        self.phone.language = "de"
+        for attributes, language in [("", "de"), (" xml:lang='fr'", "fr")]:
+            self.world.client(self.phone, f"<message type='groupchat' to='{ROOM}'{attributes}><body>x</body></message>")
+            (sent,) = self.world.stream.take()
+            self.assertEqual(sent.attributes["{http://www.w3.org/XML/1998/namespace}lang"], language)
+
     def test_private_message_to_all(self) -> None:
         self.world.room(f"<message type='chat' from='{ROOM}/bob' to='{STREAM}'><body>psst</body></message>")
         for session in (self.phone, self.laptop):
