@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import NamedTuple
 
 from minimixproxy.minimix.muc import NS_DELAY, NS_MUC
 from minimixproxy.stanza import Stanza, escape
@@ -24,13 +25,13 @@ class HistoryRequest:
     since: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A kept message: its place in the order, its time, its bytes with the delay stamp."""
+class Entry(NamedTuple):
+    """A kept message: its place in the order, its time, its bytes, and whether the room's delay stamp is in them."""
 
     sequence: int
     time: float
     raw: bytes
+    stamped: bool
 
 
 def parse_time(text: str) -> float | None:
@@ -83,8 +84,10 @@ def delay_of(stanza: Stanza, room: str) -> float | None:
 def with_delay(stanza: Stanza, room: str, time: float) -> bytes:
     """Return the message with the room's delay stamp, unless it carries one."""
     raw = stanza.self_contained()
-    if delay_of(stanza, room) is not None:
-        return raw
+    return raw if delay_of(stanza, room) is not None else _stamp(raw, room, time)
+
+
+def _stamp(raw: bytes, room: str, time: float) -> bytes:
     stamp = b"<delay xmlns='%b' from='%b' stamp='%b'/>" % (NS_DELAY.encode(), escape(room), format_time(time).encode())
     end = raw.rindex(b"</")
     return raw[:end] + stamp + raw[end:]
@@ -109,7 +112,7 @@ class History:
         stamped = delay_of(stanza, self._room)
         time = now if stamped is None else stamped
         self._sequence += 1
-        entry = Entry(self._sequence, time, with_delay(stanza, self._room, time))
+        entry = Entry(self._sequence, time, stanza.self_contained(), stamped is not None)
         self._entries.append(entry)
         self._bytes += len(entry.raw)
         while len(self._entries) > self._limit or self._bytes > MAX_BYTES:
@@ -132,9 +135,13 @@ class History:
             return self._requested(request)
         seen = self._cursors.get(resource)
         if seen is not None and not everything:
-            return [entry.raw for entry in self._entries if entry.sequence > seen]
+            return [self._shown(entry) for entry in self._entries if entry.sequence > seen]
         start = 0 if everything else max(0, len(self._entries) - DEFAULT_REPLAY)
-        return [entry.raw for entry in islice(self._entries, start, None)]
+        return [self._shown(entry) for entry in islice(self._entries, start, None)]
+
+    def _shown(self, entry: Entry) -> bytes:
+        """Return a message with its delay stamp, which is made now: most messages are never replayed."""
+        return entry.raw if entry.stamped else _stamp(entry.raw, self._room, entry.time)
 
     def _requested(self, request: HistoryRequest) -> list[bytes]:
         chosen: list[bytes] = []
@@ -144,10 +151,11 @@ class History:
                 break
             if request.since is not None and entry.time < request.since:
                 break
+            raw = self._shown(entry)
             if room_left is not None:
-                room_left -= len(entry.raw.decode("utf-8"))
+                room_left -= len(raw.decode("utf-8"))
                 if room_left < 0:
                     break
-            chosen.append(entry.raw)
+            chosen.append(raw)
         chosen.reverse()
         return chosen
