@@ -78,6 +78,8 @@ class Rooms(Section):
     max_rooms: Annotated[int, Field(ge=1, le=100_000)] = 1000
     max_occupants: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
     away: Annotated[str, Field(max_length=1000)] = ""
+    # How long a sign of life from a room answers self-pings (XEP-0410) here; 0: each is asked there.
+    fresh: Annotated[float, Field(ge=0, le=3600)] = 60.0
     iq_timeout: Seconds = 120.0
 
 

@@ -33,7 +33,6 @@ from minimixproxy.stanza import ForkTemplate, Stanza, error_payload, escaped_add
 JOIN_TIMEOUT = 60.0  # seconds for a room to answer a join
 SUBJECT_TIMEOUT = 5.0  # seconds from the own presence to the subject that ends the join
 LEAVE_TIMEOUT = 10.0  # seconds for a room to confirm a leave
-FRESH = 60.0  # seconds for which traffic from the room proves that we are in it
 MAX_HELD = 100  # private messages kept while no session is attached
 
 
@@ -260,7 +259,7 @@ class Occupancy:
 
     def confirmed(self) -> None:
         """The room has just shown that we are in it."""
-        self._fresh_until = self._clock.seconds() + FRESH
+        self._fresh_until = self._clock.seconds() + self._settings.fresh
 
     def presence_from_room(self, stanza: Stanza, nick: str | None) -> None:
         """Take a presence of the room or of an occupant of it."""
