@@ -164,7 +164,9 @@ def loss(prosody_modules: Path | None, requests: int = REQUESTS) -> dict[str, An
 
 
 def section(prosody_modules: Path | None) -> str:
-    """Measure everything and write it down in Markdown."""
+    """Measure everything and write it down in Markdown. Raises `Missing` before it begins."""
+    if prosody_modules is not None:
+        _mod_client_proxy(prosody_modules)
     ours, theirs = speeds(prosody_modules)
     lines = [
         "## client_proxy",
