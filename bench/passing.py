@@ -6,9 +6,12 @@ from bench.generator import Measured, generate, measured, message
 from bench.servers import PASSWORD, BenchProxy, EchoServer, HAProxy
 
 ROUNDS = 3  # of proxy and HAProxy in turn
+RATE = 200  # messages per second, paced
+WINDOW = 32
 PHASES = {
+    "paced": {"rate": RATE, "seconds": 4.0, "warm_up": 0.5},
     "one": {"window": 1, "seconds": 3.0, "warm_up": 0.5},
-    "pipelined": {"window": 32, "seconds": 3.0, "warm_up": 0.5},
+    "pipelined": {"window": WINDOW, "seconds": 3.0, "warm_up": 0.5},
 }
 
 

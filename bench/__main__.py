@@ -1,0 +1,89 @@
+"""`make bench`: measure, print, and write docs/benchmarks.md."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench import client_proxy, forking, memory, passing, report
+from bench.servers import Missing
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+SECTIONS = ("forking", "passing", "memory", "client_proxy")
+
+
+def _say(text: str) -> None:
+    print(f"# {text}", file=sys.stderr, flush=True)
+
+
+def measure_forking(prosody_modules: Path | None) -> str:
+    """Every case, minimixproxy and mod_minimix by turns."""
+    ours, theirs = [], []
+    for sessions in forking.SESSIONS:
+        _say(f"forking to {sessions} sessions")
+        ours.append(forking.measure(sessions, tls=True))
+        if prosody_modules is not None:
+            theirs.append(forking.measure(sessions, tls=True, prosody_modules=prosody_modules))
+    _say("forking without TLS")
+    plain = forking.measure(max(forking.SESSIONS), tls=False)
+    return report.forking_section(ours, theirs, plain)
+
+
+def measure_passing() -> str:
+    """Both relays, without and with TLS."""
+    cases = []
+    for tls in (False, True):
+        _say(f"passing on {'with' if tls else 'without'} TLS")
+        cases += passing.measure(tls=tls)
+    return report.passing_section(cases)
+
+
+def measure_client_proxy(prosody_modules: Path | None) -> str:
+    """Beside mod_client_proxy, if that is in the checkout too."""
+    _say("client_proxy")
+    try:
+        return client_proxy.section(prosody_modules)
+    except Missing as missing:
+        _say(str(missing))
+        return client_proxy.section(None)
+
+
+def sections(wanted: list[str], prosody_modules: Path | None) -> Iterator[str]:
+    """The parts of the report, each measured when it is asked for."""
+    if "forking" in wanted:
+        yield measure_forking(prosody_modules)
+    if "passing" in wanted:
+        yield measure_passing()
+    if "memory" in wanted:
+        _say("memory")
+        yield report.memory_section(memory.measure())
+    if "client_proxy" in wanted:
+        yield measure_client_proxy(prosody_modules)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--prosody-modules", type=Path, help="a checkout of prosody-modules, for mod_minimix")
+    parser.add_argument("--output", type=Path, default=DOCUMENT, help="the file to write; docs/benchmarks.md")
+    parser.add_argument("only", nargs="*", help=f"of {', '.join(SECTIONS)}; then nothing is written")
+    options = parser.parse_args()
+    if not set(options.only) <= set(SECTIONS):
+        parser.error(f"choose from {', '.join(SECTIONS)}")
+    began, load = time.monotonic(), os.getloadavg()
+    parts = [report.HEAD, report.conditions(options.prosody_modules, load)]
+    print("\n".join(parts), flush=True)
+    try:
+        for part in sections(options.only or list(SECTIONS), options.prosody_modules):
+            print(part, flush=True)
+            parts.append(part)
+    except Missing as missing:
+        parser.exit(1, f"{missing}\n")
+    if not options.only:
+        options.output.write_text("\n".join(parts))
+    _say(f"{time.monotonic() - began:.0f} seconds" + ("" if options.only else f", written to {options.output}"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""The measurements as Markdown: tables, ratios, and whether the goals are met."""
+
+import hashlib
+import os
+import platform
+import re
+import subprocess
+import sysconfig
+from datetime import UTC, datetime
+from pathlib import Path
+
+import twisted
+from OpenSSL import SSL
+
+from bench import forking, memory, passing
+from bench.generator import Measured
+from tests.integration.servers import in_path
+
+HEAD = """# Benchmarks
+
+Written by `make bench PROSODY_MODULES=/path/to/prosody-modules`; run it again rather than believe it. CPU is user and
+system time of the processes named, in microseconds; those of clients, senders and the echo server are not in it. Of
+each measurement there are five slices or more, and the median is shown. Ratios hold better than the times: these
+differ from machine to machine, and with what else runs there.
+"""
+
+FORKING_GOALS = {2: 1.2, 10: 0.8, 50: 0.33}
+RATE_GOAL = 3.0
+OWN_GOALS = {False: 10.0, True: 20.0}
+PASSING_GOALS = {False: 2.5, True: 3.0}
+MEMORY_GOAL = 150.0
+
+
+def _goal(value: float, goal: float, *, least: bool = False, unit: str = "") -> str:
+    met = value >= goal if least else value <= goal
+    return f"{'≥' if least else '≤'} {goal:g}{unit}, {'met' if met else '**missed**'}"
+
+
+def _table(head: str, rows: list[str]) -> str:
+    columns = head.count("|") - 1
+    return "\n".join([head, "| --- |" + " ---: |" * (columns - 1), *rows, ""])
+
+
+# Conditions --------------------------------------------------------------------------------------------------------
+
+
+def _first(pattern: str, text: str) -> str:
+    found = re.search(pattern, text, re.MULTILINE)
+    return found.group(1).strip() if found else "unknown"
+
+
+def _version(program: str, *arguments: str) -> str:
+    path = in_path(program)
+    if path is None:
+        return "none"
+    output = subprocess.run([path, *arguments], capture_output=True, text=True, check=False)
+    return _first(r"(\d+\.\d+[\w.+~-]*)", output.stdout + output.stderr)
+
+
+def conditions(prosody_modules: Path | None, load: tuple[float, float, float]) -> str:
+    """What the numbers depend on."""
+    from twisted.internet import reactor  # the one that twistd takes too, unless told otherwise
+
+    memory_size = int(_first(r"^MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())) / 2**20
+    flags = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    optimised = "--enable-optimizations" in flags or "-lto" in flags or "--with-lto" in flags
+    lines = [
+        f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; load average at the start {load[0]:.1f}, {load[1]:.1f}",
+        f"- {os.cpu_count()} cores, {_first(r'^model name.*: (.*)', Path('/proc/cpuinfo').read_text())},"
+        f" {memory_size:.0f} GiB, Linux {platform.release()}; everything on this machine, over loopback",
+        f"- Python {platform.python_version()} ({'' if optimised else 'not '}built with profile-guided or link-time"
+        f" optimisation), Twisted {twisted.__version__}, {type(reactor).__name__},"
+        f" {SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode().split(' (')[0]}",
+        f"- Prosody {_version('prosodyctl', 'about')}, HAProxy {_version('haproxy', '-v')} (one thread)",
+    ]
+    if prosody_modules is None:
+        lines.append("- without a checkout of prosody-modules: nothing is compared with mod_minimix")
+    else:
+        digest = hashlib.sha256((prosody_modules / "mod_minimix" / "mod_minimix.lua").read_bytes()).hexdigest()
+        lines.append(f"- mod_minimix.lua with SHA-256 {digest[:16]}…, unchanged")
+    return "\n".join(["## Conditions", "", *lines, ""])
+
+
+# Forking -----------------------------------------------------------------------------------------------------------
+
+
+def forking_section(ours: list[forking.Case], theirs: list[forking.Case], plain: forking.Case) -> str:
+    """`theirs`: with mod_minimix, or empty. `plain`: ours without TLS."""
+    last = ours[-1]
+    rows = [_fork_row(case, theirs[number] if theirs else None) for number, case in enumerate(ours)]
+    parts = [
+        "## Forking, beside Prosody with mod_minimix",
+        "",
+        f"One account in one room, with 2 to {last.sessions} sessions attached; someone else, directly at the server,"
+        f" sends {forking.RATE} messages per second of {last.bytes:.0f} bytes as delivered. TLS on every connection\n"
+        f"({last.cipher}). CPU per delivered copy, of server and proxy together. Prosody and proxy are started anew for"
+        " each line.",
+        "",
+        _table("| sessions | minimixproxy | of it proxy | mod_minimix | ratio | goal |", rows),
+        f"As much as goes, {last.sessions} sessions, {forking.SATURATED['window']} messages under way; and the next"
+        " message when every copy of the one before has arrived:",
+        "",
+        _table(
+            "| load | minimixproxy copies/s | mod_minimix copies/s | ratio | goal |",
+            [
+                _rate_row("saturated", last, theirs[-1] if theirs else None, RATE_GOAL),
+                _rate_row("one", last, theirs[-1] if theirs else None, None),
+            ],
+        ),
+        f"The proxy's own part, {last.sessions} sessions, one message in flight, CPU per copy:",
+        "",
+        _table("| TLS | proxy | server | goal |", [_own_row(plain), _own_row(last)]),
+    ]
+    return "\n".join(parts)
+
+
+def _fork_row(case: forking.Case, other: forking.Case | None) -> str:
+    own = case.phases["paced"]
+    line = f"| {case.sessions} | {own.total:.0f} | {own.cpu['proxy']:.0f} "
+    if other is None:
+        return line + "| | | |"
+    their = other.phases["paced"]
+    ratio = own.total / their.total
+    return line + f"| {their.total:.0f} | {ratio:.2f} | {_goal(ratio, FORKING_GOALS[case.sessions])} |"
+
+
+def _rate_row(phase: str, case: forking.Case, other: forking.Case | None, goal: float | None) -> str:
+    own = case.phases[phase].rate
+    name = {"saturated": "saturated", "one": "one in flight"}[phase]
+    if other is None:
+        return f"| {name} | {own:.0f} | | | |"
+    ratio = own / other.phases[phase].rate
+    judged = _goal(ratio, goal, least=True) if goal is not None else ""
+    return f"| {name} | {own:.0f} | {other.phases[phase].rate:.0f} | {ratio:.1f} | {judged} |"
+
+
+def _own_row(case: forking.Case) -> str:
+    cpu = case.phases["one"].cpu
+    goal = _goal(cpu["proxy"], OWN_GOALS[case.tls], unit=" µs")
+    return f"| {'yes' if case.tls else 'no'} | {cpu['proxy']:.1f} | {cpu['prosody']:.1f} | {goal} |"
+
+
+# Passing on --------------------------------------------------------------------------------------------------------
+
+_PASSING_LOADS = {
+    "paced": f"{passing.RATE} messages per second",
+    "one": "one in flight",
+    "pipelined": f"{passing.WINDOW} in flight",
+}
+
+
+def passing_section(cases: list[passing.Case]) -> str:
+    """Both relays side by side."""
+    by_relay = {(case.relay, case.tls): case for case in cases}
+    rows = []
+    for tls in (False, True):
+        ours, theirs = by_relay["proxy", tls], by_relay["haproxy", tls]
+        for phase, load in _PASSING_LOADS.items():
+            rows.append(_passing_row("yes" if tls else "no", load, ours.phases[phase], theirs.phases[phase], tls))
+    secured = by_relay["proxy", True]
+    return "\n".join(
+        [
+            "## Passing on, beside HAProxy in TCP mode",
+            "",
+            f"One client sends messages of {secured.bytes:.0f} bytes to a server that returns every byte; each message"
+            " passes the relay twice. With TLS\n"
+            f"({secured.cipher}) both relays end the client's and begin their own towards the server, without checking"
+            " its certificate.\nWithout TLS the proxy runs with `bench/without_tls.py`: no configuration lets a client"
+            " log in so. CPU of the relay per message passed on.",
+            "",
+            _table("| TLS | load | minimixproxy | HAProxy | ratio | goal |", rows),
+            "With many in flight HAProxy moves 16 KiB with each call and never looks at them; the proxy finds, checks"
+            " and routes every stanza.",
+            "",
+        ]
+    )
+
+
+def _passing_row(secured: str, load: str, ours: Measured, theirs: Measured, tls: bool) -> str:
+    ratio = ours.total / theirs.total
+    goal = _goal(ratio, PASSING_GOALS[tls])
+    return f"| {secured} | {load} | {ours.total:.1f} | {theirs.total:.1f} | {ratio:.1f} | {goal} |"
+
+
+# Memory ------------------------------------------------------------------------------------------------------------
+
+
+def memory_section(case: memory.Case) -> str:
+    """Memory per session."""
+    return "\n".join(
+        [
+            "## Memory",
+            "",
+            f"The proxy with {case.sessions} sessions of 50 accounts, logged in at Prosody, TLS on both sides"
+            f" ({case.cipher}); growth of resident memory per session.",
+            "",
+            _table(
+                "| before, MiB | after, MiB | per session, KiB | goal |",
+                [
+                    f"| {case.before / 2**20:.1f} | {case.after / 2**20:.1f} | {case.each:.0f}"
+                    f" | {_goal(case.each, MEMORY_GOAL, unit=' KiB')} |"
+                ],
+            ),
+        ]
+    )
