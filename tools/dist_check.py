@@ -20,6 +20,7 @@ endpoint = "tcp:5222"
 """
 # An sdist must be enough to test from.
 IN_SDIST = ("Makefile", "LICENSE", "tests/test_config.py", "tests/integration/ejabberd.yml", "tools/run_trial.py")
+MADE_HERE = (".git", ".venv", "build", "dist", "*.egg-info", "_trial_temp*", "__pycache__", ".*_cache", "dropin.cache")
 NEVER_IN_WHEEL = ("twisted/__init__.py", "twisted/plugins/__init__.py")
 
 
@@ -49,17 +50,9 @@ def check(condition: bool, what: str) -> None:
         raise CheckFailed(what)
 
 
-def copy_of_tracked_files(to: Path) -> Path:
-    """A source tree as git has it: nothing built or ignored may help."""
-    tracked = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True,
-    ).stdout.split("\0")
-    for name in filter(None, tracked):
-        if (ROOT / name).is_file():
-            target = to / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target)
+def copy_of_sources(to: Path) -> Path:
+    """A source tree in which nothing that was built or installed before can help."""
+    shutil.copytree(ROOT, to, ignore=shutil.ignore_patterns(*MADE_HERE), symlinks=True)
     return to
 
 
@@ -115,7 +108,7 @@ class Environment:
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="minimixproxy-dist-") as name:
         directory = Path(name)
-        source = copy_of_tracked_files(directory / "source")
+        source = copy_of_sources(directory / "source")
         wheel, sdist = build(source, directory)
         for kind, arguments in {"wheel": [wheel], "sdist": [sdist], "editable": ["--editable", source]}.items():
             print(f"dist-check: {kind}", flush=True)
