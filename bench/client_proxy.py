@@ -24,7 +24,7 @@ OPEN = 1000
 TIME_LIMIT = 240.0  # seconds for one plan
 PHASES = {
     "one at a time": {"window": 1, "seconds": 4.0},
-    "paced": {"rate": 300, "seconds": 5.0},
+    "paced": {"rate": 200, "seconds": 5.0},
     "saturated": {"window": 64, "seconds": 6.0},
 }
 ROUNDS = 3
