@@ -7,6 +7,7 @@ upstream connection, and for whatever transport an endpoint string brings.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from twisted.internet import tcp
@@ -53,29 +54,35 @@ class DirectTransport:
     turn for each write. What the socket does not take waits in the reactor's queue as ever, with its backpressure.
     """
 
-    __slots__ = ("_send", "_tcp")
+    __slots__ = ("_tcp", "write")
 
     def __init__(self, transport: tcp.Connection) -> None:
         self._tcp = transport
-        self._send = transport.socket.send
-
-    def write(self, data: bytes) -> None:
-        transport = self._tcp
-        if transport._tempDataBuffer or transport.dataBuffer or not transport.connected or transport.disconnecting:
-            transport.write(data)
-            return
-        try:
-            sent = self._send(data)
-        except OSError:
-            sent = 0  # the socket is full; or broken, which the reactor finds again and reports outside of this call
-        if sent != len(data):
-            transport.write(data[sent:])
+        self.write = _direct_write(transport)
 
     def writeSequence(self, parts: list[bytes]) -> None:
         self.write(b"".join(parts))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._tcp, name)
+
+
+def _direct_write(transport: tcp.Connection) -> Callable[[bytes], None]:
+    """Return the `write` of a `DirectTransport`; a function, since attributes of that class are slow to look up."""
+    send, queue = transport.socket.send, transport.write
+
+    def write(data: bytes) -> None:
+        if transport._tempDataBuffer or transport.dataBuffer or not transport.connected or transport.disconnecting:
+            queue(data)
+            return
+        try:
+            sent = send(data)
+        except OSError:
+            sent = 0  # the socket is full; or broken, which the reactor finds again and reports outside of this call
+        if sent != len(data):
+            queue(data[sent:])
+
+    return write
 
 
 classImplements(DirectTransport, *implementedBy(tcp.Connection))
@@ -138,7 +145,8 @@ class SecurableConnection(BaseProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Hand on the first bytes; those that follow go without this step, until TLS starts."""
         upper: Any = self._layer or self.upper
-        self.dataReceived = upper.dataReceived  # type: ignore[method-assign]
+        if self._layer is None or self._layer.settled:
+            self.dataReceived = upper.dataReceived  # type: ignore[method-assign]
         upper.dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -9,9 +9,9 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
+from minimixproxy.c2s.tlsengine import AVAILABLE, MAX_DATA, TLSEngine
+
 _HEADER = 5  # bytes before a record's body: type, version, length (RFC 8446 §5.1)
-_MAX_PLAINTEXT = 2**14  # bytes in a record
-_MAX_DATA = 2**15  # more than a record takes, encrypted
 
 
 class RecordCounter:
@@ -42,7 +42,7 @@ class RecordCounter:
 
 
 class TLSLayer(TLSMemoryBIOProtocol):
-    """Asks OpenSSL for data as often as there are records.
+    """Asks OpenSSL for data as often as there are records; once open, leaves reads and writes to a `TLSEngine`.
 
     Twisted asks until OpenSSL says that there is no more, and then for an answer to be sent; each is an exception, and
     with one stanza to a read these two cost more than the rest.
@@ -54,38 +54,40 @@ class TLSLayer(TLSMemoryBIOProtocol):
     def __init__(self, factory: TLSMemoryBIOFactory, upper: Any) -> None:
         """`upper` is connected already."""
         super().__init__(factory, upper, False)
-        self._counter = RecordCounter()
+        self.counter = RecordCounter()
         self._records = 0  # that OpenSSL may still turn into data: at least as many as it can
+        self._engine: TLSEngine | None = None
+
+    @property
+    def settled(self) -> bool:
+        """`dataReceived` is what it will be while the connection is open."""
+        return self._engine is not None or not AVAILABLE
 
     def dataReceived(self, data: bytes) -> None:
-        """Count the records, then do as ever."""
-        self._records += self._counter.feed(data)
-        if self._appSendBuffer or not self._handshakeDone:
-            super().dataReceived(data)
-        else:
-            self._tlsConnection.bio_write(data)
-            self._flushReceiveBIO()
+        """Take encrypted bytes; behind the last of the handshake the engine takes over."""
+        self.read(data)
+        if AVAILABLE and self._engine is None and self._handshakeDone and not self._over:
+            self._engine = TLSEngine(self)
+            self.dataReceived = self._engine.read  # type: ignore[method-assign]
+            self.write = self._engine.write  # type: ignore[method-assign]
 
-    def write(self, data: bytes) -> None:
-        """Encrypt and send; the common case is done here."""
-        if (
-            self._appSendBuffer
-            or not self._handshakeDone
-            or self._lostTLSConnection
-            or self.disconnecting
-            or not 0 < len(data) <= _MAX_PLAINTEXT
-        ):
-            super().write(data)
-            return
-        connection = self._tlsConnection
-        try:
-            connection.send(data)
-        except WantReadError:
-            self._bufferedWrite(data)
-        except Error:
-            self._tlsShutdownFinished(Failure())
-        else:
-            self.transport.write(connection.bio_read(_MAX_DATA))
+    @property
+    def _over(self) -> bool:
+        return bool(self._lostTLSConnection or self.disconnecting or self._aborted or self._appSendBuffer)
+
+    def read(self, data: bytes) -> None:
+        """Count the records, then do as Twisted does."""
+        self._records += self.counter.feed(data)
+        super().dataReceived(data)
+
+    def read_rest(self, records: int) -> None:
+        """Go on with up to `records` records, of which the next is a special one."""
+        self._records += records
+        self._flushReceiveBIO()
+
+    def write_slowly(self, data: bytes) -> None:
+        """Write as Twisted does."""
+        super().write(data)
 
     def _flushReceiveBIO(self) -> None:
         """Hand up the data of every whole record. Twisted calls this when bytes have come and at the end."""
@@ -93,21 +95,31 @@ class TLSLayer(TLSMemoryBIOProtocol):
         while self._records and not self._lostTLSConnection:
             self._records -= 1
             try:
-                parts.append(connection.recv(_MAX_DATA))
+                parts.append(connection.recv(MAX_DATA))
             except WantReadError:
                 # A record without data: of the handshake, or one that OpenSSL may want to answer.
                 self._records = 0
                 self._flushSendBIO()
             except (ZeroReturnError, Error) as error:
-                self._hand_up(parts)
+                self.hand_up(parts)
                 self._end(error)
                 return
-        self._hand_up(parts)
+        self.hand_up(parts)
 
-    def _hand_up(self, parts: list[bytes]) -> None:
+    def hand_up(self, parts: list[bytes]) -> None:
         """Give the protocol above what came in one read."""
         if parts and not self._aborted:
             self.wrappedProtocol.dataReceived(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    # Whatever ends a connection, or holds its writes back, is Twisted's affair; the engine stops.
+
+    def _stop_engine(self) -> None:
+        if self._engine is not None:
+            self._engine.stop()
+
+    def _bufferedWrite(self, octets: bytes) -> None:
+        self._stop_engine()
+        super()._bufferedWrite(octets)
 
     def _end(self, error: Exception) -> None:
         """TLS is over: by the peer's goodbye, or by a fault."""
@@ -117,12 +129,25 @@ class TLSLayer(TLSMemoryBIOProtocol):
         else:
             self._tlsShutdownFinished(Failure(error))
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Have OpenSSL asked once more: it knows whether the peer said goodbye."""
-        self._records += 1
-        super().connectionLost(reason)
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        self._stop_engine()
+        super()._tlsShutdownFinished(reason)
+
+    def loseConnection(self) -> None:
+        """Say goodbye, and close once what waits is sent."""
+        self._stop_engine()
+        super().loseConnection()
 
     def abortConnection(self) -> None:
         """Abort; Twisted's own fails on a connection that is lost already."""
+        self._stop_engine()
         if self._tlsConnection is not None:
             super().abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Have OpenSSL asked once more: it knows whether the peer said goodbye."""
+        self._stop_engine()
+        self._records += 1
+        super().connectionLost(reason)
+        self.__dict__.pop("dataReceived", None)
+        self.__dict__.pop("write", None)

@@ -1,12 +1,24 @@
-"""Counting TLS records: never too few, or data would stay inside OpenSSL."""
+"""The TLS layer: nothing is lost, whichever way bytes take through it, and however they are cut."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial import unittest
+from zope.interface import implementer
 
-from minimixproxy.c2s.tlslayer import RecordCounter
+from minimixproxy.c2s import tlslayer
+from minimixproxy.c2s.tls import ServerTLS
+from minimixproxy.c2s.tlslayer import RecordCounter, TLSLayer
+from tests.c2s.helpers import Recorder, certified, secured_pair
 
 
 def record(length: int) -> bytes:
@@ -14,6 +26,8 @@ def record(length: int) -> bytes:
 
 
 class RecordCounterTest(unittest.TestCase):
+    """Never too few, or data would stay inside OpenSSL."""
+
     @given(st.lists(st.integers(0, 700), max_size=8), st.lists(st.integers(1, 900), min_size=1, max_size=30))
     def test_every_record_once_however_cut(self, lengths: list[int], cuts: list[int]) -> None:
         data = b"".join(map(record, lengths))
@@ -30,3 +44,115 @@ class RecordCounterTest(unittest.TestCase):
         data = record(3) + record(0) + record(300)
         counts = [counter.feed(data[index : index + 1]) for index in range(len(data))]
         self.assertEqual([index for index, count in enumerate(counts) if count], [7, 12, 317])
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class Version:
+    """A client that speaks one version of TLS and believes anything."""
+
+    def __init__(self, version: int) -> None:
+        self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        self._context.set_min_proto_version(version)
+        self._context.set_max_proto_version(version)
+
+    def clientConnectionForTLS(self, _protocol: object) -> SSL.Connection:
+        return SSL.Connection(self._context, None)
+
+
+class TLSLayerTest(unittest.TestCase):
+    VERSIONS = (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION)
+    SIZES = (1, 600, 16383, 16384, 16385, 70_000)
+
+    def setUp(self) -> None:
+        directory = Path(self.mktemp())
+        self.server = ServerTLS([certified("example.org", directory)], directory)
+        self.server.load()
+
+    def pair(self, version: int) -> tuple[Recorder, Recorder, Any]:
+        client_tls = TLSMemoryBIOFactory(Version(version), True, None)  # type: ignore[arg-type]
+        client, server, pump = secured_pair(client_tls, self.server.factory("example.org"))
+        # Tickets come with the first data of TLS 1.3.
+        client.transport.write(b"?")
+        pump.flush()
+        server.transport.write(b"!")
+        pump.flush()
+        self.assertEqual((client.received, server.received), (b"!", b"?"))
+        client.received = server.received = b""
+        return client, server, pump
+
+    def layers(self, *ends: Recorder) -> Iterable[TLSLayer]:
+        for end in ends:
+            assert isinstance(end.transport, TLSLayer)
+            yield end.transport
+
+    def exchange(self) -> None:
+        """Writes of all sizes, in both directions, several to a read."""
+        for version in self.VERSIONS:
+            client, server, pump = self.pair(version)
+            data = [os.urandom(size) for size in self.SIZES]
+            for part in data:
+                client.transport.write(part)
+                server.transport.write(part)
+            server.transport.write(b"")
+            pump.flush()
+            self.assertEqual(client.received, b"".join(data))
+            self.assertEqual(server.received, b"".join(data))
+
+    def test_with_the_engine(self) -> None:
+        client, server, _pump = self.pair(SSL.TLS1_3_VERSION)
+        for layer in self.layers(client, server):
+            assert layer._engine is not None
+            self.assertTrue(layer._engine.active)
+        self.exchange()
+
+    def test_without_the_engine(self) -> None:
+        self.patch(tlslayer, "AVAILABLE", False)
+        client, _server, _pump = self.pair(SSL.TLS1_3_VERSION)
+        self.assertEqual([layer._engine for layer in self.layers(client)], [None])
+        self.exchange()
+
+    def test_byte_by_byte(self) -> None:
+        for version in self.VERSIONS:
+            client, server, _pump = self.pair(version)
+            client.transport.write(b"first")
+            client.transport.write(b"second")
+            wire = b"".join(client.transport.transport.stream)
+            client.transport.transport.stream.clear()
+            for index in range(len(wire)):
+                server.transport.dataReceived(wire[index : index + 1])
+            self.assertEqual(server.received, b"firstsecond")
+
+    def test_goodbye_behind_data(self) -> None:
+        for version in self.VERSIONS:
+            client, server, pump = self.pair(version)
+            client.transport.write(b"last")
+            client.transport.loseConnection()
+            client.transport.write(b"too late")
+            pump.flush()
+            self.assertEqual(server.received, b"last")
+            self.assertIsNotNone(server.reason)
+            self.assertIsNotNone(client.reason)
+
+    def test_garbage_behind_data(self) -> None:
+        client, server, pump = self.pair(SSL.TLS1_3_VERSION)
+        client.transport.write(b"last")
+        client.transport.transport.write(record(100))
+        pump.flush()
+        self.assertEqual(server.received, b"last")
+        assert server.reason is not None
+        self.assertTrue(server.reason.check(SSL.Error))
+
+    def test_cut_off_without_goodbye(self) -> None:
+        client, server, pump = self.pair(SSL.TLS1_3_VERSION)
+        client.transport.transport.loseConnection()
+        pump.flush()
+        assert server.reason is not None
+        self.assertEqual(server.transport._tlsConnection, None)
+
+    def test_nothing_is_handed_up_after_an_abort(self) -> None:
+        client, server, pump = self.pair(SSL.TLS1_3_VERSION)
+        client.transport.write(b"late")
+        server.transport.abortConnection()
+        server.transport.abortConnection()
+        pump.flush()
+        self.assertEqual(server.received, b"")
