@@ -161,7 +161,7 @@ class Account:
             kind = stanza.get("type")
             if kind is None and address.resource is not None and muc.is_join(stanza):
                 return True
-            if occupancy is None or kind not in (None, "unavailable", "error"):
+            if occupancy is None or kind not in (None, "unavailable", "error", "probe"):
                 return False
             if kind is None and address.resource is None:
                 return False
@@ -190,6 +190,8 @@ class Account:
             occupancy.leave(session, stanza)
         elif kind is None:
             occupancy.presence_from_session(session, nick, stanza)
+        elif kind == "probe":
+            self.send_to_room(relayed(stanza, session))
         elif (
             session in occupancy.attached
             and address.resource == parse_jid(f"{occupancy.room}/{occupancy.nick}").resource

@@ -133,14 +133,16 @@ def unavailable(room: str, nick: str, request: Stanza | None = None) -> bytes:
 
 
 def is_subject(stanza: Stanza) -> bool:
-    """Tell whether a groupchat message sets the subject: with a body too it is a message (XEP-0045 §8.1)."""
-    return stanza.has_payload(NS_CLIENT, "subject") and not stanza.has_payload(NS_CLIENT, "body")
+    """Tell whether a groupchat message sets the subject: with a body or a thread it is a message (XEP-0045 §8.1)."""
+    return stanza.has_payload(NS_CLIENT, "subject") and not (
+        stanza.has_payload(NS_CLIENT, "body") or stanza.has_payload(NS_CLIENT, "thread")
+    )
 
 
 def is_history(stanza: Stanza) -> bool:
     """Tell whether a groupchat message is worth keeping: content, not markers or chat states alone (XEP-0334 hints)."""
     payloads = stanza.payloads
-    if (NS_HINTS, "no-store") in payloads or (NS_HINTS, "no-permanent-store") in payloads:
+    if is_subject(stanza) or (NS_HINTS, "no-store") in payloads or (NS_HINTS, "no-permanent-store") in payloads:
         return False
     if (NS_CLIENT, "body") in payloads or (NS_HINTS, "store") in payloads:
         return True

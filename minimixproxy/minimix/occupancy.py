@@ -274,10 +274,10 @@ class Occupancy:
             self._own_unavailable(stanza) if kind == "unavailable" else self._own_available(stanza, nick)
         elif kind == "unavailable":
             self._view.occupant_gone(nick)
-            self._fork(stanza)
+            self._fork_presence(stanza)
         elif kind is None:
             self._view.occupant_shown(nick, stanza)
-            self._fork(stanza)
+            self._fork_presence(stanza)
 
     def _is_own(self, stanza: Stanza, nick: str) -> bool:
         """Tell whether a presence is our own: by our nick once that is settled, by status 110 always."""
@@ -292,12 +292,12 @@ class Occupancy:
             self._timer.start(SUBJECT_TIMEOUT, self._complete)
             return
         self._view.self_presence = stanza
-        self._fork_own(stanza)
+        self._fork_presence(stanza)
 
     def _own_unavailable(self, stanza: Stanza) -> None:
         codes = muc.status_codes(stanza)
         nick = muc.new_nick(stanza, self.room) if muc.NICK_CHANGED in codes else None
-        self._fork_own(stanza)
+        self._fork_presence(stanza)
         if nick is not None:
             self._nick_changes.answered(nick)
             self.nick = nick
@@ -343,9 +343,14 @@ class Occupancy:
         for session in list(self.attached):
             session.deliver(template.copy_escaped(escaped_address(session.jid)))
 
-    def _fork_own(self, stanza: Stanza) -> None:
+    def _fork_presence(self, stanza: Stanza) -> None:
+        """Fork a presence. Where it names the account (who kicked, for one), each session reads its own address."""
+        jid = self._outlet.stream_jid
+        if not jid or stanza.raw.count(jid.encode()) < 2:  # `to` is one
+            self._fork(stanza)
+            return
         for session in list(self.attached):
-            session.deliver(self._view.own_presence(stanza, session.jid, self._outlet.stream_jid))
+            session.deliver(self._view.presence_for(stanza, session.jid, self._outlet.stream_jid))
 
     # The end ---------------------------------------------------------------------------------------------------
 

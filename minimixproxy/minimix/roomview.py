@@ -61,8 +61,8 @@ class RoomView:
                 lasting, on = {**_ROOM_CONFIG_CODES, **_ANONYMITY_CODES}.get(code, ("", False))
                 self._codes = self._codes | {lasting} if on else self._codes - {lasting}
 
-    def own_presence(self, presence: Stanza, session_jid: str, stream_jid: str) -> bytes:
-        """Return a copy of an own presence in which the account stream's address reads as the session's."""
+    def presence_for(self, presence: Stanza, session_jid: str, stream_jid: str) -> bytes:
+        """Return a copy of a presence in which the account stream's address reads as the session's."""
         copy = ForkTemplate(presence.self_contained()).copy(session_jid)
         return copy.replace(escape(stream_jid), escape(session_jid)) if stream_jid else copy
 
@@ -73,7 +73,7 @@ class RoomView:
 
         Other occupants, the self-presence with `codes` beside the lasting ones, `history`, the subject.
         """
-        parts = [ForkTemplate(stanza.self_contained()).copy(session_jid) for stanza in self._others()]
+        parts = [self.presence_for(stanza, session_jid, stream_jid) for stanza in self._others()]
         parts.append(self.reflection(session_jid, stream_jid, join_id, {*self._codes, *codes}))
         parts.extend(rewrite(raw, {"to": session_jid}) for raw in history)
         parts.append(self._subject_for(session_jid))
@@ -89,7 +89,7 @@ class RoomView:
         assert self.self_presence is not None
         stanza = self.self_presence
         shown = Stanza(muc.with_status_codes(stanza, {muc.SELF, *codes}), stanza.uri, stanza.name, {}, (), {})
-        return rewrite(self.own_presence(shown, session_jid, stream_jid), {"id": stanza_id})
+        return rewrite(self.presence_for(shown, session_jid, stream_jid), {"id": stanza_id})
 
     def _subject_for(self, session_jid: str) -> bytes:
         if self.subject is not None:

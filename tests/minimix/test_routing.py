@@ -132,6 +132,46 @@ class Messages(SynchronousTestCase):
         self.world.asks_to_join(self.phone)
         self.assertEqual(kinds(self.phone.received)[-1], "subject new")
 
+    def test_subject_with_thread_is_a_message(self) -> None:
+        self.world.subject("real")
+        self.world.room(
+            f"<message type='groupchat' from='{ROOM}/bob' to='{STREAM}'>"
+            "<subject>x</subject><thread>t</thread></message>"
+        )
+        self.phone.take()
+        self.world.asks_to_join(self.phone)
+        self.assertEqual(kinds(self.phone.received)[-1], "subject real")
+
+    def test_stored_subject_is_no_history(self) -> None:
+        store = "<store xmlns='urn:xmpp:hints'/>"
+        self.world.room(
+            f"<message type='groupchat' from='{ROOM}/bob' to='{STREAM}'><subject>x</subject>{store}</message>"
+        )
+        self.phone.take()
+        self.world.asks_to_join(self.phone)
+        self.assertEqual([kind for kind in kinds(self.phone.received) if "subject" in kind], ["subject x"])
+
+    def test_kicked_by_us(self) -> None:
+        """The account's address in a presence of another reads as each session's, also when it is replayed."""
+        actor = f"<item affiliation='none' role='visitor'><actor jid='{STREAM}'/></item>"
+        self.world.room(
+            f"<presence from='{ROOM}/bob' to='{STREAM}'><x xmlns='http://jabber.org/protocol/muc#user'>{actor}</x></presence>"
+        )
+        tablet = self.world.session("tablet")
+        self.world.asks_to_join(tablet)
+        for session in (self.phone, self.laptop, tablet):
+            self.assertIn(f"<actor jid='{session.jid}'/>".encode(), session.received[0].raw)
+            self.assertNotIn(STREAM.encode(), session.received[0].raw)
+
+    def test_probe(self) -> None:
+        self.assertTrue(
+            self.world.client(self.phone, f"<presence type='probe' to='{ROOM}/bob' from='{self.phone.jid}'/>")
+        )
+        (sent,) = self.world.stream.take()
+        self.assertEqual((sent["type"], sent["to"], sent.get("from")), ("probe", f"{ROOM}/bob", None))
+        stranger = self.world.session("stranger")
+        self.assertFalse(self.world.client(stranger, f"<presence type='probe' to='{ROOM}/bob'/>"))
+
     def test_prefixes_of_the_header_come_along(self) -> None:
         stanza = parse_stanza(f"<message to='{ROOM}' type='groupchat'><body>x</body></message>")
         stanza._namespaces = {"": "jabber:client", "p": "urn:p"}
