@@ -47,9 +47,10 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
             self.sink(events)
             return
         for event in events:
-            self._dispatch_event(event)
+            self.dispatch_event(event)
 
-    def _dispatch_event(self, event: Event) -> None:
+    def dispatch_event(self, event: Event) -> None:
+        """Do with one event what Twisted's own stream does."""
         if isinstance(event, Stanza):
             self.onElement(event)
         elif isinstance(event, StreamOpened):

@@ -214,7 +214,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
                 except Exception:  # noqa: BLE001  a fault of ours costs one stanza, not the domain's connection
                     self.log.failure("{domain}: a fault with {stanza}", domain=self.domain, stanza=repr(event))
             elif self.xmlstream is not None:
-                self.xmlstream._dispatch_event(event)
+                self.xmlstream.dispatch_event(event)
         self._reading = False
         self._flush()
 
