@@ -12,6 +12,7 @@ from xml.parsers import expat
 from minimixproxy.stanza import NS_STREAM, MalformedStanza, Stanza, start_tag_end
 
 _XML_WS = b" \t\r\n"
+PARSER_LIFE = 262144  # bytes
 _XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
 
 
@@ -79,6 +80,7 @@ class Framer:
         "_depth",
         "_events",
         "_finished",
+        "_header",
         "_last_end",
         "_limits",
         "_name",
@@ -104,16 +106,20 @@ class Framer:
         self._attributes: dict[str, str] = {}
         self._payloads: list[str] = []
         self._namespaces: dict[str, str] = {}
+        self._header = b""
         self._parser = self._make_parser()
 
     def _make_parser(self) -> expat.XMLParserType:
+        """Return a parser that stands behind `_header`."""
         # "}" cannot occur in a name and is no URI character, so it separates the two safely.
         parser = expat.ParserCreate("UTF-8", "}")
         if hasattr(parser, "SetReparseDeferralEnabled"):
             parser.SetReparseDeferralEnabled(False)  # expat 2.6: else a stanza split over reads stays inside
+        parser.Parse(self._header, False)
         parser.StartElementHandler = self._on_start
         parser.EndElementHandler = self._on_end
-        parser.StartNamespaceDeclHandler = self._on_namespace
+        if not self._header:
+            parser.StartNamespaceDeclHandler = self._on_namespace
         parser.CommentHandler = self._on_comment
         parser.ProcessingInstructionHandler = self._on_instruction
         parser.StartDoctypeDeclHandler = self._on_doctype
@@ -177,6 +183,8 @@ class Framer:
                 self._base = self._last_end
                 if self._tail:
                     self._tail = bytearray()
+                if self._base > PARSER_LIFE:
+                    self._renew_parser()
                 return
             self._gap(len(self._chunk))
         rest = self._chunk[self._last_end - self._base :]
@@ -184,6 +192,11 @@ class Framer:
         if len(rest) > self._limits.max_stanza:
             raise _Fatal("policy-violation", "too large")
         self._tail = rest if isinstance(rest, bytearray) else bytearray(rest)
+
+    def _renew_parser(self) -> None:
+        """Go on with a new parser: expat keeps every name that it has met, and a peer could make up new ones."""
+        self._parser = self._make_parser()
+        self._base = self._last_end = len(self._header)
 
     def _gap(self, end: int) -> None:
         """Give out the white space between the last stanza and the next markup before offset `end` of the chunk."""
@@ -238,7 +251,7 @@ class Framer:
         if end > self._limits.max_stanza:
             raise _Fatal("policy-violation", "stream header too large")
         uri, local = split_name(name)
-        raw = bytes(self._chunk[start:end])
+        self._header = raw = bytes(self._chunk[start:end])
         self._last_end = self._base + end
         self._events.append(StreamOpened(uri, local, named_attributes(attributes), self._namespaces, raw))
 

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from xml.parsers import expat
 
-from minimixproxy.framing import Event, Fault, Framer, FramingLimits, expat_fault, named_attributes, split_name
+from minimixproxy.framing import (
+    PARSER_LIFE,
+    Event,
+    Fault,
+    Framer,
+    FramingLimits,
+    expat_fault,
+    named_attributes,
+    split_name,
+)
 from minimixproxy.stanza import Stanza, attributes_of
 
 # By the first two bytes: how a stanza begins, how it ends.
@@ -108,6 +117,9 @@ class PassingFramer(Framer):
                 self._finish()
                 return events
             start = end
+        if self._base > PARSER_LIFE:
+            self._renew_parser()
+            self._looking = True
         return events
 
     def _pass(self, raw: bytes) -> Event:

@@ -216,6 +216,24 @@ class Passing(TestCase):
         self.assertEqual(framer.feed(b"</stream:stream>"), [StreamClosed()])
 
 
+class ParserLife(TestCase):
+    """expat never forgets a name."""
+
+    def test_made_up_names(self) -> None:
+        for passing in (False, True):
+            framer = PassingFramer()
+            framer.passing = passing
+            framer.feed(HEADER.encode())
+            for number in range(1000):
+                names = "".join(f"<n{number}x{other}/>" for other in range(40))
+                (stanza,) = stanzas(framer.feed(f"<message xmlns:q='a' p:n='{number}'>{names}</message>".encode()))
+                self.assertEqual(stanza.attributes, {"{urn:p}n": str(number)})
+                self.assertNotIn("q", stanza._namespaces)
+                self.assertLess(len(framer._parser.intern), 30_000)
+            self.assertEqual(framer.feed(b" <iq/>")[0], Keepalive(b" "))
+            self.assertEqual(framer.feed(b"</stream:stream>"), [StreamClosed()])
+
+
 class Restrictions(TestCase):
     def last(self, data: str | bytes, limits: FramingLimits | None = None) -> tuple[str, int]:
         raw = data.encode() if isinstance(data, str) else data
