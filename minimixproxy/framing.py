@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
+from minimixproxy.names import KNOWN_NAMES, named_attributes, split_name
 from minimixproxy.stanza import NS_STREAM, MalformedStanza, Stanza, start_tag_end
 
 _XML_WS = b" \t\r\n"
 PARSER_LIFE = 262144  # bytes
-_XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +275,7 @@ class Framer:
                 uri,
                 local,
                 named_attributes(self._attributes),
-                tuple([_KNOWN_NAMES.get(name) or split_name(name) for name in self._payloads]),
+                tuple([KNOWN_NAMES.get(name) or split_name(name) for name in self._payloads]),
                 self._namespaces,
             )
         )
@@ -301,31 +301,6 @@ class Framer:
     def _on_xml_declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
         if encoding is not None and encoding.upper() != "UTF-8":
             raise _Fatal("unsupported-encoding", "UTF-8 only")
-
-
-# Names repeat, so most have been split before. Bounded in number and in length.
-_KNOWN_NAMES: dict[str, tuple[str, str]] = {}
-_MAX_KNOWN_NAMES = 1024
-
-
-def split_name(name: str) -> tuple[str, str]:
-    """Return URI and local name of what expat calls `uri}name`, and remember it."""
-    known = _KNOWN_NAMES.get(name)
-    if known is not None:
-        return known
-    uri, _, local = name.rpartition("}")
-    if len(name) <= 200:
-        if len(_KNOWN_NAMES) >= _MAX_KNOWN_NAMES:
-            _KNOWN_NAMES.clear()
-        _KNOWN_NAMES[name] = (uri, local)
-    return uri, local
-
-
-def named_attributes(attributes: dict[str, str]) -> dict[str, str]:
-    """Name prefixed attributes `{uri}name`; almost always there is none but `xml:lang`."""
-    if "}" not in "".join(attributes):
-        return attributes
-    return {("{" + key if "}" in key else key): value for key, value in attributes.items()}
 
 
 _RESTRICTED = frozenset({expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]})

@@ -9,16 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from xml.parsers import expat
 
-from minimixproxy.framing import (
-    PARSER_LIFE,
-    Event,
-    Fault,
-    Framer,
-    FramingLimits,
-    expat_fault,
-    named_attributes,
-    split_name,
-)
+from minimixproxy.framing import PARSER_LIFE, Event, Fault, Framer, FramingLimits, expat_fault
+from minimixproxy.names import named_attributes, split_name
 from minimixproxy.stanza import Stanza, attributes_of
 
 # By the first two bytes: how a stanza begins, how it ends.
