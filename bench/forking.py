@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.generator import Measured, generate, measured, message
-from bench.servers import PASSWORD, BenchProsody, BenchProxy
+from bench.servers import PASSWORD, BenchProsody, BenchProxy, stopping
 
 SESSIONS = (2, 10, 50)
 RATE = 10  # messages per second, paced
@@ -29,7 +29,7 @@ def measure(sessions: int, *, tls: bool, prosody_modules: Path | None = None) ->
     started = [prosody.process]
     pids = {"prosody": prosody.process.pid}
     target: dict[str, Any] = {"port": prosody.port, "domain": prosody.domain, "tls": prosody.tls}
-    try:
+    with stopping(started):
         if prosody_modules is None:
             proxy = BenchProxy(prosody, tls=tls)
             started.append(proxy.process)
@@ -49,8 +49,5 @@ def measure(sessions: int, *, tls: bool, prosody_modules: Path | None = None) ->
             pids=pids,
             phases={"paced": PACED, "one": ONE, **({"saturated": SATURATED} if sessions == max(SESSIONS) else {})},
         )
-    finally:
-        for process in reversed(started):
-            process.stop()
     phases = {name: measured(slices) for name, slices in result["phases"].items()}
     return Case(sessions, tls, phases, result["bytes"], result["tls"])

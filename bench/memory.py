@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from bench.generator import generate
-from bench.servers import PASSWORD, BenchProsody, BenchProxy
+from bench.servers import PASSWORD, BenchProsody, BenchProxy, stopping
 
 SESSIONS = 500
 WARM_UP = 20  # sessions before the count begins: what is loaded once is not counted
@@ -27,7 +27,7 @@ def measure() -> Case:
     """Log in sessions of many accounts and read how much the proxy grew."""
     prosody = BenchProsody(tls=True)
     proxy = BenchProxy(prosody, tls=True)
-    try:
+    with stopping([prosody.process, proxy.process]):
         result = generate(
             "memory",
             target={"port": proxy.port, "domain": prosody.domain, "tls": "starttls"},
@@ -37,7 +37,4 @@ def measure() -> Case:
             warm_up=WARM_UP,
             pids={"proxy": proxy.process.pid},
         )
-    finally:
-        proxy.process.stop()
-        prosody.process.stop()
     return Case(result["before"], result["after"], result["sessions"], result["tls"])

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from bench.generator import Measured, generate, measured, message
-from bench.servers import PASSWORD, BenchProxy, EchoServer, HAProxy
+from bench.servers import PASSWORD, BenchProxy, EchoServer, HAProxy, stopping
 
 ROUNDS = 3  # of proxy and HAProxy in turn
 RATE = 200  # messages per second, paced
@@ -34,13 +34,10 @@ def measure(*, tls: bool) -> list[Case]:
         "haproxy": (haproxy.process, haproxy.port),
     }
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in relays}
-    try:
+    with stopping([echo.process, haproxy.process, proxy.process]):
         for _ in range(ROUNDS):
             for name, (process, port) in relays.items():
                 results[name].append(_round(echo, name, process.pid, port, tls))
-    finally:
-        for process in (proxy.process, haproxy.process, echo.process):
-            process.stop()
     return [_case(name, tls, rounds) for name, rounds in results.items()]
 
 

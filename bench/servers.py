@@ -1,7 +1,8 @@
 """What the measurements start: Prosody, the proxy, HAProxy, the echo server. Each fresh, on loopback."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,20 @@ HERE = Path(__file__).parent
 PASSWORD = "bench"
 # One address makes all connections here.
 LIMITS = {"connections_per_address": 5000}
+
+
+@contextmanager
+def stopping(processes: list[LoggedProcess]) -> Iterator[None]:
+    """Stop the processes in the end, the last first; if something failed, show what they logged."""
+    try:
+        yield
+    except Exception:
+        for process in processes:
+            print(f"--- {process.name}\n{process.tail(20)}", file=sys.stderr)
+        raise
+    finally:
+        for process in reversed(processes):
+            process.stop()
 
 
 class Missing(Exception):
