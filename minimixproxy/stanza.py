@@ -166,6 +166,10 @@ class Stanza:
         }
         return rewrite(self.raw, dict(missing)) if missing else self.raw
 
+    def with_bytes(self, raw: bytes) -> Stanza:
+        """Return a stanza with the same top element and the same kinds of payload, in other bytes."""
+        return Stanza(raw, self.uri, self.name, self.attributes, self._payloads, self._namespaces)
+
     @property
     def payloads(self) -> tuple[tuple[str, str], ...]:
         """URI and name of the first-level children, in their order."""

@@ -16,6 +16,7 @@ from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.minimix import carbons, muc
 from minimixproxy.minimix.answers import CAPS
 from minimixproxy.minimix.iqproxy import IQProxy, is_archive_result
+from minimixproxy.minimix.neighbours import ClientOf, with_clients
 from minimixproxy.minimix.occupancy import Occupancy
 from minimixproxy.minimix.ports import SessionPort, StreamPort
 from minimixproxy.minimix.relayed import relayed
@@ -29,13 +30,19 @@ class Account:
     """One bare JID and all that belongs to it.
 
     `stream` is its account stream, opened when it is first written to. `idle` is called when the last session and
-    the last room are gone.
+    the last room are gone. `client_of` finds other accounts' clients in a room (see `neighbours`).
     """
 
     log = Logger()
 
     def __init__(
-        self, bare: str, stream: StreamPort, settings: Rooms, clock: Clock, idle: Callable[[Account], None]
+        self,
+        bare: str,
+        stream: StreamPort,
+        settings: Rooms,
+        clock: Clock,
+        idle: Callable[[Account], None],
+        client_of: ClientOf,
     ) -> None:
         self.bare = bare
         self.rooms: dict[str, Occupancy] = {}
@@ -44,6 +51,7 @@ class Account:
         self._settings = settings
         self._clock = clock
         self._idle = idle
+        self._client_of = client_of
         self._abandoned = Timer(clock)
         self._lingering = Timer(clock)
         self._iqs = IQProxy(self, self.rooms.get, settings.iq_timeout, clock)
@@ -125,6 +133,12 @@ class Account:
     def _detach(self, session: SessionPort) -> None:
         for occupancy in list(self.rooms.values()):
             occupancy.detach(session)
+
+    def client_in(self, room: str) -> str | None:
+        """Return the full JID of the client by which the account is in a room, or None."""
+        occupancy = self.rooms.get(room)
+        session = occupancy.client if occupancy is not None else None
+        return session.jid if session is not None else None
 
     # From a client ---------------------------------------------------------------------------------------------
 
@@ -247,7 +261,11 @@ class Account:
         """A presence of a room, of an occupant, or a presence error."""
         occupancy = self._sender_room(stanza)
         if occupancy is not None:
+            stanza = self._among_neighbours(stanza, occupancy.room)
             occupancy.presence_from_room(stanza, stanza["from"].partition("/")[2] or None)
+
+    def _among_neighbours(self, stanza: Stanza, room: str) -> Stanza:
+        return with_clients(stanza, self._stream.jid, room, self._client_of)
 
     def message_from_stream(self, stanza: Stanza) -> None:
         """A groupchat or private message, an archive result, or an error for a message that was sent."""
@@ -291,6 +309,8 @@ class Account:
         """An IQ: an answer goes to who asked, a request to who can answer."""
         try:
             if stanza.get("type") in ("result", "error"):
+                if stanza.has_payload(muc.NS_MUC_ADMIN, "query"):
+                    stanza = self._among_neighbours(stanza, parse_jid(stanza["from"]).bare)
                 self._iqs.answer_from_room(stanza)
             else:
                 self._iqs.request_from_room(stanza)

@@ -47,13 +47,18 @@ class Accounts(Service):
 
     def _make(self, bare: str) -> Account:
         stream = AccountStream(bare, lambda: self._connect(self._logins[bare]), self._clock)
-        account = Account(bare, stream, self._settings.rooms, self._clock, self._forget)
+        account = Account(bare, stream, self._settings.rooms, self._clock, self._forget, self._client_of)
         stream.handlers = account_handlers(account)
         stream.lost = account.stream_lost
         stream.ping = account.keep_alive
         self._streams[bare] = stream
         self._accounts[bare] = account
         return account
+
+    def _client_of(self, bare: str, room: str) -> str | None:
+        """Return the client by which an account of this proxy is in a room (see `neighbours`)."""
+        account = self._accounts.get(bare)
+        return account.client_in(room) if account is not None else None
 
     def _forget(self, account: Account) -> None:
         """The account has neither sessions nor rooms."""

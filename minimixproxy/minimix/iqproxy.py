@@ -156,10 +156,10 @@ class IQProxy:
             return
         peer = stanza.get("from")
         occupancy = self._room_of(parse_jid(peer).bare) if peer is not None else None
-        if peer is None or occupancy is None or not occupancy.attached:
+        session = occupancy.client if occupancy is not None and occupancy.attached else None
+        if peer is None or session is None:
             self._outlet.send_to_room(iq_reply(stanza, error_payload("cancel", "service-unavailable")))
             return
-        session = max(occupancy.attached, key=lambda candidate: candidate.last_active)
         try:
             key = (id(session), parse_jid(peer).full)
             wire_id = self._forwarded.add(key, session, stanza.get("id") or "", peer)

@@ -95,6 +95,12 @@ def _item(stanza: Stanza | None) -> domish.Element | None:
     return next(x.elements(NS_MUC_USER, "item"), None) if x is not None else None
 
 
+def address_of(stanza: Stanza | None) -> str | None:
+    """Return the real JID of an occupant, where a room shows it."""
+    item = _item(stanza)
+    return item.getAttribute("jid") if item is not None else None
+
+
 def new_nick(stanza: Stanza, room: str) -> str | None:
     """Return the nick that a 303 announces; None if it announces none that can be."""
     item = _item(stanza)

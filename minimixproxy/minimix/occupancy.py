@@ -22,6 +22,7 @@ from minimixproxy.jids import parse_jid, prepare_resource
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.history import History, with_delay
 from minimixproxy.minimix.joins import JoinRequest, WaitingJoins, join_request
+from minimixproxy.minimix.neighbours import as_before
 from minimixproxy.minimix.nickchanges import NickChanges
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
 from minimixproxy.minimix.presence import away_payload, join_presence, most_available, presence_payload, presence_to
@@ -149,6 +150,13 @@ class Occupancy:
         """Tell whether a session has joined, or waits to, from its own point of view."""
         return session in self.attached or session in self._waiting or session in self._next
 
+    @property
+    def client(self) -> SessionPort | None:
+        """The session that stands for the account: the most recently active of those attached, or the first to wait."""
+        if self.attached:
+            return max(self.attached, key=lambda session: session.last_active)
+        return self._joiner.session if self._joiner is not None and self._joiner.session in self._waiting else None
+
     def leave(self, session: SessionPort, stanza: Stanza) -> None:
         """A session leaves: it is told so at once; if it was the last, the account may follow.
 
@@ -273,8 +281,8 @@ class Occupancy:
         elif self._is_own(stanza, nick):
             self._own_unavailable(stanza) if kind == "unavailable" else self._own_available(stanza, nick)
         elif kind == "unavailable":
-            self._view.occupant_gone(nick)
-            self._fork_presence(stanza)
+            before = self._view.occupant_gone(nick)
+            self._fork_presence(as_before(stanza, before, self._outlet.stream_jid))
         elif kind is None:
             self._view.occupant_shown(nick, stanza)
             self._fork_presence(stanza)

@@ -44,9 +44,9 @@ class RoomView:
             return
         self._occupants[key] = presence
 
-    def occupant_gone(self, nick: str) -> None:
-        """Forget an occupant."""
-        self._occupants.pop(prepare_resource(nick), None)
+    def occupant_gone(self, nick: str) -> Stanza | None:
+        """Forget an occupant; return the presence that it was shown by."""
+        return self._occupants.pop(prepare_resource(nick), None)
 
     def room_shown(self, presence: Stanza) -> None:
         """Remember what the room's bare JID shows of itself, its avatar for one."""

@@ -84,7 +84,15 @@ class World:
         self.clock.advance(1_700_000_000)
         self.stream = FakeStream()
         self.idle: list[Account] = []
-        self.account = Account(BARE, self.stream, Rooms(**settings), self.clock, self.idle.append)
+        self.neighbours: dict[tuple[str, str], str] = {}
+        self.account = Account(
+            BARE,
+            self.stream,
+            Rooms(**settings),
+            self.clock,
+            self.idle.append,
+            lambda bare, room: self.neighbours.get((bare, room)),
+        )
 
     def session(self, resource: str, *, carbons: bool = True) -> FakeSession:
         session = FakeSession(resource, self.clock, carbons)
