@@ -11,9 +11,11 @@ from xml.parsers import expat
 
 from minimixproxy.names import KNOWN_NAMES, named_attributes, split_name
 from minimixproxy.stanza import NS_STREAM, MalformedStanza, Stanza, start_tag_end
+from minimixproxy.wholetokens import WholeTokens, expat_defers
 
 _XML_WS = b" \t\r\n"
 PARSER_LIFE = 262144  # bytes
+DEFERS = expat_defers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class Framer:
         "_depth",
         "_events",
         "_finished",
+        "_gate",
         "_header",
         "_last_end",
         "_limits",
@@ -107,6 +110,7 @@ class Framer:
         self._payloads: list[str] = []
         self._namespaces: dict[str, str] = {}
         self._header = b""
+        self._gate = WholeTokens() if DEFERS else None
         self._parser = self._make_parser()
 
     def _make_parser(self) -> expat.XMLParserType:
@@ -131,6 +135,13 @@ class Framer:
         if self._finished or not data:
             return []
         events = self._events = []
+        if self._gate is not None:
+            data = self._gate.release(data)
+            if self._gate.held > self._limits.max_stanza:
+                self._finish()
+                return [Fault("policy-violation", "too large")]
+            if not data:
+                return events
         # Offsets count within the kept tail and the new data together; mostly there is no tail.
         self._chunk = self._tail + data if self._tail else data
         if self._depth == 1 and not self._tail and data.isspace():

@@ -93,7 +93,7 @@ class PassingFramer(Framer):
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes of the stream, however cut; return what they completed."""
-        if not self.passing or self._depth != 1 or self._tail or self._finished:
+        if not self.passing or self._depth != 1 or self._tail or self._finished or (self._gate and self._gate.held):
             return super().feed(data)
         events: list[Event] = []
         start, size = 0, len(data)

@@ -1,0 +1,92 @@
+"""What is held back from an expat that defers, and that framing behind it stays what it is."""
+
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy import framing
+from minimixproxy.framing import FramingLimits
+from minimixproxy.wholetokens import WholeTokens
+from tests import test_framing
+
+# what comes in one read after the other, and what goes to expat
+READS: list[list[tuple[bytes, bytes]]] = [
+    [(b"<a/>", b"<a/>")],
+    [(b"text", b"text")],
+    [(b"<a>text", b"<a>text")],
+    [(b"<a", b""), (b"/>", b"<a/>")],
+    [(b"<a>b</", b"<a>b"), (b"a>", b"</a>")],
+    [(b"<a b='>", b""), (b"'>c", b"<a b='>'>c")],
+    [(b"<a b=\"'>", b""), (b'">', b"<a b=\"'>\">")],
+    [(b"<a b='", b""), (b"x", b""), (b"y' c=", b""), (b"'>'", b""), (b"/>", b"<a b='xy' c='>'/>")],
+    [(b"a > b <", b"a > b "), (b"c", b""), (b">", b"<c>")],
+    [(b"x &am", b"x "), (b"p; y", b"&amp; y")],
+    [(b"<a>x &#x4", b"<a>x "), (b"1;</a", b"&#x41;"), (b">", b"</a>")],
+    [(b"<a b='&am", b""), (b"p;'>", b"<a b='&amp;'>")],
+    [(b"&" + b"x" * 100, b"&" + b"x" * 100)],
+    [(b"<![CDATA[it's", b""), (b"]]></a>", b"<![CDATA[it's]]></a>")],
+    [(b"<a/><b", b"<a/>"), (b"/><c", b"<b/>"), (b"/>", b"<c/>")],
+]
+PIECES = st.lists(
+    st.sampled_from(
+        [b"<a>", b"</a>", b"<a b='>'/>", b'<a b="\'"/>', b"x", b"&amp;", b" ", b"<![CDATA[<&'>]]>", b"\xc3\xa9"]
+    ),
+    max_size=12,
+)
+
+
+class WholeTokensTests(SynchronousTestCase):
+    def test_reads(self) -> None:
+        for reads in READS:
+            gate = WholeTokens()
+            self.assertEqual([gate.release(data) for data, _given in reads], [given for _data, given in reads])
+
+    @settings(max_examples=300, deadline=None)
+    @given(PIECES, st.lists(st.integers(0, 100), max_size=10))
+    def test_nothing_is_lost_and_a_stanza_never_stays(self, pieces: list[bytes], cuts: list[int]) -> None:
+        data = b"".join([*pieces, b"</message>"])
+        places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+        gate = WholeTokens()
+        given = b"".join(gate.release(data[start:end]) for start, end in pairwise(places))
+        self.assertEqual((given, gate.held), (data, 0))
+
+    def test_each_byte_is_looked_at_once(self) -> None:
+        """A tag that drips in must not cost time in the square of its length."""
+        gate = WholeTokens()
+        gate.release(b"<a b='")
+        for _byte in range(200_000):
+            self.assertEqual(gate.release(b"x"), b"")
+        self.assertEqual(gate.release(b"'>")[-4:], b"xx'>")
+
+
+class Gated:
+    """The tests of framing once more, behind the gate, whatever expat does here."""
+
+    def setUp(self) -> None:
+        super().setUp()  # type: ignore[misc]
+        self.patch(framing, "DEFERS", True)  # type: ignore[attr-defined]
+
+
+class GatedFramingTests(Gated, SynchronousTestCase):
+    @settings(max_examples=300, deadline=None)
+    @given(st.lists(test_framing.elements(), max_size=5), test_framing.CUTS, test_framing.GAPS, st.booleans())
+    def test_same_stanzas_for_any_chunking(self, parts: list[str], cuts: list[int], gap: str, passing: bool) -> None:
+        header = test_framing.HEADER
+        events = test_framing.feed(header + gap.join(["", *parts, ""]), [len(header), *cuts], passing=passing)
+        self.assertEqual([stanza.raw.decode() for stanza in test_framing.stanzas(events)], parts)
+
+
+class GatedHeader(Gated, test_framing.Header):
+    pass
+
+
+class GatedParserLife(Gated, test_framing.ParserLife):
+    pass
+
+
+class GatedRestrictions(Gated, test_framing.Restrictions):
+    def test_a_tag_that_does_not_end(self) -> None:
+        events = test_framing.feed(test_framing.HEADER + "<a b='" + "x" * 1000, None, FramingLimits(max_stanza=300))
+        self.assertEqual(events[-1], framing.Fault("policy-violation", "too large"))
