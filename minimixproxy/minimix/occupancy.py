@@ -225,12 +225,11 @@ class Occupancy:
         """An attached session directs a presence here: another nick is a change of nick, else show and status."""
         if session not in self.attached:
             return  # still waiting: its join says it
-        payload = presence_payload(stanza, self._caps)
-        self._presence_of(session, payload)
+        self._presence_of(session, presence_payload(stanza, self._caps))
         stanza_id = stanza.get("id")
         if prepare_resource(nick) != prepare_resource(self.nick):
             self._nick_changes.asked(session, nick, stanza_id)
-            self._outlet.send_to_room(presence_to(self.room, nick, payload, stanza_id))
+            self._outlet.send_to_room(presence_to(self.room, nick, self._best_presence(), stanza_id))
         elif not self._refresh_presence(stanza_id):
             # The room sees no change, so only this client waits for its reflection.
             session.deliver(self._view.reflection(session.jid, self._outlet.stream_jid, stanza_id, ()))
@@ -250,9 +249,11 @@ class Occupancy:
         """Show the room the most available session; False when it sees that already."""
         if self.state is not State.JOINED or self._grace.running:
             return False
+        return self._presence.show(self._best_presence(), stanza_id)
+
+    def _best_presence(self) -> bytes:
         shown = [directed or self._broadcast(session) for session, directed in self.attached.items()]
-        best = most_available(shown) if shown else away_payload(self._settings.away, self._caps)
-        return best is not None and self._presence.show(best, stanza_id)
+        return most_available(shown) or away_payload(self._settings.away, self._caps)
 
     def _broadcast(self, session: SessionPort) -> bytes:
         stanza = self._outlet.broadcast_presence(session)

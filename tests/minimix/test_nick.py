@@ -26,6 +26,10 @@ class NickChange(SynchronousTestCase):
         self.world.asks_to_join(self.phone, "liz")
         self.assertEqual(kinds(self.phone.received)[1], "presence liz 100 110")
 
+    def test_of_a_less_available_session(self) -> None:
+        self.world.client(self.laptop, f"<presence to='{ROOM}/liz'><show>xa</show></presence>")
+        self.assertNotIn(b"<show>", self.world.stream.take()[0].raw)
+
     def test_conflict_to_the_one_who_asked(self) -> None:
         self.ask("bob", "c")
         self.world.room(
