@@ -281,10 +281,11 @@ class Occupancy:
             self._fork(stanza)
         elif self._is_own(stanza, nick):
             self._own_unavailable(stanza) if kind == "unavailable" else self._own_available(stanza, nick)
-        elif kind == "unavailable":
+        elif kind == "unavailable" and self.state is not State.JOINING:
             before = self._view.occupant_gone(nick)
             self._fork_presence(as_before(stanza, before, self._outlet.stream_jid))
-        elif kind is None:
+        elif kind in (None, "unavailable"):
+            # Some rooms show members who are not there; only to who joins.
             self._view.occupant_shown(nick, stanza)
             self._fork_presence(stanza)
 

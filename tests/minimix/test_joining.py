@@ -38,6 +38,14 @@ class Joining(SynchronousTestCase):
         self.assertEqual({stanza["to"] for stanza in phone.received}, {phone.jid})
         self.assertEqual(phone.received[1]["id"], "j")
 
+    def test_members_who_are_not_there(self) -> None:
+        phone = self.world.session("phone")
+        self.world.asks_to_join(phone)
+        self.world.gone("carol")
+        self.world.shows("alice", "110")
+        self.world.subject()
+        self.assertEqual(kinds(phone.received), ["unavailable carol", "presence alice 110", "subject "])
+
     def test_empty_subject_is_sent(self) -> None:
         phone = self.world.session("phone")
         self.world.asks_to_join(phone)
