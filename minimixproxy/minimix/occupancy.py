@@ -281,7 +281,7 @@ class Occupancy:
             self._fork(stanza)
         elif self._is_own(stanza, nick):
             self._own_unavailable(stanza) if kind == "unavailable" else self._own_available(stanza, nick)
-        elif kind == "unavailable" and self.state is not State.JOINING:
+        elif kind == "unavailable" and (self.state is not State.JOINING or nick in self._view):
             before = self._view.occupant_gone(nick)
             self._fork_presence(as_before(stanza, before, self._outlet.stream_jid))
         elif kind in (None, "unavailable"):

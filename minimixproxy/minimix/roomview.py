@@ -29,6 +29,10 @@ class RoomView:
         self._room_presence: Stanza | None = None
         self._max_occupants = max_occupants
 
+    def __contains__(self, nick: str) -> bool:
+        """Tell whether an occupant of that nick has been shown."""
+        return prepare_resource(nick) in self._occupants
+
     def entered(self, presence: Stanza) -> None:
         """Take the self-presence that answers the join."""
         codes = muc.status_codes(presence)

@@ -41,6 +41,8 @@ class Joining(SynchronousTestCase):
     def test_members_who_are_not_there(self) -> None:
         phone = self.world.session("phone")
         self.world.asks_to_join(phone)
+        self.world.shows("bob")
+        self.world.gone("bob")
         self.world.gone("carol")
         self.world.shows("alice", "110")
         self.world.subject()
