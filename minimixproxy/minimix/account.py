@@ -206,9 +206,9 @@ class Account:
             occupancy.presence_from_session(session, nick, stanza)
         elif kind == "probe":
             self.send_to_room(relayed(stanza, session))
-        elif (
-            session in occupancy.attached
-            and address.resource == parse_jid(f"{occupancy.room}/{occupancy.nick}").resource
+        elif session in occupancy.attached and address.resource in (
+            None,
+            parse_jid(f"{occupancy.room}/{occupancy.nick}").resource,
         ):
             occupancy.reject(session, stanza)
         # Any other presence error bounces a fork, and must never reach the room.

@@ -173,9 +173,11 @@ class Removal(SynchronousTestCase):
         self.assertEqual(kinds(phone.received), ["unavailable alice 110 307 333"])
 
     def test_bounce_of_the_own_presence_beside_others(self) -> None:
-        phone, laptop = self.world.joined("phone", "laptop")
+        phone, laptop, tablet = self.world.joined("phone", "laptop", "tablet")
         self.world.client(phone, f"<presence type='error' to='{ROOM}/alice'/>")
+        self.world.client(tablet, f"<presence type='error' to='{ROOM}'/>")
         self.assertEqual(kinds(phone.take()), ["unavailable alice 110 307 333"])
+        self.assertEqual(kinds(tablet.take()), ["unavailable alice 110 307 333"])
         self.world.says("bob", "hello")
         self.assertEqual((kinds(phone.received), kinds(laptop.received)), ([], ["bob: hello"]))
         self.assertEqual(self.world.stream.take(), [])
