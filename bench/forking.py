@@ -8,9 +8,9 @@ from bench.servers import PASSWORD, BenchProsody, BenchProxy, stopping
 
 SESSIONS = (2, 10, 50)
 RATE = 10  # messages per second, paced
-PACED = {"rate": RATE, "seconds": 12.0}
-ONE = {"window": 1, "seconds": 4.0}
-SATURATED = {"window": 40, "seconds": 6.0, "warm_up": 2.0}
+PACED = {"rate": RATE, "seconds": 10.0}
+ONE = {"window": 1, "seconds": 3.0}
+SATURATED = {"window": 40, "seconds": 5.0, "warm_up": 2.0}
 
 
 class Case(NamedTuple):

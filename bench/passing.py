@@ -9,9 +9,9 @@ ROUNDS = 3  # of proxy and HAProxy in turn
 RATE = 200  # messages per second, paced
 WINDOW = 32
 PHASES = {
-    "paced": {"rate": RATE, "seconds": 4.0, "warm_up": 0.5},
-    "one": {"window": 1, "seconds": 3.0, "warm_up": 0.5},
-    "pipelined": {"window": WINDOW, "seconds": 3.0, "warm_up": 0.5},
+    "paced": {"rate": RATE, "seconds": 3.0, "warm_up": 0.5},
+    "one": {"window": 1, "seconds": 2.5, "warm_up": 0.5},
+    "pipelined": {"window": WINDOW, "seconds": 2.0, "warm_up": 0.5},
 }
 
 
