@@ -186,7 +186,8 @@ class Client(Protocol):
         self.transport.write(raw)
 
     def new_id(self, purpose: str = "") -> str:
-        return f"{self.label}-{purpose}{next(self._ids)}"
+        # Short: ejabberd reads TLS in pieces of 1 KiB and, with Debian 12's expat, may wait in a longer tag.
+        return f"{self.label[:40]}-{purpose}{next(self._ids)}"
 
     async def iq(
         self, kind: str, to: str | None, payload: str, timeout: float = TIMEOUT, purpose: str = ""
