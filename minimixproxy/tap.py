@@ -14,6 +14,7 @@ from twisted.python import usage
 from minimixproxy import __version__, clientproxy, config
 from minimixproxy.c2s import listener, upstream
 from minimixproxy.c2s.certificates import CertificateError
+from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.config_checks import ENDPOINT_FAULTS
 from minimixproxy.installation import Installation
 from minimixproxy.minimix.accounts import Accounts
@@ -63,11 +64,13 @@ def _add_minimix(tree: MultiService, settings: config.Settings, owner: tuple[int
     """Add the accounts that join rooms, and the listeners for their clients, which stop first."""
     directory = settings.state.parent
     installation = Installation(directory)
+    turn_end = TurnEnd(reactor)
 
     async def connect_account(login: upstream.Login) -> tuple[FramedXmlStream, str]:
         stream = await upstream.connect_upstream(reactor, login, settings.limits)
         try:
             await upstream.open_stream(stream)
+            stream.turn = turn_end  # what one read of it brings is written to the sessions at its end
             return stream, await upstream.bind_resource(stream, installation.resource)
         except BaseException:
             stream.transport.abortConnection()
@@ -78,7 +81,7 @@ def _add_minimix(tree: MultiService, settings: config.Settings, owner: tuple[int
     tree.addService(accounts)
     try:
         _make_state_directory(directory, owner)
-        tree.addService(listener.client_service(settings, accounts, reactor))
+        tree.addService(listener.client_service(settings, accounts, reactor, turn_end=turn_end))
     except CertificateError as error:
         _exit(error)
     except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.words.protocols.jabber import xmlstream as jabber_xmlstream
 from twisted.words.xish import domish
@@ -12,6 +12,14 @@ from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT
 from minimixproxy.framing import Event, Fault, FramingLimits, Keepalive, StreamClosed, StreamOpened
 from minimixproxy.passing import PassingFramer
 from minimixproxy.stanza import Stanza
+
+
+class Turn(Protocol):
+    """Something that lasts while one read is handled."""
+
+    def begin(self) -> None: ...
+
+    def end(self) -> None: ...
 
 
 class FramedXmlStream(jabber_xmlstream.XmlStream):
@@ -26,6 +34,7 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         super().__init__(authenticator)
         self.limits = limits or FramingLimits()
         self.sink: Callable[[list[Event]], None] | None = None
+        self.turn: Turn | None = None  # that a read begins and ends
         self.framer = PassingFramer(self.limits)
 
     def _initializeStream(self) -> None:
@@ -38,8 +47,14 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         events = self.framer.feed(data)
         if self.sink is not None:
             self.sink(events)
-        else:
+        elif self.turn is None:
             self.handle_events(events)
+        else:
+            self.turn.begin()
+            try:
+                self.handle_events(events)
+            finally:
+                self.turn.end()
 
     def handle_events(self, events: list[Event]) -> None:
         """Hand events to the sink, or to the observers when there is none."""

@@ -46,7 +46,13 @@ class Entry:
     log = Logger()
 
     def __init__(
-        self, settings: Settings, accounts: AccountsPort, clock: Clock, tls: ServerTLS, connect: Connect
+        self,
+        settings: Settings,
+        accounts: AccountsPort,
+        clock: Clock,
+        tls: ServerTLS,
+        connect: Connect,
+        turn_end: TurnEnd,
     ) -> None:
         self.limits: Limits = settings.limits
         self.domains = {domain.name: domain for domain in settings.domain.values()}
@@ -55,7 +61,7 @@ class Entry:
         self._accounts = accounts
         self._connect = connect
         self._keys = KeyCache()
-        self._turn_end = TurnEnd(clock)
+        self._turn_end = turn_end
         self._guard = LoginGuard(
             clock.seconds,
             self.limits.failed_logins,

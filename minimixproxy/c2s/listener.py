@@ -20,6 +20,7 @@ from minimixproxy.c2s.limits import ConnectionCounter, is_loopback, peer_key
 from minimixproxy.c2s.negotiation import Negotiation
 from minimixproxy.c2s.ports import AccountsPort
 from minimixproxy.c2s.tls import ALPN, ServerTLS
+from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.c2s.upstream import Login, connect_upstream
 from minimixproxy.config import Listen, Settings
 from minimixproxy.config_checks import brings_its_own_tls
@@ -159,12 +160,13 @@ def client_service(
     reactor: Any,
     *,
     connect: Connect | None = None,
+    turn_end: TurnEnd | None = None,
     plaintext_from_loopback: bool = False,
 ) -> IService:
     """Return the service of all `[[listen]]` ports. Raises `CertificateError` if a configured certificate is no good.
 
-    `connect` is for tests; else clients log in by `connect_upstream`. `plaintext_from_loopback` is for benchmarks: a
-    client on this machine logs in without TLS.
+    `connect` is for tests; else clients log in by `connect_upstream`. `turn_end`: when sessions write what is delivered
+    to them. `plaintext_from_loopback` is for benchmarks: a client on this machine logs in without TLS.
     """
 
     async def connect_client(login: Login) -> FramedXmlStream:
@@ -172,6 +174,6 @@ def client_service(
 
     tls = ServerTLS(settings.domain.values(), settings.state.parent)
     tls.load(configured_only=True)
-    entry = Entry(settings, accounts, reactor, tls, connect or connect_client)
+    entry = Entry(settings, accounts, reactor, tls, connect or connect_client, turn_end or TurnEnd(reactor))
     clients = Clients(entry, plaintext_from_loopback=plaintext_from_loopback)
     return cast(IService, ClientService(settings, clients, reactor))

@@ -27,12 +27,23 @@ class TurnEnd:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._waiting: list[Waiting] = []
+        self._begun = False
 
     def add(self, waiting: Waiting) -> None:
         """Have `waiting` flushed when the current turn is over. Do not add it twice in a turn."""
-        if not self._waiting:
+        if not self._waiting and not self._begun:
             self._clock.callLater(0, self._flush)
         self._waiting.append(waiting)
+
+    def begin(self) -> None:
+        """What follows is one turn, until `end`: for whoever knows better than the reactor."""
+        self._begun = True
+
+    def end(self) -> None:
+        """Flush now."""
+        self._begun = False
+        if self._waiting:
+            self._flush()
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []

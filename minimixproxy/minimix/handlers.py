@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.words.xish.xpath import XPathQuery
 from wokkel.subprotocols import XMPPHandler
 
 from minimixproxy.minimix.account import Account
 from minimixproxy.stanza import Stanza
 
 
+class ByName(XPathQuery):
+    """Matches as the query `/name` does, in any namespace, for a fraction of its work."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"/{name}")  # type: ignore[no-untyped-call]
+        self._name = name
+
+    def matches(self, stanza: Stanza) -> bool:
+        """Tell whether the element has that name."""
+        return stanza.name == self._name
+
+
 class _AccountHandler(XMPPHandler):  # type: ignore[misc]
     """A handler that observes one kind of stanza for one account."""
 
     xmlstream: Any
-    query = ""
+    query: XPathQuery
 
     def __init__(self, account: Account) -> None:
         super().__init__()
@@ -32,7 +45,7 @@ class _AccountHandler(XMPPHandler):  # type: ignore[misc]
 class MUCPresenceHandler(_AccountHandler):
     """MUC presence interception: what rooms show of their occupants and of us."""
 
-    query = "/presence"
+    query = ByName("presence")
 
     def received(self, stanza: Stanza) -> None:
         """A presence: the occupancy updates itself and forks."""
@@ -42,7 +55,7 @@ class MUCPresenceHandler(_AccountHandler):
 class MessageForkHandler(_AccountHandler):
     """Message forking: what arrives once goes to every attached session."""
 
-    query = "/message"
+    query = ByName("message")
 
     def received(self, stanza: Stanza) -> None:
         """A message: history, then fork."""
@@ -52,7 +65,7 @@ class MessageForkHandler(_AccountHandler):
 class IQProxyHandler(_AccountHandler):
     """IQ proxying: answers to who asked, requests to who can answer."""
 
-    query = "/iq"
+    query = ByName("iq")
 
     def received(self, stanza: Stanza) -> None:
         """An IQ of any type."""

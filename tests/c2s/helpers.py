@@ -25,6 +25,7 @@ from minimixproxy.c2s.listener import Clients
 from minimixproxy.c2s.negotiation import Negotiation
 from minimixproxy.c2s.session import ClientSession
 from minimixproxy.c2s.tls import ServerTLS
+from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.c2s.upstream import Login, server_framing
 from minimixproxy.config import Domain, Limits, Listen, Settings
 from minimixproxy.stanza import Stanza
@@ -164,7 +165,7 @@ class Lab:
         )
         self.tls = ServerTLS([domain], directory)
         self.tls.load()
-        self.entry = Entry(self.settings, self.accounts, self.clock, self.tls, self._connect)
+        self.entry = Entry(self.settings, self.accounts, self.clock, self.tls, self._connect, TurnEnd(self.clock))
         self.clients = Clients(self.entry)
 
     def _connect(self, login: Login) -> Deferred[FramedXmlStream]:
