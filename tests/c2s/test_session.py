@@ -186,6 +186,19 @@ class DeliveryTest(SessionTest):
         self.lab.clock.advance(0)
         self.assertEqual([client.wire.take() for client in clients], [b"<message/>"] * 5)
 
+    def test_a_read_of_an_account_stream_is_a_turn(self) -> None:
+        turn_end = self.session._output._turn_end
+        before = len(self.lab.clock.getDelayedCalls())
+        turn_end.begin()
+        self.session.deliver(b"<message id='1'/>")
+        self.session.deliver(b"<message id='2'/>")
+        self.assertEqual(self.client.wire.take(), b"")
+        turn_end.end()
+        self.assertEqual(self.client.wire.take(), b"<message id='1'/><message id='2'/>")
+        self.assertEqual(len(self.lab.clock.getDelayedCalls()), before)
+        self.session.deliver(b"<message id='3'/>")
+        self.assertEqual(self.turn(), b"<message id='3'/>")
+
     def test_order_with_what_the_server_sends(self) -> None:
         self.session.deliver(b"<message id='1'/>")
         self.assertEqual(self.client.serve(b"<message id='2'/>"), b"<message id='1'/><message id='2'/>")
