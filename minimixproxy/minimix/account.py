@@ -5,7 +5,6 @@ The routing tables of docs/architecture.md are `Account.from_client` and the `โ€
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 
 from twisted.logger import Logger
@@ -15,15 +14,15 @@ from minimixproxy.config import Rooms
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.minimix import carbons, muc
 from minimixproxy.minimix.answers import CAPS
-from minimixproxy.minimix.iqproxy import IQProxy, is_archive_result
+from minimixproxy.minimix.iqproxy import IQProxy
+from minimixproxy.minimix.messages import Messages
 from minimixproxy.minimix.neighbours import ClientOf, with_clients
 from minimixproxy.minimix.occupancy import Occupancy
 from minimixproxy.minimix.ports import SessionPort, StreamPort
-from minimixproxy.minimix.relayed import relayed
-from minimixproxy.stanza import NS_CLIENT, Stanza, error_payload, error_reply, rewrite
+from minimixproxy.minimix.relayed import is_own, relayed
+from minimixproxy.stanza import NS_CLIENT, Stanza, error_payload
 
 LINGER = 10.0  # seconds for open IQs to be answered after the last room ended
-MAX_SENT = 2000  # messages whose errors still find their sender
 
 
 class Account:
@@ -55,7 +54,7 @@ class Account:
         self._abandoned = Timer(clock)
         self._lingering = Timer(clock)
         self._iqs = IQProxy(self, self.rooms.get, settings.iq_timeout, clock)
-        self._sent: OrderedDict[tuple[str, str], SessionPort] = OrderedDict()
+        self._messages = Messages(bare, self, self.sessions.keys(), self._iqs)
 
     # What occupancies and IQs need (RoomOutlet) ----------------------------------------------------------------
 
@@ -110,7 +109,7 @@ class Account:
             return
         self._detach(session)
         self._iqs.session_closed(session)
-        self._sent = OrderedDict((key, sender) for key, sender in self._sent.items() if sender is not session)
+        self._messages.session_closed(session)
         if not self.sessions:
             self._without_sessions()
 
@@ -157,13 +156,13 @@ class Account:
             return False
         if not self._concerns_room(session, stanza, address):
             return False
-        if not _is_own(stanza.get("from"), session):
+        if not is_own(stanza.get("from"), session):
             session.close("invalid-from")
             return True
         if stanza.name == "presence":
             self._presence(session, stanza, address)
         elif stanza.name == "message":
-            self._message(session, stanza, address, self.rooms[address.bare])
+            self._messages.from_session(session, stanza, address, self.rooms[address.bare])
         else:
             self._iq(session, stanza, self.rooms[address.bare])
         return True
@@ -224,21 +223,6 @@ class Account:
             occupancy = self.rooms[room] = Occupancy(room, self, self._settings, self._clock, CAPS)
         occupancy.join(session, nick, stanza)
 
-    def _message(self, session: SessionPort, stanza: Stanza, address: Address, occupancy: Occupancy) -> None:
-        if stanza.get("type") == "error":
-            return  # a bounce: rooms remove who answers so
-        stanza_id = stanza.get("id")
-        if stanza_id is not None:
-            self._sent[(address.full, stanza_id)] = session
-            self._sent.move_to_end((address.full, stanza_id))
-            if len(self._sent) > MAX_SENT:
-                self._sent.popitem(last=False)
-        self.send_to_room(relayed(stanza, session))
-        if address.resource is not None and stanza.get("type") != "groupchat" and not carbons.is_private(stanza):
-            for other in list(occupancy.attached):
-                if other is not session and other.carbons:
-                    other.deliver(carbons.sent_copy(stanza, session.jid, self.bare, other.jid))
-
     def _iq(self, session: SessionPort, stanza: Stanza, occupancy: Occupancy) -> None:
         if stanza.get("type") in ("result", "error"):
             self._iqs.answer_from_session(session, stanza)
@@ -270,40 +254,10 @@ class Account:
     def message_from_stream(self, stanza: Stanza) -> None:
         """A groupchat or private message, an archive result, or an error for a message that was sent."""
         occupancy = self._sender_room(stanza)
-        kind = stanza.get("type")
-        if occupancy is None:
-            self._message_from_elsewhere(stanza)
-        elif kind == "error":
-            self._message_error(stanza, occupancy)
-        elif kind == "groupchat":
-            occupancy.groupchat_from_room(stanza)
-        elif is_archive_result(stanza):
-            session = self._iqs.archive_asker(stanza)
-            if session is not None:
-                session.deliver(rewrite(stanza.self_contained(), {"to": session.jid}))
+        if occupancy is not None:
+            self._messages.from_room(stanza, occupancy)
         else:
-            occupancy.message_from_room(stanza)
-
-    def _message_from_elsewhere(self, stanza: Stanza) -> None:
-        """A message from no room: someone used the address that a room shows as the account's. All clients get it."""
-        if stanza.get("type") in ("error", "groupchat") or not stanza.has_payload(NS_CLIENT, "body"):
-            return
-        if not self.sessions:
-            self.send_to_room(error_reply(stanza, "wait", "recipient-unavailable"))
-        for session in list(self.sessions):
-            session.deliver(rewrite(stanza.self_contained(), {"to": session.jid}))
-
-    def _message_error(self, stanza: Stanza, occupancy: Occupancy) -> None:
-        """An error goes to the session that sent that id; without an id, only a lone session can have caused it."""
-        address, stanza_id = parse_jid(stanza["from"]), stanza.get("id")
-        if stanza_id is None:
-            session = next(iter(occupancy.attached)) if len(occupancy.attached) == 1 else None
-        else:
-            session = self._sent.get((address.full, stanza_id)) or self._sent.get((address.bare, stanza_id))
-        if session is None:
-            self.log.info("error for a message of nobody, from {peer}", peer=address.full)
-            return
-        session.deliver(rewrite(stanza.self_contained(), {"to": session.jid}))
+            self._messages.from_elsewhere(stanza)
 
     def iq_from_stream(self, stanza: Stanza) -> None:
         """An IQ: an answer goes to who asked, a request to who can answer."""
@@ -335,14 +289,3 @@ class Account:
         self._iqs.stream_lost()
         for occupancy in list(self.rooms.values()):
             occupancy.lost()
-
-
-def _is_own(sender: str | None, session: SessionPort) -> bool:
-    """Tell whether a `from` may stand on a client's stanza (RFC 6120 ยง8.1.2.1)."""
-    if sender is None:
-        return True
-    try:
-        address, own = parse_jid(sender), parse_jid(session.jid)
-    except InvalidJID:
-        return False
-    return address == own or (address.resource is None and address.bare == own.bare)

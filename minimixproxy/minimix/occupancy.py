@@ -20,16 +20,17 @@ from minimixproxy.clock import Clock, Timer
 from minimixproxy.config import Rooms
 from minimixproxy.jids import parse_jid, prepare_resource
 from minimixproxy.minimix import muc
+from minimixproxy.minimix.attached import Attached
 from minimixproxy.minimix.history import History, with_delay
 from minimixproxy.minimix.joins import JoinRequest, WaitingJoins, join_request
 from minimixproxy.minimix.neighbours import as_before
 from minimixproxy.minimix.nickchanges import NickChanges
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
-from minimixproxy.minimix.presence import away_payload, join_presence, most_available, presence_payload, presence_to
+from minimixproxy.minimix.presence import away_payload, join_presence, presence_payload, presence_to
 from minimixproxy.minimix.relayed import relayed
 from minimixproxy.minimix.roompresence import RoomPresence
 from minimixproxy.minimix.roomview import RoomView
-from minimixproxy.stanza import ForkTemplate, Stanza, error_payload, escaped_address, rewrite
+from minimixproxy.stanza import ForkTemplate, Stanza, error_payload, rewrite
 
 JOIN_TIMEOUT = 60.0  # seconds for a room to answer a join
 SUBJECT_TIMEOUT = 5.0  # seconds from the own presence to the subject that ends the join
@@ -55,7 +56,7 @@ class Occupancy:
         self.room = room
         self.nick = ""
         self.state = State.JOINING
-        self.attached: dict[SessionPort, bytes | None] = {}  # with the presence directed to this room, if any
+        self.attached = Attached(outlet, caps)
         self._waiting = WaitingJoins(room)
         self._next = WaitingJoins(room)
         self._joiner: JoinRequest | None = None  # the one whose join was sent
@@ -139,7 +140,7 @@ class Occupancy:
         resource = "" if session in self.attached else _resource(session)
         history = self._history.select(request.wish, resource, everything=first)
         session.deliver(self._view.replay(session.jid, self._outlet.stream_jid, request.id, codes, history))
-        self.attached[session] = presence_payload(request.stanza, self._caps)
+        self.attached.show(session, request.stanza)
         while self._held:
             session.deliver(ForkTemplate(self._held.popleft()).copy(session.jid))
         self._refresh_presence()
@@ -153,8 +154,9 @@ class Occupancy:
     @property
     def client(self) -> SessionPort | None:
         """The session that stands for the account: the most recently active of those attached, or the first to wait."""
-        if self.attached:
-            return max(self.attached, key=lambda session: session.last_active)
+        session = self.attached.most_active()
+        if session is not None:
+            return session
         return self._joiner.session if self._joiner is not None and self._joiner.session in self._waiting else None
 
     def leave(self, session: SessionPort, stanza: Stanza) -> None:
@@ -198,7 +200,7 @@ class Occupancy:
     def _drop(self, session: SessionPort) -> None:
         self._nick_changes.forget(session)
         if session in self.attached:
-            del self.attached[session]
+            self.attached.remove(session)
             self._history.mark_seen(_resource(session))
         self._waiting.drop(session)
         self._next.drop(session)
@@ -225,7 +227,7 @@ class Occupancy:
         """An attached session directs a presence here: another nick is a change of nick, else show and status."""
         if session not in self.attached:
             return  # still waiting: its join says it
-        self._presence_of(session, presence_payload(stanza, self._caps))
+        self.attached.show(session, stanza)
         stanza_id = stanza.get("id")
         if prepare_resource(nick) != prepare_resource(self.nick):
             self._nick_changes.asked(session, nick, stanza_id)
@@ -237,13 +239,8 @@ class Occupancy:
     def broadcast_changed(self, session: SessionPort) -> None:
         """An attached session sent undirected presence: it counts from now on, here too."""
         if session in self.attached:
-            self._presence_of(session, None)
+            self.attached.show(session, None)
             self._refresh_presence()
-
-    def _presence_of(self, session: SessionPort, directed: bytes | None) -> None:
-        """Note an attached session's presence; the latest stands last, and counts among equals."""
-        del self.attached[session]
-        self.attached[session] = directed
 
     def _refresh_presence(self, stanza_id: str | None = None) -> bool:
         """Show the room the most available session; False when it sees that already."""
@@ -252,12 +249,7 @@ class Occupancy:
         return self._presence.show(self._best_presence(), stanza_id)
 
     def _best_presence(self) -> bytes:
-        shown = [directed or self._broadcast(session) for session, directed in self.attached.items()]
-        return most_available(shown) or away_payload(self._settings.away, self._caps)
-
-    def _broadcast(self, session: SessionPort) -> bytes:
-        stanza = self._outlet.broadcast_presence(session)
-        return presence_payload(stanza, self._caps) if stanza is not None else self._caps
+        return self.attached.presence() or away_payload(self._settings.away, self._caps)
 
     # What the room says ----------------------------------------------------------------------------------------
 
@@ -278,7 +270,7 @@ class Occupancy:
             self._presence_error(stanza, nick)
         elif nick is None:
             self._view.room_shown(stanza)
-            self._fork(stanza)
+            self.attached.fork(stanza)
         elif self._is_own(stanza, nick):
             self._own_unavailable(stanza) if kind == "unavailable" else self._own_available(stanza, nick)
         elif kind == "unavailable" and (self.state is not State.JOINING or nick in self._view):
@@ -335,7 +327,7 @@ class Occupancy:
         if muc.is_history(stanza):
             self._history.add(stanza, self._clock.seconds())
         if self.state is State.JOINED:
-            self._fork(stanza)
+            self.attached.fork(stanza)
         elif self.state is State.JOINING and self._view.self_presence is not None and muc.is_subject(stanza):
             self._complete()
 
@@ -344,23 +336,10 @@ class Occupancy:
         self.confirmed()
         if not self.attached and stanza.has_payload("jabber:client", "body"):
             self._held.append(with_delay(stanza, self.room, self._clock.seconds()))
-        self._fork(stanza)
-
-    def _fork(self, stanza: Stanza) -> None:
-        if not self.attached:
-            return
-        template = ForkTemplate(stanza.self_contained())
-        for session in list(self.attached):
-            session.deliver(template.copy_escaped(escaped_address(session.jid)))
+        self.attached.fork(stanza)
 
     def _fork_presence(self, stanza: Stanza) -> None:
-        """Fork a presence. Where it names the account (who kicked, for one), each session reads its own address."""
-        jid = self._outlet.stream_jid
-        if not jid or stanza.raw.count(jid.encode()) < 2:  # `to` is one
-            self._fork(stanza)
-            return
-        for session in list(self.attached):
-            session.deliver(self._view.presence_for(stanza, session.jid, self._outlet.stream_jid))
+        self.attached.fork_presence(stanza, self._view.presence_for)
 
     # The end ---------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
-"""A session's stanza as the account stream sends it. Pure."""
+"""A session's stanza as the account stream sends it, and whether it may. Pure."""
 
 from __future__ import annotations
 
+from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.minimix.ports import SessionPort
 from minimixproxy.stanza import Stanza, rewrite
 
@@ -18,3 +19,14 @@ def relayed(stanza: Stanza, session: SessionPort, changes: dict[str, str | None]
     if session.language and _LANG not in stanza.attributes:
         changed["xml:lang"] = session.language
     return rewrite(stanza.self_contained(), changed)
+
+
+def is_own(sender: str | None, session: SessionPort) -> bool:
+    """Tell whether a `from` may stand on a client's stanza (RFC 6120 §8.1.2.1)."""
+    if sender is None:
+        return True
+    try:
+        address, own = parse_jid(sender), parse_jid(session.jid)
+    except InvalidJID:
+        return False
+    return address == own or (address.resource is None and address.bare == own.bare)

@@ -1,0 +1,75 @@
+"""The sessions attached to one room: their copies of what it says, and the presence that stands for them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from minimixproxy.minimix.ports import RoomOutlet, SessionPort
+from minimixproxy.minimix.presence import most_available, presence_payload
+from minimixproxy.stanza import ForkTemplate, Stanza, escaped_address
+
+
+class Attached:
+    """Sessions in the order of their latest presence. `caps` replaces what theirs advertise (XEP-0115)."""
+
+    def __init__(self, outlet: RoomOutlet, caps: bytes) -> None:
+        self._outlet = outlet
+        self._caps = caps
+        self._sessions: dict[SessionPort, bytes | None] = {}  # with the presence directed to this room, if any
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[SessionPort]:
+        return iter(self._sessions)
+
+    def __contains__(self, session: object) -> bool:
+        return session in self._sessions
+
+    def show(self, session: SessionPort, presence: Stanza | None) -> None:
+        """Note the presence that a session directs to the room; None: its undirected one counts.
+
+        The latest stands last, and counts among equals. A session that is not attached is, from now on.
+        """
+        self._sessions.pop(session, None)
+        self._sessions[session] = presence_payload(presence, self._caps) if presence is not None else None
+
+    def remove(self, session: SessionPort) -> None:
+        """Forget a session."""
+        del self._sessions[session]
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._sessions.clear()
+
+    def most_active(self) -> SessionPort | None:
+        """Return the session that was active last."""
+        return max(self._sessions, key=lambda session: session.last_active, default=None)
+
+    def presence(self) -> bytes | None:
+        """Return what the most available session shows; None if there is no session."""
+        return most_available(directed or self._undirected(session) for session, directed in self._sessions.items())
+
+    def _undirected(self, session: SessionPort) -> bytes:
+        stanza = self._outlet.broadcast_presence(session)
+        return presence_payload(stanza, self._caps) if stanza is not None else self._caps
+
+    def fork(self, stanza: Stanza) -> None:
+        """Give every session a copy."""
+        if not self._sessions:
+            return
+        template = ForkTemplate(stanza.self_contained())
+        for session in list(self._sessions):
+            session.deliver(template.copy_escaped(escaped_address(session.jid)))
+
+    def fork_presence(self, stanza: Stanza, copy: Callable[[Stanza, str, str], bytes]) -> None:
+        """Give every session its copy of a presence.
+
+        Where it names the account (who kicked, for one), each reads its own address: `copy` makes it so.
+        """
+        jid = self._outlet.stream_jid
+        if not jid or stanza.raw.count(jid.encode()) < 2:  # `to` is one
+            self.fork(stanza)
+            return
+        for session in list(self._sessions):
+            session.deliver(copy(stanza, session.jid, jid))

@@ -1,0 +1,91 @@
+"""Messages between sessions and rooms: sent copies, errors to who caused them, archive results to who asked. No I/O."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+
+from twisted.logger import Logger
+
+from minimixproxy.jids import Address, parse_jid
+from minimixproxy.minimix import carbons
+from minimixproxy.minimix.iqproxy import IQProxy, is_archive_result
+from minimixproxy.minimix.occupancy import Occupancy
+from minimixproxy.minimix.ports import RoomOutlet, SessionPort
+from minimixproxy.minimix.relayed import relayed
+from minimixproxy.stanza import NS_CLIENT, Stanza, error_reply, rewrite
+
+MAX_SENT = 2000  # messages whose errors still find their sender
+
+
+class Messages:
+    """The messages of one account, `bare`; `sessions` are all that it has."""
+
+    log = Logger()
+
+    def __init__(self, bare: str, outlet: RoomOutlet, sessions: Collection[SessionPort], iqs: IQProxy) -> None:
+        self._bare = bare
+        self._outlet = outlet
+        self._sessions = sessions
+        self._iqs = iqs
+        self._sent: OrderedDict[tuple[str, str], SessionPort] = OrderedDict()
+
+    def from_session(self, session: SessionPort, stanza: Stanza, to: Address, occupancy: Occupancy) -> None:
+        """Send on what a session says to its room or to an occupant; the other sessions see what is private."""
+        if stanza.get("type") == "error":
+            return  # a bounce: rooms remove who answers so
+        self._remember(session, to.full, stanza.get("id"))
+        self._outlet.send_to_room(relayed(stanza, session))
+        if to.resource is not None and stanza.get("type") != "groupchat" and not carbons.is_private(stanza):
+            for other in list(occupancy.attached):
+                if other is not session and other.carbons:
+                    other.deliver(carbons.sent_copy(stanza, session.jid, self._bare, other.jid))
+
+    def _remember(self, session: SessionPort, to: str, stanza_id: str | None) -> None:
+        if stanza_id is None:
+            return
+        self._sent[(to, stanza_id)] = session
+        self._sent.move_to_end((to, stanza_id))
+        if len(self._sent) > MAX_SENT:
+            self._sent.popitem(last=False)
+
+    def from_room(self, stanza: Stanza, occupancy: Occupancy) -> None:
+        """Take a message of an occupied room: groupchat, private, an archive's result, or an error."""
+        kind = stanza.get("type")
+        if kind == "error":
+            self._error(stanza, occupancy)
+        elif kind == "groupchat":
+            occupancy.groupchat_from_room(stanza)
+        elif is_archive_result(stanza):
+            self._deliver(stanza, self._iqs.archive_asker(stanza))
+        else:
+            occupancy.message_from_room(stanza)
+
+    def _error(self, stanza: Stanza, occupancy: Occupancy) -> None:
+        """An error goes to the session that sent that id; without an id, only a lone session can have caused it."""
+        address, stanza_id = parse_jid(stanza["from"]), stanza.get("id")
+        if stanza_id is None:
+            session = next(iter(occupancy.attached)) if len(occupancy.attached) == 1 else None
+        else:
+            session = self._sent.get((address.full, stanza_id)) or self._sent.get((address.bare, stanza_id))
+        if session is None:
+            self.log.info("error for a message of nobody, from {peer}", peer=address.full)
+        self._deliver(stanza, session)
+
+    @staticmethod
+    def _deliver(stanza: Stanza, session: SessionPort | None) -> None:
+        if session is not None:
+            session.deliver(rewrite(stanza.self_contained(), {"to": session.jid}))
+
+    def from_elsewhere(self, stanza: Stanza) -> None:
+        """A message from no room: someone used the address that a room shows as the account's. All clients get it."""
+        if stanza.get("type") in ("error", "groupchat") or not stanza.has_payload(NS_CLIENT, "body"):
+            return
+        if not self._sessions:
+            self._outlet.send_to_room(error_reply(stanza, "wait", "recipient-unavailable"))
+        for session in list(self._sessions):
+            self._deliver(stanza, session)
+
+    def session_closed(self, session: SessionPort) -> None:
+        """Nobody waits for the errors of its messages."""
+        self._sent = OrderedDict((key, sender) for key, sender in self._sent.items() if sender is not session)
