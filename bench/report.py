@@ -94,6 +94,9 @@ def forking_section(ours: list[forking.Case], theirs: list[forking.Case], plain:
         " each line.",
         "",
         _table("| sessions | minimixproxy | of it proxy | mod_minimix | ratio | goal |", rows),
+        "With few sessions, much of this is what it costs to wake a process on another core, more so in a virtual machine; the\n"
+        "proxy is one process more to wake. `taskset -c 0 make bench` keeps everything on one core and leaves that out.",
+        "",
         f"As much as goes, {last.sessions} sessions, {forking.SATURATED['window']} messages under way; and the next"
         " message when every copy of the one before has arrived:",
         "",
