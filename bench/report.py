@@ -21,7 +21,8 @@ HEAD = """# Benchmarks
 Written by `make bench PROSODY_MODULES=/path/to/prosody-modules`; run it again rather than believe it. CPU is user and
 system time of the processes named, in microseconds; those of clients, senders and the echo server are not in it. Of
 each measurement there are five slices or more, and the median is shown. Ratios hold better than the times: these
-differ from machine to machine, and with what else runs there.
+differ from machine to machine, and with what else runs there. This is one run: what is near its goal changes sides from
+run to run.
 """
 
 FORKING_GOALS = {2: 1.2, 10: 0.8, 50: 0.33}
@@ -94,9 +95,6 @@ def forking_section(ours: list[forking.Case], theirs: list[forking.Case], plain:
         " each line.",
         "",
         _table("| sessions | minimixproxy | of it proxy | mod_minimix | ratio | goal |", rows),
-        "With few sessions, much of this is what it costs to wake a process on another core, more so in a virtual machine; the\n"
-        "proxy is one process more to wake. `taskset -c 0 make bench` keeps everything on one core and leaves that out.",
-        "",
         f"As much as goes, {last.sessions} sessions, {forking.SATURATED['window']} messages under way; and the next"
         " message when every copy of the one before has arrived:",
         "",
