@@ -48,6 +48,11 @@ def escaped_address(jid: str) -> bytes:
     return escape(jid)
 
 
+def optional_attribute(name: str, value: str | None) -> bytes:
+    """Return an attribute as it stands in a start tag, with the space before it; nothing for None."""
+    return b" %b='%b'" % (name.encode(), escape(value)) if value is not None else b""
+
+
 def start_tag_end(raw: bytes, start: int = 0) -> int:
     """Return the offset just behind the start tag that begins at `start`.
 

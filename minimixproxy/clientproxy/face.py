@@ -106,22 +106,17 @@ def read_info(reply: Stanza) -> tuple[list[str], tuple[tuple[str, str, str], ...
 
 def info_request(domain: str, resource: str, id_: str) -> bytes:
     """Return our own question about a resource's features."""
-    return b"<iq type='get' id='%b' from='%b' to='%b'><query xmlns='%b'/></iq>" % (
-        escape(id_),
-        escape(domain),
-        escape(resource),
-        NS_DISCO_INFO.encode(),
-    )
+    return _question(domain, resource, id_, b"<query xmlns='%b'/>" % NS_DISCO_INFO.encode())
 
 
 def ping_request(domain: str, resource: str, id_: str) -> bytes:
     """Return our own question whether a resource is still there."""
-    return b"<iq type='get' id='%b' from='%b' to='%b'><ping xmlns='%b'/></iq>" % (
-        escape(id_),
-        escape(domain),
-        escape(resource),
-        NS_PING.encode(),
-    )
+    return _question(domain, resource, id_, b"<ping xmlns='%b'/>" % NS_PING.encode())
+
+
+def _question(domain: str, resource: str, id_: str, payload: bytes) -> bytes:
+    addresses = escape(domain), escape(resource)
+    return b"<iq type='get' id='%b' from='%b' to='%b'>%b</iq>" % (escape(id_), *addresses, payload)
 
 
 def result(iq: Stanza, content: bytes) -> bytes:

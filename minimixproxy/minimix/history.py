@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
-from minimixproxy.minimix.muc import NS_DELAY, NS_MUC
+from minimixproxy.minimix.muc import NS_DELAY, NS_MUC, whole_number
 from minimixproxy.stanza import Stanza, escape
 
 DEFAULT_REPLAY = 20  # messages, for a client never seen that states no wish
@@ -56,19 +56,13 @@ def history_request(join: Stanza, now: float) -> HistoryRequest | None:
     if history is None:
         return None
     since = parse_time(history["since"]) if history.hasAttribute("since") else None
-    seconds = _number(history.getAttribute("seconds"))
+    seconds = whole_number(history.getAttribute("seconds"))
     if seconds is not None:
         since = max(now - seconds, since or 0.0)
     request = HistoryRequest(
-        _number(history.getAttribute("maxstanzas")), _number(history.getAttribute("maxchars")), since
+        whole_number(history.getAttribute("maxstanzas")), whole_number(history.getAttribute("maxchars")), since
     )
     return None if request == HistoryRequest() else request
-
-
-def _number(text: str | None) -> int | None:
-    if text is None or not text.isascii() or not text.isdigit():
-        return None
-    return int(text[:12])
 
 
 def delay_of(stanza: Stanza, room: str) -> float | None:

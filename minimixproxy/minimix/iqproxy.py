@@ -19,7 +19,7 @@ from minimixproxy.minimix.iqtable import IQTable, PendingIQ, TableFull
 from minimixproxy.minimix.occupancy import Occupancy
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
 from minimixproxy.minimix.relayed import relayed
-from minimixproxy.stanza import Stanza, error_payload, escape, rewrite
+from minimixproxy.stanza import Stanza, error_payload, escape, optional_attribute, rewrite
 
 MAX_OPEN = 2000  # IQs of one account and direction
 _MAM = frozenset({"urn:xmpp:mam:1", "urn:xmpp:mam:2"})
@@ -236,7 +236,7 @@ def _archive_query(stanza: Stanza) -> dict[str, str] | None:
 def _reply_as(stanza: Stanza, session: SessionPort, children: bytes) -> bytes:
     """Return the answer that the addressee of a session's IQ would give it."""
     kind = b"error" if children else b"result"
-    identifier = b" id='%b'" % escape(stanza["id"]) if "id" in stanza.attributes else b""
+    identifier = optional_attribute("id", stanza.get("id"))
     return b"<iq type='%b' from='%b' to='%b'%b>%b</iq>" % (
         kind,
         escape(stanza["to"]),

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from twisted.words.xish import domish
 
 from minimixproxy.jids import InvalidJID, parse_jid
-from minimixproxy.stanza import NS_CLIENT, Stanza, escape, parse_element, serialize
+from minimixproxy.stanza import NS_CLIENT, Stanza, escape, optional_attribute, parse_element, serialize
 
 NS_MUC = "http://jabber.org/protocol/muc"
 NS_MUC_USER = NS_MUC + "#user"
@@ -26,6 +26,13 @@ TECHNICAL = "333"
 
 # What one reads in a body-less message that is content all the same.
 _ENCRYPTED = frozenset({("eu.siacs.conversations.axolotl", "encrypted"), ("urn:xmpp:omemo:2", "encrypted")})
+
+
+def whole_number(text: str | None) -> int | None:
+    """Return what a peer wrote as a number of messages, characters or seconds; None if it is none. 12 digits count."""
+    if text is None or not text.isascii() or not text.isdigit():
+        return None
+    return int(text[:12])
 
 
 def is_join(stanza: Stanza) -> bool:
@@ -75,7 +82,7 @@ def removal(
     """
     stanza_id = request.get("id") if request is not None else None
     status = request.payload(NS_CLIENT, "status") if request is not None else None
-    identifier = b" id='%b'" % escape(stanza_id) if stanza_id is not None else b""
+    identifier = optional_attribute("id", stanza_id)
     item = _item(shown)
     address = b" jid='%b'" % escape(to) if item is not None and item.hasAttribute("jid") else b""
     affiliation = escape(item.getAttribute("affiliation", "none")) if item is not None else b"none"
@@ -113,7 +120,7 @@ def new_nick(stanza: Stanza, room: str) -> str | None:
 
 def join_error(room: str, nick: str, to: str, stanza_id: str | None, error: bytes) -> bytes:
     """Return a presence error that answers a join; `error` is the `<error/>` element."""
-    identifier = b" id='%b'" % escape(stanza_id) if stanza_id is not None else b""
+    identifier = optional_attribute("id", stanza_id)
     return b"<presence type='error' from='%b' to='%b'%b><x xmlns='%b'/>%b</presence>" % (
         escape(f"{room}/{nick}"),
         escape(to),

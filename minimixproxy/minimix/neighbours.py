@@ -23,7 +23,7 @@ def with_clients(stanza: Stanza, own: str, room: str, client_of: ClientOf) -> St
     the account's clients.
     """
     bare, _, resource = own.partition("/")
-    if not resource or stanza.raw.count(suffix := b"/" + resource.encode()) == stanza.raw.count(own.encode()):
+    if not _names_neighbour(stanza.raw, own):
         return stanza
 
     def client(match: re.Match[bytes]) -> bytes:
@@ -31,14 +31,22 @@ def with_clients(stanza: Stanza, own: str, room: str, client_of: ClientOf) -> St
         found = client_of(account, room) if account != bare else None
         return b"jid=" + match.group(0)[4:5] + escape(found) if found is not None else match.group(0)
 
-    return stanza.with_bytes(re.sub(rb"jid=['\"]([^'\"<>/&]+)" + re.escape(suffix), client, stanza.raw))
+    return stanza.with_bytes(
+        re.sub(rb"jid=['\"]([^'\"<>/&]+)" + b"/" + re.escape(resource.encode()), client, stanza.raw)
+    )
 
 
 def as_before(gone: Stanza, before: Stanza | None, own: str) -> Stanza:
     """Return a neighbour's last presence with the address by which it was shown until now: its client is gone."""
-    if before is None or b"/" + own.partition("/")[2].encode() + b"'" not in gone.raw.replace(b'"', b"'"):
+    if before is None or not _names_neighbour(gone.raw, own):
         return gone
     shown, leaving = muc.address_of(before), muc.address_of(gone)
     if shown is None or leaving is None or leaving.partition("/")[2] != own.partition("/")[2]:
         return gone
     return gone.with_bytes(gone.raw.replace(escape(leaving), escape(shown)))
+
+
+def _names_neighbour(raw: bytes, own: str) -> bool:
+    """Tell whether an account stream of this proxy is named beside our `own`: all have the same resource."""
+    resource = own.partition("/")[2]
+    return bool(resource) and raw.count(b"/" + resource.encode()) != raw.count(own.encode())

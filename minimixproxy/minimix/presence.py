@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from twisted.words.xish import domish
 
-from minimixproxy.minimix.muc import NS_MUC
-from minimixproxy.stanza import NS_CLIENT, Stanza, escape, parse_element, serialize
+from minimixproxy.minimix.muc import NS_MUC, whole_number
+from minimixproxy.stanza import NS_CLIENT, Stanza, escape, optional_attribute, parse_element, serialize
 
 NS_CAPS = "http://jabber.org/protocol/caps"
 
@@ -16,10 +16,9 @@ _ORDER = {"chat": 0, "": 1, "dnd": 2, "away": 3, "xa": 4}
 
 
 def _show_of(payload: bytes) -> str:
-    start = payload.find(b"<show>")
-    if start < 0:
+    if not payload.startswith(b"<show>"):
         return ""
-    return payload[start + 6 : payload.index(b"</show>", start)].strip().decode("utf-8")
+    return payload[len(b"<show>") : payload.index(b"</show>")].strip().decode("utf-8")
 
 
 def presence_payload(stanza: Stanza, caps: bytes) -> bytes:
@@ -50,15 +49,14 @@ def most_available(payloads: Iterable[bytes]) -> bytes | None:
     best: bytes | None = None
     rank = len(_ORDER)
     for payload in payloads:
-        show = _show_of(payload) if payload.startswith(b"<show>") else ""
-        if (found := _ORDER.get(show, 1)) <= rank:
+        if (found := _ORDER.get(_show_of(payload), 1)) <= rank:
             best, rank = payload, found
     return best
 
 
 def presence_to(room: str, nick: str, payload: bytes, stanza_id: str | None = None) -> bytes:
     """Return the presence stanza that shows `payload` in the room."""
-    identifier = b" id='%b'" % escape(stanza_id) if stanza_id is not None else b""
+    identifier = optional_attribute("id", stanza_id)
     return b"<presence to='%b'%b>%b</presence>" % (escape(f"{room}/{nick}"), identifier, payload)
 
 
@@ -76,7 +74,7 @@ def join_presence(stanza: Stanza, payload: bytes, occupant: str, history: int) -
             inner.append(b"<history maxstanzas='%d'/>" % max(history, _maxstanzas(child)))
         else:
             inner.append(serialize(child, NS_MUC))
-    identifier = b" id='%b'" % escape(stanza["id"]) if "id" in stanza.attributes else b""
+    identifier = optional_attribute("id", stanza.get("id"))
     return b"<presence to='%b'%b>%b<x xmlns='%b'>%b</x></presence>" % (
         escape(occupant),
         identifier,
@@ -87,5 +85,4 @@ def join_presence(stanza: Stanza, payload: bytes, occupant: str, history: int) -
 
 
 def _maxstanzas(history: domish.Element) -> int:
-    text = history.getAttribute("maxstanzas", "")
-    return min(int(text), 10**6) if text.isascii() and text.isdigit() else 0
+    return min(whole_number(history.getAttribute("maxstanzas")) or 0, 10**6)

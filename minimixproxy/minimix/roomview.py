@@ -10,8 +10,13 @@ from minimixproxy.jids import prepare_resource
 from minimixproxy.minimix import muc
 from minimixproxy.stanza import ForkTemplate, Stanza, escape, rewrite
 
-_ROOM_CONFIG_CODES = {"170": (muc.LOGGED, True), "171": (muc.LOGGED, False)}
-_ANONYMITY_CODES = {"172": (muc.NON_ANONYMOUS, True), "173": (muc.NON_ANONYMOUS, False)}
+# What a change of the room's configuration says, and which lasting status code that switches on or off.
+_SWITCHES = {
+    "170": (muc.LOGGED, True),
+    "171": (muc.LOGGED, False),
+    "172": (muc.NON_ANONYMOUS, True),
+    "173": (muc.NON_ANONYMOUS, False),
+}
 
 
 class RoomView:
@@ -62,7 +67,7 @@ class RoomView:
             self.subject = message
         elif message.has_payload(muc.NS_MUC_USER, "x"):
             for code in muc.status_codes(message):
-                lasting, on = {**_ROOM_CONFIG_CODES, **_ANONYMITY_CODES}.get(code, ("", False))
+                lasting, on = _SWITCHES.get(code, ("", False))
                 self._codes = self._codes | {lasting} if on else self._codes - {lasting}
 
     def presence_for(self, presence: Stanza, session_jid: str, stream_jid: str) -> bytes:

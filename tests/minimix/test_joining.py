@@ -21,6 +21,11 @@ class Joining(SynchronousTestCase):
         self.assertIn(b"<password>s</password>", sent.raw)
         self.assertIn(b"<history maxstanzas='500'/>", sent.raw)
 
+    def test_a_number_of_thousands_of_digits(self) -> None:
+        phone = self.world.session("phone")
+        self.world.asks_to_join(phone, inner=f"<history maxstanzas='{'9' * 5000}'/>")
+        self.assertIn(b"<history maxstanzas='1000000'/>", self.world.stream.take()[0].raw)
+
     def test_no_wish_asks_for_the_rooms_default(self) -> None:
         self.world.asks_to_join(self.world.session("phone"))
         self.assertNotIn(b"<history", self.world.stream.take()[0].raw)
