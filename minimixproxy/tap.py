@@ -18,6 +18,7 @@ from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.config_checks import ENDPOINT_FAULTS
 from minimixproxy.installation import Installation
 from minimixproxy.minimix.accounts import Accounts
+from minimixproxy.minimix.journal import NullJournal
 from minimixproxy.xmlstream import FramedXmlStream
 
 
@@ -77,7 +78,7 @@ def _add_minimix(tree: MultiService, settings: config.Settings, owner: tuple[int
             raise
 
     _check_endpoints(settings, reactor)
-    accounts = Accounts(settings, reactor, connect_account)
+    accounts = Accounts(settings, reactor, connect_account, NullJournal())
     tree.addService(accounts)
     try:
         _make_state_directory(directory, owner)

@@ -13,12 +13,14 @@ from minimixproxy.clock import Clock, Timer
 from minimixproxy.config import Rooms
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.minimix import carbons, muc
-from minimixproxy.minimix.answers import CAPS
+from minimixproxy.minimix.answers import CAPS, PING
 from minimixproxy.minimix.iqproxy import IQProxy
+from minimixproxy.minimix.journal import Journal
 from minimixproxy.minimix.messages import Messages
 from minimixproxy.minimix.neighbours import ClientOf, with_clients
 from minimixproxy.minimix.occupancy import Occupancy
-from minimixproxy.minimix.ports import SessionPort, StreamPort
+from minimixproxy.minimix.pacing import Pacer
+from minimixproxy.minimix.ports import Answered, SessionPort, StreamPort
 from minimixproxy.minimix.relayed import is_own, relayed
 from minimixproxy.stanza import NS_CLIENT, Stanza, error_payload
 
@@ -29,7 +31,8 @@ class Account:
     """One bare JID and all that belongs to it.
 
     `stream` is its account stream, opened when it is first written to. `idle` is called when the last session and
-    the last room are gone. `client_of` finds other accounts' clients in a room (see `neighbours`).
+    the last room are gone. `client_of` finds other accounts' clients in a room (see `neighbours`). `pacer` sets the pace
+    at which the rooms of all accounts are joined again.
     """
 
     log = Logger()
@@ -42,6 +45,8 @@ class Account:
         clock: Clock,
         idle: Callable[[Account], None],
         client_of: ClientOf,
+        pacer: Pacer,
+        journal: Journal,
     ) -> None:
         self.bare = bare
         self.rooms: dict[str, Occupancy] = {}
@@ -51,6 +56,8 @@ class Account:
         self._clock = clock
         self._idle = idle
         self._client_of = client_of
+        self._pacer = pacer
+        self._journal = journal
         self._abandoned = Timer(clock)
         self._lingering = Timer(clock)
         self._iqs = IQProxy(self, self.rooms.get, settings.iq_timeout, clock)
@@ -66,6 +73,20 @@ class Account:
     def send_to_room(self, data: bytes) -> None:
         """Send on the account stream, which opens if need be."""
         self._stream.send(data)
+
+    def pace(self, call: Callable[[], None]) -> None:
+        """Call when it is this account's turn."""
+        self._pacer.ask(call)
+
+    def ask(self, to: str, kind: str, payload: bytes, answered: Answered) -> None:
+        """Send an IQ of the account's own."""
+        self._iqs.ask(to, kind, payload, answered)
+
+    def ask_archive(
+        self, to: str, query_id: str, payload: bytes, result: Callable[[Stanza], None], answered: Answered
+    ) -> None:
+        """Send a query of the account's own to an archive."""
+        self._iqs.ask_archive(to, query_id, payload, result, answered)
 
     def broadcast_presence(self, session: SessionPort) -> Stanza | None:
         """Return the session's undirected presence, or None before it sent one."""
@@ -282,7 +303,7 @@ class Account:
 
     def keep_alive(self) -> None:
         """Ask the server for a sign of life on the account stream."""
-        self._iqs.ping(parse_jid(self.bare).domain)
+        self.ask(parse_jid(self.bare).domain, "get", PING, lambda _answer: None)
 
     def stream_lost(self) -> None:
         """The account stream is gone, and with it every room."""

@@ -14,11 +14,15 @@ from minimixproxy.jids import parse_jid
 from minimixproxy.minimix.account import Account
 from minimixproxy.minimix.accountstream import AccountStream
 from minimixproxy.minimix.handlers import account_handlers
+from minimixproxy.minimix.journal import Journal
+from minimixproxy.minimix.pacing import Pacer
 from minimixproxy.minimix.ports import SessionPort
 from minimixproxy.xmlstream import FramedXmlStream
 
 if TYPE_CHECKING:
     from minimixproxy.c2s.upstream import Login
+
+REJOINS_PER_SECOND = 50
 
 #: Opens an upstream stream by a login and binds the resource that account streams have here.
 ConnectAccount = Callable[["Login"], Awaitable[tuple[FramedXmlStream, str]]]
@@ -29,7 +33,9 @@ class Accounts(Service):
 
     log = Logger()
 
-    def __init__(self, settings: Settings, clock: Clock, connect: ConnectAccount) -> None:
+    def __init__(self, settings: Settings, clock: Clock, connect: ConnectAccount, journal: Journal) -> None:
+        self._journal = journal
+        self._rejoins = Pacer(clock, REJOINS_PER_SECOND, REJOINS_PER_SECOND)
         self._settings = settings
         self._clock = clock
         self._connect = connect
@@ -47,7 +53,16 @@ class Accounts(Service):
 
     def _make(self, bare: str) -> Account:
         stream = AccountStream(bare, lambda: self._connect(self._logins[bare]), self._clock)
-        account = Account(bare, stream, self._settings.rooms, self._clock, self._forget, self._client_of)
+        account = Account(
+            bare,
+            stream,
+            self._settings.rooms,
+            self._clock,
+            self._forget,
+            self._client_of,
+            self._rejoins,
+            self._journal,
+        )
         stream.handlers = account_handlers(account)
         stream.lost = account.stream_lost
         stream.ping = account.keep_alive

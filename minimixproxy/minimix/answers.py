@@ -14,6 +14,8 @@ NS_PING = "urn:xmpp:ping"
 NS_DISCO_INFO = "http://jabber.org/protocol/disco#info"
 NS_VERSION = "jabber:iq:version"
 
+PING = b"<ping xmlns='%b'/>" % NS_PING.encode()
+
 NODE = "https://minimixproxy.example/caps"
 IDENTITY = ("client", "pc", "minimixproxy")
 FEATURES = tuple(sorted((NS_CAPS, NS_DISCO_INFO, NS_MUC, NS_PING, NS_VERSION)))

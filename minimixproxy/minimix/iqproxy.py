@@ -17,14 +17,13 @@ from minimixproxy.minimix import muc
 from minimixproxy.minimix.answers import NS_PING, answer, iq_reply
 from minimixproxy.minimix.iqtable import IQTable, PendingIQ, TableFull
 from minimixproxy.minimix.occupancy import Occupancy
-from minimixproxy.minimix.ports import RoomOutlet, SessionPort
+from minimixproxy.minimix.ports import Answered, RoomOutlet, SessionPort
 from minimixproxy.minimix.relayed import relayed
 from minimixproxy.stanza import Stanza, error_payload, escape, optional_attribute, rewrite
 
 MAX_OPEN = 2000  # IQs of one account and direction
 _MAM = frozenset({"urn:xmpp:mam:1", "urn:xmpp:mam:2"})
 _SELF_PING = "self-ping"
-_KEEPALIVE = "keepalive"
 # XEP-0410 §3.2: errors that only someone who is in the room can get.
 _JOINED_ERRORS = frozenset({"service-unavailable", "feature-not-implemented", "item-not-found"})
 
@@ -40,13 +39,15 @@ class IQProxy:
         self._outlet = outlet
         self._room_of = room_of
         self._prefix = secrets.token_hex(4)
-        self._asked: IQTable[SessionPort | None] = IQTable(
+        self._asked: IQTable[SessionPort] = IQTable(
             clock, timeout, MAX_OPEN, f"{self._prefix}-", self._no_answer_from_room
         )
         self._forwarded: IQTable[SessionPort] = IQTable(
             clock, timeout, MAX_OPEN, f"{self._prefix}r", self._no_answer_from_session
         )
         self._archive_queries: dict[tuple[str, str | None], tuple[SessionPort, str]] = {}
+        self._own: IQTable[Answered] = IQTable(clock, timeout, MAX_OPEN, f"{self._prefix}o", self._not_answered)
+        self._own_archive_queries: dict[tuple[str, str], Callable[[Stanza], None]] = {}
 
     # Sessions ask ----------------------------------------------------------------------------------------------
 
@@ -84,27 +85,52 @@ class IQProxy:
     def _refuse(session: SessionPort, stanza: Stanza, kind: str, condition: str, text: str) -> None:
         session.deliver(_reply_as(stanza, session, error_payload(kind, condition, text)))
 
-    def ping(self, server: str) -> None:
-        """Ask the server for a sign of life."""
-        wire_id = self._asked.add(server, None, "", server, _KEEPALIVE)
-        self._outlet.send_to_room(
-            b"<iq type='get' to='%b' id='%b'><ping xmlns='%b'/></iq>"
-            % (escape(server), wire_id.encode(), NS_PING.encode())
-        )
+    # The account asks ------------------------------------------------------------------------------------------
+
+    def ask(self, to: str, kind: str, payload: bytes, answered: Answered) -> None:
+        """Send an IQ of the account's own (see `ports.OwnRequests`)."""
+        try:
+            peer = parse_jid(to).full if to else ""
+            wire_id = self._own.add(peer, answered, "", to)
+        except TableFull:
+            self.log.warn("too many open IQs of the account itself, none to {peer}", peer=to)
+            answered(None)
+            return
+        address = optional_attribute("to", to or None)
+        self._outlet.send_to_room(b"<iq type='%b'%b id='%b'>%b</iq>" % (kind.encode(), address, wire_id.encode(), payload))
+
+    def ask_archive(
+        self, to: str, query_id: str, payload: bytes, result: Callable[[Stanza], None], answered: Answered
+    ) -> None:
+        """Send a query of the account's own to an archive (see `ports.OwnRequests`)."""
+        key = (parse_jid(to).bare, query_id)
+        self._own_archive_queries[key] = result
+
+        def finished(answer: Stanza | None) -> None:
+            del self._own_archive_queries[key]
+            answered(answer)
+
+        self.ask(to, "set", payload, finished)
+
+    @staticmethod
+    def _not_answered(pending: PendingIQ[Answered]) -> None:
+        pending.asker(None)
 
     @property
     def waiting(self) -> bool:
         """Whether an answer is still to come on the account stream."""
-        return len(self._asked) > 0
+        return len(self._asked) + len(self._own) > 0
 
     def answer_from_room(self, stanza: Stanza) -> None:
         """A result or error on the account stream: to the session that asked, to nobody else."""
         peer = parse_jid(stanza["from"]).full if "from" in stanza.attributes else ""
+        own = self._own.take(self._own_peer(peer), stanza.get("id") or "")
+        if own is not None:
+            own.asker(stanza)
+            return
         pending = self._asked.take(peer, stanza.get("id") or "")
         if pending is None:
             self.log.info("answer to nothing asked, from {peer}", peer=peer)
-            return
-        if pending.asker is None:
             return
         self._forget_archive_query(pending.asker, pending.id)
         occupancy = self._room_of(parse_jid(pending.peer).bare)
@@ -112,9 +138,13 @@ class IQProxy:
             self._self_ping_answered(pending, stanza, occupancy)
         self._deliver_answer(pending, stanza)
 
-    def _deliver_answer(self, pending: PendingIQ[SessionPort | None], stanza: Stanza) -> None:
+    def _own_peer(self, peer: str) -> str:
+        """A server answers for the account itself with its bare or full JID, or with none (RFC 6120 §8.1.2.1)."""
+        bare, _, resource = self._outlet.stream_jid.partition("/")
+        return "" if peer in (bare, f"{bare}/{resource}") else peer
+
+    def _deliver_answer(self, pending: PendingIQ[SessionPort], stanza: Stanza) -> None:
         session = pending.asker
-        assert session is not None
         if pending.kind == _SELF_PING and muc.error_condition(stanza) in _JOINED_ERRORS:
             session.deliver(
                 b"<iq type='result' from='%b' to='%b' id='%b'/>"
@@ -127,7 +157,7 @@ class IQProxy:
             answered = answered.replace(escape(self._outlet.stream_jid), escape(session.jid))
         session.deliver(answered)
 
-    def _self_ping_answered(self, pending: PendingIQ[SessionPort | None], stanza: Stanza, occupancy: Occupancy) -> None:
+    def _self_ping_answered(self, pending: PendingIQ[SessionPort], stanza: Stanza, occupancy: Occupancy) -> None:
         condition = muc.error_condition(stanza)
         if stanza.get("type") == "result" or condition in _JOINED_ERRORS:
             occupancy.confirmed()
@@ -135,11 +165,10 @@ class IQProxy:
             self.log.info("silently out of {room}", room=occupancy.room)
             occupancy.lost()
 
-    def _no_answer_from_room(self, pending: PendingIQ[SessionPort | None]) -> None:
-        if pending.asker is not None:
-            self._fail(pending.asker, pending, "remote-server-timeout")
+    def _no_answer_from_room(self, pending: PendingIQ[SessionPort]) -> None:
+        self._fail(pending.asker, pending, "remote-server-timeout")
 
-    def _fail(self, session: SessionPort, pending: PendingIQ[SessionPort | None], condition: str) -> None:
+    def _fail(self, session: SessionPort, pending: PendingIQ[SessionPort], condition: str) -> None:
         self._forget_archive_query(session, pending.id)
         session.deliver(
             b"<iq type='error' from='%b' to='%b' id='%b'>%b</iq>"
@@ -184,6 +213,15 @@ class IQProxy:
 
     # Archives --------------------------------------------------------------------------------------------------
 
+    def own_archive_reader(self, stanza: Stanza) -> Callable[[Stanza], None] | None:
+        """Return what the account itself reads this result of an archive with, if it asked for it."""
+        for uri in _MAM:
+            result = stanza.payload(uri, "result")
+            if result is not None:
+                key = (parse_jid(stanza["from"]).bare, result.getAttribute("queryid", ""))
+                return self._own_archive_queries.get(key)
+        return None
+
     def archive_asker(self, stanza: Stanza) -> SessionPort | None:
         """Return who asked for this result of a room's archive (XEP-0313), which names only its queryid."""
         for uri in _MAM:
@@ -212,8 +250,9 @@ class IQProxy:
         """Nothing that was asked on the account stream is answered any more."""
         self._forwarded.drop(lambda _pending: True)
         for pending in self._asked.drop(lambda _pending: True):
-            if pending.asker is not None:
-                self._fail(pending.asker, pending, "remote-server-timeout")
+            self._fail(pending.asker, pending, "remote-server-timeout")
+        for own in self._own.drop(lambda _pending: True):
+            own.asker(None)
 
 
 def is_archive_result(stanza: Stanza) -> bool:

@@ -57,9 +57,16 @@ class Messages:
         elif kind == "groupchat":
             occupancy.groupchat_from_room(stanza)
         elif is_archive_result(stanza):
-            self._deliver(stanza, self._iqs.archive_asker(stanza))
+            self._archive_result(stanza)
         else:
             occupancy.message_from_room(stanza)
+
+    def _archive_result(self, stanza: Stanza) -> None:
+        reader = self._iqs.own_archive_reader(stanza)
+        if reader is not None:
+            reader(stanza)
+        else:
+            self._deliver(stanza, self._iqs.archive_asker(stanza))
 
     def _error(self, stanza: Stanza, occupancy: Occupancy) -> None:
         """An error goes to the session that sent that id; without an id, only a lone session can have caused it."""

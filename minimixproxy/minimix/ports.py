@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from minimixproxy.stanza import Stanza
+
+#: Gets the result or error that answers an IQ of our own; None when no answer comes.
+Answered = Callable[[Stanza | None], None]
 
 
 class SessionPort(Protocol):
@@ -33,7 +37,22 @@ class SessionPort(Protocol):
         """End the session with a stream error."""
 
 
-class RoomOutlet(Protocol):
+class OwnRequests(Protocol):
+    """IQs that the account itself sends, on its account stream, which opens if need be."""
+
+    def ask(self, to: str, kind: str, payload: bytes, answered: Answered) -> None:
+        """Send an IQ of type `kind` (`get`, `set`); `to` "" is the account itself.
+
+        `answered` is called once: after `iq_timeout`, or when the stream ends, with None.
+        """
+
+    def ask_archive(
+        self, to: str, query_id: str, payload: bytes, result: Callable[[Stanza], None], answered: Answered
+    ) -> None:
+        """Send a query to an archive (XEP-0313); `result` gets each message that carries a result with `query_id`."""
+
+
+class RoomOutlet(OwnRequests, Protocol):
     """What an occupancy may do to the world outside its sessions."""
 
     @property
@@ -42,6 +61,9 @@ class RoomOutlet(Protocol):
 
     def send_to_room(self, data: bytes) -> None:
         """Send a stanza on the account stream."""
+
+    def pace(self, call: Callable[[], None]) -> None:
+        """Call soon: not all rooms of all accounts are to be joined at once."""
 
     def room_ended(self, room: str) -> None:
         """The occupancy is over; forget it, and join again for whoever waits."""
@@ -59,6 +81,9 @@ class StreamPort(Protocol):
 
     def send(self, data: bytes) -> None:
         """Send a stanza, opening the stream if it is closed."""
+
+    def reopen(self) -> None:
+        """Open again by itself: after a wait that grows from failure to failure. Does nothing unless it is closed."""
 
     def close(self) -> None:
         """Close the stream: the account is in no room."""

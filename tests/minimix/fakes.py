@@ -7,6 +7,8 @@ from twisted.internet.task import Clock
 from minimixproxy.config import Rooms
 from minimixproxy.framing import Framer
 from minimixproxy.minimix.account import Account
+from minimixproxy.minimix.journal import NullJournal
+from minimixproxy.minimix.pacing import Pacer
 from minimixproxy.stanza import Stanza, parse_stanza
 
 ROOM = "room@muc.test"
@@ -62,10 +64,14 @@ class FakeStream:
         self.jid = ""
         self.sent: list[Stanza] = []
         self.closed = 0
+        self.reopening = 0
 
     def send(self, data: bytes) -> None:
         self.jid = STREAM
         self.sent += split(data)
+
+    def reopen(self) -> None:
+        self.reopening += 1
 
     def close(self) -> None:
         self.closed += 1
@@ -92,6 +98,8 @@ class World:
             self.clock,
             self.idle.append,
             lambda bare, room: self.neighbours.get((bare, room)),
+            Pacer(self.clock, 1000, 1000),
+            NullJournal(),
         )
 
     def session(self, resource: str, *, carbons: bool = True) -> FakeSession:

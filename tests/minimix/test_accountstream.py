@@ -11,6 +11,7 @@ from twisted.words.protocols.jabber.xmlstream import Authenticator
 from minimixproxy.config import Settings
 from minimixproxy.minimix.accounts import Accounts
 from minimixproxy.minimix.accountstream import MAX_QUEUED, PING_INTERVAL, AccountStream, StreamState
+from minimixproxy.minimix.journal import NullJournal
 from minimixproxy.xmlstream import FramedXmlStream
 from tests.minimix.fakes import BARE, HEADER, ROOM, STREAM, FakeSession, kinds
 
@@ -152,7 +153,7 @@ class Composed(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.upstream = Upstream()
-        self.accounts = Accounts(Settings.model_construct(), self.clock, self.upstream.connect)  # type: ignore[arg-type]
+        self.accounts = Accounts(Settings.model_construct(), self.clock, self.upstream.connect, NullJournal())  # type: ignore[arg-type]
         self.phone = FakeSession("phone", self.clock)
         self.account = self.accounts.session_bound(self.phone, None)  # type: ignore[arg-type]
 

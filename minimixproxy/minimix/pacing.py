@@ -1,0 +1,46 @@
+"""Doing a little at a time what thousands of accounts would do at once. Pure but for the clock handed in."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from minimixproxy.clock import Clock, Timer
+
+
+class Pacer:
+    """Makes at most `rate` calls a second, `burst` of them together, in the order in which they were asked for."""
+
+    def __init__(self, clock: Clock, rate: float, burst: int = 1) -> None:
+        self._clock = clock
+        self._rate = rate
+        self._burst = burst
+        self._tokens = float(burst)
+        self._filled = clock.seconds()
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._timer = Timer(clock)
+
+    def __len__(self) -> int:
+        """How many calls wait."""
+        return len(self._waiting)
+
+    def ask(self, call: Callable[[], None]) -> None:
+        """Make `call` now if the pace allows it, else later. It cannot be taken back: it has to look before it acts."""
+        self._waiting.append(call)
+        if not self._timer.running:
+            self._work()
+
+    def stop(self) -> None:
+        """Make no more calls."""
+        self._timer.stop()
+        self._waiting.clear()
+
+    def _work(self) -> None:
+        now = self._clock.seconds()
+        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate)
+        self._filled = now
+        while self._waiting and self._tokens > 1 - 1e-6:
+            self._tokens -= 1
+            self._waiting.popleft()()
+        if self._waiting and not self._timer.running:
+            self._timer.start((1 - self._tokens) / self._rate, self._work)
