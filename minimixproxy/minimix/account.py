@@ -31,8 +31,8 @@ class Account:
     """One bare JID and all that belongs to it.
 
     `stream` is its account stream, opened when it is first written to. `idle` is called when the last session and
-    the last room are gone. `client_of` finds other accounts' clients in a room (see `neighbours`). `pacer` sets the pace
-    at which the rooms of all accounts are joined again.
+    the last room are gone. `client_of` finds other accounts' clients in a room (see `neighbours`). `pacer` sets the
+    pace at which the rooms of all accounts are joined again.
     """
 
     log = Logger()

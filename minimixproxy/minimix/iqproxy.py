@@ -97,7 +97,9 @@ class IQProxy:
             answered(None)
             return
         address = optional_attribute("to", to or None)
-        self._outlet.send_to_room(b"<iq type='%b'%b id='%b'>%b</iq>" % (kind.encode(), address, wire_id.encode(), payload))
+        self._outlet.send_to_room(
+            b"<iq type='%b'%b id='%b'>%b</iq>" % (kind.encode(), address, wire_id.encode(), payload)
+        )
 
     def ask_archive(
         self, to: str, query_id: str, payload: bytes, result: Callable[[Stanza], None], answered: Answered

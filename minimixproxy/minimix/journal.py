@@ -85,6 +85,9 @@ class RoomJournal(Protocol):
     def next_sequence(self) -> int:
         """Return the sequence of the next message, greater than any before."""
 
+    def given_out(self) -> int:
+        """Return the sequence up to which messages have passed the gate to sessions that were attached."""
+
     def membership(self, membership: KeptMembership) -> None:
         """The account is, and stays, in the room with this."""
 
@@ -140,9 +143,14 @@ class NullRoomJournal:
 
     def __init__(self, count: itertools.count[int]) -> None:
         self._count = count
+        self._last = 0
 
     def next_sequence(self) -> int:
-        return next(self._count)
+        self._last = next(self._count)
+        return self._last
+
+    def given_out(self) -> int:
+        return self._last
 
     def membership(self, membership: KeptMembership) -> None:
         """Kept nowhere."""
