@@ -134,8 +134,8 @@ class IntegrationTestCase(unittest.TestCase):
         before = _bad(result)
         super().run(result)
         if _bad(result) > before:
-            for log in [proxy.process for proxy in getattr(self, "_proxies", {})]:
-                print(f"\n--- {self.id()}: the end of the log of {log.name}:\n{log.tail()}", file=sys.stderr)
+            for proxy in getattr(self, "_proxies", {}):
+                print(f"\n--- {self.id()}: the end of the log of the proxy:\n{proxy.tail()}", file=sys.stderr)
 
 
 def _bad(result: Any) -> int:

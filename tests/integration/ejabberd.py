@@ -9,9 +9,27 @@ from urllib.request import Request, urlopen
 from twisted.internet.threads import deferToThread
 
 from tests.integration.processes import LoggedProcess, free_port
-from tests.integration.servers import COMPONENT_SECRET, Server, beside, fill, in_path
+from tests.integration.servers import COMPONENT_SECRET, Server, beside, converse, fill, in_path
 
 LIBRARIES = Path("/usr/lib")
+# A console of one line: an expression of Erlang comes in, its value goes out.
+CONSOLE = """
+spawn(fun() ->
+    {ok, Listener} = gen_tcp:listen(@port@, [{ip, {127,0,0,1}}, {packet, line}, {active, false}, {reuseaddr, true},
+        {buffer, 65536}]),
+    Serve = fun Serve() ->
+        {ok, Socket} = gen_tcp:accept(Listener),
+        {ok, Line} = gen_tcp:recv(Socket, 0),
+        {ok, Tokens, _} = erl_scan:string(Line),
+        {ok, Parsed} = erl_parse:parse_exprs(Tokens),
+        Value = (catch element(2, erl_eval:exprs(Parsed, []))),
+        gen_tcp:send(Socket, io_lib:format("~tp", [Value])),
+        gen_tcp:close(Socket),
+        Serve()
+    end,
+    Serve()
+end).
+"""
 
 
 class Ejabberd(Server):
@@ -26,6 +44,7 @@ class Ejabberd(Server):
 
     def start(self) -> LoggedProcess:
         self.http_port = free_port()
+        self.console_port = free_port()
         both = self.directory / "both.pem"
         both.write_bytes(self.certificate.read_bytes() + self.key.read_bytes())
         configuration = self.directory / "ejabberd.yml"
@@ -35,6 +54,7 @@ class Ejabberd(Server):
             [
                 in_path("erl") or "erl",
                 *("+P", "250000", "-noinput", "-mnesia", "dir", f'"{self.directory}/spool"', "-s", "ejabberd"),
+                *("-eval", fill(CONSOLE, port=self.console_port)),
             ],
             environment={
                 "ERL_LIBS": str(_libraries()),
@@ -64,6 +84,23 @@ class Ejabberd(Server):
 
     async def register(self, username: str, password: str) -> None:
         await self.call("register", user=username, host=self.domain, password=password)
+
+    async def evaluate(self, code: str) -> str:
+        return await deferToThread(converse, self.console_port, code.replace("\n", " ") + ".", b"\0")
+
+    async def restart_rooms(self) -> None:
+        """Everybody is told that the rooms were shut down (332); rooms that are not persistent are gone."""
+        await self.call("restart_module", host=self.domain, module="mod_muc")
+
+    async def lose_rooms(self, *rooms: str) -> None:
+        for room in rooms:
+            name, _, service = room.partition("@")
+            find = f'{{ok, Pid}} = mod_muc:unhibernate_room(<<"{self.domain}">>, <<"{service}">>, <<"{name}">>)'
+            # unregistered by hand as well: mod_muc learns of it a moment later
+            code = f"{find}, Watch = monitor(process, Pid), exit(Pid, kill), receive {{'DOWN', Watch, _, _, _}} -> ok end"
+            answer = await self.evaluate(code)
+            if answer != "ok":
+                raise AssertionError(f"ejabberd did not lose {room}: {answer}")
 
     async def call(self, command: str, **arguments: object) -> object:
         """Run a command of ejabberdctl by mod_http_api."""

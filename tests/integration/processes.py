@@ -110,11 +110,27 @@ class LoggedProcess:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
+    def kill(self) -> None:
+        """End the program as kill -9 does, and wait until it is gone. Blocks."""
+        if self in _running:
+            _running.remove(self)
+        self.process.kill()
+        self.wait()
+
+    def pause(self) -> None:
+        """Stop it where it stands (SIGSTOP): its connections stay open, and nothing answers."""
+        self.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on (SIGCONT)."""
+        self.signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """End the program, by force if it takes too long. Blocks."""
         if self in _running:
             _running.remove(self)
         self.process.terminate()
+        self.resume()  # a stopped process would not hear of it
         try:
             self.wait()
         except ProcessFailed:

@@ -5,6 +5,8 @@ local_interfaces = { "127.0.0.1" }
 c2s_ports = { @port@ }
 c2s_direct_tls_ports = { @direct_tls_port@ }
 component_ports = { @component_port@ }
+console_ports = { @console_port@ }
+console_banner = ""
 data_path = "@directory@"
 certificates = "@directory@"
 pidfile = "@directory@/prosody.pid"
@@ -13,7 +15,7 @@ log = { { levels = { min = "info" }, to = "console" } }
 modules_enabled = {
 	"roster", "saslauth", "tls", "disco", "carbons", "pep", "private", "blocklist", "vcard4", "vcard_legacy",
 	"bookmarks", "version", "time", "uptime", "ping", "mam", "csi_simple", "smacks", "presence", "message", "iq",
-	"offline", "c2s", "lastactivity",
+	"offline", "c2s", "lastactivity", "admin_telnet",
 }
 modules_disabled = { "s2s", "s2s_auth_certs" }
 allow_registration = false

@@ -1,7 +1,9 @@
 """Prosody as a test server."""
 
-from tests.integration.processes import LoggedProcess
-from tests.integration.servers import COMPONENT_SECRET, COMPONENTS, Server, beside, fill, in_path
+from twisted.internet.threads import deferToThread
+
+from tests.integration.processes import LoggedProcess, free_port
+from tests.integration.servers import COMPONENT_SECRET, COMPONENTS, Server, beside, converse, fill, in_path
 
 
 class Prosody(Server):
@@ -15,6 +17,7 @@ class Prosody(Server):
         return None if in_path("prosody") else "prosody"
 
     def start(self) -> LoggedProcess:
+        self.console_port = free_port()
         components = "\n".join(
             f'Component "{label}.{self.domain}"\n\tcomponent_secret = "{COMPONENT_SECRET}"' for label in COMPONENTS
         )
@@ -27,6 +30,7 @@ class Prosody(Server):
                 port=self.port,
                 direct_tls_port=self.direct_tls_port,
                 component_port=self.component_port,
+                console_port=self.console_port,
                 certificate=self.certificate,
                 key=self.key,
                 directory=self.directory,
@@ -41,6 +45,25 @@ class Prosody(Server):
         for service in ("c2s", "c2s_direct_tls", "component"):
             process.wait_for(rf"Activated service '{service}' on")
         return process
+
+    async def evaluate(self, code: str) -> str:
+        # ">" is the whole server's environment; a line ends a command
+        return await deferToThread(converse, self.console_port, "> " + code.replace("\n", " "), b"\0")
+
+    async def restart_rooms(self) -> None:
+        """Prosody keeps the rooms with their occupants meanwhile: nobody is told anything, and all are still in."""
+        await self._done(f"require 'core.hostmanager'.deactivate('{self.muc}')")
+        await self._done(f"require 'core.hostmanager'.activate('{self.muc}')")
+
+    async def lose_rooms(self, *rooms: str) -> None:
+        module = f"hosts['{self.muc}'].modules.muc"
+        for room in rooms:
+            await self._done(f"{module}.forget_room({module}.get_room_from_jid('{room}')) return true")
+
+    async def _done(self, code: str) -> None:
+        answer = await self.evaluate(code)
+        if "true" not in answer:
+            raise AssertionError(f"Prosody did not take {code}: {answer}")
 
     async def register(self, username: str, password: str) -> None:
         # A password in plain is hashed by mod_auth_internal_hashed when first used; prosodyctl takes half a second.

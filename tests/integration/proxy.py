@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.certificates import make_certificate
+from twisted.internet.threads import deferToThread
+
 from tests.integration.processes import LoggedProcess, free_port, temporary_directory
 from tests.integration.servers import Server, authority, authority_file
 
@@ -54,6 +56,7 @@ class Proxy:
         self._environment, self._pass_fds = environment, pass_fds
         self.configuration = self.directory / "minimixproxy.toml"
         self.configuration.write_text(self._file(rooms or {}, limits or {}, domain or {}, client_proxy))
+        self._past: list[LoggedProcess] = []  # before restarts
         self.process: LoggedProcess
         if start:
             self.start()
@@ -85,7 +88,9 @@ class Proxy:
         return [self.port, self.direct_tls_port] if self._listen is None and self.servers else []
 
     def start(self) -> None:
-        """Run twistd and wait until it listens. Blocks. Again after stop(): the same ports, the same state."""
+        """Run twistd and wait until it listens. Blocks. Again after its end: the same ports, the same state."""
+        if hasattr(self, "process"):
+            self._past.append(self.process)
         self.process = LoggedProcess(
             "minimixproxy",
             [TWISTD, "-n", "--pidfile=", *self._twistd, "minimixproxy", "--config", str(self.configuration)],
@@ -99,9 +104,19 @@ class Proxy:
     def stop(self) -> None:
         self.process.stop()
 
+    async def restart(self, *, kill: bool = False) -> None:
+        """End it, by force or by SIGTERM, and start it again: the same ports, the same state."""
+        process = self.process
+        await deferToThread(process.kill if kill else process.stop)
+        await deferToThread(self.start)
+
+    def tail(self) -> str:
+        """The end of its log, and of its log before the last restart."""
+        return "\n-- restarted --\n".join(process.tail() for process in (*self._past[-1:], self.process))
+
     def faults(self, start: int = 0) -> list[str]:
         """What no proxy should log: lines from number `start` on, each fault with some lines around it."""
-        lines = self.process.lines
+        lines = [line for process in (*self._past, self.process) for line in process.lines]
         return [
             "\n".join(lines[max(start, number - 3) : number + 40])
             for number in range(start, len(lines))

@@ -3,10 +3,13 @@
 import itertools
 import os
 import shutil
+import socket
 from abc import ABC, abstractmethod
 from functools import cache
 from pathlib import Path
 from typing import ClassVar, NamedTuple
+
+from twisted.internet.threads import deferToThread
 
 from tests.certificates import KeyPair, make_authority, make_certificate
 from tests.integration.processes import LoggedProcess, free_port, temporary_directory
@@ -80,6 +83,24 @@ class Server(ABC):
         await self.register(account.username, password)
         return account
 
+    async def restart(self, *, kill: bool = False) -> None:
+        """End the program, by force or by SIGTERM, and start it again: the same ports, the same state."""
+        process = self.process
+        await deferToThread(process.kill if kill else process.stop)
+        self.process = await deferToThread(self.start)
+
+    @abstractmethod
+    async def evaluate(self, code: str) -> str:
+        """Run code in the server, in its own language; returns what it printed or answered. An expert's tool."""
+
+    @abstractmethod
+    async def restart_rooms(self) -> None:
+        """Restart the room service alone."""
+
+    @abstractmethod
+    async def lose_rooms(self, *rooms: str) -> None:
+        """Forget these rooms and who is in them, and tell nobody. What is kept of persistent rooms stays."""
+
     def room(self, name: str = "room") -> str:
         """A bare JID of a room that no other test uses."""
         return f"{name}{next(self._serial)}@{self.muc}"
@@ -105,6 +126,19 @@ def fill(template: str, **values: object) -> str:
     for name, value in values.items():
         template = template.replace(f"@{name}@", str(value))
     return template
+
+
+def converse(port: int, line: str, end: bytes) -> str:
+    """Send a line to a console on loopback and return what comes until `end`. Blocks."""
+    with socket.create_connection(("127.0.0.1", port), 20.0) as console:
+        console.sendall(line.encode() + b"\n")
+        answer = b""
+        while not answer.endswith(end):
+            more = console.recv(65536)
+            if not more:
+                break
+            answer += more
+    return answer.removesuffix(end).decode("utf-8", "replace")
 
 
 def beside(name: str) -> str:
