@@ -86,7 +86,7 @@ class Ejabberd(Server):
         await self.call("register", user=username, host=self.domain, password=password)
 
     async def evaluate(self, code: str) -> str:
-        return await deferToThread(converse, self.console_port, code.replace("\n", " ") + ".", b"\0")
+        return await deferToThread(converse, self.console_port, code.replace("\n", " ") + ".")
 
     async def restart_rooms(self) -> None:
         """Everybody is told that the rooms were shut down (332); rooms that are not persistent are gone."""
@@ -96,9 +96,8 @@ class Ejabberd(Server):
         for room in rooms:
             name, _, service = room.partition("@")
             find = f'{{ok, Pid}} = mod_muc:unhibernate_room(<<"{self.domain}">>, <<"{service}">>, <<"{name}">>)'
-            # unregistered by hand as well: mod_muc learns of it a moment later
-            code = f"{find}, Watch = monitor(process, Pid), exit(Pid, kill), receive {{'DOWN', Watch, _, _, _}} -> ok end"
-            answer = await self.evaluate(code)
+            kill = "Watch = monitor(process, Pid), exit(Pid, kill), receive {'DOWN', Watch, _, _, _} -> ok end"
+            answer = await self.evaluate(f"{find}, {kill}")
             if answer != "ok":
                 raise AssertionError(f"ejabberd did not lose {room}: {answer}")
 

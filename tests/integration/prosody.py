@@ -48,7 +48,8 @@ class Prosody(Server):
 
     async def evaluate(self, code: str) -> str:
         # ">" is the whole server's environment; a line ends a command
-        return await deferToThread(converse, self.console_port, "> " + code.replace("\n", " "), b"\0")
+        line = "> " + code.replace("\n", " ")
+        return await deferToThread(converse, self.console_port, line, end=b"\0", greeted=True)
 
     async def restart_rooms(self) -> None:
         """Prosody keeps the rooms with their occupants meanwhile: nobody is told anything, and all are still in."""

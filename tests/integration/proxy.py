@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.certificates import make_certificate
 from twisted.internet.threads import deferToThread
 
+from tests.certificates import make_certificate
 from tests.integration.processes import LoggedProcess, free_port, temporary_directory
 from tests.integration.servers import Server, authority, authority_file
 

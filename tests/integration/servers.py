@@ -128,17 +128,26 @@ def fill(template: str, **values: object) -> str:
     return template
 
 
-def converse(port: int, line: str, end: bytes) -> str:
-    """Send a line to a console on loopback and return what comes until `end`. Blocks."""
+def converse(port: int, line: str, *, end: bytes = b"", greeted: bool = False) -> str:
+    """Send a line to a console on loopback and return its answer: until `end`, or until it hangs up. Blocks.
+
+    `greeted`: it says something that ends so before it is asked.
+    """
     with socket.create_connection(("127.0.0.1", port), 20.0) as console:
+        if greeted:
+            _read_until(console, end)
         console.sendall(line.encode() + b"\n")
-        answer = b""
-        while not answer.endswith(end):
-            more = console.recv(65536)
-            if not more:
-                break
-            answer += more
-    return answer.removesuffix(end).decode("utf-8", "replace")
+        return _read_until(console, end)
+
+
+def _read_until(console: socket.socket, end: bytes) -> str:
+    text = b""
+    while not end or not text.endswith(end):
+        more = console.recv(65536)
+        if not more:
+            break
+        text += more
+    return text.removesuffix(end).decode("utf-8", "replace")
 
 
 def beside(name: str) -> str:
