@@ -75,6 +75,7 @@ class Rooms(Section):
     # How long an account stays in its rooms with no client connected; 0: it leaves with the last one.
     stay: Annotated[float, Field(ge=0, le=10 * 365 * 86400)] = 90 * 86400.0
     history: Annotated[int, Field(ge=0, le=100_000)] = 500
+    history_age: Annotated[float, Field(ge=60, le=10 * 365 * 86400)] = 30 * 86400.0
     max_rooms: Annotated[int, Field(ge=1, le=100_000)] = 1000
     max_occupants: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
     away: Annotated[str, Field(max_length=1000)] = ""

@@ -79,7 +79,7 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + '[rooms]\nhistroy = 5\n',
         [
             "[rooms] histroy: unknown key; did you mean history? "
-            "Known: away, fresh, history, iq_timeout, leave_grace, max_occupants, max_rooms, stay"
+            "Known: away, fresh, history, history_age, iq_timeout, leave_grace, max_occupants, max_rooms, stay"
         ],
     ),
     "unknown table": (

@@ -241,7 +241,9 @@ class Account:
                 error = error_payload("wait", "resource-constraint", f"no more than {len(self.rooms)} rooms")
                 session.deliver(muc.join_error(room, nick, session.jid, stanza.get("id"), error))
                 return
-            occupancy = self.rooms[room] = Occupancy(room, self, self._settings, self._clock, CAPS)
+            occupancy = self.rooms[room] = Occupancy(
+                room, self, self._settings, self._clock, CAPS, self._journal.room(self.bare, room)
+            )
         occupancy.join(session, nick, stanza)
 
     def _iq(self, session: SessionPort, stanza: Stanza, occupancy: Occupancy) -> None:

@@ -2,154 +2,237 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from enum import Enum
 from itertools import islice
-from typing import NamedTuple
 
-from minimixproxy.minimix.muc import NS_DELAY, NS_MUC, whole_number
-from minimixproxy.stanza import Stanza, escape
+from minimixproxy.config import Rooms
+from minimixproxy.minimix import muc
+from minimixproxy.minimix.amendments import (
+    Amendment,
+    Kind,
+    amendment_of,
+    corrected,
+    ids_of,
+    same_sender,
+    stanza_id_of,
+    tombstone,
+)
+from minimixproxy.minimix.cursors import Cursors
+from minimixproxy.minimix.delays import delay_of
+from minimixproxy.minimix.journal import KeptMessage, KeptRoom, RoomJournal
+from minimixproxy.minimix.keptmessages import KeptMessages
+from minimixproxy.minimix.replay import Replay, shown
+from minimixproxy.minimix.wishes import HistoryRequest
+from minimixproxy.stanza import NS_CLIENT, Stanza, escape, parse_stanza
 
 DEFAULT_REPLAY = 20  # messages, for a client never seen that states no wish
-MAX_BYTES = 8 * 1024 * 1024  # of one room's messages, however few
-_MAX_CURSORS = 256
+# Seconds by which the times of one message may differ here and in the room, if the room gives no ids.
+TOLERANCE = 60.0
+TOLERANCE_WITHOUT_ID = 5.0  # if its sender gave none either
+_PATIENCE = 1000  # older messages in a row end a search by time
+_MAX_READ = 100  # messages that one search may parse
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryRequest:
-    """What a `<history/>` asks for; None where it says nothing. `since` in seconds since the epoch."""
+class Taken(Enum):
+    """What became of a message."""
 
-    max_stanzas: int | None = None
-    max_chars: int | None = None
-    since: float | None = None
-
-
-class Entry(NamedTuple):
-    """A kept message: its place in the order, its time, its bytes, and whether the room's delay stamp is in them."""
-
-    sequence: int
-    time: float
-    raw: bytes
-    stamped: bool
-
-
-def parse_time(text: str) -> float | None:
-    """Return a XEP-0082 timestamp as seconds since the epoch, or None when it is none."""
-    try:
-        moment = datetime.fromisoformat(text.strip())
-        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
-
-
-def format_time(seconds: float) -> str:
-    """Return seconds since the epoch as a XEP-0082 timestamp with milliseconds."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
-
-
-def history_request(join: Stanza, now: float) -> HistoryRequest | None:
-    """Return the wish of a join presence, or None when it states none. Unusable values count as not stated."""
-    x = join.payload(NS_MUC, "x")
-    history = next(x.elements(NS_MUC, "history"), None) if x is not None else None
-    if history is None:
-        return None
-    since = parse_time(history["since"]) if history.hasAttribute("since") else None
-    seconds = whole_number(history.getAttribute("seconds"))
-    if seconds is not None:
-        since = max(now - seconds, since or 0.0)
-    request = HistoryRequest(
-        whole_number(history.getAttribute("maxstanzas")), whole_number(history.getAttribute("maxchars")), since
-    )
-    return None if request == HistoryRequest() else request
-
-
-def delay_of(stanza: Stanza, room: str) -> float | None:
-    """Return the time that the room itself stamped on a message (XEP-0203), or None."""
-    if not stanza.has_payload(NS_DELAY, "delay"):
-        return None
-    for delay in stanza.element.elements(NS_DELAY, "delay"):
-        if delay.getAttribute("from") in (room, None) and delay.hasAttribute("stamp"):
-            return parse_time(delay["stamp"])
-    return None
-
-
-def with_delay(stanza: Stanza, room: str, time: float) -> bytes:
-    """Return the message with the room's delay stamp, unless it carries one."""
-    raw = stanza.self_contained()
-    return raw if delay_of(stanza, room) is not None else _stamp(raw, room, time)
-
-
-def _stamp(raw: bytes, room: str, time: float) -> bytes:
-    stamp = b"<delay xmlns='%b' from='%b' stamp='%b'/>" % (NS_DELAY.encode(), escape(room), format_time(time).encode())
-    end = raw.rindex(b"</")
-    return raw[:end] + stamp + raw[end:]
+    NEW = "new"  # it is kept
+    DUPLICATE = "duplicate"  # it was kept before
+    PASSING = "passing"  # it is no history
 
 
 class History:
-    """The last `limit` messages of a room, `MAX_BYTES` at most, and how far each client (by resource) has seen them."""
+    """The messages of a room, and how far each client, by resource, has seen them. `kept` is what there was before.
 
-    def __init__(self, room: str, limit: int) -> None:
+    A message that amends another changes it where it is kept, and is kept itself, for those that have seen the other.
+    """
+
+    def __init__(self, room: str, settings: Rooms, journal: RoomJournal, kept: KeptRoom | None = None) -> None:
         self._room = room
-        self._limit = limit
-        self._entries: deque[Entry] = deque()
-        self._bytes = 0
-        self._cursors: OrderedDict[str, int] = OrderedDict()
-        self._sequence = 0
+        self._journal = journal
+        self._kept = KeptMessages(settings, journal, kept.messages if kept is not None else ())
+        self._cursors = Cursors(journal, kept.cursors if kept is not None else None)
+        last = self._kept.last(1)
+        self._newest = last[0].sequence if last else max(kept.cursors.values(), default=0) if kept is not None else 0
+        self._replays: dict[str, Replay] = {}
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._kept)
 
-    def add(self, stanza: Stanza, now: float) -> None:
-        """Keep a message. Its own delay stamp counts before `now`."""
+    @property
+    def entries(self) -> Sequence[KeptMessage]:
+        """All messages in the order in which they came: retracted ones and amendments too."""
+        return list(self._kept)
+
+    @property
+    def newest(self) -> tuple[str | None, float | None]:
+        """The room's id of the newest message, and its time; if it has no id, those of the last that has one."""
+        last = self._kept.last(_PATIENCE)
+        identified = next((message for message in reversed(last) if message.stanza_id is not None), None)
+        if identified is not None:
+            return identified.stanza_id, identified.time
+        return None, last[-1].time if last else None
+
+    def expire(self, now: float) -> None:
+        """Let go what is too old."""
+        self._kept.expire(now)
+
+    # Messages come ---------------------------------------------------------------------------------------------
+
+    def take(self, stanza: Stanza, now: float) -> Taken:
+        """Keep a groupchat message if it is worth it. Its own delay stamp counts before `now`."""
+        amendment = amendment_of(stanza, self._room)
+        if amendment is None and not muc.is_history(stanza):
+            return Taken.PASSING
+        self._kept.expire(now)
+        stanza_id = stanza_id_of(stanza, self._room)
         stamped = delay_of(stanza, self._room)
+        if self._has(stanza, stanza_id, stamped):
+            return Taken.DUPLICATE
         time = now if stamped is None else stamped
-        self._sequence += 1
-        entry = Entry(self._sequence, time, stanza.self_contained(), stamped is not None)
-        self._entries.append(entry)
-        self._bytes += len(entry.raw)
-        while len(self._entries) > self._limit or self._bytes > MAX_BYTES:
-            self._bytes -= len(self._entries.popleft().raw)
+        self._newest = self._journal.next_sequence()
+        message = KeptMessage(self._newest, time, stanza.self_contained(), stamped is not None, stanza_id)
+        original = self._original(amendment, stanza) if amendment is not None else None
+        if amendment is not None and original is not None:
+            message = self._amend(original, amendment, stanza, message)
+        self._kept.keep(message)
+        return Taken.NEW
 
-    def mark_seen(self, resource: str) -> None:
-        """Remember that this client has seen everything up to now; the least recent of too many is forgotten."""
-        self._cursors[resource] = self._sequence
-        self._cursors.move_to_end(resource)
-        if len(self._cursors) > _MAX_CURSORS:
-            self._cursors.popitem(last=False)
+    def _has(self, stanza: Stanza, stanza_id: str | None, stamped: float | None) -> bool:
+        if stanza_id is not None and self._kept.with_stanza_id(stanza_id) is not None:
+            return True
+        if stamped is None:
+            return False
+        identity = (stanza["from"], stanza.get("id"), _body(stanza))
+        for message in self._around(stamped, TOLERANCE if identity[1] else TOLERANCE_WITHOUT_ID):
+            if message.stanza_id is not None and stanza_id is not None:
+                continue  # two ids, two messages
+            if escape(identity[1] or identity[2])[:20] not in message.raw:
+                continue
+            other = parse_stanza(message.raw)
+            if (other["from"], other.get("id"), _body(other)) == identity:
+                return True
+        return False
 
-    def select(self, request: HistoryRequest | None, resource: str, *, everything: bool = False) -> list[bytes]:
+    def _around(self, time: float, tolerance: float) -> Iterator[KeptMessage]:
+        """Return the messages of about that time: nearly all others stand in the order of their times."""
+        older = 0
+        for message in reversed(self._kept):
+            if message.time < time - tolerance:
+                older += 1
+                if older > _PATIENCE:
+                    return
+            elif message.time <= time + tolerance:
+                yield message
+
+    # Messages change -------------------------------------------------------------------------------------------
+
+    def _original(self, amendment: Amendment, stanza: Stanza) -> KeptMessage | None:
+        """Return the message that an amendment is about, if it is kept and the sender may amend it."""
+        found = self._kept.with_stanza_id(amendment.target) if amendment.kind is not Kind.CORRECTION else None
+        if amendment.kind is not Kind.MODERATION:
+            if found is not None and not same_sender(parse_stanza(found.raw), stanza):
+                found = None
+            found = found or self._said(amendment.target, stanza)
+        if found is not None and found.amends is not None:
+            return self._kept.get(found.amends)
+        return found
+
+    def _said(self, sent_id: str, stanza: Stanza) -> KeptMessage | None:
+        """Return the last message with an id that its sender, the same as of `stanza`, gave it."""
+        needle = escape(sent_id)
+        candidates = (message for message in reversed(self._kept) if needle in message.raw)
+        for message in islice(candidates, _MAX_READ):
+            other = parse_stanza(message.raw)
+            if sent_id in ids_of(other) and same_sender(other, stanza):
+                return message
+        return None
+
+    def _amend(self, original: KeptMessage, amendment: Amendment, stanza: Stanza, message: KeptMessage) -> KeptMessage:
+        """Change the original; return the amendment as it is to be kept."""
+        message = replace(message, amends=original.sequence, retracted=original.retracted)
+        if original.retracted:
+            return message
+        before = parse_stanza(original.raw)
+        if amendment.kind is Kind.CORRECTION:
+            self._kept.change(replace(original, raw=corrected(before, stanza)))
+            return message
+        grave = tombstone(before, stanza, amendment, message.time, self._room)
+        self._kept.change(replace(original, raw=grave, retracted=True))
+        for earlier in self._kept.after(original.sequence):
+            if earlier.amends == original.sequence and not earlier.retracted:
+                grave = tombstone(parse_stanza(earlier.raw), stanza, amendment, message.time, self._room)
+                self._kept.change(replace(earlier, raw=grave, retracted=True))
+        return message
+
+    # Clients come and go ---------------------------------------------------------------------------------------
+
+    def attached(self, resource: str) -> None:
+        """A client sees all that comes from now on."""
+        self._cursors.attached(resource)
+
+    def detached(self, resource: str) -> None:
+        """A client has gone: it has seen everything that was given out, but for what it has not taken of its replay."""
+        seen = min(self._newest, self._journal.given_out())
+        replay = self._replays.pop(resource, None)
+        if replay is not None and replay.seen is not None:
+            seen = min(seen, replay.seen)
+        self._cursors.detached(resource, seen)
+
+    def select(
+        self, request: HistoryRequest | None, resource: str, now: float, *, everything: bool = False
+    ) -> Replay:
         """Return the messages for a joining client, oldest first.
 
         With no wish stated: what this client has not seen; a client never seen gets the last few,
-        or, with `everything`, all there is.
+        or, with `everything`, all there is. `resource` "" is of no client in particular.
         """
+        self._kept.expire(now)
+        seen = self._cursors.get(resource) if resource else None
         if request is not None:
-            return self._requested(request)
-        seen = self._cursors.get(resource)
-        if seen is not None and not everything:
-            return [self._shown(entry) for entry in self._entries if entry.sequence > seen]
-        start = 0 if everything else max(0, len(self._entries) - DEFAULT_REPLAY)
-        return [self._shown(entry) for entry in islice(self._entries, start, None)]
+            chosen = self._requested(request, seen or 0)
+        elif everything:
+            chosen = [message for message in self._kept if self._shows(message, 0)]
+        elif seen is not None:
+            chosen = [message for message in self._kept.after(seen) if self._shows(message, seen)]
+        else:
+            chosen = self._requested(HistoryRequest(max_stanzas=DEFAULT_REPLAY), 0)
+        replay = Replay(self._room, chosen)
+        if resource:
+            self._replays[resource] = replay
+        return replay
 
-    def _shown(self, entry: Entry) -> bytes:
-        """Return a message with its delay stamp, which is made now: most messages are never replayed."""
-        return entry.raw if entry.stamped else _stamp(entry.raw, self._room, entry.time)
+    def _shows(self, message: KeptMessage, seen: int, since: float | None = None) -> bool:
+        """Tell whether a message is for a client that has seen, by `seen` or by its own wish, what was before it.
 
-    def _requested(self, request: HistoryRequest) -> list[bytes]:
-        chosen: list[bytes] = []
+        An amendment is only for those that have the original as it was; the others get that as it is now.
+        """
+        if message.retracted or message.amends is None:
+            return not message.retracted
+        original = self._kept.get(message.amends)
+        return message.amends <= seen or original is None or (since is not None and original.time < since)
+
+    def _requested(self, request: HistoryRequest, seen: int) -> list[KeptMessage]:
+        chosen: list[KeptMessage] = []
         room_left = request.max_chars
-        for entry in reversed(self._entries):
+        for message in reversed(self._kept):
             if request.max_stanzas is not None and len(chosen) >= request.max_stanzas:
                 break
-            if request.since is not None and entry.time < request.since:
-                break
-            raw = self._shown(entry)
+            if request.since is not None and message.time < request.since:
+                continue
+            if not self._shows(message, seen, request.since):
+                continue
             if room_left is not None:
-                room_left -= len(raw.decode("utf-8"))
+                room_left -= len(shown(message, self._room).decode("utf-8"))
                 if room_left < 0:
                     break
-            chosen.append(raw)
+            chosen.append(message)
         chosen.reverse()
         return chosen
+
+
+def _body(stanza: Stanza) -> str:
+    body = stanza.payload(NS_CLIENT, "body")
+    return str(body) if body is not None else ""

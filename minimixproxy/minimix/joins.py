@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minimixproxy.minimix import muc
-from minimixproxy.minimix.history import HistoryRequest, history_request
 from minimixproxy.minimix.ports import SessionPort
+from minimixproxy.minimix.wishes import HistoryRequest, history_request
 from minimixproxy.stanza import Stanza, rewrite
 
 

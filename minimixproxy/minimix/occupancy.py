@@ -21,8 +21,10 @@ from minimixproxy.config import Rooms
 from minimixproxy.jids import parse_jid, prepare_resource
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.attached import Attached
-from minimixproxy.minimix.history import History, with_delay
+from minimixproxy.minimix.delays import with_delay
+from minimixproxy.minimix.history import History, Taken
 from minimixproxy.minimix.joins import JoinRequest, WaitingJoins, join_request
+from minimixproxy.minimix.journal import RoomJournal
 from minimixproxy.minimix.neighbours import as_before
 from minimixproxy.minimix.nickchanges import NickChanges
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
@@ -52,7 +54,9 @@ class Occupancy:
 
     log = Logger()
 
-    def __init__(self, room: str, outlet: RoomOutlet, settings: Rooms, clock: Clock, caps: bytes) -> None:
+    def __init__(
+        self, room: str, outlet: RoomOutlet, settings: Rooms, clock: Clock, caps: bytes, journal: RoomJournal
+    ) -> None:
         self.room = room
         self.nick = ""
         self.state = State.JOINING
@@ -65,7 +69,7 @@ class Occupancy:
         self._clock = clock
         self._caps = caps
         self._view = RoomView(room, settings.max_occupants)
-        self._history = History(room, settings.history)
+        self._history = History(room, settings, journal)
         self._nick_changes = NickChanges(clock)
         self._presence = RoomPresence(outlet.send_to_room, lambda: (self.room, self.nick), clock)
         self._held: deque[bytes] = deque(maxlen=MAX_HELD)
@@ -138,9 +142,10 @@ class Occupancy:
             codes.add(muc.NICK_MODIFIED)
         # A resync of an attached session has seen all, and is given what a newcomer gets.
         resource = "" if session in self.attached else _resource(session)
-        history = self._history.select(request.wish, resource, everything=first)
+        history = list(self._history.select(request.wish, resource, self._clock.seconds(), everything=first))
         session.deliver(self._view.replay(session.jid, self._outlet.stream_jid, request.id, codes, history))
         self.attached.show(session, request.stanza)
+        self._history.attached(_resource(session))
         while self._held:
             session.deliver(ForkTemplate(self._held.popleft()).copy(session.jid))
         self._refresh_presence()
@@ -201,7 +206,7 @@ class Occupancy:
         self._nick_changes.forget(session)
         if session in self.attached:
             self.attached.remove(session)
-            self._history.mark_seen(_resource(session))
+            self._history.detached(_resource(session))
         self._waiting.drop(session)
         self._next.drop(session)
 
@@ -324,8 +329,8 @@ class Occupancy:
         """Take a groupchat message: subject, history, and a copy to every attached session."""
         self.confirmed()
         self._view.message_seen(stanza)
-        if muc.is_history(stanza):
-            self._history.add(stanza, self._clock.seconds())
+        if self._history.take(stanza, self._clock.seconds()) is Taken.DUPLICATE:
+            return
         if self.state is State.JOINED:
             self.attached.fork(stanza)
         elif self.state is State.JOINING and self._view.self_presence is not None and muc.is_subject(stanza):

@@ -1,43 +1,205 @@
-"""The bounds of what is kept of a room, and its times."""
+"""The history of a room: its bounds, what counts as the same message, and which client gets what."""
 
 from __future__ import annotations
 
+import itertools
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.history import MAX_BYTES, History, format_time, parse_time
+from minimixproxy.config import Rooms
+from minimixproxy.minimix.cursors import MAX_CURSORS
+from minimixproxy.minimix.delays import format_time, parse_time
+from minimixproxy.minimix.history import History, Taken
+from minimixproxy.minimix.journal import KeptMembership, KeptMessage, KeptRoom, NullRoomJournal
+from minimixproxy.minimix.keptmessages import MAX_BYTES
+from minimixproxy.minimix.replay import Replay
+from minimixproxy.minimix.wishes import HistoryRequest
 from minimixproxy.stanza import parse_stanza
 from tests.minimix.fakes import ROOM
 
+NOW = 1_700_000_000.0
+
+
+class Recorder(NullRoomJournal):
+    """A journal that can be asked what it holds."""
+
+    def __init__(self, first: int = 1) -> None:
+        super().__init__(itertools.count(first))
+        self.messages: dict[int, KeptMessage] = {}
+        self.cursors: dict[str, int] = {}
+        self.trims = 0
+        self.gate: int | None = None
+
+    def given_out(self) -> int:
+        return super().given_out() if self.gate is None else self.gate
+
+    def message_kept(self, message: KeptMessage) -> None:
+        assert message.sequence not in self.messages
+        self.messages[message.sequence] = message
+
+    def message_changed(self, message: KeptMessage) -> None:
+        assert message.sequence in self.messages
+        self.messages[message.sequence] = message
+
+    def trimmed(self, oldest: int) -> None:
+        self.trims += 1
+        self.messages = {sequence: message for sequence, message in self.messages.items() if sequence >= oldest}
+
+    def seen(self, resource: str, sequence: int) -> None:
+        self.cursors[resource] = sequence
+
+    def cursor_forgotten(self, resource: str) -> None:
+        del self.cursors[resource]
+
+    def kept(self) -> KeptRoom:
+        return KeptRoom(
+            ROOM, KeptMembership("alice", "alice"), messages=list(self.messages.values()), cursors=dict(self.cursors)
+        )
+
+
+class Speaker:
+    """A history, and short ways to fill it and to look at it."""
+
+    def __init__(self, journal: Recorder | None = None, kept: KeptRoom | None = None, **settings: object) -> None:
+        self.journal = journal or Recorder()
+        self.now = NOW
+        self.history = History(ROOM, Rooms(**settings), self.journal, kept)
+
+    def says(
+        self,
+        body: str,
+        inner: str = "",
+        *,
+        nick: str = "bob",
+        sent_id: str | None = None,
+        room_id: str | None = None,
+        stamp: float | None = None,
+    ) -> Taken:
+        attribute = f" id='{sent_id}'" if sent_id is not None else ""
+        sender = f"{ROOM}/{nick}" if nick else ROOM
+        text = f"<body>{body}</body>" if body else ""
+        stanza_id = f"<stanza-id xmlns='urn:xmpp:sid:0' by='{ROOM}' id='{room_id}'/>" if room_id is not None else ""
+        delay = f"<delay xmlns='urn:xmpp:delay' from='{ROOM}' stamp='{format_time(stamp)}'/>" if stamp else ""
+        xml = f"<message type='groupchat' from='{sender}'{attribute}>{text}{inner}{stanza_id}{delay}</message>"
+        return self.history.take(parse_stanza(xml), self.now)
+
+    def gets(self, resource: str = "", wish: HistoryRequest | None = None, *, everything: bool = False) -> list[str]:
+        return bodies(self.history.select(wish, resource, self.now, everything=everything))
+
+
+def bodies(replay: Replay) -> list[str]:
+    """What the messages say, those without text by the name of their first child."""
+    found = []
+    for raw in replay:
+        element = parse_stanza(raw).element
+        found.append(str(element.body) if element.body is not None else f"<{next(element.elements()).name}>")
+    return found
+
 
 class Bounds(SynchronousTestCase):
-    def add(self, history: History, body: str) -> None:
-        history.add(parse_stanza(f"<message from='{ROOM}/bob'><body>{body}</body></message>"), 0.0)
-
     def test_count(self) -> None:
-        history = History(ROOM, 3)
+        room = Speaker(history=3)
         for number in range(5):
-            self.add(history, f"m{number}")
-        kept = history.select(None, "", everything=True)
-        self.assertEqual([raw[raw.index(b"<body>") :][6:8] for raw in kept], [b"m2", b"m3", b"m4"])
+            room.says(f"m{number}")
+        self.assertEqual(room.gets(everything=True), ["m2", "m3", "m4"])
+        self.assertEqual(len(room.history), 3)
 
     def test_bytes(self) -> None:
-        history = History(ROOM, 1000)
+        room = Speaker(history=1000)
         for _ in range(20):
-            self.add(history, "x" * (MAX_BYTES // 10))
-        self.assertEqual(len(history), 9)
+            room.says("x" * (MAX_BYTES // 10))
+        self.assertEqual(len(room.history), 9)
+
+    def test_bytes_of_a_large_history(self) -> None:
+        room = Speaker(history=100_000)
+        for _ in range(20):
+            room.says("x" * (MAX_BYTES // 10))
+        self.assertEqual(len(room.history), 20)
 
     def test_none(self) -> None:
-        history = History(ROOM, 0)
-        self.add(history, "x")
-        self.assertEqual(history.select(None, "", everything=True), [])
+        room = Speaker(history=0)
+        self.assertEqual(room.says("x"), Taken.NEW)
+        self.assertEqual(room.gets(everything=True), [])
+        self.assertEqual(room.journal.messages, {})
 
-    def test_cursors(self) -> None:
-        history = History(ROOM, 10)
-        for number in range(300):
-            history.mark_seen(f"r{number}")
-        self.add(history, "new")
-        self.add(history, "newer")
-        self.assertEqual(len(history.select(None, "r299")), 2)
+    def test_age(self) -> None:
+        room = Speaker(history_age=1000)
+        room.says("old")
+        room.now += 600
+        room.says("new")
+        room.now += 401
+        self.assertEqual(room.gets(everything=True), ["new"])
+
+    def test_old_ones_leave_the_disk(self) -> None:
+        room = Speaker(history_age=1000)
+        room.says("old")
+        room.now += 1099
+        room.gets()
+        self.assertEqual(len(room.journal.messages), 1)
+        room.now += 2
+        room.gets()
+        self.assertEqual(room.journal.messages, {})
+        self.assertEqual(len(room.history), 0)
+
+    def test_trimming_is_seldom(self) -> None:
+        room = Speaker(history=200)
+        for number in range(2000):
+            room.says(f"m{number}")
+            self.assertLess(len(room.journal.messages), 220)
+        self.assertEqual(len(room.history), 200)
+        self.assertEqual(room.journal.trims, 90)
+
+    def test_restored(self) -> None:
+        before = Speaker(history=100)
+        for number in range(105):
+            before.says(f"m{number}", room_id=f"i{number}")
+        before.history.detached("phone")
+        before.says("unseen", room_id="u")
+        after = Speaker(Recorder(first=1000), before.journal.kept(), history=100)
+        self.assertEqual(after.says("unseen", room_id="u"), Taken.DUPLICATE)
+        after.says("new")
+        self.assertEqual(after.gets("phone"), ["unseen", "new"])
+        self.assertEqual(len(after.gets(everything=True)), 100)
+
+
+class Cursors(SynchronousTestCase):
+    def test_least_recent_is_forgotten(self) -> None:
+        room = Speaker()
+        for number in range(MAX_CURSORS + 10):
+            room.history.detached(f"r{number}")
+        self.assertEqual(len(room.journal.cursors), MAX_CURSORS)
+        for number in range(30):
+            room.says(f"m{number}")
+        self.assertEqual(len(room.gets("r9")), 20)
+        self.assertEqual(len(room.gets("r10")), 30)
+
+    def test_what_did_not_pass_the_gate_was_not_seen(self) -> None:
+        room = Speaker()
+        room.says("one")
+        room.journal.gate = 1
+        room.says("two")
+        room.history.detached("phone")
+        self.assertEqual(room.gets("phone"), ["two"])
+
+    def test_a_replay_that_was_not_taken_was_not_seen(self) -> None:
+        room = Speaker()
+        room.history.detached("phone")
+        for number in range(5):
+            room.says(f"m{number}")
+        replay = iter(room.history.select(None, "phone", room.now))
+        room.history.attached("phone")
+        next(replay)
+        next(replay)
+        room.says("live")
+        room.history.detached("phone")
+        self.assertEqual(room.gets("phone"), ["m2", "m3", "m4", "live"])
+
+    def test_a_replay_that_was_taken_was_seen(self) -> None:
+        room = Speaker()
+        room.says("one")
+        self.assertEqual(room.gets("phone"), ["one"])
+        room.history.detached("phone")
+        self.assertEqual(room.gets("phone"), [])
 
 
 class Times(SynchronousTestCase):

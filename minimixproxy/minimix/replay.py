@@ -1,0 +1,37 @@
+"""The messages that a joining client is given, made as they are asked for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from minimixproxy.minimix.delays import stamp
+from minimixproxy.minimix.journal import KeptMessage
+
+
+class Replay:
+    """Kept messages, oldest first, each with the room's delay stamp. They can be had once."""
+
+    def __init__(self, room: str, messages: Sequence[KeptMessage]) -> None:
+        self._room = room
+        self._messages = messages
+        self._next = 0
+
+    def __len__(self) -> int:
+        """How many messages there are in all."""
+        return len(self._messages)
+
+    def __iter__(self) -> Iterator[bytes]:
+        while self._next < len(self._messages):
+            message = self._messages[self._next]
+            self._next += 1
+            yield shown(message, self._room)
+
+    @property
+    def seen(self) -> int | None:
+        """While not all has been taken: the sequence up to which the client has seen everything. Then None."""
+        return self._messages[self._next].sequence - 1 if self._next < len(self._messages) else None
+
+
+def shown(message: KeptMessage, room: str) -> bytes:
+    """Return a message with its delay stamp, which is made now: most messages are never replayed."""
+    return message.raw if message.stamped else stamp(message.raw, room, message.time)
