@@ -82,6 +82,8 @@ class Rooms(Section):
     # How long a sign of life from a room answers self-pings (XEP-0410) here; 0: each is asked there.
     fresh: Annotated[float, Field(ge=0, le=3600)] = 60.0
     iq_timeout: Seconds = 120.0
+    bookmarks: Literal["follow", "sync", "off"] = "follow"
+    bookmarks_interval: Annotated[float, Field(ge=1, le=86400)] = 600.0
 
 
 class Limits(Section):
