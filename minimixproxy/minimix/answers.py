@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 
 from minimixproxy import __version__
 from minimixproxy.minimix.muc import NS_MUC
 from minimixproxy.minimix.presence import NS_CAPS
-from minimixproxy.stanza import Stanza, error_payload, escape
+from minimixproxy.stanza import Stanza, error_payload, escape, optional_attribute
 
 NS_PING = "urn:xmpp:ping"
 NS_DISCO_INFO = "http://jabber.org/protocol/disco#info"
@@ -53,16 +54,19 @@ def answer(stanza: Stanza) -> bytes | None:
 def _disco_info(node: str | None) -> bytes:
     if node not in (None, f"{NODE}#{VERIFICATION}"):
         return error_payload("cancel", "item-not-found")
-    category, kind, name = IDENTITY
-    features = "".join(f"<feature var='{feature}'/>" for feature in FEATURES)
-    attribute = b" node='%b'" % escape(node) if node is not None else b""
+    return disco_info(node, IDENTITY, FEATURES)
+
+
+def disco_info(node: str | None, identity: tuple[str, str, str], features: Iterable[str]) -> bytes:
+    """Return a disco#info `<query/>` (XEP-0030 §3.1); the identity is category, type and name."""
+    category, kind, name = (escape(part) for part in identity)
     return b"<query xmlns='%b'%b><identity category='%b' type='%b' name='%b'/>%b</query>" % (
         NS_DISCO_INFO.encode(),
-        attribute,
-        category.encode(),
-        kind.encode(),
-        name.encode(),
-        features.encode(),
+        optional_attribute("node", node or None),
+        category,
+        kind,
+        name,
+        b"".join(b"<feature var='%b'/>" % escape(feature) for feature in features),
     )
 
 

@@ -1,0 +1,158 @@
+"""Adds the owner's commands to what the server lists: answers to a client's own disco#items are extended. Pure.
+
+Clients show commands of an address typed in, of their own account, or of their server. The latter two are the server's
+to answer (XEP-0050 §2.2); so the request passes, is remembered by its id, and our items are put into the answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from twisted.logger import Logger
+
+from minimixproxy.clock import Clock, Timer
+from minimixproxy.jids import InvalidJID, parse_jid
+from minimixproxy.minimix import muc
+from minimixproxy.minimix.commands import NS_COMMANDS
+from minimixproxy.minimix.ports import SessionPort
+from minimixproxy.stanza import Stanza, escape, optional_attribute, start_tag_end
+
+NS_DISCO_ITEMS = "http://jabber.org/protocol/disco#items"
+NS_RSM = "http://jabber.org/protocol/rsm"
+
+TIMEOUT = 120.0  # seconds for the server to answer
+MAX_OPEN = 100  # requests of one account's clients; an answer to one more comes as the server gave it
+
+# What servers say where there is nothing to list. Any other error is passed on.
+_NOTHING = frozenset(
+    {"service-unavailable", "item-not-found", "feature-not-implemented", "forbidden", "not-allowed", "not-acceptable"}
+)
+_TAG_NAME = re.compile(rb"<([^ \t\r\n/>]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """A request on its way: `peer` as prepared address, "" if the client named none; `node` "" if none."""
+
+    peer: str
+    node: str
+    deadline: float
+
+
+class Listings:
+    """Requests of one account's clients for the items of their account (`bare`) and of its server.
+
+    `items(node)` are ours, as `<item/>` elements. False when nothing is remembered.
+    """
+
+    log = Logger()
+
+    def __init__(self, bare: str, items: Callable[[str], bytes], clock: Clock) -> None:
+        self._bare = bare
+        self._domain = parse_jid(bare).domain
+        self._items = items
+        self._clock = clock
+        self._open: OrderedDict[tuple[SessionPort, str], _Listing] = OrderedDict()
+        self._timer = Timer(clock)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def asked(self, session: SessionPort, iq: Stanza, peer: str) -> None:
+        """Remember a client's IQ get to `peer` ("": it names none), if it asks for items that ours belong to."""
+        if peer not in ("", self._bare, self._domain):
+            return
+        query = iq.payload(NS_DISCO_ITEMS, "query")
+        if query is None or next(query.elements(NS_RSM, "set"), None) is not None:
+            return  # a page of a longer list has a count of its own
+        node = query.getAttribute("node", "")
+        if node not in ("", NS_COMMANDS) or "id" not in iq.attributes:
+            return
+        if len(self._open) >= MAX_OPEN:
+            self.log.info("{jid} asks for too many lists at once", jid=session.jid)
+            return
+        key = (session, iq["id"])
+        self._open[key] = _Listing(peer, node, self._clock.seconds() + TIMEOUT)
+        self._open.move_to_end(key)
+        if not self._timer.running:
+            self._timer.start(TIMEOUT, self._sweep)
+
+    def answered(self, session: SessionPort, iq: Stanza) -> bytes | None:
+        """Return what the client is to get in place of an IQ of the server; None: that IQ itself."""
+        kind = iq.get("type")
+        key = (session, iq.get("id") or "")
+        listing = self._open.get(key)
+        if listing is None or kind not in ("result", "error") or not self._is_from(iq, listing.peer, session):
+            return None
+        self._forget(key)
+        ours = self._items(listing.node)
+        if kind == "result":
+            return _with_items(iq, ours)
+        return _in_place_of(iq, listing.node, ours) if muc.error_condition(iq) in _NOTHING else None
+
+    def _is_from(self, iq: Stanza, peer: str, session: SessionPort) -> bool:
+        """A server answers for the account itself with its bare or full JID, or with none (RFC 6120 §8.1.2.1)."""
+        sender = iq.get("from")
+        if sender is None:
+            return peer in ("", self._bare)
+        try:
+            address = parse_jid(sender).full
+        except InvalidJID:
+            return False
+        return address == (peer or self._bare) or (not peer and address == parse_jid(session.jid).full)
+
+    def _forget(self, key: tuple[SessionPort, str]) -> None:
+        del self._open[key]
+        if not self._open:
+            self._timer.stop()
+
+    def session_closed(self, session: SessionPort) -> None:
+        """Nobody waits for its lists."""
+        for key in [key for key in self._open if key[0] is session]:
+            self._forget(key)
+
+    def _sweep(self) -> None:
+        now = self._clock.seconds()
+        while self._open and next(iter(self._open.values())).deadline <= now:
+            self._open.popitem(last=False)
+        if self._open:
+            self._timer.start(next(iter(self._open.values())).deadline - now, self._sweep)
+
+
+def _with_items(iq: Stanza, items: bytes) -> bytes | None:
+    """Return the result with more items, all else as it was; None if it is no list."""
+    if iq.payloads != ((NS_DISCO_ITEMS, "query"),):
+        return None
+    raw = iq.raw
+    start = raw.index(b"<", start_tag_end(raw))
+    end = start_tag_end(raw, start)
+    if not raw.endswith(b"/>", start, end):
+        return raw[:end] + items + raw[end:]
+    name = _TAG_NAME.match(raw, start)
+    assert name is not None
+    return raw[: end - 2] + b">" + items + b"</" + name[1] + b">" + raw[end:]
+
+
+def _in_place_of(error: Stanza, node: str, items: bytes) -> bytes:
+    """Return a result with our items alone, where the server has none."""
+    names = ("from", "to", "id")
+    attributes = b"".join(optional_attribute(name, error.get(name)) for name in names)
+    query = b"<query xmlns='%b'%b>%b</query>" % (
+        NS_DISCO_ITEMS.encode(),
+        optional_attribute("node", node or None),
+        items,
+    )
+    return b"<iq type='result'%b>%b</iq>" % (attributes, query)
+
+
+def item(jid: str, node: str, name: str) -> bytes:
+    """Return an `<item/>` of a list."""
+    return b"<item xmlns='%b' jid='%b' node='%b' name='%b'/>" % (
+        NS_DISCO_ITEMS.encode(),
+        escape(jid),
+        escape(node),
+        escape(name),
+    )
