@@ -81,6 +81,10 @@ class Rooms(Section):
     away: Annotated[str, Field(max_length=1000)] = ""
     # How long a sign of life from a room answers self-pings (XEP-0410) here; 0: each is asked there.
     fresh: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    # How long a room may be silent before the account asks it whether it is still in.
+    self_ping: Seconds = 300.0
+    # A client joins by another nick than the account has: it is told so (210), or the account takes that nick.
+    nick_on_join: Literal["keep", "change"] = "keep"
     iq_timeout: Seconds = 120.0
     bookmarks: Literal["follow", "sync", "off"] = "follow"
     bookmarks_interval: Annotated[float, Field(ge=1, le=86400)] = 600.0

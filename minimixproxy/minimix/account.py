@@ -15,7 +15,7 @@ from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.minimix import carbons, muc
 from minimixproxy.minimix.answers import CAPS, PING
 from minimixproxy.minimix.iqproxy import IQProxy
-from minimixproxy.minimix.journal import Journal
+from minimixproxy.minimix.journal import Journal, KeptAccount, KeptMembership, KeptRoom
 from minimixproxy.minimix.messages import Messages
 from minimixproxy.minimix.neighbours import ClientOf, with_clients
 from minimixproxy.minimix.occupancy import Occupancy
@@ -51,6 +51,8 @@ class Account:
         self.bare = bare
         self.rooms: dict[str, Occupancy] = {}
         self.sessions: dict[SessionPort, Stanza | None] = {}  # with the last undirected presence
+        self.unattended: Callable[[], None] = lambda: None  # called when the last session is gone
+        self.forgotten: Callable[[], None] = lambda: None  # called when nothing is to be kept of the account
         self._stream = stream
         self._settings = settings
         self._clock = clock
@@ -87,6 +89,14 @@ class Account:
     ) -> None:
         """Send a query of the account's own to an archive."""
         self._iqs.ask_archive(to, query_id, payload, result, answered)
+
+    def from_session_again(self, session: SessionPort, stanza: Stanza) -> None:
+        """Route what a session said while a room was out of reach."""
+        if session in self.sessions:
+            self._route(session, stanza, parse_jid(stanza["to"]))
+
+    def room_joined(self, room: str) -> None:
+        """The account is in a room."""
 
     def broadcast_presence(self, session: SessionPort) -> Stanza | None:
         """Return the session's undirected presence, or None before it sent one."""
@@ -132,6 +142,7 @@ class Account:
         self._iqs.session_closed(session)
         self._messages.session_closed(session)
         if not self.sessions:
+            self.unattended()
             self._without_sessions()
 
     def _without_sessions(self) -> None:
@@ -141,12 +152,15 @@ class Account:
                 self._close_stream()
             self._idle(self)
         elif self._settings.stay:
-            self._abandoned.start(self._settings.stay, self._leave_all)
+            self._abandoned.start(self._settings.stay, self._abandon)
         else:
             self._leave_all()
 
-    def _leave_all(self) -> None:
+    def _abandon(self) -> None:
         self.log.info("{account} has had no client for long enough: it leaves its rooms", account=self.bare)
+        self._leave_all()
+
+    def _leave_all(self) -> None:
         for occupancy in list(self.rooms.values()):
             occupancy.leave_room()
 
@@ -180,13 +194,22 @@ class Account:
         if not is_own(stanza.get("from"), session):
             session.close("invalid-from")
             return True
+        self._route(session, stanza, address)
+        return True
+
+    def _route(self, session: SessionPort, stanza: Stanza, address: Address) -> None:
         if stanza.name == "presence":
             self._presence(session, stanza, address)
+            return
+        occupancy = self.rooms.get(address.bare)
+        if occupancy is None:
+            return
+        if occupancy.interrupted:
+            occupancy.holding.add(session, stanza)
         elif stanza.name == "message":
-            self._messages.from_session(session, stanza, address, self.rooms[address.bare])
+            self._messages.from_session(session, stanza, address, occupancy)
         else:
-            self._iq(session, stanza, self.rooms[address.bare])
-        return True
+            self._iq(session, stanza, occupancy)
 
     def _concerns_room(self, session: SessionPort, stanza: Stanza, address: Address) -> bool:
         """Tell whether a directed stanza is for the account to handle: the routing table's left column."""
@@ -241,9 +264,7 @@ class Account:
                 error = error_payload("wait", "resource-constraint", f"no more than {len(self.rooms)} rooms")
                 session.deliver(muc.join_error(room, nick, session.jid, stanza.get("id"), error))
                 return
-            occupancy = self.rooms[room] = Occupancy(
-                room, self, self._settings, self._clock, CAPS, self._journal.room(self.bare, room)
-            )
+            occupancy = self.rooms[room] = self._occupancy(room)
         occupancy.join(session, nick, stanza)
 
     def _iq(self, session: SessionPort, stanza: Stanza, occupancy: Occupancy) -> None:
@@ -308,7 +329,74 @@ class Account:
         self.ask(parse_jid(self.bare).domain, "get", PING, lambda _answer: None)
 
     def stream_lost(self) -> None:
-        """The account stream is gone, and with it every room."""
+        """The account stream is gone: the rooms are out of reach until there is another."""
         self._iqs.stream_lost()
         for occupancy in list(self.rooms.values()):
-            occupancy.lost()
+            occupancy.stream_lost()
+        if self.rooms:
+            self._stream.reopen()
+
+    def stream_opened(self) -> None:
+        """There is an account stream: come back into the rooms."""
+        for occupancy in list(self.rooms.values()):
+            occupancy.stream_opened()
+
+    def stream_refused(self) -> None:
+        """The server refuses the login: no room can be reached until a client logs in anew."""
+        self._iqs.stream_lost()
+        for occupancy in list(self.rooms.values()):
+            occupancy.stream_lost()
+            occupancy.given_up()
+
+    # By itself, and by its owner -------------------------------------------------------------------------------
+
+    def restore(self, kept: KeptAccount) -> None:
+        """Take the rooms that were kept; they are entered when the stream is open."""
+        for room in kept.rooms:
+            self.rooms[room.room] = self._occupancy(room.room, room)
+        if self.rooms and self._settings.stay:
+            idle = self._clock.seconds() - kept.last_seen
+            self._abandoned.start(max(0.0, self._settings.stay - idle), self._abandon)
+
+    def _occupancy(self, room: str, kept: KeptRoom | None = None) -> Occupancy:
+        journal = self._journal.room(self.bare, room)
+        return Occupancy(room, self, self._settings, self._clock, CAPS, journal, kept)
+
+    def enter(self, room: str, nick: str, password: str | None = None, *, bookmarked: bool = True) -> None:
+        """Join a room without a client asking for it; if the account is in already, only the bookmark is noted."""
+        occupancy = self.rooms.get(room)
+        if occupancy is not None:
+            occupancy.bookmarked = bookmarked
+        elif len(self.rooms) >= self._settings.max_rooms:
+            self.log.warn("{account} is in too many rooms to enter {room}", account=self.bare, room=room)
+        else:
+            membership = KeptMembership(nick, nick, password, bookmarked, self._clock.seconds())
+            self.rooms[room] = occupancy = self._occupancy(room, KeptRoom(room, membership))
+            self._lingering.stop()
+            if self._stream.jid:
+                occupancy.stream_opened()
+            else:
+                self._stream.reopen()
+
+    def leave(self, room: str) -> None:
+        """Leave a room; sessions that are attached are shown out."""
+        occupancy = self.rooms.get(room)
+        if occupancy is not None:
+            occupancy.leave_room()
+
+    def set_bookmarked(self, room: str, bookmarked: bool) -> None:
+        """Note whether a bookmark keeps the account in a room."""
+        occupancy = self.rooms.get(room)
+        if occupancy is not None:
+            occupancy.bookmarked = bookmarked
+
+    def detach_device(self, session: SessionPort, room: str | None = None) -> None:
+        """Show a session out of one room, or of all; the account stays."""
+        for occupancy in list(self.rooms.values()):
+            if room in (None, occupancy.room) and session in occupancy.attached:
+                occupancy.show_out(session)
+
+    def forget(self) -> None:
+        """Leave everything, and keep nothing."""
+        self._leave_all()
+        self.forgotten()

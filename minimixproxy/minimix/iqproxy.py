@@ -14,18 +14,17 @@ from twisted.logger import Logger
 from minimixproxy.clock import Clock
 from minimixproxy.jids import parse_jid
 from minimixproxy.minimix import muc
-from minimixproxy.minimix.answers import NS_PING, answer, iq_reply
+from minimixproxy.minimix.answers import NS_PING, PING, answer, iq_reply
 from minimixproxy.minimix.iqtable import IQTable, PendingIQ, TableFull
 from minimixproxy.minimix.occupancy import Occupancy
 from minimixproxy.minimix.ports import Answered, RoomOutlet, SessionPort
 from minimixproxy.minimix.relayed import relayed
-from minimixproxy.stanza import Stanza, error_payload, escape, optional_attribute, rewrite
+from minimixproxy.minimix.selfcheck import is_joined
+from minimixproxy.stanza import Stanza, error_payload, escape, optional_attribute, parse_stanza, rewrite
 
 MAX_OPEN = 2000  # IQs of one account and direction
 _MAM = frozenset({"urn:xmpp:mam:1", "urn:xmpp:mam:2"})
 _SELF_PING = "self-ping"
-# XEP-0410 §3.2: errors that only someone who is in the room can get.
-_JOINED_ERRORS = frozenset({"service-unavailable", "feature-not-implemented", "item-not-found"})
 
 
 class IQProxy:
@@ -136,8 +135,11 @@ class IQProxy:
             return
         self._forget_archive_query(pending.asker, pending.id)
         occupancy = self._room_of(parse_jid(pending.peer).bare)
-        if pending.kind == _SELF_PING and occupancy is not None:
-            self._self_ping_answered(pending, stanza, occupancy)
+        if pending.kind == _SELF_PING and occupancy is not None and is_joined(stanza) is False:
+            self._out_by_self_ping(pending, occupancy)
+            return
+        if pending.kind == _SELF_PING and occupancy is not None and is_joined(stanza):
+            occupancy.confirmed()
         self._deliver_answer(pending, stanza)
 
     def _own_peer(self, peer: str) -> str:
@@ -147,7 +149,7 @@ class IQProxy:
 
     def _deliver_answer(self, pending: PendingIQ[SessionPort], stanza: Stanza) -> None:
         session = pending.asker
-        if pending.kind == _SELF_PING and muc.error_condition(stanza) in _JOINED_ERRORS:
+        if pending.kind == _SELF_PING and is_joined(stanza):
             session.deliver(
                 b"<iq type='result' from='%b' to='%b' id='%b'/>"
                 % (escape(pending.peer), escape(session.jid), escape(pending.id))
@@ -159,13 +161,13 @@ class IQProxy:
             answered = answered.replace(escape(self._outlet.stream_jid), escape(session.jid))
         session.deliver(answered)
 
-    def _self_ping_answered(self, pending: PendingIQ[SessionPort], stanza: Stanza, occupancy: Occupancy) -> None:
-        condition = muc.error_condition(stanza)
-        if stanza.get("type") == "result" or condition in _JOINED_ERRORS:
-            occupancy.confirmed()
-        elif condition == "not-acceptable":
-            self.log.info("silently out of {room}", room=occupancy.room)
-            occupancy.lost()
+    @staticmethod
+    def _out_by_self_ping(pending: PendingIQ[SessionPort], occupancy: Occupancy) -> None:
+        """The account is out and comes back; the session's ping is answered then."""
+        occupancy.silently_out()
+        if occupancy.interrupted:
+            ping = b"<iq type='get' to='%b' id='%b'>%b</iq>" % (escape(pending.peer), escape(pending.id), PING)
+            occupancy.holding.add(pending.asker, parse_stanza(ping))
 
     def _no_answer_from_room(self, pending: PendingIQ[SessionPort]) -> None:
         self._fail(pending.asker, pending, "remote-server-timeout")

@@ -41,6 +41,7 @@ class KeptMembership:
     wished_nick: str
     password: str | None = field(default=None, repr=False)
     bookmarked: bool = False  # a bookmark with autojoin keeps the account in
+    since: float = 0.0  # when the account came in, seconds since the epoch
 
 
 @dataclass(slots=True)

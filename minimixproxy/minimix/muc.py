@@ -83,7 +83,7 @@ def removal(
     stanza_id = request.get("id") if request is not None else None
     status = request.payload(NS_CLIENT, "status") if request is not None else None
     identifier = optional_attribute("id", stanza_id)
-    item = _item(shown)
+    item = item_of(shown)
     address = b" jid='%b'" % escape(to) if item is not None and item.hasAttribute("jid") else b""
     affiliation = escape(item.getAttribute("affiliation", "none")) if item is not None else b"none"
     return b"<presence type='unavailable' from='%b' to='%b'%b>%b<x xmlns='%b'>%b%b</x></presence>" % (
@@ -97,20 +97,27 @@ def removal(
     )
 
 
-def _item(stanza: Stanza | None) -> domish.Element | None:
+def item_of(stanza: Stanza | None) -> domish.Element | None:
+    """Return the `<item/>` in a room's presence, or None."""
     x = stanza.payload(NS_MUC_USER, "x") if stanza is not None else None
     return next(x.elements(NS_MUC_USER, "item"), None) if x is not None else None
 
 
 def address_of(stanza: Stanza | None) -> str | None:
     """Return the real JID of an occupant, where a room shows it."""
-    item = _item(stanza)
+    item = item_of(stanza)
     return item.getAttribute("jid") if item is not None else None
+
+
+def is_destroyed(stanza: Stanza) -> bool:
+    """Tell whether a presence says that the room exists no more (XEP-0045 §10.9)."""
+    x = stanza.payload(NS_MUC_USER, "x")
+    return x is not None and next(x.elements(NS_MUC_USER, "destroy"), None) is not None
 
 
 def new_nick(stanza: Stanza, room: str) -> str | None:
     """Return the nick that a 303 announces; None if it announces none that can be."""
-    item = _item(stanza)
+    item = item_of(stanza)
     nick = item.getAttribute("nick") if item is not None else None
     try:
         return nick if nick is not None and parse_jid(f"{room}/{nick}") else None

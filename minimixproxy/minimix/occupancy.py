@@ -3,41 +3,53 @@
 The lifecycle, all of it:
 
     JOINING --own presence, then the subject--> JOINED --leave--> LEAVING --own unavailable--> ENDED
-    JOINING --error, time-out--> ENDED          JOINED --removal, stream lost--> ENDED
+    JOINING --error, time-out, stream lost--> ENDED
+    JOINED --stream lost, removal that nobody meant--> INTERRUPTED --> REJOINING --> JOINED
+    REJOINING --error, time-out, stream lost--> INTERRUPTED
+    JOINED, REJOINING --removal or error that is meant--> ENDED
 
-Sessions that join while JOINING wait and are given the replay at JOINED. Those that join while LEAVING are
-handed to the next occupancy of the room.
+Sessions that join while JOINING, INTERRUPTED or REJOINING wait and are given the replay at JOINED. Those that join
+while LEAVING are handed to the next occupancy of the room. Attached sessions do not notice INTERRUPTED and
+REJOINING: they are shown the difference, and what they say meanwhile waits.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Callable
 from enum import Enum
 
 from twisted.logger import Logger
 
 from minimixproxy.clock import Clock, Timer
 from minimixproxy.config import Rooms
-from minimixproxy.jids import parse_jid, prepare_resource
-from minimixproxy.minimix import muc
+from minimixproxy.jids import parse_jid
+from minimixproxy.minimix import muc, removals
+from minimixproxy.minimix.appearance import Appearance
 from minimixproxy.minimix.attached import Attached
-from minimixproxy.minimix.delays import with_delay
+from minimixproxy.minimix.backlog import Backlog
+from minimixproxy.minimix.delays import format_time
+from minimixproxy.minimix.difference import difference, subject_changed
 from minimixproxy.minimix.history import History, Taken
+from minimixproxy.minimix.holding import Holding
 from minimixproxy.minimix.joins import JoinRequest, WaitingJoins, join_request
-from minimixproxy.minimix.journal import RoomJournal
+from minimixproxy.minimix.journal import KeptMembership, KeptRoom, RoomJournal
 from minimixproxy.minimix.neighbours import as_before
-from minimixproxy.minimix.nickchanges import NickChanges
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
-from minimixproxy.minimix.presence import away_payload, join_presence, presence_payload, presence_to
+from minimixproxy.minimix.presence import join_presence, presence_payload, rejoin_presence
+from minimixproxy.minimix.privates import Privates
 from minimixproxy.minimix.relayed import relayed
-from minimixproxy.minimix.roompresence import RoomPresence
+from minimixproxy.minimix.returning import Return
+from minimixproxy.minimix.roominfo import RoomInfo
 from minimixproxy.minimix.roomview import RoomView
-from minimixproxy.stanza import ForkTemplate, Stanza, error_payload, rewrite
+from minimixproxy.minimix.selfcheck import SelfCheck
+from minimixproxy.stanza import NS_CLIENT, Stanza, error_payload, rewrite, serialize
 
 JOIN_TIMEOUT = 60.0  # seconds for a room to answer a join
 SUBJECT_TIMEOUT = 5.0  # seconds from the own presence to the subject that ends the join
 LEAVE_TIMEOUT = 10.0  # seconds for a room to confirm a leave
-MAX_HELD = 100  # private messages kept while no session is attached
+OVERLAP = 60.0  # seconds of history asked for again on coming back, for clocks that differ
+# What the owner of a room sends to take it as it is (XEP-0045 §10.1.2).
+_INSTANT_ROOM = b"<query xmlns='%b#owner'><x xmlns='jabber:x:data' type='submit'/></query>" % muc.NS_MUC.encode()
 
 
 class State(Enum):
@@ -45,38 +57,105 @@ class State(Enum):
 
     JOINING = "joining"
     JOINED = "joined"
+    INTERRUPTED = "interrupted"
+    REJOINING = "rejoining"
     LEAVING = "leaving"
     ENDED = "ended"
 
 
 class Occupancy:
-    """The account in one room. `caps` is what its presence advertises (XEP-0115)."""
+    """The account in one room. `caps` is what its presence advertises (XEP-0115).
+
+    With `kept`, the account is in the room already, as far as it and the room's journal know: it is INTERRUPTED.
+    """
 
     log = Logger()
 
     def __init__(
-        self, room: str, outlet: RoomOutlet, settings: Rooms, clock: Clock, caps: bytes, journal: RoomJournal
+        self,
+        room: str,
+        outlet: RoomOutlet,
+        settings: Rooms,
+        clock: Clock,
+        caps: bytes,
+        journal: RoomJournal,
+        kept: KeptRoom | None = None,
     ) -> None:
         self.room = room
-        self.nick = ""
         self.state = State.JOINING
         self.attached = Attached(outlet, caps)
-        self._waiting = WaitingJoins(room)
-        self._next = WaitingJoins(room)
-        self._joiner: JoinRequest | None = None  # the one whose join was sent
+        self.info = RoomInfo(room, outlet)
+        self.history = History(room, settings, journal, kept)
+        self.holding = Holding(clock)
         self._outlet = outlet
         self._settings = settings
         self._clock = clock
         self._caps = caps
+        self._journal = journal
+        self._waiting = WaitingJoins(room)
+        self._next = WaitingJoins(room)
+        self._joiner: JoinRequest | None = None  # the one whose join was sent
         self._view = RoomView(room, settings.max_occupants)
-        self._history = History(room, settings, journal)
-        self._nick_changes = NickChanges(clock)
-        self._presence = RoomPresence(outlet.send_to_room, lambda: (self.room, self.nick), clock)
-        self._held: deque[bytes] = deque(maxlen=MAX_HELD)
+        self._entering: RoomView | None = None  # what the room shows on a rejoin, up to the own presence
+        self._appearance = Appearance(room, outlet, settings, clock, caps, self.attached, self._is_visible)
+        self._privates = Privates(room, journal, kept.privates if kept is not None else ())
+        self._return = Return(outlet, clock, lambda: self._appearance.wished_nick, self._rejoin)
+        self._backlog: Backlog | None = None
+        self._check = SelfCheck(outlet, clock, settings.self_ping, lambda: f"{room}/{self.nick}", self.silently_out)
         self._fresh_until = 0.0
+        self._password: str | None = None
+        self._bookmarked = False
+        self._since = clock.seconds()
+        self._known = False  # the membership is in the journal
+        self._asked_out = False  # a session has asked the room to remove the account
         self._timer = Timer(clock)  # of the present state
+        self._patience = Timer(clock)  # of those who wait for a rejoin
         self._grace = Timer(clock)
         self._candidate: SessionPort | None = None  # the session whose leave is in its grace
+        if kept is not None:
+            self._restore(kept.membership)
+
+    def _restore(self, membership: KeptMembership) -> None:
+        self.state = State.INTERRUPTED
+        self._known = True
+        self._appearance.nick, self._appearance.wished_nick = membership.nick, membership.wished_nick
+        self._password = membership.password
+        self._bookmarked = membership.bookmarked
+        self._since = membership.since
+
+    # What is kept of it ----------------------------------------------------------------------------------------
+
+    @property
+    def nick(self) -> str:
+        """The nick that the account has in the room, or asks for."""
+        return self._appearance.nick
+
+    @property
+    def membership(self) -> KeptMembership:
+        """What the room is joined with."""
+        appearance = self._appearance
+        return KeptMembership(appearance.nick, appearance.wished_nick, self._password, self._bookmarked, self._since)
+
+    def _keep_membership(self) -> None:
+        self._known = True
+        self._journal.membership(self.membership)
+
+    def _forget_membership(self) -> None:
+        if self._known:
+            self._known = False
+            self._journal.forgotten()
+
+    @property
+    def bookmarked(self) -> bool:
+        """Whether a bookmark keeps the account in when its last session leaves (XEP-0402)."""
+        return self._bookmarked
+
+    @bookmarked.setter
+    def bookmarked(self, bookmarked: bool) -> None:
+        if bookmarked != self._bookmarked:
+            self._bookmarked = bookmarked
+            if self._known:
+                self._keep_membership()
 
     # Sessions come ---------------------------------------------------------------------------------------------
 
@@ -91,8 +170,19 @@ class Occupancy:
             self._attach(request)
             return
         self._waiting.add(request)
-        if self._joiner is None:
+        if self.state is not State.JOINING:
+            self._join_while_out(request)
+        elif self._joiner is None:
             self._send_join(request)
+
+    def _join_while_out(self, request: JoinRequest) -> None:
+        """Somebody waits for the account to come back: try now, with the password that was just given."""
+        if request.password is not None:
+            self._password = request.password
+        if not self._patience.running:
+            self._patience.start(JOIN_TIMEOUT, lambda: self._refuse_waiting("remote-server-timeout"))
+        if self.state is State.INTERRUPTED and self._outlet.stream_jid:
+            self._return.now()
 
     def take_next_joins(self) -> list[JoinRequest]:
         """Return, once, the sessions that asked to join while this occupancy was leaving."""
@@ -100,10 +190,11 @@ class Occupancy:
 
     def _send_join(self, request: JoinRequest) -> None:
         self._joiner = request
-        self.nick = request.nick
+        self._appearance.nick = self._appearance.wished_nick = request.nick
+        self._password = request.password
         self._timer.start(JOIN_TIMEOUT, self._join_timed_out)
         payload = presence_payload(request.stanza, self._caps)
-        self._presence.joined_with(payload)
+        self._appearance.joined_with(payload)
         occupant = f"{self.room}/{request.nick}"
         self._outlet.send_to_room(join_presence(request.stanza, payload, occupant, self._settings.history))
 
@@ -125,11 +216,17 @@ class Occupancy:
     def _complete(self) -> None:
         """The room has shown everything: now every waiting session is given its replay."""
         self._timer.stop()
+        self._patience.stop()
         self.state = State.JOINED
         self.log.info("joined: {room} as {nick}", room=self.room, nick=self.nick)
+        self._keep_membership()
+        self._check.start()
         for request in self._waiting.take():
             self._attach(request)
-        self._refresh_presence()
+        self._joiner = None
+        self._appearance.seek_wished_nick()
+        self._appearance.refresh()
+        self._outlet.room_joined(self.room)
 
     def _attach(self, request: JoinRequest) -> None:
         """Show the room to a session as if it had joined just now, and attach it."""
@@ -138,17 +235,20 @@ class Occupancy:
         codes = set()
         if first and self._view.created:
             codes.add(muc.CREATED)
-        if prepare_resource(request.nick) != prepare_resource(self.nick):
+        differs = not self._appearance.is_nick(request.nick)
+        if differs:
             codes.add(muc.NICK_MODIFIED)
         # A resync of an attached session has seen all, and is given what a newcomer gets.
         resource = "" if session in self.attached else _resource(session)
-        history = list(self._history.select(request.wish, resource, self._clock.seconds(), everything=first))
+        history = self.history.select(request.wish, resource, self._clock.seconds(), everything=first)
         session.deliver(self._view.replay(session.jid, self._outlet.stream_jid, request.id, codes, history))
+        for private in self._privates.give(session.jid):
+            session.deliver(private)
         self.attached.show(session, request.stanza)
-        self._history.attached(_resource(session))
-        while self._held:
-            session.deliver(ForkTemplate(self._held.popleft()).copy(session.jid))
-        self._refresh_presence()
+        self.history.attached(_resource(session))
+        self._appearance.refresh()
+        if differs and not first and self._settings.nick_on_join == "change":
+            self._appearance.change_nick(session, request.nick, request.id)
 
     # Sessions go -----------------------------------------------------------------------------------------------
 
@@ -164,28 +264,37 @@ class Occupancy:
             return session
         return self._joiner.session if self._joiner is not None and self._joiner.session in self._waiting else None
 
-    def leave(self, session: SessionPort, stanza: Stanza) -> None:
+    def leave(self, session: SessionPort, stanza: Stanza | None) -> None:
         """A session leaves: it is told so at once; if it was the last, the account may follow.
 
         Several clients leave every room while they disconnect: the account leaves only if the session's stream is
-        still open when the grace ends.
+        still open when the grace ends. A bookmark with autojoin keeps it in (XEP-0402).
         """
         self._drop(session)
         session.deliver(self._removal(session, (muc.SELF,), stanza))
-        if self.attached or self._waiting:
-            self._refresh_presence()
-        elif self.state in (State.JOINING, State.JOINED):
+        if self.attached or self._waiting or self._bookmarked:
+            self._appearance.refresh()
+        elif self.state is not State.LEAVING:
             self._candidate = session
             self._grace.start(self._settings.leave_grace, lambda: self.leave_room(stanza))
 
     def leave_room(self, request: Stanza | None = None) -> None:
-        """The account leaves, with the status text of the client's own leave. Once is enough."""
-        if self.state is State.LEAVING:
+        """The account leaves, with the status text of the client's own leave. Once is enough.
+
+        Sessions that are still attached are shown out. It succeeds even if the room cannot be reached.
+        """
+        if self.state in (State.LEAVING, State.ENDED):
             return
         self.log.info("leaving: {room}", room=self.room)
-        self.state = State.LEAVING
-        self._cancel_grace()
-        self._presence.stop()
+        was = self.state
+        self._forget_membership()
+        self._out(State.LEAVING)
+        for session in list(self.attached):
+            self._drop(session)
+            session.deliver(self._removal(session, (muc.SELF,), request))
+        if was is State.INTERRUPTED:
+            self._end()
+            return
         self._timer.start(LEAVE_TIMEOUT, self._end)
         self._outlet.send_to_room(muc.unavailable(self.room, self.nick, request))
 
@@ -200,27 +309,33 @@ class Occupancy:
         elif not self.knows(session):
             return
         self._drop(session)
-        self._refresh_presence()
+        self._appearance.refresh()
 
     def _drop(self, session: SessionPort) -> None:
-        self._nick_changes.forget(session)
+        self._appearance.forget(session)
+        self.holding.drop(session)
         if session in self.attached:
             self.attached.remove(session)
-            self._history.detached(_resource(session))
+            self.history.detached(_resource(session))
         self._waiting.drop(session)
         self._next.drop(session)
+
+    def show_out(self, session: SessionPort, codes: tuple[str, ...] = (muc.SELF,)) -> None:
+        """Detach a session, and let it know by a removal with these status codes. The account stays."""
+        self._drop(session)
+        session.deliver(self._removal(session, codes))
+        self._appearance.refresh()
 
     def reject(self, session: SessionPort, stanza: Stanza) -> None:
         """A presence error from a session to its own occupant asks to be removed, as a bounce of its own presence.
 
         Alone, the account is taken out by the room; beside others, only this session is shown out.
         """
-        if len(self.attached) == 1:
+        if len(self.attached) == 1 and not self.interrupted:
+            self._asked_out = True
             self._outlet.send_to_room(relayed(stanza, session))
-            return
-        self._drop(session)
-        session.deliver(self._removal(session, (muc.SELF, muc.KICKED, muc.TECHNICAL)))
-        self._refresh_presence()
+        else:
+            self.show_out(session, (muc.SELF, muc.KICKED, muc.TECHNICAL))
 
     def _removal(self, session: SessionPort, codes: tuple[str, ...], request: Stanza | None = None) -> bytes:
         occupant = f"{self.room}/{self.nick}"
@@ -234,10 +349,12 @@ class Occupancy:
             return  # still waiting: its join says it
         self.attached.show(session, stanza)
         stanza_id = stanza.get("id")
-        if prepare_resource(nick) != prepare_resource(self.nick):
-            self._nick_changes.asked(session, nick, stanza_id)
-            self._outlet.send_to_room(presence_to(self.room, nick, self._best_presence(), stanza_id))
-        elif not self._refresh_presence(stanza_id):
+        if not self._appearance.is_nick(nick):
+            if self.interrupted:
+                self.holding.add(session, stanza)
+            else:
+                self._appearance.change_nick(session, nick, stanza_id)
+        elif not self._appearance.refresh(stanza_id) and self._view.self_presence is not None:
             # The room sees no change, so only this client waits for its reflection.
             session.deliver(self._view.reflection(session.jid, self._outlet.stream_jid, stanza_id, ()))
 
@@ -245,16 +362,10 @@ class Occupancy:
         """An attached session sent undirected presence: it counts from now on, here too."""
         if session in self.attached:
             self.attached.show(session, None)
-            self._refresh_presence()
+            self._appearance.refresh()
 
-    def _refresh_presence(self, stanza_id: str | None = None) -> bool:
-        """Show the room the most available session; False when it sees that already."""
-        if self.state is not State.JOINED or self._grace.running:
-            return False
-        return self._presence.show(self._best_presence(), stanza_id)
-
-    def _best_presence(self) -> bytes:
-        return self.attached.presence() or away_payload(self._settings.away, self._caps)
+    def _is_visible(self) -> bool:
+        return self.state is State.JOINED and not self._grace.running
 
     # What the room says ----------------------------------------------------------------------------------------
 
@@ -266,59 +377,88 @@ class Occupancy:
     def confirmed(self) -> None:
         """The room has just shown that we are in it."""
         self._fresh_until = self._clock.seconds() + self._settings.fresh
+        self._check.heard()
+
+    @property
+    def _is_entering(self) -> bool:
+        """Whether the room has still to show the own presence that answers a join."""
+        return self._entering is not None or (self.state is State.JOINING and self._view.self_presence is None)
 
     def presence_from_room(self, stanza: Stanza, nick: str | None) -> None:
         """Take a presence of the room or of an occupant of it."""
         self.confirmed()
+        view = self._entering or self._view
         kind = stanza.get("type")
         if kind == "error":
             self._presence_error(stanza, nick)
         elif nick is None:
-            self._view.room_shown(stanza)
-            self.attached.fork(stanza)
+            view.room_shown(stanza)
+            self._fork_presence(stanza)
         elif self._is_own(stanza, nick):
             self._own_unavailable(stanza) if kind == "unavailable" else self._own_available(stanza, nick)
-        elif kind == "unavailable" and (self.state is not State.JOINING or nick in self._view):
-            before = self._view.occupant_gone(nick)
+        elif kind == "unavailable" and (self.state is not State.JOINING or nick in view):
+            before = view.occupant_gone(nick)
             self._fork_presence(as_before(stanza, before, self._outlet.stream_jid))
+            self._appearance.occupant_gone(nick)
         elif kind in (None, "unavailable"):
             # Some rooms show members who are not there; only to who joins.
-            self._view.occupant_shown(nick, stanza)
+            view.occupant_shown(nick, stanza)
             self._fork_presence(stanza)
 
     def _is_own(self, stanza: Stanza, nick: str) -> bool:
         """Tell whether a presence is our own: by our nick once that is settled, by status 110 always."""
-        if self.state is not State.JOINING and prepare_resource(nick) == prepare_resource(self.nick):
+        if not self._is_entering and self.state is not State.JOINING and self._appearance.is_nick(nick):
             return True
         return b"110" in stanza.raw and muc.SELF in muc.status_codes(stanza)
 
     def _own_available(self, stanza: Stanza, nick: str) -> None:
-        self.nick = nick
-        if self.state is State.JOINING and self._view.self_presence is None:
+        if self._entering is not None:
+            self._entered_again(self._entering, stanza, nick)
+            return
+        if self._is_entering:
+            # Rooms may give another nick than the one asked for, a registered one for instance.
+            self._appearance.nick = self._appearance.wished_nick = nick
             self._view.entered(stanza)
             self._timer.start(SUBJECT_TIMEOUT, self._complete)
             return
         self._view.self_presence = stanza
+        if not self._appearance.is_nick(nick):
+            self._appearance.nick_changed(nick)
+            self._keep_membership()
         self._fork_presence(stanza)
 
     def _own_unavailable(self, stanza: Stanza) -> None:
         codes = muc.status_codes(stanza)
         nick = muc.new_nick(stanza, self.room) if muc.NICK_CHANGED in codes else None
-        self._fork_presence(stanza)
         if nick is not None:
-            self._nick_changes.answered(nick)
-            self.nick = nick
-            return
-        if self.state is State.JOINING:
+            self._fork_presence(stanza)
+            self._appearance.nick_changed(nick)
+            if self._known:
+                self._keep_membership()
+        elif self.interrupted or self.state is State.JOINED:
+            self._removed(stanza)
+        else:
             self._waiting.refuse_all(error_payload("wait", "recipient-unavailable", "removed while joining"))
-        self.log.info("out of {room}: {codes}", room=self.room, codes=sorted(codes))
+            self._end()
+
+    def _removed(self, stanza: Stanza) -> None:
+        """The room shows the account out: for good, or by a fault from which it comes back."""
+        self.log.info("out of {room}: {codes}", room=self.room, codes=sorted(muc.status_codes(stanza)))
+        if not self._asked_out and not removals.is_meant(stanza):
+            self.interrupted_by_room()
+            return
+        self.attached.fork_presence(stanza, self._view.presence_for)
+        self._waiting.refuse_all(error_payload("wait", "recipient-unavailable", "removed while joining"))
         self._end()
 
     def _presence_error(self, stanza: Stanza, nick: str | None) -> None:
-        if self.state is State.JOINING and self._view.self_presence is None:
+        if self._entering is not None:
+            self._rejoin_failed(stanza)
+            return
+        if self._is_entering:
             self._join_failed(stanza)
             return
-        asked = self._nick_changes.answered(nick) if nick is not None else None
+        asked = self._appearance.nick_answered(nick) if nick is not None else None
         if asked is not None:
             session, stanza_id = asked
             session.deliver(rewrite(stanza.self_contained(), {"to": session.jid, "id": stanza_id}))
@@ -328,39 +468,180 @@ class Occupancy:
     def groupchat_from_room(self, stanza: Stanza) -> None:
         """Take a groupchat message: subject, history, and a copy to every attached session."""
         self.confirmed()
-        self._view.message_seen(stanza)
-        if self._history.take(stanza, self._clock.seconds()) is Taken.DUPLICATE:
-            return
-        if self.state is State.JOINED:
-            self.attached.fork(stanza)
-        elif self.state is State.JOINING and self._view.self_presence is not None and muc.is_subject(stanza):
+        view = self._entering or self._view
+        view.message_seen(stanza)
+        self.info.message_seen(stanza)
+        if muc.is_subject(stanza) and self.state is State.JOINING and self._view.self_presence is not None:
             self._complete()
+        elif self._backlog is not None and muc.is_subject(stanza):
+            self._backlog.subject_seen()
+        elif self._backlog is not None:
+            self._backlog.add(stanza)
+        elif self._entering is None:
+            self._heard(stanza)
+
+    def _heard(self, stanza: Stanza) -> None:
+        """A message takes its place in the history; attached sessions get what they cannot have had."""
+        if self.history.take(stanza, self._clock.seconds()) is not Taken.DUPLICATE and self.state is not State.JOINING:
+            self.attached.fork(stanza)
 
     def message_from_room(self, stanza: Stanza) -> None:
         """Take a private message, or another message that is not groupchat."""
         self.confirmed()
-        if not self.attached and stanza.has_payload("jabber:client", "body"):
-            self._held.append(with_delay(stanza, self.room, self._clock.seconds()))
+        if not self.attached:
+            self._privates.keep(stanza, self._clock.seconds())
         self.attached.fork(stanza)
 
     def _fork_presence(self, stanza: Stanza) -> None:
-        self.attached.fork_presence(stanza, self._view.presence_for)
+        if self._entering is None:
+            self.attached.fork_presence(stanza, self._view.presence_for)
+
+    # Out of the room, and in again -----------------------------------------------------------------------------
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the account is out of the room and means to come back: what sessions say has to wait."""
+        return self.state in (State.INTERRUPTED, State.REJOINING)
+
+    def stream_lost(self) -> None:
+        """The account stream is gone: who waits for a first join is refused, all else waits for the next stream."""
+        if self.state is State.LEAVING:
+            self._end()
+        elif self.state is State.JOINING:
+            self._waiting.refuse_all(error_payload("wait", "remote-server-timeout", "connection to the server lost"))
+            self._end()
+        else:
+            leaving = self._grace.running
+            self._interrupt()
+            if leaving:
+                self.leave_room()
+
+    def stream_opened(self) -> None:
+        """There is an account stream again: come back in this room's turn."""
+        if self.state is State.INTERRUPTED:
+            self._return.now()
+
+    def interrupted_by_room(self) -> None:
+        """The room has put the account out, and nobody meant it: come back after a while."""
+        self._interrupt()
+        self._return.later()
+
+    def silently_out(self) -> None:
+        """The room does not know the account, and has not said so: come back at once."""
+        self.log.info("silently out of {room}", room=self.room)
+        self._interrupt()
+        self._return.now()
+
+    def given_up(self) -> None:
+        """There will be no stream until a client logs in: whoever is attached is shown out (333)."""
+        self._refuse_waiting("service-unavailable")
+        self.holding.refuse("recipient-unavailable")
+        for session in list(self.attached):
+            self.show_out(session, (muc.SELF, muc.TECHNICAL))
+
+    def _interrupt(self) -> None:
+        self._out(State.INTERRUPTED)
+
+    def _refuse_waiting(self, condition: str) -> None:
+        self._patience.stop()
+        self._waiting.refuse_all(error_payload("wait", condition, "the account cannot enter the room now"))
+
+    def _out(self, state: State) -> None:
+        """Stop everything that belongs to being in the room, or to entering it."""
+        self.state = state
+        self._cancel_grace()
+        self._timer.stop()
+        self._check.stop()
+        self._return.stop()
+        self._appearance.stop()
+        self._entering = None
+        if self._backlog is not None:
+            self._backlog.stop()
+            self._backlog = None
+
+    def _rejoin(self, nick: str) -> None:
+        if self.state is not State.INTERRUPTED or not self._outlet.stream_jid:
+            return
+        self.state = State.REJOINING
+        self._entering = RoomView(self.room, self._settings.max_occupants)
+        self._timer.start(JOIN_TIMEOUT, self._rejoin_timed_out)
+        payload = self._appearance.best()
+        self._appearance.joined_with(payload)
+        since = format_time(max(0.0, self._last_known() - OVERLAP))
+        self._outlet.send_to_room(rejoin_presence(f"{self.room}/{nick}", payload, self._password, since))
+
+    def _last_known(self) -> float:
+        return self.history.newest[1] or self._since
+
+    def _rejoin_timed_out(self) -> None:
+        self.log.info("{room} does not answer the rejoin", room=self.room)
+        self.interrupted_by_room()
+
+    def _rejoin_failed(self, stanza: Stanza) -> None:
+        condition = muc.error_condition(stanza)
+        self.log.info("cannot return to {room}: {condition}", room=self.room, condition=condition)
+        if removals.is_meant_error(stanza):
+            self._kept_out(stanza)
+            return
+        if condition == "conflict":
+            self._out(State.INTERRUPTED)
+            if self._return.other_nick():
+                return
+        self.interrupted_by_room()
+
+    def _kept_out(self, stanza: Stanza) -> None:
+        """The room does not let the account in any more: for its sessions, that is a removal."""
+        error = stanza.payload(NS_CLIENT, "error")
+        assert error is not None
+        self._waiting.refuse_all(serialize(error))
+        for session in list(self.attached):
+            self.show_out(session, (muc.SELF, muc.TECHNICAL))
+        self._end()
+
+    def _entered_again(self, view: RoomView, stanza: Stanza, nick: str) -> None:
+        """The room has shown who is there: attached sessions see the difference, then what was said meanwhile."""
+        view.entered(stanza)
+        before, self._view, self._entering = self._view, view, None
+        before_nick, self._appearance.nick = self.nick, nick
+        if before.self_presence is not None:
+            for presence in difference(before, view, before_nick, nick):
+                self.attached.fork_presence(presence, view.presence_for)
+        if view.created:
+            # Nobody asked for a new room: as it is, it lets the others in.
+            self._outlet.ask(self.room, "set", _INSTANT_ROOM, self._room_accepted)
+        backlog = Backlog(self.info, self._outlet, self._clock, self._settings.history, self._caught_up(before))
+        self._backlog = backlog
+        self._timer.stop()
+        backlog.start(self.history.newest[0], self._last_known())
+
+    def _room_accepted(self, answer: Stanza | None) -> None:
+        if answer is None or answer.get("type") != "result":
+            self.log.warn("{room} had to be made anew, and may be locked", room=self.room)
+
+    def _caught_up(self, before: RoomView) -> Callable[[list[Stanza]], None]:
+        """Return what happens once everything is there that was said meanwhile."""
+
+        def caught_up(messages: list[Stanza]) -> None:
+            self._backlog = None
+            subject = self._view.subject
+            for message in messages:
+                self._heard(message)
+            if subject is not None and subject_changed(before, self._view):
+                self.attached.fork(subject)
+            self._return.succeeded()
+            self._complete()
+            self.holding.release(self._outlet.from_session_again)
+
+        return caught_up
 
     # The end ---------------------------------------------------------------------------------------------------
 
-    def lost(self) -> None:
-        """The account stream is gone, or the room does not know us: whoever is attached is shown out (333)."""
-        for session in list(self.attached):
-            session.deliver(self._removal(session, (muc.SELF, muc.TECHNICAL)))
-        self._waiting.refuse_all(error_payload("wait", "remote-server-timeout", "connection to the server lost"))
-        self._end()
-
     def _end(self) -> None:
-        self._timer.stop()
-        self._cancel_grace()
-        self._presence.stop()
+        self._out(State.ENDED)
+        self._patience.stop()
+        self.holding.refuse("recipient-unavailable")
+        self._forget_membership()
         self.attached.clear()
-        self.state = State.ENDED
         self._outlet.room_ended(self.room)
 
 

@@ -65,6 +65,12 @@ class RoomOutlet(OwnRequests, Protocol):
     def pace(self, call: Callable[[], None]) -> None:
         """Call soon: not all rooms of all accounts are to be joined at once."""
 
+    def from_session_again(self, session: SessionPort, stanza: Stanza) -> None:
+        """A session's stanza that had to wait is now as good as new."""
+
+    def room_joined(self, room: str) -> None:
+        """The account is in the room, for the first time or again."""
+
     def room_ended(self, room: str) -> None:
         """The occupancy is over; forget it, and join again for whoever waits."""
 

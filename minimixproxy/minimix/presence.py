@@ -84,5 +84,17 @@ def join_presence(stanza: Stanza, payload: bytes, occupant: str, history: int) -
     )
 
 
+def rejoin_presence(occupant: str, payload: bytes, password: str | None, since: str) -> bytes:
+    """Return the presence by which the account joins without a client; `since`: a timestamp (XEP-0045 §7.2.13)."""
+    secret = b"<password>%b</password>" % escape(password) if password is not None else b""
+    return b"<presence to='%b'>%b<x xmlns='%b'>%b<history since='%b'/></x></presence>" % (
+        escape(occupant),
+        payload,
+        NS_MUC.encode(),
+        secret,
+        escape(since),
+    )
+
+
 def _maxstanzas(history: domish.Element) -> int:
     return min(whole_number(history.getAttribute("maxstanzas")) or 0, 10**6)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from twisted.logger import Logger
 
@@ -29,37 +29,37 @@ class RoomView:
         self.self_presence: Stanza | None = None
         self.subject: Stanza | None = None
         self.created = False  # by our join, and not yet told to anyone
-        self._codes: frozenset[str] = frozenset()
-        self._occupants: dict[str, Stanza] = {}  # by prepared nick, in order of arrival
-        self._room_presence: Stanza | None = None
+        self.codes: frozenset[str] = frozenset()
+        self.occupants: dict[str, Stanza] = {}  # by prepared nick, in order of arrival
+        self.room_presence: Stanza | None = None
         self._max_occupants = max_occupants
 
     def __contains__(self, nick: str) -> bool:
         """Tell whether an occupant of that nick has been shown."""
-        return prepare_resource(nick) in self._occupants
+        return prepare_resource(nick) in self.occupants
 
     def entered(self, presence: Stanza) -> None:
         """Take the self-presence that answers the join."""
         codes = muc.status_codes(presence)
-        self._codes = codes & {muc.NON_ANONYMOUS, muc.LOGGED}
+        self.codes = codes & {muc.NON_ANONYMOUS, muc.LOGGED}
         self.created = muc.CREATED in codes
         self.self_presence = presence
 
     def occupant_shown(self, nick: str, presence: Stanza) -> None:
         """Remember another occupant's presence; beyond the bound, it is forked but not remembered."""
         key = prepare_resource(nick)
-        if key not in self._occupants and len(self._occupants) >= self._max_occupants:
+        if key not in self.occupants and len(self.occupants) >= self._max_occupants:
             self.log.warn("more than {limit} occupants in {room}", limit=self._max_occupants, room=self.room)
             return
-        self._occupants[key] = presence
+        self.occupants[key] = presence
 
     def occupant_gone(self, nick: str) -> Stanza | None:
         """Forget an occupant; return the presence that it was shown by."""
-        return self._occupants.pop(prepare_resource(nick), None)
+        return self.occupants.pop(prepare_resource(nick), None)
 
     def room_shown(self, presence: Stanza) -> None:
         """Remember what the room's bare JID shows of itself, its avatar for one."""
-        self._room_presence = presence
+        self.room_presence = presence
 
     def message_seen(self, message: Stanza) -> None:
         """Take the subject, and changes of what the lasting status codes say, from a groupchat message."""
@@ -68,7 +68,7 @@ class RoomView:
         elif message.has_payload(muc.NS_MUC_USER, "x"):
             for code in muc.status_codes(message):
                 lasting, on = _SWITCHES.get(code, ("", False))
-                self._codes = self._codes | {lasting} if on else self._codes - {lasting}
+                self.codes = self.codes | {lasting} if on else self.codes - {lasting}
 
     def presence_for(self, presence: Stanza, session_jid: str, stream_jid: str) -> bytes:
         """Return a copy of a presence in which the account stream's address reads as the session's."""
@@ -76,22 +76,22 @@ class RoomView:
         return copy.replace(escape(stream_jid), escape(session_jid)) if stream_jid else copy
 
     def replay(
-        self, session_jid: str, stream_jid: str, join_id: str | None, codes: Collection[str], history: list[bytes]
+        self, session_jid: str, stream_jid: str, join_id: str | None, codes: Collection[str], history: Iterable[bytes]
     ) -> bytes:
         """Return all that a room shows to one who joins, in its order (XEP-0045 §7.1).
 
         Other occupants, the self-presence with `codes` beside the lasting ones, `history`, the subject.
         """
         parts = [self.presence_for(stanza, session_jid, stream_jid) for stanza in self._others()]
-        parts.append(self.reflection(session_jid, stream_jid, join_id, {*self._codes, *codes}))
+        parts.append(self.reflection(session_jid, stream_jid, join_id, {*self.codes, *codes}))
         parts.extend(rewrite(raw, {"to": session_jid}) for raw in history)
         parts.append(self._subject_for(session_jid))
         return b"".join(parts)
 
     def _others(self) -> Iterator[Stanza]:
-        if self._room_presence is not None:
-            yield self._room_presence
-        yield from self._occupants.values()
+        if self.room_presence is not None:
+            yield self.room_presence
+        yield from self.occupants.values()
 
     def reflection(self, session_jid: str, stream_jid: str, stanza_id: str | None, codes: Collection[str]) -> bytes:
         """Return the account's own presence as the answer to a session's, with 110 and `codes`."""

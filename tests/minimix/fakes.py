@@ -138,6 +138,14 @@ class World:
             f"<body>{body}</body>{inner}</message>"
         )
 
+    def comes_back(self, *others: str, nick: str = "alice", subject: str = "topic") -> None:
+        """The room takes the account in again, when its turn has come; `others` are there, or bob."""
+        for other in others or ("bob",):
+            self.shows(other)
+        self.shows(nick, "100 110", item=f"jid='{STREAM}'")
+        self.subject(subject)
+        self.stream.take()
+
     # What clients say.
 
     def asks_to_join(self, session: FakeSession, nick: str = "alice", inner: str = "", stanza_id: str = "j") -> bool:

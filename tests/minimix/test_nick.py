@@ -52,7 +52,8 @@ class NickChange(SynchronousTestCase):
     def test_impossible_nick(self) -> None:
         self.ask("liz")
         self.world.gone("alice", "303 110", item="nick=''")
-        self.assertEqual(self.world.account.rooms, {})
+        self.assertEqual(self.phone.received, [])
+        self.assertTrue(self.world.account.rooms[ROOM].interrupted)
 
     def test_others(self) -> None:
         self.world.gone("bob", "303", item="nick='rob'")

@@ -1,0 +1,109 @@
+"""How the account appears in one room: the most available session's presence, and the nick. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from minimixproxy.clock import Clock, Timer
+from minimixproxy.config import Rooms
+from minimixproxy.jids import prepare_resource
+from minimixproxy.minimix.attached import Attached
+from minimixproxy.minimix.nickchanges import NickChanges
+from minimixproxy.minimix.ports import RoomOutlet, SessionPort
+from minimixproxy.minimix.presence import away_payload, presence_to
+from minimixproxy.minimix.roompresence import RoomPresence
+
+REGAIN = 60.0  # seconds between two attempts to get the wished nick back
+
+
+class Appearance:
+    """What one room is shown of the account, while `visible`: in the room, and not about to leave.
+
+    `nick` is the one in use, `wished_nick` the one that it should be: asked for again while somebody else has it.
+    """
+
+    def __init__(
+        self,
+        room: str,
+        outlet: RoomOutlet,
+        settings: Rooms,
+        clock: Clock,
+        caps: bytes,
+        attached: Attached,
+        visible: Callable[[], bool],
+    ) -> None:
+        self.nick = ""
+        self.wished_nick = ""
+        self._room = room
+        self._outlet = outlet
+        self._settings = settings
+        self._caps = caps
+        self._attached = attached
+        self._visible = visible
+        self._presence = RoomPresence(outlet.send_to_room, lambda: (room, self.nick), clock)
+        self._changes = NickChanges(clock)
+        self._regain = Timer(clock)
+
+    # Presence --------------------------------------------------------------------------------------------------
+
+    def best(self) -> bytes:
+        """Return the presence to show now, as a payload: with no session attached, "away"."""
+        return self._attached.presence() or away_payload(self._settings.away, self._caps)
+
+    def joined_with(self, payload: bytes) -> None:
+        """The join itself shows this."""
+        self._presence.joined_with(payload)
+
+    def refresh(self, stanza_id: str | None = None) -> bool:
+        """Show the room the best presence; False when it sees that already."""
+        return self._visible() and self._presence.show(self.best(), stanza_id)
+
+    def stop(self) -> None:
+        """Out of the room: show nothing, ask for nothing."""
+        self._presence.stop()
+        self._regain.stop()
+
+    # Nick ------------------------------------------------------------------------------------------------------
+
+    def is_nick(self, nick: str) -> bool:
+        """Tell whether a nick is the account's, after preparation."""
+        return prepare_resource(nick) == prepare_resource(self.nick)
+
+    def change_nick(self, session: SessionPort, nick: str, stanza_id: str | None) -> None:
+        """A session wants the account to have another nick: the room decides."""
+        self._changes.asked(session, nick, stanza_id)
+        self._outlet.send_to_room(presence_to(self._room, nick, self.best(), stanza_id))
+
+    def nick_answered(self, nick: str) -> tuple[SessionPort, str | None] | None:
+        """Return who asked for `nick`, with the id of the request; None if no session did lately."""
+        return self._changes.answered(nick)
+
+    def nick_changed(self, nick: str) -> None:
+        """The room has given the account another nick: if a session wanted it, that is the one to have from now on."""
+        if self._changes.answered(nick) is not None:
+            self.wished_nick = nick
+        self.nick = nick
+        self.seek_wished_nick()
+
+    def seek_wished_nick(self) -> None:
+        """With a nick that was only a way out, ask for the wished one from time to time."""
+        if self.is_nick(self.wished_nick):
+            self._regain.stop()
+        elif not self._regain.running:
+            self._regain.start(REGAIN, self._ask_wished_nick)
+
+    def occupant_gone(self, nick: str) -> None:
+        """Somebody's nick is free: it may be the wished one."""
+        if self._regain.running and prepare_resource(nick) == prepare_resource(self.wished_nick):
+            self._ask_wished_nick()
+
+    def _ask_wished_nick(self) -> None:
+        self._regain.stop()
+        if not self._visible():
+            return
+        self._outlet.send_to_room(presence_to(self._room, self.wished_nick, self.best()))
+        self._regain.start(REGAIN, self._ask_wished_nick)
+
+    def forget(self, session: SessionPort) -> None:
+        """The session is gone: nobody waits for its answers."""
+        self._changes.forget(session)

@@ -1,0 +1,89 @@
+"""What was said in a room while the account was out of it: from the room's archive, then from the room. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from minimixproxy.clock import Clock, Timer
+from minimixproxy.minimix.catchup import CatchUp
+from minimixproxy.minimix.ports import RoomOutlet
+from minimixproxy.minimix.roominfo import RoomInfo
+from minimixproxy.stanza import Stanza
+
+MAX_WAITING = 1000  # messages of the room that wait for the archive
+SUBJECT_TIMEOUT = 5.0  # seconds from the own presence to the subject, which ends the room's own history
+ARCHIVE_TIMEOUT = 30.0  # seconds for the archive to tell everything
+
+
+class Backlog:
+    """Keeps what the room says in order behind what its archive (XEP-0313) has of the time before.
+
+    `done` gets all of it, oldest first; what is in both, or known already, is for it to sort out.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, info: RoomInfo, outlet: RoomOutlet, clock: Clock, limit: int, done: Callable[[list[Stanza]], None]
+    ) -> None:
+        """`limit`: how many messages of the archive are wanted at most."""
+        self._info = info
+        self._clock = clock
+        self._done = done
+        self._archive = CatchUp(info.room, outlet, limit, self._archive_done)
+        self._archived: list[Stanza] | None = None
+        self._said: list[Stanza] = []
+        self._subject = Timer(clock)
+        self._patience = Timer(clock)
+
+    def start(self, after_id: str | None, after_time: float) -> None:
+        """Begin behind the last message that is known, by the room's id for it and by its time."""
+        self._subject.start(SUBJECT_TIMEOUT, self.subject_seen)
+        self._patience.start(ARCHIVE_TIMEOUT, self._give_up)
+
+        def known() -> None:
+            if not self._patience.running:
+                return
+            if self._info.archive:
+                self._archive.start(after_id, after_time, self._clock.seconds())
+            else:
+                self._archive_done([])
+
+        self._info.refresh(known)
+
+    def add(self, stanza: Stanza) -> None:
+        """A message of the room, which waits for its turn. Too many, and the archive's part is given up."""
+        self._said.append(stanza)
+        if len(self._said) > MAX_WAITING and self._archived is None:
+            self._give_up()
+
+    def subject_seen(self) -> None:
+        """The room has told its own history: what it says from now on is live."""
+        self._subject.stop()
+        self._finish()
+
+    def stop(self) -> None:
+        """Nobody waits for it any more."""
+        self._subject.stop()
+        self._patience.stop()
+        self._archive.stop()
+
+    def _give_up(self) -> None:
+        self.log.warn("{room}: what its archive has of the meantime takes too long", room=self._info.room)
+        self._patience.stop()
+        self._archive.stop()
+        self._archived = []
+        self.subject_seen()
+
+    def _archive_done(self, archived: list[Stanza]) -> None:
+        if not self._patience.running:
+            return
+        self._patience.stop()
+        self._archived = archived
+        self._finish()
+
+    def _finish(self) -> None:
+        if self._archived is not None and not self._subject.running:
+            self._done(self._archived + self._said)

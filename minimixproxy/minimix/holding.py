@@ -1,0 +1,84 @@
+"""What sessions say to a room while the account is on its way back into it. Pure but for the clock handed in."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from twisted.logger import Logger
+
+from minimixproxy.clock import Clock, Timer
+from minimixproxy.minimix.ports import SessionPort
+from minimixproxy.stanza import Stanza, error_reply, rewrite
+
+MAX_HELD = 100  # stanzas for one room
+MAX_BYTES = 256 * 1024
+PATIENCE = 60.0  # seconds
+
+
+class _Held(NamedTuple):
+    session: SessionPort
+    stanza: Stanza
+    deadline: float
+
+
+class Holding:
+    """Stanzas that wait, in their order. Too many, or too long, and their sender is told that they were not sent."""
+
+    log = Logger()
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._held: deque[_Held] = deque()
+        self._bytes = 0
+        self._timer = Timer(clock)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def add(self, session: SessionPort, stanza: Stanza) -> None:
+        """Let a session's stanza wait."""
+        if len(self._held) >= MAX_HELD or self._bytes + len(stanza.raw) > MAX_BYTES:
+            self.log.warn("too much waits for {room}, from {jid}", room=stanza.get("to"), jid=session.jid)
+            _refuse(session, stanza, "resource-constraint")
+            return
+        self._held.append(_Held(session, stanza, self._clock.seconds() + PATIENCE))
+        self._bytes += len(stanza.raw)
+        if not self._timer.running:
+            self._timer.start(PATIENCE, self._expire)
+
+    def drop(self, session: SessionPort) -> None:
+        """The session is gone, and what it said is not said any more."""
+        self._held = deque(held for held in self._held if held.session is not session)
+        self._bytes = sum(len(held.stanza.raw) for held in self._held)
+
+    def release(self, send: Callable[[SessionPort, Stanza], object]) -> None:
+        """Send all."""
+        for held in self._take():
+            send(held.session, held.stanza)
+
+    def refuse(self, condition: str) -> None:
+        """Tell all senders that their stanzas were not sent."""
+        for held in self._take():
+            _refuse(held.session, held.stanza, condition)
+
+    def _take(self) -> deque[_Held]:
+        held, self._held, self._bytes = self._held, deque(), 0
+        self._timer.stop()
+        return held
+
+    def _expire(self) -> None:
+        now = self._clock.seconds()
+        while self._held and self._held[0].deadline <= now:
+            held = self._held.popleft()
+            self._bytes -= len(held.stanza.raw)
+            _refuse(held.session, held.stanza, "remote-server-timeout")
+        if self._held:
+            self._timer.start(self._held[0].deadline - now, self._expire)
+
+
+def _refuse(session: SessionPort, stanza: Stanza, condition: str) -> None:
+    """Answer with an error what may be answered so (RFC 6120 §8.3.1)."""
+    if stanza.get("type") not in ("error", "result"):
+        session.deliver(rewrite(error_reply(stanza, "wait", condition), {"to": session.jid}))

@@ -1,0 +1,482 @@
+"""The account is out of a room, and nobody meant it: it comes back, and its sessions see the difference."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.minimix.journal import KeptAccount, KeptMembership, KeptMessage, KeptPrivate, KeptRoom
+from minimixproxy.minimix.occupancy import State
+from minimixproxy.stanza import Stanza
+from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds
+
+ERROR = "<error type='{}'><{} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+
+
+class Case(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World()
+        self.phone, self.laptop = self.world.joined("phone", "laptop")
+
+    @property
+    def occupancy(self):  # type: ignore[no-untyped-def]
+        return self.world.account.rooms[ROOM]
+
+    def lose_stream(self) -> None:
+        self.world.stream.jid = ""
+        self.world.account.stream_lost()
+
+    def open_stream(self) -> Stanza:
+        """There is a stream again; return the join that is sent."""
+        self.world.stream.jid = STREAM
+        self.world.account.stream_opened()
+        (join,) = self.world.stream.take()
+        return join
+
+    def refuse(self, condition: str, kind: str = "cancel") -> None:
+        self.world.room(
+            f"<presence type='error' from='{ROOM}/alice' to='{STREAM}'>{ERROR.format(kind, condition)}</presence>"
+        )
+
+    def heard(self) -> list[str]:
+        """What both sessions were given, which has to be the same."""
+        phone, laptop = kinds(self.phone.take()), kinds(self.laptop.take())
+        self.assertEqual(phone, laptop)
+        return phone
+
+
+class StreamLost(Case):
+    def test_nothing_is_shown_and_the_stream_is_asked_for(self) -> None:
+        self.lose_stream()
+        self.assertEqual((self.heard(), self.world.stream.reopening), ([], 1))
+        self.assertIs(self.occupancy.state, State.INTERRUPTED)
+
+    def test_join_again(self) -> None:
+        self.world.clock.advance(1000)
+        self.world.stream.take()
+        self.world.says("bob", "hello")
+        self.heard()
+        self.lose_stream()
+        self.world.clock.advance(100)
+        join = self.open_stream()
+        self.assertEqual((join["to"], join.get("type")), (f"{ROOM}/alice", None))
+        self.assertIn(b"<history since='2023-11-14T22:29:00.000Z'/>", join.raw)  # a minute before the last message
+
+    def test_nothing_changed_nothing_shown(self) -> None:
+        self.lose_stream()
+        self.open_stream()
+        self.world.comes_back()
+        self.assertEqual(self.heard(), [])
+        self.assertIs(self.occupancy.state, State.JOINED)
+
+    def test_who_left_and_who_came(self) -> None:
+        self.lose_stream()
+        self.open_stream()
+        self.world.comes_back("carol", "dan")
+        self.assertEqual(self.heard(), ["unavailable bob", "presence carol", "presence dan"])
+
+    def test_live_from_the_own_presence_on(self) -> None:
+        self.lose_stream()
+        self.open_stream()
+        self.world.comes_back()
+        self.world.says("bob", "hello")
+        self.world.gone("bob")
+        self.assertEqual(self.heard(), ["bob: hello", "unavailable bob"])
+
+    def test_missed_messages_once(self) -> None:
+        self.world.says("bob", "one", "<stanza-id xmlns='urn:xmpp:sid:0' by='room@muc.test' id='s1'/>", "1")
+        self.heard()
+        self.lose_stream()
+        self.open_stream()
+        self.world.shows("bob")
+        self.world.shows("alice", "100 110")
+        delay = "<delay xmlns='urn:xmpp:delay' from='room@muc.test' stamp='2023-11-14T22:13:21Z'/>"
+        for number, body in enumerate(("one", "two"), 1):
+            sid = f"<stanza-id xmlns='urn:xmpp:sid:0' by='room@muc.test' id='s{number}'/>"
+            self.world.says("bob", body, sid + delay, str(number))
+        self.world.subject("topic")
+        self.assertEqual(self.heard(), ["bob: two"])
+
+    def test_subject_changed(self) -> None:
+        self.lose_stream()
+        self.open_stream()
+        self.world.comes_back(subject="other")
+        self.assertEqual(self.heard(), ["subject other"])
+
+    def test_role_changed(self) -> None:
+        self.lose_stream()
+        self.open_stream()
+        self.world.shows("bob")
+        self.world.room(
+            f"<presence from='{ROOM}/alice' to='{STREAM}'><x xmlns='http://jabber.org/protocol/muc#user'>"
+            "<item affiliation='owner' role='moderator'/><status code='110'/><status code='100'/></x></presence>"
+        )
+        self.assertEqual(self.heard(), ["presence alice 110"])
+
+    def test_what_sessions_say_waits(self) -> None:
+        self.lose_stream()
+        self.world.client(self.phone, f"<message type='groupchat' to='{ROOM}' id='m'><body>hello</body></message>")
+        self.world.client(self.phone, f"<iq type='get' to='{ROOM}/bob' id='i'><q xmlns='urn:q'/></iq>")
+        self.assertEqual(self.world.stream.take(), [])
+        self.open_stream()
+        self.world.shows("bob")
+        self.world.shows("alice", "100 110")
+        self.assertEqual(self.world.stream.take(), [])
+        self.world.subject("topic")
+        self.assertEqual([stanza.name for stanza in self.world.stream.take()], ["message", "iq"])
+
+    def test_it_does_not_wait_for_ever(self) -> None:
+        self.lose_stream()
+        self.world.client(self.phone, f"<message type='groupchat' to='{ROOM}' id='m'><body>hello</body></message>")
+        self.world.clock.advance(60)
+        (error,) = self.phone.take()
+        self.assertEqual((error["type"], error["id"], error["from"]), ("error", "m", ROOM))
+        self.assertIn(b"<remote-server-timeout", error.raw)
+
+    def test_not_too_much_waits(self) -> None:
+        self.lose_stream()
+        for number in range(101):
+            self.world.client(self.phone, f"<message to='{ROOM}/bob' id='{number}'><body>.</body></message>")
+        self.assertEqual([error["id"] for error in self.phone.take()], ["100"])
+
+    def test_a_session_that_joins_meanwhile_waits(self) -> None:
+        self.lose_stream()
+        tablet = self.world.session("tablet")
+        self.world.asks_to_join(tablet)
+        self.assertEqual(kinds(tablet.received), [])
+        self.open_stream()
+        self.world.comes_back("carol")
+        self.assertEqual(kinds(tablet.received), ["presence carol", "presence alice 100 110", "subject topic"])
+
+    def test_a_session_that_joins_does_not_wait_for_ever(self) -> None:
+        self.lose_stream()
+        tablet = self.world.session("tablet")
+        self.world.asks_to_join(tablet)
+        self.world.clock.advance(60)
+        self.assertEqual(kinds(tablet.received), ["error alice"])
+
+    def test_a_session_that_leaves_meanwhile(self) -> None:
+        self.lose_stream()
+        self.world.leaves(self.phone)
+        self.world.leaves(self.laptop)
+        self.world.clock.advance(3)
+        self.assertEqual(self.heard(), ["unavailable alice 110"])
+        self.assertEqual((self.world.account.rooms, self.world.stream.take()), ({}, []))
+
+    def test_a_leave_in_its_grace_is_a_leave(self) -> None:
+        self.world.leaves(self.phone)
+        self.world.leaves(self.laptop)
+        self.lose_stream()
+        self.assertEqual((self.world.account.rooms, self.world.stream.take()), ({}, []))
+
+    def test_first_join_is_refused(self) -> None:
+        world = World()
+        phone = world.session("phone")
+        world.asks_to_join(phone)
+        world.account.stream_lost()
+        self.assertEqual((kinds(phone.received), world.account.rooms), (["error alice"], {}))
+
+    def test_lost_again_on_the_way(self) -> None:
+        self.lose_stream()
+        self.open_stream()
+        self.world.shows("carol")
+        self.lose_stream()
+        self.open_stream()
+        self.world.comes_back()
+        self.assertEqual(self.heard(), [])
+
+    def test_refused_login(self) -> None:
+        self.lose_stream()
+        self.world.account.stream_refused()
+        self.assertEqual(self.heard(), ["unavailable alice 110 333"])
+        self.assertIn(ROOM, self.world.account.rooms)
+        self.open_stream()
+        self.world.comes_back()
+        self.world.asks_to_join(self.phone)
+        self.assertEqual(kinds(self.phone.received), ["presence bob", "presence alice 100 110", "subject topic"])
+
+    def test_room_made_anew_is_unlocked(self) -> None:
+        self.lose_stream()
+        self.open_stream()
+        self.world.shows("alice", "100 110 201")
+        (configuration,) = self.world.stream.take()
+        self.assertEqual((configuration.name, configuration["to"], configuration["type"]), ("iq", ROOM, "set"))
+        self.assertEqual(self.heard(), ["unavailable bob"])
+
+
+class RemovedByFault(Case):
+    def test_table(self) -> None:
+        for codes in ("332", "333", "307 333", ""):
+            world = World()
+            (phone,) = world.joined("phone")
+            world.gone("alice", f"110 {codes}")
+            self.assertEqual((phone.received, world.stream.take()), ([], []))
+            world.clock.advance(2)
+            (join,) = world.stream.take()
+            self.assertEqual(join["to"], f"{ROOM}/alice", codes)
+            world.comes_back("carol")
+            self.assertEqual(kinds(phone.received), ["unavailable bob", "presence carol"])
+
+    def test_waits_grow(self) -> None:
+        self.world.gone("alice", "110 332")
+        attempts = []
+        for second in range(400):
+            self.world.clock.advance(1)
+            if self.world.stream.take():
+                attempts.append(second)
+                self.refuse("service-unavailable")
+        self.assertTrue(5 <= len(attempts) <= 10, attempts)
+
+    def test_no_answer(self) -> None:
+        self.world.gone("alice", "110 332")
+        self.world.clock.advance(2)
+        self.world.stream.take()
+        self.world.clock.advance(60)
+        self.assertIs(self.occupancy.state, State.INTERRUPTED)
+        self.world.clock.advance(4)
+        self.assertEqual(len(self.world.stream.take()), 1)
+
+    def test_no_rejoin_where_it_is_meant(self) -> None:
+        for condition in ("forbidden", "registration-required", "not-authorized", "gone"):
+            world = World()
+            (phone,) = world.joined("phone")
+            world.gone("alice", "110 332")
+            tablet = world.session("tablet")
+            world.asks_to_join(tablet)
+            world.stream.take()
+            world.room(
+                f"<presence type='error' from='{ROOM}/alice' to='{STREAM}'>{ERROR.format('auth', condition)}</presence>"
+            )
+            self.assertEqual(kinds(phone.received), ["unavailable alice 110 333"])
+            self.assertEqual(kinds(tablet.received), ["error alice"])
+            self.assertIn(condition.encode(), tablet.received[0].raw)
+            self.assertEqual(world.account.rooms, {})
+
+    def test_asked_for_by_a_session(self) -> None:
+        world = World()
+        (phone,) = world.joined("phone")
+        world.client(phone, f"<presence type='error' to='{ROOM}/alice'/>")
+        world.gone("alice", "110 307 333")
+        self.assertEqual((kinds(phone.received), world.account.rooms), (["unavailable alice 110 307 333"], {}))
+
+
+class Nick(Case):
+    def come_back_as(self, nick: str) -> None:
+        self.lose_stream()
+        self.open_stream()
+        self.refuse("conflict")
+        (join,) = self.world.stream.take()
+        self.assertEqual(join["to"], f"{ROOM}/{nick}")
+        self.world.shows("bob")
+        self.world.shows("alice")
+        self.world.shows(nick, "100 110")
+        self.world.subject("topic")
+
+    def test_fallback(self) -> None:
+        self.come_back_as("alice_")
+        self.assertEqual(
+            self.heard(), ["unavailable alice 303 110", "presence alice", "presence alice_ 110"]
+        )
+        self.assertEqual(self.occupancy.membership.wished_nick, "alice")
+
+    def test_wished_nick_when_it_is_free(self) -> None:
+        self.come_back_as("alice_")
+        self.world.stream.take()
+        self.heard()
+        self.world.gone("alice")
+        (change,) = self.world.stream.take()
+        self.assertEqual((change["to"], change.get("type")), (f"{ROOM}/alice", None))
+        self.world.gone("alice_", "303 110", item="nick='alice'")
+        self.world.shows("alice", "110")
+        self.assertEqual(self.heard(), ["unavailable alice", "unavailable alice_ 303 110", "presence alice 110"])
+        self.world.clock.advance(200)
+        self.assertEqual(self.world.stream.take(), [])
+
+    def test_asked_for_from_time_to_time(self) -> None:
+        self.come_back_as("alice_")
+        self.world.stream.take()
+        self.heard()
+        self.world.clock.advance(60)
+        self.assertEqual([stanza["to"] for stanza in self.world.stream.take()], [f"{ROOM}/alice"])
+        self.refuse("conflict")
+        self.assertEqual(self.heard(), [])
+
+    def test_a_nick_that_a_session_asked_for_is_the_one_to_keep(self) -> None:
+        self.come_back_as("alice_")
+        self.world.client(self.phone, f"<presence to='{ROOM}/liz' id='n'/>")
+        self.world.gone("alice_", "303 110", item="nick='liz'")
+        self.world.shows("liz", "110")
+        self.assertEqual(self.occupancy.membership.wished_nick, "liz")
+
+    def test_enough_of_other_nicks(self) -> None:
+        self.lose_stream()
+        self.open_stream()
+        tried = []
+        for _ in range(5):
+            self.refuse("conflict")
+            tried += [stanza["to"].partition("/")[2] for stanza in self.world.stream.take()]
+        self.assertEqual(tried, ["alice_", "alice__", "alice___", "alice____"])
+        self.world.clock.advance(2)
+        self.assertEqual([stanza["to"] for stanza in self.world.stream.take()], [f"{ROOM}/alice"])
+
+    def test_another_nick_on_join_changes_it_where_wanted(self) -> None:
+        world = World(nick_on_join="change")
+        world.joined("phone")
+        laptop = world.session("laptop")
+        world.asks_to_join(laptop, "liz")
+        self.assertEqual([stanza["to"] for stanza in world.stream.take()], [f"{ROOM}/liz"])
+        world.gone("alice", "303 110", item="nick='liz'")
+        world.shows("liz", "110")
+        self.assertEqual(
+            kinds(laptop.received)[1:],
+            ["presence alice 100 110 210", "subject topic", "unavailable alice 303 110", "presence liz 110"],
+        )
+
+
+class SelfCheck(Case):
+    def setUp(self) -> None:
+        super().setUp()
+        self.world.clock.advance(300)
+
+    def answer(self, condition: str) -> None:
+        (ping,) = self.world.stream.take()
+        self.assertEqual((ping.name, ping["to"]), ("iq", f"{ROOM}/alice"))
+        self.assertIn(b"urn:xmpp:ping", ping.raw)
+        error = ERROR.format("cancel", condition) if condition else ""
+        kind = "error" if condition else "result"
+        self.world.room(f"<iq type='{kind}' from='{ROOM}/alice' to='{STREAM}' id='{ping['id']}'>{error}</iq>")
+
+    def test_joined(self) -> None:
+        for condition in ("", "service-unavailable", "feature-not-implemented"):
+            self.answer(condition)
+            self.assertEqual(self.world.stream.take(), [])
+            self.world.clock.advance(300)
+
+    def test_says_nothing(self) -> None:
+        self.answer("remote-server-timeout")
+        self.assertEqual(self.world.stream.take(), [])
+        self.assertIs(self.occupancy.state, State.JOINED)
+
+    def test_out(self) -> None:
+        self.answer("not-acceptable")
+        (join,) = self.world.stream.take()
+        self.assertEqual(join["to"], f"{ROOM}/alice")
+        self.world.comes_back()
+        self.assertEqual(self.heard(), [])
+
+    def test_doubtful(self) -> None:
+        """`item-not-found` is a nick that has just changed, or no room at all: asked twice, it is the latter."""
+        self.answer("item-not-found")
+        self.assertIs(self.occupancy.state, State.JOINED)
+        self.world.clock.advance(10)
+        self.answer("item-not-found")
+        self.assertIs(self.occupancy.state, State.REJOINING)
+
+    def test_not_while_the_room_speaks(self) -> None:
+        self.answer("")
+        for _ in range(10):
+            self.world.clock.advance(250)
+            self.world.says("bob", "hello")
+        self.assertEqual(self.world.stream.take(), [])
+
+
+class AfterARestart(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World()
+        message = f"<message type='groupchat' id='1' from='{ROOM}/bob' to='{STREAM}'><body>one</body></message>"
+        private = f"<message type='chat' id='p' from='{ROOM}/bob' to='{STREAM}'><body>psst</body></message>"
+        membership = KeptMembership("alice", "alice", "secret", since=1_699_999_000.0)
+        room = KeptRoom(
+            ROOM,
+            membership,
+            [KeptMessage(5, 1_699_999_500.0, message.encode(), stamped=False)],
+            {"phone": 4, "laptop": 5},
+            [KeptPrivate(6, private.encode())],
+        )
+        self.world.account.restore(KeptAccount(BARE, None, refused=False, last_seen=1_699_999_900.0, rooms=[room]))
+
+    def back(self) -> Stanza:
+        self.world.stream.jid = STREAM
+        self.world.account.stream_opened()
+        (join,) = self.world.stream.take()
+        return join
+
+    def joins(self, resource: str) -> FakeSession:
+        session = self.world.session(resource)
+        self.world.asks_to_join(session)
+        return session
+
+    def test_before_any_client(self) -> None:
+        join = self.back()
+        self.assertEqual(join["to"], f"{ROOM}/alice")
+        self.assertIn(b"<password>secret</password>", join.raw)
+        self.assertIn(b"<show>away</show>", join.raw)
+        self.world.comes_back()
+        self.assertIs(self.world.account.rooms[ROOM].state, State.JOINED)
+
+    def test_each_client_gets_what_it_has_not_seen(self) -> None:
+        self.back()
+        self.world.comes_back()
+        start = ["presence bob", "presence alice 100 110"]
+        self.assertEqual(kinds(self.joins("phone").received), [*start, "bob: one", "subject topic", "bob: psst"])
+        self.assertEqual(kinds(self.joins("laptop").received), [*start, "subject topic"])
+
+    def test_a_client_that_is_earlier_waits(self) -> None:
+        phone = self.joins("phone")
+        self.assertEqual(phone.received, [])
+        self.back()
+        self.world.comes_back()
+        self.assertEqual(len(phone.received), 5)
+
+    def test_time_without_clients_goes_on(self) -> None:
+        world = World(stay=200.0)
+        kept = KeptRoom(ROOM, KeptMembership("alice", "alice"))
+        world.account.restore(KeptAccount(BARE, None, refused=False, last_seen=1_699_999_900.0, rooms=[kept]))
+        world.clock.advance(99)
+        self.assertIn(ROOM, world.account.rooms)
+        world.clock.advance(1)
+        self.assertEqual((world.account.rooms, world.idle), ({}, [world.account]))
+
+
+class ByItself(SynchronousTestCase):
+    """What bookmarks and the account's owner ask for."""
+
+    def test_enter(self) -> None:
+        world = World()
+        world.account.enter(ROOM, "alice", "secret")
+        self.assertEqual(world.stream.reopening, 1)
+        world.stream.jid = STREAM
+        world.account.stream_opened()
+        (join,) = world.stream.take()
+        self.assertIn(b"<password>secret</password>", join.raw)
+        world.comes_back()
+        self.assertTrue(world.account.rooms[ROOM].membership.bookmarked)
+
+    def test_enter_with_the_stream_open(self) -> None:
+        world = World()
+        world.stream.jid = STREAM
+        world.account.enter(ROOM, "alice")
+        self.assertEqual([stanza["to"] for stanza in world.stream.take()], [f"{ROOM}/alice"])
+
+    def test_a_bookmark_keeps_the_account_in(self) -> None:
+        world = World()
+        (phone,) = world.joined("phone")
+        world.account.set_bookmarked(ROOM, True)
+        world.leaves(phone)
+        world.clock.advance(10)
+        self.assertEqual(kinds(phone.received), ["unavailable alice 110"])
+        self.assertIn(ROOM, world.account.rooms)
+
+    def test_leave(self) -> None:
+        world = World()
+        phone, _laptop = world.joined("phone", "laptop")
+        world.account.leave(ROOM)
+        self.assertEqual([stanza["type"] for stanza in world.stream.take()], ["unavailable"])
+        self.assertEqual(kinds(phone.received), ["unavailable alice 110"])
+        world.gone("alice", "110")
+        self.assertEqual((kinds(phone.received), world.account.rooms), (["unavailable alice 110"], {}))
+
+    def test_detach_device(self) -> None:
+        world = World()
+        phone, laptop = world.joined("phone", "laptop")
+        world.account.detach_device(phone)
+        world.says("bob", "hello")
+        self.assertEqual(kinds(phone.received), ["unavailable alice 110"])
+        self.assertEqual(kinds(laptop.received), ["bob: hello"])
