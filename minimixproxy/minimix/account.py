@@ -19,6 +19,7 @@ from minimixproxy.minimix.journal import Journal, KeptAccount, KeptMembership, K
 from minimixproxy.minimix.messages import Messages
 from minimixproxy.minimix.neighbours import ClientOf, with_clients
 from minimixproxy.minimix.occupancy import Occupancy
+from minimixproxy.minimix.owner import Owner
 from minimixproxy.minimix.pacing import Pacer
 from minimixproxy.minimix.ports import Answered, SessionPort, StreamPort
 from minimixproxy.minimix.relayed import is_own, relayed
@@ -53,6 +54,7 @@ class Account:
         self.sessions: dict[SessionPort, Stanza | None] = {}  # with the last undirected presence
         self.unattended: Callable[[], None] = lambda: None  # called when the last session is gone
         self.forgotten: Callable[[], None] = lambda: None  # called when nothing is to be kept of the account
+        self.planned_jid: Callable[[], str] = lambda: ""  # the full JID that the account stream is to bind
         self._stream = stream
         self._settings = settings
         self._clock = clock
@@ -64,6 +66,7 @@ class Account:
         self._lingering = Timer(clock)
         self._iqs = IQProxy(self, self.rooms.get, settings.iq_timeout, clock)
         self._messages = Messages(bare, self, self.sessions.keys(), self._iqs)
+        self._owner = Owner(self, bare, lambda: self.stream_jid_or_planned, clock)
 
     # What occupancies and IQs need (RoomOutlet) ----------------------------------------------------------------
 
@@ -71,6 +74,11 @@ class Account:
     def stream_jid(self) -> str:
         """The full JID of the account stream; "" before it is bound."""
         return self._stream.jid
+
+    @property
+    def stream_jid_or_planned(self) -> str:
+        """The full JID that the account stream has, or will ask for."""
+        return self._stream.jid or self.planned_jid()
 
     def send_to_room(self, data: bytes) -> None:
         """Send on the account stream, which opens if need be."""
@@ -141,6 +149,7 @@ class Account:
         self._detach(session)
         self._iqs.session_closed(session)
         self._messages.session_closed(session)
+        self._owner.session_closed(session)
         if not self.sessions:
             self.unattended()
             self._without_sessions()
@@ -180,6 +189,8 @@ class Account:
         """Route a client's stanza; False: it passes upstream, byte for byte."""
         if stanza.uri != NS_CLIENT:
             return False
+        if stanza.name == "iq" and self._owner.from_client(session, stanza):
+            return True
         to = stanza.get("to")
         if to is None:
             if stanza.name == "presence":
@@ -273,11 +284,14 @@ class Account:
         else:
             self._iqs.request_from_session(session, stanza, occupancy)
 
-    def from_server(self, _session: SessionPort, stanza: Stanza) -> bool:
+    def from_server(self, session: SessionPort, stanza: Stanza) -> bool:
         """Look at a stanza on a client's own upstream stream; True: it must not reach the client.
 
-        The server makes carbons of what the account stream sends and gets; the proxy has done that already.
+        The server makes carbons of what the account stream sends and gets; the proxy has done that already. What the
+        server lists for the client gets the owner's commands added.
         """
+        if self._owner.listings and stanza.name == "iq" and self._owner.from_server(session, stanza):
+            return True
         jid = self._stream.jid
         if not jid or jid.encode() not in stanza.raw:
             return False

@@ -157,6 +157,11 @@ class Occupancy:
             if self._known:
                 self._keep_membership()
 
+    @property
+    def messages_kept(self) -> int:
+        """How many messages are kept for clients that join."""
+        return len(self.history)
+
     # Sessions come ---------------------------------------------------------------------------------------------
 
     def join(self, session: SessionPort, nick: str, stanza: Stanza) -> None:

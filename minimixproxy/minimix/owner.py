@@ -60,7 +60,7 @@ class Owner:
         if address.bare != self._bare:
             return False
         if address.resource is not None:
-            return address.full == self._address()
+            return address == parse_jid(self._address())
         command = iq.payload(NS_COMMANDS, "command")
         return command is not None and command.getAttribute("node", "") in self._commands.offered
 

@@ -121,7 +121,8 @@ class OwnerCommands:
             return Done("No device is in a room.")
         form = Form(
             "Detach a device",
-            "The device is shown out of its rooms, as if it had left; the account stays. The next step has single rooms.",
+            "The device is shown out of its rooms, as if it had left; the account stays. "
+            "The next step offers single rooms.",
             (Field("device", "list-single", "Device", options=tuple(options)),),
         )
         return Stage(form, then=self._device_chosen, finish=lambda values: self._detached(values["device"][0], None))

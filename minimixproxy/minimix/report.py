@@ -13,28 +13,28 @@ from typing import Protocol
 from minimixproxy.minimix.ports import SessionPort
 
 
-class Membership(Protocol):
-    """What a room is joined with, as far as it is told."""
+class Occupied(Protocol):
+    """One room of an account; an `Occupancy` is one."""
+
+    @property
+    def room(self) -> str:
+        """Its bare JID."""
+
+    @property
+    def nick(self) -> str:
+        """The nick that the account has, or asks for."""
+
+    @property
+    def state(self) -> Enum:
+        """Where it is in its life."""
 
     @property
     def bookmarked(self) -> bool:
         """Whether a bookmark with autojoin keeps the account in the room."""
 
-
-class Occupied(Protocol):
-    """One room of an account; an `Occupancy` is one."""
-
-    room: str
-    nick: str
-    state: Enum
-
     @property
     def attached(self) -> Iterable[SessionPort]:
         """The sessions that have joined the room from their own point of view."""
-
-    @property
-    def membership(self) -> Membership:
-        """What the room is joined with."""
 
     @property
     def messages_kept(self) -> int:
@@ -65,7 +65,7 @@ def room_reports(rooms: Iterable[Occupied]) -> list[RoomReport]:
             occupancy.room,
             occupancy.nick,
             occupancy.state.value,
-            occupancy.membership.bookmarked,
+            occupancy.bookmarked,
             tuple(sorted(map(resource_of, occupancy.attached))),
             occupancy.messages_kept,
         )

@@ -23,18 +23,13 @@ class FakeState(Enum):
     INTERRUPTED = "interrupted"
 
 
-class FakeMembership:
-    def __init__(self, bookmarked: bool) -> None:
-        self.bookmarked = bookmarked
-
-
 class FakeRoom:
     def __init__(self, room: str, *attached: FakeSession, bookmarked: bool = False, messages: int = 0) -> None:
         self.room = room
         self.nick = "alice"
         self.state: Enum = FakeState.JOINED
         self.attached = list(attached)
-        self.membership = FakeMembership(bookmarked)
+        self.bookmarked = bookmarked
         self.messages_kept = messages
 
 
