@@ -11,17 +11,21 @@ import hmac
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from minimixproxy.c2s.scram import Challenge, ScramError, ScramKeys, derive_keys
+from minimixproxy.c2s.scram import Challenge, ScramKeys, derive_keys
 
 RunInThread = Callable[..., "Deferred[Any]"]
 """Runs a function elsewhere and fires with its result; `deferToThread` outside of tests."""
 
 _CACHED_KEYS = 4096
+
+
+class KeysUnfit(Exception):
+    """There are keys, but not for what the server asks, and no password to derive others from."""
 
 
 class KeyCache:
@@ -67,22 +71,28 @@ class KeyCache:
         return digest.digest()
 
 
+class Learned(NamedTuple):
+    """What a login by SCRAM that succeeded has shown: these keys are the account's for this challenge."""
+
+    hash_name: str  # `sha256`, `sha1`
+    challenge: Challenge
+    keys: ScramKeys
+
+
 class Credential:
-    """Logs an account in. Made `from_password` (any mechanism) or `from_keys` (the SCRAM mechanism they belong to)."""
+    """Logs an account in. Made `from_password` (any mechanism) or `from_keys` (the SCRAM mechanism they belong to).
 
-    __slots__ = ("_challenge", "_hash_name", "_keys", "_password")
+    It learns from each login that succeeds. Once two in a row met the same salt and iteration count the keys will do
+    from then on, and the password is let go. A server that stores the password itself makes a salt for every login:
+    there the keys are of no use a second time, and the password stays in memory.
+    """
 
-    def __init__(
-        self,
-        password: str | None,
-        hash_name: str | None = None,
-        challenge: Challenge | None = None,
-        keys: ScramKeys | None = None,
-    ) -> None:
+    __slots__ = ("_password", "learned", "salt_changes")
+
+    def __init__(self, password: str | None, learned: Learned | None = None) -> None:
         self._password = password
-        self._hash_name = hash_name
-        self._challenge = challenge
-        self._keys = keys
+        self.learned = learned
+        self.salt_changes = False  # two logins with the same password met different salts
 
     def __repr__(self) -> str:
         return "<Credential>"
@@ -95,7 +105,7 @@ class Credential:
     @classmethod
     def from_keys(cls, hash_name: str, challenge: Challenge, keys: ScramKeys) -> Credential:
         """A credential that can do SCRAM with `hash_name`, as long as the server keeps salt and iteration count."""
-        return cls(None, hash_name, challenge, keys)
+        return cls(None, Learned(hash_name, challenge, keys))
 
     @property
     def password(self) -> str | None:
@@ -104,12 +114,31 @@ class Credential:
 
     def can_scram(self, hash_name: str) -> bool:
         """Tell whether SCRAM with this hash (`sha256`, `sha1`) is possible."""
-        return self._password is not None or hash_name == self._hash_name
+        return self._password is not None or (self.learned is not None and self.learned.hash_name == hash_name)
 
     async def keys(self, cache: KeyCache, account: str, hash_name: str, challenge: Challenge) -> ScramKeys:
-        """Return the keys for a server's challenge. Raises `ScramError` if they cannot be had."""
+        """Return the keys for a server's challenge. Raises `ScramError`, or `KeysUnfit` if there is no way to them."""
         if self._password is not None:
             return await cache.derive(account, hash_name, self._password, challenge)
-        if self._keys is None or hash_name != self._hash_name or challenge != self._challenge:
-            raise ScramError("the kept keys do not fit the server's salt or iteration count")
-        return self._keys
+        learned = self.learned
+        if learned is None or (hash_name, challenge) != (learned.hash_name, learned.challenge):
+            raise KeysUnfit("the server has another salt or iteration count than the kept keys")
+        return learned.keys
+
+    def learn(self, hash_name: str, challenge: Challenge, keys: ScramKeys) -> None:
+        """A login by SCRAM has succeeded, and the server has proved that it knows the account."""
+        before, self.learned = self.learned, Learned(hash_name, challenge, keys)
+        if before is not None and before.hash_name == hash_name:
+            self.salt_changes = before.challenge != challenge
+            if not self.salt_changes:
+                self._password = None
+
+    def used_as_it_is(self) -> None:
+        """A login by PLAIN has succeeded: the server can do no better, and the password is needed again."""
+        self.learned, self.salt_changes = None, False
+
+    def met_before(self, hash_name: str, challenge: Challenge) -> None:
+        """An earlier login of the account, by another credential, met this."""
+        learned = self.learned
+        if learned is not None and (learned.hash_name, learned.challenge) == (hash_name, challenge):
+            self._password = None

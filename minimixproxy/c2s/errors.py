@@ -35,6 +35,10 @@ class UpstreamRefused(UpstreamError):
         self.text = text
 
 
+class UpstreamUnfit(UpstreamError):
+    """What is kept of a login is not what the server asks for."""
+
+
 def describe_tls_failure(reason: Failure) -> str:
     """Return a short text for an exception of OpenSSL or service_identity."""
     error: BaseException | None = reason.value

@@ -172,7 +172,7 @@ def client_service(
     async def connect_client(login: Login) -> FramedXmlStream:
         return await connect_upstream(reactor, login, settings.limits)
 
-    tls = ServerTLS(settings.domain.values(), settings.state.parent)
+    tls = ServerTLS(settings.domain.values(), settings.directory)
     tls.load(configured_only=True)
     entry = Entry(settings, accounts, reactor, tls, connect or connect_client, turn_end or TurnEnd(reactor))
     clients = Clients(entry, plaintext_from_loopback=plaintext_from_loopback)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from minimixproxy.c2s.upstream import Login
@@ -26,6 +27,9 @@ class AccountPort(Protocol):
 
 class AccountsPort(Protocol):
     """Where a session finds its account."""
+
+    def gated(self, deliver: Callable[[bytes], None]) -> Callable[[bytes], None]:
+        """Return a function like `deliver` whose effect waits until what was journalled before it is on disk."""
 
     def session_bound(self, session: ClientSession, login: Login) -> AccountPort:
         """The server has bound a resource for the client, and the client has been told."""

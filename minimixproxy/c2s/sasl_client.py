@@ -6,8 +6,8 @@ import binascii
 from base64 import b64decode, b64encode
 
 from minimixproxy.c2s.conversation import Conversation
-from minimixproxy.c2s.credentials import Credential, KeyCache
-from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused
+from minimixproxy.c2s.credentials import Credential, KeyCache, KeysUnfit
+from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamUnfit
 from minimixproxy.c2s.namespaces import NS_SASL
 from minimixproxy.c2s.scram import MECHANISMS, ScramClient, ScramError
 from minimixproxy.stanza import Stanza
@@ -16,12 +16,19 @@ from minimixproxy.xmlstream import FramedXmlStream
 PLAIN = "PLAIN"
 
 
-def choose_mechanism(offered: set[str], credential: Credential) -> str | None:
-    """Return the strongest mechanism that the server offers and the credential can do, or None."""
+def choose_mechanism(offered: set[str], credential: Credential) -> str:
+    """Return the strongest mechanism that the server offers and the credential can do.
+
+    Raises `UpstreamUnfit` if a password could do what kept keys cannot, else `UpstreamProtocolError`.
+    """
     for name, hash_name in MECHANISMS.items():
         if name in offered and credential.can_scram(hash_name):
             return name
-    return PLAIN if PLAIN in offered and credential.password is not None else None
+    if PLAIN in offered and credential.password is not None:
+        return PLAIN
+    if credential.password is None and offered.intersection((*MECHANISMS, PLAIN)):
+        raise UpstreamUnfit("the server offers no mechanism that the kept keys are for")
+    raise UpstreamProtocolError("the server offers no mechanism to log in with")
 
 
 def offered_mechanisms(features: Stanza) -> set[str]:
@@ -44,6 +51,7 @@ class SaslExchange:
         self._auth(PLAIN, f"\0{self._username}\0{self._credential.password}".encode())
         if (await self._answer()).name != "success":
             raise UpstreamProtocolError("the server did not understand PLAIN")
+        self._credential.used_as_it_is()
 
     async def scram(self, mechanism: str, cache: KeyCache, account: str) -> None:
         """Log in by SCRAM, and make sure that the server knows the account. Raises `UpstreamError`."""
@@ -57,8 +65,11 @@ class SaslExchange:
             keys = await self._credential.keys(cache, account, client.hash_name, challenge)
             self._respond(client.final(keys))
             client.verify(await self._last_word())
+        except KeysUnfit as error:
+            raise UpstreamUnfit(str(error)) from error
         except ScramError as error:
             raise UpstreamProtocolError(f"SCRAM failed: {error}") from error
+        self._credential.learn(client.hash_name, challenge, keys)
 
     async def _last_word(self) -> bytes:
         """Return the server's final message: additional data with the success, or one more challenge."""

@@ -230,6 +230,8 @@ class ClientSession:
             self.jid = answer.jid
             self._output.flush()  # the client hears of it first
             self.log.info("session of {jid} is bound", jid=answer.jid)
+            # From now on what the account tells the client is on disk first.
+            self.deliver = self._accounts.gated(self._output.deliver)
             self._account = self._accounts.session_bound(self, self._login)
 
     # To the client: `deliver`, and this

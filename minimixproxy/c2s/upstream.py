@@ -47,7 +47,7 @@ LOGIN_TIMEOUT = 40.0  # seconds, for everything up to the login
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Everything needed to log in, once more if need be. Lives in memory only."""
+    """Everything needed to log in, once more if need be. See `keptlogin` for the part that is kept on disk."""
 
     domain: Domain
     username: str
@@ -70,8 +70,9 @@ class _Candidate:
 async def connect_upstream(reactor: Any, login: Login, limits: Limits) -> FramedXmlStream:
     """Return a stream to the server of the account, secured and logged in; `open_stream` is next.
 
-    Raises `UpstreamUnreachable`, `UpstreamTLSError`, `UpstreamProtocolError`, or `UpstreamRefused` when the server
-    does not accept the login. Gives up after `LOGIN_TIMEOUT` seconds.
+    Raises `UpstreamUnreachable`, `UpstreamTLSError`, `UpstreamProtocolError`, `UpstreamRefused` when the server does
+    not accept the login, or `UpstreamUnfit` when kept keys are not what it asks for. Gives up after `LOGIN_TIMEOUT`
+    seconds.
     """
     attempt = Deferred.fromCoroutine(_connect(reactor, login, limits))
     return await attempt.addTimeout(LOGIN_TIMEOUT, reactor, onTimeoutCancel=_timed_out)
@@ -187,8 +188,6 @@ def _allow_plaintext(bottom: SecurableConnection, domain: Domain) -> None:
 async def _authenticate(xs: FramedXmlStream, conversation: Conversation, login: Login, features: Stanza) -> None:
     mechanism = choose_mechanism(offered_mechanisms(features), login.credential)
     exchange = SaslExchange(xs, conversation, login.username, login.credential)
-    if mechanism is None:
-        raise UpstreamProtocolError("the server offers no mechanism to log in with")
     if mechanism == PLAIN:
         await exchange.plain()
     else:

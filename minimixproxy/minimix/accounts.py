@@ -1,21 +1,27 @@
-"""Which accounts there are: made with the first session, forgotten with the last session and room."""
+"""Which accounts there are: made with the first session or after a restart, forgotten when nothing needs them.
+
+Each has its stream, and the login that opens it: that of the client that logged in last, or one kept from before.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
-from minimixproxy.clock import Clock
+from minimixproxy.clock import Clock, Timer
 from minimixproxy.config import Settings
 from minimixproxy.jids import parse_jid
 from minimixproxy.minimix.account import Account
 from minimixproxy.minimix.accountstream import AccountStream
+from minimixproxy.minimix.errors import CredentialRefused
 from minimixproxy.minimix.handlers import account_handlers
-from minimixproxy.minimix.journal import Journal
-from minimixproxy.minimix.pacing import Pacer
+from minimixproxy.minimix.journal import Journal, KeptAccount, KeptLogin
+from minimixproxy.minimix.pacing import Pacer, Turns
 from minimixproxy.minimix.ports import SessionPort
 from minimixproxy.xmlstream import FramedXmlStream
 
@@ -23,9 +29,43 @@ if TYPE_CHECKING:
     from minimixproxy.c2s.upstream import Login
 
 REJOINS_PER_SECOND = 50
+# What the account streams of one domain may demand of its server when all of them come back.
+OPENINGS_PER_SECOND = 20
+OPENINGS_AT_ONCE = 50
+SEEN_INTERVAL = 3600.0  # seconds that `last_seen` may be late on disk, if accounts stay for much longer
 
 #: Opens an upstream stream by a login and binds the resource that account streams have here.
 ConnectAccount = Callable[["Login"], Awaitable[tuple[FramedXmlStream, str]]]
+
+
+class LoginKeeper(Protocol):
+    """Makes of a login what may be kept on disk, and the other way round."""
+
+    def keep(self, login: Login, before: KeptLogin | None) -> KeptLogin:
+        """Return what to keep of a login that succeeded; `before` is what was kept of the account until now."""
+
+    def revive(self, kept: KeptLogin) -> Login | None:
+        """Return the login, or None if nothing usable was kept, or its domain is not served any more."""
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    """An account and what it needs around it. Times are in seconds since the epoch."""
+
+    account: Account
+    stream: AccountStream
+    idle: Timer  # for an account without sessions and rooms
+    login: Login | None
+    last_seen: float  # when there was a session last; not kept up to date while there is one
+    used: Login | None = None  # the login of the last opening
+    refused: bool = False  # as kept
+    forgotten: bool = False  # at its owner's wish, and not used since
+    kept: KeptLogin | None = None
+    kept_seen: float = 0.0
+
+    @property
+    def bare(self) -> str:
+        return self.account.bare
 
 
 class Accounts(Service):
@@ -33,54 +73,230 @@ class Accounts(Service):
 
     log = Logger()
 
-    def __init__(self, settings: Settings, clock: Clock, connect: ConnectAccount, journal: Journal) -> None:
-        self._journal = journal
-        self._rejoins = Pacer(clock, REJOINS_PER_SECOND, REJOINS_PER_SECOND)
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        connect: ConnectAccount,
+        journal: Journal,
+        logins: LoginKeeper,
+        resource: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`resource` returns the one that account streams bind."""
+        self._resource = resource
         self._settings = settings
         self._clock = clock
         self._connect = connect
-        self._accounts: dict[str, Account] = {}
-        self._streams: dict[str, AccountStream] = {}
-        self._logins: dict[str, Login] = {}
+        self._journal = journal
+        self._logins = logins
+        self._held: dict[str, _Held] = {}
+        self._rejoins = Pacer(clock, REJOINS_PER_SECOND, REJOINS_PER_SECOND)
+        self._turns: dict[str, Turns] = {}  # by domain
+        stay = settings.rooms.stay
+        self._seen_interval = max(1.0, min(SEEN_INTERVAL, stay / 4))
+        self._seen = Timer(clock)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __iter__(self) -> Iterator[tuple[Account, AccountStream]]:
+        """Every account with its stream."""
+        return ((held.account, held.stream) for held in self._held.values())
+
+    def gated(self, deliver: Callable[[bytes], None]) -> Callable[[bytes], None]:
+        """Return a function like `deliver` that waits for the journal (see there)."""
+        return self._journal.gated(deliver)
+
+    # Accounts come ---------------------------------------------------------------------------------------------
 
     def session_bound(self, session: SessionPort, login: Login) -> Account:
         """A client has bound a resource; return its account. The latest login is the one that opens streams."""
         bare = parse_jid(session.jid).bare
-        self._logins[bare] = login
-        account = self._accounts.get(bare) or self._make(bare)
-        account.session_bound(session)
-        return account
+        held = self._held.get(bare) or self._make(bare)
+        held.idle.stop()
+        held.login, held.last_seen, held.forgotten = login, self._clock.seconds(), False
+        self._keep(held)
+        self._set_refused(held, False)
+        held.account.session_bound(session)
+        held.stream.mended()
+        if held.account.rooms:
+            held.stream.reopen()
+        return held.account
 
-    def _make(self, bare: str) -> Account:
-        stream = AccountStream(bare, lambda: self._connect(self._logins[bare]), self._clock)
+    def restore(self, kept: list[KeptAccount]) -> None:
+        """Take the accounts that were kept: those that are in rooms come back into them, a few at a time."""
+        for account in kept:
+            try:
+                self._restore(account)
+            except Exception:  # noqa: BLE001 (one damaged account must not cost the others)
+                self.log.failure("while restoring {account}", account=account.bare)
+
+    def _restore(self, kept: KeptAccount) -> None:
+        if not self._is_needed(kept.last_seen, bool(kept.rooms)):
+            self.log.info("{account} had no client for long enough: forgotten", account=kept.bare)
+            self._journal.account_forgotten(kept.bare)
+            return
+        held = self._make(kept.bare)
+        held.last_seen = held.kept_seen = kept.last_seen
+        held.kept, held.refused = kept.login, kept.refused
+        held.login = self._logins.revive(kept.login) if kept.login is not None else None
+        self._discard_password(held)
+        held.account.restore(kept)
+        if held.login is None or held.refused:
+            held.stream.refuse()
+            self.log.warn("{account} waits for a client to log in: no usable login was kept", account=held.bare)
+        elif held.account.rooms:
+            held.stream.reopen()
+        else:
+            self._idle(held.account)
+
+    def _make(self, bare: str) -> _Held:
+        stream = AccountStream(bare, lambda: self._open(held), self._clock, self._turns_of(parse_jid(bare).domain))
         account = Account(
             bare,
             stream,
             self._settings.rooms,
             self._clock,
-            self._forget,
+            self._idle,
             self._client_of,
             self._rejoins,
             self._journal,
         )
+        held = self._held[bare] = _Held(account, stream, Timer(self._clock), None, self._clock.seconds())
         stream.handlers = account_handlers(account)
+        stream.opened = lambda: self._opened(held)
         stream.lost = account.stream_lost
+        stream.refused = lambda: self._refused(held)
         stream.ping = account.keep_alive
-        self._streams[bare] = stream
-        self._accounts[bare] = account
-        return account
+        account.planned_jid = lambda: f"{bare}/{self._resource()}"
+        account.unattended = lambda: self._unattended(held)
+        account.forgotten = lambda: self._forgotten(held)
+        return held
+
+    def _turns_of(self, domain: str) -> Turns:
+        turns = self._turns.get(domain)
+        if turns is None:
+            turns = Turns(self._clock, OPENINGS_PER_SECOND, OPENINGS_PER_SECOND, OPENINGS_AT_ONCE)
+            self._turns[domain] = turns
+        return turns
 
     def _client_of(self, bare: str, room: str) -> str | None:
         """Return the client by which an account of this proxy is in a room (see `neighbours`)."""
-        account = self._accounts.get(bare)
-        return account.client_in(room) if account is not None else None
+        held = self._held.get(bare)
+        return held.account.client_in(room) if held is not None else None
 
-    def _forget(self, account: Account) -> None:
-        """The account has neither sessions nor rooms."""
-        del self._accounts[account.bare], self._streams[account.bare], self._logins[account.bare]
+    # Their streams ---------------------------------------------------------------------------------------------
 
-    def stopService(self) -> None:
-        """Close every account stream: the server takes the accounts out of their rooms."""
+    async def _open(self, held: _Held) -> tuple[FramedXmlStream, str]:
+        login = held.used = held.login
+        if login is None:
+            raise CredentialRefused("no usable login was kept")
+        return await self._connect(login)
+
+    def _opened(self, held: _Held) -> None:
+        held.forgotten = False
+        self._keep(held)  # the server may have shown that its salt lasts, or does not
+        held.account.stream_opened()
+
+    def _refused(self, held: _Held) -> None:
+        if held.login is not held.used:  # a client has logged in while the old login was being refused
+            held.stream.mended()
+            held.account.stream_lost()
+            return
+        self._set_refused(held, True)
+        held.account.stream_refused()
+
+    def _set_refused(self, held: _Held, refused: bool) -> None:
+        if held.refused is not refused:
+            held.refused = refused
+            self._journal.account_refused(held.bare, refused)
+
+    # What is kept of them --------------------------------------------------------------------------------------
+
+    def _keep(self, held: _Held) -> None:
+        """Journal what has changed of the login, and when there was a client last if that is long ago on disk."""
+        kept = self._logins.keep(held.login, held.kept) if held.login is not None else held.kept
+        if kept != held.kept:
+            self._journal.account_kept(held.bare, kept, held.last_seen)
+            held.kept, held.kept_seen = kept, held.last_seen
+        elif held.last_seen - held.kept_seen >= self._seen_interval:
+            self._keep_seen(held)
+
+    def _keep_seen(self, held: _Held) -> None:
+        self._journal.account_kept(held.bare, None, held.last_seen)
+        held.kept_seen = held.last_seen
+
+    def _keep_seen_of_all(self) -> None:
+        """A client may stay connected for longer than accounts without one are kept."""
+        self._seen.start(self._seen_interval, self._keep_seen_of_all)
+        for held in self._held.values():
+            if held.account.sessions and not held.forgotten:
+                held.last_seen = self._clock.seconds()
+                self._keep_seen(held)
+
+    def _discard_password(self, held: _Held) -> None:
+        """A password that was kept goes from the disk when the configuration allows it no more."""
+        kept = held.kept
+        domain = self._settings.domain.get(kept.domain) if kept is not None else None
+        if kept is not None and kept.password is not None and domain is not None and not domain.keep_passwords:
+            held.kept = KeptLogin(kept.domain, kept.username)
+            self._journal.account_kept(held.bare, held.kept, held.last_seen)
+
+    # Accounts go -----------------------------------------------------------------------------------------------
+
+    def _unattended(self, held: _Held) -> None:
+        """The last client has gone."""
+        held.last_seen = self._clock.seconds()
+        if not held.forgotten:
+            self._keep_seen(held)
+
+    def _idle(self, account: Account) -> None:
+        """An account has neither sessions nor rooms; bookmarks may still bring it into some."""
+        held = self._held.get(account.bare)
+        if held is None or held.account is not account:
+            return
+        if held.forgotten or not self._is_needed(held.last_seen, False):
+            self._forget(held)
+        else:
+            remaining = held.last_seen + self._settings.rooms.stay - self._clock.seconds()
+            held.idle.start(remaining, lambda: self._idle_for_long(held))
+
+    def _idle_for_long(self, held: _Held) -> None:
+        if held.account.rooms:  # by bookmarks: it leaves them first
+            held.account.forget()
+        else:
+            self._forget(held)
+
+    def _is_needed(self, last_seen: float, has_rooms: bool) -> bool:
+        """Tell whether an account without sessions is to be kept."""
+        rooms = self._settings.rooms
+        return last_seen + rooms.stay > self._clock.seconds() and (has_rooms or rooms.bookmarks != "off")
+
+    def _forget(self, held: _Held) -> None:
+        held.idle.stop()
+        held.stream.close()
+        del self._held[held.bare]
+        self._journal.account_forgotten(held.bare)
+
+    def _forgotten(self, held: _Held) -> None:
+        """Its owner wants nothing to be kept; it is in memory for as long as it has sessions."""
+        held.kept, held.kept_seen, held.refused, held.forgotten = None, 0.0, False, True
+        self._journal.account_forgotten(held.bare)
+
+    # The service -----------------------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        """From now on, note now and then which accounts have clients."""
+        super().startService()
+        self._seen.start(self._seen_interval, self._keep_seen_of_all)
+
+    def stopService(self) -> Deferred[Any]:
+        """Close every account stream. What is kept of accounts and rooms stays: they come back after the start."""
         super().stopService()
-        for stream in self._streams.values():
-            stream.close()
+        self._seen.stop()
+        for turns in self._turns.values():
+            turns.stop()
+        self._rejoins.stop()
+        for held in self._held.values():
+            held.idle.stop()
+        return DeferredList([held.stream.shut_down() for held in self._held.values()], consumeErrors=True)

@@ -4,147 +4,339 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.words.protocols.jabber.xmlstream import Authenticator
 
-from minimixproxy.config import Settings
+from minimixproxy.config import Rooms, Settings
 from minimixproxy.minimix.accounts import Accounts
-from minimixproxy.minimix.accountstream import MAX_QUEUED, PING_INTERVAL, AccountStream, StreamState
+from minimixproxy.minimix.accountstream import (
+    FIRST_WAIT,
+    LONGEST_URGENT_WAIT,
+    LONGEST_WAIT,
+    MAX_QUEUED,
+    OPENING_TIMEOUT,
+    STABLE,
+    AccountStream,
+    StreamState,
+)
+from minimixproxy.minimix.errors import CannotOpen, CredentialRefused
 from minimixproxy.minimix.journal import NullJournal
+from minimixproxy.minimix.keepalive import CLOSE_TIMEOUT, PING_INTERVAL
+from minimixproxy.minimix.pacing import Turns
 from minimixproxy.xmlstream import FramedXmlStream
-from tests.minimix.fakes import BARE, HEADER, ROOM, STREAM, FakeSession, kinds
+from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, kinds
+from tests.minimix.upstreams import LOGIN, FakeLogins, Upstream
 
 
-class Transport(StringTransport):
-    """A transport that can be seen to be aborted."""
-
-    aborted = False
-
-    def abortConnection(self) -> None:
-        self.aborted = True
-
-
-class Upstream:
-    """A server end: connects when told to, and keeps what it got."""
-
-    def __init__(self) -> None:
-        self.attempts: list[Deferred[tuple[FramedXmlStream, str]]] = []
-        self.transport = Transport()
-        self.xmlstream: FramedXmlStream | None = None
-
-    def connect(self, *_login: object) -> Deferred[tuple[FramedXmlStream, str]]:
-        attempt: Deferred[tuple[FramedXmlStream, str]] = Deferred()
-        self.attempts.append(attempt)
-        return attempt
-
-    def accept(self) -> FramedXmlStream:
-        self.transport = Transport()
-        xmlstream = self.xmlstream = FramedXmlStream(Authenticator())
-        xmlstream.makeConnection(self.transport)
-        xmlstream.dataReceived(HEADER)
-        self.transport.clear()
-        self.attempts.pop().callback((xmlstream, STREAM))
-        return xmlstream
-
-    def says(self, xml: str) -> None:
-        assert self.xmlstream is not None
-        self.xmlstream.dataReceived(xml.encode())
-
-    def take(self) -> bytes:
-        value: bytes = self.transport.value()
-        self.transport.clear()
-        return value
-
-
-class Lifecycle(SynchronousTestCase):
+class StreamTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
+        self.clock.advance(1_700_000_000)
         self.upstream = Upstream()
-        self.stream = AccountStream(BARE, self.upstream.connect, self.clock)
-        self.lost: list[bool] = []
-        self.pings: list[bool] = []
-        self.stream.lost = lambda: self.lost.append(True)
-        self.stream.ping = lambda: self.pings.append(True)
+        self.turns = Turns(self.clock, 20, 20, 50)
+        self.stream = AccountStream(BARE, self.upstream.connect, self.clock, self.turns, lambda: 0.5)
+        self.called: list[str] = []
+        for name in ("opened", "lost", "refused", "ping"):
+            setattr(self.stream, name, lambda name=name: self.called.append(name))
 
     def opened(self) -> None:
         self.stream.send(b"<a/>")
         self.upstream.accept()
         self.assertEqual(self.upstream.take(), b"<a/>")
+        self.called.clear()
 
+    def breaks(self) -> None:
+        assert self.upstream.xmlstream is not None
+        self.upstream.xmlstream.connectionLost(None)
+
+    def pending(self) -> list[float]:
+        """In how many seconds something is to happen."""
+        return [round(call.getTime() - self.clock.seconds(), 3) for call in self.clock.getDelayedCalls()]
+
+
+class Lifecycle(StreamTest):
     def test_opens_with_the_first_stanza(self) -> None:
         self.assertEqual((self.stream.state, self.upstream.attempts), (StreamState.CLOSED, []))
         self.stream.send(b"<a/>")
         self.stream.send(b"<b/>")
         self.assertEqual((self.stream.state, len(self.upstream.attempts)), (StreamState.OPENING, 1))
+        self.stream.opened = lambda: self.stream.send(b"<o/>")
         self.upstream.accept()
-        self.assertEqual((self.upstream.take(), self.stream.jid), (b"<a/><b/>", STREAM))
+        self.assertEqual((self.upstream.take(), self.stream.jid), (b"<a/><b/><o/>", STREAM))
         self.stream.send(b"<c/>")
         self.assertEqual((self.upstream.take(), self.stream.state), (b"<c/>", StreamState.OPEN))
 
     def test_cannot_open(self) -> None:
-        self.upstream.connect = lambda *_: fail(OSError("no way"))  # type: ignore[method-assign]
-        stream = AccountStream(BARE, self.upstream.connect, self.clock)
-        stream.lost = lambda: self.lost.append(True)
+        for error in (CannotOpen("no way"), OSError("no way")):
+            self.stream.send(b"<a/>")
+            self.upstream.attempts.pop().errback(error)
+            self.assertEqual((self.called, self.stream.state), (["lost"], StreamState.CLOSED))
+            self.stream.close()
+            self.called.clear()
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)  # one of ours, logged as such
+
+    def test_cannot_open_at_once(self) -> None:
+        self.upstream.connect = lambda *_: fail(CannotOpen("no way"))  # type: ignore[method-assign]
+        stream = AccountStream(BARE, self.upstream.connect, self.clock, self.turns)
+        stream.lost = lambda: self.called.append("lost")
         stream.send(b"<a/>")
-        self.assertEqual((self.lost, stream.state), ([True], StreamState.CLOSED))
+        self.assertEqual((self.called, stream.state), (["lost"], StreamState.CLOSED))
+
+    def test_an_opening_that_takes_too_long(self) -> None:
+        self.stream.send(b"<a/>")
+        attempt = self.upstream.attempts[0]
+        self.clock.advance(OPENING_TIMEOUT)
+        self.assertEqual((attempt.called, self.called, self.stream.state), (True, ["lost"], StreamState.CLOSED))
+        self.assertEqual(self.pending(), [])
 
     def test_closed_while_opening(self) -> None:
         self.stream.send(b"<a/>")
         attempt = self.upstream.attempts[0]
         self.stream.close()
         self.assertTrue(attempt.called)
-        self.assertEqual((self.lost, self.stream.state), ([], StreamState.CLOSED))
+        self.assertEqual((self.called, self.stream.state, self.pending()), ([], StreamState.CLOSED, []))
+
+    def test_closed_while_an_opening_cannot_be_stopped(self) -> None:
+        attempt: Deferred[tuple[FramedXmlStream, str]] = Deferred(lambda _: None)
+        self.upstream.connect = lambda *_: attempt  # type: ignore[method-assign]
+        stream = AccountStream(BARE, self.upstream.connect, self.clock, self.turns)
+        stream.send(b"<a/>")
+        stream.close()
+        self.assertEqual((stream.state, self.pending()), (StreamState.CLOSED, []))
 
     def test_close(self) -> None:
         self.opened()
-        self.stream.close()
+        done = self.stream.shut_down()
         self.assertEqual(self.upstream.take(), b"</stream:stream>")
         self.assertTrue(self.upstream.transport.disconnecting)
-        self.assertEqual((self.lost, self.stream.jid, self.clock.getDelayedCalls()), ([], "", []))
+        self.assertEqual((self.called, self.stream.jid), ([], ""))
+        self.assertNoResult(done)
+        self.breaks()
+        self.successResultOf(done)
+        self.assertEqual((self.called, self.pending()), ([], []))
+
+    def test_close_towards_a_silent_server(self) -> None:
+        self.opened()
+        self.stream.close()
+        self.assertFalse(self.upstream.transport.aborted)
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.assertTrue(self.upstream.transport.aborted)
 
     def test_connection_lost(self) -> None:
         self.opened()
-        assert self.upstream.xmlstream is not None
-        self.upstream.xmlstream.connectionLost(None)
-        self.assertEqual((self.lost, self.stream.state, self.stream.jid), ([True], StreamState.CLOSED, ""))
+        self.breaks()
+        self.assertEqual((self.called, self.stream.state, self.stream.jid), (["lost"], StreamState.CLOSED, ""))
         self.stream.send(b"<again/>")
+        self.assertEqual((self.stream.state, self.upstream.attempts), (StreamState.WAITING, []))
+        self.clock.advance(FIRST_WAIT)
         self.upstream.accept()
         self.assertEqual(self.upstream.take(), b"<again/>")
+
+    def test_stream_error(self) -> None:
+        self.opened()
+        error = "<conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+        self.upstream.says(f"<stream:error>{error}</stream:error></stream:stream>")
+        self.assertEqual((self.called, self.stream.state), (["lost"], StreamState.CLOSED))
+        self.assertTrue(self.upstream.transport.disconnecting)
+        self.breaks()
+        self.assertEqual((self.called, self.pending()), (["lost"], []))
 
     def test_pings_after_silence_and_gives_up(self) -> None:
         self.opened()
         self.clock.advance(PING_INTERVAL - 1)
         self.upstream.says("<presence/>")
         self.clock.advance(PING_INTERVAL - 1)
-        self.assertEqual(self.pings, [])
+        self.assertEqual(self.called, [])
         self.clock.advance(1)
-        self.assertEqual(self.pings, [True])
+        self.assertEqual(self.called, ["ping"])
         self.clock.advance(PING_INTERVAL)
-        self.assertEqual((self.lost, self.upstream.transport.aborted), ([True], True))
+        self.assertEqual((self.called, self.upstream.transport.aborted), (["ping", "lost"], True))
 
     def test_an_answered_ping_keeps_it(self) -> None:
         self.opened()
         for _ in range(5):
             self.clock.advance(PING_INTERVAL)
             self.upstream.says("<iq/>")
-        self.assertEqual((self.lost, len(self.pings)), ([], 5))
+        self.assertEqual(self.called, ["ping"] * 5)
+
+    def test_a_clock_set_forward_is_no_silence(self) -> None:
+        self.opened()
+        self.clock.advance(86400)
+        self.assertEqual(self.called, ["ping"])
+        self.upstream.says("<iq/>")
+        self.clock.advance(PING_INTERVAL)
+        self.assertEqual(self.stream.state, StreamState.OPEN)
 
     def test_a_server_that_does_not_read(self) -> None:
         self.opened()
         self.stream.pauseProducing()
         self.stream.send(b"x" * MAX_QUEUED)
-        self.assertEqual(self.lost, [])
+        self.assertEqual(self.called, [])
         self.stream.resumeProducing()
         self.stream.pauseProducing()
         self.stream.send(b"x" * MAX_QUEUED)
         self.stream.send(b"x")
-        self.assertEqual((self.lost, self.upstream.transport.aborted), ([True], True))
+        self.assertEqual((self.called, self.upstream.transport.aborted), (["lost"], True))
 
     def test_too_much_before_it_opens(self) -> None:
         self.stream.send(b"x" * MAX_QUEUED)
         self.stream.send(b"x")
-        self.assertEqual((self.lost, self.stream.state), ([True], StreamState.CLOSED))
+        self.assertEqual((self.called, self.stream.state), (["lost"], StreamState.CLOSED))
+
+
+class ComingBack(StreamTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.stream.lost = self.stream.reopen
+
+    def fails(self) -> None:
+        self.upstream.attempts.pop().errback(CannotOpen("not now"))
+
+    def waits(self) -> float:
+        """How long until the next attempt, which then begins."""
+        (wait,) = self.pending()
+        self.clock.advance(wait)
+        self.assertEqual(len(self.upstream.attempts), 1)
+        return wait
+
+    def test_waits_grow_up_to_two_minutes(self) -> None:
+        self.opened()
+        self.breaks()
+        waits = []
+        for _ in range(10):
+            waits.append(self.waits())
+            self.fails()
+        self.assertEqual(waits, [1, 2, 4, 8, 16, 32, 64, 120, 120, 120])
+
+    def test_waits_differ(self) -> None:
+        for chance, expected in ((0.0, 0.5), (0.999, 1.499)):
+            stream = AccountStream(BARE, self.upstream.connect, self.clock, self.turns, lambda chance=chance: chance)
+            stream.lost = stream.reopen
+            stream.send(b"<a/>")
+            self.fails()
+            self.assertEqual(self.pending(), [expected])
+            stream.close()
+
+    def test_a_stream_that_does_not_last_is_a_failure(self) -> None:
+        """Two proxies that take a resource from each other end up doing it every two minutes."""
+        self.opened()
+        waits = []
+        for _ in range(8):
+            self.breaks()
+            waits.append(self.waits())
+            self.upstream.accept()
+        self.assertEqual(waits, [1, 2, 4, 8, 16, 32, 64, 120])
+
+    def test_a_stable_stream_begins_anew(self) -> None:
+        self.opened()
+        for stable, expected in ((0, 1), (0, 2), (STABLE - 1, 4), (STABLE, 1)):
+            while stable:
+                step = min(stable, PING_INTERVAL - 1)
+                self.clock.advance(step)
+                self.upstream.says("<iq/>")
+                stable -= step
+            self.breaks()
+            self.assertEqual(self.waits(), expected)
+            self.upstream.accept()
+
+    def test_after_a_restart_at_once(self) -> None:
+        self.stream.reopen()
+        self.assertEqual((self.stream.state, len(self.upstream.attempts)), (StreamState.OPENING, 1))
+
+    def test_reopen_where_it_is_not_closed(self) -> None:
+        self.stream.reopen()
+        self.stream.reopen()
+        self.upstream.accept()
+        self.stream.reopen()
+        self.assertEqual((self.stream.state, self.upstream.attempts), (StreamState.OPEN, []))
+
+    def test_a_client_waits_for_seconds_only(self) -> None:
+        self.stream.reopen()
+        for _ in range(9):
+            self.fails()
+            wait = self.waits()
+        self.assertEqual(wait, LONGEST_WAIT)
+        self.fails()
+        self.stream.send(b"<a/>")
+        self.assertEqual(self.waits(), LONGEST_URGENT_WAIT)
+        self.upstream.accept()
+        self.assertEqual(self.upstream.take(), b"<a/>")
+
+    def test_a_client_comes_late(self) -> None:
+        self.stream.reopen()
+        for _ in range(9):
+            self.fails()
+            self.waits()
+        self.fails()
+        self.clock.advance(30)
+        self.stream.mended()
+        self.assertEqual(self.stream.state, StreamState.OPENING)
+
+    def test_what_is_queued_when_an_attempt_fails_is_dropped(self) -> None:
+        self.stream.send(b"<a/>")
+        self.fails()
+        self.waits()
+        self.upstream.accept()
+        self.assertEqual(self.upstream.take(), b"")
+
+    def test_close_stops_the_waiting(self) -> None:
+        self.stream.reopen()
+        self.fails()
+        self.stream.close()
+        self.assertEqual((self.stream.state, self.pending()), (StreamState.CLOSED, []))
+
+    def test_close_gives_up_its_place_in_line(self) -> None:
+        others = [AccountStream(BARE, self.upstream.connect, self.clock, self.turns) for _ in range(25)]
+        for other in others:
+            other.reopen()
+        self.stream.reopen()
+        self.assertEqual((self.stream.state, len(self.upstream.attempts)), (StreamState.WAITING, 20))
+        self.stream.close()
+        for other in others[:20]:
+            other.close()
+        self.clock.advance(10)
+        self.assertEqual([other.state for other in others[20:]], [StreamState.OPENING] * 5)
+        self.assertEqual((self.stream.state, len(self.upstream.attempts)), (StreamState.CLOSED, 25))
+
+
+class Refused(StreamTest):
+    def refuse(self) -> None:
+        self.stream.send(b"<a/>")
+        self.upstream.attempts.pop().errback(CredentialRefused("not-authorized"))
+
+    def test_is_told_and_stays(self) -> None:
+        self.refuse()
+        self.assertEqual((self.called, self.stream.state), (["refused"], StreamState.REFUSED))
+        self.stream.reopen()
+        self.clock.advance(3600)
+        self.assertEqual((self.called, self.upstream.attempts), (["refused"], []))
+
+    def test_who_sends_is_told_again_once(self) -> None:
+        self.refuse()
+        self.called.clear()
+        self.stream.send(b"<a/>")
+        self.stream.send(b"<b/>")
+        self.assertEqual(self.called, [], "not while sending")
+        self.clock.advance(0)
+        self.assertEqual((self.called, self.pending(), self.upstream.attempts), (["refused"], [], []))
+
+    def test_mended(self) -> None:
+        self.refuse()
+        self.stream.send(b"<a/>")
+        self.stream.mended()
+        self.stream.reopen()
+        self.upstream.accept()
+        self.clock.advance(0)
+        self.assertEqual((self.called, self.upstream.take()), (["refused", "opened"], b""))
+
+    def test_close_is_no_cure(self) -> None:
+        self.refuse()
+        self.stream.close()
+        self.assertEqual(self.stream.state, StreamState.REFUSED)
+
+    def test_without_a_credential_from_the_start(self) -> None:
+        self.stream.refuse()
+        self.stream.reopen()
+        self.assertEqual((self.stream.state, self.upstream.attempts, self.called), (StreamState.REFUSED, [], []))
 
 
 class Composed(SynchronousTestCase):
@@ -153,9 +345,15 @@ class Composed(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.upstream = Upstream()
-        self.accounts = Accounts(Settings.model_construct(), self.clock, self.upstream.connect, NullJournal())  # type: ignore[arg-type]
+        self.accounts = Accounts(
+            Settings.model_construct(rooms=Rooms(bookmarks="off")),
+            self.clock,
+            self.upstream.connect,
+            NullJournal(),
+            FakeLogins(),
+        )
         self.phone = FakeSession("phone", self.clock)
-        self.account = self.accounts.session_bound(self.phone, None)  # type: ignore[arg-type]
+        self.account = self.accounts.session_bound(self.phone, LOGIN)
 
     def join(self) -> None:
         from minimixproxy.stanza import parse_stanza
@@ -187,18 +385,21 @@ class Composed(SynchronousTestCase):
         self.upstream.says(f"<message type='groupchat' from='{ROOM}/bob' to='{STREAM}'><body>hi</body></message>")
         self.assertEqual(kinds(self.phone.received)[-1], "bob: hi")
 
-    def test_stream_lost(self) -> None:
+    def test_stream_lost_and_back(self) -> None:
         self.join()
         assert self.upstream.xmlstream is not None
         self.upstream.xmlstream.connectionLost(None)
-        self.assertEqual(kinds(self.phone.received)[-1], "unavailable alice 110 333")
+        self.assertEqual(kinds(self.phone.received)[-1], "subject ", "it sees nothing of it")
+        self.clock.advance(2 * FIRST_WAIT)
+        self.upstream.accept()
+        self.assertIn(f"to='{ROOM}/alice'".encode(), self.upstream.take())
 
     def test_same_account_until_idle(self) -> None:
         laptop = FakeSession("laptop", self.clock)
-        self.assertIs(self.accounts.session_bound(laptop, None), self.account)  # type: ignore[arg-type]
+        self.assertIs(self.accounts.session_bound(laptop, LOGIN), self.account)
         self.account.session_closed(laptop)
         self.account.session_closed(self.phone)
-        self.assertIsNot(self.accounts.session_bound(self.phone, None), self.account)  # type: ignore[arg-type]
+        self.assertIsNot(self.accounts.session_bound(self.phone, LOGIN), self.account)
 
     def test_stop(self) -> None:
         self.join()

@@ -1,0 +1,45 @@
+"""Opening account streams: connected, logged in and bound; and what of the things that can go wrong is final."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused, UpstreamUnfit
+from minimixproxy.c2s.upstream import Login, bind_resource, connect_upstream, open_stream
+from minimixproxy.config import Limits
+from minimixproxy.minimix.errors import CannotOpen, CredentialRefused
+from minimixproxy.xmlstream import FramedXmlStream, Turn
+
+# The conditions of RFC 6120 §6.5 that trying again with the same credential does not change. The others are about the
+# moment (temporary-auth-failure) or about the exchange, of which the server may think otherwise after its next start.
+FINAL = frozenset(
+    {"account-disabled", "credentials-expired", "invalid-mechanism", "mechanism-too-weak", "not-authorized"}
+)
+
+
+async def open_account_stream(
+    reactor: Any, login: Login, limits: Limits, resource: str, turn: Turn
+) -> tuple[FramedXmlStream, str]:
+    """Return the stream and its full JID. `turn`: what a read of it begins and ends.
+
+    Raises `CannotOpen`, or `CredentialRefused` when only a client's login can help.
+    """
+    try:
+        stream = await connect_upstream(reactor, login, limits)
+    except UpstreamUnfit as error:
+        raise CredentialRefused(str(error)) from error
+    except UpstreamRefused as error:
+        kind = CredentialRefused if error.condition in FINAL else CannotOpen
+        raise kind(f"login refused: {error.condition}") from error
+    except UpstreamError as error:
+        raise CannotOpen(str(error)) from error
+    try:
+        await open_stream(stream)
+        stream.turn = turn
+        return stream, await bind_resource(stream, resource)
+    except UpstreamError as error:
+        stream.transport.abortConnection()
+        raise CannotOpen(str(error)) from error
+    except BaseException:
+        stream.transport.abortConnection()
+        raise

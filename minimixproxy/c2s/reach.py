@@ -1,0 +1,77 @@
+"""How far what was written to a client has come: a phone out of coverage is noticed minutes after its last byte.
+
+The kernel knows which bytes the client's machine has not acknowledged. From that, and the sizes of the last writes, it
+follows until when everything has arrived. Linux only; elsewhere everything written counts as arrived.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections import deque
+from typing import Any
+
+from twisted.internet import tcp
+from twisted.python.failure import Failure
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
+MAX_WRITES = 1000  # remembered; older ones have arrived, or nobody waits for them any more
+_TLS_RECORD = 16384
+_TLS_OVERHEAD = 22  # bytes of a TLS 1.3 record beside its data, at least (RFC 8446 §5.2)
+EVERYTHING = float("inf")
+
+
+class Reach:
+    """The last writes to one client over `transport`, a TCP connection; for another kind it knows nothing."""
+
+    __slots__ = ("_lost", "_transport", "_writes")
+
+    def __init__(self, transport: Any) -> None:
+        self._writes: deque[tuple[float, int]] = deque(maxlen=MAX_WRITES)
+        self._lost: int | None = None  # unacknowledged bytes when the connection ended
+        self._transport = transport if sys.platform == "linux" and isinstance(transport, tcp.Connection) else None
+        if self._transport is not None:
+            self._look_at_the_end(self._transport)
+
+    def _look_at_the_end(self, transport: Any) -> None:
+        """Ask the kernel before Twisted closes the socket: afterwards nobody can be asked."""
+        lose = transport.connectionLost
+
+        def lost(reason: Failure) -> None:
+            self._lost = self._unacknowledged()
+            self._transport = None
+            lose(reason)
+
+        transport.connectionLost = lost
+
+    def wrote(self, time: float, size: int) -> None:
+        """So many bytes were written, before TLS."""
+        self._writes.append((time, size))
+
+    def until(self) -> float:
+        """Return the time until which everything written has arrived, `EVERYTHING` when nothing is on its way."""
+        on_its_way = self._unacknowledged() if self._lost is None else self._lost
+        if on_its_way == 0:
+            return EVERYTHING
+        behind = 0  # bytes written after the write that is looked at
+        for time, size in reversed(self._writes):
+            encrypted = size + _TLS_OVERHEAD * (1 + size // _TLS_RECORD)
+            if behind + encrypted // 2 >= on_its_way:
+                return time
+            behind += encrypted
+        return self._writes[0][0] - 1 if self._writes else EVERYTHING
+
+    def _unacknowledged(self) -> int:
+        transport = self._transport
+        if transport is None:
+            return 0
+        waiting = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+        try:
+            answer = fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+        except (OSError, ValueError):
+            return int(waiting)
+        (in_kernel,) = struct.unpack("i", answer)
+        return int(waiting + in_kernel)
