@@ -1,21 +1,178 @@
-"""Placeholder by the lead until helper "history" commits the real one: overwrite it."""
+"""What was said in a room while the account was not there, from the room's archive (XEP-0313, XEP-0059). No I/O."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
+from typing import NamedTuple
 
+from twisted.logger import Logger
+from twisted.words.xish import domish
+
+from minimixproxy.jids import InvalidJID, parse_jid
+from minimixproxy.minimix import muc
+from minimixproxy.minimix.amendments import NS_SID, amendment_of
+from minimixproxy.minimix.archivequery import NS_RSM
+from minimixproxy.minimix.carbons import NS_FORWARD
+from minimixproxy.minimix.delays import delay_of, format_time, parse_time
 from minimixproxy.minimix.ports import RoomOutlet
-from minimixproxy.stanza import Stanza
+from minimixproxy.minimix.roominfo import NS_MAM
+from minimixproxy.stanza import NS_CLIENT, Stanza, escape, stanza_of
+
+PAGE = 100
+# Seconds by which the clocks here and there may differ: little when times alone say where the gap begins ...
+SLACK = 120.0
+# ... and more when that is where a known message is.
+SLACK_WITH_ID = 86400.0
+
+
+class _Entry(NamedTuple):
+    """One result. `message` is None if there is none that is worth telling."""
+
+    id: str
+    time: float
+    message: Stanza | None
 
 
 class CatchUp:
-    """Finds nothing."""
+    """One reading of a room's archive, backwards from its end to the last known message, or to `limit` messages.
+
+    So a gap that is too large costs its oldest part, and an archive that has forgotten the last known message is no
+    special case. `done` is called once, unless `stop` comes first, with what was found, oldest first: groupchat
+    messages with the room's delay stamp and stanza-id, ready to be forked.
+    """
+
+    log = Logger()
 
     def __init__(self, room: str, outlet: RoomOutlet, limit: int, done: Callable[[list[Stanza]], None]) -> None:
+        self._room = room
+        self._outlet = outlet
+        self._limit = limit
         self._done = done
+        self._running = False
+        self._after_id: str | None = None
+        self._since = 0.0  # what was said before is not wanted
+        self._start = 0.0  # of what is asked for
+        self._found: list[_Entry] = []  # worth telling, the newest first
+        self._page: list[_Entry] = []
 
     def start(self, after_id: str | None, after_time: float | None, now: float) -> None:
-        self._done([])
+        """Read what came after the last known message, by the room's id for it, or else by its time."""
+        known = now if after_time is None else after_time
+        self._after_id = after_id
+        self._since = known - SLACK
+        self._start = known - (SLACK if after_id is None else SLACK_WITH_ID)
+        self._running = True
+        if self._limit:
+            self._ask("")
+        else:
+            self._finish()
 
     def stop(self) -> None:
-        """Nothing."""
+        """Nobody waits for it any more: `done` is not called."""
+        self._running = False
+
+    def _ask(self, before: str) -> None:
+        query_id = f"catchup-{secrets.token_hex(6)}"
+        size = min(PAGE, self._limit - len(self._found))
+        query = (
+            b"<query xmlns='%b' queryid='%b'><x xmlns='jabber:x:data' type='submit'>"
+            b"<field var='FORM_TYPE' type='hidden'><value>%b</value></field>"
+            b"<field var='start'><value>%b</value></field></x>"
+            b"<set xmlns='%b'><max>%d</max><before>%b</before></set></query>"
+        ) % (
+            NS_MAM.encode(),
+            query_id.encode(),
+            NS_MAM.encode(),
+            format_time(max(0.0, self._start)).encode(),
+            NS_RSM.encode(),
+            size,
+            escape(before),
+        )
+        self._page = []
+        self._outlet.ask_archive(self._room, query_id, query, self._result, self._answered)
+
+    def _result(self, message: Stanza) -> None:
+        """One message of the archive, as it was forwarded."""
+        result = message.payload(NS_MAM, "result")
+        if not self._running or result is None or len(self._page) >= PAGE:
+            return
+        self._page.append(_read(result, self._room))
+
+    def _answered(self, answer: Stanza | None) -> None:
+        if not self._running:
+            return
+        if answer is None or answer.get("type") != "result":
+            condition = muc.error_condition(answer) if answer is not None else "no answer"
+            self.log.warn("the archive of {room} cannot be read: {error}", room=self._room, error=condition)
+            self._finish()
+            return
+        page, self._page = self._page, []
+        fin = answer.payload(NS_MAM, "fin")
+        complete = fin is None or fin.getAttribute("complete") == "true"
+        if self._take(page) or complete or not page or not page[0].id or len(self._found) >= self._limit:
+            self._finish()
+        else:
+            self._ask(page[0].id)
+
+    def _take(self, page: list[_Entry]) -> bool:
+        """Take a page from its end; True when it holds the last known message."""
+        for entry in reversed(page):
+            if entry.id == self._after_id:
+                self._since = 0.0  # what came behind it is new whatever the clocks say
+                return True
+            if entry.message is not None:
+                self._found.append(entry)
+        return False
+
+    def _finish(self) -> None:
+        self._running = False
+        found = [entry.message for entry in self._found[: self._limit] if entry.time >= self._since]
+        self._found = []
+        if found:
+            self.log.info("{number} messages of the archive of {room}", number=len(found), room=self._room)
+        self._done([message for message in reversed(found) if message is not None])
+
+
+def _read(result: domish.Element, room: str) -> _Entry:
+    """Return one result."""
+    archive_id = result.getAttribute("id", "")
+    forwarded = next(result.elements(NS_FORWARD, "forwarded"), None)
+    message = next(forwarded.elements(NS_CLIENT, "message"), None) if forwarded is not None else None
+    stamp = next(forwarded.elements(muc.NS_DELAY, "delay"), None) if forwarded is not None else None
+    time = parse_time(stamp.getAttribute("stamp", "")) if stamp is not None else None
+    if message is None or time is None or not _is_of(message, room):
+        return _Entry(archive_id, time or 0.0, None)
+    told = _as_told(message, room, archive_id, time)
+    worth = muc.is_history(told) or amendment_of(told, room) is not None
+    return _Entry(archive_id, time, told if worth else None)
+
+
+def _is_of(message: domish.Element, room: str) -> bool:
+    """Tell whether an archived message was said in the room. Presences and others' words have no place there."""
+    try:
+        sender = parse_jid(message.getAttribute("from", "")).bare
+    except InvalidJID:
+        return False
+    return sender == room and message.getAttribute("type") == "groupchat"
+
+
+def _as_told(message: domish.Element, room: str, archive_id: str, time: float) -> Stanza:
+    """Return an archived message as the room tells it to who comes later."""
+    stanza_id = (NS_SID, "stanza-id")
+    message.children = [
+        child
+        for child in message.children
+        if not (
+            isinstance(child, domish.Element)
+            and (child.uri, child.name) == stanza_id
+            and child.getAttribute("by") == room
+        )
+    ]
+    if archive_id:
+        own = message.addElement(stanza_id)
+        own["by"], own["id"] = room, archive_id
+    if delay_of(stanza_of(message), room) is None:
+        own = message.addElement((muc.NS_DELAY, "delay"))
+        own["from"], own["stamp"] = room, format_time(time)
+    return stanza_of(message)

@@ -181,9 +181,7 @@ class History:
             seen = min(seen, replay.seen)
         self._cursors.detached(resource, seen)
 
-    def select(
-        self, request: HistoryRequest | None, resource: str, now: float, *, everything: bool = False
-    ) -> Replay:
+    def select(self, request: HistoryRequest | None, resource: str, now: float, *, everything: bool = False) -> Replay:
         """Return the messages for a joining client, oldest first.
 
         With no wish stated: what this client has not seen; a client never seen gets the last few,

@@ -1,23 +1,67 @@
-"""What a room says of itself. (Placeholder by the lead until helper "history" commits the real one: overwrite it.)"""
+"""What a room says of itself (XEP-0030): whether it keeps an archive, above all. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.logger import Logger
+
+from minimixproxy.minimix import muc
 from minimixproxy.minimix.ports import RoomOutlet
 from minimixproxy.stanza import Stanza
 
+NS_DISCO_INFO = "http://jabber.org/protocol/disco#info"
+NS_MAM = "urn:xmpp:mam:2"
+_CONFIGURED = "104"  # status code: the room has another configuration now
+
 
 class RoomInfo:
-    """Nothing is known."""
+    """The features of one room, asked for when they are needed, and again when they may have changed."""
+
+    log = Logger()
 
     def __init__(self, room: str, outlet: RoomOutlet) -> None:
         self.room = room
-        self.archive: bool | None = None
+        self.features: frozenset[str] | None = None  # None: not known yet
+        self._outlet = outlet
+        self._waiting: list[Callable[[], None]] = []
+        self._asking = False
+
+    @property
+    def archive(self) -> bool | None:
+        """Whether the room keeps an archive (XEP-0313); None while that is not known."""
+        return NS_MAM in self.features if self.features is not None else None
 
     def refresh(self, done: Callable[[], None] | None = None) -> None:
+        """Ask the room; then `done` is called, whatever became of it."""
         if done is not None:
+            self._waiting.append(done)
+        if not self._asking:
+            self._asking = True
+            self._outlet.ask(self.room, "get", b"<query xmlns='%b'/>" % NS_DISCO_INFO.encode(), self._answered)
+
+    def _answered(self, answer: Stanza | None) -> None:
+        self._asking = False
+        if answer is not None:
+            self.learn(answer)
+        if answer is None or answer.get("type") != "result":
+            self.log.info("{room} does not say what it can", room=self.room)
+        waiting, self._waiting = self._waiting, []
+        for done in waiting:
             done()
 
-    def message_seen(self, stanza: Stanza) -> None:
-        """Nothing."""
+    def learn(self, answer: Stanza) -> bool:
+        """Take an answer of the room, whoever asked; False if it does not tell of the room itself."""
+        query = answer.payload(NS_DISCO_INFO, "query")
+        if query is None or query.hasAttribute("node") or answer.get("type") != "result":
+            return False
+        self.features = frozenset(
+            feature["var"] for feature in query.elements(NS_DISCO_INFO, "feature") if feature.hasAttribute("var")
+        )
+        return True
+
+    def message_seen(self, message: Stanza) -> None:
+        """Look at a groupchat message: with another configuration, a room may have an archive, or none any more."""
+        configured = message.has_payload(muc.NS_MUC_USER, "x") and _CONFIGURED in muc.status_codes(message)
+        if configured and self.features is not None:
+            self.refresh()
