@@ -14,6 +14,7 @@ from minimixproxy.stanza import Stanza, parse_stanza
 ROOM = "room@muc.test"
 BARE = "alice@a.test"
 STREAM = f"{BARE}/minimix.0123"
+DISCO = "http://jabber.org/protocol/disco#info"
 HEADER = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 
 
@@ -143,8 +144,19 @@ class World:
         for other in others or ("bob",):
             self.shows(other)
         self.shows(nick, "100 110", item=f"jid='{STREAM}'")
+        self.tells_of_itself()
         self.subject(subject)
         self.stream.take()
+
+    def tells_of_itself(self, *features: str) -> list[Stanza]:
+        """The room answers what it is asked on coming back; returns what else was sent."""
+        sent = self.stream.take()
+        for query in [stanza for stanza in sent if stanza.has_payload(DISCO, "query")]:
+            found = "".join(f"<feature var='{feature}'/>" for feature in features)
+            self.room(
+                f"<iq type='result' from='{ROOM}' to='{STREAM}' id='{query['id']}'><query xmlns='{DISCO}'>{found}</query></iq>"
+            )
+        return [stanza for stanza in sent if not stanza.has_payload(DISCO, "query")]
 
     # What clients say.
 

@@ -91,6 +91,7 @@ class StreamLost(Case):
         for number, body in enumerate(("one", "two"), 1):
             sid = f"<stanza-id xmlns='urn:xmpp:sid:0' by='room@muc.test' id='s{number}'/>"
             self.world.says("bob", body, sid + delay, str(number))
+        self.world.tells_of_itself()
         self.world.subject("topic")
         self.assertEqual(self.heard(), ["bob: two"])
 
@@ -108,6 +109,7 @@ class StreamLost(Case):
             f"<presence from='{ROOM}/alice' to='{STREAM}'><x xmlns='http://jabber.org/protocol/muc#user'>"
             "<item affiliation='owner' role='moderator'/><status code='110'/><status code='100'/></x></presence>"
         )
+        self.world.tells_of_itself()
         self.assertEqual(self.heard(), ["presence alice 110"])
 
     def test_what_sessions_say_waits(self) -> None:
@@ -118,7 +120,7 @@ class StreamLost(Case):
         self.open_stream()
         self.world.shows("bob")
         self.world.shows("alice", "100 110")
-        self.assertEqual(self.world.stream.take(), [])
+        self.assertEqual(self.world.tells_of_itself(), [])
         self.world.subject("topic")
         self.assertEqual([stanza.name for stanza in self.world.stream.take()], ["message", "iq"])
 
@@ -196,7 +198,7 @@ class StreamLost(Case):
         self.lose_stream()
         self.open_stream()
         self.world.shows("alice", "100 110 201")
-        (configuration,) = self.world.stream.take()
+        (configuration,) = self.world.tells_of_itself()
         self.assertEqual((configuration.name, configuration["to"], configuration["type"]), ("iq", ROOM, "set"))
         self.assertEqual(self.heard(), ["unavailable bob"])
 
@@ -267,6 +269,7 @@ class Nick(Case):
         self.world.shows("bob")
         self.world.shows("alice")
         self.world.shows(nick, "100 110")
+        self.world.tells_of_itself()
         self.world.subject("topic")
 
     def test_fallback(self) -> None:
