@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from twisted.words.xish import domish
 
-from minimixproxy.jids import prepare_resource
+from minimixproxy.jids import parse_jid
 from minimixproxy.minimix.delays import format_time
 from minimixproxy.minimix.muc import NS_DELAY
 from minimixproxy.stanza import NS_CLIENT, Stanza, escape, optional_attribute, parse_element, serialize
@@ -96,10 +96,9 @@ def same_sender(stanza: Stanza, other: Stanza) -> bool:
     return _sender(stanza) == _sender(other)
 
 
-def _sender(stanza: Stanza) -> tuple[str, str | None]:
+def _sender(stanza: Stanza) -> tuple[str | None, str | None]:
     occupant = stanza.payload(NS_OCCUPANT_ID, "occupant-id")
-    nick = stanza["from"].partition("/")[2]
-    return prepare_resource(nick), occupant.getAttribute("id") if occupant is not None else None
+    return parse_jid(stanza["from"]).resource, occupant.getAttribute("id") if occupant is not None else None
 
 
 def corrected(original: Stanza, correction: Stanza) -> bytes:

@@ -175,11 +175,10 @@ class History:
 
     def detached(self, resource: str) -> None:
         """A client has gone: it has seen everything that was given out, but for what it has not taken of its replay."""
-        seen = min(self._newest, self._journal.given_out())
+        live = min(self._newest, self._journal.given_out())
         replay = self._replays.pop(resource, None)
-        if replay is not None and replay.seen is not None:
-            seen = min(seen, replay.seen)
-        self._cursors.detached(resource, seen)
+        seen = live if replay is None else max(live, replay.reached) if replay.finished else replay.reached
+        self._cursors.detached(resource, max(seen, self._cursors.get(resource) or 0))
 
     def select(self, request: HistoryRequest | None, resource: str, now: float, *, everything: bool = False) -> Replay:
         """Return the messages for a joining client, oldest first.
@@ -197,7 +196,7 @@ class History:
             chosen = [message for message in self._kept.after(seen) if self._shows(message, seen)]
         else:
             chosen = self._requested(HistoryRequest(max_stanzas=DEFAULT_REPLAY), 0)
-        replay = Replay(self._room, chosen)
+        replay = Replay(self._room, chosen, self._newest)
         if resource:
             self._replays[resource] = replay
         return replay

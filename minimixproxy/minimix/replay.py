@@ -11,9 +11,11 @@ from minimixproxy.minimix.journal import KeptMessage
 class Replay:
     """Kept messages, oldest first, each with the room's delay stamp. They can be had once."""
 
-    def __init__(self, room: str, messages: Sequence[KeptMessage]) -> None:
+    def __init__(self, room: str, messages: Sequence[KeptMessage], newest: int) -> None:
+        """`newest`: the sequence up to which a client has seen everything that was given all of these."""
         self._room = room
         self._messages = messages
+        self._newest = newest
         self._next = 0
 
     def __len__(self) -> int:
@@ -27,9 +29,14 @@ class Replay:
             yield shown(message, self._room)
 
     @property
-    def seen(self) -> int | None:
-        """While not all has been taken: the sequence up to which the client has seen everything. Then None."""
-        return self._messages[self._next].sequence - 1 if self._next < len(self._messages) else None
+    def finished(self) -> bool:
+        """Whether all was taken."""
+        return self._next == len(self._messages)
+
+    @property
+    def reached(self) -> int:
+        """The sequence up to which the client has seen everything."""
+        return self._newest if self.finished else self._messages[self._next].sequence - 1
 
 
 def shown(message: KeptMessage, room: str) -> bytes:

@@ -218,3 +218,62 @@ class Times(SynchronousTestCase):
 
     def test_format(self) -> None:
         self.assertEqual(format_time(1_700_000_000.25), "2023-11-14T22:13:20.250Z")
+
+
+class Duplicates(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.room = Speaker()
+
+    def test_by_the_rooms_id(self) -> None:
+        self.assertEqual(self.room.says("one", room_id="1"), Taken.NEW)
+        self.assertEqual(self.room.says("one", room_id="2"), Taken.NEW)
+        self.assertEqual(self.room.says("one", room_id="1", stamp=NOW - 5), Taken.DUPLICATE)
+        self.assertEqual(self.room.says("one", room_id="3", stamp=NOW), Taken.NEW)
+        self.assertEqual(self.room.gets(everything=True), ["one"] * 3)
+
+    def test_by_an_id_in_anothers_name(self) -> None:
+        inner = "<stanza-id xmlns='urn:xmpp:sid:0' by='eve@a.test' id='1'/>"
+        self.assertEqual(self.room.says("one", inner), Taken.NEW)
+        self.assertEqual(self.room.says("two", inner), Taken.NEW)
+
+    def test_by_what_they_say(self) -> None:
+        self.room.says("one", sent_id="a")
+        self.room.says("two")
+        for expected, body, arguments in [
+            (Taken.DUPLICATE, "one", {"sent_id": "a", "stamp": NOW - 30}),
+            (Taken.DUPLICATE, "one", {"sent_id": "a", "stamp": NOW + 30, "room_id": "x"}),
+            (Taken.DUPLICATE, "two", {"stamp": NOW - 3}),
+            (Taken.NEW, "two", {"stamp": NOW - 10}),
+            (Taken.NEW, "one", {"sent_id": "a", "stamp": NOW - 100}),
+            (Taken.NEW, "one", {"sent_id": "b", "stamp": NOW}),
+            (Taken.NEW, "one", {"sent_id": "a", "stamp": NOW, "nick": "eve"}),
+            (Taken.NEW, "three", {"sent_id": "a", "stamp": NOW}),
+            (Taken.NEW, "one", {"sent_id": "a"}),
+        ]:
+            self.assertEqual(self.room.says(body, **arguments), expected, (body, arguments))
+
+    def test_behind_many_newer_ones(self) -> None:
+        room = Speaker(history=5000)
+        room.says("first", sent_id="a")
+        room.now += 1000
+        for number in range(3000):
+            room.says(f"m{number}")
+        self.assertEqual(room.says("first", sent_id="a", stamp=NOW), Taken.DUPLICATE)
+
+    def test_passing(self) -> None:
+        for inner in [
+            "<composing xmlns='http://jabber.org/protocol/chatstates'/>",
+            "<displayed xmlns='urn:xmpp:chat-markers:0' id='1'/>",
+            "<subject>topic</subject>",
+        ]:
+            self.assertEqual(self.room.says("", inner), Taken.PASSING)
+        self.assertEqual(self.room.says("hidden", "<no-store xmlns='urn:xmpp:hints'/>"), Taken.PASSING)
+
+    def test_newest(self) -> None:
+        self.assertEqual(self.room.history.newest, (None, None))
+        self.room.says("one")
+        self.assertEqual(self.room.history.newest, (None, NOW))
+        self.room.says("two", room_id="2", stamp=NOW + 1)
+        self.room.now += 5
+        self.room.says("three")
+        self.assertEqual(self.room.history.newest, ("2", NOW + 1))
