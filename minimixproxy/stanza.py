@@ -13,9 +13,13 @@ from functools import lru_cache
 
 from twisted.words.xish import domish
 
+from minimixproxy.serializing import element_text
+
 NS_CLIENT = "jabber:client"
 NS_STREAM = "http://etherx.jabber.org/streams"
 NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+
+_STREAM_PREFIX = {NS_STREAM: "stream"}
 
 _WS = rb"[ \t\r\n]"
 _TAG_NAME = re.compile(rb"(<[^ \t\r\n/>]+)")
@@ -274,8 +278,7 @@ def parse_stanza(xml: bytes | str, default_namespace: str = NS_CLIENT) -> Stanza
 
 def serialize(element: domish.Element, default_namespace: str = NS_CLIENT) -> bytes:
     """Return the bytes of a tree for a stream whose default namespace is `default_namespace`."""
-    text: str = element.toXml(prefixes={NS_STREAM: "stream"}, defaultUri=default_namespace, prefixesInScope=["stream"])
-    return text.encode("utf-8")
+    return element_text(element, default_namespace, _STREAM_PREFIX).encode("utf-8")
 
 
 def error_reply(stanza: Stanza, error_type: str, condition: str, text: str = "") -> bytes:
