@@ -110,9 +110,9 @@ class Proxy:
         await deferToThread(process.kill if kill else process.stop)
         await deferToThread(self.start)
 
-    def tail(self) -> str:
+    def tail(self, lines: int = 60) -> str:
         """The end of its log, and of its log before the last restart."""
-        return "\n-- restarted --\n".join(process.tail() for process in (*self._past[-1:], self.process))
+        return "\n-- restarted --\n".join(process.tail(lines) for process in (*self._past[-1:], self.process))
 
     def faults(self, start: int = 0) -> list[str]:
         """What no proxy should log: lines from number `start` on, each fault with some lines around it."""

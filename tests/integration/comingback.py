@@ -1,0 +1,108 @@
+"""What tests of coming back begin with: alice's devices behind a proxy of her own, bob directly at the server."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from twisted.internet.threads import deferToThread
+
+from tests.integration.cases import IntegrationTestCase
+from tests.integration.client import Client
+from tests.integration.faults import Dial, Listener, Talker, verdict
+from tests.integration.relay import Relay
+from tests.integration.servers import Account, fresh
+
+
+class ReturnCase(IntegrationTestCase):
+    """`begin` first."""
+
+    timeout = 120
+    relay: Relay
+
+    async def begin(self, *, own_server: bool = False, **settings: Any) -> None:
+        """The proxy reaches its server through a relay."""
+        if own_server:
+            self.server = fresh(self.kind)
+            self.addCleanup(lambda: self.server.process.stop())
+        self.relay = Relay(self.server.port)
+        self.relay.start()
+        self.addCleanup(self.relay.stop)
+        domain = {"upstream": f"tcp:127.0.0.1:{self.relay.port}"}
+        self.behind = self.own_proxy(domain=domain, **settings)
+        self.alice = await self.account("alice")
+        self.bob = await self.talker("bob")
+
+    async def talker(self, name: str) -> Talker:
+        """Somebody directly at the server, connected."""
+        account = await self.account(name)
+        talker = Talker(name, self._dial(account, "desk", direct=True), self.server, name)
+        self.addCleanup(talker.stop)
+        await talker.connect()
+        return talker
+
+    def device(self, resource: str, account: Account | None = None, nick: str = "alice") -> Listener:
+        """One of alice's, not connected yet."""
+        return Listener(resource, self._dial(account or self.alice, resource), nick)
+
+    def _dial(self, account: Account, resource: str, *, direct: bool = False) -> Dial:
+        async def dial() -> Client:
+            return await self.client(account, resource, direct=direct, proxy=None if direct else self.behind)
+
+        return dial
+
+    async def come(self, *resources: str, rooms: list[str], wish: str = "") -> list[Listener]:
+        """These devices of alice, connected and in the rooms, which bob has opened."""
+        devices = [self.device(resource) for resource in resources]
+        for device in devices:
+            await device.come_back(*rooms, wish=wish)
+        return devices
+
+    async def stream_resource(self) -> str:
+        """The resource that alice's account stream has bound."""
+        line = await self.behind.process.says(rf"account stream open: {re.escape(self.alice.jid)}/")
+        return line.rpartition("/")[2].strip()
+
+    async def settle(self, *devices: Listener) -> None:
+        """All that bob said has reached those rooms' devices that are in them."""
+        for _round in range(2):
+            await self.bob.settled()
+            for device in devices:
+                await device.client.barrier(*(room for room, place in device.places.items() if place.nick))
+
+    async def check(self, *devices: Listener, rooms: list[str]) -> None:
+        """Every device has got what the rooms took exactly once, and is in the rooms, as are alice and bob."""
+        for room in rooms:
+            for device in devices:
+                await device.hears(room, self.bob.accepted(room))
+        await self.settle(*devices)
+        faults = []
+        for room in rooms:
+            for device in devices:
+                wrong = verdict(device[room].bodies, self.bob.accepted(room), self.bob.sent[room])
+                faults += [f"{device.name} in {room}: {wrong}"] if wrong else []
+                if not wrong and device[room].bodies != self.bob.accepted(room):
+                    faults.append(f"{device.name} in {room}, out of order: {device[room].bodies}")
+                if (device[room].nick, set(device[room].occupants)) != ("alice", {"alice", "bob"}):
+                    faults.append(f"{device.name} in {room}: is {device[room].nick!r} of {device[room].occupants}")
+            if set(self.bob[room].occupants) != {"alice", "bob"}:
+                faults.append(f"bob sees {self.bob[room].occupants} in {room}")
+        if faults:
+            self.fail("\n".join(faults))
+
+    async def away(self, *rooms: str) -> None:
+        """Bob has seen alice go."""
+        for room in rooms:
+            await self.bob.misses(room, "alice")
+
+    async def back(self, *rooms: str) -> None:
+        """Bob sees alice in these rooms (again)."""
+        for room in rooms:
+            await self.bob.sees(room, "alice")
+
+    async def kill_and_return(self, *rooms: str) -> None:
+        """The proxy is killed and started; the account is back in these rooms before any client is there."""
+        await deferToThread(self.behind.process.kill)
+        await self.away(*rooms)
+        await deferToThread(self.behind.start)
+        await self.back(*rooms)
