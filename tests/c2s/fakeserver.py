@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
+from secrets import token_bytes
 from typing import Any
 
 from twisted.internet.protocol import Factory, connectionDone
@@ -28,6 +29,8 @@ class Script:
     mechanisms: tuple[str, ...] = ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN")
     password: str = "secret"
     iterations: int = 4096
+    salt: bytes = SALT
+    new_salts: bool = False  # one for every login, as servers do that keep the password itself
     wrong_signature: bool = False
     signature_in_challenge: bool = False
     failure: str = "not-authorized"
@@ -54,6 +57,7 @@ class FakeServer:
         self.lost = False
         self.scram: tuple[str, bytes, bytes] | None = None
         self.signature = b""
+        self.salt = b""
 
     def makeConnection(self, transport: Any) -> None:
         self.transport = transport
@@ -132,14 +136,15 @@ class FakeServer:
             return
         first_bare = data[3:]
         nonce = first_bare.split(b"r=")[1] + b"server"
-        first = b"r=%b,s=%b,i=%d" % (nonce, b64encode(SALT), self.script.iterations)
+        self.salt = token_bytes(16) if self.script.new_salts else self.script.salt
+        first = b"r=%b,s=%b,i=%d" % (nonce, b64encode(self.salt), self.script.iterations)
         self.scram = (MECHANISMS[self.script.mechanism], first_bare, first)
         self.say("challenge", first)
 
     def finish_scram(self, final: bytes) -> None:
         assert self.scram is not None
         hash_name, first_bare, first = self.scram
-        keys = derive_keys(hash_name, self.script.password, SALT, self.script.iterations)
+        keys = derive_keys(hash_name, self.script.password, self.salt, self.script.iterations)
         bare, _, proof = final.rpartition(b",p=")
         message = b",".join((first_bare, first, bare))
         signature = hmac.new(hashlib.new(hash_name, keys.client_key).digest(), message, hash_name).digest()

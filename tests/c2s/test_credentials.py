@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial import unittest
 
-from minimixproxy.c2s.credentials import Credential, KeyCache
+from minimixproxy.c2s.credentials import Credential, KeyCache, KeysUnfit
 from minimixproxy.c2s.scram import Challenge, ScramError, ScramKeys, derive_keys
 
 CHALLENGE = Challenge(b"salt", 4096)
@@ -66,7 +66,8 @@ class CredentialsTest(unittest.TestCase):
             return Deferred.fromCoroutine(credential.keys(self.cache, "a@b", "sha256", challenge))
 
         self.assertEqual(self.successResultOf(ask(CHALLENGE)), keys)
-        self.failureResultOf(ask(Challenge(b"changed", 4096)), ScramError)
+        for changed in (Challenge(b"changed", 4096), Challenge(b"salt", 5000)):
+            self.failureResultOf(ask(changed), KeysUnfit)
 
     def test_default_runs_in_a_thread(self) -> Deferred[None]:
         credential = Credential.from_password("pencil")
@@ -78,3 +79,48 @@ class CredentialsTest(unittest.TestCase):
         coroutine = self.cache.derive("a@b", "sha256", "bad\u0007", CHALLENGE)
         self.failureResultOf(Deferred.fromCoroutine(coroutine), ScramError)
         self.assertEqual(len(self.cache), 0)
+
+
+KEYS = ScramKeys(b"client", b"server")
+OTHER = Challenge(b"other", 4096)
+
+
+class LearningTest(unittest.SynchronousTestCase):
+    """What a credential makes of the logins that succeed; each is (hash, challenge), or None for PLAIN."""
+
+    def after(self, *logins: tuple[str, Challenge] | None) -> Credential:
+        credential = Credential.from_password("pencil")
+        for login in logins:
+            if login is None:
+                credential.used_as_it_is()
+            else:
+                credential.learn(*login, KEYS)
+        return credential
+
+    def test_password(self) -> None:
+        sha256, sha1, other = ("sha256", CHALLENGE), ("sha1", CHALLENGE), ("sha256", OTHER)
+        more = ("sha256", Challenge(b"salt", 5000))
+        for logins, kept, changes in [
+            ([], True, False),
+            ([sha256], True, False),
+            ([sha256, sha256], False, False),
+            ([sha256, other], True, True),
+            ([sha256, more], True, True),
+            ([sha256, other, sha256], True, True),
+            ([sha256, other, other], False, False),  # the password was set anew in between
+            ([sha1, sha256], True, False),
+            ([sha1, sha256, sha256], False, False),
+            ([None, None], True, False),
+            ([sha256, None, sha256], True, False),
+        ]:
+            credential = self.after(*logins)
+            self.assertEqual((credential.password is not None, credential.salt_changes), (kept, changes), logins)
+
+    def test_met_by_an_earlier_credential(self) -> None:
+        for met, kept in ((("sha256", CHALLENGE), False), (("sha1", CHALLENGE), True), (("sha256", OTHER), True)):
+            credential = self.after(("sha256", CHALLENGE))
+            credential.met_before(*met)
+            self.assertEqual(credential.password is not None, kept, met)
+        credential = self.after()
+        credential.met_before("sha256", CHALLENGE)
+        self.assertEqual(credential.password, "pencil", "nothing is known of it yet")

@@ -21,6 +21,7 @@ from minimixproxy.c2s.errors import (
     UpstreamProtocolError,
     UpstreamRefused,
     UpstreamTLSError,
+    UpstreamUnfit,
     UpstreamUnreachable,
 )
 from minimixproxy.c2s.scram import Challenge, derive_keys
@@ -187,7 +188,44 @@ class LoginTest(UpstreamTest):
         script, where = self.serve()
         await self.connect(self.login(where, credential))
         self.assertEqual(script.mechanism, "SCRAM-SHA-1")
-        _script, where = self.serve(mechanisms=("PLAIN", "SCRAM-SHA-256"))
+        for behaviour in ({"mechanisms": ("PLAIN", "SCRAM-SHA-256")}, {"salt": b"another"}, {"iterations": 5000}):
+            _script, where = self.serve(**behaviour)
+            await self.refused(UpstreamUnfit, self.login(where, credential))
+        _script, where = self.serve(mechanisms=())  # a server that is not ready: later it may be
+        await self.refused(UpstreamProtocolError, self.login(where, credential))
+
+    @asynchronous
+    async def test_password_is_let_go_when_keys_last(self) -> None:
+        credential = Credential.from_password("secret")
+        _script, where = self.serve()
+        await self.connect(self.login(where, credential))
+        self.assertEqual(credential.password, "secret")
+        await self.connect(self.login(where, credential))
+        self.assertIsNone(credential.password)
+        await self.connect(self.login(where, credential))
+
+    @asynchronous
+    async def test_password_stays_where_keys_do_not_last(self) -> None:
+        for behaviour in ({"new_salts": True}, {"mechanisms": ("PLAIN",)}):
+            credential = Credential.from_password("secret")
+            _script, where = self.serve(**behaviour)
+            for _ in range(3):
+                await self.connect(self.login(where, credential))
+            self.assertEqual(credential.password, "secret")
+
+    @asynchronous
+    async def test_nothing_is_learned_from_a_login_that_fails(self) -> None:
+        for behaviour in ({"password": "another"}, {"wrong_signature": True}):
+            credential = Credential.from_password("secret")
+            _script, where = self.serve(**behaviour)
+            for _ in range(2):
+                await self.refused(UpstreamError, self.login(where, credential))
+            self.assertEqual((credential.password, credential.learned), ("secret", None))
+
+    @asynchronous
+    async def test_server_that_does_not_know_the_kept_keys(self) -> None:
+        credential = Credential.from_keys("sha256", Challenge(SALT, 4096), derive_keys("sha256", "secret", SALT, 4096))
+        _script, where = self.serve(wrong_signature=True)
         await self.refused(UpstreamProtocolError, self.login(where, credential))
 
     @asynchronous

@@ -1,0 +1,80 @@
+"""What is kept on disk of a login, and what comes of it after a restart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from twisted.trial import unittest
+
+from minimixproxy.c2s.credentials import Credential, KeyCache
+from minimixproxy.c2s.keptlogin import KeptLogins
+from minimixproxy.c2s.scram import Challenge, ScramKeys
+from minimixproxy.c2s.upstream import Login
+from minimixproxy.config import Domain
+from minimixproxy.minimix.journal import KeptLogin
+
+FIRST = Challenge(b"salt", 4096)
+SECOND = Challenge(b"other", 4096)
+KEYS = ScramKeys(b"client key", b"server key")
+
+NOTHING = KeptLogin("example.org", "alice")
+WITH_PASSWORD = KeptLogin("example.org", "alice", password="pencil")
+WITH_KEYS = KeptLogin("example.org", "alice", "sha256", *FIRST, *KEYS)
+WITH_OTHER_KEYS = KeptLogin("example.org", "alice", "sha256", *SECOND, *KEYS)
+
+ALLOWED = Domain(name="example.org", keep_passwords=True)
+FORBIDDEN = Domain(name="example.org")
+
+
+class KeepTest(unittest.SynchronousTestCase):
+    def test_table(self) -> None:
+        for domain, challenges, before, expected, lets_go in [
+            (FORBIDDEN, [FIRST], None, WITH_KEYS, False),
+            (FORBIDDEN, [FIRST, FIRST], None, WITH_KEYS, True),
+            (FORBIDDEN, [FIRST, SECOND], None, WITH_OTHER_KEYS, False),
+            (FORBIDDEN, [FIRST], WITH_KEYS, WITH_KEYS, True),
+            (FORBIDDEN, [SECOND], WITH_KEYS, WITH_OTHER_KEYS, False),
+            (FORBIDDEN, [], None, NOTHING, False),  # by PLAIN
+            (FORBIDDEN, [], WITH_KEYS, NOTHING, False),  # the server has no SCRAM any more
+            (FORBIDDEN, [FIRST], WITH_PASSWORD, WITH_KEYS, False),
+            (ALLOWED, [], None, WITH_PASSWORD, False),
+            (ALLOWED, [FIRST], None, WITH_KEYS, False),
+            (ALLOWED, [FIRST, SECOND], None, WITH_PASSWORD, False),
+            (ALLOWED, [FIRST], WITH_PASSWORD, WITH_PASSWORD, False),  # not known yet whether the salt lasts
+            (ALLOWED, [FIRST, FIRST], WITH_PASSWORD, WITH_KEYS, True),  # it does
+            (ALLOWED, [FIRST, FIRST], None, WITH_KEYS, True),
+        ]:
+            credential = Credential.from_password("pencil")
+            for challenge in challenges:
+                credential.learn("sha256", challenge, KEYS)
+            if not challenges:
+                credential.used_as_it_is()
+            kept = KeptLogins({}).keep(Login(domain, "alice", credential, KeyCache()), before)
+            case = (domain.keep_passwords, challenges, before)
+            self.assertEqual((kept, credential.password is None), (expected, lets_go), case)
+
+
+class ReviveTest(unittest.SynchronousTestCase):
+    def revived(self, kept: KeptLogin, domain: Domain = FORBIDDEN) -> Login | None:
+        return KeptLogins({domain.name: domain}).revive(kept)
+
+    def test_keys(self) -> None:
+        login = self.revived(WITH_KEYS)
+        assert login is not None and login.credential.learned is not None
+        self.assertEqual((login.username, login.domain, login.credential.password), ("alice", FORBIDDEN, None))
+        self.assertEqual(login.credential.learned, ("sha256", FIRST, KEYS))
+
+    def test_password_if_allowed(self) -> None:
+        login = self.revived(WITH_PASSWORD, ALLOWED)
+        assert login is not None
+        self.assertEqual(login.credential.password, "pencil")
+        self.assertIsNone(self.revived(WITH_PASSWORD))
+
+    def test_nothing_usable(self) -> None:
+        for kept in (NOTHING, replace(WITH_KEYS, domain="elsewhere.example"), replace(WITH_KEYS, hash_name="md5")):
+            self.assertIsNone(self.revived(kept))
+
+    def test_round_trip(self) -> None:
+        login = self.revived(WITH_KEYS)
+        assert login is not None
+        self.assertEqual(KeptLogins({}).keep(login, WITH_KEYS), WITH_KEYS)
