@@ -1,0 +1,108 @@
+"""Messages of the archive come before those of the room, whatever comes first on the wire."""
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.minimix.backlog import ARCHIVE_TIMEOUT, MAX_WAITING, SUBJECT_TIMEOUT, Backlog
+from minimixproxy.stanza import Stanza, parse_stanza
+from tests.minimix.fakes import ROOM, kinds
+
+
+class FakeInfo:
+    """A room with an archive; `know` when it has said so."""
+
+    room = ROOM
+    archive: bool | None = None
+
+    def refresh(self, done: Callable[[], None]) -> None:
+        self._done = done
+
+    def know(self, archive: bool) -> None:
+        self.archive = archive
+        self._done()
+
+
+class FakeOutlet:
+    def __init__(self) -> None:
+        self.asked: list[tuple[Callable[[Stanza], None], Callable[[Stanza | None], None]]] = []
+
+    def ask_archive(self, _to: str, query_id: str, _payload: bytes, result: Any, answered: Any) -> None:
+        self.query_id = query_id
+        self.asked.append((result, answered))
+
+
+class BacklogTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.info, self.outlet = FakeInfo(), FakeOutlet()
+        self.done: list[list[str]] = []
+        self.backlog = Backlog(self.info, self.outlet, self.clock, 500, lambda got: self.done.append(kinds(got)))  # type: ignore[arg-type]
+        self.backlog.start("s1", 1000.0)
+
+    def room_says(self, body: str) -> None:
+        self.backlog.add(parse_stanza(f"<message type='groupchat' from='{ROOM}/bob'><body>{body}</body></message>"))
+
+    def archive_says(self, body: str) -> None:
+        result, answered = self.outlet.asked.pop()
+        result(
+            parse_stanza(
+                f"<message from='{ROOM}'><result xmlns='urn:xmpp:mam:2' id='s2' queryid='{self.outlet.query_id}'>"
+                "<forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='2026-01-01T00:00:00Z'/>"
+                f"<message xmlns='jabber:client' type='groupchat' from='{ROOM}/bob'><body>{body}</body></message>"
+                "</forwarded></result></message>"
+            )
+        )
+        answered(parse_stanza(f"<iq type='result' from='{ROOM}'><fin xmlns='urn:xmpp:mam:2' complete='true'/></iq>"))
+
+    def test_archive_first(self) -> None:
+        self.room_says("own history")
+        self.backlog.subject_seen()
+        self.room_says("live")
+        self.info.know(True)
+        self.assertEqual(self.done, [])
+        self.archive_says("archived")
+        self.assertEqual(self.done, [["bob: archived", "bob: own history", "bob: live"]])
+
+    def test_subject_last(self) -> None:
+        self.info.know(True)
+        self.archive_says("archived")
+        self.room_says("own history")
+        self.assertEqual(self.done, [])
+        self.backlog.subject_seen()
+        self.assertEqual(self.done, [["bob: archived", "bob: own history"]])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_archive(self) -> None:
+        self.info.know(False)
+        self.room_says("own history")
+        self.backlog.subject_seen()
+        self.assertEqual(self.done, [["bob: own history"]])
+
+    def test_no_subject(self) -> None:
+        self.info.know(False)
+        self.clock.advance(SUBJECT_TIMEOUT)
+        self.assertEqual(self.done, [[]])
+
+    def test_archive_that_does_not_answer(self) -> None:
+        self.info.know(True)
+        self.room_says("own history")
+        self.backlog.subject_seen()
+        self.clock.advance(ARCHIVE_TIMEOUT)
+        self.assertEqual(self.done, [["bob: own history"]])
+        _, answered = self.outlet.asked.pop()
+        answered(None)
+        self.assertEqual(len(self.done), 1)
+
+    def test_too_much_to_wait(self) -> None:
+        self.info.know(True)
+        for _ in range(MAX_WAITING + 1):
+            self.room_says("live")
+        self.assertEqual([len(got) for got in self.done], [MAX_WAITING + 1])
+
+    def test_stopped(self) -> None:
+        self.backlog.stop()
+        self.info.know(True)
+        self.assertEqual((self.outlet.asked, self.done, self.clock.getDelayedCalls()), ([], [], []))
