@@ -8,7 +8,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 
 from minimixproxy import config_checks as checks
 from minimixproxy.config_errors import explain
@@ -28,6 +37,7 @@ class Section(BaseModel):
 
 Seconds = Annotated[float, Field(gt=0, le=86400)]
 FilePath = Annotated[Path, BeforeValidator(checks.resolve_path)]
+State = Annotated[Path | SecretStr, BeforeValidator(checks.state)]  # a file, or a URL, which may hold a password
 ReadablePath = Annotated[FilePath, AfterValidator(checks.readable)]
 DomainName = Annotated[str, AfterValidator(checks.prepare_domain)]
 BareJID = Annotated[str, AfterValidator(checks.prepare_bare_jid)]
@@ -57,6 +67,8 @@ class Domain(Section):
     private_key: ReadablePath | None = None
     upstream: ClientEndpoint | None = None
     upstream_trust: Annotated[Literal["system", "insecure"] | Path, BeforeValidator(checks.trust)] = "system"
+    # Keep a password on disk where the server leaves nothing else to come back with.
+    keep_passwords: bool = False
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> "Domain":
@@ -165,12 +177,21 @@ class Settings(BaseModel):
 
     model_config = Section.model_config
 
-    state: FilePath = DEFAULT_STATE
+    state: State = DEFAULT_STATE
+    state_directory: FilePath | None = None
+    seal_key: FilePath | None = None
     listen: Annotated[tuple[Listen, ...], BeforeValidator(checks.tables)] = ()
     domain: dict[str, Domain] = {}
     rooms: Rooms = Rooms()
     limits: Limits = Limits()
     client_proxy: Annotated[tuple[ClientProxy, ...], BeforeValidator(checks.tables)] = ()
+
+    @property
+    def directory(self) -> Path:
+        """Where all that is kept beside the database lives."""
+        if self.state_directory is not None:
+            return self.state_directory
+        return self.state.parent if isinstance(self.state, Path) else DEFAULT_STATE.parent
 
     @model_validator(mode="before")
     @classmethod

@@ -13,7 +13,9 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
-from pydantic import ValidationInfo
+from pydantic import SecretStr, ValidationInfo
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 from twisted.internet import endpoints
 from twisted.words.protocols.jabber import jid
 
@@ -31,6 +33,21 @@ def resolve_path(value: Any, info: ValidationInfo) -> Any:
         raise ValueError("must be a file name")
     directory = (info.context or {}).get("directory", Path())
     return Path(directory, value)
+
+
+def state(value: Any, info: ValidationInfo) -> Any:
+    """A file name as Path, a postgresql:// URL as something that does not show its password."""
+    if isinstance(value, Path | SecretStr):
+        return value
+    if isinstance(value, str) and "://" not in value and value and "\0" not in value:
+        return resolve_path(value, info)
+    if not isinstance(value, str) or not value.startswith(("postgresql://", "postgres://")):
+        raise ValueError('must be a file name or a URL, "postgresql://user@host/database"')
+    try:
+        make_url(value)
+    except (ArgumentError, ValueError):
+        raise ValueError('cannot be read as a URL; it must be "postgresql://user@host/database"') from None
+    return SecretStr(value)
 
 
 def readable(path: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-SECRET_KEYS = {"secret"}
+SECRET_KEYS = {"secret", "state"}
 PLAIN_TYPES = {
     "string_type": "must be a string",
     "int_type": "must be a whole number",

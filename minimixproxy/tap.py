@@ -13,12 +13,15 @@ from twisted.python import usage
 
 from minimixproxy import __version__, clientproxy, config
 from minimixproxy.c2s import listener, upstream
+from minimixproxy.c2s.accountlogin import open_account_stream
 from minimixproxy.c2s.certificates import CertificateError
+from minimixproxy.c2s.keptlogin import KeptLogins
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.config_checks import ENDPOINT_FAULTS
 from minimixproxy.installation import Installation
 from minimixproxy.minimix.accounts import Accounts
-from minimixproxy.minimix.journal import NullJournal
+from minimixproxy.storage.journal import SQLJournal
+from minimixproxy.storage.service import Place, StateService
 from minimixproxy.xmlstream import FramedXmlStream
 
 
@@ -62,31 +65,34 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
 
 
 def _add_minimix(tree: MultiService, settings: config.Settings, owner: tuple[int, int], reactor: Any) -> None:
-    """Add the accounts that join rooms, and the listeners for their clients, which stop first."""
-    directory = settings.state.parent
+    """Add the accounts that join rooms, and the listeners for their clients, which stop first; state under both."""
+    directory = settings.directory
     installation = Installation(directory)
     turn_end = TurnEnd(reactor)
 
     async def connect_account(login: upstream.Login) -> tuple[FramedXmlStream, str]:
-        stream = await upstream.connect_upstream(reactor, login, settings.limits)
-        try:
-            await upstream.open_stream(stream)
-            stream.turn = turn_end  # what one read of it brings is written to the sessions at its end
-            return stream, await upstream.bind_resource(stream, installation.resource)
-        except BaseException:
-            stream.transport.abortConnection()
-            raise
+        # what one read of it brings is written to the sessions at its end
+        return await open_account_stream(reactor, login, settings.limits, installation.resource, turn_end)
 
     _check_endpoints(settings, reactor)
-    accounts = Accounts(settings, reactor, connect_account, NullJournal())
-    tree.addService(accounts)
+    journal = SQLJournal(reactor, turn_end)
+    accounts = Accounts(settings, reactor, connect_account, journal, KeptLogins(settings.domain))
+    state = StateService(journal, _place(settings), accounts.restore, reactor)
+    state.setServiceParent(tree)
+    state.addService(accounts)
     try:
         _make_state_directory(directory, owner)
-        tree.addService(listener.client_service(settings, accounts, reactor, turn_end=turn_end))
+        state.addService(listener.client_service(settings, accounts, reactor, turn_end=turn_end))
     except CertificateError as error:
         _exit(error)
     except OSError as error:
         _exit(f"{directory}: {error.strerror}")
+
+
+def _place(settings: config.Settings) -> Place:
+    state = settings.state
+    url = state if isinstance(state, Path) else state.get_secret_value()
+    return Place(url, settings.directory, settings.seal_key)
 
 
 def _check_endpoints(settings: config.Settings, reactor: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from minimixproxy.c2s.upstream import Login
+from minimixproxy.lazystanzas import Output
 from minimixproxy.stanza import Stanza
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class AccountPort(Protocol):
 class AccountsPort(Protocol):
     """Where a session finds its account."""
 
-    def gated(self, deliver: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
         """Return a function like `deliver` whose effect waits until what was journalled before it is on disk."""
 
     def session_bound(self, session: ClientSession, login: Login) -> AccountPort:

@@ -1,0 +1,1 @@
+"""What survives a restart: accounts, their rooms, history, and how far each client has seen it."""

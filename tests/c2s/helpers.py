@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,9 @@ class StubAccounts:
     def __init__(self) -> None:
         self.account = StubAccount()
         self.bound: list[ClientSession] = []
+
+    def gated(self, deliver: Callable[[bytes], None]) -> Callable[[bytes], None]:
+        return deliver
 
     def session_bound(self, session: ClientSession, _login: Login) -> StubAccount:
         self.bound.append(session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -108,6 +109,9 @@ class BindingTest(SessionTest):
         lab = self.lab
 
         class Eager:
+            def gated(self, deliver: Callable[[bytes], None]) -> Callable[[bytes], None]:
+                return deliver
+
             def session_bound(self, session: ClientSession, _login: object) -> object:
                 session.deliver(b"<message id='behind'/>")
                 return lab.accounts.account

@@ -1,0 +1,60 @@
+"""What was journalled while the batch before it was being written: one transaction.
+
+Kept by kind, not in one sequence: numbers of rooms and messages are never used again, and for the rest the last
+word counts, so the order between kinds can be fixed (see `Store`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from minimixproxy.storage.gate import Held
+
+
+class Batch:
+    """Rows to be written and to be deleted, and the output that waits for them."""
+
+    __slots__ = (
+        "accounts",
+        "begun",
+        "changes",
+        "cursors",
+        "given",
+        "gone_accounts",
+        "gone_rooms",
+        "held",
+        "messages",
+        "privates",
+        "replaces_history",
+        "rooms",
+        "size",
+        "top",
+        "trimmed",
+    )
+
+    def __init__(self) -> None:
+        self.accounts: dict[int, tuple[Any, ...]] = {}  # rows by number
+        self.rooms: dict[int, tuple[Any, ...]] = {}
+        self.gone_accounts: list[int] = []
+        self.gone_rooms: list[int] = []
+        self.messages: list[Any] = []  # the values of all rows, one after the other
+        self.changes: list[tuple[Any, ...]] = []  # the parameters of an update each
+        self.trimmed: list[int] = []  # sequences
+        self.cursors: dict[tuple[int, str], int | Literal["gone"] | None] = {}
+        self.privates: list[Any] = []  # like `messages`
+        self.given: list[int] = []  # sequences
+        self.replaces_history = False  # messages and privates here are all that there are
+        self.held: Held = []
+        self.size = 0  # bytes of messages, about
+        self.top = 0  # the last sequence given when this batch was closed
+        self.begun = 0.0  # when writing began, in seconds of the reactor's clock
+
+    def drop_history(self) -> None:
+        """Forget messages: there are too many to wait."""
+        for rows in (self.messages, self.changes, self.trimmed, self.privates, self.given):
+            rows.clear()
+        self.size = 0
+
+
+#: What a row costs beside its bytes, about.
+ROW_SIZE: Final = 256

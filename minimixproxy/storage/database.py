@@ -1,0 +1,178 @@
+"""The database that state is in: an SQLite file or PostgreSQL, its schema brought to the version that is known here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from minimixproxy.storage.errors import StateError
+from minimixproxy.storage.schema import identity
+
+BUSY_TIMEOUT = 1.0  # seconds that SQLite waits for another process, at a time
+_PRAGMAS = ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "journal_size_limit = 67108864")
+# A silent network must not block the writer for longer than a while: seconds, then milliseconds.
+_POSTGRESQL = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_count": 3, "tcp_user_timeout": 10_000}
+_NOT_A_DATABASE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_REVISIONS = "minimixproxy.storage:migrations"
+
+
+class Database:
+    """Where state is. `name` stands for it in logs and holds no password."""
+
+    def __init__(self, state: Path | str) -> None:
+        """`state`: the file, or the URL. Nothing is opened yet."""
+        if isinstance(state, Path):
+            self.file: Path | None = state
+            self.name = str(state)
+            self.engine = _sqlite(state)
+        else:
+            self.file = None
+            url = _postgresql_url(state)
+            self.name = url.set(drivername="postgresql").render_as_string(hide_password=True)
+            self.engine = _postgresql(url)
+
+    @property
+    def sqlite(self) -> bool:
+        return self.file is not None
+
+    def prepare(self) -> str:
+        """Make what is missing, bring an older schema up to date; return the identity of the database.
+
+        Raises `StateError`. Blocks.
+        """
+        with self.explained():
+            if self.file is not None:
+                _make_private(self.file)
+            with self.engine.begin() as connection:
+                self._migrate(connection)
+                return _identity(connection)
+
+    def check(self) -> None:
+        """Raise `StateError` if there is a database and it cannot be used. Changes nothing."""
+        if self.file is not None and not self.file.exists():
+            return
+        with self.explained(), self.engine.connect() as connection:
+            self._version_known(connection)
+            if self.sqlite:
+                fault = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+                if fault != "ok":
+                    raise StateError(self._damaged(str(fault)))
+
+    def close(self) -> None:
+        """Close what is open in the pool."""
+        self.engine.dispose()
+
+    def _migrate(self, connection: Connection) -> None:
+        current = self._version_known(connection)
+        script = _configuration()
+        if current == ScriptDirectory.from_config(script).get_current_head():
+            return
+        script.attributes["connection"] = connection
+        command.upgrade(script, "head")
+
+    def _version_known(self, connection: Connection) -> str | None:
+        """Return the version of the schema, None for an empty database."""
+        current = MigrationContext.configure(connection).get_current_revision()
+        if current is None and inspect(connection).get_table_names():
+            raise StateError(f"{self.name}: holds tables of something else")
+        known = {script.revision for script in ScriptDirectory.from_config(_configuration()).walk_revisions()}
+        if current is not None and current not in known:
+            raise StateError(
+                f'{self.name}: was written by a newer minimixproxy (schema "{current}", known here up to '
+                f'"{max(known)}"): run that version, or name another state'
+            )
+        return current
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn what the database says into `StateError`."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise StateError(self._explanation(getattr(error, "orig", None) or error)) from error
+        except sqlite3.Error as error:
+            raise StateError(self._explanation(error)) from error
+        except OSError as error:
+            raise StateError(f"{self.name}: {error.strerror}") from error
+
+    def _explanation(self, error: BaseException) -> str:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_A_DATABASE:
+            return self._damaged(str(error))
+        return f"{self.name}: {' '.join(str(error).split())}"
+
+    def _damaged(self, fault: str) -> str:
+        return (
+            f"{self.name}: is damaged, or no SQLite database ({fault}). Restore it from a backup, or recover it with "
+            f'"sqlite3 {self.name} .recover", or move it away (with its -wal and -shm) to begin without the rooms '
+            "that accounts were in"
+        )
+
+
+def _configuration() -> Config:
+    configuration = Config()
+    configuration.set_main_option("script_location", _REVISIONS)
+    return configuration
+
+
+def _identity(connection: Connection) -> str:
+    found: str | None = connection.execute(select(identity.c.id)).scalar()
+    if found is None:
+        found = secrets.token_hex(16)
+        connection.execute(identity.insert().values(id=found))
+    return found
+
+
+def _make_private(file: Path) -> None:
+    """Make the file if it is missing, for its owner only; SQLite gives its -wal and -shm the same mode."""
+    try:
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        if file.stat().st_mode & 0o077:
+            file.chmod(0o600)
+
+
+def _sqlite(file: Path) -> Engine:
+    engine = create_engine(
+        URL.create("sqlite", database=str(file)),
+        poolclass=NullPool,
+        connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: object) -> None:
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql_url(text: str) -> URL:
+    try:
+        return make_url(text).set(drivername="postgresql+psycopg")
+    except ArgumentError:
+        raise StateError("state: cannot be read as a postgresql:// URL") from None
+
+
+def _postgresql(url: URL) -> Engine:
+    try:
+        return create_engine(url, poolclass=NullPool, paramstyle="format", connect_args=_POSTGRESQL)
+    except ImportError as error:
+        raise StateError("state: PostgreSQL needs psycopg: pip install minimixproxy[postgresql]") from error

@@ -1,0 +1,357 @@
+"""The journal of all accounts in a database: what is journalled in a turn of the reactor becomes one transaction.
+
+Calls fill a batch; the first one that comes while nothing is being written has it written when the turn is over. What
+comes while one batch is being written makes the next. Output to clients waits at the gate with the batch before it.
+
+Trouble (the disk is full, the database locked or unreachable): the batch is tried again until it can be written.
+After `patience` seconds output waits no longer. What gathers meanwhile is bounded; beyond that messages are let go, and
+all messages that there are then get written once writing works again (`snapshot`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from time import time
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from minimixproxy.clock import Clock, Timer
+from minimixproxy.lazystanzas import Output
+from minimixproxy.minimix.journal import KeptAccount, KeptLogin, RoomJournal
+from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.gate import Gate
+from minimixproxy.storage.loading import LoadedAccount
+from minimixproxy.storage.mark import Mark
+from minimixproxy.storage.roomjournal import SQLRoomJournal
+from minimixproxy.storage.sealing import Sealer
+from minimixproxy.storage.writer import Writing
+
+PATIENCE = 3.0  # seconds that output waits for a batch in trouble
+LIMIT = 64 * 1024 * 1024  # bytes of messages, about, that wait to be written
+FIRST_RETRY, LONGEST_RETRY = 0.1, 5.0  # seconds between attempts
+STOP_PATIENCE = 10.0  # seconds given to the last batch
+WAIT_NOT = 0.0
+_HELD_LIMIT = 200_000  # stanzas that wait at the gate
+
+
+class Turn(Protocol):
+    """Joins what is written to a client between `begin` and `end`."""
+
+    def begin(self) -> None:
+        """Begin."""
+
+    def end(self) -> None:
+        """Write now."""
+
+
+@dataclass(frozen=True, slots=True)
+class JournalStatus:
+    """How writing goes. `waiting`: bytes of messages, about, that wait for the database."""
+
+    durable: bool
+    waiting: int
+    error: str
+
+
+class _Account:
+    """What is to be known of an account to write its row."""
+
+    __slots__ = ("bare", "id", "last_seen", "login", "refused", "rooms")
+
+    def __init__(self, number: int, bare: str) -> None:
+        self.id = number
+        self.bare = bare
+        self.refused = False
+        self.last_seen = 0.0
+        self.login: tuple[Any, ...] = (None,) * 8  # the row's columns from `domain` on, sealed
+        self.rooms: dict[str, SQLRoomJournal] = {}  # those that have a row
+
+    def row(self) -> tuple[Any, ...]:
+        return (self.id, self.bare, self.refused, self.last_seen, *self.login)
+
+
+class SQLJournal:
+    """Implements `minimixproxy.minimix.journal.Journal`. Call `restore` and `start` before anything is journalled."""
+
+    log = Logger()
+
+    def __init__(self, clock: Clock, turn: Turn) -> None:
+        self.gathering: Batch | None = None
+        self.sequence = 0  # the last one given
+        self.limit = LIMIT
+        self.patience = PATIENCE
+        #: All that is in memory, asked for when messages had to be let go. None: they stay lost to the database.
+        self.snapshot: Callable[[], Iterable[KeptAccount]] | None = None
+        self._clock = clock
+        self._turn = turn
+        self._gate = Gate()
+        self._accounts: dict[str, _Account] = {}
+        self._last_id = 0
+        self._writing: Batch | None = None
+        self._released = 0
+        self._durable = True
+        self._incomplete = False  # messages were let go
+        self._error = ""
+        self._retry = Timer(clock)
+        self._delay = FIRST_RETRY
+        self._watch = Timer(clock)
+        self._stopped: Deferred[None] | None = None
+        self._writer: Writing
+        self._sealer: Sealer
+        self._mark: Mark
+
+    def restore(self, accounts: Iterable[LoadedAccount], last_id: int, last_sequence: int) -> None:
+        """Continue where the database ends."""
+        self._last_id = last_id
+        self.sequence = self._released = last_sequence
+        for loaded in accounts:
+            kept = loaded.kept
+            account = self._accounts[kept.bare] = _Account(loaded.id, kept.bare)
+            account.refused, account.last_seen, account.login = kept.refused, kept.last_seen, tuple(loaded.login)
+            for room in loaded.rooms.values():
+                journal = account.rooms[room.kept.room] = SQLRoomJournal(self, kept.bare, room.kept.room)
+                journal.loaded(room.id, room.kept.membership, room.sequences)
+
+    def start(self, writer: Writing, sealer: Sealer, mark: Mark) -> None:
+        """Begin to write. `writer` is started here."""
+        self._writer, self._sealer, self._mark = writer, sealer, mark
+        writer.start(self._written)
+
+    # Journal ---------------------------------------------------------------------------------------------------
+
+    def room(self, bare: str, room: str) -> RoomJournal:
+        account = self._accounts.get(bare)
+        known = account.rooms.get(room) if account is not None else None
+        return known or SQLRoomJournal(self, bare, room)
+
+    def account_kept(self, bare: str, login: KeptLogin | None, last_seen: float) -> None:
+        account = self._accounts.get(bare) or self._new_account(bare)
+        account.last_seen = last_seen
+        if login is not None:
+            account.login = self._sealed_login(bare, login)
+        (self.gathering or self.begin()).accounts[account.id] = account.row()
+
+    def account_refused(self, bare: str, refused: bool) -> None:
+        account = self._accounts.get(bare)
+        if account is not None and account.refused != refused:
+            account.refused = refused
+            (self.gathering or self.begin()).accounts[account.id] = account.row()
+
+    def account_forgotten(self, bare: str) -> None:
+        account = self._accounts.get(bare)
+        if account is None:
+            return
+        for room in list(account.rooms.values()):
+            room.forgotten()
+        batch = self.gathering or self.begin()
+        batch.accounts.pop(account.id, None)
+        batch.gone_accounts.append(account.id)
+        del self._accounts[bare]
+
+    def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
+        return self._gate.gated(deliver)
+
+    # For SQLRoomJournal ----------------------------------------------------------------------------------------
+
+    def begin(self) -> Batch:
+        """Return a new batch, which `gathering` is from now on."""
+        batch = self.gathering = Batch()
+        if self._durable:
+            self._gate.holding = batch.held
+        if self._writing is None:
+            self._clock.callLater(0, self._dispatch)
+        return batch
+
+    def given_out(self) -> int:
+        """Return the sequence up to which messages have passed the gate."""
+        return self.sequence if self._gate.holding is None else self._released
+
+    def account_id(self, bare: str) -> int:
+        """Return the number of an account, which gets a row if it has none."""
+        account = self._accounts.get(bare)
+        if account is None:
+            self.account_kept(bare, None, time())
+            account = self._accounts[bare]
+        return account.id
+
+    def rooted(self, bare: str, room: str, journal: SQLRoomJournal) -> int:
+        """Return a number for a room's row, in the place of any that the account's room had before."""
+        former = self._accounts[bare].rooms.get(room)
+        if former is not None:
+            former.forgotten()
+        self._accounts[bare].rooms[room] = journal
+        self._last_id += 1
+        return self._last_id
+
+    def unrooted(self, bare: str, room: str) -> None:
+        """The room has no row any more."""
+        self._accounts[bare].rooms.pop(room, None)
+
+    def sealed(self, text: str | None, *place: str) -> bytes | None:
+        """Return a password as the database may have it."""
+        return None if text is None else self._sealer.seal(text.encode(), *place)
+
+    def overflow(self, batch: Batch) -> None:
+        """Too much waits: messages are let go."""
+        batch.drop_history()
+        if not self._incomplete:
+            self._incomplete = True
+            self.log.error("state: more than {bytes} bytes wait to be written: messages are let go", bytes=self.limit)
+
+    def _new_account(self, bare: str) -> _Account:
+        self._last_id += 1
+        account = self._accounts[bare] = _Account(self._last_id, bare)
+        return account
+
+    def _sealed_login(self, bare: str, login: KeptLogin) -> tuple[Any, ...]:
+        return (
+            login.domain,
+            login.username,
+            login.hash_name,
+            login.salt,
+            login.iterations,
+            self._sealer.seal(login.client_key, bare, "client_key") if login.client_key else None,
+            self._sealer.seal(login.server_key, bare, "server_key") if login.server_key else None,
+            self.sealed(login.password, bare, "password"),
+        )
+
+    # Writing ---------------------------------------------------------------------------------------------------
+
+    def _dispatch(self) -> None:
+        """Have the batch that was gathered written, unless one is being written."""
+        batch = self.gathering
+        if batch is None or self._writing is not None:
+            return
+        if self._incomplete:
+            self._complete(batch)
+        self.gathering = None
+        self._writing = batch
+        batch.top = self.sequence
+        batch.begun = self._clock.seconds()
+        if not self._watch.running:
+            self._watch.start(self.patience / 3, self._look)
+        self._writer.write(batch)
+
+    def _written(self, batch: Batch, error: Exception | None) -> None:
+        """The writer is done with a batch."""
+        if error is not None:
+            self._failed(batch, error)
+            return
+        self._writing = None
+        if self._error:
+            self._healed()
+        self._dispatch()
+        self._release(batch)
+        if self._writing is None and self._stopped is not None:
+            self._end()
+
+    def _release(self, batch: Batch) -> None:
+        """The batch is on disk: let go what waited for it."""
+        self._released = max(self._released, batch.top)
+        if batch.held:
+            self._turn.begin()
+            try:
+                self._gate.release(batch.held)
+            finally:
+                self._turn.end()
+        elif self._gate.holding is batch.held:
+            self._gate.holding = None
+        # What was written just now goes out when the reactor looks for writable sockets next: before the second call.
+        self._clock.callLater(0, self._clock.callLater, 0, self._mark.write, self._released)
+
+    def _failed(self, batch: Batch, error: Exception) -> None:
+        if not self._error:
+            self.log.warn("state cannot be written, trying again: {error}", error=_line(error))
+        self._error = _line(error)
+        self._retry.start(self._delay, lambda: self._writer.write(batch))
+        self._delay = min(self._delay * 2, LONGEST_RETRY)
+
+    def _look(self) -> None:
+        """See to it that output does not wait for ever."""
+        batch = self._writing
+        if batch is None:
+            return
+        waited = self._clock.seconds() - batch.begun
+        held = len(batch.held) + (len(self.gathering.held) if self.gathering is not None else 0)
+        if self._durable and (waited >= self.patience or held > _HELD_LIMIT):
+            self._open_gate(batch)
+        self._watch.start(self.patience / 3, self._look)
+
+    def _open_gate(self, batch: Batch) -> None:
+        """Clients come before safety."""
+        self._durable = False
+        self._error = self._error or "writing takes too long"
+        self.log.error(
+            "state is not durable: {error}; clients get what is not on disk, and a crash may take it back",
+            error=self._error,
+        )
+        waiting = [one.held for one in (batch, self.gathering) if one is not None]
+        self._gate.holding = waiting[-1]
+        for held in waiting:
+            self._gate.release(held)
+
+    def _healed(self) -> None:
+        if not self._durable:
+            self.log.warn("state is durable again")
+            self._durable = True
+            self._released = self.sequence
+            if self.gathering is not None:
+                self._gate.holding = self.gathering.held
+        else:
+            self.log.info("state can be written again")
+        self._error = ""
+        self._delay = FIRST_RETRY
+
+    def _complete(self, batch: Batch) -> None:
+        """Messages were let go: have all that there are now written instead."""
+        self._incomplete = False
+        if self.snapshot is None:
+            self.log.error("state lacks messages that were let go")
+            return
+        batch.drop_history()
+        batch.replaces_history = True
+        for account in self.snapshot():
+            for room in account.rooms:
+                journal = self.room(account.bare, room.room)
+                if isinstance(journal, SQLRoomJournal) and journal.id:
+                    journal.history(batch, room.messages, room.privates)
+        self.log.warn("state has all messages again")
+
+    # The end ---------------------------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> JournalStatus:
+        """How writing goes."""
+        batches = (self._writing, self.gathering)
+        return JournalStatus(self._durable, sum(batch.size for batch in batches if batch is not None), self._error)
+
+    def stop(self) -> Deferred[None]:
+        """Write what there is, and end. What cannot be written within `STOP_PATIENCE` is lost."""
+        self._stopped = Deferred()
+        late = self._clock.callLater(STOP_PATIENCE, self._end_late)
+        self._dispatch()
+        stopped = self._stopped
+        if self._writing is None:
+            self._end()
+        return stopped.addBoth(lambda _: late.active() and late.cancel())
+
+    def _end_late(self) -> None:
+        self.log.error("state could not be written at the end: {error}", error=self._error or "no answer")
+        self._end(WAIT_NOT)
+
+    def _end(self, timeout: float = STOP_PATIENCE) -> None:
+        stopped, self._stopped = self._stopped, None
+        self._retry.stop()
+        self._watch.stop()
+        self._writer.stop(timeout)
+        self._mark.write(self._released)
+        self._mark.close()
+        if stopped is not None:
+            stopped.callback(None)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,0 +1,224 @@
+"""Reads what was kept. A row that cannot be used costs that row, and is logged; it is not deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from time import time
+from typing import Any
+from zlib import crc32
+
+from sqlalchemy import Column, Connection, Table, delete, func, not_, select, update
+from twisted.logger import Logger
+
+from minimixproxy.minimix.journal import KeptAccount, KeptLogin, KeptMembership, KeptMessage, KeptPrivate, KeptRoom
+from minimixproxy.storage import schema
+from minimixproxy.storage.sealing import Sealer, Unsealable
+
+Row = Sequence[Any]
+_BATCH = 1000
+
+
+@dataclass(slots=True)
+class LoadedRoom:
+    """A room with the number that it has in the database, and those of its messages, bad ones too."""
+
+    id: int
+    kept: KeptRoom
+    sequences: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class LoadedAccount:
+    """An account with its number, and its login as it is in the row, sealed."""
+
+    id: int
+    kept: KeptAccount
+    login: Row
+    rooms: dict[int, LoadedRoom] = field(default_factory=dict)
+
+
+class Loader:
+    """Reads a whole database on one connection, in its transaction."""
+
+    log = Logger()
+
+    def __init__(self, connection: Connection, name: str, sealer: Sealer) -> None:
+        """`name`: of the database, for the log."""
+        self._connection = connection
+        self._name = name
+        self._sealer = sealer
+        self._accounts: dict[int, LoadedAccount] = {}
+        self._rooms: dict[int, LoadedRoom] = {}
+        self.last_sequence = 0
+        self.last_id = 0
+        self._bad: list[tuple[Table, Any]] = []
+
+    def load(self, mark: int | None) -> list[LoadedAccount]:
+        """Return all accounts. `mark`: up to where messages were handed to sessions, None if that is not known."""
+        self._sweep()
+        self.last_id = self._highest(schema.accounts.c.id, schema.rooms.c.id)
+        self.last_sequence = max(self._highest(schema.messages.c.sequence, schema.privates.c.sequence), mark or 0)
+        for table, take in (
+            (schema.accounts, self._account),
+            (schema.rooms, self._room),
+            (schema.messages, self._message),
+            (schema.privates, self._private),
+        ):
+            for row in self._rows(table):
+                self._try(table, row, take)
+        self._settle_cursors(mark)
+        for row in self._rows(schema.cursors):
+            self._try(schema.cursors, row, self._cursor)
+        self._make_way()
+        return list(self._accounts.values())
+
+    def _rows(self, table: Table) -> Iterator[Row]:
+        """Rows as the driver gives them: SQLite may hold anything anywhere, and converters would stumble over it."""
+        order = ", ".join(column.name for column in table.primary_key)
+        names = ", ".join(column.name for column in table.columns)
+        statement = f"SELECT {names} FROM {table.name} ORDER BY {order}"
+        yield from self._connection.exec_driver_sql(statement, execution_options={"yield_per": _BATCH})
+
+    def _try(self, table: Table, row: Row, take: Callable[[Row], None]) -> None:
+        try:
+            take(row)
+        except BadRow as error:
+            self._bad.append((table, row[0]))
+            self.log.error(
+                "{name}: row {key} of {table} is left out: {error}",
+                name=self._name,
+                key=str(row[0])[:40],
+                table=table.name,
+                error=error,
+            )
+
+    def _make_way(self) -> None:
+        """Delete bad accounts and rooms: the account of a client that comes needs the place. Messages may stay."""
+        for table in (schema.rooms, schema.accounts):
+            for number in [key for bad, key in self._bad if bad is table]:
+                self._connection.execute(delete(table).where(table.c.id == number))
+
+    def _account(self, row: Row) -> None:
+        number, bare, refused, last_seen = row[:4]
+        _check(isinstance(number, int) and isinstance(bare, str) and bool(bare), "no address")
+        seen = float(last_seen) if isinstance(last_seen, int | float) else time()
+        kept = KeptAccount(bare, self._login(bare, row), bool(refused), seen)
+        self._accounts[number] = LoadedAccount(number, kept, tuple(row[4:12]))
+
+    def _login(self, bare: str, row: Row) -> KeptLogin | None:
+        domain, username, hash_name, salt, iterations, client_key, server_key, password = row[4:12]
+        if domain is None:
+            return None
+        try:
+            _check(isinstance(domain, str) and isinstance(username, str) and isinstance(hash_name, str), "no login")
+            _check(isinstance(salt, bytes) and isinstance(iterations, int), "no salt")
+            return KeptLogin(
+                domain,
+                username,
+                hash_name,
+                salt,
+                iterations,
+                self._sealer.open(client_key, bare, "client_key") if client_key is not None else b"",
+                self._sealer.open(server_key, bare, "server_key") if server_key is not None else b"",
+                self._sealer.open(password, bare, "password").decode() if password is not None else None,
+            )
+        except (Unsealable, BadRow, UnicodeDecodeError):
+            self.log.error(
+                "{name}: the login of {account} cannot be opened with this seal key: {account} comes back to its "
+                "rooms when one of its clients logs in",
+                name=self._name,
+                account=bare,
+            )
+            return None
+
+    def _room(self, row: Row) -> None:
+        number, account_id, room, nick, wished, password, bookmarked, since = row
+        account = self._accounts.get(account_id)
+        _check(account is not None and isinstance(room, str), "no account, or no room")
+        _check(isinstance(nick, str) and bool(nick) and isinstance(since, int | float), "no nick, or no time")
+        assert account is not None
+        membership = KeptMembership(
+            nick,
+            wished if isinstance(wished, str) and wished else nick,
+            self._room_password(account.kept.bare, room, password),
+            bool(bookmarked),
+            float(since),
+        )
+        loaded = LoadedRoom(number, KeptRoom(room, membership))
+        account.kept.rooms.append(loaded.kept)
+        account.rooms[number] = self._rooms[number] = loaded
+
+    def _room_password(self, bare: str, room: str, sealed: object) -> str | None:
+        if sealed is None:
+            return None
+        try:
+            return self._sealer.open(sealed, bare, room, "password").decode()
+        except (Unsealable, UnicodeDecodeError):
+            self.log.error(
+                "{name}: the password of {room} cannot be opened with this seal key", name=self._name, room=room
+            )
+            return None
+
+    def _message(self, row: Row) -> None:
+        sequence, room_id, sent, raw, stamped, stanza_id, amends, retracted, checksum = row
+        room = self._rooms.get(room_id)
+        _check(room is not None, "no room")
+        assert room is not None
+        room.sequences.append(sequence)
+        _check(isinstance(raw, bytes) and crc32(raw) == checksum, "damaged")
+        _check(isinstance(sent, int | float), "no time")
+        _check(stanza_id is None or isinstance(stanza_id, str), "no stanza-id")
+        _check(amends is None or isinstance(amends, int), "amends nothing")
+        room.kept.messages.append(
+            KeptMessage(sequence, float(sent), raw, bool(stamped), stanza_id, amends, bool(retracted))
+        )
+
+    def _private(self, row: Row) -> None:
+        sequence, room_id, raw, checksum = row
+        room = self._rooms.get(room_id)
+        _check(room is not None, "no room")
+        assert room is not None
+        _check(isinstance(raw, bytes) and crc32(raw) == checksum, "damaged")
+        room.kept.privates.append(KeptPrivate(sequence, raw))
+
+    def _cursor(self, row: Row) -> None:
+        room_id, resource, sequence = row
+        room = self._rooms.get(room_id)
+        _check(room is not None, "no room")
+        assert room is not None
+        _check(isinstance(resource, str) and isinstance(sequence, int), "no place")
+        room.kept.cursors[resource] = sequence
+        self.last_sequence = max(self.last_sequence, sequence)
+
+    def _settle_cursors(self, mark: int | None) -> None:
+        """Sessions that were attached at the end have seen what was handed out, and are not attached any more."""
+        table = schema.cursors
+        waiting = self._connection.execute(select(table.c.room_id).where(table.c.sequence.is_(None)).distinct())
+        for (number,) in waiting.all():
+            room = self._rooms.get(number)
+            newest = room.sequences[-1] if room is not None and room.sequences else 0
+            seen = newest if mark is None else min(newest, mark)
+            self._connection.execute(
+                update(table).where(table.c.room_id == number, table.c.sequence.is_(None)).values(sequence=seen)
+            )
+
+    def _sweep(self) -> None:
+        """Delete rooms that were never entered, and what belongs to no room."""
+        connection, rooms = self._connection, schema.rooms
+        connection.execute(delete(rooms).where(rooms.c.nick.is_(None)))
+        for table in (schema.messages, schema.privates, schema.cursors):
+            connection.execute(delete(table).where(not_(table.c.room_id.in_(select(rooms.c.id)))))
+
+    def _highest(self, *keys: Column[Any]) -> int:
+        found = [self._connection.execute(select(func.max(key))).scalar() for key in keys]
+        return max(number for number in (0, *found) if isinstance(number, int))
+
+
+class BadRow(Exception):
+    """The row does not hold what it should."""
+
+
+def _check(good: bool, fault: str) -> None:
+    if not good:
+        raise BadRow(fault)

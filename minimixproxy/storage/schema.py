@@ -1,0 +1,92 @@
+"""The tables. What an account has kept, as `minimixproxy.minimix.journal` describes it.
+
+Numbers of accounts, rooms and messages are given by this process, which is the only one that writes. A message has no
+key to its room: what goes with a room is named one by one, so that messages need no second index.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+#: In SQLite only a key of exactly this type is the row's own number, which costs no index.
+Number = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData()
+
+#: One row: what tells this database from others.
+identity = Table("identity", metadata, Column("id", String(32), primary_key=True))
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=False),
+    Column("bare", Text, nullable=False, unique=True),
+    Column("refused", Boolean, nullable=False),
+    Column("last_seen", Float(53), nullable=False),
+    Column("domain", Text),  # NULL: no login is kept
+    Column("username", Text),
+    Column("hash_name", Text),
+    Column("salt", LargeBinary),
+    Column("iterations", Integer),
+    Column("client_key", LargeBinary),  # these three are sealed
+    Column("server_key", LargeBinary),
+    Column("password", LargeBinary),
+)
+
+rooms = Table(
+    "rooms",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=False),
+    Column("account_id", Number, ForeignKey("accounts.id"), nullable=False),
+    Column("room", Text, nullable=False),
+    Column("nick", Text),  # NULL: the account has not entered yet
+    Column("wished_nick", Text),
+    Column("password", LargeBinary),  # sealed
+    Column("bookmarked", Boolean, nullable=False),
+    Column("since", Float(53), nullable=False),
+    Index("rooms_of_account", "account_id", "room", unique=True),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("sequence", Number, primary_key=True, autoincrement=False),
+    Column("room_id", Number, nullable=False),
+    Column("time", Float(53), nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("stamped", Boolean, nullable=False),
+    Column("stanza_id", Text),
+    Column("amends", Number),
+    Column("retracted", Boolean, nullable=False),
+    Column("checksum", Number, nullable=False),  # CRC-32 of `raw`
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("room_id", Number, primary_key=True, autoincrement=False),
+    Column("resource", Text, primary_key=True),
+    Column("sequence", Number),  # NULL: attached, sees all that comes
+)
+
+privates = Table(
+    "privates",
+    metadata,
+    Column("sequence", Number, primary_key=True, autoincrement=False),
+    Column("room_id", Number, nullable=False, index=True),
+    Column("raw", LargeBinary, nullable=False),
+    Column("checksum", Number, nullable=False),
+)

@@ -1,0 +1,105 @@
+"""Credentials sealed with a key that is kept apart from the database (AES-256-GCM).
+
+A sealed value belongs to its row: moved to another account or column it cannot be opened.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from hashlib import sha256
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from minimixproxy.storage.errors import SealKeyError
+
+CREDENTIAL = "minimixproxy.key"  # its name among systemd's credentials
+_FORMAT = b"\x01"
+_NONCE = 12
+_MIN_KEY = 32
+
+
+class Unsealable(Exception):
+    """Sealed with another key, for another row, or damaged."""
+
+
+class Sealer:
+    """Seals and opens values. `secret`: what the key is made of, at least 32 bytes."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._cipher = AESGCM(sha256(b"minimixproxy state\0" + secret).digest())
+
+    def seal(self, value: bytes, *place: str) -> bytes:
+        """Return `value` sealed for its place: account, column and whatever else names the row."""
+        nonce = secrets.token_bytes(_NONCE)
+        return _FORMAT + nonce + self._cipher.encrypt(nonce, value, _bound_to(place))
+
+    def open(self, sealed: object, *place: str) -> bytes:
+        """Return the value. Raises `Unsealable`."""
+        if not isinstance(sealed, bytes) or sealed[:1] != _FORMAT or len(sealed) < 1 + _NONCE + 16:
+            raise Unsealable
+        nonce, rest = sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :]
+        try:
+            return self._cipher.decrypt(nonce, rest, _bound_to(place))
+        except InvalidTag as error:
+            raise Unsealable from error
+
+
+def _bound_to(place: tuple[str, ...]) -> bytes:
+    return "\0".join(place).encode("utf-8", "surrogatepass")
+
+
+def load_sealer(configured: Path | None, directory: Path) -> Sealer:
+    """Return the sealer of this installation. Raises `SealKeyError`.
+
+    The key is in the configured file, else a credential that systemd passes, else `seal.key` in `directory`. A file
+    that is not there is made.
+    """
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if configured is None and credentials is not None:
+        credential = Path(credentials, CREDENTIAL)
+        if credential.exists():
+            return Sealer(_checked(credential, _read(credential)))
+    file = configured or directory / "seal.key"
+    try:
+        if not file.exists():
+            _make(file)
+        mode = stat.S_IMODE(file.stat().st_mode)
+    except OSError as error:
+        raise SealKeyError(f"{file}: cannot be made: {error.strerror}") from error
+    if mode & 0o077:
+        raise SealKeyError(f"{file}: others may read it (mode {mode:04o}): chmod 600 {file}")
+    return Sealer(_checked(file, _read(file)))
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes().strip()
+    except OSError as error:
+        raise SealKeyError(f"{file}: cannot be read: {error.strerror}") from error
+
+
+def _checked(file: Path, secret: bytes) -> bytes:
+    if len(secret) < _MIN_KEY:
+        raise SealKeyError(f"{file}: is no key: it must hold at least {_MIN_KEY} random bytes")
+    return secret
+
+
+def _make(file: Path) -> None:
+    """Write a fresh key, under its name only when it is complete; one that came meanwhile is left alone."""
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as output:
+            output.write(secrets.token_hex(32) + "\n")
+            output.flush()
+            os.fsync(output.fileno())
+        try:
+            os.link(temporary, file)
+        except FileExistsError:
+            return
+    finally:
+        os.unlink(temporary)

@@ -1,0 +1,82 @@
+"""The service that has state: opened when twistd has dropped privileges, before anything that needs it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from minimixproxy.minimix.journal import KeptAccount
+from minimixproxy.storage.database import Database
+from minimixproxy.storage.errors import CannotStart, StateError
+from minimixproxy.storage.journal import SQLJournal
+from minimixproxy.storage.loading import Loader
+from minimixproxy.storage.mark import Mark
+from minimixproxy.storage.sealing import load_sealer
+from minimixproxy.storage.store import Store
+from minimixproxy.storage.writer import WriterThread
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where state is: the database (a file or a URL), the directory of what is beside it, the file of the seal key."""
+
+    state: Path | str
+    directory: Path
+    seal_key: Path | None = None
+
+
+def open_journal(journal: SQLJournal, place: Place, reactor: Any) -> list[KeptAccount]:
+    """Have `journal` write to the database; return what was kept there. Blocks. Raises `StateError`."""
+    database = Database(place.state)
+    identity = database.prepare()
+    sealer = load_sealer(place.seal_key, place.directory)
+    mark = Mark(place.directory / "given_out")
+    given_out = mark.open(identity)
+    with database.explained(), database.engine.begin() as connection:
+        loader = Loader(connection, database.name, sealer)
+        loaded = loader.load(given_out)
+    journal.restore(loaded, loader.last_id, loader.last_sequence)
+    store = Store(database)
+    journal.start(WriterThread(store.write, store.close, reactor), sealer, mark)
+    return [account.kept for account in loaded]
+
+
+class StateService(MultiService):
+    """Children need state: they start when it is loaded, and what they say while they stop is still written."""
+
+    log = Logger()
+
+    def __init__(
+        self, journal: SQLJournal, place: Place, restore: Callable[[list[KeptAccount]], None], reactor: Any
+    ) -> None:
+        super().__init__()
+        self._journal = journal
+        self._place = place
+        self._restore = restore
+        self._reactor = reactor
+        self._open = False
+
+    def startService(self) -> None:
+        """Open state, then start the children. The reactor does not run yet, so this may block."""
+        try:
+            kept = open_journal(self._journal, self._place, self._reactor)
+        except StateError as error:
+            self.log.critical("{error}", error=error)
+            raise CannotStart(str(error)) from None
+        self._open = True
+        self.log.info("state loaded: {accounts} accounts", accounts=len(kept))
+        self._restore(kept)
+        super().startService()
+
+    def stopService(self) -> Deferred[Any]:
+        stopped: Deferred[Any] = super().stopService()
+        if self._open:
+            self._open = False
+            stopped.addBoth(lambda _: self._journal.stop())
+        return stopped

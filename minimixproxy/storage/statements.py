@@ -1,0 +1,92 @@
+"""The statements that write, compiled once by SQLAlchemy for the database at hand and given to its driver as text.
+
+Rows that come in numbers are written by statements of many rows: with SQLite each statement costs the interpreter's
+lock twice, however many rows it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Column, Table, bindparam, delete, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql.expression import ClauseElement
+
+from minimixproxy.storage.schema import accounts, cursors, messages, privates, rooms
+
+_SIZES = (64, 8, 1)  # rows of one statement
+_CHANGED = ("raw", "stanza_id", "amends", "retracted", "checksum")
+
+
+class Statements:
+    """What `Store` executes. The values of a row are in the order of the table's columns."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
+        self.messages = self._inserted(messages)
+        self.privates = self._inserted(privates)
+        self.trimmed = self._many_deleted(messages.c.sequence)
+        self.given = self._many_deleted(privates.c.sequence)
+        self.change = self._text(
+            update(messages)
+            .values({name: bindparam(f"new_{name}") for name in _CHANGED})
+            .where(messages.c.sequence == bindparam("key"))
+        )
+        self.account = self._upserted(accounts)
+        self.room = self._upserted(rooms)
+        self.cursor = self._upserted(cursors)
+        self.no_account = self._deleted(accounts.c.id)
+        self.no_room = self._deleted(rooms.c.id)
+        self.no_cursor = self._deleted(cursors.c.room_id, cursors.c.resource)
+        self.no_cursors = self._deleted(cursors.c.room_id)
+        self.no_privates = self._deleted(privates.c.room_id)
+        self.no_history = (self._text(delete(messages)), self._text(delete(privates)))
+
+    def _text(self, statement: ClauseElement) -> str:
+        return str(statement.compile(dialect=self._dialect))
+
+    def _inserted(self, table: Table) -> ManyRows:
+        """A row that is there already is left: a batch that failed may have been written in spite of it."""
+        tail = " ON CONFLICT DO NOTHING"
+        text = self._text(self._insert(table).on_conflict_do_nothing())
+        head, row = text.removesuffix(tail).split(" VALUES ", 1)
+        return ManyRows(f"{head} VALUES ", row, tail, len(table.columns))
+
+    def _many_deleted(self, key: Column[Any]) -> ManyRows:
+        head, parameter = self._deleted(key).rsplit(" = ", 1)
+        return ManyRows(f"{head} IN (", parameter, ")", 1)
+
+    def _upserted(self, table: Table) -> str:
+        statement = self._insert(table)
+        key = [column.name for column in table.primary_key]
+        changed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in key}
+        return self._text(statement.on_conflict_do_update(index_elements=key, set_=changed))
+
+    def _deleted(self, *keys: Column[Any]) -> str:
+        return self._text(delete(keys[0].table).where(*(key == bindparam(f"key_{key.name}") for key in keys)))
+
+
+class ManyRows:
+    """A statement for one row, for eight, and so on."""
+
+    def __init__(self, head: str, row: str, tail: str, width: int) -> None:
+        """`width`: values of a row."""
+        self._width = width
+        self._texts = [(size * width, head + ", ".join([row] * size) + tail) for size in _SIZES]
+
+    def cut(self, values: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
+        """Yield statements, each with its parameters, for the values of all rows, one after the other."""
+        start, end = 0, len(values)
+        for step, text in self._texts:
+            while end - start >= step:
+                yield text, values[start : start + step]
+                start += step
+
+    def cut_small(self, values: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
+        """The same, one row at a time."""
+        text = self._texts[-1][1]
+        for start in range(0, len(values), self._width):
+            yield text, values[start : start + self._width]

@@ -1,0 +1,60 @@
+"""The one thread that writes: it takes a batch at a time and tells the reactor when it is on disk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from minimixproxy.storage.batch import Batch
+
+#: Gets, in the reactor's thread, the batch and the error that kept it from being written.
+Written = Callable[[Batch, Exception | None], None]
+
+
+class Writing(Protocol):
+    """What writes batches, one after the other."""
+
+    def start(self, written: Written) -> None:
+        """Begin to work."""
+
+    def write(self, batch: Batch) -> None:
+        """Write a batch and call `written`."""
+
+    def stop(self, timeout: float) -> None:
+        """Finish what was given, and end. Blocks, for so many seconds at most."""
+
+
+class WriterThread:
+    """Calls `write` for each batch, in a thread of its own."""
+
+    def __init__(self, write: Callable[[Batch], None], close: Callable[[], None], reactor: Any) -> None:
+        """`close` is called at the end, in that thread too."""
+        self._write = write
+        self._close = close
+        self._reactor = reactor
+        self._batches: SimpleQueue[Batch | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def start(self, written: Written) -> None:
+        self._thread = threading.Thread(target=self._run, args=(written,), name="state", daemon=True)
+        self._thread.start()
+
+    def write(self, batch: Batch) -> None:
+        self._batches.put(batch)
+
+    def stop(self, timeout: float) -> None:
+        self._batches.put(None)
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def _run(self, written: Written) -> None:
+        while (batch := self._batches.get()) is not None:
+            fault: Exception | None = None
+            try:
+                self._write(batch)
+            except Exception as error:  # noqa: BLE001 (the journal logs it and tries again)
+                fault = error
+            self._reactor.callFromThread(written, batch, fault)
+        self._close()
