@@ -9,7 +9,6 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from twisted.application.service import IService
 from twisted.internet.endpoints import clientFromString
 
 from minimixproxy.clientproxy.component import ComponentStream
@@ -37,11 +36,22 @@ class ClientProxyService(ComponentStream):
         ):
             handler.setHandlerParent(self)
 
+    def status(self) -> dict[str, object]:
+        """Return what the operator is told of it (see `statusreport`)."""
+        core = self.proxy.core
+        return {
+            "domain": self.domain,
+            "connected": self.connected,
+            "resources": len(core.targets.resources()),
+            "requests": len(core.requests),
+            "targets": {target: state.value for target, state in core.targets.subscriptions.items()},
+        }
+
     def stopService(self) -> Any:
         self.proxy.stopping()
         return super().stopService()
 
 
-def service(settings: ClientProxy, reactor: Any) -> IService:
+def service(settings: ClientProxy, reactor: Any) -> ClientProxyService:
     """Return the service of one proxied domain."""
     return ClientProxyService(settings, reactor)

@@ -95,6 +95,11 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         self._paused = False
         self._backlog = 0
 
+    @property
+    def connected(self) -> bool:
+        """Whether the server has accepted the component."""
+        return bool(self._initialized)
+
     # Connecting
 
     def startService(self) -> None:
