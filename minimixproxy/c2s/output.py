@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 
 from minimixproxy.c2s.clientstream import ClientStream
 from minimixproxy.c2s.turn import TurnEnd
+from minimixproxy.lazystanzas import LazyStanzas
+
+_CHUNK = 32 * 1024  # bytes of lazy stanzas that are written together
+_REFERENCE = 8  # bytes that a stanza costs before it is made
+_LAZY_COST = 256  # and all that are delivered together
 
 
 class ClientOutput:
     """The output of a session."""
 
-    __slots__ = ("_limit", "_on_overflow", "_scheduled", "_stream", "_turn_end", "_waiting", "blocked", "over", "parts")
+    __slots__ = (
+        "_ahead",
+        "_limit",
+        "_on_overflow",
+        "_scheduled",
+        "_stream",
+        "_turn_end",
+        "_waiting",
+        "blocked",
+        "over",
+        "parts",
+    )
 
     def __init__(self, stream: ClientStream, turn_end: TurnEnd, limit: int, on_overflow: Callable[[int], None]) -> None:
         """`limit`: bytes that may wait while the client is blocked; `on_overflow` is told how many are waiting then."""
@@ -21,6 +38,8 @@ class ClientOutput:
         self._on_overflow = on_overflow
         self._scheduled = False
         self._waiting = 0  # bytes delivered since the client is blocked
+        # What goes before `parts`: lazy stanzas, each time behind what was delivered before them.
+        self._ahead: deque[tuple[list[bytes], Iterator[bytes]]] = deque()
         self.parts: list[bytes] = []  # append what `flush` will follow in the same call; for all else see `deliver`
         self.blocked = False  # the client reads too slowly
         self.over = False  # the last bytes are out
@@ -31,13 +50,32 @@ class ClientOutput:
             return
         self.parts.append(data)
         if self.blocked:
-            self._waiting += len(data)
-            if self._waiting > self._limit:
-                self.parts.clear()
-                self._on_overflow(self._waiting)
+            self._wait(len(data))
         elif not self._scheduled:
             self._scheduled = True
             self._turn_end.add(self)
+
+    def deliver_all(self, stanzas: LazyStanzas) -> None:
+        """Write stanzas that are made when the client can take them; what is delivered later goes behind them."""
+        if self.over:
+            return
+        self._ahead.append((self.parts[:], iter(stanzas)))
+        self.parts.clear()
+        if self.blocked:
+            self._wait(_LAZY_COST + _REFERENCE * len(stanzas))
+        elif not self._scheduled:
+            self._scheduled = True
+            self._turn_end.add(self)
+
+    def _wait(self, size: int) -> None:
+        self._waiting += size
+        if self._waiting > self._limit:
+            self._drop()
+            self._on_overflow(self._waiting)
+
+    def _drop(self) -> None:
+        self.parts.clear()
+        self._ahead.clear()
 
     def turn_ended(self) -> None:
         """Write what was delivered in this turn (see `TurnEnd`)."""
@@ -45,7 +83,9 @@ class ClientOutput:
         self.flush()
 
     def flush(self) -> None:
-        """Write what there is, with one call."""
+        """Write what there is, with one call but for what is lazy."""
+        if self._ahead:
+            self._flush_ahead()
         parts = self.parts
         if not parts or self.blocked or self.over:
             return
@@ -53,9 +93,26 @@ class ClientOutput:
         parts.clear()
         self._stream.transport.write(data)
 
+    def _flush_ahead(self) -> None:
+        """Write lazy stanzas until the client can take no more."""
+        while self._ahead and not self.blocked and not self.over:
+            chunk, stanzas = self._ahead[0]
+            size = sum(map(len, chunk))
+            for stanza in stanzas:
+                chunk.append(stanza)
+                size += len(stanza)
+                if size >= _CHUNK:
+                    break
+            else:
+                self._ahead.popleft()
+            data = b"".join(chunk)
+            chunk.clear()
+            self._stream.transport.write(data)
+
     def close(self, data: bytes) -> None:
-        """Write everything and `data`, and close the client's connection."""
-        last = b"".join((*self.parts, data))
+        """Write everything that is made and `data`, and close the client's connection."""
+        made = self._ahead[0][0] if self._ahead else self.parts
+        last = b"".join((*made, data))
         self.stop()
         self._stream.transport.unregisterProducer()
         self._stream.close(last)
@@ -63,7 +120,7 @@ class ClientOutput:
     def stop(self) -> None:
         """Write nothing more."""
         self.over = True
-        self.parts.clear()
+        self._drop()
 
     def abort(self) -> None:
         """Give the client up without a word."""
@@ -76,5 +133,6 @@ class ClientOutput:
     def unblock(self) -> None:
         """The transport has sent it all: write what waited, which may block again."""
         self.blocked = False
-        self._waiting = 0
         self.flush()
+        if not self._ahead and not self.parts:
+            self._waiting = 0

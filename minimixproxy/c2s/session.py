@@ -6,6 +6,7 @@ Each side that is slow to read pauses the other side's reading, and nobody else'
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.logger import Logger
@@ -26,6 +27,7 @@ from minimixproxy.c2s.watch import Bound, CarbonsChanged, RequestWatch
 from minimixproxy.clock import Clock
 from minimixproxy.config import Limits
 from minimixproxy.framing import Event, Fault, Keepalive, StreamClosed, StreamOpened
+from minimixproxy.lazystanzas import LazyStanzas
 from minimixproxy.stanza import NS_CLIENT, Stanza
 from minimixproxy.xmlstream import FramedXmlStream
 
@@ -49,6 +51,7 @@ class ClientSession:
         "_watch",
         "carbons",
         "deliver",
+        "deliver_all",
         "jid",
         "language",
         "last_active",
@@ -75,7 +78,8 @@ class ClientSession:
         self._account: AccountPort | None = None
         self._clock = clock
         self._output = ClientOutput(client, turn_end, limits.send_queue, self._overflow)
-        self.deliver = self._output.deliver  # gives the client whole stanzas
+        self.deliver: Callable[[bytes], None] = self._output.deliver  # gives the client whole stanzas
+        self.deliver_all: Callable[[LazyStanzas], None] = self._output.deliver_all  # and many, made when needed
         self._to_server: list[bytes] = []  # of the read that is being handled
         self._watch = RequestWatch()
         self._client_done = False  # the client closed its stream
@@ -232,6 +236,7 @@ class ClientSession:
             self.log.info("session of {jid} is bound", jid=answer.jid)
             # From now on what the account tells the client is on disk first.
             self.deliver = self._accounts.gated(self._output.deliver)
+            self.deliver_all = self._accounts.gated(self._output.deliver_all)
             self._account = self._accounts.session_bound(self, self._login)
 
     # To the client: `deliver`, and this

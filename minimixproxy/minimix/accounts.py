@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from minimixproxy.clock import Clock, Timer
 from minimixproxy.config import Settings
 from minimixproxy.jids import parse_jid
+from minimixproxy.lazystanzas import Output
 from minimixproxy.minimix.account import Account
 from minimixproxy.minimix.accountstream import AccountStream
 from minimixproxy.minimix.errors import CredentialRefused
@@ -103,7 +104,7 @@ class Accounts(Service):
         """Every account with its stream."""
         return ((held.account, held.stream) for held in self._held.values())
 
-    def gated(self, deliver: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
         """Return a function like `deliver` that waits for the journal (see there)."""
         return self._journal.gated(deliver)
 

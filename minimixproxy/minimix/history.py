@@ -170,13 +170,19 @@ class History:
     # Clients come and go ---------------------------------------------------------------------------------------
 
     def attached(self, resource: str) -> None:
-        """A client sees all that comes from now on."""
-        self._cursors.attached(resource)
+        """A client sees all that comes from now on: on disk, once it was given what went before."""
+        replay = self._replays.get(resource)
+        if replay is None or replay.finished:
+            self._cursors.attached(resource)
+        else:
+            replay.then = lambda: self._cursors.attached(resource)
 
     def detached(self, resource: str) -> None:
         """A client has gone: it has seen everything that was given out, but for what it has not taken of its replay."""
         live = min(self._newest, self._journal.given_out())
         replay = self._replays.pop(resource, None)
+        if replay is not None:
+            replay.then = None
         seen = live if replay is None else max(live, replay.reached) if replay.finished else replay.reached
         self._cursors.detached(resource, max(seen, self._cursors.get(resource) or 0))
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from minimixproxy.lazystanzas import Output
+
 
 @dataclass(frozen=True, slots=True)
 class KeptMessage:
@@ -135,7 +137,7 @@ class Journal(Protocol):
     def account_forgotten(self, bare: str) -> None:
         """Everything about the account goes, its rooms too."""
 
-    def gated(self, deliver: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
         """Return a function like `deliver` whose effect waits until all that was journalled before it is on disk."""
 
 
@@ -202,5 +204,5 @@ class NullJournal:
     def account_forgotten(self, bare: str) -> None:
         """Kept nowhere."""
 
-    def gated(self, deliver: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
         return deliver

@@ -246,7 +246,7 @@ class Occupancy:
         # A resync of an attached session has seen all, and is given what a newcomer gets.
         resource = "" if session in self.attached else _resource(session)
         history = self.history.select(request.wish, resource, self._clock.seconds(), everything=first)
-        session.deliver(self._view.replay(session.jid, self._outlet.stream_jid, request.id, codes, history))
+        session.deliver_all(self._view.replay(session.jid, self._outlet.stream_jid, request.id, codes, history))
         for private in self._privates.give(session.jid):
             session.deliver(private)
         self.attached.show(session, request.stanza)

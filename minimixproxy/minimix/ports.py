@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from minimixproxy.lazystanzas import LazyStanzas
 from minimixproxy.stanza import Stanza
 
 #: Gets the result or error that answers an IQ of our own; None when no answer comes.
@@ -32,6 +33,9 @@ class SessionPort(Protocol):
 
     def deliver(self, data: bytes) -> None:
         """Give the client whole stanzas."""
+
+    def deliver_all(self, stanzas: LazyStanzas) -> None:
+        """Give the client many stanzas, in order with `deliver`; they are made when it can take them."""
 
     def close(self, condition: str, text: str = "") -> None:
         """End the session with a stream error."""

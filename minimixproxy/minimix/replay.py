@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from minimixproxy.minimix.delays import stamp
 from minimixproxy.minimix.journal import KeptMessage
@@ -17,6 +17,7 @@ class Replay:
         self._messages = messages
         self._newest = newest
         self._next = 0
+        self.then: Callable[[], None] | None = None  # called once, when all was taken
 
     def __len__(self) -> int:
         """How many messages there are in all."""
@@ -27,6 +28,9 @@ class Replay:
             message = self._messages[self._next]
             self._next += 1
             yield shown(message, self._room)
+        then, self.then = self.then, None
+        if then is not None:
+            then()
 
     @property
     def finished(self) -> bool:

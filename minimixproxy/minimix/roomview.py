@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 from twisted.logger import Logger
 
 from minimixproxy.jids import prepare_resource
+from minimixproxy.lazystanzas import LazyStanzas
 from minimixproxy.minimix import muc
+from minimixproxy.minimix.replay import Replay
 from minimixproxy.stanza import ForkTemplate, Stanza, escape, rewrite
 
 # What a change of the room's configuration says, and which lasting status code that switches on or off.
@@ -76,17 +78,25 @@ class RoomView:
         return copy.replace(escape(stream_jid), escape(session_jid)) if stream_jid else copy
 
     def replay(
-        self, session_jid: str, stream_jid: str, join_id: str | None, codes: Collection[str], history: Iterable[bytes]
-    ) -> bytes:
-        """Return all that a room shows to one who joins, in its order (XEP-0045 §7.1).
+        self, session_jid: str, stream_jid: str, join_id: str | None, codes: Collection[str], history: Replay
+    ) -> LazyStanzas:
+        """Return all that a room shows now to one who joins, in its order (XEP-0045 §7.1).
 
         Other occupants, the self-presence with `codes` beside the lasting ones, `history`, the subject.
         """
-        parts = [self.presence_for(stanza, session_jid, stream_jid) for stanza in self._others()]
-        parts.append(self.reflection(session_jid, stream_jid, join_id, {*self.codes, *codes}))
-        parts.extend(rewrite(raw, {"to": session_jid}) for raw in history)
-        parts.append(self._subject_for(session_jid))
-        return b"".join(parts)
+        others = list(self._others())
+        own = self.reflection(session_jid, stream_jid, join_id, {*self.codes, *codes})
+        subject = self._subject_for(session_jid)
+
+        def stanzas() -> Iterator[bytes]:
+            for stanza in others:
+                yield self.presence_for(stanza, session_jid, stream_jid)
+            yield own
+            for raw in history:
+                yield rewrite(raw, {"to": session_jid})
+            yield subject
+
+        return LazyStanzas(len(others) + len(history) + 2, stanzas())
 
     def _others(self) -> Iterator[Stanza]:
         if self.room_presence is not None:

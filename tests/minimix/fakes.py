@@ -6,6 +6,7 @@ from twisted.internet.task import Clock
 
 from minimixproxy.config import Rooms
 from minimixproxy.framing import Framer
+from minimixproxy.lazystanzas import LazyStanzas
 from minimixproxy.minimix.account import Account
 from minimixproxy.minimix.journal import NullJournal
 from minimixproxy.minimix.pacing import Pacer
@@ -49,6 +50,9 @@ class FakeSession:
 
     def deliver(self, data: bytes) -> None:
         self.received += split(data)
+
+    def deliver_all(self, stanzas: LazyStanzas) -> None:
+        self.deliver(b"".join(stanzas))
 
     def close(self, condition: str, text: str = "") -> None:
         self.closed = condition
