@@ -68,19 +68,14 @@ class StatusReport:
     """Makes reports. `journal` returns how writing to disk goes: a dataclass, or None where nothing is written."""
 
     def __init__(
-        self,
-        seconds: Callable[[], float],
-        pid: Callable[[], int],
-        accounts: Accounts = (),
-        domains: Sequence[ReportedDomain] = (),
-        journal: Callable[[], Any] = lambda: None,
+        self, seconds: Callable[[], float], pid: Callable[[], int], domains: Sequence[ReportedDomain] = ()
     ) -> None:
+        self.accounts: Accounts = ()
+        self.journal: Callable[[], Any] = lambda: None
         self._seconds = seconds
         self._started = seconds()
         self._pid = pid
-        self._accounts = accounts
         self._domains = domains
-        self._journal = journal
 
     def answer(self, request: Mapping[str, object]) -> Report:
         """Answer a request on the control socket; `account` in it stands for `only`."""
@@ -89,8 +84,8 @@ class StatusReport:
 
     def report(self, only: str | None = None) -> Report:
         """Return the report; with `only`, a bare JID, the account of that address alone is told in full."""
-        journal = self._journal()
-        accounts = list(self._accounts)
+        journal = self.journal()
+        accounts = list(self.accounts)
         chosen = [pair for pair in accounts if only in (None, pair[0].bare)]
         return {
             "version": __version__,

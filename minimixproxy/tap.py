@@ -11,15 +11,17 @@ from twisted.application.service import MultiService
 from twisted.internet.endpoints import serverFromString
 from twisted.python import usage
 
-from minimixproxy import __version__, clientproxy, config
+from minimixproxy import __version__, clientproxy, config, exclusive
 from minimixproxy.c2s import listener, upstream
 from minimixproxy.c2s.accountlogin import open_account_stream
 from minimixproxy.c2s.certificates import CertificateError
 from minimixproxy.c2s.keptlogin import KeptLogins
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.config_checks import ENDPOINT_FAULTS
+from minimixproxy.control import ControlService
 from minimixproxy.installation import Installation
 from minimixproxy.minimix.accounts import Accounts
+from minimixproxy.statusreport import StatusReport
 from minimixproxy.storage.journal import SQLJournal
 from minimixproxy.storage.service import Place, StateService
 from minimixproxy.xmlstream import FramedXmlStream
@@ -57,14 +59,19 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
         from twisted.internet import reactor  # not at import: that would choose the reactor
     settings: config.Settings = options["settings"]
     tree = MultiService()
+    domains = [clientproxy.service(section, reactor) for section in settings.client_proxy]
+    report = StatusReport(reactor.seconds, os.getpid, domains)
+    if settings.listen or settings.model_fields_set & {"state", "state_directory"}:
+        _take_state_directory(settings.directory, _owner(options))
+        tree.addService(ControlService(settings.directory, {"status": report.answer}, reactor))
     if settings.listen:
-        _add_minimix(tree, settings, _owner(options), reactor)
-    for section in settings.client_proxy:
-        tree.addService(clientproxy.service(section, reactor))
+        _add_minimix(tree, settings, report, reactor)
+    for domain in domains:
+        tree.addService(domain)
     return tree
 
 
-def _add_minimix(tree: MultiService, settings: config.Settings, owner: tuple[int, int], reactor: Any) -> None:
+def _add_minimix(tree: MultiService, settings: config.Settings, report: StatusReport, reactor: Any) -> None:
     """Add the accounts that join rooms, and the listeners for their clients, which stop first; state under both."""
     directory = settings.directory
     installation = Installation(directory)
@@ -76,12 +83,13 @@ def _add_minimix(tree: MultiService, settings: config.Settings, owner: tuple[int
 
     _check_endpoints(settings, reactor)
     journal = SQLJournal(reactor, turn_end)
-    accounts = Accounts(settings, reactor, connect_account, journal, KeptLogins(settings.domain))
+    logins = KeptLogins(settings.domain)
+    accounts = Accounts(settings, reactor, connect_account, journal, logins, lambda: installation.resource)
+    report.accounts, report.journal = accounts, lambda: journal.status
     state = StateService(journal, _place(settings), accounts.restore, reactor)
     state.setServiceParent(tree)
     state.addService(accounts)
     try:
-        _make_state_directory(directory, owner)
         state.addService(listener.client_service(settings, accounts, reactor, turn_end=turn_end))
     except CertificateError as error:
         _exit(error)
@@ -111,12 +119,17 @@ def _owner(options: Options) -> tuple[int, int]:
     return (-1 if uid is None else uid, -1 if gid is None else gid)
 
 
-def _make_state_directory(directory: Path, owner: tuple[int, int]) -> None:
-    """Make the directory for state, for its owner only; one that is there is left as it is."""
-    if directory.is_dir():
-        return
-    directory.mkdir(mode=0o700, parents=True)
-    os.chown(directory, *owner)
+def _take_state_directory(directory: Path, owner: tuple[int, int]) -> None:
+    """Make the directory for state, for its owner only; one that is there is left as it is. It is ours alone then."""
+    try:
+        if not directory.is_dir():
+            directory.mkdir(mode=0o700, parents=True)
+            os.chown(directory, *owner)
+        exclusive.take(directory)
+    except exclusive.InUse as error:
+        _exit(error)
+    except OSError as error:
+        _exit(f"{directory}: {error.strerror}")
 
 
 def _exit(reason: object) -> NoReturn:

@@ -86,7 +86,9 @@ class ReportCase(unittest.SynchronousTestCase):
         self.clock.advance(1000)
         self.accounts: list[Any] = []
         self.journal: FakeJournal | None = FakeJournal()
-        self.maker = StatusReport(self.clock.seconds, lambda: 42, self.accounts, [FakeDomain()], lambda: self.journal)
+        self.maker = StatusReport(self.clock.seconds, lambda: 42, [FakeDomain()])
+        self.maker.accounts = self.accounts
+        self.maker.journal = lambda: self.journal
 
     def some(self) -> None:
         phone, laptop = FakeSession("phone", self.clock), FakeSession("laptop", self.clock)

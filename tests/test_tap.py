@@ -67,7 +67,7 @@ class OptionsTests(TapTestCase):
 class MakeServiceTests(TapTestCase):
     def test_tree(self) -> None:
         tree = tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())
-        state, client_proxy = tree
+        _control, state, client_proxy = tree
         self.assertEqual(len(list(state)), 2)  # accounts and listeners start when state is there, and stop before it
         self.assertTrue(all(IService.providedBy(service) for service in (state, client_proxy, *state)))
 
@@ -93,6 +93,20 @@ class MakeServiceTests(TapTestCase):
         options = self.options("--config", str(self.file))
         error = self.assertRaises(SystemExit, tap.makeService, options, reactor=MemoryReactorClock())
         self.assertIn("Not a directory", str(error.code))
+
+    def test_one_proxy_to_one_state_directory(self) -> None:
+        options = self.options("--config", str(self.file))
+        tap.makeService(options, reactor=MemoryReactorClock())
+        error = self.assertRaises(SystemExit, tap.makeService, options, reactor=MemoryReactorClock())
+        self.assertEqual(
+            error.code, f"minimixproxy: {self.directory / 'new' / 'state'} is in use by another minimixproxy"
+        )
+
+    def test_client_proxy_with_a_place_for_its_control_socket(self) -> None:
+        self.file.write_text('state_directory = "new"\n' + GOOD[GOOD.index("[[client_proxy]]") :])
+        tree = tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())
+        self.assertEqual(len(list(tree)), 2)
+        self.assertTrue((self.directory / "new").is_dir())
 
 
 class CommandLineTests(TapTestCase):
