@@ -27,6 +27,7 @@ class Recorder(NullRoomJournal):
         super().__init__(itertools.count(first))
         self.messages: dict[int, KeptMessage] = {}
         self.cursors: dict[str, int] = {}
+        self.there: list[str] = []
         self.trims = 0
         self.gate: int | None = None
 
@@ -44,6 +45,9 @@ class Recorder(NullRoomJournal):
     def trimmed(self, oldest: int) -> None:
         self.trims += 1
         self.messages = {sequence: message for sequence, message in self.messages.items() if sequence >= oldest}
+
+    def attached(self, resource: str) -> None:
+        self.there.append(resource)
 
     def seen(self, resource: str, sequence: int) -> None:
         self.cursors[resource] = sequence
@@ -193,6 +197,22 @@ class Cursors(SynchronousTestCase):
         room.says("live")
         room.history.detached("phone")
         self.assertEqual(room.gets("phone"), ["m2", "m3", "m4", "live"])
+
+    def test_on_disk_it_counts_as_there_once_the_replay_was_taken(self) -> None:
+        room = Speaker()
+        for number in range(3):
+            room.says(f"m{number}")
+        replay = room.history.select(None, "phone", room.now)
+        room.history.attached("phone")
+        self.assertEqual(room.journal.there, [])
+        list(replay)
+        self.assertEqual(room.journal.there, ["phone"])
+        replay = room.history.select(None, "laptop", room.now)
+        room.history.attached("laptop")
+        room.history.detached("laptop")
+        list(replay)
+        self.assertEqual(room.journal.there, ["phone"])
+        self.assertEqual(room.journal.cursors, {"laptop": 0})
 
     def test_a_replay_that_was_taken_was_seen(self) -> None:
         room = Speaker()

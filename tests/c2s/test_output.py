@@ -1,0 +1,180 @@
+"""Output to a client: its order, its bound, and stanzas that are made only when the client can take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.c2s.output import ClientOutput
+from minimixproxy.c2s.turn import TurnEnd
+from minimixproxy.lazystanzas import LazyStanzas
+
+BUFFER = 64 * 1024
+
+
+class SlowTransport:
+    """Tells its producer to wait when more than `BUFFER` bytes are in it, and to go on when they are gone."""
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self.largest = 0
+        self.written: list[bytes] = []
+        self.pause: Callable[[], None] = lambda: None
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+        self.inside += len(data)
+        self.largest = max(self.largest, self.inside)
+        if self.inside > BUFFER:
+            self.pause()
+
+
+class Client:
+    def __init__(self, limit: int = 1024 * 1024) -> None:
+        self.clock = Clock()
+        self.transport = SlowTransport()
+        self.overflows: list[int] = []
+        self.last: list[bytes] = []
+        stream = SimpleNamespace(transport=self.transport, close=self.last.append)
+        self.transport.unregisterProducer = lambda: None  # type: ignore[attr-defined]
+        self.output = ClientOutput(stream, TurnEnd(self.clock), limit, self.overflows.append)  # type: ignore[arg-type]
+        self.transport.pause = self.output.block
+        self.made = 0
+
+    def lazy(self, *stanzas: bytes) -> LazyStanzas:
+        return LazyStanzas(len(stanzas), self._make(stanzas))
+
+    def _make(self, stanzas: tuple[bytes, ...]) -> Iterator[bytes]:
+        for stanza in stanzas:
+            self.made += 1
+            yield stanza
+
+    def turn(self) -> None:
+        self.clock.advance(0)
+
+    def drain(self) -> None:
+        self.transport.inside = 0
+        if self.output.blocked:
+            self.output.unblock()
+
+    @property
+    def received(self) -> bytes:
+        return b"".join(self.transport.written)
+
+
+class LazyTest(SynchronousTestCase):
+    def test_order(self) -> None:
+        client = Client()
+        client.output.deliver(b"1")
+        client.output.deliver_all(client.lazy(b"2", b"3"))
+        client.output.deliver(b"4")
+        client.output.deliver_all(client.lazy(b"5"))
+        client.output.deliver_all(client.lazy())
+        client.output.parts.append(b"6")
+        self.assertEqual(client.transport.written, [])
+        client.turn()
+        self.assertEqual(client.received, b"123456")
+
+    def test_made_as_the_client_takes_them(self) -> None:
+        client = Client()
+        stanza = b"x" * 1000
+        client.output.deliver_all(client.lazy(*[stanza] * 10_000))
+        client.output.deliver(b"behind")
+        client.turn()
+        self.assertLess(client.made, 110)
+        while client.output.blocked:
+            client.drain()
+        self.assertEqual(client.received, stanza * 10_000 + b"behind")
+        self.assertLess(client.transport.largest, BUFFER + 40 * 1024)
+        self.assertEqual(client.overflows, [])
+
+    def test_the_bound_is_for_what_is_behind(self) -> None:
+        client = Client(limit=100_000)
+        client.output.deliver_all(client.lazy(*[b"x" * 1000] * 1000))
+        client.turn()
+        for _ in range(49):
+            client.output.deliver(b"y" * 1000)
+            client.drain()
+        self.assertEqual(client.overflows, [])
+        client = Client(limit=100_000)
+        client.output.deliver_all(client.lazy(*[b"x" * 1000] * 1000))
+        client.turn()
+        for _ in range(101):
+            client.output.deliver(b"y" * 1000)
+        self.assertEqual(client.overflows, [101_000])
+
+    def test_the_bound_is_for_what_is_waiting_now(self) -> None:
+        client = Client(limit=100_000)
+        client.output.deliver_all(client.lazy(*[b"x" * 1000] * 200))
+        client.turn()
+        for _ in range(20):
+            client.output.deliver(b"y" * 40_000)
+            client.output.deliver(b"y" * 40_000)
+            client.drain()
+            client.drain()
+            client.drain()
+            client.drain()
+        self.assertEqual(client.overflows, [])
+
+    def test_lazy_ones_are_bounded_too(self) -> None:
+        client = Client(limit=100_000)
+        client.output.block()
+        for _ in range(1000):
+            client.output.deliver_all(client.lazy(*[b"x"] * 100))
+        self.assertTrue(client.overflows)
+        self.assertEqual(client.made, 0)
+
+    def test_closing_in_the_middle(self) -> None:
+        client = Client()
+        client.output.deliver(b"before")
+        client.output.deliver_all(client.lazy(*[b"x" * 1000] * 1000))
+        client.output.deliver(b"behind")
+        client.output.close(b"end")
+        self.assertEqual(client.last, [b"beforeend"])
+        client.turn()
+        self.assertEqual((client.made, client.received), (0, b""))
+        client.output.deliver_all(client.lazy(b"late"))
+        client.turn()
+        self.assertEqual(client.made, 0)
+
+    steps = st.lists(
+        st.one_of(
+            st.tuples(st.just("deliver"), st.integers(0, 50_000)),
+            st.tuples(st.just("read"), st.integers(0, 50_000)),
+            st.tuples(st.just("lazy"), st.lists(st.integers(0, 50_000), max_size=10)),
+            st.tuples(st.sampled_from(["turn", "drain"]), st.none()),
+        ),
+        max_size=30,
+    )
+
+    @settings(max_examples=100, deadline=None)
+    @given(steps)
+    def test_any_order(self, steps: list[tuple[str, object]]) -> None:
+        client = Client(limit=10**9)
+        expected = bytearray()
+
+        def stanza(size: object) -> bytes:
+            assert isinstance(size, int)
+            expected.extend(b"%05d" % (len(expected) % 99_999) + b"." * size)
+            return bytes(expected[-size - 5 :])
+
+        for what, size in steps:
+            if what == "deliver":
+                client.output.deliver(stanza(size))
+            elif what == "read":
+                client.output.parts.append(stanza(size))
+                client.output.flush()
+            elif what == "lazy":
+                assert isinstance(size, list)
+                client.output.deliver_all(client.lazy(*[stanza(one) for one in size]))
+            else:
+                getattr(client, what)()
+        client.turn()
+        while client.output.blocked:
+            client.drain()
+        self.assertEqual(client.received, bytes(expected))
