@@ -16,6 +16,7 @@ from minimixproxy.minimix.report import Occupied, RoomReport, resource_of, room_
 MAX_SHOWN = 500  # rooms in one form or table; a stanza has to stay in bounds
 MAX_NOTED = 50  # rooms in a note, for clients that show no table
 ALL_ROOMS = "*"
+_LEAVING = "leaving"
 _COLUMNS = (
     ("room", "Room"),
     ("nick", "Nick"),
@@ -63,7 +64,8 @@ class OwnerCommands:
         ]
 
     def _reports(self) -> list[RoomReport]:
-        return room_reports(self._account.rooms.values())
+        """What is to be told of each room, but for those that the account is leaving already."""
+        return [report for report in room_reports(self._account.rooms.values()) if report.state != _LEAVING]
 
     # rooms -----------------------------------------------------------------------------------------------------
 
@@ -164,7 +166,7 @@ class OwnerCommands:
 
     def _forget(self, _asker: object) -> Stage:
         warning = (
-            f"The account leaves all rooms ({len(self._account.rooms)} now). The messages that are kept of them, and "
+            f"The account leaves all rooms ({len(self._reports())} now). The messages that are kept of them, and "
             "what is kept to log in without a client, are deleted. Connected devices stay connected; a device that "
             "joins a room makes the account join anew."
         )

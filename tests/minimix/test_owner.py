@@ -21,6 +21,7 @@ ALL_NODES = ["rooms", "leave", "detach", "forget"]
 class FakeState(Enum):
     JOINED = "joined"
     INTERRUPTED = "interrupted"
+    LEAVING = "leaving"
 
 
 class FakeRoom:
@@ -167,6 +168,14 @@ class RoomsTests(OwnerCase):
         lines = str(element.note).splitlines()
         self.assertEqual(len(lines), ownercommands.MAX_NOTED + 2)
         self.assertEqual(lines[-1], f"And {ownercommands.MAX_SHOWN + 1 - ownercommands.MAX_NOTED} more.")
+
+    def test_being_left(self) -> None:
+        self.in_rooms()
+        self.account.rooms["two@muc.test"].state = FakeState.LEAVING
+        self.assertNotIn("two@muc.test", str(self.run_command("rooms").note))
+        self.assertEqual(
+            [room for room, _label in options(self.run_command("leave"), "rooms")], ["one@muc.test", "three@muc.test"]
+        )
 
     def test_signs(self) -> None:
         self.account.add(FakeRoom("b&amp;<w>@muc.test"))
