@@ -22,6 +22,8 @@ from minimixproxy.control import ControlService
 from minimixproxy.installation import Installation
 from minimixproxy.minimix.accounts import Accounts
 from minimixproxy.statusreport import StatusReport
+from minimixproxy.storage.database import Database
+from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import SQLJournal
 from minimixproxy.storage.service import Place, StateService
 from minimixproxy.xmlstream import FramedXmlStream
@@ -99,8 +101,11 @@ def _add_minimix(tree: MultiService, settings: config.Settings, report: StatusRe
 
 def _place(settings: config.Settings) -> Place:
     state = settings.state
-    url = state if isinstance(state, Path) else state.get_secret_value()
-    return Place(url, settings.directory, settings.seal_key)
+    try:
+        database = Database(state if isinstance(state, Path) else state.get_secret_value())
+    except StateError as error:
+        _exit(error)
+    return Place(database, settings.directory, settings.seal_key)
 
 
 def _check_endpoints(settings: config.Settings, reactor: Any) -> None:

@@ -34,7 +34,11 @@ class Database:
     """Where state is. `name` stands for it in logs and holds no password."""
 
     def __init__(self, state: Path | str) -> None:
-        """`state`: the file, or the URL. Nothing is opened yet."""
+        """`state`: the file, or the URL. Nothing is opened yet, but all code is loaded: later it may be out of reach.
+
+        Raises `StateError`.
+        """
+        self._revisions = {script.revision for script in ScriptDirectory.from_config(_configuration()).walk_revisions()}
         if isinstance(state, Path):
             self.file: Path | None = state
             self.name = str(state)
@@ -77,23 +81,21 @@ class Database:
         self.engine.dispose()
 
     def _migrate(self, connection: Connection) -> None:
-        current = self._version_known(connection)
-        script = _configuration()
-        if current == ScriptDirectory.from_config(script).get_current_head():
+        if self._version_known(connection) == max(self._revisions):
             return
-        script.attributes["connection"] = connection
-        command.upgrade(script, "head")
+        configuration = _configuration()
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, "head")
 
     def _version_known(self, connection: Connection) -> str | None:
         """Return the version of the schema, None for an empty database."""
         current = MigrationContext.configure(connection).get_current_revision()
         if current is None and inspect(connection).get_table_names():
             raise StateError(f"{self.name}: holds tables of something else")
-        known = {script.revision for script in ScriptDirectory.from_config(_configuration()).walk_revisions()}
-        if current is not None and current not in known:
+        if current is not None and current not in self._revisions:
             raise StateError(
                 f'{self.name}: was written by a newer minimixproxy (schema "{current}", known here up to '
-                f'"{max(known)}"): run that version, or name another state'
+                f'"{max(self._revisions)}"): run that version, or name another state'
             )
         return current
 

@@ -24,16 +24,16 @@ from minimixproxy.storage.writer import WriterThread
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where state is: the database (a file or a URL), the directory of what is beside it, the file of the seal key."""
+    """Where state is: the database, the directory of what is beside it, the file of the seal key."""
 
-    state: Path | str
+    database: Database
     directory: Path
     seal_key: Path | None = None
 
 
 def open_journal(journal: SQLJournal, place: Place, reactor: Any) -> list[KeptAccount]:
     """Have `journal` write to the database; return what was kept there. Blocks. Raises `StateError`."""
-    database = Database(place.state)
+    database = place.database
     identity = database.prepare()
     sealer = load_sealer(place.seal_key, place.directory)
     mark = Mark(place.directory / "given_out")

@@ -154,7 +154,7 @@ class TwistdTests(IntegrationTestCase):
         line = await process.says("fingerprint|SHA-256")
         certificate = await deferToThread(_certificate_at, proxy.direct_tls_port, self.server.domain)
         self.assertIn(_fingerprint(certificate), line)
-        keys = [path.stat() for path in (proxy.directory / "state").glob("*.key")]
+        keys = [path.stat() for path in (proxy.directory / "state").glob(f"*{self.server.domain}*.key")]
         self.assertEqual([(key.st_uid, stat.S_IMODE(key.st_mode)) for key in keys], [(user.pw_uid, 0o600)])
 
 
