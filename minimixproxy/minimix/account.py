@@ -287,14 +287,17 @@ class Account:
     def from_server(self, session: SessionPort, stanza: Stanza) -> bool:
         """Look at a stanza on a client's own upstream stream; True: it must not reach the client.
 
-        The server makes carbons of what the account stream sends and gets; the proxy has done that already. What the
-        server lists for the client gets the owner's commands added.
+        The server makes carbons of what the account stream sends and gets; the proxy has done that already. Some say
+        that the account stream is unavailable when it ends, though it never was anything else. What the server lists
+        for the client gets the owner's commands added.
         """
         if self._owner.listings and stanza.name == "iq" and self._owner.from_server(session, stanza):
             return True
-        jid = self._stream.jid
+        jid = self.stream_jid_or_planned
         if not jid or jid.encode() not in stanza.raw:
             return False
+        if stanza.name == "presence":
+            return stanza.get("type") == "unavailable" and stanza.get("from") == jid
         return carbons.is_carbon_of(stanza, jid)
 
     # From the account stream -----------------------------------------------------------------------------------
