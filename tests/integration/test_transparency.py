@@ -19,6 +19,8 @@ EVENED = [
     (re.compile(rf"\b((?:query)?id|ver|stamp|node|ext|hash)=(['\"]){OWN_ID}[^'\"]*\2".encode()), rb"\1=\2-\2"),
     (re.compile(rb"<(first|last)( [^>]*)?>[^<]*</"), rb"<\1\2>-</"),
     (re.compile(rb"\bseconds=(['\"])\d+\1"), rb"seconds=\1-\1"),
+    # What the proxy adds for the account's own clients: where to find the owner's commands.
+    (re.compile(rb"<item [^>]*jid='[^']*/minimix\.[0-9a-f]{16}'[^>]*/>"), b""),
 ]
 START_TAG = re.compile(rb"<([^\s/>!?]+)((?:\s+[^\s=]+=(?:'[^']*'|\"[^\"]*\"))+)(\s*/?>)")
 ATTRIBUTE = re.compile(rb"\s+[^\s=]+=(?:'[^']*'|\"[^\"]*\")")

@@ -89,6 +89,18 @@ class OwnedAccountTests(unittest.SynchronousTestCase):
                 self.assertEqual((reply["type"], reply["to"]), ("error", sender))
                 self.assertIn(b"service-unavailable", reply.raw)
 
+    def test_the_end_of_the_account_stream_is_not_shown(self) -> None:
+        """ejabberd tells of it, after the stream is gone from here."""
+        session = self.world.session("phone")
+        for kind, sender, dropped in (
+            ("type='unavailable'", PLANNED, True),
+            ("type='unavailable'", f"{BARE}/laptop", False),
+            ("type='error'", PLANNED, False),
+        ):
+            text = f"<status>{PLANNED}</status>"
+            presence = parse_stanza(f"<presence from='{sender}' to='{session.jid}' {kind}>{text}</presence>")
+            self.assertEqual(self.world.account.from_server(session, presence), dropped)
+
     def test_lists_of_the_server(self) -> None:
         phone, laptop = self.world.session("phone"), self.world.session("laptop")
         ask = f"<iq type='get' id='l' to='{BARE}'><query xmlns='{ITEMS}' node='{NS_COMMANDS}'/></iq>"
