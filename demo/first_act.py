@@ -28,6 +28,8 @@ class FirstAct:
             self.messages_reach_both,
             self.phone_drops,
             self.phone_returns,
+            self.proxy_is_killed,
+            self.alice_is_back_by_herself,
             self.laptop_changes_nick,
             self.alice_is_kicked,
             self.alice_rejoins,
@@ -104,6 +106,28 @@ class FirstAct:
             self.phone, "bob (earlier): is the phone gone?", "alice (earlier): yes, but I am not"
         )
         self._occupants(self.phone, "alice", "bob")
+        await self._nothing_more()
+
+    async def proxy_is_killed(self) -> None:
+        self.narrator.step("The laptop logs out, the phone is cut off, and the proxy is killed; bob talks on")
+        await self.laptop.logout()
+        await self.phone.cut()
+        await self.narrator.nothing_more(self.bob)
+        await self.stage.kill_proxy()
+        await self.narrator.sees(self.bob, "alice leaves")
+        self.bob.say(self.room, "where is alice?")
+        await self.narrator.sees(self.bob, "bob: where is alice?")
+
+    async def alice_is_back_by_herself(self) -> None:
+        self.narrator.step("The proxy starts again: alice is back before her devices, and they miss nothing")
+        await self.stage.restart_proxy()
+        await self.narrator.sees(self.bob, "alice comes")
+        self.phone, self.laptop = self._phone(), self._laptop()
+        for device in (self.phone, self.laptop):
+            await device.login(self.stage.port)
+            await device.enter(self.room, "alice")
+            await self.narrator.sees(device, "bob (earlier): where is alice?")
+            self._occupants(device, "alice", "bob")
         await self._nothing_more()
 
     async def laptop_changes_nick(self) -> None:

@@ -6,6 +6,8 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from twisted.internet.threads import deferToThread
+
 from tests.integration.processes import free_port
 from tests.integration.prosody import Prosody
 from tests.integration.proxy import Proxy
@@ -45,6 +47,15 @@ class Stage:
         listen = [{"endpoint": f"tcp:{self._port}:interface=127.0.0.1", "tls": "starttls"}]
         self.proxy = Proxy(self.server, listen=listen, client_proxy=client_proxy)
         self.proxy.process.wait_for(rf"starting on {self._port}\b")
+
+    async def kill_proxy(self) -> None:
+        """End the proxy as a loss of power would."""
+        await deferToThread(self.proxy.process.kill)
+
+    async def restart_proxy(self) -> None:
+        """Start it again, with the same state."""
+        await deferToThread(self.proxy.start)
+        await deferToThread(self.proxy.process.wait_for, rf"starting on {self._port}\b")
 
     async def account(self, username: str) -> Account:
         """Register an account under exactly this name."""
