@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from minimixproxy.c2s.clientstream import ClientStream
+from minimixproxy.c2s.reach import Reach
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.lazystanzas import LazyStanzas
 
@@ -21,6 +22,7 @@ class ClientOutput:
         "_ahead",
         "_limit",
         "_on_overflow",
+        "_reach",
         "_scheduled",
         "_stream",
         "_turn_end",
@@ -30,9 +32,12 @@ class ClientOutput:
         "parts",
     )
 
-    def __init__(self, stream: ClientStream, turn_end: TurnEnd, limit: int, on_overflow: Callable[[int], None]) -> None:
+    def __init__(
+        self, stream: ClientStream, turn_end: TurnEnd, reach: Reach, limit: int, on_overflow: Callable[[int], None]
+    ) -> None:
         """`limit`: bytes that may wait while the client is blocked; `on_overflow` is told how many are waiting then."""
         self._stream = stream
+        self._reach = reach
         self._turn_end = turn_end
         self._limit = limit
         self._on_overflow = on_overflow
@@ -91,6 +96,7 @@ class ClientOutput:
             return
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
+        self._reach.wrote(len(data))
         self._stream.transport.write(data)
 
     def _flush_ahead(self) -> None:
@@ -107,6 +113,7 @@ class ClientOutput:
                 self._ahead.popleft()
             data = b"".join(chunk)
             chunk.clear()
+            self._reach.wrote(len(data))
             self._stream.transport.write(data)
 
     def close(self, data: bytes) -> None:

@@ -14,11 +14,15 @@ from typing import Any
 from twisted.internet import tcp
 from twisted.python.failure import Failure
 
+from minimixproxy.clock import Clock
+
 if sys.platform == "linux":
     import fcntl
     import termios
 
-MAX_WRITES = 1000  # remembered; older ones have arrived, or nobody waits for them any more
+# Writes are remembered for five minutes, those of two seconds as one: a dead connection is noticed in less.
+TOGETHER = 2.0  # seconds
+MAX_WRITES = 150
 _TLS_RECORD = 16384
 _TLS_OVERHEAD = 22  # bytes of a TLS 1.3 record beside its data, at least (RFC 8446 §5.2)
 EVERYTHING = float("inf")
@@ -27,9 +31,11 @@ EVERYTHING = float("inf")
 class Reach:
     """The last writes to one client over `transport`, a TCP connection; for another kind it knows nothing."""
 
-    __slots__ = ("_lost", "_transport", "_writes")
+    __slots__ = ("_began", "_clock", "_lost", "_transport", "_writes")
 
-    def __init__(self, transport: Any) -> None:
+    def __init__(self, transport: Any, clock: Clock) -> None:
+        self._clock = clock
+        self._began = 0.0  # when the first of the last writes that count as one was
         self._writes: deque[tuple[float, int]] = deque(maxlen=MAX_WRITES)
         self._lost: int | None = None  # unacknowledged bytes when the connection ended
         self._transport = transport if sys.platform == "linux" and isinstance(transport, tcp.Connection) else None
@@ -47,9 +53,14 @@ class Reach:
 
         transport.connectionLost = lost
 
-    def wrote(self, time: float, size: int) -> None:
+    def wrote(self, size: int) -> None:
         """So many bytes were written, before TLS."""
-        self._writes.append((time, size))
+        now = self._clock.seconds()
+        if self._writes and now < self._began + TOGETHER:
+            self._writes[-1] = (now, self._writes[-1][1] + size)
+        else:
+            self._began = now
+            self._writes.append((now, size))
 
     def until(self) -> float:
         """Return the time until which everything written has arrived, `EVERYTHING` when nothing is on its way."""

@@ -20,6 +20,7 @@ from minimixproxy.c2s.headers import STREAM_END, XML_DECLARATION, passed_header,
 from minimixproxy.c2s.namespaces import NS_SASL, NS_SASL2
 from minimixproxy.c2s.output import ClientOutput
 from minimixproxy.c2s.ports import AccountPort, AccountsPort
+from minimixproxy.c2s.reach import Reach
 from minimixproxy.c2s.refusals import refusal_of_element
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.c2s.upstream import Login
@@ -46,6 +47,7 @@ class ClientSession:
         "_close_call",
         "_login",
         "_output",
+        "_reach",
         "_to_server",
         "_upstream",
         "_watch",
@@ -77,7 +79,8 @@ class ClientSession:
         self._accounts = accounts
         self._account: AccountPort | None = None
         self._clock = clock
-        self._output = ClientOutput(client, turn_end, limits.send_queue, self._overflow)
+        self._reach = Reach(client.bottom.transport, clock)
+        self._output = ClientOutput(client, turn_end, self._reach, limits.send_queue, self._overflow)
         self.deliver: Callable[[bytes], None] = self._output.deliver  # gives the client whole stanzas
         self.deliver_all: Callable[[LazyStanzas], None] = self._output.deliver_all  # and many, made when needed
         self._to_server: list[bytes] = []  # of the read that is being handled
@@ -102,6 +105,11 @@ class ClientSession:
         if early:
             self.client_events(early)
         self._client.transport.resumeProducing()
+
+    @property
+    def reached(self) -> float:
+        """Until when everything delivered has come to the client's machine, by the reactor's clock; infinity: all."""
+        return self._reach.until()
 
     # From the client
 

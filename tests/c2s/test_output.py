@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.output import ClientOutput
+from minimixproxy.c2s.reach import Reach
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.lazystanzas import LazyStanzas
 
@@ -42,7 +43,7 @@ class Client:
         self.last: list[bytes] = []
         stream = SimpleNamespace(transport=self.transport, close=self.last.append)
         self.transport.unregisterProducer = lambda: None  # type: ignore[attr-defined]
-        self.output = ClientOutput(stream, TurnEnd(self.clock), limit, self.overflows.append)  # type: ignore[arg-type]
+        self.output = ClientOutput(stream, TurnEnd(self.clock), Reach(None, self.clock), limit, self.overflows.append)  # type: ignore[arg-type]
         self.transport.pause = self.output.block
         self.made = 0
 
