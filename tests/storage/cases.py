@@ -1,0 +1,163 @@
+"""What tests of storage begin with: a journal on a database of its own, and a class that runs on both databases."""
+
+import os
+import sys
+import types
+from pathlib import Path
+from typing import Any, ClassVar
+
+from twisted.internet.task import Clock
+from twisted.trial import unittest
+
+from minimixproxy.c2s.turn import TurnEnd
+from minimixproxy.minimix.journal import KeptAccount, KeptMembership, KeptMessage
+from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.database import Database
+from minimixproxy.storage.journal import SQLJournal
+from minimixproxy.storage.loading import Loader
+from minimixproxy.storage.mark import Mark
+from minimixproxy.storage.sealing import load_sealer
+from minimixproxy.storage.store import Store
+from minimixproxy.storage.writer import Written
+from tests.storage import postgresql
+
+BARE, ROOM = "alice@example.org", "room@muc.example.org"
+MEMBERSHIP = KeptMembership("alice", "Alice")
+
+
+class Writer:
+    """Writes in the calling thread when told to; the outcome is reported then, too."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.waiting: list[Batch] = []
+        self.faults: list[Exception] = []  # what the next attempts meet
+        self.attempts = 0
+        self.held_back = False
+        self.stopped = False
+        self._written: Written
+
+    def start(self, written: Written) -> None:
+        self._written = written
+
+    def write(self, batch: Batch) -> None:
+        self.waiting.append(batch)
+        if not self.held_back:
+            self.work()
+
+    def work(self) -> None:
+        """Do what is waiting."""
+        self.held_back = False
+        while self.waiting:
+            batch = self.waiting.pop(0)
+            self.attempts += 1
+            error: Exception | None = None
+            try:
+                if self.faults:
+                    raise self.faults.pop(0)
+                self.store.write(batch)
+            except Exception as fault:  # noqa: BLE001 (as the writer's thread does)
+                error = fault
+            self._written(batch, error)
+
+    def stop(self, timeout: float) -> None:
+        self.stopped = True
+        self.store.close()
+
+
+class Lab:
+    """A journal with a clock in the test's hand. `turn` is over when the clock is advanced."""
+
+    def __init__(self, state: Path | str, directory: Path, seal_key: Path | None = None) -> None:
+        self.clock = Clock()
+        self.journal = SQLJournal(self.clock, TurnEnd(self.clock))
+        self.database = Database(state)
+        identity = self.database.prepare()
+        sealer = load_sealer(seal_key, directory)
+        mark = Mark(directory / "given_out")
+        with self.database.engine.begin() as connection:
+            loader = Loader(connection, self.database.name, sealer)
+            loaded = loader.load(mark.open(identity))
+        self.kept: list[KeptAccount] = [account.kept for account in loaded]
+        self.journal.restore(loaded, loader.last_id, loader.last_sequence)
+        self.writer = Writer(Store(self.database))
+        self.journal.start(self.writer, sealer, mark)
+        self.given: list[bytes] = []
+        self.deliver = self.journal.gated(self.given.append)
+
+    def turn(self) -> None:
+        """Let what is to come at the end of a turn happen."""
+        self.clock.advance(0)
+
+    def keep(self, number: int = 1, bare: str = BARE, room: str = ROOM) -> list[KeptMessage]:
+        """Journal messages; return them."""
+        journal = self.journal.room(bare, room)
+        kept = []
+        for _ in range(number):
+            sequence = journal.next_sequence()
+            kept.append(message(sequence))
+            journal.message_kept(kept[-1])
+        return kept
+
+    def crash(self) -> None:
+        """End without a word."""
+        self.writer.store.close()
+        self.journal._mark.close()
+
+
+def message(sequence: int, **fields: Any) -> KeptMessage:
+    raw = b"<message from='room@muc.example.org/bob' type='groupchat'><body>%d</body></message>" % sequence
+    return KeptMessage(**{"sequence": sequence, "time": 1000.5 + sequence, "raw": raw, "stamped": False, **fields})
+
+
+class StorageTestCase(unittest.TestCase):
+    """A directory, and in it an SQLite database; `on_both_databases` makes another class with PostgreSQL."""
+
+    postgresql: ClassVar[bool] = False
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).absolute()
+        self.directory.mkdir(mode=0o700)
+        if self.postgresql:
+            require_postgresql()
+        self.state = self.new_state()
+        self._labs: list[Lab] = []
+        self.addCleanup(lambda: [lab.crash() for lab in self._labs])
+
+    def new_state(self) -> Path | str:
+        return postgresql.cluster().database() if self.postgresql else self.directory / "state.sqlite"
+
+    def lab(self, **options: Any) -> Lab:
+        lab = Lab(self.state, self.directory, **options)
+        self._labs.append(lab)
+        return lab
+
+    def again(self, lab: Lab) -> Lab:
+        """What comes after a crash."""
+        lab.crash()
+        return self.lab()
+
+    def execute(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Do something to the database from aside."""
+        with Database(self.state).engine.begin() as connection:
+            done = connection.exec_driver_sql(statement, parameters or None)
+            return [tuple(row) for row in done] if done.returns_rows else []
+
+
+def require_postgresql() -> None:
+    """Skip the test without PostgreSQL; under CI it fails."""
+    if postgresql.missing():
+        message = "postgresql is not installed: make system"
+        if os.environ.get("CI"):
+            raise AssertionError(message)
+        raise unittest.SkipTest(message)
+
+
+def on_both_databases(case: type[StorageTestCase]) -> type[StorageTestCase]:
+    """Decorator: beside class JournalTests there is JournalTestsOnPostgreSQL."""
+    name = f"{case.__name__}OnPostgreSQL"
+    attributes = {"__module__": case.__module__, "__qualname__": name, "__doc__": case.__doc__, "postgresql": True}
+    variant = types.new_class(name, (case,), {}, lambda namespace: namespace.update(attributes))
+    setattr(sys.modules[case.__module__], name, variant)
+    return case

@@ -1,0 +1,88 @@
+"""A PostgreSQL cluster of the tests' own, in a temporary directory, reached by a socket there."""
+
+import atexit
+import itertools
+import os
+import pwd
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import psycopg
+
+from tests.integration.processes import temporary_directory
+
+_ROOT = Path("/usr/lib/postgresql")
+_SETTINGS = ("fsync=off", "listen_addresses=", "max_connections=30", "shared_buffers=8MB", "autovacuum=off")
+
+
+def missing() -> bool:
+    """Whether PostgreSQL is not installed."""
+    return _binaries() is None
+
+
+def _binaries() -> Path | None:
+    found = sorted(_ROOT.glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    return found[-1].parent if found else None
+
+
+class Cluster:
+    """Runs as another user when the tests are root's, which PostgreSQL refuses."""
+
+    def __init__(self) -> None:
+        binaries = _binaries()
+        assert binaries is not None
+        self._binaries = binaries
+        self.directory = temporary_directory("postgresql")
+        self._data = self.directory / "data"
+        self._user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+        if self._user is not None:
+            self.directory.parent.chmod(0o711)
+            os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
+        self._serial = itertools.count(1)
+        self._run("initdb", "--auth=trust", "--username=tests", "--encoding=UTF8", "--no-sync", "--no-instructions")
+        atexit.register(self.stop)
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it answers. Blocks."""
+        options = " ".join(f"-c {setting}" for setting in (*_SETTINGS, f"unix_socket_directories={self.directory}"))
+        self._run("pg_ctl", "--wait", f"--log={self.directory / 'log'}", f"--options={options}", "start")
+
+    def stop(self) -> None:
+        """End it as if the power were cut, if it runs. Blocks."""
+        if (self._data / "postmaster.pid").exists():
+            self._run("pg_ctl", "--wait", "--mode=immediate", "stop")
+
+    def database(self) -> str:
+        """The URL of a fresh database."""
+        name = f"test{next(self._serial)}"
+        with self.connect("postgres") as connection:
+            connection.autocommit = True
+            connection.execute(f"CREATE DATABASE {name}")
+        return f"postgresql://tests@/{name}?host={self.directory}"
+
+    def connect(self, name: str) -> psycopg.Connection:
+        return psycopg.connect(host=str(self.directory), user="tests", dbname=name)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._binaries / program), f"--pgdata={self._data}", *arguments]
+        done = subprocess.run(
+            command,
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if program == "initdb" else subprocess.DEVNULL,
+            stderr=subprocess.STDOUT if program == "initdb" else subprocess.DEVNULL,
+            text=True,
+            check=False,
+            user=self._user.pw_uid if self._user is not None else None,
+            group=self._user.pw_gid if self._user is not None else None,
+            extra_groups=[] if self._user is not None else None,
+        )
+        assert done.returncode == 0, f"{program}: {done.stdout or (self.directory / 'log').read_text()}"
+
+
+@cache
+def cluster() -> Cluster:
+    """The one that most tests share, started when first needed."""
+    return Cluster()

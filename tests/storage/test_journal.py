@@ -1,0 +1,314 @@
+"""What is journalled is there after a restart, on both databases; by cases, and by any sequence of calls."""
+
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from minimixproxy.minimix.journal import KeptAccount, KeptLogin, KeptMembership, KeptPrivate, KeptRoom
+from tests.storage.cases import BARE, MEMBERSHIP, ROOM, Lab, StorageTestCase, message, on_both_databases
+
+LOGIN = KeptLogin("example.org", "alice", "SHA-256", b"\0salt", 10_000, b"\xffclient", b"\xfeserver", "päss")
+
+
+@on_both_databases
+class KeptTests(StorageTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.now = self.lab()
+        self.room = self.now.journal.room(BARE, ROOM)
+
+    def then(self) -> list[KeptAccount]:
+        """What is there after the turn and a crash."""
+        self.now.turn()
+        self.now = self.again(self.now)
+        return self.now.kept
+
+    def kept_room(self) -> KeptRoom:
+        ((room,),) = (account.rooms for account in self.then())
+        return room
+
+    def test_nothing(self) -> None:
+        self.assertEqual(self.then(), [])
+
+    def test_account(self) -> None:
+        self.now.journal.account_kept(BARE, LOGIN, 1234.5)
+        self.assertEqual(self.then(), [KeptAccount(BARE, LOGIN, False, 1234.5)])
+
+    def test_account_without_a_login(self) -> None:
+        self.now.journal.account_kept(BARE, None, 1234.5)
+        self.assertEqual(self.then(), [KeptAccount(BARE, None, False, 1234.5)])
+
+    def test_no_login_leaves_the_one_before(self) -> None:
+        self.now.journal.account_kept(BARE, LOGIN, 1.0)
+        self.then()
+        self.now.journal.account_kept(BARE, None, 2.0)
+        self.assertEqual(self.then(), [KeptAccount(BARE, LOGIN, False, 2.0)])
+
+    def test_refused(self) -> None:
+        self.now.journal.account_kept(BARE, LOGIN, 1.0)
+        self.now.journal.account_refused(BARE, True)
+        self.assertEqual([account.refused for account in self.then()], [True])
+        self.now.journal.account_refused(BARE, False)
+        self.assertEqual([account.refused for account in self.then()], [False])
+
+    def test_account_forgotten(self) -> None:
+        self.now.journal.account_kept(BARE, LOGIN, 1.0)
+        self.room.membership(MEMBERSHIP)
+        self.room.attached("phone")
+        self.room.private_kept(KeptPrivate(self.room.next_sequence(), b"<message/>"))
+        self.now.keep(3)
+        self.then()
+        self.now.journal.account_forgotten(BARE)
+        self.assertEqual(self.then(), [])
+        for table in ("accounts", "rooms", "messages", "cursors", "privates"):
+            self.assertEqual(self.execute(f"SELECT count(*) FROM {table}"), [(0,)], table)
+
+    def test_account_forgotten_and_kept_again_at_once(self) -> None:
+        self.now.journal.account_kept(BARE, LOGIN, 1.0)
+        self.room.membership(MEMBERSHIP)
+        self.then()
+        self.now.journal.account_forgotten(BARE)
+        self.now.journal.account_kept(BARE, None, 2.0)
+        self.now.journal.room(BARE, ROOM).membership(MEMBERSHIP)
+        self.assertEqual(self.then(), [KeptAccount(BARE, None, False, 2.0, [KeptRoom(ROOM, MEMBERSHIP)])])
+
+    def test_membership(self) -> None:
+        membership = KeptMembership("alice_", "alice", "sesám", True, 99.5)
+        self.room.membership(membership)
+        self.assertEqual(self.kept_room(), KeptRoom(ROOM, membership))
+
+    def test_membership_changes(self) -> None:
+        self.room.membership(MEMBERSHIP)
+        self.then()
+        changed = replace(MEMBERSHIP, nick="other", bookmarked=True)
+        self.now.journal.room(BARE, ROOM).membership(changed)
+        self.assertEqual(self.kept_room().membership, changed)
+
+    def test_the_same_membership_again_is_not_written(self) -> None:
+        self.room.membership(MEMBERSHIP)
+        self.then()
+        self.now.journal.room(BARE, ROOM).membership(MEMBERSHIP)
+        self.assertIsNone(self.now.journal.gathering)
+
+    def test_a_room_that_was_never_entered(self) -> None:
+        self.now.keep(2)
+        self.room.attached("phone")
+        self.assertEqual([account.rooms for account in self.then()], [[]])
+        self.assertEqual(self.execute("SELECT count(*) FROM messages"), [(0,)])
+
+    def test_forgotten(self) -> None:
+        self.room.membership(MEMBERSHIP)
+        self.now.keep(3)
+        self.room.seen("phone", 2)
+        self.room.private_kept(KeptPrivate(self.room.next_sequence(), b"<message/>"))
+        self.then()
+        self.now.journal.room(BARE, ROOM).forgotten()
+        self.assertEqual([account.rooms for account in self.then()], [[]])
+        for table in ("rooms", "messages", "cursors", "privates"):
+            self.assertEqual(self.execute(f"SELECT count(*) FROM {table}"), [(0,)], table)
+
+    def test_forgotten_and_entered_again_at_once(self) -> None:
+        self.room.membership(MEMBERSHIP)
+        self.room.seen("phone", 0)
+        self.now.keep(3)
+        self.then()
+        room = self.now.journal.room(BARE, ROOM)
+        room.attached("desk")
+        room.forgotten()
+        room.membership(MEMBERSHIP)
+        kept = message(room.next_sequence())
+        room.message_kept(kept)
+        self.assertEqual(self.kept_room(), KeptRoom(ROOM, MEMBERSHIP, [kept]))
+
+    def test_messages(self) -> None:
+        self.room.membership(MEMBERSHIP)
+        first, second = message(self.room.next_sequence()), message(self.room.next_sequence())
+        second = replace(second, stamped=True, stanza_id="ïd", amends=first.sequence, retracted=True, raw=b"\xc3\xa9\0")
+        self.room.message_kept(first)
+        self.room.message_kept(second)
+        self.assertEqual(self.kept_room().messages, [first, second])
+
+    def test_many_messages(self) -> None:
+        self.room.membership(MEMBERSHIP)
+        for number in (1, 8, 64, 73, 200):
+            kept = self.now.keep(number)
+            self.assertEqual(self.kept_room().messages[-number:], kept)
+
+    def test_message_changed(self) -> None:
+        self.room.membership(MEMBERSHIP)
+        kept, other = self.now.keep(2)
+        changed = replace(kept, raw=b"<message/>", retracted=True, stanza_id="x", amends=7)
+        self.room.message_changed(changed)
+        self.assertEqual(self.kept_room().messages, [changed, other])
+        changed = replace(changed, raw=b"<message>2</message>")
+        self.now.journal.room(BARE, ROOM).message_changed(changed)
+        self.assertEqual(self.kept_room().messages, [changed, other])
+
+    def test_trimmed(self) -> None:
+        self.room.membership(MEMBERSHIP)
+        self.now.journal.room(BARE, "other@muc.example.org").membership(MEMBERSHIP)
+        kept = self.now.keep(3)
+        self.now.keep(3, room="other@muc.example.org")
+        self.then()
+        kept += self.now.keep(2)
+        self.now.journal.room(BARE, ROOM).trimmed(kept[-2].sequence)
+        (account,) = self.then()
+        self.assertEqual([len(room.messages) for room in account.rooms], [2, 3])
+        self.assertEqual(account.rooms[0].messages, kept[-2:])
+        self.assertEqual(self.execute("SELECT count(*) FROM messages"), [(5,)])
+
+    def test_sequences_go_on(self) -> None:
+        self.room.membership(MEMBERSHIP)
+        self.now.keep(3)
+        self.room.trimmed(100)
+        self.room.seen("phone", 3)
+        self.then()
+        self.assertEqual(self.now.journal.room(BARE, ROOM).next_sequence(), 4)
+
+    def test_cursors(self) -> None:
+        self.room.membership(MEMBERSHIP)
+        self.room.seen("phone", 1)
+        self.room.seen("phone", 2)
+        self.room.seen("désk", 1)
+        self.room.seen("gone", 1)
+        self.room.cursor_forgotten("gone")
+        self.assertEqual(self.kept_room().cursors, {"phone": 2, "désk": 1})
+        self.now.journal.room(BARE, ROOM).cursor_forgotten("phone")
+        self.assertEqual(self.kept_room().cursors, {"désk": 1})
+
+    def test_privates(self) -> None:
+        self.room.membership(MEMBERSHIP)
+        first, second = (KeptPrivate(self.room.next_sequence(), b"<message>%d</message>" % n) for n in range(2))
+        self.room.private_kept(first)
+        self.room.private_kept(second)
+        self.assertEqual(self.kept_room().privates, [first, second])
+        self.now.journal.room(BARE, ROOM).private_given(first.sequence)
+        self.assertEqual(self.kept_room().privates, [second])
+
+    def test_two_accounts_in_a_room(self) -> None:
+        for bare in (BARE, "bob@example.org"):
+            self.now.journal.room(bare, ROOM).membership(MEMBERSHIP)
+            self.now.keep(2, bare=bare)
+        kept = {account.bare: [one.sequence for one in account.rooms[0].messages] for account in self.then()}
+        self.assertEqual(kept, {BARE: [1, 2], "bob@example.org": [3, 4]})
+
+    def test_secrets_are_sealed(self) -> None:
+        self.now.journal.account_kept(BARE, LOGIN, 1.0)
+        self.room.membership(replace(MEMBERSHIP, password="open sesame"))
+        self.now.turn()
+        ((*sealed,),) = self.execute("SELECT client_key, server_key, password FROM accounts")
+        sealed += self.execute("SELECT password FROM rooms")[0]
+        for secret in (LOGIN.client_key, LOGIN.server_key, LOGIN.password.encode(), b"open sesame"):
+            self.assertNotIn(secret, b"|".join(sealed))
+
+    def test_lost_key(self) -> None:
+        """What is sealed is lost, loudly; the rest is there. With the old key it all comes back."""
+        self.now.journal.account_kept(BARE, LOGIN, 1.0)
+        self.room.membership(replace(MEMBERSHIP, password="open sesame"))
+        self.now.turn()
+        self.now.crash()
+        key = self.directory / "seal.key"
+        key.rename(self.directory / "old.key")
+        self.now = self.lab()
+        self.assertEqual(self.now.kept, [KeptAccount(BARE, None, False, 1.0, [KeptRoom(ROOM, MEMBERSHIP)])])
+        self.now.journal.account_kept(BARE, None, 2.0)
+        self.now.turn()
+        (self.directory / "old.key").rename(key)
+        self.assertEqual([account.login for account in self.then()], [LOGIN])
+
+    def test_a_sealed_value_of_another_account(self) -> None:
+        self.now.journal.account_kept(BARE, LOGIN, 1.0)
+        self.now.journal.account_kept("mallory@example.org", LOGIN, 1.0)
+        self.now.turn()
+        self.now.crash()
+        stolen = self.execute("SELECT client_key FROM accounts WHERE bare = 'alice@example.org'")[0][0]
+        mark = "%s" if self.postgresql else "?"
+        self.execute(f"UPDATE accounts SET client_key = {mark} WHERE bare = 'mallory@example.org'", stolen)
+        self.now = self.lab()
+        self.assertEqual([account.login for account in self.now.kept], [LOGIN, None])
+
+
+ROOMS = ("a@muc.example.org", "b@muc.example.org")
+CALLS = st.one_of(
+    st.tuples(st.just("enter"), st.sampled_from("xy")),
+    st.tuples(st.just("keep"), st.integers(1, 10)),
+    st.tuples(st.just("change"), st.integers(0, 30)),
+    st.tuples(st.just("trim"), st.integers(0, 30)),
+    st.tuples(st.just("seen"), st.sampled_from("pq")),
+    st.tuples(st.just("no cursor"), st.sampled_from("pq")),
+    st.tuples(st.just("private"), st.just(0)),
+    st.tuples(st.just("given"), st.integers(0, 5)),
+    st.tuples(st.just("leave"), st.just(0)),
+    st.tuples(st.just("turn"), st.just(0)),
+    st.tuples(st.just("restart"), st.just(0)),
+)
+STEPS = st.lists(st.tuples(st.sampled_from(ROOMS), CALLS), max_size=40)
+
+
+@on_both_databases
+class AnySequenceTests(StorageTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.lab().crash()  # makes the tables
+
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(STEPS)
+    def test_like_dictionaries(self, steps: list[tuple[str, tuple[str, Any]]]) -> None:
+        for table in ("rooms", "messages", "cursors", "privates", "accounts"):
+            self.execute(f"DELETE FROM {table}")
+        lab, model = self.lab(), dict[str, KeptRoom]()
+        for room, (call, argument) in steps:
+            lab = self.step(lab, model, room, call, argument)
+        lab.turn()
+        lab = self.again(lab)
+        found = {room.room: room for account in lab.kept for room in account.rooms}
+        self.assertEqual(found, model)
+        lab.crash()
+
+    def step(self, lab: Lab, model: dict[str, KeptRoom], room: str, call: str, argument: Any) -> Lab:
+        journal, known = lab.journal.room(BARE, room), model.get(room)
+        if call == "turn":
+            lab.turn()
+        elif call == "restart":
+            lab.turn()
+            return self.again(lab)
+        elif call == "enter":
+            membership = KeptMembership(argument, "wished")
+            journal.membership(membership)
+            if known is None:
+                model[room] = KeptRoom(room, membership)
+            else:
+                known.membership = membership
+        elif known is not None:
+            self.in_room(lab, journal, known, call, argument)
+            if call == "leave":
+                del model[room]
+        return lab
+
+    def in_room(self, lab: Lab, journal: Any, known: KeptRoom, call: str, argument: Any) -> None:
+        if call == "keep":
+            known.messages += lab.keep(argument, room=known.room)
+        elif call == "change" and known.messages:
+            index = argument % len(known.messages)
+            known.messages[index] = replace(known.messages[index], raw=b"changed", retracted=True)
+            journal.message_changed(known.messages[index])
+        elif call == "trim" and known.messages:
+            oldest = known.messages[0].sequence + argument
+            known.messages[:] = [one for one in known.messages if one.sequence >= oldest]
+            journal.trimmed(oldest)
+        elif call == "seen":
+            known.cursors[argument] = lab.journal.sequence
+            journal.seen(argument, lab.journal.sequence)
+        elif call == "no cursor":
+            known.cursors.pop(argument, None)
+            journal.cursor_forgotten(argument)
+        elif call == "private":
+            private = KeptPrivate(journal.next_sequence(), b"<message/>")
+            known.privates.append(private)
+            journal.private_kept(private)
+        elif call == "given" and known.privates:
+            journal.private_given(known.privates.pop(argument % len(known.privates)).sequence)
+        elif call == "leave":
+            journal.forgotten()
