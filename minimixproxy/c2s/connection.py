@@ -19,10 +19,16 @@ from zope.interface import classImplements, implementedBy
 
 from minimixproxy.c2s.tlslayer import TLSLayer
 
-# Seconds of silence before the first probe, seconds between probes, and how many may go unanswered.
+# Seconds of silence before the first probe, seconds between probes, and how many may go unanswered; milliseconds for
+# which data may go unacknowledged, since that stops the probes.
 _KEEPALIVE = {
     getattr(socket, name): value
-    for name, value in (("TCP_KEEPIDLE", 120), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 4))
+    for name, value in (
+        ("TCP_KEEPIDLE", 120),
+        ("TCP_KEEPINTVL", 30),
+        ("TCP_KEEPCNT", 4),
+        ("TCP_USER_TIMEOUT", 240_000),
+    )
     if hasattr(socket, name)
 }
 
