@@ -14,6 +14,8 @@ from minimixproxy.config import Rooms
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.minimix import carbons, muc
 from minimixproxy.minimix.answers import CAPS, PING
+from minimixproxy.minimix.bookmarkfollower import BookmarkFollower
+from minimixproxy.minimix.bookmarks import MARK
 from minimixproxy.minimix.iqproxy import IQProxy
 from minimixproxy.minimix.journal import Journal, KeptAccount, KeptMembership, KeptRoom
 from minimixproxy.minimix.messages import Messages
@@ -66,6 +68,7 @@ class Account:
         self._lingering = Timer(clock)
         self._iqs = IQProxy(self, self.rooms.get, settings.iq_timeout, clock)
         self._messages = Messages(bare, self, self.sessions.keys(), self._iqs)
+        self._bookmarks = BookmarkFollower(self, settings, clock)
         self._owner = Owner(self, bare, lambda: self.stream_jid_or_planned, clock)
 
     # What occupancies and IQs need (RoomOutlet) ----------------------------------------------------------------
@@ -105,6 +108,16 @@ class Account:
 
     def room_joined(self, room: str) -> None:
         """The account is in a room."""
+        self._bookmarks.room_joined(room)
+
+    def room_left(self, room: str) -> None:
+        """The account leaves a room with its last session."""
+        self._bookmarks.room_left(room)
+
+    def requests_done(self) -> None:
+        """Nothing more is asked for bookmarks now: a stream that was opened for them is closed."""
+        if not self.rooms:
+            self._release_stream()
 
     def broadcast_presence(self, session: SessionPort) -> Stanza | None:
         """Return the session's undirected presence, or None before it sent one."""
@@ -119,11 +132,13 @@ class Account:
         if self.rooms:
             return
         self._abandoned.stop()
+        self._release_stream()
         if not self.sessions:
-            self._close_stream()
             self._idle(self)
-        elif self._iqs.waiting:
-            # Who destroys a room is told so after its end.
+
+    def _release_stream(self) -> None:
+        """Close the account stream once all is answered: who destroys a room is told so after its end."""
+        if self._iqs.waiting or self._bookmarks.busy:
             self._lingering.start(LINGER, self._close_stream)
         else:
             self._close_stream()
@@ -139,6 +154,8 @@ class Account:
 
     def session_bound(self, session: SessionPort) -> None:
         """A client has bound its resource."""
+        if not self.sessions:
+            self._bookmarks.first_session()
         self.sessions[session] = None
         self._abandoned.stop()
 
@@ -158,7 +175,7 @@ class Account:
         """The rooms are kept for clients that come back, not for ever."""
         if not self.rooms:
             if self._lingering.running:
-                self._close_stream()
+                self._release_stream()
             self._idle(self)
         elif self._settings.stay:
             self._abandoned.start(self._settings.stay, self._abandon)
@@ -189,6 +206,8 @@ class Account:
         """Route a client's stanza; False: it passes upstream, byte for byte."""
         if stanza.uri != NS_CLIENT:
             return False
+        if MARK in stanza.raw:
+            self._bookmarks.client_said(stanza)
         if stanza.name == "iq" and self._owner.from_client(session, stanza):
             return True
         to = stanza.get("to")
@@ -291,6 +310,8 @@ class Account:
         that the account stream is unavailable when it ends, though it never was anything else. What the server lists
         for the client gets the owner's commands added.
         """
+        if MARK in stanza.raw:
+            self._bookmarks.server_said(stanza)
         if self._owner.listings and stanza.name == "iq" and self._owner.from_server(session, stanza):
             return True
         jid = self.stream_jid_or_planned
@@ -331,7 +352,7 @@ class Account:
                 self._iqs.request_from_room(stanza)
         except InvalidJID as error:
             self.log.warn("IQ from an invalid address: {error}", error=error)
-        if self._lingering.running and not self._iqs.waiting:
+        if self._lingering.running and not self._iqs.waiting and not self._bookmarks.busy:
             self._close_stream()
 
     def _sender_room(self, stanza: Stanza) -> Occupancy | None:
@@ -357,6 +378,7 @@ class Account:
         """There is an account stream: come back into the rooms."""
         for occupancy in list(self.rooms.values()):
             occupancy.stream_opened()
+        self._bookmarks.stream_opened()
 
     def stream_refused(self) -> None:
         """The server refuses the login: no room can be reached until a client logs in anew."""
@@ -374,6 +396,7 @@ class Account:
         if self.rooms and self._settings.stay:
             idle = self._clock.seconds() - kept.last_seen
             self._abandoned.start(max(0.0, self._settings.stay - idle), self._abandon)
+        self._bookmarks.restored()
 
     def _occupancy(self, room: str, kept: KeptRoom | None = None) -> Occupancy:
         journal = self._journal.room(self.bare, room)
@@ -399,6 +422,7 @@ class Account:
         """Leave a room; sessions that are attached are shown out."""
         occupancy = self.rooms.get(room)
         if occupancy is not None:
+            self.room_left(room)
             occupancy.leave_room()
 
     def set_bookmarked(self, room: str, bookmarked: bool) -> None:
@@ -412,6 +436,10 @@ class Account:
         for occupancy in list(self.rooms.values()):
             if room in (None, occupancy.room) and session in occupancy.attached:
                 occupancy.show_out(session)
+
+    def stop(self) -> None:
+        """The account is no more, or the proxy ends."""
+        self._bookmarks.stop()
 
     def forget(self) -> None:
         """Leave everything, and keep nothing."""

@@ -275,6 +275,7 @@ class Accounts(Service):
 
     def _forget(self, held: _Held) -> None:
         held.idle.stop()
+        held.account.stop()
         held.stream.close()
         del self._held[held.bare]
         self._journal.account_forgotten(held.bare)
@@ -300,4 +301,5 @@ class Accounts(Service):
         self._rejoins.stop()
         for held in self._held.values():
             held.idle.stop()
+            held.account.stop()
         return DeferredList([held.stream.shut_down() for held in self._held.values()], consumeErrors=True)

@@ -273,15 +273,20 @@ class Occupancy:
         """A session leaves: it is told so at once; if it was the last, the account may follow.
 
         Several clients leave every room while they disconnect: the account leaves only if the session's stream is
-        still open when the grace ends. A bookmark with autojoin keeps it in (XEP-0402).
+        still open when the grace ends. A bookmark with autojoin keeps it in (XEP-0402), unless it is to follow.
         """
         self._drop(session)
         session.deliver(self._removal(session, (muc.SELF,), stanza))
-        if self.attached or self._waiting or self._bookmarked:
+        stays = self._bookmarked and self._settings.bookmarks == "follow"
+        if self.attached or self._waiting or stays:
             self._appearance.refresh()
         elif self.state is not State.LEAVING:
             self._candidate = session
-            self._grace.start(self._settings.leave_grace, lambda: self.leave_room(stanza))
+            self._grace.start(self._settings.leave_grace, lambda: self._leave_with_session(stanza))
+
+    def _leave_with_session(self, request: Stanza | None = None) -> None:
+        self._outlet.room_left(self.room)
+        self.leave_room(request)
 
     def leave_room(self, request: Stanza | None = None) -> None:
         """The account leaves, with the status text of the client's own leave. Once is enough.
@@ -302,6 +307,11 @@ class Occupancy:
             return
         self._timer.start(LEAVE_TIMEOUT, self._end)
         self._outlet.send_to_room(muc.unavailable(self.room, self.nick, request))
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the account has said to the room that it leaves."""
+        return self.state is State.LEAVING
 
     def _cancel_grace(self) -> None:
         self._grace.stop()
@@ -519,7 +529,7 @@ class Occupancy:
             leaving = self._grace.running
             self._interrupt()
             if leaving:
-                self.leave_room()
+                self._leave_with_session()
 
     def stream_opened(self) -> None:
         """There is an account stream again: come back in this room's turn."""

@@ -75,6 +75,9 @@ class RoomOutlet(OwnRequests, Protocol):
     def room_joined(self, room: str) -> None:
         """The account is in the room, for the first time or again."""
 
+    def room_left(self, room: str) -> None:
+        """The account leaves because its last session did: it does not mean to come back."""
+
     def room_ended(self, room: str) -> None:
         """The occupancy is over; forget it, and join again for whoever waits."""
 

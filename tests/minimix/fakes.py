@@ -99,7 +99,7 @@ class World:
         self.account = Account(
             BARE,
             self.stream,
-            Rooms(**settings),
+            Rooms(**{"bookmarks": "off", **settings}),
             self.clock,
             self.idle.append,
             lambda bare, room: self.neighbours.get((bare, room)),
