@@ -48,7 +48,8 @@ class Pacer:
             self._tokens -= 1
             self._make(self._waiting.popleft())
         if self._waiting and not self._timer.running:
-            self._timer.start((1 - self._tokens) / self._rate, self._work)
+            # Not less than a clock that counts from the epoch can tell apart.
+            self._timer.start(max(0.001, (1 - self._tokens) / self._rate), self._work)
 
     def _make(self, call: Callable[[], None]) -> None:
         try:
