@@ -78,6 +78,13 @@ class UpstreamTest(unittest.TestCase):
         raise AssertionError("the login succeeded")
 
 
+def turn() -> Deferred[None]:
+    """One turn of the reactor."""
+    over: Deferred[None] = Deferred()
+    reactor.callLater(0, over.callback, None)
+    return over
+
+
 def asynchronous(method: Any) -> Any:
     """Let a test be a coroutine function."""
 
