@@ -14,6 +14,7 @@ from minimixproxy.config import Rooms
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.minimix import carbons, muc
 from minimixproxy.minimix.answers import CAPS, PING
+from minimixproxy.minimix.archive import concerns_archive
 from minimixproxy.minimix.bookmarkfollower import BookmarkFollower
 from minimixproxy.minimix.bookmarks import MARK
 from minimixproxy.minimix.iqproxy import IQProxy
@@ -25,6 +26,7 @@ from minimixproxy.minimix.owner import Owner
 from minimixproxy.minimix.pacing import Pacer
 from minimixproxy.minimix.ports import Answered, SessionPort, StreamPort
 from minimixproxy.minimix.relayed import is_own, relayed
+from minimixproxy.minimix.roominfo import NS_DISCO_INFO
 from minimixproxy.stanza import NS_CLIENT, Stanza, error_payload
 
 LINGER = 10.0  # seconds for open IQs to be answered after the last room ended
@@ -253,7 +255,9 @@ class Account:
             if kind is None and address.resource is None:
                 return False
             return kind == "error" or occupancy.knows(session)
-        return occupancy is not None and stanza.name in ("message", "iq") and occupancy.knows(session)
+        if occupancy is None or stanza.name not in ("message", "iq"):
+            return False
+        return occupancy.knows(session) or (address.resource is None and _asks_of_room(stanza, occupancy))
 
     def _undirected_presence(self, session: SessionPort, stanza: Stanza) -> None:
         kind = stanza.get("type")
@@ -445,3 +449,10 @@ class Account:
         """Leave everything, and keep nothing."""
         self._leave_all()
         self.forgotten()
+
+
+def _asks_of_room(stanza: Stanza, occupancy: Occupancy) -> bool:
+    """Tell whether an IQ asks what a client may want to know before it joins, and the account can answer better."""
+    if stanza.name != "iq" or occupancy.interrupted:
+        return False
+    return concerns_archive(stanza) or (stanza.get("type") == "get" and stanza.has_payload(NS_DISCO_INFO, "query"))

@@ -52,6 +52,7 @@ class History:
     def __init__(self, room: str, settings: Rooms, journal: RoomJournal, kept: KeptRoom | None = None) -> None:
         self._room = room
         self._journal = journal
+        self._keeps = settings.history > 0
         self._kept = KeptMessages(settings, journal, kept.messages if kept is not None else ())
         self._cursors = Cursors(journal, kept.cursors if kept is not None else None)
         last = self._kept.last(1)
@@ -60,6 +61,11 @@ class History:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether messages are kept at all."""
+        return self._keeps
 
     @property
     def entries(self) -> Sequence[KeptMessage]:

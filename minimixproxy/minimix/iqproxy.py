@@ -13,17 +13,17 @@ from twisted.logger import Logger
 
 from minimixproxy.clock import Clock
 from minimixproxy.jids import parse_jid
-from minimixproxy.minimix import muc
+from minimixproxy.minimix import archive, muc
 from minimixproxy.minimix.answers import NS_PING, PING, answer, iq_reply
 from minimixproxy.minimix.iqtable import IQTable, PendingIQ, TableFull
 from minimixproxy.minimix.occupancy import Occupancy
+from minimixproxy.minimix.openqueries import OpenQueries, query_key
 from minimixproxy.minimix.ports import Answered, RoomOutlet, SessionPort
 from minimixproxy.minimix.relayed import relayed
 from minimixproxy.minimix.selfcheck import is_joined
 from minimixproxy.stanza import Stanza, error_payload, escape, optional_attribute, parse_stanza, rewrite
 
 MAX_OPEN = 2000  # IQs of one account and direction
-_MAM = frozenset({"urn:xmpp:mam:1", "urn:xmpp:mam:2"})
 _SELF_PING = "self-ping"
 
 
@@ -37,6 +37,7 @@ class IQProxy:
     ) -> None:
         self._outlet = outlet
         self._room_of = room_of
+        self._clock = clock
         self._prefix = secrets.token_hex(4)
         self._asked: IQTable[SessionPort] = IQTable(
             clock, timeout, MAX_OPEN, f"{self._prefix}-", self._no_answer_from_room
@@ -44,15 +45,17 @@ class IQProxy:
         self._forwarded: IQTable[SessionPort] = IQTable(
             clock, timeout, MAX_OPEN, f"{self._prefix}r", self._no_answer_from_session
         )
-        self._archive_queries: dict[tuple[str, str | None], tuple[SessionPort, str]] = {}
+        self.queries = OpenQueries()
         self._own: IQTable[Answered] = IQTable(clock, timeout, MAX_OPEN, f"{self._prefix}o", self._not_answered)
-        self._own_archive_queries: dict[tuple[str, str], Callable[[Stanza], None]] = {}
 
     # Sessions ask ----------------------------------------------------------------------------------------------
 
     def request_from_session(self, session: SessionPort, stanza: Stanza, occupancy: Occupancy) -> None:
         """An attached session's get or set to the room or an occupant."""
         peer = parse_jid(stanza["to"])
+        if peer.resource is None and archive.concerns_archive(stanza) and stanza.get("id") is not None:
+            self._ask_archive(session, stanza, occupancy)
+            return
         kind = ""
         if peer.resource == parse_jid(f"{occupancy.room}/{occupancy.nick or '-'}").resource and _is_ping(stanza):
             if occupancy.fresh:
@@ -61,13 +64,26 @@ class IQProxy:
             kind = _SELF_PING
         self._ask(session, stanza, peer.full, kind)
 
+    def _ask_archive(self, session: SessionPort, stanza: Stanza, occupancy: Occupancy) -> None:
+        """A question to a room's archive: where the room keeps none, it is the account's own history."""
+        if occupancy.info.archive is None:
+            occupancy.info.refresh(lambda: self._answer_from_archive(session, stanza, occupancy))
+        else:
+            self._answer_from_archive(session, stanza, occupancy)
+
+    def _answer_from_archive(self, session: SessionPort, stanza: Stanza, occupancy: Occupancy) -> None:
+        if _has_personal_archive(occupancy):
+            now = self._clock.seconds()
+            session.deliver(archive.answer(occupancy.room, occupancy.history, session.jid, stanza, now))
+        else:
+            self._ask(session, stanza, occupancy.room, "")
+
     def _ask(self, session: SessionPort, stanza: Stanza, peer: str, kind: str) -> None:
         stanza_id = stanza.get("id")
-        query = _archive_query(stanza)
-        key = (parse_jid(peer).bare, query.get("queryid")) if query is not None else None
+        key = query_key(stanza, parse_jid(peer).bare)
         if stanza_id is None:
             self._refuse(session, stanza, "modify", "bad-request", "an IQ needs an id")
-        elif key is not None and key in self._archive_queries:
+        elif key is not None and key in self.queries:
             self._refuse(session, stanza, "wait", "resource-constraint", "a query with this queryid is open")
         else:
             try:
@@ -77,7 +93,7 @@ class IQProxy:
                 self._refuse(session, stanza, "wait", "resource-constraint", "too many open requests")
                 return
             if key is not None:
-                self._archive_queries[key] = (session, stanza_id)
+                self.queries.opened(key, session, stanza_id)
             self._outlet.send_to_room(relayed(stanza, session, {"id": wire_id}))
 
     @staticmethod
@@ -105,10 +121,10 @@ class IQProxy:
     ) -> None:
         """Send a query of the account's own to an archive (see `ports.OwnRequests`)."""
         key = (parse_jid(to).bare, query_id)
-        self._own_archive_queries[key] = result
+        self.queries.opened_by_account(key, result)
 
         def finished(answer: Stanza | None) -> None:
-            del self._own_archive_queries[key]
+            self.queries.answered_to_account(key)
             answered(answer)
 
         self.ask(to, "set", payload, finished)
@@ -133,14 +149,21 @@ class IQProxy:
         if pending is None:
             self.log.info("answer to nothing asked, from {peer}", peer=peer)
             return
-        self._forget_archive_query(pending.asker, pending.id)
+        self.queries.answered(pending.asker, pending.id)
         occupancy = self._room_of(parse_jid(pending.peer).bare)
         if pending.kind == _SELF_PING and occupancy is not None and is_joined(stanza) is False:
             self._out_by_self_ping(pending, occupancy)
             return
         if pending.kind == _SELF_PING and occupancy is not None and is_joined(stanza):
             occupancy.confirmed()
+        if occupancy is not None and peer == occupancy.room and occupancy.info.learn(stanza):
+            stanza = self._with_archive(stanza, occupancy)
         self._deliver_answer(pending, stanza)
+
+    @staticmethod
+    def _with_archive(stanza: Stanza, occupancy: Occupancy) -> Stanza:
+        """What a room says of itself, as it is for the account's clients."""
+        return stanza.with_bytes(archive.disco_with_archive(stanza)) if _has_personal_archive(occupancy) else stanza
 
     def _own_peer(self, peer: str) -> str:
         """A server answers for the account itself with its bare or full JID, or with none (RFC 6120 §8.1.2.1)."""
@@ -173,7 +196,7 @@ class IQProxy:
         self._fail(pending.asker, pending, "remote-server-timeout")
 
     def _fail(self, session: SessionPort, pending: PendingIQ[SessionPort], condition: str) -> None:
-        self._forget_archive_query(session, pending.id)
+        self.queries.answered(session, pending.id)
         session.deliver(
             b"<iq type='error' from='%b' to='%b' id='%b'>%b</iq>"
             % (escape(pending.peer), escape(session.jid), escape(pending.id), error_payload("wait", condition))
@@ -215,38 +238,12 @@ class IQProxy:
             % (escape(pending.peer), escape(pending.id), error_payload("wait", "recipient-unavailable"))
         )
 
-    # Archives --------------------------------------------------------------------------------------------------
-
-    def own_archive_reader(self, stanza: Stanza) -> Callable[[Stanza], None] | None:
-        """Return what the account itself reads this result of an archive with, if it asked for it."""
-        for uri in _MAM:
-            result = stanza.payload(uri, "result")
-            if result is not None:
-                key = (parse_jid(stanza["from"]).bare, result.getAttribute("queryid", ""))
-                return self._own_archive_queries.get(key)
-        return None
-
-    def archive_asker(self, stanza: Stanza) -> SessionPort | None:
-        """Return who asked for this result of a room's archive (XEP-0313), which names only its queryid."""
-        for uri in _MAM:
-            result = stanza.payload(uri, "result")
-            if result is not None:
-                key = (parse_jid(stanza["from"]).bare, result.getAttribute("queryid"))
-                session, _ = self._archive_queries.get(key, (None, ""))
-                return session
-        return None
-
-    def _forget_archive_query(self, session: SessionPort, stanza_id: str) -> None:
-        for key, asked in list(self._archive_queries.items()):
-            if asked == (session, stanza_id):
-                del self._archive_queries[key]
-
     # Ends ------------------------------------------------------------------------------------------------------
 
     def session_closed(self, session: SessionPort) -> None:
         """Nobody waits for its answers; what it was asked fails."""
         self._asked.drop(lambda pending: pending.asker is session)
-        self._archive_queries = {key: asked for key, asked in self._archive_queries.items() if asked[0] is not session}
+        self.queries.session_closed(session)
         for pending in self._forwarded.drop(lambda pending: pending.asker is session):
             self._no_answer_from_session(pending)
 
@@ -259,21 +256,12 @@ class IQProxy:
             own.asker(None)
 
 
-def is_archive_result(stanza: Stanza) -> bool:
-    """Tell whether a message carries one result of an archive query."""
-    return any(name == "result" and uri in _MAM for uri, name in stanza.payloads)
+def _has_personal_archive(occupancy: Occupancy) -> bool:
+    return occupancy.info.archive is False and occupancy.history.keeps
 
 
 def _is_ping(stanza: Stanza) -> bool:
     return stanza.get("type") == "get" and stanza.has_payload(NS_PING, "ping")
-
-
-def _archive_query(stanza: Stanza) -> dict[str, str] | None:
-    for uri in _MAM:
-        query = stanza.payload(uri, "query")
-        if query is not None and stanza.get("type") == "set":
-            return dict(query.attributes)
-    return None
 
 
 def _reply_as(stanza: Stanza, session: SessionPort, children: bytes) -> bytes:

@@ -9,8 +9,9 @@ from twisted.logger import Logger
 
 from minimixproxy.jids import Address, parse_jid
 from minimixproxy.minimix import carbons
-from minimixproxy.minimix.iqproxy import IQProxy, is_archive_result
+from minimixproxy.minimix.iqproxy import IQProxy
 from minimixproxy.minimix.occupancy import Occupancy
+from minimixproxy.minimix.openqueries import is_archive_result
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
 from minimixproxy.minimix.relayed import relayed
 from minimixproxy.stanza import NS_CLIENT, Stanza, error_reply, rewrite
@@ -62,11 +63,11 @@ class Messages:
             occupancy.message_from_room(stanza)
 
     def _archive_result(self, stanza: Stanza) -> None:
-        reader = self._iqs.own_archive_reader(stanza)
+        reader = self._iqs.queries.reader_of(stanza)
         if reader is not None:
             reader(stanza)
         else:
-            self._deliver(stanza, self._iqs.archive_asker(stanza))
+            self._deliver(stanza, self._iqs.queries.asker_of(stanza))
 
     def _error(self, stanza: Stanza, occupancy: Occupancy) -> None:
         """An error goes to the session that sent that id; without an id, only a lone session can have caused it."""
