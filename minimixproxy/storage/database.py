@@ -46,7 +46,8 @@ class Database:
         else:
             self.file = None
             url = _postgresql_url(state)
-            self.name = url.set(drivername="postgresql").render_as_string(hide_password=True)
+            shown = {key: value for key, value in url.query.items() if key in ("host", "port")}
+            self.name = URL.create("postgresql", url.username, None, url.host, url.port, url.database, shown).render_as_string()
             self.engine = _postgresql(url)
 
     @property
@@ -169,7 +170,7 @@ def _sqlite(file: Path) -> Engine:
 def _postgresql_url(text: str) -> URL:
     try:
         return make_url(text).set(drivername="postgresql+psycopg")
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise StateError("state: cannot be read as a postgresql:// URL") from None
 
 

@@ -330,13 +330,13 @@ class SQLJournal:
 
     def stop(self) -> Deferred[None]:
         """Write what there is, and end. What cannot be written within `STOP_PATIENCE` is lost."""
-        self._stopped = Deferred()
+        stopped = self._stopped = Deferred[None]()
         late = self._clock.callLater(STOP_PATIENCE, self._end_late)
+        stopped.addBoth(lambda _: late.cancel() if late.active() else None)
         self._dispatch()
-        stopped = self._stopped
         if self._writing is None:
             self._end()
-        return stopped.addBoth(lambda _: late.active() and late.cancel())
+        return stopped
 
     def _end_late(self) -> None:
         self.log.error("state could not be written at the end: {error}", error=self._error or "no answer")

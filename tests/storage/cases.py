@@ -26,10 +26,11 @@ MEMBERSHIP = KeptMembership("alice", "Alice")
 
 
 class Writer:
-    """Writes in the calling thread when told to; the outcome is reported then, too."""
+    """Writes in the calling thread: when the turn is over, or when told to."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self.store = store
+        self._clock = clock
         self.waiting: list[Batch] = []
         self.faults: list[Exception] = []  # what the next attempts meet
         self.attempts = 0
@@ -42,8 +43,7 @@ class Writer:
 
     def write(self, batch: Batch) -> None:
         self.waiting.append(batch)
-        if not self.held_back:
-            self.work()
+        self._clock.callLater(0, lambda: self.held_back or self.work())
 
     def work(self) -> None:
         """Do what is waiting."""
@@ -75,12 +75,12 @@ class Lab:
         identity = self.database.prepare()
         sealer = load_sealer(seal_key, directory)
         mark = Mark(directory / "given_out")
-        with self.database.engine.begin() as connection:
+        with self.database.explained(), self.database.engine.begin() as connection:
             loader = Loader(connection, self.database.name, sealer)
             loaded = loader.load(mark.open(identity))
         self.kept: list[KeptAccount] = [account.kept for account in loaded]
         self.journal.restore(loaded, loader.last_id, loader.last_sequence)
-        self.writer = Writer(Store(self.database))
+        self.writer = Writer(Store(self.database), self.clock)
         self.journal.start(self.writer, sealer, mark)
         self.given: list[bytes] = []
         self.deliver = self.journal.gated(self.given.append)

@@ -45,14 +45,20 @@ class Cluster:
         self.start()
 
     def start(self) -> None:
-        """Start it, and wait until it answers. Blocks."""
+        """Start it, if it does not run, and wait until it answers. Blocks."""
+        if self.running:
+            return
         options = " ".join(f"-c {setting}" for setting in (*_SETTINGS, f"unix_socket_directories={self.directory}"))
         self._run("pg_ctl", "--wait", f"--log={self.directory / 'log'}", f"--options={options}", "start")
 
     def stop(self) -> None:
         """End it as if the power were cut, if it runs. Blocks."""
-        if (self._data / "postmaster.pid").exists():
+        if self.running:
             self._run("pg_ctl", "--wait", "--mode=immediate", "stop")
+
+    @property
+    def running(self) -> bool:
+        return (self._data / "postmaster.pid").exists()
 
     def database(self) -> str:
         """The URL of a fresh database."""

@@ -1,0 +1,119 @@
+"""How far a client has seen a room, if the proxy ends without being able to say so."""
+
+from minimixproxy.storage.mark import Mark
+from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, on_both_databases
+
+
+@on_both_databases
+class AttachedAtACrashTests(StorageTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.now = self.lab()
+        self.room = self.now.journal.room(BARE, ROOM)
+        self.room.membership(MEMBERSHIP)
+        self.room.attached("phone")
+        self.now.turn()
+
+    def given_to_the_kernel(self) -> None:
+        """Two turns after the release."""
+        self.now.turn()
+        self.now.turn()
+
+    def cursor(self, number: int = 0) -> int | None:
+        self.now = self.again(self.now)
+        return self.now.kept[0].rooms[number].cursors.get("phone")
+
+    def test_has_seen_what_was_given_out(self) -> None:
+        self.now.keep(3)
+        self.now.turn()
+        self.given_to_the_kernel()
+        self.assertEqual(self.cursor(), 3)
+
+    def test_has_not_seen_what_waited_at_the_gate(self) -> None:
+        self.now.keep(3)
+        self.now.turn()
+        self.given_to_the_kernel()
+        self.now.writer.held_back = True
+        self.now.keep(2)
+        self.now.turn()
+        self.now.writer.store.write(self.now.writer.waiting[0])  # on disk, but killed before the release
+        self.assertEqual(self.cursor(), 3)
+        self.assertEqual(len(self.now.kept[0].rooms[0].messages), 5)
+
+    def test_is_not_attached_after_a_restart(self) -> None:
+        """What another room gives out later says nothing of this one."""
+        self.now.keep(1)
+        self.now.turn()
+        self.given_to_the_kernel()
+        self.assertEqual(self.cursor(), 1)
+        self.now.keep(1)  # for a client that has not come back
+        other = self.now.journal.room(BARE, "other@muc.example.org")
+        other.membership(MEMBERSHIP)
+        other.attached("desk")
+        self.now.keep(5, room="other@muc.example.org")
+        self.now.turn()
+        self.given_to_the_kernel()
+        self.assertEqual(self.cursor(), 1)
+
+    def test_no_further_than_the_room(self) -> None:
+        self.now.keep(2)
+        self.now.keep(5, room="other@muc.example.org")
+        self.now.turn()
+        self.given_to_the_kernel()
+        self.assertEqual(self.cursor(), 2)
+
+    def test_sequences_go_on_behind_the_mark(self) -> None:
+        self.now.keep(5, room="never@entered")
+        self.now.turn()
+        self.given_to_the_kernel()
+        self.now = self.again(self.now)
+        self.assertEqual(self.now.journal.room(BARE, ROOM).next_sequence(), 6)
+
+    def test_mark_of_another_database(self) -> None:
+        self.now.keep(3)
+        self.now.turn()
+        self.given_to_the_kernel()
+        file = self.directory / "given_out"
+        file.write_text("0" * 32 + file.read_text()[32:].replace("3", "1"))
+        self.assertEqual(self.cursor(), 3)
+
+    def test_detached_before(self) -> None:
+        self.room.seen("phone", 0)
+        self.now.keep(3)
+        self.now.turn()
+        self.given_to_the_kernel()
+        self.assertEqual(self.cursor(), 0)
+
+    def test_orderly_end(self) -> None:
+        """Nothing waits when the service has stopped."""
+        self.now.keep(3)
+        stopped = self.now.journal.stop()
+        self.assertNoResult(stopped)
+        self.now.turn()
+        self.successResultOf(stopped)
+        self.assertTrue(self.now.writer.stopped)
+        self.assertEqual(self.cursor(), 3)
+
+
+class MarkTests(StorageTestCase):
+    def test_spoilt_file(self) -> None:
+        file = self.directory / "given_out"
+        for text in ("", "nonsense", "a" * 32 + " ", "a" * 32 + " 12x", "a" * 32 + " -5"):
+            file.write_text(text)
+            mark = Mark(file)
+            self.assertIsNone(mark.open("a" * 32), text)
+            mark.close()
+
+    def test_no_file_can_be_made(self) -> None:
+        mark = Mark(self.directory / "missing" / "given_out")
+        self.assertIsNone(mark.open("a" * 32))
+        mark.write(5)  # does nothing
+
+    def test_smaller_number(self) -> None:
+        mark = Mark(self.directory / "given_out")
+        mark.open("a" * 32)
+        mark.write(10**15)
+        mark.write(7)
+        mark.close()
+        self.assertEqual(mark.open("a" * 32), 7)
+        mark.close()

@@ -1,0 +1,331 @@
+"""The disk is full, the database locked, damaged or gone: what is lost then, and what is not."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from twisted.logger import globalLogPublisher
+
+from minimixproxy.minimix.journal import KeptAccount, KeptPrivate, KeptRoom
+from minimixproxy.storage import journal as storage_journal
+from tests.storage import postgresql
+from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, message, on_both_databases
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class TroubleTestCase(StorageTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.said: list[str] = []
+        globalLogPublisher.addObserver(self._observe)
+        self.addCleanup(globalLogPublisher.removeObserver, self._observe)
+        self.now = self.lab()
+        self.journal, self.writer = self.now.journal, self.now.writer
+        self.room = self.journal.room(BARE, ROOM)
+        self.room.membership(MEMBERSHIP)
+        self.now.turn()
+
+    def _observe(self, event: dict) -> None:
+        if str(event.get("log_namespace", "")).startswith("minimixproxy.storage"):
+            self.said.append(f"{event['log_level'].name}: {event['log_format'].format_map(event)}")
+
+    def logged(self, text: str) -> int:
+        return sum(text in line for line in self.said)
+
+    def messages(self) -> list[int]:
+        return [row[0] for row in self.execute("SELECT sequence FROM messages ORDER BY sequence")]
+
+
+@on_both_databases
+class FailureTests(TroubleTestCase):
+    """Faults from a list; real ones below."""
+
+    def meet_faults(self, times: int) -> None:
+        self.writer.faults += [OSError("no space")] * times
+
+    def wait(self, seconds: float) -> None:
+        for _ in range(int(seconds * 20)):
+            self.now.clock.advance(0.05)
+
+    def test_tried_again(self) -> None:
+        self.meet_faults(3)
+        self.now.keep(2)
+        self.now.deliver(b"1")
+        self.now.turn()
+        self.assertEqual(self.now.given, [])
+        self.now.keep(2)
+        self.now.deliver(b"2")
+        self.wait(1)
+        self.assertEqual((self.messages(), self.now.given), ([1, 2, 3, 4], [b"1", b"2"]))
+        self.assertEqual((self.logged("trying again: OSError: no space"), self.logged("can be written again")), (1, 1))
+        self.assertEqual(self.logged("not durable"), 0)
+
+    def test_attempts_become_rare(self) -> None:
+        self.meet_faults(1000)
+        self.now.keep()
+        self.now.turn()
+        self.wait(60)
+        self.assertLess(self.writer.attempts, 25)
+        self.assertGreater(self.writer.attempts, 10)
+
+    def test_output_waits_only_so_long(self) -> None:
+        self.meet_faults(1000)
+        self.now.keep()
+        self.now.deliver(b"1")
+        self.now.turn()
+        self.now.keep()
+        self.now.deliver(b"2")
+        self.wait(storage_journal.PATIENCE - 0.5)
+        self.assertEqual((self.now.given, self.journal.status.durable), ([], True))
+        self.wait(1.5)
+        self.assertEqual(self.now.given, [b"1", b"2"])
+        self.now.keep()
+        self.now.deliver(b"3")
+        self.assertEqual(self.now.given, [b"1", b"2", b"3"])
+        self.assertEqual(self.room.given_out(), 3)
+        self.assertEqual(self.journal.status.durable, False)
+        self.assertEqual(self.journal.status.error, "OSError: no space")
+        self.assertGreater(self.journal.status.waiting, 0)
+        self.wait(20)
+        self.assertEqual(self.logged("error: state is not durable"), 1)
+
+    def test_healed(self) -> None:
+        self.meet_faults(1000)
+        self.now.keep()
+        self.now.turn()
+        self.wait(5)
+        self.now.keep()
+        self.writer.faults.clear()
+        self.wait(6)
+        self.assertEqual((self.logged("durable again"), self.messages()), (1, [1, 2]))
+        self.assertEqual((self.journal.status.durable, self.journal.status.error), (True, ""))
+        self.now.keep()
+        self.now.deliver(b"1")
+        self.assertEqual(self.now.given, [])
+        self.now.turn()
+        self.assertEqual(self.now.given, [b"1"])
+
+    def test_what_was_given_out_in_trouble_stays_given_out(self) -> None:
+        self.meet_faults(1000)
+        self.now.keep()
+        self.now.turn()
+        self.wait(5)
+        self.now.keep(4)
+        self.writer.held_back = True
+        self.writer.faults.clear()
+        self.wait(6)
+        batch = self.writer.waiting.pop()
+        self.writer.store.write(batch)
+        self.writer.held_back = True
+        self.writer._written(batch, None)  # the first batch; the four are in the next
+        self.now.keep()
+        self.assertEqual(self.room.given_out(), 5)
+
+    def test_slow_without_an_error(self) -> None:
+        self.writer.held_back = True
+        self.now.keep()
+        self.now.deliver(b"1")
+        self.now.turn()
+        self.wait(5)
+        self.assertEqual((self.now.given, self.logged("writing takes too long")), ([b"1"], 1))
+        self.writer.work()
+        self.assertEqual(self.logged("durable again"), 1)
+
+    def test_bound(self) -> None:
+        """Too much waits: messages are let go, rooms are not; then all that there are get written."""
+        self.journal.limit = 3000
+        kept = self.now.keep(2)
+        private = KeptPrivate(100, b"<message id='private'/>")
+        self.now.turn()
+        self.meet_faults(1000)
+        kept += self.now.keep(2)
+        self.now.turn()
+        kept += self.now.keep(20)
+        other = self.journal.room(BARE, "other@muc.example.org")
+        other.membership(MEMBERSHIP)
+        kept = kept[10:]
+        self.room.trimmed(kept[0].sequence)
+        self.journal.snapshot = lambda: [
+            KeptAccount(
+                BARE,
+                None,
+                False,
+                0.0,
+                [KeptRoom(ROOM, MEMBERSHIP, kept, {}, [private]), KeptRoom("other@muc.example.org", MEMBERSHIP)],
+            )
+        ]
+        self.assertEqual(self.logged("messages are let go"), 1)
+        self.assertLess(self.journal.status.waiting, 10_000)
+        self.writer.faults.clear()
+        self.wait(6)
+        self.assertEqual(self.logged("has all messages again"), 1)
+        after = self.now.keep(1)
+        self.room.trimmed(kept[1].sequence)
+        self.now.turn()
+        self.now = self.again(self.now)
+        (account,) = self.now.kept
+        self.assertEqual([room.room for room in account.rooms], [ROOM, "other@muc.example.org"])
+        self.assertEqual(account.rooms[0].messages, kept[1:] + after)
+        self.assertEqual(account.rooms[0].privates, [private])
+
+    def test_bound_without_a_snapshot(self) -> None:
+        self.journal.limit = 3000
+        self.meet_faults(1000)
+        self.now.keep(1)
+        self.now.turn()
+        self.now.keep(20)
+        self.writer.faults.clear()
+        self.wait(6)
+        self.assertEqual(self.logged("state lacks messages"), 1)
+        self.assertIn(1, self.messages())
+
+    def test_end_in_trouble(self) -> None:
+        self.meet_faults(1000)
+        self.now.keep()
+        stopped = self.journal.stop()
+        self.wait(storage_journal.STOP_PATIENCE - 1)
+        self.assertNoResult(stopped)
+        self.wait(2)
+        self.successResultOf(stopped)
+        self.assertEqual(self.logged("could not be written at the end: OSError: no space"), 1)
+
+    def test_healed_at_the_end(self) -> None:
+        self.meet_faults(2)
+        self.now.keep()
+        stopped = self.journal.stop()
+        self.wait(1)
+        self.successResultOf(stopped)
+        self.assertEqual(self.messages(), [1])
+
+    def test_a_row_that_is_refused(self) -> None:
+        """It costs itself."""
+        first, second = (message(self.room.next_sequence()) for _ in range(2))
+        self.room.message_kept(message(self.room.next_sequence(), stanza_id="\ud800"))
+        self.room.message_kept(first)
+        self.room.message_kept(second)
+        self.now.deliver(b"1")
+        self.now.turn()
+        self.assertEqual((self.messages(), self.now.given), ([1, 2], [b"1"]))
+        self.assertEqual(self.logged("refused, and left out"), 1)
+
+    def test_written_in_spite_of_an_error(self) -> None:
+        """The connection broke during the commit: the same rows come again."""
+        batch = None
+        self.now.keep(3)
+        self.room.private_kept(KeptPrivate(self.room.next_sequence(), b"<message/>"))
+        self.room.attached("phone")
+        self.writer.held_back = True
+        self.now.turn()
+        (batch,) = self.writer.waiting
+        self.writer.store.write(batch)
+        self.writer.work()
+        self.assertEqual((self.messages(), self.logged("refused")), ([1, 2, 3], 0))
+
+
+class LockedTests(TroubleTestCase):
+    def test_locked_by_another_process(self) -> None:
+        other = sqlite3.connect(self.state, isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN IMMEDIATE")
+        self.now.keep()
+        self.now.deliver(b"1")
+        self.now.turn()
+        self.assertEqual((self.now.given, self.logged("database is locked")), ([], 1))
+        other.execute("ROLLBACK")
+        self.now.clock.advance(0.1)
+        self.assertEqual((self.now.given, self.messages()), ([b"1"], [1]))
+
+
+class FullDiskTests(TroubleTestCase):
+    def test_sqlite_says_full(self) -> None:
+        cursor = self.writer.store._connection.cursor()
+        pages = cursor.execute("PRAGMA page_count").fetchone()[0]
+        cursor.execute(f"PRAGMA max_page_count = {pages}")
+        self.now.keep(100)
+        self.now.deliver(b"1")
+        self.now.turn()
+        self.assertEqual((self.now.given, self.logged("full")), ([], 1))
+        cursor.execute("PRAGMA max_page_count = 1000000")
+        self.now.clock.advance(0.1)
+        self.assertEqual((self.now.given, len(self.messages())), ([b"1"], 100))
+
+    def test_the_system_says_full(self) -> None:
+        """By a limit on the size of files, which a process can have for itself."""
+        program = """
+            import resource, signal, sys
+            from pathlib import Path
+            from tests.storage.cases import *
+            directory = Path(sys.argv[1])
+            lab = Lab(directory / "state.sqlite", directory)
+            lab.journal.room(BARE, ROOM).membership(MEMBERSHIP)
+            lab.turn()
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+            lab.keep(1000)
+            lab.deliver(b"1")
+            lab.turn()
+            print(lab.given, lab.journal.status.error)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            lab.clock.advance(0.1)
+            print(lab.given)
+        """
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(program), str(self.directory)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        self.assertRegex(done.stdout, r"^\[\] OperationalError: (disk I/O error|database or disk is full)\n\[b'1'\]\n$")
+        self.assertEqual(len(self.messages()), 1000)
+
+    def test_a_full_file_system(self) -> None:
+        if os.geteuid() != 0:
+            raise self.skipTest("only root can mount")
+        mount = self.directory / "mount"
+        mount.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", "size=600k,mode=700", "tmpfs", str(mount)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            self.skipTest("nothing can be mounted here")
+        self.addCleanup(subprocess.run, ["umount", "--lazy", str(mount)], check=True)
+        self.state = mount / "state.sqlite"
+        lab = self.lab()
+        lab.journal.room(BARE, ROOM).membership(MEMBERSHIP)
+        lab.turn()
+        ballast = mount / "ballast"
+        with ballast.open("wb", buffering=0) as file, self.assertRaises(OSError):
+            while True:
+                file.write(b"\0" * 4096)
+        lab.keep(500)
+        lab.deliver(b"1")
+        lab.turn()
+        self.assertEqual(lab.given, [])
+        self.assertRegex(lab.journal.status.error, "full|I/O")
+        ballast.unlink()
+        lab.clock.advance(0.1)
+        self.assertEqual((lab.given, self.execute("SELECT count(*) FROM messages")), ([b"1"], [(500,)]))
+
+
+class PostgreSQLRestartTests(TroubleTestCase):
+    postgresql = True
+
+    def test_restart(self) -> None:
+        cluster = postgresql.cluster()
+        self.now.keep()
+        self.now.turn()
+        cluster.stop()
+        self.addCleanup(cluster.start)  # if it does not come to the end
+        self.now.keep()
+        self.now.deliver(b"1")
+        self.now.turn()
+        self.assertEqual((self.now.given, self.journal.status.durable), ([], True))
+        self.now.clock.advance(4)
+        self.assertEqual((self.now.given, self.journal.status.durable), ([b"1"], False))
+        cluster.start()
+        self.now.clock.advance(6)
+        self.assertEqual((self.messages(), self.journal.status.durable), ([1, 2], True))
