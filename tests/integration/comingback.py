@@ -28,7 +28,7 @@ class ReturnCase(IntegrationTestCase):
         self.relay = Relay(self.server.port)
         self.relay.start()
         self.addCleanup(self.relay.stop)
-        domain = {"upstream": f"tcp:127.0.0.1:{self.relay.port}"}
+        domain = {"upstream": f"tcp:127.0.0.1:{self.relay.port}", **settings.pop("domain", {})}
         self.behind = self.own_proxy(domain=domain, **settings)
         self.alice = await self.account("alice")
         self.bob = await self.talker("bob")

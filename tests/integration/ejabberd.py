@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 from twisted.internet.threads import deferToThread
 
 from tests.integration.processes import LoggedProcess, free_port
-from tests.integration.servers import COMPONENT_SECRET, Server, beside, converse, fill, in_path
+from tests.integration.servers import COMPONENT_SECRET, Account, Server, beside, converse, fill, in_path
 
 LIBRARIES = Path("/usr/lib")
 # A console of one line: an expression of Erlang comes in, its value goes out.
@@ -85,8 +85,16 @@ class Ejabberd(Server):
     async def register(self, username: str, password: str) -> None:
         await self.call("register", user=username, host=self.domain, password=password)
 
+    async def set_password(self, account: Account, password: str) -> Account:
+        await self.call("change_password", user=account.username, host=account.domain, newpass=password)
+        return account._replace(password=password)
+
     async def evaluate(self, code: str) -> str:
         return await deferToThread(converse, self.console_port, code.replace("\n", " ") + ".")
+
+    async def sync(self) -> None:
+        """Mnesia writes to disk a moment later."""
+        await self.evaluate("mnesia:sync_log()")
 
     async def restart_rooms(self) -> None:
         """Everybody is told that the rooms were shut down (332); rooms that are not persistent are gone."""

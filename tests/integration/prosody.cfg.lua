@@ -27,6 +27,7 @@ allow_unencrypted_plain_auth = false
 component_interfaces = { "127.0.0.1" }
 ssl = { key = "@key@", certificate = "@certificate@" }
 c2s_direct_tls_ssl = { key = "@key@", certificate = "@certificate@" }
+@options@
 
 VirtualHost "@domain@"
 

@@ -3,7 +3,7 @@
 from twisted.internet.threads import deferToThread
 
 from tests.integration.processes import LoggedProcess, free_port
-from tests.integration.servers import COMPONENT_SECRET, COMPONENTS, Server, beside, converse, fill, in_path
+from tests.integration.servers import COMPONENT_SECRET, COMPONENTS, Account, Server, beside, converse, fill, in_path
 
 
 class Prosody(Server):
@@ -11,6 +11,7 @@ class Prosody(Server):
 
     name = "prosody"
     domain = "prosody.test"
+    options = ""  # lines for prosody.cfg.lua
 
     @classmethod
     def missing(cls) -> str | None:
@@ -35,6 +36,7 @@ class Prosody(Server):
                 key=self.key,
                 directory=self.directory,
                 components=components,
+                options=self.options,
             )
         )
         self._accounts = self.directory / self.domain.replace(".", "%2e") / "accounts"
@@ -69,3 +71,8 @@ class Prosody(Server):
     async def register(self, username: str, password: str) -> None:
         # A password in plain is hashed by mod_auth_internal_hashed when first used; prosodyctl takes half a second.
         (self._accounts / f"{username}.dat").write_text(f'return {{ ["password"] = "{password}" }};')
+
+    async def set_password(self, account: Account, password: str) -> Account:
+        name, domain = account.username, account.domain
+        await self._done(f"return require 'core.usermanager'.set_password('{name}', '{password}', '{domain}')")
+        return account._replace(password=password)

@@ -77,6 +77,10 @@ class Server(ABC):
     async def register(self, username: str, password: str) -> None:
         """Make an account."""
 
+    @abstractmethod
+    async def set_password(self, account: "Account", password: str) -> "Account":
+        """Change the password of an account, as its administrator does; returns the account with it."""
+
     async def account(self, name: str, password: str = "pass word") -> Account:
         """A fresh account whose name begins with `name`, so that no test sees what another left behind."""
         account = Account(f"{name}{next(self._serial)}", self.domain, password)
@@ -88,6 +92,9 @@ class Server(ABC):
         process = self.process
         await deferToThread(process.kill if kill else process.stop)
         self.process = await deferToThread(self.start)
+
+    async def sync(self) -> None:  # noqa: B027
+        """What the server will still know after a kill -9 is all that it knows now."""
 
     @abstractmethod
     async def evaluate(self, code: str) -> str:
