@@ -18,7 +18,7 @@ from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.commands import NS_COMMANDS
 from minimixproxy.minimix.ports import SessionPort
-from minimixproxy.stanza import Stanza, escape, optional_attribute, start_tag_end
+from minimixproxy.stanza import Stanza, escape, optional_attribute, rewrite, start_tag_end
 
 NS_DISCO_ITEMS = "http://jabber.org/protocol/disco#items"
 NS_RSM = "http://jabber.org/protocol/rsm"
@@ -51,8 +51,9 @@ class Listings:
     log = Logger()
 
     def __init__(self, bare: str, items: Callable[[str], bytes], clock: Clock) -> None:
+        self.addresses = (bare, parse_jid(bare).domain)
+        self.seen: frozenset[str] = frozenset()  # nodes in the last list of commands that the server itself gave
         self._bare = bare
-        self._domain = parse_jid(bare).domain
         self._items = items
         self._clock = clock
         self._open: OrderedDict[tuple[SessionPort, str], _Listing] = OrderedDict()
@@ -63,7 +64,7 @@ class Listings:
 
     def asked(self, session: SessionPort, iq: Stanza, peer: str) -> None:
         """Remember a client's IQ get to `peer` ("": it names none), if it asks for items that ours belong to."""
-        if peer not in ("", self._bare, self._domain):
+        if peer not in ("", *self.addresses):
             return
         query = iq.payload(NS_DISCO_ITEMS, "query")
         if query is None or next(query.elements(NS_RSM, "set"), None) is not None:
@@ -90,8 +91,15 @@ class Listings:
         self._forget(key)
         ours = self._items(listing.node)
         if kind == "result":
-            return _with_items(iq, ours)
-        return _in_place_of(iq, listing.node, ours) if muc.error_condition(iq) in _NOTHING else None
+            if listing.node == NS_COMMANDS:
+                self.seen = _nodes(iq)
+            changed = _with_items(iq, ours)
+        else:
+            changed = _in_place_of(iq, listing.node, ours) if muc.error_condition(iq) in _NOTHING else None
+        if changed is not None and listing.peer and iq.get("from") is None:
+            # profanity 0.13 asks its own address, and does not outlive an answer from nobody.
+            changed = rewrite(changed, {"from": listing.peer})
+        return changed
 
     def _is_from(self, iq: Stanza, peer: str, session: SessionPort) -> bool:
         """A server answers for the account itself with its bare or full JID, or with none (RFC 6120 §8.1.2.1)."""
@@ -120,6 +128,12 @@ class Listings:
             self._open.popitem(last=False)
         if self._open:
             self._timer.start(next(iter(self._open.values())).deadline - now, self._sweep)
+
+
+def _nodes(iq: Stanza) -> frozenset[str]:
+    query = iq.payload(NS_DISCO_ITEMS, "query")
+    items = query.elements(NS_DISCO_ITEMS, "item") if query is not None else ()
+    return frozenset(item.getAttribute("node", "") for item in items)
 
 
 def _with_items(iq: Stanza, items: bytes) -> bytes | None:

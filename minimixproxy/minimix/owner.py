@@ -53,16 +53,18 @@ class Owner:
         return False
 
     def _is_for_us(self, address: Address, iq: Stanza) -> bool:
-        """Tell whether an IQ is for the account itself: at its address, or one of our commands at the bare JID.
+        """Tell whether an IQ is for the account itself: at its address, or one of our commands where ours are listed.
 
-        Some clients execute a command at the address whose list they asked for, not at that of the item.
+        Some clients (profanity) execute a command at the address whose list they asked for, not at that of the item.
+        What the server itself lists under the same name stays the server's.
         """
-        if address.bare != self._bare:
-            return False
         if address.resource is not None:
-            return address == parse_jid(self._address())
+            return address.bare == self._bare and address == parse_jid(self._address())
+        if address.bare not in self.listings.addresses:
+            return False
         command = iq.payload(NS_COMMANDS, "command")
-        return command is not None and command.getAttribute("node", "") in self._commands.offered
+        node = command.getAttribute("node", "") if command is not None else ""
+        return node in self._commands.offered and node not in self.listings.seen
 
     def from_server(self, session: SessionPort, iq: Stanza) -> bool:
         """Look at an IQ of the server for one of the account's sessions; True: it got another in its place."""
