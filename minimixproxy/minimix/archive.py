@@ -122,11 +122,8 @@ class _Archive:
         messages = b"".join(self._result(place, query_id, to) for place in shown)
         ends = b""
         if places:
-            ends = b"<first index='%d'>%b</first><last>%b</last>" % (
-                page.places.start,
-                escape(self._ids[places[0]]),
-                escape(self._ids[places[-1]]),
-            )
+            # No index, as servers give none: slixmpp takes it for the sign of the last page, backwards too.
+            ends = b"<first>%b</first><last>%b</last>" % (escape(self._ids[places[0]]), escape(self._ids[places[-1]]))
         complete = b" complete='true'" if page.complete else b""
         summary = b"<set xmlns='%b'>%b<count>%d</count></set>" % (NS_RSM.encode(), ends, len(chosen))
         return messages, b"<fin xmlns='%b'%b>%b</fin>" % (NS_MAM.encode(), complete, summary)

@@ -12,7 +12,8 @@ from minimixproxy.stanza import Stanza
 
 NS_DISCO_INFO = "http://jabber.org/protocol/disco#info"
 NS_MAM = "urn:xmpp:mam:2"
-_CONFIGURED = "104"  # status code: the room has another configuration now
+# Status codes that say, or imply, that the room has another configuration now (XEP-0045 §10.2.1).
+_CONFIGURED = frozenset({"104", "170", "171", "172", "173", "174"})
 
 
 class RoomInfo:
@@ -62,6 +63,7 @@ class RoomInfo:
 
     def message_seen(self, message: Stanza) -> None:
         """Look at a groupchat message: with another configuration, a room may have an archive, or none any more."""
-        configured = message.has_payload(muc.NS_MUC_USER, "x") and _CONFIGURED in muc.status_codes(message)
-        if configured and self.features is not None:
+        if self.features is None or not message.has_payload(muc.NS_MUC_USER, "x"):
+            return
+        if not _CONFIGURED.isdisjoint(muc.status_codes(message)):
             self.refresh()

@@ -269,8 +269,9 @@ class Info(Case):
         info.message_seen(changed)
         self.assertEqual(self.outlet.asked, [])
         info.learn(self.answer("a"))
-        info.message_seen(parse_stanza(f"<message type='groupchat' from='{ROOM}'>{status.format(172)}</message>"))
+        info.message_seen(parse_stanza(f"<message type='groupchat' from='{ROOM}'>{status.format(332)}</message>"))
         self.assertEqual(self.outlet.asked, [])
-        info.message_seen(changed)
-        self.outlet.asked.pop().answered(self.answer(MAM))
-        self.assertTrue(info.archive)
+        for code, features, expected in [("104", MAM, True), ("171", "a", False), ("170", MAM, True)]:
+            info.message_seen(parse_stanza(f"<message type='groupchat' from='{ROOM}'>{status.format(code)}</message>"))
+            self.outlet.asked.pop().answered(self.answer(features))
+            self.assertEqual(info.archive, expected)
