@@ -46,6 +46,7 @@ class ClientSession:
         "_clock",
         "_close_call",
         "_login",
+        "_name",
         "_output",
         "_reach",
         "_to_server",
@@ -75,7 +76,8 @@ class ClientSession:
         self.last_active = clock.seconds()
         self._client = client
         self._upstream: FramedXmlStream | None = upstream
-        self._login = login
+        self._login: Login | None = login  # until the account has it
+        self._name = login.account
         self._accounts = accounts
         self._account: AccountPort | None = None
         self._clock = clock
@@ -99,7 +101,7 @@ class ClientSession:
         self._client.transport.registerProducer(Valve(self._client_blocks, self._client_drains), True)
         self._upstream.transport.registerProducer(Valve(self._upstream_blocks, self._upstream_drains), True)
         self._client.write(XML_DECLARATION + passed_header(header) + shown_features(features, header.namespaces))
-        self.log.info("session of {account} begins", account=self._login.account)
+        self.log.info("session of {account} begins", account=self._name)
         if behind:
             self.server_events(behind)
         if early:
@@ -184,7 +186,7 @@ class ClientSession:
         """The client's connection is gone; to the server it says a proper goodbye."""
         self._output.stop()
         self._end_upstream()
-        self.log.info("session of {jid} ends", jid=self.jid or self._login.account)
+        self.log.info("session of {jid} ends", jid=self.jid or self._name)
 
     # From the server
 
@@ -245,7 +247,9 @@ class ClientSession:
             # From now on what the account tells the client is on disk first.
             self.deliver = self._accounts.gated(self._output.deliver)
             self.deliver_all = self._accounts.gated(self._output.deliver_all)
-            self._account = self._accounts.session_bound(self, self._login)
+            login, self._login = self._login, None
+            assert login is not None
+            self._account = self._accounts.session_bound(self, login)
 
     # To the client: `deliver`, and this
 

@@ -58,7 +58,7 @@ class _Held:
     idle: Timer  # for an account without sessions and rooms
     login: Login | None
     last_seen: float  # when there was a session last; not kept up to date while there is one
-    used: Login | None = None  # the login of the last opening
+    used: Login | None = None  # the login of the last opening, until it succeeds
     refused: bool = False  # as kept
     forgotten: bool = False  # at its owner's wish, and not used since
     kept: KeptLogin | None = None
@@ -195,7 +195,7 @@ class Accounts(Service):
         return await self._connect(login)
 
     def _opened(self, held: _Held) -> None:
-        held.forgotten = False
+        held.used, held.forgotten = None, False
         self._keep(held)  # the server may have shown that its salt lasts, or does not
         held.account.stream_opened()
 

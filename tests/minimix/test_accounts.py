@@ -171,6 +171,16 @@ class RefusedTest(AccountsTest):
         self.assertEqual(self.used[-1], "new login")
         self.assertIn(JOIN, self.upstream.take())
 
+    def test_who_joins_meanwhile_is_told(self) -> None:
+        phone = self.session()
+        self.joins(phone)
+        self.refuses()
+        self.assertEqual([stanza.get("type") for stanza in phone.take()], ["error"])
+        self.joins(phone)
+        self.clock.advance(0)
+        self.assertEqual([stanza.get("type") for stanza in phone.take()], ["error"])
+        self.assertEqual((self.upstream.attempts, self.journal.take()[1:]), ([], [("refused", True)]))
+
     def test_new_login_while_the_old_one_is_being_refused(self) -> None:
         self.joined()
         self.breaks()
