@@ -25,7 +25,7 @@ class Prosody(Server):
         configuration = self.directory / "prosody.cfg.lua"
         configuration.write_text(
             fill(
-                beside("prosody.cfg.lua"),
+                self.template(),
                 domain=self.domain,
                 muc=self.muc,
                 port=self.port,
@@ -67,6 +67,10 @@ class Prosody(Server):
         answer = await self.evaluate(code)
         if "true" not in answer:
             raise AssertionError(f"Prosody did not take {code}: {answer}")
+
+    def template(self) -> str:
+        """What is filled in to make the configuration."""
+        return beside("prosody.cfg.lua")
 
     async def register(self, username: str, password: str) -> None:
         # A password in plain is hashed by mod_auth_internal_hashed when first used; prosodyctl takes half a second.
