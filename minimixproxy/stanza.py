@@ -74,6 +74,14 @@ def start_tag_end(raw: bytes, start: int = 0) -> int:
     return end.end()
 
 
+def start_tag_attributes(raw: bytes, start: int) -> dict[bytes, bytes]:
+    """Return the attributes of the start tag that begins at `start`, as they are written there: escapes stay."""
+    tag = _TAG.match(raw, start)
+    if tag is None:
+        raise MalformedStanza("no start tag")
+    return {match.group(2): match.group(3)[1:-1] for match in _ATTRIBUTE.finditer(raw, tag.end(1), tag.end())}
+
+
 def rewrite(raw: bytes, changes: Mapping[str, str | None]) -> bytes:
     """Return `raw` with top-level attributes set, replaced or (value None) dropped.
 

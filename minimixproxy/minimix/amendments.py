@@ -13,7 +13,15 @@ from twisted.words.xish import domish
 from minimixproxy.jids import parse_jid
 from minimixproxy.minimix.delays import format_time
 from minimixproxy.minimix.muc import NS_DELAY
-from minimixproxy.stanza import NS_CLIENT, Stanza, escape, optional_attribute, parse_element, serialize
+from minimixproxy.stanza import (
+    NS_CLIENT,
+    Stanza,
+    escape,
+    optional_attribute,
+    parse_element,
+    serialize,
+    start_tag_attributes,
+)
 
 NS_CORRECT = "urn:xmpp:message-correct:0"
 NS_RETRACT = "urn:xmpp:message-retract:1"
@@ -140,6 +148,13 @@ def stanza_id_of(stanza: Stanza, room: str) -> str | None:
     """Return the id that the room itself gave a message (XEP-0359): one in another's name is nobody's word."""
     if not stanza.has_payload(NS_SID, "stanza-id"):
         return None
+    raw = stanza.raw
+    if raw.count(b"<stanza-id") == 1 and b":stanza-id" not in raw:
+        # It is that one. Nearly every message of most rooms has one, and a tree costs ten times as much.
+        attributes = start_tag_attributes(raw, raw.index(b"<stanza-id"))
+        by, stanza_id = attributes.get(b"by", b""), attributes.get(b"id", b"")
+        if b"&" not in by and b"&" not in stanza_id:
+            return stanza_id.decode() if stanza_id and by == room.encode() else None
     for element in stanza.elements(NS_SID, "stanza-id"):
         if element.getAttribute("by") == room and element.getAttribute("id"):
             return str(element["id"])

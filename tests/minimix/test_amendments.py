@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.minimix.amendments import stanza_id_of
 from minimixproxy.minimix.history import Taken
 from minimixproxy.minimix.wishes import HistoryRequest
 from minimixproxy.stanza import Stanza, parse_stanza
@@ -326,3 +327,28 @@ def look(screen: dict[str, str | None], stanza: Stanza) -> None:
     else:
         assert stanza["id"] not in screen, "twice"
         screen[stanza["id"]] = str(stanza.element.body)
+
+
+class RoomsIds(SynchronousTestCase):
+    def test_only_the_rooms_own(self) -> None:
+        sid = "xmlns='urn:xmpp:sid:0'"
+        for inner, expected in [
+            ("", None),
+            (f"<stanza-id {sid} by='{ROOM}' id='1'/>", "1"),
+            (f'<stanza-id\n id = "1" by="{ROOM}" {sid} ></stanza-id>', "1"),
+            (f"<stanza-id {sid} by='eve@a.test' id='1'/>", None),
+            (f"<stanza-id {sid} by='{ROOM}'/>", None),
+            (f"<stanza-id {sid} by='{ROOM}' id=''/>", None),
+            (f"<stanza-id {sid} by='eve@a.test' id='1'/><stanza-id {sid} by='{ROOM}' id='2'/>", "2"),
+            (f"<s:stanza-id xmlns:s='urn:xmpp:sid:0' by='{ROOM}' id='1'/>", "1"),
+            (f"<stanza-id {sid} by='{ROOM}' id='a&amp;b'/>", "a&b"),
+            (f"<stanza-id {sid} by='&#114;oom@muc.test' id='1'/>", "1"),
+            (f"<stanza-id xmlns='urn:other' by='{ROOM}' id='1'/>", None),
+            (f"<x xmlns='urn:x'><stanza-id {sid} by='{ROOM}' id='1'/></x>", None),
+            (f"<s:stanza-id xmlns:s='urn:xmpp:sid:0' by='e' id='1'/><x><stanza-id by='{ROOM}' id='2'/></x>", None),
+            (f"<body><![CDATA[<stanza-id {sid} by='{ROOM}' id='1'/>]]></body>", None),
+            (f"<stanza-id {sid} by='e' id='1'/><body><![CDATA[<stanza-id by='{ROOM}' id='2'/>]]></body>", None),
+            (f"<stanza-id {sid} by='{ROOM}' id='1'/><body>&lt;stanza-id by='e' id='2'/&gt;</body>", "1"),
+        ]:
+            found = stanza_id_of(parse_stanza(f"<message from='{ROOM}/b'>{inner}</message>"), ROOM)
+            self.assertEqual(found, expected, inner)
