@@ -10,6 +10,9 @@ from typing import Any, Final, Literal
 
 from minimixproxy.storage.gate import Held
 
+#: What becomes of a cursor: its two columns; or only `attached`, the rest as it is; or no row.
+Cursor = tuple[int | None, int | None] | int | Literal["gone"]
+
 
 class Batch:
     """Rows to be written and to be deleted, and the output that waits for them."""
@@ -40,7 +43,7 @@ class Batch:
         self.messages: list[Any] = []  # the values of all rows, one after the other
         self.changes: list[tuple[Any, ...]] = []  # the parameters of an update each
         self.trimmed: list[int] = []  # sequences
-        self.cursors: dict[tuple[int, str], int | Literal["gone"] | None] = {}
+        self.cursors: dict[tuple[int, str], Cursor] = {}
         self.privates: list[Any] = []  # like `messages`
         self.given: list[int] = []  # sequences
         self.replaces_history = False  # messages and privates here are all that there are

@@ -46,8 +46,9 @@ class Database:
         else:
             self.file = None
             url = _postgresql_url(state)
-            shown = {key: value for key, value in url.query.items() if key in ("host", "port")}
-            self.name = URL.create("postgresql", url.username, None, url.host, url.port, url.database, shown).render_as_string()
+            query = {key: value for key, value in url.query.items() if key in ("host", "port")}
+            name = URL.create("postgresql", url.username, None, url.host, url.port, url.database, query)
+            self.name = name.render_as_string()
             self.engine = _postgresql(url)
 
     @property

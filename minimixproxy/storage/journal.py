@@ -118,6 +118,7 @@ class SQLJournal:
     def start(self, writer: Writing, sealer: Sealer, mark: Mark) -> None:
         """Begin to write. `writer` is started here."""
         self._writer, self._sealer, self._mark = writer, sealer, mark
+        mark.write(self.sequence)  # nobody is attached: from here on it tells what sessions get
         writer.start(self._written)
 
     # Journal ---------------------------------------------------------------------------------------------------

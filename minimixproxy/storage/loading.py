@@ -183,7 +183,7 @@ class Loader:
         room.kept.privates.append(KeptPrivate(sequence, raw))
 
     def _cursor(self, row: Row) -> None:
-        room_id, resource, sequence = row
+        room_id, resource, sequence, _ = row
         room = self._rooms.get(room_id)
         _check(room is not None, "no room")
         assert room is not None
@@ -192,16 +192,19 @@ class Loader:
         self.last_sequence = max(self.last_sequence, sequence)
 
     def _settle_cursors(self, mark: int | None) -> None:
-        """Sessions that were attached at the end have seen what was handed out, and are not attached any more."""
+        """Sessions that were attached at the end have seen what was handed out since, and are attached no more."""
         table = schema.cursors
-        waiting = self._connection.execute(select(table.c.room_id).where(table.c.sequence.is_(None)).distinct())
-        for (number,) in waiting.all():
-            room = self._rooms.get(number)
+        attached = self._connection.execute(select(table).where(table.c.attached.is_not(None))).all()
+        for room_id, resource, sequence, since in attached:
+            row = (table.c.room_id == room_id) & (table.c.resource == resource)
+            room = self._rooms.get(room_id)
             newest = room.sequences[-1] if room is not None and room.sequences else 0
-            seen = newest if mark is None else min(newest, mark)
-            self._connection.execute(
-                update(table).where(table.c.room_id == number, table.c.sequence.is_(None)).values(sequence=seen)
-            )
+            if mark is None or (isinstance(since, int) and since <= mark):
+                sequence = newest if mark is None else min(newest, mark)
+            elif sequence is None:
+                self._connection.execute(delete(table).where(row))
+                continue
+            self._connection.execute(update(table).where(row).values(sequence=sequence, attached=None))
 
     def _sweep(self) -> None:
         """Delete rooms that were never entered, and what belongs to no room."""

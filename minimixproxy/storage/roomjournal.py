@@ -95,10 +95,17 @@ class SQLRoomJournal:
             trimmed.append(sequences.popleft())
 
     def attached(self, resource: str) -> None:
-        self._batch().cursors[self.id, resource] = None
+        cursors = self._batch().cursors
+        now, before = self.next_sequence(), cursors.get((self.id, resource))
+        if before == "gone":
+            cursors[self.id, resource] = (None, now)
+        elif isinstance(before, tuple):
+            cursors[self.id, resource] = (before[0], before[1] or now)
+        elif before is None:
+            cursors[self.id, resource] = now
 
     def seen(self, resource: str, sequence: int) -> None:
-        self._batch().cursors[self.id, resource] = sequence
+        self._batch().cursors[self.id, resource] = (sequence, None)
 
     def cursor_forgotten(self, resource: str) -> None:
         self._batch().cursors[self.id, resource] = "gone"

@@ -79,7 +79,8 @@ cursors = Table(
     metadata,
     Column("room_id", Number, primary_key=True, autoincrement=False),
     Column("resource", Text, primary_key=True),
-    Column("sequence", Number),  # NULL: attached, sees all that comes
+    Column("sequence", Number),  # NULL: has seen nothing as far as is known
+    Column("attached", Number),  # since when, as a sequence: sees all that is given out from then on; NULL: is not
 )
 
 privates = Table(

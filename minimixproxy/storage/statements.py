@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Table, bindparam, delete, update
+from sqlalchemy import Column, Table, bindparam, delete, func, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.expression import ClauseElement
@@ -38,6 +38,7 @@ class Statements:
         self.account = self._upserted(accounts)
         self.room = self._upserted(rooms)
         self.cursor = self._upserted(cursors)
+        self.attach = self._attached()
         self.no_account = self._deleted(accounts.c.id)
         self.no_room = self._deleted(rooms.c.id)
         self.no_cursor = self._deleted(cursors.c.room_id, cursors.c.resource)
@@ -58,6 +59,13 @@ class Statements:
     def _many_deleted(self, key: Column[Any]) -> ManyRows:
         head, parameter = self._deleted(key).rsplit(" = ", 1)
         return ManyRows(f"{head} IN (", parameter, ")", 1)
+
+    def _attached(self) -> str:
+        """Who is attached already has been since then."""
+        statement = self._insert(cursors)
+        since = func.coalesce(cursors.c.attached, statement.excluded.attached)
+        key = [column.name for column in cursors.primary_key]
+        return self._text(statement.on_conflict_do_update(index_elements=key, set_={"attached": since}))
 
     def _upserted(self, table: Table) -> str:
         statement = self._insert(table)

@@ -108,8 +108,13 @@ class Store:
             if values:
                 yield from many.cut_small(values) if singly else many.cut(values)
         yield from ((texts.change, row) for row in batch.changes)
-        for key, sequence in batch.cursors.items():
-            yield (texts.no_cursor, key) if sequence == "gone" else (texts.cursor, (*key, sequence))
+        for key, cursor in batch.cursors.items():
+            if cursor == "gone":
+                yield texts.no_cursor, key
+            elif isinstance(cursor, int):
+                yield texts.attach, (*key, None, cursor)
+            else:
+                yield texts.cursor, (*key, *cursor)
         yield from ((texts.no_privates, (key,)) for key in batch.gone_rooms)
         yield from ((texts.no_cursors, (key,)) for key in batch.gone_rooms)
 

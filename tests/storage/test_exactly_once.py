@@ -3,6 +3,8 @@
 from minimixproxy.storage.mark import Mark
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, on_both_databases
 
+FIRST = 2  # sequence of the first message: that a session is attached takes one, too
+
 
 @on_both_databases
 class AttachedAtACrashTests(StorageTestCase):
@@ -27,7 +29,7 @@ class AttachedAtACrashTests(StorageTestCase):
         self.now.keep(3)
         self.now.turn()
         self.given_to_the_kernel()
-        self.assertEqual(self.cursor(), 3)
+        self.assertEqual(self.cursor(), FIRST + 2)
 
     def test_has_not_seen_what_waited_at_the_gate(self) -> None:
         self.now.keep(3)
@@ -37,7 +39,7 @@ class AttachedAtACrashTests(StorageTestCase):
         self.now.keep(2)
         self.now.turn()
         self.now.writer.store.write(self.now.writer.waiting[0])  # on disk, but killed before the release
-        self.assertEqual(self.cursor(), 3)
+        self.assertEqual(self.cursor(), FIRST + 2)
         self.assertEqual(len(self.now.kept[0].rooms[0].messages), 5)
 
     def test_is_not_attached_after_a_restart(self) -> None:
@@ -45,7 +47,7 @@ class AttachedAtACrashTests(StorageTestCase):
         self.now.keep(1)
         self.now.turn()
         self.given_to_the_kernel()
-        self.assertEqual(self.cursor(), 1)
+        self.assertEqual(self.cursor(), FIRST)
         self.now.keep(1)  # for a client that has not come back
         other = self.now.journal.room(BARE, "other@muc.example.org")
         other.membership(MEMBERSHIP)
@@ -53,29 +55,77 @@ class AttachedAtACrashTests(StorageTestCase):
         self.now.keep(5, room="other@muc.example.org")
         self.now.turn()
         self.given_to_the_kernel()
-        self.assertEqual(self.cursor(), 1)
+        self.assertEqual(self.cursor(), FIRST)
 
     def test_no_further_than_the_room(self) -> None:
         self.now.keep(2)
         self.now.keep(5, room="other@muc.example.org")
         self.now.turn()
         self.given_to_the_kernel()
-        self.assertEqual(self.cursor(), 2)
+        self.assertEqual(self.cursor(), FIRST + 1)
 
     def test_sequences_go_on_behind_the_mark(self) -> None:
         self.now.keep(5, room="never@entered")
         self.now.turn()
         self.given_to_the_kernel()
         self.now = self.again(self.now)
-        self.assertEqual(self.now.journal.room(BARE, ROOM).next_sequence(), 6)
+        self.assertEqual(self.now.journal.room(BARE, ROOM).next_sequence(), FIRST + 5)
 
     def test_mark_of_another_database(self) -> None:
         self.now.keep(3)
         self.now.turn()
         self.given_to_the_kernel()
         file = self.directory / "given_out"
-        file.write_text("0" * 32 + file.read_text()[32:].replace("3", "1"))
-        self.assertEqual(self.cursor(), 3)
+        file.write_text("0" * 32 + file.read_text()[32:])
+        self.assertEqual(self.cursor(), FIRST + 2)
+
+    def test_killed_before_anything_reached_it(self) -> None:
+        """What it had seen before counts: what it missed meanwhile is still to be given to it."""
+        for seen in (None, 1):
+            if seen is not None:
+                self.room.seen("phone", seen)
+            self.now.keep(3)
+            self.now.turn()
+            self.given_to_the_kernel()
+            self.now.writer.held_back = True
+            self.room.attached("phone")
+            self.now.deliver(b"replay")
+            self.now.turn()
+            self.now.writer.store.write(self.now.writer.waiting[0])  # on disk, but killed before the release
+            self.assertEqual(self.cursor(), seen or FIRST + 2)
+            self.room = self.now.journal.room(BARE, ROOM)
+
+    def test_attached_for_the_first_time_and_killed(self) -> None:
+        self.now.writer.held_back = True
+        self.room.attached("desk")
+        self.now.turn()
+        self.now.writer.store.write(self.now.writer.waiting[0])
+        self.cursor()
+        self.assertEqual(list(self.now.kept[0].rooms[0].cursors), ["phone"])
+
+    def test_last_word_of_a_turn(self) -> None:
+        kept = self.now.keep(3)[-1].sequence
+        steps = {
+            "attached": lambda: self.room.attached("phone"),
+            "seen": lambda: self.room.seen("phone", FIRST),
+            "forgotten": lambda: self.room.cursor_forgotten("phone"),
+        }
+        expected = {
+            ("seen", "attached"): kept,
+            ("forgotten", "attached"): kept,
+            ("attached", "seen"): FIRST,
+            ("attached", "forgotten"): None,
+            ("forgotten", "seen"): FIRST,
+            ("seen", "forgotten"): None,
+            ("attached", "seen", "attached"): kept,
+        }
+        for names, wanted in expected.items():
+            for name in names:
+                steps[name]()
+            self.now.turn()
+            self.given_to_the_kernel()
+            self.assertEqual(self.cursor(), wanted, names)
+            self.room = self.now.journal.room(BARE, ROOM)
 
     def test_detached_before(self) -> None:
         self.room.seen("phone", 0)
@@ -92,7 +142,7 @@ class AttachedAtACrashTests(StorageTestCase):
         self.now.turn()
         self.successResultOf(stopped)
         self.assertTrue(self.now.writer.stopped)
-        self.assertEqual(self.cursor(), 3)
+        self.assertEqual(self.cursor(), FIRST + 2)
 
 
 class MarkTests(StorageTestCase):

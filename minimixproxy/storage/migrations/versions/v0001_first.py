@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.Column("room_id", _Number, primary_key=True, autoincrement=False),
         sa.Column("resource", sa.Text, primary_key=True),
         sa.Column("sequence", _Number),
+        sa.Column("attached", _Number),
     )
     op.create_table(
         "privates",

@@ -1,0 +1,54 @@
+"""A program for tests: it journals without an end, and prints what it gives a client, until it is killed.
+
+Usage: journalling.py STATE DIRECTORY SEED. Each line it prints is the sequence of a message that was given out to its
+one client, which is given at the start what it has not seen.
+"""
+
+import os
+import random
+import sys
+from pathlib import Path
+
+from twisted.internet import reactor
+
+from minimixproxy.c2s.turn import TurnEnd
+from minimixproxy.minimix.journal import KeptMembership, KeptMessage
+from minimixproxy.storage.database import Database
+from minimixproxy.storage.journal import SQLJournal
+from minimixproxy.storage.service import Place, open_journal
+
+HISTORY = 50
+
+
+def main(state: str, directory: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    journal = SQLJournal(reactor, TurnEnd(reactor))
+    database = Database(state if "://" in state else Path(state))
+    kept = open_journal(journal, Place(database, directory), reactor)
+    rooms = [journal.room("alice@example.org", f"{name}@muc.example.org") for name in "abc"]
+    deliver = journal.gated(lambda data: os.write(1, data) and None)
+    deliver(b"begin\n")
+    for known in kept[0].rooms if kept else []:
+        seen = known.cursors.get("phone", 0)
+        for message in known.messages:
+            if message.sequence > seen:
+                deliver(b"%d\n" % message.sequence)
+    for room in rooms:
+        room.membership(KeptMembership("alice", "alice"))
+        room.attached("phone")
+
+    def speak() -> None:
+        for _ in range(chance.randint(0, 8)):
+            room = chance.choice(rooms)
+            sequence = room.next_sequence()
+            room.message_kept(KeptMessage(sequence, 1.0, b"<message>%d</message>" % sequence, False))
+            room.trimmed(sequence - HISTORY)
+            deliver(b"%d\n" % sequence)
+        reactor.callLater(chance.choice((0, 0, 0, 0.001)), speak)
+
+    reactor.callLater(0, speak)
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
