@@ -372,9 +372,10 @@ class Account:
 
     def stream_lost(self) -> None:
         """The account stream is gone: the rooms are out of reach until there is another."""
-        self._iqs.stream_lost()
+        # Occupancies first: who reads a room's archive must not take the end of the stream for that of the archive.
         for occupancy in list(self.rooms.values()):
             occupancy.stream_lost()
+        self._iqs.stream_lost()
         if self.rooms:
             self._stream.reopen()
 
@@ -386,10 +387,10 @@ class Account:
 
     def stream_refused(self) -> None:
         """The server refuses the login: no room can be reached until a client logs in anew."""
-        self._iqs.stream_lost()
         for occupancy in list(self.rooms.values()):
             occupancy.stream_lost()
             occupancy.given_up()
+        self._iqs.stream_lost()
 
     # By itself, and by its owner -------------------------------------------------------------------------------
 

@@ -184,6 +184,18 @@ class StreamLost(Case):
         self.world.comes_back()
         self.assertEqual(self.heard(), [])
 
+    def test_lost_again_while_the_archive_is_read(self) -> None:
+        """What was said behind the gap must not hide it: the next reading begins where this one did."""
+        self.lose_stream()
+        self.open_stream()
+        self.world.shows("alice", "100 110", item=f"jid='{STREAM}'")
+        self.world.tells_of_itself("urn:xmpp:mam:2")
+        self.world.subject("topic")
+        self.world.says("bob", "behind the gap")
+        self.lose_stream()
+        self.assertEqual(self.occupancy.history.newest, (None, None))
+        self.assertNotIn("bob: behind the gap", self.heard())
+
     def test_refused_login(self) -> None:
         self.lose_stream()
         self.world.account.stream_refused()
