@@ -7,7 +7,7 @@ Each side that is slow to read pauses the other side's reading, and nobody else'
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -32,6 +32,8 @@ from minimixproxy.lazystanzas import LazyStanzas
 from minimixproxy.stanza import NS_CLIENT, Stanza
 from minimixproxy.xmlstream import FramedXmlStream
 
+T = TypeVar("T")
+
 
 class ClientSession:
     """Both streams of a client that is logged in. Also the account's `SessionPort`."""
@@ -45,6 +47,7 @@ class ClientSession:
         "_client_done",
         "_clock",
         "_close_call",
+        "_detached",
         "_login",
         "_name",
         "_output",
@@ -80,6 +83,7 @@ class ClientSession:
         self._name = login.account
         self._accounts = accounts
         self._account: AccountPort | None = None
+        self._detached = False  # from its account, having been one of its sessions
         self._clock = clock
         self._reach = Reach(client.bottom.transport, clock)
         self._output = ClientOutput(client, turn_end, self._reach, limits.send_queue, self._overflow)
@@ -245,13 +249,22 @@ class ClientSession:
             self._output.flush()  # the client hears of it first
             self.log.info("session of {jid} is bound", jid=answer.jid)
             # From now on what the account tells the client is on disk first.
-            self.deliver = self._accounts.gated(self._output.deliver)
-            self.deliver_all = self._accounts.gated(self._output.deliver_all)
+            self.deliver = self._accounts.gated(self._if_attached(self._output.deliver))
+            self.deliver_all = self._accounts.gated(self._if_attached(self._output.deliver_all))
             login, self._login = self._login, None
             assert login is not None
             self._account = self._accounts.session_bound(self, login)
 
-    # To the client: `deliver`, and this
+    # To the client: `deliver`, and these
+
+    def _if_attached(self, deliver: Callable[[T], None]) -> Callable[[T], None]:
+        """Let nothing pass that was held when the client closed its stream: to the account, it has not seen it."""
+
+        def attached(data: T) -> None:
+            if not self._detached:
+                deliver(data)
+
+        return attached
 
     def _overflow(self, waiting: int) -> None:
         """A client that reads slowly may have only so much waiting."""
@@ -294,6 +307,7 @@ class ClientSession:
             self._close_call = None
         account, self._account = self._account, None
         if account is not None:
+            self._detached = True
             account.session_closed(self)
 
     # Backpressure

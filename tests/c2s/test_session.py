@@ -242,6 +242,22 @@ class EndTest(SessionTest):
         self.assert_over()
         self.assertEqual(self.client.upstream.take(), b"")
 
+    def test_client_closes_while_something_is_held(self) -> None:
+        """To the account it counts as not seen: given now, the client would get it twice."""
+        held: list[Callable[[], None]] = []
+        gated = self.lab.accounts.gated
+        self.lab.accounts.gated = lambda deliver: lambda data: held.append(lambda: deliver(data))  # type: ignore
+        self.addCleanup(setattr, self.lab.accounts, "gated", gated)
+        client = self.lab.client()
+        session = client.bind()
+        session.deliver(b"<message id='1'/>")
+        held.pop()()
+        session.deliver(b"<message id='2'/>")
+        client.send(END)
+        held.pop()()
+        self.lab.clock.advance(0)
+        self.assertEqual(client.wire.take(), b"<message id='1'/>")
+
     def test_client_closes_and_the_server_says_nothing(self) -> None:
         self.up(END)
         self.lab.clock.advance(6)
