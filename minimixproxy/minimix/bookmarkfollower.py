@@ -199,6 +199,8 @@ class BookmarkFollower:
             sync.done(changes, written=False)
             return
         sync.done(changes, written=True)
+        if bookmarks:
+            self._readings.news()  # to know what it looks like now
         for bookmark in bookmarks:
             self.log.info(
                 "{account}: bookmark of {room} written, autojoin {autojoin}",
