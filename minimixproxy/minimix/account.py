@@ -59,6 +59,7 @@ class Account:
         self.unattended: Callable[[], None] = lambda: None  # called when the last session is gone
         self.forgotten: Callable[[], None] = lambda: None  # called when nothing is to be kept of the account
         self.planned_jid: Callable[[], str] = lambda: ""  # the full JID that the account stream is to bind
+        self._planned = ""
         self._stream = stream
         self._settings = settings
         self._clock = clock
@@ -83,7 +84,10 @@ class Account:
     @property
     def stream_jid_or_planned(self) -> str:
         """The full JID that the account stream has, or will ask for."""
-        return self._stream.jid or self.planned_jid()
+        jid = self._stream.jid or self._planned
+        if not jid:
+            jid = self._planned = self.planned_jid()  # the same from now on, and wanted for every stanza
+        return jid
 
     def send_to_room(self, data: bytes) -> None:
         """Send on the account stream, which opens if need be."""
