@@ -322,11 +322,11 @@ class Account:
             self._bookmarks.server_said(stanza)
         if self._owner.listings and stanza.name == "iq" and self._owner.from_server(session, stanza):
             return True
-        jid = self.stream_jid_or_planned
+        if stanza.name == "presence":
+            return stanza.get("type") == "unavailable" and stanza.get("from") == self.stream_jid_or_planned
+        jid = self._stream.jid
         if not jid or jid.encode() not in stanza.raw:
             return False
-        if stanza.name == "presence":
-            return stanza.get("type") == "unavailable" and stanza.get("from") == jid
         return carbons.is_carbon_of(stanza, jid)
 
     # From the account stream -----------------------------------------------------------------------------------
