@@ -66,6 +66,7 @@ class BookmarkFollower:
         self._sync = BookmarkSync(settings.max_rooms) if settings.bookmarks == "sync" else None
         self._seen: dict[str, int] = {}  # rooms to be in by the last reading, with what their bookmarks were
         self._in_storage: bool | None = None  # whether that was private XML
+        self._unmarked: set[str] = set()  # the room that is being left for its bookmark: that needs no other
         self._rewritten: set[str] = set()  # rooms whose bookmarks were written since, be it with the same content
 
     # What happens ----------------------------------------------------------------------------------------------
@@ -103,7 +104,7 @@ class BookmarkFollower:
 
     def room_left(self, room: str) -> None:
         """The account leaves a room because its last client did, or its owner said so; a removal is no leave."""
-        if self._sync is not None:
+        if self._sync is not None and room not in self._unmarked:
             self._sync.left(room)
             self._readings.now()  # while there is a stream
 
@@ -155,7 +156,9 @@ class BookmarkFollower:
                 self._account.set_bookmarked(room, False)
             else:
                 self.log.info("{account}: no bookmark keeps it in {room}", account=self._account.bare, room=room)
+                self._unmarked = {room}
                 self._account.leave(room)
+                self._unmarked = set()
 
     def _enter(self, wanted: Mapping[str, Bookmark], rewritten: set[str]) -> set[str]:
         """Enter the rooms whose bookmarks are new or written anew; return those for which it has to be tried again.
