@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import Enum
@@ -58,6 +59,7 @@ class History:
         last = self._kept.last(1)
         self._newest = last[0].sequence if last else max(kept.cursors.values(), default=0) if kept is not None else 0
         self._replays: dict[str, Replay] = {}
+        self._attached: dict[str, float] = {}  # since when
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -175,22 +177,47 @@ class History:
 
     # Clients come and go ---------------------------------------------------------------------------------------
 
-    def attached(self, resource: str) -> None:
+    def attached(self, resource: str, now: float = 0.0) -> None:
         """A client sees all that comes from now on: on disk, once it was given what went before."""
+        self._attached[resource] = now
         replay = self._replays.get(resource)
         if replay is None or replay.finished:
             self._cursors.attached(resource)
         else:
             replay.then = lambda: self._cursors.attached(resource)
 
-    def detached(self, resource: str) -> None:
-        """A client has gone: it has seen everything that was given out, but for what it has not taken of its replay."""
+    def detached(self, resource: str, until: float = math.inf) -> None:
+        """A client has gone: it has seen everything that was given out, but for what it has not taken of its replay.
+
+        `until`: what was given out later did not reach it, nor did its replay if it joined later.
+        """
+        if until < self._attached.pop(resource, 0.0):
+            self._never_reached(resource)
+            return
         live = min(self._newest, self._journal.given_out())
         replay = self._replays.pop(resource, None)
         if replay is not None:
             replay.then = None
         seen = live if replay is None else max(live, replay.reached) if replay.finished else replay.reached
+        if until < math.inf:
+            seen = min(seen, self._arrived_by(until))
         self._cursors.detached(resource, max(seen, self._cursors.get(resource) or 0))
+
+    def _never_reached(self, resource: str) -> None:
+        """A client has not even got its replay: it is where it was before."""
+        replay = self._replays.pop(resource, None)
+        if replay is not None:
+            replay.then = None
+        before = self._cursors.get(resource)
+        if before is None:
+            self._journal.cursor_forgotten(resource)
+        else:
+            self._cursors.detached(resource, before)
+
+    def _arrived_by(self, time: float) -> int:
+        """Return the sequence of the last message that came live by then: others have times of their own."""
+        live = (message for message in reversed(self._kept) if not message.stamped and message.time <= time)
+        return next((message.sequence for message in live), 0)
 
     def select(self, request: HistoryRequest | None, resource: str, now: float, *, everything: bool = False) -> Replay:
         """Return the messages for a joining client, oldest first.

@@ -250,7 +250,7 @@ class Occupancy:
         for private in self._privates.give(session.jid):
             session.deliver(private)
         self.attached.show(session, request.stanza)
-        self.history.attached(_resource(session))
+        self.history.attached(_resource(session), self._clock.seconds())
         self._appearance.refresh()
         if differs and not first and self._settings.nick_on_join == "change":
             self._appearance.change_nick(session, request.nick, request.id)
@@ -331,7 +331,7 @@ class Occupancy:
         self.holding.drop(session)
         if session in self.attached:
             self.attached.remove(session)
-            self.history.detached(_resource(session))
+            self.history.detached(_resource(session), session.reached)
         self._waiting.drop(session)
         self._next.drop(session)
 

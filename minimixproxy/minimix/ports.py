@@ -31,6 +31,10 @@ class SessionPort(Protocol):
     def last_active(self) -> float:
         """When the client last sent a stanza, in seconds of the reactor's clock."""
 
+    @property
+    def reached(self) -> float:
+        """Until when everything delivered has come to the client's machine, by the reactor's clock; infinity: all."""
+
     def deliver(self, data: bytes) -> None:
         """Give the client whole stanzas."""
 

@@ -130,6 +130,41 @@ class Leaving(SynchronousTestCase):
         self.assertEqual(kinds(tablet.received)[0], "presence alice 100 110")
 
 
+class OutOfReach(SynchronousTestCase):
+    """A phone goes out of coverage, and its connection is found dead a while later."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        (self.phone,) = self.world.joined("phone")
+        self.joined = self.world.clock.seconds()
+        for body in ("one", "two", "three"):
+            self.world.clock.advance(10)
+            self.world.says("bob", body)
+
+    def returns(self, reached: float) -> list[str]:
+        self.phone.reached = reached
+        self.world.account.session_closed(self.phone)
+        self.world.says("bob", "four")
+        self.phone = self.world.session("phone")
+        self.world.asks_to_join(self.phone)
+        return [one for one in kinds(self.phone.received) if one.startswith("bob: ")]
+
+    def test_what_did_not_reach_it_is_given_again(self) -> None:
+        self.assertEqual(self.returns(self.joined + 15), ["bob: two", "bob: three", "bob: four"])
+
+    def test_all_reached_it(self) -> None:
+        self.assertEqual(self.returns(float("inf")), ["bob: four"])
+
+    def test_nothing_reached_it_since_it_joined(self) -> None:
+        """Its replay did not either, so that it is where it was before it joined."""
+        self.assertEqual(self.returns(float("inf")), ["bob: four"])
+        self.world.clock.advance(10)
+        self.assertEqual(self.returns(self.world.clock.seconds() - 20), ["bob: four", "bob: four"])
+
+    def test_never_reached(self) -> None:
+        self.assertEqual(self.returns(self.joined - 1), ["bob: one", "bob: two", "bob: three", "bob: four"])
+
+
 class Removal(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = World()
