@@ -37,6 +37,7 @@ class FakeSession:
         self.language = ""
         self.received: list[Stanza] = []
         self.closed: str | None = None
+        self.reached = float("inf")
         self._clock = clock
 
     @property
