@@ -25,7 +25,7 @@ from minimixproxy.statusreport import StatusReport
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import SQLJournal
-from minimixproxy.storage.service import Place, StateService
+from minimixproxy.storage.service import Place, StateService, check
 from minimixproxy.xmlstream import FramedXmlStream
 
 
@@ -35,7 +35,7 @@ class Options(usage.Options):
     synopsis = "[options]"
     longdesc = "XMPP proxy by which an account, not each of its clients, joins a groupchat."
     optParameters = [["config", "c", None, "The configuration file, in TOML."]]
-    optFlags = [["check", None, "Check the configuration file and exit: status 0 if it can be used, else 1."]]
+    optFlags = [["check", None, "Check the configuration file and state, and exit: status 0 if they are good, else 1."]]
 
     def opt_version(self) -> NoReturn:
         """Display the versions of minimixproxy and Twisted and exit."""
@@ -51,6 +51,7 @@ class Options(usage.Options):
         except config.ConfigError as error:
             _exit(error)
         if self["check"]:
+            _check_state(self["settings"])
             print(f"{self['config']}: can be used")
             raise SystemExit(0)
 
@@ -97,6 +98,14 @@ def _add_minimix(tree: MultiService, settings: config.Settings, report: StatusRe
         _exit(error)
     except OSError as error:
         _exit(f"{directory}: {error.strerror}")
+
+
+def _check_state(settings: config.Settings) -> None:
+    """See whether state, if it is there, could be opened."""
+    try:
+        check(_place(settings))
+    except StateError as error:
+        _exit(error)
 
 
 def _place(settings: config.Settings) -> Place:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from twisted.trial import unittest
 
 from minimixproxy import config
@@ -54,6 +54,22 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
     "empty": ("", ['nothing to do: needs [[listen]] and [domain."…"], or [[client_proxy]]']),
     "no domain": (LISTEN, ['no [domain."…"] table says which domains are served']),
     "no listen": (DOMAIN, ["no [[listen]] table says where clients connect to"]),
+    "state": (
+        'state = "mysql://root:s3cret@localhost/x"\n' + MINIMAL,
+        ['state: must be a file name or a URL, "postgresql://user@host/database"'],
+    ),
+    "state of another type": (
+        "state = 5\n" + MINIMAL,
+        ['state: must be a file name or a URL, "postgresql://user@host/database"'],
+    ),
+    "state's port": (
+        'state = "postgresql://alice:s3cret@localhost:port/x"\n' + MINIMAL,
+        ['state: cannot be read as a URL; it must be "postgresql://user@host/database"'],
+    ),
+    "no file name": (
+        'state_directory = ""\nseal_key = 5\n' + MINIMAL,
+        ["state_directory: must be a file name", "seal_key: must be a file name"],
+    ),
     "tls": (
         LISTEN + 'tls = "ssl"\n' + DOMAIN,
         ['[[listen]] #1 tls: must be "starttls" or "direct", not "ssl"'],
@@ -79,18 +95,18 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + '[rooms]\nhistroy = 5\n',
         [
             "[rooms] histroy: unknown key; did you mean history? "
-            "Known: away, fresh, history, history_age, iq_timeout, leave_grace, max_occupants, max_rooms, stay"
+            "Known: " + ", ".join(sorted(config.Rooms.model_fields))
         ],
     ),
     "unknown table": (
         MINIMAL + "[q]\n",
-        ["[q]: unknown key; known: client_proxy, domain, limits, listen, rooms, state"],
+        ["[q]: unknown key; known: client_proxy, domain, limits, listen, rooms, seal_key, state, state_directory"],
     ),
     "unknown domain key": (
         MINIMAL + 'upsteram = "tcp:h:1"\n',
         [
             '[domain."example.org"] upsteram: unknown key; did you mean upstream? '
-            "Known: certificate, private_key, upstream, upstream_trust"
+            "Known: certificate, keep_passwords, private_key, upstream, upstream_trust"
         ],
     ),
     "name is no key": (MINIMAL + 'name = "x"\n', ['[domain."example.org"] name: unknown key']),
@@ -238,6 +254,7 @@ class AcceptedTests(ConfigTestCase):
     def test_full(self) -> None:
         settings = self.load(FULL)
         self.assertEqual(settings.state, self.directory / "state.sqlite")
+        self.assertEqual(settings.directory, self.directory)
         self.assertEqual([listen.tls for listen in settings.listen], ["starttls", "direct"])
         domain = settings.domain["example.org"]
         self.assertEqual(domain.certificate, self.directory / "example.pem")
@@ -249,6 +266,20 @@ class AcceptedTests(ConfigTestCase):
         self.assertEqual(proxy.target, ("bot@example.org", "bot2@example.org"))
         self.assertEqual(proxy.server, ("tcp:127.0.0.1:5347", "tcp:127.0.0.1:5348"))
         self.assertEqual(proxy.secret, "s3cret from file")
+
+    def test_state_in_postgresql(self) -> None:
+        for url in ("postgresql://alice:s3cret@db.example.org/state", "postgres:///state?host=/run/postgresql"):
+            settings = self.load(f'state = "{url}"\n{MINIMAL}')
+            assert isinstance(settings.state, SecretStr)
+            self.assertEqual(settings.state.get_secret_value(), url)
+            self.assertNotIn("s3cret", repr(settings))
+            self.assertEqual(settings.directory, Path("/var/lib/minimixproxy"))
+
+    def test_state_directory(self) -> None:
+        settings = self.load(f'state_directory = "beside"\nseal_key = "/etc/key"\n{MINIMAL}')
+        self.assertEqual(settings.directory, self.directory / "beside")
+        self.assertEqual(settings.seal_key, Path("/etc/key"))
+        self.assertEqual(self.load(f'state = "x/y.sqlite"\n{MINIMAL}').directory, self.directory / "x")
 
     def test_domain_names_are_prepared(self) -> None:
         settings = self.load(FULL)

@@ -1,6 +1,7 @@
 """Options and makeService, and the command line as twistd runs it."""
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -154,3 +155,29 @@ class CommandLineTests(TapTestCase):
         done = self.twistd("-n", "minimixproxy")
         self.assertEqual(done.returncode, 1)
         self.assertIn("--config FILE is missing", done.stdout)
+
+    def damaged_state(self) -> None:
+        directory = self.directory / "new" / "state"
+        directory.mkdir(parents=True)
+        (directory / "minimixproxy.sqlite").write_text("a shopping list\n" * 100)
+
+    def test_check_with_damaged_state(self) -> None:
+        self.damaged_state()
+        done = self.twistd("-n", "minimixproxy", "--config", "minimixproxy.toml", "--check")
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn("new/state/minimixproxy.sqlite: is damaged, or no SQLite database", done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+
+    def test_start_with_damaged_state(self) -> None:
+        """One line in the log, and a status that tells; nothing is left of the process."""
+        self.damaged_state()
+        for arguments in (["-n"], ["--logfile=log"]):
+            done = self.twistd(*arguments, "--pidfile=pid", "minimixproxy", "--config", "minimixproxy.toml")
+            self.assertEqual(done.returncode, 1)
+            said = done.stdout + done.stderr
+            if arguments == ["--logfile=log"]:
+                self.assertIn("An error has occurred", said)
+                said = (self.directory / "log").read_text()
+            self.assertEqual(len(re.findall("critical.*sqlite: is damaged, or no SQLite database", said)), 1, said)
+            self.assertNotIn("Traceback", said)
+            self.assertFalse((self.directory / "pid").exists())

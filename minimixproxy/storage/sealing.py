@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from minimixproxy.storage.errors import SealKeyError
 
 CREDENTIAL = "minimixproxy.key"  # its name among systemd's credentials
+SEAL_KEY = "seal.key"  # its name otherwise, unless configured
 _FORMAT = b"\x01"
 _NONCE = 12
 _MIN_KEY = 32
@@ -63,7 +64,7 @@ def load_sealer(configured: Path | None, directory: Path) -> Sealer:
         credential = Path(credentials, CREDENTIAL)
         if credential.exists():
             return Sealer(_checked(credential, _read(credential)))
-    file = configured or directory / "seal.key"
+    file = configured or directory / SEAL_KEY
     try:
         if not file.exists():
             _make(file)

@@ -17,7 +17,7 @@ from minimixproxy.storage.errors import CannotStart, StateError
 from minimixproxy.storage.journal import SQLJournal
 from minimixproxy.storage.loading import Loader
 from minimixproxy.storage.mark import Mark
-from minimixproxy.storage.sealing import load_sealer
+from minimixproxy.storage.sealing import SEAL_KEY, load_sealer
 from minimixproxy.storage.store import Store
 from minimixproxy.storage.writer import WriterThread
 
@@ -29,6 +29,13 @@ class Place:
     database: Database
     directory: Path
     seal_key: Path | None = None
+
+
+def check(place: Place) -> None:
+    """Raise `StateError` if there is state that cannot be used. Changes nothing. Blocks."""
+    place.database.check()
+    if (place.seal_key or place.directory / SEAL_KEY).exists():
+        load_sealer(place.seal_key, place.directory)
 
 
 def open_journal(journal: SQLJournal, place: Place, reactor: Any) -> list[KeptAccount]:
