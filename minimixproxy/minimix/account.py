@@ -16,7 +16,7 @@ from minimixproxy.minimix import carbons, muc
 from minimixproxy.minimix.answers import CAPS, PING
 from minimixproxy.minimix.archive import concerns_archive
 from minimixproxy.minimix.bookmarkfollower import BookmarkFollower
-from minimixproxy.minimix.bookmarks import MARK
+from minimixproxy.minimix.bookmarknews import MARK
 from minimixproxy.minimix.iqproxy import IQProxy
 from minimixproxy.minimix.journal import Journal, KeptAccount, KeptMembership, KeptRoom
 from minimixproxy.minimix.messages import Messages

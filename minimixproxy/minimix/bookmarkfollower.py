@@ -14,8 +14,9 @@ from twisted.logger import Logger
 from minimixproxy.clock import Clock
 from minimixproxy.config import Rooms
 from minimixproxy.jids import parse_jid
+from minimixproxy.minimix.bookmarknews import told_by_server, written_by_client
 from minimixproxy.minimix.bookmarkreadings import ReadAccount, Readings
-from minimixproxy.minimix.bookmarks import Bookmark, Bookmarks, told_by_server, written_by_client
+from minimixproxy.minimix.bookmarks import Bookmark, Bookmarks
 from minimixproxy.minimix.bookmarkstorage import BookmarkStorage, Refused, Requests
 from minimixproxy.minimix.bookmarksync import BookmarkSync
 from minimixproxy.minimix.journal import KeptMembership

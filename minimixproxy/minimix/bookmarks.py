@@ -13,7 +13,6 @@ from twisted.words.xish import domish
 from minimixproxy.jids import InvalidJID, parse_jid, prepare_resource
 from minimixproxy.stanza import (
     NS_CLIENT,
-    MalformedStanza,
     Stanza,
     escape,
     optional_attribute,
@@ -26,12 +25,7 @@ NS_BOOKMARKS = "urn:xmpp:bookmarks:1"
 NS_STORAGE = "storage:bookmarks"
 NS_PRIVATE = "jabber:iq:private"
 NS_PUBSUB = "http://jabber.org/protocol/pubsub"
-NS_PUBSUB_EVENT = NS_PUBSUB + "#event"
 NS_PUBSUB_OWNER = NS_PUBSUB + "#owner"
-NS_DELAY = "urn:xmpp:delay"
-
-#: In every stanza that tells of bookmarks.
-MARK = b":bookmarks"
 
 # Requests for everything there is.
 ITEMS = b"<pubsub xmlns='%b'><items node='%b'/></pubsub>" % (NS_PUBSUB.encode(), NS_BOOKMARKS.encode())
@@ -44,7 +38,6 @@ _OPTIONS = {
     "send_last_published_item": "never",
     "access_model": "whitelist",
 }
-_NODES = frozenset({NS_BOOKMARKS, NS_STORAGE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,53 +246,3 @@ def _is_of(conference: domish.Element, room: str) -> bool:
         return room_address(conference.getAttribute("jid", "")) == room
     except Unreadable:
         return False
-
-
-# What others write ---------------------------------------------------------------------------------------------------
-
-
-def written_by_client(stanza: Stanza) -> frozenset[str] | None:
-    """Return None if a client's stanza has nothing to do with bookmarks, else the rooms whose items it writes."""
-    if stanza.name != "iq" or MARK not in stanza.raw or stanza.get("type") != "set":
-        return None
-    query = stanza.payload(NS_PRIVATE, "query")
-    if query is not None:
-        return frozenset() if any(query.elements(NS_STORAGE, "storage")) else None
-    for uri in (NS_PUBSUB, NS_PUBSUB_OWNER):
-        pubsub = stanza.payload(uri, "pubsub")
-        if pubsub is not None:
-            return _written_items(pubsub)
-    return None
-
-
-def told_by_server(stanza: Stanza, bare: str) -> frozenset[str] | None:
-    """Return None if a stanza from the server has nothing to do with bookmarks of `bare`, else the rooms written anew.
-
-    It costs no more than a search, unless it has.
-    """
-    if MARK not in stanza.raw or stanza.name != "message":
-        return None
-    try:
-        event = stanza.payload(NS_PUBSUB_EVENT, "event")
-        if event is None or stanza.get("from", bare) != bare:
-            return None
-        # The last item that a server shows whoever comes is not news.
-        old = stanza.has_payload(NS_DELAY, "delay")
-    except MalformedStanza:
-        return None
-    rooms = _written_items(event)
-    return frozenset() if old and rooms is not None else rooms
-
-
-def _written_items(container: domish.Element) -> frozenset[str] | None:
-    """Return the rooms of the items in the child that names a node of bookmarks; None if there is none."""
-    node = next((child for child in container.elements() if child.getAttribute("node") in _NODES), None)
-    if node is None:
-        return None
-    rooms = set()
-    for item in node.elements(node.uri, "item"):
-        try:
-            rooms.add(room_address(item.getAttribute("id", "")))
-        except Unreadable:
-            continue  # the reading says so
-    return frozenset(rooms)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix import bookmarks
+from minimixproxy.minimix.bookmarknews import told_by_server, written_by_client
 from minimixproxy.minimix.bookmarks import Bookmark, Bookmarks
 from minimixproxy.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE
@@ -270,9 +271,9 @@ class WhatOthersWrite(SynchronousTestCase):
             ("set", "<query xmlns='other:bookmarks'/>", None),
         ):
             stanza = parse_stanza(f"<iq type='{kind}' id='1'>{inner}</iq>")
-            self.assertEqual(bookmarks.written_by_client(stanza), expected, inner)
+            self.assertEqual(written_by_client(stanza), expected, inner)
         message = parse_stanza(f"<message type='set'>{publish}</message>")
-        self.assertIsNone(bookmarks.written_by_client(message))
+        self.assertIsNone(written_by_client(message))
 
     def test_server(self) -> None:
         event = f"<event xmlns='{PUBSUB}#event'>%s</event>"
@@ -288,7 +289,7 @@ class WhatOthersWrite(SynchronousTestCase):
             (f"from='{BARE}'", "<body>urn:xmpp:bookmarks:1</body>", None),
         ):
             stanza = parse_stanza(f"<message {sender} to='{BARE}/x'>{inner}</message>")
-            self.assertEqual(bookmarks.told_by_server(stanza, BARE), expected, inner)
+            self.assertEqual(told_by_server(stanza, BARE), expected, inner)
 
     def test_what_is_not_meant_is_not_read(self) -> None:
         class Unread(Stanza):
@@ -300,9 +301,9 @@ class WhatOthersWrite(SynchronousTestCase):
             def attributes(self, _value: object) -> None: ...
 
         stanza = Unread(b"<message><body>hello</body></message>", "jabber:client", "message", {}, None, {})
-        self.assertIsNone(bookmarks.told_by_server(stanza, BARE))
+        self.assertIsNone(told_by_server(stanza, BARE))
 
     def test_broken_bytes_of_a_server(self) -> None:
         raw = b"<message><event>urn:xmpp:bookmarks:1</message>"
         stanza = Stanza(raw, "jabber:client", "message", {}, None, {"": "jabber:client"})
-        self.assertIsNone(bookmarks.told_by_server(stanza, BARE))
+        self.assertIsNone(told_by_server(stanza, BARE))
