@@ -99,7 +99,7 @@ class Occupancy:
         self._entering: RoomView | None = None  # what the room shows on a rejoin, up to the own presence
         self._appearance = Appearance(room, outlet, settings, clock, caps, self.attached, self._is_visible)
         self._privates = Privates(room, journal, kept.privates if kept is not None else ())
-        self._return = Return(outlet, clock, lambda: self._appearance.wished_nick, self._rejoin)
+        self._return = Return(room, outlet, clock, self._appearance, self._rejoin)
         self._backlog: Backlog | None = None
         self._check = SelfCheck(outlet, clock, settings.self_ping, lambda: f"{room}/{self.nick}", self.silently_out)
         self._fresh_until = 0.0
@@ -598,7 +598,7 @@ class Occupancy:
         if removals.is_meant_error(stanza):
             self._kept_out(stanza)
             return
-        if condition == "conflict":
+        if condition in ("conflict", "not-acceptable"):  # somebody has the nick, or it has to be the registered one
             self._out(State.INTERRUPTED)
             if self._return.other_nick():
                 return

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minimixproxy.clock import Clock, Timer
+from minimixproxy.jids import prepare_resource
+from minimixproxy.minimix.appearance import Appearance
 from minimixproxy.minimix.backoff import Backoff
 from minimixproxy.minimix.ports import RoomOutlet
+from minimixproxy.minimix.reservednick import ask_reserved_nick
 
 FIRST_WAIT = 1.0  # seconds, about
 LONGEST_WAIT = 300.0
@@ -15,18 +18,20 @@ MAX_NICKS = 5  # tried in a row, the wished one first
 
 
 class Return:
-    """The attempts of one occupancy. `attempt` makes one, by the nick given; `wished` returns the nick to have."""
+    """The attempts of one occupancy: `attempt` makes one, by the nick given, the wished one if it can be had."""
 
     def __init__(
-        self, outlet: RoomOutlet, clock: Clock, wished: Callable[[], str], attempt: Callable[[str], None]
+        self, room: str, outlet: RoomOutlet, clock: Clock, appearance: Appearance, attempt: Callable[[str], None]
     ) -> None:
+        self._room = room
         self._outlet = outlet
         self._clock = clock
-        self._wished = wished
+        self._appearance = appearance
         self._attempt = attempt
         self._backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         self._timer = Timer(clock)
         self._due = False  # an attempt waits for its turn
+        self._asking = False  # for the registered nick
         self._conflicts = 0
         self._back_since: float | None = None
 
@@ -46,12 +51,29 @@ class Return:
         self._timer.start(self._backoff.next(), self.now)
 
     def other_nick(self) -> bool:
-        """The nick is taken: try the next one; False when there have been enough, and it is better to wait."""
-        self._conflicts += 1
-        if self._conflicts >= MAX_NICKS:
+        """The room does not give the nick: try another; False when there have been enough, and it is better to wait.
+
+        The next is the one that is registered for the account, if any (XEP-0045 §7.12): that is the one to wish for.
+        """
+        if self._conflicts == 0:
+            self._asking = True
+            ask_reserved_nick(self._outlet, self._room, self._reserved)
+        elif self._conflicts < MAX_NICKS - 1:
+            self._conflicts += 1
+            self.now()
+        else:
             return False
-        self.now()
         return True
+
+    def _reserved(self, nick: str | None) -> None:
+        if not self._asking:
+            return
+        self._asking = False
+        if nick is not None and prepare_resource(nick) != prepare_resource(self._appearance.wished_nick):
+            self._appearance.wished_nick = nick
+        else:
+            self._conflicts = 1
+        self.now()
 
     def succeeded(self) -> None:
         """The account is in the room."""
@@ -62,9 +84,9 @@ class Return:
     def stop(self) -> None:
         """Do not try: it is not wanted, or there is no stream to try on."""
         self._timer.stop()
-        self._due = False
+        self._due = self._asking = False
 
     def _try(self) -> None:
         if self._due:
             self._due = False
-            self._attempt(self._wished() + "_" * self._conflicts)
+            self._attempt(self._appearance.wished_nick + "_" * self._conflicts)

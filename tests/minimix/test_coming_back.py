@@ -5,7 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.minimix.journal import KeptAccount, KeptMembership, KeptMessage, KeptPrivate, KeptRoom
 from minimixproxy.minimix.occupancy import State
 from minimixproxy.stanza import Stanza
-from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds
+from tests.minimix.fakes import BARE, DISCO, ROOM, STREAM, FakeSession, World, kinds
 
 ERROR = "<error type='{}'><{} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
 
@@ -276,6 +276,7 @@ class Nick(Case):
         self.lose_stream()
         self.open_stream()
         self.refuse("conflict")
+        self.no_nick_is_registered()
         (join,) = self.world.stream.take()
         self.assertEqual(join["to"], f"{ROOM}/{nick}")
         self.world.shows("bob")
@@ -283,6 +284,30 @@ class Nick(Case):
         self.world.shows(nick, "100 110")
         self.world.tells_of_itself()
         self.world.subject("topic")
+
+    def no_nick_is_registered(self) -> None:
+        for peer in (ROOM, ROOM.partition("@")[2]):
+            (query,) = self.world.stream.take()
+            self.assertEqual(query["to"], peer)
+            self.world.room(f"<iq type='error' from='{peer}' to='{STREAM}' id='{query['id']}'/>")
+
+    def test_registered_nick(self) -> None:
+        self.lose_stream()
+        self.open_stream()
+        self.refuse("not-acceptable")
+        (query,) = self.world.stream.take()
+        self.world.room(
+            f"<iq type='result' from='{ROOM}' to='{STREAM}' id='{query['id']}'><query xmlns='{DISCO}' "
+            "node='x-roomuser-item'><identity category='conference' type='text' name='liz'/></query></iq>"
+        )
+        (join,) = self.world.stream.take()
+        self.assertEqual(join["to"], f"{ROOM}/liz")
+        self.world.shows("bob")
+        self.world.shows("liz", "100 110")
+        self.world.tells_of_itself()
+        self.world.subject("topic")
+        self.assertEqual(self.heard(), ["unavailable alice 303 110", "presence liz 110"])
+        self.assertEqual(self.occupancy.membership.wished_nick, "liz")
 
     def test_fallback(self) -> None:
         self.come_back_as("alice_")
@@ -324,9 +349,11 @@ class Nick(Case):
         self.lose_stream()
         self.open_stream()
         tried = []
+        self.refuse("conflict")
+        self.no_nick_is_registered()
         for _ in range(5):
-            self.refuse("conflict")
             tried += [stanza["to"].partition("/")[2] for stanza in self.world.stream.take()]
+            self.refuse("conflict")
         self.assertEqual(tried, ["alice_", "alice__", "alice___", "alice____"])
         self.world.clock.advance(2)
         self.assertEqual([stanza["to"] for stanza in self.world.stream.take()], [f"{ROOM}/alice"])
