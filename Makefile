@@ -5,7 +5,7 @@ STAMP = $(VENV)/.installed
 TRIAL = $(BIN)/python tools/run_trial.py
 TESTS ?= tests
 
-.PHONY: help venv system test lint demo run bench clean dist-check
+.PHONY: help venv system test lint demo run bench chaos clean dist-check
 
 help:
 	@echo "make system      Debian packages that the tests and the demo need (root or sudo)"
@@ -15,6 +15,7 @@ help:
 	@echo "make demo        a narrated run against a Prosody of its own"
 	@echo "make run         the same servers, left running for a real client"
 	@echo "make bench       measurements; PROSODY_MODULES=/path/to/prosody-modules"
+	@echo "make chaos       faults at random, then a proof; SEED=1 MINUTES=3 SERVER=prosody|ejabberd"
 	@echo "make dist-check  wheel, sdist and editable installs, each in a fresh environment"
 	@echo "make clean       remove everything made here"
 
@@ -48,7 +49,11 @@ bench: system venv
 dist-check: venv
 	$(BIN)/python tools/dist_check.py
 
+chaos: system venv
+	$(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),3) --server $(or $(SERVER),prosody) \
+		--logs chaos.log
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis .demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	rm -f twisted/plugins/dropin.cache
+	rm -f twisted/plugins/dropin.cache chaos.log

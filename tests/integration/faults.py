@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
@@ -18,6 +20,7 @@ NS_MUC = "http://jabber.org/protocol/muc"
 NS_USER = NS_MUC + "#user"
 NS_SID = "urn:xmpp:sid:0"
 NS_DELAY = "urn:xmpp:delay"
+NS_MAM = "urn:xmpp:mam:2"
 
 #: Makes a new connection, logged in and online.
 Dial = Callable[[], Awaitable[Client]]
@@ -31,6 +34,7 @@ class Heard(NamedTuple):
     stanza_id: str | None
     delayed: bool
     connection: int  # the listener's first, second …
+    time: float
 
 
 class Place:
@@ -170,7 +174,7 @@ class Listener:
                     and child.name == "stanza-id"), None)
         delayed = any(child.uri == NS_DELAY for child in children)
         place.counts[stanza.text] += 1
-        place.heard.append(Heard(nick, stanza.text, sid, delayed, self.connections))
+        place.heard.append(Heard(nick, stanza.text, sid, delayed, self.connections, time.time()))
         return True
 
 
@@ -207,6 +211,21 @@ class Talker(Listener):
         reply = await self.client.iq("set", room, f"<query xmlns='{NS_MUC}#{kind}'>{payload}</query>")
         if reply.get("type") != "result":
             raise AssertionError(f"{payload} was refused: {reply}")
+
+    async def archived(self, room: str) -> list[str]:
+        """The bodies in the room's archive (XEP-0313), oldest first."""
+        bodies: list[str] = []
+        after = ""
+        while True:
+            page = f"<set xmlns='http://jabber.org/protocol/rsm'><max>100</max>{after}</set>"
+            seen = len(self.client.inbox)
+            reply = await self.client.iq("set", room, f"<query xmlns='{NS_MAM}'>{page}</query>")
+            results = [stanza for stanza in self.client.inbox[seen:] if f"{NS_MAM}" in str(stanza)]
+            bodies += [body for stanza in results for body in re.findall("<body>(.*?)</body>", str(stanza))]
+            last = re.search("<last>(.*?)</last>", str(reply))
+            if last is None or not results:
+                return bodies
+            after = f"<after>{last[1]}</after>"
 
     # many messages
 

@@ -110,13 +110,18 @@ class Proxy:
         await deferToThread(process.kill if kill else process.stop)
         await deferToThread(self.start)
 
-    def tail(self, lines: int = 60) -> str:
+    @property
+    def log(self) -> list[str]:
+        """All that it logged, before restarts too."""
+        return [line for process in (*self._past, self.process) for line in process.lines]
+
+    def tail(self) -> str:
         """The end of its log, and of its log before the last restart."""
-        return "\n-- restarted --\n".join(process.tail(lines) for process in (*self._past[-1:], self.process))
+        return "\n-- restarted --\n".join(process.tail() for process in (*self._past[-1:], self.process))
 
     def faults(self, start: int = 0) -> list[str]:
         """What no proxy should log: lines from number `start` on, each fault with some lines around it."""
-        lines = [line for process in (*self._past, self.process) for line in process.lines]
+        lines = self.log
         return [
             "\n".join(lines[max(start, number - 3) : number + 40])
             for number in range(start, len(lines))

@@ -1,0 +1,170 @@
+"""What goes wrong in a chaos run. Each fault ends with everything started again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+
+from chaos.people import Returning, dial
+from chaos.world import World
+from tests.integration.faults import pause
+
+Fault = Callable[["World"], Awaitable[str]]
+
+
+async def proxy_killed(world: World) -> str:
+    await world.proxy.restart(kill=True)
+    return "the proxy was killed and started"
+
+
+async def proxy_restarted(world: World) -> str:
+    await world.proxy.restart()
+    return "the proxy was stopped and started"
+
+
+async def proxy_paused(world: World) -> str:
+    seconds = world.dice.uniform(0.5, 5)
+    world.proxy.process.pause()
+    await pause(seconds)
+    world.proxy.process.resume()
+    return f"the proxy stood still for {seconds:.1f} s"
+
+
+async def server_restarted(world: World) -> str:
+    await world.server.restart()
+    return "the server was stopped and started"
+
+
+async def server_killed(world: World) -> str:
+    """ejabberd writes its archive to disk a moment later: nobody would have what was said in that moment."""
+    if world.server.name == "ejabberd":
+        world.hushed = True
+        await world.all_ready()
+        for person in (*world.observers, *world.devices):
+            if person.client.lost is None:
+                await person.client.barrier(*(room for room in sorted(person.wanted) if person[room].nick))
+        await world.server.sync()
+    await world.server.restart(kill=True)
+    world.hushed = False
+    return "the server was killed and started"
+
+
+async def server_paused(world: World) -> str:
+    seconds = world.dice.uniform(0.5, 5)
+    world.server.process.pause()
+    await pause(seconds)
+    world.server.process.resume()
+    return f"the server stood still for {seconds:.1f} s"
+
+
+async def rooms_restarted(world: World) -> str:
+    await world.server.restart_rooms()
+    return "the room service was restarted"
+
+
+async def rooms_lost(world: World) -> str:
+    room = world.dice.choice(world.rooms)
+    await world.server.lose_rooms(room)
+    for observer in world.observers:  # they need not find it out by themselves
+        observer[room].nick = ""
+        observer[room].occupants.clear()
+    return f"{room} was lost without a word"
+
+
+async def all_cut(world: World) -> str:
+    reset = world.dice.random() < 0.5
+    world.relay.cut(reset=reset)
+    return f"all connections to the server were cut ({'RST' if reset else 'FIN'})"
+
+
+async def some_cut(world: World) -> str:
+    count = min(len(world.relay.links), world.dice.randint(1, 5))
+    world.relay.cut(*world.dice.sample(world.relay.links, count))
+    return f"{count} connections to the server were cut"
+
+
+async def network_down(world: World) -> str:
+    seconds = world.dice.uniform(1, 8)
+    await world.relay.refuse()
+    world.relay.cut()
+    await pause(seconds)
+    world.relay.start()
+    return f"the server could not be reached for {seconds:.1f} s"
+
+
+async def some_silent(world: World) -> str:
+    """Whoever is behind them has to find out."""
+    count = min(len(world.relay.links), world.dice.randint(1, 3))
+    world.relay.silence(*world.dice.sample(world.relay.links, count))
+    return f"{count} connections to the server went silent for good"
+
+
+async def slow(world: World) -> str:
+    seconds, world.relay.delay = world.dice.uniform(1, 5), world.dice.uniform(0.05, 0.3)
+    delay = world.relay.delay
+    await pause(seconds)
+    world.relay.delay = 0.0
+    return f"the way to the server took {delay:.2f} s for {seconds:.1f} s"
+
+
+async def conflict(world: World) -> str:
+    somebody = world.dice.choice(world.people)
+    pattern = re.compile(r"account stream open: " + re.escape(somebody.account.jid) + "/(.*)")
+    found = [match[1] for line in world.proxy.process.lines if (match := pattern.search(line))]
+    if not found:
+        return f"(no account stream of {somebody.nick} to take the resource of)"
+    thief = await dial(lambda: world.server.port, somebody.account, found[-1].strip())()
+    thief.drop()
+    return f"the account stream of {somebody.nick} lost its resource"
+
+
+async def devices_go(world: World) -> str:
+    gone: list[Returning] = world.dice.sample(world.devices, world.dice.randint(1, max(1, len(world.devices) // 2)))
+    for device in gone:
+        device.away = world.dice.uniform(0.5, 15)
+    return f"{len(gone)} devices went away for a while"
+
+
+async def all_devices_of_one_go(world: World) -> str:
+    somebody = world.dice.choice(world.people)
+    for device in somebody.devices:
+        device.away = world.dice.uniform(3, 15)
+    return f"all devices of {somebody.nick} went away for a while"
+
+
+async def kicked(world: World) -> str:
+    """One room each at most, and not the last one."""
+    candidates = [somebody for somebody in world.people if not somebody.inexact and len(somebody.rooms) > 2]
+    owner = world.observers[0]
+    if not candidates or not owner.ready:
+        return "(nobody to kick)"
+    somebody = world.dice.choice(candidates)
+    room = world.dice.choice(sorted(somebody.rooms))
+    if somebody.nick not in owner[room].occupants:
+        return f"({somebody.nick} is not there to be kicked)"
+    # first: devices that come back meanwhile must not enter
+    somebody.rooms.discard(room)
+    somebody.inexact.add(room)
+    await owner.ask(room, "admin", f"<item nick='{somebody.nick}' role='none'/>")
+    return f"{somebody.nick} was kicked from {room}"
+
+
+WEIGHTS: dict[Fault, int] = {
+    proxy_killed: 5,
+    proxy_restarted: 1,
+    proxy_paused: 1,
+    server_restarted: 1,
+    server_killed: 1,
+    server_paused: 1,
+    rooms_restarted: 2,
+    rooms_lost: 2,
+    all_cut: 2,
+    some_cut: 4,
+    network_down: 2,
+    some_silent: 1,
+    slow: 1,
+    conflict: 2,
+    devices_go: 5,
+    all_devices_of_one_go: 4,
+    kicked: 1,
+}

@@ -1,0 +1,145 @@
+"""Devices and talkers that keep coming back, whatever happens to their connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from random import Random
+
+from twisted.internet import reactor
+from twisted.internet.error import ConnectError
+from twisted.words.protocols.jabber.error import StreamError
+
+from tests.integration.client import Client, connect
+from tests.integration.faults import Dial, Listener, Place, Talker, pause
+from tests.integration.servers import Account, Server
+from tests.integration.xmlcut import Received
+
+PING_AFTER = 10.0  # seconds between a device's pings of its server
+PING_TIMEOUT = 20.0
+LOOK = 0.2  # seconds between looks at what has changed
+SINCE_MARGIN = 10.0  # seconds before the last message, which a client's wish goes back to
+FAILURES = (AssertionError, ConnectError, StreamError)  # of a connection, a login, a join
+
+NOTHING = "<history maxstanzas='0'/>"
+
+
+def dial(port: Callable[[], int], account: Account, resource: str) -> Dial:
+    """How somebody connects, logs in and goes online."""
+
+    async def do() -> Client:
+        client = await connect(port(), account.domain, label=f"{account.username}/{resource}")
+        try:
+            await client.login(account, resource)
+            await client.online()
+        except BaseException:
+            client.drop()
+            raise
+        return client
+
+    return do
+
+
+class Returning(Listener):
+    """Stays in the rooms it wants to be in: connects again, joins again."""
+
+    kind = ""
+    dice: Random
+    wanted: set[str]
+    ready = False  # in all rooms that are wanted
+    over = False
+    away = 0.0  # seconds to stay away, once the stream is closed
+    failures = 0
+
+    def wish(self, room: str) -> str:
+        """The `<history/>` of a join."""
+        return ""
+
+    async def live(self) -> None:
+        """Until `over`."""
+        while not self.over:
+            try:
+                await self.connect()
+                await self._stay()
+            except FAILURES:
+                self.failures += 1
+            self.ready = False
+            if self.connections:
+                self.client.drop()
+            wait, self.away = self.away or self.dice.uniform(0.1, 1.5), 0.0
+            await pause(wait)
+
+    async def _stay(self) -> None:
+        pinged = reactor.seconds()
+        while self.client.lost is None and not self.over:
+            for room in sorted(self.wanted):
+                if not self[room].nick:
+                    self.ready = False
+                    await self.enter(room, self.wish(room))
+            self.ready = True
+            if self.away:
+                await self.go()
+            elif reactor.seconds() > pinged + PING_AFTER:
+                await self.client.iq("get", self.client.domain, "<ping xmlns='urn:xmpp:ping'/>", PING_TIMEOUT)
+                pinged = reactor.seconds()
+            await pause(LOOK)
+
+    async def go(self) -> None:
+        """Close the stream: what was sent before comes before the end."""
+        await self.client.close()
+
+
+class Plain(Returning):
+    """A device that states no wish on joining: it is told exactly what it has not seen."""
+
+    kind = "no wish"
+
+
+class Since(Returning):
+    """A device that asks for what was said since the last message it has, and knows messages by their stanza-id.
+
+    It loses its connection without a word.
+    """
+
+    kind = "since"
+
+    def __init__(self, name: str, dial: Dial, nick: str) -> None:
+        super().__init__(name, dial, nick)
+        self._seen: set[str] = set()
+        self._last: dict[str, float] = {}
+        self.known = 0  # messages that came again, as they may
+
+    def wish(self, room: str) -> str:
+        last = self._last.get(room)
+        if last is None:
+            return ""
+        return f"<history since='{datetime.fromtimestamp(last - SINCE_MARGIN, UTC):%Y-%m-%dT%H:%M:%SZ}'/>"
+
+    async def go(self) -> None:
+        self.client.drop()
+        await self.client.until_lost()
+
+    def _message(self, place: Place, nick: str, stanza: Received) -> bool:
+        count = len(place.heard)
+        wanted = super()._message(place, nick, stanza)
+        if len(place.heard) > count:
+            heard = place.heard[-1]
+            if heard.stanza_id in self._seen:
+                self.known += 1
+                place.heard.pop()
+                place.counts[heard.body] -= 1
+            elif heard.stanza_id is not None:
+                self._seen.add(heard.stanza_id)
+            if not heard.delayed:
+                self._last[(stanza.get("from") or "").partition("/")[0]] = reactor.seconds()
+        return wanted
+
+
+class Observer(Returning, Talker):
+    """Somebody directly at the server, who speaks, and by whom is known what rooms took. Wants no history."""
+
+    def __init__(self, name: str, dial: Dial, server: Server, nick: str) -> None:
+        Talker.__init__(self, name, dial, server, nick)
+
+    def wish(self, room: str) -> str:
+        return NOTHING

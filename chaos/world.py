@@ -1,0 +1,154 @@
+"""What a chaos run is made of: a server, the proxy behind a relay, accounts with devices, observers, rooms."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+
+from chaos.people import Observer, Plain, Returning, Since, dial
+from tests.integration.ejabberd import Ejabberd
+from tests.integration.faults import message, pause
+from tests.integration.prosody import Prosody
+from tests.integration.proxy import Proxy
+from tests.integration.relay import Relay
+from tests.integration.servers import Account, Server
+
+SERVERS: dict[str, type[Server]] = {"prosody": Prosody, "ejabberd": Ejabberd}
+# What the bounds of a history are is tested elsewhere; here nobody is to miss a thing.
+ROOMS = {"history": 100_000, "fresh": 5.0, "leave_grace": 0.3}
+
+
+class Size(NamedTuple):
+    """How much there is of everything."""
+
+    accounts: int = 6
+    rooms: int = 4
+    rate: float = 20.0  # messages a second, in all rooms together
+
+
+class Somebody:
+    """An account with its devices, and the rooms it should be in."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.rooms: set[str] = set()
+        self.inexact: set[str] = set()  # rooms it has been out of: not all that was said there is for it
+        self.devices: list[Returning] = []
+
+    @property
+    def nick(self) -> str:
+        return self.account.username
+
+
+class World:
+    """Starts all of it."""
+
+    def __init__(self, server: str, size: Size, dice: Random) -> None:
+        self.dice, self.size = dice, size
+        self.server = SERVERS[server]()
+        self.relay = Relay(self.server.port)
+        self.relay.start()
+        upstream = {"upstream": f"tcp:127.0.0.1:{self.relay.port}"}
+        self.proxy = Proxy(self.server, domain=upstream, rooms=ROOMS)
+        self.rooms: list[str] = []
+        self.people: list[Somebody] = []
+        self.observers: list[Observer] = []
+        self.said: dict[str, set[str]] = {}  # all that was sent to a room, whether it got there or not
+        self.talking = True  # until the end of the faults
+        self.hushed = False  # for a moment
+
+    @property
+    def devices(self) -> list[Returning]:
+        return [device for somebody in self.people for device in somebody.devices]
+
+    async def begin(self) -> None:
+        """Rooms are open, and everybody is in theirs."""
+        for number in range(2):
+            self.observers.append(await self._observer(f"observer{number}"))
+        owner = self.observers[0]
+        await owner.connect()
+        for number in range(self.size.rooms):
+            room = self.server.room(f"room{number}")
+            self.rooms.append(room)
+            self.said[room] = set()
+            await owner.open(room)
+        owner.drop()
+        for observer in self.observers:
+            observer.wanted = set(self.rooms)
+            self._start(observer)
+        for number in range(self.size.accounts):
+            self.people.append(await self._somebody(number))
+        for device in self.devices:
+            self._start(device)
+        await self.all_ready()
+
+    async def _observer(self, name: str) -> Observer:
+        account = await self.server.account(name)
+        observer = Observer(name, dial(lambda: self.server.port, account, "desk"), self.server, name)
+        observer.dice = Random(name)
+        return observer
+
+    async def _somebody(self, number: int) -> Somebody:
+        """Every other device states a wish; an account has two or three of them, and is in most rooms."""
+        somebody = Somebody(await self.server.account(f"user{number}x"))
+        somebody.rooms = set(self.dice.sample(self.rooms, max(2, len(self.rooms) - number % 2)))
+        for index in range(2 + number % 2):
+            kind, name = (Plain, Since)[(index + number) % 2], f"{somebody.nick}/device{index}"
+            device = kind(name, dial(lambda: self.proxy.port, somebody.account, f"device{index}"), somebody.nick)
+            device.wanted = somebody.rooms
+            device.dice = Random(f"{self.dice.random()}")
+            somebody.devices.append(device)
+        return somebody
+
+    def _start(self, person: Returning) -> None:
+        Deferred.fromCoroutine(person.live()).addErrback(lambda failure: print(f"{person.name}: {failure}"))
+
+    async def all_ready(self, timeout: float = 150.0) -> list[str]:
+        """Wait until everybody is in all rooms they want; returns who is not, when it takes too long."""
+        waited = 0.0
+        while waiting := [person.name for person in (*self.observers, *self.devices) if not person.ready]:
+            if waited > timeout:
+                return waiting
+            waited += 0.2
+            await pause(0.2)
+        return []
+
+    # What is said
+
+    async def talk(self) -> None:
+        """Observers, and now and then devices, say numbered things until `talking` ends."""
+        number, dice = 0, Random("talk")
+        while self.talking:
+            number += 1
+            speakers: list[Returning] = list(self.devices if number % 10 == 0 else self.observers)
+            if not self.hushed:
+                self._speak(dice.choice(speakers), number)
+            await pause(1 / self.size.rate)
+
+    def _speak(self, speaker: Returning, number: int) -> None:
+        rooms = [room for room in sorted(speaker.wanted) if speaker.connections and speaker[room].nick]
+        if not rooms or speaker.client.lost is not None:
+            return
+        room = rooms[number % len(rooms)]
+        body = f"{number} {speaker.nick}"
+        self.said[room].add(body)
+        speaker.client.send(message(room, body, f"n{number}"))
+
+    def taken(self, room: str) -> list[str]:
+        """What the room took, in order: what any observer heard."""
+        bodies: dict[str, None] = {}
+        for observer in self.observers:
+            bodies.update(dict.fromkeys(observer[room].bodies))
+        return list(bodies)
+
+    async def end(self) -> None:
+        """Stop everything."""
+        for person in (*self.observers, *self.devices):
+            person.over = True
+            if person.connections:
+                person.drop()
+        await self.relay.stop()
+        self.proxy.stop()
+        self.server.process.stop()
