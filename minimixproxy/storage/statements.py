@@ -1,7 +1,7 @@
 """The statements that write, compiled once by SQLAlchemy for the database at hand and given to its driver as text.
 
-Rows that come in numbers are written by statements of many rows: with SQLite each statement costs the interpreter's
-lock twice, however many rows it has.
+Rows that come in numbers are written by statements of many rows. With SQLite each statement gives the interpreter's lock
+away and has to get it back from a busy reactor, however many rows it has.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy.sql.expression import ClauseElement
 
 from minimixproxy.storage.schema import accounts, cursors, messages, privates, rooms
 
-_SIZES = (64, 8, 1)  # rows of one statement
+_SIZES = (1, 2, 4, 8, 16, 32, 64)  # rows of one statement
 _CHANGED = ("raw", "stanza_id", "amends", "retracted", "checksum")
 
 
@@ -78,7 +78,7 @@ class Statements:
 
 
 class ManyRows:
-    """A statement for one row, for eight, and so on."""
+    """A statement for one row, for two, for four, and so on. It must not matter if a row comes twice."""
 
     def __init__(self, head: str, row: str, tail: str, width: int) -> None:
         """`width`: values of a row."""
@@ -86,15 +86,19 @@ class ManyRows:
         self._texts = [(size * width, head + ", ".join([row] * size) + tail) for size in _SIZES]
 
     def cut(self, values: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
-        """Yield statements, each with its parameters, for the values of all rows, one after the other."""
-        start, end = 0, len(values)
-        for step, text in self._texts:
-            while end - start >= step:
-                yield text, values[start : start + step]
-                start += step
+        """Yield statements, each with its parameters, for the values of all rows, one after the other.
+
+        As few as can be: the last one is filled up with repetitions of the last row.
+        """
+        most = self._texts[-1][0]
+        for start in range(0, len(values), most):
+            part = list(values[start : start + most])
+            size, text = next(known for known in self._texts if known[0] >= len(part))
+            part += part[-self._width :] * ((size - len(part)) // self._width)
+            yield text, part
 
     def cut_small(self, values: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
         """The same, one row at a time."""
-        text = self._texts[-1][1]
+        text = self._texts[0][1]
         for start in range(0, len(values), self._width):
             yield text, values[start : start + self._width]
