@@ -1,7 +1,7 @@
 """The statements that write, compiled once by SQLAlchemy for the database at hand and given to its driver as text.
 
-Rows that come in numbers are written by statements of many rows. With SQLite each statement gives the interpreter's lock
-away and has to get it back from a busy reactor, however many rows it has.
+Rows that come in numbers are written by statements of many rows. With SQLite each statement gives the interpreter's
+lock away and has to get it back from a busy reactor, however many rows it has.
 """
 
 from __future__ import annotations
