@@ -38,7 +38,7 @@ class Appearance:
         self._outlet = outlet
         self._settings = settings
         self._caps = caps
-        self._attached = attached
+        self.attached = attached
         self._visible = visible
         self._presence = RoomPresence(outlet.send_to_room, lambda: (room, self.nick), clock)
         self._changes = NickChanges(clock)
@@ -48,7 +48,7 @@ class Appearance:
 
     def best(self) -> bytes:
         """Return the presence to show now, as a payload: with no session attached, "away"."""
-        return self._attached.presence() or away_payload(self._settings.away, self._caps)
+        return self.attached.presence() or away_payload(self._settings.away, self._caps)
 
     def joined_with(self, payload: bytes) -> None:
         """The join itself shows this."""

@@ -15,41 +15,35 @@ REJOINING: they are shown the difference, and what they say meanwhile waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum
 
 from twisted.logger import Logger
 
 from minimixproxy.clock import Clock, Timer
 from minimixproxy.config import Rooms
-from minimixproxy.jids import parse_jid
 from minimixproxy.minimix import muc, removals
 from minimixproxy.minimix.appearance import Appearance
 from minimixproxy.minimix.attached import Attached
-from minimixproxy.minimix.backlog import Backlog
-from minimixproxy.minimix.delays import format_time
-from minimixproxy.minimix.difference import difference, subject_changed
+from minimixproxy.minimix.attendance import Attendance
 from minimixproxy.minimix.history import History, Taken
 from minimixproxy.minimix.holding import Holding
-from minimixproxy.minimix.joins import JoinRequest, WaitingJoins, join_request
+from minimixproxy.minimix.joins import JoinRequest, join_request
 from minimixproxy.minimix.journal import KeptMembership, KeptRoom, RoomJournal
+from minimixproxy.minimix.membership import Membership
 from minimixproxy.minimix.neighbours import as_before
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
-from minimixproxy.minimix.presence import join_presence, presence_payload, rejoin_presence
-from minimixproxy.minimix.privates import Privates
+from minimixproxy.minimix.presence import join_presence, presence_payload
+from minimixproxy.minimix.reentry import Reentry
 from minimixproxy.minimix.relayed import relayed
 from minimixproxy.minimix.returning import Return
 from minimixproxy.minimix.roominfo import RoomInfo
 from minimixproxy.minimix.roomview import RoomView
 from minimixproxy.minimix.selfcheck import SelfCheck
-from minimixproxy.stanza import NS_CLIENT, Stanza, error_payload, rewrite, serialize
+from minimixproxy.stanza import NS_CLIENT, Stanza, rewrite, serialize
 
 JOIN_TIMEOUT = 60.0  # seconds for a room to answer a join
 SUBJECT_TIMEOUT = 5.0  # seconds from the own presence to the subject that ends the join
 LEAVE_TIMEOUT = 10.0  # seconds for a room to confirm a leave
-OVERLAP = 60.0  # seconds of history asked for again on coming back, for clocks that differ
-# What the owner of a room sends to take it as it is (XEP-0045 §10.1.2).
-_INSTANT_ROOM = b"<query xmlns='%b#owner'><x xmlns='jabber:x:data' type='submit'/></query>" % muc.NS_MUC.encode()
 
 
 class State(Enum):
@@ -86,44 +80,29 @@ class Occupancy:
         self.attached = Attached(outlet, caps)
         self.info = RoomInfo(room, outlet)
         self.history = History(room, settings, journal, kept)
-        self.holding = Holding(clock)
         self._outlet = outlet
         self._settings = settings
         self._clock = clock
         self._caps = caps
-        self._journal = journal
-        self._waiting = WaitingJoins(room)
-        self._next = WaitingJoins(room)
-        self._joiner: JoinRequest | None = None  # the one whose join was sent
-        self._view = RoomView(room, settings.max_occupants)
-        self._entering: RoomView | None = None  # what the room shows on a rejoin, up to the own presence
         self._appearance = Appearance(room, outlet, settings, clock, caps, self.attached, self._is_visible)
-        self._privates = Privates(room, journal, kept.privates if kept is not None else ())
+        self._membership = Membership(self._appearance, journal, clock.seconds())
+        view = RoomView(room, settings.max_occupants)
+        privates = kept.privates if kept is not None else ()
+        self._attendance = Attendance(view, outlet, settings, clock, self._appearance, self.history, journal, privates)
         self._return = Return(room, outlet, clock, self._appearance, self._rejoin)
-        self._backlog: Backlog | None = None
+        self._reentry: Reentry | None = None
         self._check = SelfCheck(outlet, clock, settings.self_ping, lambda: f"{room}/{self.nick}", self.silently_out)
         self._fresh_until = 0.0
-        self._password: str | None = None
-        self._bookmarked = False
-        self._since = clock.seconds()
-        self._known = False  # the membership is in the journal
         self._asked_out = False  # a session has asked the room to remove the account
         self._timer = Timer(clock)  # of the present state
         self._patience = Timer(clock)  # of those who wait for a rejoin
         self._grace = Timer(clock)
         self._candidate: SessionPort | None = None  # the session whose leave is in its grace
         if kept is not None:
-            self._restore(kept.membership)
+            self.state = State.INTERRUPTED
+            self._membership.restore(kept.membership)
 
-    def _restore(self, membership: KeptMembership) -> None:
-        self.state = State.INTERRUPTED
-        self._known = True
-        self._appearance.nick, self._appearance.wished_nick = membership.nick, membership.wished_nick
-        self._password = membership.password
-        self._bookmarked = membership.bookmarked
-        self._since = membership.since
-
-    # What is kept of it ----------------------------------------------------------------------------------------
+    # What it is ------------------------------------------------------------------------------------------------
 
     @property
     def nick(self) -> str:
@@ -133,34 +112,35 @@ class Occupancy:
     @property
     def membership(self) -> KeptMembership:
         """What the room is joined with."""
-        appearance = self._appearance
-        return KeptMembership(appearance.nick, appearance.wished_nick, self._password, self._bookmarked, self._since)
+        return self._membership.kept
 
-    def _keep_membership(self) -> None:
-        self._known = True
-        self._journal.membership(self.membership)
-
-    def _forget_membership(self) -> None:
-        if self._known:
-            self._known = False
-            self._journal.forgotten()
+    @property
+    def holding(self) -> Holding:
+        """What sessions say while the account is on its way back."""
+        return self._attendance.holding
 
     @property
     def bookmarked(self) -> bool:
         """Whether a bookmark keeps the account in when its last session leaves (XEP-0402)."""
-        return self._bookmarked
+        return self._membership.bookmarked
 
     @bookmarked.setter
     def bookmarked(self, bookmarked: bool) -> None:
-        if bookmarked != self._bookmarked:
-            self._bookmarked = bookmarked
-            if self._known:
-                self._keep_membership()
+        self._membership.bookmarked = bookmarked
 
     @property
     def messages_kept(self) -> int:
         """How many messages are kept for clients that join."""
         return len(self.history)
+
+    @property
+    def client(self) -> SessionPort | None:
+        """The session that stands for the account: the most recently active of those attached, or the first to wait."""
+        return self._attendance.client
+
+    def knows(self, session: SessionPort) -> bool:
+        """Tell whether a session has joined, or waits to, from its own point of view."""
+        return session in self._attendance
 
     # Sessions come ---------------------------------------------------------------------------------------------
 
@@ -168,22 +148,22 @@ class Occupancy:
         """A session asks to join: it starts the join, waits for it, or is given a replay."""
         request = join_request(session, nick, stanza, self._clock.seconds())
         if self.state is State.LEAVING:
-            self._next.add(request)
+            self._attendance.next.add(request)
             return
         self._cancel_grace()
         if self.state is State.JOINED:
-            self._attach(request)
+            self._attendance.let_in(request)
             return
-        self._waiting.add(request)
+        self._attendance.waiting.add(request)
         if self.state is not State.JOINING:
             self._join_while_out(request)
-        elif self._joiner is None:
+        elif self._attendance.joiner is None:
             self._send_join(request)
 
     def _join_while_out(self, request: JoinRequest) -> None:
         """Somebody waits for the account to come back: try now, with the password that was just given."""
         if request.password is not None:
-            self._password = request.password
+            self._membership.password = request.password
         if not self._patience.running:
             self._patience.start(JOIN_TIMEOUT, lambda: self._refuse_waiting("remote-server-timeout"))
         if self.state is State.INTERRUPTED and self._outlet.stream_jid:
@@ -191,12 +171,12 @@ class Occupancy:
 
     def take_next_joins(self) -> list[JoinRequest]:
         """Return, once, the sessions that asked to join while this occupancy was leaving."""
-        return self._next.take()
+        return self._attendance.next.take()
 
     def _send_join(self, request: JoinRequest) -> None:
-        self._joiner = request
+        self._attendance.joiner = request
         self._appearance.nick = self._appearance.wished_nick = request.nick
-        self._password = request.password
+        self._membership.password = request.password
         self._timer.start(JOIN_TIMEOUT, self._join_timed_out)
         payload = presence_payload(request.stanza, self._caps)
         self._appearance.joined_with(payload)
@@ -205,14 +185,14 @@ class Occupancy:
 
     def _join_timed_out(self) -> None:
         self._outlet.send_to_room(muc.unavailable(self.room, self.nick))
-        self._waiting.refuse_all(error_payload("wait", "remote-server-timeout", "the room did not answer"))
+        self._attendance.refuse_waiting("remote-server-timeout", "the room did not answer")
         self._end()
 
     def _join_failed(self, stanza: Stanza) -> None:
         """The error is for those who asked for just this; then another may try."""
-        assert self._joiner is not None
+        assert self._attendance.joiner is not None
         self.log.info("join refused: {room}: {condition}", room=self.room, condition=muc.error_condition(stanza))
-        other = self._waiting.refuse(self._joiner, stanza)
+        other = self._attendance.waiting.refuse(self._attendance.joiner, stanza)
         if other is not None:
             self._send_join(other)
         else:
@@ -224,50 +204,14 @@ class Occupancy:
         self._patience.stop()
         self.state = State.JOINED
         self.log.info("joined: {room} as {nick}", room=self.room, nick=self.nick)
-        self._keep_membership()
+        self._membership.keep()
         self._check.start()
-        for request in self._waiting.take():
-            self._attach(request)
-        self._joiner = None
+        self._attendance.let_in_waiting()
         self._appearance.seek_wished_nick()
         self._appearance.refresh()
         self._outlet.room_joined(self.room)
 
-    def _attach(self, request: JoinRequest) -> None:
-        """Show the room to a session as if it had joined just now, and attach it."""
-        session = request.session
-        first = request is self._joiner
-        codes = set()
-        if first and self._view.created:
-            codes.add(muc.CREATED)
-        differs = not self._appearance.is_nick(request.nick)
-        if differs:
-            codes.add(muc.NICK_MODIFIED)
-        # A resync of an attached session has seen all, and is given what a newcomer gets.
-        resource = "" if session in self.attached else _resource(session)
-        history = self.history.select(request.wish, resource, self._clock.seconds(), everything=first)
-        session.deliver_all(self._view.replay(session.jid, self._outlet.stream_jid, request.id, codes, history))
-        for private in self._privates.give(session.jid):
-            session.deliver(private)
-        self.attached.show(session, request.stanza)
-        self.history.attached(_resource(session), self._clock.seconds())
-        self._appearance.refresh()
-        if differs and not first and self._settings.nick_on_join == "change":
-            self._appearance.change_nick(session, request.nick, request.id)
-
     # Sessions go -----------------------------------------------------------------------------------------------
-
-    def knows(self, session: SessionPort) -> bool:
-        """Tell whether a session has joined, or waits to, from its own point of view."""
-        return session in self.attached or session in self._waiting or session in self._next
-
-    @property
-    def client(self) -> SessionPort | None:
-        """The session that stands for the account: the most recently active of those attached, or the first to wait."""
-        session = self.attached.most_active()
-        if session is not None:
-            return session
-        return self._joiner.session if self._joiner is not None and self._joiner.session in self._waiting else None
 
     def leave(self, session: SessionPort, stanza: Stanza | None) -> None:
         """A session leaves: it is told so at once; if it was the last, the account may follow.
@@ -275,10 +219,9 @@ class Occupancy:
         Several clients leave every room while they disconnect: the account leaves only if the session's stream is
         still open when the grace ends. A bookmark with autojoin keeps it in (XEP-0402), unless it is to follow.
         """
-        self._drop(session)
-        session.deliver(self._removal(session, (muc.SELF,), stanza))
-        stays = self._bookmarked and self._settings.bookmarks == "follow"
-        if self.attached or self._waiting or stays:
+        self._attendance.show_out(session, (muc.SELF,), stanza)
+        stays = self.bookmarked and self._settings.bookmarks == "follow"
+        if self.attached or self._attendance.waiting or stays:
             self._appearance.refresh()
         elif self.state is not State.LEAVING:
             self._candidate = session
@@ -297,11 +240,9 @@ class Occupancy:
             return
         self.log.info("leaving: {room}", room=self.room)
         was = self.state
-        self._forget_membership()
+        self._membership.forget()
         self._out(State.LEAVING)
-        for session in list(self.attached):
-            self._drop(session)
-            session.deliver(self._removal(session, (muc.SELF,), request))
+        self._attendance.show_out_all((muc.SELF,), request)
         if was is State.INTERRUPTED:
             self._end()
             return
@@ -323,22 +264,12 @@ class Occupancy:
             self._cancel_grace()
         elif not self.knows(session):
             return
-        self._drop(session)
+        self._attendance.drop(session)
         self._appearance.refresh()
-
-    def _drop(self, session: SessionPort) -> None:
-        self._appearance.forget(session)
-        self.holding.drop(session)
-        if session in self.attached:
-            self.attached.remove(session)
-            self.history.detached(_resource(session), session.reached)
-        self._waiting.drop(session)
-        self._next.drop(session)
 
     def show_out(self, session: SessionPort, codes: tuple[str, ...] = (muc.SELF,)) -> None:
         """Detach a session, and let it know by a removal with these status codes. The account stays."""
-        self._drop(session)
-        session.deliver(self._removal(session, codes))
+        self._attendance.show_out(session, codes)
         self._appearance.refresh()
 
     def reject(self, session: SessionPort, stanza: Stanza) -> None:
@@ -352,10 +283,6 @@ class Occupancy:
         else:
             self.show_out(session, (muc.SELF, muc.KICKED, muc.TECHNICAL))
 
-    def _removal(self, session: SessionPort, codes: tuple[str, ...], request: Stanza | None = None) -> bytes:
-        occupant = f"{self.room}/{self.nick}"
-        return muc.removal(occupant, session.jid, codes, self._view.self_presence, request)
-
     # What sessions say -----------------------------------------------------------------------------------------
 
     def presence_from_session(self, session: SessionPort, nick: str, stanza: Stanza) -> None:
@@ -366,7 +293,7 @@ class Occupancy:
         stanza_id = stanza.get("id")
         if not self._appearance.is_nick(nick):
             if self.interrupted:
-                self.holding.add(session, stanza)
+                self._attendance.holding.add(session, stanza)
             else:
                 self._appearance.change_nick(session, nick, stanza_id)
         elif not self._appearance.refresh(stanza_id) and self._view.self_presence is not None:
@@ -397,12 +324,20 @@ class Occupancy:
     @property
     def _is_entering(self) -> bool:
         """Whether the room has still to show the own presence that answers a join."""
-        return self._entering is not None or (self.state is State.JOINING and self._view.self_presence is None)
+        if self._reentry is not None:
+            return self._reentry.view is not None
+        return self.state is State.JOINING and self._view.self_presence is None
+
+    @property
+    def _view(self) -> RoomView:
+        """What the room shows now, which attached sessions do not see yet while it is being entered again."""
+        entering = self._reentry.view if self._reentry is not None else None
+        return entering or self._attendance.view
 
     def presence_from_room(self, stanza: Stanza, nick: str | None) -> None:
         """Take a presence of the room or of an occupant of it."""
         self.confirmed()
-        view = self._entering or self._view
+        view = self._view
         kind = stanza.get("type")
         if kind == "error":
             self._presence_error(stanza, nick)
@@ -427,8 +362,8 @@ class Occupancy:
         return b"110" in stanza.raw and muc.SELF in muc.status_codes(stanza)
 
     def _own_available(self, stanza: Stanza, nick: str) -> None:
-        if self._entering is not None:
-            self._entered_again(self._entering, stanza, nick)
+        if self._reentry is not None and self._is_entering:
+            self._reentry.entered(stanza, self._appearance, nick, self._last_known())
             return
         if self._is_entering:
             # Rooms may give another nick than the one asked for, a registered one for instance.
@@ -439,7 +374,7 @@ class Occupancy:
         self._view.self_presence = stanza
         if not self._appearance.is_nick(nick):
             self._appearance.nick_changed(nick)
-            self._keep_membership()
+            self._membership.keep()
         self._fork_presence(stanza)
 
     def _own_unavailable(self, stanza: Stanza) -> None:
@@ -448,12 +383,11 @@ class Occupancy:
         if nick is not None:
             self._fork_presence(stanza)
             self._appearance.nick_changed(nick)
-            if self._known:
-                self._keep_membership()
+            self._membership.changed()
         elif self.interrupted or self.state is State.JOINED:
             self._removed(stanza)
         else:
-            self._waiting.refuse_all(error_payload("wait", "recipient-unavailable", "removed while joining"))
+            self._attendance.refuse_waiting("recipient-unavailable", "removed while joining")
             self._end()
 
     def _removed(self, stanza: Stanza) -> None:
@@ -463,15 +397,12 @@ class Occupancy:
             self.interrupted_by_room()
             return
         self.attached.fork_presence(stanza, self._view.presence_for)
-        self._waiting.refuse_all(error_payload("wait", "recipient-unavailable", "removed while joining"))
+        self._attendance.refuse_waiting("recipient-unavailable", "removed while joining")
         self._end()
 
     def _presence_error(self, stanza: Stanza, nick: str | None) -> None:
-        if self._entering is not None:
-            self._rejoin_failed(stanza)
-            return
         if self._is_entering:
-            self._join_failed(stanza)
+            self._join_failed(stanza) if self._reentry is None else self._rejoin_failed(stanza)
             return
         asked = self._appearance.nick_answered(nick) if nick is not None else None
         if asked is not None:
@@ -483,16 +414,13 @@ class Occupancy:
     def groupchat_from_room(self, stanza: Stanza) -> None:
         """Take a groupchat message: subject, history, and a copy to every attached session."""
         self.confirmed()
-        view = self._entering or self._view
-        view.message_seen(stanza)
+        self._view.message_seen(stanza)
         self.info.message_seen(stanza)
-        if muc.is_subject(stanza) and self.state is State.JOINING and self._view.self_presence is not None:
+        if self._reentry is not None:
+            self._reentry.groupchat(stanza)
+        elif self.state is State.JOINING and self._view.self_presence is not None and muc.is_subject(stanza):
             self._complete()
-        elif self._backlog is not None and muc.is_subject(stanza):
-            self._backlog.subject_seen()
-        elif self._backlog is not None:
-            self._backlog.add(stanza)
-        elif self._entering is None:
+        else:
             self._heard(stanza)
 
     def _heard(self, stanza: Stanza) -> None:
@@ -504,11 +432,11 @@ class Occupancy:
         """Take a private message, or another message that is not groupchat."""
         self.confirmed()
         if not self.attached:
-            self._privates.keep(stanza, self._clock.seconds())
+            self._attendance.privates.keep(stanza, self._clock.seconds())
         self.attached.fork(stanza)
 
     def _fork_presence(self, stanza: Stanza) -> None:
-        if self._entering is None:
+        if not self._is_entering:
             self.attached.fork_presence(stanza, self._view.presence_for)
 
     # Out of the room, and in again -----------------------------------------------------------------------------
@@ -523,7 +451,7 @@ class Occupancy:
         if self.state is State.LEAVING:
             self._end()
         elif self.state is State.JOINING:
-            self._waiting.refuse_all(error_payload("wait", "remote-server-timeout", "connection to the server lost"))
+            self._attendance.refuse_waiting("remote-server-timeout", "connection to the server lost")
             self._end()
         else:
             leaving = self._grace.running
@@ -550,16 +478,15 @@ class Occupancy:
     def given_up(self) -> None:
         """There will be no stream until a client logs in: whoever is attached is shown out (333)."""
         self._refuse_waiting("service-unavailable")
-        self.holding.refuse("recipient-unavailable")
-        for session in list(self.attached):
-            self.show_out(session, (muc.SELF, muc.TECHNICAL))
+        self._attendance.holding.refuse("recipient-unavailable")
+        self._attendance.show_out_all((muc.SELF, muc.TECHNICAL))
 
     def _interrupt(self) -> None:
         self._out(State.INTERRUPTED)
 
     def _refuse_waiting(self, condition: str) -> None:
         self._patience.stop()
-        self._waiting.refuse_all(error_payload("wait", condition, "the account cannot enter the room now"))
+        self._attendance.refuse_waiting(condition, "the account cannot enter the room now")
 
     def _out(self, state: State) -> None:
         """Stop everything that belongs to being in the room, or to entering it."""
@@ -569,24 +496,35 @@ class Occupancy:
         self._check.stop()
         self._return.stop()
         self._appearance.stop()
-        self._entering = None
-        if self._backlog is not None:
-            self._backlog.stop()
-            self._backlog = None
+        if self._reentry is not None:
+            self._reentry.stop()
+            self._reentry = None
 
     def _rejoin(self, nick: str) -> None:
         if self.state is not State.INTERRUPTED or not self._outlet.stream_jid:
             return
         self.state = State.REJOINING
-        self._entering = RoomView(self.room, self._settings.max_occupants)
-        self._timer.start(JOIN_TIMEOUT, self._rejoin_timed_out)
-        payload = self._appearance.best()
-        self._appearance.joined_with(payload)
-        since = format_time(max(0.0, self._last_known() - OVERLAP))
-        self._outlet.send_to_room(rejoin_presence(f"{self.room}/{nick}", payload, self._password, since))
+        self._reentry = Reentry(
+            self.info,
+            self._outlet,
+            self._settings,
+            self._clock,
+            self._attendance,
+            self._heard,
+            self._caught_up,
+            self._rejoin_timed_out,
+        )
+        self._reentry.join(nick, self._appearance, self._membership.password, self._last_known()[1])
 
-    def _last_known(self) -> float:
-        return self.history.newest[1] or self._since
+    def _last_known(self) -> tuple[str | None, float]:
+        stanza_id, time = self.history.newest
+        return stanza_id, time or self._membership.since
+
+    def _caught_up(self) -> None:
+        self._reentry = None
+        self._return.succeeded()
+        self._complete()
+        self.holding.release(self._outlet.from_session_again)
 
     def _rejoin_timed_out(self) -> None:
         self.log.info("{room} does not answer the rejoin", room=self.room)
@@ -608,57 +546,16 @@ class Occupancy:
         """The room does not let the account in any more: for its sessions, that is a removal."""
         error = stanza.payload(NS_CLIENT, "error")
         assert error is not None
-        self._waiting.refuse_all(serialize(error))
-        for session in list(self.attached):
-            self.show_out(session, (muc.SELF, muc.TECHNICAL))
+        self._attendance.waiting.refuse_all(serialize(error))
+        self._attendance.show_out_all((muc.SELF, muc.TECHNICAL))
         self._end()
-
-    def _entered_again(self, view: RoomView, stanza: Stanza, nick: str) -> None:
-        """The room has shown who is there: attached sessions see the difference, then what was said meanwhile."""
-        view.entered(stanza)
-        before, self._view, self._entering = self._view, view, None
-        before_nick, self._appearance.nick = self.nick, nick
-        if before.self_presence is not None:
-            for presence in difference(before, view, before_nick, nick):
-                self.attached.fork_presence(presence, view.presence_for)
-        if view.created:
-            # Nobody asked for a new room: as it is, it lets the others in.
-            self._outlet.ask(self.room, "set", _INSTANT_ROOM, self._room_accepted)
-        backlog = Backlog(self.info, self._outlet, self._clock, self._settings.history, self._caught_up(before))
-        self._backlog = backlog
-        self._timer.stop()
-        backlog.start(self.history.newest[0], self._last_known())
-
-    def _room_accepted(self, answer: Stanza | None) -> None:
-        if answer is None or answer.get("type") != "result":
-            self.log.warn("{room} had to be made anew, and may be locked", room=self.room)
-
-    def _caught_up(self, before: RoomView) -> Callable[[list[Stanza]], None]:
-        """Return what happens once everything is there that was said meanwhile."""
-
-        def caught_up(messages: list[Stanza]) -> None:
-            self._backlog = None
-            subject = self._view.subject
-            for message in messages:
-                self._heard(message)
-            if subject is not None and subject_changed(before, self._view):
-                self.attached.fork(subject)
-            self._return.succeeded()
-            self._complete()
-            self.holding.release(self._outlet.from_session_again)
-
-        return caught_up
 
     # The end ---------------------------------------------------------------------------------------------------
 
     def _end(self) -> None:
         self._out(State.ENDED)
         self._patience.stop()
-        self.holding.refuse("recipient-unavailable")
-        self._forget_membership()
+        self._attendance.holding.refuse("recipient-unavailable")
+        self._membership.forget()
         self.attached.clear()
         self._outlet.room_ended(self.room)
-
-
-def _resource(session: SessionPort) -> str:
-    return parse_jid(session.jid).resource or ""

@@ -1,0 +1,58 @@
+"""What the account is in a room with, and that it is: as the journal knows it. No I/O."""
+
+from __future__ import annotations
+
+from minimixproxy.minimix.appearance import Appearance
+from minimixproxy.minimix.journal import KeptMembership, RoomJournal
+
+
+class Membership:
+    """Nicks (they are the appearance's), password, bookmark; journalled once the account has been in the room."""
+
+    def __init__(self, appearance: Appearance, journal: RoomJournal, since: float) -> None:
+        """`since`: when the account came in, seconds since the epoch."""
+        self.password: str | None = None
+        self.since = since
+        self._appearance = appearance
+        self._journal = journal
+        self._bookmarked = False
+        self._known = False  # to the journal
+
+    def restore(self, kept: KeptMembership) -> None:
+        """Take what was kept."""
+        self._known = True
+        self._appearance.nick, self._appearance.wished_nick = kept.nick, kept.wished_nick
+        self.password, self._bookmarked, self.since = kept.password, kept.bookmarked, kept.since
+
+    @property
+    def kept(self) -> KeptMembership:
+        """All of it, as a record."""
+        appearance = self._appearance
+        return KeptMembership(appearance.nick, appearance.wished_nick, self.password, self._bookmarked, self.since)
+
+    @property
+    def bookmarked(self) -> bool:
+        """Whether a bookmark keeps the account in when its last session leaves (XEP-0402)."""
+        return self._bookmarked
+
+    @bookmarked.setter
+    def bookmarked(self, bookmarked: bool) -> None:
+        if bookmarked != self._bookmarked:
+            self._bookmarked = bookmarked
+            self.changed()
+
+    def keep(self) -> None:
+        """The account is in the room with this."""
+        self._known = True
+        self._journal.membership(self.kept)
+
+    def changed(self) -> None:
+        """Some of it reads otherwise now."""
+        if self._known:
+            self.keep()
+
+    def forget(self) -> None:
+        """The account is in the room no more."""
+        if self._known:
+            self._known = False
+            self._journal.forgotten()
