@@ -5,10 +5,13 @@ from typing import Any
 
 import slixmpp
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
 
+from minimixproxy import status
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client
 from tests.integration.libraries import Aioxmpp, Slixmpp, aioxmpp, unusable, waiting
+from tests.integration.proxy import Proxy
 from tests.integration.servers import Account
 
 if aioxmpp is not None:
@@ -197,6 +200,41 @@ class CommandTests(OwnerCase):
         """Where some clients execute what they have found there."""
         client = await self.client(await self.account("alice"), "phone")
         self.assertEqual((await self.execute(client, client.bare, "rooms"))["status"], "completed")
+
+
+@on_both_servers
+class ForgottenTests(OwnerCase):
+    async def forgotten(self, proxy: Proxy) -> Client:
+        """A client, still connected, whose account was in a room and has been forgotten."""
+        client = await self.client(await self.account("alice"), "phone", proxy=proxy)
+        address = await self.address(client)
+        place = await self.in_room(client)
+        element = await self.execute(client, address, "forget")
+        await self.execute(client, address, "forget", field("confirm", "1"), element["sessionid"])
+        await client.expect(f"<presence type='unavailable' from='{place}/alice'/>")
+        return client
+
+    async def known(self, proxy: Proxy) -> "list[str]":
+        """The accounts that the proxy knows."""
+        path = proxy.directory / "state" / "control"
+        report = await deferToThread(status.ask, path, {"request": "status"})
+        return [account["account"] for account in report["accounts"]]
+
+    async def test_when_the_client_goes(self) -> None:
+        proxy = self.own_proxy()
+        client = await self.forgotten(proxy)
+        self.assertEqual(await self.known(proxy), [client.bare])
+        await client.close()
+        self.assertEqual(await self.known(proxy), [])
+
+    async def test_when_the_proxy_is_killed(self) -> None:
+        proxy = self.own_proxy()
+        client = await self.forgotten(proxy)
+        proxy.process.process.kill()
+        await client.until_lost()
+        await deferToThread(proxy.start)
+        await proxy.process.says("state loaded: 0 accounts")
+        self.assertEqual(await self.known(proxy), [])
 
 
 class SlixmppOwner(Slixmpp):
