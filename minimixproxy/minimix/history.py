@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import Enum
@@ -32,6 +33,8 @@ DEFAULT_REPLAY = 20  # messages, for a client never seen that states no wish
 # Seconds by which the times of one message may differ here and in the room, if the room gives no ids.
 TOLERANCE = 60.0
 TOLERANCE_WITHOUT_ID = 5.0  # if its sender gave none either
+SLACK = 0.25  # seconds from a message's coming to its being written, at most
+_ARRIVALS = 1000  # messages whose time of coming is remembered: a lost connection is noticed within minutes
 _PATIENCE = 1000  # older messages in a row end a search by time
 _MAX_READ = 100  # messages that one search may parse
 
@@ -58,6 +61,7 @@ class History:
         self._cursors = Cursors(journal, kept.cursors if kept is not None else None)
         last = self._kept.last(1)
         self._newest = last[0].sequence if last else max(kept.cursors.values(), default=0) if kept is not None else 0
+        self._arrivals: deque[tuple[float, int]] = deque(maxlen=_ARRIVALS)
         self._replays: dict[str, Replay] = {}
         self._attached: dict[str, float] = {}  # since when
 
@@ -101,6 +105,7 @@ class History:
             return Taken.DUPLICATE
         time = now if stamped is None else stamped
         self._newest = self._journal.next_sequence()
+        self._arrivals.append((now, self._newest))
         message = KeptMessage(self._newest, time, stanza.self_contained(), stamped is not None, stanza_id)
         original = self._original(amendment, stanza) if amendment is not None else None
         if amendment is not None and original is not None:
@@ -194,13 +199,16 @@ class History:
         if until < self._attached.pop(resource, 0.0):
             self._never_reached(resource)
             return
-        live = min(self._newest, self._journal.given_out())
+        live = min(self._newest, self._journal.given_out(), self._taken_by(until - SLACK))
         replay = self._replays.pop(resource, None)
         if replay is not None:
             replay.then = None
-        seen = live if replay is None else max(live, replay.reached) if replay.finished else replay.reached
-        if until < math.inf:
-            seen = min(seen, self._arrived_by(until))
+        if replay is None:
+            seen = live
+        elif replay.finished:
+            seen = max(live, replay.reached)
+        else:
+            seen = replay.reached if until == math.inf else replay.start
         self._cursors.detached(resource, max(seen, self._cursors.get(resource) or 0))
 
     def _never_reached(self, resource: str) -> None:
@@ -214,10 +222,14 @@ class History:
         else:
             self._cursors.detached(resource, before)
 
-    def _arrived_by(self, time: float) -> int:
-        """Return the sequence of the last message that came live by then: others have times of their own."""
-        live = (message for message in reversed(self._kept) if not message.stamped and message.time <= time)
-        return next((message.sequence for message in live), 0)
+    def _taken_by(self, time: float) -> int:
+        """Return the sequence of the last message that had come by then; if too many came since, an earlier one's."""
+        last = self._newest
+        for taken, sequence in reversed(self._arrivals):
+            if taken <= time:
+                return sequence
+            last = sequence - 1
+        return last
 
     def select(self, request: HistoryRequest | None, resource: str, now: float, *, everything: bool = False) -> Replay:
         """Return the messages for a joining client, oldest first.

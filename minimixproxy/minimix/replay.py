@@ -38,6 +38,11 @@ class Replay:
         return self._next == len(self._messages)
 
     @property
+    def start(self) -> int:
+        """The sequence up to which the client had seen everything before."""
+        return self._messages[0].sequence - 1 if self._messages else self._newest
+
+    @property
     def reached(self) -> int:
         """The sequence up to which the client has seen everything."""
         return self._newest if self.finished else self._messages[self._next].sequence - 1

@@ -214,6 +214,63 @@ class Cursors(SynchronousTestCase):
         self.assertEqual(room.journal.there, ["phone"])
         self.assertEqual(room.journal.cursors, {"laptop": 0})
 
+    def test_what_did_not_reach_the_client_was_not_seen(self) -> None:
+        for reached, expected in [
+            (float("inf"), 0),
+            (NOW + 110.5, 1),
+            (NOW + 110, 2),
+            (NOW + 121, 0),
+            (NOW + 120.1, 1),
+            (NOW + 75, 5),
+            (NOW + 31, 9),
+            (NOW + 21, 10),
+            (NOW + 19, 11),
+            (0.0, 11),
+        ]:
+            room = Speaker()
+            room.history.detached("phone")
+            room.now += 20
+            room.says("old", stamp=NOW)
+            room.history.select(None, "phone", room.now)
+            for number in range(10):
+                room.now += 10
+                room.says(f"m{number}")
+            room.history._replays.clear()
+            room.history.detached("phone", reached)
+            self.assertEqual(len(room.gets("phone")), expected, reached)
+
+    def test_much_that_did_not_reach_the_client(self) -> None:
+        room = Speaker(history=5000)
+        room.history.detached("phone")
+        for number in range(3000):
+            room.now += 1
+            room.says(f"m{number}")
+        room.history.detached("phone", NOW + 10)
+        self.assertEqual(len(room.gets("phone")), 1000)
+
+    def test_a_replay_that_did_not_reach_the_client_was_not_seen(self) -> None:
+        everything = ["m0", "m1", "m2", "m3", "m4"]
+        for reached, taken, expected in [
+            (float("inf"), 5, []),
+            (float("inf"), 2, everything[2:]),
+            (NOW + 60, 5, []),
+            (NOW + 60, 2, everything),
+            (NOW - 10, 5, everything),
+        ]:
+            for seen in (True, False):
+                room = Speaker()
+                room.now -= 100
+                if seen:
+                    room.history.detached("phone")
+                for text in everything:
+                    room.says(text)
+                room.now += 100
+                replay = iter(room.history.select(None, "phone", room.now))
+                room.history.attached("phone", room.now)
+                self.assertEqual(len([raw for _, raw in zip(range(taken), replay, strict=False)]), taken)
+                room.history.detached("phone", reached)
+                self.assertEqual(room.gets("phone"), expected, (reached, taken, seen))
+
     def test_a_replay_that_was_taken_was_seen(self) -> None:
         room = Speaker()
         room.says("one")
