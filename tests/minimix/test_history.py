@@ -53,7 +53,7 @@ class Recorder(NullRoomJournal):
         self.cursors[resource] = sequence
 
     def cursor_forgotten(self, resource: str) -> None:
-        del self.cursors[resource]
+        self.cursors.pop(resource, None)
 
     def kept(self) -> KeptRoom:
         return KeptRoom(
