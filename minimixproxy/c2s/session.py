@@ -20,7 +20,7 @@ from minimixproxy.c2s.headers import STREAM_END, XML_DECLARATION, passed_header,
 from minimixproxy.c2s.namespaces import NS_SASL, NS_SASL2
 from minimixproxy.c2s.output import ClientOutput
 from minimixproxy.c2s.ports import AccountPort, AccountsPort
-from minimixproxy.c2s.reach import Reach
+from minimixproxy.c2s.reach import EVERYTHING, Reach
 from minimixproxy.c2s.refusals import refusal_of_element
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.c2s.upstream import Login
@@ -114,8 +114,11 @@ class ClientSession:
 
     @property
     def reached(self) -> float:
-        """Until when everything delivered has come to the client's machine, by the reactor's clock; infinity: all."""
-        return self._reach.until()
+        """Until when everything delivered has come to the client's machine, by the reactor's clock; infinity: all.
+
+        A client that closed its stream reads on until ours is closed too: what is on its way will come.
+        """
+        return EVERYTHING if self._client_done else self._reach.until()
 
     # From the client
 

@@ -258,6 +258,16 @@ class EndTest(SessionTest):
         self.lab.clock.advance(0)
         self.assertEqual(client.wire.take(), b"<message id='1'/>")
 
+    def test_client_that_closes_reads_on(self) -> None:
+        class Nothing:
+            def until(self) -> float:
+                return 1.0
+
+        self.session._reach = Nothing()  # type: ignore[assignment]
+        self.assertEqual(self.session.reached, 1.0)
+        self.client.send(END)
+        self.assertEqual(self.session.reached, float("inf"))
+
     def test_client_closes_and_the_server_says_nothing(self) -> None:
         self.up(END)
         self.lab.clock.advance(6)
