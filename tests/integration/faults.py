@@ -149,7 +149,7 @@ class Listener:
         codes = status_codes(stanza)
         if stanza.get("type") == "unavailable":
             place.occupants.pop(nick, None)
-            if "110" in codes:
+            if nick == place.nick and "303" not in codes:  # ejabberd destroys rooms without a 110
                 place.nick = ""
                 place.removals.append(codes)
             else:
