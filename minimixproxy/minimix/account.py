@@ -407,6 +407,11 @@ class Account:
             self._abandoned.start(max(0.0, self._settings.stay - idle), self._abandon)
         self._bookmarks.restored()
 
+    def kept_rooms(self) -> list[KeptRoom]:
+        """Return the rooms as they are to be on disk."""
+        rooms = [occupancy.kept() for occupancy in self.rooms.values()]
+        return [room for room in rooms if room is not None]
+
     def _occupancy(self, room: str, kept: KeptRoom | None = None) -> Occupancy:
         journal = self._journal.room(self.bare, room)
         return Occupancy(room, self, self._settings, self._clock, CAPS, journal, kept)

@@ -132,6 +132,11 @@ class Accounts(Service):
             except Exception:  # noqa: BLE001 (one damaged account must not cost the others)
                 self.log.failure("while restoring {account}", account=account.bare)
 
+    def kept(self) -> Iterator[KeptAccount]:
+        """Yield all accounts with the messages that they have in memory."""
+        for held in self._held.values():
+            yield KeptAccount(held.bare, held.kept, held.refused, held.last_seen, held.account.kept_rooms())
+
     def _restore(self, kept: KeptAccount) -> None:
         if not self._is_needed(kept.last_seen, bool(kept.rooms)):
             self.log.info("{account} had no client for long enough: forgotten", account=kept.bare)

@@ -16,11 +16,11 @@ class Membership:
         self._appearance = appearance
         self._journal = journal
         self._bookmarked = False
-        self._known = False  # to the journal
+        self.known = False  # to the journal
 
     def restore(self, kept: KeptMembership) -> None:
         """Take what was kept."""
-        self._known = True
+        self.known = True
         self._appearance.nick, self._appearance.wished_nick = kept.nick, kept.wished_nick
         self.password, self._bookmarked, self.since = kept.password, kept.bookmarked, kept.since
 
@@ -43,16 +43,16 @@ class Membership:
 
     def keep(self) -> None:
         """The account is in the room with this."""
-        self._known = True
+        self.known = True
         self._journal.membership(self.kept)
 
     def changed(self) -> None:
         """Some of it reads otherwise now."""
-        if self._known:
+        if self.known:
             self.keep()
 
     def forget(self) -> None:
         """The account is in the room no more."""
-        if self._known:
-            self._known = False
+        if self.known:
+            self.known = False
             self._journal.forgotten()

@@ -114,6 +114,12 @@ class Occupancy:
         """What the room is joined with."""
         return self._membership.kept
 
+    def kept(self) -> KeptRoom | None:
+        """Return what is to be on disk of it, but for the cursors; None if nothing is."""
+        if not self._membership.known:
+            return None
+        return KeptRoom(self.room, self.membership, list(self.history.entries), {}, list(self._attendance.privates))
+
     @property
     def holding(self) -> Holding:
         """What sessions say while the account is on its way back."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from twisted.logger import Logger
 
@@ -26,6 +26,9 @@ class Privates:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def __iter__(self) -> Iterator[KeptPrivate]:
+        return iter(self._waiting)
 
     def keep(self, stanza: Stanza, now: float) -> None:
         """Keep a message with the time of its arrival, if it says something."""

@@ -158,9 +158,8 @@ class World:
         sent = self.stream.take()
         for query in [stanza for stanza in sent if stanza.has_payload(DISCO, "query")]:
             found = "".join(f"<feature var='{feature}'/>" for feature in features)
-            self.room(
-                f"<iq type='result' from='{ROOM}' to='{STREAM}' id='{query['id']}'><query xmlns='{DISCO}'>{found}</query></iq>"
-            )
+            answer = f"<query xmlns='{DISCO}'>{found}</query>"
+            self.room(f"<iq type='result' from='{ROOM}' to='{STREAM}' id='{query['id']}'>{answer}</iq>")
         return [stanza for stanza in sent if not stanza.has_payload(DISCO, "query")]
 
     # What clients say.

@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix.journal import KeptAccount, KeptMembership, KeptMessage, KeptPrivate, KeptRoom
 from minimixproxy.minimix.occupancy import State
-from minimixproxy.stanza import Stanza
+from minimixproxy.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, DISCO, ROOM, STREAM, FakeSession, World, kinds
 
 ERROR = "<error type='{}'><{} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
@@ -522,3 +522,20 @@ class ByItself(SynchronousTestCase):
         world.says("bob", "hello")
         self.assertEqual(kinds(phone.received), ["unavailable alice 110"])
         self.assertEqual(kinds(laptop.received), ["bob: hello"])
+
+
+class Snapshot(SynchronousTestCase):
+    """What is in memory, for a database that had to do without it for a while."""
+
+    def test_all_that_is_kept_and_nothing_that_is_not(self) -> None:
+        world = World()
+        (phone,) = world.joined("phone")
+        world.says("bob", "one")
+        world.account.session_closed(phone)
+        world.room(f"<message type='chat' from='{ROOM}/bob' to='{STREAM}'><body>psst</body></message>")
+        other = world.session("laptop")
+        world.client(other, "<presence to='other@muc.test/alice'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        (room,) = world.account.kept_rooms()
+        self.assertEqual((room.room, room.membership.nick), (ROOM, "alice"))
+        self.assertEqual(kinds([parse_stanza(message.raw) for message in room.messages]), ["bob: one"])
+        self.assertEqual(kinds([parse_stanza(private.raw) for private in room.privates]), ["bob: psst"])
