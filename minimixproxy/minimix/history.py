@@ -212,11 +212,13 @@ class History:
         self._cursors.detached(resource, max(seen, self._cursors.get(resource) or 0))
 
     def _never_reached(self, resource: str) -> None:
-        """A client has not even got its replay: it is where it was before."""
+        """A client has not even got its replay: it is where it was before, or where the replay began if it is new."""
         replay = self._replays.pop(resource, None)
         if replay is not None:
             replay.then = None
         before = self._cursors.get(resource)
+        if before is None and replay is not None:
+            before = replay.start
         if before is None:
             self._journal.cursor_forgotten(resource)
         else:

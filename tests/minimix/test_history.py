@@ -271,6 +271,17 @@ class Cursors(SynchronousTestCase):
                 room.history.detached("phone", reached)
                 self.assertEqual(room.gets("phone"), expected, (reached, taken, seen))
 
+    def test_a_new_client_that_was_not_reached_misses_nothing_said_since(self) -> None:
+        """It is not new any more: more than the few messages that a new one is given may wait for it."""
+        room = Speaker()
+        list(room.history.select(None, "phone", room.now))
+        room.history.attached("phone", room.now)
+        room.history.detached("phone", room.now - 1)
+        texts = [f"m{number}" for number in range(60)]
+        for text in texts:
+            room.says(text)
+        self.assertEqual(room.gets("phone"), texts)
+
     def test_a_replay_that_was_taken_was_seen(self) -> None:
         room = Speaker()
         room.says("one")
