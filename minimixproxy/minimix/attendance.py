@@ -84,8 +84,8 @@ class Attendance:
         resource = "" if session in self.attached else _resource(session)
         history = self._history.select(request.wish, resource, self._clock.seconds(), everything=first)
         session.deliver_all(self.view.replay(session.jid, self._outlet.stream_jid, request.id, codes, history))
-        for private in self.privates.give(session.jid):
-            session.deliver(private)
+        if self.privates:
+            session.deliver_all(self.privates.give(session.jid))
         self.attached.show(session, request.stanza)
         self._history.attached(_resource(session), self._clock.seconds())
         self._appearance.refresh()

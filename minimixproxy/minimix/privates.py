@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from twisted.logger import Logger
 
+from minimixproxy.lazystanzas import LazyStanzas
 from minimixproxy.minimix.delays import with_delay
 from minimixproxy.minimix.journal import KeptPrivate, RoomJournal
 from minimixproxy.stanza import NS_CLIENT, ForkTemplate, Stanza
@@ -41,10 +42,13 @@ class Privates:
             self.log.warn("more than {limit} private messages wait in {room}", limit=MAX_KEPT, room=self._room)
             self._journal.private_given(self._waiting.popleft().sequence)
 
-    def give(self, to: str) -> list[bytes]:
-        """Return all that wait, addressed to a session; they wait no more."""
-        given = list(self._waiting)
-        self._waiting.clear()
-        for private in given:
-            self._journal.private_given(private.sequence)
-        return [ForkTemplate(private.raw).copy(to) for private in given]
+    def give(self, to: str) -> LazyStanzas:
+        """Return all that wait, addressed to a session; each waits no more when it is taken."""
+
+        def given() -> Iterator[bytes]:
+            while self._waiting:
+                private = self._waiting.popleft()
+                self._journal.private_given(private.sequence)
+                yield ForkTemplate(private.raw).copy(to)
+
+        return LazyStanzas(len(self._waiting), given())

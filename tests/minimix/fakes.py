@@ -37,6 +37,7 @@ class FakeSession:
         self.language = ""
         self.received: list[Stanza] = []
         self.closed: str | None = None
+        self.slow = False  # it takes nothing of what is made for it
         self.reached = float("inf")
         self._clock = clock
 
@@ -53,7 +54,8 @@ class FakeSession:
         self.received += split(data)
 
     def deliver_all(self, stanzas: LazyStanzas) -> None:
-        self.deliver(b"".join(stanzas))
+        if not self.slow:
+            self.deliver(b"".join(stanzas))
 
     def close(self, condition: str, text: str = "") -> None:
         self.closed = condition

@@ -524,6 +524,22 @@ class ByItself(SynchronousTestCase):
         self.assertEqual(kinds(laptop.received), ["bob: hello"])
 
 
+class Privates(SynchronousTestCase):
+    def test_a_session_that_goes_before_it_could_take_them(self) -> None:
+        world = World()
+        (phone,) = world.joined("phone")
+        world.account.session_closed(phone)
+        for body in ("one", "two"):
+            world.room(f"<message type='chat' from='{ROOM}/bob' to='{STREAM}'><body>{body}</body></message>")
+        slow = world.session("slow")
+        slow.slow = True
+        world.asks_to_join(slow)
+        world.account.session_closed(slow)
+        laptop = world.session("laptop")
+        world.asks_to_join(laptop)
+        self.assertEqual(kinds(laptop.received)[-2:], ["bob: one", "bob: two"])
+
+
 class Snapshot(SynchronousTestCase):
     """What is in memory, for a database that had to do without it for a while."""
 
