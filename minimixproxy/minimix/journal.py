@@ -14,9 +14,12 @@ from typing import Protocol
 from minimixproxy.lazystanzas import Output
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class KeptMessage:
-    """A groupchat message of a room's history. `time`: seconds since the epoch."""
+    """A groupchat message of a room's history. `time`: seconds since the epoch.
+
+    Never changed. It is not marked so because making it would then take four times as long, for each message and account.
+    """
 
     sequence: int  # of all messages of all rooms: given by `RoomJournal.next_sequence`, and growing
     time: float
