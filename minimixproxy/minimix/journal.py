@@ -18,7 +18,7 @@ from minimixproxy.lazystanzas import Output
 class KeptMessage:
     """A groupchat message of a room's history. `time`: seconds since the epoch.
 
-    Never changed. It is not marked so because making it would then take four times as long, for each message and account.
+    Never changed. It is not marked so because making one, for each message and account, would take four times as long.
     """
 
     sequence: int  # of all messages of all rooms: given by `RoomJournal.next_sequence`, and growing
