@@ -38,7 +38,10 @@ _HELD_LIMIT = 200_000  # stanzas that wait at the gate
 
 
 class Turn(Protocol):
-    """Joins what is written to a client between `begin` and `end`."""
+    """The reactor's turn: joins what is written to a client in it (see `c2s.turn`)."""
+
+    def add(self, waiting: SQLJournal) -> None:
+        """Call `turn_ended` when the turn is over."""
 
     def begin(self) -> None:
         """Begin."""
@@ -91,6 +94,7 @@ class SQLJournal:
         self._accounts: dict[str, _Account] = {}
         self._last_id = 0
         self._writing: Batch | None = None
+        self._lined_up = False
         self._released = 0
         self._durable = True
         self._incomplete = False  # messages were let go
@@ -162,9 +166,19 @@ class SQLJournal:
         batch = self.gathering = Batch()
         if self._durable:
             self._gate.holding = batch.held
-        if self._writing is None:
-            self._clock.callLater(0, self._dispatch)
+        if self._writing is None and not self._lined_up:
+            self._lined_up = True
+            self._turn.add(self)
         return batch
+
+    def turn_ended(self) -> None:
+        """Have written what was journalled in this turn."""
+        self._lined_up = False
+        self._dispatch()
+
+    def abort(self) -> None:
+        """A fault of ours in the turn's end: try again, but not at once."""
+        self._retry.start(self._delay, self._dispatch)
 
     def given_out(self) -> int:
         """Return the sequence up to which messages have passed the gate."""
@@ -260,8 +274,8 @@ class SQLJournal:
                 self._turn.end()
         elif self._gate.holding is batch.held:
             self._gate.holding = None
-        # What was written just now goes out when the reactor looks for writable sockets next: before the second call.
-        self._clock.callLater(0, self._clock.callLater, 0, self._mark.write, self._released)
+        # The kernel has it now: what goes to a client is not queued, but for one that reads too slowly.
+        self._mark.write(self._released)
 
     def _failed(self, batch: Batch, error: Exception) -> None:
         if not self._error:
