@@ -5,6 +5,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.threads import deferToThread
+
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client
 from tests.integration.ejabberd import Ejabberd
@@ -211,6 +213,30 @@ class FollowTests(BookmarksCase):
         await self.goes()
         await self.bookmark(desk, "autojoin='true'")
         await self.comes()
+
+    async def test_gone_while_the_proxy_was_down(self) -> None:
+        second = self.room()
+        await self.begin(self.room(), second)
+        self.behind = self.own_proxy()
+        desk = await self.direct()
+        await self.bookmark(desk, "autojoin='true'")
+        phone = await self.phone()
+        await self.comes()
+        await self.joins(phone)
+        await self.joins(phone, second)
+        await self.comes(place=second)
+        await deferToThread(self.behind.stop)
+        await self.goes()
+        await self.goes(place=second)
+        await self.retract(desk)
+        await deferToThread(self.behind.start)
+        await self.comes(place=second)
+        # it may have come back for a moment
+        await deferToThread(self.behind.process.wait_for, f"no bookmark keeps it in {self.place}")
+        occupant = f"{self.place}/{self.alice.username}"
+        shown = [stanza for stanza in self.bob.received if stanza.get("from") == occupant]
+        if shown[-1].get("type") is None:
+            await self.goes()
 
     async def test_private_xml(self) -> None:
         """Prosody keeps it as PEP items; ejabberd 23.01 does not, and has no such node."""
