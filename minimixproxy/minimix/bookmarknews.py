@@ -27,14 +27,14 @@ def written_by_client(stanza: Stanza) -> frozenset[str] | None:
     """Return None if a client's stanza has nothing to do with bookmarks, else the rooms whose items it writes."""
     if stanza.name != "iq" or MARK not in stanza.raw or stanza.get("type") != "set":
         return None
-    query = stanza.payload(NS_PRIVATE, "query")
+    try:
+        query = stanza.payload(NS_PRIVATE, "query")
+        pubsub = stanza.payload(NS_PUBSUB, "pubsub") or stanza.payload(NS_PUBSUB_OWNER, "pubsub")
+    except MalformedStanza:
+        return None  # the server is to say so
     if query is not None:
         return frozenset() if any(query.elements(NS_STORAGE, "storage")) else None
-    for uri in (NS_PUBSUB, NS_PUBSUB_OWNER):
-        pubsub = stanza.payload(uri, "pubsub")
-        if pubsub is not None:
-            return _written_items(pubsub)
-    return None
+    return _written_items(pubsub) if pubsub is not None else None
 
 
 def told_by_server(stanza: Stanza, bare: str) -> frozenset[str] | None:

@@ -303,6 +303,11 @@ class WhatOthersWrite(SynchronousTestCase):
         stanza = Unread(b"<message><body>hello</body></message>", "jabber:client", "message", {}, None, {})
         self.assertIsNone(told_by_server(stanza, BARE))
 
+    def test_what_cannot_be_read_of_a_client(self) -> None:
+        raw = b"<iq type='set'><query xmlns='a b:bookmarks'/></iq>"
+        stanza = Stanza(raw, "jabber:client", "iq", {"type": "set"}, None, {"": "jabber:client"})
+        self.assertIsNone(written_by_client(stanza))
+
     def test_broken_bytes_of_a_server(self) -> None:
         raw = b"<message><event>urn:xmpp:bookmarks:1</message>"
         stanza = Stanza(raw, "jabber:client", "message", {}, None, {"": "jabber:client"})
