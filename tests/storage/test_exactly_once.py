@@ -16,11 +16,6 @@ class AttachedAtACrashTests(StorageTestCase):
         self.room.attached("phone")
         self.now.turn()
 
-    def given_to_the_kernel(self) -> None:
-        """Two turns after the release."""
-        self.now.turn()
-        self.now.turn()
-
     def cursor(self, number: int = 0) -> int | None:
         self.now = self.again(self.now)
         return self.now.kept[0].rooms[number].cursors.get("phone")
@@ -28,13 +23,11 @@ class AttachedAtACrashTests(StorageTestCase):
     def test_has_seen_what_was_given_out(self) -> None:
         self.now.keep(3)
         self.now.turn()
-        self.given_to_the_kernel()
         self.assertEqual(self.cursor(), FIRST + 2)
 
     def test_has_not_seen_what_waited_at_the_gate(self) -> None:
         self.now.keep(3)
         self.now.turn()
-        self.given_to_the_kernel()
         self.now.writer.held_back = True
         self.now.keep(2)
         self.now.turn()
@@ -46,7 +39,6 @@ class AttachedAtACrashTests(StorageTestCase):
         """What another room gives out later says nothing of this one."""
         self.now.keep(1)
         self.now.turn()
-        self.given_to_the_kernel()
         self.assertEqual(self.cursor(), FIRST)
         self.now.keep(1)  # for a client that has not come back
         other = self.now.journal.room(BARE, "other@muc.example.org")
@@ -54,27 +46,23 @@ class AttachedAtACrashTests(StorageTestCase):
         other.attached("desk")
         self.now.keep(5, room="other@muc.example.org")
         self.now.turn()
-        self.given_to_the_kernel()
         self.assertEqual(self.cursor(), FIRST)
 
     def test_no_further_than_the_room(self) -> None:
         self.now.keep(2)
         self.now.keep(5, room="other@muc.example.org")
         self.now.turn()
-        self.given_to_the_kernel()
         self.assertEqual(self.cursor(), FIRST + 1)
 
     def test_sequences_go_on_behind_the_mark(self) -> None:
         self.now.keep(5, room="never@entered")
         self.now.turn()
-        self.given_to_the_kernel()
         self.now = self.again(self.now)
         self.assertEqual(self.now.journal.room(BARE, ROOM).next_sequence(), FIRST + 5)
 
     def test_mark_of_another_database(self) -> None:
         self.now.keep(3)
         self.now.turn()
-        self.given_to_the_kernel()
         file = self.directory / "given_out"
         file.write_text("0" * 32 + file.read_text()[32:])
         self.assertEqual(self.cursor(), FIRST + 2)
@@ -86,7 +74,6 @@ class AttachedAtACrashTests(StorageTestCase):
                 self.room.seen("phone", seen)
             self.now.keep(3)
             self.now.turn()
-            self.given_to_the_kernel()
             self.now.writer.held_back = True
             self.room.attached("phone")
             self.now.deliver(b"replay")
@@ -123,7 +110,6 @@ class AttachedAtACrashTests(StorageTestCase):
             for name in names:
                 steps[name]()
             self.now.turn()
-            self.given_to_the_kernel()
             self.assertEqual(self.cursor(), wanted, names)
             self.room = self.now.journal.room(BARE, ROOM)
 
@@ -131,7 +117,6 @@ class AttachedAtACrashTests(StorageTestCase):
         self.room.seen("phone", 0)
         self.now.keep(3)
         self.now.turn()
-        self.given_to_the_kernel()
         self.assertEqual(self.cursor(), 0)
 
     def test_orderly_end(self) -> None:
