@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import client_proxy, forking, memory, passing, report
+from bench import client_proxy, forking, memory, passing, replay, report, storage
 from bench.servers import Missing
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-SECTIONS = ("forking", "passing", "memory", "client_proxy")
+SECTIONS = ("forking", "passing", "memory", "storage", "replay", "client_proxy")
 
 
 def _say(text: str) -> None:
@@ -59,6 +59,12 @@ def sections(wanted: list[str], prosody_modules: Path | None) -> Iterator[str]:
     if "memory" in wanted:
         _say("memory")
         yield report.memory_section(memory.measure())
+    if "storage" in wanted:
+        _say("storage")
+        yield report.storage_section(*storage.measure())
+    if "replay" in wanted:
+        _say("replay")
+        yield report.replay_section(replay.measure())
     if "client_proxy" in wanted:
         yield measure_client_proxy(prosody_modules)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import twisted
 from OpenSSL import SSL
 
-from bench import forking, memory, passing
+from bench import forking, memory, passing, replay, storage
 from bench.generator import Measured
 from tests.integration.servers import in_path
 
@@ -200,4 +200,62 @@ def memory_section(case: memory.Case) -> str:
                 ],
             ),
         ]
+    )
+
+
+# Storage and replay ------------------------------------------------------------------------------------------------
+
+_REPLAY_HEAD = (
+    "| proxy | messages/s | MB/s | seconds | first after, ms | CPU, µs per message | before, MiB | growth, MiB |"
+)
+
+
+def storage_section(cases: list[storage.Journalled], whole: storage.EndToEnd) -> str:
+    """The journal by itself, and as a part of the proxy."""
+    rows = [
+        f"| {case.database} | {case.load} | {case.elapsed:.0f} | {case.cpu:.0f}"
+        f" | {'' if case.bytes is None else f'{case.bytes:.0f}'} |"
+        for case in cases
+    ]
+    return "\n".join(
+        [
+            "## Storage",
+            "",
+            f"Messages of {len(storage.RAW)} bytes in {storage.ROOMS} rooms of one account, journalled as a room's"
+            " history is. One at a time: the next\nwhen the one before is on disk. CPU is of the process that journals,"
+            " with its writing thread; PostgreSQL's own is not in it, and it\nruns on this machine with `fsync` off.",
+            "",
+            _table("| database | load | µs per message | of it CPU | bytes per message |", rows),
+            f"End to end: {whole.count} messages of {whole.raw:.0f} bytes, as delivered, said to an account in one room"
+            f" with two sessions attached,\n{storage.END_TO_END['rate']} per second, SQLite. CPU of the proxy per"
+            " message, all that it does with it: read, kept, written to the database,\ngiven to both sessions, with TLS.",
+            "",
+            _table(
+                "| bytes in the database per message | of it the message | CPU, µs |",
+                [f"| {whole.stored:.0f} | {whole.raw:.0f} | {whole.cpu:.0f} |"],
+            ),
+        ]
+    )
+
+
+def replay_section(cases: list[replay.Case]) -> str:
+    """What a returning client is told of."""
+    return "\n".join(
+        [
+            "## Replay",
+            "",
+            f"A client comes back into a room, states no wish, and is told the {replay.COUNT} messages that it has not"
+            f" seen ({cases[0].bytes / cases[0].messages:.0f} bytes\neach, with their delay stamp; TLS). From its join"
+            " to the subject behind the last message. Growth: the largest resident memory\nmeanwhile, less that before.",
+            "",
+            _table(_REPLAY_HEAD, [_replay_row(case) for case in cases]),
+        ]
+    )
+
+
+def _replay_row(case: replay.Case) -> str:
+    return (
+        f"| {case.name} | {case.messages / case.seconds:.0f} | {case.bytes / case.seconds / 1e6:.0f}"
+        f" | {case.seconds:.2f} | {case.first * 1000:.0f} | {case.cpu / case.messages * 1e6:.0f}"
+        f" | {case.before / 2**20:.1f} | {(case.peak - case.before) / 2**20:.1f} |"
     )

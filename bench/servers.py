@@ -109,9 +109,9 @@ class EchoServer:
 class BenchProxy(Proxy):
     """minimixproxy in front of a server, with TLS as a user runs it, or without (see without_tls.py)."""
 
-    def __init__(self, server: Any, *, tls: bool) -> None:
+    def __init__(self, server: Any, *, tls: bool, rooms: Mapping[str, Any] | None = None) -> None:
         self._tls = tls
-        super().__init__(server, limits=LIMITS, domain={"upstream_trust": "insecure"})
+        super().__init__(server, limits=LIMITS, domain={"upstream_trust": "insecure"}, rooms=rooms)
 
     def start(self) -> None:
         script = "from twisted.scripts.twistd import run; run()"
