@@ -228,7 +228,7 @@ def storage_section(cases: list[storage.Journalled], whole: storage.EndToEnd) ->
             _table("| database | load | µs per message | of it CPU | bytes per message |", rows),
             f"End to end: {whole.count} messages of {whole.raw:.0f} bytes, as delivered, said to an account in one room"
             f" with two sessions attached,\n{storage.END_TO_END['rate']} per second, SQLite. CPU of the proxy per"
-            " message, all that it does with it: read, kept, written to the database,\ngiven to both sessions, with TLS.",
+            " message, all that it does with it: read, kept, written to the database,\ngiven to both sessions; TLS.",
             "",
             _table(
                 "| bytes in the database per message | of it the message | CPU, µs |",
@@ -246,7 +246,7 @@ def replay_section(cases: list[replay.Case]) -> str:
             "",
             f"A client comes back into a room, states no wish, and is told the {replay.COUNT} messages that it has not"
             f" seen ({cases[0].bytes / cases[0].messages:.0f} bytes\neach, with their delay stamp; TLS). From its join"
-            " to the subject behind the last message. Growth: the largest resident memory\nmeanwhile, less that before.",
+            " to the subject behind the last message. Growth: the largest resident memory\nmeanwhile less that before.",
             "",
             _table(_REPLAY_HEAD, [_replay_row(case) for case in cases]),
         ]
