@@ -15,6 +15,7 @@ from minimixproxy.stanza import Stanza
 MAX_WAITING = 1000  # messages of the room that wait for the archive
 SUBJECT_TIMEOUT = 5.0  # seconds from the own presence to the subject, which ends the room's own history
 ARCHIVE_TIMEOUT = 30.0  # seconds for the archive to tell everything
+AGAIN = (1.0, 2.0, 4.0)  # seconds to further attempts at an archive that could not be read
 
 
 class Backlog:
@@ -34,24 +35,31 @@ class Backlog:
         self._done = done
         self._archive = CatchUp(info.room, outlet, limit, self._archive_done)
         self._archived: list[Stanza] | None = None
+        self._read: Callable[[], None]
         self._said: list[Stanza] = []
         self._subject = Timer(clock)
         self._patience = Timer(clock)
+        self._again = Timer(clock)
+        self._waits = iter(AGAIN)
 
     def start(self, after_id: str | None, after_time: float) -> None:
         """Begin behind the last message that is known, by the room's id for it and by its time."""
         self._subject.start(SUBJECT_TIMEOUT, self.subject_seen)
         self._patience.start(ARCHIVE_TIMEOUT, self._give_up)
+        self._read = lambda: self._archive.start(after_id, after_time, self._clock.seconds())
+        self._ask()
 
-        def known() -> None:
-            if not self._patience.running:
-                return
-            if self._info.archive:
-                self._archive.start(after_id, after_time, self._clock.seconds())
-            else:
-                self._archive_done([])
+    def _ask(self) -> None:
+        self._info.refresh(self._known)
 
-        self._info.refresh(known)
+    def _known(self) -> None:
+        """The room has told of itself, or has not."""
+        if not self._patience.running:
+            return
+        if self._info.archive:
+            self._read()
+        elif self._info.archive is not None or not self._try_again():
+            self._archive_done([])
 
     def add(self, stanza: Stanza) -> None:
         """A message of the room, which waits for its turn. Too many, and the archive's part is given up."""
@@ -68,21 +76,30 @@ class Backlog:
         """Nobody waits for it any more."""
         self._subject.stop()
         self._patience.stop()
+        self._again.stop()
         self._archive.stop()
 
     def _give_up(self) -> None:
         self.log.warn("{room}: what its archive has of the meantime takes too long", room=self._info.room)
         self._patience.stop()
+        self._again.stop()
         self._archive.stop()
         self._archived = []
         self.subject_seen()
 
     def _archive_done(self, archived: list[Stanza]) -> None:
-        if not self._patience.running:
+        if not self._patience.running or (self._archive.failed and self._try_again()):
             return
         self._patience.stop()
         self._archived = archived
         self._finish()
+
+    def _try_again(self) -> bool:
+        """Ask once more in a while: what is not read now is missed for good. False after some attempts."""
+        wait = next(self._waits, None)
+        if wait is not None:
+            self._again.start(wait, self._ask)
+        return wait is not None
 
     def _finish(self) -> None:
         if self._archived is not None and not self._subject.running:

@@ -25,6 +25,9 @@ SLACK = 120.0
 # ... and more when that is where a known message is.
 SLACK_WITH_ID = 86400.0
 
+# Errors that waiting does not change. Others come from a server whose room service is just being restarted.
+_FINAL = frozenset({"forbidden", "feature-not-implemented", "service-unavailable"})
+
 
 class _Entry(NamedTuple):
     """One result. `message` is None if there is none that is worth telling."""
@@ -49,6 +52,7 @@ class CatchUp:
         self._outlet = outlet
         self._limit = limit
         self._done = done
+        self.failed = False  # what `done` got is not all, and asking again may help
         self._running = False
         self._after_id: str | None = None
         self._since = 0.0  # what was said before is not wanted
@@ -63,6 +67,7 @@ class CatchUp:
         self._since = known - SLACK
         self._start = known - (SLACK if after_id is None else SLACK_WITH_ID)
         self._running = True
+        self.failed = False
         if self._limit:
             self._ask("")
         else:
@@ -105,6 +110,7 @@ class CatchUp:
         if answer is None or answer.get("type") != "result":
             condition = muc.error_condition(answer) if answer is not None else "no answer"
             self.log.warn("the archive of {room} cannot be read: {error}", room=self._room, error=condition)
+            self.failed = condition not in _FINAL
             self._finish()
             return
         page, self._page = self._page, []

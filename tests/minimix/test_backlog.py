@@ -57,6 +57,55 @@ class BacklogTests(SynchronousTestCase):
         )
         answered(parse_stanza(f"<iq type='result' from='{ROOM}'><fin xmlns='urn:xmpp:mam:2' complete='true'/></iq>"))
 
+    def archive_fails(self, condition: str) -> None:
+        _result, answered = self.outlet.asked.pop()
+        error = f"<error type='cancel'><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+        answered(parse_stanza(f"<iq type='error' from='{ROOM}'>{error}</iq>"))
+
+    def test_archive_that_cannot_be_read_is_asked_again(self) -> None:
+        """A room service that is just being restarted."""
+        self.info.know(archive=True)
+        self.backlog.subject_seen()
+        self.room_says("live")
+        self.archive_fails("not-allowed")
+        self.assertEqual((self.done, self.outlet.asked), ([], []))
+        self.clock.advance(1)
+        self.info.know(archive=True)
+        self.archive_says("missed")
+        self.assertEqual(self.done, [["bob: missed", "bob: live"]])
+
+    def test_archive_that_is_never_read(self) -> None:
+        self.info.know(archive=True)
+        self.backlog.subject_seen()
+        self.room_says("live")
+        for wait in (1, 2, 4):
+            self.archive_fails("remote-server-timeout")
+            self.clock.advance(wait)
+            self.info.know(archive=True)
+        self.archive_fails("remote-server-timeout")
+        self.assertEqual((self.done, self.clock.getDelayedCalls()), ([["bob: live"]], []))
+
+    def test_archive_of_others(self) -> None:
+        self.info.know(archive=True)
+        self.backlog.subject_seen()
+        self.archive_fails("forbidden")
+        self.assertEqual(self.done, [[]])
+
+    def test_room_that_does_not_tell_of_itself_is_asked_again(self) -> None:
+        self.backlog.subject_seen()
+        self.info._done()
+        self.assertEqual(self.done, [])
+        self.clock.advance(1)
+        self.info.know(archive=False)
+        self.assertEqual(self.done, [[]])
+
+    def test_nothing_is_asked_when_nobody_waits(self) -> None:
+        self.info.know(archive=True)
+        self.archive_fails("not-allowed")
+        self.backlog.stop()
+        self.clock.advance(60)
+        self.assertEqual((self.outlet.asked, self.done, self.clock.getDelayedCalls()), ([], [], []))
+
     def test_archive_first(self) -> None:
         self.room_says("own history")
         self.backlog.subject_seen()
