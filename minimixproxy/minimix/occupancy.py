@@ -36,7 +36,7 @@ from minimixproxy.minimix.presence import join_presence, presence_payload
 from minimixproxy.minimix.reentry import Reentry
 from minimixproxy.minimix.relayed import relayed
 from minimixproxy.minimix.returning import Return
-from minimixproxy.minimix.roominfo import RoomInfo
+from minimixproxy.minimix.roominfo import NS_DISCO_INFO, RoomInfo
 from minimixproxy.minimix.roomview import RoomView
 from minimixproxy.minimix.selfcheck import SelfCheck
 from minimixproxy.stanza import NS_CLIENT, Stanza, rewrite, serialize
@@ -540,13 +540,28 @@ class Occupancy:
         condition = muc.error_condition(stanza)
         self.log.info("cannot return to {room}: {condition}", room=self.room, condition=condition)
         if removals.is_meant_error(stanza):
-            self._kept_out(stanza)
+            self._kept_out(stanza) if condition != "forbidden" else self._maybe_banned(stanza)
             return
         if condition in ("conflict", "not-acceptable"):  # somebody has the nick, or it has to be the registered one
             self._out(State.INTERRUPTED)
             if self._return.other_nick():
                 return
         self.interrupted_by_room()
+
+    def _maybe_banned(self, stanza: Stanza) -> None:
+        """A server that talks to no others says `forbidden` of its own room service, too, while that is down."""
+        reentry = self._reentry
+
+        def answered(answer: Stanza | None) -> None:
+            if reentry is None or self._reentry is not reentry:
+                return
+            if answer is not None and answer.get("type") == "result":
+                self._kept_out(stanza)
+            else:
+                self.interrupted_by_room()
+
+        query = b"<query xmlns='%b'/>" % NS_DISCO_INFO.encode()
+        self._outlet.ask(self.room.partition("@")[2], "get", query, answered)
 
     def _kept_out(self, stanza: Stanza) -> None:
         """The room does not let the account in any more: for its sessions, that is a removal."""

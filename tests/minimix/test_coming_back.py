@@ -258,10 +258,30 @@ class RemovedByFault(Case):
             world.room(
                 f"<presence type='error' from='{ROOM}/alice' to='{STREAM}'>{ERROR.format('auth', condition)}</presence>"
             )
+            if condition == "forbidden":
+                self.service_answers(world, "result")
             self.assertEqual(kinds(phone.received), ["unavailable alice 110 333"])
             self.assertEqual(kinds(tablet.received), ["error alice"])
             self.assertIn(condition.encode(), tablet.received[0].raw)
             self.assertEqual(world.account.rooms, {})
+
+    def service_answers(self, world: World, kind: str) -> None:
+        """What it is asked when a join was forbidden: whether it is there."""
+        service = ROOM.partition("@")[2]
+        (query,) = [stanza for stanza in world.stream.take() if stanza.get("to") == service]
+        world.room(f"<iq type='{kind}' from='{service}' to='{STREAM}' id='{query['id']}'/>")
+
+    def test_forbidden_by_a_server_whose_room_service_is_down(self) -> None:
+        self.world.gone("alice", "110 332")
+        self.world.clock.advance(2)
+        self.world.stream.take()
+        self.refuse("forbidden", "auth")
+        self.service_answers(self.world, "error")
+        self.assertEqual(self.heard(), [])
+        self.assertIs(self.occupancy.state, State.INTERRUPTED)
+        self.world.clock.advance(10)
+        (join,) = self.world.stream.take()
+        self.assertEqual((join.name, join["to"]), ("presence", f"{ROOM}/alice"))
 
     def test_asked_for_by_a_session(self) -> None:
         world = World()
