@@ -96,9 +96,17 @@ class Ejabberd(Server):
         """Mnesia writes to disk a moment later."""
         await self.evaluate("mnesia:sync_log()")
 
-    async def restart_rooms(self) -> None:
+    async def stop_rooms(self) -> None:
         """Everybody is told that the rooms were shut down (332); rooms that are not persistent are gone."""
-        await self.call("restart_module", host=self.domain, module="mod_muc")
+        await self._module("stop")
+
+    async def start_rooms(self) -> None:
+        await self._module("start")
+
+    async def _module(self, what: str) -> None:
+        answer = await self.evaluate(f'gen_mod:{what}_module(<<"{self.domain}">>, mod_muc)')
+        if not answer.startswith(("ok", "{ok")):
+            raise AssertionError(f"ejabberd did not {what} mod_muc: {answer}")
 
     async def lose_rooms(self, *rooms: str) -> None:
         for room in rooms:

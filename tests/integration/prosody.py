@@ -53,9 +53,11 @@ class Prosody(Server):
         line = "> " + code.replace("\n", " ")
         return await deferToThread(converse, self.console_port, line, end=b"\0", greeted=True)
 
-    async def restart_rooms(self) -> None:
+    async def stop_rooms(self) -> None:
         """Prosody keeps the rooms with their occupants meanwhile: nobody is told anything, and all are still in."""
         await self._done(f"require 'core.hostmanager'.deactivate('{self.muc}')")
+
+    async def start_rooms(self) -> None:
         await self._done(f"require 'core.hostmanager'.activate('{self.muc}')")
 
     async def lose_rooms(self, *rooms: str) -> None:

@@ -100,9 +100,18 @@ class Server(ABC):
     async def evaluate(self, code: str) -> str:
         """Run code in the server, in its own language; returns what it printed or answered. An expert's tool."""
 
-    @abstractmethod
     async def restart_rooms(self) -> None:
         """Restart the room service alone."""
+        await self.stop_rooms()
+        await self.start_rooms()
+
+    @abstractmethod
+    async def stop_rooms(self) -> None:
+        """Stop the room service; what is sent to it gets errors."""
+
+    @abstractmethod
+    async def start_rooms(self) -> None:
+        """Start it again."""
 
     @abstractmethod
     async def lose_rooms(self, *rooms: str) -> None:

@@ -83,6 +83,26 @@ class RestartedServerTests(ReturnCase):
         await self.check(self.phone, self.laptop, rooms=rooms)
         self.no_join_shown(rooms)
 
+    async def test_room_service_is_down_for_a_while(self) -> None:
+        """Whatever the server says of a service that is not there, it is no ban. The stream is lost as well."""
+        rooms = await self.start()
+        await self.server.stop_rooms()
+        self.relay.cut()
+        await self.behind.process.says(f"cannot return to {rooms[0]}")
+        await self.behind.process.says(f"cannot return to {rooms[1]}")
+        await self.server.start_rooms()
+        for room in rooms:
+            self.bob[room].occupants.clear()
+            await self.bob.enter(room, "<history maxstanzas='0'/>")
+        await self.back(*rooms)
+        self.assertEqual([self.laptop[room].removals for room in rooms], [[], []])
+        for device in (self.phone, self.laptop):
+            await device.client.until_lost()
+            await device.come_back(*rooms)
+        for room in rooms:
+            self.bob.speak(room)
+        await self.check(self.phone, self.laptop, rooms=rooms)
+
     async def test_lost_silently(self) -> None:
         """The service forgets the rooms; the own self-ping (XEP-0410) finds it."""
         rooms = await self.start(rooms={"self_ping": 1.0})
