@@ -62,6 +62,14 @@ async def rooms_restarted(world: World) -> str:
     return "the room service was restarted"
 
 
+async def rooms_down(world: World) -> str:
+    seconds = world.dice.uniform(0.5, 6)
+    await world.server.stop_rooms()
+    await pause(seconds)
+    await world.server.start_rooms()
+    return f"the room service was down for {seconds:.1f} s"
+
+
 async def rooms_lost(world: World) -> str:
     room = world.dice.choice(world.rooms)
     await world.server.lose_rooms(room)
@@ -156,7 +164,8 @@ WEIGHTS: dict[Fault, int] = {
     server_restarted: 1,
     server_killed: 1,
     server_paused: 1,
-    rooms_restarted: 2,
+    rooms_restarted: 1,
+    rooms_down: 2,
     rooms_lost: 2,
     all_cut: 2,
     some_cut: 4,
