@@ -33,6 +33,7 @@ from minimixproxy.stanza import NS_CLIENT, Stanza
 from minimixproxy.xmlstream import FramedXmlStream
 
 T = TypeVar("T")
+ON_ITS_WAY = 5.0  # seconds for which what was written may not be acknowledged yet
 
 
 class ClientSession:
@@ -45,6 +46,7 @@ class ClientSession:
         "_accounts",
         "_client",
         "_client_done",
+        "_client_gone",
         "_clock",
         "_close_call",
         "_detached",
@@ -92,6 +94,7 @@ class ClientSession:
         self._to_server: list[bytes] = []  # of the read that is being handled
         self._watch = RequestWatch()
         self._client_done = False  # the client closed its stream
+        self._client_gone = False  # without closing it
         self._close_call: Any = None
 
     def start(self, header: StreamOpened, features: Stanza, behind: list[Event], early: list[Event]) -> None:
@@ -116,9 +119,12 @@ class ClientSession:
     def reached(self) -> float:
         """Until when everything delivered has come to the client's machine, by the reactor's clock; infinity: all.
 
-        A client that closed its stream reads on until ours is closed too: what is on its way will come.
+        A client that closed its stream reads on until ours is closed too: what is on its way will come. So it will to
+        one that is there as far as anybody knows, if it is not late: TCP acknowledges nothing at once.
         """
-        return EVERYTHING if self._client_done else self._reach.until()
+        until = self._reach.until()
+        late = until < self._clock.seconds() - ON_ITS_WAY
+        return until if self._client_gone or (late and not self._client_done) else EVERYTHING
 
     # From the client
 
@@ -191,6 +197,7 @@ class ClientSession:
 
     def client_lost(self) -> None:
         """The client's connection is gone; to the server it says a proper goodbye."""
+        self._client_gone = not self._client_done
         self._output.stop()
         self._end_upstream()
         self.log.info("session of {jid} ends", jid=self.jid or self._name)

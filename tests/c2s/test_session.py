@@ -258,15 +258,27 @@ class EndTest(SessionTest):
         self.lab.clock.advance(0)
         self.assertEqual(client.wire.take(), b"<message id='1'/>")
 
-    def test_client_that_closes_reads_on(self) -> None:
-        class Nothing:
+    def reach(self, until: float) -> None:
+        class Reach:
             def until(self) -> float:
-                return 1.0
+                return until
 
-        self.session._reach = Nothing()  # type: ignore[assignment]
+        self.session._reach = Reach()  # type: ignore[assignment]
+
+    def test_client_that_closes_reads_on(self) -> None:
+        self.lab.clock.advance(100)
+        self.reach(1.0)
         self.assertEqual(self.session.reached, 1.0)
         self.client.send(END)
         self.assertEqual(self.session.reached, float("inf"))
+
+    def test_what_is_not_acknowledged_yet_is_on_its_way(self) -> None:
+        """Unless the client is gone: then nobody knows."""
+        self.lab.clock.advance(100)
+        self.reach(99.0)
+        self.assertEqual(self.session.reached, float("inf"))
+        self.client.vanish()
+        self.assertEqual(self.session.reached, 99.0)
 
     def test_client_closes_and_the_server_says_nothing(self) -> None:
         self.up(END)
