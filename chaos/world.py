@@ -17,7 +17,7 @@ from tests.integration.servers import Account, Server
 
 SERVERS: dict[str, type[Server]] = {"prosody": Prosody, "ejabberd": Ejabberd}
 # What the bounds of a history are is tested elsewhere; here nobody is to miss a thing.
-ROOMS = {"history": 100_000, "fresh": 5.0, "leave_grace": 0.3}
+ROOMS = {"history": 100_000, "self_ping": 5.0, "leave_grace": 0.3}
 
 
 class Size(NamedTuple):
