@@ -41,6 +41,7 @@ class Backlog:
         self._patience = Timer(clock)
         self._again = Timer(clock)
         self._waits = iter(AGAIN)
+        self.complete = True  # nothing of the archive was given up
 
     def start(self, after_id: str | None, after_time: float) -> None:
         """Begin behind the last message that is known, by the room's id for it and by its time."""
@@ -84,6 +85,7 @@ class Backlog:
         self._patience.stop()
         self._again.stop()
         self._archive.stop()
+        self.complete = False
         self._archived = []
         self.subject_seen()
 
@@ -91,6 +93,7 @@ class Backlog:
         if not self._patience.running or (self._archive.failed and self._try_again()):
             return
         self._patience.stop()
+        self.complete = not self._archive.failed
         self._archived = archived
         self._finish()
 

@@ -23,6 +23,7 @@ from minimixproxy.clock import Clock, Timer
 from minimixproxy.config import Rooms
 from minimixproxy.minimix import muc, removals
 from minimixproxy.minimix.appearance import Appearance
+from minimixproxy.minimix.arrears import Arrears
 from minimixproxy.minimix.attached import Attached
 from minimixproxy.minimix.attendance import Attendance
 from minimixproxy.minimix.history import History, Taken
@@ -91,7 +92,9 @@ class Occupancy:
         self._attendance = Attendance(view, outlet, settings, clock, self._appearance, self.history, journal, privates)
         self._return = Return(room, outlet, clock, self._appearance, self._rejoin)
         self._reentry: Reentry | None = None
+        self._arrears = Arrears(room, outlet, clock, settings.history, self._heard)
         self._check = SelfCheck(outlet, clock, settings.self_ping, lambda: f"{room}/{self.nick}", self.silently_out)
+        self._missed_since: tuple[str | None, float] = (None, 0.0)
         self._fresh_until = 0.0
         self._asked_out = False  # a session has asked the room to remove the account
         self._timer = Timer(clock)  # of the present state
@@ -369,7 +372,8 @@ class Occupancy:
 
     def _own_available(self, stanza: Stanza, nick: str) -> None:
         if self._reentry is not None and self._is_entering:
-            self._reentry.entered(stanza, self._appearance, nick, self._last_known())
+            self._missed_since = self._last_known()
+            self._reentry.entered(stanza, self._appearance, nick, self._missed_since)
             return
         if self._is_entering:
             # Rooms may give another nick than the one asked for, a registered one for instance.
@@ -502,6 +506,7 @@ class Occupancy:
         self._check.stop()
         self._return.stop()
         self._appearance.stop()
+        self._arrears.stop()
         if self._reentry is not None:
             self._reentry.stop()
             self._reentry = None
@@ -523,11 +528,14 @@ class Occupancy:
         self._reentry.join(nick, self._appearance, self._membership.password, self._last_known()[1])
 
     def _last_known(self) -> tuple[str | None, float]:
+        if self._arrears.since is not None:
+            return self._arrears.since
         stanza_id, time = self.history.newest
         return stanza_id, time or self._membership.since
 
-    def _caught_up(self) -> None:
+    def _caught_up(self, complete: bool) -> None:
         self._reentry = None
+        self._arrears.end() if complete else self._arrears.begin(self._missed_since)
         self._return.succeeded()
         self._complete()
         self.holding.release(self._outlet.from_session_again)

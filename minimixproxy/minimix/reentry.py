@@ -30,7 +30,8 @@ class Reentry:
     """Attached sessions see the difference when the room has let the account in, and then `heard` what they missed.
 
     `view` is what the room shows, up to the own presence; then it is the attendance's. `heard` gets each message that
-    was said meanwhile, known ones too. Then `done` is called; or `unanswered`, when the room does not answer the join.
+    was said meanwhile, known ones too. Then `done` is called, with False if some of it could not be read; or
+    `unanswered`, when the room does not answer the join.
     """
 
     log = Logger()
@@ -43,7 +44,7 @@ class Reentry:
         clock: Clock,
         attendance: Attendance,
         heard: Callable[[Stanza], None],
-        done: Callable[[], None],
+        done: Callable[[bool], None],
         unanswered: Callable[[], None],
     ) -> None:
         self.view: RoomView | None = RoomView(info.room, settings.max_occupants)
@@ -104,7 +105,8 @@ class Reentry:
         view = self._attendance.view
         if view.subject is not None and subject_changed(self._before, view):
             self._attendance.attached.fork(view.subject)
-        self._done()
+        assert self._backlog is not None
+        self._done(self._backlog.complete)
 
     def stop(self) -> None:
         """It came to nothing."""

@@ -155,14 +155,17 @@ class World:
         self.subject(subject)
         self.stream.take()
 
-    def tells_of_itself(self, *features: str) -> list[Stanza]:
-        """The room answers what it is asked on coming back; returns what else was sent."""
+    def tells_of_itself(self, *features: str, keep: bool = False) -> list[Stanza]:
+        """The room answers what it is asked on coming back; returns what else was sent, to be taken if `keep`."""
         sent = self.stream.take()
         for query in [stanza for stanza in sent if stanza.has_payload(DISCO, "query")]:
             found = "".join(f"<feature var='{feature}'/>" for feature in features)
             answer = f"<query xmlns='{DISCO}'>{found}</query>"
             self.room(f"<iq type='result' from='{ROOM}' to='{STREAM}' id='{query['id']}'>{answer}</iq>")
-        return [stanza for stanza in sent if not stanza.has_payload(DISCO, "query")]
+        others = [stanza for stanza in sent if not stanza.has_payload(DISCO, "query")]
+        if keep:
+            self.stream.sent += others
+        return others
 
     # What clients say.
 

@@ -7,6 +7,7 @@ from minimixproxy.minimix.occupancy import State
 from minimixproxy.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, DISCO, ROOM, STREAM, FakeSession, World, kinds
 
+MAM = "urn:xmpp:mam:2"
 ERROR = "<error type='{}'><{} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
 
 
@@ -195,6 +196,53 @@ class StreamLost(Case):
         self.lose_stream()
         self.assertEqual(self.occupancy.history.newest, (None, None))
         self.assertNotIn("bob: behind the gap", self.heard())
+
+    def archive_answers(self, *bodies: str) -> None:
+        """The archive is asked, and has these messages; none: it cannot be read now."""
+        (query,) = [stanza for stanza in self.world.stream.take() if stanza.has_payload(MAM, "query")]
+        query_id = query.element.query["queryid"]
+        for number, body in enumerate(bodies):
+            self.world.room(
+                f"<message from='{ROOM}' to='{STREAM}'><result xmlns='{MAM}' id='a{number}' queryid='{query_id}'>"
+                "<forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='2023-11-14T22:13:25Z'/>"
+                f"<message xmlns='jabber:client' type='groupchat' from='{ROOM}/bob' id='b{number}'><body>{body}</body>"
+                "</message></forwarded></result></message>"
+            )
+        answer = f"<fin xmlns='{MAM}' complete='true'/>" if bodies else ERROR.format("wait", "resource-constraint")
+        kind = "result" if bodies else "error"
+        self.world.room(f"<iq type='{kind}' from='{ROOM}' to='{STREAM}' id='{query['id']}'>{answer}</iq>")
+
+    def come_back_without_the_archive(self) -> None:
+        self.lose_stream()
+        self.open_stream()
+        self.world.shows("bob")
+        self.world.shows("alice", "100 110", item=f"jid='{STREAM}'")
+        self.world.subject("topic")
+        for wait in (0, 1, 2, 4):
+            self.world.clock.advance(wait)
+            self.world.tells_of_itself(MAM, keep=True)
+            self.archive_answers()
+        self.assertIs(self.occupancy.state, State.JOINED)
+
+    def test_an_archive_that_cannot_be_read_is_read_later(self) -> None:
+        self.come_back_without_the_archive()
+        self.world.says("bob", "live")
+        self.assertEqual(self.heard(), ["bob: live"])
+        self.world.clock.advance(90)
+        self.archive_answers("missed")
+        self.assertEqual(self.heard(), ["bob: missed"])
+        self.world.clock.advance(250)
+        self.assertEqual([stanza for stanza in self.world.stream.take() if stanza.has_payload(MAM, "query")], [])
+
+    def test_an_archive_that_cannot_be_read_for_long(self) -> None:
+        self.come_back_without_the_archive()
+        self.world.clock.advance(90)
+        self.archive_answers()
+        self.world.says("bob", "live")
+        self.lose_stream()
+        self.world.clock.advance(1000)
+        join = self.open_stream()
+        self.assertIn(b"<history since='2023-11-14T22:12:20.000Z'/>", join.raw)  # where the gap begins, not the last
 
     def test_refused_login(self) -> None:
         self.lose_stream()
