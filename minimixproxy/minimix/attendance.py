@@ -83,11 +83,11 @@ class Attendance:
         # A resync of an attached session has seen all, and is given what a newcomer gets.
         resource = "" if session in self.attached else _resource(session)
         history = self._history.select(request.wish, resource, self._clock.seconds(), everything=first)
+        self._history.attached(_resource(session), self._clock.seconds())
         session.deliver_all(self.view.replay(session.jid, self._outlet.stream_jid, request.id, codes, history))
         if self.privates:
             session.deliver_all(self.privates.give(session.jid))
         self.attached.show(session, request.stanza)
-        self._history.attached(_resource(session), self._clock.seconds())
         self._appearance.refresh()
         if differs and not first and self._settings.nick_on_join == "change":
             self._appearance.change_nick(session, request.nick, request.id)

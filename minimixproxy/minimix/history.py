@@ -29,6 +29,7 @@ from minimixproxy.minimix.replay import Replay, shown
 from minimixproxy.minimix.wishes import HistoryRequest
 from minimixproxy.stanza import NS_CLIENT, Stanza, escape, parse_stanza
 
+SHORT_REPLAY = 100  # messages that a client can be given at once
 DEFAULT_REPLAY = 20  # messages, for a client never seen that states no wish
 # Seconds by which the times of one message may differ here and in the room, if the room gives no ids.
 TOLERANCE = 60.0
@@ -183,10 +184,14 @@ class History:
     # Clients come and go ---------------------------------------------------------------------------------------
 
     def attached(self, resource: str, now: float = 0.0) -> None:
-        """A client sees all that comes from now on: on disk, once it was given what went before."""
+        """A client is about to be given what it selected, and sees all that comes from now on.
+
+        A long replay takes its time, and is on disk as given when all was taken. A short one waits at the gate until it
+        is on disk: were it the other way round, a crash between the two would have it given once more.
+        """
         self._attached[resource] = now
         replay = self._replays.get(resource)
-        if replay is None or replay.finished:
+        if replay is None or len(replay) <= SHORT_REPLAY:
             self._cursors.attached(resource)
         else:
             replay.then = lambda: self._cursors.attached(resource)

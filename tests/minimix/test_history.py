@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.config import Rooms
 from minimixproxy.minimix.cursors import MAX_CURSORS
 from minimixproxy.minimix.delays import format_time, parse_time
-from minimixproxy.minimix.history import History, Taken
+from minimixproxy.minimix.history import SHORT_REPLAY, History, Taken
 from minimixproxy.minimix.journal import KeptMembership, KeptMessage, KeptRoom, NullRoomJournal
 from minimixproxy.minimix.keptmessages import MAX_BYTES
 from minimixproxy.minimix.replay import Replay
@@ -198,16 +198,24 @@ class Cursors(SynchronousTestCase):
         room.history.detached("phone")
         self.assertEqual(room.gets("phone"), ["m2", "m3", "m4", "live"])
 
-    def test_on_disk_it_counts_as_there_once_the_replay_was_taken(self) -> None:
+    def test_on_disk_it_counts_as_there_before_it_gets_a_short_replay(self) -> None:
+        """The gate holds the replay until then, so that a crash in between has nothing given twice."""
         room = Speaker()
-        for number in range(3):
+        room.says("m")
+        room.history.select(None, "phone", room.now)
+        room.history.attached("phone")
+        self.assertEqual(room.journal.there, ["phone"])
+
+    def test_on_disk_it_counts_as_there_once_a_long_replay_was_taken(self) -> None:
+        room, everything = Speaker(), HistoryRequest(max_stanzas=1000)
+        for number in range(SHORT_REPLAY + 1):
             room.says(f"m{number}")
-        replay = room.history.select(None, "phone", room.now)
+        replay = room.history.select(everything, "phone", room.now)
         room.history.attached("phone")
         self.assertEqual(room.journal.there, [])
         list(replay)
         self.assertEqual(room.journal.there, ["phone"])
-        replay = room.history.select(None, "laptop", room.now)
+        replay = room.history.select(everything, "laptop", room.now)
         room.history.attached("laptop")
         room.history.detached("laptop")
         list(replay)
