@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from chaos.people import Returning, dial
 from chaos.world import World
 from tests.integration.faults import pause
+from tests.integration.processes import LoggedProcess
 
 Fault = Callable[["World"], Awaitable[str]]
 
@@ -23,11 +24,16 @@ async def proxy_restarted(world: World) -> str:
 
 
 async def proxy_paused(world: World) -> str:
+    return f"the proxy stood still for {await _stand_still(world, world.proxy.process):.1f} s"
+
+
+async def _stand_still(world: World, process: LoggedProcess) -> float:
+    """Stop a process for some seconds; return for how many."""
     seconds = world.dice.uniform(0.5, 5)
-    world.proxy.process.pause()
+    process.pause()
     await pause(seconds)
-    world.proxy.process.resume()
-    return f"the proxy stood still for {seconds:.1f} s"
+    process.resume()
+    return seconds
 
 
 async def server_restarted(world: World) -> str:
@@ -42,7 +48,7 @@ async def server_killed(world: World) -> str:
         await world.all_ready()
         for person in (*world.observers, *world.devices):
             if person.client.lost is None:
-                await person.client.barrier(*(room for room in sorted(person.wanted) if person[room].nick))
+                await person.caught_up()
         await world.server.sync()
     await world.server.restart(kill=True)
     world.hushed = False
@@ -50,11 +56,7 @@ async def server_killed(world: World) -> str:
 
 
 async def server_paused(world: World) -> str:
-    seconds = world.dice.uniform(0.5, 5)
-    world.server.process.pause()
-    await pause(seconds)
-    world.server.process.resume()
-    return f"the server stood still for {seconds:.1f} s"
+    return f"the server stood still for {await _stand_still(world, world.server.process):.1f} s"
 
 
 async def rooms_restarted(world: World) -> str:

@@ -55,6 +55,10 @@ class Returning(Listener):
         """The `<history/>` of a join."""
         return ""
 
+    async def caught_up(self) -> None:
+        """Wait until nothing is under way to this one."""
+        await self.client.barrier(*(room for room in sorted(self.wanted) if self[room].nick))
+
     async def live(self) -> None:
         """Until `over`."""
         while not self.over:

@@ -56,7 +56,7 @@ async def _nothing_more(device: Returning) -> bool:
     if device.client.lost is not None:
         return True
     try:
-        await device.client.barrier(*(room for room in sorted(device.wanted) if device[room].nick))
+        await device.caught_up()
     except AssertionError:
         return False
     return True

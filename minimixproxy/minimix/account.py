@@ -13,7 +13,7 @@ from minimixproxy.clock import Clock, Timer
 from minimixproxy.config import Rooms
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.minimix import carbons, muc
-from minimixproxy.minimix.answers import CAPS, PING
+from minimixproxy.minimix.answers import CAPS, NS_DISCO_INFO, PING
 from minimixproxy.minimix.archive import concerns_archive
 from minimixproxy.minimix.bookmarkfollower import BookmarkFollower
 from minimixproxy.minimix.bookmarknews import MARK
@@ -26,7 +26,6 @@ from minimixproxy.minimix.owner import Owner
 from minimixproxy.minimix.pacing import Pacer
 from minimixproxy.minimix.ports import Answered, SessionPort, StreamPort
 from minimixproxy.minimix.relayed import is_own, relayed
-from minimixproxy.minimix.roominfo import NS_DISCO_INFO
 from minimixproxy.stanza import NS_CLIENT, Stanza, error_payload
 
 LINGER = 10.0  # seconds for open IQs to be answered after the last room ended

@@ -9,13 +9,14 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from minimixproxy.minimix.answers import NS_DISCO_INFO
 from minimixproxy.minimix.archivequery import NS_RSM, ArchiveQuery, UnusableQuery, read_query
 from minimixproxy.minimix.carbons import NS_FORWARD
 from minimixproxy.minimix.delays import format_time
 from minimixproxy.minimix.history import History
 from minimixproxy.minimix.journal import KeptMessage
 from minimixproxy.minimix.muc import NS_DELAY
-from minimixproxy.minimix.roominfo import NS_DISCO_INFO, NS_MAM
+from minimixproxy.minimix.roominfo import NS_MAM
 from minimixproxy.stanza import (
     NS_CLIENT,
     Stanza,

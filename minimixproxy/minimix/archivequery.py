@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from twisted.words.xish import domish
 
 from minimixproxy.jids import InvalidJID, parse_jid
+from minimixproxy.minimix.commandforms import NS_DATA
 from minimixproxy.minimix.delays import parse_time
 from minimixproxy.minimix.journal import KeptMessage
 from minimixproxy.minimix.muc import whole_number
 from minimixproxy.minimix.roominfo import NS_MAM
 from minimixproxy.stanza import parse_stanza
 
-NS_DATA = "jabber:x:data"
 NS_RSM = "http://jabber.org/protocol/rsm"
 MAX_IDS = 1000
 _FIELDS = frozenset({"FORM_TYPE", "with", "start", "end", "before-id", "after-id", "ids"})

@@ -16,12 +16,12 @@ from twisted.logger import Logger
 from minimixproxy.clock import Clock, Timer
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.minimix import muc
+from minimixproxy.minimix.archivequery import NS_RSM
 from minimixproxy.minimix.commands import NS_COMMANDS
 from minimixproxy.minimix.ports import SessionPort
 from minimixproxy.stanza import Stanza, escape, optional_attribute, rewrite, start_tag_end
 
 NS_DISCO_ITEMS = "http://jabber.org/protocol/disco#items"
-NS_RSM = "http://jabber.org/protocol/rsm"
 
 TIMEOUT = 120.0  # seconds for the server to answer
 MAX_OPEN = 100  # requests of one account's clients; an answer to one more comes as the server gave it

@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from minimixproxy.clock import Clock, Timer
 from minimixproxy.config import Rooms
 from minimixproxy.minimix import muc, removals
+from minimixproxy.minimix.answers import NS_DISCO_INFO
 from minimixproxy.minimix.appearance import Appearance
 from minimixproxy.minimix.arrears import Arrears
 from minimixproxy.minimix.attached import Attached
@@ -37,7 +38,7 @@ from minimixproxy.minimix.presence import join_presence, presence_payload
 from minimixproxy.minimix.reentry import Reentry
 from minimixproxy.minimix.relayed import relayed
 from minimixproxy.minimix.returning import Return
-from minimixproxy.minimix.roominfo import NS_DISCO_INFO, RoomInfo
+from minimixproxy.minimix.roominfo import RoomInfo
 from minimixproxy.minimix.roomview import RoomView
 from minimixproxy.minimix.selfcheck import SelfCheck
 from minimixproxy.stanza import NS_CLIENT, Stanza, rewrite, serialize

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from minimixproxy.jids import InvalidJID, parse_jid, prepare_resource
 from minimixproxy.minimix.answers import NS_DISCO_INFO
+from minimixproxy.minimix.commandforms import NS_DATA
 from minimixproxy.minimix.ports import OwnRequests
 from minimixproxy.stanza import Stanza
 
 NS_REGISTER = "jabber:iq:register"
-NS_DATA = "jabber:x:data"
 NODE = "x-roomuser-item"
 FIELD = "muc#register_roomnick"
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from twisted.logger import Logger
 
 from minimixproxy.minimix import muc
+from minimixproxy.minimix.answers import NS_DISCO_INFO
 from minimixproxy.minimix.ports import RoomOutlet
 from minimixproxy.stanza import Stanza
 
-NS_DISCO_INFO = "http://jabber.org/protocol/disco#info"
 NS_MAM = "urn:xmpp:mam:2"
 # Status codes that say, or imply, that the room has another configuration now (XEP-0045 §10.2.1).
 _CONFIGURED = frozenset({"104", "170", "171", "172", "173", "174"})
