@@ -454,6 +454,17 @@ class Account:
         """The account is no more, or the proxy ends."""
         self._bookmarks.stop()
 
+    def end(self) -> list[SessionPort]:
+        """Be no more: every room is left at once. Return the sessions, which are the account's no longer."""
+        sessions = list(self.sessions)
+        self.sessions.clear()
+        for occupancy in list(self.rooms.values()):
+            occupancy.leave_at_once()
+        self.stop()
+        self._abandoned.stop()
+        self._close_stream()
+        return sessions
+
     def forget(self) -> None:
         """Leave everything, and keep nothing."""
         self._leave_all()

@@ -278,12 +278,34 @@ class Accounts(Service):
         rooms = self._settings.rooms
         return last_seen + rooms.stay > self._clock.seconds() and (has_rooms or rooms.bookmarks != "off")
 
+    def forget(self, bare: str, condition: str = "reset", text: str = "the account was forgotten") -> Deferred[bool]:
+        """Have an account be as if it had never been here: for one that was deleted at the server.
+
+        It leaves its rooms, its stream is closed, and nothing of it is kept. Its sessions end with a stream error of
+        this condition (RFC 6120 §4.9.3): `reset` has clients log in anew, if the server still knows the account.
+        Whoever owns the address then begins with nothing. The result fires, with whether the account was known, when
+        all of it is on disk; that waits for as long as state cannot be written.
+        """
+        held = self._held.pop(bare, None)
+        if held is not None:
+            sessions = held.account.end()
+            self._discard(held)
+            for session in sessions:
+                session.close(condition, text)
+        known = self._journal.account_forgotten(bare) or held is not None
+        if known:
+            self.log.info("{account} is forgotten", account=bare)
+        return self._journal.erased().addCallback(lambda _: known)
+
     def _forget(self, held: _Held) -> None:
+        del self._held[held.bare]
+        self._discard(held)
+        self._journal.account_forgotten(held.bare)
+
+    def _discard(self, held: _Held) -> None:
         held.idle.stop()
         held.account.stop()
         held.stream.close()
-        del self._held[held.bare]
-        self._journal.account_forgotten(held.bare)
 
     def _forgotten(self, held: _Held) -> None:
         """Its owner wants nothing to be kept; it is in memory for as long as it has sessions."""

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from twisted.internet.defer import Deferred, succeed
+
 from minimixproxy.lazystanzas import Output
 
 
@@ -137,8 +139,11 @@ class Journal(Protocol):
     def account_refused(self, bare: str, refused: bool) -> None:
         """The server refuses the login of the account, or takes it again."""
 
-    def account_forgotten(self, bare: str) -> None:
-        """Everything about the account goes, its rooms too."""
+    def account_forgotten(self, bare: str) -> bool:
+        """Everything about the account goes, its rooms too. Return whether there was anything."""
+
+    def erased(self) -> Deferred[None]:
+        """Return what fires when everything journalled so far is on disk, and what was forgotten is erased there."""
 
     def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
         """Return a function like `deliver` whose effect waits until all that was journalled before it is on disk."""
@@ -204,8 +209,12 @@ class NullJournal:
     def account_refused(self, bare: str, refused: bool) -> None:
         """Kept nowhere."""
 
-    def account_forgotten(self, bare: str) -> None:
+    def account_forgotten(self, bare: str) -> bool:
         """Kept nowhere."""
+        return False
+
+    def erased(self) -> Deferred[None]:
+        return succeed(None)
 
     def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
         return deliver

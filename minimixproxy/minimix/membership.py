@@ -52,7 +52,6 @@ class Membership:
             self.keep()
 
     def forget(self) -> None:
-        """The account is in the room no more."""
-        if self.known:
-            self.known = False
-            self._journal.forgotten()
+        """The account is in the room no more, or never came in: messages may have."""
+        self.known = False
+        self._journal.forgotten()

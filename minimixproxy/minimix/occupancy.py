@@ -259,6 +259,13 @@ class Occupancy:
         self._timer.start(LEAVE_TIMEOUT, self._end)
         self._outlet.send_to_room(muc.unavailable(self.room, self.nick, request))
 
+    def leave_at_once(self) -> None:
+        """The account is no more: say so to the room if it can be reached, and wait for nothing."""
+        if self.state in (State.JOINING, State.JOINED, State.REJOINING) and self._outlet.stream_jid:
+            self._outlet.send_to_room(muc.unavailable(self.room, self.nick))
+        if self.state is not State.ENDED:
+            self._end()
+
     @property
     def leaving(self) -> bool:
         """Whether the account has said to the room that it leaves."""

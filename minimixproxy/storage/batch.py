@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
+from twisted.internet.defer import Deferred
+
 from minimixproxy.storage.gate import Held
 
 #: What becomes of a cursor: its two columns; or only `attached`, the rest as it is; or no row.
@@ -22,6 +24,7 @@ class Batch:
         "begun",
         "changes",
         "cursors",
+        "erased",
         "given",
         "gone_accounts",
         "gone_rooms",
@@ -46,6 +49,7 @@ class Batch:
         self.cursors: dict[tuple[int, str], Cursor] = {}
         self.privates: list[Any] = []  # like `messages`
         self.given: list[int] = []  # sequences
+        self.erased: list[Deferred[None]] = []  # who waits for this batch to be on disk, however long that takes
         self.replaces_history = False  # messages and privates here are all that there are
         self.held: Held = []
         self.size = 0  # bytes of messages, about

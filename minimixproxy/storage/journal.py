@@ -145,16 +145,22 @@ class SQLJournal:
             account.refused = refused
             (self.gathering or self.begin()).accounts[account.id] = account.row()
 
-    def account_forgotten(self, bare: str) -> None:
+    def account_forgotten(self, bare: str) -> bool:
         account = self._accounts.get(bare)
         if account is None:
-            return
+            return False
         for room in list(account.rooms.values()):
             room.forgotten()
         batch = self.gathering or self.begin()
         batch.accounts.pop(account.id, None)
         batch.gone_accounts.append(account.id)
         del self._accounts[bare]
+        return True
+
+    def erased(self) -> Deferred[None]:
+        done = Deferred[None]()
+        (self.gathering or self.begin()).erased.append(done)
+        return done
 
     def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
         return self._gate.gated(deliver)
@@ -260,6 +266,8 @@ class SQLJournal:
             self._healed()
         self._dispatch()
         self._release(batch)
+        for erased in batch.erased:
+            erased.callback(None)
         if self._writing is None and self._stopped is not None:
             self._end()
 

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 
 class SQLRoomJournal:
-    """A row of `rooms` and what goes with it. Before the first call there is no row, and `id` is 0."""
+    """A row of `rooms` and what goes with it. Before the first call there is no row, and `id` is 0.
 
-    __slots__ = ("_bare", "_journal", "_membership", "_room", "_sequences", "id")
+    After `forgotten` nothing is taken before the next `membership`: what a room says while it is left is not kept.
+    """
+
+    __slots__ = ("_bare", "_forgotten", "_journal", "_membership", "_room", "_sequences", "id")
 
     def __init__(self, journal: SQLJournal, bare: str, room: str) -> None:
         self.id = 0
@@ -25,6 +28,7 @@ class SQLRoomJournal:
         self._bare = bare
         self._room = room
         self._membership: KeptMembership | None = None
+        self._forgotten = False
         self._sequences: deque[int] = deque()  # of the messages that have rows
 
     def loaded(self, number: int, membership: KeptMembership, sequences: Iterable[int]) -> None:
@@ -45,9 +49,11 @@ class SQLRoomJournal:
         if self.id and membership == self._membership:
             return
         self._membership = membership
+        self._forgotten = False
         self._write()
 
     def forgotten(self) -> None:
+        self._forgotten = True
         if not self.id:
             return
         journal = self._journal
@@ -139,6 +145,8 @@ class SQLRoomJournal:
 
     def _batch(self) -> Batch:
         """The batch that is being gathered. What goes with a room needs the room's row first."""
+        if self._forgotten:
+            return Batch()  # never written
         if not self.id:
             self._write()
         journal = self._journal

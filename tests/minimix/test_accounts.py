@@ -32,6 +32,8 @@ class RecordingJournal(NullJournal):
     def __init__(self) -> None:
         super().__init__()
         self.said: list[tuple[Any, ...]] = []
+        self.known = True  # what is asked to be forgotten
+        self.erasing: Deferred[None]
 
     def take(self) -> list[tuple[Any, ...]]:
         said, self.said = self.said, []
@@ -43,8 +45,13 @@ class RecordingJournal(NullJournal):
     def account_refused(self, bare: str, refused: bool) -> None:
         self.said.append(("refused", refused))
 
-    def account_forgotten(self, bare: str) -> None:
+    def account_forgotten(self, bare: str) -> bool:
         self.said.append(("forgotten", bare))
+        return self.known
+
+    def erased(self) -> Deferred[None]:
+        self.erasing = Deferred()
+        return self.erasing
 
 
 class Logins:
@@ -354,6 +361,103 @@ class GoingTest(AccountsTest):
         self.joins(session)
         self.clock.advance(DAY)
         self.assertEqual(self.upstream.attempts, [])
+
+
+class ForgetTest(AccountsTest):
+    """An account that was deleted at the server."""
+
+    def forget(self) -> bool:
+        """Return whether it was known, once all is on disk."""
+        result = self.accounts.forget(BARE)
+        self.assertNoResult(result)
+        self.journal.erasing.callback(None)
+        known: bool = self.successResultOf(result)
+        return known
+
+    def nothing_is_left(self) -> None:
+        """And nothing comes, be it after a month."""
+        self.clock.advance(60 * DAY)
+        self.assertEqual((self.journal.take(), len(self.accounts)), ([], 0))
+        self.assertEqual((self.upstream.attempts, self.clock.getDelayedCalls()), ([], []))
+
+    def test_in_a_room(self) -> None:
+        """The room hears of it; clients are told to log in anew."""
+        phone, laptop = self.joined(), self.session("laptop")
+        phone.take()
+        self.assertTrue(self.forget())
+        sent = self.upstream.take()
+        self.assertIn(f"<presence type='unavailable' to='{ROOM}/alice'>".encode(), sent)
+        self.assertTrue(sent.endswith(b"</stream:stream>"), sent)
+        self.assertEqual([phone.closed, laptop.closed], ["reset", "reset"])
+        self.assertEqual(self.journal.take(), [("forgotten", BARE)])
+        self.account.session_closed(phone)
+        self.account.session_closed(laptop)
+        self.breaks()
+        self.nothing_is_left()
+
+    def test_whoever_has_the_address_then_begins_with_nothing(self) -> None:
+        self.joined()
+        before = self.account
+        self.forget()
+        self.journal.take()
+        self.session(login="another's login")
+        self.assertIsNot(self.account, before)
+        self.assertEqual((self.account.rooms, self.used), ({}, [LOGIN]))
+        self.assertEqual(self.journal.take(), [("kept", KEPT, 0)])
+
+    def test_while_a_client_waits_to_join(self) -> None:
+        session = self.session()
+        self.joins(session)
+        self.assertTrue(self.forget())
+        self.assertEqual(session.closed, "reset")
+        self.journal.take()
+        self.account.session_closed(session)
+        self.upstream.attempts.clear()  # one that cannot be stopped any more, and is dropped when it is there
+        self.nothing_is_left()
+
+    def test_while_it_leaves(self) -> None:
+        """Somebody who waits to join again does not bring it back."""
+        phone = self.joined()
+        self.account.leave(ROOM)
+        self.joins(phone)
+        self.journal.take()
+        self.upstream.take()
+        self.assertTrue(self.forget())
+        self.assertEqual((self.journal.take(), self.upstream.take()), ([("forgotten", BARE)], b"</stream:stream>"))
+        self.breaks()
+        self.nothing_is_left()
+
+    def test_out_of_reach(self) -> None:
+        self.joined()
+        self.breaks()
+        self.assertTrue(self.forget())
+        self.journal.take()
+        self.nothing_is_left()
+
+    def test_restored(self) -> None:
+        for changes in ({}, {"refused": True}):
+            self.upstream.attempts.clear()
+            self.restored(last_seen=self.clock.seconds() - DAY, **changes)
+            self.assertTrue(self.forget())
+            self.assertEqual(self.journal.take(), [("forgotten", BARE)])
+            self.upstream.attempts.clear()
+            self.nothing_is_left()
+
+    def test_without_clients_for_bookmarks(self) -> None:
+        self.accounts = self.made(stay=30 * DAY, bookmarks="follow")
+        self.restored(rooms=[])
+        self.assertTrue(self.forget())
+        self.journal.take()
+        self.upstream.attempts.clear()
+        self.nothing_is_left()
+
+    def test_not_known(self) -> None:
+        """Once more costs nothing; and what is on disk only is known, too."""
+        self.assertTrue(self.forget(), "known to the journal")
+        self.journal.known = False
+        self.assertFalse(self.forget())
+        self.journal.take()
+        self.nothing_is_left()
 
 
 class StampedeTest(AccountsTest):

@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 
 from minimixproxy.minimix.journal import KeptAccount, KeptLogin, KeptMembership, KeptPrivate, KeptRoom
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, Lab, StorageTestCase, message, on_both_databases
@@ -108,6 +109,46 @@ class KeptTests(StorageTestCase):
         self.assertEqual([account.rooms for account in self.then()], [[]])
         for table in ("rooms", "messages", "cursors", "privates"):
             self.assertEqual(self.execute(f"SELECT count(*) FROM {table}"), [(0,)], table)
+
+    def test_what_is_said_after_it_was_forgotten(self) -> None:
+        """Until the room has confirmed the leave, it goes on."""
+        self.room.membership(MEMBERSHIP)
+        self.now.keep(1)
+        self.now.turn()
+        self.room.forgotten()
+        self.now.journal.account_forgotten(BARE)
+        sequence = self.room.next_sequence()
+        self.room.message_kept(message(sequence))
+        self.room.message_changed(message(sequence))
+        self.room.trimmed(sequence)
+        self.room.attached("phone")
+        self.room.seen("phone", sequence)
+        self.room.cursor_forgotten("phone")
+        self.room.private_kept(KeptPrivate(sequence, b"<message/>"))
+        self.room.private_given(sequence)
+        self.assertEqual(self.then(), [])
+        for table in ("accounts", "rooms", "messages", "cursors", "privates"):
+            self.assertEqual(self.execute(f"SELECT count(*) FROM {table}"), [(0,)], table)
+
+    def test_erased(self) -> None:
+        """Fires when what was journalled before is on disk, and not before."""
+        self.room.membership(MEMBERSHIP)
+        self.now.turn()
+        self.assertTrue(self.now.journal.account_forgotten(BARE))
+        self.assertFalse(self.now.journal.account_forgotten(BARE))
+        self.now.writer.faults.append(OSError("no space"))
+        erased = self.now.journal.erased()
+        self.now.turn()
+        self.assertNoResult(erased)
+        self.now.clock.advance(1)
+        self.assertEqual(self.execute("SELECT count(*) FROM accounts"), [(0,)])
+        self.successResultOf(erased)
+        self.assertIsNone(self.successResultOf(self._erased_with_nothing_to_do()))
+
+    def _erased_with_nothing_to_do(self) -> Deferred[None]:
+        erased = self.now.journal.erased()
+        self.now.turn()
+        return erased
 
     def test_forgotten_and_entered_again_at_once(self) -> None:
         self.room.membership(MEMBERSHIP)
