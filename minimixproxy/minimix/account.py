@@ -26,7 +26,7 @@ from minimixproxy.minimix.owner import Owner
 from minimixproxy.minimix.pacing import Pacer
 from minimixproxy.minimix.ports import Answered, SessionPort, StreamPort
 from minimixproxy.minimix.relayed import is_own, relayed
-from minimixproxy.stanza import NS_CLIENT, Stanza, error_payload
+from minimixproxy.stanza import NS_CLIENT, MalformedStanza, Stanza, error_payload
 
 LINGER = 10.0  # seconds for open IQs to be answered after the last room ended
 
@@ -323,10 +323,24 @@ class Account:
             return True
         if stanza.name == "presence":
             return stanza.get("type") == "unavailable" and stanza.get("from") == self.stream_jid_or_planned
-        jid = self._stream.jid
-        if not jid or jid.encode() not in stanza.raw:
+        jid = self.stream_jid_or_planned
+        resource = jid.partition("/")[2]
+        if stanza.name != "message" or not resource or resource.encode() not in stanza.raw:
             return False
-        return carbons.is_carbon_of(stanza, jid)
+        return carbons.is_carbon_of(stanza, jid) or self._invitation_from_server(session, stanza, jid)
+
+    def _invitation_from_server(self, session: SessionPort, stanza: Stanza, jid: str) -> bool:
+        """A room's invitation names who invites: another account's client rather than its account stream."""
+        sender = stanza.get("from") or "/"
+        if "/" in sender:
+            return False  # rooms speak with their bare JID
+        try:
+            shown = with_clients(stanza, jid, parse_jid(sender).bare, self._client_of)
+        except (InvalidJID, MalformedStanza):
+            return False  # the client is to say so
+        if shown is not stanza:
+            session.deliver(shown.raw)
+        return shown is not stanza
 
     # From the account stream -----------------------------------------------------------------------------------
 
@@ -352,8 +366,9 @@ class Account:
         """An IQ: an answer goes to who asked, a request to who can answer."""
         try:
             if stanza.get("type") in ("result", "error"):
-                if stanza.has_payload(muc.NS_MUC_ADMIN, "query"):
-                    stanza = self._among_neighbours(stanza, parse_jid(stanza["from"]).bare)
+                occupancy = self._sender_room(stanza)
+                if occupancy is not None and "/" not in stanza["from"]:  # an occupant's answer is not the room's
+                    stanza = self._among_neighbours(stanza, occupancy.room)
                 self._iqs.answer_from_room(stanza)
             else:
                 self._iqs.request_from_room(stanza)

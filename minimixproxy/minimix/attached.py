@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
+from minimixproxy.minimix.addresses import AddressTemplate, may_name
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
 from minimixproxy.minimix.presence import most_available, presence_payload
-from minimixproxy.stanza import ForkTemplate, Stanza, escaped_address
+from minimixproxy.stanza import ForkTemplate, Stanza, escaped_address, rewrite
 
 
 class Attached:
@@ -62,14 +63,15 @@ class Attached:
         for session in list(self._sessions):
             session.deliver(template.copy_escaped(escaped_address(session.jid)))
 
-    def fork_presence(self, stanza: Stanza, copy: Callable[[Stanza, str, str], bytes]) -> None:
+    def fork_presence(self, stanza: Stanza) -> None:
         """Give every session its copy of a presence.
 
-        Where it names the account (who kicked, for one), each reads its own address: `copy` makes it so.
+        Where the room names the account in it (who kicked, for one), each reads its own address.
         """
         jid = self._outlet.stream_jid
-        if not jid or stanza.raw.count(jid.encode()) < 2:  # `to` is one
+        template = AddressTemplate(stanza, jid) if self._sessions and may_name(stanza, jid) else None
+        if template is None or not template.names_it:
             self.fork(stanza)
             return
         for session in list(self._sessions):
-            session.deliver(copy(stanza, session.jid, jid))
+            session.deliver(rewrite(template.copy(session.jid), {"to": session.jid}))

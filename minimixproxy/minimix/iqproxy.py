@@ -13,7 +13,8 @@ from twisted.logger import Logger
 
 from minimixproxy.clock import Clock
 from minimixproxy.jids import parse_jid
-from minimixproxy.minimix import archive, muc
+from minimixproxy.minimix import archive
+from minimixproxy.minimix.addresses import AddressTemplate, may_name
 from minimixproxy.minimix.answers import NS_PING, PING, answer, iq_reply
 from minimixproxy.minimix.iqtable import IQTable, PendingIQ, TableFull
 from minimixproxy.minimix.occupancy import Occupancy
@@ -178,11 +179,12 @@ class IQProxy:
                 % (escape(pending.peer), escape(session.jid), escape(pending.id))
             )
             return
-        answered = rewrite(stanza.self_contained(), {"to": session.jid, "id": pending.id})
-        if stanza.has_payload(muc.NS_MUC_ADMIN, "query"):
-            # The account's own entry in a list reads as the session itself.
-            answered = answered.replace(escape(self._outlet.stream_jid), escape(session.jid))
-        session.deliver(answered)
+        answered = stanza.self_contained()
+        peer = parse_jid(pending.peer)
+        if peer.resource is None and self._room_of(peer.bare) and may_name(stanza, self._outlet.stream_jid):
+            # The account's own entry in a list of the room reads as the session itself.
+            answered = AddressTemplate(stanza, self._outlet.stream_jid).copy(session.jid)
+        session.deliver(rewrite(answered, {"to": session.jid, "id": pending.id}))
 
     @staticmethod
     def _out_by_self_ping(pending: PendingIQ[SessionPort], occupancy: Occupancy) -> None:

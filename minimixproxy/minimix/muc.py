@@ -56,6 +56,13 @@ def status_codes(stanza: Stanza) -> frozenset[str]:
     return frozenset(str(status["code"]) for status in x.elements(NS_MUC_USER, "status") if status.hasAttribute("code"))
 
 
+def configuration_codes(message: Stanza) -> frozenset[str]:
+    """Return what a room's own message says of its configuration (XEP-0045 §10.2.1); an occupant cannot say it."""
+    if not message.has_payload(NS_MUC_USER, "x") or "/" in (message.get("from") or "/"):
+        return frozenset()
+    return status_codes(message)
+
+
 def with_status_codes(stanza: Stanza, codes: Collection[str]) -> bytes:
     """Return a room presence with exactly `codes` as its status codes."""
     element = parse_element(stanza.self_contained(), {"": NS_CLIENT})

@@ -414,7 +414,7 @@ class Occupancy:
         if not self._asked_out and not removals.is_meant(stanza):
             self.interrupted_by_room()
             return
-        self.attached.fork_presence(stanza, self._view.presence_for)
+        self.attached.fork_presence(stanza)
         self._attendance.refuse_waiting("recipient-unavailable", "removed while joining")
         self._end()
 
@@ -455,7 +455,7 @@ class Occupancy:
 
     def _fork_presence(self, stanza: Stanza) -> None:
         if not self._is_entering:
-            self.attached.fork_presence(stanza, self._view.presence_for)
+            self.attached.fork_presence(stanza)
 
     # Out of the room, and in again -----------------------------------------------------------------------------
 

@@ -79,7 +79,7 @@ class Reentry:
         before_nick, appearance.nick = appearance.nick, nick
         if self._before.self_presence is not None:
             for presence in difference(self._before, view, before_nick, nick):
-                self._attendance.attached.fork_presence(presence, view.presence_for)
+                self._attendance.attached.fork_presence(presence)
         if view.created:
             # Nobody asked for a new room: as it is, it lets the others in.
             self._outlet.ask(self._info.room, "set", _INSTANT_ROOM, self._accepted)

@@ -63,7 +63,5 @@ class RoomInfo:
 
     def message_seen(self, message: Stanza) -> None:
         """Look at a groupchat message: with another configuration, a room may have an archive, or none any more."""
-        if self.features is None or not message.has_payload(muc.NS_MUC_USER, "x"):
-            return
-        if not _CONFIGURED.isdisjoint(muc.status_codes(message)):
+        if self.features is not None and not _CONFIGURED.isdisjoint(muc.configuration_codes(message)):
             self.refresh()

@@ -9,8 +9,9 @@ from twisted.logger import Logger
 from minimixproxy.jids import prepare_resource
 from minimixproxy.lazystanzas import LazyStanzas
 from minimixproxy.minimix import muc
+from minimixproxy.minimix.addresses import AddressTemplate, may_name
 from minimixproxy.minimix.replay import Replay
-from minimixproxy.stanza import ForkTemplate, Stanza, escape, rewrite
+from minimixproxy.stanza import NS_CLIENT, ForkTemplate, Stanza, escape, rewrite
 
 # What a change of the room's configuration says, and which lasting status code that switches on or off.
 _SWITCHES = {
@@ -64,18 +65,22 @@ class RoomView:
         self.room_presence = presence
 
     def message_seen(self, message: Stanza) -> None:
-        """Take the subject, and changes of what the lasting status codes say, from a groupchat message."""
+        """Take the subject, and changes of what the lasting status codes say, from a groupchat message.
+
+        Whoever sets the subject may be named as its sender: servers check the permission (XEP-0045 §8.1).
+        """
         if muc.is_subject(message):
             self.subject = message
-        elif message.has_payload(muc.NS_MUC_USER, "x"):
-            for code in muc.status_codes(message):
+        else:
+            for code in muc.configuration_codes(message):
                 lasting, on = _SWITCHES.get(code, ("", False))
                 self.codes = self.codes | {lasting} if on else self.codes - {lasting}
 
     def presence_for(self, presence: Stanza, session_jid: str, stream_jid: str) -> bytes:
-        """Return a copy of a presence in which the account stream's address reads as the session's."""
-        copy = ForkTemplate(presence.self_contained()).copy(session_jid)
-        return copy.replace(escape(stream_jid), escape(session_jid)) if stream_jid else copy
+        """Return a copy of a presence; where the room names the account stream in it, it names the session."""
+        if not may_name(presence, stream_jid):
+            return ForkTemplate(presence.self_contained()).copy(session_jid)
+        return rewrite(AddressTemplate(presence, stream_jid).copy(session_jid), {"to": session_jid})
 
     def replay(
         self, session_jid: str, stream_jid: str, join_id: str | None, codes: Collection[str], history: Replay
@@ -107,7 +112,8 @@ class RoomView:
         """Return the account's own presence as the answer to a session's, with 110 and `codes`."""
         assert self.self_presence is not None
         stanza = self.self_presence
-        shown = Stanza(muc.with_status_codes(stanza, {muc.SELF, *codes}), stanza.uri, stanza.name, {}, (), {})
+        raw = muc.with_status_codes(stanza, {muc.SELF, *codes})
+        shown = Stanza(raw, stanza.uri, stanza.name, stanza.attributes, None, {"": NS_CLIENT})
         return rewrite(self.presence_for(shown, session_jid, stream_jid), {"id": stanza_id})
 
     def _subject_for(self, session_jid: str) -> bytes:
