@@ -87,3 +87,16 @@ def parse_jid(text: str) -> Address:
         prepare_resource(resource) if slash else None,
         prepared,
     )
+
+
+def is_bare_of(sender: str | None, jid: str) -> bool:
+    """Tell whether a stanza's sender is missing, or the bare form of an account's `jid`, however it is spelt.
+
+    That is how its server speaks for the account itself (RFC 6120 §8.1.2.1). Raises `InvalidJID` if `jid` is none.
+    """
+    if sender is None:
+        return True
+    try:
+        return parse_jid(sender).full == parse_jid(jid).bare
+    except InvalidJID:
+        return False

@@ -35,6 +35,7 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         self.limits = limits or FramingLimits()
         self.sink: Callable[[list[Event]], None] | None = None
         self.turn: Turn | None = None  # that a read begins and ends
+        self._held: list[Event] = []
         self.framer = PassingFramer(self.limits)
 
     def _initializeStream(self) -> None:
@@ -63,6 +64,16 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
             return
         for event in events:
             self.dispatch_event(event)
+
+    def hold(self) -> Callable[[list[Event]], None]:
+        """Return a sink that keeps events for `release`: for the time until somebody observes the stream."""
+        return self._held.extend
+
+    def release(self) -> None:
+        """Somebody observes the stream now: hand over what was held, and everything from now on."""
+        held, self._held = self._held, []
+        self.sink = None
+        self.handle_events(held)
 
     def dispatch_event(self, event: Event) -> None:
         """Do with one event what Twisted's own stream does."""

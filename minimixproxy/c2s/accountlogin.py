@@ -20,8 +20,9 @@ FINAL = frozenset(
 async def open_account_stream(
     reactor: Any, login: Login, limits: Limits, resource: str, turn: Turn
 ) -> tuple[FramedXmlStream, str]:
-    """Return the stream and its full JID. `turn`: what a read of it begins and ends.
+    """Return the stream and its full JID, one of the login's own. `turn`: what a read of it begins and ends.
 
+    What has come already is held until the stream is released (see `FramedXmlStream.hold`).
     Raises `CannotOpen`, or `CredentialRefused` when only a client's login can help.
     """
     try:
@@ -36,7 +37,7 @@ async def open_account_stream(
     try:
         await open_stream(stream)
         stream.turn = turn
-        return stream, await bind_resource(stream, resource)
+        return stream, await bind_resource(stream, login.own, resource)
     except UpstreamError as error:
         stream.transport.abortConnection()
         raise CannotOpen(str(error)) from error

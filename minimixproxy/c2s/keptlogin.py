@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from twisted.logger import Logger
+
 from minimixproxy.c2s.credentials import Credential, KeyCache
+from minimixproxy.c2s.sasl_server import account_key
 from minimixproxy.c2s.scram import MECHANISMS, Challenge, ScramKeys
 from minimixproxy.c2s.upstream import Login
 from minimixproxy.config import Domain
@@ -17,6 +20,8 @@ from minimixproxy.minimix.journal import KeptLogin
 
 class KeptLogins:
     """Converts both ways for the domains of the configuration (`minimix.accounts.LoginKeeper`)."""
+
+    log = Logger()
 
     def __init__(self, domains: Mapping[str, Domain]) -> None:
         self._domains = domains
@@ -41,10 +46,13 @@ class KeptLogins:
         unknown = before is not None and before.password is not None
         return credential.learned is None or credential.salt_changes or unknown
 
-    def revive(self, kept: KeptLogin) -> Login | None:
+    def revive(self, kept: KeptLogin, bare: str) -> Login | None:
         """Return the login, or None. See `LoginKeeper`."""
         domain = self._domains.get(kept.domain)
         if domain is None:
+            return None
+        if account_key(kept.username, domain.name) != bare:
+            self.log.error("{account} has the login of another account on disk, which is ignored", account=bare)
             return None
         if kept.client_key and kept.hash_name in MECHANISMS.values():
             challenge = Challenge(kept.salt, kept.iterations)

@@ -24,7 +24,7 @@ from minimixproxy.c2s.reach import EVERYTHING, Reach
 from minimixproxy.c2s.refusals import refusal_of_element
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.c2s.upstream import Login
-from minimixproxy.c2s.watch import Bound, CarbonsChanged, RequestWatch
+from minimixproxy.c2s.watch import Bound, CarbonsChanged, Misbound, RequestWatch
 from minimixproxy.clock import Clock
 from minimixproxy.config import Limits
 from minimixproxy.framing import Event, Fault, Keepalive, StreamClosed, StreamOpened
@@ -92,7 +92,7 @@ class ClientSession:
         self.deliver: Callable[[bytes], None] = self._output.deliver  # gives the client whole stanzas
         self.deliver_all: Callable[[LazyStanzas], None] = self._output.deliver_all  # and many, made when needed
         self._to_server: list[bytes] = []  # of the read that is being handled
-        self._watch = RequestWatch()
+        self._watch = RequestWatch(login.own)
         self._client_done = False  # the client closed its stream
         self._client_gone = False  # without closing it
         self._close_call: Any = None
@@ -148,8 +148,8 @@ class ClientSession:
         if stanza.uri != NS_CLIENT:
             return self._not_refused(stanza)
         self.last_active = self._clock.seconds()
-        if stanza.name == "iq":
-            self._watch.asked(stanza)
+        if stanza.name == "iq" and not self._watch.asked(stanza):
+            self.log.warn("{jid} asks its server for too much at once to be followed", jid=self.jid or self._name)
         return self._account is None or not self._account.from_client(self, stanza)
 
     def _not_refused(self, stanza: Stanza) -> bool:
@@ -254,16 +254,25 @@ class ClientSession:
         answer = self._watch.answered(stanza)
         if isinstance(answer, CarbonsChanged):
             self.carbons = answer.enabled
-        elif isinstance(answer, Bound) and self._account is None:
-            self.jid = answer.jid
-            self._output.flush()  # the client hears of it first
-            self.log.info("session of {jid} is bound", jid=answer.jid)
-            # From now on what the account tells the client is on disk first.
-            self.deliver = self._accounts.gated(self._if_attached(self._output.deliver))
-            self.deliver_all = self._accounts.gated(self._if_attached(self._output.deliver_all))
-            login, self._login = self._login, None
-            assert login is not None
-            self._account = self._accounts.session_bound(self, login)
+        elif self._account is not None:
+            return  # a second bind is between client and server
+        elif isinstance(answer, Bound):
+            self._bound(answer.jid)
+        elif isinstance(answer, Misbound):
+            self.log.error("no session for {account}: {reason}", account=self._name, reason=answer.reason)
+            self.close("remote-connection-failed", "the server bound another address")
+
+    def _bound(self, jid: str) -> None:
+        """The server has bound a JID of the login's account."""
+        self.jid = jid
+        self._output.flush()  # the client hears of it first
+        self.log.info("session of {jid} is bound", jid=jid)
+        # From now on what the account tells the client is on disk first.
+        self.deliver = self._accounts.gated(self._if_attached(self._output.deliver))
+        self.deliver_all = self._accounts.gated(self._if_attached(self._output.deliver_all))
+        login, self._login = self._login, None
+        assert login is not None
+        self._account = self._accounts.session_bound(self, login)
 
     # To the client: `deliver`, and these
 

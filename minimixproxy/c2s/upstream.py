@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.words.protocols.jabber.jid import JID
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
+from minimixproxy.c2s.binding import BadBinding, Own
 from minimixproxy.c2s.certificates import CertificateError
 from minimixproxy.c2s.connection import SecurableConnection
 from minimixproxy.c2s.conversation import Conversation
@@ -29,6 +30,7 @@ from minimixproxy.c2s.errors import (
 from minimixproxy.c2s.limits import is_loopback
 from minimixproxy.c2s.namespaces import NS_BIND, NS_TLS
 from minimixproxy.c2s.sasl_client import PLAIN, SaslExchange, choose_mechanism, offered_mechanisms
+from minimixproxy.c2s.sasl_server import account_key
 from minimixproxy.c2s.srv import resolve
 from minimixproxy.c2s.tls import client_factory
 from minimixproxy.config import Domain, Limits
@@ -43,6 +45,7 @@ ATTEMPT_TIMEOUT = 15.0  # seconds from the connection to the login, for each tar
 # A server sends rosters, archives and avatars: far larger stanzas than it takes from a client.
 LARGEST_FROM_SERVER = 16 * 1024 * 1024
 LOGIN_TIMEOUT = 40.0  # seconds, for everything up to the login
+MAX_BEFORE_BOUND = 100  # stanzas that may come before the answer to a bind
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,11 @@ class Login:
     def account(self) -> str:
         """The account as the client named it; the server may spell it otherwise."""
         return f"{self.username}@{self.domain.name}"
+
+    @property
+    def own(self) -> Own:
+        """The account as it is prepared: the only one that a server may bind to this login."""
+        return Own(account_key(self.username, self.domain.name), self.domain.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,30 +245,37 @@ async def open_stream(
     return features
 
 
-async def bind_resource(xs: FramedXmlStream, resource: str | None = None) -> str:
-    """Bind a resource (RFC 6120 §7), the server's choice if None; return the full JID. Raises `UpstreamError`."""
+async def bind_resource(xs: FramedXmlStream, own: Own, resource: str | None = None) -> str:
+    """Bind a resource (RFC 6120 §7), the server's choice if None; return the full JID, which is one of `own`.
+
+    What else comes meanwhile, or in the same read behind the answer, is held (see `FramedXmlStream.hold`) until whoever
+    takes the stream releases it. Raises `UpstreamError`.
+    """
     request_id = token_hex(8)
     wish = b"<resource>%b</resource>" % escape(resource) if resource is not None else b""
-    with Conversation(xs) as conversation:
+    with Conversation(xs, xs.hold()) as conversation:
         xs.send(
             b"<iq type='set' id='%b'><bind xmlns='%b'>%b</bind></iq>" % (request_id.encode(), NS_BIND.encode(), wish)
         )
-        answer = await conversation.element()
-        while answer.name != "iq" or answer.get("id") != request_id:
-            answer = await conversation.element()
-    if answer.get("type") != "result":
+        answer = await _answer_to_bind(xs, conversation, request_id, own)
+    if answer.get("type") == "error":
         raise UpstreamRefused(stanza_error_condition(answer))
-    jid = bound_jid(answer)
-    if jid is None:
-        raise UpstreamProtocolError("the server bound no JID")
-    return jid
+    try:
+        return own.bound_jid(answer)
+    except BadBinding as error:
+        raise UpstreamProtocolError(str(error)) from error
 
 
-def bound_jid(result: Stanza) -> str | None:
-    """Return the full JID in the result of a bind, or None."""
-    bind = result.payload(NS_BIND, "bind")
-    jid = next(bind.elements(NS_BIND, "jid"), None) if bind is not None else None
-    return str(jid) if jid is not None and str(jid) else None
+async def _answer_to_bind(xs: FramedXmlStream, conversation: Conversation, request_id: str, own: Own) -> Stanza:
+    """Return the first answer with that id that is the server's own; what is none is held."""
+    hold = xs.hold()
+    for _number in range(MAX_BEFORE_BOUND):
+        answer = await conversation.element()
+        answers = answer.name == "iq" and answer.get("type") in ("result", "error")
+        if answers and answer.get("id") == request_id and own.is_server(answer.get("from")):
+            return answer
+        hold([answer])
+    raise UpstreamProtocolError("the server says everything but which resource it bound")
 
 
 def stanza_error_condition(stanza: Stanza) -> str:

@@ -322,7 +322,7 @@ class Account:
         if self._owner.listings and stanza.name == "iq" and self._owner.from_server(session, stanza):
             return True
         if stanza.name == "presence":
-            return stanza.get("type") == "unavailable" and stanza.get("from") == self.stream_jid_or_planned
+            return stanza.get("type") == "unavailable" and self._is_stream(stanza.get("from"))
         jid = self.stream_jid_or_planned
         resource = jid.partition("/")[2]
         if stanza.name != "message" or not resource or resource.encode() not in stanza.raw:
@@ -341,6 +341,12 @@ class Account:
         if shown is not stanza:
             session.deliver(shown.raw)
         return shown is not stanza
+
+    def _is_stream(self, sender: str | None) -> bool:
+        try:
+            return sender is not None and parse_jid(sender) == parse_jid(self.stream_jid_or_planned)
+        except InvalidJID:
+            return False
 
     # From the account stream -----------------------------------------------------------------------------------
 

@@ -45,8 +45,11 @@ class LoginKeeper(Protocol):
     def keep(self, login: Login, before: KeptLogin | None) -> KeptLogin:
         """Return what to keep of a login that succeeded; `before` is what was kept of the account until now."""
 
-    def revive(self, kept: KeptLogin) -> Login | None:
-        """Return the login, or None if nothing usable was kept, or its domain is not served any more."""
+    def revive(self, kept: KeptLogin, bare: str) -> Login | None:
+        """Return the login of the account `bare`.
+
+        None if nothing usable was kept, if its domain is not served any more, or if it is another account's.
+        """
 
 
 @dataclass(slots=True, eq=False)
@@ -145,7 +148,7 @@ class Accounts(Service):
         held = self._make(kept.bare)
         held.last_seen = held.kept_seen = kept.last_seen
         held.kept, held.refused = kept.login, kept.refused
-        held.login = self._logins.revive(kept.login) if kept.login is not None else None
+        held.login = self._logins.revive(kept.login, kept.bare) if kept.login is not None else None
         self._discard_password(held)
         held.account.restore(kept)
         if held.login is None or held.refused:

@@ -42,7 +42,8 @@ OPENING_TIMEOUT = 60.0  # seconds from the connection to the bound resource
 STABLE = 60.0  # seconds that a stream has to stay open for earlier failures to count no more
 MAX_QUEUED = 4 * 1024 * 1024  # bytes waiting for the stream to open, or for a server that does not read
 
-#: Opens an upstream stream for the account and binds a resource; returns the stream and the full JID.
+#: Opens an upstream stream for the account and binds a resource; returns the stream and the full JID. What has come
+#: already is held (see `FramedXmlStream.hold`).
 #: Raises `CannotOpen`, or `CredentialRefused`.
 Connect = Callable[[], Awaitable[tuple[FramedXmlStream, str]]]
 
@@ -201,6 +202,7 @@ class AccountStream:
         if queue:
             xmlstream.send(b"".join(queue))
         self.opened()
+        xmlstream.release()
 
     def _open_failed(self, failure: Failure, opening: Deferred[Any]) -> None:
         """The reason is the connection's, and logged; whoever waits is told by `lost` or `refused`."""

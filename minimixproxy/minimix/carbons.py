@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from minimixproxy.jids import is_bare_of
 from minimixproxy.minimix.muc import NS_HINTS
 from minimixproxy.stanza import Stanza, escape, rewrite
 
@@ -30,7 +31,12 @@ def sent_copy(stanza: Stanza, author: str, bare: str, to: str) -> bytes:
 
 
 def is_carbon_of(stanza: Stanza, stream_jid: str) -> bool:
-    """Tell whether a stanza is the server's carbon of a message to or from the account stream."""
+    """Tell whether a stanza is the server's carbon of a message to or from the account stream.
+
+    Only the account's own bare JID sends carbons (§11); what others send in that shape is not ours to judge.
+    """
+    if not is_bare_of(stanza.get("from"), stream_jid):
+        return False
     for direction in ("sent", "received"):
         wrapper = stanza.payload(NS_CARBONS, direction)
         if wrapper is None:

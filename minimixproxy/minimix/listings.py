@@ -72,12 +72,14 @@ class Listings:
         node = query.getAttribute("node", "")
         if node not in ("", NS_COMMANDS) or "id" not in iq.attributes:
             return
+        key = (session, iq["id"])
+        if key in self._open:  # of the answers to come nobody can say which is which
+            self._forget(key)
+            return
         if len(self._open) >= MAX_OPEN:
             self.log.info("{jid} asks for too many lists at once", jid=session.jid)
             return
-        key = (session, iq["id"])
         self._open[key] = _Listing(peer, node, self._clock.seconds() + TIMEOUT)
-        self._open.move_to_end(key)
         if not self._timer.running:
             self._timer.start(TIMEOUT, self._sweep)
 

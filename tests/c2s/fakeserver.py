@@ -36,6 +36,7 @@ class Script:
     failure: str = "not-authorized"
     proceed: bytes = b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
     replace: dict[str, bytes] = field(default_factory=dict)  # what it says instead, at "header", "features", "bind"
+    answer_to_bind: bytes = b""  # all of what it says then, ID standing for the id
     silent: bool = False
     headers: list[StreamOpened] = field(default_factory=list)
     mechanism: str = ""
@@ -113,7 +114,9 @@ class FakeServer:
 
     def stanza(self, stanza: Stanza) -> None:
         self.script.stanzas.append(stanza)
-        if stanza.payloads and stanza.payloads[0][1] == "bind":
+        if self.script.answer_to_bind:
+            self.write(self.script.answer_to_bind.replace(b"ID", stanza["id"].encode()))
+        elif stanza.payloads and stanza.payloads[0][1] == "bind":
             jid = b"a@example.org/%d" % len(self.script.connections)
             result = b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>%b</jid></bind>" % jid
             result = self.script.replace.get("bind") or result

@@ -55,8 +55,8 @@ class KeepTest(unittest.SynchronousTestCase):
 
 
 class ReviveTest(unittest.SynchronousTestCase):
-    def revived(self, kept: KeptLogin, domain: Domain = FORBIDDEN) -> Login | None:
-        return KeptLogins({domain.name: domain}).revive(kept)
+    def revived(self, kept: KeptLogin, domain: Domain = FORBIDDEN, bare: str = "alice@example.org") -> Login | None:
+        return KeptLogins({domain.name: domain}).revive(kept, bare)
 
     def test_keys(self) -> None:
         login = self.revived(WITH_KEYS)
@@ -73,6 +73,11 @@ class ReviveTest(unittest.SynchronousTestCase):
     def test_nothing_usable(self) -> None:
         for kept in (NOTHING, replace(WITH_KEYS, domain="elsewhere.example"), replace(WITH_KEYS, hash_name="md5")):
             self.assertIsNone(self.revived(kept))
+
+    def test_only_the_account_s_own(self) -> None:
+        self.assertIsNone(self.revived(WITH_KEYS, bare="victim@example.org"))
+        self.assertIsNone(self.revived(WITH_KEYS, bare="alice@elsewhere.example"))
+        self.assertIsNotNone(self.revived(replace(WITH_KEYS, username="ALICE")))
 
     def test_round_trip(self) -> None:
         login = self.revived(WITH_KEYS)

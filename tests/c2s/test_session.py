@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial import unittest
 
 from minimixproxy.c2s.session import ClientSession
-from tests.c2s.helpers import BIND, BOUND, Lab
+from tests.c2s.helpers import BIND, BOUND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, plain
 from tests.c2s.test_negotiation import END, errors
 
 STANZAS = (
@@ -150,6 +150,53 @@ class BindingTest(SessionTest):
         self.client.serve(BOUND.replace(b"/r<", b"/other<"))
         self.assertEqual(self.session.jid, "a@example.org/r")
         self.assertEqual(len(self.lab.accounts.bound), 1)
+
+    def test_only_the_server_binds(self) -> None:
+        """A result from somebody else passes, and nothing follows from it."""
+        client = self.lab.client()
+        client.log_in()
+        client.send(BIND)
+        forged = BOUND.replace(b"id='b1'", b"id='b1' from='mallory@example.org/x'").replace(b">a@", b">victim@")
+        self.assertEqual(client.serve(forged), forged)
+        self.assertEqual(len(self.lab.accounts.bound), 1)
+        client.serve(BOUND)
+        self.assertEqual(self.lab.accounts.bound[-1].jid, "a@example.org/r")
+
+    def test_bound_to_another_account(self) -> None:
+        """The client gets a stream error, the operator a line, the account nothing."""
+        for jid in (b"victim@example.org/x", b"a@example.com/r", b"a@example.org", b"@", b""):
+            client = self.lab.client()
+            client.log_in()
+            client.send(BIND)
+            answer = client.serve(BOUND.replace(b"a@example.org/r", jid))
+            self.assertEqual(errors(answer), [b"remote-connection-failed"])
+            self.assertEqual(client.upstream.take().count(END), 1)
+            self.assertEqual(len(self.lab.accounts.bound), 1, jid)
+
+    def test_named_otherwise_than_bound(self) -> None:
+        client = self.lab.client()
+        client.send(HEADER)
+        client.send(plain("A"))
+        client.accept_login()
+        client.send(HEADER)
+        client.serve(SERVER_HEADER + SERVER_FEATURES)
+        client.send(BIND)
+        client.serve(BOUND)
+        self.assertEqual(self.lab.accounts.bound[-1].jid, "a@example.org/r")
+
+    def test_whose_bind_was_hidden_passes(self) -> None:
+        client = self.lab.client()
+        client.log_in()
+        enable = b"<iq type='set' id='b1'><enable xmlns='urn:xmpp:carbons:2'/></iq>"
+        client.send(BIND + enable)
+        client.serve(BOUND + b"<iq type='result' id='b1'/>")
+        client.send(BIND.replace(b"id='b1'", b"id='x' to='mallory@example.org/y'"))
+        client.serve(BOUND.replace(b"id='b1'", b"id='x' from='mallory@example.org/y'").replace(b">a@", b">victim@"))
+        self.assertEqual(len(self.lab.accounts.bound), 1)
+        client.upstream.take()
+        client.send(b"<message/>")
+        self.assertEqual(client.upstream.take(), b"<message/>")
+        self.assertEqual(client.serve(b"<message/>"), b"<message/>")
 
     def test_carbons(self) -> None:
         enable = b"<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>"

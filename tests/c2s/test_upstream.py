@@ -15,6 +15,7 @@ from twisted.names.error import DNSNameError, DNSServerError
 from twisted.trial import unittest
 
 from minimixproxy.c2s import upstream
+from minimixproxy.c2s.binding import Own
 from minimixproxy.c2s.credentials import Credential, KeyCache
 from minimixproxy.c2s.errors import (
     UpstreamError,
@@ -32,9 +33,11 @@ from minimixproxy.config import Domain, Limits
 from minimixproxy.stanza import Stanza
 from minimixproxy.xmlstream import FramedXmlStream
 from tests.c2s.fakeserver import SALT, FakeServerFactory, Script
-from tests.c2s.helpers import certified
+from tests.c2s.helpers import BOUND, certified
 
 reactor: Any = global_reactor
+OWN = Own("a@example.org", "example.org")
+RESULT = BOUND.replace(b"id='b1'", b"id='ID'")
 
 
 class UpstreamTest(unittest.TestCase):
@@ -118,21 +121,66 @@ class LoginTest(UpstreamTest):
         self.assertEqual(header.attributes["{http://www.w3.org/XML/1998/namespace}lang"], "de")
         self.assertEqual(header.namespaces["x"], "urn:x")
         self.assertEqual(header.namespaces[""], "jabber:client")
-        self.assertEqual(await bind_resource(stream, "wish<&"), "a@example.org/1")
+        self.assertEqual(await bind_resource(stream, OWN, "wish<&"), "a@example.org/1")
         self.assertEqual(str(next(script.stanzas[0].element.elements()).resource), "wish<&")
 
+    async def bound(self, said: bytes) -> tuple[str, list[str]]:
+        """Bind at a server that says `said` at once, ID standing for the id; return the JID and what was held."""
+        script, where = self.serve()
+        script.answer_to_bind = said
+        stream = await self.connect(self.login(where))
+        await open_stream(stream)
+        seen: list[str] = []
+        jid = await bind_resource(stream, OWN)
+        stream.addObserver("/*", lambda stanza: seen.append(stanza["id"]))
+        self.assertEqual(seen, [])
+        stream.release()
+        return jid, seen
+
     @asynchronous
-    async def test_stanzas_behind_the_bind_reach_the_observers(self) -> None:
+    async def test_stanzas_around_the_bind_reach_the_observers(self) -> None:
+        """In the same read even, and whatever they pretend to be."""
+        forged = RESULT.replace(b"<iq", b"<iq from='mallory@example.org/x'").replace(b">a@", b">victim@")
+        request = b"<iq type='get' id='ID'/>"
+        for said, held in (
+            (b"<iq type='get' id='1'/>" + RESULT + b"<message id='2'/><message id='3'/>", ["1", "2", "3"]),
+            (RESULT, []),
+            (RESULT.replace(b"<iq", b"<iq from='example.org'"), []),
+            (RESULT.replace(b"<iq", b"<iq from='a@example.org'"), []),
+            (forged + request + b"<message id='ID'/>" + RESULT, 3),
+        ):
+            jid, seen = await self.bound(said)
+            self.assertEqual(jid, "a@example.org/r")
+            self.assertEqual(len(seen) if isinstance(held, int) else seen, held)
+
+    @asynchronous
+    async def test_stanzas_later_reach_the_observers(self) -> None:
         script, where = self.serve()
         stream = await self.connect(self.login(where))
         await open_stream(stream)
         seen: list[Stanza] = []
         done: Deferred[None] = Deferred()
         stream.addObserver("/message", lambda stanza: (seen.append(stanza), done.callback(None)))
-        await bind_resource(stream)
+        await bind_resource(stream, OWN)
+        stream.release()
         script.connections[0].write(b"<message id='1'/>")
         await done
         self.assertEqual(seen[0]["id"], "1")
+
+    @asynchronous
+    async def test_bound_to_somebody_else(self) -> None:
+        for said in (
+            RESULT.replace(b">a@", b">victim@"),
+            RESULT.replace(b"a@example.org/r", b"a@example.org"),
+            RESULT.replace(b"a@example.org/r", b""),
+            b"<iq type='result' id='ID'/>",
+            b"<message/>" * 200,
+        ):
+            try:
+                await self.bound(said)
+            except UpstreamProtocolError:
+                continue
+            self.fail(said.decode())
 
     @asynchronous
     async def test_bind_refused(self) -> None:
@@ -141,7 +189,7 @@ class LoginTest(UpstreamTest):
         stream = await self.connect(self.login(where))
         await open_stream(stream)
         try:
-            await bind_resource(stream, "taken")
+            await bind_resource(stream, OWN, "taken")
         except UpstreamRefused as raised:
             self.assertEqual(raised.condition, "conflict")
         else:

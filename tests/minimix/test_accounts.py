@@ -64,7 +64,7 @@ class Logins:
     def keep(self, _login: object, _before: object) -> KeptLogin:
         return self.kept
 
-    def revive(self, _kept: object) -> Any:
+    def revive(self, _kept: object, _bare: str) -> Any:
         return self.revived
 
 

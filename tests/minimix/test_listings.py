@@ -119,6 +119,12 @@ class ListingsTests(OwnerCase):
         self.assertIsNotNone(self.result(DOMAIN))
         self.assertIsNone(self.result(DOMAIN), "only once")
 
+    def test_an_id_that_is_open_twice(self) -> None:
+        self.asks_for_items(DOMAIN, NS_COMMANDS)
+        self.asks_for_items(DOMAIN)
+        for node in (NS_COMMANDS, ""):
+            self.assertIsNone(self.result(DOMAIN, node=node))
+
     def test_answers_to_the_account(self) -> None:
         self.asks_for_items(None)
         self.assertIsNone(self.result(DOMAIN))

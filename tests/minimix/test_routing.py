@@ -114,6 +114,8 @@ class Messages(SynchronousTestCase):
         ]:
             stanza = parse_stanza(carbon.format(direction, sender, receiver))
             self.assertIs(self.world.account.from_server(self.phone, stanza), dropped)
+        forged = carbon.format("sent", STREAM, "x@b.test").replace("from='alice@a.test'", "from='bob@b.test/x'")
+        self.assertFalse(self.world.account.from_server(self.phone, parse_stanza(forged)), "not the server's")
         chatter = parse_stanza(f"<message from='bob@b.test'><body>{STREAM} urn:xmpp:carbons:2</body></message>")
         self.assertFalse(self.world.account.from_server(self.phone, chatter))
 

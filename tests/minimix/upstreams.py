@@ -62,5 +62,5 @@ class FakeLogins:
     def keep(self, _login: object, _before: object) -> KeptLogin:
         return KeptLogin("a.test", "alice")
 
-    def revive(self, _kept: object) -> None:
+    def revive(self, _kept: object, _bare: str) -> None:
         return None
