@@ -110,8 +110,10 @@ class TakeoverTests(IntegrationTestCase):
         account, _phone, room, observer = await self.victim_in_room(proxy)
         for hidden_bind in HIDDEN_BINDS.values():
             await self.attack(proxy, hidden_bind, account.jid)
-        await proxy.restart(kill=True)
+        await observer.barrier(room)
         observer.inbox.clear()
+        await proxy.restart(kill=True)
+        await observer.expect(lambda s: s.get("from") == f"{room}/victim" and s.get("type") is None, timeout=30)
         laptop = await self.client(account, "laptop", proxy=proxy)
         laptop.send(join(room, "victim"))
         await laptop.expect(f"<message from='{room}/observer'><body>{SECRET}</body></message>")
