@@ -41,7 +41,7 @@ class Appearance:
         self.attached = attached
         self._visible = visible
         self._presence = RoomPresence(outlet.send_to_room, lambda: (room, self.nick), clock)
-        self._changes = NickChanges(clock)
+        self._changes = NickChanges(room, clock)
         self._regain = Timer(clock)
 
     # Presence --------------------------------------------------------------------------------------------------
@@ -62,6 +62,7 @@ class Appearance:
         """Out of the room: show nothing, ask for nothing."""
         self._presence.stop()
         self._regain.stop()
+        self._changes.refuse_all()
 
     # Nick ------------------------------------------------------------------------------------------------------
 
@@ -71,8 +72,8 @@ class Appearance:
 
     def change_nick(self, session: SessionPort, nick: str, stanza_id: str | None) -> None:
         """A session wants the account to have another nick: the room decides."""
-        self._changes.asked(session, nick, stanza_id)
-        self._outlet.send_to_room(presence_to(self._room, nick, self.best(), stanza_id))
+        if self._changes.asked(session, nick, stanza_id):
+            self._outlet.send_to_room(presence_to(self._room, nick, self.best(), stanza_id))
 
     def nick_answered(self, nick: str) -> tuple[SessionPort, str | None] | None:
         """Return who asked for `nick`, with the id of the request; None if no session did lately."""

@@ -106,6 +106,7 @@ class Attendance:
 
     def show_out(self, session: SessionPort, codes: tuple[str, ...], request: Stanza | None = None) -> None:
         """Drop a session, and let it know by a removal with these status codes; `request` is what it answers."""
+        self.holding.refuse_one(session, "recipient-unavailable")
         self.drop(session)
         occupant = f"{self.view.room}/{self._appearance.nick}"
         session.deliver(muc.removal(occupant, session.jid, codes, self.view.self_presence, request))

@@ -63,6 +63,13 @@ class Holding:
         for held in self._take():
             _refuse(held.session, held.stanza, condition)
 
+    def refuse_one(self, session: SessionPort, condition: str) -> None:
+        """Tell a session that is in the room no more that its stanzas were not sent."""
+        refused = [held for held in self._held if held.session is session]
+        self.drop(session)
+        for held in refused:
+            _refuse(session, held.stanza, condition)
+
     def _take(self) -> deque[_Held]:
         held, self._held, self._bytes = self._held, deque(), 0
         self._timer.stop()

@@ -153,8 +153,10 @@ class IQProxy:
         self.queries.answered(pending.asker, pending.id)
         occupancy = self._room_of(parse_jid(pending.peer).bare)
         if pending.kind == _SELF_PING and occupancy is not None and is_joined(stanza) is False:
-            self._out_by_self_ping(pending, occupancy)
-            return
+            occupancy.silently_out()
+            if occupancy.interrupted:
+                self._ping_again(pending, occupancy)
+                return
         if pending.kind == _SELF_PING and occupancy is not None and is_joined(stanza):
             occupancy.confirmed()
         if occupancy is not None and peer == occupancy.room and occupancy.info.learn(stanza):
@@ -187,12 +189,10 @@ class IQProxy:
         session.deliver(rewrite(answered, {"to": session.jid, "id": pending.id}))
 
     @staticmethod
-    def _out_by_self_ping(pending: PendingIQ[SessionPort], occupancy: Occupancy) -> None:
+    def _ping_again(pending: PendingIQ[SessionPort], occupancy: Occupancy) -> None:
         """The account is out and comes back; the session's ping is answered then."""
-        occupancy.silently_out()
-        if occupancy.interrupted:
-            ping = b"<iq type='get' to='%b' id='%b'>%b</iq>" % (escape(pending.peer), escape(pending.id), PING)
-            occupancy.holding.add(pending.asker, parse_stanza(ping))
+        ping = b"<iq type='get' to='%b' id='%b'>%b</iq>" % (escape(pending.peer), escape(pending.id), PING)
+        occupancy.holding.add(pending.asker, parse_stanza(ping))
 
     def _no_answer_from_room(self, pending: PendingIQ[SessionPort]) -> None:
         self._fail(pending.asker, pending, "remote-server-timeout")

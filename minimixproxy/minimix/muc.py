@@ -134,14 +134,14 @@ def new_nick(stanza: Stanza, room: str) -> str | None:
 
 def join_error(room: str, nick: str, to: str, stanza_id: str | None, error: bytes) -> bytes:
     """Return a presence error that answers a join; `error` is the `<error/>` element."""
+    return presence_error(room, nick, to, stanza_id, b"<x xmlns='%b'/>%b" % (NS_MUC.encode(), error))
+
+
+def presence_error(room: str, nick: str, to: str, stanza_id: str | None, children: bytes) -> bytes:
+    """Return a presence error in a room's name; `children` end with the `<error/>` element."""
     identifier = optional_attribute("id", stanza_id)
-    return b"<presence type='error' from='%b' to='%b'%b><x xmlns='%b'/>%b</presence>" % (
-        escape(f"{room}/{nick}"),
-        escape(to),
-        identifier,
-        NS_MUC.encode(),
-        error,
-    )
+    occupant = escape(f"{room}/{nick}")
+    return b"<presence type='error' from='%b' to='%b'%b>%b</presence>" % (occupant, escape(to), identifier, children)
 
 
 def error_condition(stanza: Stanza) -> str:

@@ -1,43 +1,74 @@
-"""Nick changes on their way: who asked for which nick (XEP-0045 §7.6). Pure but for the clock handed in."""
+"""Nick changes on their way: who asked for which nick (XEP-0045 §7.6), and is answered. Pure but for the clock."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import NamedTuple
 
-from minimixproxy.clock import Clock
+from minimixproxy.clock import Clock, Timer
 from minimixproxy.jids import prepare_resource
+from minimixproxy.minimix import muc
 from minimixproxy.minimix.ports import SessionPort
+from minimixproxy.stanza import error_payload
 
-TIMEOUT = 30.0  # seconds; some changes are never answered
+TIMEOUT = 30.0  # seconds; rooms leave some changes unanswered
 _MAX_PENDING = 32
 
 
+class _Asked(NamedTuple):
+    session: SessionPort
+    nick: str
+    id: str | None
+    deadline: float
+
+
 class NickChanges:
-    """Open requests of one occupancy, by prepared nick; the oldest goes when there are too many."""
+    """Open requests of one occupancy, by prepared nick. What the room does not answer is answered here, by an error."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, room: str, clock: Clock) -> None:
+        self._room = room
         self._clock = clock
-        self._pending: OrderedDict[str, tuple[SessionPort, str | None, float]] = OrderedDict()
+        self._pending: OrderedDict[str, _Asked] = OrderedDict()  # the oldest first
+        self._timer = Timer(clock)
 
-    def asked(self, session: SessionPort, nick: str, stanza_id: str | None) -> None:
-        """A session's request for `nick` goes to the room."""
-        self._expire()
-        self._pending[prepare_resource(nick)] = (session, stanza_id, self._clock.seconds() + TIMEOUT)
-        self._pending.move_to_end(prepare_resource(nick))
-        if len(self._pending) > _MAX_PENDING:
-            self._pending.popitem(last=False)
+    def asked(self, session: SessionPort, nick: str, stanza_id: str | None) -> bool:
+        """A session's request for `nick` is to go to the room; False: too many are open, and it was told so."""
+        key = prepare_resource(nick)
+        asked = _Asked(session, nick, stanza_id, self._clock.seconds() + TIMEOUT)
+        if key not in self._pending and len(self._pending) >= _MAX_PENDING:
+            self._refuse(asked, "resource-constraint")
+            return False
+        self._pending[key] = asked
+        self._pending.move_to_end(key)
+        if not self._timer.running:
+            self._timer.start(TIMEOUT, self._expire)
+        return True
 
     def answered(self, nick: str) -> tuple[SessionPort, str | None] | None:
         """Return who asked for `nick`, with the id of the request, and forget it; None if nobody did lately."""
-        self._expire()
         found = self._pending.pop(prepare_resource(nick), None)
-        return None if found is None else found[:2]
+        return None if found is None else (found.session, found.id)
 
     def forget(self, session: SessionPort) -> None:
         """The session is gone: nobody waits for its answers."""
-        self._pending = OrderedDict((nick, entry) for nick, entry in self._pending.items() if entry[0] is not session)
+        for key in [key for key, asked in self._pending.items() if asked.session is session]:
+            del self._pending[key]
+
+    def refuse_all(self) -> None:
+        """The account is out of the room, which answers nothing any more."""
+        pending, self._pending = self._pending, OrderedDict()
+        self._timer.stop()
+        for asked in pending.values():
+            self._refuse(asked, "recipient-unavailable")
+
+    def _refuse(self, asked: _Asked, condition: str) -> None:
+        error = error_payload("wait", condition)
+        asked.session.deliver(muc.presence_error(self._room, asked.nick, asked.session.jid, asked.id, error))
 
     def _expire(self) -> None:
         now = self._clock.seconds()
-        while self._pending and next(iter(self._pending.values()))[2] <= now:
+        while self._pending and (oldest := next(iter(self._pending.values()))).deadline <= now:
             self._pending.popitem(last=False)
+            self._refuse(oldest, "remote-server-timeout")
+        if self._pending and not self._timer.running:
+            self._timer.start(next(iter(self._pending.values())).deadline - now, self._expire)

@@ -8,9 +8,10 @@ The lifecycle, all of it:
     REJOINING --error, time-out, stream lost--> INTERRUPTED
     JOINED, REJOINING --removal or error that is meant--> ENDED
 
-Sessions that join while JOINING, INTERRUPTED or REJOINING wait and are given the replay at JOINED. Those that join
-while LEAVING are handed to the next occupancy of the room. Attached sessions do not notice INTERRUPTED and
-REJOINING: they are shown the difference, and what they say meanwhile waits.
+Nobody waits for ever. Sessions that join while JOINING, INTERRUPTED or REJOINING wait and are given the replay at
+JOINED; they are refused after `JOIN_TIMEOUT`, at LEAVING and at ENDED. Those that join while LEAVING are handed to the
+next occupancy of the room. Attached sessions do not notice INTERRUPTED and REJOINING: they are shown the difference,
+and what they say meanwhile waits, for as long as `Holding` has patience.
 """
 
 from __future__ import annotations
@@ -194,8 +195,8 @@ class Occupancy:
         self._outlet.send_to_room(join_presence(request.stanza, payload, occupant, self._settings.history))
 
     def _join_timed_out(self) -> None:
-        self._outlet.send_to_room(muc.unavailable(self.room, self.nick))
         self._attendance.refuse_waiting("remote-server-timeout", "the room did not answer")
+        self._outlet.send_to_room(muc.unavailable(self.room, self.nick))
         self._end()
 
     def _join_failed(self, stanza: Stanza) -> None:
@@ -244,7 +245,8 @@ class Occupancy:
     def leave_room(self, request: Stanza | None = None) -> None:
         """The account leaves, with the status text of the client's own leave. Once is enough.
 
-        Sessions that are still attached are shown out. It succeeds even if the room cannot be reached.
+        Sessions that are still attached are shown out, those that wait are refused. It succeeds even if the room cannot
+        be reached.
         """
         if self.state in (State.LEAVING, State.ENDED):
             return
@@ -252,6 +254,7 @@ class Occupancy:
         was = self.state
         self._membership.forget()
         self._out(State.LEAVING)
+        self._refuse_waiting("recipient-unavailable", "the account leaves the room")
         self._attendance.show_out_all((muc.SELF,), request)
         if was is State.INTERRUPTED:
             self._end()
@@ -313,9 +316,9 @@ class Occupancy:
                 self._attendance.holding.add(session, stanza)
             else:
                 self._appearance.change_nick(session, nick, stanza_id)
-        elif not self._appearance.refresh(stanza_id) and self._view.self_presence is not None:
+        elif not self._appearance.refresh(stanza_id) and self._attendance.view.self_presence is not None:
             # The room sees no change, so only this client waits for its reflection.
-            session.deliver(self._view.reflection(session.jid, self._outlet.stream_jid, stanza_id, ()))
+            session.deliver(self._attendance.view.reflection(session.jid, self._outlet.stream_jid, stanza_id, ()))
 
     def broadcast_changed(self, session: SessionPort) -> None:
         """An attached session sent undirected presence: it counts from now on, here too."""
@@ -472,10 +475,7 @@ class Occupancy:
             self._attendance.refuse_waiting("remote-server-timeout", "connection to the server lost")
             self._end()
         else:
-            leaving = self._grace.running
             self._interrupt()
-            if leaving:
-                self._leave_with_session()
 
     def stream_opened(self) -> None:
         """There is an account stream again: come back in this room's turn."""
@@ -484,14 +484,19 @@ class Occupancy:
 
     def interrupted_by_room(self) -> None:
         """The room has put the account out, and nobody meant it: come back after a while."""
-        self._interrupt()
-        self._return.later()
+        if self._interrupt():
+            self._return.later()
 
     def silently_out(self) -> None:
-        """The room does not know the account, and has not said so: come back at once."""
+        """The room does not know the account, and has not said so: come back at once.
+
+        Before it is in, and once it leaves, the room need not know it.
+        """
+        if self.state is not State.JOINED:
+            return
         self.log.info("silently out of {room}", room=self.room)
-        self._interrupt()
-        self._return.now()
+        if self._interrupt():
+            self._return.now()
 
     def given_up(self) -> None:
         """There will be no stream until a client logs in: whoever is attached is shown out (333)."""
@@ -499,12 +504,18 @@ class Occupancy:
         self._attendance.holding.refuse("recipient-unavailable")
         self._attendance.show_out_all((muc.SELF, muc.TECHNICAL))
 
-    def _interrupt(self) -> None:
+    def _interrupt(self) -> bool:
+        """The account is out, and means to come back; False if its last session has just left, and it goes along."""
+        leaving = self._grace.running
+        self._asked_out = False
         self._out(State.INTERRUPTED)
+        if leaving:
+            self._leave_with_session()
+        return not leaving
 
-    def _refuse_waiting(self, condition: str) -> None:
+    def _refuse_waiting(self, condition: str, text: str = "the account cannot enter the room now") -> None:
         self._patience.stop()
-        self._attendance.refuse_waiting(condition, "the account cannot enter the room now")
+        self._attendance.refuse_waiting(condition, text)
 
     def _out(self, state: State) -> None:
         """Stop everything that belongs to being in the room, or to entering it."""
@@ -590,8 +601,11 @@ class Occupancy:
     # The end ---------------------------------------------------------------------------------------------------
 
     def _end(self) -> None:
+        """All is over, once: what is sent on the way here may cost the stream, which ends it too."""
+        if self.state is State.ENDED:
+            return
         self._out(State.ENDED)
-        self._patience.stop()
+        self._refuse_waiting("recipient-unavailable", "the account is not in the room any more")
         self._attendance.holding.refuse("recipient-unavailable")
         self._membership.forget()
         self.attached.clear()

@@ -1,0 +1,1 @@
+"""Attacks, on real servers where one relays them."""

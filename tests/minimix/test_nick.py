@@ -46,8 +46,23 @@ class NickChange(SynchronousTestCase):
     def test_unanswered(self) -> None:
         self.ask("liz")
         self.world.clock.advance(31)
+        (error,) = self.laptop.take()
+        self.assertEqual((error["type"], error["from"], error["id"]), ("error", f"{ROOM}/liz", "n"))
+        self.assertIn(b"<remote-server-timeout ", error.raw)
         self.world.room(f"<presence type='error' from='{ROOM}/liz' to='{STREAM}' id='n'/>")
         self.assertEqual(self.laptop.received, [])
+
+    def test_too_many(self) -> None:
+        for number in range(40):
+            self.ask(f"liz{number}", str(number))
+        self.assertEqual(len(self.world.stream.take()), 32)
+        self.assertEqual([error["id"] for error in self.laptop.take()], [str(number) for number in range(32, 40)])
+
+    def test_the_account_is_out_before_it_is_answered(self) -> None:
+        self.ask("liz")
+        self.world.gone("alice", "110 332")
+        (error,) = self.laptop.take()
+        self.assertEqual((error["type"], error["id"]), ("error", "n"))
 
     def test_impossible_nick(self) -> None:
         self.ask("liz")
