@@ -29,7 +29,8 @@ from minimixproxy.clock import Clock
 from minimixproxy.config import Limits
 from minimixproxy.framing import Event, Fault, Keepalive, StreamClosed, StreamOpened
 from minimixproxy.lazystanzas import LazyStanzas
-from minimixproxy.stanza import NS_CLIENT, Stanza
+from minimixproxy.safetynet import NET
+from minimixproxy.stanza import NS_CLIENT, Stanza, error_reply
 from minimixproxy.xmlstream import FramedXmlStream
 
 T = TypeVar("T")
@@ -135,13 +136,23 @@ class ClientSession:
             if self._output.over:
                 return
             if isinstance(event, Stanza):
-                if self._for_upstream(event):
+                if self._passes(event):
                     out.append(event.raw)
             elif isinstance(event, Keepalive):
                 out.append(event.raw)
             else:
                 self._client_ends(event)
         self._flush_upstream()
+
+    def _passes(self, stanza: Stanza) -> bool:
+        """Tell whether to pass a stanza of the client on. A fault of ours costs that stanza only."""
+        try:
+            return self._for_upstream(stanza)
+        except Exception:  # noqa: BLE001 (the edge: logged and counted)
+            NET.caught(stanza, f"session of {self.jid}")
+            if stanza.name == "iq" and stanza.get("type") in ("get", "set"):
+                self.deliver(error_reply(stanza, "cancel", "internal-server-error"))
+            return False
 
     def _for_upstream(self, stanza: Stanza) -> bool:
         """Tell whether a stanza of the client is to be passed on, after everybody has had a look at it."""
@@ -218,12 +229,18 @@ class ClientSession:
             if self._output.over:
                 return
             if isinstance(event, Stanza):
-                self._stanza_from_server(event)
+                self._take_from_server(event)
             elif isinstance(event, Keepalive):
                 out.append(event.raw)
             else:
                 self._server_ends(event)
         self._output.flush()
+
+    def _take_from_server(self, stanza: Stanza) -> None:
+        try:
+            self._stanza_from_server(stanza)
+        except Exception:  # noqa: BLE001 (the edge: logged and counted)
+            NET.caught(stanza, f"session of {self.jid}, from the server")
 
     def _stanza_from_server(self, stanza: Stanza) -> None:
         account = self._account

@@ -25,6 +25,7 @@ from wokkel.subprotocols import StreamManager
 from zope.interface import implementer
 
 from minimixproxy.framing import Event, Fault, FramingLimits
+from minimixproxy.safetynet import NET
 from minimixproxy.stanza import Stanza
 from minimixproxy.xmlstream import FramedXmlStream
 
@@ -217,7 +218,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
                 try:
                     receiver(event)
                 except Exception:  # noqa: BLE001  a fault of ours costs one stanza, not the domain's connection
-                    self.log.failure("{domain}: a fault with {stanza}", domain=self.domain, stanza=repr(event))
+                    NET.caught(event, self.domain)
             elif self.xmlstream is not None:
                 self.xmlstream.dispatch_event(event)
         self._reading = False

@@ -276,7 +276,7 @@ class AccountStream:
             xmlstream.removeObserver(STREAM_END_EVENT, self._ended)
             xmlstream.removeObserver("/*", self._received)
             for handler in self.handlers:
-                xmlstream.removeObserver(handler.query, handler.received)
+                xmlstream.removeObserver(handler.query, handler.take)
         return xmlstream
 
     # Signs of life ---------------------------------------------------------------------------------------------

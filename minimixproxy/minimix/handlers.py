@@ -8,6 +8,7 @@ from twisted.words.xish.xpath import XPathQuery
 from wokkel.subprotocols import XMPPHandler
 
 from minimixproxy.minimix.account import Account
+from minimixproxy.safetynet import NET
 from minimixproxy.stanza import Stanza
 
 
@@ -35,7 +36,14 @@ class _AccountHandler(XMPPHandler):  # type: ignore[misc]
 
     def connectionInitialized(self) -> None:
         """Observe the stream from now on."""
-        self.xmlstream.addObserver(self.query, self.received)
+        self.xmlstream.addObserver(self.query, self.take)
+
+    def take(self, stanza: Stanza) -> None:
+        """Hand a stanza on; a fault of ours costs that stanza only."""
+        try:
+            self.received(stanza)
+        except Exception:  # noqa: BLE001 (the edge: logged and counted)
+            NET.caught(stanza, f"account stream of {self.account.bare}")
 
     def received(self, stanza: Stanza) -> None:
         """Hand a stanza to the account."""

@@ -1,0 +1,42 @@
+"""What is left when the core fails all the same: a fault of ours costs the stanza it met, and nothing else."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from hashlib import sha256
+
+from twisted.logger import Logger
+
+from minimixproxy.stanza import Stanza
+
+
+class SafetyNet:
+    """Counts and logs the stanzas that a fault of ours made us drop. Call `caught` where one is handled."""
+
+    log = Logger()
+
+    def __init__(self) -> None:
+        self.dropped = 0
+
+    def caught(self, stanza: Stanza, where: str) -> None:
+        """Log the exception being handled with where it was raised, but no text of a stanza: that may be private.
+
+        `where`: the stream, for operators.
+        """
+        self.dropped += 1
+        kind, _error, trace = sys.exc_info()
+        self.log.critical(
+            "{where}: a {name} of {size} bytes, SHA-256 {digest}, met a fault and is dropped ({count} so far). Please "
+            "report this:\nTraceback (most recent call last):\n{trace}{kind}",
+            where=where,
+            name=stanza.name,
+            size=len(stanza.raw),
+            digest=sha256(stanza.raw).hexdigest(),
+            count=self.dropped,
+            trace="".join(traceback.format_tb(trace)),
+            kind=kind.__name__ if kind is not None else "",
+        )
+
+
+NET = SafetyNet()  # of this process

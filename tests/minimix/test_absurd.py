@@ -1,0 +1,59 @@
+"""The core is total: no well-formed stanza, however absurd, raises (docs/security.md)."""
+
+from __future__ import annotations
+
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.stanza import parse_stanza
+from tests.absurd import ODD_TEXT, Absurd
+from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World
+
+ADMIN = "http://jabber.org/protocol/muc#admin"
+ADDRESSES = (ROOM, f"{ROOM}/alice", f"{ROOM}/bob", f"{ROOM}/bob", f"{ROOM}/", BARE, STREAM, "a.test", "muc.test")
+LIVES = 400
+STANZAS = 25
+
+
+class AbsurdTests(SynchronousTestCase):
+    def test_from_everywhere(self) -> None:
+        for seed in range(LIVES):
+            self._live(Random(seed))
+
+    def _live(self, random: Random) -> None:
+        """One account's life among peers who make no sense."""
+        world = World(bookmarks="follow")
+        phone, laptop = world.joined("phone", "laptop")
+        world.account.planned_jid = lambda: STREAM
+        absurd = Absurd(random, ADDRESSES)
+        for _number in range(STANZAS):
+            asked = tuple(stanza["id"] for stanza in world.stream.sent[-8:] if "id" in stanza.attributes)
+            xml = absurd.stanza(asked)
+            try:
+                self._say(world, xml, random.randrange(3), phone, laptop)
+            except Exception as error:
+                raise AssertionError(f"{type(error).__name__} of {xml[:4000]}") from error
+        tablet = world.session("tablet")
+        world.asks_to_join(tablet)  # what was kept can be replayed
+        world.clock.advance(200)
+        world.stream.take()
+        world.account.stream_lost()
+        world.account.stream_opened()
+        world.comes_back()
+
+    def _say(self, world: World, xml: str, way: int, phone: FakeSession, laptop: FakeSession) -> None:
+        stanza = parse_stanza(xml)
+        if way == 0:
+            world.client(phone, xml)
+        elif way == 1:
+            world.account.from_server(laptop, stanza)
+        else:
+            getattr(world.account, f"{stanza.name}_from_stream")(stanza)
+
+    def test_iq_without_from(self) -> None:
+        world = World()
+        world.joined("phone")
+        for sender in ("", *(f"from='{text}'" for text in ODD_TEXT if "'" not in text)):
+            for kind in ("get", "set", "result", "error", "x"):
+                world.room(f"<iq type='{kind}' {sender} id='1'><query xmlns='{ADMIN}'><item/></query></iq>")
