@@ -229,26 +229,28 @@ class ClientSession:
             if self._output.over:
                 return
             if isinstance(event, Stanza):
-                self._take_from_server(event)
+                self._stanza_from_server(event)
             elif isinstance(event, Keepalive):
                 out.append(event.raw)
             else:
                 self._server_ends(event)
         self._output.flush()
 
-    def _take_from_server(self, stanza: Stanza) -> None:
-        try:
-            self._stanza_from_server(stanza)
-        except Exception:  # noqa: BLE001 (the edge: logged and counted)
-            NET.caught(stanza, f"session of {self.jid}, from the server")
-
     def _stanza_from_server(self, stanza: Stanza) -> None:
         account = self._account
-        if account is not None and account.from_server(self, stanza):
+        if account is not None and self._taken(account, stanza):
             return
         self._output.parts.append(stanza.raw)
         if self._watch and stanza.name == "iq":
             self._answered(stanza)
+
+    def _taken(self, account: AccountPort, stanza: Stanza) -> bool:
+        """Tell whether the account takes a stanza of the server. A fault of ours costs that stanza only."""
+        try:
+            return account.from_server(self, stanza)
+        except Exception:  # noqa: BLE001 (the edge: logged and counted)
+            NET.caught(stanza, f"session of {self.jid}, from the server")
+            return True
 
     def _server_ends(self, event: Event) -> None:
         if isinstance(event, StreamClosed):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionDone
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial import unittest
 
 from minimixproxy.c2s.session import ClientSession
+from minimixproxy.safetynet import NET
 from tests.c2s.helpers import BIND, BOUND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, plain
 from tests.c2s.test_negotiation import END, errors
 
@@ -417,12 +420,31 @@ class EndTest(SessionTest):
         self.assertEqual(self.account.closed, [self.session])
 
     def test_faults_of_the_account(self) -> None:
-        for send in (self.client.send, self.client.serve):
-            self.setUp()
-            answer = (self.client.send if send.__name__ == "send" else self.client.serve)(b"<message id='explode'/>")
-            self.assertEqual(errors(answer), [b"internal-server-error"])
-            self.assert_over()
-            self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        """Each costs one stanza, and the log does not tell what is in it."""
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        secret = b"<message id='explode'><body>secret words</body></message>"
+        before = NET.dropped
+        self.client.upstream.clear()
+        self.assertEqual(self.client.send(secret + b"<message id='1'/>"), b"")
+        self.assertEqual(self.client.upstream.value(), b"<message id='1'/>")
+        self.assertEqual(self.client.serve(secret + b"<message id='2'/>"), b"<message id='2'/>")
+        logged = "".join(formatEvent(event) for event in events)
+        self.assertNotIn("secret words", logged)
+        self.assertEqual(logged.count("in from_client"), 1, logged)
+        self.assertEqual(logged.count("in from_server"), 1)
+        self.assertEqual(logged.count(f"{len(secret)} bytes, SHA-256 {sha256(secret).hexdigest()}"), 2)
+        self.assertEqual(NET.dropped, before + 2)
+
+    def test_a_request_that_meets_a_fault_is_answered(self) -> None:
+        for kind in (b"get", b"set"):
+            self.client.send(b"<iq type='%b' id='explode' to='a@b'/>" % kind)
+            self.lab.clock.advance(0)
+            answer = self.client.wire.take()
+            self.assertIn(b"<iq from='a@b' id='explode' type='error'>", answer)
+            self.assertIn(b"<internal-server-error ", answer)
+        self.assertEqual(self.client.send(b"<iq type='result' id='explode' to='a@b'/>"), b"")
 
     def test_a_client_that_is_not_read_any_more_cannot_hurt(self) -> None:
         self.session.close("conflict")

@@ -8,7 +8,7 @@ from tests.absurd import Absurd
 from tests.clientproxy.scene import ALICE, DOMAIN, TARGET, Scene
 
 ADDRESSES = (DOMAIN, DOMAIN, f"{DOMAIN}/x", TARGET, f"{TARGET}/one", f"{TARGET}/two", ALICE, "example.org")
-LIVES = 150
+LIVES = 60
 STANZAS = 40
 
 

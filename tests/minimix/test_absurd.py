@@ -6,13 +6,15 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.minimix.handlers import account_handlers
+from minimixproxy.safetynet import NET
 from minimixproxy.stanza import parse_stanza
 from tests.absurd import ODD_TEXT, Absurd
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World
 
 ADMIN = "http://jabber.org/protocol/muc#admin"
 ADDRESSES = (ROOM, f"{ROOM}/alice", f"{ROOM}/bob", f"{ROOM}/bob", f"{ROOM}/", BARE, STREAM, "a.test", "muc.test")
-LIVES = 400
+LIVES = 120
 STANZAS = 25
 
 
@@ -50,6 +52,18 @@ class AbsurdTests(SynchronousTestCase):
             world.account.from_server(laptop, stanza)
         else:
             getattr(world.account, f"{stanza.name}_from_stream")(stanza)
+
+    def test_the_edge_of_the_account_stream(self) -> None:
+        """What raises all the same costs that stanza."""
+        world = World()
+        phones = world.joined("phone")
+        presence, message, _iq = account_handlers(world.account)
+        self.patch(world.account, "presence_from_stream", lambda _stanza: 1 / 0)
+        before = NET.dropped
+        presence.take(parse_stanza("<presence from='a@b'/>"))
+        self.assertEqual(NET.dropped, before + 1)
+        message.take(parse_stanza(f"<message type='groupchat' from='{ROOM}/bob'><body>b</body></message>"))
+        self.assertEqual(len(phones[0].take()), 1)
 
     def test_iq_without_from(self) -> None:
         world = World()
