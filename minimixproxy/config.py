@@ -69,6 +69,8 @@ class Domain(Section):
     upstream_trust: Annotated[Literal["system", "insecure"] | Path, BeforeValidator(checks.trust)] = "system"
     # Keep a password on disk where the server leaves nothing else to come back with.
     keep_passwords: bool = False
+    # Pass in-band registration (XEP-0077) to the server before login, where it offers that.
+    registration: bool = True
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> "Domain":
@@ -114,6 +116,7 @@ class Limits(Section):
     failed_logins: Annotated[int, Field(ge=0, le=1000)] = 3
     failed_login_delay: Annotated[float, Field(ge=0, le=3600)] = 1.0
     failed_login_delay_max: Annotated[float, Field(ge=0, le=86400)] = 60.0
+    registrations_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 5  # in an hour
     send_queue: Annotated[int, Field(ge=64 * 1024, le=1024 * 1024 * 1024)] = 4 * 1024 * 1024
 
     @model_validator(mode="after")

@@ -106,7 +106,7 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + 'upsteram = "tcp:h:1"\n',
         [
             '[domain."example.org"] upsteram: unknown key; did you mean upstream? '
-            "Known: certificate, keep_passwords, private_key, upstream, upstream_trust"
+            "Known: certificate, keep_passwords, private_key, registration, upstream, upstream_trust"
         ],
     ),
     "name is no key": (MINIMAL + 'name = "x"\n', ['[domain."example.org"] name: unknown key']),

@@ -13,6 +13,7 @@ from minimixproxy.c2s.credentials import Credential, KeyCache
 from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused
 from minimixproxy.c2s.limits import LoginGuard
 from minimixproxy.c2s.ports import AccountsPort
+from minimixproxy.c2s.registrar import Contact, Registrar
 from minimixproxy.c2s.sasl_server import SaslFailure, account_key
 from minimixproxy.c2s.session import ClientSession
 from minimixproxy.c2s.tls import ServerTLS
@@ -53,6 +54,7 @@ class Entry:
         tls: ServerTLS,
         connect: Connect,
         turn_end: TurnEnd,
+        contact: Contact,
     ) -> None:
         self.limits: Limits = settings.limits
         self.domains = {domain.name: domain for domain in settings.domain.values()}
@@ -62,6 +64,7 @@ class Entry:
         self._connect = connect
         self._keys = KeyCache()
         self._turn_end = turn_end
+        self.registrar = Registrar(contact, self.limits, clock)
         self._guard = LoginGuard(
             clock.seconds,
             self.limits.failed_logins,

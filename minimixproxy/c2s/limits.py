@@ -165,3 +165,50 @@ class LoginGuard:
         """The server accepted this login. What else failed from the address stays."""
         self._pairs.succeeded((address, account))
         self._accounts.succeeded(account)
+
+
+class _Registrations(NamedTuple):
+    since: Seconds
+    tries: int = 0
+    made: int = 0
+
+
+class RegistrationGuard:
+    """Admits so many new accounts of an address in an hour, and ten times as many tries that may come to nothing.
+
+    What is under way counts as made, so that many at once are no way around it. A full table forgets the address that
+    began its hour first.
+    """
+
+    PERIOD: Seconds = 3600.0
+    TRIES_FACTOR = 10
+
+    def __init__(self, clock: Callable[[], Seconds], most: int, size: int = _TABLE_SIZE) -> None:
+        """`most`: accounts of one address in an hour."""
+        self._clock = clock
+        self._most = most
+        self._size = size
+        self._known: OrderedDict[str, _Registrations] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def tries(self, address: str, *, makes: bool) -> bool:
+        """Count a try, if there may be one. `makes`: it makes an account, unless `made_nothing` follows."""
+        now = self._clock()
+        known = self._known.get(address)
+        if known is None or not 0 <= now - known.since < self.PERIOD:
+            self._known.pop(address, None)
+            known = _Registrations(now)
+        if known.tries >= self._most * self.TRIES_FACTOR or (makes and known.made >= self._most):
+            return False
+        self._known[address] = known._replace(tries=known.tries + 1, made=known.made + makes)
+        if len(self._known) > self._size:
+            self._known.popitem(last=False)
+        return True
+
+    def made_nothing(self, address: str) -> None:
+        """A try that would have made an account was refused."""
+        known = self._known.get(address)
+        if known is not None:
+            self._known[address] = known._replace(made=max(0, known.made - 1))

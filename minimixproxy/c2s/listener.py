@@ -19,12 +19,14 @@ from minimixproxy.c2s.entry import Connect, Entry
 from minimixproxy.c2s.limits import ConnectionCounter, is_loopback, peer_key
 from minimixproxy.c2s.negotiation import Negotiation
 from minimixproxy.c2s.ports import AccountsPort
+from minimixproxy.c2s.registrar import Contact
 from minimixproxy.c2s.tls import ALPN, ServerTLS
 from minimixproxy.c2s.turn import TurnEnd
-from minimixproxy.c2s.upstream import Login, connect_upstream
-from minimixproxy.config import Listen, Settings
+from minimixproxy.c2s.upstream import Login, connect_upstream, contact_upstream
+from minimixproxy.config import Domain, Listen, Settings
 from minimixproxy.config_checks import brings_its_own_tls
 from minimixproxy.framing import FramingLimits
+from minimixproxy.stanza import Stanza
 from minimixproxy.xmlstream import FramedXmlStream
 
 log = Logger()
@@ -160,20 +162,26 @@ def client_service(
     reactor: Any,
     *,
     connect: Connect | None = None,
+    contact: Contact | None = None,
     turn_end: TurnEnd | None = None,
     plaintext_from_loopback: bool = False,
 ) -> IService:
     """Return the service of all `[[listen]]` ports. Raises `CertificateError` if a configured certificate is no good.
 
-    `connect` is for tests; else clients log in by `connect_upstream`. `turn_end`: when sessions write what is delivered
-    to them. `plaintext_from_loopback` is for benchmarks: a client on this machine logs in without TLS.
+    `connect` and `contact` are for tests; else clients log in by `connect_upstream`, register by `contact_upstream`.
+    `turn_end`: when sessions write what is delivered to them. `plaintext_from_loopback` is for benchmarks: a client on
+    this machine logs in without TLS.
     """
 
     async def connect_client(login: Login) -> FramedXmlStream:
         return await connect_upstream(reactor, login, settings.limits)
 
+    async def contact_server(domain: Domain) -> tuple[FramedXmlStream, Stanza]:
+        return await contact_upstream(reactor, domain, settings.limits)
+
     tls = ServerTLS(settings.domain.values(), settings.directory)
     tls.load(configured_only=True)
-    entry = Entry(settings, accounts, reactor, tls, connect or connect_client, turn_end or TurnEnd(reactor))
+    ways = (connect or connect_client, turn_end or TurnEnd(reactor), contact or contact_server)
+    entry = Entry(settings, accounts, reactor, tls, *ways)
     clients = Clients(entry, plaintext_from_loopback=plaintext_from_loopback)
     return cast(IService, ClientService(settings, clients, reactor))

@@ -1,4 +1,4 @@
-"""Namespaces of the stream negotiation (RFC 6120, XEP-0138, XEP-0198, XEP-0388 and what comes with it)."""
+"""Namespaces of the stream negotiation (RFC 6120, XEP-0138, XEP-0198, XEP-0388 and what goes with it)."""
 
 NS_TLS = "urn:ietf:params:xml:ns:xmpp-tls"
 NS_SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
@@ -16,3 +16,9 @@ NS_FAST = "urn:xmpp:fast:0"
 NS_ISR = ("https://xmpp.org/extensions/isr/0", "urn:xmpp:isr:0")
 NS_CHANNEL_BINDING = "urn:xmpp:sasl-cb:0"
 NS_SASL_UPGRADE = "urn:xmpp:sasl:upgrade:0"
+
+NS_REGISTER = "jabber:iq:register"
+NS_REGISTER_FEATURE = "http://jabber.org/features/iq-register"
+NS_IBR_TOKEN = "urn:xmpp:ibr-token:0"
+NS_INVITE = "urn:xmpp:invite"  # what Prosody's invitations offered before XEP-0445, and still do
+NS_PREAUTH = "urn:xmpp:pars:0"

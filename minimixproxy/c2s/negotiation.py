@@ -6,7 +6,7 @@ Authentication is the login upstream: the server decides, the proxy only asks (s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from enum import Enum, auto
 from typing import Any
 
@@ -34,12 +34,15 @@ from minimixproxy.c2s.limits import peer_key
 from minimixproxy.c2s.namespaces import NS_SASL, NS_TLS
 from minimixproxy.c2s.pending import Pending
 from minimixproxy.c2s.refusals import refusal_of_element
+from minimixproxy.c2s.registrar import Registration, TooMuch
+from minimixproxy.c2s.registration import request_of, shown
 from minimixproxy.c2s.sasl_server import SaslFailure
 from minimixproxy.c2s.upstream import Login
 from minimixproxy.framing import Event, Fault, Keepalive, StreamClosed, StreamOpened
-from minimixproxy.stanza import Stanza
+from minimixproxy.stanza import NS_CLIENT, Stanza
 from minimixproxy.xmlstream import FramedXmlStream
 
+REGISTRATION_TIME = 600.0  # seconds for registration and login, from the first request: people fill in forms
 MAX_FAILURES = 3  # of SASL on one stream; RFC 6120 §6.4.5 says 2 to 5
 
 
@@ -49,7 +52,9 @@ class State(Enum):
     OPEN_PLAIN = auto()  # send the first header, without TLS
     PLAIN = auto()  # start TLS
     OPEN_SECURE = auto()  # send the header within TLS
-    SECURE = auto()  # authenticate
+    LEARNING = auto()  # wait for what the server offers
+    SECURE = auto()  # authenticate, or register before
+    REGISTERING = auto()  # wait for the server's answer to a request for registration
     RESPONDING = auto()  # respond to the empty challenge
     CHECKING = auto()  # wait for the login upstream
     OPEN_AUTHENTICATED = auto()  # send the header of the stream for stanzas
@@ -74,6 +79,7 @@ class Negotiation:
         self._login: Login | None = None
         self._pending = Pending()
         self._upstream: FramedXmlStream | None = None
+        self._registration: Registration | None = None
         self._early: list[Event] = []
         self._timer = entry.clock.callLater(
             entry.limits.authentication_timeout, self.close, "connection-timeout", "not authenticated in time"
@@ -87,7 +93,7 @@ class Negotiation:
         for event in events:
             if self._stream.framer is not framer or self._state is State.OVER:
                 return
-            if self._state is State.JOINING:
+            if self._state in _HOLDING:
                 self._early.append(event)
             elif not isinstance(event, Keepalive):
                 self._step(event)
@@ -132,11 +138,24 @@ class Negotiation:
         if refusal is not None:
             self.close(*refusal)
             return
-        features = STARTTLS_FEATURE if self._state is State.OPEN_PLAIN else sasl_server.MECHANISMS
-        header = answer_header(self._domain, self._lang)
-        self._stream.write(b"%b<stream:features>%b</stream:features>" % (header, features))
+        self._stream.write(answer_header(self._domain, self._lang))
         self._header_sent = True
-        self._state = State.PLAIN if self._state is State.OPEN_PLAIN else State.SECURE
+        if self._state is State.OPEN_PLAIN:
+            self._show(State.PLAIN, STARTTLS_FEATURE)
+            return
+        domain, offers = self._entry.domains[self._domain], self._entry.registrar.offers
+        known = offers.now(domain)
+        if known is None:
+            self._hold(State.LEARNING, offers.soon(domain), self._show_login)
+        else:
+            self._show_login(known)
+
+    def _show_login(self, offers: frozenset[str]) -> None:
+        self._show(State.SECURE, sasl_server.MECHANISMS + shown(offers))
+
+    def _show(self, state: State, features: bytes) -> None:
+        self._stream.write(b"<stream:features>%b</stream:features>" % features)
+        self._state = state
 
     def _check(self, opened: StreamOpened) -> Refusal | None:
         """Read a header; return what is wrong with it."""
@@ -164,6 +183,43 @@ class Negotiation:
     def _too_early(self, _stanza: Stanza) -> None:
         self._fail(SaslFailure("encryption-required"))
 
+    # Registration (XEP-0077, XEP-0445)
+
+    def _register(self, stanza: Stanza) -> None:
+        request = request_of(stanza, self._domain)
+        if request is None:
+            self._unexpected(stanza)
+            return
+        if self._registration is None:
+            domain = self._entry.domains[self._domain]
+            self._registration = self._entry.registrar.client(domain, peer_key(self._stream.transport))
+            self._timer.reset(REGISTRATION_TIME)
+        self._hold(State.REGISTERING, self._registration.ask(request), self._registration_answered)
+
+    def _registration_answered(self, answer: bytes) -> None:
+        self._stream.write(answer)
+        self._state = State.SECURE
+
+    def _hold(self, state: State, work: Coroutine[Any, Any, Any], done: Callable[[Any], None]) -> None:
+        """Wait, and let the client wait: what it has sent ahead is looked at afterwards."""
+
+        def go_on(result: Any) -> None:
+            done(result)
+            self._stream.transport.resumeProducing()
+            early, self._early = self._early, []
+            self.client_events(early)
+
+        self._state = state
+        self._stream.transport.pauseProducing()
+        self._pending.run(work, go_on, self._not_held)
+
+    def _not_held(self, failure: Failure) -> None:
+        if isinstance(failure.value, TooMuch):
+            self.close("policy-violation", str(failure.value))
+            return
+        self.log.failure("before the login of a client", failure)
+        self.close("internal-server-error")
+
     # SASL
 
     def _auth(self, stanza: Stanza) -> None:
@@ -187,6 +243,7 @@ class Negotiation:
             self._fail(failure)
             return
         self._state = State.CHECKING
+        self._end_registration()
         self._login = self._entry.login(self._domain, message.username, message.password)
         work = self._entry.authenticate(self._login, peer_key(self._stream.transport))
         self._pending.run(work, self._accepted, self._refused)
@@ -260,6 +317,11 @@ class Negotiation:
         if self._timer.active():
             self._timer.cancel()
         self._pending.cancel()
+        self._end_registration()
+
+    def _end_registration(self) -> None:
+        if self._registration is not None:
+            self._registration.close()
 
     def _end(self, data: bytes) -> None:
         self._finish()
@@ -282,7 +344,12 @@ def _kind(event: Event) -> str:
         return "header"
     if isinstance(event, Stanza) and event.uri in (NS_TLS, NS_SASL):
         return event.name
+    if isinstance(event, Stanza) and (event.uri, event.name) == (NS_CLIENT, "iq"):
+        return "iq"
     return "other"
+
+
+_HOLDING = frozenset({State.LEARNING, State.REGISTERING, State.JOINING})
 
 
 TRANSITIONS: dict[tuple[State, str], Callable[[Negotiation, Any], None]] = {
@@ -293,6 +360,7 @@ TRANSITIONS: dict[tuple[State, str], Callable[[Negotiation, Any], None]] = {
     (State.SECURE, "auth"): Negotiation._auth,
     (State.SECURE, "response"): Negotiation._out_of_order,
     (State.SECURE, "abort"): Negotiation._abort_sasl,
+    (State.SECURE, "iq"): Negotiation._register,
     (State.RESPONDING, "response"): Negotiation._response,
     (State.RESPONDING, "abort"): Negotiation._abort_sasl,
     (State.CHECKING, "abort"): Negotiation._abort_sasl,

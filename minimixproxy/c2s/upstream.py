@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any
@@ -75,6 +75,10 @@ class _Candidate:
     tls: str  # "starttls"; "direct": from the first byte; "endpoint": the endpoint itself does it
 
 
+# What follows on a secured stream that has shown its features.
+_Then = Callable[[FramedXmlStream, Conversation, Stanza], Awaitable[None]]
+
+
 async def connect_upstream(reactor: Any, login: Login, limits: Limits) -> FramedXmlStream:
     """Return a stream to the server of the account, secured and logged in; `open_stream` is next.
 
@@ -82,25 +86,46 @@ async def connect_upstream(reactor: Any, login: Login, limits: Limits) -> Framed
     not accept the login, or `UpstreamUnfit` when kept keys are not what it asks for. Gives up after `LOGIN_TIMEOUT`
     seconds.
     """
-    attempt = Deferred.fromCoroutine(_connect(reactor, login, limits))
+
+    async def log_in(xs: FramedXmlStream, conversation: Conversation, features: Stanza) -> None:
+        await _authenticate(xs, conversation, login, features)
+        conversation.restart()
+
+    attempt = Deferred.fromCoroutine(_connect(reactor, login.domain, server_framing(limits), log_in))
     return await attempt.addTimeout(LOGIN_TIMEOUT, reactor, onTimeoutCancel=_timed_out)
+
+
+async def contact_upstream(reactor: Any, domain: Domain, limits: Limits) -> tuple[FramedXmlStream, Stanza]:
+    """Return a stream to the server of a domain, secured as for logins but not logged in, and its features.
+
+    What came behind them is dropped: a server has nothing to say there. It takes stanzas no larger than clients may
+    send. Raises `UpstreamUnreachable`, `UpstreamTLSError` or `UpstreamProtocolError`.
+    """
+    found: list[Stanza] = []
+
+    async def look(_xs: FramedXmlStream, conversation: Conversation, features: Stanza) -> None:
+        found.append(features)
+
+    framing = FramingLimits(limits.stanza_size, limits.stanza_depth)
+    attempt = Deferred.fromCoroutine(_connect(reactor, domain, framing, look))
+    return await attempt.addTimeout(LOGIN_TIMEOUT, reactor, onTimeoutCancel=_timed_out), found[-1]
 
 
 def _timed_out(result: Any, timeout: float) -> Any:
     raise UpstreamUnreachable(f"no login within {timeout:g} seconds")
 
 
-async def _connect(reactor: Any, login: Login, limits: Limits) -> FramedXmlStream:
+async def _connect(reactor: Any, domain: Domain, framing: FramingLimits, then: _Then) -> FramedXmlStream:
     """Try the candidates in order: the next one only if there was no secured stream to the one before."""
-    problem: UpstreamError = UpstreamUnreachable(f"{login.domain.name} offers no service for clients")
-    for candidate in await _candidates(reactor, login.domain):
+    problem: UpstreamError = UpstreamUnreachable(f"{domain.name} offers no service for clients")
+    for candidate in await _candidates(reactor, domain):
         try:
-            bottom = await _dial(candidate, limits)
+            bottom = await _dial(candidate, framing)
         except UpstreamUnreachable as error:
             problem = error
             continue
         try:
-            attempt = Deferred.fromCoroutine(_negotiate(bottom, candidate, login))
+            attempt = Deferred.fromCoroutine(_negotiate(bottom, candidate, domain, then))
             return await attempt.addTimeout(ATTEMPT_TIMEOUT, reactor, onTimeoutCancel=_timed_out)
         except (UpstreamUnreachable, UpstreamTLSError) as error:
             log.warn("{target}: {error}", target=candidate.description, error=str(error))
@@ -127,8 +152,7 @@ async def _candidates(reactor: Any, domain: Domain) -> list[_Candidate]:
     ]
 
 
-async def _dial(candidate: _Candidate, limits: Limits) -> SecurableConnection:
-    framing = server_framing(limits)
+async def _dial(candidate: _Candidate, framing: FramingLimits) -> SecurableConnection:
     factory = Factory.forProtocol(lambda: SecurableConnection(FramedXmlStream(Authenticator(), framing)))
     factory.noisy = False
     try:
@@ -149,24 +173,25 @@ def _abort(bottom: SecurableConnection) -> None:
         transport.abortConnection()
 
 
-async def _negotiate(bottom: SecurableConnection, candidate: _Candidate, login: Login) -> FramedXmlStream:
+async def _negotiate(
+    bottom: SecurableConnection, candidate: _Candidate, domain: Domain, then: _Then
+) -> FramedXmlStream:
     xs = bottom.upper
     assert isinstance(xs, FramedXmlStream)
     xs.namespace = NS_CLIENT
-    xs.otherEntity = JID(login.domain.name)  # type: ignore[assignment]
+    xs.otherEntity = JID(domain.name)  # type: ignore[assignment]
     with Conversation(xs) as conversation:
         secure = candidate.tls == "endpoint"
         if candidate.tls == "direct":
-            bottom.start_tls(_tls_factory(login.domain, direct=True))
+            bottom.start_tls(_tls_factory(domain, direct=True))
             secure = True
-        _, features = await _open(xs, conversation, _header(login.domain.name))
+        _, features = await _open(xs, conversation, _header(domain.name))
         if not secure and features.has_payload(NS_TLS, "starttls"):
-            await _starttls(bottom, conversation, login.domain)
-            _, features = await _open(xs, conversation, _header(login.domain.name))
+            await _starttls(bottom, conversation, domain)
+            _, features = await _open(xs, conversation, _header(domain.name))
         elif not secure:
-            _allow_plaintext(bottom, login.domain)
-        await _authenticate(xs, conversation, login, features)
-        conversation.restart()
+            _allow_plaintext(bottom, domain)
+        await then(xs, conversation, features)
     return xs
 
 

@@ -155,12 +155,13 @@ class Wire(StringTransport):
 class Lab:
     """The client side without sockets: clients on wires, and logins that the test answers."""
 
-    def __init__(self, directory: Path, **limits: Any) -> None:
+    def __init__(self, directory: Path, *, registration: bool = False, **limits: Any) -> None:
         self.clock = Clock()
         self.accounts = StubAccounts()
         self.logins: list[tuple[Login, Deferred[FramedXmlStream]]] = []
         self.cancelled = 0
-        domain = certified("example.org", directory)
+        domain = certified("example.org", directory, registration=registration)
+        self.contacts: list[Deferred[tuple[FramedXmlStream, Stanza]]] = []
         self.settings = Settings(
             state=directory / "state.sqlite",
             listen=(Listen(endpoint="tcp:0:interface=127.0.0.1"),),
@@ -169,12 +170,18 @@ class Lab:
         )
         self.tls = ServerTLS([domain], directory)
         self.tls.load()
-        self.entry = Entry(self.settings, self.accounts, self.clock, self.tls, self._connect, TurnEnd(self.clock))
+        ways = (self._connect, TurnEnd(self.clock), self._contact)
+        self.entry = Entry(self.settings, self.accounts, self.clock, self.tls, *ways)
         self.clients = Clients(self.entry)
 
     def _connect(self, login: Login) -> Deferred[FramedXmlStream]:
         waiting: Deferred[FramedXmlStream] = Deferred(self._cancelled)
         self.logins.append((login, waiting))
+        return waiting
+
+    def _contact(self, _domain: Domain) -> Deferred[tuple[FramedXmlStream, Stanza]]:
+        waiting: Deferred[tuple[FramedXmlStream, Stanza]] = Deferred(self._cancelled)
+        self.contacts.append(waiting)
         return waiting
 
     def _cancelled(self, _waiting: Deferred[FramedXmlStream]) -> None:

@@ -74,6 +74,7 @@ def alive(*types: type) -> int:
 
 class ListenerTest(unittest.TestCase):
     timeout = 60
+    registration = False  # else there are connections upstream that no client asked for
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
@@ -89,7 +90,9 @@ class ListenerTest(unittest.TestCase):
     def start(self, *listens: Listen, **limits: Any) -> ClientService:
         """Start the service; by default one STARTTLS port."""
         assert self.domain.certificate is not None
-        domain = self.domain.model_copy(update={"upstream": self.upstream, "upstream_trust": self.domain.certificate})
+        trust = self.domain.certificate
+        update = {"upstream": self.upstream, "upstream_trust": trust, "registration": self.registration}
+        domain = self.domain.model_copy(update=update)
         settings = Settings(
             state=self.directory / "state.sqlite",
             listen=listens or (Listen(endpoint="tcp:0:interface=127.0.0.1"),),
