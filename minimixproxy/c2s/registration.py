@@ -110,14 +110,15 @@ def shown(offers: Iterable[str]) -> bytes:
 
 
 def submitted(query: Element, name: str) -> str | None:
-    """Return a field of a query: its own (XEP-0077 §3) or that of the data form in it (§5), which counts if there."""
-    form = next(query.elements(NS_DATA, "x"), None)
-    if form is not None:
-        fields = [field for field in form.elements(NS_DATA, "field") if field.getAttribute("var") == name]
-        values = [str(value) for field in fields for value in field.elements(NS_DATA, "value")]
-    else:
-        values = [str(value) for value in query.elements(NS_REGISTER, name)]
-    return values[0] if len(values) == 1 else None
+    """Return what a query says for a field, itself (XEP-0077 §3) or in a data form (§5). None: nothing, or two things.
+
+    Which of two a server takes is not to be known.
+    """
+    forms = query.elements(NS_DATA, "x")
+    fields = [field for form in forms for field in form.elements(NS_DATA, "field") if field.getAttribute("var") == name]
+    values = {str(value) for field in fields for value in field.elements(NS_DATA, "value")}
+    values.update(str(value) for value in query.elements(NS_REGISTER, name))
+    return values.pop() if len(values) == 1 else None
 
 
 def is_removal(query: Element) -> bool:

@@ -80,7 +80,11 @@ class RequestTest(unittest.TestCase):
             "": None,
             x.format(field.format("<value>a</value>")): "a",
             x.format(field.format("<value>a</value><value>b</value>")): None,
-            x.format(field.format("")) + "<username>b</username>": None,
+            x.format(field.format("")) + "<username>b</username>": "b",
+            x.format(field.format("<value>a</value>")) + "<username>a</username>": "a",
+            x.format(field.format("<value>a</value>")) + "<username>b</username>": None,
+            x.format(field.format("<value>a</value>")) * 2: "a",
+            f"<x xmlns='other'>{field.format('<value>a</value>')}</x>": None,
         }.items():
             query = parse_stanza(f"<query xmlns='{REGISTER}'>{content}</query>").element
             self.assertEqual(submitted(query, "username"), name, content)
