@@ -44,7 +44,7 @@ class Prosody(Server):
         program = in_path("prosody")
         assert program is not None
         process = LoggedProcess(self.name, [program, "-F", "--config", str(configuration)])
-        for service in ("c2s", "c2s_direct_tls", "component"):
+        for service in ("c2s", "c2s_direct_tls", "component", "console"):
             process.wait_for(rf"Activated service '{service}' on")
         return process
 

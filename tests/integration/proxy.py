@@ -15,8 +15,8 @@ from tests.integration.servers import Server, authority, authority_file
 
 TWISTD = str(Path(sys.executable).parent / "twistd")
 FAULTS = re.compile(r"Traceback|Unhandled|#critical\]|CRITICAL|exceptions\.|was never (awaited|retrieved)|Error in ")
-# Tests come from one address and fail to log in on purpose.
-LIMITS = {"connections_per_address": 5000}
+# Tests come from one address, fail to log in on purpose, and make accounts.
+LIMITS = {"connections_per_address": 5000, "registrations_per_address": 5000}
 # A leave is waited for in many tests.
 ROOMS = {"leave_grace": 0.3}
 
