@@ -44,6 +44,7 @@ class Installation:
         made = secrets.token_hex(8)
         temporary = self._file.with_name(self._file.name + ".new")
         try:
+            temporary.touch(mode=0o600)
             temporary.write_text(made + "\n", "utf-8")
             os.replace(temporary, self._file)
         except OSError as error:

@@ -26,6 +26,8 @@ BUSY_TIMEOUT = 1.0  # seconds that SQLite waits for another process, at a time
 _PRAGMAS = ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "journal_size_limit = 67108864")
 # A silent network must not block the writer for longer than a while: seconds, then milliseconds.
 _POSTGRESQL = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_count": 3, "tcp_user_timeout": 10_000}
+# A lock that ends with the transaction: with nothing there yet, there is no row to lock. The number is ours by chance.
+_ALONE = ("SET LOCAL lock_timeout = '30s'", "SELECT pg_advisory_xact_lock(6520213840196154221)")
 _NOT_A_DATABASE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _REVISIONS = "minimixproxy.storage:migrations"
 
@@ -55,17 +57,29 @@ class Database:
     def sqlite(self) -> bool:
         return self.file is not None
 
-    def prepare(self) -> str:
-        """Make what is missing, bring an older schema up to date; return the identity of the database.
+    def make_file(self) -> None:
+        """Make the file if it is missing, for its owner only. Raises `OSError`."""
+        if self.file is not None:
+            _make_private(self.file)
 
-        Raises `StateError`. Blocks.
+    @contextmanager
+    def prepared(self) -> Iterator[Connection]:
+        """A transaction in which what was missing has been made, and an older schema brought up to date.
+
+        Only one process at a time is in it. Raises `StateError`. Blocks, for a while at most.
         """
         with self.explained():
-            if self.file is not None:
-                _make_private(self.file)
+            self.make_file()
             with self.engine.begin() as connection:
+                if not self.sqlite:
+                    for statement in _ALONE:
+                        connection.exec_driver_sql(statement)
                 self._migrate(connection)
-                return _identity(connection)
+                yield connection
+
+    def identity(self, connection: Connection) -> str:
+        """Return what tells this database from others: 32 hexadecimal digits."""
+        return _identity(connection)
 
     def check(self) -> None:
         """Raise `StateError` if there is a database and it cannot be used. Changes nothing."""

@@ -22,7 +22,9 @@ from minimixproxy.clock import Clock, Timer
 from minimixproxy.lazystanzas import Output
 from minimixproxy.minimix.journal import KeptAccount, KeptLogin, RoomJournal
 from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.gate import Gate
+from minimixproxy.storage.hold import HeldByAnother
 from minimixproxy.storage.loading import LoadedAccount
 from minimixproxy.storage.mark import Mark
 from minimixproxy.storage.roomjournal import SQLRoomJournal
@@ -86,6 +88,8 @@ class SQLJournal:
         self.sequence = 0  # the last one given
         self.limit = LIMIT
         self.patience = PATIENCE
+        #: Called when another proxy has the database: nothing is written from then on, and nothing more is said.
+        self.lost: Callable[[StateError], None] = lambda _error: None
         #: All that is in memory, asked for when messages had to be let go. None: they stay lost to the database.
         self.snapshot: Callable[[], Iterable[KeptAccount]] | None = None
         self._clock = clock
@@ -98,6 +102,7 @@ class SQLJournal:
         self._released = 0
         self._durable = True
         self._incomplete = False  # messages were let go
+        self._is_lost = False
         self._error = ""
         self._retry = Timer(clock)
         self._delay = FIRST_RETRY
@@ -244,7 +249,7 @@ class SQLJournal:
     def _dispatch(self) -> None:
         """Have the batch that was gathered written, unless one is being written."""
         batch = self.gathering
-        if batch is None or self._writing is not None:
+        if batch is None or self._writing is not None or self._is_lost:
             return
         if self._incomplete:
             self._complete(batch)
@@ -256,8 +261,14 @@ class SQLJournal:
             self._watch.start(self.patience / 3, self._look)
         self._writer.write(batch)
 
-    def _written(self, batch: Batch, error: Exception | None) -> None:
-        """The writer is done with a batch."""
+    def _written(self, batch: Batch | None, error: Exception | None) -> None:
+        """The writer is done with a batch, or has met a fault while there was none."""
+        if isinstance(error, HeldByAnother):
+            self._lose(error)
+            return
+        if batch is None:  # whatever it is, the next batch meets it too
+            self.log.warn("state: {error}", error=_line(error) if error is not None else "")
+            return
         if error is not None:
             self._failed(batch, error)
             return
@@ -284,6 +295,18 @@ class SQLJournal:
             self._gate.holding = None
         # The kernel has it now: what goes to a client is not queued, but for one that reads too slowly.
         self._mark.write(self._released)
+
+    def _lose(self, error: HeldByAnother) -> None:
+        """What is held at the gate stays there: it is on no disk."""
+        if self._is_lost:
+            return
+        self._is_lost = True
+        self._durable, self._error = False, _line(error)
+        self._retry.stop()
+        self._watch.stop()
+        self.lost(error)
+        if self._stopped is not None:
+            self._end(WAIT_NOT)
 
     def _failed(self, batch: Batch, error: Exception) -> None:
         if not self._error:
@@ -357,7 +380,7 @@ class SQLJournal:
         late = self._clock.callLater(STOP_PATIENCE, self._end_late)
         stopped.addBoth(lambda _: late.cancel() if late.active() else None)
         self._dispatch()
-        if self._writing is None:
+        if self._writing is None or self._is_lost:
             self._end()
         return stopped
 

@@ -29,6 +29,17 @@ metadata = MetaData()
 #: One row: what tells this database from others.
 identity = Table("identity", metadata, Column("id", String(32), primary_key=True))
 
+#: One row: who has the database (see `hold`). `expires`: seconds since the epoch, by the clock of the server.
+holder = Table(
+    "holder",
+    metadata,
+    Column("id", Number, primary_key=True, autoincrement=False),
+    Column("epoch", Number, nullable=False),
+    Column("installation", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("expires", Float(53), nullable=False),
+)
+
 accounts = Table(
     "accounts",
     metadata,

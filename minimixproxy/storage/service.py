@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
+from minimixproxy.installation import Installation
 from minimixproxy.minimix.journal import KeptAccount
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import CannotStart, StateError
+from minimixproxy.storage.hold import Hold
 from minimixproxy.storage.journal import SQLJournal
-from minimixproxy.storage.loading import Loader
+from minimixproxy.storage.loading import LoadedAccount, Loader
 from minimixproxy.storage.mark import Mark
-from minimixproxy.storage.sealing import SEAL_KEY, load_sealer
+from minimixproxy.storage.sealing import SEAL_KEY, Sealer, load_sealer
 from minimixproxy.storage.store import Store
 from minimixproxy.storage.writer import WriterThread
 
@@ -46,17 +52,29 @@ def check(place: Place) -> None:
 def open_journal(journal: SQLJournal, place: Place, reactor: Any) -> list[KeptAccount]:
     """Have `journal` write to the database; return what was kept there. Blocks. Raises `StateError`."""
     database = place.database
-    identity = database.prepare()
-    sealer = load_sealer(place.seal_key, place.directory)
-    mark = Mark(place.directory / "given_out")
-    given_out = mark.open(identity)
-    with database.explained(), database.engine.begin() as connection:
-        loader = Loader(connection, database.name, sealer)
-        loaded = loader.load(given_out)
+    hold = Hold(database, Installation(place.directory).resource)
+    identity = hold.take()
+    try:
+        sealer = load_sealer(place.seal_key, place.directory)
+        mark = Mark(place.directory / "given_out")
+        loader, loaded = load(database, hold, sealer, mark.open(identity))
+    except BaseException:
+        hold.abandon()
+        raise
     journal.restore(loaded, loader.last_id, loader.last_sequence)
-    store = Store(database)
-    journal.start(WriterThread(store.write, store.close, reactor), sealer, mark)
+    store = Store(database, hold)
+    journal.start(WriterThread(store.write, store.rest, store.end, reactor), sealer, mark)
     return [account.kept for account in loaded]
+
+
+def load(
+    database: Database, hold: Hold, sealer: Sealer, given_out: int | None
+) -> tuple[Loader, list[LoadedAccount]]:
+    """Read everything that was kept. Blocks. Raises `StateError`."""
+    with database.explained(), database.engine.begin() as connection:
+        hold.check_loading(connection)
+        loader = Loader(connection, database.name, sealer)
+        return loader, loader.load(given_out)
 
 
 class StateService(MultiService):
@@ -82,10 +100,18 @@ class StateService(MultiService):
             self.log.critical("{error}", error=error)
             raise CannotStart(str(error)) from None
         self._open = True
+        self._journal.lost = self._lost
         sys.setswitchinterval(SWITCH_INTERVAL)
         self.log.info("state loaded: {accounts} accounts", accounts=len(kept))
         self._restore(kept)
         super().startService()
+
+    def _lost(self, error: StateError) -> None:
+        """The database is another proxy's now: two would take rooms from each other, and only one may write."""
+        self.log.critical("{error}; this proxy ends", error=error)
+        atexit.register(_exit_with_failure)
+        with suppress(ReactorNotRunning):  # it ends already
+            self._reactor.stop()
 
     def stopService(self) -> Deferred[Any]:
         stopped: Deferred[Any] = super().stopService()
@@ -93,3 +119,10 @@ class StateService(MultiService):
             self._open = False
             stopped.addBoth(lambda _: self._journal.stop())
         return stopped
+
+
+def _exit_with_failure() -> None:
+    """End the process with status 1; twistd has no other way once the reactor ran."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from minimixproxy.storage.batch import Batch
 from minimixproxy.storage.database import Database
+from minimixproxy.storage.hold import Hold
 from minimixproxy.storage.statements import Statements
 
 Execution = tuple[str, Sequence[Any]]
@@ -23,8 +24,9 @@ class Store:
 
     log = Logger()
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, hold: Hold) -> None:
         self._database = database
+        self._hold = hold
         dialect = database.engine.dialect
         self._statements = Statements(dialect)
         driver = dialect.loaded_dbapi
@@ -51,13 +53,20 @@ class Store:
             self._give_up()
             raise
 
+    def rest(self) -> None:
+        """There is nothing to write: keep the database ours. Raises `HeldByAnother`, or what the driver raises."""
+        if not self._database.sqlite and self._hold.due:
+            self._in_transaction(lambda: None)
+
     def _begin(self) -> None:
+        new = self._connection is None
         if self._connection is None:
             with self._database.explained():
                 self._connection = self._database.engine.raw_connection()
             self._cursor = self._connection.cursor()
         if self._database.sqlite:
             self._cursor.execute("BEGIN IMMEDIATE")
+        self._hold.check(self._cursor, new=new)
 
     def _commit(self) -> None:
         if self._database.sqlite:
@@ -78,6 +87,15 @@ class Store:
         else:
             if not self._database.sqlite:
                 self.close()
+
+    def end(self) -> None:
+        """Let others have the database, and close the connection."""
+        try:
+            self._in_transaction(lambda: self._hold.give_back(self._cursor))
+        except Exception as error:  # noqa: BLE001 (the lease ends by itself)
+            self.log.info("{name}: not given back: {error}", name=self._database.name, error=_line(error))
+        self.close()
+        self._hold.abandon()
 
     def close(self) -> None:
         """Close the connection."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from minimixproxy.storage.batch import Batch
 
-#: Gets, in the reactor's thread, the batch and the error that kept it from being written.
-Written = Callable[[Batch, Exception | None], None]
+REST = 1.0  # seconds without anything to write
+
+#: Gets, in the reactor's thread, the batch and the error that kept it from being written; no batch: a fault in between.
+Written = Callable[[Batch | None, Exception | None], None]
 
 
 class Writing(Protocol):
@@ -29,10 +31,13 @@ class Writing(Protocol):
 class WriterThread:
     """Calls `write` for each batch, in a thread of its own."""
 
-    def __init__(self, write: Callable[[Batch], None], close: Callable[[], None], reactor: Any) -> None:
-        """`close` is called at the end, in that thread too."""
+    def __init__(
+        self, write: Callable[[Batch], None], rest: Callable[[], None], end: Callable[[], None], reactor: Any
+    ) -> None:
+        """`rest` is called every few seconds when there is nothing to write, `end` at the end, in that thread too."""
         self._write = write
-        self._close = close
+        self._rest = rest
+        self._end = end
         self._reactor = reactor
         self._batches: SimpleQueue[Batch | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -50,11 +55,25 @@ class WriterThread:
             self._thread.join(timeout)
 
     def _run(self, written: Written) -> None:
-        while (batch := self._batches.get()) is not None:
-            fault: Exception | None = None
+        while True:
             try:
-                self._write(batch)
-            except Exception as error:  # noqa: BLE001 (the journal logs it and tries again)
-                fault = error
+                batch = self._batches.get(timeout=REST)
+            except Empty:
+                fault = _fault(self._rest)
+                if fault is not None:
+                    self._reactor.callFromThread(written, None, fault)
+                continue
+            if batch is None:
+                break
+            fault = _fault(self._write, batch)
             self._reactor.callFromThread(written, batch, fault)
-        self._close()
+        self._end()
+
+
+def _fault(call: Callable[..., None], *arguments: Any) -> Exception | None:
+    """Call, and return what goes wrong: the journal logs it and tries again."""
+    try:
+        call(*arguments)
+    except Exception as error:  # noqa: BLE001 (see above)
+        return error
+    return None

@@ -10,13 +10,15 @@ from twisted.internet.task import Clock
 from twisted.trial import unittest
 
 from minimixproxy.c2s.turn import TurnEnd
+from minimixproxy.installation import Installation
 from minimixproxy.minimix.journal import KeptAccount, KeptMembership, KeptMessage
 from minimixproxy.storage.batch import Batch
 from minimixproxy.storage.database import Database
+from minimixproxy.storage.hold import Hold
 from minimixproxy.storage.journal import SQLJournal
-from minimixproxy.storage.loading import Loader
 from minimixproxy.storage.mark import Mark
 from minimixproxy.storage.sealing import load_sealer
+from minimixproxy.storage.service import load
 from minimixproxy.storage.store import Store
 from minimixproxy.storage.writer import Written
 from tests.storage import postgresql
@@ -62,7 +64,7 @@ class Writer:
 
     def stop(self, timeout: float) -> None:
         self.stopped = True
-        self.store.close()
+        self.store.end()
 
 
 class Lab:
@@ -72,15 +74,18 @@ class Lab:
         self.clock = Clock()
         self.journal = SQLJournal(self.clock, TurnEnd(self.clock))
         self.database = Database(state)
-        identity = self.database.prepare()
-        sealer = load_sealer(seal_key, directory)
+        self.hold = Hold(self.database, Installation(directory).resource, self.clock.advance, self.clock.seconds)
+        identity = self.hold.take()
         mark = Mark(directory / "given_out")
-        with self.database.explained(), self.database.engine.begin() as connection:
-            loader = Loader(connection, self.database.name, sealer)
-            loaded = loader.load(mark.open(identity))
+        try:
+            sealer = load_sealer(seal_key, directory)
+            loader, loaded = load(self.database, self.hold, sealer, mark.open(identity))
+        except BaseException:
+            self.hold.abandon()
+            raise
         self.kept: list[KeptAccount] = [account.kept for account in loaded]
         self.journal.restore(loaded, loader.last_id, loader.last_sequence)
-        self.writer = Writer(Store(self.database), self.clock)
+        self.writer = Writer(Store(self.database, self.hold), self.clock)
         self.journal.start(self.writer, sealer, mark)
         self.given: list[bytes] = []
         self.deliver = self.journal.gated(self.given.append)
@@ -102,6 +107,7 @@ class Lab:
     def crash(self) -> None:
         """End without a word."""
         self.writer.store.close()
+        self.hold.abandon()
         self.journal._mark.close()
 
 

@@ -14,6 +14,12 @@ from minimixproxy.storage.schema import metadata
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, on_both_databases, require_postgresql
 
 
+def prepare(database: Database) -> str:
+    """Make or update the schema; return the identity."""
+    with database.prepared() as connection:
+        return database.identity(connection)
+
+
 @on_both_databases
 class VersionTests(StorageTestCase):
     def database(self) -> Database:
@@ -24,20 +30,20 @@ class VersionTests(StorageTestCase):
         from alembic.autogenerate import compare_metadata
         from alembic.runtime.migration import MigrationContext
 
-        self.database().prepare()
+        prepare(self.database())
         with self.database().engine.connect() as connection:
             context = MigrationContext.configure(connection, opts={"compare_type": True})
             self.assertEqual(compare_metadata(context, metadata), [])
 
     def test_identity_stays(self) -> None:
-        identity = self.database().prepare()
+        identity = prepare(self.database())
         self.assertRegex(identity, "^[0-9a-f]{32}$")
-        self.assertEqual(self.database().prepare(), identity)
+        self.assertEqual(prepare(self.database()), identity)
 
     def test_newer_version(self) -> None:
-        self.database().prepare()
+        prepare(self.database())
         self.execute("UPDATE alembic_version SET version_num = '0999'")
-        for refuse in (self.database().prepare, self.database().check):
+        for refuse in (lambda: prepare(self.database()), self.database().check):
             error = self.assertRaises(StateError, refuse)
             self.assertIn(f'{self.database().name}: was written by a newer minimixproxy (schema "0999"', str(error))
 
@@ -45,14 +51,14 @@ class VersionTests(StorageTestCase):
         if isinstance(self.state, Path):
             sqlite3.connect(self.state).close()
         self.execute("CREATE TABLE invoices (id INTEGER)")
-        error = self.assertRaises(StateError, self.database().prepare)
+        error = self.assertRaises(StateError, prepare, self.database())
         self.assertEqual(str(error), f"{self.database().name}: holds tables of something else")
 
     def test_check_changes_nothing(self) -> None:
         self.database().check()
         if isinstance(self.state, Path):
             self.assertFalse(self.state.exists())
-        self.database().prepare()
+        prepare(self.database())
         self.database().check()
 
 
@@ -67,7 +73,7 @@ class FileTests(StorageTestCase):
 
     def test_readable_by_others(self) -> None:
         Path(self.state).touch(mode=0o644)
-        Database(self.state).prepare()
+        prepare(Database(self.state))
         self.assertEqual(stat.S_IMODE(Path(self.state).stat().st_mode), 0o600)
 
     def test_how_it_is_written(self) -> None:
@@ -81,11 +87,11 @@ class FileTests(StorageTestCase):
         self.assertEqual(found, ["wal", 1, 1])
 
     def test_no_directory(self) -> None:
-        error = self.assertRaises(StateError, Database(self.directory / "missing" / "state.sqlite").prepare)
+        error = self.assertRaises(StateError, prepare, Database(self.directory / "missing" / "state.sqlite"))
         self.assertEqual(str(error), f"{self.directory}/missing/state.sqlite: No such file or directory")
 
     def test_a_directory(self) -> None:
-        error = self.assertRaises(StateError, Database(self.directory).prepare)
+        error = self.assertRaises(StateError, prepare, Database(self.directory))
         self.assertIn(f"{self.directory}: ", str(error))
 
 
@@ -173,7 +179,7 @@ class UnreachableTests(unittest.TestCase):
     def test_password_is_not_shown(self) -> None:
         url = "postgresql://alice:s3cr3t@127.0.0.1:1/state?password=0ther"
         database = Database(url)
-        error = self.assertRaises(StateError, database.prepare)
+        error = self.assertRaises(StateError, prepare, database)
         self.assertIn("127.0.0.1", str(error))
         for text in (str(error), database.name):
             self.assertNotIn("s3cr3t", text)

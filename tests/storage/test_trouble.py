@@ -255,6 +255,7 @@ class FullDiskTests(TroubleTestCase):
 
     def test_the_system_says_full(self) -> None:
         """By a limit on the size of files, which a process can have for itself."""
+        self.now.crash()
         program = """
             import resource, signal, sys
             from pathlib import Path
