@@ -40,7 +40,8 @@ def _journal(journal: Mapping[str, Any] | None) -> str:
     if journal is None:
         return "none"
     error = f" ({printable(journal['error'])})" if journal["error"] else ""
-    return f"{'on disk' if journal['durable'] else 'NOT ON DISK'}{error}, {_size(journal['waiting'])} waiting"
+    lost = f", {journal['left_out']} rows REFUSED (see the log)" if journal.get("left_out") else ""
+    return f"{'on disk' if journal['durable'] else 'NOT ON DISK'}{error}, {_size(journal['waiting'])} waiting{lost}"
 
 
 def _account(account: Mapping[str, Any]) -> list[str]:

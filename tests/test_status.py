@@ -78,6 +78,7 @@ class FakeJournal:
     durable: bool = True
     waiting: int = 0
     error: str = ""
+    left_out: int = 0
 
 
 class ReportCase(unittest.SynchronousTestCase):
@@ -204,6 +205,7 @@ class TableTests(ReportCase):
             (None, "none"),
             (FakeJournal(waiting=1536), "on disk, 1.5 KiB waiting"),
             (FakeJournal(False, 3 * 1024 * 1024, "disk\x1b is full"), "NOT ON DISK (disk? is full), 3.0 MiB waiting"),
+            (FakeJournal(left_out=2), "on disk, 0 bytes waiting, 2 rows REFUSED (see the log)"),
         ):
             self.journal = journal
             self.assertEqual(self.text().splitlines()[1], f"journal   {expected}")

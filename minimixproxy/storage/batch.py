@@ -29,6 +29,7 @@ class Batch:
         "gone_accounts",
         "gone_rooms",
         "held",
+        "left_out",
         "messages",
         "privates",
         "replaces_history",
@@ -54,6 +55,7 @@ class Batch:
         self.held: Held = []
         self.size = 0  # bytes of messages, about
         self.top = 0  # the last sequence given when this batch was closed
+        self.left_out = 0  # rows that the database refused when it was written
         self.begun = 0.0  # when writing began, in seconds of the reactor's clock
 
     def drop_history(self) -> None:

@@ -54,11 +54,15 @@ class Turn(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JournalStatus:
-    """How writing goes. `waiting`: bytes of messages, about, that wait for the database."""
+    """How writing goes. `waiting`: bytes of messages, about, that wait for the database.
+
+    `left_out`: rows, since the start, that the database refused and that are on no disk.
+    """
 
     durable: bool
     waiting: int
     error: str
+    left_out: int = 0
 
 
 class _Account:
@@ -103,6 +107,7 @@ class SQLJournal:
         self._durable = True
         self._incomplete = False  # messages were let go
         self._is_lost = False
+        self._left_out = 0
         self._error = ""
         self._retry = Timer(clock)
         self._delay = FIRST_RETRY
@@ -273,6 +278,7 @@ class SQLJournal:
             self._failed(batch, error)
             return
         self._writing = None
+        self._left_out += batch.left_out
         if self._error:
             self._healed()
         self._dispatch()
@@ -372,7 +378,8 @@ class SQLJournal:
     def status(self) -> JournalStatus:
         """How writing goes."""
         batches = (self._writing, self.gathering)
-        return JournalStatus(self._durable, sum(batch.size for batch in batches if batch is not None), self._error)
+        waiting = sum(batch.size for batch in batches if batch is not None)
+        return JournalStatus(self._durable, waiting, self._error, self._left_out)
 
     def stop(self) -> Deferred[None]:
         """Write what there is, and end. What cannot be written within `STOP_PATIENCE` is lost."""

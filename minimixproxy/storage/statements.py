@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Table, bindparam, delete, func, update
+from sqlalchemy import Column, Table, bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.expression import ClauseElement
@@ -28,6 +28,8 @@ class Statements:
         self._insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
         self.messages = self._inserted(messages)
         self.privates = self._inserted(privates)
+        self.message_there = self._raw(messages)
+        self.private_there = self._raw(privates)
         self.trimmed = self._many_deleted(messages.c.sequence)
         self.given = self._many_deleted(privates.c.sequence)
         self.change = self._text(
@@ -50,11 +52,19 @@ class Statements:
         return str(statement.compile(dialect=self._dialect))
 
     def _inserted(self, table: Table) -> ManyRows:
-        """A row that is there already is left: a batch that failed may have been written in spite of it."""
+        """A row that is there already is left: a batch that failed may have been written in spite of it.
+
+        The number of rows inserted tells whether there were any (see `Store`).
+        """
         tail = " ON CONFLICT DO NOTHING"
         text = self._text(self._insert(table).on_conflict_do_nothing())
         head, row = text.removesuffix(tail).split(" VALUES ", 1)
-        return ManyRows(f"{head} VALUES ", row, tail, len(table.columns))
+        return ManyRows(f"{head} VALUES ", row, tail, len(table.columns), inserts=True)
+
+    def _raw(self, table: Table) -> str:
+        """The message in the row of a sequence, if it is of this room."""
+        keys = (table.c.sequence, table.c.room_id)
+        return self._text(select(table.c.raw).where(*(key == bindparam(f"key_{key.name}") for key in keys)))
 
     def _many_deleted(self, key: Column[Any]) -> ManyRows:
         head, parameter = self._deleted(key).rsplit(" = ", 1)
@@ -80,13 +90,19 @@ class Statements:
 class ManyRows:
     """A statement for one row, for two, for four, and so on. It must not matter if a row comes twice."""
 
-    def __init__(self, head: str, row: str, tail: str, width: int) -> None:
+    def __init__(self, head: str, row: str, tail: str, width: int, *, inserts: bool = False) -> None:
         """`width`: values of a row."""
+        self.inserts = inserts
         self._width = width
         self._texts = [(size * width, head + ", ".join([row] * size) + tail) for size in _SIZES]
 
-    def cut(self, values: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
-        """Yield statements, each with its parameters, for the values of all rows, one after the other.
+    @property
+    def one(self) -> str:
+        """The statement for one row."""
+        return self._texts[0][1]
+
+    def cut(self, values: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any], int]]:
+        """Yield statements, each with its parameters and number of rows, for the values of all rows in one sequence.
 
         As few as can be: the last one is filled up with repetitions of the last row.
         """
@@ -94,11 +110,11 @@ class ManyRows:
         for start in range(0, len(values), most):
             part = list(values[start : start + most])
             size, text = next(known for known in self._texts if known[0] >= len(part))
+            rows = len(part) // self._width
             part += part[-self._width :] * ((size - len(part)) // self._width)
-            yield text, part
+            yield text, part, rows
 
-    def cut_small(self, values: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
+    def cut_small(self, values: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any], int]]:
         """The same, one row at a time."""
-        text = self._texts[0][1]
         for start in range(0, len(values), self._width):
-            yield text, values[start : start + self._width]
+            yield self.one, values[start : start + self._width], 1

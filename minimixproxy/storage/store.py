@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy.pool import PoolProxiedConnection
@@ -13,10 +13,17 @@ from minimixproxy.storage.database import Database
 from minimixproxy.storage.hold import Hold
 from minimixproxy.storage.statements import Statements
 
-Execution = tuple[str, Sequence[Any]]
+#: A statement, its parameters, and how many rows it has to insert: NO_MATTER if it inserts none.
+Execution = tuple[str, Sequence[Any], int]
+
+NO_MATTER = -1
 
 # A value that the database or its driver refuses: repeating would not help.
 _REFUSALS = (ValueError, TypeError, OverflowError)
+
+
+class Collision(ValueError):
+    """A number is taken by another row already."""
 
 
 class Store:
@@ -104,19 +111,21 @@ class Store:
             connection.invalidate()
 
     def _write(self, batch: Batch) -> None:
-        execute = self._cursor.execute
-        for text, parameters in self._executions(batch):
-            execute(text, parameters)
+        cursor = self._cursor
+        for text, parameters, rows in self._executions(batch):
+            cursor.execute(text, parameters)
+            if rows != NO_MATTER and cursor.rowcount != rows:
+                raise Collision("rows of these numbers are there already")
 
     def _executions(self, batch: Batch, *, singly: bool = False) -> Iterator[Execution]:
         """Yield what is to be executed for a batch: first what makes room, then rows, then what goes with others."""
         texts = self._statements
         if batch.replaces_history:
-            yield from ((text, ()) for text in texts.no_history)
-        yield from ((texts.no_room, (key,)) for key in batch.gone_rooms)
-        yield from ((texts.no_account, (key,)) for key in batch.gone_accounts)
-        yield from ((texts.account, row) for row in batch.accounts.values())
-        yield from ((texts.room, row) for row in batch.rooms.values())
+            yield from ((text, (), NO_MATTER) for text in texts.no_history)
+        yield from ((texts.no_room, (key,), NO_MATTER) for key in batch.gone_rooms)
+        yield from ((texts.no_account, (key,), NO_MATTER) for key in batch.gone_accounts)
+        yield from ((texts.account, row, NO_MATTER) for row in batch.accounts.values())
+        yield from ((texts.room, row, NO_MATTER) for row in batch.rooms.values())
         for many, values in (
             (texts.messages, batch.messages),
             (texts.trimmed, batch.trimmed),
@@ -124,26 +133,32 @@ class Store:
             (texts.given, batch.given),
         ):
             if values:
-                yield from many.cut_small(values) if singly else many.cut(values)
-        yield from ((texts.change, row) for row in batch.changes)
+                for text, part, rows in many.cut_small(values) if singly else many.cut(values):
+                    yield text, part, rows if many.inserts else NO_MATTER
+        yield from ((texts.change, row, NO_MATTER) for row in batch.changes)
         for key, cursor in batch.cursors.items():
             if cursor == "gone":
-                yield texts.no_cursor, key
+                yield texts.no_cursor, key, NO_MATTER
             elif isinstance(cursor, int):
-                yield texts.attach, (*key, None, cursor)
+                yield texts.attach, (*key, None, cursor), NO_MATTER
             else:
-                yield texts.cursor, (*key, *cursor)
-        yield from ((texts.no_privates, (key,)) for key in batch.gone_rooms)
-        yield from ((texts.no_cursors, (key,)) for key in batch.gone_rooms)
+                yield texts.cursor, (*key, *cursor), NO_MATTER
+        yield from ((texts.no_privates, (key,), NO_MATTER) for key in batch.gone_rooms)
+        yield from ((texts.no_cursors, (key,), NO_MATTER) for key in batch.gone_rooms)
 
     def _write_singly(self, batch: Batch) -> None:
-        """Leave out, and log, what is refused."""
+        """Leave out, log and count what is refused."""
         execute = self._cursor.execute
-        for text, parameters in self._executions(batch, singly=True):
+        changed = {row[-1] for row in batch.changes}
+        batch.left_out = 0
+        for text, parameters, rows in self._executions(batch, singly=True):
             execute("SAVEPOINT one_row")
             try:
                 execute(text, parameters)
+                if rows == 1 and self._cursor.rowcount != 1:
+                    self._check_there(text, parameters, changed)
             except self._refusals as error:
+                batch.left_out += 1
                 execute("ROLLBACK TO SAVEPOINT one_row")
                 self.log.error(
                     "{name}: refused, and left out: {error} ({statement})",
@@ -152,6 +167,18 @@ class Store:
                     statement=text,
                 )
             execute("RELEASE SAVEPOINT one_row")
+
+    def _check_there(self, text: str, row: Sequence[Any], changed: Collection[int]) -> None:
+        """Raise `Collision` unless a row that was not inserted is there.
+
+        It may be, of a batch whose end looked like a failure though it was written; that may have changed it since.
+        """
+        texts = self._statements
+        there, raw = (texts.message_there, row[3]) if text == texts.messages.one else (texts.private_there, row[2])
+        self._cursor.execute(there, row[:2])
+        found = self._cursor.fetchone()
+        if found is None or (bytes(found[0]) != raw and row[0] not in changed):
+            raise Collision(f"number {row[0]} is another row's")
 
 
 def _line(error: BaseException) -> str:

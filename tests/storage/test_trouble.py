@@ -211,6 +211,38 @@ class FailureTests(TroubleTestCase):
         self.now.turn()
         self.assertEqual((self.messages(), self.now.given), ([1, 2], [b"1"]))
         self.assertEqual(self.logged("refused, and left out"), 1)
+        self.assertEqual(self.journal.status.left_out, 1)
+
+    def test_a_number_that_is_taken(self) -> None:
+        """What is not stored is not called stored: it is logged and counted."""
+        number = self.now.keep(1)[0].sequence
+        self.now.turn()
+        self.room.message_kept(message(number, raw=b"<message>another</message>"))
+        self.room.private_kept(KeptPrivate(number, b"<message/>"))
+        self.now.keep(2)
+        self.now.turn()
+        self.assertEqual(self.messages(), [1, 2, 3])
+        self.assertEqual(self.execute("SELECT raw FROM messages WHERE sequence = 1"), [(message(number).raw,)])
+        self.assertEqual((self.logged("number 1 is another row's"), self.journal.status.left_out), (1, 1))
+        self.room.private_kept(KeptPrivate(number, b"<message id='other'/>"))
+        self.now.turn()
+        self.assertEqual(self.journal.status.left_out, 2)
+
+    def test_of_the_same_number_in_another_room(self) -> None:
+        number = self.now.keep(1)[0].sequence
+        self.now.turn()
+        self.journal.room(BARE, "other@muc.example.org").message_kept(message(number))
+        self.now.turn()
+        self.assertEqual(self.journal.status.left_out, 1)
+
+    def test_many_of_which_one_is_taken(self) -> None:
+        """Among rows that are written by one statement."""
+        self.now.keep(1)
+        self.now.turn()
+        self.room.message_kept(message(1, raw=b"<message>another</message>"))
+        self.now.keep(70)
+        self.now.turn()
+        self.assertEqual((len(self.messages()), self.journal.status.left_out), (71, 1))
 
     def test_written_in_spite_of_an_error(self) -> None:
         """The connection broke during the commit: the same rows come again."""
@@ -218,12 +250,15 @@ class FailureTests(TroubleTestCase):
         self.now.keep(3)
         self.room.private_kept(KeptPrivate(self.room.next_sequence(), b"<message/>"))
         self.room.attached("phone")
+        self.room.message_changed(message(2, raw=b"<message>corrected</message>"))
+        self.room.trimmed(2)
         self.writer.held_back = True
         self.now.turn()
         (batch,) = self.writer.waiting
         self.writer.store.write(batch)
         self.writer.work()
-        self.assertEqual((self.messages(), self.logged("refused")), ([1, 2, 3], 0))
+        self.assertEqual((self.messages(), self.logged("refused")), ([2, 3], 0))
+        self.assertEqual((self.logged("are there already"), self.journal.status.left_out), (1, 0))
 
 
 class LockedTests(TroubleTestCase):
