@@ -384,8 +384,11 @@ class Account:
             self._close_stream()
 
     def _sender_room(self, stanza: Stanza) -> Occupancy | None:
+        sender = stanza.get("from")
+        if not sender:
+            return None  # the server, for the account itself
         try:
-            return self.rooms.get(parse_jid(stanza.get("from", "") or "").bare)
+            return self.rooms.get(parse_jid(sender).bare)
         except InvalidJID as error:
             self.log.warn("{name} from an invalid address: {error}", name=stanza.name, error=error)
             return None

@@ -17,7 +17,8 @@ NS_VERSION = "jabber:iq:version"
 
 PING = b"<ping xmlns='%b'/>" % NS_PING.encode()
 
-NODE = "https://minimixproxy.example/caps"
+# Names the software (XEP-0115 §4). A URL would be better, but the project has no address; RFC 4151 asks for none.
+NODE = "tag:minimixproxy,2026:caps"
 IDENTITY = ("client", "pc", "minimixproxy")
 FEATURES = tuple(sorted((NS_CAPS, NS_DISCO_INFO, NS_MUC, NS_PING, NS_VERSION)))
 

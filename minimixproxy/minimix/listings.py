@@ -45,7 +45,7 @@ class _Listing:
 class Listings:
     """Requests of one account's clients for the items of their account (`bare`) and of its server.
 
-    `items(node)` are ours, as `<item/>` elements. False when nothing is remembered.
+    `items(node)` are ours (see `item`). False when nothing is remembered.
     """
 
     log = Logger()
@@ -139,17 +139,24 @@ def _nodes(iq: Stanza) -> frozenset[str]:
 
 
 def _with_items(iq: Stanza, items: bytes) -> bytes | None:
-    """Return the result with more items, all else as it was; None if it is no list."""
+    """Return the result with more items at the end, all else as it was; None if it is no list.
+
+    At the end, for who looks at a server's items for the first that can do something.
+    """
     if iq.payloads != ((NS_DISCO_ITEMS, "query"),):
         return None
     raw = iq.raw
     start = raw.index(b"<", start_tag_end(raw))
     end = start_tag_end(raw, start)
-    if not raw.endswith(b"/>", start, end):
-        return raw[:end] + items + raw[end:]
     name = _TAG_NAME.match(raw, start)
-    assert name is not None
-    return raw[: end - 2] + b">" + items + b"</" + name[1] + b">" + raw[end:]
+    if name is None:
+        return None
+    prefix, colon, _ = name[1].rpartition(b":")
+    items = items.replace(b"<item ", b"<" + prefix + colon + b"item ")  # nowhere else is a bare `<`
+    if raw.endswith(b"/>", start, end):
+        return raw[: end - 2] + b">" + items + b"</" + name[1] + b">" + raw[end:]
+    last = raw.rfind(b"</" + name[1])
+    return raw[:last] + items + raw[last:] if last >= end else None
 
 
 def _in_place_of(error: Stanza, node: str, items: bytes) -> bytes:
@@ -165,9 +172,8 @@ def _in_place_of(error: Stanza, node: str, items: bytes) -> bytes:
 
 
 def item(jid: str, node: str, name: str) -> bytes:
-    """Return an `<item/>` of a list."""
-    return b"<item xmlns='%b' jid='%b' node='%b' name='%b'/>" % (
-        NS_DISCO_ITEMS.encode(),
+    """Return an `<item/>` of a list, to stand in its `<query/>`: the namespace is not repeated."""
+    return b"<item jid='%b' node='%b' name='%b'/>" % (
         escape(jid),
         escape(node),
         escape(name),

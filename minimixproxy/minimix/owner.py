@@ -16,6 +16,7 @@ from minimixproxy.minimix import answers
 from minimixproxy.minimix.commandforms import NS_DATA
 from minimixproxy.minimix.commands import NS_COMMANDS, Commands
 from minimixproxy.minimix.listings import NS_DISCO_ITEMS, Listings, item
+from minimixproxy.minimix.muc import NS_MUC
 from minimixproxy.minimix.ownercommands import Owned, OwnerCommands
 from minimixproxy.minimix.ports import SessionPort
 from minimixproxy.minimix.relayed import is_own
@@ -97,7 +98,8 @@ class Owner:
     def _info(self, node: str) -> bytes | None:
         """Return the disco#info that only the owner gets; None where everybody's (see `answers`) is right."""
         if node == "":
-            features = tuple(sorted((*answers.FEATURES, NS_COMMANDS, NS_DISCO_ITEMS)))
+            # No MUC: where this address is among a server's items, it would be taken for a room service.
+            features = tuple(sorted({*answers.FEATURES, NS_COMMANDS, NS_DISCO_ITEMS} - {NS_MUC}))
             return answers.disco_info(node, answers.IDENTITY, features)
         if node == NS_COMMANDS:
             return answers.disco_info(node, ("automation", "command-list", LIST_NAME), (NS_COMMANDS,))

@@ -1,6 +1,8 @@
 """The owner's ad-hoc commands: as scripted clients, slixmpp and aioxmpp find and use them, on both servers."""
 
 import asyncio
+import base64
+from hashlib import sha1
 from typing import Any
 
 import slixmpp
@@ -13,11 +15,14 @@ from tests.integration.client import Client
 from tests.integration.libraries import Aioxmpp, Slixmpp, aioxmpp, unusable, waiting
 from tests.integration.proxy import Proxy
 from tests.integration.servers import Account
+from tests.integration.xmlcut import Received
+from tests.namespaces import repeated_declarations
 
 if aioxmpp is not None:
     import aioxmpp.adhoc
     import aioxmpp.forms.xso
 
+NS_CAPS = "http://jabber.org/protocol/caps"
 NS_COMMANDS = "http://jabber.org/protocol/commands"
 NS_INFO = "http://jabber.org/protocol/disco#info"
 NS_ITEMS = "http://jabber.org/protocol/disco#items"
@@ -59,6 +64,10 @@ class OwnerCase(IntegrationTestCase):
         return next(reply.element.elements())
 
 
+def _features(reply: Received) -> list[str]:
+    return [feature["var"] for query in reply.element.elements() for feature in query.elements(NS_INFO, "feature")]
+
+
 def field(var: str, *values: str) -> str:
     return f"<field var='{var}'>{''.join(f'<value>{value}</value>' for value in values)}</field>"
 
@@ -85,6 +94,44 @@ class ReachableTests(OwnerCase):
                         for item in next(reply.element.elements()).elements()
                     ]
                 self.assertEqual(sorted(await self.listed(client, to, query)), sorted(ours + servers), (to, query))
+
+    async def test_lists_as_libraries_read_them(self) -> None:
+        """nbxmpp takes an attribute of an item that it does not know for a fault, a repeated `xmlns` too."""
+        client = await self.client(await self.account("alice"), "phone")
+        for to in (None, client.bare, self.server.domain, await self.address(client)):
+            for query in (COMMANDS, ITEMS):
+                reply = await client.iq("get", to, query)
+                self.assertEqual(repeated_declarations(reply.raw), [], str(reply))
+
+    async def test_no_room_service_is_found_in_the_account(self) -> None:
+        """Smack looks through a server's items in their order for those with the feature."""
+        client = await self.client(await self.account("alice"), "phone")
+        address = await self.address(client)
+        listed = await self.listed(client, self.server.domain, ITEMS)
+        self.assertEqual(listed[-1], (address, NS_COMMANDS))
+        services = []
+        for jid, _node in listed:
+            reply = await client.iq("get", jid, f"<query xmlns='{NS_INFO}'/>")
+            if NS_MUC in _features(reply):
+                services.append(jid)
+        self.assertIn(f"conference.{self.server.domain}", services)
+        self.assertNotIn(address, services)
+
+    async def test_caps_are_what_rooms_are_answered(self) -> None:
+        alice = await self.client(await self.account("alice"), "phone")
+        room = await self.in_room(alice)
+        bob = await self.client(await self.account("bob"), "x", direct=True)
+        bob.send(f"<presence to='{room}/bob'><x xmlns='{NS_MUC}'/></presence>")
+        shown = await bob.expect(f"<presence from='{room}/alice'><c xmlns='{NS_CAPS}'/></presence>")
+        (caps,) = shown.element.elements(NS_CAPS, "c")
+        for node in ("", f" node='{caps['node']}#{caps['ver']}'"):
+            reply = await bob.iq("get", f"{room}/alice", f"<query xmlns='{NS_INFO}'{node}/>")
+            (query,) = reply.element.elements(NS_INFO, "query")
+            (identity,) = query.elements(NS_INFO, "identity")
+            text = f"{identity['category']}/{identity['type']}//{identity['name']}<"
+            text += "".join(f"{feature}<" for feature in sorted(_features(reply)))
+            self.assertEqual(base64.b64encode(sha1(text.encode()).digest()).decode(), caps["ver"])
+            self.assertIn(NS_MUC, _features(reply))
 
     async def test_others_see_nothing_of_it(self) -> None:
         alice = await self.client(await self.account("alice"), "phone")

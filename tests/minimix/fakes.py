@@ -11,12 +11,22 @@ from minimixproxy.minimix.account import Account
 from minimixproxy.minimix.journal import NullJournal
 from minimixproxy.minimix.pacing import Pacer
 from minimixproxy.stanza import Stanza, parse_stanza
+from tests.namespaces import repeated_declarations
 
 ROOM = "room@muc.test"
 BARE = "alice@a.test"
 STREAM = f"{BARE}/minimix.0123"
 DISCO = "http://jabber.org/protocol/disco#info"
 HEADER = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
+
+
+def written(data: bytes) -> list[Stanza]:
+    """Read what the proxy wrote, which says no namespace twice."""
+    stanzas = split(data)
+    for stanza in stanzas:
+        repeated = repeated_declarations(stanza.raw)
+        assert not repeated, (repeated, stanza.raw)
+    return stanzas
 
 
 def split(data: bytes) -> list[Stanza]:
@@ -51,7 +61,7 @@ class FakeSession:
         self._active = self._clock.seconds()
 
     def deliver(self, data: bytes) -> None:
-        self.received += split(data)
+        self.received += written(data)
 
     def deliver_all(self, stanzas: LazyStanzas) -> None:
         if not self.slow:
@@ -76,7 +86,7 @@ class FakeStream:
 
     def send(self, data: bytes) -> None:
         self.jid = STREAM
-        self.sent += split(data)
+        self.sent += written(data)
 
     def reopen(self) -> None:
         self.reopening += 1

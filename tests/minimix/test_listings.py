@@ -53,34 +53,39 @@ class ListingsTests(OwnerCase):
             answer = self.result(sender, f"<item jid='{DOMAIN}' node='uptime' name='Up &amp; time'/>", NS_COMMANDS)
             assert answer is not None
             listed = items(answer)
-            self.assertEqual([(jid, node) for jid, node, _name in listed[:-1]], own, asked)
-            self.assertEqual(listed[-1], (DOMAIN, "uptime", "Up & time"))
+            self.assertEqual([(jid, node) for jid, node, _name in listed[1:]], own, asked)
+            self.assertEqual(listed[0], (DOMAIN, "uptime", "Up & time"))
             shown = BARE if asked is not None and sender is None else sender
             self.assertEqual((answer.get("from"), answer["to"], answer["id"]), (shown, self.phone.jid, "q"))
             self.assertEqual(len(self.owner.listings), 0)
 
-    def test_where_the_list_begins(self) -> None:
+    def test_behind_all_others(self) -> None:
+        """Who looks for a room service takes the first item that is one."""
         self.asks_for_items(DOMAIN)
         answer = self.result(DOMAIN, "<item jid='muc.a.test'/>")
         assert answer is not None
-        self.assertEqual(items(answer), [(STREAM, NS_COMMANDS, LIST_NAME), ("muc.a.test", None, None)])
+        self.assertEqual(items(answer), [("muc.a.test", None, None), (STREAM, NS_COMMANDS, LIST_NAME)])
 
     def test_all_else_keeps_its_bytes(self) -> None:
         for before, after in (
             (
-                f"<iq id='q' from='{DOMAIN}'  type='result'>\n <query xmlns = '{ITEMS}' >",
-                '<item jid="b"/></query> </iq>',
+                f"<iq id='q' from='{DOMAIN}'  type='result'>\n <query xmlns = '{ITEMS}' ><item jid=\"b\"/>",
+                "</query > </iq>",
             ),
             (
-                f"<iq id='q' from='{DOMAIN}' type='result'><d:query xmlns:d='{ITEMS}'>",
-                "<d:item jid='b'/></d:query></iq>",
+                f"<iq id='q' from='{DOMAIN}' type='result'><d:query xmlns:d='{ITEMS}'><d:item jid='b'/>",
+                "</d:query></iq>",
+            ),
+            (
+                f"<iq id='q' from='{DOMAIN}' type='result'><query xmlns='{ITEMS}'><item jid='b'><query></query></item>",
+                "</query>\n</iq>",
             ),
         ):
             self.asks_for_items(DOMAIN)
             answer = self.server(before + after)
             assert answer is not None
             self.assertTrue(answer.raw.startswith(before.encode()) and answer.raw.endswith(after.encode()), answer.raw)
-            self.assertEqual([jid for jid, _node, _name in items(answer)], [STREAM, "b"])
+            self.assertEqual([jid for jid, _node, _name in items(answer)], ["b", STREAM])
 
     def test_empty_lists(self) -> None:
         for query in (

@@ -3,6 +3,7 @@
 from minimixproxy.minimix import answers
 from minimixproxy.minimix.commandforms import NS_DATA
 from minimixproxy.minimix.commands import NS_COMMANDS
+from minimixproxy.minimix.muc import NS_MUC
 from minimixproxy.minimix.owner import LIST_NAME
 from minimixproxy.stanza import parse_stanza
 from tests.minimix.fakes import BARE, STREAM
@@ -72,7 +73,7 @@ class DiscoveryTests(OwnerCase):
     def test_itself(self) -> None:
         identities, features = self.info()
         self.assertEqual(identities, [("client", "pc")])
-        self.assertEqual(features, sorted((*answers.FEATURES, NS_COMMANDS, ITEMS)))
+        self.assertEqual(features, sorted({*answers.FEATURES, NS_COMMANDS, ITEMS} - {NS_MUC}))  # no room service
 
     def test_caps_stand_for_what_everybody_gets(self) -> None:
         identities, features = self.info(f"{answers.NODE}#{answers.VERIFICATION}")
