@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from minimixproxy.c2s.clientstream import ClientStream
 from minimixproxy.c2s.credentials import Credential, KeyCache
 from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused
 from minimixproxy.c2s.limits import LoginGuard
+from minimixproxy.c2s.loginturns import LoginTurns, TooManyLogins
 from minimixproxy.c2s.ports import AccountsPort
 from minimixproxy.c2s.registrar import Contact, Registrar
-from minimixproxy.c2s.sasl_server import SaslFailure, account_key
+from minimixproxy.c2s.sasl_server import SaslFailure
 from minimixproxy.c2s.session import ClientSession
 from minimixproxy.c2s.tls import ServerTLS
 from minimixproxy.c2s.turn import TurnEnd
@@ -71,6 +71,8 @@ class Entry:
             self.limits.failed_login_delay,
             self.limits.failed_login_delay_max,
         )
+        # The client's time runs; who fails for good is told so early enough to try again.
+        self._turns = LoginTurns(self._guard, clock, self.limits.authentication_timeout / 2)
 
     def any_domain(self) -> str:
         """Return a domain for a header that answers one without a usable `to`."""
@@ -82,8 +84,12 @@ class Entry:
 
     async def authenticate(self, login: Login, address: str) -> FramedXmlStream:
         """Log in upstream for a client at `address`. Raises `SaslFailure`."""
-        account = account_key(login.username, login.domain.name)
-        await self._wait_for_turn(address, account)
+        account = login.own.bare
+        try:
+            await self._turns.begin(address, account)
+        except TooManyLogins as error:
+            self.log.info("too many logins of {account} from {address}", account=account, address=address)
+            raise SaslFailure("temporary-auth-failure", "too many logins, try again later") from error
         try:
             upstream = await self._connect(login)
         except UpstreamRefused as error:
@@ -92,16 +98,11 @@ class Entry:
             self.log.error("no login for {account}: {error}", account=account, error=str(error))
             text = f"the server of {login.domain.name} cannot be used now"
             raise SaslFailure("temporary-auth-failure", text) from error
-        self._guard.succeeded(address, account)
+        else:
+            self._guard.succeeded(address, account)
+        finally:
+            self._turns.end(address, account)
         return upstream
-
-    async def _wait_for_turn(self, address: str, account: str) -> None:
-        """Wait as long as failed logins demand, or fail at once if that is too long to keep a connection."""
-        while (wait := self._guard.wait(address, account)) > 0:
-            if wait > self.limits.authentication_timeout / 2:
-                self.log.info("{account} from {address} failed too often", account=account, address=address)
-                raise SaslFailure("temporary-auth-failure", "too many failed logins, try again later")
-            await deferLater(self.clock, wait)  # type: ignore[arg-type]
 
     def _refused(self, error: UpstreamRefused, address: str, account: str) -> SaslFailure:
         condition = "not-authorized" if error.condition in _BAD_NAME_OR_PASSWORD else error.condition

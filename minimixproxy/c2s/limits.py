@@ -70,7 +70,9 @@ class ConnectionCounter:
         return True
 
 
-class _Failures(NamedTuple):
+class _Attempts(NamedTuple):
+    """Failed ones, with the time of the last failure; or open ones, with the time when the last began."""
+
     number: int
     last: Seconds
 
@@ -80,9 +82,13 @@ class FailedLogins:
 
     `free` failures cost nothing; each further one doubles the wait, from `base` to at most `maximum` seconds. A key is
     forgotten after an hour without failure, or when the table is full and it is the one longest without failure.
+
+    Attempts that are open count as if they were going to fail: where the next one would not be free then, it waits for
+    them to end, but no longer than `STALLED` seconds after the last of them began.
     """
 
     FORGET_AFTER: Seconds = 3600.0
+    STALLED: Seconds = 10.0
 
     def __init__(
         self,
@@ -91,22 +97,38 @@ class FailedLogins:
         base: Seconds,
         maximum: Seconds,
         size: int = _TABLE_SIZE,
+        *,
+        one_by_one: bool = False,
     ) -> None:
+        """`one_by_one`: an attempt waits for the one before it even if both are free."""
         self._clock = clock
+        self._one_by_one = one_by_one
         self._free = free
         self._base = base
         self._maximum = maximum
         self._size = size
-        self._failures: OrderedDict[Hashable, _Failures] = OrderedDict()
+        self._failures: OrderedDict[Hashable, _Attempts] = OrderedDict()
+        self._open: dict[Hashable, _Attempts] = {}
 
     def __len__(self) -> int:
-        return len(self._failures)
+        return len(self._failures) + len(self._open)
+
+    def begin(self, key: Hashable) -> None:
+        """An attempt begins."""
+        number = self._open[key].number if key in self._open else 0
+        self._open[key] = _Attempts(number + 1, self._clock())
+
+    def end(self, key: Hashable) -> None:
+        """An attempt that began has ended, however."""
+        open_ = self._open.pop(key)
+        if open_.number > 1:
+            self._open[key] = open_._replace(number=open_.number - 1)
 
     def failed(self, key: Hashable) -> int:
         """Count a failure; return how many there are now."""
         now = self._clock()
         number = self._count(key, now) + 1
-        self._failures[key] = _Failures(number, now)
+        self._failures[key] = _Attempts(number, now)
         self._failures.move_to_end(key)
         if len(self._failures) > self._size:
             self._failures.popitem(last=False)
@@ -119,12 +141,17 @@ class FailedLogins:
     def wait(self, key: Hashable) -> Seconds:
         """Return the seconds that an attempt under this key must wait, counted from now; 0 for none."""
         now = self._clock()
-        over = self._count(key, now) - self._free
+        number = self._count(key, now)
+        open_ = self._open.get(key)
+        for_open = 0.0
+        if open_ is not None and (self._one_by_one or number + open_.number > self._free):
+            for_open = max(0.0, open_.last + self.STALLED - now)
+        over = number - self._free
         if over <= 0:
-            return 0.0
+            return for_open
         # The exponent is bounded first: a float overflows at 1024.
         delay = min(self._base * 2.0 ** min(over - 1, 64), self._maximum)
-        return max(0.0, self._failures[key].last + delay - now)
+        return max(for_open, self._failures[key].last + delay - now)
 
     def _count(self, key: Hashable, now: Seconds) -> int:
         known = self._failures.get(key)
@@ -134,11 +161,12 @@ class FailedLogins:
 
 
 class LoginGuard:
-    """Delays logins by what failed before, for an account from an address, an account, and an address.
+    """Delays logins by what failed before and what is open, for an account from an address, an account, and an address.
 
-    An account alone is delayed little, else strangers could lock its owner out. An address is delayed only after many
-    failures, and of those that one account keeps failing from it only the first few count: behind the address may be
-    many people, one of them with an old password in a client that tries for ever.
+    An account from an address has one attempt at a time. An account alone is delayed little, however many guess at it,
+    else strangers could lock its owner out. An address is delayed only after many failures, and of those that one
+    account keeps failing from it only the first few count: behind the address may be many people, one of them with an
+    old password in a client that tries for ever.
     """
 
     ACCOUNT_MAXIMUM: Seconds = 10.0
@@ -147,13 +175,35 @@ class LoginGuard:
 
     def __init__(self, clock: Callable[[], Seconds], free: int, base: Seconds, maximum: Seconds) -> None:
         """`free`, `base`, `maximum`: as for `FailedLogins`."""
-        self._pairs = FailedLogins(clock, free, base, maximum)
+        self._pairs = FailedLogins(clock, free, base, maximum, one_by_one=True)
         self._accounts = FailedLogins(clock, free, min(base, self.ACCOUNT_MAXIMUM), min(maximum, self.ACCOUNT_MAXIMUM))
         self._addresses = FailedLogins(clock, max(free, 1) * self.ADDRESS_FREE_FACTOR, base, maximum)
 
-    def wait(self, address: str, account: str) -> Seconds:
-        """Return the seconds that this attempt must wait."""
-        return max(self._pairs.wait((address, account)), self._accounts.wait(account), self._addresses.wait(address))
+    def wait(self, address: str, account: str, waited: Seconds = 0.0) -> Seconds:
+        """Return the seconds that an attempt must wait after `waited` seconds; less if others end sooner."""
+        for_account = min(self._accounts.wait(account), max(0.0, self.ACCOUNT_MAXIMUM - waited))
+        return max(self._pairs.wait((address, account)), for_account, self._addresses.wait(address))
+
+    def wait_for_account(self, account: str) -> Seconds:
+        """Return the seconds for which nobody may try this account who has not waited for as long as it demands."""
+        return self._accounts.wait(account)
+
+    def wait_for_address(self, address: str) -> Seconds:
+        """Return the seconds for which nobody may try from this address."""
+        return self._addresses.wait(address)
+
+    def begin(self, address: str, account: str) -> None:
+        """This attempt goes to the server. `end` is due when it is over, after `failed` or `succeeded`."""
+        for table, key in self._tables(address, account):
+            table.begin(key)
+
+    def end(self, address: str, account: str) -> None:
+        """The attempt is over."""
+        for table, key in self._tables(address, account):
+            table.end(key)
+
+    def _tables(self, address: str, account: str) -> tuple[tuple[FailedLogins, Hashable], ...]:
+        return ((self._pairs, (address, account)), (self._accounts, account), (self._addresses, address))
 
     def failed(self, address: str, account: str) -> None:
         """The server refused this login."""

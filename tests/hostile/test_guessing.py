@@ -1,0 +1,61 @@
+"""Guessing passwords: at once is no faster than one after the other, and the owner still gets in."""
+
+import re
+
+from twisted.internet import reactor
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+
+from tests.integration.cases import IntegrationTestCase, on_both_servers
+from tests.integration.client import NS_SASL, Client
+from tests.integration.proxy import Proxy
+
+GUESSES = 60
+REACHED = re.compile(r"login of \S+ from 127.0.0.1 refused")
+
+
+@on_both_servers
+class GuessingTests(IntegrationTestCase):
+    timeout = 120
+
+    async def secured(self, proxy: Proxy, address: str = "127.0.0.1") -> Client:
+        """A client at that address which can authenticate now."""
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", proxy.port, bindAddress=(address, 0))
+        client: Client = await connectProtocol(endpoint, Client(self.server.domain, f"at {address}"))
+        self._clients.append(client)
+        await client.open()
+        await client.starttls()
+        await client.open()
+        return client
+
+    async def test_sixty_guesses_at_once(self) -> None:
+        proxy = self.own_proxy()
+        account = await self.account()
+        guessers = [await self.secured(proxy) for _ in range(GUESSES)]
+        owner = await self.secured(proxy, "127.0.0.2")
+        answers = [guesser.authenticate(account.username, f"guess {n}") for n, guesser in enumerate(guessers)]
+        for answer in answers:  # what is sent goes out at once
+            answer.send(None)
+        for guesser in guessers[20:]:
+            await guesser.expect(f"<failure xmlns='{NS_SASL}'><temporary-auth-failure/></failure>", timeout=30.0)
+        reply = await owner.authenticate(account.username, account.password)
+        self.assertEqual(reply.element.name, "success")
+        reached = [line for line in proxy.log if REACHED.search(line)]
+        self.assertLess(len(reached), 12, reached)
+        for guesser in guessers:
+            guesser.drop()
+            await guesser.until_lost()
+        for answer in answers:
+            answer.close()
+
+    async def test_the_right_password_among_devices_at_once(self) -> None:
+        """Who has many devices gets all of them in."""
+        proxy = self.own_proxy()
+        account = await self.account()
+        devices = [await self.secured(proxy) for _ in range(8)]
+        answers = [device.authenticate(account.username, account.password) for device in devices]
+        for answer in answers:
+            answer.send(None)
+        for device in devices:
+            await device.expect(f"<success xmlns='{NS_SASL}'/>", timeout=30.0)
+        for answer in answers:
+            answer.close()
