@@ -175,13 +175,16 @@ class Stanza:
         extra = {prefix: uri for prefix, uri in self._namespaces.items() if prefix not in ("", "stream", "xml")}
         if not extra:
             return self.raw
-        tag = self.raw[: start_tag_end(self.raw)]
+        declared = start_tag_attributes(self.raw, 0)
         missing = {
-            f"xmlns:{prefix}": uri
-            for prefix, uri in extra.items()
-            if re.search(rb"[ \t\r\n]xmlns:" + re.escape(prefix.encode()) + rb"[ \t\r\n]*=", tag) is None
+            f"xmlns:{prefix}": uri for prefix, uri in extra.items() if b"xmlns:" + prefix.encode() not in declared
         }
         return rewrite(self.raw, dict(missing)) if missing else self.raw
+
+    @property
+    def default_namespace(self) -> str:
+        """The default namespace around the stanza."""
+        return self._namespaces.get("", "")
 
     def with_bytes(self, raw: bytes) -> Stanza:
         """Return a stanza with the same top element and the same kinds of payload, in other bytes."""
@@ -232,10 +235,13 @@ class Stanza:
 
 
 def parse_element(raw: bytes, namespaces: Mapping[str, str]) -> domish.Element:
-    """Return `raw` as a domish tree, read in the scope of `namespaces` (prefix to URI, "" for the default)."""
+    """Return `raw` as a domish tree, read in the scope of `namespaces` (prefix to URI, "" for the default).
+
+    The prefix of the stream's own namespace is declared on every stream, and may stand in any stanza.
+    """
     declarations = b"".join(
         b" xmlns%b='%b'" % (b":" + prefix.encode() if prefix else b"", escape(uri))
-        for prefix, uri in namespaces.items()
+        for prefix, uri in {"stream": NS_STREAM, **namespaces}.items()
         if prefix != "xml"
     )
     found: list[domish.Element] = []

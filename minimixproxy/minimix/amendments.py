@@ -8,20 +8,12 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from twisted.words.xish import domish
-
-from minimixproxy.jids import parse_jid
+from minimixproxy.children import Parts, children_of, payload_attributes, top_attribute
+from minimixproxy.minimix import muc
 from minimixproxy.minimix.delays import format_time
+from minimixproxy.minimix.journal import KeptMessage
 from minimixproxy.minimix.muc import NS_DELAY
-from minimixproxy.stanza import (
-    NS_CLIENT,
-    Stanza,
-    escape,
-    optional_attribute,
-    parse_element,
-    serialize,
-    start_tag_attributes,
-)
+from minimixproxy.stanza import NS_CLIENT, Stanza, escape, optional_attribute, start_tag_end
 
 NS_CORRECT = "urn:xmpp:message-correct:0"
 NS_RETRACT = "urn:xmpp:message-retract:1"
@@ -31,6 +23,7 @@ NS_MODERATE = "urn:xmpp:message-moderate:1"
 NS_MODERATE_0 = "urn:xmpp:message-moderate:0"
 NS_SID = "urn:xmpp:sid:0"
 NS_OCCUPANT_ID = "urn:xmpp:occupant-id:0"
+MAX_ID = 1024  # characters of a room's id for a message
 
 _AMENDING = frozenset({(NS_CORRECT, "replace"), (NS_RETRACT, "retract"), (NS_FASTEN, "apply-to")})
 # What belongs to a message as it was sent first, and not to what it says.
@@ -57,35 +50,57 @@ class Amendment(NamedTuple):
 
 
 def amendment_of(stanza: Stanza, room: str) -> Amendment | None:
-    """Return what a groupchat message does to another; None for a message that stands for itself."""
+    """Return what a groupchat message does to another; None for a message that stands for itself, or does nothing."""
     if _AMENDING.isdisjoint(stanza.payloads):
         return None
-    replace = stanza.payload(NS_CORRECT, "replace")
+    children = children_of(stanza)
+    replace = _first(children, NS_CORRECT, "replace")
     if replace is not None:
-        return _named(Amendment(Kind.CORRECTION, replace.getAttribute("id", "")))
-    retract = stanza.payload(NS_RETRACT, "retract")
+        return _named(Amendment(Kind.CORRECTION, replace.get("id") or "")) if _says_something(children) else None
+    retract = _first(children, NS_RETRACT, "retract")
     if retract is not None:
-        moderated = next(retract.elements(NS_MODERATE, "moderated"), None)
-        return _retraction(stanza, room, retract, moderated)
-    fastened = stanza.payload(NS_FASTEN, "apply-to")
+        return _retraction(stanza, room, retract, _first(children_of(retract), NS_MODERATE, "moderated"))
+    fastened = _first(children, NS_FASTEN, "apply-to")
     assert fastened is not None
-    moderated = next(fastened.elements(NS_MODERATE_0, "moderated"), None)
-    if next((moderated or fastened).elements(NS_RETRACT_0, "retract"), None) is None:
+    moderated = _first(children_of(fastened), NS_MODERATE_0, "moderated")
+    if _first(children_of(moderated or fastened), NS_RETRACT_0, "retract") is None:
         return None
     return _retraction(stanza, room, fastened, moderated)
 
 
-def _retraction(
-    stanza: Stanza, room: str, naming: domish.Element, moderated: domish.Element | None
-) -> Amendment | None:
-    target = naming.getAttribute("id", "")
+def is_empty_correction(stanza: Stanza) -> bool:
+    """Tell whether a message says that it corrects another, and nothing that it could say instead."""
+    return (NS_CORRECT, "replace") in stanza.payloads and not _says_something(children_of(stanza))
+
+
+def _says_something(children: list[Stanza]) -> bool:
+    """Tell whether there is content: an encrypted one, or a body that is not empty."""
+    for child in children:
+        if (child.uri, child.name) in muc.ENCRYPTED:
+            return True
+        if (child.uri, child.name) == (NS_CLIENT, "body") and not _is_empty(child.raw):
+            return True
+    return False
+
+
+def _is_empty(raw: bytes) -> bool:
+    end = start_tag_end(raw)
+    return end == len(raw) or raw.startswith(b"</", end)
+
+
+def _first(children: list[Stanza], uri: str, name: str) -> Stanza | None:
+    return next((child for child in children if (child.uri, child.name) == (uri, name)), None)
+
+
+def _retraction(stanza: Stanza, room: str, naming: Stanza, moderated: Stanza | None) -> Amendment | None:
+    target = naming.get("id") or ""
     if moderated is None:
         return _named(Amendment(Kind.RETRACTION, target))
     if stanza.get("from") != room:
         return None  # only the room itself moderates
-    reasons = (child for parent in (naming, moderated) for child in parent.elements() if child.name == "reason")
-    reason = next((str(child) for child in reasons), None)
-    return _named(Amendment(Kind.MODERATION, target, moderated.getAttribute("by"), reason))
+    reasons = (child for parent in (naming, moderated) for child in children_of(parent) if child.name == "reason")
+    reason = next((str(child.element) for child in reasons), None)
+    return _named(Amendment(Kind.MODERATION, target, moderated.get("by"), reason))
 
 
 def _named(amendment: Amendment) -> Amendment | None:
@@ -94,49 +109,55 @@ def _named(amendment: Amendment) -> Amendment | None:
 
 def ids_of(stanza: Stanza) -> frozenset[str]:
     """Return the ids that a sender gave a message: its attribute, and the origin-id (XEP-0359)."""
-    origin = stanza.payload(NS_SID, "origin-id")
-    ids = (stanza.get("id"), origin.getAttribute("id") if origin is not None else None)
+    origins = payload_attributes(stanza, NS_SID, "origin-id")
+    ids = (stanza.get("id"), origins[0].get("id") if origins else None)
     return frozenset(one for one in ids if one)
 
 
-def same_sender(stanza: Stanza, other: Stanza) -> bool:
-    """Tell whether two groupchat messages are by the same occupant: by nick, and by occupant-id where there is one."""
-    return _sender(stanza) == _sender(other)
-
-
-def _sender(stanza: Stanza) -> tuple[str | None, str | None]:
-    occupant = stanza.payload(NS_OCCUPANT_ID, "occupant-id")
-    return parse_jid(stanza["from"]).resource, occupant.getAttribute("id") if occupant is not None else None
-
-
-def corrected(original: Stanza, correction: Stanza) -> bytes:
+def corrected(original: bytes, correction: Stanza) -> bytes:
     """Return the original with what the correction says: its own ids and time, the other's content."""
-    element = parse_element(original.self_contained(), {"": NS_CLIENT})
-    content = parse_element(correction.self_contained(), {"": NS_CLIENT})
-    kept = [child for child in element.elements() if (child.uri, child.name) in _ENVELOPE]
+    parts = Parts(original)
+    kept = [child for child in parts.children if (child.uri, child.name) in _ENVELOPE]
     new = [
         child
-        for child in content.elements()
+        for child in children_of(correction)
         if (child.uri, child.name) not in _ENVELOPE and (child.uri, child.name) != (NS_CORRECT, "replace")
     ]
-    element.children = []
-    for child in (*new, *kept):
-        element.addChild(child)
-    return serialize(element)
+    return parts.with_children((*new, *kept))
 
 
-def tombstone(original: Stanza, retraction: Stanza, amendment: Amendment, time: float, room: str) -> bytes:
+def tombstone(original: bytes, retraction: Stanza, amendment: Amendment, time: float, room: str) -> bytes:
     """Return what stands in the archive in place of a retracted message (XEP-0424 §5, XEP-0425 §5)."""
-    kept = (child for child in original.elements() if (child.uri, child.name) in _ENVELOPE)
+    kept = (child for child in Parts(original).children if (child.uri, child.name) in _ENVELOPE)
+    return _tombstone(original, retraction, amendment, time, room, b"".join(child.self_contained() for child in kept))
+
+
+def slight_tombstone(original: KeptMessage, retraction: Stanza, amendment: Amendment, time: float, room: str) -> bytes:
+    """Return the same for one of many, whose content is not read: without the ids that its sender gave it inside."""
+    stanza_id = b""
+    if original.stanza_id is not None:
+        stanza_id = b"<stanza-id xmlns='%b' by='%b' id='%b'/>" % (
+            NS_SID.encode(),
+            escape(room),
+            escape(original.stanza_id),
+        )
+    return _tombstone(original.raw, retraction, amendment, time, room, stanza_id)
+
+
+def _tombstone(
+    original: bytes, retraction: Stanza, amendment: Amendment, time: float, room: str, kept: bytes
+) -> bytes:
     inner = b""
     if amendment.kind is Kind.MODERATION:
         inner = b"<moderated xmlns='%b'%b/>" % (NS_MODERATE.encode(), optional_attribute("by", amendment.by))
     if amendment.reason is not None:
         inner += b"<reason>%b</reason>" % escape(amendment.reason)
-    attributes = b"".join(optional_attribute(name, original.get(name)) for name in ("type", "from", "to", "id"))
+    attributes = b"".join(
+        optional_attribute(name, top_attribute(original, name)) for name in ("type", "from", "to", "id")
+    )
     return b"<message%b>%b<retracted xmlns='%b' stamp='%b'%b>%b</retracted></message>" % (
         attributes,
-        b"".join(serialize(child) for child in kept),
+        kept,
         NS_RETRACT.encode(),
         format_time(time).encode(),
         optional_attribute("id", stanza_id_of(retraction, room) or retraction.get("id")),
@@ -145,17 +166,14 @@ def tombstone(original: Stanza, retraction: Stanza, amendment: Amendment, time: 
 
 
 def stanza_id_of(stanza: Stanza, room: str) -> str | None:
-    """Return the id that the room itself gave a message (XEP-0359): one in another's name is nobody's word."""
+    """Return the id that the room itself gave a message (XEP-0359): one in another's name is nobody's word.
+
+    One that is longer than `MAX_ID` is none: it would be kept twice, and searched for.
+    """
     if not stanza.has_payload(NS_SID, "stanza-id"):
         return None
-    raw = stanza.raw
-    if raw.count(b"<stanza-id") == 1 and b":stanza-id" not in raw:
-        # It is that one. Nearly every message of most rooms has one, and a tree costs ten times as much.
-        attributes = start_tag_attributes(raw, raw.index(b"<stanza-id"))
-        by, stanza_id = attributes.get(b"by", b""), attributes.get(b"id", b"")
-        if b"&" not in by and b"&" not in stanza_id:
-            return stanza_id.decode() if stanza_id and by == room.encode() else None
-    for element in stanza.elements(NS_SID, "stanza-id"):
-        if element.getAttribute("by") == room and element.getAttribute("id"):
-            return str(element["id"])
+    for attributes in payload_attributes(stanza, NS_SID, "stanza-id"):
+        stanza_id = attributes.get("id", "")
+        if attributes.get("by") == room and 0 < len(stanza_id) <= MAX_ID:
+            return stanza_id
     return None

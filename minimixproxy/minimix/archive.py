@@ -6,7 +6,6 @@ What is kept of a room is what the account has seen of it, bounded as its histor
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minimixproxy.minimix.answers import NS_DISCO_INFO
@@ -19,6 +18,7 @@ from minimixproxy.minimix.muc import NS_DELAY
 from minimixproxy.minimix.roominfo import NS_MAM
 from minimixproxy.stanza import (
     NS_CLIENT,
+    MalformedStanza,
     Stanza,
     error_payload,
     escape,
@@ -66,7 +66,7 @@ def disco_with_archive(result: Stanza) -> bytes:
 def answer(room: str, history: History, session_jid: str, stanza: Stanza, now: float) -> bytes:
     """Return the whole answer to a question that `concerns_archive`: result messages, if any, and the IQ."""
     history.expire(now)
-    archive = _Archive(room, history.entries)
+    archive = _Archive(room, history)
     try:
         if stanza.get("type") == "set":
             element = stanza.payload(NS_MAM, "query")
@@ -96,9 +96,10 @@ class _Page:
 class _Archive:
     """What is kept of a room, in the order of its time."""
 
-    def __init__(self, room: str, entries: Sequence[KeptMessage]) -> None:
+    def __init__(self, room: str, history: History) -> None:
         self._room = room
-        self._entries = sorted(entries, key=lambda message: message.time)
+        self._faulty = history.leave_out
+        self._entries = sorted(history.entries, key=lambda message: message.time)
         self._ids = [archive_id(message) for message in self._entries]
         self._places = {one: place for place, one in enumerate(self._ids)}
 
@@ -169,7 +170,13 @@ class _Archive:
         return places
 
     def _result(self, place: int, query_id: str | None, to: str) -> bytes:
+        """Return one message as a result; nothing for one that cannot be shown."""
         message = self._entries[place]
+        try:
+            raw = rewrite(message.raw, {"xmlns": NS_CLIENT, "to": None})
+        except MalformedStanza as error:
+            self._faulty(message, error)
+            return b""
         return (
             b"<message from='%b' to='%b'><result xmlns='%b'%b id='%b'><forwarded xmlns='%b'>"
             b"<delay xmlns='%b' stamp='%b'/>%b</forwarded></result></message>"
@@ -182,7 +189,7 @@ class _Archive:
             NS_FORWARD.encode(),
             NS_DELAY.encode(),
             format_time(message.time).encode(),
-            rewrite(message.raw, {"xmlns": NS_CLIENT, "to": None}),
+            raw,
         )
 
 

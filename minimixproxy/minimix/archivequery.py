@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from twisted.words.xish import domish
 
+from minimixproxy.children import top_attribute
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.minimix.commandforms import NS_DATA
 from minimixproxy.minimix.delays import parse_time
 from minimixproxy.minimix.journal import KeptMessage
 from minimixproxy.minimix.muc import whole_number
 from minimixproxy.minimix.roominfo import NS_MAM
-from minimixproxy.stanza import parse_stanza
 
 NS_RSM = "http://jabber.org/protocol/rsm"
 MAX_IDS = 1000
@@ -52,7 +52,10 @@ class ArchiveQuery:
             return False
         if self.sender is None or self.sender == self.room:
             return True
-        return self.sender == parse_jid(parse_stanza(message.raw)["from"]).full
+        try:
+            return self.sender == parse_jid(top_attribute(message.raw, "from") or "").full
+        except ValueError:
+            return False
 
 
 def read_query(query: domish.Element, room: str) -> ArchiveQuery:

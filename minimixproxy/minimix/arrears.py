@@ -14,13 +14,15 @@ FIRST_WAIT, LONGEST_WAIT = 60.0, 3600.0  # seconds between two attempts
 
 
 class Arrears:
-    """The arrears of one occupancy, read at most `limit` messages at a time; `heard` gets them, known ones too.
+    """The arrears of one occupancy, read at most `limit` messages at a time.
+
+    `heard` gets them, known ones too, and that they are of the past.
 
     `since` is where they begin, by id and time of the last message before; None while there are none.
     """
 
     def __init__(
-        self, room: str, outlet: RoomOutlet, clock: Clock, limit: int, heard: Callable[[Stanza], None]
+        self, room: str, outlet: RoomOutlet, clock: Clock, limit: int, heard: Callable[[Stanza, bool], None]
     ) -> None:
         self.since: tuple[str | None, float] | None = None
         self._clock = clock
@@ -51,7 +53,7 @@ class Arrears:
 
     def _read(self, messages: list[Stanza]) -> None:
         for message in messages:
-            self._heard(message)
+            self._heard(message, True)
         if self._archive.failed and self.since is not None:
             self.begin(self.since)
         else:

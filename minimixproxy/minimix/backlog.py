@@ -12,7 +12,8 @@ from minimixproxy.minimix.ports import RoomOutlet
 from minimixproxy.minimix.roominfo import RoomInfo
 from minimixproxy.stanza import Stanza
 
-MAX_WAITING = 1000  # messages of the room that wait for the archive
+MAX_WAITING = 1000  # messages of the room that wait for the archive ...
+MAX_BYTES = 4 * 1024 * 1024  # ... and their bytes
 SUBJECT_TIMEOUT = 5.0  # seconds from the own presence to the subject, which ends the room's own history
 ARCHIVE_TIMEOUT = 30.0  # seconds for the archive to tell everything
 AGAIN = (1.0, 2.0, 4.0)  # seconds to further attempts at an archive that could not be read
@@ -21,13 +22,19 @@ AGAIN = (1.0, 2.0, 4.0)  # seconds to further attempts at an archive that could 
 class Backlog:
     """Keeps what the room says in order behind what its archive (XEP-0313) has of the time before.
 
-    `done` gets all of it, oldest first; what is in both, or known already, is for it to sort out.
+    `done` gets what is told of the past, and what was said since; what is there twice, or known already, is for it to
+    sort out.
     """
 
     log = Logger()
 
     def __init__(
-        self, info: RoomInfo, outlet: RoomOutlet, clock: Clock, limit: int, done: Callable[[list[Stanza]], None]
+        self,
+        info: RoomInfo,
+        outlet: RoomOutlet,
+        clock: Clock,
+        limit: int,
+        done: Callable[[list[Stanza], list[Stanza]], None],
     ) -> None:
         """`limit`: how many messages of the archive are wanted at most."""
         self._info = info
@@ -35,7 +42,9 @@ class Backlog:
         self._done = done
         self._archive = CatchUp(info.room, outlet, limit, self._archive_done)
         self._archived: list[Stanza] | None = None
+        self._bytes = 0  # of what waits for the archive
         self._read: Callable[[], None]
+        self._told: list[Stanza] = []  # by the room, of the past
         self._said: list[Stanza] = []
         self._subject = Timer(clock)
         self._patience = Timer(clock)
@@ -64,9 +73,18 @@ class Backlog:
 
     def add(self, stanza: Stanza) -> None:
         """A message of the room, which waits for its turn. Too many, and the archive's part is given up."""
-        self._said.append(stanza)
-        if len(self._said) > MAX_WAITING and self._archived is None:
+        (self._told if self._subject.running else self._said).append(stanza)
+        self._bytes += len(stanza.raw)
+        waiting = len(self._told) + len(self._said)
+        if (waiting > MAX_WAITING or self._bytes > MAX_BYTES):
+            self._too_much()
+
+    def _too_much(self) -> None:
+        if self._archived is None:
             self._give_up()
+        elif self._subject.running:
+            self.log.warn("{room} does not come to the end of what was said before", room=self._info.room)
+            self.subject_seen()
 
     def subject_seen(self) -> None:
         """The room has told its own history: what it says from now on is live."""
@@ -106,4 +124,4 @@ class Backlog:
 
     def _finish(self) -> None:
         if self._archived is not None and not self._subject.running:
-            self._done(self._archived + self._said)
+            self._done(self._archived + self._told, self._said)

@@ -7,19 +7,20 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from twisted.logger import Logger
-from twisted.words.xish import domish
 
+from minimixproxy.children import Parts, children_of, stanza_of_bytes
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.minimix import muc
-from minimixproxy.minimix.amendments import NS_SID, amendment_of
+from minimixproxy.minimix.amendments import MAX_ID, NS_SID, amendment_of
 from minimixproxy.minimix.archivequery import NS_RSM
 from minimixproxy.minimix.carbons import NS_FORWARD
-from minimixproxy.minimix.delays import delay_of, format_time, parse_time
+from minimixproxy.minimix.delays import delay, format_time, parse_time, without_delays
 from minimixproxy.minimix.ports import RoomOutlet
 from minimixproxy.minimix.roominfo import NS_MAM
-from minimixproxy.stanza import NS_CLIENT, Stanza, escape, stanza_of
+from minimixproxy.stanza import NS_CLIENT, Stanza, escape, rewrite, start_tag_attributes
 
 PAGE = 100
+MAX_BYTES = 8 * 1024 * 1024  # of messages that are read at once
 # Seconds by which the clocks here and there may differ: little when times alone say where the gap begins ...
 SLACK = 120.0
 # ... and more when that is where a known message is.
@@ -36,13 +37,17 @@ class _Entry(NamedTuple):
     time: float
     message: Stanza | None
 
+    @property
+    def size(self) -> int:
+        return len(self.message.raw) if self.message is not None else 0
+
 
 class CatchUp:
     """One reading of a room's archive, backwards from its end to the last known message, or to `limit` messages.
 
-    So a gap that is too large costs its oldest part, and an archive that has forgotten the last known message is no
-    special case. `done` is called once, unless `stop` comes first, with what was found, oldest first: groupchat
-    messages with the room's delay stamp and stanza-id, ready to be forked.
+    So a gap that is too large, in bytes too, costs its oldest part, and an archive that has forgotten the last known
+    message is no special case. `done` is called once, unless `stop` comes first, with what was found, oldest first:
+    groupchat messages with the room's delay stamp and stanza-id, ready to be forked.
     """
 
     log = Logger()
@@ -59,6 +64,8 @@ class CatchUp:
         self._start = 0.0  # of what is asked for
         self._found: list[_Entry] = []  # worth telling, the newest first
         self._page: list[_Entry] = []
+        self._bytes = 0  # of what was found
+        self._full = False
 
     def start(self, after_id: str | None, after_time: float | None, now: float) -> None:
         """Read what came after the last known message, by the room's id for it, or else by its time."""
@@ -67,7 +74,8 @@ class CatchUp:
         self._since = known - SLACK
         self._start = known - (SLACK if after_id is None else SLACK_WITH_ID)
         self._running = True
-        self.failed = False
+        self.failed = self._full = False
+        self._found, self._bytes = [], 0
         if self._limit:
             self._ask("")
         else:
@@ -98,11 +106,15 @@ class CatchUp:
         self._outlet.ask_archive(self._room, query_id, query, self._result, self._answered)
 
     def _result(self, message: Stanza) -> None:
-        """One message of the archive, as it was forwarded."""
-        result = message.payload(NS_MAM, "result")
+        """One message of the archive, as it was forwarded. Of too much, the oldest goes."""
+        result = next((child for child in children_of(message) if (child.uri, child.name) == (NS_MAM, "result")), None)
         if not self._running or result is None or len(self._page) >= PAGE:
             return
         self._page.append(_read(result, self._room))
+        self._bytes += self._page[-1].size
+        while self._bytes > MAX_BYTES and len(self._page) > 1:
+            self._bytes -= self._page.pop(0).size
+            self._full = True
 
     def _answered(self, answer: Stanza | None) -> None:
         if not self._running:
@@ -116,7 +128,10 @@ class CatchUp:
         page, self._page = self._page, []
         fin = answer.payload(NS_MAM, "fin")
         complete = fin is None or fin.getAttribute("complete") == "true"
-        if self._take(page) or complete or not page or not page[0].id or len(self._found) >= self._limit:
+        if self._full:
+            self.log.warn("{room}: more than {bytes} bytes were missed", room=self._room, bytes=MAX_BYTES)
+        known = self._take(page)
+        if known or complete or self._full or not page or not page[0].id or len(self._found) >= self._limit:
             self._finish()
         else:
             self._ask(page[0].id)
@@ -140,45 +155,54 @@ class CatchUp:
         self._done([message for message in reversed(found) if message is not None])
 
 
-def _read(result: domish.Element, room: str) -> _Entry:
+def _read(result: Stanza, room: str) -> _Entry:
     """Return one result."""
-    archive_id = result.getAttribute("id", "")
-    forwarded = next(result.elements(NS_FORWARD, "forwarded"), None)
-    message = next(forwarded.elements(NS_CLIENT, "message"), None) if forwarded is not None else None
-    stamp = next(forwarded.elements(muc.NS_DELAY, "delay"), None) if forwarded is not None else None
-    time = parse_time(stamp.getAttribute("stamp", "")) if stamp is not None else None
+    archive_id = (result.get("id") or "")[:MAX_ID]
+    forwarded = _first(children_of(result), NS_FORWARD, "forwarded")
+    inside = children_of(forwarded) if forwarded is not None else []
+    message, stamp = _first(inside, NS_CLIENT, "message"), _first(inside, muc.NS_DELAY, "delay")
+    time = parse_time(stamp.get("stamp") or "") if stamp is not None else None
     if message is None or time is None or not _is_of(message, room):
         return _Entry(archive_id, time or 0.0, None)
-    told = _as_told(message, room, archive_id, time)
+    told = _as_told(_alone(message), room, archive_id, time)
     worth = muc.is_history(told) or amendment_of(told, room) is not None
     return _Entry(archive_id, time, told if worth else None)
 
 
-def _is_of(message: domish.Element, room: str) -> bool:
+def _first(children: list[Stanza], uri: str, name: str) -> Stanza | None:
+    return next((child for child in children if (child.uri, child.name) == (uri, name)), None)
+
+
+def _is_of(message: Stanza, room: str) -> bool:
     """Tell whether an archived message was said in the room. Presences and others' words have no place there."""
     try:
-        sender = parse_jid(message.getAttribute("from", "")).bare
+        sender = parse_jid(message.get("from") or "").bare
     except InvalidJID:
         return False
-    return sender == room and message.getAttribute("type") == "groupchat"
+    return sender == room and message.get("type") == "groupchat"
 
 
-def _as_told(message: domish.Element, room: str, archive_id: str, time: float) -> Stanza:
-    """Return an archived message as the room tells it to who comes later."""
-    stanza_id = (NS_SID, "stanza-id")
-    message.children = [
+def _alone(message: Stanza) -> Stanza:
+    """Return a forwarded message as it stands on a stream."""
+    raw = message.self_contained()
+    declared = start_tag_attributes(raw, 0).get(b"xmlns")
+    if declared is None:
+        return stanza_of_bytes(rewrite(raw, {"xmlns": message.default_namespace}))
+    return stanza_of_bytes(rewrite(raw, {"xmlns": None}) if declared == NS_CLIENT.encode() else raw)
+
+
+def _as_told(message: Stanza, room: str, archive_id: str, time: float) -> Stanza:
+    """Return an archived message as the room tells it to who comes later: with its id and time, and no forged ones."""
+    parts = Parts(without_delays(message, room))
+    kept = [
         child
-        for child in message.children
-        if not (
-            isinstance(child, domish.Element)
-            and (child.uri, child.name) == stanza_id
-            and child.getAttribute("by") == room
-        )
+        for child in parts.children
+        if (child.uri, child.name) != (NS_SID, "stanza-id") or child.get("by") != room
     ]
-    if archive_id:
-        own = message.addElement(stanza_id)
-        own["by"], own["id"] = room, archive_id
-    if delay_of(stanza_of(message), room) is None:
-        own = message.addElement((muc.NS_DELAY, "delay"))
-        own["from"], own["stamp"] = room, format_time(time)
-    return stanza_of(message)
+    raw = b"<stanza-id xmlns='%b' by='%b' id='%b'/>" % (NS_SID.encode(), escape(room), escape(archive_id))
+    own = [_child(raw)] if archive_id else []
+    return stanza_of_bytes(parts.with_children((*kept, *own, _child(delay(room, time)))))
+
+
+def _child(raw: bytes) -> Stanza:
+    return Stanza(raw, "", "", {}, (), {"": NS_CLIENT})

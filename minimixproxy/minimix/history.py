@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
-from itertools import islice
+from hashlib import sha256
+
+from twisted.logger import Logger
 
 from minimixproxy.config import Rooms
 from minimixproxy.minimix import muc
@@ -17,27 +19,29 @@ from minimixproxy.minimix.amendments import (
     amendment_of,
     corrected,
     ids_of,
-    same_sender,
+    is_empty_correction,
+    slight_tombstone,
     stanza_id_of,
     tombstone,
 )
 from minimixproxy.minimix.cursors import Cursors
-from minimixproxy.minimix.delays import delay_of
+from minimixproxy.minimix.delays import delay_of, without_delays
 from minimixproxy.minimix.journal import KeptMessage, KeptRoom, RoomJournal
 from minimixproxy.minimix.keptmessages import KeptMessages
+from minimixproxy.minimix.messageindex import identity
 from minimixproxy.minimix.replay import Replay, shown
+from minimixproxy.minimix.senders import Senders
 from minimixproxy.minimix.wishes import HistoryRequest
-from minimixproxy.stanza import NS_CLIENT, Stanza, escape, parse_stanza
+from minimixproxy.stanza import Stanza
 
 SHORT_REPLAY = 100  # messages that a client can be given at once
-DEFAULT_REPLAY = 20  # messages, for a client never seen that states no wish
+DEFAULT_REPLAY = 20  # messages that rooms show with no wish stated, where it is not known how many this one shows
 # Seconds by which the times of one message may differ here and in the room, if the room gives no ids.
 TOLERANCE = 60.0
 TOLERANCE_WITHOUT_ID = 5.0  # if its sender gave none either
 SLACK = 0.25  # seconds from a message's coming to its being written, at most
 _ARRIVALS = 1000  # messages whose time of coming is remembered: a lost connection is noticed within minutes
-_PATIENCE = 1000  # older messages in a row end a search by time
-_MAX_READ = 100  # messages that one search may parse
+_LATEST = 1000  # messages among which the newest is looked for
 
 
 class Taken(Enum):
@@ -52,7 +56,10 @@ class History:
     """The messages of a room, and how far each client, by resource, has seen them. `kept` is what there was before.
 
     A message that amends another changes it where it is kept, and is kept itself, for those that have seen the other.
+    `senders` is to be told who leaves the room.
     """
+
+    log = Logger()
 
     def __init__(self, room: str, settings: Rooms, journal: RoomJournal, kept: KeptRoom | None = None) -> None:
         self._room = room
@@ -60,6 +67,9 @@ class History:
         self._keeps = settings.history > 0
         self._kept = KeptMessages(settings, journal, kept.messages if kept is not None else ())
         self._cursors = Cursors(journal, kept.cursors if kept is not None else None)
+        self.senders = Senders()
+        self.at_least = DEFAULT_REPLAY  # messages that a client is given with no wish, if there are so many
+        self.faulty = 0  # messages that could not be shown, and are not kept any more
         last = self._kept.last(1)
         self._newest = last[0].sequence if last else max(kept.cursors.values(), default=0) if kept is not None else 0
         self._arrivals: deque[tuple[float, int]] = deque(maxlen=_ARRIVALS)
@@ -81,12 +91,13 @@ class History:
 
     @property
     def newest(self) -> tuple[str | None, float | None]:
-        """The room's id of the newest message, and its time; if it has no id, those of the last that has one."""
-        last = self._kept.last(_PATIENCE)
-        identified = next((message for message in reversed(last) if message.stanza_id is not None), None)
-        if identified is not None:
-            return identified.stanza_id, identified.time
-        return None, last[-1].time if last else None
+        """The room's id of the newest message that has one, and its time; with no ids, the time of the newest."""
+        last = self._kept.last(_LATEST)
+        place = next((place for place in reversed(range(len(last))) if last[place].stanza_id is not None), None)
+        if place is None:
+            return None, last[-1].time if last else None
+        # Not its own: whoever said it may have made up a stamp of the past.
+        return last[place].stanza_id, max(message.time for message in last[: place + 1])
 
     def expire(self, now: float) -> None:
         """Let go what is too old."""
@@ -94,24 +105,29 @@ class History:
 
     # Messages come ---------------------------------------------------------------------------------------------
 
-    def take(self, stanza: Stanza, now: float) -> Taken:
-        """Keep a groupchat message if it is worth it. Its own delay stamp counts before `now`."""
+    def take(self, stanza: Stanza, now: float, *, past: bool = False) -> Taken:
+        """Keep a groupchat message if it is worth it.
+
+        `past`: the room, or its archive, tells it as something said before. Only then its delay stamp counts.
+        """
         amendment = amendment_of(stanza, self._room)
-        if amendment is None and not muc.is_history(stanza):
+        if amendment is None and (not muc.is_history(stanza) or is_empty_correction(stanza)):
             return Taken.PASSING
         self._kept.expire(now)
         stanza_id = stanza_id_of(stanza, self._room)
-        stamped = delay_of(stanza, self._room)
+        stamped = delay_of(stanza, self._room, now) if past else None
         if self._has(stanza, stanza_id, stamped):
             return Taken.DUPLICATE
         time = now if stamped is None else stamped
+        raw = stanza.self_contained() if stamped is not None else without_delays(stanza, self._room)
         self._newest = self._journal.next_sequence()
         self._arrivals.append((now, self._newest))
-        message = KeptMessage(self._newest, time, stanza.self_contained(), stamped is not None, stanza_id)
-        original = self._original(amendment, stanza) if amendment is not None else None
+        message = KeptMessage(self._newest, time, raw, stamped is not None, stanza_id)
+        sender = self.senders.sender_of(stanza)
+        original = self._original(amendment, sender, past=past) if amendment is not None else None
         if amendment is not None and original is not None:
             message = self._amend(original, amendment, stanza, message)
-        self._kept.keep(message)
+        self._kept.keep(message, sender, ids_of(stanza))
         return Taken.NEW
 
     def _has(self, stanza: Stanza, stanza_id: str | None, stamped: float | None) -> bool:
@@ -119,67 +135,86 @@ class History:
             return True
         if stamped is None:
             return False
-        identity = (stanza["from"], stanza.get("id"), _body(stanza))
-        for message in self._around(stamped, TOLERANCE if identity[1] else TOLERANCE_WITHOUT_ID):
-            if message.stanza_id is not None and stanza_id is not None:
-                continue  # two ids, two messages
-            if escape(identity[1] or identity[2])[:20] not in message.raw:
-                continue
-            other = parse_stanza(message.raw)
-            if (other["from"], other.get("id"), _body(other)) == identity:
-                return True
-        return False
-
-    def _around(self, time: float, tolerance: float) -> Iterator[KeptMessage]:
-        """Return the messages of about that time: nearly all others stand in the order of their times."""
-        older = 0
-        for message in reversed(self._kept):
-            if message.time < time - tolerance:
-                older += 1
-                if older > _PATIENCE:
-                    return
-            elif message.time <= time + tolerance:
-                yield message
+        sent_id = stanza.get("id")
+        key = identity(stanza.raw, stanza["from"], sent_id)
+        if key is None:
+            return False
+        tolerance = TOLERANCE if sent_id else TOLERANCE_WITHOUT_ID
+        return any(
+            abs(message.time - stamped) <= tolerance
+            for message in self._kept.same_again(key)
+            if message.stanza_id is None or stanza_id is None  # two ids, two messages
+        )
 
     # Messages change -------------------------------------------------------------------------------------------
 
-    def _original(self, amendment: Amendment, stanza: Stanza) -> KeptMessage | None:
+    def _original(self, amendment: Amendment, sender: str | None, *, past: bool) -> KeptMessage | None:
         """Return the message that an amendment is about, if it is kept and the sender may amend it."""
         found = self._kept.with_stanza_id(amendment.target) if amendment.kind is not Kind.CORRECTION else None
         if amendment.kind is not Kind.MODERATION:
-            if found is not None and not same_sender(parse_stanza(found.raw), stanza):
+            if found is not None and not self._is_by(found, sender, past=past):
                 found = None
-            found = found or self._said(amendment.target, stanza)
+            found = found or self._said(amendment.target, sender, past=past)
         if found is not None and found.amends is not None:
             return self._kept.get(found.amends)
         return found
 
-    def _said(self, sent_id: str, stanza: Stanza) -> KeptMessage | None:
-        """Return the last message with an id that its sender, the same as of `stanza`, gave it."""
-        needle = escape(sent_id)
-        candidates = (message for message in reversed(self._kept) if needle in message.raw)
-        for message in islice(candidates, _MAX_READ):
-            other = parse_stanza(message.raw)
-            if sent_id in ids_of(other) and same_sender(other, stanza):
-                return message
-        return None
+    def _is_by(self, message: KeptMessage, sender: str | None, *, past: bool) -> bool:
+        by = self.senders.sender_of_bytes(message.raw)
+        return by is not None and by == sender and self.senders.is_certain(sender, message.sequence, past=past)
+
+    def _said(self, sent_id: str, sender: str | None, *, past: bool) -> KeptMessage | None:
+        """Return the last message with an id that its sender gave it."""
+        found = self._kept.said_by(sender, sent_id) if sender is not None else None
+        if found is None or sender is None or not self.senders.is_certain(sender, found.sequence, past=past):
+            return None
+        return found
 
     def _amend(self, original: KeptMessage, amendment: Amendment, stanza: Stanza, message: KeptMessage) -> KeptMessage:
         """Change the original; return the amendment as it is to be kept."""
         message = replace(message, amends=original.sequence, retracted=original.retracted)
         if original.retracted:
             return message
-        before = parse_stanza(original.raw)
         if amendment.kind is Kind.CORRECTION:
-            self._kept.change(replace(original, raw=corrected(before, stanza)))
+            self._kept.change(replace(original, raw=corrected(original.raw, stanza)))
             return message
-        grave = tombstone(before, stanza, amendment, message.time, self._room)
+        grave = tombstone(original.raw, stanza, amendment, message.time, self._room)
         self._kept.change(replace(original, raw=grave, retracted=True))
         for earlier in self._kept.after(original.sequence):
             if earlier.amends == original.sequence and not earlier.retracted:
-                grave = tombstone(parse_stanza(earlier.raw), stanza, amendment, message.time, self._room)
+                grave = slight_tombstone(earlier, stanza, amendment, message.time, self._room)
                 self._kept.change(replace(earlier, raw=grave, retracted=True))
         return message
+
+    def leave_out(self, message: KeptMessage, error: Exception) -> None:
+        """A kept message cannot be shown: it costs itself, and not the client that is to be shown it."""
+        self.faulty += 1
+        self.log.error(
+            "{room}: a kept message cannot be shown, and is kept no more: {error} ({size} bytes, SHA-256 {hash})",
+            room=self._room,
+            error=f"{type(error).__name__}: {error}",
+            size=len(message.raw),
+            hash=sha256(message.raw).hexdigest(),
+        )
+        self._kept.remove(message.sequence)
+
+    # Occupants come and go --------------------------------------------------------------------------------------
+
+    def in_step(self) -> None:
+        """The account is in the room, has been told what was said before, and sees from now on who leaves."""
+        self.senders.watch(self._newest)
+
+    def room_shows(self, count: int) -> None:
+        """The room has shown so many messages to a join that wished for nothing."""
+        self.at_least = max(self.at_least, count)
+
+    def out_of_step(self) -> None:
+        """The account does not see who leaves."""
+        self.senders.lose_sight()
+
+    def occupant_left(self, occupant: str) -> None:
+        """An occupant, by its address in the room, left or took another nick."""
+        self.senders.left(occupant, self._newest)
 
     # Clients come and go ---------------------------------------------------------------------------------------
 
@@ -241,8 +276,9 @@ class History:
     def select(self, request: HistoryRequest | None, resource: str, now: float, *, everything: bool = False) -> Replay:
         """Return the messages for a joining client, oldest first.
 
-        With no wish stated: what this client has not seen; a client never seen gets the last few,
-        or, with `everything`, all there is. `resource` "" is of no client in particular.
+        With no wish stated: what this client has not seen, and if that is little some of what it has, for it may have
+        kept nothing; a client never seen gets the last few, or, with `everything`, all there is. `resource` "" is of
+        no client in particular.
         """
         self._kept.expire(now)
         seen = self._cursors.get(resource) if resource else None
@@ -251,13 +287,24 @@ class History:
         elif everything:
             chosen = [message for message in self._kept if self._shows(message, 0)]
         elif seen is not None:
-            chosen = [message for message in self._kept.after(seen) if self._shows(message, seen)]
+            chosen = self._unseen(seen)
         else:
-            chosen = self._requested(HistoryRequest(max_stanzas=DEFAULT_REPLAY), 0)
-        replay = Replay(self._room, chosen, self._newest)
+            chosen = self._requested(HistoryRequest(max_stanzas=max(self.at_least, DEFAULT_REPLAY)), 0)
+        replay = Replay(self._room, chosen, self._newest, self.leave_out, seen)
         if resource:
             self._replays[resource] = replay
         return replay
+
+    def _unseen(self, seen: int) -> list[KeptMessage]:
+        """Return what a client has not seen, behind as much of the rest as makes it `at_least`, as it is now."""
+        unseen = [message for message in self._kept.after(seen) if self._shows(message, seen)]
+        again: list[KeptMessage] = []
+        for message in reversed(self._kept):
+            if len(unseen) + len(again) >= self.at_least:
+                break
+            if message.sequence <= seen and self._shows(message, 0):
+                again.append(message)
+        return again[::-1] + unseen
 
     def _shows(self, message: KeptMessage, seen: int, since: float | None = None) -> bool:
         """Tell whether a message is for a client that has seen, by `seen` or by its own wish, what was before it.
@@ -287,7 +334,3 @@ class History:
         chosen.reverse()
         return chosen
 
-
-def _body(stanza: Stanza) -> str:
-    body = stanza.payload(NS_CLIENT, "body")
-    return str(body) if body is not None else ""

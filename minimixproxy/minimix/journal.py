@@ -108,6 +108,9 @@ class RoomJournal(Protocol):
     def message_changed(self, message: KeptMessage) -> None:
         """A kept message reads otherwise now."""
 
+    def message_gone(self, sequence: int) -> None:
+        """One message of the history goes."""
+
     def trimmed(self, oldest: int) -> None:
         """The history begins with the message of this sequence: older ones go."""
 
@@ -173,6 +176,9 @@ class NullRoomJournal:
         """Kept nowhere."""
 
     def message_changed(self, message: KeptMessage) -> None:
+        """Kept nowhere."""
+
+    def message_gone(self, sequence: int) -> None:
         """Kept nowhere."""
 
     def trimmed(self, oldest: int) -> None:

@@ -9,6 +9,7 @@ from operator import attrgetter
 
 from minimixproxy.config import Rooms
 from minimixproxy.minimix.journal import KeptMessage, RoomJournal
+from minimixproxy.minimix.messageindex import OCCUPANT, IdentityIndex, SaidIndex, ids_of_bytes, occupant_of_bytes
 
 MAX_BYTES = 8 * 1024 * 1024  # of one room's messages ...
 BYTES_EACH = 1024  # ... or this for each that may be kept, if that is more
@@ -28,8 +29,11 @@ class KeptMessages:
         self._first = 0  # what stands before it is gone, and waits to be thrown away
         self._bytes = 0  # from there on
         self._by_id: dict[str, int] = {}  # sequence, by the room's stanza-id
+        self._said = SaidIndex()
+        self._identities = IdentityIndex()
         for message in sorted(kept, key=_SEQUENCE):
             self._add(message)
+        self._unread = len(self._messages)  # of those, so many are not in `_said` yet
         self._bound()
 
     def __len__(self) -> int:
@@ -59,16 +63,45 @@ class KeptMessages:
         sequence = self._by_id.get(stanza_id)
         return self.get(sequence) if sequence is not None else None
 
+    def said_by(self, sender: str, sent_id: str) -> KeptMessage | None:
+        """Return the last one by a sender, as `keep` was told of it, with an id that it gave."""
+        if self._unread:
+            self._read()
+        sequence = self._said.find(sender, sent_id)
+        return self.get(sequence) if sequence is not None else None
+
+    def _read(self) -> None:
+        """Take the messages of before the start into the index by occupant-id: later ones stay what they are there.
+
+        What cannot be read without parsing it is left out. A nick says nothing of who had it then.
+        """
+        first, self._unread = self._messages[: self._unread], 0
+        for message in first:
+            try:
+                occupant = occupant_of_bytes(message.raw) if b"occupant-id" in message.raw else None
+                ids = ids_of_bytes(message.raw) if occupant is not None else ()
+            except ValueError:
+                continue  # kept by an earlier version that it was a fault of; found out when it is replayed
+            if occupant is not None:
+                self._said.add_earlier(OCCUPANT + occupant, ids, message.sequence)
+
+    def same_again(self, key: int) -> list[KeptMessage]:
+        """Return the last ones of an `identity`."""
+        found = (self.get(sequence) for sequence in self._identities.find(key, reversed(self)))
+        return [message for message in found if message is not None]
+
     def _place(self, sequence: int) -> int | None:
         place = bisect_left(self._messages, sequence, self._first, key=_SEQUENCE)
         found = place < len(self._messages) and self._messages[place].sequence == sequence
         return place if found else None
 
-    def keep(self, message: KeptMessage) -> None:
-        """Add one, the newest; the oldest go if there are too many."""
+    def keep(self, message: KeptMessage, sender: str | None = None, ids: Iterable[str] = ()) -> None:
+        """Add one, the newest, to be found by `sender` and the ids that it gave. Of too many, the oldest go."""
         if self._limit == 0:
             return
         self._add(message)
+        if sender is not None:
+            self._said.add(sender, ids, message.sequence)
         self._journal.message_kept(message)
         self._bound()
         self._throw_away()
@@ -83,9 +116,22 @@ class KeptMessages:
         """Put a message in the place of the one with its sequence, which must be there."""
         place = self._place(message.sequence)
         assert place is not None
+        if self._identities.used:
+            self._identities.learn(reversed(self))
         self._bytes += len(message.raw) - len(self._messages[place].raw)
         self._messages[place] = message
         self._journal.message_changed(message)
+
+    def remove(self, sequence: int) -> None:
+        """Let go one that is of no use, if it is there."""
+        place = self._place(sequence)
+        if place is None:
+            return
+        message = self._messages.pop(place)
+        self._bytes -= len(message.raw)
+        self._unread -= place < self._unread
+        self._forget_id(message)
+        self._journal.message_gone(sequence)
 
     def expire(self, now: float) -> None:
         """Let go what is too old."""
@@ -108,12 +154,19 @@ class KeptMessages:
         if not at_once and self._first < max(_LEAST_SLACK, self._limit // _SLACK):
             return
         for message in self._messages[: self._first]:
-            if message.stanza_id is not None and self._by_id.get(message.stanza_id) == message.sequence:
-                del self._by_id[message.stanza_id]
+            self._forget_id(message)
         last_gone = self._messages[self._first - 1].sequence
         del self._messages[: self._first]
+        self._unread = max(0, self._unread - self._first)
         self._first = 0
-        self._journal.trimmed(self._messages[0].sequence if self._messages else last_gone + 1)
+        oldest = self._messages[0].sequence if self._messages else last_gone + 1
+        self._said.trim(oldest, len(self))
+        self._identities.trim(oldest, len(self))
+        self._journal.trimmed(oldest)
+
+    def _forget_id(self, message: KeptMessage) -> None:
+        if message.stanza_id is not None and self._by_id.get(message.stanza_id) == message.sequence:
+            del self._by_id[message.stanza_id]
 
 
 _SEQUENCE = attrgetter("sequence")

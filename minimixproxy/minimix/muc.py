@@ -25,7 +25,7 @@ KICKED = "307"
 TECHNICAL = "333"
 
 # What one reads in a body-less message that is content all the same.
-_ENCRYPTED = frozenset({("eu.siacs.conversations.axolotl", "encrypted"), ("urn:xmpp:omemo:2", "encrypted")})
+ENCRYPTED = frozenset({("eu.siacs.conversations.axolotl", "encrypted"), ("urn:xmpp:omemo:2", "encrypted")})
 
 
 def whole_number(text: str | None) -> int | None:
@@ -173,4 +173,4 @@ def is_history(stanza: Stanza) -> bool:
         return False
     if (NS_CLIENT, "body") in payloads or (NS_HINTS, "store") in payloads:
         return True
-    return not _ENCRYPTED.isdisjoint(payloads)
+    return not ENCRYPTED.isdisjoint(payloads)

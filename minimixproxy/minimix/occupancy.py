@@ -213,6 +213,10 @@ class Occupancy:
         """The room has shown everything: now every waiting session is given its replay."""
         self._timer.stop()
         self._patience.stop()
+        self.history.in_step()
+        joiner = self._attendance.joiner
+        if self.state is State.JOINING and joiner is not None and joiner.wish is None:
+            self.history.room_shows(len(self.history))
         self.state = State.JOINED
         self.log.info("joined: {room} as {nick}", room=self.room, nick=self.nick)
         self._membership.keep()
@@ -359,6 +363,8 @@ class Occupancy:
         self.confirmed()
         view = self._view
         kind = stanza.get("type")
+        if kind == "unavailable":
+            self.history.occupant_left(stanza["from"])
         if kind == "error":
             self._presence_error(stanza, nick)
         elif nick is None:
@@ -382,6 +388,7 @@ class Occupancy:
         return b"110" in stanza.raw and muc.SELF in muc.status_codes(stanza)
 
     def _own_available(self, stanza: Stanza, nick: str) -> None:
+        self.history.senders.entered(stanza)
         if self._reentry is not None and self._is_entering:
             self._missed_since = self._last_known()
             self._reentry.entered(stanza, self._appearance, nick, self._missed_since)
@@ -442,11 +449,15 @@ class Occupancy:
         elif self.state is State.JOINING and self._view.self_presence is not None and muc.is_subject(stanza):
             self._complete()
         else:
-            self._heard(stanza)
+            self._heard(stanza, self.state is State.JOINING)
 
-    def _heard(self, stanza: Stanza) -> None:
-        """A message takes its place in the history; attached sessions get what they cannot have had."""
-        if self.history.take(stanza, self._clock.seconds()) is not Taken.DUPLICATE and self.state is not State.JOINING:
+    def _heard(self, stanza: Stanza, past: bool) -> None:
+        """A message takes its place in the history; attached sessions get what they cannot have had.
+
+        `past`: the room tells it as something said before, as it does until the subject.
+        """
+        taken = self.history.take(stanza, self._clock.seconds(), past=past)
+        if taken is not Taken.DUPLICATE and self.state is not State.JOINING:
             self.attached.fork(stanza)
 
     def message_from_room(self, stanza: Stanza) -> None:
@@ -520,6 +531,7 @@ class Occupancy:
     def _out(self, state: State) -> None:
         """Stop everything that belongs to being in the room, or to entering it."""
         self.state = state
+        self.history.out_of_step()
         self._cancel_grace()
         self._timer.stop()
         self._check.stop()

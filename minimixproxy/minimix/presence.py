@@ -6,10 +6,14 @@ from collections.abc import Iterable
 
 from twisted.words.xish import domish
 
+from minimixproxy.minimix.amendments import NS_OCCUPANT_ID
 from minimixproxy.minimix.muc import NS_MUC, whole_number
 from minimixproxy.stanza import NS_CLIENT, Stanza, escape, optional_attribute, parse_element, serialize
 
 NS_CAPS = "http://jabber.org/protocol/caps"
+
+# The join request; what is answered here; and what only a room may say of an occupant (XEP-0421).
+_NOT_SHOWN = ((NS_MUC, "x"), (NS_CAPS, "c"), (NS_OCCUPANT_ID, "occupant-id"))
 
 # Most available first (RFC 6121 §4.7.2.1 names the values, not their order).
 _ORDER = {"chat": 0, "": 1, "dnd": 2, "away": 3, "xa": 4}
@@ -31,7 +35,7 @@ def presence_payload(stanza: Stanza, caps: bytes) -> bytes:
     shown = [
         serialize(child)
         for child in element.children
-        if isinstance(child, domish.Element) and (child.uri, child.name) not in ((NS_MUC, "x"), (NS_CAPS, "c"))
+        if isinstance(child, domish.Element) and (child.uri, child.name) not in _NOT_SHOWN
     ]
     # <show/> first: _show_of looks for it, and a status text cannot stand in its way.
     shown.sort(key=lambda child: not child.startswith(b"<show>"))

@@ -8,15 +8,16 @@ from collections.abc import Iterable, Iterator
 from twisted.logger import Logger
 
 from minimixproxy.lazystanzas import LazyStanzas
-from minimixproxy.minimix.delays import with_delay
+from minimixproxy.minimix.delays import stamp, without_delays
 from minimixproxy.minimix.journal import KeptPrivate, RoomJournal
-from minimixproxy.stanza import NS_CLIENT, ForkTemplate, Stanza
+from minimixproxy.stanza import NS_CLIENT, ForkTemplate, MalformedStanza, Stanza
 
 MAX_KEPT = 100  # of one room
+MAX_BYTES = 1024 * 1024  # of one room
 
 
 class Privates:
-    """The private messages of one occupancy that wait; of too many, the oldest go."""
+    """The private messages of one occupancy that wait; of too many, in number or bytes, the oldest go."""
 
     log = Logger()
 
@@ -24,6 +25,7 @@ class Privates:
         self._room = room
         self._journal = journal
         self._waiting = deque(kept)
+        self._bytes = sum(len(private.raw) for private in self._waiting)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -35,20 +37,42 @@ class Privates:
         """Keep a message with the time of its arrival, if it says something."""
         if not stanza.has_payload(NS_CLIENT, "body"):
             return
-        private = KeptPrivate(self._journal.next_sequence(), with_delay(stanza, self._room, now))
+        raw = stamp(without_delays(stanza, self._room), self._room, now)
+        private = KeptPrivate(self._journal.next_sequence(), raw)
         self._waiting.append(private)
+        self._bytes += len(raw)
         self._journal.private_kept(private)
-        if len(self._waiting) > MAX_KEPT:
-            self.log.warn("more than {limit} private messages wait in {room}", limit=MAX_KEPT, room=self._room)
-            self._journal.private_given(self._waiting.popleft().sequence)
+        while len(self._waiting) > MAX_KEPT or self._bytes > MAX_BYTES:
+            self.log.warn(
+                "more than {limit} private messages, or {bytes} bytes, wait in {room}: the oldest goes",
+                limit=MAX_KEPT,
+                bytes=MAX_BYTES,
+                room=self._room,
+            )
+            self._take()
+
+    def _take(self) -> KeptPrivate:
+        private = self._waiting.popleft()
+        self._bytes -= len(private.raw)
+        self._journal.private_given(private.sequence)
+        return private
 
     def give(self, to: str) -> LazyStanzas:
         """Return all that wait, addressed to a session; each waits no more when it is taken."""
 
         def given() -> Iterator[bytes]:
             while self._waiting:
-                private = self._waiting.popleft()
-                self._journal.private_given(private.sequence)
-                yield ForkTemplate(private.raw).copy(to)
+                private = self._take()
+                try:
+                    raw = ForkTemplate(private.raw).copy(to)
+                except MalformedStanza as error:
+                    self.log.error(
+                        "{room}: a private message cannot be shown, and is kept no more: {error} ({size} bytes)",
+                        room=self._room,
+                        error=error,
+                        size=len(private.raw),
+                    )
+                else:
+                    yield raw
 
         return LazyStanzas(len(self._waiting), given())

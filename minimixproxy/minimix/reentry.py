@@ -30,8 +30,8 @@ class Reentry:
     """Attached sessions see the difference when the room has let the account in, and then `heard` what they missed.
 
     `view` is what the room shows, up to the own presence; then it is the attendance's. `heard` gets each message that
-    was said meanwhile, known ones too. Then `done` is called, with False if some of it could not be read; or
-    `unanswered`, when the room does not answer the join.
+    was said meanwhile, known ones too, and whether it is told as something of the past. Then `done` is called, with
+    False if some of it could not be read; or `unanswered`, when the room does not answer the join.
     """
 
     log = Logger()
@@ -43,7 +43,7 @@ class Reentry:
         settings: Rooms,
         clock: Clock,
         attendance: Attendance,
-        heard: Callable[[Stanza], None],
+        heard: Callable[[Stanza, bool], None],
         done: Callable[[bool], None],
         unanswered: Callable[[], None],
     ) -> None:
@@ -99,9 +99,11 @@ class Reentry:
         else:
             self._backlog.add(stanza)
 
-    def _caught_up(self, messages: list[Stanza]) -> None:
-        for message in messages:
-            self._heard(message)
+    def _caught_up(self, past: list[Stanza], live: list[Stanza]) -> None:
+        for message in past:
+            self._heard(message, True)
+        for message in live:
+            self._heard(message, False)
         view = self._attendance.view
         if view.subject is not None and subject_changed(self._before, view):
             self._attendance.attached.fork(view.subject)

@@ -97,8 +97,7 @@ class RoomView:
             for stanza in others:
                 yield self.presence_for(stanza, session_jid, stream_jid)
             yield own
-            for raw in history:
-                yield rewrite(raw, {"to": session_jid})
+            yield from history.to(session_jid)
             yield subject
 
         return LazyStanzas(len(others) + len(history) + 2, stanzas())

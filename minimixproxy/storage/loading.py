@@ -11,6 +11,7 @@ from zlib import crc32
 from sqlalchemy import Column, Connection, Table, delete, func, not_, select, update
 from twisted.logger import Logger
 
+from minimixproxy.minimix.delays import possible_time
 from minimixproxy.minimix.journal import KeptAccount, KeptLogin, KeptMembership, KeptMessage, KeptPrivate, KeptRoom
 from minimixproxy.storage import schema
 from minimixproxy.storage.sealing import Sealer, Unsealable
@@ -52,6 +53,7 @@ class Loader:
         self._rooms: dict[int, LoadedRoom] = {}
         self.last_sequence = 0
         self.last_id = 0
+        self._now = time()
         self._bad: list[tuple[Table, Any]] = []
 
     def load(self, mark: int | None) -> list[LoadedAccount]:
@@ -102,7 +104,7 @@ class Loader:
     def _account(self, row: Row) -> None:
         number, bare, refused, last_seen = row[:4]
         _check(isinstance(number, int) and isinstance(bare, str) and bool(bare), "no address")
-        seen = float(last_seen) if isinstance(last_seen, int | float) else time()
+        seen = possible_time(float(last_seen), self._now) if isinstance(last_seen, int | float) else self._now
         kept = KeptAccount(bare, self._login(bare, row), bool(refused), seen)
         self._accounts[number] = LoadedAccount(number, kept, tuple(row[4:12]))
 
@@ -143,7 +145,7 @@ class Loader:
             wished if isinstance(wished, str) and wished else nick,
             self._room_password(account.kept.bare, room, password),
             bool(bookmarked),
-            float(since),
+            possible_time(float(since), self._now),
         )
         loaded = LoadedRoom(number, KeptRoom(room, membership))
         account.kept.rooms.append(loaded.kept)
@@ -170,9 +172,8 @@ class Loader:
         _check(isinstance(sent, int | float), "no time")
         _check(stanza_id is None or isinstance(stanza_id, str), "no stanza-id")
         _check(amends is None or isinstance(amends, int), "amends nothing")
-        room.kept.messages.append(
-            KeptMessage(sequence, float(sent), raw, bool(stamped), stanza_id, amends, bool(retracted))
-        )
+        time = possible_time(float(sent), self._now)
+        room.kept.messages.append(KeptMessage(sequence, time, raw, bool(stamped), stanza_id, amends, bool(retracted)))
 
     def _private(self, row: Row) -> None:
         sequence, room_id, raw, checksum = row

@@ -91,6 +91,11 @@ class SQLRoomJournal:
         )
         self._weigh(batch, raw)
 
+    def message_gone(self, sequence: int) -> None:
+        if sequence in self._sequences:
+            self._sequences.remove(sequence)
+            self._batch().trimmed.append(sequence)
+
     def trimmed(self, oldest: int) -> None:
         sequences = self._sequences
         if not sequences or sequences[0] >= oldest:

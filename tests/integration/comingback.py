@@ -88,7 +88,7 @@ class ReturnCase(IntegrationTestCase):
             if set(self.bob[room].occupants) != {"alice", "bob"}:
                 faults.append(f"bob sees {self.bob[room].occupants} in {room}")
         if faults:
-            self.fail("\n".join(faults))
+            self.fail("\n".join(faults) + "".join("\n" + device.client.transcript() for device in devices))
 
     async def away(self, *rooms: str) -> None:
         """Bob has seen alice go."""

@@ -22,6 +22,8 @@ NS_SID = "urn:xmpp:sid:0"
 NS_DELAY = "urn:xmpp:delay"
 NS_MAM = "urn:xmpp:mam:2"
 
+SHOWN = 20  # messages that a room shows to whom has no wish
+
 #: Makes a new connection, logged in and online.
 Dial = Callable[[], Awaitable[Client]]
 
@@ -42,9 +44,12 @@ class Place:
 
     def __init__(self) -> None:
         self.heard: list[Heard] = []
+        # Messages known already that the last join was told again, as one without a wish may be: before all news.
+        self.again: list[str] = []
         self.counts: Counter[str] = Counter()  # of bodies
         self.occupants: dict[str, str] = {}  # nick: affiliation
         self.nick = ""  # own, while in the room
+        self.entering: int | None = None  # how much was heard before the join with no wish that is under way
         self.entered = 0  # own presences with status 110
         self.subjects = 0
         self.removals: list[set[str]] = []  # own ones, with their codes
@@ -54,6 +59,17 @@ class Place:
     @property
     def bodies(self) -> list[str]:
         return [heard.body for heard in self.heard]
+
+    def told_again(self, body: str) -> bool:
+        """Tell whether a delayed message is one that a join with no wish may be told again (XEP-0045 §7.2.13).
+
+        A client knows it by its ids. It comes before all that is new, in the order in which it was heard, once; and
+        with all that is new it does not make more than a room shows.
+        """
+        if self.entering is None or not self.counts[body] or len(self.heard) > self.entering:
+            return False
+        known = [heard.body for heard in self.heard[: self.entering]]
+        return known.index(body) > (known.index(self.again[-1]) if self.again else -1) and len(self.again) < SHOWN
 
 
 class Listener:
@@ -81,6 +97,8 @@ class Listener:
     async def enter(self, room: str, wish: str = "") -> None:
         """Join, with `<history/>` as wished; returns when the subject has come."""
         subjects = self[room].subjects
+        self[room].again = []
+        self[room].entering = None if wish else len(self[room].heard)
         self.client.send(f"<presence to='{room}/{self.nick}'><x xmlns='{NS_MUC}'>{wish}</x></presence>")
         await self.client.until(
             lambda: self[room].subjects > subjects or self._refused(room), f"the subject of {room}", 30.0
@@ -168,11 +186,16 @@ class Listener:
     def _message(self, place: Place, nick: str, stanza: Received) -> bool:
         children = list(stanza.element.elements())
         if not any(child.name == "body" for child in children):
-            place.subjects += any(child.name == "subject" for child in children)
+            if any(child.name == "subject" for child in children):
+                place.subjects += 1
+                place.entering = None
             return False
         sid = next((child.getAttribute("id") for child in children if child.uri == NS_SID
                     and child.name == "stanza-id"), None)
         delayed = any(child.uri == NS_DELAY for child in children)
+        if delayed and place.told_again(stanza.text):
+            place.again.append(stanza.text)
+            return True
         place.counts[stanza.text] += 1
         place.heard.append(Heard(nick, stanza.text, sid, delayed, self.connections, time.time()))
         return True

@@ -83,6 +83,9 @@ class MissedTests(ReturnCase):
         """Bob says these with no client there; after a kill the phone is told what came of the first."""
         (phone,) = await self.start("phone")
         await self.gone(phone)
+        other = self.room()
+        await self.bob.open(other)
+        (witness,) = await self.come("witness", rooms=[other])
         for number, content in enumerate(says):
             identity = f"m{number}"
             self.bob.client.send(
@@ -91,6 +94,9 @@ class MissedTests(ReturnCase):
             )
         self.bob.speak(self.place)
         await self.bob.hears(self.place, self.bob.sent[self.place])
+        # What a client is told is on disk, with all that came before it on the account stream. Who has a nick in a room
+        # without occupant-ids is known only to who is there.
+        await witness.hears(other, [self.bob.speak(other)])
         for _round in range(2):
             await self.kill_and_return(self.place)
             await phone.come_back(self.place, wish="<history maxstanzas='50'/>")

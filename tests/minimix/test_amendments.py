@@ -107,15 +107,20 @@ class Corrections(Case):
             ("nick", {"nick": "bob"}, {"nick": "eve"}),
             ("occupant", {"inner": occupant("b")}, {"inner": occupant("e")}),
             ("no occupant", {"inner": occupant("b")}, {"inner": ""}),
+            ("two occupants", {"inner": occupant("b")}, {"inner": occupant("b") + occupant("b")}),
+            ("both two occupants", {"inner": occupant("b") * 2}, {"inner": occupant("b") * 2}),
+            ("an occupant without id", {"inner": occupant("")}, {"inner": occupant("")}),
             ("the room", {"nick": "bob"}, {"nick": ""}),
         ]:
-            with self.subTest(what):
-                self.setUp()
-                self.original(**first)
-                inner = replacing("o") + second.pop("inner", "")
-                self.room.says("hehe", inner, sent_id="c", **second)
-                self.assertEqual(self.room.gets("new"), ["teh", "hehe"])
-                self.assertIsNone(self.room.journal.messages[2].amends)
+            for change in (replacing("o"), retracting("O")):
+                with self.subTest(what):
+                    self.setUp()
+                    self.room.history.senders.gives_ids = "occupant" in what
+                    self.original(**first)
+                    inner = change + second.get("inner", "")
+                    self.room.says("hehe", inner, sent_id="c", nick=second.get("nick", "bob"))
+                    self.assertEqual(self.room.gets("new"), ["teh", "hehe"])
+                    self.assertIsNone(self.room.journal.messages[2].amends)
 
     def test_by_the_same(self) -> None:
         for first, second in [({"nick": "Bob"}, {"nick": "Bob"}), ({"inner": occupant("b")}, {"inner": occupant("b")})]:

@@ -39,8 +39,12 @@ class BacklogTests(SynchronousTestCase):
         self.clock = Clock()
         self.info, self.outlet = FakeInfo(), FakeOutlet()
         self.done: list[list[str]] = []
-        self.backlog = Backlog(self.info, self.outlet, self.clock, 500, lambda got: self.done.append(kinds(got)))  # type: ignore[arg-type]
+        self.backlog = Backlog(self.info, self.outlet, self.clock, 500, self.finished)  # type: ignore[arg-type]
         self.backlog.start("s1", 1000.0)
+
+    def finished(self, past: list[Stanza], live: list[Stanza]) -> None:
+        self.done.append(kinds(past + live))
+        self.live = kinds(live)
 
     def room_says(self, body: str) -> None:
         self.backlog.add(parse_stanza(f"<message type='groupchat' from='{ROOM}/bob'><body>{body}</body></message>"))

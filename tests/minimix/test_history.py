@@ -42,6 +42,9 @@ class Recorder(NullRoomJournal):
         assert message.sequence in self.messages
         self.messages[message.sequence] = message
 
+    def message_gone(self, sequence: int) -> None:
+        del self.messages[sequence]
+
     def trimmed(self, oldest: int) -> None:
         self.trims += 1
         self.messages = {sequence: message for sequence, message in self.messages.items() if sequence >= oldest}
@@ -68,6 +71,8 @@ class Speaker:
         self.journal = journal or Recorder()
         self.now = NOW
         self.history = History(ROOM, Rooms(**settings), self.journal, kept)
+        self.history.at_least = 0  # what a client has not seen, and nothing beside it
+        self.history.in_step()
 
     def says(
         self,
@@ -85,7 +90,7 @@ class Speaker:
         stanza_id = f"<stanza-id xmlns='urn:xmpp:sid:0' by='{ROOM}' id='{room_id}'/>" if room_id is not None else ""
         delay = f"<delay xmlns='urn:xmpp:delay' from='{ROOM}' stamp='{format_time(stamp)}'/>" if stamp else ""
         xml = f"<message type='groupchat' from='{sender}'{attribute}>{text}{inner}{stanza_id}{delay}</message>"
-        return self.history.take(parse_stanza(xml), self.now)
+        return self.history.take(parse_stanza(xml), self.now, past=stamp is not None)
 
     def gets(self, resource: str = "", wish: HistoryRequest | None = None, *, everything: bool = False) -> list[str]:
         return bodies(self.history.select(wish, resource, self.now, everything=everything))
@@ -369,7 +374,7 @@ class Duplicates(SynchronousTestCase):
         self.assertEqual(self.room.history.newest, (None, None))
         self.room.says("one")
         self.assertEqual(self.room.history.newest, (None, NOW))
-        self.room.says("two", room_id="2", stamp=NOW + 1)
         self.room.now += 5
+        self.room.says("two", room_id="2", stamp=NOW + 1)
         self.room.says("three")
         self.assertEqual(self.room.history.newest, ("2", NOW + 1))

@@ -137,6 +137,7 @@ class OutOfReach(SynchronousTestCase):
         self.world = World()
         (self.phone,) = self.world.joined("phone")
         self.joined = self.world.clock.seconds()
+        self.world.account.rooms[ROOM].history.at_least = 0  # what it has not seen, and nothing beside it
         for body in ("one", "two", "three"):
             self.world.clock.advance(10)
             self.world.says("bob", body)

@@ -1,6 +1,7 @@
 """What is journalled is there after a restart, on both databases; by cases, and by any sequence of calls."""
 
 from dataclasses import replace
+from time import time
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -29,6 +30,31 @@ class KeptTests(StorageTestCase):
     def kept_room(self) -> KeptRoom:
         ((room,),) = (account.rooms for account in self.then())
         return room
+
+    def test_one_message_goes(self) -> None:
+        self.room.membership(MEMBERSHIP)
+        kept = self.now.keep(3)
+        self.then()
+        self.now.journal.room(BARE, ROOM).message_gone(kept[1].sequence)
+        self.now.journal.room(BARE, ROOM).message_gone(kept[1].sequence)
+        self.assertEqual(self.kept_room().messages, [kept[0], kept[2]])
+
+    def test_times_that_cannot_be(self) -> None:
+        """An earlier version believed what occupants said of the time."""
+        self.now.journal.account_kept(BARE, None, 1.0)
+        self.room.membership(MEMBERSHIP)
+        self.now.keep(4)
+        self.then()
+        before = time()
+        for sequence, wrong in enumerate(("253402343999.0", "-1.0", "1e300", "1e18"), 1):
+            self.execute(f"UPDATE messages SET time = {wrong} WHERE sequence = {sequence}")
+        self.execute("UPDATE rooms SET since = 1e12")
+        self.execute("UPDATE accounts SET last_seen = 1e12")
+        (account,) = self.then()
+        (room,) = account.rooms
+        for found in (*(one.time for one in room.messages), room.membership.since, account.last_seen):
+            self.assertTrue(before <= found <= time(), found)
+        self.assertEqual(len(room.messages), 4)
 
     def test_nothing(self) -> None:
         self.assertEqual(self.then(), [])
