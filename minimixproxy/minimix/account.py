@@ -69,7 +69,7 @@ class Account:
         self._abandoned = Timer(clock)
         self._lingering = Timer(clock)
         self._iqs = IQProxy(self, self.rooms.get, settings.iq_timeout, clock)
-        self._messages = Messages(bare, self, self.sessions.keys(), self._iqs)
+        self._messages = Messages(bare, self, self.sessions.keys(), self._iqs, clock)
         self._bookmarks = BookmarkFollower(self, settings, clock)
         self._owner = Owner(self, bare, lambda: self.stream_jid_or_planned, clock)
 
@@ -327,7 +327,13 @@ class Account:
         resource = jid.partition("/")[2]
         if stanza.name != "message" or not resource or resource.encode() not in stanza.raw:
             return False
-        return carbons.is_carbon_of(stanza, jid) or self._invitation_from_server(session, stanza, jid)
+        carbon = carbons.carbon_of(stanza, jid) if carbons.MARK in stanza.raw else None
+        if carbon is None:
+            return self._messages.from_own_archive(session, stanza, jid) or self._invitation_from_server(
+                session, stanza, jid
+            )
+        self._messages.carbon_from_server(session, stanza, carbon)
+        return True
 
     def _invitation_from_server(self, session: SessionPort, stanza: Stanza, jid: str) -> bool:
         """A room's invitation names who invites: another account's client rather than its account stream."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from twisted.words.xish import domish
+
 from minimixproxy.jids import is_bare_of
-from minimixproxy.minimix.muc import NS_HINTS
-from minimixproxy.stanza import Stanza, escape, rewrite
+from minimixproxy.minimix.muc import NS_HINTS, NS_MUC_USER
+from minimixproxy.stanza import NS_CLIENT, Stanza, escape, parse_element, parse_stanza, rewrite, serialize
 
 NS_CARBONS = "urn:xmpp:carbons:2"
 NS_FORWARD = "urn:xmpp:forward:0"
+MARK = NS_CARBONS.encode()  # in every carbon
 
 
 def is_private(stanza: Stanza) -> bool:
@@ -16,9 +22,9 @@ def is_private(stanza: Stanza) -> bool:
 
 
 def sent_copy(stanza: Stanza, author: str, bare: str, to: str) -> bytes:
-    """Return the carbon that shows `to` what `author`, another client of the account `bare`, sent."""
+    """Return the carbon that shows `to` the private message that `author`, another client of the account, sent."""
     message = rewrite(stanza.self_contained(), {"from": author, "xmlns": "jabber:client"})
-    return (
+    carbon = (
         b"<message from='%b' to='%b' type='chat'><sent xmlns='%b'><forwarded xmlns='%b'>%b</forwarded></sent></message>"
         % (
             escape(bare),
@@ -28,21 +34,47 @@ def sent_copy(stanza: Stanza, author: str, bare: str, to: str) -> bytes:
             message,
         )
     )
+    return as_private(parse_stanza(carbon))
 
 
-def is_carbon_of(stanza: Stanza, stream_jid: str) -> bool:
-    """Tell whether a stanza is the server's carbon of a message to or from the account stream.
+def as_private(carbon: Stanza) -> bytes:
+    """Return a carbon whose message says that it is a room's private one (XEP-0045 §7.5): else it opens a chat."""
+    messages = list(_messages(carbon.element))
+    if all(any(message.elements(NS_MUC_USER, "x")) for message in messages):
+        return carbon.self_contained()
+    element = parse_element(carbon.self_contained(), {"": NS_CLIENT})
+    for message in _messages(element):
+        if not any(message.elements(NS_MUC_USER, "x")):
+            message.addElement((NS_MUC_USER, "x"))
+    return serialize(element)
+
+
+@dataclass(frozen=True, slots=True)
+class Carbon:
+    """What the server copied: a message from or to the account stream."""
+
+    sent: bool
+    to: str
+    id: str | None
+
+
+def carbon_of(stanza: Stanza, stream_jid: str) -> Carbon | None:
+    """Return what a stanza is the server's carbon of, if that came from or went to the account stream; else None.
 
     Only the account's own bare JID sends carbons (§11); what others send in that shape is not ours to judge.
     """
     if not is_bare_of(stanza.get("from"), stream_jid):
-        return False
+        return None
+    for message in _messages(stanza.element):
+        sender, to = message.getAttribute("from"), message.getAttribute("to", "")
+        if stream_jid in (sender, to):
+            return Carbon(sender == stream_jid, to, message.getAttribute("id"))
+    return None
+
+
+def _messages(carbon: domish.Element) -> Iterator[domish.Element]:
+    """Yield what a carbon has of messages: one, if it is well made."""
     for direction in ("sent", "received"):
-        wrapper = stanza.payload(NS_CARBONS, direction)
-        if wrapper is None:
-            continue
-        for forwarded in wrapper.elements(NS_FORWARD, "forwarded"):
-            for message in forwarded.elements():
-                if stream_jid in (message.getAttribute("from"), message.getAttribute("to")):
-                    return True
-    return False
+        for wrapper in carbon.elements(NS_CARBONS, direction):
+            for forwarded in wrapper.elements(NS_FORWARD, "forwarded"):
+                yield from forwarded.elements(NS_CLIENT, "message")

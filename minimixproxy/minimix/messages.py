@@ -7,13 +7,16 @@ from collections.abc import Collection
 
 from twisted.logger import Logger
 
-from minimixproxy.jids import Address, parse_jid
+from minimixproxy.clock import Clock
+from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.minimix import carbons
+from minimixproxy.minimix.carbons import Carbon
 from minimixproxy.minimix.iqproxy import IQProxy
 from minimixproxy.minimix.occupancy import Occupancy
 from minimixproxy.minimix.openqueries import is_archive_result
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
 from minimixproxy.minimix.relayed import relayed
+from minimixproxy.minimix.sentcopies import SentCopies
 from minimixproxy.stanza import NS_CLIENT, Stanza, error_reply, rewrite
 
 MAX_SENT = 2000  # messages whose errors still find their sender
@@ -24,8 +27,10 @@ class Messages:
 
     log = Logger()
 
-    def __init__(self, bare: str, outlet: RoomOutlet, sessions: Collection[SessionPort], iqs: IQProxy) -> None:
-        self._bare = bare
+    def __init__(
+        self, bare: str, outlet: RoomOutlet, sessions: Collection[SessionPort], iqs: IQProxy, clock: Clock
+    ) -> None:
+        self._copies = SentCopies(bare, clock)
         self._outlet = outlet
         self._sessions = sessions
         self._iqs = iqs
@@ -37,10 +42,32 @@ class Messages:
             return  # a bounce: rooms remove who answers so
         self._remember(session, to.full, stanza.get("id"))
         self._outlet.send_to_room(relayed(stanza, session))
-        if to.resource is not None and stanza.get("type") != "groupchat" and not carbons.is_private(stanza):
-            for other in list(occupancy.attached):
-                if other is not session and other.carbons:
-                    other.deliver(carbons.sent_copy(stanza, session.jid, self._bare, other.jid))
+        if to.resource is not None and stanza.get("type") != "groupchat":
+            self._in_private(session, stanza, to.full, occupancy)
+
+    def _in_private(self, session: SessionPort, stanza: Stanza, to: str, occupancy: Occupancy) -> None:
+        self._copies.sent(session, to, stanza.get("id"))
+        if carbons.is_private(stanza):
+            return
+        for other in list(occupancy.attached):
+            if other is not session and other.carbons:
+                self._copies.due(other, stanza, to, self._outlet.stream_jid or session.jid)
+
+    def from_own_archive(self, session: SessionPort, stanza: Stanza, stream_jid: str) -> bool:
+        """Look at a message of the server that names the account stream; True: the session got another in its place."""
+        changed = self._copies.in_archive(session, stanza, stream_jid)
+        if changed is not None:
+            session.deliver(changed)
+        return changed is not None
+
+    def carbon_from_server(self, session: SessionPort, stanza: Stanza, carbon: Carbon) -> None:
+        """Take the server's carbon of a message from or to the account stream, meant for one of the sessions."""
+        try:
+            to = parse_jid(carbon.to)
+        except InvalidJID:
+            return
+        if carbon.sent and to.resource is not None and carbon.id is not None:
+            self._copies.came(session, stanza, to.full, carbon.id)
 
     def _remember(self, session: SessionPort, to: str, stanza_id: str | None) -> None:
         if stanza_id is None:
@@ -96,4 +123,5 @@ class Messages:
 
     def session_closed(self, session: SessionPort) -> None:
         """Nobody waits for the errors of its messages."""
+        self._copies.session_closed(session)
         self._sent = OrderedDict((key, sender) for key, sender in self._sent.items() if sender is not session)

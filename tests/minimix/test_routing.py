@@ -6,9 +6,11 @@ import base64
 import hashlib
 
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.words.xish import domish
 
-from minimixproxy.stanza import parse_stanza
-from tests.minimix.fakes import BARE, ROOM, STREAM, World, kinds
+from minimixproxy.minimix import sentcopies
+from minimixproxy.stanza import Stanza, parse_stanza
+from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds
 
 DISCO = "http://jabber.org/protocol/disco#info"
 
@@ -78,13 +80,87 @@ class Messages(SynchronousTestCase):
         tablet.take()
         xml = f"<message to='{ROOM}/bob' type='chat' id='1'><body>psst</body></message>"
         self.world.client(self.phone, xml)
+        self.assertEqual(self.laptop.received, [])  # the server's own is better
+        self.world.clock.advance(sentcopies.PATIENCE)
         self.assertEqual((self.phone.received, tablet.received), ([], []))
-        (carbon,) = self.laptop.received
+        self._assert_copy(*self.laptop.take())
+        self._carbon_comes(self.laptop)
+        self.world.client(self.phone, xml.replace(" id='1'", ""))  # nothing to match the server's by
+        self._assert_copy(*self.laptop.take())
+
+    def _assert_copy(self, carbon: Stanza) -> domish.Element:
         self.assertEqual((carbon["from"], carbon["to"]), (BARE, self.laptop.jid))
-        message = next(next(carbon.element.sent.elements()).elements())
-        self.assertEqual(
-            (message["from"], message["to"], message.uri), (self.phone.jid, f"{ROOM}/bob", "jabber:client")
+        message: domish.Element = next(next(carbon.element.sent.elements()).elements())
+        self.assertEqual((message["from"], message["to"], message.uri), (STREAM, f"{ROOM}/bob", "jabber:client"))
+        self.assertEqual(len(list(message.elements("http://jabber.org/protocol/muc#user", "x"))), 1)
+        return message
+
+    def test_own_messages_in_the_archive(self) -> None:
+        """Whoever sent one reads its own address, later too; everybody else the account stream's."""
+        self.world.client(self.phone, f"<message to='{ROOM}/Bob' type='chat' id='1'><body>psst</body></message>")
+        self.world.account.session_closed(self.phone)
+        phone = self.world.session("phone")
+        for session, sender, stanza_id, source, shown in (
+            (phone, STREAM, "1", f"from='{BARE}'", phone.jid),
+            (phone, STREAM, "1", "", phone.jid),
+            (phone, STREAM, "1", "from='mallory@b.test'", None),
+            (phone, STREAM, "2", "", None),
+            (phone, f"{BARE}/x", "1", "", None),
+            (self.laptop, STREAM, "1", "", None),
+        ):
+            result = parse_stanza(
+                f"<message {source} to='{session.jid}'><result xmlns='urn:xmpp:mam:2' id='a'>"
+                f"<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client' from='{sender}' "
+                f"id='{stanza_id}' to='{ROOM}/Bob'><body>{STREAM}</body></message></forwarded></result></message>"
+            )
+            session.take()
+            self.assertIs(self.world.account.from_server(session, result), shown is not None)
+            for changed in session.take():
+                self.assertIn(f"from='{shown}'", changed.raw.decode())
+                self.assertIn(f"<body>{STREAM}</body>", changed.raw.decode())
+
+    def _carbon_comes(
+        self, session: FakeSession, to: str = f"{ROOM}/bob", stanza_id: str = "1", more: str = ""
+    ) -> None:
+        self.assertTrue(
+            self.world.account.from_server(
+                session,
+                parse_stanza(
+                    f"<message from='{BARE}' to='{session.jid}'><sent xmlns='urn:xmpp:carbons:2'>"
+                    f"<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client' from='{STREAM}' to='{to}' "
+                    f"id='{stanza_id}'><body>psst</body>{more}</message></forwarded></sent></message>"
+                ),
+            )
         )
+
+    def test_the_servers_copy_is_shown_once_and_not_to_its_author(self) -> None:
+        tablet = self.world.session("tablet")
+        known = "<stanza-id xmlns='urn:xmpp:sid:0' by='alice@a.test' id='archived'/>"
+        for more in (known, known + "<x xmlns='http://jabber.org/protocol/muc#user'/>"):
+            self.world.client(self.phone, f"<message to='{ROOM}/Bob' type='chat' id='1'><body>psst</body></message>")
+            for session in (self.laptop, self.laptop, self.phone, tablet):
+                self._carbon_comes(session, more=more, to=f"{ROOM}/Bob")
+            (carbon,) = self.laptop.take()
+            self.assertIn(b"id='archived'", carbon.raw)
+            self.assertEqual(carbon.raw.count(b"muc#user"), 1)
+            self.world.clock.advance(10)
+            self.assertEqual((self.laptop.received, self.phone.received, tablet.received), ([], [], []))
+
+    def test_copies_that_wait_are_bounded(self) -> None:
+        """The oldest become ours at once."""
+        for size, number in ((1, sentcopies.MAX_WAITING), (100_000, sentcopies.MAX_BYTES // 100_000)):
+            for count in range(number + 5):
+                inner = f"<body>{'x' * size}</body>"
+                self.world.client(self.phone, f"<message to='{ROOM}/bob' type='chat' id='{count}'>{inner}</message>")
+            self.assertLessEqual(abs(len(self.laptop.take()) - 5), 1)
+            self.world.clock.advance(sentcopies.PATIENCE)
+            self.assertLessEqual(abs(len(self.laptop.take()) - number), 1)
+
+    def test_nobody_waits_for_copies_of_a_session_that_goes(self) -> None:
+        self.world.client(self.phone, f"<message to='{ROOM}/bob' type='chat' id='1'><body>psst</body></message>")
+        self.world.account.session_closed(self.laptop)
+        self.world.clock.advance(sentcopies.PATIENCE)
+        self.assertEqual(self.laptop.received, [])
 
     def test_no_copy_where_none_is_wanted(self) -> None:
         for inner in ["<private xmlns='urn:xmpp:carbons:2'/>", "<no-copy xmlns='urn:xmpp:hints'/>"]:
