@@ -30,6 +30,11 @@ from minimixproxy.stanza import NS_CLIENT, MalformedStanza, Stanza, error_payloa
 
 LINGER = 10.0  # seconds for open IQs to be answered after the last room ended
 
+# Why devices are shown out of rooms that they did not leave: for their users to read.
+LEFT = "The account has left this room: one of its devices told it to."
+FORGOTTEN = "The account has left all of its rooms: one of its devices told it to forget everything."
+DETACHED = "This device was detached from the room by a command. The account is still in it."
+
 
 class Account:
     """One bare JID and all that belongs to it.
@@ -191,9 +196,9 @@ class Account:
         self.log.info("{account} has had no client for long enough: it leaves its rooms", account=self.bare)
         self._leave_all()
 
-    def _leave_all(self) -> None:
+    def _leave_all(self, reason: str = "") -> None:
         for occupancy in list(self.rooms.values()):
-            occupancy.leave_room()
+            occupancy.leave_room(reason=reason)
 
     def _detach(self, session: SessionPort) -> None:
         for occupancy in list(self.rooms.values()):
@@ -466,7 +471,7 @@ class Account:
         occupancy = self.rooms.get(room)
         if occupancy is not None:
             self.room_left(room)
-            occupancy.leave_room()
+            occupancy.leave_room(reason=LEFT)
 
     def set_bookmarked(self, room: str, bookmarked: bool) -> None:
         """Note whether a bookmark keeps the account in a room."""
@@ -478,7 +483,7 @@ class Account:
         """Show a session out of one room, or of all; the account stays."""
         for occupancy in list(self.rooms.values()):
             if room in (None, occupancy.room) and session in occupancy.attached:
-                occupancy.show_out(session)
+                occupancy.show_out(session, DETACHED)
 
     def stop(self) -> None:
         """The account is no more, or the proxy ends."""
@@ -497,7 +502,7 @@ class Account:
 
     def forget(self) -> None:
         """Leave everything, and keep nothing."""
-        self._leave_all()
+        self._leave_all(FORGOTTEN)
         self.forgotten()
 
 

@@ -104,17 +104,19 @@ class Attendance:
         self.waiting.drop(session)
         self.next.drop(session)
 
-    def show_out(self, session: SessionPort, codes: tuple[str, ...], request: Stanza | None = None) -> None:
+    def show_out(
+        self, session: SessionPort, codes: tuple[str, ...], request: Stanza | None = None, reason: str = ""
+    ) -> None:
         """Drop a session, and let it know by a removal with these status codes; `request` is what it answers."""
         self.holding.refuse_one(session, "recipient-unavailable")
         self.drop(session)
         occupant = f"{self.view.room}/{self._appearance.nick}"
-        session.deliver(muc.removal(occupant, session.jid, codes, self.view.self_presence, request))
+        session.deliver(muc.removal(occupant, session.jid, codes, self.view.self_presence, request, reason))
 
-    def show_out_all(self, codes: tuple[str, ...], request: Stanza | None = None) -> None:
-        """Show out all that are attached."""
+    def show_out_all(self, codes: tuple[str, ...], reason: str) -> None:
+        """Show out all that are attached, who did not ask for it."""
         for session in list(self.attached):
-            self.show_out(session, codes, request)
+            self.show_out(session, codes, reason=reason)
 
     def refuse_waiting(self, condition: str, text: str) -> None:
         """Those who wait for the join are told that it failed."""

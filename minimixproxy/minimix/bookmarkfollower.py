@@ -34,6 +34,10 @@ class BookmarkedRoom(Protocol):
     def leaving(self) -> bool:
         """Whether it is about to end."""
 
+    @property
+    def attended(self) -> bool:
+        """Whether a client is in it, or waits to be."""
+
 
 class BookmarkedAccount(Requests, ReadAccount, Protocol):
     """The account, as far as bookmarks are concerned."""
@@ -46,7 +50,7 @@ class BookmarkedAccount(Requests, ReadAccount, Protocol):
         """Join without any client asking, for a bookmark."""
 
     def leave(self, room: str) -> None:
-        """Leave; attached sessions are shown out."""
+        """Leave a room that no session is in."""
 
     def set_bookmarked(self, room: str, bookmarked: bool) -> None:
         """Say whether a bookmark keeps the account in when its last session leaves."""
@@ -143,7 +147,11 @@ class BookmarkFollower:
         self._in_storage = found.storage is not None
 
     def _mark(self, wanted: Mapping[str, Bookmark], found: Bookmarks) -> None:
-        """Tell the rooms that the account is in whether bookmarks keep it there; leave those they did until now."""
+        """Tell the rooms that the account is in whether bookmarks keep it there; leave those where nothing does now.
+
+        A bookmark that goes takes its hold away, and throws out no client: those that follow bookmarks leave by
+        themselves, and the account leaves with the last of those that are there.
+        """
         moved = self._in_storage is not None and self._in_storage != (found.storage is not None)
         for room, occupancy in list(self._account.rooms.items()):
             bookmarked = occupancy.membership.bookmarked
@@ -152,14 +160,19 @@ class BookmarkFollower:
                     self._account.set_bookmarked(room, True)
             elif not bookmarked or occupancy.leaving or room in found.unreadable:
                 continue
-            elif moved and room not in found.rooms:
-                # A client has begun to use the newer storage; what it did not take along is not taken back.
-                self._account.set_bookmarked(room, False)
             else:
-                self.log.info("{account}: no bookmark keeps it in {room}", account=self._account.bare, room=room)
-                self._unmarked = {room}
-                self._account.leave(room)
-                self._unmarked = set()
+                # A client may have begun to use the newer storage: what it did not take along is not taken back.
+                self._unmark(room, stays=occupancy.attended or (moved and room not in found.rooms))
+
+    def _unmark(self, room: str, *, stays: bool) -> None:
+        """A bookmark is gone, or says no more that the account is to be in the room."""
+        self.log.info("{account}: no bookmark keeps it in {room}", account=self._account.bare, room=room)
+        if stays:
+            self._account.set_bookmarked(room, False)
+        else:
+            self._unmarked = {room}
+            self._account.leave(room)
+            self._unmarked = set()
 
     def _enter(self, wanted: Mapping[str, Bookmark], rewritten: set[str]) -> set[str]:
         """Enter the rooms whose bookmarks are new or written anew; return those for which it has to be tried again.

@@ -78,8 +78,8 @@ def _gone(shown: Stanza, occupant: str, new_nick: str | None = None) -> Stanza:
     written = b"".join(b" %b='%b'" % (name.encode(), escape(value)) for name, value in attributes.items())
     codes = b"<status code='303'/><status code='110'/>" if new_nick is not None else b""
     return parse_stanza(
-        b"<presence type='unavailable' from='%b'><x xmlns='%b'><item%b/>%b</x></presence>"
-        % (escape(occupant), muc.NS_MUC_USER.encode(), written, codes)
+        b"<presence type='unavailable' from='%b'><x xmlns='%b'><item%b/>%b</x>%b</presence>"
+        % (escape(occupant), muc.NS_MUC_USER.encode(), written, codes, muc.occupant_id_of(shown))
     )
 
 

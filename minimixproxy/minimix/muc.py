@@ -13,6 +13,7 @@ NS_MUC = "http://jabber.org/protocol/muc"
 NS_MUC_USER = NS_MUC + "#user"
 NS_MUC_ADMIN = NS_MUC + "#admin"
 NS_DELAY = "urn:xmpp:delay"
+NS_OCCUPANT_ID = "urn:xmpp:occupant-id:0"
 NS_HINTS = "urn:xmpp:hints"
 
 SELF = "110"
@@ -80,12 +81,18 @@ def with_status_codes(stanza: Stanza, codes: Collection[str]) -> bytes:
 
 
 def removal(
-    occupant: str, to: str, codes: Iterable[str], shown: Stanza | None = None, request: Stanza | None = None
+    occupant: str,
+    to: str,
+    codes: Iterable[str],
+    shown: Stanza | None = None,
+    request: Stanza | None = None,
+    reason: str = "",
 ) -> bytes:
     """Return the unavailable self-presence by which a room shows someone out.
 
-    `shown` is the last self-presence: affiliation, and in a non-anonymous room the address, are as there.
+    `shown` is the last self-presence: affiliation, occupant-id, and in a non-anonymous room the address, are as there.
     `request` is the client's own unavailable presence, if that is what is answered: its id and status come back.
+    `reason` is for the user to read (XEP-0045 §8.2).
     """
     stanza_id = request.get("id") if request is not None else None
     status = request.payload(NS_CLIENT, "status") if request is not None else None
@@ -93,15 +100,29 @@ def removal(
     item = item_of(shown)
     address = b" jid='%b'" % escape(to) if item is not None and item.hasAttribute("jid") else b""
     affiliation = escape(item.getAttribute("affiliation", "none")) if item is not None else b"none"
-    return b"<presence type='unavailable' from='%b' to='%b'%b>%b<x xmlns='%b'>%b%b</x></presence>" % (
+    explanation = b"<reason>%b</reason>" % escape(reason) if reason else b""
+    return b"<presence type='unavailable' from='%b' to='%b'%b>%b<x xmlns='%b'>%b%b</x>%b</presence>" % (
         escape(occupant),
         escape(to),
         identifier,
         serialize(status) if status is not None else b"",
         NS_MUC_USER.encode(),
-        b"<item%b affiliation='%b' role='none'/>" % (address, affiliation),
+        b"<item%b affiliation='%b' role='none'>%b</item>" % (address, affiliation, explanation),
         b"".join(b"<status code='%b'/>" % code.encode() for code in codes),
+        occupant_id_of(shown),
     )
+
+
+def occupant_id_of(shown: Stanza | None) -> bytes:
+    """Return the `<occupant-id/>` of the occupant that a room showed by this, for another presence of it; or nothing.
+
+    XEP-0421 §4: every presence that a room sends for an occupant carries it.
+    """
+    found = shown.payload(NS_OCCUPANT_ID, "occupant-id") if shown is not None else None
+    identifier = found.getAttribute("id") if found is not None else None
+    if identifier is None:
+        return b""
+    return b"<occupant-id xmlns='%b' id='%b'/>" % (NS_OCCUPANT_ID.encode(), escape(identifier))
 
 
 def item_of(stanza: Stanza | None) -> domish.Element | None:

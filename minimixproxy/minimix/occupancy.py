@@ -47,6 +47,7 @@ from minimixproxy.stanza import NS_CLIENT, Stanza, rewrite, serialize
 JOIN_TIMEOUT = 60.0  # seconds for a room to answer a join
 SUBJECT_TIMEOUT = 5.0  # seconds from the own presence to the subject that ends the join
 LEAVE_TIMEOUT = 10.0  # seconds for a room to confirm a leave
+REMOVED_BY_FAULT = (muc.SELF, muc.KICKED, muc.TECHNICAL)
 
 
 class State(Enum):
@@ -149,6 +150,11 @@ class Occupancy:
         """The session that stands for the account: the most recently active of those attached, or the first to wait."""
         return self._attendance.client
 
+    @property
+    def attended(self) -> bool:
+        """Whether a session is attached, or waits to be."""
+        return bool(self.attached) or bool(self._attendance.waiting)
+
     def knows(self, session: SessionPort) -> bool:
         """Tell whether a session has joined, or waits to, from its own point of view."""
         return session in self._attendance
@@ -236,7 +242,7 @@ class Occupancy:
         """
         self._attendance.show_out(session, (muc.SELF,), stanza)
         stays = self.bookmarked and self._settings.bookmarks == "follow"
-        if self.attached or self._attendance.waiting or stays:
+        if self.attended or stays:
             self._appearance.refresh()
         elif self.state is not State.LEAVING:
             self._candidate = session
@@ -246,11 +252,12 @@ class Occupancy:
         self._outlet.room_left(self.room)
         self.leave_room(request)
 
-    def leave_room(self, request: Stanza | None = None) -> None:
+    def leave_room(self, request: Stanza | None = None, reason: str = "") -> None:
         """The account leaves, with the status text of the client's own leave. Once is enough.
 
-        Sessions that are still attached are shown out, those that wait are refused. It succeeds even if the room cannot
-        be reached.
+        Sessions that are still attached did not ask for it. They are shown out as if kicked (307), with `reason`: a
+        client takes what looks like the answer to a leave for the answer to its own, and stays. Those that wait are
+        refused. It succeeds even if the room cannot be reached.
         """
         if self.state in (State.LEAVING, State.ENDED):
             return
@@ -259,7 +266,7 @@ class Occupancy:
         self._membership.forget()
         self._out(State.LEAVING)
         self._refuse_waiting("recipient-unavailable", "the account leaves the room")
-        self._attendance.show_out_all((muc.SELF,), request)
+        self._attendance.show_out_all((muc.SELF, muc.KICKED), reason)
         if was is State.INTERRUPTED:
             self._end()
             return
@@ -291,9 +298,9 @@ class Occupancy:
         self._attendance.drop(session)
         self._appearance.refresh()
 
-    def show_out(self, session: SessionPort, codes: tuple[str, ...] = (muc.SELF,)) -> None:
+    def show_out(self, session: SessionPort, reason: str, codes: tuple[str, ...] = (muc.SELF, muc.KICKED)) -> None:
         """Detach a session, and let it know by a removal with these status codes. The account stays."""
-        self._attendance.show_out(session, codes)
+        self._attendance.show_out(session, codes, reason=reason)
         self._appearance.refresh()
 
     def reject(self, session: SessionPort, stanza: Stanza) -> None:
@@ -305,7 +312,7 @@ class Occupancy:
             self._asked_out = True
             self._outlet.send_to_room(relayed(stanza, session))
         else:
-            self.show_out(session, (muc.SELF, muc.KICKED, muc.TECHNICAL))
+            self.show_out(session, "This device has refused a presence of the room.", REMOVED_BY_FAULT)
 
     # What sessions say -----------------------------------------------------------------------------------------
 
@@ -510,10 +517,10 @@ class Occupancy:
             self._return.now()
 
     def given_up(self) -> None:
-        """There will be no stream until a client logs in: whoever is attached is shown out (333)."""
+        """There will be no stream until a client logs in: whoever is attached is shown out (307 and 333)."""
         self._refuse_waiting("service-unavailable")
         self._attendance.holding.refuse("recipient-unavailable")
-        self._attendance.show_out_all((muc.SELF, muc.TECHNICAL))
+        self._attendance.show_out_all(REMOVED_BY_FAULT, "The server refuses the account's login.")
 
     def _interrupt(self) -> bool:
         """The account is out, and means to come back; False if its last session has just left, and it goes along."""
@@ -607,7 +614,7 @@ class Occupancy:
         error = stanza.payload(NS_CLIENT, "error")
         assert error is not None
         self._attendance.waiting.refuse_all(serialize(error))
-        self._attendance.show_out_all((muc.SELF, muc.TECHNICAL))
+        self._attendance.show_out_all(REMOVED_BY_FAULT, "The room does not let the account in again.")
         self._end()
 
     # The end ---------------------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ class OwnerCommands:
             return Done("No device is in a room.")
         form = Form(
             "Detach a device",
-            "The device is shown out of its rooms, as if it had left; the account stays. "
+            "The device is removed from its rooms, and told why; the account stays. "
             "The next step offers single rooms.",
             (Field("device", "list-single", "Device", options=tuple(options)),),
         )

@@ -24,6 +24,7 @@ class FakeRoom:
     def __init__(self, nick: str, password: str | None, bookmarked: bool) -> None:
         self.membership = KeptMembership(nick, nick, password, bookmarked)
         self.leaving = False
+        self.attended = False
 
 
 class FakeAccount:
@@ -207,6 +208,19 @@ class Following(FollowerTest):
             self.assertEqual(self.take(), [("leave", ROOM)])
             self.again()
             self.assertEqual(self.take(), [])
+
+    def test_nobody_is_thrown_out(self) -> None:
+        """It leaves with the last client: the bookmark does not keep it any more."""
+        for items in ({}, {ROOM: conference("autojoin='false'")}):
+            self.account.items = {ROOM: conference()}
+            self.account.rooms = {}
+            self.made()
+            self.comes()
+            self.account.rooms[ROOM].attended = True
+            self.account.items = items
+            self.take()
+            self.again()
+            self.assertEqual(self.take(), [("bookmarked", ROOM, False)])
 
     def test_gone_while_the_proxy_was_down(self) -> None:
         self.account.joined(bookmarked=True)

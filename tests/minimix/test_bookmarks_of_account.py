@@ -95,17 +95,30 @@ class BookmarksOfAccount(SynchronousTestCase):
         self.assertNotIn("unavailable", [s.get("type") for s in self.world.stream.take()])
 
     def test_it_leaves_with_its_bookmark(self) -> None:
+        self.in_room()
+        self.world.stream.take()
+        self.again(ROOM, autojoin="false")
+        self.assertEqual(
+            [(s.get("type"), s["to"]) for s in self.world.stream.take()], [("unavailable", f"{ROOM}/alice")]
+        )
+
+    def test_it_leaves_with_the_last_session_when_its_bookmark_is_gone(self) -> None:
         session = self.in_room()
         self.world.asks_to_join(session)
         session.take()
         self.world.stream.take()
         self.again(ROOM, autojoin="false")
+        self.world.clock.advance(10)
+        self.assertEqual((kinds(session.take()), self.world.stream.take()), ([], []))
+        self.world.leaves(session)
         self.assertEqual(kinds(session.take()), ["unavailable alice 110"])
+        self.world.clock.advance(1.0)
         self.assertEqual(
-            [(s.get("type"), s["to"]) for s in self.world.stream.take()], [("unavailable", f"{ROOM}/alice")]
+            [(s.get("type"), s["to"]) for s in self.world.stream.take() if s.name == "presence"],
+            [("unavailable", f"{ROOM}/alice")],
         )
         self.world.gone("alice", "110")
-        self.assertEqual((self.world.stream.closed, list(self.world.account.rooms)), (1, []))
+        self.assertEqual(self.world.account.rooms, {})
 
     def test_what_a_client_publishes_passes(self) -> None:
         session = self.comes()

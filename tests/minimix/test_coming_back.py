@@ -247,7 +247,7 @@ class StreamLost(Case):
     def test_refused_login(self) -> None:
         self.lose_stream()
         self.world.account.stream_refused()
-        self.assertEqual(self.heard(), ["unavailable alice 110 333"])
+        self.assertEqual(self.heard(), ["unavailable alice 110 307 333"])
         self.assertIn(ROOM, self.world.account.rooms)
         self.open_stream()
         self.world.comes_back()
@@ -308,7 +308,7 @@ class RemovedByFault(Case):
             )
             if condition == "forbidden":
                 self.service_answers(world, "result")
-            self.assertEqual(kinds(phone.received), ["unavailable alice 110 333"])
+            self.assertEqual(kinds(phone.received), ["unavailable alice 110 307 333"])
             self.assertEqual(kinds(tablet.received), ["error alice"])
             self.assertIn(condition.encode(), tablet.received[0].raw)
             self.assertEqual(world.account.rooms, {})
@@ -576,20 +576,33 @@ class ByItself(SynchronousTestCase):
         self.assertIn(ROOM, world.account.rooms)
 
     def test_leave(self) -> None:
+        """Whoever did not ask for it is shown out as if kicked, and told why."""
         world = World()
-        phone, _laptop = world.joined("phone", "laptop")
+        phone, laptop = world.joined("phone", "laptop")
         world.account.leave(ROOM)
         self.assertEqual([stanza["type"] for stanza in world.stream.take()], ["unavailable"])
-        self.assertEqual(kinds(phone.received), ["unavailable alice 110"])
+        for session in (phone, laptop):
+            (gone,) = session.received
+            self.assertEqual(kinds([gone]), ["unavailable alice 110 307"])
+            self.assertIn(b"<reason>The account has left this room: one of its devices told it to.</reason>", gone.raw)
         world.gone("alice", "110")
-        self.assertEqual((kinds(phone.received), world.account.rooms), (["unavailable alice 110"], {}))
+        self.assertEqual((len(phone.received), world.account.rooms), (1, {}))
+
+    def test_forget(self) -> None:
+        world = World()
+        (phone,) = world.joined("phone")
+        world.account.forget()
+        (gone,) = phone.received
+        self.assertEqual(kinds([gone]), ["unavailable alice 110 307"])
+        self.assertIn(b"<reason>The account has left all of its rooms", gone.raw)
 
     def test_detach_device(self) -> None:
         world = World()
         phone, laptop = world.joined("phone", "laptop")
         world.account.detach_device(phone)
         world.says("bob", "hello")
-        self.assertEqual(kinds(phone.received), ["unavailable alice 110"])
+        self.assertEqual(kinds(phone.received), ["unavailable alice 110 307"])
+        self.assertIn(b"<reason>This device was detached", phone.received[0].raw)
         self.assertEqual(kinds(laptop.received), ["bob: hello"])
 
 

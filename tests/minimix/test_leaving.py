@@ -130,6 +130,60 @@ class Leaving(SynchronousTestCase):
         self.assertEqual(kinds(tablet.received)[0], "presence alice 100 110")
 
 
+class OccupantIds(SynchronousTestCase):
+    """XEP-0421 §4: what is made up in a room's name carries the id that the room gave the occupant."""
+
+    ID = "<occupant-id xmlns='urn:xmpp:occupant-id:0' id='o&amp;{}'/>"
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.phone, self.laptop = self.world.joined("phone", "laptop")
+        self.world.shows("alice", "110", inner=self.ID.format("alice"))
+        self.world.shows("bob", inner=self.ID.format("bob"))
+        self.phone.take()
+
+    def check(self, nick: str) -> None:
+        (gone,) = [stanza for stanza in self.phone.take() if stanza.get("type") == "unavailable"]
+        found = gone.payload("urn:xmpp:occupant-id:0", "occupant-id")
+        self.assertEqual(found and found["id"], f"o&{nick}", gone.raw)
+
+    def test_own_leave(self) -> None:
+        self.world.leaves(self.phone)
+        self.check("alice")
+
+    def test_shown_out(self) -> None:
+        for happens in (
+            lambda account: account.leave(ROOM),
+            lambda account: account.detach_device(self.phone),
+            lambda account: account.forget(),
+            lambda account: account.stream_refused(),
+        ):
+            self.setUp()
+            happens(self.world.account)
+            self.check("alice")
+
+    def test_rejected(self) -> None:
+        self.world.client(self.phone, f"<presence type='error' to='{ROOM}/alice'/>")
+        self.check("alice")
+
+    def test_who_left_while_the_account_was_out(self) -> None:
+        self.world.stream.jid = ""
+        self.world.account.stream_lost()
+        self.world.stream.jid = STREAM
+        self.world.account.stream_opened()
+        self.world.comes_back("carol")
+        self.check("bob")
+
+    def test_another_nick_on_coming_back(self) -> None:
+        self.world.stream.jid = ""
+        self.world.account.stream_lost()
+        self.world.stream.jid = STREAM
+        self.world.account.stream_opened()
+        self.world.shows("bob", inner=self.ID.format("bob"))
+        self.world.shows("ally", "110", inner=self.ID.format("alice"))
+        self.check("alice")
+
+
 class OutOfReach(SynchronousTestCase):
     """A phone goes out of coverage, and its connection is found dead a while later."""
 

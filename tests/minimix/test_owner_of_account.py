@@ -54,7 +54,7 @@ class OwnedAccountTests(unittest.SynchronousTestCase):
         self.assertEqual(self.run_command(phone, "leave", form), f"The account leaves {ROOM}.")
         self.assertEqual(kinds(self.world.stream.take()), ["unavailable "])
         self.world.gone("alice", "110")
-        self.assertIn("unavailable alice 110", kinds(laptop.take()))
+        self.assertIn("unavailable alice 110 307", kinds(laptop.take()))
         self.assertEqual(self.world.account.rooms, {})
 
     def test_detach(self) -> None:
@@ -67,7 +67,7 @@ class OwnedAccountTests(unittest.SynchronousTestCase):
         self.assertIn(ROOM.encode(), second.raw)
         phone.take()
         self.command(phone, STREAM, "detach", "<field var='room'><value>*</value></field>", first["sessionid"])
-        self.assertEqual(kinds(laptop.take()), ["unavailable alice 110"])
+        self.assertEqual(kinds(laptop.take()), ["unavailable alice 110 307"])
         self.assertEqual(list(self.world.account.rooms[ROOM].attached), [phone])
 
     def test_forget(self) -> None:
