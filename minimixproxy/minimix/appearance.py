@@ -73,10 +73,18 @@ class Appearance:
     def change_nick(self, session: SessionPort, nick: str, stanza_id: str | None) -> None:
         """A session wants the account to have another nick: the room decides."""
         if self._changes.asked(session, nick, stanza_id):
-            self._outlet.send_to_room(presence_to(self._room, nick, self.best(), stanza_id))
+            self._ask_nick(nick, stanza_id)
 
-    def nick_answered(self, nick: str) -> tuple[SessionPort, str | None] | None:
-        """Return who asked for `nick`, with the id of the request; None if no session did lately."""
+    def _ask_nick(self, nick: str, stanza_id: str | None = None) -> None:
+        """Ask the room for a nick; it is shown the best presence thereby, and needs no other."""
+        payload = self.best()
+        self._presence.shown_with_a_nick(payload)
+        self._outlet.send_to_room(presence_to(self._room, nick, payload, stanza_id))
+
+    def nick_refused(self, nick: str) -> tuple[SessionPort, str | None] | None:
+        """The room does not give a nick: return who asked for it, with the id of the request, or None."""
+        self._presence.nick_refused()
+        self.refresh()
         return self._changes.answered(nick)
 
     def nick_changed(self, nick: str) -> None:
@@ -84,6 +92,7 @@ class Appearance:
         if self._changes.answered(nick) is not None:
             self.wished_nick = nick
         self.nick = nick
+        self._presence.nick_given()
         self.seek_wished_nick()
 
     def seek_wished_nick(self) -> None:
@@ -102,7 +111,7 @@ class Appearance:
         self._regain.stop()
         if not self._visible():
             return
-        self._outlet.send_to_room(presence_to(self._room, self.wished_nick, self.best()))
+        self._ask_nick(self.wished_nick)
         self._regain.start(REGAIN, self._ask_wished_nick)
 
     def forget(self, session: SessionPort) -> None:

@@ -439,7 +439,7 @@ class Occupancy:
         if self._is_entering:
             self._join_failed(stanza) if self._reentry is None else self._rejoin_failed(stanza)
             return
-        asked = self._appearance.nick_answered(nick) if nick is not None else None
+        asked = self._appearance.nick_refused(nick) if nick is not None else None
         if asked is not None:
             session, stanza_id = asked
             session.deliver(rewrite(stanza.self_contained(), {"to": session.jid, "id": stanza_id}))

@@ -43,6 +43,30 @@ class NickChange(SynchronousTestCase):
         self.world.says("alice", "still alice")
         self.assertEqual(kinds(self.phone.received), ["alice: still alice"])
 
+    def sent(self) -> list[tuple[str, str]]:
+        return [(stanza["to"], str(stanza.element.show)) for stanza in self.world.stream.take()]
+
+    def test_what_is_shown_with_it_is_not_shown_again(self) -> None:
+        self.world.client(self.laptop, f"<presence to='{ROOM}/liz'><show>chat</show></presence>")
+        self.assertEqual(self.sent(), [(f"{ROOM}/liz", "chat")])
+        self.world.gone("alice", "303 110", item="nick='liz'")
+        self.world.shows("liz", "110")
+        self.world.clock.advance(10)
+        self.world.account.session_closed(self.phone)
+        self.world.clock.advance(10)
+        self.assertEqual(self.sent(), [])
+
+    def test_what_is_shown_with_a_nick_that_is_refused(self) -> None:
+        """The room has not seen it, and is shown it by the nick that the account has."""
+        self.world.client(self.laptop, f"<presence to='{ROOM}/bob'><show>chat</show></presence>")
+        self.assertEqual(self.sent(), [(f"{ROOM}/bob", "chat")])
+        self.world.room(f"<presence type='error' from='{ROOM}/bob' to='{STREAM}'/>")
+        self.assertEqual(self.sent(), [(f"{ROOM}/alice", "chat")])
+        self.world.client(self.phone, f"<presence to='{ROOM}/bob'/>")
+        self.assertEqual(self.sent(), [(f"{ROOM}/bob", "chat")])
+        self.world.room(f"<presence type='error' from='{ROOM}/bob' to='{STREAM}'/>")
+        self.assertEqual(self.sent(), [])
+
     def test_unanswered(self) -> None:
         self.ask("liz")
         self.world.clock.advance(31)
