@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.words.xish import domish
+
 from minimixproxy.clock import Clock, Timer
 from minimixproxy.config import Rooms
 from minimixproxy.jids import prepare_resource
@@ -12,6 +14,7 @@ from minimixproxy.minimix.nickchanges import NickChanges
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
 from minimixproxy.minimix.presence import away_payload, presence_to
 from minimixproxy.minimix.roompresence import RoomPresence
+from minimixproxy.stanza import NS_CLIENT, Stanza, parse_element
 
 REGAIN = 60.0  # seconds between two attempts to get the wished nick back
 
@@ -76,14 +79,14 @@ class Appearance:
             self._ask_nick(nick, stanza_id)
 
     def _ask_nick(self, nick: str, stanza_id: str | None = None) -> None:
-        """Ask the room for a nick; it is shown the best presence thereby, and needs no other."""
+        """Ask the room for a nick; most are shown the best presence thereby, and need no other."""
         payload = self.best()
         self._presence.shown_with_a_nick(payload)
         self._outlet.send_to_room(presence_to(self._room, nick, payload, stanza_id))
 
     def nick_refused(self, nick: str) -> tuple[SessionPort, str | None] | None:
         """The room does not give a nick: return who asked for it, with the id of the request, or None."""
-        self._presence.nick_refused()
+        self._presence.nick_answered(taken=False)
         self.refresh()
         return self._changes.answered(nick)
 
@@ -92,8 +95,15 @@ class Appearance:
         if self._changes.answered(nick) is not None:
             self.wished_nick = nick
         self.nick = nick
-        self._presence.nick_given()
         self.seek_wished_nick()
+
+    def own_shown(self, presence: Stanza) -> None:
+        """The room shows the account. With a new nick, ejabberd does not take what else came with it."""
+        asked = self._presence.with_a_nick
+        if asked is not None:
+            shown = parse_element(b"<presence>%b</presence>" % asked, {"": NS_CLIENT})
+            self._presence.nick_answered(taken=_texts(shown) == _texts(presence.element))
+            self.refresh()
 
     def seek_wished_nick(self) -> None:
         """With a nick that was only a way out, ask for the wished one from time to time."""
@@ -117,3 +127,8 @@ class Appearance:
     def forget(self, session: SessionPort) -> None:
         """The session is gone: nobody waits for its answers."""
         self._changes.forget(session)
+
+
+def _texts(presence: domish.Element) -> list[str]:
+    """Return show and status."""
+    return [str(child) for name in ("show", "status") for child in presence.elements(NS_CLIENT, name)]

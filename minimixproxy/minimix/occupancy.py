@@ -411,6 +411,7 @@ class Occupancy:
             self._appearance.nick_changed(nick)
             self._membership.keep()
         self._fork_presence(stanza)
+        self._appearance.own_shown(stanza)
 
     def _own_unavailable(self, stanza: Stanza) -> None:
         codes = muc.status_codes(stanza)

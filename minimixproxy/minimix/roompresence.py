@@ -23,35 +23,32 @@ class RoomPresence:
         self._occupant = occupant
         self._clock = clock
         self._shown = b""
-        self._shown_before = b""  # a presence that the room may refuse
+        self.with_a_nick: bytes | None = None  # what a change of nick shows, while it is not answered, if it is news
         self._wanted = b""  # while the timer runs: the payload
         self._last = 0.0
         self._timer = Timer(clock)
 
     def joined_with(self, payload: bytes) -> None:
         """The join itself showed this."""
-        self._shown = self._shown_before = _digest(payload)
+        self._shown, self.with_a_nick = _digest(payload), None
         self._timer.stop()
 
     def shown_with_a_nick(self, payload: bytes) -> None:
-        """A change of nick, which the room may refuse, shows this too."""
-        self._shown = _digest(payload)
-        self._timer.stop()
+        """A change of nick shows this too, if the room agrees to it, and takes more of it than the nick."""
+        self.with_a_nick = payload if _digest(payload) != self._shown else None
 
-    def nick_refused(self) -> None:
-        """The room has not seen what came with a change of nick."""
-        self._shown = self._shown_before
-
-    def nick_given(self) -> None:
-        """The room has seen what came with a change of nick."""
-        self._shown_before = self._shown
+    def nick_answered(self, *, taken: bool) -> None:
+        """Whether the room shows now what came with a change of nick."""
+        if taken and self.with_a_nick is not None:
+            self._shown = _digest(self.with_a_nick)
+        self.with_a_nick = None
 
     def show(self, payload: bytes, stanza_id: str | None = None) -> bool:
         """Show `payload` now or soon; False when the room sees it already."""
         if self._timer.running:
             self._wanted = payload
             return True
-        if _digest(payload) == self._shown:
+        if _digest(payload) == self._shown or payload == self.with_a_nick:
             return False
         wait = self._last + INTERVAL - self._clock.seconds()
         if wait > 0:
@@ -64,15 +61,15 @@ class RoomPresence:
     def stop(self) -> None:
         """Show nothing more."""
         self._timer.stop()
-        self._wanted = b""
+        self._wanted, self.with_a_nick = b"", None
 
     def _due(self) -> None:
         wanted, self._wanted = self._wanted, b""
-        if _digest(wanted) != self._shown:
+        if _digest(wanted) != self._shown and wanted != self.with_a_nick:
             self._put(wanted, None)
 
     def _put(self, payload: bytes, stanza_id: str | None) -> None:
-        self._shown = self._shown_before = _digest(payload)
+        self._shown, self.with_a_nick = _digest(payload), None
         self._last = self._clock.seconds()
         room, nick = self._occupant()
         self._send(presence_to(room, nick, payload, stanza_id))

@@ -49,11 +49,23 @@ class NickChange(SynchronousTestCase):
     def test_what_is_shown_with_it_is_not_shown_again(self) -> None:
         self.world.client(self.laptop, f"<presence to='{ROOM}/liz'><show>chat</show></presence>")
         self.assertEqual(self.sent(), [(f"{ROOM}/liz", "chat")])
+        self.world.client(self.phone, f"<presence to='{ROOM}/alice'/>")
+        self.assertEqual(self.sent(), [])
         self.world.gone("alice", "303 110", item="nick='liz'")
-        self.world.shows("liz", "110")
+        self.world.shows("liz", "110", inner="<show>chat</show>")
         self.world.clock.advance(10)
         self.world.account.session_closed(self.phone)
         self.world.clock.advance(10)
+        self.assertEqual(self.sent(), [])
+
+    def test_a_server_that_takes_no_more_of_it_than_the_nick(self) -> None:
+        self.world.client(self.laptop, f"<presence to='{ROOM}/liz'><show>chat</show></presence>")
+        self.world.stream.take()
+        self.world.gone("alice", "303 110", item="nick='liz'")
+        self.assertEqual(self.sent(), [])
+        self.world.shows("liz", "110")
+        self.assertEqual(self.sent(), [(f"{ROOM}/liz", "chat")])
+        self.world.shows("liz", "110", inner="<show>chat</show>")
         self.assertEqual(self.sent(), [])
 
     def test_what_is_shown_with_a_nick_that_is_refused(self) -> None:
