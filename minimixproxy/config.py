@@ -109,7 +109,7 @@ class Limits(Section):
 
     # RFC 6120 13.12 forbids a maximum below 10000 bytes.
     stanza_size: Annotated[int, Field(ge=10_000, le=64 * 1024 * 1024)] = 256 * 1024
-    stanza_depth: Annotated[int, Field(ge=16, le=10_000)] = 256
+    stanza_depth: Annotated[int, Field(ge=16, le=10_000)] = 1000
     authentication_timeout: Annotated[float, Field(ge=1, le=3600)] = 60.0
     connections_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     # So many failures are free; each further one doubles the delay, up to the maximum.
@@ -150,7 +150,7 @@ class ClientProxy(Section):
     burst: Annotated[int, Field(ge=1, le=1_000_000)] = 20
     max_open: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     max_open_per_asker: Annotated[int, Field(ge=1, le=1_000_000)] = 100
-    stanza_size: Annotated[int, Field(ge=10_000, le=64 * 1024 * 1024)] = 1024 * 1024
+    stanza_size: Annotated[int, Field(ge=10_000, le=64 * 1024 * 1024)] = 512 * 1024
     subscriptions: Literal["accept", "target"] = "accept"
     # how the domain shows itself
     name: Annotated[str, Field(max_length=200)] = "Client proxy"

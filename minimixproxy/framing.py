@@ -7,23 +7,33 @@ Pure: bytes in, events out; no transport.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
 from xml.parsers import expat
 
-from minimixproxy.names import KNOWN_NAMES, named_attributes, split_name
-from minimixproxy.stanza import NS_STREAM, MalformedStanza, Stanza, start_tag_end
-from minimixproxy.wholetokens import WholeTokens, expat_defers
+from minimixproxy.names import KNOWN_NAMES, SEPARATOR, named_attributes, split_name
+from minimixproxy.stanza import MAX_PAYLOADS, NS_STREAM, MalformedStanza, Stanza, start_tag_end
+from minimixproxy.wholetokens import WholeTokens
 
 _XML_WS = b" \t\r\n"
 PARSER_LIFE = 262144  # bytes
-DEFERS = expat_defers()
+MAX_DEPTH = 100_000  # levels; each costs 130 bytes while it is open
+_DEEP = 1000  # levels; a parser that has seen more keeps too much
+_INSTRUCTION = "processing instruction"
+# What a peer may not send, and how it begins. A whole one is met by its handler, a part of one by its beginning.
+_RESTRICTED_MARKUP = ((b"<!--", "comment"), (b"<?", _INSTRUCTION), (b"<!D", "document type declaration"))
 
 
 @dataclass(frozen=True, slots=True)
 class FramingLimits:
-    """What one peer may make us keep: bytes of an unfinished stanza or header, and nesting depth."""
+    """What one peer may make us keep: bytes of an unfinished stanza or header, and nesting depth.
+
+    `skips`: a stanza that is too large is left out (`Skipped`), where its end can be found; else it is a `Fault`.
+    """
 
     max_stanza: int = 262144
-    max_depth: int = 256
+    max_depth: int = 1000
+    skips: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,17 @@ class Keepalive:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """A stanza that was too large came and was left out: its top element, size in bytes, and SHA-256."""
+
+    uri: str
+    name: str
+    attributes: dict[str, str]
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """The stream is beyond use. `condition`: a stream error condition (RFC 6120 §4.9.3). Always the last event."""
 
@@ -57,7 +78,7 @@ class Fault:
     text: str = field(default="")
 
 
-Event = StreamOpened | Stanza | StreamClosed | Keepalive | Fault
+Event = StreamOpened | Stanza | Skipped | StreamClosed | Keepalive | Fault
 
 
 class _Fatal(Exception):
@@ -77,7 +98,9 @@ class Framer:
     __slots__ = (
         "_attributes",
         "_base",
+        "_cdata",
         "_chunk",
+        "_deep",
         "_deepest",
         "_depth",
         "_events",
@@ -90,8 +113,10 @@ class Framer:
         "_namespaces",
         "_parser",
         "_payloads",
+        "_skipping",
         "_start",
         "_tail",
+        "_worn",
     )
 
     def __init__(self, limits: FramingLimits | None = None) -> None:
@@ -104,19 +129,27 @@ class Framer:
         self._start = 0
         self._depth = 0
         self._deepest = self._limits.max_depth + 1  # the stream element counts as one
+        self._deep = min(_DEEP, self._deepest)
+        self._worn = False  # the parser has seen much nesting
+        self._cdata = False
+        self._skipping: Any = None  # the digest of the stanza that is being left out
         self._finished = False
         self._name = ""
         self._attributes: dict[str, str] = {}
         self._payloads: list[str] = []
         self._namespaces: dict[str, str] = {}
         self._header = b""
-        self._gate = WholeTokens() if DEFERS else None
+        self._gate = WholeTokens()
         self._parser = self._make_parser()
+
+    def allow_depth(self, max_depth: int = MAX_DEPTH) -> None:
+        """From now on, let elements be nested so deep: the peer is no stranger any more."""
+        self._deepest = max_depth + 1
+        self._deep = min(_DEEP, self._deepest)
 
     def _make_parser(self) -> expat.XMLParserType:
         """Return a parser that stands behind `_header`."""
-        # "}" cannot occur in a name and is no URI character, so it separates the two safely.
-        parser = expat.ParserCreate("UTF-8", "}")
+        parser = expat.ParserCreate("UTF-8", SEPARATOR)
         if hasattr(parser, "SetReparseDeferralEnabled"):
             parser.SetReparseDeferralEnabled(False)  # expat 2.6: else a stanza split over reads stays inside
         parser.Parse(self._header, False)
@@ -128,6 +161,8 @@ class Framer:
         parser.ProcessingInstructionHandler = self._on_instruction
         parser.StartDoctypeDeclHandler = self._on_doctype
         parser.XmlDeclHandler = self._on_xml_declaration
+        parser.StartCdataSectionHandler = self._on_cdata
+        parser.EndCdataSectionHandler = self._on_cdata_end
         return parser
 
     def feed(self, data: bytes) -> list[Event]:
@@ -135,15 +170,20 @@ class Framer:
         if self._finished or not data:
             return []
         events = self._events = []
-        if self._gate is not None:
-            data = self._gate.release(data)
+        whole = self._gate.release(data)
+        if whole is not data:
             if self._gate.held > self._limits.max_stanza:
                 self._finish()
                 return [Fault("policy-violation", "too large")]
+            data = whole
             if not data:
                 return events
         # Offsets count within the kept tail and the new data together; mostly there is no tail.
-        self._chunk = self._tail + data if self._tail else data
+        if self._tail:
+            self._tail += data
+            self._chunk = self._tail
+        else:
+            self._chunk = data
         if self._depth == 1 and not self._tail and data.isspace():
             self._keep_alive(data)
             return events
@@ -194,20 +234,46 @@ class Framer:
                 self._base = self._last_end
                 if self._tail:
                     self._tail = bytearray()
-                if self._base > PARSER_LIFE:
+                if self._base > PARSER_LIFE or self._worn:
                     self._renew_parser()
                 return
             self._gap(len(self._chunk))
-        rest = self._chunk[self._last_end - self._base :]
+        self._check_restricted()
+        self._keep_unfinished()
+
+    def _check_restricted(self) -> None:
+        """Refuse a comment and the like by its beginning: expat would read it anew each time that more comes."""
+        at = self._parser.CurrentByteIndex - self._base
+        if self._cdata or at < 0 or self._chunk[at : at + 1] != b"<":
+            return
+        for beginning, what in _RESTRICTED_MARKUP:
+            # The XML declaration is no such thing, and always whole here.
+            if self._chunk.startswith(beginning, at) and not (what == _INSTRUCTION and b"?>" in self._chunk[at:]):
+                raise _Fatal("restricted-xml", what)
+
+    def _keep_unfinished(self) -> None:
+        """Keep what stands behind the last stanza; of one that is too large, if it may be skipped, only the digest."""
+        done = self._last_end - self._base
         self._base = self._last_end
-        if len(rest) > self._limits.max_stanza:
-            raise _Fatal("policy-violation", "too large")
-        self._tail = rest if isinstance(rest, bytearray) else bytearray(rest)
+        if self._chunk is not self._tail:
+            self._tail = bytearray(self._chunk[done:])
+        else:
+            del self._tail[:done]
+        if len(self._tail) > self._limits.max_stanza:
+            if not self._limits.skips or self._depth < 2:
+                raise _Fatal("policy-violation", "too large")
+            self._skipping = self._skipping or sha256()
+        if self._skipping is not None:
+            self._skipping.update(self._tail)
+            self._base = self._last_end = self._base + len(self._tail)
+            self._tail = bytearray()
 
     def _renew_parser(self) -> None:
         """Go on with a new parser: expat keeps every name that it has met, and a peer could make up new ones."""
         self._parser = self._make_parser()
         self._base = self._last_end = len(self._header)
+        self._deep = min(_DEEP, self._deepest)
+        self._worn = False
 
     def _gap(self, end: int) -> None:
         """Give out the white space between the last stanza and the next markup before offset `end` of the chunk."""
@@ -227,10 +293,11 @@ class Framer:
     def _on_start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth = depth = self._depth + 1
         if depth > 3:
-            if depth > self._deepest:
-                raise _Fatal("policy-violation", "nested too deeply")
+            if depth > self._deep:
+                self._goes_deep(depth)
         elif depth == 3:
-            self._payloads.append(name)
+            if len(self._payloads) < MAX_PAYLOADS:
+                self._payloads.append(name)
         elif depth == 2:
             self._begin_stanza(name, attributes)
         else:
@@ -245,6 +312,12 @@ class Framer:
         else:
             self._close_stream()
 
+    def _goes_deep(self, depth: int) -> None:
+        if depth > self._deepest:
+            raise _Fatal("policy-violation", "nested too deeply")
+        self._deep = self._deepest
+        self._worn = True
+
     def _begin_stanza(self, name: str, attributes: dict[str, str]) -> None:
         self._start = self._parser.CurrentByteIndex
         if self._start != self._last_end:
@@ -258,7 +331,7 @@ class Framer:
     def _open_stream(self, name: str, attributes: dict[str, str]) -> None:
         self._parser.StartNamespaceDeclHandler = None
         start = self._parser.CurrentByteIndex - self._base
-        end = start_tag_end(bytes(self._chunk), start)
+        end = start_tag_end(self._chunk, start)
         if end > self._limits.max_stanza:
             raise _Fatal("policy-violation", "stream header too large")
         uri, local = split_name(name)
@@ -271,14 +344,20 @@ class Framer:
         start = self._start - base
         index = self._parser.CurrentByteIndex - base
         # For an empty element expat's index stands behind it, else at the end tag: `<x/>` against `<x></x>`.
-        if not self._payloads and chunk[index - 2 : index] == b"/>" and start_tag_end(bytes(chunk), start) == index:
+        if (
+            not self._payloads
+            and start >= 0
+            and chunk[index - 2 : index] == b"/>"
+            and start_tag_end(chunk, start) == index
+        ):
             end = index
         else:
             end = chunk.index(b">", index) + 1
-        if end - start > self._limits.max_stanza:
-            raise _Fatal("policy-violation", "stanza too large")
-        raw = chunk[start:end]
         self._last_end = end + base
+        if self._skipping is not None or end - start > self._limits.max_stanza:
+            self._leave_out(chunk[max(start, 0) : end], end - start)
+            return
+        raw = chunk[start:end]
         uri, local = split_name(self._name)
         self._events.append(
             Stanza(
@@ -291,6 +370,15 @@ class Framer:
             )
         )
 
+    def _leave_out(self, rest: bytes | bytearray, size: int) -> None:
+        """A stanza that is too large has ended; `rest` is what its digest lacks."""
+        if not self._limits.skips:
+            raise _Fatal("policy-violation", "stanza too large")
+        digest, self._skipping = self._skipping or sha256(), None
+        digest.update(rest)
+        uri, local = split_name(self._name)
+        self._events.append(Skipped(uri, local, named_attributes(self._attributes), size, digest.hexdigest()))
+
     def _close_stream(self) -> None:
         # An empty header, `<stream:stream/>`, closes what it opens; its index stands behind it.
         self._gap(self._parser.CurrentByteIndex - self._base)
@@ -299,6 +387,12 @@ class Framer:
 
     def _on_namespace(self, prefix: str | None, uri: str | None) -> None:
         self._namespaces[prefix or ""] = uri or ""
+
+    def _on_cdata(self) -> None:
+        self._cdata = True
+
+    def _on_cdata_end(self) -> None:
+        self._cdata = False
 
     def _on_comment(self, _data: str) -> None:
         raise _Fatal("restricted-xml", "comment")

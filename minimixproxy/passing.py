@@ -11,7 +11,8 @@ from xml.parsers import expat
 
 from minimixproxy.framing import PARSER_LIFE, Event, Fault, Framer, FramingLimits, expat_fault
 from minimixproxy.names import named_attributes, split_name
-from minimixproxy.stanza import Stanza, attributes_of
+from minimixproxy.stanza import Stanza
+from minimixproxy.trees import read_start_tag
 
 # By the first two bytes: how a stanza begins, how it ends.
 _KINDS = {
@@ -22,6 +23,7 @@ _KINDS = {
 
 _NAMES = {b"<m": "message", b"<p": "presence", b"<i": "iq"}
 
+_LARGE = 16384  # bytes
 # One byte is found much faster than two.
 _EXCLAMATION, _QUESTION = b"!?"
 
@@ -44,7 +46,6 @@ def simple_stanza_end(data: bytes, start: int, limits: FramingLimits) -> int:
     if (
         data.rfind(opening, start, end) != start
         or size > limits.max_stanza
-        or (size > limits.max_depth * len(b"<a></a>") and data.count(b"<", start, end) > limits.max_depth)
         or (data.find(_EXCLAMATION, start, end) >= 0 and data.find(b"<!", start, end) >= 0)
         or (data.find(_QUESTION, start, end) >= 0 and data.find(b"<?", start, end) >= 0)
     ):
@@ -55,7 +56,7 @@ def simple_stanza_end(data: bytes, start: int, limits: FramingLimits) -> int:
 class UnreadStanza(Stanza):
     """A stanza of which nobody has looked at more than where it ends; the rest is found out when asked for."""
 
-    __slots__ = ()
+    __slots__ = ("_tag",)
 
     def __init__(self, raw: bytes, name: str, namespaces: Mapping[str, str]) -> None:
         self.raw = raw
@@ -63,16 +64,24 @@ class UnreadStanza(Stanza):
         self._payloads = None
         self._namespaces = namespaces
         self._element = None
+        self._tag: tuple[str, dict[str, str]] | None = None
+
+    def _start_tag(self) -> tuple[str, dict[str, str]]:
+        tag = self._tag
+        if tag is None:
+            uri, _name, attributes = read_start_tag(self.raw, self._namespaces)
+            tag = self._tag = uri, attributes
+        return tag
 
     @property
     def uri(self) -> str:  # type: ignore[override]
         """The namespace of the top element."""
-        return str(self.element.uri)
+        return self._start_tag()[0]
 
     @property
     def attributes(self) -> dict[str, str]:  # type: ignore[override]
         """The top-level attributes."""
-        return attributes_of(self.element)
+        return self._start_tag()[1]
 
 
 class PassingFramer(Framer):
@@ -93,7 +102,7 @@ class PassingFramer(Framer):
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes of the stream, however cut; return what they completed."""
-        if not self.passing or self._depth != 1 or self._tail or self._finished or (self._gate and self._gate.held):
+        if not self.passing or self._depth != 1 or self._tail or self._finished or self._gate.held:
             return super().feed(data)
         events: list[Event] = []
         start, size = 0, len(data)
@@ -109,7 +118,7 @@ class PassingFramer(Framer):
                 self._finish()
                 return events
             start = end
-        if self._base > PARSER_LIFE:
+        if self._base > PARSER_LIFE or self._worn:
             self._renew_parser()
             self._looking = True
         return events
@@ -129,6 +138,8 @@ class PassingFramer(Framer):
             self._finish()
             return Fault("internal-server-error", "a whole stanza stays unread")
         self._base = self._last_end = self._last_end + len(raw)
+        if len(raw) > _LARGE and raw.count(b"</") > _LARGE // 16:
+            self._worn = True  # it may have been nested deeply
         uri, local = split_name(self._name)
         return Stanza(raw, uri, local, named_attributes(self._attributes), None, self._namespaces)
 

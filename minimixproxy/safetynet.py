@@ -12,12 +12,30 @@ from minimixproxy.stanza import Stanza
 
 
 class SafetyNet:
-    """Counts and logs the stanzas that a fault of ours made us drop. Call `caught` where one is handled."""
+    """Counts and logs the stanzas that a fault of ours made us drop, and those that are too absurd to be read."""
 
     log = Logger()
 
     def __init__(self) -> None:
         self.dropped = 0
+        self.skipped = 0
+
+    def unusable(self, stanza: Stanza, where: str, reason: str) -> None:
+        """Count and log a stanza that cannot be read: who needs nothing of it passes it on, who does leaves it out."""
+        self.skip(stanza.name, len(stanza.raw), sha256(stanza.raw).hexdigest(), where, reason)
+
+    def skip(self, name: str, size: int, digest: str, where: str, reason: str) -> None:
+        """Do as `unusable` for a stanza that is not here any more."""
+        self.skipped += 1
+        self.log.warn(
+            "{where}: a {name} of {size} bytes, SHA-256 {digest}, is not read: {reason} ({count} so far)",
+            where=where,
+            name=name,
+            size=size,
+            digest=digest,
+            reason=reason,
+            count=self.skipped,
+        )
 
     def caught(self, stanza: Stanza, where: str) -> None:
         """Log the exception being handled with where it was raised, but no text of a stanza: that may be private.

@@ -7,6 +7,7 @@ writes what follows. It also leaves line breaks in attributes, which a parser th
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count
 
 from twisted.words.xish.domish import Element, SerializedXML
 
@@ -56,20 +57,29 @@ def _start(element: Element, around: str, prefixes: Mapping[str, str]) -> tuple[
         if uri != around:
             attributes.append(("xmlns", uri))
     attributes += [(f"xmlns:{prefix}", uri) for prefix, uri in element.localPrefixes.items()]
-    local = {uri: prefix for prefix, uri in element.localPrefixes.items()}
+    names = _Names(element)
     for key, value in element.attributes.items():
-        attributes.append((key if isinstance(key, str) else _prefixed(key, local, attributes), str(value)))
+        attributes.append((key if isinstance(key, str) else names.prefixed(key, attributes), str(value)))
     return name, attributes, inside
 
 
-def _prefixed(key: tuple[str, str], local: dict[str, str], attributes: list[tuple[str, str]]) -> str:
-    """Return how an attribute of a namespace is written; the prefix is declared on its element."""
-    uri, name = key
-    if uri == _NS_XML:
-        return f"xml:{name}"
-    if uri not in local:
-        taken = {written for written, _ in attributes}
-        numbers = range(len(taken) + 1)
-        local[uri] = next(prefix for number in numbers if f"xmlns:{(prefix := f'xn{number}')}" not in taken)
-        attributes.append((f"xmlns:{local[uri]}", uri))
-    return f"{local[uri]}:{name}"
+class _Names:
+    """How attributes of a namespace are written in one start tag: the prefix is declared there."""
+
+    __slots__ = ("_local", "_numbers", "_taken")
+
+    def __init__(self, element: Element) -> None:
+        self._local = {uri: prefix for prefix, uri in element.localPrefixes.items()}
+        self._taken = element.localPrefixes
+        self._numbers = count()
+
+    def prefixed(self, key: tuple[str, str], attributes: list[tuple[str, str]]) -> str:
+        """Return the name of an attribute; a prefix that is missing is declared among `attributes`."""
+        uri, name = key
+        if uri == _NS_XML:
+            return f"xml:{name}"
+        if uri not in self._local:
+            prefix = next(prefix for number in self._numbers if (prefix := f"xn{number}") not in self._taken)
+            self._local[uri] = prefix
+            attributes.append((f"xmlns:{prefix}", uri))
+        return f"{self._local[uri]}:{name}"

@@ -14,10 +14,16 @@ from functools import lru_cache
 from twisted.words.xish import domish
 
 from minimixproxy.serializing import element_text
+from minimixproxy.trees import MalformedStanza as MalformedStanza
+from minimixproxy.trees import UnusableStanza as UnusableStanza
+from minimixproxy.trees import is_readable, payload_names
+from minimixproxy.trees import parse_element as parse_element
 
 NS_CLIENT = "jabber:client"
 NS_STREAM = "http://etherx.jabber.org/streams"
 NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+
+MAX_PAYLOADS = 1000  # of one stanza that are noted
 
 _STREAM_PREFIX = {NS_STREAM: "stream"}
 
@@ -29,16 +35,15 @@ _WHOLE_ATTRIBUTE = re.compile(rb"(" + _WS + rb"+([^ \t\r\n=/>]+)" + _WS + rb"*="
 _TAG = re.compile(
     _TAG_NAME.pattern + rb"(?:" + _WS + rb"+[^ \t\r\n=/>]+" + _WS + rb"*=" + _WS + rb"*(?:\"[^\"]*\"|'[^']*'))*"
 )
+# Whatever may be a prefix in use, in a name or in text. It begins where it can only begin, so each byte is met once.
+_PREFIX = re.compile(rb"(?<![^ \t\r\n<>/=\"'&;:])([^ \t\r\n<>/=\"'&;:]+):")
+_EVERYWHERE = frozenset({"", "stream", "xml"})  # declared on every stream, or never to be
 _TAG_END = re.compile(_WS + rb"*/?>")
 
 _ESCAPES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
 )
 _SPECIAL = re.compile("[&<>'\"\t\n\r]")
-
-
-class MalformedStanza(ValueError):
-    """The bytes given are not exactly one well-formed element."""
 
 
 def escape(text: str) -> bytes:
@@ -57,7 +62,7 @@ def optional_attribute(name: str, value: str | None) -> bytes:
     return b" %b='%b'" % (name.encode(), escape(value)) if value is not None else b""
 
 
-def start_tag_end(raw: bytes, start: int = 0) -> int:
+def start_tag_end(raw: bytes | bytearray, start: int = 0) -> int:
     """Return the offset just behind the start tag that begins at `start`.
 
     The parse is anchored and knows quotes, so that `id=" to='x'>"` fools nobody.
@@ -171,15 +176,33 @@ class Stanza:
         return self._element
 
     def self_contained(self) -> bytes:
-        """Return the bytes with every inherited prefix declared on the stanza itself, for use on another stream."""
-        extra = {prefix: uri for prefix, uri in self._namespaces.items() if prefix not in ("", "stream", "xml")}
-        if not extra:
+        """Return the bytes for use on another stream: inherited prefixes that may be in use are declared in them."""
+        namespaces = self._namespaces
+        if namespaces.keys() <= _EVERYWHERE:
             return self.raw
-        declared = start_tag_attributes(self.raw, 0)
-        missing = {
-            f"xmlns:{prefix}": uri for prefix, uri in extra.items() if b"xmlns:" + prefix.encode() not in declared
-        }
-        return rewrite(self.raw, dict(missing)) if missing else self.raw
+        used = {found.decode("utf-8", "replace") for found in _PREFIX.findall(self.raw)}
+        used -= _EVERYWHERE
+        used &= namespaces.keys()
+        if used:
+            written = start_tag_attributes(self.raw, 0)
+            missing = {
+                f"xmlns:{prefix}": namespaces[prefix]
+                for prefix in sorted(used)
+                if b"xmlns:" + prefix.encode() not in written
+            }
+            return rewrite(self.raw, dict(missing)) if missing else self.raw
+        return self.raw
+
+    @property
+    def readable(self) -> bool:
+        """Whether a tree may be made of it; else asking for `element` or `payload` raises `UnusableStanza`."""
+        return is_readable(self.raw)
+
+    def without_content(self) -> Stanza:
+        """Return the same top element with nothing in it."""
+        tag = self.raw[: start_tag_end(self.raw)]
+        raw = tag if tag.endswith(b"/>") else tag[:-1] + b"/>"
+        return Stanza(raw, self.uri, self.name, self.attributes, (), self._namespaces)
 
     @property
     def default_namespace(self) -> str:
@@ -194,7 +217,7 @@ class Stanza:
     def payloads(self) -> tuple[tuple[str, str], ...]:
         """URI and name of the first-level children, in their order."""
         if self._payloads is None:
-            self._payloads = tuple((child.uri, child.name) for child in self.element.elements())
+            self._payloads = payload_names(self.raw, self._namespaces, MAX_PAYLOADS)
         return self._payloads
 
     def has_payload(self, uri: str, name: str) -> bool:
@@ -234,31 +257,6 @@ class Stanza:
         return self.raw.decode("utf-8")
 
 
-def parse_element(raw: bytes, namespaces: Mapping[str, str]) -> domish.Element:
-    """Return `raw` as a domish tree, read in the scope of `namespaces` (prefix to URI, "" for the default).
-
-    The prefix of the stream's own namespace is declared on every stream, and may stand in any stanza.
-    """
-    declarations = b"".join(
-        b" xmlns%b='%b'" % (b":" + prefix.encode() if prefix else b"", escape(uri))
-        for prefix, uri in {"stream": NS_STREAM, **namespaces}.items()
-        if prefix != "xml"
-    )
-    found: list[domish.Element] = []
-    stream = domish.elementStream()
-    stream.DocumentStartEvent = lambda _root: None
-    stream.ElementEvent = found.append
-    stream.DocumentEndEvent = lambda: None
-    try:
-        stream.parse(b"<wrapper" + declarations + b">" + raw + b"</wrapper>")
-    except domish.ParserError as error:
-        raise MalformedStanza(str(error)) from error
-    if len(found) != 1:
-        raise MalformedStanza("not exactly one element")
-    found[0].parent = None
-    return found[0]
-
-
 def attributes_of(element: domish.Element) -> dict[str, str]:
     """Return a tree's top-level attributes, prefixed ones as `{uri}name`."""
     return {
@@ -274,7 +272,7 @@ def stanza_of(element: domish.Element, default_namespace: str = NS_CLIENT) -> St
         element.uri,
         element.name,
         attributes_of(element),
-        tuple((child.uri, child.name) for child in element.elements()),
+        payloads_of(element),
         {"": default_namespace},
     )
     stanza._element = element
@@ -285,9 +283,16 @@ def parse_stanza(xml: bytes | str, default_namespace: str = NS_CLIENT) -> Stanza
     """Return one element of text as a `Stanza`, its bytes as given. Raises `MalformedStanza`."""
     raw = xml.encode("utf-8") if isinstance(xml, str) else xml
     element = parse_element(raw, {"": default_namespace})
-    stanza = stanza_of(element, default_namespace)
-    stanza.raw = raw
+    stanza = Stanza(
+        raw, element.uri, element.name, attributes_of(element), payloads_of(element), {"": default_namespace}
+    )
+    stanza._element = element
     return stanza
+
+
+def payloads_of(element: domish.Element) -> tuple[tuple[str, str], ...]:
+    """Return URI and name of a tree's first-level children."""
+    return tuple((child.uri, child.name) for child in element.elements())
 
 
 def serialize(element: domish.Element, default_namespace: str = NS_CLIENT) -> bytes:

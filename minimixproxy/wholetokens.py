@@ -1,42 +1,30 @@
-"""Keeping unfinished markup from expat, where expat would then wait for more than the rest of it.
+"""Keeping unfinished markup from expat, which reads a tag or a reference from its beginning each time that more comes.
 
-Since 2.6, and in the security updates of Debian 12 before that, expat tries a token that came in part again only when
-its length has doubled ("reparse deferral"). In a stream that is too late: the stanza stays inside until the peer says
-something more. Newer Pythons can switch that off; for others nothing but whole tags and references goes to expat.
+A tag that drips in would cost time in the square of its length. Since 2.6, and in the security updates of Debian 12
+before that, expat tries a token that came in part again only when its length has doubled ("reparse deferral"). In a
+stream that is too late: the stanza stays inside until the peer says something more. So nothing but whole tags and
+references goes to expat.
 """
 
 from __future__ import annotations
 
 import re
-from xml.parsers import expat
 
 _QUOTE_OR_END = re.compile(rb"[>'\"]")
-_LONGEST_REFERENCE = 64  # bytes; what is longer is none, or meant to cost us time
-
-
-def expat_defers() -> bool:
-    """Tell whether expat defers here and cannot be told not to."""
-    parser = expat.ParserCreate()
-    if hasattr(parser, "SetReparseDeferralEnabled"):
-        return False
-    started: list[str] = []
-    parser.StartElementHandler = lambda name, _attributes: started.append(name)
-    for piece in (b"<a>", b"<" + b"b" * 50, b"/>"):
-        parser.Parse(piece, False)
-    return len(started) < 2
 
 
 class WholeTokens:
     """A gate that holds back a tag or a reference until its end has come.
 
-    What is well-formed never stays: the last byte of a stanza ends a tag. White space, text and what no stanza may have
-    pass at once or with the next tag.
+    What is well-formed never stays: the last byte of a stanza ends a tag. White space and text pass at once or with the
+    next tag. Comments and their like, which no stanza may have, may pass in part: what comes behind is not looked at.
     """
 
-    __slots__ = ("_held", "_quote")
+    __slots__ = ("_held", "_quote", "_scanned")
 
     def __init__(self) -> None:
         self._held = bytearray()  # nothing, or from "<" or "&" on
+        self._scanned = 0  # how much of that has been looked at
         self._quote = b""  # the one that the held tag is within
 
     @property
@@ -45,29 +33,35 @@ class WholeTokens:
         return len(self._held)
 
     def release(self, data: bytes) -> bytes:
-        """Take the next bytes of the stream; return those that may go to expat now."""
+        """Take the next bytes of the stream; return those that may go to expat now, `data` itself if that is all."""
+        if not self._held:
+            last = data.rfind(b"<")
+            if data.startswith(b"/", last + 1) and last >= 0 and data.find(b">", last) == len(data) - 1:
+                return data  # ends with an end tag: mostly so
+            if last < 0 and b"&" not in data:
+                return data
         held = self._held
-        scanned = len(held)
-        begin = data.rfind(b"<")
-        if begin < 0 and not scanned:
-            text_end = self._text_end(data, 0)
-            self._held = bytearray(data[text_end:])
-            return data[:text_end]
+        before = len(held)
         held += data
-        if begin >= 0:  # ends whatever was held: no tag has "<" inside
-            begin += scanned
+        last = data.rfind(b"<")
+        if last >= 0:  # ends whatever was held: no tag has "<" inside
             self._quote = b""
-            end = self._tag_end(begin)
-        else:
-            begin = 0
-            end = self._tag_end(scanned) if held.startswith(b"<") else 0
-        if end < 0:
-            return self._give(begin)
-        return self._give(self._text_end(held, end))
+            return self._give(self._from_tag(before + last, before + last))
+        if held.startswith(b"<"):
+            return self._give(self._from_tag(0, self._scanned))
+        if before and b";" not in data and b"&" not in data:
+            return self._give(0)
+        return self._give(self._text_end(before))
+
+    def _from_tag(self, begin: int, scanned: int) -> int:
+        """Return the end of what may go if the last tag begins here; up to `scanned` it has been looked at."""
+        end = self._tag_end(scanned)
+        return begin if end < 0 else self._text_end(end)
 
     def _give(self, end: int) -> bytes:
         given = bytes(self._held[:end])
         del self._held[:end]
+        self._scanned = len(self._held)
         return given
 
     def _tag_end(self, position: int) -> int:
@@ -89,8 +83,8 @@ class WholeTokens:
             self._quote = bytes(found[0])
         return -1
 
-    @staticmethod
-    def _text_end(data: bytes | bytearray, begin: int) -> int:
-        """The end of text, without a reference that is unfinished."""
-        reference = data.rfind(b"&", max(begin, len(data) - _LONGEST_REFERENCE))
-        return reference if reference >= 0 and data.find(b";", reference) < 0 else len(data)
+    def _text_end(self, begin: int) -> int:
+        """Return the end of the text that begins here, without a reference that is unfinished."""
+        held = self._held
+        reference = held.rfind(b"&", begin)
+        return reference if reference >= 0 and held.find(b";", reference) < 0 else len(held)

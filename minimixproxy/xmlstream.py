@@ -9,9 +9,11 @@ from twisted.words.protocols.jabber import xmlstream as jabber_xmlstream
 from twisted.words.xish import domish
 from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT
 
-from minimixproxy.framing import Event, Fault, FramingLimits, Keepalive, StreamClosed, StreamOpened
+from minimixproxy.framing import Event, Fault, FramingLimits, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.passing import PassingFramer
 from minimixproxy.stanza import Stanza
+
+SKIPPED_EVENT = "//event/minimixproxy/skipped"  # with the `Skipped`
 
 
 class Turn(Protocol):
@@ -25,7 +27,8 @@ class Turn(Protocol):
 class FramedXmlStream(jabber_xmlstream.XmlStream):
     """Dispatches `Stanza` objects to observers; with a `sink`, hands it each read's events instead.
 
-    A peer that breaks framing is a `STREAM_ERROR_EVENT` with the `Fault`, and the end of the connection.
+    A peer that breaks framing is a `STREAM_ERROR_EVENT` with the `Fault`, and the end of the connection at once. A
+    stanza that was left out is a `SKIPPED_EVENT`. `peer_limit`: the largest stanza that the peer takes, if it said so.
     """
 
     transport: Any
@@ -34,6 +37,7 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         super().__init__(authenticator)
         self.limits = limits or FramingLimits()
         self.sink: Callable[[list[Event]], None] | None = None
+        self.peer_limit: int | None = None
         self.turn: Turn | None = None  # that a read begins and ends
         self._held: list[Event] = []
         self.framer = PassingFramer(self.limits)
@@ -85,7 +89,9 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
             self.onDocumentEnd()
         elif isinstance(event, Fault):
             self.dispatch(event, STREAM_ERROR_EVENT)
-            self.transport.loseConnection()
+            self.transport.abortConnection()
+        elif isinstance(event, Skipped):
+            self.dispatch(event, SKIPPED_EVENT)
         elif isinstance(event, Keepalive):
             pass
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from itertools import pairwise
+from typing import Any
+from xml.parsers import expat
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 from twisted.words.xish import domish
 
-from minimixproxy.framing import Event, Fault, Framer, FramingLimits, Keepalive, StreamClosed, StreamOpened
+from minimixproxy import framing
+from minimixproxy.framing import Event, Fault, Framer, FramingLimits, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.passing import PassingFramer, simple_stanza_end
-from minimixproxy.stanza import Stanza, parse_element
+from minimixproxy.stanza import Stanza, parse_element, serialize
 
 HEADER = (
     "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
@@ -167,7 +171,7 @@ class Passing(TestCase):
             (" <message></message>", -1),
             ("<q:message></q:message>", -1),
             ("<message>" + "a" * 300 + "</message>", -1),
-            ("<iq>" + "<a>" * 11 + "</a>" * 11 + "</iq>", -1),
+            ("<iq>" + "<a>" * 11 + "</a>" * 11 + "</iq>", 86),
             ("", -1),
         ]:
             limits = FramingLimits(max_stanza=300, max_depth=10)
@@ -315,6 +319,49 @@ class Restrictions(TestCase):
         self.assertEqual(len(stanzas(feed(nest(10), None, limits))), 1)
         self.assertEqual(self.last(nest(11), limits), ("policy-violation", 0))
 
+    def test_depth_once_it_is_allowed(self) -> None:
+        for framer in (Framer(FramingLimits(max_depth=10)), PassingFramer(FramingLimits(max_depth=10))):
+            framer.feed(HEADER.encode())
+            framer.allow_depth()
+            for name in ("a", "message"):
+                for _ in range(3):
+                    nested = b"<%b>" % name.encode() * 5000 + b"</%b>" % name.encode() * 5000
+                    self.assertEqual([stanza.raw for stanza in stanzas(framer.feed(nested))], [nested])
+
+    def test_a_parser_that_has_been_deep_is_not_kept(self) -> None:
+        framer = Framer()
+        framer.feed(HEADER.encode())
+        framer.allow_depth()
+        parser = framer._parser
+        framer.feed(b"<a>" * 5000 + b"</a>" * 5000)
+        self.assertIsNot(framer._parser, parser)
+
+    def test_the_beginning_is_enough_to_refuse(self) -> None:
+        """It costs no more than it has to, and the peer knows at once."""
+        for beginning in ("<!-- a>", "<!-- <a>", "<?a >", "<?a <b>", "<!DOCTYPE a>"):
+            self.assertEqual(self.last(HEADER + "<presence/><message>" + beginning)[1], 1, beginning)
+            self.assertEqual(self.last(beginning), ("restricted-xml", 0), beginning)
+
+    def test_cdata_may_hold_anything(self) -> None:
+        for text in ("<!-- ", "<?a ", "<!D", "& < > ' it's", "<", "&amp"):
+            xml = f"<message><body><![CDATA[{text}]]></body></message>"
+            for cuts in (None, list(range(len(HEADER), len(HEADER + xml)))):
+                for passing in (False, True):
+                    (stanza,) = stanzas(feed(HEADER + xml, cuts, passing=passing))
+                    self.assertEqual(str(stanza.element.body), text)
+
+    def test_any_namespace(self) -> None:
+        """Whatever may stand in a namespace: "}" ended the stream, of an account and of every room it is in."""
+        for uri in ("urn:}x", "{x}", "a b", "&amp;&lt;'", "&#10;", "\u0301"):
+            xml = f'<message><x xmlns="{uri}"/><p:x xmlns:p="{uri}" p:a="1"/></message>'
+            for passing in (False, True):
+                (stanza,) = stanzas(feed(HEADER + xml, [len(HEADER)], passing=passing))
+                meant = uri.replace("&amp;", "&").replace("&lt;", "<").replace("&#10;", "\n")
+                self.assertEqual(stanza.payloads, ((meant, "x"), (meant, "x")))
+                self.assertEqual(list(stanza.element.elements())[1].attributes, {(meant, "a"): "1"})
+                again = parse_element(serialize(stanza.element), {"": "jabber:client"})
+                self.assertEqual(canonical(again), canonical(stanza.element))
+
     def test_nothing_follows_an_end(self) -> None:
         framer = Framer()
         self.assertEqual(framer.feed(HEADER.encode() + b"</stream:stream>")[1:], [StreamClosed()])
@@ -326,3 +373,131 @@ class Restrictions(TestCase):
     def test_empty_stream(self) -> None:
         events = feed("<stream:stream xmlns:stream='http://etherx.jabber.org/streams'/>")
         self.assertEqual([type(event) for event in events], [StreamOpened, StreamClosed])
+
+
+_MAKE_PARSER = expat.ParserCreate
+
+
+class CountingParser:
+    """An expat parser that counts what it is given, and what of that it has to read once more."""
+
+    read = 0
+
+    def __init__(self, *arguments: str) -> None:
+        self.__dict__["_parser"] = _MAKE_PARSER(*arguments)
+        self.__dict__["_given"] = 0
+
+    def Parse(self, data: bytes, final: bool) -> None:
+        unread = self._given - max(self._parser.CurrentByteIndex, 0)
+        CountingParser.read += unread + len(data)
+        self.__dict__["_given"] += len(data)
+        self._parser.Parse(data, final)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parser, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self._parser, name, value)
+
+
+class Costs(TestCase):
+    """What comes in small pieces is read once, whatever it is."""
+
+    SIZE = 40_000
+
+    def shapes(self) -> dict[str, bytes]:
+        size = self.SIZE
+        return {
+            "an attribute": b"<message a='" + b"x" * size + b"'/>",
+            "an attribute with ends of tags": b"<message a='" + b">" * size + b"'/>",
+            "many attributes": b"<message" + b"".join(b" a%d=''" % number for number in range(size // 10)) + b"/>",
+            "a name": b"<" + b"m" * size + b"/>",
+            "an end tag": b"<message></message" + b" " * size + b">",
+            "text": b"<message>" + b"x" * size + b"</message>",
+            "lines": b"<message>" + b"\n" * size + b"</message>",
+            "references": b"<message>" + b"&lt;" * (size // 4) + b"</message>",
+            "a long reference": b"<message>&#" + b"0" * size + b"65;</message>",
+            "references in an attribute": b"<message a='" + b"&lt;" * (size // 4) + b"'/>",
+            "CDATA": b"<message><![CDATA[" + b"it's <&> " * (size // 9) + b"]]></message>",
+            "many CDATA sections": b"<message>" + b"<![CDATA[<!-- ]]>" * (size // 17) + b"</message>",
+            "elements": b"<message>" + b"<a/>" * (size // 4) + b"</message>",
+            "nesting": b"<message>" + b"<a>" * (size // 7) + b"</a>" * (size // 7) + b"</message>",
+            "namespaces": b"<message>" + b"<a:b xmlns:a='c'/>" * (size // 18) + b"</message>",
+            "small stanzas": b"<r/>" * (size // 4),
+        }
+
+    def read(self, data: bytes, piece: int, header: bytes = HEADER.encode()) -> tuple[int, list[Event]]:
+        self.patch(framing.expat, "ParserCreate", CountingParser)
+        CountingParser.read = 0
+        framer = Framer()
+        framer.allow_depth()
+        events = framer.feed(header)
+        for start in range(0, len(data), piece):
+            events += framer.feed(data[start : start + piece])
+        return CountingParser.read, events
+
+    def test_well_formed(self) -> None:
+        for name, data in self.shapes().items():
+            for piece in (1, 16, 1000):
+                read, events = self.read(data, piece)
+                self.assertEqual(b"".join(stanza.raw for stanza in stanzas(events)), data, name)
+                self.assertLess(read, 3 * len(data), name)
+
+    def test_what_is_refused(self) -> None:
+        size = self.SIZE
+        for data in (
+            b"<message><!--" + b"x> <a>" * (size // 6),
+            b"<message><?a " + b"x> <a>" * (size // 6),
+            b"<message>&" + b"x" * size,
+            b"<message>" + b"&x " * (size // 3),
+            b"<message a='" + b"x" * size,
+        ):
+            for header in (HEADER.encode(), b""):
+                read, _events = self.read(data, 16, header)
+                self.assertLess(read, 3 * len(data))
+
+    def test_before_the_header(self) -> None:
+        size = self.SIZE
+        for data in (b"<?xml " + b"a> " * size, b"<?xml-x " + b"a> " * size, b"<!DOCTYPE a [" + b"a> " * size):
+            read, _events = self.read(data, 16, b"")
+            self.assertLess(read, 3 * len(data))
+
+
+class Skipping(TestCase):
+    """A stanza that is too large is left out, where nothing but that one is lost."""
+
+    def test_table(self) -> None:
+        limits = FramingLimits(max_stanza=300, skips=True)
+        for large in (
+            "<message id='1'>" + "a" * 300 + "</message>",
+            "<message id='1'>" + "a" * 1300 + "<a>" * 50 + "</a>" * 50 + "</message>",
+            "<message id='1'>" + "<a/>" * 300 + "</message>",
+            "<message id='1'><![CDATA[" + "it's <!-- & > " * 30 + "]]></message>",
+            "<message id='1' a='" + "b" * 250 + "'>" + "c" * 40 + "</message>",
+        ):
+            data = HEADER + "<presence/>" + large + "<iq/>"
+            every = list(range(len(data)))
+            for cuts in ([], every, every[::7], [len(HEADER) + 11], [len(HEADER) + 11 + 300, len(data) - 9]):
+                events = feed(data, cuts, limits, passing=False)[1:]
+                self.assertEqual([type(event) for event in events], [Stanza, Skipped, Stanza], large)
+                (skipped,) = [event for event in events if isinstance(event, Skipped)]
+                self.assertEqual(
+                    (skipped.uri, skipped.name, skipped.attributes["id"]), ("jabber:client", "message", "1")
+                )
+                digest = sha256(large.encode()).hexdigest()
+                self.assertEqual((skipped.size, skipped.digest), (len(large), digest), cuts)
+
+    def test_nothing_of_it_is_kept(self) -> None:
+        framer = Framer(FramingLimits(max_stanza=300, skips=True))
+        framer.feed(HEADER.encode() + b"<message>")
+        for _ in range(1000):
+            framer.feed(b"a" * 250)
+            self.assertLessEqual(len(framer._tail), 300)
+        self.assertIsInstance(framer.feed(b"</message>")[0], Skipped)
+
+    def test_one_tag_cannot_be_skipped(self) -> None:
+        limits = FramingLimits(max_stanza=300, skips=True)
+        events = feed(HEADER + "<message a='" + "b" * 400, None, limits, passing=False)
+        self.assertEqual(events[-1], Fault("policy-violation", "too large"))
+        events = feed(HEADER + " " * 10 + "<![CDATA[" + "b" * 400, None, limits, passing=False)
+        self.assertIsInstance(events[-1], Fault)

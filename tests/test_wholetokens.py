@@ -1,4 +1,4 @@
-"""What is held back from an expat that defers, and that framing behind it stays what it is."""
+"""What is held back from expat, and that it is given out again."""
 
 from itertools import pairwise
 
@@ -6,10 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy import framing
-from minimixproxy.framing import FramingLimits
 from minimixproxy.wholetokens import WholeTokens
-from tests import test_framing
 
 # what comes in one read after the other, and what goes to expat
 READS: list[list[tuple[bytes, bytes]]] = [
@@ -25,7 +22,8 @@ READS: list[list[tuple[bytes, bytes]]] = [
     [(b"x &am", b"x "), (b"p; y", b"&amp; y")],
     [(b"<a>x &#x4", b"<a>x "), (b"1;</a", b"&#x41;"), (b">", b"</a>")],
     [(b"<a b='&am", b""), (b"p;'>", b"<a b='&amp;'>")],
-    [(b"&" + b"x" * 100, b"&" + b"x" * 100)],
+    [(b"&" + b"x" * 100, b""), (b"y", b""), (b"; ", b"&" + b"x" * 100 + b"y; ")],
+    [(b"x &am", b"x "), (b"p;<a> ", b"&amp;<a> "), (b"&", b""), (b"b & c", b"&b ")],
     [(b"<![CDATA[it's", b""), (b"]]></a>", b"<![CDATA[it's]]></a>")],
     [(b"<a/><b", b"<a/>"), (b"/><c", b"<b/>"), (b"/>", b"<c/>")],
 ]
@@ -59,34 +57,3 @@ class WholeTokensTests(SynchronousTestCase):
         for _byte in range(200_000):
             self.assertEqual(gate.release(b"x"), b"")
         self.assertEqual(gate.release(b"'>")[-4:], b"xx'>")
-
-
-class Gated:
-    """The tests of framing once more, behind the gate, whatever expat does here."""
-
-    def setUp(self) -> None:
-        super().setUp()  # type: ignore[misc]
-        self.patch(framing, "DEFERS", True)  # type: ignore[attr-defined]
-
-
-class GatedFramingTests(Gated, SynchronousTestCase):
-    @settings(max_examples=300, deadline=None)
-    @given(st.lists(test_framing.elements(), max_size=5), test_framing.CUTS, test_framing.GAPS, st.booleans())
-    def test_same_stanzas_for_any_chunking(self, parts: list[str], cuts: list[int], gap: str, passing: bool) -> None:
-        header = test_framing.HEADER
-        events = test_framing.feed(header + gap.join(["", *parts, ""]), [len(header), *cuts], passing=passing)
-        self.assertEqual([stanza.raw.decode() for stanza in test_framing.stanzas(events)], parts)
-
-
-class GatedHeader(Gated, test_framing.Header):
-    pass
-
-
-class GatedParserLife(Gated, test_framing.ParserLife):
-    pass
-
-
-class GatedRestrictions(Gated, test_framing.Restrictions):
-    def test_a_tag_that_does_not_end(self) -> None:
-        events = test_framing.feed(test_framing.HEADER + "<a b='" + "x" * 1000, None, FramingLimits(max_stanza=300))
-        self.assertEqual(events[-1], framing.Fault("policy-violation", "too large"))

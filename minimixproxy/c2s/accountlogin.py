@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused, UpstreamUnfit
+from minimixproxy.c2s.features import announced_limit
 from minimixproxy.c2s.upstream import Login, bind_resource, connect_upstream, open_stream
 from minimixproxy.config import Limits
 from minimixproxy.minimix.errors import CannotOpen, CredentialRefused
@@ -35,7 +36,7 @@ async def open_account_stream(
     except UpstreamError as error:
         raise CannotOpen(str(error)) from error
     try:
-        await open_stream(stream)
+        stream.peer_limit = announced_limit(await open_stream(stream))
         stream.turn = turn
         return stream, await bind_resource(stream, login.own, resource)
     except UpstreamError as error:

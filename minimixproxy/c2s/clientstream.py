@@ -16,6 +16,7 @@ from minimixproxy.c2s.errors import describe_tls_failure
 from minimixproxy.clock import Clock
 from minimixproxy.framing import Event, FramingLimits
 from minimixproxy.passing import PassingFramer
+from minimixproxy.stanza import UnusableStanza
 
 CLOSE_TIMEOUT = 5.0  # seconds that a peer has for its part of closing
 
@@ -60,6 +61,8 @@ class ClientStream:
             return
         try:
             handler.client_events(self._framer.feed(data))
+        except UnusableStanza as error:  # before login: a session lets pass what it cannot read
+            handler.close("policy-violation", str(error))
         except Exception:  # noqa: BLE001 (the edge: logged, and an error to the client)
             self.log.failure("while handling what a client sent")
             handler.close("internal-server-error")

@@ -19,7 +19,7 @@ from minimixproxy.c2s.errors import (
     describe_tls_failure,
 )
 from minimixproxy.c2s.namespaces import NS_STREAM_ERRORS
-from minimixproxy.framing import Event, Fault, Keepalive, StreamOpened, is_stream_header
+from minimixproxy.framing import Event, Fault, Keepalive, Skipped, StreamOpened, is_stream_header
 from minimixproxy.stanza import NS_STREAM, Stanza
 from minimixproxy.xmlstream import FramedXmlStream
 
@@ -77,6 +77,8 @@ class Conversation:
         if isinstance(event, StreamOpened):
             return event
         if isinstance(event, Stanza):
+            if not event.readable:
+                raise UpstreamProtocolError("the server sent what is too large to be read")
             if (event.uri, event.name) == (NS_STREAM, "error"):
                 condition = stream_error_condition(event)
                 raise UpstreamProtocolError(f"the server ended the stream: {condition}", condition)
@@ -86,7 +88,7 @@ class Conversation:
         raise UpstreamProtocolError("the server closed the stream")
 
     def _take(self, events: list[Event]) -> None:
-        self._events.extend(event for event in events if not isinstance(event, Keepalive))
+        self._events.extend(event for event in events if not isinstance(event, Keepalive | Skipped))
         if len(self._events) > _MAX_WAITING:
             self._events.clear()
             self._events.append(Fault("policy-violation", "too much at once"))

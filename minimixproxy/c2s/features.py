@@ -18,6 +18,7 @@ from minimixproxy.c2s.namespaces import (
     NS_SM,
     NS_TLS,
 )
+from minimixproxy.names import SEPARATOR
 from minimixproxy.stanza import Stanza, escape
 
 # Each of these would be terminated by the proxy, not by the server, or binds the client to the server's own TLS.
@@ -26,6 +27,20 @@ HIDDEN = frozenset(
         NS_SM, NS_BIND2, NS_ISR
     )
 )
+
+
+NS_LIMITS = "urn:xmpp:stream-limits:0"
+LEAST_LIMIT = 10_000  # bytes, RFC 6120 §13.12
+
+
+def announced_limit(features: Stanza) -> int | None:
+    """Return the largest stanza that a server says it takes (XEP-0478), or None."""
+    limits = features.payload(NS_LIMITS, "limits")
+    size = next(limits.elements(NS_LIMITS, "max-bytes"), None) if limits is not None else None
+    text = str(size).strip() if size is not None else ""
+    if not (text.isascii() and text.isdigit()):
+        return None
+    return max(int(text[:12]), LEAST_LIMIT)
 
 
 class _Child(NamedTuple):
@@ -58,12 +73,12 @@ def _children(raw: bytes, namespaces: Mapping[str, str]) -> tuple[list[_Child], 
     children: list[_Child] = []
     depth = 0
     end = 0
-    parser = expat.ParserCreate("UTF-8", "}")
+    parser = expat.ParserCreate("UTF-8", SEPARATOR)
 
     def on_start(name: str, _attributes: object) -> None:
         nonlocal depth
         if depth == 2:
-            children.append(_Child(name.rpartition("}")[0], parser.CurrentByteIndex - len(head)))
+            children.append(_Child(name.rpartition(SEPARATOR)[0], parser.CurrentByteIndex - len(head)))
         depth += 1
 
     def on_end(_name: str) -> None:

@@ -30,7 +30,7 @@ from minimixproxy.config import Limits
 from minimixproxy.framing import Event, Fault, Keepalive, StreamClosed, StreamOpened
 from minimixproxy.lazystanzas import LazyStanzas
 from minimixproxy.safetynet import NET
-from minimixproxy.stanza import NS_CLIENT, Stanza, error_reply
+from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza, error_reply
 from minimixproxy.xmlstream import FramedXmlStream
 
 T = TypeVar("T")
@@ -104,6 +104,7 @@ class ClientSession:
         self._client.handler = self
         self._upstream.sink = self.server_events
         self._client.framer.passing = self._upstream.framer.passing = True
+        self._client.framer.allow_depth()
         self._upstream.framer.trusting = True
         self._upstream.addObserver(STREAM_END_EVENT, self._upstream_lost)
         self._client.transport.registerProducer(Valve(self._client_blocks, self._client_drains), True)
@@ -159,9 +160,13 @@ class ClientSession:
         if stanza.uri != NS_CLIENT:
             return self._not_refused(stanza)
         self.last_active = self._clock.seconds()
-        if stanza.name == "iq" and not self._watch.asked(stanza):
-            self.log.warn("{jid} asks its server for too much at once to be followed", jid=self.jid or self._name)
-        return self._account is None or not self._account.from_client(self, stanza)
+        try:
+            if stanza.name == "iq" and not self._watch.asked(stanza):
+                self.log.warn("{jid} asks its server for too much at once to be followed", jid=self.jid or self._name)
+            return self._account is None or not self._account.from_client(self, stanza)
+        except UnusableStanza as error:  # it is the receiver's affair
+            NET.unusable(stanza, f"session of {self.jid}, from the client", str(error))
+            return True
 
     def _not_refused(self, stanza: Stanza) -> bool:
         if stanza.uri in (NS_SASL, NS_SASL2):
@@ -242,12 +247,18 @@ class ClientSession:
             return
         self._output.parts.append(stanza.raw)
         if self._watch and stanza.name == "iq":
-            self._answered(stanza)
+            try:
+                self._answered(stanza)
+            except UnusableStanza as error:  # it is the client's affair
+                NET.unusable(stanza, f"session of {self.jid}, from the server", str(error))
 
     def _taken(self, account: AccountPort, stanza: Stanza) -> bool:
         """Tell whether the account takes a stanza of the server. A fault of ours costs that stanza only."""
         try:
             return account.from_server(self, stanza)
+        except UnusableStanza as error:  # it is the client's affair
+            NET.unusable(stanza, f"session of {self.jid}, from the server", str(error))
+            return False
         except Exception:  # noqa: BLE001 (the edge: logged and counted)
             NET.caught(stanza, f"session of {self.jid}, from the server")
             return True

@@ -34,7 +34,7 @@ from minimixproxy.c2s.sasl_server import account_key
 from minimixproxy.c2s.srv import resolve
 from minimixproxy.c2s.tls import client_factory
 from minimixproxy.config import Domain, Limits
-from minimixproxy.framing import Event, FramingLimits, StreamOpened
+from minimixproxy.framing import MAX_DEPTH, Event, FramingLimits, StreamOpened
 from minimixproxy.stanza import NS_CLIENT, NS_STREAM, Stanza, escape
 from minimixproxy.xmlstream import FramedXmlStream
 
@@ -164,7 +164,7 @@ async def _dial(candidate: _Candidate, framing: FramingLimits) -> SecurableConne
 
 def server_framing(limits: Limits) -> FramingLimits:
     """Return the limits for what a server sends."""
-    return FramingLimits(max(limits.stanza_size, LARGEST_FROM_SERVER), limits.stanza_depth)
+    return FramingLimits(max(limits.stanza_size, LARGEST_FROM_SERVER), MAX_DEPTH, skips=True)
 
 
 def _abort(bottom: SecurableConnection) -> None:

@@ -15,7 +15,7 @@ from minimixproxy.clientproxy.component import ComponentStream
 from minimixproxy.clientproxy.handlers import Clockwork, IQHandler, MessageHandler, PresenceHandler
 from minimixproxy.clientproxy.proxy import Proxy
 from minimixproxy.config import ClientProxy
-from minimixproxy.framing import FramingLimits
+from minimixproxy.framing import MAX_DEPTH, FramingLimits
 
 
 class ClientProxyService(ComponentStream):
@@ -24,10 +24,11 @@ class ClientProxyService(ComponentStream):
     def __init__(self, settings: ClientProxy, reactor: Any) -> None:
         random = Random()
         endpoints = [clientFromString(reactor, description) for description in settings.server]
-        limits = FramingLimits(max_stanza=settings.stanza_size)
+        limits = FramingLimits(settings.stanza_size, MAX_DEPTH, skips=True)
         super().__init__(settings.domain, settings.secret, endpoints, reactor, random, limits)
         self.setName(f"client proxy {settings.domain}")  # type: ignore[no-untyped-call]
         self.proxy = Proxy(settings, reactor.seconds, self.send, random)
+        self.unusable = self.proxy.core.unusable
         for handler in (
             IQHandler(self.proxy),
             MessageHandler(self.proxy),

@@ -7,6 +7,7 @@ bound, since a stanza from before a reconnect misleads more than it helps; and s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from random import Random
 from typing import Any
 
@@ -24,11 +25,13 @@ from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT, BootstrapMixin
 from wokkel.subprotocols import StreamManager
 from zope.interface import implementer
 
-from minimixproxy.framing import Event, Fault, FramingLimits
+from minimixproxy.framing import Event, Fault, FramingLimits, Skipped
+from minimixproxy.refused import Sendable, error_for, lost_answer, refused
 from minimixproxy.safetynet import NET
-from minimixproxy.stanza import Stanza
+from minimixproxy.stanza import Stanza, UnusableStanza
 from minimixproxy.xmlstream import FramedXmlStream
 
+NS_COMPONENT = "jabber:component:accept"
 HANDSHAKE_TIMEOUT = 30.0  # seconds
 SLOW_RETRY = 300.0  # seconds, when a server has refused us: it will not change its mind soon
 STOP_TIMEOUT = 2.0  # seconds that stopping waits for the server to close
@@ -85,6 +88,8 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         self._clock: Any = reactor
         self._backoff = backoffPolicy(initialDelay=1.0, maxDelay=60.0, factor=2.0, jitter=random.random)
         self._jitter = random.random
+        self.unusable: Callable[[str, dict[str, str], str], None] = lambda _name, _attributes, _digest: None
+        self._sendable = Sendable(limits.max_stanza)
         self._receivers: dict[str, Callable[[Stanza], None]] = {}
         self._turn = 0  # endpoints tried since the last success
         self._refused = False
@@ -214,9 +219,16 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         """Take what one read brought; what is sent meanwhile goes out in one write."""
         self._reading = True
         for event in events:
-            if isinstance(event, Stanza) and (receiver := self._receivers.get(event.name)) is not None:
+            if isinstance(event, Skipped):
+                self._cannot_use(event.name, event.attributes, event.digest)
+            elif isinstance(event, Stanza) and (receiver := self._receivers.get(event.name)) is not None:
                 try:
-                    receiver(event)
+                    if event.readable or event.name != "iq":
+                        receiver(event)
+                    else:
+                        raise UnusableStanza("too many elements")
+                except UnusableStanza:
+                    self._cannot_use(event.name, event.attributes, sha256(event.raw).hexdigest())
                 except Exception:  # noqa: BLE001  a fault of ours costs one stanza, not the domain's connection
                     NET.caught(event, self.domain)
             elif self.xmlstream is not None:
@@ -224,9 +236,31 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         self._reading = False
         self._flush()
 
+    def _cannot_use(self, name: str, attributes: dict[str, str], digest: str) -> None:
+        """A stanza is left out, for it is too large. Whoever waits for an answer is told."""
+        receiver = self._receivers.get(name)
+        if receiver is not None and name == "iq" and attributes.get("type") in ("result", "error"):
+            receiver(lost_answer(attributes, "the answer was too large", NS_COMPONENT))
+        elif receiver is not None and (answer := error_for(name, attributes, "too large", NS_COMPONENT)) is not None:
+            self.send(answer.raw)
+        self.unusable(name, attributes, digest)
+
+    def _refuse(self, data: bytes, fault: str) -> None:
+        """What the server would end the stream for is not sent; its sender is answered as by the server."""
+        self.log.warn("{domain}: a stanza is not sent: {fault}", domain=self.domain, fault=fault)
+        answer, instead = refused(data, fault, NS_COMPONENT)
+        if instead is not None:
+            self.send(instead)
+        if answer is not None and (receiver := self._receivers.get(answer.name)) is not None:
+            self._clock.callLater(0, receiver, answer)  # not while somebody is sending
+
     def send(self, data: bytes) -> None:
-        """Send whole stanzas; dropped if there is no stream. Those sent within one read are joined."""
+        """Send a whole stanza; dropped if there is no stream. Those sent within one read are joined."""
         if not self._initialized:
+            return
+        fault = self._sendable.fault(data)
+        if fault:
+            self._refuse(data, fault)
             return
         self._out.append(data)
         if not self._reading:

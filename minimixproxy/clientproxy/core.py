@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from random import Random
 
@@ -150,6 +150,10 @@ class Core:
     def drop(self, stanza: Stanza, reason: str) -> None:
         """Count a stanza that goes nowhere, and log it."""
         self._count(reason, f"dropped {stanza.name}", stanza.get("from") or "")
+
+    def unusable(self, name: str, attributes: Mapping[str, str], digest: str) -> None:
+        """Count a stanza that was too large to be used, and log it by its SHA-256."""
+        self._count("too large", f"left out a {name} (SHA-256 {digest})", attributes.get("from") or "")
 
     def full(self, table: str) -> None:
         """A table is full, and what was used least recently was forgotten."""

@@ -5,7 +5,7 @@ The routing tables of docs/architecture.md are `Account.from_client` and the `â€
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from twisted.logger import Logger
 
@@ -26,7 +26,9 @@ from minimixproxy.minimix.owner import Owner
 from minimixproxy.minimix.pacing import Pacer
 from minimixproxy.minimix.ports import Answered, SessionPort, StreamPort
 from minimixproxy.minimix.relayed import is_own, relayed
-from minimixproxy.stanza import NS_CLIENT, MalformedStanza, Stanza, error_payload
+from minimixproxy.refused import error_for, lost_answer
+from minimixproxy.safetynet import NET
+from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza, error_payload, rewrite
 
 LINGER = 10.0  # seconds for open IQs to be answered after the last room ended
 
@@ -216,6 +218,8 @@ class Account:
         """Route a client's stanza; False: it passes upstream, byte for byte."""
         if stanza.uri != NS_CLIENT:
             return False
+        if not stanza.readable:
+            return self._unreadable_from_client(session, stanza)
         if MARK in stanza.raw:
             self._bookmarks.client_said(stanza)
         if stanza.name == "iq" and self._owner.from_client(session, stanza):
@@ -235,6 +239,27 @@ class Account:
             session.close("invalid-from")
             return True
         self._route(session, stanza, address)
+        return True
+
+    def _unreadable_from_client(self, session: SessionPort, stanza: Stanza) -> bool:
+        """What nobody can read is refused if it is for a room or for the account itself; all else passes."""
+        to, kind = stanza.get("to"), stanza.get("type")
+        if to is None:
+            if stanza.name == "presence" and kind == "unavailable":
+                self._undirected_presence(session, stanza)
+            return False
+        try:
+            address = parse_jid(to)
+        except InvalidJID:
+            return False
+        occupancy = self.rooms.get(address.bare)
+        joins = stanza.name == "presence" and kind is None and muc.NS_MUC.encode() in stanza.raw
+        is_ours = to == self.stream_jid_or_planned or (occupancy is not None and occupancy.knows(session))
+        if not joins and not is_ours:
+            return False
+        answer = error_for(stanza.name, stanza.attributes, "too many elements")
+        if answer is not None:
+            session.deliver(rewrite(answer.raw, {"to": session.jid}))
         return True
 
     def _route(self, session: SessionPort, stanza: Stanza, address: Address) -> None:
@@ -322,6 +347,8 @@ class Account:
         that the account stream is unavailable when it ends, though it never was anything else. What the server lists
         for the client gets the owner's commands added.
         """
+        if not stanza.readable:
+            return False
         if MARK in stanza.raw:
             self._bookmarks.server_said(stanza)
         if self._owner.listings and stanza.name == "iq" and self._owner.from_server(session, stanza):
@@ -347,7 +374,7 @@ class Account:
             return False  # rooms speak with their bare JID
         try:
             shown = with_clients(stanza, jid, parse_jid(sender).bare, self._client_of)
-        except (InvalidJID, MalformedStanza):
+        except (InvalidJID, UnusableStanza):
             return False  # the client is to say so
         if shown is not stanza:
             session.deliver(shown.raw)
@@ -362,7 +389,10 @@ class Account:
     # From the account stream -----------------------------------------------------------------------------------
 
     def presence_from_stream(self, stanza: Stanza) -> None:
-        """A presence of a room, of an occupant, or a presence error."""
+        """A presence of a room, of an occupant, or a presence error. One that cannot be read says nothing else."""
+        if not stanza.readable:
+            self._cannot_read(stanza, "too many elements")
+            stanza = stanza.without_content()
         occupancy = self._sender_room(stanza)
         if occupancy is not None:
             stanza = self._among_neighbours(stanza, occupancy.room)
@@ -393,6 +423,36 @@ class Account:
             self.log.warn("IQ from an invalid address: {error}", error=error)
         if self._lingering.running and not self._iqs.waiting and not self._bookmarks.busy:
             self._close_stream()
+
+    def cannot_use(self, stanza: Stanza, reason: str) -> None:
+        """A stanza on the account stream was left out, for it cannot be read."""
+        self._cannot_read(stanza, reason)
+        self.left_out(stanza.name, stanza.attributes)
+
+    def _cannot_read(self, stanza: Stanza, reason: str) -> None:
+        NET.unusable(stanza, f"account stream of {self.bare}", reason)
+
+    def left_out(self, name: str, attributes: Mapping[str, str]) -> None:
+        """A stanza on the account stream is not used: whoever waits for an answer is told."""
+        if name != "iq":
+            return
+        if attributes.get("type") in ("result", "error"):
+            self.iq_from_stream(lost_answer(attributes, "the answer was too large"))
+        elif (answer := error_for(name, attributes, "too large")) is not None:
+            self.send_to_room(rewrite(answer.raw, {"from": None}))
+
+    def not_sent(self, answer: Stanza) -> None:
+        """A stanza was too large for the account stream: its sender is given this answer, as if a room gave it."""
+        if answer.name == "iq":
+            self.iq_from_stream(answer)
+            return
+        occupancy = self._sender_room(answer)
+        if occupancy is None:
+            return
+        if answer.name == "presence":
+            occupancy.presence_refused(answer)
+        else:
+            self._messages.from_room(answer, occupancy)
 
     def _sender_room(self, stanza: Stanza) -> Occupancy | None:
         sender = stanza.get("from")

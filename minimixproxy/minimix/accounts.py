@@ -24,6 +24,7 @@ from minimixproxy.minimix.handlers import account_handlers
 from minimixproxy.minimix.journal import Journal, KeptAccount, KeptLogin
 from minimixproxy.minimix.pacing import Pacer, Turns
 from minimixproxy.minimix.ports import SessionPort
+from minimixproxy.refused import Sendable
 from minimixproxy.xmlstream import FramedXmlStream
 
 if TYPE_CHECKING:
@@ -160,7 +161,14 @@ class Accounts(Service):
             self._idle(held.account)
 
     def _make(self, bare: str) -> _Held:
-        stream = AccountStream(bare, lambda: self._open(held), self._clock, self._turns_of(parse_jid(bare).domain))
+        limits = self._settings.limits
+        stream = AccountStream(
+            bare,
+            lambda: self._open(held),
+            self._clock,
+            self._turns_of(parse_jid(bare).domain),
+            sendable=Sendable(limits.stanza_size, limits.stanza_depth),
+        )
         account = Account(
             bare,
             stream,
@@ -177,6 +185,8 @@ class Accounts(Service):
         stream.lost = account.stream_lost
         stream.refused = lambda: self._refused(held)
         stream.ping = account.keep_alive
+        stream.not_sent = account.not_sent
+        stream.left_out = lambda skipped: account.left_out(skipped.name, skipped.attributes)
         account.planned_jid = lambda: f"{bare}/{self._resource()}"
         account.unattended = lambda: self._unattended(held)
         account.forgotten = lambda: self._forgotten(held)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
@@ -24,16 +25,20 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.xmlstream import STREAM_END_EVENT
+from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT
 from wokkel.subprotocols import XMPPHandler
 from zope.interface import implementer
 
 from minimixproxy.clock import Clock, Timer
+from minimixproxy.framing import Fault, Skipped
 from minimixproxy.minimix.backoff import Backoff
 from minimixproxy.minimix.errors import CannotOpen, CredentialRefused
 from minimixproxy.minimix.keepalive import Keepalive, disconnect
 from minimixproxy.minimix.pacing import Turn, Turns
+from minimixproxy.refused import ORDINARY, Sendable, refused
+from minimixproxy.safetynet import NET
 from minimixproxy.stanza import NS_STREAM, Stanza
-from minimixproxy.xmlstream import FramedXmlStream
+from minimixproxy.xmlstream import SKIPPED_EVENT, FramedXmlStream
 
 FIRST_WAIT = 1.0  # seconds, about, from a failure to the next attempt
 LONGEST_WAIT = 120.0
@@ -65,6 +70,10 @@ class AccountStream:
     `opened` is called when it is open and all that waited was sent; `lost` when it ended otherwise than by `close`, or
     could not be opened; `refused` instead of `lost` when the credential was refused. `ping` is to send something that
     the server answers. `turns`: all account streams open through it. `random`: as `random.random`.
+
+    `sendable`: what a stanza may be to be sent; the server's own word on its size counts more. One that is more is not
+    sent, and answered by `not_sent` instead, a turn later. `left_out` is told of a stanza that was too large to be
+    taken.
     """
 
     log = Logger()
@@ -76,6 +85,7 @@ class AccountStream:
         clock: Clock,
         turns: Turns,
         random: Callable[[], float] = random.random,
+        sendable: Sendable = ORDINARY,
     ) -> None:
         self.jid = ""
         self.state = StreamState.CLOSED
@@ -84,6 +94,9 @@ class AccountStream:
         self.lost: Callable[[], None] = lambda: None
         self.refused: Callable[[], None] = lambda: None
         self.ping: Callable[[], None] = lambda: None
+        self.not_sent: Callable[[Stanza], None] = lambda _answer: None
+        self.left_out: Callable[[Skipped], None] = lambda _skipped: None
+        self._sendable = self._configured = sendable
         self._account = account
         self._connect = connect
         self._clock = clock
@@ -108,6 +121,21 @@ class AccountStream:
 
     def send(self, data: bytes) -> None:
         """Send a stanza; open the stream if it is not open. A stream that takes nothing in is given up."""
+        fault = self._sendable.fault(data)
+        if fault:
+            self._refuse(data, fault)
+        else:
+            self._send(data)
+
+    def _refuse(self, data: bytes, fault: str) -> None:
+        self.log.warn("{account}: a stanza is not sent: {fault}", account=self._account, fault=fault)
+        answer, instead = refused(data, fault)
+        if instead is not None:
+            self._send(instead)
+        if answer is not None:
+            self._clock.callLater(0, self.not_sent, answer)  # not while somebody is sending
+
+    def _send(self, data: bytes) -> None:
         if self._xmlstream is not None and not self._congested:
             self._xmlstream.send(data)
         elif self.state is StreamState.REFUSED:
@@ -195,12 +223,16 @@ class AccountStream:
             handler.makeConnection(xmlstream)
             handler.connectionInitialized()
         xmlstream.addObserver(STREAM_END_EVENT, self._ended)
+        xmlstream.addObserver(STREAM_ERROR_EVENT, self._fault)
+        xmlstream.addObserver(SKIPPED_EVENT, self._left_out)
         xmlstream.addObserver("/*", self._received, 1)
         xmlstream.transport.registerProducer(self, True)
         self._keepalive.start()
+        if xmlstream.peer_limit is not None:
+            self._sendable = replace(self._configured, size=xmlstream.peer_limit)
         queue, self._queue, self._queued = self._queue, [], 0
-        if queue:
-            xmlstream.send(b"".join(queue))
+        for data in queue:
+            self.send(data)
         self.opened()
         xmlstream.release()
 
@@ -246,6 +278,18 @@ class AccountStream:
             self._lose()
             disconnect(xmlstream, self._clock)
 
+    def _fault(self, fault: Any) -> None:
+        """What the server sends is no XML for us any more: it ends now, not when somebody misses it."""
+        if not isinstance(fault, Fault):
+            return  # an error that the server sent: see `_stream_error`
+        self.log.warn(
+            "account stream {jid} is broken: {condition} {text}",
+            jid=self.jid,
+            condition=fault.condition,
+            text=fault.text,
+        )
+        self._give_up()
+
     def _give_up(self) -> None:
         xmlstream = self._xmlstream
         self._lose()
@@ -274,6 +318,8 @@ class AccountStream:
             opening.cancel()
         if xmlstream is not None:
             xmlstream.removeObserver(STREAM_END_EVENT, self._ended)
+            xmlstream.removeObserver(STREAM_ERROR_EVENT, self._fault)
+            xmlstream.removeObserver(SKIPPED_EVENT, self._left_out)
             xmlstream.removeObserver("/*", self._received)
             for handler in self.handlers:
                 xmlstream.removeObserver(handler.query, handler.take)
@@ -285,6 +331,13 @@ class AccountStream:
         self._keepalive.heard()
         if stanza.name == "error" and stanza.uri == NS_STREAM:
             self._stream_error(stanza)
+
+    def _left_out(self, skipped: Skipped) -> None:
+        """A stanza was too large to be taken."""
+        self._keepalive.heard()
+        where = f"account stream of {self._account}"
+        NET.skip(skipped.name, skipped.size, skipped.digest, where, "too large")
+        self.left_out(skipped)
 
     def _silent(self, seconds: float) -> None:
         self.log.warn("account stream silent for {silent:.0f} s: {jid}", silent=seconds, jid=self.jid)

@@ -12,7 +12,7 @@ from minimixproxy.jids import prepare_resource
 from minimixproxy.minimix.attached import Attached
 from minimixproxy.minimix.nickchanges import NickChanges
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
-from minimixproxy.minimix.presence import away_payload, presence_to
+from minimixproxy.minimix.presence import away_payload, presence_to, reduced_payload
 from minimixproxy.minimix.roompresence import RoomPresence
 from minimixproxy.stanza import NS_CLIENT, Stanza, parse_element
 
@@ -46,12 +46,21 @@ class Appearance:
         self._presence = RoomPresence(outlet.send_to_room, lambda: (room, self.nick), clock)
         self._changes = NickChanges(room, clock)
         self._regain = Timer(clock)
+        self._too_large: bytes | None = None
 
     # Presence --------------------------------------------------------------------------------------------------
 
     def best(self) -> bytes:
         """Return the presence to show now, as a payload: with no session attached, "away"."""
-        return self.attached.presence() or away_payload(self._settings.away, self._caps)
+        payload = self.attached.presence()
+        if payload is None:
+            return away_payload(self._settings.away, self._caps)
+        return payload if payload != self._too_large else reduced_payload(payload, self._caps)
+
+    def too_large(self) -> None:
+        """What is shown cannot be sent: less from now on, until something else is to be shown."""
+        self._too_large = self.attached.presence()
+        self.refresh()
 
     def joined_with(self, payload: bytes) -> None:
         """The join itself shows this."""

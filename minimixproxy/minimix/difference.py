@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from minimixproxy.jids import prepare_resource
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.roomview import RoomView
-from minimixproxy.stanza import NS_CLIENT, Stanza, escape, parse_stanza
+from minimixproxy.stanza import NS_CLIENT, Stanza, escape, parse_stanza, serialize
 
 _ANNOUNCED = {muc.LOGGED: ("170", "171"), muc.NON_ANONYMOUS: ("172", "173")}  # switched on, off
 
@@ -57,7 +57,7 @@ def _content(presence: Stanza | None) -> str | None:
     if presence is None:
         return None
     return "".join(
-        child.toXml(defaultUri=NS_CLIENT) if not isinstance(child, str) else child.strip()
+        serialize(child).decode() if not isinstance(child, str) else child.strip()
         for child in presence.element.children
         if isinstance(child, str) or child.uri != muc.NS_DELAY
     )

@@ -9,7 +9,7 @@ from wokkel.subprotocols import XMPPHandler
 
 from minimixproxy.minimix.account import Account
 from minimixproxy.safetynet import NET
-from minimixproxy.stanza import Stanza
+from minimixproxy.stanza import Stanza, UnusableStanza
 
 
 class ByName(XPathQuery):
@@ -39,9 +39,11 @@ class _AccountHandler(XMPPHandler):  # type: ignore[misc]
         self.xmlstream.addObserver(self.query, self.take)
 
     def take(self, stanza: Stanza) -> None:
-        """Hand a stanza on; a fault of ours costs that stanza only."""
+        """Hand a stanza on; one that cannot be read is left out, and a fault of ours costs that stanza only."""
         try:
             self.received(stanza)
+        except UnusableStanza as error:
+            self.account.cannot_use(stanza, str(error))
         except Exception:  # noqa: BLE001 (the edge: logged and counted)
             NET.caught(stanza, f"account stream of {self.account.bare}")
 

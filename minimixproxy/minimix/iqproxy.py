@@ -144,13 +144,16 @@ class IQProxy:
         peer = parse_jid(stanza["from"]).full if "from" in stanza.attributes else ""
         own = self._own.take(self._own_peer(peer), stanza.get("id") or "")
         if own is not None:
-            own.asker(stanza)
+            own.asker(stanza if stanza.readable else None)
             return
         pending = self._asked.take(peer, stanza.get("id") or "")
         if pending is None:
             self.log.info("answer to nothing asked, from {peer}", peer=peer)
             return
         self.queries.answered(pending.asker, pending.id)
+        if not stanza.readable:
+            self._deliver_unread(pending, stanza)
+            return
         occupancy = self._room_of(parse_jid(pending.peer).bare)
         if pending.kind == _SELF_PING and occupancy is not None and is_joined(stanza) is False:
             occupancy.silently_out()
@@ -172,6 +175,13 @@ class IQProxy:
         """A server answers for the account itself with its bare or full JID, or with none (RFC 6120 §8.1.2.1)."""
         bare, _, resource = self._outlet.stream_jid.partition("/")
         return "" if peer in (bare, f"{bare}/{resource}") else peer
+
+    def _deliver_unread(self, pending: PendingIQ[SessionPort], stanza: Stanza) -> None:
+        """What is too large to be read passes; as the answer to a self-ping it is none."""
+        if pending.kind == _SELF_PING:
+            self._no_answer_from_room(pending)
+        else:
+            pending.asker.deliver(rewrite(stanza.self_contained(), {"to": pending.asker.jid, "id": pending.id}))
 
     def _deliver_answer(self, pending: PendingIQ[SessionPort], stanza: Stanza) -> None:
         session = pending.asker

@@ -70,10 +70,9 @@ class Messages:
             self._copies.came(session, stanza, to.full, carbon.id)
 
     def _remember(self, session: SessionPort, to: str, stanza_id: str | None) -> None:
-        if stanza_id is None:
-            return
-        self._sent[(to, stanza_id)] = session
-        self._sent.move_to_end((to, stanza_id))
+        key = to, stanza_id or ""
+        self._sent[key] = session
+        self._sent.move_to_end(key)
         if len(self._sent) > MAX_SENT:
             self._sent.popitem(last=False)
 
@@ -97,12 +96,13 @@ class Messages:
             self._deliver(stanza, self._iqs.queries.asker_of(stanza))
 
     def _error(self, stanza: Stanza, occupancy: Occupancy) -> None:
-        """An error goes to the session that sent that id; without an id, only a lone session can have caused it."""
+        """An error goes to the session that sent that id; without an id, to a lone one, or who sent so last."""
         address, stanza_id = parse_jid(stanza["from"]), stanza.get("id")
-        if stanza_id is None:
-            session = next(iter(occupancy.attached)) if len(occupancy.attached) == 1 else None
+        if stanza_id is None and len(occupancy.attached) == 1:
+            session: SessionPort | None = next(iter(occupancy.attached))
         else:
-            session = self._sent.get((address.full, stanza_id)) or self._sent.get((address.bare, stanza_id))
+            key = stanza_id or ""
+            session = self._sent.get((address.full, key)) or self._sent.get((address.bare, key))
         if session is None:
             self.log.info("error for a message of nobody, from {peer}", peer=address.full)
         self._deliver(stanza, session)

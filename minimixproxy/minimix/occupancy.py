@@ -436,6 +436,17 @@ class Occupancy:
         self._attendance.refuse_waiting("recipient-unavailable", "removed while joining")
         self._end()
 
+    def presence_refused(self, answer: Stanza) -> None:
+        """A presence for the room was too large to be sent: a join fails, of all else a part is shown."""
+        nick = answer["from"].partition("/")[2]
+        if self.state is State.JOINED and self._appearance.is_nick(nick):
+            if answer.get("id") is not None and (shown := list(self.attached)):
+                session = shown[-1]  # the one that directed it here
+                session.deliver(rewrite(answer.raw, {"to": session.jid}))
+        else:
+            self._presence_error(answer, nick)
+        self._appearance.too_large()
+
     def _presence_error(self, stanza: Stanza, nick: str | None) -> None:
         if self._is_entering:
             self._join_failed(stanza) if self._reentry is None else self._rejoin_failed(stanza)
@@ -450,6 +461,9 @@ class Occupancy:
     def groupchat_from_room(self, stanza: Stanza) -> None:
         """Take a groupchat message: subject, history, and a copy to every attached session."""
         self.confirmed()
+        if not stanza.readable:
+            self._pass_unread(stanza)
+            return
         self._view.message_seen(stanza)
         self.info.message_seen(stanza)
         if self._reentry is not None:
@@ -458,6 +472,11 @@ class Occupancy:
             self._complete()
         else:
             self._heard(stanza, self.state is State.JOINING)
+
+    def _pass_unread(self, stanza: Stanza) -> None:
+        """What is too large to be read is not kept. Who is there gets it once: not when the room's history has it."""
+        if self.state is State.JOINED and not stanza.has_payload(muc.NS_DELAY, "delay"):
+            self.attached.fork(stanza)
 
     def _heard(self, stanza: Stanza, past: bool) -> None:
         """A message takes its place in the history; attached sessions get what they cannot have had.

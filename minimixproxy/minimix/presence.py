@@ -42,6 +42,12 @@ def presence_payload(stanza: Stanza, caps: bytes) -> bytes:
     return b"".join(shown) + caps
 
 
+def reduced_payload(payload: bytes, caps: bytes) -> bytes:
+    """Return what is left of a presence that is too large to be sent: how available one is."""
+    show = _show_of(payload)
+    return (b"<show>%b</show>" % show.encode() if show and show in _ORDER else b"") + caps
+
+
 def away_payload(text: str, caps: bytes) -> bytes:
     """Return what the room sees while no client is attached."""
     status = b"<status>%b</status>" % escape(text) if text else b""

@@ -150,7 +150,7 @@ class HeaderTest(NegotiationTest):
     def test_deep_nesting(self) -> None:
         client = self.lab.client()
         client.send(HEADER)
-        self.refused(client, b"<a>" * 1000, b"policy-violation")
+        self.refused(client, b"<a>" * 1001, b"policy-violation")
 
     def test_a_million_attributes(self) -> None:
         client = self.lab.client()

@@ -7,9 +7,8 @@ from xml.parsers import expat
 
 from twisted.words.xish import domish
 
-from minimixproxy.wholetokens import WholeTokens, expat_defers
+from minimixproxy.wholetokens import WholeTokens
 
-DEFERS = expat_defers()
 HEADER = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 
 
@@ -63,7 +62,7 @@ class Cutter:
         self._parser = expat.ParserCreate()
         if hasattr(self._parser, "SetReparseDeferralEnabled"):
             self._parser.SetReparseDeferralEnabled(False)
-        self._gate = WholeTokens() if DEFERS else None
+        self._gate = WholeTokens()
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._text
@@ -77,7 +76,7 @@ class Cutter:
         self._header = HEADER
 
     def feed(self, data: bytes) -> None:
-        data = self._gate.release(data) if self._gate is not None else data
+        data = self._gate.release(data)
         self._data += data
         self._parser.Parse(data, False)
         if self._header_begin is not None:

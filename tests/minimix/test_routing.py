@@ -251,10 +251,14 @@ class Messages(SynchronousTestCase):
         self.assertFalse(self.world.client(stranger, f"<presence type='probe' to='{ROOM}/bob'/>"))
 
     def test_prefixes_of_the_header_come_along(self) -> None:
-        stanza = parse_stanza(f"<message to='{ROOM}' type='groupchat'><body>x</body></message>")
-        stanza._namespaces = {"": "jabber:client", "p": "urn:p"}
-        self.world.account.from_client(self.phone, stanza)
-        self.assertIn(b"xmlns:p='urn:p'", self.world.stream.take()[0].raw)
+        for body, declared in (("<p:x/>", True), ("<x p:a=''/>", True), ("<x a='p:b'/>", True), ("x", False)):
+            stanza = parse_stanza(f"<message to='{ROOM}' type='groupchat'><body/></message>")
+            stanza.raw = stanza.raw.replace(b"<body/>", body.encode())
+            stanza._namespaces = {"": "jabber:client", "p": "urn:p"}
+            sent: list[bytes] = []
+            self.world.account._stream.send = sent.append  # type: ignore[method-assign,assignment]
+            self.world.account.from_client(self.phone, stanza)
+            self.assertEqual(b"xmlns:p='urn:p'" in sent[0], declared, body)
 
 
 class IQs(SynchronousTestCase):
