@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from xml.parsers import expat
 
-from minimixproxy.names import named_attributes, split_name
+from minimixproxy.names import SEPARATOR, named_attributes, split_name
 from minimixproxy.stanza import (
     NS_CLIENT,
     NS_STREAM,
@@ -63,7 +63,7 @@ class _Cutter:
         self._name = ""
         self._attributes: dict[str, str] = {}
         self._namespaces = {"": default}
-        self._parser = parser = expat.ParserCreate("UTF-8", "}")
+        self._parser = parser = expat.ParserCreate("UTF-8", SEPARATOR)
         parser.StartElementHandler = self._on_start
         parser.EndElementHandler = self._on_end
         parser.StartNamespaceDeclHandler = self._on_namespace
