@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.protocols.policies import TimeoutMixin
+from twisted.python.failure import Failure
 
 NAME = "control"
 
@@ -27,8 +28,8 @@ MAX_REQUEST = 4096  # bytes
 MAX_CONNECTIONS = 16
 TIMEOUT = 30.0  # seconds that a connection may be idle
 
-#: Answers a request, as it came, with an object of what JSON has.
-Answer = Callable[[dict[str, Any]], dict[str, Any]]
+#: Answers a request, as it came, with an object of what JSON has, now or later.
+Answer = Callable[[dict[str, Any]], "dict[str, Any] | Deferred[dict[str, Any]]"]
 
 
 class BadRequest(Exception):
@@ -44,6 +45,7 @@ class Control(LineOnlyReceiver, TimeoutMixin):
     MAX_LENGTH = MAX_REQUEST
     transport: Any
     factory: ControlFactory
+    _answering = False  # a request that takes time
 
     def connectionMade(self) -> None:
         self.setTimeout(TIMEOUT)
@@ -59,14 +61,27 @@ class Control(LineOnlyReceiver, TimeoutMixin):
 
     def lineReceived(self, line: bytes) -> None:
         self.resetTimeout()
-        try:
-            request = _request(line)
-            self._say(self.factory.answer_to(request)(request))
-        except BadRequest as error:
-            self._say({"error": str(error)})
-        except Exception:  # noqa: BLE001 (the edge: logged, and an error to who asked)
-            self.log.failure("while answering on the control socket")
-            self._say({"error": "internal error: see the log"})
+        if self._answering:
+            self._say({"error": "one request after the other"})
+            return
+        self._answering = True
+        answering: Deferred[dict[str, Any]] = maybeDeferred(self._answer, line)
+        answering.addErrback(self._failed)
+        answering.addCallback(self._answered)
+
+    def _answer(self, line: bytes) -> Any:
+        request = _request(line)
+        return self.factory.answer_to(request)(request)
+
+    def _failed(self, failure: Failure) -> dict[str, Any]:
+        if isinstance(failure.value, BadRequest):
+            return {"error": str(failure.value)}
+        self.log.failure("while answering on the control socket", failure)
+        return {"error": "internal error: see the log"}
+
+    def _answered(self, answer: dict[str, Any]) -> None:
+        self._answering = False
+        self._say(answer)
 
     def lineLengthExceeded(self, _line: bytes) -> None:
         self._say({"error": f"a request has at most {MAX_REQUEST} bytes"})

@@ -1,4 +1,4 @@
-"""The operator's command: `minimixproxy status --config FILE` asks the running proxy how it is."""
+"""The operator's commands: `minimixproxy status` and `minimixproxy forget JID` ask the running proxy."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from typing import Any
 
 from minimixproxy import __version__, config, statustable
 from minimixproxy.control import NAME
+from minimixproxy.forgetting import PATIENCE, account_address
 from minimixproxy.jids import InvalidJID, parse_jid
 
 TIMEOUT = 10.0  # seconds
+FORGET_TIMEOUT = PATIENCE + TIMEOUT
 MAX_ANSWER = 64 * 1024 * 1024  # bytes
 
 
@@ -27,15 +29,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = config.load(options.config)
-        request = {"request": "status"}
-        if options.account is not None:
-            request["account"] = parse_jid(options.account).bare
-        report = ask(settings.directory / NAME, request)
+        said: str = options.run(options, settings.directory / NAME)
     except (config.ConfigError, NoStatus, InvalidJID) as error:
         print(f"minimixproxy: {error}", file=sys.stderr)
         return 1
-    print(json.dumps(report, indent=2) if options.json else statustable.text(report), end="\n" if options.json else "")
+    print(said, end="")
     return 0
+
+
+def _status(options: argparse.Namespace, path: Path) -> str:
+    request = {"request": "status"}
+    if options.account is not None:
+        request["account"] = parse_jid(options.account).bare
+    report = ask(path, request)
+    return json.dumps(report, indent=2) + "\n" if options.json else statustable.text(report)
+
+
+def _forget(options: argparse.Namespace, path: Path) -> str:
+    bare = account_address(options.account)
+    answer = ask(path, {"request": "forget", "account": bare}, FORGET_TIMEOUT)
+    what = "forgotten" if answer["known"] else "not known here, nothing is kept of it"
+    return f"{bare}: {what}\n"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,16 +63,26 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--config", "-c", type=Path, required=True, metavar="FILE", help="the proxy's configuration")
     status.add_argument("--account", metavar="JID", help="in full only the account of this bare JID")
     status.add_argument("--json", action="store_true", help="as JSON")
+    status.set_defaults(run=_status)
+    forget = commands.add_parser(
+        "forget",
+        help="an account that was deleted at the server",
+        description="Has the running proxy leave the account's rooms and delete all that it keeps of it. Call it "
+        "whenever an account was deleted at the server, or who gets the address next is given the former one's rooms.",
+    )
+    forget.add_argument("--config", "-c", type=Path, required=True, metavar="FILE", help="the proxy's configuration")
+    forget.add_argument("account", metavar="JID", help="the address of the account")
+    forget.set_defaults(run=_forget)
     return parser
 
 
-def ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer of the proxy that listens there. Raises `NoStatus`."""
+def ask(path: Path, request: dict[str, Any], timeout: float = TIMEOUT) -> dict[str, Any]:
+    """Return the answer of the proxy that listens there, within so many seconds. Raises `NoStatus`."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(TIMEOUT)
+            connection.settimeout(timeout)
             connection.connect(str(path))
-            connection.sendall(json.dumps(request).encode() + b"\n")
+            connection.sendall(json.dumps(request, ensure_ascii=False).encode() + b"\n")
             with connection.makefile("rb") as lines:
                 line = lines.readline(MAX_ANSWER)
     except FileNotFoundError as error:
@@ -66,7 +90,7 @@ def ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
     except ConnectionRefusedError as error:
         raise NoStatus(f"not running: nobody listens on {path}") from error
     except TimeoutError as error:
-        raise NoStatus(f"{path}: no answer within {TIMEOUT:.0f} s") from error
+        raise NoStatus(f"{path}: no answer within {timeout:.0f} s") from error
     except OSError as error:
         raise NoStatus(f"{path}: {error.strerror or error}") from error
     return _read(path, line)

@@ -18,7 +18,8 @@ from minimixproxy.c2s.certificates import CertificateError
 from minimixproxy.c2s.keptlogin import KeptLogins
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.config_checks import ENDPOINT_FAULTS
-from minimixproxy.control import ControlService
+from minimixproxy.control import Answer, ControlService
+from minimixproxy.forgetting import Forgetting
 from minimixproxy.installation import Installation
 from minimixproxy.minimix.accounts import Accounts
 from minimixproxy.statusreport import StatusReport
@@ -66,15 +67,17 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
     report = StatusReport(reactor.seconds, os.getpid, domains)
     if settings.listen or settings.model_fields_set & {"state", "state_directory"}:
         _take_state_directory(settings.directory, _owner(options))
-        tree.addService(ControlService(settings.directory, {"status": report.answer}, reactor))
+        answers: dict[str, Answer] = {"status": report.answer}
+        tree.addService(ControlService(settings.directory, answers, reactor))
     if settings.listen:
-        _add_minimix(tree, settings, report, reactor)
+        accounts = _add_minimix(tree, settings, report, reactor)
+        answers["forget"] = Forgetting(accounts, reactor).answer
     for domain in domains:
         tree.addService(domain)
     return tree
 
 
-def _add_minimix(tree: MultiService, settings: config.Settings, report: StatusReport, reactor: Any) -> None:
+def _add_minimix(tree: MultiService, settings: config.Settings, report: StatusReport, reactor: Any) -> Accounts:
     """Add the accounts that join rooms, and the listeners for their clients, which stop first; state under both."""
     directory = settings.directory
     installation = Installation(directory)
@@ -99,6 +102,7 @@ def _add_minimix(tree: MultiService, settings: config.Settings, report: StatusRe
         _exit(error)
     except OSError as error:
         _exit(f"{directory}: {error.strerror}")
+    return accounts
 
 
 def _check_state(settings: config.Settings) -> None:

@@ -76,6 +76,30 @@ class ProtocolTests(unittest.SynchronousTestCase):
         self.assertEqual(answers, [{"error": "internal error: see the log"}, {"echo": {"request": "echo"}}])
         self.assertEqual(len(self.flushLoggedErrors(Refusal)), 1)
 
+    def test_one_that_takes_time(self) -> None:
+        """Others on this connection are to wait for it; elsewhere nobody does."""
+        later: Deferred[dict[str, Any]] = Deferred()
+        self.factory._answers = {"later": lambda _request: later, **self.factory._answers}
+        connection, transport = self.connect()
+        self.addCleanup(connection.connectionLost)
+        connection.dataReceived(b'{"request": "later"}\n{"request": "echo"}\n')
+        self.assertEqual(json.loads(transport.value()), {"error": "one request after the other"})
+        self.assertEqual(self.say(b'{"request": "echo"}\n')[0], [{"echo": {"request": "echo"}}])
+        transport.clear()
+        later.callback({"done": True})
+        connection.dataReceived(b'{"request": "echo"}\n')
+        answers = [json.loads(line) for line in transport.value().splitlines()]
+        self.assertEqual(answers, [{"done": True}, {"echo": {"request": "echo"}}])
+
+    def test_one_that_takes_time_and_fails(self) -> None:
+        later: Deferred[dict[str, Any]] = Deferred()
+        self.factory._answers = {"later": lambda _request: later}
+        connection, _transport = self.connect()
+        connection.dataReceived(b'{"request": "later"}\n')
+        connection.connectionLost()
+        later.errback(Refusal("of the test"))
+        self.assertEqual(len(self.flushLoggedErrors(Refusal)), 1)
+
     def test_too_long(self) -> None:
         for data in (b"x" * (control.MAX_REQUEST + 2), b"x" * (control.MAX_REQUEST + 1) + b"\n"):
             answers, transport = self.say(data)

@@ -25,10 +25,12 @@ class Batch:
         "changes",
         "cursors",
         "erased",
+        "erases",
         "given",
         "gone_accounts",
         "gone_rooms",
         "held",
+        "is_erased",
         "left_out",
         "messages",
         "privates",
@@ -50,13 +52,21 @@ class Batch:
         self.cursors: dict[tuple[int, str], Cursor] = {}
         self.privates: list[Any] = []  # like `messages`
         self.given: list[int] = []  # sequences
-        self.erased: list[Deferred[None]] = []  # who waits for this batch to be on disk, however long that takes
+        self.erased: list[Deferred[None]] = []  # who waits for what this deletes to be in no file any more
+        self.erases = False  # that is to be at once
+        self.is_erased = True  # as far as the store has come with that, and with earlier batches
         self.replaces_history = False  # messages and privates here are all that there are
         self.held: Held = []
         self.size = 0  # bytes of messages, about
         self.top = 0  # the last sequence given when this batch was closed
         self.left_out = 0  # rows that the database refused when it was written
         self.begun = 0.0  # when writing began, in seconds of the reactor's clock
+
+    @property
+    def deletes(self) -> bool:
+        """Whether something goes from the database, or is replaced there."""
+        rows = (self.gone_accounts, self.gone_rooms, self.trimmed, self.given, self.changes)
+        return self.replaces_history or any(rows)
 
     def drop_history(self) -> None:
         """Forget messages: there are too many to wait."""

@@ -18,22 +18,33 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, s
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
+from twisted.logger import Logger
 
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.schema import identity
 
 BUSY_TIMEOUT = 1.0  # seconds that SQLite waits for another process, at a time
-_PRAGMAS = ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "journal_size_limit = 67108864")
+_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = NORMAL",
+    "foreign_keys = ON",
+    "journal_size_limit = 67108864",
+    "secure_delete = ON",  # what is deleted is overwritten
+)
+_CLEAN = 1  # `user_version` of a file that holds nothing deleted from before `secure_delete`
 # A silent network must not block the writer for longer than a while: seconds, then milliseconds.
 _POSTGRESQL = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 # A lock that ends with the transaction: with nothing there yet, there is no row to lock. The number is ours by chance.
 _ALONE = ("SET LOCAL lock_timeout = '30s'", "SELECT pg_advisory_xact_lock(6520213840196154221)")
+_WORTH_SAYING = 10 * 1024 * 1024  # bytes
 _NOT_A_DATABASE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _REVISIONS = "minimixproxy.storage:migrations"
 
 
 class Database:
     """Where state is. `name` stands for it in logs and holds no password."""
+
+    log = Logger()
 
     def __init__(self, state: Path | str) -> None:
         """`state`: the file, or the URL. Nothing is opened yet, but all code is loaded: later it may be out of reach.
@@ -56,6 +67,12 @@ class Database:
     @property
     def sqlite(self) -> bool:
         return self.file is not None
+
+    @property
+    def driver_error(self) -> type[Exception]:
+        """What all errors of the driver are."""
+        error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
+        return error
 
     def make_file(self) -> None:
         """Make the file if it is missing, for its owner only. Raises `OSError`."""
@@ -80,6 +97,37 @@ class Database:
     def identity(self, connection: Connection) -> str:
         """Return what tells this database from others: 32 hexadecimal digits."""
         return _identity(connection)
+
+    def clean_once(self) -> None:
+        """Write an SQLite file of an earlier version anew: it may hold what was deleted, in parts that are free.
+
+        That takes a while for each gigabyte, once. What is in the way is logged; it is tried at the next start again.
+        """
+        if self.file is None:
+            return
+        with self.explained():
+            connection = self.engine.raw_connection()
+            try:
+                cursor = connection.cursor()
+                if cursor.execute("PRAGMA user_version").fetchone()[0] < _CLEAN:
+                    self._clean(cursor)
+            finally:
+                connection.close()
+
+    def _clean(self, cursor: Any) -> None:
+        size = self.file.stat().st_size if self.file is not None else 0
+        if size > _WORTH_SAYING:
+            self.log.info("{name}: is written anew once ({size} bytes)", name=self.name, size=size)
+        try:
+            cursor.execute("VACUUM")
+            cursor.execute(f"PRAGMA user_version = {_CLEAN}")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            self.log.warn(
+                "{name}: cannot be written anew, and may hold what was deleted before: {error}",
+                name=self.name,
+                error=str(error),
+            )
 
     def check(self) -> None:
         """Raise `StateError` if there is a database and it cannot be used. Changes nothing."""

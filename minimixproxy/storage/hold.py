@@ -84,10 +84,12 @@ class Hold:
         while True:
             with self._database.prepared() as connection:
                 found = self._held_since(connection, expired=self._monotonic() - began >= LEASE)
-                if found is None:
-                    self._renewed = self._monotonic()
-                    return self._database.identity(connection)
+                identity = self._database.identity(connection)
                 who = self._holder(connection)
+            if found is None:
+                self._renewed = self._monotonic()
+                self._database.clean_once()
+                return identity
             if first is None:
                 self.log.warn(
                     "{name}: {holder} has it, or had when it ended: waiting for up to {lease:.0f} s to see whether it "

@@ -108,6 +108,7 @@ class SQLJournal:
         self._incomplete = False  # messages were let go
         self._is_lost = False
         self._left_out = 0
+        self._erasing: list[Deferred[None]] = []
         self._error = ""
         self._retry = Timer(clock)
         self._delay = FIRST_RETRY
@@ -164,12 +165,15 @@ class SQLJournal:
         batch = self.gathering or self.begin()
         batch.accounts.pop(account.id, None)
         batch.gone_accounts.append(account.id)
+        batch.erases = True
         del self._accounts[bare]
         return True
 
     def erased(self) -> Deferred[None]:
         done = Deferred[None]()
-        (self.gathering or self.begin()).erased.append(done)
+        batch = self.gathering or self.begin()
+        batch.erased.append(done)
+        batch.erases = True
         return done
 
     def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
@@ -271,8 +275,8 @@ class SQLJournal:
         if isinstance(error, HeldByAnother):
             self._lose(error)
             return
-        if batch is None:  # whatever it is, the next batch meets it too
-            self.log.warn("state: {error}", error=_line(error) if error is not None else "")
+        if batch is None:
+            self._rested(error)
             return
         if error is not None:
             self._failed(batch, error)
@@ -283,10 +287,24 @@ class SQLJournal:
             self._healed()
         self._dispatch()
         self._release(batch)
-        for erased in batch.erased:
-            erased.callback(None)
+        self._erasing += batch.erased
+        if batch.is_erased:
+            self._erased()
         if self._writing is None and self._stopped is not None:
             self._end()
+
+    def _rested(self, error: Exception | None) -> None:
+        """While there was no batch, something failed, which the next batch meets too; or all is erased now."""
+        if error is not None:
+            self.log.warn("state: {error}", error=_line(error))
+        else:
+            self._erased()
+
+    def _erased(self) -> None:
+        """What was deleted is in no file any more."""
+        erasing, self._erasing = self._erasing, []
+        for erased in erasing:
+            erased.callback(None)
 
     def _release(self, batch: Batch) -> None:
         """The batch is on disk: let go what waited for it."""

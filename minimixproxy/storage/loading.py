@@ -96,10 +96,16 @@ class Loader:
             )
 
     def _make_way(self) -> None:
-        """Delete bad accounts and rooms: the account of a client that comes needs the place. Messages may stay."""
-        for table in (schema.rooms, schema.accounts):
-            for number in [key for bad, key in self._bad if bad is table]:
+        """Delete bad accounts and rooms, and what belongs to them: the account of a client that comes needs the place.
+
+        And nothing may be here that nobody knows of, for it could not be forgotten.
+        """
+        numbers = {table: [key for bad, key in self._bad if bad is table] for table in (schema.rooms, schema.accounts)}
+        for table, bad in numbers.items():
+            for number in bad:
                 self._connection.execute(delete(table).where(table.c.id == number))
+        if any(numbers.values()):
+            self._sweep()
 
     def _account(self, row: Row) -> None:
         number, bare, refused, last_seen = row[:4]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
@@ -12,11 +13,15 @@ from minimixproxy.storage.batch import Batch
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.hold import Hold
 from minimixproxy.storage.statements import Statements
+from minimixproxy.storage.wal import WriteAheadLog
 
 #: A statement, its parameters, and how many rows it has to insert: NO_MATTER if it inserts none.
 Execution = tuple[str, Sequence[Any], int]
 
 NO_MATTER = -1
+
+ERASED = 30.0  # seconds after which what was deleted goes from the write-ahead log, once there is nothing to write
+ERASED_BUSY = 300.0  # seconds after which it does in any case
 
 # A value that the database or its driver refuses: repeating would not help.
 _REFUSALS = (ValueError, TypeError, OverflowError)
@@ -31,7 +36,7 @@ class Store:
 
     log = Logger()
 
-    def __init__(self, database: Database, hold: Hold) -> None:
+    def __init__(self, database: Database, hold: Hold, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._hold = hold
         dialect = database.engine.dialect
@@ -40,6 +45,7 @@ class Store:
         self._refusals: tuple[type[Exception], ...] = (*_REFUSALS, driver.IntegrityError, driver.DataError)
         if database.sqlite:
             self._refusals += (driver.ProgrammingError, driver.InterfaceError)  # a value it cannot bind
+        self._wal = WriteAheadLog(database, clock)
         self._connection: PoolProxiedConnection | None = None
         self._cursor: Any = None
 
@@ -50,6 +56,10 @@ class Store:
         except self._refusals as error:
             self.log.warn("{name}: {error}; row by row", name=self._database.name, error=_line(error))
             self._in_transaction(lambda: self._write_singly(batch))
+        self._wal.written(batch)
+        if self._connection is not None and self._wal.due(ERASED_BUSY if not batch.erases else 0.0):
+            self._wal.truncate(self._cursor)
+        batch.is_erased = self._wal.clean
 
     def _in_transaction(self, write: Callable[[], None]) -> None:
         try:
@@ -60,10 +70,19 @@ class Store:
             self._give_up()
             raise
 
-    def rest(self) -> None:
-        """There is nothing to write: keep the database ours. Raises `HeldByAnother`, or what the driver raises."""
-        if not self._database.sqlite and self._hold.due:
-            self._in_transaction(lambda: None)
+    def rest(self) -> bool:
+        """There is nothing to write: keep the database ours, and erase what was deleted; tell whether all of that is.
+
+        Raises `HeldByAnother`, or what the driver raises.
+        """
+        if not self._database.sqlite:
+            if self._hold.due:
+                self._in_transaction(lambda: None)
+            return False
+        if self._connection is None or not self._wal.due(ERASED):
+            return False
+        self._wal.truncate(self._cursor)
+        return self._wal.clean
 
     def _begin(self) -> None:
         new = self._connection is None

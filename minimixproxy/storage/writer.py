@@ -11,7 +11,8 @@ from minimixproxy.storage.batch import Batch
 
 REST = 1.0  # seconds without anything to write
 
-#: Gets, in the reactor's thread, the batch and the error that kept it from being written; no batch: a fault in between.
+#: Gets, in the reactor's thread, the batch and the error that kept it from being written. Without a batch: what `rest`
+#: met; without an error either: that it has erased everything that it had to.
 Written = Callable[[Batch | None, Exception | None], None]
 
 
@@ -32,9 +33,9 @@ class WriterThread:
     """Calls `write` for each batch, in a thread of its own."""
 
     def __init__(
-        self, write: Callable[[Batch], None], rest: Callable[[], None], end: Callable[[], None], reactor: Any
+        self, write: Callable[[Batch], None], rest: Callable[[], bool], end: Callable[[], None], reactor: Any
     ) -> None:
-        """`rest` is called every few seconds when there is nothing to write, `end` at the end, in that thread too."""
+        """`rest` is called when there is nothing to write, `end` at the end, in that thread too."""
         self._write = write
         self._rest = rest
         self._end = end
@@ -59,21 +60,23 @@ class WriterThread:
             try:
                 batch = self._batches.get(timeout=REST)
             except Empty:
-                fault = _fault(self._rest)
-                if fault is not None:
-                    self._reactor.callFromThread(written, None, fault)
+                self._have_rest(written)
                 continue
             if batch is None:
                 break
-            fault = _fault(self._write, batch)
+            fault: Exception | None = None
+            try:
+                self._write(batch)
+            except Exception as error:  # noqa: BLE001 (the journal logs it and tries again)
+                fault = error
             self._reactor.callFromThread(written, batch, fault)
         self._end()
 
-
-def _fault(call: Callable[..., None], *arguments: Any) -> Exception | None:
-    """Call, and return what goes wrong: the journal logs it and tries again."""
-    try:
-        call(*arguments)
-    except Exception as error:  # noqa: BLE001 (see above)
-        return error
-    return None
+    def _have_rest(self, written: Written) -> None:
+        try:
+            done = self._rest()
+        except Exception as error:  # noqa: BLE001 (the journal logs it)
+            self._reactor.callFromThread(written, None, error)
+        else:
+            if done:
+                self._reactor.callFromThread(written, None, None)

@@ -89,6 +89,9 @@ class Ejabberd(Server):
         await self.call("change_password", user=account.username, host=account.domain, newpass=password)
         return account._replace(password=password)
 
+    async def remove(self, account: Account) -> None:
+        await self.call("unregister", user=account.username, host=account.domain)
+
     async def evaluate(self, code: str) -> str:
         return await deferToThread(converse, self.console_port, code.replace("\n", " ") + ".")
 

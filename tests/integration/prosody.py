@@ -82,3 +82,7 @@ class Prosody(Server):
         name, domain = account.username, account.domain
         await self._done(f"return require 'core.usermanager'.set_password('{name}', '{password}', '{domain}')")
         return account._replace(password=password)
+
+    async def remove(self, account: Account) -> None:
+        name, domain = account.username, account.domain
+        await self._done(f"return require 'core.usermanager'.delete_user('{name}', '{domain}')")

@@ -81,6 +81,10 @@ class Server(ABC):
     async def set_password(self, account: "Account", password: str) -> "Account":
         """Change the password of an account, as its administrator does; returns the account with it."""
 
+    @abstractmethod
+    async def remove(self, account: "Account") -> None:
+        """Delete an account, as the server's operator does."""
+
     async def account(self, name: str, password: str = "pass word") -> Account:
         """A fresh account whose name begins with `name`, so that no test sees what another left behind."""
         account = Account(f"{name}{next(self._serial)}", self.domain, password)

@@ -85,7 +85,7 @@ class Lab:
             raise
         self.kept: list[KeptAccount] = [account.kept for account in loaded]
         self.journal.restore(loaded, loader.last_id, loader.last_sequence)
-        self.writer = Writer(Store(self.database, self.hold), self.clock)
+        self.writer = Writer(Store(self.database, self.hold, self.clock.seconds), self.clock)
         self.journal.start(self.writer, sealer, mark)
         self.given: list[bytes] = []
         self.deliver = self.journal.gated(self.given.append)

@@ -1,0 +1,70 @@
+"""The write-ahead log of an SQLite file, in which what was deleted lives on until it is truncated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.logger import Logger
+
+from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.database import BUSY_TIMEOUT, Database
+
+AGAIN = 1.0  # seconds to the next attempt, after somebody was in the way
+
+
+class WriteAheadLog:
+    """Knows whether something was deleted since the log was truncated last. Used in the writer's thread."""
+
+    log = Logger()
+
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        """`clock`: seconds."""
+        self._database = database
+        self._clock = clock
+        self._since: float | None = None  # something was deleted
+        self._urgent = False
+        self._tried: float | None = None  # when somebody was in the way
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing that was deleted is left."""
+        return self._since is None
+
+    def written(self, batch: Batch) -> None:
+        """A batch is in the database, and in the log."""
+        if self._database.sqlite and (batch.deletes or batch.erases):
+            self._since = self._clock() if self._since is None else self._since
+            self._urgent = self._urgent or batch.erases
+
+    def due(self, after: float) -> bool:
+        """Tell whether it is time to truncate: `after` so many seconds, or at once where a batch wants that."""
+        if self._since is None:
+            return False
+        now = self._clock()
+        if self._tried is not None and now - self._tried < AGAIN:
+            return False
+        return self._urgent or now - self._since >= after
+
+    def truncate(self, cursor: Any) -> None:
+        """Take over into the file what is in the log, and empty it, unless somebody reads: then it is tried again."""
+        cursor.execute("PRAGMA busy_timeout = 0")  # nobody is to wait for who reads
+        try:
+            busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            error = "another program reads the database"
+        except self._database.driver_error as fault:
+            busy, error = True, str(fault)
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
+        if not busy:
+            if self._tried is not None:
+                self.log.info("{name}: the write-ahead log is erased now", name=self._database.name)
+            self._since, self._urgent, self._tried = None, False, None
+            return
+        if self._tried is None:
+            self.log.warn(
+                "{name}: what was deleted cannot be erased from the write-ahead log yet, trying again: {error}",
+                name=self._database.name,
+                error=error,
+            )
+        self._tried = self._clock()

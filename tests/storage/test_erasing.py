@@ -1,0 +1,188 @@
+"""What was forgotten, retracted or has expired is in no file any more: by its bytes."""
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+from minimixproxy.minimix.journal import KeptLogin, KeptPrivate
+from minimixproxy.storage.database import Database
+from minimixproxy.storage.store import ERASED, ERASED_BUSY
+from tests.storage.cases import BARE, MEMBERSHIP, ROOM, message
+from tests.storage.test_database import prepare
+from tests.storage.test_trouble import TroubleTestCase
+
+SECRET = "the-secret-of-alice"
+LOGIN = KeptLogin("example.org", "alice-the-user", "sha256", b"salt-of-alice", 4096, b"c" * 32, b"s" * 32, "pencil")
+OTHER = "bob@example.org"
+
+
+class ErasingTests(TroubleTestCase):
+    """SQLite."""
+
+    def found(self, *texts: str) -> set[str]:
+        """The names of the files in which one of the texts is."""
+        wanted = [text.encode() for text in texts]
+        return {
+            path.name
+            for path in self.directory.rglob("*")
+            if path.is_file() and any(text in path.read_bytes() for text in wanted)
+        }
+
+    def all_of_alice(self) -> set[str]:
+        return self.found(BARE, ROOM, SECRET, LOGIN.username, "salt-of-alice", "nick-of-alice", "phone-of-alice")
+
+    def filled(self) -> None:
+        """Small messages and such as need pages of their own; some are gone already, and in free pages."""
+        self.journal.account_kept(BARE, LOGIN, 5.0)
+        self.room.membership(replace(MEMBERSHIP, nick="nick-of-alice", password=SECRET))
+        self.room.attached("phone-of-alice")
+        for number in range(60):
+            sequence = self.room.next_sequence()
+            text = f"<message>{SECRET} {number} {'x' * (20_000 if number % 3 else 20)} {SECRET}</message>"
+            self.room.message_kept(message(sequence, raw=text.encode(), stanza_id=f"{SECRET}-id"))
+            self.now.turn()
+        self.room.private_kept(KeptPrivate(self.room.next_sequence(), f"<message>{SECRET}</message>".encode()))
+        self.room.trimmed(sequence - 10)
+        self.room.seen("phone-of-alice", sequence)
+        self.bob_hears_something()
+
+    def bob_hears_something(self) -> None:
+        other = self.journal.room(OTHER, "other@muc.example.org")
+        other.membership(MEMBERSHIP)
+        other.message_kept(message(other.next_sequence(), raw=b"<message/>"))
+        self.now.turn()
+
+    def test_forgotten(self) -> None:
+        self.filled()
+        self.assertIn("state.sqlite-wal", self.all_of_alice())
+        self.journal.account_forgotten(BARE)
+        erased = self.journal.erased()
+        self.now.turn()
+        self.successResultOf(erased)
+        self.assertEqual(self.all_of_alice(), set())
+        self.assertEqual([account.bare for account in self.again(self.now).kept], [OTHER])
+
+    def test_a_reader_is_in_the_way(self) -> None:
+        """Then it is not called erased; it is tried again, and nobody waits for it."""
+        self.filled()
+        assert isinstance(self.state, Path)
+        reader = sqlite3.connect(self.state, isolation_level=None)
+        self.addCleanup(reader.close)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM messages").fetchall()
+        self.journal.account_forgotten(BARE)
+        erased = self.journal.erased()
+        self.now.deliver(b"1")
+        self.now.turn()
+        self.assertEqual(self.now.given, [b"1"])
+        for _ in range(3):
+            self.now.clock.advance(2)
+            self.assertFalse(self.writer.store.rest())
+        self.assertNoResult(erased)
+        self.assertEqual(self.logged("cannot be erased from the write-ahead log yet"), 1)
+        reader.execute("COMMIT")
+        self.now.clock.advance(2)
+        self.assertTrue(self.writer.store.rest())
+        self.writer._written(None, None)
+        self.successResultOf(erased)
+        self.assertEqual((self.all_of_alice(), self.logged("is erased now")), (set(), 1))
+
+    def test_a_reader_goes_while_batches_are_written(self) -> None:
+        self.filled()
+        assert isinstance(self.state, Path)
+        reader = sqlite3.connect(self.state, isolation_level=None)
+        self.addCleanup(reader.close)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM messages").fetchall()
+        self.journal.account_forgotten(BARE)
+        erased = self.journal.erased()
+        self.now.turn()
+        reader.execute("COMMIT")
+        self.bob_hears_something()
+        self.assertNoResult(erased)
+        self.now.clock.advance(2)
+        self.bob_hears_something()
+        self.successResultOf(erased)
+        self.assertEqual(self.all_of_alice(), set())
+
+    def test_retracted(self) -> None:
+        """What everybody else sees no more goes from the files too, a while later."""
+        kept = message(self.room.next_sequence(), raw=f"<message>{SECRET}</message>".encode())
+        self.room.message_kept(kept)
+        self.now.turn()
+        self.room.message_changed(message(kept.sequence, raw=b"<message/>", retracted=True))
+        self.now.turn()
+        self.assertEqual(self.found(SECRET), {"state.sqlite-wal"})
+        self.assertFalse(self.writer.store.rest(), "not at once")
+        self.now.clock.advance(ERASED)
+        self.assertTrue(self.writer.store.rest())
+        self.assertEqual(self.found(SECRET), set())
+        self.now.clock.advance(ERASED)
+        self.assertFalse(self.writer.store.rest(), "there is nothing to be done")
+
+    def test_expired_while_there_is_always_something_to_write(self) -> None:
+        kept = message(self.room.next_sequence(), raw=f"<message>{SECRET}</message>".encode())
+        self.room.message_kept(kept)
+        self.now.keep(1)
+        self.now.turn()
+        self.room.trimmed(kept.sequence + 1)
+        self.now.turn()
+        for _ in range(10):
+            self.now.clock.advance(ERASED_BUSY / 10)
+            self.now.keep(1)
+            self.now.turn()
+        self.assertEqual(self.found(SECRET), set())
+
+    def test_room_left(self) -> None:
+        self.filled()
+        self.room.forgotten()
+        self.now.turn()
+        self.now.clock.advance(ERASED)
+        self.assertTrue(self.writer.store.rest())
+        self.assertEqual(self.found(ROOM, SECRET, "phone-of-alice"), set())
+
+
+class EarlierVersionTests(TroubleTestCase):
+    """A file from before what is deleted was overwritten."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.now.crash()
+        assert isinstance(self.state, Path)
+        with sqlite3.connect(self.state, isolation_level=None) as before:
+            before.execute("PRAGMA secure_delete = OFF")
+            before.execute("PRAGMA user_version = 0")
+            for number in range(100):
+                raw = f"{SECRET} {number}".encode() + b"x" * 10_000
+                before.execute("INSERT INTO messages VALUES (?, 77, 1.0, ?, 0, NULL, NULL, 0, 0)", (number + 1000, raw))
+            before.execute("DELETE FROM messages WHERE sequence >= 1000")
+            before.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        before.close()
+
+    def test_written_anew_once(self) -> None:
+        assert isinstance(self.state, Path)
+        self.assertIn(SECRET.encode(), self.state.read_bytes())
+        lab = self.lab()
+        for path in self.directory.glob("state.sqlite*"):
+            self.assertNotIn(SECRET.encode(), path.read_bytes(), path.name)
+        lab.crash()
+        statements: list[str] = []
+        database = Database(self.state)
+        database._clean = statements.append  # type: ignore[method-assign, assignment]
+        database.clean_once()
+        self.assertEqual(statements, [])
+
+    def test_something_is_in_the_way(self) -> None:
+        """The proxy starts all the same, and says so."""
+        assert isinstance(self.state, Path)
+        reader = sqlite3.connect(self.state, isolation_level=None)
+        self.addCleanup(reader.close)
+        prepare(Database(self.state))
+        reader.execute("BEGIN IMMEDIATE")
+        Database(self.state).clean_once()
+        self.assertEqual(self.logged("cannot be written anew, and may hold what was deleted before"), 1)
+        reader.execute("ROLLBACK")
+        Database(self.state).clean_once()
+        self.assertNotIn(SECRET.encode(), self.state.read_bytes())
+
+
