@@ -14,6 +14,7 @@ from twisted.words.protocols.jabber.xmpp_stringprep import Profile, nameprep
 
 _MAX_PART = 1023  # bytes, RFC 6122 §2.1
 _CACHED = 16384
+_LONGEST_CACHED = 256  # characters: the caches are bounded in bytes, too
 
 
 class InvalidJID(ValueError):
@@ -49,6 +50,8 @@ _resourceprep = _lenient(xmpp_stringprep.resourceprep)
 
 
 def _prepared(profile: Any, text: str) -> str:
+    if len(text) > _MAX_PART:  # before the work, which is in proportion to it
+        raise InvalidJID(f"{text[:80]!r}: a part is over {_MAX_PART} bytes")
     try:
         prepared: str = profile.prepare(text)
     except (UnicodeError, IndexError) as error:  # IndexError: an empty label, to nameprep
@@ -63,9 +66,13 @@ def prepare_local(text: str) -> str:
     return _prepared(_nodeprep, text)
 
 
-@lru_cache(maxsize=_CACHED)
 def prepare_resource(text: str) -> str:
     """Return a resource, or a nick, after resourceprep: what nicks are compared by. Raises `InvalidJID`."""
+    return _prepared_resource(text) if len(text) <= _LONGEST_CACHED else _prepared_resource.__wrapped__(text)
+
+
+@lru_cache(maxsize=_CACHED)
+def _prepared_resource(text: str) -> str:
     return _prepared(_resourceprep, text)
 
 
@@ -76,9 +83,13 @@ def _prepare_domain(text: str) -> str:
     return _prepared(nameprep, domain)
 
 
-@lru_cache(maxsize=_CACHED)
 def parse_jid(text: str) -> Address:
     """Return the prepared parts of a JID. Raises `InvalidJID`."""
+    return _parsed(text) if len(text) <= _LONGEST_CACHED else _parsed.__wrapped__(text)
+
+
+@lru_cache(maxsize=_CACHED)
+def _parsed(text: str) -> Address:
     bare, slash, resource = text.partition("/")
     local, at, domain = bare.rpartition("@")
     prepared = _prepare_domain(domain)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from twisted.trial.unittest import TestCase
+from twisted.words.protocols.jabber.xmpp_stringprep import Profile
 
+from minimixproxy import jids
 from minimixproxy.jids import InvalidJID, parse_jid, prepare_resource
 
 
@@ -26,6 +28,22 @@ class ParseJID(TestCase):
         spelled = ["", "@b", "a@", "a@b/", "a b@c", "a@b c", "a@b..c", "a\x00@b"]
         for text in [*spelled, "a@" + "b" * 1024, "a@b/" + "c" * 1024]:
             self.assertRaises(InvalidJID, parse_jid, text)
+
+    def test_long_ones_cost_nothing(self) -> None:
+        """Neither work nor a place in a cache: whoever writes an address chooses its length."""
+        self.patch(Profile, "prepare", lambda _profile, _text: self.fail("prepared"))
+        long = "x" * 200_000
+        for text in (f"{long}@b", f"b/{long}", long, f"{long}@{long}/{long}", "b/" + "\u00ad" * 200_000):
+            self.assertRaises(InvalidJID, parse_jid, text)
+        self.assertRaises(InvalidJID, prepare_resource, long)
+
+    def test_caches_are_bounded_in_bytes(self) -> None:
+        before = jids._parsed.cache_info().currsize, jids._prepared_resource.cache_info().currsize
+        for number in range(50):
+            parse_jid(f"{number:0500}@long.test/x")
+            prepare_resource(f"{number:0500}")
+        self.assertLessEqual(jids._parsed.cache_info().currsize, before[0])
+        self.assertLessEqual(jids._prepared_resource.cache_info().currsize, before[1] + 1)
 
     def test_resource_bound(self) -> None:
         self.assertEqual(parse_jid("a@b/" + "c" * 1023).resource, "c" * 1023)

@@ -63,8 +63,7 @@ class SentCopies:
 
     def in_archive(self, session: SessionPort, result: Stanza, stream_jid: str) -> bytes | None:
         """Return what a session is to get in place of a result of the account's archive; None: that itself."""
-        sender = result.get("from")
-        if not result.has_payload(NS_MAM, "result") or (sender is not None and not is_bare_of(sender, stream_jid)):
+        if not result.has_payload(NS_MAM, "result") or not is_bare_of(result.get("from"), stream_jid):
             return None
         element = parse_element(result.self_contained(), {"": NS_CLIENT})
         own = [message for message in _archived(element) if message.getAttribute("from") == stream_jid]

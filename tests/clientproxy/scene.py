@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from minimixproxy.clientproxy.proxy import Proxy
 from minimixproxy.config import ClientProxy
 from minimixproxy.stanza import Stanza, parse_stanza
+from tests.namespaces import repeated_declarations
 
 COMPONENT = "jabber:component:accept"
 DOMAIN = "proxy.example.org"
@@ -36,7 +37,12 @@ def error_condition(reply: Stanza) -> str:
 
 
 class Scene:
-    """`sent()` returns what the domain has sent since the last call."""
+    """`sent()` returns what the domain has sent since the last call, in which no namespace is said twice.
+
+    Unless it is not to be `strict`: what is passed on stays as it came.
+    """
+
+    strict = True
 
     def __init__(self, connected: bool = True, **changes: Any) -> None:
         self.clock = Clock()
@@ -51,6 +57,9 @@ class Scene:
         return self.proxy.core
 
     def sent(self) -> list[Stanza]:
+        for raw in self._out if self.strict else ():
+            repeated = repeated_declarations(raw, COMPONENT)
+            assert not repeated, (repeated, raw)
         stanzas = [stanza(raw.decode()) for raw in self._out]
         self._out.clear()
         return stanzas

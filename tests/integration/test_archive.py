@@ -89,7 +89,8 @@ class ArchiveTests(IntegrationTestCase):
         nobody = slixmpp.JID(f"{self.place}/nobody")
         self.assertEqual(await self.archived(device, with_jid=nobody), [])
         metadata = await waiting(device.xmpp["xep_0313"].get_archive_metadata(slixmpp.JID(self.place)))
-        self.assertLessEqual(metadata["mam_metadata"]["start"]["timestamp"], metadata["mam_metadata"]["end"]["timestamp"])
+        span = metadata["mam_metadata"]
+        self.assertLessEqual(span["start"]["timestamp"], span["end"]["timestamp"])
         fields = await waiting(device.xmpp["xep_0313"].get_fields(slixmpp.JID(self.place)))
         self.assertIn("before-id", fields.get_fields())
 

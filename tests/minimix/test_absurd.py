@@ -1,4 +1,4 @@
-"""The core is total: no well-formed stanza, however absurd, raises (docs/security.md)."""
+"""The core is total: no well-formed stanza, however absurd, raises (protocol notes, *Who is believed*)."""
 
 from __future__ import annotations
 
