@@ -8,7 +8,7 @@ import os
 import struct
 from pathlib import Path
 
-from twisted.logger import Logger
+from minimixproxy.log import Logger
 
 log = Logger()
 

@@ -7,7 +7,7 @@ import re
 import secrets
 from pathlib import Path
 
-from twisted.logger import Logger
+from minimixproxy.log import Logger
 
 log = Logger()
 

@@ -6,8 +6,7 @@ import sys
 import traceback
 from hashlib import sha256
 
-from twisted.logger import Logger
-
+from minimixproxy.log import Logger
 from minimixproxy.stanza import Stanza
 
 

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from OpenSSL import SSL
 from twisted.internet.protocol import connectionDone
-from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
@@ -15,6 +14,7 @@ from minimixproxy.c2s.connection import SecurableConnection, Transport
 from minimixproxy.c2s.errors import describe_tls_failure
 from minimixproxy.clock import Clock
 from minimixproxy.framing import Event, FramingLimits
+from minimixproxy.log import Logger
 from minimixproxy.passing import PassingFramer
 from minimixproxy.stanza import UnusableStanza
 

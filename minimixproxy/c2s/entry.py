@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from twisted.logger import Logger
-
 from minimixproxy.c2s.clientstream import ClientStream
 from minimixproxy.c2s.credentials import Credential, KeyCache
 from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused
@@ -22,6 +20,7 @@ from minimixproxy.c2s.upstream import Login, open_stream_with
 from minimixproxy.clock import Clock
 from minimixproxy.config import Limits, Settings
 from minimixproxy.framing import Event, StreamOpened
+from minimixproxy.log import Logger
 from minimixproxy.stanza import Stanza
 from minimixproxy.xmlstream import FramedXmlStream
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from twisted.logger import Logger
-
 from minimixproxy.c2s.credentials import Credential, KeyCache
 from minimixproxy.c2s.sasl_server import account_key
 from minimixproxy.c2s.scram import MECHANISMS, Challenge, ScramKeys
 from minimixproxy.c2s.upstream import Login
 from minimixproxy.config import Domain
+from minimixproxy.log import Logger
 from minimixproxy.minimix.journal import KeptLogin
 
 

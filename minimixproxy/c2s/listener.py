@@ -9,7 +9,6 @@ from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IProtocolFactory, IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -26,6 +25,7 @@ from minimixproxy.c2s.upstream import Login, connect_upstream, contact_upstream
 from minimixproxy.config import Domain, Listen, Settings
 from minimixproxy.config_checks import brings_its_own_tls
 from minimixproxy.framing import FramingLimits
+from minimixproxy.log import Logger
 from minimixproxy.stanza import Stanza
 from minimixproxy.xmlstream import FramedXmlStream
 

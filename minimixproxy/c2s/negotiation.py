@@ -10,7 +10,6 @@ from collections.abc import Callable, Coroutine
 from enum import Enum, auto
 from typing import Any
 
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.xish.xmlstream import STREAM_END_EVENT
 
@@ -39,6 +38,7 @@ from minimixproxy.c2s.registration import request_of, shown
 from minimixproxy.c2s.sasl_server import SaslFailure
 from minimixproxy.c2s.upstream import Login
 from minimixproxy.framing import Event, Fault, Keepalive, StreamClosed, StreamOpened
+from minimixproxy.log import Logger
 from minimixproxy.stanza import NS_CLIENT, Stanza
 from minimixproxy.xmlstream import FramedXmlStream
 

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.errors import UpstreamError
 from minimixproxy.clock import Clock
 from minimixproxy.config import Domain
+from minimixproxy.log import Logger
 
 FRESH = 600.0  # seconds for which an answer is good; after that it is used while the next one is fetched
 RETRY = 30.0  # seconds between questions to a server that does not answer
@@ -78,8 +78,9 @@ class Offers:
         try:
             self.learned(domain, await self._ask(domain))
         except UpstreamError as error:
-            text = "whether {domain} offers registration is not known: {error}"
-            self.log.warn(text, domain=domain.name, error=str(error))
+            self.log.warn(
+                "whether {domain} offers registration is not known: {error}", domain=domain.name, error=str(error)
+            )
 
     def _broken(self, failure: Failure) -> None:
         self.log.failure("while asking a server what it offers", failure)

@@ -13,7 +13,6 @@ from secrets import token_hex
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.words.xish.xmlstream import STREAM_END_EVENT
 
 from minimixproxy.c2s.conversation import Conversation
@@ -24,6 +23,7 @@ from minimixproxy.c2s.registration import Request, is_answer, offered
 from minimixproxy.c2s.upstream import stanza_error_condition
 from minimixproxy.clock import Clock
 from minimixproxy.config import Domain, Limits
+from minimixproxy.log import Logger
 from minimixproxy.stanza import Stanza
 from minimixproxy.xmlstream import FramedXmlStream
 
@@ -116,8 +116,12 @@ class Registration:
             return request.refused(*refusal.args)
         except UpstreamError as error:
             self.close()
-            text = "registration at {domain} for {address} failed: {error}"
-            self.log.warn(text, domain=self._domain.name, address=self._address, error=str(error))
+            self.log.warn(
+                "registration at {domain} for {address} failed: {error}",
+                domain=self._domain.name,
+                address=self._address,
+                error=str(error),
+            )
             return request.refused("wait", "remote-server-timeout", "the server cannot be used now")
 
     async def _ask(self, request: Request) -> bytes:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.xish.xmlstream import STREAM_END_EVENT
 
@@ -29,6 +28,7 @@ from minimixproxy.clock import Clock
 from minimixproxy.config import Limits
 from minimixproxy.framing import Event, Fault, Keepalive, StreamClosed, StreamOpened
 from minimixproxy.lazystanzas import LazyStanzas
+from minimixproxy.log import Logger
 from minimixproxy.safetynet import NET
 from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza, error_reply
 from minimixproxy.xmlstream import FramedXmlStream
@@ -190,7 +190,8 @@ class ClientSession:
 
     def _client_ends(self, event: Event) -> None:
         if isinstance(event, Fault):
-            self.log.info("fault of {jid}: {fault.condition} {fault.text}", jid=self.jid, fault=event)
+            condition, text = event.condition, event.text
+            self.log.info("fault of {jid}: {condition} {text}", jid=self.jid, condition=condition, text=text)
             self.close(event.condition, event.text)
         elif isinstance(event, StreamClosed):
             self._client_closes()

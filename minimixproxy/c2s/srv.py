@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import DeferredList
-from twisted.logger import Logger
 from twisted.names import client as names_client
 from twisted.names import dns, error
 
 from minimixproxy.c2s.certificates import ascii_domain
+from minimixproxy.log import Logger
 
 log = Logger()
 

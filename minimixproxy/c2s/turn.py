@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from twisted.logger import Logger
-
 from minimixproxy.clock import Clock
+from minimixproxy.log import Logger
 
 
 class Waiting(Protocol):

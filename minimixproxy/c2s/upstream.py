@@ -11,7 +11,6 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
 from twisted.internet.error import ConnectError, DNSLookupError, UnsupportedAddressFamily
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
 from twisted.words.protocols.jabber.jid import JID
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
@@ -35,6 +34,7 @@ from minimixproxy.c2s.srv import resolve
 from minimixproxy.c2s.tls import client_factory
 from minimixproxy.config import Domain, Limits
 from minimixproxy.framing import MAX_DEPTH, Event, FramingLimits, StreamOpened
+from minimixproxy.log import Logger
 from minimixproxy.stanza import NS_CLIENT, NS_STREAM, Stanza, escape
 from minimixproxy.xmlstream import FramedXmlStream
 

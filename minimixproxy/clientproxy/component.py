@@ -17,7 +17,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.component import ConnectComponentAuthenticator
 from twisted.words.protocols.jabber.error import StreamError
@@ -26,6 +25,7 @@ from wokkel.subprotocols import StreamManager
 from zope.interface import implementer
 
 from minimixproxy.framing import Event, Fault, FramingLimits, Skipped
+from minimixproxy.log import Logger
 from minimixproxy.refused import Sendable, error_for, lost_answer, refused
 from minimixproxy.safetynet import NET
 from minimixproxy.stanza import Stanza, UnusableStanza

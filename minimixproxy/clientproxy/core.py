@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from random import Random
 
-from twisted.logger import Logger
-
 from minimixproxy.clientproxy.choosing import policy
 from minimixproxy.clientproxy.face import Face, Identity
 from minimixproxy.clientproxy.jat import Translator, UnknownAddress
@@ -18,6 +16,7 @@ from minimixproxy.clientproxy.sessions import CONVERSATION, Sessions
 from minimixproxy.clientproxy.targets import Targets
 from minimixproxy.config import ClientProxy
 from minimixproxy.jids import Address, InvalidJID, parse_jid
+from minimixproxy.log import Logger
 from minimixproxy.stanza import Stanza, error_reply
 
 SETTLING = 5.0  # seconds after connecting within which a request waits for the first resource
@@ -166,10 +165,12 @@ class Core:
         if now >= self._drop_logged.get(reason, now):
             self._drop_logged[reason] = now + _DROPS_LOGGED_EVERY
             self.log.warn(
-                "{domain}: {what} {sender}: {reason} ({count} so far)",
+                "{domain}: {what} from {sender}: {reason} ({count} so far)"
+                if sender
+                else "{domain}: {what}: {reason} ({count} so far)",
                 domain=self.domain,
                 what=what,
-                sender=f"from {sender}" if sender else "",
+                sender=sender,
                 reason=reason,
                 count=self.dropped[reason],
             )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from twisted.logger import Logger
-
 from minimixproxy.clientproxy import face
 from minimixproxy.clientproxy.core import Core
 from minimixproxy.clientproxy.requests import Origin, Request, TooMany
 from minimixproxy.clientproxy.sessions import begins_or_ends, exchange_of
 from minimixproxy.jids import Address, InvalidJID, parse_jid
+from minimixproxy.log import Logger
 from minimixproxy.stanza import NS_STANZAS, Stanza, error_payload, escape, rewrite, serialize
 
 

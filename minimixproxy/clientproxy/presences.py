@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from twisted.logger import Logger
-
 from minimixproxy.clientproxy.core import Core
 from minimixproxy.clientproxy.sessions import CONVERSATION
 from minimixproxy.clientproxy.targets import Subscription
 from minimixproxy.jids import Address
+from minimixproxy.log import Logger
 from minimixproxy.stanza import Stanza, escape, rewrite
 
 ASK_AGAIN = 60.0  # seconds after an error from a target

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from twisted.logger import Logger
-
 from minimixproxy.clientproxy import face
 from minimixproxy.clientproxy.core import Core
 from minimixproxy.clientproxy.iqs import IQProxying
@@ -14,6 +12,7 @@ from minimixproxy.clientproxy.messages import MessageProxying
 from minimixproxy.clientproxy.presences import PresenceProxying
 from minimixproxy.clientproxy.silence import Silence
 from minimixproxy.config import ClientProxy
+from minimixproxy.log import Logger
 
 
 class Proxy:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.logger import Logger
-
 from minimixproxy.clientproxy.core import Core
 from minimixproxy.clientproxy.targets import Resource
+from minimixproxy.log import Logger
 
 Ask = Callable[[str], None]
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from twisted.logger import Logger
-
 from minimixproxy.clock import Clock, Timer
 from minimixproxy.config import Rooms
 from minimixproxy.jids import Address, InvalidJID, parse_jid
+from minimixproxy.log import Logger
 from minimixproxy.minimix import carbons, muc
 from minimixproxy.minimix.answers import CAPS, NS_DISCO_INFO, PING
 from minimixproxy.minimix.archive import concerns_archive

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.logger import Logger
 
 from minimixproxy.clock import Clock, Timer
 from minimixproxy.config import Settings
 from minimixproxy.jids import parse_jid
 from minimixproxy.lazystanzas import Output
+from minimixproxy.log import Logger
 from minimixproxy.minimix.account import Account
 from minimixproxy.minimix.accountstream import AccountStream
 from minimixproxy.minimix.errors import CredentialRefused

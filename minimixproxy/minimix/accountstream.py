@@ -22,7 +22,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.xmlstream import STREAM_END_EVENT
 from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT
@@ -31,6 +30,7 @@ from zope.interface import implementer
 
 from minimixproxy.clock import Clock, Timer
 from minimixproxy.framing import Fault, Skipped
+from minimixproxy.log import Logger
 from minimixproxy.minimix.backoff import Backoff
 from minimixproxy.minimix.errors import CannotOpen, CredentialRefused
 from minimixproxy.minimix.keepalive import Keepalive, disconnect

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.logger import Logger
-
 from minimixproxy.clock import Clock, Timer
+from minimixproxy.log import Logger
 from minimixproxy.minimix.catchup import CatchUp
 from minimixproxy.minimix.ports import RoomOutlet
 from minimixproxy.minimix.roominfo import RoomInfo

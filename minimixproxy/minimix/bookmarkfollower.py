@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from twisted.logger import Logger
-
 from minimixproxy.clock import Clock
 from minimixproxy.config import Rooms
 from minimixproxy.jids import parse_jid
+from minimixproxy.log import Logger
 from minimixproxy.minimix.bookmarknews import told_by_server, written_by_client
 from minimixproxy.minimix.bookmarkreadings import ReadAccount, Readings
 from minimixproxy.minimix.bookmarks import Bookmark, Bookmarks

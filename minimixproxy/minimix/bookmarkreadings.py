@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from minimixproxy.clock import Clock, Timer
+from minimixproxy.log import Logger
 from minimixproxy.minimix.backoff import Backoff
 from minimixproxy.minimix.bookmarkstorage import NotAnswered
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from twisted.logger import Logger
-
+from minimixproxy.log import Logger
 from minimixproxy.minimix.bookmarks import Bookmark, Bookmarks, new_bookmark, with_autojoin
 
 

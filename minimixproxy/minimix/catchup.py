@@ -6,10 +6,9 @@ import secrets
 from collections.abc import Callable
 from typing import NamedTuple
 
-from twisted.logger import Logger
-
 from minimixproxy.children import Parts, children_of, stanza_of_bytes
 from minimixproxy.jids import InvalidJID, parse_jid
+from minimixproxy.log import Logger
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.amendments import MAX_ID, NS_SID, amendment_of
 from minimixproxy.minimix.archivequery import NS_RSM

@@ -20,10 +20,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from twisted.logger import Logger
 from twisted.words.xish import domish
 
 from minimixproxy.clock import Clock, Timer
+from minimixproxy.log import Logger
 from minimixproxy.minimix.commandforms import NS_DATA, BadForm, Form, Values
 from minimixproxy.stanza import NS_STANZAS, Stanza, escape
 

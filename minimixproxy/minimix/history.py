@@ -9,9 +9,8 @@ from dataclasses import replace
 from enum import Enum
 from hashlib import sha256
 
-from twisted.logger import Logger
-
 from minimixproxy.config import Rooms
+from minimixproxy.log import Logger
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.amendments import (
     Amendment,

@@ -6,9 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from twisted.logger import Logger
-
 from minimixproxy.clock import Clock, Timer
+from minimixproxy.log import Logger
 from minimixproxy.minimix.ports import SessionPort
 from minimixproxy.stanza import Stanza, error_reply, rewrite
 

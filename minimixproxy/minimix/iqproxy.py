@@ -9,10 +9,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from twisted.logger import Logger
-
 from minimixproxy.clock import Clock
 from minimixproxy.jids import parse_jid
+from minimixproxy.log import Logger
 from minimixproxy.minimix import archive
 from minimixproxy.minimix.addresses import AddressTemplate, may_name
 from minimixproxy.minimix.answers import NS_PING, PING, answer, iq_reply

@@ -11,10 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from twisted.logger import Logger
-
 from minimixproxy.clock import Clock, Timer
 from minimixproxy.jids import InvalidJID, parse_jid
+from minimixproxy.log import Logger
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.archivequery import NS_RSM
 from minimixproxy.minimix.commands import NS_COMMANDS

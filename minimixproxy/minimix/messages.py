@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection
 
-from twisted.logger import Logger
-
 from minimixproxy.clock import Clock
 from minimixproxy.jids import Address, InvalidJID, parse_jid
+from minimixproxy.log import Logger
 from minimixproxy.minimix import carbons
 from minimixproxy.minimix.carbons import Carbon
 from minimixproxy.minimix.iqproxy import IQProxy

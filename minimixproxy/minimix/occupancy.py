@@ -18,10 +18,9 @@ from __future__ import annotations
 
 from enum import Enum
 
-from twisted.logger import Logger
-
 from minimixproxy.clock import Clock, Timer
 from minimixproxy.config import Rooms
+from minimixproxy.log import Logger
 from minimixproxy.minimix import muc, removals
 from minimixproxy.minimix.answers import NS_DISCO_INFO
 from minimixproxy.minimix.appearance import Appearance

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from twisted.logger import Logger
-
 from minimixproxy.clock import Clock, Timer
+from minimixproxy.log import Logger
 
 
 class Pacer:

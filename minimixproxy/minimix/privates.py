@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from twisted.logger import Logger
-
 from minimixproxy.lazystanzas import LazyStanzas
+from minimixproxy.log import Logger
 from minimixproxy.minimix.delays import stamp, without_delays
 from minimixproxy.minimix.journal import KeptPrivate, RoomJournal
 from minimixproxy.stanza import NS_CLIENT, ForkTemplate, MalformedStanza, Stanza

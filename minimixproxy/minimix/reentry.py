@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.logger import Logger
-
 from minimixproxy.clock import Clock, Timer
 from minimixproxy.config import Rooms
+from minimixproxy.log import Logger
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.appearance import Appearance
 from minimixproxy.minimix.attendance import Attendance

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.logger import Logger
-
+from minimixproxy.log import Logger
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.answers import NS_DISCO_INFO
 from minimixproxy.minimix.ports import RoomOutlet

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from twisted.logger import Logger
-
 from minimixproxy.jids import prepare_resource
 from minimixproxy.lazystanzas import LazyStanzas
+from minimixproxy.log import Logger
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.addresses import AddressTemplate, may_name
 from minimixproxy.minimix.replay import Replay

@@ -18,8 +18,8 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, s
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
-from twisted.logger import Logger
 
+from minimixproxy.log import Logger
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.schema import identity
 

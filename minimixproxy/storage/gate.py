@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.logger import Logger
-
 from minimixproxy.lazystanzas import Output
+from minimixproxy.log import Logger
 
 Held = list[tuple[Callable[[Any], None], Any]]
 

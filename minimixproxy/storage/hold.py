@@ -17,9 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, select, update
-from twisted.logger import Logger
 
 from minimixproxy import exclusive
+from minimixproxy.log import Logger
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.schema import holder

@@ -16,10 +16,10 @@ from time import time
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from minimixproxy.clock import Clock, Timer
 from minimixproxy.lazystanzas import Output
+from minimixproxy.log import Logger
 from minimixproxy.minimix.journal import KeptAccount, KeptLogin, RoomJournal
 from minimixproxy.storage.batch import Batch
 from minimixproxy.storage.errors import StateError

@@ -9,8 +9,8 @@ from typing import Any
 from zlib import crc32
 
 from sqlalchemy import Column, Connection, Table, delete, func, not_, select, update
-from twisted.logger import Logger
 
+from minimixproxy.log import Logger
 from minimixproxy.minimix.delays import possible_time
 from minimixproxy.minimix.journal import KeptAccount, KeptLogin, KeptMembership, KeptMessage, KeptPrivate, KeptRoom
 from minimixproxy.storage import schema

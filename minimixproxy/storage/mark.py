@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from twisted.logger import Logger
+from minimixproxy.log import Logger
 
 _DIGITS = 20
 

@@ -14,9 +14,9 @@ from typing import Any
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
-from twisted.logger import Logger
 
 from minimixproxy.installation import Installation
+from minimixproxy.log import Logger
 from minimixproxy.minimix.journal import KeptAccount
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import CannotStart, StateError

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy.pool import PoolProxiedConnection
-from twisted.logger import Logger
 
+from minimixproxy.log import Logger
 from minimixproxy.storage.batch import Batch
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.hold import Hold

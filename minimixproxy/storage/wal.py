@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.logger import Logger
-
+from minimixproxy.log import Logger
 from minimixproxy.storage.batch import Batch
 from minimixproxy.storage.database import BUSY_TIMEOUT, Database
 
