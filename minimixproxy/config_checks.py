@@ -17,6 +17,7 @@ from pydantic import SecretStr, ValidationInfo
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from twisted.internet import endpoints
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.words.protocols.jabber import jid
 
 from minimixproxy.jids import InvalidJID, parse_jid
@@ -122,15 +123,30 @@ def prepare_jid(text: str) -> str:
         raise ValueError('must be a JID: "example.org", "user@example.org" or "user@example.org/resource"') from error
 
 
+def endpoint_kind(description: str) -> str:
+    """The word before the first colon of an endpoint, as Twisted reads it: some in any case, escapes undone."""
+    return description.partition(":")[0].replace("\\", "").lower()
+
+
+def is_relayed(description: str) -> bool:
+    """Whether what connects to a server endpoint is a relay (haproxy:) and not the client itself."""
+    return endpoint_kind(description) == "haproxy"
+
+
+def _listened(description: str) -> str:
+    """The server endpoint itself, without haproxy: before it."""
+    return description.partition(":")[2] if is_relayed(description) else description
+
+
 def brings_its_own_tls(description: str) -> bool:
     """Whether a server endpoint, perhaps behind haproxy:, does TLS itself."""
-    return description.removeprefix("haproxy:").startswith("ssl:")
+    return endpoint_kind(_listened(description)) == "ssl"
 
 
 def server_endpoint(description: str) -> str:
     from twisted.internet import reactor  # not at import: that would choose the reactor
 
-    if description.removeprefix("haproxy:").startswith("systemd:") and "LISTEN_FDS" not in os.environ:
+    if endpoint_kind(_listened(description)) == "systemd" and "LISTEN_FDS" not in os.environ:
         return description  # can only be parsed where systemd passes the sockets
     try:
         endpoints.serverFromString(reactor, description)
@@ -143,10 +159,23 @@ def client_endpoint(description: str) -> str:
     from twisted.internet import reactor  # not at import: that would choose the reactor
 
     try:
-        endpoints.clientFromString(reactor, description)
+        endpoint = endpoints.clientFromString(reactor, description)
     except ENDPOINT_FAULTS as error:
         raise ValueError(f'must be a Twisted client endpoint, such as "tcp:127.0.0.1:5222": {error}') from error
+    if _verifies_nothing(endpoint):
+        raise ValueError(
+            'an "ssl:" endpoint verifies no certificate, so anybody can be the server: say "tls:HOST:PORT", which '
+            "verifies HOST, or for a domain's upstream \"tcp:HOST:PORT\" or nothing, with upstream_trust"
+        )
     return description
+
+
+def _verifies_nothing(endpoint: Any, depth: int = 5) -> bool:
+    """Whether TLS of a client endpoint, or of one that it wraps, takes any certificate."""
+    if isinstance(endpoint, endpoints.SSL4ClientEndpoint):
+        return True
+    parts = vars(endpoint).values() if depth and hasattr(endpoint, "__dict__") else ()
+    return any(IStreamClientEndpoint.providedBy(part) and _verifies_nothing(part, depth - 1) for part in parts)
 
 
 def one_or_more(value: Any) -> Any:

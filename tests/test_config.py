@@ -5,6 +5,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
+from twisted.internet import endpoints, ssl
 from twisted.trial import unittest
 
 from minimixproxy import config
@@ -15,6 +16,11 @@ DOMAIN = '[domain."example.org"]\n'
 MINIMAL = LISTEN + DOMAIN
 PROXY = '[[client_proxy]]\ndomain = "proxy.example.org"\ntarget = "bot@example.org"\nserver = "tcp:127.0.0.1:5347"\n'
 PROXY_COMPLETE = PROXY + 'secret = "s3cret"\n'
+
+VERIFIES_NOTHING = (
+    'an "ssl:" endpoint verifies no certificate, so anybody can be the server: say "tls:HOST:PORT", which verifies '
+    'HOST, or for a domain\'s upstream "tcp:HOST:PORT" or nothing, with upstream_trust'
+)
 
 FULL = """
 state = "state.sqlite"
@@ -165,6 +171,18 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         '[[listen]]\nendpoint = "ssl:5223:privateKey=DIR/example.both:certKey=DIR/example.both"\n' + DOMAIN,
         ['[[listen]] #1: an "ssl:" endpoint does TLS from the first byte: say tls = "direct"'],
     ),
+    "upstream that verifies nothing": (
+        MINIMAL + 'upstream = "ssl:127.0.0.1:5223"\n',
+        ['[domain."example.org"] upstream: ' + VERIFIES_NOTHING],
+    ),
+    "upstream that verifies nothing, in other letters": (
+        MINIMAL + "upstream = 'S\\sL:127.0.0.1:5223'\n",
+        ['[domain."example.org"] upstream: ' + VERIFIES_NOTHING],
+    ),
+    "server that verifies nothing": (
+        PROXY_COMPLETE.replace('"tcp:127.0.0.1:5347"', '["tcp:127.0.0.1:5347", "ssl:127.0.0.1:5348"]'),
+        ["[[client_proxy]] #1 server: " + VERIFIES_NOTHING],
+    ),
     "number as text": (
         MINIMAL + '[rooms]\nleave_grace = "3"\n',
         ['[rooms] leave_grace: must be a number, not "3"'],
@@ -300,9 +318,16 @@ class AcceptedTests(ConfigTestCase):
         settings = self.load(f'[[listen]]\nendpoint = "{endpoint}"\ntls = "direct"\n{DOMAIN}')
         self.assertEqual(settings.listen[0].endpoint, endpoint)
 
+    def test_an_endpoint_that_wraps_one_which_verifies_nothing(self) -> None:
+        inner = endpoints.SSL4ClientEndpoint(None, "host", 5223, None)
+        wrapped = endpoints.wrapClientTLS(ssl.optionsForClientTLS("host"), inner)
+        self.patch(endpoints, "clientFromString", lambda _reactor, _description: wrapped)
+        self.assertRaises(ValueError, config.checks.client_endpoint, "wrap:ssl:host:5223")
+
     def test_systemd_endpoint_needs_no_socket_while_checking(self) -> None:
         self.patch(config.checks.os, "environ", {})
-        for endpoint in ("systemd:domain=INET:index=0", "haproxy:systemd:domain=INET:index=0"):
+        for relay in ("", "haproxy:", "HAProxy:"):
+            endpoint = f"{relay}systemd:domain=INET:index=0"
             self.assertEqual(self.load(MINIMAL.replace("tcp:5222", endpoint)).listen[0].endpoint, endpoint)
 
     def test_frozen(self) -> None:

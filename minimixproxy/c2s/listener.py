@@ -23,7 +23,7 @@ from minimixproxy.c2s.tls import ALPN, ServerTLS
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.c2s.upstream import Login, connect_upstream, contact_upstream
 from minimixproxy.config import Domain, Listen, Settings
-from minimixproxy.config_checks import brings_its_own_tls
+from minimixproxy.config_checks import brings_its_own_tls, is_relayed
 from minimixproxy.framing import FramingLimits
 from minimixproxy.log import Logger
 from minimixproxy.stanza import Stanza
@@ -83,7 +83,7 @@ class ClientConnection(SecurableConnection):
 
     def connectionMade(self) -> None:
         # Behind a PROXY header (haproxy:) the client's address is known only when its first bytes come.
-        if not self._listen.endpoint.startswith("haproxy:") and not self._admit():
+        if not is_relayed(self._listen.endpoint) and not self._admit():
             return
         super().connectionMade()
         direct = self._listen.tls == "direct"

@@ -33,6 +33,7 @@ from minimixproxy.c2s.sasl_server import account_key
 from minimixproxy.c2s.srv import resolve
 from minimixproxy.c2s.tls import client_factory
 from minimixproxy.config import Domain, Limits
+from minimixproxy.config_checks import endpoint_kind
 from minimixproxy.framing import MAX_DEPTH, Event, FramingLimits, StreamOpened
 from minimixproxy.log import Logger
 from minimixproxy.stanza import NS_CLIENT, NS_STREAM, Stanza, escape
@@ -139,7 +140,7 @@ async def _connect(reactor: Any, domain: Domain, framing: FramingLimits, then: _
 
 async def _candidates(reactor: Any, domain: Domain) -> list[_Candidate]:
     if domain.upstream is not None:
-        own_tls = domain.upstream.startswith(("tls:", "ssl:"))
+        own_tls = endpoint_kind(domain.upstream) == "tls"
         endpoint = clientFromString(reactor, domain.upstream)
         return [_Candidate(endpoint, domain.upstream, "endpoint" if own_tls else "starttls")]
     return [
