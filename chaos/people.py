@@ -94,7 +94,7 @@ class Returning(Listener):
 
 
 class Plain(Returning):
-    """A device that states no wish on joining: it is told exactly what it has not seen."""
+    """A device that states no wish on joining: it is told what it has not seen, and more if that is little."""
 
     kind = "no wish"
 

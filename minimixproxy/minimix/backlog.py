@@ -71,11 +71,11 @@ class Backlog:
             self._archive_done([])
 
     def add(self, stanza: Stanza) -> None:
-        """A message of the room, which waits for its turn. Too many, and the archive's part is given up."""
+        """A message of the room, which waits for its turn. Too many, or too many bytes, and nothing is waited for."""
         (self._told if self._subject.running else self._said).append(stanza)
         self._bytes += len(stanza.raw)
         waiting = len(self._told) + len(self._said)
-        if (waiting > MAX_WAITING or self._bytes > MAX_BYTES):
+        if waiting > MAX_WAITING or self._bytes > MAX_BYTES:
             self._too_much()
 
     def _too_much(self) -> None:

@@ -24,8 +24,11 @@ class PendingIQ(Generic[Asker]):
     kind: str = ""
 
 
+MAX_ID_BYTES = 1024 * 1024  # of the ids of all open IQs of one direction
+
+
 class TableFull(Exception):
-    """As many IQs are open as are allowed."""
+    """As many IQs are open as are allowed, or their ids have as many bytes."""
 
 
 class IQTable(Generic[Asker]):
@@ -45,6 +48,7 @@ class IQTable(Generic[Asker]):
         self._prefix = prefix
         self._expired = expired
         self._count = itertools.count(1)
+        self._bytes = 0  # of ids
         self._open: OrderedDict[tuple[Hashable, str], PendingIQ[Asker]] = OrderedDict()
         self._timer = Timer(clock)
 
@@ -53,8 +57,10 @@ class IQTable(Generic[Asker]):
 
     def add(self, key: Hashable, asker: Asker, stanza_id: str, peer: str, kind: str = "") -> str:
         """Open an IQ whose answer is to come from `key`; return its id on the wire. Raises `TableFull`."""
-        if len(self._open) >= self._limit:
+        size = len(stanza_id.encode())
+        if len(self._open) >= self._limit or self._bytes + size > MAX_ID_BYTES:
             raise TableFull
+        self._bytes += size
         wire_id = f"{self._prefix}{next(self._count)}"
         deadline = self._clock.seconds() + self._timeout
         self._open[(key, wire_id)] = PendingIQ(asker, stanza_id, peer, deadline, kind)
@@ -64,12 +70,16 @@ class IQTable(Generic[Asker]):
 
     def take(self, key: Hashable, wire_id: str) -> PendingIQ[Asker] | None:
         """Return and close the IQ that this answers; None when nobody asked."""
-        return self._open.pop((key, wire_id), None)
+        pending = self._open.pop((key, wire_id), None)
+        if pending is not None:
+            self._bytes -= len(pending.id.encode())
+        return pending
 
     def drop(self, unwanted: Callable[[PendingIQ[Asker]], bool]) -> list[PendingIQ[Asker]]:
         """Close and return the IQs for which `unwanted` is true."""
         dropped = [pending for pending in self._open.values() if unwanted(pending)]
         self._open = OrderedDict((key, pending) for key, pending in self._open.items() if not unwanted(pending))
+        self._bytes -= sum(len(pending.id.encode()) for pending in dropped)
         if not self._open:
             self._timer.stop()
         return dropped
@@ -78,6 +88,7 @@ class IQTable(Generic[Asker]):
         now = self._clock.seconds()
         while self._open and next(iter(self._open.values())).deadline <= now:
             _, pending = self._open.popitem(last=False)
+            self._bytes -= len(pending.id.encode())
             self._expired(pending)
         if self._open and not self._timer.running:
             self._timer.start(next(iter(self._open.values())).deadline - now, self._sweep)

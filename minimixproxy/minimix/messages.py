@@ -33,7 +33,7 @@ class Messages:
         self._outlet = outlet
         self._sessions = sessions
         self._iqs = iqs
-        self._sent: OrderedDict[tuple[str, str], SessionPort] = OrderedDict()
+        self._sent: OrderedDict[int, SessionPort] = OrderedDict()  # by hash of address and id, which may be long
 
     def from_session(self, session: SessionPort, stanza: Stanza, to: Address, occupancy: Occupancy) -> None:
         """Send on what a session says to its room or to an occupant; the other sessions see what is private."""
@@ -69,7 +69,7 @@ class Messages:
             self._copies.came(session, stanza, to.full, carbon.id)
 
     def _remember(self, session: SessionPort, to: str, stanza_id: str | None) -> None:
-        key = to, stanza_id or ""
+        key = hash((to, stanza_id or ""))
         self._sent[key] = session
         self._sent.move_to_end(key)
         if len(self._sent) > MAX_SENT:
@@ -100,8 +100,8 @@ class Messages:
         if stanza_id is None and len(occupancy.attached) == 1:
             session: SessionPort | None = next(iter(occupancy.attached))
         else:
-            key = stanza_id or ""
-            session = self._sent.get((address.full, key)) or self._sent.get((address.bare, key))
+            keys = (hash((jid, stanza_id or "")) for jid in (address.full, address.bare))
+            session = next((self._sent[key] for key in keys if key in self._sent), None)
         if session is None:
             self.log.info("error for a message of nobody, from {peer}", peer=address.full)
         self._deliver(stanza, session)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 
 from minimixproxy.jids import parse_jid
 from minimixproxy.minimix.ports import SessionPort
 from minimixproxy.stanza import Stanza
 
+_LONG = 64  # characters
 _MAM = frozenset({"urn:xmpp:mam:1", "urn:xmpp:mam:2"})
 Key = tuple[str, str | None]  # archive, queryid
 
@@ -64,7 +66,7 @@ def _result_key(stanza: Stanza) -> Key | None:
     for uri in _MAM:
         result = stanza.payload(uri, "result")
         if result is not None:
-            return parse_jid(stanza["from"]).bare, result.getAttribute("queryid")
+            return parse_jid(stanza["from"]).bare, _short(result.getAttribute("queryid"))
     return None
 
 
@@ -73,5 +75,10 @@ def query_key(stanza: Stanza, archive: str) -> Key | None:
     for uri in _MAM:
         query = stanza.payload(uri, "query")
         if query is not None and stanza.get("type") == "set":
-            return archive, query.getAttribute("queryid")
+            return archive, _short(query.getAttribute("queryid"))
     return None
+
+
+def _short(query_id: str | None) -> str | None:
+    """Return what a queryid is known by: one that is long, by its hash."""
+    return query_id if query_id is None or len(query_id) <= _LONG else sha256(query_id.encode()).hexdigest()

@@ -11,6 +11,7 @@ from minimixproxy.minimix.ports import RoomOutlet
 from minimixproxy.stanza import Stanza
 
 NS_MAM = "urn:xmpp:mam:2"
+MAX_WAITING = 100  # who waits for an answer of the room
 # Status codes that say, or imply, that the room has another configuration now (XEP-0045 §10.2.1).
 _CONFIGURED = frozenset({"104", "170", "171", "172", "173", "174"})
 
@@ -33,8 +34,11 @@ class RoomInfo:
         return NS_MAM in self.features if self.features is not None else None
 
     def refresh(self, done: Callable[[], None] | None = None) -> None:
-        """Ask the room; then `done` is called, whatever became of it."""
-        if done is not None:
+        """Ask the room; then `done` is called, whatever became of it. If too many wait, it is called at once."""
+        if done is not None and len(self._waiting) >= MAX_WAITING:
+            self.log.warn("too many wait for what {room} says of itself", room=self.room)
+            done()
+        elif done is not None:
             self._waiting.append(done)
         if not self._asking:
             self._asking = True

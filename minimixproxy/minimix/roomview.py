@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from hashlib import sha256
 
 from minimixproxy.jids import prepare_resource
 from minimixproxy.lazystanzas import LazyStanzas
@@ -94,12 +95,26 @@ class RoomView:
 
         def stanzas() -> Iterator[bytes]:
             for stanza in others:
-                yield self.presence_for(stanza, session_jid, stream_jid)
+                try:
+                    raw = self.presence_for(stanza, session_jid, stream_jid)
+                except Exception as error:  # noqa: BLE001 (whatever is wrong with one, the session gets the others)
+                    self._leave_out(stanza, error)
+                else:
+                    yield raw
             yield own
             yield from history.to(session_jid)
             yield subject
 
         return LazyStanzas(len(others) + len(history) + 2, stanzas())
+
+    def _leave_out(self, presence: Stanza, error: Exception) -> None:
+        self.log.error(
+            "{room}: a presence cannot be shown: {error} ({size} bytes, SHA-256 {hash})",
+            room=self.room,
+            error=f"{type(error).__name__}: {error}",
+            size=len(presence.raw),
+            hash=sha256(presence.raw).hexdigest(),
+        )
 
     def _others(self) -> Iterator[Stanza]:
         if self.room_presence is not None:

@@ -60,6 +60,13 @@ class Place:
     def bodies(self) -> list[str]:
         return [heard.body for heard in self.heard]
 
+    def entered_with(self) -> None:
+        """The subject came, which ends what is told of the past. Too much told again counts as told twice."""
+        before, self.entering = self.entering, None
+        if before is not None and self.again and len(self.again) + len(self.heard) - before > SHOWN:
+            self.counts.update(self.again)
+            self.heard += [self.heard[self.bodies.index(body)] for body in self.again]
+
     def told_again(self, body: str) -> bool:
         """Tell whether a delayed message is one that a join with no wish may be told again (XEP-0045 §7.2.13).
 
@@ -69,7 +76,7 @@ class Place:
         if self.entering is None or not self.counts[body] or len(self.heard) > self.entering:
             return False
         known = [heard.body for heard in self.heard[: self.entering]]
-        return known.index(body) > (known.index(self.again[-1]) if self.again else -1) and len(self.again) < SHOWN
+        return known.index(body) > (known.index(self.again[-1]) if self.again else -1)
 
 
 class Listener:
@@ -188,7 +195,7 @@ class Listener:
         if not any(child.name == "body" for child in children):
             if any(child.name == "subject" for child in children):
                 place.subjects += 1
-                place.entering = None
+                place.entered_with()
             return False
         sid = next((child.getAttribute("id") for child in children if child.uri == NS_SID
                     and child.name == "stanza-id"), None)

@@ -6,7 +6,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.backlog import ARCHIVE_TIMEOUT, MAX_WAITING, SUBJECT_TIMEOUT, Backlog
+from minimixproxy.minimix.backlog import ARCHIVE_TIMEOUT, MAX_BYTES, MAX_WAITING, SUBJECT_TIMEOUT, Backlog
 from minimixproxy.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import ROOM, kinds
 
@@ -148,6 +148,30 @@ class BacklogTests(SynchronousTestCase):
         _, answered = self.outlet.asked.pop()
         answered(None)
         self.assertEqual(len(self.done), 1)
+
+    def test_what_is_told_of_the_past(self) -> None:
+        self.room_says("own history")
+        self.backlog.subject_seen()
+        self.room_says("live")
+        self.info.know(False)
+        self.assertEqual((self.done, self.live), ([["bob: own history", "bob: live"]], ["bob: live"]))
+
+    def test_too_many_bytes_wait(self) -> None:
+        self.info.know(True)
+        self.backlog.subject_seen()
+        for _ in range(9):
+            self.assertEqual(self.done, [])
+            self.room_says("x" * (MAX_BYTES // 9))
+        self.assertEqual([len(got) for got in self.done], [9])
+        self.assertFalse(self.backlog.complete)
+
+    def test_a_past_without_end(self) -> None:
+        self.info.know(False)
+        for _ in range(MAX_WAITING + 1):
+            self.assertEqual(self.done, [])
+            self.room_says("past")
+        self.assertEqual([len(got) for got in self.done], [MAX_WAITING + 1])
+        self.assertTrue(self.backlog.complete)
 
     def test_too_much_to_wait(self) -> None:
         self.info.know(True)

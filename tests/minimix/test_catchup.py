@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix import archive
-from minimixproxy.minimix.catchup import CatchUp
+from minimixproxy.minimix.catchup import MAX_BYTES, CatchUp
 from minimixproxy.minimix.delays import delay_of, format_time
 from minimixproxy.minimix.history import Taken
 from minimixproxy.minimix.ports import Answered
@@ -124,6 +124,18 @@ class Reading(Case):
         self.assertIsNotNone(retraction.payload("urn:xmpp:message-retract:1", "retract"))
         for stanza in self.given[0]:
             self.assertEqual(parse_stanza(stanza.raw).payloads, stanza.payloads)
+
+    def test_too_many_bytes(self) -> None:
+        """The oldest are given up, and no more is asked for."""
+        self.catch_up()
+        (question,) = self.outlet.asked
+        assert question.result is not None
+        for number in range(20):
+            text = f"{number} " + "x" * (MAX_BYTES // 10)  # twice in the message: as its id too
+            question.result(result(str(number), NOW, said(text)))
+        question.answered(self.fin())
+        self.assertEqual([text.split()[0] for text in texts(self.given[0])], ["16", "17", "18", "19"])
+        self.assertEqual(len(self.outlet.asked), 1)
 
     def test_page_by_page_to_the_known(self) -> None:
         self.catch_up()

@@ -13,8 +13,10 @@ from minimixproxy.minimix import nicktenure
 from minimixproxy.minimix.archive import answer
 from minimixproxy.minimix.delays import LAST, delay_of, format_time, parse_time, possible_time, stamp, without_delays
 from minimixproxy.minimix.history import History, Taken
+from minimixproxy.minimix.iqtable import MAX_ID_BYTES
 from minimixproxy.minimix.journal import KeptAccount, KeptMembership, KeptMessage, KeptPrivate, KeptRoom, NullJournal
 from minimixproxy.minimix.nicktenure import NickTenure
+from minimixproxy.minimix.openqueries import OpenQueries, query_key
 from minimixproxy.minimix.privates import MAX_BYTES, Privates
 from minimixproxy.minimix.wishes import HistoryRequest
 from minimixproxy.stanza import MalformedStanza, Stanza, parse_stanza
@@ -462,6 +464,58 @@ class WaitingPrivates(SynchronousTestCase):
         text = "x" * (MAX_BYTES + 1)
         privates.keep(parse_stanza(f"<message from='{ROOM}/bob'><body>{text}</body></message>"), NOW)
         self.assertEqual(len(privates), 0)
+
+
+class Ids(SynchronousTestCase):
+    """Ids of requests are kept until they are answered, and have a bound of their own."""
+
+    def test_of_requests(self) -> None:
+        world = World()
+        (phone,) = world.joined("phone")
+        long = "x" * (MAX_ID_BYTES // 10)
+        for number in range(11):
+            world.client(phone, f"<iq type='get' to='{ROOM}/bob' id='{number}{long}'><query xmlns='urn:x'/></iq>")
+        self.assertEqual(len(world.stream.sent), 9)
+        self.assertEqual([stanza["type"] for stanza in phone.take()], ["error", "error"])
+        for sent in world.stream.take():
+            world.room(f"<iq type='result' from='{ROOM}/bob' to='{STREAM}' id='{sent['id']}'/>")
+        self.assertEqual([stanza["id"] for stanza in phone.take()], [f"{number}{long}" for number in range(9)])
+        world.client(phone, f"<iq type='get' to='{ROOM}/bob' id='{long}'><query xmlns='urn:x'/></iq>")
+        self.assertEqual(len(world.stream.take()), 1)
+        world.clock.advance(3600)
+        world.client(phone, f"<iq type='get' to='{ROOM}/bob' id='{long * 9}'><query xmlns='urn:x'/></iq>")
+        self.assertEqual(world.stream.take()[-1]["to"], f"{ROOM}/bob")
+
+    def test_of_queries(self) -> None:
+        long, keys = "q" * 200_000, set()
+        for end in "ab":
+            for kind in ("iq", "message"):
+                name = "query" if kind == "iq" else "result"
+                stanza = parse_stanza(
+                    f"<{kind} type='set' from='{ROOM}'><{name} xmlns='urn:xmpp:mam:2' queryid='{long}{end}'/></{kind}>"
+                )
+                queries = OpenQueries()
+                key = query_key(stanza, ROOM) if kind == "iq" else None
+                if key is not None:
+                    keys.add(key)
+                    self.assertLess(len(str(key)), 200)
+                    queries.opened_by_account(key, keys.add)
+                else:
+                    for known in keys:
+                        queries.opened_by_account(known, keys.add)
+                    self.assertIsNotNone(queries.reader_of(stanza))
+        self.assertEqual(len(keys), 2)
+
+    def test_of_messages(self) -> None:
+        world = World()
+        phone, laptop = world.joined("phone", "laptop")
+        for session in (phone, laptop):
+            identity = session.jid + "x" * 200_000
+            world.client(session, f"<message type='groupchat' to='{ROOM}' id='{identity}'><body>x</body></message>")
+        sent = world.stream.take()[0]
+        error = "<error type='auth'><forbidden xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+        world.room(f"<message type='error' from='{ROOM}' to='{STREAM}' id='{sent['id']}'>{error}</message>")
+        self.assertEqual(([stanza["type"] for stanza in phone.received], laptop.received), (["error"], []))
 
 
 class TopUp(SynchronousTestCase):
