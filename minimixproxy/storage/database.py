@@ -153,6 +153,13 @@ class Database:
 
     def _version_known(self, connection: Connection) -> str | None:
         """Return the version of the schema, None for an empty database."""
+        if not self.sqlite:
+            encoding = connection.exec_driver_sql("SHOW server_encoding").scalar()
+            if encoding != "UTF8":
+                raise StateError(
+                    f"{self.name}: its encoding is {encoding}, which cannot hold every nick. Make it with "
+                    "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+                )
         current = MigrationContext.configure(connection).get_current_revision()
         if current is None and inspect(connection).get_table_names():
             raise StateError(f"{self.name}: holds tables of something else")

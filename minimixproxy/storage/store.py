@@ -45,6 +45,8 @@ class Store:
         self._refusals: tuple[type[Exception], ...] = (*_REFUSALS, driver.IntegrityError, driver.DataError)
         if database.sqlite:
             self._refusals += (driver.ProgrammingError, driver.InterfaceError)  # a value it cannot bind
+        else:
+            self._refusals += (driver.errors.ProgramLimitExceeded,)  # a value too long for an index
         self._wal = WriteAheadLog(database, clock)
         self._connection: PoolProxiedConnection | None = None
         self._cursor: Any = None
