@@ -13,7 +13,7 @@ from twisted.python import usage
 
 from minimixproxy import __version__, clientproxy, config, exclusive
 from minimixproxy.c2s import listener, upstream
-from minimixproxy.c2s.accountlogin import open_account_stream
+from minimixproxy.c2s.accountlogin import open_account_stream, prove_login
 from minimixproxy.c2s.certificates import CertificateError
 from minimixproxy.c2s.keptlogin import KeptLogins
 from minimixproxy.c2s.turn import TurnEnd
@@ -87,10 +87,13 @@ def _add_minimix(tree: MultiService, settings: config.Settings, report: StatusRe
         # what one read of it brings is written to the sessions at its end
         return await open_account_stream(reactor, login, settings.limits, installation.resource, turn_end)
 
+    async def prove(login: upstream.Login) -> None:
+        await prove_login(reactor, login, settings.limits)
+
     _check_endpoints(settings, reactor)
     journal = SQLJournal(reactor, turn_end)
     logins = KeptLogins(settings.domain)
-    accounts = Accounts(settings, reactor, connect_account, journal, logins, lambda: installation.resource)
+    accounts = Accounts(settings, reactor, connect_account, journal, logins, prove, lambda: installation.resource)
     journal.snapshot = accounts.kept
     report.accounts, report.journal = accounts, lambda: journal.status
     state = StateService(journal, _place(settings), accounts.restore, reactor)

@@ -26,15 +26,7 @@ async def open_account_stream(
     What has come already is held until the stream is released (see `FramedXmlStream.hold`).
     Raises `CannotOpen`, or `CredentialRefused` when only a client's login can help.
     """
-    try:
-        stream = await connect_upstream(reactor, login, limits)
-    except UpstreamUnfit as error:
-        raise CredentialRefused(str(error)) from error
-    except UpstreamRefused as error:
-        kind = CredentialRefused if error.condition in FINAL else CannotOpen
-        raise kind(f"login refused: {error.condition}") from error
-    except UpstreamError as error:
-        raise CannotOpen(str(error)) from error
+    stream = await _logged_in(reactor, login, limits)
     try:
         stream.peer_limit = announced_limit(await open_stream(stream))
         stream.turn = turn
@@ -45,3 +37,21 @@ async def open_account_stream(
     except BaseException:
         stream.transport.abortConnection()
         raise
+
+
+async def prove_login(reactor: Any, login: Login, limits: Limits) -> None:
+    """Log in and hang up: the login's credential learns from it. Raises as `open_account_stream` does."""
+    stream = await _logged_in(reactor, login, limits)
+    stream.transport.abortConnection()
+
+
+async def _logged_in(reactor: Any, login: Login, limits: Limits) -> FramedXmlStream:
+    try:
+        return await connect_upstream(reactor, login, limits)
+    except UpstreamUnfit as error:
+        raise CredentialRefused(str(error)) from error
+    except UpstreamRefused as error:
+        kind = CredentialRefused if error.condition in FINAL else CannotOpen
+        raise kind(f"login refused: {error.condition}") from error
+    except UpstreamError as error:
+        raise CannotOpen(str(error)) from error

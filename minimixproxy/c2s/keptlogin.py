@@ -45,6 +45,10 @@ class KeptLogins:
         unknown = before is not None and before.password is not None
         return credential.learned is None or credential.salt_changes or unknown
 
+    def renew(self, login: Login, password: str) -> Login:
+        """Return the login with another password. See `LoginKeeper`."""
+        return Login(login.domain, login.username, Credential.from_password(password), login.keys)
+
     def revive(self, kept: KeptLogin, bare: str) -> Login | None:
         """Return the login, or None. See `LoginKeeper`."""
         domain = self._domains.get(kept.domain)

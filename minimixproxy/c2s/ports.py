@@ -32,5 +32,11 @@ class AccountsPort(Protocol):
     def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
         """Return a function like `deliver` whose effect waits until what was journalled before it is on disk."""
 
+    def password_changed(self, bare: str, password: str) -> None:
+        """The server has taken another password for the account."""
+
+    def removed(self, bare: str) -> None:
+        """The server has removed the account at its client's wish. All of its sessions are closed."""
+
     def session_bound(self, session: ClientSession, login: Login) -> AccountPort:
         """The server has bound a resource for the client, and the client has been told."""

@@ -122,8 +122,13 @@ def submitted(query: Element, name: str) -> str | None:
 
 
 def is_removal(query: Element) -> bool:
-    """Tell whether a query asks for the account to be removed (XEP-0077 §3.2)."""
-    return next(query.elements(NS_REGISTER, "remove"), None) is not None
+    """Tell whether a server may take a query for a wish to remove an account (XEP-0077 §3.2)."""
+    return any(child.name == "remove" for child in query.elements())
+
+
+def is_plain_removal(query: Element) -> bool:
+    """Tell whether a query asks to remove the account that sends it, and nothing else."""
+    return [(child.uri, child.name) for child in query.elements()] == [(NS_REGISTER, "remove")]
 
 
 def _depth(element: Element) -> int:

@@ -14,6 +14,7 @@ from twisted.words.xish.xmlstream import STREAM_END_EVENT
 
 from minimixproxy.c2s.backpressure import Valve
 from minimixproxy.c2s.clientstream import CLOSE_TIMEOUT, ClientStream
+from minimixproxy.c2s.farewell import Farewell
 from minimixproxy.c2s.features import shown_features
 from minimixproxy.c2s.headers import STREAM_END, XML_DECLARATION, passed_header, stream_error
 from minimixproxy.c2s.namespaces import NS_SASL, NS_SASL2
@@ -23,7 +24,7 @@ from minimixproxy.c2s.reach import EVERYTHING, Reach
 from minimixproxy.c2s.refusals import refusal_of_element
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.c2s.upstream import Login
-from minimixproxy.c2s.watch import Bound, CarbonsChanged, Misbound, RequestWatch
+from minimixproxy.c2s.watch import Bound, CarbonsChanged, Learned, Misbound, PasswordChanged, Removed, RequestWatch
 from minimixproxy.clock import Clock
 from minimixproxy.config import Limits
 from minimixproxy.framing import Event, Fault, Keepalive, StreamClosed, StreamOpened
@@ -51,9 +52,11 @@ class ClientSession:
         "_clock",
         "_close_call",
         "_detached",
+        "_goodbye_said",
         "_login",
         "_name",
         "_output",
+        "_own",
         "_reach",
         "_to_server",
         "_upstream",
@@ -93,9 +96,11 @@ class ClientSession:
         self.deliver: Callable[[bytes], None] = self._output.deliver  # gives the client whole stanzas
         self.deliver_all: Callable[[LazyStanzas], None] = self._output.deliver_all  # and many, made when needed
         self._to_server: list[bytes] = []  # of the read that is being handled
-        self._watch = RequestWatch(login.own)
+        self._own = login.own
+        self._watch = RequestWatch(self._own)
         self._client_done = False  # the client closed its stream
         self._client_gone = False  # without closing it
+        self._goodbye_said = False  # to the server
         self._close_call: Any = None
 
     def start(self, header: StreamOpened, features: Stanza, behind: list[Event], early: list[Event]) -> None:
@@ -203,9 +208,15 @@ class ClientSession:
         if self._upstream is None:
             self._end_client(STREAM_END)
             return
-        self._to_server.append(STREAM_END)
+        self._say_goodbye()
         self._flush_upstream()
         self._close_call = self._clock.callLater(CLOSE_TIMEOUT, self._close_late)
+
+    def _say_goodbye(self) -> None:
+        """Pass on that the client has closed its stream, as soon as no answer for the account is due (`Farewell`)."""
+        if self._client_done and not self._goodbye_said and not self._watch.lasting:
+            self._goodbye_said = True
+            self._to_server.append(STREAM_END)
 
     def _close_late(self) -> None:
         self._close_call = None
@@ -247,9 +258,9 @@ class ClientSession:
         if account is not None and self._taken(account, stanza):
             return
         self._output.parts.append(stanza.raw)
-        if self._watch and stanza.name == "iq":
+        if self._watch:
             try:
-                self._answered(stanza)
+                self._look(stanza)
             except UnusableStanza as error:  # it is the client's affair
                 NET.unusable(stanza, f"session of {self.jid}, from the server", str(error))
 
@@ -280,9 +291,29 @@ class ClientSession:
             else:
                 self.close("remote-connection-failed", "the server closed the connection")
 
-    def _answered(self, stanza: Stanza) -> None:
-        """An answer to something that was watched: the account must know of it."""
-        answer = self._watch.answered(stanza)
+    def _look(self, stanza: Stanza) -> None:
+        """This may be the answer to something that was watched, and the account must know of it."""
+        answer = self._watch.heard(stanza)
+        if answer is not None and not self._of_the_account(answer):
+            self._answered(answer)
+        if self._client_done:
+            self._say_goodbye()
+            self._flush_upstream()
+
+    def _of_the_account(self, answer: Learned) -> bool:
+        """Take what is about the account as a whole, and holds without the session too; False: it is something else."""
+        if isinstance(answer, PasswordChanged):
+            self._accounts.password_changed(self._own.bare, answer.password)
+        elif isinstance(answer, Removed):
+            self._output.flush()  # the client hears of it first
+            if answer.certain:
+                self.log.info("{jid} has removed its account", jid=self.jid or self._name)
+                self._accounts.removed(self._own.bare)
+        else:
+            return False
+        return True
+
+    def _answered(self, answer: Learned) -> None:
         if isinstance(answer, CarbonsChanged):
             self.carbons = answer.enabled
         elif self._account is not None:
@@ -336,20 +367,16 @@ class ClientSession:
     def _end_upstream(self) -> None:
         """Close the stream upstream and give the server some time to agree."""
         self._leave_account()
-        if not self._client_done:
-            self._to_server.append(STREAM_END)
         self._flush_upstream()
         upstream, self._upstream = self._upstream, None
         if upstream is None:
             return
-        upstream.sink = _ignore
         upstream.removeObserver(STREAM_END_EVENT, self._upstream_lost)
         transport = upstream.transport
         transport.unregisterProducer()
         transport.resumeProducing()
-        transport.loseConnection()
-        late = self._clock.callLater(CLOSE_TIMEOUT, transport.abortConnection)
-        upstream.addObserver(STREAM_END_EVENT, lambda _reason: late.active() and late.cancel())
+        goodbye = b"" if self._goodbye_said else STREAM_END
+        Farewell(upstream, goodbye, self._watch, self._of_the_account, self._clock)
 
     def _leave_account(self) -> None:
         if self._close_call is not None:
@@ -377,7 +404,3 @@ class ClientSession:
 
     def _upstream_drains(self) -> None:
         self._client.transport.resumeProducing()
-
-
-def _ignore(_events: list[Event]) -> None:
-    """What a server still says after the goodbye is of no interest."""

@@ -1,4 +1,6 @@
-"""The few dealings between a client and its server that an account must know of: binding, and carbons. Pure.
+"""The few dealings between a client and its server that an account must know of. Pure.
+
+They are binding, carbons, and a password that is changed or an account that is removed (XEP-0077 §3.2, §3.3).
 
 Only the server is believed, and only about what it was asked: a request counts if it goes to the server itself, its
 answer if it is the first one with that id that the server itself gives, and if no other request had that id meanwhile.
@@ -8,13 +10,17 @@ All else passes and nothing follows from it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from minimixproxy.c2s.binding import BadBinding, Own
-from minimixproxy.c2s.namespaces import NS_BIND, NS_CARBONS
-from minimixproxy.stanza import Stanza
+from minimixproxy.c2s.namespaces import NS_BIND, NS_CARBONS, NS_REGISTER, NS_STREAM_ERRORS
+from minimixproxy.c2s.registration import is_name_of, is_plain_removal, is_removal, submitted
+from minimixproxy.stanza import NS_STREAM, Stanza
 
 MAX_WATCHED = 16
+#: How servers end the streams of an account that is removed: Prosody 0.12 by the first, ejabberd 23.01 by the second.
+AFTER_REMOVAL = frozenset({(NS_STREAM_ERRORS, "not-authorized"), (NS_STREAM_ERRORS, "conflict")})
 
 
 class Bound(NamedTuple):
@@ -35,7 +41,21 @@ class CarbonsChanged(NamedTuple):
     enabled: bool
 
 
-Learned = Bound | Misbound | CarbonsChanged
+@dataclass(frozen=True, slots=True)
+class PasswordChanged:
+    """The server took a new password for the account."""
+
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """The server removed the account. Not `certain`: it may have done something else with what it was asked."""
+
+    certain: bool
+
+
+Learned = Bound | Misbound | CarbonsChanged | PasswordChanged | Removed
 #: Reads the result of a request; the account is that of the login. None: nothing follows.
 ReadResult = Callable[[Stanza, Own], Learned | None]
 #: Reads a request that goes to the server; returns what is to read its result, or None if it is of no interest.
@@ -61,20 +81,43 @@ def _disable(_request: Stanza) -> ReadResult:
     return lambda _result, _own: CarbonsChanged(False)
 
 
+def _register(request: Stanza) -> ReadResult | None:
+    query = request.payload(NS_REGISTER, "query")
+    if query is None:
+        return None
+    if is_removal(query):
+        # With something beside it, Prosody takes the first element that it finds, ejabberd perhaps another account.
+        return _removed if is_plain_removal(query) else _perhaps_removed
+    username, password = submitted(query, "username"), submitted(query, "password")
+    if not username or not password:
+        return None
+    return lambda _result, own: PasswordChanged(password) if is_name_of(username, own.bare) else None
+
+
+def _removed(_result: Stanza, _own: Own) -> Learned:
+    return Removed(certain=True)
+
+
+def _perhaps_removed(_result: Stanza, _own: Own) -> Learned:
+    return Removed(certain=False)
+
+
 #: What is watched: the payload of an IQ set, and who reads it.
 WATCHED: dict[tuple[str, str], ReadRequest] = {
     (NS_BIND, "bind"): _bind,
     (NS_CARBONS, "enable"): _enable,
     (NS_CARBONS, "disable"): _disable,
+    (NS_REGISTER, "query"): _register,
 }
 
 
 class _Open:
     """The requests of one id that are not answered yet."""
 
-    __slots__ = ("number", "read_result")
+    __slots__ = ("lasting", "number", "read_result")
 
-    def __init__(self, read_result: ReadResult) -> None:
+    def __init__(self, read_result: ReadResult, lasting: bool) -> None:
+        self.lasting = lasting
         self.read_result: ReadResult | None = read_result  # None: the id was used twice, so no answer counts
         self.number = 1
 
@@ -82,15 +125,21 @@ class _Open:
 class RequestWatch:
     """Remembers the interesting requests of a client until their answers come; false when there are none."""
 
-    __slots__ = ("_open", "_own")
+    __slots__ = ("_open", "_own", "_perhaps_removed")
 
     def __init__(self, own: Own) -> None:
         """`own`: whose login it is."""
         self._own = own
         self._open: dict[str, _Open] = {}
+        self._perhaps_removed = False
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._open) + self._perhaps_removed
+
+    @property
+    def lasting(self) -> bool:
+        """Whether something is open that holds for the account, whatever becomes of the session."""
+        return bool(self._open) and any(open_.lasting for open_ in self._open.values())
 
     def asked(self, iq: Stanza) -> bool:
         """The client sent an IQ. Returns False if it is of interest, but too many are open: its answer is ignored."""
@@ -104,7 +153,7 @@ class RequestWatch:
             return True
         if len(self._open) >= MAX_WATCHED:
             return False
-        self._open[iq["id"]] = _Open(read_result)
+        self._open[iq["id"]] = _Open(read_result, iq.has_payload(NS_REGISTER, "query"))
         return True
 
     def _reader(self, iq: Stanza) -> ReadResult | None:
@@ -120,6 +169,12 @@ class RequestWatch:
             open_.read_result = None
             open_.number += 1
 
+    def heard(self, stanza: Stanza) -> Learned | None:
+        """The server said something; return what follows from it."""
+        if stanza.name == "iq":
+            return self.answered(stanza)
+        return self.ended(stanza) if (stanza.uri, stanza.name) == (NS_STREAM, "error") else None
+
     def answered(self, iq: Stanza) -> Learned | None:
         """Something that looks like an answer came from the server's side; return what follows from it."""
         if iq.get("type") not in ("result", "error"):
@@ -133,4 +188,14 @@ class RequestWatch:
             del self._open[stanza_id]
         if open_.read_result is None or iq.get("type") == "error":
             return None
-        return open_.read_result(iq, self._own)
+        learned = open_.read_result(iq, self._own)
+        if learned == Removed(certain=False):
+            self._perhaps_removed = True
+        return learned
+
+    def ended(self, error: Stanza) -> Removed | None:
+        """The server ends the stream with an error: that of a removed account, if the client has asked for that?"""
+        asked = self._perhaps_removed or any(
+            open_.read_result in (_removed, _perhaps_removed) for open_ in self._open.values()
+        )
+        return Removed(certain=True) if asked and error.payloads[:1] and error.payloads[0] in AFTER_REMOVAL else None

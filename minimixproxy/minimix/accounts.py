@@ -24,6 +24,7 @@ from minimixproxy.minimix.handlers import account_handlers
 from minimixproxy.minimix.journal import Journal, KeptAccount, KeptLogin
 from minimixproxy.minimix.pacing import Pacer, Turns
 from minimixproxy.minimix.ports import SessionPort
+from minimixproxy.minimix.proving import Prove, Proving
 from minimixproxy.refused import Sendable
 from minimixproxy.xmlstream import FramedXmlStream
 
@@ -46,6 +47,9 @@ class LoginKeeper(Protocol):
     def keep(self, login: Login, before: KeptLogin | None) -> KeptLogin:
         """Return what to keep of a login that succeeded; `before` is what was kept of the account until now."""
 
+    def renew(self, login: Login, password: str) -> Login:
+        """Return the login with the password that the server has taken instead of the former one."""
+
     def revive(self, kept: KeptLogin, bare: str) -> Login | None:
         """Return the login of the account `bare`.
 
@@ -60,6 +64,7 @@ class _Held:
     account: Account
     stream: AccountStream
     idle: Timer  # for an account without sessions and rooms
+    proving: Proving  # of a password that a client has changed
     login: Login | None
     last_seen: float  # when there was a session last; not kept up to date while there is one
     used: Login | None = None  # the login of the last opening, until it succeeds
@@ -85,6 +90,7 @@ class Accounts(Service):
         connect: ConnectAccount,
         journal: Journal,
         logins: LoginKeeper,
+        prove: Prove,
         resource: Callable[[], str] = lambda: "",
     ) -> None:
         """`resource` returns the one that account streams bind."""
@@ -94,6 +100,7 @@ class Accounts(Service):
         self._connect = connect
         self._journal = journal
         self._logins = logins
+        self._prove = prove
         self._held: dict[str, _Held] = {}
         self._rejoins = Pacer(clock, REJOINS_PER_SECOND, REJOINS_PER_SECOND)
         self._turns: dict[str, Turns] = {}  # by domain
@@ -127,6 +134,33 @@ class Accounts(Service):
         if held.account.rooms:
             held.stream.reopen()
         return held.account
+
+    def password_changed(self, bare: str, password: str) -> None:
+        """The server has taken another password for the account: what opens streams from now on, and is kept.
+
+        What is kept of a password where the server speaks SCRAM is only to be learned by a login, so there is one.
+        """
+        held = self._held.get(bare)
+        if held is None or held.login is None:
+            return
+        former, login = held.login, self._logins.renew(held.login, password)
+        held.login = login
+        self.log.info("a client of {account} has changed its password", account=bare)
+        self._set_refused(held, False)
+        held.stream.mended()
+        if held.account.rooms:
+            held.stream.reopen()
+        held.proving.start(login, lambda: self._proved(held, login), lambda: self._disproved(held, login, former))
+
+    def _proved(self, held: _Held, login: Login) -> None:
+        if held.login is login:
+            self._keep(held)
+            self.log.info("the new password of {account} is learned", account=held.bare)
+
+    def _disproved(self, held: _Held, login: Login, former: Login) -> None:
+        self.log.warn("the server says that the password of {account} was changed, and refuses it", account=held.bare)
+        if held.login is login:
+            held.login = former
 
     def restore(self, kept: list[KeptAccount]) -> None:
         """Take the accounts that were kept: those that are in rooms come back into them, a few at a time."""
@@ -179,7 +213,9 @@ class Accounts(Service):
             self._rejoins,
             self._journal,
         )
-        held = self._held[bare] = _Held(account, stream, Timer(self._clock), None, self._clock.seconds())
+        held = self._held[bare] = _Held(
+            account, stream, Timer(self._clock), Proving(bare, self._clock, self._prove), None, self._clock.seconds()
+        )
         stream.handlers = account_handlers(account)
         stream.opened = lambda: self._opened(held)
         stream.lost = account.stream_lost
@@ -310,6 +346,12 @@ class Accounts(Service):
             self.log.info("{account} is forgotten", account=bare)
         return self._journal.erased().addCallback(lambda _: known)
 
+    def removed(self, bare: str) -> None:
+        """A client has removed the account, and the server agrees: whoever makes it anew gets nothing of this one."""
+        forgetting = self.forget(bare, "not-authorized", "the account was removed")
+        forgetting.addCallback(lambda _known: self.log.info("nothing of {account} is kept any more", account=bare))
+        forgetting.addErrback(lambda failure: self.log.failure("while forgetting {account}", failure, account=bare))
+
     def _forget(self, held: _Held) -> None:
         del self._held[held.bare]
         self._discard(held)
@@ -317,6 +359,7 @@ class Accounts(Service):
 
     def _discard(self, held: _Held) -> None:
         held.idle.stop()
+        held.proving.stop()
         held.account.stop()
         held.stream.close()
 
@@ -341,5 +384,6 @@ class Accounts(Service):
         self._rejoins.stop()
         for held in self._held.values():
             held.idle.stop()
+            held.proving.stop()
             held.account.stop()
         return DeferredList([held.stream.shut_down() for held in self._held.values()], consumeErrors=True)

@@ -106,9 +106,17 @@ class StubAccounts:
     def __init__(self) -> None:
         self.account = StubAccount()
         self.bound: list[ClientSession] = []
+        self.passwords: list[tuple[str, str]] = []
+        self.removals: list[str] = []
 
     def gated(self, deliver: Callable[[bytes], None]) -> Callable[[bytes], None]:
         return deliver
+
+    def password_changed(self, bare: str, password: str) -> None:
+        self.passwords.append((bare, password))
+
+    def removed(self, bare: str) -> None:
+        self.removals.append(bare)
 
     def session_bound(self, session: ClientSession, _login: Login) -> StubAccount:
         self.bound.append(session)

@@ -4,6 +4,7 @@ from twisted.internet.defer import gatherResults
 
 from tests.integration.cases import on_both_servers
 from tests.integration.servers import Account
+from tests.integration.test_account_changes import REMOVE, ChangesCase
 from tests.integration.test_registration import NS, PASSWORD, RegistrationCase, outcome, query
 
 NS_STREAMS = "urn:ietf:params:xml:ns:xmpp-streams"
@@ -99,3 +100,42 @@ class BeforeLoginTests(RegistrationCase):
         self.assertEqual(await self.register(client, query(victim.username)), "conflict")
         self.assertEqual(await self.register(client, query(victim.username.upper())), "conflict")
         await self.client(Account(victim.username, victim.domain, victim.password))
+
+
+@on_both_servers
+class ForgedAnswerTests(ChangesCase):
+    """What an accomplice answers is not the server's word on the account."""
+
+    async def test_neither_a_password_nor_a_removal(self) -> None:
+        room = await self.in_room()
+        accomplice = await self.client(await self.account("accomplice"), "direct", direct=True)
+        phone = self.phone.client
+        payloads = (query(self.alice.username, "of mallory"), REMOVE)
+        for number, payload in enumerate(payloads):
+            phone.send(f"<iq type='set' id='to-accomplice-{number}' to='{accomplice.jid}'>{payload}</iq>")
+            await accomplice.expect(f"<iq type='set' id='to-accomplice-{number}'/>")
+        for number, _payload in enumerate(payloads):
+            for name in ("to-accomplice", "never-asked"):
+                accomplice.send(f"<iq type='result' id='{name}-{number}' to='{phone.jid}'/>")
+        await accomplice.barrier()
+        await phone.barrier(room)
+        await self.unchanged(room)
+
+    async def test_answered_by_an_accomplice_before_the_server_refuses(self) -> None:
+        room = await self.in_room()
+        accomplice = await self.client(await self.account("accomplice"), "direct", direct=True)
+        phone = self.phone.client
+        bad = f"<query xmlns='{NS}'><username>nobody</username><password/></query>"
+        phone.send(f"<iq type='set' id='both'>{bad}</iq><iq type='set' id='both' to='{accomplice.jid}'>{REMOVE}</iq>")
+        await accomplice.expect("<iq type='set' id='both'/>")
+        accomplice.send(f"<iq type='result' id='both' to='{phone.jid}'/>")
+        await accomplice.barrier()
+        await phone.barrier(room)
+        await self.unchanged(room)
+
+    async def test_a_stream_error_after_a_removal_of_somebody_else(self) -> None:
+        """Another device takes the resource (`conflict`): that is no word on the account."""
+        room = await self.in_room()
+        await self.client(self.alice, "phone", direct=True)
+        await self.phone.client.until_lost()
+        await self.unchanged(room)

@@ -14,6 +14,7 @@ from minimixproxy.config import Domain, Rooms, Settings
 from minimixproxy.minimix.accounts import OPENINGS_AT_ONCE, OPENINGS_PER_SECOND, SEEN_INTERVAL, Accounts
 from minimixproxy.minimix.errors import CannotOpen, CredentialRefused
 from minimixproxy.minimix.journal import KeptAccount, KeptLogin, KeptMembership, KeptRoom, NullJournal
+from minimixproxy.minimix.proving import RETRIES
 from minimixproxy.stanza import parse_stanza
 from minimixproxy.xmlstream import FramedXmlStream
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession
@@ -64,6 +65,9 @@ class Logins:
     def keep(self, _login: object, _before: object) -> KeptLogin:
         return self.kept
 
+    def renew(self, login: object, password: str) -> Any:
+        return (login, password)
+
     def revive(self, _kept: object, _bare: str) -> Any:
         return self.revived
 
@@ -74,13 +78,14 @@ class AccountsTest(SynchronousTestCase):
         self.clock.advance(NOW)
         self.upstream = Upstream()
         self.used: list[Any] = []
+        self.proofs: list[tuple[Any, Deferred[None]]] = []
         self.journal = RecordingJournal()
         self.logins = Logins()
         self.accounts = self.made(stay=30 * DAY, bookmarks="off")
 
     def made(self, **rooms: Any) -> Accounts:
         settings = Settings.model_construct(rooms=Rooms(**rooms), domain={"a.test": Domain(name="a.test")})
-        return Accounts(settings, self.clock, self.connect, self.journal, self.logins)
+        return Accounts(settings, self.clock, self.connect, self.journal, self.logins, self.prove)
 
     def connect(self, login: Any) -> Deferred[tuple[FramedXmlStream, str]]:
         self.used.append(login)
@@ -96,6 +101,10 @@ class AccountsTest(SynchronousTestCase):
         session = FakeSession(resource, self.clock)
         self.account = self.accounts.session_bound(session, login)
         return session
+
+    def prove(self, login: Any) -> Deferred[None]:
+        self.proofs.append((login, Deferred()))
+        return self.proofs[-1][1]
 
     def joins(self, session: FakeSession) -> None:
         self.account.from_client(
@@ -361,6 +370,101 @@ class GoingTest(AccountsTest):
         self.joins(session)
         self.clock.advance(DAY)
         self.assertEqual(self.upstream.attempts, [])
+
+
+class PasswordTest(AccountsTest):
+    """A client has changed the password."""
+
+    def changed(self, login: object = LOGIN, password: str = "new") -> tuple[object, str]:
+        self.accounts.password_changed(BARE, password)
+        return (login, password)
+
+    def test_opens_streams_and_is_kept_once_it_is_proved(self) -> None:
+        self.joined()
+        new = self.changed()
+        self.assertEqual((self.proofs[0][0], self.journal.take()), (new, []))
+        self.logins.kept = replace(KEPT, salt=b"other")
+        self.proofs[0][1].callback(None)
+        self.assertEqual(self.journal.take(), [("kept", self.logins.kept, 0)])
+        self.breaks()
+        self.clock.advance(2)
+        self.assertEqual(self.used[-1], new)
+
+    def test_the_stream_was_refused_meanwhile(self) -> None:
+        self.joined()
+        self.breaks()
+        self.clock.advance(2)
+        self.refuses()
+        self.journal.take()
+        new = self.changed()
+        self.assertEqual(self.journal.take(), [("refused", False)])
+        self.clock.advance(2)
+        self.assertEqual(self.used[-1], new)
+        self.upstream.accept()
+        self.enters()
+
+    def test_the_old_login_is_being_refused(self) -> None:
+        self.joined()
+        self.breaks()
+        self.clock.advance(2)
+        new = self.changed()
+        self.refuses()
+        self.assertEqual([said for said in self.journal.take() if said[0] == "refused"], [])
+        self.clock.advance(2)
+        self.assertEqual(self.used[-1], new)
+
+    def test_a_server_that_cannot_be_reached(self) -> None:
+        self.joined()
+        self.changed()
+        for number, delay in enumerate(RETRIES):
+            self.proofs[number][1].errback(CannotOpen("down"))
+            self.clock.advance(delay)
+            self.upstream.says("<iq type='result' id='pong'/>")
+        self.assertEqual(len(self.proofs), len(RETRIES) + 1)
+        self.proofs[-1][1].errback(CannotOpen("down"))
+        self.assertEqual([said for said in self.journal.take() if said[0] == "refused"], [])
+        self.assertEqual(len(self.proofs), len(RETRIES) + 1)
+
+    def test_a_server_that_does_not_mean_it(self) -> None:
+        self.joined()
+        self.changed()
+        self.proofs[0][1].errback(CredentialRefused("not-authorized"))
+        self.breaks()
+        self.clock.advance(2)
+        self.assertEqual((self.used[-1], self.journal.take()), (LOGIN, []))
+
+    def test_the_last_of_several_counts(self) -> None:
+        self.joined()
+        first = self.changed()
+        second = self.changed(first, "newer")
+        self.assertTrue(self.proofs[0][1].called)  # cancelled
+        self.proofs[1][1].callback(None)
+        self.breaks()
+        self.clock.advance(2)
+        self.assertEqual(self.used[-1], second)
+
+    def test_a_login_after_it_counts(self) -> None:
+        self.joined()
+        self.changed()
+        self.session("laptop", "later login")
+        self.proofs[0][1].errback(CredentialRefused("not-authorized"))
+        self.breaks()
+        self.clock.advance(2)
+        self.assertEqual(self.used[-1], "later login")
+
+    def test_of_nobody(self) -> None:
+        self.accounts.password_changed("nobody@a.test", "new")
+        self.assertEqual(self.proofs, [])
+
+    def test_nothing_is_left_of_it_after_a_removal(self) -> None:
+        phone = self.joined()
+        self.changed()
+        self.accounts.removed(BARE)
+        self.assertTrue(self.proofs[0][1].called)  # cancelled
+        self.assertEqual(phone.closed, "not-authorized")
+        self.assertIn(("forgotten", BARE), self.journal.take())
+        self.journal.erasing.callback(None)
+        self.assertEqual((len(self.accounts), self.journal.take()), (0, []))
 
 
 class ForgetTest(AccountsTest):

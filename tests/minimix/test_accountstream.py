@@ -356,6 +356,7 @@ class Composed(SynchronousTestCase):
             self.upstream.connect,
             NullJournal(),
             FakeLogins(),
+            lambda _login: Deferred(),
         )
         self.phone = FakeSession("phone", self.clock)
         self.account = self.accounts.session_bound(self.phone, LOGIN)

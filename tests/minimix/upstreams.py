@@ -62,5 +62,8 @@ class FakeLogins:
     def keep(self, _login: object, _before: object) -> KeptLogin:
         return KeptLogin("a.test", "alice")
 
+    def renew(self, login: Any, _password: str) -> Any:
+        return login
+
     def revive(self, _kept: object, _bare: str) -> None:
         return None
