@@ -1,7 +1,11 @@
 """What an account's own client changes at the server: its password, or that it is there (XEP-0077 §3.2, §3.3)."""
 
+import sqlite3
+from contextlib import closing
+
 from tests.integration.cases import on_both_servers
 from tests.integration.client import Client
+from tests.integration.processes import temporary_directory
 from tests.integration.test_credentials import CredentialsCase
 from tests.integration.test_registration import NS, outcome, query
 
@@ -77,9 +81,13 @@ class RemovalTests(ChangesCase):
         await self.behind.process.says(f"nothing of {self.alice.jid} is kept any more")
 
     def traces(self, *texts: str) -> list[str]:
-        return [
-            f"{text} in {path}" for path, content in self.state().items() for text in texts if text.encode() in content
-        ]
+        """Which of these the database has, as it would be read after a crash."""
+        copy = temporary_directory("copy")
+        for path, content in self.state().items():
+            (copy / path.name).write_bytes(content)
+        with closing(sqlite3.connect(copy / "state.sqlite")) as database:
+            rows = "\n".join(database.iterdump()).lower()
+        return [text for text in texts if text in rows or text.encode().hex() in rows]
 
     async def secrets_in_room(self) -> str:
         """A room with a message and a private message, on disk."""
