@@ -267,6 +267,19 @@ class PassingTest(RegistrationTest):
         )
         self.assertEqual(client.wire.take(), b"<iq type='result' id='g'><query xmlns='jabber:iq:register'/></iq>")
 
+    def test_forms_links_and_pictures_arrive_as_they_are(self) -> None:
+        """XEP-0077 §4 and §5, XEP-0158: a form, a page to register at, the picture of a CAPTCHA."""
+        client, stream, _wire, identity = self.registering()
+        inside = (
+            b"<query xmlns='jabber:iq:register'><instructions>a &amp; b</instructions>"
+            b"<x xmlns='jabber:x:data' type='form'><field var='ocr'><media xmlns='urn:xmpp:media-element'>"
+            b"<uri type='image/png'>cid:x@bob.xmpp.org</uri></media></field></x>"
+            b"<x xmlns='jabber:x:oob'><url>https://example.org/</url></x></query>"
+            b"<data xmlns='urn:xmpp:bob' cid='x@bob.xmpp.org'>AAAA</data>"
+        )
+        stream.dataReceived(b"<iq type='result' id='%b' to='a@b/c'>%b</iq>" % (identity, inside))
+        self.assertEqual(client.wire.take(), b"<iq type='result' id='g'>%b</iq>" % inside)
+
     def test_a_server_that_talks_and_does_not_answer(self) -> None:
         client, stream, wire, _identity = self.registering()
         stream.dataReceived(b"<message/>" * 20)
