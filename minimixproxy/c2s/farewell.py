@@ -10,7 +10,7 @@ from minimixproxy.c2s.clientstream import CLOSE_TIMEOUT
 from minimixproxy.c2s.watch import Learned, RequestWatch
 from minimixproxy.clock import Clock, Timer
 from minimixproxy.framing import Event
-from minimixproxy.stanza import Stanza
+from minimixproxy.stanza import Stanza, UnusableStanza
 from minimixproxy.xmlstream import FramedXmlStream
 
 
@@ -50,11 +50,18 @@ class Farewell:
         if not self._watch:
             return
         for event in events:
-            answer = self._watch.heard(event) if isinstance(event, Stanza) else None
-            if answer is not None:
-                self._learned(answer)
+            if isinstance(event, Stanza):
+                self._look(event)
         if self._waiting and not self._watch.lasting:
             self._say()
+
+    def _look(self, stanza: Stanza) -> None:
+        try:
+            answer = self._watch.heard(stanza)
+        except UnusableStanza:  # then it is none of the answers
+            return
+        if answer is not None:
+            self._learned(answer)
 
     def _say(self) -> None:
         transport = self._upstream.transport

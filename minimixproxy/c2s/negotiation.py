@@ -39,7 +39,7 @@ from minimixproxy.c2s.sasl_server import SaslFailure
 from minimixproxy.c2s.upstream import Login
 from minimixproxy.framing import Event, Fault, Keepalive, StreamClosed, StreamOpened
 from minimixproxy.log import Logger
-from minimixproxy.stanza import NS_CLIENT, Stanza
+from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza
 from minimixproxy.xmlstream import FramedXmlStream
 
 REGISTRATION_TIME = 600.0  # seconds for registration and login, from the first request: people fill in forms
@@ -214,7 +214,7 @@ class Negotiation:
         self._pending.run(work, go_on, self._not_held)
 
     def _not_held(self, failure: Failure) -> None:
-        if isinstance(failure.value, TooMuch):
+        if isinstance(failure.value, TooMuch | UnusableStanza):
             self.close("policy-violation", str(failure.value))
             return
         self.log.failure("before the login of a client", failure)

@@ -24,7 +24,7 @@ from minimixproxy.c2s.upstream import stanza_error_condition
 from minimixproxy.clock import Clock
 from minimixproxy.config import Domain, Limits
 from minimixproxy.log import Logger
-from minimixproxy.stanza import Stanza
+from minimixproxy.stanza import Stanza, UnusableStanza
 from minimixproxy.xmlstream import FramedXmlStream
 
 T = TypeVar("T")
@@ -114,7 +114,7 @@ class Registration:
         except _Refused as refusal:
             self._told(request, refusal.args[1])
             return request.refused(*refusal.args)
-        except UpstreamError as error:
+        except (UpstreamError, UnusableStanza) as error:
             self.close()
             self.log.warn(
                 "registration at {domain} for {address} failed: {error}",

@@ -280,6 +280,21 @@ class PassingTest(RegistrationTest):
         stream.dataReceived(b"<iq type='result' id='%b' to='a@b/c'>%b</iq>" % (identity, inside))
         self.assertEqual(client.wire.take(), b"<iq type='result' id='g'>%b</iq>" % inside)
 
+    def test_an_answer_of_too_many_tags(self) -> None:
+        client, stream, wire, identity = self.registering()
+        stream.dataReceived(b"<iq type='result' id='%b'>%b</iq>" % (identity, b"<a/>" * 25_000))
+        self.assertIn(b"remote-server-timeout", client.wire.take())
+        self.assertTrue(wire.disconnected or wire.aborting)
+
+    def test_a_request_of_too_many_tags(self) -> None:
+        big = b"<iq type='set' id='b'><query xmlns='jabber:iq:register'>%b</query></iq>" % (b"<a/>" * 25_000)
+        client = self.known()
+        self.assertIn(b"policy-violation", client.send(big))
+        self.setUp()
+        client, stream, _wire, identity = self.registering(GET + big)
+        stream.dataReceived(b"<iq type='result' id='%b'/>" % identity)
+        self.assertIn(b"policy-violation", client.wire.take())
+
     def test_a_server_that_talks_and_does_not_answer(self) -> None:
         client, stream, wire, _identity = self.registering()
         stream.dataReceived(b"<message/>" * 20)
