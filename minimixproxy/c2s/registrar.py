@@ -147,8 +147,8 @@ class Registration:
     def _told(self, request: Request, condition: str) -> None:
         if request.is_try:
             self.log.info(
-                "registration of {username!r} at {domain} from {address}: {outcome}",
-                username=request.username[:100],
+                "registration of {username} at {domain} from {address}: {outcome}",
+                username=request.username,
                 domain=self._domain.name,
                 address=self._address,
                 outcome=condition or ("made" if request.makes else "the invitation is good"),

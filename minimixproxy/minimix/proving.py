@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from minimixproxy.clock import Clock, Timer
+from minimixproxy.log import Logger
 from minimixproxy.minimix.errors import CannotOpen, CredentialRefused
 
 if TYPE_CHECKING:

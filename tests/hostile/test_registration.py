@@ -91,7 +91,7 @@ class BeforeLoginTests(RegistrationCase):
     async def test_a_name_that_would_be_another_line_in_the_log(self) -> None:
         client = await self.stranger()
         await client.iq("set", None, query("x&#10;2026-01-01T00:00:00 [-] \x85all is well\u2028"))
-        await self.proxy.process.says(r"registration of 'x\\n2026-01-01")
+        await self.proxy.process.says(r"registration of \"x\\n2026-01-01")
         self.assertFalse([line for line in self.proxy.log if line.startswith(("2026-01-01", "\x85all"))])
 
     async def test_somebody_s_account_is_not_made_anew(self) -> None:
