@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from xml.parsers import expat
 
 from minimixproxy.names import SEPARATOR, named_attributes, split_name
@@ -145,21 +146,27 @@ def sole_attributes(raw: bytes, name: bytes) -> dict[str, str] | None:
 
     A parser costs ten times as much, and nearly every message of most rooms has a stanza-id and an occupant-id.
     """
+    tag, prefixed, namespace = _needles(name)
+    start = raw.find(tag)
     # A colon before the name makes it a prefixed one, but for two in a row: those are in the name of a namespace.
-    if raw.count(b"<" + name) != 1 or raw.count(b":" + name) != raw.count(b":xmpp:" + name) or b"<![CDATA[" in raw:
+    if start < 0 or raw.find(tag, start + 1) >= 0 or raw.count(prefixed) != raw.count(namespace) or b"<![CDATA[" in raw:
         return None
-    attributes = start_tag_attributes(raw, raw.index(b"<" + name))
-    return plain_attributes(attributes)
+    end = raw.index(b">", start)
+    found = _PLAIN_TAG.fullmatch(raw, start, end)
+    if found is None or found.group(1) != name:
+        return None
+    return dict(_PLAIN_ATTRIBUTE.findall(raw[found.end(1) : end].decode()))
 
 
+@lru_cache(maxsize=16)
+def _needles(name: bytes) -> tuple[bytes, bytes, bytes]:
+    return b"<" + name, b":" + name, b":xmpp:" + name
+
+
+# A start tag whose values are what a parser gives: no escapes, no line breaks, and no ">" either.
+_PLAIN_TAG = re.compile(rb"<([^ \t\r\n/>]+)(?:[ ][^ \t\r\n=/>'\"]+='[^'&\t\r\n>]*')*/?")
+_PLAIN_ATTRIBUTE = re.compile(r"[ ](?!xmlns)([^ =]+)='([^']*)'")
 _NOT_PLAIN = re.compile(rb"[&\t\r\n]")
-
-
-def plain_attributes(attributes: dict[bytes, bytes]) -> dict[str, str] | None:
-    """Return attributes as a parser would give them; None if it takes one, since a value has escapes."""
-    if any(_NOT_PLAIN.search(value) for value in attributes.values()):
-        return None
-    return {key.decode(): value.decode() for key, value in attributes.items()}
 
 
 def top_attribute(raw: bytes, name: str) -> str | None:

@@ -107,11 +107,14 @@ def _named(amendment: Amendment) -> Amendment | None:
     return amendment if amendment.target else None
 
 
-def ids_of(stanza: Stanza) -> frozenset[str]:
+def ids_of(stanza: Stanza) -> tuple[str, ...]:
     """Return the ids that a sender gave a message: its attribute, and the origin-id (XEP-0359)."""
+    own = stanza.get("id")
     origins = payload_attributes(stanza, NS_SID, "origin-id")
-    ids = (stanza.get("id"), origins[0].get("id") if origins else None)
-    return frozenset(one for one in ids if one)
+    origin = origins[0].get("id") if origins else None
+    if not origin or origin == own:
+        return (own,) if own else ()
+    return (own, origin) if own else (origin,)
 
 
 def corrected(original: bytes, correction: Stanza) -> bytes:
