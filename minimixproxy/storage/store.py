@@ -81,8 +81,10 @@ class Store:
             if self._hold.due:
                 self._in_transaction(lambda: None)
             return False
-        if self._connection is None or not self._wal.due(ERASED):
+        if not self._wal.due(ERASED):
             return False
+        if self._connection is None:
+            self._in_transaction(lambda: None)
         self._wal.truncate(self._cursor)
         return self._wal.clean
 

@@ -21,7 +21,8 @@ class WriteAheadLog:
         """`clock`: seconds."""
         self._database = database
         self._clock = clock
-        self._since: float | None = None  # something was deleted
+        #: When something was deleted that may still be there: before the start perhaps, for the log outlives a crash.
+        self._since: float | None = clock() if database.sqlite else None
         self._urgent = False
         self._tried: float | None = None  # when somebody was in the way
 

@@ -133,6 +133,25 @@ class ErasingTests(TroubleTestCase):
             self.now.turn()
         self.assertEqual(self.found(SECRET), set())
 
+    def test_killed_before_that(self) -> None:
+        """The write-ahead log outlives it, also if nothing is written afterwards."""
+        kept = message(self.room.next_sequence(), raw=f"<message>{SECRET}</message>".encode())
+        self.room.message_kept(kept)
+        self.now.turn()
+        self.room.message_changed(message(kept.sequence, raw=b"<message/>", retracted=True))
+        self.now.turn()
+        assert isinstance(self.state, Path)
+        log = Path(f"{self.state}-wal").read_bytes()
+        self.assertIn(SECRET.encode(), log)
+        reader = sqlite3.connect(self.state, isolation_level=None)  # keeps the log from being removed
+        self.addCleanup(reader.close)
+        reader.execute("SELECT count(*) FROM messages").fetchall()
+        lab = self.again(self.now)
+        self.assertEqual(self.found(SECRET), {"state.sqlite-wal"})
+        lab.clock.advance(ERASED)
+        lab.writer.store.rest()
+        self.assertEqual(self.found(SECRET), set())
+
     def test_room_left(self) -> None:
         self.filled()
         self.room.forgotten()
