@@ -128,6 +128,8 @@ class Upper(Protocol):
 class SecurableConnection(BaseProtocol):
     """The protocol that the reactor knows; `upper` is the one that speaks XMPP."""
 
+    relayed = False  # what stands at the other end is not the peer itself, and acknowledges for it
+
     def __init__(self, upper: Upper) -> None:
         self.upper = upper
         self._layer: TLSLayer | None = None

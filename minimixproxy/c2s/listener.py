@@ -79,11 +79,12 @@ class ClientConnection(SecurableConnection):
         stream.bottom = self
         self._clients = clients
         self._listen = listen
+        self.relayed = is_relayed(listen.endpoint)
         self._key: str | None = None
 
     def connectionMade(self) -> None:
         # Behind a PROXY header (haproxy:) the client's address is known only when its first bytes come.
-        if not is_relayed(self._listen.endpoint) and not self._admit():
+        if not self.relayed and not self._admit():
             return
         super().connectionMade()
         direct = self._listen.tls == "direct"

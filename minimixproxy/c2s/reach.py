@@ -1,7 +1,11 @@
 """How far what was written to a client has come: a phone out of coverage is noticed minutes after its last byte.
 
 The kernel knows which bytes the client's machine has not acknowledged. From that, and the sizes of the last writes, it
-follows until when everything has arrived. Linux only; elsewhere everything written counts as arrived.
+follows until when everything has arrived. Linux only.
+
+Behind a relay (`haproxy:`), on a UNIX socket, or on another system nobody says how far a client has come: a relay
+acknowledges for it. There only what was written before the client last said something has arrived. It is the safe side:
+what came since is given once more to a client that comes back, and nothing is lost.
 """
 
 from __future__ import annotations
@@ -26,19 +30,25 @@ MAX_WRITES = 150
 _TLS_RECORD = 16384
 _TLS_OVERHEAD = 22  # bytes of a TLS 1.3 record beside its data, at least (RFC 8446 §5.2)
 EVERYTHING = float("inf")
+# What was written just before the client spoke may have crossed that on the way.
+CROSSING = 1.0  # seconds
 
 
 class Reach:
-    """The last writes to one client over `transport`, a TCP connection; for another kind it knows nothing."""
+    """The last writes to one client over `transport`, and what the client's end is known to have of them."""
 
-    __slots__ = ("_began", "_clock", "_lost", "_transport", "_writes")
+    __slots__ = ("_began", "_clock", "_heard", "_lost", "_transport", "_writes", "relayed")
 
-    def __init__(self, transport: Any, clock: Clock) -> None:
+    def __init__(self, transport: Any, clock: Clock, *, relayed: bool = False) -> None:
+        """`relayed`: a relay acknowledges for the client. So it is taken to be for anything but TCP."""
+        known = sys.platform == "linux" and isinstance(transport, tcp.Connection) and not relayed
+        self.relayed = not known
+        self._heard = 0.0  # when the client said something last, if relayed
         self._clock = clock
         self._began = 0.0  # when the first of the last writes that count as one was
         self._writes: deque[tuple[float, int]] = deque(maxlen=MAX_WRITES)
         self._lost: int | None = None  # unacknowledged bytes when the connection ended
-        self._transport = transport if sys.platform == "linux" and isinstance(transport, tcp.Connection) else None
+        self._transport = transport if known else None
         if self._transport is not None:
             self._look_at_the_end(self._transport)
 
@@ -62,8 +72,15 @@ class Reach:
             self._began = now
             self._writes.append((now, size))
 
+    def heard(self) -> None:
+        """The client said something. Needs to be called only if `relayed`."""
+        self._heard = self._clock.seconds()
+
     def until(self) -> float:
         """Return the time until which everything written has arrived, `EVERYTHING` when nothing is on its way."""
+        if self.relayed:
+            until = self._heard - CROSSING
+            return until if self._writes and self._writes[-1][0] > until else EVERYTHING
         on_its_way = self._unacknowledged() if self._lost is None else self._lost
         if on_its_way == 0:
             return EVERYTHING

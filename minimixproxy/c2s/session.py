@@ -91,7 +91,7 @@ class ClientSession:
         self._account: AccountPort | None = None
         self._detached = False  # from its account, having been one of its sessions
         self._clock = clock
-        self._reach = Reach(client.bottom.transport, clock)
+        self._reach = Reach(client.bottom.transport, clock, relayed=client.bottom.relayed)
         self._output = ClientOutput(client, turn_end, self._reach, limits.send_queue, self._overflow)
         self.deliver: Callable[[bytes], None] = self._output.deliver  # gives the client whole stanzas
         self.deliver_all: Callable[[LazyStanzas], None] = self._output.deliver_all  # and many, made when needed
@@ -137,6 +137,8 @@ class ClientSession:
 
     def client_events(self, events: list[Event]) -> None:
         """Pass on one read's worth of the client's stream."""
+        if self._reach.relayed:
+            self._reach.heard()
         out = self._to_server
         for event in events:
             if self._output.over:

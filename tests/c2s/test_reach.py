@@ -11,7 +11,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.c2s.reach import EVERYTHING, Reach
+from minimixproxy.c2s.reach import CROSSING, EVERYTHING, Reach
 
 
 class ReachTests(SynchronousTestCase):
@@ -80,7 +80,31 @@ class ReachTests(SynchronousTestCase):
         self.transport.write(b"x" * 522)
         self.assertEqual(self.reach.until(), 2.9)
 
-    def test_unknown_transport(self) -> None:
-        reach = Reach(object(), self.clock)
-        reach.wrote(100)
-        self.assertEqual(reach.until(), EVERYTHING)
+    def test_what_a_relay_acknowledges_counts_for_nothing(self) -> None:
+        """Nor what is on a transport that cannot be asked: what counts is when the client spoke."""
+        for reach in (Reach(self.transport, self.clock, relayed=True), Reach(object(), self.clock)):
+            self.reach = reach
+            start = self.clock.seconds()
+            self.assertEqual(reach.until(), EVERYTHING, "nothing was written")
+            self.note(start + 10, 100)
+            self.assertLess(reach.until(), start + 10)
+            self.note(start + 20, 100)
+            self.clock.advance(CROSSING / 2)
+            reach.heard()
+            self.assertTrue(start + 10 < reach.until() < start + 20)
+            self.clock.advance(CROSSING)
+            reach.heard()
+            self.assertEqual(reach.until(), EVERYTHING)
+            self.note(start + 30, 100)
+            self.assertTrue(start + 20 < reach.until() < start + 30)
+            self.clock.advance(1000)
+            self.assertTrue(start + 20 < reach.until() < start + 30)
+
+    def test_a_relay_that_acknowledged_everything(self) -> None:
+        self.reach = Reach(self.transport, self.clock, relayed=True)
+        self.reach.heard()
+        self.write(100, 500)
+        self.assertEqual(self.client.recv(1000), b"x" * 500)
+        self.client.close()
+        self.transport.connectionLost(Failure(ConnectionLost()))
+        self.assertLess(self.reach.until(), 1)

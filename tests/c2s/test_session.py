@@ -14,6 +14,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial import unittest
 
+from minimixproxy.c2s.reach import CROSSING
 from minimixproxy.c2s.session import ClientSession
 from minimixproxy.safetynet import NET
 from tests.c2s.helpers import BIND, BOUND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, plain
@@ -310,6 +311,8 @@ class EndTest(SessionTest):
 
     def reach(self, until: float) -> None:
         class Reach:
+            relayed = False
+
             def until(self) -> float:
                 return until
 
@@ -329,6 +332,23 @@ class EndTest(SessionTest):
         self.assertEqual(self.session.reached, float("inf"))
         self.client.vanish()
         self.assertEqual(self.session.reached, 99.0)
+
+    def test_behind_a_relay_the_client_s_own_word_counts(self) -> None:
+        """The wire of this test is no TCP connection: nobody acknowledges on it but the client itself."""
+        self.lab.clock.advance(100)
+        self.client.send(b" ")
+        self.lab.clock.advance(3)
+        self.session.deliver(b"<message/>")
+        self.turn()
+        self.assertEqual(self.session.reached, float("inf"), "on its way, as far as anybody knows")
+        self.lab.clock.advance(100)
+        self.assertEqual(self.session.reached, 100 - CROSSING)
+        self.client.send(b"<presence/>")
+        self.assertEqual(self.session.reached, float("inf"))
+        self.session.deliver(b"<message/>")
+        self.turn()
+        self.client.vanish()
+        self.assertEqual(self.session.reached, 203 - CROSSING)
 
     def test_client_closes_and_the_server_says_nothing(self) -> None:
         self.up(END)
