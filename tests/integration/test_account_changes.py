@@ -108,6 +108,9 @@ class RemovalTests(ChangesCase):
         await self.removed()
         await self.away(room)
         self.assertEqual(self.traces(self.alice.jid, SECRET, room), [])
+        for path, content in self.state().items():
+            for text in (self.alice.jid, SECRET, room):
+                self.assertNotIn(text.encode(), content, path)
 
     async def test_forgotten_entirely(self) -> None:
         room = await self.secrets_in_room()
