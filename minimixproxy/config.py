@@ -92,6 +92,9 @@ class Rooms(Section):
     history_age: Annotated[float, Field(ge=60, le=10 * 365 * 86400)] = 30 * 86400.0
     max_rooms: Annotated[int, Field(ge=1, le=100_000)] = 1000
     max_occupants: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
+    # Bytes of what one room shows, and of what all rooms of an account show beyond the 128 KiB that each may have.
+    room_memory: Annotated[int, Field(ge=256 * 1024, le=1024**3)] = 16 * 1024**2
+    account_memory: Annotated[int, Field(ge=1024**2, le=16 * 1024**3)] = 64 * 1024**2
     away: Annotated[str, Field(max_length=1000)] = ""
     # How long a sign of life from a room answers self-pings (XEP-0410) here; 0: each is asked there.
     fresh: Annotated[float, Field(ge=0, le=3600)] = 60.0

@@ -16,6 +16,7 @@ from minimixproxy.minimix.answers import CAPS, NS_DISCO_INFO, PING
 from minimixproxy.minimix.archive import concerns_archive
 from minimixproxy.minimix.bookmarkfollower import BookmarkFollower
 from minimixproxy.minimix.bookmarknews import MARK
+from minimixproxy.minimix.budget import ByteBudget
 from minimixproxy.minimix.iqproxy import IQProxy
 from minimixproxy.minimix.journal import Journal, KeptAccount, KeptMembership, KeptRoom
 from minimixproxy.minimix.messages import Messages
@@ -29,6 +30,7 @@ from minimixproxy.refused import error_for, lost_answer
 from minimixproxy.safetynet import NET
 from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza, error_payload, rewrite
 
+ROOM_OWN = 128 * 1024  # bytes of what a room shows that no other room can use up
 LINGER = 10.0  # seconds for open IQs to be answered after the last room ended
 
 # Why devices are shown out of rooms that they did not leave: for their users to read.
@@ -72,6 +74,7 @@ class Account:
         self._client_of = client_of
         self._pacer = pacer
         self._journal = journal
+        self._shown = ByteBudget(settings.account_memory)
         self._abandoned = Timer(clock)
         self._lingering = Timer(clock)
         self._iqs = IQProxy(self, self.rooms.get, settings.iq_timeout, clock)
@@ -116,6 +119,10 @@ class Account:
         """Route what a session said while a room was out of reach."""
         if session in self.sessions:
             self._route(session, stanza, parse_jid(stanza["to"]))
+
+    def room_budget(self) -> ByteBudget:
+        """Return a new budget for what a room shows: its own, and beyond that what other rooms leave."""
+        return ByteBudget(self._settings.room_memory, self._shown, ROOM_OWN)
 
     def room_joined(self, room: str) -> None:
         """The account is in a room."""

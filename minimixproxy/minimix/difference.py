@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from minimixproxy.jids import prepare_resource
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.roomview import RoomView
-from minimixproxy.stanza import NS_CLIENT, Stanza, escape, parse_stanza, serialize
+from minimixproxy.stanza import NS_CLIENT, Stanza, escape, parse_stanza, serialize, start_tag_end
 
+MAX_COMPARED = 16 * 1024  # bytes of a presence that is looked into
 _ANNOUNCED = {muc.LOGGED: ("170", "171"), muc.NON_ANONYMOUS: ("172", "173")}  # switched on, off
 
 
@@ -18,25 +19,30 @@ def difference(before: RoomView, after: RoomView, nick_before: str, nick: str) -
     First who left, then who came or changed, then the account itself, then the room's configuration. Addressed to
     nobody.
     """
-    for key, presence in before.occupants.items():
+    for key, raw in before.occupants.items():
         if key not in after.occupants and key != prepare_resource(nick):
+            presence = parse_stanza(raw)
             yield _gone(presence, presence["from"])
     if prepare_resource(nick_before) != prepare_resource(nick) and before.self_presence is not None:
         yield _gone(before.self_presence, f"{before.room}/{nick_before}", nick)
-    for key, presence in after.occupants.items():
-        if _content(before.occupants.get(key)) != _content(presence):
-            yield presence
-    if after.room_presence is not None and _content(before.room_presence) != _content(after.room_presence):
-        yield after.room_presence
+    for key, raw in after.occupants.items():
+        if not _same(before.occupants.get(key), raw):
+            yield parse_stanza(raw)
+    of_room, former = after.room_presence, before.room_presence
+    if of_room is not None and not _same(former.raw if former is not None else None, of_room.raw):
+        yield of_room
     yield from _own(before, after, nick_before != nick)
     codes = [_ANNOUNCED[code][code not in after.codes] for code in sorted(before.codes ^ after.codes)]
     if codes:
         yield _announcement(before.room, codes)
 
 
-def subject_changed(before: RoomView, after: RoomView) -> bool:
-    """Tell whether the subject reads otherwise, or was set by somebody else."""
-    return _subject(before) != _subject(after)
+def subject_of(view: RoomView) -> tuple[str, str]:
+    """Return how the subject reads, and who set it; both "" if there is none."""
+    if view.subject is None:
+        return "", ""
+    subject = view.subject.payload(NS_CLIENT, "subject")
+    return str(subject) if subject is not None else "", view.subject.get("from", "") or ""
 
 
 def _own(before: RoomView, after: RoomView, renamed: bool) -> Iterator[Stanza]:
@@ -52,13 +58,20 @@ def _standing(presence: Stanza) -> tuple[str | None, str | None]:
     return (item.getAttribute("affiliation"), item.getAttribute("role")) if item is not None else (None, None)
 
 
-def _content(presence: Stanza | None) -> str | None:
+def _same(before: bytes | None, after: bytes) -> bool:
+    """Tell whether two presences show the same; where that would take too long, they do not."""
+    if before is None:
+        return False
+    if before[start_tag_end(before) :] == after[start_tag_end(after) :]:
+        return True
+    return max(len(before), len(after)) <= MAX_COMPARED and _content(before) == _content(after)
+
+
+def _content(presence: bytes) -> str:
     """What a presence shows, whoever it is addressed to and whenever it was sent."""
-    if presence is None:
-        return None
     return "".join(
         serialize(child).decode() if not isinstance(child, str) else child.strip()
-        for child in presence.element.children
+        for child in parse_stanza(presence).element.children
         if isinstance(child, str) or child.uri != muc.NS_DELAY
     )
 
@@ -90,10 +103,3 @@ def _announcement(room: str, codes: list[str]) -> Stanza:
         b"<message type='groupchat' from='%b'><x xmlns='%b'>%b</x></message>"
         % (escape(room), muc.NS_MUC_USER.encode(), statuses)
     )
-
-
-def _subject(view: RoomView) -> tuple[str, str]:
-    if view.subject is None:
-        return "", ""
-    subject = view.subject.payload(NS_CLIENT, "subject")
-    return str(subject) if subject is not None else "", view.subject.get("from", "") or ""

@@ -41,6 +41,7 @@ from minimixproxy.minimix.returning import Return
 from minimixproxy.minimix.roominfo import RoomInfo
 from minimixproxy.minimix.roomview import RoomView
 from minimixproxy.minimix.selfcheck import SelfCheck
+from minimixproxy.minimix.stripped import is_own
 from minimixproxy.stanza import NS_CLIENT, Stanza, rewrite, serialize
 
 JOIN_TIMEOUT = 60.0  # seconds for a room to answer a join
@@ -89,7 +90,7 @@ class Occupancy:
         self._caps = caps
         self._appearance = Appearance(room, outlet, settings, clock, caps, self.attached, self._is_visible)
         self._membership = Membership(self._appearance, journal, clock.seconds())
-        view = RoomView(room, settings.max_occupants)
+        view = RoomView(room, settings.max_occupants, outlet.room_budget())
         privates = kept.privates if kept is not None else ()
         self._attendance = Attendance(view, outlet, settings, clock, self._appearance, self.history, journal, privates)
         self._return = Return(room, outlet, clock, self._appearance, self._rejoin)
@@ -391,7 +392,7 @@ class Occupancy:
         """Tell whether a presence is our own: by our nick once that is settled, by status 110 always."""
         if not self._is_entering and self.state is not State.JOINING and self._appearance.is_nick(nick):
             return True
-        return b"110" in stanza.raw and muc.SELF in muc.status_codes(stanza)
+        return is_own(stanza)
 
     def _own_available(self, stanza: Stanza, nick: str) -> None:
         self.history.senders.entered(stanza)
@@ -405,7 +406,7 @@ class Occupancy:
             self._view.entered(stanza)
             self._timer.start(SUBJECT_TIMEOUT, self._complete)
             return
-        self._view.self_presence = stanza
+        self._view.own_shown(stanza)
         if not self._appearance.is_nick(nick):
             self._appearance.nick_changed(nick)
             self._membership.keep()
@@ -647,4 +648,5 @@ class Occupancy:
         self._attendance.holding.refuse("recipient-unavailable")
         self._membership.forget()
         self.attached.clear()
+        self._attendance.view.close()
         self._outlet.room_ended(self.room)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from minimixproxy.lazystanzas import LazyStanzas
+from minimixproxy.minimix.budget import ByteBudget
 from minimixproxy.stanza import Stanza
 
 #: Gets the result or error that answers an IQ of our own; None when no answer comes.
@@ -75,6 +76,9 @@ class RoomOutlet(OwnRequests, Protocol):
 
     def from_session_again(self, session: SessionPort, stanza: Stanza) -> None:
         """A session's stanza that had to wait is now as good as new."""
+
+    def room_budget(self) -> ByteBudget:
+        """Return a new budget for what a room shows."""
 
     def room_joined(self, room: str) -> None:
         """The account is in the room, for the first time or again."""

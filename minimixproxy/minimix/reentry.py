@@ -12,7 +12,7 @@ from minimixproxy.minimix.appearance import Appearance
 from minimixproxy.minimix.attendance import Attendance
 from minimixproxy.minimix.backlog import Backlog
 from minimixproxy.minimix.delays import format_time
-from minimixproxy.minimix.difference import difference, subject_changed
+from minimixproxy.minimix.difference import difference, subject_of
 from minimixproxy.minimix.ports import RoomOutlet
 from minimixproxy.minimix.presence import rejoin_presence
 from minimixproxy.minimix.roominfo import RoomInfo
@@ -46,7 +46,7 @@ class Reentry:
         done: Callable[[bool], None],
         unanswered: Callable[[], None],
     ) -> None:
-        self.view: RoomView | None = RoomView(info.room, settings.max_occupants)
+        self.view: RoomView | None = RoomView(info.room, settings.max_occupants, outlet.room_budget())
         self._info = info
         self._outlet = outlet
         self._settings = settings
@@ -57,6 +57,7 @@ class Reentry:
         self._timer = Timer(clock)
         self._timer.start(ANSWER_TIMEOUT, unanswered)
         self._before: RoomView = attendance.view
+        self._subject_before = ("", "")
         self._backlog: Backlog | None = None
 
     def join(self, nick: str, appearance: Appearance, password: str | None, last_known: float) -> None:
@@ -79,6 +80,8 @@ class Reentry:
         if self._before.self_presence is not None:
             for presence in difference(self._before, view, before_nick, nick):
                 self._attendance.attached.fork_presence(presence)
+        self._subject_before = subject_of(self._before)
+        self._before.close()
         if view.created:
             # Nobody asked for a new room: as it is, it lets the others in.
             self._outlet.ask(self._info.room, "set", _INSTANT_ROOM, self._accepted)
@@ -104,13 +107,16 @@ class Reentry:
         for message in live:
             self._heard(message, False)
         view = self._attendance.view
-        if view.subject is not None and subject_changed(self._before, view):
-            self._attendance.attached.fork(view.subject)
+        subject = view.subject
+        if subject is not None and subject_of(view) != self._subject_before:
+            self._attendance.attached.fork(subject)
         assert self._backlog is not None
         self._done(self._backlog.complete)
 
     def stop(self) -> None:
-        """It came to nothing."""
+        """It came to nothing, or was interrupted."""
         self._timer.stop()
+        if self.view is not None:
+            self.view.close()
         if self._backlog is not None:
             self._backlog.stop()

@@ -10,7 +10,9 @@ from minimixproxy.lazystanzas import LazyStanzas
 from minimixproxy.log import Logger
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.addresses import AddressTemplate, may_name
+from minimixproxy.minimix.budget import OBJECT, ByteBudget
 from minimixproxy.minimix.replay import Replay
+from minimixproxy.minimix.stripped import stripped
 from minimixproxy.stanza import NS_CLIENT, ForkTemplate, Stanza, escape, rewrite
 
 # What a change of the room's configuration says, and which lasting status code that switches on or off.
@@ -22,20 +24,64 @@ _SWITCHES = {
 }
 
 
+class _Kept:
+    """A stanza as it is kept: bytes, and of its attributes the addresses. No tree, which costs many times that."""
+
+    __slots__ = ("_addresses", "_name", "cost", "raw")
+
+    def __init__(self, stanza: Stanza, raw: bytes | None = None) -> None:
+        self.raw = raw if raw is not None else stanza.self_contained()
+        self.cost = _cost(self.raw)
+        self._name = stanza.name
+        self._addresses: dict[str, str] = {key: stanza[key] for key in ("from", "to") if key in stanza.attributes}
+
+    @property
+    def stanza(self) -> Stanza:
+        """The stanza, made anew each time."""
+        return Stanza(self.raw, NS_CLIENT, self._name, self._addresses, None, {"": NS_CLIENT})
+
+
 class RoomView:
-    """Occupants, own presence, subject and lasting status codes of one room."""
+    """Occupants, own presence, subject and lasting status codes of one room.
+
+    What is remembered takes its bytes from `budget`. Half of it is for whole stanzas; beyond that, and where the
+    account has no more for this room, presences are remembered `stripped`, so that one who joins later is shown
+    everybody, and when nothing is left not at all. Attached sessions have seen them as they were.
+    """
 
     log = Logger()
 
-    def __init__(self, room: str, max_occupants: int) -> None:
+    def __init__(self, room: str, max_occupants: int, budget: ByteBudget) -> None:
         self.room = room
-        self.self_presence: Stanza | None = None
-        self.subject: Stanza | None = None
         self.created = False  # by our join, and not yet told to anyone
         self.codes: frozenset[str] = frozenset()
-        self.occupants: dict[str, Stanza] = {}  # by prepared nick, in order of arrival
-        self.room_presence: Stanza | None = None
+        self.occupants: dict[str, bytes] = {}  # by prepared nick, in order of arrival
+        self._own: _Kept | None = None
+        self._subject: _Kept | None = None
+        self._of_room: _Kept | None = None
         self._max_occupants = max_occupants
+        self._budget = budget
+
+    @property
+    def self_presence(self) -> Stanza | None:
+        """The account's own presence, None before it is in."""
+        return self._own.stanza if self._own is not None else None
+
+    @property
+    def subject(self) -> Stanza | None:
+        """The message that set the subject."""
+        return self._subject.stanza if self._subject is not None else None
+
+    @property
+    def room_presence(self) -> Stanza | None:
+        """What the room shows of itself."""
+        return self._of_room.stanza if self._of_room is not None else None
+
+    def close(self) -> None:
+        """Forget everything: the account is out of the room, or sees it anew."""
+        self.occupants.clear()
+        self._own = self._subject = self._of_room = None
+        self._budget.close()
 
     def __contains__(self, nick: str) -> bool:
         """Tell whether an occupant of that nick has been shown."""
@@ -46,23 +92,64 @@ class RoomView:
         codes = muc.status_codes(presence)
         self.codes = codes & {muc.NON_ANONYMOUS, muc.LOGGED}
         self.created = muc.CREATED in codes
-        self.self_presence = presence
+        self.own_shown(presence)
+
+    def own_shown(self, presence: Stanza) -> None:
+        """Remember the account's own presence, stripped if need be: there is always one."""
+        kept = self._whole(presence, self._own)
+        if kept is None:
+            kept = _Kept(presence, stripped(presence))
+            if not self._budget.take(kept.cost):
+                kept.cost = 0  # it is small, and the only one
+        self._own = kept
 
     def occupant_shown(self, nick: str, presence: Stanza) -> None:
-        """Remember another occupant's presence; beyond the bound, it is forked but not remembered."""
+        """Remember another occupant's presence; beyond the bounds, it is forked but not remembered."""
         key = prepare_resource(nick)
-        if key not in self.occupants and len(self.occupants) >= self._max_occupants:
-            self.log.warn("more than {limit} occupants in {room}", limit=self._max_occupants, room=self.room)
+        before = self.occupants.get(key)
+        if before is not None:
+            self._budget.give_back(_cost(before))
+        elif len(self.occupants) >= self._max_occupants:
+            self._report("more than {limit} occupants in {room}", limit=self._max_occupants)
             return
-        self.occupants[key] = presence
+        raw = presence.self_contained()
+        if not self._take_whole(_cost(raw)):
+            raw = stripped(presence)
+            if not self._budget.take(_cost(raw)):
+                self.occupants.pop(key, None)
+                return
+        self.occupants[key] = raw
 
     def occupant_gone(self, nick: str) -> Stanza | None:
         """Forget an occupant; return the presence that it was shown by."""
-        return self.occupants.pop(prepare_resource(nick), None)
+        raw = self.occupants.pop(prepare_resource(nick), None)
+        if raw is None:
+            return None
+        self._budget.give_back(_cost(raw))
+        return _presence(raw)
 
     def room_shown(self, presence: Stanza) -> None:
-        """Remember what the room's bare JID shows of itself, its avatar for one."""
-        self.room_presence = presence
+        """Remember what the room's bare JID shows of itself, its avatar for one; not if it is too much."""
+        self._of_room = self._whole(presence, self._of_room)
+
+    def _whole(self, stanza: Stanza, before: _Kept | None) -> _Kept | None:
+        """Return the stanza as it is kept in place of another; None if that is too much."""
+        if before is not None:
+            self._budget.give_back(before.cost)
+        kept = _Kept(stanza)
+        return kept if self._take_whole(kept.cost) else None
+
+    def _take_whole(self, cost: int) -> bool:
+        if self._budget.used + cost <= self._budget.limit // 2 and self._budget.take(cost):
+            return True
+        self._report("{room} shows more than may be kept: not everything is", limit=self._budget.limit)
+        return False
+
+    def _report(self, text: str, limit: int) -> None:
+        """Log that a bound is reached, once for each time that the account is in the room."""
+        if not self._budget.reported:
+            self._budget.reported = True
+            self.log.warn(text, room=self.room, limit=limit)
 
     def message_seen(self, message: Stanza) -> None:
         """Take the subject, and changes of what the lasting status codes say, from a groupchat message.
@@ -70,7 +157,7 @@ class RoomView:
         Whoever sets the subject may be named as its sender: servers check the permission (XEP-0045 §8.1).
         """
         if muc.is_subject(message):
-            self.subject = message
+            self._subject = self._whole(message, self._subject)
         else:
             for code in muc.configuration_codes(message):
                 lasting, on = _SWITCHES.get(code, ("", False))
@@ -89,12 +176,13 @@ class RoomView:
 
         Other occupants, the self-presence with `codes` beside the lasting ones, `history`, the subject.
         """
-        others = list(self._others())
+        of_room = self.room_presence
+        others = list(self.occupants.values())
         own = self.reflection(session_jid, stream_jid, join_id, {*self.codes, *codes})
         subject = self._subject_for(session_jid)
 
         def stanzas() -> Iterator[bytes]:
-            for stanza in others:
+            for stanza in self._others(of_room, others, stream_jid):
                 try:
                     raw = self.presence_for(stanza, session_jid, stream_jid)
                 except Exception as error:  # noqa: BLE001 (whatever is wrong with one, the session gets the others)
@@ -105,7 +193,14 @@ class RoomView:
             yield from history.to(session_jid)
             yield subject
 
-        return LazyStanzas(len(others) + len(history) + 2, stanzas())
+        return LazyStanzas(len(others) + len(history) + (3 if of_room is not None else 2), stanzas())
+
+    @staticmethod
+    def _others(of_room: Stanza | None, others: list[bytes], stream_jid: str) -> Iterator[Stanza]:
+        if of_room is not None:
+            yield of_room
+        for raw in others:
+            yield _presence(raw, stream_jid)
 
     def _leave_out(self, presence: Stanza, error: Exception) -> None:
         self.log.error(
@@ -116,23 +211,27 @@ class RoomView:
             hash=sha256(presence.raw).hexdigest(),
         )
 
-    def _others(self) -> Iterator[Stanza]:
-        if self.room_presence is not None:
-            yield self.room_presence
-        yield from self.occupants.values()
-
     def reflection(self, session_jid: str, stream_jid: str, stanza_id: str | None, codes: Collection[str]) -> bytes:
         """Return the account's own presence as the answer to a session's, with 110 and `codes`."""
-        assert self.self_presence is not None
         stanza = self.self_presence
+        assert stanza is not None
         raw = muc.with_status_codes(stanza, {muc.SELF, *codes})
         shown = Stanza(raw, stanza.uri, stanza.name, stanza.attributes, None, {"": NS_CLIENT})
         return rewrite(self.presence_for(shown, session_jid, stream_jid), {"id": stanza_id})
 
     def _subject_for(self, session_jid: str) -> bytes:
-        if self.subject is not None:
-            return ForkTemplate(self.subject.self_contained()).copy(session_jid)
+        if self._subject is not None:
+            return ForkTemplate(self._subject.raw).copy(session_jid)
         return b"<message type='groupchat' from='%b' to='%b'><subject/></message>" % (
             escape(self.room),
             escape(session_jid),
         )
+
+
+def _cost(raw: bytes) -> int:
+    return len(raw) + OBJECT
+
+
+def _presence(raw: bytes, to: str = "") -> Stanza:
+    """Return an occupant's presence, addressed to `to` as far as that is of interest."""
+    return Stanza(raw, NS_CLIENT, "presence", {"to": to}, None, {"": NS_CLIENT})

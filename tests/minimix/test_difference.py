@@ -2,7 +2,8 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.difference import difference, subject_changed
+from minimixproxy.minimix.budget import ByteBudget
+from minimixproxy.minimix.difference import difference, subject_of
 from minimixproxy.minimix.roomview import RoomView
 from minimixproxy.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import ROOM, kinds
@@ -21,7 +22,7 @@ def presence(nick: str, inner: str = "", item: str = MEMBER, codes: str = "") ->
 
 
 def view(*others: Stanza, own: Stanza | None = None, subject: str = "topic") -> RoomView:
-    made = RoomView(ROOM, 100)
+    made = RoomView(ROOM, 100, ByteBudget(1_000_000))
     for stanza in others:
         made.occupant_shown(stanza["from"].partition("/")[2], stanza)
     made.entered(own or presence("alice", codes="100 110"))
@@ -85,5 +86,5 @@ class DifferenceTests(SynchronousTestCase):
         self.assertIn(b"<status code='173'/><status code='170'/>", message.raw)
 
     def test_subject(self) -> None:
-        self.assertFalse(subject_changed(view(), view()))
-        self.assertTrue(subject_changed(view(), view(subject="other")))
+        self.assertEqual(subject_of(view()), subject_of(view()))
+        self.assertNotEqual(subject_of(view()), subject_of(view(subject="other")))

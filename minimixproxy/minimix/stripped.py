@@ -1,0 +1,103 @@
+"""A room's presence without what nobody needs in order to know who is there. Pure."""
+
+from __future__ import annotations
+
+import re
+from xml.parsers import expat
+
+from minimixproxy.minimix import muc
+from minimixproxy.minimix.muc import NS_MUC_USER, NS_OCCUPANT_ID
+from minimixproxy.stanza import NS_CLIENT, MalformedStanza, Stanza, escape
+
+MAX_TEXT = 1024  # characters of a status, or of an attribute, that are kept
+_SELF = re.compile(rb"code[ \t\r\n]*=[ \t\r\n]*['\"]110['\"]")
+_ITEM = ("affiliation", "role", "jid", "nick")
+
+
+def stripped(presence: Stanza) -> bytes:
+    """Return a presence of a room with its kind, who it is of, show, status, item and occupant-id, and nothing else.
+
+    Texts that are longer than `MAX_TEXT` are left out, so that the result is small whatever it is made of. It takes no
+    tree, which would cost a hostile stanza many times its size.
+    """
+    return _Reader(presence).read()
+
+
+def is_own(presence: Stanza) -> bool:
+    """Tell, without a tree, whether a room's presence has the status code 110: it is the receiver's own."""
+    return _SELF.search(presence.raw) is not None and muc.SELF in _Reader(presence).codes()
+
+
+class _Reader:
+    """One pass over the stanza: the first two levels in it are looked at."""
+
+    def __init__(self, presence: Stanza) -> None:
+        self._presence = presence
+        self._path: list[str] = []
+        self._texts: dict[str, list[str]] = {}
+        self._item: dict[str, str] = {}
+        self._codes: list[str] = []
+        self._occupant_id: str | None = None
+
+    def read(self) -> bytes:
+        self._parse()
+        return self._written()
+
+    def codes(self) -> list[str]:
+        self._parse()
+        return self._codes
+
+    def _parse(self) -> None:
+        raw = self._presence.self_contained()
+        parser = expat.ParserCreate("UTF-8", "}")
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text
+        wrapped = b"<w xmlns='%b' xmlns:stream='urn:x'>%b</w>" % (NS_CLIENT.encode(), raw)
+        try:
+            parser.Parse(wrapped, True)
+        except expat.ExpatError as error:
+            raise MalformedStanza(str(error)) from error
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._path.append(name if len(self._path) < 4 else "")
+        depth = len(self._path)
+        if depth == 3 and name == f"{NS_OCCUPANT_ID}}}occupant-id" and _is_short(attributes.get("id")):
+            self._occupant_id = attributes["id"]
+        elif depth == 4 and self._path[2] == f"{NS_MUC_USER}}}x":
+            if name == f"{NS_MUC_USER}}}item" and not self._item:
+                self._item = {key: attributes[key] for key in _ITEM if _is_short(attributes.get(key))}
+            elif name == f"{NS_MUC_USER}}}status" and len(self._codes) < 20 and _is_short(attributes.get("code")):
+                self._codes.append(attributes["code"])
+
+    def _end(self, _name: str) -> None:
+        self._path.pop()
+
+    def _text(self, text: str) -> None:
+        if len(self._path) == 3 and self._path[2] in (f"{NS_CLIENT}}}show", f"{NS_CLIENT}}}status"):
+            self._texts.setdefault(self._path[2].partition("}")[2], []).append(text)
+
+    def _written(self) -> bytes:
+        attributes = {key: self._presence.get(key) for key in ("type", "from", "to")}
+        texts = {name: "".join(pieces) for name, pieces in self._texts.items()}
+        shown = [f"<{name}>%b</{name}>".encode() % escape(text) for name, text in texts.items() if _is_short(text)]
+        codes = [b"<status code='%b'/>" % escape(code) for code in self._codes]
+        occupant_id = b""
+        if self._occupant_id is not None:
+            occupant_id = b"<occupant-id xmlns='%b' id='%b'/>" % (NS_OCCUPANT_ID.encode(), escape(self._occupant_id))
+        return b"<presence%b>%b<x xmlns='%b'><item%b/>%b</x>%b</presence>" % (
+            _attributes(attributes),
+            b"".join(shown),
+            NS_MUC_USER.encode(),
+            _attributes(self._item),
+            b"".join(codes),
+            occupant_id,
+        )
+
+
+def _is_short(text: str | None) -> bool:
+    return text is not None and len(text) <= MAX_TEXT
+
+
+def _attributes(attributes: dict[str, str | None] | dict[str, str]) -> bytes:
+    return b"".join(b" %b='%b'" % (key.encode(), escape(value)) for key, value in attributes.items() if value)

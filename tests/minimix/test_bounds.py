@@ -1,0 +1,161 @@
+"""What is kept has bounds in bytes: a hostile room costs so much, and costs the account's other rooms nothing."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.minimix.account import ROOM_OWN
+from minimixproxy.minimix.budget import ByteBudget
+from minimixproxy.minimix.muc import status_codes
+from minimixproxy.minimix.stripped import MAX_TEXT, is_own, stripped
+from minimixproxy.stanza import parse_stanza
+from tests.minimix.fakes import ROOM, STREAM, FakeSession, World, kinds
+
+MIB = 1024**2
+OTHER = "other@muc.test"
+BIG = f"<status>{'x' * 200_000}</status>"
+OTHER_BIG = f"<x xmlns='urn:test:large'>{'y' * 200_000}</x>"
+OCCUPANT_ID = "<occupant-id xmlns='urn:xmpp:occupant-id:0' id='o'/>"
+
+
+def budget(world: World, room: str = ROOM) -> ByteBudget:
+    return world.account.rooms[room]._attendance.view._budget
+
+
+class WhatARoomShows(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World(room_memory=MIB, account_memory=4 * MIB)
+        (self.phone,) = self.world.joined("phone")
+
+    def join_late(self) -> FakeSession:
+        tablet = self.world.session("tablet")
+        self.world.asks_to_join(tablet)
+        return tablet
+
+    def test_large_presences(self) -> None:
+        """Attached sessions get them; who joins later is shown everybody, if not all of it."""
+        for number in range(30):
+            self.world.shows(f"m{number}", inner=(BIG if number % 2 else OTHER_BIG) + "<show>dnd</show>" + OCCUPANT_ID)
+            self.assertIn(b"xxx" if number % 2 else b"yyy", self.phone.take()[0].raw)
+        self.assertLessEqual(budget(self.world).used, MIB)
+        tablet = self.join_late()
+        shown = [one for one in kinds(tablet.received) if one.startswith("presence m")]
+        self.assertEqual(shown, [f"presence m{number}" for number in range(30)])
+        (last,) = [one for one in tablet.received if one.get("from") == f"{ROOM}/m29"]
+        self.assertEqual((str(last.element.show), last["to"]), ("dnd", tablet.jid))
+        self.assertIn(b"affiliation='member' role='participant'", last.raw)
+        self.assertTrue(last.has_payload("urn:xmpp:occupant-id:0", "occupant-id"))
+        self.assertEqual(len(self.flushLoggedErrors()), 0)
+
+    def test_more_occupants_than_fit_at_all(self) -> None:
+        self.world = World(room_memory=MIB // 4, account_memory=4 * MIB)
+        (self.phone,) = self.world.joined("phone")
+        for number in range(1500):
+            self.world.shows(f"m{number}")
+            self.phone.received.clear()
+        self.assertLessEqual(budget(self.world).used, MIB)
+        tablet = self.join_late()
+        self.assertTrue(400 < len(tablet.received) < 1500)
+        self.world.gone("m0")
+        self.world.shows("late")
+        self.assertIn("presence late", kinds(self.join_late().received))
+
+    def test_changes_and_departures_give_back(self) -> None:
+        before = budget(self.world).used
+        for _ in range(5):
+            self.world.shows("carol", inner=BIG)
+            self.world.shows("carol", inner="<show>away</show>")
+        self.world.gone("carol")
+        self.assertEqual(budget(self.world).used, before)
+
+    def test_other_rooms_have_their_own(self) -> None:
+        world = World(room_memory=256 * MIB, account_memory=MIB)
+        world.joined("phone")
+        for number in range(30):
+            world.shows(f"m{number}", inner=BIG)
+        self.assertGreater(world.account._shown.used, MIB - 201_000)
+        self.assertLessEqual(budget(world).used, MIB + ROOM_OWN)
+        other = another_room(world)
+        self.assertTrue(other.take(ROOM_OWN))
+
+    def test_own_presence_subject_and_the_rooms(self) -> None:
+        self.world = World(room_memory=MIB // 4, account_memory=4 * MIB)
+        (self.phone,) = self.world.joined("phone")
+        self.world.shows("alice", "100 110", inner=BIG)
+        self.world.room(f"<presence from='{ROOM}' to='{STREAM}'>{BIG}</presence>")
+        self.world.subject("x" * 200_000)
+        self.assertLessEqual(budget(self.world).used, MIB)
+        tablet = self.join_late()
+        self.assertEqual(kinds(tablet.received), ["presence bob", "presence alice 100 110", "subject "])
+
+    def test_two_views_on_coming_back_and_none_at_the_end(self) -> None:
+        for number in range(20):
+            self.world.shows(f"m{number}", inner=BIG)
+        self.world.stream.jid = ""
+        self.world.account.stream_lost()
+        self.world.stream.jid = STREAM
+        self.world.account.stream_opened()
+        for number in range(20):
+            self.world.shows(f"m{number}", inner=BIG)
+        self.world.comes_back()
+        self.assertLessEqual(budget(self.world).used, MIB)
+        self.world.account.leave(ROOM)
+        self.world.gone("alice", "110")
+        self.assertEqual((self.world.account.rooms, self.world.account._shown.used), ({}, 0))
+
+    def test_a_view_that_came_to_nothing(self) -> None:
+        self.world.gone("alice", "110 332")
+        self.world.clock.advance(2)
+        for number in range(20):
+            self.world.shows(f"m{number}", inner=BIG)
+        self.assertGreater(self.world.account._shown.used, 0)
+        self.world.gone("alice", "110 307")
+        self.assertEqual((self.world.account.rooms, self.world.account._shown.used), ({}, 0))
+
+
+def another_room(world: World) -> ByteBudget:
+    return world.account.room_budget()
+
+
+class Stripped(SynchronousTestCase):
+    def test_is_small_whatever_it_is_made_of(self) -> None:
+        long = "y" * (MAX_TEXT + 1)
+        presence = parse_stanza(
+            f"<presence type='unavailable' from='{ROOM}/a&amp;b' to='{STREAM}' id='{long}'><status>{long}</status>"
+            f"<show>xa</show><x xmlns='u'>{'<show>no</show>' * 999}</x><x xmlns='http://jabber.org/protocol/muc#user'>"
+            f"<item affiliation='member' role='none' jid='a@b/&lt;' nick='{long}'><reason>{long}</reason></item>"
+            "<status code='110'/><status code='303'/></x><occupant-id xmlns='urn:xmpp:occupant-id:0' id='&gt;'/>"
+            "</presence>"
+        )
+        found = parse_stanza(stripped(presence))
+        self.assertLess(len(found.raw), 600)
+        self.assertEqual((found["type"], found["from"], found["to"]), ("unavailable", f"{ROOM}/a&b", STREAM))
+        self.assertEqual((str(found.element.show), found.element.status), ("xa", None))
+        self.assertEqual(status_codes(found), {"110", "303"})
+        item = next(found.element.x.elements())
+        self.assertEqual(item.attributes, {"affiliation": "member", "role": "none", "jid": "a@b/<"})
+        self.assertEqual(found.payload("urn:xmpp:occupant-id:0", "occupant-id")["id"], ">")
+
+    def test_whose_it_is(self) -> None:
+        user = "http://jabber.org/protocol/muc#user"
+        for inner, own in (
+            (f"<x xmlns='{user}'><status code='110'/></x>", True),
+            (f"<x xmlns='{user}'><status code = \"110\" /></x>", True),
+            (f"<x xmlns='{user}'><y><status code='110'/></y></x>", False),
+            ("<x xmlns='u'><status code='110'/></x>", False),
+            (f"<x xmlns='{user}'><status code='100'/></x><status>code='110'</status>", False),
+            (f"<z><x xmlns='{user}'><status code='110'/></x></z>", False),
+        ):
+            self.assertIs(is_own(parse_stanza(f"<presence>{inner}</presence>")), own, inner)
+
+
+class Ids(SynchronousTestCase):
+    def test_a_client_is_told_so(self) -> None:
+        world = World()
+        (phone,) = world.joined("phone")
+        for number in range(40):
+            ping = "<ping xmlns='urn:xmpp:ping'/>"
+            world.client(phone, f"<iq type='get' to='{ROOM}/bob' id='{number}{'x' * 200_000}'>{ping}</iq>")
+        errors = phone.take()
+        self.assertTrue(errors)
+        self.assertTrue(all(b"<resource-constraint " in error.raw for error in errors))
