@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from twisted.words.protocols.jabber import xmpp_stringprep
 from twisted.words.protocols.jabber.xmpp_stringprep import Profile, nameprep
 
+#: The beginning of the resources that account streams bind (see `installation`).
+RESOURCE_PREFIX = "minimix."
 _MAX_PART = 1023  # bytes, RFC 6122 §2.1
 _CACHED = 16384
 _LONGEST_CACHED = 256  # characters: the caches are bounded in bytes, too

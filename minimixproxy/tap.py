@@ -83,9 +83,9 @@ def _add_minimix(tree: MultiService, settings: config.Settings, report: StatusRe
     installation = Installation(directory)
     turn_end = TurnEnd(reactor)
 
-    async def connect_account(login: upstream.Login) -> tuple[FramedXmlStream, str]:
+    async def connect_account(login: upstream.Login, resource: str) -> tuple[FramedXmlStream, str]:
         # what one read of it brings is written to the sessions at its end
-        return await open_account_stream(reactor, login, settings.limits, installation.resource, turn_end)
+        return await open_account_stream(reactor, login, settings.limits, resource, turn_end)
 
     async def prove(login: upstream.Login) -> None:
         await prove_login(reactor, login, settings.limits)
@@ -93,7 +93,7 @@ def _add_minimix(tree: MultiService, settings: config.Settings, report: StatusRe
     _check_endpoints(settings, reactor)
     journal = SQLJournal(reactor, turn_end)
     logins = KeptLogins(settings.domain)
-    accounts = Accounts(settings, reactor, connect_account, journal, logins, prove, lambda: installation.resource)
+    accounts = Accounts(settings, reactor, connect_account, journal, logins, prove, installation.resource)
     journal.snapshot = accounts.kept
     report.accounts, report.journal = accounts, lambda: journal.status
     state = StateService(journal, _place(settings), accounts.restore, reactor)

@@ -1,10 +1,12 @@
-"""The resource of account streams: random per installation, the same after a restart."""
+"""The resources of account streams: random per installation and account, the same after a restart."""
 
 from pathlib import Path
 
 from twisted.trial import unittest
 
 from minimixproxy.installation import Installation
+
+BARE = "a@example.org"
 
 
 class InstallationTests(unittest.SynchronousTestCase):
@@ -13,15 +15,21 @@ class InstallationTests(unittest.SynchronousTestCase):
         self.directory.mkdir()
 
     def test_form(self) -> None:
-        self.assertRegex(Installation(self.directory).resource, "^minimix\\.[0-9a-f]{16}$")
+        self.assertRegex(Installation(self.directory).resource(BARE), "^minimix\\.[0-9a-f]{16}$")
 
     def test_kept(self) -> None:
-        self.assertEqual(Installation(self.directory).resource, Installation(self.directory).resource)
+        self.assertEqual(Installation(self.directory).resource(BARE), Installation(self.directory).resource(BARE))
+
+    def test_differs_between_accounts(self) -> None:
+        installation = Installation(self.directory)
+        names = {installation.name, installation.resource(BARE), installation.resource("b@example.org")}
+        self.assertEqual(len(names), 3)
+        self.assertEqual(installation.name, Installation(self.directory).name)
 
     def test_differs_between_installations(self) -> None:
         other = self.directory / "other"
         other.mkdir()
-        self.assertNotEqual(Installation(self.directory).resource, Installation(other).resource)
+        self.assertNotEqual(Installation(self.directory).resource(BARE), Installation(other).resource(BARE))
 
     def test_nothing_is_written_before_use(self) -> None:
         Installation(self.directory)
@@ -30,11 +38,11 @@ class InstallationTests(unittest.SynchronousTestCase):
     def test_damaged_file_is_replaced(self) -> None:
         for damage in (b"", b"x" * 16, b"\xff\xfe"):
             (self.directory / "installation").write_bytes(damage)
-            resource = Installation(self.directory).resource
+            resource = Installation(self.directory).resource(BARE)
             self.assertRegex(resource, "^minimix\\.[0-9a-f]{16}$")
-            self.assertEqual(resource, Installation(self.directory).resource)
+            self.assertEqual(resource, Installation(self.directory).resource(BARE))
 
     def test_unwritable_directory(self) -> None:
         installation = Installation(self.directory / "absent")
-        self.assertRegex(installation.resource, "^minimix\\.[0-9a-f]{16}$")
-        self.assertEqual(installation.resource, installation.resource)
+        self.assertRegex(installation.resource(BARE), "^minimix\\.[0-9a-f]{16}$")
+        self.assertEqual(installation.resource(BARE), installation.resource(BARE))

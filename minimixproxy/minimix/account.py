@@ -20,7 +20,7 @@ from minimixproxy.minimix.budget import ByteBudget
 from minimixproxy.minimix.iqproxy import IQProxy
 from minimixproxy.minimix.journal import Journal, KeptAccount, KeptMembership, KeptRoom
 from minimixproxy.minimix.messages import Messages
-from minimixproxy.minimix.neighbours import ClientOf, with_clients
+from minimixproxy.minimix.neighbours import STREAM_MARK, ClientOf, with_clients
 from minimixproxy.minimix.occupancy import Occupancy
 from minimixproxy.minimix.owner import Owner
 from minimixproxy.minimix.pacing import Pacer
@@ -362,8 +362,7 @@ class Account:
         if stanza.name == "presence":
             return stanza.get("type") == "unavailable" and self._is_stream(stanza.get("from"))
         jid = self.stream_jid_or_planned
-        resource = jid.partition("/")[2]
-        if stanza.name != "message" or not resource or resource.encode() not in stanza.raw:
+        if stanza.name != "message" or not jid or (STREAM_MARK not in stanza.raw and jid.encode() not in stanza.raw):
             return False
         carbon = carbons.carbon_of(stanza, jid) if carbons.MARK in stanza.raw else None
         if carbon is None:

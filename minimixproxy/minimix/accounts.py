@@ -37,8 +37,8 @@ OPENINGS_PER_SECOND = 20
 OPENINGS_AT_ONCE = 50
 SEEN_INTERVAL = 3600.0  # seconds that `last_seen` may be late on disk, if accounts stay for much longer
 
-#: Opens an upstream stream by a login and binds the resource that account streams have here.
-ConnectAccount = Callable[["Login"], Awaitable[tuple[FramedXmlStream, str]]]
+#: Opens an upstream stream by a login and binds a resource.
+ConnectAccount = Callable[["Login", str], Awaitable[tuple[FramedXmlStream, str]]]
 
 
 class LoginKeeper(Protocol):
@@ -91,9 +91,9 @@ class Accounts(Service):
         journal: Journal,
         logins: LoginKeeper,
         prove: Prove,
-        resource: Callable[[], str] = lambda: "",
+        resource: Callable[[str], str] = lambda _account: "",
     ) -> None:
-        """`resource` returns the one that account streams bind."""
+        """`resource` returns the one that the stream of an account (a bare JID) binds."""
         self._resource = resource
         self._settings = settings
         self._clock = clock
@@ -223,7 +223,7 @@ class Accounts(Service):
         stream.ping = account.keep_alive
         stream.not_sent = account.not_sent
         stream.left_out = lambda skipped: account.left_out(skipped.name, skipped.attributes)
-        account.planned_jid = lambda: f"{bare}/{self._resource()}"
+        account.planned_jid = lambda: f"{bare}/{self._resource(bare)}"
         account.unattended = lambda: self._unattended(held)
         account.forgotten = lambda: self._forgotten(held)
         return held
@@ -235,10 +235,11 @@ class Accounts(Service):
             self._turns[domain] = turns
         return turns
 
-    def _client_of(self, bare: str, room: str) -> str | None:
-        """Return the client by which an account of this proxy is in a room (see `neighbours`)."""
-        held = self._held.get(bare)
-        return held.account.client_in(room) if held is not None else None
+    def _client_of(self, address: str, room: str) -> str | None:
+        """Return the client by which the account with that account stream is in a room (see `neighbours`)."""
+        held = self._held.get(address.partition("/")[0])
+        known = held is not None and held.account.stream_jid_or_planned == address
+        return held.account.client_in(room) if held is not None and known else None
 
     # Their streams ---------------------------------------------------------------------------------------------
 
@@ -246,7 +247,7 @@ class Accounts(Service):
         login = held.used = held.login
         if login is None:
             raise CredentialRefused("no usable login was kept")
-        return await self._connect(login)
+        return await self._connect(login, self._resource(held.bare))
 
     def _opened(self, held: _Held) -> None:
         held.used, held.forgotten = None, False

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from minimixproxy.jids import RESOURCE_PREFIX
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.addresses import with_addresses
 from minimixproxy.stanza import Stanza
 
-#: Returns the full JID of the client by which an account (a bare JID) is in a room; None if it has none there.
+#: In the address of every account stream that has the resource it asked for.
+STREAM_MARK = f"/{RESOURCE_PREFIX}".encode()
+
+#: Returns the full JID of the client by which the account with an account stream (its full JID) is in a room; None if
+#: there is no such stream here, or no client in the room.
 ClientOf = Callable[[str, str], str | None]
 
 
@@ -22,28 +27,22 @@ def with_clients(stanza: Stanza, own: str, room: str, client_of: ClientOf) -> St
     `own`: the full JID of the account stream, that got it or would have. Its own address stays: that reads differently
     to each of the account's clients.
     """
-    own_bare, _, resource = own.partition("/")
-    if not _names_neighbour(stanza.raw, own):
+    if not _may_name_another(stanza.raw, own):
         return stanza
-
-    def client(address: str) -> str | None:
-        bare, _, found = address.partition("/")
-        return client_of(bare, room) if found == resource and bare != own_bare else None
-
-    return with_addresses(stanza, client)
+    return with_addresses(stanza, lambda address: client_of(address, room) if address != own else None)
 
 
 def as_before(gone: Stanza, before: Stanza | None, own: str) -> Stanza:
     """Return a neighbour's last presence with the address by which it was shown until now: its client is gone."""
-    if before is None or not _names_neighbour(gone.raw, own):
+    if before is None or not _may_name_another(gone.raw, own):
         return gone
     shown, leaving = muc.address_of(before), muc.address_of(gone)
-    if shown is None or leaving is None or leaving.partition("/")[2] != own.partition("/")[2]:
+    if shown is None or leaving is None or not leaving.partition("/")[2].startswith(RESOURCE_PREFIX):
         return gone
     return with_addresses(gone, lambda address: shown if address == leaving else None)
 
 
-def _names_neighbour(raw: bytes, own: str) -> bool:
-    """Tell whether an account stream of this proxy may be named beside our `own`: all have the same resource."""
-    resource = own.partition("/")[2]
-    return bool(resource) and raw.count(b"/" + resource.encode()) != raw.count(own.encode())
+def _may_name_another(raw: bytes, own: str) -> bool:
+    """Tell, at little cost, whether an account stream may be named beside our `own`."""
+    found = raw.count(STREAM_MARK)
+    return found > 0 and (STREAM_MARK not in own.encode() or found > raw.count(own.encode()))

@@ -52,7 +52,7 @@ def check(place: Place) -> None:
 def open_journal(journal: SQLJournal, place: Place, reactor: Any) -> list[KeptAccount]:
     """Have `journal` write to the database; return what was kept there. Blocks. Raises `StateError`."""
     database = place.database
-    hold = Hold(database, Installation(place.directory).resource)
+    hold = Hold(database, Installation(place.directory).name)
     identity = hold.take()
     try:
         sealer = load_sealer(place.seal_key, place.directory)

@@ -62,6 +62,8 @@ class AddressCase(IntegrationTestCase):
         presence = await self.eve.expect(f"<presence from='{self.secret}/m'/>")
         (item,) = next(presence.element.elements(NS_USER, "x")).elements(NS_USER, "item")
         self.mallorys_stream = item["jid"]
+        # what mallory knows of her own account stream tells nothing of others
+        self.assertNotEqual(self.mallorys_stream.partition("/")[2], self.stream.partition("/")[2])
 
     def forged(self, jid: str) -> list[str]:
         return [forgery.format(user=NS_USER, admin=NS_ADMIN, jid=jid) for forgery in FORGERIES]

@@ -115,7 +115,7 @@ class World:
             Rooms(**{"bookmarks": "off", **settings}),
             self.clock,
             self.idle.append,
-            lambda bare, room: self.neighbours.get((bare, room)),
+            lambda address, room: self.neighbours.get((address, room)),
             Pacer(self.clock, 1000, 1000),
             NullJournal(),
         )

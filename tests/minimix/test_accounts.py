@@ -87,7 +87,7 @@ class AccountsTest(SynchronousTestCase):
         settings = Settings.model_construct(rooms=Rooms(**rooms), domain={"a.test": Domain(name="a.test")})
         return Accounts(settings, self.clock, self.connect, self.journal, self.logins, self.prove)
 
-    def connect(self, login: Any) -> Deferred[tuple[FramedXmlStream, str]]:
+    def connect(self, login: Any, _resource: str = "") -> Deferred[tuple[FramedXmlStream, str]]:
         self.used.append(login)
         return self.upstream.connect(login)
 
@@ -577,7 +577,7 @@ class StampedeTest(AccountsTest):
     def restore_many(self) -> None:
         self.accounts.restore([self.kept(bare=f"u{number}@a.test") for number in range(self.COUNT)])
 
-    def connect(self, login: Any) -> Deferred[tuple[FramedXmlStream, str]]:
+    def connect(self, login: Any, _resource: str = "") -> Deferred[tuple[FramedXmlStream, str]]:
         self.openings[int(self.clock.seconds())] += 1
         return super().connect(login)
 

@@ -12,7 +12,7 @@ from tests.minimix.fakes import BARE, ROOM, STREAM, World, split
 USER = "xmlns='http://jabber.org/protocol/muc#user'"
 ADMIN = "xmlns='http://jabber.org/protocol/muc#admin'"
 JULIET = "juliet@a.test"
-HERS = f"{JULIET}/minimix.0123"
+HERS = f"{JULIET}/minimix.4567"
 CLIENT = f"{JULIET}/phone"
 STREAM_OF = {"hers": HERS, "own": STREAM}
 
@@ -64,7 +64,7 @@ class Oracle(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = World()
         self.phone, self.laptop = self.world.joined("phone", "laptop")
-        self.world.neighbours[(JULIET, ROOM)] = CLIENT
+        self.world.neighbours[(HERS, ROOM)] = CLIENT
 
     def shown(self) -> bytes:
         return b"".join(stanza.raw for session in (self.phone, self.laptop) for stanza in session.take())
@@ -102,7 +102,7 @@ class Invitations(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = World()
         (self.phone,) = self.world.joined("phone")
-        self.world.neighbours[(JULIET, "other@muc.test")] = CLIENT
+        self.world.neighbours[(HERS, "other@muc.test")] = CLIENT
         self.world.account.planned_jid = lambda: STREAM
 
     def comes(self, xml: str) -> bytes:
@@ -127,7 +127,7 @@ class Invitations(SynchronousTestCase):
             self.assertEqual(self.comes(xml), xml.encode())
 
     def test_of_a_stranger(self) -> None:
-        for address in ("mercutio@b.test/minimix.0123", f"{JULIET}/minimix.4567", f"{JULIET}/minimix.01234", STREAM):
+        for address in ("mercutio@b.test/minimix.0123", f"{JULIET}/minimix.0123", f"{JULIET}/minimix.45678", STREAM):
             xml = f"<message from='other@muc.test' to='{BARE}'><x {USER}><invite from='{address}'/></x></message>"
             self.assertEqual(self.comes(xml), xml.encode())
 

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.minimix.fakes import ROOM, STREAM, World
 
 JULIET = "juliet@a.test"
-HERS = f"{JULIET}/minimix.0123"
+HERS = f"{JULIET}/minimix.4567"
 CLIENT = f"{JULIET}/phone"
 
 
@@ -27,7 +27,7 @@ class Neighbours(SynchronousTestCase):
         ]
 
     def test_shown_by_their_client(self) -> None:
-        self.world.neighbours[(JULIET, ROOM)] = CLIENT
+        self.world.neighbours[(HERS, ROOM)] = CLIENT
         self.world.shows("juliet", item=f"jid='{HERS}'")
         self.assertEqual(self.shown(), [CLIENT])
         self.world.asks_to_join(self.phone)
@@ -38,14 +38,14 @@ class Neighbours(SynchronousTestCase):
         self.assertEqual(self.shown(), [HERS])
 
     def test_gone_by_the_address_that_was_shown(self) -> None:
-        self.world.neighbours[(JULIET, ROOM)] = CLIENT
+        self.world.neighbours[(HERS, ROOM)] = CLIENT
         self.world.shows("juliet", item=f"jid='{HERS}'")
         self.world.neighbours.clear()
         self.world.gone("juliet", item=f"jid='{HERS}'")
         self.assertEqual(self.shown(), [CLIENT, CLIENT])
 
     def test_strangers_are_left_alone(self) -> None:
-        self.world.neighbours[("mercutio@b.test", ROOM)] = CLIENT
+        self.world.neighbours[("mercutio@b.test/minimix.9999", ROOM)] = CLIENT
         for jid in ["mercutio@b.test/minimix.4567", "mercutio@b.test/x"]:
             self.world.shows("mercutio", item=f"jid='{jid}'")
             self.assertEqual(self.shown(), [jid])
@@ -53,12 +53,12 @@ class Neighbours(SynchronousTestCase):
         self.assertEqual(self.shown(), ["mercutio@b.test/y"])
 
     def test_own_stays_own(self) -> None:
-        self.world.neighbours[("alice@a.test", ROOM)] = CLIENT
+        self.world.neighbours[(STREAM, ROOM)] = CLIENT
         self.world.shows("alice", "110", item=f"jid='{STREAM}'")
         self.assertEqual(self.shown(), [self.phone.jid])
 
     def test_lists(self) -> None:
-        self.world.neighbours[(JULIET, ROOM)] = CLIENT
+        self.world.neighbours[(HERS, ROOM)] = CLIENT
         admin = "xmlns='http://jabber.org/protocol/muc#admin'"
         self.world.client(
             self.phone, f"<iq type='get' to='{ROOM}' id='1'><query {admin}><item role='none'/></query></iq>"

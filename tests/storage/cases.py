@@ -74,7 +74,7 @@ class Lab:
         self.clock = Clock()
         self.journal = SQLJournal(self.clock, TurnEnd(self.clock))
         self.database = Database(state)
-        self.hold = Hold(self.database, Installation(directory).resource, self.clock.advance, self.clock.seconds)
+        self.hold = Hold(self.database, Installation(directory).name, self.clock.advance, self.clock.seconds)
         identity = self.hold.take()
         mark = Mark(directory / "given_out")
         try:
