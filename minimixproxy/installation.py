@@ -8,9 +8,8 @@ import secrets
 from hashlib import blake2b
 from pathlib import Path
 
-from minimixproxy.log import Logger
-
 from minimixproxy.jids import RESOURCE_PREFIX
+from minimixproxy.log import Logger
 
 log = Logger()
 
