@@ -110,7 +110,7 @@ class RoomView:
         if before is not None:
             self._budget.give_back(_cost(before))
         elif len(self.occupants) >= self._max_occupants:
-            self._report("more than {limit} occupants in {room}", limit=self._max_occupants)
+            self._report("it has too many occupants", self._max_occupants)
             return
         raw = presence.self_contained()
         if not self._take_whole(_cost(raw)):
@@ -142,14 +142,19 @@ class RoomView:
     def _take_whole(self, cost: int) -> bool:
         if self._budget.used + cost <= self._budget.limit // 2 and self._budget.take(cost):
             return True
-        self._report("{room} shows more than may be kept: not everything is", limit=self._budget.limit)
+        self._report("it shows too many bytes", self._budget.limit)
         return False
 
-    def _report(self, text: str, limit: int) -> None:
+    def _report(self, reason: str, limit: int) -> None:
         """Log that a bound is reached, once for each time that the account is in the room."""
         if not self._budget.reported:
             self._budget.reported = True
-            self.log.warn(text, room=self.room, limit=limit)
+            self.log.warn(
+                "not all that {room} shows is kept: {reason} (limit {limit})",
+                room=self.room,
+                reason=reason,
+                limit=limit,
+            )
 
     def message_seen(self, message: Stanza) -> None:
         """Take the subject, and changes of what the lasting status codes say, from a groupchat message.
