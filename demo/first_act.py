@@ -8,6 +8,14 @@ from demo.narrator import Narrator
 from demo.parties import AioxmppParty, SlixmppParty, aioxmpp
 from demo.stage import Stage
 
+# As a room shows its last messages to whoever joins: not every client keeps them.
+EARLIER = (
+    "bob (earlier): hello alice",
+    "alice (earlier): hello bob",
+    "bob (earlier): is the phone gone?",
+    "alice (earlier): yes, but I am not",
+)
+
 
 class FirstAct:
     """alice has two devices behind the proxy; bob, the room's owner, is at the server itself."""
@@ -98,13 +106,11 @@ class FirstAct:
         self._occupants(self.bob, "alice", "bob")
 
     async def phone_returns(self) -> None:
-        self.narrator.step("The phone returns, joins, and gets what it missed; bob notices nothing")
+        self.narrator.step("The phone returns, and is shown the room with what it missed; bob notices nothing")
         self.phone = self._phone()
         await self.phone.login(self.stage.port)
         await self.phone.enter(self.room, "alice")
-        await self.narrator.sees(
-            self.phone, "bob (earlier): is the phone gone?", "alice (earlier): yes, but I am not"
-        )
+        await self.narrator.sees(self.phone, *EARLIER)
         self._occupants(self.phone, "alice", "bob")
         await self._nothing_more()
 
@@ -126,7 +132,7 @@ class FirstAct:
         for device in (self.phone, self.laptop):
             await device.login(self.stage.port)
             await device.enter(self.room, "alice")
-            await self.narrator.sees(device, "bob (earlier): where is alice?")
+            await self.narrator.sees(device, *EARLIER, "bob (earlier): where is alice?")
             self._occupants(device, "alice", "bob")
         await self._nothing_more()
 
