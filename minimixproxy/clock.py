@@ -1,4 +1,8 @@
-"""The clock that the core is handed: the part of Twisted's `IReactorTime` that it uses, as types."""
+"""The clock that the core is handed: the part of Twisted's `IReactorTime` that it uses, as types.
+
+Two kinds of time: `Clock.seconds` measures how long something takes, and goes on evenly when somebody sets the
+machine's clock; `wall_time` is what is stamped on something. They are the same until then (see `steadytime`).
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,12 @@ class Clock(Protocol):
 
     def callLater(self, delay: float, callable: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call `callable` in `delay` seconds; return a `DelayedCall`."""
+
+
+def wall_time(clock: Clock) -> float:
+    """Return what time it is, in seconds since the epoch."""
+    now: Callable[[], float] = getattr(clock, "wall_time", clock.seconds)
+    return now()
 
 
 class Timer:

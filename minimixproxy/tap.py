@@ -23,6 +23,7 @@ from minimixproxy.forgetting import Forgetting
 from minimixproxy.installation import Installation
 from minimixproxy.minimix.accounts import Accounts
 from minimixproxy.statusreport import StatusReport
+from minimixproxy.steadytime import make_steady
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import SQLJournal
@@ -61,6 +62,7 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
     """Compose the service tree. Exits with a message if a certificate is unusable or state has no place."""
     if reactor is None:
         from twisted.internet import reactor  # not at import: that would choose the reactor
+    make_steady(reactor)
     settings: config.Settings = options["settings"]
     tree = MultiService()
     domains = [clientproxy.service(section, reactor) for section in settings.client_proxy]

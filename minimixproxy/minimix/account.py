@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from minimixproxy.clock import Clock, Timer
+from minimixproxy.clock import Clock, Timer, wall_time
 from minimixproxy.config import Rooms
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.log import Logger
@@ -502,7 +502,7 @@ class Account:
         for room in kept.rooms:
             self.rooms[room.room] = self._occupancy(room.room, room)
         if self.rooms and self._settings.stay:
-            idle = self._clock.seconds() - kept.last_seen
+            idle = max(0.0, wall_time(self._clock) - kept.last_seen)
             self._abandoned.start(max(0.0, self._settings.stay - idle), self._abandon)
         self._bookmarks.restored()
 
@@ -523,7 +523,7 @@ class Account:
         elif len(self.rooms) >= self._settings.max_rooms:
             self.log.warn("{account} is in too many rooms to enter {room}", account=self.bare, room=room)
         else:
-            membership = KeptMembership(nick, nick, password, bookmarked, self._clock.seconds())
+            membership = KeptMembership(nick, nick, password, bookmarked, wall_time(self._clock))
             self.rooms[room] = occupancy = self._occupancy(room, KeptRoom(room, membership))
             self._lingering.stop()
             if self._stream.jid:

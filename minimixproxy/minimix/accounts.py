@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 
-from minimixproxy.clock import Clock, Timer
+from minimixproxy.clock import Clock, Timer, wall_time
 from minimixproxy.config import Settings
 from minimixproxy.jids import parse_jid
 from minimixproxy.lazystanzas import Output
@@ -126,7 +126,7 @@ class Accounts(Service):
         bare = parse_jid(session.jid).bare
         held = self._held.get(bare) or self._make(bare)
         held.idle.stop()
-        held.login, held.last_seen, held.forgotten = login, self._clock.seconds(), False
+        held.login, held.last_seen, held.forgotten = login, wall_time(self._clock), False
         self._keep(held)
         self._set_refused(held, False)
         held.account.session_bound(session)
@@ -181,7 +181,8 @@ class Accounts(Service):
             self._journal.account_forgotten(kept.bare)
             return
         held = self._make(kept.bare)
-        held.last_seen = held.kept_seen = kept.last_seen
+        # The clock may have been set back meanwhile: nobody was here later than now.
+        held.last_seen = held.kept_seen = min(kept.last_seen, wall_time(self._clock))
         held.kept, held.refused = kept.login, kept.refused
         held.login = self._logins.revive(kept.login, kept.bare) if kept.login is not None else None
         self._discard_password(held)
@@ -214,7 +215,7 @@ class Accounts(Service):
             self._journal,
         )
         held = self._held[bare] = _Held(
-            account, stream, Timer(self._clock), Proving(bare, self._clock, self._prove), None, self._clock.seconds()
+            account, stream, Timer(self._clock), Proving(bare, self._clock, self._prove), None, wall_time(self._clock)
         )
         stream.handlers = account_handlers(account)
         stream.opened = lambda: self._opened(held)
@@ -287,7 +288,7 @@ class Accounts(Service):
         self._seen.start(self._seen_interval, self._keep_seen_of_all)
         for held in self._held.values():
             if held.account.sessions and not held.forgotten:
-                held.last_seen = self._clock.seconds()
+                held.last_seen = wall_time(self._clock)
                 self._keep_seen(held)
 
     def _discard_password(self, held: _Held) -> None:
@@ -302,7 +303,7 @@ class Accounts(Service):
 
     def _unattended(self, held: _Held) -> None:
         """The last client has gone."""
-        held.last_seen = self._clock.seconds()
+        held.last_seen = wall_time(self._clock)
         if not held.forgotten:
             self._keep_seen(held)
 
@@ -314,7 +315,8 @@ class Accounts(Service):
         if held.forgotten or not self._is_needed(held.last_seen, False):
             self._forget(held)
         else:
-            remaining = held.last_seen + self._settings.rooms.stay - self._clock.seconds()
+            stay = self._settings.rooms.stay
+            remaining = min(max(0.0, held.last_seen + stay - wall_time(self._clock)), stay)
             held.idle.start(remaining, lambda: self._idle_for_long(held))
 
     def _idle_for_long(self, held: _Held) -> None:
@@ -326,7 +328,7 @@ class Accounts(Service):
     def _is_needed(self, last_seen: float, has_rooms: bool) -> bool:
         """Tell whether an account without sessions is to be kept."""
         rooms = self._settings.rooms
-        return last_seen + rooms.stay > self._clock.seconds() and (has_rooms or rooms.bookmarks != "off")
+        return last_seen + rooms.stay > wall_time(self._clock) and (has_rooms or rooms.bookmarks != "off")
 
     def forget(self, bare: str, condition: str = "reset", text: str = "the account was forgotten") -> Deferred[bool]:
         """Have an account be as if it had never been here: for one that was deleted at the server.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minimixproxy.clock import Clock, Timer
+from minimixproxy.clock import Clock, Timer, wall_time
 from minimixproxy.minimix.backoff import Backoff
 from minimixproxy.minimix.catchup import CatchUp
 from minimixproxy.minimix.ports import RoomOutlet
@@ -49,7 +49,7 @@ class Arrears:
 
     def _ask(self) -> None:
         assert self.since is not None
-        self._archive.start(*self.since, self._clock.seconds())
+        self._archive.start(*self.since, wall_time(self._clock))
 
     def _read(self, messages: list[Stanza]) -> None:
         for message in messages:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from minimixproxy.clock import Clock
+from minimixproxy.clock import Clock, wall_time
 from minimixproxy.config import Rooms
 from minimixproxy.jids import parse_jid
 from minimixproxy.minimix import muc
@@ -82,7 +82,7 @@ class Attendance:
             codes.add(muc.NICK_MODIFIED)
         # A resync of an attached session has seen all, and is given what a newcomer gets.
         resource = "" if session in self.attached else _resource(session)
-        history = self._history.select(request.wish, resource, self._clock.seconds(), everything=first)
+        history = self._history.select(request.wish, resource, wall_time(self._clock), everything=first)
         self._history.attached(_resource(session), self._clock.seconds())
         session.deliver_all(self.view.replay(session.jid, self._outlet.stream_jid, request.id, codes, history))
         if self.privates:

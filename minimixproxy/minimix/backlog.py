@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minimixproxy.clock import Clock, Timer
+from minimixproxy.clock import Clock, Timer, wall_time
 from minimixproxy.log import Logger
 from minimixproxy.minimix.catchup import CatchUp
 from minimixproxy.minimix.ports import RoomOutlet
@@ -55,7 +55,7 @@ class Backlog:
         """Begin behind the last message that is known, by the room's id for it and by its time."""
         self._subject.start(SUBJECT_TIMEOUT, self.subject_seen)
         self._patience.start(ARCHIVE_TIMEOUT, self._give_up)
-        self._read = lambda: self._archive.start(after_id, after_time, self._clock.seconds())
+        self._read = lambda: self._archive.start(after_id, after_time, wall_time(self._clock))
         self._ask()
 
     def _ask(self) -> None:

@@ -104,10 +104,11 @@ class History:
 
     # Messages come ---------------------------------------------------------------------------------------------
 
-    def take(self, stanza: Stanza, now: float, *, past: bool = False) -> Taken:
+    def take(self, stanza: Stanza, now: float, *, past: bool = False, came: float | None = None) -> Taken:
         """Keep a groupchat message if it is worth it.
 
         `past`: the room, or its archive, tells it as something said before. Only then its delay stamp counts.
+        `now`: what time it is; `came`: the same by the clock that `detached` and `attached` are told of.
         """
         amendment = amendment_of(stanza, self._room)
         if amendment is None and (not muc.is_history(stanza) or is_empty_correction(stanza)):
@@ -120,7 +121,7 @@ class History:
         time = now if stamped is None else stamped
         raw = stanza.self_contained() if stamped is not None else without_delays(stanza, self._room)
         self._newest = self._journal.next_sequence()
-        self._arrivals.append((now, self._newest))
+        self._arrivals.append((now if came is None else came, self._newest))
         message = KeptMessage(self._newest, time, raw, stamped is not None, stanza_id)
         sender = self.senders.sender_of(stanza)
         original = self._original(amendment, sender, past=past) if amendment is not None else None

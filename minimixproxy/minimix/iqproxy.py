@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from minimixproxy.clock import Clock
+from minimixproxy.clock import Clock, wall_time
 from minimixproxy.jids import parse_jid
 from minimixproxy.log import Logger
 from minimixproxy.minimix import archive
@@ -73,7 +73,7 @@ class IQProxy:
 
     def _answer_from_archive(self, session: SessionPort, stanza: Stanza, occupancy: Occupancy) -> None:
         if _has_personal_archive(occupancy):
-            now = self._clock.seconds()
+            now = wall_time(self._clock)
             session.deliver(archive.answer(occupancy.room, occupancy.history, session.jid, stanza, now))
         else:
             self._ask(session, stanza, occupancy.room, "")

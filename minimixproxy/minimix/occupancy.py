@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from minimixproxy.clock import Clock, Timer
+from minimixproxy.clock import Clock, Timer, wall_time
 from minimixproxy.config import Rooms
 from minimixproxy.log import Logger
 from minimixproxy.minimix import muc, removals
@@ -89,7 +89,7 @@ class Occupancy:
         self._clock = clock
         self._caps = caps
         self._appearance = Appearance(room, outlet, settings, clock, caps, self.attached, self._is_visible)
-        self._membership = Membership(self._appearance, journal, clock.seconds())
+        self._membership = Membership(self._appearance, journal, wall_time(clock))
         view = RoomView(room, settings.max_occupants, outlet.room_budget())
         privates = kept.privates if kept is not None else ()
         self._attendance = Attendance(view, outlet, settings, clock, self._appearance, self.history, journal, privates)
@@ -163,7 +163,7 @@ class Occupancy:
 
     def join(self, session: SessionPort, nick: str, stanza: Stanza) -> None:
         """A session asks to join: it starts the join, waits for it, or is given a replay."""
-        request = join_request(session, nick, stanza, self._clock.seconds())
+        request = join_request(session, nick, stanza, wall_time(self._clock))
         if self.state is State.LEAVING:
             self._attendance.next.add(request)
             return
@@ -483,7 +483,7 @@ class Occupancy:
 
         `past`: the room tells it as something said before, as it does until the subject.
         """
-        taken = self.history.take(stanza, self._clock.seconds(), past=past)
+        taken = self.history.take(stanza, wall_time(self._clock), past=past, came=self._clock.seconds())
         if taken is not Taken.DUPLICATE and self.state is not State.JOINING:
             self.attached.fork(stanza)
 
@@ -491,7 +491,7 @@ class Occupancy:
         """Take a private message, or another message that is not groupchat."""
         self.confirmed()
         if not self.attached:
-            self._attendance.privates.keep(stanza, self._clock.seconds())
+            self._attendance.privates.keep(stanza, wall_time(self._clock))
         self.attached.fork(stanza)
 
     def _fork_presence(self, stanza: Stanza) -> None:

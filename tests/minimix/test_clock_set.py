@@ -1,0 +1,58 @@
+"""Somebody sets the clock of the machine: what is stamped follows, what lasts does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.config import Rooms, Settings
+from minimixproxy.minimix.accounts import Accounts
+from minimixproxy.minimix.journal import KeptAccount, KeptLogin, KeptMembership, KeptRoom, NullJournal
+from tests.minimix.fakes import BARE, ROOM, World
+from tests.minimix.upstreams import FakeLogins
+
+HOUR = 3600.0
+
+
+class SetClock(Clock):
+    """A clock with a wall clock beside it, which is `off` by so much."""
+
+    off = 0.0
+
+    def wall_time(self) -> float:
+        return self.seconds() + self.off
+
+
+class ClockSetTests(SynchronousTestCase):
+    def test_a_message_is_stamped_with_the_time(self) -> None:
+        world = World()
+        world.account._clock = clock = SetClock()
+        clock.advance(1_700_000_000)
+        (phone,) = world.joined("phone")
+        clock.off = -HOUR
+        world.says("bob", "one")
+        phone.take()
+        tablet = world.session("tablet")
+        world.asks_to_join(tablet)
+        delays = [d["stamp"] for m in tablet.take() for d in m.elements("urn:xmpp:delay", "delay")]
+        self.assertEqual([stamp[:19] for stamp in delays], ["2023-11-14T21:13:20"])
+
+    def restored(self, last_seen: float, stay: float) -> tuple[Clock, Accounts]:
+        clock = SetClock()
+        clock.advance(1_700_000_000)
+        settings: Any = Settings.model_construct(rooms=Rooms(stay=stay, bookmarks="off"), domain={})
+        accounts = Accounts(settings, clock, lambda _login: None, NullJournal(), FakeLogins())  # type: ignore[arg-type,return-value]
+        membership = KeptMembership("alice", "alice", None, False, 0.0)
+        accounts.restore(
+            [KeptAccount(BARE, KeptLogin("a.test", "alice"), False, last_seen, [KeptRoom(ROOM, membership)])]
+        )
+        return clock, accounts
+
+    def test_seen_in_the_future(self) -> None:
+        """The clock was ahead when it was written: the account does not stay for so much longer."""
+        clock, accounts = self.restored(1_700_000_000 + 1000 * HOUR, HOUR)
+        self.assertEqual(len(accounts), 1)
+        clock.advance(HOUR + 1)
+        self.assertEqual([list(account.rooms) for account, _stream in accounts], [[]] * len(accounts))
