@@ -247,7 +247,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
 
     def _refuse(self, data: bytes, fault: str) -> None:
         """What the server would end the stream for is not sent; its sender is answered as by the server."""
-        self.log.warn("{domain}: a stanza is not sent: {fault}", domain=self.domain, fault=fault)
+        self.log.warn("{domain}: a stanza is not sent: {reason}", domain=self.domain, reason=fault)
         answer, instead = refused(data, fault, NS_COMPONENT)
         if instead is not None:
             self.send(instead)

@@ -128,7 +128,7 @@ class AccountStream:
             self._send(data)
 
     def _refuse(self, data: bytes, fault: str) -> None:
-        self.log.warn("{account}: a stanza is not sent: {fault}", account=self._account, fault=fault)
+        self.log.warn("{account}: a stanza is not sent: {reason}", account=self._account, reason=fault)
         answer, instead = refused(data, fault)
         if instead is not None:
             self._send(instead)
