@@ -43,7 +43,8 @@ class ClockSetTests(SynchronousTestCase):
         clock = SetClock()
         clock.advance(1_700_000_000)
         settings: Any = Settings.model_construct(rooms=Rooms(stay=stay, bookmarks="off"), domain={})
-        accounts = Accounts(settings, clock, lambda _login: None, NullJournal(), FakeLogins())  # type: ignore[arg-type,return-value]
+        nothing: Any = lambda *_: None  # noqa: E731
+        accounts = Accounts(settings, clock, nothing, NullJournal(), FakeLogins(), prove=nothing)
         membership = KeptMembership("alice", "alice", None, False, 0.0)
         accounts.restore(
             [KeptAccount(BARE, KeptLogin("a.test", "alice"), False, last_seen, [KeptRoom(ROOM, membership)])]
