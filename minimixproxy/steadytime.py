@@ -9,8 +9,11 @@ from twisted.internet.base import ReactorBase
 
 
 def make_steady(reactor: Any) -> None:
-    """Have a reactor's time go on evenly: Twisted's delays lengthen by as much as the machine's clock is set back."""
-    if isinstance(reactor, ReactorBase):
+    """Have a reactor's time go on evenly: Twisted's delays lengthen by as much as the machine's clock is set back.
+
+    It begins as the machine's time, so what was to come already comes when it was to. Once done, it stays.
+    """
+    if isinstance(reactor, ReactorBase) and not hasattr(reactor, "wall_time"):
         beginning = time.time() - time.monotonic()
         reactor.seconds = lambda: beginning + time.monotonic()
         reactor.wall_time = time.time  # type: ignore[attr-defined]

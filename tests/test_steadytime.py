@@ -63,5 +63,24 @@ class SteadyTimeTests(SynchronousTestCase):
         self.assertEqual(self.reactor.seconds(), 1_700_000_005.0)
         self.assertEqual(wall_time(self.reactor), 1_700_000_005.0 - HOUR)
 
+    def test_once_is_enough(self) -> None:
+        """Two services of one process: a delay that goes on is not touched by the second."""
+        self.machine.wall += HOUR
+        make_steady(self.reactor)
+        self.assertEqual(self.reactor.seconds(), 1_700_000_000.0)
+
+    def test_what_was_to_come_already(self) -> None:
+        reactor, called = Reactor(), list[int]()
+        reactor.seconds = self.machine.time  # as it is before
+        reactor.callLater(10.0, called.append, 1)
+        make_steady(reactor)
+        self.machine.wall -= HOUR
+        self.machine.passes(9.9)
+        reactor.runUntilCurrent()
+        self.assertEqual(called, [])
+        self.machine.passes(0.2)
+        reactor.runUntilCurrent()
+        self.assertEqual(called, [1])
+
     def test_what_is_no_reactor_stays(self) -> None:
         make_steady(object())
