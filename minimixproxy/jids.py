@@ -1,16 +1,19 @@
 """JIDs, prepared and compared as RFC 6122 says, with a bounded cache.
 
 Unlike Twisted's own, these profiles let code points through that Unicode 3.2 did not assign, as servers do: an
-emoji is a common nick.
+emoji is a common nick. They let them through as they are: what servers tell apart must not be one here.
 """
 
 from __future__ import annotations
 
+import stringprep
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, NamedTuple
+from unicodedata import ucd_3_2_0
 
 from twisted.words.protocols.jabber import xmpp_stringprep
-from twisted.words.protocols.jabber.xmpp_stringprep import Profile, nameprep
+from twisted.words.protocols.jabber.xmpp_stringprep import B_1, MappingTableFromFunction, Profile, nameprep
 
 #: The beginning of the resources that account streams bind (see `installation`).
 RESOURCE_PREFIX = "minimix."
@@ -42,13 +45,41 @@ class Address(NamedTuple):
         return local if at else None
 
 
-def _lenient(profile: Profile) -> Profile:
-    """Return the same profile without the check for unassigned code points."""
-    return Profile(profile.mappings, profile.normalize, profile.prohibiteds, check_unassigneds=False)
+def _folded(character: str) -> str:
+    """Map a character as table B.2 of RFC 3454 does, of Unicode 3.2.
+
+    Python's `map_table_b2` lowers what later versions of Unicode have made a capital too: U+1E9E to what is in `ss`, by
+    which an account that the server knows under that name would be another one's here.
+    """
+    folded = stringprep.map_table_b2(character)
+    return character if any(map(stringprep.in_table_a1, character + folded)) else folded
 
 
-_nodeprep = _lenient(xmpp_stringprep.nodeprep)
-_resourceprep = _lenient(xmpp_stringprep.resourceprep)
+def _normalized(text: str) -> str:
+    """Return NFKC of Unicode 3.2; Python puts what later versions have made combining characters into another order."""
+    if text.isascii():
+        return text
+    runs = (("".join(run), unassigned) for unassigned, run in groupby(text, stringprep.in_table_a1))
+    return "".join(run if unassigned else ucd_3_2_0.normalize("NFKC", run) for run, unassigned in runs)
+
+
+class _Lenient:
+    """A profile that takes unassigned code points for characters that are what they are."""
+
+    def __init__(self, profile: Profile, *mappings: Any) -> None:
+        """`mappings`: instead of those of the profile."""
+        self._profile: Any = Profile(mappings, prohibiteds=profile.prohibiteds)
+
+    def prepare(self, text: str) -> str:
+        """Return the prepared text. Raises `UnicodeError`."""
+        prepared = _normalized(self._profile.map(text))
+        self._profile.check_prohibiteds(prepared)
+        self._profile.check_bidirectionals(prepared)
+        return prepared
+
+
+_nodeprep = _Lenient(xmpp_stringprep.nodeprep, B_1, MappingTableFromFunction(_folded))
+_resourceprep = _Lenient(xmpp_stringprep.resourceprep, B_1)
 
 
 def _prepared(profile: Any, text: str) -> str:
@@ -82,6 +113,8 @@ def _prepare_domain(text: str) -> str:
     domain = text.removesuffix(".")
     if not domain or len(domain) > _MAX_PART:
         raise InvalidJID(f"{text[:80]!r}: no domain, or over {_MAX_PART} bytes")
+    if not domain.isascii() and any(_folded(character) != stringprep.map_table_b2(character) for character in domain):
+        raise InvalidJID(f"{text[:80]!r}: a capital that Unicode 3.2 does not know")  # see `_folded`
     return _prepared(nameprep, domain)
 
 

@@ -6,7 +6,7 @@ from twisted.trial.unittest import TestCase
 from twisted.words.protocols.jabber.xmpp_stringprep import Profile
 
 from minimixproxy import jids
-from minimixproxy.jids import InvalidJID, parse_jid, prepare_resource
+from minimixproxy.jids import InvalidJID, parse_jid, prepare_local, prepare_resource
 
 
 class ParseJID(TestCase):
@@ -31,7 +31,7 @@ class ParseJID(TestCase):
 
     def test_long_ones_cost_nothing(self) -> None:
         """Neither work nor a place in a cache: whoever writes an address chooses its length."""
-        self.patch(Profile, "prepare", lambda _profile, _text: self.fail("prepared"))
+        self.patch(Profile, "map", lambda _profile, _text: self.fail("prepared"))
         long = "x" * 200_000
         for text in (f"{long}@b", f"b/{long}", long, f"{long}@{long}/{long}", "b/" + "\u00ad" * 200_000):
             self.assertRaises(InvalidJID, parse_jid, text)
@@ -51,3 +51,29 @@ class ParseJID(TestCase):
     def test_nicks_compare_after_preparation(self) -> None:
         self.assertEqual(prepare_resource("\uff4eick"), prepare_resource("nick"))
         self.assertNotEqual(prepare_resource("Nick"), prepare_resource("nick"))
+
+    def test_what_servers_tell_apart_is_not_one_here(self) -> None:
+        """Unicode 3.2 knows neither these capitals nor the order of these marks: Prosody changes neither."""
+        for one, other in [
+            ("bo\u1e9e", "boss"),
+            ("\u2c6d", "\u0251"),
+            ("\u0243", "\u0180"),
+            ("\u10a0", "\u2d00"),
+            ("q\U0001e014\U0001e8d5", "q\U0001e8d5\U0001e014"),
+        ]:
+            self.assertNotEqual(prepare_local(one), prepare_local(other))
+            self.assertEqual((prepare_local(one), prepare_resource(one)), (one, one))
+        for domain in ("bo\u1e9e.test", "conference.bo\u1e9e.test"):
+            self.assertRaises(InvalidJID, parse_jid, domain)
+
+    def test_case_and_compatibility_of_what_was_known(self) -> None:
+        for text, prepared in [
+            ("\u00c9\u212b\uff21", "\u00e9\u00e5a"),
+            ("\u0130", "i\u0307"),
+            ("\u2160", "i"),
+            ("e\u0301", "\u00e9"),
+            ("a\u0327\u0301", "\u00e1\u0327"),
+            ("a\u00adb", "ab"),
+            ("\U0001f389\u00c9", "\U0001f389\u00e9"),
+        ]:
+            self.assertEqual(prepare_local(text), prepared)

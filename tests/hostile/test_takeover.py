@@ -169,3 +169,31 @@ class TakeoverTests(IntegrationTestCase):
         laptop = await self.client(account, "laptop", proxy=proxy)
         laptop.send(join(room, "alice"))
         await laptop.expect(f"<message from='{room}' type='groupchat'><subject/></message>")
+
+
+class NamesTests(IntegrationTestCase):
+    """Prosody takes names in characters newer than Unicode 3.2 as they are, and ejabberd refuses them."""
+
+    async def make(self, name: str, password: str) -> Account:
+        made = f"require 'core.usermanager'.create_user('{name}', '{password}', '{self.server.domain}')"
+        await self.server.evaluate(f"return {made}")
+        return Account(name, self.server.domain, password)
+
+    async def test_a_name_that_only_python_takes_for_another(self) -> None:
+        """The capital sharp s: the server knows two accounts, and so does the proxy."""
+        proxy = self.own_proxy()
+        victim, mallory = await self.make("boss", "one"), await self.make("bo\u1e9e", "two")
+        room = self.room("secret")
+        phone = await self.client(victim, "phone", proxy=proxy)
+        phone.send(join(room, "victim"))
+        await phone.expect(f"<message from='{room}' type='groupchat'><subject/></message>")
+        phone.send(f"<message to='{room}' type='groupchat'><body>{SECRET}</body></message>")
+        await phone.expect(f"<message from='{room}/victim'><body>{SECRET}</body></message>")
+        attacker = await self.client(mallory, "x", proxy=proxy)
+        reply = await attacker.iq("get", victim.jid, f"<query xmlns='{NS_ITEMS}' node='{NS_COMMANDS}'/>")
+        self.assertNotIn("minimix", str(reply))
+        attacker.send(f"<presence to='{room}/mallory'><x xmlns='{NS_MUC}'><history maxstanzas='0'/></x></presence>")
+        await attacker.expect(f"<message from='{room}' type='groupchat'><subject/></message>")
+        self.assertNotIn(SECRET, "".join(map(str, attacker.received)))
+        attacker.send(f"<message to='{room}' type='groupchat'><body>mine</body></message>")
+        await phone.expect(f"<message from='{room}/mallory'><body>mine</body></message>")
