@@ -23,7 +23,7 @@ NS_CLIENT = "jabber:client"
 NS_STREAM = "http://etherx.jabber.org/streams"
 NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 
-MAX_PAYLOADS = 1000  # of one stanza that are noted
+MAX_PAYLOADS = 1000  # of one stanza that are noted; one that has more is not read
 
 _STREAM_PREFIX = {NS_STREAM: "stream"}
 
@@ -196,7 +196,9 @@ class Stanza:
     @property
     def readable(self) -> bool:
         """Whether a tree may be made of it; else asking for `element` or `payload` raises `UnusableStanza`."""
-        return is_readable(self.raw)
+        # Where not all payloads are noted, what a room adds behind them would be overlooked.
+        noted = self._payloads is None or len(self._payloads) < MAX_PAYLOADS
+        return noted and is_readable(self.raw)
 
     def without_content(self) -> Stanza:
         """Return the same top element with nothing in it."""

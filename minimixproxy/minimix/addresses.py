@@ -26,11 +26,14 @@ def with_addresses(stanza: Stanza, change: Change) -> Stanza:
     Parses the stanza, so look first whether it can have any. Where the element in which a room names addresses is
     there twice, an occupant wrote one of them, and neither is touched.
     """
-    if stanza.name not in _ROOMS_OWN or stanza.payloads.count(_ROOMS_OWN[stanza.name]) != 1:
+    if stanza.name not in _ROOMS_OWN or _ROOMS_OWN[stanza.name] not in stanza.payloads:
         return stanza
     element = parse_element(stanza.self_contained(), {"": NS_CLIENT})
+    containers = list(element.elements(*_ROOMS_OWN[stanza.name]))
+    if len(containers) != 1:
+        return stanza
     changed = False
-    for place, attribute in _places(element):
+    for place, attribute in _places(stanza.name, containers[0]):
         new = change(place[attribute]) if place.hasAttribute(attribute) else None
         if new is not None:
             place[attribute], changed = new, True
@@ -62,13 +65,12 @@ def may_name(stanza: Stanza, address: str) -> bool:
     return bool(address) and stanza.raw.count(escape(address)) > (stanza.get("to") == address)
 
 
-def _places(element: domish.Element) -> Iterator[tuple[domish.Element, str]]:
-    """Yield elements and the attribute that is an address in them, if it is there."""
-    uri, name = _ROOMS_OWN[element.name]
-    for container in element.elements(uri, name):
-        if element.name == "message":
-            yield from ((invitation, "from") for invitation in container.elements(uri, "invite"))
-            continue
-        for item in container.elements(uri, "item"):
-            yield item, "jid"
-            yield from ((actor, "jid") for actor in item.elements(uri, "actor"))
+def _places(kind: str, container: domish.Element) -> Iterator[tuple[domish.Element, str]]:
+    """Yield elements of a presence, an IQ or a message, and the attribute that is an address in them, if there."""
+    uri = container.uri
+    if kind == "message":
+        yield from ((invitation, "from") for invitation in container.elements(uri, "invite"))
+        return
+    for item in container.elements(uri, "item"):
+        yield item, "jid"
+        yield from ((actor, "jid") for actor in item.elements(uri, "actor"))

@@ -7,11 +7,16 @@ from xml.parsers import expat
 
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.muc import NS_MUC_USER, NS_OCCUPANT_ID
-from minimixproxy.stanza import NS_CLIENT, MalformedStanza, Stanza, escape
+from minimixproxy.names import SEPARATOR
+from minimixproxy.stanza import NS_CLIENT, NS_STREAM, MalformedStanza, Stanza, escape
 
 MAX_TEXT = 1024  # characters of a status, or of an attribute, that are kept
 _SELF = re.compile(rb"code[ \t\r\n]*=[ \t\r\n]*['\"]110['\"]")
 _ITEM = ("affiliation", "role", "jid", "nick")
+# Names as expat gives them here.
+_X, _ROOM_ITEM, _STATUS_CODE = (f"{NS_MUC_USER}{SEPARATOR}{name}" for name in ("x", "item", "status"))
+_OCCUPANT_ID = f"{NS_OCCUPANT_ID}{SEPARATOR}occupant-id"
+_TEXTS = {f"{NS_CLIENT}{SEPARATOR}{name}": name for name in ("show", "status")}
 
 
 def stripped(presence: Stanza) -> bytes:
@@ -49,11 +54,11 @@ class _Reader:
 
     def _parse(self) -> None:
         raw = self._presence.self_contained()
-        parser = expat.ParserCreate("UTF-8", "}")
+        parser = expat.ParserCreate("UTF-8", SEPARATOR)
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._text
-        wrapped = b"<w xmlns='%b' xmlns:stream='urn:x'>%b</w>" % (NS_CLIENT.encode(), raw)
+        wrapped = b"<w xmlns='%b' xmlns:stream='%b'>%b</w>" % (NS_CLIENT.encode(), NS_STREAM.encode(), raw)
         try:
             parser.Parse(wrapped, True)
         except expat.ExpatError as error:
@@ -62,20 +67,20 @@ class _Reader:
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._path.append(name if len(self._path) < 4 else "")
         depth = len(self._path)
-        if depth == 3 and name == f"{NS_OCCUPANT_ID}}}occupant-id" and _is_short(attributes.get("id")):
+        if depth == 3 and name == _OCCUPANT_ID and _is_short(attributes.get("id")):
             self._occupant_id = attributes["id"]
-        elif depth == 4 and self._path[2] == f"{NS_MUC_USER}}}x":
-            if name == f"{NS_MUC_USER}}}item" and not self._item:
+        elif depth == 4 and self._path[2] == _X:
+            if name == _ROOM_ITEM and not self._item:
                 self._item = {key: attributes[key] for key in _ITEM if _is_short(attributes.get(key))}
-            elif name == f"{NS_MUC_USER}}}status" and len(self._codes) < 20 and _is_short(attributes.get("code")):
+            elif name == _STATUS_CODE and len(self._codes) < 20 and _is_short(attributes.get("code")):
                 self._codes.append(attributes["code"])
 
     def _end(self, _name: str) -> None:
         self._path.pop()
 
     def _text(self, text: str) -> None:
-        if len(self._path) == 3 and self._path[2] in (f"{NS_CLIENT}}}show", f"{NS_CLIENT}}}status"):
-            self._texts.setdefault(self._path[2].partition("}")[2], []).append(text)
+        if len(self._path) == 3 and self._path[2] in _TEXTS:
+            self._texts.setdefault(_TEXTS[self._path[2]], []).append(text)
 
     def _written(self) -> bytes:
         attributes = {key: self._presence.get(key) for key in ("type", "from", "to")}

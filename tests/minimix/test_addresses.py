@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix import addresses
 from minimixproxy.minimix.addresses import AddressTemplate, may_name, with_addresses
-from minimixproxy.stanza import Stanza, parse_stanza
+from minimixproxy.stanza import MAX_PAYLOADS, Stanza, parse_stanza
 from tests.minimix.fakes import BARE, ROOM, STREAM, World, split
 
 USER = "xmlns='http://jabber.org/protocol/muc#user'"
@@ -84,6 +84,11 @@ class Oracle(SynchronousTestCase):
                         f"<message type='{kind}' from='{ROOM}/bob' to='{STREAM}'><body>b</body>{forged}</message>"
                     )
                     self.assertEqual(self.shown().count(jid.encode()), 2, forged)
+
+    def test_what_an_occupant_writes_behind_more_than_is_noted(self) -> None:
+        """The room adds its own element at the end."""
+        self.world.shows("bob", inner="<p xmlns='urn:x'/>" * (MAX_PAYLOADS - 1) + f"<x {USER}><item jid='{HERS}'/></x>")
+        self.assertFalse(CLIENT.encode() in self.shown())
 
     def test_an_occupants_answer(self) -> None:
         self.world.client(self.phone, f"<iq type='get' to='{ROOM}/bob' id='1'><query {ADMIN}><item/></query></iq>")

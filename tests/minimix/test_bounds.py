@@ -148,6 +148,14 @@ class Stripped(SynchronousTestCase):
         ):
             self.assertIs(is_own(parse_stanza(f"<presence>{inner}</presence>")), own, inner)
 
+    def test_any_namespace(self) -> None:
+        """Nobody is in a room unseen for the name of a namespace."""
+        world = World()
+        (phone,) = world.joined("phone")
+        world.shows("m", inner="<x xmlns='urn:a}b' code='110'/>")
+        self.assertEqual(kinds(phone.received), ["presence m"])
+        self.assertIn(b"role='participant'", stripped(phone.received[0]))
+
 
 class Ids(SynchronousTestCase):
     def test_a_client_is_told_so(self) -> None:
