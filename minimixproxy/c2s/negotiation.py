@@ -42,7 +42,7 @@ from minimixproxy.log import Logger
 from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza
 from minimixproxy.xmlstream import FramedXmlStream
 
-REGISTRATION_TIME = 600.0  # seconds for registration and login, from the first request: people fill in forms
+REGISTRATION_TIME = 600.0  # seconds from a request for registration to the next, or to login: people fill in forms
 MAX_FAILURES = 3  # of SASL on one stream; RFC 6120 §6.4.5 says 2 to 5
 
 
@@ -193,7 +193,7 @@ class Negotiation:
         if self._registration is None:
             domain = self._entry.domains[self._domain]
             self._registration = self._entry.registrar.client(domain, peer_key(self._stream.transport))
-            self._timer.reset(REGISTRATION_TIME)
+        self._timer.reset(REGISTRATION_TIME)
         self._hold(State.REGISTERING, self._registration.ask(request), self._registration_answered)
 
     def _registration_answered(self, answer: bytes) -> None:

@@ -32,7 +32,8 @@ T = TypeVar("T")
 ANSWER_TIMEOUT = 30.0  # seconds that a server has for opening a stream, and for an answer
 STREAMS_PER_ADDRESS = 5
 STREAMS_PER_DOMAIN = 100
-REQUESTS_PER_CLIENT = 20
+FEWEST_REQUESTS = 20  # that any client may make before its login ...
+REQUESTS_PER_ACCOUNT = 4  # ... or so many for each account that its address may make, if that is more
 _ASIDE = 20  # stanzas of a server that answer nothing, before one that does
 
 #: Opens a stream to the server of a domain, secured and not authenticated; returns it and the features offered on it.
@@ -53,6 +54,7 @@ class Registrar:
     def __init__(self, contact: Contact, limits: Limits, clock: Clock) -> None:
         self.contact = contact
         self.clock = clock
+        self.requests_per_client = max(FEWEST_REQUESTS, REQUESTS_PER_ACCOUNT * limits.registrations_per_address)
         self.guard = RegistrationGuard(clock.seconds, limits.registrations_per_address)
         self.offers = Offers(clock, self._probe)
         self._open: Counter[str] = Counter()  # by address, and by domain
@@ -103,7 +105,7 @@ class Registration:
     async def ask(self, request: Request) -> bytes:
         """Return the answer for the client: the server's, or an error. Raises `TooMuch`."""
         self._asked += 1
-        if self._asked > REQUESTS_PER_CLIENT:
+        if self._asked > self._registrar.requests_per_client:
             raise TooMuch("too many requests before login")
         fault = request.fault()
         if fault is not None:

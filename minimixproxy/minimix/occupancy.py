@@ -47,6 +47,8 @@ from minimixproxy.stanza import NS_CLIENT, Stanza, rewrite, serialize
 JOIN_TIMEOUT = 60.0  # seconds for a room to answer a join
 SUBJECT_TIMEOUT = 5.0  # seconds from the own presence to the subject that ends the join
 LEAVE_TIMEOUT = 10.0  # seconds for a room to confirm a leave
+# Seconds from the end of a leave to the next join: ejabberd loses one that comes while the room's process still ends.
+REENTRY_PAUSE = 0.25
 REMOVED_BY_FAULT = (muc.SELF, muc.KICKED, muc.TECHNICAL)
 
 
@@ -422,6 +424,8 @@ class Occupancy:
             self._membership.changed()
         elif self.interrupted or self.state is State.JOINED:
             self._removed(stanza)
+        elif self.state is State.LEAVING and self._attendance.next:
+            self._timer.start(REENTRY_PAUSE, self._end)
         else:
             self._attendance.refuse_waiting("recipient-unavailable", "removed while joining")
             self._end()

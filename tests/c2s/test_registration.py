@@ -369,6 +369,16 @@ class PassingTest(RegistrationTest):
         self.assertEqual(self.lab.cancelled, 1)
         self.assertEqual(self.lab.entry.registrar.open_streams, 0)
 
+    def test_requests_of_one_client(self) -> None:
+        """Some libraries make all accounts that their tests need over one stream."""
+        remove = b"<iq type='set' id='r'><query xmlns='jabber:iq:register'><remove/></query></iq>"
+        for accounts, most in ((1, 20), (5, 20), (100, 400)):
+            self.lab = Lab(Path(self.mktemp()), registration=True, registrations_per_address=accounts)
+            client = self.known()
+            for _ in range(most):
+                self.assertIn(b"registration-required", client.send(remove))
+            self.assertIn(b"policy-violation", client.send(remove))
+
     def test_there_is_time_for_a_form_but_not_for_ever(self) -> None:
         client, stream, _wire, identity = self.registering()
         stream.dataReceived(b"<iq type='result' id='%b'/>" % identity)
@@ -376,6 +386,8 @@ class PassingTest(RegistrationTest):
         self.lab.clock.advance(REGISTRATION_TIME - 1)
         self.assertFalse(client.wire.closing)
         client.send(GET)
+        self.lab.clock.advance(REGISTRATION_TIME - 1)
+        self.assertFalse(client.wire.closing)
         self.lab.clock.advance(1)
         self.assertIn(b"connection-timeout", client.wire.take())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.minimix.occupancy import REENTRY_PAUSE
 from tests.minimix.fakes import ROOM, STREAM, World, kinds
 
 
@@ -66,10 +67,25 @@ class Leaving(SynchronousTestCase):
         self.world.asks_to_join(phone, stanza_id="again")
         self.assertEqual((self.world.stream.take(), phone.take()), ([], []))
         self.world.gone("alice", "110")
+        self.assertEqual((self.world.stream.take(), phone.take()), ([], []))  # ejabberd would lose it
+        self.world.clock.advance(REENTRY_PAUSE)
         self.assertEqual([stanza["id"] for stanza in self.world.stream.take()], ["again"])
         self.world.shows("alice", "110")
         self.world.subject()
         self.assertEqual(kinds(phone.received), ["presence alice 110", "subject "])
+
+    def test_join_while_leaving_and_away_again(self) -> None:
+        (phone,) = self.world.joined("phone")
+        self.world.leaves(phone)
+        self.world.clock.advance(3)
+        self.world.stream.take()
+        phone.take()
+        self.world.asks_to_join(phone, stanza_id="again")
+        self.world.gone("alice", "110")
+        self.world.leaves(phone)
+        self.assertEqual(kinds(phone.take()), ["unavailable alice 110"])
+        self.world.clock.advance(REENTRY_PAUSE)
+        self.assertEqual((self.world.stream.take(), self.world.account.rooms), ([], {}))
 
     def test_leave_while_joining(self) -> None:
         phone = self.world.session("phone")
