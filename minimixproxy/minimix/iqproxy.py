@@ -6,7 +6,6 @@ goes to the session that asked.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 
 from minimixproxy.clock import Clock, wall_time
@@ -38,15 +37,10 @@ class IQProxy:
         self._outlet = outlet
         self._room_of = room_of
         self._clock = clock
-        self._prefix = secrets.token_hex(4)
-        self._asked: IQTable[SessionPort] = IQTable(
-            clock, timeout, MAX_OPEN, f"{self._prefix}-", self._no_answer_from_room
-        )
-        self._forwarded: IQTable[SessionPort] = IQTable(
-            clock, timeout, MAX_OPEN, f"{self._prefix}r", self._no_answer_from_session
-        )
+        self._asked: IQTable[SessionPort] = IQTable(clock, timeout, MAX_OPEN, self._no_answer_from_room)
+        self._forwarded: IQTable[SessionPort] = IQTable(clock, timeout, MAX_OPEN, self._no_answer_from_session)
         self.queries = OpenQueries()
-        self._own: IQTable[Answered] = IQTable(clock, timeout, MAX_OPEN, f"{self._prefix}o", self._not_answered)
+        self._own: IQTable[Answered] = IQTable(clock, timeout, MAX_OPEN, self._not_answered)
 
     # Sessions ask ----------------------------------------------------------------------------------------------
 

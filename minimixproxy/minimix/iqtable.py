@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -32,22 +32,23 @@ class TableFull(Exception):
 
 
 class IQTable(Generic[Asker]):
-    """Open IQs of one direction. `expired` is called for each that `timeout` seconds passed over."""
+    """Open IQs of one direction. `expired` is called for each that `timeout` seconds passed over.
+
+    Ids on the wire have nothing in common: servers show them to the occupant that is asked, and who saw one of an
+    account whose address is known would know the account by others in rooms that hide addresses.
+    """
 
     def __init__(
         self,
         clock: Clock,
         timeout: float,
         limit: int,
-        prefix: str,
         expired: Callable[[PendingIQ[Asker]], None],
     ) -> None:
         self._clock = clock
         self._timeout = timeout
         self._limit = limit
-        self._prefix = prefix
         self._expired = expired
-        self._count = itertools.count(1)
         self._bytes = 0  # of ids
         self._open: OrderedDict[tuple[Hashable, str], PendingIQ[Asker]] = OrderedDict()
         self._timer = Timer(clock)
@@ -61,7 +62,7 @@ class IQTable(Generic[Asker]):
         if len(self._open) >= self._limit or self._bytes + size > MAX_ID_BYTES:
             raise TableFull
         self._bytes += size
-        wire_id = f"{self._prefix}{next(self._count)}"
+        wire_id = secrets.token_hex(8)
         deadline = self._clock.seconds() + self._timeout
         self._open[(key, wire_id)] = PendingIQ(asker, stanza_id, peer, deadline, kind)
         if not self._timer.running:

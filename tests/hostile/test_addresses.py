@@ -4,6 +4,8 @@ alice (behind the proxy) and mallory (too, and a plain participant) are in rooms
 alice's account stream from a room that shows addresses.
 """
 
+import base64
+
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client
 
@@ -76,6 +78,13 @@ class AddressCase(IntegrationTestCase):
         return [str(stanza) for stanza in client.received[start:] if text in str(stanza)]
 
 
+def _sent_id(shown: str) -> str:
+    """The id of an IQ as it was sent, from the one that a room shows; ejabberd's says nothing of it."""
+    if shown.startswith("rr-"):
+        return shown.rpartition("-")[0].rpartition("-")[2]  # a hash
+    return base64.b64decode(shown).split(b"\0")[1].decode()
+
+
 @on_both_servers
 class OracleTests(AddressCase):
     async def test_a_participant_learns_nothing(self) -> None:
@@ -110,6 +119,21 @@ class OracleTests(AddressCase):
         self.eve.send(f"<iq type='result' to='{asked.get('from')}' id='{asked.get('id')}'>{answer}</iq>")
         await self.mallory.expect(f"<iq type='result' id='list'>{answer}</iq>")
         self.assertEqual(self.tells(self.mallory, start, self.phone.jid), [])
+
+    async def test_ids_do_not_tell_who_asks(self) -> None:
+        """What alice's client asks eve in two rooms, of which one shows addresses, looks like two people's questions.
+
+        eve makes a client ask, by features that it does not know yet. Prosody shows her the id that was sent.
+        """
+        await self.scene()
+        public = await self.eves_room(self.eve, "anyone")
+        await self.join(self.phone, public, "a")
+        ids = []
+        for room in (self.secret, public):
+            self.phone.send(f"<iq type='get' to='{room}/eve' id='ask'><query xmlns='jabber:iq:version'/></iq>")
+            asked = await self.eve.expect(f"<iq type='get' from='{room}/a'><query xmlns='jabber:iq:version'/></iq>")
+            ids.append(_sent_id(str(asked.get("id"))))
+        self.assertNotEqual(ids[0][:6], ids[1][:6])
 
     async def test_own_address_is_left_where_others_wrote_it(self) -> None:
         await self.scene()

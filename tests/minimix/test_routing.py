@@ -288,6 +288,11 @@ class IQs(SynchronousTestCase):
             self.assertEqual((reply["id"], reply["to"]), ("1", session.jid))
             self.assertIn(name, reply.raw)
 
+    def test_ids_have_nothing_in_common(self) -> None:
+        """By them, who is asked in two rooms would know the account again."""
+        ids = [self.ask(self.phone, f"{ROOM}/bob", stanza_id) for stanza_id in ("1", "2")]
+        self.assertNotEqual(ids[0][:6], ids[1][:6])
+
     def test_answers_of_strangers_are_dropped(self) -> None:
         wire_id = self.ask(self.phone, f"{ROOM}/bob", "1")
         self.answer(f"{ROOM}/eve", wire_id)
