@@ -31,7 +31,7 @@ _PRAGMAS = (
     "journal_size_limit = 67108864",
     "secure_delete = ON",  # what is deleted is overwritten
 )
-_CLEAN = 1  # `user_version` of a file that holds nothing deleted from before `secure_delete`
+CLEAN, UNCLEAN = 1, 0  # `user_version` of a file; an unclean one may hold what was deleted, and is written anew
 # A silent network must not block the writer for longer than a while: seconds, then milliseconds.
 _POSTGRESQL = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 # A lock that ends with the transaction: with nothing there yet, there is no row to lock. The number is ours by chance.
@@ -99,9 +99,10 @@ class Database:
         return _identity(connection)
 
     def clean_once(self) -> None:
-        """Write an SQLite file of an earlier version anew: it may hold what was deleted, in parts that are free.
+        """Write an SQLite file anew if it may hold what was deleted in parts that are free.
 
-        That takes a while for each gigabyte, once. What is in the way is logged; it is tried at the next start again.
+        So may one of an earlier version, and one whose proxy was killed while it forgot an account. That takes a while
+        for each gigabyte, once. What is in the way is logged; it is tried at the next start again.
         """
         if self.file is None:
             return
@@ -109,7 +110,7 @@ class Database:
             connection = self.engine.raw_connection()
             try:
                 cursor = connection.cursor()
-                if cursor.execute("PRAGMA user_version").fetchone()[0] < _CLEAN:
+                if cursor.execute("PRAGMA user_version").fetchone()[0] < CLEAN:
                     self._clean(cursor)
             finally:
                 connection.close()
@@ -119,8 +120,7 @@ class Database:
         if size > _WORTH_SAYING:
             self.log.info("{name}: is written anew once ({size} bytes)", name=self.name, size=size)
         try:
-            cursor.execute("VACUUM")
-            cursor.execute(f"PRAGMA user_version = {_CLEAN}")
+            write_anew(cursor)
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             self.log.warn(
@@ -193,6 +193,16 @@ class Database:
             f'"sqlite3 {self.name} .recover", or move it away (with its -wal and -shm) to begin without the rooms '
             "that accounts were in"
         )
+
+
+def write_anew(cursor: Any) -> None:
+    """Write all of an SQLite file anew, without what was deleted. Blocks; raises what the driver raises.
+
+    `secure_delete` overwrites what is deleted where it is, and no copy that SQLite left in the unused part of a page
+    when it moved rows from page to page.
+    """
+    cursor.execute("VACUUM")
+    cursor.execute(f"PRAGMA user_version = {CLEAN}")
 
 
 def _configuration() -> Config:

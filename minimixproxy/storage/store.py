@@ -10,7 +10,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from minimixproxy.log import Logger
 from minimixproxy.storage.batch import Batch
-from minimixproxy.storage.database import Database
+from minimixproxy.storage.database import UNCLEAN, Database
 from minimixproxy.storage.hold import Hold
 from minimixproxy.storage.statements import Statements
 from minimixproxy.storage.wal import WriteAheadLog
@@ -147,6 +147,8 @@ class Store:
             yield from ((text, (), NO_MATTER) for text in texts.no_history)
         yield from ((texts.no_room, (key,), NO_MATTER) for key in batch.gone_rooms)
         yield from ((texts.no_account, (key,), NO_MATTER) for key in batch.gone_accounts)
+        if batch.gone_accounts and self._database.sqlite:  # if we are killed now, the next start sees to it
+            yield f"PRAGMA user_version = {UNCLEAN}", (), NO_MATTER
         yield from ((texts.account, row, NO_MATTER) for row in batch.accounts.values())
         yield from ((texts.room, row, NO_MATTER) for row in batch.rooms.values())
         for many, values in (

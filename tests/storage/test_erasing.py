@@ -1,10 +1,12 @@
 """What was forgotten, retracted or has expired is in no file any more: by its bytes."""
 
+import random
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 from minimixproxy.minimix.journal import KeptLogin, KeptPrivate
+from minimixproxy.storage import wal
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.store import ERASED, ERASED_BUSY
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, message
@@ -61,6 +63,42 @@ class ErasingTests(TroubleTestCase):
         self.successResultOf(erased)
         self.assertEqual(self.all_of_alice(), set())
         self.assertEqual([account.bare for account in self.again(self.now).kept], [OTHER])
+
+    def many_accounts(self) -> list[str]:
+        """Accounts that write at once, rows of all sizes: SQLite moves them from page to page. Return their tags."""
+        chance = random.Random(1)
+        tags = [f"tag{number:03}of" for number in range(20)]
+        for _ in range(60):
+            for _ in range(20):
+                tag = chance.choice(tags)
+                room = self.journal.room(f"{tag}@example.org", f"{tag}{chance.randrange(3)}@muc.example.org")
+                room.membership(replace(MEMBERSHIP, nick=f"{tag}-nick"))
+                room.seen(f"{tag}-{chance.randrange(100)}{'z' * chance.randrange(150)}", 1)
+                text = f"<message>{tag}{'x' * chance.choice((5, 50, 200, 900, 3000))}</message>"
+                room.message_kept(message(room.next_sequence(), raw=text.encode(), stanza_id=f"{tag}-id"))
+            self.now.turn()
+        return tags
+
+    def test_no_copy_is_left_in_a_page(self) -> None:
+        for tag in self.many_accounts():
+            self.journal.account_forgotten(f"{tag}@example.org")
+            erased = self.journal.erased()
+            self.now.turn()
+            self.now.clock.advance(60)
+            self.writer.store.rest()
+            self.successResultOf(erased)
+            self.assertEqual(self.found(tag), set())
+
+    def test_killed_before_no_copy_was_left(self) -> None:
+        """The next start writes the file anew."""
+        tags = self.many_accounts()
+        self.patch(wal, "write_anew", lambda _cursor: None)
+        for tag in tags[:10]:
+            self.journal.account_forgotten(f"{tag}@example.org")
+            self.now.turn()
+        self.assertTrue(self.found(*tags[:10]))
+        self.again(self.now)
+        self.assertEqual(self.found(*tags[:10]), set())
 
     def test_a_reader_is_in_the_way(self) -> None:
         """Then it is not called erased; it is tried again, and nobody waits for it."""
