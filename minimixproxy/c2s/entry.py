@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from minimixproxy.c2s.clientstream import ClientStream
 from minimixproxy.c2s.credentials import Credential, KeyCache
@@ -89,6 +92,27 @@ class Entry:
         except TooManyLogins as error:
             self.log.info("too many logins of {account} from {address}", account=account, address=address)
             raise SaslFailure("temporary-auth-failure", "too many logins, try again later") from error
+        return await self._to_its_end(self._log_in(login, address, account))
+
+    def _to_its_end(self, login: Coroutine[Any, Any, FramedXmlStream]) -> Deferred[FramedXmlStream]:
+        """A login that has begun goes on when its client breaks it off: else guesses broken off would count nothing.
+
+        And where a server is quick to accept and slow to refuse, the time alone would have told the guesser enough.
+        """
+        waiting: Deferred[FramedXmlStream] = Deferred()
+
+        def ended(result: FramedXmlStream | Failure) -> None:
+            if not waiting.called:
+                waiting.callback(result)
+            elif not isinstance(result, Failure):
+                result.transport.abortConnection()
+            elif not result.check(SaslFailure):
+                self.log.failure("while logging in upstream for nobody", result)
+
+        Deferred.fromCoroutine(login).addBoth(ended)
+        return waiting
+
+    async def _log_in(self, login: Login, address: str, account: str) -> FramedXmlStream:
         try:
             upstream = await self._connect(login)
         except UpstreamRefused as error:

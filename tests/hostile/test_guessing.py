@@ -1,5 +1,6 @@
 """Guessing passwords: at once is no faster than one after the other, and the owner still gets in."""
 
+import base64
 import re
 
 from twisted.internet import reactor
@@ -59,3 +60,29 @@ class GuessingTests(IntegrationTestCase):
             await device.expect(f"<success xmlns='{NS_SASL}'/>", timeout=30.0)
         for answer in answers:
             answer.close()
+
+    async def test_guesses_that_are_broken_off(self) -> None:
+        """The guesser does not wait for the answer: what has gone to the server counts, and its outcome too."""
+        proxy = self.own_proxy()
+        account = await self.account()
+        for number in range(20):
+            guesser = await self.secured(proxy)
+            message = base64.b64encode(f"\0{account.username}\0guess {number}".encode()).decode()
+            auth = f"<auth xmlns='{NS_SASL}' mechanism='PLAIN'>{message}</auth>"
+            if number % 2:
+                guesser.send(f"{auth}<abort xmlns='{NS_SASL}'/>")
+                await guesser.expect(f"<failure xmlns='{NS_SASL}'/>")
+            else:
+                guesser.send(f"{auth}<abort xmlns='{NS_SASL}'/></stream:stream>")
+                await guesser.until_lost()
+        refused = r"login of \S+ from 127.0.0.1 refused"
+        for number in range(1, 4):
+            await proxy.process.says(refused, start=self._after(proxy, number - 1))
+        owner = await self.secured(proxy, "127.0.0.2")
+        self.assertEqual((await owner.authenticate(account.username, account.password)).element.name, "success")
+        self.assertLess(len([line for line in proxy.log if REACHED.search(line)]), 6)
+
+    def _after(self, proxy: Proxy, number: int) -> int:
+        """The number of the line of the log behind so many refusals."""
+        lines = [index + 1 for index, line in enumerate(proxy.process.lines) if REACHED.search(line)]
+        return lines[number - 1] if 0 < number <= len(lines) else 0
