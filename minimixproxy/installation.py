@@ -46,13 +46,14 @@ class Installation:
             text = self._file.read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError):
             return None
-        return text if re.fullmatch("(?:[0-9a-f]{16}){1,2}", text) else None
+        # A shorter one is of a version that bound it as it is: everybody in a room with an account has seen it.
+        return text if re.fullmatch("[0-9a-f]{32}", text) else None
 
     def _make(self) -> str:
         made = secrets.token_hex(16)
         temporary = self._file.with_name(self._file.name + ".new")
         try:
-            temporary.touch(mode=0o600)
+            temporary.unlink(missing_ok=True)
             temporary.touch(0o600)
             temporary.write_text(made + "\n", "utf-8")
             os.replace(temporary, self._file)

@@ -36,11 +36,19 @@ class InstallationTests(unittest.SynchronousTestCase):
         self.assertEqual(list(self.directory.iterdir()), [])
 
     def test_damaged_file_is_replaced(self) -> None:
-        for damage in (b"", b"x" * 16, b"\xff\xfe"):
+        for damage in (b"", b"x" * 32, b"\xff\xfe", b"0123456789abcdef\n"):
             (self.directory / "installation").write_bytes(damage)
             resource = Installation(self.directory).resource(BARE)
             self.assertRegex(resource, "^minimix\\.[0-9a-f]{16}$")
             self.assertEqual(resource, Installation(self.directory).resource(BARE))
+
+    def test_a_secret_that_is_known(self) -> None:
+        """Earlier versions bound what stands in the file."""
+        (self.directory / "installation").write_text("0123456789abcdef\n")
+        Installation(self.directory).resource(BARE)
+        made = (self.directory / "installation").read_text()
+        self.assertNotIn("0123456789abcdef", made)
+        self.assertEqual((self.directory / "installation").stat().st_mode & 0o777, 0o600)
 
     def test_unwritable_directory(self) -> None:
         installation = Installation(self.directory / "absent")

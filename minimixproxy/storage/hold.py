@@ -35,7 +35,7 @@ _CHECK = {
     "sqlite": "SELECT 1 FROM holder WHERE epoch = ?",
     "postgresql": f"SELECT {_IDLE} FROM holder WHERE epoch = %s FOR SHARE",
 }
-_RENEW = f"UPDATE holder SET expires = {_NOW} + {LEASE} WHERE epoch = %s"
+_RENEW = f"UPDATE holder SET expires = {_NOW} + {LEASE} WHERE epoch = %s RETURNING {_IDLE}"
 _GIVE_BACK = {"sqlite": "?", "postgresql": "%s"}
 
 

@@ -12,7 +12,7 @@ from minimixproxy.storage.batch import Batch
 REST = 1.0  # seconds without anything to write
 
 #: Gets, in the reactor's thread, the batch and the error that kept it from being written. Without a batch: what `rest`
-#: met; without an error either: that it has erased everything that it had to.
+#: met, once for as long as it meets the same; without an error either: that it has erased everything that it had to.
 Written = Callable[[Batch | None, Exception | None], None]
 
 
@@ -42,6 +42,7 @@ class WriterThread:
         self._reactor = reactor
         self._batches: SimpleQueue[Batch | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._met: type[Exception] | None = None  # by `rest`, the last time
 
     def start(self, written: Written) -> None:
         self._thread = threading.Thread(target=self._run, args=(written,), name="state", daemon=True)
@@ -76,7 +77,10 @@ class WriterThread:
         try:
             done = self._rest()
         except Exception as error:  # noqa: BLE001 (the journal logs it)
-            self._reactor.callFromThread(written, None, error)
+            if type(error) is not self._met:
+                self._met = type(error)
+                self._reactor.callFromThread(written, None, error)
         else:
+            self._met = None
             if done:
                 self._reactor.callFromThread(written, None, None)

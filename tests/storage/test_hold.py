@@ -196,6 +196,14 @@ class LeaseTests(HoldTestCase):
         lab.writer.store.rest()
         self.assertGreater(self.expires(), before)
 
+    def test_who_renews_and_is_then_stopped_is_in_nobodys_way(self) -> None:
+        store = self.lab().writer.store
+        self._labs[-1].clock.advance(RENEWAL)
+        store._begin()
+        store._cursor.execute("SHOW idle_in_transaction_session_timeout")
+        self.assertEqual(store._cursor.fetchone(), ("15s",))
+        store._commit()
+
     def test_renewed_by_who_writes_all_the_time(self) -> None:
         lab = self.lab()
         before = self.expires()
