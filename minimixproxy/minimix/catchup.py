@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from typing import NamedTuple
 
-from minimixproxy.children import Parts, children_of, stanza_of_bytes
+from minimixproxy.children import Parts, children_of, first_of, stanza_of_bytes
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.log import Logger
 from minimixproxy.minimix import muc
@@ -106,7 +106,7 @@ class CatchUp:
 
     def _result(self, message: Stanza) -> None:
         """One message of the archive, as it was forwarded. Of too much, the oldest goes."""
-        result = next((child for child in children_of(message) if (child.uri, child.name) == (NS_MAM, "result")), None)
+        result = first_of(children_of(message), NS_MAM, "result")
         if not self._running or result is None or len(self._page) >= PAGE:
             return
         self._page.append(_read(result, self._room))
@@ -157,19 +157,15 @@ class CatchUp:
 def _read(result: Stanza, room: str) -> _Entry:
     """Return one result."""
     archive_id = (result.get("id") or "")[:MAX_ID]
-    forwarded = _first(children_of(result), NS_FORWARD, "forwarded")
+    forwarded = first_of(children_of(result), NS_FORWARD, "forwarded")
     inside = children_of(forwarded) if forwarded is not None else []
-    message, stamp = _first(inside, NS_CLIENT, "message"), _first(inside, muc.NS_DELAY, "delay")
+    message, stamp = first_of(inside, NS_CLIENT, "message"), first_of(inside, muc.NS_DELAY, "delay")
     time = parse_time(stamp.get("stamp") or "") if stamp is not None else None
     if message is None or time is None or not _is_of(message, room):
         return _Entry(archive_id, time or 0.0, None)
     told = _as_told(_alone(message), room, archive_id, time)
     worth = muc.is_history(told) or amendment_of(told, room) is not None
     return _Entry(archive_id, time, told if worth else None)
-
-
-def _first(children: list[Stanza], uri: str, name: str) -> Stanza | None:
-    return next((child for child in children if (child.uri, child.name) == (uri, name)), None)
 
 
 def _is_of(message: Stanza, room: str) -> bool:

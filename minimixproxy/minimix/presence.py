@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 from twisted.words.xish import domish
 
-from minimixproxy.minimix.amendments import NS_OCCUPANT_ID
-from minimixproxy.minimix.muc import NS_MUC, whole_number
+from minimixproxy.minimix.muc import NS_MUC, NS_OCCUPANT_ID, whole_number
 from minimixproxy.stanza import NS_CLIENT, Stanza, escape, optional_attribute, parse_element, serialize
 
 NS_CAPS = "http://jabber.org/protocol/caps"

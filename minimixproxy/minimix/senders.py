@@ -7,8 +7,8 @@ whatever they like there.
 from __future__ import annotations
 
 from minimixproxy.children import payload_attributes, stanza_of_bytes
-from minimixproxy.minimix.amendments import NS_OCCUPANT_ID
 from minimixproxy.minimix.messageindex import OCCUPANT
+from minimixproxy.minimix.muc import NS_OCCUPANT_ID
 from minimixproxy.minimix.nicktenure import NickTenure
 from minimixproxy.stanza import MalformedStanza, Stanza
 

@@ -82,6 +82,18 @@ class RelayTest(SessionTest):
         large = b"<iq type='result'><query xmlns='jabber:iq:roster'>" + b"<item/>" * 100_000 + b"</query></iq>"
         self.assertEqual(b"".join(self.client.serve(chunk) for chunk in chunked(large, [65536, 200_000])), large)
 
+    def test_what_is_too_large_to_be_passed(self) -> None:
+        """It is logged, and whoever waits for an answer is told; the session goes on."""
+        skipped = NET.skipped
+        large = [b"<a>%b</a>" % (b"x" * 1024**2)] * 17
+        for kind, answers in ((b"iq type='result' id='7'", 1), (b"message id='7'", 0), (b"iq type='get' id='8'", 0)):
+            shown = b"".join(self.client.serve(piece) for piece in (b"<%b>" % kind, *large, b"</%b>" % kind.split()[0]))
+            self.assertEqual(shown.count(b"<policy-violation"), answers)
+            self.assertLess(len(shown), 1000)
+        self.assertIn(b"type='error' id='8'", self.client.upstream.take())
+        self.assertEqual(NET.skipped, skipped + 3)
+        self.assertEqual(self.client.serve(b"<message/>"), b"<message/>")
+
     def test_taken_stanzas_do_not_pass(self) -> None:
         self.account.taken_from_client = {"2"}
         self.account.taken_from_server = {"3"}
