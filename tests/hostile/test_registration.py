@@ -82,7 +82,7 @@ class BeforeLoginTests(RegistrationCase):
         self.assertEqual(await self.register(client, query(name)), "result")
 
     async def test_requests_without_end(self) -> None:
-        client = await self.stranger()
+        client = await self.stranger(proxy=self.own_proxy(limits={"registrations_per_address": 5}))
         for _ in range(20):
             self.assertEqual(outcome(await client.iq("get", None, f"<query xmlns='{NS}'/>")), "result")
         client.send(f"<iq type='get' id='more'><query xmlns='{NS}'/></iq>")
