@@ -32,6 +32,15 @@ class Own(NamedTuple):
         except InvalidJID:
             return False
 
+    def is_at_server(self, address: str | None) -> bool:
+        """Tell whether an address is the server's (`is_server`), or a resource at its domain."""
+        if self.is_server(address):
+            return True
+        try:
+            return parse_jid(address or "").bare == self.domain
+        except InvalidJID:
+            return False
+
     def bound_jid(self, result: Stanza) -> str:
         """Return the full JID in the result of a bind (RFC 6120 §7), as the server spells it.
 

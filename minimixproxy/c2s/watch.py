@@ -102,6 +102,8 @@ def _perhaps_removed(_result: Stanza, _own: Own) -> Learned:
     return Removed(certain=False)
 
 
+_REMOVALS: tuple[ReadResult, ...] = (_removed, _perhaps_removed)
+
 #: What is watched: the payload of an IQ set, and who reads it.
 WATCHED: dict[tuple[str, str], ReadRequest] = {
     (NS_BIND, "bind"): _bind,
@@ -139,7 +141,7 @@ class RequestWatch:
     @property
     def lasting(self) -> bool:
         """Whether something is open that holds for the account, whatever becomes of the session."""
-        return bool(self._open) and any(open_.lasting for open_ in self._open.values())
+        return self._perhaps_removed or any(open_.lasting for open_ in self._open.values())
 
     def asked(self, iq: Stanza) -> bool:
         """The client sent an IQ. Returns False if it is of interest, but too many are open: its answer is ignored."""
@@ -149,12 +151,24 @@ class RequestWatch:
         if iq.get("type") != "set":
             return True
         read_result = self._reader(iq)
-        if read_result is None or not iq.get("id") or not self._own.is_server(iq.get("to")):
+        if read_result is None:
+            return True
+        if not iq.get("id") or not self._own.is_server(iq.get("to")):
+            self._not_followed(read_result, iq)
             return True
         if len(self._open) >= MAX_WATCHED:
+            self._not_followed(read_result, iq)
             return False
         self._open[iq["id"]] = _Open(read_result, iq.has_payload(NS_REGISTER, "query"))
         return True
+
+    def _not_followed(self, read_result: ReadResult | None, iq: Stanza) -> None:
+        """The answer to a request will tell nothing; that to a removal need not, for the server ends the stream.
+
+        Prosody 0.12 removes the account also if it is asked at a resource of its domain, both without a usable id.
+        """
+        if read_result in _REMOVALS and self._own.is_at_server(iq.get("to")):
+            self._perhaps_removed = True
 
     def _reader(self, iq: Stanza) -> ReadResult | None:
         for payload in iq.payloads:
@@ -165,7 +179,10 @@ class RequestWatch:
 
     def _asked_again(self, open_: _Open, iq: Stanza) -> None:
         """An id that is open is used for another request: which of the two the server answers is not to be known."""
+        if iq.get("type") == "set":
+            self._not_followed(self._reader(iq), iq)
         if iq.get("type") in ("get", "set") and self._own.is_server(iq.get("to")):
+            self._perhaps_removed = self._perhaps_removed or open_.read_result in _REMOVALS
             open_.read_result = None
             open_.number += 1
 
@@ -196,6 +213,6 @@ class RequestWatch:
     def ended(self, error: Stanza) -> Removed | None:
         """The server ends the stream with an error: that of a removed account, if the client has asked for that?"""
         asked = self._perhaps_removed or any(
-            open_.read_result in (_removed, _perhaps_removed) for open_ in self._open.values()
+            open_.read_result in _REMOVALS for open_ in self._open.values()
         )
         return Removed(certain=True) if asked and error.payloads[:1] and error.payloads[0] in AFTER_REMOVAL else None

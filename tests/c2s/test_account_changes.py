@@ -11,10 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.binding import Own
 from minimixproxy.c2s.clientstream import CLOSE_TIMEOUT
-from minimixproxy.c2s.watch import Learned, PasswordChanged, Removed, RequestWatch
+from minimixproxy.c2s.watch import MAX_WATCHED, Learned, PasswordChanged, Removed, RequestWatch
 from minimixproxy.stanza import MalformedStanza, parse_stanza
 from tests.c2s.helpers import Lab
-from tests.c2s.test_watch import OTHERS, OWN, SERVER, iq
+from tests.c2s.test_watch import BIND, OTHERS, OWN, SERVER, iq
 
 NS = "jabber:iq:register"
 NAME, PASSWORD = "<username>alice</username>", "<password>new</password>"
@@ -92,6 +92,39 @@ class WatchTest(SynchronousTestCase):
                     expected = content == "<remove/>" and answer == "result"
                     expected = expected or (condition in ("not-authorized", "conflict") and answer != "error")
                     self.assertEqual(Removed(certain=True) in learned, expected, (content, answer, condition))
+
+    def test_requests_whose_answers_tell_nothing(self) -> None:
+        """Servers remove the account all the same; then the end of the stream tells."""
+        remove, enable = query("<remove/>"), "<enable xmlns='urn:xmpp:carbons:2'/>"
+        crowd = [iq("set", str(number), enable) for number in range(MAX_WATCHED)]
+        for asked in (
+            [iq("set", "", remove)],
+            [iq("set", "1", remove, "to='a.test/x'")],
+            [iq("set", "1", remove), iq("set", "1", enable)],
+            [iq("set", "1", enable), iq("set", "1", remove)],
+            [iq("set", "1", enable), iq("set", "1", remove, "to='a.test/x'")],
+            [*crowd, iq("set", "more", remove)],
+        ):
+            for condition, expected in (("not-authorized", True), ("conflict", True), ("reset", False)):
+                watch = RequestWatch(OWN)
+                for request in asked:
+                    watch.asked(request)
+                self.assertTrue(watch and watch.lasting)
+                for answer in ("1", "1", "more", ""):
+                    self.assertNotIn(watch.heard(iq("result", answer)), (Removed(certain=True), Removed(certain=False)))
+                learned = watch.heard(parse_stanza(stream_error(condition)))
+                self.assertEqual(learned == Removed(certain=True), expected, asked)
+
+    def test_removals_elsewhere(self) -> None:
+        for to in OTHERS:
+            address = to.replace("from", "to")
+            if address == "to='a.test/x'":
+                continue
+            for stanza_id in ("", "1"):
+                watch = RequestWatch(OWN)
+                watch.asked(iq("set", "1", BIND))
+                watch.asked(iq("set", stanza_id, query("<remove/>"), address))
+                self.assertIsNone(watch.heard(parse_stanza(stream_error("not-authorized"))), address)
 
     def test_how_it_ends_for_others(self) -> None:
         watch = RequestWatch(OWN)

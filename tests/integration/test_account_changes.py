@@ -146,6 +146,22 @@ class RemovalTests(ChangesCase):
         await self.phone.client.until_lost()
         await self.nothing_is_left(room)
 
+    async def test_by_requests_whose_answers_tell_nothing(self) -> None:
+        """An evil owner hides the removal, for the next one to be put into the rooms."""
+        enable = "<enable xmlns='urn:xmpp:carbons:2'/>"
+        for hidden in (
+            f"<iq type='set' id=''>{REMOVE}</iq>",
+            f"<iq type='set' id='twice'>{enable}</iq><iq type='set' id='twice'>{REMOVE}</iq>",
+            f"<iq type='set' id='twice'>{REMOVE}</iq><iq type='set' id='twice'>{enable}</iq>",
+            "".join(f"<iq type='set' id='e{number}'>{enable}</iq>" for number in range(16))
+            + f"<iq type='set' id='gone'>{REMOVE}</iq>",
+        ):
+            room = await self.in_room()
+            self.phone.client.send(hidden)
+            await self.phone.client.until_lost()
+            await self.removed()
+            await self.away(room)
+
     async def test_of_somebody_else(self) -> None:
         """ejabberd removes whoever is named, if the password is right: that is not this account."""
         room = await self.in_room()
