@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
-MAX_LEFT = 10_000  # nicks whose leaving is remembered
+MAX_SHOWN = 10_000  # occupants of whom is known since when they are there
 
 
 class NickTenure:
     """Tells whether a message is by the occupant that has its nick now. In doubt it is not.
 
-    Messages are named by their sequences, occupants by their addresses in the room, as it writes them.
+    Messages are named by their sequences, occupants by their addresses in the room, as it writes them. A room need not
+    show everybody who comes and goes (XEP-0045 §10.2, `presencebroadcast`): who was not shown is not known.
     """
 
     def __init__(self) -> None:
         self._watched_from: int | None = None  # None: the account does not see who comes and goes
-        self._left: dict[int, int] = {}  # hashes of occupants: when the last one of that nick left
+        self._since: dict[int, int] = {}  # by hash of an occupant that is there: the last message before it was shown
 
     def watch(self, newest: int) -> None:
         """From now on the account sees who leaves. `newest`: the last message so far; whose it was is not known."""
         self._watched_from = newest
-        self._left.clear()
 
     def lose_sight(self) -> None:
         """The account does not see who leaves."""
         self._watched_from = None
-        self._left.clear()
+        self._since.clear()
 
-    def left(self, occupant: str, newest: int) -> None:
+    def rules_changed(self) -> None:
+        """The room may not show any more who leaves: only who is shown anew is known."""
+        self._since.clear()
+
+    def shown(self, occupant: str, newest: int) -> None:
+        """The room shows an occupant, for the first time or again; `newest` is the last message so far."""
+        if len(self._since) < MAX_SHOWN:
+            self._since.setdefault(hash(occupant), newest)
+
+    def left(self, occupant: str) -> None:
         """An occupant left, or took another nick; whoever has that one next is somebody else."""
-        if self._watched_from is None:
-            return
-        if len(self._left) >= MAX_LEFT:
-            self.watch(newest)
-        self._left[hash(occupant)] = newest
+        self._since.pop(hash(occupant), None)
 
     def is_of_present(self, occupant: str, sequence: int) -> bool:
         """Tell whether the occupant of that nick has certainly had it since a message."""
         if self._watched_from is None or sequence <= self._watched_from:
             return False
-        return sequence > self._left.get(hash(occupant), 0)
+        since = self._since.get(hash(occupant))
+        return since is not None and sequence > since

@@ -374,6 +374,8 @@ class Occupancy:
         kind = stanza.get("type")
         if kind == "unavailable":
             self.history.occupant_left(stanza["from"])
+        elif kind is None and nick is not None:
+            self.history.occupant_shown(stanza["from"])
         if kind == "error":
             self._presence_error(stanza, nick)
         elif nick is None:
@@ -469,6 +471,8 @@ class Occupancy:
             self._pass_unread(stanza)
             return
         self._view.message_seen(stanza)
+        if muc.configuration_codes(stanza):
+            self.history.senders.rules_changed()
         self.info.message_seen(stanza)
         if self._reentry is not None:
             self._reentry.groupchat(stanza)

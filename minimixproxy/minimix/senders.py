@@ -32,9 +32,17 @@ class Senders:
         """The account is not in the room, or not in step with it."""
         self._nicks.lose_sight()
 
-    def left(self, occupant: str, newest: int) -> None:
-        """An occupant left, or took another nick; `newest` is the sequence of the last message."""
-        self._nicks.left(occupant, newest)
+    def rules_changed(self) -> None:
+        """The room's configuration is another: it may not show any more who leaves."""
+        self._nicks.rules_changed()
+
+    def shown(self, occupant: str, newest: int) -> None:
+        """The room shows an occupant; `newest` is the sequence of the last message."""
+        self._nicks.shown(occupant, newest)
+
+    def left(self, occupant: str) -> None:
+        """An occupant left, or took another nick."""
+        self._nicks.left(occupant)
 
     def sender_of(self, stanza: Stanza) -> str | None:
         """Return who said a message; None if that cannot be known."""

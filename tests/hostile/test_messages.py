@@ -106,6 +106,32 @@ class SendersTests(MessagesCase):
         await self.sees(self.phone, "bob")
         self.assertEqual((await self.changed_by(eve, "bob"))[0], "said")
 
+    async def test_who_takes_over_a_nick_unseen(self) -> None:
+        """The owner has the room show only moderators: nobody sees who leaves."""
+        for before in (True, False):
+            self.place = self.room()
+            owner = await self.enter(await self.account("owner"), "owner", direct=True)
+            if before:
+                await self.hide(owner)
+            self.alice = await self.account("alice")
+            self.phone = await self.enter(self.alice, "alice", "phone")
+            self.bob = await self.enter(await self.account("bob"), "bob", direct=True)
+            if not before:
+                await self.hide(owner)
+            await self.says(self.bob, "bob", "m", "<body>said</body>")
+            self.bob.send(f"<presence to='{self.place}/bob' type='unavailable'/>")
+            await self.bob.expect(f"<presence from='{self.place}/bob' type='unavailable'/>")
+            eve = await self.enter(await self.account("eve"), "bob", direct=True)
+            self.assertEqual((await self.changed_by(eve, "bob"))[0], "said")
+
+    async def hide(self, owner: Client) -> None:
+        form = "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>"
+        form += (
+            f"{NS_MUC}#roomconfig</value></field><field var='muc#roomconfig_presencebroadcast'><value>moderator</value>"
+        )
+        reply = await owner.iq("set", self.place, f"<query xmlns='{NS_MUC}#owner'>{form}</field></x></query>")
+        self.assertEqual(reply.get("type"), "result")
+
     async def test_a_forged_occupant_id_in_the_same_nick(self) -> None:
         await self.begin()
         forged = f"<occupant-id xmlns='{NS_OCCUPANT}' id='made-up'/>"
