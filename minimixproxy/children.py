@@ -12,10 +12,12 @@ from xml.parsers import expat
 
 from minimixproxy.names import SEPARATOR, named_attributes, split_name
 from minimixproxy.stanza import (
+    MAX_PAYLOADS,
     NS_CLIENT,
     NS_STREAM,
     MalformedStanza,
     Stanza,
+    UnusableStanza,
     escape,
     rewrite,
     start_tag_attributes,
@@ -33,7 +35,7 @@ class Parts:
     def __init__(self, raw: bytes, default: str = NS_CLIENT) -> None:
         """`default`: the default namespace around `raw`, which declares all other prefixes itself.
 
-        Raises `MalformedStanza`.
+        Raises `MalformedStanza`, or `UnusableStanza` if there are more than `MAX_PAYLOADS` children.
         """
         self.uri = self.name = ""
         self.attributes: dict[str, str] = {}
@@ -97,6 +99,8 @@ class _Cutter:
         self._depth = depth = self._depth - 1
         if depth != 2:
             return
+        if len(self._parts.children) >= MAX_PAYLOADS:
+            raise UnusableStanza("too many children")
         data = self._data
         empty = data[self._tag_end - 2 : self._tag_end] == b"/>"
         end = self._tag_end if empty else data.index(b">", self._parser.CurrentByteIndex) + 1
@@ -120,7 +124,7 @@ def parts_of(stanza: Stanza) -> Parts:
 
 
 def children_of(stanza: Stanza) -> list[Stanza]:
-    """Return a stanza's children."""
+    """Return a stanza's children. Raises `UnusableStanza`."""
     return parts_of(stanza).children
 
 

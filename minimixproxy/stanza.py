@@ -8,7 +8,7 @@ that are intercepted.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 
 from twisted.words.xish import domish
@@ -24,6 +24,8 @@ NS_STREAM = "http://etherx.jabber.org/streams"
 NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 
 MAX_PAYLOADS = 1000  # of one stanza that are noted; one that has more is not read
+MAX_ATTRIBUTES = 100  # of one that is read
+_SMALL = 2048  # bytes of a stanza whose attributes are few in any case
 
 _STREAM_PREFIX = {NS_STREAM: "stream"}
 
@@ -106,6 +108,16 @@ def rewrite(raw: bytes, changes: Mapping[str, str | None]) -> bytes:
     out += pieces.values()
     out.append(raw[tag.end() :])
     return b"".join(out)
+
+
+def with_attributes_in(raw: bytes, names: Collection[bytes]) -> bytes:
+    """Return `raw` without top-level attributes that are not in `names`; declarations of prefixes stay."""
+    tag = _TAG.match(raw)
+    if tag is None:
+        raise MalformedStanza("no start tag")
+    found = _WHOLE_ATTRIBUTE.findall(raw, tag.end(1), tag.end())
+    kept = [whole for whole, key in found if key in names or key.startswith(b"xmlns:")]
+    return raw if len(kept) == len(found) else b"".join((tag.group(1), *kept, raw[tag.end() :]))
 
 
 class ForkTemplate:
@@ -195,10 +207,17 @@ class Stanza:
 
     @property
     def readable(self) -> bool:
-        """Whether a tree may be made of it; else asking for `element` or `payload` raises `UnusableStanza`."""
+        """Whether a tree may be made of it, and it has so few payloads and attributes that many may be looked at.
+
+        Else nobody is to look into it: asking for `element` or `payload` may raise `UnusableStanza`.
+        """
+        raw = self.raw
         # Where not all payloads are noted, what a room adds behind them would be overlooked.
-        noted = self._payloads is None or len(self._payloads) < MAX_PAYLOADS
-        return noted and is_readable(self.raw)
+        if self._payloads is not None and len(self._payloads) >= MAX_PAYLOADS:
+            return False
+        if len(raw) > _SMALL and raw.find(b">") > _SMALL and len(self.attributes) > MAX_ATTRIBUTES:
+            return False
+        return is_readable(raw)
 
     def without_content(self) -> Stanza:
         """Return the same top element with nothing in it."""

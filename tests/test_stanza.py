@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
 from minimixproxy.stanza import (
+    MAX_ATTRIBUTES,
+    MAX_PAYLOADS,
     ForkTemplate,
     MalformedStanza,
     error_reply,
@@ -15,7 +17,33 @@ from minimixproxy.stanza import (
     rewrite,
     serialize,
     stanza_of,
+    with_attributes_in,
 )
+
+
+class Readable(TestCase):
+    def test_payloads(self) -> None:
+        for number, readable in ((MAX_PAYLOADS - 1, True), (MAX_PAYLOADS, False), (10 * MAX_PAYLOADS, False)):
+            self.assertEqual(parse_stanza("<message>" + "<a/>" * number + "</message>").readable, readable, number)
+        self.assertTrue(parse_stanza("<message><x>" + "<a/>" * 5000 + "</x></message>").readable)
+
+    def test_attributes(self) -> None:
+        for number, readable in ((MAX_ATTRIBUTES, True), (MAX_ATTRIBUTES + 1, False)):
+            attributes = "".join(f" a{one}='{'x' * 100}'" for one in range(number))
+            self.assertEqual(parse_stanza(f"<message{attributes}/>").readable, readable, number)
+            self.assertTrue(parse_stanza(f"<message><a{attributes}/></message>").readable)
+
+
+class WithAttributesIn(TestCase):
+    def test_table(self) -> None:
+        for raw, expected in [
+            (b"<a/>", b"<a/>"),
+            (b"<a to='x' b='y'>t</a>", b"<a to='x'>t</a>"),
+            (b"<a b=\"y to='z'\" to='x'\nxmlns:p='q' p:to='r' />", b"<a to='x'\nxmlns:p='q' />"),
+            (b"<a to='x' id='>' >t</a>", b"<a to='x' >t</a>"),
+        ]:
+            self.assertEqual(with_attributes_in(raw, {b"to"}), expected, raw)
+        self.assertRaises(MalformedStanza, with_attributes_in, b"t", {b"to"})
 
 
 class Rewrite(TestCase):

@@ -5,6 +5,7 @@ XEP-0308; XEP-0424, also in its first form with XEP-0422; XEP-0425, in both its 
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import Enum
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from minimixproxy.minimix import muc
 from minimixproxy.minimix.delays import format_time
 from minimixproxy.minimix.journal import KeptMessage
 from minimixproxy.minimix.muc import NS_DELAY, NS_OCCUPANT_ID
-from minimixproxy.stanza import NS_CLIENT, Stanza, escape, optional_attribute, start_tag_end
+from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza, escape, optional_attribute, start_tag_end
 
 NS_CORRECT = "urn:xmpp:message-correct:0"
 NS_RETRACT = "urn:xmpp:message-retract:1"
@@ -23,6 +24,8 @@ NS_MODERATE = "urn:xmpp:message-moderate:1"
 NS_MODERATE_0 = "urn:xmpp:message-moderate:0"
 NS_SID = "urn:xmpp:sid:0"
 MAX_ID = 1024  # characters of a room's id for a message
+_MAX_OF_A_KIND = 4  # ids and stamps of one kind that stay with a message that is changed ...
+_MAX_SIZE = 1024  # ... and bytes of one
 
 _AMENDING = frozenset({(NS_CORRECT, "replace"), (NS_RETRACT, "retract"), (NS_FASTEN, "apply-to")})
 # What belongs to a message as it was sent first, and not to what it says.
@@ -58,11 +61,11 @@ def amendment_of(stanza: Stanza, room: str) -> Amendment | None:
         return _named(Amendment(Kind.CORRECTION, replace.get("id") or "")) if _says_something(children) else None
     retract = first_of(children, NS_RETRACT, "retract")
     if retract is not None:
-        return _retraction(stanza, room, retract, first_of(children_of(retract), NS_MODERATE, "moderated"))
+        return _retraction(stanza, room, retract, first_of(_inside(retract), NS_MODERATE, "moderated"))
     fastened = first_of(children, NS_FASTEN, "apply-to")
     assert fastened is not None
-    moderated = first_of(children_of(fastened), NS_MODERATE_0, "moderated")
-    if first_of(children_of(moderated or fastened), NS_RETRACT_0, "retract") is None:
+    moderated = first_of(_inside(fastened), NS_MODERATE_0, "moderated")
+    if first_of(_inside(moderated or fastened), NS_RETRACT_0, "retract") is None:
         return None
     return _retraction(stanza, room, fastened, moderated)
 
@@ -87,13 +90,21 @@ def _is_empty(raw: bytes) -> bool:
     return end == len(raw) or raw.startswith(b"</", end)
 
 
+def _inside(child: Stanza) -> list[Stanza]:
+    """Return the children of a child; none if there are too many: they do not mean anything then."""
+    try:
+        return children_of(child)
+    except UnusableStanza:
+        return []
+
+
 def _retraction(stanza: Stanza, room: str, naming: Stanza, moderated: Stanza | None) -> Amendment | None:
     target = naming.get("id") or ""
     if moderated is None:
         return _named(Amendment(Kind.RETRACTION, target))
     if stanza.get("from") != room:
         return None  # only the room itself moderates
-    reasons = (child for parent in (naming, moderated) for child in children_of(parent) if child.name == "reason")
+    reasons = (child for parent in (naming, moderated) for child in _inside(parent) if child.name == "reason")
     reason = next((str(child.element) for child in reasons), None)
     return _named(Amendment(Kind.MODERATION, target, moderated.get("by"), reason))
 
@@ -112,10 +123,10 @@ def ids_of(stanza: Stanza) -> tuple[str, ...]:
     return (own, origin) if own else (origin,)
 
 
-def corrected(original: bytes, correction: Stanza) -> bytes:
+def corrected(original: bytes, correction: Stanza, room: str) -> bytes:
     """Return the original with what the correction says: its own ids and time, the other's content."""
     parts = Parts(original)
-    kept = [child for child in parts.children if (child.uri, child.name) in _ENVELOPE]
+    kept = _envelope(parts.children, room)
     new = [
         child
         for child in children_of(correction)
@@ -124,9 +135,26 @@ def corrected(original: bytes, correction: Stanza) -> bytes:
     return parts.with_children((*new, *kept))
 
 
+def _envelope(children: list[Stanza], room: str) -> list[Stanza]:
+    """Return what belongs to a message as it was sent first: the room's id for it, and little of everything else.
+
+    Its sender may have written more there, and what is kept is read again with each change.
+    """
+    kept: list[Stanza] = []
+    count: Counter[tuple[str, bool]] = Counter()
+    for child in children:
+        if (child.uri, child.name) not in _ENVELOPE:
+            continue
+        own = child.name == "stanza-id" and child.get("by") == room and len(child.get("id") or "") <= MAX_ID
+        count[child.name, own] += 1
+        if count[child.name, own] <= (1 if own else _MAX_OF_A_KIND) and (own or len(child.raw) <= _MAX_SIZE):
+            kept.append(child)
+    return kept
+
+
 def tombstone(original: bytes, retraction: Stanza, amendment: Amendment, time: float, room: str) -> bytes:
     """Return what stands in the archive in place of a retracted message (XEP-0424 §5, XEP-0425 §5)."""
-    kept = (child for child in Parts(original).children if (child.uri, child.name) in _ENVELOPE)
+    kept = _envelope(Parts(original).children, room)
     return _tombstone(original, retraction, amendment, time, room, b"".join(child.self_contained() for child in kept))
 
 
@@ -142,9 +170,7 @@ def slight_tombstone(original: KeptMessage, retraction: Stanza, amendment: Amend
     return _tombstone(original.raw, retraction, amendment, time, room, stanza_id)
 
 
-def _tombstone(
-    original: bytes, retraction: Stanza, amendment: Amendment, time: float, room: str, kept: bytes
-) -> bytes:
+def _tombstone(original: bytes, retraction: Stanza, amendment: Amendment, time: float, room: str, kept: bytes) -> bytes:
     inner = b""
     if amendment.kind is Kind.MODERATION:
         inner = b"<moderated xmlns='%b'%b/>" % (NS_MODERATE.encode(), optional_attribute("by", amendment.by))

@@ -16,7 +16,7 @@ from minimixproxy.minimix.carbons import NS_FORWARD
 from minimixproxy.minimix.delays import delay, format_time, parse_time, without_delays
 from minimixproxy.minimix.ports import RoomOutlet
 from minimixproxy.minimix.roominfo import NS_MAM
-from minimixproxy.stanza import NS_CLIENT, Stanza, escape, rewrite, start_tag_attributes
+from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza, escape, rewrite, start_tag_attributes
 
 PAGE = 100
 MAX_BYTES = 8 * 1024 * 1024  # of messages that are read at once
@@ -163,7 +163,10 @@ def _read(result: Stanza, room: str) -> _Entry:
     time = parse_time(stamp.get("stamp") or "") if stamp is not None else None
     if message is None or time is None or not _is_of(message, room):
         return _Entry(archive_id, time or 0.0, None)
-    told = _as_told(_alone(message), room, archive_id, time)
+    try:
+        told = _as_told(_alone(message), room, archive_id, time)
+    except UnusableStanza:
+        return _Entry(archive_id, time, None)
     worth = muc.is_history(told) or amendment_of(told, room) is not None
     return _Entry(archive_id, time, told if worth else None)
 

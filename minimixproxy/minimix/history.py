@@ -31,7 +31,7 @@ from minimixproxy.minimix.messageindex import identity
 from minimixproxy.minimix.replay import Replay, shown
 from minimixproxy.minimix.senders import Senders
 from minimixproxy.minimix.wishes import HistoryRequest
-from minimixproxy.stanza import Stanza
+from minimixproxy.stanza import Stanza, UnusableStanza, with_attributes_in
 
 SHORT_REPLAY = 100  # messages that a client can be given at once
 DEFAULT_REPLAY = 20  # messages that rooms show with no wish stated, where it is not known how many this one shows
@@ -39,6 +39,7 @@ DEFAULT_REPLAY = 20  # messages that rooms show with no wish stated, where it is
 TOLERANCE = 60.0
 TOLERANCE_WITHOUT_ID = 5.0  # if its sender gave none either
 SLACK = 0.25  # seconds from a message's coming to its being written, at most
+_ATTRIBUTES = frozenset({b"from", b"to", b"id", b"type", b"xml:lang", b"xmlns"})
 _ARRIVALS = 1000  # messages whose time of coming is remembered: a lost connection is noticed within minutes
 _LATEST = 1000  # messages among which the newest is looked for
 
@@ -120,13 +121,17 @@ class History:
             return Taken.DUPLICATE
         time = now if stamped is None else stamped
         raw = stanza.self_contained() if stamped is not None else without_delays(stanza, self._room)
+        raw = _slim(raw, len(stanza.attributes))
         self._newest = self._journal.next_sequence()
         self._arrivals.append((now if came is None else came, self._newest))
         message = KeptMessage(self._newest, time, raw, stamped is not None, stanza_id)
         sender = self.senders.sender_of(stanza)
         original = self._original(amendment, sender, past=past) if amendment is not None else None
         if amendment is not None and original is not None:
-            message = self._amend(original, amendment, stanza, message)
+            try:
+                message = self._amend(original, amendment, stanza, message)
+            except UnusableStanza as error:  # kept by an earlier version that took more
+                self.leave_out(original, error)
         self._kept.keep(message, sender, ids_of(stanza))
         return Taken.NEW
 
@@ -176,7 +181,7 @@ class History:
         if original.retracted:
             return message
         if amendment.kind is Kind.CORRECTION:
-            self._kept.change(replace(original, raw=corrected(original.raw, stanza)))
+            self._kept.change(replace(original, raw=corrected(original.raw, stanza, self._room)))
             return message
         grave = tombstone(original.raw, stanza, amendment, message.time, self._room)
         self._kept.change(replace(original, raw=grave, retracted=True))
@@ -214,7 +219,11 @@ class History:
 
     def occupant_left(self, occupant: str) -> None:
         """An occupant, by its address in the room, left or took another nick."""
-        self.senders.left(occupant, self._newest)
+        self.senders.left(occupant)
+
+    def occupant_shown(self, occupant: str) -> None:
+        """The room shows an occupant, by its address there: a new one, or one that is there already."""
+        self.senders.shown(occupant, self._newest)
 
     # Clients come and go ---------------------------------------------------------------------------------------
 
@@ -318,6 +327,7 @@ class History:
 
     def _requested(self, request: HistoryRequest, seen: int) -> list[KeptMessage]:
         chosen: list[KeptMessage] = []
+        faulty: list[tuple[KeptMessage, Exception]] = []
         room_left = request.max_chars
         for message in reversed(self._kept):
             if request.max_stanzas is not None and len(chosen) >= request.max_stanzas:
@@ -327,10 +337,23 @@ class History:
             if not self._shows(message, seen, request.since):
                 continue
             if room_left is not None:
-                room_left -= len(shown(message, self._room).decode("utf-8"))
+                try:
+                    room_left -= len(shown(message, self._room).decode("utf-8"))
+                except ValueError as error:
+                    faulty.append((message, error))
+                    continue
                 if room_left < 0:
                     break
             chosen.append(message)
+        for message, reason in faulty:
+            self.leave_out(message, reason)
         chosen.reverse()
         return chosen
 
+
+def _slim(raw: bytes, attributes: int) -> bytes:
+    """Return a message without attributes of its own making (RFC 6120 §8.1): what is kept is read again and again.
+
+    `attributes`: how many it has.
+    """
+    return with_attributes_in(raw, _ATTRIBUTES) if attributes >= len(_ATTRIBUTES) else raw

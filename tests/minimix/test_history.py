@@ -72,6 +72,8 @@ class Speaker:
         self.now = NOW
         self.history = History(ROOM, Rooms(**settings), self.journal, kept)
         self.history.at_least = 0  # what a client has not seen, and nothing beside it
+        for nick in ("bob", "Bob", "eve"):
+            self.history.occupant_shown(f"{ROOM}/{nick}")
         self.history.in_step()
 
     def says(

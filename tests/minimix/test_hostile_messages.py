@@ -95,6 +95,12 @@ class Poisoned(SynchronousTestCase):
         room.history.detached("phone")
         self.assertEqual(room.gets("phone"), [])
 
+    def test_counting_characters(self) -> None:
+        room = self.restarted(stamped=False)
+        replay = room.history.select(HistoryRequest(max_chars=10_000), "phone", NOW)
+        self.assertEqual([str(parse_stanza(raw).element.body) for raw in replay.to(STREAM)], ["good"] * 5)
+        self.assertEqual((room.history.faulty, len(room.history)), (5, 5))
+
     def test_nothing_else_stumbles_over_it(self) -> None:
         for stamped in (True, False):
             room = self.restarted(stamped=stamped)
@@ -306,6 +312,51 @@ class Cost(SynchronousTestCase):
         self.assertLessEqual(self.read_for(room, "", retracting("m1")), 2)
         self.assertEqual(sum(message.retracted for message in room.history.entries), 301)
 
+    def test_what_stays_with_a_message_that_is_changed(self) -> None:
+        """Its sender may write ids and stamps without end, which each change would read and write again."""
+        for one in (
+            "<origin-id xmlns='urn:xmpp:sid:0' id='o'/>",
+            "<stanza-id xmlns='urn:xmpp:sid:0' id='s' by='eve'/>",
+            f"<delay xmlns='{DELAY}' from='eve'/>",
+        ):
+            room = Speaker()
+            room.says(
+                "said", one * 900 + one.replace("/>", f">{'x' * 2000}</{one[1:].split()[0]}>"), sent_id="m", room_id="R"
+            )
+            room.says("changed", replacing("m"), sent_id="c")
+            self.assertEqual(room.gets(), ["changed"])
+            self.assertLess(len(room.journal.messages[1].raw), 1000)
+            self.assertEqual(room.journal.messages[1].raw.count(b"by='room@muc.test' id='R'"), 1)
+
+    def test_attributes_of_its_own_making(self) -> None:
+        start = "<message type='groupchat' from='room@muc.test/bob' id='m' xml:lang='en' xmlns:p='urn:p'"
+        end = "><p:a/><body>b</body></message>"
+        more = "".join(f" a{number}='x > y'" for number in range(90))
+        room = Speaker()
+        room.history.take(parse_stanza(start + more + end), NOW)
+        self.assertEqual(room.journal.messages[1].raw, (start + end).encode())
+
+    def test_too_many_children_inside(self) -> None:
+        room = Speaker()
+        room.says("said", sent_id="m")
+        many = "<a/>" * 1001
+        for inner in (
+            f"<retract xmlns='urn:xmpp:message-retract:1' id='m'>{many}</retract>",
+            f"<apply-to xmlns='urn:xmpp:fasten:0' id='m'>{many}</apply-to>",
+        ):
+            self.assertEqual(room.says("x", inner), Taken.NEW)
+
+    def test_one_that_an_earlier_version_kept(self) -> None:
+        """It had more children than are read now: a change of it leaves nothing of it."""
+        raw = b"<message type='groupchat' from='room@muc.test/bob' id='m'><body>b</body>%b%b</message>"
+        own = occupant("b").encode()
+        kept = [KeptMessage(1, NOW, raw % (b"<a/>" * 1001, own), False)]
+        room = Speaker(Recorder(100), KeptRoom(ROOM, KeptMembership("alice", "alice"), messages=kept))
+        room.journal.messages = {1: kept[0]}
+        room.history.senders.gives_ids = True
+        self.assertEqual(room.says("changed", replacing("m") + occupant("b"), sent_id="c"), Taken.NEW)
+        self.assertEqual(room.gets(), ["changed"])
+
     def test_duplicates(self) -> None:
         room = self.filled(ids=False)
         for arguments in ({"sent_id": "same"}, {"sent_id": "m1"}, {}, {"room_id": "1"}):
@@ -332,25 +383,44 @@ class Cost(SynchronousTestCase):
 class Tenure(SynchronousTestCase):
     def test_table(self) -> None:
         tenure = NickTenure()
+        tenure.shown("bob", 4)
+        tenure.shown("eve", 4)
         self.assertFalse(tenure.is_of_present("bob", 5))
         tenure.watch(5)
         self.assertFalse(tenure.is_of_present("bob", 5))
         self.assertTrue(tenure.is_of_present("bob", 6))
-        tenure.left("bob", 6)
+        tenure.shown("bob", 6)  # it is away for a while
+        self.assertTrue(tenure.is_of_present("bob", 6))
+        tenure.left("bob")
+        self.assertFalse(tenure.is_of_present("bob", 6))
+        self.assertFalse(tenure.is_of_present("bob", 7))
+        tenure.shown("bob", 6)
         self.assertFalse(tenure.is_of_present("bob", 6))
         self.assertTrue(tenure.is_of_present("bob", 7))
         self.assertTrue(tenure.is_of_present("eve", 6))
+        self.assertFalse(tenure.is_of_present("never shown", 6))
         tenure.lose_sight()
         self.assertFalse(tenure.is_of_present("eve", 8))
+        tenure.watch(8)
+        self.assertFalse(tenure.is_of_present("eve", 9))
 
-    def test_too_many_leave(self) -> None:
+    def test_the_room_may_hide_who_leaves(self) -> None:
+        tenure = NickTenure()
+        tenure.shown("bob", 0)
+        tenure.watch(0)
+        tenure.rules_changed()
+        self.assertFalse(tenure.is_of_present("bob", 1))
+        tenure.shown("bob", 1)
+        self.assertFalse(tenure.is_of_present("bob", 1))
+        self.assertTrue(tenure.is_of_present("bob", 2))
+
+    def test_too_many(self) -> None:
         tenure = NickTenure()
         tenure.watch(0)
-        for number in range(nicktenure.MAX_LEFT + 1):
-            tenure.left(f"n{number}", 10)
-        self.assertFalse(tenure.is_of_present("n0", 10))
-        self.assertTrue(tenure.is_of_present("n0", 11))
-        self.assertLess(len(tenure._left), 10)
+        for number in range(nicktenure.MAX_SHOWN + 1):
+            tenure.shown(f"n{number}", 0)
+        self.assertTrue(tenure.is_of_present("n0", 1))
+        self.assertFalse(tenure.is_of_present(f"n{nicktenure.MAX_SHOWN}", 1))
 
 
 class WhoAmends(SynchronousTestCase):
@@ -379,6 +449,19 @@ class WhoAmends(SynchronousTestCase):
         self.world.gone("bob", "303", item="nick='bobby'")
         self.world.shows("bobby")
         self.world.shows("bob")
+        self.assertFalse(self.corrected())
+
+    def test_one_that_the_room_does_not_show(self) -> None:
+        """It may have left unseen, and another be there under its nick (`presencebroadcast`)."""
+        self.world.says("ghost", "said", stanza_id="n")
+        self.world.says("ghost", "changed", replacing("n"), "c")
+        tablet = self.world.session("tablet")
+        self.world.asks_to_join(tablet)
+        self.assertEqual(kinds(tablet.received)[2:-1], ["bob: said", "ghost: said", "ghost: changed"])
+
+    def test_after_the_rules_changed(self) -> None:
+        news = "<x xmlns='http://jabber.org/protocol/muc#user'><status code='104'/></x>"
+        self.world.room(f"<message type='groupchat' from='{ROOM}' to='{STREAM}'>{news}</message>")
         self.assertFalse(self.corrected())
 
     def test_what_it_said_since(self) -> None:
