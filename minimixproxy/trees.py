@@ -80,6 +80,7 @@ class _Builder:
         parser.StartElementHandler = self._on_wrapper
         parser.EndElementHandler = self._on_end
         parser.CharacterDataHandler = self._text.append
+        parser.buffer_text = True  # else each line, and each entity, is one piece
         parser.StartNamespaceDeclHandler = self._on_namespace
         parser.EndNamespaceDeclHandler = self._on_namespace_end
 

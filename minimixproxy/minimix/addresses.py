@@ -14,6 +14,8 @@ from twisted.words.xish import domish
 from minimixproxy.minimix import muc
 from minimixproxy.stanza import NS_CLIENT, Stanza, escape, parse_element, serialize
 
+MAX_READ = 64 * 1024  # bytes of a presence or a message
+
 #: Takes an address and returns what to write in its place; None leaves it.
 Change = Callable[[str], str | None]
 
@@ -24,8 +26,11 @@ def with_addresses(stanza: Stanza, change: Change) -> Stanza:
     """Return a stanza of a room with other addresses; the same stanza if none changes.
 
     Parses the stanza, so look first whether it can have any. Where the element in which a room names addresses is
-    there twice, an occupant wrote one of them, and neither is touched.
+    there twice, an occupant wrote one of them, and neither is touched. Where an occupant made a presence or message
+    large, no address is worth the time that each reading takes.
     """
+    if stanza.name != "iq" and len(stanza.raw) > MAX_READ:
+        return stanza
     if stanza.name not in _ROOMS_OWN or _ROOMS_OWN[stanza.name] not in stanza.payloads:
         return stanza
     element = parse_element(stanza.self_contained(), {"": NS_CLIENT})

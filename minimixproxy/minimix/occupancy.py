@@ -41,7 +41,7 @@ from minimixproxy.minimix.returning import Return
 from minimixproxy.minimix.roominfo import RoomInfo
 from minimixproxy.minimix.roomview import RoomView
 from minimixproxy.minimix.selfcheck import SelfCheck
-from minimixproxy.minimix.stripped import is_own
+from minimixproxy.minimix.stripped import is_own, readable_quickly
 from minimixproxy.stanza import NS_CLIENT, Stanza, rewrite, serialize
 
 JOIN_TIMEOUT = 60.0  # seconds for a room to answer a join
@@ -382,7 +382,8 @@ class Occupancy:
             view.room_shown(stanza)
             self._fork_presence(stanza)
         elif self._is_own(stanza, nick):
-            self._own_unavailable(stanza) if kind == "unavailable" else self._own_available(stanza, nick)
+            own = readable_quickly(stanza)
+            self._own_unavailable(own) if kind == "unavailable" else self._own_available(own, nick)
         elif kind == "unavailable" and (self.state is not State.JOINING or nick in view):
             before = view.occupant_gone(nick)
             self._fork_presence(as_before(stanza, before, self._outlet.stream_jid))

@@ -148,6 +148,21 @@ class Stripped(SynchronousTestCase):
         ):
             self.assertIs(is_own(parse_stanza(f"<presence>{inner}</presence>")), own, inner)
 
+    def test_own_presence_is_read_again_and_again(self) -> None:
+        """A client can fill it with what takes long to read, and then join anew again and again."""
+        world = World()
+        phone, tablet = world.joined("phone", "tablet")
+        inner = f"<show>dnd</show><x xmlns='urn:x'>{'<a/>' * 10_000}</x>"
+        world.shows("alice", "110", inner=inner, item=f"jid='{STREAM}'")
+        for session in (phone, tablet):
+            (shown,) = session.take()
+            self.assertLess(len(shown.raw), 1000)
+            self.assertIn(f"jid='{session.jid}'".encode(), shown.raw)
+        world.asks_to_join(tablet)
+        (own,) = [one for one in tablet.take() if one.get("from") == f"{ROOM}/alice"]
+        self.assertIn(b"<show>dnd</show>", own.raw)
+        self.assertLess(len(own.raw), 1000)
+
     def test_any_namespace(self) -> None:
         """Nobody is in a room unseen for the name of a namespace."""
         world = World()
