@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from twisted.trial import unittest
 
+from minimixproxy.c2s.features import announced_limit
 from minimixproxy.c2s.features import shown_features as shown_features_in
 from minimixproxy.framing import Framer
-from minimixproxy.stanza import NS_CLIENT, NS_STREAM, Stanza
+from minimixproxy.stanza import NS_CLIENT, NS_STREAM, Stanza, parse_stanza
 
 BIND = b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><required/></bind>"
 VERSION = b'<ver xmlns="urn:xmpp:features:rosterver"/>'
@@ -82,3 +83,17 @@ class FeaturesTest(unittest.TestCase):
         declared = b" xmlns:sm='urn:xmpp:sm:3' xmlns:q='urn:q'"
         shown = shown_features(features_of(b"<sm:sm/><q:feature/>", declared=declared))
         self.assertEqual(shown, b"<stream:features><q:feature/></stream:features>")
+
+
+class AnnouncedLimits(unittest.TestCase):
+    def test_table(self) -> None:
+        for inner, limit in (
+            ("<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>65536</max-bytes></limits>", 65536),
+            ("<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>0</max-bytes></limits>", 10_000),
+            ("<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>many</max-bytes></limits>", None),
+            ("<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes/></limits>", None),
+            ("<limits xmlns='urn:xmpp:stream-limits:0'/>", None),
+            ("", None),
+        ):
+            features = parse_stanza(f"<features xmlns='{NS_STREAM}'>{inner}</features>")
+            self.assertEqual(announced_limit(features), limit)

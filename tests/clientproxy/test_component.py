@@ -347,3 +347,44 @@ class StoppingTests(ComponentCase):
         service = self.start()
         self.assertIsNone(service.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class SizeTests(ComponentCase):
+    """A stanza that is too large, or grows too large by its translated addresses, costs nobody the domain."""
+
+    LARGE = "x" * (512 * 1024)
+
+    def connected(self) -> Any:
+        self.start()
+        stream = self.handshake(self.one)
+        stream.transport.clear()
+        return stream
+
+    def test_too_large_to_come(self) -> None:
+        stream = self.connected()
+        ping = f"<iq type='get' id='p' from='{ALICE}' to='{DOMAIN}'><ping xmlns='urn:xmpp:ping'/></iq>"
+        stream.dataReceived(f"<iq type='get' id='q' from='{ALICE}' to='{DOMAIN}'>{self.LARGE}</iq>{ping}".encode())
+        sent = stream.transport.value()
+        self.assertIn(b"<iq type='error' from='proxy.example.org' to='alice@example.org/phone' id='q'>", sent)
+        self.assertIn(b"policy-violation", sent)
+        self.assertIn(b"<iq type='result' id='p'", sent)
+        self.assertFalse(stream.transport.aborting)
+
+    def test_too_large_to_go(self) -> None:
+        stream = self.connected()
+        worker = f"{TARGET}/w"
+        stream.dataReceived(f"<presence from='{worker}' to='{DOMAIN}'/>".encode())
+        stream.transport.clear()
+        payload = "<query xmlns='urn:x'>" + "x" * (512 * 1024 - 16 * 1024 - 100) + "</query>"
+        stream.dataReceived(f"<iq type='get' id='q' from='{ALICE}' to='{DOMAIN}'>{payload}</iq>".encode())
+        self.clock.advance(0)
+        sent = stream.transport.value()
+        self.assertLess(len(sent), 10_000)
+        self.assertIn(b"policy-violation", sent)
+        self.assertIn(b"to='alice@example.org/phone'", sent)
+
+    def test_nothing_to_be_read(self) -> None:
+        stream = self.connected()
+        many = "<a/>" * 30_000
+        stream.dataReceived(f"<iq type='get' id='q' from='{ALICE}' to='{DOMAIN}'><x>{many}</x></iq>".encode())
+        self.assertIn(b"policy-violation", stream.transport.value())

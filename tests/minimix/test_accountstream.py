@@ -5,8 +5,10 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.config import Rooms, Settings
+from minimixproxy.framing import FramingLimits, Skipped
 from minimixproxy.minimix.accounts import Accounts
 from minimixproxy.minimix.accountstream import (
     FIRST_WAIT,
@@ -22,8 +24,10 @@ from minimixproxy.minimix.errors import CannotOpen, CredentialRefused
 from minimixproxy.minimix.journal import NullJournal
 from minimixproxy.minimix.keepalive import CLOSE_TIMEOUT, PING_INTERVAL
 from minimixproxy.minimix.pacing import Turns
+from minimixproxy.passing import PassingFramer
+from minimixproxy.stanza import Stanza
 from minimixproxy.xmlstream import FramedXmlStream
-from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, kinds
+from tests.minimix.fakes import BARE, HEADER, ROOM, STREAM, FakeSession, kinds
 from tests.minimix.upstreams import LOGIN, FakeLogins, Upstream
 
 
@@ -186,6 +190,87 @@ class Lifecycle(StreamTest):
         self.fills()
         self.stream.send(b"x")
         self.assertEqual((self.called, self.stream.state), (["lost"], StreamState.CLOSED))
+
+
+class WhatCannotBeUsed(StreamTest):
+    """What comes and is too large, what goes and would be, and what is no XML."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.answers: list[Stanza] = []
+        self.stream.not_sent = self.answers.append
+
+    def refused(self, data: str) -> tuple[bytes, list[bytes]]:
+        """What the server gets in place of a stanza, and what answers it a turn later."""
+        self.stream.send(data.encode())
+        self.assertEqual(self.answers, [])
+        self.clock.advance(0)
+        answers, self.answers[:] = [answer.raw for answer in self.answers], []
+        return self.upstream.take(), answers
+
+    def test_a_fault_of_framing_ends_it_at_once(self) -> None:
+        self.opened()
+        self.upstream.says("<a></b>")
+        self.assertEqual((self.called, self.upstream.transport.aborted), (["lost"], True))
+        self.assertEqual(self.stream.state, StreamState.CLOSED)
+
+    def test_a_stanza_too_large_to_come(self) -> None:
+        left_out: list[Skipped] = []
+        self.stream.left_out = left_out.append
+        self.opened()
+        assert self.upstream.xmlstream is not None
+        self.upstream.xmlstream.framer = PassingFramer(FramingLimits(300, skips=True))
+        self.upstream.xmlstream.dataReceived(HEADER + b"<iq id='1'>" + b"x" * 400 + b"</iq><presence/>")
+        self.assertEqual([(skipped.name, skipped.attributes) for skipped in left_out], [("iq", {"id": "1"})])
+        self.assertEqual((self.called, self.stream.state), ([], StreamState.OPEN))
+
+    def test_a_stanza_too_large_to_go(self) -> None:
+        self.opened()
+        large = "x" * 262144
+        error = (
+            b"<error type='modify'><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
+            b"<text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>%b</text></error>"
+        )
+        cases = [
+            ("<message to='r@m' id='1'>{}</message>", b"", [b"<message type='error' from='r@m' id='1'>{}</message>"]),
+            (
+                "<presence to='r@m/n' id='1'>{}</presence>",
+                b"",
+                [
+                    b"<presence type='error' from='r@m/n' id='1'><x xmlns='http://jabber.org/protocol/muc'/>{}</presence>"
+                ],
+            ),
+            ("<iq type='get' to='r@m' id='1'>{}</iq>", b"", [b"<iq type='error' from='r@m' id='1'>{}</iq>"]),
+            ("<iq type='set' id='&lt;'>{}</iq>", b"", [b"<iq type='error' id='&lt;'>{}</iq>"]),
+            ("<iq type='result' to='r@m' id='1'>{}</iq>", b"<iq type='error' to='r@m' id='1'>{}</iq>", []),
+            ("<presence type='unavailable' to='r@m/n'>{}</presence>", b"<presence type='unavailable' to='r@m/n'/>", []),
+            ("<message type='error' to='r@m'>{}</message>", b"", []),
+        ]
+        for data, instead, answers in cases:
+            sent, got = self.refused(data.format(large))
+            text = b"%d bytes are more than the 245760 that are sure to be taken" % len(data.format(large))
+            self.assertEqual(sent, instead.replace(b"{}", error % b"the answer was too large"))
+            self.assertEqual(got, [answer.replace(b"{}", error % text) for answer in answers])
+        self.assertEqual((self.called, self.stream.state), ([], StreamState.OPEN))
+
+    def test_too_deep_to_go(self) -> None:
+        self.opened()
+        for depth, goes in ((1000, True), (1001, False)):
+            data = "<message to='r@m'>" + "<a>" * (depth - 1) + "</a>" * (depth - 1) + "</message>"
+            sent, answers = self.refused(data)
+            self.assertEqual((sent == data.encode(), len(answers)), (goes, 0 if goes else 1))
+
+    def test_what_the_server_announces(self) -> None:
+        """What waited for the stream to open is judged, too."""
+        message = "<message to='r@m' id='1'>" + "x" * 50_000 + "</message>"
+        self.stream.send(message.encode())
+        attempt = self.upstream.attempts[0]
+        xmlstream = FramedXmlStream(Authenticator())
+        xmlstream.makeConnection(self.upstream.transport)
+        xmlstream.peer_limit = 40_000
+        attempt.callback((xmlstream, STREAM))
+        self.clock.advance(0)
+        self.assertEqual((self.upstream.take(), len(self.answers)), (b"", 1))
 
 
 class ComingBack(StreamTest):

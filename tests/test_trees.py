@@ -1,0 +1,87 @@
+"""Trees within bounds, against domish; and what is read without one."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.serializing import element_text
+from minimixproxy.stanza import Stanza, parse_stanza
+from minimixproxy.trees import (
+    MAX_TAGS,
+    MalformedStanza,
+    UnusableStanza,
+    is_deeper,
+    parse_element,
+    payload_names,
+    read_start_tag,
+)
+from tests.test_framing import HEADER, canonical, domish_elements, elements
+
+NAMESPACES = {"": "jabber:client", "p": "urn:p"}
+
+
+class AgainstDomish(SynchronousTestCase):
+    @settings(max_examples=300, deadline=None)
+    @given(elements())
+    def test_the_same_tree(self, xml: str) -> None:
+        element = parse_element(xml.encode(), NAMESPACES)
+        self.assertEqual([canonical(element)], domish_elements(HEADER + xml))
+        uri, name, attributes = read_start_tag(xml.encode(), NAMESPACES)
+        self.assertEqual((uri, name), (element.uri, element.name))
+        self.assertEqual(len(attributes), len(element.attributes))
+        children = tuple((child.uri, child.name) for child in element.elements())
+        self.assertEqual(payload_names(xml.encode(), NAMESPACES, 1000), children)
+
+    @settings(max_examples=200, deadline=None)
+    @given(elements())
+    def test_alone_it_means_the_same(self, xml: str) -> None:
+        stanza = Stanza(xml.encode(), "", "", {}, None, NAMESPACES)
+        alone = parse_element(stanza.self_contained(), {"": "jabber:client"})
+        self.assertEqual(canonical(alone), canonical(stanza.element))
+
+
+class Bounds(SynchronousTestCase):
+    def test_too_many_tags(self) -> None:
+        for inner in ("<a/>" * MAX_TAGS, "<a>" * MAX_TAGS + "</a>" * MAX_TAGS):
+            raw = f"<message>{inner}</message>".encode()
+            self.assertRaises(UnusableStanza, parse_element, raw, NAMESPACES)
+            self.assertRaises(UnusableStanza, payload_names, raw, NAMESPACES, 10)
+            self.assertFalse(Stanza(raw, "", "message", {}, None, NAMESPACES).readable)
+
+    def test_deep(self) -> None:
+        """Read, written and let go of, however deep: nothing here calls itself."""
+        depth = MAX_TAGS // 2 - 1
+        raw = b"<message>" + b"<a>" * depth + b"</a>" * depth + b"</message>"
+        element = parse_element(raw, NAMESPACES)
+        self.assertEqual(len(element_text(element, "jabber:client", {})), len(raw) - len(b"<a></a>") + len(b"<a/>"))
+
+    def test_text_is_put_together_once(self) -> None:
+        element = parse_element(b"<message>" + b"\n&lt;" * 50_000 + b"</message>", NAMESPACES)
+        self.assertEqual(element.children, ["\n<" * 50_000])
+
+    def test_depth(self) -> None:
+        for depth in (10, 11, 300):
+            raw = b"<p:a>" * depth + b"</p:a>" * depth
+            self.assertEqual([is_deeper(raw, limit) for limit in (10, 299, 300)], [depth > 10, depth > 299, False])
+        self.assertFalse(is_deeper(b"<a>" + b"<b>c</b>" * 1000 + b"</a>", 10))
+
+    def test_malformed(self) -> None:
+        for raw in (b"", b"text", b"<a", b"<a></b>", b"<a/><b/>", b"</wrapper><wrapper>", b"<q:a/>"):
+            self.assertRaises(MalformedStanza, parse_element, raw, NAMESPACES)
+        for raw in (b"", b"text", b"<a", b"<q:a/>", b"</wrapper>"):
+            self.assertRaises(MalformedStanza, read_start_tag, raw, NAMESPACES)
+
+    def test_a_thousand_prefixes_of_a_stream(self) -> None:
+        """A client declares what it likes on its stream: only what is used comes along."""
+        many = {f"p{number}": f"urn:{number}" for number in range(10_000)}
+        stanza = Stanza(b"<message><p7:a p8:b='' c='p9:d'/></message>", "", "", {}, None, {**NAMESPACES, **many})
+        self.assertEqual(
+            stanza.self_contained(),
+            b"<message xmlns:p7='urn:7' xmlns:p8='urn:8' xmlns:p9='urn:9'><p7:a p8:b='' c='p9:d'/></message>",
+        )
+
+    def test_without_content(self) -> None:
+        for xml in ("<presence to='a'><x/></presence>", "<presence to='a'/>"):
+            bare = parse_stanza(xml).without_content()
+            self.assertEqual((bare.raw, bare.payloads), (b"<presence to='a'/>", ()))
