@@ -17,6 +17,7 @@ import twisted
 from minimixproxy import __version__
 from minimixproxy.minimix.ports import SessionPort
 from minimixproxy.minimix.report import Occupied, devices_of, room_reports
+from minimixproxy.safetynet import NET, SafetyNet
 
 MAX_ACCOUNTS = 1000  # with all that belongs to them; of more only the numbers are told
 MAX_ROOMS = 5000  # of all these accounts
@@ -68,7 +69,11 @@ class StatusReport:
     """Makes reports. `journal` returns how writing to disk goes: a dataclass, or None where nothing is written."""
 
     def __init__(
-        self, seconds: Callable[[], float], pid: Callable[[], int], domains: Sequence[ReportedDomain] = ()
+        self,
+        seconds: Callable[[], float],
+        pid: Callable[[], int],
+        domains: Sequence[ReportedDomain] = (),
+        net: SafetyNet = NET,
     ) -> None:
         self.accounts: Accounts = ()
         self.journal: Callable[[], Any] = lambda: None
@@ -76,6 +81,7 @@ class StatusReport:
         self._started = seconds()
         self._pid = pid
         self._domains = domains
+        self._net = net
 
     def answer(self, request: Mapping[str, object]) -> Report:
         """Answer a request on the control socket; `account` in it stands for `only`."""
@@ -93,6 +99,7 @@ class StatusReport:
             "pid": self._pid(),
             "uptime": round(self._seconds() - self._started, 3),
             "journal": asdict(journal) if journal is not None else None,
+            "stanzas": {"skipped": self._net.skipped, "dropped": self._net.dropped},
             "totals": _totals(accounts),
             **_in_full(chosen),
             "client_proxy": [dict(domain.status()) for domain in self._domains],

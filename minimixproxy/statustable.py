@@ -35,7 +35,15 @@ def _head(report: Mapping[str, Any]) -> list[str]:
         f"sessions  {totals['sessions']}",
         f"accounts  {totals['accounts']}{f', streams: {streams}' if streams else ''}",
         f"rooms     {sum(totals['rooms'].values())}{f': {rooms}' if rooms else ''}",
+        *_stanzas(report["stanzas"]),
     ]
+
+
+def _stanzas(stanzas: Mapping[str, int]) -> list[str]:
+    """What went wrong with stanzas, if anything did."""
+    told = [f"{stanzas['skipped']} could not be read"] if stanzas["skipped"] else []
+    told += [f"{stanzas['dropped']} DROPPED by a fault of minimixproxy (see the log)"] if stanzas["dropped"] else []
+    return [f"stanzas   {', '.join(told)}"] if told else []
 
 
 def _journal(journal: Mapping[str, Any] | None) -> str:

@@ -16,6 +16,8 @@ from twisted.internet.task import Clock
 from twisted.trial import unittest
 
 from minimixproxy import __version__, status, statusreport, statustable
+from minimixproxy.safetynet import NET, SafetyNet
+from minimixproxy.stanza import parse_stanza
 from minimixproxy.statusreport import StatusReport
 from tests.minimix.fakes import BARE, FakeSession
 
@@ -85,7 +87,8 @@ class ReportCase(unittest.SynchronousTestCase):
         self.clock.advance(1000)
         self.accounts: list[Any] = []
         self.journal: FakeJournal | None = FakeJournal()
-        self.maker = StatusReport(self.clock.seconds, lambda: 42, [FakeDomain()])
+        self.net = SafetyNet()
+        self.maker = StatusReport(self.clock.seconds, lambda: 42, [FakeDomain()], self.net)
         self.maker.accounts = self.accounts
         self.maker.journal = lambda: self.journal
 
@@ -207,6 +210,29 @@ class TableTests(ReportCase):
         ):
             self.journal = journal
             self.assertEqual(self.text().splitlines()[1], f"journal   {expected}")
+
+    def test_stanzas(self) -> None:
+        """Counted since the start, and shown only if there is something to show."""
+        self.assertNotIn("stanzas", self.text())
+        stanza = parse_stanza("<message/>")
+        self.net.unusable(stanza, "here", "too many tags")
+        self.net.unusable(stanza, "here", "too many tags")
+        self.assertIn("\nstanzas   2 could not be read\n", self.text())
+        try:
+            raise KeyError
+        except KeyError:
+            self.net.caught(stanza, "here")
+        fault = "1 DROPPED by a fault of minimixproxy (see the log)"
+        self.assertIn(f"\nstanzas   2 could not be read, {fault}\n", self.text())
+        self.net.skipped = 0
+        self.assertIn(f"\nstanzas   {fault}\n", self.text())
+        self.flushLoggedErrors()
+
+    def test_stanzas_of_this_process(self) -> None:
+        self.patch(NET, "skipped", 3)
+        self.patch(NET, "dropped", 4)
+        report = StatusReport(self.clock.seconds, lambda: 42).report()
+        self.assertEqual(report["stanzas"], {"skipped": 3, "dropped": 4})
 
     def test_left_out(self) -> None:
         self.patch(statusreport, "MAX_ACCOUNTS", 1)
