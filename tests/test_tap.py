@@ -114,15 +114,24 @@ class CommandLineTests(TapTestCase):
     """twistd in a process of its own, from a directory that is not the source tree."""
 
     def twistd(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [TWISTD, *arguments],
-            cwd=self.directory,
-            env={**os.environ, "PYTHONPATH": ""},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        """Run it until nothing is left of it: a daemon tells of a failed start, and then tidies up."""
+        reading, writing = os.pipe()
+        with open(reading, "rb") as left:
+            try:
+                done = subprocess.run(
+                    [TWISTD, *arguments],
+                    cwd=self.directory,
+                    env={**os.environ, "PYTHONPATH": ""},
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                    check=False,
+                    pass_fds=[writing],
+                )
+            finally:
+                os.close(writing)
+            left.read()  # ends when the last process does
+        return done
 
     def test_listed(self) -> None:
         done = self.twistd("--help")
