@@ -13,6 +13,8 @@ from xml.parsers import expat
 
 from minimixproxy.names import KNOWN_NAMES, SEPARATOR, named_attributes, split_name
 from minimixproxy.stanza import MAX_PAYLOADS, NS_STREAM, MalformedStanza, Stanza, start_tag_end
+from minimixproxy.trees import UnusableStanza, read_start_tag
+from minimixproxy.undeclared import with_declarations
 from minimixproxy.wholetokens import WholeTokens
 
 _XML_WS = b" \t\r\n"
@@ -28,7 +30,8 @@ _RESTRICTED_MARKUP = ((b"<!--", "comment"), (b"<?", _INSTRUCTION), (b"<!D", "doc
 class FramingLimits:
     """What one peer may make us keep: bytes of an unfinished stanza or header, and nesting depth.
 
-    `skips`: a stanza that is too large is left out (`Skipped`), where its end can be found; else it is a `Fault`.
+    `skips`: the peer is a server, which relays what others say. A stanza that is too large is left out (`Skipped`),
+    where its end can be found, and prefixes that nobody declared are declared (`undeclared`); else it is a `Fault`.
     """
 
     max_stanza: int = 262144
@@ -61,13 +64,14 @@ class Keepalive:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A stanza that was too large came and was left out: its top element, size in bytes, and SHA-256."""
+    """A stanza came and was left out: its top element, size in bytes, SHA-256, and why."""
 
     uri: str
     name: str
     attributes: dict[str, str]
     size: int
     digest: str
+    reason: str = "too large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ class Framer:
         "_header",
         "_last_end",
         "_limits",
+        "_loose",
         "_name",
         "_namespaces",
         "_parser",
@@ -130,7 +135,8 @@ class Framer:
         self._depth = 0
         self._deepest = self._limits.max_depth + 1  # the stream element counts as one
         self._deep = min(_DEEP, self._deepest)
-        self._worn = False  # the parser has seen much nesting
+        self._worn = False  # the parser has seen much nesting, or is not to stay
+        self._loose = False  # the parser knows no namespaces
         self._cdata = False
         self._skipping: Any = None  # the digest of the stanza that is being left out
         self._finished = False
@@ -149,7 +155,7 @@ class Framer:
 
     def _make_parser(self) -> expat.XMLParserType:
         """Return a parser that stands behind `_header`."""
-        parser = expat.ParserCreate("UTF-8", SEPARATOR)
+        parser = expat.ParserCreate("UTF-8") if self._loose else expat.ParserCreate("UTF-8", SEPARATOR)
         if hasattr(parser, "SetReparseDeferralEnabled"):
             parser.SetReparseDeferralEnabled(False)  # expat 2.6: else a stanza split over reads stays inside
         parser.Parse(self._header, False)
@@ -191,7 +197,7 @@ class Framer:
         try:
             if not self._depth:
                 self._check_encoding()
-            self._parser.Parse(data, False)
+            self._parse(data)
             self._after_parse()
         except _Fatal as fatal:
             fault = fatal.fault
@@ -206,6 +212,24 @@ class Framer:
             self._finish()
         self._chunk = b""
         return events
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.Parse(data, False)
+        except expat.ExpatError as error:
+            if error.code != _UNBOUND or not self._header or not self._limits.skips or self._skipping is not None:
+                raise
+            self._read_loosely()
+
+    def _read_loosely(self) -> None:
+        """Read what is unfinished anew, and what follows up to the next pause, by a parser that knows no namespaces."""
+        self._tail = bytearray(self._chunk[self._last_end - self._base :])
+        self._chunk = self._tail
+        self._depth, self._cdata, self._loose = 1, False, True
+        self._parser = self._make_parser()
+        self._base = self._last_end = len(self._header)
+        self._worn = True
+        self._parser.Parse(bytes(self._tail), False)
 
     def _check_encoding(self) -> None:
         """Refuse UTF-16 (RFC 6120 §11.6): expat takes it by its byte order mark or its look, whatever it was told."""
@@ -262,14 +286,23 @@ class Framer:
         if len(self._tail) > self._limits.max_stanza:
             if not self._limits.skips or self._depth < 2:
                 raise _Fatal("policy-violation", "too large")
-            self._skipping = self._skipping or sha256()
+            if self._skipping is None:
+                self._begin_to_skip()
         if self._skipping is not None:
             self._skipping.update(self._tail)
             self._base = self._last_end = self._base + len(self._tail)
             self._tail = bytearray()
 
+    def _begin_to_skip(self) -> None:
+        """No prefix may be in the way later: what has come, to be read without, is not there any more then."""
+        if not self._loose:
+            self._chunk = self._tail
+            self._read_loosely()
+        self._skipping = sha256()
+
     def _renew_parser(self) -> None:
         """Go on with a new parser: expat keeps every name that it has met, and a peer could make up new ones."""
+        self._loose = False
         self._parser = self._make_parser()
         self._base = self._last_end = len(self._header)
         self._deep = min(_DEEP, self._deepest)
@@ -358,6 +391,9 @@ class Framer:
             self._leave_out(chunk[max(start, 0) : end], end - start)
             return
         raw = chunk[start:end]
+        if self._loose:
+            self._events.append(self._with_declarations(bytes(raw)))
+            return
         uri, local = split_name(self._name)
         self._events.append(
             Stanza(
@@ -370,14 +406,30 @@ class Framer:
             )
         )
 
+    def _with_declarations(self, raw: bytes) -> Stanza | Skipped:
+        try:
+            declared = with_declarations(raw, self._namespaces)
+            if len(declared) > self._limits.max_stanza:
+                raise UnusableStanza("too large")
+            uri, name, attributes = read_start_tag(declared, self._namespaces)
+        except UnusableStanza as error:
+            return Skipped(*self._top(), len(raw), sha256(raw).hexdigest(), str(error))
+        return Stanza(declared, uri, name, attributes, None, self._namespaces)
+
     def _leave_out(self, rest: bytes | bytearray, size: int) -> None:
         """A stanza that is too large has ended; `rest` is what its digest lacks."""
         if not self._limits.skips:
             raise _Fatal("policy-violation", "stanza too large")
         digest, self._skipping = self._skipping or sha256(), None
         digest.update(rest)
-        uri, local = split_name(self._name)
-        self._events.append(Skipped(uri, local, named_attributes(self._attributes), size, digest.hexdigest()))
+        self._events.append(Skipped(*self._top(), size, digest.hexdigest()))
+
+    def _top(self) -> tuple[str, str, dict[str, str]]:
+        """Return URI, name and attributes of the stanza that has ended."""
+        if self._loose:
+            uri = self._attributes.get("xmlns") or self._namespaces.get("", "")
+            return uri, self._name, self._attributes
+        return *split_name(self._name), named_attributes(self._attributes)
 
     def _close_stream(self) -> None:
         # An empty header, `<stream:stream/>`, closes what it opens; its index stands behind it.
@@ -408,6 +460,7 @@ class Framer:
             raise _Fatal("unsupported-encoding", "UTF-8 only")
 
 
+_UNBOUND = expat.errors.codes[expat.errors.XML_ERROR_UNBOUND_PREFIX]
 _RESTRICTED = frozenset({expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]})
 
 

@@ -501,3 +501,80 @@ class Skipping(TestCase):
         self.assertEqual(events[-1], Fault("policy-violation", "too large"))
         events = feed(HEADER + " " * 10 + "<![CDATA[" + "b" * 400, None, limits, passing=False)
         self.assertIsInstance(events[-1], Fault)
+
+
+class Undeclared(TestCase):
+    """ejabberd relays prefixes without the declarations that the sender's stream had."""
+
+    LIMITS = FramingLimits(max_stanza=2000, skips=True)
+    MADE_UP = " xmlns:{0}='urn:minimixproxy:undeclared:{0}'"
+
+    def test_table(self) -> None:
+        for content, prefixes in (
+            ("<x:a/>", "x"),
+            ("<a x:b='1' y:b='2'/>", "xy"),
+            ("<a xmlns='urn:a'><x:b><y:c/>&lt;é\n</x:b></a><x:d/>", "xy"),
+            ("<x:a xmlns:x='urn:x'/><x:a/>", "x"),
+            ("<a><![CDATA[<y:a/>]]><x:a xml:lang='de' p:b='1'/></a>", "x"),
+        ):
+            plain = f"<message to='a'>{content}</message>"
+            mended = f"<message to='a'{''.join(map(self.MADE_UP.format, prefixes))}>{content}</message>"
+            data = HEADER + "<presence/> " + plain + "\n<iq/>" + plain + "<message/>"
+            every = list(range(len(data)))
+            for cuts in ([], every, every[::7], [len(HEADER) + 13], [len(data) - 20]):
+                events = feed(data, cuts, self.LIMITS, passing=False)[1:]
+                raws = [stanza.raw.decode() for stanza in stanzas(events)]
+                self.assertEqual(raws, ["<presence/>", mended, "<iq/>", mended, "<message/>"], cuts)
+                self.assertFalse([event for event in events if isinstance(event, Fault | Skipped)])
+            (stanza,) = stanzas(feed(HEADER + plain, None, self.LIMITS, passing=False))
+            self.assertEqual((stanza.uri, stanza.name, stanza.attributes), ("jabber:client", "message", {"to": "a"}))
+            self.assertTrue(stanza.element)
+
+    def test_it_is_read_strictly_again(self) -> None:
+        framer = Framer(self.LIMITS)
+        framer.feed(HEADER.encode() + b"<message><x:a/></message>")
+        self.assertFalse(framer._loose)
+        (stanza,) = stanzas(framer.feed(b"<iq><a xmlns='urn:a'/></iq>"))
+        self.assertEqual((stanza.uri, stanza.payloads), ("jabber:client", (("urn:a", "a"),)))
+
+    def test_what_cannot_be_mended(self) -> None:
+        """Too many, or too long: it is left out, and costs nothing else."""
+        for content in (
+            "".join(f"<x{number}:a/>" for number in range(101)),
+            f"<{'x' * 1200}:a/>",
+            "<x:c/><a y:b='1' xmlns:y='u' xmlns:z='u' z:b='1'/>",
+        ):
+            data = HEADER + f"<message id='1'>{content}</message><iq/>"
+            for cuts in ([], list(range(0, len(data), 7))):
+                events = feed(data, cuts, self.LIMITS, passing=False)[1:]
+                self.assertEqual([type(event) for event in events], [Skipped, Stanza])
+                self.assertIsInstance(events[0], Skipped)
+                self.assertEqual((events[0].uri, events[0].name), ("jabber:client", "message"))  # type: ignore[union-attr]
+
+    def test_in_one_that_is_too_large(self) -> None:
+        data = HEADER + "<message id='1'>" + "<b/>" * 1000 + "<x:a/></message><iq/>"
+        for cuts in ([], list(range(0, len(data), 7)), [3000]):
+            events = feed(data, cuts, self.LIMITS, passing=False)[1:]
+            self.assertEqual([type(event) for event in events], [Skipped, Stanza])
+
+    def test_from_a_client_it_is_a_fault(self) -> None:
+        events = feed(HEADER + "<message><x:a/></message>", None, FramingLimits(2000), passing=False)
+        self.assertEqual(events[-1], Fault("not-well-formed", "unbound prefix"))
+
+    def test_in_a_header(self) -> None:
+        events = feed("<stream:stream x:a='1' xmlns:stream='urn:x'>", None, self.LIMITS, passing=False)
+        self.assertEqual(events, [Fault("not-well-formed", "unbound prefix")])
+
+    def test_cost(self) -> None:
+        """What came is read once more, not with each piece or each prefix."""
+        self.patch(framing.expat, "ParserCreate", CountingParser)
+        CountingParser.read = 0
+        content = b"".join(b"<x%d:a/>" % (number % 50) for number in range(5000))
+        framer = Framer(FramingLimits(max_stanza=262144, skips=True))
+        framer.feed(HEADER.encode())
+        data = b"<message>" + content + b"</message>"
+        events: list[Event] = []
+        for start in range(0, len(data), 64):
+            events += framer.feed(data[start : start + 64])
+        self.assertEqual(len(stanzas(events)), 1)
+        self.assertLess(CountingParser.read, 5 * len(data))

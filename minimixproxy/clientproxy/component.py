@@ -88,7 +88,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         self._clock: Any = reactor
         self._backoff = backoffPolicy(initialDelay=1.0, maxDelay=60.0, factor=2.0, jitter=random.random)
         self._jitter = random.random
-        self.unusable: Callable[[str, dict[str, str], str], None] = lambda _name, _attributes, _digest: None
+        self.unusable: Callable[[str, dict[str, str], str, str], None] = lambda *_: None
         self._sendable = Sendable(limits.max_stanza)
         self._receivers: dict[str, Callable[[Stanza], None]] = {}
         self._turn = 0  # endpoints tried since the last success
@@ -220,15 +220,15 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         self._reading = True
         for event in events:
             if isinstance(event, Skipped):
-                self._cannot_use(event.name, event.attributes, event.digest)
+                self._cannot_use(event.name, event.attributes, event.digest, event.reason)
             elif isinstance(event, Stanza) and (receiver := self._receivers.get(event.name)) is not None:
                 try:
                     if event.readable or event.name != "iq":
                         receiver(event)
                     else:
                         raise UnusableStanza("too many elements")
-                except UnusableStanza:
-                    self._cannot_use(event.name, event.attributes, sha256(event.raw).hexdigest())
+                except UnusableStanza as error:
+                    self._cannot_use(event.name, event.attributes, sha256(event.raw).hexdigest(), str(error))
                 except Exception:  # noqa: BLE001  a fault of ours costs one stanza, not the domain's connection
                     NET.caught(event, self.domain)
             elif self.xmlstream is not None:
@@ -236,14 +236,15 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         self._reading = False
         self._flush()
 
-    def _cannot_use(self, name: str, attributes: dict[str, str], digest: str) -> None:
-        """A stanza is left out, for it is too large. Whoever waits for an answer is told."""
+    def _cannot_use(self, name: str, attributes: dict[str, str], digest: str, reason: str) -> None:
+        """A stanza is left out. Whoever waits for an answer is told."""
+        NET.skipped += 1
         receiver = self._receivers.get(name)
         if receiver is not None and name == "iq" and attributes.get("type") in ("result", "error"):
-            receiver(lost_answer(attributes, "the answer was too large", NS_COMPONENT))
-        elif receiver is not None and (answer := error_for(name, attributes, "too large", NS_COMPONENT)) is not None:
+            receiver(lost_answer(attributes, f"the answer cannot be used: {reason}", NS_COMPONENT))
+        elif receiver is not None and (answer := error_for(name, attributes, reason, NS_COMPONENT)) is not None:
             self.send(answer.raw)
-        self.unusable(name, attributes, digest)
+        self.unusable(name, attributes, digest, reason)
 
     def _refuse(self, data: bytes, fault: str) -> None:
         """What the server would end the stream for is not sent; its sender is answered as by the server."""

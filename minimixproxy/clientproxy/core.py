@@ -150,9 +150,9 @@ class Core:
         """Count a stanza that goes nowhere, and log it."""
         self._count(reason, f"dropped {stanza.name}", stanza.get("from") or "")
 
-    def unusable(self, name: str, attributes: Mapping[str, str], digest: str) -> None:
-        """Count a stanza that was too large to be used, and log it by its SHA-256."""
-        self._count("too large", f"left out a {name} (SHA-256 {digest})", attributes.get("from") or "")
+    def unusable(self, name: str, attributes: Mapping[str, str], digest: str, reason: str) -> None:
+        """Count a stanza that cannot be used, and log it by its SHA-256."""
+        self._count(reason, f"left out a {name} (SHA-256 {digest})", attributes.get("from") or "")
 
     def full(self, table: str) -> None:
         """A table is full, and what was used least recently was forgotten."""

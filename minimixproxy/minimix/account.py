@@ -437,13 +437,13 @@ class Account:
     def _cannot_read(self, stanza: Stanza, reason: str) -> None:
         NET.unusable(stanza, f"account stream of {self.bare}", reason)
 
-    def left_out(self, name: str, attributes: Mapping[str, str]) -> None:
+    def left_out(self, name: str, attributes: Mapping[str, str], reason: str = "too large") -> None:
         """A stanza on the account stream is not used: whoever waits for an answer is told."""
         if name != "iq":
             return
         if attributes.get("type") in ("result", "error"):
-            self.iq_from_stream(lost_answer(attributes, "the answer was too large"))
-        elif (answer := error_for(name, attributes, "too large")) is not None:
+            self.iq_from_stream(lost_answer(attributes, f"the answer cannot be used: {reason}"))
+        elif (answer := error_for(name, attributes, reason)) is not None:
             self.send_to_room(rewrite(answer.raw, {"from": None}))
 
     def not_sent(self, answer: Stanza) -> None:

@@ -223,7 +223,7 @@ class Accounts(Service):
         stream.refused = lambda: self._refused(held)
         stream.ping = account.keep_alive
         stream.not_sent = account.not_sent
-        stream.left_out = lambda skipped: account.left_out(skipped.name, skipped.attributes)
+        stream.left_out = lambda skipped: account.left_out(skipped.name, skipped.attributes, skipped.reason)
         account.planned_jid = lambda: f"{bare}/{self._resource(bare)}"
         account.unattended = lambda: self._unattended(held)
         account.forgotten = lambda: self._forgotten(held)

@@ -333,10 +333,10 @@ class AccountStream:
             self._stream_error(stanza)
 
     def _left_out(self, skipped: Skipped) -> None:
-        """A stanza was too large to be taken."""
+        """A stanza cannot be taken: it is too large, or no XML with namespaces."""
         self._keepalive.heard()
         where = f"account stream of {self._account}"
-        NET.skip(skipped.name, skipped.size, skipped.digest, where, "too large")
+        NET.skip(skipped.name, skipped.size, skipped.digest, where, skipped.reason)
         self.left_out(skipped)
 
     def _silent(self, seconds: float) -> None:

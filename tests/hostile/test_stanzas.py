@@ -6,6 +6,7 @@ from minimixproxy.refused import Sendable
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client
 from tests.integration.prosody import Prosody
+from tests.integration.proxied import ProxiedCase
 from tests.integration.proxy import Proxy
 from tests.integration.xmlcut import Received
 
@@ -221,6 +222,111 @@ class GrowingStanzaTests(StanzaCase):
         self.laptop.send(leave + "</presence>")
         self.phone.send(self.filled(leave + "<status>", "</status></presence>"))
         await self.mallory.expect(f"<presence type='unavailable' from='{self.room_jid}/alice'/>")
+
+
+START_TAG = re.compile(rb" (id|from)='([^']*)'")
+PREFIXED = {
+    "element": "<p:a/>",
+    "attributes": "<a xmlns='urn:x:a' p:b='1' q:b='2'/>",
+    "within": "<a xmlns='urn:x:a'><p:b xmlns:r='urn:r'><r:a/><q:c/></p:b></a>",
+}
+
+
+async def prefixing(case: IntegrationTestCase) -> Client:
+    """A client that declares prefixes on its stream. It does not look at what comes: its server is no better to it."""
+    client = await case.connect(direct=True, label="prefixing")
+    client.declares = " xmlns:p='urn:p' xmlns:q='urn:q'"
+    await client.login(await case.account("eve"))
+    await client.online()
+    client.ignore = lambda stanza: not stanza.raw.startswith(b"<iq") and b"<subject" not in stanza.raw
+    return client
+
+
+@on_both_servers
+class UndeclaredPrefixTests(StanzaCase):
+    """ejabberd writes prefixes that only the sender's stream declares, and no declaration: no XML with namespaces."""
+
+    async def test_in_a_room(self) -> None:
+        """It is mended once for all devices; the room's history makes no loop of it."""
+        proxy = self.own_proxy()
+        await self.meet(proxy)
+        self.mallory.ignore = lambda stanza: b"/eve'" in stanza.raw  # it is not behind the proxy
+        eve = await prefixing(self)
+        await self.joins(eve, "eve")
+        for name, content in PREFIXED.items():
+            self.says(eve, f"<body>b</body>{content}", name)
+            to_alice = f"to='{self.room_jid}/alice'"
+            eve.send(f"<message {to_alice} type='chat' id='pm {name}'><body>b</body>{content}</message>")
+            eve.send(f"<presence to='{self.room_jid}/eve' id='p {name}'>{content}</presence>")
+            eve.send(f"<iq {to_alice} type='get' id='iq {name}'>{content}</iq>")
+            for client in (self.phone, self.laptop):
+                for kind, identity in (("message", name), ("message", f"pm {name}"), ("presence", f"p {name}")):
+                    self.assertTrue((await self.comes(client, kind, identity)).element)
+        await self.undisturbed()
+        tablet = await self.client(self.alice, "tablet", proxy=proxy)
+        await self.joins(tablet, "alice")
+        for identity in PREFIXED:
+            await self.heard(tablet, identity)
+        self.assertTrue([stanza.element for stanza in tablet.received])
+        await proxy.restart()
+        self._seen = 0
+        self.phone, self.laptop = [await self.client(self.alice, name, proxy=proxy) for name in ("phone", "laptop")]
+        for client in (self.phone, self.laptop):
+            await self.joins(client, "alice")
+        await self.undisturbed("again")
+
+    async def test_from_the_rooms_history(self) -> None:
+        """An account that was not there when it was said."""
+        self.room_jid = self.room()
+        eve = await prefixing(self)
+        await self.joins(eve, "eve")
+        for name, content in PREFIXED.items():
+            self.says(eve, f"<body>b</body>{content}", name)
+        await eve.barrier()
+        client = await self.client()
+        await self.joins(client, "alice")
+        for name in PREFIXED:
+            self.assertTrue((await self.heard(client, name)).element)
+
+    async def test_to_the_account_stream(self) -> None:
+        await self.meet()
+        eve = await prefixing(self)
+        for name, content in PREFIXED.items():
+            eve.send(f"<iq type='get' id='{name}' to='{self.stream}'>{content}</iq>")
+            await self.comes(eve, "iq", name, "error")
+            eve.send(f"<message to='{self.stream}' type='chat'><body>b</body>{content}</message>")
+            eve.send(f"<iq type='result' id='r' to='{self.stream}'>{content}</iq>")
+            eve.send(f"<presence to='{self.stream}'>{content}</presence>")
+        await eve.barrier()
+        await self.undisturbed()
+
+    async def test_one_to_one(self) -> None:
+        """It arrives, however it is; the stream goes on."""
+        bob, eve = await self.client(), await prefixing(self)
+        for name, content in PREFIXED.items():
+            eve.send(f"<message to='{bob.jid}' type='chat' id='{name}'><body>b</body>{content}</message>")
+            await self.heard(bob, name)
+        await bob.barrier()
+
+
+@on_both_servers
+class UndeclaredPrefixInRequestTests(ProxiedCase):
+    async def test_a_domain_goes_on(self) -> None:
+        """The domain's stream ends for nobody. Its resource gets what it would get directly."""
+        (worker,) = await self.serve("a")
+        client = worker.client
+        client.ignore = lambda stanza: False
+        eve = await prefixing(self)
+        for name, content in PREFIXED.items():
+            eve.send(f"<iq type='get' id='{name}' to='{self.domain}'>{content}</iq>")
+            request = await client.expect(lambda stanza: stanza.raw.startswith(b"<iq") and b"/eve" in stanza.raw)
+            attributes = {key.decode(): value.decode() for key, value in START_TAG.findall(request.raw)}
+            client.send(f"<iq type='result' id='{attributes['id']}' to='{attributes['from']}'/>")
+            await eve.expect(lambda stanza, name=name: f"id='{name}'".encode() in stanza.raw)
+            eve.send(f"<message to='{self.domain}' type='chat'><body>b</body>{content}</message>")
+            await client.expect(lambda stanza: stanza.raw.startswith(b"<message"))
+        log = "\n".join(self.running.process.lines)
+        self.assertNotIn("connection lost", log)
 
 
 del StanzaCase  # else trial would collect it

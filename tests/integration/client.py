@@ -41,6 +41,7 @@ class Client(Protocol):
 
     jid = ""  # full JID, after bind()
     language = ""  # for the stream header
+    declares: str = ""  # more for it: declarations of prefixes
 
     def __init__(self, domain: str, label: str = "client") -> None:
         self.domain = domain
@@ -209,7 +210,7 @@ class Client(Protocol):
         count = len(self.headers)
         self.send(
             f"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
-            f" to={_quoted(to or self.domain)} version='1.0'"
+            f" to={_quoted(to or self.domain)} version='1.0'{self.declares}"
             + (f" xml:lang={_quoted(self.language)}>" if self.language else ">")
         )
         await self.until(lambda: len(self.headers) > count, "a stream header")
