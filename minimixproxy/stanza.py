@@ -212,12 +212,20 @@ class Stanza:
         Else nobody is to look into it: asking for `element` or `payload` may raise `UnusableStanza`.
         """
         raw = self.raw
-        # Where not all payloads are noted, what a room adds behind them would be overlooked.
-        if self._payloads is not None and len(self._payloads) >= MAX_PAYLOADS:
-            return False
         if len(raw) > _SMALL and raw.find(b">") > _SMALL and len(self.attributes) > MAX_ATTRIBUTES:
             return False
-        return is_readable(raw)
+        return is_readable(raw) and self._all_noted()
+
+    def _all_noted(self) -> bool:
+        """Tell whether `payloads` are all there are; else what a room adds behind them would be overlooked."""
+        if self._payloads is not None:
+            return len(self._payloads) < MAX_PAYLOADS
+        if len(self.raw) < 4 * MAX_PAYLOADS or self.raw.count(b"<") <= MAX_PAYLOADS:  # mostly so
+            return True
+        try:
+            return len(self.payloads) < MAX_PAYLOADS
+        except UnusableStanza:
+            return False
 
     def without_content(self) -> Stanza:
         """Return the same top element with nothing in it."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.framing import Framer, FramingLimits
 from minimixproxy.serializing import element_text
-from minimixproxy.stanza import Stanza, parse_stanza
+from minimixproxy.stanza import MAX_PAYLOADS, Stanza, parse_stanza
 from minimixproxy.trees import (
     MAX_TAGS,
     MalformedStanza,
@@ -48,6 +49,18 @@ class Bounds(SynchronousTestCase):
             self.assertRaises(UnusableStanza, parse_element, raw, NAMESPACES)
             self.assertRaises(UnusableStanza, payload_names, raw, NAMESPACES, 10)
             self.assertFalse(Stanza(raw, "", "message", {}, None, NAMESPACES).readable)
+
+    def test_too_many_payloads(self) -> None:
+        """More than are noted: whether they were counted as they came, or not."""
+        for number, readable in ((MAX_PAYLOADS - 1, True), (MAX_PAYLOADS, False), (MAX_TAGS - 1, False)):
+            raw = b"<message>" + b"<a/>" * number + b"</message>"
+            events = Framer(FramingLimits(100_000)).feed(HEADER.encode() + raw)
+            for stanza in (events[-1], Stanza(raw, "", "message", {}, None, NAMESPACES)):
+                self.assertIsInstance(stanza, Stanza)
+                self.assertEqual(stanza.readable, readable)  # type: ignore[union-attr]
+        within = b"<message><x>" + b"<a/>" * (MAX_PAYLOADS + 1) + b"</x></message>"
+        self.assertTrue(Stanza(within, "", "message", {}, None, NAMESPACES).readable)
+        self.assertFalse(Stanza(within[:-1], "", "message", {}, None, NAMESPACES).readable)
 
     def test_deep(self) -> None:
         """Read, written and let go of, however deep: nothing here calls itself."""
