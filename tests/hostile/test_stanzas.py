@@ -38,7 +38,7 @@ ODD = {
 class StanzaCase(IntegrationTestCase):
     """A room with an account behind the proxy and a hostile owner who is not; `stream` is the account stream's JID."""
 
-    timeout = 120
+    timeout = 240
 
     @property
     def odd(self) -> dict[str, str]:
@@ -80,7 +80,7 @@ class StanzaCase(IntegrationTestCase):
             return tag[1] == name.encode() and all(one in tag[0].replace(b'"', b"'") for one in wanted)
 
         fits.__qualname__ = f"{name} {identity} {kind}"
-        return await client.expect(fits, 40.0)
+        return await client.expect(fits, 100.0)  # each comes behind megabytes, and Prosody is slow with them
 
     async def undisturbed(self, identity: str = "still") -> None:
         """The conversation goes on, on the same account stream."""
