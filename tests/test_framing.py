@@ -551,6 +551,13 @@ class Undeclared(TestCase):
                 self.assertIsInstance(events[0], Skipped)
                 self.assertEqual((events[0].uri, events[0].name), ("jabber:client", "message"))  # type: ignore[union-attr]
 
+    def test_how_many(self) -> None:
+        limits = FramingLimits(max_stanza=100_000, skips=True)
+        for number, expected in ((100, Stanza), (101, Skipped)):
+            content = "".join(f"<x{one}:a/>" for one in range(number))
+            events = feed(HEADER + f"<message>{content}</message>", None, limits, passing=False)
+            self.assertIsInstance(events[-1], expected)
+
     def test_in_one_that_is_too_large(self) -> None:
         data = HEADER + "<message id='1'>" + "<b/>" * 1000 + "<x:a/></message><iq/>"
         for cuts in ([], list(range(0, len(data), 7)), [3000]):

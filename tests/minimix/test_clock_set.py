@@ -57,3 +57,5 @@ class ClockSetTests(SynchronousTestCase):
         self.assertEqual(len(accounts), 1)
         clock.advance(HOUR + 1)
         self.assertEqual([list(account.rooms) for account, _stream in accounts], [[]] * len(accounts))
+        clock.advance(HOUR + 1)
+        self.assertEqual(len(accounts), 0)
