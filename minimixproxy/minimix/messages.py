@@ -85,6 +85,7 @@ class Messages:
         elif is_archive_result(stanza):
             self._archive_result(stanza)
         else:
+            self._copies.answered(parse_jid(stanza["from"]).full)
             occupancy.message_from_room(stanza)
 
     def _archive_result(self, stanza: Stanza) -> None:

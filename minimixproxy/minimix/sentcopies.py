@@ -2,7 +2,7 @@
 
 The server makes carbons of what the account stream sends. One for a session that is to have a copy is the best there
 is: it says what the account's archive says, the stanza-id included, by which clients know the message again. Where none
-comes, ours does.
+comes, ours does. Prosody makes none of what its sender marks as a message to an occupant (XEP-0045 §7.5).
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from twisted.words.xish import domish
 from minimixproxy.clock import Clock, Timer
 from minimixproxy.jids import InvalidJID, is_bare_of, parse_jid
 from minimixproxy.minimix import carbons
+from minimixproxy.minimix.muc import NS_MUC_USER
 from minimixproxy.minimix.ports import SessionPort
 from minimixproxy.minimix.roominfo import NS_MAM
 from minimixproxy.stanza import NS_CLIENT, Stanza, parse_element, serialize
 
-PATIENCE = 3.0  # seconds for the server's carbon to come
+PATIENCE = 1.0  # seconds for the server's carbon to come
 MAX_WAITING = 200  # copies of one account that wait
 MAX_AUTHORS = 2000  # messages of which is known who sent them
 LONGEST_ID = 256  # characters of an id that is noted
 MAX_BYTES = 1024 * 1024  # of messages in them; beyond either, the oldest copy is ours at once
+
+_MARK = NS_MUC_USER.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,11 @@ class _Copy:
     message: Stanza
     author: str
     deadline: float
+
+    @property
+    def marked(self) -> bool:
+        """Whether its sender says that it is for an occupant."""
+        return self.message.has_payload(NS_MUC_USER, "x")
 
 
 class SentCopies:
@@ -47,6 +55,7 @@ class SentCopies:
         self._timer = Timer(clock)
         self._waiting: OrderedDict[tuple[SessionPort, str, str], _Copy] = OrderedDict()  # by session, `to` and id
         self._bytes = 0
+        self._passes_marked_over = False  # the server made no carbon of the last message that was marked
         self._authors: OrderedDict[tuple[str, str], str] = OrderedDict()  # full JIDs by `to` and id
 
     def __len__(self) -> int:
@@ -84,20 +93,30 @@ class SentCopies:
         copy = _Copy(message, author, self._clock.seconds() + PATIENCE)
         stanza_id = message.get("id")
         key = (session, to, stanza_id or "")
-        if stanza_id is None or key in self._waiting:
-            self._ours(session, copy)  # nothing to know the server's by
+        if stanza_id is None or key in self._waiting:  # nothing to know the server's by
+            self._ours(session, copy)
+            return
+        if self._passes_marked_over and copy.marked:
+            self._ours(session, copy)
             return
         self._waiting[key] = copy
         self._bytes += len(message.raw)
         while len(self._waiting) > MAX_WAITING or self._bytes > MAX_BYTES:
-            self._oldest()
+            self._give_ours(next(iter(self._waiting)))
         if self._waiting and not self._timer.running:
             self._timer.start(PATIENCE, self._late)
 
     def came(self, session: SessionPort, carbon: Stanza, to: str, stanza_id: str) -> None:
         """The server's carbon for a session: shown if a copy is due, else its author's, or a second one."""
+        if _MARK in carbon.raw:
+            self._passes_marked_over = False
         if self._take((session, to, stanza_id)) is not None:
             session.deliver(carbons.as_private(carbon))
+
+    def answered(self, occupant: str) -> None:
+        """An occupant, prepared, is about to be heard: what was said to it before is shown first."""
+        for key in [key for key in self._waiting if key[1] == occupant]:
+            self._give_ours(key)
 
     def session_closed(self, session: SessionPort) -> None:
         """It is shown nothing more."""
@@ -112,16 +131,17 @@ class SentCopies:
             self._timer.stop()
         return copy
 
-    def _oldest(self) -> None:
-        key = next(iter(self._waiting))
+    def _give_ours(self, key: tuple[SessionPort, str, str]) -> None:
         copy = self._take(key)
-        assert copy is not None
-        self._ours(key[0], copy)
+        if copy is not None:
+            self._ours(key[0], copy)
 
     def _late(self) -> None:
         now = self._clock.seconds()
         while self._waiting and next(iter(self._waiting.values())).deadline <= now:
-            self._oldest()
+            key, copy = next(iter(self._waiting.items()))
+            self._passes_marked_over = self._passes_marked_over or copy.marked
+            self._give_ours(key)
         if self._waiting:
             self._timer.start(next(iter(self._waiting.values())).deadline - now, self._late)
 

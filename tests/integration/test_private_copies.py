@@ -1,5 +1,7 @@
 """What one device says to an occupant in private, as the account's other devices and its archive have it."""
 
+import re
+
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client
 from tests.integration.xmlcut import Received
@@ -30,7 +32,7 @@ class PrivateCopyTests(IntegrationTestCase):
         return message["from"], result["id"]
 
     async def test_the_same_as_in_the_archive(self) -> None:
-        """By these Dino knows a message again (else it shows it twice), by `<x/>` profanity the room."""
+        """By these Dino knows a message again: else it shows it twice."""
         alice, room = await self.account("alice"), self.room()
         bob = await self.client(await self.account("bob"), "x", direct=True)
         await self.join(bob, room, "bob")
@@ -54,3 +56,28 @@ class PrivateCopyTests(IntegrationTestCase):
         for client in (phone, laptop):
             await client.barrier(room)
             self.assertEqual([str(stanza) for stanza in client.inbox if "carbons" in str(stanza)], [])
+
+    async def test_what_was_said_comes_before_what_is_answered(self) -> None:
+        """As Gajim and Dino mark it, whether or not the server makes a copy of such messages."""
+        alice, room = await self.account("alice"), self.room()
+        bob = await self.client(await self.account("bob"), "x", direct=True)
+        await self.join(bob, room, "bob")
+        phone, laptop = await self.client(alice, "phone"), await self.client(alice, "laptop")
+        await laptop.iq("set", None, CARBONS)
+        for client in (phone, laptop):
+            await self.join(client, room, "a")
+        mark = f"<x xmlns='{NS_MUC}#user'/>"
+        for number in range(3):
+            phone.send(f"<message to='{room}/bob' type='chat' id='q{number}'><body>well?</body>{mark}</message>")
+            await bob.expect(f"<message from='{room}/a' id='q{number}'/>")
+            bob.send(f"<message to='{room}/a' type='chat' id='a{number}'><body>well.</body>{mark}</message>")
+            await phone.expect(f"<message from='{room}/bob' id='a{number}'/>")
+        said = [f"{kind}{number}" for number in range(3) for kind in "qa"]
+
+        def heard() -> list[str]:
+            found = (re.search(r"id=['\"]([qa]\d)['\"]", str(stanza)) for stanza in laptop.inbox)
+            return [match[1] for match in found if match is not None]
+
+        await laptop.until(lambda: len(heard()) >= len(said), "what was said and answered")
+        await laptop.barrier(room)
+        self.assertEqual(heard(), said)

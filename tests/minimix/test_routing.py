@@ -88,10 +88,38 @@ class Messages(SynchronousTestCase):
         self.world.client(self.phone, xml.replace(" id='1'", ""))  # nothing to match the server's by
         self._assert_copy(*self.laptop.take())
 
-    def _assert_copy(self, carbon: Stanza) -> domish.Element:
+    def test_the_copy_is_shown_before_the_answer(self) -> None:
+        for number in ("1", "2"):
+            said = f"<message to='{ROOM}/Bob' type='chat' id='{number}'><body>{number}</body></message>"
+            self.world.client(self.phone, said)
+        self.world.client(self.phone, f"<message to='{ROOM}/carol' type='chat' id='3'><body>x</body></message>")
+        self.world.room(f"<message from='{ROOM}/Bob' to='{STREAM}' type='chat' id='9'><body>well</body></message>")
+        *copies, answer = self.laptop.take()
+        self.assertEqual([self._assert_copy(copy, "Bob")["id"] for copy in copies], ["1", "2"])
+        self.assertEqual(answer["id"], "9")
+        self._carbon_comes(self.laptop, to=f"{ROOM}/Bob")  # now it is late
+        self.assertEqual(self.laptop.received, [])
+
+    def test_no_wait_where_the_server_makes_no_copies_of_marked_messages(self) -> None:
+        """Prosody 0.12."""
+        mark = "<x xmlns='http://jabber.org/protocol/muc#user'/>"
+
+        def say(stanza_id: str, inner: str = mark) -> int:
+            xml = f"<message to='{ROOM}/bob' type='chat' id='{stanza_id}'><body>psst</body>{inner}</message>"
+            self.world.client(self.phone, xml)
+            return len(self.laptop.take())
+
+        self.assertEqual(say("1"), 0)
+        self.world.clock.advance(sentcopies.PATIENCE)
+        self.assertEqual(len(self.laptop.take()), 1)
+        self.assertEqual((say("2"), say("3", "")), (1, 0))
+        self._carbon_comes(self.laptop, stanza_id="2", more=mark)  # so it does after all
+        self.assertEqual((say("4"), self.laptop.take()), (0, []))
+
+    def _assert_copy(self, carbon: Stanza, nick: str = "bob") -> domish.Element:
         self.assertEqual((carbon["from"], carbon["to"]), (BARE, self.laptop.jid))
         message: domish.Element = next(next(carbon.element.sent.elements()).elements())
-        self.assertEqual((message["from"], message["to"], message.uri), (STREAM, f"{ROOM}/bob", "jabber:client"))
+        self.assertEqual((message["from"], message["to"], message.uri), (STREAM, f"{ROOM}/{nick}", "jabber:client"))
         self.assertEqual(len(list(message.elements("http://jabber.org/protocol/muc#user", "x"))), 1)
         return message
 
