@@ -17,6 +17,7 @@ from minimixproxy.stanza import NS_CLIENT, Stanza, error_reply, optional_attribu
 NS_DATA = "jabber:x:data"
 
 LARGEST_REQUEST = 16 * 1024  # bytes; a form with everything that XEP-0077 §14.3 knows takes 2 KiB
+MOST_TAGS = 500  # start and end tags; that form has some 100. A tree costs by its tags, and anybody may ask
 DEEPEST_REQUEST = 32  # levels; the value of an option in a form stands on the sixth
 
 #: The stream features of XEP-0077 §8, XEP-0445 §3 and its predecessor: a server's, and then the proxy's own.
@@ -28,7 +29,12 @@ class Request:
     """What a client asks before its login."""
 
     iq: Stanza
-    payload: Element
+
+    @property
+    def payload(self) -> Element:
+        """The one child; makes a tree, so look for a `fault` first."""
+        payload: Element = next(self.iq.element.elements())
+        return payload
 
     @property
     def makes(self) -> bool:
@@ -64,6 +70,8 @@ class Request:
         """Return the answer to a request that must not reach a server, or None."""
         if len(self.iq.raw) > LARGEST_REQUEST:
             return self.refused("modify", "policy-violation", f"more than {LARGEST_REQUEST} bytes")
+        if self.iq.raw.count(b"<") > MOST_TAGS:
+            return self.refused("modify", "policy-violation", f"more than {MOST_TAGS} tags")
         if _depth(self.payload) > DEEPEST_REQUEST:
             return self.refused("modify", "policy-violation", f"nested deeper than {DEEPEST_REQUEST} levels")
         if is_removal(self.payload):  # ejabberd would take it with a password: a way to guess those
@@ -78,7 +86,7 @@ def request_of(stanza: Stanza, domain: str) -> Request | None:
     wanted = {"get": [(NS_REGISTER, "query")], "set": [(NS_REGISTER, "query"), (NS_PREAUTH, "preauth")]}
     if stanza.payloads[0] not in wanted.get(stanza.get("type") or "", []) or not _is_for(stanza.get("to"), domain):
         return None
-    return Request(stanza, next(stanza.element.elements()))
+    return Request(stanza)
 
 
 def _is_for(to: str | None, domain: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from minimixproxy.clock import Clock, Timer
@@ -50,12 +50,14 @@ class Proving:
         self, login: Login, proved: Callable[[], None], refused: Callable[[], None], delays: list[float]
     ) -> None:
         def decided(_result: None) -> None:
+            if self._work is not work:
+                return  # stopped
             self._work = None
             proved()
 
         def failed(failure: Failure) -> None:
-            if failure.check(CancelledError):
-                return
+            if self._work is not work:
+                return  # stopped; an attempt to connect has an error of its own for that
             self._work = None
             if failure.check(CredentialRefused):
                 refused()

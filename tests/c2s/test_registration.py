@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial import unittest
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
-from minimixproxy.c2s import registrar
+from minimixproxy.c2s import registrar, registration
 from minimixproxy.c2s.errors import UpstreamUnreachable
 from minimixproxy.c2s.limits import RegistrationGuard
 from minimixproxy.c2s.negotiation import REGISTRATION_TIME
@@ -21,7 +21,7 @@ from minimixproxy.c2s.offers import FRESH, PATIENCE, RETRY
 from minimixproxy.c2s.registration import FEATURES, is_answer, request_of, shown, submitted
 from minimixproxy.c2s.upstream import server_framing
 from minimixproxy.config import Limits
-from minimixproxy.stanza import MalformedStanza, parse_stanza
+from minimixproxy.stanza import MalformedStanza, Stanza, parse_stanza
 from minimixproxy.xmlstream import FramedXmlStream
 from tests.c2s.helpers import HEADER, SERVER_HEADER, Lab, LabClient, Wire, plain
 
@@ -294,6 +294,15 @@ class PassingTest(RegistrationTest):
         client, stream, _wire, identity = self.registering(GET + big)
         stream.dataReceived(b"<iq type='result' id='%b'/>" % identity)
         self.assertIn(b"policy-violation", client.wire.take())
+
+    def test_a_tree_is_made_of_no_more_than_a_form_needs(self) -> None:
+        """Before it is refused: a few thousand tags from whoever connects held everybody up."""
+        self.patch(registration, "serialize", lambda _element: self.fail("made"))
+        self.patch(Stanza, "element", property(lambda _stanza: self.fail("made")))
+        client = self.known()
+        for tags in (b"<a/>" * 600, b"<a>" * 300 + b"</a>" * 300, b"<a xmlns='x'/>" * 600):
+            asked = b"<iq type='set' id='b'><query xmlns='jabber:iq:register'>%b</query></iq>" % tags
+            self.assertIn(b"policy-violation", client.send(asked))
 
     def test_a_server_that_talks_and_does_not_answer(self) -> None:
         client, stream, wire, _identity = self.registering()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -451,6 +452,16 @@ class PasswordTest(AccountsTest):
         self.breaks()
         self.clock.advance(2)
         self.assertEqual(self.used[-1], "later login")
+
+    def test_changed_again_while_it_is_tried(self) -> None:
+        """Whatever the attempt makes of being stopped, it is no fault: connecting has an error of its own for that."""
+        self.joined()
+        self.changed()
+        self.proofs[0][1]._canceller = lambda proof: proof.errback(ConnectingCancelledError(None))
+        self.changed(password="newer")
+        self.assertEqual(len(self.proofs), 2)
+        self.proofs[1][1].callback(None)
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_of_nobody(self) -> None:
         self.accounts.password_changed("nobody@a.test", "new")
