@@ -82,6 +82,9 @@ class WriteAheadLog:
 
     def _write_anew(self, cursor: Any) -> None:
         began = self._clock()
-        write_anew(cursor)
-        now = self._clock()
-        self._copies, self._rest_until = False, now + (now - began) * SHARE
+        try:
+            write_anew(cursor)
+            self._copies = False
+        finally:  # an attempt that fails, of a full disk perhaps, takes its time too
+            now = self._clock()
+            self._rest_until = now + (now - began) * SHARE

@@ -4,10 +4,11 @@ import random
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from minimixproxy.minimix.journal import KeptLogin, KeptPrivate
 from minimixproxy.storage import wal
-from minimixproxy.storage.database import Database
+from minimixproxy.storage.database import Database, write_anew
 from minimixproxy.storage.store import ERASED, ERASED_BUSY
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, message
 from tests.storage.test_database import prepare
@@ -88,6 +89,31 @@ class ErasingTests(TroubleTestCase):
             self.writer.store.rest()
             self.successResultOf(erased)
             self.assertEqual(self.found(tag), set())
+
+    def test_writing_anew_takes_a_small_part_of_the_time(self) -> None:
+        """Accounts may go one after the other, and the disk may be full: others write meanwhile."""
+        attempts: list[float] = []
+
+        def slow(cursor: Any) -> None:
+            attempts.append(self.now.clock.seconds())
+            self.now.clock.advance(10)
+            if len(attempts) < 3:
+                raise sqlite3.OperationalError("database or disk is full")
+            write_anew(cursor)
+
+        tags = self.many_accounts()
+        self.patch(wal, "write_anew", slow)
+        self.journal.account_forgotten(f"{tags[0]}@example.org")
+        erased = self.journal.erased()
+        self.now.turn()
+        for _ in range(600):
+            self.now.clock.advance(1)
+            if self.writer.store.rest():
+                self.writer._written(None, None)
+        self.assertTrue(erased.called)
+        self.assertEqual(len(attempts), 3)
+        self.assertGreaterEqual(attempts[2] - attempts[0], 400)
+        self.assertEqual(self.found(tags[0]), set())
 
     def test_killed_before_no_copy_was_left(self) -> None:
         """The next start writes the file anew."""
