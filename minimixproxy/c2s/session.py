@@ -17,6 +17,7 @@ from minimixproxy.c2s.clientstream import CLOSE_TIMEOUT, ClientStream
 from minimixproxy.c2s.farewell import Farewell
 from minimixproxy.c2s.features import shown_features
 from minimixproxy.c2s.headers import STREAM_END, XML_DECLARATION, passed_header, stream_error
+from minimixproxy.c2s.intake import Intake
 from minimixproxy.c2s.namespaces import NS_SASL, NS_SASL2
 from minimixproxy.c2s.output import ClientOutput
 from minimixproxy.c2s.ports import AccountPort, AccountsPort
@@ -54,6 +55,7 @@ class ClientSession:
         "_close_call",
         "_detached",
         "_goodbye_said",
+        "_intake",
         "_login",
         "_name",
         "_output",
@@ -61,6 +63,7 @@ class ClientSession:
         "_reach",
         "_to_server",
         "_upstream",
+        "_upstream_blocked",
         "_watch",
         "carbons",
         "deliver",
@@ -97,6 +100,11 @@ class ClientSession:
         self.deliver: Callable[[bytes], None] = self._output.deliver  # gives the client whole stanzas
         self.deliver_all: Callable[[LazyStanzas], None] = self._output.deliver_all  # and many, made when needed
         self._to_server: list[bytes] = []  # of the read that is being handled
+        self._upstream_blocked = False  # the server reads too slowly
+        transport = client.transport
+        self._intake = Intake(
+            clock, self._client_event, self._flush_upstream, lambda: transport.pauseProducing(), self._resume_client
+        )
         self._own = login.own
         self._watch = RequestWatch(self._own)
         self._client_done = False  # the client closed its stream
@@ -121,7 +129,7 @@ class ClientSession:
             self.server_events(behind)
         if early:
             self.client_events(early)
-        self._client.transport.resumeProducing()
+        self._resume_client()
 
     @property
     def reached(self) -> float:
@@ -140,18 +148,21 @@ class ClientSession:
         """Pass on one read's worth of the client's stream."""
         if self._reach.relayed:
             self._reach.heard()
-        out = self._to_server
-        for event in events:
-            if self._output.over:
-                return
-            if isinstance(event, Stanza):
-                if self._passes(event):
-                    out.append(event.raw)
-            elif isinstance(event, Keepalive):
-                out.append(event.raw)
-            else:
-                self._client_ends(event)
-        self._flush_upstream()
+        self._intake.take(events)
+
+    def _client_event(self, event: Event) -> bool:
+        """Handle what the client sent; True if it was more than to pass it on."""
+        if self._output.over:
+            return False
+        if isinstance(event, Stanza):
+            if not self._passes(event):
+                return True
+            self._to_server.append(event.raw)
+        elif isinstance(event, Keepalive):
+            self._to_server.append(event.raw)
+        else:
+            self._client_ends(event)
+        return False
 
     def _passes(self, stanza: Stanza) -> bool:
         """Tell whether to pass a stanza of the client on. A fault of ours costs that stanza only."""
@@ -227,7 +238,10 @@ class ClientSession:
         self._end_upstream()
 
     def client_lost(self) -> None:
-        """The client's connection is gone; to the server it says a proper goodbye."""
+        """The client's connection is gone; to the server it says a proper goodbye, behind all that the client said."""
+        self._intake.at_end(self._lost)
+
+    def _lost(self) -> None:
         self._client_gone = not self._client_done
         self._output.stop()
         self._end_upstream()
@@ -415,7 +429,13 @@ class ClientSession:
             self._upstream.transport.resumeProducing()
 
     def _upstream_blocks(self) -> None:
+        self._upstream_blocked = True
         self._client.transport.pauseProducing()
 
     def _upstream_drains(self) -> None:
-        self._client.transport.resumeProducing()
+        self._upstream_blocked = False
+        self._resume_client()
+
+    def _resume_client(self) -> None:
+        if not self._upstream_blocked and not self._intake.busy and not self._output.over:
+            self._client.transport.resumeProducing()

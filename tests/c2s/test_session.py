@@ -14,6 +14,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial import unittest
 
+from minimixproxy.c2s.intake import AT_ONCE
 from minimixproxy.c2s.reach import CROSSING
 from minimixproxy.c2s.session import ClientSession
 from minimixproxy.safetynet import NET
@@ -514,6 +515,70 @@ class RefusedElementsTest(SessionTest):
             self.setUp()
             self.assertEqual(errors(self.client.send(element)), [b"unsupported-stanza-type"])
             self.assertEqual(self.client.upstream.take(), END)
+
+
+class IntakeTest(SessionTest):
+    """A read full of requests for the proxy itself is a little work in each turn."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.account.taken_from_client = {f"i{number}" for number in range(100)}
+
+    def send(self, count: int, behind: bytes = b"") -> None:
+        own = b"".join(b"<iq id='i%d'/>" % number for number in range(count))
+        self.client.send(own + b"<iq id='passes'/>" + behind)
+
+    def test_a_little_in_each_turn_and_in_order(self) -> None:
+        self.send(2 * AT_ONCE + 1)
+        self.assertEqual(len(self.account.seen_from_client), AT_ONCE)
+        self.assertEqual(self.client.wire.producerState, "paused")
+        self.client.send(b"<iq id='later'/>")  # what TLS had still to give
+        self.assertEqual(self.client.upstream.take(), b"")
+        self.assertEqual(len(self.account.seen_from_client), AT_ONCE)
+        self.turn()
+        self.assertEqual(self.client.upstream.take(), b"<iq id='passes'/><iq id='later'/>")
+        self.assertEqual(
+            self.account.seen_from_client[-3:], [b"<iq id='i8'/>", b"<iq id='passes'/>", b"<iq id='later'/>"]
+        )
+        self.assertEqual(self.client.wire.producerState, "producing")
+
+    def test_what_passes_is_no_work(self) -> None:
+        self.client.send(b"<iq id='passes'/>" * 100)
+        self.assertEqual(self.client.upstream.take(), b"<iq id='passes'/>" * 100)
+        self.assertEqual(self.client.wire.producerState, "producing")
+
+    def test_a_slow_server_meanwhile(self) -> None:
+        self.send(2 * AT_ONCE)
+        self.client.upstream.producer.pauseProducing()
+        self.turn()
+        self.assertEqual(self.client.wire.producerState, "paused")
+        self.client.upstream.producer.resumeProducing()
+        self.assertEqual(self.client.wire.producerState, "producing")
+        self.send(AT_ONCE + 1)
+        self.client.upstream.producer.pauseProducing()
+        self.client.upstream.producer.resumeProducing()
+        self.assertEqual(self.client.wire.producerState, "paused")
+
+    def test_all_is_said_before_the_end(self) -> None:
+        self.send(3 * AT_ONCE, b"</stream:stream>")
+        self.assertEqual(self.account.closed, [])
+        self.turn()
+        self.assertEqual(len(self.account.seen_from_client), 3 * AT_ONCE + 1)
+        self.assertEqual(self.client.upstream.take(), b"<iq id='passes'/>" + END)
+
+    def test_all_is_said_by_a_client_that_is_gone(self) -> None:
+        self.send(3 * AT_ONCE)
+        self.client.stream.connectionLost()
+        self.assertEqual(self.account.closed, [])
+        self.turn()
+        self.assertEqual(self.account.closed, [self.session])
+        self.assertEqual(self.client.upstream.take(), b"<iq id='passes'/>" + END)
+
+    def test_a_session_that_ends_meanwhile(self) -> None:
+        self.send(3 * AT_ONCE)
+        self.session.close("conflict")
+        self.turn()
+        self.assertEqual(len(self.account.seen_from_client), AT_ONCE)
 
 
 class BackpressureTest(SessionTest):
