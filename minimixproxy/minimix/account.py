@@ -5,6 +5,7 @@ The routing tables of docs/architecture.md are `Account.from_client` and the `â€
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 
 from minimixproxy.clock import Clock, Timer, wall_time
@@ -19,6 +20,7 @@ from minimixproxy.minimix.bookmarknews import MARK
 from minimixproxy.minimix.budget import ByteBudget
 from minimixproxy.minimix.iqproxy import IQProxy
 from minimixproxy.minimix.journal import Journal, KeptAccount, KeptMembership, KeptRoom
+from minimixproxy.minimix.keptmessages import BYTES_EACH
 from minimixproxy.minimix.messages import Messages
 from minimixproxy.minimix.neighbours import STREAM_MARK, ClientOf, with_clients
 from minimixproxy.minimix.occupancy import Occupancy
@@ -31,6 +33,8 @@ from minimixproxy.safetynet import NET
 from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza, error_payload, rewrite
 
 ROOM_OWN = 128 * 1024  # bytes of what a room shows that no other room can use up
+HISTORY_OWN = 256 * 1024  # bytes of what was said in a room that no other room can use up ...
+HISTORY_BYTES = 64 * 1024 * 1024  # ... and of all rooms beyond that, or as much as one room may have, if that is more
 LINGER = 10.0  # seconds for open IQs to be answered after the last room ended
 
 # Why devices are shown out of rooms that they did not leave: for their users to read.
@@ -75,6 +79,7 @@ class Account:
         self._pacer = pacer
         self._journal = journal
         self._shown = ByteBudget(settings.account_memory)
+        self._said = ByteBudget(max(HISTORY_BYTES, BYTES_EACH * settings.history))
         self._abandoned = Timer(clock)
         self._lingering = Timer(clock)
         self._iqs = IQProxy(self, self.rooms.get, settings.iq_timeout, clock)
@@ -123,6 +128,10 @@ class Account:
     def room_budget(self) -> ByteBudget:
         """Return a new budget for what a room shows: its own, and beyond that what other rooms leave."""
         return ByteBudget(self._settings.room_memory, self._shown, ROOM_OWN)
+
+    def history_budget(self) -> ByteBudget:
+        """Return a new budget for what was said in a room: the same."""
+        return ByteBudget(sys.maxsize, self._said, HISTORY_OWN)
 
     def room_joined(self, room: str) -> None:
         """The account is in a room."""

@@ -23,6 +23,7 @@ from minimixproxy.minimix.amendments import (
     stanza_id_of,
     tombstone,
 )
+from minimixproxy.minimix.budget import ByteBudget
 from minimixproxy.minimix.cursors import Cursors
 from minimixproxy.minimix.delays import delay_of, without_delays
 from minimixproxy.minimix.journal import KeptMessage, KeptRoom, RoomJournal
@@ -61,11 +62,18 @@ class History:
 
     log = Logger()
 
-    def __init__(self, room: str, settings: Rooms, journal: RoomJournal, kept: KeptRoom | None = None) -> None:
+    def __init__(
+        self,
+        room: str,
+        settings: Rooms,
+        journal: RoomJournal,
+        kept: KeptRoom | None = None,
+        budget: ByteBudget | None = None,
+    ) -> None:
         self._room = room
         self._journal = journal
         self._keeps = settings.history > 0
-        self._kept = KeptMessages(settings, journal, kept.messages if kept is not None else ())
+        self._kept = KeptMessages(settings, journal, kept.messages if kept is not None else (), budget)
         self._cursors = Cursors(journal, kept.cursors if kept is not None else None)
         self.senders = Senders()
         self.at_least = DEFAULT_REPLAY  # messages that a client is given with no wish, if there are so many
@@ -98,6 +106,10 @@ class History:
             return None, last[-1].time if last else None
         # Not its own: whoever said it may have made up a stamp of the past.
         return last[place].stanza_id, max(message.time for message in last[: place + 1])
+
+    def close(self) -> None:
+        """The occupancy is over: other rooms can have the bytes."""
+        self._kept.close()
 
     def expire(self, now: float) -> None:
         """Let go what is too old."""

@@ -8,6 +8,7 @@ from itertools import islice
 from operator import attrgetter
 
 from minimixproxy.config import Rooms
+from minimixproxy.minimix.budget import ByteBudget
 from minimixproxy.minimix.journal import KeptMessage, RoomJournal
 from minimixproxy.minimix.messageindex import OCCUPANT, IdentityIndex, SaidIndex, ids_of_bytes, occupant_of_bytes
 
@@ -15,12 +16,21 @@ MAX_BYTES = 8 * 1024 * 1024  # of one room's messages ...
 BYTES_EACH = 1024  # ... or this for each that may be kept, if that is more
 _SLACK = 10  # a tenth of what may be kept is thrown away together
 _LEAST_SLACK = 16
+_MOST_GONE = 1024 * 1024  # bytes, or what is over then
 
 
 class KeptMessages:
     """The last messages of a room, in the order in which they came. What goes is journalled now and then."""
 
-    def __init__(self, settings: Rooms, journal: RoomJournal, kept: Iterable[KeptMessage] = ()) -> None:
+    def __init__(
+        self,
+        settings: Rooms,
+        journal: RoomJournal,
+        kept: Iterable[KeptMessage] = (),
+        budget: ByteBudget | None = None,
+    ) -> None:
+        """`budget`: the bytes that they may have, of the account's; what does not fit costs the oldest."""
+        self._budget = budget
         self._limit = settings.history
         self._max_bytes = max(MAX_BYTES, BYTES_EACH * settings.history)
         self._max_age = settings.history_age
@@ -28,6 +38,7 @@ class KeptMessages:
         self._messages: list[KeptMessage] = []
         self._first = 0  # what stands before it is gone, and waits to be thrown away
         self._bytes = 0  # from there on
+        self._bytes_gone = 0  # before
         self._by_id: dict[str, int] = {}  # sequence, by the room's stanza-id
         self._said = SaidIndex()
         self._identities = IdentityIndex()
@@ -143,22 +154,41 @@ class KeptMessages:
         self._throw_away(late)
 
     def _bound(self) -> None:
-        while len(self) > self._limit or self._bytes > self._max_bytes:
+        while len(self) and (len(self) > self._limit or self._bytes > self._max_bytes or not self._has_budget()):
             self._drop_first()
+        self._has_budget()  # what went is given back
+
+    def _has_budget(self) -> bool:
+        """Have of the budget what the messages have; False if it is not there."""
+        if self._budget is None:
+            return True
+        more = self._bytes - self._budget.used
+        if more > 0:
+            return self._budget.take(more)
+        self._budget.give_back(-more)
+        return True
+
+    def close(self) -> None:
+        """The room is kept no more."""
+        if self._budget is not None:
+            self._budget.close()
 
     def _drop_first(self) -> None:
-        self._bytes -= len(self._messages[self._first].raw)
+        size = len(self._messages[self._first].raw)
+        self._bytes -= size
+        self._bytes_gone += size
         self._first += 1
 
     def _throw_away(self, at_once: bool = False) -> None:
-        if not at_once and self._first < max(_LEAST_SLACK, self._limit // _SLACK):
+        few = self._first < max(_LEAST_SLACK, self._limit // _SLACK) and self._bytes_gone < _MOST_GONE
+        if self._first == 0 or (few and not at_once):
             return
         for message in self._messages[: self._first]:
             self._forget_id(message)
         last_gone = self._messages[self._first - 1].sequence
         del self._messages[: self._first]
         self._unread = max(0, self._unread - self._first)
-        self._first = 0
+        self._first = self._bytes_gone = 0
         oldest = self._messages[0].sequence if self._messages else last_gone + 1
         self._said.trim(oldest, len(self))
         self._identities.trim(oldest, len(self))

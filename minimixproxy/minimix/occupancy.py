@@ -85,7 +85,7 @@ class Occupancy:
         self.state = State.JOINING
         self.attached = Attached(outlet, caps)
         self.info = RoomInfo(room, outlet)
-        self.history = History(room, settings, journal, kept)
+        self.history = History(room, settings, journal, kept, outlet.history_budget())
         self._outlet = outlet
         self._settings = settings
         self._clock = clock
@@ -658,4 +658,5 @@ class Occupancy:
         self._membership.forget()
         self.attached.clear()
         self._attendance.view.close()
+        self.history.close()
         self._outlet.room_ended(self.room)

@@ -80,6 +80,9 @@ class RoomOutlet(OwnRequests, Protocol):
     def room_budget(self) -> ByteBudget:
         """Return a new budget for what a room shows."""
 
+    def history_budget(self) -> ByteBudget:
+        """Return a new budget for what was said in a room."""
+
     def room_joined(self, room: str) -> None:
         """The account is in the room, for the first time or again."""
 

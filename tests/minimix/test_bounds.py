@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.minimix import account
 from minimixproxy.minimix.account import ROOM_OWN
 from minimixproxy.minimix.budget import ByteBudget
 from minimixproxy.minimix.muc import status_codes
@@ -13,6 +14,7 @@ from tests.minimix.fakes import ROOM, STREAM, FakeSession, World, kinds
 
 MIB = 1024**2
 OTHER = "other@muc.test"
+SELF = "<x xmlns='http://jabber.org/protocol/muc#user'><status code='110'/></x>"
 BIG = f"<status>{'x' * 200_000}</status>"
 OTHER_BIG = f"<x xmlns='urn:test:large'>{'y' * 200_000}</x>"
 OCCUPANT_ID = "<occupant-id xmlns='urn:xmpp:occupant-id:0' id='o'/>"
@@ -20,6 +22,39 @@ OCCUPANT_ID = "<occupant-id xmlns='urn:xmpp:occupant-id:0' id='o'/>"
 
 def budget(world: World, room: str = ROOM) -> ByteBudget:
     return world.account.rooms[room]._attendance.view._budget
+
+
+class WhatWasSaid(SynchronousTestCase):
+    def test_all_rooms_together(self) -> None:
+        """A hostile service fills all its rooms; another room keeps what is its own, and gets the rest at the end."""
+        self.patch(account, "HISTORY_BYTES", 4 * MIB)
+        self.patch(account, "BYTES_EACH", 0)
+        world = World()
+        rooms = [f"r{number}@evil.test" for number in range(8)]
+        (phone,) = world.joined("phone")
+        for room in rooms:
+            world.client(phone, f"<presence to='{room}/alice'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+            world.room(f"<presence from='{room}/alice' to='{STREAM}'>{SELF}</presence>")
+            world.room(f"<message type='groupchat' from='{room}' to='{STREAM}'><subject/></message>")
+        for number in range(100):
+            for room in rooms:
+                body = f"<body>{number}{'x' * 50_000}</body>"
+                world.room(f"<message type='groupchat' from='{room}/eve' to='{STREAM}'>{body}</message>")
+        for number in range(100):
+            world.says("bob", f"{number}{'y' * 2000}")
+        kept = {room: sum(len(entry.raw) for entry in one.history.entries) for room, one in world.account.rooms.items()}
+        self.assertLess(sum(kept.values()), 4 * MIB + 9 * account.HISTORY_OWN)
+        self.assertGreater(kept[ROOM], 200_000)
+        self.assertGreater(min(kept.values()), 200_000)
+        tablet = world.session("tablet")
+        world.asks_to_join(tablet)
+        self.assertIn("bob: 99" + "y" * 2000, kinds(tablet.received))
+        for room in rooms:
+            world.client(phone, f"<presence type='unavailable' to='{room}/alice'/>")
+            world.account.leave(room)
+            world.room(f"<presence type='unavailable' from='{room}/alice' to='{STREAM}'>{SELF}</presence>")
+        self.assertEqual(list(world.account.rooms), [ROOM])
+        self.assertEqual(world.account._said.used, max(0, kept[ROOM] - account.HISTORY_OWN))
 
 
 class WhatARoomShows(SynchronousTestCase):
