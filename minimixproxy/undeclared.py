@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from xml.parsers import expat
 
+from minimixproxy.names import SEPARATOR
 from minimixproxy.stanza import rewrite
 from minimixproxy.trees import UnusableStanza, declared
 
@@ -28,7 +29,8 @@ def with_declarations(raw: bytes, namespaces: Mapping[str, str]) -> bytes:
     if missing:
         raw = rewrite(raw, {f"xmlns:{prefix}": _URI + prefix for prefix in missing})
     try:
-        expat.ParserCreate("UTF-8", "\x01").Parse(b"<wrapper" + declared(namespaces) + b">" + raw + b"</wrapper>", True)
+        parser = expat.ParserCreate("UTF-8", SEPARATOR)
+        parser.Parse(b"<wrapper" + declared(namespaces) + b">" + raw + b"</wrapper>", True)
     except expat.ExpatError as error:
         raise UnusableStanza(expat.ErrorString(error.code)) from error
     return raw

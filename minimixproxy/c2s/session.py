@@ -295,13 +295,14 @@ class ClientSession:
             return True
 
     def _left_out(self, skipped: Skipped) -> None:
-        """What the server sends is too large to be passed. Whoever waits for an answer is told."""
+        """A stanza of the server cannot be passed. Whoever waits for an answer is told."""
         where = f"session of {self.jid or self._name}, from the server"
-        NET.skip(skipped.name, skipped.size, skipped.digest, where, "too large")
+        NET.skip(skipped.name, skipped.size, skipped.digest, where, skipped.reason)
         if skipped.name == "iq" and skipped.attributes.get("type") in ("result", "error"):
-            self._output.parts.append(lost_answer(skipped.attributes, "the answer was too large").raw)
-        elif skipped.name == "iq" and (answer := error_for("iq", skipped.attributes, "too large")) is not None:
-            self._to_server.append(rewrite(answer.raw, {"from": None}))
+            answer = lost_answer(skipped.attributes, f"the answer cannot be used: {skipped.reason}")
+            self._output.parts.append(answer.raw)
+        elif skipped.name == "iq" and (error := error_for("iq", skipped.attributes, skipped.reason)) is not None:
+            self._to_server.append(rewrite(error.raw, {"from": None}))
             self._flush_upstream()
 
     def _server_ends(self, event: Event) -> None:
