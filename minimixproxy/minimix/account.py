@@ -21,6 +21,7 @@ from minimixproxy.minimix.budget import ByteBudget
 from minimixproxy.minimix.iqproxy import IQProxy
 from minimixproxy.minimix.journal import Journal, KeptAccount, KeptMembership, KeptRoom
 from minimixproxy.minimix.keptmessages import BYTES_EACH
+from minimixproxy.minimix.keptpresences import KeptPresences
 from minimixproxy.minimix.messages import Messages
 from minimixproxy.minimix.neighbours import STREAM_MARK, ClientOf, with_clients
 from minimixproxy.minimix.occupancy import Occupancy
@@ -35,6 +36,7 @@ from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza, error_payload
 ROOM_OWN = 128 * 1024  # bytes of what a room shows that no other room can use up
 HISTORY_OWN = 256 * 1024  # bytes of what was said in a room that no other room can use up ...
 HISTORY_BYTES = 64 * 1024 * 1024  # ... and of all rooms beyond that, or as much as one room may have, if that is more
+CLIENT_BYTES = 8 * 1024 * 1024  # of what the account's clients have kept: joins that wait, presences, ids
 LINGER = 10.0  # seconds for open IQs to be answered after the last room ended
 
 # Why devices are shown out of rooms that they did not leave: for their users to read.
@@ -66,7 +68,7 @@ class Account:
     ) -> None:
         self.bare = bare
         self.rooms: dict[str, Occupancy] = {}
-        self.sessions: dict[SessionPort, Stanza | None] = {}  # with the last undirected presence
+        self.sessions: dict[SessionPort, bytes] = {}  # with what the last undirected presence shows
         self.unattended: Callable[[], None] = lambda: None  # called when the last session is gone
         self.forgotten: Callable[[], None] = lambda: None  # called when nothing is to be kept of the account
         self.planned_jid: Callable[[], str] = lambda: ""  # the full JID that the account stream is to bind
@@ -80,6 +82,8 @@ class Account:
         self._journal = journal
         self._shown = ByteBudget(settings.account_memory)
         self._said = ByteBudget(max(HISTORY_BYTES, BYTES_EACH * settings.history))
+        self._client_budget = ByteBudget(CLIENT_BYTES, full=self._clients_full)
+        self._undirected = KeptPresences(self._client_budget, CAPS)
         self._abandoned = Timer(clock)
         self._lingering = Timer(clock)
         self._iqs = IQProxy(self, self.rooms.get, settings.iq_timeout, clock)
@@ -146,9 +150,21 @@ class Account:
         if not self.rooms:
             self._release_stream()
 
-    def broadcast_presence(self, session: SessionPort) -> Stanza | None:
-        """Return the session's undirected presence, or None before it sent one."""
-        return self.sessions.get(session)
+    @property
+    def client_budget(self) -> ByteBudget:
+        """What the account's own clients have kept for them."""
+        return self._client_budget
+
+    def _clients_full(self) -> None:
+        self.log.warn(
+            "clients of {account} have more waiting and shown than the {limit} bytes that are kept: not all of it is",
+            account=self.bare,
+            limit=CLIENT_BYTES,
+        )
+
+    def broadcast_payload(self, session: SessionPort) -> bytes:
+        """Return what the session's undirected presence shows; before it sent one, no more than that it is there."""
+        return self.sessions.get(session, CAPS)
 
     def room_ended(self, room: str) -> None:
         """Forget the occupancy; who asked to join while it was leaving joins now. The last closes the stream."""
@@ -183,13 +199,15 @@ class Account:
         """A client has bound its resource."""
         if not self.sessions:
             self._bookmarks.first_session()
-        self.sessions[session] = None
+        self.sessions[session] = CAPS
         self._abandoned.stop()
 
     def session_closed(self, session: SessionPort) -> None:
         """A client's stream ended: it is detached everywhere, and leaves nothing."""
-        if self.sessions.pop(session, self) is self:
+        if session not in self.sessions:
             return
+        del self.sessions[session]
+        self._undirected.forget(session)
         self._detach(session)
         self._iqs.session_closed(session)
         self._messages.session_closed(session)
@@ -310,10 +328,11 @@ class Account:
     def _undirected_presence(self, session: SessionPort, stanza: Stanza) -> None:
         kind = stanza.get("type")
         if kind == "unavailable":
-            self.sessions[session] = None
+            self._undirected.forget(session)
+            self.sessions[session] = CAPS
             self._detach(session)
         elif kind is None:
-            self.sessions[session] = stanza
+            self.sessions[session] = self._undirected.keep(session, stanza)  # made once for all rooms
             for occupancy in list(self.rooms.values()):
                 occupancy.broadcast_changed(session)
 
@@ -566,6 +585,8 @@ class Account:
     def end(self) -> list[SessionPort]:
         """Be no more: every room is left at once. Return the sessions, which are the account's no longer."""
         sessions = list(self.sessions)
+        for session in sessions:
+            self._undirected.forget(session)
         self.sessions.clear()
         for occupancy in list(self.rooms.values()):
             occupancy.leave_at_once()

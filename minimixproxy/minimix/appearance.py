@@ -13,7 +13,7 @@ from minimixproxy.minimix.attached import Attached
 from minimixproxy.minimix.nickchanges import NickChanges
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
 from minimixproxy.minimix.presence import away_payload, presence_to, reduced_payload
-from minimixproxy.minimix.roompresence import RoomPresence
+from minimixproxy.minimix.roompresence import RoomPresence, digest
 from minimixproxy.stanza import NS_CLIENT, Stanza, parse_element
 
 REGAIN = 60.0  # seconds between two attempts to get the wished nick back
@@ -37,16 +37,17 @@ class Appearance:
     ) -> None:
         self.nick = ""
         self.wished_nick = ""
-        self._room = room
+        self.room = room
         self._outlet = outlet
         self._settings = settings
         self._caps = caps
         self.attached = attached
         self._visible = visible
         self._presence = RoomPresence(outlet.send_to_room, lambda: (room, self.nick), clock)
-        self._changes = NickChanges(room, clock)
+        self._changes = NickChanges(room, clock, outlet.client_budget)
         self._regain = Timer(clock)
-        self._too_large: bytes | None = None
+        self._too_large: bytes | None = None  # digest of what cannot be sent
+        self._asked_texts: list[bytes] = []  # of what was sent with a change of nick
 
     # Presence --------------------------------------------------------------------------------------------------
 
@@ -55,11 +56,14 @@ class Appearance:
         payload = self.attached.presence()
         if payload is None:
             return away_payload(self._settings.away, self._caps)
-        return payload if payload != self._too_large else reduced_payload(payload, self._caps)
+        if self._too_large is None or digest(payload) != self._too_large:
+            return payload
+        return reduced_payload(payload, self._caps)
 
     def too_large(self) -> None:
         """What is shown cannot be sent: less from now on, until something else is to be shown."""
-        self._too_large = self.attached.presence()
+        payload = self.attached.presence()
+        self._too_large = digest(payload) if payload is not None else None
         self.refresh()
 
     def joined_with(self, payload: bytes) -> None:
@@ -91,7 +95,9 @@ class Appearance:
         """Ask the room for a nick; most are shown the best presence thereby, and need no other."""
         payload = self.best()
         self._presence.shown_with_a_nick(payload)
-        self._outlet.send_to_room(presence_to(self._room, nick, payload, stanza_id))
+        if self._presence.with_a_nick is not None:
+            self._asked_texts = _texts(parse_element(b"<presence>%b</presence>" % payload, {"": NS_CLIENT}))
+        self._outlet.send_to_room(presence_to(self.room, nick, payload, stanza_id))
 
     def nick_refused(self, nick: str) -> tuple[SessionPort, str | None] | None:
         """The room does not give a nick: return who asked for it, with the id of the request, or None."""
@@ -108,10 +114,8 @@ class Appearance:
 
     def own_shown(self, presence: Stanza) -> None:
         """The room shows the account. With a new nick, ejabberd does not take what else came with it."""
-        asked = self._presence.with_a_nick
-        if asked is not None:
-            shown = parse_element(b"<presence>%b</presence>" % asked, {"": NS_CLIENT})
-            self._presence.nick_answered(taken=_texts(shown) == _texts(presence.element))
+        if self._presence.with_a_nick is not None:
+            self._presence.nick_answered(taken=self._asked_texts == _texts(presence.element))
             self.refresh()
 
     def seek_wished_nick(self) -> None:
@@ -138,6 +142,6 @@ class Appearance:
         self._changes.forget(session)
 
 
-def _texts(presence: domish.Element) -> list[str]:
-    """Return show and status."""
-    return [str(child) for name in ("show", "status") for child in presence.elements(NS_CLIENT, name)]
+def _texts(presence: domish.Element) -> list[bytes]:
+    """Return digests of show and status."""
+    return [digest(str(child).encode()) for name in ("show", "status") for child in presence.elements(NS_CLIENT, name)]

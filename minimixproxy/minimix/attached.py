@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from minimixproxy.minimix.addresses import AddressTemplate, may_name
+from minimixproxy.minimix.keptpresences import KeptPresences
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
-from minimixproxy.minimix.presence import most_available, presence_payload
+from minimixproxy.minimix.presence import most_available
 from minimixproxy.stanza import ForkTemplate, Stanza, escaped_address, rewrite
 
 
@@ -15,8 +16,8 @@ class Attached:
 
     def __init__(self, outlet: RoomOutlet, caps: bytes) -> None:
         self._outlet = outlet
-        self._caps = caps
         self._sessions: dict[SessionPort, bytes | None] = {}  # with the presence directed to this room, if any
+        self._directed = KeptPresences(outlet.client_budget, caps)
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -33,15 +34,18 @@ class Attached:
         The latest stands last, and counts among equals. A session that is not attached is, from now on.
         """
         self._sessions.pop(session, None)
-        self._sessions[session] = presence_payload(presence, self._caps) if presence is not None else None
+        self._directed.forget(session)
+        self._sessions[session] = self._directed.keep(session, presence) if presence is not None else None
 
     def remove(self, session: SessionPort) -> None:
         """Forget a session."""
         del self._sessions[session]
+        self._directed.forget(session)
 
     def clear(self) -> None:
         """Forget all."""
-        self._sessions.clear()
+        for session in list(self._sessions):
+            self.remove(session)
 
     def most_active(self) -> SessionPort | None:
         """Return the session that was active last."""
@@ -49,11 +53,9 @@ class Attached:
 
     def presence(self) -> bytes | None:
         """Return what the most available session shows; None if there is no session."""
-        return most_available(directed or self._undirected(session) for session, directed in self._sessions.items())
-
-    def _undirected(self, session: SessionPort) -> bytes:
-        stanza = self._outlet.broadcast_presence(session)
-        return presence_payload(stanza, self._caps) if stanza is not None else self._caps
+        return most_available(
+            directed or self._outlet.broadcast_payload(session) for session, directed in self._sessions.items()
+        )
 
     def fork(self, stanza: Stanza) -> None:
         """Give every session a copy."""

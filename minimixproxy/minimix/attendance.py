@@ -12,7 +12,7 @@ from minimixproxy.minimix.appearance import Appearance
 from minimixproxy.minimix.attached import Attached
 from minimixproxy.minimix.history import History
 from minimixproxy.minimix.holding import Holding
-from minimixproxy.minimix.joins import JoinRequest, WaitingJoins
+from minimixproxy.minimix.joins import Joiner, JoinRequest, WaitingJoins
 from minimixproxy.minimix.journal import KeptPrivate, RoomJournal
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
 from minimixproxy.minimix.privates import Privates
@@ -39,10 +39,10 @@ class Attendance:
     ) -> None:
         self.view = view
         self.attached: Attached = appearance.attached
-        self.waiting = WaitingJoins(view.room)
-        self.next = WaitingJoins(view.room)
-        self.joiner: JoinRequest | None = None  # the one whose join was sent
-        self.holding = Holding(clock)
+        self.waiting = WaitingJoins(view.room, outlet.client_budget)
+        self.next = WaitingJoins(view.room, outlet.client_budget)
+        self.joiner: Joiner | None = None  # the one whose join was sent
+        self.holding = Holding(clock, outlet.client_budget)
         self.privates = Privates(view.room, journal, privates)
         self._outlet = outlet
         self._settings = settings
@@ -73,7 +73,7 @@ class Attendance:
     def let_in(self, request: JoinRequest) -> None:
         """Show the room to a session as if it had joined just now, and attach it."""
         session = request.session
-        first = request is self.joiner
+        first = request.sent
         differs = not self._appearance.is_nick(request.nick)
         codes = set()
         if first and self.view.created:

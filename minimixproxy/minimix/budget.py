@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 OBJECT = 256  # bytes that a kept stanza costs beside its own, about: objects, keys, a place in a table
 
 
@@ -9,13 +11,22 @@ class ByteBudget:
     """At most `limit` bytes. Of a budget with a `parent`, only what is beyond the first `own` bytes counts there too.
 
     So a part can use what the others leave, none can use up what is another's own, and all together stay below the
-    parent's limit and the sum of what is each one's own.
+    parent's limit and the sum of what is each one's own. `full` is called when something is refused for the first
+    time since the budget was empty.
     """
 
-    __slots__ = ("_limit", "_own", "_parent", "reported", "used")
+    __slots__ = ("_full", "_limit", "_own", "_parent", "_refused", "reported", "used")
 
-    def __init__(self, limit: int, parent: ByteBudget | None = None, own: int = 0) -> None:
+    def __init__(
+        self,
+        limit: int,
+        parent: ByteBudget | None = None,
+        own: int = 0,
+        full: Callable[[], None] = lambda: None,
+    ) -> None:
         self.used = 0
+        self._full = full
+        self._refused = False
         self.reported = False  # for who logs that it is used up: once is enough
         self._limit = limit
         self._parent = parent
@@ -29,6 +40,9 @@ class ByteBudget:
     def take(self, size: int) -> bool:
         """Take so many bytes; False, and none are taken, if that is too many."""
         if self.used + size > self._limit:
+            if not self._refused:
+                self._refused = True
+                self._full()
             return False
         if self._parent is not None and not self._parent.take(self._shared(self.used + size) - self._shared(self.used)):
             return False
@@ -40,6 +54,8 @@ class ByteBudget:
         if self._parent is not None:
             self._parent.give_back(self._shared(self.used) - self._shared(self.used - size))
         self.used -= size
+        if not self.used:
+            self._refused = False
 
     def close(self) -> None:
         """Give back everything: what it was for is gone."""

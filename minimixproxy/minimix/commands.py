@@ -31,6 +31,7 @@ NS_COMMANDS = "http://jabber.org/protocol/commands"
 
 TIMEOUT = 600.0  # seconds between two steps of an exchange
 MAX_OPEN = 32  # exchanges of one account; beyond that the one idle longest ends
+MAX_BYTES = 1024 * 1024  # of the forms of these exchanges: the same then
 MAX_ENDED = 64  # of which it is remembered that they were
 
 _ACTIONS = frozenset({"execute", "cancel", "prev", "next", "complete"})
@@ -93,6 +94,7 @@ class _Exchange:
     command: Command
     stages: list[Stage]
     deadline: float
+    cost: int = 0  # bytes of the forms shown so far
 
 
 class Commands:
@@ -177,12 +179,14 @@ class Commands:
             note = b"<note type='%b'>%b</note>" % (kind, escape(step.note))
             return _command(exchange, b"completed", note + step.form)
         exchange.stages.append(step)
+        forms = [stage.form.to_bytes() for stage in exchange.stages]
+        exchange.cost = sum(map(len, forms))
         self._wait(exchange)
         actions = b"".join(b"<%b/>" % action.encode() for action in _allowed(exchange.stages))
         return _command(
             exchange,
             b"executing",
-            b"<actions execute='%b'>%b</actions>%b" % (_default(step).encode(), actions, step.form.to_bytes()),
+            b"<actions execute='%b'>%b</actions>%b" % (_default(step).encode(), actions, forms[-1]),
         )
 
     # The table -------------------------------------------------------------------------------------------------
@@ -191,11 +195,14 @@ class Commands:
         exchange.deadline = self._clock.seconds() + TIMEOUT
         self._open[exchange.id] = exchange
         self._open.move_to_end(exchange.id)
-        if len(self._open) > MAX_OPEN:
-            self.log.info("more than {limit} commands under way: the oldest ends", limit=MAX_OPEN)
+        while len(self._open) > MAX_OPEN or (len(self._open) > 1 and self._bytes() > MAX_BYTES):
+            self.log.info("too many commands under way: the oldest ends")
             self._end(next(iter(self._open.values())))
         if not self._timer.running:
             self._timer.start(TIMEOUT, self._sweep)
+
+    def _bytes(self) -> int:
+        return sum(exchange.cost for exchange in self._open.values())
 
     def _end(self, exchange: _Exchange) -> None:
         self._open.pop(exchange.id, None)

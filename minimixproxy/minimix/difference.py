@@ -22,9 +22,9 @@ def difference(before: RoomView, after: RoomView, nick_before: str, nick: str) -
     for key, raw in before.occupants.items():
         if key not in after.occupants and key != prepare_resource(nick):
             presence = parse_stanza(raw)
-            yield _gone(presence, presence["from"])
+            yield gone(presence, presence["from"])
     if prepare_resource(nick_before) != prepare_resource(nick) and before.self_presence is not None:
-        yield _gone(before.self_presence, f"{before.room}/{nick_before}", nick)
+        yield gone(before.self_presence, f"{before.room}/{nick_before}", nick)
     for key, raw in after.occupants.items():
         if not _same(before.occupants.get(key), raw):
             yield parse_stanza(raw)
@@ -76,7 +76,7 @@ def _content(presence: bytes) -> str:
     )
 
 
-def _gone(shown: Stanza, occupant: str, new_nick: str | None = None) -> Stanza:
+def gone(shown: Stanza, occupant: str, new_nick: str | None = None) -> Stanza:
     """Return the presence of an occupant who left, or who has another nick now (303)."""
     item = muc.item_of(shown)
     attributes = {

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from minimixproxy.clock import Clock, Timer
 from minimixproxy.log import Logger
+from minimixproxy.minimix.budget import OBJECT, ByteBudget
 from minimixproxy.minimix.ports import SessionPort
 from minimixproxy.stanza import Stanza, error_reply, rewrite
 
@@ -23,12 +24,16 @@ class _Held(NamedTuple):
 
 
 class Holding:
-    """Stanzas that wait, in their order. Too many, or too long, and their sender is told that they were not sent."""
+    """Stanzas that wait, in their order. Too many, or too long, and their sender is told that they were not sent.
+
+    Beside the bounds of the one room, `budget` is that of all that the account's sessions have kept.
+    """
 
     log = Logger()
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, budget: ByteBudget) -> None:
         self._clock = clock
+        self._budget = budget
         self._held: deque[_Held] = deque()
         self._bytes = 0
         self._timer = Timer(clock)
@@ -42,6 +47,9 @@ class Holding:
             self.log.warn("too much waits for {room}, from {jid}", room=stanza.get("to"), jid=session.jid)
             _refuse(session, stanza, "resource-constraint")
             return
+        if not self._budget.take(_cost(stanza)):
+            _refuse(session, stanza, "resource-constraint")
+            return
         self._held.append(_Held(session, stanza, self._clock.seconds() + PATIENCE))
         self._bytes += len(stanza.raw)
         if not self._timer.running:
@@ -49,8 +57,15 @@ class Holding:
 
     def drop(self, session: SessionPort) -> None:
         """The session is gone, and what it said is not said any more."""
+        for held in self._held:
+            if held.session is session:
+                self._given_up(held)
         self._held = deque(held for held in self._held if held.session is not session)
-        self._bytes = sum(len(held.stanza.raw) for held in self._held)
+
+    def _given_up(self, held: _Held) -> None:
+        """It waits no more."""
+        self._bytes -= len(held.stanza.raw)
+        self._budget.give_back(_cost(held.stanza))
 
     def release(self, send: Callable[[SessionPort, Stanza], object]) -> None:
         """Send all."""
@@ -70,18 +85,24 @@ class Holding:
             _refuse(session, held.stanza, condition)
 
     def _take(self) -> deque[_Held]:
-        held, self._held, self._bytes = self._held, deque(), 0
+        taken, self._held = self._held, deque()
+        for held in taken:
+            self._given_up(held)
         self._timer.stop()
-        return held
+        return taken
 
     def _expire(self) -> None:
         now = self._clock.seconds()
         while self._held and self._held[0].deadline <= now:
             held = self._held.popleft()
-            self._bytes -= len(held.stanza.raw)
+            self._given_up(held)
             _refuse(held.session, held.stanza, "remote-server-timeout")
         if self._held:
             self._timer.start(self._held[0].deadline - now, self._expire)
+
+
+def _cost(stanza: Stanza) -> int:
+    return OBJECT + len(stanza.raw)
 
 
 def _refuse(session: SessionPort, stanza: Stanza, condition: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from minimixproxy.minimix import muc
+from minimixproxy.minimix.budget import OBJECT, ByteBudget
 from minimixproxy.minimix.ports import SessionPort
 from minimixproxy.minimix.wishes import HistoryRequest, history_request
-from minimixproxy.stanza import Stanza, rewrite
+from minimixproxy.stanza import Stanza, error_payload, rewrite
 
 
 @dataclass(slots=True, eq=False)
@@ -19,15 +21,30 @@ class JoinRequest:
     stanza: Stanza
     wish: HistoryRequest | None
     password: str | None
+    sent: bool = False  # this is the one that the account has joined by, or tries to
 
     @property
     def id(self) -> str | None:
         """The id of the join presence, which its answer carries."""
         return self.stanza.get("id")
 
-    def same_as(self, other: JoinRequest) -> bool:
-        """Tell whether the room would answer both alike."""
-        return (self.nick, self.password) == (other.nick, other.password)
+    @property
+    def cost(self) -> int:
+        """The bytes that it takes to wait, about."""
+        return OBJECT + len(self.stanza.raw)
+
+    @property
+    def key(self) -> int:
+        """What the room's answer depends on: it answers requests of the same key alike."""
+        return hash((self.nick, self.password))
+
+
+class Joiner(NamedTuple):
+    """Of the request that was sent to the room, what is of use even when its session waits no more."""
+
+    session: SessionPort
+    key: int
+    wish: HistoryRequest | None
 
 
 def join_request(session: SessionPort, nick: str, stanza: Stanza, now: float) -> JoinRequest:
@@ -36,10 +53,11 @@ def join_request(session: SessionPort, nick: str, stanza: Stanza, now: float) ->
 
 
 class WaitingJoins:
-    """The sessions that wait; the first of them is the one whose join was sent."""
+    """The sessions that wait; the first of them is the one whose join was sent. What they wait with is in `budget`."""
 
-    def __init__(self, room: str) -> None:
+    def __init__(self, room: str, budget: ByteBudget) -> None:
         self._room = room
+        self._budget = budget
         self._waiting: list[JoinRequest] = []
 
     def __bool__(self) -> bool:
@@ -48,31 +66,44 @@ class WaitingJoins:
     def __contains__(self, session: SessionPort) -> bool:
         return any(request.session is session for request in self._waiting)
 
-    def add(self, request: JoinRequest) -> None:
-        """Let a session wait; its former request, if any, counts no more."""
+    def add(self, request: JoinRequest) -> bool:
+        """Let a session wait; its former request counts no more. False: too much waits already, and it is told so."""
         self.drop(request.session)
+        if not self._budget.take(request.cost):
+            self._show_error(request, error_payload("wait", "resource-constraint", "too much waits already"))
+            return False
         self._waiting.append(request)
+        return True
 
     def drop(self, session: SessionPort) -> None:
         """The session waits no more."""
-        self._waiting = [request for request in self._waiting if request.session is not session]
+        self._keep([request for request in self._waiting if request.session is not session])
+
+    def _keep(self, requests: list[JoinRequest]) -> None:
+        """Let only these wait, of those that do."""
+        self._budget.give_back(sum(one.cost for one in self._waiting) - sum(one.cost for one in requests))
+        self._waiting = requests
 
     def take(self) -> list[JoinRequest]:
         """Return all that wait, and wait for none."""
-        waiting, self._waiting = self._waiting, []
+        waiting = self._waiting
+        self._keep([])
         return waiting
 
-    def refuse(self, joiner: JoinRequest, stanza: Stanza) -> JoinRequest | None:
+    def refuse(self, joiner: Joiner, stanza: Stanza) -> JoinRequest | None:
         """Show the room's error to who asked for just what `joiner` did; return the next to try."""
         raw = stanza.self_contained()
         for request in self._waiting:
-            if request.same_as(joiner):
+            if request.key == joiner.key:
                 request.session.deliver(rewrite(raw, {"to": request.session.jid, "id": request.id}))
-        self._waiting = [request for request in self._waiting if not request.same_as(joiner)]
+        self._keep([request for request in self._waiting if request.key != joiner.key])
         return self._waiting[0] if self._waiting else None
 
     def refuse_all(self, error: bytes) -> None:
         """Show an `<error/>` to all, as if the room did."""
         for request in self.take():
-            session = request.session
-            session.deliver(muc.join_error(self._room, request.nick, session.jid, request.id, error))
+            self._show_error(request, error)
+
+    def _show_error(self, request: JoinRequest, error: bytes) -> None:
+        session = request.session
+        session.deliver(muc.join_error(self._room, request.nick, session.jid, request.id, error))

@@ -24,6 +24,7 @@ NS_DISCO_ITEMS = "http://jabber.org/protocol/disco#items"
 
 TIMEOUT = 120.0  # seconds for the server to answer
 MAX_OPEN = 100  # requests of one account's clients; an answer to one more comes as the server gave it
+LONGEST_ID = 1024  # characters of an id that is remembered: the same
 
 # What servers say where there is nothing to list. Any other error is passed on.
 _NOTHING = frozenset(
@@ -69,7 +70,7 @@ class Listings:
         if query is None or next(query.elements(NS_RSM, "set"), None) is not None:
             return  # a page of a longer list has a count of its own
         node = query.getAttribute("node", "")
-        if node not in ("", NS_COMMANDS) or "id" not in iq.attributes:
+        if node not in ("", NS_COMMANDS) or "id" not in iq.attributes or len(iq["id"]) > LONGEST_ID:
             return
         key = (session, iq["id"])
         if key in self._open:  # of the answers to come nobody can say which is which

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from minimixproxy.log import Logger
 from minimixproxy.minimix.appearance import Appearance
 from minimixproxy.minimix.journal import KeptMembership, RoomJournal
 
+MAX_PASSWORD = 1024  # characters
 
 class Membership:
     """Nicks (they are the appearance's), password, bookmark; journalled once the account has been in the room."""
 
+    log = Logger()
+
     def __init__(self, appearance: Appearance, journal: RoomJournal, since: float) -> None:
         """`since`: when the account came in, seconds since the epoch."""
-        self.password: str | None = None
+        self._password: str | None = None
         self.since = since
         self._appearance = appearance
         self._journal = journal
@@ -23,6 +27,23 @@ class Membership:
         self.known = True
         self._appearance.nick, self._appearance.wished_nick = kept.nick, kept.wished_nick
         self.password, self._bookmarked, self.since = kept.password, kept.bookmarked, kept.since
+
+    @property
+    def password(self) -> str | None:
+        """The room's password, by which the account comes back. One longer than `MAX_PASSWORD` is not kept."""
+        return self._password
+
+    @password.setter
+    def password(self, password: str | None) -> None:
+        self._password = password
+        if password is not None and len(password) > MAX_PASSWORD:
+            self.log.warn(
+                "a room password of more than {limit} characters is not kept: without a client that gives it, "
+                "the account cannot come back into {room}",
+                limit=MAX_PASSWORD,
+                room=self._appearance.room,
+            )
+            self._password = None
 
     @property
     def kept(self) -> KeptMembership:

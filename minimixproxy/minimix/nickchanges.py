@@ -8,6 +8,7 @@ from typing import NamedTuple
 from minimixproxy.clock import Clock, Timer
 from minimixproxy.jids import prepare_resource
 from minimixproxy.minimix import muc
+from minimixproxy.minimix.budget import OBJECT, ByteBudget
 from minimixproxy.minimix.ports import SessionPort
 from minimixproxy.stanza import error_payload
 
@@ -21,12 +22,18 @@ class _Asked(NamedTuple):
     id: str | None
     deadline: float
 
+    @property
+    def cost(self) -> int:
+        """The bytes that it takes to remember, about."""
+        return OBJECT + len(self.nick.encode()) + len((self.id or "").encode())
+
 
 class NickChanges:
     """Open requests of one occupancy, by prepared nick. What the room does not answer is answered here, by an error."""
 
-    def __init__(self, room: str, clock: Clock) -> None:
+    def __init__(self, room: str, clock: Clock, budget: ByteBudget) -> None:
         self._room = room
+        self._budget = budget
         self._clock = clock
         self._pending: OrderedDict[str, _Asked] = OrderedDict()  # the oldest first
         self._timer = Timer(clock)
@@ -35,31 +42,39 @@ class NickChanges:
         """A session's request for `nick` is to go to the room; False: too many are open, and it was told so."""
         key = prepare_resource(nick)
         asked = _Asked(session, nick, stanza_id, self._clock.seconds() + TIMEOUT)
-        if key not in self._pending and len(self._pending) >= _MAX_PENDING:
+        self._take(key)  # the answer to it is the answer to this one
+        if len(self._pending) >= _MAX_PENDING or not self._budget.take(asked.cost):
             self._refuse(asked, "resource-constraint")
             return False
         self._pending[key] = asked
-        self._pending.move_to_end(key)
         if not self._timer.running:
             self._timer.start(TIMEOUT, self._expire)
         return True
 
     def answered(self, nick: str) -> tuple[SessionPort, str | None] | None:
         """Return who asked for `nick`, with the id of the request, and forget it; None if nobody did lately."""
-        found = self._pending.pop(prepare_resource(nick), None)
+        found = self._take(prepare_resource(nick))
         return None if found is None else (found.session, found.id)
+
+    def _take(self, key: str) -> _Asked | None:
+        """Return and forget the request for a prepared nick."""
+        found = self._pending.pop(key, None)
+        if found is not None:
+            self._budget.give_back(found.cost)
+        return found
 
     def forget(self, session: SessionPort) -> None:
         """The session is gone: nobody waits for its answers."""
         for key in [key for key, asked in self._pending.items() if asked.session is session]:
-            del self._pending[key]
+            self._take(key)
 
     def refuse_all(self) -> None:
         """The account is out of the room, which answers nothing any more."""
-        pending, self._pending = self._pending, OrderedDict()
         self._timer.stop()
-        for asked in pending.values():
-            self._refuse(asked, "recipient-unavailable")
+        for key in list(self._pending):
+            asked = self._take(key)
+            if asked is not None:
+                self._refuse(asked, "recipient-unavailable")
 
     def _refuse(self, asked: _Asked, condition: str) -> None:
         error = error_payload("wait", condition)
@@ -68,7 +83,7 @@ class NickChanges:
     def _expire(self) -> None:
         now = self._clock.seconds()
         while self._pending and (oldest := next(iter(self._pending.values()))).deadline <= now:
-            self._pending.popitem(last=False)
+            self._take(next(iter(self._pending)))
             self._refuse(oldest, "remote-server-timeout")
         if self._pending and not self._timer.running:
             self._timer.start(next(iter(self._pending.values())).deadline - now, self._expire)

@@ -20,6 +20,7 @@ from enum import Enum
 
 from minimixproxy.clock import Clock, Timer, wall_time
 from minimixproxy.config import Rooms
+from minimixproxy.jids import prepare_resource
 from minimixproxy.log import Logger
 from minimixproxy.minimix import muc, removals
 from minimixproxy.minimix.answers import NS_DISCO_INFO
@@ -27,9 +28,11 @@ from minimixproxy.minimix.appearance import Appearance
 from minimixproxy.minimix.arrears import Arrears
 from minimixproxy.minimix.attached import Attached
 from minimixproxy.minimix.attendance import Attendance
+from minimixproxy.minimix.difference import gone
 from minimixproxy.minimix.history import History, Taken
 from minimixproxy.minimix.holding import Holding
-from minimixproxy.minimix.joins import JoinRequest, join_request
+from minimixproxy.minimix.joinids import JoinIds
+from minimixproxy.minimix.joins import Joiner, JoinRequest, join_request
 from minimixproxy.minimix.journal import KeptMembership, KeptRoom, RoomJournal
 from minimixproxy.minimix.membership import Membership
 from minimixproxy.minimix.neighbours import as_before
@@ -42,13 +45,14 @@ from minimixproxy.minimix.roominfo import RoomInfo
 from minimixproxy.minimix.roomview import RoomView
 from minimixproxy.minimix.selfcheck import SelfCheck
 from minimixproxy.minimix.stripped import is_own, readable_quickly
-from minimixproxy.stanza import NS_CLIENT, Stanza, rewrite, serialize
+from minimixproxy.stanza import NS_CLIENT, Stanza, parse_stanza, rewrite, serialize
 
 JOIN_TIMEOUT = 60.0  # seconds for a room to answer a join
 SUBJECT_TIMEOUT = 5.0  # seconds from the own presence to the subject that ends the join
 LEAVE_TIMEOUT = 10.0  # seconds for a room to confirm a leave
 # Seconds from the end of a leave to the next join: ejabberd loses one that comes while the room's process still ends.
 REENTRY_PAUSE = 0.25
+MAX_FAREWELL = 4096  # bytes of a presence that leaves, of which the room is told the status when the grace ends
 REMOVED_BY_FAULT = (muc.SELF, muc.KICKED, muc.TECHNICAL)
 
 
@@ -96,6 +100,7 @@ class Occupancy:
         privates = kept.privates if kept is not None else ()
         self._attendance = Attendance(view, outlet, settings, clock, self._appearance, self.history, journal, privates)
         self._return = Return(room, outlet, clock, self._appearance, self._rejoin)
+        self._join_ids = JoinIds()
         self._reentry: Reentry | None = None
         self._arrears = Arrears(room, outlet, clock, settings.history, self._heard)
         self._check = SelfCheck(outlet, clock, settings.self_ping, lambda: f"{room}/{self.nick}", self.silently_out)
@@ -173,8 +178,10 @@ class Occupancy:
         if self.state is State.JOINED:
             self._attendance.let_in(request)
             return
-        self._attendance.waiting.add(request)
-        if self.state is not State.JOINING:
+        if not self._attendance.waiting.add(request):
+            if self.state is State.JOINING and self._attendance.joiner is None:
+                self._end()
+        elif self.state is not State.JOINING:
             self._join_while_out(request)
         elif self._attendance.joiner is None:
             self._send_join(request)
@@ -193,14 +200,16 @@ class Occupancy:
         return self._attendance.next.take()
 
     def _send_join(self, request: JoinRequest) -> None:
-        self._attendance.joiner = request
+        request.sent = True
+        self._attendance.joiner = Joiner(request.session, request.key, request.wish)
         self._appearance.nick = self._appearance.wished_nick = request.nick
         self._membership.password = request.password
         self._timer.start(JOIN_TIMEOUT, self._join_timed_out)
         payload = presence_payload(request.stanza, self._caps)
         self._appearance.joined_with(payload)
         occupant = f"{self.room}/{request.nick}"
-        self._outlet.send_to_room(join_presence(request.stanza, payload, occupant, self._settings.history))
+        history, stanza_id = self._settings.history, self._join_ids.next()
+        self._outlet.send_to_room(join_presence(request.stanza, payload, occupant, history, stanza_id))
 
     def _join_timed_out(self) -> None:
         self._attendance.refuse_waiting("remote-server-timeout", "the room did not answer")
@@ -248,7 +257,8 @@ class Occupancy:
             self._appearance.refresh()
         elif self.state is not State.LEAVING:
             self._candidate = session
-            self._grace.start(self._settings.leave_grace, lambda: self._leave_with_session(stanza))
+            request = stanza if stanza is not None and len(stanza.raw) <= MAX_FAREWELL else None
+            self._grace.start(self._settings.leave_grace, lambda: self._leave_with_session(request))
 
     def _leave_with_session(self, request: Stanza | None = None) -> None:
         self._outlet.room_left(self.room)
@@ -383,7 +393,7 @@ class Occupancy:
             self._fork_presence(stanza)
         elif self._is_own(stanza, nick):
             own = readable_quickly(stanza)
-            self._own_unavailable(own) if kind == "unavailable" else self._own_available(own, nick)
+            self._own_unavailable(own, nick) if kind == "unavailable" else self._own_available(own, nick)
         elif kind == "unavailable" and (self.state is not State.JOINING or nick in view):
             before = view.occupant_gone(nick)
             self._fork_presence(as_before(stanza, before, self._outlet.stream_jid))
@@ -400,6 +410,9 @@ class Occupancy:
         return is_own(stanza)
 
     def _own_available(self, stanza: Stanza, nick: str) -> None:
+        if self._is_entering and not self._join_ids.may_be_answered_by(stanza.get("id")):
+            self.log.info("{room} answers a join that a leave has followed", room=self.room)
+            return
         self.history.senders.entered(stanza)
         if self._reentry is not None and self._is_entering:
             self._missed_since = self._last_known()
@@ -411,15 +424,25 @@ class Occupancy:
             self._view.entered(stanza)
             self._timer.start(SUBJECT_TIMEOUT, self._complete)
             return
+        shown = self._view.self_presence
         self._view.own_shown(stanza)
         if not self._appearance.is_nick(nick):
+            if shown is not None:  # nothing has said yet that the account is that one now
+                self._fork_presence(gone(shown, f"{self.room}/{self.nick}", nick))
             self._appearance.nick_changed(nick)
             self._membership.keep()
         self._fork_presence(stanza)
         self._appearance.own_shown(stanza)
 
-    def _own_unavailable(self, stanza: Stanza) -> None:
+    def _own_unavailable(self, stanza: Stanza, shown_nick: str) -> None:
         codes = muc.status_codes(stanza)
+        if self.state is State.JOINING and self._is_entering:
+            self._out_before_in(stanza)
+            return
+        if not self._appearance.is_nick(shown_nick):
+            # Clients know the account by the nick that it had: under another, they would take it for somebody else.
+            occupant = f"{self.room}/{self.nick}"
+            stanza = parse_stanza(rewrite(stanza.self_contained(), {"from": occupant}))
         nick = muc.new_nick(stanza, self.room) if muc.NICK_CHANGED in codes else None
         if nick is not None:
             self._fork_presence(stanza)
@@ -433,12 +456,27 @@ class Occupancy:
             self._attendance.refuse_waiting("recipient-unavailable", "removed while joining")
             self._end()
 
+    def _out_before_in(self, stanza: Stanza) -> None:
+        """The room shows the account out, and has not shown it in yet: that is the end of a time before this join.
+
+        A removal that is meant ends this one too. The room may let the account in all the same: it is to know that
+        nobody wants to be in any more.
+        """
+        self.log.info("{room} ends what was before this join", room=self.room)
+        self._view.start_anew()
+        if removals.is_meant(stanza):
+            self._outlet.send_to_room(muc.unavailable(self.room, self.nick))
+            self._attendance.refuse_waiting("recipient-unavailable", "removed while joining")
+            self._end()
+
     def _removed(self, stanza: Stanza) -> None:
         """The room shows the account out: for good, or by a fault from which it comes back."""
         self.log.info("out of {room}: {codes}", room=self.room, codes=sorted(muc.status_codes(stanza)))
         if not self._asked_out and not removals.is_meant(stanza):
             self.interrupted_by_room()
             return
+        if self._is_entering:  # the join that is on its way comes behind this: it may be let in
+            self._outlet.send_to_room(muc.unavailable(self.room, self._asked_nick))
         self.attached.fork_presence(stanza)
         self._attendance.refuse_waiting("recipient-unavailable", "removed while joining")
         self._end()
@@ -454,8 +492,19 @@ class Occupancy:
             self._presence_error(answer, nick)
         self._appearance.too_large()
 
+    @property
+    def _asked_nick(self) -> str:
+        """The nick by which the account asks to enter."""
+        return self._reentry.nick if self._reentry is not None else self.nick
+
+    def _answers_join(self, error: Stanza, nick: str | None) -> bool:
+        """Tell whether a presence error answers the join: others are of occupants, or of a join that is over."""
+        if not self._is_entering or not self._join_ids.may_be_refused_by(error.get("id")):
+            return False
+        return nick is None or prepare_resource(nick) == prepare_resource(self._asked_nick)
+
     def _presence_error(self, stanza: Stanza, nick: str | None) -> None:
-        if self._is_entering:
+        if self._answers_join(stanza, nick):
             self._join_failed(stanza) if self._reentry is None else self._rejoin_failed(stanza)
             return
         asked = self._appearance.nick_refused(nick) if nick is not None else None
@@ -592,7 +641,8 @@ class Occupancy:
             self._caught_up,
             self._rejoin_timed_out,
         )
-        self._reentry.join(nick, self._appearance, self._membership.password, self._last_known()[1])
+        password, since = self._membership.password, self._last_known()[1]
+        self._reentry.join(nick, self._appearance, password, since, self._join_ids.next())
 
     def _last_known(self) -> tuple[str | None, float]:
         if self._arrears.since is not None:

@@ -77,6 +77,10 @@ class RoomOutlet(OwnRequests, Protocol):
     def from_session_again(self, session: SessionPort, stanza: Stanza) -> None:
         """A session's stanza that had to wait is now as good as new."""
 
+    @property
+    def client_budget(self) -> ByteBudget:
+        """What the account's own clients have kept for them: joins that wait, presences, ids of changes of nick."""
+
     def room_budget(self) -> ByteBudget:
         """Return a new budget for what a room shows."""
 
@@ -92,8 +96,8 @@ class RoomOutlet(OwnRequests, Protocol):
     def room_ended(self, room: str) -> None:
         """The occupancy is over; forget it, and join again for whoever waits."""
 
-    def broadcast_presence(self, session: SessionPort) -> Stanza | None:
-        """Return the session's undirected presence, or None before it sent one."""
+    def broadcast_payload(self, session: SessionPort) -> bytes:
+        """Return what the session's undirected presence shows, as children of the account's own (see `presence`)."""
 
 
 class StreamPort(Protocol):

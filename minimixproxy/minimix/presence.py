@@ -69,7 +69,7 @@ def presence_to(room: str, nick: str, payload: bytes, stanza_id: str | None = No
     return b"<presence to='%b'%b>%b</presence>" % (escape(f"{room}/{nick}"), identifier, payload)
 
 
-def join_presence(stanza: Stanza, payload: bytes, occupant: str, history: int) -> bytes:
+def join_presence(stanza: Stanza, payload: bytes, occupant: str, history: int, stanza_id: str) -> bytes:
     """Return the presence by which the account joins, made from a client's own join.
 
     Its room password and other extensions stay. A wish for history becomes one for as much as is kept here
@@ -83,21 +83,21 @@ def join_presence(stanza: Stanza, payload: bytes, occupant: str, history: int) -
             inner.append(b"<history maxstanzas='%d'/>" % max(history, _maxstanzas(child)))
         else:
             inner.append(serialize(child, NS_MUC))
-    identifier = optional_attribute("id", stanza.get("id"))
-    return b"<presence to='%b'%b>%b<x xmlns='%b'>%b</x></presence>" % (
+    return b"<presence to='%b' id='%b'>%b<x xmlns='%b'>%b</x></presence>" % (
         escape(occupant),
-        identifier,
+        escape(stanza_id),
         payload,
         NS_MUC.encode(),
         b"".join(inner),
     )
 
 
-def rejoin_presence(occupant: str, payload: bytes, password: str | None, since: str) -> bytes:
+def rejoin_presence(occupant: str, payload: bytes, password: str | None, since: str, stanza_id: str) -> bytes:
     """Return the presence by which the account joins without a client; `since`: a timestamp (XEP-0045 §7.2.13)."""
     secret = b"<password>%b</password>" % escape(password) if password is not None else b""
-    return b"<presence to='%b'>%b<x xmlns='%b'>%b<history since='%b'/></x></presence>" % (
+    return b"<presence to='%b' id='%b'>%b<x xmlns='%b'>%b<history since='%b'/></x></presence>" % (
         escape(occupant),
+        escape(stanza_id),
         payload,
         NS_MUC.encode(),
         secret,

@@ -47,6 +47,7 @@ class Reentry:
         unanswered: Callable[[], None],
     ) -> None:
         self.view: RoomView | None = RoomView(info.room, settings.max_occupants, outlet.room_budget())
+        self.nick = ""  # asked for
         self._info = info
         self._outlet = outlet
         self._settings = settings
@@ -60,12 +61,15 @@ class Reentry:
         self._subject_before = ("", "")
         self._backlog: Backlog | None = None
 
-    def join(self, nick: str, appearance: Appearance, password: str | None, last_known: float) -> None:
+    def join(
+        self, nick: str, appearance: Appearance, password: str | None, last_known: float, stanza_id: str
+    ) -> None:
         """Ask to be let in, and for what was said since `last_known`, in seconds since the epoch."""
+        self.nick = nick
         payload = appearance.best()
         appearance.joined_with(payload)
         since = format_time(max(0.0, last_known - OVERLAP))
-        self._outlet.send_to_room(rejoin_presence(f"{self._info.room}/{nick}", payload, password, since))
+        self._outlet.send_to_room(rejoin_presence(f"{self._info.room}/{nick}", payload, password, since, stanza_id))
 
     def entered(
         self, stanza: Stanza, appearance: Appearance, nick: str, last_known: tuple[str | None, float]

@@ -17,21 +17,19 @@ _CONFIGURED = frozenset({"104", "170", "171", "172", "173", "174"})
 
 
 class RoomInfo:
-    """The features of one room, asked for when they are needed, and again when they may have changed."""
+    """What is to be known of one room, asked for when it is needed, and again when it may have changed.
+
+    Of the features that a room names, and there may be any number, nothing else is kept.
+    """
 
     log = Logger()
 
     def __init__(self, room: str, outlet: RoomOutlet) -> None:
         self.room = room
-        self.features: frozenset[str] | None = None  # None: not known yet
+        self.archive: bool | None = None  # whether the room keeps an archive (XEP-0313); None: not known yet
         self._outlet = outlet
         self._waiting: list[Callable[[], None]] = []
         self._asking = False
-
-    @property
-    def archive(self) -> bool | None:
-        """Whether the room keeps an archive (XEP-0313); None while that is not known."""
-        return NS_MAM in self.features if self.features is not None else None
 
     def refresh(self, done: Callable[[], None] | None = None) -> None:
         """Ask the room; then `done` is called, whatever became of it. If too many wait, it is called at once."""
@@ -59,12 +57,12 @@ class RoomInfo:
         query = answer.payload(NS_DISCO_INFO, "query")
         if query is None or query.hasAttribute("node") or answer.get("type") != "result":
             return False
-        self.features = frozenset(
-            feature["var"] for feature in query.elements(NS_DISCO_INFO, "feature") if feature.hasAttribute("var")
+        self.archive = any(
+            feature.getAttribute("var") == NS_MAM for feature in query.elements(NS_DISCO_INFO, "feature")
         )
         return True
 
     def message_seen(self, message: Stanza) -> None:
         """Look at a groupchat message: with another configuration, a room may have an archive, or none any more."""
-        if self.features is not None and not _CONFIGURED.isdisjoint(muc.configuration_codes(message)):
+        if self.archive is not None and not _CONFIGURED.isdisjoint(muc.configuration_codes(message)):
             self.refresh()

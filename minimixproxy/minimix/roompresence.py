@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import blake2b
 
 from minimixproxy.clock import Clock, Timer
@@ -23,24 +24,25 @@ class RoomPresence:
         self._occupant = occupant
         self._clock = clock
         self._shown = b""
-        self.with_a_nick: bytes | None = None  # what a change of nick shows, while it is not answered, if it is news
+        self.with_a_nick: bytes | None = None  # digest of what a change of nick shows, until the answer, if it is news
         self._wanted = b""  # while the timer runs: the payload
         self._last = 0.0
         self._timer = Timer(clock)
 
     def joined_with(self, payload: bytes) -> None:
         """The join itself showed this."""
-        self._shown, self.with_a_nick = _digest(payload), None
+        self._shown, self.with_a_nick = digest(payload), None
         self._timer.stop()
 
     def shown_with_a_nick(self, payload: bytes) -> None:
         """A change of nick shows this too, if the room agrees to it, and takes more of it than the nick."""
-        self.with_a_nick = payload if _digest(payload) != self._shown else None
+        shown = digest(payload)
+        self.with_a_nick = shown if shown != self._shown else None
 
     def nick_answered(self, *, taken: bool) -> None:
         """Whether the room shows now what came with a change of nick."""
         if taken and self.with_a_nick is not None:
-            self._shown = _digest(self.with_a_nick)
+            self._shown = self.with_a_nick
         self.with_a_nick = None
 
     def show(self, payload: bytes, stanza_id: str | None = None) -> bool:
@@ -48,7 +50,7 @@ class RoomPresence:
         if self._timer.running:
             self._wanted = payload
             return True
-        if _digest(payload) == self._shown or payload == self.with_a_nick:
+        if digest(payload) in (self._shown, self.with_a_nick):
             return False
         wait = self._last + INTERVAL - self._clock.seconds()
         if wait > 0:
@@ -65,15 +67,17 @@ class RoomPresence:
 
     def _due(self) -> None:
         wanted, self._wanted = self._wanted, b""
-        if _digest(wanted) != self._shown and wanted != self.with_a_nick:
+        if digest(wanted) not in (self._shown, self.with_a_nick):
             self._put(wanted, None)
 
     def _put(self, payload: bytes, stanza_id: str | None) -> None:
-        self._shown, self.with_a_nick = _digest(payload), None
+        self._shown, self.with_a_nick = digest(payload), None
         self._last = self._clock.seconds()
         room, nick = self._occupant()
         self._send(presence_to(room, nick, payload, stanza_id))
 
 
-def _digest(payload: bytes) -> bytes:
+@lru_cache(maxsize=4)
+def digest(payload: bytes) -> bytes:
+    """Return what a payload is known by: the same one is shown to room after room."""
     return blake2b(payload, digest_size=32).digest()

@@ -24,14 +24,18 @@ _SWITCHES = {
 }
 
 
+RESERVED = 16 * 1024  # bytes, of each of the own presence and the subject
+MAX_SUBJECT = 1024  # characters of a subject that is too large to be kept
+
+
 class _Kept:
     """A stanza as it is kept: bytes, and of its attributes the addresses. No tree, which costs many times that."""
 
     __slots__ = ("_addresses", "_name", "cost", "raw")
 
-    def __init__(self, stanza: Stanza, raw: bytes | None = None) -> None:
+    def __init__(self, stanza: Stanza, raw: bytes | None = None, cost: int | None = None) -> None:
         self.raw = raw if raw is not None else stanza.self_contained()
-        self.cost = _cost(self.raw)
+        self.cost = _cost(self.raw) if cost is None else cost  # of the budget
         self._name = stanza.name
         self._addresses: dict[str, str] = {key: stanza[key] for key in ("from", "to") if key in stanza.attributes}
 
@@ -44,7 +48,8 @@ class _Kept:
 class RoomView:
     """Occupants, own presence, subject and lasting status codes of one room.
 
-    What is remembered takes its bytes from `budget`. Half of it is for whole stanzas; beyond that, and where the
+    The account's own presence and the subject have `RESERVED` bytes each that no occupant can use up. All else that is
+    remembered takes its bytes from `budget`. Half of it is for whole stanzas; beyond that, and where the
     account has no more for this room, presences are remembered `stripped`, so that one who joins later is shown
     everybody, and when nothing is left not at all. Attached sessions have seen them as they were.
     """
@@ -61,6 +66,7 @@ class RoomView:
         self._of_room: _Kept | None = None
         self._max_occupants = max_occupants
         self._budget = budget
+        budget.take(2 * RESERVED)
 
     @property
     def self_presence(self) -> Stanza | None:
@@ -83,6 +89,11 @@ class RoomView:
         self._own = self._subject = self._of_room = None
         self._budget.close()
 
+    def start_anew(self) -> None:
+        """Forget everything: what was shown belongs to a time that is over."""
+        self.close()
+        self._budget.take(2 * RESERVED)
+
     def __contains__(self, nick: str) -> bool:
         """Tell whether an occupant of that nick has been shown."""
         return prepare_resource(nick) in self.occupants
@@ -95,13 +106,9 @@ class RoomView:
         self.own_shown(presence)
 
     def own_shown(self, presence: Stanza) -> None:
-        """Remember the account's own presence, stripped if need be: there is always one."""
-        kept = self._whole(presence, self._own)
-        if kept is None:
-            kept = _Kept(presence, stripped(presence))
-            if not self._budget.take(kept.cost):
-                kept.cost = 0  # it is small, and the only one
-        self._own = kept
+        """Remember the account's own presence, stripped if need be: there is always one. Nobody else has its nick."""
+        self.occupant_gone((presence.get("from") or "").partition("/")[2])
+        self._own = self._in_reserve(presence, self._own) or _Kept(presence, stripped(presence), 0)
 
     def occupant_shown(self, nick: str, presence: Stanza) -> None:
         """Remember another occupant's presence; beyond the bounds, it is forked but not remembered."""
@@ -131,6 +138,14 @@ class RoomView:
     def room_shown(self, presence: Stanza) -> None:
         """Remember what the room's bare JID shows of itself, its avatar for one; not if it is too much."""
         self._of_room = self._whole(presence, self._of_room)
+
+    def _in_reserve(self, stanza: Stanza, before: _Kept | None) -> _Kept | None:
+        """Return the stanza as it is kept, for which there is a place of its own; None if it is too large for that."""
+        if before is not None:
+            self._budget.give_back(before.cost)
+        kept = _Kept(stanza)
+        kept.cost = max(0, kept.cost - RESERVED)
+        return kept if not kept.cost or self._take_whole(kept.cost) else None
 
     def _whole(self, stanza: Stanza, before: _Kept | None) -> _Kept | None:
         """Return the stanza as it is kept in place of another; None if that is too much."""
@@ -162,7 +177,8 @@ class RoomView:
         Whoever sets the subject may be named as its sender: servers check the permission (XEP-0045 §8.1).
         """
         if muc.is_subject(message):
-            self._subject = self._whole(message, self._subject)
+            kept = self._in_reserve(message, self._subject)
+            self._subject = kept or _Kept(message, _short_subject(message), 0)
         else:
             for code in muc.configuration_codes(message):
                 lasting, on = _SWITCHES.get(code, ("", False))
@@ -231,6 +247,16 @@ class RoomView:
             escape(self.room),
             escape(session_jid),
         )
+
+
+def _short_subject(message: Stanza) -> bytes:
+    """Return the beginning of a subject: who joins later is shown that rather than none."""
+    subject = message.payload(NS_CLIENT, "subject")
+    text = str(subject)[:MAX_SUBJECT] + "\N{HORIZONTAL ELLIPSIS}"
+    return b"<message type='groupchat' from='%b'><subject>%b</subject></message>" % (
+        escape(message.get("from", "") or ""),
+        escape(text),
+    )
 
 
 def _cost(raw: bytes) -> int:

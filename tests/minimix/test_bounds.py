@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from twisted.trial.unittest import SynchronousTestCase
+from collections.abc import Mapping
 
-from minimixproxy.minimix import account
-from minimixproxy.minimix.account import ROOM_OWN
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.words.xish import domish
+
+from minimixproxy import stanza as stanza_module
+from minimixproxy.minimix import account, presence
+from minimixproxy.minimix.account import CLIENT_BYTES, ROOM_OWN
 from minimixproxy.minimix.budget import ByteBudget
-from minimixproxy.minimix.muc import status_codes
+from minimixproxy.minimix.membership import MAX_PASSWORD
+from minimixproxy.minimix.muc import NS_MUC, status_codes
+from minimixproxy.minimix.roompresence import digest
+from minimixproxy.minimix.roomview import MAX_SUBJECT
 from minimixproxy.minimix.stripped import MAX_TEXT, is_own, stripped
-from minimixproxy.stanza import parse_stanza
+from minimixproxy.stanza import parse_element, parse_stanza
 from tests.minimix.fakes import ROOM, STREAM, FakeSession, World, kinds
 
 MIB = 1024**2
@@ -121,7 +129,23 @@ class WhatARoomShows(SynchronousTestCase):
         self.world.subject("x" * 200_000)
         self.assertLessEqual(budget(self.world).used, MIB)
         tablet = self.join_late()
-        self.assertEqual(kinds(tablet.received), ["presence bob", "presence alice 100 110", "subject "])
+        subject = f"subject {'x' * MAX_SUBJECT}…"
+        self.assertEqual(kinds(tablet.received), ["presence bob", "presence alice 100 110", subject])
+
+    def test_what_occupants_show_takes_nothing_from_subject_and_own_presence(self) -> None:
+        """One who comes later is shown a subject of normal size whatever the room is full of."""
+        self.world = World(room_memory=MIB // 4, account_memory=MIB)
+        (self.phone,) = self.world.joined("phone")
+        for number in range(1500):
+            self.world.shows(f"m{number}", inner=BIG if number % 2 else "")
+            self.phone.received.clear()
+        self.assertFalse(budget(self.world).take(2000), "full")
+        self.world.subject("s" * 5000)
+        avatar = f"<x xmlns='vcard-temp:x:update'><photo>{'a' * 5000}</photo></x>"
+        self.world.shows("alice", "110", inner=avatar)
+        received = self.join_late().received
+        self.assertEqual(kinds(received[-1:]), [f"subject {'s' * 5000}"])
+        self.assertIn(avatar.encode(), received[-2].raw)
 
     def test_two_views_on_coming_back_and_none_at_the_end(self) -> None:
         for number in range(20):
@@ -150,6 +174,179 @@ class WhatARoomShows(SynchronousTestCase):
 
 def another_room(world: World) -> ByteBudget:
     return world.account.room_budget()
+
+
+class WhatClientsSay(SynchronousTestCase):
+    """Their joins, presences and ids, in many rooms, are bounded for the whole account."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.phone = self.world.session("phone")
+
+    def direct(self, room: str, inner: str, nick: str = "alice", stanza_id: str = "i") -> None:
+        self.world.client(self.phone, f"<presence to='{room}/{nick}' id='{stanza_id}'>{inner}</presence>")
+
+    def join(self, number: int, inner: str = "") -> None:
+        self.direct(f"room{number}@muc.test", f"<x xmlns='{NS_MUC}'>{inner}</x>{BIG}")
+
+    def used(self) -> int:
+        used = self.world.account.client_budget.used
+        self.assertLessEqual(used, CLIENT_BYTES)
+        return used
+
+    def fill(self) -> None:
+        self.assertTrue(self.world.account.client_budget.take(CLIENT_BYTES - self.used()))
+
+    def test_joins_that_wait(self) -> None:
+        """Those beyond the bound are refused, and nothing is sent for them; it is logged once."""
+        with capturedLogs() as events:
+            for number in range(60):
+                self.join(number)
+                self.used()
+        refused = self.phone.take()
+        self.assertEqual(len(self.world.stream.take()), 60 - len(refused))
+        self.assertEqual(len(refused) + len(self.world.account.rooms), 60)
+        self.assertTrue(0 < len(refused) < 30)
+        self.assertTrue(all(b"<resource-constraint " in error.raw and error["id"] == "i" for error in refused))
+        self.assertEqual(len([event for event in events if event.get("limit") == CLIENT_BYTES]), 1, events)
+        self.world.clock.advance(60)
+        self.assertEqual((len(self.phone.take()), self.world.account.rooms, self.used()), (60 - len(refused), {}, 0))
+
+    def test_a_join_that_was_sent_is_kept_no_longer_than_its_session_waits(self) -> None:
+        for number in range(60):
+            self.join(number)
+            self.direct(f"room{number}@muc.test", f"<x xmlns='{NS_MUC}'/>")
+        self.assertEqual((self.phone.take(), len(self.world.account.rooms)), ([], 60))
+        self.world.account.session_closed(self.phone)
+        self.assertEqual(self.used(), 0)
+        for occupancy in self.world.account.rooms.values():
+            self.assertNotIn("stanza", dir(occupancy._attendance.joiner))
+
+    def test_a_session_joins_again_while_the_room_is_full_for_it(self) -> None:
+        """The one that waited counts no more, and the other is refused: it knows that it is not in."""
+        self.world.asks_to_join(self.phone)
+        self.fill()
+        self.world.asks_to_join(self.phone, inner="x" * 500, stanza_id="k")
+        (error,) = self.phone.take()
+        self.assertEqual((error["type"], error["id"]), ("error", "k"))
+        self.world.account.client_budget.close()
+        self.world.shows("alice", "110")
+        self.world.subject()
+        self.assertEqual(self.phone.take(), [])
+
+    def test_joins_for_the_next_occupancy_and_of_one_that_is_out(self) -> None:
+        (self.phone,) = self.world.joined("laptop")
+        tablet = self.world.session("tablet")
+        self.world.account.leave(ROOM)
+        self.phone.take()
+        self.fill()
+        self.world.asks_to_join(tablet)
+        self.assertIn(b"<resource-constraint ", tablet.take()[0].raw)
+
+    def test_presences(self) -> None:
+        (self.phone,) = self.world.joined("laptop")
+        for _ in range(60):
+            self.direct(ROOM, f"<show>dnd</show>{BIG}")
+        self.assertTrue(200_000 < self.used() < 300_000)
+        self.fill()
+        self.direct(ROOM, f"<show>away</show><priority>1</priority>{BIG}")
+        self.world.clock.advance(2)
+        shown = self.world.stream.take()[-1]
+        self.assertEqual((str(shown.element.show), len(shown.raw) < 500), ("away", True))
+
+    def test_undirected_presences(self) -> None:
+        (self.phone,) = self.world.joined("laptop")
+        for _ in range(60):
+            self.world.client(self.phone, f"<presence>{BIG}</presence>")
+        self.assertTrue(200_000 < self.used() < 300_000)
+        self.fill()
+        self.world.client(self.phone, f"<presence><show>xa</show>{BIG}{BIG}</presence>")
+        self.world.clock.advance(2)
+        shown = self.world.stream.take()[-1]
+        self.assertEqual((str(shown.element.show), len(shown.raw) < 500), ("xa", True))
+
+    def test_what_waits_for_rooms_to_come_back(self) -> None:
+        (self.phone,) = self.world.joined("laptop")
+        self.world.stream.jid = ""
+        self.world.account.stream_lost()
+        message = f"<message to='{ROOM}' type='groupchat' id='m'><body>{'x' * 9000}</body></message>"
+        self.world.client(self.phone, message)
+        self.assertGreater(self.used(), 9000)
+        self.fill()
+        self.world.client(self.phone, message)
+        self.assertIn(b"<resource-constraint ", self.phone.take()[0].raw)
+        self.world.account.session_closed(self.phone)
+        self.assertLess(self.used(), CLIENT_BYTES - 9000)
+
+    def test_changes_of_nick(self) -> None:
+        (self.phone,) = self.world.joined("laptop")
+        half = CLIENT_BYTES // 2
+        self.world.account.client_budget.take(half)
+        for number in range(30):
+            self.direct(ROOM, "", nick=f"liz{number}", stanza_id="x" * 200_000)
+            self.used()
+        refused = self.phone.take()
+        self.assertTrue(all(b"<resource-constraint " in error.raw for error in refused))
+        self.assertTrue(5 < len(refused) < 15)
+        self.world.clock.advance(40)
+        self.assertLess(self.used(), half + 1000)
+
+    def test_all_is_given_back(self) -> None:
+        (self.phone,) = self.world.joined("laptop")
+        self.world.client(self.phone, f"<presence>{BIG}</presence>")
+        self.direct(ROOM, BIG, nick="liz", stanza_id="x" * 1000)
+        self.direct(ROOM, BIG)
+        self.assertGreater(self.used(), 400_000)
+        self.world.gone("alice", "110 307")
+        self.world.account.session_closed(self.phone)
+        self.assertEqual(self.used(), 0)
+
+    def test_a_leave_that_waits(self) -> None:
+        """Of a long farewell nothing is kept until the room is told."""
+        (self.phone,) = self.world.joined("laptop")
+        self.direct(ROOM, "")
+        self.world.client(self.phone, f"<presence to='{ROOM}/alice' type='unavailable'>{BIG}</presence>")
+        self.world.clock.advance(5)
+        (left,) = self.world.stream.take()
+        self.assertEqual((left["type"], len(left.raw) < 200), ("unavailable", True))
+
+    def test_a_long_password_is_not_kept(self) -> None:
+        for length, kept in ((MAX_PASSWORD, True), (MAX_PASSWORD + 1, False)):
+            secret = "s" * length
+            room = f"room{length}@muc.test"
+            self.direct(room, f"<x xmlns='{NS_MUC}'><password>{secret}</password></x>")
+            self.assertIn(secret.encode(), self.world.stream.take()[-1].raw)
+            self.assertEqual(self.world.account.rooms[room].membership.password, secret if kept else None)
+
+
+class ManyRooms(SynchronousTestCase):
+    def test_a_presence_is_read_once(self) -> None:
+        """However many rooms are shown it."""
+        world = World()
+        phone = world.session("phone")
+        for number in range(300):
+            room = f"room{number}@muc.test"
+            world.client(phone, f"<presence to='{room}/alice'><x xmlns='{NS_MUC}'/></presence>")
+            user = "<x xmlns='http://jabber.org/protocol/muc#user'><status code='110'/></x>"
+            world.room(f"<presence from='{room}/alice' to='{STREAM}'>{user}</presence>")
+            world.room(f"<message type='groupchat' from='{room}' to='{STREAM}'><subject/></message>")
+        world.clock.advance(2)
+        world.stream.take()
+        read: list[bytes] = []
+        digested = digest.cache_info().misses
+
+        def counting(raw: bytes, namespaces: Mapping[str, str]) -> domish.Element:
+            read.append(raw)
+            return parse_element(raw, namespaces)
+
+        said = parse_stanza("<presence><show>dnd</show><status>busy</status></presence>")
+        for module in (presence, stanza_module):
+            self.patch(module, "parse_element", counting)
+        world.account.from_client(phone, said)
+        sent = world.stream.take()
+        self.assertEqual({str(one.element.show) for one in sent}, {"dnd"})
+        self.assertEqual(len([raw for raw in read if b"busy" in raw and b" to=" not in raw]), 1)
+        self.assertEqual((len(sent), digest.cache_info().misses - digested), (300, 1))
 
 
 class Stripped(SynchronousTestCase):

@@ -238,6 +238,19 @@ class BoundsTests(unittest.SynchronousTestCase):
         self.assertEqual(self.talk.say("long", "next", "1", id=one), ("not-allowed", "session-expired"))
         self.assertEqual(self.talk.say("long", "next", "1", id=two), ("executing", "Stage 2"))
 
+    def test_bytes_of_forms(self) -> None:
+        """Exchanges whose forms are large crowd each other out sooner; going to and fro costs nothing."""
+        self.patch(commands, "MAX_BYTES", 3 * len(pick(1).to_bytes()) + 60)
+        for _number in range(5):
+            self.talk.begin("short")
+        self.assertEqual(len(self.talk.responder), 3)
+        self.assertEqual(list(self.talk.responder._open)[-1], self.talk.id)
+        self.talk.begin()
+        for _number in range(5):
+            self.talk.say("long", "next", "1")
+            self.assertEqual(self.talk.say("long", "prev"), ("executing", "Stage 1"))
+        self.assertEqual(len(self.talk.responder), 2, "a second stage has crowded one out, once")
+
     def test_too_many(self) -> None:
         first, second = self.talk.begin(), self.talk.begin()
         self.talk.say("long", "next", "1", id=first)  # now the second is the one idle longest

@@ -418,7 +418,7 @@ class IQs(SynchronousTestCase):
 
     def test_archive_results_to_the_one_who_asked(self) -> None:
         query = "<query xmlns='urn:xmpp:mam:2' queryid='q'/>"
-        self.world.account.rooms[ROOM].info.features = frozenset({"urn:xmpp:mam:2"})
+        self.world.account.rooms[ROOM].info.archive = True
         wire_id = self.ask(self.phone, ROOM, "1", query, "set")
         result = (
             f"<message from='{ROOM}' to='{STREAM}'><result xmlns='urn:xmpp:mam:2' queryid='{{}}' id='a'/></message>"
