@@ -27,9 +27,9 @@ class JoinIds:
         self._latest = f"{self._prefix}{next(self._numbers)}"
         return self._latest
 
-    def may_be_refused_by(self, error_id: str | None) -> bool:
-        """Tell whether a presence error with this id can answer the latest join: it bears that id (RFC 6120 §8.3.1)."""
-        return error_id is None or error_id == self._latest
+    def is_latest(self, stanza_id: str | None) -> bool:
+        """Tell whether an error answers the latest join: it bears its id (RFC 6120 §8.3.1), which nobody can guess."""
+        return stanza_id == self._latest
 
     def may_be_answered_by(self, presence_id: str | None) -> bool:
         """Tell whether an own presence with this id can answer it.

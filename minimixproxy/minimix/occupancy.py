@@ -498,10 +498,16 @@ class Occupancy:
         return self._reentry.nick if self._reentry is not None else self.nick
 
     def _answers_join(self, error: Stanza, nick: str | None) -> bool:
-        """Tell whether a presence error answers the join: others are of occupants, or of a join that is over."""
-        if not self._is_entering or not self._join_ids.may_be_refused_by(error.get("id")):
-            return False
-        return nick is None or prepare_resource(nick) == prepare_resource(self._asked_nick)
+        """Tell whether a presence error answers the join: others are of occupants, or of a join that is over.
+
+        A room that leaves out the id is believed where it names the nick that was asked for, or none.
+        """
+        stanza_id = error.get("id")
+        if not self._is_entering or self._join_ids.is_latest(stanza_id):
+            return self._is_entering
+        return stanza_id is None and (
+            nick is None or prepare_resource(nick) == prepare_resource(self._asked_nick)
+        )
 
     def _presence_error(self, stanza: Stanza, nick: str | None) -> None:
         if self._answers_join(stanza, nick):

@@ -31,9 +31,9 @@ class Case(SynchronousTestCase):
         (join,) = self.world.stream.take()
         return join
 
-    def refuse(self, condition: str, kind: str = "cancel") -> None:
+    def refuse(self, condition: str, kind: str = "cancel", nick: str = "alice") -> None:
         self.world.room(
-            f"<presence type='error' from='{ROOM}/alice' to='{STREAM}'>{ERROR.format(kind, condition)}</presence>"
+            f"<presence type='error' from='{ROOM}/{nick}' to='{STREAM}'>{ERROR.format(kind, condition)}</presence>"
         )
 
     def heard(self) -> list[str]:
@@ -421,7 +421,7 @@ class Nick(Case):
         self.no_nick_is_registered()
         for _ in range(5):
             tried += [stanza["to"].partition("/")[2] for stanza in self.world.stream.take()]
-            self.refuse("conflict")
+            self.refuse("conflict", nick=tried[-1])
         self.assertEqual(tried, ["alice_", "alice__", "alice___", "alice____"])
         self.world.clock.advance(2)
         self.assertEqual([stanza["to"] for stanza in self.world.stream.take()], [f"{ROOM}/alice"])

@@ -173,9 +173,9 @@ class JoinErrors(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = World()
 
-    def error(self, condition: str, nick: str = "alice") -> None:
+    def error(self, condition: str, nick: str = "alice", stanza_id: str = "") -> None:
         self.world.room(
-            f"<presence type='error' from='{ROOM}/{nick}' to='{STREAM}' id='x'>"
+            f"<presence type='error' from='{ROOM}/{nick}' to='{STREAM}'{stanza_id}>"
             f"<x xmlns='http://jabber.org/protocol/muc'/><error type='auth' by='{ROOM}'>"
             f"<{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>"
         )
@@ -206,6 +206,58 @@ class JoinErrors(SynchronousTestCase):
         self.world.subject()
         self.assertEqual(kinds(laptop.received), ["presence alice 110", "subject "])
         self.assertEqual(kinds(phone.received), ["error alice"])
+
+    def test_whose_error_it_is(self) -> None:
+        """One with another id answers something else; one with none answers it where the nick is that."""
+        for nick, written, refused in (
+            ("alice", " id='{}'", True),
+            ("bob", " id='{}'", True),
+            ("alice", " id='x'", False),
+            ("bob", " id='x'", False),
+            ("alice", "", True),
+            ("bob", "", False),
+        ):
+            self.world = World()
+            phone = self.world.session("phone")
+            self.world.asks_to_join(phone, stanza_id="x")
+            self.error("forbidden", nick, written.format(self.world.stream.take()[0]["id"]))
+            self.assertEqual(len(phone.take()) == 1, refused, (nick, written))
+            self.assertEqual(self.world.account.rooms == {}, refused)
+
+    def test_what_answers_a_join_of_before(self) -> None:
+        """The room was silent through a whole stay, and then says all of it before it answers the join of now."""
+        phone = self.world.session("phone")
+        self.world.asks_to_join(phone)
+        first = self.world.stream.take()[0]["id"]
+        self.world.account.leave(ROOM)
+        self.world.clock.advance(10)
+        phone.take()
+        self.world.asks_to_join(phone, nick="liz")
+        second = self.world.stream.take()[-1]["id"]
+        self.assertNotEqual(first, second)
+        self.error("forbidden", stanza_id=f" id='{first}'")
+        self.world.shows("old")
+        self.world.shows("alice", "110", f"id='{first}'")
+        self.world.subject("old")
+        self.world.gone("alice", "110")
+        self.assertEqual(phone.take(), [])
+        self.world.shows("bob")
+        self.world.shows("liz", "110", f"id='{second}'")
+        self.world.subject("new")
+        self.assertEqual(kinds(phone.take()), ["presence bob", "presence liz 110", "subject new"])
+
+    def test_what_ends_a_stay_of_before_is_not_the_end_of_this_one(self) -> None:
+        """The answer to a leave comes after the next join was sent; if it is a ban, nobody wants to be in any more."""
+        for codes, ended in (("110", False), ("110 332", False), ("110 301", True), ("110 307", True)):
+            self.world = World()
+            phone = self.world.session("phone")
+            self.world.asks_to_join(phone)
+            self.world.stream.take()
+            self.world.gone("alice", codes)
+            self.assertEqual(self.world.account.rooms == {}, ended, codes)
+            sent = [stanza.get("type") for stanza in self.world.stream.take()]
+            self.assertEqual(sent, ["unavailable"] if ended else [], "so that the room does not keep it in")
+            self.assertEqual(len(phone.take()), int(ended))
 
     def test_unanswered(self) -> None:
         phone = self.world.session("phone")

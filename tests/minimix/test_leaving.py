@@ -69,10 +69,11 @@ class Leaving(SynchronousTestCase):
         self.world.gone("alice", "110")
         self.assertEqual((self.world.stream.take(), phone.take()), ([], []))  # ejabberd would lose it
         self.world.clock.advance(REENTRY_PAUSE)
-        self.assertEqual([stanza["id"] for stanza in self.world.stream.take()], ["again"])
+        self.assertEqual([stanza["to"] for stanza in self.world.stream.take()], [f"{ROOM}/alice"])
         self.world.shows("alice", "110")
         self.world.subject()
         self.assertEqual(kinds(phone.received), ["presence alice 110", "subject "])
+        self.assertEqual(phone.received[0]["id"], "again")
 
     def test_join_while_leaving_and_away_again(self) -> None:
         (phone,) = self.world.joined("phone")

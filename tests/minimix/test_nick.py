@@ -171,3 +171,52 @@ class OnePresence(SynchronousTestCase):
         self.assertNotIn(b"theirs", sent.raw)
         self.assertEqual(sent.payloads.count(("http://jabber.org/protocol/caps", "c")), 1)
         self.assertIn(("vcard-temp:x:update", "x"), sent.payloads)
+
+
+class WhoIsWho(SynchronousTestCase):
+    """What a room says of the account's nick, against what it said before."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        (self.phone,) = self.world.joined("phone")
+
+    def late(self) -> list[str]:
+        tablet = self.world.session("tablet")
+        self.world.asks_to_join(tablet)
+        return kinds(tablet.take())
+
+    def test_a_303_to_the_nick_of_somebody_else(self) -> None:
+        self.world.gone("alice", "303 110", item="nick='bob'")
+        self.world.shows("bob", "110")
+        self.assertEqual(self.late(), ["presence bob 100 110 210", "subject topic"])
+
+    def test_another_nick_without_a_word(self) -> None:
+        """Who is there is shown the change that the room left out."""
+        self.world.shows("other", "110")
+        self.assertEqual(kinds(self.phone.take()), ["unavailable alice 303 110", "presence other 110"])
+        self.world.gone("third", "110 307")
+        self.assertEqual(kinds(self.phone.take()), ["unavailable other 110 307"])
+
+    def test_a_303_of_another_nick(self) -> None:
+        self.world.gone("third", "303 110", item="nick='liz'")
+        self.world.shows("liz", "110")
+        self.assertEqual(kinds(self.phone.take()), ["unavailable alice 303 110", "presence liz 110"])
+
+    def test_somebody_who_never_was_there(self) -> None:
+        self.world.gone("ghost")
+        self.world.gone("ghost", "307")
+        self.world.room(
+            f"<presence type='unavailable' from='{ROOM}/ghost' to='{STREAM}'>"
+            "<x xmlns='http://jabber.org/protocol/muc#user'><destroy/></x></presence>"
+        )
+        self.assertEqual(self.late(), ["presence bob", "presence alice 100 110", "subject topic"])
+
+    def test_spellings_of_the_nick(self) -> None:
+        """Prepared, they are one occupant (RFC 6122 Appendix B): a compatibility character is its plain form."""
+        wide = "\N{FULLWIDTH LATIN SMALL LETTER A}"
+        self.world.shows(f"{wide}lice", "110")
+        self.assertEqual(kinds(self.phone.take()), [f"presence {wide}lice 110"])
+        self.world.shows("\N{FULLWIDTH LATIN SMALL LETTER B}ob")
+        self.assertEqual(len([one for one in self.late() if "ob" in one]), 1)
+        self.world.shows("Alice")
+        self.assertIn("presence Alice", kinds(self.phone.take()))
