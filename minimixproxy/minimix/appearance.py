@@ -103,11 +103,11 @@ class Appearance:
         """The room does not give a nick: return who asked for it, with the id of the request, or None."""
         self._presence.nick_answered(taken=False)
         self.refresh()
-        return self._changes.answered(nick)
+        return self._changes.refused(nick)
 
     def nick_changed(self, nick: str) -> None:
         """The room has given the account another nick: if a session wanted it, that is the one to have from now on."""
-        if self._changes.answered(nick) is not None:
+        if self._changes.given(nick):
             self.wished_nick = nick
         self.nick = nick
         self.seek_wished_nick()

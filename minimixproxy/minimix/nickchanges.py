@@ -16,6 +16,9 @@ TIMEOUT = 30.0  # seconds; rooms leave some changes unanswered
 _MAX_PENDING = 32
 
 
+_Key = tuple[str, SessionPort]  # prepared nick, who asks
+
+
 class _Asked(NamedTuple):
     session: SessionPort
     nick: str
@@ -29,18 +32,18 @@ class _Asked(NamedTuple):
 
 
 class NickChanges:
-    """Open requests of one occupancy, by prepared nick. What the room does not answer is answered here, by an error."""
+    """Open requests of one occupancy. What the room does not answer is answered here, by an error."""
 
     def __init__(self, room: str, clock: Clock, budget: ByteBudget) -> None:
         self._room = room
         self._budget = budget
         self._clock = clock
-        self._pending: OrderedDict[str, _Asked] = OrderedDict()  # the oldest first
+        self._pending: OrderedDict[_Key, _Asked] = OrderedDict()  # the oldest first
         self._timer = Timer(clock)
 
     def asked(self, session: SessionPort, nick: str, stanza_id: str | None) -> bool:
         """A session's request for `nick` is to go to the room; False: too many are open, and it was told so."""
-        key = prepare_resource(nick)
+        key = prepare_resource(nick), session
         asked = _Asked(session, nick, stanza_id, self._clock.seconds() + TIMEOUT)
         self._take(key)  # the answer to it is the answer to this one
         if len(self._pending) >= _MAX_PENDING or not self._budget.take(asked.cost):
@@ -51,13 +54,25 @@ class NickChanges:
             self._timer.start(TIMEOUT, self._expire)
         return True
 
-    def answered(self, nick: str) -> tuple[SessionPort, str | None] | None:
-        """Return who asked for `nick`, with the id of the request, and forget it; None if nobody did lately."""
-        found = self._take(prepare_resource(nick))
+    def refused(self, nick: str) -> tuple[SessionPort, str | None] | None:
+        """The room does not give `nick`: return who asked first, with the id, and forget it; None if nobody did."""
+        keys = self._of(nick)
+        found = self._take(keys[0]) if keys else None
         return None if found is None else (found.session, found.id)
 
-    def _take(self, key: str) -> _Asked | None:
-        """Return and forget the request for a prepared nick."""
+    def given(self, nick: str) -> bool:
+        """The room has given `nick`: it answers all who asked for it. False if nobody did lately."""
+        keys = self._of(nick)
+        for key in keys:
+            self._take(key)
+        return bool(keys)
+
+    def _of(self, nick: str) -> list[_Key]:
+        prepared = prepare_resource(nick)
+        return [key for key in self._pending if key[0] == prepared]
+
+    def _take(self, key: _Key) -> _Asked | None:
+        """Return and forget a request."""
         found = self._pending.pop(key, None)
         if found is not None:
             self._budget.give_back(found.cost)
@@ -65,7 +80,7 @@ class NickChanges:
 
     def forget(self, session: SessionPort) -> None:
         """The session is gone: nobody waits for its answers."""
-        for key in [key for key, asked in self._pending.items() if asked.session is session]:
+        for key in [key for key in self._pending if key[1] is session]:
             self._take(key)
 
     def refuse_all(self) -> None:

@@ -93,6 +93,29 @@ class StatusCodeTests(AddressCase):
         self.assertEqual([str(stanza) for stanza in own if stanza.get("type") == "unavailable"], [])
 
 
+    async def test_errors_and_ends_of_occupants(self) -> None:
+        """Bounces of an occupant, wherever it sends them, and an end of the room that it makes up, are its affair."""
+        await self.scene()
+        room = self.secret
+        error = "<error type='auth'><forbidden xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+        ends = f"<x xmlns='{NS_USER}'><destroy/><status code='110'/><status code='301'/></x>"
+        for number, to in enumerate((f"{room}/a", room, self.stream, f"{room}/bob3")):
+            bob = await self.client(await self.account("bob"), "x", direct=True)
+            await self.join(bob, room, f"bob{number}")
+            bob.send(f"<presence to='{room}/bob{number}'>{ends}</presence>")
+            for stanza_id in ("", " id='j'"):
+                bob.send(f"<presence type='error' to='{to}'{stanza_id}>{error}</presence>")
+                bob.send(f"<presence type='unavailable' to='{to}'{stanza_id}>{ends}</presence>")
+        await self.eve.barrier(room)
+        await self.phone.barrier(room)
+        self.phone.send(f"<message to='{room}' type='groupchat' id='still'><body>still here</body></message>")
+        await self.phone.expect(f"<message from='{room}/a' id='still' type='groupchat'/>")
+        own = [one for one in self.phone.received if one.get("from") == f"{room}/a" and one.element.name == "presence"]
+        self.assertEqual([str(one) for one in own if one.get("type") is not None], [])
+        tablet = await self.client(self.alice, "tablet")
+        await self.join(tablet, room, "a")
+
+
 @on_both_servers
 class SubjectTests(AddressCase):
     async def _sees(self, client: Client, room: str, nick: str) -> str | None:

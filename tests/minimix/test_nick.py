@@ -173,6 +173,29 @@ class OnePresence(SynchronousTestCase):
         self.assertIn(("vcard-temp:x:update", "x"), sent.payloads)
 
 
+class TwoAskForOneNick(SynchronousTestCase):
+    """Whoever asks is answered, by what the room says to that request."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.sessions = self.world.joined("phone", "laptop")
+        for number, session in enumerate(self.sessions):
+            self.world.client(session, f"<presence to='{ROOM}/liz' id='n{number}'/>")
+
+    def test_refused(self) -> None:
+        for _session in self.sessions:
+            self.world.room(f"<presence type='error' from='{ROOM}/liz' to='{STREAM}'/>")
+        answers = [[(one["type"], one["id"]) for one in session.take()] for session in self.sessions]
+        self.assertEqual(answers, [[("error", "n0")], [("error", "n1")]])
+
+    def test_given(self) -> None:
+        self.world.gone("alice", "303 110", item="nick='liz'")
+        self.world.shows("liz", "110")
+        self.world.clock.advance(60)
+        for session in self.sessions:
+            self.assertEqual(kinds(session.take()), ["unavailable alice 303 110", "presence liz 110"])
+
+
 class WhoIsWho(SynchronousTestCase):
     """What a room says of the account's nick, against what it said before."""
 
