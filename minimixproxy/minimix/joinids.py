@@ -3,28 +3,32 @@
 A room that was left without an answer may still answer the join of that time when the account joins it anew. A leave
 went behind that join, so whatever answers it is over: taken for an answer to the new join, a refusal would leave the
 account in the room with nobody who knows.
+
+Rooms show these ids to all occupants. So they have nothing in common that anybody else can see: by a prefix or a
+number, who knows an account by its address would know it in rooms that hide addresses.
 """
 
 from __future__ import annotations
 
-import itertools
 import secrets
+from hashlib import blake2b
 
-_PROCESS = f"join-{secrets.token_hex(4)}-"
-_occupancies = itertools.count(1)
+_NONCE = 16  # characters
+_MARK = 8
+_PROCESS = secrets.token_bytes(16)
 
 
 class JoinIds:
-    """The ids of one occupancy's joins, one after the other."""
+    """The ids of one occupancy's joins: a nonce, a mark of all of this process, and one of this occupancy's."""
 
     def __init__(self) -> None:
-        self._prefix = f"{_PROCESS}{next(_occupancies)}."
-        self._numbers = itertools.count(1)
+        self._own = secrets.token_bytes(16)
         self._latest = ""
 
     def next(self) -> str:
         """Return the id for a join that is sent now."""
-        self._latest = f"{self._prefix}{next(self._numbers)}"
+        nonce = secrets.token_hex(_NONCE // 2)
+        self._latest = nonce + _mark(nonce, _PROCESS) + _mark(nonce, self._own)
         return self._latest
 
     def is_latest(self, stanza_id: str | None) -> bool:
@@ -37,4 +41,11 @@ class JoinIds:
         Rooms give it the id of the join (Prosody), another, or none, so any will do but that of a join of another
         occupancy, which a leave has followed.
         """
-        return presence_id is None or not presence_id.startswith(_PROCESS) or presence_id.startswith(self._prefix)
+        if presence_id is None or len(presence_id) != _NONCE + 2 * _MARK:
+            return True
+        nonce, marks = presence_id[:_NONCE], presence_id[_NONCE:]
+        return marks[:_MARK] != _mark(nonce, _PROCESS) or marks[_MARK:] == _mark(nonce, self._own)
+
+
+def _mark(nonce: str, key: bytes) -> str:
+    return blake2b(nonce.encode(), key=key, digest_size=_MARK // 2).hexdigest()
