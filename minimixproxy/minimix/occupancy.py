@@ -405,7 +405,7 @@ class Occupancy:
 
     def _is_own(self, stanza: Stanza, nick: str) -> bool:
         """Tell whether a presence is our own: by our nick once that is settled, by status 110 always."""
-        if not self._is_entering and self.state is not State.JOINING and self._appearance.is_nick(nick):
+        if not self._is_entering and self._appearance.is_nick(nick):
             return True
         return is_own(stanza)
 

@@ -336,3 +336,18 @@ class HistoryWishes(SynchronousTestCase):
         session = self.world.session("laptop")
         self.world.asks_to_join(session, inner="<history maxstanzas='2'/>")
         self.assertEqual(kinds(session.received)[-3:], ["bob: m29", "message groupchat bob", "subject topic"])
+
+
+class DestroyedMeanwhile(SynchronousTestCase):
+    def test_before_the_subject(self) -> None:
+        """A destroyed room says so without status 110 (XEP-0045 §10.9): it is of the account all the same."""
+        world = World()
+        phone = world.session("phone")
+        world.asks_to_join(phone)
+        world.shows("alice", "110")
+        world.room(
+            f"<presence type='unavailable' from='{ROOM}/alice' to='{STREAM}'>"
+            "<x xmlns='http://jabber.org/protocol/muc#user'><item role='none'/><destroy/></x></presence>"
+        )
+        self.assertEqual(world.account.rooms, {})
+        self.assertEqual(kinds(phone.take()), ["error alice"])
