@@ -42,7 +42,8 @@ from minimixproxy.log import Logger
 from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza
 from minimixproxy.xmlstream import FramedXmlStream
 
-REGISTRATION_TIME = 600.0  # seconds from a request for registration to the next, or to login: people fill in forms
+REGISTRATION_TIME = 600.0  # seconds from a request for registration to the next, or to login: people fill in forms ...
+LONGEST_REGISTRATION = 1800.0  # ... and from the first to login
 MAX_FAILURES = 3  # of SASL on one stream; RFC 6120 §6.4.5 says 2 to 5
 
 
@@ -80,6 +81,7 @@ class Negotiation:
         self._pending = Pending()
         self._upstream: FramedXmlStream | None = None
         self._registration: Registration | None = None
+        self._registration_ends = 0.0
         self._early: list[Event] = []
         self._timer = entry.clock.callLater(
             entry.limits.authentication_timeout, self.close, "connection-timeout", "not authenticated in time"
@@ -193,7 +195,9 @@ class Negotiation:
         if self._registration is None:
             domain = self._entry.domains[self._domain]
             self._registration = self._entry.registrar.client(domain, peer_key(self._stream.transport))
-        self._timer.reset(REGISTRATION_TIME)
+            self._registration_ends = self._entry.clock.seconds() + LONGEST_REGISTRATION
+        remaining = self._registration_ends - self._entry.clock.seconds()
+        self._timer.reset(max(0.0, min(REGISTRATION_TIME, remaining)))
         self._hold(State.REGISTERING, self._registration.ask(request), self._registration_answered)
 
     def _registration_answered(self, answer: bytes) -> None:

@@ -158,7 +158,8 @@ class ClientSession:
             if not self._passes(event):
                 return True
             self._to_server.append(event.raw)
-        elif isinstance(event, Keepalive):
+            return event.name == "presence"  # which passes, and is looked at for each of the account's rooms
+        if isinstance(event, Keepalive):
             self._to_server.append(event.raw)
         else:
             self._client_ends(event)

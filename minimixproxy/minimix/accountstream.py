@@ -228,8 +228,8 @@ class AccountStream:
         xmlstream.addObserver("/*", self._received, 1)
         xmlstream.transport.registerProducer(self, True)
         self._keepalive.start()
-        if xmlstream.peer_limit is not None:
-            self._sendable = replace(self._configured, size=xmlstream.peer_limit)
+        limit = xmlstream.peer_limit
+        self._sendable = self._configured if limit is None else replace(self._configured, size=limit)
         queue, self._queue, self._queued = self._queue, [], 0
         for data in queue:
             self.send(data)

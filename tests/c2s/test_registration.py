@@ -16,7 +16,7 @@ from twisted.words.protocols.jabber.xmlstream import Authenticator
 from minimixproxy.c2s import registrar, registration
 from minimixproxy.c2s.errors import UpstreamUnreachable
 from minimixproxy.c2s.limits import RegistrationGuard
-from minimixproxy.c2s.negotiation import REGISTRATION_TIME
+from minimixproxy.c2s.negotiation import LONGEST_REGISTRATION, REGISTRATION_TIME
 from minimixproxy.c2s.offers import FRESH, PATIENCE, RETRY
 from minimixproxy.c2s.registration import FEATURES, is_answer, request_of, shown, submitted
 from minimixproxy.c2s.upstream import server_framing
@@ -398,6 +398,16 @@ class PassingTest(RegistrationTest):
         self.lab.clock.advance(REGISTRATION_TIME - 1)
         self.assertFalse(client.wire.closing)
         self.lab.clock.advance(1)
+        self.assertIn(b"connection-timeout", client.wire.take())
+
+    def test_a_client_that_asks_again_and_again(self) -> None:
+        """What no server sees is a request, too."""
+        client = self.known()
+        big = b"<iq type='set' id='b'><query xmlns='jabber:iq:register'>%b</query></iq>" % (b" " * 17_000)
+        for _ in range(6):
+            self.assertIn(b"policy-violation", client.send(big))
+            self.assertFalse(client.wire.closing)
+            self.lab.clock.advance(LONGEST_REGISTRATION / 6)
         self.assertIn(b"connection-timeout", client.wire.take())
 
     def test_the_places_of_a_domain(self) -> None:

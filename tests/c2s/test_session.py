@@ -63,7 +63,9 @@ class RelayTest(SessionTest):
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(PIECES, st.lists(st.integers(0, 100_000), max_size=12))
     def test_every_byte_upstream_whatever_the_reads(self, data: bytes, cuts: list[int]) -> None:
-        self.assertEqual(b"".join(self.up(chunk) for chunk in chunked(data, cuts)), data)
+        passed = b"".join(self.up(chunk) for chunk in chunked(data, cuts))
+        self.turn()
+        self.assertEqual(passed + self.client.upstream.take(), data)
 
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
     @given(PIECES, st.lists(st.integers(0, 100_000), max_size=12))
@@ -545,6 +547,16 @@ class IntakeTest(SessionTest):
     def test_what_passes_is_no_work(self) -> None:
         self.client.send(b"<iq id='passes'/>" * 100)
         self.assertEqual(self.client.upstream.take(), b"<iq id='passes'/>" * 100)
+        self.assertEqual(self.client.wire.producerState, "producing")
+
+    def test_presences_pass_and_are_work(self) -> None:
+        """One costs as much as there are rooms."""
+        presence = b"<presence><show>away</show></presence>"
+        self.client.send(presence * (AT_ONCE + 1))
+        self.assertEqual(self.client.upstream.take(), presence * AT_ONCE)
+        self.assertEqual(self.client.wire.producerState, "paused")
+        self.turn()
+        self.assertEqual(self.client.upstream.take(), presence)
         self.assertEqual(self.client.wire.producerState, "producing")
 
     def test_a_slow_server_meanwhile(self) -> None:
