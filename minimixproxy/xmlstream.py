@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 from twisted.words.protocols.jabber import xmlstream as jabber_xmlstream
 from twisted.words.xish import domish
 from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT
@@ -13,15 +17,19 @@ from minimixproxy.framing import Event, Fault, FramingLimits, Keepalive, Skipped
 from minimixproxy.passing import PassingFramer
 from minimixproxy.stanza import Stanza
 
+SLICE = 0.01  # seconds, about, that one stream's events take in one turn of the reactor
 SKIPPED_EVENT = "//event/minimixproxy/skipped"  # with the `Skipped`
 
 
 class Turn(Protocol):
-    """Something that lasts while one read is handled."""
+    """Something that lasts while events are handled."""
 
     def begin(self) -> None: ...
 
     def end(self) -> None: ...
+
+    def next(self, call: Callable[[], None]) -> None:
+        """Call in the reactor's next turn."""
 
 
 class FramedXmlStream(jabber_xmlstream.XmlStream):
@@ -29,7 +37,12 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
 
     A peer that breaks framing is a `STREAM_ERROR_EVENT` with the `Fault`, and the end of the connection at once. A
     stanza that was left out is a `SKIPPED_EVENT`. `peer_limit`: the largest stanza that the peer takes, if it said so.
+
+    With a `turn`, a read that takes long is handled in slices: others have their turn in between, and the peer is not
+    read meanwhile.
     """
+
+    stopwatch: Callable[[], float] = staticmethod(time.perf_counter)
 
     transport: Any
 
@@ -38,7 +51,9 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         self.limits = limits or FramingLimits()
         self.sink: Callable[[list[Event]], None] | None = None
         self.peer_limit: int | None = None
-        self.turn: Turn | None = None  # that a read begins and ends
+        self.turn: Turn | None = None  # that a slice begins and ends
+        self._ahead: deque[Event] = deque()  # of slices to come
+        self._lost = False
         self._held: list[Event] = []
         self.framer = PassingFramer(self.limits)
 
@@ -55,11 +70,39 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         elif self.turn is None:
             self.handle_events(events)
         else:
-            self.turn.begin()
-            try:
-                self.handle_events(events)
-            finally:
-                self.turn.end()
+            waiting = bool(self._ahead)
+            self._ahead.extend(events)
+            if not waiting:
+                self._slice(self.turn)
+
+    def _slice(self, turn: Turn) -> None:
+        """Handle events for a while, in their order; those that are left have the next turn."""
+        until = self.stopwatch() + SLICE
+        turn.begin()
+        try:
+            while self._ahead:
+                self.dispatch_event(self._ahead.popleft())
+                if self.stopwatch() >= until:
+                    break
+        finally:
+            turn.end()
+            if self._ahead and not self._lost:
+                self.transport.pauseProducing()
+                turn.next(lambda: self._next_slice(turn))
+
+    def _next_slice(self, turn: Turn) -> None:
+        if self._lost:
+            return
+        self._slice(turn)
+        if not self._ahead:
+            self.transport.resumeProducing()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """What came before the end counts."""
+        self._lost = True
+        while self._ahead:
+            self.dispatch_event(self._ahead.popleft())
+        super().connectionLost(reason)
 
     def handle_events(self, events: list[Event]) -> None:
         """Hand events to the sink, or to the observers when there is none."""

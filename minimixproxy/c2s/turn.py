@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from minimixproxy.clock import Clock
@@ -43,6 +44,10 @@ class TurnEnd:
         self._begun = False
         if self._waiting:
             self._flush()
+
+    def next(self, call: Callable[[], None]) -> None:
+        """Call in the reactor's next turn."""
+        self._clock.callLater(0, call)
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
