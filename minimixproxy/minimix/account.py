@@ -36,6 +36,8 @@ from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza, error_payload
 ROOM_OWN = 128 * 1024  # bytes of what a room shows that no other room can use up
 HISTORY_OWN = 256 * 1024  # bytes of what was said in a room that no other room can use up ...
 HISTORY_BYTES = 64 * 1024 * 1024  # ... and of all rooms beyond that, or as much as one room may have, if that is more
+WAITING_OWN = 16 * 1024  # bytes of what waits in a room, in each of three places, that no other room can use up ...
+WAITING_BYTES = 64 * 1024 * 1024  # ... and of all rooms beyond that
 CLIENT_BYTES = 8 * 1024 * 1024  # of what the account's clients have kept: joins that wait, presences, ids
 LINGER = 10.0  # seconds for open IQs to be answered after the last room ended
 
@@ -82,6 +84,7 @@ class Account:
         self._journal = journal
         self._shown = ByteBudget(settings.account_memory)
         self._said = ByteBudget(max(HISTORY_BYTES, BYTES_EACH * settings.history))
+        self._waiting = ByteBudget(WAITING_BYTES)
         self._client_budget = ByteBudget(CLIENT_BYTES, full=self._clients_full)
         self._undirected = KeptPresences(self._client_budget, CAPS)
         self._abandoned = Timer(clock)
@@ -136,6 +139,10 @@ class Account:
     def history_budget(self) -> ByteBudget:
         """Return a new budget for what was said in a room: the same."""
         return ByteBudget(sys.maxsize, self._said, HISTORY_OWN)
+
+    def waiting_budget(self, limit: int) -> ByteBudget:
+        """Return a new budget for what waits in a room: private messages, what its archive tells, or the room then."""
+        return ByteBudget(limit, self._waiting, WAITING_OWN)
 
     def room_joined(self, room: str) -> None:
         """The account is in a room."""

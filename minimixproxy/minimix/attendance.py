@@ -15,7 +15,7 @@ from minimixproxy.minimix.holding import Holding
 from minimixproxy.minimix.joins import Joiner, JoinRequest, WaitingJoins
 from minimixproxy.minimix.journal import KeptPrivate, RoomJournal
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
-from minimixproxy.minimix.privates import Privates
+from minimixproxy.minimix.privates import MAX_BYTES, Privates
 from minimixproxy.minimix.roomview import RoomView
 from minimixproxy.stanza import Stanza, error_payload
 
@@ -43,7 +43,7 @@ class Attendance:
         self.next = WaitingJoins(view.room, outlet.client_budget)
         self.joiner: Joiner | None = None  # the one whose join was sent
         self.holding = Holding(clock, outlet.client_budget)
-        self.privates = Privates(view.room, journal, privates)
+        self.privates = Privates(view.room, journal, outlet.waiting_budget(MAX_BYTES), privates)
         self._outlet = outlet
         self._settings = settings
         self._clock = clock

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from minimixproxy.clock import Clock, Timer, wall_time
 from minimixproxy.log import Logger
+from minimixproxy.minimix.budget import OBJECT
 from minimixproxy.minimix.catchup import CatchUp
 from minimixproxy.minimix.ports import RoomOutlet
 from minimixproxy.minimix.roominfo import RoomInfo
@@ -41,7 +42,7 @@ class Backlog:
         self._done = done
         self._archive = CatchUp(info.room, outlet, limit, self._archive_done)
         self._archived: list[Stanza] | None = None
-        self._bytes = 0  # of what waits for the archive
+        self._budget = outlet.waiting_budget(MAX_BYTES)  # of what waits for the archive
         self._read: Callable[[], None]
         self._told: list[Stanza] = []  # by the room, of the past
         self._said: list[Stanza] = []
@@ -73,9 +74,8 @@ class Backlog:
     def add(self, stanza: Stanza) -> None:
         """A message of the room, which waits for its turn. Too many, or too many bytes, and nothing is waited for."""
         (self._told if self._subject.running else self._said).append(stanza)
-        self._bytes += len(stanza.raw)
         waiting = len(self._told) + len(self._said)
-        if waiting > MAX_WAITING or self._bytes > MAX_BYTES:
+        if waiting > MAX_WAITING or not self._budget.take(OBJECT + len(stanza.raw)):
             self._too_much()
 
     def _too_much(self) -> None:
@@ -96,6 +96,7 @@ class Backlog:
         self._patience.stop()
         self._again.stop()
         self._archive.stop()
+        self._budget.close()
 
     def _give_up(self) -> None:
         self.log.warn("{room}: what its archive has of the meantime takes too long", room=self._info.room)
@@ -123,4 +124,5 @@ class Backlog:
 
     def _finish(self) -> None:
         if self._archived is not None and not self._subject.running:
+            self._budget.close()
             self._done(self._archived + self._told, self._said)

@@ -12,6 +12,7 @@ from minimixproxy.log import Logger
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.amendments import MAX_ID, NS_SID, amendment_of
 from minimixproxy.minimix.archivequery import NS_RSM
+from minimixproxy.minimix.budget import OBJECT
 from minimixproxy.minimix.carbons import NS_FORWARD
 from minimixproxy.minimix.delays import delay, format_time, parse_time, without_delays
 from minimixproxy.minimix.ports import RoomOutlet
@@ -38,7 +39,7 @@ class _Entry(NamedTuple):
 
     @property
     def size(self) -> int:
-        return len(self.message.raw) if self.message is not None else 0
+        return OBJECT + (len(self.message.raw) if self.message is not None else 0)
 
 
 class CatchUp:
@@ -63,7 +64,7 @@ class CatchUp:
         self._start = 0.0  # of what is asked for
         self._found: list[_Entry] = []  # worth telling, the newest first
         self._page: list[_Entry] = []
-        self._bytes = 0  # of what was found
+        self._budget = outlet.waiting_budget(MAX_BYTES)  # of what was found
         self._full = False
 
     def start(self, after_id: str | None, after_time: float | None, now: float) -> None:
@@ -74,7 +75,8 @@ class CatchUp:
         self._start = known - (SLACK if after_id is None else SLACK_WITH_ID)
         self._running = True
         self.failed = self._full = False
-        self._found, self._bytes = [], 0
+        self._found = []
+        self._budget.close()
         if self._limit:
             self._ask("")
         else:
@@ -83,6 +85,8 @@ class CatchUp:
     def stop(self) -> None:
         """Nobody waits for it any more: `done` is not called."""
         self._running = False
+        self._found, self._page = [], []
+        self._budget.close()
 
     def _ask(self, before: str) -> None:
         query_id = f"catchup-{secrets.token_hex(6)}"
@@ -109,11 +113,13 @@ class CatchUp:
         result = first_of(children_of(message), NS_MAM, "result")
         if not self._running or result is None or len(self._page) >= PAGE:
             return
-        self._page.append(_read(result, self._room))
-        self._bytes += self._page[-1].size
-        while self._bytes > MAX_BYTES and len(self._page) > 1:
-            self._bytes -= self._page.pop(0).size
+        entry = _read(result, self._room)
+        while not self._budget.take(entry.size):
             self._full = True
+            if not self._page:
+                return
+            self._budget.give_back(self._page.pop(0).size)
+        self._page.append(entry)
 
     def _answered(self, answer: Stanza | None) -> None:
         if not self._running:
@@ -128,7 +134,11 @@ class CatchUp:
         fin = answer.payload(NS_MAM, "fin")
         complete = fin is None or fin.getAttribute("complete") == "true"
         if self._full:
-            self.log.warn("{room}: more than {bytes} bytes were missed", room=self._room, bytes=MAX_BYTES)
+            self.log.warn(
+                "{room}: more than {bytes} bytes were missed, or too much in all rooms: the oldest part is given up",
+                room=self._room,
+                bytes=MAX_BYTES,
+            )
         known = self._take(page)
         if known or complete or self._full or not page or not page[0].id or len(self._found) >= self._limit:
             self._finish()
@@ -149,6 +159,7 @@ class CatchUp:
         self._running = False
         found = [entry.message for entry in self._found[: self._limit] if entry.time >= self._since]
         self._found = []
+        self._budget.close()
         if found:
             self.log.info("{number} messages of the archive of {room}", number=len(found), room=self._room)
         self._done([message for message in reversed(found) if message is not None])

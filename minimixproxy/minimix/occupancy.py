@@ -715,4 +715,5 @@ class Occupancy:
         self.attached.clear()
         self._attendance.view.close()
         self.history.close()
+        self._attendance.privates.close()
         self._outlet.room_ended(self.room)

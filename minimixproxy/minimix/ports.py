@@ -87,6 +87,9 @@ class RoomOutlet(OwnRequests, Protocol):
     def history_budget(self) -> ByteBudget:
         """Return a new budget for what was said in a room."""
 
+    def waiting_budget(self, limit: int) -> ByteBudget:
+        """Return a new budget of `limit` bytes for what waits in a room: for clients, or for the end of an archive."""
+
     def room_joined(self, room: str) -> None:
         """The account is in the room, for the first time or again."""
 

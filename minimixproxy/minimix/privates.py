@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from minimixproxy.lazystanzas import LazyStanzas
 from minimixproxy.log import Logger
+from minimixproxy.minimix.budget import OBJECT, ByteBudget
 from minimixproxy.minimix.delays import stamp, without_delays
 from minimixproxy.minimix.journal import KeptPrivate, RoomJournal
 from minimixproxy.stanza import NS_CLIENT, ForkTemplate, MalformedStanza, Stanza
@@ -16,15 +17,22 @@ MAX_BYTES = 1024 * 1024  # of one room
 
 
 class Privates:
-    """The private messages of one occupancy that wait; of too many, in number or bytes, the oldest go."""
+    """The private messages of one occupancy that wait; of too many, in number or bytes of `budget`, the oldest go."""
 
     log = Logger()
 
-    def __init__(self, room: str, journal: RoomJournal, kept: Iterable[KeptPrivate] = ()) -> None:
+    def __init__(
+        self, room: str, journal: RoomJournal, budget: ByteBudget, kept: Iterable[KeptPrivate] = ()
+    ) -> None:
         self._room = room
         self._journal = journal
-        self._waiting = deque(kept)
-        self._bytes = sum(len(private.raw) for private in self._waiting)
+        self._budget = budget
+        self._waiting: deque[KeptPrivate] = deque()
+        for private in kept:
+            if self._has_place(private):
+                self._waiting.append(private)
+            else:
+                journal.private_given(private.sequence)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -38,23 +46,37 @@ class Privates:
             return
         raw = stamp(without_delays(stanza, self._room), self._room, now)
         private = KeptPrivate(self._journal.next_sequence(), raw)
-        self._waiting.append(private)
-        self._bytes += len(raw)
-        self._journal.private_kept(private)
-        while len(self._waiting) > MAX_KEPT or self._bytes > MAX_BYTES:
+        if self._has_place(private):
+            self._waiting.append(private)
+            self._journal.private_kept(private)
+
+    def _has_place(self, private: KeptPrivate) -> bool:
+        """Make place for one; False if there is none even without the others."""
+        while len(self._waiting) >= MAX_KEPT or not self._budget.take(_cost(private)):
             self.log.warn(
-                "more than {limit} private messages, or {bytes} bytes, wait in {room}: the oldest goes",
+                "more than {limit} private messages or {bytes} bytes wait in {room}, or too much in all rooms: "
+                "the oldest in {room} goes",
                 limit=MAX_KEPT,
-                bytes=MAX_BYTES,
+                bytes=self._budget.limit,
                 room=self._room,
             )
+            if not self._waiting:
+                return False
             self._take()
+        return True
 
     def _take(self) -> KeptPrivate:
         private = self._waiting.popleft()
-        self._bytes -= len(private.raw)
+        self._budget.give_back(_cost(private))
         self._journal.private_given(private.sequence)
         return private
+
+    def close(self) -> None:
+        """The occupancy is over, and other rooms can have the bytes. Who is being given messages gets them still."""
+        self._budget.close()
+        self._budget = ByteBudget(self._budget.limit)
+        for private in self._waiting:
+            self._budget.take(_cost(private))
 
     def give(self, to: str) -> LazyStanzas:
         """Return all that wait, addressed to a session; each waits no more when it is taken."""
@@ -75,3 +97,7 @@ class Privates:
                     yield raw
 
         return LazyStanzas(len(self._waiting), given())
+
+
+def _cost(private: KeptPrivate) -> int:
+    return OBJECT + len(private.raw)

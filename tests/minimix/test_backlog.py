@@ -6,7 +6,9 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.minimix.account import WAITING_BYTES, WAITING_OWN
 from minimixproxy.minimix.backlog import ARCHIVE_TIMEOUT, MAX_BYTES, MAX_WAITING, SUBJECT_TIMEOUT, Backlog
+from minimixproxy.minimix.budget import ByteBudget
 from minimixproxy.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import ROOM, kinds
 
@@ -28,6 +30,10 @@ class FakeInfo:
 class FakeOutlet:
     def __init__(self) -> None:
         self.asked: list[tuple[Callable[[Stanza], None], Callable[[Stanza | None], None]]] = []
+        self.waiting = ByteBudget(WAITING_BYTES)
+
+    def waiting_budget(self, limit: int) -> ByteBudget:
+        return ByteBudget(limit, self.waiting, WAITING_OWN)
 
     def ask_archive(self, _to: str, query_id: str, _payload: bytes, result: Any, answered: Any) -> None:
         self.query_id = query_id
@@ -45,6 +51,29 @@ class BacklogTests(SynchronousTestCase):
     def finished(self, past: list[Stanza], live: list[Stanza]) -> None:
         self.done.append(kinds(past + live))
         self.live = kinds(live)
+
+    def test_what_waited_is_given_back(self) -> None:
+        """To the account's other rooms: at the end, and when nobody waits for it any more."""
+        for stops in (False, True):
+            self.setUp()
+            self.info.know(True)
+            self.backlog.subject_seen()
+            self.room_says("x" * 2 * WAITING_OWN)
+            self.assertGreater(self.outlet.waiting.used, WAITING_OWN)
+            if stops:
+                self.backlog.stop()
+            else:
+                self.clock.advance(ARCHIVE_TIMEOUT)
+            self.assertEqual((self.outlet.waiting.used, len(self.done)), (0, 0 if stops else 1))
+
+    def test_other_rooms_use_up_what_there_is_for_all(self) -> None:
+        """What waits then is no more than the room's own; nothing is waited for beyond that."""
+        self.outlet.waiting.take(WAITING_BYTES)
+        self.info.know(True)
+        self.room_says("x" * (WAITING_OWN // 2))
+        self.assertEqual(self.done, [])
+        self.room_says("x" * (WAITING_OWN // 2))
+        self.assertEqual((len(self.done), self.backlog.complete), (1, False))
 
     def room_says(self, body: str) -> None:
         self.backlog.add(parse_stanza(f"<message type='groupchat' from='{ROOM}/bob'><body>{body}</body></message>"))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix import archive
+from minimixproxy.minimix.budget import ByteBudget
 from minimixproxy.minimix.catchup import MAX_BYTES, CatchUp
 from minimixproxy.minimix.delays import delay_of, format_time
 from minimixproxy.minimix.history import Taken
@@ -42,6 +43,9 @@ class FakeOutlet:
 
     def ask(self, to: str, kind: str, payload: bytes, answered: Answered) -> None:
         self.asked.append(Question(to, kind, parse_stanza(payload), answered))
+
+    def waiting_budget(self, limit: int) -> ByteBudget:
+        return ByteBudget(limit)
 
     def ask_archive(
         self, to: str, query_id: str, payload: bytes, result: Callable[[Stanza], None], answered: Answered

@@ -10,7 +10,9 @@ from minimixproxy import children
 from minimixproxy import stanza as stanzas
 from minimixproxy.config import Rooms
 from minimixproxy.minimix import nicktenure
+from minimixproxy.minimix.account import WAITING_BYTES, WAITING_OWN
 from minimixproxy.minimix.archive import answer
+from minimixproxy.minimix.budget import ByteBudget
 from minimixproxy.minimix.delays import LAST, delay_of, format_time, parse_time, possible_time, stamp, without_delays
 from minimixproxy.minimix.history import History, Taken
 from minimixproxy.minimix.iqtable import MAX_ID_BYTES
@@ -251,7 +253,7 @@ class ForgedDelays(SynchronousTestCase):
 
     def test_a_private_message(self) -> None:
         journal = Recorder()
-        privates = Privates(ROOM, journal)
+        privates = Privates(ROOM, journal, ByteBudget(MAX_BYTES))
         privates.keep(parse_stanza(f"<message from='{ROOM}/bob'><body>x</body>{delay(TO_COME)}</message>"), NOW)
         (raw,) = privates.give(STREAM)
         self.assertEqual([one["stamp"] for one in parse_stanza(raw).elements(DELAY, "delay")], [format_time(NOW)])
@@ -532,7 +534,7 @@ class WaitingPrivates(SynchronousTestCase):
         journal = Recorder()
         given: list[int] = []
         journal.private_given = given.append  # type: ignore[method-assign]
-        privates = Privates(ROOM, journal)
+        privates = Privates(ROOM, journal, ByteBudget(MAX_BYTES))
         for number in range(20):
             body = f"{number} " + "x" * (MAX_BYTES // 10)
             privates.keep(parse_stanza(f"<message from='{ROOM}/bob'><body>{body}</body></message>"), NOW)
@@ -542,8 +544,24 @@ class WaitingPrivates(SynchronousTestCase):
         self.assertIn(b"<body>11 x", first)
         self.assertEqual(len(privates), 8)
 
+    def test_other_rooms_use_up_what_there_is_for_all(self) -> None:
+        """A few have a place all the same, and what goes is given back to the others."""
+        whole = ByteBudget(WAITING_BYTES)
+        privates = Privates(ROOM, Recorder(), ByteBudget(MAX_BYTES, whole, WAITING_OWN))
+        message = parse_stanza(f"<message from='{ROOM}/bob'><body>{'x' * 5000}</body></message>")
+        for _ in range(10):
+            privates.keep(message, NOW)
+        self.assertEqual(len(privates), 10)
+        privates.close()
+        self.assertEqual((whole.used, len(list(privates.give(STREAM)))), (0, 10))
+        whole.take(WAITING_BYTES)
+        privates = Privates(ROOM, Recorder(), ByteBudget(MAX_BYTES, whole, WAITING_OWN))
+        for _ in range(10):
+            privates.keep(message, NOW)
+        self.assertEqual(len(privates), 3)
+
     def test_one_that_is_too_large(self) -> None:
-        privates = Privates(ROOM, Recorder())
+        privates = Privates(ROOM, Recorder(), ByteBudget(MAX_BYTES))
         text = "x" * (MAX_BYTES + 1)
         privates.keep(parse_stanza(f"<message from='{ROOM}/bob'><body>{text}</body></message>"), NOW)
         self.assertEqual(len(privates), 0)
