@@ -17,7 +17,7 @@ from minimixproxy.framing import Event, Fault, FramingLimits, Keepalive, Skipped
 from minimixproxy.passing import PassingFramer
 from minimixproxy.stanza import Stanza
 
-SLICE = 0.01  # seconds, about, that one stream's events take in one turn of the reactor
+SLICE = 0.005  # seconds, about, that one stream's events take in one turn of the reactor
 SKIPPED_EVENT = "//event/minimixproxy/skipped"  # with the `Skipped`
 
 
