@@ -45,6 +45,11 @@ def stanzas(events: list[Event]) -> list[Stanza]:
     return [event for event in events if isinstance(event, Stanza)]
 
 
+def _seen(event: Event) -> tuple[str, object]:
+    """What an event is, to compare."""
+    return type(event).__name__, event.raw if isinstance(event, Stanza) else event
+
+
 def domish_elements(data: str) -> list[str]:
     found: list[str] = []
     stream = domish.elementStream()
@@ -550,6 +555,29 @@ class Undeclared(TestCase):
                 self.assertEqual([type(event) for event in events], [Skipped, Stanza])
                 self.assertIsInstance(events[0], Skipped)
                 self.assertEqual((events[0].uri, events[0].name), ("jabber:client", "message"))  # type: ignore[union-attr]
+
+    MIXED = (
+        "<message><x:a/></message>",
+        "<message q:a='1'><b q:c='2'/></message>",
+        "<message><![CDATA[ ]]]]><x:y xmlns='u'>&amp;&#x41;</x:y></message>",
+        "<iq><![CDATA[<a></b>]]></iq>",
+        "<x:presence/>",
+        "<presence></presence>",
+        "<message a='>'><body b=\"'/>\"/></message>",
+        f"<message><x:b>{'é' * 1200}</x:b></message>",
+        f"<iq>{'<x:a/>' * 400}</iq>",
+        f"<message><body>{'x' * 2100}</body></message>",
+        f"<message>{''.join(f'<x{number}:a/>' for number in range(60))}</message>",
+    )
+
+    @settings(deadline=None)
+    @given(st.lists(st.sampled_from(MIXED), max_size=6), CUTS)
+    def test_whatever_the_reads(self, parts: list[str], cuts: list[int]) -> None:
+        framer = Framer(self.LIMITS)
+        framer.feed(HEADER.encode())
+        whole = [event for part in parts for event in framer.feed(part.encode())]
+        events = feed(HEADER + "".join(parts), cuts, self.LIMITS, passing=False)[1:]
+        self.assertEqual([_seen(event) for event in events], [_seen(event) for event in whole])
 
     def test_how_many(self) -> None:
         limits = FramingLimits(max_stanza=100_000, skips=True)
