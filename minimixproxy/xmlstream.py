@@ -93,9 +93,11 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
     def _next_slice(self, turn: Turn) -> None:
         if self._lost:
             return
-        self._slice(turn)
-        if not self._ahead:
-            self.transport.resumeProducing()
+        try:
+            self._slice(turn)
+        finally:
+            if not self._ahead and not self._lost:
+                self.transport.resumeProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """What came before the end counts."""

@@ -109,3 +109,14 @@ class SliceTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertIn(["2"], [one[-1:] for one in self.turn.slices])
+
+    def test_a_fault_in_the_last_slice_leaves_the_stream_open(self) -> None:
+        self.receive(1, 2, 3)
+        self.assertTrue(self.paused)
+
+        def fault(_event: object) -> None:
+            raise RuntimeError
+
+        self.stream.dispatch_event = fault  # type: ignore[method-assign]
+        self.assertRaises(RuntimeError, self.clock.advance, 0)
+        self.assertFalse(self.paused)
