@@ -116,6 +116,8 @@ class CatchUp:
         entry = _read(result, self._room)
         while not self._budget.take(entry.size):
             self._full = True
+            if self._budget.used + entry.size <= self._budget.limit:
+                self.failed = True  # the account's other rooms have the bytes now, and not for ever
             if not self._page:
                 return
             self._budget.give_back(self._page.pop(0).size)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix import archive
+from minimixproxy.minimix.account import WAITING_BYTES, WAITING_OWN
 from minimixproxy.minimix.budget import ByteBudget
 from minimixproxy.minimix.catchup import MAX_BYTES, CatchUp
 from minimixproxy.minimix.delays import delay_of, format_time
@@ -40,12 +41,13 @@ class FakeOutlet:
 
     stream_jid: str = STREAM
     asked: list[Question] = field(default_factory=list)
+    waiting: ByteBudget = field(default_factory=lambda: ByteBudget(WAITING_BYTES))
 
     def ask(self, to: str, kind: str, payload: bytes, answered: Answered) -> None:
         self.asked.append(Question(to, kind, parse_stanza(payload), answered))
 
     def waiting_budget(self, limit: int) -> ByteBudget:
-        return ByteBudget(limit)
+        return ByteBudget(limit, self.waiting, WAITING_OWN)
 
     def ask_archive(
         self, to: str, query_id: str, payload: bytes, result: Callable[[Stanza], None], answered: Answered
@@ -140,6 +142,22 @@ class Reading(Case):
         question.answered(self.fin())
         self.assertEqual([text.split()[0] for text in texts(self.given[0])], ["16", "17", "18", "19"])
         self.assertEqual(len(self.outlet.asked), 1)
+
+    def test_too_much_here_is_for_good_and_elsewhere_for_now(self) -> None:
+        """What other rooms leave no place for is read again later (see `Backlog`): nothing of it is missed."""
+        for taken, size, failed in ((0, MAX_BYTES, False), (WAITING_BYTES, WAITING_OWN, True)):
+            self.outlet.asked.clear()
+            self.outlet.waiting = ByteBudget(WAITING_BYTES)
+            self.outlet.waiting.take(taken)
+            catch_up = self.catch_up()
+            (question,) = self.outlet.asked
+            assert question.result is not None
+            for number in range(3):
+                question.result(result(str(number), NOW, said("x" * (size // 4))))
+            question.answered(self.fin())
+            self.assertIs(catch_up.failed, failed)
+            self.assertLess(len(self.given.pop()), 3)
+            self.assertEqual(self.outlet.waiting.used, taken)
 
     def test_page_by_page_to_the_known(self) -> None:
         self.catch_up()
