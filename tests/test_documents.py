@@ -1,6 +1,7 @@
 """The documents say what is so: configurations can be loaded, every key is described, links lead somewhere."""
 
 import configparser
+import importlib
 import os
 import re
 import shutil
@@ -225,3 +226,17 @@ class ChangelogTests(unittest.TestCase):
     def test_this_version_is_in_it(self) -> None:
         text = (ROOT / "CHANGELOG.md").read_text("utf-8")
         self.assertRegex(text, rf"(?m)^## \[(Unreleased|{re.escape(__version__)})\]")
+
+
+class SecurityTests(unittest.TestCase):
+    """docs/security.md names the places in the code that check who is believed."""
+
+    def test_each_place_is_there(self) -> None:
+        text = (ROOT / "docs" / "security.md").read_text("utf-8")
+        places = re.findall(r"`([\w/]+)\.py` `([\w.]+)`", text)
+        self.assertGreater(len(places), 50)
+        for file, name in places:
+            found: Any = importlib.import_module("minimixproxy." + file.replace("/", "."))
+            for part in name.split("."):
+                found = getattr(found, part, None)
+            self.assertIsNotNone(found, f"{file}.py has no {name}")

@@ -58,8 +58,8 @@ class OpenQueries:
 
 
 def is_archive_result(stanza: Stanza) -> bool:
-    """Tell whether a message carries one result of an archive query."""
-    return any(name == "result" and uri in _MAM for uri, name in stanza.payloads)
+    """Tell whether a room's message carries one result of an archive query: an occupant's never does."""
+    return "/" not in stanza["from"] and any(name == "result" and uri in _MAM for uri, name in stanza.payloads)
 
 
 def _result_key(stanza: Stanza) -> Key | None:

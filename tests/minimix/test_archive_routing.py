@@ -14,9 +14,10 @@ DISCO = "http://jabber.org/protocol/disco#info"
 class Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.world = World()
-        (self.phone,) = self.world.joined("phone")
+        self.phone, self.laptop = self.world.joined("phone", "laptop")
         self.world.says("bob", "hello")
         self.phone.take()
+        self.laptop.take()
 
     def asks(self, session: FakeSession, payload: str, kind: str = "set") -> bool:
         return self.world.client(session, f"<iq type='{kind}' id='1' to='{ROOM}'>{payload}</iq>")
@@ -88,7 +89,7 @@ class WithoutArchive(Case):
 
     def test_nothing_is_kept(self) -> None:
         self.world = World(history=0)
-        (self.phone,) = self.world.joined("phone")
+        self.phone, self.laptop = self.world.joined("phone", "laptop")
         self.asks(self.phone, f"<query xmlns='{DISCO}'/>", "get")
         self.tells(self.sent(DISCO))
         self.assertNotIn(MAM.encode(), self.phone.take()[0].raw)
@@ -126,3 +127,14 @@ class WithArchive(Case):
         self.phone.take()
         self.asks(self.phone, f"<query xmlns='{MAM}'/>")
         self.assertEqual(len(self.phone.take()), 2)
+
+    def test_a_result_by_an_occupant(self) -> None:
+        """It is a private message, whatever is in it."""
+        self.asks(self.phone, f"<query xmlns='{MAM}' queryid='q'/>")
+        self.tells(self.sent(DISCO), MAM)
+        for sender in (f"{ROOM}/mallory", ROOM):
+            self.world.room(
+                f"<message from='{sender}' to='{STREAM}'><result xmlns='{MAM}' queryid='q' id='1'/></message>"
+            )
+            received = len(self.phone.take()), len(self.laptop.take())
+            self.assertEqual(received, (1, 0) if sender == ROOM else (1, 1), sender)
