@@ -1,1 +1,16 @@
-"""Tests, laid out like the package; tests/integration runs real servers."""
+"""Tests, laid out like the package; tests/integration runs real servers.
+
+Hypothesis tries the same examples in each run, so that a failure is there again the next time, and nothing fails for
+being slow. `make fuzz` tries others.
+"""
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "tests",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("tests")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish import domish
@@ -47,7 +47,6 @@ def content(element: domish.Element) -> object:
 
 
 class Taken(SynchronousTestCase):
-    @settings(deadline=None)
     @given(st.lists(elements(), max_size=4), spaces)
     def test_as_in_a_tree(self, inner: list[str], space: str) -> None:
         space = space.replace(" xmlns:p", " xmlns:q")

@@ -363,7 +363,7 @@ class RefusedTests(ConfigTestCase):
         text = PROXY_COMPLETE + "nonsense = 1\n"
         self.assertNotIn("s3cret", self.fault(text))
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(
         st.recursive(
             st.integers() | st.floats() | st.text(max_size=10) | st.booleans(),

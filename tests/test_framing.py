@@ -99,7 +99,7 @@ def elements(draw: st.DrawFn, depth: int = 0) -> str:
 
 
 class AgainstDomish(TestCase):
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(st.lists(elements(), max_size=5), CUTS, GAPS, st.booleans())
     def test_same_stanzas_for_any_chunking(self, parts: list[str], cuts: list[int], gap: str, passing: bool) -> None:
         data = HEADER + gap.join(["", *parts, ""])
@@ -115,7 +115,7 @@ class AgainstDomish(TestCase):
             plain = {key: value for key, value in stanza.element.attributes.items() if isinstance(key, str)}
             self.assertEqual({k: v for k, v in stanza.attributes.items() if k[0] != "{"}, plain)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.lists(elements(), min_size=1, max_size=4), CUTS)
     def test_nothing_is_lost_or_added(self, parts: list[str], cuts: list[int]) -> None:
         data = HEADER + "\n".join(parts) + " "
@@ -570,7 +570,6 @@ class Undeclared(TestCase):
         f"<message>{''.join(f'<x{number}:a/>' for number in range(60))}</message>",
     )
 
-    @settings(deadline=None)
     @given(st.lists(st.sampled_from(MIXED), max_size=6), CUTS)
     def test_whatever_the_reads(self, parts: list[str], cuts: list[int]) -> None:
         framer = Framer(self.LIMITS)

@@ -15,6 +15,7 @@ from twisted.python import usage
 from twisted.trial import unittest
 
 from minimixproxy import tap
+from tests.patience import patiently
 
 TWISTD = str(Path(sys.executable).parent / "twistd")
 GOOD = """
@@ -124,7 +125,7 @@ class CommandLineTests(TapTestCase):
                     env={**os.environ, "PYTHONPATH": ""},
                     capture_output=True,
                     text=True,
-                    timeout=60,
+                    timeout=patiently(60),
                     check=False,
                     pass_fds=[writing],
                 )

@@ -23,7 +23,7 @@ NAMESPACES = {"": "jabber:client", "p": "urn:p"}
 
 
 class AgainstDomish(SynchronousTestCase):
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(elements())
     def test_the_same_tree(self, xml: str) -> None:
         element = parse_element(xml.encode(), NAMESPACES)
@@ -34,7 +34,7 @@ class AgainstDomish(SynchronousTestCase):
         children = tuple((child.uri, child.name) for child in element.elements())
         self.assertEqual(payload_names(xml.encode(), NAMESPACES, 1000), children)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(elements())
     def test_alone_it_means_the_same(self, xml: str) -> None:
         stanza = Stanza(xml.encode(), "", "", {}, None, NAMESPACES)

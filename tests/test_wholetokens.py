@@ -41,7 +41,7 @@ class WholeTokensTests(SynchronousTestCase):
             gate = WholeTokens()
             self.assertEqual([gate.release(data) for data, _given in reads], [given for _data, given in reads])
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(PIECES, st.lists(st.integers(0, 100), max_size=10))
     def test_nothing_is_lost_and_a_stanza_never_stays(self, pieces: list[bytes], cuts: list[int]) -> None:
         data = b"".join([*pieces, b"</message>"])

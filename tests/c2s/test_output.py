@@ -153,7 +153,7 @@ class LazyTest(SynchronousTestCase):
         max_size=30,
     )
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(steps)
     def test_any_order(self, steps: list[tuple[str, object]]) -> None:
         client = Client(limit=10**9)

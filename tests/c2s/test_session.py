@@ -60,14 +60,14 @@ class SessionTest(unittest.TestCase):
 
 
 class RelayTest(SessionTest):
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @given(PIECES, st.lists(st.integers(0, 100_000), max_size=12))
     def test_every_byte_upstream_whatever_the_reads(self, data: bytes, cuts: list[int]) -> None:
         passed = b"".join(self.up(chunk) for chunk in chunked(data, cuts))
         self.turn()
         self.assertEqual(passed + self.client.upstream.take(), data)
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @given(PIECES, st.lists(st.integers(0, 100_000), max_size=12))
     def test_every_byte_downstream_whatever_the_reads(self, data: bytes, cuts: list[int]) -> None:
         self.assertEqual(b"".join(self.client.serve(chunk) for chunk in chunked(data, cuts)), data)

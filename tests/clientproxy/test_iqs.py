@@ -582,7 +582,7 @@ class OneAnswerTests(unittest.TestCase):
         max_size=60,
     )
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(events, st.sampled_from(["random", "round-robin", "least-outstanding", "sender"]))
     def test_one_answer_each(self, events: list[tuple[str, int]], policy: str) -> None:
         scene = Scene(policy=policy, timeout=20.0, max_open=8, max_open_per_asker=5)

@@ -87,7 +87,7 @@ class ReadableTests(unittest.TestCase):
 
 
 class PropertyTests(unittest.TestCase):
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(addresses())
     def test_round_trip(self, address: Address) -> None:
         """Back comes what went in, even after the preparation that every server does."""
@@ -95,7 +95,7 @@ class PropertyTests(unittest.TestCase):
         self.assertEqual(translate.jid_of(parse_jid(translate.address_of(address.full))), address)
         self.assertEqual(translate.jid_of(parse_jid(translate.contact_of(address.bare))).full, address.bare)
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(addresses(), addresses())
     def test_two_jids_never_share_an_address(self, one: Address, other: Address) -> None:
         translate, _ = translator()
@@ -104,7 +104,7 @@ class PropertyTests(unittest.TestCase):
         same = parse_jid(translate.contact_of(one.bare)) == parse_jid(translate.contact_of(other.bare))
         self.assertEqual(same, one.bare == other.bare)
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(addresses())
     def test_no_jid_is_mistaken_for_a_token(self, address: Address) -> None:
         """A user cannot be called what a token looks like."""

@@ -9,6 +9,7 @@ from tests.integration.cases import IntegrationTestCase
 from tests.integration.client import TIMEOUT, Client
 from tests.integration.servers import COMPONENT_SECRET
 from tests.integration.xmlcut import Received
+from tests.patience import patiently
 
 NS_USER = "http://jabber.org/protocol/muc#user"
 
@@ -54,7 +55,7 @@ class RoomService(Client):
 async def room_service(case: IntegrationTestCase, label: str = "echo") -> RoomService:
     """A connected service at `label` below the domain of the test's server; it ends with the test."""
     domain = f"{label}.{case.server.domain}"
-    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", case.server.component_port, timeout=TIMEOUT)
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", case.server.component_port, timeout=patiently(TIMEOUT))
     service: RoomService = await connectProtocol(endpoint, RoomService(domain, "room service"))
     case._clients.append(service)
     await service.introduce()

@@ -15,6 +15,7 @@ from tests.integration.ejabberd import Ejabberd
 from tests.integration.prosody import Prosody
 from tests.integration.proxy import Proxy, shared_proxy
 from tests.integration.servers import Account, Server, running
+from tests.patience import patiently
 
 KINDS: tuple[type[Server], ...] = (Prosody, Ejabberd)
 
@@ -59,6 +60,9 @@ class IntegrationTestCase(unittest.TestCase):
         self._proxies: dict[Proxy, int] = {}
         self.addCleanup(self._check_logs)
         self.addCleanup(self._close_clients)
+
+    def getTimeout(self) -> float:
+        return patiently(super().getTimeout())
 
     @property
     def proxy(self) -> Proxy:

@@ -17,6 +17,7 @@ from twisted.words.xish import domish
 from tests.integration.patterns import matches
 from tests.integration.servers import Account, authority
 from tests.integration.xmlcut import Cutter, Received
+from tests.patience import patiently
 
 TIMEOUT = 10.0
 NS_SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
@@ -113,7 +114,7 @@ class Client(Protocol):
 
     async def until(self, condition: Callable[[], bool], what: str, timeout: float = TIMEOUT) -> None:
         """Wait for a condition on this client, looked at whenever something happens."""
-        end = reactor.seconds() + timeout
+        end = reactor.seconds() + patiently(timeout)
         while not condition():
             if self.lost is not None:
                 raise AssertionError(f"{self.label} lost its connection before {what}\n{self.transcript()}")
@@ -158,7 +159,7 @@ class Client(Protocol):
         await self.until_lost(timeout)
 
     async def until_lost(self, timeout: float = TIMEOUT) -> None:
-        end = reactor.seconds() + timeout
+        end = reactor.seconds() + patiently(timeout)
         while self.lost is None:
             await self._something("the end of the connection", end)
 
@@ -281,7 +282,7 @@ class Client(Protocol):
 
 async def connect(port: int, domain: str, *, direct_tls: bool = False, label: str = "client") -> Client:
     """A connection to loopback; with `direct_tls` TLS comes first (XEP-0368)."""
-    endpoint: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", port, timeout=TIMEOUT)
+    endpoint: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", port, timeout=patiently(TIMEOUT))
     if direct_tls:
         endpoint = wrapClientTLS(tls_options(domain, alpn=True), endpoint)
     client: Client = await connectProtocol(endpoint, Client(domain, label))

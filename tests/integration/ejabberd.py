@@ -10,6 +10,7 @@ from twisted.internet.threads import deferToThread
 
 from tests.integration.processes import LoggedProcess, free_port
 from tests.integration.servers import COMPONENT_SECRET, Account, Server, beside, converse, fill, in_path
+from tests.patience import patiently
 
 LIBRARIES = Path("/usr/lib")
 # A console of one line: an expression of Erlang comes in, its value goes out.
@@ -131,7 +132,7 @@ class Ejabberd(Server):
             headers={"Content-Type": "application/json"},
         )
         try:
-            with urlopen(request, timeout=30) as response:
+            with urlopen(request, timeout=patiently(30)) as response:
                 return json.load(response)
         except HTTPError as error:
             raise AssertionError(f"ejabberd refused {command}: {error.read().decode()}") from error

@@ -11,6 +11,7 @@ from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import Deferred
 
 from tests.integration.servers import Account, authority_file
+from tests.patience import patiently
 
 try:
     import aioxmpp
@@ -34,7 +35,7 @@ def unusable(library: Any) -> str | None:
 
 def waiting(coroutine: Any) -> "Deferred[Any]":
     """An asyncio coroutine as Deferred."""
-    return Deferred.fromFuture(asyncio.ensure_future(asyncio.wait_for(coroutine, TIMEOUT)))
+    return Deferred.fromFuture(asyncio.ensure_future(asyncio.wait_for(coroutine, patiently(TIMEOUT))))
 
 
 class Inbox:
@@ -101,7 +102,7 @@ class Slixmpp:
 
     def join(self, room: str, nick: str) -> "Deferred[Any]":
         """Join and wait for the subject."""
-        return waiting(self.xmpp["xep_0045"].join_muc_wait(slixmpp.JID(room), nick, timeout=TIMEOUT))
+        return waiting(self.xmpp["xep_0045"].join_muc_wait(slixmpp.JID(room), nick, timeout=patiently(TIMEOUT)))
 
     def occupants(self, room: str) -> list[str]:
         return sorted(self.xmpp["xep_0045"].get_roster(slixmpp.JID(room)))

@@ -17,6 +17,8 @@ from typing import IO
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
+from tests.patience import patiently
+
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 15.0
 PR_SET_PDEATHSIG = 1
@@ -82,10 +84,10 @@ class LoggedProcess:
             return next((line for line in self.lines[start:] if search(line)), None)
 
         with self._news:
-            self._news.wait_for(lambda: found() is not None or self._ended, timeout)
+            self._news.wait_for(lambda: found() is not None or self._ended, patiently(timeout))
             line = found()
         if line is None:
-            reason = f"ended with status {self.process.returncode}" if self._ended else f"{timeout} s passed"
+            reason = f"ended with status {self.process.returncode}" if self._ended else f"{patiently(timeout)} s passed"
             raise ProcessFailed(f"{self.name}: {reason} before {pattern!r} was logged:\n{self.tail()}")
         return line
 
@@ -99,8 +101,8 @@ class LoggedProcess:
     def wait(self, timeout: float = STOP_TIMEOUT) -> int:
         """Block until the end; returns the exit status, negative for a signal."""
         with self._news:
-            if not self._news.wait_for(lambda: self._ended, timeout):
-                raise ProcessFailed(f"{self.name} still runs after {timeout} s:\n{self.tail()}")
+            if not self._news.wait_for(lambda: self._ended, patiently(timeout)):
+                raise ProcessFailed(f"{self.name} still runs after {patiently(timeout)} s:\n{self.tail()}")
         return self.process.wait()
 
     def ends(self, timeout: float = STOP_TIMEOUT) -> "Deferred[int]":

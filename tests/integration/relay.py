@@ -11,6 +11,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from tests.integration.processes import free_port
+from tests.patience import patiently
 
 TIMEOUT = 20.0
 
@@ -77,7 +78,7 @@ class Relay:
         deferred: Deferred[None] = Deferred()
         self._news.append(deferred)
         try:
-            await deferred.addTimeout(timeout, reactor)
+            await deferred.addTimeout(patiently(timeout), reactor)
         except TimeoutError:
             raise AssertionError(f"the relay waited in vain for {what}; there were {self.opened}") from None
 
@@ -113,7 +114,7 @@ class Link(Protocol):
 
     def connectionMade(self) -> None:
         self._relay.link_opened(self)
-        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self._relay.target, timeout=5.0)
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self._relay.target, timeout=patiently(5.0))
         connectProtocol(endpoint, _Far(self)).addCallbacks(self._reached, lambda failure: self.end())
 
     def _reached(self, far: _Far) -> None:

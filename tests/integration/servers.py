@@ -13,6 +13,7 @@ from twisted.internet.threads import deferToThread
 
 from tests.certificates import KeyPair, make_authority, make_certificate
 from tests.integration.processes import LoggedProcess, free_port, temporary_directory
+from tests.patience import patiently
 
 COMPONENT_SECRET = "component secret"
 # Labels below a server's domain that a component may connect as.
@@ -153,7 +154,7 @@ def converse(port: int, line: str, *, end: bytes = b"", greeted: bool = False) -
 
     `greeted`: it says something that ends so before it is asked.
     """
-    with socket.create_connection(("127.0.0.1", port), 20.0) as console:
+    with socket.create_connection(("127.0.0.1", port), patiently(20.0)) as console:
         if greeted:
             _read_until(console, end)
         console.sendall(line.encode() + b"\n")

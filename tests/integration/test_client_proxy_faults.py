@@ -15,6 +15,7 @@ from tests.integration.processes import free_port
 from tests.integration.proxied import ProxiedCase, Worker, condition, work
 from tests.integration.servers import fresh
 from tests.integration.xmlcut import Received
+from tests.patience import patiently
 
 Answers = Counter[tuple[str, str]]
 
@@ -128,7 +129,7 @@ class WorkerFaultTests(ProxiedCase):
         await askers[0].after(3000)
         workers.append(await self.worker("c"))
         for asker in askers:
-            await asker.done.addTimeout(180, reactor)
+            await asker.done.addTimeout(patiently(120), reactor)
             await asker.client.barrier()
             self.assertEqual(set(asker.answers.values()), {1})
             self.assertEqual(len(asker.answers), 5000)

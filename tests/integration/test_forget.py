@@ -12,6 +12,7 @@ from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client
 from tests.integration.proxy import Proxy
 from tests.integration.servers import Account
+from tests.patience import patiently
 
 COMMAND = str(Path(sys.executable).parent / "minimixproxy")
 NS_MUC = "http://jabber.org/protocol/muc"
@@ -22,7 +23,9 @@ Done = subprocess.CompletedProcess[str]
 async def run(proxy: Proxy, command: str, *arguments: str) -> Done:
     """Run a command of the operator's."""
     line = [COMMAND, command, "--config", str(proxy.configuration), *arguments]
-    return await deferToThread(subprocess.run, line, cwd="/", capture_output=True, text=True, timeout=60, check=False)
+    return await deferToThread(
+        subprocess.run, line, cwd="/", capture_output=True, text=True, timeout=patiently(60), check=False
+    )
 
 
 class ForgetCase(IntegrationTestCase):

@@ -25,6 +25,7 @@ from tests.integration.client import Client
 from tests.integration.processes import LoggedProcess, free_port, temporary_directory
 from tests.integration.proxy import TWISTD, Proxy
 from tests.integration.servers import authority, in_path
+from tests.patience import patiently
 
 NOBODY = "nobody"
 
@@ -300,7 +301,7 @@ def _other_user() -> pwd.struct_passwd:
 
 def _certificate_at(port: int, name: str) -> x509.Certificate:
     """The certificate that a TLS server shows. Blocks."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+    with socket.create_connection(("127.0.0.1", port), timeout=patiently(10)) as plain:
         plain.settimeout(None)
         connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), plain)
         connection.set_tlsext_host_name(name.encode())
@@ -323,7 +324,7 @@ def _wait_for_end(pid: int) -> None:
     except ProcessLookupError:
         return
     try:
-        ready, _, _ = select.select([descriptor], [], [], 15)
+        ready, _, _ = select.select([descriptor], [], [], patiently(15))
         if not ready:
             raise AssertionError(f"process {pid} does not end")
     finally:

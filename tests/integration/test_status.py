@@ -12,6 +12,7 @@ from twisted.internet.threads import deferToThread
 
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.proxy import TWISTD, Proxy
+from tests.patience import patiently
 
 COMMAND = str(Path(sys.executable).parent / "minimixproxy")
 NS_MUC = "http://jabber.org/protocol/muc"
@@ -22,7 +23,7 @@ async def status(proxy: Proxy, *arguments: str) -> Done:
     """Run the command as an operator does, from elsewhere."""
     command = [COMMAND, "status", "--config", str(proxy.configuration), *arguments]
     return await deferToThread(
-        subprocess.run, command, cwd="/", capture_output=True, text=True, timeout=60, check=False
+        subprocess.run, command, cwd="/", capture_output=True, text=True, timeout=patiently(60), check=False
     )
 
 
@@ -117,7 +118,13 @@ class LifeTests(IntegrationTestCase):
         proxy = await self.running_proxy()
         command = [TWISTD, "-n", "--pidfile=", "minimixproxy", "--config", str(proxy.configuration)]
         done: Done = await deferToThread(
-            subprocess.run, command, capture_output=True, text=True, timeout=60, check=False, cwd=proxy.directory
+            subprocess.run,
+            command,
+            capture_output=True,
+            text=True,
+            timeout=patiently(60),
+            check=False,
+            cwd=proxy.directory,
         )
         self.assertEqual(done.returncode, 1)
         directory = proxy.directory / "state"

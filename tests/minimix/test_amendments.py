@@ -255,7 +255,7 @@ class Room(SynchronousTestCase):
         max_size=40,
     )
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(steps)
     def test_all_see_the_same(self, steps: list[tuple[str, int]]) -> None:
         room = Speaker(history=100)

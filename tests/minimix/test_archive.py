@@ -221,7 +221,7 @@ class Queries(Case):
         self.assertIsNotNone(answer.results[0].forwarded.message.retracted)
         self.assertNotIn(b"the<", b"".join(message.raw for message in answer.messages))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.integers(0, 40), st.integers(1, 12), st.booleans(), st.booleans())
     def test_page_after_page_is_all(self, count: int, size: int, backwards: bool, flipped: bool) -> None:
         self.room = Speaker()

@@ -220,7 +220,7 @@ _elements = st.recursive(
 class Preservation(SynchronousTestCase):
     """Whatever else a client has put there comes back as it was."""
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(attributes(), st.lists(_elements, max_size=4), st.booleans(), st.sampled_from(["", " autojoin='0'"]))
     def test_items(self, attrs: str, children: list[str], autojoin: bool, before: str) -> None:
         inner = "".join(children) + "<nick>al</nick><extensions><s xmlns='urn:state' min='true'/></extensions>"
@@ -231,7 +231,7 @@ class Preservation(SynchronousTestCase):
         again = one(bookmarks.read_items(items(("a@muc.test", changed.xml.decode()))))
         self.assertEqual((again.autojoin, again.nick), (autojoin, one(found).nick))
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(attributes(), st.lists(_elements, max_size=3), st.lists(_elements, max_size=3), st.booleans())
     def test_storage(self, attrs: str, inside: list[str], beside: list[str], autojoin: bool) -> None:
         inner = (

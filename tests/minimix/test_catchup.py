@@ -232,7 +232,7 @@ class Reading(Case):
         question.answered(self.fin())
         self.assertEqual((self.given, len(self.outlet.asked)), ([], 1))
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(st.integers(0, 30), st.integers(0, 350), st.integers(1, 400), st.booleans())
     def test_from_an_archive(self, before: int, missed: int, limit: int, ids: bool) -> None:
         """The archive that is read is our own: both ends agree, and nothing is told twice or left out."""

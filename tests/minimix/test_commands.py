@@ -332,4 +332,4 @@ class Walk(RuleBasedStateMachine):
 
 class WalkTests(unittest.SynchronousTestCase):
     def test_any_order(self) -> None:
-        run_state_machine_as_test(Walk, settings=settings(max_examples=60, stateful_step_count=20, deadline=None))
+        run_state_machine_as_test(Walk, settings=settings(max_examples=60, stateful_step_count=20))

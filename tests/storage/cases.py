@@ -21,6 +21,7 @@ from minimixproxy.storage.sealing import load_sealer
 from minimixproxy.storage.service import load
 from minimixproxy.storage.store import Store
 from minimixproxy.storage.writer import Written
+from tests.patience import patiently
 from tests.storage import postgresql
 
 BARE, ROOM = "alice@example.org", "room@muc.example.org"
@@ -130,6 +131,9 @@ class StorageTestCase(unittest.TestCase):
         self.state = self.new_state()
         self._labs: list[Lab] = []
         self.addCleanup(lambda: [lab.crash() for lab in self._labs])
+
+    def getTimeout(self) -> float:
+        return patiently(super().getTimeout())
 
     def new_state(self) -> Path | str:
         return postgresql.cluster().database() if self.postgresql else self.directory / "state.sqlite"

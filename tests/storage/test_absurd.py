@@ -78,7 +78,7 @@ class LongestTests(StorageTestCase):
             (account,) = self.again(lab).kept
             self.assertEqual(next(one.messages for one in account.rooms if one.room == ROOM), kept)
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @given(TEXT, TEXT, TEXT, TEXT, st.binary(max_size=100), st.floats(0, 1e9))
     def test_any_text(self, room: str, nick: str, resource: str, stanza_id: str, raw: bytes, time: float) -> None:
         if not hasattr(self, "now"):

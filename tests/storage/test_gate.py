@@ -123,7 +123,7 @@ class GateTests(StorageTestCase):
         self.now.turn()
         return given
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.lists(st.sampled_from(["keep", "deliver", "turn", "work", "hold"]), max_size=30))
     def test_always_in_order(self, steps: list[str]) -> None:
         """Whatever happens, what is given is what was delivered, in order, none left in the end."""

@@ -320,7 +320,7 @@ class AnySequenceTests(StorageTestCase):
         super().setUp()
         self.lab().crash()  # makes the tables
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
     @given(STEPS)
     def test_like_dictionaries(self, steps: list[tuple[str, tuple[str, Any]]]) -> None:
         for table in ("rooms", "messages", "cursors", "privates", "accounts"):

@@ -11,6 +11,7 @@ from twisted.logger import globalLogPublisher
 
 from minimixproxy.minimix.journal import KeptAccount, KeptPrivate, KeptRoom
 from minimixproxy.storage import journal as storage_journal
+from tests.patience import patiently
 from tests.storage import postgresql
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, message, on_both_databases
 
@@ -314,7 +315,7 @@ class FullDiskTests(TroubleTestCase):
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patiently(60),
             check=False,
         )
         self.assertRegex(done.stdout, r"^\[\] OperationalError: (disk I/O error|database or disk is full)\n\[b'1'\]\n$")
