@@ -330,14 +330,27 @@ class Accounts(Service):
         rooms = self._settings.rooms
         return last_seen + rooms.stay > wall_time(self._clock) and (has_rooms or rooms.bookmarks != "off")
 
-    def forget(self, bare: str, condition: str = "reset", text: str = "the account was forgotten") -> Deferred[bool]:
+    def forget(self, bare: str) -> Deferred[bool]:
         """Have an account be as if it had never been here: for one that was deleted at the server.
 
-        It leaves its rooms, its stream is closed, and nothing of it is kept. Its sessions end with a stream error of
-        this condition (RFC 6120 §4.9.3): `reset` has clients log in anew, if the server still knows the account.
+        It leaves its rooms, its stream is closed, and nothing of it is kept. Its sessions end with the stream error
+        `reset` (RFC 6120 §4.9.3.16), which has clients log in anew, if the server still knows the account.
         Whoever owns the address then begins with nothing. The result fires, with whether the account was known, when
-        all of it is on disk; that waits for as long as state cannot be written.
+        nothing of it is left on disk; that waits for as long as state cannot be written.
         """
+        return self._end(bare, "reset", "the account was forgotten", copies=True)
+
+    def removed(self, bare: str) -> None:
+        """A client has removed the account, and the server agrees: whoever makes it anew gets nothing of this one.
+
+        Clients may do so again and again, if the server lets them register: what costs others time comes later, and
+        for many at once.
+        """
+        ending = self._end(bare, "not-authorized", "the account was removed", copies=False)
+        ending.addCallback(lambda _known: self.log.info("nothing of {account} is kept any more", account=bare))
+        ending.addErrback(lambda failure: self.log.failure("while forgetting {account}", failure, account=bare))
+
+    def _end(self, bare: str, condition: str, text: str, *, copies: bool) -> Deferred[bool]:
         held = self._held.pop(bare, None)
         if held is not None:
             sessions = held.account.end()
@@ -347,13 +360,7 @@ class Accounts(Service):
         known = self._journal.account_forgotten(bare) or held is not None
         if known:
             self.log.info("{account} is forgotten", account=bare)
-        return self._journal.erased().addCallback(lambda _: known)
-
-    def removed(self, bare: str) -> None:
-        """A client has removed the account, and the server agrees: whoever makes it anew gets nothing of this one."""
-        forgetting = self.forget(bare, "not-authorized", "the account was removed")
-        forgetting.addCallback(lambda _known: self.log.info("nothing of {account} is kept any more", account=bare))
-        forgetting.addErrback(lambda failure: self.log.failure("while forgetting {account}", failure, account=bare))
+        return self._journal.erased(copies=copies).addCallback(lambda _: known)
 
     def _forget(self, held: _Held) -> None:
         del self._held[held.bare]

@@ -145,8 +145,12 @@ class Journal(Protocol):
     def account_forgotten(self, bare: str) -> bool:
         """Everything about the account goes, its rooms too. Return whether there was anything."""
 
-    def erased(self) -> Deferred[None]:
-        """Return what fires when everything journalled so far is on disk, and what was forgotten is erased there."""
+    def erased(self, *, copies: bool) -> Deferred[None]:
+        """Return what fires when everything journalled so far is on disk, and what was forgotten is erased there.
+
+        `copies`: also those that a database may keep beside the rows, which costs all accounts time. Else these go
+        later, together with those of other accounts.
+        """
 
     def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
         """Return a function like `deliver` whose effect waits until all that was journalled before it is on disk."""
@@ -219,7 +223,7 @@ class NullJournal:
         """Kept nowhere."""
         return False
 
-    def erased(self) -> Deferred[None]:
+    def erased(self, *, copies: bool) -> Deferred[None]:
         return succeed(None)
 
     def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:

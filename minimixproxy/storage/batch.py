@@ -6,6 +6,7 @@ word counts, so the order between kinds can be fixed (see `Store`).
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any, Final, Literal
 
 from twisted.internet.defer import Deferred
@@ -14,6 +15,14 @@ from minimixproxy.storage.gate import Held
 
 #: What becomes of a cursor: its two columns; or only `attached`, the rest as it is; or no row.
 Cursor = tuple[int | None, int | None] | int | Literal["gone"]
+
+
+class Erasure(IntEnum):
+    """Where nothing is left of what was deleted."""
+
+    NOWHERE = 0
+    LOG = 1  # not in the write-ahead log, and not where it was; copies may be in the unused parts of pages
+    FILE = 2  # in no file
 
 
 class Batch:
@@ -26,11 +35,11 @@ class Batch:
         "cursors",
         "erased",
         "erases",
+        "erasure",
         "given",
         "gone_accounts",
         "gone_rooms",
         "held",
-        "is_erased",
         "left_out",
         "messages",
         "privates",
@@ -39,6 +48,7 @@ class Batch:
         "size",
         "top",
         "trimmed",
+        "writes_anew",
     )
 
     def __init__(self) -> None:
@@ -52,9 +62,10 @@ class Batch:
         self.cursors: dict[tuple[int, str], Cursor] = {}
         self.privates: list[Any] = []  # like `messages`
         self.given: list[int] = []  # sequences
-        self.erased: list[Deferred[None]] = []  # who waits for what this deletes to be in no file any more
-        self.erases = False  # that is to be at once
-        self.is_erased = True  # as far as the store has come with that, and with earlier batches
+        self.erased: list[tuple[Erasure, Deferred[None]]] = []  # who waits for how much of what this deletes to be gone
+        self.erases = False  # the log is to be erased soon
+        self.writes_anew = False  # and the file at once
+        self.erasure = Erasure.FILE  # as far as the store has come with that, and with earlier batches
         self.replaces_history = False  # messages and privates here are all that there are
         self.held: Held = []
         self.size = 0  # bytes of messages, about

@@ -21,7 +21,7 @@ from minimixproxy.clock import Clock, Timer
 from minimixproxy.lazystanzas import Output
 from minimixproxy.log import Logger
 from minimixproxy.minimix.journal import KeptAccount, KeptLogin, RoomJournal
-from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.gate import Gate
 from minimixproxy.storage.hold import HeldByAnother
@@ -108,7 +108,7 @@ class SQLJournal:
         self._incomplete = False  # messages were let go
         self._is_lost = False
         self._left_out = 0
-        self._erasing: list[Deferred[None]] = []
+        self._erasing: list[tuple[Erasure, Deferred[None]]] = []
         self._error = ""
         self._retry = Timer(clock)
         self._delay = FIRST_RETRY
@@ -169,11 +169,12 @@ class SQLJournal:
         del self._accounts[bare]
         return True
 
-    def erased(self) -> Deferred[None]:
+    def erased(self, *, copies: bool) -> Deferred[None]:
         done = Deferred[None]()
         batch = self.gathering or self.begin()
-        batch.erased.append(done)
+        batch.erased.append((Erasure.FILE if copies else Erasure.LOG, done))
         batch.erases = True
+        batch.writes_anew = batch.writes_anew or copies
         return done
 
     def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
@@ -270,13 +271,13 @@ class SQLJournal:
             self._watch.start(self.patience / 3, self._look)
         self._writer.write(batch)
 
-    def _written(self, batch: Batch | None, error: Exception | None) -> None:
-        """The writer is done with a batch, or has met a fault while there was none."""
+    def _written(self, batch: Batch | None, error: Exception | None, erasure: Erasure = Erasure.NOWHERE) -> None:
+        """The writer is done with a batch; or while there was none, it has met a fault, or come so far with erasing."""
         if isinstance(error, HeldByAnother):
             self._lose(error)
             return
         if batch is None:
-            self._rested(error)
+            self._rested(error, erasure)
             return
         if error is not None:
             self._failed(batch, error)
@@ -288,22 +289,24 @@ class SQLJournal:
         self._dispatch()
         self._release(batch)
         self._erasing += batch.erased
-        if batch.is_erased:
-            self._erased()
+        self._erased(batch.erasure)
         if self._writing is None and self._stopped is not None:
             self._end()
 
-    def _rested(self, error: Exception | None) -> None:
-        """While there was no batch, something failed, which the next batch meets too; or all is erased now."""
+    def _rested(self, error: Exception | None, erasure: Erasure) -> None:
+        """While there was no batch, something failed, which the next batch meets too; or something was erased."""
         if error is not None:
             self.log.warn("state: {error}", error=_line(error))
         else:
-            self._erased()
+            self._erased(erasure)
 
-    def _erased(self) -> None:
-        """What was deleted is in no file any more."""
-        erasing, self._erasing = self._erasing, []
-        for erased in erasing:
+    def _erased(self, erasure: Erasure) -> None:
+        """So much is left of what was deleted: tell those who wait for that."""
+        if erasure is Erasure.NOWHERE or not self._erasing:
+            return
+        done = [erased for wanted, erased in self._erasing if wanted <= erasure]
+        self._erasing = [waiting for waiting in self._erasing if waiting[0] > erasure]
+        for erased in done:
             erased.callback(None)
 
     def _release(self, batch: Batch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.pool import PoolProxiedConnection
 
 from minimixproxy.log import Logger
-from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.database import UNCLEAN, Database
 from minimixproxy.storage.hold import Hold
 from minimixproxy.storage.statements import Statements
@@ -59,9 +59,9 @@ class Store:
             self.log.warn("{name}: {error}; row by row", name=self._database.name, error=_line(error))
             self._in_transaction(lambda: self._write_singly(batch))
         self._wal.written(batch)
-        if self._connection is not None and self._wal.due(ERASED_BUSY if not batch.erases else 0.0):
+        if self._connection is not None and self._wal.due(ERASED_BUSY):
             self._wal.truncate(self._cursor)
-        batch.is_erased = self._wal.clean
+        batch.erasure = self._wal.erasure
 
     def _in_transaction(self, write: Callable[[], None]) -> None:
         try:
@@ -72,21 +72,21 @@ class Store:
             self._give_up()
             raise
 
-    def rest(self) -> bool:
-        """There is nothing to write: keep the database ours, and erase what was deleted; tell whether all of that is.
+    def rest(self) -> Erasure:
+        """There is nothing to write: keep the database ours, and erase what was deleted; tell what is erased by that.
 
         Raises `HeldByAnother`, or what the driver raises.
         """
         if not self._database.sqlite:
             if self._hold.due:
                 self._in_transaction(lambda: None)
-            return False
+            return Erasure.NOWHERE
         if not self._wal.due(ERASED):
-            return False
+            return Erasure.NOWHERE
         if self._connection is None:
             self._in_transaction(lambda: None)
         self._wal.truncate(self._cursor)
-        return self._wal.clean
+        return self._wal.erasure
 
     def _begin(self) -> None:
         new = self._connection is None

@@ -1,23 +1,29 @@
 """The write-ahead log of an SQLite file, in which what was deleted lives on until it is truncated.
 
-Copies of rows live on in the file itself, too (see `write_anew`): for an account that is forgotten it is written anew.
+Copies of rows live on in the file itself, too (see `write_anew`): for accounts that are forgotten it is written anew.
+That takes seconds for each few hundred megabytes, in which nothing else is written. So it is done at once only for the
+operator; what clients have forgotten waits, and one writing is for all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from minimixproxy.log import Logger
-from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.database import BUSY_TIMEOUT, Database, write_anew
 
 AGAIN = 1.0  # seconds to the next attempt, after somebody was in the way
-SHARE = 20.0  # at most one part in so many of the time goes into writing the file anew, however many accounts go
+LOG_EVERY = 5.0  # seconds between two times that the log is truncated for accounts that clients have forgotten
+GATHERED = 600.0  # seconds that copies of what clients have forgotten may be in the file, if it is not large
+# Writing the file anew takes at most one part in so many of the time: for the operator, and for clients.
+SHARE, CLIENTS_SHARE = 20.0, 500.0
 
 
 class WriteAheadLog:
-    """Knows whether something was deleted since the log was truncated last. Used in the writer's thread."""
+    """Knows what was deleted since the log was truncated, and the file written anew. Used in the writer's thread."""
 
     log = Logger()
 
@@ -27,39 +33,56 @@ class WriteAheadLog:
         self._clock = clock
         #: When something was deleted that may still be there: before the start perhaps, for the log outlives a crash.
         self._since: float | None = clock() if database.sqlite else None
-        self._urgent = False
-        self._copies = False  # an account has gone since the file was written anew
-        self._rest_until = 0.0  # when it may be written anew again
+        self._soon = False
+        self._truncated = -inf
+        self._copies_since: float | None = None  # when an account went, of those since the file was written anew
+        self._at_once = False  # the operator waits for it to be written anew
+        self._rest_until = self._clients_rest_until = 0.0  # when it may be
         self._tried: float | None = None  # when somebody was in the way
 
     @property
-    def clean(self) -> bool:
-        """Whether nothing that was deleted is left."""
-        return self._since is None
+    def erasure(self) -> Erasure:
+        """Where nothing is left of what was deleted."""
+        if self._since is not None:
+            return Erasure.NOWHERE
+        return Erasure.FILE if self._copies_since is None else Erasure.LOG
 
     def written(self, batch: Batch) -> None:
         """A batch is in the database, and in the log."""
-        if self._database.sqlite and (batch.deletes or batch.erases):
+        if not self._database.sqlite:
+            return
+        if batch.deletes or batch.erases:
             self._since = self._clock() if self._since is None else self._since
-            self._urgent = self._urgent or batch.erases
-            self._copies = self._copies or bool(batch.gone_accounts)
+            self._soon = self._soon or batch.erases
+            self._at_once = self._at_once or batch.writes_anew
+        if batch.gone_accounts and self._copies_since is None:
+            self._copies_since = self._clock()
 
     def due(self, after: float) -> bool:
-        """Tell whether it is time to truncate: `after` so many seconds, or at once where a batch wants that."""
-        if self._since is None:
-            return False
+        """Tell whether it is time to truncate: after so many seconds, or sooner where a batch wants that."""
         now = self._clock()
         if self._tried is not None and now - self._tried < AGAIN:
             return False
-        if self._copies and now < self._rest_until:
+        if self._anew_due(now):
+            return True
+        if self._since is None:
             return False
-        return self._urgent or now - self._since >= after
+        if self._at_once and self._copies_since is None:
+            return True
+        return now - self._since >= after or (self._soon and now - self._truncated >= LOG_EVERY)
+
+    def _anew_due(self, now: float) -> bool:
+        if self._copies_since is None:
+            return False
+        if self._at_once:
+            return now >= self._rest_until
+        return now >= max(self._copies_since + GATHERED, self._clients_rest_until)
 
     def truncate(self, cursor: Any) -> None:
         """Take over into the file what is in the log, and empty it, unless somebody reads: then it is tried again."""
         cursor.execute("PRAGMA busy_timeout = 0")  # nobody is to wait for who reads
         try:
-            if self._copies:
+            if self._anew_due(self._clock()):
                 self._write_anew(cursor)
             busy = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             error = "another program reads the database"
@@ -67,11 +90,16 @@ class WriteAheadLog:
             busy, error = True, str(fault)
         finally:
             cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
-        if not busy:
-            if self._tried is not None:
-                self.log.info("{name}: the write-ahead log is erased now", name=self._database.name)
-            self._since, self._urgent, self._tried = None, False, None
+        if busy:
+            self._in_the_way(error)
             return
+        if self._tried is not None:
+            self.log.info("{name}: the write-ahead log is erased now", name=self._database.name)
+        self._since, self._soon, self._tried, self._truncated = None, False, None, self._clock()
+        if self._copies_since is None:
+            self._at_once = False
+
+    def _in_the_way(self, error: str) -> None:
         if self._tried is None:
             self.log.warn(
                 "{name}: what was deleted cannot be erased from the write-ahead log yet, trying again: {error}",
@@ -82,9 +110,11 @@ class WriteAheadLog:
 
     def _write_anew(self, cursor: Any) -> None:
         began = self._clock()
+        self._since = began if self._since is None else self._since  # all of it passes through the log
         try:
             write_anew(cursor)
-            self._copies = False
+            self._copies_since = None
         finally:  # an attempt that fails, of a full disk perhaps, takes its time too
             now = self._clock()
             self._rest_until = now + (now - began) * SHARE
+            self._clients_rest_until = now + (now - began) * CLIENTS_SHARE

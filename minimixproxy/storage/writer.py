@@ -7,13 +7,21 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.batch import Batch, Erasure
 
 REST = 1.0  # seconds without anything to write
 
-#: Gets, in the reactor's thread, the batch and the error that kept it from being written. Without a batch: what `rest`
-#: met, once for as long as it meets the same; without an error either: that it has erased everything that it had to.
-Written = Callable[[Batch | None, Exception | None], None]
+
+
+class Written(Protocol):
+    """Called in the reactor's thread."""
+
+    def __call__(self, batch: Batch | None, error: Exception | None, erasure: Erasure = Erasure.NOWHERE, /) -> None:
+        """Take the batch and the error that kept it from being written.
+
+        Without a batch: what `rest` met, once for as long as it meets the same; without an error either: where nothing
+        is left of what was deleted.
+        """
 
 
 class Writing(Protocol):
@@ -33,7 +41,7 @@ class WriterThread:
     """Calls `write` for each batch, in a thread of its own."""
 
     def __init__(
-        self, write: Callable[[Batch], None], rest: Callable[[], bool], end: Callable[[], None], reactor: Any
+        self, write: Callable[[Batch], None], rest: Callable[[], Erasure], end: Callable[[], None], reactor: Any
     ) -> None:
         """`rest` is called when there is nothing to write, `end` at the end, in that thread too."""
         self._write = write
@@ -83,4 +91,4 @@ class WriterThread:
         else:
             self._met = None
             if done:
-                self._reactor.callFromThread(written, None, None)
+                self._reactor.callFromThread(written, None, None, done)

@@ -51,7 +51,8 @@ class RecordingJournal(NullJournal):
         self.said.append(("forgotten", bare))
         return self.known
 
-    def erased(self) -> Deferred[None]:
+    def erased(self, *, copies: bool) -> Deferred[None]:
+        self.said.append(("erased", copies))
         self.erasing = Deferred()
         return self.erasing
 
@@ -473,7 +474,7 @@ class PasswordTest(AccountsTest):
         self.accounts.removed(BARE)
         self.assertTrue(self.proofs[0][1].called)  # cancelled
         self.assertEqual(phone.closed, "not-authorized")
-        self.assertIn(("forgotten", BARE), self.journal.take())
+        self.assertEqual(self.journal.take()[-2:], [("forgotten", BARE), ("erased", False)])
         self.journal.erasing.callback(None)
         self.assertEqual((len(self.accounts), self.journal.take()), (0, []))
 
@@ -504,7 +505,7 @@ class ForgetTest(AccountsTest):
         self.assertIn(f"<presence type='unavailable' to='{ROOM}/alice'>".encode(), sent)
         self.assertTrue(sent.endswith(b"</stream:stream>"), sent)
         self.assertEqual([phone.closed, laptop.closed], ["reset", "reset"])
-        self.assertEqual(self.journal.take(), [("forgotten", BARE)])
+        self.assertEqual(self.journal.take(), [("forgotten", BARE), ("erased", True)])
         self.account.session_closed(phone)
         self.account.session_closed(laptop)
         self.breaks()
@@ -538,7 +539,8 @@ class ForgetTest(AccountsTest):
         self.journal.take()
         self.upstream.take()
         self.assertTrue(self.forget())
-        self.assertEqual((self.journal.take(), self.upstream.take()), ([("forgotten", BARE)], b"</stream:stream>"))
+        self.assertEqual(self.journal.take(), [("forgotten", BARE), ("erased", True)])
+        self.assertEqual(self.upstream.take(), b"</stream:stream>")
         self.breaks()
         self.nothing_is_left()
 
@@ -554,7 +556,7 @@ class ForgetTest(AccountsTest):
             self.upstream.attempts.clear()
             self.restored(last_seen=self.clock.seconds() - DAY, **changes)
             self.assertTrue(self.forget())
-            self.assertEqual(self.journal.take(), [("forgotten", BARE)])
+            self.assertEqual(self.journal.take(), [("forgotten", BARE), ("erased", True)])
             self.upstream.attempts.clear()
             self.nothing_is_left()
 

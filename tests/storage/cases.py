@@ -12,7 +12,7 @@ from twisted.trial import unittest
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.installation import Installation
 from minimixproxy.minimix.journal import KeptAccount, KeptMembership, KeptMessage
-from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.hold import Hold
 from minimixproxy.storage.journal import SQLJournal
@@ -62,6 +62,13 @@ class Writer:
             except Exception as fault:  # noqa: BLE001 (as the writer's thread does)
                 error = fault
             self._written(batch, error)
+
+    def rest(self) -> Erasure:
+        """There was nothing to write for a second."""
+        erasure = self.store.rest()
+        if erasure:
+            self._written(None, None, erasure)
+        return erasure
 
     def stop(self, timeout: float) -> None:
         self.stopped = True

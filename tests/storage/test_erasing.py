@@ -59,7 +59,7 @@ class ErasingTests(TroubleTestCase):
         self.filled()
         self.assertIn("state.sqlite-wal", self.all_of_alice())
         self.journal.account_forgotten(BARE)
-        erased = self.journal.erased()
+        erased = self.journal.erased(copies=True)
         self.now.turn()
         self.successResultOf(erased)
         self.assertEqual(self.all_of_alice(), set())
@@ -83,12 +83,96 @@ class ErasingTests(TroubleTestCase):
     def test_no_copy_is_left_in_a_page(self) -> None:
         for tag in self.many_accounts():
             self.journal.account_forgotten(f"{tag}@example.org")
-            erased = self.journal.erased()
+            erased = self.journal.erased(copies=True)
             self.now.turn()
             self.now.clock.advance(60)
-            self.writer.store.rest()
+            self.writer.rest()
             self.successResultOf(erased)
             self.assertEqual(self.found(tag), set())
+
+    def counted(self, seconds: float = 0.0) -> list[float]:
+        """Return a list of when the file will have been written anew; it takes so long each time."""
+        times: list[float] = []
+
+        def write(cursor: Any) -> None:
+            times.append(self.now.clock.seconds())
+            self.now.clock.advance(seconds)
+            write_anew(cursor)
+
+        self.patch(wal, "write_anew", write)
+        return times
+
+    def seconds_pass(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.now.clock.advance(1)
+            self.writer.rest()
+
+    def test_removals_by_clients_share_one_writing_anew(self) -> None:
+        """They may remove accounts again and again: that must not hold up what others say."""
+        times = self.counted()
+        tags = self.many_accounts()
+        erased = []
+        for tag in tags[:10]:
+            self.journal.account_forgotten(f"{tag}@example.org")
+            erased.append(self.journal.erased(copies=False))
+            self.now.turn()
+            self.seconds_pass(20)
+        for done in erased:
+            self.successResultOf(done)
+        self.assertEqual(times, [])
+        self.seconds_pass(int(wal.GATHERED))
+        self.assertEqual((len(times), self.found(*tags[:10])), (1, set()))
+        self.seconds_pass(3600)
+        self.assertEqual(len(times), 1)
+
+    def test_removals_by_clients_on_a_large_file(self) -> None:
+        """They take a far smaller part of the time than the operator's, and these wait for none of them."""
+        times = self.counted(10.0)
+        tags = self.many_accounts()
+        for tag in tags[:18]:
+            self.journal.account_forgotten(f"{tag}@example.org")
+            self.now.turn()
+            self.seconds_pass(600)
+        self.assertEqual(len(times), 3)
+        self.assertGreater(times[1] - times[0], 5000)
+        self.journal.account_forgotten(f"{tags[18]}@example.org")
+        erased = self.journal.erased(copies=True)
+        self.now.turn()
+        self.successResultOf(erased)
+        self.assertEqual(self.found(*tags[:19]), set())
+
+    def test_the_operator_asks_about_an_account_that_its_client_removed(self) -> None:
+        """What the removal left for later is done at once, though the account is not known any more."""
+        tags = self.many_accounts()
+        for tag in tags[:10]:
+            self.journal.account_forgotten(f"{tag}@example.org")
+            self.now.turn()
+        self.assertTrue(self.found(*tags[:10]))
+        erased = self.journal.erased(copies=True)
+        self.now.turn()
+        self.successResultOf(erased)
+        self.assertEqual(self.found(*tags[:10]), set())
+
+    def test_the_log_is_not_truncated_for_each_removal(self) -> None:
+        truncated: list[float] = []
+        truncate = wal.WriteAheadLog.truncate
+
+        def counted(log: wal.WriteAheadLog, cursor: Any) -> None:
+            truncated.append(self.now.clock.seconds())
+            truncate(log, cursor)
+
+        self.patch(wal.WriteAheadLog, "truncate", counted)
+        for number in range(30):
+            self.journal.account_kept(f"a{number}@example.org", None, 0.0)
+            self.now.turn()
+            self.journal.account_forgotten(f"a{number}@example.org")
+            erased = self.journal.erased(copies=False)
+            self.now.turn()
+        self.assertEqual(len(truncated), 1)
+        self.assertNoResult(erased)
+        self.seconds_pass(int(wal.LOG_EVERY))
+        self.successResultOf(erased)
+        self.assertEqual(len(truncated), 2)
 
     def test_writing_anew_takes_a_small_part_of_the_time(self) -> None:
         """Accounts may go one after the other, and the disk may be full: others write meanwhile."""
@@ -104,12 +188,11 @@ class ErasingTests(TroubleTestCase):
         tags = self.many_accounts()
         self.patch(wal, "write_anew", slow)
         self.journal.account_forgotten(f"{tags[0]}@example.org")
-        erased = self.journal.erased()
+        erased = self.journal.erased(copies=True)
         self.now.turn()
         for _ in range(600):
             self.now.clock.advance(1)
-            if self.writer.store.rest():
-                self.writer._written(None, None)
+            self.writer.rest()
         self.assertTrue(erased.called)
         self.assertEqual(len(attempts), 3)
         self.assertGreaterEqual(attempts[2] - attempts[0], 400)
@@ -135,19 +218,18 @@ class ErasingTests(TroubleTestCase):
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM messages").fetchall()
         self.journal.account_forgotten(BARE)
-        erased = self.journal.erased()
+        erased = self.journal.erased(copies=True)
         self.now.deliver(b"1")
         self.now.turn()
         self.assertEqual(self.now.given, [b"1"])
         for _ in range(3):
             self.now.clock.advance(2)
-            self.assertFalse(self.writer.store.rest())
+            self.assertFalse(self.writer.rest())
         self.assertNoResult(erased)
         self.assertEqual(self.logged("cannot be erased from the write-ahead log yet"), 1)
         reader.execute("COMMIT")
         self.now.clock.advance(2)
-        self.assertTrue(self.writer.store.rest())
-        self.writer._written(None, None)
+        self.assertTrue(self.writer.rest())
         self.successResultOf(erased)
         self.assertEqual((self.all_of_alice(), self.logged("is erased now")), (set(), 1))
 
@@ -159,7 +241,7 @@ class ErasingTests(TroubleTestCase):
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM messages").fetchall()
         self.journal.account_forgotten(BARE)
-        erased = self.journal.erased()
+        erased = self.journal.erased(copies=True)
         self.now.turn()
         reader.execute("COMMIT")
         self.bob_hears_something()
@@ -177,12 +259,12 @@ class ErasingTests(TroubleTestCase):
         self.room.message_changed(message(kept.sequence, raw=b"<message/>", retracted=True))
         self.now.turn()
         self.assertEqual(self.found(SECRET), {"state.sqlite-wal"})
-        self.assertFalse(self.writer.store.rest(), "not at once")
+        self.assertFalse(self.writer.rest(), "not at once")
         self.now.clock.advance(ERASED)
-        self.assertTrue(self.writer.store.rest())
+        self.assertTrue(self.writer.rest())
         self.assertEqual(self.found(SECRET), set())
         self.now.clock.advance(ERASED)
-        self.assertFalse(self.writer.store.rest(), "there is nothing to be done")
+        self.assertFalse(self.writer.rest(), "there is nothing to be done")
 
     def test_expired_while_there_is_always_something_to_write(self) -> None:
         kept = message(self.room.next_sequence(), raw=f"<message>{SECRET}</message>".encode())
@@ -221,7 +303,7 @@ class ErasingTests(TroubleTestCase):
         self.room.forgotten()
         self.now.turn()
         self.now.clock.advance(ERASED)
-        self.assertTrue(self.writer.store.rest())
+        self.assertTrue(self.writer.rest())
         self.assertEqual(self.found(ROOM, SECRET, "phone-of-alice"), set())
 
 

@@ -163,7 +163,7 @@ class KeptTests(StorageTestCase):
         self.assertTrue(self.now.journal.account_forgotten(BARE))
         self.assertFalse(self.now.journal.account_forgotten(BARE))
         self.now.writer.faults.append(OSError("no space"))
-        erased = self.now.journal.erased()
+        erased = self.now.journal.erased(copies=True)
         self.now.turn()
         self.assertNoResult(erased)
         self.now.clock.advance(1)
@@ -172,7 +172,7 @@ class KeptTests(StorageTestCase):
         self.assertIsNone(self.successResultOf(self._erased_with_nothing_to_do()))
 
     def _erased_with_nothing_to_do(self) -> Deferred[None]:
-        erased = self.now.journal.erased()
+        erased = self.now.journal.erased(copies=True)
         self.now.turn()
         return erased
 
