@@ -13,6 +13,8 @@ from typing import Any
 from twisted import logger
 from twisted.python.failure import Failure
 
+from minimixproxy.logflood import LogFlood
+
 MAX_VALUE = 300  # characters of one value; a JID has up to 3071 bytes
 MAX_VALUES = 20  # of a list
 MAX_TRACE = 64 * 1024  # characters of a traceback
@@ -70,16 +72,31 @@ def _lines(trace: str) -> str:
     return "\n".join(printable(line, MAX_TRACE_LINE) for line in trace[:MAX_TRACE].split("\n"))
 
 
+FLOOD = LogFlood()  # of this process
+
+
 class Logger(logger.Logger):
-    """Twisted's logger, whose events hold nothing of a peer that is not quoted."""
+    """Twisted's logger, whose events hold nothing of a peer that is not quoted, and are not too many."""
 
     def emit(self, level: Any, format: str | None = None, **kwargs: object) -> None:
         """Log an event. `format` names values only, not what is in them; keys that begin with `log_` are Twisted's."""
+        if level is not logger.LogLevel.debug and not FLOOD.admits(format or "", kwargs):
+            return
         values = {key: value if key.startswith("log_") else quoted(key, value) for key, value in kwargs.items()}
         failure = values.get("log_failure")
         if isinstance(failure, Failure):
             _quote_traceback(failure)
         super().emit(level, format, **values)
+
+
+_log = Logger()
+
+
+def tell_left_out() -> None:
+    """Log what was left out since the last time, because it was too much."""
+    for kind, name, number in FLOOD.told():
+        whose = name or "several"
+        _log.warn("{count} lines were left out, for {name}, like: {text}", count=number, name=whose, text=kind)
 
 
 def _quote_traceback(failure: Failure) -> None:

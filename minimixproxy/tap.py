@@ -21,6 +21,7 @@ from minimixproxy.config_checks import ENDPOINT_FAULTS
 from minimixproxy.control import Answer, ControlService
 from minimixproxy.forgetting import Forgetting
 from minimixproxy.installation import Installation
+from minimixproxy.logservice import LogFloodService
 from minimixproxy.minimix.accounts import Accounts
 from minimixproxy.statusreport import StatusReport
 from minimixproxy.steadytime import make_steady
@@ -65,6 +66,7 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
     make_steady(reactor)
     settings: config.Settings = options["settings"]
     tree = MultiService()
+    tree.addService(LogFloodService(reactor))  # it stops last
     domains = [clientproxy.service(section, reactor) for section in settings.client_proxy]
     report = StatusReport(reactor.seconds, os.getpid, domains)
     if settings.listen or settings.model_fields_set & {"state", "state_directory"}:

@@ -10,17 +10,17 @@ from random import Random
 from minimixproxy.clientproxy.choosing import policy
 from minimixproxy.clientproxy.face import Face, Identity
 from minimixproxy.clientproxy.jat import Translator, UnknownAddress
-from minimixproxy.clientproxy.limits import AccessList, RateLimit
+from minimixproxy.clientproxy.limits import AccessList
 from minimixproxy.clientproxy.requests import Requests
 from minimixproxy.clientproxy.sessions import CONVERSATION, Sessions
 from minimixproxy.clientproxy.targets import Targets
 from minimixproxy.config import ClientProxy
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.log import Logger
+from minimixproxy.ratelimit import RateLimit
 from minimixproxy.stanza import Stanza, error_reply
 
 SETTLING = 5.0  # seconds after connecting within which a request waits for the first resource
-_DROPS_LOGGED_EVERY = 10.0  # seconds, for one reason
 
 
 class Core:
@@ -43,7 +43,6 @@ class Core:
         self.clock = clock
         self.send = send
         self.dropped: Counter[str] = Counter()
-        self._drop_logged: dict[str, float] = {}
         self.targets = Targets(settings.target, settings.max_resources)
         self.translator = Translator(
             settings.domain, jat_key(settings), clock, settings.max_tokens, settings.token_lifetime, self.full
@@ -159,21 +158,17 @@ class Core:
         self._count(table, "forgot the oldest", "")
 
     def _count(self, reason: str, what: str, sender: str) -> None:
-        """Log the first of its kind, and then one line in ten seconds at most."""
         self.dropped[reason] += 1
-        now = self.clock()
-        if now >= self._drop_logged.get(reason, now):
-            self._drop_logged[reason] = now + _DROPS_LOGGED_EVERY
-            self.log.warn(
-                "{domain}: {what} from {sender}: {reason} ({count} so far)"
-                if sender
-                else "{domain}: {what}: {reason} ({count} so far)",
-                domain=self.domain,
-                what=what,
-                sender=sender,
-                reason=reason,
-                count=self.dropped[reason],
-            )
+        self.log.warn(
+            "{domain}: {what} from {sender}: {reason} ({count} so far)"
+            if sender
+            else "{domain}: {what}: {reason} ({count} so far)",
+            domain=self.domain,
+            what=what,
+            sender=sender,
+            reason=reason,
+            count=self.dropped[reason],
+        )
 
 
 def jat_key(settings: ClientProxy) -> bytes:

@@ -3,11 +3,12 @@
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 
-from minimixproxy.clientproxy.limits import AccessList, RateLimit
+from minimixproxy.clientproxy.limits import AccessList
 from minimixproxy.clientproxy.requests import Origin, Request, Requests, TooMany
 from minimixproxy.clientproxy.sessions import CONVERSATION, Sessions
 from minimixproxy.clientproxy.targets import Subscription, Targets
 from minimixproxy.jids import parse_jid
+from minimixproxy.ratelimit import RateLimit
 
 A, B = "worker@example.org/a", "worker@example.org/b"
 
