@@ -49,12 +49,7 @@ class IntegrationTestCase(unittest.TestCase):
     timeout = 60
 
     def setUp(self) -> None:
-        package = self.kind.missing()
-        if package:
-            message = f"{package} is not installed: make system"
-            if os.environ.get("CI"):
-                self.fail(message)
-            raise unittest.SkipTest(message)
+        self.need(self.kind.missing())
         self.server = running(self.kind)
         self._clients: list[Client] = []
         self._proxies: dict[Proxy, int] = {}
@@ -63,6 +58,14 @@ class IntegrationTestCase(unittest.TestCase):
 
     def getTimeout(self) -> float:
         return patiently(super().getTimeout())
+
+    def need(self, package: str | None) -> None:
+        """Skip the test, or fail it if CI is set, if this Debian package is not installed; None: nothing is missing."""
+        if package:
+            message = f"{package} is not installed: make system"
+            if os.environ.get("CI"):
+                self.fail(message)
+            raise unittest.SkipTest(message)
 
     @property
     def proxy(self) -> Proxy:

@@ -1,6 +1,7 @@
 """Programs started by the tests: their output kept, waited for, and all of them stopped when the test run ends."""
 
 import atexit
+import contextlib
 import ctypes
 import os
 import re
@@ -43,14 +44,16 @@ class LoggedProcess:
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
         pass_fds: Sequence[int] = (),
+        obeys: bool = False,
     ) -> None:
+        """`obeys`: tell() writes to its input, which ends with this process, else there is none."""
         self.name = name
         self.lines: list[str] = []
         self._news = threading.Condition()
         self._ended = False
         self.process = subprocess.Popen(
             arguments,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if obeys else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},
@@ -72,9 +75,18 @@ class LoggedProcess:
                 self.lines.append(line.decode("utf-8", "replace").rstrip("\n"))
                 self._news.notify_all()
         self.process.wait()
+        if self.process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
         with self._news:
             self._ended = True
             self._news.notify_all()
+
+    def tell(self, line: str) -> None:
+        """Write a line to its input."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
 
     def wait_for(self, pattern: str, timeout: float = START_TIMEOUT, *, start: int = 0) -> str:
         """Block until a line matches, counting from line number `start`, and return it."""

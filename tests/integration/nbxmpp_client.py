@@ -1,0 +1,203 @@
+"""Gajim's library, nbxmpp, as a program of its own: a device that is told what to do in JSON and says what it sees.
+
+Usage: /usr/bin/python3 -I nbxmpp_client.py AUTHORITY.pem PORT JID PASSWORD
+
+Debian's python3-nbxmpp and python3-gi are for Debian's Python only, hence a program; nbxmpp_device.py talks to it. Each
+line of the input is an object: "do" names a method of Device, the rest are its arguments. Each line of the output is an
+object, too: "event" names it. The end of the input ends the program.
+
+What nbxmpp makes of a stanza is told in nbxmpp's words. Whether the device takes itself for an occupant is decided as
+Gajim 1.7 does it: joined from the subject on, until it has left, was kicked, or the room was destroyed.
+"""
+
+import json
+import logging
+import os
+import sys
+from enum import Enum
+
+from gi.repository import Gio, GLib
+from nbxmpp.client import Client
+from nbxmpp.const import ConnectionProtocol, ConnectionType
+from nbxmpp.errors import StanzaError
+from nbxmpp.modules.bookmarks.util import build_conference_node
+from nbxmpp.namespaces import Namespace
+from nbxmpp.protocol import JID, Iq, Message
+from nbxmpp.structs import BookmarkData, StanzaHandler
+
+NEWEST_FIRST = 90  # a handler of this priority comes after all of nbxmpp's own
+
+
+def tell(event, **facts):
+    plain = {name: sorted(value) if isinstance(value, set) else value for name, value in facts.items()}
+    print(json.dumps({"event": event, **plain}, sort_keys=True, default=_plain), flush=True)
+
+
+def _plain(value):
+    return value.value if isinstance(value, Enum) else str(value)
+
+
+class Complaints(logging.Handler):
+    """What nbxmpp does not like becomes an event."""
+
+    def emit(self, record):
+        tell("complaint", text=self.format(record))
+
+
+class Device:
+    def __init__(self, loop, authority, port, jid, password):
+        self.loop = loop
+        self.rooms = {}  # "joining" or "joined"
+        Gio.TlsBackend.get_default().set_default_database(Gio.TlsFileDatabase.new(authority))
+        address = JID.from_string(jid)
+        self.client = client = Client(log_context="device")
+        client.set_domain(address.domain)
+        client.set_username(address.localpart)
+        client.set_resource(address.resource)
+        client.set_password(password)
+        client.set_custom_host(f"127.0.0.1:{port}", ConnectionProtocol.TCP, ConnectionType.START_TLS)
+        client.subscribe("connected", self._connected)
+        client.subscribe("disconnected", self._disconnected)
+        client.subscribe("connection-failed", self._disconnected)
+        client.register_handler(StanzaHandler("presence", self._presence, priority=NEWEST_FIRST))
+        client.register_handler(StanzaHandler("message", self._message, priority=NEWEST_FIRST))
+        client.connect()
+
+    # What happens
+
+    def _connected(self, client, _signal):
+        carbons = Iq("set")
+        carbons.addChild("enable", namespace=Namespace.CARBONS)
+        client.send_stanza(carbons, callback=self._enabled)
+
+    def _enabled(self, client, _answer):
+        client.get_module("BasePresence").send()
+        tell("connected", jid=client.get_bound_jid())
+
+    def _disconnected(self, client, _signal):
+        tell("disconnected", error=client.get_error())
+        self.loop.quit()
+
+    def _presence(self, _client, _stanza, seen):
+        if not seen.from_muc:
+            return
+        room = str(seen.jid.bare)
+        codes = {code.value for code in seen.muc_status_codes or ()}
+        tell(
+            "presence",
+            room=room,
+            nick=seen.jid.resource,
+            available=seen.type.is_available,
+            mine=seen.is_muc_self_presence,
+            codes=codes,
+            kicked=seen.is_kicked,
+            reason=seen.muc_user.reason if seen.muc_user else None,
+            show=seen.show,
+            new_nick=seen.muc_user.nick if seen.is_nickname_changed else None,
+            occupant_id=seen.occupant_id,
+        )
+        if seen.is_muc_destroyed or (seen.is_muc_self_presence and seen.is_kicked):
+            self.rooms.pop(room, None)
+
+    def _message(self, _client, stanza, seen):
+        tell(
+            "message",
+            kind=seen.type,
+            sender=seen.from_,
+            receiver=seen.to,
+            body=seen.body,
+            subject=seen.subject,
+            copy=seen.carbon.type if seen.carbon else None,
+            private=seen.muc_private_message,
+            occupant_id=seen.occupant_id,
+            changed=seen.pubsub_event.node if seen.pubsub_event else None,
+        )
+        room = str(seen.jid.bare) if seen.jid else None
+        if seen.type.value == "groupchat" and stanza.getTag("subject") is not None and room in self.rooms:
+            self.rooms[room] = "joined"
+            tell("joined", room=room)
+
+    # What to do
+
+    def join(self, room, nick):
+        self.rooms[room] = "joining"
+        self.client.get_module("BasePresence").send(jid=f"{room}/{nick}", muc=True)
+
+    def leave(self, room, nick):
+        del self.rooms[room]
+        self.client.get_module("BasePresence").send(jid=f"{room}/{nick}", typ="unavailable")
+
+    def change_nick(self, room, nick, show=None):
+        self.client.get_module("BasePresence").send(jid=f"{room}/{nick}", show=show)
+
+    def say(self, to, body, kind="groupchat"):
+        message = Message(to=to, body=body, typ=kind)
+        if kind == "chat":
+            message.setTag("x", namespace=Namespace.MUC_USER)  # as Gajim marks what is said to an occupant
+        self.client.send_stanza(message)
+
+    def state(self, room):
+        tell("state", room=room, state=self.rooms.get(room, "not joined"))
+
+    def ping(self, to):
+        self._ask(self.client.get_module("Ping").ping, "pong", JID.from_string(to))
+
+    def commands(self, of):
+        self._ask(self.client.get_module("AdHoc").request_command_list, "commands", JID.from_string(of))
+
+    def bookmark(self, room, nick, autojoin):
+        # NativeBookmarks would add options that ejabberd 23.01 refuses; Gajim uses private XML there.
+        item = build_conference_node(BookmarkData(JID.from_string(room), nick=nick, autojoin=autojoin))
+        self.client.get_module("PubSub").publish(Namespace.BOOKMARKS_1, item, id_=room)
+
+    def bookmarks(self):
+        self._ask(self.client.get_module("NativeBookmarks").request_bookmarks, "bookmarks")
+
+    def quit(self):
+        self.client.disconnect()
+
+    def _ask(self, request, event, *arguments):
+        """Call a method of nbxmpp that makes a request, and tell how it ended."""
+
+        def done(task):
+            try:
+                tell(event, result=_listed(task.finish()))
+            except StanzaError as error:  # and MalformedStanzaError
+                tell(event, error=f"{type(error).__name__}: {error}")
+
+        self._callback = done  # nbxmpp keeps only a weak reference
+        request(*arguments, callback=done)
+
+
+def _listed(result):
+    """Tuples with names as objects, so that JSON keeps the names."""
+    if hasattr(result, "_asdict"):
+        return result._asdict()
+    return [_listed(item) for item in result] if isinstance(result, list) else result
+
+
+def main():
+    complaints = Complaints(logging.WARNING)
+    logging.getLogger("nbxmpp").addHandler(complaints)
+    loop = GLib.MainLoop()
+    device = Device(loop, *sys.argv[1:])
+    orders = b""
+
+    def come(source, _condition):
+        nonlocal orders
+        more = os.read(source, 65536)
+        if not more:
+            loop.quit()
+            return False
+        *lines, orders = (orders + more).split(b"\n")
+        for line in lines:
+            order = json.loads(line)
+            getattr(device, order.pop("do"))(**order)
+        return True
+
+    GLib.unix_fd_add_full(GLib.PRIORITY_DEFAULT, sys.stdin.fileno(), GLib.IO_IN | GLib.IO_HUP, come)
+    loop.run()
+
+
+if __name__ == "__main__":
+    main()
