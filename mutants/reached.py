@@ -1,0 +1,145 @@
+"""Which test reaches which line, measured once with coverage and kept in `.mutants/`.
+
+Each module of tests is measured in a process of its own, and again when it, what tests share, or a module that it
+reached has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mutants import children, unittests
+from mutants.unittests import ROOT
+
+CACHE = ROOT / ".mutants"
+PATIENCE = 180.0  # seconds without a word from a test
+CONFIGURATION = "[run]\ncontext = ${MUTANTS_TEST}\nparallel = True\nsigterm = True\nsource_pkgs = minimixproxy\n"
+
+
+@dataclass
+class Reached:
+    """The seconds that each test takes, the tests that reach each line of a file, and those that do not pass anyway."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    lines: dict[str, dict[int, set[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(set)))
+    wrong: dict[str, str] = field(default_factory=dict)
+
+    def add(self, measured: dict[str, Any]) -> None:
+        self.seconds |= measured["seconds"]
+        self.wrong |= measured["wrong"]
+        for path, lines in measured["lines"].items():
+            for line, tests in lines.items():
+                self.lines[path][int(line)].update(test for test in tests if test in measured["seconds"])
+
+
+def measure(jobs: int, tell: Callable[[str], None]) -> Reached:
+    """Return what is reached, measuring what is not known."""
+    CACHE.mkdir(exist_ok=True)
+    reached = Reached()
+    to_do = []
+    for module in unittests.modules():
+        known = _known(module)
+        if known is None:
+            to_do.append(module)
+        else:
+            reached.add(known)
+    if to_do:
+        tell(f"measuring which lines {len(to_do)} modules of tests reach")
+    for task in children.run((_task(module) for module in to_do), jobs):
+        if task.ended:
+            sys.exit(f"{task.subject}: {task.ended}: {task.said[-1:]}")
+        measured = task.said[-1]
+        _file(task.subject).write_text(json.dumps(measured), "utf-8")
+        reached.add(measured)
+    return reached
+
+
+def _task(module: str) -> children.Task:
+    return children.Task(module, partial(_measure, module), lambda _said: PATIENCE)
+
+
+def _file(module: str) -> Path:
+    return CACHE / f"{module}.json"
+
+
+def _known(module: str) -> dict[str, Any] | None:
+    """What was measured before, if nothing that it depends on has changed."""
+    try:
+        measured: dict[str, Any] = json.loads(_file(module).read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    return measured if measured["digest"] == _digest(module, measured["lines"]) else None
+
+
+def _digest(module: str, product: Iterator[str] | dict[str, Any]) -> str:
+    shared = sorted(path for path in (ROOT / "tests").rglob("*.py") if not path.name.startswith("test_"))
+    shared = [path for path in shared if not {"integration", "hostile"} & set(path.parts)]
+    paths = [*shared, ROOT / (module.replace(".", "/") + ".py"), *(ROOT / path for path in sorted(product))]
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes() if path.exists() else b"-")
+    return digest.hexdigest()
+
+
+def _measure(module: str, say: children.Say) -> None:
+    """In the child: run all tests of a module."""
+    import coverage
+
+    os.environ["MUTANTS_TEST"] = module
+    _measure_processes_too(Path.cwd())
+    unittests.prepare()
+    measurer = coverage.Coverage(data_file=None, config_file=False, include=[str(ROOT / "minimixproxy" / "*")])
+    measurer.start()
+    seconds: dict[str, float] = {}
+    wrong: dict[str, str] = {}
+    for name in unittests.names_in(module):
+        measurer.switch_context(name)
+        os.environ["MUTANTS_TEST"] = name
+        began = time.monotonic()
+        outcome = unittests.passes(name)
+        if outcome:
+            wrong[name] = outcome
+        else:
+            seconds[name] = round(time.monotonic() - began, 4)
+        say(name)
+    measurer.stop()
+    lines = _lines([measurer.get_data(), *_of_processes(Path.cwd())])
+    say({"digest": _digest(module, lines), "seconds": seconds, "wrong": wrong, "lines": lines})
+
+
+def _measure_processes_too(directory: Path) -> None:
+    """What tests start is measured by coverage in the same way."""
+    configuration = directory / "coveragerc"
+    configuration.write_text(f"{CONFIGURATION}data_file = {directory}/processes\n", "utf-8")
+    os.environ["COVERAGE_PROCESS_START"] = str(configuration)
+    os.environ["PYTHONPATH"] = f"{Path(__file__).with_name('hook')}"
+
+
+def _of_processes(directory: Path) -> Iterator[Any]:
+    import coverage
+
+    for path in directory.glob("processes.*"):
+        data = coverage.CoverageData(basename=str(path))
+        data.read()
+        yield data
+
+
+def _lines(measured: list[Any]) -> dict[str, dict[int, list[str]]]:
+    """Path -> line -> tests. What was reached while importing is nobody's."""
+    found: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for data in measured:
+        for path in data.measured_files():
+            for line, contexts in data.contexts_by_lineno(path).items():
+                if tests := {context for context in contexts if context}:
+                    found[str(Path(path).relative_to(ROOT))][line] |= tests
+    return {path: {line: sorted(tests) for line, tests in lines.items()} for path, lines in found.items()}

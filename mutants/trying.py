@@ -1,0 +1,154 @@
+"""Tries mutants: for each one a process that runs the tests that reach it, the nearest first, until one fails."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from mutants import children, faults, unittests
+from mutants.operators import Mutant, assigned
+from mutants.reached import Reached
+from mutants.unittests import ROOT
+
+START = 60.0  # seconds until the first test runs
+PATIENCE = 10.0  # seconds for a test, and a multiple of what it takes without a fault
+TIMES = 20
+
+
+@dataclass(frozen=True)
+class Verdict:
+    mutant: Mutant
+    killed: bool
+    why: str  # the test that noticed, or why none did
+    tests: int  # how many ran
+
+    @property
+    def package(self) -> str:
+        return str(Path(self.mutant.path).parent)
+
+
+def attempts(mutants: list[Mutant], reached: Reached, jobs: int) -> Iterator[Verdict]:
+    """Try each mutant; give the verdicts as they come."""
+    chosen = {mutant: tests_for(mutant, reached) for mutant in mutants}
+    for mutant in mutants:
+        if not chosen[mutant]:
+            yield Verdict(mutant, killed=False, why="no unit test reaches it", tests=0)
+    tasks = (_task(mutant, chosen[mutant], reached) for mutant in mutants if chosen[mutant])
+    for task in children.run(tasks, jobs):
+        yield _verdict(task)
+
+
+def _task(mutant: Mutant, tests: list[str], reached: Reached) -> children.Task:
+    def patience(said: list[Any]) -> float:
+        running = said[-1] if said else None
+        if not isinstance(running, str):
+            return START
+        return PATIENCE + TIMES * reached.seconds.get(running, 0.0)
+
+    return children.Task(mutant, partial(_try, mutant, tests), patience)
+
+
+def _try(mutant: Mutant, tests: list[str], say: children.Say) -> None:
+    """In the child: say each test's name before it runs, and `{"failed": test}` at the end if it does."""
+    path = ROOT / mutant.path
+    name = mutant.path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+    unittests.prepare()
+    faults.install(name, path, mutant.applied(path.read_bytes()), Path.cwd())
+    for test in tests:
+        say(test)
+        outcome = unittests.passes(test)
+        if outcome and outcome != "skipped":
+            say({"failed": test})
+            return
+
+
+def _verdict(task: children.Task) -> Verdict:
+    """Whoever hangs, ends the process, or cannot be imported is noticed, too."""
+    tests = [said for said in task.said if isinstance(said, str)]
+    last = task.said[-1] if task.said else ""
+    if isinstance(last, dict):
+        return Verdict(task.subject, killed=True, why=last.get("failed", last.get("fault")), tests=len(tests))
+    if task.ended:
+        return Verdict(task.subject, killed=True, why=f"{last} {task.ended}", tests=len(tests))
+    return Verdict(task.subject, killed=False, why=f"{len(tests)} tests reach it", tests=len(tests))
+
+
+def tests_for(mutant: Mutant, reached: Reached) -> list[str]:
+    """The tests that reach a mutant, in the order in which they are tried."""
+    tests = _reaching(mutant, reached)
+    module = Path(mutant.path)
+    package = ".".join(["tests", *module.parts[1:-1]])
+
+    def order(test: str) -> tuple[int, float]:
+        test_module = test.rsplit(".", 2)[0]
+        own = test_module == f"{package}.test_{module.stem}"
+        return (0 if own else 1 if test_module.startswith(f"{package}.test_") else 2), reached.seconds[test]
+
+    return sorted(tests, key=order)
+
+
+def _reaching(mutant: Mutant, reached: Reached) -> set[str]:
+    if mutant.names is None:
+        lines = reached.lines[mutant.path]
+        return {test for line in range(mutant.first, mutant.last + 1) for test in lines.get(line, ())}
+    # What runs while importing shows where it is used: in the product, in a test, and in the module's own tests.
+    places = uses()
+    tests: set[str] = set()
+    names, known = set(mutant.names), set[str]()
+    while names:
+        name = names.pop()
+        known.add(name)
+        for path, first, last, within in places.get(name, ()):
+            names |= within - known
+            for line in range(first, last + 1):
+                tests |= reached.lines[path].get(line, set())
+    words = {test for name in mutant.names for test in _naming(name)}
+    own = "test_" + Path(mutant.path).stem
+    return tests | {test for test in reached.seconds if test.rsplit(".", 2)[0] in words or f".{own}." in test}
+
+
+@cache
+def uses() -> dict[str, list[tuple[str, int, int, frozenset[str]]]]:
+    """Name -> where the package uses it: path, lines, and the names that are made of it while importing."""
+    found: dict[str, list[tuple[str, int, int, frozenset[str]]]] = defaultdict(list)
+    for path in sorted((ROOT / "minimixproxy").rglob("*.py")):
+        for statement, names in _statements(ast.parse(path.read_bytes()), frozenset(), importing=True):
+            first, last = statement.lineno, statement.end_lineno or statement.lineno
+            for node in ast.walk(statement):
+                name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+                if name and not isinstance(getattr(node, "ctx", None), ast.Store):
+                    found[name].append((str(path.relative_to(ROOT)), first, last, names))
+    return found
+
+
+def _statements(
+    node: ast.AST, names: frozenset[str], *, importing: bool
+) -> Iterator[tuple[ast.stmt | ast.expr, frozenset[str]]]:
+    """The innermost statements, and the heads of compound ones, with what they name while importing."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _statements(child, frozenset(), importing=False)
+        elif isinstance(child, ast.stmt) and hasattr(child, "body"):
+            yield from _statements(child, names, importing=importing)
+        elif isinstance(child, ast.stmt):
+            yield child, frozenset(assigned(child) if importing else ())
+        elif isinstance(child, ast.expr):
+            yield child, names
+        elif isinstance(child, ast.ExceptHandler | ast.match_case | ast.withitem):
+            yield from _statements(child, names, importing=importing)
+
+
+@cache
+def _naming(name: str) -> frozenset[str]:
+    """The modules of tests in which a word stands."""
+    found = set()
+    for module in unittests.modules():
+        text = (ROOT / (module.replace(".", "/") + ".py")).read_text("utf-8")
+        if name in text:
+            found.add(module)
+    return frozenset(found)

@@ -1,0 +1,75 @@
+"""The unit tests, one at a time, in a process that runs nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import unittest
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("", "c2s", "clientproxy", "minimix", "storage")  # of tests/; those of the others need servers
+
+
+def modules() -> list[str]:
+    """The names of the modules of unit tests."""
+    paths = [path for package in PACKAGES for path in sorted((ROOT / "tests" / package).glob("test_*.py"))]
+    return [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
+
+
+def prepare() -> None:
+    """Make this process one in which tests run: a reactor, and hypothesis always with the same examples."""
+    from hypothesis import HealthCheck, Phase, settings
+    from twisted.internet import asyncioreactor
+
+    sys.path.insert(0, str(ROOT))
+    sys.dont_write_bytecode = True
+    asyncioreactor.install()
+    settings.register_profile(
+        "mutants",
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    settings.load_profile("mutants")
+
+
+def load(module: str) -> object:
+    """Import a module of tests. PostgreSQL is kept from them."""
+    loaded = importlib.import_module(module)
+    cluster = sys.modules.get("tests.storage.postgresql")
+    if cluster is not None:
+        cluster.missing = lambda: True  # type: ignore[attr-defined]
+    return loaded
+
+
+def names_in(module: str) -> list[str]:
+    """The tests of a module as `tests.package.test_module.Class.test_name`."""
+    from twisted.trial.runner import TestLoader
+
+    suite = TestLoader().loadModule(load(module))
+    return [case.id() for case in _flat(suite) if not getattr(case, "postgresql", False)]
+
+
+def _flat(suite: object) -> Iterator[unittest.TestCase]:
+    if isinstance(suite, unittest.TestCase):
+        yield suite
+    else:
+        for part in suite:  # type: ignore[attr-defined]
+            yield from _flat(part)
+
+
+def passes(name: str) -> str:
+    """Run one test. Return what went wrong, "skipped", or "" if it passes."""
+    from twisted.trial.reporter import TestResult
+
+    module, case, method = name.rsplit(".", 2)
+    result = TestResult()
+    getattr(load(module), case)(method).run(result)
+    if result.skips:
+        return "skipped"
+    wrong = [*result.failures, *result.errors, *result.unexpectedSuccesses]
+    return str(wrong[0][-1])[-300:] or "failed" if wrong else ""
