@@ -6,6 +6,7 @@ Exit status 0: it is a report; with --at-least, 1 if fewer are noticed.
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import sys
 import time
@@ -81,18 +82,20 @@ def main() -> int:
     options = _options()
     seed = options.seed if options.seed is not None else Random().randrange(1_000_000)
     began = time.monotonic()
+    for directory in ("minimixproxy", "tests"):
+        compileall.compile_dir(ROOT / directory, quiet=1)
     children.preload()
     reached = measure(options.jobs, _tell)
     for name, why in sorted(reached.wrong.items()):
         if why != "skipped":
             _tell(f"left out, as it does not pass anyway: {name}: {why}")
-    paths = modules(options.only)
-    everything = [mutant for path in paths for mutant in mutants_of(path, (ROOT / path).read_bytes())]
+    sources = {path: (ROOT / path).read_bytes() for path in modules(options.only)}
+    everything = [mutant for path, source in sources.items() for mutant in mutants_of(path, source)]
     everything = [mutant for mutant in everything if options.operator in mutant.operator]
     chosen = sample(everything, options.sample, Random(seed))
     _tell(f"seed {seed}: {len(chosen)} of {len(everything)} mutants, {options.jobs} at a time")
     verdicts = []
-    for verdict in attempts(chosen, reached, options.jobs):
+    for verdict in attempts(chosen, sources, reached, options.jobs):
         verdicts.append(verdict)
         if options.tell_all:
             _tell(f"{'killed' if verdict.killed else 'SURVIVED'} {verdict.why}\n{survivor(verdict)}")

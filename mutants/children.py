@@ -24,6 +24,7 @@ from typing import Any
 
 MEMORY = 4 * 1024**3  # bytes of addresses
 Say = Callable[[Any], None]
+Work = Callable[[Say], object]
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Task:
     """`work` runs in the child and says things that JSON can hold; each has to come within `patience(said)` seconds."""
 
     subject: Any
-    work: Callable[[Say], None]
+    work: Work
     patience: Callable[[list[Any]], float]
     said: list[Any] = field(default_factory=list)
     ended: str = ""  # "" for well, or what went wrong

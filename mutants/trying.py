@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,15 +33,22 @@ class Verdict:
         return str(Path(self.mutant.path).parent)
 
 
-def attempts(mutants: list[Mutant], reached: Reached, jobs: int) -> Iterator[Verdict]:
-    """Try each mutant; give the verdicts as they come."""
+def attempts(mutants: list[Mutant], sources: dict[str, bytes], reached: Reached, jobs: int) -> Iterator[Verdict]:
+    """Try mutants of the sources; give the verdicts as they come. The sources have to stay as they are meanwhile."""
     chosen = {mutant: tests_for(mutant, reached) for mutant in mutants}
     for mutant in mutants:
         if not chosen[mutant]:
             yield Verdict(mutant, killed=False, why="no unit test reaches it", tests=0)
-    tasks = (_task(mutant, chosen[mutant], reached) for mutant in mutants if chosen[mutant])
-    for task in children.run(tasks, jobs):
-        yield _verdict(task)
+
+    def tasks() -> Iterator[children.Task]:
+        for mutant in mutants:
+            if (ROOT / mutant.path).read_bytes() != sources[mutant.path]:
+                sys.exit(f"{mutant.path} has changed: begin anew")
+            if chosen[mutant]:
+                yield _task(mutant, chosen[mutant], reached)
+
+    for task in children.run(tasks(), jobs):
+        yield verdict(task)
 
 
 def _task(mutant: Mutant, tests: list[str], reached: Reached) -> children.Task:
@@ -67,7 +75,7 @@ def _try(mutant: Mutant, tests: list[str], say: children.Say) -> None:
             return
 
 
-def _verdict(task: children.Task) -> Verdict:
+def verdict(task: children.Task) -> Verdict:
     """Whoever hangs, ends the process, or cannot be imported is noticed, too."""
     tests = [said for said in task.said if isinstance(said, str)]
     last = task.said[-1] if task.said else ""

@@ -26,6 +26,7 @@ def prepare() -> None:
     sys.path.insert(0, str(ROOT))
     sys.dont_write_bytecode = True
     asyncioreactor.install()
+    importlib.import_module("tests")  # chooses a profile, too
     settings.register_profile(
         "mutants",
         derandomize=True,
