@@ -50,10 +50,12 @@ def survivor(verdict: Verdict) -> str:
 def report(verdicts: list[Verdict]) -> str:
     """The survivors, then the rates."""
     lines = [survivor(verdict) for verdict in sorted(verdicts, key=_place) if not verdict.killed]
-    for kind in (lambda verdict: verdict.mutant.operator, lambda verdict: verdict.package):
-        groups: dict[str, list[Verdict]] = defaultdict(list)
-        for verdict in verdicts:
-            groups[kind(verdict)].append(verdict)
+    by_operator: dict[str, list[Verdict]] = defaultdict(list)
+    by_package: dict[str, list[Verdict]] = defaultdict(list)
+    for verdict in verdicts:
+        by_operator[verdict.mutant.operator].append(verdict)
+        by_package[verdict.package].append(verdict)
+    for groups in (by_operator, by_package):
         lines += [f"{rate(groups[name])}  {name}" for name in sorted(groups)] + [""]
     return "\n".join([*lines, f"{rate(verdicts)}  killed in all"])
 

@@ -80,7 +80,7 @@ def verdict(task: children.Task) -> Verdict:
     tests = [said for said in task.said if isinstance(said, str)]
     last = task.said[-1] if task.said else ""
     if isinstance(last, dict):
-        return Verdict(task.subject, killed=True, why=last.get("failed", last.get("fault")), tests=len(tests))
+        return Verdict(task.subject, killed=True, why=str(last.get("failed") or last.get("fault")), tests=len(tests))
     if task.ended:
         return Verdict(task.subject, killed=True, why=f"{last} {task.ended}", tests=len(tests))
     return Verdict(task.subject, killed=False, why=f"{len(tests)} tests reach it", tests=len(tests))
