@@ -2,15 +2,16 @@
 VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
-TRIAL = $(BIN)/python tools/run_trial.py
+TRIAL = $(BIN)/python tools/run_trial.py $(if $(JOBS),--jobs $(JOBS))
 TESTS ?= tests
 
-.PHONY: help venv system test lint demo run bench chaos mutants clean dist-check
+.PHONY: help venv system test unit lint demo run bench chaos mutants clean dist-check
 
 help:
 	@echo "make system      Debian packages that the tests and the demo need (root or sudo)"
 	@echo "make venv        virtual environment in $(VENV) with everything from PyPI"
-	@echo "make test        all tests, with real Prosody and ejabberd; TESTS=tests.test_config for some"
+	@echo "make test        all tests, with real Prosody and ejabberd; TESTS=tests.test_config for some, JOBS=4 at once"
+	@echo "make unit        the tests that need neither servers nor Debian packages, in less than a minute"
 	@echo "make lint        mypy --strict and ruff"
 	@echo "make demo        a narrated run against a Prosody of its own"
 	@echo "make run         the same servers, left running for a real client"
@@ -33,6 +34,9 @@ system:
 
 test: system venv
 	$(TRIAL) $(TESTS)
+
+unit: venv
+	$(TRIAL) --unit $(TESTS)
 
 lint: venv
 	$(BIN)/ruff check .

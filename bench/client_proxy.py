@@ -12,7 +12,8 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from bench.servers import HERE, PASSWORD, Missing, _program
-from tests.integration.processes import LoggedProcess, free_port, temporary_directory
+from tests.integration.ports import free_port
+from tests.integration.processes import LoggedProcess, temporary_directory
 from tests.integration.proxy import Proxy
 from tests.integration.servers import fill
 

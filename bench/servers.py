@@ -8,7 +8,8 @@ from typing import Any
 
 from bench.echo import DOMAIN as ECHO_DOMAIN
 from tests.certificates import make_certificate
-from tests.integration.processes import LoggedProcess, free_port, temporary_directory
+from tests.integration.ports import free_port
+from tests.integration.processes import LoggedProcess, temporary_directory
 from tests.integration.proxy import Proxy
 from tests.integration.servers import authority, fill, in_path
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.threads import deferToThread
 
-from tests.integration.processes import free_port
+from tests.integration.ports import free_port
 from tests.integration.prosody import Prosody
 from tests.integration.proxy import Proxy
 from tests.integration.servers import Account, Server

@@ -172,6 +172,8 @@ class ArchitectureTests(unittest.TestCase):
 
 
 class ManPageTests(unittest.TestCase):
+    needs_programs = True  # not for `make unit`
+
     def test_lint(self) -> None:
         mandoc = shutil.which("mandoc")
         if mandoc is None:

@@ -1,54 +1,161 @@
-"""Run trial and close with one plain line, "N passed, N failed, N skipped".
+"""Run tests in parallel and close with one plain line, "N passed, N failed, N skipped".
 
-Usage: run_trial.py [trial options] TESTS...
-The exit status is trial's own, or 1 if not one test ran.
+Usage: run_trial.py [--jobs N] [--unit] [--record] [--temp-directory DIRECTORY] TESTS...
+
+Test classes, the longest first, go to worker processes, each with servers, ports and directories of its own. What a
+failing test and its servers printed is shown in one piece. The exit status is 0 if all passed that were found, and 1
+if one failed, did not run, or none was found.
 """
 
-import re
-import subprocess
+import argparse
+import fcntl
+import itertools
+import os
+import shutil
 import sys
-from collections.abc import Iterator
+import time
+from collections import Counter
 from pathlib import Path
 
-# slixmpp and aioxmpp need an asyncio loop; Twisted can share theirs.
-TRIAL = [str(Path(sys.executable).parent / "trial"), "--reactor=asyncio"]
-FAILED = ("failures", "errors", "unexpectedSuccesses")
-PASSED = ("successes", "expectedFailures")
+from twisted.internet import asyncioreactor
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from testrun.plan import Plan, make_plan, read_durations, write_durations
+from testrun.pool import Pool, Result
+
+LINE = "=" * 100
+OUTCOMES = ("passed", "failed", "skipped")
+MARKER = "_trial_marker"  # trial's own: what has none is not emptied
 
 
-def counts(summary: str) -> dict[str, int]:
-    """The counts in trial's last line: "FAILED (failures=1, successes=2)" gives {"failures": 1, "successes": 2}."""
-    match = re.fullmatch(r"(?:PASSED|FAILED)(?: \((.*)\))?", summary.strip())
-    if match is None:
-        return {}
-    return {name: int(number) for name, number in re.findall(r"(\w+)=(\d+)", match[1] or "")}
+class Report:
+    """Prints what comes of tests, and keeps count."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.results: dict[str, Result] = {}
+        self.failed: list[str] = []
+        self._classes = {test: piece.name for piece in plan.pieces for test in piece.tests}
+        self._left = Counter(self._classes.values())
+        self._began = time.monotonic()
+
+    def __call__(self, result: Result) -> None:
+        self.results[result.test] = result
+        if result.outcome == "failed":
+            where = f"in worker {result.worker}, after {result.seconds:.1f} s"
+            self.fault(result.test, where, result.text, result.printed)
+        elif result.text:
+            print(f"{result.outcome} {result.test}: {result.text}")  # why it was skipped, or a warning
+        name = self._classes[result.test]
+        self._left[name] -= 1
+        if not self._left[name]:
+            self._class_done(name)
+
+    def fault(self, name: str, where: str, text: str, printed: str = "") -> None:
+        self.failed.append(name)
+        print(f"{LINE}\nFAILED {name} ({where})\n{text}")
+        if printed:
+            print(f"--- printed meanwhile:\n{printed}")
+        print(LINE, flush=True)
+
+    def _class_done(self, name: str) -> None:
+        done = [self.results[test] for test, of in self._classes.items() if of == name and test in self.results]
+        counts = Counter(result.outcome for result in done)
+        what = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
+        seconds = sum(result.seconds for result in done)
+        print(f"{time.monotonic() - self._began:6.1f} s  {name}: {what} ({seconds:.1f} s)", flush=True)
+
+    def durations(self) -> dict[str, list[float]]:
+        """Seconds of every test that passed, by class."""
+        found: dict[str, list[float]] = {}
+        for test, result in self.results.items():
+            if result.outcome == "passed":
+                found.setdefault(self._classes[test], []).append(result.seconds)
+        return found
 
 
-def closing_line(result: dict[str, int]) -> str:
-    passed, failed = (sum(result.get(name, 0) for name in names) for names in (PASSED, FAILED))
-    return f"{passed} passed, {failed} failed, {result.get('skips', 0)} skipped"
+def closing_line(passed: int, failed: int, skipped: int) -> str:
+    return f"{passed} passed, {failed} failed, {skipped} skipped"
 
 
-def echo(lines: Iterator[str]) -> str:
-    """Pass the lines on and return the last one that says something."""
-    last = ""
-    for line in lines:
-        sys.stdout.write(line)
-        sys.stdout.flush()
-        last = line if line.strip() else last
-    return last
+def finish(plan: Plan, report: Report, problems: list[str]) -> int:
+    """Print what has not been said yet and the closing line; returns the exit status."""
+    for name, why in plan.broken.items():
+        report.fault(name, "could not be loaded", why)
+    for problem in problems:
+        report.fault("the run itself", "no test", problem)
+    for test in plan.tests:
+        if test not in report.results:
+            report.fault(test, "was found, and not run", "")
+    if report.failed:
+        print("\n".join(["Failed:", *(f"  {name}" for name in report.failed)]))
+    counts = Counter(result.outcome for result in report.results.values())
+    print(closing_line(counts["passed"], len(report.failed), counts["skipped"]), flush=True)
+    return 0 if counts["passed"] and not report.failed else 1
 
 
-def main(arguments: list[str]) -> int:
-    with subprocess.Popen([*TRIAL, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as trial:
-        assert trial.stdout is not None
-        result = counts(echo(trial.stdout))
-    line = closing_line(result)
-    if trial.returncode and " 0 failed" in line:
-        print(f"trial ended with status {trial.returncode}")
-        line = line.replace(" 0 failed", " 1 failed")
-    print(line)
-    return trial.returncode or (0 if result.get("successes") else 1)
+def slowest(report: Report, number: int = 10) -> None:
+    results = sorted(report.results.values(), key=lambda result: -result.seconds)[:number]
+    print("The slowest (seconds; of which on the worker's own CPU):")
+    for result in results:
+        print(f"{result.seconds:6.1f} {result.cpu:5.1f}  {result.test}")
+
+
+def own_directory(wanted: Path) -> Path:
+    """An empty directory of this name, or if another run has that, with a number. Held until this process ends."""
+    for number in itertools.count():
+        path = wanted.with_name(f"{wanted.name}-{number}") if number else wanted
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            continue
+        empty(path)
+        return path
+    raise AssertionError
+
+
+def empty(path: Path) -> None:
+    """Remove what an earlier run left, and nothing else."""
+    found = list(path.iterdir())
+    if found and path / MARKER not in found:
+        raise SystemExit(f"{path} is not empty, and was not made by a test run")
+    (path / MARKER).touch()
+    for item in found:
+        if item.is_dir() and not item.is_symlink():
+            shutil.rmtree(item, ignore_errors=True)
+        elif item.name != MARKER:
+            item.unlink()
+
+
+def arguments(line: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("tests", nargs="+", help="packages, modules, classes or tests, by name")
+    parser.add_argument("--jobs", type=int, help="number of workers: by default one for each core, with servers two")
+    parser.add_argument("--unit", action="store_true", help="only what needs no server and no other program")
+    parser.add_argument("--limit", type=float, help="seconds that one test may take")
+    parser.add_argument("--record", action="store_true", help="note in tests/durations.txt how long tests took")
+    parser.add_argument("--temp-directory", type=Path, default=Path("_trial_temp"), help="_trial_temp")
+    return parser.parse_args(line)
+
+
+def main(line: list[str]) -> int:
+    options = arguments(line)
+    jobs = options.jobs or (os.cpu_count() or 1) * (1 if options.unit else 2)
+    asyncioreactor.install()  # as in the workers, should what is found depend on it
+    sys.path.insert(0, os.getcwd())
+    plan = make_plan(options.tests, unit=options.unit, durations=read_durations())
+    report = Report(plan)
+    directory = own_directory(options.temp_directory.absolute())
+    print(f"{len(plan.tests)} tests, at most {jobs} workers, in {directory}", flush=True)
+    pool = Pool(plan, jobs, directory, report, options.limit)
+    pool.run()
+    slowest(report)
+    if options.record:
+        write_durations(report.durations())
+    return finish(plan, report, pool.problems)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from urllib.request import Request, urlopen
 
 from twisted.internet.threads import deferToThread
 
-from tests.integration.processes import LoggedProcess, free_port
+from tests.integration.ports import free_port
+from tests.integration.processes import LoggedProcess
 from tests.integration.servers import COMPONENT_SECRET, Account, Server, beside, converse, fill, in_path
 from tests.patience import patiently
 

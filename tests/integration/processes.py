@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -165,14 +164,6 @@ def temporary_directory(name: str) -> Path:
         # --uid tests: another user must be able to get to a directory of its own
         _directory.chmod(0o755)
     return Path(tempfile.mkdtemp(prefix=name + "-", dir=_directory))
-
-
-def free_port() -> int:
-    """A port on loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @atexit.register

@@ -2,7 +2,8 @@
 
 from twisted.internet.threads import deferToThread
 
-from tests.integration.processes import LoggedProcess, free_port
+from tests.integration.ports import free_port
+from tests.integration.processes import LoggedProcess
 from tests.integration.servers import COMPONENT_SECRET, COMPONENTS, Account, Server, beside, converse, fill, in_path
 
 

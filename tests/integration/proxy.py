@@ -10,7 +10,8 @@ from typing import Any
 from twisted.internet.threads import deferToThread
 
 from tests.certificates import make_certificate
-from tests.integration.processes import LoggedProcess, free_port, temporary_directory
+from tests.integration.ports import free_port
+from tests.integration.processes import LoggedProcess, temporary_directory
 from tests.integration.servers import Server, authority, authority_file
 
 TWISTD = str(Path(sys.executable).parent / "twistd")

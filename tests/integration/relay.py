@@ -10,7 +10,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from tests.integration.processes import free_port
+from tests.integration.ports import free_port
 from tests.patience import patiently
 
 TIMEOUT = 20.0

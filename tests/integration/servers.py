@@ -12,7 +12,8 @@ from typing import ClassVar, NamedTuple
 from twisted.internet.threads import deferToThread
 
 from tests.certificates import KeyPair, make_authority, make_certificate
-from tests.integration.processes import LoggedProcess, free_port, temporary_directory
+from tests.integration.ports import free_port
+from tests.integration.processes import LoggedProcess, temporary_directory
 from tests.patience import patiently
 
 COMPONENT_SECRET = "component secret"

@@ -3,7 +3,7 @@
 from tests.integration import client as raw
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client
-from tests.integration.processes import free_port
+from tests.integration.ports import free_port
 from tests.integration.relay import Relay
 from tests.integration.servers import Account
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.integration import ejabberd, prosody
 from tests.integration.cases import on_both_servers
-from tests.integration.processes import free_port
+from tests.integration.ports import free_port
 from tests.integration.proxied import ProxiedCase
 from tests.integration.servers import beside, fresh
 

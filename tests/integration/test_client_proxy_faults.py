@@ -11,7 +11,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from tests.integration.cases import on_both_servers
 from tests.integration.client import Client
-from tests.integration.processes import free_port
+from tests.integration.ports import free_port
 from tests.integration.proxied import ProxiedCase, Worker, condition, work
 from tests.integration.servers import fresh
 from tests.integration.xmlcut import Received

@@ -8,7 +8,8 @@ from twisted.internet.threads import deferToThread
 from tests.certificates import make_authority, make_certificate
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import NS_SASL, NS_TLS, Client
-from tests.integration.processes import free_port, temporary_directory
+from tests.integration.ports import free_port
+from tests.integration.processes import temporary_directory
 from tests.integration.servers import authority, authority_file, fresh
 from tests.integration.xmlcut import Received
 

@@ -22,7 +22,8 @@ from tests.certificates import make_certificate
 from tests.integration import client as raw
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client
-from tests.integration.processes import LoggedProcess, free_port, temporary_directory
+from tests.integration.ports import free_port
+from tests.integration.processes import LoggedProcess, temporary_directory
 from tests.integration.proxy import TWISTD, Proxy
 from tests.integration.servers import authority, in_path
 from tests.patience import patiently

@@ -12,7 +12,8 @@ from twisted.trial import unittest
 from tests.certificates import make_certificate
 from tests.integration import client as raw
 from tests.integration.ejabberd import Ejabberd
-from tests.integration.processes import LoggedProcess, free_port, temporary_directory
+from tests.integration.ports import free_port
+from tests.integration.processes import LoggedProcess, temporary_directory
 from tests.integration.prosody import Prosody
 from tests.integration.proxy import TWISTD
 from tests.integration.servers import Account, Server, authority, authority_file, in_path

@@ -128,7 +128,12 @@ class StorageTestCase(unittest.TestCase):
     """A directory, and in it an SQLite database; `on_both_databases` makes another class with PostgreSQL."""
 
     postgresql: ClassVar[bool] = False
+    needs_programs: ClassVar[bool]
     timeout = 60
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.needs_programs = cls.postgresql  # not for `make unit`
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).absolute()

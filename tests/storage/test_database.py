@@ -173,6 +173,8 @@ class DamageTests(StorageTestCase):
 
 
 class UnreachableTests(unittest.TestCase):
+    needs_programs = True  # not for `make unit`
+
     def setUp(self) -> None:
         require_postgresql()
 

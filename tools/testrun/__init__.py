@@ -1,0 +1,1 @@
+"""Runs trial's tests in parallel: see tools/run_trial.py."""

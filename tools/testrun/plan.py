@@ -1,0 +1,105 @@
+"""What is to be run, and in which pieces: every test that trial finds, in exactly one of them."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest import TestCase
+
+from twisted.python.reflect import namedModule
+from twisted.trial import unittest as trial
+from twisted.trial.runner import ErrorHolder, TestHolder, TestLoader
+
+DURATIONS = Path(__file__).resolve().parent.parent.parent / "tests" / "durations.txt"
+# Seconds for a test that nobody has measured, with servers and without.
+SLOW, QUICK = 2.0, 0.03
+PIECE = 15.0  # seconds, more than which a class is taken to pieces
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Tests of one class, for one worker."""
+
+    name: str  # of the class, in full
+    tests: tuple[str, ...]  # in full
+    seconds: float  # expected
+
+
+@dataclass
+class Plan:
+    """What was found: pieces, the longest first, and what could not even be loaded, by name."""
+
+    pieces: list[Piece] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+    timeouts: dict[str, float] = field(default_factory=dict)  # of tests that have one; trial sees to it
+
+    @property
+    def tests(self) -> list[str]:
+        return [test for piece in self.pieces for test in piece.tests]
+
+
+def needs_programs(case: type) -> bool:
+    """Whether a test class wants servers or other programs: it, its module or a package above says `needs_programs`."""
+    if getattr(case, "needs_programs", False):
+        return True
+    parts = case.__module__.split(".")
+    names = (".".join(parts[: length + 1]) for length in range(len(parts)))
+    return any(getattr(namedModule(name), "needs_programs", False) for name in names)
+
+
+def make_plan(names: Sequence[str], *, unit: bool, durations: Mapping[str, float]) -> Plan:
+    """The plan for what is named: packages, modules, classes or single tests. `unit`: only what needs no programs."""
+    plan = Plan()
+    classes: dict[type, list[str]] = {}
+    for test in discover(names):
+        if isinstance(test, ErrorHolder):
+            plan.broken[test.id()] = str(test.error[1] if isinstance(test.error, tuple) else test.error.getTraceback())
+        elif not (unit and needs_programs(type(test))):
+            found = classes.setdefault(type(test), [])
+            if test.id() not in found:  # a class that two modules know is found twice
+                found.append(test.id())
+            if isinstance(test, trial.TestCase):
+                plan.timeouts[test.id()] = test.getTimeout()
+    for case, tests in classes.items():
+        plan.pieces.extend(pieces(case, tests, durations))
+    plan.pieces.sort(key=lambda piece: -piece.seconds)
+    return plan
+
+
+def discover(names: Sequence[str]) -> Iterator[TestCase | TestHolder]:
+    """Every test below these names, and an ErrorHolder for each module or name that cannot be loaded."""
+    loader = TestLoader()
+    for name in names:
+        yield from flattened(loader.loadByName(name, recurse=True))
+
+
+def flattened(suite: Iterable[object] | TestCase | TestHolder) -> Iterator[TestCase | TestHolder]:
+    if isinstance(suite, TestCase | TestHolder):
+        yield suite
+    else:
+        for part in suite:
+            yield from flattened(part)  # type: ignore[arg-type]
+
+
+def pieces(case: type, tests: Sequence[str], durations: Mapping[str, float]) -> list[Piece]:
+    """The tests of a class in pieces of about PIECE seconds."""
+    name = f"{case.__module__}.{case.__qualname__}"
+    each = durations.get(name, SLOW if needs_programs(case) else QUICK)
+    number = min(len(tests), 1 + int(each * len(tests) / PIECE))
+    # every number-th test: neighbours are alike, and last alike
+    return [Piece(name, tuple(part), each * len(part)) for part in (tests[start::number] for start in range(number))]
+
+
+def read_durations(path: Path = DURATIONS) -> dict[str, float]:
+    """Seconds that a test of each class lasts: lines like "0.75 tests.module.Class"; nothing, if there is no file."""
+    if not path.exists():
+        return {}
+    lines = (line.split() for line in path.read_text().splitlines() if line and not line.startswith("#"))
+    return {name: float(seconds) for seconds, name in lines}
+
+
+def write_durations(measured: Mapping[str, Sequence[float]], path: Path = DURATIONS) -> None:
+    """Note the mean of each class; classes that were not run keep theirs, those of QUICK tests need no line."""
+    means = read_durations(path) | {name: sum(times) / len(times) for name, times in measured.items()}
+    lines = ["# Seconds that a test of each class lasts, for tools/run_trial.py --record to write and to plan by."]
+    lines += [f"{mean:.2f} {name}" for name, mean in sorted(means.items()) if mean >= 2 * QUICK]
+    path.write_text("\n".join([*lines, ""]))

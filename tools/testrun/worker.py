@@ -1,0 +1,129 @@
+"""A process that runs tests: takes names on stdin, tells on a pipe what comes of them. Started by testrun.pool.
+
+Usage: worker.py DIRECTORY PIPE. It works in DIRECTORY, which is its own, and prints into the file "output" there.
+Each line on stdin is a JSON list of tests. Each line that it writes is a JSON object with an "event": "ready" for the
+next list, "begin" or "end" of a test. When stdin ends it stops its servers and ends.
+"""
+
+import ctypes
+import faulthandler
+import importlib
+import io
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(directory: Path, pipe: int) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
+    sys.path.insert(0, os.getcwd())  # where the tests are
+    orders = take_over(directory, pipe)
+    # slixmpp and aioxmpp need an asyncio loop; Twisted can share theirs.
+    from twisted.internet import asyncioreactor
+
+    asyncioreactor.install()
+    from twisted.python import log
+
+    with open("test.log", "w", encoding="utf-8") as logged:
+        log.startLoggingWithObserver(log.FileLogObserver(logged).emit, setStdout=False)
+        work(orders, os.fdopen(pipe, "w"))
+
+
+def take_over(directory: Path, pipe: int) -> IO[str]:
+    """Go to the directory, have everything printed into a file there, and leave no child the pipes. Returns stdin."""
+    directory.mkdir(parents=True, exist_ok=True)
+    os.chdir(directory)
+    os.set_inheritable(pipe, False)
+    orders = os.fdopen(os.dup(0))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    output = os.open("output", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for target, source in ((0, nothing), (1, output), (2, output)):
+        os.dup2(source, target)
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1)
+    return orders
+
+
+def work(orders: IO[str], answers: IO[str]) -> None:
+    def tell(**event: Any) -> None:
+        answers.write(json.dumps(event) + "\n")
+        answers.flush()
+
+    tell(event="ready")
+    for order in orders:
+        for name in json.loads(order):
+            run(name, tell)
+        tell(event="ready")
+    end_reactor()
+
+
+def run(name: str, tell: Any) -> None:
+    """Run one test and tell of it."""
+    from twisted.trial.runner import LoggedSuite
+
+    tell(event="begin", test=name, printed=printed())
+    text = io.StringIO()
+    result = reporter(text)
+    began, cpu = time.monotonic(), time.process_time()
+    # LoggedSuite: errors that are logged beside the test fail it too
+    LoggedSuite([load(name)]).run(result)
+    seconds, cpu = time.monotonic() - began, time.process_time() - cpu
+    result.done()
+    outcome = judge(result)
+    said = "; ".join(reason for _, reason in result.skips) if outcome == "skipped" else text.getvalue().strip()
+    tell(event="end", test=name, outcome=outcome, seconds=seconds, cpu=cpu, text=said, printed=printed())
+
+
+def printed() -> int:
+    """How much was printed so far."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return os.fstat(1).st_size
+
+
+def reporter(text: IO[str]) -> Any:
+    """Trial's own reporter, for one test, without the summary."""
+    from twisted.python import log
+    from twisted.trial.reporter import Reporter
+
+    class OneTest(Reporter):
+        def done(self) -> None:
+            self._publisher.removeObserver(self._observeWarnings)
+            self._printErrors()
+
+    return OneTest(text, publisher=log)
+
+
+def judge(result: Any) -> str:
+    """What trial counts as failed, skipped, or passed; a test of which nothing is known has failed."""
+    if result.failures or result.errors or result.unexpectedSuccesses:
+        return "failed"
+    if result.skips:
+        return "skipped"
+    return "passed" if result.successes or result.expectedFailures else "failed"
+
+
+def load(name: str) -> Any:
+    """The test of this name. A class may be another module's: it is looked for where it says that it is."""
+    owner, _, method = name.rpartition(".")
+    module, _, case = owner.rpartition(".")
+    return getattr(importlib.import_module(module), case)(method)
+
+
+def end_reactor() -> None:
+    """What trial does at the end of a run: threads stop."""
+    from twisted.trial.reporter import TestResult
+    from twisted.trial.runner import TrialSuite
+
+    TrialSuite([]).run(TestResult())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).absolute(), int(sys.argv[2]))
