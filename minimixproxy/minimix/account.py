@@ -38,6 +38,8 @@ HISTORY_OWN = 256 * 1024  # bytes of what was said in a room that no other room 
 HISTORY_BYTES = 64 * 1024 * 1024  # ... and of all rooms beyond that, or as much as one room may have, if that is more
 WAITING_OWN = 16 * 1024  # bytes of what waits in a room, in each of three places, that no other room can use up ...
 WAITING_BYTES = 64 * 1024 * 1024  # ... and of all rooms beyond that
+#: Bytes of one presence shown to all rooms: half of what waits for a server that reads slowly (see `accountstream`).
+SHOWN_TO_ALL = 2 * 1024 * 1024
 CLIENT_BYTES = 8 * 1024 * 1024  # of what the account's clients have kept: joins that wait, presences, ids
 LINGER = 10.0  # seconds for open IQs to be answered after the last room ended
 
@@ -131,6 +133,11 @@ class Account:
         """Route what a session said while a room was out of reach."""
         if session in self.sessions:
             self._route(session, stanza, parse_jid(stanza["to"]))
+
+    @property
+    def presence_limit(self) -> int:
+        """How large the presence may be that a room is shown: what one client shows goes to all rooms at once."""
+        return SHOWN_TO_ALL // max(1, len(self.rooms))
 
     def room_budget(self) -> ByteBudget:
         """Return a new budget for what a room shows: its own, and beyond that what other rooms leave."""

@@ -56,7 +56,8 @@ class Appearance:
         payload = self.attached.presence()
         if payload is None:
             return away_payload(self._settings.away, self._caps)
-        if self._too_large is None or digest(payload) != self._too_large:
+        fits = len(payload) <= self._outlet.presence_limit
+        if fits and (self._too_large is None or digest(payload) != self._too_large):
             return payload
         return reduced_payload(payload, self._caps)
 

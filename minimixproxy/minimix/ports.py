@@ -81,6 +81,10 @@ class RoomOutlet(OwnRequests, Protocol):
     def client_budget(self) -> ByteBudget:
         """What the account's own clients have kept for them: joins that wait, presences, ids of changes of nick."""
 
+    @property
+    def presence_limit(self) -> int:
+        """How many bytes of presence the room is shown at most."""
+
     def room_budget(self) -> ByteBudget:
         """Return a new budget for what a room shows."""
 

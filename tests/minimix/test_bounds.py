@@ -9,8 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish import domish
 
 from minimixproxy import stanza as stanza_module
+from minimixproxy.config import Rooms
 from minimixproxy.minimix import account, presence
-from minimixproxy.minimix.account import CLIENT_BYTES, ROOM_OWN
+from minimixproxy.minimix.account import CLIENT_BYTES, ROOM_OWN, SHOWN_TO_ALL
+from minimixproxy.minimix.accountstream import MAX_QUEUED
 from minimixproxy.minimix.budget import ByteBudget
 from minimixproxy.minimix.membership import MAX_PASSWORD
 from minimixproxy.minimix.muc import NS_MUC, status_codes
@@ -320,6 +322,44 @@ class WhatClientsSay(SynchronousTestCase):
 
 
 class ManyRooms(SynchronousTestCase):
+    def in_rooms(self, number: int) -> tuple[World, FakeSession]:
+        world = World()
+        session = world.session("phone")
+        for one in range(number):
+            room = f"r{one}@muc.test"
+            world.client(session, f"<presence to='{room}/alice'><x xmlns='{NS_MUC}'/></presence>")
+            join = next(one for one in world.stream.take() if one.payload(NS_MUC, "x") is not None)
+            world.room(
+                f"<presence from='{room}/alice' to='{STREAM}' id='{join.get('id')}'><x xmlns='{NS_MUC}#user'>"
+                "<item affiliation='none' role='participant'/><status code='110'/></x></presence>"
+            )
+            world.room(f"<message from='{room}' to='{STREAM}' type='groupchat'><subject/></message>")
+        world.clock.advance(10)
+        world.stream.take()
+        return world, session
+
+    def test_a_large_presence_does_not_overrun_the_stream(self) -> None:
+        """It would wait for the server a hundred times: the stream would be given up, and with it all rooms."""
+        world, session = self.in_rooms(100)
+        text = "x" * 200_000
+        self.assertFalse(world.client(session, f"<presence><show>dnd</show><status>{text}</status></presence>"))
+        sent = world.stream.take()
+        self.assertEqual((len(sent), {str(one.element.show) for one in sent}), (100, {"dnd"}))
+        self.assertLess(sum(len(one.raw) for one in sent), MAX_QUEUED)
+        world.clock.advance(10)
+        world.client(session, f"<presence><show>xa</show><status>{text[:10_000]}</status></presence>")
+        self.assertTrue(all(text[:10_000] == str(one.element.status) for one in world.stream.take()))
+
+    def test_in_few_rooms_a_large_presence_is_shown(self) -> None:
+        world, session = self.in_rooms(3)
+        text = "x" * 200_000
+        world.client(session, f"<presence><status>{text}</status></presence>")
+        self.assertEqual([str(one.element.status) for one in world.stream.take()], [text] * 3)
+
+    def test_very_many_rooms(self) -> None:
+        """Even then what a client usually shows is shown."""
+        self.assertGreaterEqual(SHOWN_TO_ALL // Rooms().max_rooms, 2000)
+
     def test_a_presence_is_read_once(self) -> None:
         """However many rooms are shown it."""
         world = World()
