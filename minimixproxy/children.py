@@ -49,7 +49,7 @@ class Parts:
         """Return the stanza with these in place of its own; text between children goes."""
         name = _NAME.match(self.head)
         assert name is not None
-        inner = b"".join(_placed(child, self.default) for child in children)
+        inner = b"".join(placed(child, self.default) for child in children)
         return b"%b>%b</%b>" % (self.head, inner, name.group(1)) if inner else self.head + b"/>"
 
 
@@ -110,7 +110,7 @@ class _Cutter:
         self._parts.children.append(Stanza(raw, uri, local, attributes, None, self._namespaces))
 
 
-def _placed(child: Stanza, default: str) -> bytes:
+def placed(child: Stanza, default: str) -> bytes:
     """Return a child's bytes for a place in which `default` is the default namespace."""
     raw = child.self_contained()
     if child.default_namespace != default and b"xmlns" not in start_tag_attributes(raw, 0):
@@ -126,6 +126,12 @@ def parts_of(stanza: Stanza) -> Parts:
 def children_of(stanza: Stanza) -> list[Stanza]:
     """Return a stanza's children. Raises `UnusableStanza`."""
     return parts_of(stanza).children
+
+
+@lru_cache(maxsize=2)
+def children_once(stanza: Stanza) -> tuple[Stanza, ...]:
+    """Do as `children_of`, once for a stanza that several look at, one after the other."""
+    return tuple(children_of(stanza))
 
 
 def first_of(children: Iterable[Stanza], uri: str, name: str) -> Stanza | None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from twisted.words.xish import domish
 
+from minimixproxy.children import children_once, first_of
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.stanza import NS_CLIENT, Stanza, escape, optional_attribute, parse_element, serialize
 
@@ -43,10 +44,14 @@ def is_join(stanza: Stanza) -> bool:
 
 def password_of(stanza: Stanza) -> str | None:
     """Return the room password of a join, or None."""
-    x = stanza.payload(NS_MUC, "x")
-    if x is None:
-        return None
-    return next((str(child) for child in x.elements(NS_MUC, "password")), None)
+    password = first_of(join_children(stanza), NS_MUC, "password")
+    return str(password.element) if password is not None else None
+
+
+def join_children(join: Stanza) -> tuple[Stanza, ...]:
+    """Return what stands in the `<x/>` of a presence that asks to enter a room; () if there is none."""
+    x = first_of(children_once(join), NS_MUC, "x") if join.has_payload(NS_MUC, "x") else None
+    return children_once(x) if x is not None else ()
 
 
 def status_codes(stanza: Stanza) -> frozenset[str]:

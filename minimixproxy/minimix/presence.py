@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from twisted.words.xish import domish
-
-from minimixproxy.minimix.muc import NS_MUC, NS_OCCUPANT_ID, whole_number
-from minimixproxy.stanza import NS_CLIENT, Stanza, escape, optional_attribute, parse_element, serialize
+from minimixproxy.children import children_once, placed
+from minimixproxy.minimix.muc import NS_MUC, NS_OCCUPANT_ID, join_children, whole_number
+from minimixproxy.stanza import NS_CLIENT, Stanza, escape, optional_attribute, serialize
 
 NS_CAPS = "http://jabber.org/protocol/caps"
 
 # The join request; what is answered here; and what only a room may say of an occupant (XEP-0421).
 _NOT_SHOWN = ((NS_MUC, "x"), (NS_CAPS, "c"), (NS_OCCUPANT_ID, "occupant-id"))
+
+_SHOW = (NS_CLIENT, "show")
+_LONGEST_SHOW = 200  # bytes; a longer one is none of those that there are
 
 # Most available first (RFC 6121 §4.7.2.1 names the values, not their order).
 _ORDER = {"chat": 0, "": 1, "dnd": 2, "away": 3, "xa": 4}
@@ -30,14 +32,11 @@ def presence_payload(stanza: Stanza, caps: bytes) -> bytes:
     The join request goes, and the client's caps (XEP-0115) are replaced by `caps`: who asks what they stand for
     is answered here.
     """
-    element = parse_element(stanza.self_contained(), {"": NS_CLIENT})
-    shown = [
-        serialize(child)
-        for child in element.children
-        if isinstance(child, domish.Element) and (child.uri, child.name) not in _NOT_SHOWN
-    ]
-    # <show/> first: _show_of looks for it, and a status text cannot stand in its way.
-    shown.sort(key=lambda child: not child.startswith(b"<show>"))
+    children = [child for child in children_once(stanza) if (child.uri, child.name) not in _NOT_SHOWN]
+    shows = [child for child in children if (child.uri, child.name) == _SHOW]
+    # <show/> first, as _show_of looks for it: a status text cannot stand in its way.
+    shown = [serialize(child.element) for child in shows[:1] if len(child.raw) <= _LONGEST_SHOW]
+    shown += [placed(child, NS_CLIENT) for child in children if (child.uri, child.name) != _SHOW]
     return b"".join(shown) + caps
 
 
@@ -75,14 +74,12 @@ def join_presence(stanza: Stanza, payload: bytes, occupant: str, history: int, s
     Its room password and other extensions stay. A wish for history becomes one for as much as is kept here
     (`history` messages), from which each client is then given what it wished for; with no wish, the room's default.
     """
-    x = stanza.payload(NS_MUC, "x")
-    assert x is not None
     inner = []
-    for child in x.elements():
+    for child in join_children(stanza):
         if (child.uri, child.name) == (NS_MUC, "history"):
             inner.append(b"<history maxstanzas='%d'/>" % max(history, _maxstanzas(child)))
         else:
-            inner.append(serialize(child, NS_MUC))
+            inner.append(placed(child, NS_MUC))
     return b"<presence to='%b' id='%b'>%b<x xmlns='%b'>%b</x></presence>" % (
         escape(occupant),
         escape(stanza_id),
@@ -105,5 +102,5 @@ def rejoin_presence(occupant: str, payload: bytes, password: str | None, since: 
     )
 
 
-def _maxstanzas(history: domish.Element) -> int:
-    return min(whole_number(history.getAttribute("maxstanzas")) or 0, 10**6)
+def _maxstanzas(history: Stanza) -> int:
+    return min(whole_number(history.get("maxstanzas")) or 0, 10**6)

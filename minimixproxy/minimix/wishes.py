@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from minimixproxy.children import first_of
 from minimixproxy.minimix.delays import parse_time
-from minimixproxy.minimix.muc import NS_MUC, whole_number
+from minimixproxy.minimix.muc import NS_MUC, join_children, whole_number
 from minimixproxy.stanza import Stanza
 
 
@@ -20,15 +21,15 @@ class HistoryRequest:
 
 def history_request(join: Stanza, now: float) -> HistoryRequest | None:
     """Return the wish of a join presence, or None when it states none. Unusable values count as not stated."""
-    x = join.payload(NS_MUC, "x")
-    history = next(x.elements(NS_MUC, "history"), None) if x is not None else None
+    history = first_of(join_children(join), NS_MUC, "history")
     if history is None:
         return None
-    since = parse_time(history["since"]) if history.hasAttribute("since") else None
-    seconds = whole_number(history.getAttribute("seconds"))
+    stated = history.get("since")
+    since = parse_time(stated) if stated is not None else None
+    seconds = whole_number(history.get("seconds"))
     if seconds is not None:
         since = max(now - seconds, since or 0.0)
     request = HistoryRequest(
-        whole_number(history.getAttribute("maxstanzas")), whole_number(history.getAttribute("maxchars")), since
+        whole_number(history.get("maxstanzas")), whole_number(history.get("maxchars")), since
     )
     return None if request == HistoryRequest() else request

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish import domish
 
 from minimixproxy import stanza as stanza_module
+from minimixproxy.children import children_once
 from minimixproxy.config import Rooms
 from minimixproxy.minimix import account, presence
 from minimixproxy.minimix.account import CLIENT_BYTES, ROOM_OWN, SHOWN_TO_ALL
@@ -19,7 +20,7 @@ from minimixproxy.minimix.muc import NS_MUC, status_codes
 from minimixproxy.minimix.roompresence import digest
 from minimixproxy.minimix.roomview import MAX_SUBJECT
 from minimixproxy.minimix.stripped import MAX_TEXT, is_own, stripped
-from minimixproxy.stanza import parse_element, parse_stanza
+from minimixproxy.stanza import Stanza, parse_element, parse_stanza
 from tests.minimix.fakes import ROOM, STREAM, FakeSession, World, kinds
 
 MIB = 1024**2
@@ -379,9 +380,13 @@ class ManyRooms(SynchronousTestCase):
             read.append(raw)
             return parse_element(raw, namespaces)
 
+        def cutting(stanza: Stanza) -> tuple[Stanza, ...]:
+            read.append(stanza.raw)
+            return children_once(stanza)
+
         said = parse_stanza("<presence><show>dnd</show><status>busy</status></presence>")
-        for module in (presence, stanza_module):
-            self.patch(module, "parse_element", counting)
+        self.patch(presence, "children_once", cutting)
+        self.patch(stanza_module, "parse_element", counting)
         world.account.from_client(phone, said)
         sent = world.stream.take()
         self.assertEqual({str(one.element.show) for one in sent}, {"dnd"})
@@ -424,7 +429,7 @@ class Stripped(SynchronousTestCase):
         """A client can fill it with what takes long to read, and then join anew again and again."""
         world = World()
         phone, tablet = world.joined("phone", "tablet")
-        inner = f"<show>dnd</show><x xmlns='urn:x'>{'<a/>' * 10_000}</x>"
+        inner = f"<show>dnd</show><x xmlns='urn:x'>{'<a/>' * 9_000}</x>"
         world.shows("alice", "110", inner=inner, item=f"jid='{STREAM}'")
         for session in (phone, tablet):
             (shown,) = session.take()
