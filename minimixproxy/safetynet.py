@@ -36,6 +36,19 @@ class SafetyNet:
             count=self.skipped,
         )
 
+    def unshown(self, raw: bytes, what: str, room: str, error: Exception) -> None:
+        """Count and log what was kept of a room and cannot be shown: the session gets the rest."""
+        self.dropped += 1
+        self.log.error(
+            "{room}: {what} cannot be shown, and is left out: {error} ({size} bytes, SHA-256 {digest}; {count} so far)",
+            room=room,
+            what=what,
+            error=type(error).__name__,
+            size=len(raw),
+            digest=sha256(raw).hexdigest(),
+            count=self.dropped,
+        )
+
     def caught(self, stanza: Stanza, where: str) -> None:
         """Log the exception being handled with where it was raised, but no text of a stanza: that may be private.
 

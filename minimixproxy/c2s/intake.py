@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 from minimixproxy.clock import Clock
 from minimixproxy.framing import Event
+from minimixproxy.stanza import Stanza
 
-AT_ONCE = 4  # stanzas in one turn that the proxy itself handles; what only passes is cheap
+#: What the proxy itself handles in one turn: so many stanzas, or so many bytes of them; what only passes is cheap.
+AT_ONCE, BYTES_AT_ONCE = 4, 16 * 1024
 
 
 class Intake:
@@ -56,9 +58,12 @@ class Intake:
             last()
 
     def _some(self) -> None:
-        work = 0
-        while self._waiting and work < AT_ONCE:
-            work += self._handle(self._waiting.popleft())
+        work = size = 0
+        while self._waiting and work < AT_ONCE and size < BYTES_AT_ONCE:
+            event = self._waiting.popleft()
+            if self._handle(event):
+                work += 1
+                size += len(event.raw) if isinstance(event, Stanza) else 0
         self._flush()
         if self._waiting:
             self._scheduled = True

@@ -283,6 +283,8 @@ class ClientSession:
                 self._look(stanza)
             except UnusableStanza as error:  # it is the client's affair
                 NET.unusable(stanza, f"session of {self.jid}, from the server", str(error))
+            except Exception:  # noqa: BLE001 (the edge: logged and counted; it passes all the same)
+                NET.caught(stanza, f"session of {self.jid}, from the server")
 
     def _taken(self, account: AccountPort, stanza: Stanza) -> bool:
         """Tell whether the account takes a stanza of the server. A fault of ours costs that stanza only."""

@@ -542,7 +542,10 @@ class Account:
     def restore(self, kept: KeptAccount) -> None:
         """Take the rooms that were kept; they are entered when the stream is open."""
         for room in kept.rooms:
-            self.rooms[room.room] = self._occupancy(room.room, room)
+            try:
+                self.rooms[room.room] = self._occupancy(room.room, room)
+            except Exception:  # noqa: BLE001 (one damaged room must not cost the others)
+                self.log.failure("while restoring {room} of {account}", room=room.room, account=self.bare)
         if self.rooms and self._settings.stay:
             idle = max(0.0, wall_time(self._clock) - kept.last_seen)
             self._abandoned.start(max(0.0, self._settings.stay - idle), self._abandon)

@@ -7,10 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
-from hashlib import sha256
 
 from minimixproxy.config import Rooms
-from minimixproxy.log import Logger
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.amendments import (
     Amendment,
@@ -32,6 +30,7 @@ from minimixproxy.minimix.messageindex import identity
 from minimixproxy.minimix.replay import Replay, shown
 from minimixproxy.minimix.senders import Senders
 from minimixproxy.minimix.wishes import HistoryRequest
+from minimixproxy.safetynet import NET
 from minimixproxy.stanza import Stanza, UnusableStanza, with_attributes_in
 
 SHORT_REPLAY = 100  # messages that a client can be given at once
@@ -59,8 +58,6 @@ class History:
     A message that amends another changes it where it is kept, and is kept itself, for those that have seen the other.
     `senders` is to be told who leaves the room.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -206,13 +203,7 @@ class History:
     def leave_out(self, message: KeptMessage, error: Exception) -> None:
         """A kept message cannot be shown: it costs itself, and not the client that is to be shown it."""
         self.faulty += 1
-        self.log.error(
-            "{room}: a kept message cannot be shown, and is kept no more: {error} ({size} bytes, SHA-256 {hash})",
-            room=self._room,
-            error=f"{type(error).__name__}: {error}",
-            size=len(message.raw),
-            hash=sha256(message.raw).hexdigest(),
-        )
+        NET.unshown(message.raw, "a kept message", self._room, error)
         self._kept.remove(message.sequence)
 
     # Occupants come and go --------------------------------------------------------------------------------------

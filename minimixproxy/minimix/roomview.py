@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from hashlib import sha256
 
 from minimixproxy.jids import prepare_resource
 from minimixproxy.lazystanzas import LazyStanzas
@@ -13,6 +12,7 @@ from minimixproxy.minimix.addresses import AddressTemplate, may_name
 from minimixproxy.minimix.budget import OBJECT, ByteBudget
 from minimixproxy.minimix.replay import Replay
 from minimixproxy.minimix.stripped import stripped
+from minimixproxy.safetynet import NET
 from minimixproxy.stanza import NS_CLIENT, ForkTemplate, Stanza, escape, rewrite
 
 # What a change of the room's configuration says, and which lasting status code that switches on or off.
@@ -207,7 +207,7 @@ class RoomView:
                 try:
                     raw = self.presence_for(stanza, session_jid, stream_jid)
                 except Exception as error:  # noqa: BLE001 (whatever is wrong with one, the session gets the others)
-                    self._leave_out(stanza, error)
+                    NET.unshown(stanza.raw, "a presence", self.room, error)
                 else:
                     yield raw
             yield own
@@ -222,15 +222,6 @@ class RoomView:
             yield of_room
         for raw in others:
             yield _presence(raw, stream_jid)
-
-    def _leave_out(self, presence: Stanza, error: Exception) -> None:
-        self.log.error(
-            "{room}: a presence cannot be shown: {error} ({size} bytes, SHA-256 {hash})",
-            room=self.room,
-            error=f"{type(error).__name__}: {error}",
-            size=len(presence.raw),
-            hash=sha256(presence.raw).hexdigest(),
-        )
 
     def reflection(self, session_jid: str, stream_jid: str, stanza_id: str | None, codes: Collection[str]) -> bytes:
         """Return the account's own presence as the answer to a session's, with 110 and `codes`."""

@@ -14,7 +14,7 @@ from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial import unittest
 
-from minimixproxy.c2s.intake import AT_ONCE
+from minimixproxy.c2s.intake import AT_ONCE, BYTES_AT_ONCE
 from minimixproxy.c2s.reach import CROSSING
 from minimixproxy.c2s.session import ClientSession
 from minimixproxy.safetynet import NET
@@ -542,6 +542,15 @@ class IntakeTest(SessionTest):
         self.assertEqual(
             self.account.seen_from_client[-3:], [b"<iq id='i8'/>", b"<iq id='passes'/>", b"<iq id='later'/>"]
         )
+        self.assertEqual(self.client.wire.producerState, "producing")
+
+    def test_large_ones_have_a_turn_each(self) -> None:
+        large = b"<presence><status>%b</status></presence>" % (b"x" * BYTES_AT_ONCE)
+        self.client.send(large * 3)
+        self.assertEqual(self.client.upstream.take(), large)
+        self.assertEqual(self.client.wire.producerState, "paused")
+        self.turn()
+        self.assertEqual(self.client.upstream.take(), large * 2)
         self.assertEqual(self.client.wire.producerState, "producing")
 
     def test_what_passes_is_no_work(self) -> None:
