@@ -18,6 +18,7 @@ from minimixproxy import __version__
 from minimixproxy.minimix.ports import SessionPort
 from minimixproxy.minimix.report import Occupied, devices_of, room_reports
 from minimixproxy.safetynet import NET, SafetyNet
+from minimixproxy.trees import BUILT
 
 MAX_ACCOUNTS = 1000  # with all that belongs to them; of more only the numbers are told
 MAX_ROOMS = 5000  # of all these accounts
@@ -99,7 +100,7 @@ class StatusReport:
             "pid": self._pid(),
             "uptime": round(self._seconds() - self._started, 3),
             "journal": asdict(journal) if journal is not None else None,
-            "stanzas": {"skipped": self._net.skipped, "dropped": self._net.dropped},
+            "stanzas": {"skipped": self._net.skipped, "dropped": self._net.dropped, "trees": BUILT.trees},
             "totals": _totals(accounts),
             **_in_full(chosen),
             "client_proxy": [dict(domain.status()) for domain in self._domains],

@@ -19,6 +19,7 @@ from minimixproxy import __version__, status, statusreport, statustable
 from minimixproxy.safetynet import NET, SafetyNet
 from minimixproxy.stanza import parse_stanza
 from minimixproxy.statusreport import StatusReport
+from minimixproxy.trees import BUILT
 from tests.minimix.fakes import BARE, FakeSession
 
 CONFIGURATION = """
@@ -231,8 +232,10 @@ class TableTests(ReportCase):
     def test_stanzas_of_this_process(self) -> None:
         self.patch(NET, "skipped", 3)
         self.patch(NET, "dropped", 4)
+        parse_stanza("<message/>")
         report = StatusReport(self.clock.seconds, lambda: 42).report()
-        self.assertEqual(report["stanzas"], {"skipped": 3, "dropped": 4})
+        self.assertEqual(report["stanzas"], {"skipped": 3, "dropped": 4, "trees": BUILT.trees})
+        self.assertGreater(BUILT.trees, 0)
 
     def test_left_out(self) -> None:
         self.patch(statusreport, "MAX_ACCOUNTS", 1)

@@ -1,0 +1,81 @@
+"""What hostile people may cost: counted in trees, bytes and lines, not in time (for that see `make bench`)."""
+
+import json
+from typing import Any
+
+from tests.hostile.roomservice import room_service
+from tests.hostile.scenarios import JOIN, corrections, enter, heard, user, victim
+from tests.hostile.test_scenarios import ScenarioCase
+from tests.integration.cases import on_both_servers
+from tests.integration.proxy import Proxy
+from tests.integration.test_status import status
+
+LOGGED = 50  # lines of a kind at once, in `minimixproxy.logflood`
+
+
+class CostCase(ScenarioCase):
+    async def stanzas(self, proxy: Proxy) -> Any:
+        """What the status tells of stanzas."""
+        return json.loads((await status(proxy, "--json")).stdout)["stanzas"]
+
+
+@on_both_servers
+class TreeTests(CostCase):
+    async def test_corrections(self) -> None:
+        """Three hundred, in a history of three hundred: some trees for each, not hundreds (issue 8, A5)."""
+        attack = await corrections(self)
+        before = (await self.stanzas(self.proxy))["trees"]
+        await attack()
+        built = (await self.stanzas(self.proxy))["trees"] - before
+        self.assertLess(built, 300 * 10)
+
+
+@on_both_servers
+class OwnClientTests(CostCase):
+    async def test_joins_that_wait(self) -> None:
+        """Rooms that never answer, and joins of 200 KB: beyond 8 MiB they are refused; the account goes on (A10)."""
+        service = await room_service(self)
+        service.ignore = lambda _stanza: True
+        eve, room = await user(self)
+        for number in range(60):
+            to = f"r{number}@{service.domain}/eve"
+            eve.send(f"<presence to='{to}' id='j{number}'><status>{'x' * 200_000}</status>{JOIN}</presence>")
+        refusal = "<error><resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+        refused = await eve.expect(f"<presence type='error'>{refusal}</presence>", 100.0)
+        self.assertGreater(int((refused.get("id") or "j0")[1:]), 30)
+        await eve.barrier(room)
+        await eve.barrier()
+
+    async def test_a_large_presence_in_many_rooms(self) -> None:
+        """Rooms see how available one is, and all of them keep the account."""
+        eve, first = await user(self)
+        rooms = [first, *(self.room() for _ in range(29))]
+        for room in rooms[1:]:
+            await enter(eve, room, "eve")
+        watcher = await self.client(direct=True)
+        await enter(watcher, rooms[-1], "watcher")
+        eve.send(f"<presence><show>dnd</show><status>{'x' * 200_000}</status></presence>")
+        shown = await watcher.expect(f"<presence from='{rooms[-1]}/eve'><show>dnd</show></presence>", 100.0)
+        self.assertLess(len(shown.raw), 2000)
+        await eve.barrier(*rooms)
+        eve.send("<presence><show>xa</show><status>back</status></presence>")
+        await watcher.expect(f"<presence from='{rooms[-1]}/eve'><show>xa</show><status>back</status></presence>")
+
+
+@on_both_servers
+class LogTests(CostCase):
+    async def test_a_line_for_each_stanza(self) -> None:
+        """A stranger's absurd stanzas are all counted; of the lines about them there are some."""
+        place = await victim(self)
+        start, before = len(self.proxy.process.lines), (await self.stanzas(self.proxy))["skipped"]
+        absurd = "<a xmlns='urn:x'/>" * 1100
+        stranger = await self.client(direct=True)
+        for _number in range(3 * LOGGED):
+            stranger.send(f"<message to='{place.stream}' type='chat'>{absurd}</message>")
+        await stranger.barrier()
+        place.mallory.send(f"<message to='{place.room}' type='groupchat' id='end'><body>b</body></message>")
+        await heard(place.phone, "end")
+        self.assertGreaterEqual((await self.stanzas(self.proxy))["skipped"] - before, 3 * LOGGED)
+        lines = [line for line in self.proxy.process.lines[start:] if "is not read" in line]
+        self.assertGreaterEqual(len(lines), LOGGED)
+        self.assertLess(len(lines), 2 * LOGGED)
