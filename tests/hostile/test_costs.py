@@ -65,14 +65,12 @@ class OwnClientTests(CostCase):
 @on_both_servers
 class LogTests(CostCase):
     async def test_a_line_for_each_stanza(self) -> None:
-        """A stranger's absurd stanzas are all counted; of the lines about them there are some."""
+        """An occupant's absurd presences are all counted; of the lines about them there are some."""
         place = await victim(self)
         start, before = len(self.proxy.process.lines), (await self.stanzas(self.proxy))["skipped"]
         absurd = "<a xmlns='urn:x'/>" * 1100
-        stranger = await self.client(direct=True)
         for _number in range(3 * LOGGED):
-            stranger.send(f"<message to='{place.stream}' type='chat'>{absurd}</message>")
-        await stranger.barrier()
+            place.mallory.send(f"<presence to='{place.room}/mallory'>{absurd}</presence>")
         place.mallory.send(f"<message to='{place.room}' type='groupchat' id='end'><body>b</body></message>")
         await heard(place.phone, "end")
         self.assertGreaterEqual((await self.stanzas(self.proxy))["skipped"] - before, 3 * LOGGED)
