@@ -69,13 +69,10 @@ def start_tag_end(raw: bytes | bytearray, start: int = 0) -> int:
 
     The parse is anchored and knows quotes, so that `id=" to='x'>"` fools nobody.
     """
-    name = _TAG_NAME.match(raw, start)
-    if name is None:
+    tag = _TAG.match(raw, start)
+    if tag is None:
         raise MalformedStanza("no start tag")
-    position = name.end()
-    while (attribute := _ATTRIBUTE.match(raw, position)) is not None:
-        position = attribute.end()
-    end = _TAG_END.match(raw, position)
+    end = _TAG_END.match(raw, tag.end())
     if end is None:
         raise MalformedStanza("start tag without end")
     return end.end()
