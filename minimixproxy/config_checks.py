@@ -18,7 +18,6 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from twisted.internet import endpoints
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.words.protocols.jabber import jid
 
 from minimixproxy.jids import InvalidJID, parse_jid
 
@@ -97,22 +96,22 @@ def key_pair(certificate: Path, private_key: Path) -> None:
 def prepare_domain(name: str) -> str:
     """The domain as JIDs have it: prepared by nameprep, no trailing dot."""
     try:
-        user, host, resource = jid.parse(name.removesuffix("."))
-    except jid.InvalidFormat as error:
+        address = parse_jid(name)
+    except InvalidJID as error:
         raise ValueError("must be a domain name") from error
-    if user is not None or resource is not None or not host or any(character.isspace() for character in host):
+    if address.full != address.domain:
         raise ValueError("must be a domain name")
-    return host
+    return address.domain
 
 
 def prepare_bare_jid(text: str) -> str:
     try:
-        user, host, resource = jid.parse(text)
-    except jid.InvalidFormat as error:
+        address = parse_jid(text)
+    except InvalidJID as error:
         raise ValueError('must be a bare JID, such as "user@example.org"') from error
-    if user is None or resource is not None:
+    if address.local is None or address.resource is not None:
         raise ValueError('must be a bare JID, such as "user@example.org"')
-    return f"{user}@{host}"
+    return address.bare
 
 
 def prepare_jid(text: str) -> str:

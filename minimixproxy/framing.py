@@ -190,7 +190,7 @@ class Framer:
             self._chunk = self._tail
         else:
             self._chunk = data
-        if self._depth == 1 and not self._tail and data.isspace():
+        if self._depth == 1 and not self._tail and data.isspace() and not data.strip(_XML_WS):
             self._keep_alive(data)
             return events
         fault: Fault | None = None

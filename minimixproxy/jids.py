@@ -18,6 +18,7 @@ from twisted.words.protocols.jabber.xmpp_stringprep import B_1, MappingTableFrom
 #: The beginning of the resources that account streams bind (see `installation`).
 RESOURCE_PREFIX = "minimix."
 _MAX_PART = 1023  # bytes, RFC 6122 §2.1
+_DOTS = (".", "\u3002", "\uff0e", "\uff61")  # between the labels of a domain (RFC 3490 §3.1)
 _CACHED = 16384
 _LONGEST_CACHED = 256  # characters: the caches are bounded in bytes, too
 
@@ -110,8 +111,8 @@ def _prepared_resource(text: str) -> str:
 
 
 def _prepare_domain(text: str) -> str:
-    domain = text.removesuffix(".")
-    if not domain or len(domain) > _MAX_PART:
+    domain = text[:-1] if text.endswith(_DOTS) else text
+    if not domain or domain.endswith(_DOTS) or len(domain) > _MAX_PART:
         raise InvalidJID(f"{text[:80]!r}: no domain, or over {_MAX_PART} bytes")
     if not domain.isascii() and any(_folded(character) != stringprep.map_table_b2(character) for character in domain):
         raise InvalidJID(f"{text[:80]!r}: a capital that Unicode 3.2 does not know")  # see `_folded`

@@ -76,12 +76,12 @@ _ELEMENTS = {
     "": ("x",),
     "urn:x-unknown": ("x",),
 }
-_NAMES = [(uri, name) for uri, names in _ELEMENTS.items() for name in names]
-_ATTRIBUTES = (
+NAMES = [(uri, name) for uri, names in _ELEMENTS.items() for name in names]
+ATTRIBUTES = (
     *("id", "from", "to", "jid", "nick", "node", "var", "code", "affiliation", "role", "stamp", "queryid", "by"),
     *("sessionid", "action", "type", "maxstanzas", "maxchars", "seconds", "since", "xml:lang", "autojoin", "name"),
 )
-_KINDS = ("get", "set", "result", "error", "groupchat", "chat", "normal", "headline", "unavailable", "probe", "")
+KINDS = ("get", "set", "result", "error", "groupchat", "chat", "normal", "headline", "unavailable", "probe", "")
 _LEVELS = 4
 
 
@@ -101,7 +101,7 @@ class Absurd:
             "from": self._address(),
             "to": self._address(),
             "id": random.choice((*self._ids, *ids, "", LONG)),
-            "type": random.choice(_KINDS) if random.random() < 0.95 else random.choice(ODD_TEXT),
+            "type": random.choice(KINDS) if random.random() < 0.95 else random.choice(ODD_TEXT),
         }
         kept = {key: value for key, value in found.items() if random.random() < 0.85}
         if not kept.get("type"):
@@ -113,16 +113,16 @@ class Absurd:
         return self._random.choice(self._addresses if self._random.random() < 0.85 else ODD_TEXT)
 
     def _text(self) -> str:
-        return self._random.choice((*self._addresses, *self._ids, *ODD_TEXT, *_KINDS, "", ""))
+        return self._random.choice((*self._addresses, *self._ids, *ODD_TEXT, *KINDS, "", ""))
 
     def _payload(self) -> str:
-        payload = self._element(*self._random.choice(_NAMES), _LEVELS)
+        payload = self._element(*self._random.choice(NAMES), _LEVELS)
         return payload * self._random.choice((1, 1, 1, 2))
 
     def _element(self, uri: str, name: str, levels: int) -> str:
         random = self._random
         count = random.choice((0, 1, 2, 5, 8))
-        attributes = {attribute: self._text() for attribute in random.sample(_ATTRIBUTES, count)}
+        attributes = {attribute: self._text() for attribute in random.sample(ATTRIBUTES, count)}
         inner = [self._child(uri, levels - 1) for _number in range(random.randrange(4) if levels else 0)]
         if random.random() < 0.4:
             inner.append(_quoted(self._text())[1:-1])
@@ -131,7 +131,7 @@ class Absurd:
     def _child(self, uri: str, levels: int) -> str:
         if self._random.random() < 0.7:
             return self._element(uri, self._random.choice(_ELEMENTS[uri]), levels)
-        return self._element(*self._random.choice(_NAMES), levels)
+        return self._element(*self._random.choice(NAMES), levels)
 
 
 def _quoted(text: str) -> str:

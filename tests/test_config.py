@@ -117,6 +117,7 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
     ),
     "name is no key": (MINIMAL + 'name = "x"\n', ['[domain."example.org"] name: unknown key']),
     "domain name": (LISTEN + '[domain."a b"]\n', ['[domain."a b"]: must be a domain name']),
+    "domain with an empty label": (LISTEN + '[domain."a..b"]\n', ['[domain."a..b"]: must be a domain name']),
     "domain is a JID": (LISTEN + '[domain."me@here"]\n', ['[domain."me@here"]: must be a domain name']),
     "same domain": (MINIMAL + '[domain."EXAMPLE.org"]\n', ['[domain."EXAMPLE.org"] is there twice']),
     "certificate alone": (
@@ -216,6 +217,10 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
     ),
     "target": (
         PROXY_COMPLETE.replace("bot@", ""),
+        ['[[client_proxy]] #1 target: must be a bare JID, such as "user@example.org"'],
+    ),
+    "target with an empty label": (
+        PROXY_COMPLETE.replace("bot@example.org", "bot@.example"),
         ['[[client_proxy]] #1 target: must be a bare JID, such as "user@example.org"'],
     ),
     "no server": (

@@ -278,6 +278,9 @@ class Restrictions(TestCase):
             ("text<iq/>", "bad-format"),
             ("<![CDATA[text]]><iq/>", "bad-format"),
             (b"<message>\xff</message>", "not-well-formed"),
+            ("\x0b", "not-well-formed"),
+            (" \x0c\n", "not-well-formed"),
+            ("\x85", "bad-format"),
         ]:
             data = HEADER.encode() + b"<presence/>" + (extra if isinstance(extra, bytes) else extra.encode())
             self.assertEqual(self.last(data), (condition, 1), extra)

@@ -18,6 +18,7 @@ class ParseJID(TestCase):
             ("room@conference.example.org/nick@home/x", "room@conference.example.org", "nick@home/x"),
             ("room@c.test/🎉 party", "room@c.test", "🎉 party"),
             ("straße@c.test", "strasse@c.test", None),
+            ("a@b\u3002/c", "a@b", "c"),
         ]:
             address = parse_jid(text)
             self.assertEqual((address.bare, address.resource), (bare, resource))
@@ -25,7 +26,7 @@ class ParseJID(TestCase):
         self.assertEqual((parse_jid("a@b").local, parse_jid("b").local), ("a", None))
 
     def test_invalid(self) -> None:
-        spelled = ["", "@b", "a@", "a@b/", "a b@c", "a@b c", "a@b..c", "a\x00@b"]
+        spelled = ["", "@b", "a@", "a@b/", "a b@c", "a@b c", "a@b..c", "a@b..", "a@.", "a@b\u3002.", "a\x00@b"]
         for text in [*spelled, "a@" + "b" * 1024, "a@b/" + "c" * 1024]:
             self.assertRaises(InvalidJID, parse_jid, text)
 

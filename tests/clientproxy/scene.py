@@ -71,7 +71,9 @@ class Scene:
         return stanzas[0]
 
     def receive(self, xml: str) -> None:
-        arrived = stanza(xml)
+        self.deliver(stanza(xml))
+
+    def deliver(self, arrived: Stanza) -> None:
         handlers = {"iq": self.proxy.iqs, "message": self.proxy.messages, "presence": self.proxy.presences}
         handlers[arrived.name].receive(arrived)
 

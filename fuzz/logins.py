@@ -1,0 +1,225 @@
+"""Targets: what strangers and servers say on the way to a session: SASL on both sides, negotiation, upstream."""
+
+from __future__ import annotations
+
+import atexit
+import re
+import shutil
+import tempfile
+from base64 import b64encode
+from functools import cache
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.words.protocols.jabber.jid import JID
+from twisted.words.protocols.jabber.xmlstream import Authenticator
+
+from fuzz.logged import no_faults_logged
+from fuzz.material import Material
+from fuzz.target import Target
+from fuzz.wire import second_opinion
+from minimixproxy.c2s.binding import Own
+from minimixproxy.c2s.conversation import Conversation
+from minimixproxy.c2s.credentials import Credential, KeyCache
+from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused
+from minimixproxy.c2s.sasl_client import SaslExchange, choose_mechanism, offered_mechanisms
+from minimixproxy.c2s.sasl_server import SaslFailure, account_key, check_authzid, failure, parse_plain
+from minimixproxy.c2s.scram import Challenge, ScramClient, ScramError, ScramKeys
+from minimixproxy.c2s.upstream import bind_resource, open_stream, server_framing
+from minimixproxy.config import Limits
+from minimixproxy.framing import Fault, Framer, Stanza
+from minimixproxy.xmlstream import FramedXmlStream
+from tests.c2s.helpers import BIND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, LabClient, Wire, plain
+
+_NONCE = "fyko+d2lbbFgONRv9qkxdawL"
+_FIRST = b"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096"
+_KEYS = ScramKeys(b"k" * 32, b"s" * 32)
+_SASL = b"urn:ietf:params:xml:ns:xmpp-sasl"
+
+
+def plain_message(data: bytes) -> None:
+    """The text of a PLAIN message: three fields, or a failure that can be written."""
+    try:
+        message = parse_plain(data.decode("utf-8", "ignore"))
+        if "\0" in message.username + message.password + message.authzid or not message.username:
+            raise AssertionError("a field is not what it can be")
+        account_key(message.username, "example.org")
+        check_authzid(message, "example.org")
+    except SaslFailure as refusal:
+        second_opinion(failure(refusal.condition, refusal.text))
+
+
+def scram(data: bytes) -> None:
+    """What a server says during SCRAM: keys are asked for within bounds, and nobody proves himself without them."""
+    first, _newline, last = data.partition(b"\n")
+    client = ScramClient("SCRAM-SHA-256", "user", _NONCE)
+    client.first()
+    try:
+        challenge = client.challenge(first)
+    except ScramError:
+        return
+    if not (4096 <= challenge.iterations <= 10_000_000 and 0 < len(challenge.salt) <= 1024):
+        raise AssertionError("a challenge out of bounds")
+    client.final(_KEYS)
+    try:
+        client.verify(last)
+    except ScramError:
+        return
+    raise AssertionError("a server proved itself without the keys")
+
+
+# A client up to its session
+
+
+@cache
+def _directory() -> Path:
+    directory = tempfile.mkdtemp(prefix="fuzz-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return Path(directory)
+
+
+@cache
+def _lab() -> Lab:
+    return Lab(_directory(), authentication_timeout=60.0, registration=True)
+
+
+def negotiate(data: bytes) -> None:
+    """Whatever a stranger sends, in any pieces, while the server accepts, refuses or says something in between."""
+    lab = _lab()
+    material = Material(data)
+    secure = bool(material.number(4))
+    client = lab.client(secure=secure)
+    answered = b""
+    with no_faults_logged():
+        for piece in material.pieces():
+            answered += client.send(piece)
+            answered += _serve(lab, client)
+        client.vanish()
+        lab.clock.advance(3600)
+    lab.logins.clear()
+    lab.contacts.clear()
+    lab.accounts.bound.clear()
+    if secure:
+        _check_stream(answered)
+
+
+def _serve(lab: Lab, client: LabClient) -> bytes:
+    """The server takes the user name for what it is to do."""
+    for login, waiting in lab.logins:
+        if waiting.called:
+            continue
+        if login.username.startswith("a"):
+            client.accept_login()
+        else:
+            waiting.errback(UpstreamRefused("not-authorized"))
+    if client.server is not None and b"<stream:stream" in client.upstream.take():
+        return client.serve(SERVER_HEADER + SERVER_FEATURES)
+    return client.wire.take()
+
+
+def _check_stream(answered: bytes) -> None:
+    """What a client gets is well-formed, stream by stream."""
+    for stream in answered.split(b"<?xml version='1.0'?>"):
+        events = Framer().feed(stream)
+        for event in events:
+            if isinstance(event, Fault):
+                raise AssertionError(f"a client gets {stream!r}: {event}")
+            if isinstance(event, Stanza):
+                second_opinion(event.self_contained())
+
+
+# A server's side of the account stream
+
+
+def upstream(data: bytes) -> None:
+    """Whatever a server says while the account stream logs in, opens and binds: a stream, or an error of its kind."""
+    material = Material(data)
+    mechanism = material.chosen(("PLAIN", "SCRAM-SHA-256"))
+    stream = FramedXmlStream(Authenticator(), server_framing(Limits()))
+    stream.namespace = "jabber:client"
+    stream.otherEntity = JID("example.org")  # type: ignore[assignment]
+    wire = Wire()
+    stream.makeConnection(wire)
+    with no_faults_logged():
+        attempt = Deferred.fromCoroutine(_log_in(stream, mechanism))
+        outcome: list[object] = []
+        attempt.addBoth(outcome.append)
+        for piece in material.pieces():
+            asked = re.findall(rb"<iq type='set' id='(\w+)'>", wire.value())
+            stream.dataReceived(piece.replace(b"id='?'", b"id='%b'" % asked[-1]) if asked else piece)
+        attempt.cancel()
+    found = outcome[0] if outcome else None
+    error = getattr(found, "value", None)
+    if error is not None and not isinstance(error, UpstreamError) and type(error).__name__ != "CancelledError":
+        raise AssertionError("another exception") from error
+
+
+async def _log_in(stream: FramedXmlStream, mechanism: str) -> str:
+    password = Credential.from_password("secret")
+    keys = Credential.from_keys("sha256", Challenge(b"A%\xc2G\xe4:\xb1\xe9<m\xffv", 4096), _KEYS)
+    credential = password if mechanism == "PLAIN" else keys
+    with Conversation(stream) as conversation:
+        await conversation.header()
+        features = await conversation.element()
+        chosen = choose_mechanism(offered_mechanisms(features), credential)
+        exchange = SaslExchange(stream, conversation, "a", credential)
+        if chosen == "PLAIN":
+            await exchange.plain()
+        else:
+            await exchange.scram(chosen, KeyCache(lambda *_arguments: Deferred()), "a@example.org")
+        conversation.restart()
+    await open_stream(stream)
+    return await bind_resource(stream, Own("a@example.org", "example.org"))
+
+
+def _mechanisms(*names: bytes) -> bytes:
+    offered = b"".join(b"<mechanism>%b</mechanism>" % name for name in names)
+    return SERVER_HEADER + b"<stream:features><mechanisms xmlns='%b'>%b</mechanisms></stream:features>" % (
+        _SASL,
+        offered,
+    )
+
+
+_SUCCESS = b"<success xmlns='%b'/>" % _SASL
+_CHALLENGE = b"<challenge xmlns='%b'>%b</challenge>" % (_SASL, b64encode(_FIRST))
+_FAILURE = b"<failure xmlns='%b'><not-authorized/><text>no</text></failure>" % _SASL
+_OPENED = SERVER_HEADER + SERVER_FEATURES
+_BOUND = (
+    b"<iq type='result' id='?' from='a@example.org'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
+    b"<jid>a@example.org/r</jid></bind></iq>"
+)
+_LOGIN = HEADER + plain() + HEADER + BIND
+_REGISTER = b"<iq type='get' id='1'><query xmlns='jabber:iq:register'/></iq>"
+
+TARGETS = {
+    "sasl": Target(
+        plain_message,
+        (*map(b64encode, (b"\0a\0b", b"a@example.org\0a\0b", b"\0\xff\0b", b"\0a\0b\0c")), b"=", b"a="),
+    ),
+    "scram": Target(
+        scram, (_FIRST + b"\nv=" + b64encode(b"x" * 32), _FIRST + b"\ne=other-error", b"m=x," + _FIRST, b"r=x,s=,i=1")
+    ),
+    "negotiation": Target(
+        negotiate,
+        (
+            b"\1\3\x50\xa0\xf0" + _LOGIN,
+            b"\1\1\x50" + HEADER + plain("b") + plain("a") + HEADER,
+            b"\0\0" + HEADER + b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
+            b"\1\1\x60" + HEADER + _REGISTER,
+            b"\1\2\x60\x70"
+            + HEADER
+            + b"<auth xmlns='%b' mechanism='PLAIN'/><response xmlns='%b'>=</response>" % (_SASL, _SASL),
+        ),
+    ),
+    "upstream": Target(
+        upstream,
+        (
+            b"\0\4\x50\x60\xa0\xd0" + _mechanisms(b"PLAIN") + _SUCCESS + _OPENED + _BOUND,
+            b"\1\4\x50\x60\xa0\xd0" + _mechanisms(b"SCRAM-SHA-256") + _CHALLENGE + _SUCCESS + _OPENED + _BOUND,
+            b"\0\1\x50" + _mechanisms(b"PLAIN", b"SCRAM-SHA-1") + _FAILURE,
+            b"\0\1\x50"
+            + SERVER_HEADER
+            + b"<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>",
+        ),
+    ),
+}
