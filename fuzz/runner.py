@@ -13,12 +13,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from fuzz.dictionary import write_dictionary
-from fuzz.table import MACHINES, TARGETS, WEIGHT
+from fuzz.table import MACHINES, MODULES, TARGETS, WEIGHT
 
 LONGEST = 4096  # bytes of input
 TIMEOUT = 20  # seconds that one input may take
 MEMORY = 2048  # megabytes
-START = 15.0  # seconds that a process may take to begin and to end, beside its time
+START = 120.0  # seconds that a process may take to begin and to end, on a busy machine
 FINDINGS = 5  # of one target; after these it is left alone
 
 _EXECUTED = re.compile(r"stat::number_of_executed_units:\s*(\d+)")
@@ -105,7 +105,7 @@ class Run:
         for data in TARGETS[name].seeds:
             (corpus / sha256(data).hexdigest()[:16]).write_bytes(data)
         return [
-            *(sys.executable, "-m", "fuzz.guided", name),
+            *(sys.executable, "-m", "fuzz.guided", MODULES[name], name),
             *(f"-seed={seed % 2**31 or 1}", f"-max_total_time={max(1, round(seconds))}", f"-timeout={TIMEOUT}"),
             *(f"-max_len={LONGEST}", f"-rss_limit_mb={MEMORY}", "-print_final_stats=1", "-verbosity=1"),
             *(f"-dict={self._dictionary}", f"-artifact_prefix={self._directory / 'findings'}/{name}-", str(corpus)),
@@ -164,11 +164,11 @@ def _process(command: list[str], seconds: float) -> Outcome:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=seconds + START + 10 * TIMEOUT,
+            timeout=seconds + START + 2 * TIMEOUT,
         )
         status, output = done.returncode, done.stdout
     except subprocess.TimeoutExpired as error:
-        status, output = 1, f"does not end: {error.output!r:.2000}"
+        status, output = 1, f"does not end: {error.output!r}"
     return Outcome(status, output, time.monotonic() - began)
 
 

@@ -7,7 +7,9 @@ from importlib import import_module
 from fuzz import cores, files, logins, wire, words
 from fuzz.target import Target
 
-TARGETS: dict[str, Target] = {**wire.TARGETS, **words.TARGETS, **logins.TARGETS, **files.TARGETS, **cores.TARGETS}
+_KINDS = (wire, words, logins, files, cores)
+TARGETS: dict[str, Target] = {name: target for kind in _KINDS for name, target in kind.TARGETS.items()}
+MODULES = {name: kind.__name__ for kind in _KINDS for name in kind.TARGETS}
 
 #: State machines of hypothesis, which the unit tests run too: module and class.
 MACHINES = {

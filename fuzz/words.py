@@ -14,6 +14,13 @@ from minimixproxy.clientproxy.jat import MAX_PART, Translator, UnknownAddress, u
 from minimixproxy.jids import Address, InvalidJID, is_bare_of, parse_jid, prepare_local, prepare_resource
 from minimixproxy.minimix.delays import LAST, format_time, parse_time, possible_time
 
+try:
+    from aioxmpp.stringprep import nodeprep, resourceprep  # type: ignore[import-untyped]
+except ImportError:  # not for every Python: see setup.cfg
+    _PREPARERS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = ()
+else:
+    _PREPARERS = (prepare_local, nodeprep), (prepare_resource, resourceprep)
+
 # JIDs
 
 _JIDS = (
@@ -48,11 +55,7 @@ def prepare(data: bytes) -> None:
     text = data.decode("utf-8", "ignore")
     if any(map(stringprep.in_table_a1, text)):
         return
-    try:
-        from aioxmpp.stringprep import nodeprep, resourceprep  # type: ignore[import-untyped]
-    except ImportError:
-        return
-    for ours, theirs in ((prepare_local, nodeprep), (prepare_resource, resourceprep)):
+    for ours, theirs in _PREPARERS:
         same(_prepared(ours, text), _prepared(theirs, text), ours.__name__)
 
 

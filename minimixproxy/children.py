@@ -180,7 +180,7 @@ def _needles(name: bytes) -> tuple[bytes, bytes, bytes]:
 
 # A start tag whose values are what a parser gives: no escapes, no line breaks, and no ">" either.
 _PLAIN_TAG = re.compile(rb"<([^ \t\r\n/>]+)(?:[ ][^ \t\r\n=/>'\"]+='[^'&\t\r\n>]*')*/?")
-_PLAIN_ATTRIBUTE = re.compile(r"[ ](?!xmlns)([^ =]+)='([^']*)'")
+_PLAIN_ATTRIBUTE = re.compile(r"[ ](?!xmlns[:=])([^ =]+)='([^']*)'")
 _NOT_PLAIN = re.compile(rb"[&\t\r\n]")
 
 

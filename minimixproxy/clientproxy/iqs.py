@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 from minimixproxy.clientproxy import face
 from minimixproxy.clientproxy.core import Core
+from minimixproxy.clientproxy.failures import iq_error, is_bounced
 from minimixproxy.clientproxy.requests import Origin, Request, TooMany
 from minimixproxy.clientproxy.sessions import begins_or_ends, exchange_of
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.log import Logger
-from minimixproxy.stanza import NS_STANZAS, Stanza, error_payload, escape, rewrite, serialize
+from minimixproxy.stanza import Stanza, rewrite, serialize
 
 
 class IQProxying:
@@ -29,10 +30,10 @@ class IQProxying:
         kind = iq.get("type")
         if kind in ("result", "error"):
             self._replied(iq, sender)
-        elif kind not in ("get", "set") or not iq.get("id") or len(iq.payloads) != 1:
-            self._core.bounce(iq, "modify", "bad-request")
         elif (recipient := self._core.recipient(iq)) is None:
             return
+        elif kind not in ("get", "set") or not iq.get("id") or len(iq.payloads) != 1:
+            self._core.bounce(iq, "modify", "bad-request")
         elif sender.bare in self._core.targets:
             self._target_asks(iq, sender, recipient)
         elif self._core.admit(iq, sender):
@@ -120,6 +121,21 @@ class IQProxying:
         if request.peer:
             self._core.send(rewrite(raw, {"from": sent_from, "to": request.peer, "id": sent_as}))
 
+    def ask_features(self, jid: str) -> None:
+        """Ask a resource for its features, one question at a time: it may say every moment that they changed."""
+        resource = self._core.targets.get(jid)
+        if resource is not None and resource.asked is None:
+            resource.asked = resource.caps
+            self.ask(jid, face.NS_DISCO_INFO)
+
+    def _has_told_features(self, jid: str) -> None:
+        """The question for its features is not open any more: ask again if they have changed meanwhile."""
+        resource = self._core.targets.get(jid)
+        if resource is not None:
+            asked, resource.asked = resource.asked, None
+            if asked != resource.caps:
+                self.ask_features(jid)
+
     def ask(self, resource: str, namespace: str) -> None:
         """Ask a resource for its features, or ping it, in the domain's own name."""
         ourselves = Request("", "", "", "", resource, Origin.OURSELVES, "get", namespace=namespace)
@@ -136,7 +152,7 @@ class IQProxying:
         if request is None:
             core.drop(iq, "reply from somebody else" if id_ in core.requests else "reply to no open request")
             return
-        if request.origin is Origin.USER and iq["type"] == "error" and _bounced(iq) and self._retry(request):
+        if request.origin is Origin.USER and iq["type"] == "error" and is_bounced(iq) and self._retry(request):
             return
         core.requests.close(request)
         if request.origin is Origin.OURSELVES:
@@ -177,6 +193,7 @@ class IQProxying:
         if request.namespace == face.NS_DISCO_INFO:
             features, identities = face.read_info(iq) if iq["type"] == "result" else ([], ())
             self._core.targets.learn(request.peer, features, identities)
+            self._has_told_features(request.peer)
 
     # Failures
 
@@ -234,10 +251,10 @@ class IQProxying:
         """A new stream: answers to what was open may be lost, so gets are asked again and sets fail."""
         core = self._core
         core.unsettle()
-        self.lost(core.targets.reset())
         for request in core.requests.all():
             if request.origin is not Origin.USER:
                 self._fail(request, "wait", "recipient-unavailable")
+        self.lost(core.targets.reset())
 
     def fail_all(self) -> None:
         """The proxy stops: tell everybody who waits."""
@@ -248,36 +265,31 @@ class IQProxying:
         """A resource came: give it what waited."""
         self._core.settle()
         for request in self._core.requests.of_peer(""):
-            resource = self._core.choose(parse_jid(request.asker), request.namespace)
-            if resource is not None:
-                self._hand_over(request, resource)
+            self._give_out(request)
+
+    def _give_out(self, request: Request) -> None:
+        """Find somebody for a request that waits: of an exchange whoever has got an earlier step of it."""
+        core, exchange = self._core, request.exchange
+        known, resource = core.sessions.holder(request.asker, exchange) if exchange else (False, None)
+        if known and (resource is None or core.targets.get(resource) is None):
+            self._fail(request, "wait", "recipient-unavailable")
+            return
+        resource = resource or core.choose(parse_jid(request.asker), request.namespace)
+        if resource is None:
+            return
+        if exchange:
+            core.sessions.bind(request.asker, exchange, resource)
+        self._hand_over(request, resource)
 
     def tick(self) -> None:
         """Fail what has waited too long; call this about every second."""
         for request in self._core.requests.expired():
             self._tell(request, "wait", "remote-server-timeout")
+            if request.origin is Origin.OURSELVES and request.namespace == face.NS_DISCO_INFO:
+                self._has_told_features(request.peer)
         if self._core.settled:
             for request in self._core.requests.of_peer(""):
                 if request.retried:
                     self._fail(request, "wait", "recipient-unavailable")
                 else:
                     self._fail(request, "cancel", "service-unavailable")
-
-
-def iq_error(request: Request, error_type: str, condition: str) -> bytes:
-    """Return the error that closes a request."""
-    return b"<iq type='error' id='%b' from='%b' to='%b'>%b</iq>" % (
-        escape(request.id),
-        escape(request.answer_from),
-        escape(request.asker),
-        error_payload(error_type, condition),
-    )
-
-
-def _bounced(iq: Stanza) -> bool:
-    """Tell whether the server says, in the resource's name, that it could not deliver (RFC 6120 §8.3.3.13)."""
-    return any(
-        child.uri == NS_STANZAS and child.name == "recipient-unavailable"
-        for error in iq.elements(iq.uri, "error")
-        for child in error.elements()
-    )

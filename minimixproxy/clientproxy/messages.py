@@ -33,7 +33,11 @@ class MessageProxying:
 
     def _user_writes(self, message: Stanza, sender: Address, kind: str) -> None:
         core = self._core
-        resource = self._holder(message, sender) or (core.new_partner(sender) if kind != "groupchat" else None)
+        known, resource = self._holder(message, sender)
+        if known and resource is None:
+            core.bounce(message, "wait", "recipient-unavailable", "whoever took part in this is gone")
+            return
+        resource = resource or (core.new_partner(sender) if kind != "groupchat" else None)
         if resource is not None:
             self._forward(message, sender, resource)
         elif kind == "headline":  # never answered: RFC 6121 §8.5.2.1.1
@@ -41,10 +45,13 @@ class MessageProxying:
         else:
             core.bounce(message, "cancel", "service-unavailable")
 
-    def _holder(self, message: Stanza, sender: Address) -> str | None:
-        """Return the resource that holds the exchange of a message: data of an in-band bytestream (XEP-0047 §4)."""
+    def _holder(self, message: Stanza, sender: Address) -> tuple[bool, str | None]:
+        """Return whether the exchange of a message is known, and the resource that holds it (None if that is gone).
+
+        Data of an in-band bytestream come so (XEP-0047 §4).
+        """
         exchange = exchange_of(message)
-        return self._core.sessions.holder(sender.full, exchange)[1] if exchange else None
+        return self._core.sessions.holder(sender.full, exchange) if exchange else (False, None)
 
     def _user_bounces(self, message: Stanza, sender: Address) -> None:
         resource = self._core.partner(sender)

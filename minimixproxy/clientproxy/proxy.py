@@ -30,7 +30,7 @@ class Proxy:
             self.core,
             came=self.iqs.settle,
             lost=self.iqs.lost,
-            ask_features=lambda resource: self.iqs.ask(resource, face.NS_DISCO_INFO),
+            ask_features=self.iqs.ask_features,
         )
         self._silence = Silence(
             self.core, ping=lambda resource: self.iqs.ask(resource, face.NS_PING), fell_silent=self.iqs.retry_gets

@@ -29,6 +29,7 @@ class Resource:
     priority: int = 0
     show: str = ""
     caps: str = ""  # what says that its features changed (XEP-0115 ver)
+    asked: str | None = None  # `caps` when the question for its features was sent that is open; None: none is
     features: frozenset[str] | None = None  # None: not known (yet)
     identities: tuple[tuple[str, str, str], ...] = ()  # category, type, name
     heard: float = 0.0  # when anything last came from it
