@@ -2,10 +2,11 @@
 VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
+FUZZ_STAMP = $(VENV)/.installed-fuzz
 TRIAL = $(BIN)/python tools/run_trial.py $(if $(JOBS),--jobs $(JOBS))
 TESTS ?= tests
 
-.PHONY: help venv system test unit lint demo run bench chaos mutants clean dist-check
+.PHONY: help venv system test unit lint demo run bench chaos fuzz mutants clean dist-check
 
 help:
 	@echo "make system      Debian packages that the tests and the demo need (root or sudo)"
@@ -17,6 +18,7 @@ help:
 	@echo "make run         the same servers, left running for a real client"
 	@echo "make bench       measurements; PROSODY_MODULES=/path/to/prosody-modules"
 	@echo "make chaos       faults at random, then a proof; SEED=1 MINUTES=3 SERVER=prosody|ejabberd"
+	@echo "make fuzz        absurd input, on and on; MINUTES=10 SEED=1 ONLY='framing jid' WORKERS=2"
 	@echo "make mutants     faults in the code, and which of them unit tests notice; SAMPLE=200 SEED=1 ONLY=minimixproxy/c2s"
 	@echo "make dist-check  wheel, sdist and editable installs, each in a fresh environment"
 	@echo "make clean       remove everything made here"
@@ -58,10 +60,17 @@ chaos: system venv
 	$(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),3) --server $(or $(SERVER),prosody) \
 		--logs chaos.log
 
+$(FUZZ_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	touch $@
+
+fuzz: $(FUZZ_STAMP)
+	$(BIN)/python -m fuzz run --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED)) $(if $(WORKERS),--workers $(WORKERS)) $(ONLY)
+
 mutants: venv
 	$(BIN)/python -m mutants --sample $(or $(SAMPLE),200) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis .demo .mutants
+	rm -rf $(VENV) build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis .demo .mutants .fuzz
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f twisted/plugins/dropin.cache chaos.log

@@ -6,6 +6,7 @@ import argparse
 import os
 import secrets
 import sys
+from functools import partial
 from pathlib import Path
 
 from fuzz.runner import Run, job_names
@@ -30,10 +31,9 @@ def main() -> int:
 def _run(arguments: argparse.Namespace) -> int:
     names = arguments.only or job_names()
     seed = secrets.randbelow(2**31) if arguments.seed is None else arguments.seed
-    run = Run(arguments.directory, seed, arguments.workers)
-    print(
-        f"{arguments.minutes:g} minutes, SEED={seed}, {arguments.workers} at once, in {arguments.directory}", flush=True
-    )
+    say = partial(print, flush=True)
+    say(f"{arguments.minutes:g} minutes, SEED={seed}, {arguments.workers} at once, in {arguments.directory}")
+    run = Run(arguments.directory, seed, arguments.workers, say)
     run.all(names, arguments.minutes * 60)
     print(run.summary())
     return 1 if run.failed else 0

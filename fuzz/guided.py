@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-import atheris  # type: ignore[import-not-found]
+import atheris
 
 from fuzz.quiet import quieten
 

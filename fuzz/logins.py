@@ -27,7 +27,8 @@ from minimixproxy.c2s.sasl_server import SaslFailure, account_key, check_authzid
 from minimixproxy.c2s.scram import Challenge, ScramClient, ScramError, ScramKeys
 from minimixproxy.c2s.upstream import bind_resource, open_stream, server_framing
 from minimixproxy.config import Limits
-from minimixproxy.framing import Fault, Framer, Stanza
+from minimixproxy.framing import Fault, Framer
+from minimixproxy.stanza import Stanza
 from minimixproxy.xmlstream import FramedXmlStream
 from tests.c2s.helpers import BIND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, LabClient, Wire, plain
 

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from twisted.logger import globalLogBeginner
+from typing import Any
+
+from twisted.logger import ILogObserver, LogEvent, globalLogBeginner
+from zope.interface import implementer
+
+
+@implementer(ILogObserver)
+class Nobody:
+    """Reads nothing."""
+
+    def __call__(self, event: LogEvent) -> None:
+        pass
 
 
 def quieten() -> None:
     """Let nobody read the log but `logged`."""
-    globalLogBeginner.beginLoggingTo([lambda _event: None], discardBuffer=True, redirectStandardIO=False)
+    nobody: Any = Nobody()
+    globalLogBeginner.beginLoggingTo([nobody], discardBuffer=True, redirectStandardIO=False)

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -54,12 +54,13 @@ class Outcome:
 
 
 class Run:
-    """One run of everything. `directory`: where corpus and findings are kept."""
+    """One run of everything. `directory`: where corpus and findings are kept; `say`: takes lines for who looks on."""
 
-    def __init__(self, directory: Path, seed: int, workers: int) -> None:
+    def __init__(self, directory: Path, seed: int, workers: int, say: Callable[[str], None]) -> None:
         self._directory = directory
         self._seed = seed
         self._workers = workers
+        self._say = say
         self._jobs: list[Job] = []
         (directory / "findings").mkdir(parents=True, exist_ok=True)
         self._dictionary = write_dictionary(directory / "dictionary")
@@ -82,7 +83,7 @@ class Run:
             step = self._machine if name in MACHINES else self._target
             step(job, seed, seconds - job.seconds)
             seed += 1_000_003
-        print(_line(job), flush=True)
+        self._say(_line(job))
         return job
 
     # A target
@@ -118,7 +119,7 @@ class Run:
     def _tell(self, place: Path, command: str, output: str) -> None:
         """Write down what was found, with the command that repeats it."""
         place.with_name(place.name + ".txt").write_text(f"{command}\n\n{_trace(output)}\n")
-        print(f"FOUND: {command}\n{_trace(output)[-1500:]}", flush=True)
+        self._say(f"FOUND: {command}\n{_trace(output)[-1500:]}")
 
     # A machine
 

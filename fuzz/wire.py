@@ -36,7 +36,7 @@ from minimixproxy.stanza import (
 )
 
 try:
-    from lxml import etree  # type: ignore[import-untyped]
+    from lxml import etree
 except ImportError:  # aioxmpp brings it along: see setup.cfg
     etree = None
 

@@ -15,7 +15,7 @@ from minimixproxy.jids import Address, InvalidJID, is_bare_of, parse_jid, prepar
 from minimixproxy.minimix.delays import LAST, format_time, parse_time, possible_time
 
 try:
-    from aioxmpp.stringprep import nodeprep, resourceprep  # type: ignore[import-untyped]
+    from aioxmpp.stringprep import nodeprep, resourceprep
 except ImportError:  # not for every Python: see setup.cfg
     _PREPARERS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = ()
 else:
