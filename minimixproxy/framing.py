@@ -205,7 +205,7 @@ class Framer:
             fault = expat_fault(error)
         except MalformedStanza as error:  # expat was content: not in our encoding
             fault = Fault("not-well-formed", str(error))
-        if fault is not None:
+        if fault is not None and not self._finished:  # what stands behind the end of the stream is ignored
             events.append(fault)
             self._finish()
         elif self._finished:

@@ -50,7 +50,9 @@ def _start(element: Element, around: str, prefixes: Mapping[str, str]) -> tuple[
     """Return an element's name as written, its attributes with declarations, the default namespace inside of it."""
     uri = around if element.uri is None else str(element.uri)
     attributes: list[tuple[str, str]] = []
-    if uri in prefixes:
+    if uri == _NS_XML:  # no other prefix, nor the default, may stand for it (Namespaces in XML 1.0 §3)
+        name, inside = f"xml:{element.name}", around
+    elif uri in prefixes:
         name, inside = f"{prefixes[uri]}:{element.name}", around
     else:
         name, inside = str(element.name), uri

@@ -374,6 +374,9 @@ class Restrictions(TestCase):
         framer = Framer()
         self.assertEqual(framer.feed(HEADER.encode() + b"</stream:stream>")[1:], [StreamClosed()])
         self.assertEqual(framer.feed(b"<iq/>"), [])
+        for behind in (b"text", b"<iq/>", b"</a>", b"<!-- -->", b"\xff", b" \n", b"<?xml version='1.0'?>"):
+            for passing in (False, True):
+                self.assertEqual(feed(HEADER.encode() + b"</stream:stream>" + behind, passing=passing)[1:], [StreamClosed()])
         framer = Framer()
         self.assertIsInstance(framer.feed(HEADER.encode() + b"<a></b>")[-1], Fault)
         self.assertEqual(framer.feed(b"<iq/>"), [])

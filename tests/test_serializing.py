@@ -15,6 +15,8 @@ class Serializing(TestCase):
             "<message><x xmlns=''><y/></x></message>",
             "<message xml:lang='de'><x xmlns='urn:x' xml:lang='en'/></message>",
             "<message><x xmlns='urn:x' xmlns:p='urn:p' type='p:q' p:a='1'/></message>",
+            "<message><xml:x a='1'><y/><xml:z/></xml:x></message>",
+            "<message><x xmlns='urn:x'><xml:y xml:lang='de'><z/></xml:y></x></message>",
             "<message><x xmlns='urn:x' a='one&#10;two&#9;three&#13;'>&#13;</x></message>",
             "<stream:error><x xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>",
         ):

@@ -394,7 +394,7 @@ class DomainMachine(RuleBasedStateMachine):
             if receivers:
                 assert to.full in receivers or (sent.name == "presence" and to.bare in receivers), (sent.raw, receivers)
             else:
-                assert to.bare in (TARGET, OTHER) and to.resource is not None, sent.raw
+                assert to.bare in (TARGET, OTHER), sent.raw
                 asker, exchange = self.askers[number]
                 assert sent["from"] == self.scene.core.translator.address_of(asker), sent.raw
                 self.look_at_exchange(asker, exchange, to.full, begins=sent.name == "iq")

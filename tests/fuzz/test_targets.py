@@ -16,7 +16,8 @@ from tests.minimix import fakes
 
 #: What was found, by target: each was a fault of the product, and has a test of its own beside what it was in.
 FOUND = {
-    "framing": (b"\0\0\x0b", b"\2\1\x40 \x0c\n"),
+    "framing": (b"\0\0\x0b", b"\2\1\x40 \x0c\n", b"\0\0</stream:stream>text"),
+    "tree": (b"<m xmlns:q='q'><xml:z q:b='&gt;'/></m>",),
     "stanza": (b"\x0b", b"<iq><query xmlnsz='a' xmlns='b'/></iq>"),
     "jid": ("a@b\u3002".encode(), b"a@b.."),
     "jat": ("a@b\u3002/c".encode(),),
