@@ -247,6 +247,7 @@ class Framer:
     def _finish(self) -> None:
         self._finished = True
         self._tail = bytearray()
+        self._gate = WholeTokens()
         del self._parser  # its callbacks refer back to us: a cycle, with 10 KiB in it
 
     def _after_parse(self) -> None:

@@ -376,7 +376,8 @@ class Restrictions(TestCase):
         self.assertEqual(framer.feed(b"<iq/>"), [])
         for behind in (b"text", b"<iq/>", b"</a>", b"<!-- -->", b"\xff", b" \n", b"<?xml version='1.0'?>"):
             for passing in (False, True):
-                self.assertEqual(feed(HEADER.encode() + b"</stream:stream>" + behind, passing=passing)[1:], [StreamClosed()])
+                events = feed(HEADER.encode() + b"</stream:stream>" + behind, passing=passing)
+                self.assertEqual(events[1:], [StreamClosed()])
         framer = Framer()
         self.assertIsInstance(framer.feed(HEADER.encode() + b"<a></b>")[-1], Fault)
         self.assertEqual(framer.feed(b"<iq/>"), [])
@@ -497,6 +498,11 @@ class Skipping(TestCase):
                 )
                 digest = sha256(large.encode()).hexdigest()
                 self.assertEqual((skipped.size, skipped.digest), (len(large), digest), cuts)
+
+    def test_nothing_is_kept_of_a_tag_that_is_refused(self) -> None:
+        framer = Framer(FramingLimits(max_stanza=300))
+        self.assertIsInstance(framer.feed(HEADER.encode() + b"<message a='" + b"b" * 10_000)[-1], Fault)
+        self.assertEqual((framer._gate.held, len(framer._tail)), (0, 0))
 
     def test_nothing_of_it_is_kept(self) -> None:
         framer = Framer(FramingLimits(max_stanza=300, skips=True))
