@@ -25,7 +25,7 @@ from nbxmpp.namespaces import Namespace
 from nbxmpp.protocol import JID, Iq, Message
 from nbxmpp.structs import BookmarkData, StanzaHandler
 
-NEWEST_FIRST = 90  # a handler of this priority comes after all of nbxmpp's own
+LAST = 90  # a handler of this priority comes after all of nbxmpp's own
 
 
 def tell(event, **facts):
@@ -59,8 +59,8 @@ class Device:
         client.subscribe("connected", self._connected)
         client.subscribe("disconnected", self._disconnected)
         client.subscribe("connection-failed", self._disconnected)
-        client.register_handler(StanzaHandler("presence", self._presence, priority=NEWEST_FIRST))
-        client.register_handler(StanzaHandler("message", self._message, priority=NEWEST_FIRST))
+        client.register_handler(StanzaHandler("presence", self._presence, priority=LAST))
+        client.register_handler(StanzaHandler("message", self._message, priority=LAST))
         client.connect()
 
     # What happens
@@ -110,7 +110,6 @@ class Device:
             copy=seen.carbon.type if seen.carbon else None,
             private=seen.muc_private_message,
             occupant_id=seen.occupant_id,
-            changed=seen.pubsub_event.node if seen.pubsub_event else None,
         )
         room = str(seen.jid.bare) if seen.jid else None
         if seen.type.value == "groupchat" and stanza.getTag("subject") is not None and room in self.rooms:

@@ -11,6 +11,7 @@ from tests.integration.servers import Account, authority_file, in_path
 from tests.integration.terminal import Terminal
 
 COLUMNS, LINES = 200, 50
+# No certificates but those of SSL_CERT_FILE; no ping whose answer is late on a busy machine; no notifications.
 PREFERENCES = """\
 [ui]
 beep=false
@@ -19,6 +20,7 @@ occupants=true
 wrap=true
 [connection]
 tls.certpath=none
+autoping=0
 [chatstates]
 enabled=false
 outgoing=false
