@@ -176,6 +176,7 @@ def _listed(result):
 
 
 def main():
+    tell("started")
     complaints = Complaints(logging.WARNING)
     logging.getLogger("nbxmpp").addHandler(complaints)
     loop = GLib.MainLoop()
