@@ -87,7 +87,7 @@ class Stream:
     def ping(self, address: str, identity: str) -> None:
         """Ping (XEP-0199), and wait for the answer."""
         query = f"<iq type='get' id='{identity}' to='{address}'><ping xmlns='urn:xmpp:ping'/></iq>"
-        self._ask(query.encode(), rb"<iq[^>]* id=.%b.[^>]*>" % identity.encode())
+        self._ask(query.encode(), rb"<iq[^>]* id=.%b.[^>]*>" % identity.encode(), timeout=300.0)
 
     def _start_tls(self) -> None:
         self.socket = self._context.wrap_socket(self.socket, server_hostname=self.target.domain)
