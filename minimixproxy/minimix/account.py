@@ -29,6 +29,7 @@ from minimixproxy.minimix.owner import Owner
 from minimixproxy.minimix.pacing import Pacer
 from minimixproxy.minimix.ports import Answered, SessionPort, StreamPort
 from minimixproxy.minimix.relayed import is_own, relayed
+from minimixproxy.ratelimit import RateLimit
 from minimixproxy.refused import error_for, lost_answer
 from minimixproxy.safetynet import NET
 from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza, error_payload, rewrite
@@ -40,6 +41,8 @@ WAITING_OWN = 16 * 1024  # bytes of what waits in a room, in each of three place
 WAITING_BYTES = 64 * 1024 * 1024  # ... and of all rooms beyond that
 #: Bytes of one presence shown to all rooms: half of what waits for a server that reads slowly (see `accountstream`).
 SHOWN_TO_ALL = 2 * 1024 * 1024
+#: Answers to others: all occupants of a large room may ask at once, for a picture perhaps.
+ANSWERS_AT_ONCE, ANSWERS_PER_SECOND = 2000, 20.0
 CLIENT_BYTES = 8 * 1024 * 1024  # of what the account's clients have kept: joins that wait, presences, ids
 LINGER = 10.0  # seconds for open IQs to be answered after the last room ended
 
@@ -89,6 +92,7 @@ class Account:
         self._waiting = ByteBudget(WAITING_BYTES)
         self._client_budget = ByteBudget(CLIENT_BYTES, full=self._clients_full)
         self._undirected = KeptPresences(self._client_budget, CAPS)
+        self._answers = RateLimit(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE, clock.seconds)
         self._abandoned = Timer(clock)
         self._lingering = Timer(clock)
         self._iqs = IQProxy(self, self.rooms.get, settings.iq_timeout, clock)
@@ -114,6 +118,13 @@ class Account:
     def send_to_room(self, data: bytes) -> None:
         """Send on the account stream, which opens if need be."""
         self._stream.send(data)
+
+    def answer(self, data: bytes) -> None:
+        """Answer somebody who asked the account stream, unless too much was answered lately."""
+        if self._answers.admits(""):
+            self._stream.reply(data)
+        else:
+            self.log.warn("{account}: too much is asked on its stream, and not answered", account=self.bare)
 
     def pace(self, call: Callable[[], None]) -> None:
         """Call when it is this account's turn."""
@@ -486,7 +497,7 @@ class Account:
         if attributes.get("type") in ("result", "error"):
             self.iq_from_stream(lost_answer(attributes, f"the answer cannot be used: {reason}"))
         elif (answer := error_for(name, attributes, reason)) is not None:
-            self.send_to_room(rewrite(answer.raw, {"from": None}))
+            self.answer(rewrite(answer.raw, {"from": None}))
 
     def not_sent(self, answer: Stanza) -> None:
         """A stanza was too large for the account stream: its sender is given this answer, as if a room gave it."""

@@ -45,6 +45,7 @@ LONGEST_WAIT = 120.0
 LONGEST_URGENT_WAIT = 5.0  # if a client waits
 OPENING_TIMEOUT = 60.0  # seconds from the connection to the bound resource
 STABLE = 60.0  # seconds that a stream has to stay open for earlier failures to count no more
+MAX_REPLIES = 256 * 1024  # bytes waiting for such a server, beyond which others are not answered
 MAX_QUEUED = 4 * 1024 * 1024  # bytes waiting for the stream to open, or for a server that does not read
 
 #: Opens an upstream stream for the account and binds a resource; returns the stream and the full JID. What has come
@@ -126,6 +127,14 @@ class AccountStream:
             self._refuse(data, fault)
         else:
             self._send(data)
+
+    def reply(self, data: bytes) -> None:
+        """Send an answer to somebody else, unless much waits already for a server that reads slowly.
+
+        Then it is dropped: who asks much more quickly than the server reads is not to cost the account its rooms.
+        """
+        if not self._congested or self._queued <= MAX_REPLIES:
+            self.send(data)
 
     def _refuse(self, data: bytes, fault: str) -> None:
         self.log.warn("{account}: a stanza is not sent: {reason}", account=self._account, reason=fault)

@@ -213,19 +213,19 @@ class IQProxy:
         """A get or set on the account stream: answered here, or by the most recently active attached session."""
         children = answer(stanza)
         if children is not None:
-            self._outlet.send_to_room(iq_reply(stanza, children))
+            self._outlet.answer(iq_reply(stanza, children))
             return
         peer = stanza.get("from")
         occupancy = self._room_of(parse_jid(peer).bare) if peer is not None else None
         session = occupancy.client if occupancy is not None and occupancy.attached else None
         if peer is None or session is None:
-            self._outlet.send_to_room(iq_reply(stanza, error_payload("cancel", "service-unavailable")))
+            self._outlet.answer(iq_reply(stanza, error_payload("cancel", "service-unavailable")))
             return
         try:
             key = (id(session), parse_jid(peer).full)
             wire_id = self._forwarded.add(key, session, stanza.get("id") or "", peer)
         except TableFull:
-            self._outlet.send_to_room(iq_reply(stanza, error_payload("wait", "resource-constraint")))
+            self._outlet.answer(iq_reply(stanza, error_payload("wait", "resource-constraint")))
             return
         session.deliver(rewrite(stanza.self_contained(), {"to": session.jid, "id": wire_id}))
 
@@ -238,7 +238,7 @@ class IQProxy:
         self._outlet.send_to_room(relayed(stanza, session, {"to": pending.peer, "id": pending.id}))
 
     def _no_answer_from_session(self, pending: PendingIQ[SessionPort]) -> None:
-        self._outlet.send_to_room(
+        self._outlet.answer(
             b"<iq type='error' to='%b' id='%b'>%b</iq>"
             % (escape(pending.peer), escape(pending.id), error_payload("wait", "recipient-unavailable"))
         )

@@ -71,6 +71,9 @@ class RoomOutlet(OwnRequests, Protocol):
     def send_to_room(self, data: bytes) -> None:
         """Send a stanza on the account stream."""
 
+    def answer(self, data: bytes) -> None:
+        """Answer somebody else on the account stream, unless there are too many who ask."""
+
     def pace(self, call: Callable[[], None]) -> None:
         """Call soon: not all rooms of all accounts are to be joined at once."""
 
@@ -116,6 +119,9 @@ class StreamPort(Protocol):
 
     def send(self, data: bytes) -> None:
         """Send a stanza, opening the stream if it is closed."""
+
+    def reply(self, data: bytes) -> None:
+        """Send what answers somebody else, unless much waits to be sent."""
 
     def reopen(self) -> None:
         """Open again by itself: after a wait that grows from failure to failure. Does nothing unless it is closed."""

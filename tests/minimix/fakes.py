@@ -88,6 +88,9 @@ class FakeStream:
         self.jid = STREAM
         self.sent += written(data)
 
+    def reply(self, data: bytes) -> None:
+        self.send(data)
+
     def reopen(self) -> None:
         self.reopening += 1
 

@@ -15,6 +15,7 @@ from minimixproxy.minimix.accountstream import (
     LONGEST_URGENT_WAIT,
     LONGEST_WAIT,
     MAX_QUEUED,
+    MAX_REPLIES,
     OPENING_TIMEOUT,
     STABLE,
     AccountStream,
@@ -185,6 +186,25 @@ class Lifecycle(StreamTest):
         self.fills()
         self.stream.send(b"x")
         self.assertEqual((self.called, self.upstream.transport.aborted), (["lost"], True))
+
+    def test_others_are_not_answered_by_a_server_that_does_not_read(self) -> None:
+        """Somebody who asks and asks costs the account no stream."""
+        self.opened()
+        self.upstream.take()
+        for _ in range(MAX_REPLIES * 2 // 1024):
+            self.stream.reply(b"x" * 1024)  # it reads
+        self.assertEqual(len(self.upstream.take()), MAX_REPLIES * 2)
+        self.stream.pauseProducing()
+        for _ in range(MAX_QUEUED * 2 // 1024):
+            self.stream.reply(b"x" * 1024)
+        self.stream.send(b"own")
+        self.assertEqual(self.called, [])
+        sent = self.upstream.take()
+        self.assertTrue(sent.endswith(b"own"))
+        self.assertLess(len(sent), MAX_REPLIES + 2048)
+        self.stream.resumeProducing()
+        self.stream.reply(b"again")
+        self.assertEqual(self.upstream.take(), b"again")
 
     def test_too_much_before_it_opens(self) -> None:
         self.fills()

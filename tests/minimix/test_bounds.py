@@ -12,7 +12,13 @@ from minimixproxy import stanza as stanza_module
 from minimixproxy.children import children_once
 from minimixproxy.config import Rooms
 from minimixproxy.minimix import account, presence
-from minimixproxy.minimix.account import CLIENT_BYTES, ROOM_OWN, SHOWN_TO_ALL
+from minimixproxy.minimix.account import (
+    ANSWERS_AT_ONCE,
+    ANSWERS_PER_SECOND,
+    CLIENT_BYTES,
+    ROOM_OWN,
+    SHOWN_TO_ALL,
+)
 from minimixproxy.minimix.accountstream import MAX_QUEUED
 from minimixproxy.minimix.budget import ByteBudget
 from minimixproxy.minimix.membership import MAX_PASSWORD
@@ -320,6 +326,28 @@ class WhatClientsSay(SynchronousTestCase):
             self.direct(room, f"<x xmlns='{NS_MUC}'><password>{secret}</password></x>")
             self.assertIn(secret.encode(), self.world.stream.take()[-1].raw)
             self.assertEqual(self.world.account.rooms[room].membership.password, secret if kept else None)
+
+
+class WhatOthersAsk(SynchronousTestCase):
+    def test_so_much_is_answered(self) -> None:
+        """A question may be a tenth of its answer: nobody fills the way to the server with those."""
+        world = World()
+        (phone,) = world.joined("phone")
+        questions = (
+            "<query xmlns='http://jabber.org/protocol/disco#info'/>",
+            "<ping xmlns='urn:xmpp:ping'/>",
+            "<vCard xmlns='vcard-temp'/>",
+        )
+        for number in range(3 * ANSWERS_AT_ONCE):
+            question = questions[number % 3]
+            world.room(f"<iq type='get' id='i{number}' from='eve@a.test/x' to='{STREAM}'>{question}</iq>")
+        self.assertEqual(len(world.stream.take()), ANSWERS_AT_ONCE)
+        world.clock.advance(1)
+        for number in range(100):
+            world.room(f"<iq type='get' id='j{number}' from='eve@a.test/x' to='{STREAM}'>{questions[0]}</iq>")
+        self.assertEqual(len(world.stream.take()), ANSWERS_PER_SECOND)
+        world.client(phone, f"<message to='{ROOM}' type='groupchat'><body>b</body></message>")
+        self.assertEqual(len(world.stream.take()), 1)
 
 
 class ManyRooms(SynchronousTestCase):
