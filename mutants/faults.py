@@ -11,6 +11,8 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 
+_HERE = Path(__file__).resolve().parent
+PYTHONPATH = f"{_HERE / 'hook'}{os.pathsep}{_HERE.parent}"  # of every Python that a test starts
 VARIABLE = "MUTANTS_FAULT"  # name of the module, its path, path of the changed source; one a line
 
 
@@ -44,7 +46,7 @@ def install(name: str, path: Path, changed: bytes, directory: Path) -> None:
     copy = directory / "mutant.py"
     copy.write_bytes(changed)
     os.environ[VARIABLE] = f"{name}\n{path}\n{copy}"
-    os.environ["PYTHONPATH"] = str(Path(__file__).with_name("hook"))
+    os.environ["PYTHONPATH"] = PYTHONPATH
 
 
 def install_from_environment() -> None:

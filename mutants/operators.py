@@ -51,6 +51,7 @@ _ARITHMETIC: dict[type[ast.operator], tuple[str, str]] = {
 }
 _LOG = re.compile(r"(\w+\.)*_?log\.(debug|info|warn|error|critical|failure)")
 _FOR_TYPES = {"cast", "TypeVar", "NewType", "ParamSpec"}
+_COMMUTATIVE = {"max", "min"}
 _LEFT_ALONE = {"__all__", "__slots__", "log"}
 
 
@@ -289,7 +290,8 @@ class _Finder(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         if _name(node.func) in _FOR_TYPES or _is_log(node):
             return
-        for one, two in zip(node.args, node.args[1:], strict=False):
+        pairs = [] if _name(node.func) in _COMMUTATIVE else zip(node.args, node.args[1:], strict=False)
+        for one, two in pairs:
             texts = self._text(one), self._text(two)
             if texts[0] != texts[1] and not any(isinstance(value, ast.Starred) for value in (one, two)):
                 between = self._source[self._range(one)[1] : self._range(two)[0]].decode()

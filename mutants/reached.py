@@ -12,13 +12,13 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mutants import children, unittests
+from mutants import children, faults, unittests
 from mutants.unittests import ROOT
 
 CACHE = ROOT / ".mutants"
@@ -47,8 +47,9 @@ def measure(jobs: int, tell: Callable[[str], None]) -> Reached:
     CACHE.mkdir(exist_ok=True)
     reached = Reached()
     to_do = []
+    files = _files()
     for module in unittests.modules():
-        known = _known(module)
+        known = _known(module, files)
         if known is None:
             to_do.append(module)
         else:
@@ -58,7 +59,10 @@ def measure(jobs: int, tell: Callable[[str], None]) -> Reached:
     for task in children.run((_task(module) for module in to_do), jobs):
         if task.ended:
             sys.exit(f"{task.subject}: {task.ended}: {task.said[-1:]}")
+        if _files() != files:
+            sys.exit("files have changed meanwhile: begin anew")
         measured = task.said[-1]
+        measured["digest"] = _digest(task.subject, measured["lines"], files)
         _file(task.subject).write_text(json.dumps(measured), "utf-8")
         reached.add(measured)
     return reached
@@ -72,23 +76,27 @@ def _file(module: str) -> Path:
     return CACHE / f"{module}.json"
 
 
-def _known(module: str) -> dict[str, Any] | None:
+def _files() -> dict[str, bytes]:
+    """What the files hold that a measurement depends on, as hashes."""
+    paths = [path for folder in ("minimixproxy", "tests") for path in (ROOT / folder).rglob("*.py")]
+    return {str(path.relative_to(ROOT)): hashlib.sha256(path.read_bytes()).digest() for path in paths}
+
+
+def _known(module: str, files: dict[str, bytes]) -> dict[str, Any] | None:
     """What was measured before, if nothing that it depends on has changed."""
     try:
         measured: dict[str, Any] = json.loads(_file(module).read_text("utf-8"))
     except FileNotFoundError:
         return None
-    return measured if measured["digest"] == _digest(module, measured["lines"]) else None
+    return measured if measured["digest"] == _digest(module, measured["lines"], files) else None
 
 
-def _digest(module: str, product: Iterator[str] | dict[str, Any]) -> str:
-    shared = sorted(path for path in (ROOT / "tests").rglob("*.py") if not path.name.startswith("test_"))
-    shared = [path for path in shared if not {"integration", "hostile"} & set(path.parts)]
-    paths = [*shared, ROOT / (module.replace(".", "/") + ".py"), *(ROOT / path for path in sorted(product))]
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.read_bytes() if path.exists() else b"-")
-    return digest.hexdigest()
+def _digest(module: str, product: Iterable[str], files: dict[str, bytes]) -> str:
+    """Of the module, of what tests share, and of the product's files that it reaches."""
+    shared = [path for path in files if path.startswith("tests/") and not Path(path).name.startswith("test_")]
+    shared = [path for path in shared if not {"integration", "hostile"} & set(Path(path).parts)]
+    paths = [module.replace(".", "/") + ".py", *sorted(shared), *sorted(product)]
+    return hashlib.sha256(b"".join(files.get(path, b"-") for path in paths)).hexdigest()
 
 
 def _measure(module: str, say: children.Say) -> None:
@@ -114,7 +122,7 @@ def _measure(module: str, say: children.Say) -> None:
         say(name)
     measurer.stop()
     lines = _lines([measurer.get_data(), *_of_processes(Path.cwd())])
-    say({"digest": _digest(module, lines), "seconds": seconds, "wrong": wrong, "lines": lines})
+    say({"seconds": seconds, "wrong": wrong, "lines": lines})
 
 
 def _measure_processes_too(directory: Path) -> None:
@@ -122,7 +130,7 @@ def _measure_processes_too(directory: Path) -> None:
     configuration = directory / "coveragerc"
     configuration.write_text(f"{CONFIGURATION}data_file = {directory}/processes\n", "utf-8")
     os.environ["COVERAGE_PROCESS_START"] = str(configuration)
-    os.environ["PYTHONPATH"] = f"{Path(__file__).with_name('hook')}"
+    os.environ["PYTHONPATH"] = faults.PYTHONPATH
 
 
 def _of_processes(directory: Path) -> Iterator[Any]:

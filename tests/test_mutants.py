@@ -56,6 +56,7 @@ LEFT_ALONE = '''
         assert isinstance(a, B), "c"
     z = cast("C", z)
     z = f"{1} {z}"
+    z = max(a, b)
 '''
 
 
