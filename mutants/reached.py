@@ -147,6 +147,8 @@ def _lines(measured: list[Any]) -> dict[str, dict[int, list[str]]]:
     found: dict[str, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
     for data in measured:
         for path in data.measured_files():
+            if not Path(path).is_relative_to(ROOT):
+                continue  # a process that imports what is installed
             for line, contexts in data.contexts_by_lineno(path).items():
                 if tests := {context for context in contexts if context}:
                     found[str(Path(path).relative_to(ROOT))][line] |= tests

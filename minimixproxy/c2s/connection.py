@@ -143,6 +143,11 @@ class SecurableConnection(BaseProtocol):
         """TLS has been started."""
         return self._layer is not None
 
+    @property
+    def record_overhead(self) -> int:
+        """Bytes that TLS adds to each record; 0 without TLS."""
+        return self._layer.record_overhead if self._layer is not None else 0
+
     def start_tls(self, factory: TLSMemoryBIOFactory) -> None:
         """From here on every byte in both directions goes through TLS; `upper.transport` is the TLS layer."""
         self.__dict__.pop("dataReceived", None)

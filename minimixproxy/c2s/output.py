@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from minimixproxy.c2s.clientstream import ClientStream
 from minimixproxy.c2s.reach import Reach
@@ -20,6 +21,7 @@ class ClientOutput:
 
     __slots__ = (
         "_ahead",
+        "_dropped",
         "_limit",
         "_on_overflow",
         "_reach",
@@ -46,6 +48,7 @@ class ClientOutput:
         # What goes before `parts`: lazy stanzas, each time behind what was delivered before them.
         self._ahead: deque[tuple[list[bytes], Iterator[bytes]]] = deque()
         self.parts: list[bytes] = []  # append what `flush` will follow in the same call; for all else see `deliver`
+        self._dropped = False
         self.blocked = False  # the client reads too slowly
         self.over = False  # the last bytes are out
 
@@ -78,7 +81,18 @@ class ClientOutput:
             self._drop()
             self._on_overflow(self._waiting)
 
+    @property
+    def incomplete(self) -> bool:
+        """Something that was delivered was dropped; or would be by `close`, since it is behind lazy stanzas.
+
+        Of the lazy ones themselves, those who made them know how many were taken.
+        """
+        if self._dropped or not self._ahead:
+            return self._dropped
+        return bool(self.parts) or any(chunk for chunk, _ in islice(self._ahead, 1, None))
+
     def _drop(self) -> None:
+        self._dropped = self._dropped or bool(self.parts) or any(chunk for chunk, _ in self._ahead)
         self.parts.clear()
         self._ahead.clear()
 
@@ -120,6 +134,7 @@ class ClientOutput:
         """Write everything that is made and `data`, and close the client's connection."""
         made = self._ahead[0][0] if self._ahead else self.parts
         last = b"".join((*made, data))
+        made.clear()
         self.stop()
         self._stream.transport.unregisterProducer()
         self._stream.close(last)

@@ -59,6 +59,16 @@ class TLSLayer(TLSMemoryBIOProtocol):
         self._engine: TLSEngine | None = None
 
     @property
+    def record_overhead(self) -> int:
+        """Bytes that a record has beside its data (RFC 8446 §5.2, RFC 5288 §3, RFC 7905 §2): no more than there are."""
+        connection = self._tlsConnection
+        if connection is None:
+            return 0
+        if connection.get_protocol_version_name() == "TLSv1.3":
+            return _HEADER + 17  # what type it is, and the tag
+        return _HEADER + (24 if "GCM" in (connection.get_cipher_name() or "") else 16)
+
+    @property
     def settled(self) -> bool:
         """`dataReceived` is what it will be while the connection is open."""
         return self._engine is not None or not AVAILABLE

@@ -34,7 +34,6 @@ class Request:
     raw: bytes = b""  # kept while it may be sent again
     exchange: str = ""
     namespace: str = ""
-    items: bool = False  # the answer lists addresses, some perhaps of the target's
     retried: bool = False
     sent_as: str = ""
     sent: float = 0.0

@@ -15,8 +15,9 @@ from twisted.python.failure import Failure
 from twisted.trial import unittest
 
 from minimixproxy.c2s.intake import AT_ONCE, BYTES_AT_ONCE
-from minimixproxy.c2s.reach import CROSSING
+from minimixproxy.c2s.reach import CROSSING, EVERYTHING
 from minimixproxy.c2s.session import ClientSession
+from minimixproxy.lazystanzas import LazyStanzas
 from minimixproxy.safetynet import NET
 from tests.c2s.helpers import BIND, BOUND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, plain
 from tests.c2s.test_negotiation import END, errors
@@ -327,6 +328,10 @@ class EndTest(SessionTest):
     def reach(self, until: float) -> None:
         class Reach:
             relayed = False
+            last_write = 50.0
+
+            def wrote(self, size: int) -> None:
+                """It stays at what it is."""
 
             def until(self) -> float:
                 return until
@@ -339,6 +344,60 @@ class EndTest(SessionTest):
         self.assertEqual(self.session.reached, 1.0)
         self.client.send(END)
         self.assertEqual(self.session.reached, float("inf"))
+
+    def reached_at_the_end(self, end: Callable[[], object]) -> float:
+        """What the account is told of it when it leaves."""
+        told: list[float] = []
+        self.lab.accounts.account.session_closed = lambda session: told.append(session.reached)  # type: ignore
+        end()
+        (reached,) = told
+        return reached
+
+    def test_what_was_dropped_with_the_connection_has_not_come(self) -> None:
+        """It was delivered in the same turn: nothing that was written is on its way."""
+        self.lab.clock.advance(100)
+        self.reach(EVERYTHING)
+        self.session.deliver(b"<message/>")
+        self.assertEqual(self.reached_at_the_end(self.client.vanish), 50.0)
+
+    def test_what_was_written_before_the_connection_was_lost(self) -> None:
+        self.lab.clock.advance(100)
+        self.reach(EVERYTHING)
+        self.session.deliver(b"<message/>")
+        self.lab.clock.advance(0)
+        self.assertEqual(self.reached_at_the_end(self.client.vanish), EVERYTHING)
+
+    def test_too_much_that_waits_has_not_come(self) -> None:
+        """However short the time in which it was too much."""
+        self.lab.clock.advance(100)
+        self.reach(99.0)
+        self.session._output.block()
+
+        def deliver() -> None:
+            while not self.session._output.over:
+                self.session.deliver(b"<message/>" * 10_000)
+
+        self.assertEqual(self.reached_at_the_end(deliver), 50.0)
+
+    def test_what_waits_when_the_server_closes_is_written(self) -> None:
+        self.lab.clock.advance(100)
+        self.reach(99.0)
+        self.session._output.block()
+        self.session.deliver(b"<message id='last'/>")
+        self.assertEqual(self.reached_at_the_end(lambda: self.client.serve(END)), EVERYTHING)
+
+    def test_what_waits_behind_lazy_stanzas_has_not_come(self) -> None:
+        for behind, reached in ((False, EVERYTHING), (True, 50.0)):
+            self.setUp()
+            self.lab.clock.advance(100)
+            self.reach(99.0)
+            self.session._output.block()
+            self.session.deliver(b"<message/>")
+            self.session.deliver_all(LazyStanzas(1, iter([b"<message/>"])))
+            if behind:
+                self.session.deliver(b"<message/>")
+                self.session.deliver_all(LazyStanzas(1, iter([b"<message/>"])))
+            self.assertEqual(self.reached_at_the_end(lambda: self.client.serve(END)), reached, behind)
 
     def test_what_is_not_acknowledged_yet_is_on_its_way(self) -> None:
         """Unless the client is gone: then nobody knows."""

@@ -85,6 +85,20 @@ class TLSLayerTest(unittest.TestCase):
             assert isinstance(end.transport, TLSLayer)
             yield end.transport
 
+    def test_what_a_record_has_beside_its_data(self) -> None:
+        """Never more than there is: by that, a client has or has not got the end of a message."""
+        for version in self.VERSIONS:
+            _client, server, pump = self.pair(version)
+            (layer,) = self.layers(server)
+            for size, records in ((1, 1), (16384, 1), (16385, 2)):
+                server.transport.write(b"x" * size)
+                written = sum(map(len, pump.serverIO.stream))
+                self.assertEqual(written, size + records * layer.record_overhead, (version, size))
+                pump.flush()
+            layer.abortConnection()
+            pump.flush()
+            self.assertEqual(layer.record_overhead, 0)
+
     def exchange(self) -> None:
         """Writes of all sizes, in both directions, several to a read."""
         for version in self.VERSIONS:

@@ -341,10 +341,38 @@ class FailoverTests(unittest.TestCase):
         bounce = "<error type='wait'><recipient-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
         get = scene.asked()
         scene.answer(get, "error", QUERY + bounce)
-        self.assertNotEqual(scene.one()["to"], get["to"])
+        again = scene.one()
+        self.assertEqual({get["to"], again["to"]}, {f"{TARGET}/a", f"{TARGET}/b"})
+        self.assertEqual(
+            (again["type"], again["from"], again.has_payload("jabber:iq:private", "query")), ("get", get["from"], True)
+        )
+        scene.answer(get, "error", QUERY + bounce)
+        self.assertEqual(scene.sent(), [], "it is owed by the other now")
+        scene.answer(again, "error", QUERY + bounce)
+        self.assertEqual(error_condition(scene.one()), "recipient-unavailable", "once is enough")
         set_ = scene.asked(kind="set")
         scene.answer(set_, "error", QUERY + bounce)
         self.assertEqual(error_condition(scene.one()), "recipient-unavailable")
+
+    def test_an_error_of_the_resource_itself_is_an_answer(self) -> None:
+        scene = Scene(policy="sender")
+        scene.online("a", "b")
+        for condition, namespace in (
+            ("item-not-found", "urn:ietf:params:xml:ns:xmpp-stanzas"),
+            ("recipient-unavailable", "urn:other"),
+        ):
+            scene.answer(scene.asked(), "error", f"<error type='wait'><{condition} xmlns='{namespace}'/></error>")
+            answer = scene.one()
+            self.assertEqual((answer["to"], error_condition(answer)), (ALICE, condition))
+
+    def test_a_get_of_an_exchange_is_for_its_resource_only(self) -> None:
+        scene = Scene(policy="sender")
+        scene.online("a", "b")
+        exchange = "<query xmlns='http://jabber.org/protocol/bytestreams' sid='s1'/>"
+        get = scene.asked(payload=exchange)
+        scene.offline(get["to"].partition("/")[2])
+        failed = scene.one()
+        self.assertEqual((failed["to"], error_condition(failed)), (ALICE, "recipient-unavailable"))
 
     def test_other_resources_are_not_touched(self) -> None:
         scene = Scene(policy="round-robin")
