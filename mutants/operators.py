@@ -51,6 +51,7 @@ _ARITHMETIC: dict[type[ast.operator], tuple[str, str]] = {
 }
 _LOG = re.compile(r"(\w+\.)*_?log\.(debug|info|warn|error|critical|failure)")
 _FOR_TYPES = {"cast", "TypeVar", "NewType", "ParamSpec"}
+_CODECS = {"encode", "decode"}  # Python finds a codec by many names
 _COMMUTATIVE = {"max", "min"}
 _LEFT_ALONE = {"__all__", "__slots__", "log"}
 
@@ -289,6 +290,9 @@ class _Finder(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         if _name(node.func) in _FOR_TYPES or _is_log(node):
+            return
+        if _name(node.func) in _CODECS:
+            self.visit(node.func)
             return
         pairs = [] if _name(node.func) in _COMMUTATIVE else zip(node.args, node.args[1:], strict=False)
         for one, two in pairs:

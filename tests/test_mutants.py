@@ -57,6 +57,7 @@ LEFT_ALONE = '''
     z = cast("C", z)
     z = f"{1} {z}"
     z = max(a, b)
+    z = a.encode("utf-8")
 '''
 
 

@@ -79,6 +79,13 @@ class ReviveTest(unittest.SynchronousTestCase):
         self.assertIsNone(self.revived(WITH_KEYS, bare="alice@elsewhere.example"))
         self.assertIsNotNone(self.revived(replace(WITH_KEYS, username="ALICE")))
 
+    def test_renewed_it_is_the_same_login_with_another_password(self) -> None:
+        login = self.revived(WITH_KEYS)
+        assert login is not None
+        renewed = KeptLogins({}).renew(login, "new")
+        self.assertEqual((renewed.domain, renewed.username, renewed.keys), (login.domain, login.username, login.keys))
+        self.assertEqual((renewed.credential.password, renewed.credential.learned), ("new", None))
+
     def test_round_trip(self) -> None:
         login = self.revived(WITH_KEYS)
         assert login is not None
