@@ -233,7 +233,8 @@ class _Finder(ast.NodeVisitor):
         if node.value is None or (isinstance(node.value, ast.Constant) and node.value.value is None):
             self._put(DELETE, node, "pass")
             return
-        self._put(RETURN, node.value, "None")
+        if not (isinstance(node.value, ast.Constant) and not node.value.value):  # to most callers that is the same
+            self._put(RETURN, node.value, "None")
         self.visit(node.value)
 
     def visit_Assert(self, node: ast.Assert) -> None:

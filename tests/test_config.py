@@ -161,6 +161,14 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
             "DIR/sytem cannot be read: No such file or directory"
         ],
     ),
+    "trust in nothing": (
+        MINIMAL + 'upstream_trust = ""\n',
+        ['[domain."example.org"] upstream_trust: must be "system", "insecure" or the name of a PEM file'],
+    ),
+    "trust of another type": (
+        MINIMAL + "upstream_trust = true\n",
+        ['[domain."example.org"] upstream_trust: must be "system", "insecure" or the name of a PEM file'],
+    ),
     "trust without certificate": (
         MINIMAL + 'upstream_trust = "secret"\n',
         [

@@ -154,6 +154,47 @@ class Header(TestCase):
         self.assertEqual(opened.attributes["{http://www.w3.org/XML/1998/namespace}lang"], "de")
 
 
+class ParsersLife(TestCase):
+    """Expat keeps every name and all the nesting that it has met: a peer must not make it keep more and more."""
+
+    def made(self, passing: bool, *stanzas: bytes) -> int:
+        """Return how many further parsers are made for these, each a read."""
+        made = [0]
+        base = PassingFramer if passing else Framer
+
+        class Counting(base):  # type: ignore[misc, valid-type]
+            def _make_parser(self) -> expat.XMLParserType:
+                made[0] += 1
+                return super()._make_parser()
+
+        framer = Counting(FramingLimits(max_depth=5000))
+        framer.feed(HEADER.encode())
+        if passing:
+            framer.passing = True
+        before = made[0]
+        for raw in stanzas:
+            (event,) = framer.feed(raw)
+            self.assertEqual(event.raw, raw)
+        return made[0] - before
+
+    def test_it_ends_after_some_bytes(self) -> None:
+        some = b"<message><body>%b</body></message>" % (b"x" * 10_000)
+        for passing in (True, False):
+            self.assertEqual(self.made(passing, *[some] * 20), 0, passing)
+            self.assertEqual(self.made(passing, *[some] * 30), 1, passing)
+            self.assertEqual(self.made(passing, *[some] * 60), 2, passing)
+
+    def test_it_ends_after_much_nesting(self) -> None:
+        """A framer that does not look into a stanza goes by its size and the number of its end tags."""
+        text = b"x" * 16_384
+        for levels, framer_makes, passing_makes in ((900, 0, 0), (1100, 1, 1)):
+            deep = b"<message>%b%b%b</message>" % (b"<a>" * levels, text, b"</a>" * levels)
+            self.assertEqual((self.made(False, deep), self.made(True, deep)), (framer_makes, passing_makes))
+            self.assertEqual(self.made(True, deep.replace(text, b"")), 0, "not large")
+            self.assertEqual(self.made(True, deep, b"<message></message>"), passing_makes, "once is enough")
+        self.assertEqual(self.made(True, b"<message><body>%b</body></message>" % text), 0, "large, and no more")
+
+
 class Passing(TestCase):
     """What a framer takes for a whole simple stanza, by the bytes alone."""
 

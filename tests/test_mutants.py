@@ -38,6 +38,7 @@ OPERATORS: list[tuple[str, str, set[str]]] = [
     (operators.DELETE, "def f(): return", {"def f(): pass"}),
     (operators.DELETE_LOG, "self.log.info('a {b}', b=1)", {"pass"}),
     (operators.RETURN, "def f(): return a", {"def f(): return None"}),
+    (operators.RETURN, "def f(): return False", set()),
     (operators.SWAP, "f(a, b, c)", {"f(b, a, c)", "f(a, c, b)"}),
     (operators.DECORATOR, "@g(1)\ndef f(): 0", {"\ndef f(): 0"}),
     (operators.NOT, "x = not a", {"x = (a)"}),

@@ -128,8 +128,8 @@ class Core:
 
     def partner(self, asker: Address) -> str | None:
         """Return the resource that this user's messages and presence go to: the same one while it is there."""
-        known, resource = self.sessions.holder(asker.bare, CONVERSATION)
-        if known and resource is not None and self.targets.get(resource) is not None:
+        _known, resource = self.sessions.holder(asker.bare, CONVERSATION)
+        if resource is not None and self.targets.get(resource) is not None:
             return resource
         return None
 

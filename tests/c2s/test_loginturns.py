@@ -149,6 +149,50 @@ class LoginTurnsTest(SynchronousTestCase):
         self.succeed()
         self.assert_nothing_left()
 
+    def test_who_goes_away_in_the_turn_of_another(self) -> None:
+        """Its turn, which was to be next, is nobody's."""
+        for _ in range(3):
+            self.guard.failed(ELSEWHERE, ALICE)
+        self.login("open", address=ELSEWHERE)
+        waiting: list[Deferred[None]] = []
+
+        async def quick() -> None:
+            await self.turns.begin(HERE, ALICE)
+            waiting[1].cancel()
+
+        waiting.append(Deferred.fromCoroutine(quick()))
+        waiting.append(self.login("gone", address="203.0.113.9"))
+        self.assertEqual([one.called for one in waiting], [False, False])
+        self.succeed(ELSEWHERE)
+        self.assertTrue(waiting[0].called)
+        self.failureResultOf(waiting[1], CancelledError)
+        self.assertEqual(self.begun, ["open"])
+        self.succeed(HERE)
+        for number in range(5):
+            self.login(str(number), address=f"203.0.113.{number}")
+        self.assertEqual(self.begun, ["open", "0", "1", "2", "3"], "no more, no less: nothing is left of it")
+        self.assertEqual(len(self.turns), 1)
+
+    def test_waits_of_exactly_the_patience_are_waited(self) -> None:
+        self.turns = LoginTurns(self.guard, self.clock, 8.0)
+        for _ in range(7):
+            self.guard.failed(HERE, ALICE)
+        waiting = self.login("patient")
+        self.assertNoResult(waiting)
+        self.clock.advance(8)
+        self.assertEqual(self.begun, ["patient"])
+        self.fail()
+        self.failureResultOf(self.login("too long"), TooManyLogins)
+
+    def test_so_many_wait_and_no_more(self) -> None:
+        logins = [self.login(str(number)) for number in range(MAX_WAITING + 2)]
+        self.failureResultOf(logins[-1], TooManyLogins)
+        self.assertEqual((self.begun, len(self.turns)), (["0"], MAX_WAITING))
+        for number in range(MAX_WAITING):
+            self.succeed()
+            self.assertEqual(len(self.turns), MAX_WAITING - 1 - number)
+        self.assertEqual(len(self.begun), MAX_WAITING + 1)
+
     def test_many_that_are_over_at_once(self) -> None:
         """No recursion for each."""
         free = 10_000

@@ -31,6 +31,7 @@ SET = (
     b"<iq type='set' id='s'><query xmlns='jabber:iq:register'><username>a</username>"
     b"<password>secret</password></query></iq>"
 )
+BAD = b"<iq type='set' id='b'><query xmlns='jabber:iq:register'><remove/></query></iq>"
 OFFERING = parse_stanza(
     "<features xmlns='http://etherx.jabber.org/streams'>" + shown(FEATURES[:1]).decode() + "</features>"
 )
@@ -310,6 +311,80 @@ class PassingTest(RegistrationTest):
         self.assertIn(b"remote-server-timeout", client.wire.take())
         self.assertTrue(wire.disconnected or wire.aborting)
         self.assertEqual(self.lab.entry.registrar.open_streams, 0)
+
+    def test_the_errors_that_stand_for_an_answer(self) -> None:
+        client, _stream, _wire, _identity = self.registering()
+        self.lab.clock.advance(registrar.ANSWER_TIMEOUT)
+        self.assertIn(b"<error type='wait'><remote-server-timeout xmlns=", client.wire.take())
+
+    def test_who_asks_too_often_is_sent_away(self) -> None:
+        """Whatever the answers were; a new connection begins anew."""
+        client = self.known()
+        most = self.lab.entry.registrar.requests_per_client
+        self.assertEqual(most, 20, "four for each of the five accounts of an address")
+        for number in range(most):
+            self.assertNotIn(b"policy-violation", client.send(BAD), number)
+        self.assertIn(b"<policy-violation ", client.send(BAD))
+        self.assertTrue(client.wire.closing)
+        self.assertNotIn(b"policy-violation", self.known_client().send(BAD))
+
+    def known_client(self) -> LabClient:
+        client = self.lab.client()
+        client.send(HEADER)
+        return client
+
+    def test_places(self) -> None:
+        """Each client has one place, as long as its stream lasts: so many for an address, so many for a domain."""
+        places = self.lab.entry.registrar
+        here = [places.take_place("example.org", "192.0.2.1") for _ in range(7)]
+        self.assertEqual(here, [True] * registrar.STREAMS_PER_ADDRESS + [False] * 2)
+        left = registrar.STREAMS_PER_DOMAIN - registrar.STREAMS_PER_ADDRESS
+        elsewhere = [places.take_place("example.org", f"198.51.100.{number}") for number in range(left + 2)]
+        self.assertEqual(elsewhere, [True] * left + [False] * 2)
+        self.assertEqual(places.open_streams, registrar.STREAMS_PER_DOMAIN)
+        self.assertTrue(places.take_place("example.net", "198.51.100.1"), "another domain has places of its own")
+        places.give_place("example.org", "192.0.2.1")
+        self.assertEqual([places.take_place("example.org", "192.0.2.1") for _ in range(2)], [True, False])
+        self.assertEqual(places.open_streams, registrar.STREAMS_PER_DOMAIN + 1)
+
+    def test_a_client_has_a_place_as_long_as_its_stream(self) -> None:
+        client, stream, wire, identity = self.registering()
+        self.assertEqual(self.lab.entry.registrar.open_streams, 1)
+        stream.dataReceived(b"<iq type='result' id='%b'/>" % identity)
+        client.wire.take()
+        client.send(GET)
+        self.assertEqual((self.lab.entry.registrar.open_streams, self.lab.contacts), (1, []))
+        self.asked(wire)
+        client.vanish()
+        self.assertEqual(self.lab.entry.registrar.open_streams, 0)
+        self.assertTrue(wire.disconnected or wire.aborting)
+
+    def test_a_server_that_offers_none_after_all(self) -> None:
+        client = self.known()
+        client.send(GET)
+        _stream, wire = self.answer_contact(BARREN)
+        self.assertIn(b"<service-unavailable ", client.wire.take())
+        self.assertEqual(self.lab.entry.registrar.open_streams, 0)
+        self.assertTrue(wire.disconnected or wire.aborting)
+        self.assertIn(b"<service-unavailable ", client.send(GET))
+        self.assertEqual(self.lab.contacts, [], "it is known now")
+
+    def test_an_account_is_counted_if_it_may_have_been_made(self) -> None:
+        """A server's error makes none; and a request for the form is no try."""
+        client, stream, wire, identity = self.registering(SET)
+        for answer, made in (
+            (
+                b"<iq type='error' id='%b'><error type='modify'><not-acceptable"
+                b" xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>",
+                0,
+            ),
+            (b"<iq type='result' id='%b'/>", 1),
+        ):
+            stream.dataReceived(answer % identity)
+            client.wire.take()
+            self.assertEqual(self.lab.entry.registrar.guard._known["192.0.2.1"].made, made)
+            client.send(SET)
+            identity = self.asked(wire)
 
     def test_a_server_that_says_nothing(self) -> None:
         client, _stream, wire, _identity = self.registering()

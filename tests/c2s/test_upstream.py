@@ -16,6 +16,7 @@ from twisted.trial import unittest
 
 from minimixproxy.c2s import upstream
 from minimixproxy.c2s.binding import Own
+from minimixproxy.c2s.conversation import stream_error_condition
 from minimixproxy.c2s.credentials import Credential, KeyCache
 from minimixproxy.c2s.errors import (
     UpstreamError,
@@ -28,9 +29,16 @@ from minimixproxy.c2s.errors import (
 from minimixproxy.c2s.scram import Challenge, derive_keys
 from minimixproxy.c2s.srv import Record, Target, order, resolve
 from minimixproxy.c2s.tls import ServerTLS
-from minimixproxy.c2s.upstream import Login, bind_resource, connect_upstream, open_stream
+from minimixproxy.c2s.upstream import (
+    Login,
+    bind_resource,
+    connect_upstream,
+    contact_upstream,
+    open_stream,
+    stanza_error_condition,
+)
 from minimixproxy.config import Domain, Limits
-from minimixproxy.stanza import Stanza
+from minimixproxy.stanza import Stanza, parse_stanza
 from minimixproxy.xmlstream import FramedXmlStream
 from tests.c2s.fakeserver import SALT, FakeServerFactory, Script
 from tests.c2s.helpers import BOUND, certified
@@ -96,6 +104,59 @@ def asynchronous(method: Any) -> Any:
 
     run.__name__ = method.__name__
     return run
+
+
+class ConditionTest(unittest.SynchronousTestCase):
+    def test_of_a_stream_error(self) -> None:
+        defined, other = "<conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>", "<away xmlns='urn:app'/>"
+        text = "<text xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+        for content, condition in (
+            (defined, "conflict"),
+            (other + text + defined, "conflict"),
+            (other + text, "undefined-condition"),
+            ("", "undefined-condition"),
+        ):
+            error = parse_stanza(f"<error xmlns='http://etherx.jabber.org/streams'>{content}</error>")
+            self.assertEqual(stream_error_condition(error), condition, content)
+
+    def test_of_a_stanza_error(self) -> None:
+        defined = "<conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
+        text = "<text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
+        for content, condition in (
+            (f"<error>{defined}</error>", "conflict"),
+            (f"<error>{text}{defined}</error>", "conflict"),
+            (f"<error>{text}</error>", "undefined-condition"),
+            (f"<error xmlns='urn:other'>{defined}</error>", "undefined-condition"),
+            ("", "undefined-condition"),
+        ):
+            self.assertEqual(stanza_error_condition(parse_stanza(f"<iq type='error'>{content}</iq>")), condition)
+
+
+class ContactTest(UpstreamTest):
+    """A stream for what comes before a login."""
+
+    def domain(self, where: str, trust: Any = None) -> Domain:
+        return Domain(name="example.org", upstream=where, upstream_trust=trust or self.trust)
+
+    @asynchronous
+    async def test_secured_and_not_logged_in(self) -> None:
+        script, where = self.serve()
+        stream, features = await contact_upstream(reactor, self.domain(where), Limits(stanza_size=12_345))
+        self.streams.append(stream)
+        self.assertTrue(features.has_payload("urn:ietf:params:xml:ns:xmpp-sasl", "mechanisms"))
+        self.assertFalse(features.has_payload("urn:ietf:params:xml:ns:xmpp-tls", "starttls"), "those within TLS")
+        self.assertEqual((script.mechanism, len(script.headers)), ("", 2))
+        self.assertEqual((stream.limits.max_stanza, stream.limits.skips), (12_345, False))
+
+    @asynchronous
+    async def test_not_to_a_server_that_is_not_trusted(self) -> None:
+        _script, where = self.serve()
+        for domain in (self.domain(where, "system"), self.domain(self.serve(tls=None)[1])):
+            try:
+                await contact_upstream(reactor, domain, Limits())
+            except UpstreamTLSError:
+                continue
+            raise AssertionError(domain)
 
 
 class LoginTest(UpstreamTest):
@@ -489,6 +550,8 @@ class ResolveTest(unittest.TestCase):
 
     def test_not_offered(self) -> None:
         self.assertEqual(self.resolve(direct=DNSNameError(), starttls=[(0, 0, 0, b".")]), [])
+        self.assertEqual(self.resolve(direct=[(0, 0, 0, b".")], starttls=DNSNameError()), [])
+        self.assertEqual(self.resolve(direct=[(0, 0, 0, b".")], starttls=[]), [])
         only = [Target("a.example", 5223, True)]
         self.assertEqual(self.resolve(direct=[(0, 0, 5223, b"a.example")], starttls=[(0, 0, 0, b".")]), only)
 

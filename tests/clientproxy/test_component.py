@@ -97,6 +97,23 @@ class ComponentCase(unittest.TestCase):
         return [event["explanation"] for event in self.events if "explanation" in event]
 
 
+class StatusTests(ComponentCase):
+    def test_what_the_operator_is_told(self) -> None:
+        service = self.start()
+        told = {"domain": DOMAIN, "connected": False, "resources": 0, "requests": 0, "targets": {TARGET: "asking"}}
+        self.assertEqual(service.status(), told)
+        stream = self.handshake(self.one)
+        for said in (
+            f"<presence type='subscribed' from='{TARGET}' to='{DOMAIN}'/>",
+            f"<presence from='{TARGET}/a' to='{DOMAIN}'/>",
+            f"<presence from='{TARGET}/b' to='{DOMAIN}'/>",
+            f"<iq type='get' id='1' from='{ALICE}' to='{DOMAIN}'>{QUERY}</iq>",
+        ):
+            stream.dataReceived(said.encode())
+        told = {"domain": DOMAIN, "connected": True, "resources": 2, "requests": 3, "targets": {TARGET: "subscribed"}}
+        self.assertEqual(service.status(), told, "two questions of our own for features, and one of a user")
+
+
 class HandshakeTests(ComponentCase):
     def test_handshake_then_the_target_is_asked(self) -> None:
         self.start()

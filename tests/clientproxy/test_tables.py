@@ -5,10 +5,11 @@ from twisted.trial import unittest
 
 from minimixproxy.clientproxy.limits import AccessList
 from minimixproxy.clientproxy.requests import Origin, Request, Requests, TooMany
-from minimixproxy.clientproxy.sessions import CONVERSATION, Sessions
+from minimixproxy.clientproxy.sessions import CONVERSATION, Sessions, begins_or_ends, exchange_of
 from minimixproxy.clientproxy.targets import Subscription, Targets
 from minimixproxy.jids import parse_jid
 from minimixproxy.ratelimit import RateLimit
+from tests.clientproxy.scene import stanza
 
 A, B = "worker@example.org/a", "worker@example.org/b"
 
@@ -232,10 +233,38 @@ class SessionsTests(unittest.TestCase):
     def test_expires_when_idle(self) -> None:
         sessions = Sessions(self.clock.seconds, lifetime=10.0)
         sessions.bind("alice@x/1", "s1", A)
-        self.clock.advance(9)
-        self.assertEqual(sessions.holder("alice@x/1", "s1"), (True, A))
+        for _ in range(3):
+            self.clock.advance(9)
+            self.assertEqual(sessions.holder("alice@x/1", "s1"), (True, A), "each use counts")
         self.clock.advance(10)
         self.assertEqual(sessions.holder("alice@x/1", "s1"), (False, None))
+
+    def test_what_has_expired_is_forgotten_when_another_comes(self) -> None:
+        sessions = Sessions(self.clock.seconds, lifetime=10.0)
+        for number in range(3):
+            sessions.bind("alice@x/1", f"s{number}", A)
+            self.clock.advance(4)
+        self.clock.advance(2)
+        sessions.bind("bob@x/1", "s", A)
+        self.assertEqual(len(sessions), 2, "those of 4 s and of now")
+        self.assertEqual(sessions.holder("alice@x/1", "s2"), (True, A))
+
+    def test_the_least_recently_used_is_forgotten(self) -> None:
+        sessions = Sessions(self.clock.seconds, max_sessions=2)
+        sessions.bind("alice@x/1", "s1", A)
+        sessions.bind("alice@x/1", "s2", A)
+        sessions.holder("alice@x/1", "s1")
+        sessions.bind("alice@x/1", "s3", A)
+        self.assertEqual([sessions.holder("alice@x/1", f"s{number}")[0] for number in (1, 2, 3)], [True, False, True])
+        sessions.end("alice@x/1", "never known")
+        self.assertEqual(len(sessions), 2)
+
+    def test_only_its_own_are_lost_with_a_resource(self) -> None:
+        sessions = Sessions(self.clock.seconds)
+        sessions.bind("alice@x/1", "s1", A)
+        sessions.bind("alice@x/1", "s2", B)
+        sessions.resource_gone(A)
+        self.assertEqual(sessions.holder("alice@x/1", "s2"), (True, B))
 
     def test_bounded(self) -> None:
         forgotten: list[str] = []
@@ -245,6 +274,36 @@ class SessionsTests(unittest.TestCase):
         self.assertEqual((len(sessions), forgotten), (3, ["max_sessions"] * 2))
         self.assertEqual(sessions.holder("alice@x/1", "s0"), (False, None))
         self.assertEqual(sessions.holder("alice@x/1", "s4"), (True, A))
+
+
+class ExchangeTests(unittest.TestCase):
+    def test_what_belongs_to_one(self) -> None:
+        for payload, name in (
+            ("<command xmlns='http://jabber.org/protocol/commands' sessionid='s'/>", "s"),
+            ("<command xmlns='http://jabber.org/protocol/commands' sid='s' id='s'/>", ""),
+            ("<open xmlns='http://jabber.org/protocol/ibb' sid='s'/>", "s"),
+            ("<data xmlns='http://jabber.org/protocol/ibb' sid='s'/>", "s"),
+            ("<close xmlns='http://jabber.org/protocol/ibb' sid='s'/>", "s"),
+            ("<jingle xmlns='urn:xmpp:jingle:1' sid='s'/>", "s"),
+            ("<query xmlns='http://jabber.org/protocol/bytestreams' sid='s'/>", "s"),
+            ("<si xmlns='http://jabber.org/protocol/si' id='s'/>", "s"),
+            ("<si xmlns='http://jabber.org/protocol/si' sid='s'/>", ""),
+            ("<query xmlns='jabber:iq:private' sid='s'/>", ""),
+            ("<open xmlns='urn:other' sid='s'/>", ""),
+            ("", ""),
+        ):
+            self.assertEqual(exchange_of(stanza(f"<iq type='set'>{payload}</iq>")), name, payload)
+
+    def test_how_a_reply_leaves_a_session(self) -> None:
+        for content, expected in (
+            ("<command xmlns='http://jabber.org/protocol/commands' sessionid='s' status='executing'/>", ("s", True)),
+            ("<command xmlns='http://jabber.org/protocol/commands' sessionid='s' status='completed'/>", ("s", False)),
+            ("<command xmlns='http://jabber.org/protocol/commands' sessionid='s' status='canceled'/>", ("s", False)),
+            ("<command xmlns='http://jabber.org/protocol/commands' sessionid='s'/>", ("s", True)),
+            ("<command xmlns='http://jabber.org/protocol/commands' status='executing'/>", ("", True)),
+            ("<query xmlns='jabber:iq:private'/>", ("", False)),
+        ):
+            self.assertEqual(begins_or_ends(stanza(f"<iq type='result'>{content}</iq>")), expected, content)
 
 
 class LimitsTests(unittest.TestCase):
