@@ -319,9 +319,9 @@ class _Finder(ast.NodeVisitor):
             for other in (value + 1, value - 1):
                 self._put(NUMBER, node, repr(other) if other >= 0 else f"({other!r})")
         elif isinstance(value, str):
-            self._put(STRING, node, repr(value + "~"))
+            self._put(STRING, node, repr(f"~{value}~"))
         elif isinstance(value, bytes):
-            self._put(STRING, node, repr(value + b"~"))
+            self._put(STRING, node, repr(b"~%b~" % value))
 
 
 def _lines(node: ast.stmt) -> tuple[int, int]:

@@ -17,8 +17,9 @@ from mutants.reached import Reached
 from mutants.unittests import ROOT
 
 START = 60.0  # seconds until the first test runs
-PATIENCE = 10.0  # seconds for a test, and a multiple of what it takes without a fault
+PATIENCE = 10.0  # seconds for a test, and a multiple of what it takes without a fault, ...
 TIMES = 20
+LONGEST = 60.0  # ... which is so many at most
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def _task(mutant: Mutant, tests: list[str], reached: Reached) -> children.Task:
         running = said[-1] if said else None
         if not isinstance(running, str):
             return START
-        return PATIENCE + TIMES * reached.seconds.get(running, 0.0)
+        return PATIENCE + min(LONGEST, TIMES * reached.seconds.get(running, 0.0))
 
     return children.Task(mutant, partial(_try, mutant, tests), patience)
 

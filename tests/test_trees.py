@@ -79,8 +79,19 @@ class Bounds(SynchronousTestCase):
             self.assertEqual([is_deeper(raw, limit) for limit in (10, 299, 300)], [depth > 10, depth > 299, False])
         self.assertFalse(is_deeper(b"<a>" + b"<b>c</b>" * 1000 + b"</a>", 10))
 
+    def test_how_deep(self) -> None:
+        """Whatever else there is: the deepest place counts, wherever it is."""
+        flat = b"<b></b>" * 200
+        for levels in (99, 100, 101, 300):
+            nested = b"<a>" * levels + b"</a>" * levels
+            for before, after in ((b"", b""), (flat, b""), (b"", flat), (flat, flat)):
+                raw = b"<m>%b%b%b</m>" % (before, nested, after)
+                self.assertEqual(is_deeper(raw, 100), levels + 1 > 100, (levels, before[:1], after[:1]))
+        self.assertRaises(MalformedStanza, is_deeper, b"<m>" * 300 + b"</m>" * 299, 100)
+        self.assertFalse(is_deeper(flat, 100_000), "too short for that")
+
     def test_malformed(self) -> None:
-        for raw in (b"", b"text", b"<a", b"<a></b>", b"<a/><b/>", b"</wrapper><wrapper>", b"<q:a/>"):
+        for raw in (b"", b"t", b"<a", b"<a>", b"<a><b/>", b"<a></b>", b"<a/><b/>", b"</wrapper><wrapper>", b"<q:a/>"):
             self.assertRaises(MalformedStanza, parse_element, raw, NAMESPACES)
         for raw in (b"", b"text", b"<a", b"<q:a/>", b"</wrapper>"):
             self.assertRaises(MalformedStanza, read_start_tag, raw, NAMESPACES)

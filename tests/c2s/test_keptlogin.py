@@ -73,6 +73,7 @@ class ReviveTest(unittest.SynchronousTestCase):
     def test_nothing_usable(self) -> None:
         for kept in (NOTHING, replace(WITH_KEYS, domain="elsewhere.example"), replace(WITH_KEYS, hash_name="md5")):
             self.assertIsNone(self.revived(kept))
+        self.assertIsNone(self.revived(NOTHING, ALLOWED))
 
     def test_only_the_account_s_own(self) -> None:
         self.assertIsNone(self.revived(WITH_KEYS, bare="victim@example.org"))

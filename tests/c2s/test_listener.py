@@ -12,6 +12,7 @@ from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial import unittest
@@ -264,8 +265,14 @@ class LimitsTest(ListenerTest):
         clients = [await self.connect(port) for _ in range(3)]
         for client in clients:
             await client.say(HEADER, b"</stream:features>")
-        fourth = await self.connect(port)
-        await fourth.gone
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        for _ in range(2):
+            one_more = await self.connect(port)
+            await one_more.gone
+        said = [text for event in events if "too many" in (text := formatEvent(event))]
+        self.assertEqual(said, ["too many connections from 127.0.0.1"])
         clients[0].transport.loseConnection()
         await clients[0].gone
         fifth = await self.connect(port)

@@ -173,6 +173,18 @@ class LoginTurnsTest(SynchronousTestCase):
         self.assertEqual(self.begun, ["open", "0", "1", "2", "3"], "no more, no less: nothing is left of it")
         self.assertEqual(len(self.turns), 1)
 
+    def test_what_one_success_allows_begins_at_once(self) -> None:
+        for _ in range(4):
+            self.guard.failed(ELSEWHERE, ALICE)
+        self.clock.advance(1)
+        self.login("owner", address=ELSEWHERE)
+        for number in range(6):
+            self.login(str(number), address=f"203.0.113.{number}")
+        self.assertEqual(self.begun, ["owner"])
+        self.succeed(ELSEWHERE)
+        self.assertEqual(self.begun, ["owner", "0", "1", "2", "3"], "so many may be open for an account")
+        self.assertEqual(len(self.turns), 2)
+
     def test_waits_of_exactly_the_patience_are_waited(self) -> None:
         self.turns = LoginTurns(self.guard, self.clock, 8.0)
         for _ in range(7):

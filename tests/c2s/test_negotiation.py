@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial import unittest
 
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamTLSError, UpstreamUnreachable
@@ -17,6 +18,7 @@ from tests.c2s.helpers import (
     Lab,
     LabClient,
     Recorder,
+    certified,
     connected,
     plain,
 )
@@ -514,6 +516,21 @@ class JoiningTest(NegotiationTest):
     def test_another_domain_than_logged_in_to(self) -> None:
         self.refused(self.client, HEADER.replace(b"example.org", b"other.example"), b"host-unknown")
         self.assertTrue(self.client.upstream.disconnected or self.client.upstream.aborting)
+
+    def test_another_domain_that_is_served_too(self) -> None:
+        self.lab.entry.domains["other.example"] = certified("other.example", Path(self.mktemp()))
+        self.refused(self.client, HEADER.replace(b"example.org", b"other.example"), b"not-authorized")
+        self.assertEqual(self.client.upstream.take(), b"")
+        self.assertTrue(self.client.upstream.disconnected or self.client.upstream.aborting)
+        other = self.lab.client()  # without a login, it may be any
+        self.assertIn(b"from='other.example'", other.send(HEADER.replace(b"example.org", b"other.example")))
+
+    def test_what_the_operator_reads_if_the_server_opens_no_stream(self) -> None:
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        self.test_server_answers_with_a_stream_error()
+        self.assertIn("no stream for a@example.org: ", "\n".join(formatEvent(event) for event in events))
 
     def test_stanza_instead_of_header(self) -> None:
         self.refused(self.client, b"<message/>", b"invalid-namespace")

@@ -70,6 +70,28 @@ class RequestTest(unittest.TestCase):
         expected = b"<iq type='set' id='own' to='example.org'><query xmlns='jabber:iq:register'/></iq>"
         self.assertEqual(request.for_server("own", "example.org"), expected)
 
+    def test_what_the_client_gets_is_addressed_as_it_asked(self) -> None:
+        answer = parse_stanza("<iq type='result' id='own' from='example.org' to='x@y/z'><a xmlns='urn:a'/></iq>")
+        for to, sender in (("", b""), (" to='example.org'", b" from='example.org'")):
+            request = request_of(
+                parse_stanza(f"<iq type='get' id='1'{to}><query xmlns='{REGISTER}'/></iq>"), "example.org"
+            )
+            assert request is not None
+            expected = b"<iq type='result' id='1'%b><a xmlns='urn:a'/></iq>" % sender
+            self.assertEqual(request.answered(answer), expected)
+
+    def test_what_is_shown_of_what_a_server_offers(self) -> None:
+        _one, two, _three = FEATURES
+        for offers, expected in (
+            (frozenset(), b""),
+            (frozenset({two}), b"<register xmlns='%b'/>" % two.encode()),
+            (
+                frozenset({*FEATURES, "urn:other"}),
+                b"".join(b"<register xmlns='%b'/>" % uri.encode() for uri in FEATURES),
+            ),
+        ):
+            self.assertEqual(shown(offers), expected)
+
     def test_fields(self) -> None:
         x = "<x xmlns='jabber:x:data'>{}</x>"
         field = "<field var='username'>{}</field>"
@@ -332,6 +354,16 @@ class PassingTest(RegistrationTest):
         client = self.lab.client()
         client.send(HEADER)
         return client
+
+    def test_a_fault_of_ours_is_logged_and_leaves_nothing(self) -> None:
+        client = self.known()
+        client.send(GET)
+        self.lab.contacts.pop().errback(RuntimeError("ours"))
+        self.assertIn(b"<internal-server-error ", client.wire.take())
+        self.assertTrue(client.wire.closing)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        client.vanish()
+        self.assertEqual(self.lab.entry.registrar.open_streams, 0)
 
     def test_places(self) -> None:
         """Each client has one place, as long as its stream lasts: so many for an address, so many for a domain."""
