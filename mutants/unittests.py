@@ -1,4 +1,4 @@
-"""The unit tests, one at a time, in a process that runs nothing else."""
+"""The tests of `make unit`, one at a time, in a process that runs nothing else."""
 
 from __future__ import annotations
 
@@ -38,21 +38,15 @@ def prepare() -> None:
     settings.load_profile("mutants")
 
 
-def load(module: str) -> object:
-    """Import a module of tests. PostgreSQL is kept from them."""
-    loaded = importlib.import_module(module)
-    cluster = sys.modules.get("tests.storage.postgresql")
-    if cluster is not None:
-        cluster.missing = lambda: True  # type: ignore[attr-defined]
-    return loaded
-
-
 def names_in(module: str) -> list[str]:
     """The tests of a module as `tests.package.test_module.Class.test_name`."""
     from twisted.trial.runner import TestLoader
 
-    suite = TestLoader().loadModule(load(module))
-    return [case.id() for case in _flat(suite) if not getattr(case, "postgresql", False)]
+    loaded = importlib.import_module(module)
+    if getattr(loaded, "needs_programs", False):  # see tools/run_trial.py
+        return []
+    suite = TestLoader().loadModule(loaded)
+    return [case.id() for case in _flat(suite) if not getattr(case, "needs_programs", False)]
 
 
 def _flat(suite: object) -> Iterator[unittest.TestCase]:
@@ -69,7 +63,7 @@ def passes(name: str) -> str:
 
     module, case, method = name.rsplit(".", 2)
     result = TestResult()
-    getattr(load(module), case)(method).run(result)
+    getattr(importlib.import_module(module), case)(method).run(result)
     if result.skips:
         return "skipped"
     wrong = [*result.failures, *result.errors, *result.unexpectedSuccesses]
