@@ -89,6 +89,9 @@ class RelayTest(SessionTest):
     def test_what_is_too_large_to_be_passed(self) -> None:
         """It is logged, and whoever waits for an answer is told; the session goes on."""
         skipped = NET.skipped
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
         large = [b"<a>%b</a>" % (b"x" * 1024**2)] * 17
         for kind, answers in ((b"iq type='result' id='7'", 1), (b"message id='7'", 0), (b"iq type='get' id='8'", 0)):
             shown = b"".join(self.client.serve(piece) for piece in (b"<%b>" % kind, *large, b"</%b>" % kind.split()[0]))
@@ -96,6 +99,10 @@ class RelayTest(SessionTest):
             self.assertLess(len(shown), 1000)
         self.assertIn(b"type='error' id='8'", self.client.upstream.take())
         self.assertEqual(NET.skipped, skipped + 3)
+        raw = b"<message id='7'>%b</message>" % b"".join(large)
+        (text,) = [text for event in events if " a message of " in (text := formatEvent(event))]
+        self.assertIn(f" a message of {len(raw)} bytes, SHA-256 {sha256(raw).hexdigest()}, is not read: ", text)
+        self.assertTrue(text.startswith("session of a@example.org/r"), text)
         self.assertEqual(self.client.serve(b"<message/>"), b"<message/>")
 
     def test_taken_stanzas_do_not_pass(self) -> None:
@@ -299,6 +306,9 @@ class EndTest(SessionTest):
         self.assertEqual(self.account.closed, [self.session])
         self.assertTrue(self.client.wire.closing)
         self.assertTrue(self.client.upstream.closing)
+        # A transport with a producer does not close before that is done.
+        self.assertIsNone(self.client.wire.producer)
+        self.assertIsNone(self.client.upstream.producer)
 
     def test_client_closes(self) -> None:
         self.assertEqual(self.up(b"<presence type='unavailable'/>" + END), b"<presence type='unavailable'/>" + END)

@@ -15,7 +15,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial import unittest
 from zope.interface import implementer
 
-from minimixproxy.c2s import tlslayer
+from minimixproxy.c2s import tlsengine, tlslayer
 from minimixproxy.c2s.tls import ServerTLS
 from minimixproxy.c2s.tlslayer import RecordCounter, TLSLayer
 from tests.c2s.helpers import Recorder, certified, secured_pair
@@ -84,6 +84,24 @@ class TLSLayerTest(unittest.TestCase):
         for end in ends:
             assert isinstance(end.transport, TLSLayer)
             yield end.transport
+
+    def test_a_peer_that_wants_short_records(self) -> None:
+        """RFC 6066 §4: OpenSSL takes no more at once than goes into one record."""
+        client, server, pump = self.pair(SSL.TLS1_3_VERSION)
+        real = tlsengine._lib
+
+        class Short:
+            def SSL_write(self, ssl: Any, data: bytes, length: int) -> int:
+                return int(real.SSL_write(ssl, data, min(length, 512)))
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(real, name)
+
+        self.patch(tlsengine, "_lib", Short())
+        data = os.urandom(5000)
+        server.transport.write(data)
+        pump.flush()
+        self.assertEqual(client.received, data)
 
     def test_what_a_record_has_beside_its_data(self) -> None:
         """Never more than there is: by that, a client has or has not got the end of a message."""

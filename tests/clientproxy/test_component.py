@@ -98,6 +98,19 @@ class ComponentCase(unittest.TestCase):
 
 
 class StatusTests(ComponentCase):
+    def test_what_is_sent_without_a_stream_is_dropped(self) -> None:
+        """The next stream is another: whoever asked was told, and a late stanza would mislead."""
+        service = self.start()
+        service.send(b"<message id='before'/>")
+        stream = self.handshake(self.one)
+        self.assertNotIn(b"before", stream.transport.value())
+        service.send(b"<message id='within'/>")
+        self.assertIn(b"<message id='within'/>", stream.transport.value())
+        self.lose(stream)
+        service.send(b"<message id='between'/>")
+        self.advance(60)
+        self.assertNotIn(b"between", self.handshake(self.one).transport.value())
+
     def test_what_the_operator_is_told(self) -> None:
         service = self.start()
         told = {"domain": DOMAIN, "connected": False, "resources": 0, "requests": 0, "targets": {TARGET: "asking"}}

@@ -255,6 +255,7 @@ class TimeTests(unittest.TestCase):
         reply = scene.one()
         self.assertEqual((reply["from"], reply["to"], reply["id"]), (DOMAIN, ALICE, "a1"))
         self.assertEqual(error_condition(reply), "remote-server-timeout")
+        self.assertEqual(next(reply.elements(COMPONENT, "error"))["type"], "wait")
         scene.answer(request)
         self.assertEqual(scene.sent(), [], "too late")
         self.assertEqual(len(scene.core.requests), 0)
@@ -364,6 +365,16 @@ class FailoverTests(unittest.TestCase):
             scene.answer(scene.asked(), "error", f"<error type='wait'><{condition} xmlns='{namespace}'/></error>")
             answer = scene.one()
             self.assertEqual((answer["to"], error_condition(answer)), (ALICE, condition))
+
+    def test_only_what_may_be_sent_again_is_kept(self) -> None:
+        scene = Scene()
+        scene.online("a")
+        scene.asked(id="1", kind="set")
+        self.assertEqual(scene.core.requests._kept, 0)
+        get = scene.asked(id="2")
+        self.assertGreater(scene.core.requests._kept, len(QUERY))
+        scene.answer(get)
+        self.assertEqual(scene.core.requests._kept, 0)
 
     def test_a_get_of_an_exchange_is_for_its_resource_only(self) -> None:
         scene = Scene(policy="sender")

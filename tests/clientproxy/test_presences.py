@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial import unittest
 
 from minimixproxy.clientproxy import presences
@@ -45,6 +45,26 @@ class SubscribingTests(unittest.TestCase):
         presence(scene, "subscribed")
         self.assertEqual(told(scene), [("probe", DOMAIN, TARGET)])
         self.assertIs(scene.core.targets.subscriptions[TARGET], Subscription.SUBSCRIBED)
+
+    def test_what_the_operator_reads(self) -> None:
+        events = self.logged()
+        scene = Scene()
+        presence(scene, "subscribed")
+        presence(scene, "", f"{TARGET}/a")
+        presence(scene, "unavailable", f"{TARGET}/a")
+        scene.receive(f"<presence from='{ALICE}' to='other.example'/>")
+        scene.proxy.stopping()
+        said = [formatEvent(event) for event in events]
+        self.assertEqual(
+            said,
+            [
+                f"{DOMAIN}: {TARGET} lets us see its presence",
+                f"{DOMAIN}: {TARGET}/a is there",
+                f"{DOMAIN}: {TARGET}/a is gone",
+                f"{DOMAIN}: dropped presence from {ALICE}: to another domain (1 so far)",
+                f"{DOMAIN}: dropped in all: \"{{'to another domain': 1}}\"",
+            ],
+        )
 
     def test_not_accepted_yet_is_no_drama(self) -> None:
         events = self.logged()
@@ -93,7 +113,18 @@ class SubscribingTests(unittest.TestCase):
         scene = Scene()
         presence(scene, "subscribe")
         presence(scene, "unsubscribe")
-        self.assertEqual([kind for kind, _, _ in told(scene)], ["subscribed", "unavailable", "unsubscribed"])
+        kinds = ("subscribed", "unavailable", "unsubscribed")
+        self.assertEqual(told(scene), [(kind, DOMAIN, TARGET) for kind in kinds])
+
+    def test_the_target_may_probe_the_domain(self) -> None:
+        scene = Scene()
+        for content, kind, show in (("", "", ""), ("<show>dnd</show>", "", "dnd")):
+            presence(scene, "", f"{TARGET}/a", content=content)
+            scene.sent()
+            presence(scene, "probe", f"{TARGET}/a")
+            (answer,) = scene.sent()
+            self.assertEqual((answer.get("type") or "", answer["from"], answer["to"]), (kind, DOMAIN, f"{TARGET}/a"))
+            self.assertEqual(str(answer.element.show or ""), show)
 
 
 class ResourceTests(unittest.TestCase):
