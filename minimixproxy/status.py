@@ -41,7 +41,7 @@ def _status(options: argparse.Namespace, path: Path) -> str:
     request = {"request": "status"}
     if options.account is not None:
         request["account"] = parse_jid(options.account).bare
-    report = ask(path, request)
+    report = ask(path, request, TIMEOUT)
     return json.dumps(report, indent=2) + "\n" if options.json else statustable.text(report)
 
 
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def ask(path: Path, request: dict[str, Any], timeout: float = TIMEOUT) -> dict[str, Any]:
+def ask(path: Path, request: dict[str, Any], timeout: float) -> dict[str, Any]:
     """Return the answer of the proxy that listens there, within so many seconds. Raises `NoStatus`."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

@@ -16,6 +16,7 @@ from twisted.internet.task import Clock
 from twisted.trial import unittest
 
 from minimixproxy import __version__, status, statusreport, statustable
+from minimixproxy.forgetting import PATIENCE
 from minimixproxy.safetynet import NET, SafetyNet
 from minimixproxy.stanza import parse_stanza
 from minimixproxy.statusreport import StatusReport
@@ -300,6 +301,33 @@ class CommandTests(unittest.SynchronousTestCase):
         code, output, _errors = self.ask("--json", "--account", "ALICE@a.test/phone")
         self.assertEqual((code, json.loads(output)), (0, self.report()))
         self.assertEqual(json.loads(self.requests[0]), {"request": "status", "account": BARE})
+
+    def forget(self, *arguments: str) -> "tuple[int, str, str]":
+        return self.run_command("forget", "--config", str(self.file), *arguments)
+
+    def test_forget(self) -> None:
+        for option in ("--config", "-c"):
+            for known, said in ((True, "forgotten"), (False, "not known here, nothing is kept of it")):
+                self.serve(json.dumps({"account": BARE, "known": known}).encode() + b"\n")
+                result = self.run_command("forget", option, str(self.file), "ALICE@a.test")
+                self.assertEqual(result, (0, f"{BARE}: {said}\n", ""))
+                self.assertEqual(json.loads(self.requests.pop()), {"request": "forget", "account": BARE})
+                (self.directory / "control").unlink()
+
+    def test_forget_nobody_in_particular(self) -> None:
+        """What is no account is not even asked for."""
+        for account in ("@", "a.test", "alice@a.test/phone"):
+            code, output, errors = self.forget(account)
+            self.assertEqual((code, output, errors.count("\n")), (1, "", 1), account)
+        self.assertEqual(self.requests, [])
+
+    def test_forget_has_more_time(self) -> None:
+        """The proxy waits for its disk, and says so if that takes too long."""
+        given: list[float] = []
+        self.patch(status, "ask", lambda _path, _request, timeout: given.append(timeout) or {"known": True})
+        self.forget(BARE)
+        self.assertEqual(given, [status.FORGET_TIMEOUT])
+        self.assertGreaterEqual(status.FORGET_TIMEOUT, PATIENCE + 5)
 
     def test_not_running(self) -> None:
         path = self.directory / "control"
