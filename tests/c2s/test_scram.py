@@ -76,12 +76,38 @@ class ServerMisbehavesTest(unittest.TestCase):
             "negative": b"r=abcd,s=QSXCR+Q6sek8bf92,i=-4096",
             "given twice": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,i=4097",
             "not UTF-8": b"r=abcd,s=\xff,i=4096",
+            "a name of two letters": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,xy=z",
+            "a name of no letter": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,=z",
+            "no value": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,x",
+            "another order": b"s=QSXCR+Q6sek8bf92,r=abcd,i=4096",
+            "one byte too long": b"r=abcd,s=AAAA,i=4096,x=" + b"y" * (8192 - 22),
+            "a salt one byte too long": b"r=abcd,s=" + b64encode(b"x" * 1025) + b",i=4096",
+            "digits that are no ASCII": "r=abcd,s=AAAA,i=४०९६".encode(),
             "empty": b"",
             "too long": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,x=" + b"y" * 10000,
         }
         for name, message in cases.items():
             with self.subTest(name):
                 self.assertRaises(ScramError, ScramClient("SCRAM-SHA-1", "user", "abc").challenge, message)
+
+    def test_what_is_just_within_bounds(self) -> None:
+        for message, challenge in (
+            (b"r=abcd,s=AAAA,i=4096,x=" + b"y" * (8192 - 23), Challenge(b"\0\0\0", 4096)),
+            (b"r=abcd,s=AAAA,i=%d" % MAX_ITERATIONS, Challenge(b"\0\0\0", MAX_ITERATIONS)),
+            (b"r=abcd,s=" + b64encode(b"x" * 1024) + b",i=4096", Challenge(b"x" * 1024, 4096)),
+            (b"r=abcd,s=AA==,i=04096", Challenge(b"\0", 4096)),
+        ):
+            self.assertEqual(ScramClient("SCRAM-SHA-1", "user", "abc").challenge(message), challenge)
+
+    def test_an_error_beside_the_right_signature(self) -> None:
+        mechanism, nonce, server_first, _client_final, server_final = VECTORS[0]
+        for message, right in ((server_final, True), (server_final + b",e=x", False), (b"e=x," + server_final, False)):
+            client = ScramClient(mechanism, "user", nonce)
+            client.final(derive_keys(client.hash_name, "pencil", *client.challenge(server_first)))
+            if right:
+                client.verify(message)
+            else:
+                self.assertRaises(ScramError, client.verify, message)
 
     def test_later_extensions_are_ignored(self) -> None:
         client = ScramClient("SCRAM-SHA-1", "user", "abc")
