@@ -23,6 +23,8 @@ from minimixproxy.minimix.selfcheck import is_joined
 from minimixproxy.stanza import Stanza, error_payload, escape, optional_attribute, parse_stanza, rewrite
 
 MAX_OPEN = 2000  # IQs of one account and direction
+# Seconds to a second look at whether the account is in the room: the first may have been lost with the room itself.
+SELF_PING_AGAIN = 10.0
 _SELF_PING = "self-ping"
 
 
@@ -38,6 +40,7 @@ class IQProxy:
         self._room_of = room_of
         self._clock = clock
         self._asked: IQTable[SessionPort] = IQTable(clock, timeout, MAX_OPEN, self._no_answer_from_room)
+        self._self_pings: IQTable[SessionPort] = IQTable(clock, SELF_PING_AGAIN, MAX_OPEN, self._self_ping_late)
         self._forwarded: IQTable[SessionPort] = IQTable(clock, timeout, MAX_OPEN, self._no_answer_from_session)
         self.queries = OpenQueries()
         self._own: IQTable[Answered] = IQTable(clock, timeout, MAX_OPEN, self._not_answered)
@@ -81,7 +84,8 @@ class IQProxy:
             self._refuse(session, stanza, "wait", "resource-constraint", "a query with this queryid is open")
         else:
             try:
-                wire_id = self._asked.add(peer, session, stanza_id, stanza["to"], kind)
+                table = self._self_pings if kind == _SELF_PING else self._asked
+                wire_id = table.add(peer, session, stanza_id, stanza["to"], kind)
             except TableFull:
                 self.log.warn("too many open IQs of {jid}", jid=session.jid)
                 self._refuse(session, stanza, "wait", "resource-constraint", "too many open requests")
@@ -130,16 +134,17 @@ class IQProxy:
     @property
     def waiting(self) -> bool:
         """Whether an answer is still to come on the account stream."""
-        return len(self._asked) + len(self._own) > 0
+        return len(self._asked) + len(self._self_pings) + len(self._own) > 0
 
     def answer_from_room(self, stanza: Stanza) -> None:
         """A result or error on the account stream: to the session that asked, to nobody else."""
         peer = parse_jid(stanza["from"]).full if "from" in stanza.attributes else ""
-        own = self._own.take(self._own_peer(peer), stanza.get("id") or "")
+        wire_id = stanza.get("id") or ""
+        own = self._own.take(self._own_peer(peer), wire_id)
         if own is not None:
             own.asker(stanza if stanza.readable else None)
             return
-        pending = self._asked.take(peer, stanza.get("id") or "")
+        pending = self._asked.take(peer, wire_id) or self._self_pings.take(peer, wire_id)
         if pending is None:
             self.log.info("answer to nothing asked, from {peer}", peer=peer)
             return
@@ -197,6 +202,16 @@ class IQProxy:
         ping = b"<iq type='get' to='%b' id='%b'>%b</iq>" % (escape(pending.peer), escape(pending.id), PING)
         occupancy.holding.add(pending.asker, parse_stanza(ping))
 
+    def _self_ping_late(self, pending: PendingIQ[SessionPort]) -> None:
+        """Ask again, under the same id: the answer to either counts."""
+        peer, id_ = parse_jid(pending.peer).full, pending.wire_id
+        try:
+            self._asked.add(peer, pending.asker, pending.id, pending.peer, pending.kind, id_)
+        except TableFull:
+            self._no_answer_from_room(pending)
+            return
+        self._outlet.send_to_room(b"<iq type='get' to='%b' id='%b'>%b</iq>" % (escape(peer), escape(id_), PING))
+
     def _no_answer_from_room(self, pending: PendingIQ[SessionPort]) -> None:
         self._fail(pending.asker, pending, "remote-server-timeout")
 
@@ -247,7 +262,8 @@ class IQProxy:
 
     def session_closed(self, session: SessionPort) -> None:
         """Nobody waits for its answers; what it was asked fails."""
-        self._asked.drop(lambda pending: pending.asker is session)
+        for table in (self._asked, self._self_pings):
+            table.drop(lambda pending: pending.asker is session)
         self.queries.session_closed(session)
         for pending in self._forwarded.drop(lambda pending: pending.asker is session):
             self._no_answer_from_session(pending)
@@ -255,7 +271,8 @@ class IQProxy:
     def stream_lost(self) -> None:
         """Nothing that was asked on the account stream is answered any more."""
         self._forwarded.drop(lambda _pending: True)
-        for pending in self._asked.drop(lambda _pending: True):
+        self_pings = self._self_pings.drop(lambda _pending: True)
+        for pending in self._asked.drop(lambda _pending: True) + self_pings:
             self._fail(pending.asker, pending, "remote-server-timeout")
         for own in self._own.drop(lambda _pending: True):
             own.asker(None)

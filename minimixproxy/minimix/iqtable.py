@@ -22,6 +22,7 @@ class PendingIQ(Generic[Asker]):
     peer: str
     deadline: float
     kind: str = ""
+    wire_id: str = ""  # the id under which the peer was asked
 
 
 MAX_ID_BYTES = 1024 * 1024  # of the ids of all open IQs of one direction
@@ -56,15 +57,20 @@ class IQTable(Generic[Asker]):
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, key: Hashable, asker: Asker, stanza_id: str, peer: str, kind: str = "") -> str:
-        """Open an IQ whose answer is to come from `key`; return its id on the wire. Raises `TableFull`."""
+    def add(
+        self, key: Hashable, asker: Asker, stanza_id: str, peer: str, kind: str = "", wire_id: str = ""
+    ) -> str:
+        """Open an IQ whose answer is to come from `key`; return its id on the wire. Raises `TableFull`.
+
+        `wire_id`: the one that it has already, if it is asked again.
+        """
         size = len(stanza_id.encode())
         if len(self._open) >= self._limit or self._bytes + size > MAX_ID_BYTES:
             raise TableFull
         self._bytes += size
-        wire_id = secrets.token_hex(8)
+        wire_id = wire_id or secrets.token_hex(8)
         deadline = self._clock.seconds() + self._timeout
-        self._open[(key, wire_id)] = PendingIQ(asker, stanza_id, peer, deadline, kind)
+        self._open[(key, wire_id)] = PendingIQ(asker, stanza_id, peer, deadline, kind, wire_id)
         if not self._timer.running:
             self._timer.start(self._timeout, self._sweep)
         return wire_id

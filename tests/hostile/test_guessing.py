@@ -11,6 +11,11 @@ from tests.integration.client import NS_SASL, Client
 from tests.integration.proxy import Proxy
 
 GUESSES = 60
+FREE = 3
+# However long a slow machine takes, no more guesses come to their turn by waiting.
+LIMITS = {"failed_logins": FREE, "failed_login_delay": 3600.0, "failed_login_delay_max": 86400.0}
+# One more, and one for each time that the server takes so long for an answer that the next is let go.
+REACH = 12
 REACHED = re.compile(r"login of \S+ from 127.0.0.1 refused")
 
 
@@ -29,19 +34,20 @@ class GuessingTests(IntegrationTestCase):
         return client
 
     async def test_sixty_guesses_at_once(self) -> None:
-        proxy = self.own_proxy()
+        proxy = self.own_proxy(limits=LIMITS)
         account = await self.account()
         guessers = [await self.secured(proxy) for _ in range(GUESSES)]
         owner = await self.secured(proxy, "127.0.0.2")
         answers = [guesser.authenticate(account.username, f"guess {n}") for n, guesser in enumerate(guessers)]
         for answer in answers:  # what is sent goes out at once
             answer.send(None)
-        for guesser in guessers[20:]:
-            await guesser.expect(f"<failure xmlns='{NS_SASL}'><temporary-auth-failure/></failure>", timeout=30.0)
+        failures = [str(await guesser.expect(f"<failure xmlns='{NS_SASL}'/>", timeout=30.0)) for guesser in guessers]
+        refused = sum("<not-authorized" in failure for failure in failures)
+        self.assertEqual(sum("<temporary-auth-failure" in failure for failure in failures), GUESSES - refused)
         reply = await owner.authenticate(account.username, account.password)
         self.assertEqual(reply.element.name, "success")
         reached = [line for line in proxy.log if REACHED.search(line)]
-        self.assertLess(len(reached), 12, reached)
+        self.assertTrue(refused <= len(reached) < REACH, reached)
         for guesser in guessers:
             guesser.drop()
             await guesser.until_lost()
@@ -63,7 +69,7 @@ class GuessingTests(IntegrationTestCase):
 
     async def test_guesses_that_are_broken_off(self) -> None:
         """The guesser does not wait for the answer: what has gone to the server counts, and its outcome too."""
-        proxy = self.own_proxy()
+        proxy = self.own_proxy(limits=LIMITS)
         account = await self.account()
         for number in range(20):
             guesser = await self.secured(proxy)
@@ -79,4 +85,4 @@ class GuessingTests(IntegrationTestCase):
         await proxy.process.says(REACHED.pattern)
         owner = await self.secured(proxy, "127.0.0.2")
         self.assertEqual((await owner.authenticate(account.username, account.password)).element.name, "success")
-        self.assertLess(len([line for line in proxy.log if REACHED.search(line)]), 10)
+        self.assertLess(len([line for line in proxy.log if REACHED.search(line)]), REACH)

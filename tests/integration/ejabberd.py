@@ -114,11 +114,14 @@ class Ejabberd(Server):
             raise AssertionError(f"ejabberd did not {what} mod_muc: {answer}")
 
     async def lose_rooms(self, *rooms: str) -> None:
+        """Kill their processes; returns when nothing is sent to them any more: it would be lost."""
         for room in rooms:
             name, _, service = room.partition("@")
             find = f'{{ok, Pid}} = mod_muc:unhibernate_room(<<"{self.domain}">>, <<"{service}">>, <<"{name}">>)'
             kill = "Watch = monitor(process, Pid), exit(Pid, kill), receive {'DOWN', Watch, _, _, _} -> ok end"
-            answer = await self.evaluate(f"{find}, {kill}")
+            found = f'mod_muc_mnesia:find_online_room(<<"{self.domain}">>, <<"{name}">>, <<"{service}">>)'
+            until_gone = f"fun Gone() -> case {found} of {{ok, Pid}} -> timer:sleep(1), Gone(); _ -> ok end end"
+            answer = await self.evaluate(f"{find}, {kill}, ({until_gone})()")
             if answer != "ok":
                 raise AssertionError(f"ejabberd did not lose {room}: {answer}")
 

@@ -16,8 +16,8 @@ from tests.integration.servers import Server, authority, authority_file
 
 TWISTD = str(Path(sys.executable).parent / "twistd")
 FAULTS = re.compile(r"Traceback|Unhandled|#critical\]|CRITICAL|exceptions\.|was never (awaited|retrieved)|Error in ")
-# Tests come from one address, fail to log in on purpose, and make accounts.
-LIMITS = {"connections_per_address": 5000, "registrations_per_address": 5000}
+# Tests come from one address, fail to log in on purpose, and make accounts; and a busy machine is slow to log in.
+LIMITS = {"connections_per_address": 5000, "registrations_per_address": 5000, "authentication_timeout": 600}
 # A leave is waited for in many tests.
 ROOMS = {"leave_grace": 0.3}
 

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish import domish
 
 from minimixproxy.minimix import sentcopies
+from minimixproxy.minimix.iqproxy import SELF_PING_AGAIN
 from minimixproxy.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds
 
@@ -508,6 +509,56 @@ class SelfPing(SynchronousTestCase):
     def test_says_nothing(self) -> None:
         self.assertEqual(self.checked("remote-server-timeout"), ["iq error"])
         self.assertIn(ROOM, self.world.account.rooms)
+
+    def sent_twice(self) -> str:
+        """A self-ping that the room did not answer for a while; returns its id on the wire."""
+        self.world.clock.advance(61)
+        self.ping()
+        (first,) = self.world.stream.take()
+        self.world.clock.advance(SELF_PING_AGAIN - 1)
+        self.assertEqual(self.world.stream.take(), [])
+        self.world.clock.advance(1)
+        (again,) = self.world.stream.take()
+        self.assertTrue(again.has_payload("urn:xmpp:ping", "ping"))
+        self.assertEqual((again["to"], again["id"]), (first["to"], first["id"]))
+        self.assertEqual(self.phone.received, [])
+        return str(first["id"])
+
+    def answers(self, id_: str, error: str = "") -> None:
+        kind = "error" if error else "result"
+        self.world.room(f"<iq type='{kind}' from='{ROOM}/alice' to='{STREAM}' id='{id_}'>{error}</iq>")
+
+    def test_lost_with_the_room(self) -> None:
+        """Asked once more, under the same id: whichever is answered first counts, and the other is nothing."""
+        id_ = self.sent_twice()
+        for _ in range(2):
+            self.answers(id_)
+        (answer,) = self.phone.take()
+        self.assertEqual((answer.name, answer["type"], answer["id"]), ("iq", "result", "1"))
+        self.assertFalse(self.world.account._iqs.waiting)
+
+    def test_lost_with_the_room_and_out(self) -> None:
+        error = "<error type='cancel'><not-acceptable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+        self.answers(self.sent_twice(), error)
+        self.world.comes_back()
+        self.assertEqual([(stanza.name, stanza.get("type")) for stanza in self.phone.take()], [("iq", "result")])
+
+    def test_no_answer_at_all(self) -> None:
+        self.sent_twice()
+        self.world.clock.advance(10)
+        self.world.clock.advance(110)
+        (error,) = self.phone.take()
+        self.assertIn(b"remote-server-timeout", error.raw)
+        self.assertEqual(self.world.stream.take(), [])
+
+    def test_nobody_waits_for_it(self) -> None:
+        self.world.clock.advance(61)
+        self.ping()
+        self.world.stream.take()
+        self.world.account.session_closed(self.phone)
+        self.world.clock.advance(200)
+        self.assertEqual([stanza for stanza in self.world.stream.take() if stanza.name == "iq"], [])
+        self.assertFalse(self.world.account._iqs.waiting)
 
     def test_out(self) -> None:
         """The account comes back, and the ping is answered then: nobody was out."""
