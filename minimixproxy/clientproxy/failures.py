@@ -17,9 +17,13 @@ def iq_error(request: Request, error_type: str, condition: str) -> bytes:
 
 
 def is_bounced(iq: Stanza) -> bool:
-    """Tell whether the server says, in the resource's name, that it could not deliver (RFC 6120 §8.3.3.13)."""
+    """Tell whether the server may have said it, in the name of a resource that is gone (RFC 6120 §8.3.3.13).
+
+    For the time between a resource's end and the word of it, servers say what a resource says that does not know the
+    request (RFC 6121 §8.5.3.2.3). Another may know it.
+    """
     return any(
-        child.uri == NS_STANZAS and child.name == "recipient-unavailable"
+        child.uri == NS_STANZAS and child.name in ("recipient-unavailable", "service-unavailable")
         for error in iq.elements(iq.uri, "error")
         for child in error.elements()
     )

@@ -337,23 +337,36 @@ class FailoverTests(unittest.TestCase):
 
     def test_a_bounce_is_not_an_answer(self) -> None:
         """The server returns what it could not deliver, before it says that the resource is gone."""
-        scene = Scene(policy="sender")
-        scene.online("a", "b")
-        bounce = "<error type='wait'><recipient-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
-        get = scene.asked()
-        scene.answer(get, "error", QUERY + bounce)
-        again = scene.one()
-        self.assertEqual({get["to"], again["to"]}, {f"{TARGET}/a", f"{TARGET}/b"})
-        self.assertEqual(
-            (again["type"], again["from"], again.has_payload("jabber:iq:private", "query")), ("get", get["from"], True)
-        )
-        scene.answer(get, "error", QUERY + bounce)
-        self.assertEqual(scene.sent(), [], "it is owed by the other now")
-        scene.answer(again, "error", QUERY + bounce)
-        self.assertEqual(error_condition(scene.one()), "recipient-unavailable", "once is enough")
-        set_ = scene.asked(kind="set")
-        scene.answer(set_, "error", QUERY + bounce)
-        self.assertEqual(error_condition(scene.one()), "recipient-unavailable")
+        for condition in ("recipient-unavailable", "service-unavailable"):
+            scene = Scene(policy="sender")
+            scene.online("a", "b")
+            bounce = f"<error type='cancel'><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+            get = scene.asked()
+            scene.answer(get, "error", QUERY + bounce)
+            again = scene.one()
+            self.assertEqual((again["type"], {get["to"], again["to"]}), ("get", {f"{TARGET}/a", f"{TARGET}/b"}))
+            scene.offline(get["to"].partition("/")[2])
+            self.assertEqual(scene.sent(), [], "another has it")
+            scene.answer(again, content=QUERY)
+            answered = scene.one()
+            self.assertEqual((answered["type"], answered["id"], answered["to"]), ("result", "a1", ALICE))
+            set_ = scene.asked(kind="set")
+            scene.answer(set_, "error", QUERY + bounce)
+            self.assertEqual(error_condition(scene.one()), condition)
+
+    def test_what_all_refuse_is_refused(self) -> None:
+        """A resource that does not know a request says what a server without the resource says: another is asked."""
+        error = "<error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+        for resources in (("a",), ("a", "b"), ("a", "b", "c")):
+            scene = Scene()
+            scene.online(*resources)
+            requests = [scene.asked()]
+            for _ in resources[1:2]:
+                scene.answer(requests[-1], "error", error)
+                requests.append(scene.one())
+            scene.answer(requests[-1], "error", error)
+            refusal = scene.one()
+            self.assertEqual((refusal["to"], error_condition(refusal)), (ALICE, "service-unavailable"))
 
     def test_an_error_of_the_resource_itself_is_an_answer(self) -> None:
         scene = Scene(policy="sender")
@@ -641,6 +654,9 @@ class OneAnswerTests(unittest.TestCase):
         self.assertEqual([request for request in scene.core.requests.all() if request.asker], [])
 
 
+_BOUNCES = ("recipient-unavailable", "service-unavailable")
+
+
 class World:
     """Users and resources around a scene, played by hypothesis."""
 
@@ -673,7 +689,7 @@ class World:
         if not self.waiting:
             return
         request = self.waiting.pop(number % len(self.waiting))
-        name = {"refuse": "item-not-found", "bounce": "recipient-unavailable"}.get(event)
+        name = {"refuse": "item-not-found", "bounce": _BOUNCES[number % 2]}.get(event)
         error = f"<error type='wait'><{name} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>" if name else ""
         self.scene.answer(request, "error" if name else "result", error)  # type: ignore[arg-type]
 
