@@ -23,6 +23,7 @@ def repeat(machine_class: Any, number: int) -> None:
     examples = settings(
         max_examples=ROUND,
         stateful_step_count=STEPS,
+        derandomize=False,  # as the tests' profile has it
         database=None,
         deadline=None,
         print_blob=False,

@@ -10,6 +10,7 @@ settings.register_profile(
     "tests",
     deadline=None,
     derandomize=True,
+    database=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )

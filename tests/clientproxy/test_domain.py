@@ -20,9 +20,6 @@ class AnythingTests(SynchronousTestCase):
         fixed = settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
-            derandomize=True,
-            database=None,
-            deadline=None,
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         )
