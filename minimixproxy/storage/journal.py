@@ -31,7 +31,8 @@ from minimixproxy.storage.roomjournal import SQLRoomJournal
 from minimixproxy.storage.sealing import Sealer
 from minimixproxy.storage.writer import Writing
 
-PATIENCE = 3.0  # seconds that output waits for a batch in trouble
+PATIENCE = 3.0  # seconds that output waits for a batch in trouble ...
+LOOKS = 3  # ... after so many looks at it
 LIMIT = 64 * 1024 * 1024  # bytes of messages, about, that wait to be written
 FIRST_RETRY, LONGEST_RETRY = 0.1, 5.0  # seconds between attempts
 STOP_PATIENCE = 10.0  # seconds given to the last batch
@@ -113,6 +114,7 @@ class SQLJournal:
         self._retry = Timer(clock)
         self._delay = FIRST_RETRY
         self._watch = Timer(clock)
+        self._looks = 0  # at the batch that is being written
         self._stopped: Deferred[None] | None = None
         self._writer: Writing
         self._sealer: Sealer
@@ -268,7 +270,8 @@ class SQLJournal:
         batch.top = self.sequence
         batch.begun = self._clock.seconds()
         if not self._watch.running:
-            self._watch.start(self.patience / 3, self._look)
+            self._watch.start(self.patience / LOOKS, self._look)
+        self._looks = 0
         self._writer.write(batch)
 
     def _written(self, batch: Batch | None, error: Exception | None, erasure: Erasure = Erasure.NOWHERE) -> None:
@@ -348,10 +351,13 @@ class SQLJournal:
         if batch is None:
             return
         waited = self._clock.seconds() - batch.begun
+        self._looks += 1
+        # A process that stood still has not waited, nor has its writer had the time.
+        tried = waited >= self.patience and self._looks >= LOOKS
         held = len(batch.held) + (len(self.gathering.held) if self.gathering is not None else 0)
-        if self._durable and (waited >= self.patience or held > _HELD_LIMIT):
+        if self._durable and (tried or held > _HELD_LIMIT):
             self._open_gate(batch)
-        self._watch.start(self.patience / 3, self._look)
+        self._watch.start(self.patience / LOOKS, self._look)
 
     def _open_gate(self, batch: Batch) -> None:
         """Clients come before safety."""

@@ -94,6 +94,18 @@ class FailureTests(TroubleTestCase):
         self.wait(20)
         self.assertEqual(self.logged("error: state is not durable"), 1)
 
+    def test_a_process_that_stood_still_has_not_waited(self) -> None:
+        """A machine that was asleep, or too busy for us: the thread that writes did not run either."""
+        self.writer.held_back = True
+        self.now.keep()
+        self.now.deliver(b"1")
+        self.now.turn()
+        self.now.clock.advance(60)
+        self.wait(storage_journal.PATIENCE / 2)
+        self.assertEqual((self.now.given, self.logged("not durable")), ([], 0))
+        self.wait(storage_journal.PATIENCE)
+        self.assertEqual((self.now.given, self.logged("not durable")), ([b"1"], 1))
+
     def test_healed(self) -> None:
         self.meet_faults(1000)
         self.now.keep()
@@ -361,7 +373,7 @@ class PostgreSQLRestartTests(TroubleTestCase):
         self.now.deliver(b"1")
         self.now.turn()
         self.assertEqual((self.now.given, self.journal.status.durable), ([], True))
-        self.now.clock.advance(4)
+        self.now.clock.pump([1.0] * 4)
         self.assertEqual((self.now.given, self.journal.status.durable), ([b"1"], False))
         cluster.start()
         self.now.clock.advance(6)
