@@ -110,8 +110,8 @@ class ClientOutput:
             return
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
-        self._reach.wrote(len(data))
         self._stream.transport.write(data)
+        self._reach.wrote(len(data))
 
     def _flush_ahead(self) -> None:
         """Write lazy stanzas until the client can take no more."""
@@ -127,8 +127,9 @@ class ClientOutput:
                 self._ahead.popleft()
             data = b"".join(chunk)
             chunk.clear()
-            self._reach.wrote(len(data))
             self._stream.transport.write(data)
+            behind = self._ahead or (self.blocked and self.parts)
+            self._reach.wrote(len(data), everything=not behind)
 
     def close(self, data: bytes) -> None:
         """Write everything that is made and `data`, and close the client's connection."""

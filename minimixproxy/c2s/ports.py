@@ -32,6 +32,9 @@ class AccountsPort(Protocol):
     def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
         """Return a function like `deliver` whose effect waits until what was journalled before it is on disk."""
 
+    def given_out(self) -> int:
+        """Return the number of the last message of any room that has been given out to sessions."""
+
     def password_changed(self, bare: str, password: str) -> None:
         """The server has taken another password for the account."""
 

@@ -1,7 +1,8 @@
 """How far what was written to a client has come: a phone out of coverage is noticed minutes after its last byte.
 
-The kernel knows which bytes the client's machine has not acknowledged. From that, and the sizes of the last writes, it
-follows until when everything has arrived. Linux only.
+The kernel knows how many bytes the client's machine has not acknowledged. From that, and the sizes of the last writes,
+it follows which of them have arrived. Linux only. With each write goes how far the messages of all rooms had been given
+out by then: that, and no clock, says what the client has seen, however slow the machine is.
 
 Behind a relay (`haproxy:`), on a UNIX socket, or on another system nobody says how far a client has come: a relay
 acknowledges for it. There only what was written before the client last said something has arrived. It is the safe side:
@@ -13,7 +14,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections import deque
-from itertools import chain
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import tcp
@@ -35,24 +36,46 @@ EVERYTHING = float("inf")
 CROSSING = 1.0  # seconds
 
 
+# One write, or several taken together: when the last one was, how many bytes they are, encrypted, and what had been
+# given out by then.
+_Write = tuple[float, int, int]
+
+
 class Reach:
     """The last writes to one client over `transport`, and what the client's end is known to have of them."""
 
-    __slots__ = ("_began", "_clock", "_earlier", "_heard", "_last", "_lost", "_overhead", "_transport", "relayed")
+    __slots__ = (
+        "_began",
+        "_clock",
+        "_lost",
+        "_older",
+        "_overhead",
+        "_position",
+        "_recent",
+        "_sure",
+        "_transport",
+        "relayed",
+        "written",
+    )
 
-    def __init__(self, transport: Any, clock: Clock, *, relayed: bool = False, overhead: int = 0) -> None:
-        """`relayed`: a relay acknowledges for the client. So it is taken to be for anything but TCP.
+    def __init__(
+        self, transport: Any, clock: Clock, position: Callable[[], int], *, relayed: bool = False, overhead: int = 0
+    ) -> None:
+        """`position`: returns up to which message the rooms have been given out.
 
+        `relayed`: a relay acknowledges for the client. So it is taken to be for anything but TCP.
         `overhead`: bytes that TLS adds to each of its records.
         """
         known = sys.platform == "linux" and isinstance(transport, tcp.Connection) and not relayed
         self.relayed = not known
-        self._heard = 0.0  # when the client said something last, if relayed
         self._clock = clock
+        self._position = position
         self._overhead = overhead
-        self._last: deque[tuple[float, int]] = deque()  # when, and how many bytes with those of TLS
-        self._earlier: deque[tuple[float, int]] = deque(maxlen=MAX_WRITES - EACH)
-        self._began = 0.0  # when the first of those was that the last of `_earlier` is made of
+        self._began = 0.0  # when the first of the older writes that count as one was
+        self._recent: deque[_Write] = deque()
+        self._older: deque[_Write] = deque(maxlen=MAX_WRITES - EACH)
+        self.written = 0  # what had been given out when everything was written last
+        self._sure = 0  # what had been given out with the last write that is not remembered any more
         self._lost: int | None = None  # unacknowledged bytes when the connection ended
         self._transport = transport if known else None
         if self._transport is not None:
@@ -69,43 +92,55 @@ class Reach:
 
         transport.connectionLost = lost
 
-    def wrote(self, size: int) -> None:
-        """So many bytes were written with one call, before TLS."""
-        if len(self._last) == EACH:
-            self._put_together(*self._last.popleft())
+    def wrote(self, size: int, *, everything: bool = True) -> None:
+        """So many bytes were written with one call, before TLS. `everything`: so is now all that was delivered."""
+        recent = self._recent
+        if everything:
+            self.written = self._position()
         records = 1 + (size - 1) // _TLS_RECORD
-        self._last.append((self._clock.seconds(), size + self._overhead * records))
+        recent.append((self._clock.seconds(), size + self._overhead * records, self.written))
+        if len(recent) > EACH:
+            self._put_to_the_older(recent.popleft())
 
-    def _put_together(self, time: float, size: int) -> None:
-        if self._earlier and time < self._began + TOGETHER:
-            self._earlier[-1] = (time, self._earlier[-1][1] + size)
-        else:
-            self._began = time
-            self._earlier.append((time, size))
-
-    @property
-    def last_write(self) -> float:
-        """When something was written last; minus infinity if nothing was."""
-        return self._last[-1][0] if self._last else -EVERYTHING
+    def _put_to_the_older(self, write: _Write) -> None:
+        older = self._older
+        time, size, position = write
+        if older and time < self._began + TOGETHER:
+            older[-1] = (time, older[-1][1] + size, position)
+            return
+        if len(older) == MAX_WRITES - EACH:
+            self._sure = older[0][2]
+        self._began = time
+        older.append(write)
 
     def heard(self) -> None:
         """The client said something. Needs to be called only if `relayed`."""
-        self._heard = self._clock.seconds()
+        arrived = self._clock.seconds() - CROSSING
+        for writes in (self._older, self._recent):
+            while writes and writes[0][0] <= arrived:
+                self._sure = writes.popleft()[2]
 
     def until(self) -> float:
-        """Return the time until which everything written has arrived, `EVERYTHING` when nothing is on its way."""
-        if self.relayed:
-            until = self._heard - CROSSING
-            return until if self.last_write > until else EVERYTHING
-        on_its_way = self._unacknowledged() if self._lost is None else self._lost
-        if on_its_way == 0:
-            return EVERYTHING
-        oldest, behind = EVERYTHING, 0  # bytes written after the write that is looked at
-        for time, size in chain(reversed(self._last), reversed(self._earlier)):
-            if behind >= on_its_way:
-                return time
-            oldest, behind = time, behind + size
-        return oldest - 1
+        """Return what had been given out by the last write that has arrived, `EVERYTHING` if nothing is on its way."""
+        return self._look()[0]
+
+    def since(self) -> float:
+        """Return when the first write was that has not arrived, as far as anybody knows; infinity if there is none."""
+        return self._look()[1]
+
+    def _look(self) -> tuple[float, float]:
+        """Return how far everything has arrived, and when the first write was that has not."""
+        on_its_way: float = EVERYTHING
+        if not self.relayed:
+            on_its_way = self._unacknowledged() if self._lost is None else self._lost
+        behind, since = 0, EVERYTHING
+        for writes in (self._recent, self._older):
+            for time, size, position in reversed(writes):
+                if behind >= on_its_way:
+                    return (position if behind else EVERYTHING), since
+                behind += size
+                since = time
+        return (self._sure if behind and on_its_way else EVERYTHING), since
 
     def _unacknowledged(self) -> int:
         transport = self._transport

@@ -96,7 +96,9 @@ class ClientSession:
         self._detached = False  # from its account, having been one of its sessions
         self._clock = clock
         bottom = client.bottom
-        self._reach = Reach(bottom.transport, clock, relayed=bottom.relayed, overhead=bottom.record_overhead)
+        self._reach = Reach(
+            bottom.transport, clock, accounts.given_out, relayed=bottom.relayed, overhead=bottom.record_overhead
+        )
         self._output = ClientOutput(client, turn_end, self._reach, limits.send_queue, self._overflow)
         self.deliver: Callable[[bytes], None] = self._output.deliver  # gives the client whole stanzas
         self.deliver_all: Callable[[LazyStanzas], None] = self._output.deliver_all  # and many, made when needed
@@ -134,16 +136,15 @@ class ClientSession:
 
     @property
     def reached(self) -> float:
-        """Until when everything delivered has come to the client's machine, by the reactor's clock; infinity: all.
+        """Up to which message everything delivered has come to the client's machine; infinity: all.
 
         A client that closed its stream reads on until ours is closed too: what is on its way will come. So it will to
         one that is there as far as anybody knows, if it is not late: TCP acknowledges nothing at once. What was never
         written comes to nobody.
         """
-        until = self._reach.until()
-        late = until < self._clock.seconds() - ON_ITS_WAY
-        until = until if self._client_gone or (late and not self._client_done) else EVERYTHING
-        return min(until, self._reach.last_write) if self._output.incomplete else until
+        late = self._reach.since() < self._clock.seconds() - ON_ITS_WAY
+        until = self._reach.until() if self._client_gone or (late and not self._client_done) else EVERYTHING
+        return min(until, self._reach.written) if self._output.incomplete else until
 
     # From the client
 

@@ -99,6 +99,7 @@ class Accounts(Service):
         self._clock = clock
         self._connect = connect
         self._journal = journal
+        self.given_out = journal.given_out  # asked with every write
         self._logins = logins
         self._prove = prove
         self._held: dict[str, _Held] = {}
@@ -118,7 +119,6 @@ class Accounts(Service):
     def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
         """Return a function like `deliver` that waits for the journal (see there)."""
         return self._journal.gated(deliver)
-
     # Accounts come ---------------------------------------------------------------------------------------------
 
     def session_bound(self, session: SessionPort, login: Login) -> Account:

@@ -83,7 +83,7 @@ class Attendance:
         # A resync of an attached session has seen all, and is given what a newcomer gets.
         resource = "" if session in self.attached else _resource(session)
         history = self._history.select(request.wish, resource, wall_time(self._clock), everything=first)
-        self._history.attached(_resource(session), self._clock.seconds())
+        self._history.attached(_resource(session))
         session.deliver_all(self.view.replay(session.jid, self._outlet.stream_jid, request.id, codes, history))
         if self.privates:
             session.deliver_all(self.privates.give(session.jid))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
@@ -38,9 +37,7 @@ DEFAULT_REPLAY = 20  # messages that rooms show with no wish stated, where it is
 # Seconds by which the times of one message may differ here and in the room, if the room gives no ids.
 TOLERANCE = 60.0
 TOLERANCE_WITHOUT_ID = 5.0  # if its sender gave none either
-SLACK = 0.25  # seconds from a message's coming to its being written, at most
 _ATTRIBUTES = frozenset({b"from", b"to", b"id", b"type", b"xml:lang", b"xmlns"})
-_ARRIVALS = 1000  # messages whose time of coming is remembered: a lost connection is noticed within minutes
 _LATEST = 1000  # messages among which the newest is looked for
 
 
@@ -77,9 +74,8 @@ class History:
         self.faulty = 0  # messages that could not be shown, and are not kept any more
         last = self._kept.last(1)
         self._newest = last[0].sequence if last else max(kept.cursors.values(), default=0) if kept is not None else 0
-        self._arrivals: deque[tuple[float, int]] = deque(maxlen=_ARRIVALS)
         self._replays: dict[str, Replay] = {}
-        self._attached: dict[str, float] = {}  # since when
+        self._attached: dict[str, int] = {}  # since which number in the order of messages
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -114,11 +110,10 @@ class History:
 
     # Messages come ---------------------------------------------------------------------------------------------
 
-    def take(self, stanza: Stanza, now: float, *, past: bool = False, came: float | None = None) -> Taken:
+    def take(self, stanza: Stanza, now: float, *, past: bool = False) -> Taken:
         """Keep a groupchat message if it is worth it.
 
         `past`: the room, or its archive, tells it as something said before. Only then its delay stamp counts.
-        `now`: what time it is; `came`: the same by the clock that `detached` and `attached` are told of.
         """
         amendment = amendment_of(stanza, self._room)
         if amendment is None and (not muc.is_history(stanza) or is_empty_correction(stanza)):
@@ -132,7 +127,6 @@ class History:
         raw = stanza.self_contained() if stamped is not None else without_delays(stanza, self._room)
         raw = _slim(raw, len(stanza.attributes))
         self._newest = self._journal.next_sequence()
-        self._arrivals.append((now if came is None else came, self._newest))
         message = KeptMessage(self._newest, time, raw, stamped is not None, stanza_id)
         sender = self.senders.sender_of(stanza)
         original = self._original(amendment, sender, past=past) if amendment is not None else None
@@ -230,13 +224,13 @@ class History:
 
     # Clients come and go ---------------------------------------------------------------------------------------
 
-    def attached(self, resource: str, now: float = 0.0) -> None:
+    def attached(self, resource: str) -> None:
         """A client is about to be given what it selected, and sees all that comes from now on.
 
         A long replay takes its time, and is on disk as given when all was taken. A short one waits at the gate until it
         is on disk: were it the other way round, a crash between the two would have it given once more.
         """
-        self._attached[resource] = now
+        self._attached[resource] = self._journal.next_sequence()
         replay = self._replays.get(resource)
         if replay is None or len(replay) <= SHORT_REPLAY:
             self._cursors.attached(resource)
@@ -246,12 +240,12 @@ class History:
     def detached(self, resource: str, until: float = math.inf) -> None:
         """A client has gone: it has seen everything that was given out, but for what it has not taken of its replay.
 
-        `until`: what was given out later did not reach it, nor did its replay if it joined later.
+        `until`: messages behind this one, of any room, did not reach it, nor did its replay if it joined behind it.
         """
-        if until < self._attached.pop(resource, 0.0):
+        if until < self._attached.pop(resource, 0):
             self._never_reached(resource)
             return
-        live = min(self._newest, self._journal.given_out(), self._taken_by(until - SLACK))
+        live = int(min(self._newest, self._journal.given_out(), until))
         replay = self._replays.pop(resource, None)
         if replay is not None:
             replay.then = None
@@ -275,15 +269,6 @@ class History:
             self._journal.cursor_forgotten(resource)
         else:
             self._cursors.detached(resource, before)
-
-    def _taken_by(self, time: float) -> int:
-        """Return the sequence of the last message that had come by then; if too many came since, an earlier one's."""
-        last = self._newest
-        for taken, sequence in reversed(self._arrivals):
-            if taken <= time:
-                return sequence
-            last = sequence - 1
-        return last
 
     def select(self, request: HistoryRequest | None, resource: str, now: float, *, everything: bool = False) -> Replay:
         """Return the messages for a joining client, oldest first.

@@ -547,7 +547,7 @@ class Occupancy:
 
         `past`: the room tells it as something said before, as it does until the subject.
         """
-        taken = self.history.take(stanza, wall_time(self._clock), past=past, came=self._clock.seconds())
+        taken = self.history.take(stanza, wall_time(self._clock), past=past)
         if taken is not Taken.DUPLICATE and self.state is not State.JOINING:
             self.attached.fork(stanza)
 

@@ -34,7 +34,7 @@ class SessionPort(Protocol):
 
     @property
     def reached(self) -> float:
-        """Until when everything delivered has come to the client's machine, by the reactor's clock; infinity: all."""
+        """Up to which message, of any room, what was delivered has come to the client's machine; infinity: all."""
 
     def deliver(self, data: bytes) -> None:
         """Give the client whole stanzas."""

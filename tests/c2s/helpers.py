@@ -108,9 +108,13 @@ class StubAccounts:
         self.bound: list[ClientSession] = []
         self.passwords: list[tuple[str, str]] = []
         self.removals: list[str] = []
+        self.given = 0  # the last message that was given out
 
     def gated(self, deliver: Callable[[bytes], None]) -> Callable[[bytes], None]:
         return deliver
+
+    def given_out(self) -> int:
+        return self.given
 
     def password_changed(self, bare: str, password: str) -> None:
         self.passwords.append((bare, password))

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.output import ClientOutput
-from minimixproxy.c2s.reach import Reach
+from minimixproxy.c2s.reach import CROSSING, Reach
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.lazystanzas import LazyStanzas
 
@@ -43,7 +43,9 @@ class Client:
         self.last: list[bytes] = []
         stream = SimpleNamespace(transport=self.transport, close=self.last.append)
         self.transport.unregisterProducer = lambda: None  # type: ignore[attr-defined]
-        self.output = ClientOutput(stream, TurnEnd(self.clock), Reach(None, self.clock), limit, self.overflows.append)  # type: ignore[arg-type]
+        self.given = 0  # the last message that was given out
+        self.reach = Reach(None, self.clock, lambda: self.given)
+        self.output = ClientOutput(stream, TurnEnd(self.clock), self.reach, limit, self.overflows.append)  # type: ignore[arg-type]
         self.transport.pause = self.output.block
         self.made = 0
 
@@ -54,6 +56,12 @@ class Client:
         for stanza in stanzas:
             self.made += 1
             yield stanza
+
+    def reached(self) -> float:
+        """What the client has when all that was written has arrived."""
+        self.clock.advance(2 * CROSSING)
+        self.reach.heard()
+        return self.reach._sure
 
     def turn(self) -> None:
         self.clock.advance(0)
@@ -93,6 +101,28 @@ class LazyTest(SynchronousTestCase):
         self.assertEqual(client.received, stanza * 10_000 + b"behind")
         self.assertLess(client.transport.largest, BUFFER + 40 * 1024)
         self.assertEqual(client.overflows, [])
+
+    def test_what_waits_behind_a_replay_is_not_written(self) -> None:
+        """It was given out, and a client that is gone then has not got it."""
+        for number in (65, 66, 200):  # the last of which fill what the client can take, or fill it with more to come
+            client = Client()
+            client.output.deliver_all(client.lazy(*[b"x" * 1020] * number))
+            client.given = 1
+            client.output.deliver(b"behind")
+            client.turn()
+            while client.output.blocked:
+                self.assertEqual(client.reached(), 0)
+                client.drain()
+            self.assertEqual(client.reached(), 1)
+            self.assertTrue(client.received.endswith(b"behind"))
+
+    def test_what_is_written_with_the_end_of_a_replay(self) -> None:
+        client = Client()
+        client.output.deliver_all(client.lazy(b"1", b"2"))
+        client.given = 1
+        client.output.deliver(b"behind")
+        client.turn()
+        self.assertEqual(client.reached(), 1)
 
     def test_the_bound_is_for_what_is_behind(self) -> None:
         client = Client(limit=100_000)

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial import unittest
 
 from minimixproxy.c2s.intake import AT_ONCE, BYTES_AT_ONCE
-from minimixproxy.c2s.reach import CROSSING, EVERYTHING
+from minimixproxy.c2s.reach import EVERYTHING
 from minimixproxy.c2s.session import ClientSession
 from minimixproxy.lazystanzas import LazyStanzas
 from minimixproxy.safetynet import NET
@@ -335,23 +335,26 @@ class EndTest(SessionTest):
         self.lab.clock.advance(0)
         self.assertEqual(client.wire.take(), b"<message id='1'/>")
 
-    def reach(self, until: float) -> None:
+    def reach(self, until: float, since: float) -> None:
         class Reach:
             relayed = False
-            last_write = 50.0
+            written = 5
 
-            def wrote(self, size: int) -> None:
+            def wrote(self, size: int, *, everything: bool = True) -> None:
                 """It stays at what it is."""
 
             def until(self) -> float:
                 return until
 
+            def since(self) -> float:
+                return since
+
         self.session._reach = Reach()  # type: ignore[assignment]
 
     def test_client_that_closes_reads_on(self) -> None:
         self.lab.clock.advance(100)
-        self.reach(1.0)
-        self.assertEqual(self.session.reached, 1.0)
+        self.reach(7, since=1.0)
+        self.assertEqual(self.session.reached, 7)
         self.client.send(END)
         self.assertEqual(self.session.reached, float("inf"))
 
@@ -366,13 +369,13 @@ class EndTest(SessionTest):
     def test_what_was_dropped_with_the_connection_has_not_come(self) -> None:
         """It was delivered in the same turn: nothing that was written is on its way."""
         self.lab.clock.advance(100)
-        self.reach(EVERYTHING)
+        self.reach(EVERYTHING, since=EVERYTHING)
         self.session.deliver(b"<message/>")
-        self.assertEqual(self.reached_at_the_end(self.client.vanish), 50.0)
+        self.assertEqual(self.reached_at_the_end(self.client.vanish), 5)
 
     def test_what_was_written_before_the_connection_was_lost(self) -> None:
         self.lab.clock.advance(100)
-        self.reach(EVERYTHING)
+        self.reach(EVERYTHING, since=EVERYTHING)
         self.session.deliver(b"<message/>")
         self.lab.clock.advance(0)
         self.assertEqual(self.reached_at_the_end(self.client.vanish), EVERYTHING)
@@ -380,27 +383,27 @@ class EndTest(SessionTest):
     def test_too_much_that_waits_has_not_come(self) -> None:
         """However short the time in which it was too much."""
         self.lab.clock.advance(100)
-        self.reach(99.0)
+        self.reach(9, since=99.0)
         self.session._output.block()
 
         def deliver() -> None:
             while not self.session._output.over:
                 self.session.deliver(b"<message/>" * 10_000)
 
-        self.assertEqual(self.reached_at_the_end(deliver), 50.0)
+        self.assertEqual(self.reached_at_the_end(deliver), 5)
 
     def test_what_waits_when_the_server_closes_is_written(self) -> None:
         self.lab.clock.advance(100)
-        self.reach(99.0)
+        self.reach(9, since=99.0)
         self.session._output.block()
         self.session.deliver(b"<message id='last'/>")
         self.assertEqual(self.reached_at_the_end(lambda: self.client.serve(END)), EVERYTHING)
 
     def test_what_waits_behind_lazy_stanzas_has_not_come(self) -> None:
-        for behind, reached in ((False, EVERYTHING), (True, 50.0)):
+        for behind, reached in ((False, EVERYTHING), (True, 5)):
             self.setUp()
             self.lab.clock.advance(100)
-            self.reach(99.0)
+            self.reach(9, since=99.0)
             self.session._output.block()
             self.session.deliver(b"<message/>")
             self.session.deliver_all(LazyStanzas(1, iter([b"<message/>"])))
@@ -412,27 +415,31 @@ class EndTest(SessionTest):
     def test_what_is_not_acknowledged_yet_is_on_its_way(self) -> None:
         """Unless the client is gone: then nobody knows."""
         self.lab.clock.advance(100)
-        self.reach(99.0)
+        self.reach(7, since=99.0)
         self.assertEqual(self.session.reached, float("inf"))
         self.client.vanish()
-        self.assertEqual(self.session.reached, 99.0)
+        self.assertEqual(self.session.reached, 7)
 
     def test_behind_a_relay_the_client_s_own_word_counts(self) -> None:
         """The wire of this test is no TCP connection: nobody acknowledges on it but the client itself."""
         self.lab.clock.advance(100)
         self.client.send(b" ")
         self.lab.clock.advance(3)
-        self.session.deliver(b"<message/>")
-        self.turn()
+        self.delivered(1)
         self.assertEqual(self.session.reached, float("inf"), "on its way, as far as anybody knows")
         self.lab.clock.advance(100)
-        self.assertEqual(self.session.reached, 100 - CROSSING)
+        self.assertEqual(self.session.reached, 0)
         self.client.send(b"<presence/>")
         self.assertEqual(self.session.reached, float("inf"))
+        self.delivered(2)
+        self.client.vanish()
+        self.assertEqual(self.session.reached, 1)
+
+    def delivered(self, number: int) -> None:
+        """A message of this number."""
+        self.lab.accounts.given = number
         self.session.deliver(b"<message/>")
         self.turn()
-        self.client.vanish()
-        self.assertEqual(self.session.reached, 203 - CROSSING)
 
     def test_client_closes_and_the_server_says_nothing(self) -> None:
         self.up(END)
