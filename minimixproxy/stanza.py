@@ -328,8 +328,9 @@ def serialize(element: domish.Element, default_namespace: str = NS_CLIENT) -> by
 
 def error_reply(stanza: Stanza, error_type: str, condition: str, text: str = "") -> bytes:
     """Return the stanza error that answers `stanza`: addresses swapped, id kept (RFC 6120 §8.3.1)."""
-    attributes = {"from": stanza.get("to"), "to": stanza.get("from"), "id": stanza.get("id"), "type": "error"}
-    tag = b"".join(b" %b='%b'" % (key.encode(), escape(value)) for key, value in attributes.items() if value)
+    addresses = {"from": stanza.get("to") or None, "to": stanza.get("from") or None}
+    attributes = {**addresses, "id": stanza.get("id"), "type": "error"}
+    tag = b"".join(optional_attribute(key, value) for key, value in attributes.items())
     name = stanza.name.encode()
     return b"<%b%b>%b</%b>" % (name, tag, error_payload(error_type, condition, text), name)
 

@@ -143,6 +143,8 @@ class History:
             return True
         if stamped is None:
             return False
+        if stamped <= self._kept.expired_until + TOLERANCE:
+            return True  # it was here, and has grown too old
         sent_id = stanza.get("id")
         key = identity(stanza.raw, stanza["from"], sent_id)
         if key is None:

@@ -45,6 +45,7 @@ class KeptMessages:
         for message in sorted(kept, key=_SEQUENCE):
             self._add(message)
         self._unread = len(self._messages)  # of those, so many are not in `_said` yet
+        self.expired_until = 0.0  # the time of the newest one that has grown too old
         self._bound()
 
     def __len__(self) -> int:
@@ -148,6 +149,7 @@ class KeptMessages:
         """Let go what is too old."""
         oldest = now - self._max_age
         while len(self) and self._messages[self._first].time < oldest:
+            self.expired_until = max(self.expired_until, self._messages[self._first].time)
             self._drop_first()
         # What is over its age by a tenth leaves the disk too, be it ever so little.
         late = bool(self._first) and self._messages[0].time < oldest - self._max_age / _SLACK

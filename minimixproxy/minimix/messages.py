@@ -117,7 +117,8 @@ class Messages:
         if stanza.get("type") in ("error", "groupchat") or not stanza.has_payload(NS_CLIENT, "body"):
             return
         if not self._sessions:
-            self._outlet.answer(error_reply(stanza, "wait", "recipient-unavailable"))
+            bounce = error_reply(stanza, "wait", "recipient-unavailable")
+            self._outlet.answer(rewrite(bounce, {"from": None}))
         for session in list(self._sessions):
             self._deliver(stanza, session)
 

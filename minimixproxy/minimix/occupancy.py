@@ -382,6 +382,9 @@ class Occupancy:
         self.confirmed()
         view = self._view
         kind = stanza.get("type")
+        if kind not in (None, "unavailable", "error"):
+            self.log.info("presence of an odd type from {room}: {type}", room=self.room, type=kind)
+            return
         if kind == "unavailable":
             self.history.occupant_left(stanza["from"])
         elif kind is None and nick is not None:
@@ -398,7 +401,7 @@ class Occupancy:
             before = view.occupant_gone(nick)
             self._fork_presence(as_before(stanza, before, self._outlet.stream_jid))
             self._appearance.occupant_gone(nick)
-        elif kind in (None, "unavailable"):
+        else:
             # Some rooms show members who are not there; only to who joins.
             view.occupant_shown(nick, stanza)
             self._fork_presence(stanza)

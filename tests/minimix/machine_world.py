@@ -1,0 +1,341 @@
+"""A proxy's accounts between clients, rooms and servers of the machine: bytes in, bytes out, all of it witnessed."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+from xml.etree import ElementTree
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.words.protocols.jabber.xmlstream import Authenticator
+
+from minimixproxy.config import Domain, Limits, Rooms, Settings
+from minimixproxy.framing import FramingLimits
+from minimixproxy.jids import InvalidJID, parse_jid
+from minimixproxy.minimix.accounts import Accounts
+from minimixproxy.minimix.errors import CannotOpen, CredentialRefused
+from minimixproxy.minimix.journal import KeptLogin
+from minimixproxy.refused import Sendable
+from minimixproxy.xmlstream import FramedXmlStream
+from tests.minimix.machine_client import Client
+from tests.minimix.machine_rooms import ModelRoom, ModelServer
+from tests.minimix.machine_store import Storage
+from tests.minimix.machine_witness import CLIENT, HEADER, StrictReader, Witness
+
+DOMAIN = "a.test"
+RESOURCE = "minimix.0123"
+ALICE, BOB, CAROL = BARES = tuple(f"{name}@{DOMAIN}" for name in ("alice", "bob", "carol"))
+#: By address: what kind of room it is.
+ROOMS: dict[str, dict[str, Any]] = {
+    "plain@muc.test": {},
+    "open@muc.test": {"anonymous": False, "archive": True},
+    "bare@muc.test": {"ids": False, "occupant_ids": False},
+    "locked@muc.test": {"password": "secret", "archive": True},
+}
+NOW = 1_700_000_000.0
+STANZA_SIZE = 32 * 1024
+FROM_SERVER = 256 * 1024  # bytes of a stanza that a server may send
+MADE_DEEP = 10_000  # levels of nesting that a server may send
+
+
+class WallClock(Clock):
+    """Two kinds of time: what the machine's clock shows can be set."""
+
+    set_by = 0.0
+
+    def wall_time(self) -> float:
+        return self.seconds() + self.set_by
+
+
+class Logins:
+    """One login for each account, kept without a secret."""
+
+    def keep(self, login: Any, _before: object) -> KeptLogin:
+        return KeptLogin(DOMAIN, login)
+
+    def renew(self, login: Any, _password: str) -> Any:
+        return login
+
+    def revive(self, kept: KeptLogin, bare: str) -> Any:
+        return kept.username if f"{kept.username}@{kept.domain}" == bare else None
+
+
+class Upstream(StringTransport):
+    """The server's end of one account stream."""
+
+    def __init__(self, world: World, bare: str) -> None:
+        super().__init__()
+        self.world = world
+        self.bare = bare
+        self.jid = f"{bare}/{RESOURCE}"
+        self.reader = StrictReader()
+        self.over = False
+        self.closing = False
+        self.ended = False  # by our own end of the stream
+        self.xmlstream = FramedXmlStream(Authenticator(), FramingLimits(FROM_SERVER, 100_000, skips=True))
+        self.xmlstream.makeConnection(self)
+        self.xmlstream.dataReceived(HEADER)
+        self.begun = True
+
+    begun = False
+
+    def write(self, data: bytes) -> None:
+        if not self.begun or self.over or self.ended:
+            return
+        if data == b"</stream:stream>":
+            self.ended = True
+            return
+        self.world.goes_out(self, data)
+
+    def says(self, data: bytes) -> None:
+        if not self.over and not self.closing:
+            self.world.witness.told(self.bare, data.decode("utf-8", "replace"))
+            self.xmlstream.dataReceived(data)
+
+    def loseConnection(self) -> None:
+        if not self.closing:
+            self.closing = True
+            self.world.clock.callLater(0, self.lose)
+
+    def abortConnection(self) -> None:
+        self.loseConnection()
+
+    def lose(self) -> None:
+        """The connection is gone."""
+        if not self.over:
+            self.over = True
+            self.world.gone_from_rooms(self.jid, self)
+            self.world.open_from_rooms = {
+                key: count for key, count in self.world.open_from_rooms.items() if key[0] != self.bare
+            }
+            self.xmlstream.connectionLost(Failure(ConnectionDone()))
+
+
+class World:
+    """All of it. `prompt`: rooms and servers answer at once; else what they are sent waits in `unanswered`."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.clock = WallClock()
+        self.clock.advance(NOW)
+        self.witness = Witness()
+        self.storage = Storage(self.clock)
+        self.settings = Settings.model_construct(
+            rooms=Rooms(**{"history": 40, "max_rooms": 6, "max_occupants": 30, **settings}),
+            domain={DOMAIN: Domain(name=DOMAIN)},
+            limits=Limits(stanza_size=STANZA_SIZE),
+        )
+        self.rooms = {
+            jid: ModelRoom(jid, self.to_stream, self.clock.wall_time, self.witness.token, **kind)
+            for jid, kind in ROOMS.items()
+        }
+        self.server = ModelServer(self.to_stream)
+        self.clients: dict[str, Client] = {}
+        self.upstreams: dict[str, Upstream] = {}
+        self.attempts: list[tuple[str, Deferred[Any]]] = []
+        self.prompt = True
+        self.opens = "at once"  # or "late", "fails", "refused"
+        self.unanswered: deque[tuple[Upstream, ElementTree.Element, int, str]] = deque()
+        self.open_from_rooms: dict[tuple[str, str | None, str | None], int] = {}  # IQs that rooms have asked accounts
+        self._begin()
+
+    def _begin(self) -> None:
+        self.journal, self.disk, kept = self.storage.open()
+        self.accounts = Accounts(
+            self.settings,
+            self.clock,
+            self._connect,
+            self.journal,
+            Logins(),  # type: ignore[arg-type]
+            lambda _login: Deferred(),
+            lambda _bare: RESOURCE,
+        )
+        self.journal.snapshot = self.accounts.kept
+        self.accounts.startService()
+        self.accounts.restore(kept)
+
+    # The process ends, and another begins -----------------------------------------------------------------------------
+
+    def ends(self, *, orderly: bool) -> None:
+        """The process ends; a crash leaves on disk what is there."""
+        if orderly:
+            for client in list(self.clients.values()):
+                client.closes()
+            self.accounts.stopService()
+            self.clock.advance(0)
+            for upstream in list(self.upstreams.values()):
+                upstream.lose()
+            self.disk.late, self.disk.faults = False, 0
+            self.journal.stop()
+            self.clock.advance(11)
+        for call in list(self.clock.getDelayedCalls()):
+            call.cancel()
+        for upstream in list(self.upstreams.values()):
+            upstream.over = True
+            self.gone_from_rooms(upstream.jid, upstream)
+        for client in self.clients.values():
+            client.dies()
+        self.clients.clear()
+        self.upstreams.clear()
+        self.attempts.clear()
+        self.unanswered.clear()
+        self.open_from_rooms.clear()
+
+    def begins_again(self) -> None:
+        self._begin()
+
+    # Account streams --------------------------------------------------------------------------------------------------
+
+    def _connect(self, login: str, _resource: str) -> Deferred[Any]:
+        attempt: Deferred[Any] = Deferred()
+        bare = f"{login}@{DOMAIN}"
+        self.attempts.append((bare, attempt))
+        if self.opens != "late":
+            self.clock.callLater(0, self.decides)
+        return attempt
+
+    def decides(self) -> None:
+        """Servers let in, or not, whoever waits to be."""
+        attempts, self.attempts = self.attempts, []
+        for bare, attempt in attempts:
+            if attempt.called:
+                continue
+            if self.opens == "fails":
+                attempt.errback(CannotOpen("unreachable"))
+            elif self.opens == "refused":
+                attempt.errback(CredentialRefused("not authorized"))
+            else:
+                former = self.upstreams.get(bare)
+                if former is not None:
+                    former.lose()
+                upstream = self.upstreams[bare] = Upstream(self, bare)
+                attempt.callback((upstream.xmlstream, upstream.jid))
+
+    def upstream(self, bare: str) -> Upstream | None:
+        found = self.upstreams.get(bare)
+        return found if found is not None and not found.over and not found.closing else None
+
+    def to_stream(self, jid: str, text: str) -> None:
+        """A room or the server says something to an account stream."""
+        upstream = self.upstream(jid.partition("/")[0])
+        if upstream is None:
+            return
+        self.notes_request(upstream.bare, ElementTree.fromstring(f"<x xmlns='jabber:client'>{text}</x>")[0])
+        upstream.says(text.encode())
+
+    def notes_request(self, bare: str, stanza: ElementTree.Element) -> None:
+        """An account is asked something: it may answer once."""
+        if stanza.tag == f"{CLIENT}iq" and stanza.get("type") not in ("result", "error"):
+            key = bare, _prepared(stanza.get("from")), stanza.get("id") or None
+            self.open_from_rooms[key] = self.open_from_rooms.get(key, 0) + 1
+
+    def gone_from_rooms(self, jid: str, upstream: Upstream) -> None:
+        if self.upstreams.get(upstream.bare) is upstream:
+            for room in self.rooms.values():
+                room.removes(jid, silently=True)
+
+    # What goes out ----------------------------------------------------------------------------------------------------
+
+    def goes_out(self, upstream: Upstream, data: bytes) -> None:
+        """The proxy writes a stanza to a server."""
+        witness = self.witness
+        tokens = witness.sent(upstream.bare, data)
+        try:
+            stanzas = upstream.reader.whole(data)
+        except AssertionError as error:
+            witness.complain(f"on the stream of {upstream.bare}: {error}")
+            upstream.begun = False
+            return
+        depth = upstream.reader.deepest
+        limits = self.settings.limits
+        if len(data) > Sendable(limits.stanza_size).largest or depth > limits.stanza_depth:
+            witness.complain(f"too large for a server: {len(data)} bytes, {depth} levels: {data[:500]!r}")
+        for stanza in stanzas:
+            self._checks(upstream, stanza, data, tokens)
+            self.unanswered.append((upstream, stanza, depth, tokens[0] if tokens else ""))
+
+    def _checks(self, upstream: Upstream, stanza: ElementTree.Element, data: bytes, tokens: list[str]) -> None:
+        complain, to = self.witness.complain, stanza.get("to")
+        if stanza.get("from") is not None:
+            complain(f"a `from` goes out: {data[:2000]!r}")
+        if stanza.tag not in (f"{CLIENT}iq", f"{CLIENT}message", f"{CLIENT}presence"):
+            complain(f"no stanza: {data[:2000]!r}")
+        if stanza.tag == f"{CLIENT}presence" and to is None:
+            complain(f"the account stream becomes available: {data[:2000]!r}")
+        for token in tokens:
+            meant = self.witness.meant_for.get(token)
+            if meant is not None and _bare(meant) != _bare(to):
+                complain(f"meant for {meant}, and sent to {to}: {data[:2000]!r}")
+        if stanza.tag == f"{CLIENT}iq" and stanza.get("type") in ("result", "error"):
+            key = upstream.bare, _prepared(to), stanza.get("id") or None
+            left = self.open_from_rooms.get(key, 0)
+            if not left:
+                complain(f"answers what nobody asked: {data[:2000]!r}")
+            self.open_from_rooms[key] = left - 1
+
+    def answer(self, count: int = 1_000_000, *, silently: bool = False) -> None:
+        """Rooms and servers handle what they were sent; or drop it."""
+        while self.unanswered and count:
+            count -= 1
+            upstream, stanza, depth, token = self.unanswered.popleft()
+            if not silently and self.upstream(upstream.bare) is upstream:
+                self._handle(upstream, stanza, depth, token)
+
+    def _handle(self, upstream: Upstream, stanza: ElementTree.Element, depth: int, token: str) -> None:
+        to = stanza.get("to")
+        bare, nick = _split(to)
+        room = self.rooms.get(bare)
+        if room is None:
+            if stanza.tag == f"{CLIENT}iq":
+                self.server.iq_from(upstream.jid, to, stanza)
+        elif stanza.tag == f"{CLIENT}presence":
+            room.presence_from(upstream.jid, nick, stanza)
+        elif stanza.tag == f"{CLIENT}iq":
+            room.iq_from(upstream.jid, nick, stanza)
+        else:
+            inner = "".join(ElementTree.tostring(child, "unicode") for child in stanza) if depth < 50 else ""
+            room.message_from(upstream.jid, nick, stanza, inner or f"<body>{token}</body>")
+
+    def settle(self) -> None:
+        """Let happen what is due now."""
+        for _ in range(30):
+            self.clock.advance(0)
+            if not (self.prompt and self.unanswered):
+                break
+            self.answer()
+
+    # Clients ----------------------------------------------------------------------------------------------------------
+
+    def connects(self, bare: str, resource: str, *, carbons: bool, language: str) -> None:
+        """A client logs in; a former one of that resource ends before."""
+        jid = f"{bare}/{resource}"
+        former = self.clients.pop(jid, None)
+        if former is not None:
+            former.closes()
+        self.clients[jid] = Client(self, jid, carbons, language)
+
+
+def _split(jid: str | None) -> tuple[str, str]:
+    if jid is None:
+        return "", ""
+    try:
+        address = parse_jid(jid)
+    except InvalidJID:
+        return "", ""
+    return address.bare, jid.partition("/")[2]
+
+
+def _bare(jid: str | None) -> str:
+    return _split(jid)[0]
+
+
+def _prepared(jid: str | None) -> str | None:
+    if not jid:
+        return None
+    try:
+        return parse_jid(jid).full
+    except InvalidJID:
+        return jid
