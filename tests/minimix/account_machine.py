@@ -27,11 +27,34 @@ from tests.minimix.machine_client import Client
 from tests.minimix.machine_end import check_sizes, end
 from tests.minimix.machine_rooms import ModelRoom, Said, error_of
 from tests.minimix.machine_witness import caught_with_its_text
-from tests.minimix.machine_world import ALICE, BARES, BOB, DOMAIN, RESOURCE, ROOMS, World
+from tests.minimix.machine_world import (
+    ALICE,
+    BARES,
+    BOB,
+    DOMAIN,
+    RESOURCE,
+    ROOMS,
+    World,
+)
 
 #: Those who speak most stand more than once.
-DEVICES = ((ALICE, "phone"), (ALICE, "phone"), (ALICE, "laptop"), (BOB, "phone"), (BARES[2], "desk"))
-NICKS = ("alice", "alice", "bob", "Alice", "ghost", "a b'<&>", "\u00e9\U0001f600", "x" * 200)
+DEVICES = (
+    (ALICE, "phone"),
+    (ALICE, "phone"),
+    (ALICE, "laptop"),
+    (BOB, "phone"),
+    (BARES[2], "desk"),
+)
+NICKS = (
+    "alice",
+    "alice",
+    "bob",
+    "Alice",
+    "ghost",
+    "a b'<&>",
+    "\u00e9\U0001f600",
+    "x" * 200,
+)
 who = st.sampled_from(DEVICES)
 bares = st.sampled_from((ALICE, ALICE, BOB, BARES[2]))
 room_names = st.sampled_from((*list(ROOMS)[:1] * 3, *ROOMS))
@@ -60,6 +83,7 @@ class Happenings(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.between_lives = False  # a restart that failed leaves nothing to be looked at
         self._patches = ExitStack()
         numbers = itertools.count(1)
         for target, name, value in (
@@ -82,7 +106,13 @@ class Happenings(RuleBasedStateMachine):
         joined=st.sampled_from((*list(ROOMS), None)),
     )
     def begin(
-        self, bookmarks: str, grace: float, nick_on_join: str, stay: float, fresh: float, joined: str | None
+        self,
+        bookmarks: str,
+        grace: float,
+        nick_on_join: str,
+        stay: float,
+        fresh: float,
+        joined: str | None,
     ) -> None:
         self.world = World(
             bookmarks=bookmarks,
@@ -175,7 +205,15 @@ class Happenings(RuleBasedStateMachine):
         kind=st.sampled_from(("groupchat", "groupchat", "chat", None, "error", "headline")),
         again=st.booleans(),
     )
-    def says(self, who: tuple[str, str], room: str, payload: str, to: str, kind: str | None, again: bool) -> None:
+    def says(
+        self,
+        who: tuple[str, str],
+        room: str,
+        payload: str,
+        to: str,
+        kind: str | None,
+        again: bool,
+    ) -> None:
         client = self.client(who)
         kind = "chat" if to and kind == "groupchat" else kind
         inner = self._payload(payload, f"m-{self.world.rooms[room].count}")
@@ -191,14 +229,32 @@ class Happenings(RuleBasedStateMachine):
         request=st.sampled_from(list(words.REQUESTS)),
         room=room_names,
         to=st.sampled_from(
-            ("", "", "/alice", "/bob", "/ghost", "/nobody", "own", "own", "bare", "domain", "other", None)
+            (
+                "",
+                "",
+                "/alice",
+                "/bob",
+                "/ghost",
+                "/nobody",
+                "own",
+                "own",
+                "bare",
+                "domain",
+                "other",
+                None,
+            )
         ),
         again=st.sampled_from((False, False, False, True)),
     )
     def asks(self, who: tuple[str, str], request: str, room: str, to: str | None, again: bool) -> None:
         client = self.client(who)
         kind, payload = words.REQUESTS[request]
-        elsewhere = {"own": f"{client.bare}/{RESOURCE}", "bare": client.bare, "domain": DOMAIN, "other": f"{BOB}/phone"}
+        elsewhere = {
+            "own": f"{client.bare}/{RESOURCE}",
+            "bare": client.bare,
+            "domain": DOMAIN,
+            "other": f"{BOB}/phone",
+        }
         address = elsewhere.get(to, room + to) if to is not None else None
         if request == "next":
             payload = payload.replace("{id}", client.execution[0]).replace("{session}", client.execution[1])
@@ -207,7 +263,10 @@ class Happenings(RuleBasedStateMachine):
         client.says(f"<iq{attributes}>{payload.replace('{id}', client.jid)}</iq>")
 
     @action(
-        4, who=who, kind=st.sampled_from(("result", "result", "error")), wrongly=st.sampled_from((False, False, True))
+        4,
+        who=who,
+        kind=st.sampled_from(("result", "result", "error")),
+        wrongly=st.sampled_from((False, False, True)),
     )
     def answers(self, who: tuple[str, str], kind: str, wrongly: bool) -> None:
         """A client answers what a room has asked it; or something else."""
@@ -217,7 +276,13 @@ class Happenings(RuleBasedStateMachine):
         attributes = words.attributes(to=sender, type=kind, id=f"{stanza_id}x" if wrongly else stanza_id)
         client.says(f"<iq{attributes}>{inner}</iq>")
 
-    @action(1, who=who, room=room_names, name=st.sampled_from(("message", "presence")), nick=nicks)
+    @action(
+        1,
+        who=who,
+        room=room_names,
+        name=st.sampled_from(("message", "presence")),
+        nick=nicks,
+    )
     def bounces(self, who: tuple[str, str], room: str, name: str, nick: str) -> None:
         to = quoteattr(f"{room}/{nick}")
         self.client(who).says(f"<{name} type='error' to={to}>{error_of('forbidden')}</{name}>")
@@ -233,10 +298,17 @@ class Happenings(RuleBasedStateMachine):
         client.slow = slow
         client.drain(3 if slow else None)
 
-    @action(1, who=who, shape=st.sampled_from(("deep", "deeper", "deepest", "many", "attributes", "large", "huge")))
+    @action(
+        1,
+        who=who,
+        shape=st.sampled_from(("deep", "deeper", "deepest", "many", "attributes", "large", "huge")),
+    )
     def says_too_much(self, who: tuple[str, str], shape: str) -> None:
         client = self.client(who)
-        for start in ("<message type='groupchat' to='plain@muc.test'", "<iq type='set' to='plain@muc.test'"):
+        for start in (
+            "<message type='groupchat' to='plain@muc.test'",
+            "<iq type='set' to='plain@muc.test'",
+        ):
             client.says(self._large(start, shape, client.next_id(), 30_000))
 
     def _large(self, start: str, shape: str, stanza_id: str, most: int) -> str:
@@ -273,7 +345,12 @@ class Happenings(RuleBasedStateMachine):
 
     # The clients' own server ------------------------------------------------------------------------------------------
 
-    @action(4, who=who, kind=st.sampled_from(("result", "error")), wrongly=st.sampled_from((False, False, True)))
+    @action(
+        4,
+        who=who,
+        kind=st.sampled_from(("result", "error")),
+        wrongly=st.sampled_from((False, False, True)),
+    )
     def server_answers(self, who: tuple[str, str], kind: str, wrongly: bool) -> None:
         """The client's own server answers what was passed on."""
         client = self.client(who)
@@ -282,10 +359,21 @@ class Happenings(RuleBasedStateMachine):
         token = self.world.witness.token()
         item = f"<item jid='{DOMAIN}' node='rooms' name='{token}'/>"
         inner = error_of("forbidden") if kind == "error" else f"{query}{item}</query>"
-        attributes = words.attributes(from_=to, to=client.jid, type=kind, id=f"{stanza_id}x" if wrongly else stanza_id)
+        attributes = words.attributes(
+            from_=to,
+            to=client.jid,
+            type=kind,
+            id=f"{stanza_id}x" if wrongly else stanza_id,
+        )
         client.server_says(f"<iq{attributes}>{inner}</iq>")
 
-    @action(3, who=who, room=room_names, direction=st.sampled_from(("sent", "received")), again=st.booleans())
+    @action(
+        3,
+        who=who,
+        room=room_names,
+        direction=st.sampled_from(("sent", "received")),
+        again=st.booleans(),
+    )
     def server_copies(self, who: tuple[str, str], room: str, direction: str, again: bool) -> None:
         """A carbon of what the account stream sent or got."""
         client = self.client(who)
@@ -319,7 +407,12 @@ class Happenings(RuleBasedStateMachine):
 
     # Rooms ------------------------------------------------------------------------------------------------------------
 
-    @action(8, room=room_names, payload=st.sampled_from(list(words.MESSAGES)), times=st.sampled_from((1, 1, 1, 3, 25)))
+    @action(
+        8,
+        room=room_names,
+        payload=st.sampled_from(list(words.MESSAGES)),
+        times=st.sampled_from((1, 1, 1, 3, 25)),
+    )
     def occupant_says(self, room: str, payload: str, times: int) -> None:
         model = self.world.rooms[room]
         for _ in range(times):
@@ -331,7 +424,13 @@ class Happenings(RuleBasedStateMachine):
         attributes = words.attributes(from_=f"{room}/ghost", to=f"{bare}/{RESOURCE}", type="chat", id="w")
         self.world.to_stream(bare, f"<message{attributes}>{self._payload(payload, 'm-1')}</message>")
 
-    @action(4, room=room_names, bare=bares, request=st.sampled_from(list(words.REQUESTS)), again=st.booleans())
+    @action(
+        4,
+        room=room_names,
+        bare=bares,
+        request=st.sampled_from(list(words.REQUESTS)),
+        again=st.booleans(),
+    )
     def occupant_asks(self, room: str, bare: str, request: str, again: bool) -> None:
         kind, payload = words.REQUESTS[request]
         self.world.rooms[room].count += not again
@@ -349,7 +448,12 @@ class Happenings(RuleBasedStateMachine):
             model.show(nick, "unavailable")
             del model.occupants[nick]
 
-    @action(4, room=room_names, bare=bares, how=st.sampled_from((*words.REMOVALS, "silently", "silently")))
+    @action(
+        4,
+        room=room_names,
+        bare=bares,
+        how=st.sampled_from((*words.REMOVALS, "silently", "silently")),
+    )
     def room_removes(self, room: str, bare: str, how: str) -> None:
         codes, inner = words.REMOVALS.get(how, ("", ""))
         self.world.rooms[room].removes(f"{bare}/{RESOURCE}", codes, inner, silently=how == "silently")
@@ -363,7 +467,15 @@ class Happenings(RuleBasedStateMachine):
         nick=st.sampled_from(("", "/alice", "/bob", "/ghost")),
         stanza_id=st.sampled_from((None, "i-phone-1", "i-phone-2", "", "1")),
     )
-    def room_refuses(self, room: str, bare: str, name: str, condition: str, nick: str, stanza_id: str | None) -> None:
+    def room_refuses(
+        self,
+        room: str,
+        bare: str,
+        name: str,
+        condition: str,
+        nick: str,
+        stanza_id: str | None,
+    ) -> None:
         """An error for nothing in particular."""
         attributes = words.attributes(from_=room + nick, to=f"{bare}/{RESOURCE}", type="error", id=stanza_id)
         self.world.to_stream(bare, f"<{name}{attributes}>{error_of(condition)}</{name}>")
@@ -393,7 +505,10 @@ class Happenings(RuleBasedStateMachine):
         for jid in set(model.occupants.values()) - {""}:
             code = "173" if model.anonymous else "172"
             x = f"<x xmlns='{words.USER}'><status code='104'/><status code='{code}'/></x>"
-            self.world.to_stream(jid, f"<message type='groupchat' from='{model.jid}' to='{jid}'>{x}</message>")
+            self.world.to_stream(
+                jid,
+                f"<message type='groupchat' from='{model.jid}' to='{jid}'>{x}</message>",
+            )
 
     @action(
         2,
@@ -446,7 +561,12 @@ class Happenings(RuleBasedStateMachine):
 
     # How things are ---------------------------------------------------------------------------------------------------
 
-    @action(5, prompt=st.booleans(), count=st.sampled_from((0, 1, 3)), silently=st.booleans())
+    @action(
+        5,
+        prompt=st.booleans(),
+        count=st.sampled_from((0, 1, 3)),
+        silently=st.booleans(),
+    )
     def peers(self, prompt: bool, count: int, silently: bool) -> None:
         """Rooms and servers answer at once, or slowly, or never."""
         self.world.prompt = prompt
@@ -486,6 +606,7 @@ class Happenings(RuleBasedStateMachine):
     @action(1, bare=bares, how=st.sampled_from(("forgotten", "removed", "password")))
     def operator(self, bare: str, how: str) -> None:
         accounts = self.world.accounts
+        self.world.memory.forget(bare)
         if how == "password":
             accounts.password_changed(bare, "another")
         elif how == "removed":
@@ -495,11 +616,16 @@ class Happenings(RuleBasedStateMachine):
 
     @action(2, orderly=st.booleans(), damaged=st.sampled_from((0, 0, 1, 3)), seed=seeds)
     def restarts(self, orderly: bool, damaged: int, seed: int) -> None:
+        self.between_lives = True
         self.world.ends(orderly=orderly)
         chance = Random(seed)
+        if damaged:
+            self.world.witness.damaged = True
+            self.world.memory.forget(*BARES)
         for _ in range(damaged):
             self.world.storage.tables.damage(chance)
         self.world.begins_again()
+        self.between_lives = False
 
 
 def _happenings() -> st.SearchStrategy[list[tuple[str, dict[str, Any]]]]:
@@ -529,7 +655,7 @@ class AccountMachine(Happenings):
 
     def teardown(self) -> None:
         try:
-            if hasattr(self, "world") and not self.world.witness.complaints:
+            if hasattr(self, "world") and not self.between_lives and not self.world.witness.complaints:
                 end(self.world)
         finally:
             if hasattr(self, "world"):

@@ -13,12 +13,14 @@ from minimixproxy.lazystanzas import LazyStanzas
 from minimixproxy.minimix.muc import NS_MUC
 from minimixproxy.passing import PassingFramer
 from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza
+from tests.minimix.machine_memory import Replayed
 from tests.minimix.machine_witness import CLIENT, HEADER, USER, Promise, StrictReader
 
 if TYPE_CHECKING:
     from tests.minimix.machine_world import World
 
-BODY = f"{CLIENT}body"
+BODY, SUBJECT = f"{CLIENT}body", f"{CLIENT}subject"
+SENT = "{urn:xmpp:carbons:2}sent"
 SERVER_LIMITS = FramingLimits(256 * 1024, 100_000, skips=True)
 
 
@@ -37,6 +39,8 @@ class Client:
         self.passed: deque[tuple[str | None, str]] = deque()
         self.forwarded: deque[tuple[str, str]] = deque()  # IQs that it was asked: by whom, and their ids
         self.in_rooms: dict[str, set[str]] = {}  # and what it has been shown of each since it came in
+        self.replay: Replayed | None = None  # that it is being shown, not having wished for anything in particular
+        self.wishless: set[str | None] = set()  # ids of joins
         self.execution = ("", "")  # of a command: its node and session id
         self.count = 0
         self.world = world
@@ -78,7 +82,10 @@ class Client:
     def _says(self, stanza: Stanza) -> None:
         self.last_active = self.world.clock.seconds()
         self.world.witness.said(self.bare, stanza.raw.decode(), stanza.get("to"))
-        is_request = stanza.name == "iq" and stanza.get("type") not in ("result", "error")
+        is_request = stanza.name == "iq" and stanza.get("type") not in (
+            "result",
+            "error",
+        )
         key = stanza.get("to") or "", stanza.get("id")
         if is_request:
             self.asked[key] += 1
@@ -113,6 +120,8 @@ class Client:
         if not is_join and (kind is None or room not in self.in_rooms):
             return None
         promise = Promise("join" if is_join else "leave", room, stanza.get("id"))
+        if is_join and b"history" not in stanza.raw:
+            self.wishless.add(stanza.get("id"))
         self.promises.append(promise)
         return promise
 
@@ -125,6 +134,8 @@ class Client:
         if not self.closed:
             self.closed = True
             self.reached = reached
+            if reached != math.inf:
+                self.world.memory.forget(self.jid)
             self._output.clear()
             self.account.session_closed(self)
             self.world.clients.pop(self.jid, None)
@@ -202,19 +213,31 @@ class Client:
             self._understands(stanza, data, tokens, passed)
 
     def _understands(self, stanza: ElementTree.Element, data: bytes, tokens: list[str], passed: bool) -> None:
-        kind, sender, stanza_id = stanza.get("type"), stanza.get("from") or "", stanza.get("id")
+        kind, sender, stanza_id = (
+            stanza.get("type"),
+            stanza.get("from") or "",
+            stanza.get("id"),
+        )
         if stanza.tag == f"{CLIENT}iq":
             if kind in ("result", "error"):
                 command = stanza.find("{http://jabber.org/protocol/commands}command")
                 if command is not None:
-                    self.execution = command.get("node") or "", command.get("sessionid") or ""
+                    self.execution = (
+                        command.get("node") or "",
+                        command.get("sessionid") or "",
+                    )
                 self._answered(sender, stanza_id, data, passed)
             elif not passed:
                 self.forwarded.append((sender, stanza_id or ""))
         elif stanza.tag == f"{CLIENT}presence" and not passed:
             self._sees(stanza, kind, sender, stanza_id)
-        elif stanza.tag == f"{CLIENT}message" and kind == "groupchat" and not passed and stanza.find(BODY) is not None:
-            self._reads(sender, tokens, data)
+        elif stanza.tag == f"{CLIENT}message" and not passed and tokens and stanza.find(BODY) is not None:
+            if kind == "groupchat":
+                self._reads(sender, tokens, data)
+            elif kind == "chat" and stanza.find(SENT) is None:
+                self.world.memory.private(self.jid, tokens[0], data)
+        elif stanza.tag == f"{CLIENT}message" and kind == "groupchat" and stanza.find(SUBJECT) is not None:
+            self.replay = None
 
     def _answered(self, sender: str, stanza_id: str | None, data: bytes, passed: bool) -> None:
         if passed:
@@ -231,7 +254,13 @@ class Client:
                 return key
         return None
 
-    def _sees(self, stanza: ElementTree.Element, kind: str | None, sender: str, stanza_id: str | None) -> None:
+    def _sees(
+        self,
+        stanza: ElementTree.Element,
+        kind: str | None,
+        sender: str,
+        stanza_id: str | None,
+    ) -> None:
         """A room shows somebody: itself, to who joins, leaves or changes its nick."""
         room = sender.partition("/")[0]
         codes = {status.get("code") for status in stanza.findall(f"{USER}x/{USER}status")}
@@ -240,6 +269,7 @@ class Client:
             return
         if kind is None and any(one.kind == "join" and one.answers(room, stanza_id) for one in self.promises):
             self.in_rooms[room] = set()
+            self.replay = Replayed() if stanza_id in self.wishless else None
         elif own and kind == "unavailable" and "303" not in codes:
             self.in_rooms.pop(room, None)
         self._answers(room, kind, stanza_id, renamed="303" in codes)
@@ -260,6 +290,7 @@ class Client:
         """A message of a room: once, while the client stays."""
         room = sender.partition("/")[0]
         shown = self.in_rooms.get(room)
+        self.world.memory.message(self, room, tokens[0], data)
         if shown is None or room not in self.world.rooms or not self.world.rooms[room].ids or not tokens:
             return
         if tokens[0] in shown:

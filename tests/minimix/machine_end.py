@@ -7,6 +7,8 @@ from collections import deque
 from typing import Any
 
 from minimixproxy.minimix.account import Account
+from minimixproxy.minimix.budget import OBJECT
+from minimixproxy.minimix.roomview import RESERVED, RoomView
 from tests.minimix.machine_world import World
 
 LONG = 600  # seconds in which everybody is to be answered by who is there, if rooms say nothing
@@ -16,17 +18,37 @@ LEFT = 64 * 1024  # bytes that may be left of an account with nothing in it
 def check_sizes(world: World) -> None:
     """What is kept stays within the budgets, counted anew."""
     for account, _stream in world.accounts:
-        for budget in (account._shown, account._said, account._waiting, account._client_budget):
-            assert 0 <= budget.used <= budget.limit, (account.bare, budget.used, budget.limit)
+        for budget in (
+            account._shown,
+            account._said,
+            account._waiting,
+            account._client_budget,
+        ):
+            assert 0 <= budget.used <= budget.limit, (
+                account.bare,
+                budget.used,
+                budget.limit,
+            )
         said = 0
         for occupancy in account.rooms.values():
-            shown = sum(map(len, occupancy._attendance.view.occupants.values()))
-            assert shown <= world.settings.rooms.room_memory, shown
+            _check_view(occupancy._attendance.view, world.settings.rooms.room_memory)
             said += sum(len(message.raw) for message in occupancy.history.entries)
             assert len(occupancy.history) <= world.settings.rooms.history
             assert len(occupancy.holding) <= 100
         assert said <= account._said.limit + 64 * 1024 * len(account.rooms), said
         assert len(account.rooms) <= world.settings.rooms.max_rooms
+
+
+def _check_view(view: RoomView, limit: int) -> None:
+    """What the budget says is what there is: occupants, and three stanzas of which two have bytes of their own."""
+    occupants = sum(len(raw) + OBJECT for raw in view.occupants.values())
+    single = [one for one in (view._own, view._subject, view._of_room) if one is not None]
+    most = occupants + 2 * RESERVED + sum(len(one.raw) + OBJECT for one in single)
+    assert occupants <= view._budget.used <= min(limit, most), (
+        occupants,
+        view._budget.used,
+        most,
+    )
 
 
 def end(world: World) -> None:
@@ -55,7 +77,12 @@ def _nothing_is_left(world: World) -> None:
         _leaves_everything(world, account)
     check_sizes(world)
     for account in accounts:
-        budgets = (account._shown, account._said, account._waiting, account._client_budget)
+        budgets = (
+            account._shown,
+            account._said,
+            account._waiting,
+            account._client_budget,
+        )
         assert [budget.used for budget in budgets] == [0, 0, 0, 0], [budget.used for budget in budgets]
         size = reachable_bytes(account)
         assert size < LEFT, f"{account.bare} keeps {size} bytes of nothing"

@@ -65,7 +65,15 @@ class ModelRoom:
     def nick_of(self, jid: str) -> str | None:
         return next((nick for nick, one in self.occupants.items() if one == jid), None)
 
-    def presence(self, nick: str, to: str, kind: str = "", codes: str = "", item: str = "", inner: str = "") -> str:
+    def presence(
+        self,
+        nick: str,
+        to: str,
+        kind: str = "",
+        codes: str = "",
+        item: str = "",
+        inner: str = "",
+    ) -> str:
         jid = self.occupants.get(nick, "")
         address = f" jid={quoteattr(jid)}" if jid and (not self.anonymous or jid == to) else ""
         role = "none" if kind == "unavailable" else "participant"
@@ -78,14 +86,24 @@ class ModelRoom:
             f"<x xmlns='{NS_USER}'><item affiliation='member' role='{role}'{address}{item}/>{status}</x></presence>"
         )
 
-    def show(self, nick: str, kind: str = "", codes: str = "", item: str = "", stanza_id: str | None = None) -> None:
+    def show(
+        self,
+        nick: str,
+        kind: str = "",
+        codes: str = "",
+        item: str = "",
+        stanza_id: str | None = None,
+    ) -> None:
         """Show an occupant to all; `codes` are for itself alone."""
         inner = f"<status>{self.token()}</status>"
         for jid in set(self.occupants.values()) - {""}:
             own = self.occupants.get(nick) == jid
             seen = f"{codes} 110" if own else ("303" if "303" in codes else "")
             text = self.presence(nick, jid, kind, seen, item, inner)
-            self.say(jid, text.replace("{id}", f" id={quoteattr(stanza_id)}" if own and stanza_id else ""))
+            self.say(
+                jid,
+                text.replace("{id}", f" id={quoteattr(stanza_id)}" if own and stanza_id else ""),
+            )
 
     def message(self, said: Said, to: str, past: bool = False) -> str:
         stamp = ""
@@ -101,7 +119,10 @@ class ModelRoom:
 
     def subject(self, to: str) -> None:
         subject = f"<subject>{self.topic}</subject>"
-        self.say(to, f"<message type='groupchat' from='{self.jid}' to={quoteattr(to)}>{subject}</message>")
+        self.say(
+            to,
+            f"<message type='groupchat' from='{self.jid}' to={quoteattr(to)}>{subject}</message>",
+        )
 
     # What happens in it ----------------------------------------------------------------------------------------------
 
@@ -109,7 +130,13 @@ class ModelRoom:
         """An occupant says something to all."""
         self.count += 1
         known = f"s-{self.count}" if self.ids else None
-        said = Said(stanza_id if stanza_id is not None else f"m-{self.count}", nick, inner, known, self.now())
+        said = Said(
+            stanza_id if stanza_id is not None else f"m-{self.count}",
+            nick,
+            inner,
+            known,
+            self.now(),
+        )
         if "<body>" in inner:
             self.history = [*self.history[-60:], said]
         for jid in set(self.occupants.values()) - {""}:
@@ -203,12 +230,18 @@ class ModelRoom:
             identifier = f" id={quoteattr(stanza_id)}" if stanza_id is not None else ""
             address = quoteattr(f"{self.jid}/{nick}" if nick else self.jid)
             error = error_of("not-acceptable")
-            self.say(jid, f"<message type='error' from={address} to={quoteattr(jid)}{identifier}>{error}</message>")
+            self.say(
+                jid,
+                f"<message type='error' from={address} to={quoteattr(jid)}{identifier}>{error}</message>",
+            )
         elif kind == "groupchat" and not nick:
             self.speaks(present, inner, stanza.get("id"))
         elif nick and self.occupants.get(nick):
             address, other = quoteattr(f"{self.jid}/{present}"), self.occupants[nick]
-            self.say(other, f"<message type='chat' from={address} to={quoteattr(other)}>{inner}</message>")
+            self.say(
+                other,
+                f"<message type='chat' from={address} to={quoteattr(other)}>{inner}</message>",
+            )
 
     def iq_from(self, jid: str, nick: str, stanza: ElementTree.Element) -> None:
         kind, stanza_id = stanza.get("type"), stanza.get("id", "")
@@ -220,7 +253,10 @@ class ModelRoom:
         present = self.nick_of(jid)
 
         def answer(inner: str, shape: str = "result") -> None:
-            self.say(jid, f"<iq type='{shape}' from={address} to={to} id={quoteattr(stanza_id)}>{inner}</iq>")
+            self.say(
+                jid,
+                f"<iq type='{shape}' from={address} to={to} id={quoteattr(stanza_id)}>{inner}</iq>",
+            )
 
         if not nick:
             self._asked(jid, stanza, answer)
@@ -238,7 +274,10 @@ class ModelRoom:
             is_ping = child is not None and "ping" in child.tag
             inner = "<ping xmlns='urn:xmpp:ping'/>" if is_ping else f"<x xmlns='urn:x'>{self.token()}</x>"
             asker = quoteattr(f"{self.jid}/{present}")
-            self.say(other, f"<iq type='{kind}' from={asker} to={quoteattr(other)} id='f-{self.count}'>{inner}</iq>")
+            self.say(
+                other,
+                f"<iq type='{kind}' from={asker} to={quoteattr(other)} id='f-{self.count}'>{inner}</iq>",
+            )
 
     def _passes_on(self, jid: str, nick: str, stanza: ElementTree.Element) -> None:
         """An occupant answers another."""
@@ -312,7 +351,10 @@ class ModelServer:
                 for room, autojoin in self.bookmarks.get(bare, {}).items()
             )
             found = f"<items node='urn:xmpp:bookmarks:1'>{items}</items>"
-            self.say(jid, f"{head} type='result'><pubsub xmlns='{PUBSUB[1:-1]}'>{found}</pubsub></iq>")
+            self.say(
+                jid,
+                f"{head} type='result'><pubsub xmlns='{PUBSUB[1:-1]}'>{found}</pubsub></iq>",
+            )
         elif child is not None and "ping" in child.tag:
             self.say(jid, f"{head} type='result'/>")
         else:

@@ -9,7 +9,14 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from minimixproxy.c2s.turn import TurnEnd
-from minimixproxy.minimix.journal import KeptAccount, KeptLogin, KeptMembership, KeptMessage, KeptPrivate, KeptRoom
+from minimixproxy.minimix.journal import (
+    KeptAccount,
+    KeptLogin,
+    KeptMembership,
+    KeptMessage,
+    KeptPrivate,
+    KeptRoom,
+)
 from minimixproxy.storage.batch import Batch
 from minimixproxy.storage.journal import SQLJournal
 from minimixproxy.storage.loading import LoadedAccount, LoadedRoom
@@ -87,9 +94,24 @@ class Tables:
         accounts = {row[0]: _account(row) for row in self.accounts.values()}
         rooms: dict[int, LoadedRoom] = {}
         self.rooms = {key: row for key, row in self.rooms.items() if row[3] is not None and row[1] in accounts}
-        for number, account_id, room, nick, wished, password, bookmarked, since in self.rooms.values():
+        for (
+            number,
+            account_id,
+            room,
+            nick,
+            wished,
+            password,
+            bookmarked,
+            since,
+        ) in self.rooms.values():
             secret = password.decode() if password is not None else None
-            loaded = LoadedRoom(number, KeptRoom(room, KeptMembership(nick, wished or nick, secret, bookmarked, since)))
+            loaded = LoadedRoom(
+                number,
+                KeptRoom(
+                    room,
+                    KeptMembership(nick, wished or nick, secret, bookmarked, since),
+                ),
+            )
             account = accounts[account_id]
             account.kept.rooms.append(loaded.kept)
             account.rooms[number] = rooms[number] = loaded
@@ -134,7 +156,12 @@ class Tables:
             table[key][2] = chance.choice((0.0, 4e9))
             table[key][6] = chance.choice((None, 1, -5, key))
         elif table is self.privates:
-            table[key] = (key, table[key][1], chance.choice((b"", b"<", b"<message/>")), 0)
+            table[key] = (
+                key,
+                table[key][1],
+                chance.choice((b"", b"<", b"<message/>")),
+                0,
+            )
         else:
             table[key] = (chance.choice((-1, 2**62)), None)
 
@@ -172,6 +199,10 @@ class Disk:
 
     def start(self, written: Written) -> None:
         self._written = written
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._waiting) or self.faults > 0
 
     def write(self, batch: Batch) -> None:
         self._waiting.append(batch)

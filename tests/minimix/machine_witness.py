@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from twisted.logger import LogLevel, globalLogPublisher
@@ -83,6 +83,7 @@ class Witness:
     said_by: dict[str, str] = field(default_factory=dict)  # the account whose client made it up
     meant_for: dict[str, str | None] = field(default_factory=dict)  # the `to` of what a client said
     complaints: list[str] = field(default_factory=list)
+    damaged: bool = False  # what is on disk: then some of it cannot be shown
 
     def token(self) -> str:
         token = f"tok-{len(self.heard)}-"
@@ -129,10 +130,11 @@ class Witness:
     def unwatch(self) -> None:
         globalLogPublisher.removeObserver(self._logged)
 
-    def _logged(self, event: dict[str, object]) -> None:
-        if event.get("log_failure") is not None or event.get("log_level") is LogLevel.critical or event.get("isError"):
-            failure = event.get("log_failure")
-            trace = failure.getTraceback() if failure is not None else str(event)[:2000]  # type: ignore[attr-defined]
+    def _logged(self, event: dict[str, Any]) -> None:
+        failure = event.get("log_failure")
+        left_out = "cannot be shown" in str(event.get("log_format")) and not self.damaged
+        if failure is not None or left_out or event.get("log_level") is LogLevel.critical:
+            trace = failure.getTraceback() if failure is not None else str(event)[:2000]
             self.complain(f"logged: {event.get('log_format')}\n{trace}")
 
 

@@ -51,10 +51,19 @@ REQUESTS = {
     "owner": ("get", f"<query xmlns='{OWNER}'/>"),
     "destroy": ("set", f"<query xmlns='{OWNER}'><destroy/></query>"),
     "archive": ("set", f"<query xmlns='{MAM}' queryid='{{id}}'/>"),
-    "page": ("set", f"<query xmlns='{MAM}' queryid='q'><set xmlns='{RSM}'><max>5</max><before/></set></query>"),
+    "page": (
+        "set",
+        f"<query xmlns='{MAM}' queryid='q'><set xmlns='{RSM}'><max>5</max><before/></set></query>",
+    ),
     "form": ("get", f"<query xmlns='{MAM}'/>"),
-    "bookmarks": ("get", f"<pubsub xmlns='{PUBSUB}'><items node='urn:xmpp:bookmarks:1'/></pubsub>"),
-    "private": ("get", "<query xmlns='jabber:iq:private'><storage xmlns='storage:bookmarks'/></query>"),
+    "bookmarks": (
+        "get",
+        f"<pubsub xmlns='{PUBSUB}'><items node='urn:xmpp:bookmarks:1'/></pubsub>",
+    ),
+    "private": (
+        "get",
+        "<query xmlns='jabber:iq:private'><storage xmlns='storage:bookmarks'/></query>",
+    ),
     "publish": (
         "set",
         f"<pubsub xmlns='{PUBSUB}'><publish node='urn:xmpp:bookmarks:1'><item id='plain@muc.test'>"
@@ -97,7 +106,14 @@ WISHES = (
     "<password>secret</password>",
     "<password>wrong</password>",
 )
-ERRORS = ("service-unavailable", "item-not-found", "not-acceptable", "forbidden", "remote-server-timeout", "conflict")
+ERRORS = (
+    "service-unavailable",
+    "item-not-found",
+    "not-acceptable",
+    "forbidden",
+    "remote-server-timeout",
+    "conflict",
+)
 
 
 def attributes(**found: str | None) -> str:

@@ -22,6 +22,7 @@ from minimixproxy.minimix.journal import KeptLogin
 from minimixproxy.refused import Sendable
 from minimixproxy.xmlstream import FramedXmlStream
 from tests.minimix.machine_client import Client
+from tests.minimix.machine_memory import Memory
 from tests.minimix.machine_rooms import ModelRoom, ModelServer
 from tests.minimix.machine_store import Storage
 from tests.minimix.machine_witness import CLIENT, HEADER, StrictReader, Witness
@@ -122,6 +123,7 @@ class World:
         self.clock = WallClock()
         self.clock.advance(NOW)
         self.witness = Witness()
+        self.memory = Memory(self.witness.complain)
         self.storage = Storage(self.clock)
         self.settings = Settings.model_construct(
             rooms=Rooms(**{"history": 40, "max_rooms": 6, "max_occupants": 30, **settings}),
@@ -171,6 +173,8 @@ class World:
             self.disk.late, self.disk.faults = False, 0
             self.journal.stop()
             self.clock.advance(11)
+            self.memory.on_disk()
+        self.memory.crashed()
         for call in list(self.clock.getDelayedCalls()):
             call.cancel()
         for upstream in list(self.upstreams.values()):
@@ -223,12 +227,18 @@ class World:
         upstream = self.upstream(jid.partition("/")[0])
         if upstream is None:
             return
-        self.notes_request(upstream.bare, ElementTree.fromstring(f"<x xmlns='jabber:client'>{text}</x>")[0])
+        self.notes_request(
+            upstream.bare,
+            ElementTree.fromstring(f"<x xmlns='jabber:client'>{text}</x>")[0],
+        )
         upstream.says(text.encode())
 
     def notes_request(self, bare: str, stanza: ElementTree.Element) -> None:
         """An account is asked something: it may answer once."""
-        if stanza.tag == f"{CLIENT}iq" and stanza.get("type") not in ("result", "error"):
+        if stanza.tag == f"{CLIENT}iq" and stanza.get("type") not in (
+            "result",
+            "error",
+        ):
             key = bare, _prepared(stanza.get("from")), stanza.get("id") or None
             self.open_from_rooms[key] = self.open_from_rooms.get(key, 0) + 1
 
@@ -257,7 +267,13 @@ class World:
             self._checks(upstream, stanza, data, tokens)
             self.unanswered.append((upstream, stanza, depth, tokens[0] if tokens else ""))
 
-    def _checks(self, upstream: Upstream, stanza: ElementTree.Element, data: bytes, tokens: list[str]) -> None:
+    def _checks(
+        self,
+        upstream: Upstream,
+        stanza: ElementTree.Element,
+        data: bytes,
+        tokens: list[str],
+    ) -> None:
         complain, to = self.witness.complain, stanza.get("to")
         if stanza.get("from") is not None:
             complain(f"a `from` goes out: {data[:2000]!r}")
@@ -306,6 +322,8 @@ class World:
             if not (self.prompt and self.unanswered):
                 break
             self.answer()
+        if self.journal.status.durable and self.journal.gathering is None and not self.disk.busy:
+            self.memory.on_disk()
 
     # Clients ----------------------------------------------------------------------------------------------------------
 
