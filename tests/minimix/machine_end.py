@@ -64,8 +64,14 @@ def _nobody_waits(world: World) -> None:
     for client in list(world.clients.values()):
         client.slow = False
         client.drain()
-    for _ in range(LONG // 15):
-        world.clock.advance(15)
+    for talks in (True, False):  # the rooms are silent, then the servers too, which ends the streams
+        for _ in range(LONG // 15):
+            world.clock.advance(15)
+            world.servers_answer(talks=talks)
+        _check_answered(world)
+
+
+def _check_answered(world: World) -> None:
     waiting = [f"{client.jid}: {one}" for client in world.clients.values() for one in client.still_waits()]
     assert not waiting, f"not answered: {waiting}"
 

@@ -300,6 +300,12 @@ class World:
             if not silently and self.upstream(upstream.bare) is upstream:
                 self._handle(upstream, stanza, depth, token)
 
+    def servers_answer(self, *, talks: bool) -> None:
+        """Rooms say nothing to all that they were sent; servers do, if they talk."""
+        for_servers = [one for one in self.unanswered if _split(one[1].get("to"))[0] not in self.rooms]
+        self.unanswered = deque(for_servers)
+        self.answer(silently=not talks)
+
     def _handle(self, upstream: Upstream, stanza: ElementTree.Element, depth: int, token: str) -> None:
         to = stanza.get("to")
         bare, nick = _split(to)
