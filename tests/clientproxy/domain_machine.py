@@ -47,7 +47,7 @@ NOBODY = (
 MARK = "<x xmlns='urn:mark' n='{}'/>"
 _MARK = re.compile(rb"<x xmlns='urn:mark' n='(\d+)'/>")
 IDS = ("1", "2", "1", "", "x" * 40)
-SIDS = ("s1", "s2")
+SIDS = ("s1",)
 #: What an IQ may hold: {} is where the mark stands.
 ASKED = (
     "<query xmlns='jabber:iq:private'>{}</query>",
@@ -72,16 +72,20 @@ REPLIES = (
     "<feature/><identity/>{}</query>",
     "<error type='wait'><recipient-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>",
 )
-PRESENCES = ("", "", "unavailable", "subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe", "error", "odd")
+PRESENCES = (
+    *("", "", "", "", "unavailable", "unavailable", "subscribe", "subscribed"),
+    *("unsubscribe", "unsubscribed", "probe", "error", "odd"),
+)
 CONTENTS = ("", "<show>dnd</show>", "<priority>-1</priority>", "<show> </show><show/><priority>9e9</priority>")
 CAPS = "<c xmlns='http://jabber.org/protocol/caps' ver='{}'/>"
-LIMITS: dict[str, Any] = {"max_open": 6, "max_open_per_asker": 4, "max_resources": 3, "max_tokens": 2}
+LIMITS: dict[str, Any] = {"max_open": 6, "max_open_per_asker": 4, "max_resources": 3, "max_tokens": 1}
 TIMEOUT, PATIENCE = 10, 3
 MAX_SUBSCRIBERS = 4
 LONG_ENOUGH = 4 * TIMEOUT
 MOST_OWN = LIMITS["max_resources"] * (1 + TIMEOUT // PATIENCE + 1)  # of our own requests: features, pings
 
 INDEX = st.integers(0, 1000)
+COUNT = st.sampled_from((1, 1, 2, 6))
 users, resources = st.sampled_from(USERS), st.sampled_from(RESOURCES)
 Key = tuple[str, str | None, str]  # who asked, the id, whom
 
@@ -111,8 +115,8 @@ class DomainMachine(RuleBasedStateMachine):
         policy=st.sampled_from(("random", "round-robin", "least-outstanding", "sender")),
         rate=st.sampled_from((0.0, 0.0, 0.5)),
         deny=st.sampled_from(((), (), ("example.net",))),
-        sessions=st.sampled_from((2, 1000, 1000)),
-        online=st.integers(0, 3),
+        sessions=st.sampled_from((1000, 1000, 2)),
+        online=st.sampled_from((3, 3, 2, 1, 0)),
     )
     def begin(
         self, subscriptions: str, policy: str, rate: float, deny: tuple[str, ...], sessions: int, online: int
@@ -159,21 +163,25 @@ class DomainMachine(RuleBasedStateMachine):
         kind=st.sampled_from(("get", "set")),
         id=st.sampled_from(IDS),
         payload=st.sampled_from(ASKED),
+        count=COUNT,
     )
-    def user_asks(self, user: str, to: str, kind: str, id: str, payload: str) -> None:
-        mark = self.mark(frozenset(), user)
-        self.say("iq", user, to, kind, payload.format(mark), id)
+    def user_asks(self, user: str, to: str, kind: str, id: str, payload: str, count: int) -> None:
+        for _number in range(count):
+            mark = self.mark(frozenset(), user)
+            self.say("iq", user, to, kind, payload.format(mark), id)
 
     @precondition(lambda self: not self.lost)
     @rule(
-        user=users,
+        user=st.sampled_from(USERS[:1] * 3 + USERS[:2]),
         kind=st.sampled_from(("iq", "iq", "message")),
+        count=st.sampled_from((1, 3)),
         step=st.sampled_from(("open", "data", "close")),
         sid=st.sampled_from(SIDS),
     )
-    def user_goes_on(self, user: str, kind: str, step: str, sid: str) -> None:
-        mark = self.mark(frozenset(), user, sid)
-        self.say(kind, user, DOMAIN, "set" if kind == "iq" else "", STEP.format(step, sid, mark, step), "s")
+    def user_goes_on(self, user: str, kind: str, count: int, step: str, sid: str) -> None:
+        for _number in range(count):
+            mark = self.mark(frozenset(), user, sid)
+            self.say(kind, user, DOMAIN, "set" if kind == "iq" else "", STEP.format(step, sid, mark, step), "s")
 
     @precondition(lambda self: not self.lost)
     @rule(
@@ -234,6 +242,12 @@ class DomainMachine(RuleBasedStateMachine):
         self.say("presence", resource, DOMAIN, kind, content + (CAPS.format(caps) if caps else ""))
 
     @precondition(lambda self: not self.lost)
+    @rule(resource=st.sampled_from(RESOURCES[:2]))
+    def target_changes_all_the_time(self, resource: str) -> None:
+        for number in range(MOST_OWN):
+            self.say("presence", resource, DOMAIN, "", CAPS.format(f"c{number}"))
+
+    @precondition(lambda self: not self.lost)
     @rule(account=st.sampled_from((TARGET, OTHER)), kind=st.sampled_from(("subscribed", "unsubscribed", "error")))
     def target_decides(self, account: str, kind: str) -> None:
         self.say("presence", account, DOMAIN, kind)
@@ -252,23 +266,34 @@ class DomainMachine(RuleBasedStateMachine):
         which=INDEX,
         kind=st.sampled_from(("result", "result", "error")),
         content=st.sampled_from(REPLIES),
-        peer=st.sampled_from((None, None, None, *RESOURCES[:2], ALICE, BOB, DOMAIN, "example.org")),
-        id=st.sampled_from((None, None, None, "", "1", "x")),
-        again=st.booleans(),
+        times=st.sampled_from((1, 1, 2)),
     )
-    def reply(self, which: int, kind: str, content: str, peer: str | None, id: str | None, again: bool) -> None:
-        """The one that was asked answers, or another does, under this id or another, once or twice."""
-        place = which % len(self.asked)
-        request = self.asked[place] if again else self.asked.pop(place)
+    def reply(self, which: int, kind: str, content: str, times: int) -> None:
+        """The one that was asked answers, once or twice."""
+        request = self.asked.pop(which % len(self.asked))
         found = _MARK.search(request.raw)
         asker = self.askers.get(int(found.group(1)), ("", ""))[0] if found else ""
-        sender, answered = peer or request["to"], request["id"] if id is None else id
-        right = (sender, answered) == (request["to"], request["id"])
-        receivers = frozenset({asker} if asker and right else {"nobody"})
-        if right and not asker and found:  # the target has asked this user
+        receivers = frozenset({asker or "nobody"})
+        if found and not asker:  # the target has asked this user
             receivers = frozenset(RESOURCES)
-        mark = MARK.format(self.mark_number(receivers))
-        self.say("iq", sender, request["from"], kind, content.format(mark), answered)
+        for _number in range(times):
+            mark = MARK.format(self.mark_number(receivers))
+            self.say("iq", request["to"], request["from"], kind, content.format(mark), request["id"])
+
+    @precondition(lambda self: not self.lost and self.asked)
+    @rule(
+        which=INDEX,
+        kind=st.sampled_from(("result", "error")),
+        content=st.sampled_from(REPLIES),
+        peer=st.sampled_from((*RESOURCES, ALICE, BOB, DOMAIN, "example.org")),
+        id=st.sampled_from((None, None, "", "1", "x")),
+    )
+    def another_replies(self, which: int, kind: str, content: str, peer: str, id: str | None) -> None:
+        """Under the id of an open request, or another."""
+        request = self.asked[which % len(self.asked)]
+        if peer != request["to"]:
+            mark = MARK.format(self.mark_number(frozenset({"nobody"})))
+            self.say("iq", peer, request["from"], kind, content.format(mark), request["id"] if id is None else id)
 
     @precondition(lambda self: not self.lost)
     @rule(seed=st.integers(0, 2**32))
@@ -416,7 +441,7 @@ class DomainMachine(RuleBasedStateMachine):
         self.unanswered[key] -= 1
 
     def look_at_request(self, sent: Stanza, to: Address) -> None:
-        self.asked = [*self.asked[-20:], sent]
+        self.asked = [*self.asked[-10:], sent]
         if to.bare in self.states:
             assert to.full in self.there, f"{to.full} is not there: {sent.raw!r}"
         else:
