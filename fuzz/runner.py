@@ -16,7 +16,7 @@ from fuzz.dictionary import write_dictionary
 from fuzz.table import MACHINES, MODULES, TARGETS, WEIGHT
 
 LONGEST = 4096  # bytes of input
-TIMEOUT = 20  # seconds that one input may take
+TIMEOUT = 60  # seconds that one input may take
 MEMORY = 2048  # megabytes
 START = 120.0  # seconds that a process may take to begin and to end, on a busy machine
 FINDINGS = 5  # of one target; after these it is left alone

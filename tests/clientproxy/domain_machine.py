@@ -7,108 +7,50 @@ exchange stay with one resource; tables keep to their bounds. There is no safety
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from random import Random
-from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from minimixproxy.clientproxy import presences
 from minimixproxy.clientproxy.requests import Origin
-from minimixproxy.jids import Address, InvalidJID, parse_jid
-from minimixproxy.stanza import Stanza, escape, parse_element
-from tests.absurd import ODD_TEXT, Absurd
-from tests.clientproxy.scene import ALICE, BOB, COMPONENT, DOMAIN, TARGET, Scene, stanza
-
-OTHER = "helper@example.net"  # a second target
-RESOURCES = (f"{TARGET}/one", f"{TARGET}/two", f"{TARGET}/three", f"{OTHER}/one", TARGET)
-LONG = f"{'l' * 900}@example.org/{'m' * 900}"  # does not fit into a resource: written as LONG
-ODD = "carol@example.org/phone\U0001f389"  # unassigned in Unicode 3.2: neither does this
-USERS = (ALICE, "alice@example.org/tablet", BOB, "LONG", ODD, "example.net", "dave@example.org")
-ABSURD = (DOMAIN, DOMAIN, f"{DOMAIN}/{ALICE}", f"\\40x@{DOMAIN}", *RESOURCES[:3], *USERS[:3], "example.org")
-#: Whom a user seems to write to: never looked at, and never whom it reaches.
-BEHIND = (
-    DOMAIN,
-    DOMAIN,
-    f"{DOMAIN}/{BOB}",
-    f"bob\\40example.net@{DOMAIN}",
-    f"{DOMAIN}/@token",
-    f"Node@{DOMAIN.upper()}/x",
+from tests.absurd import Absurd
+from tests.clientproxy.domain_checks import DomainChecks
+from tests.clientproxy.domain_words import (
+    ABSURD,
+    ANSWERS_HERE,
+    ASKED,
+    BEHIND,
+    CAPS,
+    CONTENTS,
+    IDS,
+    LIMITS,
+    LONG_ENOUGH,
+    MARK,
+    MARKED,
+    MOST_OWN,
+    NOBODY,
+    OTHER,
+    PATIENCE,
+    PRESENCES,
+    REPLIES,
+    RESOURCES,
+    SIDS,
+    STEP,
+    TIMEOUT,
+    USERS,
+    address_of,
+    parsed,
 )
-#: Addresses of users that stand for nobody.
-NOBODY = (
-    f"{DOMAIN}/{DOMAIN}",
-    f"{DOMAIN}/{TARGET}",
-    f"\\40@{DOMAIN}",
-    *(f"{DOMAIN}/{text}" for text in ODD_TEXT if len(text) < 100),
-)
-MARK = "<x xmlns='urn:mark' n='{}'/>"
-_MARK = re.compile(rb"<x xmlns='urn:mark' n='(\d+)'/>")
-IDS = ("1", "2", "1", "", "x" * 40)
-SIDS = ("s1",)
-#: What an IQ may hold: {} is where the mark stands.
-ASKED = (
-    "<query xmlns='jabber:iq:private'>{}</query>",
-    "<query xmlns='http://jabber.org/protocol/disco#items'>{}</query>",
-    "<command xmlns='http://jabber.org/protocol/commands' node='n'>{}</command>",
-)
-ANSWERS_HERE = (
-    "<ping xmlns='urn:xmpp:ping'>{}</ping>",
-    "<query xmlns='http://jabber.org/protocol/disco#info'>{}</query>",
-    "<query xmlns='jabber:iq:version'>{}</query>",
-    "",
-    "<a xmlns='a'/>{}",
-)
-STEP = "<{} xmlns='http://jabber.org/protocol/ibb' sid='{}'>{}</{}>"
-REPLIES = (
-    "{}",
-    "",
-    f"<query xmlns='http://jabber.org/protocol/disco#items'><item jid='{TARGET}/one'/><item jid='@'/>{{}}</query>",
-    "<command xmlns='http://jabber.org/protocol/commands' sessionid='c' status='executing'>{}</command>",
-    "<command xmlns='http://jabber.org/protocol/commands' sessionid='c' status='completed'>{}</command>",
-    "<query xmlns='http://jabber.org/protocol/disco#info'><identity category='a'/><feature var='jabber:iq:private'/>"
-    "<feature/><identity/>{}</query>",
-    "<error type='wait'><recipient-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>",
-)
-PRESENCES = (
-    *("", "", "", "", "unavailable", "unavailable", "subscribe", "subscribed"),
-    *("unsubscribe", "unsubscribed", "probe", "error", "odd"),
-)
-CONTENTS = ("", "<show>dnd</show>", "<priority>-1</priority>", "<show> </show><show/><priority>9e9</priority>")
-CAPS = "<c xmlns='http://jabber.org/protocol/caps' ver='{}'/>"
-LIMITS: dict[str, Any] = {"max_open": 6, "max_open_per_asker": 4, "max_resources": 3, "max_tokens": 1}
-TIMEOUT, PATIENCE = 10, 3
-MAX_SUBSCRIBERS = 4
-LONG_ENOUGH = 4 * TIMEOUT
-MOST_OWN = LIMITS["max_resources"] * (1 + TIMEOUT // PATIENCE + 1)  # of our own requests: features, pings
+from tests.clientproxy.scene import ALICE, BOB, DOMAIN, TARGET, Scene
 
 INDEX = st.integers(0, 1000)
 COUNT = st.sampled_from((1, 1, 2, 6))
 users, resources = st.sampled_from(USERS), st.sampled_from(RESOURCES)
-Key = tuple[str, str | None, str]  # who asked, the id, whom
 
 
-class DomainMachine(RuleBasedStateMachine):
+class DomainMachine(DomainChecks):
     """Rules are what others say; the checks are made of everything that leaves."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.unanswered: Counter[Key] = Counter()
-        self.states: dict[str, str] = {}  # of our subscription to a target
-        self.there: set[str] = set()
-        self.meant: dict[int, frozenset[str]] = {}  # by mark: who may see it; empty: any resource of a target
-        self.askers: dict[int, tuple[str, str]] = {}  # by mark: the user who asks, and the exchange
-        self.holders: dict[tuple[str, str], str] = {}
-        self.asked: list[Stanza] = []  # requests that left and may be answered
-        self.came: Stanza | None = None  # what is being handled
-        self.bounced = 0
-        self.lost = False
-        self.at_rest = False
-        self.marks = 0
-        self.restore = presences.MAX_SUBSCRIBERS
-        presences.MAX_SUBSCRIBERS = MAX_SUBSCRIBERS
 
     @initialize(
         subscriptions=st.sampled_from(("accept", "target")),
@@ -206,7 +148,7 @@ class DomainMachine(RuleBasedStateMachine):
         mark = self.mark(frozenset({user}))
         payload = STEP.format("data", sid, mark, "data") if sid else ASKED[0].format(mark)
         if sid:
-            self.holders[_jid(user).full, sid] = resource
+            self.holders[address_of(user).full, sid] = resource
         self.say("iq", resource, self.address(user, contact), kind, payload, id)
 
     @precondition(lambda self: not self.lost)
@@ -217,7 +159,7 @@ class DomainMachine(RuleBasedStateMachine):
         kind=st.sampled_from(("get", "set", "error", "", "chat", "subscribe", "subscribed", "unavailable")),
     )
     def target_writes_to_nobody(self, name: str, resource: str, to: str, kind: str) -> None:
-        meant = _parsed(to.partition("/")[2])
+        meant = parsed(to.partition("/")[2])
         mark = MARK.format(self.mark_number(frozenset({meant.full if meant is not None else "nobody"})))
         self.say(name, resource, to, kind, mark)
 
@@ -229,7 +171,7 @@ class DomainMachine(RuleBasedStateMachine):
         kind=st.sampled_from(("", "chat", "error", "headline", "groupchat", "odd")),
     )
     def somebody_writes(self, peer: str, user: str, contact: bool, kind: str) -> None:
-        from_target = _jid(peer).bare in (TARGET, OTHER)
+        from_target = address_of(peer).bare in (TARGET, OTHER)
         mark = self.mark(frozenset({user} if from_target else ()), "" if from_target else peer)
         to = self.address(user, contact) if from_target else DOMAIN
         self.say("message", peer, to, kind, f"<body>b</body>{mark}")
@@ -257,7 +199,7 @@ class DomainMachine(RuleBasedStateMachine):
         peer=st.sampled_from((*USERS, *RESOURCES)), user=users, contact=st.booleans(), kind=st.sampled_from(PRESENCES)
     )
     def presence_to_users(self, peer: str, user: str, contact: bool, kind: str) -> None:
-        from_target = _jid(peer).bare in (TARGET, OTHER)
+        from_target = address_of(peer).bare in (TARGET, OTHER)
         mark = self.mark(frozenset({user} if from_target else ()), "" if from_target else peer)
         self.say("presence", peer, self.address(user, contact) if from_target else DOMAIN, kind, mark)
 
@@ -271,7 +213,7 @@ class DomainMachine(RuleBasedStateMachine):
     def reply(self, which: int, kind: str, content: str, times: int) -> None:
         """The one that was asked answers, once or twice."""
         request = self.asked.pop(which % len(self.asked))
-        found = _MARK.search(request.raw)
+        found = MARKED.search(request.raw)
         asker = self.askers.get(int(found.group(1)), ("", ""))[0] if found else ""
         receivers = frozenset({asker or "nobody"})
         if found and not asker:  # the target has asked this user
@@ -326,163 +268,3 @@ class DomainMachine(RuleBasedStateMachine):
         self.states = {TARGET: "asking", OTHER: "asking"}
         self.scene.proxy.connected()
         self.look()
-
-    # Means
-
-    def mark_number(self, receivers: frozenset[str]) -> int:
-        self.marks += 1
-        self.meant[self.marks] = receivers
-        return self.marks
-
-    def mark(self, receivers: frozenset[str], user: str = "", exchange: str = "") -> str:
-        """Return a mark for `receivers`; none named: for any resource of a target, as what this user says is."""
-        number = self.mark_number(receivers)
-        if user:
-            self.askers[number] = _jid(user).full, exchange
-        return MARK.format(number)
-
-    def address(self, user: str, contact: bool) -> str:
-        """Return the address by which a target writes to a user."""
-        address, translator = _jid(user), self.scene.core.translator
-        if not contact:
-            return str(translator.address_of(address.full))
-        return translator.contact_of(address.bare) + (f"/{address.resource}" if address.resource else "")
-
-    def say(self, name: str, sender: str, to: str, kind: str = "", content: str = "", id: str = "i") -> None:
-        found = {"from": LONG if sender == "LONG" else sender, "to": to, "type": kind, "id": id}
-        attributes = "".join(f" {key}='{escape(value).decode()}'" for key, value in found.items() if value)
-        self.hear(f"<{name}{attributes}>{content}</{name}>")
-
-    def hear(self, xml: str) -> None:
-        """The server delivers a stanza."""
-        arrived = self.came = stanza(xml)
-        if not arrived.readable:
-            return
-        self.bounced = 0
-        sender, recipient = _parsed(arrived.get("from")), _parsed(arrived.get("to"))
-        if sender is not None and recipient is not None and recipient.domain == DOMAIN:
-            if arrived.name == "iq" and arrived.get("type") not in ("result", "error"):
-                self.unanswered[sender.full, arrived.get("id") or None, arrived["to"]] += 1
-            if arrived.name == "presence" and recipient.full == DOMAIN and sender.bare in self.states:
-                self.shown(sender, arrived.get("type") or "")
-        self.at_rest = False
-        self.scene.deliver(arrived)
-        self.look()
-
-    def shown(self, sender: Address, kind: str) -> None:
-        """A target's presence came."""
-        state = self.states[sender.bare]
-        ended = (kind == "unsubscribed" and state != "asking") or kind == "error"
-        if kind in ("subscribed", "error") or ended:
-            self.states[sender.bare] = kind
-        if kind == "" and state != "unsubscribed" and sender.resource is not None:
-            self.there.add(sender.full)
-        elif kind == "unavailable" and sender.resource is not None:
-            self.gone({sender.full})
-        elif ended or kind == "unavailable":
-            self.gone({jid for jid in self.there if jid.startswith(f"{sender.bare}/")})
-
-    def gone(self, jids: set[str]) -> None:
-        """Resources go: nobody owes them answers, and what they held is over."""
-        self.there -= jids
-        for key in [key for key in self.unanswered if key[0] in jids]:
-            self.excused.add(key)
-
-    @property
-    def excused(self) -> set[Key]:
-        return self.__dict__.setdefault("_excused", set())  # type: ignore[no-any-return]
-
-    # What leaves
-
-    def look(self) -> None:
-        """Check all that has left since the last time."""
-        self.at_rest = False
-        for sent in self.scene.sent():
-            sender, to = parse_jid(sent["from"]), parse_jid(sent["to"])
-            assert sender.domain == DOMAIN, sent.raw
-            parse_element(sent.raw, {"": COMPONENT})
-            self.look_at_marks(sent, to)
-            if sent.name == "iq" and sent["type"] in ("result", "error"):
-                self.look_at_answer(sent, to)
-            elif sent.name == "iq":
-                self.look_at_request(sent, to)
-            elif sent.get("type") == "error" and not _MARK.search(sent.raw):
-                self.look_at_bounce(sent, to)
-        for key in self.excused:
-            self.unanswered.pop(key, None)
-        self.at_rest = True
-
-    def look_at_marks(self, sent: Stanza, to: Address) -> None:
-        for found in _MARK.findall(sent.raw):
-            number = int(found)
-            receivers = {_jid(one).full for one in self.meant[number]}
-            if receivers:
-                assert to.full in receivers or (sent.name == "presence" and to.bare in receivers), (sent.raw, receivers)
-            else:
-                assert to.bare in (TARGET, OTHER), sent.raw
-                asker, exchange = self.askers[number]
-                assert sent["from"] == self.scene.core.translator.address_of(asker), sent.raw
-                self.look_at_exchange(asker, exchange, to.full, begins=sent.name == "iq")
-
-    def look_at_exchange(self, asker: str, exchange: str, resource: str, *, begins: bool) -> None:
-        """The steps of an exchange go to whom the first went to, or to nobody any more."""
-        if not exchange or self.sessions < 1000:  # it may have been forgotten
-            return
-        if begins:
-            self.holders.setdefault((asker, exchange), resource)
-        holder = self.holders.get((asker, exchange), resource)
-        assert holder == resource, f"{exchange} of {asker} was with {holder} and goes to {resource}"
-
-    def look_at_answer(self, sent: Stanza, to: Address) -> None:
-        key = to.full, sent.get("id"), sent["from"]
-        if key in self.excused:
-            return
-        assert self.unanswered[key] > 0, f"nobody asked for {sent.raw!r}"
-        self.unanswered[key] -= 1
-
-    def look_at_request(self, sent: Stanza, to: Address) -> None:
-        self.asked = [*self.asked[-10:], sent]
-        if to.bare in self.states:
-            assert to.full in self.there, f"{to.full} is not there: {sent.raw!r}"
-        else:
-            assert sent["from"] == DOMAIN, sent.raw
-
-    def look_at_bounce(self, sent: Stanza, to: Address) -> None:
-        """An error of our own making answers what just came, which was none, and once; that of another passes."""
-        came = self.came
-        assert came is not None and came.name == sent.name, sent.raw
-        if came.get("type") == "error":
-            assert _parsed(came.get("from")) != to, (came.raw, sent.raw)
-            return
-        assert _parsed(came.get("from")) == to and came.get("to") == sent["from"], (came.raw, sent.raw)
-        self.bounced += 1
-        assert self.bounced == 1, sent.raw
-
-    @invariant()
-    def within_bounds(self) -> None:
-        if not hasattr(self, "scene"):
-            return
-        core = self.scene.core
-        requests = core.requests.all()
-        own = [request for request in requests if request.origin is Origin.OURSELVES]
-        assert len(requests) - len(own) <= LIMITS["max_open"], requests
-        assert len(own) <= MOST_OWN, own
-        per_asker = Counter(request.owner for request in requests if request.origin is Origin.USER)
-        assert all(count <= LIMITS["max_open_per_asker"] for count in per_asker.values()), per_asker
-        assert core.requests._kept == sum(len(request.raw) for request in requests)
-        assert len(core.targets.resources()) <= LIMITS["max_resources"]
-        assert len(core.sessions) <= self.sessions
-        assert len(core.translator) <= LIMITS["max_tokens"]
-        assert len(self.scene.proxy.presences._subscribers) <= MAX_SUBSCRIBERS
-        assert len(core.dropped) < 50, core.dropped
-
-
-def _jid(name: str) -> Address:
-    return parse_jid(LONG if name == "LONG" else name)
-
-
-def _parsed(text: str | None) -> Address | None:
-    try:
-        return parse_jid(text or "")
-    except InvalidJID:
-        return None
