@@ -18,6 +18,7 @@ from fuzz.table import MACHINES, MODULES, TARGETS, WEIGHT
 LONGEST = 4096  # bytes of input
 TIMEOUT = 60  # seconds that one input may take
 MEMORY = 2048  # megabytes
+SHRINKING = 600.0  # seconds more for a machine: what it finds is made small, which hypothesis does for 300 at most
 START = 120.0  # seconds that a process may take to begin and to end, on a busy machine
 FINDINGS = 5  # of one target; after these it is left alone
 
@@ -125,7 +126,7 @@ class Run:
 
     def _machine(self, job: Job, seed: int, seconds: float) -> None:
         command = [sys.executable, "-m", "fuzz.machines", job.name, str(seed), str(seconds)]
-        outcome = _process(command, seconds)
+        outcome = _process(command, seconds + SHRINKING)
         job.seconds += outcome.seconds
         job.executions += _number(_EXAMPLES, outcome.output)
         found = _SEED.search(outcome.output)
@@ -157,6 +158,7 @@ def _weight(name: str) -> int:
 
 
 def _process(command: list[str], seconds: float) -> Outcome:
+    """Run something that ends by itself within these seconds, give or take."""
     began = time.monotonic()
     try:
         done = subprocess.run(
