@@ -74,6 +74,12 @@ async def heard(client: Client, identity: str) -> None:
     await client.expect(lambda stanza: any(one in stanza.raw[:600] for one in wanted), PATIENCE)
 
 
+async def settle(client: Client, *rooms: str) -> None:
+    """Wait until all that the client said to its server and to rooms has been dealt with (see `Client.barrier`)."""
+    for jid in (client.domain, *rooms):
+        await client.iq("get", jid, "<ping xmlns='urn:xmpp:ping'/>", PATIENCE)
+
+
 class Victim(NamedTuple):
     """alice, by the proxy on two devices, in a room with mallory, who is not behind it; `stream`: alice's there."""
 
@@ -151,7 +157,7 @@ async def corrections(ground: Ground) -> Attack:
     async def attack() -> None:
         place.mallory.send(says("c", lambda number: f"<replace xmlns='{NS_CORRECT}' id='m{number}'/>"))
         await heard(place.laptop, f"c{count - 1}")
-        await place.phone.barrier(place.room)
+        await settle(place.phone, place.room)
 
     return attack
 
@@ -171,7 +177,7 @@ async def large_occupants(ground: Ground) -> Attack:
             await place.phone.expect(f"<presence from='{place.room}/c{number}'/>", PATIENCE)
         for number, client in enumerate(crowd):
             client.send(f"<presence to='{place.room}/c{number}' type='unavailable'/>")
-        await place.phone.barrier(place.room)
+        await settle(place.phone, place.room)
 
     return attack
 
@@ -203,7 +209,7 @@ async def absurd_stanzas(ground: Ground) -> Attack:
             if seed:
                 await enter(client, place.room, "other")
             await say_absurd(client, seed, addresses)
-        await place.phone.barrier(place.room)
+        await settle(place.phone, place.room)
 
     return attack
 
@@ -276,7 +282,7 @@ async def resyncs(ground: Ground) -> Attack:
             )
         )
         await heard(eve, "j199")
-        await eve.barrier(room)
+        await settle(eve, room)
 
     return attack
 
@@ -344,7 +350,7 @@ async def large_presence_in_many_rooms(ground: Ground) -> Attack:
     async def attack() -> None:
         for number in range(5):
             eve.send(f"<presence><status>{number} {'x' * 200_000}</status></presence>")
-        await eve.barrier(*rooms)
+        await settle(eve, *rooms)
 
     return attack
 
@@ -360,7 +366,7 @@ async def worst_presences(ground: Ground) -> Attack:
         for content in (tags, attributes, payloads) * 5:
             eve.send(f"<presence>{content}</presence><presence to='{room}/eve'>{content}</presence>")
             eve.send(f"<presence to='{room}/eve'>{content}<x xmlns='{NS_MUC}'/></presence>")
-        await eve.barrier(room)
+        await settle(eve, room)
 
     return attack
 
@@ -377,7 +383,7 @@ async def binds_and_carbons(ground: Ground) -> Attack:
             eve.send(f"<iq type='set' id='b{number}' to='{accomplice.jid}'>{bind.format('')}</iq>")
             accomplice.send(f"<iq type='result' id='b{number}' to='{eve.jid}'>{bind.format(jid)}</iq>")
         await heard(eve, "b299")
-        await eve.barrier()
+        await settle(eve)
 
     return attack
 
@@ -389,8 +395,8 @@ async def nick_changes(ground: Ground) -> Attack:
     async def attack() -> None:
         eve.send("".join(f"<presence to='{room}/eve{number}'/>" for number in range(300)))
         eve.send(f"<presence to='{room}/eve'/>")
-        await eve.barrier()
-        await eve.barrier(room)
+        await settle(eve)
+        await settle(eve, room)
 
     return attack
 
@@ -402,7 +408,7 @@ async def absurd_own(ground: Ground) -> Attack:
     async def attack() -> None:
         client, room = await user(ground)
         await say_absurd(client, 7, (room, f"{room}/eve", client.bare, client.domain, place.stream))
-        await place.phone.barrier(place.room)
+        await settle(place.phone, place.room)
 
     return attack
 
@@ -435,7 +441,7 @@ async def undisturbed(ground: Any, attack: Attack) -> None:
         number = 0
         while not over:
             number += 1
-            await bystander.barrier(room)
+            await settle(bystander, room)
         return number
 
     talking = Deferred.fromCoroutine(talk())
@@ -445,4 +451,4 @@ async def undisturbed(ground: Any, attack: Attack) -> None:
         over.append(True)
         number = await talking
     assert number, "nothing was said"
-    await bystander.barrier(room)
+    await settle(bystander, room)
