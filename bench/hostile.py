@@ -135,6 +135,7 @@ async def _on(kind: type[Server], names: list[str]) -> list[Pings]:
             print(f"# {kind.name}: {scenario.name}", file=sys.stderr, flush=True)
             try:
                 found.append(Pings(kind.name, scenario.name, await _measured(ground, pinger, scenario)))
+                print("# " + " | ".join(_row(found[-1])), file=sys.stderr, flush=True)
             except AssertionError as error:  # the attackers themselves waited in vain: the others go on
                 print(f"# not measured: {str(error)[:200]}", file=sys.stderr, flush=True)
                 await ground.leave()
