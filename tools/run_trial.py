@@ -11,7 +11,9 @@ import argparse
 import fcntl
 import itertools
 import os
+import resource
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
@@ -94,11 +96,15 @@ def finish(plan: Plan, report: Report, problems: list[str]) -> int:
     return 0 if counts["passed"] and not report.failed else 1
 
 
-def slowest(report: Report, number: int = 10) -> None:
-    results = sorted(report.results.values(), key=lambda result: -result.seconds)[:number]
-    print("The slowest (seconds; of which on the worker's own CPU):")
-    for result in results:
-        print(f"{result.seconds:6.1f} {result.cpu:5.1f}  {result.test}")
+def times(report: Report, path: Path, wall: float) -> None:
+    """Print what the run cost and the slowest tests; all go to a file, with seconds of waiting and working, and CPU."""
+    results = sorted(report.results.values(), key=lambda result: -result.seconds)
+    lines = [f"{one.seconds:7.2f} {one.cpu:6.2f}  {one.test}" for one in results]
+    path.write_text("\n".join([*lines, ""]))
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    cpu = sum(usage.ru_utime + usage.ru_stime for usage in used)
+    print("\n".join([f"The slowest (seconds, and of CPU in the worker itself; all are in {path}):", *lines[:10]]))
+    print(f"{wall:.0f} s, and {cpu:.0f} s of CPU with all servers and proxies")
 
 
 def own_directory(wanted: Path) -> Path:
@@ -148,11 +154,13 @@ def main(line: list[str]) -> int:
     sys.path.insert(0, os.getcwd())
     plan = make_plan(options.tests, unit=options.unit, durations=read_durations())
     report = Report(plan)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
     directory = own_directory(options.temp_directory.absolute())
     print(f"{len(plan.tests)} tests, at most {jobs} workers, in {directory}", flush=True)
     pool = Pool(plan, jobs, directory, report, options.limit)
+    began = time.monotonic()
     pool.run()
-    slowest(report)
+    times(report, directory / "times", time.monotonic() - began)
     if options.record:
         write_durations(report.durations())
     return finish(plan, report, pool.problems)
