@@ -102,6 +102,8 @@ class Rooms(Section):
     self_ping: Seconds = 300.0
     # A client joins by another nick than the account has: it is told so (210), or the account takes that nick.
     nick_on_join: Literal["keep", "change"] = "keep"
+    # How long the server may be silent on the account stream before it is pinged, and after that before it is given up.
+    ping_interval: Annotated[float, Field(ge=1, le=3600)] = 30.0
     iq_timeout: Seconds = 120.0
     bookmarks: Literal["follow", "sync", "off"] = "follow"
     bookmarks_interval: Annotated[float, Field(ge=1, le=86400)] = 600.0

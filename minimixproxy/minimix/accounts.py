@@ -202,6 +202,7 @@ class Accounts(Service):
             lambda: self._open(held),
             self._clock,
             self._turns_of(parse_jid(bare).domain),
+            ping_interval=self._settings.rooms.ping_interval,
             sendable=Sendable(limits.stanza_size, limits.stanza_depth),
         )
         account = Account(

@@ -70,7 +70,8 @@ class AccountStream:
 
     `opened` is called when it is open and all that waited was sent; `lost` when it ended otherwise than by `close`, or
     could not be opened; `refused` instead of `lost` when the credential was refused. `ping` is to send something that
-    the server answers. `turns`: all account streams open through it. `random`: as `random.random`.
+    the server answers, after `ping_interval` seconds of silence. `turns`: all account streams open through it.
+    `random`: as `random.random`.
 
     `sendable`: what a stanza may be to be sent; the server's own word on its size counts more. One that is more is not
     sent, and answered by `not_sent` instead, a turn later. `left_out` is told of a stanza that was too large to be
@@ -86,6 +87,7 @@ class AccountStream:
         clock: Clock,
         turns: Turns,
         random: Callable[[], float] = random.random,
+        ping_interval: float = 30.0,
         sendable: Sendable = ORDINARY,
     ) -> None:
         self.jid = ""
@@ -112,7 +114,7 @@ class AccountStream:
         self._queue: list[bytes] = []
         self._queued = 0
         self._congested = False
-        self._keepalive = Keepalive(clock, lambda: self.ping(), self._silent)
+        self._keepalive = Keepalive(clock, ping_interval, lambda: self.ping(), self._silent)
 
     @property
     def opens_in(self) -> float:

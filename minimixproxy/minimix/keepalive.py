@@ -11,15 +11,17 @@ from twisted.words.xish.xmlstream import STREAM_END_EVENT
 from minimixproxy.clock import Clock, Timer
 from minimixproxy.xmlstream import FramedXmlStream
 
-PING_INTERVAL = 30.0  # seconds of silence before a ping, and then before giving up
 CLOSE_TIMEOUT = 5.0  # seconds for a connection to end after our goodbye
 
 
 class Keepalive:
     """Calls `ping` after silence, and `dead` if the other end stays silent for as long again."""
 
-    def __init__(self, clock: Clock, ping: Callable[[], None], dead: Callable[[float], None]) -> None:
-        """`dead` is given the seconds of silence."""
+    def __init__(
+        self, clock: Clock, interval: float, ping: Callable[[], None], dead: Callable[[float], None]
+    ) -> None:
+        """`interval`: seconds of silence before a ping, and then before giving up. `dead` is given those of silence."""
+        self._interval = interval
         self._clock = clock
         self._ping = ping
         self._dead = dead
@@ -30,7 +32,7 @@ class Keepalive:
     def start(self) -> None:
         """Watch from now on."""
         self.heard()
-        self._timer.start(PING_INTERVAL, self._check)
+        self._timer.start(self._interval, self._check)
 
     def stop(self) -> None:
         """Watch no more."""
@@ -43,12 +45,12 @@ class Keepalive:
 
     def _check(self) -> None:
         silent = self._clock.seconds() - self._heard
-        if self._pinged and silent >= 2 * PING_INTERVAL:
+        if self._pinged and silent >= 2 * self._interval:
             self._dead(silent)
             return
-        wait = PING_INTERVAL - max(silent, 0.0)
+        wait = self._interval - max(silent, 0.0)
         if wait <= 0:  # never dead without a ping: the clock may have been set forward
-            wait = PING_INTERVAL
+            wait = self._interval
             self._pinged = True
         self._timer.start(wait, self._check)
         if self._pinged:

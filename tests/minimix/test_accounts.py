@@ -139,6 +139,19 @@ class AccountsTest(SynchronousTestCase):
         self.upstream.attempts.pop().errback(CredentialRefused("not-authorized"))
 
 
+class SilentServerTest(AccountsTest):
+    def test_pinged_and_given_up_after_the_configured_time(self) -> None:
+        self.accounts = self.made(bookmarks="off", ping_interval=7)
+        self.joined()
+        self.upstream.take()
+        self.clock.advance(6.9)
+        self.assertEqual(self.upstream.take(), b"")
+        self.clock.advance(0.1)
+        self.assertIn(b"urn:xmpp:ping", self.upstream.take())
+        self.clock.advance(7)
+        self.assertTrue(self.upstream.transport.aborted)
+
+
 class LoginTest(AccountsTest):
     def test_kept_with_the_first_session_and_once_only(self) -> None:
         self.session()

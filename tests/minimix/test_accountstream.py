@@ -23,13 +23,15 @@ from minimixproxy.minimix.accountstream import (
 )
 from minimixproxy.minimix.errors import CannotOpen, CredentialRefused
 from minimixproxy.minimix.journal import NullJournal
-from minimixproxy.minimix.keepalive import CLOSE_TIMEOUT, PING_INTERVAL
+from minimixproxy.minimix.keepalive import CLOSE_TIMEOUT
 from minimixproxy.minimix.pacing import Turns
 from minimixproxy.passing import PassingFramer
 from minimixproxy.stanza import Stanza
 from minimixproxy.xmlstream import FramedXmlStream
 from tests.minimix.fakes import BARE, HEADER, ROOM, STREAM, FakeSession, kinds
 from tests.minimix.upstreams import LOGIN, FakeLogins, Upstream
+
+PING_INTERVAL = 30.0
 
 
 class StreamTest(SynchronousTestCase):
@@ -160,6 +162,17 @@ class Lifecycle(StreamTest):
         self.assertEqual(self.called, ["ping"])
         self.clock.advance(PING_INTERVAL)
         self.assertEqual((self.called, self.upstream.transport.aborted), (["ping", "lost"], True))
+
+    def test_pings_as_often_as_it_is_told(self) -> None:
+        self.stream = AccountStream(BARE, self.upstream.connect, self.clock, self.turns, ping_interval=7.0)
+        self.stream.ping = lambda: self.called.append("ping")
+        self.opened()
+        self.clock.advance(6)
+        self.assertEqual(self.called, [])
+        self.clock.advance(1)
+        self.assertEqual((self.called, self.upstream.transport.aborted), (["ping"], False))
+        self.clock.advance(7)
+        self.assertTrue(self.upstream.transport.aborted)
 
     def test_an_answered_ping_keeps_it(self) -> None:
         self.opened()
