@@ -51,6 +51,12 @@ class Logs(trial.TestCase):
         from twisted.python import log
         log.err(ValueError("logged beside"))
 """
+ENDS_BADLY = """
+import atexit, os, unittest
+
+class EndsBadly(unittest.TestCase):
+    def test_passes(self): atexit.register(os._exit, 3)
+"""
 
 
 def load() -> ModuleType:
@@ -75,7 +81,7 @@ class RunTests(unittest.SynchronousTestCase):
         (self.project / "sample" / f"{name}.py").write_text(text)
 
     def run_trial(self, *arguments: str) -> tuple[int, str]:
-        command = [sys.executable, str(TOOL), *(arguments or ("sample",))]
+        command = [sys.executable, str(TOOL), *arguments]
         done = subprocess.run(
             command, cwd=self.project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
@@ -85,10 +91,11 @@ class RunTests(unittest.SynchronousTestCase):
         self.module("test_mixed", MIXED)
         self.module("test_servers", SERVERS)
         self.module("test_broken", "import nothing_of_this_name")
+        self.module("test_ends_badly", ENDS_BADLY)
         status, output = self.run_trial("--jobs", "2", "sample")
-        self.assertEqual(output.splitlines()[-1], "6 passed, 4 failed, 1 skipped", output)
+        self.assertEqual(output.splitlines()[-1], "7 passed, 5 failed, 1 skipped", output)
         self.assertEqual(status, 1)
-        self.assertIn("10 tests, at most 2 workers", output)
+        self.assertIn("11 tests, at most 2 workers", output)
         for expected in (
             "FAILED sample.test_mixed.Various.test_fails",
             "not equal",
@@ -97,19 +104,13 @@ class RunTests(unittest.SynchronousTestCase):
             "logged beside",
             "skipped sample.test_mixed.Other.test_skipped: not today",
             "No module named 'nothing_of_this_name'",
+            "ended with status 3 at its end",
         ):
             self.assertIn(expected, output)
         self.assertNotIn("nobody wants to see this", output)
         failed = output[output.rindex("Failed:") :]
         for name in ("Various.test_fails", "Various.test_kills_its_worker", "Logs.test_logs_an_error", "test_broken"):
             self.assertIn(name, failed)
-
-    def test_unit(self) -> None:
-        self.module("test_servers", SERVERS.replace("class Logs", "class Also").replace("log.err", "str"))
-        self.module("test_mixed", MIXED)
-        status, output = self.run_trial("--unit", "sample.test_servers")
-        self.assertEqual((status, output.splitlines()[-1]), (0, "3 passed, 0 failed, 0 skipped"), output)
-        self.assertNotIn("NeedsServer", output)
 
     def test_one_that_hangs(self) -> None:
         hangs = "import threading, unittest\nclass Hangs(unittest.TestCase):\n    def test_hangs(self):\n"
@@ -120,13 +121,6 @@ class RunTests(unittest.SynchronousTestCase):
         self.assertIn("had said nothing for 0 s while it ran this test\n--- printed meanwhile:\nbegan", output)
         self.assertIn("test_hangs.py\", line 5 in test_hangs", output)  # where it hangs
 
-    def test_a_worker_that_ends_badly(self) -> None:
-        ends_badly = "import atexit, os, unittest\nclass Ends(unittest.TestCase):\n    def test_passes(self):\n"
-        self.module("test_ends", ends_badly + "        atexit.register(os._exit, 3)\n")
-        status, output = self.run_trial("sample.test_ends")
-        self.assertEqual((status, output.splitlines()[-1]), (1, "1 passed, 1 failed, 0 skipped"), output)
-        self.assertIn("ended with status 3 at its end", output)
-
     def test_workers_that_break_between_tests(self) -> None:
         one = "class Breaks{}(unittest.TestCase):\n    def test_passes(self):\n        json.loads = None\n"
         text = "import json, unittest\n" + "".join(one.format(number) for number in range(4))
@@ -136,22 +130,6 @@ class RunTests(unittest.SynchronousTestCase):
         self.assertEqual((status, output.splitlines()[-1]), (1, "3 passed, 4 failed, 0 skipped"), output)
         self.assertEqual(output.count("ended with status 1 between two tests"), 3)
         self.assertIn("FAILED sample.test_breaks.Breaks3.test_passes (was found, and not run)", output)
-        # the first ones to break cost nothing but themselves
-        self.module("test_breaks", text.replace("json.loads = None", "pass", 2))
-        status, output = self.run_trial("--jobs", "1", "sample.test_breaks")
-        self.assertEqual((status, output.splitlines()[-1]), (1, "4 passed, 1 failed, 0 skipped"), output)
-
-    def test_nothing_found(self) -> None:
-        self.module("test_none", "")
-        status, output = self.run_trial("sample.test_none")
-        self.assertEqual((status, output.splitlines()[-1]), (1, "0 passed, 0 failed, 0 skipped"), output)
-
-    def test_a_directory_of_somebody_else(self) -> None:
-        self.module("test_mixed", MIXED)
-        status, output = self.run_trial("--temp-directory", str(self.project), "sample")
-        self.assertEqual(status, 1)
-        self.assertIn("was not made by a test run", output)
-        self.assertTrue((self.project / "sample").exists())
 
 
 class CountTests(unittest.SynchronousTestCase):
@@ -168,6 +146,37 @@ class CountTests(unittest.SynchronousTestCase):
     def plan(self, *tests: str) -> Any:
         piece = sys.modules["testrun.plan"].Piece("sample.Case", tests, 1.0)
         return self.tool.Plan([piece])
+
+    def test_nothing_found(self) -> None:
+        plan = self.tool.Plan()
+        self.assertEqual(self.tool.finish(plan, self.tool.Report(plan), []), 1)
+        self.assertEqual(self.lines(), ["0 passed, 0 failed, 0 skipped"])
+
+    def test_a_directory_of_somebody_else(self) -> None:
+        path = Path(self.mktemp())
+        path.mkdir()
+        (path / "thesis").touch()
+        self.assertRaises(SystemExit, self.tool.own_directory, path)
+        self.assertEqual([item.name for item in path.iterdir()], ["thesis"])
+
+    def test_two_runs_in_one_directory(self) -> None:
+        path = Path(self.mktemp())
+        first, second = self.tool.own_directory(path), self.tool.own_directory(path)
+        self.assertEqual([first.name, second.name], [path.name, f"{path.name}-1"])
+
+    def test_unit(self) -> None:
+        """What needs servers is left out: a class, or all that is below a package that says so."""
+        planning = sys.modules["testrun.plan"]
+        for module, attributes, expected in (
+            (__name__, {}, False),
+            (__name__, {"needs_programs": True}, True),
+            ("tests.integration.ports", {}, True),
+        ):
+            case = type("Case", (), {"__module__": module, **attributes})
+            self.assertIs(planning.needs_programs(case), expected, (module, attributes))
+        for unit in (True, False):
+            plan = self.tool.make_plan(["tests.test_documents"], unit=unit, durations={})
+            self.assertIs("tests.test_documents.ManPageTests.test_lint" in plan.tests, not unit)
 
     def test_one_left_out(self) -> None:
         plan = self.plan("sample.Case.test_one", "sample.Case.test_two")

@@ -3,7 +3,7 @@
 import contextlib
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial import unittest
@@ -87,7 +87,6 @@ class ReadableTests(unittest.TestCase):
 
 
 class PropertyTests(unittest.TestCase):
-    @settings(max_examples=300)
     @given(addresses())
     def test_round_trip(self, address: Address) -> None:
         """Back comes what went in, even after the preparation that every server does."""
@@ -95,7 +94,6 @@ class PropertyTests(unittest.TestCase):
         self.assertEqual(translate.jid_of(parse_jid(translate.address_of(address.full))), address)
         self.assertEqual(translate.jid_of(parse_jid(translate.contact_of(address.bare))).full, address.bare)
 
-    @settings(max_examples=300)
     @given(addresses(), addresses())
     def test_two_jids_never_share_an_address(self, one: Address, other: Address) -> None:
         translate, _ = translator()
@@ -104,7 +102,6 @@ class PropertyTests(unittest.TestCase):
         same = parse_jid(translate.contact_of(one.bare)) == parse_jid(translate.contact_of(other.bare))
         self.assertEqual(same, one.bare == other.bare)
 
-    @settings(max_examples=300)
     @given(addresses())
     def test_no_jid_is_mistaken_for_a_token(self, address: Address) -> None:
         """A user cannot be called what a token looks like."""

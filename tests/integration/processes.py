@@ -17,6 +17,7 @@ from typing import IO
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
+from tests.integration import prefork
 from tests.patience import patiently
 
 START_TIMEOUT = 60.0
@@ -44,22 +45,31 @@ class LoggedProcess:
         directory: Path | None = None,
         pass_fds: Sequence[int] = (),
         obeys: bool = False,
+        preforked: bool = False,
     ) -> None:
-        """`obeys`: tell() writes to its input, which ends with this process, else there is none."""
+        """`obeys`: tell() writes to its input, which ends with this process, else there is none.
+
+        `preforked`: the program is twistd, and may come from prefork, which knows neither `pass_fds` nor `obeys`.
+        """
         self.name = name
         self.lines: list[str] = []
         self._news = threading.Condition()
         self._ended = False
-        self.process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.PIPE if obeys else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})},
-            cwd=directory,
-            pass_fds=pass_fds,
-            preexec_fn=_die_with_parent,
-        )
+        complete = {**os.environ, **(environment or {})}
+        self.process: subprocess.Popen[bytes] | prefork.Forked
+        if preforked and prefork.wanted():
+            self.process = prefork.forker().start(arguments, complete, directory or Path.cwd())
+        else:
+            self.process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.PIPE if obeys else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=complete,
+                cwd=directory,
+                pass_fds=pass_fds,
+                preexec_fn=_die_with_parent,
+            )
         _running.append(self)
         assert self.process.stdout is not None
         threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
@@ -172,5 +182,6 @@ def _stop_all() -> None:
         process.process.terminate()
     for process in list(_running):
         process.stop()
+    prefork.stop()
     if _directory is not None and "MINIMIXPROXY_KEEP" not in os.environ:
         shutil.rmtree(_directory, ignore_errors=True)

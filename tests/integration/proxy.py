@@ -98,6 +98,7 @@ class Proxy:
             environment={"PYTHONUNBUFFERED": "1", **(self._environment or {})},
             directory=self.directory,
             pass_fds=self._pass_fds,
+            preforked=not (self._twistd or self._environment or self._pass_fds),
         )
         for port in self.ports:
             self.process.wait_for(rf"starting on {port}\b")

@@ -1,6 +1,11 @@
 """The harness against the bare servers: what the other tests stand on."""
 
+import os
+import signal
+from pathlib import Path
+
 from tests.integration.cases import IntegrationTestCase, on_both_servers
+from tests.integration.prefork import Forked
 
 
 @on_both_servers
@@ -45,3 +50,24 @@ class HarnessTests(IntegrationTestCase):
         with self.assertRaises(AssertionError) as caught:
             await client.expect("<message><body>bye</body></message>", timeout=0.01)
         self.assertIn("hello", str(caught.exception))
+
+
+class PreforkTests(IntegrationTestCase):
+    """A proxy from prefork is as one that was run in the ordinary way."""
+
+    async def test_alike(self) -> None:
+        for value in ("", "1"):
+            self.patch(os, "environ", {**os.environ, "MINIMIXPROXY_PREFORK": value})
+            proxy = self.own_proxy()
+            self.assertIs(isinstance(proxy.process.process, Forked), bool(value))
+            process = Path(f"/proc/{proxy.process.pid}")
+            self.assertEqual(process.joinpath("cwd").readlink(), proxy.directory)
+            self.assertIsNone(proxy.process.process.poll())
+            await self.client(proxy=proxy)
+            await proxy.restart(kill=True)
+            self.assertEqual(proxy._past[-1].wait(), -signal.SIGKILL)
+            await self.client(proxy=proxy)
+            await self._close_clients()
+            proxy.process.signal(signal.SIGTERM)
+            self.assertEqual(await proxy.process.ends(), -signal.SIGTERM, proxy.tail())
+            self.assertIn("Server Shut Down", proxy.process.lines[-1])

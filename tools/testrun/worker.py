@@ -25,6 +25,7 @@ def main(directory: Path, pipe: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
     sys.path.insert(0, os.getcwd())  # where the tests are
     orders = take_over(directory, pipe)
+    os.environ.setdefault("MINIMIXPROXY_PREFORK", "1")  # tests/integration/prefork.py
     # slixmpp and aioxmpp need an asyncio loop; Twisted can share theirs.
     from twisted.internet import asyncioreactor
 

@@ -1,0 +1,176 @@
+"""Starts twistd in a third of the time: a process that has imported its libraries forks for each proxy.
+
+Nothing of minimixproxy itself is imported before the fork. Used for proxies that need no special command line, if
+MINIMIXPROXY_PREFORK is set, as tools/testrun/worker.py does; all others are run as users run them.
+"""
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import select
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PR_SET_PDEATHSIG = 1
+LIBRARIES = """
+import sys, minimixproxy.tap, twisted.scripts.twistd
+print(*(name for name in sys.modules if name.partition(".")[0] not in ("minimixproxy", "__main__")))
+"""
+MESSAGE = 200_000  # bytes, at most
+
+
+def wanted() -> bool:
+    return bool(os.environ.get("MINIMIXPROXY_PREFORK"))
+
+
+class Forked:
+    """What is used of subprocess.Popen, for a process forked elsewhere. `status` gets its exit status as text."""
+
+    stdin = None
+
+    def __init__(self, pid: int, stdout: IO[bytes], status: IO[bytes]) -> None:
+        self.pid = pid
+        self.stdout = stdout
+        self.returncode: int | None = None
+        self._status = status
+        self._lock = threading.Lock()
+
+    def poll(self) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0.0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.returncode is None:
+            if not select.select([self._status], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0.0)
+            with self._lock:
+                if self.returncode is None:
+                    # nothing, if the process that forks was killed: all end with it
+                    self.returncode = int(self._status.read() or -signal.SIGKILL)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class Forker:
+    """The process that forks, seen from here."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with other:
+            command = [sys.executable, "-u", "-m", "tests.integration.prefork", str(other.fileno())]
+            self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, pass_fds=[other.fileno()])
+
+    def start(self, arguments: Sequence[str], environment: Mapping[str, str], directory: Path) -> Forked:
+        """Run twistd with this command line, beginning with its own name."""
+        order = {"arguments": list(arguments), "environment": dict(environment), "directory": str(directory)}
+        (out, stdout), (ended, status) = os.pipe(), os.pipe()
+        with self._lock:
+            socket.send_fds(self._socket, [json.dumps(order).encode()], [stdout, status])
+            os.close(stdout)
+            os.close(status)
+            answer = self._socket.recv(100)
+        if not answer:
+            raise RuntimeError(f"the process that forks proxies ended with status {self._process.wait()}")
+        return Forked(int(answer), open(out, "rb"), open(ended, "rb"))
+
+    def stop(self) -> None:
+        """End it, and what it has started and nobody has stopped."""
+        self._socket.close()
+        self._process.wait()
+
+
+def stop() -> None:
+    """To be called when all proxies are stopped."""
+    if forker.cache_info().currsize:
+        forker().stop()
+
+
+@cache
+def forker() -> Forker:
+    return Forker()
+
+
+def main(number: int) -> None:
+    """Fork for each order; returns in the new process, which is to run twistd."""
+    _die_with_parent()
+    orders = socket.socket(fileno=number)
+    found = subprocess.run([sys.executable, "-c", LIBRARIES], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    for name in found.stdout.split():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    assert "twisted.internet.reactor" not in sys.modules, "a reactor does not outlive a fork"
+    assert not any(name.startswith("minimixproxy") for name in sys.modules), "what is made at import would be shared"
+    gc.freeze()
+    watched = selectors.DefaultSelector()
+    watched.register(orders, selectors.EVENT_READ)
+    while True:
+        for key, _ in watched.select():
+            if key.fileobj is not orders:
+                watched.unregister(key.fileobj)
+                _tell_status(*key.data)
+                os.close(key.fd)
+                continue
+            data, fds, _flags, _address = socket.recv_fds(orders, MESSAGE, 2)
+            if not data:
+                sys.exit(0)
+            pid = os.fork()
+            if not pid:
+                _become(json.loads(data), fds[0])
+                return
+            os.close(fds[0])
+            watched.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, fds[1]))
+            orders.send(str(pid).encode())
+
+
+def _tell_status(pid: int, status: int) -> None:
+    _pid, wait_status = os.waitpid(pid, 0)
+    with open(status, "w") as pipe, contextlib.suppress(BrokenPipeError):
+        pipe.write(str(os.waitstatus_to_exitcode(wait_status)))
+
+
+def _become(order: Mapping[str, object], stdout: int) -> None:
+    """Take on what a process started in the ordinary way would have."""
+    _die_with_parent()
+    for target in (1, 2):
+        os.dup2(stdout, target)
+    os.closerange(3, 65_536)
+    os.chdir(str(order["directory"]))
+    os.environ.clear()
+    os.environ.update(order["environment"])  # type: ignore[call-overload]
+    sys.argv = list(order["arguments"])  # type: ignore[call-overload]
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
+    from twisted.scripts.twistd import run
+
+    sys.path[0] = os.path.dirname(sys.argv[0])  # as for any script
+    run()
