@@ -32,6 +32,9 @@ def errors(data: bytes) -> list[bytes]:
     return re.findall(rb"<(?:stream:error|failure [^>]*)><([a-z-]+)", data)
 
 
+RESPONSE = b"<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>AGEAYg==</response>"
+
+
 class NegotiationTest(unittest.TestCase):
     def setUp(self) -> None:
         self.lab = Lab(Path(self.mktemp()))
@@ -233,6 +236,19 @@ class SaslTest(NegotiationTest):
         super().setUp()
         self.client = self.lab.client()
         self.client.send(HEADER)
+
+    def test_one_login_at_a_time(self) -> None:
+        """While the server is asked there is no second one, else each connection would be good for any number."""
+        for second in (plain(password="other"), RESPONSE):
+            client = self.lab.client(address="192.0.2.99")
+            client.send(HEADER)
+            asked = len(self.lab.logins)
+            client.send(plain())
+            self.assertEqual(len(self.lab.logins), asked + 1)
+            self.refused(client, second, b"not-authorized")
+            self.assertEqual(len(self.lab.logins), asked + 1)
+            for _login, answer in self.lab.logins[asked:]:
+                answer.errback(UpstreamRefused("not-authorized"))
 
     def auth(self, text: bytes, mechanism: bytes = b"PLAIN") -> bytes:
         return self.client.send(

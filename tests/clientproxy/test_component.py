@@ -391,7 +391,9 @@ class SizeTests(ComponentCase):
         return stream
 
     def test_too_large_to_come(self) -> None:
-        stream = self.connected()
+        service = self.start()
+        stream = self.handshake(self.one)
+        stream.transport.clear()
         ping = f"<iq type='get' id='p' from='{ALICE}' to='{DOMAIN}'><ping xmlns='urn:xmpp:ping'/></iq>"
         stream.dataReceived(f"<iq type='get' id='q' from='{ALICE}' to='{DOMAIN}'>{self.LARGE}</iq>{ping}".encode())
         sent = stream.transport.value()
@@ -399,6 +401,7 @@ class SizeTests(ComponentCase):
         self.assertIn(b"policy-violation", sent)
         self.assertIn(b"<iq type='result' id='p'", sent)
         self.assertFalse(stream.transport.aborting)
+        self.assertEqual(sum(service.proxy.core.dropped.values()), 1, "it is counted")
 
     def test_too_large_to_go(self) -> None:
         stream = self.connected()
