@@ -10,6 +10,7 @@ from twisted.trial import unittest
 
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamTLSError, UpstreamUnreachable
 from minimixproxy.c2s.negotiation import _HOLDING, TRANSITIONS, Negotiation, State
+from minimixproxy.c2s.sasl_server import failure
 from tests.c2s.helpers import (
     BIND,
     HEADER,
@@ -236,6 +237,20 @@ class SaslTest(NegotiationTest):
         super().setUp()
         self.client = self.lab.client()
         self.client.send(HEADER)
+
+    def test_what_a_failure_looks_like(self) -> None:
+        for text, explanation in (("", b""), ("a<b", b"<text xml:lang='en'>a&lt;b</text>")):
+            expected = b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><aborted/>%b</failure>" % explanation
+            self.assertEqual(failure("aborted", text), expected)
+
+    def test_a_fault_of_ours_ends_this_stream_only(self) -> None:
+        other = self.lab.client()
+        before = TRANSITIONS[State.SECURE, "auth"]
+        self.addCleanup(TRANSITIONS.__setitem__, (State.SECURE, "auth"), before)
+        TRANSITIONS[State.SECURE, "auth"] = lambda _self, _stanza: 1 // 0  # type: ignore[assignment, return-value]
+        self.refused(self.client, plain(), b"internal-server-error")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIn(b"PLAIN", other.send(HEADER))
 
     def test_one_login_at_a_time(self) -> None:
         """While the server is asked there is no second one, else each connection would be good for any number."""
