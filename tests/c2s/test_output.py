@@ -35,6 +35,20 @@ class SlowTransport:
             self.pause()
 
 
+class CountingReach(Reach):
+    """Keeps what it was told of, as it was told."""
+
+    __slots__ = ("noted",)
+
+    def __init__(self, clock: Clock, position: Callable[[], int]) -> None:
+        super().__init__(None, clock, position)
+        self.noted: list[int] = []
+
+    def wrote(self, size: int, *, everything: bool = True) -> None:
+        self.noted.append(size)
+        super().wrote(size, everything=everything)
+
+
 class Client:
     def __init__(self, limit: int = 1024 * 1024) -> None:
         self.clock = Clock()
@@ -44,7 +58,7 @@ class Client:
         stream = SimpleNamespace(transport=self.transport, close=self.last.append)
         self.transport.unregisterProducer = lambda: None  # type: ignore[attr-defined]
         self.given = 0  # the last message that was given out
-        self.reach = Reach(None, self.clock, lambda: self.given)
+        self.reach = CountingReach(self.clock, lambda: self.given)
         self.output = ClientOutput(stream, TurnEnd(self.clock), self.reach, limit, self.overflows.append)  # type: ignore[arg-type]
         self.transport.pause = self.output.block
         self.made = 0
@@ -123,6 +137,20 @@ class LazyTest(SynchronousTestCase):
         client.output.deliver(b"behind")
         client.turn()
         self.assertEqual(client.reached(), 1)
+
+    def test_all_that_is_written_is_counted(self) -> None:
+        """What nobody counts seems to have arrived, and is never given again."""
+        client = Client()
+        for step in (
+            lambda: client.output.deliver(b"a message"),
+            lambda: client.output.deliver_all(client.lazy(b"a", b"replay")),
+            lambda: client.output.parts.append(b"passed") or client.output.flush(),
+        ):
+            step()
+            client.turn()
+            self.assertEqual(client.reach.noted, [len(one) for one in client.transport.written])
+            self.assertEqual(client.reached(), 0, "the client has not spoken since")
+        self.assertEqual(len(client.reach.noted), 3)
 
     def test_the_bound_is_for_what_is_behind(self) -> None:
         client = Client(limit=100_000)
@@ -209,3 +237,4 @@ class LazyTest(SynchronousTestCase):
         while client.output.blocked:
             client.drain()
         self.assertEqual(client.received, bytes(expected))
+        self.assertEqual(client.reach.noted, [len(one) for one in client.transport.written])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -119,6 +120,27 @@ class RelayTest(SessionTest):
         client.send(b"<message id='2'/><presence/>")
         self.assertEqual(client.upstream.take(), b"<message id='2'/><presence/>", "for the server to refuse")
         self.assertEqual(len(self.account.seen_from_client), seen)
+
+    def test_what_the_account_says_waits_at_the_gate(self) -> None:
+        """One stanza or a replay: both wait until what they tell of is on disk, in their order."""
+        held: list[Callable[[], None]] = []
+
+        def gated(deliver: Callable[[Any], None]) -> Callable[[Any], None]:
+            return lambda data: held.append(lambda: deliver(data))
+
+        self.lab.accounts.gated = gated  # type: ignore[method-assign]
+        client = self.lab.client()
+        session = client.bind()
+        client.wire.take()
+        session.deliver(b"<message id='1'/>")
+        session.deliver_all(LazyStanzas(1, iter([b"<message id='2'/>"])))
+        session.deliver(b"<message id='3'/>")
+        self.lab.clock.advance(0)
+        self.assertEqual((len(held), client.wire.take()), (3, b""))
+        for release in held:
+            release()
+        self.lab.clock.advance(0)
+        self.assertEqual(client.wire.take(), b"<message id='1'/><message id='2'/><message id='3'/>")
 
     def test_activity(self) -> None:
         self.lab.clock.advance(10)

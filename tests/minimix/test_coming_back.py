@@ -479,6 +479,38 @@ class SelfCheck(Case):
         self.answer("item-not-found")
         self.assertIs(self.occupancy.state, State.REJOINING)
 
+    def changes_nick(self, nick: str) -> None:
+        self.world.client(self.phone, f"<presence to='{ROOM}/{nick}'/>")
+        self.world.stream.take()
+        self.world.gone(self.occupancy.nick, "303 110", item=f"nick='{nick}'")
+        self.world.shows(nick, "110")
+
+    def not_found(self, ping: Stanza) -> None:
+        error = ERROR.format("cancel", "item-not-found")
+        self.world.room(f"<iq type='error' from='{ping['to']}' to='{STREAM}' id='{ping['id']}'>{error}</iq>")
+
+    def test_what_is_said_of_a_former_nick(self) -> None:
+        """A ping crosses a change of nick: the room knows nobody of that name, and the account is in it."""
+        (ping,) = self.world.stream.take()
+        self.changes_nick("liz")
+        self.not_found(ping)
+        self.world.clock.advance(10)
+        self.assertEqual(self.world.stream.take(), [], "no second look either")
+
+    def test_in_doubt_about_one_nick_and_then_another(self) -> None:
+        (ping,) = self.world.stream.take()
+        self.not_found(ping)
+        self.changes_nick("liz")
+        self.world.clock.advance(10)
+        (ping,) = self.world.stream.take()
+        self.assertEqual(ping["to"], f"{ROOM}/liz")
+        self.not_found(ping)
+        self.assertIs(self.occupancy.state, State.JOINED, "of that nick it is the first doubt")
+        self.world.clock.advance(10)
+        (ping,) = self.world.stream.take()
+        self.not_found(ping)
+        self.assertIs(self.occupancy.state, State.REJOINING)
+
     def test_not_while_the_room_speaks(self) -> None:
         self.answer("")
         for _ in range(10):

@@ -137,6 +137,27 @@ class Leaving(SynchronousTestCase):
         (sent,) = self.world.stream.take()
         self.assertEqual((str(sent.element.show), sent["to"]), ("away", f"{ROOM}/alice"))
 
+    def test_what_the_remaining_show(self) -> None:
+        """The most available of those that are left, whichever way the other went."""
+        ways = {
+            "leaves": lambda world, phone: world.leaves(phone),
+            "its stream ends": lambda world, phone: world.account.session_closed(phone),
+            "is unavailable": lambda world, phone: world.client(phone, "<presence type='unavailable'/>"),
+            "is detached": lambda world, phone: world.account.detach_device(phone, ROOM),
+            "refuses": lambda world, phone: world.client(phone, f"<presence type='error' to='{ROOM}/alice'/>"),
+        }
+        for name, goes in ways.items():
+            world = World()
+            phone, laptop = world.joined("phone", "laptop")
+            world.client(laptop, "<presence><show>xa</show></presence>")
+            world.client(phone, "<presence><show>chat</show></presence>")
+            world.clock.advance(2)
+            world.stream.take()
+            goes(world, phone)
+            world.clock.advance(2)
+            shown = [(one.name, one["to"], str(one.element.show)) for one in world.stream.take()]
+            self.assertEqual(shown, [("presence", f"{ROOM}/alice", "xa")], name)
+
     def test_others_leave(self) -> None:
         phone, laptop = self.world.joined("phone", "laptop")
         self.world.gone("bob")

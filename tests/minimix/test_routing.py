@@ -433,6 +433,21 @@ class IQs(SynchronousTestCase):
         self.answer(ROOM, wire_id)
         self.assertNotEqual(self.ask(self.laptop, ROOM, "3", query, "set"), "")
 
+    def test_archive_results_of_a_session_that_has_gone(self) -> None:
+        """Nobody gets them, and others may ask under the same queryid at once."""
+        query = "<query xmlns='urn:xmpp:mam:2' queryid='q'/>"
+        self.world.account.rooms[ROOM].info.archive = True
+        wire_id = self.ask(self.phone, ROOM, "1", query, "set")
+        self.world.account.session_closed(self.phone)
+        self.world.stream.take()
+        result = f"<message from='{ROOM}' to='{STREAM}'><result xmlns='urn:xmpp:mam:2' queryid='q' id='a'/></message>"
+        self.world.room(result)
+        self.answer(ROOM, wire_id)
+        self.assertEqual((self.phone.received, self.laptop.received), ([], []))
+        self.assertNotEqual(self.ask(self.laptop, ROOM, "2", query, "set"), "")
+        self.world.room(result)
+        self.assertEqual(([], 1), (self.phone.received, len(self.laptop.received)))
+
     def test_answer_after_the_last_room_ended(self) -> None:
         wire_id = self.ask(self.phone, ROOM, "d", "<q xmlns='urn:q'/>", "set")
         self.world.gone("alice", "110 307")
