@@ -339,7 +339,7 @@ class Account:
         occupancy = self.rooms.get(address.bare)
         if stanza.name == "presence":
             kind = stanza.get("type")
-            if kind is None and address.resource is not None and muc.is_join(stanza):
+            if address.resource is not None and muc.is_join(stanza):
                 return True
             if occupancy is None or kind not in (None, "unavailable", "error", "probe"):
                 return False
@@ -365,7 +365,7 @@ class Account:
         kind = stanza.get("type")
         nick = stanza["to"].partition("/")[2]
         occupancy = self.rooms.get(address.bare)
-        if kind is None and muc.is_join(stanza):
+        if muc.is_join(stanza):
             self._join(session, address.bare, nick, stanza)
         elif occupancy is None:
             return
@@ -415,7 +415,7 @@ class Account:
         if stanza.name == "presence":
             return stanza.get("type") == "unavailable" and self._is_stream(stanza.get("from"))
         jid = self.stream_jid_or_planned
-        if stanza.name != "message" or not jid or (STREAM_MARK not in stanza.raw and jid.encode() not in stanza.raw):
+        if stanza.name != "message" or (STREAM_MARK not in stanza.raw and jid.encode() not in stanza.raw):
             return False
         carbon = carbons.carbon_of(stanza, jid) if carbons.MARK in stanza.raw else None
         if carbon is None:

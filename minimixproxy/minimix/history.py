@@ -191,7 +191,7 @@ class History:
         grave = tombstone(original.raw, stanza, amendment, message.time, self._room)
         self._kept.change(replace(original, raw=grave, retracted=True))
         for earlier in self._kept.after(original.sequence):
-            if earlier.amends == original.sequence and not earlier.retracted:
+            if earlier.amends == original.sequence:
                 grave = slight_tombstone(earlier, stanza, amendment, message.time, self._room)
                 self._kept.change(replace(earlier, raw=grave, retracted=True))
         return message

@@ -191,7 +191,7 @@ class IQProxy:
             return
         answered = stanza.self_contained()
         peer = parse_jid(pending.peer)
-        if peer.resource is None and self._room_of(peer.bare) and may_name(stanza, self._outlet.stream_jid):
+        if peer.resource is None and may_name(stanza, self._outlet.stream_jid):
             # The account's own entry in a list of the room reads as the session itself.
             answered = AddressTemplate(stanza, self._outlet.stream_jid).copy(session.jid)
         session.deliver(rewrite(answered, {"to": session.jid, "id": pending.id}))

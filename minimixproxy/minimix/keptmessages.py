@@ -156,9 +156,8 @@ class KeptMessages:
         self._throw_away(late)
 
     def _bound(self) -> None:
-        while len(self) and (len(self) > self._limit or self._bytes > self._max_bytes or not self._has_budget()):
+        while len(self) > self._limit or self._bytes > self._max_bytes or not self._has_budget():
             self._drop_first()
-        self._has_budget()  # what went is given back
 
     def _has_budget(self) -> bool:
         """Have of the budget what the messages have; False if it is not there."""

@@ -122,6 +122,40 @@ class Corrections(Case):
                     self.assertEqual(self.room.gets("new"), ["teh", "hehe"])
                     self.assertIsNone(self.room.journal.messages[2].amends)
 
+    def test_by_who_has_the_nick_now(self) -> None:
+        """Once its owner was out of sight, a nick is anybody's: by whichever id the message is named."""
+        ways = {
+            "left": lambda history: history.occupant_left(f"{ROOM}/bob"),
+            "the account was out": lambda history: history.out_of_step(),
+        }
+        for way, goes in ways.items():
+            for change in (replacing("o"), retracting("o"), retracting("O"), retracting_first_form("O")):
+                self.setUp()
+                self.original()
+                goes(self.room.history)
+                self.room.history.in_step()
+                self.room.history.occupant_shown(f"{ROOM}/bob")
+                self.room.says("hehe", change, sent_id="c")
+                self.assertEqual(self.room.gets("new"), ["teh", "hehe"], f"{way} {change}")
+                self.assertIsNone(self.room.journal.messages[2].amends)
+
+    def test_of_what_the_room_itself_said(self) -> None:
+        """Only moderation is the room's; a retraction by nobody is of nobody's message."""
+        self.original(nick="")
+        for change in (replacing("o"), retracting("O"), retracting("o")):
+            self.room.says("hehe", change, nick="eve")
+        self.assertEqual(self.room.gets("new")[0], "teh")
+
+    def test_of_one_that_is_gone(self) -> None:
+        """Whatever a client wishes, the words that are left stand for themselves."""
+        self.room = Speaker(history=2)
+        self.original()
+        self.room.now += 10
+        self.room.says("the", replacing("o"))
+        self.room.says("other")
+        for wish in (None, HistoryRequest(max_stanzas=5), HistoryRequest(since=NOW), HistoryRequest(since=NOW + 5)):
+            self.assertEqual(self.room.gets("stranger", wish), ["the", "other"], wish)
+
     def test_by_the_same(self) -> None:
         for first, second in [({"nick": "Bob"}, {"nick": "Bob"}), ({"inner": occupant("b")}, {"inner": occupant("b")})]:
             self.setUp()

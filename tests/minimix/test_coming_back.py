@@ -139,6 +139,28 @@ class StreamLost(Case):
             self.world.client(self.phone, f"<message to='{ROOM}/bob' id='{number}'><body>.</body></message>")
         self.assertEqual([error["id"] for error in self.phone.take()], ["100"])
 
+    def test_each_waits_for_its_own_time(self) -> None:
+        self.lose_stream()
+        for stanza_id in "12":
+            message = f"<message type='groupchat' to='{ROOM}' id='{stanza_id}'><body>x</body></message>"
+            self.world.client(self.phone, message)
+            self.world.clock.advance(30)
+        self.assertEqual([(one["type"], one["id"]) for one in self.phone.take()], [("error", "1")])
+        self.world.clock.advance(29)
+        self.assertEqual(self.phone.take(), [])
+        self.world.clock.advance(1)
+        self.assertEqual([(one["type"], one["id"]) for one in self.phone.take()], [("error", "2")])
+        self.assertEqual((self.world.account.client_budget.used, len(self.occupancy.holding)), (0, 0))
+
+    def test_not_too_many_bytes_wait(self) -> None:
+        self.lose_stream()
+        for number in range(3):
+            body = f"<body>{'x' * 100_000}</body>"
+            self.world.client(self.phone, f"<message type='groupchat' to='{ROOM}' id='{number}'>{body}</message>")
+        self.assertEqual([(one["type"], one["id"]) for one in self.phone.take()], [("error", "2")])
+        self.world.client(self.phone, f"<message type='groupchat' to='{ROOM}' id='3'><body>short</body></message>")
+        self.assertEqual(self.phone.take(), [])
+
     def test_a_session_that_joins_meanwhile_waits(self) -> None:
         self.lose_stream()
         tablet = self.world.session("tablet")

@@ -280,6 +280,23 @@ class Cursors(SynchronousTestCase):
                 room.history.detached("phone", reached)
                 self.assertEqual(room.gets("phone"), expected, (reached, taken, seen))
 
+    def test_one_that_was_never_reached_is_where_it_was(self) -> None:
+        """Be its replay empty, short or absent, and whatever was said since."""
+        for before in (0, 2):
+            room = Speaker()
+            for text in ("m0", "m1"):
+                room.says(text)
+            if before:
+                room.history.detached("phone")
+            for text in ("m2", "m3"):
+                room.says(text)
+            list(room.history.select(HistoryRequest(max_stanzas=0), "phone", room.now))
+            room.history.attached("phone", room.now)
+            room.says("m4")
+            room.history.detached("phone", room.now - 1)
+            expected = ["m2", "m3", "m4"] if before else ["m4"]
+            self.assertEqual(room.gets("phone"), expected, before)
+
     def test_a_new_client_that_was_not_reached_misses_nothing_said_since(self) -> None:
         """It is not new any more: more than the few messages that a new one is given may wait for it."""
         room = Speaker()
@@ -348,6 +365,44 @@ class Duplicates(SynchronousTestCase):
             (Taken.NEW, "one", {"sent_id": "a"}),
         ]:
             self.assertEqual(self.room.says(body, **arguments), expected, (body, arguments))
+
+    def test_with_an_id_of_the_room_here_or_there_only(self) -> None:
+        """A room may begin to give ids, or its archive may: two ids are two messages, one says nothing."""
+        self.room.says("mine", room_id="1")
+        self.room.says("old")
+        for expected, body, arguments in [
+            (Taken.DUPLICATE, "mine", {"stamp": NOW}),
+            (Taken.DUPLICATE, "old", {"stamp": NOW, "room_id": "2"}),
+            (Taken.NEW, "mine", {"stamp": NOW, "room_id": "3"}),
+        ]:
+            self.assertEqual(self.room.says(body, **arguments), expected, (body, arguments))
+
+    def test_what_says_nothing_is_never_the_same(self) -> None:
+        """Neither a text nor an id: two stickers are two messages."""
+        sticker = "<store xmlns='urn:xmpp:hints'/>"
+        for _ in range(2):
+            self.assertEqual(self.room.says("", sticker, stamp=NOW - 5), Taken.NEW)
+        self.assertEqual(self.room.says("", sticker, stamp=NOW - 5, sent_id="a"), Taken.NEW)
+        self.assertEqual(self.room.says("", sticker, stamp=NOW - 5, sent_id="a"), Taken.DUPLICATE)
+
+    def test_texts_that_take_a_parser_to_read(self) -> None:
+        """They are recognized by their ids only: nothing is parsed to find out."""
+        for inner in (
+            "<body xml:lang='de'>a</body><body xml:lang='en'>b</body>",
+            "<b:body xmlns:b='jabber:client'>a</b:body>",
+            "<body><![CDATA[a]]></body>",
+            "<body>a</body><b:body xmlns:b='jabber:client' xml:lang='en'>b</b:body>",
+        ):
+            self.setUp()
+            hint = "<store xmlns='urn:xmpp:hints'/>"
+            self.assertEqual([self.room.says("", inner + hint, stamp=NOW) for _ in range(2)], [Taken.NEW] * 2, inner)
+            named = [self.room.says("", inner + hint, stamp=NOW, sent_id="a") for _ in range(2)]
+            self.assertEqual(named, [Taken.NEW, Taken.DUPLICATE], inner)
+
+    def test_escapes_make_no_difference(self) -> None:
+        self.room.says("a &lt; b &amp;amp; 'c'")
+        self.assertEqual(self.room.says("a &lt; b &amp;amp; &apos;c&apos;", stamp=NOW), Taken.DUPLICATE)
+        self.assertEqual(self.room.says("a &lt; b &amp; 'c'", stamp=NOW), Taken.NEW)
 
     def test_behind_many_newer_ones(self) -> None:
         room = Speaker(history=5000)
