@@ -306,8 +306,8 @@ class Copies(Case):
         for direction, sender, to in (("received", f"{ROOM}/bob", STREAM), ("sent", STREAM, ROOM)):
             carbon = (
                 f"<message from='{BARE}'><{direction} xmlns='urn:xmpp:carbons:2'>"
-                f"<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client' from='{sender}' to='{to}' id='c'>"
-                f"{mark}</message></forwarded></{direction}></message>"
+                f"<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client' from='{sender}' to='{to}' "
+                f"id='c'>{mark}</message></forwarded></{direction}></message>"
             )
             self.assertTrue(self.world.account.from_server(self.laptop, parse_stanza(carbon)))
             self.assertTrue(at_once(f"after {direction}"), direction)
