@@ -232,7 +232,7 @@ class Occupancy:
         self._patience.stop()
         self.history.in_step()
         joiner = self._attendance.joiner
-        if self.state is State.JOINING and joiner is not None and joiner.wish is None:
+        if joiner is not None and joiner.wish is None:  # of a first join: nobody's is sent on coming back
             self.history.room_shows(len(self.history))
         self.state = State.JOINED
         self.log.info("joined: {room} as {nick}", room=self.room, nick=self.nick)
@@ -453,7 +453,7 @@ class Occupancy:
             self._membership.changed()
         elif self.interrupted or self.state is State.JOINED:
             self._removed(stanza)
-        elif self.state is State.LEAVING and self._attendance.next:
+        elif self._attendance.next:  # they asked while it was leaving
             self._timer.start(REENTRY_PAUSE, self._end)
         else:
             self._attendance.refuse_waiting("recipient-unavailable", "removed while joining")
@@ -551,7 +551,7 @@ class Occupancy:
         `past`: the room tells it as something said before, as it does until the subject.
         """
         taken = self.history.take(stanza, wall_time(self._clock), past=past)
-        if taken is not Taken.DUPLICATE and self.state is not State.JOINING:
+        if taken is not Taken.DUPLICATE:
             self.attached.fork(stanza)
 
     def message_from_room(self, stanza: Stanza) -> None:
@@ -687,7 +687,7 @@ class Occupancy:
         reentry = self._reentry
 
         def answered(answer: Stanza | None) -> None:
-            if reentry is None or self._reentry is not reentry:
+            if self._reentry is not reentry:
                 return
             if answer is not None and answer.get("type") == "result":
                 self._kept_out(stanza)

@@ -78,12 +78,12 @@ class SelfCheck:
     def _answered(self, answer: Stanza | None, occupant: str) -> None:
         if answer is None or not self._timer.running or occupant != self._occupant():
             return
-        joined = is_joined(answer)
-        if joined and muc.error_condition(answer) == "item-not-found" and self._doubted != occupant:
+        joined, in_doubt = is_joined(answer), muc.error_condition(answer) == "item-not-found"
+        if in_doubt and self._doubted != occupant:
             # A nick that has just changed, or no room at all: asked once more, the second is meant.
             self._doubted = occupant
             self._timer.start(AGAIN, self._ask_again)
-        elif joined and muc.error_condition(answer) != "item-not-found":
+        elif joined and not in_doubt:
             self._doubted = ""
             self.heard()
         elif joined is not None:

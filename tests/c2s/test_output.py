@@ -149,7 +149,7 @@ class LazyTest(SynchronousTestCase):
             step()
             client.turn()
             self.assertEqual(client.reach.noted, [len(one) for one in client.transport.written])
-            self.assertEqual(client.reached(), 0, "the client has not spoken since")
+            self.assertEqual(client.reach.until(), 0, "the client has not spoken since")
         self.assertEqual(len(client.reach.noted), 3)
 
     def test_the_bound_is_for_what_is_behind(self) -> None:

@@ -294,6 +294,68 @@ class RestoreTest(AccountsTest):
         self.restored(login=KeptLogin("a.test", "alice", password="pencil"))
         self.assertEqual(self.journal.take(), [("kept", KeptLogin("a.test", "alice"), -DAY)])
 
+    def test_seen_while_there_is_a_client_and_no_longer(self) -> None:
+        """Else an account would stay for ever that nobody comes back to."""
+        self.accounts.startService()
+        session = self.session()
+        self.journal.take()
+        self.clock.advance(SEEN_INTERVAL)
+        self.assertEqual([entry[0] for entry in self.journal.take()], ["kept"])
+        self.account.session_closed(session)
+        self.journal.take()
+        self.clock.advance(3 * SEEN_INTERVAL)
+        self.assertEqual(self.journal.take(), [])
+
+    def test_nothing_is_kept_of_one_that_is_to_be_forgotten(self) -> None:
+        """Its owner said so, and the device that said it stays connected."""
+        self.accounts.startService()
+        session = self.session()
+        self.account.forget()
+        self.journal.take()
+        self.clock.advance(3 * SEEN_INTERVAL)
+        self.assertEqual(self.journal.take(), [])
+        self.account.session_closed(session)
+        self.assertNotIn("kept", [entry[0] for entry in self.journal.take()])
+
+    def test_passwords_that_were_kept(self) -> None:
+        """They go from the disk where the configuration does not allow them any more; elsewhere they stay."""
+        for domain, allowed, goes in (("a.test", True, False), ("a.test", False, True), ("gone.test", False, False)):
+            kept = KeptLogin(domain, "alice", password="secret")
+            settings = Settings.model_construct(
+                rooms=Rooms(stay=30 * DAY, bookmarks="off"),
+                domain={"a.test": Domain(name="a.test", keep_passwords=allowed)},
+            )
+            accounts = Accounts(settings, self.clock, self.connect, self.journal, self.logins, self.prove)
+            self.journal.take()
+            accounts.restore([self.kept(login=kept)])
+            said = [entry[1] for entry in self.journal.take()]
+            self.assertEqual(said, [KeptLogin(domain, "alice")] if goes else [], f"{domain} {allowed}")
+
+    def test_a_password_of_an_account_without_a_login(self) -> None:
+        """No login is made up from it: that would be one that nobody has seen succeed."""
+        self.logins.revived = None
+        self.restored()
+        self.accounts.password_changed(BARE, "new")
+        self.accounts.password_changed("nobody@a.test", "new")
+        self.assertEqual((self.proofs, self.used), ([], []))
+
+    def test_whose_client_is_in_a_room(self) -> None:
+        """An account stream is known by its whole address: its resource is this installation's secret."""
+        settings = Settings.model_construct(rooms=Rooms(bookmarks="off"), domain={"a.test": Domain(name="a.test")})
+        resource = lambda _account: "minimix.0123"  # noqa: E731
+        accounts = Accounts(settings, self.clock, self.connect, self.journal, self.logins, self.prove, resource)
+        self.accounts = accounts
+        phone = self.joined()
+        for address, room, expected in (
+            (STREAM, ROOM, phone.jid),
+            (STREAM, "other@muc.test", None),
+            (f"{BARE}/minimix.9999", ROOM, None),
+            (f"{BARE}/phone", ROOM, None),
+            (BARE, ROOM, None),
+            ("bob@a.test/minimix.0123", ROOM, None),
+        ):
+            self.assertEqual(accounts._client_of(address, room), expected, f"{address} {room}")
+
     def test_one_that_cannot_be_restored_costs_only_itself(self) -> None:
         broken: Any = self.kept(bare="bob@a.test", last_seen=None)
         self.accounts.restore([broken, self.kept()])

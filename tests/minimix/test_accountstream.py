@@ -152,6 +152,15 @@ class Lifecycle(StreamTest):
         self.breaks()
         self.assertEqual((self.called, self.pending()), (["lost"], []))
 
+    def test_what_is_no_stream_error(self) -> None:
+        """Only the element of that name and namespace is one (RFC 6120 §4.9)."""
+        self.opened()
+        for xml in ("<error/>", "<error xmlns='urn:x'/>", "<stream:other/>", "<message><error/></message>"):
+            self.upstream.says(xml)
+            self.assertIs(self.stream.state, StreamState.OPEN, xml)
+        self.upstream.says("<stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>")
+        self.assertIs(self.stream.state, StreamState.CLOSED)
+
     def test_pings_after_silence_and_gives_up(self) -> None:
         self.opened()
         self.clock.advance(PING_INTERVAL - 1)

@@ -193,6 +193,33 @@ class Corrections(Case):
         self.room.says("the", replacing("o"))
         self.assertEqual(self.room.gets("stranger")[-1], "the")
 
+    def test_what_stays_of_a_message_that_is_corrected(self) -> None:
+        """The room's id, once; a few of what its sender wrote there, none of them long."""
+        sid = "urn:xmpp:sid:0"
+        longest = "i" * 1024
+        many = "".join(f"<{{0}}-id xmlns='{sid}' by='{{1}}' id='{n}'/>" for n in range(9))
+        for inner, name, expected in (
+            (f"<stanza-id xmlns='{sid}' by='{ROOM}' id='x'/>" * 3, "stanza-id", ["O"]),
+            (many.format("stanza", "o@b.test"), "stanza-id", [*"0123", "O"]),
+            (many.format("origin", ROOM), "origin-id", [*"0123"]),
+            (f"<origin-id xmlns='{sid}' id='{longest}'/>", "origin-id", []),
+            (f"<stanza-id xmlns='{sid}' by='o@b.test' id='{longest}'/>", "stanza-id", ["O"]),
+        ):
+            self.setUp()
+            first = "x" if inner.count(f"by='{ROOM}' id='x'") else "O"
+            self.original(inner=inner)
+            self.room.says("the", replacing("o"))
+            found = [one["id"] for one in self.kept().elements(sid, name)]
+            self.assertEqual(found, [first if one == "O" else one for one in expected], inner[:100])
+            self.assertEqual(self.room.gets("new"), ["the"])
+
+    def test_the_longest_id_of_the_room_stays(self) -> None:
+        for length, stays in ((1024, True), (1025, False)):
+            self.setUp()
+            self.room.says("teh", sent_id="o", room_id="i" * length)
+            self.room.says("the", replacing("o"))
+            self.assertEqual(b"i" * length in self.kept().raw, stays, length)
+
     def test_bytes_are_counted(self) -> None:
         self.original()
         for _ in range(30):

@@ -441,6 +441,45 @@ class Stripped(SynchronousTestCase):
         self.assertEqual(item.attributes, {"affiliation": "member", "role": "none", "jid": "a@b/<"})
         self.assertEqual(found.payload("urn:xmpp:occupant-id:0", "occupant-id")["id"], ">")
 
+    def test_what_is_looked_for_stands_in_its_place(self) -> None:
+        """Occupants write what they like elsewhere; of what is there twice the first counts."""
+        user, ids = "http://jabber.org/protocol/muc#user", "urn:xmpp:occupant-id:0"
+        short, long = "i" * MAX_TEXT, "i" * (MAX_TEXT + 1)
+        for inner, expected in (
+            (f"<occupant-id xmlns='{ids}' id='o'/>", b"id='o'"),
+            (f"<y xmlns='urn:y'><occupant-id xmlns='{ids}' id='o'/></y>", None),
+            (f"<other xmlns='{ids}' id='o'/>", None),
+            ("<occupant-id xmlns='urn:y' id='o'/>", None),
+            (f"<occupant-id xmlns='{ids}' id='{short}'/>", b"iii"),
+            (f"<occupant-id xmlns='{ids}' id='{long}'/>", None),
+            (f"<x xmlns='{user}'><item role='a'/></x>", b"role='a'"),
+            (f"<x xmlns='{user}'><item role='a'/><item role='b'/></x>", b"role='a'"),
+            (f"<x xmlns='{user}'><y><item role='a'/></y></x>", None),
+            (f"<y xmlns='urn:y'><item xmlns='{user}' role='a'/></y>", None),
+            (f"<x xmlns='{user}'><other role='a'/></x>", None),
+            (f"<x xmlns='{user}'><status code='{short}'/></x>", b"iii"),
+            (f"<x xmlns='{user}'><status code='{long}'/></x>", None),
+            (f"<x xmlns='{user}'><y><status code='170'/></y></x>", None),
+            (f"<y xmlns='urn:y'><status xmlns='{user}' code='170'/></y>", None),
+            ("<show>xa</show>", b"<show>xa</show>"),
+            ("<y xmlns='urn:y'><show xmlns='jabber:client'>xa</show></y>", None),
+            ("<show xmlns='urn:y'>xa</show>", None),
+        ):
+            raw = stripped(parse_stanza(f"<presence from='{ROOM}/m'>{inner}</presence>"))
+            empty = stripped(parse_stanza(f"<presence from='{ROOM}/m'/>"))
+            if expected is None:
+                self.assertNotIn(b"role='a'", raw, inner)
+                self.assertLess(len(raw), len(empty) + 100, inner)
+                self.assertNotIn(b"code=", raw, inner)
+                self.assertNotIn(b"occupant-id", raw, inner)
+                self.assertNotIn(b"xa", raw, inner)
+            else:
+                self.assertIn(expected, raw, inner)
+                self.assertNotIn(b"role='b'", raw, inner)
+        many = "".join(f"<status code='{code}'/>" for code in range(100, 200))
+        raw = stripped(parse_stanza(f"<presence from='{ROOM}/m'><x xmlns='{user}'>{many}</x></presence>"))
+        self.assertEqual(len(status_codes(parse_stanza(raw))), 20)
+
     def test_whose_it_is(self) -> None:
         user = "http://jabber.org/protocol/muc#user"
         for inner, own in (

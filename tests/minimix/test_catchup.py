@@ -22,6 +22,7 @@ from tests.minimix.fakes import ROOM, STREAM, split
 from tests.minimix.test_archive import RSM
 from tests.minimix.test_history import NOW, Speaker
 
+DELAY = "urn:xmpp:delay"
 MAM = "urn:xmpp:mam:2"
 DISCO = "http://jabber.org/protocol/disco#info"
 
@@ -78,6 +79,14 @@ def result(archive_id: str, time: float, message: str) -> Stanza:
         f"<message from='{ROOM}' to='{STREAM}'><result xmlns='{MAM}' queryid='q' id='{archive_id}'>"
         f"<forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='{format_time(time)}'/>{message}"
         "</forwarded></result></message>"
+    )
+
+
+def stamped(archive_id: str, stamp: str) -> Stanza:
+    """A result with any stamp, or none."""
+    return parse_stanza(
+        f"<message from='{ROOM}' to='{STREAM}'><result xmlns='{MAM}' queryid='q' id='{archive_id}'>"
+        f"<forwarded xmlns='urn:xmpp:forward:0'>{stamp}{said('x')}</forwarded></result></message>"
     )
 
 
@@ -218,6 +227,53 @@ class Reading(Case):
         question.answered(self.fin())
         self.outlet.asked[1].answered(None)
         self.assertEqual([texts(found) for found in self.given], [["one"]])
+
+    def test_whatever_an_archive_sends(self) -> None:
+        """Nothing raises, nothing is kept that was not asked for, and nothing is asked for ever."""
+        message = said("x")
+        for what, results, answer, expected in (
+            ("no fin", [result("1", NOW, message)], parse_stanza("<iq type='result'/>"), 1),
+            ("an empty page that is not the last", [], self.fin(), 0),
+            ("results without ids", [result("", NOW + n, message) for n in range(100)], self.fin(), 100),
+            ("more than a page", [result(str(n), NOW + n, message) for n in range(150)], self.fin(complete=True), 100),
+            ("no result", [parse_stanza(f"<message from='{ROOM}'/>")], self.fin(complete=True), 0),
+            ("no time", [stamped("1", "")], self.fin(complete=True), 0),
+            ("a time that is none", [stamped("1", f"<delay xmlns='{DELAY}' stamp='x'/>")], self.fin(complete=True), 0),
+            ("a stamp without a time", [stamped("1", f"<delay xmlns='{DELAY}'/>")], self.fin(complete=True), 0),
+        ):
+            self.setUp()
+            self.catch_up()
+            (question,) = self.outlet.asked
+            assert question.result is not None
+            for one in results:
+                question.result(one)
+            question.answered(answer)
+            self.assertEqual((len(self.outlet.asked), [len(given) for given in self.given]), (1, [expected]), what)
+            self.assertEqual(self.outlet.waiting.used, 0, what)
+
+    def test_what_comes_after_the_end(self) -> None:
+        for ends in (lambda one: one.stop(), lambda _one: self.outlet.asked[0].answered(self.fin(complete=True))):
+            self.setUp()
+            reading = self.catch_up()
+            ends(reading)
+            given = list(self.given)
+            (question,) = self.outlet.asked
+            assert question.result is not None
+            question.result(result("1", NOW, said("x" * 100_000)))
+            question.answered(self.fin(complete=True))
+            self.assertEqual((self.given, self.outlet.waiting.used, reading._budget.used), (given, 0, 0))
+
+    def test_what_the_message_carries_stays(self) -> None:
+        """Only the stanza-id that the room itself would give is forged."""
+        self.catch_up()
+        (question,) = self.outlet.asked
+        assert question.result is not None
+        inner = f"<x xmlns='urn:x' by='{ROOM}'/><stanza-id xmlns='urn:xmpp:sid:0' by='{ROOM}' id='forged'/>"
+        question.result(result("1", NOW, said("x", inner)))
+        question.answered(self.fin(complete=True))
+        ((told,),) = self.given
+        self.assertTrue(told.has_payload("urn:x", "x"))
+        self.assertNotIn(b"forged", told.raw)
 
     def test_nothing_wanted(self) -> None:
         self.catch_up(limit=0)
