@@ -11,21 +11,13 @@ from minimixproxy.minimix.history import Taken
 from minimixproxy.minimix.wishes import HistoryRequest
 from minimixproxy.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import ROOM
-from tests.minimix.test_history import NOW, Recorder, Speaker
+from tests.minimix.test_history import NOW, Recorder, Speaker, replacing, retracting
 
 RETRACTED = ("urn:xmpp:message-retract:1", "retracted")
 
 
 def occupant(identifier: str) -> str:
     return f"<occupant-id xmlns='urn:xmpp:occupant-id:0' id='{identifier}'/>"
-
-
-def replacing(sent_id: str) -> str:
-    return f"<replace xmlns='urn:xmpp:message-correct:0' id='{sent_id}'/>"
-
-
-def retracting(target: str) -> str:
-    return f"<retract xmlns='urn:xmpp:message-retract:1' id='{target}'/>"
 
 
 def retracting_first_form(target: str) -> str:

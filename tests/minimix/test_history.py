@@ -7,6 +7,7 @@ import itertools
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.config import Rooms
+from minimixproxy.minimix.budget import ByteBudget
 from minimixproxy.minimix.cursors import MAX_CURSORS
 from minimixproxy.minimix.delays import format_time, parse_time
 from minimixproxy.minimix.history import SHORT_REPLAY, History, Taken
@@ -67,10 +68,16 @@ class Recorder(NullRoomJournal):
 class Speaker:
     """A history, and short ways to fill it and to look at it."""
 
-    def __init__(self, journal: Recorder | None = None, kept: KeptRoom | None = None, **settings: object) -> None:
+    def __init__(
+        self,
+        journal: Recorder | None = None,
+        kept: KeptRoom | None = None,
+        budget: ByteBudget | None = None,
+        **settings: object,
+    ) -> None:
         self.journal = journal or Recorder()
         self.now = NOW
-        self.history = History(ROOM, Rooms(**settings), self.journal, kept)
+        self.history = History(ROOM, Rooms(**settings), self.journal, kept, budget)
         self.history.at_least = 0  # what a client has not seen, and nothing beside it
         for nick in ("bob", "Bob", "eve"):
             self.history.occupant_shown(f"{ROOM}/{nick}")
@@ -107,6 +114,14 @@ def bodies(replay: Replay) -> list[str]:
     return found
 
 
+def replacing(sent_id: str) -> str:
+    return f"<replace xmlns='urn:xmpp:message-correct:0' id='{sent_id}'/>"
+
+
+def retracting(target: str) -> str:
+    return f"<retract xmlns='urn:xmpp:message-retract:1' id='{target}'/>"
+
+
 class Bounds(SynchronousTestCase):
     def test_count(self) -> None:
         room = Speaker(history=3)
@@ -126,6 +141,44 @@ class Bounds(SynchronousTestCase):
         for _ in range(20):
             room.says("x" * (MAX_BYTES // 10))
         self.assertEqual(len(room.history), 20)
+
+    def test_bytes_are_those_of_what_is_kept(self) -> None:
+        """Whatever becomes of messages: what the account's other rooms can have is what these do not."""
+        budget = ByteBudget(10_000_000)
+        room = Speaker(budget=budget, history=6, history_age=1000)
+        first = "x" * 5000
+        steps = {
+            "said": lambda: room.says(first, sent_id="a", room_id="A"),
+            "corrected, shorter": lambda: room.says("y" * 100, replacing("a"), sent_id="b"),
+            "corrected, longer": lambda: room.says("z" * 9000, replacing("a"), sent_id="c"),
+            "retracted": lambda: room.says("", retracting("A"), sent_id="d"),
+            "cannot be shown": lambda: room.history.leave_out(room.history.entries[0], ValueError()),
+            "too many": lambda: [room.says(f"m{number}") for number in range(10)],
+            "too old": lambda: setattr(room, "now", room.now + 2000),
+        }
+        for name, step in steps.items():
+            step()
+            room.says("and more")
+            kept = sum(len(message.raw) for message in room.history.entries)
+            self.assertEqual(budget.used, kept, name)
+            if name != "too old":  # what is not thrown away on disk is not counted here either
+                self.assertLessEqual(kept, sum(len(message.raw) for message in room.journal.messages.values()), name)
+        again = ByteBudget(10_000_000)
+        restored = Speaker(Recorder(first=1000), room.journal.kept(), budget=again, history=6, history_age=1000)
+        self.assertEqual(again.used, sum(len(message.raw) for message in restored.history.entries))
+        for history, used in ((room.history, budget), (restored.history, again)):
+            history.close()
+            self.assertEqual(used.used, 0)
+        self.flushLoggedErrors()
+
+    def test_bytes_of_what_is_changed_count(self) -> None:
+        """A short message that is corrected to a long one costs older ones their place."""
+        room = Speaker(history=1000)
+        for number in range(12):
+            room.says("short", sent_id=f"s{number}")
+        for number in range(12):
+            room.says("x" * (MAX_BYTES // 10), replacing(f"s{number}"))
+        self.assertLessEqual(sum(len(message.raw) for message in room.history.entries), MAX_BYTES)
 
     def test_none(self) -> None:
         room = Speaker(history=0)

@@ -5,12 +5,14 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 from twisted.logger import globalLogPublisher
 
 from minimixproxy.minimix.journal import KeptAccount, KeptPrivate, KeptRoom
 from minimixproxy.storage import journal as storage_journal
+from minimixproxy.storage.batch import ROW_SIZE
 from tests.patience import patiently
 from tests.storage import postgresql
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, message, on_both_databases
@@ -184,6 +186,33 @@ class FailureTests(TroubleTestCase):
         self.assertEqual([room.room for room in account.rooms], [ROOM, "other@muc.example.org"])
         self.assertEqual(account.rooms[0].messages, kept[1:] + after)
         self.assertEqual(account.rooms[0].privates, [private])
+
+    def test_what_waits_is_weighed(self) -> None:
+        """Messages, changes of them and private ones alike; what was let go, or is written, weighs nothing."""
+        raw = b"<message>%b</message>" % (b"x" * 1000)
+        (kept,) = self.now.keep()
+        self.now.turn()
+        kinds = {
+            "kept": lambda: self.room.message_kept(message(self.room.next_sequence(), raw=raw)),
+            "changed": lambda: self.room.message_changed(replace(kept, raw=raw)),
+            "private": lambda: self.room.private_kept(KeptPrivate(self.room.next_sequence(), raw)),
+        }
+        for name, journals in kinds.items():
+            self.assertEqual(self.journal.status.waiting, 0, name)
+            journals()
+            self.assertEqual(self.journal.status.waiting, len(raw) + ROW_SIZE, name)
+            journals()
+            self.assertEqual(self.journal.status.waiting, 2 * (len(raw) + ROW_SIZE), name)
+            self.now.turn()
+        self.journal.snapshot = list
+        for name, journals in kinds.items():
+            self.journal.limit = 2 * (len(raw) + ROW_SIZE)
+            self.said.clear()
+            journals(), journals()
+            self.assertEqual(self.logged("messages are let go"), 0, name)
+            journals()
+            self.assertEqual((self.logged("messages are let go"), self.journal.status.waiting), (1, 0), name)
+            self.now.turn()
 
     def test_bound_without_a_snapshot(self) -> None:
         self.journal.limit = 3000
