@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix import addresses
-from minimixproxy.minimix.addresses import AddressTemplate, may_name, with_addresses
+from minimixproxy.minimix import addresses, muc
+from minimixproxy.minimix.addresses import MAX_READ, AddressTemplate, may_name, with_addresses
 from minimixproxy.stanza import MAX_PAYLOADS, Stanza, parse_stanza
 from tests.minimix.fakes import BARE, ROOM, STREAM, World, split
 
@@ -48,6 +48,19 @@ class Places(SynchronousTestCase):
             changed = with_addresses(stanza, lambda found: "n@a.test/x" if found == STREAM else None)
             self.assertEqual(changed.raw.count(b"n@a.test/x"), count, xml)
             self.assertEqual(changed is stanza, count == 0, xml)
+
+    def test_in_large_ones(self) -> None:
+        """A list of the room is read however large it is; what occupants made large is not worth the time."""
+        pad = "<item nick='x'/>" * (MAX_READ // 10)
+        for stanza, changes in (
+            (f"<iq type='result'><query xmlns='{muc.NS_MUC_ADMIN}'><item jid='a@b/c'/>{pad}</query></iq>", True),
+            (f"<presence><x xmlns='{muc.NS_MUC_USER}'><item jid='a@b/c'/></x>{pad}</presence>", False),
+            (f"<presence><x xmlns='{muc.NS_MUC_USER}'><item jid='a@b/c'/></x></presence>", True),
+            (f"<iq type='result'><query xmlns='{muc.NS_MUC_USER}'><item jid='a@b/c'/></query></iq>", False),
+            (f"<presence><query xmlns='{muc.NS_MUC_ADMIN}'><item jid='a@b/c'/></query></presence>", False),
+        ):
+            changed = with_addresses(parse_stanza(stanza), lambda _found: "new@x/y")
+            self.assertEqual(b"new@x/y" in changed.raw, changes, stanza[:100])
 
     def test_cheap_where_there_is_none(self) -> None:
         """No stanza is parsed that does not have the address beside its `to`."""

@@ -429,6 +429,24 @@ class Nick(Case):
         self.refuse("conflict")
         self.assertEqual(self.heard(), [])
 
+    def test_when_a_join_changes_the_nick(self) -> None:
+        """Only a later device's wish for another nick, and only where the configuration says so."""
+        for setting, nick, expected in (
+            ("change", "liz", [f"{ROOM}/liz"]),
+            ("change", "alice", []),
+            ("keep", "liz", []),
+        ):
+            world = World(nick_on_join=setting)
+            world.joined("phone")
+            world.asks_to_join(world.session("tablet"), nick)
+            self.assertEqual([one["to"] for one in world.stream.take()], expected, f"{setting} {nick}")
+        world = World(nick_on_join="change")
+        world.asks_to_join(world.session("phone"), "liz")
+        world.stream.take()
+        world.shows("elizabeth", "110 210")
+        world.subject()
+        self.assertEqual(world.stream.take(), [], "the room has given another: that is its last word")
+
     def test_a_nick_that_a_session_asked_for_is_the_one_to_keep(self) -> None:
         self.come_back_as("alice_")
         self.world.client(self.phone, f"<presence to='{ROOM}/liz' id='n'/>")

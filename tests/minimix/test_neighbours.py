@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.minimix.neighbours import as_before
+from minimixproxy.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import ROOM, STREAM, World
 
 JULIET = "juliet@a.test"
@@ -51,6 +53,29 @@ class Neighbours(SynchronousTestCase):
             self.assertEqual(self.shown(), [jid])
         self.world.gone("mercutio", item="jid='mercutio@b.test/y'")
         self.assertEqual(self.shown(), ["mercutio@b.test/y"])
+
+    def test_whose_last_presence_reads_otherwise(self) -> None:
+        """Only a neighbour's that was shown by another address, and only where the room names it."""
+
+        def presence(item: str, inner: str = "", kind: str = "") -> Stanza:
+            x = f"<x xmlns='http://jabber.org/protocol/muc#user'><item {item}/></x>"
+            return parse_stanza(f"<presence {kind} from='{ROOM}/juliet'>{inner}{x}</presence>")
+
+        status = "<status>/minimix.4567</status>"
+        shown = presence(f"jid='{CLIENT}'")
+        for gone, before, changes in (
+            (f"jid='{HERS}'", shown, True),
+            (f"jid='{HERS}'", None, False),
+            (f"jid='{HERS}'", presence("role='none'"), False),
+            ("role='none'", shown, False),
+            ("jid='juliet@a.test/phone'", shown, False),
+        ):
+            for inner in ("", status):
+                stanza = presence(gone, inner, "type='unavailable'")
+                result = as_before(stanza, before, STREAM)
+                self.assertEqual(result is not stanza, changes, f"{gone} {inner} {before}")
+                self.assertEqual(CLIENT.encode() in result.raw, changes or CLIENT in gone)
+                self.assertEqual(status.encode() in result.raw, bool(inner))
 
     def test_own_stays_own(self) -> None:
         self.world.neighbours[(STREAM, ROOM)] = CLIENT
