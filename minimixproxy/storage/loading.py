@@ -109,7 +109,7 @@ class Loader:
 
     def _account(self, row: Row) -> None:
         number, bare, refused, last_seen = row[:4]
-        _check(isinstance(number, int) and isinstance(bare, str) and bool(bare), "no address")
+        _check(isinstance(bare, str) and bool(bare), "no address")
         seen = possible_time(float(last_seen), self._now) if isinstance(last_seen, int | float) else self._now
         kept = KeptAccount(bare, self._login(bare, row), bool(refused), seen)
         self._accounts[number] = LoadedAccount(number, kept, tuple(row[4:12]))

@@ -312,6 +312,33 @@ class Copies(Case):
             self.assertTrue(self.world.account.from_server(self.laptop, parse_stanza(carbon)))
             self.assertTrue(at_once(f"after {direction}"), direction)
 
+    def test_long_ids_are_not_kept(self) -> None:
+        """The archive names the account stream then: nobody can tell whose message it was."""
+        for length, known in ((sentcopies.LONGEST_ID, True), (sentcopies.LONGEST_ID + 1, False)):
+            stanza_id = "i" * length
+            said = f"<message to='{ROOM}/bob' type='chat' id='{stanza_id}'><body>x</body></message>"
+            self.world.client(self.phone, said)
+            result = parse_stanza(
+                f"<message from='{BARE}'><result xmlns='{MAM}' id='a'><forwarded xmlns='urn:xmpp:forward:0'>"
+                f"<message xmlns='jabber:client' from='{STREAM}' id='{stanza_id}' to='{ROOM}/bob'><body>x</body>"
+                "</message></forwarded></result></message>"
+            )
+            self.assertIs(self.world.account.from_server(self.phone, result), known)
+
+    def test_what_is_no_result_of_the_accounts_archive(self) -> None:
+        """It stays as it came, be it ever so like one."""
+        self.world.client(self.phone, f"<message to='{ROOM}/bob' type='chat' id='1'><body>x</body></message>")
+        inside = f"<message xmlns='jabber:client' from='{STREAM}' id='1' to='{ROOM}/bob'><body>x</body></message>"
+        forwarded = f"<forwarded xmlns='urn:xmpp:forward:0'>{inside}</forwarded>"
+        for sender, wrapper in (
+            (BARE, "<other xmlns='urn:xmpp:mam:2' id='a'>{}</other>"),
+            (BARE, "<result xmlns='urn:q' id='a'>{}</result>"),
+            (ROOM, "<result xmlns='urn:xmpp:mam:2' id='a'>{}</result>"),
+            (f"{BARE}/phone", "<result xmlns='urn:xmpp:mam:2' id='a'>{}</result>"),
+        ):
+            stanza = parse_stanza(f"<message from='{sender}'>{wrapper.format(forwarded)}</message>")
+            self.assertFalse(self.world.account.from_server(self.phone, stanza), f"{sender} {wrapper}")
+
     def test_nobody_waits_for_ever(self) -> None:
         """One after the other, each in its time."""
         for stanza_id in "12":

@@ -160,6 +160,35 @@ class ListingsTests(OwnerCase):
         self.assertIsNone(self.result(DOMAIN))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_each_in_its_time(self) -> None:
+        for number in range(2):
+            iq = f"<iq type='get' id='{number}' to='{DOMAIN}'><query xmlns='{ITEMS}'/></iq>"
+            self.owner.from_client(self.phone, parse_stanza(iq))
+            self.clock.advance(listings.TIMEOUT / 2)
+        self.assertEqual(len(self.owner.listings), 1)
+        self.assertIsNotNone(self.result(DOMAIN, stanza_id="1"))
+
+    def test_ids_that_are_none_or_long(self) -> None:
+        longest = "i" * listings.LONGEST_ID
+        for attribute, remembered in (("", 0), (f"id='{longest}'", 1), (f"id='{longest}i'", 0)):
+            self.setUp()
+            iq = f"<iq type='get' {attribute} to='{DOMAIN}'><query xmlns='{ITEMS}'/></iq>"
+            self.assertFalse(self.owner.from_client(self.phone, parse_stanza(iq)))
+            self.assertEqual(len(self.owner.listings), remembered, attribute[:10])
+            answer = f"<iq type='result' from='{DOMAIN}'><query xmlns='{ITEMS}'/></iq>"
+            self.assertIsNone(self.server(answer), "an answer without an id is none")
+
+    def test_who_answers_reads_as_it_wrote(self) -> None:
+        """Only where it wrote nothing is it named."""
+        self.asks_for_items(DOMAIN)
+        answer = self.result(DOMAIN.upper())
+        assert answer is not None
+        self.assertEqual(answer["from"], DOMAIN.upper())
+        self.asks_for_items(None)
+        answer = self.result(None)
+        assert answer is not None
+        self.assertNotIn("from", answer.attributes)
+
     def test_too_many(self) -> None:
         for number in range(listings.MAX_OPEN + 1):
             iq = f"<iq type='get' id='{number}' to='{DOMAIN}'><query xmlns='{ITEMS}'/></iq>"

@@ -105,11 +105,17 @@ class DamagedRowTests(StorageTestCase):
                 self.assertEqual(kept, expected, f"{table}.{column} = {value}")
                 self.assertEqual(len(errors), told, f"{table}.{column} = {value}: {errors}")
 
+    def left(self) -> list[int]:
+        """How many rows are left: what nobody knows of could not be forgotten at its owner's wish."""
+        tables = ("accounts", "rooms", "messages", "privates", "cursors")
+        return [self.execute(f"SELECT count(*) FROM {table}")[0][0] for table in tables]
+
     def test_account(self) -> None:
         for value in ACCOUNT_FAULTS["bare"]:
             kept, errors = self.damaged("accounts", "bare", value, "1")
             self.assertEqual(kept, [])
             self.assertIn("row 1 of accounts is left out", errors[0])
+            self.assertEqual(self.left(), [0, 0, 0, 0, 0])
 
     def test_login(self) -> None:
         """The account is there, and waits for a client: no half of a login is used."""
@@ -117,6 +123,7 @@ class DamagedRowTests(StorageTestCase):
 
     def test_room(self) -> None:
         self.faults("rooms", ROOM_FAULTS, f"room = '{OTHER}'", [(BARE, True, {ROOM: (2, 2, 2)})], told=3)
+        self.assertEqual(self.left(), [1, 1, 2, 2, 2])
 
     def test_message(self) -> None:
         expected = [(BARE, True, {ROOM: (1, 2, 2), OTHER: (2, 0, 0)})]
@@ -129,6 +136,13 @@ class DamagedRowTests(StorageTestCase):
             kept, _errors = self.damaged("messages", "room_id", value, "sequence = 1")
             self.assertEqual(kept, [(BARE, True, {ROOM: (1, 2, 2), OTHER: (2, 0, 0)})])
             self.assertEqual(self.execute("SELECT count(*) FROM messages"), [(3,)])
+
+    def test_a_room_that_was_never_entered(self) -> None:
+        """No damage: the process ended between a message and the answer to the join. It goes, with what was said."""
+        kept, errors = self.damaged("rooms", "nick", "NULL", f"room = '{OTHER}'")
+        self.assertEqual((kept, errors), ([(BARE, True, {ROOM: (2, 2, 2)})], []))
+        for table, left in (("rooms", 1), ("messages", 2)):
+            self.assertEqual(self.execute(f"SELECT count(*) FROM {table}"), [(left,)])
 
     def test_private(self) -> None:
         first = "sequence = (SELECT min(sequence) FROM privates)"

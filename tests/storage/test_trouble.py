@@ -234,6 +234,9 @@ class FailureTests(TroubleTestCase):
         self.wait(2)
         self.successResultOf(stopped)
         self.assertEqual(self.logged("could not be written at the end: OSError: no space"), 1)
+        attempts = self.writer.attempts
+        self.wait(20)
+        self.assertEqual((self.writer.attempts, self.now.clock.getDelayedCalls()), (attempts, []))
 
     def test_healed_at_the_end(self) -> None:
         self.meet_faults(2)
