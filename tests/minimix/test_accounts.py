@@ -297,8 +297,7 @@ class RestoreTest(AccountsTest):
     def test_seen_while_there_is_a_client_and_no_longer(self) -> None:
         """Else an account would stay for ever that nobody comes back to."""
         self.accounts.startService()
-        session = self.session()
-        self.journal.take()
+        session = self.joined()
         self.clock.advance(SEEN_INTERVAL)
         self.assertEqual([entry[0] for entry in self.journal.take()], ["kept"])
         self.account.session_closed(session)
@@ -338,6 +337,21 @@ class RestoreTest(AccountsTest):
         self.accounts.password_changed(BARE, "new")
         self.accounts.password_changed("nobody@a.test", "new")
         self.assertEqual((self.proofs, self.used), ([], []))
+
+    def test_who_was_known_when_it_is_forgotten(self) -> None:
+        """In memory, on disk, or nowhere: whoever asked is told."""
+        for connected, on_disk, known in ((True, True, True), (True, False, True), (False, True, True)):
+            self.setUp()
+            if connected:
+                self.session()
+            self.journal.known = on_disk
+            forgetting = self.accounts.forget(BARE)
+            self.journal.erasing.callback(None)
+            self.assertIs(self.successResultOf(forgetting), known, f"{connected} {on_disk}")
+        self.journal.known = False
+        forgetting = self.accounts.forget("nobody@a.test")
+        self.journal.erasing.callback(None)
+        self.assertIs(self.successResultOf(forgetting), False)
 
     def test_whose_client_is_in_a_room(self) -> None:
         """An account stream is known by its whole address: its resource is this installation's secret."""

@@ -28,6 +28,7 @@ from tests.minimix.test_history import NOW, Recorder, Speaker
 
 DELAY = "urn:xmpp:delay"
 HINT = "<store xmlns='urn:xmpp:hints'/>"
+STRANGE = "<x xmlns='urn:x'>text</x><body xmlns='urn:x'>text</body>"  # which nobody reads
 
 
 def archive_query(inner: str) -> Stanza:
@@ -39,7 +40,8 @@ def archive_query(inner: str) -> Stanza:
 
 class EmptyCorrections(SynchronousTestCase):
     def test_is_nothing(self) -> None:
-        for more in ("", HINT, "<body/>", "<body></body>", "<active xmlns='http://jabber.org/protocol/chatstates'/>"):
+        chat_state = "<active xmlns='http://jabber.org/protocol/chatstates'/>"
+        for more in ("", HINT, "<body/>", "<body></body>", chat_state, STRANGE):
             room = Speaker()
             room.says("said", sent_id="m")
             self.assertEqual(room.says("", replacing("m") + more), Taken.PASSING, more)

@@ -457,6 +457,16 @@ class IQs(SynchronousTestCase):
         self.assertEqual([(stanza["type"], stanza["id"]) for stanza in self.phone.received], [("result", "d")])
         self.assertEqual(self.world.stream.closed, 1)
 
+    def test_two_answers_after_the_last_room_ended(self) -> None:
+        """The stream stays open for both."""
+        first, second = (self.ask(self.phone, ROOM, stanza_id) for stanza_id in "12")
+        self.world.gone("alice", "110 307")
+        self.phone.take()
+        self.answer(ROOM, first)
+        self.assertEqual((len(self.phone.take()), self.world.stream.closed), (1, 0))
+        self.answer(ROOM, second)
+        self.assertEqual((len(self.phone.take()), self.world.stream.closed), (1, 1))
+
     def test_no_answer_after_the_last_room_ended(self) -> None:
         self.ask(self.phone, ROOM, "d", "<q xmlns='urn:q'/>", "set")
         self.world.gone("alice", "110 307")
