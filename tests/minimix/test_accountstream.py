@@ -393,6 +393,22 @@ class ComingBack(StreamTest):
         self.upstream.accept()
         self.assertEqual(self.upstream.take(), b"<a/>")
 
+    def test_whoever_closes_it_begins_anew(self) -> None:
+        """Waits that grew for rooms which nobody wants any more are nobody's."""
+        self.stream.reopen()
+        first = 0.0
+        for _ in range(6):
+            self.fails()
+            wait = self.waits()
+            first = first or wait
+        self.assertGreater(wait, first)
+        self.stream.close()
+        self.upstream.attempts.clear()
+        self.stream.reopen()
+        self.assertEqual(self.stream.state, StreamState.OPENING, "at once")
+        self.fails()
+        self.assertEqual(self.waits(), first)
+
     def test_a_client_comes_late(self) -> None:
         self.stream.reopen()
         for _ in range(9):
