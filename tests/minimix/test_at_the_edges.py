@@ -357,14 +357,15 @@ class BeforeItIsIn(Case):
 
 class PrivateMessages(Case):
     def test_what_looks_like_a_result_of_an_archive(self) -> None:
-        """It is one only by its namespace and its name."""
+        """It is one only by its namespace and its name, and where it comes from: an occupant has none of the room's."""
         phone, laptop = self.world.joined("phone", "laptop")
-        for inner, forked in (
-            ("<result xmlns='urn:q' queryid='q'/>", True),
-            (f"<other xmlns='{MAM}' queryid='q'/>", True),
-            (f"<result xmlns='{MAM}' queryid='q'/>", False),
+        for sender, inner, forked in (
+            (ROOM, "<result xmlns='urn:q' queryid='q'/>", True),
+            (ROOM, f"<other xmlns='{MAM}' queryid='q'/>", True),
+            (ROOM, f"<result xmlns='{MAM}' queryid='q'/>", False),
+            (f"{ROOM}/bob", f"<result xmlns='{MAM}' queryid='q'/>", True),
         ):
-            self.world.room(f"<message from='{ROOM}/bob' to='{STREAM}'>{inner}</message>")
+            self.world.room(f"<message from='{sender}' to='{STREAM}'>{inner}</message>")
             self.assertEqual((len(phone.take()), len(laptop.take())), (int(forked),) * 2, inner)
 
     def test_a_form_of_an_archive_is_no_query(self) -> None:
