@@ -19,7 +19,7 @@ from enum import Enum
 from gi.repository import Gio, GLib
 from nbxmpp.client import Client
 from nbxmpp.const import ConnectionProtocol, ConnectionType
-from nbxmpp.errors import StanzaError
+from nbxmpp.errors import BaseError
 from nbxmpp.modules.bookmarks.util import build_conference_node
 from nbxmpp.namespaces import Namespace
 from nbxmpp.protocol import JID, Iq, Message
@@ -161,7 +161,7 @@ class Device:
         def done(task):
             try:
                 tell(event, result=_listed(task.finish()))
-            except StanzaError as error:  # and MalformedStanzaError
+            except BaseError as error:
                 tell(event, error=f"{type(error).__name__}: {error}")
 
         self._callback = done  # nbxmpp keeps only a weak reference

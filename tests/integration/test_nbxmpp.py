@@ -73,8 +73,9 @@ class NbxmppTests(IntegrationTestCase):
         gajim = await self.device()
         for address in (self.server.domain, self.alice.jid):
             gajim.do("commands", of=address)
-            found = (await gajim.sees("commands")).get("result", [])
-            self.assertEqual([command["node"] for command in found][-4:], OWN_COMMANDS)
+            answer = await gajim.sees("commands")
+            self.assertIn("result", answer)
+            self.assertEqual([command["node"] for command in answer["result"]][-4:], OWN_COMMANDS)
         gajim.do("commands", of=self.server.domain)
         servers = [command for command in (await gajim.sees("commands"))["result"] if "@" not in command["jid"]]
         self.assertTrue(servers, "one of the server's own")
