@@ -35,12 +35,12 @@ def repeat(machine_class: Any, number: int) -> None:
 
 
 def main(name: str, first: int, seconds: float) -> int:
-    """Run rounds until the time is over or something is found; the last line says how many examples there were."""
+    """Run rounds, one at least, until the time is over or something is found; lines tell how many examples."""
     quieten()
     machine_class = machine(name)
     end = time.monotonic() + seconds
     number = first
-    while time.monotonic() < end:
+    while number == first or time.monotonic() < end:
         try:
             repeat(machine_class, number)
         except Exception:  # noqa: BLE001 (whatever it is, it is what we look for)
