@@ -129,11 +129,10 @@ def component(data: bytes) -> None:
 
 
 def _of_component(raw: bytes) -> Stanza | None:
-    try:
-        stanza = parse_stanza(raw, COMPONENT)
-    except ValueError:
+    stanza = stanza_of(raw, COMPONENT)
+    if stanza is None or stanza.name not in ("iq", "message", "presence") or not stanza.readable:
         return None
-    return stanza if stanza.name in ("iq", "message", "presence") and stanza.readable else None
+    return stanza
 
 
 _CONFERENCE = (

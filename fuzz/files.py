@@ -10,12 +10,12 @@ from pathlib import Path
 
 from fuzz.material import Material
 from fuzz.target import Target
-from fuzz.wire import second_opinion
+from fuzz.wire import second_opinion, stanza_of
 from minimixproxy.config import ConfigError, Rooms, Settings, load
 from minimixproxy.minimix.history import History
 from minimixproxy.minimix.journal import KeptMembership, KeptMessage, KeptRoom, NullJournal
 from minimixproxy.minimix.wishes import HistoryRequest
-from minimixproxy.stanza import Stanza, parse_stanza
+from minimixproxy.stanza import Stanza
 
 _ROOM = "room@muc.test"
 _NOW = 1_700_000_000.0
@@ -101,11 +101,10 @@ def _row(material: Material, number: int) -> KeptMessage:
 
 
 def _message(raw: bytes) -> Stanza | None:
-    try:
-        message = parse_stanza(raw)
-    except ValueError:
+    message = stanza_of(raw)
+    if message is None or not message.get("from") or not message.readable or message.name != "message":
         return None
-    return message if message.get("from") and message.readable and message.name == "message" else None
+    return message
 
 
 _SAID = b"<message type='groupchat' from='room@muc.test/bob' id='%b'><body>x</body>%b</message>"

@@ -77,10 +77,11 @@ def canonical(element: domish.Element) -> str:
     return f"<{element.uri} {element.name} {attributes}>{''.join(children)}</>"
 
 
-def stanza_of(data: bytes) -> Stanza | None:
+def stanza_of(data: bytes, namespace: str = NS_CLIENT) -> Stanza | None:
     """Return what stands in these bytes as a stream would give it, or None if it is no single stanza."""
     framer = Framer(FramingLimits())
-    found = [event for event in (*framer.feed(HEADER), *framer.feed(data)) if isinstance(event, Stanza | Fault)]
+    header = HEADER.replace(NS_CLIENT.encode(), namespace.encode())
+    found = [event for event in (*framer.feed(header), *framer.feed(data)) if isinstance(event, Stanza | Fault)]
     return found[0] if len(found) == 1 and isinstance(found[0], Stanza) else None
 
 
