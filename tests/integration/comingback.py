@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
 from tests.integration.cases import IntegrationTestCase
@@ -91,9 +92,8 @@ class ReturnCase(IntegrationTestCase):
             self.fail("\n".join(faults) + "".join("\n" + device.client.transcript() for device in devices))
 
     async def away(self, *rooms: str) -> None:
-        """Bob has seen alice go."""
-        for room in rooms:
-            await self.bob.misses(room, "alice")
+        """Bob has seen alice go, from all of them at once: she may be back in one before she is out of another."""
+        await gatherResults([Deferred.fromCoroutine(self.bob.misses(room, "alice")) for room in rooms])
 
     async def back(self, *rooms: str) -> None:
         """Bob sees alice in these rooms (again)."""
