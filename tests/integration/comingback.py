@@ -98,7 +98,8 @@ class ReturnCase(IntegrationTestCase):
     async def back(self, *rooms: str) -> None:
         """Bob sees alice in these rooms (again)."""
         for room in rooms:
-            await self.bob.sees(room, "alice")
+            # After many failures, as of a server that takes long to start, three minutes pass to the next attempt.
+            await self.bob.sees(room, "alice", 60.0)
 
     async def kill_and_return(self, *rooms: str) -> None:
         """The proxy is killed and started; the account is back in these rooms before any client is there."""
