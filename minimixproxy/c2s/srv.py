@@ -54,27 +54,34 @@ async def resolve(domain: str, lookup: Lookup | None = None) -> list[Target]:
         elif not answer.check(error.DomainError, error.AuthoritativeDomainError):
             log.warn("SRV lookup of {service} failed: {error}", service=service, error=answer.getErrorMessage())
     if records:
-        return order(records)[:_MAX_TARGETS]
+        return order(records, most=_MAX_TARGETS)
     return [] if refused else [Target(name, DEFAULT_PORT, False)]
 
 
 def _records(answer: Sequence[Any], direct: bool) -> list[Record] | None:
-    """Return the SRV records of an answer, or None if it says that the service is not offered (target ".")."""
+    """Return the SRV records of an answer; None if it says that the service is not offered (target "."), or no host.
+
+    A label may hold any byte, and one target is no reason to give up the others.
+    """
     payloads = [rr.payload for rr in answer if rr.type == dns.SRV]
-    if len(payloads) == 1 and str(payloads[0].target) in ("", "."):
+    named = [one for one in payloads if one.target.name.isascii() and one.target.name not in (b"", b".")]
+    if payloads and not named:
         return None
     return [
-        Record(payload.priority, payload.weight, Target(str(payload.target), payload.port, direct))
-        for payload in payloads
+        Record(payload.priority, payload.weight, Target(payload.target.name.decode(), payload.port, direct))
+        for payload in named
     ]
 
 
-def order(records: Sequence[Record], rng: random.Random | None = None) -> list[Target]:
-    """Return the targets by priority, and within one priority drawn by weight (RFC 2782)."""
+def order(records: Sequence[Record], rng: random.Random | None = None, most: int | None = None) -> list[Target]:
+    """Return the targets by priority, and within one priority drawn by weight (RFC 2782); `most` of them, if given.
+
+    Each draw costs time in proportion to the records, and an answer of DNS has room for thousands.
+    """
     draw = rng or random.SystemRandom()
     remaining = sorted(records, key=lambda record: (record.priority, record.weight))
     ordered: list[Target] = []
-    while remaining:
+    while remaining and len(ordered) != most:
         same = [record for record in remaining if record.priority == remaining[0].priority]
         chosen = _draw(same, draw)
         remaining.remove(chosen)

@@ -158,7 +158,8 @@ async def _dial(candidate: _Candidate, framing: FramingLimits) -> SecurableConne
     factory.noisy = False
     try:
         bottom: SecurableConnection = await candidate.endpoint.connect(factory)
-    except (ConnectError, DNSLookupError, UnsupportedAddressFamily, OSError) as error:
+    except (ConnectError, DNSLookupError, UnsupportedAddressFamily, OSError, ValueError) as error:
+        # ValueError: what an SRV record names can be no host's name.
         raise UpstreamUnreachable(f"{candidate.description}: {error}") from error
     return bottom
 

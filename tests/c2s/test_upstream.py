@@ -505,6 +505,18 @@ class CandidatesTest(UpstreamTest):
         await self.refused(UpstreamUnreachable, self.targets())
 
     @asynchronous
+    async def test_next_one_if_no_host_has_such_a_name(self) -> None:
+        port = int(self.serve()[1].rpartition(":")[2])
+        for odd in ("a_b.example", "a b.example", "-.example", "a\0.example", "a" * 64 + ".example"):
+            login = self.targets()
+
+            async def resolved(_domain: str, odd: str = odd) -> list[Target]:
+                return [Target(odd, port, False), Target("127.0.0.1", port, False)]
+
+            self.patch(upstream, "resolve", resolved)
+            await self.connect(login)
+
+    @asynchronous
     async def test_nothing_stays_open_after_a_refusal(self) -> None:
         script, where = self.serve(password="other")
         await self.refused(UpstreamRefused, self.targets((where, False)))
@@ -558,6 +570,26 @@ class ResolveTest(unittest.TestCase):
     def test_a_flood_of_records(self) -> None:
         many = [(number, 0, 5222, b"a.example") for number in range(1000)]
         self.assertLessEqual(len(self.resolve(direct=DNSNameError(), starttls=many)), 10)
+
+    def test_no_more_is_drawn_than_will_be_tried(self) -> None:
+        """Whoever answers for a domain may put thousands of records into one answer; drawing is work for each."""
+        draws: list[int] = []
+
+        class Counted(random.Random):
+            def randint(self, a: int, b: int) -> int:
+                draws.append(b)
+                return super().randint(a, b)
+
+        self.patch(random, "SystemRandom", Counted)
+        self.resolve(direct=[(0, 1, 5223, b"a.example")] * 100, starttls=[(0, 1, 5222, b"b.example")] * 100)
+        self.assertEqual(len(draws), 8)
+
+    def test_targets_that_are_no_names(self) -> None:
+        """DNS takes any byte in a label."""
+        odd = [(0, 0, 5222, b"caf\xc3\xa9.example"), (0, 0, 5222, b"\xff.example"), (0, 0, 5222, b"")]
+        good = Target("good.example", 5222, False)
+        self.assertEqual(self.resolve(direct=odd, starttls=[*odd, (0, 0, 5222, b"good.example")]), [good])
+        self.assertEqual(self.resolve(direct=DNSNameError(), starttls=odd[:2]), [])
 
     def test_weights(self) -> None:
         rng = random.Random(1)
