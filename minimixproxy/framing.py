@@ -19,6 +19,7 @@ from minimixproxy.wholetokens import WholeTokens
 
 _XML_WS = b" \t\r\n"
 PARSER_LIFE = 262144  # bytes
+MAX_HEADER = 10_000  # bytes; whoever reads a stanza reads the declarations around it
 MAX_DEPTH = 100_000  # levels; each costs 130 bytes while it is open
 _DEEP = 1000  # levels; a parser that has seen more keeps too much
 _INSTRUCTION = "processing instruction"
@@ -178,7 +179,7 @@ class Framer:
         events = self._events = []
         whole = self._gate.release(data)
         if whole is not data:
-            if self._gate.held > self._limits.max_stanza:
+            if self._gate.held > self._limits.max_stanza or (self._gate.held > MAX_HEADER and not self._depth):
                 self._finish()
                 return [Fault("policy-violation", "too large")]
             data = whole
@@ -366,7 +367,7 @@ class Framer:
         self._parser.StartNamespaceDeclHandler = None
         start = self._parser.CurrentByteIndex - self._base
         end = start_tag_end(self._chunk, start)
-        if end > self._limits.max_stanza:
+        if end > self._limits.max_stanza or end - start > MAX_HEADER:
             raise _Fatal("policy-violation", "stream header too large")
         uri, local = split_name(name)
         self._header = raw = bytes(self._chunk[start:end])

@@ -11,12 +11,17 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 BOUNDS: dict[str, dict[str, Any]] = {
-    "c2s.clientstream": {"CLOSE_TIMEOUT": 5},
+    "c2s.clientstream": {"CLOSE_TIMEOUT": 5, "PIECE": 1024},
     "c2s.conversation": {"_MAX_WAITING": 100},
     "c2s.credentials": {"_CACHED_KEYS": 4096},
     "c2s.limits": {"_IPV6_PREFIX": 64, "_TABLE_SIZE": 16384},
     "c2s.loginturns": {"MAX_WAITING": 10},
-    "c2s.negotiation": {"REGISTRATION_TIME": 600, "LONGEST_REGISTRATION": 1800, "MAX_FAILURES": 3},
+    "c2s.negotiation": {
+        "REGISTRATION_TIME": 600,
+        "LONGEST_REGISTRATION": 1800,
+        "MAX_FAILURES": 3,
+        "MAX_REFUSALS": 10,
+    },
     "c2s.offers": {"FRESH": 600, "RETRY": 30, "PATIENCE": 2},
     "c2s.reach": {"EACH": 50, "TOGETHER": 2, "MAX_WRITES": 150, "CROSSING": 1},
     "c2s.registrar": {
@@ -51,7 +56,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "clientproxy.presences": {"ASK_AGAIN": 60, "MAX_SUBSCRIBERS": 10_000},
     "clientproxy.targets": {"MAX_FEATURES": 500},
     "control": {"MAX_REQUEST": 4096, "MAX_CONNECTIONS": 16, "TIMEOUT": 30},
-    "framing": {"PARSER_LIFE": 256 * 1024, "MAX_DEPTH": 100_000, "_DEEP": 1000},
+    "framing": {"PARSER_LIFE": 256 * 1024, "MAX_HEADER": 10_000, "MAX_DEPTH": 100_000, "_DEEP": 1000},
     "jids": {"_MAX_PART": 1023, "_CACHED": 16384, "_LONGEST_CACHED": 256},
     "log": {"MAX_VALUE": 300, "MAX_VALUES": 20, "MAX_TRACE": 64 * 1024, "MAX_TRACE_LINE": 2000},
     "logflood": {"MAX_NAMES": 10_000, "MAX_TOLD": 20, "INTERVAL": 60},

@@ -153,6 +153,23 @@ class Header(TestCase):
         assert isinstance(opened, StreamOpened)
         self.assertEqual(opened.attributes["{http://www.w3.org/XML/1998/namespace}lang"], "de")
 
+    def test_large(self) -> None:
+        """Whoever reads a stanza reads the declarations around it: each would cost what the header costs."""
+        tail = " xmlns:stream='http://etherx.jabber.org/streams' xmlns='jabber:client'>"
+        for limits in (FramingLimits(), FramingLimits(16 * 1024**2, 1000, skips=True)):
+            for size, fine in ((10_000, True), (10_001, False), (200_000, False)):
+                header = "<stream:stream" + "".join(f" xmlns:n{n}='u'" for n in range(size // 20)) + tail
+                header = header.replace("xmlns='", " " * (size - len(header)) + "xmlns='", 1)
+                for cuts in (None, list(range(0, len(header), 1000))):
+                    opened, *rest = feed(header, cuts, limits)
+                    self.assertEqual((isinstance(opened, StreamOpened), rest), (fine, []), (size, opened))
+                    self.assertTrue(fine or (isinstance(opened, Fault) and opened.condition == "policy-violation"))
+
+    def test_large_and_never_whole(self) -> None:
+        framer = Framer(FramingLimits(16 * 1024**2, 1000, skips=True))
+        events = [event for _ in range(11) for event in framer.feed(b"<stream" if not _ else b"x" * 1000)]
+        self.assertEqual(events, [Fault("policy-violation", "too large")])
+
 
 class ParsersLife(TestCase):
     """Expat keeps every name and all the nesting that it has met: a peer must not make it keep more and more."""

@@ -19,6 +19,7 @@ from minimixproxy.passing import PassingFramer
 from minimixproxy.stanza import UnusableStanza
 
 CLOSE_TIMEOUT = 5.0  # seconds that a peer has for its part of closing
+PIECE = 1024  # bytes of a stranger that are read before its handler has seen what is in them
 
 
 class Handler(Protocol):
@@ -60,12 +61,26 @@ class ClientStream:
         if handler is None:
             return
         try:
-            handler.client_events(self._framer.feed(data))
+            if self._framer.passing:
+                handler.client_events(self._framer.feed(data))
+            else:
+                self._take_of_stranger(data)
         except UnusableStanza as error:  # before login: a session lets pass what it cannot read
             handler.close("policy-violation", str(error))
         except Exception:  # noqa: BLE001 (the edge: logged, and an error to the client)
             self.log.failure("while handling what a client sent")
             handler.close("internal-server-error")
+
+    def _take_of_stranger(self, data: bytes) -> None:
+        """Take a little at a time: who is refused, which costs a connection, has cost no more. The rest is dropped.
+
+        So is what stands behind a restart: it was not meant for the new stream, and behind STARTTLS anybody may write.
+        """
+        framer = self._framer
+        for start in range(0, len(data), PIECE):
+            if self.handler is None or self._framer is not framer or self._abort_call is not None:
+                return
+            self.handler.client_events(framer.feed(data[start : start + PIECE]))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._abort_call is not None:

@@ -45,6 +45,7 @@ from minimixproxy.xmlstream import FramedXmlStream
 REGISTRATION_TIME = 600.0  # seconds from a request for registration to the next, or to login: people fill in forms ...
 LONGEST_REGISTRATION = 1800.0  # ... and from the first to login
 MAX_FAILURES = 3  # of SASL on one stream; RFC 6120 §6.4.5 says 2 to 5
+MAX_REFUSALS = 10  # of what the proxy does not do: the answers are larger, and a stranger need not read them
 
 
 class State(Enum):
@@ -77,6 +78,7 @@ class Negotiation:
         self._lang: str | None = None
         self._header_sent = False
         self._failures = 0
+        self._refusals = 0
         self._login: Login | None = None
         self._pending = Pending()
         self._upstream: FramedXmlStream | None = None
@@ -130,7 +132,10 @@ class Negotiation:
             self.close("not-authorized")
         elif refusal.final:
             self._end(refusal.answer + STREAM_END)
+        elif self._refusals == MAX_REFUSALS:
+            self.close("policy-violation", "that is not offered here")
         else:
+            self._refusals += 1
             self._stream.write(refusal.answer)
 
     # Headers

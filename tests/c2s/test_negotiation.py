@@ -11,6 +11,8 @@ from twisted.trial import unittest
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamTLSError, UpstreamUnreachable
 from minimixproxy.c2s.negotiation import _HOLDING, TRANSITIONS, Negotiation, State
 from minimixproxy.c2s.sasl_server import failure
+from minimixproxy.framing import Event
+from minimixproxy.passing import PassingFramer
 from tests.c2s.helpers import (
     BIND,
     HEADER,
@@ -199,9 +201,10 @@ class StartTLSTest(NegotiationTest):
         self.assertEqual(self.lab.logins[0][0].account, "a@example.org")
 
     def test_plain_text_injected_behind_starttls_is_not_read(self) -> None:
-        client, _pump = self.over_tls(plain() + b"<message/>")
-        self.assertIn(b"<mechanism>PLAIN</mechanism>", client.received)
-        self.assertEqual(self.lab.logins, [])
+        for injected in (plain() + b"<message/>", b" " * 5000 + HEADER + plain(), HEADER + plain() + b" " * 5000):
+            client, _pump = self.over_tls(injected)
+            self.assertIn(b"<mechanism>PLAIN</mechanism>", client.received)
+            self.assertEqual(self.lab.logins, [])
 
     def over_tls(self, injected: bytes) -> tuple[Recorder, object]:
         """Go through STARTTLS, with `injected` in the same packet as the request."""
@@ -411,6 +414,27 @@ class SaslTest(NegotiationTest):
         answer = self.client.send(b"<compress xmlns='http://jabber.org/protocol/compress'/>")
         self.assertIn(b"<failure xmlns='http://jabber.org/protocol/compress'>", answer)
         self.assertFalse(self.client.wire.closing)
+
+    def test_stream_management_again_and_again_before_login(self) -> None:
+        """Each answer is twenty times as large as `<s:r/>`, and nobody who is not logged in need read them."""
+        for secure in (False, True):
+            client = self.lab.client(secure=secure)
+            client.send(HEADER.replace(b" to=", b" xmlns:s='urn:xmpp:sm:3' to="))
+            for _ in range(10):
+                self.assertEqual(client.send(b"<s:r/>").count(b"<failed "), 1)
+            self.refused(client, b"<s:r/>" * 10_000, b"policy-violation")
+
+    def test_who_is_refused_costs_no_more_than_what_it_is_refused_for(self) -> None:
+        read: list[int] = []
+        feed = PassingFramer.feed
+
+        def counted(framer: PassingFramer, data: bytes) -> list[Event]:
+            read.append(len(data))
+            return feed(framer, data)
+
+        self.patch(PassingFramer, "feed", counted)
+        self.refused(self.client, b"<a/>" * 16_000, b"not-authorized")
+        self.assertLess(sum(read), 5000)
 
     def test_stanzas_while_the_server_is_asked(self) -> None:
         self.client.send(plain())
