@@ -13,9 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.watch import RequestWatch
 from minimixproxy.control import ControlFactory
-from minimixproxy.minimix import occupancy
+from minimixproxy.minimix import difference, occupancy, roomview
 from minimixproxy.minimix.handlers import account_handlers
 from minimixproxy.minimix.journal import KeptAccount, KeptMembership, KeptMessage, KeptRoom
+from minimixproxy.minimix.occupancy import State
 from minimixproxy.safetynet import NET
 from minimixproxy.stanza import parse_stanza
 from minimixproxy.statusreport import StatusReport
@@ -131,17 +132,40 @@ class ReplayEdge(Edges):
         world.shows("eve", inner=f"<status>{SECRET}</status>")
         view = world.account.rooms[ROOM]._attendance.view
         kept = view.occupants["eve"]
-        original = view.presence_for
+        original = roomview.presence_for
 
         def presence_for(stanza: Any, *others: str) -> bytes:
             return explode() if stanza.raw == kept else original(stanza, *others)
 
-        self.patch(view, "presence_for", presence_for)
+        self.patch(roomview, "presence_for", presence_for)
         tablet = world.session("tablet")
         world.asks_to_join(tablet)
         shown = [one.get("from") for one in tablet.take() if one.name == "presence"]
         self.assertEqual(shown, [f"{ROOM}/bob", f"{ROOM}/alice"])
         self.met(kept)
+
+    def test_occupants_while_the_account_was_out(self) -> None:
+        """One who left and one who came cannot be shown: the others are, and the room does not wait for ever."""
+        world = World()
+        (phone,) = world.joined("phone")
+        world.shows("mallory")
+        phone.take()
+        before, original = world.account.rooms[ROOM]._attendance.view.occupants, difference.parse_stanza
+        before["mallory"] = SECRET.encode()
+
+        def parse_stanza_of(raw: bytes) -> Any:
+            return explode() if b"/eve'" in raw else original(raw)
+
+        self.patch(difference, "parse_stanza", parse_stanza_of)
+        world.stream.jid = ""
+        world.account.stream_lost()
+        world.stream.jid = STREAM
+        world.account.stream_opened()
+        world.comes_back("eve", "dan")
+        shown = [(one.get("type"), one.get("from")) for one in phone.take() if one.name == "presence"]
+        self.assertEqual(shown, [("unavailable", f"{ROOM}/bob"), (None, f"{ROOM}/dan")])
+        self.assertIs(world.account.rooms[ROOM].state, State.JOINED)
+        self.met(SECRET.encode(), times=2)
 
     def test_a_room_that_was_kept(self) -> None:
         """It costs itself, not the account's other rooms."""

@@ -2,39 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from minimixproxy.jids import prepare_resource
+from minimixproxy.lazystanzas import LazyStanzas
 from minimixproxy.minimix import muc
-from minimixproxy.minimix.roomview import RoomView
+from minimixproxy.minimix.roomview import RoomView, presence_for
+from minimixproxy.safetynet import NET
 from minimixproxy.stanza import NS_CLIENT, Stanza, escape, parse_stanza, serialize, start_tag_end
 
-MAX_COMPARED = 16 * 1024  # bytes of a presence that is looked into
+MAX_COMPARED = 16 * 1024  # bytes of a presence that is looked into ...
+ALL_COMPARED = 256 * 1024  # ... and of all together
 _ANNOUNCED = {muc.LOGGED: ("170", "171"), muc.NON_ANONYMOUS: ("172", "173")}  # switched on, off
 
 
-def difference(before: RoomView, after: RoomView, nick_before: str, nick: str) -> Iterator[Stanza]:
-    """Yield the stanzas by which a session that saw `before` comes to see `after` (XEP-0045 §7.4 and following).
+class Difference:
+    """The stanzas by which a session that saw `before` comes to see `after` (XEP-0045 §7.4 and following).
 
     First who left, then who came or changed, then the account itself, then the room's configuration. Addressed to
-    nobody.
+    nobody. The views are taken as they are now; the stanzas are made when they are asked for, since a room may have
+    tens of thousands of occupants.
     """
-    for key, raw in before.occupants.items():
-        if key not in after.occupants and key != prepare_resource(nick):
-            presence = parse_stanza(raw)
-            yield gone(presence, presence["from"])
-    if prepare_resource(nick_before) != prepare_resource(nick) and before.self_presence is not None:
-        yield gone(before.self_presence, f"{before.room}/{nick_before}", nick)
-    for key, raw in after.occupants.items():
-        if not _same(before.occupants.get(key), raw):
-            yield parse_stanza(raw)
-    of_room, former = after.room_presence, before.room_presence
-    if of_room is not None and not _same(former.raw if former is not None else None, of_room.raw):
-        yield of_room
-    yield from _own(before, after, nick_before != nick)
-    codes = [_ANNOUNCED[code][code not in after.codes] for code in sorted(before.codes ^ after.codes)]
-    if codes:
-        yield _announcement(before.room, codes)
+
+    def __init__(self, before: RoomView, after: RoomView, nick_before: str, nick: str) -> None:
+        self._room = before.room
+        self._occupants_before, self._occupants = before.occupants.copy(), after.occupants.copy()
+        self._own_before, self._own = before.self_presence, after.self_presence
+        self._of_room_before, self._of_room = before.room_presence, after.room_presence
+        self._codes_before, self._codes = before.codes, after.codes
+        self._nick_before, self._nick = nick_before, nick
+        self._changed: list[str] | None = None  # who came or changed
+
+    def __len__(self) -> int:
+        """How many stanzas there are at most."""
+        return len(self._occupants_before) + len(self._occupants) + 4
+
+    def to(self, session_jid: str, stream_jid: str) -> LazyStanzas:
+        """Return the stanzas addressed to a session; where the room names the account stream, they name the session.
+
+        One that cannot be made is left out.
+        """
+
+        def stanzas() -> Iterator[bytes]:
+            for raw in self:
+                yield from self._made(raw, lambda raw: presence_for(parse_stanza(raw), session_jid, stream_jid))
+
+        return LazyStanzas(len(self), stanzas())
+
+    def __iter__(self) -> Iterator[bytes]:
+        nick = prepare_resource(self._nick)
+        renamed = prepare_resource(self._nick_before) != nick
+        for key, raw in self._occupants_before.items():
+            if key not in self._occupants and key != nick:
+                yield from self._made(raw, _gone)
+        if renamed and self._own_before is not None:
+            yield gone(self._own_before, f"{self._room}/{self._nick_before}", self._nick).raw
+        if self._changed is None:
+            self._changed = list(_changes(self._occupants_before, self._occupants))
+        yield from (self._occupants[key] for key in self._changed)
+        of_room, former = self._of_room, self._of_room_before
+        if of_room is not None and not _same(former.raw if former is not None else None, of_room.raw):
+            yield of_room.raw
+        yield from self._own_presence()
+        codes = [_ANNOUNCED[code][code not in self._codes] for code in sorted(self._codes_before ^ self._codes)]
+        if codes:
+            yield _announcement(self._room, codes).raw
+
+    def _made(self, raw: bytes, make: Callable[[bytes], bytes]) -> Iterator[bytes]:
+        try:
+            made = make(raw)
+        except Exception as error:  # noqa: BLE001 (whatever is wrong with one, the session gets the others)
+            NET.unshown(raw, "a presence", self._room, error)
+        else:
+            yield made
+
+    def _own_presence(self) -> Iterator[bytes]:
+        presence, before = self._own, self._own_before
+        if presence is None:
+            return
+        if self._nick_before != self._nick or before is None or _standing(before) != _standing(presence):
+            yield muc.with_status_codes(presence, {muc.SELF})
 
 
 def subject_of(view: RoomView) -> tuple[str, str]:
@@ -45,26 +92,38 @@ def subject_of(view: RoomView) -> tuple[str, str]:
     return str(subject) if subject is not None else "", view.subject.get("from", "") or ""
 
 
-def _own(before: RoomView, after: RoomView, renamed: bool) -> Iterator[Stanza]:
-    presence = after.self_presence
-    if presence is None:
-        return
-    if renamed or before.self_presence is None or _standing(before.self_presence) != _standing(presence):
-        yield presence.with_bytes(muc.with_status_codes(presence, {muc.SELF}))
-
-
 def _standing(presence: Stanza) -> tuple[str | None, str | None]:
     item = muc.item_of(presence)
     return (item.getAttribute("affiliation"), item.getAttribute("role")) if item is not None else (None, None)
+
+
+def _changes(before: dict[str, bytes], after: dict[str, bytes]) -> Iterator[str]:
+    """Yield who is shown otherwise than before. When enough was looked into, what reads otherwise is otherwise."""
+    left = ALL_COMPARED
+    for key, raw in after.items():
+        former = before.get(key)
+        if former is None or not _reads_alike(former, raw):
+            if former is not None and left > 0:
+                left -= len(former) + len(raw)
+                if _same(former, raw):
+                    continue
+            yield key
+
+
+def _reads_alike(before: bytes, after: bytes) -> bool:
+    return before == after or before[start_tag_end(before) :] == after[start_tag_end(after) :]
 
 
 def _same(before: bytes | None, after: bytes) -> bool:
     """Tell whether two presences show the same; where that would take too long, they do not."""
     if before is None:
         return False
-    if before[start_tag_end(before) :] == after[start_tag_end(after) :]:
+    if _reads_alike(before, after):
         return True
-    return max(len(before), len(after)) <= MAX_COMPARED and _content(before) == _content(after)
+    try:
+        return max(len(before), len(after)) <= MAX_COMPARED and _content(before) == _content(after)
+    except ValueError:  # what cannot be read is left out when it is to be shown
+        return False
 
 
 def _content(presence: bytes) -> str:
@@ -74,6 +133,11 @@ def _content(presence: bytes) -> str:
         for child in parse_stanza(presence).element.children
         if isinstance(child, str) or child.uri != muc.NS_DELAY
     )
+
+
+def _gone(raw: bytes) -> bytes:
+    presence = parse_stanza(raw)
+    return gone(presence, presence["from"]).raw
 
 
 def gone(shown: Stanza, occupant: str, new_nick: str | None = None) -> Stanza:

@@ -12,7 +12,7 @@ from minimixproxy.minimix.appearance import Appearance
 from minimixproxy.minimix.attendance import Attendance
 from minimixproxy.minimix.backlog import Backlog
 from minimixproxy.minimix.delays import format_time
-from minimixproxy.minimix.difference import difference, subject_of
+from minimixproxy.minimix.difference import Difference, subject_of
 from minimixproxy.minimix.ports import RoomOutlet
 from minimixproxy.minimix.presence import rejoin_presence
 from minimixproxy.minimix.roominfo import RoomInfo
@@ -82,8 +82,9 @@ class Reentry:
         self._attendance.view = view
         before_nick, appearance.nick = appearance.nick, nick
         if self._before.self_presence is not None:
-            for presence in difference(self._before, view, before_nick, nick):
-                self._attendance.attached.fork_presence(presence)
+            difference = Difference(self._before, view, before_nick, nick)
+            for session in list(self._attendance.attached):
+                session.deliver_all(difference.to(session.jid, self._outlet.stream_jid))
         self._subject_before = subject_of(self._before)
         self._before.close()
         if view.created:

@@ -184,12 +184,6 @@ class RoomView:
                 lasting, on = _SWITCHES.get(code, ("", False))
                 self.codes = self.codes | {lasting} if on else self.codes - {lasting}
 
-    def presence_for(self, presence: Stanza, session_jid: str, stream_jid: str) -> bytes:
-        """Return a copy of a presence; where the room names the account stream in it, it names the session."""
-        if not may_name(presence, stream_jid):
-            return ForkTemplate(presence.self_contained()).copy(session_jid)
-        return rewrite(AddressTemplate(presence, stream_jid).copy(session_jid), {"to": session_jid})
-
     def replay(
         self, session_jid: str, stream_jid: str, join_id: str | None, codes: Collection[str], history: Replay
     ) -> LazyStanzas:
@@ -205,7 +199,7 @@ class RoomView:
         def stanzas() -> Iterator[bytes]:
             for stanza in self._others(of_room, others, stream_jid):
                 try:
-                    raw = self.presence_for(stanza, session_jid, stream_jid)
+                    raw = presence_for(stanza, session_jid, stream_jid)
                 except Exception as error:  # noqa: BLE001 (whatever is wrong with one, the session gets the others)
                     NET.unshown(stanza.raw, "a presence", self.room, error)
                 else:
@@ -229,7 +223,7 @@ class RoomView:
         assert stanza is not None
         raw = muc.with_status_codes(stanza, {muc.SELF, *codes})
         shown = Stanza(raw, stanza.uri, stanza.name, stanza.attributes, None, {"": NS_CLIENT})
-        return rewrite(self.presence_for(shown, session_jid, stream_jid), {"id": stanza_id})
+        return rewrite(presence_for(shown, session_jid, stream_jid), {"id": stanza_id})
 
     def _subject_for(self, session_jid: str) -> bytes:
         if self._subject is not None:
@@ -238,6 +232,13 @@ class RoomView:
             escape(self.room),
             escape(session_jid),
         )
+
+
+def presence_for(presence: Stanza, session_jid: str, stream_jid: str) -> bytes:
+    """Return a copy of a presence; where the room names the account stream in it, it names the session."""
+    if not may_name(presence, stream_jid):
+        return ForkTemplate(presence.self_contained()).copy(session_jid)
+    return rewrite(AddressTemplate(presence, stream_jid).copy(session_jid), {"to": session_jid})
 
 
 def _short_subject(message: Stanza) -> bytes:

@@ -73,6 +73,15 @@ class StreamLost(Case):
         self.world.comes_back("carol", "dan")
         self.assertEqual(self.heard(), ["unavailable bob", "presence carol", "presence dan"])
 
+    def test_the_difference_is_made_when_a_client_takes_it(self) -> None:
+        """A room may have tens of thousands of occupants, and be gone and back by two stanzas."""
+        self.phone.slow = True
+        self.lose_stream()
+        self.open_stream()
+        self.world.comes_back("carol", "dan")
+        self.assertEqual(kinds(self.phone.take()), [])
+        self.assertEqual(kinds(self.laptop.take()), ["unavailable bob", "presence carol", "presence dan"])
+
     def test_live_from_the_own_presence_on(self) -> None:
         self.lose_stream()
         self.open_stream()

@@ -2,11 +2,12 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.minimix import difference
 from minimixproxy.minimix.budget import ByteBudget
-from minimixproxy.minimix.difference import difference, subject_of
+from minimixproxy.minimix.difference import Difference, subject_of
 from minimixproxy.minimix.roomview import RoomView
 from minimixproxy.stanza import Stanza, parse_stanza
-from tests.minimix.fakes import ROOM, kinds
+from tests.minimix.fakes import ROOM, kind, kinds
 
 MUC_USER = "http://jabber.org/protocol/muc#user"
 
@@ -34,7 +35,7 @@ def view(*others: Stanza, own: Stanza | None = None, subject: str = "topic") -> 
 
 class DifferenceTests(SynchronousTestCase):
     def shown(self, before: RoomView, after: RoomView, nick: str = "alice") -> list[str]:
-        self.stanzas = list(difference(before, after, "alice", nick))
+        self.stanzas = [parse_stanza(raw) for raw in Difference(before, after, "alice", nick)]
         return kinds(self.stanzas)
 
     def test_table(self) -> None:
@@ -57,6 +58,25 @@ class DifferenceTests(SynchronousTestCase):
             "<item affiliation='member' role='participant'/></x><delay xmlns='urn:xmpp:delay' stamp='x'/></presence>"
         )
         self.assertEqual(self.shown(view(presence("bob")), view(again)), [])
+
+    def test_the_views_as_they_were(self) -> None:
+        """The stanzas are made later: the one view is gone by then, and the other has changed."""
+        before, after = view(presence("bob")), view(presence("carol"))
+        found = Difference(before, after, "alice", "alice")
+        before.close()
+        after.occupant_shown("dan", presence("dan"))
+        self.assertEqual([kind(parse_stanza(raw)) for raw in found], ["unavailable bob", "presence carol"])
+
+    def test_only_so_much_is_looked_into(self) -> None:
+        """What reads otherwise is not parsed for each of thousands to find out that it is the same."""
+        looked_into: list[bytes] = []
+        content = difference._content
+        self.patch(difference, "_content", lambda raw: looked_into.append(raw) or content(raw))
+        before = view(*(presence(f"n{number}", "<status>  " + "x" * 4000 + "</status>") for number in range(90)))
+        after = view(*(presence(f"n{number}", " <status>  " + "x" * 4000 + "</status>") for number in range(90)))
+        shown = self.shown(before, after)
+        self.assertLess(sum(map(len, looked_into)), difference.ALL_COMPARED + 10_000)
+        self.assertEqual(len(shown), 90 - len(looked_into) // 2)
 
     def test_who_left_keeps_affiliation_and_address(self) -> None:
         self.shown(view(presence("bob", item="affiliation='admin' role='moderator' jid='bob@b.test/x'")), view())
