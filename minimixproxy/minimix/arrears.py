@@ -8,6 +8,7 @@ from minimixproxy.clock import Clock, Timer, wall_time
 from minimixproxy.minimix.backoff import Backoff
 from minimixproxy.minimix.catchup import CatchUp
 from minimixproxy.minimix.ports import RoomOutlet
+from minimixproxy.minimix.telling import Telling
 from minimixproxy.stanza import Stanza
 
 FIRST_WAIT, LONGEST_WAIT = 60.0, 3600.0  # seconds between two attempts
@@ -26,8 +27,8 @@ class Arrears:
     ) -> None:
         self.since: tuple[str | None, float] | None = None
         self._clock = clock
-        self._heard = heard
-        self._archive = CatchUp(room, outlet, limit, self._read)
+        self._telling = Telling(room, clock, heard, self._told)
+        self._archive = CatchUp(room, outlet, limit, self._telling.start)
         self._timer = Timer(clock)
         self._backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
 
@@ -46,14 +47,13 @@ class Arrears:
         """The account is not in the room now; what is missing still is."""
         self._timer.stop()
         self._archive.stop()
+        self._telling.stop()
 
     def _ask(self) -> None:
         assert self.since is not None
         self._archive.start(*self.since, wall_time(self._clock))
 
-    def _read(self, messages: list[Stanza]) -> None:
-        for message in messages:
-            self._heard(message, True)
+    def _told(self) -> None:
         if self._archive.failed and self.since is not None:
             self.begin(self.since)
         else:

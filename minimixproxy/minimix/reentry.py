@@ -17,6 +17,7 @@ from minimixproxy.minimix.ports import RoomOutlet
 from minimixproxy.minimix.presence import rejoin_presence
 from minimixproxy.minimix.roominfo import RoomInfo
 from minimixproxy.minimix.roomview import RoomView
+from minimixproxy.minimix.telling import Telling
 from minimixproxy.stanza import Stanza
 
 ANSWER_TIMEOUT = 60.0  # seconds for a room to answer the join
@@ -53,7 +54,7 @@ class Reentry:
         self._settings = settings
         self._clock = clock
         self._attendance = attendance
-        self._heard = heard
+        self._telling = Telling(info.room, clock, heard, self._told)
         self._done = done
         self._timer = Timer(clock)
         self._timer.start(ANSWER_TIMEOUT, unanswered)
@@ -90,7 +91,7 @@ class Reentry:
         if view.created:
             # Nobody asked for a new room: as it is, it lets the others in.
             self._outlet.ask(self._info.room, "set", _INSTANT_ROOM, self._accepted)
-        self._backlog = Backlog(self._info, self._outlet, self._clock, self._settings.history, self._caught_up)
+        self._backlog = Backlog(self._info, self._outlet, self._clock, self._settings.history, self._telling.start)
         self._backlog.start(*last_known)
 
     def _accepted(self, answer: Stanza | None) -> None:
@@ -101,16 +102,16 @@ class Reentry:
         """A groupchat message of the room takes its place behind what was said before."""
         if self._backlog is None:
             return  # before the own presence: it is asked for again
-        if muc.is_subject(stanza):
+        if self._telling.running:
+            if not muc.is_subject(stanza):
+                self._telling.add(stanza)
+        elif muc.is_subject(stanza):
             self._backlog.subject_seen()
         else:
             self._backlog.add(stanza)
 
-    def _caught_up(self, past: list[Stanza], live: list[Stanza]) -> None:
-        for message in past:
-            self._heard(message, True)
-        for message in live:
-            self._heard(message, False)
+    def _told(self) -> None:
+        """All that was said meanwhile has its place."""
         view = self._attendance.view
         subject = view.subject
         if subject is not None and subject_of(view) != self._subject_before:
@@ -125,3 +126,4 @@ class Reentry:
             self.view.close()
         if self._backlog is not None:
             self._backlog.stop()
+        self._telling.stop()
