@@ -13,6 +13,9 @@ from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.log import Logger
 from minimixproxy.stanza import Stanza, rewrite, serialize
 
+LONGEST_ID = 1023  # characters; ids, and names of namespaces, are kept while a request is open
+LONGEST_NAMESPACE = 256
+
 
 class IQProxying:
     """Takes every IQ that the component stream delivers."""
@@ -32,7 +35,7 @@ class IQProxying:
             self._replied(iq, sender)
         elif (recipient := self._core.recipient(iq)) is None:
             return
-        elif kind not in ("get", "set") or not iq.get("id") or len(iq.payloads) != 1:
+        elif kind not in ("get", "set") or not 0 < len(iq.get("id") or "") <= LONGEST_ID or len(iq.payloads) != 1:
             self._core.bounce(iq, "modify", "bad-request")
         elif sender.bare in self._core.targets:
             self._target_asks(iq, sender, recipient)
@@ -62,7 +65,7 @@ class IQProxying:
             kind=iq["type"],
             raw=raw if iq["type"] == "get" or not resource else b"",
             exchange=exchange,
-            namespace=iq.payloads[0][0],
+            namespace=_namespace(iq),
         )
         self._open(iq, raw, request, core.translator.address_of(sender.full))
 
@@ -73,7 +76,7 @@ class IQProxying:
         if known and (resource is None or core.targets.get(resource) is None):
             core.bounce(iq, "wait", "recipient-unavailable", "whoever took part in this is gone")
             return None
-        resource = resource or core.choose(sender, iq.payloads[0][0])
+        resource = resource or core.choose(sender, _namespace(iq))
         if resource is None and self._core.settled:
             core.bounce(iq, "cancel", "service-unavailable")
             return None
@@ -293,3 +296,9 @@ class IQProxying:
                     self._fail(request, "wait", "recipient-unavailable")
                 else:
                     self._fail(request, "cancel", "service-unavailable")
+
+
+def _namespace(iq: Stanza) -> str:
+    """Return the namespace that a request is about, "" for one so long that no resource says it knows it."""
+    namespace = iq.payloads[0][0]
+    return namespace if len(namespace) <= LONGEST_NAMESPACE else ""

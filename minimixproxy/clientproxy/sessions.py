@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from hashlib import sha256
 
 from minimixproxy.stanza import Stanza
 
@@ -26,6 +27,8 @@ _EXCHANGES = {
 }
 _COMMANDS_DONE = frozenset({"completed", "canceled"})
 CONVERSATION = "\0conversation"  # no exchange can have this name
+LONGEST_NAME = 256  # characters of an exchange's name that are kept as they are
+MOST_OF_ONE = 100  # exchanges of one bare JID: who begins more of them forgets their own, and nobody else's
 
 
 def exchange_of(stanza: Stanza) -> str:
@@ -34,8 +37,15 @@ def exchange_of(stanza: Stanza) -> str:
         attribute = _EXCHANGES.get((uri, name))
         if attribute is not None:
             payload = stanza.payload(uri, name)
-            return str(payload.getAttribute(attribute) or "") if payload is not None else ""
+            return _kept_name(payload.getAttribute(attribute)) if payload is not None else ""
     return ""
+
+
+def _kept_name(name: str | None) -> str:
+    """Return an exchange's name, or what stands for one that is long: no name has a NUL in it."""
+    if not name or len(name) <= LONGEST_NAME:
+        return str(name or "")
+    return "\0" + sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def begins_or_ends(reply: Stanza) -> tuple[str, bool]:
@@ -43,7 +53,7 @@ def begins_or_ends(reply: Stanza) -> tuple[str, bool]:
     command = reply.payload(NS_COMMANDS, "command")
     if command is None:
         return "", False
-    return str(command.getAttribute("sessionid") or ""), command.getAttribute("status") not in _COMMANDS_DONE
+    return _kept_name(command.getAttribute("sessionid")), command.getAttribute("status") not in _COMMANDS_DONE
 
 
 class Sessions:
@@ -65,6 +75,7 @@ class Sessions:
         self._full = full
         # least recently used first; resource None: it went away, and the exchange with it
         self._holders: OrderedDict[tuple[str, str], tuple[str | None, float]] = OrderedDict()
+        self._of: dict[str, OrderedDict[tuple[str, str], None]] = {}  # the same keys, by the asker's bare JID
 
     def bind(self, asker: str, exchange: str, resource: str | None) -> None:
         """Remember that `resource` (or nobody any more) holds this exchange."""
@@ -72,11 +83,23 @@ class Sessions:
         key = asker, exchange
         self._holders[key] = resource, now + self._lifetime
         self._holders.move_to_end(key)
+        theirs = self._of.setdefault(_bare(asker), OrderedDict())
+        theirs[key] = None
+        theirs.move_to_end(key)
+        if len(theirs) > MOST_OF_ONE:
+            self._forget(next(iter(theirs)))
         while next(iter(self._holders.values()))[1] <= now:
-            self._holders.popitem(last=False)
+            self._forget(next(iter(self._holders)))
         if len(self._holders) > self._max_sessions:
-            self._holders.popitem(last=False)
+            self._forget(next(iter(self._holders)))
             self._full("max_sessions")
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        del self._holders[key]
+        bare = _bare(key[0])
+        del self._of[bare][key]
+        if not self._of[bare]:
+            del self._of[bare]
 
     def holder(self, asker: str, exchange: str) -> tuple[bool, str | None]:
         """Return whether the exchange is known, and the resource that holds it (None if that one is gone)."""
@@ -88,16 +111,21 @@ class Sessions:
 
     def end(self, asker: str, exchange: str) -> None:
         """Forget an exchange."""
-        self._holders.pop((asker, exchange), None)
+        if (asker, exchange) in self._holders:
+            self._forget((asker, exchange))
 
     def resource_gone(self, resource: str) -> None:
         """Mark its exchanges as lost, and forget its conversations: those may go on with another."""
         for key, (holder, expiry) in list(self._holders.items()):
             if holder == resource:
                 if key[1] == CONVERSATION:
-                    del self._holders[key]
+                    self._forget(key)
                 else:
                     self._holders[key] = None, expiry
 
     def __len__(self) -> int:
         return len(self._holders)
+
+
+def _bare(asker: str) -> str:
+    return asker.partition("/")[0]

@@ -39,6 +39,19 @@ class ForwardingTests(unittest.TestCase):
             rf"^<iq  xml:lang='de' type=\"get\" to='.*' id='.*' from='.*' ><q xmlns='x' from='{BOB}'  /></iq>$",
         )
 
+    def test_what_is_kept_of_a_request_is_small(self) -> None:
+        """Ten thousand may be open, and names of namespaces are remembered with who can answer them."""
+        scene = Scene()
+        scene.online("a")
+        long = "x" * 100_000
+        scene.receive(f"<iq type='get' to='{DOMAIN}' id='{long}' from='{ALICE}'>{QUERY}</iq>")
+        self.assertEqual(error_condition(scene.one()), "bad-request")
+        request = scene.asked(payload=f"<query xmlns='{long}'/>")
+        self.assertIn(long.encode(), request.raw)
+        (kept,) = scene.proxy.core.requests.all()
+        self.assertEqual(kept.namespace, "")
+        self.assertLess(sum(map(len, scene.proxy.core.targets._candidates)), 1000)
+
     def test_errors_come_back_like_results(self) -> None:
         scene = Scene()
         scene.online("a")

@@ -275,6 +275,29 @@ class SessionsTests(unittest.TestCase):
         self.assertEqual(sessions.holder("alice@x/1", "s0"), (False, None))
         self.assertEqual(sessions.holder("alice@x/1", "s4"), (True, A))
 
+    def test_one_user_pushes_out_only_their_own(self) -> None:
+        sessions = Sessions(self.clock.seconds, max_sessions=1000)
+        sessions.bind("bob@x/1", "b", A)
+        sessions.bind("alice@x/1", "first", A)
+        for number in range(2000):
+            sessions.bind(f"alice@x/{number}", f"s{number}", A)
+        self.assertEqual(sessions.holder("bob@x/1", "b"), (True, A))
+        self.assertEqual(sessions.holder("alice@x/1", "first"), (False, None))
+        self.assertEqual(sessions.holder("alice@x/1999", "s1999"), (True, A))
+        self.assertEqual(len(sessions), 101)
+        sessions.end("alice@x/1999", "s1999")
+        sessions.resource_gone(A)
+        self.clock.advance(601)
+        sessions.bind("carol@x/1", "c", A)
+        self.assertEqual((len(sessions), len(sessions._of)), (1, 1))
+
+    def test_the_one_used_last_stays(self) -> None:
+        sessions = Sessions(self.clock.seconds)
+        sessions.bind("alice@x/1", "used", A)
+        for number in range(300):
+            sessions.bind("alice@x/1", f"s{number}", A)
+            self.assertEqual(sessions.holder("alice@x/1", "used"), (True, A))
+
 
 class ExchangeTests(unittest.TestCase):
     def test_what_belongs_to_one(self) -> None:
@@ -293,6 +316,17 @@ class ExchangeTests(unittest.TestCase):
             ("", ""),
         ):
             self.assertEqual(exchange_of(stanza(f"<iq type='set'>{payload}</iq>")), name, payload)
+
+    def test_a_long_name_is_not_kept(self) -> None:
+        """Ten thousand exchanges are remembered, and a name has room for half a megabyte."""
+        names = set()
+        for end in "ab":
+            command = f"<command xmlns='http://jabber.org/protocol/commands' sessionid='{'x' * 100_000}{end}'/>"
+            name = exchange_of(stanza(f"<iq type='set'>{command}</iq>"))
+            self.assertEqual(begins_or_ends(stanza(f"<iq type='result'>{command}</iq>")), (name, True))
+            names.add(name)
+        self.assertEqual(len(names), 2)
+        self.assertLess(max(map(len, names)), 100)
 
     def test_how_a_reply_leaves_a_session(self) -> None:
         for content, expected in (
