@@ -41,8 +41,8 @@ class LogFlood:
 
     def begin(self, seconds: Callable[[], float]) -> None:
         """Count from now on. `seconds`: the time."""
-        self._single = RateLimit(PER_SECOND, BURST, seconds, MAX_NAMES)
         self._all = RateLimit(PER_SECOND_OF_ALL, BURST_OF_ALL, seconds)
+        self._single = RateLimit(PER_SECOND, BURST, seconds, MAX_NAMES)
 
     def end(self) -> None:
         """Admit all."""
@@ -50,11 +50,12 @@ class LogFlood:
 
     def admits(self, kind: str, values: Mapping[str, object]) -> bool:
         """Tell whether a line of this format, and with these values, is written. Else it is counted."""
-        if self._single is None:
+        single = self._single  # `end` may come meanwhile, in another thread
+        if single is None:
             return True
         name = about(values)
         with self._lock:
-            if self._single.admits(f"{kind}\0{name}") and self._all.admits(kind):
+            if single.admits(f"{kind}\0{name}") and self._all.admits(kind):
                 return True
             key = (kind, name)
             self._left_out[key if key in self._left_out or len(self._left_out) < MAX_NAMES else (kind, "")] += 1

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("", "c2s", "clientproxy", "minimix", "storage")  # of tests/; those of the others need servers
+PACKAGES = ("", "c2s", "clientproxy", "minimix", "storage")  # of tests/; others need servers, or are about `fuzz`
 
 
 def modules() -> list[str]:

@@ -119,6 +119,7 @@ class Accounts(Service):
     def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
         """Return a function like `deliver` that waits for the journal (see there)."""
         return self._journal.gated(deliver)
+
     # Accounts come ---------------------------------------------------------------------------------------------
 
     def session_bound(self, session: SessionPort, login: Login) -> Account:

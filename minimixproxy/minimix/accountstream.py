@@ -137,6 +137,8 @@ class AccountStream:
         """
         if not self._congested or self._queued <= MAX_REPLIES:
             self.send(data)
+        else:
+            self.log.warn("{account}: its server reads slowly, others are not answered", account=self._account)
 
     def _refuse(self, data: bytes, fault: str) -> None:
         self.log.warn("{account}: a stanza is not sent: {reason}", account=self._account, reason=fault)

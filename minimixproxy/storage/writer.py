@@ -12,7 +12,6 @@ from minimixproxy.storage.batch import Batch, Erasure
 REST = 1.0  # seconds without anything to write
 
 
-
 class Written(Protocol):
     """Called in the reactor's thread."""
 
