@@ -255,7 +255,7 @@ async def tokens_in_pieces(ground: Ground) -> Attack:
         connection = socket.create_connection(("127.0.0.1", port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with connection, suppress(OSError):  # the proxy ends it
-            for data in (header, *[b"<a b='" + b"x" * 10] * 1, *[b"x" * 16] * 12_500):
+            for data in (header, b"<a b='" + b"x" * 10, *[b"x" * 16] * 12_500):
                 connection.sendall(data)
                 time.sleep(0.0001)  # so that each is a read of its own
 

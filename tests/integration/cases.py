@@ -125,6 +125,12 @@ class IntegrationTestCase(unittest.TestCase):
             await client.online()
         return client
 
+    async def succeeds(self, client: Client, to: str | None, payload: str) -> Any:
+        """Have a client set something, which must succeed. Returns the payload of the answer, or None."""
+        answer = await client.iq("set", to, payload)
+        self.assertEqual(answer.get("type"), "result", str(answer))
+        return next(answer.element.elements(), None)
+
     async def _close_clients(self) -> None:
         for client in self._clients:
             client.drop()

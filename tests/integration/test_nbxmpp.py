@@ -1,7 +1,5 @@
 """What Gajim showed: its library, nbxmpp, is strict, and takes itself for joined until it is plainly told otherwise."""
 
-from typing import Any
-
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client
 from tests.integration.nbxmpp_device import Nbxmpp
@@ -52,11 +50,6 @@ class NbxmppTests(IntegrationTestCase):
 
     def says(self, client: Client, text: str) -> None:
         client.send(f"<message to='{self.place}' type='groupchat'><body>{text}</body></message>")
-
-    async def succeeds(self, client: Client, to: str | None, payload: str) -> Any:
-        answer = await client.iq("set", to, payload)
-        self.assertEqual(answer.get("type"), "result", str(answer))
-        return next(answer.element.elements(), None)
 
     async def both_ways(self, nick: str = "alice") -> None:
         """Gajim is in the room for itself, and for the others."""

@@ -4,10 +4,8 @@
 """
 
 import re
-from typing import Any
 
 from tests.integration.cases import IntegrationTestCase, on_both_servers
-from tests.integration.client import Client
 from tests.integration.profanity import Profanity
 
 NS_COMMANDS = "http://jabber.org/protocol/commands"
@@ -39,11 +37,6 @@ class ProfanityTests(IntegrationTestCase):
         await device.login(self.proxy.port)
         self.addCleanup(device.logout)
         return device
-
-    async def succeeds(self, client: Client, to: str, payload: str) -> Any:
-        answer = await client.iq("set", to, payload)
-        self.assertEqual(answer.get("type"), "result", str(answer))
-        return next(answer.element.elements(), None)
 
     async def kick(self) -> None:
         item = f"<item nick='{self.alice.username}' role='none'><reason>enough</reason></item>"
