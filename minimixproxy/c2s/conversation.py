@@ -103,7 +103,7 @@ class Conversation:
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, None
-        if waiting is not None and not waiting.called:
+        if waiting is not None:  # one that was cancelled takes no notice
             waiting.callback(None)
 
 

@@ -69,7 +69,7 @@ class Core:
 
     def settle(self) -> None:
         """The first presence is known."""
-        self._settled_at = min(self._settled_at, self.clock())
+        self._settled_at = self.clock()
 
     def sender(self, stanza: Stanza) -> Address | None:
         """Return who sent a stanza; None, and the stanza is dropped, if that cannot be parsed."""

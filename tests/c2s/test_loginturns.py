@@ -30,11 +30,11 @@ class LoginTurnsTest(SynchronousTestCase):
 
         return Deferred.fromCoroutine(begin())
 
-    def fail(self, address: str = HERE, account: str = ALICE) -> None:  # type: ignore[override]
+    def refuse(self, address: str = HERE, account: str = ALICE) -> None:
         self.guard.failed(address, account)
         self.turns.end(address, account)
 
-    def succeed(self, address: str = HERE, account: str = ALICE) -> None:
+    def accept(self, address: str = HERE, account: str = ALICE) -> None:
         self.guard.succeeded(address, account)
         self.turns.end(address, account)
 
@@ -46,7 +46,7 @@ class LoginTurnsTest(SynchronousTestCase):
             self.login(name)
         self.assertEqual(self.begun, ["a"])
         for expected in (["a", "b"], ["a", "b", "c"]):
-            self.succeed()
+            self.accept()
             self.assertEqual(self.begun, expected)
         self.assert_nothing_left()
 
@@ -54,14 +54,14 @@ class LoginTurnsTest(SynchronousTestCase):
         for number in range(8):
             self.login(str(number))
         for _ in range(4):
-            self.fail()
+            self.refuse()
         self.assertEqual(len(self.begun), 4, "the free ones")
         for wait in (1, 2, 4):
             self.clock.advance(wait - 0.1)
             before = len(self.begun)
             self.clock.advance(0.1)
             self.assertEqual(len(self.begun), before + 1)
-            self.fail()
+            self.refuse()
 
     def test_sixty_at_once(self) -> None:
         guesses = [self.login(str(number)) for number in range(60)]
@@ -84,8 +84,8 @@ class LoginTurnsTest(SynchronousTestCase):
         self.assertEqual(self.begun, ["stalled"])
         self.clock.advance(1)
         self.assertEqual(self.begun, ["stalled", "next"])
-        self.succeed()
-        self.succeed()
+        self.accept()
+        self.accept()
         self.assertEqual(self.login("later").called, True)
 
     def test_guessers_elsewhere_hold_the_owner_up_little(self) -> None:
@@ -111,7 +111,7 @@ class LoginTurnsTest(SynchronousTestCase):
             self.login(str(number), account=f"{number}@example.org")
         self.assertEqual(len(self.begun), 31)
         for number in range(31):
-            self.fail(account=f"{number}@example.org")
+            self.refuse(account=f"{number}@example.org")
         self.assertEqual(len(self.begun), 31, "one a second, two, four...")
         self.clock.advance(1)
         self.assertEqual(len(self.begun), 32)
@@ -121,7 +121,7 @@ class LoginTurnsTest(SynchronousTestCase):
             self.login(str(number), account=f"{number}@example.org")
         for number in range(100):
             self.assertEqual(self.begun, [str(begun) for begun in range(min(100, number + 31))])
-            self.succeed(account=f"{number}@example.org")
+            self.accept(account=f"{number}@example.org")
         self.assert_nothing_left()
 
     def test_patience_has_an_end(self) -> None:
@@ -144,9 +144,9 @@ class LoginTurnsTest(SynchronousTestCase):
         gone, _after = self.login("b"), self.login("c")
         gone.cancel()
         self.failureResultOf(gone, CancelledError)
-        self.succeed()
+        self.accept()
         self.assertEqual(self.begun, ["a", "c"])
-        self.succeed()
+        self.accept()
         self.assert_nothing_left()
 
     def test_who_goes_away_in_the_turn_of_another(self) -> None:
@@ -163,11 +163,11 @@ class LoginTurnsTest(SynchronousTestCase):
         waiting.append(Deferred.fromCoroutine(quick()))
         waiting.append(self.login("gone", address="203.0.113.9"))
         self.assertEqual([one.called for one in waiting], [False, False])
-        self.succeed(ELSEWHERE)
+        self.accept(ELSEWHERE)
         self.assertTrue(waiting[0].called)
         self.failureResultOf(waiting[1], CancelledError)
         self.assertEqual(self.begun, ["open"])
-        self.succeed(HERE)
+        self.accept(HERE)
         for number in range(5):
             self.login(str(number), address=f"203.0.113.{number}")
         self.assertEqual(self.begun, ["open", "0", "1", "2", "3"], "no more, no less: nothing is left of it")
@@ -181,7 +181,7 @@ class LoginTurnsTest(SynchronousTestCase):
         for number in range(6):
             self.login(str(number), address=f"203.0.113.{number}")
         self.assertEqual(self.begun, ["owner"])
-        self.succeed(ELSEWHERE)
+        self.accept(ELSEWHERE)
         self.assertEqual(self.begun, ["owner", "0", "1", "2", "3"], "so many may be open for an account")
         self.assertEqual(len(self.turns), 2)
 
@@ -193,7 +193,7 @@ class LoginTurnsTest(SynchronousTestCase):
         self.assertNoResult(waiting)
         self.clock.advance(8)
         self.assertEqual(self.begun, ["patient"])
-        self.fail()
+        self.refuse()
         self.failureResultOf(self.login("too long"), TooManyLogins)
 
     def test_so_many_wait_and_no_more(self) -> None:
@@ -201,7 +201,7 @@ class LoginTurnsTest(SynchronousTestCase):
         self.failureResultOf(logins[-1], TooManyLogins)
         self.assertEqual((self.begun, len(self.turns)), (["0"], MAX_WAITING))
         for number in range(MAX_WAITING):
-            self.succeed()
+            self.accept()
             self.assertEqual(len(self.turns), MAX_WAITING - 1 - number)
         self.assertEqual(len(self.begun), MAX_WAITING + 1)
 
@@ -219,5 +219,5 @@ class LoginTurnsTest(SynchronousTestCase):
             self.login("first", address=f"10.{number}")
         over = [Deferred.fromCoroutine(quick(f"11.{number}")) for number in range(3000)]
         self.assertFalse(any(one.called for one in over))
-        self.succeed("10.0")
+        self.accept("10.0")
         self.assertTrue(all(one.called for one in over))

@@ -16,9 +16,10 @@ from twisted.trial import unittest
 from zope.interface import implementer
 
 from minimixproxy.c2s import tlsengine, tlslayer
+from minimixproxy.c2s.connection import SecurableConnection
 from minimixproxy.c2s.tls import ServerTLS
 from minimixproxy.c2s.tlslayer import RecordCounter, TLSLayer
-from tests.c2s.helpers import Recorder, certified, secured_pair
+from tests.c2s.helpers import Recorder, certified, connected, secured_pair
 
 
 def record(length: int) -> bytes:
@@ -57,6 +58,22 @@ class Version:
 
     def clientConnectionForTLS(self, _protocol: object) -> SSL.Connection:
         return SSL.Connection(self._context, None)
+
+
+class Unwilling:
+    """OpenSSL, which takes nothing that is written for now."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def send(self, _data: bytes) -> int:
+        raise SSL.WantReadError
+
+    def SSL_write(self, *_arguments: Any) -> int:
+        return -1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
 
 
 class TLSLayerTest(unittest.TestCase):
@@ -153,6 +170,42 @@ class TLSLayerTest(unittest.TestCase):
             for index in range(len(wire)):
                 server.transport.dataReceived(wire[index : index + 1])
             self.assertEqual(server.received, b"firstsecond")
+
+    def test_what_openssl_holds_back_goes_once_it_can(self) -> None:
+        """It may want to read before it writes: then what comes in has to make it try again."""
+        client, server, pump = self.pair(SSL.TLS1_2_VERSION)
+        (layer,) = self.layers(server)
+        connection, lib = layer._tlsConnection, tlsengine._lib
+        layer._tlsConnection = Unwilling(connection)  # type: ignore[assignment]
+        tlsengine._lib = Unwilling(lib)
+        server.transport.write(b"first")
+        server.transport.write(b"second")
+        layer._tlsConnection, tlsengine._lib = connection, lib
+        client.transport.write(b"!")
+        pump.flush()
+        server.transport.write(b"third")
+        pump.flush()
+        self.assertEqual((client.received, server.received), (b"firstsecondthird", b"!"))
+
+    def test_what_waits_for_the_handshake_goes_first(self) -> None:
+        """Even if OpenSSL holds it back once more."""
+        client_tls = TLSMemoryBIOFactory(Version(SSL.TLS1_2_VERSION), True, None)  # type: ignore[arg-type]
+        client, server = (SecurableConnection(upper) for upper in (Recorder(), Recorder()))
+        pump = connected(client, server)
+        server.start_tls(self.server.factory("example.org"))
+        client.start_tls(client_tls)
+        layer = server.upper.transport
+        layer.write(b"first")
+        connection = layer._tlsConnection
+        layer._tlsConnection = Unwilling(connection)
+        while not layer._handshakeDone:
+            pump.pump()
+        layer._tlsConnection = connection
+        client.upper.transport.write(b"!")
+        pump.flush()
+        layer.write(b"second")
+        pump.flush()
+        self.assertEqual((client.upper.received, server.upper.received), (b"firstsecond", b"!"))
 
     def test_goodbye_behind_data(self) -> None:
         for version in self.VERSIONS:

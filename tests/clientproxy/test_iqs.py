@@ -457,6 +457,13 @@ class FailoverTests(unittest.TestCase):
         scene.pass_time(SETTLING)
         self.assertEqual(error_condition(scene.one()), "service-unavailable")
 
+    def test_nor_once_a_resource_has_come(self) -> None:
+        scene = Scene()
+        scene.online("a")
+        scene.offline("a")
+        scene.sent()
+        self.assertEqual(error_condition(scene.asked()), "service-unavailable")
+
     def test_stopping_leaves_nobody_waiting(self) -> None:
         scene = Scene()
         scene.online("a")
