@@ -180,6 +180,30 @@ class LazyTest(SynchronousTestCase):
             client.drain()
         self.assertEqual(client.overflows, [])
 
+    def test_the_bound_holds_while_a_replay_goes_on(self) -> None:
+        """What stands between two replays waits, too, however often the client takes some of the first."""
+        client = Client(limit=100_000)
+        client.output.deliver_all(client.lazy(*[b"x" * 1000] * 1000))
+        client.turn()
+        for _ in range(3):
+            self.assertEqual(client.overflows, [])
+            client.output.deliver(b"y" * 40_000)
+            client.output.deliver_all(client.lazy())
+            client.drain()
+        self.assertTrue(client.overflows)
+
+    def test_the_bound_holds_at_the_end_of_a_replay(self) -> None:
+        """Its last stanzas have filled the client again, and nothing of what is behind has gone."""
+        client = Client(limit=100_000)
+        client.output.deliver_all(client.lazy(*[b"x" * 1020] * 131))
+        client.turn()
+        client.output.deliver(b"y" * 60_000)
+        while client.made < 131:
+            client.drain()
+        self.assertTrue(client.output.blocked)
+        client.output.deliver(b"y" * 60_000)
+        self.assertEqual(client.overflows, [120_000])
+
     def test_lazy_ones_are_bounded_too(self) -> None:
         client = Client(limit=100_000)
         client.output.block()
