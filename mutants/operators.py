@@ -107,6 +107,7 @@ class _Finder(ast.NodeVisitor):
         self._starts = [0, *(match.end() for match in re.finditer(b"\n", source))]
         self._span = (1, 1)
         self._names: frozenset[str] | None = frozenset()
+        self._end: ast.stmt | None = None  # of the function that it is in
 
     # -- the source
 
@@ -155,8 +156,9 @@ class _Finder(ast.NodeVisitor):
         self._decorators(node)
         self._visit_all([default for default in (*node.args.defaults, *node.args.kw_defaults) if default is not None])
         self._span = span
+        end, self._end = self._end, node.body[-1]
         self._visit_all(node.body)
-        self._names = names
+        self._names, self._end = names, end
 
     visit_AsyncFunctionDef = visit_FunctionDef
 
@@ -231,7 +233,8 @@ class _Finder(ast.NodeVisitor):
 
     def visit_Return(self, node: ast.Return) -> None:
         if node.value is None or (isinstance(node.value, ast.Constant) and node.value.value is None):
-            self._put(DELETE, node, "pass")
+            if node is not self._end:
+                self._put(DELETE, node, "pass")
             return
         if not (isinstance(node.value, ast.Constant) and not node.value.value):  # to most callers that is the same
             self._put(RETURN, node.value, "None")

@@ -35,7 +35,8 @@ OPERATORS: list[tuple[str, str, set[str]]] = [
     (operators.DELETE, "def f():\n    a = 1", {"def f():\n    a = None"}),
     (operators.DELETE, "for a in b: continue", {"for a in b: pass"}),
     (operators.DELETE, "raise Wrong('it is wrong')", {"pass"}),
-    (operators.DELETE, "def f(): return", {"def f(): pass"}),
+    (operators.DELETE, "def f():\n    if a: return\n    g = None", {"def f():\n    if a: pass\n    g = None"}),
+    (operators.DELETE, "def f():\n    def g(): 0\n    return None", set()),  # it changes nothing
     (operators.DELETE_LOG, "self.log.info('a {b}', b=1)", {"pass"}),
     (operators.RETURN, "def f(): return a", {"def f(): return None"}),
     (operators.RETURN, "def f(): return False", set()),
