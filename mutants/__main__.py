@@ -71,6 +71,7 @@ def _tell(text: str) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m mutants", description=__doc__)
     parser.add_argument("--sample", type=int, default=200, help="how many mutants")
+    parser.add_argument("--every", action="store_true", help="no sample, but every mutant there is")
     parser.add_argument("--seed", type=int, help="of the sample; a random one otherwise")
     parser.add_argument("--only", nargs="+", default=[], metavar="PATH", help="folders or files below minimixproxy/")
     parser.add_argument("--operator", default="", help="only operators whose name holds this")
@@ -94,7 +95,7 @@ def main() -> int:
     sources = {path: (ROOT / path).read_bytes() for path in modules(options.only)}
     everything = [mutant for path, source in sources.items() for mutant in mutants_of(path, source)]
     everything = [mutant for mutant in everything if options.operator in mutant.operator]
-    chosen = sample(everything, options.sample, Random(seed))
+    chosen = everything if options.every else sample(everything, options.sample, Random(seed))
     _tell(f"seed {seed}: {len(chosen)} of {len(everything)} mutants, {options.jobs} at a time")
     verdicts = []
     for verdict in attempts(chosen, sources, reached, options.jobs):

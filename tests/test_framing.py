@@ -619,12 +619,13 @@ class Undeclared(TestCase):
             f"<{'x' * 1200}:a/>",
             "<x:c/><a y:b='1' xmlns:y='u' xmlns:z='u' z:b='1'/>",
         ):
-            data = HEADER + f"<message id='1'>{content}</message><iq/>"
-            for cuts in ([], list(range(0, len(data), 7))):
-                events = feed(data, cuts, self.LIMITS, passing=False)[1:]
-                self.assertEqual([type(event) for event in events], [Skipped, Stanza])
-                self.assertIsInstance(events[0], Skipped)
-                self.assertEqual((events[0].uri, events[0].name), ("jabber:client", "message"))  # type: ignore[union-attr]
+            for own, uri in (("", "jabber:client"), (" xmlns='urn:own'", "urn:own")):
+                data = HEADER + f"<message id='1'{own}>{content}</message><iq/>"
+                for cuts in ([], list(range(0, len(data), 7))):
+                    skipped, *others = feed(data, cuts, self.LIMITS, passing=False)[1:]
+                    assert isinstance(skipped, Skipped)
+                    self.assertEqual((skipped.uri, skipped.name), (uri, "message"))
+                    self.assertEqual([type(event) for event in others], [Stanza])
 
     MIXED = (
         "<message><x:a/></message>",

@@ -128,8 +128,7 @@ class ClientOutput:
             data = b"".join(chunk)
             chunk.clear()
             self._stream.transport.write(data)
-            behind = self._ahead or (self.blocked and self.parts)
-            self._reach.wrote(len(data), everything=not behind)
+            self._reach.wrote(len(data), everything=not (self._ahead or self.parts))
 
     def close(self, data: bytes) -> None:
         """Write everything that is made and `data`, and close the client's connection."""

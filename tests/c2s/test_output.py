@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.output import ClientOutput
-from minimixproxy.c2s.reach import CROSSING, Reach
+from minimixproxy.c2s.reach import CROSSING, EVERYTHING, Reach
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.lazystanzas import LazyStanzas
 
@@ -136,7 +136,10 @@ class LazyTest(SynchronousTestCase):
         client.given = 1
         client.output.deliver(b"behind")
         client.turn()
-        self.assertEqual(client.reached(), 1)
+        client.reach.relayed = False
+        for missing, until in ((6, 0), (7, 0), (0, EVERYTHING)):
+            client.reach._lost = missing  # bytes of which the kernel knows that they have not arrived
+            self.assertEqual(client.reach.until(), until)
 
     def test_all_that_is_written_is_counted(self) -> None:
         """What nobody counts seems to have arrived, and is never given again."""

@@ -228,6 +228,17 @@ class CertificateFilesTest(unittest.TestCase):
         self.assertTrue((self.directory / "example.org.selfsigned.key").exists())
         self.shown_serial(server)
 
+    def test_what_was_read_is_not_read_again(self) -> None:
+        """Only root may, and that we are not any more."""
+        certificate, private_key = self_signed("example.org", self.directory)
+        configured = Domain(name="example.org", certificate=certificate, private_key=private_key)
+        server = ServerTLS([configured, Domain(name="example.net")], self.directory)
+        server.load(configured_only=True)
+        private_key.unlink()
+        server.load()
+        self.shown_serial(server)
+        self.assertTrue((self.directory / "example.net.selfsigned.key").exists())
+
     def test_trust_file_without_certificate(self) -> None:
         empty = self.directory
         empty.mkdir()
