@@ -36,8 +36,9 @@ class Own(NamedTuple):
         """Tell whether an address is the server's (`is_server`), or a resource at its domain."""
         if self.is_server(address):
             return True
+        assert address is not None
         try:
-            return parse_jid(address or "").bare == self.domain
+            return parse_jid(address).bare == self.domain
         except InvalidJID:
             return False
 

@@ -183,6 +183,14 @@ class SessionTest(unittest.TestCase):
         self.assertEqual(self.client.upstream.take(), END)
         self.assertEqual(self.lab.accounts.removals, ["a@example.org"])
 
+    def test_one_goodbye(self) -> None:
+        """Whatever the server says behind it, and though another answer is still due."""
+        self.client.send(b"<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>")
+        self.asks("<remove/>", behind=END)
+        self.client.serve(b"<iq type='result' id='r'/><message/>")
+        self.client.serve(b"<message/>")
+        self.assertEqual(self.client.upstream.take(), END)
+
     def test_the_goodbye_does_not_wait_for_ever(self) -> None:
         self.asks("<remove/>", behind=END)
         self.lab.clock.advance(CLOSE_TIMEOUT)
