@@ -186,7 +186,8 @@ class SessionTest(unittest.TestCase):
     def test_one_goodbye(self) -> None:
         """Whatever the server says behind it, and though another answer is still due."""
         self.client.send(b"<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>")
-        self.asks("<remove/>", behind=END)
+        self.asks("<remove/>")
+        self.client.vanish()
         self.client.serve(b"<iq type='result' id='r'/><message/>")
         self.client.serve(b"<message/>")
         self.assertEqual(self.client.upstream.take(), END)
