@@ -25,7 +25,7 @@ class Own(NamedTuple):
         That is none at all, the account's bare JID, or the server's domain (RFC 6120 §8.1.2.1). Servers stamp what
         anybody else sends with its own full JID, so nobody else can speak from these.
         """
-        if address is None or address in self:
+        if address is None:
             return True
         try:
             return parse_jid(address).full in self

@@ -139,6 +139,7 @@ class GuardTest(unittest.TestCase):
         made = [self.guard.tries("a", makes=True) for _ in range(3)]
         self.assertEqual(made, [True, True, False])
         self.assertTrue(self.guard.tries("b", makes=True))
+        self.assertTrue(self.guard.tries("a", makes=False), "to ask is no account")
         self.guard.made_nothing("a")
         self.assertTrue(self.guard.tries("a", makes=True))
         self.clock.advance(3599)
