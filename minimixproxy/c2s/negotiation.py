@@ -168,12 +168,14 @@ class Negotiation:
         """Read a header; return what is wrong with it."""
         self._lang = opened.attributes.get(LANG)
         refusal = check_header(opened, self._entry.domains)
-        domain = addressed_domain(opened) or ""
-        if refusal is None and self._login is not None and domain != self._domain:
-            refusal = Refusal("not-authorized", "the login was for another domain")
-        if refusal is None:
-            self._domain = domain
-        return refusal
+        if refusal is not None:
+            return refusal
+        domain = addressed_domain(opened)
+        assert domain is not None
+        if self._login is not None and domain != self._domain:
+            return Refusal("not-authorized", "the login was for another domain")
+        self._domain = domain
+        return None
 
     def _restart(self, state: State) -> None:
         self._stream.restart()
@@ -294,9 +296,10 @@ class Negotiation:
     def _join(self, opened: StreamOpened) -> None:
         """Open the server's stream with the client's own header, language and prefixes included."""
         refusal = self._check(opened)
-        if refusal is not None or self._upstream is None:
-            self.close(*(refusal or Refusal("internal-server-error")))
+        if refusal is not None:
+            self.close(*refusal)
             return
+        assert self._upstream is not None
         self._state = State.JOINING
         self._stream.transport.pauseProducing()
         self._pending.run(self._entry.join(self._upstream, passed_header(opened)), self._joined, self._not_joined)

@@ -26,7 +26,7 @@ def choose_mechanism(offered: set[str], credential: Credential) -> str:
             return name
     if PLAIN in offered and credential.password is not None:
         return PLAIN
-    if credential.password is None and offered.intersection((*MECHANISMS, PLAIN)):
+    if offered.intersection((*MECHANISMS, PLAIN)):
         raise UpstreamUnfit("the server offers no mechanism that the kept keys are for")
     raise UpstreamProtocolError("the server offers no mechanism to log in with")
 

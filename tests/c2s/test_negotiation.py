@@ -166,6 +166,25 @@ class HeaderTest(NegotiationTest):
         answer = client.send(b"<a " + b" ".join(b"a%d=''" % number for number in range(100_000)))
         self.assertEqual(errors(answer), [b"policy-violation"])
 
+    def test_what_stands_behind_the_fault(self) -> None:
+        """In the same read: the stream is over."""
+        for behind in (b"<r xmlns='urn:xmpp:sm:3'/>", END, b"<message/>", b"</a>", HEADER):
+            client = self.lab.client()
+            client.send(HEADER)
+            self.refused(client, b"<message/>" + behind, b"not-authorized")
+
+    def test_whose_domain_answers(self) -> None:
+        """That of the header before, if there was a good one."""
+        domains = self.lab.entry.domains
+        domains = self.lab.entry.domains = {"first.example": domains["example.org"], **domains}
+        client = self.lab.client()
+        client.send(HEADER)
+        client.send(plain())
+        client.accept_login()
+        client.wire.take()
+        self.assertIn(b" from='example.org'", client.send(b"<html>"))
+        self.assertIn(b" from='first.example'", self.lab.client().send(b"<html>"))
+
     def test_client_closes(self) -> None:
         client = self.lab.client()
         client.send(HEADER)
