@@ -116,11 +116,11 @@ class Translator:
         return next(iter(self._tokens.values()))[1]
 
     def _recall(self, token: str) -> str:
-        jid, expiry = self._tokens.get(token, ("", 0.0))
-        if not jid or expiry <= self._clock():
+        known = self._tokens.get(token)
+        if known is None or known[1] <= self._clock():
             raise UnknownAddress("unknown or expired token")
-        self._remember(token, jid)
-        return jid
+        self._remember(token, known[0])
+        return known[0]
 
 
 def unescape(local: str) -> str:
