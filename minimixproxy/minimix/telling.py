@@ -10,8 +10,8 @@ from minimixproxy.minimix.budget import OBJECT
 from minimixproxy.safetynet import NET
 from minimixproxy.stanza import Stanza
 
-#: Bytes of messages in one turn, or one message: as many as can come in one read, so that they do not become more and
-#: more. An occupant can have each 4 of them be an element that takes a microsecond to read.
+#: Bytes of messages in one turn, or one message. An occupant can have each 4 of them be an element that takes a
+#: microsecond to read.
 AT_ONCE = 64 * 1024
 
 
@@ -44,8 +44,9 @@ class Telling:
         self._go_on()
 
     def add(self, message: Stanza) -> None:
-        """Something is said meanwhile."""
+        """Something is said meanwhile: as much of what waits is handed on, so that it does not become more and more."""
         self._waiting.append((message, False))
+        self._tell(OBJECT + len(message.raw))
 
     def stop(self) -> None:
         """Nobody listens any more."""
@@ -54,16 +55,19 @@ class Telling:
         self._waiting.clear()
 
     def _go_on(self) -> None:
-        size = 0
-        while self._waiting and size < AT_ONCE:
-            message, past = self._waiting.popleft()
-            size += OBJECT + len(message.raw)
-            try:
-                self._heard(message, past)
-            except Exception:  # noqa: BLE001 (it costs itself, and not those that come behind it)
-                NET.caught(message, f"what was said meanwhile in {self._room}")
+        self._tell(AT_ONCE)
         if self._waiting:
             self._timer.start(0, self._go_on)
         elif self._running:
             self._running = False
             self._done()
+
+    def _tell(self, size: int) -> None:
+        """Hand on one message at least, and so many bytes of them."""
+        while self._waiting and size > 0:
+            message, past = self._waiting.popleft()
+            size -= OBJECT + len(message.raw)
+            try:
+                self._heard(message, past)
+            except Exception:  # noqa: BLE001 (it costs itself, and not those that come behind it)
+                NET.caught(message, f"what was said meanwhile in {self._room}")

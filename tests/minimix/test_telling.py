@@ -50,6 +50,19 @@ class TellingTests(SynchronousTestCase):
         self.assertEqual(turns, [3])
         self.assertEqual(self.told[1:], [("b", True), ("c", False), ("d", False), ("e", False), "done"])
 
+    def test_a_flood_meanwhile_does_not_make_more_wait(self) -> None:
+        """A read holds more small messages than a turn hands on."""
+        self.telling.start([message("x" * telling.AT_ONCE), *[message("b")] * 10])
+        for text in ("c", "d" * 5000):
+            for number in range(1000):
+                self.telling.add(message(f"{text}{number}"))
+                waiting = self.telling._waiting
+                self.assertLessEqual(len(waiting), 10)
+                self.assertLess(sum(len(stanza.raw) for stanza, _past in waiting), 20_000)
+        self.clock.advance(0)
+        self.assertEqual(len(self.told), 1 + 10 + 2000 + 1)
+        self.assertEqual(self.told[-2:], [("d", False), "done"])
+
     def test_stopped(self) -> None:
         self.telling.start([message("x" * telling.AT_ONCE), message("b")])
         self.telling.stop()
