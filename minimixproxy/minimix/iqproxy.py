@@ -227,10 +227,13 @@ class IQProxy:
     def request_from_room(self, stanza: Stanza) -> None:
         """A get or set on the account stream: answered here, or by the most recently active attached session."""
         children = answer(stanza)
-        if children is not None:
-            self._outlet.answer(iq_reply(stanza, children))
-            return
         peer = stanza.get("from")
+        if children is not None:
+            # The server's own questions are not many, and some end streams that do not answer its pings: strangers
+            # who ask too much are not to bring that about.
+            answered = self._outlet.send_to_room if self._is_server(peer) else self._outlet.answer
+            answered(iq_reply(stanza, children))
+            return
         occupancy = self._room_of(parse_jid(peer).bare) if peer is not None else None
         session = occupancy.client if occupancy is not None and occupancy.attached else None
         if peer is None or session is None:
@@ -243,6 +246,11 @@ class IQProxy:
             self._outlet.answer(iq_reply(stanza, error_payload("wait", "resource-constraint")))
             return
         session.deliver(rewrite(stanza.self_contained(), {"to": session.jid, "id": wire_id}))
+
+    def _is_server(self, peer: str | None) -> bool:
+        """Tell whether a stanza on the account stream is of the server itself: in its own name, or the account's."""
+        bare = self._outlet.stream_jid.partition("/")[0]
+        return peer is None or peer in (bare, bare.rpartition("@")[2])
 
     def answer_from_session(self, session: SessionPort, stanza: Stanza) -> None:
         """A session's result or error to a room: sent on if it was asked, else dropped."""

@@ -27,7 +27,7 @@ from minimixproxy.minimix.roompresence import digest
 from minimixproxy.minimix.roomview import MAX_SUBJECT
 from minimixproxy.minimix.stripped import MAX_TEXT, is_own, stripped
 from minimixproxy.stanza import Stanza, parse_element, parse_stanza
-from tests.minimix.fakes import ROOM, STREAM, FakeSession, World, kinds
+from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds
 
 MIB = 1024**2
 OTHER = "other@muc.test"
@@ -342,6 +342,9 @@ class WhatOthersAsk(SynchronousTestCase):
             question = questions[number % 3]
             world.room(f"<iq type='get' id='i{number}' from='eve@a.test/x' to='{STREAM}'>{question}</iq>")
         self.assertEqual(len(world.stream.take()), ANSWERS_AT_ONCE)
+        for sender in ("", f"from='{BARE}'", "from='a.test'"):
+            world.room(f"<iq type='get' {sender} to='{STREAM}' id='s'><ping xmlns='urn:xmpp:ping'/></iq>")
+            self.assertEqual(len(world.stream.take()), 1, "a server may end streams that do not answer it")
         world.clock.advance(1)
         for number in range(100):
             world.room(f"<iq type='get' id='j{number}' from='eve@a.test/x' to='{STREAM}'>{questions[0]}</iq>")
