@@ -105,6 +105,8 @@ class Messages:
             session = next((self._sent[key] for key in keys if key in self._sent), None)
         if session is None:
             self.log.info("error for a message of nobody, from {peer}", peer=address.full)
+        elif address.resource is None:
+            occupancy.refused()
         self._deliver(stanza, session)
 
     @staticmethod

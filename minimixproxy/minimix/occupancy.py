@@ -379,12 +379,13 @@ class Occupancy:
 
     def presence_from_room(self, stanza: Stanza, nick: str | None) -> None:
         """Take a presence of the room or of an occupant of it."""
-        self.confirmed()
         view = self._view
         kind = stanza.get("type")
         if kind not in (None, "unavailable", "error"):
             self.log.info("presence of an odd type from {room}: {type}", room=self.room, type=kind)
             return
+        if kind != "error":
+            self.confirmed()
         if kind == "unavailable":
             self.history.occupant_left(stanza["from"])
         elif kind is None and nick is not None:
@@ -522,6 +523,13 @@ class Occupancy:
             session.deliver(rewrite(stanza.self_contained(), {"to": session.jid, "id": stanza_id}))
         else:
             self.log.info("presence error from {room}: {error}", room=self.room, error=muc.error_condition(stanza))
+            if nick is None or self._appearance.is_nick(nick):
+                self.refused()
+
+    def refused(self) -> None:
+        """What the account said in the room came back: the room may have forgotten it."""
+        self._fresh_until = 0.0
+        self._check.doubt()
 
     def groupchat_from_room(self, stanza: Stanza) -> None:
         """Take a groupchat message: subject, history, and a copy to every attached session."""

@@ -46,6 +46,7 @@ class SelfCheck:
         self._occupant = occupant
         self._out = out
         self._heard = 0.0
+        self._asked = 0.0
         self._doubted = ""
         self._timer = Timer(clock)
 
@@ -63,6 +64,11 @@ class SelfCheck:
         """The room has shown that the account is in it."""
         self._heard = self._clock.seconds()
 
+    def doubt(self) -> None:
+        """The room, or a server on the way, has refused what only an occupant may say: look now, but not too often."""
+        if self._timer.running and self._clock.seconds() - self._asked >= AGAIN:
+            self._ask_again()
+
     def _due(self) -> None:
         wait = self._heard + self._interval - self._clock.seconds()
         if wait > 0:
@@ -72,6 +78,7 @@ class SelfCheck:
         self._ask()
 
     def _ask(self) -> None:
+        self._asked = self._clock.seconds()
         occupant = self._occupant()
         self._requests.ask(occupant, "get", PING, lambda answer: self._answered(answer, occupant))
 

@@ -561,6 +561,41 @@ class SelfCheck(Case):
         self.not_found(ping)
         self.assertIs(self.occupancy.state, State.REJOINING)
 
+    def test_a_refused_presence_proves_nothing(self) -> None:
+        """Prosody does not know the account any more, and says so to each presence: that is no sign of being in."""
+        self.answer("")
+        self.world.clock.advance(100)
+        self.refuse("item-not-found")
+        self.world.client(self.phone, f"<iq type='get' to='{ROOM}/alice' id='p'><ping xmlns='urn:xmpp:ping'/></iq>")
+        self.assertEqual(self.phone.take(), [], "not answered here")
+        pings = self.world.stream.take()
+        self.assertEqual([ping["to"] for ping in pings], [f"{ROOM}/alice"] * 2, "the account asks, and the client")
+        self.world.room(
+            f"<iq type='error' from='{ROOM}/alice' to='{STREAM}' id='{pings[0]['id']}'>"
+            f"{ERROR.format('cancel', 'not-acceptable')}</iq>"
+        )
+        self.assertIs(self.occupancy.state, State.REJOINING)
+
+    def test_a_refused_message_proves_nothing(self) -> None:
+        self.answer("")
+        self.world.clock.advance(100)
+        self.world.client(self.phone, f"<message type='groupchat' to='{ROOM}' id='m'><body>hello</body></message>")
+        self.world.stream.take()
+        error = ERROR.format("cancel", "not-acceptable")
+        bounce = f"<message type='error' from='{ROOM}' to='{STREAM}' id='m'>{error}</message>"
+        self.world.room(bounce)
+        self.assertEqual([one.name for one in self.phone.take()], ["message"])
+        self.world.room(bounce)
+        self.answer("not-acceptable")
+        self.assertIs(self.occupancy.state, State.REJOINING)
+
+    def test_refusals_do_not_make_it_ask_again_and_again(self) -> None:
+        self.answer("")
+        for _ in range(20):
+            self.world.clock.advance(1)
+            self.refuse("resource-constraint", "wait")
+        self.assertEqual(len(self.world.stream.take()), 2)
+
     def test_not_while_the_room_speaks(self) -> None:
         self.answer("")
         for _ in range(10):
