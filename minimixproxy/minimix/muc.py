@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from functools import lru_cache
+from itertools import islice
 
 from twisted.words.xish import domish
 
@@ -25,6 +27,9 @@ LOGGED = "170"
 NICK_CHANGED = "303"
 KICKED = "307"
 TECHNICAL = "333"
+MAX_CODES = 100  # elements beside each other among which status codes are looked for: a room says three or four
+
+_STATUS = (NS_MUC_USER, "status")
 
 # What one reads in a body-less message that is content all the same.
 ENCRYPTED = frozenset({("eu.siacs.conversations.axolotl", "encrypted"), ("urn:xmpp:omemo:2", "encrypted")})
@@ -54,12 +59,14 @@ def join_children(join: Stanza) -> tuple[Stanza, ...]:
     return children_once(x) if x is not None else ()
 
 
+@lru_cache(maxsize=2)
 def status_codes(stanza: Stanza) -> frozenset[str]:
-    """Return the status codes in a room's presence or message."""
+    """Return the status codes in a room's presence or message; of one that several look at they are read once."""
     x = stanza.payload(NS_MUC_USER, "x")
     if x is None:
         return frozenset()
-    return frozenset(str(status["code"]) for status in x.elements(NS_MUC_USER, "status") if status.hasAttribute("code"))
+    statuses = (child for child in islice(x.elements(), MAX_CODES) if (child.uri, child.name) == _STATUS)
+    return frozenset(str(status["code"]) for status in statuses if status.hasAttribute("code"))
 
 
 def configuration_codes(message: Stanza) -> frozenset[str]:
@@ -78,7 +85,7 @@ def with_status_codes(stanza: Stanza, codes: Collection[str]) -> bytes:
     x.children = [
         child
         for child in x.children
-        if not (isinstance(child, domish.Element) and (child.uri, child.name) == (NS_MUC_USER, "status"))
+        if not (isinstance(child, domish.Element) and (child.uri, child.name) == _STATUS)
     ]
     for code in sorted(codes):
         x.addElement("status")["code"] = code
