@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.children import stanza_of_bytes
 from minimixproxy.minimix.account import LINGER
 from minimixproxy.minimix.bookmarkreadings import DEBOUNCE
 from minimixproxy.minimix.journal import KeptAccount, KeptMembership, KeptRoom
@@ -30,10 +31,9 @@ class BookmarksOfAccount(SynchronousTestCase):
         )
         request = self.world.stream.take()[-1]
         self.assertIn(b"<items node='urn:xmpp:bookmarks:1'/>", request.raw)
-        self.world.room(
-            f"<iq type='result' to='{STREAM}' id='{request['id']}'>"
-            f"<pubsub xmlns='{NS_PUBSUB}'><items node='{NS_BOOKMARKS}'>{items}</items></pubsub></iq>"
-        )
+        pubsub = f"<pubsub xmlns='{NS_PUBSUB}'><items node='{NS_BOOKMARKS}'>{items}</items></pubsub>"
+        answer = f"<iq type='result' to='{STREAM}' id='{request['id']}'>{pubsub}</iq>"
+        self.world.account.iq_from_stream(stanza_of_bytes(answer.encode()))
 
     def in_room(self) -> FakeSession:
         """A client, and an account that is in the room for its bookmark."""
@@ -101,6 +101,15 @@ class BookmarksOfAccount(SynchronousTestCase):
         self.assertEqual(
             [(s.get("type"), s["to"]) for s in self.world.stream.take()], [("unavailable", f"{ROOM}/alice")]
         )
+
+    def test_ten_thousand(self) -> None:
+        """More than a tree is made of: as if there were no answer. Nobody leaves for it, and the next one counts."""
+        self.in_room()
+        self.again(*(f"r{number}@muc.test" for number in range(10_000)))
+        self.assertEqual(list(self.world.account.rooms), [ROOM])
+        self.assertEqual(kinds(self.world.stream.take()), [])
+        self.again(ROOM, "next@muc.test")
+        self.assertEqual(list(self.world.account.rooms), [ROOM, "next@muc.test"])
 
     def test_it_leaves_with_the_last_session_when_its_bookmark_is_gone(self) -> None:
         session = self.in_room()
