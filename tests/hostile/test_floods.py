@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 
 from minimixproxy.minimix.account import ANSWERS_AT_ONCE
-from tests.hostile.scenarios import NS_MUC, enter, heard, settle, undisturbed, victim
+from tests.hostile.scenarios import NS_MUC, PATIENCE, enter, heard, settle, undisturbed, victim
 from tests.hostile.test_scenarios import ScenarioCase
 from tests.integration.cases import on_both_servers
 from tests.integration.client import Client
@@ -61,7 +61,8 @@ class WaitingMessagesTests(ScenarioCase):
         for number in range(30):
             body = f"{number} {'x' * 100_000}"
             mallory.send(f"<message to='{room}/alice' type='chat' id='p{number}'><body>{body}</body></message>")
-        await settle(mallory, room)
+        version = "<query xmlns='jabber:iq:version'/>"
+        await mallory.iq("get", f"{room}/alice", version, PATIENCE)  # answered when all before has come
         await proxy.process.says("private messages or .* the oldest .* goes")
         tablet = await self.client(alice, "tablet", proxy=proxy)
         await enter(tablet, room, "alice")
@@ -131,7 +132,7 @@ class ComeAndGoTests(RegistrationCase):
         client = await self.made()
         done = await run(self.own, "forget", client.bare)  # for the operator, it is
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual(self.written_anew(), before + 1)
+        self.assertGreater(self.written_anew(), before)
 
     async def made(self) -> Client:
         client = await self.stranger()
