@@ -15,6 +15,7 @@ from minimixproxy.ratelimit import RateLimit
 BURST, PER_SECOND = 50, 0.5  # lines of one kind about one
 BURST_OF_ALL, PER_SECOND_OF_ALL = 2000, 20.0  # about all
 MAX_NAMES = 10_000  # whose lines are counted one by one
+LONGEST_NAME = 300  # characters of a name that are looked at: a stranger may have a domain with names of 3 KB
 MAX_TOLD = 20  # of whom is told how many of their lines were left out, each in a line of its own
 INTERVAL = 60.0  # seconds between two times that it is told
 
@@ -26,7 +27,7 @@ def about(values: Mapping[str, object]) -> str:
     """Return about whom a line is: an account for all of its devices."""
     for key in _ABOUT:
         if key in values:
-            return str(values[key]).partition("/")[0]
+            return str(values[key]).partition("/")[0][:LONGEST_NAME]
     return ""
 
 

@@ -61,7 +61,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "framing": {"PARSER_LIFE": 256 * 1024, "MAX_HEADER": 10_000, "MAX_DEPTH": 100_000, "_DEEP": 1000},
     "jids": {"_MAX_PART": 1023, "_CACHED": 16384, "_LONGEST_CACHED": 256},
     "log": {"MAX_VALUE": 300, "MAX_VALUES": 20, "MAX_TRACE": 64 * 1024, "MAX_TRACE_LINE": 2000},
-    "logflood": {"MAX_NAMES": 10_000, "MAX_TOLD": 20, "INTERVAL": 60},
+    "logflood": {"MAX_NAMES": 10_000, "LONGEST_NAME": 300, "MAX_TOLD": 20, "INTERVAL": 60},
     "minimix.muc": {"MAX_CODES": 100},
     "stanza": {"MAX_PAYLOADS": 1000, "MAX_ATTRIBUTES": 100},
     "trees": {"MAX_TAGS": 10_000},

@@ -27,6 +27,7 @@ class AboutTest(SynchronousTestCase):
             ({"address": "192.0.2.1", "condition": "x"}, "192.0.2.1"),
             ({"jid": None, "text": "x"}, "None"),
             ({"text": "alice@a.test"}, ""),
+            ({"jid": f"{'a' * 1000}@a.test/x"}, "a" * 300),
         ):
             self.assertEqual(about(values), name)
 
