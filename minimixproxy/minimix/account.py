@@ -95,7 +95,7 @@ class Account:
         self._answers = RateLimit(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE, clock.seconds)
         self._abandoned = Timer(clock)
         self._lingering = Timer(clock)
-        self._iqs = IQProxy(self, self.rooms.get, settings.iq_timeout, clock)
+        self._iqs = IQProxy(self, self.sessions.keys(), self.rooms.get, settings.iq_timeout, clock)
         self._messages = Messages(bare, self, self.sessions.keys(), self._iqs, clock)
         self._bookmarks = BookmarkFollower(self, settings, clock)
         self._owner = Owner(self, bare, lambda: self.stream_jid_or_planned, clock)
@@ -232,14 +232,18 @@ class Account:
         if session not in self.sessions:
             return
         del self.sessions[session]
-        self._undirected.forget(session)
         self._detach(session)
-        self._iqs.session_closed(session)
-        self._messages.session_closed(session)
-        self._owner.session_closed(session)
+        self._let_go(session)
         if not self.sessions:
             self.unattended()
             self._without_sessions()
+
+    def _let_go(self, session: SessionPort) -> None:
+        """A session is the account's no longer: all that was under way for it is over, but in the rooms themselves."""
+        self._undirected.forget(session)
+        self._iqs.session_closed(session)
+        self._messages.session_closed(session)
+        self._owner.session_closed(session)
 
     def _without_sessions(self) -> None:
         """The rooms are kept for clients that come back, not for ever."""
@@ -613,9 +617,9 @@ class Account:
     def end(self) -> list[SessionPort]:
         """Be no more: every room is left at once. Return the sessions, which are the account's no longer."""
         sessions = list(self.sessions)
-        for session in sessions:
-            self._undirected.forget(session)
         self.sessions.clear()
+        for session in sessions:
+            self._let_go(session)  # what rooms asked it is answered while the account is in them
         for occupancy in list(self.rooms.values()):
             occupancy.leave_at_once()
         self.stop()

@@ -80,3 +80,16 @@ def iq_reply(stanza: Stanza, children: bytes) -> bytes:
         if value is not None
     )
     return b"<iq type='%b'%b>%b</iq>" % (kind, attributes, children)
+
+
+def session_reply(stanza: Stanza, jid: str, children: bytes) -> bytes:
+    """Return the IQ that answers a session, `jid`, as whom it asked would; an error if `children` is an `<error/>`."""
+    kind = b"error" if children.startswith(b"<error ") else b"result"
+    identifier = optional_attribute("id", stanza.get("id"))
+    return b"<iq type='%b' from='%b' to='%b'%b>%b</iq>" % (
+        kind,
+        escape(stanza["to"]),
+        escape(jid),
+        identifier,
+        children,
+    )

@@ -6,14 +6,14 @@ goes to the session that asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from minimixproxy.clock import Clock, wall_time
 from minimixproxy.jids import parse_jid
 from minimixproxy.log import Logger
 from minimixproxy.minimix import archive
 from minimixproxy.minimix.addresses import AddressTemplate, may_name
-from minimixproxy.minimix.answers import NS_PING, PING, answer, iq_reply
+from minimixproxy.minimix.answers import NS_PING, PING, answer, iq_reply, session_reply
 from minimixproxy.minimix.iqtable import IQTable, PendingIQ, TableFull
 from minimixproxy.minimix.occupancy import Occupancy
 from minimixproxy.minimix.openqueries import OpenQueries, query_key
@@ -29,14 +29,20 @@ _SELF_PING = "self-ping"
 
 
 class IQProxy:
-    """The IQs of one account. `room_of` returns its occupancy of a room, or None."""
+    """The IQs of one account. `sessions`: all that it has; `room_of` returns its occupancy of a room, or None."""
 
     log = Logger()
 
     def __init__(
-        self, outlet: RoomOutlet, room_of: Callable[[str], Occupancy | None], timeout: float, clock: Clock
+        self,
+        outlet: RoomOutlet,
+        sessions: Collection[SessionPort],
+        room_of: Callable[[str], Occupancy | None],
+        timeout: float,
+        clock: Clock,
     ) -> None:
         self._outlet = outlet
+        self._sessions = sessions
         self._room_of = room_of
         self._clock = clock
         self._asked: IQTable[SessionPort] = IQTable(clock, timeout, MAX_OPEN, self._no_answer_from_room)
@@ -56,7 +62,7 @@ class IQProxy:
         kind = ""
         if peer.resource == parse_jid(f"{occupancy.room}/{occupancy.nick or '-'}").resource and _is_ping(stanza):
             if occupancy.fresh:
-                session.deliver(_reply_as(stanza, session, b""))
+                session.deliver(session_reply(stanza, session.jid, b""))
                 return
             kind = _SELF_PING
         self._ask(session, stanza, peer.full, kind)
@@ -64,9 +70,18 @@ class IQProxy:
     def _ask_archive(self, session: SessionPort, stanza: Stanza, occupancy: Occupancy) -> None:
         """A question to a room's archive: where the room keeps none, it is the account's own history."""
         if occupancy.info.archive is None:
-            occupancy.info.refresh(lambda: self._answer_from_archive(session, stanza, occupancy))
+            occupancy.info.refresh(lambda: self._answer_when_known(session, stanza, occupancy))
         else:
             self._answer_from_archive(session, stanza, occupancy)
+
+    def _answer_when_known(self, session: SessionPort, stanza: Stanza, occupancy: Occupancy) -> None:
+        """The room has told of itself, or never will: who asked may be gone by now, and the account not in it."""
+        if session not in self._sessions:
+            return
+        if self._room_of(occupancy.room) is occupancy:
+            self._answer_from_archive(session, stanza, occupancy)
+        else:
+            self._refuse(session, stanza, "wait", "recipient-unavailable", "the account is not in the room any more")
 
     def _answer_from_archive(self, session: SessionPort, stanza: Stanza, occupancy: Occupancy) -> None:
         if _has_personal_archive(occupancy):
@@ -96,7 +111,7 @@ class IQProxy:
 
     @staticmethod
     def _refuse(session: SessionPort, stanza: Stanza, kind: str, condition: str, text: str) -> None:
-        session.deliver(_reply_as(stanza, session, error_payload(kind, condition, text)))
+        session.deliver(session_reply(stanza, session.jid, error_payload(kind, condition, text)))
 
     # The account asks ------------------------------------------------------------------------------------------
 
@@ -292,16 +307,3 @@ def _has_personal_archive(occupancy: Occupancy) -> bool:
 
 def _is_ping(stanza: Stanza) -> bool:
     return stanza.get("type") == "get" and stanza.has_payload(NS_PING, "ping")
-
-
-def _reply_as(stanza: Stanza, session: SessionPort, children: bytes) -> bytes:
-    """Return the answer that the addressee of a session's IQ would give it."""
-    kind = b"error" if children else b"result"
-    identifier = optional_attribute("id", stanza.get("id"))
-    return b"<iq type='%b' from='%b' to='%b'%b>%b</iq>" % (
-        kind,
-        escape(stanza["to"]),
-        escape(session.jid),
-        identifier,
-        children,
-    )

@@ -20,7 +20,7 @@ from minimixproxy.minimix.muc import NS_MUC
 from minimixproxy.minimix.ownercommands import Owned, OwnerCommands
 from minimixproxy.minimix.ports import SessionPort
 from minimixproxy.minimix.relayed import is_own
-from minimixproxy.stanza import Stanza, error_payload, escape, optional_attribute
+from minimixproxy.stanza import Stanza, error_payload, optional_attribute
 
 LIST_NAME = "Rooms of this account (minimixproxy)"
 
@@ -45,7 +45,7 @@ class Owner:
             return False
         if address is not None and self._is_for_us(address, iq):
             if is_own(iq.get("from"), session):
-                session.deliver(_reply(iq, session, self._answer(session, iq)))
+                session.deliver(answers.session_reply(iq, session.jid, self._answer(session, iq)))
             else:
                 session.close("invalid-from")
             return True
@@ -126,14 +126,3 @@ class Owner:
 
 def _unknown(children: bytes | None) -> bytes:
     return children if children is not None else error_payload("cancel", "service-unavailable")
-
-
-def _reply(iq: Stanza, session: SessionPort, children: bytes) -> bytes:
-    kind = b"error" if children.startswith(b"<error ") else b"result"
-    return b"<iq type='%b' from='%b' to='%b'%b>%b</iq>" % (
-        kind,
-        escape(iq["to"]),
-        escape(session.jid),
-        optional_attribute("id", iq.get("id")),
-        children,
-    )

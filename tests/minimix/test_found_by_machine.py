@@ -9,6 +9,7 @@ from tests.minimix.fakes import BARE, ROOM, STREAM, World, kinds
 
 DAY = 86400.0
 PING = "<ping xmlns='urn:xmpp:ping'/>"
+LEAVE = "<command xmlns='http://jabber.org/protocol/commands' node='leave'/>"
 
 
 class OutTests(SynchronousTestCase):
@@ -72,3 +73,48 @@ class RoomTests(SynchronousTestCase):
         world.subject("topic")
         world.tells_of_itself()
         self.assertEqual([one for one in kinds(phone.take()) if one.startswith("bob:")], ["bob: missed"])
+
+
+class SessionTests(SynchronousTestCase):
+    """A session that is gone is told nothing more, whatever was under way."""
+
+    def test_a_copy_of_what_another_said_when_the_account_ends(self) -> None:
+        world = World()
+        phone, laptop = world.joined("phone", "laptop")
+        world.client(phone, f"<message to='{ROOM}/bob' type='chat' id='p'><body>b</body></message>")
+        world.account.end()
+        world.clock.advance(2)
+        self.assertEqual((phone.take(), laptop.take()), ([], []))
+
+    def test_nothing_of_it_is_left_when_the_account_ends(self) -> None:
+        """Neither what it was asked, which fails, nor what it has begun; and no timer runs."""
+        world = World()
+        (phone,) = world.joined("phone")
+        world.client(phone, f"<iq to='{STREAM}' type='set' id='c'>{LEAVE}</iq>")
+        world.room(f"<iq from='{ROOM}/bob' to='{STREAM}' type='get' id='q'><query xmlns='urn:x'/></iq>")
+        self.assertEqual(world.stream.take(), [])
+        world.account.end()
+        answers = [stanza for stanza in world.stream.take() if stanza.name == "iq"]
+        self.assertEqual([(one["type"], one["to"], one["id"]) for one in answers], [("error", f"{ROOM}/bob", "q")])
+        self.assertEqual(world.clock.getDelayedCalls(), [])
+
+    def test_it_asked_the_archive_of_a_room_that_had_still_to_tell_of_itself(self) -> None:
+        world = World()
+        phone, _laptop = world.joined("phone", "laptop")
+        world.client(phone, f"<iq to='{ROOM}' type='set' id='a'><query xmlns='urn:xmpp:mam:2'/></iq>")
+        world.account.session_closed(phone)
+        self.assertEqual(world.tells_of_itself(keep=True), [])
+        self.assertEqual((phone.take(), world.stream.take()), ([], []))
+
+    def test_the_account_was_put_out_of_a_room_that_had_still_to_tell_of_itself(self) -> None:
+        """The question is answered, and opens no stream for an account that is in no room."""
+        world = World()
+        (phone,) = world.joined("phone")
+        world.client(phone, f"<iq to='{ROOM}' type='set' id='a'><query xmlns='urn:xmpp:mam:2'/></iq>")
+        world.gone("alice", "110 301")
+        world.stream.take()
+        phone.take()
+        world.clock.advance(11)
+        (answer,) = phone.take()
+        self.assertEqual((answer["type"], answer["from"], answer["id"]), ("error", ROOM, "a"))
+        self.assertEqual((world.stream.take(), world.stream.jid), ([], ""))
