@@ -1,15 +1,16 @@
 """A program for tests: it journals without an end, and prints what it gives a client, until it is killed.
 
-Usage: journalling.py STATE DIRECTORY SEED. Each line it prints is the sequence of a message that was given out to its
-one client, which is given at the start what it has not seen.
+Usage: journalling.py STATE DIRECTORY. For each seed that it reads it forks, since to import takes longer than the rest.
+It prints the number of the new process; then, on each line, the sequence of a message that this one gave out to its
+one client, which is given at the start what it has not seen; and at last "ended" and how that process ended.
 """
 
+import ctypes
 import os
 import random
+import signal
 import sys
 from pathlib import Path
-
-from twisted.internet import reactor
 
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.minimix.journal import KeptMembership, KeptMessage
@@ -18,9 +19,12 @@ from minimixproxy.storage.journal import SQLJournal
 from minimixproxy.storage.service import Place, open_journal
 
 HISTORY = 50
+PR_SET_PDEATHSIG = 1
 
 
 def main(state: str, directory: Path, seed: int) -> None:
+    from twisted.internet import reactor  # which does not outlive a fork
+
     chance = random.Random(seed)
     journal = SQLJournal(reactor, TurnEnd(reactor))
     database = Database(state if "://" in state else Path(state))
@@ -51,4 +55,11 @@ def main(state: str, directory: Path, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    for line in sys.stdin:
+        pid = os.fork()
+        if not pid:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            os.write(1, b"%d\n" % os.getpid())
+            main(sys.argv[1], Path(sys.argv[2]), int(line))
+            sys.exit()
+        os.write(1, b"ended %d\n" % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))

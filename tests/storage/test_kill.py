@@ -3,7 +3,9 @@
 A message is told by printing it; the cursor may be behind by what was printed in the last turns before the end.
 """
 
+import os
 import random
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -23,8 +25,9 @@ class KilledTests(StorageTestCase):
     def test_nothing_is_taken_back(self) -> None:
         chance = random.Random(4)
         told: Counter[int] = Counter()
+        program = self.program()
         for round_ in range(ROUNDS):
-            now = self.told(round_, chance.choice((1, 10, chance.randint(10, 2000))))
+            now = self.told(program, round_, chance.choice((1, 10, chance.randint(10, 2000))))
             told.update(now)
             lab = self.lab()
             rooms = lab.kept[0].rooms if lab.kept else []
@@ -41,13 +44,24 @@ class KilledTests(StorageTestCase):
         twice = sum(number > 1 for number in told.values())
         self.assertLess(twice, ROUNDS * 50)
 
-    def told(self, seed: int, lines: int) -> list[int]:
-        """Run the program, kill it when it has printed so many lines; return all that it printed."""
-        arguments = [sys.executable, "-m", "tests.storage.journalling", str(self.state), str(self.directory), str(seed)]
-        with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            printed = [process.stdout.readline() for _ in range(lines)]
-            process.kill()
-            printed += process.stdout.readlines()
-        self.assertEqual((process.wait(), printed[0]), (-9, b"begin\n"))
-        return [int(line) for line in printed[1:] if line.endswith(b"\n")]
+    def program(self) -> "subprocess.Popen[bytes]":
+        arguments = [sys.executable, "-m", "tests.storage.journalling", str(self.state), str(self.directory)]
+        process = subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def told(self, program: "subprocess.Popen[bytes]", seed: int, lines: int) -> list[int]:
+        """Have it run, kill it when it has printed so many lines; return all that it printed."""
+        assert program.stdin is not None and program.stdout is not None
+        program.stdin.write(b"%d\n" % seed)
+        program.stdin.flush()
+        pid = int(program.stdout.readline())
+        printed = [program.stdout.readline() for _ in range(lines)]
+        os.kill(pid, signal.SIGKILL)
+        for line in program.stdout:
+            if line.startswith(b"ended"):
+                break
+            printed.append(line)
+        self.assertEqual((line, printed[0]), (b"ended -9\n", b"begin\n"))
+        return [int(line) for line in printed[1:]]
