@@ -17,6 +17,7 @@ from tests.integration.proxy import Proxy
 from tests.integration.servers import Account
 from tests.integration.xmlcut import Received
 from tests.namespaces import repeated_declarations
+from tests.patience import patiently
 
 if aioxmpp is not None:
     import aioxmpp.adhoc
@@ -278,7 +279,7 @@ class ForgottenTests(OwnerCase):
     async def known(self, proxy: Proxy) -> "list[str]":
         """The accounts that the proxy knows."""
         path = proxy.directory / "state" / "control"
-        report = await deferToThread(status.ask, path, {"request": "status"})
+        report = await deferToThread(status.ask, path, {"request": "status"}, patiently(status.TIMEOUT))
         return [account["account"] for account in report["accounts"]]
 
     async def test_when_the_client_goes(self) -> None:
