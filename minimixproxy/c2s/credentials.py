@@ -1,7 +1,7 @@
 """What an account logs in with: a password, or the keys that SCRAM leaves of one.
 
 Keys are derived off the reactor thread and kept in a bounded cache, since a second device of an account usually
-logs in with the same password, salt and iteration count.
+logs in with the same password, salt and iteration count. Servers say how long it takes, so each has one thread at most.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
 
 from minimixproxy.c2s.scram import Challenge, ScramKeys, derive_keys
 
@@ -40,6 +41,7 @@ class KeyCache:
         self._size = size
         self._secret = secrets.token_bytes(32)
         self._keys: OrderedDict[bytes, ScramKeys] = OrderedDict()
+        self._locks: dict[str, DeferredLock] = {}  # by domain
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -47,15 +49,41 @@ class KeyCache:
     async def derive(self, account: str, hash_name: str, password: str, challenge: Challenge) -> ScramKeys:
         """Return the keys of `password`, from the cache or a thread. Raises `ScramError`."""
         label = self._label(account, hash_name, password, challenge)
-        keys = self._keys.get(label)
+        keys = self._known(label)
+        if keys is not None:
+            return keys
+        lock = self._locks.setdefault(account.rpartition("@")[2], DeferredLock())
+        await lock.acquire()
+        keys = self._known(label)
         if keys is None:
-            keys = await self._run(derive_keys, hash_name, password, challenge.salt, challenge.iterations)
-            self._keys[label] = keys
-            if len(self._keys) > self._size:
-                self._keys.popitem(last=False)
-        else:
+            return await self._derived(label, lock, hash_name, password, challenge)
+        lock.release()
+        return keys
+
+    def _known(self, label: bytes) -> ScramKeys | None:
+        keys = self._keys.get(label)
+        if keys is not None:
             self._keys.move_to_end(label)
         return keys
+
+    def _derived(
+        self, label: bytes, lock: DeferredLock, hash_name: str, password: str, challenge: Challenge
+    ) -> Deferred[ScramKeys]:
+        """Derive keys and keep them. The lock is held to the end: a thread goes on when nobody waits any more."""
+        waiting: Deferred[ScramKeys] = Deferred()
+
+        def ended(result: ScramKeys | Failure) -> None:
+            if not isinstance(result, Failure):
+                self._keys[label] = result
+                if len(self._keys) > self._size:
+                    self._keys.popitem(last=False)
+            if not waiting.called:
+                waiting.callback(result)
+            lock.release()
+
+        running = self._run(derive_keys, hash_name, password, challenge.salt, challenge.iterations)
+        running.addBoth(ended)
+        return waiting
 
     def _label(self, account: str, hash_name: str, password: str, challenge: Challenge) -> bytes:
         parts = (

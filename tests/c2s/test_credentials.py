@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.trial import unittest
 
 from minimixproxy.c2s.credentials import Credential, KeyCache, KeysUnfit
@@ -74,6 +74,33 @@ class CredentialsTest(unittest.TestCase):
         done = Deferred.fromCoroutine(credential.keys(KeyCache(), "a@b", "sha256", CHALLENGE))
         done.addCallback(self.assertEqual, derive_keys("sha256", "pencil", *CHALLENGE))
         return done
+
+    def test_one_at_a_time_for_each_domain(self) -> None:
+        """A server says how long it takes, up to some seconds: it may occupy one thread, and nobody else's logins."""
+        running: list[Deferred[Any]] = []
+        cache = KeyCache(lambda *_arguments: running.append(Deferred()) or running[-1])
+
+        def derive(account: str) -> Deferred[ScramKeys]:
+            return Deferred.fromCoroutine(cache.derive(account, "sha256", "pencil", CHALLENGE))
+
+        keys = ScramKeys(b"c", b"s")
+        first, second, broken_off, last = map(derive, ("1@b", "2@b", "3@b", "x@a@b"))
+        self.assertEqual(len(running), 1)
+        other, again = derive("1@c"), derive("1@b")
+        self.assertEqual(len(running), 2)
+        running[1].callback(keys)
+        self.assertEqual(self.successResultOf(other), keys)
+        for ended in (first, broken_off):
+            ended.cancel()
+            self.failureResultOf(ended, CancelledError)
+        self.assertEqual(len(running), 2, "the thread goes on though nobody waits for it")
+        running[0].callback(keys)
+        self.assertEqual(len(running), 3)
+        running[2].errback(ScramError())
+        self.failureResultOf(second, ScramError)
+        running[3].callback(keys)
+        self.assertEqual((self.successResultOf(last), self.successResultOf(again)), (keys, keys))
+        self.assertEqual(len(running), 4, "what is known by now is not derived once more")
 
     def test_failure_is_not_kept(self) -> None:
         coroutine = self.cache.derive("a@b", "sha256", "bad\u0007", CHALLENGE)
