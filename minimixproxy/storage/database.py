@@ -237,6 +237,7 @@ def _sqlite(file: Path) -> Engine:
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: object) -> None:
+        connection.text_factory = _text
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
@@ -245,6 +246,14 @@ def _sqlite(file: Path) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _text(data: bytes) -> str | bytes:
+    """Return text of SQLite, or the bytes where it is none: a damaged value costs its row, not the whole database."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
 
 
 def _postgresql_url(text: str) -> URL:

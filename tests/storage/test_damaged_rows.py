@@ -13,13 +13,14 @@ from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase
 OTHER = "other@muc.example.org"
 LOGIN = KeptLogin("example.org", "alice", "SHA-256", b"salt", 10_000, b"client", b"server", "password")
 BLOB = "x'00'"
+NO_TEXT = "CAST(x'ff41' AS TEXT)"
 #: Faults of one column each: what it is set to, and which things that are kept it may cost.
 ACCOUNT_FAULTS = {
-    "bare": ("''", BLOB),
+    "bare": ("''", BLOB, NO_TEXT),
 }
 LOGIN_FAULTS = {
-    "domain": (BLOB,),
-    "username": ("NULL", BLOB),
+    "domain": (BLOB, NO_TEXT),
+    "username": ("NULL", BLOB, NO_TEXT),
     "hash_name": ("NULL", BLOB),
     "salt": ("NULL", "'salt'", "5"),
     "iterations": ("NULL", "'many'", BLOB, "1.5"),
@@ -29,30 +30,30 @@ LOGIN_FAULTS = {
 }
 ROOM_FAULTS = {
     "account_id": ("99", "'x'"),
-    "room": (BLOB,),
-    "nick": ("''", BLOB),
+    "room": (BLOB, NO_TEXT),
+    "nick": ("''", BLOB, NO_TEXT),
     "since": ("'soon'", BLOB),
 }
 MESSAGE_FAULTS = {
     "room_id": ("'x'", BLOB),
     "time": ("'soon'", BLOB),
-    "raw": ("'x'", "5", "x'3c'"),
-    "stanza_id": (BLOB,),
+    "raw": ("'x'", "5", "x'3c'", NO_TEXT),
+    "stanza_id": (BLOB, NO_TEXT),
     "amends": ("'x'", BLOB, "1.5"),
     "checksum": ("0", "'x'"),
 }
 PRIVATE_FAULTS = {
-    "raw": ("'x'", "5", "x'3c'"),
+    "raw": ("'x'", "5", "x'3c'", NO_TEXT),
     "checksum": ("0", "'x'"),
 }
 CURSOR_FAULTS = {
-    "resource": (BLOB,),
+    "resource": (BLOB, NO_TEXT),
     "sequence": ("NULL", "'x'", BLOB, "1.5"),
 }
 #: What may be anything: it costs nothing but itself.
 HARMLESS = {
     "accounts": {"last_seen": ("'x'", BLOB, "-5", "9e99"), "refused": ("'x'", "7")},
-    "rooms": {"wished_nick": ("NULL", "''", BLOB), "password": ("'x'", BLOB), "bookmarked": ("'x'", "7")},
+    "rooms": {"wished_nick": ("NULL", "''", BLOB, NO_TEXT), "password": ("'x'", BLOB), "bookmarked": ("'x'", "7")},
     "messages": {"time": ("-5", "9e99", "7"), "stamped": ("'x'", "7"), "retracted": ("'x'", "7")},
 }
 
