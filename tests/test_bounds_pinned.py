@@ -16,6 +16,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.credentials": {"_CACHED_KEYS": 4096},
     "c2s.limits": {"_IPV6_PREFIX": 64, "_TABLE_SIZE": 16384},
     "c2s.loginturns": {"MAX_WAITING": 10},
+    "c2s.listener": {"READ": 8192},
     "c2s.negotiation": {
         "REGISTRATION_TIME": 600,
         "LONGEST_REGISTRATION": 1800,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from twisted.internet import tcp
+from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import Protocol as BaseProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -99,6 +100,23 @@ def direct(transport: Any) -> Transport:
     if isinstance(transport, tcp.Connection) and hasattr(transport, "_tempDataBuffer"):
         return cast(Transport, DirectTransport(transport))
     return cast(Transport, transport)
+
+
+def read_little(transport: Any, size: int) -> None:
+    """Take so many bytes at most from the kernel in one turn of the reactor, 64 KiB are usual; TCP only."""
+    if not isinstance(transport, tcp.Connection) or not hasattr(transport, "_dataReceived"):
+        return
+
+    def read() -> Any:
+        try:
+            data = transport.socket.recv(size)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        return transport._dataReceived(data)
+
+    transport.doRead = read  # type: ignore[method-assign]
 
 
 def _tune(transport: Any) -> None:

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from minimixproxy.c2s.clientstream import ClientStream
-from minimixproxy.c2s.connection import SecurableConnection
+from minimixproxy.c2s.connection import SecurableConnection, read_little
 from minimixproxy.c2s.entry import Connect, Entry
 from minimixproxy.c2s.limits import ConnectionCounter, is_loopback, peer_key
 from minimixproxy.c2s.negotiation import Negotiation
@@ -30,6 +30,8 @@ from minimixproxy.stanza import Stanza
 from minimixproxy.xmlstream import FramedXmlStream
 
 log = Logger()
+
+READ = 8192  # bytes of a client that are read in one turn: one account may have a hundred sessions, and all say much
 
 
 class Clients:
@@ -87,6 +89,7 @@ class ClientConnection(SecurableConnection):
         if not self.relayed and not self._admit():
             return
         super().connectionMade()
+        read_little(self.transport, READ)
         direct = self._listen.tls == "direct"
         if direct and not brings_its_own_tls(self._listen.endpoint):
             self.start_tls(self._clients.entry.tls.factory_by_sni())

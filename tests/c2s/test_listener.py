@@ -19,7 +19,7 @@ from twisted.trial import unittest
 
 from minimixproxy.c2s.clientstream import ClientStream
 from minimixproxy.c2s.connection import SecurableConnection
-from minimixproxy.c2s.listener import ClientService, client_service
+from minimixproxy.c2s.listener import READ, ClientConnection, ClientService, client_service
 from minimixproxy.c2s.negotiation import Negotiation
 from minimixproxy.c2s.session import ClientSession
 from minimixproxy.c2s.tls import ServerTLS, client_factory
@@ -224,6 +224,29 @@ class SlowClientTest(ListenerTest):
         for client in (slow, quick):
             client.transport.abortConnection()
             await client.gone
+
+
+class SmallReadsTest(ListenerTest):
+    @asynchronous
+    async def test_a_client_that_says_much_at_once_is_read_a_little_at_a_time(self) -> None:
+        """A hundred sessions of one account, each with as much as a read takes, held everybody up for seconds."""
+        sizes: list[int] = []
+        port = self.port(self.start())
+        client = await self.connect(port)
+        read = ClientConnection.dataReceived
+
+        def watched(connection: ClientConnection, data: bytes) -> None:
+            sizes.append(len(data))
+            read(connection, data)
+            connection.__dict__.pop("dataReceived", None)
+
+        self.patch(ClientConnection, "dataReceived", watched)
+        await client.say(HEADER + b" " * 200_000, b"</stream:features>")
+        await client.say(STARTTLS, b"<proceed")
+        self.assertGreaterEqual(sum(sizes), 200_000)
+        self.assertEqual(max(sizes), READ)
+        client.transport.abortConnection()
+        await client.gone
 
 
 class StopTest(ListenerTest):
