@@ -15,7 +15,7 @@ from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT
 
 from minimixproxy.framing import Event, Fault, FramingLimits, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.passing import PassingFramer
-from minimixproxy.stanza import Stanza
+from minimixproxy.stanza import NS_STREAM, Stanza
 
 SLICE = 0.005  # seconds, about, that one stream's events take in one turn of the reactor
 SKIPPED_EVENT = "//event/minimixproxy/skipped"  # with the `Skipped`
@@ -126,6 +126,8 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
 
     def dispatch_event(self, event: Event) -> None:
         """Do with one event what Twisted's own stream does."""
+        if isinstance(event, Stanza) and (event.uri, event.name) == (NS_STREAM, "error") and not event.readable:
+            event = Fault("undefined-condition", "a stream error that is too large to be read")  # Twisted would raise
         if isinstance(event, Stanza):
             self.onElement(event)
         elif isinstance(event, StreamOpened):

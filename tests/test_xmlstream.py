@@ -10,9 +10,10 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.protocols.jabber.xmlstream import Authenticator
-from twisted.words.xish.xmlstream import STREAM_END_EVENT
+from twisted.words.xish.xmlstream import STREAM_END_EVENT, STREAM_ERROR_EVENT
 
 from minimixproxy.c2s.turn import TurnEnd
+from minimixproxy.framing import Fault, FramingLimits
 from minimixproxy.stanza import Stanza
 from minimixproxy.xmlstream import SLICE, FramedXmlStream
 from tests.minimix.fakes import HEADER
@@ -120,3 +121,15 @@ class SliceTests(SynchronousTestCase):
         self.stream.dispatch_event = fault  # type: ignore[method-assign]
         self.assertRaises(RuntimeError, self.clock.advance, 0)
         self.assertFalse(self.paused)
+
+
+class ErrorTests(SynchronousTestCase):
+    def test_a_stream_error_that_cannot_be_read(self) -> None:
+        """Twisted makes a tree of it, which raises if that would be too large: it ends the stream all the same."""
+        stream = FramedXmlStream(Authenticator(), FramingLimits(1024**2, skips=True))
+        stream.makeConnection(StringTransport())
+        errors: list[Fault] = []
+        stream.addObserver(STREAM_ERROR_EVENT, errors.append)
+        stream.dataReceived(HEADER + b"<stream:error>" + b"<a/>" * 10_001 + b"</stream:error>")
+        self.assertEqual([error.condition for error in errors], ["undefined-condition"])
+        self.assertTrue(stream.transport.disconnected or stream.transport.disconnecting)

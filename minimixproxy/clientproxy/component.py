@@ -232,9 +232,17 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
                 except Exception:  # noqa: BLE001  a fault of ours costs one stanza, not the domain's connection
                     NET.caught(event, self.domain)
             elif self.xmlstream is not None:
-                self.xmlstream.dispatch_event(event)
+                self._negotiate(event)
         self._reading = False
         self._flush()
+
+    def _negotiate(self, event: Event) -> None:
+        """Leave to Twisted what is no stanza for us. It raises at a header in which an address is none."""
+        try:
+            self.xmlstream.dispatch_event(event)
+        except Exception as error:  # noqa: BLE001 (whatever it is, this stream is of no use)
+            self.log.warn("{domain}: the server's stream is broken: {error}", domain=self.domain, error=error)
+            self.xmlstream.transport.abortConnection()
 
     def _cannot_use(self, name: str, attributes: dict[str, str], digest: str, reason: str) -> None:
         """A stanza is left out. Whoever waits for an answer is told."""

@@ -52,7 +52,7 @@ class Core:
             clock, f"{random.getrandbits(40):x}.", settings.timeout, settings.max_open, settings.max_open_per_asker
         )
         identity = Identity(settings.identity_category, settings.identity_type, settings.name)
-        self.face = Face(identity, clock, self.targets.resources)
+        self.face = Face(identity, clock, self.targets.resources, lambda: self.targets.changes)
         self.access = AccessList(settings.allow, settings.deny)
         self.rate = RateLimit(settings.rate, settings.burst, clock, full=self.full)
         self._policy = policy(settings.policy, random)

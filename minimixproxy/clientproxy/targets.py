@@ -49,6 +49,7 @@ class Targets:
         self.subscriptions = dict.fromkeys(targets, Subscription.ASKING)
         self._max_resources = max_resources
         self._resources: dict[str, Resource] = {}
+        self.changes = 0  # how often anything about a resource has changed
         self._candidates: dict[str, tuple[str, ...]] = {}  # namespace -> resources, until something changes
 
     def __contains__(self, bare: str) -> bool:
@@ -84,7 +85,7 @@ class Targets:
             return False
         news = known.features is None or known.caps != caps
         known.priority, known.show, known.caps = priority, show, caps
-        self._candidates.clear()
+        self._changed()
         return news
 
     def unavailable(self, address: Address) -> tuple[str, ...]:
@@ -96,7 +97,7 @@ class Targets:
         if resource := self._resources.get(jid):
             resource.features = frozenset(sorted(features)[:MAX_FEATURES])
             resource.identities = identities
-            self._candidates.clear()
+            self._changed()
 
     def heard(self, jid: str, now: float) -> None:
         """Note that something came from a resource: it is alive."""
@@ -105,12 +106,12 @@ class Targets:
             resource.heard, resource.pinged = now, 0.0
             if resource.mute:
                 resource.mute = False
-                self._candidates.clear()
+                self._changed()
 
     def muted(self, resource: Resource) -> None:
         """Note that a resource answers nothing at all: others get its work, if there are any."""
         resource.mute = True
-        self._candidates.clear()
+        self._changed()
 
     def get(self, jid: str) -> Resource | None:
         """Return an available resource, willing or not."""
@@ -130,6 +131,10 @@ class Targets:
             found = self._candidates[namespace] = self._find_candidates(namespace)
         return found
 
+    def _changed(self) -> None:
+        self.changes += 1
+        self._candidates.clear()
+
     def _find_candidates(self, namespace: str) -> tuple[str, ...]:
         willing = [resource for resource in self._resources.values() if resource.willing]
         audible = [resource for resource in willing if not resource.mute] or willing
@@ -148,5 +153,5 @@ class Targets:
     def _drop(self, jids: list[str]) -> tuple[str, ...]:
         gone = tuple(jid for jid in jids if self._resources.pop(jid, None))
         if gone:
-            self._candidates.clear()
+            self._changed()
         return gone

@@ -325,6 +325,17 @@ class FaultTests(ComponentCase):
         self.assertIn("ZeroDivisionError", fault)
         self.assertNotIn("secret words", repr(self.events))
 
+    def test_a_header_with_an_address_that_is_none(self) -> None:
+        """Twisted raises at it; the stream is given up, and the next server tried."""
+        self.start(self.one, self.two)
+        (stream,) = self.one.streams
+        stream.dataReceived(HEADER.replace(b"from='", b"version='1.0' from='@@"))
+        self.assertTrue(stream.transport.aborting)
+        stream.connectionLost(Failure(ConnectionLost()))
+        self.clock.advance(0)
+        self.assertEqual(self.tried, ["one", "two"])
+        self.assertEqual([event for event in self.events if event["log_level"].name in ("error", "critical")], [])
+
     def test_what_is_no_stanza(self) -> None:
         self.start()
         stream = self.handshake(self.one)

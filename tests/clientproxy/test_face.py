@@ -56,6 +56,20 @@ class FaceTests(unittest.TestCase):
             [INFO, "http://jabber.org/protocol/disco#items", "urn:xmpp:ping", "jabber:iq:version", "jabber:iq:last"],
         )
 
+    def test_info_is_put_together_once(self) -> None:
+        """Who asks again and again costs what one answer costs, until a resource says something else."""
+        scene = Scene()
+        looked: list[bool] = []
+        resources = scene.proxy.core.targets.resources
+        scene.proxy.core.face._resources = lambda: looked.append(True) or resources()
+        for number in range(3):
+            says(scene, f"r{number}", f"urn:feature:{number}")
+            for _ in range(5):
+                self.assertIn(f"urn:feature:{number}", info(scene)[1])
+        scene.receive(f"<presence type='unavailable' from='{TARGET}/r2' to='{DOMAIN}'/>")
+        self.assertEqual([var for var in info(scene)[1] if "feature" in var], ["urn:feature:0", "urn:feature:1"])
+        self.assertEqual(len(looked), 4)
+
     def test_info_with_what_resources_say(self) -> None:
         scene = Scene()
         says(scene, "a", COMMANDS, "urn:a", "urn:x+notify", identities="<identity category='client' type='bot'/>")
