@@ -140,7 +140,7 @@ class Reach:
                     return (position if behind else EVERYTHING), since
                 behind += size
                 since = time
-        return (self._sure if behind and on_its_way else EVERYTHING), since
+        return (self._sure if behind else EVERYTHING), since
 
     def _unacknowledged(self) -> int:
         transport = self._transport

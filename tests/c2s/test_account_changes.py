@@ -103,6 +103,7 @@ class WatchTest(SynchronousTestCase):
             [iq("set", "1", remove), iq("set", "1", enable)],
             [iq("set", "1", enable), iq("set", "1", remove)],
             [iq("set", "1", enable), iq("set", "1", remove, "to='a.test/x'")],
+            [iq("set", "", remove), iq("set", "1", enable), iq("set", "1", enable)],
             [*crowd, iq("set", "more", remove)],
         ):
             for condition, expected in (("not-authorized", True), ("conflict", True), ("reset", False)):
@@ -132,6 +133,8 @@ class WatchTest(SynchronousTestCase):
         watch.asked(iq("set", "2", query("<remove/>"), "to='mallory@a.test/x'"))
         self.assertIsNone(watch.heard(parse_stanza(stream_error("not-authorized"))))
         self.assertIsNone(watch.heard(parse_stanza("<error><not-authorized/></error>")))
+        watch.asked(iq("set", "3", query("<remove/>")))
+        self.assertIsNone(watch.heard(parse_stanza("<error xmlns='http://etherx.jabber.org/streams'/>")))
 
     def test_the_password_is_not_in_the_repr(self) -> None:
         self.assertNotIn("new", repr(CHANGED))

@@ -419,6 +419,24 @@ class PassingTest(RegistrationTest):
             client.send(SET)
             identity = self.asked(wire)
 
+    def test_what_makes_no_account_takes_none_back(self) -> None:
+        """Or bad invitations would be a way to ever more accounts."""
+        client, stream, wire, identity = self.registering(SET)
+        guard = self.lab.entry.registrar.guard
+        tries = guard._known["192.0.2.1"].tries
+        stream.dataReceived(b"<iq type='result' id='%b'/>" % identity)
+        for request, counted in (
+            (b"<iq type='set' id='p'><preauth xmlns='urn:xmpp:pars:0' token='t'/></iq>", 1),
+            (GET, 1),
+            (GET, 1),
+        ):
+            client.send(request)
+            stream.dataReceived(
+                b"<iq type='error' id='%b'><error type='cancel'><item-not-found"
+                b" xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>" % self.asked(wire)
+            )
+            self.assertEqual(guard._known["192.0.2.1"][1:], (tries + counted, 1), request)
+
     def test_a_server_that_says_nothing(self) -> None:
         client, _stream, wire, _identity = self.registering()
         self.lab.clock.advance(registrar.ANSWER_TIMEOUT)
