@@ -79,7 +79,7 @@ class Requests:
         mine = self._by_owner.get(request.owner, 0)
         if len(self._open) >= self._limit and request.origin is not Origin.OURSELVES:
             raise TooMany("too many open requests")
-        if request.origin is Origin.USER and mine >= self._limit_per_asker:
+        if mine >= self._limit_per_asker:  # only users have any
             raise TooMany("too many open requests of yours")
         if self._kept + len(request.raw) > self._keep_bytes:
             if not request.peer:

@@ -58,6 +58,15 @@ class FromUsersTests(unittest.TestCase):
         write(scene)
         self.assertEqual(scene.one()["to"], f"{TARGET}/b")
 
+    def test_nor_with_one_that_was_never_there(self) -> None:
+        """A resource may write without being available."""
+        scene = Scene()
+        scene.online("a")
+        write(scene, sender=f"{TARGET}/ghost", to=f"{DOMAIN}/{BOB}")
+        scene.sent()
+        write(scene, sender=BOB)
+        self.assertEqual(scene.one()["to"], f"{TARGET}/a")
+
     def test_nobody_there(self) -> None:
         scene = Scene()
         for kind, condition in (("chat", "service-unavailable"), ("normal", "service-unavailable")):
