@@ -451,6 +451,23 @@ class FailoverTests(unittest.TestCase):
             scene.answer(request)
         self.assertEqual([reply["id"] for reply in scene.sent()], ["g", "s"])
 
+    def test_a_set_that_has_waited_is_sent_once(self) -> None:
+        """Whoever got it may have done it."""
+        scene = Scene()
+        scene.ask(kind="set")
+        scene.receive(f"<presence from='{TARGET}/a' to='{DOMAIN}'/>")
+        self.assertEqual([sent["to"] for sent in scene.sent() if sent.get("type") == "set"], [f"{TARGET}/a"])
+        scene.online("b")
+        scene.offline("a")
+        answers = [error_condition(sent) for sent in scene.sent() if sent.name == "iq"]
+        self.assertEqual(answers, ["recipient-unavailable"])
+
+    def test_an_exchange_that_has_waited_begins(self) -> None:
+        scene = Scene()
+        scene.ask(kind="set", payload=f"<open xmlns='{IBB}' sid='i1' block-size='9'/>")
+        scene.receive(f"<presence from='{TARGET}/a' to='{DOMAIN}'/>")
+        self.assertEqual([sent["to"] for sent in scene.sent() if sent.get("type") == "set"], [f"{TARGET}/a"])
+
     def test_and_not_for_longer(self) -> None:
         scene = Scene()
         scene.ask()
@@ -553,6 +570,24 @@ class ExchangeTests(unittest.TestCase):
             self.assertEqual(data["to"], f"{TARGET}/b")
 
 
+    def test_one_that_was_opened_by_whom_nobody_has_seen(self) -> None:
+        """A resource may ask without being available; then it cannot be reached."""
+        scene = Scene()
+        scene.online("a")
+        content = f"<open xmlns='{IBB}' sid='i2' block-size='9'/>"
+        scene.receive(f"<iq type='set' id='o' from='{TARGET}/ghost' to='{DOMAIN}/{ALICE}'>{content}</iq>")
+        scene.sent()
+        data = scene.asked(kind="set", payload=f"<data xmlns='{IBB}' sid='i2' seq='0'>eA==</data>")
+        self.assertEqual(error_condition(data), "recipient-unavailable")
+
+    def test_what_belongs_to_none_is_not_remembered(self) -> None:
+        scene = Scene()
+        scene.online("a")
+        scene.answer(scene.asked(), content=QUERY)
+        scene.sent()
+        self.assertEqual(len(scene.core.sessions), 0)
+
+
 class TargetInitiatesTests(unittest.TestCase):
     def ask(self, scene: Scene, to: str, name: str = "b", id: str = "t1") -> None:
         scene.receive(f"<iq type='get' id='{id}' from='{TARGET}/{name}' to='{to}'>{QUERY}</iq>")
@@ -587,6 +622,24 @@ class TargetInitiatesTests(unittest.TestCase):
         ):
             self.ask(scene, address)
             self.assertEqual(scene.one()["to"], jid)
+
+    def test_what_a_user_answers_is_not_translated(self) -> None:
+        scene = Scene()
+        scene.online("b")
+        self.ask(scene, f"{DOMAIN}/{BOB}")
+        content = f"<query xmlns='http://jabber.org/protocol/disco#items'><item jid='{TARGET}/a'/></query>"
+        scene.answer(scene.one(), content=content)
+        self.assertIn(content.encode(), scene.one().raw)
+
+    def test_another_asker_is_gone(self) -> None:
+        scene = Scene()
+        scene.online("a", "b")
+        self.ask(scene, f"{DOMAIN}/{BOB}")
+        request = scene.one()
+        scene.offline("a")
+        scene.sent()
+        scene.answer(request)
+        self.assertEqual(scene.one()["to"], f"{TARGET}/b")
 
     def test_to_nobody(self) -> None:
         scene = Scene(deny=["example.net"])

@@ -48,6 +48,10 @@ class ReadableTests(unittest.TestCase):
             self.assertEqual(translate.jid_of(parse_jid(f"{DOMAIN}/{jid}")).full, jid)
         self.assertEqual(len(translate), 0)
 
+    def test_nothing_else_looks_like_a_token(self) -> None:
+        translate, _ = translator()
+        self.assertNotIn("@abc", translate.address_of("@abc"))
+
     def test_1023_bytes_fit_and_1024_do_not(self) -> None:
         translate, _ = translator()
         exact = "a@b.c/" + "x" * (MAX_PART - 6)
