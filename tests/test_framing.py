@@ -578,6 +578,50 @@ class Skipping(TestCase):
         self.assertIsInstance(events[-1], Fault)
 
 
+class PassingInTheMiddle(TestCase):
+    """What looks like a stanza passes as one only where a stanza may begin."""
+
+    INNER = b"<message to='b'><body>x</body></message>"
+
+    def framer(self, *, trusting: bool) -> PassingFramer:
+        framer = PassingFramer(FramingLimits(max_stanza=300, skips=True))
+        framer.feed(HEADER.encode())
+        framer.passing = True
+        framer.trusting = trusting
+        return framer
+
+    def test_within_one_that_is_left_out(self) -> None:
+        for trusting in (False, True):
+            framer = self.framer(trusting=trusting)
+            events = framer.feed(b"<message><forwarded>" + b"x" * 1000)
+            for _ in range(3):
+                events += framer.feed(self.INNER)
+            events += framer.feed(b"</forwarded></message>")
+            events += framer.feed(self.INNER)
+            self.assertEqual([type(event) for event in events[:1]], [Skipped])
+            self.assertEqual([stanza.raw for stanza in stanzas(events)], [self.INNER])
+
+    def test_within_one_that_comes_in_parts(self) -> None:
+        for trusting in (False, True):
+            framer = self.framer(trusting=trusting)
+            parts = (b"<message><forwarded>", self.INNER, b"</forwarded></message>")
+            events = [event for part in parts for event in framer.feed(part)]
+            self.assertEqual([stanza.raw for stanza in stanzas(events)], [b"".join(parts)])
+
+    def test_within_a_tag(self) -> None:
+        for trusting in (False, True):
+            framer = self.framer(trusting=trusting)
+            events = framer.feed(b"<presence a='") + framer.feed(self.INNER)
+            self.assertEqual([type(event) for event in events], [Fault])
+
+    def test_behind_the_end(self) -> None:
+        for trusting in (False, True):
+            for end in (b"</stream:stream>", b"</a>"):
+                framer = self.framer(trusting=trusting)
+                self.assertEqual(len(framer.feed(end)), 1)
+                self.assertEqual(framer.feed(self.INNER), [])
+
+
 class Undeclared(TestCase):
     """ejabberd relays prefixes without the declarations that the sender's stream had."""
 
