@@ -49,7 +49,7 @@ class WholeTokens:
             return self._give(self._from_tag(before + last, before + last))
         if held.startswith(b"<"):
             return self._give(self._from_tag(0, self._scanned))
-        if before and b";" not in data and b"&" not in data:
+        if b";" not in data and b"&" not in data:  # of a reference
             return self._give(0)
         return self._give(self._text_end(before))
 

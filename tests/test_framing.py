@@ -634,6 +634,7 @@ class Undeclared(TestCase):
             ("<a x:b='1' y:b='2'/>", "xy"),
             ("<a xmlns='urn:a'><x:b><y:c/>&lt;é\n</x:b></a><x:d/>", "xy"),
             ("<x:a xmlns:x='urn:x'/><x:a/>", "x"),
+            ("<y:a/><x:b xmlns:x='urn:x' x:c='1'><x:d/></x:b>", "y"),
             ("<a><![CDATA[<y:a/>]]><x:a xml:lang='de' p:b='1'/></a>", "x"),
         ):
             plain = f"<message to='a'>{content}</message>"

@@ -36,6 +36,12 @@ PIECES = st.lists(
 
 
 class WholeTokensTests(SynchronousTestCase):
+    def test_a_reference_is_held_while_it_is_unfinished(self) -> None:
+        gate = WholeTokens()
+        released = [gate.release(data) for data in (b"a&amp;b", b"c&am", b"p", b";d", b"&lt;&g", b"t; e")]
+        self.assertEqual(released, [b"a&amp;b", b"c", b"", b"&amp;d", b"&lt;", b"&gt; e"])
+        self.assertEqual(gate.held, 0)
+
     def test_reads(self) -> None:
         for reads in READS:
             gate = WholeTokens()
