@@ -20,6 +20,7 @@ from minimixproxy.minimix.roominfo import NS_MAM
 from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza, escape, rewrite, start_tag_attributes
 
 PAGE = 100
+MAX_PAGES = 1000  # of one reading: an archive may go on for ever with what is not worth telling
 MAX_BYTES = 8 * 1024 * 1024  # of messages that are read at once
 # Seconds by which the clocks here and there may differ: little when times alone say where the gap begins ...
 SLACK = 120.0
@@ -62,6 +63,7 @@ class CatchUp:
         self._after_id: str | None = None
         self._since = 0.0  # what was said before is not wanted
         self._start = 0.0  # of what is asked for
+        self._pages = 0
         self._found: list[_Entry] = []  # worth telling, the newest first
         self._page: list[_Entry] = []
         self._budget = outlet.waiting_budget(MAX_BYTES)  # of what was found
@@ -74,6 +76,7 @@ class CatchUp:
         self._since = known - SLACK
         self._start = known - (SLACK if after_id is None else SLACK_WITH_ID)
         self._running = True
+        self._pages = 0
         self.failed = self._full = False
         self._found = []
         self._budget.close()
@@ -133,6 +136,7 @@ class CatchUp:
             self._finish()
             return
         page, self._page = self._page, []
+        self._pages += 1
         fin = answer.payload(NS_MAM, "fin")
         complete = fin is None or fin.getAttribute("complete") == "true"
         if self._full:
@@ -142,7 +146,8 @@ class CatchUp:
                 bytes=MAX_BYTES,
             )
         known = self._take(page)
-        if known or complete or self._full or not page or not page[0].id or len(self._found) >= self._limit:
+        enough = len(self._found) >= self._limit or self._pages >= MAX_PAGES
+        if known or complete or self._full or not page or not page[0].id or enough:
             self._finish()
         else:
             self._ask(page[0].id)

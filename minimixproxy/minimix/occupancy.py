@@ -49,7 +49,7 @@ from minimixproxy.stanza import NS_CLIENT, Stanza, parse_stanza, rewrite, serial
 
 JOIN_TIMEOUT = 60.0  # seconds for a room to answer a join
 SUBJECT_TIMEOUT = 5.0  # seconds from the own presence to the subject that ends the join
-LEAVE_TIMEOUT = 10.0  # seconds for a room to confirm a leave
+LEAVE_TIMEOUT = 10.0  # seconds for a room to confirm a leave, or to remove who has refused its presence
 # Seconds from the end of a leave to the next join: ejabberd loses one that comes while the room's process still ends.
 REENTRY_PAUSE = 0.25
 MAX_FAREWELL = 4096  # bytes of a presence that leaves, of which the room is told the status when the grace ends
@@ -106,7 +106,7 @@ class Occupancy:
         self._check = SelfCheck(outlet, clock, settings.self_ping, lambda: f"{room}/{self.nick}", self.silently_out)
         self._missed_since: tuple[str | None, float] = (None, 0.0)
         self._fresh_until = 0.0
-        self._asked_out = False  # a session has asked the room to remove the account
+        self._asked_out_until = 0.0  # a session has asked the room to remove the account: until then it may answer
         self._timer = Timer(clock)  # of the present state
         self._patience = Timer(clock)  # of those who wait for a rejoin
         self._grace = Timer(clock)
@@ -321,7 +321,7 @@ class Occupancy:
         Alone, the account is taken out by the room; beside others, only this session is shown out.
         """
         if len(self.attached) == 1 and not self.interrupted:
-            self._asked_out = True
+            self._asked_out_until = self._clock.seconds() + LEAVE_TIMEOUT
             self._outlet.send_to_room(relayed(stanza, session))
         else:
             self.show_out(session, "This device has refused a presence of the room.", REMOVED_BY_FAULT)
@@ -476,7 +476,7 @@ class Occupancy:
     def _removed(self, stanza: Stanza) -> None:
         """The room shows the account out: for good, or by a fault from which it comes back."""
         self.log.info("out of {room}: {codes}", room=self.room, codes=sorted(muc.status_codes(stanza)))
-        if not self._asked_out and not removals.is_meant(stanza):
+        if self._clock.seconds() >= self._asked_out_until and not removals.is_meant(stanza):
             self.interrupted_by_room()
             return
         if self._is_entering:  # the join that is on its way comes behind this: it may be let in
@@ -620,7 +620,7 @@ class Occupancy:
     def _interrupt(self) -> bool:
         """The account is out, and means to come back; False if its last session has just left, and it goes along."""
         leaving = self._grace.running
-        self._asked_out = False
+        self._asked_out_until = 0.0
         self._out(State.INTERRUPTED)
         if leaving:
             self._leave_with_session()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix import archive
+from minimixproxy.minimix import archive, catchup
 from minimixproxy.minimix.account import WAITING_BYTES, WAITING_OWN
 from minimixproxy.minimix.budget import ByteBudget
 from minimixproxy.minimix.catchup import MAX_BYTES, CatchUp
@@ -100,6 +100,15 @@ def texts(stanzas: list[Stanza]) -> list[str]:
 
 
 class Reading(Case):
+    def test_an_archive_without_end(self) -> None:
+        self.patch(catchup, "MAX_PAGES", 5)
+        self.catch_up()
+        for number in range(5):
+            question = self.outlet.asked[number]
+            question.result(result(str(number), NOW, said("")))
+            question.answered(self.fin())
+        self.assertEqual((len(self.outlet.asked), self.given), (5, [[]]))
+
     def test_query(self) -> None:
         self.catch_up()
         (question,) = self.outlet.asked

@@ -293,6 +293,14 @@ class Removal(SynchronousTestCase):
         self.world.gone("alice", "110 307 333")
         self.assertEqual(kinds(phone.received), ["unavailable alice 110 307 333"])
 
+    def test_bounce_of_the_own_presence_that_the_room_does_not_mind(self) -> None:
+        """What happens to the room's service a day later has nothing to do with it."""
+        (phone,) = self.world.joined("phone")
+        self.world.client(phone, f"<presence type='error' to='{ROOM}/alice'/>")
+        self.world.clock.advance(86400)
+        self.world.gone("alice", "110 332")
+        self.assertEqual((phone.received, list(self.world.account.rooms)), ([], [ROOM]))
+
     def test_bounce_of_the_own_presence_beside_others(self) -> None:
         phone, laptop, tablet = self.world.joined("phone", "laptop", "tablet")
         self.world.client(phone, f"<presence type='error' to='{ROOM}/alice'/>")
