@@ -644,6 +644,50 @@ class AccountMachine(Happenings):
             getattr(self, name)(**given)
             self.world.settle()
 
+    # What takes several steps ----------------------------------------------------------------------------------------
+
+    @action(
+        3,
+        bare=bares,
+        room=room_names,
+        between=st.sampled_from(("nothing", "restart", "crash", "lost")),
+        again=st.sampled_from(("nothing", "restart", "crash")),
+    )
+    def comes_back(self, bare: str, room: str, between: str, again: str) -> None:
+        """Nobody of the account is there while something is said to it; then its devices come back, more than once."""
+        self.all_join(room)
+        self.world.settle()
+        for client in [client for client in self.world.clients.values() if client.bare == bare]:
+            client.closes()
+        for payload in ("body", "long"):
+            self.occupant_whispers(room, bare, payload)
+            self.occupant_says(room, payload, 3)
+        for happens in (between, again):
+            self.world.settle()
+            if happens in ("restart", "crash"):
+                self.restarts(orderly=happens == "restart", damaged=0, seed=0)
+            elif happens == "lost":
+                self.stream_ends(bare, "lost")
+            self.world.clock.advance(5)
+            self.world.settle()
+            self.all_join(room)
+
+    @action(
+        3, who=who, room=room_names, payload=st.sampled_from(list(words.MESSAGES)), nick=nicks, lost=st.booleans()
+    )
+    def waits(self, who: tuple[str, str], room: str, payload: str, nick: str, lost: bool) -> None:
+        """A device asks for things while its room says nothing, or cannot be reached."""
+        self.joins(who, room, "alice", "")
+        self.world.settle()
+        self.world.prompt = False
+        self.changes_nick(who, room, nick)
+        self.asks(who, "info", room, "/ghost", False)
+        if lost:
+            self.stream_ends(who[0], "lost")
+        self.says(who, room, payload, "", "groupchat", False)
+        self.asks(who, "ping", room, "/ghost", False)
+        self.changes_nick(who, room, nick)
+
     # What has to hold -------------------------------------------------------------------------------------------------
 
     @invariant()

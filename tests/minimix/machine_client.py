@@ -169,6 +169,8 @@ class Client:
 
     def deliver(self, data: bytes) -> None:
         """The account gives it whole stanzas."""
+        if self.closed:
+            self.world.witness.complain(f"{self.jid} is told something that has closed: {data[:2000]!r}")
         self._gate((data, self._from_server))
 
     def deliver_all(self, stanzas: LazyStanzas) -> None:
