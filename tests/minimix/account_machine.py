@@ -628,22 +628,6 @@ class Happenings(RuleBasedStateMachine):
         self.world.begins_again()
         self.between_lives = False
 
-
-def _happenings() -> st.SearchStrategy[list[tuple[str, dict[str, Any]]]]:
-    names = [name for name, (weight, _given) in ACTIONS.items() for _ in range(weight)]
-    one = st.sampled_from(names).flatmap(lambda name: st.tuples(st.just(name), ACTIONS[name][1]))
-    return st.lists(one, min_size=1, max_size=4)
-
-
-class AccountMachine(Happenings):
-    """Some of it happens, again and again."""
-
-    @rule(some=_happenings())
-    def happens(self, some: list[tuple[str, dict[str, Any]]]) -> None:
-        for name, given in some:
-            getattr(self, name)(**given)
-            self.world.settle()
-
     # What takes several steps ----------------------------------------------------------------------------------------
 
     @action(
@@ -655,6 +639,9 @@ class AccountMachine(Happenings):
     )
     def comes_back(self, bare: str, room: str, between: str, again: str) -> None:
         """Nobody of the account is there while something is said to it; then its devices come back, more than once."""
+        self.peers(True, 0, False)
+        self.servers("at once")
+        self.disk(False, 0)
         self.all_join(room)
         self.world.settle()
         for client in [client for client in self.world.clients.values() if client.bare == bare]:
@@ -687,6 +674,22 @@ class AccountMachine(Happenings):
         self.says(who, room, payload, "", "groupchat", False)
         self.asks(who, "ping", room, "/ghost", False)
         self.changes_nick(who, room, nick)
+
+
+def _happenings() -> st.SearchStrategy[list[tuple[str, dict[str, Any]]]]:
+    names = [name for name, (weight, _given) in ACTIONS.items() for _ in range(weight)]
+    one = st.sampled_from(names).flatmap(lambda name: st.tuples(st.just(name), ACTIONS[name][1]))
+    return st.lists(one, min_size=1, max_size=4)
+
+
+class AccountMachine(Happenings):
+    """Some of it happens, again and again."""
+
+    @rule(some=_happenings())
+    def happens(self, some: list[tuple[str, dict[str, Any]]]) -> None:
+        for name, given in some:
+            getattr(self, name)(**given)
+            self.world.settle()
 
     # What has to hold -------------------------------------------------------------------------------------------------
 

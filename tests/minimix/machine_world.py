@@ -177,8 +177,10 @@ class World:
         self.memory.crashed()
         for call in list(self.clock.getDelayedCalls()):
             call.cancel()
-        for upstream in list(self.upstreams.values()):
+        ended = list(self.upstreams.values())
+        for upstream in ended:
             upstream.over = True
+        for upstream in ended:
             self.gone_from_rooms(upstream.jid, upstream)
         for client in self.clients.values():
             client.dies()
