@@ -554,9 +554,10 @@ class Happenings(RuleBasedStateMachine):
 
     @action(2, room=room_names, bare=bares)
     def room_repeats(self, room: str, bare: str) -> None:
-        """A message that was said before, and is told again."""
+        """A message that was said before, and is told again; none that had grown too old to be known again."""
         model = self.world.rooms[room]
-        said: list[Said] = model.history[-1:]
+        oldest = self.world.clock.furthest - self.world.settings.rooms.history_age
+        said: list[Said] = [one for one in model.history[-1:] if one.time > oldest]
         for one in said:
             self.world.to_stream(bare, model.message(one, f"{bare}/{RESOURCE}", past=True))
 
@@ -602,7 +603,7 @@ class Happenings(RuleBasedStateMachine):
 
     @action(1, set_by=st.sampled_from((0.0, 3600.0, -3600.0, 40 * 86400.0, -2e9, 5e10)))
     def clock_is_set(self, set_by: float) -> None:
-        self.world.clock.set_by = set_by
+        self.world.clock.is_set(set_by)
 
     @action(1, bare=bares, how=st.sampled_from(("forgotten", "removed", "password")))
     def operator(self, bare: str, how: str) -> None:

@@ -47,6 +47,12 @@ class WallClock(Clock):
     """Two kinds of time: what the machine's clock shows can be set."""
 
     set_by = 0.0
+    furthest = 0.0  # what it has shown
+
+    def is_set(self, set_by: float) -> None:
+        """From now on it is ahead by so many seconds."""
+        self.set_by = set_by
+        self.furthest = max(self.furthest, self.wall_time())
 
     def wall_time(self) -> float:
         return self.seconds() + self.set_by
