@@ -13,6 +13,7 @@ from minimixproxy.lazystanzas import LazyStanzas
 from minimixproxy.minimix.muc import NS_MUC
 from minimixproxy.passing import PassingFramer
 from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza
+from tests.minimix.machine_addresses import same_address
 from tests.minimix.machine_memory import Replayed
 from tests.minimix.machine_witness import CLIENT, HEADER, USER, Promise, StrictReader
 
@@ -305,12 +306,3 @@ class Client:
         """What should have been answered."""
         waits = [f"{promise.kind} {promise.id} to {promise.room}" for promise in self.promises]
         return waits + [f"IQ {key[1]} to {key[0]}: {count}" for key, count in self.asked.items() if count]
-
-
-def same_address(one: str, other: str) -> bool:
-    if one == other:
-        return True
-    try:
-        return parse_jid(one) == parse_jid(other)
-    except (InvalidJID, ValueError):
-        return False

@@ -7,28 +7,23 @@ from typing import Any
 from xml.etree import ElementTree
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
-from twisted.python.failure import Failure
-from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.config import Domain, Limits, Rooms, Settings
-from minimixproxy.framing import FramingLimits
-from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.minimix.accounts import Accounts
 from minimixproxy.minimix.errors import CannotOpen, CredentialRefused
 from minimixproxy.minimix.journal import KeptLogin
 from minimixproxy.refused import Sendable
-from minimixproxy.xmlstream import FramedXmlStream
+from tests.minimix.machine_addresses import bare_and_nick, bare_of, prepared
 from tests.minimix.machine_client import Client
 from tests.minimix.machine_memory import Memory
-from tests.minimix.machine_rooms import ModelRoom, ModelServer
+from tests.minimix.machine_room_iqs import ModelRoom
+from tests.minimix.machine_server import ModelServer
 from tests.minimix.machine_store import Storage
-from tests.minimix.machine_witness import CLIENT, HEADER, StrictReader, Witness
+from tests.minimix.machine_upstream import RESOURCE, Upstream
+from tests.minimix.machine_witness import CLIENT, Witness
 
 DOMAIN = "a.test"
-RESOURCE = "minimix.0123"
 ALICE, BOB, CAROL = BARES = tuple(f"{name}@{DOMAIN}" for name in ("alice", "bob", "carol"))
 #: By address: what kind of room it is.
 ROOMS: dict[str, dict[str, Any]] = {
@@ -39,7 +34,6 @@ ROOMS: dict[str, dict[str, Any]] = {
 }
 NOW = 1_700_000_000.0
 STANZA_SIZE = 32 * 1024
-FROM_SERVER = 256 * 1024  # bytes of a stanza that a server may send
 MADE_DEEP = 10_000  # levels of nesting that a server may send
 
 
@@ -69,57 +63,6 @@ class Logins:
 
     def revive(self, kept: KeptLogin, bare: str) -> Any:
         return kept.username if f"{kept.username}@{kept.domain}" == bare else None
-
-
-class Upstream(StringTransport):
-    """The server's end of one account stream."""
-
-    def __init__(self, world: World, bare: str) -> None:
-        super().__init__()
-        self.world = world
-        self.bare = bare
-        self.jid = f"{bare}/{RESOURCE}"
-        self.reader = StrictReader()
-        self.over = False
-        self.closing = False
-        self.ended = False  # by our own end of the stream
-        self.xmlstream = FramedXmlStream(Authenticator(), FramingLimits(FROM_SERVER, 100_000, skips=True))
-        self.xmlstream.makeConnection(self)
-        self.xmlstream.dataReceived(HEADER)
-        self.begun = True
-
-    begun = False
-
-    def write(self, data: bytes) -> None:
-        if not self.begun or self.over or self.ended:
-            return
-        if data == b"</stream:stream>":
-            self.ended = True
-            return
-        self.world.goes_out(self, data)
-
-    def says(self, data: bytes) -> None:
-        if not self.over and not self.closing:
-            self.world.witness.told(self.bare, data.decode("utf-8", "replace"))
-            self.xmlstream.dataReceived(data)
-
-    def loseConnection(self) -> None:
-        if not self.closing:
-            self.closing = True
-            self.world.clock.callLater(0, self.lose)
-
-    def abortConnection(self) -> None:
-        self.loseConnection()
-
-    def lose(self) -> None:
-        """The connection is gone."""
-        if not self.over:
-            self.over = True
-            self.world.gone_from_rooms(self.jid, self)
-            self.world.open_from_rooms = {
-                key: count for key, count in self.world.open_from_rooms.items() if key[0] != self.bare
-            }
-            self.xmlstream.connectionLost(Failure(ConnectionDone()))
 
 
 class World:
@@ -247,7 +190,7 @@ class World:
             "result",
             "error",
         ):
-            key = bare, _prepared(stanza.get("from")), stanza.get("id") or None
+            key = bare, prepared(stanza.get("from")), stanza.get("id") or None
             self.open_from_rooms[key] = self.open_from_rooms.get(key, 0) + 1
 
     def gone_from_rooms(self, jid: str, upstream: Upstream) -> None:
@@ -291,10 +234,10 @@ class World:
             complain(f"the account stream becomes available: {data[:2000]!r}")
         for token in tokens:
             meant = self.witness.meant_for.get(token)
-            if meant is not None and _bare(meant) != _bare(to):
+            if meant is not None and bare_of(meant) != bare_of(to):
                 complain(f"meant for {meant}, and sent to {to}: {data[:2000]!r}")
         if stanza.tag == f"{CLIENT}iq" and stanza.get("type") in ("result", "error"):
-            key = upstream.bare, _prepared(to), stanza.get("id") or None
+            key = upstream.bare, prepared(to), stanza.get("id") or None
             left = self.open_from_rooms.get(key, 0)
             if not left:
                 complain(f"answers what nobody asked: {data[:2000]!r}")
@@ -310,13 +253,13 @@ class World:
 
     def servers_answer(self, *, talks: bool) -> None:
         """Rooms say nothing to all that they were sent; servers do, if they talk."""
-        for_servers = [one for one in self.unanswered if _split(one[1].get("to"))[0] not in self.rooms]
+        for_servers = [one for one in self.unanswered if bare_and_nick(one[1].get("to"))[0] not in self.rooms]
         self.unanswered = deque(for_servers)
         self.answer(silently=not talks)
 
     def _handle(self, upstream: Upstream, stanza: ElementTree.Element, depth: int, token: str) -> None:
         to = stanza.get("to")
-        bare, nick = _split(to)
+        bare, nick = bare_and_nick(to)
         room = self.rooms.get(bare)
         if room is None:
             if stanza.tag == f"{CLIENT}iq":
@@ -348,26 +291,3 @@ class World:
         if former is not None:
             former.closes()
         self.clients[jid] = Client(self, jid, carbons, language)
-
-
-def _split(jid: str | None) -> tuple[str, str]:
-    if jid is None:
-        return "", ""
-    try:
-        address = parse_jid(jid)
-    except InvalidJID:
-        return "", ""
-    return address.bare, jid.partition("/")[2]
-
-
-def _bare(jid: str | None) -> str:
-    return _split(jid)[0]
-
-
-def _prepared(jid: str | None) -> str | None:
-    if not jid:
-        return None
-    try:
-        return parse_jid(jid).full
-    except InvalidJID:
-        return jid
