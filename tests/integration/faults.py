@@ -23,6 +23,9 @@ NS_DELAY = "urn:xmpp:delay"
 NS_MAM = "urn:xmpp:mam:2"
 
 SHOWN = 20  # messages that a room shows to whom has no wish
+# Messages that somebody says to a room before it has reflected the first: what a slow server has not got to would be
+# in the way of all that is waited for.
+AHEAD = 50
 
 #: Makes a new connection, logged in and online.
 Dial = Callable[[], Awaitable[Client]]
@@ -217,6 +220,8 @@ class Talker(Listener):
         self._round: LoopingCall | None = None
         self.sent: dict[str, list[str]] = {}
         self._silent: set[str] = set()
+        self._answered: dict[str, int] = {}  # the number of the last message that a room reflected
+        self._ticks = 0
 
     async def open(self, room: str, *, archive: bool = True, **options: object) -> None:
         """Make a persistent room, with or without an archive; `options` without "muc#roomconfig_"."""
@@ -260,7 +265,7 @@ class Talker(Listener):
     # many messages
 
     def start(self, rate: float) -> None:
-        """Say something in each room by turns, so many messages a second in all."""
+        """Say something in each room by turns, so many messages a second in all, or as many as the rooms take."""
         self._round = LoopingCall(self._next)
         self._round.start(1 / rate, now=False)
 
@@ -276,9 +281,20 @@ class Talker(Listener):
         self._silent.discard(room)
 
     def _next(self) -> None:
-        rooms = [room for room in self.sent if room not in self._silent]
+        self._ticks += 1
+        rooms = [room for room in self.sent if room not in self._silent and self._is_taken(room)]
         if rooms and self.client.lost is None:
             self.speak(min(rooms, key=lambda room: len(self.sent[room])))
+
+    def _is_taken(self, room: str) -> bool:
+        """Tell whether a room keeps up. One that has lost what was said is tried now and then."""
+        return len(self.sent[room]) - self._answered.get(room, 0) < AHEAD or self._ticks % AHEAD == 0
+
+    def _message(self, place: Place, nick: str, stanza: Received) -> bool:
+        room, number = _bare(stanza), stanza.text.partition(" ")[0]
+        if nick == self.nick and room in self.sent and number.isdigit():
+            self._answered[room] = max(int(number), self._answered.get(room, 0))
+        return super()._message(place, nick, stanza)
 
     def speak(self, room: str) -> str:
         """Send the next numbered message to a room; returns its body."""
