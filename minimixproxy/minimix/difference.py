@@ -55,15 +55,17 @@ class Difference:
         for key, raw in self._occupants_before.items():
             if key not in self._occupants and key != nick:
                 yield from self._made(raw, _gone)
-        if renamed and self._own_before is not None:
-            yield gone(self._own_before, f"{self._room}/{self._nick_before}", self._nick).raw
+        if renamed and (own := self._own_before) is not None:
+            former_nick = f"{self._room}/{self._nick_before}"
+            yield from self._made(own.raw, lambda _raw: gone(own, former_nick, self._nick).raw)
         if self._changed is None:
             self._changed = list(_changes(self._occupants_before, self._occupants))
         yield from (self._occupants[key] for key in self._changed)
         of_room, former = self._of_room, self._of_room_before
         if of_room is not None and not _same(former.raw if former is not None else None, of_room.raw):
             yield of_room.raw
-        yield from self._own_presence()
+        if (presence := self._own) is not None:
+            yield from self._made(presence.raw, lambda _raw: self._own_shown(presence))
         codes = [_ANNOUNCED[code][code not in self._codes] for code in sorted(self._codes_before ^ self._codes)]
         if codes:
             yield _announcement(self._room, codes).raw
@@ -74,14 +76,15 @@ class Difference:
         except Exception as error:  # noqa: BLE001 (whatever is wrong with one, the session gets the others)
             NET.unshown(raw, "a presence", self._room, error)
         else:
-            yield made
+            if made:
+                yield made
 
-    def _own_presence(self) -> Iterator[bytes]:
-        presence, before = self._own, self._own_before
-        if presence is None:
-            return
+    def _own_shown(self, presence: Stanza) -> bytes:
+        """Return the account's own presence, b"" if nothing in it is news."""
+        before = self._own_before
         if self._nick_before != self._nick or before is None or _standing(before) != _standing(presence):
-            yield muc.with_status_codes(presence, {muc.SELF})
+            return muc.with_status_codes(presence, {muc.SELF})
+        return b""
 
 
 def subject_of(view: RoomView) -> tuple[str, str]:

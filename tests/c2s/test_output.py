@@ -228,6 +228,19 @@ class LazyTest(SynchronousTestCase):
         client.turn()
         self.assertEqual(client.made, 0)
 
+    def test_what_is_dropped_between_replays_is_missing(self) -> None:
+        """What a client has of its replays is known to who made them; of what stands between, only here."""
+        for between in ([], [b"between"]):
+            client = Client()
+            client.output.block()
+            client.output.deliver_all(client.lazy(b"1"))
+            for data in between:
+                client.output.deliver(data)
+            client.output.deliver_all(client.lazy(b"2"))
+            self.assertEqual(client.output.incomplete, bool(between))
+            client.output.stop()
+            self.assertEqual(client.output.incomplete, bool(between))
+
     steps = st.lists(
         st.one_of(
             st.tuples(st.just("deliver"), st.integers(0, 50_000)),

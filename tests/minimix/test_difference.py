@@ -5,7 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.minimix import difference
 from minimixproxy.minimix.budget import ByteBudget
 from minimixproxy.minimix.difference import Difference, subject_of
-from minimixproxy.minimix.roomview import RoomView
+from minimixproxy.minimix.roomview import RoomView, _Kept
 from minimixproxy.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import ROOM, kind, kinds
 
@@ -98,6 +98,17 @@ class DifferenceTests(SynchronousTestCase):
         self.assertEqual(
             self.shown(view(presence("bob")), after, "bob"), ["unavailable alice 303 110", "presence bob 110"]
         )
+
+    def test_an_own_presence_that_cannot_be_read(self) -> None:
+        """It costs itself, before as a nick that is gone, after as what is shown: the session sees all else."""
+        before, after = view(presence("bob")), view(presence("carol"))
+        damaged = presence("alice", codes="110")
+        damaged.raw = b"<presence><x>"
+        self.assertEqual(len(self.shown(before, after, "other")), 4)
+        for broken in (before, after):
+            own, broken._own = broken._own, _Kept(damaged)
+            self.assertEqual(len(self.shown(before, after, "other")), 3)
+            broken._own = own
 
     def test_configuration(self) -> None:
         after = view(own=presence("alice", codes="110 170"))
