@@ -14,6 +14,8 @@ from tests.integration.faults import Dial, Listener, Talker, verdict
 from tests.integration.relay import Relay
 from tests.integration.servers import Account, fresh
 
+TOO_LATE = ": what its archive has of the meantime takes too long"  # in the proxy's log, behind the room
+
 
 class ReturnCase(IntegrationTestCase):
     """`begin` first."""
@@ -72,17 +74,21 @@ class ReturnCase(IntegrationTestCase):
                 await device.client.barrier(*(room for room, place in device.places.items() if place.nick))
 
     async def check(self, *devices: Listener, rooms: list[str]) -> None:
-        """Every device has got what the rooms took exactly once, and is in the rooms, as are alice and bob."""
+        """Every device has got what the rooms took exactly once, in order, and is in the rooms, as are alice and bob.
+
+        What a slow server's archive tells too late is given later, out of order: the proxy says so in its log.
+        """
         for room in rooms:
             for device in devices:
                 await device.hears(room, self.bob.accepted(room))
         await self.settle(*devices)
         faults = []
+        in_order = {room for room in rooms if not any(f"{room}{TOO_LATE}" in line for line in self.behind.log)}
         for room in rooms:
             for device in devices:
                 wrong = verdict(device[room].bodies, self.bob.accepted(room), self.bob.sent[room])
                 faults += [f"{device.name} in {room}: {wrong}"] if wrong else []
-                if not wrong and device[room].bodies != self.bob.accepted(room):
+                if room in in_order and not wrong and device[room].bodies != self.bob.accepted(room):
                     faults.append(f"{device.name} in {room}, out of order: {device[room].bodies}")
                 if (device[room].nick, set(device[room].occupants)) != ("alice", {"alice", "bob"}):
                     faults.append(f"{device.name} in {room}: is {device[room].nick!r} of {device[room].occupants}")
