@@ -106,6 +106,7 @@ class Occupancy:
         self._check = SelfCheck(outlet, clock, settings.self_ping, lambda: f"{room}/{self.nick}", self.silently_out)
         self._missed_since: tuple[str | None, float] = (None, 0.0)
         self._fresh_until = 0.0
+        self._service_answered = False  # the room's service, when the last attempt to return was refused as by a ban
         self._asked_out_until = 0.0  # a session has asked the room to remove the account: until then it may answer
         self._timer = Timer(clock)  # of the present state
         self._patience = Timer(clock)  # of those who wait for a rejoin
@@ -633,6 +634,7 @@ class Occupancy:
     def _out(self, state: State) -> None:
         """Stop everything that belongs to being in the room, or to entering it."""
         self.state = state
+        self._service_answered = False
         self.history.out_of_step()
         self._cancel_grace()
         self._timer.stop()
@@ -691,16 +693,22 @@ class Occupancy:
         self.interrupted_by_room()
 
     def _maybe_banned(self, stanza: Stanza) -> None:
-        """A server that talks to no others says `forbidden` of its own room service, too, while that is down."""
+        """A server that talks to no others says `forbidden` of its own room service, too, while that is down.
+
+        The service may come up between the two answers. So it is a ban only if the service was there before, too.
+        """
         reentry = self._reentry
 
         def answered(answer: Stanza | None) -> None:
             if self._reentry is not reentry:
                 return
-            if answer is not None and answer.get("type") == "result":
-                self._kept_out(stanza)
-            else:
+            if answer is None or answer.get("type") != "result":
                 self.interrupted_by_room()
+            elif self._service_answered:
+                self._kept_out(stanza)
+            elif self._interrupt():
+                self._service_answered = True
+                self._return.now()
 
         query = b"<query xmlns='%b'/>" % NS_DISCO_INFO.encode()
         self._outlet.ask(self.room.partition("@")[2], "get", query, answered)

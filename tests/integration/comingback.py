@@ -101,6 +101,11 @@ class ReturnCase(IntegrationTestCase):
         """Bob has seen alice go, from all of them at once: she may be back in one before she is out of another."""
         await gatherResults([Deferred.fromCoroutine(self.bob.misses(room, "alice")) for room in rooms])
 
+    async def on_disk(self, device: Listener) -> None:
+        """All that the proxy has noted so far survives: what it answers itself waits for that."""
+        address = f"{self.alice.jid}/{await self.stream_resource()}"
+        await device.client.iq("get", address, "<query xmlns='http://jabber.org/protocol/disco#info'/>")
+
     async def back(self, *rooms: str) -> None:
         """Bob sees alice in these rooms (again)."""
         for room in rooms:

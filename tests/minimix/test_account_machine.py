@@ -17,9 +17,6 @@ from tests.minimix.account_machine import AccountMachine
 EXAMPLES = settings(
     max_examples=40,
     stateful_step_count=30,
-    deadline=None,
-    derandomize=True,
-    database=None,
     phases=(Phase.generate,),  # to make a fault smaller takes minutes: `make fuzz` does
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),

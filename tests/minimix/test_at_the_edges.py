@@ -246,7 +246,7 @@ class ErrorsOfTheRoom(Case):
             self.assertEqual(ROOM not in self.world.account.rooms, answers, nick)
 
     def test_banned_or_a_service_that_is_down(self) -> None:
-        """`forbidden` is believed where the service answers; no answer is none."""
+        """`forbidden` is believed where the service answers, before and after it; no answer is none."""
         for answer, out in (("result", True), ("error", False), (None, False)):
             self.world = World(iq_timeout=30.0)
             (phone,) = self.out()
@@ -254,6 +254,12 @@ class ErrorsOfTheRoom(Case):
             self.fails("forbidden", "alice", join["id"])
             (asked,) = self.world.stream.take()
             self.assertEqual(asked["to"], ROOM.partition("@")[2])
+            addresses = f"from='{asked['to']}' to='{STREAM}' id='{asked['id']}'"
+            self.world.room(f"<iq type='result' {addresses}><query xmlns='{DISCO}'/></iq>")
+            (again,) = self.world.stream.take()
+            self.assertIn(ROOM, self.world.account.rooms)
+            self.fails("forbidden", "alice", again["id"])
+            (asked,) = self.world.stream.take()
             if answer is None:
                 self.world.clock.advance(31)
             else:

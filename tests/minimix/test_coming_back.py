@@ -334,12 +334,13 @@ class RemovedByFault(Case):
             world.gone("alice", "110 332")
             tablet = world.session("tablet")
             world.asks_to_join(tablet)
-            world.stream.take()
-            world.room(
-                f"<presence type='error' from='{ROOM}/alice' to='{STREAM}'>{ERROR.format('auth', condition)}</presence>"
-            )
-            if condition == "forbidden":
-                self.service_answers(world, "result")
+            refusal = ERROR.format("auth", condition)
+            for attempt in range(2 if condition == "forbidden" else 1):
+                self.assertEqual(kinds(phone.received), [], attempt)
+                world.stream.take()
+                world.room(f"<presence type='error' from='{ROOM}/alice' to='{STREAM}'>{refusal}</presence>")
+                if condition == "forbidden":
+                    self.service_answers(world, "result")
             self.assertEqual(kinds(phone.received), ["unavailable alice 110 307 333"])
             self.assertEqual(kinds(tablet.received), ["error alice"])
             self.assertIn(condition.encode(), tablet.received[0].raw)
@@ -362,6 +363,19 @@ class RemovedByFault(Case):
         self.world.clock.advance(10)
         (join,) = self.world.stream.take()
         self.assertEqual((join.name, join["to"]), ("presence", f"{ROOM}/alice"))
+
+    def test_forbidden_by_a_server_whose_room_service_just_comes_back(self) -> None:
+        """It is there when it is asked; so the account tries once more, and again after an end of the stream."""
+        for _round in range(2):
+            self.world.gone("alice", "110 332")
+            self.world.clock.advance(10)
+            self.world.stream.take()
+            self.refuse("forbidden", "auth")
+            self.service_answers(self.world, "result")
+            (join,) = self.world.stream.take()
+            self.assertEqual((join.name, join["to"]), ("presence", f"{ROOM}/alice"))
+        self.world.comes_back()
+        self.assertEqual(self.heard(), [])
 
     def test_asked_for_by_a_session(self) -> None:
         world = World()
