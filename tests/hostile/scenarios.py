@@ -228,17 +228,29 @@ async def say_absurd(client: Client, seed: int, addresses: tuple[str, ...]) -> N
 
 
 async def guesses(ground: Ground) -> Attack:
-    """Forty at the password of one account, at once."""
+    """Forty at the password of one account, at once; broken off when the server has refused three."""
     account = await ground.account("alice")
+    clients = []
+    refused = 0
+    enough: Deferred[None] = Deferred()
 
     async def guess(number: int) -> None:
+        nonlocal refused
         client = await ground.connect(label=f"guess {number}")
+        clients.append(client)
         with suppress(AssertionError):  # refused, or ended
             await client.login(account._replace(password=f"wrong {number}"))
         client.drop()
+        refused += 1
+        if refused == 3:
+            enough.callback(None)
 
     async def attack() -> None:
-        await gatherResults([Deferred.fromCoroutine(guess(number)) for number in range(40)])
+        guesses = gatherResults([Deferred.fromCoroutine(guess(number)) for number in range(40)])
+        await enough
+        for client in clients:
+            client.drop()
+        await guesses
 
     return attack
 
