@@ -139,7 +139,7 @@ def empty(path: Path) -> None:
 def arguments(line: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("tests", nargs="+", help="packages, modules, classes or tests, by name")
-    parser.add_argument("--jobs", type=int, help="number of workers: by default one for each core, with servers two")
+    parser.add_argument("--jobs", type=int, help="number of workers: by default two for each core, as much is waiting")
     parser.add_argument("--unit", action="store_true", help="only what needs no server and no other program")
     parser.add_argument("--limit", type=float, help="seconds that one test may take")
     parser.add_argument("--record", action="store_true", help="note in tests/durations.txt how long tests took")
@@ -149,7 +149,7 @@ def arguments(line: list[str]) -> argparse.Namespace:
 
 def main(line: list[str]) -> int:
     options = arguments(line)
-    jobs = options.jobs or (os.cpu_count() or 1) * (1 if options.unit else 2)
+    jobs = options.jobs or 2 * (os.cpu_count() or 1)
     asyncioreactor.install()  # as in the workers, should what is found depend on it
     sys.path.insert(0, os.getcwd())
     plan = make_plan(options.tests, unit=options.unit, durations=read_durations())
