@@ -115,8 +115,11 @@ def forker() -> Forker:
 
 
 def main(number: int) -> None:
-    """Fork for each order; returns in the new process, which is to run twistd."""
-    _die_with_parent()
+    """Fork for each order; returns in the new process, which is to run twistd.
+
+    It ends when nobody can give orders any more. It is not bound to the thread that started it, as by PR_SET_PDEATHSIG:
+    trial ends its threads behind each class of tests, and the next class would be without.
+    """
     orders = socket.socket(fileno=number)
     found = subprocess.run([sys.executable, "-c", LIBRARIES], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     for name in found.stdout.split():
