@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.certificates import make_certificate
 from tests.integration.ports import free_port
 from tests.integration.processes import LoggedProcess, temporary_directory
 from tests.integration.servers import Server, authority, authority_file
+from tests.patience import patiently
 
 TWISTD = str(Path(sys.executable).parent / "twistd")
 FAULTS = re.compile(r"Traceback|Unhandled|#critical\]|CRITICAL|exceptions\.|was never (awaited|retrieved)|Error in ")
@@ -102,6 +104,19 @@ class Proxy:
         )
         for port in self.ports:
             self.process.wait_for(rf"starting on {port}\b")
+
+    async def run_in_vain(self) -> "subprocess.CompletedProcess[str]":
+        """Run twistd on this configuration, which it must refuse, to its end."""
+        command = [TWISTD, "-n", "--pidfile=", "minimixproxy", "--config", str(self.configuration)]
+        return await deferToThread(
+            subprocess.run,
+            command,
+            capture_output=True,
+            text=True,
+            timeout=patiently(60),
+            check=False,
+            cwd=self.directory,
+        )
 
     def stop(self) -> None:
         self.process.stop()

@@ -11,8 +11,7 @@ from twisted.internet.threads import deferToThread
 
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.client import Client
-from tests.integration.proxy import TWISTD, Proxy
-from tests.patience import patiently
+from tests.integration.proxy import Proxy
 from tests.storage import postgresql
 from tests.storage.cases import require_postgresql
 
@@ -40,16 +39,7 @@ class OneDatabaseCase(IntegrationTestCase):
 
     async def refused(self, proxy: Proxy) -> str:
         """Run the proxy, which must not start; return what it says."""
-        command = [TWISTD, "-n", "--pidfile=", "minimixproxy", "--config", str(proxy.configuration)]
-        done: Done = await deferToThread(
-            subprocess.run,
-            command,
-            capture_output=True,
-            text=True,
-            timeout=patiently(60),
-            check=False,
-            cwd=proxy.directory,
-        )
+        done = await proxy.run_in_vain()
         self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
         self.assertNotIn("Traceback", done.stdout + done.stderr)
         return done.stdout.splitlines()[-1]  # the log

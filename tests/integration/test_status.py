@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet.threads import deferToThread
 
 from tests.integration.cases import IntegrationTestCase, on_both_servers
-from tests.integration.proxy import TWISTD, Proxy
+from tests.integration.proxy import Proxy
 from tests.patience import patiently
 
 COMMAND = str(Path(sys.executable).parent / "minimixproxy")
@@ -116,16 +116,7 @@ class LifeTests(IntegrationTestCase):
 
     async def test_two_on_one_state_directory(self) -> None:
         proxy = await self.running_proxy()
-        command = [TWISTD, "-n", "--pidfile=", "minimixproxy", "--config", str(proxy.configuration)]
-        done: Done = await deferToThread(
-            subprocess.run,
-            command,
-            capture_output=True,
-            text=True,
-            timeout=patiently(60),
-            check=False,
-            cwd=proxy.directory,
-        )
+        done = await proxy.run_in_vain()
         self.assertEqual(done.returncode, 1)
         directory = proxy.directory / "state"
         self.assertEqual(done.stderr, f"minimixproxy: {directory} is in use by another minimixproxy\n")
