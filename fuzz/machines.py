@@ -8,8 +8,10 @@ import traceback
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.internal.conjecture import providers
 from hypothesis.stateful import run_state_machine_as_test
 
+import tests
 from fuzz.quiet import quieten
 from fuzz.table import machine
 
@@ -37,6 +39,7 @@ def repeat(machine_class: Any, number: int) -> None:
 def main(name: str, first: int, seconds: float) -> int:
     """Run rounds, one at least, until the time is over or something is found; lines tell how many examples."""
     quieten()
+    providers._get_local_constants = tests.local_constants
     machine_class = machine(name)
     end = time.monotonic() + seconds
     number = first

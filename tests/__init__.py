@@ -5,6 +5,8 @@ being slow. `make fuzz` tries others.
 """
 
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 settings.register_profile(
     "tests",
@@ -15,3 +17,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tests")
+
+# Hypothesis draws on constants in all modules that are loaded: the tests that ran before would change the examples.
+_NO_CONSTANTS = Constants()
+local_constants = providers._get_local_constants
+providers._get_local_constants = lambda: _NO_CONSTANTS

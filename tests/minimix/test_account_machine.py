@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from unittest import mock
-
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.internal.cache import LRUCache
-from hypothesis.internal.conjecture import providers
-from hypothesis.internal.constants_ast import Constants
 from hypothesis.stateful import run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -23,16 +17,10 @@ EXAMPLES = settings(
 )
 
 
-def without_constants() -> AbstractContextManager[object]:
-    """Keep hypothesis from the constants in all modules that are loaded: other tests before would change examples."""
-    return mock.patch.multiple(providers, _get_local_constants=Constants, CONSTANTS_CACHE=LRUCache(1024))
-
-
 class AccountMachineTest(SynchronousTestCase):
     def test_any_sequence(self) -> None:
         try:
-            with without_constants():
-                run_state_machine_as_test(AccountMachine, settings=EXAMPLES)
+            run_state_machine_as_test(AccountMachine, settings=EXAMPLES)
         except Exception as error:
             steps = "\n".join(getattr(error, "__notes__", ()))  # which trial does not show
             raise AssertionError(f"{error}\n{steps}") from error
