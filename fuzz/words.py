@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from fuzz.material import Material
 from fuzz.target import Target, same
 from minimixproxy.clientproxy.jat import MAX_PART, Translator, UnknownAddress, unescape
-from minimixproxy.jids import Address, InvalidJID, is_bare_of, parse_jid, prepare_local, prepare_resource
+from minimixproxy.jids import Address, InvalidJID, Whose, parse_jid, prepare_local, prepare_resource, whose
 from minimixproxy.minimix.delays import LAST, format_time, parse_time, possible_time
 
 try:
@@ -47,7 +47,8 @@ def parse_address(data: bytes) -> None:
     for part in (address.local, address.domain, address.resource):
         if part is not None and not 0 < len(part.encode()) <= MAX_PART:
             raise AssertionError("a part is empty or too long")
-    same(is_bare_of(text, address.full), address.resource is None, "bare")
+    bare = Whose.ACCOUNT if address.resource is None else Whose.STREAM
+    same(whose(text, address.full), bare, "whose it is")
 
 
 def prepare(data: bytes) -> None:

@@ -7,6 +7,7 @@ emoji is a common nick. They let them through as they are: what servers tell apa
 from __future__ import annotations
 
 import stringprep
+from enum import Enum
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -136,14 +137,34 @@ def _parsed(text: str) -> Address:
     )
 
 
-def is_bare_of(sender: str | None, jid: str) -> bool:
-    """Tell whether a stanza's sender is missing, or the bare form of an account's `jid`, however it is spelt.
+class Whose(Enum):
+    """Whose an address is, as a stream of an account sees it."""
 
-    That is how its server speaks for the account itself (RFC 6120 §8.1.2.1). Raises `InvalidJID` if `jid` is none.
+    ACCOUNT = "account"  # the server speaks for the account
+    SERVER = "server"  # the server speaks for itself
+    STREAM = "stream"  # the account on this stream; some servers answer so what the account has asked itself
+    OTHER = "other"  # anybody else's
+
+    @property
+    def is_server(self) -> bool:
+        """Whether only the account's server can speak from such an address."""
+        return self in (Whose.ACCOUNT, Whose.SERVER)
+
+
+def whose(address: str | None, jid: str) -> Whose:
+    """Tell whose an address is on a stream that an account has bound to `jid`, bare or full, however both are spelt.
+
+    No address, and the account's bare JID, are the account's: so its server speaks for it (RFC 6120 §8.1.2.1). Servers
+    stamp what anybody else sends with its own full JID.
     """
-    if sender is None:
-        return True
+    if address is None:
+        return Whose.ACCOUNT
     try:
-        return parse_jid(sender).full == parse_jid(jid).bare
+        found, own = parse_jid(address).full, parse_jid(jid)
     except InvalidJID:
-        return False
+        return Whose.OTHER
+    if found == own.bare:
+        return Whose.ACCOUNT
+    if found == own.domain:
+        return Whose.SERVER
+    return Whose.STREAM if found == own.full else Whose.OTHER

@@ -6,7 +6,7 @@ from twisted.trial.unittest import TestCase
 from twisted.words.protocols.jabber.xmpp_stringprep import Profile
 
 from minimixproxy import jids
-from minimixproxy.jids import InvalidJID, parse_jid, prepare_local, prepare_resource
+from minimixproxy.jids import InvalidJID, Whose, parse_jid, prepare_local, prepare_resource, whose
 
 
 class ParseJID(TestCase):
@@ -78,3 +78,29 @@ class ParseJID(TestCase):
             ("\U0001f389\u00c9", "\U0001f389\u00e9"),
         ]:
             self.assertEqual(prepare_local(text), prepared)
+
+
+class WhoseTests(TestCase):
+    def test_addresses(self) -> None:
+        """Only the server can speak without an address, from the account's bare JID, and from its own."""
+        for address, expected in [
+            (None, Whose.ACCOUNT),
+            ("alice@a.test", Whose.ACCOUNT),
+            ("ALICE@A.test.", Whose.ACCOUNT),
+            ("a.test", Whose.SERVER),
+            ("A.test", Whose.SERVER),
+            ("alice@a.test/x", Whose.STREAM),
+            ("Alice@a.TEST/x", Whose.STREAM),
+            ("alice@a.test/X", Whose.OTHER),
+            ("alice@a.test/y", Whose.OTHER),
+            ("a.test/x", Whose.OTHER),
+            ("bob@a.test", Whose.OTHER),
+            ("b.test", Whose.OTHER),
+            ("", Whose.OTHER),
+            ("alice@", Whose.OTHER),
+        ]:
+            for stream in ("alice@a.test/x", "Alice@A.test/x"):
+                self.assertIs(whose(address, stream), expected, address)
+            self.assertIs(whose(address, ""), Whose.ACCOUNT if address is None else Whose.OTHER)
+        self.assertIs(whose("alice@a.test", "alice@a.test"), Whose.ACCOUNT)
+        self.assertEqual([kind for kind in Whose if kind.is_server], [Whose.ACCOUNT, Whose.SERVER])

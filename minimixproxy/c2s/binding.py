@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from minimixproxy.c2s.namespaces import NS_BIND
-from minimixproxy.jids import InvalidJID, parse_jid
+from minimixproxy.jids import InvalidJID, parse_jid, whose
 from minimixproxy.stanza import Stanza
 
 
@@ -20,17 +20,8 @@ class Own(NamedTuple):
     domain: str
 
     def is_server(self, address: str | None) -> bool:
-        """Tell whether an address is that of the account's server where it acts for the account.
-
-        That is none at all, the account's bare JID, or the server's domain (RFC 6120 §8.1.2.1). Servers stamp what
-        anybody else sends with its own full JID, so nobody else can speak from these.
-        """
-        if address is None:
-            return True
-        try:
-            return parse_jid(address).full in self
-        except InvalidJID:
-            return False
+        """Tell whether an address is that of the account's server where it acts for the account (see `jids.whose`)."""
+        return whose(address, self.bare).is_server
 
     def is_at_server(self, address: str | None) -> bool:
         """Tell whether an address is the server's (`is_server`), or a resource at its domain."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.words.xish import domish
 
-from minimixproxy.jids import is_bare_of
+from minimixproxy.jids import Whose, whose
 from minimixproxy.minimix.bookmarks import (
     NS_BOOKMARKS,
     NS_PRIVATE,
@@ -47,7 +47,7 @@ def told_by_server(stanza: Stanza, bare: str) -> frozenset[str] | None:
         return None
     try:
         event = stanza.payload(NS_PUBSUB_EVENT, "event")
-        if event is None or not is_bare_of(stanza.get("from"), bare):
+        if event is None or whose(stanza.get("from"), bare) is not Whose.ACCOUNT:
             return None
         # The last item that a server shows whoever comes is not news.
         old = stanza.has_payload(NS_DELAY, "delay")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from twisted.words.xish import domish
 
-from minimixproxy.jids import is_bare_of
+from minimixproxy.jids import Whose, whose
 from minimixproxy.minimix.muc import NS_HINTS, NS_MUC_USER
 from minimixproxy.stanza import NS_CLIENT, Stanza, escape, parse_element, parse_stanza, rewrite, serialize
 
@@ -63,7 +63,7 @@ def carbon_of(stanza: Stanza, stream_jid: str) -> Carbon | None:
 
     Only the account's own bare JID sends carbons (§11); what others send in that shape is not ours to judge.
     """
-    if not is_bare_of(stanza.get("from"), stream_jid):
+    if whose(stanza.get("from"), stream_jid) is not Whose.ACCOUNT:
         return None
     for message in _messages(stanza.element):
         sender, to = message.getAttribute("from"), message.getAttribute("to", "")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from minimixproxy.clock import Clock, wall_time
-from minimixproxy.jids import parse_jid
+from minimixproxy.jids import Whose, parse_jid, whose
 from minimixproxy.log import Logger
 from minimixproxy.minimix import archive
 from minimixproxy.minimix.addresses import AddressTemplate, may_name
@@ -185,9 +185,9 @@ class IQProxy:
         return stanza.with_bytes(archive.disco_with_archive(stanza)) if _has_personal_archive(occupancy) else stanza
 
     def _own_peer(self, peer: str) -> str:
-        """A server answers for the account itself with its bare or full JID, or with none (RFC 6120 §8.1.2.1)."""
-        bare, _, resource = self._outlet.stream_jid.partition("/")
-        return "" if peer in (bare, f"{bare}/{resource}") else peer
+        """The account itself answers with any of its addresses; what it is asked has none."""
+        found = whose(peer or None, self._outlet.stream_jid)
+        return "" if found in (Whose.ACCOUNT, Whose.STREAM) else peer
 
     def _deliver_unread(self, pending: PendingIQ[SessionPort], stanza: Stanza) -> None:
         """What is too large to be read passes; as the answer to a self-ping it is none."""
@@ -246,7 +246,8 @@ class IQProxy:
         if children is not None:
             # The server's own questions are not many, and some end streams that do not answer its pings: strangers
             # who ask too much are not to bring that about.
-            answered = self._outlet.send_to_room if self._is_server(peer) else self._outlet.answer
+            by_server = whose(peer, self._outlet.stream_jid).is_server
+            answered = self._outlet.send_to_room if by_server else self._outlet.answer
             answered(iq_reply(stanza, children))
             return
         occupancy = self._room_of(parse_jid(peer).bare) if peer is not None else None
@@ -261,11 +262,6 @@ class IQProxy:
             self._outlet.answer(iq_reply(stanza, error_payload("wait", "resource-constraint")))
             return
         session.deliver(rewrite(stanza.self_contained(), {"to": session.jid, "id": wire_id}))
-
-    def _is_server(self, peer: str | None) -> bool:
-        """Tell whether a stanza on the account stream is of the server itself: in its own name, or the account's."""
-        bare = self._outlet.stream_jid.partition("/")[0]
-        return peer is None or peer in (bare, bare.rpartition("@")[2])
 
     def answer_from_session(self, session: SessionPort, stanza: Stanza) -> None:
         """A session's result or error to a room: sent on if it was asked, else dropped."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minimixproxy.clock import Clock, Timer
-from minimixproxy.jids import InvalidJID, parse_jid
+from minimixproxy.jids import Whose, parse_jid, whose
 from minimixproxy.log import Logger
 from minimixproxy.minimix import muc
 from minimixproxy.minimix.archivequery import NS_RSM
@@ -53,7 +53,6 @@ class Listings:
     def __init__(self, bare: str, items: Callable[[str], bytes], clock: Clock) -> None:
         self.addresses = (bare, parse_jid(bare).domain)
         self.seen: frozenset[str] = frozenset()  # nodes in the last list of commands that the server itself gave
-        self._bare = bare
         self._items = items
         self._clock = clock
         self._open: OrderedDict[tuple[SessionPort, str], _Listing] = OrderedDict()
@@ -88,7 +87,7 @@ class Listings:
         kind = iq.get("type")
         key = (session, iq.get("id") or "")
         listing = self._open.get(key)
-        if listing is None or kind not in ("result", "error") or not self._is_from(iq, listing.peer, session):
+        if listing is None or kind not in ("result", "error") or not _is_from(iq, listing.peer, session):
             return None
         self._forget(key)
         ours = self._items(listing.node)
@@ -102,17 +101,6 @@ class Listings:
             # profanity 0.13 asks its own address, and does not outlive an answer from nobody.
             changed = rewrite(changed, {"from": listing.peer})
         return changed
-
-    def _is_from(self, iq: Stanza, peer: str, session: SessionPort) -> bool:
-        """A server answers for the account itself with its bare or full JID, or with none (RFC 6120 §8.1.2.1)."""
-        sender = iq.get("from")
-        if sender is None:
-            return peer in ("", self._bare)
-        try:
-            address = parse_jid(sender).full
-        except InvalidJID:
-            return False
-        return address == (peer or self._bare) or (not peer and address == parse_jid(session.jid).full)
 
     def _forget(self, key: tuple[SessionPort, str]) -> None:
         del self._open[key]
@@ -130,6 +118,12 @@ class Listings:
             self._open.popitem(last=False)
         if self._open:
             self._timer.start(next(iter(self._open.values())).deadline - now, self._sweep)
+
+
+def _is_from(iq: Stanza, peer: str, session: SessionPort) -> bool:
+    """Tell whether it is the peer that answers: if that is the account, perhaps in the name of who asked."""
+    found = whose(iq.get("from"), session.jid)
+    return found is whose(peer or None, session.jid) or (not peer and found is Whose.STREAM)
 
 
 def _nodes(iq: Stanza) -> frozenset[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from twisted.words.xish import domish
 
 from minimixproxy.clock import Clock, Timer
-from minimixproxy.jids import InvalidJID, is_bare_of, parse_jid
+from minimixproxy.jids import InvalidJID, Whose, parse_jid, whose
 from minimixproxy.minimix import carbons
 from minimixproxy.minimix.muc import NS_MUC_USER
 from minimixproxy.minimix.ports import SessionPort
@@ -72,7 +72,7 @@ class SentCopies:
 
     def in_archive(self, session: SessionPort, result: Stanza, stream_jid: str) -> bytes | None:
         """Return what a session is to get in place of a result of the account's archive; None: that itself."""
-        if not result.has_payload(NS_MAM, "result") or not is_bare_of(result.get("from"), stream_jid):
+        if not result.has_payload(NS_MAM, "result") or whose(result.get("from"), stream_jid) is not Whose.ACCOUNT:
             return None
         element = parse_element(result.self_contained(), {"": NS_CLIENT})
         own = [message for message in _archived(element) if message.getAttribute("from") == stream_jid]
