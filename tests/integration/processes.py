@@ -10,9 +10,12 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import cache
 from pathlib import Path
-from typing import IO
+from queue import SimpleQueue
+from typing import IO, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
@@ -60,7 +63,7 @@ class LoggedProcess:
         if preforked and prefork.wanted():
             self.process = prefork.forker().start(arguments, complete, directory or Path.cwd())
         else:
-            self.process = subprocess.Popen(
+            self.process = _start(
                 arguments,
                 stdin=subprocess.PIPE if obeys else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -159,6 +162,36 @@ class LoggedProcess:
         except ProcessFailed:
             self.process.kill()
             self.process.wait()
+
+
+def _start(arguments: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
+    """Start a program that ends with this process (see `_die_with_parent`), whichever thread wants it.
+
+    The kernel binds it to the thread that starts it, and trial ends its threads behind each class of tests.
+    """
+    started: Future[subprocess.Popen[bytes]] = Future()
+
+    def start() -> None:
+        try:
+            started.set_result(subprocess.Popen(arguments, **options))
+        except Exception as error:  # noqa: BLE001 (whoever wants the program is told)
+            started.set_exception(error)
+
+    _starting().put(start)
+    return started.result()
+
+
+@cache
+def _starting() -> "SimpleQueue[Callable[[], None]]":
+    """What is put in here runs in a thread that lasts as long as this process."""
+    orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
+
+    def obey() -> None:
+        while True:
+            orders.get()()
+
+    threading.Thread(target=obey, name="starts programs", daemon=True).start()
+    return orders
 
 
 def _die_with_parent() -> None:

@@ -3,9 +3,13 @@
 import os
 import signal
 from pathlib import Path
+from threading import Thread
+
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.prefork import Forked
+from tests.integration.processes import LoggedProcess
 
 
 @on_both_servers
@@ -50,6 +54,24 @@ class HarnessTests(IntegrationTestCase):
         with self.assertRaises(AssertionError) as caught:
             await client.expect("<message><body>bye</body></message>", timeout=0.01)
         self.assertIn("hello", str(caught.exception))
+
+
+class ProcessTests(SynchronousTestCase):
+    def test_it_outlives_the_thread_that_started_it(self) -> None:
+        """A server that a test restarts, without blocking the reactor, is there for the tests that follow."""
+        started: list[LoggedProcess] = []
+        thread = Thread(target=lambda: started.append(LoggedProcess("cat", ["cat"], obeys=True)))
+        thread.start()
+        thread.join()
+        while Path(f"/proc/self/task/{thread.native_id}").exists():  # what is left of it when it has ended
+            os.sched_yield()
+        (cat,) = started
+        self.addCleanup(cat.stop)
+        cat.tell("here")
+        cat.wait_for("^here$")
+
+    def test_no_such_program(self) -> None:
+        self.assertRaises(FileNotFoundError, LoggedProcess, "none", ["/no/such/program"])
 
 
 class PreforkTests(IntegrationTestCase):
