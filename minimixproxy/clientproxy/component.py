@@ -14,7 +14,6 @@ from typing import Any
 from twisted.application.internet import backoffPolicy
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
@@ -196,14 +195,12 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         else:
             self.log.warn("{domain}: stream error: {condition}", domain=self.domain, condition=condition)
 
-    def _disconnected(self, reason: Any) -> None:
+    def _disconnected(self, reason: Failure) -> None:
         self._cancel_timer()
         was_ready = self._initialized
         self._receivers = {}
         self._out.clear()
         self._paused, self._backlog = False, 0
-        if not isinstance(reason, Failure):
-            reason = Failure(ConnectionDone())
         StreamManager._disconnected(self, reason)
         if self._stopped is not None:
             self._stopped.callback(None)
@@ -250,7 +247,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         receiver = self._receivers.get(name)
         if receiver is not None and name == "iq" and attributes.get("type") in ("result", "error"):
             receiver(lost_answer(attributes, f"the answer cannot be used: {reason}", NS_COMPONENT))
-        elif receiver is not None and (answer := error_for(name, attributes, reason, NS_COMPONENT)) is not None:
+        elif (answer := error_for(name, attributes, reason, NS_COMPONENT)) is not None:
             self.send(answer.raw)
         self.unusable(name, attributes, digest, reason)
 
@@ -260,8 +257,8 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         answer, instead = refused(data, fault, NS_COMPONENT)
         if instead is not None:
             self.send(instead)
-        if answer is not None and (receiver := self._receivers.get(answer.name)) is not None:
-            self._clock.callLater(0, receiver, answer)  # not while somebody is sending
+        if answer is not None:
+            self._clock.callLater(0, self._receivers[answer.name], answer)  # not while somebody is sending
 
     def send(self, data: bytes) -> None:
         """Send a whole stanza; dropped if there is no stream. Those sent within one read are joined."""
@@ -276,7 +273,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
             self._flush()
 
     def _flush(self) -> None:
-        if not self._out or self.xmlstream is None:
+        if not self._out:
             return
         data = b"".join(self._out)
         self._out.clear()

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial import unittest
 
 from minimixproxy.clientproxy import ClientProxyService, component
+from minimixproxy.stanza import parse_stanza
 from tests.clientproxy.scene import ALICE, DOMAIN, QUERY, TARGET, settings
 
 HEADER = (
@@ -185,12 +186,44 @@ class HandshakeTests(ComponentCase):
         self.clock.advance(0)
         self.assertEqual(self.tried, ["one", "two"])
 
+    def test_a_refusal_counts_whatever_another_server_says(self) -> None:
+        self.start(self.one, self.two)
+        for endpoint, condition in ((self.one, "not-authorized"), (self.two, "conflict")):
+            endpoint.streams[0].dataReceived(HEADER + ERROR.format(condition).encode())
+            self.lose(endpoint.streams[0])
+            self.clock.advance(0)
+        self.advance(component.SLOW_RETRY - 1)
+        self.assertEqual(self.tried, ["one", "two"])
+
     def test_no_answer_to_the_handshake(self) -> None:
         self.start()
         stream = self.one.streams[0]
         stream.dataReceived(HEADER)
         self.clock.advance(component.HANDSHAKE_TIMEOUT)
         self.assertTrue(stream.transport.aborting)
+
+
+    def test_a_stanza_before_it_that_cannot_be_used(self) -> None:
+        self.start()
+        stream = self.one.streams[0]
+        stream.dataReceived(HEADER)
+        stream.transport.clear()
+        large = "x" * (512 * 1024)
+        for name, kind in (("iq", "result"), ("iq", "get"), ("message", "chat")):
+            stream.dataReceived(f"<{name} type='{kind}' id='1' from='{ALICE}' to='{DOMAIN}'>{large}</{name}>".encode())
+        self.assertEqual(stream.transport.value(), b"")
+        stream.dataReceived(b"<handshake/>")
+        self.assertIn(b"type='subscribe'", stream.transport.value())
+
+    def test_a_connection_that_is_cut_off_is_noticed(self) -> None:
+        """By TCP; and what is written goes out at once. A UNIX socket has neither."""
+        told: list[tuple[str, object]] = []
+        for name in ("setTcpKeepAlive", "setTcpNoDelay"):
+            setattr(Transport, name, lambda _self, value, name=name: told.append((name, value)))
+            self.addCleanup(delattr, Transport, name)
+        self.start()
+        self.handshake(self.one)
+        self.assertEqual(told, [("setTcpKeepAlive", True), ("setTcpNoDelay", True)])
 
 
 class ReconnectTests(ComponentCase):
@@ -303,6 +336,28 @@ class WritingTests(ComponentCase):
         stream.transport.producer.pauseProducing()
         stream.dataReceived(ping * 200)
         self.assertTrue(stream.transport.aborting)
+
+    def test_what_another_connection_did_not_take_does_not_count(self) -> None:
+        self.patch(component, "MAX_BACKLOG", 10_000)
+        self.start()
+        ping = f"<iq type='get' id='p' from='{ALICE}' to='{DOMAIN}'><ping xmlns='urn:xmpp:ping'/></iq>".encode()
+        stream = self.handshake(self.one)
+        stream.transport.producer.pauseProducing()
+        stream.dataReceived(ping * 10)
+        self.lose(stream)
+        self.advance(3)
+        stream = self.handshake(self.one)
+        stream.dataReceived(ping * 200)
+        self.assertFalse(stream.transport.aborting)
+        self.assertEqual(stream.transport.value().count(b"type='result'"), 200)
+
+    def test_a_read_that_causes_nothing(self) -> None:
+        self.start()
+        stream = self.handshake(self.one)
+        writes: list[bytes] = []
+        stream.transport.write = writes.append
+        stream.dataReceived(f" <message type='headline' from='{ALICE}' to='{DOMAIN}'/>".encode())
+        self.assertEqual(writes, [])
 
     def test_nothing_is_kept_for_later(self) -> None:
         service = self.start()
@@ -426,6 +481,59 @@ class SizeTests(ComponentCase):
         self.assertLess(len(sent), 10_000)
         self.assertIn(b"policy-violation", sent)
         self.assertIn(b"to='alice@example.org/phone'", sent)
+
+    def test_what_is_too_large_is_answered_if_it_may_be(self) -> None:
+        stream = self.connected()
+        for name, kind, answered in (
+            ("iq", "get", True),
+            ("iq", "set", True),
+            ("message", "chat", True),
+            ("message", "error", False),
+            ("message", "result", False),
+            ("presence", "probe", True),
+            ("presence", "error", False),
+            ("odd", "get", False),
+        ):
+            for text in (f"<x>{self.LARGE}</x>", f"<x>{'<a/>' * 30_000}</x>") if name == "iq" else (self.LARGE,):
+                attributes = f"type='{kind}' id='q' from='{ALICE}' to='{DOMAIN}'"
+                stream.dataReceived(f"<{name} {attributes}>{text}</{name}>".encode())
+                sent, wanted = stream.transport.value(), f"<{name} type='error' from='{DOMAIN}' to='{ALICE}' id='q'>"
+                self.assertEqual(sent.startswith(wanted.encode()), answered, (name, kind))
+                self.assertEqual(bool(sent), answered, (name, kind))
+                stream.transport.clear()
+
+    def test_an_answer_that_cannot_be_used(self) -> None:
+        """Too large to come, to be read, or to go: who asked is told that it is an error."""
+        for kind, text in (
+            ("result", f"<x>{self.LARGE}</x>"),
+            ("error", f"<x>{self.LARGE}</x>"),
+            ("result", f"<x>{'<a/>' * 30_000}</x>"),
+            ("result", f"<x>{self.LARGE[: -16 * 1024]}</x>"),
+        ):
+            stream = self.connected()
+            worker = f"{TARGET}/w"
+            stream.dataReceived(f"<presence from='{worker}' to='{DOMAIN}'/>".encode())
+            stream.transport.clear()
+            stream.dataReceived(f"<iq type='get' id='q' from='{ALICE}' to='{DOMAIN}'>{QUERY}</iq>".encode())
+            asked = parse_stanza(stream.transport.value(), "jabber:component:accept")
+            stream.transport.clear()
+            attributes = f"type='{kind}' id='{asked['id']}' from='{worker}' to='{asked['from']}'"
+            stream.dataReceived(f"<iq {attributes}>{text}</iq>".encode())
+            self.clock.advance(0)
+            answer = parse_stanza(stream.transport.value(), "jabber:component:accept")
+            expected = {"type": "error", "id": "q", "from": DOMAIN, "to": ALICE}
+            self.assertEqual(answer.attributes, expected)
+        self.assertEqual([event for event in self.events if event["log_level"].name == "critical"], [])
+
+    def test_a_message_that_nobody_needs_to_read(self) -> None:
+        """It passes, whatever it holds; only of an IQ the one payload must be known."""
+        stream = self.connected()
+        stream.dataReceived(f"<presence from='{TARGET}/w' to='{DOMAIN}'/>".encode())
+        stream.transport.clear()
+        many = "<a/>" * 30_000
+        stream.dataReceived(f"<message from='{ALICE}' to='{DOMAIN}'><x>{many}</x></message>".encode())
+        self.assertIn(f"to='{TARGET}/w'".encode(), stream.transport.value())
+        self.assertIn(many.encode(), stream.transport.value())
 
     def test_nothing_to_be_read(self) -> None:
         stream = self.connected()
