@@ -74,7 +74,7 @@ class Core:
     def sender(self, stanza: Stanza) -> Address | None:
         """Return who sent a stanza; None, and the stanza is dropped, if that cannot be parsed."""
         address = self._parsed(stanza, "from")
-        if address is not None and address.bare in self.targets:
+        if address is not None:
             self.targets.heard(address.full, self.clock())
         return address
 
@@ -128,10 +128,9 @@ class Core:
 
     def partner(self, asker: Address) -> str | None:
         """Return the resource that this user's messages and presence go to: the same one while it is there."""
-        _known, resource = self.sessions.holder(asker.bare, CONVERSATION)
-        if resource is not None and self.targets.get(resource) is not None:
-            return resource
-        return None
+        _known, holder = self.sessions.holder(asker.bare, CONVERSATION)
+        resource = self.targets.get(holder)
+        return resource.jid if resource is not None else None
 
     def new_partner(self, asker: Address) -> str | None:
         """Return the conversation's resource, choosing one if it has none."""
@@ -147,17 +146,17 @@ class Core:
 
     def drop(self, stanza: Stanza, reason: str) -> None:
         """Count a stanza that goes nowhere, and log it."""
-        self._count(reason, f"dropped {stanza.name}", stanza.get("from") or "")
+        self._count(reason, f"dropped {stanza.name}", stanza.get("from"))
 
     def unusable(self, name: str, attributes: Mapping[str, str], digest: str, reason: str) -> None:
         """Count a stanza that cannot be used, and log it by its SHA-256."""
-        self._count(reason, f"left out a {name} (SHA-256 {digest})", attributes.get("from") or "")
+        self._count(reason, f"left out a {name} (SHA-256 {digest})", attributes.get("from"))
 
     def full(self, table: str) -> None:
         """A table is full, and what was used least recently was forgotten."""
-        self._count(table, "forgot the oldest", "")
+        self._count(table, "forgot the oldest", None)
 
-    def _count(self, reason: str, what: str, sender: str) -> None:
+    def _count(self, reason: str, what: str, sender: str | None) -> None:
         self.dropped[reason] += 1
         self.log.warn(
             "{domain}: {what} from {sender}: {reason} ({count} so far)"

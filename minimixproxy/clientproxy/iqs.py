@@ -9,6 +9,7 @@ from minimixproxy.clientproxy.core import Core
 from minimixproxy.clientproxy.failures import iq_error, is_bounced
 from minimixproxy.clientproxy.requests import Origin, Request, TooMany
 from minimixproxy.clientproxy.sessions import begins_or_ends, exchange_of
+from minimixproxy.clientproxy.targets import Resource
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.log import Logger
 from minimixproxy.stanza import Stanza, rewrite, serialize
@@ -73,7 +74,7 @@ class IQProxying:
         """Return who is to answer, "" if that is not known yet; None, and the request is answered with an error."""
         core = self._core
         known, resource = core.sessions.holder(sender.full, exchange) if exchange else (False, None)
-        if known and (resource is None or core.targets.get(resource) is None):
+        if known and core.targets.get(resource) is None:
             core.bounce(iq, "wait", "recipient-unavailable", "whoever took part in this is gone")
             return None
         resource = resource or core.choose(sender, _namespace(iq))
@@ -124,12 +125,11 @@ class IQProxying:
         if request.peer:
             self._core.send(rewrite(raw, {"from": sent_from, "to": request.peer, "id": sent_as}))
 
-    def ask_features(self, jid: str) -> None:
+    def ask_features(self, resource: Resource) -> None:
         """Ask a resource for its features, one question at a time: it may say every moment that they changed."""
-        resource = self._core.targets.get(jid)
-        if resource is not None and resource.asked is None:
+        if resource.asked is None:
             resource.asked = resource.caps
-            self.ask(jid, face.NS_DISCO_INFO)
+            self.ask(resource.jid, face.NS_DISCO_INFO)
 
     def _has_told_features(self, jid: str) -> None:
         """The question for its features is not open any more: ask again if they have changed meanwhile."""
@@ -137,7 +137,7 @@ class IQProxying:
         if resource is not None:
             asked, resource.asked = resource.asked, None
             if asked != resource.caps:
-                self.ask_features(jid)
+                self.ask_features(resource)
 
     def ask(self, resource: str, namespace: str) -> None:
         """Ask a resource for its features, or ping it, in the domain's own name."""
@@ -155,7 +155,7 @@ class IQProxying:
         if request is None:
             core.drop(iq, "reply from somebody else" if id_ in core.requests else "reply to no open request")
             return
-        if request.origin is Origin.USER and iq["type"] == "error" and is_bounced(iq) and self._retry(request):
+        if iq["type"] == "error" and is_bounced(iq) and self._retry(request):
             return
         core.requests.close(request)
         if request.origin is Origin.OURSELVES:
@@ -166,7 +166,7 @@ class IQProxying:
     def _pass_back(self, iq: Stanza, request: Request) -> None:
         if request.origin is Origin.USER and iq.payloads:
             self._note_session(iq, request)
-            iq = self._translated(iq, request)
+            iq = self._translated(iq)
         addressed = {"from": request.answer_from, "to": request.asker, "id": request.id}
         self._core.send(rewrite(iq.self_contained(), addressed))
 
@@ -177,8 +177,8 @@ class IQProxying:
         elif session:
             self._core.sessions.end(request.asker, session)
 
-    def _translated(self, iq: Stanza, request: Request) -> Stanza:
-        if iq.payloads[0][0] != face.NS_DISCO_ITEMS or iq["type"] != "result":
+    def _translated(self, iq: Stanza) -> Stanza:
+        if iq["type"] == "error":
             return iq
         element = face.translate_items(iq, self._is_target, self._core.domain)
         if element is None:
@@ -214,7 +214,7 @@ class IQProxying:
 
     def _forget_askers(self, gone: set[str]) -> None:
         for request in self._core.requests.all():
-            if request.origin is Origin.TARGET and request.asker in gone:
+            if request.asker in gone:
                 self._core.requests.close(request)
 
     def retry_gets(self, resource: str) -> None:
@@ -223,7 +223,7 @@ class IQProxying:
             self._retry(request)
 
     def _retry(self, request: Request) -> bool:
-        """Send a get to another resource, once; tell whether that was possible."""
+        """Send a user's get to another resource, once; tell whether that was possible."""
         if request.kind != "get" or request.retried or not request.raw or request.exchange:
             return False
         resource = self._core.choose(parse_jid(request.asker), request.namespace, without=request.peer)
@@ -274,7 +274,7 @@ class IQProxying:
         """Find somebody for a request that waits: of an exchange whoever has got an earlier step of it."""
         core, exchange = self._core, request.exchange
         known, resource = core.sessions.holder(request.asker, exchange) if exchange else (False, None)
-        if known and (resource is None or core.targets.get(resource) is None):
+        if known and core.targets.get(resource) is None:
             self._fail(request, "wait", "recipient-unavailable")
             return
         resource = resource or core.choose(parse_jid(request.asker), request.namespace)

@@ -142,8 +142,8 @@ def _fits_local(local: str) -> bool:
 def _fits(text: str, profile: Any) -> bool:
     if len(text.encode("utf-8", "surrogatepass")) > MAX_PART or text != text.strip() or text.startswith(_TOKEN):
         return False
-    if text.isascii() and text.isprintable():
-        return profile is xmpp_stringprep.resourceprep or text == text.lower()
+    if text.isascii():  # it is part of a prepared JID
+        return True
     try:
         # Twisted's profiles are strict about code points newer than Unicode 3.2; PRECIS (RFC 8265) adds newer tables.
         return bool(profile.prepare(text) == text == unicodedata.normalize("NFKC", text))

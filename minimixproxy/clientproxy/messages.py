@@ -20,10 +20,9 @@ class MessageProxying:
     def receive(self, message: Stanza) -> None:
         """Take one message in."""
         sender = self._core.sender(message)
-        recipient = self._core.recipient(message) if sender is not None else None
-        if sender is None or recipient is None:
+        if sender is None or (recipient := self._core.recipient(message)) is None:
             return
-        kind = message.get("type") or "normal"
+        kind = message.get("type")
         if sender.bare in self._core.targets:
             self._target_writes(message, sender, recipient)
         elif kind == "error":
@@ -31,7 +30,7 @@ class MessageProxying:
         elif self._core.admit(message, sender):
             self._user_writes(message, sender, kind)
 
-    def _user_writes(self, message: Stanza, sender: Address, kind: str) -> None:
+    def _user_writes(self, message: Stanza, sender: Address, kind: str | None) -> None:
         core = self._core
         known, resource = self._holder(message, sender)
         if known and resource is None:

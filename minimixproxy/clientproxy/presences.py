@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from minimixproxy.clientproxy.core import Core
 from minimixproxy.clientproxy.sessions import CONVERSATION
-from minimixproxy.clientproxy.targets import Subscription
+from minimixproxy.clientproxy.targets import Resource, Subscription
 from minimixproxy.jids import Address
 from minimixproxy.log import Logger
 from minimixproxy.stanza import Stanza, escape, rewrite
@@ -35,7 +35,7 @@ class PresenceProxying:
         core: Core,
         came: Callable[[], None],
         lost: Callable[[Iterable[str]], None],
-        ask_features: Callable[[str], None],
+        ask_features: Callable[[Resource], None],
     ) -> None:
         self._core = core
         self._came = came
@@ -48,8 +48,7 @@ class PresenceProxying:
     def receive(self, presence: Stanza) -> None:
         """Take one presence in."""
         sender = self._core.sender(presence)
-        recipient = self._core.recipient(presence) if sender is not None else None
-        if sender is None or recipient is None:
+        if sender is None or (recipient := self._core.recipient(presence)) is None:
             return
         kind = presence.get("type") or ""
         if kind not in _KINDS:
@@ -108,12 +107,14 @@ class PresenceProxying:
     def _available(self, presence: Stanza, sender: Address) -> None:
         priority, show, caps = _read(presence)
         known = self._core.targets.get(sender.full)
-        if self._core.targets.available(sender, priority, show, caps):
-            self._ask_features(sender.full)
-        if known is None and self._core.targets.get(sender.full) is not None:
-            self.log.info("{domain}: {jid} is there", domain=self._core.domain, jid=sender.full)
-        elif known is None:
+        news = self._core.targets.available(sender, priority, show, caps)
+        resource = self._core.targets.get(sender.full)
+        if resource is None:
             self._core.drop(presence, "presence of the target that cannot be used")
+        elif known is None:
+            self.log.info("{domain}: {jid} is there", domain=self._core.domain, jid=sender.full)
+        if resource is not None and news:
+            self._ask_features(resource)
         if self._core.targets.candidates():
             self._came()
         self.publish()

@@ -100,7 +100,7 @@ class Targets:
             self._changed()
 
     def heard(self, jid: str, now: float) -> None:
-        """Note that something came from a resource: it is alive."""
+        """Note that something came from somebody: if that is a resource, it is alive."""
         resource = self._resources.get(jid)
         if resource is not None:
             resource.heard, resource.pinged = now, 0.0
@@ -113,9 +113,9 @@ class Targets:
         resource.mute = True
         self._changed()
 
-    def get(self, jid: str) -> Resource | None:
-        """Return an available resource, willing or not."""
-        return self._resources.get(jid)
+    def get(self, jid: str | None) -> Resource | None:
+        """Return an available resource, willing or not. None is nobody."""
+        return None if jid is None else self._resources.get(jid)
 
     def resources(self) -> tuple[Resource, ...]:
         return tuple(self._resources.values())

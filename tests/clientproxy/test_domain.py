@@ -50,7 +50,9 @@ class FoundTests(SynchronousTestCase):
         scene = Scene(policy="round-robin")
         for _ in range(2):
             scene.ask(kind="set", payload=DATA)
-        scene.online("a", "b", features=False)
+        scene.receive(f"<presence from='{TARGET}/a' to='{DOMAIN}'/>")
+        self.assertEqual([sent["to"] for sent in scene.sent() if sent.get("type") == "set"], [f"{TARGET}/a"] * 2)
+        scene.online("b", features=False)
         step = scene.asked(kind="set", payload=DATA)
         scene.ask(kind="set", payload=DATA)
         self.assertEqual((step["to"], scene.one()["to"]), (f"{TARGET}/a", f"{TARGET}/a"))

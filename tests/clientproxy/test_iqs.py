@@ -402,6 +402,50 @@ class FailoverTests(unittest.TestCase):
         scene.answer(get)
         self.assertEqual(scene.core.requests._kept, 0)
 
+    def test_a_result_is_an_answer_whatever_it_holds(self) -> None:
+        scene = Scene()
+        scene.online("a", "b")
+        error = "<error><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+        scene.answer(scene.asked(), content=error)
+        self.assertEqual((reply := scene.one())["to"], ALICE)
+        self.assertEqual(reply["type"], "result")
+
+    def test_what_waits_and_nobody_comes(self) -> None:
+        """Who was tried before may come back; where nobody ever was, there is no such service."""
+        scene = Scene()
+        scene.online("a")
+        scene.asked(id="tried")
+        scene.proxy.connected()
+        scene.ask(id="new")
+        scene.sent()
+        scene.pass_time(SETTLING - 1)
+        self.assertEqual(scene.sent(), [])
+        scene.pass_time(1)
+        self.assertEqual(
+            {reply["id"]: error_condition(reply) for reply in scene.sent() if reply.name == "iq"},
+            {"tried": "recipient-unavailable", "new": "service-unavailable"},
+        )
+
+    def test_questions_that_nobody_answers_make_no_others(self) -> None:
+        """Neither a user's, nor our own pings: only the answer to our question for features is asked for again."""
+        scene = Scene(timeout=5, ping_after=2)
+        scene.online("a")
+        scene.asked(payload="<query xmlns='http://jabber.org/protocol/disco#info' node='x'/>")
+        scene.pass_time(20)
+        sent = scene.sent()
+        self.assertEqual({query.payloads[0][0] for query in sent if query.get("type") == "get"}, {"urn:xmpp:ping"})
+        self.assertEqual([error_condition(reply) for reply in sent if reply["to"] == ALICE], ["remote-server-timeout"])
+
+    def test_a_step_that_waits_for_who_takes_nothing_new(self) -> None:
+        scene = Scene()
+        step = f"<data xmlns='{IBB}' sid='i' seq='0'>eA==</data>"
+        scene.ask(kind="set", payload=step)
+        scene.online("b", content="<show>dnd</show>")
+        scene.receive(f"<iq type='set' id='t' from='{TARGET}/b' to='{DOMAIN}/{ALICE}'>{step}</iq>")
+        scene.sent()
+        scene.receive(f"<presence from='{TARGET}/a' to='{DOMAIN}'/>")
+        self.assertEqual([sent["to"] for sent in scene.sent() if sent.get("type") == "set"], [f"{TARGET}/b"])
+
     def test_a_get_of_an_exchange_is_for_its_resource_only(self) -> None:
         scene = Scene(policy="sender")
         scene.online("a", "b")
@@ -516,6 +560,25 @@ class ExchangeTests(unittest.TestCase):
         self.command(scene)
         reply = f"<command xmlns='{COMMANDS}' node='x' sessionid='s' status='completed'/>"
         scene.answer(scene.one(), content=reply)
+        self.assertEqual(len(scene.core.sessions), 0)
+
+    def test_one_that_ends_after_some_steps_is_forgotten(self) -> None:
+        for status in ("completed", "canceled"):
+            scene = Scene()
+            scene.online("a")
+            for step, said in enumerate(("executing", "executing", status)):
+                self.assertEqual(len(scene.core.sessions), min(step, 1))
+                self.command(scene, "s" if step else "")
+                reply = f"<command xmlns='{COMMANDS}' node='x' sessionid='s' status='{said}'/>"
+                scene.answer(scene.one(), content=reply)
+                scene.sent()
+            self.assertEqual(len(scene.core.sessions), 0)
+
+    def test_an_answer_that_names_no_session(self) -> None:
+        scene = Scene()
+        scene.online("a")
+        self.command(scene)
+        scene.answer(scene.one(), content=f"<command xmlns='{COMMANDS}' node='x' status='executing'/>")
         self.assertEqual(len(scene.core.sessions), 0)
 
     def test_somebody_elses_session_is_not_joined(self) -> None:
@@ -701,6 +764,16 @@ class DiscoItemsTests(unittest.TestCase):
         self.assertEqual((reply["from"], reply["to"], reply["id"]), (DOMAIN, ALICE, "a1"))
         self.assertEqual(next(query.elements()).getAttribute("name"), "<X>")
         self.assertEqual(reply.uri, COMPONENT)
+
+
+    def test_an_error_is_passed_on_as_it_is(self) -> None:
+        scene = Scene()
+        scene.online("a")
+        query = f"<query xmlns='http://jabber.org/protocol/disco#items'><item jid='{TARGET}/a'/></query>"
+        request = scene.asked(payload="<query xmlns='http://jabber.org/protocol/disco#items'/>")
+        error = "<error type='modify'><bad-request xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+        scene.answer(request, kind="error", content=query + error)
+        self.assertIn(f"<item jid='{TARGET}/a'/>".encode(), scene.one().raw)
 
 
 class OneAnswerTests(unittest.TestCase):

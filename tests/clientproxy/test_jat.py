@@ -41,6 +41,7 @@ class ReadableTests(unittest.TestCase):
             "example.org",
             "example.org/node",
             "alice@example.org/a/b@c",
+            "alice@example.org/My Phone",
             "jürgen@bücher.example/küche",
             "bob\\40aim.com@gateway.example/x",
         ):

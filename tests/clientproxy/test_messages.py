@@ -102,6 +102,17 @@ class FromUsersTests(unittest.TestCase):
         error = scene.one()
         self.assertEqual((error["to"], error["from"], error["type"]), (f"{TARGET}/c", f"{DOMAIN}/{BOB}", "error"))
 
+    def test_an_error_is_for_nobody_else(self) -> None:
+        scene = Scene(deny=[BOB])
+        scene.online("a")
+        write(scene, "error")
+        self.assertEqual(scene.sent(), [], "nobody has written to her")
+        write(scene, sender="bob@example.net/other")
+        scene.sent()
+        write(scene, "error", BOB)
+        self.assertEqual(scene.sent(), [], "this device of his may not")
+        self.assertEqual(scene.core.dropped["error message for nobody"], 2)
+
     def test_data_of_a_bytestream_in_messages(self) -> None:
         scene = Scene(policy="round-robin")
         scene.online("a", "b", "c")

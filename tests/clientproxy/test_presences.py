@@ -135,6 +135,7 @@ class ResourceTests(unittest.TestCase):
             ("<priority>-5</priority>", 0),
             ("<priority>5</priority><show>away</show>", 1),
             ("<show>dnd</show>", 0),
+            ("<status>dnd</status>", 1),
             ("<priority>x</priority><show>\n</show>", 1),
             ("<show xmlns='other'>dnd</show><priority xmlns='other'>-1</priority>", 1),
         ):
@@ -142,6 +143,24 @@ class ResourceTests(unittest.TestCase):
             self.assertEqual(len(scene.core.targets.candidates()), candidates, content)
         presence(scene, "unavailable", f"{TARGET}/a")
         self.assertEqual(scene.core.targets.candidates(), ())
+
+    def test_what_the_operator_reads_of_them(self) -> None:
+        scene = Scene(max_resources=1)
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        for name, content in (("a", ""), ("a", "<show>away</show>"), ("b", "")):
+            presence(scene, "", f"{TARGET}/{name}", content=content)
+        presence(scene, "unavailable", f"{TARGET}/a")
+        presence(scene, "unavailable", f"{TARGET}/a")
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            [
+                f"{DOMAIN}: {TARGET}/a is there",
+                f"{DOMAIN}: dropped presence from {TARGET}/b: presence of the target that cannot be used (1 so far)",
+                f"{DOMAIN}: {TARGET}/a is gone",
+            ],
+        )
 
     def test_strangers_are_no_resources(self) -> None:
         scene = Scene()
@@ -227,7 +246,9 @@ class AcceptTests(unittest.TestCase):
         presence(scene, "subscribe", "alice@example.org")
         scene.proxy.connected()
         scene.sent()
-        scene.pass_time(SETTLING)
+        scene.pass_time(SETTLING - 1)
+        self.assertEqual(told(scene), [])
+        scene.pass_time(1)
         self.assertEqual(told(scene), [("unavailable", DOMAIN, "alice@example.org")])
 
     def test_who_is_not_allowed_is_told_so(self) -> None:
@@ -252,6 +273,10 @@ class AcceptTests(unittest.TestCase):
         scene.sent()
         presence(scene, "", f"{TARGET}/a")
         self.assertEqual([to for _, _, to in told(scene)], ["u2@example.org", "u3@example.org", "u4@example.org"])
+        presence(scene, "subscribe", "u4@example.org")
+        scene.sent()
+        presence(scene, "unavailable", f"{TARGET}/a")
+        self.assertEqual(len(told(scene)), 3, "who subscribes again pushes nobody out")
         self.assertEqual(scene.core.dropped["subscribers"], 2)
 
     def test_an_address_that_bounces_is_forgotten(self) -> None:
@@ -287,6 +312,24 @@ class TargetDecidesTests(unittest.TestCase):
         presence(scene, "unsubscribed", TARGET, CONTACT)
         presence(scene, "unavailable", f"{TARGET}/a")
         self.assertEqual([kind for kind, _, to in told(scene) if to == "alice@example.org"], ["unsubscribed"])
+
+    def test_given_and_taken_back(self) -> None:
+        scene = self.scene()
+        presence(scene, "subscribed", TARGET, CONTACT)
+        presence(scene, "unsubscribed", TARGET, CONTACT)
+        scene.sent()
+        presence(scene, "unavailable", f"{TARGET}/a")
+        self.assertEqual(told(scene), [])
+
+    def test_the_target_may_probe_a_user(self) -> None:
+        scene = self.scene()
+        presence(scene, "probe", f"{TARGET}/a", CONTACT)
+        self.assertEqual(told(scene), [("probe", DOMAIN, "alice@example.org")])
+
+    def test_who_was_never_told_that_it_is_there_hears_of_no_end(self) -> None:
+        scene = self.scene()
+        presence(scene, "unavailable", f"{TARGET}/a", CONTACT)
+        self.assertEqual(told(scene), [])
 
     def test_a_probe_is_the_targets_servers_to_answer(self) -> None:
         scene = self.scene()
@@ -330,6 +373,16 @@ class DirectedTests(unittest.TestCase):
         self.assertEqual(told(scene), [("", DOMAIN, ALICE)])
         presence(scene, "unavailable", ALICE)
         self.assertEqual(told(scene), [("unavailable", f"{DOMAIN}/{ALICE}", f"{TARGET}/a")])
+
+    def test_the_answer_goes_to_the_very_resource(self) -> None:
+        """An error begins no conversation."""
+        scene = Scene(policy="round-robin")
+        scene.online("a", "b", "c")
+        presence(scene, "", f"{TARGET}/c", f"{DOMAIN}/{ALICE}")
+        presence(scene, "error", f"{TARGET}/b", f"{DOMAIN}/{ALICE}")
+        self.assertEqual(told(scene), [("", DOMAIN, ALICE), ("error", DOMAIN, ALICE)])
+        presence(scene, "", ALICE)
+        self.assertEqual(told(scene), [("", f"{DOMAIN}/{ALICE}", f"{TARGET}/c")])
 
     def test_unavailable_from_somebody_unknown_is_dropped(self) -> None:
         scene = Scene()

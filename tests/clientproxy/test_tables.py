@@ -5,7 +5,7 @@ from twisted.trial import unittest
 
 from minimixproxy.clientproxy.limits import AccessList
 from minimixproxy.clientproxy.requests import Origin, Request, Requests, TooMany
-from minimixproxy.clientproxy.sessions import CONVERSATION, Sessions, begins_or_ends, exchange_of
+from minimixproxy.clientproxy.sessions import CONVERSATION, MOST_OF_ONE, Sessions, begins_or_ends, exchange_of
 from minimixproxy.clientproxy.targets import Subscription, Targets
 from minimixproxy.jids import parse_jid
 from minimixproxy.ratelimit import RateLimit
@@ -290,6 +290,14 @@ class SessionsTests(unittest.TestCase):
         self.clock.advance(601)
         sessions.bind("carol@x/1", "c", A)
         self.assertEqual((len(sessions), len(sessions._of)), (1, 1))
+
+    def test_what_has_ended_counts_no_more(self) -> None:
+        sessions = Sessions(self.clock.seconds)
+        sessions.bind("alice@x/1", "kept", A)
+        for number in range(2 * MOST_OF_ONE):
+            sessions.bind("alice@x/1", str(number), A)
+            sessions.end("alice@x/1", str(number))
+        self.assertEqual((len(sessions), sessions.holder("alice@x/1", "kept")), (1, (True, A)))
 
     def test_the_one_used_last_stays(self) -> None:
         sessions = Sessions(self.clock.seconds)
