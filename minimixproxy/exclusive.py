@@ -26,7 +26,7 @@ def take(directory: Path) -> None:
 
     The descriptor is left open on purpose. On file systems without such locks it does nothing but say so.
     """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(directory, os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -42,7 +42,7 @@ def lock_file(file: Path) -> int | None:
     It is in nobody's way but that of who calls this. Raises `InUse`; `OSError` if the file cannot be opened. Where
     there are no such locks it says so and returns None.
     """
-    descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
+    descriptor = os.open(file, os.O_RDWR)
     try:
         if _SET_LOCK is None:
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

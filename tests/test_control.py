@@ -117,6 +117,13 @@ class ProtocolTests(unittest.SynchronousTestCase):
         connection.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_gone(self) -> None:
+        """Nothing is left of who goes, whatever they were waiting for."""
+        connection, _transport = self.connect()
+        connection.dataReceived(b'{"request"')
+        connection.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual((self.clock.getDelayedCalls(), self.factory.connections), ([], set()))
+
     def test_too_many(self) -> None:
         first, _transport = self.connect()
         for _number in range(control.MAX_CONNECTIONS - 1):

@@ -6,7 +6,7 @@ from twisted.trial import unittest
 from minimixproxy.clientproxy.limits import AccessList
 from minimixproxy.clientproxy.requests import Origin, Request, Requests, TooMany
 from minimixproxy.clientproxy.sessions import CONVERSATION, MOST_OF_ONE, Sessions, begins_or_ends, exchange_of
-from minimixproxy.clientproxy.targets import Subscription, Targets
+from minimixproxy.clientproxy.targets import MAX_FEATURES, Subscription, Targets
 from minimixproxy.jids import parse_jid
 from minimixproxy.ratelimit import RateLimit
 from tests.clientproxy.scene import stanza
@@ -73,6 +73,24 @@ class TargetsTests(unittest.TestCase):
     def test_bounded(self) -> None:
         made = targets(*(f"worker@example.org/{number}" for number in range(5)), limit=3)
         self.assertEqual(len(made.resources()), 3)
+        for number in range(MAX_FEATURES + 10):
+            made.candidates(f"urn:x:{number}")
+        self.assertLessEqual(len(made._candidates), MAX_FEATURES)
+        made.learn("worker@example.org/0", [f"urn:x:{number}" for number in range(MAX_FEATURES + 10)])
+        resource = made.get("worker@example.org/0")
+        assert resource is not None and resource.features is not None
+        self.assertEqual(len(resource.features), MAX_FEATURES)
+
+    def test_the_same_presence_again_is_no_news(self) -> None:
+        made = targets()
+        self.assertTrue(made.available(parse_jid(A), 1, "away", "v"))
+        changes = made.changes
+        self.assertFalse(made.available(parse_jid(A), 1, "away", "v"))
+        self.assertEqual(made.changes, changes)
+        for other in ((2, "away", "v"), (2, "", "v"), (2, "", "w")):
+            made.available(parse_jid(A), *other)
+            self.assertGreater(made.changes, changes)
+            changes = made.changes
 
     def test_features_are_asked_for_once_and_when_they_change(self) -> None:
         made = targets()
@@ -383,3 +401,23 @@ class LimitsTests(unittest.TestCase):
         for number in range(50):
             rate.admits(f"u{number}@x")
         self.assertEqual((len(rate._buckets), len(forgotten)), (10, 40))
+
+    def test_who_asks_goes_on_to_be_counted(self) -> None:
+        """Strangers push out those who have not asked for longest, so nobody gets a full bucket by asking."""
+        rate = RateLimit(1.0, 1, Clock().seconds, max_askers=10)
+        admitted = 0
+        for number in range(100):
+            admitted += rate.admits("busy@x")
+            rate.admits(f"u{number}@x")
+        self.assertEqual(admitted, 1)
+
+    def test_what_was_not_used_is_not_saved(self) -> None:
+        clock = Clock()
+        rate = RateLimit(0.5, 2, clock.seconds)
+        for _ in range(3):
+            self.assertEqual([rate.admits("a@x") for _ in range(3)], [True, True, False])
+            clock.advance(1)
+            self.assertFalse(rate.admits("a@x"), "half a stanza")
+            clock.advance(1)
+            self.assertEqual([rate.admits("a@x") for _ in range(2)], [True, False])
+            clock.advance(1000)
