@@ -1,0 +1,207 @@
+"""When what was deleted is erased: from the write-ahead log, and, copies of it, from the file. By a clock in hand."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.storage.batch import Batch, Erasure
+from minimixproxy.storage.wal import AGAIN, CLIENTS_SHARE, GATHERED, LOG_EVERY, SHARE, WriteAheadLog
+
+LATER = 30.0  # seconds, as `Store` says
+VACUUM = 2.0  # seconds that it takes here
+
+
+class SQLite:
+    """What is used of a database and of its cursor."""
+
+    name = "state"
+    driver_error = sqlite3.Error
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.sqlite = True
+        self.busy = False
+        self.full = False
+        self.done: list[str] = []
+
+    def execute(self, statement: str) -> SQLite:
+        self.done.append(statement)
+        if statement == "VACUUM":
+            self.clock.advance(VACUUM)
+            if self.full:
+                raise sqlite3.OperationalError("disk full")
+        return self
+
+    def fetchone(self) -> tuple[int]:
+        return (int(self.busy),)
+
+
+class WriteAheadLogTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.database: Any = SQLite(self.clock)
+        self.wal = WriteAheadLog(self.database, self.clock.seconds)
+        self.events: list[LogEvent] = []
+        globalLogPublisher.addObserver(self.events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+
+    def truncated(self) -> list[str]:
+        """Truncate the log; return what was done between the settings of the time-out."""
+        self.database.done.clear()
+        self.wal.truncate(self.database)
+        first, *done, last = self.database.done
+        self.assertEqual((first, last), ("PRAGMA busy_timeout = 0", "PRAGMA busy_timeout = 1000"))
+        return [{"VACUUM": "anew", "PRAGMA wal_checkpoint(TRUNCATE)": "log"}.get(one, one) for one in done]
+
+    def due_at(self, seconds: float, after: float = 1e9) -> None:
+        """It is time to truncate then, and not sooner."""
+        self.clock.advance(seconds - self.clock.seconds() - 0.25)
+        self.assertFalse(self.wal.due(after))
+        self.clock.advance(0.25)
+        self.assertTrue(self.wal.due(after))
+
+    def forgotten(self, *, at_once: bool = False) -> None:
+        """An account goes: of a client, or, at once, by the operator."""
+        batch = Batch()
+        batch.gone_accounts.append(1)
+        batch.erases, batch.writes_anew = True, at_once
+        self.wal.written(batch)
+
+    def told(self) -> list[str]:
+        return [formatEvent(event) for event in self.events]
+
+    def test_at_the_start(self) -> None:
+        """Nobody knows what is in the log."""
+        self.assertIs(self.wal.erasure, Erasure.NOWHERE)
+        self.due_at(LATER, LATER)
+        self.assertEqual(self.truncated(), ["log"])
+        self.assertIs(self.wal.erasure, Erasure.FILE)
+        self.clock.advance(10 * GATHERED)
+        self.assertFalse(self.wal.due(0))
+        self.assertEqual(self.events, [])
+
+    def test_what_deletes(self) -> None:
+        deletions: tuple[Callable[[Batch], object], ...] = (
+            lambda batch: batch.gone_rooms.append(1),
+            lambda batch: batch.trimmed.append(1),
+            lambda batch: batch.given.append(1),
+            lambda batch: batch.changes.append((1,)),
+            lambda batch: setattr(batch, "replaces_history", True),
+        )
+        self.truncated()
+        for delete in deletions:
+            batch = Batch()
+            delete(batch)
+            self.wal.written(batch)
+            self.assertIs(self.wal.erasure, Erasure.NOWHERE)
+            began = self.clock.seconds()
+            self.clock.advance(LATER / 2)
+            self.wal.written(batch)  # it is the first that counts
+            self.due_at(began + LATER, LATER)
+            self.assertEqual(self.truncated(), ["log"])
+            self.assertIs(self.wal.erasure, Erasure.FILE)
+
+    def test_what_does_not(self) -> None:
+        self.truncated()
+        batch = Batch()
+        batch.messages += (1,)
+        batch.privates += (1,)
+        batch.accounts[1] = batch.rooms[1] = (1,)
+        batch.cursors[1, "x"] = 1
+        batch.erased.append((Erasure.LOG, Deferred()))
+        self.wal.written(batch)
+        self.assertIs(self.wal.erasure, Erasure.FILE)
+        self.assertFalse(self.wal.due(0))
+
+    def test_accounts_that_clients_remove(self) -> None:
+        """The log soon, the file when it is worth it: that takes no more than a small part of the time."""
+        self.truncated()
+        self.clock.advance(1)
+        self.forgotten()
+        self.assertIs(self.wal.erasure, Erasure.NOWHERE)
+        self.due_at(LOG_EVERY)
+        self.assertEqual((self.truncated(), self.wal.erasure), (["log"], Erasure.LOG))
+        self.due_at(1 + GATHERED)
+        self.assertEqual(self.truncated(), ["anew", "PRAGMA user_version = 1", "log"])
+        self.assertIs(self.wal.erasure, Erasure.FILE)
+        written = self.clock.seconds()
+        self.forgotten()
+        self.due_at(written + LOG_EVERY)
+        self.truncated()
+        self.forgotten()
+        self.due_at(written + 2 * LOG_EVERY)
+        self.truncated()
+        self.due_at(written + VACUUM * CLIENTS_SHARE)
+        self.truncated()
+        self.assertIs(self.wal.erasure, Erasure.FILE)
+
+    def test_the_operator_waits(self) -> None:
+        self.truncated()
+        self.forgotten(at_once=True)
+        self.assertTrue(self.wal.due(1e9))
+        self.assertEqual(self.truncated(), ["anew", "PRAGMA user_version = 1", "log"])
+        self.assertIs(self.wal.erasure, Erasure.FILE)
+        written = self.clock.seconds()
+        self.forgotten(at_once=True)
+        self.due_at(written + LOG_EVERY)
+        self.assertEqual((self.truncated(), self.wal.erasure), (["log"], Erasure.LOG))
+        self.due_at(written + VACUUM * SHARE)
+        self.assertEqual(self.truncated(), ["anew", "PRAGMA user_version = 1", "log"])
+        self.clock.advance(VACUUM * SHARE)
+        self.forgotten()
+        self.assertEqual(self.truncated(), ["log"], "the next is not the operator's")
+
+    def test_somebody_reads(self) -> None:
+        """It is tried again, and told twice: that it does not work, and that it did."""
+        self.truncated()
+        self.forgotten(at_once=True)
+        self.database.busy = True
+        self.assertIn("anew", self.truncated())
+        self.assertIs(self.wal.erasure, Erasure.NOWHERE, "what was written anew is in the log")
+        for _ in range(3):
+            self.due_at(self.clock.seconds() + AGAIN)
+            self.assertEqual(self.truncated(), ["log"], "the file is anew")
+        self.database.busy = False
+        self.due_at(self.clock.seconds() + AGAIN)
+        self.assertEqual((self.truncated(), self.wal.erasure), (["log"], Erasure.FILE))
+        self.assertFalse(self.wal.due(0))
+        self.truncated()
+        head = "state: what was deleted cannot be erased from the write-ahead log yet, trying again: "
+        self.assertEqual(
+            self.told(), [f"{head}another program reads the database", "state: the write-ahead log is erased now"]
+        )
+
+    def test_the_disk_is_full(self) -> None:
+        """An attempt that fails has taken its time, too."""
+        self.truncated()
+        self.forgotten()
+        self.due_at(LOG_EVERY)
+        self.truncated()
+        self.due_at(GATHERED)
+        self.database.full = True
+        self.assertEqual(self.truncated(), ["anew"])
+        self.assertIs(self.wal.erasure, Erasure.NOWHERE)
+        self.assertIn("trying again: disk full", self.told()[0])
+        failed = self.clock.seconds()
+        self.database.full = False
+        self.due_at(failed - VACUUM + LATER, LATER)
+        self.assertEqual((self.truncated(), self.wal.erasure), (["log"], Erasure.LOG))
+        self.due_at(failed + VACUUM * CLIENTS_SHARE)
+        self.assertIn("anew", self.truncated())
+
+    def test_another_database(self) -> None:
+        """PostgreSQL has no such file."""
+        self.database.sqlite = False
+        wal = WriteAheadLog(self.database, self.clock.seconds)
+        batch = Batch()
+        batch.gone_accounts.append(1)
+        batch.erases = True
+        wal.written(batch)
+        self.assertEqual((wal.due(0), wal.erasure), (False, Erasure.FILE))
