@@ -13,7 +13,8 @@ from twisted.internet.threads import deferToThread
 
 from bench import worst
 from bench.servers import Missing
-from tests.hostile.scenarios import SCENARIOS, Scenario
+from tests.hostile.ground import Scenario
+from tests.hostile.scenarios import SCENARIOS
 from tests.integration import client as raw
 from tests.integration.cases import KINDS
 from tests.integration.client import Client

@@ -40,7 +40,7 @@ class ClientStream:
 
     log = Logger()
 
-    __slots__ = ("_abort_call", "_clock", "_framer", "_framing", "_on_lost", "bottom", "handler", "transport")
+    __slots__ = ("_abort_call", "_clock", "_framer", "_framing", "_on_lost", "bottom", "handler", "take", "transport")
 
     def __init__(self, clock: Clock, framing: FramingLimits, on_lost: Callable[[ClientStream], None]) -> None:
         self._clock = clock
@@ -51,6 +51,7 @@ class ClientStream:
         self.transport: Transport
         self.bottom: SecurableConnection
         self.handler: Handler | None = None
+        self.take: Callable[[bytes], None] | None = None  # all bytes, once a session has taken over
 
     def makeConnection(self, transport: Transport) -> None:
         self.transport = transport
@@ -61,8 +62,8 @@ class ClientStream:
         if handler is None:
             return
         try:
-            if self._framer.passing:
-                handler.client_events(self._framer.feed(data))
+            if self.take is not None:
+                self.take(data)
             else:
                 self._take_of_stranger(data)
         except UnusableStanza as error:  # before login: a session lets pass what it cannot read
@@ -89,6 +90,7 @@ class ClientStream:
         if reason.check(SSL.Error) is not None:
             self.log.info("TLS with a client failed: {error}", error=describe_tls_failure(reason))
         handler, self.handler = self.handler, None
+        self.take = None
         if handler is not None:
             handler.client_lost()
         self._on_lost(self)

@@ -17,6 +17,7 @@ from minimixproxy.c2s.ports import AccountsPort
 from minimixproxy.c2s.registrar import Contact, Registrar
 from minimixproxy.c2s.sasl_server import SaslFailure
 from minimixproxy.c2s.session import ClientSession
+from minimixproxy.c2s.shares import Shares
 from minimixproxy.c2s.tls import ServerTLS
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.c2s.upstream import Login, open_stream_with
@@ -66,6 +67,7 @@ class Entry:
         self._connect = connect
         self._keys = KeyCache()
         self._turn_end = turn_end
+        self.shares = Shares(clock)
         self.registrar = Registrar(contact, self.limits, clock)
         self._guard = LoginGuard(
             clock.seconds,
@@ -150,6 +152,7 @@ class Entry:
         self, stream: ClientStream, upstream: Any, login: Login, opened: Opened, early: list[Event], language: str
     ) -> None:
         """Hand a client and its stream upstream to a session. `early`: what the client did not wait to send."""
-        session = ClientSession(stream, upstream, login, self._accounts, self._turn_end, self.clock, self.limits)
+        ways = (self._accounts, self._turn_end, self.clock, self.limits, self.shares)
+        session = ClientSession(stream, upstream, login, *ways)
         session.language = language
         session.start(opened.header, opened.features, opened.behind, early)

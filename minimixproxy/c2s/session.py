@@ -23,6 +23,7 @@ from minimixproxy.c2s.output import ClientOutput
 from minimixproxy.c2s.ports import AccountPort, AccountsPort
 from minimixproxy.c2s.reach import EVERYTHING, Reach
 from minimixproxy.c2s.refusals import refusal_of_element
+from minimixproxy.c2s.shares import Shares
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.c2s.upstream import Login
 from minimixproxy.c2s.watch import Bound, CarbonsChanged, Learned, Misbound, PasswordChanged, Removed, RequestWatch
@@ -82,6 +83,7 @@ class ClientSession:
         turn_end: TurnEnd,
         clock: Clock,
         limits: Limits,
+        shares: Shares,
     ) -> None:
         self.jid = ""
         self.carbons = False
@@ -104,11 +106,13 @@ class ClientSession:
         self.deliver_all: Callable[[LazyStanzas], None] = self._output.deliver_all  # and many, made when needed
         self._to_server: list[bytes] = []  # of the read that is being handled
         self._upstream_blocked = False  # the server reads too slowly
-        transport = client.transport
-        self._intake = Intake(
-            clock, self._client_event, self._flush_upstream, lambda: transport.pauseProducing(), self._resume_client
-        )
         self._own = login.own
+        transport = client.transport
+        valve = Valve(lambda: transport.pauseProducing(), self._resume_client)
+        feed = client.framer.feed
+        self._intake = Intake(
+            shares, self._own.bare, feed, self._client_event, self._flush_upstream, valve, self._intake_failed
+        )
         self._watch = RequestWatch(self._own)
         self._client_done = False  # the client closed its stream
         self._client_gone = False  # without closing it
@@ -119,6 +123,7 @@ class ClientSession:
         """Take over both streams; answer the client's header as the server did."""
         assert self._upstream is not None
         self._client.handler = self
+        self._client.take = self.client_data
         self._upstream.sink = self.server_events
         self._client.framer.passing = self._upstream.framer.passing = True
         self._client.framer.allow_depth()
@@ -148,11 +153,19 @@ class ClientSession:
 
     # From the client
 
-    def client_events(self, events: list[Event]) -> None:
+    def client_data(self, data: bytes) -> None:
         """Pass on one read's worth of the client's stream."""
         if self._reach.relayed:
             self._reach.heard()
-        self._intake.take(events)
+        if not self._output.over:
+            self._intake.take(data)
+
+    def client_events(self, events: list[Event]) -> None:
+        """Pass on what the client did not wait to send."""
+        self._intake.take_events(events)
+
+    def _intake_failed(self) -> None:
+        self.close("internal-server-error")
 
     def _client_event(self, event: Event) -> bool:
         """Handle what the client sent; True if it was more than to pass it on."""

@@ -184,6 +184,8 @@ class Lab:
         self.tls.load()
         ways = (self._connect, TurnEnd(self.clock), self._contact)
         self.entry = Entry(self.settings, self.accounts, self.clock, self.tls, *ways)
+        self.stopwatch = 0.0  # of the time that clients' bytes take; it stands still by itself
+        self.entry.shares.stopwatch = lambda: self.stopwatch
         self.clients = Clients(self.entry)
 
     def _connect(self, login: Login) -> Deferred[FramedXmlStream]:
@@ -236,20 +238,20 @@ class LabClient:
         self.server.dataReceived(data)
         return self.wire.take()
 
-    def log_in(self) -> None:
+    def log_in(self, username: str = "a") -> None:
         """Go up to the session."""
         self.send(HEADER)
-        self.send(plain())
+        self.send(plain(username))
         self.accept_login()
         self.send(HEADER)
         self.serve(SERVER_HEADER + SERVER_FEATURES)
         self.upstream.take()
 
-    def bind(self) -> ClientSession:
+    def bind(self, username: str = "a") -> ClientSession:
         """Go up to a bound session."""
-        self.log_in()
+        self.log_in(username)
         self.send(BIND)
-        self.serve(BOUND)
+        self.serve(BOUND.replace(b"a@", username.encode() + b"@"))
         self.upstream.take()
         return self.lab.accounts.bound[-1]
 

@@ -1,6 +1,6 @@
 """Private messages that look like what an archive says: they are private messages, and the archive's are the room's."""
 
-from tests.hostile.scenarios import NS_MAM, settle, victim
+from tests.hostile.ground import NS_MAM, settle, victim
 from tests.hostile.test_scenarios import ScenarioCase
 from tests.integration.cases import on_both_servers
 

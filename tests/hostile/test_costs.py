@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 from minimixproxy.logflood import BURST
+from tests.hostile.ground import JOIN, enter, heard, user, victim
+from tests.hostile.outside import corrections
 from tests.hostile.roomservice import room_service
-from tests.hostile.scenarios import JOIN, corrections, enter, heard, user, victim
 from tests.hostile.test_scenarios import ScenarioCase
 from tests.integration.cases import on_both_servers
 from tests.integration.proxy import Proxy

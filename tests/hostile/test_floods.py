@@ -4,7 +4,8 @@ import sqlite3
 from contextlib import closing
 
 from minimixproxy.minimix.account import ANSWERS_AT_ONCE
-from tests.hostile.scenarios import NS_MUC, PATIENCE, enter, heard, settle, undisturbed, victim
+from tests.hostile.ground import NS_MUC, PATIENCE, enter, heard, settle, victim
+from tests.hostile.scenarios import undisturbed
 from tests.hostile.test_scenarios import ScenarioCase
 from tests.integration.cases import on_both_servers
 from tests.integration.client import Client

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.hostile.scenarios import SCENARIOS, Scenario, undisturbed
+from tests.hostile.ground import Scenario
+from tests.hostile.scenarios import SCENARIOS, undisturbed
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 
 
