@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from itertools import count
 from pathlib import Path
 
 from twisted.internet.task import Clock
@@ -216,6 +217,14 @@ class SessionsTest(unittest.TestCase):
         self.lab.accounts.account.from_client = lambda _session, _stanza: False  # type: ignore[method-assign]
         client.send(b"<iq id='i'/>" * 5000)
         self.assertEqual(client.upstream.take(), b"<iq id='i'/>" * 5000)
+
+    def test_however_long_it_takes_some_goes_on(self) -> None:
+        """The process may be stopped at any point: to the stopwatch that is a long time."""
+        client = self.client()
+        seconds = count(0.0, 1.0)
+        self.lab.entry.shares.stopwatch = lambda: next(seconds)  # type: ignore[method-assign, assignment]
+        client.send(b"<iq id='i'/>" * 2)
+        self.assertEqual(client.upstream.take(), b"<iq id='i'/>" * 2)
 
     def test_what_a_client_that_is_gone_has_said_goes_on(self) -> None:
         crowd = [self.client() for _ in range(3)]
