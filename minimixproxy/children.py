@@ -62,11 +62,13 @@ class _Cutter:
         wrapper = b"<w xmlns='%b' xmlns:stream='%b'>" % (escape(default), NS_STREAM.encode())
         self._data = b"%b%b</w>" % (wrapper, raw)
         self._depth = 0
-        self._begun = self._tag_end = 0
+        self._begun = 0
+        self._filled = False  # the current child has something in it
         self._name = ""
         self._attributes: dict[str, str] = {}
         self._namespaces = {"": default}
-        self._parser = parser = expat.ParserCreate("UTF-8", SEPARATOR)
+        # Names are not to be remembered: here they are met once, and may be very many.
+        self._parser = parser = expat.ParserCreate("UTF-8", SEPARATOR, None)
         parser.StartElementHandler = self._on_start
         parser.EndElementHandler = self._on_end
         parser.StartNamespaceDeclHandler = self._on_namespace
@@ -88,12 +90,20 @@ class _Cutter:
         self._depth = depth = self._depth + 1
         if depth == 3:
             self._begun = self._parser.CurrentByteIndex
-            self._tag_end = start_tag_end(self._data, self._begun)
             self._name, self._attributes = name, attributes
+            self._filled = False
+            self._parser.DefaultHandlerExpand = self._on_content
+        elif depth == 4:
+            self._filled = True
         elif depth == 2:
             parts = self._parts
             parts.uri, parts.name = split_name(name)
             parts.attributes = named_attributes(attributes)
+
+    def _on_content(self, _text: str) -> None:
+        """Text, or markup that has no handler. Once is enough."""
+        self._filled = True
+        self._parser.DefaultHandlerExpand = None
 
     def _on_end(self, _name: str) -> None:
         self._depth = depth = self._depth - 1
@@ -101,9 +111,11 @@ class _Cutter:
             return
         if len(self._parts.children) >= MAX_PAYLOADS:
             raise UnusableStanza("too many children")
-        data = self._data
-        empty = data[self._tag_end - 2 : self._tag_end] == b"/>"
-        end = self._tag_end if empty else data.index(b">", self._parser.CurrentByteIndex) + 1
+        # Of an empty element expat's index stands behind it, else at the end tag: `<x/>` against `<x></x>`. To look for
+        # the end of the start tag would take long if it has very many attributes.
+        data, end = self._data, self._parser.CurrentByteIndex
+        if self._filled or data[end - 2 : end] != b"/>":
+            end = data.index(b">", end) + 1
         uri, local = split_name(self._name)
         raw = data[self._begun : end]
         attributes = named_attributes(self._attributes)

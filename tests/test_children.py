@@ -33,7 +33,7 @@ def elements(draw: st.DrawFn, depth: int = 0) -> str:
     if draw(st.booleans()) and depth:
         return f"<{tag}/>"
     children = "".join(draw(st.lists(elements(depth=depth + 1), max_size=3))) if depth < 3 else ""
-    text = draw(st.sampled_from(["", "text", "<![CDATA[<body>]]>", "&#65;"]))
+    text = draw(st.sampled_from(["", "text", "<![CDATA[<body>]]>", "&#65;", "/>", "<![CDATA[]]>", "<![CDATA[/>]]>"]))
     return f"<{tag}>{text}{children}{draw(st.sampled_from(['', ' ']))}</{name}>"
 
 
@@ -78,6 +78,28 @@ class Taken(SynchronousTestCase):
             parts = Parts(raw)
             self.assertEqual(parts.children, [])
             self.assertEqual(parse_stanza(parts.with_children([])).payloads, ())
+
+    def test_where_a_child_ends(self) -> None:
+        """An end tag may follow an empty child, and what looks like the end of one may be text."""
+        for child in (
+            "<a/>",
+            "<a />",
+            "<a b='/>'/>",
+            "<a></a>",
+            "<a b='/'></a>",
+            "<a>/></a>",
+            "<a>x/></a >",
+            "<a><b/></a>",
+            "<a>\n/></a>",
+            "<a>&gt;/></a>",
+            "<a><![CDATA[/>]]></a>",
+            "<a><![CDATA[]]></a>",
+            "<a><!--/>--></a>",
+            "<a><?b />?></a>",
+        ):
+            for raw in (f"<a>{child}</a>", f"<a>t{child}/></a>", f"<a>{child}{child}<a/></a>", f"<a><a/>{child}</a>"):
+                found = [one.raw.decode() for one in Parts(raw.encode()).children]
+                self.assertEqual("".join(found).replace("<a/>", ""), child.replace("<a/>", "") * raw.count(child), raw)
 
     def test_deep(self) -> None:
         raw = b"<message>" + b"<a>" * 5000 + b"</a>" * 5000 + b"<body/></message>"
