@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twisted.trial import unittest
 
 from minimixproxy.storage.database import Database
@@ -95,6 +96,23 @@ class FileTests(StorageTestCase):
         self.assertIn(f"{self.directory}: ", str(error))
 
 
+class ExplainedTests(unittest.SynchronousTestCase):
+    def test_what_the_operator_reads(self) -> None:
+        damaged = sqlite3.DatabaseError("malformed")
+        damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT | 256  # an extended code of it
+        database = Database(Path("state.sqlite"))
+        for error, text in (
+            (SQLAlchemyError("odd\n  thing"), "state.sqlite: odd thing"),
+            (DBAPIError("SELECT", {}, sqlite3.OperationalError("locked")), "state.sqlite: locked"),
+            (sqlite3.OperationalError("disk full"), "state.sqlite: disk full"),
+            (damaged, "state.sqlite: is damaged, or no SQLite database (malformed). Restore it from a backup"),
+            (OSError(28, "No space left on device"), "state.sqlite: No space left on device"),
+        ):
+            with self.assertRaises(StateError) as raised, database.explained():
+                raise error
+            self.assertTrue(str(raised.exception).startswith(text), str(raised.exception))
+
+
 class DamageTests(StorageTestCase):
     """A damaged file is refused, and left as it is; a damaged row costs itself."""
 
@@ -125,6 +143,15 @@ class DamageTests(StorageTestCase):
         self.assertIn("is damaged", str(self.assertRaises(StateError, Database(self.state).check)))
         self.assertIn("is damaged", str(self.assertRaises(StateError, self.lab)))
         self.assertEqual(Path(self.state).read_bytes(), bytes(data))
+
+    def test_a_damaged_page(self) -> None:
+        """Of messages, say: who looks before the start finds that, too."""
+        self.filled()
+        Database(self.state).check()
+        data = bytearray(Path(self.state).read_bytes())
+        data[-4096:-3996] = b"\xff" * 100
+        Path(self.state).write_bytes(data)
+        self.assertIn("is damaged", str(self.assertRaises(StateError, Database(self.state).check)))
 
     def test_rows(self) -> None:
         faults = {

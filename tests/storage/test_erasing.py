@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minimixproxy.minimix.journal import KeptLogin, KeptPrivate
+from minimixproxy.storage import database as storage_database
 from minimixproxy.storage import wal
 from minimixproxy.storage.database import Database, write_anew
 from minimixproxy.storage.store import ERASED, ERASED_BUSY
@@ -327,7 +328,9 @@ class EarlierVersionTests(TroubleTestCase):
     def test_written_anew_once(self) -> None:
         assert isinstance(self.state, Path)
         self.assertIn(SECRET.encode(), self.state.read_bytes())
+        self.patch(storage_database, "_WORTH_SAYING", self.state.stat().st_size - 1)
         lab = self.lab()
+        self.assertEqual(self.logged("is written anew once"), 1)
         for path in self.directory.glob("state.sqlite*"):
             self.assertNotIn(SECRET.encode(), path.read_bytes(), path.name)
         lab.crash()
