@@ -57,7 +57,6 @@ class ComponentFactory(BootstrapMixin, Factory):
 
     def buildProtocol(self, _address: object) -> FramedXmlStream:
         stream = FramedXmlStream(ConnectComponentAuthenticator(self._domain, self._secret), self._limits)
-        stream.factory = self
         self.installBootstraps(stream)  # type: ignore[no-untyped-call]
         return stream
 
@@ -70,6 +69,9 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
     """
 
     log = Logger()
+
+    #: Told of what is left out: name, attributes, SHA-256, and why.
+    unusable: Callable[[str, dict[str, str], str, str], None]
 
     def __init__(
         self,
@@ -87,12 +89,11 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         self._clock: Any = reactor
         self._backoff = backoffPolicy(initialDelay=1.0, maxDelay=60.0, factor=2.0, jitter=random.random)
         self._jitter = random.random
-        self.unusable: Callable[[str, dict[str, str], str, str], None] = lambda *_: None
         self._sendable = Sendable(limits.max_stanza)
         self._receivers: dict[str, Callable[[Stanza], None]] = {}
-        self._turn = 0  # endpoints tried since the last success
+        self._turn = 0  # endpoints tried since there was a stream
         self._refused = False
-        self._connecting: Deferred[Any] | None = None
+        self._connecting: Deferred[Any]
         self._timer: Any = None
         self._stopped: Deferred[None] | None = None
         self._out: list[bytes] = []
@@ -114,11 +115,9 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
     def stopService(self) -> Deferred[None] | None:
         Service.stopService(self)
         self._cancel_timer()
-        if self._connecting is not None:
-            self._connecting.cancel()
+        self._connecting.cancel()  # nothing, if it has come to an end
         if self.xmlstream is None:
             return None
-        self._flush()
         if self._initialized:
             self.xmlstream.sendFooter()
         self.xmlstream.transport.loseConnection()
@@ -127,16 +126,11 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         return self._stopped
 
     def _connect(self) -> None:
-        self._timer = None
         endpoint = self._endpoints[self._turn % len(self._endpoints)]
         self._connecting = endpoint.connect(self.factory)
-        self._connecting.addCallbacks(self._connection_made, self._connection_failed)
-
-    def _connection_made(self, _stream: FramedXmlStream) -> None:
-        self._connecting = None
+        self._connecting.addErrback(self._connection_failed)
 
     def _connection_failed(self, reason: Failure) -> None:
-        self._connecting = None
         if self.running:
             self.log.warn("{domain}: no connection: {reason}", domain=self.domain, reason=reason.getErrorMessage())
             self._try_next()
@@ -155,7 +149,6 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
     def _cancel_timer(self) -> None:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        self._timer = None
 
     # Life of a stream
 
@@ -174,12 +167,10 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
 
     def _authd(self, stream: FramedXmlStream) -> None:
         self._cancel_timer()
-        self._turn = 0
         self._refused = False
         self._receivers = {handler.stanza_name: handler.receive for handler in self if hasattr(handler, "stanza_name")}
         self.log.info("{domain}: connected", domain=self.domain)
         StreamManager._authd(self, stream)
-        self._flush()
 
     def _stream_error(self, error: Failure | Fault) -> None:
         condition = error.condition if isinstance(error, Fault) else _condition(error)
@@ -294,7 +285,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         self._paused = False
 
     def stopProducing(self) -> None:
-        self._paused = False
+        """The connection is lost: see `_disconnected`."""
 
 
 def _condition(error: Failure) -> str:

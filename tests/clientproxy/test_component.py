@@ -2,18 +2,18 @@
 
 import itertools
 from hashlib import sha1
-from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial import unittest
 
 from minimixproxy.clientproxy import ClientProxyService, component
+from minimixproxy.safetynet import NET
 from minimixproxy.stanza import parse_stanza
 from tests.clientproxy.scene import ALICE, DOMAIN, QUERY, TARGET, settings
 
@@ -72,7 +72,6 @@ class ComponentCase(unittest.TestCase):
         servers = endpoints or (self.one,)
         service = ClientProxyService(settings(), self.clock)
         service._endpoints = servers
-        service._jitter = Random(1).random
         service.startService()
         return service
 
@@ -178,6 +177,16 @@ class HandshakeTests(ComponentCase):
         self.advance(3)
         self.assertEqual(self.tried, ["one", "one"])
 
+    def test_one_that_accepts_makes_up_for_one_that_refuses(self) -> None:
+        self.start(self.one, self.two)
+        stream = self.one.streams[0]
+        stream.dataReceived(HEADER + ERROR.format("not-authorized").encode())
+        self.lose(stream)
+        self.clock.advance(0)
+        self.lose(self.handshake(self.two))
+        self.advance(3)
+        self.assertEqual(self.tried, ["one", "two", "one"])
+
     def test_after_a_refusal_the_other_servers_are_still_tried(self) -> None:
         self.start(self.one, self.two)
         stream = self.one.streams[0]
@@ -201,6 +210,12 @@ class HandshakeTests(ComponentCase):
         stream.dataReceived(HEADER)
         self.clock.advance(component.HANDSHAKE_TIMEOUT)
         self.assertTrue(stream.transport.aborting)
+
+    def test_what_came_in_time(self) -> None:
+        self.start()
+        stream = self.handshake(self.one)
+        self.clock.advance(component.HANDSHAKE_TIMEOUT)
+        self.assertFalse(stream.transport.aborting)
 
 
     def test_a_stanza_before_it_that_cannot_be_used(self) -> None:
@@ -241,6 +256,19 @@ class ReconnectTests(ComponentCase):
         self.assertTrue(all(later > earlier for earlier, later in itertools.pairwise(pauses[:5])), pauses)
         self.assertLessEqual(max(pauses), 62)
 
+    def test_the_servers_of_the_configuration(self) -> None:
+        reactor = MemoryReactorClock()
+        service = ClientProxyService(settings(server=["tcp:127.0.0.1:5347", "tcp:127.0.0.2:5348"]), reactor)
+        service.startService()
+        while len(reactor.tcpClients) < 4:
+            reactor.connectors[-1].stopConnecting()
+            _host, _port, factory, *_ = reactor.tcpClients[-1]
+            factory.clientConnectionFailed(reactor.connectors[-1], Failure(ConnectionRefusedError()))
+            reactor.advance(3)
+        addresses = [client[:2] for client in reactor.tcpClients]
+        self.assertEqual(addresses, [("127.0.0.1", 5347), ("127.0.0.2", 5348)] * 2)
+        service.stopService()
+
     def test_after_a_loss_it_comes_back_and_asks_anew(self) -> None:
         self.start(self.one, self.two)
         stream = self.handshake(self.one)
@@ -250,6 +278,23 @@ class ReconnectTests(ComponentCase):
         self.assertEqual(self.tried, ["one", "one"])
         stream = self.handshake(self.one)
         self.assertIn(b"type='subscribe'", stream.transport.value())
+
+    def test_nobody_is_believed_before_the_next_handshake(self) -> None:
+        service = self.start()
+        self.lose(self.handshake(self.one))
+        self.advance(3)
+        stream = self.one.streams[-1]
+        stream.dataReceived(HEADER + f"<presence from='{TARGET}/a' to='{DOMAIN}'/>".encode())
+        self.assertEqual(service.status()["resources"], 0)
+
+    def test_what_was_to_go_out_on_a_stream_goes_with_it(self) -> None:
+        self.start()
+        stream = self.handshake(self.one)
+        stream.transport.abortConnection = lambda: self.lose(stream)
+        ping = f"<iq type='get' id='old' from='{ALICE}' to='{DOMAIN}'><ping xmlns='urn:xmpp:ping'/></iq>".encode()
+        stream.dataReceived(ping + b"<iq></message>" + ping)
+        self.advance(3)
+        self.assertNotIn(b"old", self.handshake(self.one).transport.value())
 
     def test_a_server_that_drops_it_in_the_middle_of_a_stanza(self) -> None:
         service = self.start()
@@ -334,8 +379,9 @@ class WritingTests(ComponentCase):
         stream.dataReceived(ping * 200)
         self.assertFalse(stream.transport.aborting)
         stream.transport.producer.pauseProducing()
+        stream.transport.clear()
         stream.dataReceived(ping * 200)
-        self.assertTrue(stream.transport.aborting)
+        self.assertEqual((stream.transport.aborting, stream.transport.value()), (True, b""))
 
     def test_what_another_connection_did_not_take_does_not_count(self) -> None:
         self.patch(component, "MAX_BACKLOG", 10_000)
@@ -461,7 +507,9 @@ class SizeTests(ComponentCase):
         stream = self.handshake(self.one)
         stream.transport.clear()
         ping = f"<iq type='get' id='p' from='{ALICE}' to='{DOMAIN}'><ping xmlns='urn:xmpp:ping'/></iq>"
+        skipped = NET.skipped
         stream.dataReceived(f"<iq type='get' id='q' from='{ALICE}' to='{DOMAIN}'>{self.LARGE}</iq>{ping}".encode())
+        self.assertEqual(NET.skipped, skipped + 1)
         sent = stream.transport.value()
         self.assertIn(b"<iq type='error' from='proxy.example.org' to='alice@example.org/phone' id='q'>", sent)
         self.assertIn(b"policy-violation", sent)
