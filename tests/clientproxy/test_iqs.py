@@ -128,6 +128,12 @@ class BadInputTests(unittest.TestCase):
         scene.receive(f"<iq type='get' from='{ALICE}' to='{DOMAIN}'>{QUERY}</iq>")
         self.assertEqual(error_condition(scene.one()), "bad-request")
 
+    def test_ids_of_1023_and_1024_characters(self) -> None:
+        scene = Scene()
+        scene.online("a")
+        for length, condition in ((1, ""), (1023, ""), (1024, "bad-request")):
+            self.assertEqual(error_condition(scene.asked(id="x" * length)), condition)
+
     def test_an_iq_of_no_type_or_with_no_or_two_payloads(self) -> None:
         scene = Scene()
         scene.online("a")
@@ -248,6 +254,7 @@ class LimitTests(unittest.TestCase):
         scene.online("a")
         conditions = [error_condition(scene.asked()) for _ in range(3)]
         self.assertEqual(conditions, ["", "", "resource-constraint"])
+        self.assertEqual(scene.core.dropped["not admitted"], 1)
         self.assertEqual(error_condition(scene.asked(asker=BOB)), "")
 
     def test_allow_and_deny(self) -> None:

@@ -136,7 +136,7 @@ class OneFileTests(HoldTestCase):
         self.assertRaises(HeldByAnother, self.other_lab)
         process.kill()
         process.wait()
-        self.other_lab()
+        self.assertEqual(self.other_lab().clock.seconds(), 0, "no lease to wait for")
 
     def test_other_programs_may_read_and_write(self) -> None:
         """Backups, and whoever looks."""
