@@ -129,6 +129,22 @@ class LoggedTest(SynchronousTestCase):
             Logger().debug(KIND, account="alice@a.test")
         self.assertEqual(len(self.lines), BURST * 2)
 
+    def test_what_a_domain_says(self) -> None:
+        core = Scene().core
+        self.lines.clear()
+        core.full("max_tokens")
+        core.unusable("message", {"from": "stranger@b.test"}, "0" * 64, "too deep")
+        core.unusable("message", {}, "0" * 64, "too deep")
+        left_out = f"proxy.example.org: left out a message (SHA-256 {'0' * 64})"
+        self.assertEqual(
+            self.lines,
+            [
+                "proxy.example.org: forgot the oldest: max_tokens (1 so far)",
+                f"{left_out} from stranger@b.test: too deep (1 so far)",
+                f"{left_out}: too deep (2 so far)",
+            ],
+        )
+
     def test_what_a_domain_drops(self) -> None:
         core = Scene().core
         self.lines.clear()

@@ -164,7 +164,7 @@ class IQProxying:
             self._pass_back(iq, request)
 
     def _pass_back(self, iq: Stanza, request: Request) -> None:
-        if request.origin is Origin.USER and iq.payloads:
+        if request.origin is Origin.USER:
             self._note_session(iq, request)
             iq = self._translated(iq)
         addressed = {"from": request.answer_from, "to": request.asker, "id": request.id}

@@ -138,8 +138,8 @@ class Hold:
         return float(connection.exec_driver_sql(f"SELECT {_NOW}").scalar_one())
 
     def _holder(self, connection: Connection) -> str:
-        row = connection.execute(select(holder)).first()
-        return "another minimixproxy" if row is None else f"another minimixproxy on {row.host!r}"
+        row = connection.execute(select(holder)).one()
+        return f"another minimixproxy on {row.host!r}"
 
     def _in_use(self, who: str) -> str:
         return (

@@ -3,6 +3,7 @@
 from twisted.trial import unittest
 
 from minimixproxy import __version__
+from minimixproxy.clientproxy.targets import MAX_FEATURES
 from minimixproxy.stanza import Stanza
 from tests.clientproxy.scene import ALICE, DOMAIN, TARGET, Scene
 
@@ -69,6 +70,13 @@ class FaceTests(unittest.TestCase):
         scene.receive(f"<presence type='unavailable' from='{TARGET}/r2' to='{DOMAIN}'/>")
         self.assertEqual([var for var in info(scene)[1] if "feature" in var], ["urn:feature:0", "urn:feature:1"])
         self.assertEqual(len(looked), 4)
+
+    def test_info_is_bounded_by_resource(self) -> None:
+        scene = Scene()
+        identities = "".join(f"<identity category='store' type='{number}'/>" for number in range(30))
+        says(scene, "a", *(f"urn:{number:03}" for number in range(MAX_FEATURES + 10)), identities=identities)
+        identities_said, features = info(scene)
+        self.assertEqual((len(identities_said), len(features)), (1 + 20, 5 + MAX_FEATURES))
 
     def test_info_with_what_resources_say(self) -> None:
         scene = Scene()

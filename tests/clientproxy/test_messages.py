@@ -75,6 +75,7 @@ class FromUsersTests(unittest.TestCase):
         for kind in ("headline", "error"):
             write(scene, kind)
             self.assertEqual(scene.sent(), [])
+        self.assertEqual(scene.core.dropped, {"headline for nobody": 1, "error message for nobody": 1})
 
     def test_groupchat_is_for_rooms(self) -> None:
         scene = Scene()

@@ -104,9 +104,19 @@ class SubscribingTests(unittest.TestCase):
             [event["conditions"] for event in events if "conditions" in event], ["remote-server-not-found"]
         )
         self.assertEqual(scene.core.targets.candidates(), ())
-        scene.pass_time(ASK_AGAIN)
+        scene.pass_time(ASK_AGAIN - 1)
+        self.assertEqual(told(scene), [])
+        scene.pass_time(1)
         self.assertEqual(told(scene), [("subscribe", DOMAIN, TARGET)])
         scene.pass_time(ASK_AGAIN)
+        self.assertEqual(told(scene), [])
+
+    def test_after_a_reconnect_it_is_asked_once(self) -> None:
+        scene = Scene()
+        presence(scene, "error")
+        scene.proxy.connected()
+        self.assertEqual(told(scene), [("subscribe", DOMAIN, TARGET)])
+        scene.pass_time(2 * ASK_AGAIN)
         self.assertEqual(told(scene), [])
 
     def test_the_target_may_subscribe_to_the_domain(self) -> None:
@@ -257,13 +267,14 @@ class AcceptTests(unittest.TestCase):
         presence(scene, "probe", "bob@example.net")
         presence(scene, "", BOB)
         self.assertEqual(told(scene), [("unsubscribed", DOMAIN, "bob@example.net")])
+        self.assertEqual(scene.core.dropped["presence from a JID that is not allowed"], 3)
 
     def test_floods_are_dropped(self) -> None:
         scene = Scene(rate=1.0, burst=2)
         scene.online("a")
         for _ in range(10):
             presence(scene, "probe", "bob@example.net")
-        self.assertEqual(len(told(scene)), 2)
+        self.assertEqual((len(told(scene)), scene.core.dropped["not admitted"]), (2, 8))
 
     def test_subscribers_are_bounded(self) -> None:
         self.patch(presences, "MAX_SUBSCRIBERS", 3)
@@ -390,6 +401,7 @@ class DirectedTests(unittest.TestCase):
         presence(scene, "unavailable", ALICE)
         presence(scene, "error", ALICE)
         self.assertEqual(scene.sent(), [])
+        self.assertEqual(scene.core.dropped, {"presence for nobody": 2})
 
     def test_the_target_to_nobody(self) -> None:
         scene = Scene()
