@@ -1,5 +1,10 @@
 """How far a client has seen a room, if the proxy ends without being able to say so."""
 
+import errno
+import os
+
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+
 from minimixproxy.storage.mark import Mark
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, on_both_databases
 
@@ -143,6 +148,25 @@ class MarkTests(StorageTestCase):
         mark = Mark(self.directory / "missing" / "given_out")
         self.assertIsNone(mark.open("a" * 32))
         mark.write(5)  # does nothing
+
+    def test_a_disk_that_fails(self) -> None:
+        """It is said once; the database does without the mark."""
+        mark = Mark(self.directory / "given_out")
+        mark.open("a" * 32)
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+
+        def fail(*_arguments: object) -> None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        before = len(os.listdir("/proc/self/fd"))
+        self.patch(os, "pwrite", fail)
+        for number in range(3):
+            mark.write(number)
+        told = [f"{self.directory}/given_out cannot be written: Input/output error"]
+        self.assertEqual([formatEvent(event) for event in events], told)
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before - 1)
 
     def test_smaller_number(self) -> None:
         mark = Mark(self.directory / "given_out")
