@@ -118,7 +118,6 @@ class Requests:
                 self._by_owner[request.owner] = left
             else:
                 del self._by_owner[request.owner]
-        request.raw = b""
 
     def of_peer(self, peer: str) -> list[Request]:
         """Return what a peer owes, oldest first."""

@@ -195,9 +195,10 @@ class RequestsTests(unittest.TestCase):
         self.assertEqual((first.raw, second.raw), (b"x" * 8, b""))
         self.assertRaises(TooMany, table.add, request(peer="", raw=b"z" * 8))
         table.close(first)
-        third = request(raw=b"z" * 8)
+        third, fourth = request(raw=b"z" * 8), request(raw=b"z" * 2)
         table.add(third)
-        self.assertEqual(third.raw, b"z" * 8)
+        table.add(fourth)
+        self.assertEqual((third.raw, fourth.raw), (b"z" * 8, b"z" * 2), "so much, and no more")
 
     def test_time_runs_from_the_first_sending(self) -> None:
         table = self.table()
