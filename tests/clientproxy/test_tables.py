@@ -5,7 +5,12 @@ from twisted.trial import unittest
 
 from minimixproxy.clientproxy.limits import AccessList
 from minimixproxy.clientproxy.requests import Origin, Request, Requests, TooMany
-from minimixproxy.clientproxy.sessions import CONVERSATION, MOST_OF_ONE, Sessions, begins_or_ends, exchange_of
+from minimixproxy.clientproxy.sessions import (
+    CONVERSATION,
+    LONGEST_NAME,
+    MOST_OF_ONE,
+    NS_COMMANDS,
+    Sessions, begins_or_ends, exchange_of
 from minimixproxy.clientproxy.targets import MAX_FEATURES, Subscription, Targets
 from minimixproxy.jids import parse_jid
 from minimixproxy.ratelimit import RateLimit
@@ -343,6 +348,12 @@ class ExchangeTests(unittest.TestCase):
             ("", ""),
         ):
             self.assertEqual(exchange_of(stanza(f"<iq type='set'>{payload}</iq>")), name, payload)
+
+    def test_a_name_of_256_characters_is_kept(self) -> None:
+        for length in (LONGEST_NAME, LONGEST_NAME + 1):
+            name = "x" * length
+            found = exchange_of(stanza(f"<iq><command xmlns='{NS_COMMANDS}' sessionid='{name}'/></iq>"))
+            self.assertEqual(found == name, length == LONGEST_NAME)
 
     def test_a_long_name_is_not_kept(self) -> None:
         """Ten thousand exchanges are remembered, and a name has room for half a megabyte."""

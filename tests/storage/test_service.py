@@ -71,6 +71,7 @@ class StateServiceTests(StorageTestCase):
         service.startService()
         (account,) = accounts.restored or []
         self.assertEqual([one.sequence for one in account.rooms[0].messages], [1, 2, 3])
+        self.assertEqual(accounts.journal.room(BARE, ROOM).next_sequence(), 4)
         await service.stopService()
 
     def test_cannot_start(self) -> None:
