@@ -111,6 +111,16 @@ class SubscribingTests(unittest.TestCase):
         scene.pass_time(ASK_AGAIN)
         self.assertEqual(told(scene), [])
 
+    def test_when_it_accepts_again_it_is_probed(self) -> None:
+        scene = Scene()
+        presence(scene, "subscribed")
+        scene.online("a")
+        presence(scene, "error")
+        self.assertEqual(set(scene.core.targets.subscriptions.values()), {Subscription.FAILED})
+        scene.sent()
+        presence(scene, "subscribed")
+        self.assertEqual(told(scene), [("probe", DOMAIN, TARGET)])
+
     def test_after_a_reconnect_it_is_asked_once(self) -> None:
         scene = Scene()
         presence(scene, "error")

@@ -10,7 +10,10 @@ from minimixproxy.clientproxy.sessions import (
     LONGEST_NAME,
     MOST_OF_ONE,
     NS_COMMANDS,
-    Sessions, begins_or_ends, exchange_of
+    Sessions,
+    begins_or_ends,
+    exchange_of,
+)
 from minimixproxy.clientproxy.targets import MAX_FEATURES, Subscription, Targets
 from minimixproxy.jids import parse_jid
 from minimixproxy.ratelimit import RateLimit
