@@ -110,6 +110,7 @@ class TargetsTests(unittest.TestCase):
 
     def test_a_request_goes_to_those_that_have_the_feature_if_any_has(self) -> None:
         made = targets(A, B)
+        self.assertEqual(made.candidates("urn:one"), (A, B), "nobody has said anything yet")
         made.learn(A, ["urn:one", "urn:both"])
         made.learn(B, ["urn:both"])
         self.assertEqual(made.candidates("urn:one"), (A,))
