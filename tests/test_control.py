@@ -166,12 +166,13 @@ class ServiceTests(unittest.TestCase):
 
     async def test_socket(self) -> None:
         self.service.startService()
+        self.assertTrue(self.service.running)
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
         asker, answer = await self.asked()
         self.assertEqual(answer, {"hello": 1})
         await self.service.stopService()
         await asker.lost
-        self.assertEqual(list(self.directory.iterdir()), [])
+        self.assertEqual((self.service.running, list(self.directory.iterdir())), (0, []))
 
     async def test_left_over_socket(self) -> None:
         killed = socket.socket(socket.AF_UNIX)

@@ -117,6 +117,14 @@ class TargetsTests(unittest.TestCase):
         self.assertEqual(made.candidates("urn:both"), (A, B))
         self.assertEqual(made.candidates("urn:neither"), (A, B))
 
+    def test_who_may_get_a_request_is_found_out_once(self) -> None:
+        made = targets(A, B)
+        found = {namespace: made.candidates(namespace) for namespace in ("", "urn:one", "urn:two")}
+        for namespace, candidates in found.items():
+            self.assertIs(made.candidates(namespace), candidates)
+        made.learn(A, [])
+        self.assertIsNot(made.candidates(""), found[""])
+
     def test_a_mute_one_is_a_last_resort(self) -> None:
         made = targets(A, B)
         resource = made.get(A)
