@@ -72,6 +72,8 @@ class Taken(SynchronousTestCase):
     def test_no_element(self) -> None:
         for raw in (b"", b"<", b"<a", b"<a>", b"text", b"<a><b></a>", b"<a/><b/><", b"<p:a/>", b"\xff", b"<a>\xff</a>"):
             self.assertRaises(MalformedStanza, Parts, raw)
+        for behind in (b"<!--", b"<?a", b"<![CDATA[", b"&"):
+            self.assertRaises(MalformedStanza, Parts, b"<a/>" + behind)
 
     def test_nothing_in_it(self) -> None:
         for raw in (b"<a/>", b"<a></a>", b"<a b='/>' />", b"<a b='1'>text</a>"):

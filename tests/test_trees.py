@@ -93,6 +93,9 @@ class Bounds(SynchronousTestCase):
     def test_malformed(self) -> None:
         for raw in (b"", b"t", b"<a", b"<a>", b"<a><b/>", b"<a></b>", b"<a/><b/>", b"</wrapper><wrapper>", b"<q:a/>"):
             self.assertRaises(MalformedStanza, parse_element, raw, NAMESPACES)
+        for behind in (b"<!--", b"<?a", b"<![CDATA[", b"&"):
+            self.assertRaises(MalformedStanza, parse_element, b"<a/>" + behind, NAMESPACES)
+            self.assertRaises(MalformedStanza, payload_names, b"<a/>" + behind, NAMESPACES, 10)
         for raw in (b"", b"text", b"<a", b"<q:a/>", b"</wrapper>"):
             self.assertRaises(MalformedStanza, read_start_tag, raw, NAMESPACES)
 

@@ -57,6 +57,7 @@ class Reach:
         "relayed",
         "written",
     )
+    _began: float  # when the first of the older writes that count as one was, if there are any
 
     def __init__(
         self, transport: Any, clock: Clock, position: Callable[[], int], *, relayed: bool = False, overhead: int = 0
@@ -71,7 +72,6 @@ class Reach:
         self._clock = clock
         self._position = position
         self._overhead = overhead
-        self._began = 0.0  # when the first of the older writes that count as one was
         self._recent: deque[_Write] = deque()
         self._older: deque[_Write] = deque(maxlen=MAX_WRITES - EACH)
         self.written = 0  # what had been given out when everything was written last

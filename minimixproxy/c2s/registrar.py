@@ -85,7 +85,7 @@ class Registrar:
     @property
     def open_streams(self) -> int:
         """How many streams there are."""
-        return sum(number for key, number in self._open.items() if key.startswith("@"))
+        return self._open.total() // 2  # each is counted for its address and for its domain
 
 
 class Registration:

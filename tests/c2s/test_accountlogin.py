@@ -24,8 +24,9 @@ class OpenTest(test_upstream.UpstreamTest):
     async def outcome(self, credential: Credential, **behaviour: Any) -> str:
         script, where = self.serve(**behaviour)
         login = self.login(where, credential)
+        turn = TurnEnd(reactor)
         try:
-            stream, jid = await open_account_stream(reactor, login, Limits(), "r", TurnEnd(reactor))
+            stream, jid = await open_account_stream(reactor, login, Limits(), "r", turn)
         except CannotOpen as error:
             while script.connections and not script.connections[0].lost:
                 await test_upstream.turn()
@@ -33,6 +34,7 @@ class OpenTest(test_upstream.UpstreamTest):
             return type(error).__name__
         self.streams.append(stream)
         self.assertEqual(jid, "a@example.org/1")
+        self.assertIs(stream.turn, turn, "what a read of it makes sessions write goes out together")
         return "open"
 
     @asynchronous

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial import unittest
 from twisted.words.protocols.jabber.xmlstream import Authenticator
@@ -436,6 +437,29 @@ class PassingTest(RegistrationTest):
                 b" xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>" % self.asked(wire)
             )
             self.assertEqual(guard._known["192.0.2.1"][1:], (tries + counted, 1), request)
+
+    def test_what_the_operator_reads(self) -> None:
+        """Who tried to make which account, and what came of it; nothing of a client that only looks at the form."""
+        told: list[str] = []
+
+        def tell(event: LogEvent) -> None:
+            if event.get("log_namespace", "").startswith("minimixproxy.c2s.regist"):
+                told.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(tell)
+        self.addCleanup(globalLogPublisher.removeObserver, tell)
+        client, stream, wire, identity = self.registering()
+        preauth = b"<iq type='set' id='p'><preauth xmlns='urn:xmpp:pars:0' token='t'/></iq>"
+        error = (
+            b"<iq type='error' id='%b'><error type='cancel'><conflict"
+            b" xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"
+        )
+        for request, answer in ((preauth, b""), (SET, b""), (preauth, error), (SET, error), (GET, b"")):
+            stream.dataReceived((answer or b"<iq type='result' id='%b'/>") % identity)
+            client.send(request)
+            identity = self.asked(wire)
+        outcomes = [line.rpartition(": ")[2] for line in told if "192.0.2.1" in line]
+        self.assertEqual(outcomes, ["the invitation is good", "conflict", "conflict", "made"], told)
 
     def test_a_server_that_says_nothing(self) -> None:
         client, _stream, wire, _identity = self.registering()

@@ -717,6 +717,16 @@ class BackpressureTest(SessionTest):
         self.client.upstream.producer.resumeProducing()
         self.assertEqual(self.client.wire.producerState, "producing")
 
+    def test_a_paused_server_is_read_to_its_end_when_the_client_is_gone(self) -> None:
+        """It has to agree to the end, and what it answers about the account still counts."""
+        for end in (self.client.vanish, lambda: self.session.close("conflict")):
+            self.client.wire.producer.pauseProducing()
+            self.assertEqual(self.client.upstream.producerState, "paused")
+            end()
+            self.assertEqual(self.client.upstream.producerState, "producing")
+            self.client = self.lab.client()
+            self.session = self.client.bind()
+
     def test_what_comes_meanwhile_waits_in_order(self) -> None:
         self.client.wire.producer.pauseProducing()
         self.client.serve(b"<message id='1'/>")

@@ -8,11 +8,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL
 from service_identity import VerificationError
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import CertificateOptions
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial import unittest
+from zope.interface import implementer
 
 from minimixproxy.c2s import certificates
 from minimixproxy.c2s.certificates import CertificateError, fingerprint, self_signed
@@ -108,6 +112,7 @@ class TLSTest(unittest.TestCase):
         self.assertEqual(shown(client), "xn--bcher-kva.example")
 
     def test_old_protocols_are_refused(self) -> None:
+        @implementer(IOpenSSLClientConnectionCreator)
         class Old:
             def clientConnectionForTLS(self, _protocol: object) -> SSL.Connection:
                 context = SSL.Context(SSL.TLS_CLIENT_METHOD)
@@ -115,15 +120,49 @@ class TLSTest(unittest.TestCase):
                 context.set_max_proto_version(SSL.TLS1_1_VERSION)
                 return SSL.Connection(context, None)
 
-        from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-        from zope.interface import classImplements
-
-        classImplements(Old, IOpenSSLClientConnectionCreator)
         _client, server, _pump = secured_pair(
             TLSMemoryBIOFactory(Old(), True, None), self.server.factory("example.org")
         )
         assert server.reason is not None
         self.assertTrue(server.reason.check(SSL.Error))
+
+    def agreed(self, ciphers: bytes) -> tuple[Recorder, Recorder]:
+        """A client of TLS 1.2 that knows these ciphers only, the one it likes best first."""
+
+        @implementer(IOpenSSLClientConnectionCreator)
+        class Choosy:
+            def clientConnectionForTLS(self, _protocol: object) -> SSL.Connection:
+                context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+                context.set_cipher_list(ciphers)
+                context.set_max_proto_version(SSL.TLS1_2_VERSION)
+                return SSL.Connection(context, None)
+
+        client, server, _pump = secured_pair(
+            TLSMemoryBIOFactory(Choosy(), True, None), self.server.factory("example.org")
+        )
+        return client, server
+
+    def test_ciphers(self) -> None:
+        """Forward secrecy and authenticated encryption; of those, the server chooses."""
+        for name in (b"ECDHE-ECDSA-AES128-GCM-SHA256", b"ECDHE-ECDSA-CHACHA20-POLY1305"):
+            client, _server = self.agreed(name)
+            self.assertEqual(client.transport.getHandle().get_cipher_name(), name.decode())
+        client, _server = self.agreed(b"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384")
+        self.assertEqual(client.transport.getHandle().get_cipher_name(), "ECDHE-ECDSA-AES256-GCM-SHA384")
+        for name in (b"ECDHE-ECDSA-AES128-SHA256", b"ECDHE-ECDSA-AES256-SHA:@SECLEVEL=0", b"aNULL:@SECLEVEL=0"):
+            _client, server = self.agreed(name)
+            assert server.reason is not None, name
+            self.assertTrue(server.reason.check(SSL.Error), name)
+
+    def test_what_is_switched_off(self) -> None:
+        """Compression tells a secret by its length; renegotiation costs us more than who asks for it."""
+        assert self.domain.certificate is not None and self.domain.private_key is not None
+        context = self.server._make_context(self.domain.certificate, self.domain.private_key)
+        options = context.set_options(0)
+        for option in (SSL.OP_NO_COMPRESSION, SSL.OP_NO_RENEGOTIATION):
+            self.assertEqual(options & option, option)
+        self.assertEqual(context.set_mode(0) & SSL.MODE_RELEASE_BUFFERS, SSL.MODE_RELEASE_BUFFERS)
+        self.assertEqual(context.get_session_cache_mode(), SSL.SESS_CACHE_OFF)
 
     def test_garbage_ends_only_this_connection(self) -> None:
         plain, server = Recorder(), Recorder()
@@ -188,6 +227,105 @@ class CertificateFilesTest(unittest.TestCase):
         self.assertNotEqual(fingerprint(certificate), first)
         loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
         self.assertGreater(loaded.not_valid_after_utc, datetime.now(UTC) + timedelta(days=80))
+
+    def test_self_signed_in_itself(self) -> None:
+        """As clients want it: for this name, no authority, good for a client whose clock is an hour behind."""
+        certificate, private_key = self_signed("example.org", self.directory)
+        loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
+        now = datetime.now(UTC)
+        self.assertLess(loaded.not_valid_before_utc, now - timedelta(hours=1))
+        self.assertGreater(loaded.not_valid_after_utc, now + timedelta(days=3000))
+        constraints = loaded.extensions.get_extension_for_class(x509.BasicConstraints)
+        self.assertEqual((constraints.value.ca, constraints.critical), (False, True))
+        self.assertFalse(loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName).critical)
+        self.assertEqual(loaded.subject, loaded.issuer)
+        self.assertEqual(stat.S_IMODE(certificate.stat().st_mode), 0o644 & ~self.umask())
+        self.assertEqual(sorted(path.name for path in self.directory.iterdir()), [private_key.name, certificate.name])
+
+    def umask(self) -> int:
+        mask = os.umask(0)
+        os.umask(mask)
+        return mask
+
+    def test_self_signed_that_is_not_whole(self) -> None:
+        """The key of another certificate, none, or one that cannot be read: both are made anew."""
+        other = self_signed("example.org", self.directory / "other")[1].read_bytes()
+        for contents in (other, b"", b"garbage", None):
+            certificate, private_key = self_signed("example.org", self.directory)
+            before = fingerprint(certificate)
+            private_key.unlink()
+            if contents is not None:
+                private_key.write_bytes(contents)
+            self_signed("example.org", self.directory)
+            self.assertNotEqual(fingerprint(certificate), before)
+            self.load()
+
+    def test_what_a_crash_left_is_no_hindrance(self) -> None:
+        """Nor does the key get into a file that others may read, or have open."""
+        self.directory.mkdir()
+        left = self.directory / "example.org.selfsigned.key.new"
+        left.write_text("half a key")
+        left.chmod(0o644)
+        with left.open() as reader:
+            _certificate, private_key = self_signed("example.org", self.directory)
+            self.assertEqual(reader.read(), "half a key")
+        self.assertEqual(stat.S_IMODE(private_key.stat().st_mode), 0o600)
+        self.assertFalse(left.exists())
+        self.load()
+
+    def test_it_is_on_disk_before_it_takes_the_place_of_the_old_one(self) -> None:
+        seen: list[tuple[str, bool]] = []
+        replace = Path.replace
+
+        def fsync(descriptor: int) -> None:
+            seen.append(("sync", os.fstat(descriptor).st_size > 0))
+
+        def replaced(path: Path, target: Path) -> Path:
+            seen.append(("replace", path.stat().st_size > 0))
+            return replace(path, target)
+
+        self.patch(os, "fsync", fsync)
+        self.patch(Path, "replace", replaced)
+        self_signed("example.org", self.directory)
+        self.assertEqual(seen, [("sync", True), ("replace", True)] * 2)
+
+    def test_what_the_operator_is_told(self) -> None:
+        told: list[str] = []
+
+        def tell(event: LogEvent) -> None:
+            if event.get("log_namespace") == "minimixproxy.c2s.certificates":
+                told.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(tell)
+        self.addCleanup(globalLogPublisher.removeObserver, tell)
+        server, certificate, _private_key = self.load()
+        self.assertEqual(len(told), 2)
+        self.assertEqual(told.pop(0), f"no certificate configured for example.org, made {certificate}")
+        loaded = f"certificate of example.org loaded from {certificate}, SHA-256 {fingerprint(certificate)}"
+        self.assertEqual(told.pop(), loaded)
+        self.shown_serial(server)
+        certificate.write_bytes(b"garbage")
+        for _connection in range(3):
+            self.shown_serial(server)
+        (error,) = told
+        self.assertIn("the new certificate of example.org cannot be used, the old one stays", error)
+
+    def test_a_key_that_does_not_fit(self) -> None:
+        """Told at the start, by the names of both files; and nobody is asked for a pass phrase."""
+        certificate, private_key = self_signed("example.org", self.directory)
+        key = serialization.load_pem_private_key(private_key.read_bytes(), password=None)
+        encrypted = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+        other = self_signed("example.org", self.directory / "other")[1].read_bytes()
+        for contents, reason in ((other, "key values mismatch"), (encrypted, "Password was not given"), (b"", "PEM")):
+            private_key.write_bytes(contents)
+            domain = Domain.model_construct(name="example.org", certificate=certificate, private_key=private_key)
+            error = self.assertRaises(CertificateError, ServerTLS([domain], self.directory).load)
+            self.assertIn(f"{certificate} with {private_key}: ", str(error))
+            self.assertIn(reason, str(error))
 
     def test_self_signed_that_cannot_be_written(self) -> None:
         self.directory.write_text("a file where the directory should be")
