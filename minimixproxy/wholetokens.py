@@ -67,7 +67,7 @@ class WholeTokens:
     def _tag_end(self, position: int) -> int:
         """Look for the end of a tag from here on, each byte once; -1 if it has not come."""
         held = self._held
-        while position >= 0:
+        while True:
             if self._quote:
                 position = held.find(self._quote, position) + 1
                 if not position:
@@ -81,7 +81,6 @@ class WholeTokens:
             if found[0] == b">":
                 return position
             self._quote = bytes(found[0])
-        return -1
 
     def _text_end(self, begin: int) -> int:
         """Return the end of the text that begins here, without a reference that is unfinished."""

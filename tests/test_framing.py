@@ -16,6 +16,8 @@ from minimixproxy import framing
 from minimixproxy.framing import Event, Fault, Framer, FramingLimits, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.passing import PassingFramer, simple_stanza_end
 from minimixproxy.stanza import Stanza, parse_element, serialize
+from minimixproxy.trees import UnusableStanza
+from minimixproxy.undeclared import with_declarations
 
 HEADER = (
     "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
@@ -361,6 +363,10 @@ class Restrictions(TestCase):
 
     def test_utf16(self) -> None:
         self.assertEqual(self.last(HEADER.encode("utf-16")), ("unsupported-encoding", 0))
+        header = "\n" + HEADER[21:]  # without a declaration, white space may come first
+        for encoding in ("utf-16-le", "utf-16-be"):
+            for text in (header, header + "<message/>"):
+                self.assertEqual(self.last(text.encode(encoding)), ("not-well-formed", 0))
 
     def test_size(self) -> None:
         limits = FramingLimits(max_stanza=300)
@@ -470,6 +476,15 @@ class CountingParser:
         setattr(self._parser, name, value)
 
 
+class DeferringParser(CountingParser):
+    """One of an expat that may wait for more before it reads a token again (2.6)."""
+
+    deferring: list[bool] = []
+
+    def SetReparseDeferralEnabled(self, enabled: bool) -> None:
+        self.deferring.append(enabled)
+
+
 class Costs(TestCase):
     """What comes in small pieces is read once, whatever it is."""
 
@@ -512,6 +527,13 @@ class Costs(TestCase):
                 read, events = self.read(data, piece)
                 self.assertEqual(b"".join(stanza.raw for stanza in stanzas(events)), data, name)
                 self.assertLess(read, 3 * len(data), name)
+
+    def test_nothing_waits_for_more(self) -> None:
+        """Expat 2.6 would keep a stanza that came in parts until the peer says something more."""
+        self.patch(framing.expat, "ParserCreate", DeferringParser)
+        DeferringParser.deferring.clear()
+        Framer()
+        self.assertEqual(DeferringParser.deferring, [False])
 
     def test_what_is_refused(self) -> None:
         size = self.SIZE
@@ -693,6 +715,10 @@ class Undeclared(TestCase):
         whole = [event for part in parts for event in framer.feed(part.encode())]
         events = feed(HEADER + "".join(parts), cuts, self.LIMITS, passing=False)[1:]
         self.assertEqual([_seen(event) for event in events], [_seen(event) for event in whole])
+
+    def test_what_is_no_element(self) -> None:
+        for raw in (b"", b"<a>", b"<a/><b/>", b"<a/><!--", b"<a x:b='1' x:b='1'/>", b"<x:a/></wrapper><wrapper>"):
+            self.assertRaises(UnusableStanza, with_declarations, raw, {})
 
     def test_how_many(self) -> None:
         limits = FramingLimits(max_stanza=100_000, skips=True)

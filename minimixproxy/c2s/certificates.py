@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -37,7 +38,7 @@ class CertificateFiles:
         self.domain = domain
         self._paths = (certificate, private_key)
         self._make_context = make_context
-        self._stamp: _Stamp | None = None
+        self._stamp: _Stamp | None  # of the files when they were read last
         self._context: SSL.Context | None = None
 
     def context(self) -> SSL.Context:
@@ -51,7 +52,7 @@ class CertificateFiles:
             return self._context
         self._stamp = stamp
         try:
-            self._context = self._make_context(*self._paths)
+            context, shown = self._make_context(*self._paths), fingerprint(self._paths[0])
         except CertificateError as error:
             if self._context is None:
                 raise
@@ -60,14 +61,15 @@ class CertificateFiles:
                 domain=self.domain,
                 error=error,
             )
-        else:
-            log.info(
-                "certificate of {domain} loaded from {path}, SHA-256 {fingerprint}",
-                domain=self.domain,
-                path=str(self._paths[0]),
-                fingerprint=fingerprint(self._paths[0]),
-            )
-        return self._context
+            return self._context
+        log.info(
+            "certificate of {domain} loaded from {path}, SHA-256 {fingerprint}",
+            domain=self.domain,
+            path=str(self._paths[0]),
+            fingerprint=shown,
+        )
+        self._context = context
+        return context
 
     def _read_stamp(self) -> _Stamp | None:
         """What tells one version of the files from the next; None when a file is missing (while it is replaced)."""
@@ -84,8 +86,8 @@ def load_pair(context: SSL.Context, certificate: Path, private_key: Path) -> Non
         context.use_certificate_chain_file(str(certificate))
         context.use_privatekey(_load_key(private_key))
         context.check_privatekey()
-    except (SSL.Error, OSError, ValueError, TypeError) as error:
-        raise CertificateError(f"{certificate} with {private_key}: {_reason(error)}") from error
+    except (SSL.Error, OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise CertificateError(f"{certificate} with {private_key}: {reason_of(error)}") from error
 
 
 def _load_key(path: Path) -> crypto.PKey:
@@ -94,15 +96,19 @@ def _load_key(path: Path) -> crypto.PKey:
     return crypto.PKey.from_cryptography_key(key)  # type: ignore[arg-type]
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list) and error.args[0]:
-        return str(error.args[0][0][-1]) or "OpenSSL refuses it"
-    return str(error) or type(error).__name__
+def reason_of(error: Exception) -> str:
+    """Return why a file could not be read, or why OpenSSL refuses it."""
+    if isinstance(error, SSL.Error | crypto.Error):
+        return ", ".join(reason for *_where, reason in error.args[0])
+    return str(error)
 
 
 def fingerprint(certificate: Path) -> str:
-    """Return the SHA-256 fingerprint of the first certificate in a PEM file, as `AB:CD:…`."""
-    loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
+    """Return the SHA-256 fingerprint of a PEM file's first certificate, as `AB:CD:…`. Raises `CertificateError`."""
+    try:
+        loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CertificateError(f"{certificate}: {error}") from error
     return loaded.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
@@ -134,7 +140,7 @@ def _still_good(certificate: Path, private_key: Path) -> bool:
     try:
         loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
         key = serialization.load_pem_private_key(private_key.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
         return False
     ends_late = loaded.not_valid_after_utc - datetime.now(UTC) > _RENEW_BEFORE
     return ends_late and loaded.public_key() == key.public_key()

@@ -47,8 +47,6 @@ class Farewell:
 
     def _heard(self, events: list[Event]) -> None:
         """What a server still says after the goodbye is of no interest but for the answers that are watched."""
-        if not self._watch:
-            return
         for event in events:
             if isinstance(event, Stanza):
                 self._look(event)

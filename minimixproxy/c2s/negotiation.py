@@ -310,7 +310,11 @@ class Negotiation:
         upstream.removeObserver(STREAM_END_EVENT, self._upstream_lost)
         self._upstream = None
         self._finish()
-        self._entry.start_session(self._stream, upstream, login, opened, self._early, self._lang or "")
+        try:
+            self._entry.start_session(self._stream, upstream, login, opened, self._early, self._lang or "")
+        except BaseException:
+            upstream.transport.abortConnection()  # it is nobody's
+            raise
 
     def _not_joined(self, failure: Failure) -> None:
         error = failure.value

@@ -237,9 +237,6 @@ class ClientSession:
         """Let the server close its side too: until it does, or `CLOSE_TIMEOUT` is over, its stanzas still pass."""
         self._client_done = True
         self._leave_account()
-        if self._upstream is None:
-            self._end_client(STREAM_END)
-            return
         self._say_goodbye()
         self._flush_upstream()
         self._close_call = self._clock.callLater(CLOSE_TIMEOUT, self._close_late)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
@@ -20,7 +20,14 @@ from twisted.internet.ssl import (
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from minimixproxy.c2s.certificates import CertificateError, CertificateFiles, ascii_domain, load_pair, self_signed
+from minimixproxy.c2s.certificates import (
+    CertificateError,
+    CertificateFiles,
+    ascii_domain,
+    load_pair,
+    reason_of,
+    self_signed,
+)
 from minimixproxy.config import Domain
 
 ALPN = b"xmpp-client"  # XEP-0368
@@ -100,12 +107,8 @@ class ServerTLS:
         name = connection.get_servername()
         layer = connection.get_app_data()  # Twisted keeps the TLS protocol there
         files = self._named(name) if name and getattr(layer, "factory", None) is self._by_sni else None
-        if files is None:
-            return
-        try:
-            connection.set_context(files.context())
-        except CertificateError:
-            return  # the default certificate then; `context` has logged it
+        if files is not None:
+            connection.set_context(files.context())  # the old one, if new files are no good: `load` has seen some
 
     def _named(self, name: bytes) -> CertificateFiles | None:
         wanted = name.lower()
@@ -170,8 +173,8 @@ def trust_root(path: Path) -> Any:
     try:
         blocks = path.read_bytes().split(_PEM_BEGIN)[1:]
         certificates = [Certificate.loadPEM(_PEM_BEGIN + block) for block in blocks]
-    except (OSError, SSL.Error, ValueError) as error:
-        raise CertificateError(f"{path}: {error}") from error
+    except (OSError, crypto.Error) as error:
+        raise CertificateError(f"{path}: {reason_of(error)}") from error
     if not certificates:
         raise CertificateError(f"{path}: no certificate in it")
     return trustRootFromCertificates(certificates)

@@ -82,9 +82,7 @@ def _disable(_request: Stanza) -> ReadResult:
 
 
 def _register(request: Stanza) -> ReadResult | None:
-    query = request.payload(NS_REGISTER, "query")
-    if query is None:
-        return None
+    query = next(request.elements(NS_REGISTER, "query"))
     if is_removal(query):
         # With something beside it, Prosody takes the first element that it finds, ejabberd perhaps another account.
         return _removed if is_plain_removal(query) else _perhaps_removed

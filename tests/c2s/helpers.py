@@ -29,7 +29,7 @@ from minimixproxy.c2s.tls import ServerTLS
 from minimixproxy.c2s.turn import TurnEnd
 from minimixproxy.c2s.upstream import Login, server_framing
 from minimixproxy.config import Domain, Limits, Listen, Settings
-from minimixproxy.stanza import Stanza
+from minimixproxy.stanza import Stanza, UnusableStanza
 from minimixproxy.xmlstream import FramedXmlStream
 
 
@@ -89,11 +89,15 @@ class StubAccount:
         self.seen_from_client.append(stanza.raw)
         if stanza.get("id") == "explode":
             raise RuntimeError("a fault of the account")
+        if stanza.get("id") == "unusable":
+            raise UnusableStanza("too large")
         return stanza.get("id") in self.taken_from_client
 
     def from_server(self, _session: ClientSession, stanza: Stanza) -> bool:
         if stanza.get("id") == "explode":
             raise RuntimeError("a fault of the account")
+        if stanza.get("id") == "unusable":
+            raise UnusableStanza("too large")
         return stanza.get("id") in self.taken_from_server
 
     def session_closed(self, session: ClientSession) -> None:

@@ -185,6 +185,19 @@ class HeaderTest(NegotiationTest):
         self.assertIn(b" from='example.org'", client.send(b"<html>"))
         self.assertIn(b" from='first.example'", self.lab.client().send(b"<html>"))
 
+    def test_closed_twice(self) -> None:
+        """The proxy stops while a client is closing: nobody hears of it twice."""
+        told: list[LogEvent] = []
+        globalLogPublisher.addObserver(told.append)
+        self.addCleanup(globalLogPublisher.removeObserver, told.append)
+        client = self.lab.client()
+        client.send(HEADER)
+        assert client.stream.handler is not None
+        for _ in range(2):
+            client.stream.handler.close("system-shutdown")
+        self.assertEqual(client.wire.take().count(END), 1)
+        self.assertEqual(sum("no login from 192.0.2.1" in (formatEvent(event) or "") for event in told), 1)
+
     def test_client_closes(self) -> None:
         client = self.lab.client()
         client.send(HEADER)
@@ -629,6 +642,20 @@ class JoiningTest(NegotiationTest):
         self.lab.clock.advance(61)
         self.assertEqual(errors(self.client.wire.take()), [b"connection-timeout"])
         self.assertTrue(self.client.upstream.disconnected or self.client.upstream.aborting)
+
+    def test_a_fault_of_ours_when_the_session_begins(self) -> None:
+        """It ends this client's streams, both of them."""
+
+        def fail(*_arguments: object) -> None:
+            raise RuntimeError("a fault of ours")
+
+        self.lab.entry.start_session = fail  # type: ignore[method-assign]
+        self.client.send(HEADER)
+        answer = self.client.serve(SERVER_HEADER + SERVER_FEATURES)
+        self.assertEqual(errors(answer), [b"internal-server-error"])
+        self.assertTrue(self.client.wire.closing)
+        self.assertTrue(self.client.upstream.disconnected or self.client.upstream.aborting)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_client_gone_while_joining(self) -> None:
         self.client.send(HEADER)

@@ -16,10 +16,12 @@ from twisted.python.failure import Failure
 from twisted.trial import unittest
 
 from minimixproxy.c2s.intake import AT_ONCE, BYTES_AT_ONCE
+from minimixproxy.c2s.output import ClientOutput
 from minimixproxy.c2s.reach import EVERYTHING
 from minimixproxy.c2s.session import ClientSession
 from minimixproxy.lazystanzas import LazyStanzas
 from minimixproxy.safetynet import NET
+from minimixproxy.trees import MAX_TAGS
 from tests.c2s.helpers import BIND, BOUND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, plain
 from tests.c2s.test_negotiation import END, errors
 
@@ -221,6 +223,14 @@ class BindingTest(SessionTest):
             self.assertEqual(errors(answer), [b"remote-connection-failed"])
             self.assertEqual(client.upstream.take().count(END), 1)
             self.assertEqual(len(self.lab.accounts.bound), 1, jid)
+
+    def test_nothing_of_the_same_read_binds_what_has_ended(self) -> None:
+        client = self.lab.client()
+        client.log_in()
+        client.send(BIND + BIND.replace(b"b1", b"b2"))
+        client.serve(BOUND.replace(b">a@", b">victim@") + BOUND.replace(b"b1", b"b2"))
+        self.assertTrue(client.wire.closing)
+        self.assertEqual(len(self.lab.accounts.bound), 1)
 
     def test_named_otherwise_than_bound(self) -> None:
         client = self.lab.client()
@@ -568,6 +578,32 @@ class EndTest(SessionTest):
         self.assertEqual(logged.count("in from_server"), 1)
         self.assertEqual(logged.count(f"{len(secret)} bytes, SHA-256 {sha256(secret).hexdigest()}"), 2)
         self.assertEqual(NET.dropped, before + 2)
+
+    def test_what_nobody_here_can_read_passes(self) -> None:
+        """More tags than a tree is made of: the other side's affair, counted, and the end of nothing."""
+        crowd = b"<a/>" * MAX_TAGS
+        set_password = b"<iq type='set' id='u'><query xmlns='jabber:iq:register'>%b</query></iq>" % crowd
+        answer = b"<iq type='result' id='b9'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>%b</bind></iq>" % crowd
+        before = NET.skipped
+        self.assertEqual(self.up(set_password + b"<message/>"), set_password + b"<message/>")
+        self.assertEqual(NET.skipped, before + 1)
+        client = self.lab.client()
+        client.log_in()
+        client.send(BIND.replace(b"b1", b"b9"))
+        self.assertEqual(client.serve(answer + b"<message/>"), answer + b"<message/>")
+        self.assertEqual(NET.skipped, before + 2)
+        self.assertEqual(len(self.lab.accounts.bound), 1)
+        message = b"<message id='unusable'/>"
+        self.assertEqual(self.up(message), message)
+        self.assertEqual(self.client.serve(message), message)
+        self.assertEqual(NET.skipped, before + 4)
+
+    def test_a_fault_of_ours_while_the_server_is_read(self) -> None:
+        """It costs this session, which is told."""
+        self.patch(ClientOutput, "flush", lambda _output: 1 // 0)
+        self.assertEqual(errors(self.client.serve(b"<message/>")), [b"internal-server-error"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assert_over()
 
     def test_a_request_that_meets_a_fault_is_answered(self) -> None:
         for kind in (b"get", b"set"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from base64 import encodebytes
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -320,12 +321,43 @@ class CertificateFilesTest(unittest.TestCase):
             serialization.BestAvailableEncryption(b"secret"),
         )
         other = self_signed("example.org", self.directory / "other")[1].read_bytes()
-        for contents, reason in ((other, "key values mismatch"), (encrypted, "Password was not given"), (b"", "PEM")):
+        der = key.private_bytes(
+            serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        # RFC 3279 §2.3.5: prime256v1 becomes prime239v3, which nobody implements.
+        der = der.replace(bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030106"))
+        curve = b"-----BEGIN PRIVATE KEY-----\n%b-----END PRIVATE KEY-----\n" % encodebytes(der)
+        for contents, reason in (
+            (other, "key values mismatch"),
+            (encrypted, "Password was not given"),
+            (curve, "is not supported"),
+            (b"", "PEM"),
+        ):
             private_key.write_bytes(contents)
             domain = Domain.model_construct(name="example.org", certificate=certificate, private_key=private_key)
             error = self.assertRaises(CertificateError, ServerTLS([domain], self.directory).load)
             self.assertIn(f"{certificate} with {private_key}: ", str(error))
             self.assertIn(reason, str(error))
+
+    def test_files_that_are_not_there(self) -> None:
+        """At the start an error; afterwards, whatever the moment in which they are replaced, the old ones serve."""
+        files = (self.directory / "a.pem", self.directory / "a.key")
+        domain = Domain.model_construct(name="example.org", certificate=files[0], private_key=files[1])
+        self.assertRaises(CertificateError, ServerTLS([domain], self.directory).load)
+        for new, old in zip(self_signed("example.org", self.directory), files, strict=True):
+            new.replace(old)
+        server = ServerTLS([domain], self.directory)
+        server.load()
+        before = self.shown_serial(server)
+        make = SSL.Context.use_certificate_chain_file
+
+        def replaced_meanwhile(context: SSL.Context, path: str) -> None:
+            make(context, path)
+            files[0].write_bytes(b"half a certificate")
+
+        os.utime(files[0], ns=(1, 1))
+        self.patch(SSL.Context, "use_certificate_chain_file", replaced_meanwhile)
+        self.assertEqual(self.shown_serial(server), before)
 
     def test_self_signed_that_cannot_be_written(self) -> None:
         self.directory.write_text("a file where the directory should be")
@@ -384,5 +416,8 @@ class CertificateFilesTest(unittest.TestCase):
         path.write_bytes(b"nothing")
         domain = Domain.model_construct(name="example.org", upstream_trust=path)
         self.assertRaises(CertificateError, client_factory, domain, direct=False)
+        path.write_bytes(b"-----BEGIN CERTIFICATE-----\nnothing\n")
+        error = self.assertRaises(CertificateError, client_factory, domain, direct=False)
+        self.assertEqual(str(error), f"{path}: bad end line")
         path.unlink()
         self.assertRaises(CertificateError, client_factory, domain, direct=False)

@@ -236,6 +236,7 @@ class LoginTest(UpstreamTest):
             RESULT.replace(b"a@example.org/r", b""),
             b"<iq type='result' id='ID'/>",
             b"<message/>" * 200,
+            b"<message/>" * upstream.MAX_BEFORE_BOUND,
         ):
             try:
                 await self.bound(said)

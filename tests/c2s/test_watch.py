@@ -113,6 +113,14 @@ class WatchTest(SynchronousTestCase):
             self.exchange(("c", iq("set", "1", DISABLE)), ("s", iq("result", "1"))), [CarbonsChanged(False)]
         )
 
+    def test_what_is_no_answer(self) -> None:
+        """A request of the server may have any id: that of one that it has not answered yet, too."""
+        for kind in ("get", "set", "", "results"):
+            learned = self.exchange(
+                ("c", iq("set", "1", BIND)), ("s", iq(kind, "1", VICTIM)), ("s", iq("result", "1", ALICE))
+            )
+            self.assertEqual(learned, [Bound("alice@a.test/phone")], kind)
+
     def test_what_uses_the_id_otherwise(self) -> None:
         """A request to somebody else is no second one, since its answer comes from there; an answer is no request."""
         for other in (iq("set", "1", BIND, "to='mallory@a.test/x'"), iq("result", "1"), iq("error", "1")):
