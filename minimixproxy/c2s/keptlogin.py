@@ -29,7 +29,7 @@ class KeptLogins:
     def keep(self, login: Login, before: KeptLogin | None) -> KeptLogin:
         """Return what to keep; lets the password go if an earlier login met the same salt. See `LoginKeeper`."""
         credential = login.credential
-        if before is not None and before.client_key:
+        if before is not None:
             credential.met_before(before.hash_name, Challenge(before.salt, before.iterations))
         password = credential.password if self._keeps_password(login, before) else None
         if password is not None or credential.learned is None:

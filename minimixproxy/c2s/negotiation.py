@@ -122,7 +122,7 @@ class Negotiation:
             self.close(event.condition, event.text)
         elif isinstance(event, StreamClosed):
             self._end(STREAM_END)
-        else:
+        elif isinstance(event, StreamOpened | Stanza):
             TRANSITIONS.get((self._state, _kind(event)), Negotiation._unexpected)(self, event)
 
     def _unexpected(self, event: Any) -> None:
@@ -354,15 +354,13 @@ class Negotiation:
         self.close("remote-connection-failed", "the server closed the connection")
 
 
-def _kind(event: Event) -> str:
+def _kind(event: StreamOpened | Stanza) -> str:
     """What the transitions call an event."""
     if isinstance(event, StreamOpened):
         return "header"
-    if isinstance(event, Stanza) and event.uri in (NS_TLS, NS_SASL):
+    if event.uri in (NS_TLS, NS_SASL):
         return event.name
-    if isinstance(event, Stanza) and (event.uri, event.name) == (NS_CLIENT, "iq"):
-        return "iq"
-    return "other"
+    return "iq" if (event.uri, event.name) == (NS_CLIENT, "iq") else "other"
 
 
 _HOLDING = frozenset({State.LEARNING, State.REGISTERING, State.JOINING})

@@ -87,9 +87,8 @@ class ClientOutput:
 
         Of the lazy ones themselves, those who made them know how many were taken.
         """
-        if self._dropped or not self._ahead:
-            return self._dropped
-        return bool(self.parts) or any(chunk for chunk, _ in islice(self._ahead, 1, None))
+        behind = bool(self._ahead and self.parts) or any(chunk for chunk, _ in islice(self._ahead, 1, None))
+        return self._dropped or behind
 
     def _drop(self) -> None:
         self._dropped = self._dropped or bool(self.parts) or any(chunk for chunk, _ in self._ahead)
@@ -115,7 +114,7 @@ class ClientOutput:
 
     def _flush_ahead(self) -> None:
         """Write lazy stanzas until the client can take no more."""
-        while self._ahead and not self.blocked and not self.over:
+        while self._ahead and not self.blocked:
             chunk, stanzas = self._ahead[0]
             size = sum(map(len, chunk))
             for stanza in stanzas:

@@ -243,7 +243,7 @@ class ClientSession:
 
     def _say_goodbye(self) -> None:
         """Pass on that the client has closed its stream, as soon as no answer for the account is due (`Farewell`)."""
-        if self._client_done and not self._goodbye_said and not self._watch.lasting:
+        if not self._goodbye_said and not self._watch.lasting:
             self._goodbye_said = True
             self._to_server.append(STREAM_END)
 

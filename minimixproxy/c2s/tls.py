@@ -164,7 +164,7 @@ def _client_factory(name: str, trust: str | Path, _stamp: int, direct: bool) -> 
     if trust == "insecure":
         return TLSMemoryBIOFactory(_Unverified(name, protocols), True, None)  # type: ignore[arg-type]
     root = trust_root(trust) if isinstance(trust, Path) else platformTrust()
-    creator = optionsForClientTLS(name, trustRoot=root, acceptableProtocols=protocols or None)
+    creator = optionsForClientTLS(name, trustRoot=root, acceptableProtocols=protocols)
     return TLSMemoryBIOFactory(creator, True, None)  # type: ignore[arg-type]
 
 

@@ -69,6 +69,14 @@ class CredentialsTest(unittest.TestCase):
         for changed in (Challenge(b"changed", 4096), Challenge(b"salt", 5000)):
             self.failureResultOf(ask(changed), KeysUnfit)
 
+    def test_with_neither_password_nor_keys_there_is_no_way(self) -> None:
+        """Kept keys, and the server has since been logged in to by PLAIN."""
+        credential = Credential.from_keys("sha256", CHALLENGE, derive_keys("sha256", "pencil", *CHALLENGE))
+        credential.used_as_it_is()
+        self.assertFalse(credential.can_scram("sha256"))
+        asked = Deferred.fromCoroutine(credential.keys(self.cache, "a@b", "sha256", CHALLENGE))
+        self.failureResultOf(asked, KeysUnfit)
+
     def test_default_runs_in_a_thread(self) -> Deferred[None]:
         credential = Credential.from_password("pencil")
         done = Deferred.fromCoroutine(credential.keys(KeyCache(), "a@b", "sha256", CHALLENGE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from twisted.trial import unittest
 
@@ -42,6 +43,8 @@ class KeepTest(unittest.SynchronousTestCase):
             (ALLOWED, [FIRST, SECOND], None, WITH_PASSWORD, False),
             (ALLOWED, [FIRST], WITH_PASSWORD, WITH_PASSWORD, False),  # not known yet whether the salt lasts
             (ALLOWED, [FIRST, FIRST], WITH_PASSWORD, WITH_KEYS, True),  # it does
+            (ALLOWED, [SECOND], WITH_KEYS, WITH_OTHER_KEYS, False),  # no password was kept, so none is begun with
+            (ALLOWED, [FIRST], NOTHING, WITH_KEYS, False),
             (ALLOWED, [FIRST, FIRST], None, WITH_KEYS, True),
         ]:
             credential = Credential.from_password("pencil")
@@ -71,7 +74,8 @@ class ReviveTest(unittest.SynchronousTestCase):
         self.assertIsNone(self.revived(WITH_PASSWORD))
 
     def test_nothing_usable(self) -> None:
-        for kept in (NOTHING, replace(WITH_KEYS, domain="elsewhere.example"), replace(WITH_KEYS, hash_name="md5")):
+        changes: list[dict[str, Any]] = [{"domain": "elsewhere.example"}, {"hash_name": "md5"}, {"client_key": b""}]
+        for kept in (NOTHING, *(replace(WITH_KEYS, **change) for change in changes)):
             self.assertIsNone(self.revived(kept))
         self.assertIsNone(self.revived(NOTHING, ALLOWED))
 

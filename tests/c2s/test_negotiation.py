@@ -11,6 +11,7 @@ from twisted.trial import unittest
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamTLSError, UpstreamUnreachable
 from minimixproxy.c2s.negotiation import _HOLDING, TRANSITIONS, Negotiation, State
 from minimixproxy.c2s.sasl_server import failure
+from minimixproxy.c2s.session import ClientSession
 from minimixproxy.framing import Event
 from minimixproxy.passing import PassingFramer
 from tests.c2s.helpers import (
@@ -184,6 +185,20 @@ class HeaderTest(NegotiationTest):
         client.wire.take()
         self.assertIn(b" from='example.org'", client.send(b"<html>"))
         self.assertIn(b" from='first.example'", self.lab.client().send(b"<html>"))
+
+    def test_names_of_another_namespace(self) -> None:
+        """They are no part of logging in, whatever they are called."""
+        for secure, element in (
+            (False, "<starttls/>"),
+            (True, "<auth mechanism='PLAIN'>AGEAYg==</auth>"),
+            (True, "<auth xmlns='urn:other' mechanism='PLAIN'>AGEAYg==</auth>"),
+            (True, "<response>AGEAYg==</response>"),
+            (True, "<abort/>"),
+        ):
+            client = self.lab.client(secure=secure)
+            client.send(HEADER)
+            self.assertEqual(errors(client.send(element.encode())), [b"not-authorized"], element)
+        self.assertEqual(self.lab.logins, [])
 
     def test_closed_twice(self) -> None:
         """The proxy stops while a client is closing: nobody hears of it twice."""
@@ -581,6 +596,16 @@ class JoiningTest(NegotiationTest):
         features = b"<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></stream:features>"
         self.assertEqual(answer, b"<?xml version='1.0'?>" + served + features)
         self.assertEqual(self.client.wire.producerState, "producing")
+
+    def test_language(self) -> None:
+        """What the account says to a client is in the client's own, if there is a choice."""
+        for header, language in ((HEADER, "de"), (HEADER.replace(b" xml:lang='de'", b""), "")):
+            self.setUp()
+            self.client.send(header)
+            self.client.serve(SERVER_HEADER + SERVER_FEATURES)
+            session = self.client.stream.handler
+            assert isinstance(session, ClientSession)
+            self.assertEqual(session.language, language)
 
     def test_prefixes_other_than_stream_are_translated(self) -> None:
         self.client.send(HEADER.replace(b"stream:", b"s:").replace(b":stream=", b":s="))

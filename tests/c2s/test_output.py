@@ -118,10 +118,14 @@ class LazyTest(SynchronousTestCase):
 
     def test_what_waits_behind_a_replay_is_not_written(self) -> None:
         """It was given out, and a client that is gone then has not got it."""
-        for number in (65, 66, 200):  # the last of which fill what the client can take, or fill it with more to come
+        # The last of which fill what the client can take, or fill it with more to come; then once more behind that.
+        for number, more in ((65, 0), (66, 0), (200, 0), (65, 1), (200, 1), (200, 2)):
             client = Client()
             client.output.deliver_all(client.lazy(*[b"x" * 1020] * number))
             client.given = 1
+            for _ in range(more):
+                client.output.deliver(b"between")
+                client.output.deliver_all(client.lazy(b"again"))
             client.output.deliver(b"behind")
             client.turn()
             while client.output.blocked:
@@ -228,6 +232,30 @@ class LazyTest(SynchronousTestCase):
         client.output.deliver(b"late")
         client.turn()
         self.assertEqual((client.made, client.received, client.output.parts), (0, b"", []), "nor is anything kept")
+
+    def test_what_is_behind_a_replay_or_was_too_much_is_missing(self) -> None:
+        client = Client(limit=10)
+        client.output.block()
+        client.output.deliver_all(client.lazy())
+        self.assertFalse(client.output.incomplete)
+        client = Client(limit=1000)
+        client.output.block()
+        client.output.deliver_all(client.lazy(b"1"))
+        client.output.deliver(b"behind")
+        self.assertTrue(client.output.incomplete)
+        client = Client(limit=10)
+        client.output.block()
+        client.output.deliver(b"too much, that is")
+        self.assertTrue(client.overflows)
+        client.output.stop()
+        self.assertTrue(client.output.incomplete)
+
+    def test_nothing_of_a_read_is_written_behind_the_end(self) -> None:
+        client = Client()
+        client.output.stop()
+        client.output.parts.append(b"late")
+        client.output.flush()
+        self.assertEqual(client.received, b"")
 
     def test_what_is_dropped_between_replays_is_missing(self) -> None:
         """What a client has of its replays is known to who made them; of what stands between, only here."""

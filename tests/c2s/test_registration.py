@@ -461,6 +461,15 @@ class PassingTest(RegistrationTest):
         outcomes = [line.rpartition(": ")[2] for line in told if "192.0.2.1" in line]
         self.assertEqual(outcomes, ["the invitation is good", "conflict", "conflict", "made"], told)
 
+    def test_what_only_looks_like_a_request(self) -> None:
+        for name, space in (("message", ""), ("presence", ""), ("iq", " xmlns='urn:other'"), ("iqs", "")):
+            self.setUp()
+            client = self.known()
+            query = "<query xmlns='jabber:iq:register'/>"
+            answer = client.send(f"<{name}{space} type='get' id='1'>{query}</{name}>".encode())
+            self.assertIn(b"<not-authorized ", answer)
+            self.assertEqual(self.lab.contacts, [])
+
     def test_a_server_that_says_nothing(self) -> None:
         client, _stream, wire, _identity = self.registering()
         self.lab.clock.advance(registrar.ANSWER_TIMEOUT)

@@ -63,6 +63,7 @@ class ServerMisbehavesTest(unittest.TestCase):
         cases = {
             "nonce not continued": b"r=xyz,s=QSXCR+Q6sek8bf92,i=4096",
             "nonce only repeated": b"r=abc,s=QSXCR+Q6sek8bf92,i=4096",
+            "another nonce, and longer": b"r=xyzabcd,s=QSXCR+Q6sek8bf92,i=4096",
             "nonce not ASCII": "r=abcé,s=QSXCR+Q6sek8bf92,i=4096".encode(),
             "mandatory extension": b"m=x,r=abcd,s=QSXCR+Q6sek8bf92,i=4096",
             "no salt": b"r=abcd,i=4096",
@@ -72,6 +73,7 @@ class ServerMisbehavesTest(unittest.TestCase):
             "too few iterations": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4095",
             "absurdly many": b"r=abcd,s=QSXCR+Q6sek8bf92,i=%d" % (MAX_ITERATIONS + 1),
             "a thousand digits": b"r=abcd,s=QSXCR+Q6sek8bf92,i=" + b"9" * 1000,
+            "more digits than Python takes": b"r=abcd,s=QSXCR+Q6sek8bf92,i=" + b"9" * 5000,
             "not a number": b"r=abcd,s=QSXCR+Q6sek8bf92,i=0x1000",
             "negative": b"r=abcd,s=QSXCR+Q6sek8bf92,i=-4096",
             "given twice": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,i=4097",
@@ -140,7 +142,7 @@ class SaslprepTest(unittest.TestCase):
             self.assertEqual(saslprep(given_), expected)
 
     def test_prohibited(self) -> None:
-        for text in ("\u0007", "\u0627\u0031", "a\u0627", "\ue000", "\ud800"):
+        for text in ("\u0007", "\u0627\u0031", "a\u0627", "1\u0627", "\ue000", "\ud800"):
             self.assertRaises(SaslprepError, saslprep, text)
 
     def test_right_to_left(self) -> None:

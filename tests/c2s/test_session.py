@@ -79,6 +79,9 @@ class RelayTest(SessionTest):
     def test_one_write_for_a_read(self) -> None:
         writes: list[bytes] = []
         self.client.upstream.write = writes.append  # type: ignore[method-assign]
+        self.account.taken_from_client = {"taken"}
+        self.client.send(b"<message id='taken'/>")
+        self.assertEqual(writes, [])
         self.client.send(b"".join(STANZAS))
         self.assertEqual(len(writes), 1)
         self.client.wire.write = writes.append  # type: ignore[method-assign]
@@ -96,14 +99,22 @@ class RelayTest(SessionTest):
         globalLogPublisher.addObserver(events.append)
         self.addCleanup(globalLogPublisher.removeObserver, events.append)
         large = [b"<a>%b</a>" % (b"x" * 1024**2)] * 17
-        for kind, answers in ((b"iq type='result' id='7'", 1), (b"message id='7'", 0), (b"iq type='get' id='8'", 0)):
+        for kind, answers in (
+            (b"iq type='result' id='7'", 1),
+            (b"message id='7'", 0),
+            (b"message type='error' id='9'", 0),
+            (b"message type='get' id='9'", 0),
+            (b"iq type='get' id='8'", 0),
+        ):
             shown = b"".join(self.client.serve(piece) for piece in (b"<%b>" % kind, *large, b"</%b>" % kind.split()[0]))
             self.assertEqual(shown.count(b"<policy-violation"), answers)
             self.assertLess(len(shown), 1000)
-        self.assertIn(b"type='error' id='8'", self.client.upstream.take())
-        self.assertEqual(NET.skipped, skipped + 3)
+        answered = self.client.upstream.take()
+        self.assertIn(b"type='error' id='8'", answered)
+        self.assertEqual(answered.count(b"type='error'"), 1)
+        self.assertEqual(NET.skipped, skipped + 5)
         raw = b"<message id='7'>%b</message>" % b"".join(large)
-        (text,) = [text for event in events if " a message of " in (text := formatEvent(event))]
+        text, *_others = [text for event in events if " a message of " in (text := formatEvent(event))]
         self.assertIn(f" a message of {len(raw)} bytes, SHA-256 {sha256(raw).hexdigest()}, is not read: ", text)
         self.assertTrue(text.startswith("session of a@example.org/r"), text)
         self.assertEqual(self.client.serve(b"<message/>"), b"<message/>")
@@ -193,6 +204,13 @@ class BindingTest(SessionTest):
         client.log_in()
         client.serve(BOUND)
         client.send(BIND.replace(b"b1", b"b2"))
+        client.serve(BOUND)
+        self.assertEqual(len(self.lab.accounts.bound), 1)
+
+    def test_only_an_iq_asks(self) -> None:
+        client = self.lab.client()
+        client.log_in()
+        client.send(BIND.replace(b"<iq", b"<message").replace(b"</iq", b"</message"))
         client.serve(BOUND)
         self.assertEqual(len(self.lab.accounts.bound), 1)
 
@@ -350,6 +368,11 @@ class EndTest(SessionTest):
         self.assertEqual(self.client.serve(END), END)
         self.assert_over()
         self.assertEqual(self.client.upstream.take(), b"")
+
+    def test_one_goodbye_whatever_is_answered_behind_it(self) -> None:
+        self.client.send(b"<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>" + END)
+        self.client.serve(b"<message/><message/><iq type='result' id='c'/>")
+        self.assertEqual(self.client.upstream.take().count(END), 1)
 
     def test_client_closes_while_something_is_held(self) -> None:
         """To the account it counts as not seen: given now, the client would get it twice."""
@@ -612,7 +635,9 @@ class EndTest(SessionTest):
             answer = self.client.wire.take()
             self.assertIn(b"<iq from='a@b' id='explode' type='error'>", answer)
             self.assertIn(b"<internal-server-error ", answer)
-        self.assertEqual(self.client.send(b"<iq type='result' id='explode' to='a@b'/>"), b"")
+        for other in (b"iq type='result'", b"iq type='error'", b"message type='get'", b"presence"):
+            self.client.send(b"<%b id='explode' to='a@b'/>" % other)
+            self.assertEqual(self.turn(), b"", other)
 
     def test_a_client_that_is_not_read_any_more_cannot_hurt(self) -> None:
         self.session.close("conflict")
@@ -762,6 +787,14 @@ class BackpressureTest(SessionTest):
             self.assertEqual(self.client.upstream.producerState, "producing")
             self.client = self.lab.client()
             self.session = self.client.bind()
+
+    def test_a_slow_client_whose_server_is_gone(self) -> None:
+        valve = self.client.wire.producer
+        assert self.client.server is not None
+        self.client.server.connectionLost(Failure(ConnectionDone()))
+        valve.pauseProducing()
+        valve.resumeProducing()
+        self.assertTrue(self.client.wire.closing)
 
     def test_what_comes_meanwhile_waits_in_order(self) -> None:
         self.client.wire.producer.pauseProducing()

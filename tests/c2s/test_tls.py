@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from base64 import encodebytes
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 
 from cryptography import x509
@@ -106,6 +108,14 @@ class TLSTest(unittest.TestCase):
             insecure = client_factory(Domain(name=asked, upstream_trust="insecure"), direct=True)
             client, _server, _pump = secured_pair(insecure, self.server.factory_by_sni())
             self.assertEqual(shown(client), expected)
+
+    def test_direct_tls_without_sni(self) -> None:
+        """It begins with the first domain; and nothing goes wrong within OpenSSL, which would only be printed."""
+        printed = StringIO()
+        self.patch(sys, "stderr", printed)
+        options = TLSMemoryBIOFactory(CertificateOptions(verify=False), True, None)
+        client, _server, _pump = secured_pair(options, self.server.factory_by_sni())
+        self.assertEqual((shown(client), printed.getvalue()), ("example.org", ""))
 
     def test_starttls_goes_by_the_stream_header(self) -> None:
         insecure = client_factory(Domain(name="example.org", upstream_trust="insecure"), direct=False)
