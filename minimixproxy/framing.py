@@ -191,7 +191,7 @@ class Framer:
             self._chunk = self._tail
         else:
             self._chunk = data
-        if self._depth == 1 and not self._tail and data.isspace() and not data.strip(_XML_WS):
+        if self._depth == 1 and not self._tail and not data.strip(_XML_WS):
             self._keep_alive(data)
             return events
         fault: Fault | None = None
@@ -218,7 +218,7 @@ class Framer:
         try:
             self._parser.Parse(data, False)
         except expat.ExpatError as error:
-            if error.code != _UNBOUND or not self._header or not self._limits.skips or self._skipping is not None:
+            if error.code != _UNBOUND or not self._header or not self._limits.skips:
                 raise
             self._read_loosely()
 
@@ -270,7 +270,7 @@ class Framer:
     def _check_restricted(self) -> None:
         """Refuse a comment and the like by its beginning: expat would read it anew each time that more comes."""
         at = self._parser.CurrentByteIndex - self._base
-        if self._cdata or at < 0 or self._chunk[at : at + 1] != b"<":
+        if self._cdata or at < 0:
             return
         for beginning, what in _RESTRICTED_MARKUP:
             # The XML declaration is no such thing, and always whole here.
@@ -389,7 +389,7 @@ class Framer:
         else:
             end = chunk.index(b">", index) + 1
         self._last_end = end + base
-        if self._skipping is not None or end - start > self._limits.max_stanza:
+        if end - start > self._limits.max_stanza:
             self._leave_out(chunk[max(start, 0) : end], end - start)
             return
         raw = chunk[start:end]
@@ -468,8 +468,7 @@ _RESTRICTED = frozenset({expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENT
 
 def expat_fault(error: expat.ExpatError) -> Fault:
     """An undefined entity is restricted XML (§11.1); all else that expat rejects is not well-formed."""
-    text = expat.ErrorString(error.code) or "malformed"
-    return Fault("restricted-xml" if error.code in _RESTRICTED else "not-well-formed", text)
+    return Fault("restricted-xml" if error.code in _RESTRICTED else "not-well-formed", expat.ErrorString(error.code))
 
 
 def is_stream_header(opened: StreamOpened) -> bool:

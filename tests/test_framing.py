@@ -155,6 +155,16 @@ class Header(TestCase):
         assert isinstance(opened, StreamOpened)
         self.assertEqual(opened.attributes["{http://www.w3.org/XML/1998/namespace}lang"], "de")
 
+    def test_no_default_namespace(self) -> None:
+        (opened,) = feed("<stream:stream xmlns='' xmlns:stream='http://etherx.jabber.org/streams'>")
+        assert isinstance(opened, StreamOpened)
+        self.assertEqual(opened.namespaces[""], "")
+
+    def test_larger_than_a_stanza_may_be(self) -> None:
+        for size, kind in ((len(HEADER), StreamOpened), (len(HEADER) - 1, Fault)):
+            (event,) = feed(HEADER, None, FramingLimits(size))
+            self.assertIsInstance(event, kind)
+
     def test_large(self) -> None:
         """Whoever reads a stanza reads the declarations around it: each would cost what the header costs."""
         tail = " xmlns:stream='http://etherx.jabber.org/streams' xmlns='jabber:client'>"
@@ -361,8 +371,50 @@ class Restrictions(TestCase):
         data = HEADER.replace("version='1.0'?", "version='1.0' encoding='ISO-8859-1'?", 1)
         self.assertEqual(self.last(data), ("unsupported-encoding", 0))
 
+    def test_our_encoding(self) -> None:
+        for name in ("UTF-8", "utf-8"):
+            (opened,) = feed(HEADER.replace("version='1.0'?", f"version='1.0' encoding='{name}'?", 1))
+            self.assertIsInstance(opened, StreamOpened)
+
+    def test_what_is_restricted_is_refused_by_its_beginning(self) -> None:
+        """Whatever stands behind it that has not come yet; in CDATA it is text."""
+        for before in ("", "<message>", "<message>text", "<message><body/>"):
+            for piece in ("<!-- >", "<!-- ?>", "<?x >", "<!DOCTYPE a [<!ENTITY b 'c'>"):
+                framer = Framer()
+                framer.feed(HEADER.encode() + before.encode())
+                (fault,) = framer.feed(piece.encode())
+                assert isinstance(fault, Fault)
+                expected = "not-well-formed" if piece.startswith("<!D") else "restricted-xml"
+                self.assertEqual(fault.condition, expected, (before, piece))
+        framer = Framer()
+        framer.feed(HEADER.encode())
+        for piece in ("<message><![CDATA[", "<!-- >", "<?x >", "]]", "></message>"):
+            events = framer.feed(piece.encode())
+        self.assertEqual([type(event) for event in events], [Stanza])
+
+    def test_white_space_within_what_no_stream_may_have(self) -> None:
+        framer = Framer()
+        framer.feed(HEADER.encode() + b"<![CDATA[")
+        self.assertEqual(framer.feed(b" "), [], "not between stanzas, but within text")
+        (fault,) = framer.feed(b"]]><iq/>")
+        self.assertIsInstance(fault, Fault)
+
+    def test_what_a_server_may_not_relay(self) -> None:
+        """Its stream ends, as a client's: only prefixes that nobody declared are made up for."""
+        for attributes in ("xmlns:x='u' xmlns:y='u' x:a='' y:a=''", "xmlns:p=''", "a='' a=''", "xmlns:xml='u'"):
+            for limits in (FramingLimits(), FramingLimits(skips=True)):
+                self.assertEqual(self.last(f"{HEADER}<presence {attributes}/>", limits), ("not-well-formed", 0))
+
+    def test_nothing(self) -> None:
+        framer = Framer()
+        for data in (b"", HEADER.encode(), b"<message>", b"</message>", b" "):
+            framer.feed(data)
+            self.assertEqual(framer.feed(b""), [], data)
+
     def test_utf16(self) -> None:
         self.assertEqual(self.last(HEADER.encode("utf-16")), ("unsupported-encoding", 0))
+        self.assertEqual(self.last(HEADER[21:].encode("utf-16-le")), ("unsupported-encoding", 0))
+        self.assertEqual(self.last(HEADER[21:].encode("utf-16-be")), ("unsupported-encoding", 0))
         header = "\n" + HEADER[21:]  # without a declaration, white space may come first
         for encoding in ("utf-16-le", "utf-16-be"):
             for text in (header, header + "<message/>"):
@@ -562,6 +614,7 @@ class Skipping(TestCase):
         limits = FramingLimits(max_stanza=300, skips=True)
         for large in (
             "<message id='1'>" + "a" * 300 + "</message>",
+            "<message id='1'>" + "a/>" * 200 + "</message>",
             "<message id='1'>" + "a" * 1300 + "<a>" * 50 + "</a>" * 50 + "</message>",
             "<message id='1'>" + "<a/>" * 300 + "</message>",
             "<message id='1'><![CDATA[" + "it's <!-- & > " * 30 + "]]></message>",

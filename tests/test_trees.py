@@ -50,6 +50,16 @@ class Bounds(SynchronousTestCase):
             self.assertRaises(UnusableStanza, payload_names, raw, NAMESPACES, 10)
             self.assertFalse(Stanza(raw, "", "message", {}, None, NAMESPACES).readable)
 
+    def test_no_more_payloads_than_asked_for(self) -> None:
+        raw = b"<message>" + b"<a/>" * 20 + b"</message>"
+        for limit in (0, 10, 20, 30):
+            self.assertEqual(len(payload_names(raw, NAMESPACES, limit)), min(limit, 20))
+
+    def test_prefixes_are_written_again(self) -> None:
+        raw = b"<message xmlns:x='urn:x'><x:a><x:b/></x:a><y xmlns:z='urn:z' z:c=''/></message>"
+        written = element_text(parse_element(raw, NAMESPACES), "jabber:client", {})
+        self.assertIn("<y xmlns:z='urn:z' z:c=''/>", written)
+
     def test_too_many_payloads(self) -> None:
         """More than are noted: whether they were counted as they came, or not."""
         for number, readable in ((MAX_PAYLOADS - 1, True), (MAX_PAYLOADS, False), (MAX_TAGS - 1, False)):

@@ -76,7 +76,7 @@ class TLSLayer(TLSMemoryBIOProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Take encrypted bytes; behind the last of the handshake the engine takes over."""
         self.read(data)
-        if AVAILABLE and self._engine is None and self._handshakeDone and not self._over:
+        if AVAILABLE and self._handshakeDone and not self._over:
             self._engine = TLSEngine(self)
             self.dataReceived = self._engine.read  # type: ignore[method-assign]
             self.write = self._engine.write  # type: ignore[method-assign]

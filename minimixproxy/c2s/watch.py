@@ -143,7 +143,7 @@ class RequestWatch:
 
     def asked(self, iq: Stanza) -> bool:
         """The client sent an IQ. Returns False if it is of interest, but too many are open: its answer is ignored."""
-        if self._open and (again := self._open.get(iq.get("id") or "")) is not None:
+        if (again := self._open.get(iq.get("id") or "")) is not None:
             self._asked_again(again, iq)
             return True
         if iq.get("type") != "set":

@@ -47,6 +47,7 @@ class Recorder(Protocol):
         self.reason: Failure | None = None
 
     def dataReceived(self, data: bytes) -> None:
+        assert data, "nothing is no reason to be called"
         self.received += data
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

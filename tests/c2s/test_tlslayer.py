@@ -10,8 +10,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
 from twisted.trial import unittest
 from zope.interface import implementer
 
@@ -125,7 +127,7 @@ class TLSLayerTest(unittest.TestCase):
         for version in self.VERSIONS:
             _client, server, pump = self.pair(version)
             (layer,) = self.layers(server)
-            for size, records in ((1, 1), (16384, 1), (16385, 2)):
+            for size, records in ((1, 1), (16384, 1), (16385, 2), (70_000, 5)):
                 server.transport.write(b"x" * size)
                 written = sum(map(len, pump.serverIO.stream))
                 self.assertEqual(written, size + records * layer.record_overhead, (version, size))
@@ -153,11 +155,18 @@ class TLSLayerTest(unittest.TestCase):
             assert layer._engine is not None
             self.assertTrue(layer._engine.active)
         self.exchange()
+        for end in (client, server):
+            client.transport.write(b"?")
+            server.transport.write(b"!")
+            _pump.flush()
+            bottom = end.transport.transport.protocol
+            self.assertEqual(bottom.dataReceived, end.transport._engine.read, "nothing stands in between")
 
     def test_without_the_engine(self) -> None:
         self.patch(tlslayer, "AVAILABLE", False)
         client, _server, _pump = self.pair(SSL.TLS1_3_VERSION)
         self.assertEqual([layer._engine for layer in self.layers(client)], [None])
+        self.assertEqual(client.transport.transport.protocol.dataReceived, client.transport.dataReceived)
         self.exchange()
 
     def test_byte_by_byte(self) -> None:
@@ -217,6 +226,62 @@ class TLSLayerTest(unittest.TestCase):
             self.assertEqual(server.received, b"last")
             self.assertIsNotNone(server.reason)
             self.assertIsNotNone(client.reason)
+
+    def test_goodbye_of_either_side(self) -> None:
+        """Both know that nothing is missing."""
+        for version in self.VERSIONS:
+            for first, second in ((0, 1), (1, 0)):
+                *ends, pump = self.pair(version)
+                ends[first].transport.write(b"last")
+                ends[first].transport.loseConnection()
+                pump.flush()
+                self.assertEqual(ends[second].received, b"last")
+                for end in ends:
+                    assert end.reason is not None
+                    self.assertIsNotNone(end.reason.check(ConnectionDone), end.reason)
+
+    def test_what_comes_behind_the_goodbye_changes_nothing(self) -> None:
+        for together in (False, True):
+            client, server, _pump = self.pair(SSL.TLS1_3_VERSION)
+            wire = client.transport.transport
+            client.transport.write(b"last")
+            client.transport.loseConnection()
+            if not together:
+                server.transport.dataReceived(b"".join(wire.stream))
+                wire.stream.clear()
+            wire.stream.append(record(100) * 3)
+            server.transport.dataReceived(b"".join(wire.stream))
+            wire.stream.clear()
+            server.transport.connectionLost(Failure(ConnectionDone()))
+            self.assertEqual(server.received, b"last")
+            assert server.reason is not None
+            self.assertIsNotNone(server.reason.check(ConnectionDone), server.reason)
+
+    def test_what_ends_in_the_read_in_which_tls_opens(self) -> None:
+        """What is written afterwards goes nowhere, and leaves no error in OpenSSL for the next connection to meet."""
+        for version in self.VERSIONS:
+            for end in ("loseConnection", "abortConnection", "goodbye"):
+                client_tls = TLSMemoryBIOFactory(Version(version), True, None)  # type: ignore[arg-type]
+                client, server = (SecurableConnection(upper) for upper in (Recorder(), Recorder()))
+                pump = connected(client, server)
+                server.start_tls(self.server.factory("example.org"))
+                client.start_tls(client_tls)
+                layer = server.upper.transport
+
+                def ends(_data: bytes, layer: Any = layer, end: str = end) -> None:
+                    if end != "goodbye":
+                        getattr(layer, end)()
+                    layer.write(b"late")
+
+                server.upper.dataReceived = ends  # type: ignore[method-assign]
+                client.upper.transport.write(b"hello")
+                if end == "goodbye":
+                    client.upper.transport.loseConnection()
+                pump.flush()
+                layer.write(b"later")
+                pump.flush()
+                self.assertEqual(tlsengine._lib.ERR_peek_error(), 0, (version, end))
+                self.assertNotIn(b"later", client.upper.received)
 
     def test_garbage_behind_data(self) -> None:
         client, server, pump = self.pair(SSL.TLS1_3_VERSION)

@@ -209,6 +209,8 @@ class LoginTest(UpstreamTest):
             (RESULT.replace(b"<iq", b"<iq from='example.org'"), []),
             (RESULT.replace(b"<iq", b"<iq from='a@example.org'"), []),
             (forged + request + b"<message id='ID'/>" + RESULT, 3),
+            (b"<message type='error' id='ID'/>" + RESULT, 1),
+            (RESULT.replace(b"ID", b"1").replace(b">a@", b">victim@") + RESULT, ["1"]),
         ):
             jid, seen = await self.bound(said)
             self.assertEqual(jid, "a@example.org/r")
@@ -387,6 +389,18 @@ class SecurityTest(UpstreamTest):
         raised = await self.refused(UpstreamTLSError, self.login(where, trust=other.certificate))
         self.assertIn("not for this domain", str(raised))
         self.assertEqual(script.mechanism, "")
+
+    @asynchronous
+    async def test_starttls_offered_within_tls(self) -> None:
+        """There is TLS already."""
+        offer = (
+            b"<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+            b"<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism></mechanisms>"
+            b"</stream:features>"
+        )
+        script, where = self.serve(replace={"features": offer})
+        await self.connect(self.login(where))
+        self.assertEqual((script.mechanism, len(script.headers)), ("PLAIN", 2))
 
     @asynchronous
     async def test_starttls_refused(self) -> None:
