@@ -83,7 +83,7 @@ class Negotiation:
         self._pending = Pending()
         self._upstream: FramedXmlStream | None = None
         self._registration: Registration | None = None
-        self._registration_ends = 0.0
+        self._registration_ends: float  # set with `_registration`
         self._early: list[Event] = []
         self._timer = entry.clock.callLater(
             entry.limits.authentication_timeout, self.close, "connection-timeout", "not authenticated in time"

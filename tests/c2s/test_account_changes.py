@@ -218,6 +218,17 @@ class SessionTest(unittest.TestCase):
             self.assertTrue(self.client.upstream.closing)
             self.assertEqual(len(self.lab.accounts.removals) + len(self.lab.accounts.passwords), 1)
 
+    def test_what_cannot_be_read_is_no_answer(self) -> None:
+        for gone in (False, True):
+            self.setUp()
+            self.asks("<remove/>")
+            if gone:
+                self.client.vanish()
+            self.client.serve(b"<iq q:x='1' type='result' id='r'></iq>")
+            self.assertEqual(self.lab.accounts.removals, [])
+            self.client.serve(b"<iq type='result' id='r'/>")
+            self.assertEqual(self.lab.accounts.removals, ["a@example.org"])
+
     def test_the_client_is_gone_and_nobody_answers(self) -> None:
         self.asks("<remove/>")
         self.client.vanish()

@@ -109,6 +109,11 @@ class CredentialsTest(unittest.TestCase):
         running[3].callback(keys)
         self.assertEqual((self.successResultOf(last), self.successResultOf(again)), (keys, keys))
         self.assertEqual(len(running), 4, "what is known by now is not derived once more")
+        wrong = Deferred.fromCoroutine(cache.derive("1@b", "sha256", "wrong", CHALLENGE))
+        self.assertEqual(len(running), 5, "whoever found it known holds nobody up")
+        self.assertEqual(self.successResultOf(derive("1@b")), keys, "and is not held up, where it was known before")
+        running[4].callback(keys)
+        self.successResultOf(wrong)
 
     def test_failure_is_not_kept(self) -> None:
         coroutine = self.cache.derive("a@b", "sha256", "bad\u0007", CHALLENGE)

@@ -244,6 +244,12 @@ class LoginGuardTest(unittest.TestCase):
             self.guard.end("203.0.113.1", f"{number}@example.org")
         self.assertEqual(self.guard.wait("203.0.113.1", "new@example.org"), 0)
 
+    def test_success_clears_what_failed_from_the_same_address(self) -> None:
+        self.failed(6)
+        self.guard.succeeded("192.0.2.1", "a@example.org")
+        self.failed(3)
+        self.assertEqual(self.guard.wait("192.0.2.1", "a@example.org"), 0)
+
     def test_success_clears_the_account_only(self) -> None:
         self.failed(12)
         for number in range(31):

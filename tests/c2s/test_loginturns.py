@@ -40,6 +40,7 @@ class LoginTurnsTest(SynchronousTestCase):
 
     def assert_nothing_left(self) -> None:
         self.assertEqual((len(self.turns), self.clock.getDelayedCalls()), (0, []))
+        self.assertEqual((self.turns._pairs, self.turns._by_address, self.turns._by_account), ({}, {}, {}))
 
     def test_one_at_a_time_and_in_order(self) -> None:
         for name in "abc":
@@ -195,6 +196,17 @@ class LoginTurnsTest(SynchronousTestCase):
         self.assertEqual(self.begun, ["patient"])
         self.refuse()
         self.failureResultOf(self.login("too long"), TooManyLogins)
+
+    def test_an_end_costs_no_look_at_each_that_waits(self) -> None:
+        """Else strangers in crowds would cost the square of their number."""
+        for number in range(100):
+            self.login(str(number), f"192.0.2.{number}")
+        self.assertEqual(len(self.begun), 4, "the free ones, and one that may fail")
+        looks: list[tuple[object, ...]] = []
+        wait = self.guard.wait
+        self.guard.wait = lambda *given: looks.append(given) or wait(*given)  # type: ignore[func-returns-value,method-assign]
+        self.refuse("192.0.2.0")
+        self.assertLess(len(looks), 5)
 
     def test_so_many_wait_and_no_more(self) -> None:
         logins = [self.login(str(number)) for number in range(MAX_WAITING + 2)]

@@ -437,6 +437,8 @@ class SaslTest(NegotiationTest):
             answer = self.client.wire.take()
             self.assertEqual(errors(answer), [condition], error)
             self.assertNotIn(b"10.0.0.1", answer, "where the server is is nobody's business")
+            unusable = not isinstance(error, UpstreamRefused)
+            self.assertEqual(b">the server of example.org cannot be used now</text>" in answer, unusable)
             self.assertFalse(self.client.wire.closing)
 
     def test_a_fault_of_ours_is_logged_and_temporary(self) -> None:
@@ -531,11 +533,11 @@ class TimesTest(NegotiationTest):
         self.lab.clock.advance(1000)
         self.assertFalse(client.wire.closing)
 
-    def failed_logins(self, times: int, address: str = "192.0.2.1") -> None:
+    def failed_logins(self, times: int, address: str = "192.0.2.1", username: str = "a") -> None:
         for _ in range(times):
             client = self.lab.client(address=address)
             client.send(HEADER)
-            client.send(plain())
+            client.send(plain(username))
             self.lab.logins[-1][1].errback(UpstreamRefused("not-authorized"))
             client.vanish()
 
@@ -550,6 +552,30 @@ class TimesTest(NegotiationTest):
         self.assertEqual(len(self.lab.logins), asked + 1)
         client.accept_login()
         self.assertIn(b"<success", client.wire.take())
+
+    def asks_at_once(self, username: str, address: str) -> bool:
+        """Tell whether a login goes to the server without waiting; the server accepts it then."""
+        asked = len(self.lab.logins)
+        client = self.lab.client(address=address)
+        client.send(HEADER)
+        client.send(plain(username))
+        if len(self.lab.logins) == asked:
+            client.vanish()
+            return False
+        client.accept_login()
+        client.vanish()
+        return True
+
+    def test_whose_failures_count(self) -> None:
+        """Those of one account for this account, wherever from; and none before a login that was right."""
+        for number in range(4):
+            self.failed_logins(1, f"203.0.113.{number}")
+        self.assertTrue(self.asks_at_once("b", "198.51.100.1"))
+        self.assertFalse(self.asks_at_once("a", "198.51.100.1"))
+        self.lab.clock.advance(10)
+        self.assertTrue(self.asks_at_once("a", "198.51.100.1"))
+        self.failed_logins(2)
+        self.assertTrue(self.asks_at_once("a", "198.51.100.1"))
 
     def test_too_long_a_delay_is_no_wait(self) -> None:
         for _ in range(12):

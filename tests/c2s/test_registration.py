@@ -165,6 +165,15 @@ class GuardTest(unittest.TestCase):
         self.clock.rightNow -= 100_000
         self.assertTrue(self.guard.tries("a", makes=True))
 
+    def test_who_began_its_hour_first_is_forgotten_first(self) -> None:
+        for address in "abc":
+            self.guard.tries(address, makes=True)
+            self.clock.advance(1200)
+        self.guard.tries("a", makes=True)  # a new hour begins
+        self.guard.tries("a", makes=True)
+        self.guard.tries("d", makes=True)
+        self.assertFalse(self.guard.tries("a", makes=True))
+
     def test_size(self) -> None:
         for address in "abcdef":
             self.guard.tries(address, makes=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -337,7 +338,11 @@ class CertificateFilesTest(unittest.TestCase):
         # RFC 3279 §2.3.5: prime256v1 becomes prime239v3, which nobody implements.
         der = der.replace(bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030106"))
         curve = b"-----BEGIN PRIVATE KEY-----\n%b-----END PRIVATE KEY-----\n" % encodebytes(der)
+        rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
         for contents, reason in (
+            (rsa_key, "no certificate assigned"),
             (other, "key values mismatch"),
             (encrypted, "Password was not given"),
             (curve, "is not supported"),
