@@ -307,14 +307,9 @@ class Negotiation:
     def _joined(self, opened: Opened) -> None:
         login, upstream = self._login, self._upstream
         assert login is not None and upstream is not None
-        upstream.removeObserver(STREAM_END_EVENT, self._upstream_lost)
-        self._upstream = None
         self._finish()
-        try:
-            self._entry.start_session(self._stream, upstream, login, opened, self._early, self._lang or "")
-        except BaseException:
-            upstream.transport.abortConnection()  # it is nobody's
-            raise
+        self._entry.start_session(self._stream, upstream, login, opened, self._early, self._lang or "")
+        upstream.removeObserver(STREAM_END_EVENT, self._upstream_lost)  # before that, a fault of ours drops it
 
     def _not_joined(self, failure: Failure) -> None:
         error = failure.value
@@ -347,7 +342,6 @@ class Negotiation:
     def _drop_upstream(self) -> None:
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
-            upstream.removeObserver(STREAM_END_EVENT, self._upstream_lost)
             upstream.transport.abortConnection()
 
     def _upstream_lost(self, _reason: Failure) -> None:

@@ -67,8 +67,8 @@ class ScramClient:
         self.hash_name = MECHANISMS[mechanism]
         self._nonce = nonce if nonce is not None else secrets.token_urlsafe(24)
         self._first_bare = b"n=%b,r=%b" % (_username(username), self._nonce.encode("ascii"))
-        self._server_first = b""
-        self._server_nonce = b""
+        self._server_first: bytes  # these two are those of `challenge`
+        self._server_nonce: bytes
         self._signature: bytes | None = None
 
     def first(self) -> bytes:

@@ -87,7 +87,7 @@ class ClientSession:
     ) -> None:
         self.jid = ""
         self.carbons = False
-        self.language = ""  # of the client's stream
+        self.language: str  # of the client's stream
         self.last_active = clock.seconds()
         self._client = client
         self._upstream: FramedXmlStream | None = upstream
@@ -103,7 +103,7 @@ class ClientSession:
         )
         self._output = ClientOutput(client, turn_end, self._reach, limits.send_queue, self._overflow)
         self.deliver: Callable[[bytes], None] = self._output.deliver  # gives the client whole stanzas
-        self.deliver_all: Callable[[LazyStanzas], None] = self._output.deliver_all  # and many, made when needed
+        self.deliver_all: Callable[[LazyStanzas], None]  # and many, made when needed, once it is bound
         self._to_server: list[bytes] = []  # of the read that is being handled
         self._upstream_blocked = False  # the server reads too slowly
         self._own = login.own
@@ -238,7 +238,6 @@ class ClientSession:
         self._client_done = True
         self._leave_account()
         self._say_goodbye()
-        self._flush_upstream()
         self._close_call = self._clock.callLater(CLOSE_TIMEOUT, self._close_late)
 
     def _say_goodbye(self) -> None:
@@ -364,7 +363,7 @@ class ClientSession:
         if isinstance(answer, CarbonsChanged):
             self.carbons = answer.enabled
         elif self._account is not None:
-            return  # a second bind is between client and server
+            pass  # a second bind is between client and server
         elif isinstance(answer, Bound):
             self._bound(answer.jid)
         elif isinstance(answer, Misbound):
@@ -418,7 +417,6 @@ class ClientSession:
         upstream, self._upstream = self._upstream, None
         if upstream is None:
             return
-        upstream.removeObserver(STREAM_END_EVENT, self._upstream_lost)
         transport = upstream.transport
         transport.unregisterProducer()
         transport.resumeProducing()

@@ -175,6 +175,16 @@ class SessionTest(unittest.TestCase):
         self.assertEqual(self.client.serve(b"<iq type='result' id='r'/>"), b"<iq type='result' id='r'/>")
         self.assertEqual(self.lab.accounts.removals, ["a@example.org"])
 
+    def test_the_client_hears_of_a_removal_first(self) -> None:
+        """What the proxy does then ends its session."""
+        seen: list[bytes] = []
+        self.lab.accounts.removed = lambda _bare: seen.append(self.client.wire.value())  # type: ignore[method-assign]
+        self.asks("<remove/>")
+        self.client.wire.clear()
+        answer = b"<iq type='result' id='r'/>"
+        self.client.serve(answer)
+        self.assertEqual(seen, [answer])
+
     def test_removal_without_an_answer(self) -> None:
         self.asks("<remove/>")
         self.client.serve(b"<stream:error><not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from pathlib import Path
+from weakref import ref
 
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial import unittest
@@ -693,6 +695,15 @@ class JoiningTest(NegotiationTest):
         self.lab.clock.advance(61)
         self.assertEqual(errors(self.client.wire.take()), [b"connection-timeout"])
         self.assertTrue(self.client.upstream.disconnected or self.client.upstream.aborting)
+
+    def test_nothing_is_left_of_it_in_a_session(self) -> None:
+        """Thousands of sessions are there for days."""
+        negotiation = ref(self.client.stream.handler)
+        self.client.send(HEADER)
+        self.client.serve(SERVER_HEADER + SERVER_FEATURES)
+        self.lab.logins.clear()
+        gc.collect()
+        self.assertIsNone(negotiation())
 
     def test_a_fault_of_ours_when_the_session_begins(self) -> None:
         """It ends this client's streams, both of them."""

@@ -250,6 +250,34 @@ class LazyTest(SynchronousTestCase):
         client.output.stop()
         self.assertTrue(client.output.incomplete)
 
+    def test_what_is_written_with_the_end_is_not_missing(self) -> None:
+        for lazy in (False, True):
+            client = Client()
+            client.output.block()
+            client.output.deliver(b"message")
+            if lazy:
+                client.output.deliver_all(client.lazy(b"1"))
+            client.output.close(b"end")
+            self.assertEqual(client.last, [b"messageend"])
+            self.assertFalse(client.output.incomplete)
+
+    def test_once_for_a_turn(self) -> None:
+        client = Client()
+        adds: list[object] = []
+        client.output._turn_end = SimpleNamespace(add=adds.append)  # type: ignore[assignment]
+        for _turn in range(2):
+            adds.clear()
+            client.output.deliver(b"1")
+            client.output.deliver_all(client.lazy(b"2"))
+            client.output.deliver_all(client.lazy(b"3"))
+            client.output.deliver(b"4")
+            self.assertEqual(adds, [client.output])
+            client.output.turn_ended()
+        client.output.deliver_all(client.lazy(b"5"))
+        client.output.deliver(b"6")
+        client.output.deliver_all(client.lazy(b"7"))
+        self.assertEqual(len(adds), 2)
+
     def test_nothing_of_a_read_is_written_behind_the_end(self) -> None:
         client = Client()
         client.output.stop()

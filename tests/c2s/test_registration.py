@@ -225,7 +225,9 @@ class OffersTest(RegistrationTest):
     def test_the_first_client_waits_for_the_features_and_not_for_long(self) -> None:
         client = self.lab.client()
         self.assertNotIn(b"features", client.send(HEADER))
+        self.assertEqual(client.wire.producerState, "paused", "it is not read meanwhile")
         self.lab.clock.advance(PATIENCE)
+        self.assertEqual(client.wire.producerState, "producing")
         answer = client.wire.take()
         self.assertIn(b"PLAIN", answer)
         self.assertEqual(self.offers(answer), [])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from base64 import b64encode
+
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.c2s import scram
 from minimixproxy.c2s.credentials import Credential, KeyCache
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused
 from minimixproxy.c2s.sasl_client import PLAIN, SaslExchange, choose_mechanism, offered_mechanisms
+from minimixproxy.c2s.scram import Challenge, ScramKeys
 from minimixproxy.stanza import Stanza, parse_stanza
+from tests.c2s.test_scram import VECTORS
 
 SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
 
@@ -31,7 +36,9 @@ class Server:
 class ExchangeTest(SynchronousTestCase):
     def log_in(self, mechanism: str, *says: str) -> Deferred[None]:
         self.server = Server(*says)
-        exchange = SaslExchange(self.server, self.server, "a", Credential.from_password("secret"))  # type: ignore[arg-type]
+        self.credential = Credential.from_password("secret")
+        self.credential.learn("sha256", Challenge(b"salt", 4096), ScramKeys(b"c", b"s"))
+        exchange = SaslExchange(self.server, self.server, "a", self.credential)  # type: ignore[arg-type]
         work = exchange.plain() if mechanism == PLAIN else exchange.scram(mechanism, KeyCache(), "a@example.org")
         return Deferred.fromCoroutine(work)
 
@@ -41,6 +48,34 @@ class ExchangeTest(SynchronousTestCase):
     def test_success(self) -> None:
         self.successResultOf(self.log_in(PLAIN, f"<success xmlns='{SASL}'/>"))
         self.assertEqual(self.server.sent, [b"<auth xmlns='%b' mechanism='PLAIN'>AGEAc2VjcmV0</auth>" % SASL.encode()])
+
+    def test_after_plain_no_keys_are_kept(self) -> None:
+        self.successResultOf(self.log_in(PLAIN, f"<success xmlns='{SASL}'/>"))
+        self.assertIsNone(self.credential.learned)
+        self.refused(PLAIN, f"<failure xmlns='{SASL}'><not-authorized/></failure>")
+        self.assertIsNotNone(self.credential.learned)
+
+    def test_signature_in_a_challenge(self) -> None:
+        """The server has proved itself; whether it lets the client in is said behind that."""
+        mechanism, nonce, first, _final, last = VECTORS[1]
+        self.patch(scram.secrets, "token_urlsafe", lambda _size: nonce)
+        says = [f"<challenge xmlns='{SASL}'>{b64encode(data).decode()}</challenge>" for data in (first, last)]
+        for end, error in (
+            ("<success xmlns='{}'/>", None),
+            ("<challenge xmlns='{}'/>", UpstreamProtocolError),
+            ("<failure xmlns='{}'><account-disabled/></failure>", UpstreamRefused),
+        ):
+            self.server = Server(*says, end.format(SASL))
+            credential = Credential.from_password("pencil")
+            exchange = SaslExchange(self.server, self.server, "user", credential)  # type: ignore[arg-type]
+            cache = KeyCache(maybeDeferred)
+            work = Deferred.fromCoroutine(exchange.scram(mechanism, cache, "user@example.org"))
+            if error is None:
+                self.successResultOf(work)
+            else:
+                self.failureResultOf(work, error)
+            self.assertEqual(credential.learned is not None, error is None)
+            self.assertEqual(len(self.server.sent), 3)
 
     def test_what_is_no_answer(self) -> None:
         for mechanism in (PLAIN, "SCRAM-SHA-1"):

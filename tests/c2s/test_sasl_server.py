@@ -46,7 +46,9 @@ class PlainTest(SynchronousTestCase):
             ("AGEAc2VjcmV0é", "incorrect-encoding"),
         ):
             failure = self.assertRaises(SaslFailure, parse_plain, text)
-            self.assertEqual(failure.condition, condition, text[:40])
+            self.assertEqual((failure.condition, str(failure)), (condition, condition), text[:40])
+        failure = self.assertRaises(SaslFailure, parse_plain, "=" * 8193)
+        self.assertEqual(failure.text, "too long", "it is not looked into")
 
     def test_the_password_is_not_in_the_repr(self) -> None:
         self.assertNotIn("secret", repr(parse_plain(encoded(b"\0a\0secret"))))

@@ -142,7 +142,7 @@ class SaslprepTest(unittest.TestCase):
             self.assertEqual(saslprep(given_), expected)
 
     def test_prohibited(self) -> None:
-        for text in ("\u0007", "\u0627\u0031", "a\u0627", "1\u0627", "\ue000", "\ud800"):
+        for text in ("\u0007", "\u0627\u0031", "a\u0627", "1\u0627", "\u0627a\u0628", "\ue000", "\ud800"):
             self.assertRaises(SaslprepError, saslprep, text)
 
     def test_right_to_left(self) -> None:

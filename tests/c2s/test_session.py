@@ -126,6 +126,26 @@ class RelayTest(SessionTest):
         self.assertEqual(self.up(data), b"<message id='1'/><message id='3'/>")
         self.assertEqual(self.client.serve(data), b"<message id='1'/><message id='2'/>")
 
+    def test_before_binding(self) -> None:
+        self.lab.clock.advance(10)
+        client = self.lab.client()
+        client.log_in()
+        session = client.stream.handler
+        assert isinstance(session, ClientSession)
+        self.assertEqual((session.jid, session.carbons, session.last_active), ("", False, 10))
+        client.send(b"<r xmlns='urn:xmpp:sm:3'/>")
+        self.lab.clock.advance(0)
+        self.assertIn(b"<failed xmlns='urn:xmpp:sm:3'>", client.wire.take())
+        client.vanish()
+        self.assertEqual(client.upstream.take(), END)
+
+    def test_how_deep(self) -> None:
+        """Who is no stranger may nest elements: it is the server's affair. What the server says only passes."""
+        deep = b"<message>" + b"<a>" * 2000 + b"</a>" * 2000 + b"</message>"
+        self.assertEqual(self.up(deep), deep)
+        for data in (deep, b"<message>&unknown;<a></b></message>", b"<presence/>"):
+            self.assertEqual(self.client.serve(data), data)
+
     def test_nothing_is_asked_of_an_account_before_binding(self) -> None:
         client = self.lab.client()
         client.log_in()
@@ -540,6 +560,16 @@ class EndTest(SessionTest):
         self.assertEqual(errors(self.client.wire.take()), [b"remote-connection-failed"])
         self.assertTrue(self.client.wire.closing)
         self.assertEqual(self.account.closed, [self.session])
+        self.assertEqual(self.client.upstream.take(), b"")
+        self.client.vanish()
+        self.assertEqual(self.lab.clock.getDelayedCalls(), [])
+
+    def test_server_vanishes_behind_the_end_of_the_client(self) -> None:
+        self.client.send(END)
+        self.lose_upstream()
+        self.assertEqual(self.client.wire.take(), END)
+        self.client.vanish()
+        self.assertEqual(self.lab.clock.getDelayedCalls(), [])
 
     def test_faults_of_the_client(self) -> None:
         cases = {

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from OpenSSL import SSL
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
@@ -161,6 +161,7 @@ class TLSLayerTest(unittest.TestCase):
             _pump.flush()
             bottom = end.transport.transport.protocol
             self.assertEqual(bottom.dataReceived, end.transport._engine.read, "nothing stands in between")
+            self.assertEqual(end.transport.write, end.transport._engine.write)
 
     def test_without_the_engine(self) -> None:
         self.patch(tlslayer, "AVAILABLE", False)
@@ -228,8 +229,9 @@ class TLSLayerTest(unittest.TestCase):
             self.assertIsNotNone(client.reason)
 
     def test_goodbye_of_either_side(self) -> None:
-        """Both know that nothing is missing."""
-        for version in self.VERSIONS:
+        """Both know that nothing is missing, with the engine and without."""
+        for available, version in ((True, self.VERSIONS[0]), (True, self.VERSIONS[1]), (False, self.VERSIONS[1])):
+            self.patch(tlslayer, "AVAILABLE", available)
             for first, second in ((0, 1), (1, 0)):
                 *ends, pump = self.pair(version)
                 ends[first].transport.write(b"last")
@@ -256,6 +258,48 @@ class TLSLayerTest(unittest.TestCase):
             self.assertEqual(server.received, b"last")
             assert server.reason is not None
             self.assertIsNotNone(server.reason.check(ConnectionDone), server.reason)
+
+    def test_what_is_written_behind_the_end(self) -> None:
+        """It goes nowhere, and leaves no error in OpenSSL for the next connection to meet."""
+        for version in self.VERSIONS:
+            for end in ("loseConnection", "abortConnection", "goodbye", "cut", "garbage"):
+                client, server, pump = self.pair(version)
+                if end == "goodbye":
+                    client.transport.loseConnection()
+                elif end == "cut":
+                    client.transport.transport.loseConnection()
+                elif end == "garbage":
+                    client.transport.transport.write(record(100))
+                else:
+                    getattr(server.transport, end)()
+                for _ in range(2):
+                    if end in ("loseConnection", "abortConnection"):
+                        server.transport.write(b"late")
+                    pump.flush()
+                server.transport.write(b"later")
+                self.assertEqual(tlsengine._lib.ERR_peek_error(), 0, (version, end))
+                self.assertEqual(client.received, b"", end)
+
+    def test_openssl_is_asked_once_for_a_record(self) -> None:
+        self.patch(tlslayer, "AVAILABLE", False)
+        client, server, pump = self.pair(SSL.TLS1_3_VERSION)
+        (layer,) = self.layers(server)
+        asked: list[int] = []
+        connection: Any = layer._tlsConnection
+
+        class Counting:
+            def recv(self, size: int) -> bytes:
+                asked.append(size)
+                return bytes(connection.recv(size))
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(connection, name)
+
+        layer._tlsConnection = Counting()  # type: ignore[assignment]
+        for _ in range(3):
+            client.transport.write(b"x")
+        pump.flush()
+        self.assertEqual((server.received, len(asked)), (b"xxx", 3))
 
     def test_what_ends_in_the_read_in_which_tls_opens(self) -> None:
         """What is written afterwards goes nowhere, and leaves no error in OpenSSL for the next connection to meet."""
@@ -298,6 +342,7 @@ class TLSLayerTest(unittest.TestCase):
         pump.flush()
         assert server.reason is not None
         self.assertEqual(server.transport._tlsConnection, None)
+        self.assertTrue(server.reason.check(ConnectionLost), "whoever cuts it off might hide something")
 
     def test_nothing_is_handed_up_after_an_abort(self) -> None:
         client, server, pump = self.pair(SSL.TLS1_3_VERSION)
