@@ -127,12 +127,12 @@ class Framer:
 
     def __init__(self, limits: FramingLimits | None = None) -> None:
         self._limits = limits or FramingLimits()
-        self._events: list[Event] = []
+        self._events: list[Event]  # of this call of `feed`
         self._tail = bytearray()  # bytes not yet given out, from stream offset _base
-        self._chunk: bytes | bytearray = b""  # what offsets are counted in during a parse
+        self._chunk: bytes | bytearray  # what offsets are counted in during a parse
         self._base = 0
         self._last_end = 0
-        self._start = 0
+        self._start: int  # of the stanza that has begun; the same goes for name, attributes and payloads
         self._depth = 0
         self._deepest = self._limits.max_depth + 1  # the stream element counts as one
         self._deep = min(_DEEP, self._deepest)
@@ -141,9 +141,9 @@ class Framer:
         self._cdata = False
         self._skipping: Any = None  # the digest of the stanza that is being left out
         self._finished = False
-        self._name = ""
-        self._attributes: dict[str, str] = {}
-        self._payloads: list[str] = []
+        self._name: str
+        self._attributes: dict[str, str]
+        self._payloads: list[str]
         self._namespaces: dict[str, str] = {}
         self._header = b""
         self._gate = WholeTokens()
@@ -253,8 +253,6 @@ class Framer:
 
     def _after_parse(self) -> None:
         """Judge what stands behind the last stanza, keep what is unfinished, check the size."""
-        if self._finished:
-            return
         if self._depth == 1:
             if self._last_end - self._base == len(self._chunk):  # mostly so
                 self._base = self._last_end
@@ -314,8 +312,6 @@ class Framer:
         """Give out the white space between the last stanza and the next markup before offset `end` of the chunk."""
         start = self._last_end - self._base
         gap = self._chunk[start:end]
-        if not gap:
-            return
         markup = gap.lstrip(_XML_WS)
         if length := len(gap) - len(markup):
             self._events.append(Keepalive(bytes(gap[:length])))

@@ -24,8 +24,8 @@ class WholeTokens:
 
     def __init__(self) -> None:
         self._held = bytearray()  # nothing, or from "<" or "&" on
-        self._scanned = 0  # how much of that has been looked at
-        self._quote = b""  # the one that the held tag is within
+        self._scanned: int  # how much of that has been looked at, if there is any
+        self._quote: bytes  # the one that the held tag is within
 
     @property
     def held(self) -> int:
@@ -73,7 +73,6 @@ class WholeTokens:
                 if not position:
                     return -1
                 self._quote = b""
-                continue
             found = _QUOTE_OR_END.search(held, position)
             if found is None:
                 return -1

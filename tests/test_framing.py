@@ -498,6 +498,21 @@ class Restrictions(TestCase):
         self.assertIsInstance(framer.feed(HEADER.encode() + b"<a></b>")[-1], Fault)
         self.assertEqual(framer.feed(b"<iq/>"), [])
 
+    def test_what_stands_before_the_end(self) -> None:
+        data = HEADER.encode() + b"<presence/>"
+        for passing in (False, True):
+            events = feed(data + b" \n</stream:stream>", passing=passing)
+            self.assertEqual(events[2:], [Keepalive(b" \n"), StreamClosed()])
+            (fault,) = feed(data + b"text</stream:stream>", passing=passing)[2:]
+            self.assertEqual(fault, Fault("bad-format", "text between stanzas"))
+
+    def test_nothing_is_kept_of_what_was_given_out(self) -> None:
+        framer = Framer()
+        for data in (HEADER.encode(), b"<iq/>" * 100, b" ", b"<message>", b"</message><iq/>", b"</stream:stream>"):
+            framer.feed(data)
+            self.assertEqual(framer._chunk, b"", data)
+        self.assertEqual(framer._tail, b"")
+
     def test_empty_stream(self) -> None:
         events = feed("<stream:stream xmlns:stream='http://etherx.jabber.org/streams'/>")
         self.assertEqual([type(event) for event in events], [StreamOpened, StreamClosed])

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+from xml.parsers import expat
+
 from hypothesis import given, settings
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.children import Parts
 from minimixproxy.framing import Framer, FramingLimits
 from minimixproxy.serializing import element_text
 from minimixproxy.stanza import MAX_PAYLOADS, Stanza, parse_stanza
@@ -17,9 +22,12 @@ from minimixproxy.trees import (
     payload_names,
     read_start_tag,
 )
+from minimixproxy.undeclared import with_declarations
 from tests.test_framing import HEADER, canonical, domish_elements, elements
 
 NAMESPACES = {"": "jabber:client", "p": "urn:p"}
+XML = "http://www.w3.org/XML/1998/namespace"
+SHAPE = ["1", "b", "4", "e", "<"]
 
 
 class AgainstDomish(SynchronousTestCase):
@@ -40,6 +48,54 @@ class AgainstDomish(SynchronousTestCase):
         stanza = Stanza(xml.encode(), "", "", {}, None, NAMESPACES)
         alone = parse_element(stanza.self_contained(), {"": "jabber:client"})
         self.assertEqual(canonical(alone), canonical(stanza.element))
+
+
+class Reading(SynchronousTestCase):
+    def test_start_tags(self) -> None:
+        for raw, expected in (
+            (b"<a/>", ("jabber:client", "a", {})),
+            (b"<a b='c' d=\"'\">text<e f='g'/></a>", ("jabber:client", "a", {"b": "c", "d": "'"})),
+            (b"<a b='>' c='d>'><e/></a>", ("jabber:client", "a", {"b": ">", "c": "d>"})),
+            (b"<p:a p:b='&lt;' xml:lang='de'/>", ("urn:p", "a", {"{urn:p}b": "<", f"{{{XML}}}lang": "de"})),
+            (b"<a xmlns='urn:a' b=''/>", ("urn:a", "a", {"b": ""})),
+            (b"<stream:error/>", ("http://etherx.jabber.org/streams", "error", {})),
+        ):
+            self.assertEqual(read_start_tag(raw, NAMESPACES), expected)
+
+    def test_trees(self) -> None:
+        element = parse_element(b"<a>1<b xmlns='urn:b' p:c='2'><d/>3</b>4<e/>&lt;</a>", NAMESPACES)
+        b, e = element.elements()
+        self.assertEqual([str(child) if isinstance(child, str) else child.name for child in element.children], SHAPE)
+        self.assertEqual([(one.uri, one.defaultUri, one.parent) for one in (b, e)], [
+            ("urn:b", "urn:b", element),
+            ("jabber:client", "jabber:client", element),
+        ])
+        self.assertEqual((b.attributes, b.children[0].name, b.children[1]), ({("urn:p", "c"): "2"}, "d", "3"))
+
+    def test_nothing_is_left_for_the_garbage_collector(self) -> None:
+        """What is read is read all the time, and a parser takes 10 KiB."""
+        raw, wrong = b"<a><b>" + b"<c></c>" * 20 + b"</b></a>", b"<a><b></a>"
+
+        def read() -> None:
+            parse_element(raw, NAMESPACES)
+            payload_names(raw, NAMESPACES, 10)
+            is_deeper(raw, 2)
+            read_start_tag(raw, NAMESPACES)
+            with_declarations(raw, NAMESPACES)
+            Parts(raw)
+            for function in (parse_element, with_declarations):
+                with contextlib.suppress(UnusableStanza):
+                    function(wrong, NAMESPACES)
+            for end in (b"</stream:stream>", b"</a>", b"<a b='" + b"x" * 400, b"<a>" + b"x" * 400):
+                Framer(FramingLimits(300)).feed(HEADER.encode() + b"<a/>" + end)
+
+        read()
+        gc.collect()
+        self.addCleanup(gc.enable)
+        gc.disable()
+        parsers = sum(isinstance(one, expat.XMLParserType) for one in gc.get_objects())
+        read()
+        self.assertEqual(sum(isinstance(one, expat.XMLParserType) for one in gc.get_objects()), parsers)
 
 
 class Bounds(SynchronousTestCase):

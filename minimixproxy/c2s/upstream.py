@@ -244,7 +244,6 @@ def _header(domain: str, lang: str | None = None, namespaces: Mapping[str, str] 
 async def _open(xs: FramedXmlStream, conversation: Conversation, header: bytes) -> tuple[StreamOpened, Stanza]:
     xs.send(b"<?xml version='1.0'?>" + header)
     opened = await conversation.header()
-    xs.sid = opened.attributes.get("id")  # type: ignore[assignment]
     features = await conversation.element()
     if (features.uri, features.name) != (NS_STREAM, "features"):
         raise UpstreamProtocolError("the server did not send stream features")

@@ -113,6 +113,19 @@ class WatchTest(SynchronousTestCase):
             self.exchange(("c", iq("set", "1", DISABLE)), ("s", iq("result", "1"))), [CarbonsChanged(False)]
         )
 
+    def test_the_answer_to_one_is_not_taken_for_that_to_a_later_one(self) -> None:
+        """While one of two that had an id is still to be answered, a third with it is not followed either."""
+        learned = self.exchange(
+            ("c", iq("set", "1", BIND)),
+            ("c", iq("get", "1", "<query xmlns='jabber:iq:roster'/>")),
+            ("s", iq("result", "1", ALICE)),
+            ("c", iq("set", "1", ENABLE)),
+            ("s", iq("result", "1")),
+            ("s", iq("error", "1")),
+        )
+        self.assertEqual(learned, [])
+        self.assertFalse(self.watch)
+
     def test_what_is_no_answer(self) -> None:
         """A request of the server may have any id: that of one that it has not answered yet, too."""
         for kind in ("get", "set", "", "results"):
