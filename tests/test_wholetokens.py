@@ -24,6 +24,7 @@ READS: list[list[tuple[bytes, bytes]]] = [
     [(b"<a b='&am", b""), (b"p;'>", b"<a b='&amp;'>")],
     [(b"&" + b"x" * 100, b""), (b"y", b""), (b"; ", b"&" + b"x" * 100 + b"y; ")],
     [(b"x &am", b"x "), (b"p;<a> ", b"&amp;<a> "), (b"&", b""), (b"b & c", b"&b ")],
+    [(b"/ &x>", b"/ "), (b";", b"&x>;")],
     [(b"<![CDATA[it's", b""), (b"]]></a>", b"<![CDATA[it's]]></a>")],
     [(b"<a/><b", b"<a/>"), (b"/><c", b"<b/>"), (b"/>", b"<c/>")],
 ]

@@ -340,14 +340,15 @@ class ClientSession:
     def _look(self, stanza: Stanza) -> None:
         """This may be the answer to something that was watched, and the account must know of it."""
         answer = self._watch.heard(stanza)
-        if answer is not None and not self._of_the_account(answer):
+        if answer is not None:
+            self._of_the_account(answer)
             self._answered(answer)
         if self._client_done:
             self._say_goodbye()
             self._flush_upstream()
 
-    def _of_the_account(self, answer: Learned) -> bool:
-        """Take what is about the account as a whole, and holds without the session too; False: it is something else."""
+    def _of_the_account(self, answer: Learned) -> None:
+        """Take what is about the account as a whole, and holds without the session too."""
         if isinstance(answer, PasswordChanged):
             self._accounts.password_changed(self._own.bare, answer.password)
         elif isinstance(answer, Removed):
@@ -355,9 +356,6 @@ class ClientSession:
             if answer.certain:
                 self.log.info("{jid} has removed its account", jid=self.jid or self._name)
                 self._accounts.removed(self._own.bare)
-        else:
-            return False
-        return True
 
     def _answered(self, answer: Learned) -> None:
         if isinstance(answer, CarbonsChanged):

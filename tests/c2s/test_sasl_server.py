@@ -6,7 +6,7 @@ from base64 import b64encode
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.c2s.sasl_server import PlainMessage, SaslFailure, check_authzid, parse_plain
+from minimixproxy.c2s.sasl_server import PlainMessage, SaslFailure, account_key, check_authzid, parse_plain
 
 LONGEST = 1024
 
@@ -49,6 +49,17 @@ class PlainTest(SynchronousTestCase):
             self.assertEqual((failure.condition, str(failure)), (condition, condition), text[:40])
         failure = self.assertRaises(SaslFailure, parse_plain, "=" * 8193)
         self.assertEqual(failure.text, "too long", "it is not looked into")
+
+    def test_what_failures_count_under(self) -> None:
+        """However a name is spelled; and also one that no account can have."""
+        for username, key in (
+            ("a", "a@example.org"),
+            ("A", "a@example.org"),
+            ("Stra\u00dfe", "strasse@example.org"),
+            ("A b", "a b@example.org"),
+            ("C@D", "c@d@example.org"),
+        ):
+            self.assertEqual(account_key(username, "example.org"), key)
 
     def test_the_password_is_not_in_the_repr(self) -> None:
         self.assertNotIn("secret", repr(parse_plain(encoded(b"\0a\0secret"))))

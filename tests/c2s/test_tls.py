@@ -424,6 +424,17 @@ class CertificateFilesTest(unittest.TestCase):
         self.shown_serial(server)
         self.assertTrue((self.directory / "example.net.selfsigned.key").exists())
 
+    def test_a_trust_file_that_changes(self) -> None:
+        """It counts for new connections; as long as it is the same, they share what was read."""
+        first, second = (self_signed("example.org", self.directory / name)[0] for name in "ab")
+        domain = Domain(name="example.org", upstream_trust=first)
+        factory = client_factory(domain, direct=False)
+        self.assertIs(client_factory(domain, direct=False), factory)
+        self.assertIsNot(client_factory(domain, direct=True), factory)
+        second.replace(first)
+        os.utime(first, ns=(1, 1))  # surely another time than before
+        self.assertIsNot(client_factory(domain, direct=False), factory)
+
     def test_trust_file_without_certificate(self) -> None:
         empty = self.directory
         empty.mkdir()

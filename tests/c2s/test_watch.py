@@ -126,6 +126,18 @@ class WatchTest(SynchronousTestCase):
         self.assertEqual(learned, [])
         self.assertFalse(self.watch)
 
+    def test_what_is_no_excess(self) -> None:
+        roster = "<query xmlns='jabber:iq:roster'/>"
+        for request in (
+            iq("set", "1", BIND),
+            iq("set", "1", ENABLE),
+            iq("get", "2", BIND),
+            iq("set", "3", roster),
+            iq("set", None, ENABLE),
+            iq("set", "4", ENABLE, "to='mallory@a.test/x'"),
+        ):
+            self.assertIs(self.watch.asked(request), True)
+
     def test_what_is_no_answer(self) -> None:
         """A request of the server may have any id: that of one that it has not answered yet, too."""
         for kind in ("get", "set", "", "results"):
