@@ -182,7 +182,7 @@ class KeptMessages:
 
     def _throw_away(self, at_once: bool = False) -> None:
         few = self._first < max(_LEAST_SLACK, self._limit // _SLACK) and self._bytes_gone < _MOST_GONE
-        if self._first == 0 or (few and not at_once):
+        if few and not at_once:
             return
         for message in self._messages[: self._first]:
             self._forget_id(message)
