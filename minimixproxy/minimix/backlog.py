@@ -50,7 +50,7 @@ class Backlog:
         self._patience = Timer(clock)
         self._again = Timer(clock)
         self._waits = iter(AGAIN)
-        self.complete = True  # nothing of the archive was given up
+        self.complete: bool  # when it is done: nothing of the archive was given up
 
     def start(self, after_id: str | None, after_time: float) -> None:
         """Begin behind the last message that is known, by the room's id for it and by its time."""
@@ -108,7 +108,7 @@ class Backlog:
         self.subject_seen()
 
     def _archive_done(self, archived: list[Stanza]) -> None:
-        if not self._patience.running or (self._archive.failed and self._try_again()):
+        if self._archive.failed and self._try_again():
             return
         self._patience.stop()
         self.complete = not self._archive.failed

@@ -18,13 +18,21 @@ class FakeInfo:
 
     room = ROOM
     archive: bool | None = None
+    asked = 0
 
     def refresh(self, done: Callable[[], None]) -> None:
+        self.asked += 1
         self._done = done
 
     def know(self, archive: bool) -> None:
         self.archive = archive
-        self._done()
+        self.answer()
+
+    def answer(self) -> None:
+        """Once for each time that it was asked, whatever it said."""
+        done = self._done
+        del self._done
+        done()
 
 
 class FakeOutlet:
@@ -79,8 +87,13 @@ class BacklogTests(SynchronousTestCase):
         self.backlog.add(parse_stanza(f"<message type='groupchat' from='{ROOM}/bob'><body>{body}</body></message>"))
 
     def archive_says(self, body: str) -> None:
-        result, answered = self.outlet.asked.pop()
-        result(
+        self.archive_has(body)
+        _result, answered = self.outlet.asked.pop()
+        answered(parse_stanza(f"<iq type='result' from='{ROOM}'><fin xmlns='urn:xmpp:mam:2' complete='true'/></iq>"))
+
+    def archive_has(self, body: str) -> None:
+        """The archive begins to answer."""
+        self.outlet.asked[-1][0](
             parse_stanza(
                 f"<message from='{ROOM}'><result xmlns='urn:xmpp:mam:2' id='s2' queryid='{self.outlet.query_id}'>"
                 "<forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='2026-01-01T00:00:00Z'/>"
@@ -88,7 +101,6 @@ class BacklogTests(SynchronousTestCase):
                 "</forwarded></result></message>"
             )
         )
-        answered(parse_stanza(f"<iq type='result' from='{ROOM}'><fin xmlns='urn:xmpp:mam:2' complete='true'/></iq>"))
 
     def archive_fails(self, condition: str) -> None:
         _result, answered = self.outlet.asked.pop()
@@ -126,18 +138,57 @@ class BacklogTests(SynchronousTestCase):
 
     def test_room_that_does_not_tell_of_itself_is_asked_again(self) -> None:
         self.backlog.subject_seen()
-        self.info._done()
+        self.info.answer()
         self.assertEqual(self.done, [])
         self.clock.advance(1)
         self.info.know(archive=False)
         self.assertEqual(self.done, [[]])
 
+    def test_room_that_never_tells_of_itself(self) -> None:
+        self.backlog.subject_seen()
+        self.room_says("live")
+        for wait in (1, 2, 4):
+            self.info.answer()
+            self.assertEqual(self.done, [])
+            self.clock.advance(wait)
+        self.info.answer()
+        self.assertEqual((self.done, self.clock.getDelayedCalls()), ([["bob: live"]], []))
+
     def test_nothing_is_asked_when_nobody_waits(self) -> None:
-        self.info.know(archive=True)
-        self.archive_fails("not-allowed")
+        for ends, done in ((self.stops, 0), (self.too_much_waits, 1)):
+            self.setUp()
+            self.info.know(archive=True)
+            self.archive_fails("not-allowed")
+            ends()
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+            asked = self.info.asked, len(self.outlet.asked)
+            self.clock.advance(2 * ARCHIVE_TIMEOUT)
+            self.assertEqual((asked, len(self.done)), ((1, 0), done))
+
+    def stops(self) -> None:
         self.backlog.stop()
-        self.clock.advance(60)
-        self.assertEqual((self.outlet.asked, self.done, self.clock.getDelayedCalls()), ([], [], []))
+
+    def too_much_waits(self) -> None:
+        self.backlog.subject_seen()
+        for _ in range(MAX_WAITING + 1):
+            self.room_says("live")
+
+    def is_silent(self) -> None:
+        self.backlog.subject_seen()
+        self.clock.advance(ARCHIVE_TIMEOUT)
+
+    def test_an_archive_that_comes_too_late(self) -> None:
+        """What it has told by then takes no place any more, what it tells from then on is nobody's, and it is over."""
+        for ends, done in ((self.stops, 0), (self.too_much_waits, 1), (self.is_silent, 1)):
+            self.setUp()
+            self.info.know(archive=True)
+            self.archive_has("x" * 2 * WAITING_OWN)
+            ends()
+            self.assertEqual((self.outlet.waiting.used, len(self.done)), (0, done))
+            self.archive_says("x" * 2 * WAITING_OWN)
+            self.clock.advance(2 * ARCHIVE_TIMEOUT)
+            self.assertEqual((self.outlet.waiting.used, len(self.done)), (0, done))
+            self.assertNotIn("bob: x", "".join(text for done in self.done for text in done))
 
     def test_archive_first(self) -> None:
         self.room_says("own history")
