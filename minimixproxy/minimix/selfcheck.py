@@ -52,7 +52,6 @@ class SelfCheck:
 
     def start(self) -> None:
         """The account is in the room: look after it."""
-        self.heard()
         self._doubted = ""
         self._timer.start(self._interval, self._due)
 

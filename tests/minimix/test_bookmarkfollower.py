@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.config import Rooms
 from minimixproxy.minimix.bookmarkfollower import BookmarkFollower
 from minimixproxy.minimix.bookmarkreadings import DEBOUNCE, FIRST_RETRY, LONGEST_IDLE, MAX_BROKEN
+from minimixproxy.minimix.bookmarks import Bookmarks
+from minimixproxy.minimix.bookmarkstorage import BookmarkStorage
 from minimixproxy.minimix.journal import KeptMembership
 from minimixproxy.minimix.ports import Answered
 from minimixproxy.stanza import Stanza, error_payload, parse_stanza
@@ -139,6 +143,13 @@ class FakeAccount:
 
 def conference(attributes: str = "autojoin='true'", inner: str = "") -> str:
     return f"<conference xmlns='{NS_BOOKMARKS}' {attributes}>{inner}</conference>"
+
+
+def resolved(coroutine: Coroutine[Any, Any, Bookmarks]) -> list[Bookmarks]:
+    """What it returned by now."""
+    results: list[Bookmarks] = []
+    Deferred.fromCoroutine(coroutine).addCallback(results.append)
+    return results
 
 
 class FollowerTest(SynchronousTestCase):
@@ -306,6 +317,25 @@ class Following(FollowerTest):
         self.take()
         self.again()
         self.assertEqual(self.take(), [("leave", OTHER), ("bookmarked", "third@muc.test", False)])
+
+    def test_where_the_first_bookmark_goes(self) -> None:
+        """To PEP if the server has it and nothing else is there; else to where they are, unreadable ones too."""
+        unreadable = "<conference xmlns='storage:bookmarks' autojoin='true'/>"
+        readable = f"<conference xmlns='storage:bookmarks' jid='{OTHER}'/>"
+        for pep, inner, stored in (
+            (True, None, False),
+            (True, "", False),
+            (True, unreadable, True),
+            (True, readable, True),
+            (False, "", True),
+            (False, unreadable, True),
+            (False, readable, True),
+        ):
+            account = FakeAccount()
+            account.pep, account.items, account.storage = pep, None, inner
+            storage = BookmarkStorage(account)
+            (found,) = resolved(storage.read())
+            self.assertEqual(found.storage is not None, stored, f"{pep} {inner}")
 
     def test_a_server_that_has_nothing(self) -> None:
         self.account.joined(bookmarked=True)

@@ -55,6 +55,7 @@ class MembershipTests(SynchronousTestCase):
         self.assertEqual(self.journal.on_disk, KeptMembership("alice", "alice", "secret", True, 5.0))
         self.membership.bookmarked = True
         self.assertEqual(self.journal.written, 3, "nothing new")
+        self.assertIs(self.membership.bookmarked, True)
 
     def test_restored(self) -> None:
         kept = KeptMembership("liz_", "liz", "secret", True, 3.0)

@@ -148,6 +148,32 @@ class DetachTests(OwnerCase):
         self.assertEqual(self.account.log, [])
 
 
+    def test_left_meanwhile(self) -> None:
+        """The device is connected, and in no room any more, or not in the one that was chosen."""
+        for left, steps, expected in (
+            (("one", "two"), [("device", f"{BARE}/laptop", "complete")], "not there any more"),
+            (("one", "two"), [("device", f"{BARE}/laptop", "next")], "in no room any more"),
+            (("one", "two"), [("device", f"{BARE}/laptop", "next"), ("room", "*", "complete")], "not there any more"),
+            (("two",), [("device", f"{BARE}/laptop", "next"), ("room", "two@muc.test", "complete")], "not there"),
+            (("one",), [("device", f"{BARE}/laptop", "next"), ("room", "two@muc.test", "complete")], "is detached"),
+        ):
+            self.setUp()
+            self.in_rooms()
+            element = self.command(f"<command xmlns='{NS_COMMANDS}' node='detach'/>", self.phone)
+            for number, (var, value, action) in enumerate(steps, 1):
+                if number == len(steps):
+                    for room in left:
+                        self.account.rooms[f"{room}@muc.test"].attached.remove(self.laptop)
+                element = self.command(
+                    f"<command xmlns='{NS_COMMANDS}' node='detach' sessionid='{element['sessionid']}' action='{action}'>"
+                    f"<x xmlns='{NS_DATA}' type='submit'><field var='{var}'><value>{value}</value></field></x>"
+                    "</command>",
+                    self.phone,
+                )
+            self.assertIn(expected, str(element.note), f"{left} {steps}")
+            self.assertEqual(len(self.account.log), int(expected == "is detached"))
+
+
 class ForgetTests(OwnerCase):
     def test_confirmed(self) -> None:
         self.in_rooms()
