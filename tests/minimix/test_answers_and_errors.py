@@ -325,6 +325,82 @@ class Copies(Case):
             )
             self.assertIs(self.world.account.from_server(self.phone, result), known)
 
+    def archived(self, inside: str) -> bytes:
+        """What the phone gets of a message in the account's archive."""
+        result = parse_stanza(
+            f"<message from='{BARE}'><result xmlns='{MAM}' id='a'><forwarded xmlns='urn:xmpp:forward:0'>"
+            f"<message xmlns='jabber:client' {inside}><body>x</body></message></forwarded></result></message>"
+        )
+        self.phone.take()
+        if not self.world.account.from_server(self.phone, result):
+            return result.raw
+        (given,) = self.phone.take()
+        return given.raw
+
+    def test_who_is_the_author_in_the_archive(self) -> None:
+        """Of what this device sent, it is named; all else stays as it is."""
+        self.world.client(self.phone, f"<message to='{ROOM}/bob' type='chat' id='1'><body>x</body></message>")
+        self.world.client(self.laptop, f"<message to='{ROOM}/bob' type='chat' id='2'><body>x</body></message>")
+        for inside, named in (
+            (f"from='{STREAM}' to='{ROOM}/bob' id='1'", True),
+            (f"from='{STREAM}' to='{ROOM}/bob' id='2'", False),
+            (f"from='{STREAM}' to='{ROOM}/eve' id='1'", False),
+            (f"from='{STREAM}' to='{ROOM}/bob'", False),
+            (f"from='{STREAM}' id='1'", False),
+            (f"from='{STREAM}' to='a@@b' id='1'", False),
+            (f"from='{BARE}/laptop' to='{ROOM}/bob' id='1'", False),
+            (f"to='{ROOM}/bob' id='1'", False),
+        ):
+            given = self.archived(inside)
+            self.assertEqual(self.phone.jid.encode() in given, named, inside)
+            self.assertEqual(STREAM.encode() in given, STREAM in inside and not named, inside)
+
+    def test_so_many_authors_are_known(self) -> None:
+        """The last ones: who says something again under an id of before is among them."""
+        self.patch(sentcopies, "MAX_AUTHORS", 3)
+        for stanza_id in ("1", "2", "3", "1", "4", "5"):
+            said = f"<message to='{ROOM}/bob' type='chat' id='{stanza_id}'><body>x</body></message>"
+            self.world.client(self.phone, said)
+        given = {one: self.archived(f"from='{STREAM}' to='{ROOM}/bob' id='{one}'") for one in "12345"}
+        known = [one for one, raw in given.items() if self.phone.jid.encode() in raw]
+        self.assertEqual(known, ["1", "4", "5"])
+
+    def test_two_of_one_id(self) -> None:
+        """The server's carbons of them could not be told apart: the second copy is ours, and each is shown once."""
+        for _ in range(2):
+            self.world.client(self.phone, f"<message to='{ROOM}/bob' type='chat' id='1'><body>x</body></message>")
+        self.assertEqual(len(self.laptop.take()), 1)
+        self.world.clock.advance(sentcopies.PATIENCE)
+        self.assertEqual(len(self.laptop.take()), 1)
+        self.assertFalse(self.is_waited())
+
+    def is_waited(self) -> bool:
+        """Whether some copy is due."""
+        return any("SentCopies" in str(call) for call in self.world.clock.getDelayedCalls())
+
+    def test_a_mark_is_remembered(self) -> None:
+        """One that was not marked and comes late says nothing against it."""
+        mark = "<x xmlns='http://jabber.org/protocol/muc#user'/>"
+
+        def waits(stanza_id: str, inner: str) -> bool:
+            body = f"<body>x</body>{inner}"
+            self.world.client(self.phone, f"<message to='{ROOM}/bob' type='chat' id='{stanza_id}'>{body}</message>")
+            waited = not self.laptop.take()
+            self.world.clock.advance(sentcopies.PATIENCE)
+            self.assertEqual(len(self.laptop.take()), int(waited))
+            return waited
+
+        found = [waits(str(number), inner) for number, inner in enumerate((mark, mark, "", mark, ""))]
+        self.assertEqual(found, [True, False, True, False, True])
+
+    def test_nothing_is_left_when_a_session_closes(self) -> None:
+        self.world.client(self.phone, f"<message to='{ROOM}/bob' type='chat' id='1'><body>x</body></message>")
+        self.world.account.session_closed(self.laptop)
+        self.world.clock.advance(0.1)
+        self.world.client(self.phone, f"<message to='{ROOM}/bob' type='chat' id='2'><body>x</body></message>")
+        self.assertEqual(self.laptop.take(), [])
+        self.assertFalse(self.is_waited())
+
     def test_what_is_no_result_of_the_accounts_archive(self) -> None:
         """It stays as it came, be it ever so like one."""
         self.world.client(self.phone, f"<message to='{ROOM}/bob' type='chat' id='1'><body>x</body></message>")

@@ -118,17 +118,18 @@ class ReadingsTests(SynchronousTestCase):
 
     def test_stopped(self) -> None:
         """Whatever is under way or due then, nothing is read any more, and no timer is left."""
-        for begins in (self.nothing, self.is_due, self.is_about_to, self.is_under_way):
+        for begins in ("nothing", "is_due", "is_about_to", "is_under_way", "is_wanted_again"):
             for answered in (True, False):
                 self.setUp()
-                begins()
+                self.account.sessions = {"phone"}
+                getattr(self, begins)()
                 self.readings.stop()
                 if self.reading:
                     self.ends(answered)
                 for asks in (self.readings.news, self.readings.now, self.readings.opened, self.readings.idle):
                     asks()
-                self.assertEqual(self.clock.getDelayedCalls(), [], begins.__name__)
-                self.assertEqual((self.reading, self.account.done), ([], 0), begins.__name__)
+                self.assertEqual(self.clock.getDelayedCalls(), [], begins)
+                self.assertEqual((self.reading, self.account.done), ([], 0), begins)
 
     def nothing(self) -> None: ...
 
@@ -139,5 +140,8 @@ class ReadingsTests(SynchronousTestCase):
         self.readings.news()
 
     def is_under_way(self) -> None:
+        self.readings.now()
+
+    def is_wanted_again(self) -> None:
         self.readings.now()
         self.readings.now()

@@ -2,8 +2,10 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.log import Logger
 from minimixproxy.minimix.journal import KeptAccount, KeptMembership, KeptMessage, KeptPrivate, KeptRoom
 from minimixproxy.minimix.occupancy import State
+from minimixproxy.minimix.reentry import Reentry
 from minimixproxy.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, DISCO, ROOM, STREAM, FakeSession, World, kinds
 
@@ -293,6 +295,58 @@ class StreamLost(Case):
         (configuration,) = self.world.tells_of_itself()
         self.assertEqual((configuration.name, configuration["to"], configuration["type"]), ("iq", ROOM, "set"))
         self.assertEqual(self.heard(), ["unavailable bob"])
+
+
+    def test_what_the_owner_is_told_of_a_room_made_anew(self) -> None:
+        """The operator reads of it if it may be locked: it was refused, or nobody answered."""
+        for kind, warned in (("result", 0), ("error", 1), ("", 1)):
+            self.setUp()
+            warnings: list[str] = []
+            self.patch(Reentry, "log", Logger("test", observer=lambda event, found=warnings: found.append(event)))
+            self.lose_stream()
+            self.open_stream()
+            self.world.shows("alice", "100 110 201")
+            (configuration,) = self.world.tells_of_itself()
+            if kind:
+                self.world.room(f"<iq type='{kind}' from='{ROOM}' to='{STREAM}' id='{configuration['id']}'/>")
+            else:
+                self.lose_stream()
+            self.assertEqual(len([one for one in warnings if "locked" in str(one)]), warned, kind)
+
+    def test_what_is_said_before_the_own_presence(self) -> None:
+        """Rooms say nothing then, but who knows: it is asked for again, and is no fault of ours."""
+        self.lose_stream()
+        self.open_stream()
+        self.world.says("bob", "early", stanza_id="early")
+        self.world.subject("early")
+        self.assertEqual(self.heard(), [])
+        self.world.comes_back()
+        self.assertEqual(self.heard(), [])
+
+    def test_shown_out_while_something_waits(self) -> None:
+        """Whoever is shown out is told what of theirs was not said; the others' is said."""
+        for way, told in (
+            (lambda: self.world.account.detach_device(self.phone, ROOM), ["1"]),
+            (lambda: self.world.account.detach_device(self.phone, None), ["1"]),
+            (lambda: self.world.account.session_closed(self.phone), []),
+            (lambda: self.world.leaves(self.phone), ["1"]),
+        ):
+            self.setUp()
+            self.lose_stream()
+            for session, stanza_id in ((self.phone, "1"), (self.laptop, "2")):
+                xml = f"<message type='groupchat' to='{ROOM}' id='{stanza_id}'><body>x</body></message>"
+                self.world.client(session, xml)
+            way()
+            errors = [one for one in self.phone.take() if one.name == "message"]
+            self.assertEqual([one["id"] for one in errors if one["type"] == "error"], told)
+            self.assertEqual(len(errors), len(told))
+            self.open_stream()
+            for nick, codes in (("bob", ""), ("alice", "110")):
+                self.world.shows(nick, codes)
+            self.world.tells_of_itself(keep=True)
+            self.world.subject("topic")
+            said = [one["id"] for one in self.world.stream.take() if one.name == "message"]
+            self.assertEqual(said, ["2"])
 
 
 class RemovedByFault(Case):

@@ -164,8 +164,9 @@ class DetachTests(OwnerCase):
                 if number == len(steps):
                     for room in left:
                         self.account.rooms[f"{room}@muc.test"].attached.remove(self.laptop)
+                attributes = f"node='detach' sessionid='{element['sessionid']}' action='{action}'"
                 element = self.command(
-                    f"<command xmlns='{NS_COMMANDS}' node='detach' sessionid='{element['sessionid']}' action='{action}'>"
+                    f"<command xmlns='{NS_COMMANDS}' {attributes}>"
                     f"<x xmlns='{NS_DATA}' type='submit'><field var='{var}'><value>{value}</value></field></x>"
                     "</command>",
                     self.phone,
