@@ -246,7 +246,7 @@ class Occupancy:
 
     # Sessions go -----------------------------------------------------------------------------------------------
 
-    def leave(self, session: SessionPort, stanza: Stanza | None) -> None:
+    def leave(self, session: SessionPort, stanza: Stanza) -> None:
         """A session leaves: it is told so at once; if it was the last, the account may follow.
 
         Several clients leave every room while they disconnect: the account leaves only if the session's stream is
@@ -258,7 +258,7 @@ class Occupancy:
             self._appearance.refresh()
         elif self.state is not State.LEAVING:
             self._candidate = session
-            request = stanza if stanza is not None and len(stanza.raw) <= MAX_FAREWELL else None
+            request = stanza if len(stanza.raw) <= MAX_FAREWELL else None
             self._grace.start(self._settings.leave_grace, lambda: self._leave_with_session(request))
 
     def _leave_with_session(self, request: Stanza | None = None) -> None:

@@ -325,6 +325,120 @@ class TooLargeToBeSent(Case):
         self.assertEqual((states(phone), self.world.account.rooms), (["not-acceptable"], {}))
 
 
+class WhoSaidIt(Case):
+    def test_whoever_was_not_shown_may_not_change_what_was_said(self) -> None:
+        """A room need not show who comes. What shows nobody, an error or a departure, is not taken for a showing."""
+        for shown, corrected in (("presence", True), ("error", False), ("unavailable", False), ("", False)):
+            self.setUp()
+            self.world.joined("phone")
+            kind = f"type='{shown}'" if shown != "presence" else ""
+            if shown:
+                inner = "<x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='member' role='none'/></x>"
+                self.world.room(f"<presence from='{ROOM}/eve' to='{STREAM}' {kind}>{inner}</presence>")
+            self.world.says("eve", "said", stanza_id="m")
+            self.world.says("eve", "other", "<replace xmlns='urn:xmpp:message-correct:0' id='m'/>", stanza_id="n")
+            tablet = self.world.session("tablet")
+            self.world.asks_to_join(tablet)
+            given = [one for one in kinds(tablet.take()) if one.startswith("eve: ")]
+            self.assertEqual(given, ["eve: other"] if corrected else ["eve: said", "eve: other"], shown)
+
+
+class WhatTheRoomIsShown(Case):
+    def test_nothing_of_who_left_while_joining(self) -> None:
+        """The account is about to leave: it does not show itself away before."""
+        phone = self.world.session("phone")
+        self.world.asks_to_join(phone)
+        self.world.leaves(phone)
+        self.world.shows("alice", "110")
+        self.world.stream.take()
+        self.world.subject()
+        self.assertEqual(self.world.stream.take(), [])
+        self.world.clock.advance(10)
+        self.assertEqual([one.get("type") for one in self.world.stream.take()], ["unavailable"])
+
+    def test_a_session_that_joins_while_it_is_on_its_way_back(self) -> None:
+        """Has the account try at once, if it does not already, and if there is a stream to try on."""
+        for stream, tries, expected in ((True, False, 1), (True, True, 0), (False, False, 0)):
+            self.setUp()
+            self.world.joined("phone")
+            self.world.gone("alice", "110 332")
+            if tries:
+                self.world.clock.advance(2)
+            self.world.stream.take()
+            self.world.stream.jid = STREAM if stream else ""
+            if not stream:
+                self.world.account.stream_lost()
+            self.world.asks_to_join(self.world.session("tablet"))
+            sent = [one["to"] for one in self.world.stream.take() if one.name == "presence"]
+            self.assertEqual(sent, [f"{ROOM}/alice"] * expected, f"{stream} {tries}")
+
+    def test_that_the_account_is_no_more(self) -> None:
+        """Told to each room that it is in or about to be, if there is a stream: none is opened for it."""
+        for stream, comes, told in (
+            (True, "joining", True),
+            (True, "joined", True),
+            (True, "rejoining", True),
+            (True, "put out", False),
+            (True, "leaving", False),
+            (False, "joining", False),
+            (False, "joined", False),
+        ):
+            self.setUp()
+            phone = self.world.session("phone")
+            self.world.asks_to_join(phone)
+            if comes != "joining":
+                self.world.shows("alice", "110")
+                self.world.subject()
+            if comes == "leaving":
+                self.world.account.leave(ROOM)
+            if comes in ("put out", "rejoining"):
+                self.world.gone("alice", "110 332")
+            if comes == "rejoining":
+                self.world.clock.advance(2)
+            self.world.stream.jid = STREAM if stream else ""
+            self.world.stream.take()
+            self.world.account.end()
+            sent = [(one["to"], one["type"]) for one in self.world.stream.take() if one.name == "presence"]
+            self.assertEqual(sent, [(f"{ROOM}/alice", "unavailable")] * told, f"{stream} {comes}")
+            self.assertEqual(self.world.account.rooms, {})
+
+
+class ShownOut(Case):
+    def test_of_the_rooms_that_are_meant(self) -> None:
+        other = "other@muc.test"
+        for room, told in ((ROOM, [f"{ROOM}/alice"]), (other, []), (None, [f"{ROOM}/alice"])):
+            self.setUp()
+            phone, laptop = self.world.joined("phone", "laptop")
+            xml = f"<presence to='{other}/alice'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
+            self.world.client(laptop, xml)
+            self.world.room(
+                f"<presence from='{other}/alice' to='{STREAM}'><x xmlns='http://jabber.org/protocol/muc#user'>"
+                "<item affiliation='member' role='participant'/><status code='110'/></x></presence>"
+            )
+            self.world.room(f"<message type='groupchat' from='{other}' to='{STREAM}'><subject/></message>")
+            laptop.take()
+            self.world.account.detach_device(phone, room)
+            self.assertEqual([one["from"] for one in phone.take()], told, room)
+            self.assertEqual(laptop.take(), [])
+
+
+class WithoutClients(Case):
+    def test_no_time_is_set_where_none_is_wanted(self) -> None:
+        """Restored, the account stays for what is left of its time; with `stay = 0` there is none to begin with."""
+        for stay, left in ((0.0, False), (100.0, True)):
+            self.world = World(stay=stay)
+            room = KeptRoom(ROOM, KeptMembership("alice", "alice", None))
+            now = self.world.clock.seconds()
+            self.world.account.restore(KeptAccount(BARE, None, refused=False, last_seen=now - 40, rooms=[room]))
+            self.world.stream.jid = STREAM
+            self.world.account.stream_opened()
+            self.world.comes_back()
+            self.world.clock.advance(59)
+            self.assertEqual(self.world.stream.take(), [])
+            self.world.clock.advance(1)
+            self.assertEqual(bool(self.world.stream.take()), left, stay)
+
+
 class WhatCannotBeRead(Case):
     def message(self, inner: str = "") -> None:
         body = f"<body>x</body>{inner}{MANY}"
