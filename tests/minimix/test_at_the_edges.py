@@ -368,7 +368,10 @@ class WhatTheRoomIsShown(Case):
             self.world.stream.jid = STREAM if stream else ""
             if not stream:
                 self.world.account.stream_lost()
+            turns: list[object] = []
+            self.patch(self.world.account, "pace", lambda call, turns=turns: (turns.append(call), call()))
             self.world.asks_to_join(self.world.session("tablet"))
+            self.assertEqual(len(turns), expected, "nor is a turn taken that others wait for")
             sent = [one["to"] for one in self.world.stream.take() if one.name == "presence"]
             self.assertEqual(sent, [f"{ROOM}/alice"] * expected, f"{stream} {tries}")
 
