@@ -610,6 +610,18 @@ class ForgetTest(AccountsTest):
         self.assertEqual((self.account.rooms, self.used), ({}, [LOGIN]))
         self.assertEqual(self.journal.take(), [("kept", KEPT, 0)])
 
+    def test_what_is_still_heard_of_the_former_account(self) -> None:
+        """It is over: whoever has the address now keeps it, with all sessions."""
+        phone = self.joined()
+        before = self.account
+        self.forget()
+        self.session("tablet", login="another's login")
+        self.journal.take()
+        before.session_closed(phone)
+        self.breaks()
+        self.assertEqual((len(self.accounts), self.journal.take()), (1, []))
+        self.assertIs(self.accounts.session_bound(FakeSession("laptop", self.clock), LOGIN), self.account)
+
     def test_while_a_client_waits_to_join(self) -> None:
         session = self.session()
         self.joins(session)

@@ -406,6 +406,106 @@ class WhatTheRoomIsShown(Case):
             self.assertEqual(self.world.account.rooms, {})
 
 
+    def test_what_a_later_device_shows(self) -> None:
+        """The best of all devices, from its join on."""
+        self.world.joined("phone")
+        self.world.clock.advance(10)
+        join = "<x xmlns='http://jabber.org/protocol/muc'/><show>chat</show>"
+        self.world.client(self.world.session("laptop"), f"<presence to='{ROOM}/alice'>{join}</presence>")
+        self.assertEqual([str(one.element.show) for one in self.world.stream.take()], ["chat"])
+
+    def test_of_whom_nobody_waits_for_a_nick(self) -> None:
+        phone, laptop = self.world.joined("phone", "laptop")
+        self.world.client(laptop, f"<presence to='{ROOM}/bob' id='n'/>")
+        self.world.account.session_closed(laptop)
+        self.fails("conflict", "bob", "n")
+        self.assertEqual((phone.take(), laptop.take()), ([], []))
+
+
+class WhoStandsForTheAccount(Case):
+    def test_while_it_joins_and_when_it_is_in(self) -> None:
+        """Who has asked first, as long as it waits; then the one that was active last."""
+        account, phone, tablet = self.world.account, self.world.session("phone"), self.world.session("tablet")
+        self.assertIsNone(account.client_in(ROOM))
+        for session in (phone, tablet):
+            self.world.asks_to_join(session)
+        self.assertEqual(account.client_in(ROOM), phone.jid)
+        account.session_closed(phone)
+        self.assertIsNone(account.client_in(ROOM))
+        self.world.shows("alice", "110")
+        self.world.subject()
+        self.assertEqual(account.client_in(ROOM), tablet.jid)
+        laptop = self.world.session("laptop")
+        self.world.clock.advance(1)
+        self.world.asks_to_join(laptop)
+        self.assertEqual(account.client_in(ROOM), laptop.jid)
+        self.world.clock.advance(1)
+        tablet.touch()
+        self.assertEqual(account.client_in(ROOM), tablet.jid)
+
+
+class WhatIsShownAgain(Case):
+    def test_no_more_than_the_room_itself_shows(self) -> None:
+        """What it had shown on the first join; not all that has been said by the time when the account comes back."""
+        self.world.joined("phone")
+        for number in range(50):
+            self.world.says("bob", f"m{number}", stanza_id=f"m{number}")
+        self.world.stream.jid = ""
+        self.world.account.stream_lost()
+        self.rejoins()
+        self.world.comes_back()
+        self.world.account.session_closed(next(iter(self.world.account.sessions)))
+        phone = self.world.session("phone")
+        self.world.asks_to_join(phone)
+        said = [one for one in kinds(phone.take()) if one.startswith("bob: ")]
+        self.assertEqual(said, [f"bob: m{number}" for number in range(30, 50)])
+
+
+class OnTheWayBack(Case):
+    def comes_back(self) -> list[Stanza]:
+        """The room lets the account in; return what is sent then, but for questions."""
+        self.world.shows("bob")
+        self.world.shows("alice", "100 110")
+        self.world.tells_of_itself(keep=True)
+        self.world.subject("topic")
+        return [one for one in self.world.stream.take() if one.name != "iq"]
+
+    def test_the_password_that_was_given_last(self) -> None:
+        """Whoever joins meanwhile may know a new one; who gives none does not take the known one away."""
+        for given, expected in (((), None), (("one",), b"one"), (("one", "two"), b"two"), (("one", ""), b"one")):
+            self.setUp()
+            self.out()
+            for number, password in enumerate(given):
+                inner = f"<password>{password}</password>" if password else ""
+                self.world.asks_to_join(self.world.session(f"tablet{number}"), inner=inner)
+            raw = self.rejoins().raw
+            self.assertEqual(b"<password" in raw, expected is not None, given)
+            self.assertIn(b"<password>%b</password>" % expected if expected else b"", raw)
+
+    def test_what_was_wished_for_meanwhile(self) -> None:
+        """Another nick is asked for, and what was said is said, in order, when the account is in."""
+        (phone,) = self.out()
+        self.world.client(phone, f"<message type='groupchat' to='{ROOM}' id='1'><body>x</body></message>")
+        self.world.client(phone, f"<presence to='{ROOM}/liz' id='n'/>")
+        self.world.client(phone, f"<message type='groupchat' to='{ROOM}' id='2'><body>x</body></message>")
+        self.rejoins()
+        sent = self.comes_back()
+        self.assertEqual([(one.name, one["to"]) for one in sent if one.name == "message"], [("message", ROOM)] * 2)
+        self.assertEqual([one["to"] for one in sent if one.name == "presence"], [f"{ROOM}/liz"])
+
+    def test_left_for_good(self) -> None:
+        """It does not come back: not when the stream ends before the room has confirmed it, and once is enough."""
+        for again in (self.world.account.stream_lost, lambda: self.world.account.leave(ROOM), lambda: None):
+            self.world.joined("phone")
+            for _ in range(2):
+                self.world.account.leave(ROOM)
+            sent = [one.get("type") for one in self.world.stream.take() if one.name == "presence"]
+            self.assertEqual(sent, ["unavailable"])
+            again()
+            self.world.clock.advance(10)
+            self.assertEqual((self.world.account.rooms, self.world.stream.take()), ({}, []))
+
+
 class ShownOut(Case):
     def test_of_the_rooms_that_are_meant(self) -> None:
         other = "other@muc.test"

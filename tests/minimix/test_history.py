@@ -432,7 +432,12 @@ class Duplicates(SynchronousTestCase):
 
     def test_what_says_nothing_is_never_the_same(self) -> None:
         """Neither a text nor an id: two stickers are two messages."""
-        sticker = "<store xmlns='urn:xmpp:hints'/>"
+        hint = "<store xmlns='urn:xmpp:hints'/>"
+        for sticker in (f"<body/>{hint}", f"{hint}<body></body>", f"{hint}<body/>", hint):
+            self.setUp()
+            self.assert_never_the_same(sticker)
+
+    def assert_never_the_same(self, sticker: str) -> None:
         for _ in range(2):
             self.assertEqual(self.room.says("", sticker, stamp=NOW - 5), Taken.NEW)
         self.assertEqual(self.room.says("", sticker, stamp=NOW - 5, sent_id="a"), Taken.NEW)
