@@ -80,6 +80,17 @@ class KeptTests(StorageTestCase):
         self.now.journal.account_refused(BARE, False)
         self.assertEqual([account.refused for account in self.then()], [False])
 
+    def test_refused_is_written_when_it_changes(self) -> None:
+        self.now.journal.account_kept(BARE, LOGIN, 1.0)
+        self.now.turn()
+        attempts = self.now.writer.attempts
+        for refused in (False, True, True):
+            self.now.journal.account_refused(BARE, refused)
+            self.now.turn()
+        self.now.journal.account_refused("stranger@example.org", True)
+        self.now.turn()
+        self.assertEqual(self.now.writer.attempts, attempts + 1)
+
     def test_account_forgotten(self) -> None:
         self.now.journal.account_kept(BARE, LOGIN, 1.0)
         self.room.membership(MEMBERSHIP)
@@ -170,6 +181,19 @@ class KeptTests(StorageTestCase):
         self.assertEqual(self.execute("SELECT count(*) FROM accounts"), [(0,)])
         self.successResultOf(erased)
         self.assertIsNone(self.successResultOf(self._erased_with_nothing_to_do()))
+
+    def test_who_waits_for_less_changes_nothing(self) -> None:
+        """The operator's wish holds, though a client's follows in the same batch; each of them is told."""
+        self.room.membership(MEMBERSHIP)
+        self.now.turn()
+        self.now.journal.account_forgotten(BARE)
+        waiting = [self.now.journal.erased(copies=copies) for copies in (True, False)]
+        batch = self.now.journal.gathering
+        assert batch is not None
+        self.assertTrue(batch.writes_anew)
+        self.now.turn()
+        for erased in waiting:
+            self.successResultOf(erased)
 
     def _erased_with_nothing_to_do(self) -> Deferred[None]:
         erased = self.now.journal.erased(copies=True)
