@@ -3,53 +3,40 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import spec_from_file_location
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType
 
 _HERE = Path(__file__).resolve().parent
 PYTHONPATH = f"{_HERE / 'hook'}{os.pathsep}{_HERE.parent}"  # of every Python that a test starts
-VARIABLE = "MUTANTS_FAULT"  # name of the module, its path, path of the changed source; one a line
+VARIABLE = "MUTANTS_FAULT"  # path of the module, path of the changed source; one a line
 
 
-class _Loader(SourceFileLoader):
-    changed: bytes
+def replace(path: Path, changed: bytes) -> None:
+    """Have a file loaded with another source, past the caches of the real one.
 
-    def get_code(self, fullname: str) -> CodeType:
-        """Compile the changed source, without the caches of the real one."""
-        return compile(self.changed, self.path, "exec", dont_inherit=True)
+    By whatever loads it: Alembic finds its migrations without the finders of `import`.
+    """
+    real = SourceFileLoader.get_code
 
+    def get_code(loader: SourceFileLoader, name: str) -> CodeType | None:
+        if os.path.basename(loader.path) == path.name and os.path.realpath(loader.path) == str(path):
+            return compile(changed, loader.path, "exec", dont_inherit=True)
+        return real(loader, name)
 
-class _Finder(MetaPathFinder):
-    def __init__(self, name: str, path: Path, changed: bytes) -> None:
-        self._name = name
-        self._path = path
-        self._loader = _Loader(name, str(path))
-        self._loader.changed = changed
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname != self._name:
-            return None
-        inside = [str(self._path.parent)] if self._path.name == "__init__.py" else None
-        return spec_from_file_location(fullname, self._path, loader=self._loader, submodule_search_locations=inside)
+    SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
 
 
-def install(name: str, path: Path, changed: bytes, directory: Path) -> None:
-    """Have `name` imported with another source, here and in every Python started from here."""
-    sys.meta_path.insert(0, _Finder(name, path, changed))
+def install(path: Path, changed: bytes, directory: Path) -> None:
+    """Have a file loaded with another source, here and in every Python started from here."""
+    replace(path, changed)
     copy = directory / "mutant.py"
     copy.write_bytes(changed)
-    os.environ[VARIABLE] = f"{name}\n{path}\n{copy}"
+    os.environ[VARIABLE] = f"{path}\n{copy}"
     os.environ["PYTHONPATH"] = PYTHONPATH
 
 
 def install_from_environment() -> None:
     """What a Python does that was started from there."""
-    name, path, copy = os.environ[VARIABLE].split("\n")
-    sys.meta_path.insert(0, _Finder(name, Path(path), Path(copy).read_bytes()))
+    path, copy = os.environ[VARIABLE].split("\n")
+    replace(Path(path), Path(copy).read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -65,9 +66,8 @@ def _task(mutant: Mutant, tests: list[str], reached: Reached) -> children.Task:
 def _try(mutant: Mutant, tests: list[str], say: children.Say) -> None:
     """In the child: say each test's name before it runs, and `{"failed": test}` at the end if it does."""
     path = ROOT / mutant.path
-    name = mutant.path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
     unittests.prepare()
-    faults.install(name, path, mutant.applied(path.read_bytes()), Path.cwd())
+    faults.install(path, mutant.applied(path.read_bytes()), Path.cwd())
     for test in tests:
         say(test)
         outcome = unittests.passes(test)
@@ -105,7 +105,8 @@ def _reaching(mutant: Mutant, reached: Reached) -> set[str]:
     if mutant.names is None:
         lines = reached.lines[mutant.path]
         return {test for line in range(mutant.first, mutant.last + 1) for test in lines.get(line, ())}
-    # What runs while importing shows where it is used: in the product, in a test, and in the module's own tests.
+    # What runs while importing shows where it is used: in the product, in a test, in the module's own tests, and in
+    # those of tests that import it: one that compares all of a configuration with a document names no key.
     places = uses()
     tests: set[str] = set()
     names, known = set(mutant.names), set[str]()
@@ -116,7 +117,7 @@ def _reaching(mutant: Mutant, reached: Reached) -> set[str]:
             names |= within - known
             for line in range(first, last + 1):
                 tests |= reached.lines[path].get(line, set())
-    words = {test for name in mutant.names for test in _naming(name)}
+    words = {test for name in mutant.names for test in _naming(name)} | _importing(mutant.path)
     own = "test_" + Path(mutant.path).stem
     return tests | {test for test in reached.seconds if test.rsplit(".", 2)[0] in words or f".{own}." in test}
 
@@ -150,6 +151,18 @@ def _statements(
             yield child, names
         elif isinstance(child, ast.ExceptHandler | ast.match_case | ast.withitem):
             yield from _statements(child, names, importing=importing)
+
+
+@cache
+def _importing(path: str) -> frozenset[str]:
+    """The modules of tests that import a module as a whole."""
+    package, _, name = path.removesuffix(".py").replace("/", ".").rpartition(".")
+    imports = re.compile(rf"^from {re.escape(package)} import .*\b{name}\b", re.MULTILINE)
+    return frozenset(
+        module
+        for module in unittests.modules()
+        if imports.search((ROOT / (module.replace(".", "/") + ".py")).read_text("utf-8"))
+    )
 
 
 @cache

@@ -1,11 +1,14 @@
 """`make mutants`: what is put wrong, what is left alone, who is asked to notice, and what is said of it."""
 
 import textwrap
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from mutants import children, operators
+from mutants import children, faults, operators
 from mutants.__main__ import report, sample
 from mutants.children import Task
 from mutants.operators import Mutant, mutants_of
@@ -134,6 +137,33 @@ class ChoiceTests(SynchronousTestCase):
         of_trace = mutants_of(path, source.encode())
         (at_trace,) = [one for one in of_trace if one.names == {"TRACE"} and one.operator == operators.STRING]
         self.assertEqual(tests_for(at_trace, reached), ["tests.c2s.test_a.A.test"])
+
+
+    def test_who_imports_all_of_a_module_reads_all_of_it(self) -> None:
+        """As the test that compares the defaults of the configuration with what is documented."""
+        test = "tests.test_documents.ConfigurationReferenceTests.test_defaults"
+        reached = Reached({test: 1.0, "tests.test_jids.ParseJID.test_valid": 1.0})
+        at_default = Mutant("minimixproxy/config.py", operators.NUMBER, 0, 1, "", 1, 1, frozenset({"no_such_key"}))
+        self.assertEqual(tests_for(at_default, reached), [test])
+
+
+class FaultTests(SynchronousTestCase):
+    def test_however_it_is_loaded(self) -> None:
+        """Alembic loads its migrations by their paths."""
+        self.patch(SourceFileLoader, "get_code", SourceFileLoader.get_code)  # and put back in the end
+        files = [Path(self.mktemp()).absolute().with_suffix(".py") for _ in range(2)]
+        for file in files:
+            file.write_text("found = 'whole'")
+        faults.replace(files[0].resolve(), b"found = 'changed'")
+        self.assertEqual([found_in(file) for file in files], ["changed", "whole"])
+
+
+def found_in(file: Path) -> object:
+    specification = spec_from_file_location("a_module_of_the_test", file)
+    assert specification is not None and specification.loader is not None
+    module = module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module.found
 
 
 class VerdictTests(SynchronousTestCase):

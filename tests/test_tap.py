@@ -69,9 +69,11 @@ class OptionsTests(TapTestCase):
 class MakeServiceTests(TapTestCase):
     def test_tree(self) -> None:
         tree = tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())
-        _log, _control, state, _client_proxy = tree
+        _log, control, state, _client_proxy = tree
         self.assertEqual(len(list(state)), 2)  # accounts and listeners start when state is there, and stop before it
         self.assertTrue(all(IService.providedBy(service) for service in (*tree, *state)))
+        for request in ("status", "forget"):
+            self.assertTrue(callable(control._factory.answer_to({"request": request})))
 
     def test_only_client_proxy(self) -> None:
         self.file.write_text(GOOD[GOOD.index("[[client_proxy]]") :])

@@ -56,6 +56,7 @@ class KeyFileTests(unittest.TestCase):
         sealed = load_sealer(None, self.directory).seal(b"secret", "a")
         (file,) = self.directory.iterdir()
         self.assertEqual((file.name, stat.S_IMODE(file.stat().st_mode)), ("seal.key", 0o600))
+        self.assertEqual(len(bytes.fromhex(file.read_text())), 32)
         self.assertEqual(load_sealer(None, self.directory).open(sealed, "a"), b"secret")
 
     def test_configured(self) -> None:
