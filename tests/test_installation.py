@@ -50,6 +50,19 @@ class InstallationTests(unittest.SynchronousTestCase):
         self.assertNotIn("0123456789abcdef", made)
         self.assertEqual((self.directory / "installation").stat().st_mode & 0o777, 0o600)
 
+    def test_what_is_left_of_an_attempt(self) -> None:
+        """Others could read it, or it leads elsewhere: nothing is written to it."""
+        left, elsewhere = self.directory / "installation.new", self.directory / "elsewhere"
+        elsewhere.touch()
+        for leave in (lambda: left.touch(0o644), lambda: left.symlink_to("elsewhere")):
+            leave()
+            Installation(self.directory).resource(BARE)
+            made = self.directory / "installation"
+            self.assertEqual((made.stat().st_mode & 0o777, made.is_symlink()), (0o600, False))
+            self.assertFalse(left.exists())
+            made.unlink()
+        self.assertEqual(elsewhere.read_bytes(), b"")
+
     def test_unwritable_directory(self) -> None:
         installation = Installation(self.directory / "absent")
         self.assertRegex(installation.resource(BARE), "^minimix\\.[0-9a-f]{16}$")
