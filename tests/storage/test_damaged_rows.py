@@ -53,7 +53,12 @@ CURSOR_FAULTS = {
 #: What may be anything: it costs nothing but itself.
 HARMLESS = {
     "accounts": {"last_seen": ("'x'", BLOB, "-5", "9e99"), "refused": ("'x'", "7")},
-    "rooms": {"wished_nick": ("NULL", "''", BLOB, NO_TEXT), "password": ("'x'", BLOB), "bookmarked": ("'x'", "7")},
+    "rooms": {
+        "wished_nick": ("NULL", "''", BLOB, NO_TEXT),
+        "password": ("'x'", BLOB),
+        "bookmarked": ("'x'", "7"),
+        "since": ("-5", "9e99"),
+    },
     "messages": {"time": ("-5", "9e99", "7"), "stamped": ("'x'", "7"), "retracted": ("'x'", "7")},
 }
 
@@ -163,5 +168,6 @@ class DamagedRowTests(StorageTestCase):
                     self.assertTrue(0 <= self.now.kept[0].last_seen < 1e12)
                     for room in self.now.kept[0].rooms:
                         self.assertEqual(room.membership.nick, "alice")
+                        self.assertTrue(0 <= room.membership.since < 1e12)
                         self.assertIn(room.membership.wished_nick, ("alice", "Alice"))
                         self.assertTrue(all(0 <= message.time < 1e12 for message in room.messages))
