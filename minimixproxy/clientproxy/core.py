@@ -49,7 +49,12 @@ class Core:
         )
         self.sessions = Sessions(clock, settings.session_timeout, settings.max_sessions, self.full)
         self.requests = Requests(
-            clock, f"{random.getrandbits(40):x}.", settings.timeout, settings.max_open, settings.max_open_per_asker
+            clock,
+            f"{random.getrandbits(40):x}.",
+            settings.timeout,
+            settings.max_open,
+            settings.max_open_per_asker,
+            own_domains=own_domains(settings),
         )
         identity = Identity(settings.identity_category, settings.identity_type, settings.name)
         self.face = Face(identity, clock, self.targets.resources, lambda: self.targets.changes)
@@ -168,6 +173,11 @@ class Core:
             reason=reason,
             count=self.dropped[reason],
         )
+
+
+def own_domains(settings: ClientProxy) -> set[str]:
+    """Return the domains of the operator's servers, as far as can be told: the targets', and that of the component."""
+    return {target.rpartition("@")[2] for target in settings.target} | {settings.domain.partition(".")[2]}
 
 
 def jat_key(settings: ClientProxy) -> bytes:

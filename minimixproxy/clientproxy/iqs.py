@@ -121,6 +121,7 @@ class IQProxying:
             sent_as = self._core.requests.add(request)
         except TooMany as reason:
             self._core.bounce(iq, "wait", "resource-constraint", str(reason))
+            self._core.drop(iq, str(reason))
             return
         if request.peer:
             self._core.send(rewrite(raw, {"from": sent_from, "to": request.peer, "id": sent_as}))

@@ -6,7 +6,8 @@ Every request goes out under an id of ours, which no other open request has, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 from itertools import count, takewhile
@@ -41,12 +42,15 @@ class Request:
 
 
 class TooMany(Exception):
-    """The table, or this asker's share of it, is full."""
+    """The table, or this asker's or their domain's share of it, is full."""
 
 
 class Requests:
     """The table. `limit`: open requests in all but our own; `limit_per_asker`: of one bare JID among the users;
     `keep_bytes`: in all of raw stanzas kept for a retry (over that, requests are not retried).
+
+    The users of one domain have no more open than are left for all: one such domain takes half, two take a third each,
+    and something is always left. Accounts cost a domain nothing; so they do not count, but in `own_domains`.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Requests:
         limit: int = 10_000,
         limit_per_asker: int = 100,
         keep_bytes: int = 32 * 1024 * 1024,
+        own_domains: Collection[str] = (),
     ) -> None:
         self._clock = clock
         self._prefix = prefix
@@ -64,11 +69,13 @@ class Requests:
         self._limit = limit
         self._limit_per_asker = limit_per_asker
         self._keep_bytes = keep_bytes
+        self._own_domains = frozenset(own_domains)
         self._kept = 0
         self._numbers = count(1)
         self._open: dict[str, Request] = {}
         self._by_peer: dict[str, dict[str, Request]] = {}
-        self._by_owner: dict[str, int] = {}
+        self._by_owner: Counter[str] = Counter()
+        self._by_sharer: Counter[str] = Counter()
         self._in_order: dict[Request, None] = {}  # of their deadlines: one timeout for all
 
     def __len__(self) -> int:
@@ -76,17 +83,21 @@ class Requests:
 
     def add(self, request: Request) -> str:
         """Take a request in. Returns the id to send it under. Raises `TooMany`."""
-        mine = self._by_owner.get(request.owner, 0)
-        if len(self._open) >= self._limit and request.origin is not Origin.OURSELVES:
+        left = self._limit - len(self._open)
+        if left <= 0 and request.origin is not Origin.OURSELVES:
             raise TooMany("too many open requests")
-        if mine >= self._limit_per_asker:  # only users have any
-            raise TooMany("too many open requests of yours")
+        if self._by_owner[request.owner] >= self._limit_per_asker:  # only users have any
+            raise TooMany("too many open requests of one asker")
+        sharer = self._sharer(request)
+        if request.origin is Origin.USER and self._by_sharer[sharer] >= left:
+            raise TooMany(f"too many open requests of one {'asker' if sharer == request.owner else 'domain'}")
         if self._kept + len(request.raw) > self._keep_bytes:
             if not request.peer:
                 raise TooMany("too much is waiting")
             request.raw = b""
         if request.origin is Origin.USER:
-            self._by_owner[request.owner] = mine + 1
+            self._by_owner[request.owner] += 1
+            self._by_sharer[sharer] += 1
         self._kept += len(request.raw)
         request.deadline = self._clock() + self._timeout
         self._in_order[request] = None
@@ -113,11 +124,8 @@ class Requests:
         del self._in_order[request]
         self._kept -= len(request.raw)
         if request.origin is Origin.USER:
-            left = self._by_owner[request.owner] - 1
-            if left:
-                self._by_owner[request.owner] = left
-            else:
-                del self._by_owner[request.owner]
+            _one_less(self._by_owner, request.owner)
+            _one_less(self._by_sharer, self._sharer(request))
 
     def of_peer(self, peer: str) -> list[Request]:
         """Return what a peer owes, oldest first."""
@@ -142,6 +150,11 @@ class Requests:
             self.close(request)
         return late
 
+    def _sharer(self, request: Request) -> str:
+        """Return the domain, or the bare JID, whose share a request is part of."""
+        domain = request.owner.rpartition("@")[2]
+        return request.owner if domain in self._own_domains else domain
+
     def _send_as_new(self, request: Request) -> str:
         sent_as = request.sent_as = f"{self._prefix}{next(self._numbers):x}"
         request.sent = self._clock()
@@ -155,3 +168,9 @@ class Requests:
         del owed[request.sent_as]
         if not owed:
             del self._by_peer[request.peer]
+
+
+def _one_less(counts: Counter[str], key: str) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]

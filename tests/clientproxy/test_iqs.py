@@ -2,7 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial import unittest
 
 from minimixproxy.clientproxy.core import SETTLING
@@ -248,6 +248,22 @@ class LimitTests(unittest.TestCase):
         scene.online("a")
         scene.asked(asker="alice@example.org/1")
         self.assertEqual(error_condition(scene.asked(asker="alice@example.org/2")), "resource-constraint")
+
+    def test_open_requests_of_one_domain(self) -> None:
+        """But for the servers' own: there an account has to be made first."""
+        scene = Scene(max_open=8, target=[TARGET, "other@targets.example"], domain=DOMAIN)
+        scene.online("a")
+        for number in range(4):
+            self.assertEqual(error_condition(scene.asked(asker=f"m{number}@evil.example/x")), "")
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        refused = scene.asked(asker="m5@evil.example/x")
+        self.assertEqual(error_condition(refused), "resource-constraint")
+        (line,) = [formatEvent(event) or "" for event in events if event.get("count")]
+        self.assertIn("dropped iq from m5@evil.example/x: too many open requests of one domain (1 so far)", line)
+        for asker in ("a@example.org/x", "b@example.org/x", "c@targets.example/x", "d@targets.example/x"):
+            self.assertEqual(error_condition(scene.asked(asker=asker)), "", asker)
 
     def test_rate(self) -> None:
         scene = Scene(rate=1.0, burst=2, max_open_per_asker=1000)

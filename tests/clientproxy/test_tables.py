@@ -186,11 +186,56 @@ class RequestsTests(unittest.TestCase):
         table.add(request("alice@x/1"))
         table.add(request("alice@x/2"))
         self.assertRaises(TooMany, table.add, request("alice@x/3"))
-        bob = request("bob@x/1")
+        bob = request("bob@y/1")
         table.add(bob)
-        self.assertRaises(TooMany, table.add, request("carol@x/1"))
+        self.assertRaises(TooMany, table.add, request("carol@z/1"))
         table.close(bob)
-        table.add(request("carol@x/1"))
+        table.add(request("carol@z/1"))
+
+    def fill(self, table: Requests, *domains: str) -> list[int]:
+        """Each domain asks as often as it may, by a new account each time; return how often that was."""
+        counts = dict.fromkeys(domains, 0)
+        left = list(domains)
+        while left:
+            for domain in list(left):
+                try:
+                    table.add(request(f"a{counts[domain]}@{domain}/x"))
+                    counts[domain] += 1
+                except TooMany:
+                    left.remove(domain)
+        return list(counts.values())
+
+    def test_a_domain_has_no_more_than_are_left_for_all(self) -> None:
+        """However many accounts it has: they cost it nothing."""
+        self.assertEqual(self.fill(self.table(limit=100), "x"), [50])
+        self.assertEqual(self.fill(self.table(limit=100), "x", "y", "z"), [25, 25, 25])
+        table = self.table(limit=100)
+        self.fill(table, "x")
+        table.add(request("somebody@else/x"))
+        self.assertRaises(TooMany, table.add, request("new@x/1"))
+        self.assertRaises(TooMany, table.add, request("x"))
+
+    def test_what_a_domain_has_closed_counts_no_more(self) -> None:
+        table = self.table(limit=10)
+        for _ in range(3):
+            self.assertEqual(self.fill(table, "x"), [5])
+            for one in table.all():
+                table.close(one)
+
+    def test_who_has_none_may_have_the_last(self) -> None:
+        table = self.table(limit=3)
+        for asker in ("a@x/1", "b@y/1", "c@z/1"):
+            table.add(request(asker))
+        self.assertRaises(TooMany, table.add, request("d@u/1"))
+
+    def test_accounts_of_the_own_server_have_shares_of_their_own(self) -> None:
+        table = Requests(self.clock.seconds, "p.", limit=100, limit_per_asker=40, own_domains=frozenset({"own"}))
+        for number in range(90):
+            table.add(request(f"a{number}@own/x"))
+        for _ in range(5):
+            table.add(request("b@own/x"))
+        self.assertRaises(TooMany, table.add, request("b@own/x"))
+        table.add(request("c@own/x"))
 
     def test_the_target_has_no_share_of_its_own(self) -> None:
         table = self.table(limit_per_asker=1)
