@@ -75,14 +75,18 @@ class Sessions:
         self._full = full
         # least recently used first; resource None: it went away, and the exchange with it
         self._holders: OrderedDict[tuple[str, str], tuple[str | None, float]] = OrderedDict()
+        self._held: dict[str, dict[tuple[str, str], None]] = {}  # the same keys, by the resource that holds them
         self._of: dict[str, OrderedDict[tuple[str, str], None]] = {}  # the same keys, by the asker's bare JID
 
     def bind(self, asker: str, exchange: str, resource: str | None) -> None:
         """Remember that `resource` (or nobody any more) holds this exchange."""
         now = self._clock()
         key = asker, exchange
+        self._let_go(key)
         self._holders[key] = resource, now + self._lifetime
         self._holders.move_to_end(key)
+        if resource is not None:
+            self._held.setdefault(resource, {})[key] = None
         theirs = self._of.setdefault(_bare(asker), OrderedDict())
         theirs[key] = None
         theirs.move_to_end(key)
@@ -94,7 +98,17 @@ class Sessions:
             self._forget(next(iter(self._holders)))
             self._full("max_sessions")
 
+    def _let_go(self, key: tuple[str, str]) -> None:
+        """Whoever holds an exchange, if anybody, does so no more."""
+        resource, _expiry = self._holders.get(key, (None, 0.0))
+        if resource is not None:
+            held = self._held[resource]
+            del held[key]
+            if not held:
+                del self._held[resource]
+
     def _forget(self, key: tuple[str, str]) -> None:
+        self._let_go(key)
         del self._holders[key]
         bare = _bare(key[0])
         del self._of[bare][key]
@@ -116,12 +130,12 @@ class Sessions:
 
     def resource_gone(self, resource: str) -> None:
         """Mark its exchanges as lost, and forget its conversations: those may go on with another."""
-        for key, (holder, expiry) in list(self._holders.items()):
-            if holder == resource:
-                if key[1] == CONVERSATION:
-                    self._forget(key)
-                else:
-                    self._holders[key] = None, expiry
+        for key in list(self._held.get(resource, ())):
+            if key[1] == CONVERSATION:
+                self._forget(key)
+            else:
+                self._let_go(key)
+                self._holders[key] = None, self._holders[key][1]
 
     def __len__(self) -> int:
         return len(self._holders)

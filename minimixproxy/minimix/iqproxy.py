@@ -47,7 +47,9 @@ class IQProxy:
         self._clock = clock
         self._asked: IQTable[SessionPort] = IQTable(clock, timeout, MAX_OPEN, self._no_answer_from_room)
         self._self_pings: IQTable[SessionPort] = IQTable(clock, SELF_PING_AGAIN, MAX_OPEN, self._self_ping_late)
-        self._forwarded: IQTable[SessionPort] = IQTable(clock, timeout, MAX_OPEN, self._no_answer_from_session)
+        self._forwarded: IQTable[SessionPort] = IQTable(
+            clock, timeout, MAX_OPEN, self._no_answer_from_session, sharer=lambda peer: parse_jid(peer).bare
+        )
         self.queries = OpenQueries()
         self._own: IQTable[Answered] = IQTable(clock, timeout, MAX_OPEN, self._not_answered)
 
@@ -259,6 +261,7 @@ class IQProxy:
             key = (id(session), parse_jid(peer).full)
             wire_id = self._forwarded.add(key, session, stanza.get("id") or "", peer)
         except TableFull:
+            self.log.warn("too many open IQs of {peer} for {jid}", peer=peer, jid=session.jid)
             self._outlet.answer(iq_reply(stanza, error_payload("wait", "resource-constraint")))
             return
         session.deliver(rewrite(stanza.self_contained(), {"to": session.jid, "id": wire_id}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -45,11 +45,15 @@ class IQTable(Generic[Asker]):
         timeout: float,
         limit: int,
         expired: Callable[[PendingIQ[Asker]], None],
+        sharer: Callable[[str], Hashable] | None = None,
     ) -> None:
+        """`sharer`: by whom an IQ for that peer is open; nobody has more open than are left for all."""
         self._clock = clock
         self._timeout = timeout
         self._limit = limit
         self._expired = expired
+        self._sharer = sharer
+        self._shares: Counter[Hashable] = Counter()
         self._bytes = 0  # of ids
         self._open: OrderedDict[tuple[Hashable, str], PendingIQ[Asker]] = OrderedDict()
         self._timer = Timer(clock)
@@ -67,6 +71,11 @@ class IQTable(Generic[Asker]):
         size = len(stanza_id.encode())
         if len(self._open) >= self._limit or self._bytes + size > MAX_ID_BYTES:
             raise TableFull
+        if self._sharer is not None:
+            share = self._sharer(peer)
+            if self._shares[share] >= self._limit - len(self._open):
+                raise TableFull
+            self._shares[share] += 1
         self._bytes += size
         wire_id = wire_id or secrets.token_hex(8)
         deadline = self._clock.seconds() + self._timeout
@@ -79,14 +88,23 @@ class IQTable(Generic[Asker]):
         """Return and close the IQ that this answers; None when nobody asked."""
         pending = self._open.pop((key, wire_id), None)
         if pending is not None:
-            self._bytes -= len(pending.id.encode())
+            self._closed(pending)
         return pending
+
+    def _closed(self, pending: PendingIQ[Asker]) -> None:
+        self._bytes -= len(pending.id.encode())
+        if self._sharer is not None:
+            share = self._sharer(pending.peer)
+            self._shares[share] -= 1
+            if not self._shares[share]:
+                del self._shares[share]
 
     def drop(self, unwanted: Callable[[PendingIQ[Asker]], bool]) -> list[PendingIQ[Asker]]:
         """Close and return the IQs for which `unwanted` is true."""
         dropped = [pending for pending in self._open.values() if unwanted(pending)]
         self._open = OrderedDict((key, pending) for key, pending in self._open.items() if not unwanted(pending))
-        self._bytes -= sum(len(pending.id.encode()) for pending in dropped)
+        for pending in dropped:
+            self._closed(pending)
         if not self._open:
             self._timer.stop()
         return dropped
@@ -95,7 +113,7 @@ class IQTable(Generic[Asker]):
         now = self._clock.seconds()
         while self._open and next(iter(self._open.values())).deadline <= now:
             _, pending = self._open.popitem(last=False)
-            self._bytes -= len(pending.id.encode())
+            self._closed(pending)
             self._expired(pending)
         if self._open and not self._timer.running:
             self._timer.start(next(iter(self._open.values())).deadline - now, self._sweep)

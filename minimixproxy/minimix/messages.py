@@ -11,12 +11,13 @@ from minimixproxy.log import Logger
 from minimixproxy.minimix import carbons
 from minimixproxy.minimix.carbons import Carbon
 from minimixproxy.minimix.iqproxy import IQProxy
+from minimixproxy.minimix.muc import says_something
 from minimixproxy.minimix.occupancy import Occupancy
 from minimixproxy.minimix.openqueries import is_archive_result
 from minimixproxy.minimix.ports import RoomOutlet, SessionPort
 from minimixproxy.minimix.relayed import relayed
 from minimixproxy.minimix.sentcopies import SentCopies
-from minimixproxy.stanza import NS_CLIENT, Stanza, error_reply, rewrite
+from minimixproxy.stanza import Stanza, error_reply, rewrite
 
 MAX_SENT = 2000  # messages whose errors still find their sender
 
@@ -116,7 +117,7 @@ class Messages:
 
     def from_elsewhere(self, stanza: Stanza) -> None:
         """A message from no room: someone used the address that a room shows as the account's. All clients get it."""
-        if stanza.get("type") in ("error", "groupchat") or not stanza.has_payload(NS_CLIENT, "body"):
+        if stanza.get("type") in ("error", "groupchat") or not says_something(stanza):
             return
         if not self._sessions:
             bounce = error_reply(stanza, "wait", "recipient-unavailable")

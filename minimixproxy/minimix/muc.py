@@ -204,6 +204,10 @@ def is_history(stanza: Stanza) -> bool:
     payloads = stanza.payloads
     if is_subject(stanza) or (NS_HINTS, "no-store") in payloads or (NS_HINTS, "no-permanent-store") in payloads:
         return False
-    if (NS_CLIENT, "body") in payloads or (NS_HINTS, "store") in payloads:
-        return True
-    return not ENCRYPTED.isdisjoint(payloads)
+    return (NS_HINTS, "store") in payloads or says_something(stanza)
+
+
+def says_something(stanza: Stanza) -> bool:
+    """Tell whether a message is one for people: what is encrypted (XEP-0384) need not have a body beside it."""
+    payloads = stanza.payloads
+    return (NS_CLIENT, "body") in payloads or not ENCRYPTED.isdisjoint(payloads)

@@ -10,7 +10,8 @@ from minimixproxy.log import Logger
 from minimixproxy.minimix.budget import OBJECT, ByteBudget
 from minimixproxy.minimix.delays import stamp, without_delays
 from minimixproxy.minimix.journal import KeptPrivate, RoomJournal
-from minimixproxy.stanza import NS_CLIENT, ForkTemplate, MalformedStanza, Stanza
+from minimixproxy.minimix.muc import says_something
+from minimixproxy.stanza import ForkTemplate, MalformedStanza, Stanza
 
 MAX_KEPT = 100  # of one room
 MAX_BYTES = 1024 * 1024  # of one room
@@ -42,7 +43,7 @@ class Privates:
 
     def keep(self, stanza: Stanza, now: float) -> None:
         """Keep a message with the time of its arrival, if it says something."""
-        if not stanza.has_payload(NS_CLIENT, "body"):
+        if not says_something(stanza):
             return
         raw = stamp(without_delays(stanza, self._room), self._room, now)
         private = KeptPrivate(self._journal.next_sequence(), raw)

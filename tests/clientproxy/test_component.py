@@ -426,6 +426,23 @@ class FaultTests(ComponentCase):
         self.assertIn("ZeroDivisionError", fault)
         self.assertNotIn("secret words", repr(self.events))
 
+    def test_a_fault_of_ours_does_not_stop_the_time(self) -> None:
+        """Nobody would be told any more that no answer came."""
+        service = self.start()
+        stream = self.handshake(self.one)
+        self.patch(service.proxy.iqs, "tick", lambda: 1 / 0)
+        ticks: list[float] = []
+        self.patch(service.proxy.presences, "tick", lambda: ticks.append(self.clock.seconds()))
+        for _ in range(3):
+            self.clock.advance(1)
+        self.assertEqual(len(ticks), 3, "what has no fault goes on")
+        faults = [formatEvent(event) for event in self.events if event.get("log_failure")]
+        self.assertEqual(len(faults), 3)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
+        stream.connectionLost(Failure(ConnectionLost()))
+        self.clock.advance(1)
+        self.assertEqual(len(ticks), 3)
+
     def test_a_header_with_an_address_that_is_none(self) -> None:
         """Twisted raises at it; the stream is given up, and the next server tried."""
         self.start(self.one, self.two)

@@ -311,6 +311,24 @@ class SessionsTests(unittest.TestCase):
         self.assertEqual(sessions.holder("alice@x/1", "s1"), (True, None))
         self.assertEqual(sessions.holder("alice@x", CONVERSATION), (False, None))
 
+    def test_a_resource_that_goes_costs_what_it_held(self) -> None:
+        """Not all that others hold is looked at: a target's resource may come and go without end."""
+        sessions = Sessions(self.clock.seconds)
+        for number in range(50):
+            sessions.bind(f"u{number}@x/1", "s", B)
+        sessions.bind("alice@x/1", "s", A)
+        sessions.bind("alice@x/1", "s", B)
+        sessions.bind("bob@x/1", "s", A)
+        self.assertEqual({key: len(held) for key, held in sessions._held.items()}, {A: 1, B: 51})
+        sessions.resource_gone(A)
+        self.assertEqual(sessions.holder("bob@x/1", "s"), (True, None))
+        self.assertEqual(sessions.holder("alice@x/1", "s"), (True, B))
+        for number in range(50):
+            sessions.end(f"u{number}@x/1", "s")
+        sessions.end("alice@x/1", "s")
+        sessions.end("bob@x/1", "s")
+        self.assertEqual(sessions._held, {})
+
     def test_expires_when_idle(self) -> None:
         sessions = Sessions(self.clock.seconds, lifetime=10.0)
         sessions.bind("alice@x/1", "s1", A)

@@ -124,6 +124,55 @@ class WhatFollowsFromAnswers(Case):
         self.assertIn(b"<resource-constraint", refused.raw)
         self.assertGreater(MAX_OPEN, 100)
 
+    forwarded = ""  # the id of what was forwarded last
+
+    def asked_by(self, occupant: str, number: int) -> str:
+        """Somebody in the room asks; return what becomes of it."""
+        self.world.room(f"<iq type='get' from='{occupant}' to='{STREAM}' id='{number}'><x xmlns='urn:x'/></iq>")
+        refused, forwarded = self.world.stream.take(), self.phone.take() + self.laptop.take()
+        self.assertEqual(len(refused) + len(forwarded), 1)
+        self.forwarded = forwarded[0]["id"] if forwarded else self.forwarded
+        return refused[0].raw.decode() if refused else ""
+
+    def test_a_room_has_no_more_than_are_left_for_all(self) -> None:
+        """Occupants ask the account's clients: one who asks without end does so in one room only."""
+        self.patch(iqproxy, "MAX_OPEN", 8)
+        self.setUp()
+        other = "other@muc.test"
+        self.world.client(self.phone, f"<presence to='{other}/alice'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        join = self.world.stream.take()[-1]["id"]
+        own = "<item affiliation='none' role='participant'/><status code='110'/>"
+        shown = f"<x xmlns='http://jabber.org/protocol/muc#user'>{own}</x>"
+        self.world.room(f"<presence from='{other}/alice' to='{STREAM}' id='{join}'>{shown}</presence>")
+        self.world.room(f"<message from='{other}' to='{STREAM}' type='groupchat'><subject/></message>")
+        for one in (self.phone, self.laptop, self.world.stream):
+            one.take()
+        asked = [self.asked_by(f"{ROOM}/bob", number) for number in range(6)]
+        self.assertEqual(asked[:4], [""] * 4)
+        self.assertIn("<resource-constraint", asked[4])
+        self.assertIn("<resource-constraint", asked[5])
+        self.assertEqual(self.asked_by(f"{other}/eve", 1), "")
+
+    def test_what_was_answered_or_not_counts_no_more(self) -> None:
+        self.patch(iqproxy, "MAX_OPEN", 1)
+        self.setUp()
+        room = f"{ROOM}/bob"
+        self.assertEqual(self.asked_by(room, 1), "")
+        for number in range(3):
+            self.assertIn("<resource-constraint", self.asked_by(room, 2))
+            if number == 0:
+                self.world.clock.advance(1000)  # nobody answers
+            elif number == 1:
+                self.world.account.session_closed(self.phone)
+                self.world.account.session_closed(self.laptop)
+                self.laptop = self.world.session("laptop")
+                self.world.asks_to_join(self.laptop)
+            else:
+                self.world.client(self.laptop, f"<iq type='result' to='{room}' id='{self.forwarded}'/>")
+            for one in (self.phone, self.laptop, self.world.stream):
+                one.take()
+            self.assertEqual(self.asked_by(room, 3), "", number)
+
     def test_of_the_accounts_own(self) -> None:
         """To its own account it says no address (RFC 6120 §8.1.2.1), and what answers is the server's word."""
         got: list[str | None] = []
@@ -233,6 +282,8 @@ class Errors(Case):
             ("error", f"<body>x</body>{error('forbidden')}", (0, 0)),
             ("groupchat", "<body>x</body>", (0, 0)),
             ("chat", "<active xmlns='http://jabber.org/protocol/chatstates'/>", (0, 0)),
+            ("chat", "<encrypted xmlns='urn:xmpp:omemo:2'/><store xmlns='urn:xmpp:hints'/>", (1, 1)),
+            ("error", f"<encrypted xmlns='urn:xmpp:omemo:2'/>{error('forbidden')}", (0, 0)),
         ):
             attribute = f"type='{kind}'" if kind else ""
             self.world.room(f"<message {attribute} from='bob@b.test' to='{STREAM}'>{inner}</message>")

@@ -807,6 +807,26 @@ class Privates(SynchronousTestCase):
         self.assertEqual(kinds(laptop.received)[-2:], ["bob: one", "bob: two"])
 
 
+    def test_what_is_kept(self) -> None:
+        """What is encrypted need not have a body; a chat state says nothing."""
+        world = World()
+        (phone,) = world.joined("phone")
+        world.account.session_closed(phone)
+        for number, inner in enumerate(
+            (
+                "<body>b</body>",
+                "<encrypted xmlns='urn:xmpp:omemo:2'/>",
+                "<active xmlns='http://jabber.org/protocol/chatstates'/>",
+                "<encrypted xmlns='urn:other'/>",
+            )
+        ):
+            world.room(f"<message type='chat' from='{ROOM}/bob' to='{STREAM}' id='{number}'>{inner}</message>")
+        laptop = world.session("laptop")
+        world.asks_to_join(laptop)
+        private = [one["id"] for one in laptop.received if one.name == "message" and one.get("type") == "chat"]
+        self.assertEqual(private, ["0", "1"])
+
+
 class Snapshot(SynchronousTestCase):
     """What is in memory, for a database that had to do without it for a while."""
 
