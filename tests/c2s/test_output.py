@@ -134,6 +134,19 @@ class LazyTest(SynchronousTestCase):
             self.assertEqual(client.reached(), 1)
             self.assertTrue(client.received.endswith(b"behind"))
 
+    def test_what_waits_between_replays_is_not_written(self) -> None:
+        """The first has filled the client; nothing is behind the second."""
+        client = Client()
+        client.output.deliver_all(client.lazy(*[b"x" * 1020] * 200))
+        client.given = 1
+        client.output.deliver(b"between")
+        client.output.deliver_all(client.lazy(b"again"))
+        client.turn()
+        while b"between" not in client.received:
+            self.assertEqual(client.reached(), 0)
+            client.drain()
+        self.assertEqual(client.reached(), 1)
+
     def test_what_is_written_with_the_end_of_a_replay(self) -> None:
         client = Client()
         client.output.deliver_all(client.lazy(b"1", b"2"))
