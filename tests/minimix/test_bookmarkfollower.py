@@ -52,7 +52,7 @@ class FakeAccount:
         self.follower: BookmarkFollower
 
     def ask(self, to: str, kind: str, payload: bytes, answered: Answered) -> None:
-        assert to == ""
+        assert to == "" and kind in ("get", "set")
         self.requests += 1
         self.waiting.append((kind, payload, answered))
         if self.answering:
