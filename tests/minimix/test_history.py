@@ -458,6 +458,8 @@ class Duplicates(SynchronousTestCase):
             self.assertEqual(named, [Taken.NEW, Taken.DUPLICATE], inner)
 
     def test_escapes_make_no_difference(self) -> None:
+        self.room.says("&lt;&gt;&apos;&quot;", stamp=NOW)
+        self.assertEqual(self.room.says("&lt;>'\"", stamp=NOW), Taken.DUPLICATE)
         self.room.says("a &lt; b &amp;amp; 'c'")
         self.assertEqual(self.room.says("a &lt; b &amp;amp; &apos;c&apos;", stamp=NOW), Taken.DUPLICATE)
         self.assertEqual(self.room.says("a &lt; b &amp; 'c'", stamp=NOW), Taken.NEW)

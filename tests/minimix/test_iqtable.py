@@ -54,7 +54,7 @@ class IQTableTests(SynchronousTestCase):
         self.clock.advance(TIMEOUT / 2)
         self.table.add(ROOM, "second", "2", ROOM)
         self.table.take(ROOM, first)
-        self.table.add(ROOM, "first again", "1", ROOM, wire_id=first)
+        self.assertEqual(self.table.add(ROOM, "first again", "1", ROOM, wire_id=first), first)
         self.clock.advance(TIMEOUT / 2)
         self.assertEqual(self.expired, [])
         self.clock.advance(TIMEOUT / 2)
