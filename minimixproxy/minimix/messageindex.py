@@ -13,7 +13,7 @@ from minimixproxy.minimix.journal import KeptMessage
 
 OCCUPANT = "id:"  # begins a sender that is an occupant-id; no address begins so
 _SAME = 8  # messages that say the same in the same words: so many of the last are remembered
-_ENTITIES = ((b"&lt;", b"<"), (b"&gt;", b">"), (b"&apos;", b"'"), (b"&quot;", b'"'), (b"&amp;", b"&"))
+_OPTIONAL = ((b"&gt;", b">"), (b"&apos;", b"'"), (b"&quot;", b'"'))  # escapes that a text may do without
 
 
 class SaidIndex:
@@ -98,7 +98,7 @@ def _identity_of(raw: bytes) -> int | None:
 
 
 def _text(raw: bytes) -> bytes:
-    """Return the text of the only body as it is written, but for the common escapes; b"" if it takes a parser to tell.
+    """Return the text of the only body as it is written, but for needless escapes; b"" if it takes a parser to tell.
 
     The same message comes from the same server, which writes it in the same way.
     """
@@ -107,7 +107,7 @@ def _text(raw: bytes) -> bytes:
     start = raw.index(b">", raw.index(b"<body")) + 1
     end = raw.find(b"</body", start)
     text = raw[start:end] if end >= 0 else b""
-    for escaped, plain in _ENTITIES:
+    for escaped, plain in _OPTIONAL:
         text = text.replace(escaped, plain)
     return text
 
