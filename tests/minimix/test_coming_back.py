@@ -268,6 +268,17 @@ class StreamLost(Case):
         self.world.clock.advance(250)
         self.assertEqual([stanza for stanza in self.world.stream.take() if stanza.has_payload(MAM, "query")], [])
 
+    def test_an_archive_that_answers_when_the_account_is_out_again(self) -> None:
+        """What it tells is told on the return, with what was said since: the gap is not closed before."""
+        self.come_back_without_the_archive()
+        self.world.clock.advance(90)
+        self.world.gone("alice", "110 332")
+        self.archive_answers("missed")
+        self.assertEqual((self.heard(), self.occupancy.history.newest), ([], (None, None)))
+        self.world.clock.advance(2)
+        (join,) = [one for one in self.world.stream.take() if one.name == "presence"]
+        self.assertIn(b"<history since='2023-11-14T22:12:20.000Z'/>", join.raw)
+
     def test_an_archive_that_cannot_be_read_for_long(self) -> None:
         self.come_back_without_the_archive()
         self.world.clock.advance(90)
