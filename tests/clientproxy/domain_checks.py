@@ -85,7 +85,7 @@ class DomainChecks(RuleBasedStateMachine):
         sender, recipient = parsed(arrived.get("from")), parsed(arrived.get("to"))
         if sender is not None and recipient is not None and recipient.domain == DOMAIN:
             if arrived.name == "iq" and arrived.get("type") not in ("result", "error"):
-                self.unanswered[sender.full, arrived.get("id") or None, arrived["to"]] += 1
+                self.unanswered[sender.full, arrived.get("id"), arrived["to"]] += 1
             if arrived.name == "presence" and recipient.full == DOMAIN and sender.bare in self.states:
                 self.shown(sender, arrived.get("type") or "")
         self.at_rest = False
