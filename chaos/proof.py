@@ -34,7 +34,8 @@ async def _everything_heard(world: World) -> None:
     waited = 0.0
     while waited < HEARING and any(
         not counts.keys() >= set(world.taken(room))
-        for somebody in world.people for room in somebody.rooms - somebody.inexact
+        for somebody in world.people
+        for room in somebody.rooms - somebody.inexact
         for counts in [+device[room].counts for device in somebody.devices]
     ):
         waited += 0.5

@@ -164,7 +164,7 @@ def client_endpoint(description: str) -> str:
     if _verifies_nothing(endpoint):
         raise ValueError(
             'an "ssl:" endpoint verifies no certificate, so anybody can be the server: say "tls:HOST:PORT", which '
-            "verifies HOST, or for a domain's upstream \"tcp:HOST:PORT\" or nothing, with upstream_trust"
+            'verifies HOST, or for a domain\'s upstream "tcp:HOST:PORT" or nothing, with upstream_trust'
         )
     return description
 

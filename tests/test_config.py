@@ -98,11 +98,8 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
     ),
     "duplicate listen": (LISTEN + MINIMAL, ['[[listen]] endpoint "tcp:5222" is there twice']),
     "unknown key": (
-        MINIMAL + '[rooms]\nhistroy = 5\n',
-        [
-            "[rooms] histroy: unknown key; did you mean history? "
-            "Known: " + ", ".join(sorted(config.Rooms.model_fields))
-        ],
+        MINIMAL + "[rooms]\nhistroy = 5\n",
+        ["[rooms] histroy: unknown key; did you mean history? Known: " + ", ".join(sorted(config.Rooms.model_fields))],
     ),
     "unknown table": (
         MINIMAL + "[q]\n",
@@ -380,8 +377,10 @@ class RefusedTests(ConfigTestCase):
     @given(
         st.recursive(
             st.integers() | st.floats() | st.text(max_size=10) | st.booleans(),
-            lambda inner: st.lists(inner, max_size=3)
-            | st.dictionaries(st.sampled_from(["listen", "domain", "rooms", "endpoint", "target", "x"]), inner),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(st.sampled_from(["listen", "domain", "rooms", "endpoint", "target", "x"]), inner)
+            ),
             max_leaves=8,
         )
     )

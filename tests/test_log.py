@@ -65,7 +65,7 @@ class QuotingTest(SynchronousTestCase):
             (("x",), "x"),
             (ValueError("a\nb"), r"a\nb"),
             (Path("/tmp/x"), "/tmp/x"),
-            ({"\x1b": 1}, '"{\'\\x1b\': 1}"'),
+            ({"\x1b": 1}, "\"{'\\x1b': 1}\""),
         ):
             self.assertEqual(quoted("value", value), shown)
 

@@ -138,7 +138,6 @@ class ChoiceTests(SynchronousTestCase):
         (at_trace,) = [one for one in of_trace if one.names == {"TRACE"} and one.operator == operators.STRING]
         self.assertEqual(tests_for(at_trace, reached), ["tests.c2s.test_a.A.test"])
 
-
     def test_who_imports_all_of_a_module_reads_all_of_it(self) -> None:
         """As the test that compares the defaults of the configuration with what is documented."""
         test = "tests.test_documents.ConfigurationReferenceTests.test_defaults"

@@ -119,7 +119,7 @@ class RunTests(unittest.SynchronousTestCase):
         self.assertEqual((status, output.splitlines()[-1]), (1, "0 passed, 1 failed, 0 skipped"), output)
         self.assertIn("FAILED sample.test_hangs.Hangs.test_hangs", output)
         self.assertIn("had said nothing for 0 s while it ran this test\n--- printed meanwhile:\nbegan", output)
-        self.assertIn("test_hangs.py\", line 5 in test_hangs", output)  # where it hangs
+        self.assertIn('test_hangs.py", line 5 in test_hangs', output)  # where it hangs
 
     def test_workers_that_break_between_tests(self) -> None:
         one = "class Breaks{}(unittest.TestCase):\n    def test_passes(self):\n        json.loads = None\n"

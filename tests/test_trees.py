@@ -66,10 +66,13 @@ class Reading(SynchronousTestCase):
         element = parse_element(b"<a>1<b xmlns='urn:b' p:c='2'><d/>3</b>4<e/>&lt;</a>", NAMESPACES)
         b, e = element.elements()
         self.assertEqual([str(child) if isinstance(child, str) else child.name for child in element.children], SHAPE)
-        self.assertEqual([(one.uri, one.defaultUri, one.parent) for one in (b, e)], [
-            ("urn:b", "urn:b", element),
-            ("jabber:client", "jabber:client", element),
-        ])
+        self.assertEqual(
+            [(one.uri, one.defaultUri, one.parent) for one in (b, e)],
+            [
+                ("urn:b", "urn:b", element),
+                ("jabber:client", "jabber:client", element),
+            ],
+        )
         self.assertEqual((b.attributes, b.children[0].name, b.children[1]), ({("urn:p", "c"): "2"}, "d", "3"))
 
     def test_nothing_is_left_for_the_garbage_collector(self) -> None:

@@ -210,7 +210,5 @@ class RequestWatch:
 
     def ended(self, error: Stanza) -> Removed | None:
         """The server ends the stream with an error: that of a removed account, if the client has asked for that?"""
-        asked = self._perhaps_removed or any(
-            open_.read_result in _REMOVALS for open_ in self._open.values()
-        )
+        asked = self._perhaps_removed or any(open_.read_result in _REMOVALS for open_ in self._open.values())
         return Removed(certain=True) if asked and error.payloads[:1] and error.payloads[0] in AFTER_REMOVAL else None

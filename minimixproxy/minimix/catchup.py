@@ -211,9 +211,7 @@ def _as_told(message: Stanza, room: str, archive_id: str, time: float) -> Stanza
     """Return an archived message as the room tells it to who comes later: with its id and time, and no forged ones."""
     parts = Parts(without_delays(message, room))
     kept = [
-        child
-        for child in parts.children
-        if (child.uri, child.name) != (NS_SID, "stanza-id") or child.get("by") != room
+        child for child in parts.children if (child.uri, child.name) != (NS_SID, "stanza-id") or child.get("by") != room
     ]
     raw = b"<stanza-id xmlns='%b' by='%b' id='%b'/>" % (NS_SID.encode(), escape(room), escape(archive_id))
     own = [_child(raw)] if archive_id else []

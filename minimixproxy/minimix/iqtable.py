@@ -61,9 +61,7 @@ class IQTable(Generic[Asker]):
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(
-        self, key: Hashable, asker: Asker, stanza_id: str, peer: str, kind: str = "", wire_id: str = ""
-    ) -> str:
+    def add(self, key: Hashable, asker: Asker, stanza_id: str, peer: str, kind: str = "", wire_id: str = "") -> str:
         """Open an IQ whose answer is to come from `key`; return its id on the wire. Raises `TableFull`.
 
         `wire_id`: the one that it has already, if it is asked again.

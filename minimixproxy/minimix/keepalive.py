@@ -17,9 +17,7 @@ CLOSE_TIMEOUT = 5.0  # seconds for a connection to end after our goodbye
 class Keepalive:
     """Calls `ping` after silence, and `dead` if the other end stays silent for as long again."""
 
-    def __init__(
-        self, clock: Clock, interval: float, ping: Callable[[], None], dead: Callable[[float], None]
-    ) -> None:
+    def __init__(self, clock: Clock, interval: float, ping: Callable[[], None], dead: Callable[[float], None]) -> None:
         """`interval`: seconds of silence before a ping, and then before giving up. `dead` is given those of silence."""
         self._interval = interval
         self._clock = clock

@@ -8,6 +8,7 @@ from minimixproxy.minimix.journal import KeptMembership, RoomJournal
 
 MAX_PASSWORD = 1024  # characters
 
+
 class Membership:
     """Nicks (they are the appearance's), password, bookmark; journalled once the account has been in the room."""
 

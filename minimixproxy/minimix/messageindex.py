@@ -79,9 +79,7 @@ class IdentityIndex:
     def trim(self, first: int, count: int) -> None:
         """See `SaidIndex.trim`."""
         if len(self._sequences) > 2 * count + 64:
-            self._sequences = {
-                key: sequences for key, sequences in self._sequences.items() if sequences[-1] >= first
-            }
+            self._sequences = {key: sequences for key, sequences in self._sequences.items() if sequences[-1] >= first}
 
 
 def identity(raw: bytes, sender: str | None, sent_id: str | None) -> int | None:

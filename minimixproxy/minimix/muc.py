@@ -83,9 +83,7 @@ def with_status_codes(stanza: Stanza, codes: Collection[str]) -> bytes:
     if x is None:
         x = element.addElement((NS_MUC_USER, "x"))
     x.children = [
-        child
-        for child in x.children
-        if not (isinstance(child, domish.Element) and (child.uri, child.name) == _STATUS)
+        child for child in x.children if not (isinstance(child, domish.Element) and (child.uri, child.name) == _STATUS)
     ]
     for code in sorted(codes):
         x.addElement("status")["code"] = code

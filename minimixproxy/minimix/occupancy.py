@@ -510,9 +510,7 @@ class Occupancy:
         stanza_id = error.get("id")
         if not self._is_entering or self._join_ids.is_latest(stanza_id):
             return self._is_entering
-        return stanza_id is None and (
-            nick is None or prepare_resource(nick) == prepare_resource(self._asked_nick)
-        )
+        return stanza_id is None and (nick is None or prepare_resource(nick) == prepare_resource(self._asked_nick))
 
     def _presence_error(self, stanza: Stanza, nick: str | None) -> None:
         if self._answers_join(stanza, nick):

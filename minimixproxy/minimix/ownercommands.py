@@ -123,8 +123,7 @@ class OwnerCommands:
             return Done("No device is in a room.")
         form = Form(
             "Detach a device",
-            "The device is removed from its rooms, and told why; the account stays. "
-            "The next step offers single rooms.",
+            "The device is removed from its rooms, and told why; the account stays. The next step offers single rooms.",
             (Field("device", "list-single", "Device", options=tuple(options)),),
         )
         return Stage(form, then=self._device_chosen, finish=lambda values: self._detached(values["device"][0], None))

@@ -22,9 +22,7 @@ class Privates:
 
     log = Logger()
 
-    def __init__(
-        self, room: str, journal: RoomJournal, budget: ByteBudget, kept: Iterable[KeptPrivate] = ()
-    ) -> None:
+    def __init__(self, room: str, journal: RoomJournal, budget: ByteBudget, kept: Iterable[KeptPrivate] = ()) -> None:
         self._room = room
         self._journal = journal
         self._budget = budget

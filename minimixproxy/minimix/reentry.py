@@ -62,9 +62,7 @@ class Reentry:
         self._subject_before = ("", "")
         self._backlog: Backlog | None = None
 
-    def join(
-        self, nick: str, appearance: Appearance, password: str | None, last_known: float, stanza_id: str
-    ) -> None:
+    def join(self, nick: str, appearance: Appearance, password: str | None, last_known: float, stanza_id: str) -> None:
         """Ask to be let in, and for what was said since `last_known`, in seconds since the epoch."""
         self.nick = nick
         payload = appearance.best()
@@ -72,9 +70,7 @@ class Reentry:
         since = format_time(max(0.0, last_known - OVERLAP))
         self._outlet.send_to_room(rejoin_presence(f"{self._info.room}/{nick}", payload, password, since, stanza_id))
 
-    def entered(
-        self, stanza: Stanza, appearance: Appearance, nick: str, last_known: tuple[str | None, float]
-    ) -> None:
+    def entered(self, stanza: Stanza, appearance: Appearance, nick: str, last_known: tuple[str | None, float]) -> None:
         """The own presence: all who are there have been shown. `last_known`: id and time of the last kept message."""
         view, self.view = self.view, None
         assert view is not None

@@ -29,7 +29,5 @@ def history_request(join: Stanza, now: float) -> HistoryRequest | None:
     seconds = whole_number(history.get("seconds"))
     if seconds is not None:
         since = max(now - seconds, since or 0.0)
-    request = HistoryRequest(
-        whole_number(history.get("maxstanzas")), whole_number(history.get("maxchars")), since
-    )
+    request = HistoryRequest(whole_number(history.get("maxstanzas")), whole_number(history.get("maxchars")), since)
     return None if request == HistoryRequest() else request

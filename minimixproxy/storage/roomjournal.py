@@ -86,9 +86,7 @@ class SQLRoomJournal:
     def message_changed(self, message: KeptMessage) -> None:
         batch = self._batch()
         raw = message.raw
-        batch.changes.append(
-            (raw, message.stanza_id, message.amends, message.retracted, crc32(raw), message.sequence)
-        )
+        batch.changes.append((raw, message.stanza_id, message.amends, message.retracted, crc32(raw), message.sequence))
         self._weigh(batch, raw)
 
     def message_gone(self, sequence: int) -> None:

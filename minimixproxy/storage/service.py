@@ -67,9 +67,7 @@ def open_journal(journal: SQLJournal, place: Place, reactor: Any) -> list[KeptAc
     return [account.kept for account in loaded]
 
 
-def load(
-    database: Database, hold: Hold, sealer: Sealer, given_out: int | None
-) -> tuple[Loader, list[LoadedAccount]]:
+def load(database: Database, hold: Hold, sealer: Sealer, given_out: int | None) -> tuple[Loader, list[LoadedAccount]]:
     """Read everything that was kept. Blocks. Raises `StateError`."""
     with database.explained(), database.engine.begin() as connection:
         hold.check_loading(connection)

@@ -217,7 +217,6 @@ class HandshakeTests(ComponentCase):
         self.clock.advance(component.HANDSHAKE_TIMEOUT)
         self.assertFalse(stream.transport.aborting)
 
-
     def test_a_stanza_before_it_that_cannot_be_used(self) -> None:
         self.start()
         stream = self.one.streams[0]

@@ -655,7 +655,6 @@ class ExchangeTests(unittest.TestCase):
             data = scene.asked(kind="set", payload=f"<data xmlns='{IBB}' sid='i2' seq='0'>eA==</data>")
             self.assertEqual(data["to"], f"{TARGET}/b")
 
-
     def test_one_that_was_opened_by_whom_nobody_has_seen(self) -> None:
         """A resource may ask without being available; then it cannot be reached."""
         scene = Scene()
@@ -787,7 +786,6 @@ class DiscoItemsTests(unittest.TestCase):
         self.assertEqual((reply["from"], reply["to"], reply["id"]), (DOMAIN, ALICE, "a1"))
         self.assertEqual(next(query.elements()).getAttribute("name"), "<X>")
         self.assertEqual(reply.uri, COMPONENT)
-
 
     def test_an_error_is_passed_on_as_it_is(self) -> None:
         scene = Scene()

@@ -92,7 +92,6 @@ class StatusCodeTests(AddressCase):
         own = [stanza for stanza in self.phone.inbox if stanza.get("from") == f"{self.secret}/a"]
         self.assertEqual([str(stanza) for stanza in own if stanza.get("type") == "unavailable"], [])
 
-
     async def test_errors_and_ends_of_occupants(self) -> None:
         """Bounces of an occupant, wherever it sends them, and an end of the room that it makes up, are its affair."""
         await self.scene()

@@ -199,8 +199,11 @@ class Client(Protocol):
         address = f" to={_quoted(to)}" if to else ""
         self.send(f"<iq type='{kind}' id='{identity}'{address}>{payload}</iq>")
         return await self.expect(
-            lambda stanza: stanza.element.name == "iq" and stanza.get("id") == identity
-            and stanza.get("type") in ("result", "error"),
+            lambda stanza: (
+                stanza.element.name == "iq"
+                and stanza.get("id") == identity
+                and stanza.get("type") in ("result", "error")
+            ),
             timeout,
         )
 

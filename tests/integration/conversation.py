@@ -29,15 +29,11 @@ NICK = (
     "<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='http://jabber.org/protocol/nick'>"
     "<item id='t-item'><nick xmlns='http://jabber.org/protocol/nick'>Ally</nick></item></publish></pubsub>"
 )
-NICK_READ = (
-    "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='http://jabber.org/protocol/nick'/></pubsub>"
-)
+NICK_READ = "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='http://jabber.org/protocol/nick'/></pubsub>"
 INFO = "<query xmlns='http://jabber.org/protocol/disco#info'/>"
 ITEMS = "<query xmlns='http://jabber.org/protocol/disco#items'/>"
 ROSTER = "<query xmlns='jabber:iq:roster'/>"
-BOB_IN_ROSTER = (
-    "<query xmlns='jabber:iq:roster'><item jid='{bob}' name='B &lt;o> b'><group>x</group></item></query>"
-)
+BOB_IN_ROSTER = "<query xmlns='jabber:iq:roster'><item jid='{bob}' name='B &lt;o> b'><group>x</group></item></query>"
 SUBSCRIBE = "<presence id='t-9' to='{bob}' type='subscribe'><status>let me &amp; me in</status></presence>"
 AWAY = "<presence id='t-13'><show>away</show><status xml:lang='de'>weg</status><priority>3</priority></presence>"
 STORE = "<query xmlns='jabber:iq:private'><a xmlns='urn:x:a'>1</a></query>"
@@ -94,10 +90,14 @@ def steps(server: str) -> list[Step]:
         Step("vCard read", desk, _iq(15, "get", "<vCard xmlns='vcard-temp'/>", "{alice}")),
         Step("nickname by PEP", laptop, _iq(16, "set", NICK)),
         Step("nickname read", desk, _iq(17, "get", NICK_READ, "{alice}")),
-        *(Step(f"{name}, to the server", phone, _message(f"a{number}", "{bob/desk}", content))
-          for number, (name, content) in enumerate(ODD_CONTENTS.items())),
-        *(Step(f"{name}, from the server", desk, _message(f"b{number}", "{alice/phone}", content))
-          for number, (name, content) in enumerate(ODD_CONTENTS.items())),
+        *(
+            Step(f"{name}, to the server", phone, _message(f"a{number}", "{bob/desk}", content))
+            for number, (name, content) in enumerate(ODD_CONTENTS.items())
+        ),
+        *(
+            Step(f"{name}, from the server", desk, _message(f"b{number}", "{alice/phone}", content))
+            for number, (name, content) in enumerate(ODD_CONTENTS.items())
+        ),
         Step("to the bare JID", desk, _message("c1", "{alice}", "<body>to all devices</body>")),
         Step("from the other device", laptop, _message("c2", "{bob}", "<body>from the laptop</body>")),
         Step("to oneself", phone, _message("c3", "{alice/laptop}", "<body>note</body>")),
@@ -108,8 +108,12 @@ def steps(server: str) -> list[Step]:
         Step("ping of a device", desk, _iq("p1", "get", f"<ping xmlns='{NS_PING}'/>", "{alice/phone}")),
         Step("its answer", phone, "<iq id='t-p1' type='result' to='{bob/desk}'/>"),
         Step("an answer nobody waits for", phone, "<iq id='t-p2' type='result' to='{bob/desk}'/>"),
-        Step("an error", phone, "<iq id='t-p3' type='error' to='{bob/desk}'><error type='cancel'>"
-             "<service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>"),
+        Step(
+            "an error",
+            phone,
+            "<iq id='t-p3' type='error' to='{bob/desk}'><error type='cancel'>"
+            "<service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>",
+        ),
         Step("an unknown request", phone, _iq("p4", "get", "<query xmlns='urn:x:unknown'/>", server)),
         Step("archive", phone, _iq("m1", "set", ARCHIVE)),
         Step("private storage", phone, _iq("s1", "set", STORE)),
@@ -121,8 +125,11 @@ def steps(server: str) -> list[Step]:
         Step("blocked", desk, _message("l2", "{alice/phone}", "<body>hello?</body>")),
         Step("unblock", phone, _iq("l3", "set", "<unblock xmlns='urn:xmpp:blocking'><item jid='{bob}'/></unblock>")),
         Step("white space between stanzas", phone, "  \n " + _message("w1", "{bob/desk}", "<body>w</body>") + "\n"),
-        Step("two stanzas at once", desk, _message("w2", "{alice/phone}", "<body>1</body>")
-             + _message("w3", "{alice/phone}", "<body>2</body>")),
+        Step(
+            "two stanzas at once",
+            desk,
+            _message("w2", "{alice/phone}", "<body>1</body>") + _message("w3", "{alice/phone}", "<body>2</body>"),
+        ),
         Step("unavailable", phone, "<presence type='unavailable'><status>bye</status></presence>"),
         Step("while unavailable", desk, _message("w4", "{alice}", "<body>laptop only</body>")),
     ]

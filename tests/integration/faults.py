@@ -189,7 +189,8 @@ class Listener:
         elif nick not in place.occupants:
             place.come.append(nick)
         place.occupants[nick] = "".join(
-            str(item.getAttribute("affiliation", "")) for x in stanza.element.elements(NS_USER, "x")
+            str(item.getAttribute("affiliation", ""))
+            for x in stanza.element.elements(NS_USER, "x")
             for item in x.elements(NS_USER, "item")
         )
 
@@ -200,8 +201,9 @@ class Listener:
                 place.subjects += 1
                 place.entered_with()
             return False
-        sid = next((child.getAttribute("id") for child in children if child.uri == NS_SID
-                    and child.name == "stanza-id"), None)
+        sid = next(
+            (child.getAttribute("id") for child in children if child.uri == NS_SID and child.name == "stanza-id"), None
+        )
         delayed = any(child.uri == NS_DELAY for child in children)
         if delayed and place.told_again(stanza.text):
             place.again.append(stanza.text)

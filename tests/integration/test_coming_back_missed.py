@@ -101,7 +101,8 @@ class MissedTests(ReturnCase):
             await phone.come_back(self.place, wish="<history maxstanzas='50'/>")
             await phone.hears(self.place, self.bob.sent[self.place])
             replayed = [
-                str(stanza) for stanza in phone.client.received
+                str(stanza)
+                for stanza in phone.client.received
                 if stanza.get("type") == "groupchat" and (stanza.get("from") or "").startswith(f"{self.place}/")
             ]
             whole = "\n".join(replayed)

@@ -183,6 +183,3 @@ class UnreachableTests(LoginCase):
             served = deferToThread(serve)
             await self.told(other.getsockname()[1])
             await served
-
-
-

@@ -154,9 +154,7 @@ class OtherHappenings(ClientHappenings, RoomHappenings):
             self.world.settle()
             self.all_join(room)
 
-    @action(
-        3, who=who, room=room_names, payload=st.sampled_from(list(words.MESSAGES)), nick=nicks, lost=st.booleans()
-    )
+    @action(3, who=who, room=room_names, payload=st.sampled_from(list(words.MESSAGES)), nick=nicks, lost=st.booleans())
     def waits(self, who: tuple[str, str], room: str, payload: str, nick: str, lost: bool) -> None:
         """A device asks for things while its room says nothing, or cannot be reached."""
         self.joins(who, room, "alice", "")

@@ -139,7 +139,9 @@ class WhatFollowsFromAnswers(Case):
         self.patch(iqproxy, "MAX_OPEN", 8)
         self.setUp()
         other = "other@muc.test"
-        self.world.client(self.phone, f"<presence to='{other}/alice'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        self.world.client(
+            self.phone, f"<presence to='{other}/alice'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
+        )
         join = self.world.stream.take()[-1]["id"]
         own = "<item affiliation='none' role='participant'/><status code='110'/>"
         shown = f"<x xmlns='http://jabber.org/protocol/muc#user'>{own}</x>"
@@ -340,7 +342,6 @@ class Copies(Case):
             self.assertEqual(self.laptop.take(), [], f"{direction} {to} {stanza_id}")
             self.world.clock.advance(sentcopies.PATIENCE)
             self.assertEqual(len(self.laptop.take()), 1, "the copy comes all the same")
-
 
     def test_what_says_nothing_of_copies_of_marked_messages(self) -> None:
         """Prosody 0.12 makes none: then nobody waits for them. Another carbon with the mark is no sign that it does."""

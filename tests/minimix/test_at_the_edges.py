@@ -160,7 +160,6 @@ class Removals(Case):
         self.world.subject("topic")
         self.assertIs(self.occupancy.state, State.JOINED)
 
-
     def test_no_subject_any_more(self) -> None:
         """The room had one before; what it does not show is not made up."""
         (phone,) = self.out()
@@ -404,7 +403,6 @@ class WhatTheRoomIsShown(Case):
             sent = [(one["to"], one["type"]) for one in self.world.stream.take() if one.name == "presence"]
             self.assertEqual(sent, [(f"{ROOM}/alice", "unavailable")] * told, f"{stream} {comes}")
             self.assertEqual(self.world.account.rooms, {})
-
 
     def test_what_a_later_device_shows(self) -> None:
         """The best of all devices, from its join on."""

@@ -307,7 +307,6 @@ class StreamLost(Case):
         self.assertEqual((configuration.name, configuration["to"], configuration["type"]), ("iq", ROOM, "set"))
         self.assertEqual(self.heard(), ["unavailable bob"])
 
-
     def test_what_the_owner_is_told_of_a_room_made_anew(self) -> None:
         """The operator reads of it if it may be locked: it was refused, or nobody answered."""
         for kind, warned in (("result", 0), ("error", 1), ("", 1)):
@@ -490,9 +489,7 @@ class Nick(Case):
 
     def test_fallback(self) -> None:
         self.come_back_as("alice_")
-        self.assertEqual(
-            self.heard(), ["unavailable alice 303 110", "presence alice", "presence alice_ 110"]
-        )
+        self.assertEqual(self.heard(), ["unavailable alice 303 110", "presence alice", "presence alice_ 110"])
         self.assertEqual(self.occupancy.membership.wished_nick, "alice")
 
     def test_wished_nick_when_it_is_free(self) -> None:
@@ -817,7 +814,6 @@ class Privates(SynchronousTestCase):
         world.asks_to_join(laptop)
         self.assertEqual(kinds(laptop.received)[-2:], ["bob: one", "bob: two"])
 
-
     def test_what_is_kept(self) -> None:
         """What is encrypted need not have a body; a chat state says nothing."""
         world = World()
@@ -848,7 +844,9 @@ class Snapshot(SynchronousTestCase):
         world.account.session_closed(phone)
         world.room(f"<message type='chat' from='{ROOM}/bob' to='{STREAM}'><body>psst</body></message>")
         other = world.session("laptop")
-        world.client(other, "<presence to='other@muc.test/alice'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        world.client(
+            other, "<presence to='other@muc.test/alice'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
+        )
         (room,) = world.account.kept_rooms()
         self.assertEqual((room.room, room.membership.nick), (ROOM, "alice"))
         self.assertEqual(kinds([parse_stanza(message.raw) for message in room.messages]), ["bob: one"])

@@ -147,7 +147,6 @@ class DetachTests(OwnerCase):
             self.assertEqual(str(element.note), expected)
         self.assertEqual(self.account.log, [])
 
-
     def test_left_meanwhile(self) -> None:
         """The device is connected, and in no room any more, or not in the one that was chosen."""
         for left, steps, expected in (

@@ -352,5 +352,3 @@ class EarlierVersionTests(TroubleTestCase):
         reader.execute("ROLLBACK")
         Database(self.state).clean_once()
         self.assertNotIn(SECRET.encode(), self.state.read_bytes())
-
-

@@ -315,5 +315,3 @@ class LostTests(TroubleTestCase):
     def test_any_other_fault_in_between_is_no_loss(self) -> None:
         self.writer._written(None, OSError("no route"))
         self.assertEqual((self.lost, self.logged("no route")), ([], 1))
-
-
