@@ -11,7 +11,7 @@ TESTS ?= tests
 help:
 	@echo "make system      Debian packages that the tests and the demo need (root or sudo)"
 	@echo "make venv        virtual environment in $(VENV) with everything from PyPI"
-	@echo "make test        all tests, with real Prosody and ejabberd; TESTS=tests.test_config for some, JOBS=4 at once"
+	@echo "make test        all tests, with real Prosody and ejabberd; TESTS=tests.config.test_config for some, JOBS=4 at once"
 	@echo "make unit        the tests that need neither servers nor Debian packages, in less than a minute"
 	@echo "make lint        mypy --strict and ruff"
 	@echo "make demo        a narrated run against a Prosody of its own"

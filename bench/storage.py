@@ -19,11 +19,11 @@ from twisted.internet.task import react
 from bench.generator import generate, message
 from bench.proc import cpu_seconds
 from bench.servers import HERE, PASSWORD, BenchProsody, BenchProxy, stopping
-from minimixproxy.c2s.turn import TurnEnd
-from minimixproxy.minimix.journal import KeptMembership, KeptMessage
+from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptMessage
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.journal import SQLJournal
 from minimixproxy.storage.service import SWITCH_INTERVAL, Place, open_journal
+from minimixproxy.timing.turn_end import TurnEnd
 from tests.integration.processes import temporary_directory
 from tests.storage import postgresql
 

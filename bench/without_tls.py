@@ -5,6 +5,6 @@ No configuration allows that.
 
 from functools import partial
 
-from minimixproxy.c2s import listener
+from minimixproxy.c2s.server import listener
 
 listener.client_service = partial(listener.client_service, plaintext_from_loopback=True)  # type: ignore[assignment]

@@ -16,13 +16,13 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from minimixproxy.accountstream.handlers import account_handlers
 from minimixproxy.clientproxy.proxy import Proxy
-from minimixproxy.framing import Skipped
-from minimixproxy.lazystanzas import LazyStanzas
 from minimixproxy.minimix.account import Account
-from minimixproxy.minimix.handlers import account_handlers
-from minimixproxy.passing import PassingFramer
-from minimixproxy.stanza import Stanza, UnusableStanza
+from minimixproxy.wire.fast_framing import PassingFramer
+from minimixproxy.wire.framing import Skipped
+from minimixproxy.wire.lazy_stanzas import LazyStanzas
+from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from tests.clientproxy import scene
 from tests.minimix import fakes
 

@@ -8,12 +8,12 @@ from fuzz.logged import no_faults_logged
 from fuzz.material import Material
 from fuzz.target import Target, same
 from fuzz.wire import second_opinion, stanza_of
-from minimixproxy.c2s.registration import request_of
 from minimixproxy.clientproxy.requests import Origin
-from minimixproxy.minimix.archivequery import UnusableQuery, read_query
-from minimixproxy.minimix.bookmarks import Bookmark, read_items, read_storage, storage_with, with_autojoin
-from minimixproxy.minimix.commandforms import BadForm, Field, Form
-from minimixproxy.stanza import Stanza, parse_stanza
+from minimixproxy.minimix.history.archive_query import UnusableQuery, read_query
+from minimixproxy.wire.stanza import Stanza, parse_stanza
+from minimixproxy.xep.bookmarks import Bookmark, read_items, read_storage, storage_with, with_autojoin
+from minimixproxy.xep.data_forms import BadForm, Field, Form
+from minimixproxy.xep.registration import request_of
 from tests.clientproxy.scene import ALICE, COMPONENT, DOMAIN, TARGET, Scene
 from tests.minimix import fakes
 from tests.minimix.fakes import ROOM, STREAM, World

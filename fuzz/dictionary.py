@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minimixproxy.config import ClientProxy, Domain, Limits, Listen, Rooms, Settings
+from minimixproxy.config.settings import ClientProxy, Domain, Limits, Listen, Rooms, Settings
 from tests import absurd
 
 _MARKUP = ("<![CDATA[", "]]>", "<!--", "<?xml", "</message>", "xmlns='", "xmlns:p='", "&amp;", "&#x41;", "xml:lang='")

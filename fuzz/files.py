@@ -11,11 +11,11 @@ from pathlib import Path
 from fuzz.material import Material
 from fuzz.target import Target
 from fuzz.wire import second_opinion, stanza_of
-from minimixproxy.config import ConfigError, Rooms, Settings, load
-from minimixproxy.minimix.history import History
-from minimixproxy.minimix.journal import KeptMembership, KeptMessage, KeptRoom, NullJournal
-from minimixproxy.minimix.wishes import HistoryRequest
-from minimixproxy.stanza import Stanza
+from minimixproxy.config.settings import ConfigError, Rooms, Settings, load
+from minimixproxy.minimix.history.room_history import History
+from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptMessage, KeptRoom, NullJournal
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.xep.muc_history import HistoryRequest
 
 _ROOM = "room@muc.test"
 _NOW = 1_700_000_000.0

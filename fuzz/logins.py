@@ -18,18 +18,18 @@ from fuzz.logged import no_faults_logged
 from fuzz.material import Material
 from fuzz.target import Target
 from fuzz.wire import second_opinion
-from minimixproxy.c2s.binding import Own
-from minimixproxy.c2s.conversation import Conversation
-from minimixproxy.c2s.credentials import Credential, KeyCache
 from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused
-from minimixproxy.c2s.sasl_client import SaslExchange, choose_mechanism, offered_mechanisms
-from minimixproxy.c2s.sasl_server import SaslFailure, account_key, check_authzid, failure, parse_plain
-from minimixproxy.c2s.scram import Challenge, ScramClient, ScramError, ScramKeys
-from minimixproxy.c2s.upstream import bind_resource, open_stream, server_framing
-from minimixproxy.config import Limits
-from minimixproxy.framing import Fault, Framer
-from minimixproxy.stanza import Stanza
-from minimixproxy.xmlstream import FramedXmlStream
+from minimixproxy.c2s.upstream.binding import Own
+from minimixproxy.c2s.upstream.connecting import bind_resource, open_stream, server_framing
+from minimixproxy.c2s.upstream.conversation import Conversation
+from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
+from minimixproxy.c2s.upstream.sasl import SaslExchange, choose_mechanism, offered_mechanisms
+from minimixproxy.c2s.upstream.scram import Challenge, ScramClient, ScramError, ScramKeys
+from minimixproxy.config.settings import Limits
+from minimixproxy.wire.framing import Fault, Framer
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.wire.xmlstream import FramedXmlStream
+from minimixproxy.xep.sasl import SaslFailure, account_key, check_authzid, failure, parse_plain
 from tests.c2s.helpers import BIND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, LabClient, Wire, plain
 
 _NONCE = "fyko+d2lbbFgONRv9qkxdawL"

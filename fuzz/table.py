@@ -13,7 +13,7 @@ MODULES = {name: kind.__name__ for kind in _KINDS for name in kind.TARGETS}
 
 #: State machines of hypothesis, which the unit tests run too: module and class.
 MACHINES = {
-    "account-machine": ("tests.minimix.account_machine", "AccountMachine"),
+    "account-machine": ("tests.minimix.machine.account_machine", "AccountMachine"),
     "domain-machine": ("tests.clientproxy.domain_machine", "DomainMachine"),
 }
 #: How much more time than a target each of them gets.

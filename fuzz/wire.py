@@ -10,8 +10,9 @@ from twisted.words.xish import domish
 
 from fuzz.material import Material
 from fuzz.target import Target, same
-from minimixproxy.children import parts_of, payload_attributes, top_attribute
-from minimixproxy.framing import (
+from minimixproxy.wire.children import parts_of, payload_attributes, top_attribute
+from minimixproxy.wire.fast_framing import PassingFramer
+from minimixproxy.wire.framing import (
     MAX_DEPTH,
     Event,
     Fault,
@@ -22,8 +23,7 @@ from minimixproxy.framing import (
     StreamClosed,
     StreamOpened,
 )
-from minimixproxy.passing import PassingFramer
-from minimixproxy.stanza import (
+from minimixproxy.wire.stanza import (
     NS_CLIENT,
     ForkTemplate,
     Stanza,

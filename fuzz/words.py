@@ -12,7 +12,7 @@ from fuzz.material import Material
 from fuzz.target import Target, same
 from minimixproxy.clientproxy.jat import MAX_PART, Translator, UnknownAddress, unescape
 from minimixproxy.jids import Address, InvalidJID, Whose, parse_jid, prepare_local, prepare_resource, whose
-from minimixproxy.minimix.delays import LAST, format_time, parse_time, possible_time
+from minimixproxy.xep.delays import LAST, format_time, parse_time, possible_time
 
 try:
     from aioxmpp.stringprep import nodeprep, resourceprep

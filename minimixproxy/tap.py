@@ -11,25 +11,27 @@ from twisted.application.service import MultiService
 from twisted.internet.endpoints import serverFromString
 from twisted.python import usage
 
-from minimixproxy import __version__, clientproxy, config, exclusive
-from minimixproxy.c2s import listener, upstream
-from minimixproxy.c2s.accountlogin import open_account_stream, prove_login
-from minimixproxy.c2s.certificates import CertificateError
-from minimixproxy.c2s.keptlogin import KeptLogins
-from minimixproxy.c2s.turn import TurnEnd
-from minimixproxy.config_checks import ENDPOINT_FAULTS
-from minimixproxy.control import Answer, ControlService
-from minimixproxy.forgetting import Forgetting
-from minimixproxy.installation import Installation
-from minimixproxy.logservice import LogFloodService
-from minimixproxy.minimix.accounts import Accounts
-from minimixproxy.statusreport import StatusReport
-from minimixproxy.steadytime import make_steady
+from minimixproxy import __version__, clientproxy, state_lock
+from minimixproxy.accountstream.accounts import Accounts
+from minimixproxy.accountstream.kept_login import KeptLogins
+from minimixproxy.accountstream.login import open_account_stream, prove_login
+from minimixproxy.c2s.server import listener
+from minimixproxy.c2s.transport.certificates import CertificateError
+from minimixproxy.c2s.upstream import connecting
+from minimixproxy.config import settings as config
+from minimixproxy.config.checks import ENDPOINT_FAULTS
+from minimixproxy.logs.service import LogFloodService
+from minimixproxy.operator.control import Answer, ControlService
+from minimixproxy.operator.forget import Forgetting
+from minimixproxy.operator.status_report import StatusReport
+from minimixproxy.resource_id import Installation
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import SQLJournal
 from minimixproxy.storage.service import Place, StateService, check
-from minimixproxy.xmlstream import FramedXmlStream
+from minimixproxy.timing.steady_time import make_steady
+from minimixproxy.timing.turn_end import TurnEnd
+from minimixproxy.wire.xmlstream import FramedXmlStream
 
 
 class Options(usage.Options):
@@ -87,11 +89,11 @@ def _add_minimix(tree: MultiService, settings: config.Settings, report: StatusRe
     installation = Installation(directory)
     turn_end = TurnEnd(reactor)
 
-    async def connect_account(login: upstream.Login, resource: str) -> tuple[FramedXmlStream, str]:
+    async def connect_account(login: connecting.Login, resource: str) -> tuple[FramedXmlStream, str]:
         # what one read of it brings is written to the sessions at its end
         return await open_account_stream(reactor, login, settings.limits, resource, turn_end)
 
-    async def prove(login: upstream.Login) -> None:
+    async def prove(login: connecting.Login) -> None:
         await prove_login(reactor, login, settings.limits)
 
     _check_endpoints(settings, reactor)
@@ -151,8 +153,8 @@ def _take_state_directory(directory: Path, owner: tuple[int, int]) -> None:
         if not directory.is_dir():
             directory.mkdir(mode=0o700, parents=True)
             os.chown(directory, *owner)
-        exclusive.take(directory)
-    except exclusive.InUse as error:
+        state_lock.take(directory)
+    except state_lock.InUse as error:
         _exit(error)
     except OSError as error:
         _exit(f"{directory}: {error.strerror}")

@@ -18,7 +18,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from twisted.trial import unittest
 
-from minimixproxy import __version__, config
+from minimixproxy import __version__
+from minimixproxy.config import settings as config
 from tests.certificates import make_authority, make_certificate
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,17 +11,19 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import eventAsText, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.c2s.watch import RequestWatch
-from minimixproxy.control import ControlFactory
-from minimixproxy.minimix import difference, occupancy, roomview
-from minimixproxy.minimix.handlers import account_handlers
-from minimixproxy.minimix.journal import KeptAccount, KeptMembership, KeptMessage, KeptRoom
-from minimixproxy.minimix.occupancy import State
-from minimixproxy.safetynet import NET
-from minimixproxy.stanza import parse_stanza
-from minimixproxy.statusreport import StatusReport
-from minimixproxy.statustable import text
-from tests.c2s.test_session import SessionTest
+from minimixproxy.accountstream.handlers import account_handlers
+from minimixproxy.c2s.session.request_watch import RequestWatch
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptMessage, KeptRoom
+from minimixproxy.minimix.occupancy import occupancy
+from minimixproxy.minimix.occupancy.occupancy import State
+from minimixproxy.minimix.rejoin import difference
+from minimixproxy.minimix.room import snapshot
+from minimixproxy.operator.control import ControlFactory
+from minimixproxy.operator.status_report import StatusReport
+from minimixproxy.operator.status_table import text
+from minimixproxy.safety_net import NET
+from minimixproxy.wire.stanza import parse_stanza
+from tests.c2s.session.test_client_session import SessionTest
 from tests.clientproxy.scene import ALICE, DOMAIN
 from tests.clientproxy.test_component import ComponentCase
 from tests.minimix.fakes import BARE, ROOM, STREAM, World
@@ -132,12 +134,12 @@ class ReplayEdge(Edges):
         world.shows("eve", inner=f"<status>{SECRET}</status>")
         view = world.account.rooms[ROOM]._attendance.view
         kept = view.occupants["eve"]
-        original = roomview.presence_for
+        original = snapshot.presence_for
 
         def presence_for(stanza: Any, *others: str) -> bytes:
             return explode() if stanza.raw == kept else original(stanza, *others)
 
-        self.patch(roomview, "presence_for", presence_for)
+        self.patch(snapshot, "presence_for", presence_for)
         tablet = world.session("tablet")
         world.asks_to_join(tablet)
         shown = [one.get("from") for one in tablet.take() if one.name == "presence"]

@@ -19,7 +19,13 @@ endpoint = "tcp:5222"
 [domain."example.org"]
 """
 # An sdist must be enough to test from.
-IN_SDIST = ("Makefile", "LICENSE", "tests/test_config.py", "tests/integration/ejabberd.yml", "tools/run_trial.py")
+IN_SDIST = (
+    "Makefile",
+    "LICENSE",
+    "tests/config/test_config.py",
+    "tests/integration/ejabberd.yml",
+    "tools/run_trial.py",
+)
 MADE_HERE = (".git", ".venv", "build", "dist", "*.egg-info", "_trial_temp*", "__pycache__", ".*_cache", "dropin.cache")
 NEVER_IN_WHEEL = ("twisted/__init__.py", "twisted/plugins/__init__.py")
 

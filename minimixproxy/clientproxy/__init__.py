@@ -14,8 +14,8 @@ from twisted.internet.endpoints import clientFromString
 from minimixproxy.clientproxy.component import ComponentStream
 from minimixproxy.clientproxy.handlers import Clockwork, IQHandler, MessageHandler, PresenceHandler
 from minimixproxy.clientproxy.proxy import Proxy
-from minimixproxy.config import ClientProxy
-from minimixproxy.framing import MAX_DEPTH, FramingLimits
+from minimixproxy.config.settings import ClientProxy
+from minimixproxy.wire.framing import MAX_DEPTH, FramingLimits
 
 
 class ClientProxyService(ComponentStream):

@@ -23,12 +23,12 @@ from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT, BootstrapMixin
 from wokkel.subprotocols import StreamManager
 from zope.interface import implementer
 
-from minimixproxy.framing import Event, Fault, FramingLimits, Skipped
-from minimixproxy.log import Logger
-from minimixproxy.refused import Sendable, error_for, lost_answer, refused
-from minimixproxy.safetynet import NET
-from minimixproxy.stanza import Stanza, UnusableStanza
-from minimixproxy.xmlstream import FramedXmlStream
+from minimixproxy.logs.logger import Logger
+from minimixproxy.safety_net import NET
+from minimixproxy.wire.framing import Event, Fault, FramingLimits, Skipped
+from minimixproxy.wire.oversized import Sendable, error_for, lost_answer, refused
+from minimixproxy.wire.stanza import Stanza, UnusableStanza
+from minimixproxy.wire.xmlstream import FramedXmlStream
 
 NS_COMPONENT = "jabber:component:accept"
 HANDSHAKE_TIMEOUT = 30.0  # seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minimixproxy.clientproxy.requests import Request
-from minimixproxy.stanza import NS_STANZAS, Stanza, error_payload, escape
+from minimixproxy.wire.stanza import NS_STANZAS, Stanza, error_payload, escape
 
 
 def iq_error(request: Request, error_type: str, condition: str) -> bytes:

@@ -9,7 +9,7 @@ from twisted.internet.task import LoopingCall
 from wokkel.subprotocols import XMPPHandler
 
 from minimixproxy.clientproxy.proxy import Proxy
-from minimixproxy.stanza import Stanza
+from minimixproxy.wire.stanza import Stanza
 
 _TICK = 1.0  # seconds
 _KEEPALIVE_TICKS = 60

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from minimixproxy.clientproxy import face
-from minimixproxy.clientproxy.core import Core
+from minimixproxy.clientproxy import own_answers
+from minimixproxy.clientproxy.domain import Core
+from minimixproxy.clientproxy.exchanges import begins_or_ends, exchange_of
 from minimixproxy.clientproxy.failures import iq_error, is_bounced
 from minimixproxy.clientproxy.requests import Origin, Request, TooMany
-from minimixproxy.clientproxy.sessions import begins_or_ends, exchange_of
 from minimixproxy.clientproxy.targets import Resource
 from minimixproxy.jids import Address, InvalidJID, parse_jid
-from minimixproxy.log import Logger
-from minimixproxy.stanza import Stanza, rewrite, serialize
+from minimixproxy.logs.logger import Logger
+from minimixproxy.wire.stanza import Stanza, rewrite, serialize
 
 LONGEST_ID = 1023  # characters; ids, and names of namespaces, are kept while a request is open
 LONGEST_NAMESPACE = 256
@@ -112,7 +112,7 @@ class IQProxying:
         content = self._core.face.answer(iq)
         if content is None:
             return False
-        self._core.send(face.result(iq, content))
+        self._core.send(own_answers.result(iq, content))
         return True
 
     def _open(self, iq: Stanza, raw: bytes, request: Request, sent_from: str) -> None:
@@ -130,7 +130,7 @@ class IQProxying:
         """Ask a resource for its features, one question at a time: it may say every moment that they changed."""
         if resource.asked is None:
             resource.asked = resource.caps
-            self.ask(resource.jid, face.NS_DISCO_INFO)
+            self.ask(resource.jid, own_answers.NS_DISCO_INFO)
 
     def _has_told_features(self, jid: str) -> None:
         """The question for its features is not open any more: ask again if they have changed meanwhile."""
@@ -144,7 +144,7 @@ class IQProxying:
         """Ask a resource for its features, or ping it, in the domain's own name."""
         ourselves = Request("", "", "", "", resource, Origin.OURSELVES, "get", namespace=namespace)
         sent_as = self._core.requests.add(ourselves)
-        build = face.info_request if namespace == face.NS_DISCO_INFO else face.ping_request
+        build = own_answers.info_request if namespace == own_answers.NS_DISCO_INFO else own_answers.ping_request
         self._core.send(build(self._core.domain, resource, sent_as))
 
     # Replies
@@ -181,7 +181,7 @@ class IQProxying:
     def _translated(self, iq: Stanza) -> Stanza:
         if iq["type"] == "error":
             return iq
-        element = face.translate_items(iq, self._is_target, self._core.domain)
+        element = own_answers.translate_items(iq, self._is_target, self._core.domain)
         if element is None:
             return iq
         raw = serialize(element, iq.uri)
@@ -194,8 +194,8 @@ class IQProxying:
             return False
 
     def _learn(self, iq: Stanza, request: Request) -> None:
-        if request.namespace == face.NS_DISCO_INFO:
-            features, identities = face.read_info(iq) if iq["type"] == "result" else ([], ())
+        if request.namespace == own_answers.NS_DISCO_INFO:
+            features, identities = own_answers.read_info(iq) if iq["type"] == "result" else ([], ())
             self._core.targets.learn(request.peer, features, identities)
             self._has_told_features(request.peer)
 
@@ -289,7 +289,7 @@ class IQProxying:
         """Fail what has waited too long; call this about every second."""
         for request in self._core.requests.expired():
             self._tell(request, "wait", "remote-server-timeout")
-            if request.origin is Origin.OURSELVES and request.namespace == face.NS_DISCO_INFO:
+            if request.origin is Origin.OURSELVES and request.namespace == own_answers.NS_DISCO_INFO:
                 self._has_told_features(request.peer)
         if self._core.settled:
             for request in self._core.requests.of_peer(""):

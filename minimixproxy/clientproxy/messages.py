@@ -5,10 +5,10 @@ What one user writes goes to one resource while that is there; the resource that
 
 from __future__ import annotations
 
-from minimixproxy.clientproxy.core import Core
-from minimixproxy.clientproxy.sessions import CONVERSATION, exchange_of
+from minimixproxy.clientproxy.domain import Core
+from minimixproxy.clientproxy.exchanges import CONVERSATION, exchange_of
 from minimixproxy.jids import Address
-from minimixproxy.stanza import Stanza, rewrite
+from minimixproxy.wire.stanza import Stanza, rewrite
 
 
 class MessageProxying:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from minimixproxy.clientproxy.core import Core
-from minimixproxy.clientproxy.sessions import CONVERSATION
+from minimixproxy.clientproxy.domain import Core
+from minimixproxy.clientproxy.exchanges import CONVERSATION
 from minimixproxy.clientproxy.targets import Resource, Subscription
 from minimixproxy.jids import Address
-from minimixproxy.log import Logger
-from minimixproxy.stanza import Stanza, escape, rewrite
+from minimixproxy.logs.logger import Logger
+from minimixproxy.wire.stanza import Stanza, escape, rewrite
 
 ASK_AGAIN = 60.0  # seconds after an error from a target
 MAX_SUBSCRIBERS = 10_000

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from minimixproxy.clientproxy import face
-from minimixproxy.clientproxy.core import Core
+from minimixproxy.clientproxy import own_answers
+from minimixproxy.clientproxy.domain import Core
 from minimixproxy.clientproxy.iqs import IQProxying
 from minimixproxy.clientproxy.messages import MessageProxying
 from minimixproxy.clientproxy.presences import PresenceProxying
-from minimixproxy.clientproxy.silence import Silence
-from minimixproxy.config import ClientProxy
-from minimixproxy.log import Logger
+from minimixproxy.clientproxy.silent_resources import Silence
+from minimixproxy.config.settings import ClientProxy
+from minimixproxy.logs.logger import Logger
 
 
 class Proxy:
@@ -33,7 +33,9 @@ class Proxy:
             ask_features=self.iqs.ask_features,
         )
         self._silence = Silence(
-            self.core, ping=lambda resource: self.iqs.ask(resource, face.NS_PING), fell_silent=self.iqs.retry_gets
+            self.core,
+            ping=lambda resource: self.iqs.ask(resource, own_answers.NS_PING),
+            fell_silent=self.iqs.retry_gets,
         )
 
     def connected(self) -> None:

@@ -8,31 +8,31 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from minimixproxy.clock import Clock, Timer, wall_time
-from minimixproxy.config import Rooms
+from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.bounds.rate_limit import RateLimit
+from minimixproxy.config.settings import Rooms
 from minimixproxy.jids import Address, InvalidJID, parse_jid
-from minimixproxy.log import Logger
-from minimixproxy.minimix import carbons, muc
-from minimixproxy.minimix.answers import CAPS, NS_DISCO_INFO, PING
-from minimixproxy.minimix.archive import concerns_archive
-from minimixproxy.minimix.bookmarkfollower import BookmarkFollower
-from minimixproxy.minimix.bookmarknews import MARK
-from minimixproxy.minimix.budget import ByteBudget
-from minimixproxy.minimix.iqproxy import IQProxy
-from minimixproxy.minimix.journal import Journal, KeptAccount, KeptMembership, KeptRoom
-from minimixproxy.minimix.keptmessages import BYTES_EACH
-from minimixproxy.minimix.keptpresences import KeptPresences
-from minimixproxy.minimix.messages import Messages
-from minimixproxy.minimix.neighbours import STREAM_MARK, ClientOf, with_clients
-from minimixproxy.minimix.occupancy import Occupancy
-from minimixproxy.minimix.owner import Owner
-from minimixproxy.minimix.pacing import Pacer
-from minimixproxy.minimix.ports import Answered, SessionPort, StreamPort
-from minimixproxy.minimix.relayed import is_own, relayed
-from minimixproxy.ratelimit import RateLimit
-from minimixproxy.refused import error_for, lost_answer
-from minimixproxy.safetynet import NET
-from minimixproxy.stanza import NS_CLIENT, Stanza, UnusableStanza, error_payload, rewrite
+from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.addressing.local_accounts import STREAM_MARK, ClientOf, with_clients
+from minimixproxy.minimix.addressing.outgoing import is_own, relayed
+from minimixproxy.minimix.bookmarks.events import MARK
+from minimixproxy.minimix.bookmarks.follower import BookmarkFollower
+from minimixproxy.minimix.commands.user_requests import Owner
+from minimixproxy.minimix.history.archive import concerns_archive
+from minimixproxy.minimix.history.kept_messages import BYTES_EACH
+from minimixproxy.minimix.interfaces.journal import Journal, KeptAccount, KeptMembership, KeptRoom
+from minimixproxy.minimix.interfaces.streams import Answered, SessionPort, StreamPort
+from minimixproxy.minimix.occupancy.occupancy import Occupancy
+from minimixproxy.minimix.room.session_presences import KeptPresences
+from minimixproxy.minimix.routing.iqs import IQProxy
+from minimixproxy.minimix.routing.messages import Messages
+from minimixproxy.safety_net import NET
+from minimixproxy.timing.clock import Clock, Timer, wall_time
+from minimixproxy.timing.pacing import Pacer
+from minimixproxy.wire.oversized import error_for, lost_answer
+from minimixproxy.wire.stanza import NS_CLIENT, Stanza, UnusableStanza, error_payload, rewrite
+from minimixproxy.xep import carbons, muc
+from minimixproxy.xep.disco import CAPS, NS_DISCO_INFO, PING
 
 ROOM_OWN = 128 * 1024  # bytes of what a room shows that no other room can use up
 HISTORY_OWN = 256 * 1024  # bytes of what was said in a room that no other room can use up ...

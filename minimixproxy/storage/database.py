@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from minimixproxy.log import Logger
+from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.schema import identity
 

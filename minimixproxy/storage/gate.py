@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from minimixproxy.lazystanzas import Output
-from minimixproxy.log import Logger
+from minimixproxy.logs.logger import Logger
+from minimixproxy.wire.lazy_stanzas import Output
 
 Held = list[tuple[Callable[[Any], None], Any]]
 

@@ -17,19 +17,19 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from minimixproxy.clock import Clock, Timer
-from minimixproxy.lazystanzas import Output
-from minimixproxy.log import Logger
-from minimixproxy.minimix.journal import KeptAccount, KeptLogin, RoomJournal
+from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, RoomJournal
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.gate import Gate
-from minimixproxy.storage.hold import HeldByAnother
+from minimixproxy.storage.given_out import Mark
+from minimixproxy.storage.lease import HeldByAnother
 from minimixproxy.storage.loading import LoadedAccount
-from minimixproxy.storage.mark import Mark
-from minimixproxy.storage.roomjournal import SQLRoomJournal
+from minimixproxy.storage.room_journal import SQLRoomJournal
 from minimixproxy.storage.sealing import Sealer
 from minimixproxy.storage.writer import Writing
+from minimixproxy.timing.clock import Clock, Timer
+from minimixproxy.wire.lazy_stanzas import Output
 
 PATIENCE = 3.0  # seconds that output waits for a batch in trouble ...
 LOOKS = 3  # ... after so many looks at it
@@ -84,7 +84,7 @@ class _Account:
 
 
 class SQLJournal:
-    """Implements `minimixproxy.minimix.journal.Journal`. Call `restore` and `start` before anything is journalled."""
+    """Implements `minimix.interfaces.journal.Journal`. Call `restore` and `start` before anything is journalled."""
 
     log = Logger()
 

@@ -10,11 +10,18 @@ from zlib import crc32
 
 from sqlalchemy import Column, Connection, Table, delete, func, not_, select, update
 
-from minimixproxy.log import Logger
-from minimixproxy.minimix.delays import possible_time
-from minimixproxy.minimix.journal import KeptAccount, KeptLogin, KeptMembership, KeptMessage, KeptPrivate, KeptRoom
+from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.journal import (
+    KeptAccount,
+    KeptLogin,
+    KeptMembership,
+    KeptMessage,
+    KeptPrivate,
+    KeptRoom,
+)
 from minimixproxy.storage import schema
 from minimixproxy.storage.sealing import Sealer, Unsealable
+from minimixproxy.xep.delays import possible_time
 
 Row = Sequence[Any]
 _BATCH = 1000

@@ -1,4 +1,4 @@
-"""The tables. What an account has kept, as `minimixproxy.minimix.journal` describes it.
+"""The tables. What an account has kept, as `minimixproxy.minimix.interfaces.journal` describes it.
 
 Numbers of accounts, rooms and messages are given by this process, which is the only one that writes. A message has no
 key to its room: what goes with a room is named one by one, so that messages need no second index.

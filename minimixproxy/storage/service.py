@@ -15,15 +15,15 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 
-from minimixproxy.installation import Installation
-from minimixproxy.log import Logger
-from minimixproxy.minimix.journal import KeptAccount
+from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.journal import KeptAccount
+from minimixproxy.resource_id import Installation
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import CannotStart, StateError
-from minimixproxy.storage.hold import Hold
+from minimixproxy.storage.given_out import Mark
 from minimixproxy.storage.journal import SQLJournal
+from minimixproxy.storage.lease import Hold
 from minimixproxy.storage.loading import LoadedAccount, Loader
-from minimixproxy.storage.mark import Mark
 from minimixproxy.storage.sealing import SEAL_KEY, Sealer, load_sealer
 from minimixproxy.storage.store import Store
 from minimixproxy.storage.writer import WriterThread

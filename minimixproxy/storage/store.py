@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy.pool import PoolProxiedConnection
 
-from minimixproxy.log import Logger
+from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.database import UNCLEAN, Database
-from minimixproxy.storage.hold import Hold
+from minimixproxy.storage.lease import Hold
 from minimixproxy.storage.statements import Statements
 from minimixproxy.storage.wal import WriteAheadLog
 

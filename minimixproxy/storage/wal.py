@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from minimixproxy.log import Logger
+from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.database import BUSY_TIMEOUT, Database, write_anew
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from twisted.internet.protocol import Factory, connectionDone
 
-from minimixproxy.c2s.connection import SecurableConnection
-from minimixproxy.c2s.namespaces import NS_SASL, NS_TLS
-from minimixproxy.c2s.scram import MECHANISMS, derive_keys
-from minimixproxy.framing import Event, Fault, Framer, StreamClosed, StreamOpened
-from minimixproxy.stanza import Stanza
+from minimixproxy.c2s.transport.connection import SecurableConnection
+from minimixproxy.c2s.upstream.scram import MECHANISMS, derive_keys
+from minimixproxy.namespaces import NS_SASL, NS_TLS
+from minimixproxy.wire.framing import Event, Fault, Framer, StreamClosed, StreamOpened
+from minimixproxy.wire.stanza import Stanza
 
 SALT = b"0123456789abcdef"
 

@@ -18,19 +18,19 @@ from twisted.python.failure import Failure
 from twisted.test import iosim
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
-from minimixproxy.c2s.certificates import self_signed
-from minimixproxy.c2s.clientstream import ClientStream
-from minimixproxy.c2s.connection import SecurableConnection
-from minimixproxy.c2s.entry import Entry
-from minimixproxy.c2s.listener import Clients
-from minimixproxy.c2s.negotiation import Negotiation
-from minimixproxy.c2s.session import ClientSession
-from minimixproxy.c2s.tls import ServerTLS
-from minimixproxy.c2s.turn import TurnEnd
-from minimixproxy.c2s.upstream import Login, server_framing
-from minimixproxy.config import Domain, Limits, Listen, Settings
-from minimixproxy.stanza import Stanza, UnusableStanza
-from minimixproxy.xmlstream import FramedXmlStream
+from minimixproxy.c2s.server.listener import Clients
+from minimixproxy.c2s.server.negotiation import Negotiation
+from minimixproxy.c2s.server.negotiation_context import Entry
+from minimixproxy.c2s.session.client_session import ClientSession
+from minimixproxy.c2s.transport.certificates import self_signed
+from minimixproxy.c2s.transport.client_stream import ClientStream
+from minimixproxy.c2s.transport.connection import SecurableConnection
+from minimixproxy.c2s.transport.tls import ServerTLS
+from minimixproxy.c2s.upstream.connecting import Login, server_framing
+from minimixproxy.config.settings import Domain, Limits, Listen, Settings
+from minimixproxy.timing.turn_end import TurnEnd
+from minimixproxy.wire.stanza import Stanza, UnusableStanza
+from minimixproxy.wire.xmlstream import FramedXmlStream
 
 
 def certified(name: str, directory: Path, **settings: Any) -> Domain:

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 from minimixproxy.clientproxy import presences
 from minimixproxy.clientproxy.requests import Origin
 from minimixproxy.jids import Address, parse_jid
-from minimixproxy.stanza import Stanza, escape, parse_element
+from minimixproxy.wire.stanza import Stanza, escape, parse_element
 from tests.clientproxy.domain_words import (
     LIMITS,
     LONG,

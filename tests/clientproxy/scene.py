@@ -7,8 +7,8 @@ from typing import Any
 from twisted.internet.task import Clock
 
 from minimixproxy.clientproxy.proxy import Proxy
-from minimixproxy.config import ClientProxy
-from minimixproxy.stanza import Stanza, parse_stanza
+from minimixproxy.config.settings import ClientProxy
+from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.namespaces import repeated_declarations
 
 COMPONENT = "jabber:component:accept"

@@ -13,8 +13,8 @@ from twisted.python.failure import Failure
 from twisted.trial import unittest
 
 from minimixproxy.clientproxy import ClientProxyService, component
-from minimixproxy.safetynet import NET
-from minimixproxy.stanza import parse_stanza
+from minimixproxy.safety_net import NET
+from minimixproxy.wire.stanza import parse_stanza
 from tests.clientproxy.scene import ALICE, DOMAIN, QUERY, TARGET, settings
 
 HEADER = (

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial import unittest
 
-from minimixproxy.clientproxy.core import SETTLING
-from minimixproxy.log import FLOOD
-from minimixproxy.logflood import BURST, PER_SECOND
+from minimixproxy.clientproxy.domain import SETTLING
+from minimixproxy.logs.flood import BURST, PER_SECOND
+from minimixproxy.logs.logger import FLOOD
 from tests.clientproxy.scene import ALICE, BOB, COMPONENT, DOMAIN, QUERY, TARGET, Scene, error_condition, stanza
 
 COMMANDS = "http://jabber.org/protocol/commands"

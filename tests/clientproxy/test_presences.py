@@ -6,7 +6,7 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial import unittest
 
 from minimixproxy.clientproxy import presences
-from minimixproxy.clientproxy.core import SETTLING
+from minimixproxy.clientproxy.domain import SETTLING
 from minimixproxy.clientproxy.presences import ASK_AGAIN
 from minimixproxy.clientproxy.targets import Subscription
 from tests.clientproxy.scene import ALICE, BOB, DOMAIN, TARGET, Scene, error_condition

@@ -5,7 +5,7 @@ from typing import Any
 
 from twisted.trial import unittest
 
-from minimixproxy.config import ClientProxy, ConfigError, load
+from minimixproxy.config.settings import ClientProxy, ConfigError, load
 from tests.clientproxy.scene import settings
 
 MINIMAL = """

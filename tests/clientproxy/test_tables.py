@@ -3,9 +3,8 @@
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 
-from minimixproxy.clientproxy.limits import AccessList
-from minimixproxy.clientproxy.requests import Origin, Request, Requests, TooMany
-from minimixproxy.clientproxy.sessions import (
+from minimixproxy.bounds.rate_limit import RateLimit
+from minimixproxy.clientproxy.exchanges import (
     CONVERSATION,
     LONGEST_NAME,
     MOST_OF_ONE,
@@ -14,9 +13,10 @@ from minimixproxy.clientproxy.sessions import (
     begins_or_ends,
     exchange_of,
 )
+from minimixproxy.clientproxy.limits import AccessList
+from minimixproxy.clientproxy.requests import Origin, Request, Requests, TooMany
 from minimixproxy.clientproxy.targets import MAX_FEATURES, Subscription, Targets
 from minimixproxy.jids import parse_jid
-from minimixproxy.ratelimit import RateLimit
 from tests.clientproxy.scene import stanza
 
 A, B = "worker@example.org/a", "worker@example.org/b"

@@ -10,8 +10,8 @@ from fuzz.dictionary import words
 from fuzz.material import Material
 from fuzz.table import MACHINES, MODULES, TARGETS, machine
 from minimixproxy import jids
-from minimixproxy.minimix import delays
-from minimixproxy.passing import PassingFramer
+from minimixproxy.wire.fast_framing import PassingFramer
+from minimixproxy.xep import delays
 from tests.minimix import fakes
 
 #: What was found, by target: each was a fault of the product, and has a test of its own beside what it was in.

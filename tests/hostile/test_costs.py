@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from minimixproxy.logflood import BURST
+from minimixproxy.logs.flood import BURST
 from tests.hostile.ground import JOIN, enter, heard, user, victim
 from tests.hostile.outside import corrections
 from tests.hostile.roomservice import room_service

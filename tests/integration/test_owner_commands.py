@@ -9,7 +9,7 @@ import slixmpp
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from minimixproxy import status
+from minimixproxy.operator import commands
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client
 from tests.integration.libraries import Aioxmpp, Slixmpp, aioxmpp, unusable, waiting
@@ -215,7 +215,7 @@ class CommandTests(OwnerCase):
         """As by a kick, and told why: what looks like the answer to a leave leaves some clients in, deaf."""
         gone = await device.expect(f"<presence type='unavailable' from='{self.place}/alice'/>")
         (x,) = gone.element.elements(NS_MUC + "#user", "x")
-        self.assertEqual({status["code"] for status in x.elements(x.uri, "status")}, {"110", "307"})
+        self.assertEqual({commands["code"] for commands in x.elements(x.uri, "status")}, {"110", "307"})
         self.assertTrue(str(x.item.reason))
         self.assertEqual(occupant_id(gone), self.occupant_ids[device], str(gone))
 
@@ -279,7 +279,7 @@ class ForgottenTests(OwnerCase):
     async def known(self, proxy: Proxy) -> "list[str]":
         """The accounts that the proxy knows."""
         path = proxy.directory / "state" / "control"
-        report = await deferToThread(status.ask, path, {"request": "status"}, patiently(status.TIMEOUT))
+        report = await deferToThread(commands.ask, path, {"request": "status"}, patiently(commands.TIMEOUT))
         return [account["account"] for account in report["accounts"]]
 
     async def test_when_the_client_goes(self) -> None:

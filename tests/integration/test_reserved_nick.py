@@ -5,9 +5,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from minimixproxy.minimix.ports import Answered
-from minimixproxy.minimix.reservednick import ask_reserved_nick
-from minimixproxy.stanza import parse_stanza
+from minimixproxy.minimix.interfaces.streams import Answered
+from minimixproxy.minimix.rejoin.registered_nick import ask_reserved_nick
+from minimixproxy.wire.stanza import parse_stanza
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client
 from tests.integration.ejabberd import Ejabberd

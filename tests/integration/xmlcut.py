@@ -1,4 +1,4 @@
-"""An XML stream cut into stanzas, kept as bytes. Independent of minimixproxy.framing, which it helps to test."""
+"""An XML stream cut into stanzas, kept as bytes. Independent of minimixproxy.wire.framing, which it helps to test."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -7,7 +7,7 @@ from xml.parsers import expat
 
 from twisted.words.xish import domish
 
-from minimixproxy.wholetokens import WholeTokens
+from minimixproxy.wire.expat_guard import WholeTokens
 
 HEADER = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from twisted.internet.task import Clock
 
-from minimixproxy.config import Rooms
-from minimixproxy.framing import Framer
-from minimixproxy.lazystanzas import LazyStanzas
+from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.account import Account
-from minimixproxy.minimix.journal import NullJournal
-from minimixproxy.minimix.pacing import Pacer
-from minimixproxy.stanza import Stanza, parse_stanza
+from minimixproxy.minimix.interfaces.journal import NullJournal
+from minimixproxy.timing.pacing import Pacer
+from minimixproxy.wire.framing import Framer
+from minimixproxy.wire.lazy_stanzas import LazyStanzas
+from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.namespaces import repeated_declarations
 
 ROOM = "room@muc.test"

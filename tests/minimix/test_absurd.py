@@ -6,9 +6,9 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.handlers import account_handlers
-from minimixproxy.safetynet import NET
-from minimixproxy.stanza import parse_stanza
+from minimixproxy.accountstream.handlers import account_handlers
+from minimixproxy.safety_net import NET
+from minimixproxy.wire.stanza import parse_stanza
 from tests.absurd import ODD_TEXT, Absurd
 from tests.minimix import fakes
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World

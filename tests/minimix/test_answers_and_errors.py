@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix import iqproxy, sentcopies
-from minimixproxy.minimix.iqproxy import MAX_OPEN
-from minimixproxy.minimix.occupancy import State
-from minimixproxy.stanza import Stanza, parse_stanza
+from minimixproxy.minimix.occupancy.occupancy import State
+from minimixproxy.minimix.routing import iqs, sent_copies
+from minimixproxy.minimix.routing.iqs import MAX_OPEN
+from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, DISCO, ROOM, STREAM, FakeSession, World, kinds
 
 PING = "<ping xmlns='urn:xmpp:ping'/>"
@@ -114,7 +114,7 @@ class WhatFollowsFromAnswers(Case):
         self.assertIn(f"jid='{STREAM}'".encode(), bobs.raw)
 
     def test_too_many_open(self) -> None:
-        self.patch(iqproxy, "MAX_OPEN", 3)
+        self.patch(iqs, "MAX_OPEN", 3)
         self.setUp()
         for _ in range(3):
             self.asks(ROOM, PING)
@@ -136,7 +136,7 @@ class WhatFollowsFromAnswers(Case):
 
     def test_a_room_has_no_more_than_are_left_for_all(self) -> None:
         """Occupants ask the account's clients: one who asks without end does so in one room only."""
-        self.patch(iqproxy, "MAX_OPEN", 8)
+        self.patch(iqs, "MAX_OPEN", 8)
         self.setUp()
         other = "other@muc.test"
         self.world.client(
@@ -156,7 +156,7 @@ class WhatFollowsFromAnswers(Case):
         self.assertEqual(self.asked_by(f"{other}/eve", 1), "")
 
     def test_what_was_answered_or_not_counts_no_more(self) -> None:
-        self.patch(iqproxy, "MAX_OPEN", 1)
+        self.patch(iqs, "MAX_OPEN", 1)
         self.setUp()
         room = f"{ROOM}/bob"
         self.assertEqual(self.asked_by(room, 1), "")
@@ -297,7 +297,7 @@ class Copies(Case):
     def copies(self, attributes: str, inner: str = "<body>x</body>") -> int:
         """How many copies of a message the other session is shown, of its own or of ours."""
         self.world.client(self.phone, f"<message {attributes}>{inner}</message>")
-        self.world.clock.advance(sentcopies.PATIENCE)
+        self.world.clock.advance(sent_copies.PATIENCE)
         self.assertEqual(self.phone.take(), [])
         return len(self.laptop.take())
 
@@ -340,7 +340,7 @@ class Copies(Case):
             stanza = parse_stanza(carbon.format(direction, sender, to, stanza_id))
             self.assertTrue(self.world.account.from_server(self.laptop, stanza))
             self.assertEqual(self.laptop.take(), [], f"{direction} {to} {stanza_id}")
-            self.world.clock.advance(sentcopies.PATIENCE)
+            self.world.clock.advance(sent_copies.PATIENCE)
             self.assertEqual(len(self.laptop.take()), 1, "the copy comes all the same")
 
     def test_what_says_nothing_of_copies_of_marked_messages(self) -> None:
@@ -353,7 +353,7 @@ class Copies(Case):
             return len(self.laptop.take()) == 1
 
         self.assertFalse(at_once("1"))
-        self.world.clock.advance(sentcopies.PATIENCE)
+        self.world.clock.advance(sent_copies.PATIENCE)
         self.laptop.take()
         for direction, sender, to in (("received", f"{ROOM}/bob", STREAM), ("sent", STREAM, ROOM)):
             carbon = (
@@ -366,7 +366,7 @@ class Copies(Case):
 
     def test_long_ids_are_not_kept(self) -> None:
         """The archive names the account stream then: nobody can tell whose message it was."""
-        for length, known in ((sentcopies.LONGEST_ID, True), (sentcopies.LONGEST_ID + 1, False)):
+        for length, known in ((sent_copies.LONGEST_ID, True), (sent_copies.LONGEST_ID + 1, False)):
             stanza_id = "i" * length
             said = f"<message to='{ROOM}/bob' type='chat' id='{stanza_id}'><body>x</body></message>"
             self.world.client(self.phone, said)
@@ -409,7 +409,7 @@ class Copies(Case):
 
     def test_so_many_authors_are_known(self) -> None:
         """The last ones: who says something again under an id of before is among them."""
-        self.patch(sentcopies, "MAX_AUTHORS", 3)
+        self.patch(sent_copies, "MAX_AUTHORS", 3)
         for stanza_id in ("1", "2", "3", "1", "4", "5"):
             said = f"<message to='{ROOM}/bob' type='chat' id='{stanza_id}'><body>x</body></message>"
             self.world.client(self.phone, said)
@@ -422,7 +422,7 @@ class Copies(Case):
         for _ in range(2):
             self.world.client(self.phone, f"<message to='{ROOM}/bob' type='chat' id='1'><body>x</body></message>")
         self.assertEqual(len(self.laptop.take()), 1)
-        self.world.clock.advance(sentcopies.PATIENCE)
+        self.world.clock.advance(sent_copies.PATIENCE)
         self.assertEqual(len(self.laptop.take()), 1)
         self.assertFalse(self.is_waited())
 
@@ -438,7 +438,7 @@ class Copies(Case):
             body = f"<body>x</body>{inner}"
             self.world.client(self.phone, f"<message to='{ROOM}/bob' type='chat' id='{stanza_id}'>{body}</message>")
             waited = not self.laptop.take()
-            self.world.clock.advance(sentcopies.PATIENCE)
+            self.world.clock.advance(sent_copies.PATIENCE)
             self.assertEqual(len(self.laptop.take()), int(waited))
             return waited
 
@@ -472,9 +472,9 @@ class Copies(Case):
         for stanza_id in "12":
             xml = f"<message to='{ROOM}/bob' type='chat' id='{stanza_id}'><body>x</body></message>"
             self.world.client(self.phone, xml)
-            self.world.clock.advance(sentcopies.PATIENCE / 2)
+            self.world.clock.advance(sent_copies.PATIENCE / 2)
         self.assertEqual(len(self.laptop.take()), 1)
-        self.world.clock.advance(sentcopies.PATIENCE / 2)
+        self.world.clock.advance(sent_copies.PATIENCE / 2)
         self.assertEqual(len(self.laptop.take()), 1)
 
 

@@ -8,10 +8,10 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish import domish
 
-from minimixproxy import stanza as stanza_module
-from minimixproxy.children import children_once
-from minimixproxy.config import Rooms
-from minimixproxy.minimix import account, presence
+from minimixproxy.accountstream.stream import MAX_QUEUED
+from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.config.settings import Rooms
+from minimixproxy.minimix import account
 from minimixproxy.minimix.account import (
     ANSWERS_AT_ONCE,
     ANSWERS_PER_SECOND,
@@ -19,14 +19,15 @@ from minimixproxy.minimix.account import (
     ROOM_OWN,
     SHOWN_TO_ALL,
 )
-from minimixproxy.minimix.accountstream import MAX_QUEUED
-from minimixproxy.minimix.budget import ByteBudget
-from minimixproxy.minimix.membership import MAX_PASSWORD
-from minimixproxy.minimix.muc import MAX_CODES, NS_MUC, status_codes
-from minimixproxy.minimix.roompresence import digest
-from minimixproxy.minimix.roomview import MAX_SUBJECT
-from minimixproxy.minimix.stripped import MAX_TEXT, is_own, stripped
-from minimixproxy.stanza import Stanza, parse_element, parse_stanza
+from minimixproxy.minimix.occupancy.membership import MAX_PASSWORD
+from minimixproxy.minimix.room import own_presence
+from minimixproxy.minimix.room.presence_updates import digest
+from minimixproxy.minimix.room.snapshot import MAX_SUBJECT
+from minimixproxy.minimix.room.stripped_presence import MAX_TEXT, is_own, stripped
+from minimixproxy.wire import stanza as stanza_module
+from minimixproxy.wire.children import children_once
+from minimixproxy.wire.stanza import Stanza, parse_element, parse_stanza
+from minimixproxy.xep.muc import MAX_CODES, NS_MUC, status_codes
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds
 
 MIB = 1024**2
@@ -416,7 +417,7 @@ class ManyRooms(SynchronousTestCase):
             return children_once(stanza)
 
         said = parse_stanza("<presence><show>dnd</show><status>busy</status></presence>")
-        self.patch(presence, "children_once", cutting)
+        self.patch(own_presence, "children_once", cutting)
         self.patch(stanza_module, "parse_element", counting)
         world.account.from_client(phone, said)
         sent = world.stream.take()
@@ -428,14 +429,14 @@ class ManyRooms(SynchronousTestCase):
 class Stripped(SynchronousTestCase):
     def test_is_small_whatever_it_is_made_of(self) -> None:
         long = "y" * (MAX_TEXT + 1)
-        presence = parse_stanza(
+        own_presence = parse_stanza(
             f"<presence type='unavailable' from='{ROOM}/a&amp;b' to='{STREAM}' id='{long}'><status>{long}</status>"
             f"<show>xa</show><x xmlns='u'>{'<show>no</show>' * 999}</x><x xmlns='http://jabber.org/protocol/muc#user'>"
             f"<item affiliation='member' role='none' jid='a@b/&lt;' nick='{long}'><reason>{long}</reason></item>"
             "<status code='110'/><status code='303'/></x><occupant-id xmlns='urn:xmpp:occupant-id:0' id='&gt;'/>"
             "</presence>"
         )
-        found = parse_stanza(stripped(presence))
+        found = parse_stanza(stripped(own_presence))
         self.assertLess(len(found.raw), 600)
         self.assertEqual((found["type"], found["from"], found["to"]), ("unavailable", f"{ROOM}/a&b", STREAM))
         self.assertEqual((str(found.element.show), found.element.status), ("xa", None))

@@ -7,9 +7,9 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.config import Rooms, Settings
-from minimixproxy.minimix.accounts import Accounts
-from minimixproxy.minimix.journal import KeptAccount, KeptLogin, KeptMembership, KeptRoom, NullJournal
+from minimixproxy.accountstream.accounts import Accounts
+from minimixproxy.config.settings import Rooms, Settings
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptMembership, KeptRoom, NullJournal
 from tests.minimix.fakes import BARE, ROOM, World
 from tests.minimix.upstreams import FakeLogins
 

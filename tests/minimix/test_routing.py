@@ -8,9 +8,9 @@ import hashlib
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish import domish
 
-from minimixproxy.minimix import sentcopies
-from minimixproxy.minimix.iqproxy import SELF_PING_AGAIN
-from minimixproxy.stanza import Stanza, parse_stanza
+from minimixproxy.minimix.routing import sent_copies
+from minimixproxy.minimix.routing.iqs import SELF_PING_AGAIN
+from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds
 
 DISCO = "http://jabber.org/protocol/disco#info"
@@ -82,7 +82,7 @@ class Messages(SynchronousTestCase):
         xml = f"<message to='{ROOM}/bob' type='chat' id='1'><body>psst</body></message>"
         self.world.client(self.phone, xml)
         self.assertEqual(self.laptop.received, [])  # the server's own is better
-        self.world.clock.advance(sentcopies.PATIENCE)
+        self.world.clock.advance(sent_copies.PATIENCE)
         self.assertEqual((self.phone.received, tablet.received), ([], []))
         self._assert_copy(*self.laptop.take())
         self._carbon_comes(self.laptop)
@@ -111,7 +111,7 @@ class Messages(SynchronousTestCase):
             return len(self.laptop.take())
 
         self.assertEqual(say("1"), 0)
-        self.world.clock.advance(sentcopies.PATIENCE)
+        self.world.clock.advance(sent_copies.PATIENCE)
         self.assertEqual(len(self.laptop.take()), 1)
         self.assertEqual((say("2"), say("3", "")), (1, 0))
         self._carbon_comes(self.laptop, stanza_id="2", more=mark)  # so it does after all
@@ -177,18 +177,18 @@ class Messages(SynchronousTestCase):
 
     def test_copies_that_wait_are_bounded(self) -> None:
         """The oldest become ours at once."""
-        for size, number in ((1, sentcopies.MAX_WAITING), (100_000, sentcopies.MAX_BYTES // 100_000)):
+        for size, number in ((1, sent_copies.MAX_WAITING), (100_000, sent_copies.MAX_BYTES // 100_000)):
             for count in range(number + 5):
                 inner = f"<body>{'x' * size}</body>"
                 self.world.client(self.phone, f"<message to='{ROOM}/bob' type='chat' id='{count}'>{inner}</message>")
             self.assertLessEqual(abs(len(self.laptop.take()) - 5), 1)
-            self.world.clock.advance(sentcopies.PATIENCE)
+            self.world.clock.advance(sent_copies.PATIENCE)
             self.assertLessEqual(abs(len(self.laptop.take()) - number), 1)
 
     def test_nobody_waits_for_copies_of_a_session_that_goes(self) -> None:
         self.world.client(self.phone, f"<message to='{ROOM}/bob' type='chat' id='1'><body>psst</body></message>")
         self.world.account.session_closed(self.laptop)
-        self.world.clock.advance(sentcopies.PATIENCE)
+        self.world.clock.advance(sent_copies.PATIENCE)
         self.assertEqual(self.laptop.received, [])
 
     def test_no_copy_where_none_is_wanted(self) -> None:

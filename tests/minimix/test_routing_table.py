@@ -11,8 +11,8 @@ from typing import ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.framing import MAX_PAYLOADS
-from minimixproxy.stanza import parse_stanza
+from minimixproxy.wire.framing import MAX_PAYLOADS
+from minimixproxy.wire.stanza import parse_stanza
 from tests.minimix.fakes import BARE, DISCO, ROOM, STREAM, FakeSession, World
 
 OTHER = "other@muc.test"

@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
-from minimixproxy.minimix.journal import KeptLogin
-from minimixproxy.xmlstream import FramedXmlStream
+from minimixproxy.minimix.interfaces.journal import KeptLogin
+from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.minimix.fakes import HEADER, STREAM
 
 LOGIN: Any = object()

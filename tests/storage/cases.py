@@ -9,18 +9,18 @@ from typing import Any, ClassVar
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 
-from minimixproxy.c2s.turn import TurnEnd
-from minimixproxy.installation import Installation
-from minimixproxy.minimix.journal import KeptAccount, KeptMembership, KeptMessage
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptMessage
+from minimixproxy.resource_id import Installation
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.database import Database
-from minimixproxy.storage.hold import Hold
+from minimixproxy.storage.given_out import Mark
 from minimixproxy.storage.journal import SQLJournal
-from minimixproxy.storage.mark import Mark
+from minimixproxy.storage.lease import Hold
 from minimixproxy.storage.sealing import load_sealer
 from minimixproxy.storage.service import load
 from minimixproxy.storage.store import Store
 from minimixproxy.storage.writer import Written
+from minimixproxy.timing.turn_end import TurnEnd
 from tests.patience import patiently
 from tests.storage import postgresql
 

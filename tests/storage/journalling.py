@@ -12,11 +12,11 @@ import signal
 import sys
 from pathlib import Path
 
-from minimixproxy.c2s.turn import TurnEnd
-from minimixproxy.minimix.journal import KeptMembership, KeptMessage
+from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptMessage
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.journal import SQLJournal
 from minimixproxy.storage.service import Place, open_journal
+from minimixproxy.timing.turn_end import TurnEnd
 
 HISTORY = 50
 PR_SET_PDEATHSIG = 1

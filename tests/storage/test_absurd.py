@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minimixproxy.minimix.journal import KeptLogin, KeptPrivate
+from minimixproxy.minimix.interfaces.journal import KeptLogin, KeptPrivate
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
 from tests.storage import postgresql

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from twisted.logger import capturedLogs, formatEvent
 
-from minimixproxy.minimix.journal import KeptLogin, KeptPrivate
+from minimixproxy.minimix.interfaces.journal import KeptLogin, KeptPrivate
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase
 
 OTHER = "other@muc.example.org"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from minimixproxy.minimix.journal import KeptLogin, KeptPrivate
+from minimixproxy.minimix.interfaces.journal import KeptLogin, KeptPrivate
 from minimixproxy.storage import database as storage_database
 from minimixproxy.storage import wal
 from minimixproxy.storage.database import Database, write_anew

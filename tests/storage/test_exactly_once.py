@@ -5,7 +5,7 @@ import os
 
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from minimixproxy.storage.mark import Mark
+from minimixproxy.storage.given_out import Mark
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, on_both_databases
 
 FIRST = 2  # sequence of the first message: that a session is attached takes one, too

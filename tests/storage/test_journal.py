@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from minimixproxy.minimix.journal import KeptAccount, KeptLogin, KeptMembership, KeptPrivate, KeptRoom
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptMembership, KeptPrivate, KeptRoom
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, Lab, StorageTestCase, message, on_both_databases
 
 LOGIN = KeptLogin("example.org", "alice", "SHA-256", b"\0salt", 10_000, b"\xffclient", b"\xfeserver", "päss")

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from twisted.internet.task import Clock
 
 from minimixproxy.storage.database import Database
-from minimixproxy.storage.hold import LEASE, LOOK, RENEWAL, HeldByAnother, Hold
+from minimixproxy.storage.lease import LEASE, LOOK, RENEWAL, HeldByAnother, Hold
 from tests.storage.cases import BARE, StorageTestCase
 from tests.storage.test_trouble import TroubleTestCase
 

@@ -7,12 +7,12 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from minimixproxy.c2s.turn import TurnEnd
-from minimixproxy.minimix.journal import KeptAccount
+from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import CannotStart, StateError
 from minimixproxy.storage.journal import SQLJournal
 from minimixproxy.storage.service import Place, StateService, check
+from minimixproxy.timing.turn_end import TurnEnd
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, message, on_both_databases
 
 

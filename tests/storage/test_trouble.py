@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.logger import globalLogPublisher
 
-from minimixproxy.minimix.journal import KeptAccount, KeptPrivate, KeptRoom
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptPrivate, KeptRoom
 from minimixproxy.storage import journal as storage_journal
 from minimixproxy.storage.batch import ROW_SIZE
 from tests.patience import patiently

@@ -1,0 +1,1 @@
+"""All input and output of account streams: which accounts there are, and the stream of each."""

@@ -1,0 +1,57 @@
+"""Opening account streams: connected, logged in and bound; and what of the things that can go wrong is final."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
+from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused, UpstreamUnfit
+from minimixproxy.c2s.upstream.connecting import Login, bind_resource, connect_upstream, open_stream
+from minimixproxy.config.settings import Limits
+from minimixproxy.wire.xmlstream import FramedXmlStream, Turn
+from minimixproxy.xep.stream_features import announced_limit
+
+# The conditions of RFC 6120 §6.5 that trying again with the same credential does not change. The others are about the
+# moment (temporary-auth-failure) or about the exchange, of which the server may think otherwise after its next start.
+FINAL = frozenset(
+    {"account-disabled", "credentials-expired", "invalid-mechanism", "mechanism-too-weak", "not-authorized"}
+)
+
+
+async def open_account_stream(
+    reactor: Any, login: Login, limits: Limits, resource: str, turn: Turn
+) -> tuple[FramedXmlStream, str]:
+    """Return the stream and its full JID, one of the login's own. `turn`: what a read of it begins and ends.
+
+    What has come already is held until the stream is released (see `FramedXmlStream.hold`).
+    Raises `CannotOpen`, or `CredentialRefused` when only a client's login can help.
+    """
+    stream = await _logged_in(reactor, login, limits)
+    try:
+        stream.peer_limit = announced_limit(await open_stream(stream))
+        stream.turn = turn
+        return stream, await bind_resource(stream, login.own, resource)
+    except UpstreamError as error:
+        stream.transport.abortConnection()
+        raise CannotOpen(str(error)) from error
+    except BaseException:
+        stream.transport.abortConnection()
+        raise
+
+
+async def prove_login(reactor: Any, login: Login, limits: Limits) -> None:
+    """Log in and hang up: the login's credential learns from it. Raises as `open_account_stream` does."""
+    stream = await _logged_in(reactor, login, limits)
+    stream.transport.abortConnection()
+
+
+async def _logged_in(reactor: Any, login: Login, limits: Limits) -> FramedXmlStream:
+    try:
+        return await connect_upstream(reactor, login, limits)
+    except UpstreamUnfit as error:
+        raise CredentialRefused(str(error)) from error
+    except UpstreamRefused as error:
+        kind = CredentialRefused if error.condition in FINAL else CannotOpen
+        raise kind(f"login refused: {error.condition}") from error
+    except UpstreamError as error:
+        raise CannotOpen(str(error)) from error

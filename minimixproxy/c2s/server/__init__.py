@@ -1,0 +1,1 @@
+"""Towards clients: ports, negotiation, login, and what is asked before one."""

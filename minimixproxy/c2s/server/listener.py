@@ -1,0 +1,191 @@
+"""The ports for clients: accepting connections within limits, and ending them when the service stops."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.application import strports
+from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.interfaces import IProtocolFactory, IProtocolNegotiationFactory
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from minimixproxy.c2s.server.limits import ConnectionCounter, is_loopback, peer_key
+from minimixproxy.c2s.server.negotiation import Negotiation
+from minimixproxy.c2s.server.negotiation_context import Connect, Entry
+from minimixproxy.c2s.server.registrar import Contact
+from minimixproxy.c2s.session.account_interface import AccountsPort
+from minimixproxy.c2s.transport.client_stream import ClientStream
+from minimixproxy.c2s.transport.connection import SecurableConnection, read_little
+from minimixproxy.c2s.transport.tls import ALPN, ServerTLS
+from minimixproxy.c2s.upstream.connecting import Login, connect_upstream, contact_upstream
+from minimixproxy.config.checks import brings_its_own_tls, is_relayed
+from minimixproxy.config.settings import Domain, Listen, Settings
+from minimixproxy.logs.logger import Logger
+from minimixproxy.timing.turn_end import TurnEnd
+from minimixproxy.wire.framing import FramingLimits
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.wire.xmlstream import FramedXmlStream
+
+log = Logger()
+
+READ = 8192  # bytes of a client that are read in one turn: one account may have a hundred sessions, and all say much
+
+
+class Clients:
+    """Every client connected, on whatever port."""
+
+    def __init__(self, entry: Entry, *, plaintext_from_loopback: bool = False) -> None:
+        self.entry = entry
+        self.plaintext_from_loopback = plaintext_from_loopback
+        self.counter = ConnectionCounter(entry.limits.connections_per_address)
+        self.framing = FramingLimits(entry.limits.stanza_size, entry.limits.stanza_depth)
+        self._streams: set[ClientStream] = set()
+        self._all_gone: Deferred[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def add(self, stream: ClientStream) -> None:
+        self._streams.add(stream)
+
+    def remove(self, stream: ClientStream) -> None:
+        self._streams.discard(stream)
+        if not self._streams and self._all_gone is not None:
+            gone, self._all_gone = self._all_gone, None
+            gone.callback(None)
+
+    def shut_down(self) -> Deferred[None]:
+        """End every stream with `system-shutdown`; fires when all are gone, at the latest after `CLOSE_TIMEOUT`."""
+        gone: Deferred[None] = Deferred()
+        self._all_gone = gone
+        for stream in list(self._streams):
+            if stream.handler is not None:
+                stream.handler.close("system-shutdown")
+        if not self._streams and not gone.called:
+            self._all_gone = None
+            gone.callback(None)
+        return gone
+
+
+class ClientConnection(SecurableConnection):
+    """One connection of a client, counted under its address."""
+
+    upper: ClientStream
+
+    def __init__(self, clients: Clients, listen: Listen) -> None:
+        stream = ClientStream(clients.entry.clock, clients.framing, clients.remove)
+        super().__init__(stream)
+        stream.bottom = self
+        self._clients = clients
+        self._listen = listen
+        self.relayed = is_relayed(listen.endpoint)
+        self._key: str | None = None
+
+    def connectionMade(self) -> None:
+        # Behind a PROXY header (haproxy:) the client's address is known only when its first bytes come.
+        if not self.relayed and not self._admit():
+            return
+        super().connectionMade()
+        read_little(self.transport, READ)
+        direct = self._listen.tls == "direct"
+        if direct and not brings_its_own_tls(self._listen.endpoint):
+            self.start_tls(self._clients.entry.tls.factory_by_sni())
+        self._clients.add(self.upper)
+        secure = direct or (self._clients.plaintext_from_loopback and is_loopback(self.transport))
+        self.upper.handler = Negotiation(self.upper, self._clients.entry, secure=secure)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._key is None and not self._admit():
+            return
+        super().dataReceived(data)
+
+    def _admit(self) -> bool:
+        """Count the connection, or drop it if its address has too many."""
+        transport: Any = self.transport
+        key = peer_key(transport)
+        if not self._clients.counter.admit(key):
+            if self._clients.counter.first_refusal(key):
+                log.warn("too many connections from {address}", address=key)
+            transport.abortConnection()
+            return False
+        self._key = key
+        return True
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._key is not None:
+            self._clients.counter.release(self._key)
+        super().connectionLost(reason)
+
+
+@implementer(IProtocolNegotiationFactory)
+class ClientFactory(Factory):
+    """Makes the connections of one port."""
+
+    noisy = False
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return what an `ssl:` endpoint may negotiate by ALPN; Twisted refuses a client that asks for other things."""
+        return [ALPN]
+
+    def __init__(self, clients: Clients, listen: Listen) -> None:
+        self._clients = clients
+        self._listen = listen
+
+    def buildProtocol(self, addr: Any) -> ClientConnection:
+        return ClientConnection(self._clients, self._listen)
+
+
+class ClientService(MultiService):
+    """All ports for clients. Stopping it says goodbye to every client first."""
+
+    def __init__(self, settings: Settings, clients: Clients, reactor: Any) -> None:
+        super().__init__()
+        self.clients = clients
+        self._tls = clients.entry.tls
+        for listen in settings.listen:
+            # unlike a service made directly, this one ends the start of twistd if it cannot listen
+            factory = cast(IProtocolFactory, ClientFactory(self.clients, listen))
+            self.addService(strports.service(listen.endpoint, factory, reactor=reactor))
+
+    def startService(self) -> None:
+        """Make the certificates that are not configured: privileges are dropped by now, so the files are ours."""
+        self._tls.load()
+        super().startService()
+
+    def stopService(self) -> Deferred[Any]:
+        """Close the ports, then the streams."""
+        return DeferredList([maybeDeferred(super().stopService), self.clients.shut_down()])
+
+
+def client_service(
+    settings: Settings,
+    accounts: AccountsPort,
+    reactor: Any,
+    *,
+    connect: Connect | None = None,
+    contact: Contact | None = None,
+    turn_end: TurnEnd | None = None,
+    plaintext_from_loopback: bool = False,
+) -> IService:
+    """Return the service of all `[[listen]]` ports. Raises `CertificateError` if a configured certificate is no good.
+
+    `connect` and `contact` are for tests; else clients log in by `connect_upstream`, register by `contact_upstream`.
+    `turn_end`: when sessions write what is delivered to them. `plaintext_from_loopback` is for benchmarks: a client on
+    this machine logs in without TLS.
+    """
+
+    async def connect_client(login: Login) -> FramedXmlStream:
+        return await connect_upstream(reactor, login, settings.limits)
+
+    async def contact_server(domain: Domain) -> tuple[FramedXmlStream, Stanza]:
+        return await contact_upstream(reactor, domain, settings.limits)
+
+    tls = ServerTLS(settings.domain.values(), settings.directory)
+    tls.load(configured_only=True)
+    ways = (connect or connect_client, turn_end or TurnEnd(reactor), contact or contact_server)
+    entry = Entry(settings, accounts, reactor, tls, *ways)
+    clients = Clients(entry, plaintext_from_loopback=plaintext_from_loopback)
+    return cast(IService, ClientService(settings, clients, reactor))

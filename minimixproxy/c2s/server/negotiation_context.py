@@ -1,0 +1,158 @@
+"""What every client's negotiation shares: the domains, the guards, and the ways upstream and into a session."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused
+from minimixproxy.c2s.server.limits import LoginGuard
+from minimixproxy.c2s.server.login_queue import LoginTurns, TooManyLogins
+from minimixproxy.c2s.server.registrar import Contact, Registrar
+from minimixproxy.c2s.session.account_interface import AccountsPort
+from minimixproxy.c2s.session.client_session import ClientSession
+from minimixproxy.c2s.session.turn_shares import Shares
+from minimixproxy.c2s.transport.client_stream import ClientStream
+from minimixproxy.c2s.transport.tls import ServerTLS
+from minimixproxy.c2s.upstream.connecting import Login, open_stream_with
+from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
+from minimixproxy.config.settings import Limits, Settings
+from minimixproxy.logs.logger import Logger
+from minimixproxy.timing.clock import Clock
+from minimixproxy.timing.turn_end import TurnEnd
+from minimixproxy.wire.framing import Event, StreamOpened
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.wire.xmlstream import FramedXmlStream
+from minimixproxy.xep.sasl import SaslFailure
+
+Connect = Callable[[Login], Awaitable[FramedXmlStream]]
+
+# What a server may say about a login; each is shown to the client. The rest of RFC 6120 §6.5 is about the proxy's own
+# part of the exchange, not the client's.
+_ABOUT_THE_ACCOUNT = frozenset({"not-authorized", "account-disabled", "credentials-expired"})
+_BAD_NAME_OR_PASSWORD = frozenset({"malformed-request", "invalid-authzid", "incorrect-encoding"})
+
+
+class Opened(NamedTuple):
+    """The server's answer to the header of a session's stream, and what came in the same read behind it."""
+
+    header: StreamOpened
+    features: Stanza
+    behind: list[Event]
+
+
+class Entry:
+    """One per service."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        settings: Settings,
+        accounts: AccountsPort,
+        clock: Clock,
+        tls: ServerTLS,
+        connect: Connect,
+        turn_end: TurnEnd,
+        contact: Contact,
+    ) -> None:
+        self.limits: Limits = settings.limits
+        self.domains = {domain.name: domain for domain in settings.domain.values()}
+        self.clock = clock
+        self.tls = tls
+        self._accounts = accounts
+        self._connect = connect
+        self._keys = KeyCache()
+        self._turn_end = turn_end
+        self.shares = Shares(clock)
+        self.registrar = Registrar(contact, self.limits, clock)
+        self._guard = LoginGuard(
+            clock.seconds,
+            self.limits.failed_logins,
+            self.limits.failed_login_delay,
+            self.limits.failed_login_delay_max,
+        )
+        # The client's time runs; who fails for good is told so early enough to try again.
+        self._turns = LoginTurns(self._guard, clock, self.limits.authentication_timeout / 2)
+
+    def any_domain(self) -> str:
+        """Return a domain for a header that answers one without a usable `to`."""
+        return next(iter(self.domains))
+
+    def login(self, domain: str, username: str, password: str) -> Login:
+        """Return what a client logs in with."""
+        return Login(self.domains[domain], username, Credential.from_password(password), self._keys)
+
+    async def authenticate(self, login: Login, address: str) -> FramedXmlStream:
+        """Log in upstream for a client at `address`. Raises `SaslFailure`."""
+        account = login.own.bare
+        try:
+            await self._turns.begin(address, account)
+        except TooManyLogins as error:
+            self.log.info("too many logins of {account} from {address}", account=account, address=address)
+            raise SaslFailure("temporary-auth-failure", "too many logins, try again later") from error
+        return await self._to_its_end(self._log_in(login, address, account))
+
+    def _to_its_end(self, login: Coroutine[Any, Any, FramedXmlStream]) -> Deferred[FramedXmlStream]:
+        """A login that has begun goes on when its client breaks it off: else guesses broken off would count nothing.
+
+        And where a server is quick to accept and slow to refuse, the time alone would have told the guesser enough.
+        """
+        waiting: Deferred[FramedXmlStream] = Deferred()
+
+        def ended(result: FramedXmlStream | Failure) -> None:
+            if not waiting.called:
+                waiting.callback(result)
+            elif not isinstance(result, Failure):
+                result.transport.abortConnection()
+            elif not result.check(SaslFailure):
+                self.log.failure("while logging in upstream for nobody", result)
+
+        Deferred.fromCoroutine(login).addBoth(ended)
+        return waiting
+
+    async def _log_in(self, login: Login, address: str, account: str) -> FramedXmlStream:
+        try:
+            upstream = await self._connect(login)
+        except UpstreamRefused as error:
+            raise self._refused(error, address, account) from error
+        except UpstreamError as error:
+            self.log.error("no login for {account}: {error}", account=account, error=str(error))
+            text = f"the server of {login.domain.name} cannot be used now"
+            raise SaslFailure("temporary-auth-failure", text) from error
+        else:
+            self._guard.succeeded(address, account)
+        finally:
+            self._turns.end(address, account)
+        return upstream
+
+    def _refused(self, error: UpstreamRefused, address: str, account: str) -> SaslFailure:
+        condition = "not-authorized" if error.condition in _BAD_NAME_OR_PASSWORD else error.condition
+        self.log.info(
+            "login of {account} from {address} refused: {condition}",
+            account=account,
+            address=address,
+            condition=error.condition,
+        )
+        if condition not in _ABOUT_THE_ACCOUNT:
+            return SaslFailure("temporary-auth-failure", error.text)
+        self._guard.failed(address, account)
+        return SaslFailure(condition, error.text)
+
+    async def join(self, upstream: FramedXmlStream, header: bytes) -> Opened:
+        """Open the stream for a session with the client's header. Raises `UpstreamError`."""
+        behind: list[Event] = []
+        opened, features = await open_stream_with(upstream, header, behind.extend)
+        return Opened(opened, features, behind)
+
+    def start_session(
+        self, stream: ClientStream, upstream: Any, login: Login, opened: Opened, early: list[Event], language: str
+    ) -> None:
+        """Hand a client and its stream upstream to a session. `early`: what the client did not wait to send."""
+        ways = (self._accounts, self._turn_end, self.clock, self.limits, self.shares)
+        session = ClientSession(stream, upstream, login, *ways)
+        session.language = language
+        session.start(opened.header, opened.features, opened.behind, early)

@@ -1,0 +1,45 @@
+"""What sessions ask of the accounts they belong to; see `accountstream.accounts` for the other end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from minimixproxy.c2s.upstream.connecting import Login
+from minimixproxy.wire.lazy_stanzas import Output
+from minimixproxy.wire.stanza import Stanza
+
+if TYPE_CHECKING:
+    from minimixproxy.c2s.session.client_session import ClientSession
+
+
+class AccountPort(Protocol):
+    """The account of a bound session."""
+
+    def from_client(self, session: ClientSession, stanza: Stanza) -> bool:
+        """Tell whether the account has taken a stanza of the client; else it goes upstream."""
+
+    def from_server(self, session: ClientSession, stanza: Stanza) -> bool:
+        """Tell whether a stanza of the server is to be dropped; else it goes to the client."""
+
+    def session_closed(self, session: ClientSession) -> None:
+        """The session is over, or about to be."""
+
+
+class AccountsPort(Protocol):
+    """Where a session finds its account."""
+
+    def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
+        """Return a function like `deliver` whose effect waits until what was journalled before it is on disk."""
+
+    def given_out(self) -> int:
+        """Return the number of the last message of any room that has been given out to sessions."""
+
+    def password_changed(self, bare: str, password: str) -> None:
+        """The server has taken another password for the account."""
+
+    def removed(self, bare: str) -> None:
+        """The server has removed the account at its client's wish. All of its sessions are closed."""
+
+    def session_bound(self, session: ClientSession, login: Login) -> AccountPort:
+        """The server has bound a resource for the client, and the client has been told."""

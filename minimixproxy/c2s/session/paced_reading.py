@@ -1,0 +1,135 @@
+"""What a client has sent, handled a little in each turn of the reactor: others have their turn in between."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from minimixproxy.c2s.session.backpressure import Valve
+from minimixproxy.c2s.session.turn_shares import Shares
+from minimixproxy.wire.framing import Event
+from minimixproxy.wire.stanza import Stanza
+
+#: What the proxy itself handles in one turn: so many stanzas, or so many bytes of them; what only passes is cheap.
+AT_ONCE, BYTES_AT_ONCE = 4, 16 * 1024
+#: Bytes that are read into stanzas at once, and seconds after which no more are: `ssl:` and `haproxy:` bring 64 KiB.
+PIECE, PIECES_TIME = 8192, 0.002
+
+
+class Intake:
+    """Bytes of one client, and the events that are made of them, in order.
+
+    `feed` makes events; `handle` returns True if an event was work, not just to be passed on; `flush` is called at the
+    end of a turn's. The valve is closed while something waits: so that is a read at most. `failed` is called when
+    handling failed.
+    """
+
+    __slots__ = (
+        "_account",
+        "_events",
+        "_failed",
+        "_feed",
+        "_flush",
+        "_handle",
+        "_last",
+        "_pieces",
+        "_shares",
+        "_valve",
+        "busy",
+    )
+
+    def __init__(
+        self,
+        shares: Shares,
+        account: str,
+        feed: Callable[[bytes], list[Event]],
+        handle: Callable[[Event], bool],
+        flush: Callable[[], None],
+        valve: Valve,
+        failed: Callable[[], None],
+    ) -> None:
+        self._shares = shares
+        self._account = account
+        self._feed = feed
+        self._handle = handle
+        self._flush = flush
+        self._valve = valve
+        self._pieces: deque[bytes] = deque()
+        self._events: deque[Event] = deque()  # before what is in the pieces
+        self._last: Callable[[], None] | None = None
+        self.busy = False  # something waits for a turn to come
+        self._failed = failed
+
+    def take(self, data: bytes) -> None:
+        """Handle bytes behind those that wait."""
+        if len(data) <= PIECE:
+            self._pieces.append(data)
+        else:
+            self._pieces.extend(data[start : start + PIECE] for start in range(0, len(data), PIECE))
+        self._begin()
+
+    def take_events(self, events: list[Event]) -> None:
+        """Handle events; of bytes nothing has come yet."""
+        self._events.extend(events)
+        self._begin()
+
+    def at_end(self, last: Callable[[], None]) -> None:
+        """Call `last` when nothing waits any more."""
+        if self.busy:
+            self._last = last
+        else:
+            last()
+
+    def _begin(self) -> None:
+        if self.busy:
+            return
+        shares = self._shares
+        if shares.may_go_on(self._account):
+            begun = shares.stopwatch()
+            left = self._some(begun)
+            shares.took(shares.stopwatch() - begun)
+            if not left:
+                return
+        self.busy = True
+        self._valve.pauseProducing()
+        shares.wait(self._account, self)
+
+    def _some(self, begun: float) -> bool:
+        """Handle some; True: others are left."""
+        events, pieces = self._events, self._pieces
+        work = size = 0
+        first = True
+        while work < AT_ONCE and size < BYTES_AT_ONCE:
+            if events:
+                event = events.popleft()
+                if self._handle(event):
+                    work += 1
+                    size += len(event.raw) if isinstance(event, Stanza) else 0
+            elif pieces and (first or self._shares.stopwatch() < begun + PIECES_TIME):
+                first = False
+                events.extend(self._feed(pieces.popleft()))
+            else:
+                break
+        self._flush()
+        return bool(events or pieces)
+
+    def go_on(self) -> bool:
+        """Handle some in a later turn; True: others are left."""
+        if self._some(self._shares.stopwatch()):
+            return True
+        self._over()
+        return False
+
+    def abort(self) -> None:
+        """Forget what is left."""
+        self._events.clear()
+        self._pieces.clear()
+        self._failed()
+        self._over()
+
+    def _over(self) -> None:
+        self.busy = False
+        self._valve.resumeProducing()
+        last, self._last = self._last, None
+        if last is not None:
+            last()

@@ -1,0 +1,127 @@
+"""The wire of one client: bytes in, events to whoever handles them now; bytes out; an end that does come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from OpenSSL import SSL
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+
+from minimixproxy.c2s.errors import describe_tls_failure
+from minimixproxy.c2s.transport.connection import SecurableConnection, Transport
+from minimixproxy.logs.logger import Logger
+from minimixproxy.timing.clock import Clock
+from minimixproxy.wire.fast_framing import PassingFramer
+from minimixproxy.wire.framing import Event, FramingLimits
+from minimixproxy.wire.stanza import UnusableStanza
+
+CLOSE_TIMEOUT = 5.0  # seconds that a peer has for its part of closing
+PIECE = 1024  # bytes of a stranger that are read before its handler has seen what is in them
+
+
+class Handler(Protocol):
+    """The negotiation first, the session then."""
+
+    def client_events(self, events: list[Event]) -> None:
+        """The client sent something."""
+
+    def client_lost(self) -> None:
+        """The connection is gone."""
+
+    def close(self, condition: str, text: str = "") -> None:
+        """End the stream with a stream error."""
+
+
+class ClientStream:
+    """What stands on a client's `SecurableConnection`."""
+
+    log = Logger()
+
+    __slots__ = ("_abort_call", "_clock", "_framer", "_framing", "_on_lost", "bottom", "handler", "take", "transport")
+
+    def __init__(self, clock: Clock, framing: FramingLimits, on_lost: Callable[[ClientStream], None]) -> None:
+        self._clock = clock
+        self._framing = framing
+        self._on_lost = on_lost
+        self._framer = PassingFramer(framing)
+        self._abort_call: Any = None
+        self.transport: Transport
+        self.bottom: SecurableConnection
+        self.handler: Handler | None = None
+        self.take: Callable[[bytes], None] | None = None  # all bytes, once a session has taken over
+
+    def makeConnection(self, transport: Transport) -> None:
+        self.transport = transport
+
+    def dataReceived(self, data: bytes) -> None:
+        """An error of ours in here costs this client its stream, and nobody else anything."""
+        handler = self.handler
+        if handler is None:
+            return
+        try:
+            if self.take is not None:
+                self.take(data)
+            else:
+                self._take_of_stranger(data)
+        except UnusableStanza as error:  # before login: a session lets pass what it cannot read
+            handler.close("policy-violation", str(error))
+        except Exception:  # noqa: BLE001 (the edge: logged, and an error to the client)
+            self.log.failure("while handling what a client sent")
+            handler.close("internal-server-error")
+
+    def _take_of_stranger(self, data: bytes) -> None:
+        """Take a little at a time: who is refused, which costs a connection, has cost no more. The rest is dropped.
+
+        So is what stands behind a restart: it was not meant for the new stream, and behind STARTTLS anybody may write.
+        """
+        framer = self._framer
+        for start in range(0, len(data), PIECE):
+            if self.handler is None or self._framer is not framer or self._abort_call is not None:
+                return
+            self.handler.client_events(framer.feed(data[start : start + PIECE]))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._abort_call is not None:
+            self._abort_call.cancel()
+            self._abort_call = None
+        if reason.check(SSL.Error) is not None:
+            self.log.info("TLS with a client failed: {error}", error=describe_tls_failure(reason))
+        handler, self.handler = self.handler, None
+        self.take = None
+        if handler is not None:
+            handler.client_lost()
+        self._on_lost(self)
+
+    @property
+    def framer(self) -> PassingFramer:
+        """The framer of the current XML stream; another object after `restart`."""
+        return self._framer
+
+    def restart(self) -> None:
+        """The client will begin a new XML stream."""
+        self._framer = PassingFramer(self._framing)
+
+    def start_tls(self, factory: TLSMemoryBIOFactory) -> None:
+        """The next bytes from the client are its side of TLS."""
+        self.restart()
+        self.bottom.start_tls(factory)
+
+    def write(self, data: bytes) -> None:
+        self.transport.write(data)
+
+    def close(self, data: bytes = b"") -> None:
+        """Send the last bytes and close; abort if that takes the client too long. What it still sends is ignored."""
+        if self._abort_call is not None:
+            return
+        if data:
+            self.transport.write(data)
+        self._abort_call = self._clock.callLater(CLOSE_TIMEOUT, self._abort)
+        self.transport.resumeProducing()  # to read the client's part of closing TLS
+        self.transport.loseConnection()
+
+    def _abort(self) -> None:
+        self._abort_call = None
+        self.transport.abortConnection()

@@ -1,0 +1,185 @@
+"""The bottom of every connection: plain bytes first, TLS once started, and writes that skip the reactor's queue.
+
+The TLS layer is put on top by ourselves, not by `transport.startTLS`: that way it is the same for a client's and an
+upstream connection, and for whatever transport an endpoint string brings.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from twisted.internet import tcp
+from twisted.internet.main import CONNECTION_LOST
+from twisted.internet.protocol import Protocol as BaseProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from zope.interface import classImplements, implementedBy
+
+from minimixproxy.c2s.transport.tls_layer import TLSLayer
+
+# Seconds of silence before the first probe, seconds between probes, and how many may go unanswered; milliseconds for
+# which data may go unacknowledged, since that stops the probes.
+_KEEPALIVE = {
+    getattr(socket, name): value
+    for name, value in (
+        ("TCP_KEEPIDLE", 120),
+        ("TCP_KEEPINTVL", 30),
+        ("TCP_KEEPCNT", 4),
+        ("TCP_USER_TIMEOUT", 240_000),
+    )
+    if hasattr(socket, name)
+}
+
+
+class Transport(Protocol):
+    """What the protocols above use of a transport, plain or TLS."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def loseConnection(self) -> None: ...
+
+    def abortConnection(self) -> None: ...
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None: ...
+
+    def unregisterProducer(self) -> None: ...
+
+    def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
+
+    def getPeer(self) -> Any: ...
+
+
+class DirectTransport:
+    """A TCP transport whose writes go to the socket at once when nothing waits before them.
+
+    The reactor would collect them and send when `epoll` says that the socket is writable: two more system calls and a
+    turn for each write. What the socket does not take waits in the reactor's queue as ever, with its backpressure.
+    """
+
+    __slots__ = ("_tcp", "write")
+
+    def __init__(self, transport: tcp.Connection) -> None:
+        self._tcp = transport
+        self.write = _direct_write(transport)
+
+    def writeSequence(self, parts: list[bytes]) -> None:
+        self.write(b"".join(parts))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tcp, name)
+
+
+def _direct_write(transport: tcp.Connection) -> Callable[[bytes], None]:
+    """Return the `write` of a `DirectTransport`; a function, since attributes of that class are slow to look up."""
+    send, queue = transport.socket.send, transport.write
+
+    def write(data: bytes) -> None:
+        if transport._tempDataBuffer or transport.dataBuffer or not transport.connected or transport.disconnecting:
+            queue(data)
+            return
+        try:
+            sent = send(data)
+        except OSError:
+            sent = 0  # the socket is full; or broken, which the reactor finds again and reports outside of this call
+        if sent != len(data):
+            queue(data[sent:])
+
+    return write
+
+
+classImplements(DirectTransport, *implementedBy(tcp.Connection))
+
+
+def direct(transport: Any) -> Transport:
+    """Return a transport for writing at once where that is possible, else the one given."""
+    if isinstance(transport, tcp.Connection) and hasattr(transport, "_tempDataBuffer"):
+        return cast(Transport, DirectTransport(transport))
+    return cast(Transport, transport)
+
+
+def read_little(transport: Any, size: int) -> None:
+    """Take so many bytes at most from the kernel in one turn of the reactor, 64 KiB are usual; TCP only."""
+    if not isinstance(transport, tcp.Connection) or not hasattr(transport, "_dataReceived"):
+        return
+
+    def read() -> Any:
+        try:
+            data = transport.socket.recv(size)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        return transport._dataReceived(data)
+
+    transport.doRead = read  # type: ignore[method-assign]
+
+
+def _tune(transport: Any) -> None:
+    """Send small writes at once, and find out within minutes that a silent peer is gone."""
+    if getattr(transport, "setTcpNoDelay", None) is None:  # a UNIX socket
+        return
+    transport.setTcpNoDelay(1)
+    transport.setTcpKeepAlive(1)
+    connection = getattr(transport, "socket", None)
+    if connection is not None:
+        for option, value in _KEEPALIVE.items():
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+class Upper(Protocol):
+    """What stands on a `SecurableConnection`: an `IProtocol` whose `transport` is replaced when TLS starts."""
+
+    transport: Any
+
+    def makeConnection(self, transport: Any) -> None: ...
+
+    def dataReceived(self, data: bytes) -> None: ...
+
+    def connectionLost(self, reason: Any) -> Any: ...
+
+
+class SecurableConnection(BaseProtocol):
+    """The protocol that the reactor knows; `upper` is the one that speaks XMPP."""
+
+    relayed = False  # what stands at the other end is not the peer itself, and acknowledges for it
+
+    def __init__(self, upper: Upper) -> None:
+        self.upper = upper
+        self._layer: TLSLayer | None = None
+
+    def connectionMade(self) -> None:
+        _tune(self.transport)
+        self.upper.makeConnection(direct(self.transport))
+
+    @property
+    def secured(self) -> bool:
+        """TLS has been started."""
+        return self._layer is not None
+
+    @property
+    def record_overhead(self) -> int:
+        """Bytes that TLS adds to each record; 0 without TLS."""
+        return self._layer.record_overhead if self._layer is not None else 0
+
+    def start_tls(self, factory: TLSMemoryBIOFactory) -> None:
+        """From here on every byte in both directions goes through TLS; `upper.transport` is the TLS layer."""
+        self.__dict__.pop("dataReceived", None)
+        self._layer = layer = TLSLayer(factory, self.upper)
+        layer.makeConnection(direct(self.transport))
+        self.upper.transport = layer
+
+    def dataReceived(self, data: bytes) -> None:
+        """Hand on the first bytes; those that follow go without this step, until TLS starts."""
+        upper: Any = self._layer or self.upper
+        if self._layer is None or self._layer.settled:
+            self.dataReceived = upper.dataReceived  # type: ignore[method-assign]
+        upper.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        upper: Any = self._layer or self.upper
+        upper.connectionLost(reason)

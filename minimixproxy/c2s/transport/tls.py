@@ -1,0 +1,180 @@
+"""TLS of both sides: a server context per domain for clients, verified connections to upstream servers."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import SSL, crypto
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
+from twisted.internet.ssl import (
+    Certificate,
+    CertificateOptions,
+    optionsForClientTLS,
+    platformTrust,
+    trustRootFromCertificates,
+)
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from minimixproxy.c2s.transport.certificates import (
+    CertificateError,
+    CertificateFiles,
+    ascii_domain,
+    load_pair,
+    reason_of,
+    self_signed,
+)
+from minimixproxy.config.settings import Domain
+
+ALPN = b"xmpp-client"  # XEP-0368
+
+# Forward secrecy and authenticated encryption only; TLS 1.3 brings its own list.
+_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aNULL:!PSK:!SRP"
+_PEM_BEGIN = b"-----BEGIN CERTIFICATE-----"
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class DomainTLS:
+    """Server side TLS that begins with the certificate of one domain."""
+
+    def __init__(self, files: CertificateFiles) -> None:
+        self._files = files
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        return SSL.Connection(self._files.context(), None)
+
+
+class ServerTLS:
+    """The server side TLS of every domain."""
+
+    def __init__(self, domains: Iterable[Domain], state_directory: Path) -> None:
+        """Nothing is read yet: see `load`."""
+        self._domains = {domain.name: domain for domain in domains}
+        self._directory = state_directory
+        self._files: dict[str, CertificateFiles] = {}
+        self._factories: dict[str, TLSMemoryBIOFactory] = {}
+        self._by_sni: TLSMemoryBIOFactory | None = None
+
+    def load(self, *, configured_only: bool = False) -> None:
+        """Read the certificates, make missing ones. Raises `CertificateError`.
+
+        `configured_only`: leave those to be made alone. Files that only root may read are loaded before privileges are
+        dropped, files of our own are made after.
+        """
+        for name, domain in self._domains.items():
+            if name not in self._files and not (configured_only and domain.certificate is None):
+                files = self._find_files(domain)
+                files.context()
+                self._files[name] = files
+                self._factories[name] = _server_factory(DomainTLS(files))
+                self._by_sni = self._by_sni or _server_factory(DomainTLS(files))
+
+    def factory(self, domain: str) -> TLSMemoryBIOFactory:
+        """Return what makes a TLS layer with the certificate of `domain`, for STARTTLS: the stream header named it."""
+        return self._factories[domain]
+
+    def factory_by_sni(self) -> TLSMemoryBIOFactory:
+        """Return what makes a TLS layer with the certificate that SNI asks for, else that of the first domain."""
+        assert self._by_sni is not None, "load() comes first"
+        return self._by_sni
+
+    def _find_files(self, domain: Domain) -> CertificateFiles:
+        if domain.certificate is not None and domain.private_key is not None:
+            paths = (domain.certificate, domain.private_key)
+        else:
+            paths = self_signed(domain.name, self._directory)
+        return CertificateFiles(domain.name, *paths, self._make_context)
+
+    def _make_context(self, certificate: Path, private_key: Path) -> SSL.Context:
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # idle connections give their 2 * 17 KiB back
+        context.set_cipher_list(_CIPHERS)
+        context.set_session_id(secrets.token_bytes(16))
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets keep their state with the client
+        context.set_alpn_select_callback(_select_alpn)
+        context.set_tlsext_servername_callback(self._select_certificate)
+        load_pair(context, certificate, private_key)
+        return context
+
+    def _select_certificate(self, connection: SSL.Connection) -> None:
+        """Switch to the certificate of the name in SNI. Runs within OpenSSL: nothing may be raised."""
+        name = connection.get_servername()
+        layer = connection.get_app_data()  # Twisted keeps the TLS protocol there
+        files = self._named(name) if name and getattr(layer, "factory", None) is self._by_sni else None
+        if files is not None:
+            connection.set_context(files.context())  # the old one, if new files are no good: `load` has seen some
+
+    def _named(self, name: bytes) -> CertificateFiles | None:
+        wanted = name.lower()
+        for domain, files in self._files.items():
+            if ascii_domain(domain).encode("ascii") == wanted:
+                return files
+        return None
+
+
+def _server_factory(creator: DomainTLS) -> TLSMemoryBIOFactory:
+    return TLSMemoryBIOFactory(creator, False, None)  # type: ignore[arg-type]
+
+
+def _select_alpn(_connection: SSL.Connection, offered: list[bytes]) -> Any:
+    return ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Unverified:
+    """Client side TLS that believes any certificate, for `upstream_trust = "insecure"`."""
+
+    def __init__(self, domain: str, protocols: Sequence[bytes]) -> None:
+        self._name = ascii_domain(domain).encode("ascii")
+        self._options = CertificateOptions(verify=False, acceptableProtocols=protocols)
+
+    def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        connection = self._options.clientConnectionForTLS(protocol)
+        connection.set_tlsext_host_name(self._name)
+        return connection
+
+
+def client_factory(domain: Domain, *, direct: bool) -> TLSMemoryBIOFactory:
+    """Return what makes a TLS layer towards the server of `domain`, verified against the domain.
+
+    `direct`: TLS from the first byte (XEP-0368), hence with ALPN. Raises `CertificateError` if the PEM file of
+    `upstream_trust` is no good. Contexts are shared by all connections: each of its own would hold a copy of the
+    system's certificates.
+    """
+    return _client_factory(domain.name, domain.upstream_trust, _stamp(domain.upstream_trust), direct)
+
+
+def _stamp(trust: str | Path) -> int:
+    """A PEM file that changes on disk is used for new connections; who reads it tells of one that is gone."""
+    try:
+        return trust.stat().st_mtime_ns if isinstance(trust, Path) else 0
+    except OSError:
+        return -1
+
+
+@lru_cache(maxsize=256)
+def _client_factory(name: str, trust: str | Path, _stamp: int, direct: bool) -> TLSMemoryBIOFactory:
+    protocols = [ALPN] if direct else []
+    if trust == "insecure":
+        return TLSMemoryBIOFactory(_Unverified(name, protocols), True, None)  # type: ignore[arg-type]
+    root = trust_root(trust) if isinstance(trust, Path) else platformTrust()
+    creator = optionsForClientTLS(name, trustRoot=root, acceptableProtocols=protocols)
+    return TLSMemoryBIOFactory(creator, True, None)  # type: ignore[arg-type]
+
+
+def trust_root(path: Path) -> Any:
+    """Return the certificates in a PEM file as those to trust. Raises `CertificateError`."""
+    try:
+        blocks = path.read_bytes().split(_PEM_BEGIN)[1:]
+        certificates = [Certificate.loadPEM(_PEM_BEGIN + block) for block in blocks]
+    except (OSError, crypto.Error) as error:
+        raise CertificateError(f"{path}: {reason_of(error)}") from error
+    if not certificates:
+        raise CertificateError(f"{path}: no certificate in it")
+    return trustRootFromCertificates(certificates)

@@ -1,0 +1,74 @@
+"""What happens to every byte of an open TLS connection: straight between OpenSSL and the layers above and below.
+
+pyOpenSSL makes the connections and does whatever is rare. Its `recv` and `send` cost more than OpenSSL's own work
+on a stanza, so those two are done here with the functions of OpenSSL that it uses itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from OpenSSL import SSL
+
+if TYPE_CHECKING:
+    from minimixproxy.c2s.transport.tls_layer import TLSLayer
+
+MAX_PLAINTEXT = 2**14  # bytes in a record (RFC 8446 §5.1)
+MAX_DATA = 2**15  # more than a record takes, encrypted
+
+_NEEDED = ("SSL_read", "SSL_write", "BIO_read", "BIO_write")
+_lib: Any = getattr(SSL, "_lib", None)
+_ffi: Any = getattr(SSL, "_ffi", None)
+#: Whether this pyOpenSSL lets us at OpenSSL; `TLSLayer` works without, and costs more.
+AVAILABLE = _ffi is not None and all(hasattr(_lib, name) for name in _NEEDED)
+
+# For what is read from OpenSSL, and copied at once.
+_BUFFER: Any = _ffi.new("char[]", MAX_DATA) if AVAILABLE else None
+
+
+class TLSEngine:
+    """Takes over `write` and `dataReceived` of a layer whose handshake is done, until something rare happens."""
+
+    __slots__ = ("_count", "_from_ssl", "_into_ssl", "_layer", "_ssl", "_write_below", "active")
+
+    def __init__(self, layer: TLSLayer) -> None:
+        connection: Any = layer.getHandle()
+        self._layer = layer
+        self._ssl = connection._ssl
+        self._into_ssl = connection._into_ssl
+        self._from_ssl = connection._from_ssl
+        self._count = layer.counter.feed
+        self._write_below = layer.transport.write
+        self.active = True
+
+    def stop(self) -> None:
+        """Leave everything to the layer from now on."""
+        self.active = False
+        self._ssl = self._into_ssl = self._from_ssl = None
+
+    def read(self, data: bytes) -> None:
+        """Decrypt what came, and hand up the data of all its records at once."""
+        if not self.active or _lib.BIO_write(self._into_ssl, data, len(data)) != len(data):
+            self._layer.read(data)
+            return
+        parts: list[bytes] = []
+        for remaining in range(self._count(data), 0, -1):
+            size = _lib.SSL_read(self._ssl, _BUFFER, MAX_DATA)
+            if size <= 0:  # a record without data, or the end: the layer finds out which
+                self._layer.hand_up(parts)
+                self._layer.read_rest(remaining)
+                return
+            parts.append(_ffi.buffer(_BUFFER, size)[:])
+        self._layer.hand_up(parts)
+
+    def write(self, data: bytes) -> None:
+        """Encrypt and send."""
+        length = len(data)
+        sent = _lib.SSL_write(self._ssl, data, length) if self.active and 0 < length <= MAX_PLAINTEXT else 0
+        if sent <= 0:  # if OpenSSL wants the same again, it gets it from the layer
+            self._layer.write_slowly(data)
+            return
+        size = _lib.BIO_read(self._from_ssl, _BUFFER, MAX_DATA)
+        self._write_below(_ffi.buffer(_BUFFER, size)[:])
+        if sent < length:  # a peer that asked for short records (RFC 6066 §4)
+            self.write(data[sent:])

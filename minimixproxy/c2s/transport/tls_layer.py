@@ -1,0 +1,163 @@
+"""Twisted's TLS layer, made cheaper where every read and write passes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from OpenSSL.SSL import Error, WantReadError, ZeroReturnError
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+
+from minimixproxy.c2s.transport.tls_engine import AVAILABLE, MAX_DATA, TLSEngine
+
+_HEADER = 5  # bytes before a record's body: type, version, length (RFC 8446 §5.1)
+
+
+class RecordCounter:
+    """Counts the TLS records in a stream of bytes, by their headers."""
+
+    __slots__ = ("_head", "_next")
+
+    def __init__(self) -> None:
+        self._next = 0  # where the next record begins, counted from the next bytes
+        self._head = b""  # what has come of its header
+
+    def feed(self, data: bytes) -> int:
+        """Return how many records end in `data`."""
+        if self._head:
+            data = self._head + data
+            self._head = b""
+        position, size = self._next, len(data)
+        count = 1 if 0 < position <= size else 0
+        while position + _HEADER <= size:
+            position += _HEADER + (data[position + 3] << 8) + data[position + 4]
+            if position <= size:
+                count += 1
+        if position < size:
+            self._head = data[position:]
+            position = size
+        self._next = position - size
+        return count
+
+
+class TLSLayer(TLSMemoryBIOProtocol):
+    """Asks OpenSSL for data as often as there are records; once open, leaves reads and writes to a `TLSEngine`.
+
+    Twisted asks until OpenSSL says that there is no more, and then for an answer to be sent; each is an exception, and
+    with one stanza to a read these two cost more than the rest.
+    """
+
+    transport: Any
+    wrappedProtocol: Any
+
+    def __init__(self, factory: TLSMemoryBIOFactory, upper: Any) -> None:
+        """`upper` is connected already."""
+        super().__init__(factory, upper, False)
+        self.counter = RecordCounter()
+        self._records = 0  # that OpenSSL may still turn into data: at least as many as it can
+        self._engine: TLSEngine | None = None
+
+    @property
+    def record_overhead(self) -> int:
+        """Bytes that a record has beside its data (RFC 8446 §5.2, RFC 5288 §3, RFC 7905 §2): no more than there are."""
+        connection = self._tlsConnection
+        if connection is None:
+            return 0
+        if connection.get_protocol_version_name() == "TLSv1.3":
+            return _HEADER + 17  # what type it is, and the tag
+        return _HEADER + (24 if "GCM" in (connection.get_cipher_name() or "") else 16)
+
+    @property
+    def settled(self) -> bool:
+        """`dataReceived` is what it will be while the connection is open."""
+        return self._engine is not None or not AVAILABLE
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take encrypted bytes; behind the last of the handshake the engine takes over."""
+        self.read(data)
+        if AVAILABLE and self._handshakeDone and not self._over:
+            self._engine = TLSEngine(self)
+            self.dataReceived = self._engine.read  # type: ignore[method-assign]
+            self.write = self._engine.write  # type: ignore[method-assign]
+
+    @property
+    def _over(self) -> bool:
+        return bool(self._lostTLSConnection or self.disconnecting or self._aborted or self._appSendBuffer)
+
+    def read(self, data: bytes) -> None:
+        """Count the records, then do as Twisted does."""
+        self._records += self.counter.feed(data)
+        super().dataReceived(data)
+
+    def read_rest(self, records: int) -> None:
+        """Go on with up to `records` records, of which the next is a special one."""
+        self._records += records
+        self._flushReceiveBIO()
+
+    def write_slowly(self, data: bytes) -> None:
+        """Write as Twisted does."""
+        super().write(data)
+
+    def _flushReceiveBIO(self) -> None:
+        """Hand up the data of every whole record. Twisted calls this when bytes have come and at the end."""
+        connection, parts = self._tlsConnection, []
+        while self._records and not self._lostTLSConnection:
+            self._records -= 1
+            try:
+                parts.append(connection.recv(MAX_DATA))
+            except WantReadError:
+                # A record without data: of the handshake, or one that OpenSSL may want to answer.
+                self._records = 0
+                self._flushSendBIO()
+            except (ZeroReturnError, Error) as error:
+                self.hand_up(parts)
+                self._end(error)
+                return
+        self.hand_up(parts)
+
+    def hand_up(self, parts: list[bytes]) -> None:
+        """Give the protocol above what came in one read."""
+        if parts and not self._aborted:
+            self.wrappedProtocol.dataReceived(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    # Whatever ends a connection, or holds its writes back, is Twisted's affair; the engine stops.
+
+    def _stop_engine(self) -> None:
+        if self._engine is not None:
+            self._engine.stop()
+
+    def _bufferedWrite(self, octets: bytes) -> None:
+        self._stop_engine()
+        super()._bufferedWrite(octets)
+
+    def _end(self, error: Exception) -> None:
+        """TLS is over: by the peer's goodbye, or by a fault."""
+        if isinstance(error, ZeroReturnError):
+            self._shutdownTLS()
+            self._tlsShutdownFinished(None)
+        else:
+            self._tlsShutdownFinished(Failure(error))
+
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        self._stop_engine()
+        super()._tlsShutdownFinished(reason)
+
+    def loseConnection(self) -> None:
+        """Say goodbye, and close once what waits is sent."""
+        self._stop_engine()
+        super().loseConnection()
+
+    def abortConnection(self) -> None:
+        """Abort; Twisted's own fails on a connection that is lost already."""
+        self._stop_engine()
+        if self._tlsConnection is not None:
+            super().abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Have OpenSSL asked once more: it knows whether the peer said goodbye."""
+        self._stop_engine()
+        self._records += 1
+        super().connectionLost(reason)
+        self.__dict__.pop("dataReceived", None)
+        self.__dict__.pop("write", None)

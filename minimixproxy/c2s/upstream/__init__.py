@@ -1,0 +1,1 @@
+"""Towards servers: finding, connecting, securing, logging in, binding."""

@@ -1,0 +1,1 @@
+"""The configuration file: read, checked, and what is said of its mistakes."""

@@ -1,0 +1,238 @@
+"""The configuration file: TOML in, frozen and checked settings out.
+
+Durations are in seconds, sizes in bytes. Relative paths start at the directory of the file.
+docs/configuration.md describes every key.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from minimixproxy.config import checks as checks
+from minimixproxy.config.errors import explain
+
+DEFAULT_STATE = Path("/var/lib/minimixproxy/minimixproxy.sqlite")
+
+
+class ConfigError(Exception):
+    """The file cannot be used. The text names file and key, and says what is allowed."""
+
+
+class Section(BaseModel):
+    """A table of the file: unchangeable, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+Seconds = Annotated[float, Field(gt=0, le=86400)]
+FilePath = Annotated[Path, BeforeValidator(checks.resolve_path)]
+State = Annotated[Path | SecretStr, BeforeValidator(checks.state)]  # a file, or a URL, which may hold a password
+ReadablePath = Annotated[FilePath, AfterValidator(checks.readable)]
+DomainName = Annotated[str, AfterValidator(checks.prepare_domain)]
+BareJID = Annotated[str, AfterValidator(checks.prepare_bare_jid)]
+JID = Annotated[str, AfterValidator(checks.prepare_jid)]
+ServerEndpoint = Annotated[str, AfterValidator(checks.server_endpoint)]
+ClientEndpoint = Annotated[str, AfterValidator(checks.client_endpoint)]
+
+
+class Listen(Section):
+    """Where clients connect to."""
+
+    endpoint: ServerEndpoint
+    tls: Literal["starttls", "direct"] = "starttls"
+
+    @model_validator(mode="after")
+    def _tls_of_the_endpoint(self) -> "Listen":
+        if self.tls == "starttls" and checks.brings_its_own_tls(self.endpoint):
+            raise ValueError('an "ssl:" endpoint does TLS from the first byte: say tls = "direct"')
+        return self
+
+
+class Domain(Section):
+    """An XMPP domain that is served, and where its server is."""
+
+    name: Annotated[DomainName, Field(exclude=True)]  # written in the head of the table, not as a key
+    certificate: ReadablePath | None = None
+    private_key: ReadablePath | None = None
+    upstream: ClientEndpoint | None = None
+    upstream_trust: Annotated[Literal["system", "insecure"] | Path, BeforeValidator(checks.trust)] = "system"
+    # Keep a password on disk where the server leaves nothing else to come back with.
+    keep_passwords: bool = False
+    # Pass in-band registration (XEP-0077) to the server before login, where it offers that.
+    registration: bool = True
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> "Domain":
+        if (self.certificate is None) != (self.private_key is None):
+            missing = "certificate" if self.certificate is None else "private_key"
+            raise ValueError(f"{missing} is missing: give both certificate and private_key, or neither")
+        if self.certificate is not None and self.private_key is not None:
+            checks.key_pair(self.certificate, self.private_key)
+        return self
+
+
+class Rooms(Section):
+    """How the account behaves in rooms, and how much of them is kept in memory."""
+
+    leave_grace: Annotated[float, Field(ge=0, le=3600)] = 3.0
+    # How long an account stays in its rooms with no client connected; 0: it leaves with the last one.
+    stay: Annotated[float, Field(ge=0, le=10 * 365 * 86400)] = 90 * 86400.0
+    history: Annotated[int, Field(ge=0, le=100_000)] = 500
+    history_age: Annotated[float, Field(ge=60, le=10 * 365 * 86400)] = 30 * 86400.0
+    max_rooms: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    max_occupants: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
+    # Bytes of what one room shows, and of what all rooms of an account show beyond the 128 KiB that each may have.
+    room_memory: Annotated[int, Field(ge=256 * 1024, le=1024**3)] = 16 * 1024**2
+    account_memory: Annotated[int, Field(ge=1024**2, le=16 * 1024**3)] = 64 * 1024**2
+    away: Annotated[str, Field(max_length=1000)] = ""
+    # How long a sign of life from a room answers self-pings (XEP-0410) here; 0: each is asked there.
+    fresh: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    # How long a room may be silent before the account asks it whether it is still in.
+    self_ping: Seconds = 300.0
+    # A client joins by another nick than the account has: it is told so (210), or the account takes that nick.
+    nick_on_join: Literal["keep", "change"] = "keep"
+    # How long the server may be silent on the account stream before it is pinged, and after that before it is given up.
+    ping_interval: Annotated[float, Field(ge=1, le=3600)] = 30.0
+    iq_timeout: Seconds = 120.0
+    bookmarks: Literal["follow", "sync", "off"] = "follow"
+    bookmarks_interval: Annotated[float, Field(ge=1, le=86400)] = 600.0
+
+
+class Limits(Section):
+    """What one client may cost."""
+
+    # RFC 6120 13.12 forbids a maximum below 10000 bytes.
+    stanza_size: Annotated[int, Field(ge=10_000, le=64 * 1024 * 1024)] = 256 * 1024
+    stanza_depth: Annotated[int, Field(ge=16, le=10_000)] = 1000
+    authentication_timeout: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    connections_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    # So many failures are free; each further one doubles the delay, up to the maximum.
+    failed_logins: Annotated[int, Field(ge=0, le=1000)] = 3
+    failed_login_delay: Annotated[float, Field(ge=0, le=3600)] = 1.0
+    failed_login_delay_max: Annotated[float, Field(ge=0, le=86400)] = 60.0
+    registrations_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 5  # in an hour
+    send_queue: Annotated[int, Field(ge=64 * 1024, le=1024 * 1024 * 1024)] = 4 * 1024 * 1024
+
+    @model_validator(mode="after")
+    def _delays_in_order(self) -> "Limits":
+        if self.failed_login_delay > self.failed_login_delay_max:
+            raise ValueError("failed_login_delay must not exceed failed_login_delay_max")
+        return self
+
+
+class ClientProxy(Section):
+    """A component domain (XEP-0114) whose IQs are answered by resources of the target account."""
+
+    domain: DomainName
+    target: Annotated[tuple[BareJID, ...], BeforeValidator(checks.one_or_more)]
+    server: Annotated[tuple[ClientEndpoint, ...], BeforeValidator(checks.one_or_more)]
+    secret: Annotated[str, Field(min_length=1, repr=False)] = ""
+    secret_file: ReadablePath | None = None
+
+    # which resource gets a request
+    policy: Literal["random", "round-robin", "least-outstanding", "sender"] = "random"
+    session_timeout: Seconds = 600.0  # how long an idle exchange of several steps stays with its resource
+    max_sessions: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    max_resources: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    # how long a request may take, and when a resource that owes an answer is pinged
+    timeout: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    ping_after: Annotated[float, Field(ge=1, le=3600)] = 10.0
+    # who may ask, and how much
+    allow: Annotated[tuple[JID, ...], BeforeValidator(checks.strings)] = ()
+    deny: Annotated[tuple[JID, ...], BeforeValidator(checks.strings)] = ()
+    rate: Annotated[float, Field(ge=0, le=1_000_000)] = 0.0  # stanzas a second of one asker; 0: no limit
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    max_open: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    max_open_per_asker: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    stanza_size: Annotated[int, Field(ge=10_000, le=64 * 1024 * 1024)] = 512 * 1024
+    subscriptions: Literal["accept", "target"] = "accept"
+    # how the domain shows itself
+    name: Annotated[str, Field(max_length=200)] = "Client proxy"
+    identity_category: Annotated[str, Field(min_length=1, max_length=100)] = "component"
+    identity_type: Annotated[str, Field(min_length=1, max_length=100)] = "generic"
+    # addresses that need a token
+    token_lifetime: Annotated[float, Field(gt=0, le=30 * 86400)] = 86400.0
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+
+    @model_validator(mode="after")
+    def _targets_elsewhere(self) -> "ClientProxy":
+        checks.no_duplicates("target", self.target)
+        for target in self.target:
+            if target.endswith(f"@{self.domain}"):
+                raise ValueError(f'target "{target}" is in the proxied domain itself; it must be an account elsewhere')
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secret_from_file(cls, table: Any, info: Any) -> Any:
+        """After this, `secret` holds the secret wherever it came from."""
+        return checks.read_secret(table, info) if isinstance(table, dict) else table
+
+
+class Settings(BaseModel):
+    """The whole file."""
+
+    model_config = Section.model_config
+
+    state: State = DEFAULT_STATE
+    state_directory: FilePath | None = None
+    seal_key: FilePath | None = None
+    listen: Annotated[tuple[Listen, ...], BeforeValidator(checks.tables)] = ()
+    domain: dict[str, Domain] = {}
+    rooms: Rooms = Rooms()
+    limits: Limits = Limits()
+    client_proxy: Annotated[tuple[ClientProxy, ...], BeforeValidator(checks.tables)] = ()
+
+    @property
+    def directory(self) -> Path:
+        """Where all that is kept beside the database lives."""
+        if self.state_directory is not None:
+            return self.state_directory
+        return self.state.parent if isinstance(self.state, Path) else DEFAULT_STATE.parent
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_domains(cls, data: Any) -> Any:
+        return checks.name_domains(data) if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Settings":
+        if self.listen and not self.domain:
+            raise ValueError('no [domain."…"] table says which domains are served')
+        if self.domain and not self.listen:
+            raise ValueError("no [[listen]] table says where clients connect to")
+        if not self.listen and not self.client_proxy:
+            raise ValueError('nothing to do: needs [[listen]] and [domain."…"], or [[client_proxy]]')
+        checks.no_duplicates("[[listen]] endpoint", [listen.endpoint for listen in self.listen])
+        checks.no_duplicates("[[client_proxy]] domain", [proxy.domain for proxy in self.client_proxy])
+        return self
+
+
+def load(path: Path) -> Settings:
+    """Read and check the file.
+
+    Raises ConfigError, whose text has one line for every fault found.
+    """
+    try:
+        data = tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    try:
+        return Settings.model_validate(data, context={"directory": path.absolute().parent})
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in explain(error, Settings))) from error

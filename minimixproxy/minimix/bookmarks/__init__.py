@@ -1,0 +1,1 @@
+"""Bookmarks of one account: followed, and written back."""

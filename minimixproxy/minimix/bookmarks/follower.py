@@ -1,0 +1,228 @@
+"""What follows from bookmarks for one account: which rooms it enters and leaves by itself. No I/O.
+
+What clients write and what the server tells them only calls for another reading on the account stream, a moment
+later: the reading is the truth. So nothing that is written here, and comes back as news, can go round in circles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from minimixproxy.config.settings import Rooms
+from minimixproxy.jids import parse_jid
+from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.bookmarks.events import told_by_server, written_by_client
+from minimixproxy.minimix.bookmarks.poller import ReadAccount, Readings
+from minimixproxy.minimix.bookmarks.storage import BookmarkStorage, Refused, Requests
+from minimixproxy.minimix.bookmarks.write_back import BookmarkSync
+from minimixproxy.minimix.interfaces.journal import KeptMembership
+from minimixproxy.timing.clock import Clock
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.xep.bookmarks import Bookmark, Bookmarks
+
+
+class BookmarkedRoom(Protocol):
+    """An occupancy, as far as bookmarks are concerned."""
+
+    @property
+    def membership(self) -> KeptMembership:
+        """What the room is joined with, and whether a bookmark keeps the account in."""
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is about to end."""
+
+    @property
+    def attended(self) -> bool:
+        """Whether a client is in it, or waits to be."""
+
+
+class BookmarkedAccount(Requests, ReadAccount, Protocol):
+    """The account, as far as bookmarks are concerned."""
+
+    @property
+    def rooms(self) -> Mapping[str, BookmarkedRoom]:
+        """The rooms that it is in, or about to be."""
+
+    def enter(self, room: str, nick: str, password: str | None) -> None:
+        """Join without any client asking, for a bookmark."""
+
+    def leave(self, room: str) -> None:
+        """Leave a room that no session is in."""
+
+    def set_bookmarked(self, room: str, bookmarked: bool) -> None:
+        """Say whether a bookmark keeps the account in when its last session leaves."""
+
+
+class BookmarkFollower:
+    """The bookmarks of one account, read and, if so configured, written."""
+
+    log = Logger()
+
+    def __init__(self, account: BookmarkedAccount, settings: Rooms, clock: Clock) -> None:
+        self._account = account
+        self._settings = settings
+        self._storage = BookmarkStorage(account)
+        self._readings = Readings(account, settings.bookmarks_interval, clock, self._read)
+        if settings.bookmarks == "off":
+            self._readings.stop()
+        self._sync = BookmarkSync(settings.max_rooms) if settings.bookmarks == "sync" else None
+        self._seen: dict[str, int] = {}  # rooms to be in by the last reading, with what their bookmarks were
+        self._in_storage: bool | None = None  # whether that was private XML
+        self._unmarked: set[str] = set()  # the room that is being left for its bookmark: that needs no other
+        self._rewritten: set[str] = set()  # rooms whose bookmarks were written since, be it with the same content
+
+    # What happens ----------------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether the account stream is needed, or will be in a moment."""
+        return self._readings.busy
+
+    def restored(self) -> None:
+        """The account is there again after a restart."""
+        self._readings.idle()
+
+    def first_session(self) -> None:
+        """A client has come, and is the only one."""
+        self._readings.news(0.0)
+
+    def stream_opened(self) -> None:
+        """The account stream is open (again): bookmarks may have changed in between."""
+        self._readings.opened()
+
+    def client_said(self, stanza: Stanza) -> None:
+        """Look at a stanza of a client."""
+        self._written(written_by_client(stanza))
+
+    def server_said(self, stanza: Stanza) -> None:
+        """Look at a stanza from the server to a client."""
+        self._written(told_by_server(stanza, self._account.bare))
+
+    def room_joined(self, room: str) -> None:
+        """The account has joined a room. A client may be about to write a bookmark itself."""
+        if self._sync is not None and not self._account.rooms[room].membership.bookmarked:
+            self._sync.joined(room)
+            self._readings.news()
+
+    def room_left(self, room: str) -> None:
+        """The account leaves a room because its last client did, or its owner said so; a removal is no leave."""
+        if self._sync is not None and room not in self._unmarked:
+            self._sync.left(room)
+            self._readings.now()  # while there is a stream
+
+    def stop(self) -> None:
+        """The account is no more."""
+        self._readings.stop()
+
+    def _written(self, rooms: frozenset[str] | None) -> None:
+        if rooms is None:
+            return
+        if len(self._rewritten) < self._settings.max_rooms:
+            self._rewritten |= rooms
+        self._readings.news()
+
+    # What is to be done ----------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        try:
+            found = await self._storage.read()
+        except Refused as error:
+            self.log.info("{account}: no bookmarks: {condition}", account=self._account.bare, condition=str(error))
+            return
+        self._follow(found)
+        if self._sync is not None:
+            await self._write(self._sync, found)
+
+    def _follow(self, found: Bookmarks) -> None:
+        for address in found.unreadable:
+            self.log.warn("{account}: unreadable bookmark of {room}", account=self._account.bare, room=address[:200])
+        wanted = {room: bookmark for room, bookmark in found.rooms.items() if bookmark.autojoin}
+        self._mark(wanted, found)
+        rewritten, self._rewritten = self._rewritten, set()
+        outside = self._enter(wanted, rewritten)
+        self._seen = {room: hash(bookmark.xml) for room, bookmark in wanted.items() if room not in outside}
+        self._in_storage = found.storage is not None
+
+    def _mark(self, wanted: Mapping[str, Bookmark], found: Bookmarks) -> None:
+        """Tell the rooms that the account is in whether bookmarks keep it there; leave those where nothing does now.
+
+        A bookmark that goes takes its hold away, and throws out no client: those that follow bookmarks leave by
+        themselves, and the account leaves with the last of those that are there.
+        """
+        moved = self._in_storage is not None and self._in_storage != (found.storage is not None)
+        for room, occupancy in list(self._account.rooms.items()):
+            bookmarked = occupancy.membership.bookmarked
+            if room in wanted:
+                if not bookmarked:
+                    self._account.set_bookmarked(room, True)
+            elif not bookmarked or occupancy.leaving or room in found.unreadable:
+                continue
+            else:
+                # A client may have begun to use the newer storage: what it did not take along is not taken back.
+                self._unmark(room, stays=occupancy.attended or (moved and room not in found.rooms))
+
+    def _unmark(self, room: str, *, stays: bool) -> None:
+        """A bookmark is gone, or says no more that the account is to be in the room."""
+        self.log.info("{account}: no bookmark keeps it in {room}", account=self._account.bare, room=room)
+        if stays:
+            self._account.set_bookmarked(room, False)
+        else:
+            self._unmarked = {room}
+            self._account.leave(room)
+            self._unmarked = set()
+
+    def _enter(self, wanted: Mapping[str, Bookmark], rewritten: set[str]) -> set[str]:
+        """Enter the rooms whose bookmarks are new or written anew; return those for which it has to be tried again.
+
+        Who was removed from a room does not come back for a bookmark that was there before.
+        """
+        account, again, beyond = self._account, set(), set()
+        for room, bookmark in wanted.items():
+            occupancy = account.rooms.get(room)
+            known = self._seen.get(room) == hash(bookmark.xml) and room not in rewritten
+            if known or (self._sync is not None and self._sync.is_left(room)):
+                continue
+            if occupancy is not None:
+                if occupancy.leaving:
+                    again.add(room)
+            elif len(account.rooms) >= self._settings.max_rooms:
+                beyond.add(room)
+            else:
+                self.log.info("{account}: a bookmark says to join {room}", account=account.bare, room=room)
+                account.enter(room, bookmark.nick or self._own_nick, bookmark.password)
+        if again:
+            self._readings.news()
+        if beyond:
+            self.log.warn("{account}: {n} bookmarks are too many", account=account.bare, n=len(beyond), rooms=beyond)
+        return again | beyond
+
+    @property
+    def _own_nick(self) -> str:
+        address = parse_jid(self._account.bare)
+        return address.local or address.domain
+
+    async def _write(self, sync: BookmarkSync, found: Bookmarks) -> None:
+        nicks = {room: occupancy.membership.nick for room, occupancy in self._account.rooms.items()}
+        changes = sync.changes(found, nicks)
+        bookmarks = [bookmark for bookmark in changes.values() if bookmark is not None]
+        try:
+            if bookmarks:
+                await self._storage.write(bookmarks, found)
+        except Refused as error:
+            self.log.warn("{account}: bookmark refused: {condition}", account=self._account.bare, condition=str(error))
+            sync.done(changes, written=False)
+            return
+        sync.done(changes, written=True)
+        if bookmarks:
+            self._readings.news()  # to know what it looks like now
+        for bookmark in bookmarks:
+            self.log.info(
+                "{account}: bookmark of {room} written, autojoin {autojoin}",
+                account=self._account.bare,
+                room=bookmark.room,
+                autojoin=bookmark.autojoin,
+            )
+            if bookmark.autojoin:
+                self._account.set_bookmarked(bookmark.room, True)

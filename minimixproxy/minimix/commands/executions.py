@@ -1,0 +1,257 @@
+"""Ad-hoc commands (XEP-0050): exchanges of one or several stages, begun and finished by one asker. Pure.
+
+The life of an exchange:
+
+    (none) --execute--> EXECUTING, at a stage      (none) --execute--> completed at once
+    EXECUTING --next--> EXECUTING, at the stage that follows from what was submitted
+    EXECUTING --prev--> EXECUTING, at the stage before, with what was submitted there
+    EXECUTING --complete--> completed              EXECUTING --cancel--> canceled
+    EXECUTING --`TIMEOUT` of silence, the asker gone, crowded out--> expired
+
+`execute` amid an exchange is `next` where that is allowed, else `complete`. What a stage does not allow is an error and
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from twisted.words.xish import domish
+
+from minimixproxy.logs.logger import Logger
+from minimixproxy.timing.clock import Clock, Timer
+from minimixproxy.wire.stanza import NS_STANZAS, Stanza, escape
+from minimixproxy.xep.data_forms import NS_DATA, BadForm, Form, Values
+
+NS_COMMANDS = "http://jabber.org/protocol/commands"
+
+TIMEOUT = 600.0  # seconds between two steps of an exchange
+MAX_OPEN = 32  # exchanges of one account; beyond that the one idle longest ends
+MAX_BYTES = 1024 * 1024  # of the forms of these exchanges: the same then
+MAX_ENDED = 64  # of which it is remembered that they were
+
+_ACTIONS = frozenset({"execute", "cancel", "prev", "next", "complete"})
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The end of a command: what to tell, and perhaps a form (as bytes) of results."""
+
+    note: str
+    form: bytes = b""
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A form to be filled in. `then` leads on (action `next`), `finish` ends the command (`complete`): one or both."""
+
+    form: Form
+    then: Callable[[Values], Stage | Done] | None = None
+    finish: Callable[[Values], Done] | None = None
+
+
+class Command(NamedTuple):
+    """A command on offer; `begin` is given who asks."""
+
+    node: str
+    name: str
+    begin: Callable[[object], Stage | Done]
+
+
+class CommandError(Exception):
+    """A request that cannot be met; becomes a stanza error with a condition of XEP-0050 §4.4."""
+
+    def __init__(self, kind: str, condition: str, specific: str = "", text: str = "") -> None:
+        super().__init__(specific or condition)
+        self._parts = kind, condition, specific, text
+
+    def to_bytes(self) -> bytes:
+        """Return the `<error/>`."""
+        kind, condition, specific, text = self._parts
+        inner = b"<%b xmlns='%b'/>" % (condition.encode(), NS_STANZAS.encode())
+        if text:
+            inner += b"<text xmlns='%b' xml:lang='en'>%b</text>" % (NS_STANZAS.encode(), escape(text))
+        if specific:
+            inner += b"<%b xmlns='%b'/>" % (specific.encode(), NS_COMMANDS.encode())
+        return b"<error type='%b'>%b</error>" % (kind.encode(), inner)
+
+
+def _bad(specific: str, text: str) -> CommandError:
+    return CommandError("modify", "bad-request", specific, text)
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """One command under way. `stages`: those shown so far, the present one last."""
+
+    id: str
+    asker: object
+    command: Command
+    stages: list[Stage]
+    deadline: float
+    cost: int = 0  # bytes of the forms shown so far
+
+
+class Commands:
+    """The commands of one responder, and their exchanges under way."""
+
+    log = Logger()
+
+    def __init__(self, commands: Sequence[Command], clock: Clock) -> None:
+        self.offered = {command.node: command for command in commands}
+        self._clock = clock
+        self._open: OrderedDict[str, _Exchange] = OrderedDict()  # the one idle longest first
+        self._ended: OrderedDict[str, None] = OrderedDict()
+        self._timer = Timer(clock)
+
+    def __len__(self) -> int:
+        """How many exchanges are under way."""
+        return len(self._open)
+
+    def answer(self, asker: object, iq: Stanza) -> bytes:
+        """Return the children of the reply to an IQ with a `<command/>`: that again, or an `<error/>`."""
+        element = iq.payload(NS_COMMANDS, "command")
+        try:
+            if element is None or iq.get("type") != "set":
+                raise CommandError("modify", "bad-request", text="a <command/> in an IQ of type set is expected")
+            return self._answer(asker, element)
+        except CommandError as error:
+            return error.to_bytes()
+
+    def _answer(self, asker: object, element: domish.Element) -> bytes:
+        command = self.offered.get(element.getAttribute("node", ""))
+        if command is None:
+            raise CommandError("cancel", "item-not-found", text="there is no such command")
+        action = element.getAttribute("action", "execute")
+        if action not in _ACTIONS:
+            raise _bad("malformed-action", "there is no such action")
+        exchange_id = element.getAttribute("sessionid")
+        if exchange_id is None:
+            if action != "execute":
+                raise _bad("bad-action", "the command has not begun: execute it first")
+            return self._begin(asker, command)
+        return self._go_on(self._exchange(exchange_id, asker, command), action, element)
+
+    def _begin(self, asker: object, command: Command) -> bytes:
+        exchange = _Exchange(secrets.token_hex(8), asker, command, [], 0.0)
+        return self._shown(exchange, command.begin(asker))
+
+    def _exchange(self, exchange_id: str, asker: object, command: Command) -> _Exchange:
+        """Return the exchange of that id: it belongs to one asker and one command."""
+        exchange = self._open.get(exchange_id)
+        if exchange is not None and exchange.asker is asker and exchange.command is command:
+            return exchange
+        if exchange is None and exchange_id in self._ended:
+            raise CommandError("cancel", "not-allowed", "session-expired", "the command has ended: begin again")
+        raise _bad("bad-sessionid", "there is no such session of yours")
+
+    # Stages ----------------------------------------------------------------------------------------------------
+
+    def _go_on(self, exchange: _Exchange, action: str, element: domish.Element) -> bytes:
+        if action == "cancel":
+            self._end(exchange)
+            return _command(exchange, b"canceled", b"")
+        stage = exchange.stages[-1]
+        allowed = _allowed(exchange.stages)
+        if action == "execute":
+            action = _default(stage)
+        if action not in allowed:
+            raise _bad("bad-action", f"here one can {' or '.join(allowed)}")
+        if action == "prev":
+            exchange.stages.pop()
+            return self._shown(exchange, exchange.stages.pop())
+        values = _submitted(stage, element)
+        exchange.stages[-1] = replace(stage, form=stage.form.filled(values))
+        follow = stage.then if action == "next" else stage.finish
+        assert follow is not None
+        return self._shown(exchange, follow(values))
+
+    def _shown(self, exchange: _Exchange, step: Stage | Done) -> bytes:
+        """Show the asker where the exchange has come to, and wait for what it says to that."""
+        if isinstance(step, Done):
+            self._end(exchange)
+            kind = b"error" if step.failed else b"info"
+            note = b"<note type='%b'>%b</note>" % (kind, escape(step.note))
+            return _command(exchange, b"completed", note + step.form)
+        exchange.stages.append(step)
+        forms = [stage.form.to_bytes() for stage in exchange.stages]
+        exchange.cost = sum(map(len, forms))
+        self._wait(exchange)
+        actions = b"".join(b"<%b/>" % action.encode() for action in _allowed(exchange.stages))
+        return _command(
+            exchange,
+            b"executing",
+            b"<actions execute='%b'>%b</actions>%b" % (_default(step).encode(), actions, forms[-1]),
+        )
+
+    # The table -------------------------------------------------------------------------------------------------
+
+    def _wait(self, exchange: _Exchange) -> None:
+        exchange.deadline = self._clock.seconds() + TIMEOUT
+        self._open[exchange.id] = exchange
+        self._open.move_to_end(exchange.id)
+        while len(self._open) > MAX_OPEN or (len(self._open) > 1 and self._bytes() > MAX_BYTES):
+            self.log.info("too many commands under way: the oldest ends")
+            self._end(next(iter(self._open.values())))
+        if not self._timer.running:
+            self._timer.start(TIMEOUT, self._sweep)
+
+    def _bytes(self) -> int:
+        return sum(exchange.cost for exchange in self._open.values())
+
+    def _end(self, exchange: _Exchange) -> None:
+        self._open.pop(exchange.id, None)
+        self._ended[exchange.id] = None
+        if len(self._ended) > MAX_ENDED:
+            self._ended.popitem(last=False)
+        if not self._open:
+            self._timer.stop()
+
+    def _sweep(self) -> None:
+        now = self._clock.seconds()
+        while self._open and (oldest := next(iter(self._open.values()))).deadline <= now:
+            self._end(oldest)
+        if self._open:
+            self._timer.start(next(iter(self._open.values())).deadline - now, self._sweep)
+
+    def asker_gone(self, asker: object) -> None:
+        """End what this asker has begun."""
+        for exchange in [exchange for exchange in self._open.values() if exchange.asker is asker]:
+            self._end(exchange)
+
+
+def _allowed(stages: Sequence[Stage]) -> list[str]:
+    """Return what may be done at the last of these stages, besides `cancel` and `execute`."""
+    stage = stages[-1]
+    possible = (("prev", len(stages) > 1), ("next", stage.then is not None), ("complete", stage.finish is not None))
+    return [action for action, allowed in possible if allowed]
+
+
+def _default(stage: Stage) -> str:
+    return "next" if stage.then is not None else "complete"
+
+
+def _submitted(stage: Stage, element: domish.Element) -> Values:
+    """Return what was submitted; a form of type `cancel` counts as one of type `submit` (XEP-0050 §3.5.1)."""
+    form = next(element.elements(NS_DATA, "x"), None)
+    if form is None:
+        raise _bad("bad-payload", "the form is missing")
+    try:
+        return stage.form.read(form)
+    except BadForm as error:
+        raise _bad("bad-payload", str(error)) from error
+
+
+def _command(exchange: _Exchange, status: bytes, inner: bytes) -> bytes:
+    return b"<command xmlns='%b' node='%b' sessionid='%b' status='%b' xml:lang='en'>%b</command>" % (
+        NS_COMMANDS.encode(),
+        escape(exchange.command.node),
+        exchange.id.encode(),
+        status,
+        inner,
+    )

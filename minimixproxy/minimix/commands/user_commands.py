@@ -1,0 +1,199 @@
+"""What an account's owner may see and do by ad-hoc commands: rooms, leave, detach, forget. Pure.
+
+`executions.py` has the protocol, this file what the commands say and do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+from minimixproxy.minimix.commands.executions import Command, Done, Stage
+from minimixproxy.minimix.commands.report import Occupied, RoomReport, resource_of, room_reports
+from minimixproxy.minimix.interfaces.streams import SessionPort
+from minimixproxy.xep.data_forms import Field, Form, Values, fixed, table
+
+MAX_SHOWN = 500  # rooms in one form or table; a stanza has to stay in bounds
+MAX_NOTED = 50  # rooms in a note, for clients that show no table
+ALL_ROOMS = "*"
+_LEAVING = "leaving"
+_COLUMNS = (
+    ("room", "Room"),
+    ("nick", "Nick"),
+    ("state", "State"),
+    ("bookmarked", "Bookmarked"),
+    ("devices", "Devices"),
+    ("messages", "Messages kept"),
+)
+
+
+class Owned(Protocol):
+    """The account, as its owner deals with it. Rooms by bare JID."""
+
+    @property
+    def rooms(self) -> Mapping[str, Occupied]:
+        """The rooms that it is in."""
+
+    @property
+    def sessions(self) -> Collection[SessionPort]:
+        """The clients that are connected."""
+
+    def leave(self, room: str) -> None:
+        """Leave a room."""
+
+    def detach_device(self, session: SessionPort, room: str | None) -> None:
+        """Show a session out of a room, or out of all with None; the account stays."""
+
+    def forget(self) -> None:
+        """Leave all rooms and forget everything; the sessions stay connected."""
+
+
+class OwnerCommands:
+    """The commands on one account."""
+
+    def __init__(self, account: Owned) -> None:
+        self._account = account
+
+    def offered(self) -> list[Command]:
+        """Return the commands, in the order in which they are listed."""
+        return [
+            Command("rooms", "Rooms the account is in", self._rooms),
+            Command("leave", "Leave rooms", self._leave),
+            Command("detach", "Detach a device from rooms", self._detach),
+            Command("forget", "Leave all rooms and forget everything", self._forget),
+        ]
+
+    def _reports(self) -> list[RoomReport]:
+        """What is to be told of each room, but for those that the account is leaving already."""
+        return [report for report in room_reports(self._account.rooms.values()) if report.state != _LEAVING]
+
+    # rooms -----------------------------------------------------------------------------------------------------
+
+    def _rooms(self, _asker: object) -> Done:
+        reports = self._reports()
+        if not reports:
+            return Done("The account is in no room.")
+        lines = [f"The account is in {_count(len(reports), 'room')}."]
+        lines += [_line(report) for report in reports[:MAX_NOTED]]
+        if len(reports) > MAX_NOTED:
+            lines.append(f"And {len(reports) - MAX_NOTED} more.")
+        rows = [
+            (
+                report.room,
+                report.nick,
+                report.state,
+                "yes" if report.bookmarked else "no",
+                ", ".join(report.devices),
+                str(report.messages),
+            )
+            for report in reports[:MAX_SHOWN]
+        ]
+        return Done("\n".join(lines), table("Rooms the account is in", _COLUMNS, rows))
+
+    # leave -----------------------------------------------------------------------------------------------------
+
+    def _leave(self, _asker: object) -> Stage | Done:
+        reports = self._reports()
+        if not reports:
+            return Done("The account is in no room.")
+        options = tuple((report.room, _line(report)) for report in reports[:MAX_SHOWN])
+        form = Form(
+            "Leave rooms",
+            "The account leaves the rooms chosen here, with all of its devices.",
+            (Field("rooms", "list-multi", "Rooms", options=options),),
+        )
+        return Stage(form, finish=self._left)
+
+    def _left(self, values: Values) -> Done:
+        chosen = [room for room in values["rooms"] if room in self._account.rooms]
+        for room in chosen:
+            self._account.leave(room)
+        if not chosen:
+            return Done("The account was in none of these rooms any more.")
+        return Done(f"The account leaves {_enumeration(chosen)}.")
+
+    # detach ----------------------------------------------------------------------------------------------------
+
+    def _detach(self, asker: object) -> Stage | Done:
+        rooms_of = {session: self._rooms_of(session) for session in self._account.sessions}
+        options = sorted(
+            (session.jid, _device(session, asker, len(rooms))) for session, rooms in rooms_of.items() if rooms
+        )
+        if not options:
+            return Done("No device is in a room.")
+        form = Form(
+            "Detach a device",
+            "The device is removed from its rooms, and told why; the account stays. The next step offers single rooms.",
+            (Field("device", "list-single", "Device", options=tuple(options)),),
+        )
+        return Stage(form, then=self._device_chosen, finish=lambda values: self._detached(values["device"][0], None))
+
+    def _device_chosen(self, values: Values) -> Stage | Done:
+        jid = values["device"][0]
+        session = self._session(jid)
+        rooms = self._rooms_of(session) if session is not None else []
+        if not rooms:
+            return Done("That device is in no room any more.")
+        options = ((ALL_ROOMS, "All rooms"), *((room, room) for room in rooms[:MAX_SHOWN]))
+        form = Form(
+            "Detach a device",
+            f"The rooms that {jid.partition('/')[2]} is to be shown out of.",
+            (Field("room", "list-single", "Room", (ALL_ROOMS,), options),),
+        )
+
+        def finish(values: Values) -> Done:
+            (room,) = values["room"]
+            return self._detached(jid, None if room == ALL_ROOMS else room)
+
+        return Stage(form, finish=finish)
+
+    def _detached(self, jid: str, room: str | None) -> Done:
+        session = self._session(jid)
+        rooms = self._rooms_of(session) if session is not None else []
+        if session is None or not rooms or (room is not None and room not in rooms):
+            return Done("That device is not there any more.")
+        self._account.detach_device(session, room)
+        return Done(f"{resource_of(session)} is detached from {_enumeration(rooms if room is None else [room])}.")
+
+    def _session(self, jid: str) -> SessionPort | None:
+        return next((session for session in self._account.sessions if session.jid == jid), None)
+
+    def _rooms_of(self, session: SessionPort) -> list[str]:
+        return sorted(room for room, occupancy in self._account.rooms.items() if session in occupancy.attached)
+
+    # forget ----------------------------------------------------------------------------------------------------
+
+    def _forget(self, _asker: object) -> Stage:
+        warning = (
+            f"The account leaves all rooms ({len(self._reports())} now). The messages that are kept of them, and "
+            "what is kept to log in without a client, are deleted. Connected devices stay connected; a device that "
+            "joins a room makes the account join anew."
+        )
+        confirm = Field("confirm", "boolean", "Leave all rooms and forget everything", ("0",), required=False)
+        form = Form("Forget this account", "This cannot be undone.", (fixed(warning), confirm))
+        return Stage(form, finish=self._forgotten)
+
+    def _forgotten(self, values: Values) -> Done:
+        if values["confirm"] != ("1",):
+            return Done("Nothing was forgotten: it was not confirmed.", failed=True)
+        self._account.forget()
+        return Done("The account leaves all rooms, and everything kept of it is forgotten.")
+
+
+def _line(report: RoomReport) -> str:
+    devices = ", ".join(report.devices) or "no device"
+    bookmark = ", bookmarked" if report.bookmarked else ""
+    return f"{report.room} as {report.nick}: {report.state}, {devices}, {_count(report.messages, 'message')}{bookmark}"
+
+
+def _device(session: SessionPort, asker: object, rooms: int) -> str:
+    own = " (this device)" if session is asker else ""
+    return f"{resource_of(session)}{own}, in {_count(rooms, 'room')}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _enumeration(rooms: list[str]) -> str:
+    return rooms[0] if len(rooms) == 1 else f"{len(rooms)} rooms: {', '.join(rooms[:MAX_NOTED])}"

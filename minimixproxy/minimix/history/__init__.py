@@ -1,0 +1,1 @@
+"""What was said in one room, who has seen what of it, and archives."""

@@ -1,0 +1,349 @@
+"""What was said in one room, bounded, and which of it a joining client gets (XEP-0045 §7.2.13). Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import Enum
+
+from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.config.settings import Rooms
+from minimixproxy.minimix.history.amendments import (
+    Amendment,
+    Kind,
+    amendment_of,
+    corrected,
+    ids_of,
+    is_empty_correction,
+    slight_tombstone,
+    stanza_id_of,
+    tombstone,
+)
+from minimixproxy.minimix.history.kept_messages import KeptMessages
+from minimixproxy.minimix.history.message_index import identity
+from minimixproxy.minimix.history.read_positions import Cursors
+from minimixproxy.minimix.history.replay import Replay, shown
+from minimixproxy.minimix.history.senders import Senders
+from minimixproxy.minimix.interfaces.journal import KeptMessage, KeptRoom, RoomJournal
+from minimixproxy.safety_net import NET
+from minimixproxy.wire.stanza import Stanza, UnusableStanza, with_attributes_in
+from minimixproxy.xep import muc
+from minimixproxy.xep.delays import delay_of, without_delays
+from minimixproxy.xep.muc_history import HistoryRequest
+
+SHORT_REPLAY = 100  # messages that a client can be given at once
+DEFAULT_REPLAY = 20  # messages that rooms show with no wish stated, where it is not known how many this one shows
+# Seconds by which the times of one message may differ here and in the room, if the room gives no ids.
+TOLERANCE = 60.0
+TOLERANCE_WITHOUT_ID = 5.0  # if its sender gave none either
+_ATTRIBUTES = frozenset({b"from", b"to", b"id", b"type", b"xml:lang", b"xmlns"})
+_LATEST = 1000  # messages among which the newest is looked for
+
+
+class Taken(Enum):
+    """What became of a message."""
+
+    NEW = "new"  # it is kept
+    DUPLICATE = "duplicate"  # it was kept before
+    PASSING = "passing"  # it is no history
+
+
+class History:
+    """The messages of a room, and how far each client, by resource, has seen them. `kept` is what there was before.
+
+    A message that amends another changes it where it is kept, and is kept itself, for those that have seen the other.
+    `senders` is to be told who leaves the room.
+    """
+
+    def __init__(
+        self,
+        room: str,
+        settings: Rooms,
+        journal: RoomJournal,
+        kept: KeptRoom | None = None,
+        budget: ByteBudget | None = None,
+    ) -> None:
+        self._room = room
+        self._journal = journal
+        self._keeps = settings.history > 0
+        self._kept = KeptMessages(settings, journal, kept.messages if kept is not None else (), budget)
+        self._cursors = Cursors(journal, kept.cursors if kept is not None else None)
+        self.senders = Senders()
+        self.at_least = DEFAULT_REPLAY  # messages that a client is given with no wish, if there are so many
+        self.faulty = 0  # messages that could not be shown, and are not kept any more
+        last = self._kept.last(1)
+        self._newest = last[0].sequence if last else max(kept.cursors.values(), default=0) if kept is not None else 0
+        self._replays: dict[str, Replay] = {}
+        self._attached: dict[str, int] = {}  # since which number in the order of messages
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether messages are kept at all."""
+        return self._keeps
+
+    @property
+    def entries(self) -> Sequence[KeptMessage]:
+        """All messages in the order in which they came: retracted ones and amendments too."""
+        return list(self._kept)
+
+    @property
+    def newest(self) -> tuple[str | None, float | None]:
+        """The room's id of the newest message that has one, and its time; with no ids, the time of the newest."""
+        last = self._kept.last(_LATEST)
+        place = next((place for place in reversed(range(len(last))) if last[place].stanza_id is not None), None)
+        if place is None:
+            return None, last[-1].time if last else None
+        # Not its own: whoever said it may have made up a stamp of the past.
+        return last[place].stanza_id, max(message.time for message in last[: place + 1])
+
+    def close(self) -> None:
+        """The occupancy is over: other rooms can have the bytes."""
+        self._kept.close()
+
+    def expire(self, now: float) -> None:
+        """Let go what is too old."""
+        self._kept.expire(now)
+
+    # Messages come ---------------------------------------------------------------------------------------------
+
+    def take(self, stanza: Stanza, now: float, *, past: bool = False) -> Taken:
+        """Keep a groupchat message if it is worth it.
+
+        `past`: the room, or its archive, tells it as something said before. Only then its delay stamp counts.
+        """
+        amendment = amendment_of(stanza, self._room)
+        if amendment is None and (not muc.is_history(stanza) or is_empty_correction(stanza)):
+            return Taken.PASSING
+        self._kept.expire(now)
+        stanza_id = stanza_id_of(stanza, self._room)
+        stamped = delay_of(stanza, self._room, now) if past else None
+        if self._has(stanza, stanza_id, stamped):
+            return Taken.DUPLICATE
+        time = now if stamped is None else stamped
+        raw = stanza.self_contained() if stamped is not None else without_delays(stanza, self._room)
+        raw = _slim(raw, len(stanza.attributes))
+        self._newest = self._journal.next_sequence()
+        message = KeptMessage(self._newest, time, raw, stamped is not None, stanza_id)
+        sender = self.senders.sender_of(stanza)
+        original = self._original(amendment, sender, past=past) if amendment is not None else None
+        if amendment is not None and original is not None:
+            try:
+                message = self._amend(original, amendment, stanza, message)
+            except UnusableStanza as error:  # kept by an earlier version that took more
+                self.leave_out(original, error)
+        self._kept.keep(message, sender, ids_of(stanza))
+        return Taken.NEW
+
+    def _has(self, stanza: Stanza, stanza_id: str | None, stamped: float | None) -> bool:
+        if stanza_id is not None and self._kept.with_stanza_id(stanza_id) is not None:
+            return True
+        if stamped is None:
+            return False
+        if stamped <= self._kept.expired_until + TOLERANCE:
+            return True  # it was here, and has grown too old
+        sent_id = stanza.get("id")
+        key = identity(stanza.raw, stanza["from"], sent_id)
+        if key is None:
+            return False
+        tolerance = TOLERANCE if sent_id else TOLERANCE_WITHOUT_ID
+        return any(
+            abs(message.time - stamped) <= tolerance
+            for message in self._kept.same_again(key)
+            if message.stanza_id is None or stanza_id is None  # two ids, two messages
+        )
+
+    # Messages change -------------------------------------------------------------------------------------------
+
+    def _original(self, amendment: Amendment, sender: str | None, *, past: bool) -> KeptMessage | None:
+        """Return the message that an amendment is about, if it is kept and the sender may amend it."""
+        found = self._kept.with_stanza_id(amendment.target) if amendment.kind is not Kind.CORRECTION else None
+        if amendment.kind is not Kind.MODERATION:
+            if found is not None and not self._is_by(found, sender, past=past):
+                found = None
+            found = found or self._said(amendment.target, sender, past=past)
+        if found is not None and found.amends is not None:
+            return self._kept.get(found.amends)
+        return found
+
+    def _is_by(self, message: KeptMessage, sender: str | None, *, past: bool) -> bool:
+        by = self.senders.sender_of_bytes(message.raw)
+        return by is not None and by == sender and self.senders.is_certain(sender, message.sequence, past=past)
+
+    def _said(self, sent_id: str, sender: str | None, *, past: bool) -> KeptMessage | None:
+        """Return the last message with an id that its sender gave it."""
+        found = self._kept.said_by(sender, sent_id) if sender is not None else None
+        if found is None or sender is None or not self.senders.is_certain(sender, found.sequence, past=past):
+            return None
+        return found
+
+    def _amend(self, original: KeptMessage, amendment: Amendment, stanza: Stanza, message: KeptMessage) -> KeptMessage:
+        """Change the original; return the amendment as it is to be kept."""
+        message = replace(message, amends=original.sequence, retracted=original.retracted)
+        if original.retracted:
+            return message
+        if amendment.kind is Kind.CORRECTION:
+            self._kept.change(replace(original, raw=corrected(original.raw, stanza, self._room)))
+            return message
+        grave = tombstone(original.raw, stanza, amendment, message.time, self._room)
+        self._kept.change(replace(original, raw=grave, retracted=True))
+        for earlier in self._kept.after(original.sequence):
+            if earlier.amends == original.sequence:
+                grave = slight_tombstone(earlier, stanza, amendment, message.time, self._room)
+                self._kept.change(replace(earlier, raw=grave, retracted=True))
+        return message
+
+    def leave_out(self, message: KeptMessage, error: Exception) -> None:
+        """A kept message cannot be shown: it costs itself, and not the client that is to be shown it."""
+        self.faulty += 1
+        NET.unshown(message.raw, "a kept message", self._room, error)
+        self._kept.remove(message.sequence)
+
+    # Occupants come and go --------------------------------------------------------------------------------------
+
+    def in_step(self) -> None:
+        """The account is in the room, has been told what was said before, and sees from now on who leaves."""
+        self.senders.watch(self._newest)
+
+    def room_shows(self, count: int) -> None:
+        """The room has shown so many messages to a join that wished for nothing."""
+        self.at_least = max(self.at_least, count)
+
+    def out_of_step(self) -> None:
+        """The account does not see who leaves."""
+        self.senders.lose_sight()
+
+    def occupant_left(self, occupant: str) -> None:
+        """An occupant, by its address in the room, left or took another nick."""
+        self.senders.left(occupant)
+
+    def occupant_shown(self, occupant: str) -> None:
+        """The room shows an occupant, by its address there: a new one, or one that is there already."""
+        self.senders.shown(occupant, self._newest)
+
+    # Clients come and go ---------------------------------------------------------------------------------------
+
+    def attached(self, resource: str) -> None:
+        """A client is about to be given what it selected, and sees all that comes from now on.
+
+        A long replay takes its time, and is on disk as given when all was taken. A short one waits at the gate until it
+        is on disk: were it the other way round, a crash between the two would have it given once more.
+        """
+        self._attached[resource] = self._journal.next_sequence()
+        replay = self._replays.get(resource)
+        if replay is None or len(replay) <= SHORT_REPLAY:
+            self._cursors.attached(resource)
+        else:
+            replay.then = lambda: self._cursors.attached(resource)
+
+    def detached(self, resource: str, until: float = math.inf) -> None:
+        """A client has gone: it has seen everything that was given out, but for what it has not taken of its replay.
+
+        `until`: messages behind this one, of any room, did not reach it, nor did its replay if it joined behind it.
+        """
+        if until < self._attached.pop(resource, 0):
+            self._never_reached(resource)
+            return
+        live = int(min(self._newest, self._journal.given_out(), until))
+        replay = self._replays.pop(resource, None)
+        if replay is not None:
+            replay.then = None
+        if replay is None:
+            seen = live
+        elif replay.finished:
+            seen = max(live, replay.reached)
+        else:
+            seen = replay.reached if until == math.inf else replay.start
+        self._cursors.detached(resource, max(seen, self._cursors.get(resource) or 0))
+
+    def _never_reached(self, resource: str) -> None:
+        """A client has not even got its replay: it is where it was before, or where the replay began if it is new."""
+        replay = self._replays.pop(resource, None)
+        if replay is not None:
+            replay.then = None
+        before = self._cursors.get(resource)
+        if before is None and replay is not None:
+            before = replay.start
+        if before is None:
+            self._journal.cursor_forgotten(resource)
+        else:
+            self._cursors.detached(resource, before)
+
+    def select(self, request: HistoryRequest | None, resource: str, now: float, *, everything: bool = False) -> Replay:
+        """Return the messages for a joining client, oldest first.
+
+        With no wish stated: what this client has not seen, and if that is little some of what it has, for it may have
+        kept nothing; a client never seen gets the last few, or, with `everything`, all there is. `resource` "" is of
+        no client in particular.
+        """
+        self._kept.expire(now)
+        seen = self._cursors.get(resource) if resource else None
+        if request is not None:
+            chosen = self._requested(request, seen or 0)
+        elif everything:
+            chosen = [message for message in self._kept if self._shows(message, 0)]
+        elif seen is not None:
+            chosen = self._unseen(seen)
+        else:
+            chosen = self._requested(HistoryRequest(max_stanzas=max(self.at_least, DEFAULT_REPLAY)), 0)
+        replay = Replay(self._room, chosen, self._newest, self.leave_out, seen)
+        if resource:
+            self._replays[resource] = replay
+        return replay
+
+    def _unseen(self, seen: int) -> list[KeptMessage]:
+        """Return what a client has not seen, behind as much of the rest as makes it `at_least`, as it is now."""
+        unseen = [message for message in self._kept.after(seen) if self._shows(message, seen)]
+        again: list[KeptMessage] = []
+        for message in reversed(self._kept):
+            if len(unseen) + len(again) >= self.at_least:
+                break
+            if message.sequence <= seen and self._shows(message, 0):
+                again.append(message)
+        return again[::-1] + unseen
+
+    def _shows(self, message: KeptMessage, seen: int, since: float | None = None) -> bool:
+        """Tell whether a message is for a client that has seen, by `seen` or by its own wish, what was before it.
+
+        An amendment is only for those that have the original as it was; the others get that as it is now.
+        """
+        if message.retracted or message.amends is None:
+            return not message.retracted
+        original = self._kept.get(message.amends)
+        return message.amends <= seen or original is None or (since is not None and original.time < since)
+
+    def _requested(self, request: HistoryRequest, seen: int) -> list[KeptMessage]:
+        chosen: list[KeptMessage] = []
+        faulty: list[tuple[KeptMessage, Exception]] = []
+        room_left = request.max_chars
+        for message in reversed(self._kept):
+            if request.max_stanzas is not None and len(chosen) >= request.max_stanzas:
+                break
+            if request.since is not None and message.time < request.since:
+                continue
+            if not self._shows(message, seen, request.since):
+                continue
+            if room_left is not None:
+                try:
+                    room_left -= len(shown(message, self._room).decode("utf-8"))
+                except ValueError as error:
+                    faulty.append((message, error))
+                    continue
+                if room_left < 0:
+                    break
+            chosen.append(message)
+        for message, reason in faulty:
+            self.leave_out(message, reason)
+        chosen.reverse()
+        return chosen
+
+
+def _slim(raw: bytes, attributes: int) -> bytes:
+    """Return a message without attributes of its own making (RFC 6120 §8.1): what is kept is read again and again.
+
+    `attributes`: how many it has.
+    """
+    return with_attributes_in(raw, _ATTRIBUTES) if attributes >= len(_ATTRIBUTES) else raw

@@ -1,0 +1,68 @@
+"""Who said a message of a room, and whether that is the occupant who now wants to change it. Pure.
+
+By the occupant-id (XEP-0421) if the room gives one, else by the nick. A room that gives none lets its occupants write
+whatever they like there.
+"""
+
+from __future__ import annotations
+
+from minimixproxy.minimix.history.message_index import OCCUPANT
+from minimixproxy.minimix.history.nick_tenure import NickTenure
+from minimixproxy.wire.children import payload_attributes, stanza_of_bytes
+from minimixproxy.wire.stanza import MalformedStanza, Stanza
+from minimixproxy.xep.muc import NS_OCCUPANT_ID
+
+
+class Senders:
+    """Of one room. A sender is an occupant-id, marked as such, or the address of an occupant."""
+
+    def __init__(self) -> None:
+        self.gives_ids = False  # the room gives every occupant an id, and lets nobody else write one
+        self._nicks = NickTenure()
+
+    def entered(self, own_presence: Stanza) -> None:
+        """The room has shown the account its own presence. The account writes no occupant-id: who does, is the room."""
+        self.gives_ids = bool(payload_attributes(own_presence, NS_OCCUPANT_ID, "occupant-id"))
+
+    def watch(self, newest: int) -> None:
+        """From now on the account sees who leaves; `newest` is the sequence of the last message."""
+        self._nicks.watch(newest)
+
+    def lose_sight(self) -> None:
+        """The account is not in the room, or not in step with it."""
+        self._nicks.lose_sight()
+
+    def rules_changed(self) -> None:
+        """The room's configuration is another: it may not show any more who leaves."""
+        self._nicks.rules_changed()
+
+    def shown(self, occupant: str, newest: int) -> None:
+        """The room shows an occupant; `newest` is the sequence of the last message."""
+        self._nicks.shown(occupant, newest)
+
+    def left(self, occupant: str) -> None:
+        """An occupant left, or took another nick."""
+        self._nicks.left(occupant)
+
+    def sender_of(self, stanza: Stanza) -> str | None:
+        """Return who said a message; None if that cannot be known."""
+        if self.gives_ids:
+            ids = payload_attributes(stanza, NS_OCCUPANT_ID, "occupant-id")
+            if ids:
+                return OCCUPANT + ids[0]["id"] if len(ids) == 1 and ids[0].get("id") else None
+        return stanza.get("from")
+
+    def sender_of_bytes(self, raw: bytes) -> str | None:
+        """Return the same of a message that is kept."""
+        try:
+            return self.sender_of(stanza_of_bytes(raw))
+        except MalformedStanza:
+            return None
+
+    def is_certain(self, sender: str | None, sequence: int, *, past: bool) -> bool:
+        """Tell whether that sender of a message is the one who says something now, or at a time in the past."""
+        if sender is None:
+            return False
+        if sender.startswith(OCCUPANT):
+            return True
+        return not past and self._nicks.is_of_present(sender, sequence)

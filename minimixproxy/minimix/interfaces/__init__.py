@@ -1,0 +1,1 @@
+"""What an account asks of its sessions, its stream and its journal."""

@@ -1,0 +1,237 @@
+"""What an account has kept on disk, and what it is given back after a restart: records and interfaces. No I/O.
+
+Calls on a journal return at once and keep their order. What a client is told goes through `Journal.gated`: it waits
+until everything that was journalled before is on disk, so that a crash at any moment takes back nothing that was said.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from twisted.internet.defer import Deferred, succeed
+
+from minimixproxy.wire.lazy_stanzas import Output
+
+
+@dataclass(slots=True)
+class KeptMessage:
+    """A groupchat message of a room's history. `time`: seconds since the epoch.
+
+    Never changed. It is not marked so because making one, for each message and account, would take four times as long.
+    """
+
+    sequence: int  # of all messages of all rooms: given by `RoomJournal.next_sequence`, and growing
+    time: float
+    raw: bytes
+    stamped: bool  # the room's delay stamp is in `raw`
+    stanza_id: str | None = None  # the room's own (XEP-0359)
+    amends: int | None = None  # the sequence of the kept message that this one corrects or retracts
+    retracted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPrivate:
+    """A private message that no session was there to get."""
+
+    sequence: int
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeptMembership:
+    """What a room is joined with. `nick` is the one in use, `wished_nick` the one to return to."""
+
+    nick: str
+    wished_nick: str
+    password: str | None = field(default=None, repr=False)
+    bookmarked: bool = False  # a bookmark with autojoin keeps the account in
+    since: float = 0.0  # when the account came in, seconds since the epoch
+
+
+@dataclass(slots=True)
+class KeptRoom:
+    """An occupancy as it was kept. A cursor: the sequence of the last message that a client, by resource, has seen."""
+
+    room: str
+    membership: KeptMembership
+    messages: list[KeptMessage] = field(default_factory=list)
+    cursors: dict[str, int] = field(default_factory=dict)
+    privates: list[KeptPrivate] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptLogin:
+    """What logs an account in again without its clients: SCRAM keys, or the password where that is configured."""
+
+    domain: str
+    username: str
+    hash_name: str = ""
+    salt: bytes = b""
+    iterations: int = 0
+    client_key: bytes = field(default=b"", repr=False)
+    server_key: bytes = field(default=b"", repr=False)
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(slots=True)
+class KeptAccount:
+    """An account as it was kept. `last_seen`: when a client of it was connected last, seconds since the epoch."""
+
+    bare: str
+    login: KeptLogin | None
+    refused: bool  # the server refused the login: no retries until a client logs in
+    last_seen: float
+    rooms: list[KeptRoom] = field(default_factory=list)
+
+
+class RoomJournal(Protocol):
+    """What one occupancy has kept."""
+
+    def next_sequence(self) -> int:
+        """Return the sequence of the next message, greater than any before."""
+
+    def given_out(self) -> int:
+        """Return the sequence up to which messages have passed the gate to sessions that were attached."""
+
+    def membership(self, membership: KeptMembership) -> None:
+        """The account is, and stays, in the room with this."""
+
+    def forgotten(self) -> None:
+        """The account is in the room no more: everything about it goes."""
+
+    def message_kept(self, message: KeptMessage) -> None:
+        """A message entered the history."""
+
+    def message_changed(self, message: KeptMessage) -> None:
+        """A kept message reads otherwise now."""
+
+    def message_gone(self, sequence: int) -> None:
+        """One message of the history goes."""
+
+    def trimmed(self, oldest: int) -> None:
+        """The history begins with the message of this sequence: older ones go."""
+
+    def attached(self, resource: str) -> None:
+        """A client sees all that comes from now on."""
+
+    def seen(self, resource: str, sequence: int) -> None:
+        """A client is not attached any more, and has seen everything up to a message."""
+
+    def cursor_forgotten(self, resource: str) -> None:
+        """Nobody needs to know what this client has seen."""
+
+    def private_kept(self, private: KeptPrivate) -> None:
+        """A private message waits for a session."""
+
+    def private_given(self, sequence: int) -> None:
+        """A private message waits no more."""
+
+
+class Journal(Protocol):
+    """What all accounts have kept."""
+
+    def room(self, bare: str, room: str) -> RoomJournal:
+        """Return the journal of one account's occupancy of one room."""
+
+    def account_kept(self, bare: str, login: KeptLogin | None, last_seen: float) -> None:
+        """The account is known, by this login from now on; None leaves the login kept before as it is."""
+
+    def account_refused(self, bare: str, refused: bool) -> None:
+        """The server refuses the login of the account, or takes it again."""
+
+    def account_forgotten(self, bare: str) -> bool:
+        """Everything about the account goes, its rooms too. Return whether there was anything."""
+
+    def erased(self, *, copies: bool) -> Deferred[None]:
+        """Return what fires when everything journalled so far is on disk, and what was forgotten is erased there.
+
+        `copies`: also those that a database may keep beside the rows, which costs all accounts time. Else these go
+        later, together with those of other accounts.
+        """
+
+    def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
+        """Return a function like `deliver` whose effect waits until all that was journalled before it is on disk."""
+
+    def given_out(self) -> int:
+        """Return the sequence up to which messages of all rooms have passed the gate."""
+
+
+class NullRoomJournal:
+    """Keeps nothing: for tests of the core, and the pattern of what an occupancy calls."""
+
+    def __init__(self, count: itertools.count[int]) -> None:
+        self._count = count
+        self._last = 0
+
+    def next_sequence(self) -> int:
+        self._last = next(self._count)
+        return self._last
+
+    def given_out(self) -> int:
+        return self._last
+
+    def membership(self, membership: KeptMembership) -> None:
+        """Kept nowhere."""
+
+    def forgotten(self) -> None:
+        """Kept nowhere."""
+
+    def message_kept(self, message: KeptMessage) -> None:
+        """Kept nowhere."""
+
+    def message_changed(self, message: KeptMessage) -> None:
+        """Kept nowhere."""
+
+    def message_gone(self, sequence: int) -> None:
+        """Kept nowhere."""
+
+    def trimmed(self, oldest: int) -> None:
+        """Kept nowhere."""
+
+    def attached(self, resource: str) -> None:
+        """Kept nowhere."""
+
+    def seen(self, resource: str, sequence: int) -> None:
+        """Kept nowhere."""
+
+    def cursor_forgotten(self, resource: str) -> None:
+        """Kept nowhere."""
+
+    def private_kept(self, private: KeptPrivate) -> None:
+        """Kept nowhere."""
+
+    def private_given(self, sequence: int) -> None:
+        """Kept nowhere."""
+
+
+class NullJournal:
+    """A journal that keeps nothing."""
+
+    def __init__(self) -> None:
+        self._count = itertools.count(1)
+
+    def room(self, _bare: str, _room: str) -> RoomJournal:
+        return NullRoomJournal(self._count)
+
+    def account_kept(self, bare: str, login: KeptLogin | None, last_seen: float) -> None:
+        """Kept nowhere."""
+
+    def account_refused(self, bare: str, refused: bool) -> None:
+        """Kept nowhere."""
+
+    def account_forgotten(self, bare: str) -> bool:
+        """Kept nowhere."""
+        return False
+
+    def erased(self, *, copies: bool) -> Deferred[None]:
+        return succeed(None)
+
+    def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
+        return deliver
+
+    def given_out(self) -> int:
+        """All that there is: a number that nothing else gets."""
+        return next(self._count)

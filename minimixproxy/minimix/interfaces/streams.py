@@ -1,0 +1,130 @@
+"""The narrow interfaces between an account, its sessions and its stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.wire.lazy_stanzas import LazyStanzas
+from minimixproxy.wire.stanza import Stanza
+
+#: Gets the result or error that answers an IQ of our own; None when no answer comes.
+Answered = Callable[[Stanza | None], None]
+
+
+class SessionPort(Protocol):
+    """One client's session, as its account sees it."""
+
+    @property
+    def jid(self) -> str:
+        """The full JID, as the server spelled it when it was bound."""
+
+    @property
+    def carbons(self) -> bool:
+        """Whether the client enabled carbons (XEP-0280) and the server agreed."""
+
+    @property
+    def language(self) -> str:
+        """The language of the client's stream, "" if it named none: that of stanzas that name none."""
+
+    @property
+    def last_active(self) -> float:
+        """When the client last sent a stanza, in seconds of the reactor's clock."""
+
+    @property
+    def reached(self) -> float:
+        """Up to which message, of any room, what was delivered has come to the client's machine; infinity: all."""
+
+    def deliver(self, data: bytes) -> None:
+        """Give the client whole stanzas."""
+
+    def deliver_all(self, stanzas: LazyStanzas) -> None:
+        """Give the client many stanzas, in order with `deliver`; they are made when it can take them."""
+
+    def close(self, condition: str, text: str = "") -> None:
+        """End the session with a stream error."""
+
+
+class OwnRequests(Protocol):
+    """IQs that the account itself sends, on its account stream, which opens if need be."""
+
+    def ask(self, to: str, kind: str, payload: bytes, answered: Answered) -> None:
+        """Send an IQ of type `kind` (`get`, `set`); `to` "" is the account itself.
+
+        `answered` is called once: after `iq_timeout`, or when the stream ends, with None.
+        """
+
+    def ask_archive(
+        self, to: str, query_id: str, payload: bytes, result: Callable[[Stanza], None], answered: Answered
+    ) -> None:
+        """Send a query to an archive (XEP-0313); `result` gets each message that carries a result with `query_id`."""
+
+
+class RoomOutlet(OwnRequests, Protocol):
+    """What an occupancy may do to the world outside its sessions."""
+
+    @property
+    def stream_jid(self) -> str:
+        """The full JID of the account stream; "" before it is bound."""
+
+    def send_to_room(self, data: bytes) -> None:
+        """Send a stanza on the account stream."""
+
+    def answer(self, data: bytes) -> None:
+        """Answer somebody else on the account stream, unless there are too many who ask."""
+
+    def pace(self, call: Callable[[], None]) -> None:
+        """Call soon: not all rooms of all accounts are to be joined at once."""
+
+    def from_session_again(self, session: SessionPort, stanza: Stanza) -> None:
+        """A session's stanza that had to wait is now as good as new."""
+
+    @property
+    def client_budget(self) -> ByteBudget:
+        """What the account's own clients have kept for them: joins that wait, presences, ids of changes of nick."""
+
+    @property
+    def presence_limit(self) -> int:
+        """How many bytes of presence the room is shown at most."""
+
+    def room_budget(self) -> ByteBudget:
+        """Return a new budget for what a room shows."""
+
+    def history_budget(self) -> ByteBudget:
+        """Return a new budget for what was said in a room."""
+
+    def waiting_budget(self, limit: int) -> ByteBudget:
+        """Return a new budget of `limit` bytes for what waits in a room: for clients, or for the end of an archive."""
+
+    def room_joined(self, room: str) -> None:
+        """The account is in the room, for the first time or again."""
+
+    def room_left(self, room: str) -> None:
+        """The account leaves because its last session did: it does not mean to come back."""
+
+    def room_ended(self, room: str) -> None:
+        """The occupancy is over; forget it, and join again for whoever waits."""
+
+    def broadcast_payload(self, session: SessionPort) -> bytes:
+        """Return what the session's undirected presence shows, as children of the account's own (see `presence`)."""
+
+
+class StreamPort(Protocol):
+    """The account stream, as its account sees it."""
+
+    @property
+    def jid(self) -> str:
+        """Its full JID; "" while it is not bound."""
+
+    def send(self, data: bytes) -> None:
+        """Send a stanza, opening the stream if it is closed."""
+
+    def reply(self, data: bytes) -> None:
+        """Send what answers somebody else, unless much waits to be sent."""
+
+    def reopen(self) -> None:
+        """Open again by itself: after a wait that grows from failure to failure. Does nothing unless it is closed."""
+
+    def close(self) -> None:
+        """Close the stream: the account is in no room."""

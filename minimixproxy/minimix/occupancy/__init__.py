@@ -1,0 +1,1 @@
+"""The account in one room: joined once, shown to many sessions; its lifecycle."""

@@ -1,0 +1,79 @@
+"""What the account is in a room with, and that it is: as the journal knows it. No I/O."""
+
+from __future__ import annotations
+
+from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.journal import KeptMembership, RoomJournal
+from minimixproxy.minimix.room.appearance import Appearance
+
+MAX_PASSWORD = 1024  # characters
+
+
+class Membership:
+    """Nicks (they are the appearance's), password, bookmark; journalled once the account has been in the room."""
+
+    log = Logger()
+
+    def __init__(self, appearance: Appearance, journal: RoomJournal, since: float) -> None:
+        """`since`: when the account came in, seconds since the epoch."""
+        self._password: str | None = None
+        self.since = since
+        self._appearance = appearance
+        self._journal = journal
+        self._bookmarked = False
+        self.known = False  # to the journal
+
+    def restore(self, kept: KeptMembership) -> None:
+        """Take what was kept."""
+        self.known = True
+        self._appearance.nick, self._appearance.wished_nick = kept.nick, kept.wished_nick
+        self.password, self._bookmarked, self.since = kept.password, kept.bookmarked, kept.since
+
+    @property
+    def password(self) -> str | None:
+        """The room's password, by which the account comes back. One longer than `MAX_PASSWORD` is not kept."""
+        return self._password
+
+    @password.setter
+    def password(self, password: str | None) -> None:
+        self._password = password
+        if password is not None and len(password) > MAX_PASSWORD:
+            self.log.warn(
+                "a room password of more than {limit} characters is not kept: without a client that gives it, "
+                "the account cannot come back into {room}",
+                limit=MAX_PASSWORD,
+                room=self._appearance.room,
+            )
+            self._password = None
+
+    @property
+    def kept(self) -> KeptMembership:
+        """All of it, as a record."""
+        appearance = self._appearance
+        return KeptMembership(appearance.nick, appearance.wished_nick, self.password, self._bookmarked, self.since)
+
+    @property
+    def bookmarked(self) -> bool:
+        """Whether a bookmark keeps the account in when its last session leaves (XEP-0402)."""
+        return self._bookmarked
+
+    @bookmarked.setter
+    def bookmarked(self, bookmarked: bool) -> None:
+        if bookmarked != self._bookmarked:
+            self._bookmarked = bookmarked
+            self.changed()
+
+    def keep(self) -> None:
+        """The account is in the room with this."""
+        self.known = True
+        self._journal.membership(self.kept)
+
+    def changed(self) -> None:
+        """Some of it reads otherwise now."""
+        if self.known:
+            self.keep()
+
+    def forget(self) -> None:
+        """The account is in the room no more, or never came in: messages may have."""
+        self.known = False
+        self._journal.forgotten()

@@ -1,0 +1,60 @@
+"""What of a room's archive could not be read when the account came back, and is read later. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from minimixproxy.minimix.history.room_archive import CatchUp
+from minimixproxy.minimix.interfaces.streams import RoomOutlet
+from minimixproxy.minimix.rejoin.paced_forking import Telling
+from minimixproxy.timing.backoff import Backoff
+from minimixproxy.timing.clock import Clock, Timer, wall_time
+from minimixproxy.wire.stanza import Stanza
+
+FIRST_WAIT, LONGEST_WAIT = 60.0, 3600.0  # seconds between two attempts
+
+
+class Arrears:
+    """The arrears of one occupancy, read at most `limit` messages at a time.
+
+    `heard` gets them, known ones too, and that they are of the past.
+
+    `since` is where they begin, by id and time of the last message before; None while there are none.
+    """
+
+    def __init__(
+        self, room: str, outlet: RoomOutlet, clock: Clock, limit: int, heard: Callable[[Stanza, bool], None]
+    ) -> None:
+        self.since: tuple[str | None, float] | None = None
+        self._clock = clock
+        self._telling = Telling(room, clock, heard, self._told)
+        self._archive = CatchUp(room, outlet, limit, self._telling.start)
+        self._timer = Timer(clock)
+        self._backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
+
+    def begin(self, since: tuple[str | None, float]) -> None:
+        """The account is in the room, and does not know what was said since: ask for it from time to time."""
+        self.since = since
+        self._timer.start(self._backoff.next(), self._ask)
+
+    def end(self) -> None:
+        """All is known."""
+        self.stop()
+        self.since = None
+        self._backoff.reset()
+
+    def stop(self) -> None:
+        """The account is not in the room now; what is missing still is."""
+        self._timer.stop()
+        self._archive.stop()
+        self._telling.stop()
+
+    def _ask(self) -> None:
+        assert self.since is not None
+        self._archive.start(*self.since, wall_time(self._clock))
+
+    def _told(self) -> None:
+        if self._archive.failed and self.since is not None:
+            self.begin(self.since)
+        else:
+            self.end()

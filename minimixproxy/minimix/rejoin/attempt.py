@@ -1,0 +1,125 @@
+"""One attempt to come back into a room: from the join to having caught up with what was said meanwhile. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from minimixproxy.config.settings import Rooms
+from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.history.room_info import RoomInfo
+from minimixproxy.minimix.interfaces.streams import RoomOutlet
+from minimixproxy.minimix.rejoin.difference import Difference, subject_of
+from minimixproxy.minimix.rejoin.missed_messages import Backlog
+from minimixproxy.minimix.rejoin.paced_forking import Telling
+from minimixproxy.minimix.room.appearance import Appearance
+from minimixproxy.minimix.room.attendance import Attendance
+from minimixproxy.minimix.room.own_presence import rejoin_presence
+from minimixproxy.minimix.room.snapshot import RoomView
+from minimixproxy.timing.clock import Clock, Timer
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.xep import muc
+from minimixproxy.xep.delays import format_time
+
+ANSWER_TIMEOUT = 60.0  # seconds for a room to answer the join
+OVERLAP = 60.0  # seconds of the room's history asked for again, for clocks that differ
+# What the owner of a room sends to take it as it is (XEP-0045 §10.1.2).
+_INSTANT_ROOM = b"<query xmlns='%b#owner'><x xmlns='jabber:x:data' type='submit'/></query>" % muc.NS_MUC.encode()
+
+
+class Reentry:
+    """Attached sessions see the difference when the room has let the account in, and then `heard` what they missed.
+
+    `view` is what the room shows, up to the own presence; then it is the attendance's. `heard` gets each message that
+    was said meanwhile, known ones too, and whether it is told as something of the past. Then `done` is called, with
+    False if some of it could not be read; or `unanswered`, when the room does not answer the join.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        info: RoomInfo,
+        outlet: RoomOutlet,
+        settings: Rooms,
+        clock: Clock,
+        attendance: Attendance,
+        heard: Callable[[Stanza, bool], None],
+        done: Callable[[bool], None],
+        unanswered: Callable[[], None],
+    ) -> None:
+        self.view: RoomView | None = RoomView(info.room, settings.max_occupants, outlet.room_budget())
+        self.nick = ""  # asked for
+        self._info = info
+        self._outlet = outlet
+        self._settings = settings
+        self._clock = clock
+        self._attendance = attendance
+        self._telling = Telling(info.room, clock, heard, self._told)
+        self._done = done
+        self._timer = Timer(clock)
+        self._timer.start(ANSWER_TIMEOUT, unanswered)
+        self._before: RoomView = attendance.view
+        self._subject_before = ("", "")
+        self._backlog: Backlog | None = None
+
+    def join(self, nick: str, appearance: Appearance, password: str | None, last_known: float, stanza_id: str) -> None:
+        """Ask to be let in, and for what was said since `last_known`, in seconds since the epoch."""
+        self.nick = nick
+        payload = appearance.best()
+        appearance.joined_with(payload)
+        since = format_time(max(0.0, last_known - OVERLAP))
+        self._outlet.send_to_room(rejoin_presence(f"{self._info.room}/{nick}", payload, password, since, stanza_id))
+
+    def entered(self, stanza: Stanza, appearance: Appearance, nick: str, last_known: tuple[str | None, float]) -> None:
+        """The own presence: all who are there have been shown. `last_known`: id and time of the last kept message."""
+        view, self.view = self.view, None
+        assert view is not None
+        self._timer.stop()
+        view.entered(stanza)
+        self._attendance.view = view
+        before_nick, appearance.nick = appearance.nick, nick
+        if self._before.self_presence is not None:
+            difference = Difference(self._before, view, before_nick, nick)
+            for session in list(self._attendance.attached):
+                session.deliver_all(difference.to(session.jid, self._outlet.stream_jid))
+        self._subject_before = subject_of(self._before)
+        self._before.close()
+        if view.created:
+            # Nobody asked for a new room: as it is, it lets the others in.
+            self._outlet.ask(self._info.room, "set", _INSTANT_ROOM, self._accepted)
+        self._backlog = Backlog(self._info, self._outlet, self._clock, self._settings.history, self._telling.start)
+        self._backlog.start(*last_known)
+
+    def _accepted(self, answer: Stanza | None) -> None:
+        if answer is None or answer.get("type") != "result":
+            self.log.warn("{room} had to be made anew, and may be locked", room=self._info.room)
+
+    def groupchat(self, stanza: Stanza) -> None:
+        """A groupchat message of the room takes its place behind what was said before."""
+        if self._backlog is None:
+            return  # before the own presence: it is asked for again
+        if self._telling.running:
+            if not muc.is_subject(stanza):
+                self._telling.add(stanza)
+        elif muc.is_subject(stanza):
+            self._backlog.subject_seen()
+        else:
+            self._backlog.add(stanza)
+
+    def _told(self) -> None:
+        """All that was said meanwhile has its place."""
+        view = self._attendance.view
+        subject = view.subject
+        if subject is not None and subject_of(view) != self._subject_before:
+            self._attendance.attached.fork(subject)
+        assert self._backlog is not None
+        self._done(self._backlog.complete)
+
+    def stop(self) -> None:
+        """It came to nothing, or was interrupted."""
+        self._timer.stop()
+        if self.view is not None:
+            self.view.close()
+        if self._backlog is not None:
+            self._backlog.stop()
+        self._telling.stop()

@@ -1,0 +1,92 @@
+"""When, and by which nick, an account tries to come back into a room. Pure but for the clock handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from minimixproxy.jids import prepare_resource
+from minimixproxy.minimix.interfaces.streams import RoomOutlet
+from minimixproxy.minimix.rejoin.registered_nick import ask_reserved_nick
+from minimixproxy.minimix.room.appearance import Appearance
+from minimixproxy.timing.backoff import Backoff
+from minimixproxy.timing.clock import Clock, Timer
+
+FIRST_WAIT = 1.0  # seconds, about
+LONGEST_WAIT = 300.0
+STABLE = 60.0  # seconds in the room after which a new removal is the first again
+MAX_NICKS = 5  # tried in a row, the wished one first
+
+
+class Return:
+    """The attempts of one occupancy: `attempt` makes one, by the nick given, the wished one if it can be had."""
+
+    def __init__(
+        self, room: str, outlet: RoomOutlet, clock: Clock, appearance: Appearance, attempt: Callable[[str], None]
+    ) -> None:
+        self._room = room
+        self._outlet = outlet
+        self._clock = clock
+        self._appearance = appearance
+        self._attempt = attempt
+        self._backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
+        self._timer = Timer(clock)
+        self._due = False  # an attempt waits for its turn
+        self._asking = False  # for the registered nick
+        self._conflicts = 0
+        self._back_since: float | None = None
+
+    def now(self) -> None:
+        """Try as soon as the pace of all rooms allows it."""
+        self._timer.stop()
+        if not self._due:
+            self._due = True
+            self._outlet.pace(self._try)
+
+    def later(self) -> None:
+        """Try after a wait that grows from failure to failure."""
+        if self._back_since is not None and self._clock.seconds() - self._back_since >= STABLE:
+            self._backoff.reset()
+        self._back_since = None
+        self._conflicts = 0
+        self._timer.start(self._backoff.next(), self.now)
+
+    def other_nick(self) -> bool:
+        """The room does not give the nick: try another; False when there have been enough, and it is better to wait.
+
+        The next is the one that is registered for the account, if any (XEP-0045 §7.12): that is the one to wish for.
+        """
+        if self._conflicts == 0:
+            self._asking = True
+            ask_reserved_nick(self._outlet, self._room, self._reserved)
+        elif self._conflicts < MAX_NICKS - 1:
+            self._conflicts += 1
+            self.now()
+        else:
+            return False
+        return True
+
+    def _reserved(self, nick: str | None) -> None:
+        if not self._asking:
+            return
+        self._asking = False
+        if nick is not None and prepare_resource(nick) != prepare_resource(self._appearance.wished_nick):
+            self._appearance.wished_nick = nick
+        else:
+            self._conflicts = 1
+        self.now()
+
+    def succeeded(self) -> None:
+        """The account is in the room."""
+        self.stop()
+        self._conflicts = 0
+        self._back_since = self._clock.seconds()
+
+    def stop(self) -> None:
+        """Do not try: it is not wanted, or there is no stream to try on."""
+        self._timer.stop()
+        self._due = self._asking = False
+
+    def _try(self) -> None:
+        if self._due:
+            self._due = False
+            self._attempt(self._appearance.wished_nick + "_" * self._conflicts)

@@ -1,0 +1,148 @@
+"""How the account appears in one room: the most available session's presence, and the nick. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.words.xish import domish
+
+from minimixproxy.config.settings import Rooms
+from minimixproxy.jids import prepare_resource
+from minimixproxy.minimix.interfaces.streams import RoomOutlet, SessionPort
+from minimixproxy.minimix.room.attached_sessions import Attached
+from minimixproxy.minimix.room.nick_changes import NickChanges
+from minimixproxy.minimix.room.own_presence import away_payload, presence_to, reduced_payload
+from minimixproxy.minimix.room.presence_updates import RoomPresence, digest
+from minimixproxy.timing.clock import Clock, Timer
+from minimixproxy.wire.stanza import NS_CLIENT, Stanza, parse_element
+
+REGAIN = 60.0  # seconds between two attempts to get the wished nick back
+
+
+class Appearance:
+    """What one room is shown of the account, while `visible`: in the room, and not about to leave.
+
+    `nick` is the one in use, `wished_nick` the one that it should be: asked for again while somebody else has it.
+    """
+
+    def __init__(
+        self,
+        room: str,
+        outlet: RoomOutlet,
+        settings: Rooms,
+        clock: Clock,
+        caps: bytes,
+        attached: Attached,
+        visible: Callable[[], bool],
+    ) -> None:
+        self.nick = ""
+        self.wished_nick = ""
+        self.room = room
+        self._outlet = outlet
+        self._settings = settings
+        self._caps = caps
+        self.attached = attached
+        self._visible = visible
+        self._presence = RoomPresence(outlet.send_to_room, lambda: (room, self.nick), clock)
+        self._changes = NickChanges(room, clock, outlet.client_budget)
+        self._regain = Timer(clock)
+        self._too_large: bytes | None = None  # digest of what cannot be sent
+        self._asked_texts: list[bytes] = []  # of what was sent with a change of nick
+
+    # Presence --------------------------------------------------------------------------------------------------
+
+    def best(self) -> bytes:
+        """Return the presence to show now, as a payload: with no session attached, "away"."""
+        payload = self.attached.presence()
+        if payload is None:
+            return away_payload(self._settings.away, self._caps)
+        fits = len(payload) <= self._outlet.presence_limit
+        if fits and (self._too_large is None or digest(payload) != self._too_large):
+            return payload
+        return reduced_payload(payload, self._caps)
+
+    def too_large(self) -> None:
+        """What is shown cannot be sent: less from now on, until something else is to be shown."""
+        payload = self.attached.presence()
+        self._too_large = digest(payload) if payload is not None else None
+        self.refresh()
+
+    def joined_with(self, payload: bytes) -> None:
+        """The join itself shows this."""
+        self._presence.joined_with(payload)
+
+    def refresh(self, stanza_id: str | None = None) -> bool:
+        """Show the room the best presence; False when it sees that already."""
+        return self._visible() and self._presence.show(self.best(), stanza_id)
+
+    def stop(self) -> None:
+        """Out of the room: show nothing, ask for nothing."""
+        self._presence.stop()
+        self._regain.stop()
+        self._changes.refuse_all()
+
+    # Nick ------------------------------------------------------------------------------------------------------
+
+    def is_nick(self, nick: str) -> bool:
+        """Tell whether a nick is the account's, after preparation."""
+        return prepare_resource(nick) == prepare_resource(self.nick)
+
+    def change_nick(self, session: SessionPort, nick: str, stanza_id: str | None) -> None:
+        """A session wants the account to have another nick: the room decides."""
+        if self._changes.asked(session, nick, stanza_id):
+            self._ask_nick(nick, stanza_id)
+
+    def _ask_nick(self, nick: str, stanza_id: str | None = None) -> None:
+        """Ask the room for a nick; most are shown the best presence thereby, and need no other."""
+        payload = self.best()
+        self._presence.shown_with_a_nick(payload)
+        if self._presence.with_a_nick is not None:
+            self._asked_texts = _texts(parse_element(b"<presence>%b</presence>" % payload, {"": NS_CLIENT}))
+        self._outlet.send_to_room(presence_to(self.room, nick, payload, stanza_id))
+
+    def nick_refused(self, nick: str) -> tuple[SessionPort, str | None] | None:
+        """The room does not give a nick: return who asked for it, with the id of the request, or None."""
+        self._presence.nick_answered(taken=False)
+        self.refresh()
+        return self._changes.refused(nick)
+
+    def nick_changed(self, nick: str) -> None:
+        """The room has given the account another nick: if a session wanted it, that is the one to have from now on."""
+        if self._changes.given(nick):
+            self.wished_nick = nick
+        self.nick = nick
+        self.seek_wished_nick()
+
+    def own_shown(self, presence: Stanza) -> None:
+        """The room shows the account. With a new nick, ejabberd does not take what else came with it."""
+        if self._presence.with_a_nick is not None:
+            self._presence.nick_answered(taken=self._asked_texts == _texts(presence.element))
+            self.refresh()
+
+    def seek_wished_nick(self) -> None:
+        """With a nick that was only a way out, ask for the wished one from time to time."""
+        if self.is_nick(self.wished_nick):
+            self._regain.stop()
+        elif not self._regain.running:
+            self._regain.start(REGAIN, self._ask_wished_nick)
+
+    def occupant_gone(self, nick: str) -> None:
+        """Somebody's nick is free: it may be the wished one."""
+        if self._regain.running and prepare_resource(nick) == prepare_resource(self.wished_nick):
+            self._ask_wished_nick()
+
+    def _ask_wished_nick(self) -> None:
+        self._regain.stop()
+        if not self._visible():
+            return
+        self._ask_nick(self.wished_nick)
+        self._regain.start(REGAIN, self._ask_wished_nick)
+
+    def forget(self, session: SessionPort) -> None:
+        """The session is gone: nobody waits for its answers."""
+        self._changes.forget(session)
+
+
+def _texts(presence: domish.Element) -> list[bytes]:
+    """Return digests of show and status."""
+    return [digest(str(child).encode()) for name in ("show", "status") for child in presence.elements(NS_CLIENT, name)]

@@ -1,0 +1,79 @@
+"""The sessions attached to one room: their copies of what it says, and the presence that stands for them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from minimixproxy.minimix.interfaces.streams import RoomOutlet, SessionPort
+from minimixproxy.minimix.room.own_presence import most_available
+from minimixproxy.minimix.room.session_presences import KeptPresences
+from minimixproxy.wire.stanza import ForkTemplate, Stanza, escaped_address, rewrite
+from minimixproxy.xep.muc_addresses import AddressTemplate, may_name
+
+
+class Attached:
+    """Sessions in the order of their latest presence. `caps` replaces what theirs advertise (XEP-0115)."""
+
+    def __init__(self, outlet: RoomOutlet, caps: bytes) -> None:
+        self._outlet = outlet
+        self._sessions: dict[SessionPort, bytes | None] = {}  # with the presence directed to this room, if any
+        self._directed = KeptPresences(outlet.client_budget, caps)
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def __iter__(self) -> Iterator[SessionPort]:
+        return iter(self._sessions)
+
+    def __contains__(self, session: object) -> bool:
+        return session in self._sessions
+
+    def show(self, session: SessionPort, presence: Stanza | None) -> None:
+        """Note the presence that a session directs to the room; None: its undirected one counts.
+
+        The latest stands last, and counts among equals. A session that is not attached is, from now on.
+        """
+        self._sessions.pop(session, None)
+        self._directed.forget(session)
+        self._sessions[session] = self._directed.keep(session, presence) if presence is not None else None
+
+    def remove(self, session: SessionPort) -> None:
+        """Forget a session."""
+        del self._sessions[session]
+        self._directed.forget(session)
+
+    def clear(self) -> None:
+        """Forget all."""
+        for session in list(self._sessions):
+            self.remove(session)
+
+    def most_active(self) -> SessionPort | None:
+        """Return the session that was active last."""
+        return max(self._sessions, key=lambda session: session.last_active, default=None)
+
+    def presence(self) -> bytes | None:
+        """Return what the most available session shows; None if there is no session."""
+        return most_available(
+            directed or self._outlet.broadcast_payload(session) for session, directed in self._sessions.items()
+        )
+
+    def fork(self, stanza: Stanza) -> None:
+        """Give every session a copy."""
+        if not self._sessions:
+            return
+        template = ForkTemplate(stanza.self_contained())
+        for session in list(self._sessions):
+            session.deliver(template.copy_escaped(escaped_address(session.jid)))
+
+    def fork_presence(self, stanza: Stanza) -> None:
+        """Give every session its copy of a presence.
+
+        Where the room names the account in it (who kicked, for one), each reads its own address.
+        """
+        jid = self._outlet.stream_jid
+        template = AddressTemplate(stanza, jid) if self._sessions and may_name(stanza, jid) else None
+        if template is None or not template.names_it:
+            self.fork(stanza)
+            return
+        for session in list(self._sessions):
+            session.deliver(rewrite(template.copy(session.jid), {"to": session.jid}))

@@ -1,0 +1,127 @@
+"""The sessions of one account that are in a room, or wait to be: let in, shown out, gone. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from minimixproxy.config.settings import Rooms
+from minimixproxy.jids import parse_jid
+from minimixproxy.minimix.history.private_messages import MAX_BYTES, Privates
+from minimixproxy.minimix.history.room_history import History
+from minimixproxy.minimix.interfaces.journal import KeptPrivate, RoomJournal
+from minimixproxy.minimix.interfaces.streams import RoomOutlet, SessionPort
+from minimixproxy.minimix.room.appearance import Appearance
+from minimixproxy.minimix.room.attached_sessions import Attached
+from minimixproxy.minimix.room.outbox import Holding
+from minimixproxy.minimix.room.snapshot import RoomView
+from minimixproxy.minimix.room.waiting_joins import Joiner, JoinRequest, WaitingJoins
+from minimixproxy.timing.clock import Clock, wall_time
+from minimixproxy.wire.stanza import Stanza, error_payload
+from minimixproxy.xep import muc
+
+
+class Attendance:
+    """Who is attached, who waits for a join that is under way, and who for the next occupancy of the room.
+
+    `view` is what the room has shown, and what a session is shown that comes later.
+    """
+
+    def __init__(
+        self,
+        view: RoomView,
+        outlet: RoomOutlet,
+        settings: Rooms,
+        clock: Clock,
+        appearance: Appearance,
+        history: History,
+        journal: RoomJournal,
+        privates: Iterable[KeptPrivate],
+    ) -> None:
+        self.view = view
+        self.attached: Attached = appearance.attached
+        self.waiting = WaitingJoins(view.room, outlet.client_budget)
+        self.next = WaitingJoins(view.room, outlet.client_budget)
+        self.joiner: Joiner | None = None  # the one whose join was sent
+        self.holding = Holding(clock, outlet.client_budget)
+        self.privates = Privates(view.room, journal, outlet.waiting_budget(MAX_BYTES), privates)
+        self._outlet = outlet
+        self._settings = settings
+        self._clock = clock
+        self._appearance = appearance
+        self._history = history
+
+    def __contains__(self, session: SessionPort) -> bool:
+        """Tell whether a session has joined, or waits to, from its own point of view."""
+        return session in self.attached or session in self.waiting or session in self.next
+
+    @property
+    def client(self) -> SessionPort | None:
+        """The session that stands for the account: the most recently active of those attached, or the first to wait."""
+        session = self.attached.most_active()
+        if session is not None:
+            return session
+        return self.joiner.session if self.joiner is not None and self.joiner.session in self.waiting else None
+
+    # In --------------------------------------------------------------------------------------------------------
+
+    def let_in_waiting(self) -> None:
+        """The room has shown everything: every waiting session is given its replay."""
+        for request in self.waiting.take():
+            self.let_in(request)
+        self.joiner = None
+
+    def let_in(self, request: JoinRequest) -> None:
+        """Show the room to a session as if it had joined just now, and attach it."""
+        session = request.session
+        first = request.sent
+        differs = not self._appearance.is_nick(request.nick)
+        codes = set()
+        if first and self.view.created:
+            codes.add(muc.CREATED)
+        if differs:
+            codes.add(muc.NICK_MODIFIED)
+        # A resync of an attached session has seen all, and is given what a newcomer gets.
+        resource = "" if session in self.attached else _resource(session)
+        history = self._history.select(request.wish, resource, wall_time(self._clock), everything=first)
+        self._history.attached(_resource(session))
+        session.deliver_all(self.view.replay(session.jid, self._outlet.stream_jid, request.id, codes, history))
+        if self.privates:
+            session.deliver_all(self.privates.give(session.jid))
+        self.attached.show(session, request.stanza)
+        self._appearance.refresh()
+        if differs and not first and self._settings.nick_on_join == "change":
+            self._appearance.change_nick(session, request.nick, request.id)
+
+    # Out -------------------------------------------------------------------------------------------------------
+
+    def drop(self, session: SessionPort) -> None:
+        """A session is attached no more, and waits for nothing."""
+        self._appearance.forget(session)
+        self.holding.drop(session)
+        if session in self.attached:
+            self.attached.remove(session)
+            self._history.detached(_resource(session), session.reached)
+        self.waiting.drop(session)
+        self.next.drop(session)
+
+    def show_out(
+        self, session: SessionPort, codes: tuple[str, ...], request: Stanza | None = None, reason: str = ""
+    ) -> None:
+        """Drop a session, and let it know by a removal with these status codes; `request` is what it answers."""
+        self.holding.refuse_one(session, "recipient-unavailable")
+        self.drop(session)
+        occupant = f"{self.view.room}/{self._appearance.nick}"
+        session.deliver(muc.removal(occupant, session.jid, codes, self.view.self_presence, request, reason))
+
+    def show_out_all(self, codes: tuple[str, ...], reason: str) -> None:
+        """Show out all that are attached, who did not ask for it."""
+        for session in list(self.attached):
+            self.show_out(session, codes, reason=reason)
+
+    def refuse_waiting(self, condition: str, text: str) -> None:
+        """Those who wait for the join are told that it failed."""
+        self.waiting.refuse_all(error_payload("wait", condition, text))
+
+
+def _resource(session: SessionPort) -> str:
+    return parse_jid(session.jid).resource or ""

@@ -1,0 +1,260 @@
+"""What a room has shown the account, and how it is shown again to a session that joins later. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from minimixproxy.bounds.byte_budget import OBJECT, ByteBudget
+from minimixproxy.jids import prepare_resource
+from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.history.replay import Replay
+from minimixproxy.minimix.room.stripped_presence import stripped
+from minimixproxy.safety_net import NET
+from minimixproxy.wire.lazy_stanzas import LazyStanzas
+from minimixproxy.wire.stanza import NS_CLIENT, ForkTemplate, Stanza, escape, rewrite
+from minimixproxy.xep import muc
+from minimixproxy.xep.muc_addresses import AddressTemplate, may_name
+
+# What a change of the room's configuration says, and which lasting status code that switches on or off.
+_SWITCHES = {
+    "170": (muc.LOGGED, True),
+    "171": (muc.LOGGED, False),
+    "172": (muc.NON_ANONYMOUS, True),
+    "173": (muc.NON_ANONYMOUS, False),
+}
+
+
+RESERVED = 16 * 1024  # bytes, of each of the own presence and the subject
+MAX_SUBJECT = 1024  # characters of a subject that is too large to be kept
+
+
+class _Kept:
+    """A stanza as it is kept: bytes, and of its attributes the addresses. No tree, which costs many times that."""
+
+    __slots__ = ("_addresses", "_name", "cost", "raw")
+
+    def __init__(self, stanza: Stanza, raw: bytes | None = None, cost: int | None = None) -> None:
+        self.raw = raw if raw is not None else stanza.self_contained()
+        self.cost = _cost(self.raw) if cost is None else cost  # of the budget
+        self._name = stanza.name
+        self._addresses: dict[str, str] = {key: stanza[key] for key in ("from", "to") if key in stanza.attributes}
+
+    @property
+    def stanza(self) -> Stanza:
+        """The stanza, made anew each time."""
+        return Stanza(self.raw, NS_CLIENT, self._name, self._addresses, None, {"": NS_CLIENT})
+
+
+class RoomView:
+    """Occupants, own presence, subject and lasting status codes of one room.
+
+    The account's own presence and the subject have `RESERVED` bytes each that no occupant can use up. All else that is
+    remembered takes its bytes from `budget`. Half of it is for whole stanzas; beyond that, and where the
+    account has no more for this room, presences are remembered `stripped`, so that one who joins later is shown
+    everybody, and when nothing is left not at all. Attached sessions have seen them as they were.
+    """
+
+    log = Logger()
+
+    def __init__(self, room: str, max_occupants: int, budget: ByteBudget) -> None:
+        self.room = room
+        self.created = False  # by our join, and not yet told to anyone
+        self.codes: frozenset[str] = frozenset()
+        self.occupants: dict[str, bytes] = {}  # by prepared nick, in order of arrival
+        self._own: _Kept | None = None
+        self._subject: _Kept | None = None
+        self._of_room: _Kept | None = None
+        self._max_occupants = max_occupants
+        self._budget = budget
+        budget.take(2 * RESERVED)
+
+    @property
+    def self_presence(self) -> Stanza | None:
+        """The account's own presence, None before it is in."""
+        return self._own.stanza if self._own is not None else None
+
+    @property
+    def subject(self) -> Stanza | None:
+        """The message that set the subject."""
+        return self._subject.stanza if self._subject is not None else None
+
+    @property
+    def room_presence(self) -> Stanza | None:
+        """What the room shows of itself."""
+        return self._of_room.stanza if self._of_room is not None else None
+
+    def close(self) -> None:
+        """Forget everything: the account is out of the room, or sees it anew."""
+        self.occupants.clear()
+        self._own = self._subject = self._of_room = None
+        self._budget.close()
+
+    def start_anew(self) -> None:
+        """Forget everything: what was shown belongs to a time that is over."""
+        self.close()
+        self._budget.take(2 * RESERVED)
+
+    def __contains__(self, nick: str) -> bool:
+        """Tell whether an occupant of that nick has been shown."""
+        return prepare_resource(nick) in self.occupants
+
+    def entered(self, presence: Stanza) -> None:
+        """Take the self-presence that answers the join."""
+        codes = muc.status_codes(presence)
+        self.codes = codes & {muc.NON_ANONYMOUS, muc.LOGGED}
+        self.created = muc.CREATED in codes
+        self.own_shown(presence)
+
+    def own_shown(self, presence: Stanza) -> None:
+        """Remember the account's own presence, stripped if need be: there is always one. Nobody else has its nick."""
+        self.occupant_gone((presence.get("from") or "").partition("/")[2])
+        self._own = self._in_reserve(presence, self._own) or _Kept(presence, stripped(presence), 0)
+
+    def occupant_shown(self, nick: str, presence: Stanza) -> None:
+        """Remember another occupant's presence; beyond the bounds, it is forked but not remembered."""
+        key = prepare_resource(nick)
+        before = self.occupants.get(key)
+        if before is not None:
+            self._budget.give_back(_cost(before))
+        elif len(self.occupants) >= self._max_occupants:
+            self._report("it has too many occupants", self._max_occupants)
+            return
+        raw = presence.self_contained()
+        if not self._take_whole(_cost(raw)):
+            raw = stripped(presence)
+            if not self._budget.take(_cost(raw)):
+                self.occupants.pop(key, None)
+                return
+        self.occupants[key] = raw
+
+    def occupant_gone(self, nick: str) -> Stanza | None:
+        """Forget an occupant; return the presence that it was shown by."""
+        raw = self.occupants.pop(prepare_resource(nick), None)
+        if raw is None:
+            return None
+        self._budget.give_back(_cost(raw))
+        return _presence(raw)
+
+    def room_shown(self, presence: Stanza) -> None:
+        """Remember what the room's bare JID shows of itself, its avatar for one; not if it is too much."""
+        self._of_room = self._whole(presence, self._of_room)
+
+    def _in_reserve(self, stanza: Stanza, before: _Kept | None) -> _Kept | None:
+        """Return the stanza as it is kept, for which there is a place of its own; None if it is too large for that."""
+        if before is not None:
+            self._budget.give_back(before.cost)
+        kept = _Kept(stanza)
+        kept.cost = max(0, kept.cost - RESERVED)
+        return kept if not kept.cost or self._take_whole(kept.cost) else None
+
+    def _whole(self, stanza: Stanza, before: _Kept | None) -> _Kept | None:
+        """Return the stanza as it is kept in place of another; None if that is too much."""
+        if before is not None:
+            self._budget.give_back(before.cost)
+        kept = _Kept(stanza)
+        return kept if self._take_whole(kept.cost) else None
+
+    def _take_whole(self, cost: int) -> bool:
+        if self._budget.used + cost <= self._budget.limit // 2 and self._budget.take(cost):
+            return True
+        self._report("it shows too many bytes", self._budget.limit)
+        return False
+
+    def _report(self, reason: str, limit: int) -> None:
+        """Log that a bound is reached, once for each time that the account is in the room."""
+        if not self._budget.reported:
+            self._budget.reported = True
+            self.log.warn(
+                "not all that {room} shows is kept: {reason} (limit {limit})",
+                room=self.room,
+                reason=reason,
+                limit=limit,
+            )
+
+    def message_seen(self, message: Stanza) -> None:
+        """Take the subject, and changes of what the lasting status codes say, from a groupchat message.
+
+        Whoever sets the subject may be named as its sender: servers check the permission (XEP-0045 §8.1).
+        """
+        if muc.is_subject(message):
+            kept = self._in_reserve(message, self._subject)
+            self._subject = kept or _Kept(message, _short_subject(message), 0)
+        else:
+            for code in muc.configuration_codes(message):
+                lasting, on = _SWITCHES.get(code, ("", False))
+                self.codes = self.codes | {lasting} if on else self.codes - {lasting}
+
+    def replay(
+        self, session_jid: str, stream_jid: str, join_id: str | None, codes: Collection[str], history: Replay
+    ) -> LazyStanzas:
+        """Return all that a room shows now to one who joins, in its order (XEP-0045 §7.1).
+
+        Other occupants, the self-presence with `codes` beside the lasting ones, `history`, the subject.
+        """
+        of_room = self.room_presence
+        others = list(self.occupants.values())
+        own = self.reflection(session_jid, stream_jid, join_id, {*self.codes, *codes})
+        subject = self._subject_for(session_jid)
+
+        def stanzas() -> Iterator[bytes]:
+            for stanza in self._others(of_room, others, stream_jid):
+                try:
+                    raw = presence_for(stanza, session_jid, stream_jid)
+                except Exception as error:  # noqa: BLE001 (whatever is wrong with one, the session gets the others)
+                    NET.unshown(stanza.raw, "a presence", self.room, error)
+                else:
+                    yield raw
+            yield own
+            yield from history.to(session_jid)
+            yield subject
+
+        return LazyStanzas(len(others) + len(history) + (3 if of_room is not None else 2), stanzas())
+
+    @staticmethod
+    def _others(of_room: Stanza | None, others: list[bytes], stream_jid: str) -> Iterator[Stanza]:
+        if of_room is not None:
+            yield of_room
+        for raw in others:
+            yield _presence(raw, stream_jid)
+
+    def reflection(self, session_jid: str, stream_jid: str, stanza_id: str | None, codes: Collection[str]) -> bytes:
+        """Return the account's own presence as the answer to a session's, with 110 and `codes`."""
+        stanza = self.self_presence
+        assert stanza is not None
+        raw = muc.with_status_codes(stanza, {muc.SELF, *codes})
+        shown = Stanza(raw, stanza.uri, stanza.name, stanza.attributes, None, {"": NS_CLIENT})
+        return rewrite(presence_for(shown, session_jid, stream_jid), {"id": stanza_id})
+
+    def _subject_for(self, session_jid: str) -> bytes:
+        if self._subject is not None:
+            return ForkTemplate(self._subject.raw).copy(session_jid)
+        return b"<message type='groupchat' from='%b' to='%b'><subject/></message>" % (
+            escape(self.room),
+            escape(session_jid),
+        )
+
+
+def presence_for(presence: Stanza, session_jid: str, stream_jid: str) -> bytes:
+    """Return a copy of a presence; where the room names the account stream in it, it names the session."""
+    if not may_name(presence, stream_jid):
+        return ForkTemplate(presence.self_contained()).copy(session_jid)
+    return rewrite(AddressTemplate(presence, stream_jid).copy(session_jid), {"to": session_jid})
+
+
+def _short_subject(message: Stanza) -> bytes:
+    """Return the beginning of a subject: who joins later is shown that rather than none."""
+    subject = message.payload(NS_CLIENT, "subject")
+    text = str(subject)[:MAX_SUBJECT] + "\N{HORIZONTAL ELLIPSIS}"
+    return b"<message type='groupchat' from='%b'><subject>%b</subject></message>" % (
+        escape(message.get("from", "") or ""),
+        escape(text),
+    )
+
+
+def _cost(raw: bytes) -> int:
+    return len(raw) + OBJECT
+
+
+def _presence(raw: bytes, to: str = "") -> Stanza:
+    """Return an occupant's presence, addressed to `to` as far as that is of interest."""
+    return Stanza(raw, NS_CLIENT, "presence", {"to": to}, None, {"": NS_CLIENT})

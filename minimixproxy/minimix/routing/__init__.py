@@ -1,0 +1,1 @@
+"""Messages and IQs between sessions and rooms, both ways."""

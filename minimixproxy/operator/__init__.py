@@ -1,0 +1,1 @@
+"""The operator's side: control socket, commands, status."""

@@ -1,0 +1,183 @@
+"""The journal of one account's occupancy of one room: calls become rows of the batch that is being gathered."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptMessage, KeptPrivate
+from minimixproxy.storage.batch import ROW_SIZE, Batch
+
+if TYPE_CHECKING:
+    from minimixproxy.storage.journal import SQLJournal
+
+
+class SQLRoomJournal:
+    """A row of `rooms` and what goes with it. Before the first call there is no row, and `id` is 0.
+
+    After `forgotten` nothing is taken before the next `membership`: what a room says while it is left is not kept.
+    """
+
+    __slots__ = ("_bare", "_forgotten", "_journal", "_membership", "_room", "_sequences", "id")
+
+    def __init__(self, journal: SQLJournal, bare: str, room: str) -> None:
+        self.id = 0
+        self._journal = journal
+        self._bare = bare
+        self._room = room
+        self._membership: KeptMembership | None = None
+        self._forgotten = False
+        self._sequences: deque[int] = deque()  # of the messages that have rows
+
+    def loaded(self, number: int, membership: KeptMembership, sequences: Iterable[int]) -> None:
+        """There is a row already, with messages."""
+        self.id = number
+        self._membership = membership
+        self._sequences.extend(sequences)
+
+    def next_sequence(self) -> int:
+        journal = self._journal
+        journal.sequence += 1
+        return journal.sequence
+
+    def given_out(self) -> int:
+        return self._journal.given_out()
+
+    def membership(self, membership: KeptMembership) -> None:
+        if self.id and membership == self._membership:
+            return
+        self._membership = membership
+        self._forgotten = False
+        self._write()
+
+    def forgotten(self) -> None:
+        self._forgotten = True
+        if not self.id:
+            return
+        journal = self._journal
+        batch = journal.gathering or journal.begin()
+        batch.rooms.pop(self.id, None)
+        batch.gone_rooms.append(self.id)
+        batch.trimmed.extend(self._sequences)
+        self._sequences.clear()
+        journal.unrooted(self._bare, self._room)
+        self.id = 0
+        self._membership = None
+
+    def message_kept(self, message: KeptMessage) -> None:
+        batch = self._batch()
+        sequence, raw = message.sequence, message.raw
+        self._sequences.append(sequence)
+        batch.messages += (
+            sequence,
+            self.id,
+            message.time,
+            raw,
+            message.stamped,
+            message.stanza_id,
+            message.amends,
+            message.retracted,
+            crc32(raw),
+        )
+        self._weigh(batch, raw)
+
+    def message_changed(self, message: KeptMessage) -> None:
+        batch = self._batch()
+        raw = message.raw
+        batch.changes.append((raw, message.stanza_id, message.amends, message.retracted, crc32(raw), message.sequence))
+        self._weigh(batch, raw)
+
+    def message_gone(self, sequence: int) -> None:
+        if sequence in self._sequences:
+            self._sequences.remove(sequence)
+            self._batch().trimmed.append(sequence)
+
+    def trimmed(self, oldest: int) -> None:
+        sequences = self._sequences
+        if not sequences or sequences[0] >= oldest:
+            return
+        journal = self._journal
+        trimmed = (journal.gathering or journal.begin()).trimmed
+        while sequences and sequences[0] < oldest:
+            trimmed.append(sequences.popleft())
+
+    def attached(self, resource: str) -> None:
+        cursors = self._batch().cursors
+        now, before = self.next_sequence(), cursors.get((self.id, resource))
+        if before == "gone":
+            cursors[self.id, resource] = (None, now)
+        elif isinstance(before, tuple):
+            cursors[self.id, resource] = (before[0], before[1] or now)
+        elif before is None:
+            cursors[self.id, resource] = now
+
+    def seen(self, resource: str, sequence: int) -> None:
+        self._batch().cursors[self.id, resource] = (sequence, None)
+
+    def cursor_forgotten(self, resource: str) -> None:
+        self._batch().cursors[self.id, resource] = "gone"
+
+    def private_kept(self, private: KeptPrivate) -> None:
+        batch = self._batch()
+        batch.privates += (private.sequence, self.id, private.raw, crc32(private.raw))
+        self._weigh(batch, private.raw)
+
+    def private_given(self, sequence: int) -> None:
+        self._batch().given.append(sequence)
+
+    def history(self, batch: Batch, messages: Iterable[KeptMessage], privates: Iterable[KeptPrivate]) -> None:
+        """Put all messages there are into a batch that replaces what is in the tables."""
+        self._sequences.clear()
+        for message in messages:
+            self._sequences.append(message.sequence)
+            batch.messages += (
+                message.sequence,
+                self.id,
+                message.time,
+                message.raw,
+                message.stamped,
+                message.stanza_id,
+                message.amends,
+                message.retracted,
+                crc32(message.raw),
+            )
+        for private in privates:
+            batch.privates += (private.sequence, self.id, private.raw, crc32(private.raw))
+
+    def _batch(self) -> Batch:
+        """The batch that is being gathered. What goes with a room needs the room's row first."""
+        if self._forgotten:
+            return Batch()  # never written
+        if not self.id:
+            self._write()
+        journal = self._journal
+        return journal.gathering or journal.begin()
+
+    def _weigh(self, batch: Batch, raw: bytes) -> None:
+        batch.size += len(raw) + ROW_SIZE
+        if batch.size > self._journal.limit:
+            self._journal.overflow(batch)
+
+    def _write(self) -> None:
+        journal = self._journal
+        account_id = journal.account_id(self._bare)
+        if not self.id:
+            self.id = journal.rooted(self._bare, self._room, self)
+        membership = self._membership
+        batch = journal.gathering or journal.begin()
+        if membership is None:
+            batch.rooms[self.id] = (self.id, account_id, self._room, None, None, None, False, 0.0)
+            return
+        password = journal.sealed(membership.password, self._bare, self._room, "password")
+        batch.rooms[self.id] = (
+            self.id,
+            account_id,
+            self._room,
+            membership.nick,
+            membership.wished_nick,
+            password,
+            membership.bookmarked,
+            membership.since,
+        )

@@ -1,0 +1,1 @@
+"""Time: the clock, waits that grow, doing a little at a time."""

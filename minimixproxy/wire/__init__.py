@@ -1,0 +1,1 @@
+"""From bytes to stanzas and back, without any XMPP meaning."""

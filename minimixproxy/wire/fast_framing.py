@@ -1,0 +1,155 @@
+"""Framing for streams whose stanzas mostly pass unread: the same events, with less work for the common stanza.
+
+A client's stanzas are all checked by expat. A server's are not, where they only pass: the client does that, as it would
+without a proxy. What enters an account stream or comes from one is always read by a plain `Framer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from xml.parsers import expat
+
+from minimixproxy.wire.framing import PARSER_LIFE, Event, Fault, Framer, FramingLimits, expat_fault
+from minimixproxy.wire.qualified_names import named_attributes, split_name
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.wire.trees import read_start_tag
+
+# By the first two bytes: how a stanza begins, how it ends.
+_KINDS = {
+    b"<m": (b"<message", b"</message>"),
+    b"<p": (b"<presence", b"</presence>"),
+    b"<i": (b"<iq", b"</iq>"),
+}
+
+_NAMES = {b"<m": "message", b"<p": "presence", b"<i": "iq"}
+
+_LARGE = 16384  # bytes
+# One byte is found much faster than two.
+_EXCLAMATION, _QUESTION = b"!?"
+
+
+def simple_stanza_end(data: bytes, start: int, limits: FramingLimits) -> int:
+    """Return the offset behind the stanza that begins at `start`, -1 if it is not a simple one or not whole.
+
+    If it is well-formed, which expat is to say: no other element in it has the name that it begins with, so the first
+    end tag of that name is its own. In CDATA, a comment or a processing instruction it could be text; so there is none.
+    """
+    kind = _KINDS.get(data[start : start + 2])
+    if kind is None:
+        return -1
+    opening, closing = kind
+    end = data.find(closing, start)
+    if end < 0:
+        return -1
+    end += len(closing)
+    size = end - start
+    if (
+        data.rfind(opening, start, end) != start
+        or size > limits.max_stanza
+        or (data.find(_EXCLAMATION, start, end) >= 0 and data.find(b"<!", start, end) >= 0)
+        or (data.find(_QUESTION, start, end) >= 0 and data.find(b"<?", start, end) >= 0)
+    ):
+        return -1
+    return end
+
+
+class UnreadStanza(Stanza):
+    """A stanza of which nobody has looked at more than where it ends; the rest is found out when asked for."""
+
+    __slots__ = ("_tag",)
+
+    def __init__(self, raw: bytes, name: str, namespaces: Mapping[str, str]) -> None:
+        self.raw = raw
+        self.name = name
+        self._payloads = None
+        self._namespaces = namespaces
+        self._element = None
+        self._tag: tuple[str, dict[str, str]] | None = None
+
+    def _start_tag(self) -> tuple[str, dict[str, str]]:
+        tag = self._tag
+        if tag is None:
+            uri, _name, attributes = read_start_tag(self.raw, self._namespaces)
+            tag = self._tag = uri, attributes
+        return tag
+
+    @property
+    def uri(self) -> str:  # type: ignore[override]
+        """The namespace of the top element."""
+        return self._start_tag()[0]
+
+    @property
+    def attributes(self) -> dict[str, str]:  # type: ignore[override]
+        """The top-level attributes."""
+        return self._start_tag()[1]
+
+
+class PassingFramer(Framer):
+    """A `Framer` that, once `passing` is set, does not look into whole simple stanzas.
+
+    Expat checks them all the same, unless `trusting` is set, too. `payloads` of such a stanza are found out when asked
+    for. All other input goes the way that it goes in `Framer`.
+    Of `<message/></message>` this makes a fault alone, `Framer` a stanza and a fault.
+    """
+
+    __slots__ = ("_looking", "passing", "trusting")
+
+    def __init__(self, limits: FramingLimits | None = None) -> None:
+        super().__init__(limits)
+        self.passing = False
+        self.trusting = False
+        self._looking = True  # expat has the handlers of `Framer`
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take the next bytes of the stream, however cut; return what they completed."""
+        if not self.passing or self._depth != 1 or self._tail or self._finished or self._gate.held:
+            return super().feed(data)
+        events: list[Event] = []
+        start, size = 0, len(data)
+        while start < size:
+            end = simple_stanza_end(data, start, self._limits)
+            if end < 0:
+                self._look()
+                return events + super().feed(data[start:])
+            try:
+                events.append(self._pass(data[start:end]))
+            except expat.ExpatError as error:
+                events.append(expat_fault(error))
+                self._finish()
+                return events
+            start = end
+        if self._base > PARSER_LIFE or self._worn:
+            self._renew_parser()
+            self._looking = True
+        return events
+
+    def _pass(self, raw: bytes) -> Event:
+        """Have expat check a stanza and read its start tag."""
+        if self.trusting:
+            # Expat does not miss a whole stanza, and offsets count what it was given.
+            return UnreadStanza(raw, _NAMES[raw[:2]], self._namespaces)
+        parser = self._parser
+        self._looking = False
+        self._name = ""
+        parser.StartElementHandler = self._on_start_tag
+        parser.EndElementHandler = None
+        parser.Parse(raw, False)
+        if not self._name:
+            self._finish()
+            return Fault("internal-server-error", "a whole stanza stays unread")
+        self._base = self._last_end = self._last_end + len(raw)
+        if len(raw) > _LARGE and raw.count(b"</") > _LARGE // 16:
+            self._worn = True  # it may have been nested deeply
+        uri, local = split_name(self._name)
+        return Stanza(raw, uri, local, named_attributes(self._attributes), None, self._namespaces)
+
+    def _on_start_tag(self, name: str, attributes: dict[str, str]) -> None:
+        self._name = name
+        self._attributes = attributes
+        self._parser.StartElementHandler = None
+
+    def _look(self) -> None:
+        if not self._looking:
+            self._looking = True
+            self._parser.StartElementHandler = self._on_start
+            self._parser.EndElementHandler = self._on_end

@@ -1,0 +1,162 @@
+"""A Twisted `XmlStream` fed by our framing, so that Wokkel handlers sit on top unchanged."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.words.protocols.jabber import xmlstream as jabber_xmlstream
+from twisted.words.xish import domish
+from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT
+
+from minimixproxy.wire.fast_framing import PassingFramer
+from minimixproxy.wire.framing import Event, Fault, FramingLimits, Keepalive, Skipped, StreamClosed, StreamOpened
+from minimixproxy.wire.stanza import NS_STREAM, Stanza
+
+SLICE = 0.005  # seconds, about, that one stream's events take in one turn of the reactor
+SKIPPED_EVENT = "//event/minimixproxy/skipped"  # with the `Skipped`
+
+
+class Turn(Protocol):
+    """Something that lasts while events are handled."""
+
+    def begin(self) -> None: ...
+
+    def end(self) -> None: ...
+
+    def next(self, call: Callable[[], None]) -> None:
+        """Call in the reactor's next turn."""
+
+
+class FramedXmlStream(jabber_xmlstream.XmlStream):
+    """Dispatches `Stanza` objects to observers; with a `sink`, hands it each read's events instead.
+
+    A peer that breaks framing is a `STREAM_ERROR_EVENT` with the `Fault`, and the end of the connection at once. A
+    stanza that was left out is a `SKIPPED_EVENT`. `peer_limit`: the largest stanza that the peer takes, if it said so.
+
+    With a `turn`, a read that takes long is handled in slices: others have their turn in between, and the peer is not
+    read meanwhile.
+    """
+
+    stopwatch: Callable[[], float] = staticmethod(time.perf_counter)
+
+    transport: Any
+
+    def __init__(self, authenticator: jabber_xmlstream.Authenticator, limits: FramingLimits | None = None) -> None:
+        super().__init__(authenticator)
+        self.limits = limits or FramingLimits()
+        self.sink: Callable[[list[Event]], None] | None = None
+        self.peer_limit: int | None = None
+        self.turn: Turn | None = None  # that a slice begins and ends
+        self._ahead: deque[Event] = deque()  # of slices to come
+        self._lost = False
+        self._held: list[Event] = []
+        self.framer = PassingFramer(self.limits)
+
+    def _initializeStream(self) -> None:
+        """Begin a new XML stream on the same connection: Twisted calls this, `reset()` too."""
+        self.framer = PassingFramer(self.limits)
+        self.stream = None
+
+    def dataReceived(self, data: bytes) -> None:
+        """Cut what arrived into events; a restart in the middle of a read cannot happen, since we speak first."""
+        events = self.framer.feed(data)
+        if self.sink is not None:
+            self.sink(events)
+        elif self.turn is None:
+            self.handle_events(events)
+        else:
+            waiting = bool(self._ahead)
+            self._ahead.extend(events)
+            if not waiting:
+                self._slice(self.turn)
+
+    def _slice(self, turn: Turn) -> None:
+        """Handle events for a while, in their order; those that are left have the next turn."""
+        until = self.stopwatch() + SLICE
+        turn.begin()
+        try:
+            while self._ahead:
+                self.dispatch_event(self._ahead.popleft())
+                if self.stopwatch() >= until:
+                    break
+        finally:
+            turn.end()
+            if self._ahead and not self._lost:
+                self.transport.pauseProducing()
+                turn.next(lambda: self._next_slice(turn))
+
+    def _next_slice(self, turn: Turn) -> None:
+        if self._lost:
+            return
+        try:
+            self._slice(turn)
+        finally:
+            if not self._ahead and not self._lost:
+                self.transport.resumeProducing()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """What came before the end counts."""
+        self._lost = True
+        while self._ahead:
+            self.dispatch_event(self._ahead.popleft())
+        super().connectionLost(reason)
+
+    def handle_events(self, events: list[Event]) -> None:
+        """Hand events to the sink, or to the observers when there is none."""
+        if self.sink is not None:
+            self.sink(events)
+            return
+        for event in events:
+            self.dispatch_event(event)
+
+    def hold(self) -> Callable[[list[Event]], None]:
+        """Return a sink that keeps events for `release`: for the time until somebody observes the stream."""
+        return self._held.extend
+
+    def release(self) -> None:
+        """Somebody observes the stream now: hand over what was held, and everything from now on."""
+        held, self._held = self._held, []
+        self.sink = None
+        self.handle_events(held)
+
+    def dispatch_event(self, event: Event) -> None:
+        """Do with one event what Twisted's own stream does."""
+        if isinstance(event, Stanza) and (event.uri, event.name) == (NS_STREAM, "error") and not event.readable:
+            event = Fault("undefined-condition", "a stream error that is too large to be read")  # Twisted would raise
+        if isinstance(event, Stanza):
+            self.onElement(event)
+        elif isinstance(event, StreamOpened):
+            self.onDocumentStart(_root_element(event))
+        elif isinstance(event, StreamClosed):
+            self.onDocumentEnd()
+        elif isinstance(event, Fault):
+            self.dispatch(event, STREAM_ERROR_EVENT)
+            self.transport.abortConnection()
+        elif isinstance(event, Skipped):
+            self.dispatch(event, SKIPPED_EVENT)
+        elif isinstance(event, Keepalive):
+            pass
+
+    def send(self, obj: object) -> None:
+        """Send bytes, text, a `Stanza` or a domish tree."""
+        if isinstance(obj, Stanza):
+            obj = obj.raw
+        if isinstance(obj, bytes):
+            if self.transport is not None:
+                self.transport.write(obj)
+            return
+        super().send(obj)
+
+
+def _root_element(opened: StreamOpened) -> domish.Element:
+    root = domish.Element((opened.uri, opened.name), opened.namespaces.get(""))
+    for name, value in opened.attributes.items():
+        uri, brace, local = name.rpartition("}")
+        root[(uri[1:], local) if brace else name] = value
+    root.localPrefixes = {prefix: uri for prefix, uri in opened.namespaces.items() if prefix}
+    return root

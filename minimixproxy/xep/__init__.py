@@ -1,0 +1,1 @@
+"""What extensions look like on the wire, read and built. No state."""

@@ -1,0 +1,95 @@
+"""What the account stream answers by itself, and the caps (XEP-0115) that promise exactly these answers. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+
+from minimixproxy import __version__
+from minimixproxy.minimix.room.own_presence import NS_CAPS
+from minimixproxy.wire.stanza import Stanza, error_payload, escape, optional_attribute
+from minimixproxy.xep.muc import NS_MUC
+
+NS_PING = "urn:xmpp:ping"
+NS_DISCO_INFO = "http://jabber.org/protocol/disco#info"
+NS_VERSION = "jabber:iq:version"
+
+PING = b"<ping xmlns='%b'/>" % NS_PING.encode()
+
+# Names the software (XEP-0115 §4). A URL would be better, but the project has no address; RFC 4151 asks for none.
+NODE = "tag:minimixproxy,2026:caps"
+IDENTITY = ("client", "pc", "minimixproxy")
+FEATURES = tuple(sorted((NS_CAPS, NS_DISCO_INFO, NS_MUC, NS_PING, NS_VERSION)))
+
+
+def _verification() -> str:
+    """XEP-0115 §5.1, for one identity without language and no forms."""
+    category, kind, name = IDENTITY
+    text = "".join(f"{part}<" for part in (f"{category}/{kind}//{name}", *FEATURES))
+    return base64.b64encode(hashlib.sha1(text.encode(), usedforsecurity=False).digest()).decode()
+
+
+VERIFICATION = _verification()
+CAPS = b"<c xmlns='%b' hash='sha-1' node='%b' ver='%b'/>" % (NS_CAPS.encode(), NODE.encode(), VERIFICATION.encode())
+
+
+def answer(stanza: Stanza) -> bytes | None:
+    """Return the children of the reply to an IQ get that is answered here; None if it is not for us.
+
+    An IQ get for which there is an answer but not this one (an unknown disco node) gets an `<error/>`.
+    """
+    if stanza.get("type") != "get":
+        return None
+    if stanza.has_payload(NS_PING, "ping"):
+        return b""
+    if stanza.has_payload(NS_VERSION, "query"):
+        return b"<query xmlns='%b'><name>minimixproxy</name><version>%b</version></query>" % (
+            NS_VERSION.encode(),
+            escape(__version__),
+        )
+    query = stanza.payload(NS_DISCO_INFO, "query")
+    return _disco_info(query.getAttribute("node")) if query is not None else None
+
+
+def _disco_info(node: str | None) -> bytes:
+    if node not in (None, f"{NODE}#{VERIFICATION}"):
+        return error_payload("cancel", "item-not-found")
+    return disco_info(node, IDENTITY, FEATURES)
+
+
+def disco_info(node: str | None, identity: tuple[str, str, str], features: Iterable[str]) -> bytes:
+    """Return a disco#info `<query/>` (XEP-0030 §3.1); the identity is category, type and name."""
+    category, kind, name = (escape(part) for part in identity)
+    return b"<query xmlns='%b'%b><identity category='%b' type='%b' name='%b'/>%b</query>" % (
+        NS_DISCO_INFO.encode(),
+        optional_attribute("node", node or None),
+        category,
+        kind,
+        name,
+        b"".join(b"<feature var='%b'/>" % escape(feature) for feature in features),
+    )
+
+
+def iq_reply(stanza: Stanza, children: bytes) -> bytes:
+    """Return the IQ that answers `stanza` from where it was sent to; an error if `children` is an `<error/>`."""
+    kind = b"error" if children.startswith(b"<error ") else b"result"
+    attributes = b"".join(
+        b" %b='%b'" % (name, escape(value))
+        for name, value in ((b"to", stanza.get("from")), (b"id", stanza.get("id")))
+        if value is not None
+    )
+    return b"<iq type='%b'%b>%b</iq>" % (kind, attributes, children)
+
+
+def session_reply(stanza: Stanza, jid: str, children: bytes) -> bytes:
+    """Return the IQ that answers a session, `jid`, as whom it asked would; an error if `children` is an `<error/>`."""
+    kind = b"error" if children.startswith(b"<error ") else b"result"
+    identifier = optional_attribute("id", stanza.get("id"))
+    return b"<iq type='%b' from='%b' to='%b'%b>%b</iq>" % (
+        kind,
+        escape(stanza["to"]),
+        escape(jid),
+        identifier,
+        children,
+    )

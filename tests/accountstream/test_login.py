@@ -1,0 +1,81 @@
+"""Opening account streams: what the account is told when it cannot be done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
+from minimixproxy.accountstream.login import open_account_stream
+from minimixproxy.c2s.upstream.credentials import Credential
+from minimixproxy.c2s.upstream.scram import Challenge, derive_keys
+from minimixproxy.config.settings import Limits
+from minimixproxy.timing.turn_end import TurnEnd
+from tests.c2s.fakeserver import SALT
+from tests.c2s.upstream import test_connecting
+from tests.c2s.upstream.test_connecting import asynchronous, reactor
+
+
+def kept(password: str = "secret") -> Credential:
+    """Keys as they come from disk."""
+    return Credential.from_keys("sha256", Challenge(SALT, 4096), derive_keys("sha256", password, SALT, 4096))
+
+
+class OpenTest(test_connecting.UpstreamTest):
+    async def outcome(self, credential: Credential, **behaviour: Any) -> str:
+        script, where = self.serve(**behaviour)
+        login = self.login(where, credential)
+        turn = TurnEnd(reactor)
+        try:
+            stream, jid = await open_account_stream(reactor, login, Limits(), "r", turn)
+        except CannotOpen as error:
+            while script.connections and not script.connections[0].lost:
+                await test_connecting.turn()
+            self.assertNotIn("secret", str(error))
+            return type(error).__name__
+        self.streams.append(stream)
+        self.assertEqual(jid, "a@example.org/1")
+        self.assertIs(stream.turn, turn, "what a read of it makes sessions write goes out together")
+        return "open"
+
+    @asynchronous
+    async def test_opens(self) -> None:
+        for credential in (kept(), Credential.from_password("secret")):
+            self.assertEqual(await self.outcome(credential), "open")
+
+    @asynchronous
+    async def test_conditions(self) -> None:
+        """RFC 6120 §6.5."""
+        for condition, expected in {
+            "account-disabled": CredentialRefused,
+            "credentials-expired": CredentialRefused,
+            "invalid-mechanism": CredentialRefused,
+            "mechanism-too-weak": CredentialRefused,
+            "not-authorized": CredentialRefused,
+            "aborted": CannotOpen,
+            "encryption-required": CannotOpen,
+            "incorrect-encoding": CannotOpen,
+            "invalid-authzid": CannotOpen,
+            "malformed-request": CannotOpen,
+            "temporary-auth-failure": CannotOpen,
+            "x-unheard-of": CannotOpen,
+        }.items():
+            outcome = await self.outcome(kept("wrong"), failure=condition)
+            self.assertEqual(outcome, expected.__name__, condition)
+
+    @asynchronous
+    async def test_keys_that_do_not_fit(self) -> None:
+        for behaviour in ({"salt": b"other"}, {"iterations": 5000}, {"new_salts": True}, {"mechanisms": ("PLAIN",)}):
+            self.assertEqual(await self.outcome(kept(), **behaviour), "CredentialRefused")
+
+    @asynchronous
+    async def test_what_may_pass(self) -> None:
+        conflict = b"<error type='cancel'><conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+        over = b"<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
+        for behaviour in (
+            {"wrong_signature": True},
+            {"mechanisms": ()},
+            {"tls": None},
+            {"replace": {"bind": conflict}},
+            {"replace": {"features": over}},
+        ):
+            self.assertEqual(await self.outcome(kept(), **behaviour), "CannotOpen", behaviour)

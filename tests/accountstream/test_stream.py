@@ -1,0 +1,558 @@
+"""The account stream and its handlers, on an in-memory transport."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.words.protocols.jabber.xmlstream import Authenticator
+
+from minimixproxy.accountstream.accounts import Accounts
+from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
+from minimixproxy.accountstream.keepalive import CLOSE_TIMEOUT
+from minimixproxy.accountstream.stream import (
+    FIRST_WAIT,
+    LONGEST_URGENT_WAIT,
+    LONGEST_WAIT,
+    MAX_QUEUED,
+    MAX_REPLIES,
+    OPENING_TIMEOUT,
+    STABLE,
+    AccountStream,
+    StreamState,
+)
+from minimixproxy.config.settings import Rooms, Settings
+from minimixproxy.minimix.interfaces.journal import NullJournal
+from minimixproxy.timing.pacing import Turns
+from minimixproxy.wire.fast_framing import PassingFramer
+from minimixproxy.wire.framing import FramingLimits, Skipped
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.wire.xmlstream import FramedXmlStream
+from tests.minimix.fakes import BARE, HEADER, ROOM, STREAM, FakeSession, kinds
+from tests.minimix.upstreams import LOGIN, FakeLogins, Upstream
+
+PING_INTERVAL = 30.0
+
+
+class StreamTest(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_700_000_000)
+        self.upstream = Upstream()
+        self.turns = Turns(self.clock, 20, 20, 50)
+        self.stream = AccountStream(BARE, self.upstream.connect, self.clock, self.turns, lambda: 0.5)
+        self.called: list[str] = []
+        for name in ("opened", "lost", "refused", "ping"):
+            setattr(self.stream, name, lambda name=name: self.called.append(name))
+
+    def opened(self) -> None:
+        self.stream.send(b"<a/>")
+        self.upstream.accept()
+        self.assertEqual(self.upstream.take(), b"<a/>")
+        self.called.clear()
+
+    def fills(self) -> None:
+        """As much is sent as may wait."""
+        for _ in range(MAX_QUEUED // 65536):
+            self.stream.send(b"x" * 65536)
+
+    def breaks(self) -> None:
+        assert self.upstream.xmlstream is not None
+        self.upstream.xmlstream.connectionLost(None)
+
+    def pending(self) -> list[float]:
+        """In how many seconds something is to happen."""
+        return [round(call.getTime() - self.clock.seconds(), 3) for call in self.clock.getDelayedCalls()]
+
+
+class Lifecycle(StreamTest):
+    def test_opens_with_the_first_stanza(self) -> None:
+        self.assertEqual((self.stream.state, self.upstream.attempts), (StreamState.CLOSED, []))
+        self.stream.send(b"<a/>")
+        self.stream.send(b"<b/>")
+        self.assertEqual((self.stream.state, len(self.upstream.attempts)), (StreamState.OPENING, 1))
+        self.stream.opened = lambda: self.stream.send(b"<o/>")
+        self.upstream.accept()
+        self.assertEqual((self.upstream.take(), self.stream.jid), (b"<a/><b/><o/>", STREAM))
+        self.stream.send(b"<c/>")
+        self.assertEqual((self.upstream.take(), self.stream.state), (b"<c/>", StreamState.OPEN))
+
+    def test_cannot_open(self) -> None:
+        for error in (CannotOpen("no way"), OSError("no way")):
+            self.stream.send(b"<a/>")
+            self.upstream.attempts.pop().errback(error)
+            self.assertEqual((self.called, self.stream.state), (["lost"], StreamState.CLOSED))
+            self.stream.close()
+            self.called.clear()
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)  # one of ours, logged as such
+
+    def test_cannot_open_at_once(self) -> None:
+        self.upstream.connect = lambda *_: fail(CannotOpen("no way"))  # type: ignore[method-assign]
+        stream = AccountStream(BARE, self.upstream.connect, self.clock, self.turns)
+        stream.lost = lambda: self.called.append("lost")
+        stream.send(b"<a/>")
+        self.assertEqual((self.called, stream.state), (["lost"], StreamState.CLOSED))
+
+    def test_an_opening_that_takes_too_long(self) -> None:
+        self.stream.send(b"<a/>")
+        attempt = self.upstream.attempts[0]
+        self.clock.advance(OPENING_TIMEOUT)
+        self.assertEqual((attempt.called, self.called, self.stream.state), (True, ["lost"], StreamState.CLOSED))
+        self.assertEqual(self.pending(), [])
+
+    def test_closed_while_opening(self) -> None:
+        self.stream.send(b"<a/>")
+        attempt = self.upstream.attempts[0]
+        self.stream.close()
+        self.assertTrue(attempt.called)
+        self.assertEqual((self.called, self.stream.state, self.pending()), ([], StreamState.CLOSED, []))
+
+    def test_closed_while_an_opening_cannot_be_stopped(self) -> None:
+        attempt: Deferred[tuple[FramedXmlStream, str]] = Deferred(lambda _: None)
+        self.upstream.connect = lambda *_: attempt  # type: ignore[method-assign]
+        stream = AccountStream(BARE, self.upstream.connect, self.clock, self.turns)
+        stream.send(b"<a/>")
+        stream.close()
+        self.assertEqual((stream.state, self.pending()), (StreamState.CLOSED, []))
+
+    def test_close(self) -> None:
+        self.opened()
+        done = self.stream.shut_down()
+        self.assertEqual(self.upstream.take(), b"</stream:stream>")
+        self.assertTrue(self.upstream.transport.disconnecting)
+        self.assertEqual((self.called, self.stream.jid), ([], ""))
+        self.assertNoResult(done)
+        self.breaks()
+        self.successResultOf(done)
+        self.assertEqual((self.called, self.pending()), ([], []))
+
+    def test_close_towards_a_silent_server(self) -> None:
+        self.opened()
+        self.stream.close()
+        self.assertFalse(self.upstream.transport.aborted)
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.assertTrue(self.upstream.transport.aborted)
+
+    def test_connection_lost(self) -> None:
+        self.opened()
+        self.breaks()
+        self.assertEqual((self.called, self.stream.state, self.stream.jid), (["lost"], StreamState.CLOSED, ""))
+        self.stream.send(b"<again/>")
+        self.assertEqual((self.stream.state, self.upstream.attempts), (StreamState.WAITING, []))
+        self.clock.advance(FIRST_WAIT)
+        self.upstream.accept()
+        self.assertEqual(self.upstream.take(), b"<again/>")
+
+    def test_stream_error(self) -> None:
+        self.opened()
+        error = "<conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+        self.upstream.says(f"<stream:error>{error}</stream:error></stream:stream>")
+        self.assertEqual((self.called, self.stream.state), (["lost"], StreamState.CLOSED))
+        self.assertTrue(self.upstream.transport.disconnecting)
+        self.breaks()
+        self.assertEqual((self.called, self.pending()), (["lost"], []))
+
+    def test_what_is_no_stream_error(self) -> None:
+        """Only the element of that name and namespace is one (RFC 6120 §4.9)."""
+        self.opened()
+        for xml in ("<error/>", "<error xmlns='urn:x'/>", "<stream:other/>", "<message><error/></message>"):
+            self.upstream.says(xml)
+            self.assertIs(self.stream.state, StreamState.OPEN, xml)
+        self.upstream.says("<stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>")
+        self.assertIs(self.stream.state, StreamState.CLOSED)
+
+    def test_pings_after_silence_and_gives_up(self) -> None:
+        self.opened()
+        self.clock.advance(PING_INTERVAL - 1)
+        self.upstream.says("<presence/>")
+        self.clock.advance(PING_INTERVAL - 1)
+        self.assertEqual(self.called, [])
+        self.clock.advance(1)
+        self.assertEqual(self.called, ["ping"])
+        self.clock.advance(PING_INTERVAL)
+        self.assertEqual((self.called, self.upstream.transport.aborted), (["ping", "lost"], True))
+
+    def test_pings_as_often_as_it_is_told(self) -> None:
+        self.stream = AccountStream(BARE, self.upstream.connect, self.clock, self.turns, ping_interval=7.0)
+        self.stream.ping = lambda: self.called.append("ping")
+        self.opened()
+        self.clock.advance(6)
+        self.assertEqual(self.called, [])
+        self.clock.advance(1)
+        self.assertEqual((self.called, self.upstream.transport.aborted), (["ping"], False))
+        self.clock.advance(7)
+        self.assertTrue(self.upstream.transport.aborted)
+
+    def test_an_answered_ping_keeps_it(self) -> None:
+        self.opened()
+        for _ in range(5):
+            self.clock.advance(PING_INTERVAL)
+            self.upstream.says("<iq/>")
+        self.assertEqual(self.called, ["ping"] * 5)
+
+    def test_a_clock_set_forward_is_no_silence(self) -> None:
+        self.opened()
+        self.clock.advance(86400)
+        self.assertEqual(self.called, ["ping"])
+        self.upstream.says("<iq/>")
+        self.clock.advance(PING_INTERVAL)
+        self.assertEqual(self.stream.state, StreamState.OPEN)
+
+    def test_a_server_that_does_not_read(self) -> None:
+        self.opened()
+        self.stream.pauseProducing()
+        self.fills()
+        self.assertEqual(self.called, [])
+        self.stream.resumeProducing()
+        self.stream.pauseProducing()
+        self.fills()
+        self.stream.send(b"x")
+        self.assertEqual((self.called, self.upstream.transport.aborted), (["lost"], True))
+
+    def test_others_are_not_answered_by_a_server_that_does_not_read(self) -> None:
+        """Somebody who asks and asks costs the account no stream."""
+        self.opened()
+        self.upstream.take()
+        for _ in range(MAX_REPLIES * 2 // 1024):
+            self.stream.reply(b"x" * 1024)  # it reads
+        self.assertEqual(len(self.upstream.take()), MAX_REPLIES * 2)
+        self.stream.pauseProducing()
+        for _ in range(MAX_QUEUED * 2 // 1024):
+            self.stream.reply(b"x" * 1024)
+        self.stream.send(b"own")
+        self.assertEqual(self.called, [])
+        sent = self.upstream.take()
+        self.assertTrue(sent.endswith(b"own"))
+        self.assertLess(len(sent), MAX_REPLIES + 2048)
+        self.stream.resumeProducing()
+        self.stream.reply(b"again")
+        self.assertEqual(self.upstream.take(), b"again")
+
+    def test_too_much_before_it_opens(self) -> None:
+        self.fills()
+        self.stream.send(b"x")
+        self.assertEqual((self.called, self.stream.state), (["lost"], StreamState.CLOSED))
+
+
+class WhatCannotBeUsed(StreamTest):
+    """What comes and is too large, what goes and would be, and what is no XML."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.answers: list[Stanza] = []
+        self.stream.not_sent = self.answers.append
+
+    def refused(self, data: str) -> tuple[bytes, list[bytes]]:
+        """What the server gets in place of a stanza, and what answers it a turn later."""
+        self.stream.send(data.encode())
+        self.assertEqual(self.answers, [])
+        self.clock.advance(0)
+        answers, self.answers[:] = [answer.raw for answer in self.answers], []
+        return self.upstream.take(), answers
+
+    def test_a_fault_of_framing_ends_it_at_once(self) -> None:
+        self.opened()
+        self.upstream.says("<a></b>")
+        self.assertEqual((self.called, self.upstream.transport.aborted), (["lost"], True))
+        self.assertEqual(self.stream.state, StreamState.CLOSED)
+
+    def test_a_stanza_too_large_to_come(self) -> None:
+        left_out: list[Skipped] = []
+        self.stream.left_out = left_out.append
+        self.opened()
+        assert self.upstream.xmlstream is not None
+        self.upstream.xmlstream.framer = PassingFramer(FramingLimits(300, skips=True))
+        self.upstream.xmlstream.dataReceived(HEADER + b"<iq id='1'>" + b"x" * 400 + b"</iq><presence/>")
+        self.assertEqual([(skipped.name, skipped.attributes) for skipped in left_out], [("iq", {"id": "1"})])
+        self.assertEqual((self.called, self.stream.state), ([], StreamState.OPEN))
+
+    def test_a_stanza_too_large_to_go(self) -> None:
+        self.opened()
+        large = "x" * 262144
+        error = (
+            b"<error type='modify'><policy-violation xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
+            b"<text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>%b</text></error>"
+        )
+        cases = [
+            ("<message to='r@m' id='1'>{}</message>", b"", [b"<message type='error' from='r@m' id='1'>{}</message>"]),
+            (
+                "<presence to='r@m/n' id='1'>{}</presence>",
+                b"",
+                [
+                    b"<presence type='error' from='r@m/n' id='1'><x xmlns='http://jabber.org/protocol/muc'/>{}</presence>"
+                ],
+            ),
+            ("<iq type='get' to='r@m' id='1'>{}</iq>", b"", [b"<iq type='error' from='r@m' id='1'>{}</iq>"]),
+            ("<iq type='set' id='&lt;'>{}</iq>", b"", [b"<iq type='error' id='&lt;'>{}</iq>"]),
+            ("<iq type='result' to='r@m' id='1'>{}</iq>", b"<iq type='error' to='r@m' id='1'>{}</iq>", []),
+            ("<presence type='unavailable' to='r@m/n'>{}</presence>", b"<presence type='unavailable' to='r@m/n'/>", []),
+            ("<message type='error' to='r@m'>{}</message>", b"", []),
+        ]
+        for data, instead, answers in cases:
+            sent, got = self.refused(data.format(large))
+            text = b"%d bytes are more than the 245760 that are sure to be taken" % len(data.format(large))
+            self.assertEqual(sent, instead.replace(b"{}", error % b"the answer was too large"))
+            self.assertEqual(got, [answer.replace(b"{}", error % text) for answer in answers])
+        self.assertEqual((self.called, self.stream.state), ([], StreamState.OPEN))
+
+    def test_too_deep_to_go(self) -> None:
+        self.opened()
+        for depth, goes in ((1000, True), (1001, False)):
+            data = "<message to='r@m'>" + "<a>" * (depth - 1) + "</a>" * (depth - 1) + "</message>"
+            sent, answers = self.refused(data)
+            self.assertEqual((sent == data.encode(), len(answers)), (goes, 0 if goes else 1))
+
+    def test_what_the_server_announces(self) -> None:
+        """What waited for the stream to open is judged, too."""
+        message = "<message to='r@m' id='1'>" + "x" * 50_000 + "</message>"
+        self.stream.send(message.encode())
+        attempt = self.upstream.attempts[0]
+        xmlstream = FramedXmlStream(Authenticator())
+        xmlstream.makeConnection(self.upstream.transport)
+        xmlstream.peer_limit = 40_000
+        attempt.callback((xmlstream, STREAM))
+        self.clock.advance(0)
+        self.assertEqual((self.upstream.take(), len(self.answers)), (b"", 1))
+
+
+class ComingBack(StreamTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.stream.lost = self.stream.reopen
+
+    def fails(self) -> None:
+        self.upstream.attempts.pop().errback(CannotOpen("not now"))
+
+    def waits(self) -> float:
+        """How long until the next attempt, which then begins."""
+        (wait,) = self.pending()
+        self.clock.advance(wait)
+        self.assertEqual(len(self.upstream.attempts), 1)
+        return wait
+
+    def test_waits_grow_up_to_two_minutes(self) -> None:
+        self.opened()
+        self.breaks()
+        waits = []
+        for _ in range(10):
+            waits.append(self.waits())
+            self.fails()
+        self.assertEqual(waits, [1, 2, 4, 8, 16, 32, 64, 120, 120, 120])
+
+    def test_waits_differ(self) -> None:
+        for chance, expected in ((0.0, 0.5), (0.999, 1.499)):
+            stream = AccountStream(BARE, self.upstream.connect, self.clock, self.turns, lambda chance=chance: chance)
+            stream.lost = stream.reopen
+            stream.send(b"<a/>")
+            self.fails()
+            self.assertEqual(self.pending(), [expected])
+            stream.close()
+
+    def test_a_stream_that_does_not_last_is_a_failure(self) -> None:
+        """Two proxies that take a resource from each other end up doing it every two minutes."""
+        self.opened()
+        waits = []
+        for _ in range(8):
+            self.breaks()
+            waits.append(self.waits())
+            self.upstream.accept()
+        self.assertEqual(waits, [1, 2, 4, 8, 16, 32, 64, 120])
+
+    def test_a_stable_stream_begins_anew(self) -> None:
+        self.opened()
+        for stable, expected in ((0, 1), (0, 2), (STABLE - 1, 4), (STABLE, 1)):
+            while stable:
+                step = min(stable, PING_INTERVAL - 1)
+                self.clock.advance(step)
+                self.upstream.says("<iq/>")
+                stable -= step
+            self.breaks()
+            self.assertEqual(self.waits(), expected)
+            self.upstream.accept()
+
+    def test_after_a_restart_at_once(self) -> None:
+        self.stream.reopen()
+        self.assertEqual((self.stream.state, len(self.upstream.attempts)), (StreamState.OPENING, 1))
+
+    def test_reopen_where_it_is_not_closed(self) -> None:
+        self.stream.reopen()
+        self.stream.reopen()
+        self.upstream.accept()
+        self.stream.reopen()
+        self.assertEqual((self.stream.state, self.upstream.attempts), (StreamState.OPEN, []))
+
+    def test_a_client_waits_for_seconds_only(self) -> None:
+        self.stream.reopen()
+        for _ in range(9):
+            self.fails()
+            wait = self.waits()
+        self.assertEqual(wait, LONGEST_WAIT)
+        self.fails()
+        self.stream.send(b"<a/>")
+        self.assertEqual(self.waits(), LONGEST_URGENT_WAIT)
+        self.upstream.accept()
+        self.assertEqual(self.upstream.take(), b"<a/>")
+
+    def test_whoever_closes_it_begins_anew(self) -> None:
+        """Waits that grew for rooms which nobody wants any more are nobody's."""
+        self.stream.reopen()
+        first = 0.0
+        for _ in range(6):
+            self.fails()
+            wait = self.waits()
+            first = first or wait
+        self.assertGreater(wait, first)
+        self.stream.close()
+        self.upstream.attempts.clear()
+        self.stream.reopen()
+        self.assertEqual(self.stream.state, StreamState.OPENING, "at once")
+        self.fails()
+        self.assertEqual(self.waits(), first)
+
+    def test_a_client_comes_late(self) -> None:
+        self.stream.reopen()
+        for _ in range(9):
+            self.fails()
+            self.waits()
+        self.fails()
+        self.clock.advance(30)
+        self.stream.mended()
+        self.assertEqual(self.stream.state, StreamState.OPENING)
+
+    def test_what_is_queued_when_an_attempt_fails_is_dropped(self) -> None:
+        self.stream.send(b"<a/>")
+        self.fails()
+        self.waits()
+        self.upstream.accept()
+        self.assertEqual(self.upstream.take(), b"")
+
+    def test_close_stops_the_waiting(self) -> None:
+        self.stream.reopen()
+        self.fails()
+        self.stream.close()
+        self.assertEqual((self.stream.state, self.pending()), (StreamState.CLOSED, []))
+
+    def test_close_gives_up_its_place_in_line(self) -> None:
+        others = [AccountStream(BARE, self.upstream.connect, self.clock, self.turns) for _ in range(25)]
+        for other in others:
+            other.reopen()
+        self.stream.reopen()
+        self.assertEqual((self.stream.state, len(self.upstream.attempts)), (StreamState.WAITING, 20))
+        self.stream.close()
+        for other in others[:20]:
+            other.close()
+        self.clock.advance(10)
+        self.assertEqual([other.state for other in others[20:]], [StreamState.OPENING] * 5)
+        self.assertEqual((self.stream.state, len(self.upstream.attempts)), (StreamState.CLOSED, 25))
+
+
+class Refused(StreamTest):
+    def refuse(self) -> None:
+        self.stream.send(b"<a/>")
+        self.upstream.attempts.pop().errback(CredentialRefused("not-authorized"))
+
+    def test_is_told_and_stays(self) -> None:
+        self.refuse()
+        self.assertEqual((self.called, self.stream.state), (["refused"], StreamState.REFUSED))
+        self.stream.reopen()
+        self.clock.advance(3600)
+        self.assertEqual((self.called, self.upstream.attempts), (["refused"], []))
+
+    def test_who_sends_is_told_again_once(self) -> None:
+        self.refuse()
+        self.called.clear()
+        self.stream.send(b"<a/>")
+        self.stream.send(b"<b/>")
+        self.assertEqual(self.called, [], "not while sending")
+        self.clock.advance(0)
+        self.assertEqual((self.called, self.pending(), self.upstream.attempts), (["refused"], [], []))
+
+    def test_mended(self) -> None:
+        self.refuse()
+        self.stream.send(b"<a/>")
+        self.stream.mended()
+        self.stream.reopen()
+        self.upstream.accept()
+        self.clock.advance(0)
+        self.assertEqual((self.called, self.upstream.take()), (["refused", "opened"], b""))
+
+    def test_close_is_no_cure(self) -> None:
+        self.refuse()
+        self.stream.close()
+        self.assertEqual(self.stream.state, StreamState.REFUSED)
+
+    def test_without_a_credential_from_the_start(self) -> None:
+        self.stream.refuse()
+        self.stream.reopen()
+        self.assertEqual((self.stream.state, self.upstream.attempts, self.called), (StreamState.REFUSED, [], []))
+
+
+class Composed(SynchronousTestCase):
+    """Accounts, account, stream and handlers together: what arrives as bytes reaches the session."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.upstream = Upstream()
+        self.accounts = Accounts(
+            Settings.model_construct(rooms=Rooms(bookmarks="off")),
+            self.clock,
+            self.upstream.connect,
+            NullJournal(),
+            FakeLogins(),
+            lambda _login: Deferred(),
+        )
+        self.phone = FakeSession("phone", self.clock)
+        self.account = self.accounts.session_bound(self.phone, LOGIN)
+
+    def join(self) -> None:
+        from minimixproxy.wire.stanza import parse_stanza
+
+        xml = f"<presence to='{ROOM}/alice'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
+        self.account.from_client(self.phone, parse_stanza(xml))
+        self.upstream.accept()
+        user = "xmlns='http://jabber.org/protocol/muc#user'"
+        self.upstream.says(
+            f"<presence from='{ROOM}/alice' to='{STREAM}'><x {user}><status code='110'/></x></presence>"
+            f"<message type='groupchat' from='{ROOM}' to='{STREAM}'><subject/></message>"
+        )
+
+    def test_join_and_fork(self) -> None:
+        self.join()
+        self.upstream.says(f"<message type='groupchat' from='{ROOM}/bob' to='{STREAM}'><body>hi</body></message>")
+        self.assertEqual(kinds(self.phone.received), ["presence alice 110", "subject ", "bob: hi"])
+
+    def test_iq(self) -> None:
+        self.join()
+        self.upstream.take()
+        self.upstream.says(f"<iq type='get' id='1' from='{ROOM}/bob' to='{STREAM}'><ping xmlns='urn:xmpp:ping'/></iq>")
+        self.assertEqual(self.upstream.take(), f"<iq type='result' to='{ROOM}/bob' id='1'></iq>".encode())
+
+    def test_invalid_addresses_cost_nothing(self) -> None:
+        self.join()
+        for name in ["presence", "message", "iq"]:
+            self.upstream.says(f"<{name} from='@' id='1'/>")
+        self.upstream.says(f"<message type='groupchat' from='{ROOM}/bob' to='{STREAM}'><body>hi</body></message>")
+        self.assertEqual(kinds(self.phone.received)[-1], "bob: hi")
+
+    def test_stream_lost_and_back(self) -> None:
+        self.join()
+        assert self.upstream.xmlstream is not None
+        self.upstream.xmlstream.connectionLost(None)
+        self.assertEqual(kinds(self.phone.received)[-1], "subject ", "it sees nothing of it")
+        self.clock.advance(2 * FIRST_WAIT)
+        self.upstream.accept()
+        self.assertIn(f"to='{ROOM}/alice'".encode(), self.upstream.take())
+
+    def test_same_account_until_idle(self) -> None:
+        laptop = FakeSession("laptop", self.clock)
+        self.assertIs(self.accounts.session_bound(laptop, LOGIN), self.account)
+        self.account.session_closed(laptop)
+        self.account.session_closed(self.phone)
+        self.assertIsNot(self.accounts.session_bound(self.phone, LOGIN), self.account)
+
+    def test_stop(self) -> None:
+        self.join()
+        self.upstream.take()
+        self.accounts.startService()
+        self.accounts.stopService()
+        self.assertEqual(self.upstream.take(), b"</stream:stream>")

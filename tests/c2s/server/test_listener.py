@@ -1,0 +1,382 @@
+"""The whole client side over real sockets on loopback: ports, TLS, limits, shutdown, and nothing left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from twisted.trial import unittest
+
+from minimixproxy.c2s.server.listener import READ, ClientConnection, ClientService, client_service
+from minimixproxy.c2s.server.negotiation import Negotiation
+from minimixproxy.c2s.session.client_session import ClientSession
+from minimixproxy.c2s.transport.client_stream import ClientStream
+from minimixproxy.c2s.transport.connection import SecurableConnection
+from minimixproxy.c2s.transport.tls import ServerTLS, client_factory
+from minimixproxy.config.settings import Domain, Limits, Listen, Settings
+from tests.c2s.fakeserver import FakeServerFactory, Script
+from tests.c2s.helpers import BIND, HEADER, StubAccounts, certified, plain
+from tests.c2s.upstream.test_connecting import asynchronous
+
+reactor: Any = global_reactor
+STARTTLS = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+
+
+class Client(Protocol):
+    """A scripted client: `say` something and wait for an answer that matches."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.waiting: tuple[bytes, Deferred[bytes]] | None = None
+        self.gone: Deferred[None] = Deferred()
+        self.bottom: SecurableConnection
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+        self.check()
+
+    def check(self) -> None:
+        if self.waiting is not None and re.search(self.waiting[0], self.received, re.DOTALL):
+            (_, waiting), self.waiting = self.waiting, None
+            received, self.received = self.received, b""
+            waiting.callback(received)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.waiting is not None:
+            self.waiting[1].errback(AssertionError(f"closed after {self.received!r}"))
+        self.gone.callback(None)
+
+    def say(self, data: bytes, pattern: bytes) -> Deferred[bytes]:
+        self.waiting = (pattern, Deferred())
+        waiting = self.waiting[1]
+        self.transport.write(data)
+        self.check()
+        return waiting
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def alive(*types: type) -> int:
+    gc.collect()
+    return sum(isinstance(thing, types) for thing in gc.get_objects())
+
+
+class ListenerTest(unittest.TestCase):
+    timeout = 60
+    registration = False  # else there are connections upstream that no client asked for
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        self.domain = certified("example.org", self.directory)
+        tls = ServerTLS([self.domain], self.directory)
+        tls.load()
+        self.script = Script(tls=tls.factory("example.org"))
+        server = reactor.listenTCP(0, FakeServerFactory(self.script), interface="127.0.0.1")
+        self.addCleanup(server.stopListening)
+        self.upstream = f"tcp:127.0.0.1:{server.getHost().port}"
+        self.accounts = StubAccounts()
+
+    def start(self, *listens: Listen, **limits: Any) -> ClientService:
+        """Start the service; by default one STARTTLS port."""
+        assert self.domain.certificate is not None
+        trust = self.domain.certificate
+        update = {"upstream": self.upstream, "upstream_trust": trust, "registration": self.registration}
+        domain = self.domain.model_copy(update=update)
+        settings = Settings(
+            state=self.directory / "state.sqlite",
+            listen=listens or (Listen(endpoint="tcp:0:interface=127.0.0.1"),),
+            domain={"example.org": domain},
+            limits=Limits(**limits),
+        )
+        service: Any = client_service(settings, self.accounts, reactor)
+        service.privilegedStartService()
+        service.startService()
+        self.addCleanup(lambda: service.stopService() if service.running else None)
+        return service  # type: ignore[no-any-return]
+
+    def port(self, service: ClientService, number: int = 0) -> int:
+        port = list(service)[number]._waitingForPort.result  # type: ignore[call-overload, attr-defined]
+        return int(port.getHost().port)
+
+    async def connect(self, port: int) -> Client:
+        client = Client()
+        client.bottom = SecurableConnection(client)
+        await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), client.bottom)  # type: ignore[arg-type]
+        return client
+
+    def tls(self, *, direct: bool = False) -> TLSMemoryBIOFactory:
+        trust = self.domain.certificate
+        assert trust is not None
+        return client_factory(Domain(name="example.org", upstream_trust=trust), direct=direct)
+
+    async def secured(self, port: int) -> Client:
+        client = await self.connect(port)
+        await client.say(HEADER, b"</stream:features>")
+        await client.say(STARTTLS, b"<proceed[^>]*>")
+        client.bottom.start_tls(self.tls())
+        return client
+
+    async def log_in(self, client: Client) -> Client:
+        await client.say(HEADER, b"PLAIN.*</stream:features>")
+        await client.say(plain(), b"<success[^>]*>")
+        await client.say(HEADER, b"</stream:features>")
+        await client.say(BIND, b"</iq>")
+        return client
+
+
+class WholeWayTest(ListenerTest):
+    @asynchronous
+    async def test_starttls(self) -> None:
+        service = self.start()
+        client = await self.log_in(await self.secured(self.port(service)))
+        self.assertEqual(self.accounts.bound[0].jid, "a@example.org/1")
+        server = self.script.connections[0]
+        self.assertEqual(await client.say(b"", b"") if server.write(b"<message id='1'/>") else b"", b"")
+        self.assertEqual(await client.say(b"", b"<message[^>]*>"), b"<message id='1'/>")
+        await client.say(b"</stream:stream>", b"</stream:stream>")
+        await client.gone
+
+    @asynchronous
+    async def test_direct_tls(self) -> None:
+        service = self.start(Listen(endpoint="tcp:0:interface=127.0.0.1", tls="direct"))
+        client = await self.connect(self.port(service))
+        client.bottom.start_tls(self.tls(direct=True))
+        await self.log_in(client)
+        client.transport.abortConnection()
+        await client.gone
+
+    @asynchronous
+    async def test_endpoint_that_does_tls_itself(self) -> None:
+        endpoint = f"ssl:0:interface=127.0.0.1:privateKey={self.domain.private_key}:certKey={self.domain.certificate}"
+        service = self.start(Listen(endpoint=endpoint, tls="direct"))
+        client = await self.connect(self.port(service))
+        client.bottom.start_tls(self.tls(direct=True))
+        await self.log_in(client)
+        client.transport.abortConnection()
+        await client.gone
+
+    @asynchronous
+    async def test_behind_haproxy(self) -> None:
+        service = self.start(Listen(endpoint="haproxy:tcp:0:interface=127.0.0.1"), connections_per_address=1)
+        port = self.port(service)
+        clients = []
+        for host in (b"192.0.2.1", b"192.0.2.2"):
+            client = await self.connect(port)
+            client.transport.write(b"PROXY TCP4 %b 192.0.2.9 1234 5222\r\n" % host)
+            await client.say(HEADER, b"</stream:features>")
+            await client.say(STARTTLS, b"<proceed[^>]*>")
+            client.bottom.start_tls(self.tls())
+            clients.append(await self.log_in(client))
+        third = await self.connect(port)
+        third.transport.write(b"PROXY TCP4 192.0.2.1 192.0.2.9 1235 5222\r\n" + HEADER)
+        await third.gone
+        for client in clients:
+            client.transport.abortConnection()
+            await client.gone
+
+    @asynchronous
+    async def test_large_stanzas_both_ways(self) -> None:
+        service = self.start()
+        client = await self.log_in(await self.secured(self.port(service)))
+        message = b"<message><body>" + b"x" * 200_000 + b"</body></message>"
+        self.script.connections[0].write(message)
+        self.assertEqual(await client.say(b"", b"</message>"), message)
+        client.transport.write(message)
+        await client.say(b"<iq type='set' id='x'><bind/></iq>", b"</iq>")
+        self.assertIn(message, [stanza.raw for stanza in self.script.stanzas])
+        client.transport.abortConnection()
+        await client.gone
+
+
+class SlowClientTest(ListenerTest):
+    @asynchronous
+    async def test_only_its_own_server_stream_waits(self) -> None:
+        service = self.start()
+        slow = await self.log_in(await self.secured(self.port(service)))
+        quick = await self.log_in(await self.secured(self.port(service)))
+        slow.transport.pauseProducing()
+        flood, other = self.script.connections
+        message = b"<message><body>" + b"x" * 60_000 + b"</body></message>"
+        session = self.accounts.bound[0]
+        sent = 0
+        while not session._output.blocked:
+            flood.write(message)
+            sent += 1
+            self.assertLess(sent, 2000, "the client was never felt to be slow")
+            other.write(b"<message id='%d'/>" % sent)
+            await quick.say(b"", b"<message id='%d'/>" % sent)
+        slow.transport.resumeProducing()
+        flood.write(b"<message id='last'/>")
+        received = await slow.say(b"", b"<message id='last'/>")
+        self.assertEqual(received, message * sent + b"<message id='last'/>")
+        for client in (slow, quick):
+            client.transport.abortConnection()
+            await client.gone
+
+
+class SmallReadsTest(ListenerTest):
+    @asynchronous
+    async def test_a_client_that_says_much_at_once_is_read_a_little_at_a_time(self) -> None:
+        """A hundred sessions of one account, each with as much as a read takes, held everybody up for seconds."""
+        sizes: list[int] = []
+        port = self.port(self.start())
+        client = await self.connect(port)
+        read = ClientConnection.dataReceived
+
+        def watched(connection: ClientConnection, data: bytes) -> None:
+            sizes.append(len(data))
+            read(connection, data)
+            connection.__dict__.pop("dataReceived", None)
+
+        self.patch(ClientConnection, "dataReceived", watched)
+        await client.say(HEADER + b" " * 200_000, b"</stream:features>")
+        await client.say(STARTTLS, b"<proceed")
+        self.assertGreaterEqual(sum(sizes), 200_000)
+        self.assertEqual(max(sizes), READ)
+        client.transport.abortConnection()
+        await client.gone
+
+
+class StopTest(ListenerTest):
+    @asynchronous
+    async def test_every_client_is_told(self) -> None:
+        service = self.start()
+        port = self.port(service)
+        bound = await self.log_in(await self.secured(port))
+        negotiating = await self.connect(port)
+        await negotiating.say(HEADER, b"</stream:features>")
+        silent = await self.connect(port)
+        stopped = service.stopService()
+        for client in (bound, negotiating, silent):
+            await client.gone
+            self.assertIn(b"<system-shutdown ", client.received)
+            self.assertTrue(client.received.endswith(b"</stream:stream>"))
+        await stopped
+        self.assertEqual(len(service.clients), 0)
+        self.assertEqual(self.script.closed, 1)
+
+    @asynchronous
+    async def test_a_client_that_hangs_does_not_hold_up_the_stop_for_long(self) -> None:
+        from minimixproxy.c2s.transport import client_stream
+
+        self.patch(client_stream, "CLOSE_TIMEOUT", 0.05)
+        service = self.start()
+        client = await self.log_in(await self.secured(self.port(service)))
+        client.transport.pauseProducing()
+        await service.stopService()
+        client.transport.abortConnection()
+        await client.gone
+
+
+class LimitsTest(ListenerTest):
+    @asynchronous
+    async def test_connections_per_address(self) -> None:
+        service = self.start(connections_per_address=3)
+        port = self.port(service)
+        clients = [await self.connect(port) for _ in range(3)]
+        for client in clients:
+            await client.say(HEADER, b"</stream:features>")
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        for _ in range(2):
+            one_more = await self.connect(port)
+            await one_more.gone
+        said = [text for event in events if "too many" in (text := formatEvent(event))]
+        self.assertEqual(said, ["too many connections from 127.0.0.1"])
+        clients[0].transport.loseConnection()
+        await clients[0].gone
+        fifth = await self.connect(port)
+        await fifth.say(HEADER, b"</stream:features>")
+        for client in (*clients[1:], fifth):
+            client.transport.abortConnection()
+            await client.gone
+
+    @asynchronous
+    async def test_time_to_authenticate(self) -> None:
+        service = self.start(authentication_timeout=1.0)
+        client = await self.connect(self.port(service))
+        await client.gone
+        self.assertIn(b"<connection-timeout ", client.received)
+
+
+class NothingLeftTest(ListenerTest):
+    """After hundreds of connections that came to nothing, there is as much as before."""
+
+    timeout = 110
+
+    @asynchronous
+    async def test_many_bad_connections(self) -> None:
+        service = self.start(connections_per_address=1000)
+        port = self.port(service)
+        good = await self.log_in(await self.secured(port))
+        await self.misbehave(port, 25)
+        await self.settle(service)
+        before = open_files(), alive(ClientStream, Negotiation, ClientSession, SecurableConnection)
+        await self.misbehave(port, 200)
+        await self.settle(service)
+        after = open_files(), alive(ClientStream, Negotiation, ClientSession, SecurableConnection)
+        self.assertLessEqual(after[0], before[0])
+        self.assertLessEqual(after[1], before[1])
+        self.script.connections[0].write(b"<message id='still here'/>")
+        await good.say(b"", b"<message id='still here'/>")
+        good.transport.abortConnection()
+        await good.gone
+
+    async def misbehave(self, port: int, times: int) -> None:
+        tricks = (self.half_open, self.garbage, self.garbage_in_tls, self.wrong_password, self.login_and_garbage)
+        for number in range(times):
+            await tricks[number % len(tricks)](port)
+
+    async def settle(self, service: ClientService) -> None:
+        """Wait until only the good client is left, here and upstream."""
+        while len(service.clients) > 1 or sum(not server.lost for server in self.script.connections) > 1:
+            pause: Deferred[None] = Deferred()
+            reactor.callLater(0.01, pause.callback, None)
+            await pause
+        del self.script.connections[1:]
+        self.script.headers.clear()
+        self.script.stanzas.clear()
+        self.accounts.account.closed.clear()
+        self.accounts.account.seen_from_client.clear()
+        del self.accounts.bound[1:]
+
+    async def half_open(self, port: int) -> None:
+        client = await self.connect(port)
+        client.transport.abortConnection()
+        await client.gone
+
+    async def garbage(self, port: int) -> None:
+        client = await self.connect(port)
+        client.transport.write(b"\x16\x03\x01 garbage <<<")
+        await client.gone
+
+    async def garbage_in_tls(self, port: int) -> None:
+        client = await self.secured(port)
+        client.transport.write(b"<a></b>")
+        await client.gone
+
+    async def wrong_password(self, port: int) -> None:
+        client = await self.secured(port)
+        await client.say(HEADER, b"</stream:features>")
+        await client.say(plain(password="\u0007"), b"</failure>")  # refused without asking the server
+        client.transport.abortConnection()
+        await client.gone
+
+    async def login_and_garbage(self, port: int) -> None:
+        client = await self.log_in(await self.secured(port))
+        client.transport.write(b"<message></body>")
+        await client.gone
+        self.assertIn(b"<not-well-formed ", client.received)

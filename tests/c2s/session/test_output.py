@@ -1,0 +1,350 @@
+"""Output to a client: its order, its bound, and stanzas that are made only when the client can take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.c2s.session.acknowledgements import CROSSING, EVERYTHING, Reach
+from minimixproxy.c2s.session.output import ClientOutput
+from minimixproxy.timing.turn_end import TurnEnd
+from minimixproxy.wire.lazy_stanzas import LazyStanzas
+
+BUFFER = 64 * 1024
+
+
+class SlowTransport:
+    """Tells its producer to wait when more than `BUFFER` bytes are in it, and to go on when they are gone."""
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self.largest = 0
+        self.written: list[bytes] = []
+        self.pause: Callable[[], None] = lambda: None
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+        self.inside += len(data)
+        self.largest = max(self.largest, self.inside)
+        if self.inside > BUFFER:
+            self.pause()
+
+
+class CountingReach(Reach):
+    """Keeps what it was told of, as it was told."""
+
+    __slots__ = ("noted",)
+
+    def __init__(self, clock: Clock, position: Callable[[], int]) -> None:
+        super().__init__(None, clock, position)
+        self.noted: list[int] = []
+
+    def wrote(self, size: int, *, everything: bool = True) -> None:
+        self.noted.append(size)
+        super().wrote(size, everything=everything)
+
+
+class Client:
+    def __init__(self, limit: int = 1024 * 1024) -> None:
+        self.clock = Clock()
+        self.transport = SlowTransport()
+        self.overflows: list[int] = []
+        self.last: list[bytes] = []
+        stream = SimpleNamespace(transport=self.transport, close=self.last.append)
+        self.transport.unregisterProducer = lambda: None  # type: ignore[attr-defined]
+        self.given = 0  # the last message that was given out
+        self.reach = CountingReach(self.clock, lambda: self.given)
+        self.output = ClientOutput(stream, TurnEnd(self.clock), self.reach, limit, self.overflows.append)  # type: ignore[arg-type]
+        self.transport.pause = self.output.block
+        self.made = 0
+
+    def lazy(self, *stanzas: bytes) -> LazyStanzas:
+        return LazyStanzas(len(stanzas), self._make(stanzas))
+
+    def _make(self, stanzas: tuple[bytes, ...]) -> Iterator[bytes]:
+        for stanza in stanzas:
+            self.made += 1
+            yield stanza
+
+    def reached(self) -> float:
+        """What the client has when all that was written has arrived."""
+        self.clock.advance(2 * CROSSING)
+        self.reach.heard()
+        return self.reach._sure
+
+    def turn(self) -> None:
+        self.clock.advance(0)
+
+    def drain(self) -> None:
+        self.transport.inside = 0
+        if self.output.blocked:
+            self.output.unblock()
+
+    @property
+    def received(self) -> bytes:
+        return b"".join(self.transport.written)
+
+
+class LazyTest(SynchronousTestCase):
+    def test_order(self) -> None:
+        client = Client()
+        client.output.deliver(b"1")
+        client.output.deliver_all(client.lazy(b"2", b"3"))
+        client.output.deliver(b"4")
+        client.output.deliver_all(client.lazy(b"5"))
+        client.output.deliver_all(client.lazy())
+        client.output.parts.append(b"6")
+        self.assertEqual(client.transport.written, [])
+        client.turn()
+        self.assertEqual(client.received, b"123456")
+
+    def test_made_as_the_client_takes_them(self) -> None:
+        client = Client()
+        stanza = b"x" * 1000
+        client.output.deliver_all(client.lazy(*[stanza] * 10_000))
+        client.output.deliver(b"behind")
+        client.turn()
+        self.assertLess(client.made, 110)
+        while client.output.blocked:
+            client.drain()
+        self.assertEqual(client.received, stanza * 10_000 + b"behind")
+        self.assertLess(client.transport.largest, BUFFER + 40 * 1024)
+        self.assertEqual(client.overflows, [])
+
+    def test_what_waits_behind_a_replay_is_not_written(self) -> None:
+        """It was given out, and a client that is gone then has not got it."""
+        # The last of which fill what the client can take, or fill it with more to come; then once more behind that.
+        for number, more in ((65, 0), (66, 0), (200, 0), (65, 1), (200, 1), (200, 2)):
+            client = Client()
+            client.output.deliver_all(client.lazy(*[b"x" * 1020] * number))
+            client.given = 1
+            for _ in range(more):
+                client.output.deliver(b"between")
+                client.output.deliver_all(client.lazy(b"again"))
+            client.output.deliver(b"behind")
+            client.turn()
+            while client.output.blocked:
+                self.assertEqual(client.reached(), 0)
+                client.drain()
+            self.assertEqual(client.reached(), 1)
+            self.assertTrue(client.received.endswith(b"behind"))
+
+    def test_what_waits_between_replays_is_not_written(self) -> None:
+        """The first has filled the client; nothing is behind the second."""
+        client = Client()
+        client.output.deliver_all(client.lazy(*[b"x" * 1020] * 200))
+        client.given = 1
+        client.output.deliver(b"between")
+        client.output.deliver_all(client.lazy(b"again"))
+        client.turn()
+        while b"between" not in client.received:
+            self.assertEqual(client.reached(), 0)
+            client.drain()
+        self.assertEqual(client.reached(), 1)
+
+    def test_what_is_written_with_the_end_of_a_replay(self) -> None:
+        client = Client()
+        client.output.deliver_all(client.lazy(b"1", b"2"))
+        client.given = 1
+        client.output.deliver(b"behind")
+        client.turn()
+        client.reach.relayed = False
+        for missing, until in ((6, 0), (7, 0), (0, EVERYTHING)):
+            client.reach._lost = missing  # bytes of which the kernel knows that they have not arrived
+            self.assertEqual(client.reach.until(), until)
+
+    def test_all_that_is_written_is_counted(self) -> None:
+        """What nobody counts seems to have arrived, and is never given again."""
+        client = Client()
+        for step in (
+            lambda: client.output.deliver(b"a message"),
+            lambda: client.output.deliver_all(client.lazy(b"a", b"replay")),
+            lambda: client.output.parts.append(b"passed") or client.output.flush(),
+        ):
+            step()
+            client.turn()
+            self.assertEqual(client.reach.noted, [len(one) for one in client.transport.written])
+            self.assertEqual(client.reach.until(), 0, "the client has not spoken since")
+        self.assertEqual(len(client.reach.noted), 3)
+
+    def test_the_bound_is_for_what_is_behind(self) -> None:
+        client = Client(limit=100_000)
+        client.output.deliver_all(client.lazy(*[b"x" * 1000] * 1000))
+        client.turn()
+        for _ in range(49):
+            client.output.deliver(b"y" * 1000)
+            client.drain()
+        self.assertEqual(client.overflows, [])
+        client = Client(limit=100_000)
+        client.output.deliver_all(client.lazy(*[b"x" * 1000] * 1000))
+        client.turn()
+        for _ in range(101):
+            client.output.deliver(b"y" * 1000)
+        self.assertEqual(client.overflows, [101_000])
+
+    def test_the_bound_is_for_what_is_waiting_now(self) -> None:
+        client = Client(limit=100_000)
+        client.output.deliver_all(client.lazy(*[b"x" * 1000] * 200))
+        client.turn()
+        for _ in range(20):
+            client.output.deliver(b"y" * 40_000)
+            client.output.deliver(b"y" * 40_000)
+            client.drain()
+            client.drain()
+            client.drain()
+            client.drain()
+        self.assertEqual(client.overflows, [])
+
+    def test_the_bound_holds_while_a_replay_goes_on(self) -> None:
+        """What stands between two replays waits, too, however often the client takes some of the first."""
+        client = Client(limit=100_000)
+        client.output.deliver_all(client.lazy(*[b"x" * 1000] * 1000))
+        client.turn()
+        for _ in range(3):
+            self.assertEqual(client.overflows, [])
+            client.output.deliver(b"y" * 40_000)
+            client.output.deliver_all(client.lazy())
+            client.drain()
+        self.assertTrue(client.overflows)
+
+    def test_the_bound_holds_at_the_end_of_a_replay(self) -> None:
+        """Its last stanzas have filled the client again, and nothing of what is behind has gone."""
+        client = Client(limit=100_000)
+        client.output.deliver_all(client.lazy(*[b"x" * 1020] * 131))
+        client.turn()
+        client.output.deliver(b"y" * 60_000)
+        while client.made < 131:
+            client.drain()
+        self.assertTrue(client.output.blocked)
+        client.output.deliver(b"y" * 60_000)
+        self.assertEqual(client.overflows, [120_000])
+
+    def test_lazy_ones_are_bounded_too(self) -> None:
+        client = Client(limit=100_000)
+        client.output.block()
+        for _ in range(1000):
+            client.output.deliver_all(client.lazy(*[b"x"] * 100))
+        self.assertTrue(client.overflows)
+        self.assertEqual(client.made, 0)
+
+    def test_closing_in_the_middle(self) -> None:
+        client = Client()
+        client.output.deliver(b"before")
+        client.output.deliver_all(client.lazy(*[b"x" * 1000] * 1000))
+        client.output.deliver(b"behind")
+        client.output.close(b"end")
+        self.assertEqual(client.last, [b"beforeend"])
+        client.turn()
+        self.assertEqual((client.made, client.received), (0, b""))
+        client.output.deliver_all(client.lazy(b"late"))
+        client.output.deliver(b"late")
+        client.turn()
+        self.assertEqual((client.made, client.received, client.output.parts), (0, b"", []), "nor is anything kept")
+
+    def test_what_is_behind_a_replay_or_was_too_much_is_missing(self) -> None:
+        client = Client(limit=10)
+        client.output.block()
+        client.output.deliver_all(client.lazy())
+        self.assertFalse(client.output.incomplete)
+        client = Client(limit=1000)
+        client.output.block()
+        client.output.deliver_all(client.lazy(b"1"))
+        client.output.deliver(b"behind")
+        self.assertTrue(client.output.incomplete)
+        client = Client(limit=10)
+        client.output.block()
+        client.output.deliver(b"too much, that is")
+        self.assertTrue(client.overflows)
+        client.output.stop()
+        self.assertTrue(client.output.incomplete)
+
+    def test_what_is_written_with_the_end_is_not_missing(self) -> None:
+        for lazy in (False, True):
+            client = Client()
+            client.output.block()
+            client.output.deliver(b"message")
+            if lazy:
+                client.output.deliver_all(client.lazy(b"1"))
+            client.output.close(b"end")
+            self.assertEqual(client.last, [b"messageend"])
+            self.assertFalse(client.output.incomplete)
+
+    def test_once_for_a_turn(self) -> None:
+        client = Client()
+        adds: list[object] = []
+        client.output._turn_end = SimpleNamespace(add=adds.append)  # type: ignore[assignment]
+        for _turn in range(2):
+            adds.clear()
+            client.output.deliver(b"1")
+            client.output.deliver_all(client.lazy(b"2"))
+            client.output.deliver_all(client.lazy(b"3"))
+            client.output.deliver(b"4")
+            self.assertEqual(adds, [client.output])
+            client.output.turn_ended()
+        client.output.deliver_all(client.lazy(b"5"))
+        client.output.deliver(b"6")
+        client.output.deliver_all(client.lazy(b"7"))
+        self.assertEqual(len(adds), 2)
+
+    def test_nothing_of_a_read_is_written_behind_the_end(self) -> None:
+        client = Client()
+        client.output.stop()
+        client.output.parts.append(b"late")
+        client.output.flush()
+        self.assertEqual(client.received, b"")
+
+    def test_what_is_dropped_between_replays_is_missing(self) -> None:
+        """What a client has of its replays is known to who made them; of what stands between, only here."""
+        for between in ([], [b"between"]):
+            client = Client()
+            client.output.block()
+            client.output.deliver_all(client.lazy(b"1"))
+            for data in between:
+                client.output.deliver(data)
+            client.output.deliver_all(client.lazy(b"2"))
+            self.assertEqual(client.output.incomplete, bool(between))
+            client.output.stop()
+            self.assertEqual(client.output.incomplete, bool(between))
+
+    steps = st.lists(
+        st.one_of(
+            st.tuples(st.just("deliver"), st.integers(0, 50_000)),
+            st.tuples(st.just("read"), st.integers(0, 50_000)),
+            st.tuples(st.just("lazy"), st.lists(st.integers(0, 50_000), max_size=10)),
+            st.tuples(st.sampled_from(["turn", "drain"]), st.none()),
+        ),
+        max_size=30,
+    )
+
+    @settings(max_examples=100)
+    @given(steps)
+    def test_any_order(self, steps: list[tuple[str, object]]) -> None:
+        client = Client(limit=10**9)
+        expected = bytearray()
+
+        def stanza(size: object) -> bytes:
+            assert isinstance(size, int)
+            expected.extend(b"%05d" % (len(expected) % 99_999) + b"." * size)
+            return bytes(expected[-size - 5 :])
+
+        for what, size in steps:
+            if what == "deliver":
+                client.output.deliver(stanza(size))
+            elif what == "read":
+                client.output.parts.append(stanza(size))
+                client.output.flush()
+            elif what == "lazy":
+                assert isinstance(size, list)
+                client.output.deliver_all(client.lazy(*[stanza(one) for one in size]))
+            else:
+                getattr(client, what)()
+        client.turn()
+        while client.output.blocked:
+            client.drain()
+        self.assertEqual(client.received, bytes(expected))
+        self.assertEqual(client.reach.noted, [len(one) for one in client.transport.written])

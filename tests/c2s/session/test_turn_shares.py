@@ -1,0 +1,255 @@
+"""What all clients together take of a turn of the reactor: counted in turns and stanzas, by a stopwatch of the test."""
+
+from __future__ import annotations
+
+import tempfile
+from itertools import count
+from pathlib import Path
+
+from twisted.internet.task import Clock
+from twisted.trial import unittest
+
+from minimixproxy.c2s.session.paced_reading import PIECE, PIECES_TIME
+from minimixproxy.c2s.session.turn_shares import TURN, Shares
+from minimixproxy.wire.stanza import Stanza
+from tests.c2s.helpers import Lab, LabClient
+
+
+def next_turn(clock: Clock) -> None:
+    """Do what the reactor does in one turn: what is due, but not what comes of it."""
+    due = [call for call in clock.getDelayedCalls() if call.getTime() <= clock.seconds()]
+    for call in due:
+        clock.calls.remove(call)
+        call.called = 1
+        call.func(*call.args, **call.kw)
+
+
+class One:
+    """Somebody who goes on so often, which takes so many seconds each time."""
+
+    def __init__(self, test: SharesTest, name: str, times: int, seconds: float) -> None:
+        self.test = test
+        self.name = name
+        self.times = times
+        self.seconds = seconds
+        self.aborted = False
+
+    def go_on(self) -> bool:
+        self.test.seconds += self.seconds
+        self.test.order.append(self.name)
+        self.times -= 1
+        if self.times < 0:
+            raise RuntimeError("a fault")
+        return self.times > 0
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class SharesTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.shares = Shares(self.clock)
+        self.seconds = 0.0
+        self.shares.stopwatch = lambda: self.seconds  # type: ignore[method-assign, assignment]
+        self.order: list[str] = []
+
+    def wait(self, account: str, name: str, times: int = 1, seconds: float = TURN * 1.01) -> One:
+        one = One(self, name, times, seconds)
+        self.shares.wait(account, one)
+        return one
+
+    def turn(self) -> list[str]:
+        next_turn(self.clock)
+        order, self.order = self.order, []
+        return order
+
+    def test_all_go_on_while_there_is_time(self) -> None:
+        self.shares.took(TURN * 0.9)
+        self.assertTrue(self.shares.may_go_on("a"))
+        self.assertEqual(self.clock.getDelayedCalls(), [], "nothing to do")
+        self.shares.took(TURN * 0.2)
+        self.assertFalse(self.shares.may_go_on("b"))
+        self.turn()
+        self.assertTrue(self.shares.may_go_on("b"))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_behind_those_of_the_same_account_that_wait(self) -> None:
+        self.wait("a", "a1")
+        self.assertFalse(self.shares.may_go_on("a"))
+        self.assertTrue(self.shares.may_go_on("b"))
+        self.turn()
+        self.turn()
+        self.assertTrue(self.shares.may_go_on("a"))
+
+    def test_a_turn_takes_so_long(self) -> None:
+        for number in range(10):
+            self.wait(f"{number}", f"{number}", times=1, seconds=TURN / 4)
+        self.assertEqual(self.turn(), ["0", "1", "2", "3"])
+        self.assertFalse(self.shares.may_go_on("x"), "nothing is left of this turn")
+        self.assertEqual(self.turn(), ["4", "5", "6", "7"])
+        self.assertEqual(self.turn(), ["8", "9"])
+        self.assertTrue(self.shares.may_go_on("x"))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_an_account_goes_on_once_in_a_turn(self) -> None:
+        """However many sessions it has, and be there time."""
+        for number in range(3):
+            self.wait("a", f"a{number}", times=2, seconds=0)
+        self.wait("b", "b", times=2, seconds=0)
+        turns = [self.turn() for _ in range(6)]
+        self.assertEqual(turns, [["a0", "b"], ["a1", "b"], ["a2"], ["a0"], ["a1"], ["a2"]])
+
+    def test_who_has_not_waited_is_first(self) -> None:
+        for account in "abc":
+            self.wait(account, account, times=9)
+        self.assertEqual([self.turn() for _ in range(3)], [["a"], ["b", "a"], ["c", "b"]])
+        self.wait("new", "new")
+        self.assertEqual(self.turn(), ["new", "a"])
+        self.assertEqual(self.turn(), ["c"])
+
+    def test_those_who_are_always_new_do_not_keep_the_others_out(self) -> None:
+        self.wait("old", "old", times=9)
+        self.turn()
+        for number in range(3):
+            self.wait(f"{number}", f"{number}")
+        self.assertEqual(self.turn(), ["0", "old"])
+        self.assertEqual(self.turn(), ["1", "old"])
+
+    def test_a_fault_ends_one(self) -> None:
+        bad, good = self.wait("a", "bad", times=0, seconds=0), self.wait("a", "good", seconds=0)
+        self.assertEqual(self.turn() + self.turn(), ["bad", "good"])
+        self.assertTrue(bad.aborted)
+        self.assertFalse(good.aborted)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+EACH = TURN / 100  # seconds that a stanza takes
+
+
+class SessionsTest(unittest.TestCase):
+    """Sessions of a client each; every stanza takes so long."""
+
+    def setUp(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.lab = Lab(Path(directory.name))
+        self.handled = 0
+        account = self.lab.accounts.account
+        from_client = account.from_client
+
+        def slowly(session: object, stanza: Stanza) -> bool:
+            self.lab.stopwatch += EACH
+            self.handled += 1
+            return from_client(session, stanza)  # type: ignore[arg-type]
+
+        account.from_client = slowly  # type: ignore[method-assign]
+
+    def client(self, username: str = "a") -> LabClient:
+        client = self.lab.client()
+        client.bind(username)
+        return client
+
+    def turn(self) -> int:
+        """Return how many stanzas were handled in this turn."""
+        before = self.handled
+        next_turn(self.lab.clock)
+        return self.handled - before
+
+    def test_a_hundred_sessions_that_all_say_much(self) -> None:
+        crowd = [self.client() for _ in range(100)]
+        bystander = self.client("b")
+        said = b"".join(b"<iq id='%d' type='result'/>" % number for number in range(200))
+        before = self.handled
+        for client in crowd:
+            client.send(said)
+        self.assertEqual(self.handled - before, 200, "of the first one, then there is no time left")
+        self.assertEqual([client.wire.producerState for client in crowd], ["producing"] + ["paused"] * 99)
+        bystander.send(b"<iq id='ping'/>")
+        self.assertEqual(bystander.wire.producerState, "paused")
+        for _ in range(2):  # those were before
+            self.assertLessEqual(self.turn(), 201)
+        self.assertEqual(bystander.upstream.take(), b"<iq id='ping'/>")
+        self.assertEqual(bystander.wire.producerState, "producing")
+        while self.lab.clock.getDelayedCalls():
+            self.assertLessEqual(self.turn(), 201)
+        for client in crowd:
+            self.assertEqual(client.upstream.take(), said)
+            self.assertEqual(client.wire.producerState, "producing")
+
+    def test_a_bystander_is_next_while_a_crowd_waits(self) -> None:
+        crowd = [self.client(name) for name in "cdefgh" for _ in range(5)]
+        bystander = self.client("b")
+        for client in crowd:
+            client.send(b"<iq id='i' type='result'/>" * 200)
+        for _ in range(6):
+            self.turn()  # each of these has gone on
+        for number in range(5):
+            bystander.send(b"<iq id='%d'/>" % number)
+            self.turn()
+            self.assertEqual(bystander.upstream.take(), b"<iq id='%d'/>" % number)
+
+    def test_nothing_waits_for_a_turn_that_need_not(self) -> None:
+        client = self.client()
+        for _ in range(1000):
+            client.send(b"<iq id='i'/>")
+            self.lab.clock.advance(0)
+            self.assertEqual(client.upstream.take(), b"<iq id='i'/>")
+        client.send(b"<iq id='i'/>" * 10)
+        self.assertEqual(client.upstream.take(), b"<iq id='i'/>" * 10)
+
+    def test_a_large_read_is_taken_in_pieces(self) -> None:
+        """An `ssl:` or `haproxy:` endpoint reads 64 KiB at once."""
+        client = self.client()
+        stanza = b"<iq id='i' type='result' to='%b'/>" % (b"x" * (PIECE // 64))
+        said = stanza * (65536 // len(stanza))
+        before = self.handled
+        client.send(said)
+        most = int(PIECES_TIME / EACH) + PIECE // len(stanza) + 1
+        self.assertLessEqual(self.handled - before, most)
+        self.assertLessEqual(self.turn(), most)
+        self.lab.clock.advance(0)
+        self.assertEqual(client.upstream.take(), said)
+
+    def test_a_large_read_that_takes_no_time_is_taken_at_once(self) -> None:
+        client = self.client()
+        self.lab.accounts.account.from_client = lambda _session, _stanza: False  # type: ignore[method-assign]
+        client.send(b"<iq id='i'/>" * 5000)
+        self.assertEqual(client.upstream.take(), b"<iq id='i'/>" * 5000)
+
+    def test_however_long_it_takes_some_goes_on(self) -> None:
+        """The process may be stopped at any point: to the stopwatch that is a long time."""
+        client = self.client()
+        seconds = count(0.0, 1.0)
+        self.lab.entry.shares.stopwatch = lambda: next(seconds)  # type: ignore[method-assign, assignment]
+        client.send(b"<iq id='i'/>" * 2)
+        self.assertEqual(client.upstream.take(), b"<iq id='i'/>" * 2)
+
+    def test_what_a_client_that_is_gone_has_said_goes_on(self) -> None:
+        crowd = [self.client() for _ in range(3)]
+        for client in crowd:
+            client.send(b"<iq id='i' type='result'/>" * 200)
+        crowd[2].vanish()
+        self.lab.clock.advance(0)
+        said = crowd[2].upstream.take()
+        self.assertEqual(said, b"<iq id='i' type='result'/>" * 200 + b"</stream:stream>")
+
+    def test_a_fault_of_ours_ends_that_session(self) -> None:
+        crowd = [self.client() for _ in range(3)]
+        crowd[0].send(b"<iq id='i' type='result'/>" * 200)
+        for client in crowd[1:]:
+            client.send(b"<iq id='i'/>")
+        write = crowd[1].upstream.write
+
+        def fails_once(_data: bytes) -> None:
+            crowd[1].upstream.write = write  # type: ignore[method-assign]
+            raise ZeroDivisionError
+
+        crowd[1].upstream.write = fails_once  # type: ignore[method-assign, assignment]
+        crowd[1].wire.take()
+        next_turn(self.lab.clock)
+        self.assertIn(b"<internal-server-error", crowd[1].wire.take())
+        self.turn()
+        self.assertEqual(crowd[2].upstream.take(), b"<iq id='i'/>")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

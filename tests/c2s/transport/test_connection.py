@@ -1,0 +1,101 @@
+"""Writing past the reactor's queue, on real sockets."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Factory
+from twisted.trial import unittest
+
+from minimixproxy.c2s.transport.connection import DirectTransport, SecurableConnection, direct
+from tests.c2s.helpers import Recorder, Wire
+from tests.c2s.upstream.test_connecting import asynchronous
+
+reactor: Any = global_reactor
+
+
+async def turn() -> None:
+    pause: Deferred[None] = Deferred()
+    reactor.callLater(0, pause.callback, None)
+    await pause
+
+
+class Expecting(Recorder):
+    """Fires when so many bytes have come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expected = -1
+        self.enough: Deferred[None] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        if len(self.received) == self.expected:
+            self.enough.callback(None)
+
+
+class DirectTransportTest(unittest.TestCase):
+    async def pair(self) -> tuple[Expecting, Expecting]:
+        server, client = Expecting(), Expecting()
+        factory = Factory.forProtocol(lambda: SecurableConnection(server))  # type: ignore[arg-type]
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        await connectProtocol(endpoint, SecurableConnection(client))  # type: ignore[arg-type]
+        while server.transport is None:
+            await turn()
+        self.addCleanup(lambda: [side.transport.abortConnection() for side in (server, client)])
+        return server, client
+
+    @asynchronous
+    async def test_used_for_tcp_only(self) -> None:
+        server, _client = await self.pair()
+        self.assertIsInstance(server.transport, DirectTransport)
+        wire = Wire()
+        self.assertIs(direct(wire), wire)
+
+    @asynchronous
+    async def test_more_than_the_socket_takes_arrives_in_order(self) -> None:
+        server, client = await self.pair()
+        pieces = [os.urandom(size) for size in (10, 3_000_000, 1, 100_000, 5)]
+        client.transport.pauseProducing()
+        client.expected = sum(map(len, pieces))
+        for piece in pieces:
+            server.transport.write(piece)
+        server.transport.writeSequence([b"x", b"y"])
+        client.expected += 2
+        client.transport.resumeProducing()
+        await client.enough
+        self.assertEqual(client.received, b"".join(pieces) + b"xy")
+
+    @asynchronous
+    async def test_sent_before_the_turn_is_over(self) -> None:
+        server, client = await self.pair()
+        server.transport.write(b"now")
+        self.assertEqual(client.transport.socket.recv(10), b"now")
+
+    @asynchronous
+    async def test_everything_is_sent_before_closing(self) -> None:
+        server, client = await self.pair()
+        server.transport.write(b"x" * 5_000_000)
+        server.transport.loseConnection()
+        while client.reason is None:
+            await turn()
+        self.assertEqual(len(client.received), 5_000_000)
+
+    @asynchronous
+    async def test_a_broken_socket_is_reported_once_and_later(self) -> None:
+        server, client = await self.pair()
+        client.transport.abortConnection()
+        while client.reason is None:
+            await turn()
+        for _ in range(10):
+            server.transport.write(b"x" * 1000)
+            self.assertIsNone(server.reason)
+        while server.reason is None:
+            await turn()
+        server.transport.write(b"afterwards")

@@ -1,0 +1,153 @@
+"""SCRAM against the vectors of RFC 5802 §5 and RFC 7677 §3, and against servers that misbehave."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial import unittest
+
+from minimixproxy.c2s.upstream.saslprep import SaslprepError, saslprep
+from minimixproxy.c2s.upstream.scram import MAX_ITERATIONS, Challenge, ScramClient, ScramError, ScramKeys, derive_keys
+
+# mechanism, client nonce, server-first, client-final, server-final; user "user", password "pencil" in both RFCs
+VECTORS = (
+    (
+        "SCRAM-SHA-1",
+        "fyko+d2lbbFgONRv9qkxdawL",
+        b"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096",
+        b"c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=",
+        b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ=",
+    ),
+    (
+        "SCRAM-SHA-256",
+        "rOprNGfwEbeRWgbNEkqO",
+        b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+        b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+        b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
+    ),
+)
+
+
+def answered(server_first: bytes) -> ScramClient:
+    client = ScramClient("SCRAM-SHA-1", "user", "abc")
+    challenge = client.challenge(server_first)
+    client.final(derive_keys("sha1", "pencil", *challenge))
+    return client
+
+
+class VectorsTest(unittest.TestCase):
+    def test_rfc_exchanges(self) -> None:
+        for mechanism, nonce, server_first, client_final, server_final in VECTORS:
+            client = ScramClient(mechanism, "user", nonce)
+            self.assertEqual(client.first(), b"n,,n=user,r=" + nonce.encode())
+            challenge = client.challenge(server_first)
+            self.assertEqual(challenge.iterations, 4096)
+            self.assertEqual(client.final(derive_keys(client.hash_name, "pencil", *challenge)), client_final)
+            client.verify(server_final)
+
+    def test_user_name_is_prepared_and_escaped(self) -> None:
+        client = ScramClient("SCRAM-SHA-1", "I\u00adX,a=\u2168", "n")
+        self.assertEqual(client.first(), b"n,,n=IX=2Ca=3DIX,r=n")
+
+    def test_nonces_differ(self) -> None:
+        self.assertNotEqual(ScramClient("SCRAM-SHA-1", "u").first(), ScramClient("SCRAM-SHA-1", "u").first())
+
+    def test_keys_are_not_shown(self) -> None:
+        self.assertNotIn("secret", repr(ScramKeys(b"secret", b"secret")))
+
+
+class ServerMisbehavesTest(unittest.TestCase):
+    def test_first_messages_refused(self) -> None:
+        cases = {
+            "nonce not continued": b"r=xyz,s=QSXCR+Q6sek8bf92,i=4096",
+            "nonce only repeated": b"r=abc,s=QSXCR+Q6sek8bf92,i=4096",
+            "another nonce, and longer": b"r=xyzabcd,s=QSXCR+Q6sek8bf92,i=4096",
+            "nonce not ASCII": "r=abcé,s=QSXCR+Q6sek8bf92,i=4096".encode(),
+            "mandatory extension": b"m=x,r=abcd,s=QSXCR+Q6sek8bf92,i=4096",
+            "no salt": b"r=abcd,i=4096",
+            "empty salt": b"r=abcd,s=,i=4096",
+            "salt no base64": b"r=abcd,s=!!,i=4096",
+            "huge salt": b"r=abcd,s=" + b64encode(b"x" * 2000) + b",i=4096",
+            "too few iterations": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4095",
+            "absurdly many": b"r=abcd,s=QSXCR+Q6sek8bf92,i=%d" % (MAX_ITERATIONS + 1),
+            "a thousand digits": b"r=abcd,s=QSXCR+Q6sek8bf92,i=" + b"9" * 1000,
+            "more digits than Python takes": b"r=abcd,s=QSXCR+Q6sek8bf92,i=" + b"9" * 5000,
+            "not a number": b"r=abcd,s=QSXCR+Q6sek8bf92,i=0x1000",
+            "negative": b"r=abcd,s=QSXCR+Q6sek8bf92,i=-4096",
+            "given twice": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,i=4097",
+            "not UTF-8": b"r=abcd,s=\xff,i=4096",
+            "a name of two letters": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,xy=z",
+            "a name of no letter": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,=z",
+            "no value": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,x",
+            "another order": b"s=QSXCR+Q6sek8bf92,r=abcd,i=4096",
+            "one byte too long": b"r=abcd,s=AAAA,i=4096,x=" + b"y" * (8192 - 22),
+            "a salt one byte too long": b"r=abcd,s=" + b64encode(b"x" * 1025) + b",i=4096",
+            "digits that are no ASCII": "r=abcd,s=AAAA,i=४०९६".encode(),
+            "empty": b"",
+            "too long": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,x=" + b"y" * 10000,
+        }
+        for name, message in cases.items():
+            with self.subTest(name):
+                self.assertRaises(ScramError, ScramClient("SCRAM-SHA-1", "user", "abc").challenge, message)
+
+    def test_what_is_just_within_bounds(self) -> None:
+        for message, challenge in (
+            (b"r=abcd,s=AAAA,i=4096,x=" + b"y" * (8192 - 23), Challenge(b"\0\0\0", 4096)),
+            (b"r=abcd,s=AAAA,i=%d" % MAX_ITERATIONS, Challenge(b"\0\0\0", MAX_ITERATIONS)),
+            (b"r=abcd,s=" + b64encode(b"x" * 1024) + b",i=4096", Challenge(b"x" * 1024, 4096)),
+            (b"r=abcd,s=AA==,i=04096", Challenge(b"\0", 4096)),
+        ):
+            self.assertEqual(ScramClient("SCRAM-SHA-1", "user", "abc").challenge(message), challenge)
+
+    def test_an_error_beside_the_right_signature(self) -> None:
+        mechanism, nonce, server_first, _client_final, server_final = VECTORS[0]
+        for message, right in ((server_final, True), (server_final + b",e=x", False), (b"e=x," + server_final, False)):
+            client = ScramClient(mechanism, "user", nonce)
+            client.final(derive_keys(client.hash_name, "pencil", *client.challenge(server_first)))
+            if right:
+                client.verify(message)
+            else:
+                self.assertRaises(ScramError, client.verify, message)
+
+    def test_later_extensions_are_ignored(self) -> None:
+        client = ScramClient("SCRAM-SHA-1", "user", "abc")
+        self.assertEqual(client.challenge(b"r=abcd,s=AAAA,i=4096,x=y"), Challenge(b"\0\0\0", 4096))
+
+    def test_final_messages_refused(self) -> None:
+        for message in (b"v=" + b64encode(b"x" * 20), b"v=", b"e=invalid-proof", b"x=y", b"", b"v=!!"):
+            with self.subTest(message):
+                self.assertRaises(ScramError, answered(b"r=abcd,s=AAAA,i=4096").verify, message)
+
+    def test_signature_before_the_proof(self) -> None:
+        self.assertRaises(ScramError, ScramClient("SCRAM-SHA-1", "user").verify, b"v=")
+
+    @given(st.binary(max_size=200))
+    def test_any_bytes_only_raise_scram_errors(self, message: bytes) -> None:
+        client = answered(b"r=abcd,s=AAAA,i=4096")
+        self.assertRaises(ScramError, client.verify, message)
+        try:
+            client.challenge(message)
+        except ScramError:
+            pass
+        else:
+            self.assertTrue(message.startswith(b"r=abc"))
+
+
+class SaslprepTest(unittest.TestCase):
+    def test_rfc_4013_examples(self) -> None:
+        cases = {"I\u00adX": "IX", "user": "user", "USER": "USER", "\u00aa": "a", "\u2168": "IX", "a\u00a0b": "a b"}
+        for given_, expected in cases.items():
+            self.assertEqual(saslprep(given_), expected)
+
+    def test_prohibited(self) -> None:
+        for text in ("\u0007", "\u0627\u0031", "a\u0627", "1\u0627", "\u0627a\u0628", "\ue000", "\ud800"):
+            self.assertRaises(SaslprepError, saslprep, text)
+
+    def test_right_to_left(self) -> None:
+        self.assertEqual(saslprep("\u06271\u0628"), "\u06271\u0628")
+
+    def test_forbidden_password_is_a_scram_error_without_the_password(self) -> None:
+        error = self.assertRaises(ScramError, derive_keys, "sha1", "se\u0007cret", b"salt", 4096)
+        self.assertNotIn("cret", str(error))

@@ -1,0 +1,188 @@
+"""What the owner's commands say and do."""
+
+from twisted.words.xish import domish
+
+from minimixproxy.minimix.commands import user_commands
+from minimixproxy.minimix.commands.executions import NS_COMMANDS
+from minimixproxy.wire import trees
+from minimixproxy.xep.data_forms import NS_DATA
+from tests.minimix.fakes import BARE
+from tests.minimix.owned import FakeRoom, FakeState, OwnerCase
+
+
+def options(element: domish.Element, var: str) -> "list[tuple[str, str]]":
+    (form,) = element.elements(NS_DATA, "x")
+    (field,) = [field for field in form.elements(NS_DATA, "field") if field.getAttribute("var") == var]
+    return [(str(option.value), option["label"]) for option in field.elements(NS_DATA, "option")]
+
+
+class RoomsTests(OwnerCase):
+    def test_none(self) -> None:
+        element = self.run_command("rooms")
+        self.assertEqual((element["status"], str(element.note)), ("completed", "The account is in no room."))
+
+    def test_table_and_note(self) -> None:
+        self.in_rooms()
+        self.account.rooms["two@muc.test"].state = FakeState.INTERRUPTED
+        element = self.run_command("rooms")
+        (form,) = element.elements(NS_DATA, "x")
+        rows = [[str(field.value) for field in item.elements()] for item in form.elements(NS_DATA, "item")]
+        self.assertEqual(
+            rows,
+            [
+                ["one@muc.test", "alice", "joined", "yes", "laptop, phone", "12"],
+                ["three@muc.test", "alice", "joined", "no", "", "0"],
+                ["two@muc.test", "alice", "interrupted", "no", "laptop", "1"],
+            ],
+        )
+        self.assertEqual(
+            str(element.note).splitlines(),
+            [
+                "The account is in 3 rooms.",
+                "one@muc.test as alice: joined, laptop, phone, 12 messages, bookmarked",
+                "three@muc.test as alice: joined, no device, 0 messages",
+                "two@muc.test as alice: interrupted, laptop, 1 message",
+            ],
+        )
+
+    def test_many(self) -> None:
+        self.patch(trees, "MAX_TAGS", 100_000)  # the answer is read here only
+        for number in range(user_commands.MAX_SHOWN + 1):
+            self.account.add(FakeRoom(f"{number:04}@muc.test"))
+        element = self.run_command("rooms")
+        (form,) = element.elements(NS_DATA, "x")
+        self.assertEqual(len(list(form.elements(NS_DATA, "item"))), user_commands.MAX_SHOWN)
+        lines = str(element.note).splitlines()
+        self.assertEqual(len(lines), user_commands.MAX_NOTED + 2)
+        self.assertEqual(lines[-1], f"And {user_commands.MAX_SHOWN + 1 - user_commands.MAX_NOTED} more.")
+
+    def test_being_left(self) -> None:
+        self.in_rooms()
+        self.account.rooms["two@muc.test"].state = FakeState.LEAVING
+        self.assertNotIn("two@muc.test", str(self.run_command("rooms").note))
+        self.assertEqual(
+            [room for room, _label in options(self.run_command("leave"), "rooms")], ["one@muc.test", "three@muc.test"]
+        )
+
+    def test_signs(self) -> None:
+        self.account.add(FakeRoom("b&amp;<w>@muc.test"))
+        self.assertIn("b&amp;<w>@muc.test", str(self.run_command("rooms").note))
+
+
+class LeaveTests(OwnerCase):
+    def test_some(self) -> None:
+        self.in_rooms()
+        element = self.run_command("leave")
+        self.assertEqual([room for room, _label in options(element, "rooms")], sorted(self.account.rooms))
+        element = self.run_command("leave", {"rooms": "two@muc.test one@muc.test"})
+        self.assertEqual(self.account.log, [("leave", "two@muc.test"), ("leave", "one@muc.test")])
+        self.assertEqual(element["status"], "completed")
+        self.assertEqual(str(element.note), "The account leaves 2 rooms: two@muc.test, one@muc.test.")
+
+    def test_none_to_leave(self) -> None:
+        self.assertEqual(self.run_command("leave")["status"], "completed")
+
+    def test_left_meanwhile(self) -> None:
+        self.in_rooms()
+        element = self.command(f"<command xmlns='{NS_COMMANDS}' node='leave'/>", self.phone)
+        self.account.rooms.clear()
+        element = self.command(
+            f"<command xmlns='{NS_COMMANDS}' node='leave' sessionid='{element['sessionid']}'>"
+            f"<x xmlns='{NS_DATA}' type='submit'><field var='rooms'><value>two@muc.test</value></field></x></command>",
+            self.phone,
+        )
+        self.assertEqual(str(element.note), "The account was in none of these rooms any more.")
+        self.assertEqual(self.account.log, [])
+
+
+class DetachTests(OwnerCase):
+    def test_from_all_rooms(self) -> None:
+        self.in_rooms()
+        element = self.run_command("detach", {"device": f"{BARE}/laptop", "action": "complete"})
+        self.assertEqual(self.account.log, [("detach", "laptop", None)])
+        self.assertEqual(str(element.note), "laptop is detached from 2 rooms: one@muc.test, two@muc.test.")
+
+    def test_devices_on_offer(self) -> None:
+        self.in_rooms()
+        self.account.session("tablet")
+        self.assertEqual(
+            options(self.run_command("detach"), "device"),
+            [(f"{BARE}/laptop", "laptop, in 2 rooms"), (f"{BARE}/phone", "phone (this device), in 1 room")],
+        )
+
+    def test_from_one_room(self) -> None:
+        self.in_rooms()
+        element = self.run_command("detach", {"device": f"{BARE}/laptop"})
+        self.assertEqual([room for room, _label in options(element, "room")], ["*", "one@muc.test", "two@muc.test"])
+        element = self.run_command("detach", {"device": f"{BARE}/laptop"}, {"room": "two@muc.test"})
+        self.assertEqual(self.account.log, [("detach", "laptop", "two@muc.test")])
+        self.assertEqual(str(element.note), "laptop is detached from two@muc.test.")
+
+    def test_from_all_rooms_in_two_steps(self) -> None:
+        self.in_rooms()
+        self.run_command("detach", {"device": f"{BARE}/laptop"}, {"room": "*"})
+        self.assertEqual(self.account.log, [("detach", "laptop", None)])
+
+    def test_none_to_detach(self) -> None:
+        self.account.add(FakeRoom("three@muc.test"))
+        self.assertEqual(str(self.run_command("detach").note), "No device is in a room.")
+
+    def test_gone_meanwhile(self) -> None:
+        self.in_rooms()
+        element = self.command(f"<command xmlns='{NS_COMMANDS}' node='detach'/>", self.phone)
+        del self.account.sessions[self.laptop]
+        for action, expected in (
+            ("complete", "That device is not there any more."),
+            ("next", "That device is in no room any more."),
+        ):
+            self.account.sessions[self.laptop] = None
+            element = self.command(f"<command xmlns='{NS_COMMANDS}' node='detach'/>", self.phone)
+            del self.account.sessions[self.laptop]
+            element = self.command(
+                f"<command xmlns='{NS_COMMANDS}' node='detach' sessionid='{element['sessionid']}' action='{action}'>"
+                f"<x xmlns='{NS_DATA}' type='submit'><field var='device'><value>{BARE}/laptop</value></field></x>"
+                "</command>",
+                self.phone,
+            )
+            self.assertEqual(str(element.note), expected)
+        self.assertEqual(self.account.log, [])
+
+    def test_left_meanwhile(self) -> None:
+        """The device is connected, and in no room any more, or not in the one that was chosen."""
+        for left, steps, expected in (
+            (("one", "two"), [("device", f"{BARE}/laptop", "complete")], "not there any more"),
+            (("one", "two"), [("device", f"{BARE}/laptop", "next")], "in no room any more"),
+            (("one", "two"), [("device", f"{BARE}/laptop", "next"), ("room", "*", "complete")], "not there any more"),
+            (("two",), [("device", f"{BARE}/laptop", "next"), ("room", "two@muc.test", "complete")], "not there"),
+            (("one",), [("device", f"{BARE}/laptop", "next"), ("room", "two@muc.test", "complete")], "is detached"),
+        ):
+            self.setUp()
+            self.in_rooms()
+            element = self.command(f"<command xmlns='{NS_COMMANDS}' node='detach'/>", self.phone)
+            for number, (var, value, action) in enumerate(steps, 1):
+                if number == len(steps):
+                    for room in left:
+                        self.account.rooms[f"{room}@muc.test"].attached.remove(self.laptop)
+                attributes = f"node='detach' sessionid='{element['sessionid']}' action='{action}'"
+                element = self.command(
+                    f"<command xmlns='{NS_COMMANDS}' {attributes}>"
+                    f"<x xmlns='{NS_DATA}' type='submit'><field var='{var}'><value>{value}</value></field></x>"
+                    "</command>",
+                    self.phone,
+                )
+            self.assertIn(expected, str(element.note), f"{left} {steps}")
+            self.assertEqual(len(self.account.log), int(expected == "is detached"))
+
+
+class ForgetTests(OwnerCase):
+    def test_confirmed(self) -> None:
+        self.in_rooms()
+        element = self.run_command("forget", {"confirm": "1"})
+        self.assertEqual(self.account.log, [("forget",)])
+        self.assertEqual((element["status"], element.note["type"]), ("completed", "info"))
+
+    def test_not_confirmed(self) -> None:
+        for step in ({"confirm": "0"}, {}):
+            element = self.run_command("forget", step)
+            self.assertEqual((element["status"], element.note["type"]), ("completed", "error"))
+        self.assertEqual(self.account.log, [])

@@ -1,0 +1,242 @@
+"""State as tables in memory, for the machine: the product's own journal writes them, and accounts come back of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+from twisted.internet.task import Clock
+
+from minimixproxy.minimix.interfaces.journal import (
+    KeptAccount,
+    KeptLogin,
+    KeptMembership,
+    KeptMessage,
+    KeptPrivate,
+    KeptRoom,
+)
+from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.journal import SQLJournal
+from minimixproxy.storage.loading import LoadedAccount, LoadedRoom
+from minimixproxy.storage.writer import Written
+from minimixproxy.timing.turn_end import TurnEnd
+from tests.absurd import ODD_TEXT
+
+
+class PlainSealer:
+    """Seals nothing."""
+
+    def seal(self, data: bytes, *_place: str) -> bytes:
+        return data
+
+
+class PlainMark:
+    """How far messages were handed to sessions: outlives the journal, as the file does."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def write(self, sequence: int) -> None:
+        self.number = sequence
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class Tables:
+    """What is on disk, as `schema` has it, by number."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[int, tuple[Any, ...]] = {}
+        self.rooms: dict[int, tuple[Any, ...]] = {}
+        self.messages: dict[int, list[Any]] = {}
+        self.privates: dict[int, tuple[Any, ...]] = {}
+        self.cursors: dict[tuple[int, str], tuple[int | None, int | None]] = {}
+
+    def write(self, batch: Batch) -> None:
+        """Do what `Store` does with a batch."""
+        if batch.replaces_history:
+            self.messages.clear()
+            self.privates.clear()
+        for number in batch.gone_rooms:
+            self.rooms.pop(number, None)
+        for number in batch.gone_accounts:
+            self.accounts.pop(number, None)
+        self.accounts |= batch.accounts
+        self.rooms |= batch.rooms
+        for row in _cut(batch.messages, 9):
+            assert row[0] not in self.messages, "a number that is taken"
+            self.messages[row[0]] = list(row)
+        for sequence in batch.trimmed:
+            self.messages.pop(sequence, None)
+        for private in _cut(batch.privates, 4):
+            self.privates[private[0]] = private
+        for sequence in batch.given:
+            self.privates.pop(sequence, None)
+        for raw, stanza_id, amends, retracted, checksum, sequence in batch.changes:
+            if sequence in self.messages:
+                self.messages[sequence][3] = raw
+                self.messages[sequence][5:] = [stanza_id, amends, retracted, checksum]
+        for key, cursor in batch.cursors.items():
+            if cursor == "gone":
+                self.cursors.pop(key, None)
+            elif isinstance(cursor, int):
+                self.cursors[key] = (self.cursors.get(key, (None, None))[0], cursor)
+            else:
+                self.cursors[key] = cursor
+        gone = set(batch.gone_rooms)
+        self.privates = {key: row for key, row in self.privates.items() if row[1] not in gone}
+        self.cursors = {key: row for key, row in self.cursors.items() if key[0] not in gone}
+
+    def load(self, mark: int | None) -> list[LoadedAccount]:
+        """Do what `Loader` does."""
+        accounts = {row[0]: _account(row) for row in self.accounts.values()}
+        rooms: dict[int, LoadedRoom] = {}
+        self.rooms = {key: row for key, row in self.rooms.items() if row[3] is not None and row[1] in accounts}
+        for (
+            number,
+            account_id,
+            room,
+            nick,
+            wished,
+            password,
+            bookmarked,
+            since,
+        ) in self.rooms.values():
+            secret = password.decode() if password is not None else None
+            loaded = LoadedRoom(
+                number,
+                KeptRoom(
+                    room,
+                    KeptMembership(nick, wished or nick, secret, bookmarked, since),
+                ),
+            )
+            account = accounts[account_id]
+            account.kept.rooms.append(loaded.kept)
+            account.rooms[number] = rooms[number] = loaded
+        for sequence in sorted(self.messages):
+            row = self.messages[sequence]
+            if (room := rooms.get(row[1])) is not None:
+                room.sequences.append(sequence)
+                room.kept.messages.append(KeptMessage(sequence, row[2], row[3], *row[4:8]))
+        for sequence in sorted(self.privates):
+            if (room := rooms.get(self.privates[sequence][1])) is not None:
+                room.kept.privates.append(KeptPrivate(sequence, self.privates[sequence][2]))
+        self._settle_cursors(rooms, mark)
+        return list(accounts.values())
+
+    def _settle_cursors(self, rooms: dict[int, LoadedRoom], mark: int | None) -> None:
+        for (number, resource), (sequence, since) in list(self.cursors.items()):
+            room = rooms.get(number)
+            newest = room.sequences[-1] if room is not None and room.sequences else 0
+            if since is not None and (mark is None or since <= mark):
+                sequence = newest if mark is None else min(newest, mark)
+            if room is None or sequence is None:
+                del self.cursors[number, resource]
+                continue
+            self.cursors[number, resource] = (sequence, None)
+            room.kept.cursors[resource] = sequence
+
+    def damage(self, chance: Random) -> None:
+        """Let one row hold what no proxy has written; its types are right, else it would be left out."""
+        odd = chance.choice(ODD_TEXT)
+        tables = [table for table in (self.rooms, self.messages, self.privates, self.cursors) if table]
+        if not tables:
+            return
+        table: Any = chance.choice(tables)
+        key = chance.choice(list(table))
+        if table is self.rooms:
+            row = list(table[key])
+            row[chance.choice((2, 3, 4))] = odd or "?"
+            row[7] = chance.choice((row[7], 0.0, 1e9, 4e9))
+            table[key] = tuple(row)
+        elif table is self.messages:
+            table[key][3] = chance.choice((b"", b"<", b"<message/>", odd.encode()))
+            table[key][2] = chance.choice((0.0, 4e9))
+            table[key][6] = chance.choice((None, 1, -5, key))
+        elif table is self.privates:
+            table[key] = (
+                key,
+                table[key][1],
+                chance.choice((b"", b"<", b"<message/>")),
+                0,
+            )
+        else:
+            table[key] = (chance.choice((-1, 2**62)), None)
+
+    @property
+    def last_sequence(self) -> int:
+        seen = (cursor[0] or 0 for cursor in self.cursors.values())
+        return max((0, *self.messages, *self.privates, *(one for one in seen if one < 2**40)))
+
+    @property
+    def last_id(self) -> int:
+        return max((0, *self.accounts, *self.rooms))
+
+
+def _cut(values: list[Any], width: int) -> Iterator[tuple[Any, ...]]:
+    for start in range(0, len(values), width):
+        yield tuple(values[start : start + width])
+
+
+def _account(row: tuple[Any, ...]) -> LoadedAccount:
+    number, bare, refused, last_seen, domain, username = row[:6]
+    login = KeptLogin(domain, username) if domain is not None else None
+    return LoadedAccount(number, KeptAccount(bare, login, bool(refused), last_seen), row[4:12])
+
+
+class Disk:
+    """Writes batches to `tables`: at the end of the turn; when it is told to, if `late`; not if it has `faults`."""
+
+    def __init__(self, tables: Tables, clock: Clock) -> None:
+        self.tables = tables
+        self.late = False
+        self.faults = 0  # attempts that are to fail
+        self._clock = clock
+        self._waiting: list[Batch] = []
+        self._written: Written
+
+    def start(self, written: Written) -> None:
+        self._written = written
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._waiting) or self.faults > 0
+
+    def write(self, batch: Batch) -> None:
+        self._waiting.append(batch)
+        self._clock.callLater(0, lambda: self.late or self.work())
+
+    def work(self) -> None:
+        """Do what waits."""
+        while self._waiting:
+            batch = self._waiting.pop(0)
+            if self.faults:
+                self.faults -= 1
+                self._written(batch, OSError("no space left on device"))
+            else:
+                self.tables.write(batch)
+                self._written(batch, None)
+
+    def stop(self, timeout: float) -> None:
+        self._waiting.clear()
+
+
+class Storage:
+    """Tables that outlive journals."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.tables = Tables()
+        self.mark = PlainMark()
+        self._clock = clock
+
+    def open(self) -> tuple[SQLJournal, Disk, list[KeptAccount]]:
+        """Return a journal that has begun, what it writes to, and what was kept."""
+        journal = SQLJournal(self._clock, TurnEnd(self._clock))
+        loaded = self.tables.load(self.mark.number)
+        last = max(self.tables.last_sequence, self.mark.number or 0)
+        journal.restore(loaded, self.tables.last_id, last)
+        disk = Disk(self.tables, self._clock)
+        journal.start(disk, PlainSealer(), self.mark)  # type: ignore[arg-type]
+        return journal, disk, [account.kept for account in loaded]

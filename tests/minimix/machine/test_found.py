@@ -1,0 +1,120 @@
+"""What `AccountMachine` has found, each in as few steps as show it."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.wire.stanza import parse_stanza
+from tests.minimix.fakes import BARE, ROOM, STREAM, World, kinds
+
+DAY = 86400.0
+PING = "<ping xmlns='urn:xmpp:ping'/>"
+LEAVE = "<command xmlns='http://jabber.org/protocol/commands' node='leave'/>"
+
+
+class OutTests(SynchronousTestCase):
+    def test_no_sender_on_what_bounces_for_want_of_clients(self) -> None:
+        """Whoever wrote to the account stream chose what stands in `to`; as a `from` of ours it may end the stream."""
+        for to in (STREAM, BARE, "somebody@else.test"):
+            world = World()
+            (phone,) = world.joined("phone")
+            world.account.session_closed(phone)
+            world.stream.take()
+            world.room(f"<message from='carol@c.test/x' to='{to}' id='m'><body>b</body></message>")
+            (bounce,) = world.stream.take()
+            self.assertEqual((bounce.get("from"), bounce["to"], bounce["type"]), (None, "carol@c.test/x", "error"))
+
+
+class AnswerTests(SynchronousTestCase):
+    def test_an_empty_id_comes_back(self) -> None:
+        """To who waits for its answer, it is an id like any other."""
+        world = World()
+        (phone,) = world.joined("phone")
+        world.account.stream_lost()
+        self.assertTrue(world.client(phone, f"<iq type='get' id='' to='{ROOM}/bob'>{PING}</iq>"))
+        world.clock.advance(61)
+        (answer,) = phone.take()
+        self.assertEqual((answer.name, answer["type"], answer.get("id")), ("iq", "error", ""))
+
+
+class RoomTests(SynchronousTestCase):
+    def test_presence_of_a_type_that_rooms_do_not_send(self) -> None:
+        """It shows nobody: it is not replayed as the account's own, nor given to anybody."""
+        for kind in ("odd", "probe", "subscribe", ""):
+            for nick in ("/alice", "/bob", "/carol", ""):
+                world = World()
+                (phone,) = world.joined("phone")
+                text = (
+                    f"<presence type='{kind}' from='{ROOM}{nick}' to='{STREAM}'><x xmlns='http://jabber.org/protocol/muc#user'>"
+                    "<item affiliation='member' role='participant'/><status code='110'/></x></presence>"
+                )
+                world.account.presence_from_stream(parse_stanza(text))
+                self.assertEqual(phone.take(), [])
+                world.asks_to_join(phone)
+                self.assertEqual(kinds(phone.take()), ["presence bob", "presence alice 100 110", "subject topic"])
+
+    def test_what_grew_too_old_to_be_kept_is_not_shown_again(self) -> None:
+        """A room that was quiet for long tells its last messages to who comes back: whoever stayed has seen them."""
+        world = World(history_age=30 * DAY)
+        (phone,) = world.joined("phone")
+        for number in range(3):
+            world.says("bob", f"old {number}", stanza_id=f"m{number}")
+            world.clock.advance(1)
+        phone.take()
+        world.clock.advance(31 * DAY)
+        world.account.stream_lost()
+        world.account.stream_opened()
+        world.shows("alice", "110")
+        stamp = "<delay xmlns='urn:xmpp:delay' from='room@muc.test' stamp='2023-11-14T22:13:2{}Z'/>"
+        for number in range(3):
+            world.says("bob", f"old {number}", stamp.format(number), f"m{number}")
+        late = "<delay xmlns='urn:xmpp:delay' from='room@muc.test' stamp='2023-12-14T22:13:25Z'/>"
+        world.says("bob", "missed", late, "m9")
+        world.subject("topic")
+        world.tells_of_itself()
+        self.assertEqual([one for one in kinds(phone.take()) if one.startswith("bob:")], ["bob: missed"])
+
+
+class SessionTests(SynchronousTestCase):
+    """A session that is gone is told nothing more, whatever was under way."""
+
+    def test_a_copy_of_what_another_said_when_the_account_ends(self) -> None:
+        world = World()
+        phone, laptop = world.joined("phone", "laptop")
+        world.client(phone, f"<message to='{ROOM}/bob' type='chat' id='p'><body>b</body></message>")
+        world.account.end()
+        world.clock.advance(2)
+        self.assertEqual((phone.take(), laptop.take()), ([], []))
+
+    def test_nothing_of_it_is_left_when_the_account_ends(self) -> None:
+        """Neither what it was asked, which fails, nor what it has begun; and no timer runs."""
+        world = World()
+        (phone,) = world.joined("phone")
+        world.client(phone, f"<iq to='{STREAM}' type='set' id='c'>{LEAVE}</iq>")
+        world.room(f"<iq from='{ROOM}/bob' to='{STREAM}' type='get' id='q'><query xmlns='urn:x'/></iq>")
+        self.assertEqual(world.stream.take(), [])
+        world.account.end()
+        answers = [stanza for stanza in world.stream.take() if stanza.name == "iq"]
+        self.assertEqual([(one["type"], one["to"], one["id"]) for one in answers], [("error", f"{ROOM}/bob", "q")])
+        self.assertEqual(world.clock.getDelayedCalls(), [])
+
+    def test_it_asked_the_archive_of_a_room_that_had_still_to_tell_of_itself(self) -> None:
+        world = World()
+        phone, _laptop = world.joined("phone", "laptop")
+        world.client(phone, f"<iq to='{ROOM}' type='set' id='a'><query xmlns='urn:xmpp:mam:2'/></iq>")
+        world.account.session_closed(phone)
+        self.assertEqual(world.tells_of_itself(keep=True), [])
+        self.assertEqual((phone.take(), world.stream.take()), ([], []))
+
+    def test_the_account_was_put_out_of_a_room_that_had_still_to_tell_of_itself(self) -> None:
+        """The question is answered, and opens no stream for an account that is in no room."""
+        world = World()
+        (phone,) = world.joined("phone")
+        world.client(phone, f"<iq to='{ROOM}' type='set' id='a'><query xmlns='urn:xmpp:mam:2'/></iq>")
+        world.gone("alice", "110 301")
+        world.stream.take()
+        phone.take()
+        world.clock.advance(11)
+        (answer,) = phone.take()
+        self.assertEqual((answer["type"], answer["from"], answer["id"]), ("error", ROOM, "a"))
+        self.assertEqual((world.stream.take(), world.stream.jid), ([], ""))

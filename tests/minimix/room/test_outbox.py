@@ -1,0 +1,94 @@
+"""What sessions say while the account is on its way back: sent, or told to be lost, each once; nothing is kept."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.minimix.interfaces.streams import SessionPort
+from minimixproxy.minimix.room.outbox import MAX_BYTES, MAX_HELD, PATIENCE, Holding
+from minimixproxy.wire.stanza import Stanza, parse_stanza
+from tests.minimix.fakes import ROOM, FakeSession
+
+
+class HoldingTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.budget = ByteBudget(10 * MAX_BYTES)
+        self.holding = Holding(self.clock, self.budget)
+        self.phone, self.laptop = FakeSession("phone", self.clock), FakeSession("laptop", self.clock)
+        self.sent: list[str] = []
+
+    def says(self, session: FakeSession, stanza_id: str, body: str = "x", kind: str = "groupchat") -> None:
+        xml = f"<message to='{ROOM}' type='{kind}' id='{stanza_id}'><body>{body}</body></message>"
+        self.holding.add(session, parse_stanza(xml))
+
+    def send(self, session: SessionPort, stanza: Stanza) -> None:
+        self.sent.append(f"{session.jid.partition('/')[2]} {stanza['id']}")
+
+    def refused(self, session: FakeSession) -> list[str]:
+        """What a session is told that it was not sent, and why."""
+        told = session.take()
+        for one in told:
+            self.assertEqual((one["type"], one["to"]), ("error", session.jid))
+        return [f"{one['id']} {next(e.name for e in one.element.error.elements())}" for one in told]
+
+    def assert_nothing_waits(self) -> None:
+        self.holding.release(self.send)
+        self.assertEqual((len(self.holding), self.budget.used), (0, 0))
+        self.assertEqual((self.sent, self.clock.getDelayedCalls()), ([], []))
+        self.clock.advance(2 * PATIENCE)
+        self.assertEqual((self.refused(self.phone), self.refused(self.laptop)), ([], []))
+
+    def test_what_becomes_of_it(self) -> None:
+        """By what happens: what is sent, and what the phone and the laptop are told."""
+        holding, waiting = self.holding, "remote-server-timeout"
+        for happens, sent, phone, laptop in (
+            (lambda: holding.release(self.send), ["phone 1", "laptop 2", "phone 3"], [], []),
+            (lambda: holding.refuse("gone"), [], ["1 gone", "3 gone"], ["2 gone"]),
+            (lambda: holding.refuse_one(self.phone, "gone"), ["laptop 2"], ["1 gone", "3 gone"], []),
+            (lambda: holding.drop(self.phone), ["laptop 2"], [], []),
+            (lambda: self.clock.advance(PATIENCE), [], [f"1 {waiting}", f"3 {waiting}"], [f"2 {waiting}"]),
+        ):
+            self.sent.clear()
+            self.says(self.phone, "1")
+            self.says(self.laptop, "2")
+            self.says(self.phone, "3")
+            self.assertEqual(len(holding), 3)
+            happens()
+            holding.release(self.send)
+            self.assertEqual((self.sent, self.refused(self.phone), self.refused(self.laptop)), (sent, phone, laptop))
+            self.sent.clear()
+            self.assert_nothing_waits()
+
+    def test_each_for_its_own_time(self) -> None:
+        self.says(self.phone, "1")
+        self.clock.advance(PATIENCE / 2)
+        self.says(self.phone, "2")
+        self.clock.advance(PATIENCE / 2)
+        self.assertEqual(self.refused(self.phone), ["1 remote-server-timeout"])
+        self.clock.advance(PATIENCE / 2)
+        self.assertEqual(self.refused(self.phone), ["2 remote-server-timeout"])
+        self.assert_nothing_waits()
+
+    def test_errors_are_not_answered(self) -> None:
+        for kind in ("error", "result"):
+            self.says(self.phone, "1", kind=kind)
+        self.holding.refuse("gone")
+        self.assertEqual(self.refused(self.phone), [])
+
+    def test_bounds(self) -> None:
+        """In count, in bytes, and of the account's budget; what came before waits on, and leaves all that it took."""
+        half = "x" * (MAX_BYTES // 2)
+        for limit, body, fits in ((10**9, "x", MAX_HELD), (10**9, half, 1), (5000, "x" * 1000, 3)):
+            for leaves in (lambda: self.holding.refuse_one(self.laptop, "gone"), lambda: self.clock.advance(PATIENCE)):
+                self.setUp()
+                self.holding = Holding(self.clock, ByteBudget(limit))
+                for _ in range(2):  # as much again when the first have gone
+                    for number in range(fits + 1):
+                        self.says(self.laptop, str(number), body)
+                    self.assertEqual(self.refused(self.laptop), [f"{fits} resource-constraint"])
+                    self.assertEqual(len(self.holding), fits)
+                    leaves()
+                    self.assertEqual((len(self.refused(self.laptop)), len(self.holding)), (fits, 0))

@@ -1,0 +1,216 @@
+"""`make mutants`: what is put wrong, what is left alone, who is asked to notice, and what is said of it."""
+
+import textwrap
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from mutants import children, faults, operators
+from mutants.__main__ import report, sample
+from mutants.children import Task
+from mutants.operators import Mutant, mutants_of
+from mutants.reached import Reached
+from mutants.trying import Verdict, tests_for, verdict
+from mutants.unittests import ROOT
+
+PATH = "minimixproxy/somewhere.py"
+
+OPERATORS: list[tuple[str, str, set[str]]] = [
+    (operators.DROP_OPERAND, "x = a and b", {"x = ((a))", "x = ((b))"}),
+    (operators.DROP_OPERAND, "x = a or b or c", {"x = ((b) or (c))", "x = ((a) or (c))", "x = ((a) or (b))"}),
+    (operators.NEGATE, "if f(a): g()", {"if not (f(a)): g()"}),
+    (operators.NEGATE, "x = [a for a in b if a]", {"x = [a for a in b if not (a)]"}),
+    (operators.NEVER, "if f(a): g()", {"if False: g()"}),
+    (operators.COMPARE, "x = (a) < b", {"x = (a) <= b", "x = (a) >= b"}),
+    (operators.COMPARE, "x = a not in b", {"x = a in b"}),
+    (operators.COMPARE, "x = 0 == a is not b", {"x = 0 != a is not b", "x = 0 == a is b"}),
+    (operators.NUMBER, "f(1)", {"f(2)", "f(0)"}),
+    (operators.NUMBER, "f(0)", {"f(1)", "f((-1))"}),
+    (operators.STRING, "f('ä', b'x')", {"f('~ä~', b'x')", "f('ä', b'~x~')"}),
+    (operators.TRUTH, "f(True)", {"f(False)"}),
+    (operators.ARITHMETIC, "x = (a + 1) * b", {"x = (a - 1) * b", "x = (a + 1) // b"}),
+    (operators.ARITHMETIC, "a += 1", {"a -= 1"}),
+    (operators.DELETE, "f(1)", {"pass"}),
+    (operators.DELETE, "a.b = 1", {"pass"}),
+    (operators.DELETE, "def f():\n    a = 1", {"def f():\n    a = None"}),
+    (operators.DELETE, "for a in b: continue", {"for a in b: pass"}),
+    (operators.DELETE, "raise Wrong('it is wrong')", {"pass"}),
+    (operators.DELETE, "def f():\n    if a: return\n    g = None", {"def f():\n    if a: pass\n    g = None"}),
+    (operators.DELETE, "def f():\n    def g(): 0\n    return None", set()),  # it changes nothing
+    (operators.DELETE_LOG, "self.log.info('a {b}', b=1)", {"pass"}),
+    (operators.RETURN, "def f(): return a", {"def f(): return None"}),
+    (operators.RETURN, "def f(): return False", set()),
+    (operators.SWAP, "f(a, b, c)", {"f(b, a, c)", "f(a, c, b)"}),
+    (operators.DECORATOR, "@g(1)\ndef f(): 0", {"\ndef f(): 0"}),
+    (operators.NOT, "x = not a", {"x = (a)"}),
+    (operators.NOT, "x = -a", {"x = (a)"}),
+]
+LEFT_ALONE = '''
+    """A docstring with 1."""
+    __all__ = ["a"]
+    if TYPE_CHECKING:
+        f(1)
+    x: Literal["a"]
+    y: Dict["a", 1]
+    log = Logger("name")
+    def f(a: "A") -> "B":
+        "Another."
+        assert isinstance(a, B), "c"
+    z = cast("C", z)
+    z = f"{1} {z}"
+    z = max(a, b)
+    z = a.encode("utf-8")
+'''
+
+
+def mutant(name: str = operators.NEVER, first: int = 1, last: int = 1, names: frozenset[str] | None = None) -> Mutant:
+    return Mutant(PATH, name, 0, 1, "", first, last, names)
+
+
+class OperatorTests(SynchronousTestCase):
+    def test_what_each_makes(self) -> None:
+        for operator, source, expected in OPERATORS:
+            made = [made for made in mutants_of(PATH, source.encode()) if made.operator == operator]
+            self.assertEqual({one.applied(source.encode()).decode() for one in made}, expected, source)
+
+    def test_what_is_left_alone(self) -> None:
+        self.assertEqual(mutants_of(PATH, textwrap.dedent(LEFT_ALONE).encode()), [])
+
+    def test_every_mutant_of_the_package_compiles(self) -> None:
+        for path in sorted((ROOT / "minimixproxy").glob("*.py")):
+            source = path.read_bytes()
+            for one in mutants_of(str(path), source)[::29]:
+                compile(one.applied(source), str(path), "exec")
+
+    def test_difference(self) -> None:
+        source = b"a = 1\nif (x and\n    y): f()\nb = 2\n"
+        (dropped,) = [one for one in mutants_of(PATH, source) if one.text == "((y))"]
+        self.assertEqual(dropped.line(source), 2)
+        self.assertEqual(dropped.difference(source), "- if (x and\n-     y): f()\n+ if (((y))): f()")
+
+    def test_lines_of_a_compound_statement_are_its_head(self) -> None:
+        source = b"def f():\n    while (a and\n           b):\n        g(1)\n"
+        spans = {one.operator: (one.first, one.last) for one in mutants_of(PATH, source)}
+        self.assertEqual(spans[operators.DROP_OPERAND], (2, 3))
+        self.assertEqual(spans[operators.NUMBER], (4, 4))
+
+    def test_what_runs_while_importing_is_known_by_its_names(self) -> None:
+        source = b"A = 10\nclass B:\n    c: int = 20\n    def d(self, e=30):\n        return 40\n"
+        names = {one.text: one.names for one in mutants_of(PATH, source) if one.operator == operators.NUMBER}
+        self.assertEqual((names["9"], names["19"]), (frozenset("A"), frozenset("c")))
+        self.assertEqual((names["29"], names["39"]), (None, None))
+
+
+class SampleTests(SynchronousTestCase):
+    def test_a_seed_means_a_sample(self) -> None:
+        everything = mutants_of(PATH, b"f(1, 2, 3, 4)\nif a < b and c < d: g(5)\n")
+        samples = [sample(everything, 4, Random(seed)) for seed in (1, 1, 2)]
+        self.assertEqual(samples[0], samples[1])
+        self.assertNotEqual(samples[0], samples[2])
+
+    def test_one_of_each_place(self) -> None:
+        chosen = sample(mutants_of(PATH, b"f(1)"), 100, Random(1))
+        self.assertEqual({one.operator for one in chosen}, {operators.NUMBER, operators.DELETE})
+        self.assertEqual(len(chosen), 2)
+
+
+class ChoiceTests(SynchronousTestCase):
+    def test_the_nearest_first_then_the_quickest(self) -> None:
+        own, sibling, far = "tests.test_somewhere.A.test", "tests.test_else.A.test", "tests.c2s.test_x.A.test"
+        slow = "tests.test_somewhere.A.test_slow"
+        reached = Reached(seconds={far: 0.1, slow: 9.0, sibling: 0.2, own: 3.0, "tests.test_else.A.test_other": 0.1})
+        reached.lines[PATH][7] |= {far, sibling, slow}
+        reached.lines[PATH][8] |= {own}
+        reached.lines[PATH][9] |= {"tests.test_else.A.test_other"}
+        self.assertEqual(tests_for(mutant(first=7, last=8), reached), [own, slow, sibling, far])
+
+    def test_a_constant_is_noticed_where_it_is_used(self) -> None:
+        path = "minimixproxy/logs/logger.py"
+        source = (ROOT / path).read_text("utf-8")
+        use = 1 + source[: source.index("key == TRACE")].count("\n")
+        reached = Reached(seconds={"tests.c2s.test_a.A.test": 1.0, "tests.c2s.test_b.A.test": 1.0})
+        reached.lines[path][use] |= {"tests.c2s.test_a.A.test"}
+        reached.lines[path][1] |= {"tests.c2s.test_b.A.test"}
+        of_trace = mutants_of(path, source.encode())
+        (at_trace,) = [one for one in of_trace if one.names == {"TRACE"} and one.operator == operators.STRING]
+        self.assertEqual(tests_for(at_trace, reached), ["tests.c2s.test_a.A.test"])
+
+    def test_who_imports_all_of_a_module_reads_all_of_it(self) -> None:
+        """As the test that compares the defaults of the configuration with what is documented."""
+        test = "tests.test_documents.ConfigurationReferenceTests.test_defaults"
+        reached = Reached({test: 1.0, "tests.test_jids.ParseJID.test_valid": 1.0})
+        at_default = Mutant(
+            "minimixproxy/config/settings.py", operators.NUMBER, 0, 1, "", 1, 1, frozenset({"no_such_key"})
+        )
+        self.assertEqual(tests_for(at_default, reached), [test])
+
+
+class FaultTests(SynchronousTestCase):
+    def test_however_it_is_loaded(self) -> None:
+        """Alembic loads its migrations by their paths."""
+        self.patch(SourceFileLoader, "get_code", SourceFileLoader.get_code)  # and put back in the end
+        files = [Path(self.mktemp()).absolute().with_suffix(".py") for _ in range(2)]
+        for file in files:
+            file.write_text("found = 'whole'")
+        faults.replace(files[0].resolve(), b"found = 'changed'")
+        self.assertEqual([found_in(file) for file in files], ["changed", "whole"])
+
+
+def found_in(file: Path) -> object:
+    specification = spec_from_file_location("a_module_of_the_test", file)
+    assert specification is not None and specification.loader is not None
+    module = module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module.found
+
+
+class VerdictTests(SynchronousTestCase):
+    def judged(self, *said: object, ended: str = "") -> Verdict:
+        return verdict(Task(mutant(), lambda say: None, lambda said: 1.0, list(said), ended))
+
+    def test_who_notices(self) -> None:
+        for said, ended, killed in (
+            (("a", "b"), "", False),
+            (("a", {"failed": "a"}), "", True),
+            (("a",), "took too long", True),
+            (("a",), "ended with status -11", True),
+            (({"fault": "ImportError"},), "ended with status 1", True),
+        ):
+            self.assertEqual(self.judged(*said, ended=ended).killed, killed, said)
+
+    def test_report(self) -> None:
+        path = "minimixproxy/__init__.py"
+        source = (ROOT / path).read_bytes()
+        (first, *_) = mutants_of(path, source)
+        text = report([Verdict(first, False, "3 tests reach it", 3), Verdict(first, True, "x", 1)])
+        self.assertIn(f"{path}:{first.line(source)}: {first.operator} (3 tests reach it)\n- ", text)
+        self.assertIn(" 50.0 %     1 of    2  killed in all", text)
+
+
+class ChildrenTests(TestCase):
+    def ended(self, work: children.Work, patience: float = 30.0) -> Task:
+        (task,) = children.run(iter([Task(None, work, lambda said: patience)]), 2)
+        return task
+
+    def test_what_is_said(self) -> None:
+        task = self.ended(lambda say: [say(number) for number in range(3)])
+        self.assertEqual((task.said, task.ended), ([0, 1, 2], ""))
+
+    def test_who_hangs_is_ended(self) -> None:
+        def hang(_say: children.Say) -> None:
+            while True:
+                pass
+
+        self.assertEqual(self.ended(hang, 0.2).ended, "took too long")
+
+    def test_a_fault_is_told(self) -> None:
+        task = self.ended(lambda say: 1 // 0)
+        self.assertEqual(task.ended, "ended with status 1")
+        self.assertIn("ZeroDivisionError", task.said[0]["fault"])
+
+    def test_memory_has_a_bound(self) -> None:
+        task = self.ended(lambda say: bytes(children.MEMORY) and None)
+        self.assertIn("MemoryError", task.said[0]["fault"])

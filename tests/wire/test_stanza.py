@@ -1,0 +1,110 @@
+"""Splicing start tags, and the few readings of a stanza."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import TestCase
+
+from minimixproxy.wire.stanza import (
+    MAX_ATTRIBUTES,
+    MAX_PAYLOADS,
+    ForkTemplate,
+    MalformedStanza,
+    error_reply,
+    escape,
+    parse_stanza,
+    rewrite,
+    serialize,
+    stanza_of,
+    with_attributes_in,
+)
+
+
+class Readable(TestCase):
+    def test_payloads(self) -> None:
+        for number, readable in ((MAX_PAYLOADS - 1, True), (MAX_PAYLOADS, False), (9 * MAX_PAYLOADS, False)):
+            self.assertEqual(parse_stanza("<message>" + "<a/>" * number + "</message>").readable, readable, number)
+        self.assertTrue(parse_stanza("<message><x>" + "<a/>" * 5000 + "</x></message>").readable)
+
+    def test_attributes(self) -> None:
+        for number, readable in ((MAX_ATTRIBUTES, True), (MAX_ATTRIBUTES + 1, False)):
+            attributes = "".join(f" a{one}='{'x' * 100}'" for one in range(number))
+            self.assertEqual(parse_stanza(f"<message{attributes}/>").readable, readable, number)
+            self.assertTrue(parse_stanza(f"<message><a{attributes}/></message>").readable)
+
+
+class WithAttributesIn(TestCase):
+    def test_table(self) -> None:
+        for raw, expected in [
+            (b"<a/>", b"<a/>"),
+            (b"<a to='x' b='y'>t</a>", b"<a to='x'>t</a>"),
+            (b"<a b=\"y to='z'\" to='x'\nxmlns:p='q' p:to='r' />", b"<a to='x'\nxmlns:p='q' />"),
+            (b"<a to='x' id='>' >t</a>", b"<a to='x' >t</a>"),
+        ]:
+            self.assertEqual(with_attributes_in(raw, {b"to"}), expected, raw)
+        self.assertRaises(MalformedStanza, with_attributes_in, b"t", {b"to"})
+
+
+class Rewrite(TestCase):
+    def test_table(self) -> None:
+        for raw, changes, expected in [
+            (b"<a/>", {"to": "x"}, b"<a to='x'/>"),
+            (b"<a />", {"to": "x"}, b"<a to='x' />"),
+            (b"<a>t</a>", {"to": "x"}, b"<a to='x'>t</a>"),
+            (b"<a to='y' id='1'>t</a>", {"to": "x"}, b"<a to='x' id='1'>t</a>"),
+            (b'<a  id = "1"\nto="y">t</a>', {"to": None}, b'<a  id = "1">t</a>'),
+            (b"<a from='f' to='y'/>", {"from": None, "to": "z", "id": "7"}, b"<a to='z' id='7'/>"),
+            (b"<a id=\" to='x'\" to='y'><b to='y'/></a>", {"to": "z"}, b"<a id=\" to='x'\" to='z'><b to='y'/></a>"),
+            (b"<a id='>' to='y'/>", {"to": "z"}, b"<a id='>' to='z'/>"),
+            (b"<p:a p:to='y'/>", {"to": "z"}, b"<p:a p:to='y' to='z'/>"),
+            (b"<a/>", {"to": "<&'\">"}, b"<a to='&lt;&amp;&apos;&quot;&gt;'/>"),
+            (b"<a/>", {"to": None}, b"<a/>"),
+        ]:
+            self.assertEqual(rewrite(raw, changes), expected, raw)
+
+    def test_no_tag(self) -> None:
+        for raw in [b"", b"text", b"</a>"]:
+            self.assertRaises(MalformedStanza, rewrite, raw, {"to": "x"})
+
+    @given(st.text(st.characters(codec="utf-8", exclude_characters="\x00", exclude_categories=["Cc", "Cs"])))
+    def test_any_value_survives(self, value: str) -> None:
+        if any(ord(c) in (0xFFFE, 0xFFFF) for c in value):
+            return
+        self.assertEqual(parse_stanza(rewrite(b"<a to='b'/>", {"to": value}))["to"], value)
+
+
+class Fork(TestCase):
+    def test_table(self) -> None:
+        for raw, expected in [
+            (b"<a to='y' id='1'>t</a>", b"<a to='x/&apos;' id='1'>t</a>"),
+            (b'<a id="1" to="y">t</a>', b'<a id="1" to="x/&apos;">t</a>'),
+            (b"<a id='1'/>", b"<a to='x/&apos;' id='1'/>"),
+            (b"<a id=\" to='y'\" to='z'/>", b"<a id=\" to='y'\" to='x/&apos;'/>"),
+        ]:
+            self.assertEqual(ForkTemplate(raw).copy("x/'"), expected)
+
+
+class Reading(TestCase):
+    def test_payloads(self) -> None:
+        stanza = parse_stanza("<message to='a'>t<body>b</body><x xmlns='urn:x'><body/></x></message>")
+        self.assertEqual(stanza.payloads, (("jabber:client", "body"), ("urn:x", "x")))
+        self.assertTrue(stanza.has_payload("urn:x", "x"))
+        self.assertIsNone(stanza.payload("urn:x", "body"))
+        self.assertEqual(str(stanza.payload("jabber:client", "body")), "b")
+
+    def test_element_round_trip(self) -> None:
+        stanza = parse_stanza("<message to='a'><body>b</body><x xmlns='urn:x'/></message>")
+        self.assertEqual(serialize(stanza.element), stanza.raw)
+        self.assertEqual(stanza_of(stanza.element).raw, stanza.raw)
+
+    def test_not_one_element(self) -> None:
+        for xml in ["", "text", "<a/><b/>", "<a>"]:
+            self.assertRaises(MalformedStanza, parse_stanza, xml)
+
+    def test_error_reply(self) -> None:
+        stanza = parse_stanza("<iq type='get' from='a/1' to='b' id='&lt;'/>")
+        reply = parse_stanza(error_reply(stanza, "cancel", "not-allowed", "no & no"))
+        self.assertEqual(reply.attributes, {"type": "error", "from": "b", "to": "a/1", "id": "<"})
+        self.assertEqual(str(reply.element.error.text), "no & no")
+        self.assertEqual(escape("\n"), b"&#10;")
