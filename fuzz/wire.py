@@ -10,6 +10,7 @@ from twisted.words.xish import domish
 
 from fuzz.material import Material
 from fuzz.target import Target, same
+from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.wire.children import parts_of, payload_attributes, top_attribute
 from minimixproxy.wire.fast_framing import PassingFramer
 from minimixproxy.wire.framing import (
@@ -24,7 +25,6 @@ from minimixproxy.wire.framing import (
     StreamOpened,
 )
 from minimixproxy.wire.stanza import (
-    NS_CLIENT,
     ForkTemplate,
     Stanza,
     UnusableStanza,

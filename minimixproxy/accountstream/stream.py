@@ -31,13 +31,14 @@ from zope.interface import implementer
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.accountstream.keepalive import Keepalive, disconnect
 from minimixproxy.logs.logger import Logger
+from minimixproxy.namespaces import NS_STREAM
 from minimixproxy.safety_net import NET
 from minimixproxy.timing.backoff import Backoff
 from minimixproxy.timing.clock import Clock, Timer
 from minimixproxy.timing.pacing import Turn, Turns
 from minimixproxy.wire.framing import Fault, Skipped
 from minimixproxy.wire.oversized import ORDINARY, Sendable, refused
-from minimixproxy.wire.stanza import NS_STREAM, Stanza
+from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import SKIPPED_EVENT, FramedXmlStream
 
 FIRST_WAIT = 1.0  # seconds, about, from a failure to the next attempt

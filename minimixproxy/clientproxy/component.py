@@ -24,13 +24,13 @@ from wokkel.subprotocols import StreamManager
 from zope.interface import implementer
 
 from minimixproxy.logs.logger import Logger
+from minimixproxy.namespaces import NS_COMPONENT
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.framing import Event, Fault, FramingLimits, Skipped
 from minimixproxy.wire.oversized import Sendable, error_for, lost_answer, refused
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 
-NS_COMPONENT = "jabber:component:accept"
 HANDSHAKE_TIMEOUT = 30.0  # seconds
 SLOW_RETRY = 300.0  # seconds, when a server has refused us: it will not change its mind soon
 STOP_TIMEOUT = 2.0  # seconds that stopping waits for the server to close

@@ -10,17 +10,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
 
+from minimixproxy.namespaces import NS_COMMANDS, NS_IBB
 from minimixproxy.wire.stanza import Stanza
-
-NS_COMMANDS = "http://jabber.org/protocol/commands"
-_NS_IBB = "http://jabber.org/protocol/ibb"
 
 # Payload -> the attribute that names the exchange. A bytestream has the sid of the stream initiation that led to it.
 _EXCHANGES = {
     (NS_COMMANDS, "command"): "sessionid",
-    (_NS_IBB, "open"): "sid",
-    (_NS_IBB, "data"): "sid",
-    (_NS_IBB, "close"): "sid",
+    (NS_IBB, "open"): "sid",
+    (NS_IBB, "data"): "sid",
+    (NS_IBB, "close"): "sid",
     ("urn:xmpp:jingle:1", "jingle"): "sid",
     ("http://jabber.org/protocol/bytestreams", "query"): "sid",
     ("http://jabber.org/protocol/si", "si"): "id",

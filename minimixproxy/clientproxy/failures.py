@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from minimixproxy.clientproxy.requests import Request
-from minimixproxy.wire.stanza import NS_STANZAS, Stanza, error_payload, escape
+from minimixproxy.namespaces import NS_STANZAS
+from minimixproxy.wire.stanza import Stanza, error_payload, escape
 
 
 def iq_error(request: Request, error_type: str, condition: str) -> bytes:

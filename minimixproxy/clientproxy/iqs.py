@@ -12,6 +12,7 @@ from minimixproxy.clientproxy.requests import Origin, Request, TooMany
 from minimixproxy.clientproxy.targets import Resource
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.logs.logger import Logger
+from minimixproxy.namespaces import NS_DISCO_INFO
 from minimixproxy.wire.stanza import Stanza, rewrite, serialize
 
 LONGEST_ID = 1023  # characters; ids, and names of namespaces, are kept while a request is open
@@ -130,7 +131,7 @@ class IQProxying:
         """Ask a resource for its features, one question at a time: it may say every moment that they changed."""
         if resource.asked is None:
             resource.asked = resource.caps
-            self.ask(resource.jid, own_answers.NS_DISCO_INFO)
+            self.ask(resource.jid, NS_DISCO_INFO)
 
     def _has_told_features(self, jid: str) -> None:
         """The question for its features is not open any more: ask again if they have changed meanwhile."""
@@ -144,7 +145,7 @@ class IQProxying:
         """Ask a resource for its features, or ping it, in the domain's own name."""
         ourselves = Request("", "", "", "", resource, Origin.OURSELVES, "get", namespace=namespace)
         sent_as = self._core.requests.add(ourselves)
-        build = own_answers.info_request if namespace == own_answers.NS_DISCO_INFO else own_answers.ping_request
+        build = own_answers.info_request if namespace == NS_DISCO_INFO else own_answers.ping_request
         self._core.send(build(self._core.domain, resource, sent_as))
 
     # Replies
@@ -194,7 +195,7 @@ class IQProxying:
             return False
 
     def _learn(self, iq: Stanza, request: Request) -> None:
-        if request.namespace == own_answers.NS_DISCO_INFO:
+        if request.namespace == NS_DISCO_INFO:
             features, identities = own_answers.read_info(iq) if iq["type"] == "result" else ([], ())
             self._core.targets.learn(request.peer, features, identities)
             self._has_told_features(request.peer)
@@ -289,7 +290,7 @@ class IQProxying:
         """Fail what has waited too long; call this about every second."""
         for request in self._core.requests.expired():
             self._tell(request, "wait", "remote-server-timeout")
-            if request.origin is Origin.OURSELVES and request.namespace == own_answers.NS_DISCO_INFO:
+            if request.origin is Origin.OURSELVES and request.namespace == NS_DISCO_INFO:
                 self._has_told_features(request.peer)
         if self._core.settled:
             for request in self._core.requests.of_peer(""):

@@ -12,13 +12,9 @@ from twisted.words.xish import domish
 
 from minimixproxy import __version__
 from minimixproxy.clientproxy.targets import MAX_FEATURES, Resource
+from minimixproxy.namespaces import NS_DISCO_INFO, NS_DISCO_ITEMS, NS_LAST, NS_PING, NS_VERSION
 from minimixproxy.wire.stanza import Stanza, escape
 
-NS_DISCO_INFO = "http://jabber.org/protocol/disco#info"
-NS_DISCO_ITEMS = "http://jabber.org/protocol/disco#items"
-NS_PING = "urn:xmpp:ping"
-NS_VERSION = "jabber:iq:version"
-NS_LAST = "jabber:iq:last"
 _OWN_FEATURES = (NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING, NS_VERSION, NS_LAST)
 
 

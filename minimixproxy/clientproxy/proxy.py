@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from minimixproxy.clientproxy import own_answers
 from minimixproxy.clientproxy.domain import Core
 from minimixproxy.clientproxy.iqs import IQProxying
 from minimixproxy.clientproxy.messages import MessageProxying
@@ -13,6 +12,7 @@ from minimixproxy.clientproxy.presences import PresenceProxying
 from minimixproxy.clientproxy.silent_resources import Silence
 from minimixproxy.config.settings import ClientProxy
 from minimixproxy.logs.logger import Logger
+from minimixproxy.namespaces import NS_PING
 
 
 class Proxy:
@@ -34,7 +34,7 @@ class Proxy:
         )
         self._silence = Silence(
             self.core,
-            ping=lambda resource: self.iqs.ask(resource, own_answers.NS_PING),
+            ping=lambda resource: self.iqs.ask(resource, NS_PING),
             fell_silent=self.iqs.retry_gets,
         )
 

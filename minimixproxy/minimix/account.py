@@ -26,13 +26,14 @@ from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.room.session_presences import KeptPresences
 from minimixproxy.minimix.routing.iqs import IQProxy
 from minimixproxy.minimix.routing.messages import Messages
+from minimixproxy.namespaces import NS_CLIENT, NS_DISCO_INFO, NS_MUC
 from minimixproxy.safety_net import NET
 from minimixproxy.timing.clock import Clock, Timer, wall_time
 from minimixproxy.timing.pacing import Pacer
 from minimixproxy.wire.oversized import error_for, lost_answer
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza, UnusableStanza, error_payload, rewrite
+from minimixproxy.wire.stanza import Stanza, UnusableStanza, error_payload, rewrite
 from minimixproxy.xep import carbons, muc
-from minimixproxy.xep.disco import CAPS, NS_DISCO_INFO, PING
+from minimixproxy.xep.disco import CAPS, PING
 
 ROOM_OWN = 128 * 1024  # bytes of what a room shows that no other room can use up
 HISTORY_OWN = 256 * 1024  # bytes of what was said in a room that no other room can use up ...
@@ -315,7 +316,7 @@ class Account:
         except InvalidJID:
             return False
         occupancy = self.rooms.get(address.bare)
-        joins = stanza.name == "presence" and kind is None and muc.NS_MUC.encode() in stanza.raw
+        joins = stanza.name == "presence" and kind is None and NS_MUC.encode() in stanza.raw
         is_ours = to == self.stream_jid_or_planned or (occupancy is not None and occupancy.knows(session))
         if not joins and not is_ours:
             return False

@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from xml.parsers import expat
 
+from minimixproxy.namespaces import NS_CLIENT, NS_STREAM
 from minimixproxy.wire.qualified_names import SEPARATOR, named_attributes, split_name
 from minimixproxy.wire.stanza import (
     MAX_PAYLOADS,
-    NS_CLIENT,
-    NS_STREAM,
     MalformedStanza,
     Stanza,
     UnusableStanza,

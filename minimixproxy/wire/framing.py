@@ -11,9 +11,10 @@ from hashlib import sha256
 from typing import Any
 from xml.parsers import expat
 
+from minimixproxy.namespaces import NS_STREAM
 from minimixproxy.wire.expat_guard import WholeTokens
 from minimixproxy.wire.qualified_names import KNOWN_NAMES, SEPARATOR, named_attributes, split_name
-from minimixproxy.wire.stanza import MAX_PAYLOADS, NS_STREAM, MalformedStanza, Stanza, start_tag_end
+from minimixproxy.wire.stanza import MAX_PAYLOADS, MalformedStanza, Stanza, start_tag_end
 from minimixproxy.wire.trees import UnusableStanza, read_start_tag
 from minimixproxy.wire.undeclared_prefixes import with_declarations
 

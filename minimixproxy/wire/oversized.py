@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza, error_payload, optional_attribute, parse_stanza
+from minimixproxy.namespaces import NS_CLIENT
+from minimixproxy.wire.stanza import Stanza, error_payload, optional_attribute, parse_stanza
 from minimixproxy.wire.trees import is_deeper, read_start_tag
 
 CONDITION = "policy-violation"

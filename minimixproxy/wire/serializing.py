@@ -11,7 +11,8 @@ from itertools import count
 
 from twisted.words.xish.domish import Element, SerializedXML
 
-_NS_XML = "http://www.w3.org/XML/1998/namespace"
+from minimixproxy.namespaces import NS_XML
+
 _IN_TEXT = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"})
 _IN_ATTRIBUTE = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
@@ -50,7 +51,7 @@ def _start(element: Element, around: str, prefixes: Mapping[str, str]) -> tuple[
     """Return an element's name as written, its attributes with declarations, the default namespace inside of it."""
     uri = around if element.uri is None else str(element.uri)
     attributes: list[tuple[str, str]] = []
-    if uri == _NS_XML:  # no other prefix, nor the default, may stand for it (Namespaces in XML 1.0 §3)
+    if uri == NS_XML:  # no other prefix, nor the default, may stand for it (Namespaces in XML 1.0 §3)
         name, inside = f"xml:{element.name}", around
     elif uri in prefixes:
         name, inside = f"{prefixes[uri]}:{element.name}", around
@@ -78,7 +79,7 @@ class _Names:
     def prefixed(self, key: tuple[str, str], attributes: list[tuple[str, str]]) -> str:
         """Return the name of an attribute; a prefix that is missing is declared among `attributes`."""
         uri, name = key
-        if uri == _NS_XML:
+        if uri == NS_XML:
             return f"xml:{name}"
         if uri not in self._local:
             prefix = next(prefix for number in self._numbers if (prefix := f"xn{number}") not in self._taken)

@@ -13,15 +13,12 @@ from functools import lru_cache
 
 from twisted.words.xish import domish
 
+from minimixproxy.namespaces import NS_CLIENT, NS_STANZAS, NS_STREAM
 from minimixproxy.wire.serializing import element_text
 from minimixproxy.wire.trees import MalformedStanza as MalformedStanza
 from minimixproxy.wire.trees import UnusableStanza as UnusableStanza
 from minimixproxy.wire.trees import is_readable, payload_names
 from minimixproxy.wire.trees import parse_element as parse_element
-
-NS_CLIENT = "jabber:client"
-NS_STREAM = "http://etherx.jabber.org/streams"
-NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 
 MAX_PAYLOADS = 1000  # of one stanza that are noted; one that has more is not read
 MAX_ATTRIBUTES = 100  # of one that is read

@@ -12,9 +12,9 @@ from xml.parsers import expat
 
 from twisted.words.xish import domish
 
+from minimixproxy.namespaces import NS_STREAM
 from minimixproxy.wire.qualified_names import SEPARATOR, named_attributes
 
-_NS_STREAM = "http://etherx.jabber.org/streams"
 MAX_TAGS = 10_000  # in one tree, start and end tags; some 15 ms and 4 MB
 _SMALL = 4 * MAX_TAGS  # bytes that cannot hold more tags
 
@@ -48,7 +48,7 @@ def declared(namespaces: Mapping[str, str]) -> bytes:
     """
     return b"".join(
         b" xmlns%b='%b'" % (b":" + prefix.encode() if prefix else b"", _escaped(uri))
-        for prefix, uri in {"stream": _NS_STREAM, **namespaces}.items()
+        for prefix, uri in {"stream": NS_STREAM, **namespaces}.items()
         if prefix != "xml"
     )
 

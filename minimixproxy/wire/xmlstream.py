@@ -13,9 +13,10 @@ from twisted.words.protocols.jabber import xmlstream as jabber_xmlstream
 from twisted.words.xish import domish
 from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT
 
+from minimixproxy.namespaces import NS_STREAM
 from minimixproxy.wire.fast_framing import PassingFramer
 from minimixproxy.wire.framing import Event, Fault, FramingLimits, Keepalive, Skipped, StreamClosed, StreamOpened
-from minimixproxy.wire.stanza import NS_STREAM, Stanza
+from minimixproxy.wire.stanza import Stanza
 
 SLICE = 0.005  # seconds, about, that one stream's events take in one turn of the reactor
 SKIPPED_EVENT = "//event/minimixproxy/skipped"  # with the `Skipped`

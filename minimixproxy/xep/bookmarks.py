@@ -11,13 +11,8 @@ from dataclasses import dataclass, field, replace
 from twisted.words.xish import domish
 
 from minimixproxy.jids import InvalidJID, parse_jid, prepare_resource
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza, escape, optional_attribute, parse_element, rewrite, serialize
-
-NS_BOOKMARKS = "urn:xmpp:bookmarks:1"
-NS_STORAGE = "storage:bookmarks"
-NS_PRIVATE = "jabber:iq:private"
-NS_PUBSUB = "http://jabber.org/protocol/pubsub"
-NS_PUBSUB_OWNER = NS_PUBSUB + "#owner"
+from minimixproxy.namespaces import NS_BOOKMARKS, NS_CLIENT, NS_PRIVATE, NS_PUBSUB, NS_PUBSUB_OWNER, NS_STORAGE
+from minimixproxy.wire.stanza import Stanza, escape, optional_attribute, parse_element, rewrite, serialize
 
 # Requests for everything there is.
 ITEMS = b"<pubsub xmlns='%b'><items node='%b'/></pubsub>" % (NS_PUBSUB.encode(), NS_BOOKMARKS.encode())

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from twisted.words.xish import domish
 
 from minimixproxy.jids import Whose, whose
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza, escape, parse_element, parse_stanza, rewrite, serialize
-from minimixproxy.xep.muc import NS_HINTS, NS_MUC_USER
+from minimixproxy.namespaces import NS_CARBONS, NS_CLIENT, NS_FORWARD, NS_HINTS, NS_MUC_USER
+from minimixproxy.wire.stanza import Stanza, escape, parse_element, parse_stanza, rewrite, serialize
 
-NS_CARBONS = "urn:xmpp:carbons:2"
-NS_FORWARD = "urn:xmpp:forward:0"
 MARK = NS_CARBONS.encode()  # in every carbon
 
 

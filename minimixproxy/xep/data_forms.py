@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 from twisted.words.xish import domish
 
+from minimixproxy.namespaces import NS_DATA
 from minimixproxy.wire.stanza import escape, optional_attribute
-
-NS_DATA = "jabber:x:data"
 
 _TRUE, _FALSE = ("1", "true"), ("0", "false")  # XEP-0004 §3.3
 

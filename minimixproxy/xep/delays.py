@@ -10,9 +10,9 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from minimixproxy.jids import InvalidJID, parse_jid
+from minimixproxy.namespaces import NS_DELAY
 from minimixproxy.wire.children import parts_of, payload_attributes
 from minimixproxy.wire.stanza import MalformedStanza, Stanza, escape
-from minimixproxy.xep.muc import NS_DELAY
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LAST = 253402300799.0  # seconds since the epoch: the last second of the year 9999

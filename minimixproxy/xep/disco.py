@@ -7,13 +7,8 @@ import hashlib
 from collections.abc import Iterable
 
 from minimixproxy import __version__
-from minimixproxy.minimix.room.own_presence import NS_CAPS
+from minimixproxy.namespaces import NS_CAPS, NS_DISCO_INFO, NS_MUC, NS_PING, NS_VERSION
 from minimixproxy.wire.stanza import Stanza, error_payload, escape, optional_attribute
-from minimixproxy.xep.muc import NS_MUC
-
-NS_PING = "urn:xmpp:ping"
-NS_DISCO_INFO = "http://jabber.org/protocol/disco#info"
-NS_VERSION = "jabber:iq:version"
 
 PING = b"<ping xmlns='%b'/>" % NS_PING.encode()
 

@@ -9,15 +9,9 @@ from itertools import islice
 from twisted.words.xish import domish
 
 from minimixproxy.jids import InvalidJID, parse_jid
+from minimixproxy.namespaces import NS_CLIENT, NS_HINTS, NS_MUC, NS_MUC_USER, NS_OCCUPANT_ID
 from minimixproxy.wire.children import children_once, first_of
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza, escape, optional_attribute, parse_element, serialize
-
-NS_MUC = "http://jabber.org/protocol/muc"
-NS_MUC_USER = NS_MUC + "#user"
-NS_MUC_ADMIN = NS_MUC + "#admin"
-NS_DELAY = "urn:xmpp:delay"
-NS_OCCUPANT_ID = "urn:xmpp:occupant-id:0"
-NS_HINTS = "urn:xmpp:hints"
+from minimixproxy.wire.stanza import Stanza, escape, optional_attribute, parse_element, serialize
 
 SELF = "110"
 CREATED = "201"

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator
 
 from twisted.words.xish import domish
 
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza, escape, parse_element, serialize
-from minimixproxy.xep import muc
+from minimixproxy.namespaces import NS_CLIENT, NS_MUC_ADMIN, NS_MUC_USER
+from minimixproxy.wire.stanza import Stanza, escape, parse_element, serialize
 
 MAX_READ = 64 * 1024  # bytes of a presence or a message
 
 #: Takes an address and returns what to write in its place; None leaves it.
 Change = Callable[[str], str | None]
 
-_ROOMS_OWN = {"presence": (muc.NS_MUC_USER, "x"), "iq": (muc.NS_MUC_ADMIN, "query"), "message": (muc.NS_MUC_USER, "x")}
+_ROOMS_OWN = {"presence": (NS_MUC_USER, "x"), "iq": (NS_MUC_ADMIN, "query"), "message": (NS_MUC_USER, "x")}
 
 
 def with_addresses(stanza: Stanza, change: Change) -> Stanza:

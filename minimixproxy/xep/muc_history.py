@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from minimixproxy.namespaces import NS_MUC
 from minimixproxy.wire.children import first_of
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.delays import parse_time
-from minimixproxy.xep.muc import NS_MUC, join_children, whole_number
+from minimixproxy.xep.muc import join_children, whole_number
 
 
 @dataclass(frozen=True, slots=True)

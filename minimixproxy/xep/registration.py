@@ -11,10 +11,16 @@ from dataclasses import dataclass
 from twisted.words.xish.domish import Element
 
 from minimixproxy.jids import InvalidJID, parse_jid, prepare_local
-from minimixproxy.namespaces import NS_IBR_TOKEN, NS_INVITE, NS_PREAUTH, NS_REGISTER, NS_REGISTER_FEATURE
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza, error_reply, optional_attribute, serialize
-
-NS_DATA = "jabber:x:data"
+from minimixproxy.namespaces import (
+    NS_CLIENT,
+    NS_DATA,
+    NS_IBR_TOKEN,
+    NS_INVITE,
+    NS_PREAUTH,
+    NS_REGISTER,
+    NS_REGISTER_FEATURE,
+)
+from minimixproxy.wire.stanza import Stanza, error_reply, optional_attribute, serialize
 
 LARGEST_REQUEST = 16 * 1024  # bytes; a form with everything that XEP-0077 §14.3 knows takes 2 KiB
 MOST_TAGS = 500  # start and end tags; that form has some 100. A tree costs by its tags, and anybody may ask

@@ -12,6 +12,7 @@ from minimixproxy.namespaces import (
     NS_COMPRESS_FEATURE,
     NS_FAST,
     NS_ISR,
+    NS_LIMITS,
     NS_SASL,
     NS_SASL2,
     NS_SASL_UPGRADE,
@@ -29,7 +30,6 @@ HIDDEN = frozenset(
 )
 
 
-NS_LIMITS = "urn:xmpp:stream-limits:0"
 LEAST_LIMIT = 10_000  # bytes, RFC 6120 §13.12
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from minimixproxy.namespaces import NS_COMPRESS, NS_SM, NS_TLS
-from minimixproxy.wire.stanza import NS_STANZAS, Stanza
+from minimixproxy.namespaces import NS_COMPRESS, NS_SM, NS_STANZAS, NS_TLS
+from minimixproxy.wire.stanza import Stanza
 
 
 class ElementRefusal(NamedTuple):

@@ -8,7 +8,6 @@ from minimixproxy.clientproxy.exchanges import (
     CONVERSATION,
     LONGEST_NAME,
     MOST_OF_ONE,
-    NS_COMMANDS,
     Sessions,
     begins_or_ends,
     exchange_of,
@@ -17,6 +16,7 @@ from minimixproxy.clientproxy.limits import AccessList
 from minimixproxy.clientproxy.requests import Origin, Request, Requests, TooMany
 from minimixproxy.clientproxy.targets import MAX_FEATURES, Subscription, Targets
 from minimixproxy.jids import parse_jid
+from minimixproxy.namespaces import NS_COMMANDS
 from tests.clientproxy.scene import stanza
 
 A, B = "worker@example.org/a", "worker@example.org/b"

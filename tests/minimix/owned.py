@@ -6,10 +6,9 @@ from twisted.internet.task import Clock
 from twisted.trial import unittest
 from twisted.words.xish import domish
 
-from minimixproxy.minimix.commands.executions import NS_COMMANDS
 from minimixproxy.minimix.commands.user_requests import Owner
+from minimixproxy.namespaces import NS_COMMANDS, NS_DATA
 from minimixproxy.wire.stanza import Stanza, parse_stanza
-from minimixproxy.xep.data_forms import NS_DATA
 from tests.minimix.fakes import BARE, STREAM, FakeSession
 
 DOMAIN = "a.test"

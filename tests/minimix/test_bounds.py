@@ -24,10 +24,11 @@ from minimixproxy.minimix.room import own_presence
 from minimixproxy.minimix.room.presence_updates import digest
 from minimixproxy.minimix.room.snapshot import MAX_SUBJECT
 from minimixproxy.minimix.room.stripped_presence import MAX_TEXT, is_own, stripped
+from minimixproxy.namespaces import NS_MUC
 from minimixproxy.wire import stanza as stanza_module
 from minimixproxy.wire.children import children_once
 from minimixproxy.wire.stanza import Stanza, parse_element, parse_stanza
-from minimixproxy.xep.muc import MAX_CODES, NS_MUC, status_codes
+from minimixproxy.xep.muc import MAX_CODES, status_codes
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds
 
 MIB = 1024**2

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish import domish
 
+from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.wire.children import Parts, children_of, parts_of, payload_attributes, stanza_of_bytes, top_attribute
-from minimixproxy.wire.stanza import NS_CLIENT, MalformedStanza, Stanza, parse_element, parse_stanza
+from minimixproxy.wire.stanza import MalformedStanza, Stanza, parse_element, parse_stanza
 
 names = st.sampled_from(["body", "replace", "p:x", "stream:y", "stanza-id", "p:stanza-id"])
 values = st.text(alphabet="ab<>&'\" \n/é", max_size=5)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.wire.oversized import ORDINARY, Sendable, error_for, lost_answer, refused
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza
+from minimixproxy.wire.stanza import Stanza
 
 COMPONENT = "jabber:component:accept"
 POLICY = (

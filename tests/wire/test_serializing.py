@@ -3,7 +3,8 @@
 from twisted.trial.unittest import TestCase
 from twisted.words.xish import domish
 
-from minimixproxy.wire.stanza import NS_CLIENT, NS_STREAM, parse_stanza, serialize
+from minimixproxy.namespaces import NS_CLIENT, NS_STREAM
+from minimixproxy.wire.stanza import parse_stanza, serialize
 
 
 class Serializing(TestCase):

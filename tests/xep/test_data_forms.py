@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial import unittest
 
+from minimixproxy.namespaces import NS_DATA
 from minimixproxy.wire.stanza import parse_element
-from minimixproxy.xep.data_forms import NS_DATA, BadForm, Field, Form, fixed, table
+from minimixproxy.xep.data_forms import BadForm, Field, Form, fixed, table
 
 ROOMS = Field("rooms", "list-multi", "Rooms", options=(("a@muc", "A"), ("b@muc", "B & <C>")))
 DEVICE = Field("device", "list-single", "Device", ("phone",), (("phone", "Phone"), ("laptop", "Laptop")))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.namespaces import NS_MUC_ADMIN, NS_MUC_USER
 from minimixproxy.wire.stanza import MAX_PAYLOADS, Stanza, parse_stanza
-from minimixproxy.xep import muc, muc_addresses
+from minimixproxy.xep import muc_addresses
 from minimixproxy.xep.muc_addresses import MAX_READ, AddressTemplate, may_name, with_addresses
 from tests.minimix.fakes import BARE, ROOM, STREAM, World, split
 
@@ -53,11 +54,11 @@ class Places(SynchronousTestCase):
         """A list of the room is read however large it is; what occupants made large is not worth the time."""
         pad = "<item nick='x'/>" * (MAX_READ // 10)
         for stanza, changes in (
-            (f"<iq type='result'><query xmlns='{muc.NS_MUC_ADMIN}'><item jid='a@b/c'/>{pad}</query></iq>", True),
-            (f"<presence><x xmlns='{muc.NS_MUC_USER}'><item jid='a@b/c'/></x>{pad}</presence>", False),
-            (f"<presence><x xmlns='{muc.NS_MUC_USER}'><item jid='a@b/c'/></x></presence>", True),
-            (f"<iq type='result'><query xmlns='{muc.NS_MUC_USER}'><item jid='a@b/c'/></query></iq>", False),
-            (f"<presence><query xmlns='{muc.NS_MUC_ADMIN}'><item jid='a@b/c'/></query></presence>", False),
+            (f"<iq type='result'><query xmlns='{NS_MUC_ADMIN}'><item jid='a@b/c'/>{pad}</query></iq>", True),
+            (f"<presence><x xmlns='{NS_MUC_USER}'><item jid='a@b/c'/></x>{pad}</presence>", False),
+            (f"<presence><x xmlns='{NS_MUC_USER}'><item jid='a@b/c'/></x></presence>", True),
+            (f"<iq type='result'><query xmlns='{NS_MUC_USER}'><item jid='a@b/c'/></query></iq>", False),
+            (f"<presence><query xmlns='{NS_MUC_ADMIN}'><item jid='a@b/c'/></query></presence>", False),
         ):
             changed = with_addresses(parse_stanza(stanza), lambda _found: "new@x/y")
             self.assertEqual(b"new@x/y" in changed.raw, changes, stanza[:100])

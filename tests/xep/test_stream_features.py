@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from twisted.trial import unittest
 
+from minimixproxy.namespaces import NS_CLIENT, NS_STREAM
 from minimixproxy.wire.framing import Framer
-from minimixproxy.wire.stanza import NS_CLIENT, NS_STREAM, Stanza, parse_stanza
+from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.xep.stream_features import announced_limit
 from minimixproxy.xep.stream_features import shown_features as shown_features_in
 

@@ -21,9 +21,9 @@ from minimixproxy.c2s.server.registrar import Registration, TooMuch
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.logs.logger import Logger
-from minimixproxy.namespaces import NS_SASL, NS_TLS
+from minimixproxy.namespaces import NS_CLIENT, NS_SASL, NS_TLS
 from minimixproxy.wire.framing import Event, Fault, Keepalive, StreamClosed, StreamOpened
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza, UnusableStanza
+from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep import sasl
 from minimixproxy.xep.registration import request_of, shown

@@ -32,14 +32,14 @@ from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT, ClientStream
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.config.settings import Limits
 from minimixproxy.logs.logger import Logger
-from minimixproxy.namespaces import NS_SASL, NS_SASL2
+from minimixproxy.namespaces import NS_CLIENT, NS_SASL, NS_SASL2
 from minimixproxy.safety_net import NET
 from minimixproxy.timing.clock import Clock
 from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.framing import Event, Fault, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.oversized import error_for, lost_answer
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza, UnusableStanza, error_reply, rewrite
+from minimixproxy.wire.stanza import Stanza, UnusableStanza, error_reply, rewrite
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.stream_features import shown_features
 from minimixproxy.xep.stream_headers import STREAM_END, XML_DECLARATION, passed_header, stream_error

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from minimixproxy.c2s.upstream.binding import BadBinding, Own
-from minimixproxy.namespaces import NS_BIND, NS_CARBONS, NS_REGISTER, NS_STREAM_ERRORS
-from minimixproxy.wire.stanza import NS_STREAM, Stanza
+from minimixproxy.namespaces import NS_BIND, NS_CARBONS, NS_REGISTER, NS_STREAM, NS_STREAM_ERRORS
+from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.registration import is_name_of, is_plain_removal, is_removal, submitted
 
 MAX_WATCHED = 16

@@ -33,9 +33,9 @@ from minimixproxy.c2s.upstream.srv import resolve
 from minimixproxy.config.checks import endpoint_kind
 from minimixproxy.config.settings import Domain, Limits
 from minimixproxy.logs.logger import Logger
-from minimixproxy.namespaces import NS_BIND, NS_TLS
+from minimixproxy.namespaces import NS_BIND, NS_CLIENT, NS_STREAM, NS_TLS
 from minimixproxy.wire.framing import MAX_DEPTH, Event, FramingLimits, StreamOpened
-from minimixproxy.wire.stanza import NS_CLIENT, NS_STREAM, Stanza, escape
+from minimixproxy.wire.stanza import Stanza, escape
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.sasl import account_key
 

@@ -18,9 +18,9 @@ from minimixproxy.c2s.errors import (
     UpstreamUnreachable,
     describe_tls_failure,
 )
-from minimixproxy.namespaces import NS_STREAM_ERRORS
+from minimixproxy.namespaces import NS_STREAM, NS_STREAM_ERRORS
 from minimixproxy.wire.framing import Event, Fault, Keepalive, Skipped, StreamOpened, is_stream_header
-from minimixproxy.wire.stanza import NS_STREAM, Stanza
+from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 
 _MAX_WAITING = 100

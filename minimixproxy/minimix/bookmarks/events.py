@@ -5,22 +5,21 @@ from __future__ import annotations
 from twisted.words.xish import domish
 
 from minimixproxy.jids import Whose, whose
-from minimixproxy.wire.stanza import MalformedStanza, Stanza
-from minimixproxy.xep.bookmarks import (
+from minimixproxy.namespaces import (
     NS_BOOKMARKS,
+    NS_DELAY,
     NS_PRIVATE,
     NS_PUBSUB,
+    NS_PUBSUB_EVENT,
     NS_PUBSUB_OWNER,
     NS_STORAGE,
-    Unreadable,
-    room_address,
 )
-from minimixproxy.xep.muc import NS_DELAY
+from minimixproxy.wire.stanza import MalformedStanza, Stanza
+from minimixproxy.xep.bookmarks import Unreadable, room_address
 
 #: In every stanza that tells of bookmarks.
 MARK = b":bookmarks"
 
-NS_PUBSUB_EVENT = NS_PUBSUB + "#event"
 _NODES = frozenset({NS_BOOKMARKS, NS_STORAGE})
 
 

@@ -11,7 +11,8 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 
 from minimixproxy.minimix.interfaces.streams import Answered
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza
+from minimixproxy.namespaces import NS_CLIENT
+from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep import muc
 from minimixproxy.xep.bookmarks import (
     ITEMS,

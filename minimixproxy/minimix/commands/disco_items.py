@@ -13,14 +13,11 @@ from dataclasses import dataclass
 
 from minimixproxy.jids import Whose, parse_jid, whose
 from minimixproxy.logs.logger import Logger
-from minimixproxy.minimix.commands.executions import NS_COMMANDS
-from minimixproxy.minimix.history.archive_query import NS_RSM
 from minimixproxy.minimix.interfaces.streams import SessionPort
+from minimixproxy.namespaces import NS_COMMANDS, NS_DISCO_ITEMS, NS_RSM
 from minimixproxy.timing.clock import Clock, Timer
 from minimixproxy.wire.stanza import Stanza, escape, optional_attribute, rewrite, start_tag_end
 from minimixproxy.xep import muc
-
-NS_DISCO_ITEMS = "http://jabber.org/protocol/disco#items"
 
 TIMEOUT = 120.0  # seconds for the server to answer
 MAX_OPEN = 100  # requests of one account's clients; an answer to one more comes as the server gave it

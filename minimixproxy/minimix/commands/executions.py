@@ -23,11 +23,10 @@ from typing import NamedTuple
 from twisted.words.xish import domish
 
 from minimixproxy.logs.logger import Logger
+from minimixproxy.namespaces import NS_COMMANDS, NS_DATA, NS_STANZAS
 from minimixproxy.timing.clock import Clock, Timer
-from minimixproxy.wire.stanza import NS_STANZAS, Stanza, escape
-from minimixproxy.xep.data_forms import NS_DATA, BadForm, Form, Values
-
-NS_COMMANDS = "http://jabber.org/protocol/commands"
+from minimixproxy.wire.stanza import Stanza, escape
+from minimixproxy.xep.data_forms import BadForm, Form, Values
 
 TIMEOUT = 600.0  # seconds between two steps of an exchange
 MAX_OPEN = 32  # exchanges of one account; beyond that the one idle longest ends

@@ -12,15 +12,14 @@ from collections.abc import Callable
 
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.minimix.addressing.outgoing import is_own
-from minimixproxy.minimix.commands.disco_items import NS_DISCO_ITEMS, Listings, item
-from minimixproxy.minimix.commands.executions import NS_COMMANDS, Commands
+from minimixproxy.minimix.commands.disco_items import Listings, item
+from minimixproxy.minimix.commands.executions import Commands
 from minimixproxy.minimix.commands.user_commands import Owned, OwnerCommands
 from minimixproxy.minimix.interfaces.streams import SessionPort
+from minimixproxy.namespaces import NS_COMMANDS, NS_DATA, NS_DISCO_INFO, NS_DISCO_ITEMS, NS_MUC
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.stanza import Stanza, error_payload, optional_attribute
 from minimixproxy.xep import disco
-from minimixproxy.xep.data_forms import NS_DATA
-from minimixproxy.xep.muc import NS_MUC
 
 LIST_NAME = "Rooms of this account (minimixproxy)"
 
@@ -87,7 +86,7 @@ class Owner:
         if iq.has_payload(NS_COMMANDS, "command"):
             return self._commands.answer(session, iq)
         if iq.get("type") == "get":
-            info = iq.payload(disco.NS_DISCO_INFO, "query")
+            info = iq.payload(NS_DISCO_INFO, "query")
             if info is not None:
                 return self._info(info.getAttribute("node", "")) or _unknown(disco.answer(iq))
             items = iq.payload(NS_DISCO_ITEMS, "query")

@@ -10,19 +10,23 @@ from enum import Enum
 from typing import NamedTuple
 
 from minimixproxy.minimix.interfaces.journal import KeptMessage
+from minimixproxy.namespaces import (
+    NS_CLIENT,
+    NS_CORRECT,
+    NS_DELAY,
+    NS_FASTEN,
+    NS_MODERATE,
+    NS_MODERATE_0,
+    NS_OCCUPANT_ID,
+    NS_RETRACT,
+    NS_RETRACT_0,
+    NS_SID,
+)
 from minimixproxy.wire.children import Parts, children_of, first_of, payload_attributes, top_attribute
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza, UnusableStanza, escape, optional_attribute, start_tag_end
+from minimixproxy.wire.stanza import Stanza, UnusableStanza, escape, optional_attribute, start_tag_end
 from minimixproxy.xep import muc
 from minimixproxy.xep.delays import format_time
-from minimixproxy.xep.muc import NS_DELAY, NS_OCCUPANT_ID
 
-NS_CORRECT = "urn:xmpp:message-correct:0"
-NS_RETRACT = "urn:xmpp:message-retract:1"
-NS_RETRACT_0 = "urn:xmpp:message-retract:0"
-NS_FASTEN = "urn:xmpp:fasten:0"
-NS_MODERATE = "urn:xmpp:message-moderate:1"
-NS_MODERATE_0 = "urn:xmpp:message-moderate:0"
-NS_SID = "urn:xmpp:sid:0"
 MAX_ID = 1024  # characters of a room's id for a message
 _MAX_OF_A_KIND = 4  # ids and stamps of one kind that stay with a message that is changed ...
 _MAX_SIZE = 1024  # ... and bytes of one

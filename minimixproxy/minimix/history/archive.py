@@ -8,12 +8,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from minimixproxy.minimix.history.archive_query import NS_RSM, ArchiveQuery, UnusableQuery, read_query
+from minimixproxy.minimix.history.archive_query import ArchiveQuery, UnusableQuery, read_query
 from minimixproxy.minimix.history.room_history import History
-from minimixproxy.minimix.history.room_info import NS_MAM
 from minimixproxy.minimix.interfaces.journal import KeptMessage
+from minimixproxy.namespaces import NS_CLIENT, NS_DELAY, NS_DISCO_INFO, NS_FORWARD, NS_MAM, NS_RSM
 from minimixproxy.wire.stanza import (
-    NS_CLIENT,
     MalformedStanza,
     Stanza,
     error_payload,
@@ -23,10 +22,7 @@ from minimixproxy.wire.stanza import (
     rewrite,
     serialize,
 )
-from minimixproxy.xep.carbons import NS_FORWARD
 from minimixproxy.xep.delays import format_time
-from minimixproxy.xep.disco import NS_DISCO_INFO
-from minimixproxy.xep.muc import NS_DELAY
 
 FEATURES = (NS_MAM, NS_MAM + "#extended")
 MAX_PAGE = 100  # messages

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from twisted.words.xish import domish
 
 from minimixproxy.jids import InvalidJID, parse_jid
-from minimixproxy.minimix.history.room_info import NS_MAM
 from minimixproxy.minimix.interfaces.journal import KeptMessage
+from minimixproxy.namespaces import NS_DATA, NS_MAM, NS_RSM
 from minimixproxy.wire.children import top_attribute
-from minimixproxy.xep.data_forms import NS_DATA
 from minimixproxy.xep.delays import parse_time
 from minimixproxy.xep.muc import whole_number
 
-NS_RSM = "http://jabber.org/protocol/rsm"
 MAX_IDS = 1000
 _FIELDS = frozenset({"FORM_TYPE", "with", "start", "end", "before-id", "after-id", "ids"})
 

@@ -9,14 +9,12 @@ from typing import NamedTuple
 from minimixproxy.bounds.byte_budget import OBJECT
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.logs.logger import Logger
-from minimixproxy.minimix.history.amendments import MAX_ID, NS_SID, amendment_of
-from minimixproxy.minimix.history.archive_query import NS_RSM
-from minimixproxy.minimix.history.room_info import NS_MAM
+from minimixproxy.minimix.history.amendments import MAX_ID, amendment_of
 from minimixproxy.minimix.interfaces.streams import RoomOutlet
+from minimixproxy.namespaces import NS_CLIENT, NS_DELAY, NS_FORWARD, NS_MAM, NS_RSM, NS_SID
 from minimixproxy.wire.children import Parts, children_of, first_of, stanza_of_bytes
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza, UnusableStanza, escape, rewrite, start_tag_attributes
+from minimixproxy.wire.stanza import Stanza, UnusableStanza, escape, rewrite, start_tag_attributes
 from minimixproxy.xep import muc
-from minimixproxy.xep.carbons import NS_FORWARD
 from minimixproxy.xep.delays import delay, format_time, parse_time, without_delays
 
 PAGE = 100
@@ -177,7 +175,7 @@ def _read(result: Stanza, room: str) -> _Entry:
     archive_id = (result.get("id") or "")[:MAX_ID]
     forwarded = first_of(children_of(result), NS_FORWARD, "forwarded")
     inside = children_of(forwarded) if forwarded is not None else []
-    message, stamp = first_of(inside, NS_CLIENT, "message"), first_of(inside, muc.NS_DELAY, "delay")
+    message, stamp = first_of(inside, NS_CLIENT, "message"), first_of(inside, NS_DELAY, "delay")
     time = parse_time(stamp.get("stamp") or "") if stamp is not None else None
     if message is None or time is None or not _is_of(message, room):
         return _Entry(archive_id, time or 0.0, None)

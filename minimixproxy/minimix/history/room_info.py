@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.streams import RoomOutlet
+from minimixproxy.namespaces import NS_DISCO_INFO, NS_MAM
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep import muc
-from minimixproxy.xep.disco import NS_DISCO_INFO
 
-NS_MAM = "urn:xmpp:mam:2"
 MAX_WAITING = 100  # who waits for an answer of the room
 # Status codes that say, or imply, that the room has another configuration now (XEP-0045 §10.2.1).
 _CONFIGURED = frozenset({"104", "170", "171", "172", "173", "174"})

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from minimixproxy.minimix.history.message_index import OCCUPANT
 from minimixproxy.minimix.history.nick_tenure import NickTenure
+from minimixproxy.namespaces import NS_OCCUPANT_ID
 from minimixproxy.wire.children import payload_attributes, stanza_of_bytes
 from minimixproxy.wire.stanza import MalformedStanza, Stanza
-from minimixproxy.xep.muc import NS_OCCUPANT_ID
 
 
 class Senders:

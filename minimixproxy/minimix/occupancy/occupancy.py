@@ -43,10 +43,10 @@ from minimixproxy.minimix.room.own_presence import join_presence, presence_paylo
 from minimixproxy.minimix.room.snapshot import RoomView
 from minimixproxy.minimix.room.stripped_presence import is_own, readable_quickly
 from minimixproxy.minimix.room.waiting_joins import Joiner, JoinRequest, join_request
+from minimixproxy.namespaces import NS_CLIENT, NS_DELAY, NS_DISCO_INFO
 from minimixproxy.timing.clock import Clock, Timer, wall_time
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza, parse_stanza, rewrite, serialize
+from minimixproxy.wire.stanza import Stanza, parse_stanza, rewrite, serialize
 from minimixproxy.xep import muc
-from minimixproxy.xep.disco import NS_DISCO_INFO
 
 JOIN_TIMEOUT = 60.0  # seconds for a room to answer a join
 SUBJECT_TIMEOUT = 5.0  # seconds from the own presence to the subject that ends the join
@@ -550,7 +550,7 @@ class Occupancy:
 
     def _pass_unread(self, stanza: Stanza) -> None:
         """What is too large to be read is not kept. Who is there gets it once: not when the room's history has it."""
-        if self.state is State.JOINED and not stanza.has_payload(muc.NS_DELAY, "delay"):
+        if self.state is State.JOINED and not stanza.has_payload(NS_DELAY, "delay"):
             self.attached.fork(stanza)
 
     def _heard(self, stanza: Stanza, past: bool) -> None:

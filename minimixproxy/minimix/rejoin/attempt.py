@@ -15,6 +15,7 @@ from minimixproxy.minimix.room.appearance import Appearance
 from minimixproxy.minimix.room.attendance import Attendance
 from minimixproxy.minimix.room.own_presence import rejoin_presence
 from minimixproxy.minimix.room.snapshot import RoomView
+from minimixproxy.namespaces import NS_MUC
 from minimixproxy.timing.clock import Clock, Timer
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep import muc
@@ -23,7 +24,7 @@ from minimixproxy.xep.delays import format_time
 ANSWER_TIMEOUT = 60.0  # seconds for a room to answer the join
 OVERLAP = 60.0  # seconds of the room's history asked for again, for clocks that differ
 # What the owner of a room sends to take it as it is (XEP-0045 §10.1.2).
-_INSTANT_ROOM = b"<query xmlns='%b#owner'><x xmlns='jabber:x:data' type='submit'/></query>" % muc.NS_MUC.encode()
+_INSTANT_ROOM = b"<query xmlns='%b#owner'><x xmlns='jabber:x:data' type='submit'/></query>" % NS_MUC.encode()
 
 
 class Reentry:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 from minimixproxy.jids import prepare_resource
 from minimixproxy.minimix.room.snapshot import RoomView, presence_for
+from minimixproxy.namespaces import NS_CLIENT, NS_DELAY, NS_MUC_USER
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza, escape, parse_stanza, serialize, start_tag_end
+from minimixproxy.wire.stanza import Stanza, escape, parse_stanza, serialize, start_tag_end
 from minimixproxy.xep import muc
 
 MAX_COMPARED = 16 * 1024  # bytes of a presence that is looked into ...
@@ -134,7 +135,7 @@ def _content(presence: bytes) -> str:
     return "".join(
         serialize(child).decode() if not isinstance(child, str) else child.strip()
         for child in parse_stanza(presence).element.children
-        if isinstance(child, str) or child.uri != muc.NS_DELAY
+        if isinstance(child, str) or child.uri != NS_DELAY
     )
 
 
@@ -159,7 +160,7 @@ def gone(shown: Stanza, occupant: str, new_nick: str | None = None) -> Stanza:
     codes = b"<status code='303'/><status code='110'/>" if new_nick is not None else b""
     return parse_stanza(
         b"<presence type='unavailable' from='%b'><x xmlns='%b'><item%b/>%b</x>%b</presence>"
-        % (escape(occupant), muc.NS_MUC_USER.encode(), written, codes, muc.occupant_id_of(shown))
+        % (escape(occupant), NS_MUC_USER.encode(), written, codes, muc.occupant_id_of(shown))
     )
 
 
@@ -168,5 +169,5 @@ def _announcement(room: str, codes: list[str]) -> Stanza:
     statuses = b"".join(b"<status code='%b'/>" % code.encode() for code in codes)
     return parse_stanza(
         b"<message type='groupchat' from='%b'><x xmlns='%b'>%b</x></message>"
-        % (escape(room), muc.NS_MUC_USER.encode(), statuses)
+        % (escape(room), NS_MUC_USER.encode(), statuses)
     )

@@ -6,11 +6,9 @@ from collections.abc import Callable
 
 from minimixproxy.jids import InvalidJID, parse_jid, prepare_resource
 from minimixproxy.minimix.interfaces.streams import OwnRequests
+from minimixproxy.namespaces import NS_DATA, NS_DISCO_INFO, NS_REGISTER
 from minimixproxy.wire.stanza import Stanza
-from minimixproxy.xep.data_forms import NS_DATA
-from minimixproxy.xep.disco import NS_DISCO_INFO
 
-NS_REGISTER = "jabber:iq:register"
 NODE = "x-roomuser-item"
 FIELD = "muc#register_roomnick"
 

@@ -13,8 +13,9 @@ from minimixproxy.minimix.room.attached_sessions import Attached
 from minimixproxy.minimix.room.nick_changes import NickChanges
 from minimixproxy.minimix.room.own_presence import away_payload, presence_to, reduced_payload
 from minimixproxy.minimix.room.presence_updates import RoomPresence, digest
+from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.timing.clock import Clock, Timer
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza, parse_element
+from minimixproxy.wire.stanza import Stanza, parse_element
 
 REGAIN = 60.0  # seconds between two attempts to get the wished nick back
 

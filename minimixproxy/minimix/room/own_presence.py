@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from minimixproxy.namespaces import NS_CAPS, NS_CLIENT, NS_MUC, NS_OCCUPANT_ID
 from minimixproxy.wire.children import children_once, placed
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza, escape, optional_attribute, serialize
-from minimixproxy.xep.muc import NS_MUC, NS_OCCUPANT_ID, join_children, whole_number
-
-NS_CAPS = "http://jabber.org/protocol/caps"
+from minimixproxy.wire.stanza import Stanza, escape, optional_attribute, serialize
+from minimixproxy.xep.muc import join_children, whole_number
 
 # The join request; what is answered here; and what only a room may say of an occupant (XEP-0421).
 _NOT_SHOWN = ((NS_MUC, "x"), (NS_CAPS, "c"), (NS_OCCUPANT_ID, "occupant-id"))

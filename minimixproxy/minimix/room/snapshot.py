@@ -9,9 +9,10 @@ from minimixproxy.jids import prepare_resource
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.history.replay import Replay
 from minimixproxy.minimix.room.stripped_presence import stripped
+from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
-from minimixproxy.wire.stanza import NS_CLIENT, ForkTemplate, Stanza, escape, rewrite
+from minimixproxy.wire.stanza import ForkTemplate, Stanza, escape, rewrite
 from minimixproxy.xep import muc
 from minimixproxy.xep.muc_addresses import AddressTemplate, may_name
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from xml.parsers import expat
 
+from minimixproxy.namespaces import NS_CLIENT, NS_MUC_USER, NS_OCCUPANT_ID, NS_STREAM
 from minimixproxy.wire.qualified_names import SEPARATOR
-from minimixproxy.wire.stanza import NS_CLIENT, NS_STREAM, MalformedStanza, Stanza, escape
+from minimixproxy.wire.stanza import MalformedStanza, Stanza, escape
 from minimixproxy.xep import muc
-from minimixproxy.xep.muc import NS_MUC_USER, NS_OCCUPANT_ID
 
 MAX_TEXT = 1024  # characters of a status, or of an attribute, that are kept
 MAX_WHOLE = 16 * 1024  # bytes of a presence that is read again and again

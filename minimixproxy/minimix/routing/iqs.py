@@ -17,9 +17,10 @@ from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.rejoin.self_ping import is_joined
 from minimixproxy.minimix.routing.open_iqs import IQTable, PendingIQ, TableFull
 from minimixproxy.minimix.routing.open_queries import OpenQueries, query_key
+from minimixproxy.namespaces import NS_PING
 from minimixproxy.timing.clock import Clock, wall_time
 from minimixproxy.wire.stanza import Stanza, error_payload, escape, optional_attribute, parse_stanza, rewrite
-from minimixproxy.xep.disco import NS_PING, PING, answer, iq_reply, session_reply
+from minimixproxy.xep.disco import PING, answer, iq_reply, session_reply
 from minimixproxy.xep.muc_addresses import AddressTemplate, may_name
 
 MAX_OPEN = 2000  # IQs of one account and direction

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from twisted.words.xish import domish
 
 from minimixproxy.jids import InvalidJID, Whose, parse_jid, whose
-from minimixproxy.minimix.history.room_info import NS_MAM
 from minimixproxy.minimix.interfaces.streams import SessionPort
+from minimixproxy.namespaces import NS_CLIENT, NS_FORWARD, NS_MAM, NS_MUC_USER
 from minimixproxy.timing.clock import Clock, Timer
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza, parse_element, serialize
+from minimixproxy.wire.stanza import Stanza, parse_element, serialize
 from minimixproxy.xep import carbons
-from minimixproxy.xep.muc import NS_MUC_USER
 
 PATIENCE = 1.0  # seconds for the server's carbon to come
 MAX_WAITING = 200  # copies of one account that wait
@@ -152,5 +151,5 @@ class SentCopies:
 def _archived(result: domish.Element) -> Iterator[domish.Element]:
     """Yield the messages in a message of an archive: one, if it is well made."""
     for wrapper in result.elements(NS_MAM, "result"):
-        for forwarded in wrapper.elements(carbons.NS_FORWARD, "forwarded"):
+        for forwarded in wrapper.elements(NS_FORWARD, "forwarded"):
             yield from forwarded.elements(NS_CLIENT, "message")

@@ -2,9 +2,8 @@
 
 from twisted.trial import unittest
 
-from minimixproxy.minimix.commands.executions import NS_COMMANDS
+from minimixproxy.namespaces import NS_COMMANDS, NS_DATA
 from minimixproxy.wire.stanza import Stanza, parse_stanza
-from minimixproxy.xep.data_forms import NS_DATA
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds
 
 ITEMS = "http://jabber.org/protocol/disco#items"

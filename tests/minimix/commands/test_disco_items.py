@@ -1,8 +1,8 @@
 """Lists of the server with the owner's commands added: matched, edited, bounded."""
 
 from minimixproxy.minimix.commands import disco_items
-from minimixproxy.minimix.commands.executions import NS_COMMANDS
 from minimixproxy.minimix.commands.user_requests import LIST_NAME
+from minimixproxy.namespaces import NS_COMMANDS
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, STREAM, FakeSession
 from tests.minimix.owned import ALL_NODES, DOMAIN, INFO, ITEMS, OwnerCase, items

@@ -8,9 +8,10 @@ from twisted.trial import unittest
 from twisted.words.xish import domish
 
 from minimixproxy.minimix.commands import executions
-from minimixproxy.minimix.commands.executions import NS_COMMANDS, Command, Commands, Done, Stage
-from minimixproxy.wire.stanza import NS_STANZAS, parse_element, parse_stanza
-from minimixproxy.xep.data_forms import NS_DATA, Field, Form, Values
+from minimixproxy.minimix.commands.executions import Command, Commands, Done, Stage
+from minimixproxy.namespaces import NS_COMMANDS, NS_DATA, NS_STANZAS
+from minimixproxy.wire.stanza import parse_element, parse_stanza
+from minimixproxy.xep.data_forms import Field, Form, Values
 
 ME, OTHER = object(), object()
 

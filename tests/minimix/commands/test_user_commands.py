@@ -3,9 +3,8 @@
 from twisted.words.xish import domish
 
 from minimixproxy.minimix.commands import user_commands
-from minimixproxy.minimix.commands.executions import NS_COMMANDS
+from minimixproxy.namespaces import NS_COMMANDS, NS_DATA
 from minimixproxy.wire import trees
-from minimixproxy.xep.data_forms import NS_DATA
 from tests.minimix.fakes import BARE
 from tests.minimix.owned import FakeRoom, FakeState, OwnerCase
 

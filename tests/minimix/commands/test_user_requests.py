@@ -1,11 +1,9 @@
 """Who may ask an account itself, for what, and service discovery of it."""
 
-from minimixproxy.minimix.commands.executions import NS_COMMANDS
 from minimixproxy.minimix.commands.user_requests import LIST_NAME
+from minimixproxy.namespaces import NS_COMMANDS, NS_DATA, NS_MUC
 from minimixproxy.wire.stanza import parse_stanza
 from minimixproxy.xep import disco
-from minimixproxy.xep.data_forms import NS_DATA
-from minimixproxy.xep.muc import NS_MUC
 from tests.minimix.fakes import BARE, STREAM
 from tests.minimix.owned import ALL_NODES, DOMAIN, INFO, ITEMS, OwnerCase, items
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from minimixproxy.jids import InvalidJID, parse_jid
+from minimixproxy.namespaces import NS_CLIENT, NS_MUC
 from minimixproxy.wire.fast_framing import PassingFramer
 from minimixproxy.wire.framing import Fault, FramingLimits
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
-from minimixproxy.wire.stanza import NS_CLIENT, Stanza, UnusableStanza
-from minimixproxy.xep.muc import NS_MUC
+from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from tests.minimix.machine.addresses import same_address
 from tests.minimix.machine.memory import Replayed
 from tests.minimix.machine.witness import CLIENT, HEADER, USER, Promise, StrictReader

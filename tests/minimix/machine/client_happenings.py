@@ -7,7 +7,7 @@ from xml.sax.saxutils import quoteattr
 
 from hypothesis import strategies as st
 
-from minimixproxy.xep import muc
+from minimixproxy.namespaces import NS_MUC
 from tests.minimix.machine import words as words
 from tests.minimix.machine.happenings import DEVICES, Happenings, action, nicks, room_names, seeds, who
 from tests.minimix.machine.rooms import error_of
@@ -25,7 +25,7 @@ class ClientHappenings(Happenings):
         if room.startswith("locked") and not wish:
             wish = "<password>secret</password>"
         to = quoteattr(f"{room}/{nick}")
-        client.says(f"<presence to={to} id='{stanza_id}'><x xmlns='{muc.NS_MUC}'>{wish}</x></presence>")
+        client.says(f"<presence to={to} id='{stanza_id}'><x xmlns='{NS_MUC}'>{wish}</x></presence>")
 
     @action(4, room=room_names)
     def all_join(self, room: str) -> None:
