@@ -14,7 +14,8 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.transport.client_stream": {"CLOSE_TIMEOUT": 5, "PIECE": 1024},
     "c2s.upstream.conversation": {"_MAX_WAITING": 100},
     "c2s.upstream.credentials": {"_CACHED_KEYS": 4096},
-    "c2s.server.limits": {"_IPV6_PREFIX": 64, "_TABLE_SIZE": 16384},
+    "c2s.server.limits": {"_TABLE_SIZE": 16384},
+    "c2s.transport.peers": {"_IPV6_PREFIX": 64},
     "c2s.server.login_queue": {"MAX_WAITING": 10},
     "c2s.server.listener": {"READ": 8192},
     "c2s.server.negotiation": {

@@ -1,0 +1,1 @@
+"""Streams with clients and with servers."""

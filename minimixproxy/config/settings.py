@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from minimixproxy.config import checks as checks
+from minimixproxy.config import checks
 from minimixproxy.config.errors import explain
 
 DEFAULT_STATE = Path("/var/lib/minimixproxy/minimixproxy.sqlite")

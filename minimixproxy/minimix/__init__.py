@@ -1,0 +1,1 @@
+"""Accounts in rooms: stanzas in, effects out. No input or output here."""

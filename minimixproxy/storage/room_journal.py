@@ -4,14 +4,40 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import Protocol
 from zlib import crc32
 
 from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptMessage, KeptPrivate
 from minimixproxy.storage.batch import ROW_SIZE, Batch
 
-if TYPE_CHECKING:
-    from minimixproxy.storage.journal import SQLJournal
+
+class Rows(Protocol):
+    """What the journal of a room asks of the journal of all accounts, which gathers their rows."""
+
+    sequence: int
+    limit: int
+    gathering: Batch | None
+
+    def begin(self) -> Batch:
+        """Return a new batch, which `gathering` is from now on."""
+
+    def given_out(self) -> int:
+        """Return the sequence up to which messages have passed the gate."""
+
+    def account_id(self, bare: str) -> int:
+        """Return the number of an account, which gets a row if it has none."""
+
+    def rooted(self, bare: str, room: str, journal: SQLRoomJournal) -> int:
+        """Return a number for a room's row, in the place of any that the account's room had before."""
+
+    def unrooted(self, bare: str, room: str) -> None:
+        """The room has no row any more."""
+
+    def sealed(self, text: str | None, *place: str) -> bytes | None:
+        """Return a password as the database may have it."""
+
+    def overflow(self, batch: Batch) -> None:
+        """Too much waits: messages are let go."""
 
 
 class SQLRoomJournal:
@@ -22,7 +48,7 @@ class SQLRoomJournal:
 
     __slots__ = ("_bare", "_forgotten", "_journal", "_membership", "_room", "_sequences", "id")
 
-    def __init__(self, journal: SQLJournal, bare: str, room: str) -> None:
+    def __init__(self, journal: Rows, bare: str, room: str) -> None:
         self.id = 0
         self._journal = journal
         self._bare = bare

@@ -12,13 +12,14 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from minimixproxy.c2s.server.limits import ConnectionCounter, is_loopback, peer_key
+from minimixproxy.c2s.server.limits import ConnectionCounter
 from minimixproxy.c2s.server.negotiation import Negotiation
 from minimixproxy.c2s.server.negotiation_context import Connect, Entry
 from minimixproxy.c2s.server.registrar import Contact
 from minimixproxy.c2s.session.account_interface import AccountsPort
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection, read_little
+from minimixproxy.c2s.transport.peers import is_loopback, peer_key
 from minimixproxy.c2s.transport.tls import ALPN, ServerTLS
 from minimixproxy.c2s.upstream.connecting import Login, connect_upstream, contact_upstream
 from minimixproxy.config.checks import brings_its_own_tls, is_relayed

@@ -14,11 +14,11 @@ from twisted.python.failure import Failure
 from twisted.words.xish.xmlstream import STREAM_END_EVENT
 
 from minimixproxy.c2s.errors import UpstreamError
-from minimixproxy.c2s.server.limits import peer_key
 from minimixproxy.c2s.server.negotiation_context import Entry, Opened
 from minimixproxy.c2s.server.pending_work import Pending
 from minimixproxy.c2s.server.registrar import Registration, TooMuch
 from minimixproxy.c2s.transport.client_stream import ClientStream
+from minimixproxy.c2s.transport.peers import peer_key
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_CLIENT, NS_SASL, NS_TLS

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from minimixproxy.c2s.upstream.connecting import Login
+from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.wire.lazy_stanzas import Output
 from minimixproxy.wire.stanza import Stanza
-
-if TYPE_CHECKING:
-    from minimixproxy.c2s.session.client_session import ClientSession
 
 
 class AccountPort(Protocol):
     """The account of a bound session."""
 
-    def from_client(self, session: ClientSession, stanza: Stanza) -> bool:
+    def from_client(self, session: SessionPort, stanza: Stanza) -> bool:
         """Tell whether the account has taken a stanza of the client; else it goes upstream."""
 
-    def from_server(self, session: ClientSession, stanza: Stanza) -> bool:
+    def from_server(self, session: SessionPort, stanza: Stanza) -> bool:
         """Tell whether a stanza of the server is to be dropped; else it goes to the client."""
 
-    def session_closed(self, session: ClientSession) -> None:
+    def session_closed(self, session: SessionPort) -> None:
         """The session is over, or about to be."""
 
 
@@ -41,5 +39,5 @@ class AccountsPort(Protocol):
     def removed(self, bare: str) -> None:
         """The server has removed the account at its client's wish. All of its sessions are closed."""
 
-    def session_bound(self, session: ClientSession, login: Login) -> AccountPort:
+    def session_bound(self, session: SessionPort, login: Login) -> AccountPort:
         """The server has bound a resource for the client, and the client has been told."""

@@ -6,12 +6,10 @@ on a stanza, so those two are done here with the functions of OpenSSL that it us
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from OpenSSL import SSL
-
-if TYPE_CHECKING:
-    from minimixproxy.c2s.transport.tls_layer import TLSLayer
 
 MAX_PLAINTEXT = 2**14  # bytes in a record (RFC 8446 §5.1)
 MAX_DATA = 2**15  # more than a record takes, encrypted
@@ -26,18 +24,43 @@ AVAILABLE = _ffi is not None and all(hasattr(_lib, name) for name in _NEEDED)
 _BUFFER: Any = _ffi.new("char[]", MAX_DATA) if AVAILABLE else None
 
 
+class Layer(Protocol):
+    """What an engine needs of the TLS layer that it takes over from."""
+
+    transport: Any
+
+    def getHandle(self) -> Any:
+        """Return pyOpenSSL's connection."""
+
+    @property
+    def feed(self) -> Callable[[bytes], int]:
+        """Return how to count the records that end in what came."""
+
+    def read(self, data: bytes) -> None:
+        """Take encrypted bytes, by the slow way."""
+
+    def read_rest(self, remaining: int) -> None:
+        """Find out what the records are that the engine could not read."""
+
+    def hand_up(self, parts: list[bytes]) -> None:
+        """Give decrypted data to the protocol above."""
+
+    def write_slowly(self, data: bytes) -> None:
+        """Encrypt and send, by the slow way."""
+
+
 class TLSEngine:
     """Takes over `write` and `dataReceived` of a layer whose handshake is done, until something rare happens."""
 
     __slots__ = ("_count", "_from_ssl", "_into_ssl", "_layer", "_ssl", "_write_below", "active")
 
-    def __init__(self, layer: TLSLayer) -> None:
+    def __init__(self, layer: Layer) -> None:
         connection: Any = layer.getHandle()
         self._layer = layer
         self._ssl = connection._ssl
         self._into_ssl = connection._into_ssl
         self._from_ssl = connection._from_ssl
-        self._count = layer.counter.feed
+        self._count = layer.feed
         self._write_below = layer.transport.write
         self.active = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from OpenSSL.SSL import Error, WantReadError, ZeroReturnError
@@ -67,6 +68,11 @@ class TLSLayer(TLSMemoryBIOProtocol):
         if connection.get_protocol_version_name() == "TLSv1.3":
             return _HEADER + 17  # what type it is, and the tag
         return _HEADER + (24 if "GCM" in (connection.get_cipher_name() or "") else 16)
+
+    @property
+    def feed(self) -> Callable[[bytes], int]:
+        """How to count the records that end in what came."""
+        return self.counter.feed
 
     @property
     def settled(self) -> bool:

@@ -21,9 +21,9 @@ from minimixproxy.c2s.errors import (
     UpstreamTLSError,
     UpstreamUnreachable,
 )
-from minimixproxy.c2s.server.limits import is_loopback
 from minimixproxy.c2s.transport.certificates import CertificateError
 from minimixproxy.c2s.transport.connection import SecurableConnection
+from minimixproxy.c2s.transport.peers import is_loopback
 from minimixproxy.c2s.transport.tls import client_factory
 from minimixproxy.c2s.upstream.binding import BadBinding, Own
 from minimixproxy.c2s.upstream.conversation import Conversation
