@@ -19,7 +19,7 @@ from twisted.internet.task import Clock
 from minimixproxy.accountstream.handlers import account_handlers
 from minimixproxy.clientproxy.proxy import Proxy
 from minimixproxy.minimix.account import Account
-from minimixproxy.wire.fast_framing import PassingFramer
+from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.framing import Skipped
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
@@ -259,7 +259,7 @@ def strangers_say() -> dict[str, str]:
 
 def _once(opening: bytes, raw: bytes, take: Callable[[Stanza], None]) -> float:
     """Feed one stanza as a read brings it, and return seconds."""
-    framer = PassingFramer()
+    framer = FastFramer()
     framer.feed(opening)
     gc.collect()
     begin = time.process_time()

@@ -12,7 +12,7 @@ from fuzz.material import Material
 from fuzz.target import Target
 from fuzz.wire import second_opinion, stanza_of
 from minimixproxy.config.settings import ConfigError, Rooms, Settings, load
-from minimixproxy.minimix.history.room_history import History
+from minimixproxy.minimix.history.room_history import RoomHistory
 from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptMessage, KeptRoom, NullJournal
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.muc_history import HistoryRequest
@@ -75,7 +75,7 @@ def history(data: bytes) -> None:
     for row, raw in zip(rows, pieces, strict=False):
         row.raw = raw
         kept.messages.append(row)
-    room = History(_ROOM, Rooms(), NullJournal().room("a@b", _ROOM), kept)
+    room = RoomHistory(_ROOM, Rooms(), NullJournal().room("a@b", _ROOM), kept)
     for raw in pieces[len(rows) : len(rows) + live]:
         message = _message(raw)
         if message is not None:

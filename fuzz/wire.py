@@ -12,7 +12,7 @@ from fuzz.material import Material
 from fuzz.target import Target, same
 from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.wire.children import parts_of, payload_attributes, top_attribute
-from minimixproxy.wire.fast_framing import PassingFramer
+from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.framing import (
     MAX_DEPTH,
     Event,
@@ -183,12 +183,12 @@ def frame(data: bytes) -> None:
 
 
 def _events(pieces: list[bytes], limits: FramingLimits, passing: bool, trusting: bool) -> list[Event]:
-    framer = PassingFramer(limits)
+    framer = FastFramer(limits)
     framer.passing, framer.trusting = passing, trusting
     events: list[Event] = []
     for piece in pieces:
         events += framer.feed(piece)
-        kept = len(framer._tail) + framer._gate.held
+        kept = len(framer._tail) + framer._guard.held
         if kept > 2 * limits.max_stanza:
             raise AssertionError(f"{kept} bytes are kept")
     if any(isinstance(event, Fault | StreamClosed) for event in events[:-1]):

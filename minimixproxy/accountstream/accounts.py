@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, DeferredList
 
 from minimixproxy.accountstream.errors import CredentialRefused
 from minimixproxy.accountstream.handlers import account_handlers
-from minimixproxy.accountstream.password_check import Prove, Proving
+from minimixproxy.accountstream.password_check import PasswordCheck, Prove
 from minimixproxy.accountstream.stream import AccountStream
 from minimixproxy.config.settings import Settings
 from minimixproxy.jids import parse_jid
@@ -23,7 +23,7 @@ from minimixproxy.minimix.account import Account
 from minimixproxy.minimix.interfaces.journal import Journal, KeptAccount, KeptLogin
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.timing.clock import Clock, Timer, wall_time
-from minimixproxy.timing.pacing import Pacer, Turns
+from minimixproxy.timing.pacing import Pacer, Slots
 from minimixproxy.wire.lazy_stanzas import Output
 from minimixproxy.wire.oversized import Sendable
 from minimixproxy.wire.xmlstream import FramedXmlStream
@@ -64,7 +64,7 @@ class _Held:
     account: Account
     stream: AccountStream
     idle: Timer  # for an account without sessions and rooms
-    proving: Proving  # of a password that a client has changed
+    proving: PasswordCheck  # of a password that a client has changed
     login: Login | None
     last_seen: float  # when there was a session last; not kept up to date while there is one
     used: Login | None = None  # the login of the last opening, until it succeeds
@@ -104,7 +104,7 @@ class Accounts(Service):
         self._prove = prove
         self._held: dict[str, _Held] = {}
         self._rejoins = Pacer(clock, REJOINS_PER_SECOND, REJOINS_PER_SECOND)
-        self._turns: dict[str, Turns] = {}  # by domain
+        self._turns: dict[str, Slots] = {}  # by domain
         stay = settings.rooms.stay
         self._seen_interval = max(1.0, min(SEEN_INTERVAL, stay / 4))
         self._seen = Timer(clock)
@@ -217,7 +217,12 @@ class Accounts(Service):
             self._journal,
         )
         held = self._held[bare] = _Held(
-            account, stream, Timer(self._clock), Proving(bare, self._clock, self._prove), None, wall_time(self._clock)
+            account,
+            stream,
+            Timer(self._clock),
+            PasswordCheck(bare, self._clock, self._prove),
+            None,
+            wall_time(self._clock),
         )
         stream.handlers = account_handlers(account)
         stream.opened = lambda: self._opened(held)
@@ -231,10 +236,10 @@ class Accounts(Service):
         account.forgotten = lambda: self._forgotten(held)
         return held
 
-    def _turns_of(self, domain: str) -> Turns:
+    def _turns_of(self, domain: str) -> Slots:
         turns = self._turns.get(domain)
         if turns is None:
-            turns = Turns(self._clock, OPENINGS_PER_SECOND, OPENINGS_PER_SECOND, OPENINGS_AT_ONCE)
+            turns = Slots(self._clock, OPENINGS_PER_SECOND, OPENINGS_PER_SECOND, OPENINGS_AT_ONCE)
             self._turns[domain] = turns
         return turns
 

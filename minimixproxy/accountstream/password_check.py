@@ -21,7 +21,7 @@ Prove = Callable[["Login"], Awaitable[None]]
 RETRIES = (1.0, 5.0, 30.0, 120.0, 600.0)  # seconds
 
 
-class Proving:
+class PasswordCheck:
     """One account's new password, tried until the server says yes or no, a few times."""
 
     log = Logger()

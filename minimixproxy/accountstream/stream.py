@@ -35,7 +35,7 @@ from minimixproxy.namespaces import NS_STREAM
 from minimixproxy.safety_net import NET
 from minimixproxy.timing.backoff import Backoff
 from minimixproxy.timing.clock import Clock, Timer
-from minimixproxy.timing.pacing import Turn, Turns
+from minimixproxy.timing.pacing import Slot, Slots
 from minimixproxy.wire.framing import Fault, Skipped
 from minimixproxy.wire.oversized import ORDINARY, Sendable, refused
 from minimixproxy.wire.stanza import Stanza
@@ -86,7 +86,7 @@ class AccountStream:
         account: str,
         connect: Connect,
         clock: Clock,
-        turns: Turns,
+        turns: Slots,
         random: Callable[[], float] = random.random,
         ping_interval: float = 30.0,
         sendable: Sendable = ORDINARY,
@@ -107,7 +107,7 @@ class AccountStream:
         self._turns = turns
         self._backoff = Backoff(FIRST_WAIT, LONGEST_WAIT, random)
         self._delay = 0.0  # seconds to wait after the last failure
-        self._turn: Turn | None = None
+        self._turn: Slot | None = None
         self._timer = Timer(clock)  # WAITING: for time to pass; OPENING: for it to take too long
         self._changed = clock.seconds()  # when the last attempt failed, or the stream opened, or ended
         self._opening: Deferred[Any] | None = None

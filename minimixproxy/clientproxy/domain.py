@@ -9,10 +9,10 @@ from random import Random
 
 from minimixproxy.bounds.rate_limit import RateLimit
 from minimixproxy.clientproxy.choosing import policy
-from minimixproxy.clientproxy.exchanges import CONVERSATION, Sessions
+from minimixproxy.clientproxy.exchanges import CONVERSATION, Exchanges
 from minimixproxy.clientproxy.jat import Translator, UnknownAddress
 from minimixproxy.clientproxy.limits import AccessList
-from minimixproxy.clientproxy.own_answers import Face, Identity
+from minimixproxy.clientproxy.own_answers import Identity, OwnAnswers
 from minimixproxy.clientproxy.requests import Requests
 from minimixproxy.clientproxy.targets import Targets
 from minimixproxy.config.settings import ClientProxy
@@ -23,7 +23,7 @@ from minimixproxy.wire.stanza import Stanza, error_reply
 SETTLING = 5.0  # seconds after connecting within which a request waits for the first resource
 
 
-class Core:
+class ProxiedDomain:
     """One proxied domain.
 
     `send` takes whole stanzas for the component stream; `clock` returns seconds; `random` makes ids and choices.
@@ -47,7 +47,7 @@ class Core:
         self.translator = Translator(
             settings.domain, jat_key(settings), clock, settings.max_tokens, settings.token_lifetime, self.full
         )
-        self.sessions = Sessions(clock, settings.session_timeout, settings.max_sessions, self.full)
+        self.sessions = Exchanges(clock, settings.session_timeout, settings.max_sessions, self.full)
         self.requests = Requests(
             clock,
             f"{random.getrandbits(40):x}.",
@@ -57,7 +57,7 @@ class Core:
             own_domains=own_domains(settings),
         )
         identity = Identity(settings.identity_category, settings.identity_type, settings.name)
-        self.face = Face(identity, clock, self.targets.resources, lambda: self.targets.changes)
+        self.face = OwnAnswers(identity, clock, self.targets.resources, lambda: self.targets.changes)
         self.access = AccessList(settings.allow, settings.deny)
         self.rate = RateLimit(settings.rate, settings.burst, clock, full=self.full)
         self._policy = policy(settings.policy, random)

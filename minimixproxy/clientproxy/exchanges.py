@@ -54,7 +54,7 @@ def begins_or_ends(reply: Stanza) -> tuple[str, bool]:
     return _kept_name(command.getAttribute("sessionid")), command.getAttribute("status") not in _COMMANDS_DONE
 
 
-class Sessions:
+class Exchanges:
     """Which resource holds which exchange of which asker. `lifetime`: seconds that an idle one is remembered.
 
     `full` is told when the table is full, so that the one idle longest is forgotten.

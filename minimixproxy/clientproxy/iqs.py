@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from minimixproxy.clientproxy import own_answers
-from minimixproxy.clientproxy.domain import Core
+from minimixproxy.clientproxy.domain import ProxiedDomain
 from minimixproxy.clientproxy.exchanges import begins_or_ends, exchange_of
 from minimixproxy.clientproxy.failures import iq_error, is_bounced
 from minimixproxy.clientproxy.requests import Origin, Request, TooMany
@@ -24,7 +24,7 @@ class IQProxying:
 
     log = Logger()
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: ProxiedDomain) -> None:
         self._core = core
 
     def receive(self, iq: Stanza) -> None:

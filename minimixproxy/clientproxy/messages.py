@@ -5,7 +5,7 @@ What one user writes goes to one resource while that is there; the resource that
 
 from __future__ import annotations
 
-from minimixproxy.clientproxy.domain import Core
+from minimixproxy.clientproxy.domain import ProxiedDomain
 from minimixproxy.clientproxy.exchanges import CONVERSATION, exchange_of
 from minimixproxy.jids import Address
 from minimixproxy.wire.stanza import Stanza, rewrite
@@ -14,7 +14,7 @@ from minimixproxy.wire.stanza import Stanza, rewrite
 class MessageProxying:
     """Takes every message that the component stream delivers."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: ProxiedDomain) -> None:
         self._core = core
 
     def receive(self, message: Stanza) -> None:

@@ -26,7 +26,7 @@ class Identity(NamedTuple):
     name: str
 
 
-class Face:
+class OwnAnswers:
     """Answers for one domain. `resources` tells the target's resources as they are now.
 
     `changes` returns the same as long as those are the same: with many of them, an answer takes a tenth of a second.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from minimixproxy.clientproxy.domain import Core
+from minimixproxy.clientproxy.domain import ProxiedDomain
 from minimixproxy.clientproxy.exchanges import CONVERSATION
 from minimixproxy.clientproxy.targets import Resource, Subscription
 from minimixproxy.jids import Address
@@ -32,7 +32,7 @@ class PresenceProxying:
 
     def __init__(
         self,
-        core: Core,
+        core: ProxiedDomain,
         came: Callable[[], None],
         lost: Callable[[Iterable[str]], None],
         ask_features: Callable[[Resource], None],

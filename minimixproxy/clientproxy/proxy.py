@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from minimixproxy.clientproxy.domain import Core
+from minimixproxy.clientproxy.domain import ProxiedDomain
 from minimixproxy.clientproxy.iqs import IQProxying
 from minimixproxy.clientproxy.messages import MessageProxying
 from minimixproxy.clientproxy.presences import PresenceProxying
-from minimixproxy.clientproxy.silent_resources import Silence
+from minimixproxy.clientproxy.silent_resources import SilentResources
 from minimixproxy.config.settings import ClientProxy
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_PING
@@ -23,7 +23,7 @@ class Proxy:
     def __init__(
         self, settings: ClientProxy, clock: Callable[[], float], send: Callable[[bytes], None], random: Random
     ) -> None:
-        self.core = Core(settings, clock, send, random)
+        self.core = ProxiedDomain(settings, clock, send, random)
         self.iqs = IQProxying(self.core)
         self.messages = MessageProxying(self.core)
         self.presences = PresenceProxying(
@@ -32,7 +32,7 @@ class Proxy:
             lost=self.iqs.lost,
             ask_features=self.iqs.ask_features,
         )
-        self._silence = Silence(
+        self._silent_resources = SilentResources(
             self.core,
             ping=lambda resource: self.iqs.ask(resource, NS_PING),
             fell_silent=self.iqs.retry_gets,
@@ -45,7 +45,7 @@ class Proxy:
 
     def tick(self) -> None:
         """Call this about every second while the stream is ready. A fault of ours costs one part of one time."""
-        for part in (self.iqs, self.presences, self._silence):
+        for part in (self.iqs, self.presences, self._silent_resources):
             try:
                 part.tick()
             except Exception:  # noqa: BLE001 (the edge: nobody else watches over the time)

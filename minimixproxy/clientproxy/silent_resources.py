@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minimixproxy.clientproxy.domain import Core
+from minimixproxy.clientproxy.domain import ProxiedDomain
 from minimixproxy.clientproxy.targets import Resource
 from minimixproxy.logs.logger import Logger
 
 Ask = Callable[[str], None]
 
 
-class Silence:
+class SilentResources:
     """Watches the resources that owe answers. `ping` pings one; `fell_silent` is told of one that does not answer."""
 
     log = Logger()
 
-    def __init__(self, core: Core, ping: Ask, fell_silent: Ask) -> None:
+    def __init__(self, core: ProxiedDomain, ping: Ask, fell_silent: Ask) -> None:
         self._core = core
         self._ping = ping
         self._fell_silent = fell_silent

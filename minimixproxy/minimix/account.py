@@ -17,15 +17,15 @@ from minimixproxy.minimix.addressing.local_accounts import STREAM_MARK, ClientOf
 from minimixproxy.minimix.addressing.outgoing import is_own, relayed
 from minimixproxy.minimix.bookmarks.events import MARK
 from minimixproxy.minimix.bookmarks.follower import BookmarkFollower
-from minimixproxy.minimix.commands.user_requests import Owner
+from minimixproxy.minimix.commands.user_requests import UserRequests
 from minimixproxy.minimix.history.archive import concerns_archive
 from minimixproxy.minimix.history.kept_messages import BYTES_EACH
 from minimixproxy.minimix.interfaces.journal import Journal, KeptAccount, KeptMembership, KeptRoom
 from minimixproxy.minimix.interfaces.streams import Answered, SessionPort, StreamPort
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
-from minimixproxy.minimix.room.session_presences import KeptPresences
-from minimixproxy.minimix.routing.iqs import IQProxy
-from minimixproxy.minimix.routing.messages import Messages
+from minimixproxy.minimix.room.session_presences import SessionPresences
+from minimixproxy.minimix.routing.iqs import IQRouting
+from minimixproxy.minimix.routing.messages import MessageRouting
 from minimixproxy.namespaces import NS_CLIENT, NS_DISCO_INFO, NS_MUC
 from minimixproxy.safety_net import NET
 from minimixproxy.timing.clock import Clock, Timer, wall_time
@@ -92,14 +92,14 @@ class Account:
         self._said = ByteBudget(max(HISTORY_BYTES, BYTES_EACH * settings.history))
         self._waiting = ByteBudget(WAITING_BYTES)
         self._client_budget = ByteBudget(CLIENT_BYTES, full=self._clients_full)
-        self._undirected = KeptPresences(self._client_budget, CAPS)
+        self._undirected = SessionPresences(self._client_budget, CAPS)
         self._answers = RateLimit(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE, clock.seconds)
         self._abandoned = Timer(clock)
         self._lingering = Timer(clock)
-        self._iqs = IQProxy(self, self.sessions.keys(), self.rooms.get, settings.iq_timeout, clock)
-        self._messages = Messages(bare, self, self.sessions.keys(), self._iqs, clock)
+        self._iqs = IQRouting(self, self.sessions.keys(), self.rooms.get, settings.iq_timeout, clock)
+        self._messages = MessageRouting(bare, self, self.sessions.keys(), self._iqs, clock)
         self._bookmarks = BookmarkFollower(self, settings, clock)
-        self._owner = Owner(self, bare, lambda: self.stream_jid_or_planned, clock)
+        self._owner = UserRequests(self, bare, lambda: self.stream_jid_or_planned, clock)
 
     # What occupancies and IQs need (RoomOutlet) ----------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from minimixproxy.logs.logger import Logger
 _DIGITS = 20
 
 
-class Mark:
+class GivenOut:
     """The file `given_out` beside state. It counts only together with the database that it belongs to."""
 
     log = Logger()

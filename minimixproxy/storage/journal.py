@@ -22,7 +22,7 @@ from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, Room
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.gate import Gate
-from minimixproxy.storage.given_out import Mark
+from minimixproxy.storage.given_out import GivenOut
 from minimixproxy.storage.lease import HeldByAnother
 from minimixproxy.storage.loading import LoadedAccount
 from minimixproxy.storage.room_journal import SQLRoomJournal
@@ -118,7 +118,7 @@ class SQLJournal:
         self._stopped: Deferred[None] | None = None
         self._writer: Writing
         self._sealer: Sealer
-        self._mark: Mark
+        self._mark: GivenOut
 
     def restore(self, accounts: Iterable[LoadedAccount], last_id: int, last_sequence: int) -> None:
         """Continue where the database ends."""
@@ -132,7 +132,7 @@ class SQLJournal:
                 journal = account.rooms[room.kept.room] = SQLRoomJournal(self, kept.bare, room.kept.room)
                 journal.loaded(room.id, room.kept.membership, room.sequences)
 
-    def start(self, writer: Writing, sealer: Sealer, mark: Mark) -> None:
+    def start(self, writer: Writing, sealer: Sealer, mark: GivenOut) -> None:
         """Begin to write. `writer` is started here."""
         self._writer, self._sealer, self._mark = writer, sealer, mark
         mark.write(self.sequence)  # nobody is attached: from here on it tells what sessions get

@@ -43,7 +43,7 @@ class HeldByAnother(StateError):
     """Another proxy has the database: this one must not write."""
 
 
-class Hold:
+class Lease:
     """This process's having a database. `installation` names the directory of state for good."""
 
     log = Logger()

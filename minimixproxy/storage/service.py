@@ -20,9 +20,9 @@ from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.resource_id import Installation
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import CannotStart, StateError
-from minimixproxy.storage.given_out import Mark
+from minimixproxy.storage.given_out import GivenOut
 from minimixproxy.storage.journal import SQLJournal
-from minimixproxy.storage.lease import Hold
+from minimixproxy.storage.lease import Lease
 from minimixproxy.storage.loading import LoadedAccount, Loader
 from minimixproxy.storage.sealing import SEAL_KEY, Sealer, load_sealer
 from minimixproxy.storage.store import Store
@@ -52,11 +52,11 @@ def check(place: Place) -> None:
 def open_journal(journal: SQLJournal, place: Place, reactor: Any) -> list[KeptAccount]:
     """Have `journal` write to the database; return what was kept there. Blocks. Raises `StateError`."""
     database = place.database
-    hold = Hold(database, Installation(place.directory).name)
+    hold = Lease(database, Installation(place.directory).name)
     identity = hold.take()
     try:
         sealer = load_sealer(place.seal_key, place.directory)
-        mark = Mark(place.directory / "given_out")
+        mark = GivenOut(place.directory / "given_out")
         loader, loaded = load(database, hold, sealer, mark.open(identity))
     except BaseException:
         hold.abandon()
@@ -67,7 +67,7 @@ def open_journal(journal: SQLJournal, place: Place, reactor: Any) -> list[KeptAc
     return [account.kept for account in loaded]
 
 
-def load(database: Database, hold: Hold, sealer: Sealer, given_out: int | None) -> tuple[Loader, list[LoadedAccount]]:
+def load(database: Database, hold: Lease, sealer: Sealer, given_out: int | None) -> tuple[Loader, list[LoadedAccount]]:
     """Read everything that was kept. Blocks. Raises `StateError`."""
     with database.explained(), database.engine.begin() as connection:
         hold.check_loading(connection)

@@ -11,7 +11,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.database import UNCLEAN, Database
-from minimixproxy.storage.lease import Hold
+from minimixproxy.storage.lease import Lease
 from minimixproxy.storage.statements import Statements
 from minimixproxy.storage.wal import WriteAheadLog
 
@@ -36,7 +36,7 @@ class Store:
 
     log = Logger()
 
-    def __init__(self, database: Database, hold: Hold, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, database: Database, hold: Lease, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._hold = hold
         dialect = database.engine.dialect

@@ -57,12 +57,12 @@ class Pacer:
             self.log.failure("in a call that waited for its turn")
 
 
-class Turn:
-    """A place in the line of `Turns`, then work under way."""
+class Slot:
+    """A place in the line of `Slots`, then work under way."""
 
     __slots__ = ("_call", "_over", "_turns", "_under_way", "_urgent")
 
-    def __init__(self, turns: Turns, call: Callable[[], None]) -> None:
+    def __init__(self, turns: Slots, call: Callable[[], None]) -> None:
         self._turns = turns
         self._call = call
         self._urgent: bool | None = None  # None: not in line
@@ -81,7 +81,7 @@ class Turn:
             self._turns.line_up(self, urgent=urgent)
 
     def begin(self) -> None:
-        """For `Turns`: it is its turn."""
+        """For `Slots`: it is its turn."""
         self._under_way = True
         self._call()
 
@@ -92,30 +92,30 @@ class Turn:
             self._turns.ended(under_way=self._under_way)
 
 
-class Turns:
+class Slots:
     """Lets work begin at a pace (see `Pacer`), and no more than `at_once` be under way; the urgent first."""
 
     def __init__(self, clock: Clock, rate: float, burst: int, at_once: int) -> None:
         self._pacer = Pacer(clock, rate, burst)
         self._at_once = at_once
         self._under_way = 0
-        self._urgent: deque[Turn] = deque()
-        self._patient: deque[Turn] = deque()
+        self._urgent: deque[Slot] = deque()
+        self._patient: deque[Slot] = deque()
         self._asked = False  # the pacer owes a call
         self._stopped = False
 
-    def turn(self, call: Callable[[], None]) -> Turn:
+    def turn(self, call: Callable[[], None]) -> Slot:
         """Return a turn for `call`, not in line yet. Whoever takes it has to end it."""
-        return Turn(self, call)
+        return Slot(self, call)
 
-    def line_up(self, turn: Turn, *, urgent: bool) -> None:
-        """For `Turn`."""
+    def line_up(self, turn: Slot, *, urgent: bool) -> None:
+        """For `Slot`."""
         if turn.waits and not self._stopped:
             (self._urgent if urgent else self._patient).append(turn)
             self._more()
 
     def ended(self, *, under_way: bool) -> None:
-        """For `Turn`."""
+        """For `Slot`."""
         if under_way:
             self._under_way -= 1
             self._more()
@@ -132,7 +132,7 @@ class Turns:
             self._asked = True
             self._pacer.ask(self._begin)
 
-    def _next_waiting(self) -> deque[Turn] | None:
+    def _next_waiting(self) -> deque[Slot] | None:
         """Return the line whose head is next, or None; what was given up, or stood in both lines, is gone from it."""
         for line in (self._urgent, self._patient):
             while line and not line[0].waits:

@@ -13,7 +13,7 @@ import re
 _QUOTE_OR_END = re.compile(rb"[>'\"]")
 
 
-class WholeTokens:
+class ExpatGuard:
     """A gate that holds back a tag or a reference until its end has come.
 
     What is well-formed never stays: the last byte of a stanza ends a tag. White space and text pass at once or with the

@@ -84,7 +84,7 @@ class UnreadStanza(Stanza):
         return self._start_tag()[1]
 
 
-class PassingFramer(Framer):
+class FastFramer(Framer):
     """A `Framer` that, once `passing` is set, does not look into whole simple stanzas.
 
     Expat checks them all the same, unless `trusting` is set, too. `payloads` of such a stanza are found out when asked
@@ -102,7 +102,7 @@ class PassingFramer(Framer):
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes of the stream, however cut; return what they completed."""
-        if not self.passing or self._depth != 1 or self._tail or self._finished or self._gate.held:
+        if not self.passing or self._depth != 1 or self._tail or self._finished or self._guard.held:
             return super().feed(data)
         events: list[Event] = []
         start, size = 0, len(data)

@@ -12,7 +12,7 @@ from typing import Any
 from xml.parsers import expat
 
 from minimixproxy.namespaces import NS_STREAM
-from minimixproxy.wire.expat_guard import WholeTokens
+from minimixproxy.wire.expat_guard import ExpatGuard
 from minimixproxy.wire.qualified_names import KNOWN_NAMES, SEPARATOR, named_attributes, split_name
 from minimixproxy.wire.stanza import MAX_PAYLOADS, MalformedStanza, Stanza, start_tag_end
 from minimixproxy.wire.trees import UnusableStanza, read_start_tag
@@ -111,7 +111,7 @@ class Framer:
         "_depth",
         "_events",
         "_finished",
-        "_gate",
+        "_guard",
         "_header",
         "_last_end",
         "_limits",
@@ -147,7 +147,7 @@ class Framer:
         self._payloads: list[str]
         self._namespaces: dict[str, str] = {}
         self._header = b""
-        self._gate = WholeTokens()
+        self._guard = ExpatGuard()
         self._parser = self._make_parser()
 
     def allow_depth(self, max_depth: int = MAX_DEPTH) -> None:
@@ -178,9 +178,9 @@ class Framer:
         if self._finished or not data:
             return []
         events = self._events = []
-        whole = self._gate.release(data)
+        whole = self._guard.release(data)
         if whole is not data:
-            if self._gate.held > self._limits.max_stanza or (self._gate.held > MAX_HEADER and not self._depth):
+            if self._guard.held > self._limits.max_stanza or (self._guard.held > MAX_HEADER and not self._depth):
                 self._finish()
                 return [Fault("policy-violation", "too large")]
             data = whole
@@ -249,7 +249,7 @@ class Framer:
     def _finish(self) -> None:
         self._finished = True
         self._tail = bytearray()
-        self._gate = WholeTokens()
+        self._guard = ExpatGuard()
         del self._parser  # its callbacks refer back to us: a cycle, with 10 KiB in it
 
     def _after_parse(self) -> None:

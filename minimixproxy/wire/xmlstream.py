@@ -14,7 +14,7 @@ from twisted.words.xish import domish
 from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT
 
 from minimixproxy.namespaces import NS_STREAM
-from minimixproxy.wire.fast_framing import PassingFramer
+from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.framing import Event, Fault, FramingLimits, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.wire.stanza import Stanza
 
@@ -56,11 +56,11 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         self._ahead: deque[Event] = deque()  # of slices to come
         self._lost = False
         self._held: list[Event] = []
-        self.framer = PassingFramer(self.limits)
+        self.framer = FastFramer(self.limits)
 
     def _initializeStream(self) -> None:
         """Begin a new XML stream on the same connection: Twisted calls this, `reset()` too."""
-        self.framer = PassingFramer(self.limits)
+        self.framer = FastFramer(self.limits)
         self.stream = None
 
     def dataReceived(self, data: bytes) -> None:

@@ -23,8 +23,8 @@ from minimixproxy.accountstream.stream import (
 )
 from minimixproxy.config.settings import Rooms, Settings
 from minimixproxy.minimix.interfaces.journal import NullJournal
-from minimixproxy.timing.pacing import Turns
-from minimixproxy.wire.fast_framing import PassingFramer
+from minimixproxy.timing.pacing import Slots
+from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.framing import FramingLimits, Skipped
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
@@ -39,7 +39,7 @@ class StreamTest(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
         self.upstream = Upstream()
-        self.turns = Turns(self.clock, 20, 20, 50)
+        self.turns = Slots(self.clock, 20, 20, 50)
         self.stream = AccountStream(BARE, self.upstream.connect, self.clock, self.turns, lambda: 0.5)
         self.called: list[str] = []
         for name in ("opened", "lost", "refused", "ping"):
@@ -261,7 +261,7 @@ class WhatCannotBeUsed(StreamTest):
         self.stream.left_out = left_out.append
         self.opened()
         assert self.upstream.xmlstream is not None
-        self.upstream.xmlstream.framer = PassingFramer(FramingLimits(300, skips=True))
+        self.upstream.xmlstream.framer = FastFramer(FramingLimits(300, skips=True))
         self.upstream.xmlstream.dataReceived(HEADER + b"<iq id='1'>" + b"x" * 400 + b"</iq><presence/>")
         self.assertEqual([(skipped.name, skipped.attributes) for skipped in left_out], [("iq", {"id": "1"})])
         self.assertEqual((self.called, self.stream.state), ([], StreamState.OPEN))

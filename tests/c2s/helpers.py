@@ -20,7 +20,7 @@ from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.c2s.server.listener import Clients
 from minimixproxy.c2s.server.negotiation import Negotiation
-from minimixproxy.c2s.server.negotiation_context import Entry
+from minimixproxy.c2s.server.negotiation_context import NegotiationContext
 from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.transport.certificates import self_signed
 from minimixproxy.c2s.transport.client_stream import ClientStream
@@ -188,7 +188,7 @@ class Lab:
         self.tls = ServerTLS([domain], directory)
         self.tls.load()
         ways = (self._connect, TurnEnd(self.clock), self._contact)
-        self.entry = Entry(self.settings, self.accounts, self.clock, self.tls, *ways)
+        self.entry = NegotiationContext(self.settings, self.accounts, self.clock, self.tls, *ways)
         self.stopwatch = 0.0  # of the time that clients' bytes take; it stands still by itself
         self.entry.shares.stopwatch = lambda: self.stopwatch
         self.clients = Clients(self.entry)

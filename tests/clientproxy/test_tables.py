@@ -8,7 +8,7 @@ from minimixproxy.clientproxy.exchanges import (
     CONVERSATION,
     LONGEST_NAME,
     MOST_OF_ONE,
-    Sessions,
+    Exchanges,
     begins_or_ends,
     exchange_of,
 )
@@ -296,7 +296,7 @@ class SessionsTests(unittest.TestCase):
         self.clock = Clock()
 
     def test_known_to_its_asker_only(self) -> None:
-        sessions = Sessions(self.clock.seconds)
+        sessions = Exchanges(self.clock.seconds)
         sessions.bind("alice@x/1", "s1", A)
         self.assertEqual(sessions.holder("alice@x/1", "s1"), (True, A))
         self.assertEqual(sessions.holder("bob@x/1", "s1"), (False, None))
@@ -304,7 +304,7 @@ class SessionsTests(unittest.TestCase):
         self.assertEqual(sessions.holder("alice@x/1", "s1"), (False, None))
 
     def test_lost_with_its_resource_but_conversations_go_on(self) -> None:
-        sessions = Sessions(self.clock.seconds)
+        sessions = Exchanges(self.clock.seconds)
         sessions.bind("alice@x/1", "s1", A)
         sessions.bind("alice@x", CONVERSATION, A)
         sessions.resource_gone(A)
@@ -313,7 +313,7 @@ class SessionsTests(unittest.TestCase):
 
     def test_a_resource_that_goes_costs_what_it_held(self) -> None:
         """Not all that others hold is looked at: a target's resource may come and go without end."""
-        sessions = Sessions(self.clock.seconds)
+        sessions = Exchanges(self.clock.seconds)
         for number in range(50):
             sessions.bind(f"u{number}@x/1", "s", B)
         sessions.bind("alice@x/1", "s", A)
@@ -330,7 +330,7 @@ class SessionsTests(unittest.TestCase):
         self.assertEqual(sessions._held, {})
 
     def test_expires_when_idle(self) -> None:
-        sessions = Sessions(self.clock.seconds, lifetime=10.0)
+        sessions = Exchanges(self.clock.seconds, lifetime=10.0)
         sessions.bind("alice@x/1", "s1", A)
         for _ in range(3):
             self.clock.advance(9)
@@ -339,7 +339,7 @@ class SessionsTests(unittest.TestCase):
         self.assertEqual(sessions.holder("alice@x/1", "s1"), (False, None))
 
     def test_what_has_expired_is_forgotten_when_another_comes(self) -> None:
-        sessions = Sessions(self.clock.seconds, lifetime=10.0)
+        sessions = Exchanges(self.clock.seconds, lifetime=10.0)
         for number in range(3):
             sessions.bind("alice@x/1", f"s{number}", A)
             self.clock.advance(4)
@@ -349,7 +349,7 @@ class SessionsTests(unittest.TestCase):
         self.assertEqual(sessions.holder("alice@x/1", "s2"), (True, A))
 
     def test_the_least_recently_used_is_forgotten(self) -> None:
-        sessions = Sessions(self.clock.seconds, max_sessions=2)
+        sessions = Exchanges(self.clock.seconds, max_sessions=2)
         sessions.bind("alice@x/1", "s1", A)
         sessions.bind("alice@x/1", "s2", A)
         sessions.holder("alice@x/1", "s1")
@@ -359,7 +359,7 @@ class SessionsTests(unittest.TestCase):
         self.assertEqual(len(sessions), 2)
 
     def test_only_its_own_are_lost_with_a_resource(self) -> None:
-        sessions = Sessions(self.clock.seconds)
+        sessions = Exchanges(self.clock.seconds)
         sessions.bind("alice@x/1", "s1", A)
         sessions.bind("alice@x/1", "s2", B)
         sessions.resource_gone(A)
@@ -367,7 +367,7 @@ class SessionsTests(unittest.TestCase):
 
     def test_bounded(self) -> None:
         forgotten: list[str] = []
-        sessions = Sessions(self.clock.seconds, max_sessions=3, full=forgotten.append)
+        sessions = Exchanges(self.clock.seconds, max_sessions=3, full=forgotten.append)
         for number in range(5):
             sessions.bind("alice@x/1", f"s{number}", A)
         self.assertEqual((len(sessions), forgotten), (3, ["max_sessions"] * 2))
@@ -375,7 +375,7 @@ class SessionsTests(unittest.TestCase):
         self.assertEqual(sessions.holder("alice@x/1", "s4"), (True, A))
 
     def test_one_user_pushes_out_only_their_own(self) -> None:
-        sessions = Sessions(self.clock.seconds, max_sessions=1000)
+        sessions = Exchanges(self.clock.seconds, max_sessions=1000)
         sessions.bind("bob@x/1", "b", A)
         sessions.bind("alice@x/1", "first", A)
         for number in range(2000):
@@ -391,7 +391,7 @@ class SessionsTests(unittest.TestCase):
         self.assertEqual((len(sessions), len(sessions._of)), (1, 1))
 
     def test_what_has_ended_counts_no_more(self) -> None:
-        sessions = Sessions(self.clock.seconds)
+        sessions = Exchanges(self.clock.seconds)
         sessions.bind("alice@x/1", "kept", A)
         for number in range(2 * MOST_OF_ONE):
             sessions.bind("alice@x/1", str(number), A)
@@ -399,7 +399,7 @@ class SessionsTests(unittest.TestCase):
         self.assertEqual((len(sessions), sessions.holder("alice@x/1", "kept")), (1, (True, A)))
 
     def test_the_one_used_last_stays(self) -> None:
-        sessions = Sessions(self.clock.seconds)
+        sessions = Exchanges(self.clock.seconds)
         sessions.bind("alice@x/1", "used", A)
         for number in range(300):
             sessions.bind("alice@x/1", f"s{number}", A)

@@ -10,7 +10,7 @@ from fuzz.dictionary import words
 from fuzz.material import Material
 from fuzz.table import MACHINES, MODULES, TARGETS, machine
 from minimixproxy import jids
-from minimixproxy.wire.fast_framing import PassingFramer
+from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.xep import delays
 from tests.minimix import fakes
 
@@ -70,8 +70,8 @@ class NoticingTests(SynchronousTestCase):
         self.fail(f"{name} notices nothing")
 
     def test_a_framer_that_loses_what_comes_in_pieces(self) -> None:
-        feed = PassingFramer.feed
-        self.patch(PassingFramer, "feed", lambda self, data: feed(self, data) if len(data) > 20 else [])
+        feed = FastFramer.feed
+        self.patch(FastFramer, "feed", lambda self, data: feed(self, data) if len(data) > 20 else [])
         self.assert_noticed("framing")
 
     def test_a_jid_that_changes_when_it_is_prepared_again(self) -> None:

@@ -7,7 +7,7 @@ from xml.parsers import expat
 
 from twisted.words.xish import domish
 
-from minimixproxy.wire.expat_guard import WholeTokens
+from minimixproxy.wire.expat_guard import ExpatGuard
 
 HEADER = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 
@@ -62,7 +62,7 @@ class Cutter:
         self._parser = expat.ParserCreate()
         if hasattr(self._parser, "SetReparseDeferralEnabled"):
             self._parser.SetReparseDeferralEnabled(False)
-        self._gate = WholeTokens()
+        self._gate = ExpatGuard()
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._text

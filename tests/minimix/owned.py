@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial import unittest
 from twisted.words.xish import domish
 
-from minimixproxy.minimix.commands.user_requests import Owner
+from minimixproxy.minimix.commands.user_requests import UserRequests
 from minimixproxy.namespaces import NS_COMMANDS, NS_DATA
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, STREAM, FakeSession
@@ -64,7 +64,7 @@ class OwnerCase(unittest.SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.account = FakeAccount(self.clock)
-        self.owner = Owner(self.account, BARE, lambda: STREAM, self.clock)
+        self.owner = UserRequests(self.account, BARE, lambda: STREAM, self.clock)
         self.phone = self.account.session("phone")
         self.laptop = self.account.session("laptop")
 

@@ -13,9 +13,9 @@ from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership,
 from minimixproxy.resource_id import Installation
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.database import Database
-from minimixproxy.storage.given_out import Mark
+from minimixproxy.storage.given_out import GivenOut
 from minimixproxy.storage.journal import SQLJournal
-from minimixproxy.storage.lease import Hold
+from minimixproxy.storage.lease import Lease
 from minimixproxy.storage.sealing import load_sealer
 from minimixproxy.storage.service import load
 from minimixproxy.storage.store import Store
@@ -82,9 +82,9 @@ class Lab:
         self.clock = Clock()
         self.journal = SQLJournal(self.clock, TurnEnd(self.clock))
         self.database = Database(state)
-        self.hold = Hold(self.database, Installation(directory).name, self.clock.advance, self.clock.seconds)
+        self.hold = Lease(self.database, Installation(directory).name, self.clock.advance, self.clock.seconds)
         identity = self.hold.take()
-        mark = Mark(directory / "given_out")
+        mark = GivenOut(directory / "given_out")
         try:
             sealer = load_sealer(seal_key, directory)
             loader, loaded = load(self.database, self.hold, sealer, mark.open(identity))

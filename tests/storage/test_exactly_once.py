@@ -5,7 +5,7 @@ import os
 
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from minimixproxy.storage.given_out import Mark
+from minimixproxy.storage.given_out import GivenOut
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, on_both_databases
 
 FIRST = 2  # sequence of the first message: that a session is attached takes one, too
@@ -140,18 +140,18 @@ class MarkTests(StorageTestCase):
         file = self.directory / "given_out"
         for text in ("", "nonsense", "a" * 32 + " ", "a" * 32 + " 12x", "a" * 32 + " -5"):
             file.write_text(text)
-            mark = Mark(file)
+            mark = GivenOut(file)
             self.assertIsNone(mark.open("a" * 32), text)
             mark.close()
 
     def test_no_file_can_be_made(self) -> None:
-        mark = Mark(self.directory / "missing" / "given_out")
+        mark = GivenOut(self.directory / "missing" / "given_out")
         self.assertIsNone(mark.open("a" * 32))
         mark.write(5)  # does nothing
 
     def test_a_disk_that_fails(self) -> None:
         """It is said once; the database does without the mark."""
-        mark = Mark(self.directory / "given_out")
+        mark = GivenOut(self.directory / "given_out")
         mark.open("a" * 32)
         events: list[LogEvent] = []
         globalLogPublisher.addObserver(events.append)
@@ -169,7 +169,7 @@ class MarkTests(StorageTestCase):
         self.assertEqual(len(os.listdir("/proc/self/fd")), before - 1)
 
     def test_smaller_number(self) -> None:
-        mark = Mark(self.directory / "given_out")
+        mark = GivenOut(self.directory / "given_out")
         mark.open("a" * 32)
         mark.write(10**15)
         mark.write(7)

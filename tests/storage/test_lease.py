@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from twisted.internet.task import Clock
 
 from minimixproxy.storage.database import Database
-from minimixproxy.storage.lease import LEASE, LOOK, RENEWAL, HeldByAnother, Hold
+from minimixproxy.storage.lease import LEASE, LOOK, RENEWAL, HeldByAnother, Lease
 from tests.storage.cases import BARE, StorageTestCase
 from tests.storage.test_trouble import TroubleTestCase
 
@@ -34,7 +34,7 @@ class Leased(Database):
             yield connection
 
 
-class LeasedHold(Hold):
+class LeasedHold(Lease):
     now: Callable[[], float]
 
     def _now(self, connection: Connection) -> float:
@@ -179,7 +179,7 @@ class CheckTests(LeaseTestCase):
 
     def test_a_locked_file_once_for_each_connection(self) -> None:
         assert isinstance(self.state, Path)
-        hold = Hold(Database(self.state), "a", self.clock.advance, self.clock.seconds)
+        hold = Lease(Database(self.state), "a", self.clock.advance, self.clock.seconds)
         hold.take()
         self.addCleanup(hold.abandon)
         self.clock.advance(10 * RENEWAL)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
-from minimixproxy.storage.lease import LEASE, RENEWAL, HeldByAnother, Hold
+from minimixproxy.storage.lease import LEASE, RENEWAL, HeldByAnother, Lease
 from tests.storage import postgresql
 from tests.storage.cases import Lab, StorageTestCase, on_both_databases
 from tests.storage.test_trouble import TroubleTestCase
@@ -27,11 +27,11 @@ from sqlalchemy.exc import OperationalError
 
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
-from minimixproxy.storage.lease import Hold
+from minimixproxy.storage.lease import Lease
 from minimixproxy.storage.store import Store
 state, installation = sys.argv[1:]
 database = Database(state if "://" in state else Path(state))
-hold = Hold(database, installation)
+hold = Lease(database, installation)
 try:
     print("taken", hold.take(), flush=True)
 except StateError as error:
@@ -91,7 +91,7 @@ class OneProxyTests(HoldTestCase):
         first.kill()
         first.wait()
         waited: list[float] = []
-        hold = Hold(Database(self.state), "a", waited.append)
+        hold = Lease(Database(self.state), "a", waited.append)
         self.addCleanup(hold.abandon)
         self.assertEqual((f"taken {hold.take()}", waited), (identity, []))
 
@@ -183,7 +183,7 @@ class LeaseTests(HoldTestCase):
         """A directory of state that was copied."""
         self.lab().crash()
         self.execute("UPDATE holder SET host = 'elsewhere'")
-        hold = Hold(Database(self.state), "x", self._renewed_meanwhile)
+        hold = Lease(Database(self.state), "x", self._renewed_meanwhile)
         error = self.assertRaises(HeldByAnother, hold.take)
         self.assertIn("is in use by another minimixproxy on 'elsewhere'", str(error))
 

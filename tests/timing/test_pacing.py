@@ -7,7 +7,7 @@ from collections import Counter
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.timing.pacing import Pacer, Turn, Turns
+from minimixproxy.timing.pacing import Pacer, Slot, Slots
 
 
 class PacerTest(SynchronousTestCase):
@@ -60,10 +60,10 @@ class PacerTest(SynchronousTestCase):
 class TurnsTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.turns = Turns(self.clock, 10, 10, 3)
+        self.turns = Slots(self.clock, 10, 10, 3)
         self.begun: list[str] = []
 
-    def ask(self, name: str, urgent: bool = False) -> Turn:
+    def ask(self, name: str, urgent: bool = False) -> Slot:
         turn = self.turns.turn(lambda: self.begun.append(name))
         turn.ask(urgent=urgent)
         return turn
@@ -115,7 +115,7 @@ class TurnsTest(SynchronousTestCase):
 
     def test_work_that_ends_at_once_keeps_the_pace(self) -> None:
         starts: Counter[int] = Counter()
-        turns: list[Turn] = []
+        turns: list[Slot] = []
 
         def work() -> None:
             starts[int(self.clock.seconds())] += 1

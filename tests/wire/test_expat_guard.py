@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.wire.expat_guard import WholeTokens
+from minimixproxy.wire.expat_guard import ExpatGuard
 
 # what comes in one read after the other, and what goes to expat
 READS: list[list[tuple[bytes, bytes]]] = [
@@ -38,14 +38,14 @@ PIECES = st.lists(
 
 class WholeTokensTests(SynchronousTestCase):
     def test_a_reference_is_held_while_it_is_unfinished(self) -> None:
-        gate = WholeTokens()
+        gate = ExpatGuard()
         released = [gate.release(data) for data in (b"a&amp;b", b"c&am", b"p", b";d", b"&lt;&g", b"t; e")]
         self.assertEqual(released, [b"a&amp;b", b"c", b"", b"&amp;d", b"&lt;", b"&gt; e"])
         self.assertEqual(gate.held, 0)
 
     def test_reads(self) -> None:
         for reads in READS:
-            gate = WholeTokens()
+            gate = ExpatGuard()
             self.assertEqual([gate.release(data) for data, _given in reads], [given for _data, given in reads])
 
     @settings(max_examples=300)
@@ -53,13 +53,13 @@ class WholeTokensTests(SynchronousTestCase):
     def test_nothing_is_lost_and_a_stanza_never_stays(self, pieces: list[bytes], cuts: list[int]) -> None:
         data = b"".join([*pieces, b"</message>"])
         places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-        gate = WholeTokens()
+        gate = ExpatGuard()
         given = b"".join(gate.release(data[start:end]) for start, end in pairwise(places))
         self.assertEqual((given, gate.held), (data, 0))
 
     def test_each_byte_is_looked_at_once(self) -> None:
         """A tag that drips in must not cost time in the square of its length."""
-        gate = WholeTokens()
+        gate = ExpatGuard()
         gate.release(b"<a b='")
         for _byte in range(200_000):
             self.assertEqual(gate.release(b"x"), b"")

@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 from twisted.words.xish import domish
 
 from minimixproxy.wire import framing
-from minimixproxy.wire.fast_framing import PassingFramer, simple_stanza_end
+from minimixproxy.wire.fast_framing import FastFramer, simple_stanza_end
 from minimixproxy.wire.framing import (
     Event,
     Fault,
@@ -43,7 +43,7 @@ def feed(
     raw = data.encode() if isinstance(data, str) else data
     framer = Framer(limits)
     if passing:
-        framer = passing_framer = PassingFramer(limits)
+        framer = passing_framer = FastFramer(limits)
         passing_framer.passing = True
     places = sorted({0, len(raw), *(cut % (len(raw) + 1) for cut in cuts or [])})
     events: list[Event] = []
@@ -198,7 +198,7 @@ class ParsersLife(TestCase):
     def made(self, passing: bool, *stanzas: bytes) -> int:
         """Return how many further parsers are made for these, each a read."""
         made = [0]
-        base = PassingFramer if passing else Framer
+        base = FastFramer if passing else Framer
 
         class Counting(base):  # type: ignore[misc, valid-type]
             def _make_parser(self) -> expat.XMLParserType:
@@ -264,7 +264,7 @@ class Passing(TestCase):
                 self.assertEqual(simple_stanza_end(b"<iq/>" + data.encode(), 5, limits), length + 5)
 
     def test_payloads_are_found_when_asked_for(self) -> None:
-        framer = PassingFramer()
+        framer = FastFramer()
         framer.passing = True
         framer.feed(HEADER.encode())
         (stanza,) = stanzas(framer.feed(b"<message><body>x</body><p:x/></message>"))
@@ -274,7 +274,7 @@ class Passing(TestCase):
         self.assertEqual(stanza.payloads, (("jabber:client", "body"), ("urn:p", "x")))
 
     def test_trusting(self) -> None:
-        framer = PassingFramer()
+        framer = FastFramer()
         framer.passing = framer.trusting = True
         framer.feed(HEADER.encode())
         parts = [
@@ -295,7 +295,7 @@ class Passing(TestCase):
         self.assertEqual(fault.condition, "restricted-xml")
 
     def test_between_the_ways(self) -> None:
-        framer = PassingFramer()
+        framer = FastFramer()
         framer.passing = True
         parts = ["<iq id='1'></iq>", "<iq id='2'/>", "<iq id='3'>", "</iq>", "<iq id='4'></iq><iq id='5'/>"]
         framer.feed(HEADER.encode())
@@ -309,7 +309,7 @@ class ParserLife(TestCase):
 
     def test_made_up_names(self) -> None:
         for passing in (False, True):
-            framer = PassingFramer()
+            framer = FastFramer()
             framer.passing = passing
             framer.feed(HEADER.encode())
             for number in range(1000):
@@ -453,7 +453,7 @@ class Restrictions(TestCase):
         self.assertEqual(self.last(nest(11), limits), ("policy-violation", 0))
 
     def test_depth_once_it_is_allowed(self) -> None:
-        for framer in (Framer(FramingLimits(max_depth=10)), PassingFramer(FramingLimits(max_depth=10))):
+        for framer in (Framer(FramingLimits(max_depth=10)), FastFramer(FramingLimits(max_depth=10))):
             framer.feed(HEADER.encode())
             framer.allow_depth()
             for name in ("a", "message"):
@@ -659,7 +659,7 @@ class Skipping(TestCase):
     def test_nothing_is_kept_of_a_tag_that_is_refused(self) -> None:
         framer = Framer(FramingLimits(max_stanza=300))
         self.assertIsInstance(framer.feed(HEADER.encode() + b"<message a='" + b"b" * 10_000)[-1], Fault)
-        self.assertEqual((framer._gate.held, len(framer._tail)), (0, 0))
+        self.assertEqual((framer._guard.held, len(framer._tail)), (0, 0))
 
     def test_nothing_of_it_is_kept(self) -> None:
         framer = Framer(FramingLimits(max_stanza=300, skips=True))
@@ -682,8 +682,8 @@ class PassingInTheMiddle(TestCase):
 
     INNER = b"<message to='b'><body>x</body></message>"
 
-    def framer(self, *, trusting: bool) -> PassingFramer:
-        framer = PassingFramer(FramingLimits(max_stanza=300, skips=True))
+    def framer(self, *, trusting: bool) -> FastFramer:
+        framer = FastFramer(FramingLimits(max_stanza=300, skips=True))
         framer.feed(HEADER.encode())
         framer.passing = True
         framer.trusting = trusting

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from minimixproxy.c2s.server.limits import ConnectionCounter
 from minimixproxy.c2s.server.negotiation import Negotiation
-from minimixproxy.c2s.server.negotiation_context import Connect, Entry
+from minimixproxy.c2s.server.negotiation_context import Connect, NegotiationContext
 from minimixproxy.c2s.server.registrar import Contact
 from minimixproxy.c2s.session.account_interface import AccountsPort
 from minimixproxy.c2s.transport.client_stream import ClientStream
@@ -38,7 +38,7 @@ READ = 8192  # bytes of a client that are read in one turn: one account may have
 class Clients:
     """Every client connected, on whatever port."""
 
-    def __init__(self, entry: Entry, *, plaintext_from_loopback: bool = False) -> None:
+    def __init__(self, entry: NegotiationContext, *, plaintext_from_loopback: bool = False) -> None:
         self.entry = entry
         self.plaintext_from_loopback = plaintext_from_loopback
         self.counter = ConnectionCounter(entry.limits.connections_per_address)
@@ -187,6 +187,6 @@ def client_service(
     tls = ServerTLS(settings.domain.values(), settings.directory)
     tls.load(configured_only=True)
     ways = (connect or connect_client, turn_end or TurnEnd(reactor), contact or contact_server)
-    entry = Entry(settings, accounts, reactor, tls, *ways)
+    entry = NegotiationContext(settings, accounts, reactor, tls, *ways)
     clients = Clients(entry, plaintext_from_loopback=plaintext_from_loopback)
     return cast(IService, ClientService(settings, clients, reactor))

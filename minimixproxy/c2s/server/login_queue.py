@@ -38,7 +38,7 @@ class _Waiting:
 _Queues = dict[str, OrderedDict[_Waiting, None]]
 
 
-class LoginTurns:
+class LoginQueue:
     """Gives each login its turn: first come, first served, among those that wait for the same."""
 
     def __init__(self, guard: LoginGuard, clock: Clock, patience: Seconds) -> None:

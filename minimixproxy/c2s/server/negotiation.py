@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from twisted.words.xish.xmlstream import STREAM_END_EVENT
 
 from minimixproxy.c2s.errors import UpstreamError
-from minimixproxy.c2s.server.negotiation_context import Entry, Opened
-from minimixproxy.c2s.server.pending_work import Pending
+from minimixproxy.c2s.server.negotiation_context import NegotiationContext, Opened
+from minimixproxy.c2s.server.pending_work import PendingWork
 from minimixproxy.c2s.server.registrar import Registration, TooMuch
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.peers import peer_key
@@ -69,7 +69,7 @@ class Negotiation:
 
     log = Logger()
 
-    def __init__(self, stream: ClientStream, entry: Entry, *, secure: bool) -> None:
+    def __init__(self, stream: ClientStream, entry: NegotiationContext, *, secure: bool) -> None:
         """`secure`: TLS has been started already."""
         self._stream = stream
         self._entry = entry
@@ -80,7 +80,7 @@ class Negotiation:
         self._failures = 0
         self._refusals = 0
         self._login: Login | None = None
-        self._pending = Pending()
+        self._work = PendingWork()
         self._upstream: FramedXmlStream | None = None
         self._registration: Registration | None = None
         self._registration_ends: float  # set with `_registration`
@@ -222,7 +222,7 @@ class Negotiation:
 
         self._state = state
         self._stream.transport.pauseProducing()
-        self._pending.run(work, go_on, self._not_held)
+        self._work.run(work, go_on, self._not_held)
 
     def _not_held(self, failure: Failure) -> None:
         if isinstance(failure.value, TooMuch | UnusableStanza):
@@ -257,13 +257,13 @@ class Negotiation:
         self._end_registration()
         self._login = self._entry.login(self._domain, message.username, message.password)
         work = self._entry.authenticate(self._login, peer_key(self._stream.transport))
-        self._pending.run(work, self._accepted, self._refused)
+        self._work.run(work, self._accepted, self._refused)
 
     def _out_of_order(self, _stanza: Stanza) -> None:
         self._fail(SaslFailure("malformed-request", "no exchange is under way"))
 
     def _abort_sasl(self, _stanza: Stanza) -> None:
-        self._pending.cancel()
+        self._work.cancel()
         self._fail(SaslFailure("aborted"))
 
     def _fail(self, failure: SaslFailure) -> None:
@@ -302,7 +302,7 @@ class Negotiation:
         assert self._upstream is not None
         self._state = State.JOINING
         self._stream.transport.pauseProducing()
-        self._pending.run(self._entry.join(self._upstream, passed_header(opened)), self._joined, self._not_joined)
+        self._work.run(self._entry.join(self._upstream, passed_header(opened)), self._joined, self._not_joined)
 
     def _joined(self, opened: Opened) -> None:
         login, upstream = self._login, self._upstream
@@ -327,7 +327,7 @@ class Negotiation:
         self._state = State.OVER
         if self._timer.active():
             self._timer.cancel()
-        self._pending.cancel()
+        self._work.cancel()
         self._end_registration()
 
     def _end_registration(self) -> None:

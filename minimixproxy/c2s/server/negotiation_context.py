@@ -10,11 +10,11 @@ from twisted.python.failure import Failure
 
 from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused
 from minimixproxy.c2s.server.limits import LoginGuard
-from minimixproxy.c2s.server.login_queue import LoginTurns, TooManyLogins
+from minimixproxy.c2s.server.login_queue import LoginQueue, TooManyLogins
 from minimixproxy.c2s.server.registrar import Contact, Registrar
 from minimixproxy.c2s.session.account_interface import AccountsPort
 from minimixproxy.c2s.session.client_session import ClientSession
-from minimixproxy.c2s.session.turn_shares import Shares
+from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.tls import ServerTLS
 from minimixproxy.c2s.upstream.connecting import Login, open_stream_with
@@ -44,7 +44,7 @@ class Opened(NamedTuple):
     behind: list[Event]
 
 
-class Entry:
+class NegotiationContext:
     """One per service."""
 
     log = Logger()
@@ -67,7 +67,7 @@ class Entry:
         self._connect = connect
         self._keys = KeyCache()
         self._turn_end = turn_end
-        self.shares = Shares(clock)
+        self.shares = TurnShares(clock)
         self.registrar = Registrar(contact, self.limits, clock)
         self._guard = LoginGuard(
             clock.seconds,
@@ -76,7 +76,7 @@ class Entry:
             self.limits.failed_login_delay_max,
         )
         # The client's time runs; who fails for good is told so early enough to try again.
-        self._turns = LoginTurns(self._guard, clock, self.limits.authentication_timeout / 2)
+        self._login_queue = LoginQueue(self._guard, clock, self.limits.authentication_timeout / 2)
 
     def any_domain(self) -> str:
         """Return a domain for a header that answers one without a usable `to`."""
@@ -90,7 +90,7 @@ class Entry:
         """Log in upstream for a client at `address`. Raises `SaslFailure`."""
         account = login.own.bare
         try:
-            await self._turns.begin(address, account)
+            await self._login_queue.begin(address, account)
         except TooManyLogins as error:
             self.log.info("too many logins of {account} from {address}", account=account, address=address)
             raise SaslFailure("temporary-auth-failure", "too many logins, try again later") from error
@@ -126,7 +126,7 @@ class Entry:
         else:
             self._guard.succeeded(address, account)
         finally:
-            self._turns.end(address, account)
+            self._login_queue.end(address, account)
         return upstream
 
     def _refused(self, error: UpstreamRefused, address: str, account: str) -> SaslFailure:

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 
-class Pending:
+class PendingWork:
     """Runs a coroutine; nothing comes of it once it is cancelled."""
 
     __slots__ = ("_work",)

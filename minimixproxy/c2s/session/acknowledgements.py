@@ -41,7 +41,7 @@ CROSSING = 1.0  # seconds
 _Write = tuple[float, int, int]
 
 
-class Reach:
+class Acknowledgements:
     """The last writes to one client over `transport`, and what the client's end is known to have of them."""
 
     __slots__ = (

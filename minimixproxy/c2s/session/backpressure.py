@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 
 @implementer(IPushProducer)
-class Valve:
+class Backpressure:
     """Registered as the producer of a transport; says when the transport has too much to send, and when no more."""
 
     __slots__ = ("_close", "_open")

@@ -13,11 +13,11 @@ from twisted.python.failure import Failure
 from twisted.words.xish.xmlstream import STREAM_END_EVENT
 
 from minimixproxy.c2s.session.account_interface import AccountPort, AccountsPort
-from minimixproxy.c2s.session.acknowledgements import EVERYTHING, Reach
-from minimixproxy.c2s.session.backpressure import Valve
-from minimixproxy.c2s.session.closing import Farewell
+from minimixproxy.c2s.session.acknowledgements import EVERYTHING, Acknowledgements
+from minimixproxy.c2s.session.backpressure import Backpressure
+from minimixproxy.c2s.session.closing import Closing
 from minimixproxy.c2s.session.output import ClientOutput
-from minimixproxy.c2s.session.paced_reading import Intake
+from minimixproxy.c2s.session.paced_reading import PacedReading
 from minimixproxy.c2s.session.request_watch import (
     Bound,
     CarbonsChanged,
@@ -27,7 +27,7 @@ from minimixproxy.c2s.session.request_watch import (
     Removed,
     RequestWatch,
 )
-from minimixproxy.c2s.session.turn_shares import Shares
+from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT, ClientStream
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.config.settings import Limits
@@ -57,6 +57,7 @@ class ClientSession:
     __slots__ = (
         "_account",
         "_accounts",
+        "_acknowledgements",
         "_client",
         "_client_done",
         "_client_gone",
@@ -64,12 +65,11 @@ class ClientSession:
         "_close_call",
         "_detached",
         "_goodbye_said",
-        "_intake",
         "_login",
         "_name",
         "_output",
         "_own",
-        "_reach",
+        "_paced_reading",
         "_to_server",
         "_upstream",
         "_upstream_blocked",
@@ -91,7 +91,7 @@ class ClientSession:
         turn_end: TurnEnd,
         clock: Clock,
         limits: Limits,
-        shares: Shares,
+        shares: TurnShares,
     ) -> None:
         self.jid = ""
         self.carbons = False
@@ -106,19 +106,19 @@ class ClientSession:
         self._detached = False  # from its account, having been one of its sessions
         self._clock = clock
         bottom = client.bottom
-        self._reach = Reach(
+        self._acknowledgements = Acknowledgements(
             bottom.transport, clock, accounts.given_out, relayed=bottom.relayed, overhead=bottom.record_overhead
         )
-        self._output = ClientOutput(client, turn_end, self._reach, limits.send_queue, self._overflow)
+        self._output = ClientOutput(client, turn_end, self._acknowledgements, limits.send_queue, self._overflow)
         self.deliver: Callable[[bytes], None] = self._output.deliver  # gives the client whole stanzas
         self.deliver_all: Callable[[LazyStanzas], None]  # and many, made when needed, once it is bound
         self._to_server: list[bytes] = []  # of the read that is being handled
         self._upstream_blocked = False  # the server reads too slowly
         self._own = login.own
         transport = client.transport
-        valve = Valve(lambda: transport.pauseProducing(), self._resume_client)
+        valve = Backpressure(lambda: transport.pauseProducing(), self._resume_client)
         feed = client.framer.feed
-        self._intake = Intake(
+        self._paced_reading = PacedReading(
             shares, self._own.bare, feed, self._client_event, self._flush_upstream, valve, self._intake_failed
         )
         self._watch = RequestWatch(self._own)
@@ -137,8 +137,8 @@ class ClientSession:
         self._client.framer.allow_depth()
         self._upstream.framer.trusting = True
         self._upstream.addObserver(STREAM_END_EVENT, self._upstream_lost)
-        self._client.transport.registerProducer(Valve(self._client_blocks, self._client_drains), True)
-        self._upstream.transport.registerProducer(Valve(self._upstream_blocks, self._upstream_drains), True)
+        self._client.transport.registerProducer(Backpressure(self._client_blocks, self._client_drains), True)
+        self._upstream.transport.registerProducer(Backpressure(self._upstream_blocks, self._upstream_drains), True)
         self._client.write(XML_DECLARATION + passed_header(header) + shown_features(features, header.namespaces))
         self.log.info("session of {account} begins", account=self._name)
         if behind:
@@ -155,22 +155,22 @@ class ClientSession:
         one that is there as far as anybody knows, if it is not late: TCP acknowledges nothing at once. What was never
         written comes to nobody.
         """
-        late = self._reach.since() < self._clock.seconds() - ON_ITS_WAY
-        until = self._reach.until() if self._client_gone or (late and not self._client_done) else EVERYTHING
-        return min(until, self._reach.written) if self._output.incomplete else until
+        late = self._acknowledgements.since() < self._clock.seconds() - ON_ITS_WAY
+        until = self._acknowledgements.until() if self._client_gone or (late and not self._client_done) else EVERYTHING
+        return min(until, self._acknowledgements.written) if self._output.incomplete else until
 
     # From the client
 
     def client_data(self, data: bytes) -> None:
         """Pass on one read's worth of the client's stream."""
-        if self._reach.relayed:
-            self._reach.heard()
+        if self._acknowledgements.relayed:
+            self._acknowledgements.heard()
         if not self._output.over:
-            self._intake.take(data)
+            self._paced_reading.take(data)
 
     def client_events(self, events: list[Event]) -> None:
         """Pass on what the client did not wait to send."""
-        self._intake.take_events(events)
+        self._paced_reading.take_events(events)
 
     def _intake_failed(self) -> None:
         self.close("internal-server-error")
@@ -249,7 +249,7 @@ class ClientSession:
         self._close_call = self._clock.callLater(CLOSE_TIMEOUT, self._close_late)
 
     def _say_goodbye(self) -> None:
-        """Pass on that the client has closed its stream, as soon as no answer for the account is due (`Farewell`)."""
+        """Pass on that the client has closed its stream, as soon as no answer for the account is due (`Closing`)."""
         if not self._goodbye_said and not self._watch.lasting:
             self._goodbye_said = True
             self._to_server.append(STREAM_END)
@@ -261,7 +261,7 @@ class ClientSession:
 
     def client_lost(self) -> None:
         """The client's connection is gone; to the server it says a proper goodbye, behind all that the client said."""
-        self._intake.at_end(self._lost)
+        self._paced_reading.at_end(self._lost)
 
     def _lost(self) -> None:
         self._client_gone = not self._client_done
@@ -427,7 +427,7 @@ class ClientSession:
         transport.unregisterProducer()
         transport.resumeProducing()
         goodbye = b"" if self._goodbye_said else STREAM_END
-        Farewell(upstream, goodbye, self._watch, self._of_the_account, self._clock)
+        Closing(upstream, goodbye, self._watch, self._of_the_account, self._clock)
 
     def _leave_account(self) -> None:
         if self._close_call is not None:
@@ -459,5 +459,5 @@ class ClientSession:
         self._resume_client()
 
     def _resume_client(self) -> None:
-        if not self._upstream_blocked and not self._intake.busy and not self._output.over:
+        if not self._upstream_blocked and not self._paced_reading.busy and not self._output.over:
             self._client.transport.resumeProducing()

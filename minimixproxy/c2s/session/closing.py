@@ -14,7 +14,7 @@ from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 
 
-class Farewell:
+class Closing:
     """Closes a stream in order, and gives the server some time to agree.
 
     If the client has asked for something that holds for the account as a whole, the server is let answer first:

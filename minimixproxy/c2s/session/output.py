@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from minimixproxy.c2s.session.acknowledgements import Reach
+from minimixproxy.c2s.session.acknowledgements import Acknowledgements
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
@@ -35,7 +35,12 @@ class ClientOutput:
     )
 
     def __init__(
-        self, stream: ClientStream, turn_end: TurnEnd, reach: Reach, limit: int, on_overflow: Callable[[int], None]
+        self,
+        stream: ClientStream,
+        turn_end: TurnEnd,
+        reach: Acknowledgements,
+        limit: int,
+        on_overflow: Callable[[int], None],
     ) -> None:
         """`limit`: bytes that may wait while the client is blocked; `on_overflow` is told how many are waiting then."""
         self._stream = stream

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from minimixproxy.c2s.session.backpressure import Valve
-from minimixproxy.c2s.session.turn_shares import Shares
+from minimixproxy.c2s.session.backpressure import Backpressure
+from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.wire.framing import Event
 from minimixproxy.wire.stanza import Stanza
 
@@ -16,7 +16,7 @@ AT_ONCE, BYTES_AT_ONCE = 4, 16 * 1024
 PIECE, PIECES_TIME = 8192, 0.002
 
 
-class Intake:
+class PacedReading:
     """Bytes of one client, and the events that are made of them, in order.
 
     `feed` makes events; `handle` returns True if an event was work, not just to be passed on; `flush` is called at the
@@ -40,12 +40,12 @@ class Intake:
 
     def __init__(
         self,
-        shares: Shares,
+        shares: TurnShares,
         account: str,
         feed: Callable[[bytes], list[Event]],
         handle: Callable[[Event], bool],
         flush: Callable[[], None],
-        valve: Valve,
+        valve: Backpressure,
         failed: Callable[[], None],
     ) -> None:
         self._shares = shares

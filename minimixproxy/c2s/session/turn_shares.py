@@ -26,7 +26,7 @@ class Waiting(Protocol):
         """Going on failed by a fault of ours: give up on this one."""
 
 
-class Shares:
+class TurnShares:
     """While there is time, everybody goes on at once; then those who wait do so in turns, a little for each account.
 
     An account of which nothing has waited goes before those that wait already, so that somebody who says little does

@@ -14,7 +14,7 @@ from minimixproxy.c2s.errors import describe_tls_failure
 from minimixproxy.c2s.transport.connection import SecurableConnection, Transport
 from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.clock import Clock
-from minimixproxy.wire.fast_framing import PassingFramer
+from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.framing import Event, FramingLimits
 from minimixproxy.wire.stanza import UnusableStanza
 
@@ -46,7 +46,7 @@ class ClientStream:
         self._clock = clock
         self._framing = framing
         self._on_lost = on_lost
-        self._framer = PassingFramer(framing)
+        self._framer = FastFramer(framing)
         self._abort_call: Any = None
         self.transport: Transport
         self.bottom: SecurableConnection
@@ -96,13 +96,13 @@ class ClientStream:
         self._on_lost(self)
 
     @property
-    def framer(self) -> PassingFramer:
+    def framer(self) -> FastFramer:
         """The framer of the current XML stream; another object after `restart`."""
         return self._framer
 
     def restart(self) -> None:
         """The client will begin a new XML stream."""
-        self._framer = PassingFramer(self._framing)
+        self._framer = FastFramer(self._framing)
 
     def start_tls(self, factory: TLSMemoryBIOFactory) -> None:
         """The next bytes from the client are its side of TLS."""

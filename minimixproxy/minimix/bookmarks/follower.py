@@ -13,9 +13,9 @@ from minimixproxy.config.settings import Rooms
 from minimixproxy.jids import parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.bookmarks.events import told_by_server, written_by_client
-from minimixproxy.minimix.bookmarks.poller import ReadAccount, Readings
+from minimixproxy.minimix.bookmarks.poller import BookmarkPoller, ReadAccount
 from minimixproxy.minimix.bookmarks.storage import BookmarkStorage, Refused, Requests
-from minimixproxy.minimix.bookmarks.write_back import BookmarkSync
+from minimixproxy.minimix.bookmarks.write_back import BookmarkWriteBack
 from minimixproxy.minimix.interfaces.journal import KeptMembership
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.stanza import Stanza
@@ -64,10 +64,10 @@ class BookmarkFollower:
         self._account = account
         self._settings = settings
         self._storage = BookmarkStorage(account)
-        self._readings = Readings(account, settings.bookmarks_interval, clock, self._read)
+        self._poller = BookmarkPoller(account, settings.bookmarks_interval, clock, self._read)
         if settings.bookmarks == "off":
-            self._readings.stop()
-        self._sync = BookmarkSync(settings.max_rooms) if settings.bookmarks == "sync" else None
+            self._poller.stop()
+        self._write_back = BookmarkWriteBack(settings.max_rooms) if settings.bookmarks == "sync" else None
         self._seen: dict[str, int] = {}  # rooms to be in by the last reading, with what their bookmarks were
         self._in_storage: bool | None = None  # whether that was private XML
         self._unmarked: set[str] = set()  # the room that is being left for its bookmark: that needs no other
@@ -78,19 +78,19 @@ class BookmarkFollower:
     @property
     def busy(self) -> bool:
         """Whether the account stream is needed, or will be in a moment."""
-        return self._readings.busy
+        return self._poller.busy
 
     def restored(self) -> None:
         """The account is there again after a restart."""
-        self._readings.idle()
+        self._poller.idle()
 
     def first_session(self) -> None:
         """A client has come, and is the only one."""
-        self._readings.news(0.0)
+        self._poller.news(0.0)
 
     def stream_opened(self) -> None:
         """The account stream is open (again): bookmarks may have changed in between."""
-        self._readings.opened()
+        self._poller.opened()
 
     def client_said(self, stanza: Stanza) -> None:
         """Look at a stanza of a client."""
@@ -102,26 +102,26 @@ class BookmarkFollower:
 
     def room_joined(self, room: str) -> None:
         """The account has joined a room. A client may be about to write a bookmark itself."""
-        if self._sync is not None and not self._account.rooms[room].membership.bookmarked:
-            self._sync.joined(room)
-            self._readings.news()
+        if self._write_back is not None and not self._account.rooms[room].membership.bookmarked:
+            self._write_back.joined(room)
+            self._poller.news()
 
     def room_left(self, room: str) -> None:
         """The account leaves a room because its last client did, or its owner said so; a removal is no leave."""
-        if self._sync is not None and room not in self._unmarked:
-            self._sync.left(room)
-            self._readings.now()  # while there is a stream
+        if self._write_back is not None and room not in self._unmarked:
+            self._write_back.left(room)
+            self._poller.now()  # while there is a stream
 
     def stop(self) -> None:
         """The account is no more."""
-        self._readings.stop()
+        self._poller.stop()
 
     def _written(self, rooms: frozenset[str] | None) -> None:
         if rooms is None:
             return
         if len(self._rewritten) < self._settings.max_rooms:
             self._rewritten |= rooms
-        self._readings.news()
+        self._poller.news()
 
     # What is to be done ----------------------------------------------------------------------------------------
 
@@ -132,8 +132,8 @@ class BookmarkFollower:
             self.log.info("{account}: no bookmarks: {condition}", account=self._account.bare, condition=str(error))
             return
         self._follow(found)
-        if self._sync is not None:
-            await self._write(self._sync, found)
+        if self._write_back is not None:
+            await self._write(self._write_back, found)
 
     def _follow(self, found: Bookmarks) -> None:
         for address in found.unreadable:
@@ -182,7 +182,7 @@ class BookmarkFollower:
         for room, bookmark in wanted.items():
             occupancy = account.rooms.get(room)
             known = self._seen.get(room) == hash(bookmark.xml) and room not in rewritten
-            if known or (self._sync is not None and self._sync.is_left(room)):
+            if known or (self._write_back is not None and self._write_back.is_left(room)):
                 continue
             if occupancy is not None:
                 if occupancy.leaving:
@@ -193,7 +193,7 @@ class BookmarkFollower:
                 self.log.info("{account}: a bookmark says to join {room}", account=account.bare, room=room)
                 account.enter(room, bookmark.nick or self._own_nick, bookmark.password)
         if again:
-            self._readings.news()
+            self._poller.news()
         if beyond:
             self.log.warn("{account}: {n} bookmarks are too many", account=account.bare, n=len(beyond), rooms=beyond)
         return again | beyond
@@ -203,7 +203,7 @@ class BookmarkFollower:
         address = parse_jid(self._account.bare)
         return address.local or address.domain
 
-    async def _write(self, sync: BookmarkSync, found: Bookmarks) -> None:
+    async def _write(self, sync: BookmarkWriteBack, found: Bookmarks) -> None:
         nicks = {room: occupancy.membership.nick for room, occupancy in self._account.rooms.items()}
         changes = sync.changes(found, nicks)
         bookmarks = [bookmark for bookmark in changes.values() if bookmark is not None]
@@ -216,7 +216,7 @@ class BookmarkFollower:
             return
         sync.done(changes, written=True)
         if bookmarks:
-            self._readings.news()  # to know what it looks like now
+            self._poller.news()  # to know what it looks like now
         for bookmark in bookmarks:
             self.log.info(
                 "{account}: bookmark of {room} written, autojoin {autojoin}",

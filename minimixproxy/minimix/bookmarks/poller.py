@@ -42,7 +42,7 @@ class ReadAccount(Protocol):
         """The account stream is not needed for bookmarks any more."""
 
 
-class Readings:
+class BookmarkPoller:
     """Never two readings at once; what changes during one calls for another.
 
     `read` raises `NotAnswered` if the stream ended first. One that ends each time, as it does for an answer above the

@@ -8,7 +8,7 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.xep.bookmarks import Bookmark, Bookmarks, new_bookmark, with_autojoin
 
 
-class BookmarkSync:
+class BookmarkWriteBack:
     """The rooms that were joined or left since bookmarks were written last; at most `limit`."""
 
     log = Logger()

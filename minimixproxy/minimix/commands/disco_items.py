@@ -39,7 +39,7 @@ class _Listing:
     deadline: float
 
 
-class Listings:
+class DiscoItems:
     """Requests of one account's clients for the items of their account (`bare`) and of its server.
 
     `items(node)` are ours (see `item`). False when nothing is remembered.

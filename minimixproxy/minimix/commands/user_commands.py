@@ -48,7 +48,7 @@ class Owned(Protocol):
         """Leave all rooms and forget everything; the sessions stay connected."""
 
 
-class OwnerCommands:
+class UserCommands:
     """The commands on one account."""
 
     def __init__(self, account: Owned) -> None:

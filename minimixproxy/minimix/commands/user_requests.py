@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.minimix.addressing.outgoing import is_own
-from minimixproxy.minimix.commands.disco_items import Listings, item
+from minimixproxy.minimix.commands.disco_items import DiscoItems, item
 from minimixproxy.minimix.commands.executions import Commands
-from minimixproxy.minimix.commands.user_commands import Owned, OwnerCommands
+from minimixproxy.minimix.commands.user_commands import Owned, UserCommands
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.namespaces import NS_COMMANDS, NS_DATA, NS_DISCO_INFO, NS_DISCO_ITEMS, NS_MUC
 from minimixproxy.timing.clock import Clock
@@ -24,14 +24,14 @@ from minimixproxy.xep import disco
 LIST_NAME = "Rooms of this account (minimixproxy)"
 
 
-class Owner:
+class UserRequests:
     """The owner's side of one account. `address` returns the full JID of the account stream, open or not."""
 
     def __init__(self, account: Owned, bare: str, address: Callable[[], str], clock: Clock) -> None:
         self._bare = bare
         self._address = address
-        self._commands = Commands(OwnerCommands(account).offered(), clock)
-        self.listings = Listings(bare, self._items_of, clock)
+        self._commands = Commands(UserCommands(account).offered(), clock)
+        self.listings = DiscoItems(bare, self._items_of, clock)
 
     def from_client(self, session: SessionPort, iq: Stanza) -> bool:
         """Look at an IQ of one of the account's sessions; True: it is answered."""

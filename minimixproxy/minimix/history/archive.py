@@ -9,7 +9,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from minimixproxy.minimix.history.archive_query import ArchiveQuery, UnusableQuery, read_query
-from minimixproxy.minimix.history.room_history import History
+from minimixproxy.minimix.history.room_history import RoomHistory
 from minimixproxy.minimix.interfaces.journal import KeptMessage
 from minimixproxy.namespaces import NS_CLIENT, NS_DELAY, NS_DISCO_INFO, NS_FORWARD, NS_MAM, NS_RSM
 from minimixproxy.wire.stanza import (
@@ -59,7 +59,7 @@ def disco_with_archive(result: Stanza) -> bytes:
     return serialize(element)
 
 
-def answer(room: str, history: History, session_jid: str, stanza: Stanza, now: float) -> bytes:
+def answer(room: str, history: RoomHistory, session_jid: str, stanza: Stanza, now: float) -> bytes:
     """Return the whole answer to a question that `concerns_archive`: result messages, if any, and the IQ."""
     history.expire(now)
     archive = _Archive(room, history)
@@ -92,7 +92,7 @@ class _Page:
 class _Archive:
     """What is kept of a room, in the order of its time."""
 
-    def __init__(self, room: str, history: History) -> None:
+    def __init__(self, room: str, history: RoomHistory) -> None:
         self._room = room
         self._faulty = history.leave_out
         self._entries = sorted(history.entries, key=lambda message: message.time)

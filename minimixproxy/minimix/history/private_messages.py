@@ -17,7 +17,7 @@ MAX_KEPT = 100  # of one room
 MAX_BYTES = 1024 * 1024  # of one room
 
 
-class Privates:
+class PrivateMessages:
     """The private messages of one occupancy that wait; of too many, in number or bytes of `budget`, the oldest go."""
 
     log = Logger()

@@ -10,7 +10,7 @@ from minimixproxy.minimix.interfaces.journal import RoomJournal
 MAX_CURSORS = 256
 
 
-class Cursors:
+class ReadPositions:
     """The sequence of the last message that each client has seen; the least recent of too many clients is forgotten."""
 
     def __init__(self, journal: RoomJournal, kept: Mapping[str, int] | None = None) -> None:

@@ -41,7 +41,7 @@ class _Entry(NamedTuple):
         return OBJECT + (len(self.message.raw) if self.message is not None else 0)
 
 
-class CatchUp:
+class RoomArchive:
     """One reading of a room's archive, backwards from its end to the last known message, or to `limit` messages.
 
     So a gap that is too large, in bytes too, costs its oldest part, and an archive that has forgotten the last known

@@ -22,7 +22,7 @@ from minimixproxy.minimix.history.amendments import (
 )
 from minimixproxy.minimix.history.kept_messages import KeptMessages
 from minimixproxy.minimix.history.message_index import identity
-from minimixproxy.minimix.history.read_positions import Cursors
+from minimixproxy.minimix.history.read_positions import ReadPositions
 from minimixproxy.minimix.history.replay import Replay, shown
 from minimixproxy.minimix.history.senders import Senders
 from minimixproxy.minimix.interfaces.journal import KeptMessage, KeptRoom, RoomJournal
@@ -49,7 +49,7 @@ class Taken(Enum):
     PASSING = "passing"  # it is no history
 
 
-class History:
+class RoomHistory:
     """The messages of a room, and how far each client, by resource, has seen them. `kept` is what there was before.
 
     A message that amends another changes it where it is kept, and is kept itself, for those that have seen the other.
@@ -68,7 +68,7 @@ class History:
         self._journal = journal
         self._keeps = settings.history > 0
         self._kept = KeptMessages(settings, journal, kept.messages if kept is not None else (), budget)
-        self._cursors = Cursors(journal, kept.cursors if kept is not None else None)
+        self._positions = ReadPositions(journal, kept.cursors if kept is not None else None)
         self.senders = Senders()
         self.at_least = DEFAULT_REPLAY  # messages that a client is given with no wish, if there are so many
         self.faulty = 0  # messages that could not be shown, and are not kept any more
@@ -235,9 +235,9 @@ class History:
         self._attached[resource] = self._journal.next_sequence()
         replay = self._replays.get(resource)
         if replay is None or len(replay) <= SHORT_REPLAY:
-            self._cursors.attached(resource)
+            self._positions.attached(resource)
         else:
-            replay.then = lambda: self._cursors.attached(resource)
+            replay.then = lambda: self._positions.attached(resource)
 
     def detached(self, resource: str, until: float = math.inf) -> None:
         """A client has gone: it has seen everything that was given out, but for what it has not taken of its replay.
@@ -257,20 +257,20 @@ class History:
             seen = max(live, replay.reached)
         else:
             seen = replay.reached if until == math.inf else replay.start
-        self._cursors.detached(resource, max(seen, self._cursors.get(resource) or 0))
+        self._positions.detached(resource, max(seen, self._positions.get(resource) or 0))
 
     def _never_reached(self, resource: str) -> None:
         """A client has not even got its replay: it is where it was before, or where the replay began if it is new."""
         replay = self._replays.pop(resource, None)
         if replay is not None:
             replay.then = None
-        before = self._cursors.get(resource)
+        before = self._positions.get(resource)
         if before is None and replay is not None:
             before = replay.start
         if before is None:
             self._journal.cursor_forgotten(resource)
         else:
-            self._cursors.detached(resource, before)
+            self._positions.detached(resource, before)
 
     def select(self, request: HistoryRequest | None, resource: str, now: float, *, everything: bool = False) -> Replay:
         """Return the messages for a joining client, oldest first.
@@ -280,7 +280,7 @@ class History:
         no client in particular.
         """
         self._kept.expire(now)
-        seen = self._cursors.get(resource) if resource else None
+        seen = self._positions.get(resource) if resource else None
         if request is not None:
             chosen = self._requested(request, seen or 0)
         elif everything:

@@ -11,7 +11,7 @@ The lifecycle, all of it:
 Nobody waits for ever. Sessions that join while JOINING, INTERRUPTED or REJOINING wait and are given the replay at
 JOINED; they are refused after `JOIN_TIMEOUT`, at LEAVING and at ENDED. Those that join while LEAVING are handed to the
 next occupancy of the room. Attached sessions do not notice INTERRUPTED and REJOINING: they are shown the difference,
-and what they say meanwhile waits, for as long as `Holding` has patience.
+and what they say meanwhile waits, for as long as `Outbox` has patience.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from minimixproxy.jids import prepare_resource
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.addressing.local_accounts import as_before
 from minimixproxy.minimix.addressing.outgoing import relayed
-from minimixproxy.minimix.history.room_history import History, Taken
+from minimixproxy.minimix.history.room_history import RoomHistory, Taken
 from minimixproxy.minimix.history.room_info import RoomInfo
 from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptRoom, RoomJournal
 from minimixproxy.minimix.interfaces.streams import RoomOutlet, SessionPort
 from minimixproxy.minimix.occupancy.membership import Membership
-from minimixproxy.minimix.rejoin.archive_retry import Arrears
-from minimixproxy.minimix.rejoin.attempt import Reentry
+from minimixproxy.minimix.rejoin.archive_retry import ArchiveRetry
+from minimixproxy.minimix.rejoin.attempt import RejoinAttempt
 from minimixproxy.minimix.rejoin.difference import gone
-from minimixproxy.minimix.rejoin.schedule import Return
-from minimixproxy.minimix.rejoin.self_ping import SelfCheck
+from minimixproxy.minimix.rejoin.schedule import RejoinSchedule
+from minimixproxy.minimix.rejoin.self_ping import SelfPing
 from minimixproxy.minimix.room import removal
 from minimixproxy.minimix.room.appearance import Appearance
-from minimixproxy.minimix.room.attached_sessions import Attached
+from minimixproxy.minimix.room.attached_sessions import AttachedSessions
 from minimixproxy.minimix.room.attendance import Attendance
 from minimixproxy.minimix.room.join_ids import JoinIds
-from minimixproxy.minimix.room.outbox import Holding
+from minimixproxy.minimix.room.outbox import Outbox
 from minimixproxy.minimix.room.own_presence import join_presence, presence_payload
-from minimixproxy.minimix.room.snapshot import RoomView
+from minimixproxy.minimix.room.snapshot import Snapshot
 from minimixproxy.minimix.room.stripped_presence import is_own, readable_quickly
 from minimixproxy.minimix.room.waiting_joins import Joiner, JoinRequest, join_request
 from minimixproxy.namespaces import NS_CLIENT, NS_DELAY, NS_DISCO_INFO
@@ -88,23 +88,23 @@ class Occupancy:
     ) -> None:
         self.room = room
         self.state = State.JOINING
-        self.attached = Attached(outlet, caps)
+        self.attached = AttachedSessions(outlet, caps)
         self.info = RoomInfo(room, outlet)
-        self.history = History(room, settings, journal, kept, outlet.history_budget())
+        self.history = RoomHistory(room, settings, journal, kept, outlet.history_budget())
         self._outlet = outlet
         self._settings = settings
         self._clock = clock
         self._caps = caps
         self._appearance = Appearance(room, outlet, settings, clock, caps, self.attached, self._is_visible)
         self._membership = Membership(self._appearance, journal, wall_time(clock))
-        view = RoomView(room, settings.max_occupants, outlet.room_budget())
+        view = Snapshot(room, settings.max_occupants, outlet.room_budget())
         privates = kept.privates if kept is not None else ()
         self._attendance = Attendance(view, outlet, settings, clock, self._appearance, self.history, journal, privates)
-        self._return = Return(room, outlet, clock, self._appearance, self._rejoin)
+        self._schedule = RejoinSchedule(room, outlet, clock, self._appearance, self._rejoin)
         self._join_ids = JoinIds()
-        self._reentry: Reentry | None = None
-        self._arrears = Arrears(room, outlet, clock, settings.history, self._heard)
-        self._check = SelfCheck(outlet, clock, settings.self_ping, lambda: f"{room}/{self.nick}", self.silently_out)
+        self._attempt: RejoinAttempt | None = None
+        self._archive_retry = ArchiveRetry(room, outlet, clock, settings.history, self._heard)
+        self._self_ping = SelfPing(outlet, clock, settings.self_ping, lambda: f"{room}/{self.nick}", self.silently_out)
         self._missed_since: tuple[str | None, float] = (None, 0.0)
         self._fresh_until = 0.0
         self._service_answered = False  # the room's service, when the last attempt to return was refused as by a ban
@@ -136,7 +136,7 @@ class Occupancy:
         return KeptRoom(self.room, self.membership, list(self.history.entries), {}, list(self._attendance.privates))
 
     @property
-    def holding(self) -> Holding:
+    def holding(self) -> Outbox:
         """What sessions say while the account is on its way back."""
         return self._attendance.holding
 
@@ -195,7 +195,7 @@ class Occupancy:
         if not self._patience.running:
             self._patience.start(JOIN_TIMEOUT, lambda: self._refuse_waiting("remote-server-timeout"))
         if self.state is State.INTERRUPTED and self._outlet.stream_jid:
-            self._return.now()
+            self._schedule.now()
 
     def take_next_joins(self) -> list[JoinRequest]:
         """Return, once, the sessions that asked to join while this occupancy was leaving."""
@@ -239,7 +239,7 @@ class Occupancy:
         self.state = State.JOINED
         self.log.info("joined: {room} as {nick}", room=self.room, nick=self.nick)
         self._membership.keep()
-        self._check.start()
+        self._self_ping.start()
         self._attendance.let_in_waiting()
         self._appearance.seek_wished_nick()
         self._appearance.refresh()
@@ -364,19 +364,19 @@ class Occupancy:
     def confirmed(self) -> None:
         """The room has just shown that we are in it."""
         self._fresh_until = self._clock.seconds() + self._settings.fresh
-        self._check.heard()
+        self._self_ping.heard()
 
     @property
     def _is_entering(self) -> bool:
         """Whether the room has still to show the own presence that answers a join."""
-        if self._reentry is not None:
-            return self._reentry.view is not None
+        if self._attempt is not None:
+            return self._attempt.view is not None
         return self.state is State.JOINING and self._view.self_presence is None
 
     @property
-    def _view(self) -> RoomView:
+    def _view(self) -> Snapshot:
         """What the room shows now, which attached sessions do not see yet while it is being entered again."""
-        entering = self._reentry.view if self._reentry is not None else None
+        entering = self._attempt.view if self._attempt is not None else None
         return entering or self._attendance.view
 
     def presence_from_room(self, stanza: Stanza, nick: str | None) -> None:
@@ -420,9 +420,9 @@ class Occupancy:
             self.log.info("{room} answers a join that a leave has followed", room=self.room)
             return
         self.history.senders.entered(stanza)
-        if self._reentry is not None and self._is_entering:
+        if self._attempt is not None and self._is_entering:
             self._missed_since = self._last_known()
-            self._reentry.entered(stanza, self._appearance, nick, self._missed_since)
+            self._attempt.entered(stanza, self._appearance, nick, self._missed_since)
             return
         if self._is_entering:
             # Rooms may give another nick than the one asked for, a registered one for instance.
@@ -501,7 +501,7 @@ class Occupancy:
     @property
     def _asked_nick(self) -> str:
         """The nick by which the account asks to enter."""
-        return self._reentry.nick if self._reentry is not None else self.nick
+        return self._attempt.nick if self._attempt is not None else self.nick
 
     def _answers_join(self, error: Stanza, nick: str | None) -> bool:
         """Tell whether a presence error answers the join: others are of occupants, or of a join that is over.
@@ -515,7 +515,7 @@ class Occupancy:
 
     def _presence_error(self, stanza: Stanza, nick: str | None) -> None:
         if self._answers_join(stanza, nick):
-            self._join_failed(stanza) if self._reentry is None else self._rejoin_failed(stanza)
+            self._join_failed(stanza) if self._attempt is None else self._rejoin_failed(stanza)
             return
         asked = self._appearance.nick_refused(nick) if nick is not None else None
         if asked is not None:
@@ -529,7 +529,7 @@ class Occupancy:
     def refused(self) -> None:
         """What the account said in the room came back: the room may have forgotten it."""
         self._fresh_until = 0.0
-        self._check.doubt()
+        self._self_ping.doubt()
 
     def groupchat_from_room(self, stanza: Stanza) -> None:
         """Take a groupchat message: subject, history, and a copy to every attached session."""
@@ -541,8 +541,8 @@ class Occupancy:
         if muc.configuration_codes(stanza):
             self.history.senders.rules_changed()
         self.info.message_seen(stanza)
-        if self._reentry is not None:
-            self._reentry.groupchat(stanza)
+        if self._attempt is not None:
+            self._attempt.groupchat(stanza)
         elif self.state is State.JOINING and self._view.self_presence is not None and muc.is_subject(stanza):
             self._complete()
         else:
@@ -593,12 +593,12 @@ class Occupancy:
     def stream_opened(self) -> None:
         """There is an account stream again: come back in this room's turn."""
         if self.state is State.INTERRUPTED:
-            self._return.now()
+            self._schedule.now()
 
     def interrupted_by_room(self) -> None:
         """The room has put the account out, and nobody meant it: come back after a while."""
         if self._interrupt():
-            self._return.later()
+            self._schedule.later()
 
     def silently_out(self) -> None:
         """The room does not know the account, and has not said so: come back at once.
@@ -609,7 +609,7 @@ class Occupancy:
             return
         self.log.info("silently out of {room}", room=self.room)
         if self._interrupt():
-            self._return.now()
+            self._schedule.now()
 
     def given_up(self) -> None:
         """There will be no stream until a client logs in: whoever is attached is shown out (307 and 333)."""
@@ -637,19 +637,19 @@ class Occupancy:
         self.history.out_of_step()
         self._cancel_grace()
         self._timer.stop()
-        self._check.stop()
-        self._return.stop()
+        self._self_ping.stop()
+        self._schedule.stop()
         self._appearance.stop()
-        self._arrears.stop()
-        if self._reentry is not None:
-            self._reentry.stop()
-            self._reentry = None
+        self._archive_retry.stop()
+        if self._attempt is not None:
+            self._attempt.stop()
+            self._attempt = None
 
     def _rejoin(self, nick: str) -> None:
         if self.state is not State.INTERRUPTED or not self._outlet.stream_jid:
             return
         self.state = State.REJOINING
-        self._reentry = Reentry(
+        self._attempt = RejoinAttempt(
             self.info,
             self._outlet,
             self._settings,
@@ -660,18 +660,18 @@ class Occupancy:
             self._rejoin_timed_out,
         )
         password, since = self._membership.password, self._last_known()[1]
-        self._reentry.join(nick, self._appearance, password, since, self._join_ids.next())
+        self._attempt.join(nick, self._appearance, password, since, self._join_ids.next())
 
     def _last_known(self) -> tuple[str | None, float]:
-        if self._arrears.since is not None:
-            return self._arrears.since
+        if self._archive_retry.since is not None:
+            return self._archive_retry.since
         stanza_id, time = self.history.newest
         return stanza_id, time or self._membership.since
 
     def _caught_up(self, complete: bool) -> None:
-        self._reentry = None
-        self._arrears.end() if complete else self._arrears.begin(self._missed_since)
-        self._return.succeeded()
+        self._attempt = None
+        self._archive_retry.end() if complete else self._archive_retry.begin(self._missed_since)
+        self._schedule.succeeded()
         self._complete()
         self.holding.release(self._outlet.from_session_again)
 
@@ -687,7 +687,7 @@ class Occupancy:
             return
         if condition in ("conflict", "not-acceptable"):  # somebody has the nick, or it has to be the registered one
             self._out(State.INTERRUPTED)
-            if self._return.other_nick():
+            if self._schedule.other_nick():
                 return
         self.interrupted_by_room()
 
@@ -696,10 +696,10 @@ class Occupancy:
 
         The service may come up between the two answers. So it is a ban only if the service was there before, too.
         """
-        reentry = self._reentry
+        reentry = self._attempt
 
         def answered(answer: Stanza | None) -> None:
-            if self._reentry is not reentry:
+            if self._attempt is not reentry:
                 return
             if answer is None or answer.get("type") != "result":
                 self.interrupted_by_room()
@@ -707,7 +707,7 @@ class Occupancy:
                 self._kept_out(stanza)
             elif self._interrupt():
                 self._service_answered = True
-                self._return.now()
+                self._schedule.now()
 
         query = b"<query xmlns='%b'/>" % NS_DISCO_INFO.encode()
         self._outlet.ask(self.room.partition("@")[2], "get", query, answered)

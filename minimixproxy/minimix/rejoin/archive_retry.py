@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minimixproxy.minimix.history.room_archive import CatchUp
+from minimixproxy.minimix.history.room_archive import RoomArchive
 from minimixproxy.minimix.interfaces.streams import RoomOutlet
-from minimixproxy.minimix.rejoin.paced_forking import Telling
+from minimixproxy.minimix.rejoin.paced_forking import PacedForking
 from minimixproxy.timing.backoff import Backoff
 from minimixproxy.timing.clock import Clock, Timer, wall_time
 from minimixproxy.wire.stanza import Stanza
@@ -14,7 +14,7 @@ from minimixproxy.wire.stanza import Stanza
 FIRST_WAIT, LONGEST_WAIT = 60.0, 3600.0  # seconds between two attempts
 
 
-class Arrears:
+class ArchiveRetry:
     """The arrears of one occupancy, read at most `limit` messages at a time.
 
     `heard` gets them, known ones too, and that they are of the past.
@@ -27,8 +27,8 @@ class Arrears:
     ) -> None:
         self.since: tuple[str | None, float] | None = None
         self._clock = clock
-        self._telling = Telling(room, clock, heard, self._told)
-        self._archive = CatchUp(room, outlet, limit, self._telling.start)
+        self._forking = PacedForking(room, clock, heard, self._told)
+        self._archive = RoomArchive(room, outlet, limit, self._forking.start)
         self._timer = Timer(clock)
         self._backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
 
@@ -47,7 +47,7 @@ class Arrears:
         """The account is not in the room now; what is missing still is."""
         self._timer.stop()
         self._archive.stop()
-        self._telling.stop()
+        self._forking.stop()
 
     def _ask(self) -> None:
         assert self.since is not None

@@ -9,12 +9,12 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.history.room_info import RoomInfo
 from minimixproxy.minimix.interfaces.streams import RoomOutlet
 from minimixproxy.minimix.rejoin.difference import Difference, subject_of
-from minimixproxy.minimix.rejoin.missed_messages import Backlog
-from minimixproxy.minimix.rejoin.paced_forking import Telling
+from minimixproxy.minimix.rejoin.missed_messages import MissedMessages
+from minimixproxy.minimix.rejoin.paced_forking import PacedForking
 from minimixproxy.minimix.room.appearance import Appearance
 from minimixproxy.minimix.room.attendance import Attendance
 from minimixproxy.minimix.room.own_presence import rejoin_presence
-from minimixproxy.minimix.room.snapshot import RoomView
+from minimixproxy.minimix.room.snapshot import Snapshot
 from minimixproxy.namespaces import NS_MUC
 from minimixproxy.timing.clock import Clock, Timer
 from minimixproxy.wire.stanza import Stanza
@@ -27,7 +27,7 @@ OVERLAP = 60.0  # seconds of the room's history asked for again, for clocks that
 _INSTANT_ROOM = b"<query xmlns='%b#owner'><x xmlns='jabber:x:data' type='submit'/></query>" % NS_MUC.encode()
 
 
-class Reentry:
+class RejoinAttempt:
     """Attached sessions see the difference when the room has let the account in, and then `heard` what they missed.
 
     `view` is what the room shows, up to the own presence; then it is the attendance's. `heard` gets each message that
@@ -48,20 +48,20 @@ class Reentry:
         done: Callable[[bool], None],
         unanswered: Callable[[], None],
     ) -> None:
-        self.view: RoomView | None = RoomView(info.room, settings.max_occupants, outlet.room_budget())
+        self.view: Snapshot | None = Snapshot(info.room, settings.max_occupants, outlet.room_budget())
         self.nick = ""  # asked for
         self._info = info
         self._outlet = outlet
         self._settings = settings
         self._clock = clock
         self._attendance = attendance
-        self._telling = Telling(info.room, clock, heard, self._told)
+        self._forking = PacedForking(info.room, clock, heard, self._told)
         self._done = done
         self._timer = Timer(clock)
         self._timer.start(ANSWER_TIMEOUT, unanswered)
-        self._before: RoomView = attendance.view
+        self._before: Snapshot = attendance.view
         self._subject_before = ("", "")
-        self._backlog: Backlog | None = None
+        self._missed: MissedMessages | None = None
 
     def join(self, nick: str, appearance: Appearance, password: str | None, last_known: float, stanza_id: str) -> None:
         """Ask to be let in, and for what was said since `last_known`, in seconds since the epoch."""
@@ -88,8 +88,10 @@ class Reentry:
         if view.created:
             # Nobody asked for a new room: as it is, it lets the others in.
             self._outlet.ask(self._info.room, "set", _INSTANT_ROOM, self._accepted)
-        self._backlog = Backlog(self._info, self._outlet, self._clock, self._settings.history, self._telling.start)
-        self._backlog.start(*last_known)
+        self._missed = MissedMessages(
+            self._info, self._outlet, self._clock, self._settings.history, self._forking.start
+        )
+        self._missed.start(*last_known)
 
     def _accepted(self, answer: Stanza | None) -> None:
         if answer is None or answer.get("type") != "result":
@@ -97,15 +99,15 @@ class Reentry:
 
     def groupchat(self, stanza: Stanza) -> None:
         """A groupchat message of the room takes its place behind what was said before."""
-        if self._backlog is None:
+        if self._missed is None:
             return  # before the own presence: it is asked for again
-        if self._telling.running:
+        if self._forking.running:
             if not muc.is_subject(stanza):
-                self._telling.add(stanza)
+                self._forking.add(stanza)
         elif muc.is_subject(stanza):
-            self._backlog.subject_seen()
+            self._missed.subject_seen()
         else:
-            self._backlog.add(stanza)
+            self._missed.add(stanza)
 
     def _told(self) -> None:
         """All that was said meanwhile has its place."""
@@ -113,14 +115,14 @@ class Reentry:
         subject = view.subject
         if subject is not None and subject_of(view) != self._subject_before:
             self._attendance.attached.fork(subject)
-        assert self._backlog is not None
-        self._done(self._backlog.complete)
+        assert self._missed is not None
+        self._done(self._missed.complete)
 
     def stop(self) -> None:
         """It came to nothing, or was interrupted."""
         self._timer.stop()
         if self.view is not None:
             self.view.close()
-        if self._backlog is not None:
-            self._backlog.stop()
-        self._telling.stop()
+        if self._missed is not None:
+            self._missed.stop()
+        self._forking.stop()

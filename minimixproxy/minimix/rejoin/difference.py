@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from minimixproxy.jids import prepare_resource
-from minimixproxy.minimix.room.snapshot import RoomView, presence_for
+from minimixproxy.minimix.room.snapshot import Snapshot, presence_for
 from minimixproxy.namespaces import NS_CLIENT, NS_DELAY, NS_MUC_USER
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
@@ -25,7 +25,7 @@ class Difference:
     tens of thousands of occupants.
     """
 
-    def __init__(self, before: RoomView, after: RoomView, nick_before: str, nick: str) -> None:
+    def __init__(self, before: Snapshot, after: Snapshot, nick_before: str, nick: str) -> None:
         self._room = before.room
         self._occupants_before, self._occupants = before.occupants.copy(), after.occupants.copy()
         self._own_before, self._own = before.self_presence, after.self_presence
@@ -88,7 +88,7 @@ class Difference:
         return b""
 
 
-def subject_of(view: RoomView) -> tuple[str, str]:
+def subject_of(view: Snapshot) -> tuple[str, str]:
     """Return how the subject reads, and who set it; both "" if there is none."""
     if view.subject is None:
         return "", ""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from minimixproxy.bounds.byte_budget import OBJECT
 from minimixproxy.logs.logger import Logger
-from minimixproxy.minimix.history.room_archive import CatchUp
+from minimixproxy.minimix.history.room_archive import RoomArchive
 from minimixproxy.minimix.history.room_info import RoomInfo
 from minimixproxy.minimix.interfaces.streams import RoomOutlet
 from minimixproxy.timing.clock import Clock, Timer, wall_time
@@ -19,7 +19,7 @@ ARCHIVE_TIMEOUT = 30.0  # seconds for the archive to tell everything
 AGAIN = (1.0, 2.0, 4.0)  # seconds to further attempts at an archive that could not be read
 
 
-class Backlog:
+class MissedMessages:
     """Keeps what the room says in order behind what its archive (XEP-0313) has of the time before.
 
     `done` gets what is told of the past, and what was said since; what is there twice, or known already, is for it to
@@ -40,7 +40,7 @@ class Backlog:
         self._info = info
         self._clock = clock
         self._done = done
-        self._archive = CatchUp(info.room, outlet, limit, self._archive_done)
+        self._archive = RoomArchive(info.room, outlet, limit, self._archive_done)
         self._archived: list[Stanza] | None = None
         self._budget = outlet.waiting_budget(MAX_BYTES)  # of what waits for the archive
         self._read: Callable[[], None]

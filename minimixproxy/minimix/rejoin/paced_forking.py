@@ -15,7 +15,7 @@ from minimixproxy.wire.stanza import Stanza
 AT_ONCE = 64 * 1024
 
 
-class Telling:
+class PacedForking:
     """`heard` gets each message, and whether it is told as something of the past; then `done` is called, unless `stop`.
 
     The first few at once, the others in the turns that follow.

@@ -17,7 +17,7 @@ STABLE = 60.0  # seconds in the room after which a new removal is the first agai
 MAX_NICKS = 5  # tried in a row, the wished one first
 
 
-class Return:
+class RejoinSchedule:
     """The attempts of one occupancy: `attempt` makes one, by the nick given, the wished one if it can be had."""
 
     def __init__(

@@ -26,7 +26,7 @@ def is_joined(answer: Stanza) -> bool | None:
     return None if condition.startswith("remote-server-") else False
 
 
-class SelfCheck:
+class SelfPing:
     """Pings the own occupant of one room when it has been silent for `interval` seconds.
 
     `occupant` returns its address, `out` is called when the room does not know it.

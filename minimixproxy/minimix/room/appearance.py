@@ -9,10 +9,10 @@ from twisted.words.xish import domish
 from minimixproxy.config.settings import Rooms
 from minimixproxy.jids import prepare_resource
 from minimixproxy.minimix.interfaces.streams import RoomOutlet, SessionPort
-from minimixproxy.minimix.room.attached_sessions import Attached
+from minimixproxy.minimix.room.attached_sessions import AttachedSessions
 from minimixproxy.minimix.room.nick_changes import NickChanges
 from minimixproxy.minimix.room.own_presence import away_payload, presence_to, reduced_payload
-from minimixproxy.minimix.room.presence_updates import RoomPresence, digest
+from minimixproxy.minimix.room.presence_updates import PresenceUpdates, digest
 from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.timing.clock import Clock, Timer
 from minimixproxy.wire.stanza import Stanza, parse_element
@@ -33,7 +33,7 @@ class Appearance:
         settings: Rooms,
         clock: Clock,
         caps: bytes,
-        attached: Attached,
+        attached: AttachedSessions,
         visible: Callable[[], bool],
     ) -> None:
         self.nick = ""
@@ -44,7 +44,7 @@ class Appearance:
         self._caps = caps
         self.attached = attached
         self._visible = visible
-        self._presence = RoomPresence(outlet.send_to_room, lambda: (room, self.nick), clock)
+        self._presence = PresenceUpdates(outlet.send_to_room, lambda: (room, self.nick), clock)
         self._changes = NickChanges(room, clock, outlet.client_budget)
         self._regain = Timer(clock)
         self._too_large: bytes | None = None  # digest of what cannot be sent

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 
 from minimixproxy.minimix.interfaces.streams import RoomOutlet, SessionPort
 from minimixproxy.minimix.room.own_presence import most_available
-from minimixproxy.minimix.room.session_presences import KeptPresences
+from minimixproxy.minimix.room.session_presences import SessionPresences
 from minimixproxy.wire.stanza import ForkTemplate, Stanza, escaped_address, rewrite
 from minimixproxy.xep.muc_addresses import AddressTemplate, may_name
 
 
-class Attached:
+class AttachedSessions:
     """Sessions in the order of their latest presence. `caps` replaces what theirs advertise (XEP-0115)."""
 
     def __init__(self, outlet: RoomOutlet, caps: bytes) -> None:
         self._outlet = outlet
         self._sessions: dict[SessionPort, bytes | None] = {}  # with the presence directed to this room, if any
-        self._directed = KeptPresences(outlet.client_budget, caps)
+        self._directed = SessionPresences(outlet.client_budget, caps)
 
     def __len__(self) -> int:
         return len(self._sessions)

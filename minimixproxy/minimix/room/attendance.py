@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 from minimixproxy.config.settings import Rooms
 from minimixproxy.jids import parse_jid
-from minimixproxy.minimix.history.private_messages import MAX_BYTES, Privates
-from minimixproxy.minimix.history.room_history import History
+from minimixproxy.minimix.history.private_messages import MAX_BYTES, PrivateMessages
+from minimixproxy.minimix.history.room_history import RoomHistory
 from minimixproxy.minimix.interfaces.journal import KeptPrivate, RoomJournal
 from minimixproxy.minimix.interfaces.streams import RoomOutlet, SessionPort
 from minimixproxy.minimix.room.appearance import Appearance
-from minimixproxy.minimix.room.attached_sessions import Attached
-from minimixproxy.minimix.room.outbox import Holding
-from minimixproxy.minimix.room.snapshot import RoomView
+from minimixproxy.minimix.room.attached_sessions import AttachedSessions
+from minimixproxy.minimix.room.outbox import Outbox
+from minimixproxy.minimix.room.snapshot import Snapshot
 from minimixproxy.minimix.room.waiting_joins import Joiner, JoinRequest, WaitingJoins
 from minimixproxy.timing.clock import Clock, wall_time
 from minimixproxy.wire.stanza import Stanza, error_payload
@@ -28,22 +28,22 @@ class Attendance:
 
     def __init__(
         self,
-        view: RoomView,
+        view: Snapshot,
         outlet: RoomOutlet,
         settings: Rooms,
         clock: Clock,
         appearance: Appearance,
-        history: History,
+        history: RoomHistory,
         journal: RoomJournal,
         privates: Iterable[KeptPrivate],
     ) -> None:
         self.view = view
-        self.attached: Attached = appearance.attached
+        self.attached: AttachedSessions = appearance.attached
         self.waiting = WaitingJoins(view.room, outlet.client_budget)
         self.next = WaitingJoins(view.room, outlet.client_budget)
         self.joiner: Joiner | None = None  # the one whose join was sent
-        self.holding = Holding(clock, outlet.client_budget)
-        self.privates = Privates(view.room, journal, outlet.waiting_budget(MAX_BYTES), privates)
+        self.holding = Outbox(clock, outlet.client_budget)
+        self.privates = PrivateMessages(view.room, journal, outlet.waiting_budget(MAX_BYTES), privates)
         self._outlet = outlet
         self._settings = settings
         self._clock = clock

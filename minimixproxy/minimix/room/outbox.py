@@ -23,7 +23,7 @@ class _Held(NamedTuple):
     deadline: float
 
 
-class Holding:
+class Outbox:
     """Stanzas that wait, in their order. Too many, or too long, and their sender is told that they were not sent.
 
     Beside the bounds of the one room, `budget` is that of all that the account's sessions have kept.

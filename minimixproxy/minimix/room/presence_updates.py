@@ -12,7 +12,7 @@ from minimixproxy.timing.clock import Clock, Timer
 INTERVAL = 1.0  # seconds between two presences to one room
 
 
-class RoomPresence:
+class PresenceUpdates:
     """Sends a presence payload to one room when it changed; changes that come too fast are sent as one.
 
     `send` puts a stanza on the account stream; `occupant` returns room and nick at the time of sending. Of what the

@@ -8,7 +8,7 @@ from minimixproxy.minimix.room.own_presence import presence_payload, reduced_pay
 from minimixproxy.wire.stanza import Stanza
 
 
-class KeptPresences:
+class SessionPresences:
     """One presence of each session, as a payload (see `presence_payload`).
 
     One that has no place in `budget` is reduced to how available it says one is.

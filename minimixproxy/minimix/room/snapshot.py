@@ -46,7 +46,7 @@ class _Kept:
         return Stanza(self.raw, NS_CLIENT, self._name, self._addresses, None, {"": NS_CLIENT})
 
 
-class RoomView:
+class Snapshot:
     """Occupants, own presence, subject and lasting status codes of one room.
 
     The account's own presence and the subject have `RESERVED` bytes each that no occupant can use up. All else that is

@@ -15,7 +15,7 @@ from minimixproxy.minimix.history import archive
 from minimixproxy.minimix.interfaces.streams import Answered, RoomOutlet, SessionPort
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.rejoin.self_ping import is_joined
-from minimixproxy.minimix.routing.open_iqs import IQTable, PendingIQ, TableFull
+from minimixproxy.minimix.routing.open_iqs import OpenIQs, PendingIQ, TableFull
 from minimixproxy.minimix.routing.open_queries import OpenQueries, query_key
 from minimixproxy.namespaces import NS_PING
 from minimixproxy.timing.clock import Clock, wall_time
@@ -29,7 +29,7 @@ SELF_PING_AGAIN = 10.0
 _SELF_PING = "self-ping"
 
 
-class IQProxy:
+class IQRouting:
     """The IQs of one account. `sessions`: all that it has; `room_of` returns its occupancy of a room, or None."""
 
     log = Logger()
@@ -46,13 +46,13 @@ class IQProxy:
         self._sessions = sessions
         self._room_of = room_of
         self._clock = clock
-        self._asked: IQTable[SessionPort] = IQTable(clock, timeout, MAX_OPEN, self._no_answer_from_room)
-        self._self_pings: IQTable[SessionPort] = IQTable(clock, SELF_PING_AGAIN, MAX_OPEN, self._self_ping_late)
-        self._forwarded: IQTable[SessionPort] = IQTable(
+        self._asked: OpenIQs[SessionPort] = OpenIQs(clock, timeout, MAX_OPEN, self._no_answer_from_room)
+        self._self_pings: OpenIQs[SessionPort] = OpenIQs(clock, SELF_PING_AGAIN, MAX_OPEN, self._self_ping_late)
+        self._forwarded: OpenIQs[SessionPort] = OpenIQs(
             clock, timeout, MAX_OPEN, self._no_answer_from_session, sharer=lambda peer: parse_jid(peer).bare
         )
         self.queries = OpenQueries()
-        self._own: IQTable[Answered] = IQTable(clock, timeout, MAX_OPEN, self._not_answered)
+        self._own: OpenIQs[Answered] = OpenIQs(clock, timeout, MAX_OPEN, self._not_answered)
 
     # Sessions ask ----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.addressing.outgoing import relayed
 from minimixproxy.minimix.interfaces.streams import RoomOutlet, SessionPort
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
-from minimixproxy.minimix.routing.iqs import IQProxy
+from minimixproxy.minimix.routing.iqs import IQRouting
 from minimixproxy.minimix.routing.open_queries import is_archive_result
 from minimixproxy.minimix.routing.sent_copies import SentCopies
 from minimixproxy.timing.clock import Clock
@@ -22,13 +22,13 @@ from minimixproxy.xep.muc import says_something
 MAX_SENT = 2000  # messages whose errors still find their sender
 
 
-class Messages:
+class MessageRouting:
     """The messages of one account, `bare`; `sessions` are all that it has."""
 
     log = Logger()
 
     def __init__(
-        self, bare: str, outlet: RoomOutlet, sessions: Collection[SessionPort], iqs: IQProxy, clock: Clock
+        self, bare: str, outlet: RoomOutlet, sessions: Collection[SessionPort], iqs: IQRouting, clock: Clock
     ) -> None:
         self._copies = SentCopies(bare, clock)
         self._outlet = outlet

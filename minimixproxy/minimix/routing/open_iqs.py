@@ -32,7 +32,7 @@ class TableFull(Exception):
     """As many IQs are open as are allowed, or their ids have as many bytes."""
 
 
-class IQTable(Generic[Asker]):
+class OpenIQs(Generic[Asker]):
     """Open IQs of one direction. `expired` is called for each that `timeout` seconds passed over.
 
     Ids on the wire have nothing in common: servers show them to the occupant that is asked, and who saw one of an

@@ -13,7 +13,7 @@ from twisted.trial import unittest
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamTLSError, UpstreamUnreachable
 from minimixproxy.c2s.server.negotiation import _HOLDING, TRANSITIONS, Negotiation, State
 from minimixproxy.c2s.session.client_session import ClientSession
-from minimixproxy.wire.fast_framing import PassingFramer
+from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.framing import Event
 from minimixproxy.xep.sasl import failure
 from tests.c2s.helpers import (
@@ -477,13 +477,13 @@ class SaslTest(NegotiationTest):
 
     def test_who_is_refused_costs_no_more_than_what_it_is_refused_for(self) -> None:
         read: list[int] = []
-        feed = PassingFramer.feed
+        feed = FastFramer.feed
 
-        def counted(framer: PassingFramer, data: bytes) -> list[Event]:
+        def counted(framer: FastFramer, data: bytes) -> list[Event]:
             read.append(len(data))
             return feed(framer, data)
 
-        self.patch(PassingFramer, "feed", counted)
+        self.patch(FastFramer, "feed", counted)
         self.refused(self.client, b"<a/>" * 16_000, b"not-authorized")
         self.assertLess(sum(read), 5000)
 

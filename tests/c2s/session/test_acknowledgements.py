@@ -11,7 +11,7 @@ from twisted.internet.testing import MemoryReactor
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.c2s.session.acknowledgements import CROSSING, EACH, EVERYTHING, MAX_WRITES, Reach
+from minimixproxy.c2s.session.acknowledgements import CROSSING, EACH, EVERYTHING, MAX_WRITES, Acknowledgements
 
 
 class ReachTests(SynchronousTestCase):
@@ -30,7 +30,7 @@ class ReachTests(SynchronousTestCase):
         self.transport.connected = True
         self.clock = Clock()
         self.given = 0  # each write gives out one message more
-        self.reach = Reach(self.transport, self.clock, lambda: self.given)
+        self.reach = Acknowledgements(self.transport, self.clock, lambda: self.given)
 
     def note(self, time: float, size: int, **more: bool) -> None:
         self.clock.advance(time - self.clock.seconds())
@@ -109,7 +109,7 @@ class ReachTests(SynchronousTestCase):
             self.assertEqual(self.state(), (EACH - on_its_way, 1))
 
     def test_what_tls_adds_to_each_record(self) -> None:
-        self.reach = Reach(self.transport, self.clock, lambda: self.given, overhead=22)
+        self.reach = Acknowledgements(self.transport, self.clock, lambda: self.given, overhead=22)
         for time, size in ((10, 100), (20, 16384), (30, 16385), (40, 1), (50, 1)):
             self.note(time, size)
         fifth, fourth = 1 + 22, 2 * (1 + 22)
@@ -177,8 +177,8 @@ class ReachTests(SynchronousTestCase):
     def test_what_a_relay_acknowledges_counts_for_nothing(self) -> None:
         """Nor what is on a transport that cannot be asked: what counts is when the client spoke."""
         for reach in (
-            Reach(self.transport, self.clock, lambda: self.given, relayed=True),
-            Reach(object(), self.clock, lambda: self.given),
+            Acknowledgements(self.transport, self.clock, lambda: self.given, relayed=True),
+            Acknowledgements(object(), self.clock, lambda: self.given),
         ):
             self.given = 0
             self.reach = reach
@@ -201,7 +201,7 @@ class ReachTests(SynchronousTestCase):
             self.assertEqual(self.state(), (EVERYTHING, EVERYTHING))
 
     def test_a_relay_that_acknowledged_everything(self) -> None:
-        self.reach = Reach(self.transport, self.clock, lambda: self.given, relayed=True)
+        self.reach = Acknowledgements(self.transport, self.clock, lambda: self.given, relayed=True)
         self.reach.heard()
         self.write(100, 500)
         self.assertEqual(self.client.recv(1000), b"x" * 500)

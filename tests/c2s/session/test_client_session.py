@@ -424,7 +424,7 @@ class EndTest(SessionTest):
             def since(self) -> float:
                 return since
 
-        self.session._reach = Reach()  # type: ignore[assignment]
+        self.session._acknowledgements = Reach()  # type: ignore[assignment]
 
     def test_client_that_closes_reads_on(self) -> None:
         self.lab.clock.advance(100)

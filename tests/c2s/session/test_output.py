@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.c2s.session.acknowledgements import CROSSING, EVERYTHING, Reach
+from minimixproxy.c2s.session.acknowledgements import CROSSING, EVERYTHING, Acknowledgements
 from minimixproxy.c2s.session.output import ClientOutput
 from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
@@ -35,7 +35,7 @@ class SlowTransport:
             self.pause()
 
 
-class CountingReach(Reach):
+class CountingReach(Acknowledgements):
     """Keeps what it was told of, as it was told."""
 
     __slots__ = ("noted",)

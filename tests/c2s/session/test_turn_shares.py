@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial import unittest
 
 from minimixproxy.c2s.session.paced_reading import PIECE, PIECES_TIME
-from minimixproxy.c2s.session.turn_shares import TURN, Shares
+from minimixproxy.c2s.session.turn_shares import TURN, TurnShares
 from minimixproxy.wire.stanza import Stanza
 from tests.c2s.helpers import Lab, LabClient
 
@@ -49,7 +49,7 @@ class One:
 class SharesTest(unittest.TestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.shares = Shares(self.clock)
+        self.shares = TurnShares(self.clock)
         self.seconds = 0.0
         self.shares.stopwatch = lambda: self.seconds  # type: ignore[method-assign, assignment]
         self.order: list[str] = []

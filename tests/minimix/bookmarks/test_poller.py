@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.bookmarks.poller import DEBOUNCE, FIRST_RETRY, LONGEST_IDLE, MAX_BROKEN, Readings
+from minimixproxy.minimix.bookmarks.poller import DEBOUNCE, FIRST_RETRY, LONGEST_IDLE, MAX_BROKEN, BookmarkPoller
 from minimixproxy.minimix.bookmarks.storage import NotAnswered
 from tests.minimix.fakes import BARE, STREAM
 
@@ -31,7 +31,7 @@ class ReadingsTests(SynchronousTestCase):
         self.clock, self.account = Clock(), Account()
         self.reading: list[Deferred[None]] = []
         self.begun = 0
-        self.readings = Readings(self.account, INTERVAL, self.clock, self.read)
+        self.readings = BookmarkPoller(self.account, INTERVAL, self.clock, self.read)
 
     async def read(self) -> None:
         self.begun += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.bookmarks.write_back import BookmarkSync
+from minimixproxy.minimix.bookmarks.write_back import BookmarkWriteBack
 from minimixproxy.xep.bookmarks import Bookmark, Bookmarks, new_bookmark, with_autojoin
 
 ROOM, OTHER = "room@muc.test", "other@muc.test"
@@ -24,7 +24,7 @@ class Changes(SynchronousTestCase):
         unreadable: tuple[str, ...] = (),
     ) -> bool | None:
         """Whether autojoin is written, and to what; None if nothing is. `unset`: it was switched off here before."""
-        sync = BookmarkSync(10)
+        sync = BookmarkWriteBack(10)
         if unset:
             sync.left(ROOM)
             sync.done({ROOM: OFF}, written=True)
@@ -54,7 +54,7 @@ class Changes(SynchronousTestCase):
 class Wishes(SynchronousTestCase):
     def test_bounded(self) -> None:
         """What is beyond the bound is not noted; of a room that is noted the last word counts."""
-        sync = BookmarkSync(1)
+        sync = BookmarkWriteBack(1)
         sync.joined(ROOM)
         sync.joined(OTHER)
         sync.left(ROOM)
@@ -70,7 +70,7 @@ class Wishes(SynchronousTestCase):
             (ON, "left", True, True),
             (None, "left", True, False),
         ):
-            sync = BookmarkSync(10)
+            sync = BookmarkWriteBack(10)
             sync.joined(ROOM)
             if since is not None:
                 sync.left(ROOM)
@@ -79,7 +79,7 @@ class Wishes(SynchronousTestCase):
 
     def test_what_was_not_written_was_not_switched_off_here(self) -> None:
         for written, expected in ((True, ON), (False, None)):
-            sync = BookmarkSync(10)
+            sync = BookmarkWriteBack(10)
             sync.left(ROOM)
             sync.done({ROOM: OFF}, written=written)
             sync.joined(ROOM)
@@ -88,7 +88,7 @@ class Wishes(SynchronousTestCase):
 
     def test_switched_on_again(self) -> None:
         """From then on it is somebody else's affair."""
-        sync = BookmarkSync(10)
+        sync = BookmarkWriteBack(10)
         sync.left(ROOM)
         sync.done({ROOM: OFF}, written=True)
         sync.joined(ROOM)

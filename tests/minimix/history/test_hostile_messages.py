@@ -12,8 +12,8 @@ from minimixproxy.minimix.account import WAITING_BYTES, WAITING_OWN
 from minimixproxy.minimix.history import nick_tenure
 from minimixproxy.minimix.history.archive import answer
 from minimixproxy.minimix.history.nick_tenure import NickTenure
-from minimixproxy.minimix.history.private_messages import MAX_BYTES, Privates
-from minimixproxy.minimix.history.room_history import History, Taken
+from minimixproxy.minimix.history.private_messages import MAX_BYTES, PrivateMessages
+from minimixproxy.minimix.history.room_history import RoomHistory, Taken
 from minimixproxy.minimix.interfaces.journal import (
     KeptAccount,
     KeptMembership,
@@ -262,7 +262,7 @@ class ForgedDelays(SynchronousTestCase):
 
     def test_a_private_message(self) -> None:
         journal = Recorder()
-        privates = Privates(ROOM, journal, ByteBudget(MAX_BYTES))
+        privates = PrivateMessages(ROOM, journal, ByteBudget(MAX_BYTES))
         privates.keep(parse_stanza(f"<message from='{ROOM}/bob'><body>x</body>{delay(TO_COME)}</message>"), NOW)
         (raw,) = privates.give(STREAM)
         self.assertEqual([one["stamp"] for one in parse_stanza(raw).elements(DELAY, "delay")], [format_time(NOW)])
@@ -543,7 +543,7 @@ class WaitingPrivates(SynchronousTestCase):
         journal = Recorder()
         given: list[int] = []
         journal.private_given = given.append  # type: ignore[method-assign]
-        privates = Privates(ROOM, journal, ByteBudget(MAX_BYTES))
+        privates = PrivateMessages(ROOM, journal, ByteBudget(MAX_BYTES))
         for number in range(20):
             body = f"{number} " + "x" * (MAX_BYTES // 10)
             privates.keep(parse_stanza(f"<message from='{ROOM}/bob'><body>{body}</body></message>"), NOW)
@@ -556,7 +556,7 @@ class WaitingPrivates(SynchronousTestCase):
     def test_other_rooms_use_up_what_there_is_for_all(self) -> None:
         """A few have a place all the same, and what goes is given back to the others."""
         whole = ByteBudget(WAITING_BYTES)
-        privates = Privates(ROOM, Recorder(), ByteBudget(MAX_BYTES, whole, WAITING_OWN))
+        privates = PrivateMessages(ROOM, Recorder(), ByteBudget(MAX_BYTES, whole, WAITING_OWN))
         message = parse_stanza(f"<message from='{ROOM}/bob'><body>{'x' * 5000}</body></message>")
         for _ in range(10):
             privates.keep(message, NOW)
@@ -564,13 +564,13 @@ class WaitingPrivates(SynchronousTestCase):
         privates.close()
         self.assertEqual((whole.used, len(list(privates.give(STREAM)))), (0, 10))
         whole.take(WAITING_BYTES)
-        privates = Privates(ROOM, Recorder(), ByteBudget(MAX_BYTES, whole, WAITING_OWN))
+        privates = PrivateMessages(ROOM, Recorder(), ByteBudget(MAX_BYTES, whole, WAITING_OWN))
         for _ in range(10):
             privates.keep(message, NOW)
         self.assertEqual(len(privates), 3)
 
     def test_one_that_is_too_large(self) -> None:
-        privates = Privates(ROOM, Recorder(), ByteBudget(MAX_BYTES))
+        privates = PrivateMessages(ROOM, Recorder(), ByteBudget(MAX_BYTES))
         text = "x" * (MAX_BYTES + 1)
         privates.keep(parse_stanza(f"<message from='{ROOM}/bob'><body>{text}</body></message>"), NOW)
         self.assertEqual(len(privates), 0)
@@ -692,7 +692,7 @@ class TopUp(SynchronousTestCase):
 
 class NoHistory(SynchronousTestCase):
     def test_nothing_is_kept(self) -> None:
-        history = History(ROOM, Rooms(history=0), NullJournal().room(BARE, ROOM))
+        history = RoomHistory(ROOM, Rooms(history=0), NullJournal().room(BARE, ROOM))
         history.in_step()
         for xml in ("<body>x</body>", f"<body>y</body>{replacing('m')}", retracting("m")):
             history.take(parse_stanza(f"<message from='{ROOM}/bob' id='m'>{xml}</message>"), NOW)

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.minimix.account import WAITING_BYTES, WAITING_OWN
 from minimixproxy.minimix.history import archive, room_archive
-from minimixproxy.minimix.history.room_archive import MAX_BYTES, CatchUp
+from minimixproxy.minimix.history.room_archive import MAX_BYTES, RoomArchive
 from minimixproxy.minimix.history.room_history import Taken
 from minimixproxy.minimix.history.room_info import RoomInfo
 from minimixproxy.minimix.interfaces.streams import Answered
@@ -62,8 +62,8 @@ class Case(SynchronousTestCase):
         self.outlet = FakeOutlet()
         self.given: list[list[Stanza]] = []
 
-    def catch_up(self, limit: int = 500, after_id: str | None = "known", after_time: float | None = NOW) -> CatchUp:
-        catch_up = CatchUp(ROOM, self.outlet, limit, self.given.append)
+    def catch_up(self, limit: int = 500, after_id: str | None = "known", after_time: float | None = NOW) -> RoomArchive:
+        catch_up = RoomArchive(ROOM, self.outlet, limit, self.given.append)
         catch_up.start(after_id, after_time, NOW + 1000)
         return catch_up
 
@@ -162,7 +162,7 @@ class Reading(Case):
         self.assertEqual(len(self.outlet.asked), 1)
 
     def test_too_much_here_is_for_good_and_elsewhere_for_now(self) -> None:
-        """What other rooms leave no place for is read again later (see `Backlog`): nothing of it is missed."""
+        """What other rooms leave no place for is read again later (see `MissedMessages`): nothing of it is missed."""
         for taken, size, failed in ((0, MAX_BYTES, False), (WAITING_BYTES, WAITING_OWN, True)):
             self.outlet.asked.clear()
             self.outlet.waiting = ByteBudget(WAITING_BYTES)

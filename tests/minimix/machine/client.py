@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.namespaces import NS_CLIENT, NS_MUC
-from minimixproxy.wire.fast_framing import PassingFramer
+from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.framing import Fault, FramingLimits
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
@@ -56,8 +56,8 @@ class Client:
         self.account = world.accounts.session_bound(self, self.bare.partition("@")[0])  # type: ignore[arg-type]
 
     @staticmethod
-    def _framer(limits: FramingLimits) -> PassingFramer:
-        framer = PassingFramer(limits)
+    def _framer(limits: FramingLimits) -> FastFramer:
+        framer = FastFramer(limits)
         framer.feed(HEADER)
         framer.passing = True
         return framer

@@ -8,7 +8,7 @@ from typing import Any
 
 from minimixproxy.bounds.byte_budget import OBJECT
 from minimixproxy.minimix.account import Account
-from minimixproxy.minimix.room.snapshot import RESERVED, RoomView
+from minimixproxy.minimix.room.snapshot import RESERVED, Snapshot
 from tests.minimix.machine.world import World
 
 LONG = 600  # seconds in which everybody is to be answered by who is there, if rooms say nothing
@@ -39,7 +39,7 @@ def check_sizes(world: World) -> None:
         assert len(account.rooms) <= world.settings.rooms.max_rooms
 
 
-def _check_view(view: RoomView, limit: int) -> None:
+def _check_view(view: Snapshot, limit: int) -> None:
     """What the budget says is what there is: occupants, and three stanzas of which two have bytes of their own."""
     occupants = sum(len(raw) + OBJECT for raw in view.occupants.values())
     single = [one for one in (view._own, view._subject, view._of_room) if one is not None]

@@ -5,7 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptMessage, KeptPrivate, KeptRoom
 from minimixproxy.minimix.occupancy.occupancy import State
-from minimixproxy.minimix.rejoin.attempt import Reentry
+from minimixproxy.minimix.rejoin.attempt import RejoinAttempt
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, DISCO, ROOM, STREAM, FakeSession, World, kinds
 
@@ -312,7 +312,7 @@ class StreamLost(Case):
         for kind, warned in (("result", 0), ("error", 1), ("", 1)):
             self.setUp()
             warnings: list[str] = []
-            self.patch(Reentry, "log", Logger("test", observer=lambda event, found=warnings: found.append(event)))
+            self.patch(RejoinAttempt, "log", Logger("test", observer=lambda event, found=warnings: found.append(event)))
             self.lose_stream()
             self.open_stream()
             self.world.shows("alice", "100 110 201")

@@ -5,7 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.minimix.rejoin import difference
 from minimixproxy.minimix.rejoin.difference import Difference, subject_of
-from minimixproxy.minimix.room.snapshot import RoomView, _Kept
+from minimixproxy.minimix.room.snapshot import Snapshot, _Kept
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import ROOM, kind, kinds
 
@@ -22,8 +22,8 @@ def presence(nick: str, inner: str = "", item: str = MEMBER, codes: str = "") ->
     )
 
 
-def view(*others: Stanza, own: Stanza | None = None, subject: str = "topic") -> RoomView:
-    made = RoomView(ROOM, 100, ByteBudget(1_000_000))
+def view(*others: Stanza, own: Stanza | None = None, subject: str = "topic") -> Snapshot:
+    made = Snapshot(ROOM, 100, ByteBudget(1_000_000))
     for stanza in others:
         made.occupant_shown(stanza["from"].partition("/")[2], stanza)
     made.entered(own or presence("alice", codes="100 110"))
@@ -34,7 +34,7 @@ def view(*others: Stanza, own: Stanza | None = None, subject: str = "topic") -> 
 
 
 class DifferenceTests(SynchronousTestCase):
-    def shown(self, before: RoomView, after: RoomView, nick: str = "alice") -> list[str]:
+    def shown(self, before: Snapshot, after: Snapshot, nick: str = "alice") -> list[str]:
         self.stanzas = [parse_stanza(raw) for raw in Difference(before, after, "alice", nick)]
         return kinds(self.stanzas)
 

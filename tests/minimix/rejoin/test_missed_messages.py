@@ -13,7 +13,7 @@ from minimixproxy.minimix.rejoin.missed_messages import (
     MAX_BYTES,
     MAX_WAITING,
     SUBJECT_TIMEOUT,
-    Backlog,
+    MissedMessages,
 )
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import ROOM, kinds
@@ -59,7 +59,7 @@ class BacklogTests(SynchronousTestCase):
         self.clock = Clock()
         self.info, self.outlet = FakeInfo(), FakeOutlet()
         self.done: list[list[str]] = []
-        self.backlog = Backlog(self.info, self.outlet, self.clock, 500, self.finished)  # type: ignore[arg-type]
+        self.backlog = MissedMessages(self.info, self.outlet, self.clock, 500, self.finished)  # type: ignore[arg-type]
         self.backlog.start("s1", 1000.0)
 
     def finished(self, past: list[Stanza], live: list[Stanza]) -> None:

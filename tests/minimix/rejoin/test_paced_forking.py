@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix.occupancy.occupancy import State
 from minimixproxy.minimix.rejoin import paced_forking
-from minimixproxy.minimix.rejoin.paced_forking import Telling
+from minimixproxy.minimix.rejoin.paced_forking import PacedForking
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import ROOM, STREAM, World, kinds
@@ -21,7 +21,7 @@ class TellingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.told: list[tuple[str, bool] | str] = []
-        self.telling = Telling(ROOM, self.clock, self.hear, lambda: self.told.append("done"))
+        self.telling = PacedForking(ROOM, self.clock, self.hear, lambda: self.told.append("done"))
 
     def hear(self, stanza: Stanza, past: bool) -> None:
         text = str(stanza.element.body)
@@ -74,7 +74,7 @@ class TellingTests(SynchronousTestCase):
             self.told.append("heard")
             stopped.stop()
 
-        stopped = Telling(ROOM, self.clock, hear, lambda: self.told.append("done"))
+        stopped = PacedForking(ROOM, self.clock, hear, lambda: self.told.append("done"))
         stopped.start([message("a"), message("b")])
         self.assertEqual(self.told, ["heard"])
 

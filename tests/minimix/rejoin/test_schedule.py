@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix.interfaces.streams import Answered
 from minimixproxy.minimix.rejoin import schedule
-from minimixproxy.minimix.rejoin.schedule import LONGEST_WAIT, MAX_NICKS, STABLE, Return
+from minimixproxy.minimix.rejoin.schedule import LONGEST_WAIT, MAX_NICKS, STABLE, RejoinSchedule
 from minimixproxy.wire.stanza import parse_stanza
 from tests.minimix.fakes import DISCO, ROOM
 
@@ -46,7 +46,7 @@ class ReturnTests(SynchronousTestCase):
         self.patch(schedule, "Backoff", Waits)
         self.clock, self.around, self.tried = Clock(), Surroundings(), list[str]()
         around = self.around
-        self.back = Return(ROOM, around, self.clock, around, self.tried.append)  # type: ignore[arg-type]
+        self.back = RejoinSchedule(ROOM, around, self.clock, around, self.tried.append)  # type: ignore[arg-type]
 
     def take(self) -> list[str]:
         """The nicks that were tried, when its turn has come."""

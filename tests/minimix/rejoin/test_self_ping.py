@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix.interfaces.streams import Answered
-from minimixproxy.minimix.rejoin.self_ping import AGAIN, SelfCheck
+from minimixproxy.minimix.rejoin.self_ping import AGAIN, SelfPing
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import ROOM
 
@@ -27,7 +27,7 @@ class SelfCheckTests(SynchronousTestCase):
         self.nick = "alice"
         self.asked: list[tuple[str, Answered]] = []
         self.out = 0
-        self.check = SelfCheck(self, self.clock, INTERVAL, lambda: f"{ROOM}/{self.nick}", self.is_out)  # type: ignore[arg-type]
+        self.check = SelfPing(self, self.clock, INTERVAL, lambda: f"{ROOM}/{self.nick}", self.is_out)  # type: ignore[arg-type]
         self.check.start()
 
     def ask(self, to: str, kind: str, payload: bytes, answered: Answered) -> None:

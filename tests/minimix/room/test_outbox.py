@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.minimix.interfaces.streams import SessionPort
-from minimixproxy.minimix.room.outbox import MAX_BYTES, MAX_HELD, PATIENCE, Holding
+from minimixproxy.minimix.room.outbox import MAX_BYTES, MAX_HELD, PATIENCE, Outbox
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import ROOM, FakeSession
 
@@ -16,7 +16,7 @@ class HoldingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.budget = ByteBudget(10 * MAX_BYTES)
-        self.holding = Holding(self.clock, self.budget)
+        self.holding = Outbox(self.clock, self.budget)
         self.phone, self.laptop = FakeSession("phone", self.clock), FakeSession("laptop", self.clock)
         self.sent: list[str] = []
 
@@ -84,7 +84,7 @@ class HoldingTests(SynchronousTestCase):
         for limit, body, fits in ((10**9, "x", MAX_HELD), (10**9, half, 1), (5000, "x" * 1000, 3)):
             for leaves in (lambda: self.holding.refuse_one(self.laptop, "gone"), lambda: self.clock.advance(PATIENCE)):
                 self.setUp()
-                self.holding = Holding(self.clock, ByteBudget(limit))
+                self.holding = Outbox(self.clock, ByteBudget(limit))
                 for _ in range(2):  # as much again when the first have gone
                     for number in range(fits + 1):
                         self.says(self.laptop, str(number), body)

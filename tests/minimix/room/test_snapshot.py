@@ -6,8 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.config.settings import Rooms
-from minimixproxy.minimix.history.room_history import History
-from minimixproxy.minimix.room.snapshot import RESERVED, RoomView
+from minimixproxy.minimix.history.room_history import RoomHistory
+from minimixproxy.minimix.room.snapshot import RESERVED, Snapshot
 from minimixproxy.wire.stanza import parse_stanza
 from tests.minimix.fakes import BARE, ROOM, STREAM, kinds, split
 from tests.minimix.history.test_room_history import Recorder
@@ -18,7 +18,7 @@ BIG = "x" * 2 * RESERVED
 class Forgetting(SynchronousTestCase):
     def setUp(self) -> None:
         self.budget = ByteBudget(100 * RESERVED)
-        self.view = RoomView(ROOM, 10, self.budget)
+        self.view = Snapshot(ROOM, 10, self.budget)
 
     def show(self, nick: str, inner: str = BIG) -> None:
         sender = f"{ROOM}/{nick}" if nick else ROOM
@@ -40,7 +40,7 @@ class Forgetting(SynchronousTestCase):
         self.subject(BIG)
 
     def replayed(self) -> list[str]:
-        history = History(ROOM, Rooms(), Recorder()).select(None, "", 0.0)
+        history = RoomHistory(ROOM, Rooms(), Recorder()).select(None, "", 0.0)
         replay = b"".join(self.view.replay(f"{BARE}/phone", STREAM, "j", (), history))
         return kinds(split(replay))
 

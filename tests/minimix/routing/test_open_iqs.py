@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.routing.open_iqs import MAX_ID_BYTES, IQTable, PendingIQ, TableFull
+from minimixproxy.minimix.routing.open_iqs import MAX_ID_BYTES, OpenIQs, PendingIQ, TableFull
 from tests.minimix.fakes import ROOM
 
 TIMEOUT = 30.0
@@ -16,7 +16,7 @@ class IQTableTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.expired: list[str] = []
-        self.table: IQTable[str] = IQTable(self.clock, TIMEOUT, 10, self.expire)
+        self.table: OpenIQs[str] = OpenIQs(self.clock, TIMEOUT, 10, self.expire)
 
     def expire(self, pending: PendingIQ[str]) -> None:
         self.expired.append(pending.asker)
