@@ -6,14 +6,15 @@ FUZZ_STAMP = $(VENV)/.installed-fuzz
 TRIAL = $(BIN)/python tools/run_trial.py $(if $(JOBS),--jobs $(JOBS))
 TESTS ?= tests
 
-.PHONY: help venv system test unit lint demo run bench chaos fuzz mutants clean dist-check
+.PHONY: help venv system test unit one lint demo run bench chaos fuzz mutants clean dist-check
 
 help:
 	@echo "make system      Debian packages that the tests and the demo need (root or sudo)"
 	@echo "make venv        virtual environment in $(VENV) with everything from PyPI"
 	@echo "make test        all tests, with real Prosody and ejabberd; TESTS=tests.config.test_config for some, JOBS=4 at once"
 	@echo "make unit        the tests that need neither servers nor Debian packages, in less than a minute"
-	@echo "make lint        mypy --strict and ruff"
+	@echo "make one         a test, class or module by trial, in seconds; TEST=tests.wire.test_stanza"
+	@echo "make lint        mypy --strict, ruff, and whether the files are formatted"
 	@echo "make demo        a narrated run against a Prosody of its own"
 	@echo "make run         the same servers, left running for a real client"
 	@echo "make bench       measurements; PROSODY_MODULES=/path/to/prosody-modules"
@@ -39,6 +40,9 @@ test: system venv
 
 unit: venv
 	$(TRIAL) --unit $(TESTS)
+
+one: venv
+	$(BIN)/trial --reactor=asyncio --temp-directory=_trial_temp_one $(TEST)
 
 lint: venv
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The README's configurations, run as they are written: the proxy before Prosody, and before ejabberd.
+"""The configurations for who installs it, run as they are written: the proxy before Prosody, and before ejabberd.
 
 Changed are ports, paths, and what says that the server's certificate is to be trusted.
 """
@@ -18,7 +18,8 @@ from tests.integration.prosody import Prosody
 from tests.integration.proxy import TWISTD
 from tests.integration.servers import Account, Server, authority, authority_file, in_path
 
-README = Path(__file__).parent.parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent.parent
+PAGES = {"toml": ROOT / "README.md", "lua": ROOT / "docs" / "installing.md", "yaml": ROOT / "docs" / "installing.md"}
 DOMAIN = "example.org"
 UPSTREAM = "15222"
 PROSODY = """
@@ -59,8 +60,8 @@ api_permissions:
 
 
 def snippet(language: str) -> str:
-    """The first block of this language in the README."""
-    match = re.search(rf"^```{language}\n(.*?)^```$", README.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    """The first block of this language in the README, or on the page about installing."""
+    match = re.search(rf"^```{language}\n(.*?)^```$", PAGES[language].read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert match is not None
     return match[1]
 
