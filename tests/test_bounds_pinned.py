@@ -183,7 +183,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "minimix.room.stripped_presence": {"MAX_TEXT": 1024, "MAX_WHOLE": 16384},
     "minimix.rejoin.paced_forking": {"AT_ONCE": 65536},
     "xep.muc": {"MAX_CODES": 100},
-    "wire.oversized": {"_COUNTED_ALONG": 16 * 1024},
+    "xep.oversized": {"_COUNTED_ALONG": 16 * 1024},
     "wire.stanza": {"MAX_PAYLOADS": 1000, "MAX_ATTRIBUTES": 100},
     "operator.commands": {"TIMEOUT": 10, "MAX_ANSWER": 64 * 1024**2},
     "operator.status_report": {"MAX_ACCOUNTS": 1000, "MAX_ROOMS": 5000},

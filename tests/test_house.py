@@ -70,7 +70,7 @@ MAY_USE: dict[str, set[str]] = {
     "storage": {"minimix.interfaces", "xep", "state_lock", "resource_id"},
     "storage.migrations": {"storage"},
     "storage.migrations.versions": set(),
-    "clientproxy": set(),
+    "clientproxy": {"xep"},
     "operator": {"minimix.interfaces", "minimix.commands"},
 }
 #: Rooms that do no input or output, and what they must not import for that.

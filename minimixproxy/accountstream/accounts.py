@@ -25,8 +25,8 @@ from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.timing.clock import Clock, Timer, wall_time
 from minimixproxy.timing.pacing import Pacer, Slots
 from minimixproxy.wire.lazy_stanzas import Output
-from minimixproxy.wire.oversized import Sendable
 from minimixproxy.wire.xmlstream import FramedXmlStream
+from minimixproxy.xep.oversized import Sendable
 
 if TYPE_CHECKING:
     from minimixproxy.c2s.upstream.connecting import Login

@@ -37,9 +37,9 @@ from minimixproxy.timing.backoff import Backoff
 from minimixproxy.timing.clock import Clock, Timer
 from minimixproxy.timing.pacing import Slot, Slots
 from minimixproxy.wire.framing import Fault, Skipped
-from minimixproxy.wire.oversized import ORDINARY, Sendable, refused
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import SKIPPED_EVENT, FramedXmlStream
+from minimixproxy.xep.oversized import ORDINARY, Sendable, refused
 
 FIRST_WAIT = 1.0  # seconds, about, from a failure to the next attempt
 LONGEST_WAIT = 120.0

@@ -27,9 +27,9 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_COMPONENT
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.framing import Event, Fault, FramingLimits, Skipped
-from minimixproxy.wire.oversized import Sendable, error_for, lost_answer, refused
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
+from minimixproxy.xep.oversized import Sendable, error_for, lost_answer, refused
 
 HANDSHAKE_TIMEOUT = 30.0  # seconds
 SLOW_RETRY = 300.0  # seconds, when a server has refused us: it will not change its mind soon

@@ -18,7 +18,8 @@ from minimixproxy.clientproxy.targets import Targets
 from minimixproxy.config.settings import ClientProxy
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.logs.logger import Logger
-from minimixproxy.wire.stanza import Stanza, error_reply
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.xep.stanza_errors import error_reply
 
 SETTLING = 5.0  # seconds after connecting within which a request waits for the first resource
 

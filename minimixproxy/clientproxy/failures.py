@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from minimixproxy.clientproxy.requests import Request
 from minimixproxy.namespaces import NS_STANZAS
-from minimixproxy.wire.stanza import Stanza, error_payload, escape
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.xep.iq import iq
+from minimixproxy.xep.stanza_errors import error_payload
 
 
 def iq_error(request: Request, error_type: str, condition: str) -> bytes:
     """Return the error that closes a request."""
-    return b"<iq type='error' id='%b' from='%b' to='%b'>%b</iq>" % (
-        escape(request.id),
-        escape(request.answer_from),
-        escape(request.asker),
-        error_payload(error_type, condition),
-    )
+    error = error_payload(error_type, condition)
+    return iq("error", error, id=request.id, sender=request.answer_from, to=request.asker)
 
 
 def is_bounced(iq: Stanza) -> bool:

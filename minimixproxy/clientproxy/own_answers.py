@@ -14,6 +14,7 @@ from minimixproxy import __version__
 from minimixproxy.clientproxy.targets import MAX_FEATURES, Resource
 from minimixproxy.namespaces import NS_DISCO_INFO, NS_DISCO_ITEMS, NS_LAST, NS_PING, NS_VERSION
 from minimixproxy.wire.stanza import Stanza, escape
+from minimixproxy.xep.iq import answer_to, iq
 
 _OWN_FEATURES = (NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING, NS_VERSION, NS_LAST)
 
@@ -126,18 +127,12 @@ def ping_request(domain: str, resource: str, id_: str) -> bytes:
 
 
 def _question(domain: str, resource: str, id_: str, payload: bytes) -> bytes:
-    addresses = escape(domain), escape(resource)
-    return b"<iq type='get' id='%b' from='%b' to='%b'>%b</iq>" % (escape(id_), *addresses, payload)
+    return iq("get", payload, id=id_, sender=domain, to=resource)
 
 
 def result(iq: Stanza, content: bytes) -> bytes:
     """Return the result that answers `iq`."""
-    return b"<iq type='result' id='%b' from='%b' to='%b'>%b</iq>" % (
-        escape(iq["id"]),
-        escape(iq["to"]),
-        escape(iq["from"]),
-        content,
-    )
+    return answer_to(iq, content, sender=iq["to"], to=iq["from"])
 
 
 def translate_items(reply: Stanza, is_target: Callable[[str], bool], address: str) -> domish.Element | None:

@@ -30,10 +30,11 @@ from minimixproxy.namespaces import NS_CLIENT, NS_DISCO_INFO, NS_MUC
 from minimixproxy.safety_net import NET
 from minimixproxy.timing.clock import Clock, Timer, wall_time
 from minimixproxy.timing.pacing import Pacer
-from minimixproxy.wire.oversized import error_for, lost_answer
-from minimixproxy.wire.stanza import Stanza, UnusableStanza, error_payload, rewrite
+from minimixproxy.wire.stanza import Stanza, UnusableStanza, rewrite
 from minimixproxy.xep import carbons, muc
 from minimixproxy.xep.disco import CAPS, PING
+from minimixproxy.xep.oversized import error_for, lost_answer
+from minimixproxy.xep.stanza_errors import error_payload
 
 ROOM_OWN = 128 * 1024  # bytes of what a room shows that no other room can use up
 HISTORY_OWN = 256 * 1024  # bytes of what was said in a room that no other room can use up ...

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from twisted.words.xish import domish
 
-from minimixproxy.namespaces import NS_CLIENT, NS_STANZAS, NS_STREAM
+from minimixproxy.namespaces import NS_CLIENT, NS_STREAM
 from minimixproxy.wire.serializing import element_text
 from minimixproxy.wire.trees import MalformedStanza as MalformedStanza
 from minimixproxy.wire.trees import UnusableStanza as UnusableStanza
@@ -321,23 +321,3 @@ def payloads_of(element: domish.Element) -> tuple[tuple[str, str], ...]:
 def serialize(element: domish.Element, default_namespace: str = NS_CLIENT) -> bytes:
     """Return the bytes of a tree for a stream whose default namespace is `default_namespace`."""
     return element_text(element, default_namespace, _STREAM_PREFIX).encode("utf-8")
-
-
-def error_reply(stanza: Stanza, error_type: str, condition: str, text: str = "") -> bytes:
-    """Return the stanza error that answers `stanza`: addresses swapped, id kept (RFC 6120 §8.3.1)."""
-    addresses = {"from": stanza.get("to") or None, "to": stanza.get("from") or None}
-    attributes = {**addresses, "id": stanza.get("id"), "type": "error"}
-    tag = b"".join(optional_attribute(key, value) for key, value in attributes.items())
-    name = stanza.name.encode()
-    return b"<%b%b>%b</%b>" % (name, tag, error_payload(error_type, condition, text), name)
-
-
-def error_payload(error_type: str, condition: str, text: str = "") -> bytes:
-    """Return an `<error/>` element (RFC 6120 §8.3.2)."""
-    explanation = b"<text xmlns='%b'>%b</text>" % (NS_STANZAS.encode(), escape(text)) if text else b""
-    return b"<error type='%b'><%b xmlns='%b'/>%b</error>" % (
-        error_type.encode(),
-        condition.encode(),
-        NS_STANZAS.encode(),
-        explanation,
-    )

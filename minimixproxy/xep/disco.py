@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 from minimixproxy import __version__
 from minimixproxy.namespaces import NS_CAPS, NS_DISCO_INFO, NS_MUC, NS_PING, NS_VERSION
-from minimixproxy.wire.stanza import Stanza, error_payload, escape, optional_attribute
+from minimixproxy.wire.stanza import Stanza, escape, optional_attribute
+from minimixproxy.xep.stanza_errors import error_payload
 
 PING = b"<ping xmlns='%b'/>" % NS_PING.encode()
 
@@ -63,28 +64,4 @@ def disco_info(node: str | None, identity: tuple[str, str, str], features: Itera
         kind,
         name,
         b"".join(b"<feature var='%b'/>" % escape(feature) for feature in features),
-    )
-
-
-def iq_reply(stanza: Stanza, children: bytes) -> bytes:
-    """Return the IQ that answers `stanza` from where it was sent to; an error if `children` is an `<error/>`."""
-    kind = b"error" if children.startswith(b"<error ") else b"result"
-    attributes = b"".join(
-        b" %b='%b'" % (name, escape(value))
-        for name, value in ((b"to", stanza.get("from")), (b"id", stanza.get("id")))
-        if value is not None
-    )
-    return b"<iq type='%b'%b>%b</iq>" % (kind, attributes, children)
-
-
-def session_reply(stanza: Stanza, jid: str, children: bytes) -> bytes:
-    """Return the IQ that answers a session, `jid`, as whom it asked would; an error if `children` is an `<error/>`."""
-    kind = b"error" if children.startswith(b"<error ") else b"result"
-    identifier = optional_attribute("id", stanza.get("id"))
-    return b"<iq type='%b' from='%b' to='%b'%b>%b</iq>" % (
-        kind,
-        escape(stanza["to"]),
-        escape(jid),
-        identifier,
-        children,
     )

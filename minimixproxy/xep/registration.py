@@ -20,7 +20,9 @@ from minimixproxy.namespaces import (
     NS_REGISTER,
     NS_REGISTER_FEATURE,
 )
-from minimixproxy.wire.stanza import Stanza, error_reply, optional_attribute, serialize
+from minimixproxy.wire.stanza import Stanza, serialize
+from minimixproxy.xep.iq import iq
+from minimixproxy.xep.stanza_errors import error_reply
 
 LARGEST_REQUEST = 16 * 1024  # bytes; a form with everything that XEP-0077 §14.3 knows takes 2 KiB
 MOST_TAGS = 500  # start and end tags; that form has some 100. A tree costs by its tags, and anybody may ask
@@ -59,14 +61,12 @@ class Request:
 
     def for_server(self, request_id: str, domain: str) -> bytes:
         """Return it as the proxy sends it, under an id of its own."""
-        attributes = optional_attribute("type", self.iq.get("type")) + optional_attribute("id", request_id)
-        return b"<iq%b%b>%b</iq>" % (attributes, optional_attribute("to", domain), serialize(self.payload))
+        return iq(self.iq["type"], serialize(self.payload), id=request_id, to=domain)
 
     def answered(self, answer: Stanza) -> bytes:
         """Return a server's answer as the client gets it."""
-        attributes = optional_attribute("type", answer.get("type")) + optional_attribute("id", self.iq.get("id"))
-        attributes += optional_attribute("from", self.iq.get("to"))
-        return b"<iq%b>%b</iq>" % (attributes, b"".join(map(serialize, answer.element.elements())))
+        content = b"".join(map(serialize, answer.element.elements()))
+        return iq(answer["type"], content, id=self.iq.get("id"), sender=self.iq.get("to"))
 
     def refused(self, error_type: str, condition: str, text: str = "") -> bytes:
         """Return an error of the proxy's own."""

@@ -284,7 +284,7 @@ class WhatCannotBeUsed(StreamTest):
             ),
             ("<iq type='get' to='r@m' id='1'>{}</iq>", b"", [b"<iq type='error' from='r@m' id='1'>{}</iq>"]),
             ("<iq type='set' id='&lt;'>{}</iq>", b"", [b"<iq type='error' id='&lt;'>{}</iq>"]),
-            ("<iq type='result' to='r@m' id='1'>{}</iq>", b"<iq type='error' to='r@m' id='1'>{}</iq>", []),
+            ("<iq type='result' to='r@m' id='1'>{}</iq>", b"<iq type='error' id='1' to='r@m'>{}</iq>", []),
             ("<presence type='unavailable' to='r@m/n'>{}</presence>", b"<presence type='unavailable' to='r@m/n'/>", []),
             ("<message type='error' to='r@m'>{}</message>", b"", []),
         ]
@@ -525,7 +525,7 @@ class Composed(SynchronousTestCase):
         self.join()
         self.upstream.take()
         self.upstream.says(f"<iq type='get' id='1' from='{ROOM}/bob' to='{STREAM}'><ping xmlns='urn:xmpp:ping'/></iq>")
-        self.assertEqual(self.upstream.take(), f"<iq type='result' to='{ROOM}/bob' id='1'></iq>".encode())
+        self.assertEqual(self.upstream.take(), f"<iq type='result' id='1' to='{ROOM}/bob'></iq>".encode())
 
     def test_invalid_addresses_cost_nothing(self) -> None:
         self.join()

@@ -2,7 +2,7 @@
 
 import re
 
-from minimixproxy.wire.oversized import Sendable
+from minimixproxy.xep.oversized import Sendable
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client
 from tests.integration.prosody import Prosody

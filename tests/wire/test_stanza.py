@@ -11,7 +11,6 @@ from minimixproxy.wire.stanza import (
     MAX_PAYLOADS,
     ForkTemplate,
     MalformedStanza,
-    error_reply,
     escape,
     parse_stanza,
     rewrite,
@@ -19,6 +18,7 @@ from minimixproxy.wire.stanza import (
     stanza_of,
     with_attributes_in,
 )
+from minimixproxy.xep.stanza_errors import error_reply
 
 
 class Readable(TestCase):

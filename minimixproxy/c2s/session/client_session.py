@@ -38,9 +38,10 @@ from minimixproxy.timing.clock import Clock
 from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.framing import Event, Fault, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
-from minimixproxy.wire.oversized import error_for, lost_answer
-from minimixproxy.wire.stanza import Stanza, UnusableStanza, error_reply, rewrite
+from minimixproxy.wire.stanza import Stanza, UnusableStanza, rewrite
 from minimixproxy.wire.xmlstream import FramedXmlStream
+from minimixproxy.xep.oversized import error_for, lost_answer
+from minimixproxy.xep.stanza_errors import error_reply
 from minimixproxy.xep.stream_features import shown_features
 from minimixproxy.xep.stream_headers import STREAM_END, XML_DECLARATION, passed_header, stream_error
 from minimixproxy.xep.unsupported import refusal_of_element

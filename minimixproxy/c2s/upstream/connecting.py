@@ -37,6 +37,7 @@ from minimixproxy.namespaces import NS_BIND, NS_CLIENT, NS_STREAM, NS_TLS
 from minimixproxy.wire.framing import MAX_DEPTH, Event, FramingLimits, StreamOpened
 from minimixproxy.wire.stanza import Stanza, escape
 from minimixproxy.wire.xmlstream import FramedXmlStream
+from minimixproxy.xep.iq import iq
 from minimixproxy.xep.sasl import account_key
 
 log = Logger()
@@ -280,9 +281,7 @@ async def bind_resource(xs: FramedXmlStream, own: Own, resource: str | None = No
     request_id = token_hex(8)
     wish = b"<resource>%b</resource>" % escape(resource) if resource is not None else b""
     with Conversation(xs, xs.hold()) as conversation:
-        xs.send(
-            b"<iq type='set' id='%b'><bind xmlns='%b'>%b</bind></iq>" % (request_id.encode(), NS_BIND.encode(), wish)
-        )
+        xs.send(iq("set", b"<bind xmlns='%b'>%b</bind>" % (NS_BIND.encode(), wish), id=request_id))
         answer = await _answer_to_bind(xs, conversation, request_id, own)
     if answer.get("type") == "error":
         raise UpstreamRefused(stanza_error_condition(answer))

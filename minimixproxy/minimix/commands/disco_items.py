@@ -18,6 +18,7 @@ from minimixproxy.namespaces import NS_COMMANDS, NS_DISCO_ITEMS, NS_RSM
 from minimixproxy.timing.clock import Clock, Timer
 from minimixproxy.wire.stanza import Stanza, escape, optional_attribute, rewrite, start_tag_end
 from minimixproxy.xep import muc
+from minimixproxy.xep.iq import iq
 
 TIMEOUT = 120.0  # seconds for the server to answer
 MAX_OPEN = 100  # requests of one account's clients; an answer to one more comes as the server gave it
@@ -152,14 +153,12 @@ def _with_items(iq: Stanza, items: bytes) -> bytes | None:
 
 def _in_place_of(error: Stanza, node: str, items: bytes) -> bytes:
     """Return a result with our items alone, where the server has none."""
-    names = ("from", "to", "id")
-    attributes = b"".join(optional_attribute(name, error.get(name)) for name in names)
     query = b"<query xmlns='%b'%b>%b</query>" % (
         NS_DISCO_ITEMS.encode(),
         optional_attribute("node", node or None),
         items,
     )
-    return b"<iq type='result'%b>%b</iq>" % (attributes, query)
+    return iq("result", query, id=error.get("id"), sender=error.get("from"), to=error.get("to"))
 
 
 def item(jid: str, node: str, name: str) -> bytes:

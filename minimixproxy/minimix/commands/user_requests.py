@@ -18,8 +18,10 @@ from minimixproxy.minimix.commands.user_commands import Owned, UserCommands
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.namespaces import NS_COMMANDS, NS_DATA, NS_DISCO_INFO, NS_DISCO_ITEMS, NS_MUC
 from minimixproxy.timing.clock import Clock
-from minimixproxy.wire.stanza import Stanza, error_payload, optional_attribute
+from minimixproxy.wire.stanza import Stanza, optional_attribute
 from minimixproxy.xep import disco
+from minimixproxy.xep.iq import answer_to
+from minimixproxy.xep.stanza_errors import error_payload
 
 LIST_NAME = "Rooms of this account (minimixproxy)"
 
@@ -44,7 +46,7 @@ class UserRequests:
             return False
         if address is not None and self._is_for_us(address, iq):
             if is_own(iq.get("from"), session):
-                session.deliver(disco.session_reply(iq, session.jid, self._answer(session, iq)))
+                session.deliver(answer_to(iq, self._answer(session, iq), sender=iq["to"], to=session.jid))
             else:
                 session.close("invalid-from")
             return True

@@ -15,7 +15,6 @@ from minimixproxy.namespaces import NS_CLIENT, NS_DELAY, NS_DISCO_INFO, NS_FORWA
 from minimixproxy.wire.stanza import (
     MalformedStanza,
     Stanza,
-    error_payload,
     escape,
     optional_attribute,
     parse_element,
@@ -23,6 +22,8 @@ from minimixproxy.wire.stanza import (
     serialize,
 )
 from minimixproxy.xep.delays import format_time
+from minimixproxy.xep.iq import iq
+from minimixproxy.xep.stanza_errors import error_payload
 
 FEATURES = (NS_MAM, NS_MAM + "#extended")
 MAX_PAGE = 100  # messages
@@ -72,13 +73,8 @@ def answer(room: str, history: RoomHistory, session_jid: str, stanza: Stanza, no
             messages, payload = b"", archive.metadata() if stanza.has_payload(NS_MAM, "metadata") else _FORM
     except UnusableQuery as error:
         payload = error_payload(error.kind, error.condition, str(error))
-        return _iq(b"error", room, session_jid, stanza.get("id"), payload)
-    return messages + _iq(b"result", room, session_jid, stanza.get("id"), payload)
-
-
-def _iq(kind: bytes, room: str, to: str, stanza_id: str | None, payload: bytes) -> bytes:
-    identifier = optional_attribute("id", stanza_id)
-    return b"<iq type='%b' from='%b' to='%b'%b>%b</iq>" % (kind, escape(room), escape(to), identifier, payload)
+        return iq("error", payload, id=stanza.get("id"), sender=room, to=session_jid)
+    return messages + iq("result", payload, id=stanza.get("id"), sender=room, to=session_jid)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ from minimixproxy.minimix.room.outbox import Outbox
 from minimixproxy.minimix.room.snapshot import Snapshot
 from minimixproxy.minimix.room.waiting_joins import Joiner, JoinRequest, WaitingJoins
 from minimixproxy.timing.clock import Clock, wall_time
-from minimixproxy.wire.stanza import Stanza, error_payload
+from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep import muc
+from minimixproxy.xep.stanza_errors import error_payload
 
 
 class Attendance:

@@ -9,8 +9,8 @@ from minimixproxy.bounds.byte_budget import OBJECT, ByteBudget
 from minimixproxy.jids import prepare_resource
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.timing.clock import Clock, Timer
-from minimixproxy.wire.stanza import error_payload
 from minimixproxy.xep import muc
+from minimixproxy.xep.stanza_errors import error_payload
 
 TIMEOUT = 30.0  # seconds; rooms leave some changes unanswered
 _MAX_PENDING = 32

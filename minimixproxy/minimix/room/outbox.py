@@ -10,7 +10,8 @@ from minimixproxy.bounds.byte_budget import OBJECT, ByteBudget
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.timing.clock import Clock, Timer
-from minimixproxy.wire.stanza import Stanza, error_reply, rewrite
+from minimixproxy.wire.stanza import Stanza, rewrite
+from minimixproxy.xep.stanza_errors import error_reply
 
 MAX_HELD = 100  # stanzas for one room
 MAX_BYTES = 256 * 1024

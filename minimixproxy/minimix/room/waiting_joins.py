@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from minimixproxy.bounds.byte_budget import OBJECT, ByteBudget
 from minimixproxy.minimix.interfaces.streams import SessionPort
-from minimixproxy.wire.stanza import Stanza, error_payload, rewrite
+from minimixproxy.wire.stanza import Stanza, rewrite
 from minimixproxy.xep import muc
 from minimixproxy.xep.muc_history import HistoryRequest, history_request
+from minimixproxy.xep.stanza_errors import error_payload
 
 
 @dataclass(slots=True, eq=False)

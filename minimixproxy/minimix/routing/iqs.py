@@ -19,9 +19,11 @@ from minimixproxy.minimix.routing.open_iqs import OpenIQs, PendingIQ, TableFull
 from minimixproxy.minimix.routing.open_queries import OpenQueries, query_key
 from minimixproxy.namespaces import NS_PING
 from minimixproxy.timing.clock import Clock, wall_time
-from minimixproxy.wire.stanza import Stanza, error_payload, escape, optional_attribute, parse_stanza, rewrite
-from minimixproxy.xep.disco import PING, answer, iq_reply, session_reply
+from minimixproxy.wire.stanza import Stanza, parse_stanza, rewrite
+from minimixproxy.xep.disco import PING, answer
+from minimixproxy.xep.iq import answer_to, iq
 from minimixproxy.xep.muc_addresses import AddressTemplate, may_name
+from minimixproxy.xep.stanza_errors import error_payload
 
 MAX_OPEN = 2000  # IQs of one account and direction
 # Seconds to a second look at whether the account is in the room: the first may have been lost with the room itself.
@@ -65,7 +67,7 @@ class IQRouting:
         kind = ""
         if peer.resource == parse_jid(f"{occupancy.room}/{occupancy.nick or '-'}").resource and _is_ping(stanza):
             if occupancy.fresh:
-                session.deliver(session_reply(stanza, session.jid, b""))
+                session.deliver(answer_to(stanza, b"", sender=stanza["to"], to=session.jid))
                 return
             kind = _SELF_PING
         self._ask(session, stanza, peer.full, kind)
@@ -114,7 +116,8 @@ class IQRouting:
 
     @staticmethod
     def _refuse(session: SessionPort, stanza: Stanza, kind: str, condition: str, text: str) -> None:
-        session.deliver(session_reply(stanza, session.jid, error_payload(kind, condition, text)))
+        error = error_payload(kind, condition, text)
+        session.deliver(answer_to(stanza, error, sender=stanza["to"], to=session.jid))
 
     # The account asks ------------------------------------------------------------------------------------------
 
@@ -127,10 +130,7 @@ class IQRouting:
             self.log.warn("too many open IQs of the account itself, none to {peer}", peer=to)
             answered(None)
             return
-        address = optional_attribute("to", to or None)
-        self._outlet.send_to_room(
-            b"<iq type='%b'%b id='%b'>%b</iq>" % (kind.encode(), address, wire_id.encode(), payload)
-        )
+        self._outlet.send_to_room(iq(kind, payload, id=wire_id, to=to or None))
 
     def ask_archive(
         self, to: str, query_id: str, payload: bytes, result: Callable[[Stanza], None], answered: Answered
@@ -202,10 +202,7 @@ class IQRouting:
     def _deliver_answer(self, pending: PendingIQ[SessionPort], stanza: Stanza) -> None:
         session = pending.asker
         if pending.kind == _SELF_PING and is_joined(stanza):
-            session.deliver(
-                b"<iq type='result' from='%b' to='%b' id='%b'/>"
-                % (escape(pending.peer), escape(session.jid), escape(pending.id))
-            )
+            session.deliver(iq("result", id=pending.id, sender=pending.peer, to=session.jid))
             return
         answered = stanza.self_contained()
         peer = parse_jid(pending.peer)
@@ -217,7 +214,7 @@ class IQRouting:
     @staticmethod
     def _ping_again(pending: PendingIQ[SessionPort], occupancy: Occupancy) -> None:
         """The account is out and comes back; the session's ping is answered then."""
-        ping = b"<iq type='get' to='%b' id='%b'>%b</iq>" % (escape(pending.peer), escape(pending.id), PING)
+        ping = iq("get", PING, id=pending.id, to=pending.peer)
         occupancy.holding.add(pending.asker, parse_stanza(ping))
 
     def _self_ping_late(self, pending: PendingIQ[SessionPort]) -> None:
@@ -228,17 +225,15 @@ class IQRouting:
         except TableFull:
             self._no_answer_from_room(pending)
             return
-        self._outlet.send_to_room(b"<iq type='get' to='%b' id='%b'>%b</iq>" % (escape(peer), escape(id_), PING))
+        self._outlet.send_to_room(iq("get", PING, id=id_, to=peer))
 
     def _no_answer_from_room(self, pending: PendingIQ[SessionPort]) -> None:
         self._fail(pending.asker, pending, "remote-server-timeout")
 
     def _fail(self, session: SessionPort, pending: PendingIQ[SessionPort], condition: str) -> None:
         self.queries.answered(session, pending.id)
-        session.deliver(
-            b"<iq type='error' from='%b' to='%b' id='%b'>%b</iq>"
-            % (escape(pending.peer), escape(session.jid), escape(pending.id), error_payload("wait", condition))
-        )
+        error = error_payload("wait", condition)
+        session.deliver(iq("error", error, id=pending.id, sender=pending.peer, to=session.jid))
 
     # Rooms ask -------------------------------------------------------------------------------------------------
 
@@ -251,19 +246,19 @@ class IQRouting:
             # who ask too much are not to bring that about.
             by_server = whose(peer, self._outlet.stream_jid).is_server
             answered = self._outlet.send_to_room if by_server else self._outlet.answer
-            answered(iq_reply(stanza, children))
+            answered(answer_to(stanza, children, to=peer))
             return
         occupancy = self._room_of(parse_jid(peer).bare) if peer is not None else None
         session = occupancy.client if occupancy is not None and occupancy.attached else None
         if peer is None or session is None:
-            self._outlet.answer(iq_reply(stanza, error_payload("cancel", "service-unavailable")))
+            self._outlet.answer(answer_to(stanza, error_payload("cancel", "service-unavailable"), to=peer))
             return
         try:
             key = (id(session), parse_jid(peer).full)
             wire_id = self._forwarded.add(key, session, stanza.get("id") or "", peer)
         except TableFull:
             self.log.warn("too many open IQs of {peer} for {jid}", peer=peer, jid=session.jid)
-            self._outlet.answer(iq_reply(stanza, error_payload("wait", "resource-constraint")))
+            self._outlet.answer(answer_to(stanza, error_payload("wait", "resource-constraint"), to=peer))
             return
         session.deliver(rewrite(stanza.self_contained(), {"to": session.jid, "id": wire_id}))
 
@@ -276,10 +271,8 @@ class IQRouting:
         self._outlet.send_to_room(relayed(stanza, session, {"to": pending.peer, "id": pending.id}))
 
     def _no_answer_from_session(self, pending: PendingIQ[SessionPort]) -> None:
-        self._outlet.answer(
-            b"<iq type='error' to='%b' id='%b'>%b</iq>"
-            % (escape(pending.peer), escape(pending.id), error_payload("wait", "recipient-unavailable"))
-        )
+        error = error_payload("wait", "recipient-unavailable")
+        self._outlet.answer(iq("error", error, id=pending.id, to=pending.peer))
 
     # Ends ------------------------------------------------------------------------------------------------------
 

@@ -14,10 +14,11 @@ from minimixproxy.minimix.routing.iqs import IQRouting
 from minimixproxy.minimix.routing.open_queries import is_archive_result
 from minimixproxy.minimix.routing.sent_copies import SentCopies
 from minimixproxy.timing.clock import Clock
-from minimixproxy.wire.stanza import Stanza, error_reply, rewrite
+from minimixproxy.wire.stanza import Stanza, rewrite
 from minimixproxy.xep import carbons
 from minimixproxy.xep.carbons import Carbon
 from minimixproxy.xep.muc import says_something
+from minimixproxy.xep.stanza_errors import error_reply
 
 MAX_SENT = 2000  # messages whose errors still find their sender
 

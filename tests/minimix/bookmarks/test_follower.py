@@ -15,8 +15,9 @@ from minimixproxy.minimix.bookmarks.poller import DEBOUNCE, FIRST_RETRY, LONGEST
 from minimixproxy.minimix.bookmarks.storage import BookmarkStorage
 from minimixproxy.minimix.interfaces.journal import KeptMembership
 from minimixproxy.minimix.interfaces.streams import Answered
-from minimixproxy.wire.stanza import Stanza, error_payload, parse_stanza
+from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.xep.bookmarks import Bookmarks
+from minimixproxy.xep.stanza_errors import error_payload
 from tests.minimix.fakes import BARE, ROOM, STREAM
 
 NS_BOOKMARKS = "urn:xmpp:bookmarks:1"

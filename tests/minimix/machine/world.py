@@ -13,7 +13,7 @@ from minimixproxy.accountstream.accounts import Accounts
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.config.settings import Domain, Limits, Rooms, Settings
 from minimixproxy.minimix.interfaces.journal import KeptLogin
-from minimixproxy.wire.oversized import Sendable
+from minimixproxy.xep.oversized import Sendable
 from tests.minimix.machine.addresses import bare_and_nick, bare_of, prepared
 from tests.minimix.machine.client import Client
 from tests.minimix.machine.memory import Memory

@@ -6,7 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix.interfaces.streams import Answered
 from minimixproxy.minimix.rejoin.registered_nick import ask_reserved_nick
-from minimixproxy.wire.stanza import error_payload, parse_stanza
+from minimixproxy.wire.stanza import parse_stanza
+from minimixproxy.xep.stanza_errors import error_payload
 from tests.minimix.fakes import ROOM
 
 NOT_FOUND = error_payload("cancel", "item-not-found").decode()

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from minimixproxy.namespaces import NS_CLIENT
-from minimixproxy.wire.stanza import Stanza, error_payload, optional_attribute, parse_stanza
+from minimixproxy.wire.stanza import Stanza, optional_attribute, parse_stanza
 from minimixproxy.wire.trees import is_deeper, read_start_tag
+from minimixproxy.xep.iq import iq
+from minimixproxy.xep.stanza_errors import error_payload
 
 CONDITION = "policy-violation"
 _COUNTED_ALONG = 16 * 1024  # bytes
@@ -59,9 +61,7 @@ def refused(data: bytes, text: str, namespace: str = NS_CLIENT) -> Refused:
     kind = attributes.get("type")
     addresses = b"".join(optional_attribute(key, attributes.get(key)) for key in ("from", "to"))
     if name == "iq" and kind in ("result", "error"):
-        stanza_id = optional_attribute("id", attributes.get("id"))
-        error = error_payload("modify", CONDITION, "the answer was too large")
-        return Refused(None, b"<iq type='error'%b%b>%b</iq>" % (addresses, stanza_id, error))
+        return Refused(None, _iq_error(attributes, "the answer was too large"))
     if name == "presence" and kind == "unavailable":
         return Refused(None, b"<presence type='unavailable'%b/>" % addresses)
     return Refused(error_for(name, attributes, text, namespace), None)
@@ -84,7 +84,9 @@ def error_for(name: str, attributes: Mapping[str, str], text: str, namespace: st
 
 def lost_answer(attributes: Mapping[str, str], text: str, namespace: str = NS_CLIENT) -> Stanza:
     """Return the error that stands for an IQ result which came and cannot be used: whoever asked waits for no more."""
-    addresses = b"".join(optional_attribute(key, attributes.get(key)) for key in ("from", "to", "id"))
-    return parse_stanza(
-        b"<iq type='error'%b>%b</iq>" % (addresses, error_payload("modify", CONDITION, text)), namespace
-    )
+    return parse_stanza(_iq_error(attributes, text), namespace)
+
+
+def _iq_error(attributes: Mapping[str, str], text: str) -> bytes:
+    error = error_payload("modify", CONDITION, text)
+    return iq("error", error, id=attributes.get("id"), sender=attributes.get("from"), to=attributes.get("to"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.namespaces import NS_CLIENT
-from minimixproxy.wire.oversized import ORDINARY, Sendable, error_for, lost_answer, refused
 from minimixproxy.wire.stanza import Stanza
+from minimixproxy.xep.oversized import ORDINARY, Sendable, error_for, lost_answer, refused
 
 COMPONENT = "jabber:component:accept"
 POLICY = (
@@ -39,12 +39,13 @@ class SendableTests(SynchronousTestCase):
 class RefusedTests(SynchronousTestCase):
     def test_who_is_told_what(self) -> None:
         ids, back = "from='a@x/1' to='b@y/2' id='7'", "from='b@y/2' to='a@x/1' id='7'"
+        written = "id='7' from='a@x/1' to='b@y/2'"
         error, lost = POLICY.format("too &lt; large"), POLICY.format("the answer was too large")
         for sent, answer, instead in (
             (f"<iq type='get' {ids}><q xmlns='x'/></iq>", f"<iq type='error' {back}>{error}</iq>", None),
             ("<iq type='set'/>", f"<iq type='error'>{error}</iq>", None),
-            (f"<iq type='result' {ids}/>", None, f"<iq type='error' {ids}>{lost}</iq>"),
-            (f"<iq type='error' {ids}/>", None, f"<iq type='error' {ids}>{lost}</iq>"),
+            (f"<iq type='result' {ids}/>", None, f"<iq type='error' {written}>{lost}</iq>"),
+            (f"<iq type='error' {ids}/>", None, f"<iq type='error' {written}>{lost}</iq>"),
             ("<iq type='result' to='b@y/2'/>", None, f"<iq type='error' to='b@y/2'>{lost}</iq>"),
             (f"<message {ids}/>", f"<message type='error' {back}>{error}</message>", None),
             ("<message type='chat' to='b@y/2'/>", f"<message type='error' from='b@y/2'>{error}</message>", None),
@@ -70,7 +71,7 @@ class RefusedTests(SynchronousTestCase):
 
     def test_what_came_and_cannot_be_used(self) -> None:
         for attributes, written in (
-            ({"type": "result", "from": "a@x/1", "to": "b@y/2", "id": "7"}, " from='a@x/1' to='b@y/2' id='7'"),
+            ({"type": "result", "from": "a@x/1", "to": "b@y/2", "id": "7"}, " id='7' from='a@x/1' to='b@y/2'"),
             ({"type": "result", "id": "'"}, " id='&apos;'"),
         ):
             error = lost_answer(attributes, "it cannot be used")
