@@ -147,7 +147,7 @@ class DomainMachine(DomainChecks):
     def target_asks(self, resource: str, user: str, contact: bool, kind: str, sid: str, id: str) -> None:
         mark = self.mark(frozenset({user}))
         payload = STEP.format("data", sid, mark, "data") if sid else ASKED[0].format(mark)
-        if sid:
+        if sid and id:  # an IQ without one goes nowhere
             self.holders[address_of(user).full, sid] = resource
         self.say("iq", resource, self.address(user, contact), kind, payload, id)
 
