@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from minimixproxy.jids import InvalidJID, parse_jid
-from minimixproxy.namespaces import NS_CLIENT, NS_MUC
+from minimixproxy.namespaces import NS_CLIENT, NS_CORRECT, NS_MUC
 from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.framing import Fault, FramingLimits
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
@@ -290,15 +290,19 @@ class Client:
         ]
 
     def _reads(self, sender: str, tokens: list[str], data: bytes) -> None:
-        """A message of a room: once, while the client stays."""
+        """A message of a room: once, while the client stays.
+
+        A client that had the original before gets it as it is now, if it wishes, and the correction that made it so.
+        """
         room = sender.partition("/")[0]
         shown = self.in_rooms.get(room)
         self.world.memory.message(self, room, tokens[0], data)
         if shown is None or room not in self.world.rooms or not self.world.rooms[room].ids or not tokens:
             return
-        if tokens[0] in shown:
+        what = f"{tokens[0]} corrected" if NS_CORRECT.encode() in data else tokens[0]
+        if what in shown:
             self.world.witness.complain(f"{self.jid} is shown a message twice: {data[:2000]!r}")
-        shown.add(tokens[0])
+        shown.add(what)
 
     # At the end ------------------------------------------------------------------------------------------------------
 
