@@ -99,7 +99,7 @@ def _load_key(path: Path) -> crypto.PKey:
 def reason_of(error: Exception) -> str:
     """Return why a file could not be read, or why OpenSSL refuses it."""
     if isinstance(error, SSL.Error | crypto.Error):
-        return ", ".join(reason for *_where, reason in error.args[0])
+        return ", ".join(reason for *_where, reason in error.args[0]) or "OpenSSL does not say why"
     return str(error)
 
 
@@ -107,7 +107,7 @@ def fingerprint(certificate: Path) -> str:
     """Return the SHA-256 fingerprint of a PEM file's first certificate, as `AB:CD:…`. Raises `CertificateError`."""
     try:
         loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, x509.InvalidVersion) as error:
         raise CertificateError(f"{certificate}: {error}") from error
     return loaded.fingerprint(hashes.SHA256()).hex(":").upper()
 
@@ -140,10 +140,11 @@ def _still_good(certificate: Path, private_key: Path) -> bool:
     try:
         loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
         key = serialization.load_pem_private_key(private_key.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
+        # The parts of a certificate are not read before they are asked for.
+        ends_late = loaded.not_valid_after_utc - datetime.now(UTC) > _RENEW_BEFORE
+        return ends_late and loaded.public_key() == key.public_key()
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
         return False
-    ends_late = loaded.not_valid_after_utc - datetime.now(UTC) > _RENEW_BEFORE
-    return ends_late and loaded.public_key() == key.public_key()
 
 
 def _make_self_signed(name: str, certificate: Path, private_key: Path) -> None:
