@@ -116,8 +116,7 @@ class ClientSession:
         self._to_server: list[bytes] = []  # of the read that is being handled
         self._upstream_blocked = False  # the server reads too slowly
         self._own = login.own
-        transport = client.transport
-        valve = Backpressure(lambda: transport.pauseProducing(), self._resume_client)
+        valve = Backpressure(self._pause_client, self._resume_client)
         feed = client.framer.feed
         self._paced_reading = PacedReading(
             shares, self._own.bare, feed, self._client_event, self._flush_upstream, valve, self._intake_failed
@@ -453,11 +452,15 @@ class ClientSession:
 
     def _upstream_blocks(self) -> None:
         self._upstream_blocked = True
-        self._client.transport.pauseProducing()
+        self._pause_client()
 
     def _upstream_drains(self) -> None:
         self._upstream_blocked = False
         self._resume_client()
+
+    def _pause_client(self) -> None:
+        if not self._output.over:  # then what is left to be read is the end of TLS
+            self._client.transport.pauseProducing()
 
     def _resume_client(self) -> None:
         if not self._upstream_blocked and not self._paced_reading.busy and not self._output.over:

@@ -790,6 +790,15 @@ class IntakeTest(SessionTest):
         self.turn()
         self.assertEqual(len(self.account.seen_from_client), AT_ONCE)
 
+    def test_a_client_whose_session_has_ended_is_read_to_its_end(self) -> None:
+        """Some of what it said still waits; its part of the end of TLS comes behind that."""
+        sasl = b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'/>"
+        self.client.send(b"<presence/>" * (AT_ONCE - 1) + sasl + b"<iq id='waits'/>")
+        self.assertTrue(self.client.wire.closing)
+        self.assertEqual(self.client.wire.producerState, "producing")
+        self.turn()
+        self.assertEqual(self.client.wire.producerState, "producing")
+
 
 class BackpressureTest(SessionTest):
     def test_slow_client_pauses_its_server_only(self) -> None:
@@ -817,6 +826,18 @@ class BackpressureTest(SessionTest):
             self.assertEqual(self.client.upstream.producerState, "producing")
             self.client = self.lab.client()
             self.session = self.client.bind()
+
+    def test_a_client_is_read_to_its_end_when_its_server_is_slow(self) -> None:
+        upstream = self.client.upstream
+
+        def write(_data: bytes) -> None:
+            if upstream.producer is not None:
+                upstream.producer.pauseProducing()
+
+        upstream.write = write  # type: ignore[method-assign]
+        self.client.send(b"<iq id='last'></iq></wrong>")
+        self.assertTrue(self.client.wire.closing)
+        self.assertEqual(self.client.wire.producerState, "producing")
 
     def test_a_slow_client_whose_server_is_gone(self) -> None:
         valve = self.client.wire.producer
