@@ -261,10 +261,12 @@ class ClientSession:
 
     def client_lost(self) -> None:
         """The client's connection is gone; to the server it says a proper goodbye, behind all that the client said."""
+        self._client_gone = not self._client_done
+        if self._paced_reading.busy:
+            self._client_blocks()  # what it is told meanwhile must not count as written
         self._paced_reading.at_end(self._lost)
 
     def _lost(self) -> None:
-        self._client_gone = not self._client_done
         self._output.stop()
         self._end_upstream()
         self.log.info("session of {jid} ends", jid=self.jid or self._name)

@@ -455,6 +455,48 @@ class EndTest(SessionTest):
         self.lab.clock.advance(0)
         self.assertEqual(self.reached_at_the_end(self.client.vanish), EVERYTHING)
 
+    def gone_while_its_words_wait(self, meanwhile: Callable[[], object]) -> float:
+        """Return how far the account is told that a client has come, which goes behind a read that takes some turns."""
+        self.lab.clock.advance(100)
+        self.reach(EVERYTHING, since=EVERYTHING)
+        self.client.send(b"<presence/>" * (3 * AT_ONCE))
+
+        def end() -> None:
+            self.client.vanish()
+            meanwhile()
+            self.lab.clock.advance(0)
+
+        reached = self.reached_at_the_end(end)
+        self.assertEqual(self.client.upstream.take(), b"<presence/>" * (3 * AT_ONCE) + END)
+        return reached
+
+    def test_what_is_said_to_a_client_that_is_gone_has_not_come(self) -> None:
+        self.assertEqual(self.gone_while_its_words_wait(lambda: self.session.deliver(b"<message/>")), 5)
+
+    def test_a_server_is_not_read_for_a_client_that_is_gone(self) -> None:
+        states: list[str] = []
+        reached = self.gone_while_its_words_wait(lambda: states.append(self.client.upstream.producerState))
+        self.assertEqual(reached, EVERYTHING)
+        self.assertEqual((states, self.client.upstream.producerState), (["paused"], "producing"))
+
+    def test_a_session_that_ends_behind_its_client(self) -> None:
+        """Whatever ends it: the connection was lost before."""
+        for end in (lambda: self.session.close("conflict"), lambda: self.client.serve(END)):
+            self.setUp()
+            self.lab.clock.advance(100)
+            self.reach(7, since=99.0)
+            self.client.send(b"<presence/>" * (3 * AT_ONCE))
+            self.client.vanish()
+            self.assertEqual(self.reached_at_the_end(end), 7)
+
+    def test_a_client_that_closes_and_is_gone(self) -> None:
+        """Both while something that it said before waits: what is known of its machine counts."""
+        self.lab.clock.advance(100)
+        self.reach(7, since=99.0)
+        self.client.send(b"<presence/>" * (3 * AT_ONCE) + END)
+        self.client.vanish()
+        self.assertEqual(self.reached_at_the_end(lambda: self.lab.clock.advance(0)), 7)
+
     def test_too_much_that_waits_has_not_come(self) -> None:
         """However short the time in which it was too much."""
         self.lab.clock.advance(100)
