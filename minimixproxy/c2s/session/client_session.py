@@ -438,7 +438,10 @@ class ClientSession:
         account, self._account = self._account, None
         if account is not None:
             self._detached = True
-            account.session_closed(self)
+            try:
+                account.session_closed(self)
+            except Exception:  # noqa: BLE001 (the edge: logged; the streams are to end all the same)
+                self.log.failure("while {jid} leaves its account", jid=self.jid)
 
     # Backpressure
 

@@ -479,6 +479,19 @@ class EndTest(SessionTest):
         self.assertEqual(reached, EVERYTHING)
         self.assertEqual((states, self.client.upstream.producerState), (["paused"], "producing"))
 
+    def test_a_fault_of_the_account_at_the_end(self) -> None:
+        """The streams end all the same, and nobody waits for them when the proxy stops."""
+
+        def fails(_session: object) -> None:
+            raise ZeroDivisionError
+
+        self.account.session_closed = fails  # type: ignore[method-assign, assignment]
+        before = len(self.lab.clients)
+        self.client.vanish()
+        self.assertEqual(self.client.upstream.take(), END)
+        self.assertEqual(len(self.lab.clients), before - 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_a_session_that_ends_behind_its_client(self) -> None:
         """Whatever ends it: the connection was lost before."""
         for end in (lambda: self.session.close("conflict"), lambda: self.client.serve(END)):
