@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+from base64 import b64decode, encodebytes
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+
+# Parts of a certificate, in hexadecimal digits, and what takes their place: it can still be taken apart.
+DAMAGES = (
+    ("a003020102", "a003020165"),  # version 102
+    ("06072a8648ce3d0201", "06072a8648ce3d0202"),  # a kind of key that nobody knows
+    ("03420004", "03420005"),  # no point of the curve
+)
 
 
 class KeyPair(NamedTuple):
@@ -28,6 +36,14 @@ class KeyPair(NamedTuple):
         certificate.write_bytes(self.certificate_pem())
         key.write_bytes(self.key_pem())
         return certificate, key
+
+
+def damage(certificate: Path, part: str, replacement: str) -> None:
+    """Replace one of the `DAMAGES` in a PEM file."""
+    der = b64decode("".join(certificate.read_text().splitlines()[1:-1]))
+    damaged = der.replace(bytes.fromhex(part), bytes.fromhex(replacement))
+    assert damaged != der
+    certificate.write_text(f"-----BEGIN CERTIFICATE-----\n{encodebytes(damaged).decode()}-----END CERTIFICATE-----\n")
 
 
 def _builder(subject: str, issuer: x509.Name | None, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:

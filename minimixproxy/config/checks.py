@@ -75,7 +75,7 @@ def trust(value: Any, info: ValidationInfo) -> Any:
 def load_certificates(path: Path) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(readable(path).read_bytes())
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         reason = str(error) if str(path) in str(error) else f"{path} holds no certificate in PEM"
         raise ValueError(reason) from error
 
@@ -89,7 +89,11 @@ def key_pair(certificate: Path, private_key: Path) -> None:
         raise ValueError(f"private_key: {private_key} holds no private key in PEM") from error
     except TypeError as error:
         raise ValueError(f"private_key: {private_key} is encrypted; it must be plain") from error
-    if chain[0].public_key() != key.public_key():
+    try:
+        certified = chain[0].public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ValueError(f"{certificate} has a public key that cannot be used: {error}") from error
+    if certified != key.public_key():
         raise ValueError(f"private_key: {private_key} does not belong to the first certificate in {certificate}")
 
 

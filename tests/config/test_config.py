@@ -9,7 +9,7 @@ from twisted.internet import endpoints, ssl
 from twisted.trial import unittest
 
 from minimixproxy.config import settings as config
-from tests.certificates import make_authority, make_certificate
+from tests.certificates import DAMAGES, damage, make_authority, make_certificate
 
 LISTEN = '[[listen]]\nendpoint = "tcp:5222"\n'
 DOMAIN = '[domain."example.org"]\n'
@@ -358,6 +358,18 @@ class RefusedTests(ConfigTestCase):
                 self.assertEqual([line.startswith(prefix) for line in lines], [True] * len(lines))
                 said = [line.removeprefix(prefix).replace(str(self.directory), "DIR") for line in lines]
                 self.assertEqual(said, expected)
+
+    def test_certificates_that_are_damaged_inside(self) -> None:
+        certificate, whole = self.directory / "example.pem", (self.directory / "example.pem").read_bytes()
+        for change in DAMAGES:
+            certificate.write_bytes(whole)
+            damage(certificate, *change)
+            fault = self.fault(MINIMAL + 'certificate = "example.pem"\nprivate_key = "example.key"\n')
+            self.assertIn(f'[domain."example.org"]: {certificate} ', fault)
+        certificate.write_bytes(whole)
+        damage(certificate, *DAMAGES[0])
+        fault = self.fault(MINIMAL + 'upstream_trust = "example.pem"\n')
+        self.assertIn(f"{certificate} holds no certificate", fault)
 
     def test_missing_file(self) -> None:
         error = self.assertRaises(config.ConfigError, config.load, self.directory / "absent.toml")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from base64 import b64decode, encodebytes
+from base64 import encodebytes
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -27,13 +27,7 @@ from minimixproxy.c2s.transport.certificates import CertificateError, fingerprin
 from minimixproxy.c2s.transport.tls import ServerTLS, client_factory
 from minimixproxy.config.settings import Domain
 from tests.c2s.helpers import Recorder, certified, secured_pair
-
-# Parts of a self-signed certificate, in hexadecimal digits, and what takes their place.
-DAMAGES = (
-    ("a003020102", "a003020165"),  # version 102
-    ("06072a8648ce3d0201", "06072a8648ce3d0202"),  # a kind of key that nobody knows
-    ("03420004", "03420005"),  # no point of the curve
-)
+from tests.certificates import DAMAGES, damage
 
 
 def shown(client: Recorder) -> str:
@@ -279,21 +273,11 @@ class CertificateFilesTest(unittest.TestCase):
             self.assertNotEqual(fingerprint(certificate), before)
             self.load()
 
-    def damage(self, certificate: Path, part: str, replacement: str) -> None:
-        """Replace bytes, in hexadecimal digits, in what is encoded in a PEM file."""
-        text = certificate.read_text()
-        der = b64decode("".join(text.splitlines()[1:-1]))
-        damaged = der.replace(bytes.fromhex(part), bytes.fromhex(replacement))
-        self.assertNotEqual(damaged, der)
-        certificate.write_text(
-            f"-----BEGIN CERTIFICATE-----\n{encodebytes(damaged).decode()}-----END CERTIFICATE-----\n"
-        )
-
     def test_self_signed_that_is_damaged_inside(self) -> None:
         """It can be taken apart, but has no such version or key: it is made anew."""
-        for damage in DAMAGES:
+        for change in DAMAGES:
             certificate, _private_key = self_signed("example.org", self.directory)
-            self.damage(certificate, *damage)
+            damage(certificate, *change)
             damaged = certificate.read_bytes()
             self_signed("example.org", self.directory)
             self.assertNotEqual(certificate.read_bytes(), damaged)
@@ -303,9 +287,9 @@ class CertificateFilesTest(unittest.TestCase):
         """Some of it OpenSSL does not notice."""
         server, certificate, private_key = self.load()
         before, whole = self.shown_serial(server), certificate.read_bytes()
-        for damage in DAMAGES:
+        for change in DAMAGES:
             certificate.write_bytes(whole)
-            self.damage(certificate, *damage)
+            damage(certificate, *change)
             domain = Domain.model_construct(name="example.org", certificate=certificate, private_key=private_key)
             error = self.assertRaises(CertificateError, ServerTLS([domain], self.directory).load)
             self.assertIn(str(certificate), str(error))
