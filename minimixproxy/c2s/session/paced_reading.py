@@ -12,6 +12,8 @@ from minimixproxy.wire.stanza import Stanza
 
 #: What the proxy itself handles in one turn: so many stanzas, or so many bytes of them; what only passes is cheap.
 AT_ONCE, BYTES_AT_ONCE = 4, 16 * 1024
+#: So many if the client is gone: its place among the connections is another's, so what it leaves must not pile up.
+LEFT_AT_ONCE = 64
 #: Bytes that are read into stanzas at once, and seconds after which no more are: `ssl:` and `haproxy:` bring 64 KiB.
 PIECE, PIECES_TIME = 8192, 0.002
 
@@ -99,7 +101,8 @@ class PacedReading:
         events, pieces = self._events, self._pieces
         work = size = 0
         first = True
-        while work < AT_ONCE and size < BYTES_AT_ONCE:
+        at_once = AT_ONCE if self._last is None else LEFT_AT_ONCE
+        while work < at_once and size < BYTES_AT_ONCE:
             if events:
                 event = events.popleft()
                 if self._handle(event):

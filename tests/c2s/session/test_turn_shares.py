@@ -235,6 +235,18 @@ class SessionsTest(unittest.TestCase):
         said = crowd[2].upstream.take()
         self.assertEqual(said, b"<iq id='i' type='result'/>" * 200 + b"</stream:stream>")
 
+    def test_clients_that_say_much_and_go_do_not_pile_up(self) -> None:
+        """Others come in their place: each is done with in one turn of its account's."""
+        account = self.lab.accounts.account
+        account.from_client = lambda _session, _stanza: True  # type: ignore[method-assign]
+        crowd = [self.client() for _ in range(20)]
+        for client in crowd:
+            client.send(b"<presence to='r@m/n'/>" * 60)
+            client.vanish()
+        for _ in crowd:
+            next_turn(self.lab.clock)
+        self.assertEqual([client.upstream.take() for client in crowd], [b"</stream:stream>"] * 20)
+
     def test_a_fault_of_ours_ends_that_session(self) -> None:
         crowd = [self.client() for _ in range(3)]
         crowd[0].send(b"<iq id='i' type='result'/>" * 200)
