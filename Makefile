@@ -6,7 +6,7 @@ FUZZ_STAMP = $(VENV)/.installed-fuzz
 TRIAL = $(BIN)/python tools/run_trial.py $(if $(JOBS),--jobs $(JOBS))
 TESTS ?= tests
 
-.PHONY: help venv system test unit one lint demo run bench chaos fuzz mutants clean dist-check
+.PHONY: help venv system test unit one coverage lint demo run bench chaos fuzz mutants clean dist-check
 
 help:
 	@echo "make system      Debian packages that the tests and the demo need (root or sudo)"
@@ -14,6 +14,7 @@ help:
 	@echo "make test        all tests, with real Prosody and ejabberd; TESTS=tests.config.test_config for some, JOBS=4 at once"
 	@echo "make unit        the tests that need neither servers nor Debian packages, in less than a minute"
 	@echo "make one         a test, class or module by trial, in seconds; TEST=tests.wire.test_stanza"
+	@echo "make coverage    which lines and branches the unit tests reach, and whether enough"
 	@echo "make lint        mypy --strict, ruff, and whether the files are formatted"
 	@echo "make demo        a narrated run against a Prosody of its own"
 	@echo "make run         the same servers, left running for a real client"
@@ -40,6 +41,12 @@ test: system venv
 
 unit: venv
 	$(TRIAL) --unit $(TESTS)
+
+coverage: venv
+	$(BIN)/coverage erase
+	$(BIN)/coverage run tools/run_trial.py --unit $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --sort=cover
 
 one: venv
 	$(BIN)/trial --reactor=asyncio --temp-directory=_trial_temp_one $(TEST)
