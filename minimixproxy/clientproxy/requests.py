@@ -88,16 +88,16 @@ class Requests:
             raise TooMany("too many open requests")
         if self._by_owner[request.owner] >= self._limit_per_asker:  # only users have any
             raise TooMany("too many open requests of one asker")
-        sharer = self._sharer(request)
-        if request.origin is Origin.USER and self._by_sharer[sharer] >= left:
-            raise TooMany(f"too many open requests of one {'asker' if sharer == request.owner else 'domain'}")
+        sharers = self._sharers(request)
+        if any(self._by_sharer[sharer] >= left for sharer in sharers):
+            raise TooMany(f"too many open requests of one {'asker' if request.owner in sharers else 'domain'}")
         if self._kept + len(request.raw) > self._keep_bytes:
             if not request.peer:
                 raise TooMany("too much is waiting")
             request.raw = b""
         if request.origin is Origin.USER:
             self._by_owner[request.owner] += 1
-            self._by_sharer[sharer] += 1
+            self._by_sharer.update(sharers)
         self._kept += len(request.raw)
         request.deadline = self._clock() + self._timeout
         self._in_order[request] = None
@@ -125,7 +125,8 @@ class Requests:
         self._kept -= len(request.raw)
         if request.origin is Origin.USER:
             _one_less(self._by_owner, request.owner)
-            _one_less(self._by_sharer, self._sharer(request))
+            for sharer in self._sharers(request):
+                _one_less(self._by_sharer, sharer)
 
     def of_peer(self, peer: str) -> list[Request]:
         """Return what a peer owes, oldest first."""
@@ -150,10 +151,22 @@ class Requests:
             self.close(request)
         return late
 
-    def _sharer(self, request: Request) -> str:
-        """Return the domain, or the bare JID, whose share a request is part of."""
+    def _sharers(self, request: Request) -> list[str]:
+        """Return whose share a user's request is part of: the domain's and its parents', or the bare JID's.
+
+        A parent of two labels counts, for its subdomains cost their owner nothing; one of a single label does not.
+        """
+        if request.origin is not Origin.USER:
+            return []
         domain = request.owner.rpartition("@")[2]
-        return request.owner if domain in self._own_domains else domain
+        if domain in self._own_domains:
+            return [request.owner]
+        sharers = [domain]
+        parent = domain.partition(".")[2]
+        while "." in parent and parent not in self._own_domains:
+            sharers.append(parent)
+            parent = parent.partition(".")[2]
+        return sharers
 
     def _send_as_new(self, request: Request) -> str:
         sent_as = request.sent_as = f"{self._prefix}{next(self._numbers):x}"

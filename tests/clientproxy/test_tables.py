@@ -215,6 +215,17 @@ class RequestsTests(unittest.TestCase):
         self.assertRaises(TooMany, table.add, request("new@x/1"))
         self.assertRaises(TooMany, table.add, request("x"))
 
+    def test_subdomains_share_what_their_parent_has(self) -> None:
+        self.assertEqual(sum(self.fill(self.table(limit=100), *(f"s{number}.x.example" for number in range(20)))), 50)
+        self.assertEqual(self.fill(self.table(limit=90), "a.x.example", "y.example"), [30, 30])
+        self.assertEqual(self.fill(self.table(limit=90), "x", "y.x"), [30, 30])  # what has no dot is nobody's parent
+        table = Requests(self.clock.seconds, "p.", limit=100, own_domains=frozenset({"own.example"}))
+        self.fill(table, "muc.own.example")
+        table.add(request("a@own.example/x"))
+        for one in table.all():
+            table.close(one)
+        self.assertEqual(self.fill(table, "a.x.example"), [50])
+
     def test_what_a_domain_has_closed_counts_no_more(self) -> None:
         table = self.table(limit=10)
         for _ in range(3):
