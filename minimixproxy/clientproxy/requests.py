@@ -49,8 +49,9 @@ class Requests:
     """The table. `limit`: open requests in all but our own; `limit_per_asker`: of one bare JID among the users;
     `keep_bytes`: in all of raw stanzas kept for a retry (over that, requests are not retried).
 
-    The users of one domain (and its subdomains) have no more open than are left for all: one such domain takes half, two take a third each,
-    and something is always left. Accounts cost a domain nothing; so they do not count, but in `own_domains`.
+    The users of one domain and its subdomains have no more open than are left for all: one such domain takes half, two
+    take a third each, and something is always left. Accounts cost a domain nothing; so they do not count, but in
+    `own_domains`.
     """
 
     def __init__(
