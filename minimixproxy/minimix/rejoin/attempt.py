@@ -16,12 +16,11 @@ from minimixproxy.minimix.room.attendance import Attendance
 from minimixproxy.minimix.room.own_presence import rejoin_presence
 from minimixproxy.minimix.room.snapshot import Snapshot
 from minimixproxy.namespaces import NS_MUC
-from minimixproxy.timing.clock import Clock, Timer
+from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep import muc
 from minimixproxy.xep.delays import format_time
 
-ANSWER_TIMEOUT = 60.0  # seconds for a room to answer the join
 OVERLAP = 60.0  # seconds of the room's history asked for again, for clocks that differ
 # What the owner of a room sends to take it as it is (XEP-0045 §10.1.2).
 _INSTANT_ROOM = b"<query xmlns='%b#owner'><x xmlns='jabber:x:data' type='submit'/></query>" % NS_MUC.encode()
@@ -32,7 +31,7 @@ class RejoinAttempt:
 
     `view` is what the room shows, up to the own presence; then it is the attendance's. `heard` gets each message that
     was said meanwhile, known ones too, and whether it is told as something of the past. Then `done` is called, with
-    False if some of it could not be read; or `unanswered`, when the room does not answer the join.
+    False if some of it could not be read.
     """
 
     log = Logger()
@@ -46,7 +45,6 @@ class RejoinAttempt:
         attendance: Attendance,
         heard: Callable[[Stanza, bool], None],
         done: Callable[[bool], None],
-        unanswered: Callable[[], None],
     ) -> None:
         self.view: Snapshot | None = Snapshot(info.room, settings.max_occupants, outlet.room_budget())
         self.nick = ""  # asked for
@@ -57,8 +55,6 @@ class RejoinAttempt:
         self._attendance = attendance
         self._forking = PacedForking(info.room, clock, heard, self._told)
         self._done = done
-        self._timer = Timer(clock)
-        self._timer.start(ANSWER_TIMEOUT, unanswered)
         self._before: Snapshot = attendance.view
         self._subject_before = ("", "")
         self._missed: MissedMessages | None = None
@@ -75,10 +71,10 @@ class RejoinAttempt:
         """The own presence: all who are there have been shown. `last_known`: id and time of the last kept message."""
         view, self.view = self.view, None
         assert view is not None
-        self._timer.stop()
         view.entered(stanza)
-        self._attendance.view = view
-        before_nick, appearance.nick = appearance.nick, nick
+        self._attendance.entered(view)
+        before_nick = appearance.nick
+        appearance.named(nick)
         if self._before.self_presence is not None:
             difference = Difference(self._before, view, before_nick, nick)
             for session in list(self._attendance.attached):
@@ -120,7 +116,6 @@ class RejoinAttempt:
 
     def stop(self) -> None:
         """It came to nothing, or was interrupted."""
-        self._timer.stop()
         if self.view is not None:
             self.view.close()
         if self._missed is not None:

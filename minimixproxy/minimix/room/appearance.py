@@ -88,6 +88,12 @@ class Appearance:
         """Tell whether a nick is the account's, after preparation."""
         return prepare_resource(nick) == prepare_resource(self.nick)
 
+    def named(self, nick: str, wished: str | None = None) -> None:
+        """The account has this nick, or asks for it; `wished`: from now on, that is the one to have."""
+        self.nick = nick
+        if wished is not None:
+            self.wished_nick = wished
+
     def change_nick(self, session: SessionPort, nick: str, stanza_id: str | None) -> None:
         """A session wants the account to have another nick: the room decides."""
         if self._changes.asked(session, nick, stanza_id):

@@ -15,7 +15,7 @@ from minimixproxy.minimix.room.attached_sessions import AttachedSessions
 from minimixproxy.minimix.room.outbox import Outbox
 from minimixproxy.minimix.room.snapshot import Snapshot
 from minimixproxy.minimix.room.waiting_joins import Joiner, JoinRequest, WaitingJoins
-from minimixproxy.timing.clock import Clock, wall_time
+from minimixproxy.timing.clock import Clock, Timer, wall_time
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep import muc
 from minimixproxy.xep.stanza_errors import error_payload
@@ -50,6 +50,7 @@ class Attendance:
         self._clock = clock
         self._appearance = appearance
         self._history = history
+        self._patience = Timer(clock)  # of those who wait
 
     def __contains__(self, session: SessionPort) -> bool:
         """Tell whether a session has joined, or waits to, from its own point of view."""
@@ -65,8 +66,28 @@ class Attendance:
 
     # In --------------------------------------------------------------------------------------------------------
 
+    def sends(self, request: JoinRequest) -> None:
+        """The join of one of those who wait is sent now."""
+        request.sent = True
+        self.joiner = Joiner(request.session, request.key, request.wish)
+
+    def refuse_joiner(self, error: Stanza) -> JoinRequest | None:
+        """The room's error is for those who asked for just this; return another one, who may try."""
+        assert self.joiner is not None
+        return self.waiting.refuse(self.joiner, error)
+
+    def has_patience(self, seconds: float) -> None:
+        """Whoever waits is refused then, at the latest: counted from the first call."""
+        if not self._patience.running:
+            self._patience.start(seconds, lambda: self.refuse_waiting("remote-server-timeout"))
+
+    def entered(self, view: Snapshot) -> None:
+        """The room has shown itself anew."""
+        self.view = view
+
     def let_in_waiting(self) -> None:
         """The room has shown everything: every waiting session is given its replay."""
+        self._patience.stop()
         for request in self.waiting.take():
             self.let_in(request)
         self.joiner = None
@@ -119,8 +140,15 @@ class Attendance:
         for session in list(self.attached):
             self.show_out(session, codes, reason=reason)
 
-    def refuse_waiting(self, condition: str, text: str) -> None:
+    def close(self) -> None:
+        """The occupancy is over: nobody is attached, and nothing kept."""
+        self.attached.clear()
+        self.view.close()
+        self.privates.close()
+
+    def refuse_waiting(self, condition: str, text: str = "the account cannot enter the room now") -> None:
         """Those who wait for the join are told that it failed."""
+        self._patience.stop()
         self.waiting.refuse_all(error_payload("wait", condition, text))
 
 

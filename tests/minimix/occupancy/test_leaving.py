@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.occupancy.occupancy import REENTRY_PAUSE
+from minimixproxy.minimix.occupancy.lifecycle import REENTRY_PAUSE
 from tests.minimix.fakes import ROOM, STREAM, World, kinds
 
 

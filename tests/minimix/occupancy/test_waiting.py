@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.occupancy.occupancy import State
+from minimixproxy.minimix.occupancy.stages import State
 from tests.minimix.fakes import ROOM, STREAM, FakeSession, World
 
 Step = Callable[[World], object]

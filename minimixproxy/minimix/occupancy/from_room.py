@@ -1,0 +1,239 @@
+"""What a room says: to its sessions, and what it means for the account's being in it."""
+
+from __future__ import annotations
+
+from minimixproxy.jids import prepare_resource
+from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.addressing.local_accounts import as_before
+from minimixproxy.minimix.history.room_history import Taken
+from minimixproxy.minimix.occupancy.lifecycle import Lifecycle
+from minimixproxy.minimix.occupancy.parts import Parts
+from minimixproxy.minimix.occupancy.stages import ASKING, FIRST, IN, NEW, Input, Stage
+from minimixproxy.minimix.room import removal
+from minimixproxy.minimix.room.snapshot import Snapshot
+from minimixproxy.minimix.room.stripped_presence import is_own, readable_quickly
+from minimixproxy.namespaces import NS_DELAY
+from minimixproxy.timing.clock import wall_time
+from minimixproxy.wire.stanza import Stanza, parse_stanza, rewrite
+from minimixproxy.xep import muc
+
+_ENTERING = NEW | ASKING | {Stage.JOINING}  # the own presence is still to come
+
+
+class FromRoom:
+    """Presences and messages of one room. Those that concern the account itself become inputs of its lifecycle."""
+
+    log = Logger()
+
+    def __init__(self, parts: Parts, lifecycle: Lifecycle) -> None:
+        self._parts = parts
+        self._lifecycle = lifecycle
+        self._fresh_until = 0.0
+
+    # Whether the account is in it ------------------------------------------------------------------------------
+
+    @property
+    def fresh(self) -> bool:
+        """Whether traffic from the room proves that we are still in it."""
+        return self._lifecycle.stage in IN and self._parts.clock.seconds() < self._fresh_until
+
+    def confirmed(self) -> None:
+        """The room has just shown that we are in it."""
+        self._fresh_until = self._parts.clock.seconds() + self._parts.settings.fresh
+        self._parts.self_ping.heard()
+
+    def refused(self) -> None:
+        """What the account said in the room came back: the room may have forgotten it."""
+        self._fresh_until = 0.0
+        self._parts.self_ping.doubt()
+
+    @property
+    def _is_entering(self) -> bool:
+        return self._lifecycle.stage in _ENTERING
+
+    @property
+    def _view(self) -> Snapshot:
+        """What the room shows now, which attached sessions do not see yet while it is being entered again."""
+        return self._parts.attempts.view or self._parts.attendance.view
+
+    # Presences -------------------------------------------------------------------------------------------------
+
+    def presence(self, stanza: Stanza, nick: str | None) -> None:
+        """Take a presence of the room or of an occupant of it."""
+        kind = stanza.get("type")
+        if kind == "error":
+            self._presence_error(stanza, nick)
+            return
+        if kind not in (None, "unavailable"):
+            self.log.info("presence of an odd type from {room}: {type}", room=self._parts.room, type=kind)
+            return
+        self.confirmed()
+        history = self._parts.history
+        if kind == "unavailable":
+            history.occupant_left(stanza["from"])
+        elif nick is not None:
+            history.occupant_shown(stanza["from"])
+        if nick is None:
+            self._view.room_shown(stanza)
+            self._fork_presence(stanza)
+        elif self._is_own(stanza, nick):
+            own = readable_quickly(stanza)
+            self._own_unavailable(own, nick) if kind == "unavailable" else self._own_available(own, nick)
+        else:
+            self._others(stanza, nick)
+
+    def _others(self, stanza: Stanza, nick: str) -> None:
+        view = self._view
+        # Some rooms show members who are not there; only to who joins.
+        joining = self._lifecycle.stage in FIRST
+        if stanza.get("type") == "unavailable" and (not joining or nick in view):
+            before = view.occupant_gone(nick)
+            self._fork_presence(as_before(stanza, before, self._parts.outlet.stream_jid))
+            self._parts.appearance.occupant_gone(nick)
+        else:
+            view.occupant_shown(nick, stanza)
+            self._fork_presence(stanza)
+
+    def _fork_presence(self, stanza: Stanza) -> None:
+        if not self._is_entering:
+            self._parts.attendance.attached.fork_presence(stanza)
+
+    def _is_own(self, stanza: Stanza, nick: str) -> bool:
+        """Tell whether a presence is our own: by our nick once that is settled, by status 110 always."""
+        if not self._is_entering and self._parts.appearance.is_nick(nick):
+            return True
+        return is_own(stanza)
+
+    def _own_available(self, stanza: Stanza, nick: str) -> None:
+        parts = self._parts
+        if self._is_entering and not parts.join_ids.may_be_answered_by(stanza.get("id")):
+            self.log.info("{room} answers a join that a leave has followed", room=parts.room)
+            return
+        parts.history.senders.entered(stanza)
+        self._lifecycle.happens(Input.OWN_SHOWN, stanza, nick)
+
+    def _own_unavailable(self, stanza: Stanza, shown_nick: str) -> None:
+        parts, joining = self._parts, self._lifecycle.stage is Stage.JOINING
+        if not joining and not parts.appearance.is_nick(shown_nick):
+            # Clients know the account by the nick that it had: under another, they would take it for somebody else.
+            occupant = f"{parts.room}/{parts.appearance.nick}"
+            stanza = parse_stanza(rewrite(stanza.self_contained(), {"from": occupant}))
+        is_change = not joining and muc.NICK_CHANGED in muc.status_codes(stanza)
+        nick = muc.new_nick(stanza, parts.room) if is_change else None
+        if nick is not None:
+            self._fork_presence(stanza)
+            parts.appearance.nick_changed(nick)
+            parts.membership.changed()
+        elif parts.attendance.next:  # they asked while it was leaving
+            self._lifecycle.happens(Input.AWAITED_OUT, stanza)
+        else:
+            self._lifecycle.happens(Input.REMOVED if removal.is_meant(stanza) else Input.PUT_OUT, stanza)
+
+    # Presence errors -------------------------------------------------------------------------------------------
+
+    def presence_refused(self, answer: Stanza) -> None:
+        """A presence for the room was too large to be sent: a join fails, of all else a part is shown."""
+        nick = answer["from"].partition("/")[2]
+        appearance = self._parts.appearance
+        if self._lifecycle.stage in IN and appearance.is_nick(nick):
+            shown = list(self._parts.attendance.attached)
+            if answer.get("id") is not None and shown:
+                session = shown[-1]  # the one that directed it here
+                session.deliver(rewrite(answer.raw, {"to": session.jid}))
+        else:
+            self._presence_error(answer, nick)
+        appearance.too_large()
+
+    def _presence_error(self, stanza: Stanza, nick: str | None) -> None:
+        if self._answers_join(stanza, nick):
+            self._join_refused(stanza)
+            return
+        appearance = self._parts.appearance
+        asked = appearance.nick_refused(nick) if nick is not None else None
+        if asked is not None:
+            session, stanza_id = asked
+            session.deliver(rewrite(stanza.self_contained(), {"to": session.jid, "id": stanza_id}))
+            return
+        condition = muc.error_condition(stanza)
+        self.log.info("presence error from {room}: {error}", room=self._parts.room, error=condition)
+        if nick is None or appearance.is_nick(nick):
+            self.refused()
+
+    def _answers_join(self, error: Stanza, nick: str | None) -> bool:
+        """Tell whether a presence error answers the join: others are of occupants, or of a join that is over.
+
+        A room that leaves out the id is believed where it names the nick that was asked for, or none.
+        """
+        stanza_id = error.get("id")
+        if not self._is_entering or self._parts.join_ids.is_latest(stanza_id):
+            return self._is_entering
+        attempt = self._parts.attempts.current
+        asked = attempt.nick if attempt is not None else self._parts.appearance.nick
+        return stanza_id is None and (nick is None or prepare_resource(nick) == prepare_resource(asked))
+
+    def _join_refused(self, error: Stanza) -> None:
+        parts, condition = self._parts, muc.error_condition(error)
+        if self._lifecycle.stage in ASKING:
+            self.log.info("cannot return to {room}: {condition}", room=parts.room, condition=condition)
+            self._lifecycle.happens(_refusal(condition, error), error)
+            return
+        self.log.info("join refused: {room}: {condition}", room=parts.room, condition=condition)
+        other = parts.attendance.refuse_joiner(error)
+        if other is not None:
+            self._lifecycle.happens(Input.NEXT_REFUSED, other)
+        else:
+            self._lifecycle.happens(Input.REFUSED, error)
+
+    # Messages --------------------------------------------------------------------------------------------------
+
+    def groupchat(self, stanza: Stanza) -> None:
+        """Take a groupchat message: subject, history, and a copy to every attached session."""
+        self.confirmed()
+        if not stanza.readable:
+            self._pass_unread(stanza)
+            return
+        parts = self._parts
+        self._view.message_seen(stanza)
+        if muc.configuration_codes(stanza):
+            parts.history.senders.rules_changed()
+        parts.info.message_seen(stanza)
+        stage, attempt = self._lifecycle.stage, parts.attempts.current
+        if attempt is not None:
+            attempt.groupchat(stanza)
+        elif stage is Stage.ENTERED and muc.is_subject(stanza):
+            self._lifecycle.happens(Input.SUBJECT)
+        else:
+            self.heard(stanza, stage in FIRST)
+
+    def _pass_unread(self, stanza: Stanza) -> None:
+        """What is too large to be read is not kept. Who is there gets it once: not when the room's history has it."""
+        if self._lifecycle.stage in IN and not stanza.has_payload(NS_DELAY, "delay"):
+            self._parts.attendance.attached.fork(stanza)
+
+    def heard(self, stanza: Stanza, past: bool) -> None:
+        """A message takes its place in the history; attached sessions get what they cannot have had.
+
+        `past`: the room tells it as something said before, as it does until the subject.
+        """
+        taken = self._parts.history.take(stanza, wall_time(self._parts.clock), past=past)
+        if taken is not Taken.DUPLICATE:
+            self._parts.attendance.attached.fork(stanza)
+
+    def message(self, stanza: Stanza) -> None:
+        """Take a private message, or another message that is not groupchat."""
+        self.confirmed()
+        attendance = self._parts.attendance
+        if not attendance.attached:
+            attendance.privates.keep(stanza, wall_time(self._parts.clock))
+        attendance.attached.fork(stanza)
+
+
+def _refusal(condition: str, error: Stanza) -> Input:
+    """What it means that a room refuses the rejoin."""
+    if condition == "forbidden":
+        return Input.FORBIDDEN
+    if removal.is_meant_error(error):
+        return Input.SHUT_OUT
+    if condition in ("conflict", "not-acceptable"):  # somebody has the nick, or it has to be the registered one
+        return Input.NICK_REFUSED
+    return Input.REFUSED

@@ -1,0 +1,179 @@
+"""Out of the room, by a fault or without a stream, and in again."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.occupancy import joining, leaving
+from minimixproxy.minimix.occupancy.parts import Parts
+from minimixproxy.minimix.occupancy.stages import Input
+from minimixproxy.minimix.rejoin.attempt import RejoinAttempt
+from minimixproxy.minimix.room.waiting_joins import JoinRequest
+from minimixproxy.namespaces import NS_CLIENT, NS_DISCO_INFO
+from minimixproxy.wire.stanza import Stanza, serialize
+from minimixproxy.xep import muc
+
+ANSWER_TIMEOUT = 60.0  # seconds for a room to answer a join, and for its service to say that it is there
+PATIENCE = 60.0  # seconds for sessions that ask to join meanwhile
+
+log = Logger()
+_DISCO = b"<query xmlns='%b'/>" % NS_DISCO_INFO.encode()
+
+
+# Out
+
+
+def interrupted(parts: Parts) -> bool:
+    """The account is out, and means to come back; False if its last session has just left, and it goes along."""
+    if parts.grace.cut_short():
+        return False
+    leaving.stop(parts)
+    return True
+
+
+def come_back_later(parts: Parts, *_why: object) -> None:
+    """Come back after a wait that grows from failure to failure."""
+    if interrupted(parts):
+        parts.attempts.schedule.later()
+
+
+def put_out(parts: Parts, stanza: Stanza) -> None:
+    """The room shows the account out, and nobody means it."""
+    log.info("out of {room}: {codes}", room=parts.room, codes=sorted(muc.status_codes(stanza)))
+    come_back_later(parts)
+
+
+def silently_out(parts: Parts) -> None:
+    """The room does not know the account, and has not said so: come back at once."""
+    log.info("silently out of {room}", room=parts.room)
+    if interrupted(parts):
+        parts.attempts.schedule.now()
+
+
+def unanswered(parts: Parts) -> None:
+    """The room, or its service, says nothing."""
+    log.info("{room} does not answer the rejoin", room=parts.room)
+    come_back_later(parts)
+
+
+# Sessions ask to join meanwhile
+
+
+def wait(parts: Parts, request: JoinRequest) -> None:
+    """A session waits for the account to come back."""
+    if request.password is not None:
+        parts.membership.password = request.password
+    parts.attendance.has_patience(PATIENCE)
+
+
+def wait_and_try(parts: Parts, request: JoinRequest) -> None:
+    """The same: try now, with the password that was just given."""
+    wait(parts, request)
+    if parts.outlet.stream_jid:
+        try_now(parts)
+
+
+def give_up(parts: Parts) -> None:
+    """There will be no stream until a client logs in: whoever is attached is shown out (307 and 333)."""
+    parts.attendance.refuse_waiting("service-unavailable")
+    parts.attendance.holding.refuse("recipient-unavailable")
+    parts.attendance.show_out_all(leaving.REMOVED_BY_FAULT, "The server refuses the account's login.")
+
+
+# An attempt
+
+
+def try_now(parts: Parts) -> None:
+    """Come back in this room's turn."""
+    parts.attempts.schedule.now()
+
+
+def rejoin(parts: Parts, nick: str) -> None:
+    """The turn has come: ask for this nick."""
+    attempt = RejoinAttempt(
+        parts.info,
+        parts.outlet,
+        parts.settings,
+        parts.clock,
+        parts.attendance,
+        parts.heard,
+        partial(parts.happens, Input.CAUGHT_UP),
+    )
+    parts.attempts.begin(attempt)
+    since = parts.attempts.missed_since(_last_known(parts))[1]
+    attempt.join(nick, parts.appearance, parts.membership.password, since, parts.join_ids.next())
+
+
+def _last_known(parts: Parts) -> tuple[str | None, float]:
+    stanza_id, time = parts.history.newest
+    return stanza_id, time or parts.membership.since
+
+
+def entered(parts: Parts, stanza: Stanza, nick: str) -> None:
+    """The own presence: the account is in, and reads what was said meanwhile."""
+    attempt = parts.attempts.current
+    assert attempt is not None
+    since = parts.attempts.missed_since(_last_known(parts))
+    parts.attempts.entered(since)
+    attempt.entered(stanza, parts.appearance, nick, since)
+
+
+def caught_up(parts: Parts, complete: bool) -> None:
+    """All has been read and shown, but for what could not be, unless `complete`."""
+    parts.attempts.succeeded(complete=complete)
+    joining.complete(parts)
+    parts.attendance.holding.release(parts.outlet.from_session_again)
+
+
+# It is not let in
+
+
+def removed(parts: Parts, stanza: Stanza) -> None:
+    """Shown out for good. The join that is on its way comes behind this: it may be let in."""
+    attempt = parts.attempts.current
+    assert attempt is not None
+    parts.outlet.send_to_room(muc.unavailable(parts.room, attempt.nick))
+    leaving.show_removal(parts, stanza)
+
+
+def try_another_nick(parts: Parts, _error: Stanza) -> None:
+    """Somebody has the nick, or it has to be the registered one."""
+    if interrupted(parts) and not parts.attempts.schedule.other_nick():
+        parts.attempts.schedule.later()
+
+
+def shut_out(parts: Parts, error: Stanza) -> None:
+    """The room does not let the account in any more: for its sessions, that is a removal."""
+    payload = error.payload(NS_CLIENT, "error")
+    assert payload is not None
+    parts.attendance.waiting.refuse_all(serialize(payload))
+    parts.attendance.show_out_all(leaving.REMOVED_BY_FAULT, "The room does not let the account in again.")
+
+
+def ask_service(parts: Parts, error: Stanza) -> None:
+    """`forbidden` may be a ban.
+
+    A server that talks to no others says it of its own room service, too, while that is down. The service may come up
+    between the two answers. So it is a ban only if the service was there before, too.
+    """
+    attempt = parts.attempts.current
+
+    def answered(answer: Stanza | None) -> None:
+        if parts.attempts.current is not attempt:
+            return
+        if answer is None or answer.get("type") != "result":
+            parts.happens(Input.SERVICE_DOWN)
+        elif parts.attempts.forbidden_before:
+            parts.happens(Input.BANNED, error)
+        else:
+            parts.happens(Input.SERVICE_UP)
+
+    parts.outlet.ask(parts.room.partition("@")[2], "get", _DISCO, answered)
+
+
+def try_once_more(parts: Parts) -> None:
+    """The service is there: if it forbids it again, that is a ban."""
+    if interrupted(parts):
+        parts.attempts.forbidden()
+        parts.attempts.schedule.now()
