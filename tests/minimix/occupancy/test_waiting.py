@@ -2,94 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix.occupancy.stages import State
-from tests.minimix.fakes import ROOM, STREAM, FakeSession, World
-
-Step = Callable[[World], object]
-
-LONG = 1500  # seconds: more than all time-outs one after the other
-
-
-def _joining(world: World) -> None:
-    world.asks_to_join(world.session("phone"))
-
-
-def _entered(world: World) -> None:
-    _joining(world)
-    world.shows("alice", "110")
-
-
-def _joined(world: World) -> None:
-    world.joined("phone")
-
-
-def _stream_lost(world: World) -> None:
-    world.stream.jid = ""
-    world.account.stream_lost()
-
-
-def _stream_opened(world: World) -> None:
-    world.stream.jid = STREAM
-    world.account.stream_opened()
-
-
-def _refused(world: World) -> None:
-    world.stream.jid = ""
-    world.account.stream_refused()
-
-
-def _interrupted(world: World) -> None:
-    _joined(world)
-    _stream_lost(world)
-
-
-def _put_out(world: World) -> None:
-    _joined(world)
-    world.gone("alice", "110 332")
-
-
-def _rejoining(world: World) -> None:
-    _interrupted(world)
-    _stream_opened(world)
-
-
-def _catching_up(world: World) -> None:
-    _rejoining(world)
-    world.shows("alice", "110")
-
-
-def _leave(world: World) -> None:
-    world.account.leave(ROOM)
-
-
-def _leaving(world: World) -> None:
-    _joined(world)
-    _leave(world)
-
+from tests.minimix.fakes import ROOM, STREAM, World
+from tests.minimix.occupancy.waiting import (
+    Step,
+    ask,
+    catching_up,
+    checking,
+    entered,
+    interrupted,
+    join_error,
+    joined,
+    joining,
+    leave,
+    leaving,
+    login_refused,
+    not_answered,
+    phone_of,
+    put_out,
+    rejoining,
+    stream_lost,
+    stream_opened,
+    wait_long,
+)
 
 #: By name: how to come there, and what it is.
 STATES: dict[str, tuple[Step, State]] = {
-    "joining": (_joining, State.JOINING),
-    "entered, without a subject": (_entered, State.JOINING),
-    "joined": (_joined, State.JOINED),
-    "without a stream": (_interrupted, State.INTERRUPTED),
-    "put out by a fault": (_put_out, State.INTERRUPTED),
-    "rejoining": (_rejoining, State.REJOINING),
-    "catching up": (_catching_up, State.REJOINING),
-    "leaving": (_leaving, State.LEAVING),
+    "joining": (joining, State.JOINING),
+    "entered, without a subject": (entered, State.JOINING),
+    "joined": (joined, State.JOINED),
+    "without a stream": (interrupted, State.INTERRUPTED),
+    "put out by a fault": (put_out, State.INTERRUPTED),
+    "rejoining": (rejoining, State.REJOINING),
+    "catching up": (catching_up, State.REJOINING),
+    "leaving": (leaving, State.LEAVING),
 }
 
 
-def _phone(world: World) -> FakeSession | None:
-    return next((session for session in world.account.sessions if session.jid.endswith("/phone")), None)  # type: ignore[return-value]
-
-
 def _phone_leaves(world: World) -> None:
-    phone = _phone(world)
+    phone = phone_of(world)
     if phone is not None:
         world.leaves(phone)
 
@@ -100,16 +53,13 @@ def _phone_leaves_for_good(world: World) -> None:
 
 
 def _phone_closes(world: World) -> None:
-    phone = _phone(world)
+    phone = phone_of(world)
     if phone is not None:
         world.account.session_closed(phone)
 
 
 def _error(condition: str) -> Step:
-    return lambda world: world.room(
-        f"<presence type='error' from='{ROOM}/alice' to='{STREAM}'><error type='cancel'>"
-        f"<{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>"
-    )
+    return lambda world: world.room(join_error(condition))
 
 
 def _not_in(world: World) -> None:
@@ -122,14 +72,14 @@ def _not_in(world: World) -> None:
 #: What can happen.
 EVENTS: dict[str, Step] = {
     "nothing": lambda world: None,
-    "leave by command": _leave,
+    "leave by command": leave,
     "forget by command": lambda world: world.account.forget(),
     "the device leaves": _phone_leaves,
     "the device leaves, and the account follows": _phone_leaves_for_good,
     "the device closes": _phone_closes,
-    "stream lost": _stream_lost,
-    "stream lost, and another": lambda world: (_stream_lost(world), _stream_opened(world)),
-    "login refused": _refused,
+    "stream lost": stream_lost,
+    "stream lost, and another": lambda world: (stream_lost(world), stream_opened(world)),
+    "login refused": login_refused,
     "kicked": lambda world: world.gone("alice", "110 307"),
     "service shut down": lambda world: world.gone("alice", "110 332"),
     "own unavailable": lambda world: world.gone("alice", "110"),
@@ -153,63 +103,12 @@ class Everybody(SynchronousTestCase):
                     come_there(world)
                     self.assertIs(world.account.rooms[ROOM].state, expected)
                     happens_first(world)
-                    asked = _ask(world)
+                    asked = ask(world)
                     happens_then(world)
-                    _wait(world)
-                    for kind in _unanswered(world, asked):
+                    wait_long(world)
+                    for kind in not_answered(world, asked):
                         unanswered.append(f"{state}; {first}; {kind}; {second}")
         self.assertEqual(unanswered, [])
-
-
-def _wait(world: World) -> None:
-    """Let all happen that LONG brings, each at its time."""
-    clock = world.clock
-    end = clock.seconds() + LONG
-    while (due := min((call.getTime() for call in clock.getDelayedCalls()), default=end)) < end:
-        clock.advance(due - clock.seconds())
-    clock.advance(end - clock.seconds())
-
-
-def _unanswered(world: World, asked: dict[str, FakeSession]) -> list[str]:
-    present = world.account.sessions
-    return [kind for kind, session in asked.items() if session in present and not _ANSWERED[kind](session)]
-
-
-def _ask(world: World) -> dict[str, FakeSession]:
-    """A tablet asks to join; the phone asks for another nick, and pings an occupant and itself."""
-    asked: dict[str, FakeSession] = {}
-    phone = _phone(world)
-    occupancy = world.account.rooms.get(ROOM)
-    if phone is not None and occupancy is not None and occupancy.knows(phone):
-        phone.take()
-        for kind, nick in (("ping", "bob"), ("self-ping", "alice")):
-            ping = "<ping xmlns='urn:xmpp:ping'/>"
-            if world.client(phone, f"<iq type='get' id='{kind}' to='{ROOM}/{nick}'>{ping}</iq>"):
-                asked[kind] = phone
-        if phone in occupancy.attached:
-            world.client(phone, f"<presence id='nick' to='{ROOM}/lizzy'/>")
-            asked["nick"] = phone
-    tablet = world.session("tablet")
-    world.asks_to_join(tablet)
-    asked["join"] = tablet
-    return asked
-
-
-def _iq_answered(session: FakeSession, stanza_id: str) -> bool:
-    return any(stanza.name == "iq" and stanza["id"] == stanza_id for stanza in session.received)
-
-
-def _nick_answered(session: FakeSession) -> bool:
-    kinds = ("error", "unavailable")
-    return any(stanza.name == "presence" and stanza.get("type") in kinds for stanza in session.received)
-
-
-_ANSWERED: dict[str, Callable[[FakeSession], bool]] = {
-    "join": lambda session: any(stanza.name == "presence" for stanza in session.received),
-    "ping": lambda session: _iq_answered(session, "ping"),
-    "self-ping": lambda session: _iq_answered(session, "self-ping"),
-    "nick": _nick_answered,
-}
 
 
 class Ends(SynchronousTestCase):
@@ -250,3 +149,29 @@ class Ends(SynchronousTestCase):
             happens(world)
             world.clock.advance(400)
             self.assertEqual(world.account.rooms, {})
+
+    def test_a_leave_in_its_grace_when_the_room_does_not_give_the_nick(self) -> None:
+        """The same on the way back, whatever the room says to the join."""
+        for condition in ("conflict", "not-acceptable", "item-not-found", "forbidden"):
+            world = World()
+            rejoining(world)
+            phone = phone_of(world)
+            assert phone is not None
+            world.leaves(phone)
+            world.room(join_error(condition))
+            if condition == "forbidden":
+                (question,) = [stanza for stanza in world.stream.take() if stanza.name == "iq"]
+                world.room(f"<iq type='result' from='muc.test' to='{STREAM}' id='{question['id']}'/>")
+            world.clock.advance(3)
+            self.assertEqual(world.account.rooms, {}, condition)
+
+    def test_a_room_that_lets_the_account_in_after_all(self) -> None:
+        """It has forbidden it, and its service is asked whether it is there: that is of no interest any more."""
+        world = World()
+        checking(world)
+        (question,) = [stanza for stanza in world.stream.take() if stanza.name == "iq"]
+        world.shows("alice", "110")
+        world.room(f"<iq type='result' from='muc.test' to='{STREAM}' id='{question['id']}'/>")
+        world.tells_of_itself()
+        world.subject()
+        self.assertIs(world.account.rooms[ROOM].state, State.JOINED)
