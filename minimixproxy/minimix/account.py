@@ -23,6 +23,7 @@ from minimixproxy.minimix.history.kept_messages import BYTES_EACH
 from minimixproxy.minimix.interfaces.journal import Journal, KeptAccount, KeptMembership, KeptRoom
 from minimixproxy.minimix.interfaces.streams import Answered, SessionPort, StreamPort
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
+from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.minimix.room.session_presences import SessionPresences
 from minimixproxy.minimix.routing.iqs import IQRouting
 from minimixproxy.minimix.routing.messages import MessageRouting
@@ -575,13 +576,13 @@ class Account:
 
     def _occupancy(self, room: str, kept: KeptRoom | None = None) -> Occupancy:
         journal = self._journal.room(self.bare, room)
-        return Occupancy(room, self, self._settings, self._clock, CAPS, journal, kept)
+        return Occupancy(RoomContext(room, self, self._settings, self._clock, CAPS, journal), kept)
 
     def enter(self, room: str, nick: str, password: str | None = None, *, bookmarked: bool = True) -> None:
         """Join a room without a client asking for it; if the account is in already, only the bookmark is noted."""
         occupancy = self.rooms.get(room)
         if occupancy is not None:
-            occupancy.bookmarked = bookmarked
+            occupancy.note_bookmark(bookmarked)
         elif len(self.rooms) >= self._settings.max_rooms:
             self.log.warn("{account} is in too many rooms to enter {room}", account=self.bare, room=room)
         else:
@@ -604,7 +605,7 @@ class Account:
         """Note whether a bookmark keeps the account in a room."""
         occupancy = self.rooms.get(room)
         if occupancy is not None:
-            occupancy.bookmarked = bookmarked
+            occupancy.note_bookmark(bookmarked)
 
     def detach_device(self, session: SessionPort, room: str | None = None) -> None:
         """Show a session out of one room, or of all; the account stays."""

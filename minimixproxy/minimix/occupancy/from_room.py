@@ -35,11 +35,11 @@ class FromRoom:
     @property
     def fresh(self) -> bool:
         """Whether traffic from the room proves that we are still in it."""
-        return self._lifecycle.stage in IN and self._parts.clock.seconds() < self._fresh_until
+        return self._lifecycle.stage in IN and self._parts.context.clock.seconds() < self._fresh_until
 
     def confirmed(self) -> None:
         """The room has just shown that we are in it."""
-        self._fresh_until = self._parts.clock.seconds() + self._parts.settings.fresh
+        self._fresh_until = self._parts.context.clock.seconds() + self._parts.context.settings.fresh
         self._parts.self_ping.heard()
 
     def refused(self) -> None:
@@ -215,7 +215,7 @@ class FromRoom:
 
         `past`: the room tells it as something said before, as it does until the subject.
         """
-        taken = self._parts.history.take(stanza, wall_time(self._parts.clock), past=past)
+        taken = self._parts.history.take(stanza, wall_time(self._parts.context.clock), past=past)
         if taken is not Taken.DUPLICATE:
             self._parts.attendance.attached.fork(stanza)
 
@@ -224,7 +224,7 @@ class FromRoom:
         self.confirmed()
         attendance = self._parts.attendance
         if not attendance.attached:
-            attendance.privates.keep(stanza, wall_time(self._parts.clock))
+            attendance.privates.keep(stanza, wall_time(self._parts.context.clock))
         attendance.attached.fork(stanza)
 
 

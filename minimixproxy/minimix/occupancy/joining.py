@@ -22,11 +22,11 @@ def send(parts: Parts, request: JoinRequest) -> None:
     """Ask the room to let the account in, as this session does."""
     parts.attendance.sends(request)
     parts.appearance.named(request.nick, wished=request.nick)
-    parts.membership.password = request.password
-    payload = presence_payload(request.stanza, parts.caps)
+    parts.membership.learn_password(request.password)
+    payload = presence_payload(request.stanza, parts.context.caps)
     parts.appearance.joined_with(payload)
     occupant = f"{parts.room}/{request.nick}"
-    history, stanza_id = parts.settings.history, parts.join_ids.next()
+    history, stanza_id = parts.context.settings.history, parts.join_ids.next()
     parts.outlet.send_to_room(join_presence(request.stanza, payload, occupant, history, stanza_id))
 
 

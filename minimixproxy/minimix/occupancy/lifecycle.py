@@ -30,7 +30,7 @@ from minimixproxy.minimix.occupancy.stages import (
     Input,
     Stage,
 )
-from minimixproxy.timing.clock import Clock, Timer
+from minimixproxy.timing.clock import Timer
 
 SUBJECT_TIMEOUT = 5.0  # seconds from the own presence to the subject that ends the join
 LEAVE_TIMEOUT = 10.0  # seconds for a room to confirm a leave, or to remove who has refused its presence
@@ -175,10 +175,10 @@ class Lifecycle:
 
     __slots__ = ("_parts", "_timer", "stage")
 
-    def __init__(self, parts: Parts, clock: Clock, stage: Stage) -> None:
+    def __init__(self, parts: Parts, stage: Stage) -> None:
         self.stage = stage
         self._parts = parts
-        self._timer = Timer(clock)
+        self._timer = Timer(parts.context.clock)
 
     def happens(self, what: Input, *with_it: Any) -> None:
         """Go on to the stage that follows, and do what is to be done on the way. Actions may call it again."""

@@ -26,16 +26,17 @@ class Membership:
     def restore(self, kept: KeptMembership) -> None:
         """Take what was kept."""
         self.known = True
-        self._appearance.nick, self._appearance.wished_nick = kept.nick, kept.wished_nick
-        self.password, self._bookmarked, self.since = kept.password, kept.bookmarked, kept.since
+        self._appearance.named(kept.nick, wished=kept.wished_nick)
+        self._bookmarked, self.since = kept.bookmarked, kept.since
+        self.learn_password(kept.password)
 
     @property
     def password(self) -> str | None:
         """The room's password, by which the account comes back. One longer than `MAX_PASSWORD` is not kept."""
         return self._password
 
-    @password.setter
-    def password(self, password: str | None) -> None:
+    def learn_password(self, password: str | None) -> None:
+        """The room is asked with this password now, or with none."""
         self._password = password
         if password is not None and len(password) > MAX_PASSWORD:
             self.log.warn(
@@ -57,8 +58,8 @@ class Membership:
         """Whether a bookmark keeps the account in when its last session leaves (XEP-0402)."""
         return self._bookmarked
 
-    @bookmarked.setter
-    def bookmarked(self, bookmarked: bool) -> None:
+    def note_bookmark(self, bookmarked: bool) -> None:
+        """A bookmark keeps the account in from now on, or does so no longer."""
         if bookmarked != self._bookmarked:
             self._bookmarked = bookmarked
             self.changed()

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.history.room_history import RoomHistory
 from minimixproxy.minimix.history.room_info import RoomInfo
-from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptRoom, RoomJournal
-from minimixproxy.minimix.interfaces.streams import RoomOutlet, SessionPort
+from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptRoom
+from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.occupancy import leaving
 from minimixproxy.minimix.occupancy.from_room import FromRoom
 from minimixproxy.minimix.occupancy.leave_grace import LeaveGrace
@@ -27,69 +26,57 @@ from minimixproxy.minimix.rejoin.self_ping import SelfPing
 from minimixproxy.minimix.room.appearance import Appearance
 from minimixproxy.minimix.room.attached_sessions import AttachedSessions
 from minimixproxy.minimix.room.attendance import Attendance
+from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.minimix.room.join_ids import JoinIds
 from minimixproxy.minimix.room.outbox import Outbox
-from minimixproxy.minimix.room.snapshot import Snapshot
 from minimixproxy.minimix.room.waiting_joins import JoinRequest, join_request
-from minimixproxy.timing.clock import Clock, wall_time
+from minimixproxy.timing.clock import wall_time
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep import muc
 
 
 class Occupancy:
-    """The account in one room. `caps` is what its presence advertises (XEP-0115).
+    """The account in one room.
 
     With `kept`, the account is in the room already, as far as it and the room's journal know: it is INTERRUPTED.
     """
 
-    def __init__(
-        self,
-        room: str,
-        outlet: RoomOutlet,
-        settings: Rooms,
-        clock: Clock,
-        caps: bytes,
-        journal: RoomJournal,
-        kept: KeptRoom | None = None,
-    ) -> None:
-        self.room = room
-        self.attached = AttachedSessions(outlet, caps)
-        self.info = RoomInfo(room, outlet)
-        self.history = RoomHistory(room, settings, journal, kept, outlet.history_budget())
-        self._outlet = outlet
-        self._settings = settings
-        self._clock = clock
-        self._appearance = Appearance(room, outlet, settings, clock, caps, self.attached, self._is_visible)
-        self._membership = Membership(self._appearance, journal, wall_time(clock))
-        view = Snapshot(room, settings.max_occupants, outlet.room_budget())
+    def __init__(self, context: RoomContext, kept: KeptRoom | None = None) -> None:
+        outlet, settings, clock = context.outlet, context.settings, context.clock
+        self.room = context.room
+        self.attached = AttachedSessions(outlet, context.caps)
+        self.info = RoomInfo(context.room, outlet)
+        self.history = RoomHistory(context.room, settings, context.journal, kept, outlet.history_budget())
+        self._context = context
+        self._appearance = Appearance(context, self.attached, self._is_visible)
+        self._membership = Membership(self._appearance, context.journal, wall_time(clock))
         privates = kept.privates if kept is not None else ()
-        self._attendance = Attendance(view, outlet, settings, clock, self._appearance, self.history, journal, privates)
+        self._attendance = Attendance(context, self._appearance, self.history, privates)
         self._grace = LeaveGrace(clock, settings.leave_grace, self._leave_with_session)
-        parts = Parts(
-            room,
-            outlet,
-            settings,
-            clock,
-            caps,
-            self.info,
-            self.history,
-            self._attendance,
-            self._appearance,
-            self._membership,
-            SelfPing(outlet, clock, settings.self_ping, lambda: f"{room}/{self.nick}", self.silently_out),
-            RejoinAttempts(
-                RejoinSchedule(room, outlet, clock, self._appearance, self._rejoin),
-                ArchiveRetry(room, outlet, clock, settings.history, self._heard),
-            ),
-            self._grace,
-            JoinIds(),
-            self._heard,
-            self._happens,
-        )
-        self._lifecycle = Lifecycle(parts, clock, Stage.NEW if kept is None else Stage.INTERRUPTED)
+        parts = self._parts()
+        self._lifecycle = Lifecycle(parts, Stage.NEW if kept is None else Stage.INTERRUPTED)
         self._from_room = FromRoom(parts, self._lifecycle)
         if kept is not None:
             self._membership.restore(kept.membership)
+
+    def _parts(self) -> Parts:
+        context = self._context
+        room, outlet, settings, clock = context.room, context.outlet, context.settings, context.clock
+        schedule = RejoinSchedule(room, outlet, clock, self._appearance, self._rejoin)
+        return Parts(
+            context=context,
+            info=self.info,
+            history=self.history,
+            attendance=self._attendance,
+            appearance=self._appearance,
+            membership=self._membership,
+            self_ping=SelfPing(outlet, clock, settings.self_ping, lambda: f"{room}/{self.nick}", self.silently_out),
+            attempts=RejoinAttempts(schedule, ArchiveRetry(room, outlet, clock, settings.history, self._heard)),
+            grace=self._grace,
+            join_ids=JoinIds(),
+            heard=self._heard,
+            happens=self._happens,
+        )
 
     # What it is ------------------------------------------------------------------------------------------------
 
@@ -137,9 +124,9 @@ class Occupancy:
         """Whether a bookmark keeps the account in when its last session leaves (XEP-0402)."""
         return self._membership.bookmarked
 
-    @bookmarked.setter
-    def bookmarked(self, bookmarked: bool) -> None:
-        self._membership.bookmarked = bookmarked
+    def note_bookmark(self, bookmarked: bool) -> None:
+        """A bookmark keeps the account in from now on, or does so no longer."""
+        self._membership.note_bookmark(bookmarked)
 
     @property
     def messages_kept(self) -> int:
@@ -164,7 +151,7 @@ class Occupancy:
 
     def join(self, session: SessionPort, nick: str, stanza: Stanza) -> None:
         """A session asks to join: it starts the join, waits for it, or is given a replay."""
-        request = join_request(session, nick, stanza, wall_time(self._clock))
+        request = join_request(session, nick, stanza, wall_time(self._context.clock))
         if self.leaving:
             self._attendance.next.add(request)
             return
@@ -182,7 +169,7 @@ class Occupancy:
         A bookmark with autojoin keeps it in (XEP-0402), unless it is to follow.
         """
         self._attendance.show_out(session, (muc.SELF,), stanza)
-        stays = self.bookmarked and self._settings.bookmarks == "follow"
+        stays = self.bookmarked and self._context.settings.bookmarks == "follow"
         if self.attended or stays:
             self._appearance.refresh()
         elif not self.leaving:
@@ -222,7 +209,7 @@ class Occupancy:
         self._happens(Input.LEAVE, request, reason)
 
     def _leave_with_session(self, request: Stanza | None) -> None:
-        self._outlet.room_left(self.room)
+        self._context.outlet.room_left(self.room)
         self.leave_room(request)
 
     def leave_at_once(self) -> None:
@@ -245,7 +232,7 @@ class Occupancy:
                 self._appearance.change_nick(session, nick, stanza_id)
         elif not self._appearance.refresh(stanza_id) and view.self_presence is not None:
             # The room sees no change, so only this client waits for its reflection.
-            session.deliver(view.reflection(session.jid, self._outlet.stream_jid, stanza_id, ()))
+            session.deliver(view.reflection(session.jid, self._context.outlet.stream_jid, stanza_id, ()))
 
     def broadcast_changed(self, session: SessionPort) -> None:
         """An attached session sent undirected presence: it counts from now on, here too."""
@@ -306,7 +293,7 @@ class Occupancy:
         self._happens(Input.GIVEN_UP)
 
     def _rejoin(self, nick: str) -> None:
-        if self._outlet.stream_jid:
+        if self._context.outlet.stream_jid:
             self._happens(Input.TURN, nick)
 
     def _happens(self, what: Input, *with_it: Any) -> None:

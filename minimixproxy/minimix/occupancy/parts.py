@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.history.room_history import RoomHistory
 from minimixproxy.minimix.history.room_info import RoomInfo
 from minimixproxy.minimix.interfaces.streams import RoomOutlet
@@ -15,8 +14,8 @@ from minimixproxy.minimix.rejoin.attempts import RejoinAttempts
 from minimixproxy.minimix.rejoin.self_ping import SelfPing
 from minimixproxy.minimix.room.appearance import Appearance
 from minimixproxy.minimix.room.attendance import Attendance
+from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.minimix.room.join_ids import JoinIds
-from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.stanza import Stanza
 
 
@@ -24,11 +23,7 @@ from minimixproxy.wire.stanza import Stanza
 class Parts:
     """Each owns what it is named for; the rules bring them together."""
 
-    room: str
-    outlet: RoomOutlet
-    settings: Rooms
-    clock: Clock
-    caps: bytes  # what the account's presence advertises (XEP-0115)
+    context: RoomContext
     info: RoomInfo
     history: RoomHistory
     attendance: Attendance
@@ -40,3 +35,13 @@ class Parts:
     join_ids: JoinIds
     heard: Callable[[Stanza, bool], None]  # takes a message of the room, and whether it is told as of the past
     happens: Callable[..., None]  # takes an `Input`, and what comes with it: the way on in the lifecycle
+
+    @property
+    def room(self) -> str:
+        """The room's bare JID."""
+        return self.context.room
+
+    @property
+    def outlet(self) -> RoomOutlet:
+        """The way to the room."""
+        return self.context.outlet

@@ -63,7 +63,7 @@ def unanswered(parts: Parts) -> None:
 def wait(parts: Parts, request: JoinRequest) -> None:
     """A session waits for the account to come back."""
     if request.password is not None:
-        parts.membership.password = request.password
+        parts.membership.learn_password(request.password)
     parts.attendance.has_patience(PATIENCE)
 
 
@@ -92,10 +92,8 @@ def try_now(parts: Parts) -> None:
 def rejoin(parts: Parts, nick: str) -> None:
     """The turn has come: ask for this nick."""
     attempt = RejoinAttempt(
+        parts.context,
         parts.info,
-        parts.outlet,
-        parts.settings,
-        parts.clock,
         parts.attendance,
         parts.heard,
         partial(parts.happens, Input.CAUGHT_UP),

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minimixproxy.config.settings import Rooms
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.history.room_info import RoomInfo
-from minimixproxy.minimix.interfaces.streams import RoomOutlet
 from minimixproxy.minimix.rejoin.difference import Difference, subject_of
 from minimixproxy.minimix.rejoin.missed_messages import MissedMessages
 from minimixproxy.minimix.rejoin.paced_forking import PacedForking
 from minimixproxy.minimix.room.appearance import Appearance
 from minimixproxy.minimix.room.attendance import Attendance
+from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.minimix.room.own_presence import rejoin_presence
 from minimixproxy.minimix.room.snapshot import Snapshot
 from minimixproxy.namespaces import NS_MUC
-from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep import muc
 from minimixproxy.xep.delays import format_time
@@ -38,22 +36,19 @@ class RejoinAttempt:
 
     def __init__(
         self,
+        context: RoomContext,
         info: RoomInfo,
-        outlet: RoomOutlet,
-        settings: Rooms,
-        clock: Clock,
         attendance: Attendance,
         heard: Callable[[Stanza, bool], None],
         done: Callable[[bool], None],
     ) -> None:
-        self.view: Snapshot | None = Snapshot(info.room, settings.max_occupants, outlet.room_budget())
+        self.view: Snapshot | None = Snapshot.empty(context)
         self.nick = ""  # asked for
+        self._context = context
         self._info = info
-        self._outlet = outlet
-        self._settings = settings
-        self._clock = clock
+        self._outlet = context.outlet
         self._attendance = attendance
-        self._forking = PacedForking(info.room, clock, heard, self._told)
+        self._forking = PacedForking(context.room, context.clock, heard, self._told)
         self._done = done
         self._before: Snapshot = attendance.view
         self._subject_before = ("", "")
@@ -65,7 +60,7 @@ class RejoinAttempt:
         payload = appearance.best()
         appearance.joined_with(payload)
         since = format_time(max(0.0, last_known - OVERLAP))
-        self._outlet.send_to_room(rejoin_presence(f"{self._info.room}/{nick}", payload, password, since, stanza_id))
+        self._outlet.send_to_room(rejoin_presence(f"{self._context.room}/{nick}", payload, password, since, stanza_id))
 
     def entered(self, stanza: Stanza, appearance: Appearance, nick: str, last_known: tuple[str | None, float]) -> None:
         """The own presence: all who are there have been shown. `last_known`: id and time of the last kept message."""
@@ -83,15 +78,15 @@ class RejoinAttempt:
         self._before.close()
         if view.created:
             # Nobody asked for a new room: as it is, it lets the others in.
-            self._outlet.ask(self._info.room, "set", _INSTANT_ROOM, self._accepted)
+            self._outlet.ask(self._context.room, "set", _INSTANT_ROOM, self._accepted)
         self._missed = MissedMessages(
-            self._info, self._outlet, self._clock, self._settings.history, self._forking.start
+            self._info, self._outlet, self._context.clock, self._context.settings.history, self._forking.start
         )
         self._missed.start(*last_known)
 
     def _accepted(self, answer: Stanza | None) -> None:
         if answer is None or answer.get("type") != "result":
-            self.log.warn("{room} had to be made anew, and may be locked", room=self._info.room)
+            self.log.warn("{room} had to be made anew, and may be locked", room=self._context.room)
 
     def groupchat(self, stanza: Stanza) -> None:
         """A groupchat message of the room takes its place behind what was said before."""

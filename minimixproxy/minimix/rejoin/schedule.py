@@ -70,7 +70,7 @@ class RejoinSchedule:
             return
         self._asking = False
         if nick is not None and prepare_resource(nick) != prepare_resource(self._appearance.wished_nick):
-            self._appearance.wished_nick = nick
+            self._appearance.wishes(nick)
         else:
             self._conflicts = 1
         self.now()

@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 from twisted.words.xish import domish
 
-from minimixproxy.config.settings import Rooms
 from minimixproxy.jids import prepare_resource
-from minimixproxy.minimix.interfaces.streams import RoomOutlet, SessionPort
+from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.room.attached_sessions import AttachedSessions
+from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.minimix.room.nick_changes import NickChanges
 from minimixproxy.minimix.room.own_presence import away_payload, presence_to, reduced_payload
 from minimixproxy.minimix.room.presence_updates import PresenceUpdates, digest
 from minimixproxy.namespaces import NS_CLIENT
-from minimixproxy.timing.clock import Clock, Timer
+from minimixproxy.timing.clock import Timer
 from minimixproxy.wire.stanza import Stanza, parse_element
 
 REGAIN = 60.0  # seconds between two attempts to get the wished nick back
@@ -26,22 +26,14 @@ class Appearance:
     `nick` is the one in use, `wished_nick` the one that it should be: asked for again while somebody else has it.
     """
 
-    def __init__(
-        self,
-        room: str,
-        outlet: RoomOutlet,
-        settings: Rooms,
-        clock: Clock,
-        caps: bytes,
-        attached: AttachedSessions,
-        visible: Callable[[], bool],
-    ) -> None:
+    def __init__(self, context: RoomContext, attached: AttachedSessions, visible: Callable[[], bool]) -> None:
+        room, outlet, clock = context.room, context.outlet, context.clock
         self.nick = ""
         self.wished_nick = ""
         self.room = room
         self._outlet = outlet
-        self._settings = settings
-        self._caps = caps
+        self._settings = context.settings
+        self._caps = context.caps
         self.attached = attached
         self._visible = visible
         self._presence = PresenceUpdates(outlet.send_to_room, lambda: (room, self.nick), clock)
@@ -93,6 +85,10 @@ class Appearance:
         self.nick = nick
         if wished is not None:
             self.wished_nick = wished
+
+    def wishes(self, nick: str) -> None:
+        """From now on, this nick is the one to have."""
+        self.wished_nick = nick
 
     def change_nick(self, session: SessionPort, nick: str, stanza_id: str | None) -> None:
         """A session wants the account to have another nick: the room decides."""

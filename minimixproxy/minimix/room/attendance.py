@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from minimixproxy.config.settings import Rooms
 from minimixproxy.jids import parse_jid
 from minimixproxy.minimix.history.private_messages import MAX_BYTES, PrivateMessages
 from minimixproxy.minimix.history.room_history import RoomHistory
-from minimixproxy.minimix.interfaces.journal import KeptPrivate, RoomJournal
-from minimixproxy.minimix.interfaces.streams import RoomOutlet, SessionPort
+from minimixproxy.minimix.interfaces.journal import KeptPrivate
+from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.room.appearance import Appearance
 from minimixproxy.minimix.room.attached_sessions import AttachedSessions
+from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.minimix.room.outbox import Outbox
 from minimixproxy.minimix.room.snapshot import Snapshot
 from minimixproxy.minimix.room.waiting_joins import Joiner, JoinRequest, WaitingJoins
-from minimixproxy.timing.clock import Clock, Timer, wall_time
+from minimixproxy.timing.clock import Timer, wall_time
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep import muc
 from minimixproxy.xep.stanza_errors import error_payload
@@ -28,25 +28,18 @@ class Attendance:
     """
 
     def __init__(
-        self,
-        view: Snapshot,
-        outlet: RoomOutlet,
-        settings: Rooms,
-        clock: Clock,
-        appearance: Appearance,
-        history: RoomHistory,
-        journal: RoomJournal,
-        privates: Iterable[KeptPrivate],
+        self, context: RoomContext, appearance: Appearance, history: RoomHistory, privates: Iterable[KeptPrivate]
     ) -> None:
-        self.view = view
+        room, outlet, clock = context.room, context.outlet, context.clock
+        self.view = Snapshot.empty(context)
         self.attached: AttachedSessions = appearance.attached
-        self.waiting = WaitingJoins(view.room, outlet.client_budget)
-        self.next = WaitingJoins(view.room, outlet.client_budget)
+        self.waiting = WaitingJoins(room, outlet.client_budget)
+        self.next = WaitingJoins(room, outlet.client_budget)
         self.joiner: Joiner | None = None  # the one whose join was sent
         self.holding = Outbox(clock, outlet.client_budget)
-        self.privates = PrivateMessages(view.room, journal, outlet.waiting_budget(MAX_BYTES), privates)
+        self.privates = PrivateMessages(room, context.journal, outlet.waiting_budget(MAX_BYTES), privates)
         self._outlet = outlet
-        self._settings = settings
+        self._settings = context.settings
         self._clock = clock
         self._appearance = appearance
         self._history = history
@@ -68,7 +61,7 @@ class Attendance:
 
     def sends(self, request: JoinRequest) -> None:
         """The join of one of those who wait is sent now."""
-        request.sent = True
+        request.is_sent()
         self.joiner = Joiner(request.session, request.key, request.wish)
 
     def refuse_joiner(self, error: Stanza) -> JoinRequest | None:

@@ -8,6 +8,7 @@ from minimixproxy.bounds.byte_budget import OBJECT, ByteBudget
 from minimixproxy.jids import prepare_resource
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.history.replay import Replay
+from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.minimix.room.stripped_presence import stripped
 from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.safety_net import NET
@@ -68,6 +69,11 @@ class Snapshot:
         self._max_occupants = max_occupants
         self._budget = budget
         budget.take(2 * RESERVED)
+
+    @classmethod
+    def empty(cls, context: RoomContext) -> Snapshot:
+        """Return one of a room that has shown nothing yet."""
+        return cls(context.room, context.settings.max_occupants, context.outlet.room_budget())
 
     @property
     def self_presence(self) -> Stanza | None:

@@ -24,6 +24,10 @@ class JoinRequest:
     password: str | None
     sent: bool = False  # this is the one that the account has joined by, or tries to
 
+    def is_sent(self) -> None:
+        """The room is asked now."""
+        self.sent = True
+
     @property
     def id(self) -> str | None:
         """The id of the join presence, which its answer carries."""

@@ -26,17 +26,22 @@ class Journal(Recorder):
         self.written += 1
 
 
+class Appearance(SimpleNamespace):
+    def named(self, nick: str, wished: str) -> None:
+        self.nick, self.wished_nick = nick, wished
+
+
 class MembershipTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.journal = Journal()
-        self.appearance = SimpleNamespace(nick="alice_", wished_nick="alice", room="room@muc.test")
+        self.appearance = Appearance(nick="alice_", wished_nick="alice", room="room@muc.test")
         self.membership = Membership(self.appearance, self.journal, 5.0)  # type: ignore[arg-type]
 
     def test_nothing_before_it_is_in(self) -> None:
         """Nor after it is out."""
         for _ in range(2):
-            self.membership.bookmarked = not self.membership.bookmarked
-            self.membership.password = "secret"
+            self.membership.note_bookmark(not self.membership.bookmarked)
+            self.membership.learn_password("secret")
             self.membership.changed()
             self.assertIsNone(self.journal.on_disk)
             self.membership.keep()
@@ -45,15 +50,15 @@ class MembershipTests(SynchronousTestCase):
             self.assertIsNone(self.journal.on_disk)
 
     def test_what_is_kept(self) -> None:
-        self.membership.password = "secret"
+        self.membership.learn_password("secret")
         self.membership.keep()
         self.assertEqual(self.journal.on_disk, KeptMembership("alice_", "alice", "secret", False, 5.0))
-        self.membership.bookmarked = True
+        self.membership.note_bookmark(True)
         self.assertEqual(self.journal.on_disk, KeptMembership("alice_", "alice", "secret", True, 5.0))
         self.appearance.nick = "alice"
         self.membership.changed()
         self.assertEqual(self.journal.on_disk, KeptMembership("alice", "alice", "secret", True, 5.0))
-        self.membership.bookmarked = True
+        self.membership.note_bookmark(True)
         self.assertEqual(self.journal.written, 3, "nothing new")
         self.assertIs(self.membership.bookmarked, True)
 
@@ -62,12 +67,12 @@ class MembershipTests(SynchronousTestCase):
         self.membership.restore(kept)
         self.assertEqual((self.membership.kept, self.appearance.nick), (kept, "liz_"))
         self.assertEqual(self.journal.written, 0, "the disk has it")
-        self.membership.bookmarked = False
+        self.membership.note_bookmark(False)
         self.assertEqual(self.journal.on_disk, KeptMembership("liz_", "liz", "secret", False, 3.0))
 
     def test_passwords(self) -> None:
         longest = "x" * MAX_PASSWORD
         for password, kept in ((None, None), (longest, longest), (longest + "x", None)):
-            self.membership.password = "former"
-            self.membership.password = password
+            self.membership.learn_password("former")
+            self.membership.learn_password(password)
             self.assertEqual(self.membership.password, kept)

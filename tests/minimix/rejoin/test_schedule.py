@@ -22,6 +22,9 @@ class Surroundings:
         self.turns: list[Callable[[], None]] = []
         self.asked: list[Answered] = []
 
+    def wishes(self, nick: str) -> None:
+        self.wished_nick = nick
+
     def pace(self, call: Callable[[], None]) -> None:
         self.turns.append(call)
 
