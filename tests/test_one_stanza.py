@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.accountstream.handlers import account_handlers
 from minimixproxy.c2s.session.request_watch import RequestWatch
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptMessage, KeptRoom
-from minimixproxy.minimix.occupancy import occupancy
+from minimixproxy.minimix.occupancy import from_room
 from minimixproxy.minimix.occupancy.stages import State
 from minimixproxy.minimix.rejoin import difference
 from minimixproxy.minimix.room import snapshot
@@ -79,7 +79,7 @@ class AccountStreamEdge(Edges):
         world.joined("phone")
         account = world.account
         raw = f"<message type='groupchat' from='{ROOM}/bob' to='{STREAM}' id='i'><body>{SECRET}</body></message>"
-        patched = self.patch(occupancy.Occupancy, "groupchat_from_room", explode)
+        patched = self.patch(from_room.FromRoom, "groupchat", explode)
         account_handlers(account)[1].take(parse_stanza(raw))
         patched.restore()
         self.met(raw.encode())

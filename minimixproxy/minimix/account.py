@@ -461,7 +461,7 @@ class Account:
         occupancy = self._sender_room(stanza)
         if occupancy is not None:
             stanza = self._among_neighbours(stanza, occupancy.room)
-            occupancy.presence_from_room(stanza, stanza["from"].partition("/")[2] or None)
+            occupancy.from_room.presence(stanza, stanza["from"].partition("/")[2] or None)
 
     def _among_neighbours(self, stanza: Stanza, room: str) -> Stanza:
         return with_clients(stanza, self._stream.jid, room, self._client_of)
@@ -515,7 +515,7 @@ class Account:
         if occupancy is None:
             return
         if answer.name == "presence":
-            occupancy.presence_refused(answer)
+            occupancy.from_room.presence_refused(answer)
         else:
             self._messages.from_room(answer, occupancy)
 

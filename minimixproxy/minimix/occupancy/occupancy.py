@@ -36,7 +36,7 @@ from minimixproxy.xep import muc
 
 
 class Occupancy:
-    """The account in one room.
+    """The account in one room. `from_room` takes what the room says, `attached` are the sessions that hear it.
 
     With `kept`, the account is in the room already, as far as it and the room's journal know: it is INTERRUPTED.
     """
@@ -55,7 +55,7 @@ class Occupancy:
         self._grace = LeaveGrace(clock, settings.leave_grace, self._leave_with_session)
         parts = self._parts()
         self._lifecycle = Lifecycle(parts, Stage.NEW if kept is None else Stage.INTERRUPTED)
-        self._from_room = FromRoom(parts, self._lifecycle)
+        self.from_room = FromRoom(parts, self._lifecycle)
         if kept is not None:
             self._membership.restore(kept.membership)
 
@@ -240,40 +240,6 @@ class Occupancy:
             self.attached.show(session, None)
             self._appearance.refresh()
 
-    # What the room says ----------------------------------------------------------------------------------------
-
-    @property
-    def fresh(self) -> bool:
-        """Whether traffic from the room proves that we are still in it."""
-        return self._from_room.fresh
-
-    def confirmed(self) -> None:
-        """The room has just shown that we are in it."""
-        self._from_room.confirmed()
-
-    def refused(self) -> None:
-        """What the account said in the room came back: the room may have forgotten it."""
-        self._from_room.refused()
-
-    def presence_from_room(self, stanza: Stanza, nick: str | None) -> None:
-        """Take a presence of the room or of an occupant of it."""
-        self._from_room.presence(stanza, nick)
-
-    def presence_refused(self, answer: Stanza) -> None:
-        """A presence for the room was too large to be sent: a join fails, of all else a part is shown."""
-        self._from_room.presence_refused(answer)
-
-    def groupchat_from_room(self, stanza: Stanza) -> None:
-        """Take a groupchat message: subject, history, and a copy to every attached session."""
-        self._from_room.groupchat(stanza)
-
-    def message_from_room(self, stanza: Stanza) -> None:
-        """Take a private message, or another message that is not groupchat."""
-        self._from_room.message(stanza)
-
-    def _heard(self, stanza: Stanza, past: bool) -> None:
-        self._from_room.heard(stanza, past)
-
     # What becomes of it ----------------------------------------------------------------------------------------
 
     def stream_lost(self) -> None:
@@ -298,3 +264,6 @@ class Occupancy:
 
     def _happens(self, what: Input, *with_it: Any) -> None:
         self._lifecycle.happens(what, *with_it)
+
+    def _heard(self, stanza: Stanza, past: bool) -> None:
+        self.from_room.heard(stanza, past)

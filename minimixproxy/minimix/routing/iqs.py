@@ -66,7 +66,7 @@ class IQRouting:
             return
         kind = ""
         if peer.resource == parse_jid(f"{occupancy.room}/{occupancy.nick or '-'}").resource and _is_ping(stanza):
-            if occupancy.fresh:
+            if occupancy.from_room.fresh:
                 session.deliver(answer_to(stanza, b"", sender=stanza["to"], to=session.jid))
                 return
             kind = _SELF_PING
@@ -177,7 +177,7 @@ class IQRouting:
                 self._ping_again(pending, occupancy)
                 return
         if pending.kind == _SELF_PING and occupancy is not None and is_joined(stanza):
-            occupancy.confirmed()
+            occupancy.from_room.confirmed()
         if occupancy is not None and peer == occupancy.room and occupancy.info.learn(stanza):
             stanza = self._with_archive(stanza, occupancy)
         self._deliver_answer(pending, stanza)

@@ -83,12 +83,12 @@ class MessageRouting:
         if kind == "error":
             self._error(stanza, occupancy)
         elif kind == "groupchat":
-            occupancy.groupchat_from_room(stanza)
+            occupancy.from_room.groupchat(stanza)
         elif is_archive_result(stanza):
             self._archive_result(stanza)
         else:
             self._copies.answered(parse_jid(stanza["from"]).full)
-            occupancy.message_from_room(stanza)
+            occupancy.from_room.message(stanza)
 
     def _archive_result(self, stanza: Stanza) -> None:
         reader = self._iqs.queries.reader_of(stanza)
@@ -108,7 +108,7 @@ class MessageRouting:
         if session is None:
             self.log.info("error for a message of nobody, from {peer}", peer=address.full)
         elif address.resource is None:
-            occupancy.refused()
+            occupancy.from_room.refused()
         self._deliver(stanza, session)
 
     @staticmethod
