@@ -15,7 +15,7 @@ from minimixproxy.accountstream.handlers import account_handlers
 from minimixproxy.c2s.session.request_watch import RequestWatch
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptMessage, KeptRoom
 from minimixproxy.minimix.occupancy import from_room
-from minimixproxy.minimix.occupancy.stages import State
+from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.minimix.rejoin import difference
 from minimixproxy.minimix.room import snapshot
 from minimixproxy.operator.control import ControlFactory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.occupancy.stages import State
+from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.minimix.routing import iqs, sent_copies
 from minimixproxy.minimix.routing.iqs import MAX_OPEN
 from minimixproxy.wire.stanza import Stanza, parse_stanza

@@ -8,7 +8,7 @@ from minimixproxy.minimix.addressing.local_accounts import as_before
 from minimixproxy.minimix.history.room_history import Taken
 from minimixproxy.minimix.occupancy.lifecycle import Lifecycle
 from minimixproxy.minimix.occupancy.parts import Parts
-from minimixproxy.minimix.occupancy.stages import ASKING, FIRST, IN, NEW, Input, Stage
+from minimixproxy.minimix.occupancy.phases import ASKING, FIRST, IN, NEW, Input, Phase
 from minimixproxy.minimix.room import removal
 from minimixproxy.minimix.room.snapshot import Snapshot
 from minimixproxy.minimix.room.stripped_presence import is_own, readable_quickly
@@ -17,7 +17,7 @@ from minimixproxy.timing.clock import wall_time
 from minimixproxy.wire.stanza import Stanza, parse_stanza, rewrite
 from minimixproxy.xep import muc
 
-_ENTERING = NEW | ASKING | {Stage.JOINING}  # the own presence is still to come
+_ENTERING = NEW | ASKING | {Phase.JOINING}  # the own presence is still to come
 
 
 class FromRoom:
@@ -35,7 +35,7 @@ class FromRoom:
     @property
     def fresh(self) -> bool:
         """Whether traffic from the room proves that we are still in it."""
-        return self._lifecycle.stage in IN and self._parts.context.clock.seconds() < self._fresh_until
+        return self._lifecycle.phase in IN and self._parts.context.clock.seconds() < self._fresh_until
 
     def confirmed(self) -> None:
         """The room has just shown that we are in it."""
@@ -49,7 +49,7 @@ class FromRoom:
 
     @property
     def _is_entering(self) -> bool:
-        return self._lifecycle.stage in _ENTERING
+        return self._lifecycle.phase in _ENTERING
 
     @property
     def _view(self) -> Snapshot:
@@ -85,7 +85,7 @@ class FromRoom:
     def _others(self, stanza: Stanza, nick: str) -> None:
         view = self._view
         # Some rooms show members who are not there; only to who joins.
-        joining = self._lifecycle.stage in FIRST
+        joining = self._lifecycle.phase in FIRST
         if stanza.get("type") == "unavailable" and (not joining or nick in view):
             before = view.occupant_gone(nick)
             self._fork_presence(as_before(stanza, before, self._parts.outlet.stream_jid))
@@ -113,7 +113,7 @@ class FromRoom:
         self._lifecycle.happens(Input.OWN_SHOWN, stanza, nick)
 
     def _own_unavailable(self, stanza: Stanza, shown_nick: str) -> None:
-        parts, joining = self._parts, self._lifecycle.stage is Stage.JOINING
+        parts, joining = self._parts, self._lifecycle.phase is Phase.JOINING
         if not joining and not parts.appearance.is_nick(shown_nick):
             # Clients know the account by the nick that it had: under another, they would take it for somebody else.
             occupant = f"{parts.room}/{parts.appearance.nick}"
@@ -135,7 +135,7 @@ class FromRoom:
         """A presence for the room was too large to be sent: a join fails, of all else a part is shown."""
         nick = answer["from"].partition("/")[2]
         appearance = self._parts.appearance
-        if self._lifecycle.stage in IN and appearance.is_nick(nick):
+        if self._lifecycle.phase in IN and appearance.is_nick(nick):
             shown = list(self._parts.attendance.attached)
             if answer.get("id") is not None and shown:
                 session = shown[-1]  # the one that directed it here
@@ -173,7 +173,7 @@ class FromRoom:
 
     def _join_refused(self, error: Stanza) -> None:
         parts, condition = self._parts, muc.error_condition(error)
-        if self._lifecycle.stage in ASKING:
+        if self._lifecycle.phase in ASKING:
             self.log.info("cannot return to {room}: {condition}", room=parts.room, condition=condition)
             self._lifecycle.happens(_refusal(condition, error), error)
             return
@@ -197,17 +197,17 @@ class FromRoom:
         if muc.configuration_codes(stanza):
             parts.history.senders.rules_changed()
         parts.info.message_seen(stanza)
-        stage, attempt = self._lifecycle.stage, parts.attempts.current
+        phase, attempt = self._lifecycle.phase, parts.attempts.current
         if attempt is not None:
             attempt.groupchat(stanza)
-        elif stage is Stage.ENTERED and muc.is_subject(stanza):
+        elif phase is Phase.ENTERED and muc.is_subject(stanza):
             self._lifecycle.happens(Input.SUBJECT)
         else:
-            self.heard(stanza, stage in FIRST)
+            self.heard(stanza, phase in FIRST)
 
     def _pass_unread(self, stanza: Stanza) -> None:
         """What is too large to be read is not kept. Who is there gets it once: not when the room's history has it."""
-        if self._lifecycle.stage in IN and not stanza.has_payload(NS_DELAY, "delay"):
+        if self._lifecycle.phase in IN and not stanza.has_payload(NS_DELAY, "delay"):
             self._parts.attendance.attached.fork(stanza)
 
     def heard(self, stanza: Stanza, past: bool) -> None:

@@ -18,7 +18,7 @@ from minimixproxy.minimix.occupancy.leave_grace import LeaveGrace
 from minimixproxy.minimix.occupancy.lifecycle import Lifecycle
 from minimixproxy.minimix.occupancy.membership import Membership
 from minimixproxy.minimix.occupancy.parts import Parts
-from minimixproxy.minimix.occupancy.stages import AWAY, IN, LEFT, Input, Stage, State
+from minimixproxy.minimix.occupancy.phases import AWAY, IN, LEFT, Input, Phase, State
 from minimixproxy.minimix.rejoin.archive_retry import ArchiveRetry
 from minimixproxy.minimix.rejoin.attempts import RejoinAttempts
 from minimixproxy.minimix.rejoin.schedule import RejoinSchedule
@@ -54,7 +54,7 @@ class Occupancy:
         self._attendance = Attendance(context, self._appearance, self.history, privates)
         self._grace = LeaveGrace(clock, settings.leave_grace, self._leave_with_session)
         parts = self._parts()
-        self._lifecycle = Lifecycle(parts, Stage.NEW if kept is None else Stage.INTERRUPTED)
+        self._lifecycle = Lifecycle(parts, Phase.NEW if kept is None else Phase.INTERRUPTED)
         self.from_room = FromRoom(parts, self._lifecycle)
         if kept is not None:
             self._membership.restore(kept.membership)
@@ -83,20 +83,20 @@ class Occupancy:
     @property
     def state(self) -> State:
         """Where it is in its life."""
-        return self._lifecycle.stage.state
+        return self._lifecycle.phase.state
 
     @property
     def interrupted(self) -> bool:
         """Whether the account is out of the room and means to come back: what sessions say has to wait."""
-        return self._lifecycle.stage in AWAY
+        return self._lifecycle.phase in AWAY
 
     @property
     def leaving(self) -> bool:
         """Whether the account has said to the room that it leaves."""
-        return self._lifecycle.stage in LEFT
+        return self._lifecycle.phase in LEFT
 
     def _is_visible(self) -> bool:
-        return self._lifecycle.stage in IN and not self._grace.running
+        return self._lifecycle.phase in IN and not self._grace.running
 
     @property
     def nick(self) -> str:
@@ -156,7 +156,7 @@ class Occupancy:
             self._attendance.next.add(request)
             return
         self._grace.cancel()
-        waits = self._lifecycle.stage in IN or self._attendance.waiting.add(request)
+        waits = self._lifecycle.phase in IN or self._attendance.waiting.add(request)
         self._happens(Input.JOIN if waits else Input.JOIN_DROPPED, request)
 
     def take_next_joins(self) -> list[JoinRequest]:

@@ -7,7 +7,7 @@ from functools import partial
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.occupancy import joining, leaving
 from minimixproxy.minimix.occupancy.parts import Parts
-from minimixproxy.minimix.occupancy.stages import Input
+from minimixproxy.minimix.occupancy.phases import Input
 from minimixproxy.minimix.rejoin.attempt import RejoinAttempt
 from minimixproxy.minimix.room.waiting_joins import JoinRequest
 from minimixproxy.namespaces import NS_CLIENT, NS_DISCO_INFO

@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptMessage, KeptPrivate, KeptRoom
-from minimixproxy.minimix.occupancy.stages import State
+from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.minimix.rejoin.attempt import RejoinAttempt
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, DISCO, ROOM, STREAM, FakeSession, World, kinds

@@ -8,7 +8,7 @@ from minimixproxy.minimix.account import CLIENT_BYTES
 from minimixproxy.minimix.history.private_messages import MAX_KEPT
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptRoom
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
-from minimixproxy.minimix.occupancy.stages import State
+from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.wire.framing import MAX_PAYLOADS
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, DISCO, ROOM, STREAM, FakeSession, World, kinds

@@ -1,4 +1,4 @@
-"""The table of an occupancy's life: every stage and every input, in the table and with a whole occupancy around it."""
+"""The table of an occupancy's life: every phase and every input, in the table and with a whole occupancy around it."""
 
 from __future__ import annotations
 
@@ -10,63 +10,63 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix.occupancy.lifecycle import RULES, STAY, TABLE, TIMEOUTS
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
-from minimixproxy.minimix.occupancy.stages import Input, Stage, State
+from minimixproxy.minimix.occupancy.phases import Input, Phase, State
 from minimixproxy.minimix.room.waiting_joins import JoinRequest, join_request
 from minimixproxy.wire.stanza import parse_stanza
 from tests.minimix.fakes import ROOM, STREAM, World
 from tests.minimix.occupancy import waiting
 from tests.minimix.occupancy.waiting import Step, ask, join_error, not_answered, phone_of, wait_long
 
-#: Stages without a time of their own: why nobody waits in them for ever is written in `lifecycle`.
-WITHOUT_TIMEOUT = {Stage.NEW, Stage.JOINED, Stage.INTERRUPTED, Stage.CATCHING_UP, Stage.ENDED}
+#: Phases without a time of their own: why nobody waits in them for ever is written in `lifecycle`.
+WITHOUT_TIMEOUT = {Phase.NEW, Phase.JOINED, Phase.INTERRUPTED, Phase.CATCHING_UP, Phase.ENDED}
 
-#: How to come into each stage in which somebody can meet an occupancy.
-WAYS: dict[Stage, Step] = {
-    Stage.JOINING: waiting.joining,
-    Stage.ENTERED: waiting.entered,
-    Stage.JOINED: waiting.joined,
-    Stage.ASKED_OUT: waiting.asked_out,
-    Stage.INTERRUPTED: waiting.interrupted,
-    Stage.REJOINING: waiting.rejoining,
-    Stage.CHECKING: waiting.checking,
-    Stage.CATCHING_UP: waiting.catching_up,
-    Stage.LEAVING: waiting.leaving,
-    Stage.PAUSING: waiting.pausing,
+#: How to come into each phase in which somebody can meet an occupancy.
+WAYS: dict[Phase, Step] = {
+    Phase.JOINING: waiting.joining,
+    Phase.ENTERED: waiting.entered,
+    Phase.JOINED: waiting.joined,
+    Phase.ASKED_OUT: waiting.asked_out,
+    Phase.INTERRUPTED: waiting.interrupted,
+    Phase.REJOINING: waiting.rejoining,
+    Phase.CHECKING: waiting.checking,
+    Phase.CATCHING_UP: waiting.catching_up,
+    Phase.LEAVING: waiting.leaving,
+    Phase.PAUSING: waiting.pausing,
 }
 
 #: Where an action goes on at once: its turn comes without a wait while few rooms are rejoined.
-AT_ONCE = {Stage.INTERRUPTED: {Stage.REJOINING}}
+AT_ONCE = {Phase.INTERRUPTED: {Phase.REJOINING}}
 
 
 class TableTests(SynchronousTestCase):
-    def test_every_input_in_every_stage_is_defined_once(self) -> None:
+    def test_every_input_in_every_phase_is_defined_once(self) -> None:
         self.assertEqual(set(RULES), set(Input))
         for what, rules in RULES.items():
-            times = Counter(stage for stages, _to, _action in rules for stage in stages)
-            self.assertEqual(times, Counter(Stage), what)
+            times = Counter(phase for phases, _to, _action in rules for phase in phases)
+            self.assertEqual(times, Counter(Phase), what)
 
     def test_the_end_is_the_end(self) -> None:
         for what in Input:
-            self.assertIs(TABLE[Stage.ENDED, what].to, STAY, what)
+            self.assertIs(TABLE[Phase.ENDED, what].to, STAY, what)
 
     def test_an_end_can_be_reached_from_everywhere(self) -> None:
-        for stage in set(Stage) - {Stage.ENDED}:
-            self.assertIs(TABLE[stage, Input.ABANDON].to, Stage.ENDED, stage)
+        for phase in set(Phase) - {Phase.ENDED}:
+            self.assertIs(TABLE[phase, Input.ABANDON].to, Phase.ENDED, phase)
 
-    def test_every_stage_can_be_reached(self) -> None:
-        reached = {Stage.NEW}  # INTERRUPTED is the other beginning, and reached from here, too
-        while more := {to for (stage, _what), (to, _action) in TABLE.items() if stage in reached and to} - reached:
+    def test_every_phase_can_be_reached(self) -> None:
+        reached = {Phase.NEW}  # INTERRUPTED is the other beginning, and reached from here, too
+        while more := {to for (phase, _what), (to, _action) in TABLE.items() if phase in reached and to} - reached:
             reached |= more
-        self.assertEqual(reached, set(Stage))
+        self.assertEqual(reached, set(Phase))
 
-    def test_nothing_but_a_stage_of_its_own_has_a_time(self) -> None:
-        self.assertEqual(set(Stage) - set(TIMEOUTS), WITHOUT_TIMEOUT)
-        for stage in Stage:
-            self.assertEqual(TABLE[stage, Input.TIMEOUT].to is STAY, stage not in TIMEOUTS, stage)
+    def test_nothing_but_a_phase_of_its_own_has_a_time(self) -> None:
+        self.assertEqual(set(Phase) - set(TIMEOUTS), WITHOUT_TIMEOUT)
+        for phase in Phase:
+            self.assertEqual(TABLE[phase, Input.TIMEOUT].to is STAY, phase not in TIMEOUTS, phase)
 
     def test_time_alone_brings_everybody_to_rest(self) -> None:
-        for stage in TIMEOUTS:
-            seen = [stage]
+        for phase in TIMEOUTS:
+            seen = [phase]
             while seen[-1] in TIMEOUTS:
                 to = TABLE[seen[-1], Input.TIMEOUT].to
                 assert to is not None
@@ -75,9 +75,9 @@ class TableTests(SynchronousTestCase):
 
     def test_what_users_are_told(self) -> None:
         """The words of the commands and of `minimixproxy status`."""
-        shown = {stage.state.value for stage in Stage}
+        shown = {phase.state.value for phase in Phase}
         self.assertEqual(shown, {"joining", "joined", "interrupted", "rejoining", "leaving", "ended"})
-        self.assertEqual({stage.state for stage in Stage}, set(State))
+        self.assertEqual({phase.state for phase in Phase}, set(State))
 
 
 def _request(world: World) -> JoinRequest:
@@ -156,60 +156,60 @@ class WalkTests(SynchronousTestCase):
     """Each cell of the table that somebody can meet."""
 
     def test_it_goes_where_the_table_says(self) -> None:
-        for stage, come_there in WAYS.items():
+        for phase, come_there in WAYS.items():
             for what in Input:
-                world, occupancy = self.come(stage, come_there)
+                world, occupancy = self.come(phase, come_there)
                 occupancy._happens(what, *WITH[what](world))
-                then = TABLE[stage, what].to or stage
-                self.assertIn(_stage(occupancy), {then} | AT_ONCE.get(then, set()), f"{stage}, {what}")
+                then = TABLE[phase, what].to or phase
+                self.assertIn(_phase(occupancy), {then} | AT_ONCE.get(then, set()), f"{phase}, {what}")
                 is_there = world.account.rooms.get(ROOM) is occupancy
-                self.assertEqual(is_there, then is not Stage.ENDED, f"{stage}, {what}")
+                self.assertEqual(is_there, then is not Phase.ENDED, f"{phase}, {what}")
 
     def test_who_waits_is_answered(self) -> None:
         """Whatever happens next, and then nothing more."""
         missing: list[str] = []
-        for stage, come_there in WAYS.items():
+        for phase, come_there in WAYS.items():
             for what in Input:
-                world, occupancy = self.come(stage, come_there, iq_timeout=100.0)
+                world, occupancy = self.come(phase, come_there, iq_timeout=100.0)
                 asked = ask(world)
                 occupancy._happens(what, *WITH[what](world))
                 wait_long(world)
-                missing += [f"{stage}, {what}: {kind}" for kind in not_answered(world, asked)]
+                missing += [f"{phase}, {what}: {kind}" for kind in not_answered(world, asked)]
         self.assertEqual(missing, [])
 
-    def test_whose_room_is_silent_waits_no_longer_than_the_stages_last(self) -> None:
+    def test_whose_room_is_silent_waits_no_longer_than_the_phases_last(self) -> None:
         """Without anything that happens: every wait is one of the time-outs, after which another begins or none."""
-        for stage, come_there in WAYS.items():
-            world, occupancy = self.come(stage, come_there)
-            if stage in TIMEOUTS:
-                world.clock.advance(TIMEOUTS[stage] - 0.01)
-                self.assertIs(_stage(occupancy), stage)
+        for phase, come_there in WAYS.items():
+            world, occupancy = self.come(phase, come_there)
+            if phase in TIMEOUTS:
+                world.clock.advance(TIMEOUTS[phase] - 0.01)
+                self.assertIs(_phase(occupancy), phase)
                 world.clock.advance(0.01)
-                then = TABLE[stage, Input.TIMEOUT].to
+                then = TABLE[phase, Input.TIMEOUT].to
                 assert then is not None
-                self.assertIn(_stage(occupancy), {then} | AT_ONCE.get(then, set()), stage)
+                self.assertIn(_phase(occupancy), {then} | AT_ONCE.get(then, set()), phase)
 
-    def test_time_begins_anew_with_a_stage_and_not_with_an_input(self) -> None:
-        world, occupancy = self.come(Stage.JOINING, waiting.joining)
-        world.clock.advance(TIMEOUTS[Stage.JOINING] - 1)
+    def test_time_begins_anew_with_a_phase_and_not_with_an_input(self) -> None:
+        world, occupancy = self.come(Phase.JOINING, waiting.joining)
+        world.clock.advance(TIMEOUTS[Phase.JOINING] - 1)
         world.asks_to_join(world.session("tablet"))
         world.clock.advance(1)
-        self.assertIs(_stage(occupancy), Stage.ENDED)
+        self.assertIs(_phase(occupancy), Phase.ENDED)
 
-        world, occupancy = self.come(Stage.JOINING, waiting.joining)
-        world.clock.advance(TIMEOUTS[Stage.JOINING] - 1)
+        world, occupancy = self.come(Phase.JOINING, waiting.joining)
+        world.clock.advance(TIMEOUTS[Phase.JOINING] - 1)
         world.asks_to_join(world.session("tablet"), nick="liz")
         world.room(join_error("conflict"))
         world.clock.advance(1)
-        self.assertIs(_stage(occupancy), Stage.JOINING, "that is another join")
+        self.assertIs(_phase(occupancy), Phase.JOINING, "that is another join")
 
-    def come(self, stage: Stage, come_there: Step, **settings: object) -> tuple[World, Occupancy]:
+    def come(self, phase: Phase, come_there: Step, **settings: object) -> tuple[World, Occupancy]:
         world = World(**settings)
         come_there(world)
         occupancy = world.account.rooms[ROOM]
-        self.assertIs(_stage(occupancy), stage)
+        self.assertIs(_phase(occupancy), phase)
         return world, occupancy
 
 
-def _stage(occupancy: Occupancy) -> Stage:
-    return occupancy._lifecycle.stage
+def _phase(occupancy: Occupancy) -> Phase:
+    return occupancy._lifecycle.phase

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.occupancy.stages import State
+from minimixproxy.minimix.occupancy.phases import State
 from tests.minimix.fakes import ROOM, STREAM, World
 from tests.minimix.occupancy.waiting import (
     Step,

@@ -1,4 +1,4 @@
-"""Ways into each stage of an occupancy's life, what sessions ask then, and whether it is answered."""
+"""Ways into each phase of an occupancy's life, what sessions ask then, and whether it is answered."""
 
 from __future__ import annotations
 

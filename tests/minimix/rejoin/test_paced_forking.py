@@ -5,7 +5,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.occupancy.stages import State
+from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.minimix.rejoin import paced_forking
 from minimixproxy.minimix.rejoin.paced_forking import PacedForking
 from minimixproxy.safety_net import NET

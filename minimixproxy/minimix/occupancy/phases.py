@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class State(Enum):
-    """What operators and users are told: each is one stage of a life, or several."""
+    """What operators and users are told: each is one phase of a life, or several."""
 
     JOINING = "joining"
     JOINED = "joined"
@@ -16,7 +16,7 @@ class State(Enum):
     ENDED = "ended"
 
 
-class Stage(Enum):
+class Phase(Enum):
     """The states of the lifecycle's table."""
 
     NEW = "new"  # nobody has asked to join yet
@@ -39,18 +39,18 @@ class Stage(Enum):
 
 
 _STATES = {
-    Stage.NEW: State.JOINING,
-    Stage.JOINING: State.JOINING,
-    Stage.ENTERED: State.JOINING,
-    Stage.JOINED: State.JOINED,
-    Stage.ASKED_OUT: State.JOINED,
-    Stage.INTERRUPTED: State.INTERRUPTED,
-    Stage.REJOINING: State.REJOINING,
-    Stage.CHECKING: State.REJOINING,
-    Stage.CATCHING_UP: State.REJOINING,
-    Stage.LEAVING: State.LEAVING,
-    Stage.PAUSING: State.LEAVING,
-    Stage.ENDED: State.ENDED,
+    Phase.NEW: State.JOINING,
+    Phase.JOINING: State.JOINING,
+    Phase.ENTERED: State.JOINING,
+    Phase.JOINED: State.JOINED,
+    Phase.ASKED_OUT: State.JOINED,
+    Phase.INTERRUPTED: State.INTERRUPTED,
+    Phase.REJOINING: State.REJOINING,
+    Phase.CHECKING: State.REJOINING,
+    Phase.CATCHING_UP: State.REJOINING,
+    Phase.LEAVING: State.LEAVING,
+    Phase.PAUSING: State.LEAVING,
+    Phase.ENDED: State.ENDED,
 }
 
 
@@ -89,13 +89,13 @@ class Input(Enum):
     CAUGHT_UP = "all has been read"  # False: all but what could not be
 
 
-ALL = frozenset(Stage)
-FIRST = frozenset({Stage.JOINING, Stage.ENTERED})
-IN = frozenset({Stage.JOINED, Stage.ASKED_OUT})
-OUT = frozenset({Stage.INTERRUPTED})
-ASKING = frozenset({Stage.REJOINING, Stage.CHECKING})
-BACK = ASKING | {Stage.CATCHING_UP}
+ALL = frozenset(Phase)
+FIRST = frozenset({Phase.JOINING, Phase.ENTERED})
+IN = frozenset({Phase.JOINED, Phase.ASKED_OUT})
+OUT = frozenset({Phase.INTERRUPTED})
+ASKING = frozenset({Phase.REJOINING, Phase.CHECKING})
+BACK = ASKING | {Phase.CATCHING_UP}
 AWAY = OUT | BACK
-LEFT = frozenset({Stage.LEAVING, Stage.PAUSING})
-NEW = frozenset({Stage.NEW})
-ENDED = frozenset({Stage.ENDED})
+LEFT = frozenset({Phase.LEAVING, Phase.PAUSING})
+NEW = frozenset({Phase.NEW})
+ENDED = frozenset({Phase.ENDED})
