@@ -13,6 +13,7 @@ from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.occupancy.phases import Input, Phase, State
 from minimixproxy.minimix.room.waiting_joins import JoinRequest, join_request
 from minimixproxy.wire.stanza import parse_stanza
+from minimixproxy.xep import muc
 from tests.minimix.fakes import ROOM, STREAM, World
 from tests.minimix.occupancy import waiting
 from tests.minimix.occupancy.waiting import Step, ask, join_error, not_answered, phone_of, wait_long
@@ -59,7 +60,7 @@ class TableTests(SynchronousTestCase):
             reached |= more
         self.assertEqual(reached, set(Phase))
 
-    def test_nothing_but_a_phase_of_its_own_has_a_time(self) -> None:
+    def test_which_phases_have_a_time(self) -> None:
         self.assertEqual(set(Phase) - set(TIMEOUTS), WITHOUT_TIMEOUT)
         for phase in Phase:
             self.assertEqual(TABLE[phase, Input.TIMEOUT].to is STAY, phase not in TIMEOUTS, phase)
@@ -188,6 +189,20 @@ class WalkTests(SynchronousTestCase):
                 then = TABLE[phase, Input.TIMEOUT].to
                 assert then is not None
                 self.assertIn(_phase(occupancy), {then} | AT_ONCE.get(then, set()), phase)
+
+    def test_who_is_out_and_has_a_stream_comes_back_by_itself(self) -> None:
+        for phase, come_there in WAYS.items():
+            for what in Input:
+                if TABLE[phase, what].to is not Phase.INTERRUPTED or what is Input.STREAM_LOST:
+                    continue
+                world, occupancy = self.come(phase, come_there, iq_timeout=5.0)
+                world.stream.jid = STREAM
+                world.stream.take()
+                occupancy._happens(what, *WITH[what](world))
+                world.clock.pump([1.0] * 20)
+                joins = [stanza for stanza in world.stream.take() if muc.is_join(stanza)]
+                self.assertEqual(len(joins), 1, f"{phase}, {what}")
+                self.assertIs(_phase(occupancy), Phase.REJOINING, f"{phase}, {what}")
 
     def test_time_begins_anew_with_a_phase_and_not_with_an_input(self) -> None:
         world, occupancy = self.come(Phase.JOINING, waiting.joining)
