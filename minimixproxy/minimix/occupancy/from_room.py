@@ -8,7 +8,7 @@ from minimixproxy.minimix.addressing.local_accounts import as_before
 from minimixproxy.minimix.history.room_history import Taken
 from minimixproxy.minimix.occupancy.lifecycle import Lifecycle
 from minimixproxy.minimix.occupancy.parts import Parts
-from minimixproxy.minimix.occupancy.phases import ASKING, FIRST, IN, NEW, Input, Phase
+from minimixproxy.minimix.occupancy.phases import ASKING, FIRST, IN, Input, Phase
 from minimixproxy.minimix.room import removal
 from minimixproxy.minimix.room.snapshot import Snapshot
 from minimixproxy.minimix.room.stripped_presence import is_own, readable_quickly
@@ -17,7 +17,7 @@ from minimixproxy.timing.clock import wall_time
 from minimixproxy.wire.stanza import Stanza, parse_stanza, rewrite
 from minimixproxy.xep import muc
 
-_ENTERING = NEW | ASKING | {Phase.JOINING}  # the own presence is still to come
+_ENTERING = ASKING | {Phase.NEW, Phase.JOINING}  # the own presence is still to come
 
 
 class FromRoom:

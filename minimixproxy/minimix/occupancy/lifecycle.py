@@ -11,25 +11,12 @@ time-out of its own:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any, NamedTuple
 
 from minimixproxy.minimix.occupancy import joining, leaving, rejoining
 from minimixproxy.minimix.occupancy.parts import Parts
-from minimixproxy.minimix.occupancy.phases import (
-    ALL,
-    ASKING,
-    AWAY,
-    BACK,
-    ENDED,
-    FIRST,
-    IN,
-    LEFT,
-    NEW,
-    OUT,
-    Input,
-    Phase,
-)
+from minimixproxy.minimix.occupancy.phases import ALL, ASKING, AWAY, BACK, FIRST, IN, LEFT, Input, Phase
 from minimixproxy.timing.clock import Timer
 
 SUBJECT_TIMEOUT = 5.0  # seconds from the own presence to the subject that ends the join
@@ -66,32 +53,29 @@ def nothing(_parts: Parts, *_with: object) -> None:
 
 
 STAY = None
-_J, _E, _C = frozenset({Phase.JOINING}), frozenset({Phase.ENTERED}), frozenset({Phase.CHECKING})
-_R, _U, _D = frozenset({Phase.REJOINING}), frozenset({Phase.CATCHING_UP}), frozenset({Phase.JOINED})
-_A = frozenset({Phase.ASKED_OUT})
 
 #: By input: from which phases, to which, and what is done on the way.
-RULES: dict[Input, list[tuple[frozenset[Phase], Phase | None, Action]]] = {
+RULES: dict[Input, list[tuple[Set[Phase], Phase | None, Action]]] = {
     # Sessions
     Input.JOIN: [
-        (NEW, Phase.JOINING, joining.send),
+        ({Phase.NEW}, Phase.JOINING, joining.send),
         (FIRST, STAY, nothing),  # it waits
         (IN, STAY, joining.let_in),
-        (OUT, STAY, rejoining.wait_and_try),
+        ({Phase.INTERRUPTED}, STAY, rejoining.wait_and_try),
         (BACK, STAY, rejoining.wait),
         (LEFT, STAY, nothing),  # it waits for the next occupancy
-        (ENDED, STAY, joining.refuse),
+        ({Phase.ENDED}, STAY, joining.refuse),
     ],
-    Input.JOIN_DROPPED: [(NEW, Phase.ENDED, nothing), (ALL - NEW, STAY, nothing)],
+    Input.JOIN_DROPPED: [({Phase.NEW}, Phase.ENDED, nothing), (ALL - {Phase.NEW}, STAY, nothing)],
     Input.LEAVE: [
         (FIRST | IN | BACK, Phase.LEAVING, leaving.leave),
-        (NEW | OUT, Phase.ENDED, leaving.leave_out_of_reach),
-        (LEFT | ENDED, STAY, nothing),
+        ({Phase.NEW, Phase.INTERRUPTED}, Phase.ENDED, leaving.leave_out_of_reach),
+        (LEFT | {Phase.ENDED}, STAY, nothing),
     ],
     Input.ABANDON: [
         (FIRST | IN | BACK, Phase.ENDED, leaving.say_unavailable),
-        (NEW | OUT | LEFT, Phase.ENDED, nothing),
-        (ENDED, STAY, nothing),
+        (LEFT | {Phase.NEW, Phase.INTERRUPTED}, Phase.ENDED, nothing),
+        ({Phase.ENDED}, STAY, nothing),
     ],
     Input.REJECTED: [
         (IN, Phase.ASKED_OUT, leaving.ask_to_be_removed),
@@ -99,66 +83,84 @@ RULES: dict[Input, list[tuple[frozenset[Phase], Phase | None, Action]]] = {
     ],
     # The room: in, or out
     Input.OWN_SHOWN: [
-        (_J, Phase.ENTERED, joining.entered),
+        ({Phase.JOINING}, Phase.ENTERED, joining.entered),
         (ASKING, Phase.CATCHING_UP, rejoining.entered),
-        (_E | IN | OUT | _U | LEFT, STAY, joining.own_changed),
-        (NEW | ENDED, STAY, nothing),
+        (IN | LEFT | {Phase.ENTERED, Phase.INTERRUPTED, Phase.CATCHING_UP}, STAY, joining.own_changed),
+        ({Phase.NEW, Phase.ENDED}, STAY, nothing),
     ],
-    Input.SUBJECT: [(_E, Phase.JOINED, joining.complete), (ALL - _E, STAY, nothing)],
+    Input.SUBJECT: [({Phase.ENTERED}, Phase.JOINED, joining.complete), (ALL - {Phase.ENTERED}, STAY, nothing)],
     Input.REMOVED: [
-        (_J, Phase.ENDED, joining.removed_before_in),
-        (_E, Phase.ENDED, joining.removed),
-        (IN | OUT | _U, Phase.ENDED, leaving.show_removal),
+        ({Phase.JOINING}, Phase.ENDED, joining.removed_before_in),
+        ({Phase.ENTERED}, Phase.ENDED, joining.removed),
+        (IN | {Phase.INTERRUPTED, Phase.CATCHING_UP}, Phase.ENDED, leaving.show_removal),
         (ASKING, Phase.ENDED, rejoining.removed),
         (LEFT, Phase.ENDED, nothing),
-        (NEW | ENDED, STAY, nothing),
+        ({Phase.NEW, Phase.ENDED}, STAY, nothing),
     ],
     Input.PUT_OUT: [
-        (_J, STAY, joining.start_anew),
-        (_E, Phase.ENDED, joining.removed),
-        (_A, Phase.ENDED, leaving.show_removal),  # as it was asked to
-        (_D | AWAY, Phase.INTERRUPTED, rejoining.put_out),
+        ({Phase.JOINING}, STAY, joining.start_anew),
+        ({Phase.ENTERED}, Phase.ENDED, joining.removed),
+        ({Phase.ASKED_OUT}, Phase.ENDED, leaving.show_removal),  # as it was asked to
+        (AWAY | {Phase.JOINED}, Phase.INTERRUPTED, rejoining.put_out),
         (LEFT, Phase.ENDED, nothing),
-        (NEW | ENDED, STAY, nothing),
+        ({Phase.NEW, Phase.ENDED}, STAY, nothing),
     ],
     Input.AWAITED_OUT: [(LEFT, Phase.PAUSING, nothing), (ALL - LEFT, STAY, nothing)],
     Input.SILENTLY_OUT: [(IN, Phase.INTERRUPTED, rejoining.silently_out), (ALL - IN, STAY, nothing)],
     # The room, or its service: not let in
     Input.REFUSED: [
-        (_J, Phase.ENDED, nothing),
+        ({Phase.JOINING}, Phase.ENDED, nothing),
         (ASKING, Phase.INTERRUPTED, rejoining.come_back_later),
-        (ALL - _J - ASKING, STAY, nothing),
+        (ALL - ASKING - {Phase.JOINING}, STAY, nothing),
     ],
-    Input.NEXT_REFUSED: [(_J, Phase.JOINING, joining.send), (ALL - _J, STAY, nothing)],
+    Input.NEXT_REFUSED: [({Phase.JOINING}, Phase.JOINING, joining.send), (ALL - {Phase.JOINING}, STAY, nothing)],
     Input.NICK_REFUSED: [
         (ASKING, Phase.INTERRUPTED, rejoining.try_another_nick),
         (ALL - ASKING, STAY, nothing),
     ],
     Input.SHUT_OUT: [(ASKING, Phase.ENDED, rejoining.shut_out), (ALL - ASKING, STAY, nothing)],
-    Input.FORBIDDEN: [(_R, Phase.CHECKING, rejoining.ask_service), (ALL - _R, STAY, nothing)],
-    Input.SERVICE_DOWN: [(_C, Phase.INTERRUPTED, rejoining.come_back_later), (ALL - _C, STAY, nothing)],
-    Input.SERVICE_UP: [(_C, Phase.INTERRUPTED, rejoining.try_once_more), (ALL - _C, STAY, nothing)],
-    Input.BANNED: [(_C, Phase.ENDED, rejoining.shut_out), (ALL - _C, STAY, nothing)],
+    Input.FORBIDDEN: [
+        ({Phase.REJOINING}, Phase.CHECKING, rejoining.ask_service),
+        (ALL - {Phase.REJOINING}, STAY, nothing),
+    ],
+    Input.SERVICE_DOWN: [
+        ({Phase.CHECKING}, Phase.INTERRUPTED, rejoining.come_back_later),
+        (ALL - {Phase.CHECKING}, STAY, nothing),
+    ],
+    Input.SERVICE_UP: [
+        ({Phase.CHECKING}, Phase.INTERRUPTED, rejoining.try_once_more),
+        (ALL - {Phase.CHECKING}, STAY, nothing),
+    ],
+    Input.BANNED: [({Phase.CHECKING}, Phase.ENDED, rejoining.shut_out), (ALL - {Phase.CHECKING}, STAY, nothing)],
     # The account stream
     Input.STREAM_LOST: [
-        (NEW | FIRST, Phase.ENDED, joining.stream_lost),
+        (FIRST | {Phase.NEW}, Phase.ENDED, joining.stream_lost),
         (IN | AWAY, Phase.INTERRUPTED, rejoining.interrupted),
         (LEFT, Phase.ENDED, nothing),
-        (ENDED, STAY, nothing),
+        ({Phase.ENDED}, STAY, nothing),
     ],
-    Input.STREAM_OPENED: [(OUT, STAY, rejoining.try_now), (ALL - OUT, STAY, nothing)],
-    Input.GIVEN_UP: [(ALL - ENDED, STAY, rejoining.give_up), (ENDED, STAY, nothing)],
+    Input.STREAM_OPENED: [
+        ({Phase.INTERRUPTED}, STAY, rejoining.try_now),
+        (ALL - {Phase.INTERRUPTED}, STAY, nothing),
+    ],
+    Input.GIVEN_UP: [(ALL - {Phase.ENDED}, STAY, rejoining.give_up), ({Phase.ENDED}, STAY, nothing)],
     # Time
     Input.TIMEOUT: [
-        (_J, Phase.ENDED, joining.unanswered),
-        (_E, Phase.JOINED, joining.complete),
-        (_A, Phase.JOINED, nothing),
+        ({Phase.JOINING}, Phase.ENDED, joining.unanswered),
+        ({Phase.ENTERED}, Phase.JOINED, joining.complete),
+        ({Phase.ASKED_OUT}, Phase.JOINED, nothing),
         (ASKING, Phase.INTERRUPTED, rejoining.unanswered),
         (LEFT, Phase.ENDED, nothing),
-        (NEW | _D | OUT | _U | ENDED, STAY, nothing),
+        (ALL - set(TIMEOUTS), STAY, nothing),
     ],
-    Input.TURN: [(OUT, Phase.REJOINING, rejoining.rejoin), (ALL - OUT, STAY, nothing)],
-    Input.CAUGHT_UP: [(_U, Phase.JOINED, rejoining.caught_up), (ALL - _U, STAY, nothing)],
+    Input.TURN: [
+        ({Phase.INTERRUPTED}, Phase.REJOINING, rejoining.rejoin),
+        (ALL - {Phase.INTERRUPTED}, STAY, nothing),
+    ],
+    Input.CAUGHT_UP: [
+        ({Phase.CATCHING_UP}, Phase.JOINED, rejoining.caught_up),
+        (ALL - {Phase.CATCHING_UP}, STAY, nothing),
+    ],
 }
 
 #: The same, by phase and input.

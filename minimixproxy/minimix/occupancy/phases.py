@@ -92,10 +92,7 @@ class Input(Enum):
 ALL = frozenset(Phase)
 FIRST = frozenset({Phase.JOINING, Phase.ENTERED})
 IN = frozenset({Phase.JOINED, Phase.ASKED_OUT})
-OUT = frozenset({Phase.INTERRUPTED})
 ASKING = frozenset({Phase.REJOINING, Phase.CHECKING})
 BACK = ASKING | {Phase.CATCHING_UP}
-AWAY = OUT | BACK
+AWAY = BACK | {Phase.INTERRUPTED}
 LEFT = frozenset({Phase.LEAVING, Phase.PAUSING})
-NEW = frozenset({Phase.NEW})
-ENDED = frozenset({Phase.ENDED})
