@@ -96,15 +96,13 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "OPENINGS_AT_ONCE": 50,
         "SEEN_INTERVAL": 3600,
     },
-    "accountstream.stream": {
-        "FIRST_WAIT": 1,
-        "LONGEST_WAIT": 120,
+    "accountstream.lifecycle_rules": {
         "LONGEST_URGENT_WAIT": 5,
         "OPENING_TIMEOUT": 60,
         "STABLE": 60,
-        "MAX_REPLIES": 262_144,
         "MAX_QUEUED": 4 * 1024**2,
     },
+    "accountstream.stream": {"FIRST_WAIT": 1, "LONGEST_WAIT": 120, "MAX_REPLIES": 262_144},
     "xep.muc_addresses": {"MAX_READ": 65536},
     "minimix.history.amendments": {"MAX_ID": 1024, "_MAX_OF_A_KIND": 4, "_MAX_SIZE": 1024},
     "minimix.room.appearance": {"REGAIN": 60},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.protocols.jabber.xmlstream import Authenticator
@@ -10,17 +11,9 @@ from twisted.words.protocols.jabber.xmlstream import Authenticator
 from minimixproxy.accountstream.accounts import Accounts
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.accountstream.keepalive import CLOSE_TIMEOUT
-from minimixproxy.accountstream.stream import (
-    FIRST_WAIT,
-    LONGEST_URGENT_WAIT,
-    LONGEST_WAIT,
-    MAX_QUEUED,
-    MAX_REPLIES,
-    OPENING_TIMEOUT,
-    STABLE,
-    AccountStream,
-    StreamState,
-)
+from minimixproxy.accountstream.lifecycle_rules import LONGEST_URGENT_WAIT, MAX_QUEUED, OPENING_TIMEOUT, STABLE
+from minimixproxy.accountstream.stages import StreamState
+from minimixproxy.accountstream.stream import FIRST_WAIT, LONGEST_WAIT, MAX_REPLIES, AccountStream
 from minimixproxy.config.settings import Rooms, Settings
 from minimixproxy.minimix.interfaces.journal import NullJournal
 from minimixproxy.timing.pacing import Slots
@@ -59,6 +52,13 @@ class StreamTest(SynchronousTestCase):
     def breaks(self) -> None:
         assert self.upstream.xmlstream is not None
         self.upstream.xmlstream.connectionLost(None)
+
+    @property
+    def producer(self) -> IPushProducer:
+        """Who is told whether the server reads."""
+        producer: IPushProducer | None = self.upstream.transport.producer
+        assert producer is not None
+        return producer
 
     def pending(self) -> list[float]:
         """In how many seconds something is to happen."""
@@ -200,14 +200,38 @@ class Lifecycle(StreamTest):
 
     def test_a_server_that_does_not_read(self) -> None:
         self.opened()
-        self.stream.pauseProducing()
+        self.producer.pauseProducing()
         self.fills()
         self.assertEqual(self.called, [])
-        self.stream.resumeProducing()
-        self.stream.pauseProducing()
+        self.producer.resumeProducing()
+        self.producer.pauseProducing()
         self.fills()
         self.stream.send(b"x")
         self.assertEqual((self.called, self.upstream.transport.aborted), (["lost"], True))
+
+    def test_a_former_connection_that_does_not_read(self) -> None:
+        """What its transport tells after the end is nothing to the stream that follows."""
+        self.opened()
+        former = self.producer
+        self.breaks()
+        former.pauseProducing()
+        self.stream.send(b"<again/>")
+        self.clock.advance(FIRST_WAIT)
+        self.upstream.accept()
+        self.upstream.take()
+        for _ in range(MAX_REPLIES * 2 // 1024):
+            self.stream.reply(b"x" * 1024)
+        self.assertEqual(len(self.upstream.take()), MAX_REPLIES * 2)
+        self.fills()
+        self.stream.send(b"x")
+        self.assertIs(self.stream.state, StreamState.OPEN)
+
+    def test_closed_while_the_server_does_not_read(self) -> None:
+        """The transport is to end once all is written, not to wait for us to produce more."""
+        self.opened()
+        self.producer.pauseProducing()
+        self.stream.close()
+        self.assertIsNone(self.upstream.transport.producer)
 
     def test_others_are_not_answered_by_a_server_that_does_not_read(self) -> None:
         """Somebody who asks and asks costs the account no stream."""
@@ -216,7 +240,7 @@ class Lifecycle(StreamTest):
         for _ in range(MAX_REPLIES * 2 // 1024):
             self.stream.reply(b"x" * 1024)  # it reads
         self.assertEqual(len(self.upstream.take()), MAX_REPLIES * 2)
-        self.stream.pauseProducing()
+        self.producer.pauseProducing()
         for _ in range(MAX_QUEUED * 2 // 1024):
             self.stream.reply(b"x" * 1024)
         self.stream.send(b"own")
@@ -224,7 +248,7 @@ class Lifecycle(StreamTest):
         sent = self.upstream.take()
         self.assertTrue(sent.endswith(b"own"))
         self.assertLess(len(sent), MAX_REPLIES + 2048)
-        self.stream.resumeProducing()
+        self.producer.resumeProducing()
         self.stream.reply(b"again")
         self.assertEqual(self.upstream.take(), b"again")
 

@@ -8,7 +8,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish import domish
 
-from minimixproxy.accountstream.stream import MAX_QUEUED
+from minimixproxy.accountstream.lifecycle_rules import MAX_QUEUED
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix import account

@@ -1,0 +1,226 @@
+"""What is done on the way from one stage of an account stream's life to the next. `lifecycle.py` says when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, succeed
+
+from minimixproxy.accountstream.attempt import Attempt, Connect, Opened
+from minimixproxy.accountstream.connection import Connection
+from minimixproxy.accountstream.stages import Input, Stage
+from minimixproxy.logs.logger import Logger
+from minimixproxy.timing.backoff import Backoff
+from minimixproxy.timing.clock import Clock, Timer
+from minimixproxy.timing.pacing import Slot, Slots
+
+LONGEST_URGENT_WAIT = 5.0  # seconds from a failure to the next attempt, if somebody waits
+OPENING_TIMEOUT = 60.0  # seconds from the connection to the bound resource
+STABLE = 60.0  # seconds that a stream has to stay open for earlier failures to count no more
+MAX_QUEUED = 4 * 1024 * 1024  # bytes waiting for the stream to open, or for a server that does not read
+
+
+class Told(Protocol):
+    """Who is told how it goes; an `AccountStream` is one."""
+
+    account: str
+    opened: Callable[[], None]
+    lost: Callable[[], None]
+    refused: Callable[[], None]
+
+    def send(self, data: bytes) -> None:
+        """Judge a stanza that has waited once more, by what this server takes, and send it."""
+
+    def connected(self, opened: Opened) -> Connection:
+        """Return the connection, not attached yet."""
+
+
+class Rules:
+    """What one stream has, and does.
+
+    A rule is called at the next stage. What it calls may lead on at once, so nothing of the rule comes after that. Its
+    docstring is what the drawing of the table says.
+    """
+
+    log = Logger()
+
+    def __init__(self, stream: Told, connect: Connect, clock: Clock, slots: Slots, backoff: Backoff) -> None:
+        self.stage = Stage.CLOSED
+        self.connection: Connection | None = None  # while OPEN or CONGESTED
+        self.queued = 0  # bytes that wait
+        self._stream = stream
+        self._connect = connect
+        self._clock = clock
+        self._slots = slots
+        self._backoff = backoff
+        self._delay = 0.0  # seconds from the last failure to the next attempt
+        self._changed = clock.seconds()  # when the last attempt failed, or the stream opened, or ended
+        self._due = 0.0  # when WAITING or HURRYING is over
+        self._timer = Timer(clock)  # of this stage: it gives TIME_UP, and the next stage stops it
+        self._queue: list[bytes] = []  # from HURRYING to OPENING
+        self._slot: Slot | None = None  # from IN_LINE to OPENING
+        self._attempt: Attempt | None = None  # while OPENING
+
+    def step(self, given: Input, argument: Any = None) -> Any:
+        """Go where the table says, and return what the rule returns."""
+        raise NotImplementedError
+
+    @property
+    def opens_in(self) -> float:
+        """Seconds until it lines up for a slot; 0 if it does not wait for time to pass."""
+        waits = self.stage in (Stage.WAITING, Stage.HURRYING)
+        return max(0.0, self._due - self._clock.seconds()) if waits else 0.0
+
+    # The way there
+
+    def _keep(self, data: bytes) -> bool:
+        """The stanza waits."""
+        self.queued += len(data)
+        if self.queued > MAX_QUEUED:
+            self.step(Input.TOO_MUCH)
+            return False
+        self._queue.append(data)
+        return True
+
+    def _keep_and_wait(self, data: bytes) -> None:
+        """The stanza waits. Time has to pass since the last failure, if it has not yet."""
+        if self._keep(data):
+            self._wait()
+
+    def _keep_and_line_up(self, data: bytes) -> None:
+        """The stanza waits. Overtake those that are in no hurry."""
+        if self._keep(data):
+            self._line_up()
+
+    def _wait(self, _: object = None) -> None:
+        """Time has to pass since the last failure, if it has not yet."""
+        delay = self._delay if self.stage is Stage.WAITING else min(self._delay, LONGEST_URGENT_WAIT)
+        self._due = self._changed + delay
+        remaining = self._due - self._clock.seconds()
+        if remaining > 0:
+            self._stay(min(remaining, delay))
+        else:
+            self.step(Input.TIME_UP)
+
+    def _stay(self, seconds: float) -> None:
+        self._timer.start(seconds, lambda: self.step(Input.TIME_UP))
+
+    def _line_up(self, _: object = None) -> None:
+        """Ask for a slot."""
+        if self._slot is None:
+            self._slot = self._slots.turn(lambda: self.step(Input.SLOT))
+        self._slot.ask(urgent=self.stage is Stage.FIRST_IN_LINE)
+
+    def _open(self, _: object) -> None:
+        """Connect."""
+        self._stay(OPENING_TIMEOUT)
+        self._attempt = Attempt(self._stream.account, self._connect, self.step)
+        self._attempt.start()
+
+    def _begin(self, opened: Opened) -> None:
+        """Send all that waited; call `opened`."""
+        self._changed = self._clock.seconds()
+        self.connection = connection = self._stream.connected(opened)
+        queue, self._queue, self.queued = self._queue, [], 0
+        self._end_opening()
+        connection.attach()
+        for data in queue:
+            self._stream.send(data)
+        try:
+            self._stream.opened()
+        finally:
+            connection.xmlstream.release()
+
+    # While it is open
+
+    def _write(self, data: bytes) -> None:
+        """The stanza is sent."""
+        assert self.connection is not None
+        self.connection.xmlstream.send(data)
+
+    def _write_counted(self, data: bytes) -> None:
+        """The stanza waits in the transport."""
+        self.queued += len(data)
+        if self.queued > MAX_QUEUED:
+            self.step(Input.TOO_MUCH)
+        else:
+            self._write(data)
+
+    def _count_anew(self, _: object) -> None:
+        """Count from 0 what waits."""
+        self.queued = 0
+
+    # The way back
+
+    def _lose(self, _: object = None) -> None:
+        """Drop what waits. The next wait is longer. Call `lost`."""
+        self._delay = self._backoff.next()
+        self._changed = self._clock.seconds()
+        self._forget()
+        self._stream.lost()
+
+    def _lose_late(self, _: object) -> None:
+        """Stop the attempt, and drop what waits. The next wait is longer. Call `lost`."""
+        self.log.warn("account stream of {account} did not open in time", account=self._stream.account)
+        self._lose()
+
+    def _lose_overfull(self, _: object) -> None:
+        """Stop, and drop what waits. The next wait is longer. Call `lost`."""
+        self.log.warn("account stream of {account} takes nothing in: given up", account=self._stream.account)
+        self._lose()
+
+    def _lose_open(self, _: object = None) -> None:
+        """The next wait is longer, or the first again if it was open for a minute. Call `lost`."""
+        if self._clock.seconds() - self._changed >= STABLE:
+            self._backoff.reset()
+        self._lose()
+
+    def _abort(self, _: object) -> None:
+        """End the connection at once; the next wait as for one that has ended. Call `lost`."""
+        self.log.warn("account stream of {account} takes nothing in: given up", account=self._stream.account)
+        connection = self.connection
+        assert connection is not None
+        self._lose_open()
+        connection.abort()
+
+    def _refuse(self, _: object) -> None:
+        """Drop what waits; call `refused`."""
+        self._forget()
+        self._stream.refused()
+
+    def _tell_soon(self, _: object) -> None:
+        """Drop the stanza."""  # and `refused` is not called while somebody is sending
+        self._stay(0)
+
+    def _tell(self, _: object) -> None:
+        """Call `refused`."""
+        self._stream.refused()
+
+    def _close(self, _: object) -> Deferred[None]:
+        """Drop what waits, and stop what is under way. Failures count no more."""
+        connection = self.connection
+        self._forget()
+        self._backoff.reset()
+        self._delay = 0.0
+        return succeed(None) if connection is None else connection.say_goodbye()
+
+    def _close_open(self, _: object) -> Deferred[None]:
+        """Say goodbye and end the connection, in 5 s at most. Failures count no more."""
+        return self._close(None)
+
+    def _forget(self) -> None:
+        """Have nothing go on, and nothing wait."""
+        self._queue, self.queued = [], 0
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.detach()
+        self._end_opening()
+
+    def _end_opening(self) -> None:
+        slot, self._slot = self._slot, None
+        attempt, self._attempt = self._attempt, None
+        if slot is not None:
+            slot.end()
+        if attempt is not None:
+            attempt.stop()
