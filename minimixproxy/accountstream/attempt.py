@@ -29,11 +29,11 @@ class Attempt:
 
     log = Logger()
 
-    def __init__(self, account: str, connect: Connect, step: Callable[..., Any]) -> None:
-        """`step` takes an `Input`, and with CONNECTED what was opened."""
+    def __init__(self, account: str, connect: Connect, happens: Callable[..., Any]) -> None:
+        """`happens` takes an `Input`, and with CONNECTED what was opened."""
         self._account = account
         self._connect = connect
-        self._step: Callable[..., Any] | None = step
+        self._happens: Callable[..., Any] | None = happens
         self._working: Deferred[Any]
 
     def start(self) -> None:
@@ -44,27 +44,27 @@ class Attempt:
 
     def stop(self) -> None:
         """Nobody wants it any more. Harmless when it has come to its end."""
-        if self._step is not None:
-            self._step = None
+        if self._happens is not None:
+            self._happens = None
             self._working.cancel()
 
     async def _work(self) -> Opened:
         return await self._connect()
 
     def _connected(self, opened: Opened) -> None:
-        step, self._step = self._step, None
-        if step is not None:
-            step(Input.CONNECTED, opened)
+        happens, self._happens = self._happens, None
+        if happens is not None:
+            happens(Input.CONNECTED, opened)
         else:  # it could not be stopped any more
             opened[0].transport.abortConnection()
 
     def _failed(self, failure: Failure) -> None:
         """The reason is the connection's, and logged; whoever waits is told only that it failed, or was refused."""
-        step, self._step = self._step, None
-        if step is None:
+        happens, self._happens = self._happens, None
+        if happens is None:
             return
         if failure.check(CannotOpen):
             self.log.warn("account stream of {account}: {error}", account=self._account, error=str(failure.value))
         else:
             self.log.failure("while opening the account stream of {account}", failure, account=self._account)
-        step(Input.CREDENTIAL_REFUSED if failure.check(CredentialRefused) else Input.CANNOT_OPEN)
+        happens(Input.CREDENTIAL_REFUSED if failure.check(CredentialRefused) else Input.CANNOT_OPEN)

@@ -43,12 +43,12 @@ class Connection:
     log = Logger()
 
     def __init__(
-        self, opened: Opened, clock: Clock, ping_interval: float, listener: Listener, step: Callable[[Input], Any]
+        self, opened: Opened, clock: Clock, ping_interval: float, listener: Listener, happens: Callable[[Input], Any]
     ) -> None:
         self.xmlstream, self.jid = opened
         self._clock = clock
         self._listener = listener
-        self._step = step
+        self._happens = happens
         self._attached = False
         self._keepalive = Keepalive(clock, ping_interval, lambda: listener.ping(), self._silent)
         self._observers: list[tuple[str, Callable[[Any], None], int]] = [
@@ -89,9 +89,9 @@ class Connection:
         """End the connection at once."""
         self.xmlstream.transport.abortConnection()
 
-    def _tell(self, given: Input) -> None:
+    def _tell(self, what: Input) -> None:
         if self._attached:
-            self._step(given)
+            self._happens(what)
 
     # What ends it
 

@@ -19,33 +19,32 @@ from minimixproxy.timing.clock import Clock
 from minimixproxy.timing.pacing import Slots
 
 
-class Move(NamedTuple):
+class Transition(NamedTuple):
     """What follows."""
 
     to: Stage | None  # None: the stage stays, its timer too
-    rule: Callable[[Rules, Any], Any]  # its docstring is what the drawing says
-    possible: bool = True
+    action: Callable[[Rules, Any], Any]  # a rule; its docstring is what the drawing says
 
 
-def _nothing(why: str) -> Move:
+def _nothing(why: str) -> Transition:
     """The input changes nothing."""
 
-    def rule(_rules: Rules, _argument: object) -> None:
+    def nothing(_rules: Rules, _with: object) -> None:
         pass
 
-    rule.__doc__ = f"Nothing: {why}."
-    return Move(None, rule)
+    nothing.__doc__ = f"Nothing: {why}."
+    return Transition(None, nothing)
 
 
-def _impossible(why: str) -> Move:
-    """The input cannot come; if it does, that is a fault of ours, logged, and changes nothing."""
+def _impossible(why: str) -> Transition:
+    """The input cannot come; if it does, that is a fault of ours, is logged, and changes nothing."""
 
-    def rule(rules: Rules, _argument: object) -> None:
+    def impossible(rules: Rules, _with: object) -> None:
         fault = AssertionError(f"{rules.stage.name}: {why}")
         rules.log.failure("what cannot happen to an account stream has happened", Failure(fault))
 
-    rule.__doc__ = f"Cannot happen: {why}."
-    return Move(None, rule, possible=False)
+    impossible.__doc__ = f"Cannot happen: {why}."
+    return Transition(None, impossible)
 
 
 #: What is the same at all stages where `_AT` names nothing else.
@@ -66,90 +65,92 @@ _ELSEWHERE = {
 
 _AT = {
     Stage.CLOSED: {
-        Input.SEND: Move(Stage.HURRYING, Rules._keep_and_wait),
-        Input.REOPEN: Move(Stage.WAITING, Rules._wait),
-        Input.REFUSE: Move(Stage.REFUSED, _nothing("whoever restores the account knows it").rule),
-        Input.CLOSE: Move(None, Rules._close),
+        Input.SEND: Transition(Stage.HURRYING, Rules._keep_and_wait),
+        Input.REOPEN: Transition(Stage.WAITING, Rules._wait),
+        Input.REFUSE: Transition(Stage.REFUSED, _nothing("whoever restores the account knows it").action),
+        Input.CLOSE: Transition(None, Rules._close),
     },
     Stage.WAITING: {
-        Input.TIME_UP: Move(Stage.IN_LINE, Rules._line_up),
-        Input.SEND: Move(Stage.HURRYING, Rules._keep_and_wait),
-        Input.MENDED: Move(Stage.HURRYING, Rules._wait),
-        Input.CLOSE: Move(Stage.CLOSED, Rules._close),
+        Input.TIME_UP: Transition(Stage.IN_LINE, Rules._line_up),
+        Input.SEND: Transition(Stage.HURRYING, Rules._keep_and_wait),
+        Input.MENDED: Transition(Stage.HURRYING, Rules._wait),
+        Input.CLOSE: Transition(Stage.CLOSED, Rules._close),
     },
     Stage.HURRYING: {
-        Input.TIME_UP: Move(Stage.FIRST_IN_LINE, Rules._line_up),
-        Input.SEND: Move(None, Rules._keep),
-        Input.TOO_MUCH: Move(Stage.CLOSED, Rules._lose_overfull),
-        Input.CLOSE: Move(Stage.CLOSED, Rules._close),
+        Input.TIME_UP: Transition(Stage.FIRST_IN_LINE, Rules._line_up),
+        Input.SEND: Transition(None, Rules._keep),
+        Input.TOO_MUCH: Transition(Stage.CLOSED, Rules._lose_overfull),
+        Input.CLOSE: Transition(Stage.CLOSED, Rules._close),
     },
     Stage.IN_LINE: {
-        Input.SLOT: Move(Stage.OPENING, Rules._open),
-        Input.SEND: Move(Stage.FIRST_IN_LINE, Rules._keep_and_line_up),
-        Input.MENDED: Move(Stage.FIRST_IN_LINE, Rules._line_up),
-        Input.CLOSE: Move(Stage.CLOSED, Rules._close),
+        Input.SLOT: Transition(Stage.OPENING, Rules._open),
+        Input.SEND: Transition(Stage.FIRST_IN_LINE, Rules._keep_and_line_up),
+        Input.MENDED: Transition(Stage.FIRST_IN_LINE, Rules._line_up),
+        Input.CLOSE: Transition(Stage.CLOSED, Rules._close),
     },
     Stage.FIRST_IN_LINE: {
-        Input.SLOT: Move(Stage.OPENING, Rules._open),
-        Input.SEND: Move(None, Rules._keep),
-        Input.TOO_MUCH: Move(Stage.CLOSED, Rules._lose_overfull),
-        Input.CLOSE: Move(Stage.CLOSED, Rules._close),
+        Input.SLOT: Transition(Stage.OPENING, Rules._open),
+        Input.SEND: Transition(None, Rules._keep),
+        Input.TOO_MUCH: Transition(Stage.CLOSED, Rules._lose_overfull),
+        Input.CLOSE: Transition(Stage.CLOSED, Rules._close),
     },
     Stage.OPENING: {
-        Input.CONNECTED: Move(Stage.OPEN, Rules._begin),
-        Input.CANNOT_OPEN: Move(Stage.CLOSED, Rules._lose),
-        Input.CREDENTIAL_REFUSED: Move(Stage.REFUSED, Rules._refuse),
-        Input.TIME_UP: Move(Stage.CLOSED, Rules._lose_late),
-        Input.SEND: Move(None, Rules._keep),
-        Input.TOO_MUCH: Move(Stage.CLOSED, Rules._lose_overfull),
-        Input.CLOSE: Move(Stage.CLOSED, Rules._close),
+        Input.CONNECTED: Transition(Stage.OPEN, Rules._begin),
+        Input.CANNOT_OPEN: Transition(Stage.CLOSED, Rules._lose),
+        Input.CREDENTIAL_REFUSED: Transition(Stage.REFUSED, Rules._refuse),
+        Input.TIME_UP: Transition(Stage.CLOSED, Rules._lose_late),
+        Input.SEND: Transition(None, Rules._keep),
+        Input.TOO_MUCH: Transition(Stage.CLOSED, Rules._lose_overfull),
+        Input.CLOSE: Transition(Stage.CLOSED, Rules._close),
     },
     Stage.OPEN: {
-        Input.SEND: Move(None, Rules._write),
-        Input.FULL: Move(Stage.CONGESTED, Rules._count_anew),
+        Input.SEND: Transition(None, Rules._write),
+        Input.FULL: Transition(Stage.CONGESTED, Rules._count_anew),
         Input.DRAINED: _nothing("it was never full"),
-        Input.ENDED: Move(Stage.CLOSED, Rules._lose_open),
-        Input.CLOSE: Move(Stage.CLOSED, Rules._close_open),
+        Input.ENDED: Transition(Stage.CLOSED, Rules._lose_open),
+        Input.CLOSE: Transition(Stage.CLOSED, Rules._close_open),
     },
     Stage.CONGESTED: {
-        Input.SEND: Move(None, Rules._write_counted),
+        Input.SEND: Transition(None, Rules._write_counted),
         Input.FULL: _nothing("it is full already"),
-        Input.DRAINED: Move(Stage.OPEN, Rules._count_anew),
-        Input.TOO_MUCH: Move(Stage.CLOSED, Rules._abort),
-        Input.ENDED: Move(Stage.CLOSED, Rules._lose_open),
-        Input.CLOSE: Move(Stage.CLOSED, Rules._close_open),
+        Input.DRAINED: Transition(Stage.OPEN, Rules._count_anew),
+        Input.TOO_MUCH: Transition(Stage.CLOSED, Rules._abort),
+        Input.ENDED: Transition(Stage.CLOSED, Rules._lose_open),
+        Input.CLOSE: Transition(Stage.CLOSED, Rules._close_open),
     },
     Stage.REFUSED: {
-        Input.SEND: Move(Stage.TELLING, Rules._tell_soon),
-        Input.MENDED: Move(Stage.CLOSED, _nothing("`reopen` follows where there are rooms").rule),
-        Input.CLOSE: Move(None, Rules._close),  # that is no cure
+        Input.SEND: Transition(Stage.TELLING, Rules._tell_soon),
+        Input.MENDED: Transition(Stage.CLOSED, _nothing("`reopen` follows where there are rooms").action),
+        Input.CLOSE: Transition(None, Rules._close),  # that is no cure
     },
     Stage.TELLING: {
-        Input.TIME_UP: Move(Stage.REFUSED, Rules._tell),
-        Input.SEND: Move(None, _nothing("`refused` is on its way, and the stanza is dropped").rule),
-        Input.MENDED: Move(Stage.CLOSED, _nothing("`reopen` follows where there are rooms").rule),
-        Input.CLOSE: Move(Stage.REFUSED, Rules._close),
+        Input.TIME_UP: Transition(Stage.REFUSED, Rules._tell),
+        Input.SEND: Transition(None, _nothing("`refused` is on its way, and the stanza is dropped").action),
+        Input.MENDED: Transition(Stage.CLOSED, _nothing("`reopen` follows where there are rooms").action),
+        Input.CLOSE: Transition(Stage.REFUSED, Rules._close),
     },
 }
 
-#: What follows from each input at each stage.
-TABLE: dict[Stage, dict[Input, Move]] = {
-    stage: {given: _AT[stage].get(given) or _ELSEWHERE[given] for given in Input} for stage in Stage
+#: What follows from each input at each stage: every one of them is there.
+TABLE: dict[tuple[Stage, Input], Transition] = {
+    (stage, what): _AT[stage].get(what) or _ELSEWHERE[what] for stage in Stage for what in Input
 }
+#: The same by stage, so that a stanza on its way costs one look-up.
+_BY_STAGE = {stage: {what: TABLE[stage, what] for what in Input} for stage in Stage}
 
 
 class Lifecycle(Rules):
-    """At which stage one stream is."""
+    """At which stage one stream is. `happens` is the only way on."""
 
     def __init__(self, stream: Told, connect: Connect, clock: Clock, slots: Slots, backoff: Backoff) -> None:
         super().__init__(stream, connect, clock, slots, backoff)
-        self._moves = TABLE[self.stage]
+        self._here = _BY_STAGE[self.stage]
 
-    def step(self, given: Input, argument: Any = None) -> Any:
-        """Go where the table says, and return what the rule returns."""
-        move = self._moves[given]
-        if move.to is not None:
+    def happens(self, what: Input, with_it: Any = None) -> Any:
+        """Go on to the stage that follows, and do what is to be done on the way; return what that returns."""
+        to, action = self._here[what]
+        if to is not None:
             self._timer.stop()
-            self.stage = move.to
-            self._moves = TABLE[move.to]
-        return move.rule(self, argument)
+            self.stage = to
+            self._here = _BY_STAGE[to]
+        return action(self, with_it)

@@ -62,8 +62,8 @@ class Rules:
         self._slot: Slot | None = None  # from IN_LINE to OPENING
         self._attempt: Attempt | None = None  # while OPENING
 
-    def step(self, given: Input, argument: Any = None) -> Any:
-        """Go where the table says, and return what the rule returns."""
+    def happens(self, what: Input, with_it: Any = None) -> Any:
+        """Go on to the stage that follows, and do what is to be done on the way; return what that returns."""
         raise NotImplementedError
 
     @property
@@ -78,7 +78,7 @@ class Rules:
         """The stanza waits."""
         self.queued += len(data)
         if self.queued > MAX_QUEUED:
-            self.step(Input.TOO_MUCH)
+            self.happens(Input.TOO_MUCH)
             return False
         self._queue.append(data)
         return True
@@ -101,21 +101,21 @@ class Rules:
         if remaining > 0:
             self._stay(min(remaining, delay))
         else:
-            self.step(Input.TIME_UP)
+            self.happens(Input.TIME_UP)
 
     def _stay(self, seconds: float) -> None:
-        self._timer.start(seconds, lambda: self.step(Input.TIME_UP))
+        self._timer.start(seconds, lambda: self.happens(Input.TIME_UP))
 
     def _line_up(self, _: object = None) -> None:
         """Ask for a slot."""
         if self._slot is None:
-            self._slot = self._slots.turn(lambda: self.step(Input.SLOT))
+            self._slot = self._slots.turn(lambda: self.happens(Input.SLOT))
         self._slot.ask(urgent=self.stage is Stage.FIRST_IN_LINE)
 
     def _open(self, _: object) -> None:
         """Connect."""
         self._stay(OPENING_TIMEOUT)
-        self._attempt = Attempt(self._stream.account, self._connect, self.step)
+        self._attempt = Attempt(self._stream.account, self._connect, self.happens)
         self._attempt.start()
 
     def _begin(self, opened: Opened) -> None:
@@ -143,7 +143,7 @@ class Rules:
         """The stanza waits in the transport."""
         self.queued += len(data)
         if self.queued > MAX_QUEUED:
-            self.step(Input.TOO_MUCH)
+            self.happens(Input.TOO_MUCH)
         else:
             self._write(data)
 

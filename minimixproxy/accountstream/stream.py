@@ -28,6 +28,7 @@ from minimixproxy.xep.oversized import ORDINARY, Sendable, refused
 
 FIRST_WAIT = 1.0  # seconds, about, from a failure to the next attempt
 LONGEST_WAIT = 120.0
+_SEND = Input.SEND  # looked up once
 MAX_REPLIES = 256 * 1024  # bytes waiting for such a server, beyond which others are not answered
 
 
@@ -91,7 +92,7 @@ class AccountStream:
         if fault:
             self._not_sendable(data, fault)
         else:
-            self._life.step(Input.SEND, data)
+            self._life.happens(_SEND, data)
 
     def reply(self, data: bytes) -> None:
         """Send an answer to somebody else, unless much waits already for a server that reads slowly.
@@ -107,21 +108,21 @@ class AccountStream:
         self.log.warn("{account}: a stanza is not sent: {reason}", account=self.account, reason=fault)
         answer, instead = refused(data, fault)
         if instead is not None:
-            self._life.step(Input.SEND, instead)
+            self._life.happens(_SEND, instead)
         if answer is not None:
             self._clock.callLater(0, self.not_sent, answer)  # not while somebody is sending
 
     def reopen(self) -> None:
         """Open again after a wait that grows from failure to failure. Does nothing unless the stream is CLOSED."""
-        self._life.step(Input.REOPEN)
+        self._life.happens(Input.REOPEN)
 
     def mended(self) -> None:
         """A client has logged in: the credential is good, and the server is there."""
-        self._life.step(Input.MENDED)
+        self._life.happens(Input.MENDED)
 
     def refuse(self) -> None:
         """Do as if the credential had been refused, from CLOSED: there is none, or none that is good."""
-        self._life.step(Input.REFUSE)
+        self._life.happens(Input.REFUSE)
 
     def close(self) -> None:
         """End the stream properly, or the attempts to open it: nobody needs it now."""
@@ -129,7 +130,7 @@ class AccountStream:
 
     def shut_down(self) -> Deferred[None]:
         """Do as `close`; the result fires when the connection is gone."""
-        gone: Deferred[None] = self._life.step(Input.CLOSE)
+        gone: Deferred[None] = self._life.happens(Input.CLOSE)
         return gone
 
     def connected(self, opened: Opened) -> Connection:
@@ -137,4 +138,4 @@ class AccountStream:
         limit = opened[0].peer_limit
         self._sendable = self._configured if limit is None else replace(self._configured, size=limit)
         self.log.info("account stream open: {jid}", jid=opened[1])
-        return Connection(opened, self._clock, self._ping_interval, self, self._life.step)
+        return Connection(opened, self._clock, self._ping_interval, self, self._life.happens)

@@ -206,6 +206,7 @@ class Lifecycle(StreamTest):
         self.producer.resumeProducing()
         self.producer.pauseProducing()
         self.fills()
+        self.assertEqual(self.called, [], "counted anew")
         self.stream.send(b"x")
         self.assertEqual((self.called, self.upstream.transport.aborted), (["lost"], True))
 
@@ -392,6 +393,18 @@ class ComingBack(StreamTest):
                 stable -= step
             self.breaks()
             self.assertEqual(self.waits(), expected)
+            self.upstream.accept()
+
+    def test_one_that_takes_nothing_in_any_more_was_stable(self) -> None:
+        self.opened()
+        for stable, wait in ((0, 1), (0, 2), (STABLE, 1)):
+            for _ in range(4):
+                self.clock.advance(stable / 4)
+                self.upstream.says("<iq/>")
+            self.producer.pauseProducing()
+            self.fills()
+            self.stream.send(b"x")
+            self.assertEqual(self.waits(), wait)
             self.upstream.accept()
 
     def test_after_a_restart_at_once(self) -> None:

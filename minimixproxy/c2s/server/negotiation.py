@@ -123,7 +123,7 @@ class Negotiation:
         elif isinstance(event, StreamClosed):
             self._end(STREAM_END)
         elif isinstance(event, StreamOpened | Stanza):
-            TRANSITIONS.get((self._state, _kind(event)), Negotiation._unexpected)(self, event)
+            TRANSITIONS.get((self._state, _kind(event)), OTHERWISE)(self, event)
 
     def _unexpected(self, event: Any) -> None:
         """Stanzas before login, features that are not offered, elements out of order."""
@@ -374,3 +374,5 @@ TRANSITIONS: dict[tuple[State, str], Callable[[Negotiation, Any], None]] = {
     (State.CHECKING, "abort"): Negotiation._abort_sasl,
     (State.OPEN_AUTHENTICATED, "header"): Negotiation._join,
 }
+#: What follows from everything else.
+OTHERWISE = Negotiation._unexpected

@@ -1,0 +1,376 @@
+"""The table of an account stream's life, walked: by its entries, and at random from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.words.protocols.jabber.xmlstream import Authenticator
+
+from minimixproxy.accountstream.attempt import Opened
+from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
+from minimixproxy.accountstream.lifecycle import TABLE
+from minimixproxy.accountstream.lifecycle_rules import LONGEST_URGENT_WAIT, MAX_QUEUED, OPENING_TIMEOUT
+from minimixproxy.accountstream.stages import Input, Stage, StreamState
+from minimixproxy.accountstream.stream import FIRST_WAIT, LONGEST_WAIT, AccountStream
+from minimixproxy.timing.pacing import Slots
+from minimixproxy.wire.xmlstream import FramedXmlStream
+from tests.minimix.fakes import BARE, HEADER, STREAM
+from tests.minimix.upstreams import Upstream
+
+PING_INTERVAL = 30.0
+PIECE = b"x" * 65536
+
+
+class Walker:
+    """A stream and all around it; the only slot can be taken by another stream, whose server is silent."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.upstream = Upstream()
+        self.slots = Slots(self.clock, 20, 20, 1)
+        self.called: list[str] = []
+        self.producers: list[IPushProducer] = []  # of all connections, former ones too
+        self.other = AccountStream("other@b", Deferred, self.clock, self.slots, lambda: 0.5)
+        self.stream = AccountStream(BARE, self.upstream.connect, self.clock, self.slots, lambda: 0.5, PING_INTERVAL)
+        for name in ("opened", "lost", "refused"):
+            setattr(self.stream, name, lambda name=name: self.called.append(name))
+        self.life = self.stream._life
+        self.happened: list[tuple[Stage, Input]] = []
+        happens = self.life.happens
+
+        def noted(what: Input, with_it: Any = None) -> Any:
+            self.happened.append((self.life.stage, what))
+            return happens(what, with_it)
+
+        self.life.happens = noted  # type: ignore[method-assign]
+
+    def fail(self, error: Exception) -> None:
+        if self.upstream.attempts:
+            self.upstream.attempts.pop().errback(error)
+
+    def send(self) -> None:
+        self.stream.send(b"<a/>")
+
+    def fill(self) -> None:
+        for _ in range(MAX_QUEUED // len(PIECE) + 1):
+            self.stream.send(PIECE)
+
+    def connect(self) -> None:
+        if self.upstream.attempts:
+            self.upstream.accept()
+            producer = self.upstream.transport.producer
+            if producer is not None:
+                self.producers.append(producer)
+
+    def former(self) -> None:
+        """Transports of connections that are done with tell that their servers do not read, and then that they do."""
+        for producer in self.producers:
+            if producer is not self.life.connection:
+                producer.pauseProducing()
+                producer.resumeProducing()
+
+    def read(self, *, all_of_it: bool) -> None:
+        producer = self.upstream.transport.producer
+        if producer is not None:
+            (producer.resumeProducing if all_of_it else producer.pauseProducing)()
+
+    def end(self) -> None:
+        if self.upstream.xmlstream is not None:
+            self.upstream.xmlstream.connectionLost(None)
+
+    def time_up(self) -> None:
+        calls = self.clock.getDelayedCalls()
+        if calls:
+            self.clock.advance(max(0.0, calls[0].getTime() - self.clock.seconds()))
+
+    def fail_once(self) -> None:
+        self.stream.reopen()
+        self.fail(CannotOpen("not now"))
+
+    def to(self, stage: Stage) -> None:
+        """Come to a stage from the beginning, by what others may do and the server does."""
+        for act in WAYS[stage]:
+            act(self)
+        assert self.life.stage is stage, self.life.stage
+        self.called.clear()
+        self.happened.clear()
+
+
+Act = Callable[[Walker], object]
+
+
+def reopen(walker: Walker) -> None:
+    walker.stream.reopen()
+
+
+def refuse(walker: Walker) -> None:
+    walker.stream.refuse()
+
+
+def take_slot(walker: Walker) -> None:
+    walker.other.reopen()
+
+
+def not_read(walker: Walker) -> None:
+    walker.read(all_of_it=False)
+
+
+WAYS: dict[Stage, tuple[Act, ...]] = {
+    Stage.CLOSED: (),
+    Stage.WAITING: (Walker.fail_once, reopen),
+    Stage.HURRYING: (Walker.fail_once, Walker.send),
+    Stage.IN_LINE: (take_slot, reopen),
+    Stage.FIRST_IN_LINE: (take_slot, Walker.send),
+    Stage.OPENING: (reopen,),
+    Stage.OPEN: (reopen, Walker.connect),
+    Stage.CONGESTED: (reopen, Walker.connect, not_read),
+    Stage.REFUSED: (refuse,),
+    Stage.TELLING: (refuse, Walker.send),
+}
+
+#: How each input comes about, from outside.
+HAPPENS: dict[Input, Act] = {
+    Input.SEND: Walker.send,
+    Input.REOPEN: reopen,
+    Input.MENDED: lambda walker: walker.stream.mended(),
+    Input.REFUSE: refuse,
+    Input.CLOSE: lambda walker: walker.stream.close(),
+    Input.TIME_UP: Walker.time_up,
+    Input.SLOT: lambda walker: walker.other.close(),
+    Input.CONNECTED: Walker.connect,
+    Input.CANNOT_OPEN: lambda walker: walker.fail(CannotOpen("not now")),
+    Input.CREDENTIAL_REFUSED: lambda walker: walker.fail(CredentialRefused("not-authorized")),
+    Input.ENDED: Walker.end,
+    Input.FULL: not_read,
+    Input.DRAINED: lambda walker: walker.read(all_of_it=True),
+    Input.TOO_MUCH: Walker.fill,
+}
+
+#: What else may happen.
+OTHERWISE: dict[str, Act] = {"a slot is taken": take_slot, "of a former connection": Walker.former}
+
+TIMED = {Stage.WAITING, Stage.HURRYING, Stage.OPENING, Stage.TELLING}
+CONNECTED = {Stage.OPEN, Stage.CONGESTED}
+SLOTTED = {Stage.IN_LINE, Stage.FIRST_IN_LINE, Stage.OPENING}
+QUEUING = {Stage.HURRYING, Stage.FIRST_IN_LINE, Stage.OPENING}
+#: In which stages nobody waits: to send leads on from them.
+AT_REST = {Stage.CLOSED, Stage.REFUSED}
+
+
+def does(kind: str, stage: Stage, what: Input) -> bool:
+    """Whether a transition is of the kind "impossible", or "nothing"."""
+    to, action = TABLE[stage, what]
+    return to is None and action.__name__ == kind
+
+
+class LifecycleTest(SynchronousTestCase):
+    def holds(self, walker: Walker, where: str) -> None:
+        """What a stream has is what its stage says, and nothing beside it."""
+        life, stage = walker.life, walker.life.stage
+        self.assertEqual(life._timer.running, stage in TIMED, where)
+        self.assertEqual(life.connection is not None, stage in CONNECTED, where)
+        self.assertEqual(bool(walker.stream.jid), stage in CONNECTED, where)
+        self.assertEqual(life._slot is not None, stage in SLOTTED, where)
+        self.assertEqual(life._attempt is not None, stage is Stage.OPENING, where)
+        if stage not in QUEUING:
+            self.assertEqual(life._queue, [], where)
+        if stage not in QUEUING | {Stage.CONGESTED}:
+            self.assertEqual(life.queued, 0, where)
+        self.assertLessEqual(life.queued, MAX_QUEUED, where)
+
+
+class Table(LifecycleTest):
+    def test_every_input_at_every_stage(self) -> None:
+        self.assertEqual(set(TABLE), {(stage, what) for stage in Stage for what in Input})
+        silent = [key for key, (_to, action) in TABLE.items() if not action.__doc__]
+        self.assertEqual(silent, [], "no word on what is done, or why it is not")
+
+    def test_each_transition(self) -> None:
+        """What happens outside leads where the table says, or further if that is over at once."""
+        for (stage, what), transition in TABLE.items():
+            if does("impossible", stage, what):
+                continue
+            where = f"{what.name} at {stage.name}"
+            walker = Walker()
+            walker.to(stage)
+            HAPPENS[what](walker)
+            self.assertIn((stage, what), walker.happened, where)
+            follows = walker.happened.index((stage, what)) + 1
+            stages = [at for at, _what in walker.happened] + [walker.life.stage]
+            self.assertIs(stages[follows], transition.to or stage, where)
+            self.holds(walker, where)
+
+    def test_what_changes_nothing(self) -> None:
+        for stage, what in TABLE:
+            if does("nothing", stage, what):
+                walker = Walker()
+                walker.to(stage)
+                pending = walker.clock.getDelayedCalls()
+                HAPPENS[what](walker)
+                where = f"{what.name} at {stage.name}"
+                self.assertEqual((walker.life.stage, walker.called), (stage, []), where)
+                self.assertEqual(walker.clock.getDelayedCalls(), pending, where)
+
+    def test_what_cannot_happen(self) -> None:
+        """Nothing outside brings it about; if a fault of ours does, that is logged and changes nothing."""
+        for stage, what in TABLE:
+            if not does("impossible", stage, what):
+                continue
+            where = f"{what.name} at {stage.name}"
+            walker = Walker()
+            walker.to(stage)
+            if what is not Input.REFUSE:  # only `Accounts` sees to that
+                HAPPENS[what](walker)
+                self.assertEqual(self.flushLoggedErrors(AssertionError), [], where)
+                self.holds(walker, where)
+            walker = Walker()
+            walker.to(stage)
+            walker.life.happens(what)
+            self.assertEqual(len(self.flushLoggedErrors(AssertionError)), 1, where)
+            self.assertEqual((walker.life.stage, walker.called), (stage, []), where)
+            self.holds(walker, where)
+
+    def test_each_stage_is_come_to_and_left(self) -> None:
+        for stage in Stage:
+            walker = Walker()
+            walker.to(stage)
+            self.holds(walker, stage.name)
+            walker.stream.close()
+            walker.clock.advance(3600)
+            refused = walker.stream.state is StreamState.REFUSED
+            self.assertEqual(refused, stage.shown is StreamState.REFUSED, stage.name)
+            self.assertIn(walker.life.stage, AT_REST, stage.name)
+            self.assertEqual(walker.called, [], "closing calls nothing")
+            walker.other.close()
+            self.assertEqual(walker.clock.getDelayedCalls(), [], stage.name)
+
+
+class Waiting(LifecycleTest):
+    """Whoever waits gets an answer in bounded time, also if the server never says a word."""
+
+    ANSWERS = ("opened", "lost", "refused")
+
+    def answered(self, walker: Walker) -> float:
+        """After how many seconds somebody was told how it went."""
+        begin = walker.clock.seconds()
+        while not walker.called:
+            self.assertNotEqual(walker.clock.getDelayedCalls(), [], f"waits for ever at {walker.life.stage}")
+            walker.time_up()
+            self.assertLess(walker.clock.seconds() - begin, 3600, f"waits for ever at {walker.life.stage}")
+        self.assertIn(walker.called[0], self.ANSWERS)
+        return walker.clock.seconds() - begin
+
+    def test_who_sends(self) -> None:
+        """At most: a short wait, one silent stream before us, and then our own."""
+        for stage in Stage:
+            walker = Walker()
+            walker.to(stage)
+            walker.send()
+            self.assertLessEqual(self.answered(walker), LONGEST_URGENT_WAIT + 2 * OPENING_TIMEOUT, stage.name)
+
+    def test_who_waits_already(self) -> None:
+        for stage in set(Stage) - AT_REST:
+            walker = Walker()
+            walker.to(stage)
+            self.assertLessEqual(self.answered(walker), 1.5 * LONGEST_WAIT + 2 * OPENING_TIMEOUT, stage.name)
+
+    def test_how_long(self) -> None:
+        """Each stage has its own bound."""
+        bounds = {
+            Stage.WAITING: FIRST_WAIT + OPENING_TIMEOUT,
+            Stage.HURRYING: FIRST_WAIT + OPENING_TIMEOUT,
+            Stage.IN_LINE: 2 * OPENING_TIMEOUT,
+            Stage.FIRST_IN_LINE: 2 * OPENING_TIMEOUT,
+            Stage.OPENING: OPENING_TIMEOUT,
+            Stage.OPEN: 2 * PING_INTERVAL,
+            Stage.CONGESTED: 2 * PING_INTERVAL,
+            Stage.TELLING: 0.0,
+        }
+        self.assertEqual(set(bounds), set(Stage) - AT_REST)
+        for stage, bound in bounds.items():
+            walker = Walker()
+            walker.to(stage)
+            self.assertAlmostEqual(self.answered(walker), bound, 1, stage.name)
+
+    def test_a_hurry_shortens_a_long_wait(self) -> None:
+        walker = Walker()
+        walker.stream.lost = walker.stream.reopen
+        walker.stream.reopen()
+        for _ in range(7):
+            walker.fail(CannotOpen("not now"))
+            walker.time_up()
+        walker.fail(CannotOpen("not now"))
+        self.assertEqual(walker.stream.opens_in, LONGEST_WAIT)
+        walker.send()
+        self.assertEqual((walker.life.stage, walker.stream.opens_in), (Stage.HURRYING, LONGEST_URGENT_WAIT))
+
+    def test_who_hurries_is_first(self) -> None:
+        """One that was patient and then is not, too."""
+        walker = Walker()
+        first, patient = (AccountStream(BARE, Deferred, walker.clock, walker.slots) for _ in range(2))
+        first.reopen()
+        patient.reopen()
+        walker.stream.reopen()
+        walker.send()
+        first.close()
+        walker.clock.advance(1)
+        self.assertEqual((walker.stream.state, patient.state), (StreamState.OPENING, StreamState.WAITING))
+
+
+class AtRandom(LifecycleTest):
+    @settings(max_examples=150, deadline=None)
+    @given(
+        st.lists(st.sampled_from([what.name for what in Input if what is not Input.REFUSE] + [*OTHERWISE]), max_size=40)
+    )
+    def test_whatever_happens(self, happening: list[str]) -> None:
+        """Also what comes too late: of a connection that is done with, of an attempt that was stopped."""
+        walker = Walker()
+        walker.stream.lost = walker.stream.reopen
+        for what in happening:
+            (OTHERWISE.get(what) or HAPPENS[Input[what]])(walker)
+            self.holds(walker, f"{what} in {happening}")
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_a_stream_that_comes_too_late(self) -> None:
+        """An attempt that could not be stopped brings one: it is dropped."""
+        clock, upstream = Clock(), Upstream()
+
+        async def connect() -> Opened:
+            try:
+                await Deferred()
+            except CancelledError:
+                return await upstream.connect()
+            raise AssertionError
+
+        stream = AccountStream(BARE, connect, clock, Slots(clock, 20, 20, 1))
+        stream.reopen()
+        stream.close()
+        upstream.accept()
+        self.assertTrue(upstream.transport.aborted)
+        self.assertIs(stream.state, StreamState.CLOSED)
+
+    def test_a_fault_of_ours_when_it_opens(self) -> None:
+        """What the server says is heard all the same."""
+        walker = Walker()
+
+        def opened() -> None:
+            raise RuntimeError("a fault")
+
+        walker.stream.opened = opened
+        walker.stream.reopen()
+        xmlstream = FramedXmlStream(Authenticator())
+        xmlstream.sink = xmlstream.hold()
+        xmlstream.makeConnection(walker.upstream.transport)
+        xmlstream.dataReceived(HEADER + b"<a></b>")
+        walker.upstream.attempts.pop().callback((xmlstream, STREAM))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual(
+            (walker.stream.state, walker.called), (StreamState.CLOSED, ["lost"]), "broken, and that is heard"
+        )
