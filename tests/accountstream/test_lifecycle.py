@@ -325,7 +325,7 @@ class Waiting(LifecycleTest):
 
 
 class AtRandom(LifecycleTest):
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(
         st.lists(st.sampled_from([what.name for what in Input if what is not Input.REFUSE] + [*OTHERWISE]), max_size=40)
     )
