@@ -28,8 +28,9 @@ from minimixproxy.xep.oversized import ORDINARY, Sendable, refused
 
 FIRST_WAIT = 1.0  # seconds, about, from a failure to the next attempt
 LONGEST_WAIT = 120.0
-_SEND = Input.SEND  # looked up once
 MAX_REPLIES = 256 * 1024  # bytes waiting for such a server, beyond which others are not answered
+
+_SEND = Input.SEND  # each stanza needs it
 
 
 class AccountStream:
