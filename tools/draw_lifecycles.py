@@ -41,6 +41,7 @@ class Lifecycle(NamedTuple):
 
 LIFECYCLES = [
     Lifecycle("Account stream", "accountstream.lifecycle"),
+    Lifecycle("Occupancy of a room", "minimix.occupancy.lifecycle"),
     Lifecycle("Negotiation with a client", "c2s.server.negotiation", "TRANSITIONS", "OTHERWISE"),
 ]
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
-from minimixproxy.accountstream.stages import Input
+from minimixproxy.accountstream.phases import Input
 from minimixproxy.logs.logger import Logger
 from minimixproxy.wire.xmlstream import FramedXmlStream
 

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from minimixproxy.accountstream.attempt import Opened
 from minimixproxy.accountstream.keepalive import Keepalive, disconnect
-from minimixproxy.accountstream.stages import Input
+from minimixproxy.accountstream.phases import Input
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_STREAM
 from minimixproxy.safety_net import NET

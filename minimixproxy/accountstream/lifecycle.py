@@ -1,6 +1,6 @@
-"""The life of an account stream: one table of stages, what can happen at them, and what follows.
+"""The life of an account stream: one table of phases, what can happen at them, and what follows.
 
-docs/lifecycles-drawn.md is drawn from it. `stages.py` says what the stages and inputs are, `lifecycle_rules.py` what is
+docs/lifecycles-drawn.md is drawn from it. `phases.py` says what the phases and inputs are, `lifecycle_rules.py` what is
 done on the way; `AccountStream` is what others see.
 """
 
@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from minimixproxy.accountstream.attempt import Connect
 from minimixproxy.accountstream.lifecycle_rules import Rules, Told
-from minimixproxy.accountstream.stages import Input, Stage
+from minimixproxy.accountstream.phases import Input, Phase
 from minimixproxy.timing.backoff import Backoff
 from minimixproxy.timing.clock import Clock
 from minimixproxy.timing.pacing import Slots
@@ -22,7 +22,7 @@ from minimixproxy.timing.pacing import Slots
 class Transition(NamedTuple):
     """What follows."""
 
-    to: Stage | None  # None: the stage stays, its timer too
+    to: Phase | None  # None: the phase stays, its timer too
     action: Callable[[Rules, Any], Any]  # a rule; its docstring is what the drawing says
 
 
@@ -40,14 +40,14 @@ def _impossible(why: str) -> Transition:
     """The input cannot come; if it does, that is a fault of ours, is logged, and changes nothing."""
 
     def impossible(rules: Rules, _with: object) -> None:
-        fault = AssertionError(f"{rules.stage.name}: {why}")
+        fault = AssertionError(f"{rules.phase.name}: {why}")
         rules.log.failure("what cannot happen to an account stream has happened", Failure(fault))
 
     impossible.__doc__ = f"Cannot happen: {why}."
     return Transition(None, impossible)
 
 
-#: What is the same at all stages where `_AT` names nothing else.
+#: What is the same at all phases where `_AT` names nothing else.
 _ELSEWHERE = {
     Input.REOPEN: _nothing("it is open, or on its way, or the credential is no good"),
     Input.MENDED: _nothing("it does not wait for a login, nor for long"),
@@ -64,93 +64,93 @@ _ELSEWHERE = {
 }
 
 _AT = {
-    Stage.CLOSED: {
-        Input.SEND: Transition(Stage.HURRYING, Rules._keep_and_wait),
-        Input.REOPEN: Transition(Stage.WAITING, Rules._wait),
-        Input.REFUSE: Transition(Stage.REFUSED, _nothing("whoever restores the account knows it").action),
+    Phase.CLOSED: {
+        Input.SEND: Transition(Phase.HURRYING, Rules._keep_and_wait),
+        Input.REOPEN: Transition(Phase.WAITING, Rules._wait),
+        Input.REFUSE: Transition(Phase.REFUSED, _nothing("whoever restores the account knows it").action),
         Input.CLOSE: Transition(None, Rules._close),
     },
-    Stage.WAITING: {
-        Input.TIME_UP: Transition(Stage.IN_LINE, Rules._line_up),
-        Input.SEND: Transition(Stage.HURRYING, Rules._keep_and_wait),
-        Input.MENDED: Transition(Stage.HURRYING, Rules._wait),
-        Input.CLOSE: Transition(Stage.CLOSED, Rules._close),
+    Phase.WAITING: {
+        Input.TIME_UP: Transition(Phase.IN_LINE, Rules._line_up),
+        Input.SEND: Transition(Phase.HURRYING, Rules._keep_and_wait),
+        Input.MENDED: Transition(Phase.HURRYING, Rules._wait),
+        Input.CLOSE: Transition(Phase.CLOSED, Rules._close),
     },
-    Stage.HURRYING: {
-        Input.TIME_UP: Transition(Stage.FIRST_IN_LINE, Rules._line_up),
+    Phase.HURRYING: {
+        Input.TIME_UP: Transition(Phase.FIRST_IN_LINE, Rules._line_up),
         Input.SEND: Transition(None, Rules._keep),
-        Input.TOO_MUCH: Transition(Stage.CLOSED, Rules._lose_overfull),
-        Input.CLOSE: Transition(Stage.CLOSED, Rules._close),
+        Input.TOO_MUCH: Transition(Phase.CLOSED, Rules._lose_overfull),
+        Input.CLOSE: Transition(Phase.CLOSED, Rules._close),
     },
-    Stage.IN_LINE: {
-        Input.SLOT: Transition(Stage.OPENING, Rules._open),
-        Input.SEND: Transition(Stage.FIRST_IN_LINE, Rules._keep_and_line_up),
-        Input.MENDED: Transition(Stage.FIRST_IN_LINE, Rules._line_up),
-        Input.CLOSE: Transition(Stage.CLOSED, Rules._close),
+    Phase.IN_LINE: {
+        Input.SLOT: Transition(Phase.OPENING, Rules._open),
+        Input.SEND: Transition(Phase.FIRST_IN_LINE, Rules._keep_and_line_up),
+        Input.MENDED: Transition(Phase.FIRST_IN_LINE, Rules._line_up),
+        Input.CLOSE: Transition(Phase.CLOSED, Rules._close),
     },
-    Stage.FIRST_IN_LINE: {
-        Input.SLOT: Transition(Stage.OPENING, Rules._open),
+    Phase.FIRST_IN_LINE: {
+        Input.SLOT: Transition(Phase.OPENING, Rules._open),
         Input.SEND: Transition(None, Rules._keep),
-        Input.TOO_MUCH: Transition(Stage.CLOSED, Rules._lose_overfull),
-        Input.CLOSE: Transition(Stage.CLOSED, Rules._close),
+        Input.TOO_MUCH: Transition(Phase.CLOSED, Rules._lose_overfull),
+        Input.CLOSE: Transition(Phase.CLOSED, Rules._close),
     },
-    Stage.OPENING: {
-        Input.CONNECTED: Transition(Stage.OPEN, Rules._begin),
-        Input.CANNOT_OPEN: Transition(Stage.CLOSED, Rules._lose),
-        Input.CREDENTIAL_REFUSED: Transition(Stage.REFUSED, Rules._refuse),
-        Input.TIME_UP: Transition(Stage.CLOSED, Rules._lose_late),
+    Phase.OPENING: {
+        Input.CONNECTED: Transition(Phase.OPEN, Rules._begin),
+        Input.CANNOT_OPEN: Transition(Phase.CLOSED, Rules._lose),
+        Input.CREDENTIAL_REFUSED: Transition(Phase.REFUSED, Rules._refuse),
+        Input.TIME_UP: Transition(Phase.CLOSED, Rules._lose_late),
         Input.SEND: Transition(None, Rules._keep),
-        Input.TOO_MUCH: Transition(Stage.CLOSED, Rules._lose_overfull),
-        Input.CLOSE: Transition(Stage.CLOSED, Rules._close),
+        Input.TOO_MUCH: Transition(Phase.CLOSED, Rules._lose_overfull),
+        Input.CLOSE: Transition(Phase.CLOSED, Rules._close),
     },
-    Stage.OPEN: {
+    Phase.OPEN: {
         Input.SEND: Transition(None, Rules._write),
-        Input.FULL: Transition(Stage.CONGESTED, Rules._count_anew),
+        Input.FULL: Transition(Phase.CONGESTED, Rules._count_anew),
         Input.DRAINED: _nothing("it was never full"),
-        Input.ENDED: Transition(Stage.CLOSED, Rules._lose_open),
-        Input.CLOSE: Transition(Stage.CLOSED, Rules._close_open),
+        Input.ENDED: Transition(Phase.CLOSED, Rules._lose_open),
+        Input.CLOSE: Transition(Phase.CLOSED, Rules._close_open),
     },
-    Stage.CONGESTED: {
+    Phase.CONGESTED: {
         Input.SEND: Transition(None, Rules._write_counted),
         Input.FULL: _nothing("it is full already"),
-        Input.DRAINED: Transition(Stage.OPEN, Rules._count_anew),
-        Input.TOO_MUCH: Transition(Stage.CLOSED, Rules._abort),
-        Input.ENDED: Transition(Stage.CLOSED, Rules._lose_open),
-        Input.CLOSE: Transition(Stage.CLOSED, Rules._close_open),
+        Input.DRAINED: Transition(Phase.OPEN, Rules._count_anew),
+        Input.TOO_MUCH: Transition(Phase.CLOSED, Rules._abort),
+        Input.ENDED: Transition(Phase.CLOSED, Rules._lose_open),
+        Input.CLOSE: Transition(Phase.CLOSED, Rules._close_open),
     },
-    Stage.REFUSED: {
-        Input.SEND: Transition(Stage.TELLING, Rules._tell_soon),
-        Input.MENDED: Transition(Stage.CLOSED, _nothing("`reopen` follows where there are rooms").action),
+    Phase.REFUSED: {
+        Input.SEND: Transition(Phase.TELLING, Rules._tell_soon),
+        Input.MENDED: Transition(Phase.CLOSED, _nothing("`reopen` follows where there are rooms").action),
         Input.CLOSE: Transition(None, Rules._close),  # that is no cure
     },
-    Stage.TELLING: {
-        Input.TIME_UP: Transition(Stage.REFUSED, Rules._tell),
+    Phase.TELLING: {
+        Input.TIME_UP: Transition(Phase.REFUSED, Rules._tell),
         Input.SEND: Transition(None, _nothing("`refused` is on its way, and the stanza is dropped").action),
-        Input.MENDED: Transition(Stage.CLOSED, _nothing("`reopen` follows where there are rooms").action),
-        Input.CLOSE: Transition(Stage.REFUSED, Rules._close),
+        Input.MENDED: Transition(Phase.CLOSED, _nothing("`reopen` follows where there are rooms").action),
+        Input.CLOSE: Transition(Phase.REFUSED, Rules._close),
     },
 }
 
-#: What follows from each input at each stage: every one of them is there.
-TABLE: dict[tuple[Stage, Input], Transition] = {
-    (stage, what): _AT[stage].get(what) or _ELSEWHERE[what] for stage in Stage for what in Input
+#: What follows from each input at each phase: every one of them is there.
+TABLE: dict[tuple[Phase, Input], Transition] = {
+    (phase, what): _AT[phase].get(what) or _ELSEWHERE[what] for phase in Phase for what in Input
 }
-#: The same by stage, so that a stanza on its way costs one look-up.
-_BY_STAGE = {stage: {what: TABLE[stage, what] for what in Input} for stage in Stage}
+#: The same by phase, so that a stanza on its way costs one look-up.
+_BY_STAGE = {phase: {what: TABLE[phase, what] for what in Input} for phase in Phase}
 
 
 class Lifecycle(Rules):
-    """At which stage one stream is. `happens` is the only way on."""
+    """At which phase one stream is. `happens` is the only way on."""
 
     def __init__(self, stream: Told, connect: Connect, clock: Clock, slots: Slots, backoff: Backoff) -> None:
         super().__init__(stream, connect, clock, slots, backoff)
-        self._here = _BY_STAGE[self.stage]
+        self._here = _BY_STAGE[self.phase]
 
     def happens(self, what: Input, with_it: Any = None) -> Any:
-        """Go on to the stage that follows, and do what is to be done on the way; return what that returns."""
+        """Go on to the phase that follows, and do what is to be done on the way; return what that returns."""
         to, action = self._here[what]
         if to is not None:
             self._timer.stop()
-            self.stage = to
+            self.phase = to
             self._here = _BY_STAGE[to]
         return action(self, with_it)

@@ -1,4 +1,4 @@
-"""What is done on the way from one stage of an account stream's life to the next. `lifecycle.py` says when."""
+"""What is done on the way from one phase of an account stream's life to the next. `lifecycle.py` says when."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from minimixproxy.accountstream.attempt import Attempt, Connect, Opened
 from minimixproxy.accountstream.connection import Connection
-from minimixproxy.accountstream.stages import Input, Stage
+from minimixproxy.accountstream.phases import Input, Phase
 from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.backoff import Backoff
 from minimixproxy.timing.clock import Clock, Timer
@@ -39,14 +39,14 @@ class Told(Protocol):
 class Rules:
     """What one stream has, and does.
 
-    A rule is called at the next stage. What it calls may lead on at once, so nothing of the rule comes after that. Its
+    A rule is called at the next phase. What it calls may lead on at once, so nothing of the rule comes after that. Its
     docstring is what the drawing of the table says.
     """
 
     log = Logger()
 
     def __init__(self, stream: Told, connect: Connect, clock: Clock, slots: Slots, backoff: Backoff) -> None:
-        self.stage = Stage.CLOSED
+        self.phase = Phase.CLOSED
         self.connection: Connection | None = None  # while OPEN or CONGESTED
         self.queued = 0  # bytes that wait
         self._stream = stream
@@ -57,19 +57,19 @@ class Rules:
         self._delay = 0.0  # seconds from the last failure to the next attempt
         self._changed = clock.seconds()  # when the last attempt failed, or the stream opened, or ended
         self._due = 0.0  # when WAITING or HURRYING is over
-        self._timer = Timer(clock)  # of this stage: it gives TIME_UP, and the next stage stops it
+        self._timer = Timer(clock)  # of this phase: it gives TIME_UP, and the next phase stops it
         self._queue: list[bytes] = []  # from HURRYING to OPENING
         self._slot: Slot | None = None  # from IN_LINE to OPENING
         self._attempt: Attempt | None = None  # while OPENING
 
     def happens(self, what: Input, with_it: Any = None) -> Any:
-        """Go on to the stage that follows, and do what is to be done on the way; return what that returns."""
+        """Go on to the phase that follows, and do what is to be done on the way; return what that returns."""
         raise NotImplementedError
 
     @property
     def opens_in(self) -> float:
         """Seconds until it lines up for a slot; 0 if it does not wait for time to pass."""
-        waits = self.stage in (Stage.WAITING, Stage.HURRYING)
+        waits = self.phase in (Phase.WAITING, Phase.HURRYING)
         return max(0.0, self._due - self._clock.seconds()) if waits else 0.0
 
     # The way there
@@ -95,7 +95,7 @@ class Rules:
 
     def _wait(self, _: object = None) -> None:
         """Time has to pass since the last failure, if it has not yet."""
-        delay = self._delay if self.stage is Stage.WAITING else min(self._delay, LONGEST_URGENT_WAIT)
+        delay = self._delay if self.phase is Phase.WAITING else min(self._delay, LONGEST_URGENT_WAIT)
         self._due = self._changed + delay
         remaining = self._due - self._clock.seconds()
         if remaining > 0:
@@ -110,7 +110,7 @@ class Rules:
         """Ask for a slot."""
         if self._slot is None:
             self._slot = self._slots.turn(lambda: self.happens(Input.SLOT))
-        self._slot.ask(urgent=self.stage is Stage.FIRST_IN_LINE)
+        self._slot.ask(urgent=self.phase is Phase.FIRST_IN_LINE)
 
     def _open(self, _: object) -> None:
         """Connect."""

@@ -17,7 +17,7 @@ from wokkel.subprotocols import XMPPHandler
 from minimixproxy.accountstream.attempt import Connect, Opened
 from minimixproxy.accountstream.connection import Connection
 from minimixproxy.accountstream.lifecycle import Lifecycle
-from minimixproxy.accountstream.stages import Input, Stage, StreamState
+from minimixproxy.accountstream.phases import Input, Phase, StreamState
 from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.backoff import Backoff
 from minimixproxy.timing.clock import Clock
@@ -74,7 +74,7 @@ class AccountStream:
     @property
     def state(self) -> StreamState:
         """Where it is in its life."""
-        return self._life.stage.shown
+        return self._life.phase.shown
 
     @property
     def jid(self) -> str:
@@ -100,7 +100,7 @@ class AccountStream:
 
         Then it is dropped: who asks much more quickly than the server reads is not to cost the account its rooms.
         """
-        if self._life.stage is not Stage.CONGESTED or self._life.queued <= MAX_REPLIES:
+        if self._life.phase is not Phase.CONGESTED or self._life.queued <= MAX_REPLIES:
             self.send(data)
         else:
             self.log.warn("{account}: its server reads slowly, others are not answered", account=self.account)

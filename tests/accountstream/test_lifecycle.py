@@ -17,7 +17,7 @@ from minimixproxy.accountstream.attempt import Opened
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.accountstream.lifecycle import TABLE
 from minimixproxy.accountstream.lifecycle_rules import LONGEST_URGENT_WAIT, MAX_QUEUED, OPENING_TIMEOUT
-from minimixproxy.accountstream.stages import Input, Stage, StreamState
+from minimixproxy.accountstream.phases import Input, Phase, StreamState
 from minimixproxy.accountstream.stream import FIRST_WAIT, LONGEST_WAIT, AccountStream
 from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.xmlstream import FramedXmlStream
@@ -42,11 +42,11 @@ class Walker:
         for name in ("opened", "lost", "refused"):
             setattr(self.stream, name, lambda name=name: self.called.append(name))
         self.life = self.stream._life
-        self.happened: list[tuple[Stage, Input]] = []
+        self.happened: list[tuple[Phase, Input]] = []
         happens = self.life.happens
 
         def noted(what: Input, with_it: Any = None) -> Any:
-            self.happened.append((self.life.stage, what))
+            self.happened.append((self.life.phase, what))
             return happens(what, with_it)
 
         self.life.happens = noted  # type: ignore[method-assign]
@@ -94,11 +94,11 @@ class Walker:
         self.stream.reopen()
         self.fail(CannotOpen("not now"))
 
-    def to(self, stage: Stage) -> None:
-        """Come to a stage from the beginning, by what others may do and the server does."""
-        for act in WAYS[stage]:
+    def to(self, phase: Phase) -> None:
+        """Come to a phase from the beginning, by what others may do and the server does."""
+        for act in WAYS[phase]:
             act(self)
-        assert self.life.stage is stage, self.life.stage
+        assert self.life.phase is phase, self.life.phase
         self.called.clear()
         self.happened.clear()
 
@@ -122,17 +122,17 @@ def not_read(walker: Walker) -> None:
     walker.read(all_of_it=False)
 
 
-WAYS: dict[Stage, tuple[Act, ...]] = {
-    Stage.CLOSED: (),
-    Stage.WAITING: (Walker.fail_once, reopen),
-    Stage.HURRYING: (Walker.fail_once, Walker.send),
-    Stage.IN_LINE: (take_slot, reopen),
-    Stage.FIRST_IN_LINE: (take_slot, Walker.send),
-    Stage.OPENING: (reopen,),
-    Stage.OPEN: (reopen, Walker.connect),
-    Stage.CONGESTED: (reopen, Walker.connect, not_read),
-    Stage.REFUSED: (refuse,),
-    Stage.TELLING: (refuse, Walker.send),
+WAYS: dict[Phase, tuple[Act, ...]] = {
+    Phase.CLOSED: (),
+    Phase.WAITING: (Walker.fail_once, reopen),
+    Phase.HURRYING: (Walker.fail_once, Walker.send),
+    Phase.IN_LINE: (take_slot, reopen),
+    Phase.FIRST_IN_LINE: (take_slot, Walker.send),
+    Phase.OPENING: (reopen,),
+    Phase.OPEN: (reopen, Walker.connect),
+    Phase.CONGESTED: (reopen, Walker.connect, not_read),
+    Phase.REFUSED: (refuse,),
+    Phase.TELLING: (refuse, Walker.send),
 }
 
 #: How each input comes about, from outside.
@@ -156,100 +156,100 @@ HAPPENS: dict[Input, Act] = {
 #: What else may happen.
 OTHERWISE: dict[str, Act] = {"a slot is taken": take_slot, "of a former connection": Walker.former}
 
-TIMED = {Stage.WAITING, Stage.HURRYING, Stage.OPENING, Stage.TELLING}
-CONNECTED = {Stage.OPEN, Stage.CONGESTED}
-SLOTTED = {Stage.IN_LINE, Stage.FIRST_IN_LINE, Stage.OPENING}
-QUEUING = {Stage.HURRYING, Stage.FIRST_IN_LINE, Stage.OPENING}
-#: In which stages nobody waits: to send leads on from them.
-AT_REST = {Stage.CLOSED, Stage.REFUSED}
+TIMED = {Phase.WAITING, Phase.HURRYING, Phase.OPENING, Phase.TELLING}
+CONNECTED = {Phase.OPEN, Phase.CONGESTED}
+SLOTTED = {Phase.IN_LINE, Phase.FIRST_IN_LINE, Phase.OPENING}
+QUEUING = {Phase.HURRYING, Phase.FIRST_IN_LINE, Phase.OPENING}
+#: In which phases nobody waits: to send leads on from them.
+AT_REST = {Phase.CLOSED, Phase.REFUSED}
 
 
-def does(kind: str, stage: Stage, what: Input) -> bool:
+def does(kind: str, phase: Phase, what: Input) -> bool:
     """Whether a transition is of the kind "impossible", or "nothing"."""
-    to, action = TABLE[stage, what]
+    to, action = TABLE[phase, what]
     return to is None and action.__name__ == kind
 
 
 class LifecycleTest(SynchronousTestCase):
     def holds(self, walker: Walker, where: str) -> None:
-        """What a stream has is what its stage says, and nothing beside it."""
-        life, stage = walker.life, walker.life.stage
-        self.assertEqual(life._timer.running, stage in TIMED, where)
-        self.assertEqual(life.connection is not None, stage in CONNECTED, where)
-        self.assertEqual(bool(walker.stream.jid), stage in CONNECTED, where)
-        self.assertEqual(life._slot is not None, stage in SLOTTED, where)
-        self.assertEqual(life._attempt is not None, stage is Stage.OPENING, where)
-        if stage not in QUEUING:
+        """What a stream has is what its phase says, and nothing beside it."""
+        life, phase = walker.life, walker.life.phase
+        self.assertEqual(life._timer.running, phase in TIMED, where)
+        self.assertEqual(life.connection is not None, phase in CONNECTED, where)
+        self.assertEqual(bool(walker.stream.jid), phase in CONNECTED, where)
+        self.assertEqual(life._slot is not None, phase in SLOTTED, where)
+        self.assertEqual(life._attempt is not None, phase is Phase.OPENING, where)
+        if phase not in QUEUING:
             self.assertEqual(life._queue, [], where)
-        if stage not in QUEUING | {Stage.CONGESTED}:
+        if phase not in QUEUING | {Phase.CONGESTED}:
             self.assertEqual(life.queued, 0, where)
         self.assertLessEqual(life.queued, MAX_QUEUED, where)
 
 
 class Table(LifecycleTest):
     def test_every_input_at_every_stage(self) -> None:
-        self.assertEqual(set(TABLE), {(stage, what) for stage in Stage for what in Input})
+        self.assertEqual(set(TABLE), {(phase, what) for phase in Phase for what in Input})
         silent = [key for key, (_to, action) in TABLE.items() if not action.__doc__]
         self.assertEqual(silent, [], "no word on what is done, or why it is not")
 
     def test_each_transition(self) -> None:
         """What happens outside leads where the table says, or further if that is over at once."""
-        for (stage, what), transition in TABLE.items():
-            if does("impossible", stage, what):
+        for (phase, what), transition in TABLE.items():
+            if does("impossible", phase, what):
                 continue
-            where = f"{what.name} at {stage.name}"
+            where = f"{what.name} at {phase.name}"
             walker = Walker()
-            walker.to(stage)
+            walker.to(phase)
             HAPPENS[what](walker)
-            self.assertIn((stage, what), walker.happened, where)
-            follows = walker.happened.index((stage, what)) + 1
-            stages = [at for at, _what in walker.happened] + [walker.life.stage]
-            self.assertIs(stages[follows], transition.to or stage, where)
+            self.assertIn((phase, what), walker.happened, where)
+            follows = walker.happened.index((phase, what)) + 1
+            phases = [at for at, _what in walker.happened] + [walker.life.phase]
+            self.assertIs(phases[follows], transition.to or phase, where)
             self.holds(walker, where)
 
     def test_what_changes_nothing(self) -> None:
-        for stage, what in TABLE:
-            if does("nothing", stage, what):
+        for phase, what in TABLE:
+            if does("nothing", phase, what):
                 walker = Walker()
-                walker.to(stage)
+                walker.to(phase)
                 pending = walker.clock.getDelayedCalls()
                 HAPPENS[what](walker)
-                where = f"{what.name} at {stage.name}"
-                self.assertEqual((walker.life.stage, walker.called), (stage, []), where)
+                where = f"{what.name} at {phase.name}"
+                self.assertEqual((walker.life.phase, walker.called), (phase, []), where)
                 self.assertEqual(walker.clock.getDelayedCalls(), pending, where)
 
     def test_what_cannot_happen(self) -> None:
         """Nothing outside brings it about; if a fault of ours does, that is logged and changes nothing."""
-        for stage, what in TABLE:
-            if not does("impossible", stage, what):
+        for phase, what in TABLE:
+            if not does("impossible", phase, what):
                 continue
-            where = f"{what.name} at {stage.name}"
+            where = f"{what.name} at {phase.name}"
             walker = Walker()
-            walker.to(stage)
+            walker.to(phase)
             if what is not Input.REFUSE:  # only `Accounts` sees to that
                 HAPPENS[what](walker)
                 self.assertEqual(self.flushLoggedErrors(AssertionError), [], where)
                 self.holds(walker, where)
             walker = Walker()
-            walker.to(stage)
+            walker.to(phase)
             walker.life.happens(what)
             self.assertEqual(len(self.flushLoggedErrors(AssertionError)), 1, where)
-            self.assertEqual((walker.life.stage, walker.called), (stage, []), where)
+            self.assertEqual((walker.life.phase, walker.called), (phase, []), where)
             self.holds(walker, where)
 
     def test_each_stage_is_come_to_and_left(self) -> None:
-        for stage in Stage:
+        for phase in Phase:
             walker = Walker()
-            walker.to(stage)
-            self.holds(walker, stage.name)
+            walker.to(phase)
+            self.holds(walker, phase.name)
             walker.stream.close()
             walker.clock.advance(3600)
             refused = walker.stream.state is StreamState.REFUSED
-            self.assertEqual(refused, stage.shown is StreamState.REFUSED, stage.name)
-            self.assertIn(walker.life.stage, AT_REST, stage.name)
+            self.assertEqual(refused, phase.shown is StreamState.REFUSED, phase.name)
+            self.assertIn(walker.life.phase, AT_REST, phase.name)
             self.assertEqual(walker.called, [], "closing calls nothing")
             walker.other.close()
-            self.assertEqual(walker.clock.getDelayedCalls(), [], stage.name)
+            self.assertEqual(walker.clock.getDelayedCalls(), [], phase.name)
 
 
 class Waiting(LifecycleTest):
@@ -261,43 +261,43 @@ class Waiting(LifecycleTest):
         """After how many seconds somebody was told how it went."""
         begin = walker.clock.seconds()
         while not walker.called:
-            self.assertNotEqual(walker.clock.getDelayedCalls(), [], f"waits for ever at {walker.life.stage}")
+            self.assertNotEqual(walker.clock.getDelayedCalls(), [], f"waits for ever at {walker.life.phase}")
             walker.time_up()
-            self.assertLess(walker.clock.seconds() - begin, 3600, f"waits for ever at {walker.life.stage}")
+            self.assertLess(walker.clock.seconds() - begin, 3600, f"waits for ever at {walker.life.phase}")
         self.assertIn(walker.called[0], self.ANSWERS)
         return walker.clock.seconds() - begin
 
     def test_who_sends(self) -> None:
         """At most: a short wait, one silent stream before us, and then our own."""
-        for stage in Stage:
+        for phase in Phase:
             walker = Walker()
-            walker.to(stage)
+            walker.to(phase)
             walker.send()
-            self.assertLessEqual(self.answered(walker), LONGEST_URGENT_WAIT + 2 * OPENING_TIMEOUT, stage.name)
+            self.assertLessEqual(self.answered(walker), LONGEST_URGENT_WAIT + 2 * OPENING_TIMEOUT, phase.name)
 
     def test_who_waits_already(self) -> None:
-        for stage in set(Stage) - AT_REST:
+        for phase in set(Phase) - AT_REST:
             walker = Walker()
-            walker.to(stage)
-            self.assertLessEqual(self.answered(walker), 1.5 * LONGEST_WAIT + 2 * OPENING_TIMEOUT, stage.name)
+            walker.to(phase)
+            self.assertLessEqual(self.answered(walker), 1.5 * LONGEST_WAIT + 2 * OPENING_TIMEOUT, phase.name)
 
     def test_how_long(self) -> None:
-        """Each stage has its own bound."""
+        """Each phase has its own bound."""
         bounds = {
-            Stage.WAITING: FIRST_WAIT + OPENING_TIMEOUT,
-            Stage.HURRYING: FIRST_WAIT + OPENING_TIMEOUT,
-            Stage.IN_LINE: 2 * OPENING_TIMEOUT,
-            Stage.FIRST_IN_LINE: 2 * OPENING_TIMEOUT,
-            Stage.OPENING: OPENING_TIMEOUT,
-            Stage.OPEN: 2 * PING_INTERVAL,
-            Stage.CONGESTED: 2 * PING_INTERVAL,
-            Stage.TELLING: 0.0,
+            Phase.WAITING: FIRST_WAIT + OPENING_TIMEOUT,
+            Phase.HURRYING: FIRST_WAIT + OPENING_TIMEOUT,
+            Phase.IN_LINE: 2 * OPENING_TIMEOUT,
+            Phase.FIRST_IN_LINE: 2 * OPENING_TIMEOUT,
+            Phase.OPENING: OPENING_TIMEOUT,
+            Phase.OPEN: 2 * PING_INTERVAL,
+            Phase.CONGESTED: 2 * PING_INTERVAL,
+            Phase.TELLING: 0.0,
         }
-        self.assertEqual(set(bounds), set(Stage) - AT_REST)
-        for stage, bound in bounds.items():
+        self.assertEqual(set(bounds), set(Phase) - AT_REST)
+        for phase, bound in bounds.items():
             walker = Walker()
-            walker.to(stage)
-            self.assertAlmostEqual(self.answered(walker), bound, 1, stage.name)
+            walker.to(phase)
+            self.assertAlmostEqual(self.answered(walker), bound, 1, phase.name)
 
     def test_a_hurry_shortens_a_long_wait(self) -> None:
         walker = Walker()
@@ -309,7 +309,7 @@ class Waiting(LifecycleTest):
         walker.fail(CannotOpen("not now"))
         self.assertEqual(walker.stream.opens_in, LONGEST_WAIT)
         walker.send()
-        self.assertEqual((walker.life.stage, walker.stream.opens_in), (Stage.HURRYING, LONGEST_URGENT_WAIT))
+        self.assertEqual((walker.life.phase, walker.stream.opens_in), (Phase.HURRYING, LONGEST_URGENT_WAIT))
 
     def test_who_hurries_is_first(self) -> None:
         """One that was patient and then is not, too."""

@@ -12,7 +12,7 @@ from minimixproxy.accountstream.accounts import Accounts
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.accountstream.keepalive import CLOSE_TIMEOUT
 from minimixproxy.accountstream.lifecycle_rules import LONGEST_URGENT_WAIT, MAX_QUEUED, OPENING_TIMEOUT, STABLE
-from minimixproxy.accountstream.stages import StreamState
+from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.accountstream.stream import FIRST_WAIT, LONGEST_WAIT, MAX_REPLIES, AccountStream
 from minimixproxy.config.settings import Rooms, Settings
 from minimixproxy.minimix.interfaces.journal import NullJournal

@@ -1,4 +1,4 @@
-"""The stages of an account stream's life, and what can happen in them. `lifecycle.py` says what follows."""
+"""The phases of an account stream's life, and what can happen in them. `lifecycle.py` says what follows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class StreamState(Enum):
     REFUSED = "refused"
 
 
-class Stage(Enum):
+class Phase(Enum):
     """Where a stream is in its life: as others see it, and what it is for."""
 
     CLOSED = StreamState.CLOSED, "nobody needs it"
@@ -42,7 +42,7 @@ class Input(StrEnum):
     MENDED = "a client has logged in"
     REFUSE = "no usable login was kept"
     CLOSE = "nobody needs it now"
-    TIME_UP = "the time of this stage is up"
+    TIME_UP = "the time of this phase is up"
     SLOT = "it gets a slot"
     CONNECTED = "a resource is bound"
     CANNOT_OPEN = "it could not be opened"
