@@ -29,9 +29,11 @@ def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
 
 
 def _line(details: ErrorDetails, model: type[BaseModel]) -> str:
-    location = [part for part in details["loc"] if _is_key(part)]
+    unknown = details["type"] == "extra_forbidden"  # then the last part is the key, whatever it looks like
+    whole = details["loc"]
+    location = [part for number, part in enumerate(whole, 1) if _is_key(part) or (unknown and number == len(whole))]
     place = f"[{location[0]}]" if len(location) == 1 and isinstance(details["input"], dict) else written(location)
-    if details["type"] == "extra_forbidden":
+    if unknown:
         return f"{place}: {_unknown(str(location[-1]), _model_at(location[:-1], model))}"
     text = _allowed(details)
     return f"{place}: {text}" if location else text

@@ -112,6 +112,10 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
             "Known: certificate, keep_passwords, private_key, registration, upstream, upstream_trust"
         ],
     ),
+    "unknown key that looks like a branch of ours": (
+        MINIMAL + "[[is-1n]]\n",
+        ["is-1n: unknown key; known: client_proxy, domain, limits, listen, rooms, seal_key, state, state_directory"],
+    ),
     "name is no key": (MINIMAL + 'name = "x"\n', ['[domain."example.org"] name: unknown key']),
     "domain name": (LISTEN + '[domain."a b"]\n', ['[domain."a b"]: must be a domain name']),
     "domain with an empty label": (LISTEN + '[domain."a..b"]\n', ['[domain."a..b"]: must be a domain name']),
