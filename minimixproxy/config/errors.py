@@ -29,14 +29,19 @@ def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
 
 
 def _line(details: ErrorDetails, model: type[BaseModel]) -> str:
-    unknown = details["type"] == "extra_forbidden"  # then the last part is the key, whatever it looks like
-    whole = details["loc"]
-    location = [part for number, part in enumerate(whole, 1) if _is_key(part) or (unknown and number == len(whole))]
+    unknown = details["type"] == "extra_forbidden"
+    location = _location(details["loc"], unknown)
     place = f"[{location[0]}]" if len(location) == 1 and isinstance(details["input"], dict) else written(location)
     if unknown:
         return f"{place}: {_unknown(str(location[-1]), _model_at(location[:-1], model))}"
     text = _allowed(details)
     return f"{place}: {text}" if location else text
+
+
+def _location(parts: tuple[int | str, ...], unknown: bool) -> list[int | str]:
+    """Return the keys of a place as in the file: those of tables, names of domains and unknown ones look like anything."""
+    written_so = {0, len(parts) - 1 if unknown else 0, 1 if parts[:1] == ("domain",) else 0}
+    return [part for number, part in enumerate(parts) if number in written_so or _is_key(part)]
 
 
 def _is_key(part: int | str) -> bool:

@@ -116,6 +116,13 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + "[[is-1n]]\n",
         ["is-1n: unknown key; known: client_proxy, domain, limits, listen, rooms, seal_key, state, state_directory"],
     ),
+    "unknown key of a domain that looks like a branch of ours": (
+        MINIMAL + '[domain."is-a.example"]\nupsteram = "x"\n',
+        [
+            '[domain."is-a.example"] upsteram: unknown key; did you mean upstream? '
+            "Known: certificate, keep_passwords, private_key, registration, upstream, upstream_trust"
+        ],
+    ),
     "name is no key": (MINIMAL + 'name = "x"\n', ['[domain."example.org"] name: unknown key']),
     "domain name": (LISTEN + '[domain."a b"]\n', ['[domain."a b"]: must be a domain name']),
     "domain with an empty label": (LISTEN + '[domain."a..b"]\n', ['[domain."a..b"]: must be a domain name']),
