@@ -39,7 +39,7 @@ def _line(details: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _location(parts: tuple[int | str, ...], unknown: bool) -> list[int | str]:
-    """Return the keys of a place as in the file: those of tables, names of domains and unknown ones look like anything."""
+    """Return the keys of a place, as in the file: tables, names of domains and unknown keys look like anything."""
     written_so = {0, len(parts) - 1 if unknown else 0, 1 if parts[:1] == ("domain",) else 0}
     return [part for number, part in enumerate(parts) if number in written_so or _is_key(part)]
 
