@@ -38,7 +38,7 @@ class ClientProxyService(ComponentStream):
             handler.setHandlerParent(self)
 
     def status(self) -> dict[str, object]:
-        """Return what the operator is told of it (see `statusreport`)."""
+        """Return what the operator is told of it (see `status_report`)."""
         core = self.proxy.core
         return {
             "domain": self.domain,

@@ -29,7 +29,7 @@ metadata = MetaData()
 #: One row: what tells this database from others.
 identity = Table("identity", metadata, Column("id", String(32), primary_key=True))
 
-#: One row: who has the database (see `hold`). `expires`: seconds since the epoch, by the clock of the server.
+#: One row: who has the database (see `lease`). `expires`: seconds since the epoch, by the clock of the server.
 holder = Table(
     "holder",
     metadata,

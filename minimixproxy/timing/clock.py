@@ -1,7 +1,7 @@
 """The clock that the core is handed: the part of Twisted's `IReactorTime` that it uses, as types.
 
 Two kinds of time: `Clock.seconds` measures how long something takes, and goes on evenly when somebody sets the
-machine's clock; `wall_time` is what is stamped on something. They are the same until then (see `steadytime`).
+machine's clock; `wall_time` is what is stamped on something. They are the same until then (see `steady_time`).
 """
 
 from __future__ import annotations

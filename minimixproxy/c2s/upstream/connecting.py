@@ -52,7 +52,7 @@ MAX_BEFORE_BOUND = 100  # stanzas that may come before the answer to a bind
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Everything needed to log in, once more if need be. See `keptlogin` for the part that is kept on disk."""
+    """Everything needed to log in, once more if need be. See `kept_login` for the part that is kept on disk."""
 
     domain: Domain
     username: str

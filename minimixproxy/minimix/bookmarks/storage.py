@@ -30,7 +30,7 @@ from minimixproxy.xep.bookmarks import (
 
 
 class Requests(Protocol):
-    """What is needed of `ports.OwnRequests`."""
+    """What is needed of `interfaces.streams.OwnRequests`."""
 
     def ask(self, to: str, kind: str, payload: bytes, answered: Answered) -> None:
         """Send an IQ of the account's own."""

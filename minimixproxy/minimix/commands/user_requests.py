@@ -3,7 +3,7 @@
 That address (bare JID and the installation's resource) is answered here whether the stream is open or not, and for the
 account's own sessions only: they reach it through the proxy, and nobody else does. It is not shown to them as one more
 device: a presence made up for it would have clients send it messages, encrypt for it, and offer it calls and files.
-Instead, what the server lists of commands gets ours added (see `listings`).
+Instead, what the server lists of commands gets ours added (see `disco_items`).
 """
 
 from __future__ import annotations

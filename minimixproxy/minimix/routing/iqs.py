@@ -122,7 +122,7 @@ class IQRouting:
     # The account asks ------------------------------------------------------------------------------------------
 
     def ask(self, to: str, kind: str, payload: bytes, answered: Answered) -> None:
-        """Send an IQ of the account's own (see `ports.OwnRequests`)."""
+        """Send an IQ of the account's own (see `interfaces.streams.OwnRequests`)."""
         try:
             peer = parse_jid(to).full if to else ""
             wire_id = self._own.add(peer, answered, "", to)
@@ -135,7 +135,7 @@ class IQRouting:
     def ask_archive(
         self, to: str, query_id: str, payload: bytes, result: Callable[[Stanza], None], answered: Answered
     ) -> None:
-        """Send a query of the account's own to an archive (see `ports.OwnRequests`)."""
+        """Send a query of the account's own to an archive (see `interfaces.streams.OwnRequests`)."""
         key = (parse_jid(to).bare, query_id)
         self.queries.opened_by_account(key, result)
 
