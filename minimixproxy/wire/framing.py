@@ -33,7 +33,8 @@ class FramingLimits:
     """What one peer may make us keep: bytes of an unfinished stanza or header, and nesting depth.
 
     `skips`: the peer is a server, which relays what others say. A stanza that is too large is left out (`Skipped`),
-    where its end can be found, and prefixes that nobody declared are declared (`undeclared_prefixes`); else it is a `Fault`.
+    where its end can be found, and prefixes that nobody declared are declared (`undeclared_prefixes`); else it is a
+    `Fault`.
     """
 
     max_stanza: int = 262144
