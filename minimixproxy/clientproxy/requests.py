@@ -153,21 +153,17 @@ class Requests:
         return late
 
     def _sharers(self, request: Request) -> list[str]:
-        """Return whose share a user's request is part of: the domain's and its parents', or the bare JID's.
+        """Return whose share a user's request is part of: the domain's and its last two labels', or the bare JID's.
 
-        A parent of two labels counts, for its subdomains cost their owner nothing; one of a single label does not.
+        Subdomains cost who owns those nothing. What is between them does not count: a name may have 500 labels.
         """
         if request.origin is not Origin.USER:
             return []
         domain = request.owner.rpartition("@")[2]
         if domain in self._own_domains:
             return [request.owner]
-        sharers = [domain]
-        parent = domain.partition(".")[2]
-        while "." in parent and parent not in self._own_domains:
-            sharers.append(parent)
-            parent = parent.partition(".")[2]
-        return sharers
+        parent = ".".join(domain.rsplit(".", 2)[-2:])
+        return [domain] if parent in self._own_domains or parent == domain else [domain, parent]
 
     def _send_as_new(self, request: Request) -> str:
         sent_as = request.sent_as = f"{self._prefix}{next(self._numbers):x}"

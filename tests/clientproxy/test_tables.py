@@ -226,6 +226,12 @@ class RequestsTests(unittest.TestCase):
             table.close(one)
         self.assertEqual(self.fill(table, "a.x.example"), [50])
 
+    def test_a_name_of_many_labels_has_two_shares(self) -> None:
+        """Were each of its parents one, a request would cost the table 250 KB of names."""
+        table = self.table()
+        table.add(request(f"a@{'l.' * 500}x.example/1"))
+        self.assertEqual(len(table._by_sharer), 2)
+
     def test_what_a_domain_has_closed_counts_no_more(self) -> None:
         table = self.table(limit=10)
         for _ in range(3):
