@@ -43,7 +43,7 @@ class Module(NamedTuple):
 
 
 def modules(root: Path = ROOT) -> dict[str, Module]:
-    """Return all modules of the package, by name. Packages themselves only if they import something."""
+    """Return all modules and packages, by name."""
     paths = {_dotted(path.relative_to(root)): path for path in sorted((root / PACKAGE).rglob("*.py"))}
     found = {}
     for name, path in paths.items():
@@ -72,10 +72,10 @@ def rooms(found: dict[str, Module]) -> dict[str, set[str]]:
     """Return which room uses which others. The version in the package itself is no room."""
     used: dict[str, set[str]] = {}
     packages = {name for name in found if any(other.startswith(f"{name}.") for other in found)}
-    for module in found.values():
-        room = module.name if module.name in packages else module.room
-        others = {found[name].name if name in packages else found[name].room for name in module.imports}
-        used.setdefault(room, set()).update(others - {room, PACKAGE})
+    room_of = {name: name if name in packages else module.room for name, module in found.items()}
+    for name, module in found.items():
+        others = {room_of[other] for other in module.imports}
+        used.setdefault(room_of[name], set()).update(others - {room_of[name], PACKAGE})
     used.pop(PACKAGE, None)
     return used
 

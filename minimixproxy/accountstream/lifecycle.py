@@ -136,7 +136,7 @@ TABLE: dict[tuple[Phase, Input], Transition] = {
     (phase, what): _AT[phase].get(what) or _ELSEWHERE[what] for phase in Phase for what in Input
 }
 #: The same by phase, so that a stanza on its way costs one look-up.
-_BY_STAGE = {phase: {what: TABLE[phase, what] for what in Input} for phase in Phase}
+_BY_PHASE = {phase: {what: TABLE[phase, what] for what in Input} for phase in Phase}
 
 
 class Lifecycle(Rules):
@@ -144,7 +144,7 @@ class Lifecycle(Rules):
 
     def __init__(self, stream: Told, connect: Connect, clock: Clock, slots: Slots, backoff: Backoff) -> None:
         super().__init__(stream, connect, clock, slots, backoff)
-        self._here = _BY_STAGE[self.phase]
+        self._here = _BY_PHASE[self.phase]
 
     def happens(self, what: Input, with_it: Any = None) -> Any:
         """Go on to the phase that follows, and do what is to be done on the way; return what that returns."""
@@ -152,5 +152,5 @@ class Lifecycle(Rules):
         if to is not None:
             self._timer.stop()
             self.phase = to
-            self._here = _BY_STAGE[to]
+            self._here = _BY_PHASE[to]
         return action(self, with_it)
