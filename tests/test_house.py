@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
+
+from tests.tools.scripts import load
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -93,20 +92,9 @@ HARMLESS = ("twisted.internet.defer", "twisted.internet.interfaces", "twisted.in
 PROTOCOL = "minimixproxy.wire.xmlstream"
 
 
-def tool() -> ModuleType:
-    """tools/draw_house.py, which is in no package."""
-    specification = importlib.util.spec_from_file_location("draw_house", ROOT / "tools" / "draw_house.py")
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["draw_house"] = module
-    specification.loader.exec_module(module)
-    return module
-
-
 class HouseTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.tool: Any = tool()
-        self.addCleanup(sys.modules.pop, "draw_house")
+        self.tool: Any = load("draw_house")
         self.modules = self.tool.modules()
         used = self.tool.rooms(self.modules)
         self.used = {self.short(room): {self.short(other) for other in others} for room, others in used.items()}
@@ -146,11 +134,11 @@ class HouseTests(SynchronousTestCase):
 class FloorsTests(SynchronousTestCase):
     def test_a_circle_is_named(self) -> None:
         with self.assertRaisesRegex(ValueError, r"\['a', 'b'\]"):
-            tool().floors({"a": {"b"}, "b": {"a"}, "c": set()})
+            load("draw_house").floors({"a": {"b"}, "b": {"a"}, "c": set()})
 
     def test_floors(self) -> None:
         used: dict[str, set[str]] = {"a": {"b", "c"}, "b": {"c"}, "c": set(), "d": set()}
-        self.assertEqual(tool().floors(used), [["c", "d"], ["b"], ["a"]])
+        self.assertEqual(load("draw_house").floors(used), [["c", "d"], ["b"], ["a"]])
 
 
 def imported(path: Path) -> set[str]:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from enum import Enum
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.tools.scripts import load
+
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def tool() -> ModuleType:
-    """tools/draw_lifecycles.py, which is in no package."""
-    specification = importlib.util.spec_from_file_location("draw_lifecycles", ROOT / "tools" / "draw_lifecycles.py")
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["draw_lifecycles"] = module
-    specification.loader.exec_module(module)
-    return module
 
 
 class Lamp(Enum):
@@ -56,8 +47,7 @@ def nothing() -> None:
 
 class DrawnTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.tool: Any = tool()
-        self.addCleanup(sys.modules.pop, "draw_lifecycles")
+        self.tool: Any = load("draw_lifecycles")
 
     def drawn(self, table: dict[Any, Any], **others: Any) -> str:
         name = f"{self.tool.PACKAGE}.lamp"

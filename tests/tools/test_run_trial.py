@@ -1,14 +1,14 @@
 """Running tests in parallel: all that are found are run, and whatever goes wrong fails the run and is shown."""
 
-import importlib.util
 import io
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from twisted.trial import unittest
+
+from tests.tools.scripts import load
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "run_trial.py"
 MIXED = """
@@ -57,16 +57,6 @@ import atexit, os, unittest
 class EndsBadly(unittest.TestCase):
     def test_passes(self): atexit.register(os._exit, 3)
 """
-
-
-def load() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("run_trial", TOOL)
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    before = list(sys.path)
-    specification.loader.exec_module(module)
-    sys.path[:] = before
-    return module
 
 
 class RunTests(unittest.SynchronousTestCase):
@@ -136,7 +126,7 @@ class CountTests(unittest.SynchronousTestCase):
     """What was found and what was run are held against each other."""
 
     def setUp(self) -> None:
-        self.tool = load()
+        self.tool = load("run_trial")
         self.printed = io.StringIO()
         self.patch(sys, "stdout", self.printed)
 
