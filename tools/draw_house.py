@@ -7,12 +7,15 @@ With --check nothing is written, and the exit status is 1 if the page is not wha
 
 from __future__ import annotations
 
-import argparse
 import ast
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from drawnpage import cell, write_or_check
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "house.md"
@@ -110,7 +113,7 @@ def page(found: dict[str, Module]) -> str:
         inside = [module for module in found.values() if module.room == room and module.name not in used]
         if inside:
             lines += ["| module | what |", "|---|---|"]
-            lines += [f"| `{module.name.rpartition('.')[2]}` | {_cell(module.about)} |" for module in inside]
+            lines += [f"| `{module.name.rpartition('.')[2]}` | {cell(module.about)} |" for module in inside]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -118,23 +121,5 @@ def _short(room: str) -> str:
     return room.removeprefix(f"{PACKAGE}.")
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def main() -> int:
-    """Write or check the page. Returns the exit status."""
-    parser = argparse.ArgumentParser(description="Write docs/house.md from the code.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is not current")
-    text = page(modules())
-    if not parser.parse_args().check:
-        PAGE.write_text(text, "utf-8")
-        return 0
-    if PAGE.read_text("utf-8") != text:
-        print("docs/house.md is not what the code says: run tools/draw_house.py", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, lambda: page(modules())))

@@ -7,7 +7,6 @@ With --check nothing is written, and the exit status is 1 if the page is not wha
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import inspect
 import sys
@@ -15,6 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from drawnpage import cell, write_or_check
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "lifecycles-drawn.md"
@@ -110,7 +113,7 @@ def _states(states: type[Enum]) -> Iterator[str]:
     comments = _comments(states)
     yield from ("| state | what it is |", "|---|---|")
     for state in states:
-        yield f"| {state.name} | {_cell(getattr(state, 'about', comments.get(state.name, '')))} |"
+        yield f"| {state.name} | {cell(getattr(state, 'about', comments.get(state.name, '')))} |"
     yield ""
 
 
@@ -135,7 +138,7 @@ def _transitions(found: list[Row]) -> Iterator[str]:
             cells = (
                 [state, row.what, row.to or "", _said(row.action)] if nexts else [state, row.what, _said(row.action)]
             )
-            yield f"| {' | '.join(_cell(cell) for cell in cells)} |"
+            yield f"| {' | '.join(cell(one) for one in cells)} |"
     yield ""
 
 
@@ -148,7 +151,7 @@ def _without(found: list[Row]) -> Iterator[str]:
     if where:
         yield from ("| input | in | what follows |", "|---|---|---|")
         for (what, said), states in sorted(where.items()):
-            yield f"| {_cell(what)} | {', '.join(states)} | {_cell(said)} |"
+            yield f"| {cell(what)} | {', '.join(states)} | {cell(said)} |"
         yield ""
 
 
@@ -158,25 +161,6 @@ def _said(action: Callable[..., Any]) -> str:
     return text or f"`{action.__qualname__}`"
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def main() -> int:
-    """Write or check the page. Returns the exit status."""
-    parser = argparse.ArgumentParser(description="Write docs/lifecycles-drawn.md from the code.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is not current")
-    check = parser.parse_args().check
-    sys.path.insert(0, str(ROOT))
-    text = page()
-    if not check:
-        PAGE.write_text(text, "utf-8")
-        return 0
-    if PAGE.read_text("utf-8") != text:
-        print("docs/lifecycles-drawn.md is not what the code says: run tools/draw_lifecycles.py", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.path.insert(0, str(ROOT))
+    sys.exit(write_or_check(PAGE, page))
