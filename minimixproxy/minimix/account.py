@@ -335,7 +335,7 @@ class Account:
         if occupancy is None:
             return
         if occupancy.interrupted:
-            occupancy.holding.add(session, stanza)
+            occupancy.outbox.add(session, stanza)
         elif stanza.name == "message":
             self._messages.from_session(session, stanza, address, occupancy)
         else:

@@ -115,9 +115,9 @@ class Occupancy:
         return KeptRoom(self.room, self.membership, list(self.history.entries), {}, list(self._attendance.privates))
 
     @property
-    def holding(self) -> Outbox:
+    def outbox(self) -> Outbox:
         """What sessions say while the account is on its way back."""
-        return self._attendance.holding
+        return self._attendance.outbox
 
     @property
     def bookmarked(self) -> bool:
@@ -227,7 +227,7 @@ class Occupancy:
         view = self._attendance.view
         if not self._appearance.is_nick(nick):
             if self.interrupted:
-                self.holding.add(session, stanza)
+                self.outbox.add(session, stanza)
             else:
                 self._appearance.change_nick(session, nick, stanza_id)
         elif not self._appearance.refresh(stanza_id) and view.self_presence is not None:

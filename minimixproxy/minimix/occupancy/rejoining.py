@@ -77,7 +77,7 @@ def wait_and_try(parts: Parts, request: JoinRequest) -> None:
 def give_up(parts: Parts) -> None:
     """There will be no stream until a client logs in: whoever is attached is shown out (307 and 333)."""
     parts.attendance.refuse_waiting("service-unavailable")
-    parts.attendance.holding.refuse("recipient-unavailable")
+    parts.attendance.outbox.refuse("recipient-unavailable")
     parts.attendance.show_out_all(leaving.REMOVED_BY_FAULT, "The server refuses the account's login.")
 
 
@@ -121,7 +121,7 @@ def caught_up(parts: Parts, complete: bool) -> None:
     """All has been read and shown, but for what could not be, unless `complete`."""
     parts.attempts.succeeded(complete=complete)
     joining.complete(parts)
-    parts.attendance.holding.release(parts.outlet.from_session_again)
+    parts.attendance.outbox.release(parts.outlet.from_session_again)
 
 
 # It is not let in

@@ -36,7 +36,7 @@ class Attendance:
         self.waiting = WaitingJoins(room, outlet.client_budget)
         self.next = WaitingJoins(room, outlet.client_budget)
         self.joiner: Joiner | None = None  # the one whose join was sent
-        self.holding = Outbox(clock, outlet.client_budget)
+        self.outbox = Outbox(clock, outlet.client_budget)
         self.privates = PrivateMessages(room, context.journal, outlet.waiting_budget(MAX_BYTES), privates)
         self._outlet = outlet
         self._settings = context.settings
@@ -112,7 +112,7 @@ class Attendance:
     def drop(self, session: SessionPort) -> None:
         """A session is attached no more, and waits for nothing."""
         self._appearance.forget(session)
-        self.holding.drop(session)
+        self.outbox.drop(session)
         if session in self.attached:
             self.attached.remove(session)
             self._history.detached(_resource(session), session.reached)
@@ -123,7 +123,7 @@ class Attendance:
         self, session: SessionPort, codes: tuple[str, ...], request: Stanza | None = None, reason: str = ""
     ) -> None:
         """Drop a session, and let it know by a removal with these status codes; `request` is what it answers."""
-        self.holding.refuse_one(session, "recipient-unavailable")
+        self.outbox.refuse_one(session, "recipient-unavailable")
         self.drop(session)
         occupant = f"{self.view.room}/{self._appearance.nick}"
         session.deliver(muc.removal(occupant, session.jid, codes, self.view.self_presence, request, reason))

@@ -215,7 +215,7 @@ class IQRouting:
     def _ping_again(pending: PendingIQ[SessionPort], occupancy: Occupancy) -> None:
         """The account is out and comes back; the session's ping is answered then."""
         ping = iq("get", PING, id=pending.id, to=pending.peer)
-        occupancy.holding.add(pending.asker, parse_stanza(ping))
+        occupancy.outbox.add(pending.asker, parse_stanza(ping))
 
     def _self_ping_late(self, pending: PendingIQ[SessionPort]) -> None:
         """Ask again, under the same id: the answer to either counts."""

@@ -48,7 +48,7 @@ def check_sizes(world: World) -> None:
             _check_view(occupancy._attendance.view, world.settings.rooms.room_memory)
             said += sum(len(message.raw) for message in occupancy.history.entries)
             assert len(occupancy.history) <= world.settings.rooms.history
-            assert len(occupancy.holding) <= 100
+            assert len(occupancy.outbox) <= 100
         assert said <= account._said.limit + 64 * 1024 * len(account.rooms), said
         assert len(account.rooms) <= world.settings.rooms.max_rooms
 

@@ -162,7 +162,7 @@ class StreamLost(Case):
         self.assertEqual(self.phone.take(), [])
         self.world.clock.advance(1)
         self.assertEqual([(one["type"], one["id"]) for one in self.phone.take()], [("error", "2")])
-        self.assertEqual((self.world.account.client_budget.used, len(self.occupancy.holding)), (before, 0))
+        self.assertEqual((self.world.account.client_budget.used, len(self.occupancy.outbox)), (before, 0))
 
     def test_not_too_many_bytes_wait(self) -> None:
         self.lose_stream()

@@ -16,13 +16,13 @@ class HoldingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.budget = ByteBudget(10 * MAX_BYTES)
-        self.holding = Outbox(self.clock, self.budget)
+        self.outbox = Outbox(self.clock, self.budget)
         self.phone, self.laptop = FakeSession("phone", self.clock), FakeSession("laptop", self.clock)
         self.sent: list[str] = []
 
     def says(self, session: FakeSession, stanza_id: str, body: str = "x", kind: str = "groupchat") -> None:
         xml = f"<message to='{ROOM}' type='{kind}' id='{stanza_id}'><body>{body}</body></message>"
-        self.holding.add(session, parse_stanza(xml))
+        self.outbox.add(session, parse_stanza(xml))
 
     def send(self, session: SessionPort, stanza: Stanza) -> None:
         self.sent.append(f"{session.jid.partition('/')[2]} {stanza['id']}")
@@ -35,29 +35,29 @@ class HoldingTests(SynchronousTestCase):
         return [f"{one['id']} {next(e.name for e in one.element.error.elements())}" for one in told]
 
     def assert_nothing_waits(self) -> None:
-        self.holding.release(self.send)
-        self.assertEqual((len(self.holding), self.budget.used), (0, 0))
+        self.outbox.release(self.send)
+        self.assertEqual((len(self.outbox), self.budget.used), (0, 0))
         self.assertEqual((self.sent, self.clock.getDelayedCalls()), ([], []))
         self.clock.advance(2 * PATIENCE)
         self.assertEqual((self.refused(self.phone), self.refused(self.laptop)), ([], []))
 
     def test_what_becomes_of_it(self) -> None:
         """By what happens: what is sent, and what the phone and the laptop are told."""
-        holding, waiting = self.holding, "remote-server-timeout"
+        outbox, waiting = self.outbox, "remote-server-timeout"
         for happens, sent, phone, laptop in (
-            (lambda: holding.release(self.send), ["phone 1", "laptop 2", "phone 3"], [], []),
-            (lambda: holding.refuse("gone"), [], ["1 gone", "3 gone"], ["2 gone"]),
-            (lambda: holding.refuse_one(self.phone, "gone"), ["laptop 2"], ["1 gone", "3 gone"], []),
-            (lambda: holding.drop(self.phone), ["laptop 2"], [], []),
+            (lambda: outbox.release(self.send), ["phone 1", "laptop 2", "phone 3"], [], []),
+            (lambda: outbox.refuse("gone"), [], ["1 gone", "3 gone"], ["2 gone"]),
+            (lambda: outbox.refuse_one(self.phone, "gone"), ["laptop 2"], ["1 gone", "3 gone"], []),
+            (lambda: outbox.drop(self.phone), ["laptop 2"], [], []),
             (lambda: self.clock.advance(PATIENCE), [], [f"1 {waiting}", f"3 {waiting}"], [f"2 {waiting}"]),
         ):
             self.sent.clear()
             self.says(self.phone, "1")
             self.says(self.laptop, "2")
             self.says(self.phone, "3")
-            self.assertEqual(len(holding), 3)
+            self.assertEqual(len(outbox), 3)
             happens()
-            holding.release(self.send)
+            outbox.release(self.send)
             self.assertEqual((self.sent, self.refused(self.phone), self.refused(self.laptop)), (sent, phone, laptop))
             self.sent.clear()
             self.assert_nothing_waits()
@@ -75,20 +75,20 @@ class HoldingTests(SynchronousTestCase):
     def test_errors_are_not_answered(self) -> None:
         for kind in ("error", "result"):
             self.says(self.phone, "1", kind=kind)
-        self.holding.refuse("gone")
+        self.outbox.refuse("gone")
         self.assertEqual(self.refused(self.phone), [])
 
     def test_bounds(self) -> None:
         """In count, in bytes, and of the account's budget; what came before waits on, and leaves all that it took."""
         half = "x" * (MAX_BYTES // 2)
         for limit, body, fits in ((10**9, "x", MAX_HELD), (10**9, half, 1), (5000, "x" * 1000, 3)):
-            for leaves in (lambda: self.holding.refuse_one(self.laptop, "gone"), lambda: self.clock.advance(PATIENCE)):
+            for leaves in (lambda: self.outbox.refuse_one(self.laptop, "gone"), lambda: self.clock.advance(PATIENCE)):
                 self.setUp()
-                self.holding = Outbox(self.clock, ByteBudget(limit))
+                self.outbox = Outbox(self.clock, ByteBudget(limit))
                 for _ in range(2):  # as much again when the first have gone
                     for number in range(fits + 1):
                         self.says(self.laptop, str(number), body)
                     self.assertEqual(self.refused(self.laptop), [f"{fits} resource-constraint"])
-                    self.assertEqual(len(self.holding), fits)
+                    self.assertEqual(len(self.outbox), fits)
                     leaves()
-                    self.assertEqual((len(self.refused(self.laptop)), len(self.holding)), (fits, 0))
+                    self.assertEqual((len(self.refused(self.laptop)), len(self.outbox)), (fits, 0))
