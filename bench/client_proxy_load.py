@@ -10,6 +10,7 @@ import selectors
 import socket
 import sys
 import time
+from functools import partial
 from typing import Any
 
 from bench.load import Meter
@@ -195,10 +196,7 @@ def speed(plan: Result) -> Result:
     bench.begin()
     meter = Meter(plan["pids"])
     for name, phase in plan["phases"].items():
-        if "rate" in phase:
-            step = lambda end, rate=phase["rate"]: bench.paced(rate, end)  # noqa: E731
-        else:
-            step = lambda end, window=phase["window"]: bench.keep_open(window, end)  # noqa: E731
+        step = partial(bench.paced, phase["rate"]) if "rate" in phase else partial(bench.keep_open, phase["window"])
         step(time.monotonic() + 1.0)
         bench.times.clear()
         slices = meter.measure(phase["seconds"], step)

@@ -31,7 +31,7 @@ class Measured(NamedTuple):
 
     cpu: dict[str, float]
     rate: float  # stanzas per second
-    count: int
+    stanzas: int
 
     @property
     def total(self) -> float:

@@ -226,8 +226,8 @@ def storage_section(cases: list[storage.Journalled], whole: storage.EndToEnd) ->
             " with its writing thread; PostgreSQL's own is not in it, and it\nruns on this machine with `fsync` off.",
             "",
             _table("| database | load | µs per message | of it CPU | bytes per message |", rows),
-            f"End to end: {whole.count} messages of {whole.raw:.0f} bytes, as delivered, said to an account in one room"
-            f" with two sessions attached,\n{storage.END_TO_END['rate']} per second, SQLite. CPU of the proxy per"
+            f"End to end: {whole.messages} messages of {whole.raw:.0f} bytes, as delivered, said to an account in one"
+            f" room with two sessions attached,\n{storage.END_TO_END['rate']} per second, SQLite. CPU of the proxy per"
             " message, all that it does with it: read, kept, written to the database,\ngiven to both sessions; TLS.",
             "",
             _table(

@@ -48,7 +48,7 @@ class Journalled(NamedTuple):
 class EndToEnd(NamedTuple):
     """A room in which many messages were said to an account with two sessions."""
 
-    count: int
+    messages: int
     raw: float  # bytes of a message as it is delivered
     stored: float  # bytes of the database per message
     cpu: float  # microseconds of the proxy per message
@@ -111,6 +111,13 @@ def _count(database: Path) -> int:
 # The process that journals --------------------------------------------------------------------------------------------
 
 
+async def _written(journal: SQLJournal) -> None:
+    """Wait until all that was said so far is on disk."""
+    written: Deferred[None] = Deferred()
+    journal.gated(lambda _data: written.callback(None))(b"")
+    await written
+
+
 async def _loads(state: str, directory: Path) -> list[tuple[str, float, float, float | None]]:
     journal = SQLJournal(reactor, TurnEnd(reactor))
     database = Database(state if "://" in state else Path(state))
@@ -128,9 +135,7 @@ async def _loads(state: str, directory: Path) -> list[tuple[str, float, float, f
             for room in itertools.islice(turn, together):
                 sequence = room.next_sequence()
                 room.message_kept(KeptMessage(sequence, time.time(), RAW, False, f"stanza-id-{sequence:020}"))
-            written: Deferred[None] = Deferred()
-            journal.gated(lambda _, written=written: written.callback(None))(b"")
-            await written
+            await _written(journal)
         elapsed, cpu = (time.monotonic() - begin) / count, (cpu_seconds(os.getpid()) - cpu) / count
         grown = _size(state)
         # the write-ahead log makes a few messages look larger than they are: only the many are weighed

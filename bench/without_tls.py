@@ -7,4 +7,4 @@ from functools import partial
 
 from minimixproxy.c2s.server import listener
 
-listener.client_service = partial(listener.client_service, plaintext_from_loopback=True)  # type: ignore[assignment]
+listener.client_service = partial(listener.client_service, plaintext_from_loopback=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from demo.narrator import Narrator
-from demo.parties import AioxmppParty, SlixmppParty, aioxmpp
+from demo.parties import AioxmppParty, SlixmppParty
 from demo.stage import Stage
+from tests.integration.libraries import aioxmpp
 
 # As a room shows its last messages to whoever joins: not every client keeps them.
 EARLIER = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import slixmpp
 from twisted.internet.defer import Deferred
 
 from demo.narrator import StepFailed
@@ -77,7 +78,7 @@ class SlixmppParty(Slixmpp, Sight):
         return waiting(self.xmpp["xep_0030"].get_info(jid=asked or self.xmpp.boundjid.domain, cached=False))
 
     def tell_privately(self, room: str, nick: str, text: str) -> None:
-        self.xmpp.send_message(mto=f"{room}/{nick}", mbody=text, mtype="chat")
+        self.xmpp.send_message(mto=slixmpp.JID(f"{room}/{nick}"), mbody=text, mtype="chat")
 
     def rename(self, room: str, nick: str) -> None:
         self.xmpp.send_presence(pto=f"{room}/{nick}")
@@ -87,14 +88,6 @@ class SlixmppParty(Slixmpp, Sight):
 
     def leave(self, room: str, nick: str) -> None:
         self.xmpp["xep_0045"].leave_muc(room, nick)
-
-    def cut(self) -> Deferred[Any]:
-        """The network is gone: no closing of the stream, nothing."""
-        filters = self.xmpp._run_out_filters
-        self.xmpp.transport.abort()
-        # slixmpp would keep this task for a reconnection.
-        filters.cancel()
-        return waiting(asyncio.wait([filters]))
 
     def _presence(self, presence: Any) -> None:
         codes, nick = set(presence["muc"]["status_codes"]), presence["from"].resource

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from typing import Any
 
+import slixmpp
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
 from demo.narrator import Narrator
 from demo.stage import Stage
-from tests.integration.libraries import waiting
 from tests.integration.proxied_libraries import COMMAND, SlixmppUser, SlixmppWorker
 from tests.integration.servers import COMPONENT_SECRET, Server
 
@@ -45,17 +44,6 @@ async def second_act(narrator: Narrator, stage: Stage) -> None:
     await SecondAct(narrator, stage).play()
 
 
-class DemoWorker(SlixmppWorker):
-    """A worker that can die."""
-
-    def cut(self) -> Deferred[Any]:
-        """The process is gone: no closing of the stream, nothing."""
-        filters = self.xmpp._run_out_filters
-        self.xmpp.transport.abort()
-        filters.cancel()
-        return waiting(asyncio.wait([filters]))
-
-
 class SecondAct:
     """The workers are three resources of one ordinary account; carol knows the domain and nothing else."""
 
@@ -63,7 +51,7 @@ class SecondAct:
         self.narrator = narrator
         self.stage = stage
         self.domain = domain_of(stage.server)
-        self.workers: dict[str, DemoWorker] = {}
+        self.workers: dict[str, SlixmppWorker] = {}
         self.carol: Any = None
 
     async def play(self) -> None:
@@ -84,7 +72,7 @@ class SecondAct:
         self.narrator.step(f"Three workers log in as {TARGET}; {self.domain} asks for their presence and gets it")
         account = await self.stage.account(TARGET)
         for name in NAMES:
-            worker = self.workers[name] = DemoWorker(account, name)
+            worker = self.workers[name] = SlixmppWorker(account, name)
             await worker.login(self.stage.server.port)
             self.narrator.tell(name, f"logs in as {worker.jid}")
         await self.stage.proxy.process.says("lets us see its presence")
@@ -137,7 +125,9 @@ class SecondAct:
     async def a_worker_takes_the_initiative(self) -> None:
         self.narrator.step("A worker writes to carol through the domain, and gets her answer itself")
         worker = self.workers["three"]
-        worker.xmpp.send_message(mto=f"{self.domain}/{self.carol.jid}", mbody="anything else?", mtype="chat")
+        worker.xmpp.send_message(
+            mto=slixmpp.JID(f"{self.domain}/{self.carol.jid}"), mbody="anything else?", mtype="chat"
+        )
         message = await self.carol.hears("anything else?")
         self.narrator.equal("carol", "reads a message from", [str(message["from"])], [self.domain])
         message.reply("no, thank you").send()

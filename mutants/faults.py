@@ -24,7 +24,7 @@ def replace(path: Path, changed: bytes) -> None:
             return compile(changed, loader.path, "exec", dont_inherit=True)
         return real(loader, name)
 
-    SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+    SourceFileLoader.get_code = get_code  # type: ignore[method-assign, assignment]
 
 
 def install(path: Path, changed: bytes, directory: Path) -> None:

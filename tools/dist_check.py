@@ -116,7 +116,8 @@ def main() -> int:
         directory = Path(name)
         source = copy_of_sources(directory / "source")
         wheel, sdist = build(source, directory)
-        for kind, arguments in {"wheel": [wheel], "sdist": [sdist], "editable": ["--editable", source]}.items():
+        kinds: dict[str, list[str | Path]] = {"wheel": [wheel], "sdist": [sdist], "editable": ["--editable", source]}
+        for kind, arguments in kinds.items():
             print(f"dist-check: {kind}", flush=True)
             environment = Environment(directory / kind)
             environment.pip("install", *arguments)

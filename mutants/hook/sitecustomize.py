@@ -12,6 +12,7 @@ if "COVERAGE_PROCESS_START" in os.environ:
 if "MUTANTS_FAULT" in os.environ:
     faults = Path(__file__).resolve().parent.parent / "faults.py"
     specification = importlib.util.spec_from_file_location("mutants_faults", faults)
+    assert specification is not None and specification.loader is not None  # the file is there
     module = importlib.util.module_from_spec(specification)
     sys.modules["mutants_faults"] = module  # dataclasses look there
     specification.loader.exec_module(module)

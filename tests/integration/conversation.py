@@ -19,7 +19,7 @@ def _message(identity: str, to: str, content: str, attributes: str = "type='chat
     return f"<message id='t-{identity}' to='{to}' {attributes}>{content}</message>"
 
 
-def _iq(identity: str, kind: str, content: str, to: str = "") -> str:
+def _iq(identity: int | str, kind: str, content: str, to: str = "") -> str:
     address = f" to='{to}'" if to else ""
     return f"<iq id='t-{identity}' type='{kind}'{address}>{content}</iq>"
 

@@ -14,7 +14,7 @@ from tests.integration.servers import Account, authority_file
 from tests.patience import patiently
 
 try:
-    import aioxmpp
+    import aioxmpp as aioxmpp  # also for who imports it from here
     import aioxmpp.muc
 except ImportError:  # needs lxml 4, hence Python 3.12 or older
     aioxmpp = None
@@ -67,7 +67,7 @@ class Slixmpp:
         self.xmpp = slixmpp.ClientXMPP(f"{account.jid}/{resource}", account.password)
         for plugin in ("xep_0030", "xep_0045", "xep_0199", "xep_0280", "xep_0203"):
             self.xmpp.register_plugin(plugin)
-        self.xmpp.ca_certs = str(authority_file())
+        self.xmpp.ca_certs = authority_file()
         self.messages = Inbox()
         self.xmpp.add_event_handler("groupchat_message", self.messages.add)
         self.xmpp.add_event_handler("message", lambda stanza: self._unless_groupchat(stanza))
@@ -88,7 +88,11 @@ class Slixmpp:
             outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
             def tell(what: str) -> Callable[[Any], None]:
-                return lambda _event: outcome.done() or outcome.set_result(what)
+                def heard(_event: object) -> None:
+                    if not outcome.done():
+                        outcome.set_result(what)
+
+                return heard
 
             for event in ("session_start", "failed_all_auth", "ssl_invalid_chain", "disconnected"):
                 self.xmpp.add_event_handler(event, tell(event))
@@ -108,7 +112,7 @@ class Slixmpp:
         return sorted(self.xmpp["xep_0045"].get_roster(slixmpp.JID(room)))
 
     def say(self, room: str, text: str) -> None:
-        self.xmpp.send_message(mto=room, mbody=text, mtype="groupchat")
+        self.xmpp.send_message(mto=slixmpp.JID(room), mbody=text, mtype="groupchat")
 
     def hears(self, text: str) -> "Deferred[Any]":
         """Wait for a message with this body."""
@@ -123,6 +127,14 @@ class Slixmpp:
                 await asyncio.wait([filters])
 
         return waiting(run())
+
+    def cut(self) -> "Deferred[Any]":
+        """The network, or the process, is gone: no closing of the stream, nothing."""
+        filters, transport = self.xmpp._run_out_filters, self.xmpp.transport
+        assert filters is not None and transport is not None
+        transport.abort()
+        filters.cancel()  # slixmpp would keep this task for a reconnection
+        return waiting(asyncio.wait([filters]))
 
 
 class Aioxmpp:

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import slixmpp
+
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client
-from tests.integration.libraries import slixmpp, unusable, waiting
+from tests.integration.libraries import unusable, waiting
 from tests.integration.test_rooms_clients import NS_MUC, SlixmppRooms
 
 MAM = "urn:xmpp:mam:2"

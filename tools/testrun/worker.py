@@ -98,9 +98,9 @@ def reporter(text: IO[str]) -> Any:
     class OneTest(Reporter):
         def done(self) -> None:
             self._publisher.removeObserver(self._observeWarnings)
-            self._printErrors()
+            self._printErrors()  # type: ignore[no-untyped-call]
 
-    return OneTest(text, publisher=log)
+    return OneTest(text, publisher=log)  # type: ignore[no-untyped-call]
 
 
 def judge(result: Any) -> str:

@@ -92,7 +92,7 @@ def _direct_write(transport: tcp.Connection) -> Callable[[bytes], None]:
     return write
 
 
-classImplements(DirectTransport, *implementedBy(tcp.Connection))
+classImplements(DirectTransport, *implementedBy(tcp.Connection))  # type: ignore[misc]  # the plugin wants names
 
 
 def direct(transport: Any) -> Transport:
