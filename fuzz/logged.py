@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from zope.interface import implementer
@@ -25,7 +24,7 @@ class _Faults:
 @contextmanager
 def no_faults_logged() -> Iterator[None]:
     """Raise at the end if an exception, or something that is critical, was logged meanwhile."""
-    faults: Any = _Faults()  # zope's interfaces are no types to mypy without its plugin
+    faults = _Faults()
     globalLogPublisher.addObserver(faults)
     try:
         yield

@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import Mock
 
 from twisted.internet.testing import StringTransport
-from twisted.logger import eventAsText, globalLogPublisher
+from twisted.logger import eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.accountstream.handlers import account_handlers
@@ -26,6 +26,7 @@ from minimixproxy.wire.stanza import parse_stanza
 from tests.c2s.session.test_client_session import SessionTest
 from tests.clientproxy.scene import ALICE, DOMAIN
 from tests.clientproxy.test_component import ComponentCase
+from tests.log_events import observe
 from tests.minimix.fakes import BARE, ROOM, STREAM, World
 
 SECRET = "what nobody else is to read"
@@ -43,8 +44,7 @@ class Edges(SynchronousTestCase):
         super().setUp()
         self.lines: list[str] = []
         self._before = NET.dropped
-        globalLogPublisher.addObserver(self._observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self._observe)
+        observe(self, self._observe)
 
     def _observe(self, event: Any) -> None:
         if str(event.get("log_namespace", "")).startswith("minimixproxy"):

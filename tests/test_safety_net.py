@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from twisted.logger import LogEvent, LogLevel, eventAsText, globalLogPublisher
+from twisted.logger import LogLevel, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.safety_net import SafetyNet
 from minimixproxy.wire.stanza import parse_stanza
+from tests.log_events import log_events
 
 RAW = "<message from='a@b/c'><body>secret</body></message>"
 DIGEST = sha256(RAW.encode()).hexdigest()
@@ -17,9 +18,7 @@ DIGEST = sha256(RAW.encode()).hexdigest()
 class SafetyNetTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.net = SafetyNet()
-        self.events: list[LogEvent] = []
-        globalLogPublisher.addObserver(self.events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        self.events = log_events(self)
 
     def logged(self) -> tuple[LogLevel, str]:
         event = self.events.pop()

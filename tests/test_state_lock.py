@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.trial import unittest
 
 from minimixproxy import state_lock
+from tests.log_events import log_events
 
 HOLD = """
 import sys, pathlib
@@ -62,9 +63,7 @@ class ObstacleTests(unittest.SynchronousTestCase):
         self.file = self.directory / "file"
         self.file.touch()
         self.descriptors = self.open_descriptors()
-        self.events: list[LogEvent] = []
-        globalLogPublisher.addObserver(self.events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        self.events = log_events(self)
 
     @staticmethod
     def open_descriptors() -> int:

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.python.failure import Failure
 from twisted.trial import unittest
 
@@ -16,6 +16,7 @@ from minimixproxy.clientproxy import ClientProxyService, component
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.stanza import parse_stanza
 from tests.clientproxy.scene import ALICE, DOMAIN, QUERY, TARGET, settings
+from tests.log_events import log_events
 
 HEADER = (
     b"<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' "
@@ -64,9 +65,7 @@ class ComponentCase(unittest.TestCase):
         self.clock = Clock()
         self.tried: list[str] = []
         self.one, self.two = Endpoint(self.tried, "one"), Endpoint(self.tried, "two")
-        self.events: list[LogEvent] = []
-        globalLogPublisher.addObserver(self.events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        self.events = log_events(self)
 
     def start(self, *endpoints: Endpoint) -> ClientProxyService:
         servers = endpoints or (self.one,)

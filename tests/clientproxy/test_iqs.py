@@ -2,13 +2,14 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.trial import unittest
 
 from minimixproxy.clientproxy.domain import SETTLING
 from minimixproxy.logs.flood import BURST, PER_SECOND
 from minimixproxy.logs.logger import FLOOD
 from tests.clientproxy.scene import ALICE, BOB, COMPONENT, DOMAIN, QUERY, TARGET, Scene, error_condition, stanza
+from tests.log_events import log_events
 
 COMMANDS = "http://jabber.org/protocol/commands"
 IBB = "http://jabber.org/protocol/ibb"
@@ -215,9 +216,7 @@ class BadInputTests(unittest.TestCase):
         FLOOD.begin(scene.clock.seconds)
         self.addCleanup(FLOOD.end)
         self.addCleanup(FLOOD.told)
-        events: list[LogEvent] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        events = log_events(self)
         for _second in range(25):
             for _ in range(100):
                 scene.receive(f"<iq type='result' id='1' from='{BOB}' to='{DOMAIN}'/>")
@@ -255,9 +254,7 @@ class LimitTests(unittest.TestCase):
         scene.online("a")
         for number in range(4):
             self.assertEqual(error_condition(scene.asked(asker=f"m{number}@evil.example/x")), "")
-        events: list[LogEvent] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        events = log_events(self)
         refused = scene.asked(asker="m5@evil.example/x")
         self.assertEqual(error_condition(refused), "resource-constraint")
         (line,) = [formatEvent(event) or "" for event in events if event.get("count")]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.logger import LogLevel, formatEvent
 from twisted.trial import unittest
 
 from minimixproxy.clientproxy import presences
@@ -10,6 +10,7 @@ from minimixproxy.clientproxy.domain import SETTLING
 from minimixproxy.clientproxy.presences import ASK_AGAIN
 from minimixproxy.clientproxy.targets import Subscription
 from tests.clientproxy.scene import ALICE, BOB, DOMAIN, TARGET, Scene, error_condition
+from tests.log_events import log_events
 
 CONTACT = f"alice\\40example.org@{DOMAIN}"
 
@@ -25,12 +26,6 @@ def told(scene: Scene) -> list[tuple[str, str, str]]:
 
 
 class SubscribingTests(unittest.TestCase):
-    def logged(self) -> list[LogEvent]:
-        events: list[LogEvent] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
-        return events
-
     def test_every_connection_asks_and_probes_once_it_may(self) -> None:
         scene = Scene(connected=False, target=[TARGET, "second@example.net"])
         for _ in range(2):
@@ -47,7 +42,7 @@ class SubscribingTests(unittest.TestCase):
         self.assertIs(scene.core.targets.subscriptions[TARGET], Subscription.SUBSCRIBED)
 
     def test_what_the_operator_reads(self) -> None:
-        events = self.logged()
+        events = log_events(self)
         scene = Scene()
         presence(scene, "subscribed")
         presence(scene, "", f"{TARGET}/a")
@@ -67,14 +62,14 @@ class SubscribingTests(unittest.TestCase):
         )
 
     def test_not_accepted_yet_is_no_drama(self) -> None:
-        events = self.logged()
+        events = log_events(self)
         scene = Scene()
         presence(scene, "unsubscribed")
         self.assertIs(scene.core.targets.subscriptions[TARGET], Subscription.ASKING)
         self.assertEqual([event["log_level"] for event in events], [LogLevel.warn])
 
     def test_withdrawn_is_logged_loudly_and_nothing_is_sent_until_it_is_given_again(self) -> None:
-        events = self.logged()
+        events = log_events(self)
         scene = Scene()
         presence(scene, "subscribed")
         scene.online("a")
@@ -91,7 +86,7 @@ class SubscribingTests(unittest.TestCase):
         self.assertEqual(scene.asked()["to"], f"{TARGET}/a")
 
     def test_an_error_is_logged_and_asked_about_again(self) -> None:
-        events = self.logged()
+        events = log_events(self)
         scene = Scene()
         scene.online("a")
         presence(
@@ -166,9 +161,7 @@ class ResourceTests(unittest.TestCase):
 
     def test_what_the_operator_reads_of_them(self) -> None:
         scene = Scene(max_resources=1)
-        events: list[LogEvent] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        events = log_events(self)
         for name, content in (("a", ""), ("a", "<show>away</show>"), ("b", "")):
             presence(scene, "", f"{TARGET}/{name}", content=content)
         presence(scene, "unavailable", f"{TARGET}/a")

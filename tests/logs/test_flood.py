@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.logger import eventAsText, globalLogPublisher
+from twisted.logger import eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.logs.flood import BURST, BURST_OF_ALL, INTERVAL, MAX_NAMES, MAX_TOLD, PER_SECOND, LogFlood, about
@@ -13,6 +13,7 @@ from minimixproxy.logs.logger import FLOOD, Logger
 from minimixproxy.logs.service import LogFloodService
 from minimixproxy.safety_net import SafetyNet
 from tests.clientproxy.scene import Scene
+from tests.log_events import observe
 
 KIND = "{account} says what is absurd"
 
@@ -84,8 +85,7 @@ class LoggedTest(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.lines: list[str] = []
-        globalLogPublisher.addObserver(self._observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self._observe)
+        observe(self, self._observe)
         self.clock = Clock()
         self.service = LogFloodService(self.clock)
         self.service.startService()

@@ -6,15 +6,15 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 from string import Formatter
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.logger import eventAsText
+from twisted.logger import LogEvent, eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
 import minimixproxy
 from minimixproxy.logs.logger import MAX_VALUE, TEXTS, Logger, name, printable, quoted
+from tests.log_events import Observer
 
 PACKAGE = Path(minimixproxy.__file__).parent
 LEVELS = {"debug", "info", "warn", "error", "critical", "failure"}
@@ -71,8 +71,8 @@ class QuotingTest(SynchronousTestCase):
 
     @given(st.text(max_size=500), st.sampled_from(["account", *TEXTS]))
     def test_whatever_it_is(self, text: str, key: str) -> None:
-        events: list[Any] = []
-        Logger("test", observer=events.append).info("begin {" + key + "} end", **{key: text})
+        events: list[LogEvent] = []
+        Logger("test", observer=Observer(events.append)).info("begin {" + key + "} end", **{key: text})
         line = eventAsText(events[0], includeTimestamp=False, includeSystem=False)
         self.assertTrue(line.isprintable() and line.startswith("begin ") and line.endswith(" end"), line)
         self.assertLess(len(line), MAX_VALUE * 12)
@@ -81,8 +81,8 @@ class QuotingTest(SynchronousTestCase):
         self.assertEqual(quoted("trace", 'File "x"\n  a\x1b b\n'), 'File "x"\n  a\\x1b b\n')
 
     def test_tracebacks(self) -> None:
-        events: list[Any] = []
-        log = Logger("test", observer=events.append)
+        events: list[LogEvent] = []
+        log = Logger("test", observer=Observer(events.append))
         try:
             raise ValueError("a\x1b[2J\u202e" + "x" * 100_000)
         except ValueError:

@@ -3,9 +3,10 @@
 import errno
 import os
 
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 
 from minimixproxy.storage.given_out import GivenOut
+from tests.log_events import log_events
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, on_both_databases
 
 FIRST = 2  # sequence of the first message: that a session is attached takes one, too
@@ -153,9 +154,7 @@ class MarkTests(StorageTestCase):
         """It is said once; the database does without the mark."""
         mark = GivenOut(self.directory / "given_out")
         mark.open("a" * 32)
-        events: list[LogEvent] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        events = log_events(self)
 
         def fail(*_arguments: object) -> None:
             raise OSError(errno.EIO, os.strerror(errno.EIO))

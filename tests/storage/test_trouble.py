@@ -8,11 +8,10 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
-from twisted.logger import globalLogPublisher
-
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptPrivate, KeptRoom
 from minimixproxy.storage import journal as storage_journal
 from minimixproxy.storage.batch import ROW_SIZE
+from tests.log_events import observe
 from tests.patience import patiently
 from tests.storage import postgresql
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, message, on_both_databases
@@ -24,8 +23,7 @@ class TroubleTestCase(StorageTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.said: list[str] = []
-        globalLogPublisher.addObserver(self._observe)
-        self.addCleanup(globalLogPublisher.removeObserver, self._observe)
+        observe(self, self._observe)
         self.now = self.lab()
         self.journal, self.writer = self.now.journal, self.now.writer
         self.room = self.journal.room(BARE, ROOM)

@@ -8,11 +8,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.wal import AGAIN, CLIENTS_SHARE, GATHERED, LOG_EVERY, SHARE, WriteAheadLog
+from tests.log_events import log_events
 
 LATER = 30.0  # seconds, as `Store` says
 VACUUM = 2.0  # seconds that it takes here
@@ -48,9 +49,7 @@ class WriteAheadLogTests(SynchronousTestCase):
         self.clock = Clock()
         self.database: Any = SQLite(self.clock)
         self.wal = WriteAheadLog(self.database, self.clock.seconds)
-        self.events: list[LogEvent] = []
-        globalLogPublisher.addObserver(self.events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        self.events = log_events(self)
 
     def truncated(self) -> list[str]:
         """Truncate the log; return what was done between the settings of the time-out."""

@@ -12,7 +12,7 @@ from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial import unittest
@@ -27,6 +27,7 @@ from minimixproxy.config.settings import Domain, Limits, Listen, Settings
 from tests.c2s.fakeserver import FakeServerFactory, Script
 from tests.c2s.helpers import BIND, HEADER, StubAccounts, certified, plain
 from tests.c2s.upstream.test_connecting import asynchronous
+from tests.log_events import log_events
 
 reactor: Any = global_reactor
 STARTTLS = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
@@ -288,9 +289,7 @@ class LimitsTest(ListenerTest):
         clients = [await self.connect(port) for _ in range(3)]
         for client in clients:
             await client.say(HEADER, b"</stream:features>")
-        events: list[LogEvent] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        events = log_events(self)
         for _ in range(2):
             one_more = await self.connect(port)
             await one_more.gone

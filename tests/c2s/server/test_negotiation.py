@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from weakref import ref
 
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.trial import unittest
 
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamTLSError, UpstreamUnreachable
@@ -28,6 +28,7 @@ from tests.c2s.helpers import (
     connected,
     plain,
 )
+from tests.log_events import log_events
 
 STREAMS = b"xmlns='http://etherx.jabber.org/streams'"
 END = b"</stream:stream>"
@@ -204,9 +205,7 @@ class HeaderTest(NegotiationTest):
 
     def test_closed_twice(self) -> None:
         """The proxy stops while a client is closing: nobody hears of it twice."""
-        told: list[LogEvent] = []
-        globalLogPublisher.addObserver(told.append)
-        self.addCleanup(globalLogPublisher.removeObserver, told.append)
+        told = log_events(self)
         client = self.lab.client()
         client.send(HEADER)
         assert client.stream.handler is not None
@@ -666,9 +665,7 @@ class JoiningTest(NegotiationTest):
         self.assertIn(b"from='other.example'", other.send(HEADER.replace(b"example.org", b"other.example")))
 
     def test_what_the_operator_reads_if_the_server_opens_no_stream(self) -> None:
-        events: list[LogEvent] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        events = log_events(self)
         self.test_server_answers_with_a_stream_error()
         self.assertIn("no stream for a@example.org: ", "\n".join(formatEvent(event) for event in events))
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import LogEvent, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial import unittest
 from twisted.words.protocols.jabber.xmlstream import Authenticator
@@ -26,6 +26,7 @@ from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep import registration
 from minimixproxy.xep.registration import FEATURES, is_answer, request_of, shown, submitted
 from tests.c2s.helpers import HEADER, SERVER_HEADER, Lab, LabClient, Wire, plain
+from tests.log_events import observe
 
 REGISTER = "jabber:iq:register"
 GET = b"<iq type='get' id='g'><query xmlns='jabber:iq:register'/></iq>"
@@ -458,8 +459,7 @@ class PassingTest(RegistrationTest):
             if event.get("log_namespace", "").startswith("minimixproxy.c2s.server.regist"):
                 told.append(formatEvent(event))
 
-        globalLogPublisher.addObserver(tell)
-        self.addCleanup(globalLogPublisher.removeObserver, tell)
+        observe(self, tell)
         client, stream, wire, identity = self.registering()
         preauth = b"<iq type='set' id='p'><preauth xmlns='urn:xmpp:pars:0' token='t'/></iq>"
         error = (

@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionDone
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import formatEvent
 from twisted.python.failure import Failure
 from twisted.trial import unittest
 
@@ -24,6 +24,7 @@ from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.trees import MAX_TAGS
 from tests.c2s.helpers import BIND, BOUND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, plain
 from tests.c2s.server.test_negotiation import END, errors
+from tests.log_events import log_events
 
 STANZAS = (
     b"<message to='b@example.org'><body>h\xc3\xa9 &lt;&#x1F600;</body></message>",
@@ -95,9 +96,7 @@ class RelayTest(SessionTest):
     def test_what_is_too_large_to_be_passed(self) -> None:
         """It is logged, and whoever waits for an answer is told; the session goes on."""
         skipped = NET.skipped
-        events: list[LogEvent] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        events = log_events(self)
         large = [b"<a>%b</a>" % (b"x" * 1024**2)] * 17
         for kind, answers in (
             (b"iq type='result' id='7'", 1),
@@ -671,9 +670,7 @@ class EndTest(SessionTest):
 
     def test_faults_of_the_account(self) -> None:
         """Each costs one stanza, and the log does not tell what is in it."""
-        events: list[LogEvent] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        events = log_events(self)
         secret = b"<message id='explode'><body>secret words</body></message>"
         before = NET.dropped
         self.client.upstream.clear()

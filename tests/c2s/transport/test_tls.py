@@ -17,7 +17,7 @@ from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import CertificateOptions
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import LogEvent, formatEvent
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial import unittest
 from zope.interface import implementer
@@ -28,6 +28,7 @@ from minimixproxy.c2s.transport.tls import ServerTLS, client_factory
 from minimixproxy.config.settings import Domain
 from tests.c2s.helpers import Recorder, certified, secured_pair
 from tests.certificates import DAMAGES, damage
+from tests.log_events import observe
 
 
 def shown(client: Recorder) -> str:
@@ -331,8 +332,7 @@ class CertificateFilesTest(unittest.TestCase):
             if event.get("log_namespace") == "minimixproxy.c2s.transport.certificates":
                 told.append(formatEvent(event))
 
-        globalLogPublisher.addObserver(tell)
-        self.addCleanup(globalLogPublisher.removeObserver, tell)
+        observe(self, tell)
         server, certificate, _private_key = self.load()
         self.assertEqual(len(told), 2)
         self.assertEqual(told.pop(0), f"no certificate configured for example.org, made {certificate}")

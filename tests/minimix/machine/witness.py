@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 from xml.etree import ElementTree
 
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.stanza import Stanza
+from tests.log_events import Observer
 
 TOKEN = re.compile(r"tok-\d+-")
 CLIENT = "{jabber:client}"
@@ -27,7 +29,7 @@ class StrictReader:
     """Reads a stream by expat, namespaces and all."""
 
     def __init__(self) -> None:
-        self._parser = ElementTree.XMLPullParser(("start", "end"))
+        self._parser: ElementTree.XMLPullParser[ElementTree.Element] = ElementTree.XMLPullParser(("start", "end"))
         self._parser.feed(HEADER)
         self._level = 0
         self.deepest = 0
@@ -36,7 +38,8 @@ class StrictReader:
 
     def _events(self) -> list[ElementTree.Element]:
         found = []
-        for event, element in self._parser.read_events():
+        # an event has other parts only if it is neither of the two that were asked for
+        for event, element in cast(Iterator[tuple[str, ElementTree.Element]], self._parser.read_events()):
             if event == "start":
                 self._level += 1
                 self.deepest = max(self.deepest, self._level - 1)
@@ -84,6 +87,10 @@ class Witness:
     meant_for: dict[str, str | None] = field(default_factory=dict)  # the `to` of what a client said
     complaints: list[str] = field(default_factory=list)
     damaged: bool = False  # what is on disk: then some of it cannot be shown
+    _observer: Observer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._observer = Observer(self._logged)
 
     def token(self) -> str:
         token = f"tok-{len(self.heard)}-"
@@ -125,12 +132,12 @@ class Witness:
 
     def watch(self) -> None:
         """From now on, what is caught is a complaint."""
-        globalLogPublisher.addObserver(self._logged)
+        globalLogPublisher.addObserver(self._observer)
 
     def unwatch(self) -> None:
-        globalLogPublisher.removeObserver(self._logged)
+        globalLogPublisher.removeObserver(self._observer)
 
-    def _logged(self, event: dict[str, Any]) -> None:
+    def _logged(self, event: LogEvent) -> None:
         failure = event.get("log_failure")
         left_out = "cannot be shown" in str(event.get("log_format")) and not self.damaged
         if failure is not None or left_out or event.get("log_level") is LogLevel.critical:

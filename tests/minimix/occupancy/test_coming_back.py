@@ -1,5 +1,6 @@
 """The account is out of a room, and nobody meant it: it comes back, and its sessions see the difference."""
 
+from twisted.logger import LogEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.logs.logger import Logger
@@ -7,6 +8,7 @@ from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership,
 from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.minimix.rejoin.attempt import RejoinAttempt
 from minimixproxy.wire.stanza import Stanza, parse_stanza
+from tests.log_events import Observer
 from tests.minimix.fakes import BARE, DISCO, ROOM, STREAM, FakeSession, World, kinds
 
 MAM = "urn:xmpp:mam:2"
@@ -311,8 +313,8 @@ class StreamLost(Case):
         """The operator reads of it if it may be locked: it was refused, or nobody answered."""
         for kind, warned in (("result", 0), ("error", 1), ("", 1)):
             self.setUp()
-            warnings: list[str] = []
-            self.patch(RejoinAttempt, "log", Logger("test", observer=lambda event, found=warnings: found.append(event)))
+            warnings: list[LogEvent] = []
+            self.patch(RejoinAttempt, "log", Logger("test", observer=Observer(warnings.append)))
             self.lose_stream()
             self.open_stream()
             self.world.shows("alice", "100 110 201")
