@@ -206,8 +206,9 @@ class ManPageTests(unittest.TestCase):
 
 class ProjectDescriptionTests(unittest.TestCase):
     def setUp(self) -> None:
-        self.project = ElementTree.parse(ROOT / "minimixproxy.doap").getroot().find(f"{DOAP}Project")
-        assert self.project is not None
+        project = ElementTree.parse(ROOT / "minimixproxy.doap").getroot().find(f"{DOAP}Project")
+        assert project is not None
+        self.project = project
 
     def test_release(self) -> None:
         self.assertEqual(self.project.findtext(f".//{DOAP}revision"), __version__)

@@ -152,11 +152,11 @@ class ReplayEdge(Edges):
         (phone,) = world.joined("phone")
         world.shows("mallory")
         phone.take()
-        before, original = world.account.rooms[ROOM]._attendance.view.occupants, difference.parse_stanza
+        before = world.account.rooms[ROOM]._attendance.view.occupants
         before["mallory"] = SECRET.encode()
 
         def parse_stanza_of(raw: bytes) -> Any:
-            return explode() if b"/eve'" in raw else original(raw)
+            return explode() if b"/eve'" in raw else parse_stanza(raw)
 
         self.patch(difference, "parse_stanza", parse_stanza_of)
         world.stream.jid = ""

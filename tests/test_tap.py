@@ -88,17 +88,16 @@ class MakeServiceTests(TapTestCase):
     def test_state_directory_is_made_for_whom_twistd_changes_to(self) -> None:
         changed: list[tuple[str, int, int]] = []
         self.patch(os, "chown", lambda path, uid, gid: changed.append((Path(path).name, uid, gid)))
-        for number, (twistd, owner) in enumerate(
-            (
-                ({"uid": 1234, "gid": 567}, (1234, 567)),
-                ({"uid": 0, "gid": None}, (0, -1)),
-                ({"uid": None, "gid": 0}, (-1, 0)),
-                (None, (-1, -1)),
-            )
-        ):
+        table: tuple[tuple[dict[str, int | None] | None, tuple[int, int]], ...] = (
+            ({"uid": 1234, "gid": 567}, (1234, 567)),
+            ({"uid": 0, "gid": None}, (0, -1)),
+            ({"uid": None, "gid": 0}, (-1, 0)),
+            (None, (-1, -1)),
+        )
+        for number, (twistd, owner) in enumerate(table):
             self.file.write_text(GOOD.replace("new/state", f"{number}/state"))
             options = self.options("--config", str(self.file))
-            options.parent = twistd
+            self.patch(options, "parent", twistd)
             tap.makeService(options, reactor=MemoryReactorClock())
             self.assertEqual(changed.pop(), ("state", *owner))
 

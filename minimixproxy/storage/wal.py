@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.batch import Batch, Erasure
-from minimixproxy.storage.database import BUSY_TIMEOUT, Database, write_anew
+from minimixproxy.storage.database import BUSY_TIMEOUT, write_anew
 
 AGAIN = 1.0  # seconds to the next attempt, after somebody was in the way
 LOG_EVERY = 5.0  # seconds between two times that the log is truncated for accounts that clients have forgotten
@@ -22,12 +22,24 @@ GATHERED = 600.0  # seconds that copies of what clients have forgotten may be in
 SHARE, CLIENTS_SHARE = 20.0, 500.0
 
 
+class _Database(Protocol):
+    """What is asked of the database."""
+
+    name: str
+
+    @property
+    def sqlite(self) -> bool: ...
+
+    @property
+    def driver_error(self) -> type[Exception]: ...
+
+
 class WriteAheadLog:
     """Knows what was deleted since the log was truncated, and the file written anew. Used in the writer's thread."""
 
     log = Logger()
 
-    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+    def __init__(self, database: _Database, clock: Callable[[], float]) -> None:
         """`clock`: seconds."""
         self._database = database
         self._clock = clock

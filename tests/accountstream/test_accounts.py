@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.error import ConnectingCancelledError, ConnectionDone
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.accountstream.accounts import OPENINGS_AT_ONCE, OPENINGS_PER_SECOND, SEEN_INTERVAL, Accounts
@@ -133,7 +134,7 @@ class AccountsTest(SynchronousTestCase):
 
     def breaks(self) -> None:
         assert self.upstream.xmlstream is not None
-        self.upstream.xmlstream.connectionLost(None)
+        self.upstream.xmlstream.connectionLost(Failure(ConnectionDone()))
 
     def refuses(self) -> None:
         self.upstream.attempts.pop().errback(CredentialRefused("not-authorized"))

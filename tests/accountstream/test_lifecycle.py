@@ -8,8 +8,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
@@ -83,7 +85,7 @@ class Walker:
 
     def end(self) -> None:
         if self.upstream.xmlstream is not None:
-            self.upstream.xmlstream.connectionLost(None)
+            self.upstream.xmlstream.connectionLost(Failure(ConnectionDone()))
 
     def time_up(self) -> None:
         calls = self.clock.getDelayedCalls()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
@@ -51,7 +55,7 @@ class StreamTest(SynchronousTestCase):
 
     def breaks(self) -> None:
         assert self.upstream.xmlstream is not None
-        self.upstream.xmlstream.connectionLost(None)
+        self.upstream.xmlstream.connectionLost(Failure(ConnectionDone()))
 
     @property
     def producer(self) -> IPushProducer:
@@ -366,7 +370,7 @@ class ComingBack(StreamTest):
 
     def test_waits_differ(self) -> None:
         for chance, expected in ((0.0, 0.5), (0.999, 1.499)):
-            stream = AccountStream(BARE, self.upstream.connect, self.clock, self.turns, lambda chance=chance: chance)
+            stream = AccountStream(BARE, self.upstream.connect, self.clock, self.turns, partial(float, chance))
             stream.lost = stream.reopen
             stream.send(b"<a/>")
             self.fails()
@@ -574,7 +578,7 @@ class Composed(SynchronousTestCase):
     def test_stream_lost_and_back(self) -> None:
         self.join()
         assert self.upstream.xmlstream is not None
-        self.upstream.xmlstream.connectionLost(None)
+        self.upstream.xmlstream.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(kinds(self.phone.received)[-1], "subject ", "it sees nothing of it")
         self.clock.advance(2 * FIRST_WAIT)
         self.upstream.accept()

@@ -68,7 +68,7 @@ class DomainChecks(RuleBasedStateMachine):
         """Return the address by which a target writes to a user."""
         address, translator = address_of(user), self.scene.core.translator
         if not contact:
-            return str(translator.address_of(address.full))
+            return translator.address_of(address.full)
         return translator.contact_of(address.bare) + (f"/{address.resource}" if address.resource else "")
 
     def say(self, name: str, sender: str, to: str, kind: str = "", content: str = "", id: str = "i") -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from minimixproxy.clientproxy.domain import ProxiedDomain
 from minimixproxy.clientproxy.proxy import Proxy
 from minimixproxy.config.settings import ClientProxy
 from minimixproxy.wire.stanza import Stanza, parse_stanza
@@ -53,7 +54,7 @@ class Scene:
             self.sent()
 
     @property
-    def core(self) -> Any:
+    def core(self) -> ProxiedDomain:
         return self.proxy.core
 
     def sent(self) -> list[Stanza]:
@@ -74,8 +75,12 @@ class Scene:
         self.deliver(stanza(xml))
 
     def deliver(self, arrived: Stanza) -> None:
-        handlers = {"iq": self.proxy.iqs, "message": self.proxy.messages, "presence": self.proxy.presences}
-        handlers[arrived.name].receive(arrived)
+        receive = {
+            "iq": self.proxy.iqs.receive,
+            "message": self.proxy.messages.receive,
+            "presence": self.proxy.presences.receive,
+        }
+        receive[arrived.name](arrived)
 
     def pass_time(self, seconds: float) -> None:
         """Let time go by, second for second."""

@@ -3,7 +3,7 @@
 from twisted.trial import unittest
 
 from minimixproxy import __version__
-from minimixproxy.clientproxy.targets import MAX_FEATURES
+from minimixproxy.clientproxy.targets import MAX_FEATURES, Resource
 from minimixproxy.wire.stanza import Stanza
 from tests.clientproxy.scene import ALICE, DOMAIN, TARGET, Scene
 
@@ -62,7 +62,12 @@ class FaceTests(unittest.TestCase):
         scene = Scene()
         looked: list[bool] = []
         resources = scene.proxy.core.targets.resources
-        scene.proxy.core.face._resources = lambda: looked.append(True) or resources()
+
+        def counted() -> tuple[Resource, ...]:
+            looked.append(True)
+            return resources()
+
+        scene.core.face._resources = counted
         for number in range(3):
             says(scene, f"r{number}", f"urn:feature:{number}")
             for _ in range(5):

@@ -1,5 +1,6 @@
 """The configuration file: what is accepted, and how each fault is told."""
 
+import os
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -8,7 +9,9 @@ from pydantic import SecretStr, ValidationError
 from twisted.internet import endpoints, ssl
 from twisted.trial import unittest
 
+from minimixproxy.config import checks
 from minimixproxy.config import settings as config
+from minimixproxy.config.errors import explain
 from tests.certificates import DAMAGES, damage, make_authority, make_certificate
 
 LISTEN = '[[listen]]\nendpoint = "tcp:5222"\n'
@@ -343,10 +346,10 @@ class AcceptedTests(ConfigTestCase):
         inner = endpoints.SSL4ClientEndpoint(None, "host", 5223, None)
         wrapped = endpoints.wrapClientTLS(ssl.optionsForClientTLS("host"), inner)
         self.patch(endpoints, "clientFromString", lambda _reactor, _description: wrapped)
-        self.assertRaises(ValueError, config.checks.client_endpoint, "wrap:ssl:host:5223")
+        self.assertRaises(ValueError, checks.client_endpoint, "wrap:ssl:host:5223")
 
     def test_systemd_endpoint_needs_no_socket_while_checking(self) -> None:
-        self.patch(config.checks.os, "environ", {})
+        self.patch(os, "environ", {})
         for relay in ("", "haproxy:", "HAProxy:"):
             endpoint = f"{relay}systemd:domain=INET:index=0"
             self.assertEqual(self.load(MINIMAL.replace("tcp:5222", endpoint)).listen[0].endpoint, endpoint)
@@ -354,7 +357,7 @@ class AcceptedTests(ConfigTestCase):
     def test_frozen(self) -> None:
         settings = self.load(MINIMAL)
         with self.assertRaises(ValidationError):
-            settings.rooms.history = 1  # type: ignore[misc]
+            settings.rooms.history = 1
 
     def test_secret_is_not_in_the_representation(self) -> None:
         self.assertNotIn("s3cret", repr(self.load(PROXY_COMPLETE)))
@@ -412,6 +415,6 @@ class RefusedTests(ConfigTestCase):
             try:
                 config.Settings.model_validate({key: value})
             except ValidationError as error:
-                for line in config.explain(error, config.Settings):
+                for line in explain(error, config.Settings):
                     self.assertNotIn("literal[", line)
                     self.assertNotIn("function-", line)

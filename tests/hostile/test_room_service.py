@@ -15,26 +15,26 @@ class ServiceCase(IntegrationTestCase):
         self.own = self.own_proxy(rooms={"leave_grace": 0})
         self.alice = await self.account("alice")
         self.phone = await self.client(self.alice, "phone", proxy=self.own)
-        self.room = f"room@{self.service.domain}"
+        self.room_jid = f"room@{self.service.domain}"
 
     def ask(self, client: Client, nick: str = "a") -> None:
-        client.send(f"<presence to='{self.room}/{nick}' id='mine'><x xmlns='{NS_MUC}'/></presence>")
+        client.send(f"<presence to='{self.room_jid}/{nick}' id='mine'><x xmlns='{NS_MUC}'/></presence>")
 
     async def let_in(self) -> None:
         """The phone is in, beside bob."""
         self.ask(self.phone)
         join = await self.service.presence()
         self.stream = str(join.get("from"))
-        self.service.shows(f"{self.room}/bob", self.stream)
-        self.service.shows(f"{self.room}/a", self.stream, "110", f"id='{join.get('id')}'")
-        self.service.subject(self.room, self.stream)
-        await self.phone.expect(f"<presence from='{self.room}/a'/>")
+        self.service.shows(f"{self.room_jid}/bob", self.stream)
+        self.service.shows(f"{self.room_jid}/a", self.stream, "110", f"id='{join.get('id')}'")
+        self.service.subject(self.room_jid, self.stream)
+        await self.phone.expect(f"<presence from='{self.room_jid}/a'/>")
         await self.phone.expect("<message type='groupchat'><subject/></message>")
-        await self.phone.expect(f"<presence from='{self.room}/bob'/>")
+        await self.phone.expect(f"<presence from='{self.room_jid}/bob'/>")
 
     async def says(self, text: str) -> None:
         """The room says something, and the phone hears it: all before has arrived."""
-        start = f"<message type='groupchat' from='{self.room}/bob' to='{self.stream}'"
+        start = f"<message type='groupchat' from='{self.room_jid}/bob' to='{self.stream}'"
         self.service.send(f"{start} id='{text}'><body>{text}</body></message>")
         await self.phone.expect(f"<message type='groupchat' id='{text}'/>")
 
@@ -47,23 +47,23 @@ class LateAnswerTests(ServiceCase):
         self.ask(self.phone)
         first = await self.service.presence()
         self.stream = str(first.get("from"))
-        self.phone.send(f"<presence to='{self.room}/a' type='unavailable'/>")
+        self.phone.send(f"<presence to='{self.room_jid}/a' type='unavailable'/>")
         await self.service.presence("unavailable")
         self.ask(self.phone, "b")
         second = await self.service.presence(timeout=30.0)
         self.assertNotIn(second.get("id"), (first.get("id"), None, "mine"))
         self.phone.inbox.clear()
         self.service.refuses(first)
-        self.service.shows(f"{self.room}/old", self.stream)
-        self.service.shows(f"{self.room}/a", self.stream, "110", f"id='{first.get('id')}'")
-        self.service.subject(self.room, self.stream, "old")
-        self.service.shows(f"{self.room}/a", self.stream, "110", "type='unavailable'")
-        self.service.refuses(second, occupant=f"{self.room}/b", stanza_id="guessed")
-        self.service.shows(f"{self.room}/bob", self.stream)
-        self.service.shows(f"{self.room}/b", self.stream, "110", f"id='{second.get('id')}'")
-        self.service.subject(self.room, self.stream, "new")
-        await self.phone.expect_next(f"<presence from='{self.room}/bob'/>")
-        own = await self.phone.expect_next(f"<presence from='{self.room}/b' id='mine'/>")
+        self.service.shows(f"{self.room_jid}/old", self.stream)
+        self.service.shows(f"{self.room_jid}/a", self.stream, "110", f"id='{first.get('id')}'")
+        self.service.subject(self.room_jid, self.stream, "old")
+        self.service.shows(f"{self.room_jid}/a", self.stream, "110", "type='unavailable'")
+        self.service.refuses(second, occupant=f"{self.room_jid}/b", stanza_id="guessed")
+        self.service.shows(f"{self.room_jid}/bob", self.stream)
+        self.service.shows(f"{self.room_jid}/b", self.stream, "110", f"id='{second.get('id')}'")
+        self.service.subject(self.room_jid, self.stream, "new")
+        await self.phone.expect_next(f"<presence from='{self.room_jid}/bob'/>")
+        own = await self.phone.expect_next(f"<presence from='{self.room_jid}/b' id='mine'/>")
         self.assertNotIn("code='210'", str(own).replace('"', "'"))
         await self.phone.expect_next("<message type='groupchat'><subject>new</subject></message>")
         await self.says("still")
@@ -73,7 +73,7 @@ class LateAnswerTests(ServiceCase):
         await self.scene()
         self.ask(self.phone)
         self.service.refuses(await self.service.presence())
-        await self.phone.expect(f"<presence type='error' id='mine' from='{self.room}/a'/>")
+        await self.phone.expect(f"<presence type='error' id='mine' from='{self.room_jid}/a'/>")
 
 
 @on_both_servers
@@ -82,38 +82,38 @@ class WhoSaysThisTests(ServiceCase):
         await self.scene()
         await self.let_in()
         for codes in ("307", "301 332", "303"):
-            self.service.shows(f"{self.room}/eve", self.stream, codes, "type='unavailable'", "nick='a'")
+            self.service.shows(f"{self.room_jid}/eve", self.stream, codes, "type='unavailable'", "nick='a'")
         self.service.send(
-            f"<presence type='unavailable' from='{self.room}/eve' to='{self.stream}'>"
+            f"<presence type='unavailable' from='{self.room_jid}/eve' to='{self.stream}'>"
             f"<x xmlns='{NS_USER}'><destroy/></x></presence>"
         )
-        self.service.send(f"<presence type='error' from='{self.room}/bob' to='{self.stream}' id='x'/>")
+        self.service.send(f"<presence type='error' from='{self.room_jid}/bob' to='{self.stream}' id='x'/>")
         await self.says("in")
         tablet = await self.client(self.alice, "tablet", proxy=self.own, online=False)
         self.ask(tablet)
-        await tablet.expect_next(f"<presence from='{self.room}/bob'/>")
-        await tablet.expect_next(f"<presence from='{self.room}/a' id='mine'/>")
+        await tablet.expect_next(f"<presence from='{self.room_jid}/bob'/>")
+        await tablet.expect_next(f"<presence from='{self.room_jid}/a' id='mine'/>")
 
     async def test_the_nick_of_somebody_else(self) -> None:
         """The account becomes bob: then nobody else is, for whoever joins later."""
         await self.scene()
         await self.let_in()
-        self.service.shows(f"{self.room}/a", self.stream, "303 110", "type='unavailable'", "nick='bob'")
-        self.service.shows(f"{self.room}/bob", self.stream, "110")
+        self.service.shows(f"{self.room_jid}/a", self.stream, "303 110", "type='unavailable'", "nick='bob'")
+        self.service.shows(f"{self.room_jid}/bob", self.stream, "110")
         await self.says("in")
         tablet = await self.client(self.alice, "tablet", proxy=self.own, online=False)
         self.ask(tablet, "bob")
-        await tablet.expect_next(f"<presence from='{self.room}/bob' id='mine'/>")
+        await tablet.expect_next(f"<presence from='{self.room_jid}/bob' id='mine'/>")
         await tablet.expect_next("<message type='groupchat' id='in'/>")
 
     async def test_two_nicks(self) -> None:
         """Shown as another one without a word, and then thrown out as a third: the phone can follow."""
         await self.scene()
         await self.let_in()
-        self.service.shows(f"{self.room}/other", self.stream, "110")
-        change = await self.phone.expect_next(f"<presence type='unavailable' from='{self.room}/a'/>")
+        self.service.shows(f"{self.room_jid}/other", self.stream, "110")
+        change = await self.phone.expect_next(f"<presence type='unavailable' from='{self.room_jid}/a'/>")
         self.assertIn("303", str(change))
-        await self.phone.expect_next(f"<presence from='{self.room}/other'/>")
-        self.service.shows(f"{self.room}/third", self.stream, "110 307", "type='unavailable'")
-        removal = await self.phone.expect_next(f"<presence type='unavailable' from='{self.room}/other'/>")
+        await self.phone.expect_next(f"<presence from='{self.room_jid}/other'/>")
+        self.service.shows(f"{self.room_jid}/third", self.stream, "110 307", "type='unavailable'")
+        removal = await self.phone.expect_next(f"<presence type='unavailable' from='{self.room_jid}/other'/>")
         self.assertIn("307", str(removal))

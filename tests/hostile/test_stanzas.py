@@ -1,6 +1,7 @@
 """Stanzas that are deep, large or otherwise absurd, from anybody: they cost nobody a stream or a room."""
 
 import re
+from functools import partial
 
 from minimixproxy.xep.oversized import Sendable
 from tests.integration.cases import IntegrationTestCase, on_both_servers
@@ -309,6 +310,10 @@ class UndeclaredPrefixTests(StanzaCase):
         await bob.barrier()
 
 
+def has(text: bytes, stanza: Received) -> bool:
+    return text in stanza.raw
+
+
 @on_both_servers
 class UndeclaredPrefixInRequestTests(ProxiedCase):
     async def test_a_domain_goes_on(self) -> None:
@@ -322,7 +327,7 @@ class UndeclaredPrefixInRequestTests(ProxiedCase):
             request = await client.expect(lambda stanza: stanza.raw.startswith(b"<iq") and b"/eve" in stanza.raw)
             attributes = {key.decode(): value.decode() for key, value in START_TAG.findall(request.raw)}
             client.send(f"<iq type='result' id='{attributes['id']}' to='{attributes['from']}'/>")
-            await eve.expect(lambda stanza, name=name: f"id='{name}'".encode() in stanza.raw)
+            await eve.expect(partial(has, f"id='{name}'".encode()))
             eve.send(f"<message to='{self.domain}' type='chat'><body>b</body>{content}</message>")
             await client.expect(lambda stanza: stanza.raw.startswith(b"<message"))
         log = "\n".join(self.running.process.lines)

@@ -29,6 +29,13 @@ def fail(_request: "dict[str, Any]") -> "dict[str, Any]":
     raise Refusal("of the test")
 
 
+async def stopped(service: control.ControlService) -> None:
+    """End a service that has a port."""
+    port_closed = service.stopService()
+    assert port_closed is not None
+    await port_closed
+
+
 class ProtocolTests(unittest.SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
@@ -170,7 +177,7 @@ class ServiceTests(unittest.TestCase):
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
         asker, answer = await self.asked()
         self.assertEqual(answer, {"hello": 1})
-        await self.service.stopService()
+        await stopped(self.service)
         await asker.lost
         self.assertEqual((self.service.running, list(self.directory.iterdir())), (0, []))
 
@@ -181,7 +188,7 @@ class ServiceTests(unittest.TestCase):
         self.service.startService()
         asker, answer = await self.asked()
         self.assertEqual(answer, {"hello": 1})
-        await self.service.stopService()
+        await stopped(self.service)
         await asker.lost
 
     def test_something_else_in_its_place(self) -> None:

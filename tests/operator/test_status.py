@@ -325,7 +325,12 @@ class CommandTests(unittest.SynchronousTestCase):
     def test_forget_has_more_time(self) -> None:
         """The proxy waits for its disk, and says so if that takes too long."""
         given: list[float] = []
-        self.patch(commands, "ask", lambda _path, _request, timeout: given.append(timeout) or {"known": True})
+
+        def ask(_path: object, _request: object, timeout: float) -> dict[str, bool]:
+            given.append(timeout)
+            return {"known": True}
+
+        self.patch(commands, "ask", ask)
         self.forget(BARE)
         self.assertEqual(given, [commands.FORGET_TIMEOUT])
         self.assertGreaterEqual(commands.FORGET_TIMEOUT, PATIENCE + 5)

@@ -6,6 +6,7 @@ import types
 from pathlib import Path
 from typing import Any, ClassVar
 
+from sqlalchemy.engine.interfaces import DBAPICursor
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 
@@ -46,7 +47,17 @@ class Writer:
 
     def write(self, batch: Batch) -> None:
         self.waiting.append(batch)
-        self._clock.callLater(0, lambda: self.held_back or self.work())
+        self._clock.callLater(0, self._work_unless_held_back)
+
+    def cursor(self) -> DBAPICursor:
+        """Of the connection that the store has open."""
+        connection = self.store._connection
+        assert connection is not None
+        return connection.cursor()
+
+    def _work_unless_held_back(self) -> None:
+        if not self.held_back:
+            self.work()
 
     def work(self) -> None:
         """Do what is waiting."""
@@ -142,7 +153,11 @@ class StorageTestCase(unittest.TestCase):
             require_postgresql()
         self.state = self.new_state()
         self._labs: list[Lab] = []
-        self.addCleanup(lambda: [lab.crash() for lab in self._labs])
+        self.addCleanup(self._crash)
+
+    def _crash(self) -> None:
+        for lab in self._labs:
+            lab.crash()
 
     def getTimeout(self) -> float:
         return patiently(super().getTimeout())

@@ -30,7 +30,11 @@ def main(state: str, directory: Path, seed: int) -> None:
     database = Database(state if "://" in state else Path(state))
     kept = open_journal(journal, Place(database, directory), reactor)
     rooms = [journal.room("alice@example.org", f"{name}@muc.example.org") for name in "abc"]
-    deliver = journal.gated(lambda data: os.write(1, data) and None)
+
+    def give(data: bytes) -> None:
+        os.write(1, data)
+
+    deliver = journal.gated(give)
     deliver(b"begin\n")
     for known in kept[0].rooms if kept else []:
         seen = known.cursors.get("phone", 0)

@@ -81,7 +81,7 @@ class FileTests(StorageTestCase):
         lab = self.lab()
         lab.keep()
         lab.turn()
-        cursor = lab.writer.store._connection.cursor()
+        cursor = lab.writer.cursor()
         found = [
             cursor.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous", "foreign_keys")
         ]

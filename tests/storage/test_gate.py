@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial import unittest
 
-from minimixproxy.storage.gate import Gate
+from minimixproxy.storage.gate import Gate, Held
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, message
 
 
@@ -71,9 +71,9 @@ class GateTests(StorageTestCase):
 
     def test_one_write_to_a_client_for_a_batch(self) -> None:
         """Output that is released is joined as if it came in one turn."""
-        turns = []
-        self.now.journal._turn.begin = lambda: turns.append("begin")
-        self.now.journal._turn.end = lambda: turns.append("end")
+        turns: list[str] = []
+        self.patch(self.now.journal._turn, "begin", lambda: turns.append("begin"))
+        self.patch(self.now.journal._turn, "end", lambda: turns.append("end"))
         deliver = self.now.journal.gated(lambda _data: turns.append("data"))
         self.now.keep()
         deliver(b"1")
@@ -152,6 +152,7 @@ class HeldCopyTests(unittest.TestCase):
     def test_is_a_reference(self) -> None:
         """A forked stanza is held for many: as many references, not copies."""
         gate, data = Gate(), b"<message/>"
-        gate.holding = held = []
+        held: Held = []
+        gate.holding = held
         gate.gated(print)(data)
         self.assertIs(held[0][1], data)

@@ -291,6 +291,7 @@ class KeptTests(StorageTestCase):
         self.now.turn()
         ((*sealed,),) = self.execute("SELECT client_key, server_key, password FROM accounts")
         sealed += self.execute("SELECT password FROM rooms")[0]
+        assert LOGIN.password is not None
         for secret in (LOGIN.client_key, LOGIN.server_key, LOGIN.password.encode(), b"open sesame"):
             self.assertNotIn(secret, b"|".join(sealed))
 

@@ -22,7 +22,7 @@ from tests.storage.test_trouble import TroubleTestCase
 class Leased(Database):
     """An SQLite file in the place of a server, whose clock goes by `now`."""
 
-    sqlite = False  # type: ignore[assignment]
+    sqlite = False
 
     def __init__(self, file: Path) -> None:
         super().__init__(file)

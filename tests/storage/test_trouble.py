@@ -8,6 +8,8 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
+from twisted.logger import LogEvent
+
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptPrivate, KeptRoom
 from minimixproxy.storage import journal as storage_journal
 from minimixproxy.storage.batch import ROW_SIZE
@@ -30,7 +32,7 @@ class TroubleTestCase(StorageTestCase):
         self.room.membership(MEMBERSHIP)
         self.now.turn()
 
-    def _observe(self, event: dict) -> None:
+    def _observe(self, event: LogEvent) -> None:
         if str(event.get("log_namespace", "")).startswith("minimixproxy.storage"):
             self.said.append(f"{event['log_level'].name}: {event['log_format'].format_map(event)}")
 
@@ -320,7 +322,7 @@ class LockedTests(TroubleTestCase):
 
 class FullDiskTests(TroubleTestCase):
     def test_sqlite_says_full(self) -> None:
-        cursor = self.writer.store._connection.cursor()
+        cursor = self.writer.cursor()
         pages = cursor.execute("PRAGMA page_count").fetchone()[0]
         cursor.execute(f"PRAGMA max_page_count = {pages}")
         self.now.keep(100)

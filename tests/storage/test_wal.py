@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -47,7 +46,7 @@ class SQLite:
 class WriteAheadLogTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.database: Any = SQLite(self.clock)
+        self.database = SQLite(self.clock)
         self.wal = WriteAheadLog(self.database, self.clock.seconds)
         self.events = log_events(self)
 

@@ -135,7 +135,9 @@ class ChoiceTests(SynchronousTestCase):
         reached.lines[path][use] |= {"tests.c2s.test_a.A.test"}
         reached.lines[path][1] |= {"tests.c2s.test_b.A.test"}
         of_trace = mutants_of(path, source.encode())
-        (at_trace,) = [one for one in of_trace if one.names == {"TRACE"} and one.operator == operators.STRING]
+        (at_trace,) = [
+            one for one in of_trace if one.names == frozenset({"TRACE"}) and one.operator == operators.STRING
+        ]
         self.assertEqual(tests_for(at_trace, reached), ["tests.c2s.test_a.A.test"])
 
     def test_who_imports_all_of_a_module_reads_all_of_it(self) -> None:
@@ -196,7 +198,11 @@ class ChildrenTests(TestCase):
         return task
 
     def test_what_is_said(self) -> None:
-        task = self.ended(lambda say: [say(number) for number in range(3)])
+        def count(say: children.Say) -> None:
+            for number in range(3):
+                say(number)
+
+        task = self.ended(count)
         self.assertEqual((task.said, task.ended), ([0, 1, 2], ""))
 
     def test_who_hangs_is_ended(self) -> None:

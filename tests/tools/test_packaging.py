@@ -3,7 +3,7 @@
 import configparser
 from pathlib import Path
 
-from twisted.application.service import IServiceMaker
+from twisted.application.service import IServiceMaker, ServiceMaker
 from twisted.plugin import IPlugin, getPlugins
 from twisted.trial import unittest
 from zope.interface.verify import verifyObject
@@ -36,4 +36,5 @@ class PackagingTests(unittest.SynchronousTestCase):
         makers = [maker for maker in getPlugins(IServiceMaker) if maker.tapname == "minimixproxy"]
         self.assertEqual(len(makers), 1)
         self.assertTrue(verifyObject(IPlugin, makers[0]))
+        assert isinstance(makers[0], ServiceMaker)
         self.assertEqual(makers[0].module, "minimixproxy.tap")

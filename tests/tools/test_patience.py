@@ -31,9 +31,11 @@ def faults(source: str) -> Iterator[str]:
 
 class HypothesisTests(SynchronousTestCase):
     def test_the_profile(self) -> None:
-        self.assertIsNone(settings.default.deadline)
-        self.assertIn(HealthCheck.too_slow, settings.default.suppress_health_check)
-        self.assertTrue(settings.default.print_blob)
+        profile = settings.default
+        assert profile is not None
+        self.assertIsNone(profile.deadline)
+        self.assertIn(HealthCheck.too_slow, profile.suppress_health_check)
+        self.assertTrue(profile.print_blob)
 
     def test_nobody_sets_a_deadline(self) -> None:
         found = [f"{file}:{fault}" for file in FILES for fault in faults(file.read_text("utf-8"))]

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 from twisted.words.xish import domish
 
-from minimixproxy.wire import framing
 from minimixproxy.wire.fast_framing import FastFramer, simple_stanza_end
 from minimixproxy.wire.framing import (
     Event,
@@ -203,7 +202,8 @@ class ParsersLife(TestCase):
         class Counting(base):  # type: ignore[misc, valid-type]
             def _make_parser(self) -> expat.XMLParserType:
                 made[0] += 1
-                return super()._make_parser()
+                parser: expat.XMLParserType = super()._make_parser()
+                return parser
 
         framer = Counting(FramingLimits(max_depth=5000))
         framer.feed(HEADER.encode())
@@ -336,7 +336,7 @@ class Restrictions(TestCase):
         return results.pop()
 
     def test_table(self) -> None:
-        for extra, condition in [
+        table: list[tuple[str | bytes, str]] = [
             ("<!-- c -->", "restricted-xml"),
             ("<message><!-- c --></message>", "restricted-xml"),
             ("<?php ?>", "restricted-xml"),
@@ -360,7 +360,8 @@ class Restrictions(TestCase):
             ("\x0b", "not-well-formed"),
             (" \x0c\n", "not-well-formed"),
             ("\x85", "bad-format"),
-        ]:
+        ]
+        for extra, condition in table:
             data = HEADER.encode() + b"<presence/>" + (extra if isinstance(extra, bytes) else extra.encode())
             self.assertEqual(self.last(data), (condition, 1), extra)
 
@@ -535,8 +536,8 @@ class CountingParser:
 
     read = 0
 
-    def __init__(self, *arguments: str) -> None:
-        self.__dict__["_parser"] = _MAKE_PARSER(*arguments)
+    def __init__(self, encoding: str | None = None, namespace_separator: str | None = None) -> None:
+        self.__dict__["_parser"] = _MAKE_PARSER(encoding, namespace_separator)
         self.__dict__["_given"] = 0
 
     def Parse(self, data: bytes, final: bool) -> None:
@@ -588,7 +589,7 @@ class Costs(TestCase):
         }
 
     def read(self, data: bytes, piece: int, header: bytes = HEADER.encode()) -> tuple[int, list[Event]]:
-        self.patch(framing.expat, "ParserCreate", CountingParser)
+        self.patch(expat, "ParserCreate", CountingParser)
         CountingParser.read = 0
         framer = Framer()
         framer.allow_depth()
@@ -606,7 +607,7 @@ class Costs(TestCase):
 
     def test_nothing_waits_for_more(self) -> None:
         """Expat 2.6 would keep a stanza that came in parts until the peer says something more."""
-        self.patch(framing.expat, "ParserCreate", DeferringParser)
+        self.patch(expat, "ParserCreate", DeferringParser)
         DeferringParser.deferring.clear()
         Framer()
         self.assertEqual(DeferringParser.deferring, [False])
@@ -820,7 +821,7 @@ class Undeclared(TestCase):
 
     def test_cost(self) -> None:
         """What came is read once more, not with each piece or each prefix."""
-        self.patch(framing.expat, "ParserCreate", CountingParser)
+        self.patch(expat, "ParserCreate", CountingParser)
         CountingParser.read = 0
         content = b"".join(b"<x%d:a/>" % (number % 50) for number in range(5000))
         framer = Framer(FramingLimits(max_stanza=262144, skips=True))

@@ -48,7 +48,7 @@ class WithAttributesIn(TestCase):
 
 class Rewrite(TestCase):
     def test_table(self) -> None:
-        for raw, changes, expected in [
+        table: list[tuple[bytes, dict[str, str | None], bytes]] = [
             (b"<a/>", {"to": "x"}, b"<a to='x'/>"),
             (b"<a />", {"to": "x"}, b"<a to='x' />"),
             (b"<a>t</a>", {"to": "x"}, b"<a to='x'>t</a>"),
@@ -60,7 +60,8 @@ class Rewrite(TestCase):
             (b"<p:a p:to='y'/>", {"to": "z"}, b"<p:a p:to='y' to='z'/>"),
             (b"<a/>", {"to": "<&'\">"}, b"<a to='&lt;&amp;&apos;&quot;&gt;'/>"),
             (b"<a/>", {"to": None}, b"<a/>"),
-        ]:
+        ]
+        for raw, changes, expected in table:
             self.assertEqual(rewrite(raw, changes), expected, raw)
 
     def test_no_tag(self) -> None:

@@ -45,7 +45,7 @@ class SliceTests(SynchronousTestCase):
         self.turn = CountingTurn(self.clock, self.handled)
         self.transport = StringTransport()
         self.stream = FramedXmlStream(Authenticator())
-        self.stream.stopwatch = lambda: self.now  # type: ignore[method-assign]
+        self.stream.stopwatch = lambda: self.now
         self.stream.makeConnection(self.transport)
         self.stream.dataReceived(HEADER)
         self.stream.turn = self.turn
@@ -95,7 +95,11 @@ class SliceTests(SynchronousTestCase):
         self.assertEqual(len(said), 6)
 
     def test_the_connection_is_lost_within_a_slice(self) -> None:
-        self.meanwhile = lambda: self.handled[-1] == "1" and self.stream.connectionLost(Failure(ConnectionDone()))
+        def lost() -> None:
+            if self.handled[-1] == "1":
+                self.stream.connectionLost(Failure(ConnectionDone()))
+
+        self.meanwhile = lost
         self.receive(1, 2, 3)
         self.clock.advance(0)
         self.assertEqual((self.handled, self.paused), (["1", "2", "3"], False))
@@ -118,7 +122,7 @@ class SliceTests(SynchronousTestCase):
         def fault(_event: object) -> None:
             raise RuntimeError
 
-        self.stream.dispatch_event = fault  # type: ignore[method-assign]
+        self.patch(self.stream, "dispatch_event", fault)
         self.assertRaises(RuntimeError, self.clock.advance, 0)
         self.assertFalse(self.paused)
 

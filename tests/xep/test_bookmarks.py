@@ -294,11 +294,11 @@ class WhatOthersWrite(SynchronousTestCase):
     def test_what_is_not_meant_is_not_read(self) -> None:
         class Unread(Stanza):
             @property
-            def attributes(self) -> None:  # type: ignore[override]
+            def attributes(self) -> dict[str, str]:
                 raise AssertionError("read")
 
             @attributes.setter
-            def attributes(self, _value: object) -> None: ...
+            def attributes(self, _value: dict[str, str]) -> None: ...
 
         stanza = Unread(b"<message><body>hello</body></message>", "jabber:client", "message", {}, None, {})
         self.assertIsNone(told_by_server(stanza, BARE))
