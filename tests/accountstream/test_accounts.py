@@ -15,17 +15,20 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.accountstream.accounts import OPENINGS_AT_ONCE, OPENINGS_PER_SECOND, SEEN_INTERVAL, Accounts
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.accountstream.password_check import RETRIES
+from minimixproxy.c2s.upstream.connecting import Login
+from minimixproxy.c2s.upstream.credentials import Credential
 from minimixproxy.config.settings import Domain, Rooms, Settings
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptMembership, KeptRoom, NullJournal
 from minimixproxy.wire.stanza import parse_stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession
-from tests.minimix.upstreams import LOGIN, Upstream
+from tests.minimix.upstreams import LOGIN, Upstream, login
 
 NOW = 1_700_000_000.0
 DAY = 86400.0
 KEPT = KeptLogin("a.test", "alice", "sha256", b"salt", 4096, b"client key", b"server key")
 ROOMS = [KeptRoom(ROOM, KeptMembership("alice", "alice"))]
+KEPT_LOGIN, NEW_LOGIN, ANOTHERS_LOGIN = login(), login(), login()
 JOIN = f"to='{ROOM}/alice'".encode()
 
 
@@ -59,19 +62,22 @@ class RecordingJournal(NullJournal):
 
 
 class Logins:
-    """Keeps what the test says, and revives what it says; logins are any objects."""
+    """Keeps what the test says, and revives what it says."""
 
     def __init__(self) -> None:
         self.kept = KEPT
-        self.revived: Any = "kept login"
+        self.revived: Login | None = KEPT_LOGIN
+        self.renewed: list[tuple[Login, str, Login]] = []
 
-    def keep(self, _login: object, _before: object) -> KeptLogin:
+    def keep(self, login: Login, before: KeptLogin | None) -> KeptLogin:
         return self.kept
 
-    def renew(self, login: object, password: str) -> Any:
-        return (login, password)
+    def renew(self, login: Login, password: str) -> Login:
+        new = replace(login, credential=Credential.from_password(password))
+        self.renewed.append((login, password, new))
+        return new
 
-    def revive(self, _kept: object, _bare: str) -> Any:
+    def revive(self, kept: KeptLogin, bare: str) -> Login | None:
         return self.revived
 
 
@@ -80,17 +86,17 @@ class AccountsTest(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(NOW)
         self.upstream = Upstream()
-        self.used: list[Any] = []
-        self.proofs: list[tuple[Any, Deferred[None]]] = []
+        self.used: list[Login] = []
+        self.proofs: list[tuple[Login, Deferred[None]]] = []
         self.journal = RecordingJournal()
         self.logins = Logins()
         self.accounts = self.made(stay=30 * DAY, bookmarks="off")
 
-    def made(self, **rooms: Any) -> Accounts:
-        settings = Settings.model_construct(rooms=Rooms(**rooms), domain={"a.test": Domain(name="a.test")})
+    def made(self, **rooms: object) -> Accounts:
+        settings = Settings.model_construct(rooms=Rooms.model_validate(rooms), domain={"a.test": Domain(name="a.test")})
         return Accounts(settings, self.clock, self.connect, self.journal, self.logins, self.prove)
 
-    def connect(self, login: Any, _resource: str = "") -> Deferred[tuple[FramedXmlStream, str]]:
+    def connect(self, login: Login, _resource: str = "") -> Deferred[tuple[FramedXmlStream, str]]:
         self.used.append(login)
         return self.upstream.connect(login)
 
@@ -100,12 +106,12 @@ class AccountsTest(SynchronousTestCase):
     def restored(self, **changes: Any) -> None:
         self.accounts.restore([self.kept(**changes)])
 
-    def session(self, resource: str = "phone", login: Any = LOGIN) -> FakeSession:
+    def session(self, resource: str = "phone", login: Login = LOGIN) -> FakeSession:
         session = FakeSession(resource, self.clock)
         self.account = self.accounts.session_bound(session, login)
         return session
 
-    def prove(self, login: Any) -> Deferred[None]:
+    def prove(self, login: Login) -> Deferred[None]:
         self.proofs.append((login, Deferred()))
         return self.proofs[-1][1]
 
@@ -169,10 +175,10 @@ class LoginTest(AccountsTest):
 
     def test_latest_login_opens(self) -> None:
         self.joined()
-        self.session("laptop", "new login")
+        self.session("laptop", NEW_LOGIN)
         self.breaks()
         self.clock.advance(2)
-        self.assertEqual(self.used, [LOGIN, "new login"])
+        self.assertEqual(self.used, [LOGIN, NEW_LOGIN])
 
     def test_what_an_opening_has_shown_is_kept(self) -> None:
         self.joins(self.session())
@@ -196,11 +202,11 @@ class RefusedTest(AccountsTest):
     def test_mended_by_the_next_login(self) -> None:
         self.test_marked_and_not_tried_again()
         self.journal.take()
-        self.session("laptop", "new login")
+        self.session("laptop", NEW_LOGIN)
         self.assertIn(("refused", False), self.journal.take())
         self.clock.advance(2)
         self.upstream.accept()
-        self.assertEqual(self.used[-1], "new login")
+        self.assertEqual(self.used[-1], NEW_LOGIN)
         self.assertIn(JOIN, self.upstream.take())
 
     def test_who_joins_meanwhile_is_told(self) -> None:
@@ -217,12 +223,12 @@ class RefusedTest(AccountsTest):
         self.joined()
         self.breaks()
         self.clock.advance(2)
-        self.session("laptop", "new login")
+        self.session("laptop", NEW_LOGIN)
         self.journal.take()
         self.refuses()
         self.clock.advance(2)
         self.upstream.accept()
-        self.assertEqual((self.used[-1], self.journal.take()), ("new login", []))
+        self.assertEqual((self.used[-1], self.journal.take()), (NEW_LOGIN, []))
         self.assertIn(JOIN, self.upstream.take())
 
     def test_unreachable_is_not_refused(self) -> None:
@@ -237,7 +243,7 @@ class RefusedTest(AccountsTest):
 class RestoreTest(AccountsTest):
     def test_comes_back(self) -> None:
         self.restored()
-        self.assertEqual(self.used, ["kept login"])
+        self.assertEqual(self.used, [KEPT_LOGIN])
         self.upstream.accept()
         self.enters()
         self.assertEqual(self.journal.take(), [])
@@ -245,7 +251,7 @@ class RestoreTest(AccountsTest):
         self.assertEqual(self.journal.take(), [("kept", None, 0)], "there is a client now")
 
     def test_unusable_logins_wait_for_a_client(self) -> None:
-        for changes, revived in (({"refused": True}, "kept login"), ({"login": None}, "?"), ({}, None)):
+        for changes, revived in (({"refused": True}, KEPT_LOGIN), ({"login": None}, KEPT_LOGIN), ({}, None)):
             self.setUp()
             self.logins.revived = revived
             self.restored(**changes)
@@ -375,7 +381,7 @@ class RestoreTest(AccountsTest):
         broken: Any = self.kept(bare="bob@a.test", last_seen=None)
         self.accounts.restore([broken, self.kept()])
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
-        self.assertEqual(self.used, ["kept login"])
+        self.assertEqual(self.used, [KEPT_LOGIN])
 
 
 class GoingTest(AccountsTest):
@@ -467,9 +473,12 @@ class GoingTest(AccountsTest):
 class PasswordTest(AccountsTest):
     """A client has changed the password."""
 
-    def changed(self, login: object = LOGIN, password: str = "new") -> tuple[object, str]:
+    def changed(self, login: Login = LOGIN, password: str = "new") -> Login:
+        """Return the login with the new password."""
         self.accounts.password_changed(BARE, password)
-        return (login, password)
+        *before, new = self.logins.renewed.pop()
+        self.assertEqual(before, [login, password])
+        return new
 
     def test_opens_streams_and_is_kept_once_it_is_proved(self) -> None:
         self.joined()
@@ -538,18 +547,18 @@ class PasswordTest(AccountsTest):
     def test_a_login_after_it_counts(self) -> None:
         self.joined()
         self.changed()
-        self.session("laptop", "later login")
+        self.session("laptop", NEW_LOGIN)
         self.proofs[0][1].errback(CredentialRefused("not-authorized"))
         self.breaks()
         self.clock.advance(2)
-        self.assertEqual(self.used[-1], "later login")
+        self.assertEqual(self.used[-1], NEW_LOGIN)
 
     def test_changed_again_while_it_is_tried(self) -> None:
         """Whatever the attempt makes of being stopped, it is no fault: connecting has an error of its own for that."""
         self.joined()
-        self.changed()
+        first = self.changed()
         self.proofs[0][1]._canceller = lambda proof: proof.errback(ConnectingCancelledError(None))
-        self.changed(password="newer")
+        self.changed(first, "newer")
         self.assertEqual(len(self.proofs), 2)
         self.proofs[1][1].callback(None)
         self.assertEqual(self.flushLoggedErrors(), [])
@@ -606,7 +615,7 @@ class ForgetTest(AccountsTest):
         before = self.account
         self.forget()
         self.journal.take()
-        self.session(login="another's login")
+        self.session(login=ANOTHERS_LOGIN)
         self.assertIsNot(self.account, before)
         self.assertEqual((self.account.rooms, self.used), ({}, [LOGIN]))
         self.assertEqual(self.journal.take(), [("kept", KEPT, 0)])
@@ -616,7 +625,7 @@ class ForgetTest(AccountsTest):
         phone = self.joined()
         before = self.account
         self.forget()
-        self.session("tablet", login="another's login")
+        self.session("tablet", login=ANOTHERS_LOGIN)
         self.journal.take()
         before.session_closed(phone)
         self.breaks()
@@ -692,7 +701,7 @@ class StampedeTest(AccountsTest):
     def restore_many(self) -> None:
         self.accounts.restore([self.kept(bare=f"u{number}@a.test") for number in range(self.COUNT)])
 
-    def connect(self, login: Any, _resource: str = "") -> Deferred[tuple[FramedXmlStream, str]]:
+    def connect(self, login: Login, _resource: str = "") -> Deferred[tuple[FramedXmlStream, str]]:
         self.openings[int(self.clock.seconds())] += 1
         return super().connect(login)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.task import Clock
+from twisted.words.xish import domish
 
 from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.account import Account
@@ -115,7 +116,7 @@ class World:
         self.account = Account(
             BARE,
             self.stream,
-            Rooms(**{"bookmarks": "off", **settings}),
+            Rooms.model_validate({"bookmarks": "off", **settings}),
             self.clock,
             self.idle.append,
             lambda address, room: self.neighbours.get((address, room)),
@@ -203,6 +204,13 @@ class World:
             session.take()
         self.stream.take()
         return sessions
+
+
+def payload_of(stanza: Stanza, uri: str, name: str) -> domish.Element:
+    """Return a payload that has to be there."""
+    found = stanza.payload(uri, name)
+    assert found is not None, stanza.raw
+    return found
 
 
 def kinds(stanzas: list[Stanza]) -> list[str]:

@@ -7,9 +7,10 @@ from twisted.trial import unittest
 from twisted.words.xish import domish
 
 from minimixproxy.minimix.commands.user_requests import UserRequests
+from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.namespaces import NS_COMMANDS, NS_DATA
 from minimixproxy.wire.stanza import Stanza, parse_stanza
-from tests.minimix.fakes import BARE, STREAM, FakeSession
+from tests.minimix.fakes import BARE, STREAM, FakeSession, payload_of
 
 DOMAIN = "a.test"
 INFO, ITEMS = "http://jabber.org/protocol/disco#info", "http://jabber.org/protocol/disco#items"
@@ -53,7 +54,7 @@ class FakeAccount:
         self.log.append(("leave", room))
         del self.rooms[room]
 
-    def detach_device(self, session: FakeSession, room: "str | None") -> None:
+    def detach_device(self, session: SessionPort, room: "str | None") -> None:
         self.log.append(("detach", session.jid.partition("/")[2], room))
 
     def forget(self) -> None:
@@ -111,12 +112,9 @@ class OwnerCase(unittest.SynchronousTestCase):
     def command(self, xml: str, session: FakeSession) -> domish.Element:
         answer = self.asks(xml, "set", session=session)
         assert answer is not None
-        found = answer.payload(NS_COMMANDS, "command")
-        self.assertIsNotNone(found, answer.raw)
-        return found
+        return payload_of(answer, NS_COMMANDS, "command")
 
 
 def items(stanza: Stanza) -> "list[tuple[str | None, ...]]":
-    query = stanza.payload(ITEMS, "query")
-    assert query is not None
+    query = payload_of(stanza, ITEMS, "query")
     return [tuple(item.getAttribute(key) for key in ("jid", "node", "name")) for item in query.elements(ITEMS, "item")]

@@ -178,6 +178,10 @@ class WhatFollowsFromAnswers(Case):
     def test_of_the_accounts_own(self) -> None:
         """To its own account it says no address (RFC 6120 §8.1.2.1), and what answers is the server's word."""
         got: list[str | None] = []
+
+        def answered(answer: Stanza | None) -> None:
+            got.append(answer["type"] if answer is not None else None)
+
         for sender, counts in (
             ("", True),
             (f"from='{BARE}'", True),
@@ -186,7 +190,9 @@ class WhatFollowsFromAnswers(Case):
             ("from='mallory@b.test'", False),
             (f"from='{ROOM}'", False),
         ):
-            self.world.account.ask("", "get", b"<q xmlns='urn:q'/>", lambda one: got.append(one and one["type"]))
+            self.world.account.ask(
+                "", "get", b"<q xmlns='urn:q'/>", lambda one: got.append(one["type"] if one is not None else None)
+            )
             (asked,) = self.world.stream.take()
             self.assertNotIn("to", asked.attributes)
             self.world.room(f"<iq type='result' {sender} to='{STREAM}' id='{asked['id']}'/>")
@@ -315,9 +321,9 @@ class Copies(Case):
     def test_author_without_a_stream(self) -> None:
         """Nobody knows the account stream's address before it is open: the copy names who wrote it."""
         self.world.stream.jid = ""
-        send, self.world.stream.send = self.world.stream.send, lambda _data: None  # type: ignore[method-assign]
+        patched = self.patch(self.world.stream, "send", lambda _data: None)
         self.world.client(self.phone, f"<message to='{ROOM}/bob' type='chat'><body>x</body></message>")
-        self.world.stream.send = send  # type: ignore[method-assign]
+        patched.restore()
         (copy,) = self.laptop.take()
         self.assertIn(f"from='{self.phone.jid}'".encode(), copy.raw)
 

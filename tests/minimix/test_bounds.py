@@ -29,7 +29,7 @@ from minimixproxy.wire import stanza as stanza_module
 from minimixproxy.wire.children import children_once
 from minimixproxy.wire.stanza import Stanza, parse_element, parse_stanza
 from minimixproxy.xep.muc import MAX_CODES, status_codes
-from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds
+from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds, payload_of
 
 MIB = 1024**2
 OTHER = "other@muc.test"
@@ -444,7 +444,7 @@ class Stripped(SynchronousTestCase):
         self.assertEqual(status_codes(found), {"110", "303"})
         item = next(found.element.x.elements())
         self.assertEqual(item.attributes, {"affiliation": "member", "role": "none", "jid": "a@b/<"})
-        self.assertEqual(found.payload("urn:xmpp:occupant-id:0", "occupant-id")["id"], ">")
+        self.assertEqual(payload_of(found, "urn:xmpp:occupant-id:0", "occupant-id")["id"], ">")
 
     def test_what_is_looked_for_stands_in_its_place(self) -> None:
         """Occupants write what they like elsewhere; of what is there twice the first counts."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.accountstream.accounts import Accounts
 from minimixproxy.config.settings import Rooms, Settings
-from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptMembership, KeptRoom, NullJournal
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptRoom, NullJournal
 from tests.minimix.fakes import BARE, ROOM, World
-from tests.minimix.upstreams import FakeLogins
+from tests.minimix.upstreams import FakeLogins, Upstream
 
 HOUR = 3600.0
 
@@ -42,13 +41,12 @@ class ClockSetTests(SynchronousTestCase):
     def restored(self, last_seen: float, stay: float) -> tuple[Clock, Accounts]:
         clock = SetClock()
         clock.advance(1_700_000_000)
-        settings: Any = Settings.model_construct(rooms=Rooms(stay=stay, bookmarks="off"), domain={})
-        nothing: Any = lambda *_: None  # noqa: E731
-        accounts = Accounts(settings, clock, nothing, NullJournal(), FakeLogins(), prove=nothing)
-        membership = KeptMembership("alice", "alice", None, False, 0.0)
-        accounts.restore(
-            [KeptAccount(BARE, KeptLogin("a.test", "alice"), False, last_seen, [KeptRoom(ROOM, membership)])]
+        settings = Settings.model_construct(rooms=Rooms(stay=stay, bookmarks="off"), domain={})
+        accounts = Accounts(
+            settings, clock, Upstream().connect, NullJournal(), FakeLogins(), prove=lambda _login: Deferred()
         )
+        membership = KeptMembership("alice", "alice", None, False, 0.0)
+        accounts.restore([KeptAccount(BARE, None, False, last_seen, [KeptRoom(ROOM, membership)])])
         return clock, accounts
 
     def test_seen_in_the_future(self) -> None:

@@ -84,10 +84,12 @@ class Messages(SynchronousTestCase):
         self.assertEqual(self.laptop.received, [])  # the server's own is better
         self.world.clock.advance(sent_copies.PATIENCE)
         self.assertEqual((self.phone.received, tablet.received), ([], []))
-        self._assert_copy(*self.laptop.take())
+        (copy,) = self.laptop.take()
+        self._assert_copy(copy)
         self._carbon_comes(self.laptop)
         self.world.client(self.phone, xml.replace(" id='1'", ""))  # nothing to match the server's by
-        self._assert_copy(*self.laptop.take())
+        (copy,) = self.laptop.take()
+        self._assert_copy(copy)
 
     def test_the_copy_is_shown_before_the_answer(self) -> None:
         for number in ("1", "2"):

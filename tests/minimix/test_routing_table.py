@@ -11,8 +11,7 @@ from typing import ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.wire.framing import MAX_PAYLOADS
-from minimixproxy.wire.stanza import parse_stanza
+from minimixproxy.wire.stanza import MAX_PAYLOADS, parse_stanza
 from tests.minimix.fakes import BARE, DISCO, ROOM, STREAM, FakeSession, World
 
 OTHER = "other@muc.test"

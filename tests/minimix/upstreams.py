@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
+from minimixproxy.c2s.upstream.connecting import Login
+from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
+from minimixproxy.config.settings import Domain
 from minimixproxy.minimix.interfaces.journal import KeptLogin
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.minimix.fakes import HEADER, STREAM
 
-LOGIN: Any = object()
+_KEYS = KeyCache()
+
+
+def login(username: str = "alice", domain: str = "a.test") -> Login:
+    """Return a login; each is another one."""
+    return Login(Domain(name=domain), username, Credential.from_password("pencil"), _KEYS)
+
+
+LOGIN = login()
 
 
 class Transport(StringTransport):
@@ -57,13 +66,13 @@ class Upstream:
 
 
 class FakeLogins:
-    """Keeps nothing of logins."""
+    """Keeps of a login whose it is, and nothing to log in with."""
 
-    def keep(self, _login: object, _before: object) -> KeptLogin:
-        return KeptLogin("a.test", "alice")
+    def keep(self, login: Login, before: KeptLogin | None) -> KeptLogin:
+        return KeptLogin(login.domain.name, login.username)
 
-    def renew(self, login: Any, _password: str) -> Any:
+    def renew(self, login: Login, password: str) -> Login:
         return login
 
-    def revive(self, _kept: object, _bare: str) -> None:
-        return None
+    def revive(self, kept: KeptLogin, bare: str) -> Login | None:
+        return login(kept.username, kept.domain) if f"{kept.username}@{kept.domain}" == bare else None

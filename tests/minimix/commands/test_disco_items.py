@@ -4,7 +4,7 @@ from minimixproxy.minimix.commands import disco_items
 from minimixproxy.minimix.commands.user_requests import LIST_NAME
 from minimixproxy.namespaces import NS_COMMANDS
 from minimixproxy.wire.stanza import Stanza, parse_stanza
-from tests.minimix.fakes import BARE, STREAM, FakeSession
+from tests.minimix.fakes import BARE, STREAM, FakeSession, payload_of
 from tests.minimix.owned import ALL_NODES, DOMAIN, INFO, ITEMS, OwnerCase, items
 
 
@@ -105,7 +105,7 @@ class ListingsTests(OwnerCase):
             assert answer is not None
             self.assertEqual((answer["type"], answer["from"], answer["id"]), ("result", BARE, "q"))
             self.assertEqual([node for _jid, node, _name in items(answer)], ALL_NODES)
-            self.assertEqual(answer.payload(ITEMS, "query")["node"], NS_COMMANDS)
+            self.assertEqual(payload_of(answer, ITEMS, "query")["node"], NS_COMMANDS)
 
     def test_other_errors_pass(self) -> None:
         self.asks_for_items(DOMAIN, NS_COMMANDS)

@@ -57,7 +57,7 @@ class Talk:
         self.clock = Clock()
         self.responder = Commands(self.offer.offered(), self.clock)
         self.id = ""
-        self.element: domish.Element = None
+        self.element = domish.Element(("", "nothing"))
 
     def say(
         self,

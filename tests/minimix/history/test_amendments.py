@@ -10,7 +10,7 @@ from minimixproxy.minimix.history.amendments import stanza_id_of
 from minimixproxy.minimix.history.room_history import Taken
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.xep.muc_history import HistoryRequest
-from tests.minimix.fakes import ROOM
+from tests.minimix.fakes import ROOM, payload_of
 from tests.minimix.history.test_room_history import NOW, Recorder, Speaker, replacing, retracting
 
 RETRACTED = ("urn:xmpp:message-retract:1", "retracted")
@@ -43,10 +43,10 @@ class Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.room = Speaker()
 
-    def original(self, **arguments: str) -> None:
+    def original(self, inner: str = "", nick: str = "bob") -> None:
         """A message that "old" has seen, and "new" has not."""
         self.room.history.detached("new")
-        self.room.says("teh", sent_id="o", room_id="O", **arguments)
+        self.room.says("teh", inner, nick=nick, sent_id="o", room_id="O")
         self.room.history.detached("old")
 
     def kept(self, sequence: int = 1) -> Stanza:
@@ -149,10 +149,10 @@ class Corrections(Case):
             self.assertEqual(self.room.gets("stranger", wish), ["the", "other"], wish)
 
     def test_by_the_same(self) -> None:
-        for first, second in [({"nick": "Bob"}, {"nick": "Bob"}), ({"inner": occupant("b")}, {"inner": occupant("b")})]:
+        for nick, inner in (("Bob", ""), ("bob", occupant("b"))):
             self.setUp()
-            self.original(**first)
-            self.room.says("the", replacing("o") + second.pop("inner", ""), **second)
+            self.original(nick=nick, inner=inner)
+            self.room.says("the", replacing("o") + inner, nick=nick)
             self.assertEqual(self.room.gets("new"), ["the"])
 
     def test_encrypted(self) -> None:
@@ -240,7 +240,7 @@ class Retractions(Case):
                 grave = self.kept()
                 self.assertTrue(self.room.journal.messages[1].retracted)
                 self.assertNotIn(b"teh", grave.raw)
-                retracted = grave.payload(*RETRACTED)
+                retracted = payload_of(grave, *RETRACTED)
                 self.assertEqual((retracted["id"], retracted["stamp"]), ("R", "2023-11-14T22:13:20.000Z"))
                 moderated = next(retracted.elements("urn:xmpp:message-moderate:1", "moderated"), None)
                 self.assertEqual(moderated is not None, not nick)

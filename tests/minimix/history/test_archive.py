@@ -5,14 +5,15 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.words.xish import domish
 
 from minimixproxy.minimix.history import archive
 from minimixproxy.minimix.history.archive_query import MAX_IDS
 from minimixproxy.wire.stanza import parse_stanza
 from minimixproxy.xep.delays import format_time
-from tests.minimix.fakes import ROOM, split
-from tests.minimix.history.test_amendments import replacing, retracting
-from tests.minimix.history.test_room_history import NOW, Speaker
+from minimixproxy.xep.muc import error_condition
+from tests.minimix.fakes import DISCO, ROOM, payload_of, split
+from tests.minimix.history.test_room_history import NOW, Speaker, replacing, retracting
 
 ME = "alice@a.test/phone"
 MAM = "urn:xmpp:mam:2"
@@ -24,9 +25,12 @@ class Answer:
 
     def __init__(self, data: bytes) -> None:
         *messages, self.iq = split(data)
-        self.results = [message.payload(MAM, "result") for message in messages]
+        self.results = [payload_of(message, MAM, "result") for message in messages]
         self.messages = messages
-        self.fin = self.iq.payload(MAM, "fin")
+
+    @property
+    def fin(self) -> domish.Element:
+        return payload_of(self.iq, MAM, "fin")
 
     @property
     def ids(self) -> list[str]:
@@ -38,7 +42,7 @@ class Answer:
 
     @property
     def complete(self) -> bool:
-        return self.fin.getAttribute("complete") == "true"
+        return bool(self.fin.getAttribute("complete") == "true")
 
     def summary(self, name: str) -> str | None:
         (page,) = self.fin.elements(RSM, "set")
@@ -46,7 +50,7 @@ class Answer:
 
     @property
     def error(self) -> str:
-        return next(child.name for child in self.iq.payload("jabber:client", "error").elements())
+        return error_condition(self.iq)
 
 
 def form(**fields: str | list[str]) -> str:
@@ -123,7 +127,7 @@ class Queries(Case):
     def test_filters(self) -> None:
         self.fill(6)
         stamp = [format_time(NOW + number) for number in range(6)]
-        for fields, expected in [
+        table: list[tuple[dict[str, str | list[str]], list[int]]] = [
             ({"start": stamp[4]}, [4, 5]),
             ({"end": stamp[1]}, [0, 1]),
             ({"start": stamp[2], "end": stamp[3]}, [2, 3]),
@@ -136,7 +140,8 @@ class Queries(Case):
             ({"after_id": "i4", "before_id": "i1"}, []),
             ({"ids": ["i5", "i0"]}, [0, 5]),
             ({"ids": ["i5", "i0"], "start": stamp[1]}, [5]),
-        ]:
+        ]
+        for fields, expected in table:
             answer = self.ask(form(**fields))
             self.assertEqual(answer.ids, [f"i{number}" for number in expected], fields)
             self.assertEqual(answer.summary("count"), str(len(expected)))
@@ -247,7 +252,7 @@ class Queries(Case):
 class Features(Case):
     def test_form(self) -> None:
         answer = self.ask(attributes="", kind="get")
-        query = answer.iq.payload(MAM, "query")
+        query = payload_of(answer.iq, MAM, "query")
         fields = {field["var"]: field["type"] for field in query.x.elements("jabber:x:data", "field")}
         self.assertEqual(
             fields,
@@ -264,9 +269,9 @@ class Features(Case):
 
     def test_metadata(self) -> None:
         ask = f"<iq type='get' id='1' to='{ROOM}'><metadata xmlns='{MAM}'/></iq>"
-        self.assertEqual(list(self.iq(ask).iq.payload(MAM, "metadata").elements()), [])
+        self.assertEqual(list(payload_of(self.iq(ask).iq, MAM, "metadata").elements()), [])
         self.fill(3)
-        metadata = self.iq(ask).iq.payload(MAM, "metadata")
+        metadata = payload_of(self.iq(ask).iq, MAM, "metadata")
         self.assertEqual(
             [(child.name, child["id"], child["timestamp"]) for child in metadata.elements()],
             [("start", "i0", "2023-11-14T22:13:20.000Z"), ("end", "i2", "2023-11-14T22:13:22.000Z")],
@@ -290,6 +295,6 @@ class Features(Case):
             f"<d:feature var='x'/><d:feature var='{MAM}#extended'/></d:query></iq>"
         )
         (shown,) = split(archive.disco_with_archive(result))
-        query = shown.payload("http://jabber.org/protocol/disco#info", "query")
+        query = payload_of(shown, DISCO, "query")
         self.assertEqual([child.getAttribute("var") for child in query.elements()], [None, "x", f"{MAM}#extended", MAM])
         self.assertEqual((shown["id"], shown["from"]), ("d", ROOM))

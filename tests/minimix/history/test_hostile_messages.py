@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.words.xish import domish
 
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.config.settings import Rooms
@@ -25,13 +28,12 @@ from minimixproxy.minimix.interfaces.journal import (
 from minimixproxy.minimix.routing.open_iqs import MAX_ID_BYTES
 from minimixproxy.minimix.routing.open_queries import OpenQueries, query_key
 from minimixproxy.wire import children
-from minimixproxy.wire import stanza as stanzas
 from minimixproxy.wire.stanza import MalformedStanza, Stanza, parse_stanza
 from minimixproxy.xep.delays import LAST, delay_of, format_time, parse_time, possible_time, stamp, without_delays
 from minimixproxy.xep.muc_history import HistoryRequest
 from tests.minimix.fakes import BARE, ROOM, STREAM, World, kinds
-from tests.minimix.history.test_amendments import occupant, replacing, retracting
-from tests.minimix.history.test_room_history import NOW, Recorder, Speaker
+from tests.minimix.history.test_amendments import occupant
+from tests.minimix.history.test_room_history import NOW, Described, Recorder, Speaker, replacing, retracting
 
 DELAY = "urn:xmpp:delay"
 HINT = "<store xmlns='urn:xmpp:hints'/>"
@@ -273,7 +275,7 @@ class Cost(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.count = 0
-        cut, tree = children._Cutter.cut, stanzas.domish.elementStream
+        cut, tree = children._Cutter.cut, domish.elementStream
 
         def counted_cut(cutter: children._Cutter) -> None:
             self.count += 1
@@ -284,12 +286,12 @@ class Cost(SynchronousTestCase):
             return tree()
 
         self.patch(children._Cutter, "cut", counted_cut)
-        self.patch(stanzas.domish, "elementStream", counted_tree)
+        self.patch(domish, "elementStream", counted_tree)
 
-    def read_for(self, room: Speaker, body: str, inner: str = "", **arguments: object) -> int:
+    def read_for(self, room: Speaker, body: str, inner: str = "", **described: Unpack[Described]) -> int:
         """How many messages, or parts of such, are read beside the one that comes; its own five times at most."""
         self.count = -1  # parse_stanza of the test
-        room.says(body, inner, **arguments)  # type: ignore[arg-type]
+        room.says(body, inner, **described)
         return max(0, self.count - 5)
 
     def filled(self, *, ids: bool) -> Speaker:
@@ -370,8 +372,10 @@ class Cost(SynchronousTestCase):
 
     def test_duplicates(self) -> None:
         room = self.filled(ids=False)
-        for arguments in ({"sent_id": "same"}, {"sent_id": "m1"}, {}, {"room_id": "1"}):
-            self.assertLessEqual(self.read_for(room, "same", stamp=NOW - 1, **arguments), 2, arguments)
+        table: list[Described] = [{"sent_id": "same"}, {"sent_id": "m1"}, {}, {"room_id": "1"}]
+        for arguments in table:
+            arguments["stamp"] = NOW - 1
+            self.assertLessEqual(self.read_for(room, "same", **arguments), 2, arguments)
 
     def test_archive_queries(self) -> None:
         room = self.filled(ids=False)
@@ -542,7 +546,7 @@ class WaitingPrivates(SynchronousTestCase):
     def test_bytes(self) -> None:
         journal = Recorder()
         given: list[int] = []
-        journal.private_given = given.append  # type: ignore[method-assign]
+        self.patch(journal, "private_given", given.append)
         privates = PrivateMessages(ROOM, journal, ByteBudget(MAX_BYTES))
         for number in range(20):
             body = f"{number} " + "x" * (MAX_BYTES // 10)
@@ -597,7 +601,7 @@ class Ids(SynchronousTestCase):
         self.assertEqual(world.stream.take()[-1]["to"], f"{ROOM}/bob")
 
     def test_of_queries(self) -> None:
-        long, keys = "q" * 200_000, set()
+        long, keys = "q" * 200_000, set[tuple[str, str | None]]()
         for end in "ab":
             for kind in ("iq", "message"):
                 name = "query" if kind == "iq" else "result"
@@ -609,10 +613,10 @@ class Ids(SynchronousTestCase):
                 if key is not None:
                     keys.add(key)
                     self.assertLess(len(str(key)), 200)
-                    queries.opened_by_account(key, keys.add)
+                    queries.opened_by_account(key, lambda _result: None)
                 else:
                     for known in keys:
-                        queries.opened_by_account(known, keys.add)
+                        queries.opened_by_account(known, lambda _result: None)
                     self.assertIsNotNone(queries.reader_of(stanza))
         self.assertEqual(len(keys), 2)
 

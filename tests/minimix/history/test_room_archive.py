@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from functools import partial
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,46 +14,16 @@ from minimixproxy.minimix.history import archive, room_archive
 from minimixproxy.minimix.history.room_archive import MAX_BYTES, RoomArchive
 from minimixproxy.minimix.history.room_history import Taken
 from minimixproxy.minimix.history.room_info import RoomInfo
-from minimixproxy.minimix.interfaces.streams import Answered
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.xep.delays import delay_of, format_time
 from tests.minimix.fakes import ROOM, STREAM, split
 from tests.minimix.history.test_archive import RSM
 from tests.minimix.history.test_room_history import NOW, Speaker
+from tests.minimix.outlets import FakeOutlet
 
 DELAY = "urn:xmpp:delay"
 MAM = "urn:xmpp:mam:2"
 DISCO = "http://jabber.org/protocol/disco#info"
-
-
-@dataclass
-class Question:
-    to: str
-    kind: str
-    payload: Stanza
-    answered: Answered
-    result: Callable[[Stanza], None] | None = None
-
-
-@dataclass
-class FakeOutlet:
-    """Keeps what is asked."""
-
-    stream_jid: str = STREAM
-    asked: list[Question] = field(default_factory=list)
-    waiting: ByteBudget = field(default_factory=lambda: ByteBudget(WAITING_BYTES))
-
-    def ask(self, to: str, kind: str, payload: bytes, answered: Answered) -> None:
-        self.asked.append(Question(to, kind, parse_stanza(payload), answered))
-
-    def waiting_budget(self, limit: int) -> ByteBudget:
-        return ByteBudget(limit, self.waiting, WAITING_OWN)
-
-    def ask_archive(
-        self, to: str, query_id: str, payload: bytes, result: Callable[[Stanza], None], answered: Answered
-    ) -> None:
-        self.asked.append(Question(to, "set", parse_stanza(payload), answered, result))
-        assert self.asked[-1].payload["queryid"] == query_id
 
 
 class Case(SynchronousTestCase):
@@ -105,6 +74,7 @@ class Reading(Case):
         self.catch_up()
         for number in range(5):
             question = self.outlet.asked[number]
+            assert question.result is not None
             question.result(result(str(number), NOW, said("")))
             question.answered(self.fin())
         self.assertEqual((len(self.outlet.asked), self.given), (5, [[]]))
@@ -328,6 +298,10 @@ class Reading(Case):
             self.assertEqual(texts(new), everything[-min(limit, missed) :] if missed else [])
 
 
+def note(done: list[bool | None], info: RoomInfo) -> None:
+    done.append(info.archive)
+
+
 class Info(Case):
     def answer(self, features: str, attributes: str = "") -> Stanza:
         found = "".join(f"<feature var='{feature}'/>" for feature in features.split())
@@ -338,8 +312,8 @@ class Info(Case):
             info = RoomInfo(ROOM, self.outlet)
             self.assertIsNone(info.archive)
             done: list[bool | None] = []
-            info.refresh(lambda info=info, done=done: done.append(info.archive))
-            info.refresh(lambda info=info, done=done: done.append(info.archive))
+            for _ in range(2):
+                info.refresh(partial(note, done, info))
             question = self.outlet.asked.pop()
             self.assertEqual((question.to, question.kind, self.outlet.asked), (ROOM, "get", []))
             question.answered(self.answer(features))

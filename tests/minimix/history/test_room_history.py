@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import TypedDict
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -65,6 +66,15 @@ class Recorder(NullRoomJournal):
         )
 
 
+class Described(TypedDict, total=False):
+    """What may be said of a message, see `Speaker.says`."""
+
+    nick: str
+    sent_id: str | None
+    room_id: str | None
+    stamp: float | None
+
+
 class Speaker:
     """A history, and short ways to fill it and to look at it."""
 
@@ -77,7 +87,7 @@ class Speaker:
     ) -> None:
         self.journal = journal or Recorder()
         self.now = NOW
-        self.history = RoomHistory(ROOM, Rooms(**settings), self.journal, kept, budget)
+        self.history = RoomHistory(ROOM, Rooms.model_validate(settings), self.journal, kept, budget)
         self.history.at_least = 0  # what a client has not seen, and nothing beside it
         for nick in ("bob", "Bob", "eve"):
             self.history.occupant_shown(f"{ROOM}/{nick}")
@@ -406,7 +416,7 @@ class Duplicates(SynchronousTestCase):
     def test_by_what_they_say(self) -> None:
         self.room.says("one", sent_id="a")
         self.room.says("two")
-        for expected, body, arguments in [
+        table: list[tuple[Taken, str, Described]] = [
             (Taken.DUPLICATE, "one", {"sent_id": "a", "stamp": NOW - 30}),
             (Taken.DUPLICATE, "one", {"sent_id": "a", "stamp": NOW + 30, "room_id": "x"}),
             (Taken.DUPLICATE, "two", {"stamp": NOW - 3}),
@@ -416,18 +426,20 @@ class Duplicates(SynchronousTestCase):
             (Taken.NEW, "one", {"sent_id": "a", "stamp": NOW, "nick": "eve"}),
             (Taken.NEW, "three", {"sent_id": "a", "stamp": NOW}),
             (Taken.NEW, "one", {"sent_id": "a"}),
-        ]:
+        ]
+        for expected, body, arguments in table:
             self.assertEqual(self.room.says(body, **arguments), expected, (body, arguments))
 
     def test_with_an_id_of_the_room_here_or_there_only(self) -> None:
         """A room may begin to give ids, or its archive may: two ids are two messages, one says nothing."""
         self.room.says("mine", room_id="1")
         self.room.says("old")
-        for expected, body, arguments in [
+        table: list[tuple[Taken, str, Described]] = [
             (Taken.DUPLICATE, "mine", {"stamp": NOW}),
             (Taken.DUPLICATE, "old", {"stamp": NOW, "room_id": "2"}),
             (Taken.NEW, "mine", {"stamp": NOW, "room_id": "3"}),
-        ]:
+        ]
+        for expected, body, arguments in table:
             self.assertEqual(self.room.says(body, **arguments), expected, (body, arguments))
 
     def test_what_says_nothing_is_never_the_same(self) -> None:

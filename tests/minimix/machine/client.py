@@ -16,6 +16,7 @@ from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from tests.minimix.machine.addresses import same_address
 from tests.minimix.machine.memory import Replayed
 from tests.minimix.machine.witness import CLIENT, HEADER, USER, Promise, StrictReader
+from tests.minimix.upstreams import login
 
 if TYPE_CHECKING:
     from tests.minimix.machine.world import World
@@ -53,7 +54,7 @@ class Client:
         self._told = self._framer(SERVER_LIMITS)
         self._told.trusting = True
         self._gate: Any = world.accounts.gated(self._through_gate)
-        self.account = world.accounts.session_bound(self, self.bare.partition("@")[0])  # type: ignore[arg-type]
+        self.account = world.accounts.session_bound(self, login(*self.bare.split("@")))
 
     @staticmethod
     def _framer(limits: FramingLimits) -> FastFramer:

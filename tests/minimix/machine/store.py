@@ -206,7 +206,11 @@ class Disk:
 
     def write(self, batch: Batch) -> None:
         self._waiting.append(batch)
-        self._clock.callLater(0, lambda: self.late or self.work())
+        self._clock.callLater(0, self._work_unless_late)
+
+    def _work_unless_late(self) -> None:
+        if not self.late:
+            self.work()
 
     def work(self) -> None:
         """Do what waits."""

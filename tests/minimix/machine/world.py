@@ -11,8 +11,9 @@ from twisted.internet.task import Clock
 
 from minimixproxy.accountstream.accounts import Accounts
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
+from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.config.settings import Domain, Limits, Rooms, Settings
-from minimixproxy.minimix.interfaces.journal import KeptLogin
+from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.oversized import Sendable
 from tests.minimix.machine.addresses import bare_and_nick, bare_of, prepared
 from tests.minimix.machine.client import Client
@@ -22,6 +23,7 @@ from tests.minimix.machine.server import ModelServer
 from tests.minimix.machine.store import Storage
 from tests.minimix.machine.upstream import RESOURCE, Upstream
 from tests.minimix.machine.witness import CLIENT, Witness
+from tests.minimix.upstreams import FakeLogins
 
 DOMAIN = "a.test"
 ALICE, BOB, CAROL = BARES = tuple(f"{name}@{DOMAIN}" for name in ("alice", "bob", "carol"))
@@ -52,30 +54,17 @@ class WallClock(Clock):
         return self.seconds() + self.set_by
 
 
-class Logins:
-    """One login for each account, kept without a secret."""
-
-    def keep(self, login: Any, _before: object) -> KeptLogin:
-        return KeptLogin(DOMAIN, login)
-
-    def renew(self, login: Any, _password: str) -> Any:
-        return login
-
-    def revive(self, kept: KeptLogin, bare: str) -> Any:
-        return kept.username if f"{kept.username}@{kept.domain}" == bare else None
-
-
 class World:
     """All of it. `prompt`: rooms and servers answer at once; else what they are sent waits in `unanswered`."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, **settings: object) -> None:
         self.clock = WallClock()
         self.clock.advance(NOW)
         self.witness = Witness()
         self.memory = Memory(self.witness.complain)
         self.storage = Storage(self.clock)
         self.settings = Settings.model_construct(
-            rooms=Rooms(**{"history": 40, "max_rooms": 6, "max_occupants": 30, **settings}),
+            rooms=Rooms.model_validate({"history": 40, "max_rooms": 6, "max_occupants": 30, **settings}),
             domain={DOMAIN: Domain(name=DOMAIN)},
             limits=Limits(stanza_size=STANZA_SIZE),
         )
@@ -86,7 +75,7 @@ class World:
         self.server = ModelServer(self.to_stream)
         self.clients: dict[str, Client] = {}
         self.upstreams: dict[str, Upstream] = {}
-        self.attempts: list[tuple[str, Deferred[Any]]] = []
+        self.attempts: list[tuple[str, Deferred[tuple[FramedXmlStream, str]]]] = []
         self.prompt = True
         self.opens = "at once"  # or "late", "fails", "refused"
         self.unanswered: deque[tuple[Upstream, ElementTree.Element, int, str]] = deque()
@@ -100,7 +89,7 @@ class World:
             self.clock,
             self._connect,
             self.journal,
-            Logins(),  # type: ignore[arg-type]
+            FakeLogins(),
             lambda _login: Deferred(),
             lambda _bare: RESOURCE,
         )
@@ -144,10 +133,9 @@ class World:
 
     # Account streams --------------------------------------------------------------------------------------------------
 
-    def _connect(self, login: str, _resource: str) -> Deferred[Any]:
-        attempt: Deferred[Any] = Deferred()
-        bare = f"{login}@{DOMAIN}"
-        self.attempts.append((bare, attempt))
+    def _connect(self, login: Login, _resource: str) -> Deferred[tuple[FramedXmlStream, str]]:
+        attempt: Deferred[tuple[FramedXmlStream, str]] = Deferred()
+        self.attempts.append((login.account, attempt))
         if self.opens != "late":
             self.clock.callLater(0, self.decides)
         return attempt

@@ -9,8 +9,7 @@ from minimixproxy.minimix.history.private_messages import MAX_KEPT
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptRoom
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.occupancy.phases import State
-from minimixproxy.wire.framing import MAX_PAYLOADS
-from minimixproxy.wire.stanza import Stanza, parse_stanza
+from minimixproxy.wire.stanza import MAX_PAYLOADS, Stanza, parse_stanza
 from tests.minimix.fakes import BARE, DISCO, ROOM, STREAM, FakeSession, World, kinds
 
 STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"

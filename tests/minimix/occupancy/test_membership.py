@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix.interfaces.journal import KeptMembership
 from minimixproxy.minimix.occupancy.membership import MAX_PASSWORD, Membership
 from tests.minimix.history.test_room_history import Recorder
+from tests.minimix.outlets import appearance
 
 
 class Journal(Recorder):
@@ -26,16 +25,12 @@ class Journal(Recorder):
         self.written += 1
 
 
-class Appearance(SimpleNamespace):
-    def named(self, nick: str, wished: str) -> None:
-        self.nick, self.wished_nick = nick, wished
-
-
 class MembershipTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.journal = Journal()
-        self.appearance = Appearance(nick="alice_", wished_nick="alice", room="room@muc.test")
-        self.membership = Membership(self.appearance, self.journal, 5.0)  # type: ignore[arg-type]
+        self.appearance = appearance()
+        self.appearance.named("alice_", wished="alice")
+        self.membership = Membership(self.appearance, self.journal, 5.0)
 
     def test_nothing_before_it_is_in(self) -> None:
         """Nor after it is out."""

@@ -69,6 +69,16 @@ def _not_in(world: World) -> None:
         occupancy.silently_out()
 
 
+def _stream_lost_and_another(world: World) -> None:
+    stream_lost(world)
+    stream_opened(world)
+
+
+def _in_after_all(world: World) -> None:
+    world.shows("alice", "110")
+    world.subject()
+
+
 #: What can happen.
 EVENTS: dict[str, Step] = {
     "nothing": lambda world: None,
@@ -78,7 +88,7 @@ EVENTS: dict[str, Step] = {
     "the device leaves, and the account follows": _phone_leaves_for_good,
     "the device closes": _phone_closes,
     "stream lost": stream_lost,
-    "stream lost, and another": lambda world: (stream_lost(world), stream_opened(world)),
+    "stream lost, and another": _stream_lost_and_another,
     "login refused": login_refused,
     "kicked": lambda world: world.gone("alice", "110 307"),
     "service shut down": lambda world: world.gone("alice", "110 332"),
@@ -87,7 +97,7 @@ EVENTS: dict[str, Step] = {
     "conflict": _error("conflict"),
     "banned": _error("forbidden"),
     "not found": _error("item-not-found"),
-    "in after all": lambda world: (world.shows("alice", "110"), world.subject()),
+    "in after all": _in_after_all,
     "silently out": _not_in,
     "a join time-out": lambda world: world.clock.advance(61),
 }

@@ -1,13 +1,12 @@
 """Messages of the archive come before those of the room, whatever comes first on the wire."""
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.minimix.account import WAITING_BYTES, WAITING_OWN
+from minimixproxy.minimix.history.room_info import RoomInfo
 from minimixproxy.minimix.rejoin.missed_messages import (
     ARCHIVE_TIMEOUT,
     MAX_BYTES,
@@ -17,16 +16,16 @@ from minimixproxy.minimix.rejoin.missed_messages import (
 )
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import ROOM, kinds
+from tests.minimix.outlets import FakeOutlet
 
 
-class FakeInfo:
+class FakeInfo(RoomInfo):
     """A room with an archive; `know` when it has said so."""
 
-    room = ROOM
-    archive: bool | None = None
     asked = 0
 
-    def refresh(self, done: Callable[[], None]) -> None:
+    def refresh(self, done: Callable[[], None] | None = None) -> None:
+        assert done is not None
         self.asked += 1
         self._done = done
 
@@ -41,25 +40,13 @@ class FakeInfo:
         done()
 
 
-class FakeOutlet:
-    def __init__(self) -> None:
-        self.asked: list[tuple[Callable[[Stanza], None], Callable[[Stanza | None], None]]] = []
-        self.waiting = ByteBudget(WAITING_BYTES)
-
-    def waiting_budget(self, limit: int) -> ByteBudget:
-        return ByteBudget(limit, self.waiting, WAITING_OWN)
-
-    def ask_archive(self, _to: str, query_id: str, _payload: bytes, result: Any, answered: Any) -> None:
-        self.query_id = query_id
-        self.asked.append((result, answered))
-
-
 class BacklogTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.info, self.outlet = FakeInfo(), FakeOutlet()
+        self.outlet = FakeOutlet()
+        self.info = FakeInfo(ROOM, self.outlet)
         self.done: list[list[str]] = []
-        self.backlog = MissedMessages(self.info, self.outlet, self.clock, 500, self.finished)  # type: ignore[arg-type]
+        self.backlog = MissedMessages(self.info, self.outlet, self.clock, 500, self.finished)
         self.backlog.start("s1", 1000.0)
 
     def finished(self, past: list[Stanza], live: list[Stanza]) -> None:
@@ -94,14 +81,18 @@ class BacklogTests(SynchronousTestCase):
 
     def archive_says(self, body: str) -> None:
         self.archive_has(body)
-        _result, answered = self.outlet.asked.pop()
-        answered(parse_stanza(f"<iq type='result' from='{ROOM}'><fin xmlns='urn:xmpp:mam:2' complete='true'/></iq>"))
+        self.outlet.asked.pop().answered(
+            parse_stanza(f"<iq type='result' from='{ROOM}'><fin xmlns='urn:xmpp:mam:2' complete='true'/></iq>")
+        )
 
     def archive_has(self, body: str) -> None:
         """The archive begins to answer."""
-        self.outlet.asked[-1][0](
+        question = self.outlet.asked[-1]
+        query_id = question.payload["queryid"]
+        assert question.result is not None
+        question.result(
             parse_stanza(
-                f"<message from='{ROOM}'><result xmlns='urn:xmpp:mam:2' id='s2' queryid='{self.outlet.query_id}'>"
+                f"<message from='{ROOM}'><result xmlns='urn:xmpp:mam:2' id='s2' queryid='{query_id}'>"
                 "<forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='2026-01-01T00:00:00Z'/>"
                 f"<message xmlns='jabber:client' type='groupchat' from='{ROOM}/bob'><body>{body}</body></message>"
                 "</forwarded></result></message>"
@@ -109,9 +100,9 @@ class BacklogTests(SynchronousTestCase):
         )
 
     def archive_fails(self, condition: str) -> None:
-        _result, answered = self.outlet.asked.pop()
+        question = self.outlet.asked.pop()
         error = f"<error type='cancel'><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
-        answered(parse_stanza(f"<iq type='error' from='{ROOM}'>{error}</iq>"))
+        question.answered(parse_stanza(f"<iq type='error' from='{ROOM}'>{error}</iq>"))
 
     def test_archive_that_cannot_be_read_is_asked_again(self) -> None:
         """A room service that is just being restarted."""
@@ -231,8 +222,7 @@ class BacklogTests(SynchronousTestCase):
         self.backlog.subject_seen()
         self.clock.advance(ARCHIVE_TIMEOUT)
         self.assertEqual(self.done, [["bob: own history"]])
-        _, answered = self.outlet.asked.pop()
-        answered(None)
+        self.outlet.asked.pop().answered(None)
         self.assertEqual(len(self.done), 1)
 
     def test_what_is_told_of_the_past(self) -> None:

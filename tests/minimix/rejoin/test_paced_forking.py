@@ -1,7 +1,9 @@
 """What was said meanwhile is handed on a few messages in each turn."""
 
+from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -45,7 +47,12 @@ class TellingTests(SynchronousTestCase):
         self.telling.add(message("e"))
         turns: list[int] = []
         later = self.clock.callLater
-        self.patch(self.clock, "callLater", lambda *call: turns.append(len(self.told)) or later(*call))
+
+        def counted(delay: float, call: Callable[..., object], *arguments: object) -> IDelayedCall:
+            turns.append(len(self.told))
+            return later(delay, call, *arguments)
+
+        self.patch(self.clock, "callLater", counted)
         self.clock.advance(0)
         self.assertEqual(turns, [3])
         self.assertEqual(self.told[1:], [("b", True), ("c", False), ("d", False), ("e", False), "done"])

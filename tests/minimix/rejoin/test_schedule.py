@@ -2,54 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.interfaces.streams import Answered
 from minimixproxy.minimix.rejoin import schedule
 from minimixproxy.minimix.rejoin.schedule import LONGEST_WAIT, MAX_NICKS, STABLE, RejoinSchedule
+from minimixproxy.timing.backoff import Backoff
 from minimixproxy.wire.stanza import parse_stanza
 from tests.minimix.fakes import DISCO, ROOM
+from tests.minimix.outlets import FakeOutlet, appearance
 
 
-class Surroundings:
-    """Appearance and outlet: whose turn comes when `turn` is called, and what is asked."""
-
-    def __init__(self) -> None:
-        self.wished_nick = "alice"
-        self.turns: list[Callable[[], None]] = []
-        self.asked: list[Answered] = []
-
-    def wishes(self, nick: str) -> None:
-        self.wished_nick = nick
-
-    def pace(self, call: Callable[[], None]) -> None:
-        self.turns.append(call)
-
-    def ask(self, _to: str, _kind: str, _payload: bytes, answered: Answered) -> None:
-        self.asked.append(answered)
-
-    def turn(self) -> None:
-        turns, self.turns = self.turns, []
-        for turn in turns:
-            turn()
+class Surroundings(FakeOutlet):
+    """An outlet that is asked for a registered nick."""
 
     def registered(self, nick: str) -> None:
         identity = f"<identity category='conference' type='text' name='{nick}'/>"
-        self.asked.pop()(parse_stanza(f"<iq type='result'><query xmlns='{DISCO}'>{identity}</query></iq>"))
+        answer = f"<iq type='result'><query xmlns='{DISCO}'>{identity}</query></iq>"
+        self.asked.pop().answered(parse_stanza(answer))
 
     def nothing_registered(self) -> None:
-        self.asked.pop()(None)
+        self.asked.pop().answered(None)
 
 
 class ReturnTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.patch(schedule, "Backoff", Waits)
         self.clock, self.around, self.tried = Clock(), Surroundings(), list[str]()
-        around = self.around
-        self.back = RejoinSchedule(ROOM, around, self.clock, around, self.tried.append)  # type: ignore[arg-type]
+        self.appearance = appearance(self.around)
+        self.back = RejoinSchedule(ROOM, self.around, self.clock, self.appearance, self.tried.append)
 
     def take(self) -> list[str]:
         """The nicks that were tried, when its turn has come."""
@@ -82,7 +63,7 @@ class ReturnTests(SynchronousTestCase):
             while self.around.asked:
                 self.around.registered("liz")
             self.clock.advance(LONGEST_WAIT)
-            self.assertEqual((self.take(), self.around.wished_nick), ([], "alice"))
+            self.assertEqual((self.take(), self.appearance.wished_nick), ([], "alice"))
 
     def test_not_when_it_has_succeeded(self) -> None:
         for begins in (self.back.later, self.back.now, self.back.other_nick):
@@ -133,7 +114,7 @@ class ReturnTests(SynchronousTestCase):
     def test_the_registered_nick_is_the_one_to_wish_for(self) -> None:
         self.assertEqual(self.refused(), [])
         self.around.registered("liz")
-        self.assertEqual((self.take(), self.around.wished_nick), (["liz"], "liz"))
+        self.assertEqual((self.take(), self.appearance.wished_nick), (["liz"], "liz"))
         self.assertEqual(self.refused(), [])
         self.around.registered("liz")
         self.assertEqual(self.take(), ["liz_"])
@@ -141,7 +122,7 @@ class ReturnTests(SynchronousTestCase):
     def test_an_answer_for_an_attempt_that_is_over(self) -> None:
         """It is known which nick is registered when nobody asks any more: it is not tried once more."""
         self.back.other_nick()
-        answered = self.around.asked[0]
+        answered = self.around.asked[0].answered
         self.around.nothing_registered()
         self.assertEqual(self.take(), ["alice_"])
         answered(None)
@@ -156,7 +137,7 @@ class ReturnTests(SynchronousTestCase):
         self.assertEqual(self.take(), ["alice"])
 
 
-class Waits(schedule.Backoff):
+class Waits(Backoff):
     """Not varied by chance."""
 
     def __init__(self, first: float, limit: float) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.interfaces.streams import Answered
 from minimixproxy.minimix.rejoin.self_ping import AGAIN, SelfPing
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import ROOM
+from tests.minimix.outlets import FakeOutlet
 
 INTERVAL = 100.0
 
@@ -25,29 +25,25 @@ class SelfCheckTests(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(10_000)
         self.nick = "alice"
-        self.asked: list[tuple[str, Answered]] = []
+        self.outlet = FakeOutlet()
         self.out = 0
-        self.check = SelfPing(self, self.clock, INTERVAL, lambda: f"{ROOM}/{self.nick}", self.is_out)  # type: ignore[arg-type]
+        self.check = SelfPing(self.outlet, self.clock, INTERVAL, lambda: f"{ROOM}/{self.nick}", self.is_out)
         self.check.start()
-
-    def ask(self, to: str, kind: str, payload: bytes, answered: Answered) -> None:
-        self.assertEqual((kind, b"urn:xmpp:ping" in payload), ("get", True))
-        self.asked.append((to, answered))
 
     def is_out(self) -> None:
         self.out += 1
         self.check.stop()
 
     def asks(self) -> Callable[[Stanza | None], None]:
-        ((to, answered),) = self.asked
-        self.assertEqual(to, f"{ROOM}/{self.nick}")
-        self.asked.clear()
-        return answered
+        question = self.outlet.asked.pop()
+        self.assertEqual((question.to, self.outlet.asked), (f"{ROOM}/{self.nick}", []))
+        self.assertEqual((question.kind, question.payload.uri), ("get", "urn:xmpp:ping"))
+        return question.answered
 
     def asks_after(self, wait: float) -> Callable[[Stanza | None], None]:
         """It asks then, and not before."""
         self.clock.advance(wait - 1)
-        self.assertEqual(self.asked, [], wait)
+        self.assertEqual(self.outlet.asked, [], wait)
         self.clock.advance(1)
         return self.asks()
 
@@ -93,7 +89,7 @@ class SelfCheckTests(SynchronousTestCase):
         self.clock.advance(INTERVAL / 2)
         self.check.stop()
         self.clock.advance(INTERVAL)
-        self.assertEqual(self.asked, [])
+        self.assertEqual(self.outlet.asked, [])
         self.check.start()
         self.asks_after(INTERVAL)
 
@@ -103,7 +99,7 @@ class SelfCheckTests(SynchronousTestCase):
         self.asks()
         self.clock.advance(AGAIN / 2)
         self.check.doubt()
-        self.assertEqual(self.asked, [])
+        self.assertEqual(self.outlet.asked, [])
         self.clock.advance(AGAIN / 2)
         self.check.doubt()
         self.asks()
@@ -111,7 +107,7 @@ class SelfCheckTests(SynchronousTestCase):
         self.clock.advance(AGAIN)
         self.check.stop()
         self.check.doubt()
-        self.assertEqual(self.asked, [])
+        self.assertEqual(self.outlet.asked, [])
 
     def test_an_answer_that_comes_when_it_is_over(self) -> None:
         for condition in ("not-acceptable", "item-not-found", ""):
@@ -120,7 +116,7 @@ class SelfCheckTests(SynchronousTestCase):
             self.check.stop()
             answered(answer(condition))
             self.clock.advance(10 * INTERVAL)
-            self.assertEqual((self.out, self.asked), (0, []), condition)
+            self.assertEqual((self.out, self.outlet.asked), (0, []), condition)
 
     def test_not_found_twice_is_out(self) -> None:
         self.asks_after(INTERVAL)(answer("item-not-found"))

@@ -1,0 +1,104 @@
+"""A stand-in for the way from a room's occupancy to the world outside its sessions."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from twisted.internet.task import Clock
+
+from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.config.settings import Rooms
+from minimixproxy.minimix.account import WAITING_BYTES, WAITING_OWN
+from minimixproxy.minimix.interfaces.journal import NullRoomJournal
+from minimixproxy.minimix.interfaces.streams import Answered, RoomOutlet, SessionPort
+from minimixproxy.minimix.room.appearance import Appearance
+from minimixproxy.minimix.room.attached_sessions import AttachedSessions
+from minimixproxy.minimix.room.context import RoomContext
+from minimixproxy.wire.stanza import Stanza, parse_stanza
+from tests.minimix.fakes import ROOM, STREAM, written
+
+PLENTY = 2**40
+
+
+@dataclass
+class Question:
+    """An IQ that was sent, and who gets what comes of it."""
+
+    to: str
+    kind: str
+    payload: Stanza
+    answered: Answered
+    result: Callable[[Stanza], None] | None = None
+
+
+@dataclass
+class FakeOutlet:
+    """Keeps what is asked and sent, and who waits for its turn. Bounds only what waits."""
+
+    stream_jid: str = STREAM
+    asked: list[Question] = field(default_factory=list)
+    sent: list[Stanza] = field(default_factory=list)
+    paced: list[Callable[[], None]] = field(default_factory=list)
+    again: list[tuple[SessionPort, Stanza]] = field(default_factory=list)
+    told: list[tuple[str, str]] = field(default_factory=list)  # of the room: "joined", "left", "ended"
+    waiting: ByteBudget = field(default_factory=lambda: ByteBudget(WAITING_BYTES))
+    client_budget: ByteBudget = field(default_factory=lambda: ByteBudget(PLENTY))
+    presence_limit: int = PLENTY
+
+    def ask(self, to: str, kind: str, payload: bytes, answered: Answered) -> None:
+        self.asked.append(Question(to, kind, parse_stanza(payload), answered))
+
+    def ask_archive(
+        self, to: str, query_id: str, payload: bytes, result: Callable[[Stanza], None], answered: Answered
+    ) -> None:
+        self.asked.append(Question(to, "set", parse_stanza(payload), answered, result))
+        assert self.asked[-1].payload["queryid"] == query_id
+
+    def send_to_room(self, data: bytes) -> None:
+        self.sent += written(data)
+
+    def answer(self, data: bytes) -> None:
+        self.sent += written(data)
+
+    def pace(self, call: Callable[[], None]) -> None:
+        self.paced.append(call)
+
+    def from_session_again(self, session: SessionPort, stanza: Stanza) -> None:
+        self.again.append((session, stanza))
+
+    def room_budget(self) -> ByteBudget:
+        return ByteBudget(PLENTY)
+
+    def history_budget(self) -> ByteBudget:
+        return ByteBudget(PLENTY)
+
+    def waiting_budget(self, limit: int) -> ByteBudget:
+        return ByteBudget(limit, self.waiting, WAITING_OWN)
+
+    def room_joined(self, room: str) -> None:
+        self.told.append(("joined", room))
+
+    def room_left(self, room: str) -> None:
+        self.told.append(("left", room))
+
+    def room_ended(self, room: str) -> None:
+        self.told.append(("ended", room))
+
+    def broadcast_payload(self, session: SessionPort) -> bytes:
+        return b""
+
+    def turn(self) -> None:
+        """The turn of all who wait for it has come."""
+        paced, self.paced = self.paced, []
+        for call in paced:
+            call()
+
+
+def appearance(outlet: RoomOutlet | None = None) -> Appearance:
+    """Return how the account appears in `ROOM`: as alice, not seen by anybody yet."""
+    context = RoomContext(ROOM, outlet or FakeOutlet(), Rooms(), Clock(), b"", NullRoomJournal(itertools.count(1)))
+    found = Appearance(context, AttachedSessions(context.outlet, b""), lambda: False)
+    found.named("alice", wished="alice")
+    return found
