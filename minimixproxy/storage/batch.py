@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from twisted.internet.defer import Deferred
 
-from minimixproxy.storage.gate import Held
+from minimixproxy.storage.gate import Waiting
 
 #: What becomes of a cursor: its two columns; or only `attached`, the rest as it is; or no row.
 Cursor = tuple[int | None, int | None] | int | Literal["gone"]
@@ -39,9 +39,9 @@ class Batch:
         "given",
         "gone_accounts",
         "gone_rooms",
-        "held",
         "left_out",
         "messages",
+        "output",
         "privates",
         "replaces_history",
         "rooms",
@@ -67,7 +67,7 @@ class Batch:
         self.writes_anew = False  # and the file at once
         self.erasure = Erasure.FILE  # as far as the store has come with that, and with earlier batches
         self.replaces_history = False  # messages and privates here are all that there are
-        self.held: Held = []
+        self.output: Waiting = []  # what clients are told when this is on disk
         self.size = 0  # bytes of messages, about
         self.top = 0  # the last sequence given when this batch was closed
         self.left_out = 0  # rows that the database refused when it was written

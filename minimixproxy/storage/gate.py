@@ -6,40 +6,78 @@ from collections.abc import Callable
 from typing import Any
 
 from minimixproxy.logs.logger import Logger
+from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.lazy_stanzas import Output
 
-Held = list[tuple[Callable[[Any], None], Any]]
+#: What waits, in order, each with what gives it to its client.
+Waiting = list[tuple[Callable[[Any], None], Any]]
 
 
 class Gate:
-    """Holds output in order. While `holding` is None nothing is held."""
+    """Output passes at once; or it waits, in order, in a list that whoever closed the gate brought along."""
 
     log = Logger()
 
-    __slots__ = ("holding",)
+    __slots__ = ("_turn_end", "waiting")
 
-    def __init__(self) -> None:
-        self.holding: Held | None = None
+    def __init__(self, turn_end: TurnEnd) -> None:
+        self._turn_end = turn_end
+        self.waiting: Waiting | None = None  # None: the gate is open
+
+    @property
+    def is_open(self) -> bool:
+        """Whether output passes at once."""
+        return self.waiting is None
 
     def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
-        """Return a function like `deliver` that waits at the gate."""
+        """Return a function like `deliver` whose data may have to wait. It is called for each forked copy."""
+        return _Passage(self, deliver).take
 
-        def through(data: Output) -> None:
-            holding = self.holding
-            if holding is None:
-                deliver(data)
-            else:
-                holding.append((deliver, data))
+    def close(self, waiting: Waiting) -> None:
+        """Have output wait in `waiting` from now on, until that is released."""
+        self.waiting = waiting
 
-        return through
+    def release(self, waiting: Waiting) -> None:
+        """Deliver what waited, and what is said meanwhile, behind it. Opens the gate if nothing waits for another list.
 
-    def release(self, held: Held) -> None:
-        """Deliver what was held, and what is said meanwhile, behind it. One receiver's fault costs only its own."""
-        for deliver, data in held:  # a list may grow while it is gone through
+        It is one turn: each client is written to once. One receiver's fault costs only its own.
+        """
+        if waiting:
+            self._turn_end.begin()
+            try:
+                self._deliver(waiting)
+            finally:
+                self._opened(waiting)
+                self._turn_end.end()
+        else:
+            self._opened(waiting)
+
+    def _deliver(self, waiting: Waiting) -> None:
+        for deliver, data in waiting:  # a list may grow while it is gone through
             try:
                 deliver(data)
             except Exception:  # noqa: BLE001 (the edge: logged, and the others get theirs)
-                self.log.failure("while giving a session what was held for it")
-        if self.holding is held:
-            self.holding = None
-        held.clear()
+                self.log.failure("while giving a session what waited for it")
+
+    def _opened(self, waiting: Waiting) -> None:
+        if self.waiting is waiting:
+            self.waiting = None
+        waiting.clear()
+
+
+class _Passage:
+    """One way through the gate."""
+
+    __slots__ = ("_deliver", "_gate")
+
+    def __init__(self, gate: Gate, deliver: Callable[[Any], None]) -> None:
+        self._gate = gate
+        self._deliver = deliver
+
+    def take(self, data: Any) -> None:
+        """Deliver `data` now, or have it wait."""
+        waiting = self._gate.waiting
+        if waiting is None:
+            self._deliver(data)
+        else:
+            waiting.append((self._deliver, data))

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import time
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -29,6 +29,7 @@ from minimixproxy.storage.room_journal import SQLRoomJournal
 from minimixproxy.storage.sealing import Sealer
 from minimixproxy.storage.writer import Writing
 from minimixproxy.timing.clock import Clock, Timer
+from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.lazy_stanzas import Output
 
 PATIENCE = 3.0  # seconds that output waits for a batch in trouble ...
@@ -38,19 +39,6 @@ FIRST_RETRY, LONGEST_RETRY = 0.1, 5.0  # seconds between attempts
 STOP_PATIENCE = 10.0  # seconds given to the last batch
 WAIT_NOT = 0.0
 _HELD_LIMIT = 200_000  # stanzas that wait at the gate
-
-
-class Turn(Protocol):
-    """The reactor's turn: joins what is written to a client in it (see `c2s.turn`)."""
-
-    def add(self, waiting: SQLJournal) -> None:
-        """Call `turn_ended` when the turn is over."""
-
-    def begin(self) -> None:
-        """Begin."""
-
-    def end(self) -> None:
-        """Write now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +76,7 @@ class SQLJournal:
 
     log = Logger()
 
-    def __init__(self, clock: Clock, turn: Turn) -> None:
+    def __init__(self, clock: Clock, turn_end: TurnEnd) -> None:
         self.gathering: Batch | None = None
         self.sequence = 0  # the last one given
         self.limit = LIMIT
@@ -98,8 +86,8 @@ class SQLJournal:
         #: All that is in memory, asked for when messages had to be let go. None: they stay lost to the database.
         self.snapshot: Callable[[], Iterable[KeptAccount]] | None = None
         self._clock = clock
-        self._turn = turn
-        self._gate = Gate()
+        self._turn_end = turn_end
+        self._gate = Gate(turn_end)
         self._accounts: dict[str, _Account] = {}
         self._last_id = 0
         self._writing: Batch | None = None
@@ -188,10 +176,10 @@ class SQLJournal:
         """Return a new batch, which `gathering` is from now on."""
         batch = self.gathering = Batch()
         if self._durable:
-            self._gate.holding = batch.held
+            self._gate.close(batch.output)
         if self._writing is None and not self._lined_up:
             self._lined_up = True
-            self._turn.add(self)
+            self._turn_end.add(self)
         return batch
 
     def turn_ended(self) -> None:
@@ -205,7 +193,7 @@ class SQLJournal:
 
     def given_out(self) -> int:
         """Return the sequence up to which messages have passed the gate."""
-        return self.sequence if self._gate.holding is None else self._released
+        return self.sequence if self._gate.is_open else self._released
 
     def account_id(self, bare: str) -> int:
         """Return the number of an account, which gets a row if it has none."""
@@ -315,14 +303,7 @@ class SQLJournal:
     def _release(self, batch: Batch) -> None:
         """The batch is on disk: let go what waited for it."""
         self._released = max(self._released, batch.top)
-        if batch.held:
-            self._turn.begin()
-            try:
-                self._gate.release(batch.held)
-            finally:
-                self._turn.end()
-        elif self._gate.holding is batch.held:
-            self._gate.holding = None
+        self._gate.release(batch.output)
         # The kernel has it now: what goes to a client is not queued, but for one that reads too slowly.
         self._mark.write(self._released)
 
@@ -354,7 +335,7 @@ class SQLJournal:
         self._looks += 1
         # A process that stood still has not waited, nor has its writer had the time.
         tried = waited >= self.patience and self._looks >= LOOKS
-        held = len(batch.held) + (len(self.gathering.held) if self.gathering is not None else 0)
+        held = len(batch.output) + (len(self.gathering.output) if self.gathering is not None else 0)
         if self._durable and (tried or held > _HELD_LIMIT):
             self._open_gate(batch)
         self._watch.start(self.patience / LOOKS, self._look)
@@ -367,10 +348,10 @@ class SQLJournal:
             "state is not durable: {error}; clients get what is not on disk, and a crash may take it back",
             error=self._error,
         )
-        waiting = [one.held for one in (batch, self.gathering) if one is not None]
-        self._gate.holding = waiting[-1]
-        for held in waiting:
-            self._gate.release(held)
+        waiting = [one.output for one in (batch, self.gathering) if one is not None]
+        self._gate.close(waiting[-1])
+        for output in waiting:
+            self._gate.release(output)
 
     def _healed(self) -> None:
         if not self._durable:
@@ -378,7 +359,7 @@ class SQLJournal:
             self._durable = True
             self._released = self.sequence
             if self.gathering is not None:
-                self._gate.holding = self.gathering.held
+                self._gate.close(self.gathering.output)
         else:
             self.log.info("state can be written again")
         self._error = ""

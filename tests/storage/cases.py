@@ -91,7 +91,8 @@ class Lab:
 
     def __init__(self, state: Path | str, directory: Path, seal_key: Path | None = None) -> None:
         self.clock = Clock()
-        self.journal = SQLJournal(self.clock, TurnEnd(self.clock))
+        self.turn_end = TurnEnd(self.clock)
+        self.journal = SQLJournal(self.clock, self.turn_end)
         self.database = Database(state)
         self.hold = Lease(self.database, Installation(directory).name, self.clock.advance, self.clock.seconds)
         identity = self.hold.take()

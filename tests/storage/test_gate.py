@@ -4,9 +4,11 @@ from itertools import count
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 from twisted.trial import unittest
 
-from minimixproxy.storage.gate import Gate, Held
+from minimixproxy.storage.gate import Gate, Waiting
+from minimixproxy.timing.turn_end import TurnEnd
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, message
 
 
@@ -72,8 +74,8 @@ class GateTests(StorageTestCase):
     def test_one_write_to_a_client_for_a_batch(self) -> None:
         """Output that is released is joined as if it came in one turn."""
         turns: list[str] = []
-        self.patch(self.now.journal._turn, "begin", lambda: turns.append("begin"))
-        self.patch(self.now.journal._turn, "end", lambda: turns.append("end"))
+        self.patch(self.now.turn_end, "begin", lambda: turns.append("begin"))
+        self.patch(self.now.turn_end, "end", lambda: turns.append("end"))
         deliver = self.now.journal.gated(lambda _data: turns.append("data"))
         self.now.keep()
         deliver(b"1")
@@ -151,8 +153,8 @@ class GateTests(StorageTestCase):
 class HeldCopyTests(unittest.TestCase):
     def test_is_a_reference(self) -> None:
         """A forked stanza is held for many: as many references, not copies."""
-        gate, data = Gate(), b"<message/>"
-        held: Held = []
-        gate.holding = held
+        gate, data = Gate(TurnEnd(Clock())), b"<message/>"
+        waiting: Waiting = []
+        gate.close(waiting)
         gate.gated(print)(data)
-        self.assertIs(held[0][1], data)
+        self.assertIs(waiting[0][1], data)

@@ -7,7 +7,7 @@ Each side that is slow to read pauses the other side's reading, and nobody else'
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from twisted.python.failure import Failure
 from twisted.words.xish.xmlstream import STREAM_END_EVENT
@@ -46,7 +46,6 @@ from minimixproxy.xep.stream_features import shown_features
 from minimixproxy.xep.stream_headers import STREAM_END, XML_DECLARATION, passed_header, stream_error
 from minimixproxy.xep.unsupported import refusal_of_element
 
-T = TypeVar("T")
 ON_ITS_WAY = 5.0  # seconds for which what was written may not be acknowledged yet
 
 
@@ -64,7 +63,6 @@ class ClientSession:
         "_client_gone",
         "_clock",
         "_close_call",
-        "_detached",
         "_goodbye_said",
         "_login",
         "_name",
@@ -104,7 +102,6 @@ class ClientSession:
         self._name = login.account
         self._accounts = accounts
         self._account: AccountPort | None = None
-        self._detached = False  # from its account, having been one of its sessions
         self._clock = clock
         bottom = client.bottom
         self._acknowledgements = Acknowledgements(
@@ -384,22 +381,13 @@ class ClientSession:
         self._output.flush()  # the client hears of it first
         self.log.info("session of {jid} is bound", jid=jid)
         # From now on what the account tells the client is on disk first.
-        self.deliver = self._accounts.gated(self._if_attached(self._output.deliver))
-        self.deliver_all = self._accounts.gated(self._if_attached(self._output.deliver_all))
+        self.deliver = self._accounts.gated(self._output.deliver)
+        self.deliver_all = self._accounts.gated(self._output.deliver_all)
         login, self._login = self._login, None
         assert login is not None
         self._account = self._accounts.session_bound(self, login)
 
-    # To the client: `deliver`, and these
-
-    def _if_attached(self, deliver: Callable[[T], None]) -> Callable[[T], None]:
-        """Let nothing pass that was held when the client closed its stream: to the account, it has not seen it."""
-
-        def attached(data: T) -> None:
-            if not self._detached:
-                deliver(data)
-
-        return attached
+    # To the client: `deliver`, and this
 
     def _overflow(self, waiting: int) -> None:
         """A client that reads slowly may have only so much waiting."""
@@ -437,7 +425,7 @@ class ClientSession:
             self._close_call = None
         account, self._account = self._account, None
         if account is not None:
-            self._detached = True
+            self._output.taking = False  # what waits at the gate the client has, to the account, not seen
             try:
                 account.session_closed(self)
             except Exception:  # noqa: BLE001 (the edge: logged; the streams are to end all the same)

@@ -32,6 +32,7 @@ class ClientOutput:
         "blocked",
         "over",
         "parts",
+        "taking",
     )
 
     def __init__(
@@ -55,11 +56,12 @@ class ClientOutput:
         self.parts: list[bytes] = []  # append what `flush` will follow in the same call; for all else see `deliver`
         self._dropped = False
         self.blocked = False  # the client reads too slowly
+        self.taking = True  # what is delivered; what its account has said is not, when the session has left it
         self.over = False  # the last bytes are out
 
     def deliver(self, data: bytes) -> None:
         """Write `data` when the turn is over, or when the client can take it."""
-        if self.over:
+        if not self.taking:
             return
         self.parts.append(data)
         if self.blocked:
@@ -70,7 +72,7 @@ class ClientOutput:
 
     def deliver_all(self, stanzas: LazyStanzas) -> None:
         """Write stanzas that are made when the client can take them; what is delivered later goes behind them."""
-        if self.over:
+        if not self.taking:
             return
         self._ahead.append((self.parts[:], iter(stanzas)))
         self.parts.clear()
@@ -146,6 +148,7 @@ class ClientOutput:
     def stop(self) -> None:
         """Write nothing more."""
         self.over = True
+        self.taking = False
         self._drop()
 
     def abort(self) -> None:
