@@ -22,7 +22,7 @@ from bench.servers import HERE, PASSWORD, BenchProsody, BenchProxy, stopping
 from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptMessage
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.journal import SQLJournal
-from minimixproxy.storage.service import SWITCH_INTERVAL, Place, open_journal
+from minimixproxy.storage.service import SWITCH_INTERVAL, Place, open_state
 from minimixproxy.timing.turn_end import TurnEnd
 from tests.integration.processes import temporary_directory
 from tests.storage import postgresql
@@ -121,7 +121,7 @@ async def _written(journal: SQLJournal) -> None:
 async def _loads(state: str, directory: Path) -> list[tuple[str, float, float, float | None]]:
     journal = SQLJournal(reactor, TurnEnd(reactor))
     database = Database(state if "://" in state else Path(state))
-    open_journal(journal, Place(database, directory), reactor)
+    journal.start(open_state(Place(database, directory), reactor), print)
     sys.setswitchinterval(SWITCH_INTERVAL)
     rooms = [journal.room("alice@bench.test", f"room{number}@conference.bench.test") for number in range(ROOMS)]
     for room in rooms:

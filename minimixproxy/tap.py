@@ -100,9 +100,8 @@ def _add_minimix(tree: MultiService, settings: config.Settings, report: StatusRe
     journal = SQLJournal(reactor, turn_end)
     logins = KeptLogins(settings.domain)
     accounts = Accounts(settings, reactor, connect_account, journal, logins, prove, installation.resource)
-    journal.snapshot = accounts.kept
     report.accounts, report.journal = accounts, lambda: journal.status
-    state = StateService(journal, _place(settings), accounts.restore, reactor)
+    state = StateService(journal, _place(settings), accounts, reactor)
     state.setServiceParent(tree)
     state.addService(accounts)
     try:

@@ -184,14 +184,14 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "operator.status_report": {"MAX_ACCOUNTS": 1000, "MAX_ROOMS": 5000},
     "storage.database": {"BUSY_TIMEOUT": 1},
     "storage.lease": {"LEASE": 15, "RENEWAL": 5, "LOOK": 0.5},
-    "storage.journal": {
+    "storage.gathering": {"LIMIT": 64 * 1024**2},
+    "storage.durability": {
         "PATIENCE": 3,
         "LOOKS": 3,
-        "LIMIT": 64 * 1024**2,
         "FIRST_RETRY": 0.1,
         "LONGEST_RETRY": 5,
         "STOP_PATIENCE": 10,
-        "_HELD_LIMIT": 200_000,
+        "_WAITING_LIMIT": 200_000,
     },
     "storage.sealing": {"_MIN_KEY": 32},
     "storage.store": {"ERASED": 30, "ERASED_BUSY": 300},

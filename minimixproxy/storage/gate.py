@@ -24,11 +24,6 @@ class Gate:
         self._turn_end = turn_end
         self.waiting: Waiting | None = None  # None: the gate is open
 
-    @property
-    def is_open(self) -> bool:
-        """Whether output passes at once."""
-        return self.waiting is None
-
     def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
         """Return a function like `deliver` whose data may have to wait. It is called for each forked copy."""
         return _Passage(self, deliver).take
@@ -42,27 +37,16 @@ class Gate:
 
         It is one turn: each client is written to once. One receiver's fault costs only its own.
         """
-        if waiting:
-            self._turn_end.begin()
-            try:
-                self._deliver(waiting)
-            finally:
-                self._opened(waiting)
-                self._turn_end.end()
-        else:
-            self._opened(waiting)
-
-    def _deliver(self, waiting: Waiting) -> None:
-        for deliver, data in waiting:  # a list may grow while it is gone through
+        self._turn_end.begin()
+        for deliver, data in waiting:  # the list may grow while it is gone through
             try:
                 deliver(data)
             except Exception:  # noqa: BLE001 (the edge: logged, and the others get theirs)
                 self.log.failure("while giving a session what waited for it")
-
-    def _opened(self, waiting: Waiting) -> None:
         if self.waiting is waiting:
             self.waiting = None
         waiting.clear()
+        self._turn_end.end()
 
 
 class _Passage:

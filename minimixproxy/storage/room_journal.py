@@ -8,36 +8,24 @@ from typing import Protocol
 from zlib import crc32
 
 from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptMessage, KeptPrivate
-from minimixproxy.storage.batch import ROW_SIZE, Batch
+from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.gathering import Gathering
 
 
 class Rows(Protocol):
-    """What the journal of a room asks of the journal of all accounts, which gathers their rows."""
-
-    sequence: int
-    limit: int
-    gathering: Batch | None
-
-    def begin(self) -> Batch:
-        """Return a new batch, which `gathering` is from now on."""
-
-    def given_out(self) -> int:
-        """Return the sequence up to which messages have passed the gate."""
+    """What the journal of a room asks of the rows of all accounts."""
 
     def account_id(self, bare: str) -> int:
         """Return the number of an account, which gets a row if it has none."""
 
-    def rooted(self, bare: str, room: str, journal: SQLRoomJournal) -> int:
+    def room_added(self, bare: str, room: str, journal: SQLRoomJournal) -> int:
         """Return a number for a room's row, in the place of any that the account's room had before."""
 
-    def unrooted(self, bare: str, room: str) -> None:
+    def room_removed(self, bare: str, room: str) -> None:
         """The room has no row any more."""
 
     def sealed(self, text: str | None, *place: str) -> bytes | None:
         """Return a password as the database may have it."""
-
-    def overflow(self, batch: Batch) -> None:
-        """Too much waits: messages are let go."""
 
 
 class SQLRoomJournal:
@@ -46,11 +34,12 @@ class SQLRoomJournal:
     After `forgotten` nothing is taken before the next `membership`: what a room says while it is left is not kept.
     """
 
-    __slots__ = ("_bare", "_forgotten", "_journal", "_membership", "_room", "_sequences", "id")
+    __slots__ = ("_bare", "_forgotten", "_gathering", "_membership", "_room", "_rows", "_sequences", "id")
 
-    def __init__(self, journal: Rows, bare: str, room: str) -> None:
+    def __init__(self, gathering: Gathering, rows: Rows, bare: str, room: str) -> None:
         self.id = 0
-        self._journal = journal
+        self._gathering = gathering
+        self._rows = rows
         self._bare = bare
         self._room = room
         self._membership: KeptMembership | None = None
@@ -64,12 +53,12 @@ class SQLRoomJournal:
         self._sequences.extend(sequences)
 
     def next_sequence(self) -> int:
-        journal = self._journal
-        journal.sequence += 1
-        return journal.sequence
+        gathering = self._gathering
+        gathering.sequence += 1
+        return gathering.sequence
 
     def given_out(self) -> int:
-        return self._journal.given_out()
+        return self._gathering.given_out()
 
     def membership(self, membership: KeptMembership) -> None:
         if self.id and membership == self._membership:
@@ -82,13 +71,12 @@ class SQLRoomJournal:
         self._forgotten = True
         if not self.id:
             return
-        journal = self._journal
-        batch = journal.gathering or journal.begin()
+        batch = self._gathering.batch or self._gathering.begin()
         batch.rooms.pop(self.id, None)
         batch.gone_rooms.append(self.id)
         batch.trimmed.extend(self._sequences)
         self._sequences.clear()
-        journal.unrooted(self._bare, self._room)
+        self._rows.room_removed(self._bare, self._room)
         self.id = 0
         self._membership = None
 
@@ -107,13 +95,13 @@ class SQLRoomJournal:
             message.retracted,
             crc32(raw),
         )
-        self._weigh(batch, raw)
+        self._gathering.weigh(batch, raw)
 
     def message_changed(self, message: KeptMessage) -> None:
         batch = self._batch()
         raw = message.raw
         batch.changes.append((raw, message.stanza_id, message.amends, message.retracted, crc32(raw), message.sequence))
-        self._weigh(batch, raw)
+        self._gathering.weigh(batch, raw)
 
     def message_gone(self, sequence: int) -> None:
         if sequence in self._sequences:
@@ -124,8 +112,7 @@ class SQLRoomJournal:
         sequences = self._sequences
         if not sequences or sequences[0] >= oldest:
             return
-        journal = self._journal
-        trimmed = (journal.gathering or journal.begin()).trimmed
+        trimmed = (self._gathering.batch or self._gathering.begin()).trimmed
         while sequences and sequences[0] < oldest:
             trimmed.append(sequences.popleft())
 
@@ -148,7 +135,7 @@ class SQLRoomJournal:
     def private_kept(self, private: KeptPrivate) -> None:
         batch = self._batch()
         batch.privates += (private.sequence, self.id, private.raw, crc32(private.raw))
-        self._weigh(batch, private.raw)
+        self._gathering.weigh(batch, private.raw)
 
     def private_given(self, sequence: int) -> None:
         self._batch().given.append(sequence)
@@ -178,25 +165,18 @@ class SQLRoomJournal:
             return Batch()  # never written
         if not self.id:
             self._write()
-        journal = self._journal
-        return journal.gathering or journal.begin()
-
-    def _weigh(self, batch: Batch, raw: bytes) -> None:
-        batch.size += len(raw) + ROW_SIZE
-        if batch.size > self._journal.limit:
-            self._journal.overflow(batch)
+        return self._gathering.batch or self._gathering.begin()
 
     def _write(self) -> None:
-        journal = self._journal
-        account_id = journal.account_id(self._bare)
+        account_id = self._rows.account_id(self._bare)
         if not self.id:
-            self.id = journal.rooted(self._bare, self._room, self)
+            self.id = self._rows.room_added(self._bare, self._room, self)
         membership = self._membership
-        batch = journal.gathering or journal.begin()
+        batch = self._gathering.batch or self._gathering.begin()
         if membership is None:
             batch.rooms[self.id] = (self.id, account_id, self._room, None, None, None, False, 0.0)
             return
-        password = journal.sealed(membership.password, self._bare, self._room, "password")
+        password = self._rows.sealed(membership.password, self._bare, self._room, "password")
         batch.rooms[self.id] = (
             self.id,
             account_id,

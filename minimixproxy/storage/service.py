@@ -5,11 +5,11 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
@@ -21,7 +21,7 @@ from minimixproxy.resource_id import Installation
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import CannotStart, StateError
 from minimixproxy.storage.given_out import GivenOut
-from minimixproxy.storage.journal import SQLJournal
+from minimixproxy.storage.journal import OpenState, SQLJournal
 from minimixproxy.storage.lease import Lease
 from minimixproxy.storage.loading import LoadedAccount, Loader
 from minimixproxy.storage.sealing import SEAL_KEY, Sealer, load_sealer
@@ -49,22 +49,21 @@ def check(place: Place) -> None:
         load_sealer(place.seal_key, place.directory)
 
 
-def open_journal(journal: SQLJournal, place: Place, reactor: Any) -> list[KeptAccount]:
-    """Have `journal` write to the database; return what was kept there. Blocks. Raises `StateError`."""
+def open_state(place: Place, reactor: Any) -> OpenState:
+    """Open the database, read what was kept there, and make its writer. Blocks. Raises `StateError`."""
     database = place.database
     hold = Lease(database, Installation(place.directory).name)
     identity = hold.take()
     try:
         sealer = load_sealer(place.seal_key, place.directory)
-        mark = GivenOut(place.directory / "given_out")
-        loader, loaded = load(database, hold, sealer, mark.open(identity))
+        given_out = GivenOut(place.directory / "given_out")
+        loader, loaded = load(database, hold, sealer, given_out.open(identity))
     except BaseException:
         hold.abandon()
         raise
-    journal.restore(loaded, loader.last_id, loader.last_sequence)
     store = Store(database, hold)
-    journal.start(WriterThread(store.write, store.rest, store.end, reactor), sealer, mark)
-    return [account.kept for account in loaded]
+    writer = WriterThread(store.write, store.rest, store.end, reactor)
+    return OpenState(loaded, loader.last_id, loader.last_sequence, writer, sealer, given_out)
 
 
 def load(database: Database, hold: Lease, sealer: Sealer, given_out: int | None) -> tuple[Loader, list[LoadedAccount]]:
@@ -75,33 +74,41 @@ def load(database: Database, hold: Lease, sealer: Sealer, given_out: int | None)
         return loader, loader.load(given_out)
 
 
+class AccountsInMemory(Protocol):
+    """Where accounts go when the state is loaded, and where what is in memory of them is asked for."""
+
+    def restore(self, kept: list[KeptAccount]) -> None:
+        """Take the accounts that were kept."""
+
+    def kept(self) -> Iterable[KeptAccount]:
+        """Return all accounts, with the messages that are in memory."""
+
+
 class StateService(MultiService):
     """Children need state: they start when it is loaded, and what they say while they stop is still written."""
 
     log = Logger()
 
-    def __init__(
-        self, journal: SQLJournal, place: Place, restore: Callable[[list[KeptAccount]], None], reactor: Any
-    ) -> None:
+    def __init__(self, journal: SQLJournal, place: Place, accounts: AccountsInMemory, reactor: Any) -> None:
         super().__init__()
         self._journal = journal
         self._place = place
-        self._restore = restore
+        self._accounts = accounts
         self._reactor = reactor
         self._open = False
 
     def startService(self) -> None:
         """Open state, then start the children. The reactor does not run yet, so this may block."""
         try:
-            kept = open_journal(self._journal, self._place, self._reactor)
+            state = open_state(self._place, self._reactor)
         except StateError as error:
             self.log.critical("{error}", error=error)
             raise CannotStart(str(error)) from None
+        self._journal.start(state, self._lost, self._accounts.kept)
         self._open = True
-        self._journal.lost = self._lost
         sys.setswitchinterval(SWITCH_INTERVAL)
-        self.log.info("state loaded: {accounts} accounts", accounts=len(kept))
-        self._restore(kept)
+        self.log.info("state loaded: {accounts} accounts", accounts=len(state.accounts))
+        self._accounts.restore([account.kept for account in state.accounts])
         super().startService()
 
     def _lost(self, error: StateError) -> None:

@@ -3,6 +3,7 @@
 import os
 import sys
 import types
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,8 +15,9 @@ from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership,
 from minimixproxy.resource_id import Installation
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.database import Database
+from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.given_out import GivenOut
-from minimixproxy.storage.journal import SQLJournal
+from minimixproxy.storage.journal import OpenState, SQLJournal
 from minimixproxy.storage.lease import Lease
 from minimixproxy.storage.sealing import load_sealer
 from minimixproxy.storage.service import load
@@ -89,24 +91,31 @@ class Writer:
 class Lab:
     """A journal with a clock in the test's hand. `turn` is over when the clock is advanced."""
 
-    def __init__(self, state: Path | str, directory: Path, seal_key: Path | None = None) -> None:
+    def __init__(
+        self,
+        state: Path | str,
+        directory: Path,
+        seal_key: Path | None = None,
+        in_memory: Callable[[], Iterable[KeptAccount]] | None = None,
+    ) -> None:
         self.clock = Clock()
         self.turn_end = TurnEnd(self.clock)
         self.journal = SQLJournal(self.clock, self.turn_end)
         self.database = Database(state)
         self.hold = Lease(self.database, Installation(directory).name, self.clock.advance, self.clock.seconds)
         identity = self.hold.take()
-        mark = GivenOut(directory / "given_out")
+        self.given_out = GivenOut(directory / "given_out")
+        self.lost: list[StateError] = []
         try:
             sealer = load_sealer(seal_key, directory)
-            loader, loaded = load(self.database, self.hold, sealer, mark.open(identity))
+            loader, loaded = load(self.database, self.hold, sealer, self.given_out.open(identity))
         except BaseException:
             self.hold.abandon()
             raise
         self.kept: list[KeptAccount] = [account.kept for account in loaded]
-        self.journal.restore(loaded, loader.last_id, loader.last_sequence)
         self.writer = Writer(Store(self.database, self.hold, self.clock.seconds), self.clock)
-        self.journal.start(self.writer, sealer, mark)
+        opened = OpenState(loaded, loader.last_id, loader.last_sequence, self.writer, sealer, self.given_out)
+        self.journal.start(opened, self.lost.append, in_memory)
         self.given: list[bytes] = []
         self.deliver = self.journal.gated(self.given.append)
 
@@ -128,7 +137,7 @@ class Lab:
         """End without a word."""
         self.writer.store.close()
         self.hold.abandon()
-        self.journal._mark.close()
+        self.given_out.close()
 
 
 def message(sequence: int, **fields: Any) -> KeptMessage:

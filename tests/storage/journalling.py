@@ -15,7 +15,7 @@ from pathlib import Path
 from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptMessage
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.journal import SQLJournal
-from minimixproxy.storage.service import Place, open_journal
+from minimixproxy.storage.service import Place, open_state
 from minimixproxy.timing.turn_end import TurnEnd
 
 HISTORY = 50
@@ -28,7 +28,9 @@ def main(state: str, directory: Path, seed: int) -> None:
     chance = random.Random(seed)
     journal = SQLJournal(reactor, TurnEnd(reactor))
     database = Database(state if "://" in state else Path(state))
-    kept = open_journal(journal, Place(database, directory), reactor)
+    opened = open_state(Place(database, directory), reactor)
+    journal.start(opened, print)
+    kept = [account.kept for account in opened.accounts]
     rooms = [journal.room("alice@example.org", f"{name}@muc.example.org") for name in "abc"]
 
     def give(data: bytes) -> None:

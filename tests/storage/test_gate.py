@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 
+from minimixproxy.storage.durability import LOOKS, PATIENCE
 from minimixproxy.storage.gate import Gate, Waiting
 from minimixproxy.timing.turn_end import TurnEnd
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, message
@@ -82,6 +83,17 @@ class GateTests(StorageTestCase):
         deliver(b"2")
         self.now.turn()
         self.assertEqual(turns, ["begin", "data", "data", "end"])
+
+    def test_one_write_to_a_client_when_it_waits_no_longer(self) -> None:
+        turns = []
+        self.patch(self.now.turn_end, "begin", lambda: turns.append("begin"))
+        self.patch(self.now.turn_end, "end", lambda: turns.append("end"))
+        self.now.writer.held_back = True
+        self.now.keep()
+        self.now.journal.gated(lambda _data: turns.append("data"))(b"1")
+        self.now.turn()
+        self.now.clock.pump([PATIENCE / LOOKS] * LOOKS)
+        self.assertEqual(turns, ["begin", "data", "end"])
 
     def test_given_out(self) -> None:
         self.assertEqual(self.room.given_out(), 0)

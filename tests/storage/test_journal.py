@@ -128,7 +128,7 @@ class KeptTests(StorageTestCase):
         self.room.membership(MEMBERSHIP)
         self.then()
         self.now.journal.room(BARE, ROOM).membership(MEMBERSHIP)
-        self.assertIsNone(self.now.journal.gathering)
+        self.assertIsNone(self.now.journal.gathering.batch)
 
     def test_a_room_that_was_never_entered(self) -> None:
         self.now.keep(2)
@@ -188,7 +188,7 @@ class KeptTests(StorageTestCase):
         self.now.turn()
         self.now.journal.account_forgotten(BARE)
         waiting = [self.now.journal.erased(copies=copies) for copies in (True, False)]
-        batch = self.now.journal.gathering
+        batch = self.now.journal.gathering.batch
         assert batch is not None
         self.assertTrue(batch.writes_anew)
         self.now.turn()
@@ -391,8 +391,8 @@ class AnySequenceTests(StorageTestCase):
             known.messages[:] = [one for one in known.messages if one.sequence >= oldest]
             journal.trimmed(oldest)
         elif call == "seen":
-            known.cursors[argument] = lab.journal.sequence
-            journal.seen(argument, lab.journal.sequence)
+            known.cursors[argument] = lab.journal.gathering.sequence
+            journal.seen(argument, lab.journal.gathering.sequence)
         elif call == "no cursor":
             known.cursors.pop(argument, None)
             journal.cursor_forgotten(argument)

@@ -194,8 +194,7 @@ class LostTests(TroubleTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.lost: list[Exception] = []
-        self.journal.lost = self.lost.append
+        self.lost = self.now.lost
         self.error = HeldByAnother("taken")
 
     def test_with_something_to_write(self) -> None:

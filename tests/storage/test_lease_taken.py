@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy.exc import OperationalError
 
@@ -252,8 +251,7 @@ class LostTests(TroubleTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.lost: list[Any] = []
-        self.journal.lost = self.lost.append
+        self.lost = self.now.lost
         self.other = self.directory / "other"
         self.other.mkdir(mode=0o700)
 

@@ -24,6 +24,9 @@ class Accounts(Service):
         self.restored: list[KeptAccount] | None = None
         self.restored_first = False
 
+    def kept(self) -> list[KeptAccount]:
+        return []
+
     def restore(self, kept: list[KeptAccount]) -> None:
         self.restored = kept
 
@@ -48,7 +51,7 @@ class StateServiceTests(StorageTestCase):
     def make(self) -> tuple[StateService, Accounts]:
         journal = SQLJournal(reactor, TurnEnd(reactor))
         accounts = Accounts(journal)
-        service = StateService(journal, self.place, accounts.restore, reactor)
+        service = StateService(journal, self.place, accounts, reactor)
         service.addService(accounts)
         return service, accounts
 

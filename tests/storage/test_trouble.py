@@ -5,18 +5,19 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from twisted.logger import LogEvent
 
-from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptPrivate, KeptRoom
-from minimixproxy.storage import journal as storage_journal
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMessage, KeptPrivate, KeptRoom
+from minimixproxy.storage import durability
 from minimixproxy.storage.batch import ROW_SIZE
 from tests.log_events import observe
 from tests.patience import patiently
 from tests.storage import postgresql
-from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, message, on_both_databases
+from tests.storage.cases import BARE, MEMBERSHIP, ROOM, Lab, StorageTestCase, message, on_both_databases
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -26,11 +27,18 @@ class TroubleTestCase(StorageTestCase):
         super().setUp()
         self.said: list[str] = []
         observe(self, self._observe)
-        self.now = self.lab()
-        self.journal, self.writer = self.now.journal, self.now.writer
+        self.begin(self.lab())
+
+    def begin(self, lab: Lab) -> None:
+        self.now, self.journal, self.writer = lab, lab.journal, lab.writer
         self.room = self.journal.room(BARE, ROOM)
         self.room.membership(MEMBERSHIP)
         self.now.turn()
+
+    def begin_with(self, in_memory: Callable[[], Iterable[KeptAccount]]) -> None:
+        """Begin anew, with a journal that can ask for all there is."""
+        self.now.crash()
+        self.begin(self.lab(in_memory=in_memory))
 
     def _observe(self, event: LogEvent) -> None:
         if str(event.get("log_namespace", "")).startswith("minimixproxy.storage"):
@@ -82,7 +90,7 @@ class FailureTests(TroubleTestCase):
         self.now.turn()
         self.now.keep()
         self.now.deliver(b"2")
-        self.wait(storage_journal.PATIENCE - 0.5)
+        self.wait(durability.PATIENCE - 0.5)
         self.assertEqual((self.now.given, self.journal.status.durable), ([], True))
         self.wait(1.5)
         self.assertEqual(self.now.given, [b"1", b"2"])
@@ -103,9 +111,9 @@ class FailureTests(TroubleTestCase):
         self.now.deliver(b"1")
         self.now.turn()
         self.now.clock.advance(60)
-        self.wait(storage_journal.PATIENCE / 2)
+        self.wait(durability.PATIENCE / 2)
         self.assertEqual((self.now.given, self.logged("not durable")), ([], 0))
-        self.wait(storage_journal.PATIENCE)
+        self.wait(durability.PATIENCE)
         self.assertEqual((self.now.given, self.logged("not durable")), ([b"1"], 1))
 
     def test_healed(self) -> None:
@@ -152,9 +160,16 @@ class FailureTests(TroubleTestCase):
 
     def test_bound(self) -> None:
         """Too much waits: messages are let go, rooms are not; then all that there are get written."""
-        self.journal.limit = 3000
-        kept = self.now.keep(2)
+        kept: list[KeptMessage] = []
         private = KeptPrivate(100, b"<message id='private'/>")
+
+        def in_memory() -> list[KeptAccount]:
+            rooms = [KeptRoom(ROOM, MEMBERSHIP, kept, {}, [private]), KeptRoom("other@muc.example.org", MEMBERSHIP)]
+            return [KeptAccount(BARE, None, False, 0.0, rooms)]
+
+        self.begin_with(in_memory)
+        self.journal.gathering.limit = 3000
+        kept += self.now.keep(2)
         self.now.turn()
         self.meet_faults(1000)
         kept += self.now.keep(2)
@@ -164,15 +179,6 @@ class FailureTests(TroubleTestCase):
         other.membership(MEMBERSHIP)
         kept = kept[10:]
         self.room.trimmed(kept[0].sequence)
-        self.journal.snapshot = lambda: [
-            KeptAccount(
-                BARE,
-                None,
-                False,
-                0.0,
-                [KeptRoom(ROOM, MEMBERSHIP, kept, {}, [private]), KeptRoom("other@muc.example.org", MEMBERSHIP)],
-            )
-        ]
         self.assertEqual(self.logged("messages are let go"), 1)
         self.assertLess(self.journal.status.waiting, 10_000)
         self.writer.faults.clear()
@@ -189,6 +195,7 @@ class FailureTests(TroubleTestCase):
 
     def test_what_waits_is_weighed(self) -> None:
         """Messages, changes of them and private ones alike; what was let go, or is written, weighs nothing."""
+        self.begin_with(list)
         raw = b"<message>%b</message>" % (b"x" * 1000)
         (kept,) = self.now.keep()
         self.now.turn()
@@ -204,9 +211,8 @@ class FailureTests(TroubleTestCase):
             journals()
             self.assertEqual(self.journal.status.waiting, 2 * (len(raw) + ROW_SIZE), name)
             self.now.turn()
-        self.journal.snapshot = list
         for name, journals in kinds.items():
-            self.journal.limit = 2 * (len(raw) + ROW_SIZE)
+            self.journal.gathering.limit = 2 * (len(raw) + ROW_SIZE)
             self.said.clear()
             journals(), journals()
             self.assertEqual(self.logged("messages are let go"), 0, name)
@@ -215,7 +221,7 @@ class FailureTests(TroubleTestCase):
             self.now.turn()
 
     def test_bound_without_a_snapshot(self) -> None:
-        self.journal.limit = 3000
+        self.journal.gathering.limit = 3000
         self.meet_faults(1000)
         self.now.keep(1)
         self.now.turn()
@@ -229,7 +235,7 @@ class FailureTests(TroubleTestCase):
         self.meet_faults(1000)
         self.now.keep()
         stopped = self.journal.stop()
-        self.wait(storage_journal.STOP_PATIENCE - 1)
+        self.wait(durability.STOP_PATIENCE - 1)
         self.assertNoResult(stopped)
         self.wait(2)
         self.successResultOf(stopped)

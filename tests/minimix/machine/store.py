@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from random import Random
 from typing import Any
 
@@ -17,7 +17,7 @@ from minimixproxy.minimix.interfaces.journal import (
     KeptRoom,
 )
 from minimixproxy.storage.batch import Batch
-from minimixproxy.storage.journal import SQLJournal
+from minimixproxy.storage.journal import OpenState, SQLJournal
 from minimixproxy.storage.loading import LoadedAccount, LoadedRoom
 from minimixproxy.storage.writer import Written
 from minimixproxy.timing.turn_end import TurnEnd
@@ -235,12 +235,12 @@ class Storage:
         self.mark = PlainMark()
         self._clock = clock
 
-    def open(self) -> tuple[SQLJournal, Disk, list[KeptAccount]]:
+    def open(self, in_memory: Callable[[], Iterable[KeptAccount]]) -> tuple[SQLJournal, Disk, list[KeptAccount]]:
         """Return a journal that has begun, what it writes to, and what was kept."""
         journal = SQLJournal(self._clock, TurnEnd(self._clock))
         loaded = self.tables.load(self.mark.number)
         last = max(self.tables.last_sequence, self.mark.number or 0)
-        journal.restore(loaded, self.tables.last_id, last)
         disk = Disk(self.tables, self._clock)
-        journal.start(disk, PlainSealer(), self.mark)  # type: ignore[arg-type]
+        state = OpenState(loaded, self.tables.last_id, last, disk, PlainSealer(), self.mark)  # type: ignore[arg-type]
+        journal.start(state, print, in_memory)
         return journal, disk, [account.kept for account in loaded]

@@ -83,7 +83,7 @@ class World:
         self._begin()
 
     def _begin(self) -> None:
-        self.journal, self.disk, kept = self.storage.open()
+        self.journal, self.disk, kept = self.storage.open(lambda: self.accounts.kept())
         self.accounts = Accounts(
             self.settings,
             self.clock,
@@ -93,7 +93,6 @@ class World:
             lambda _login: Deferred(),
             lambda _bare: RESOURCE,
         )
-        self.journal.snapshot = self.accounts.kept
         self.accounts.startService()
         self.accounts.restore(kept)
 
@@ -267,7 +266,7 @@ class World:
             if not (self.prompt and self.unanswered):
                 break
             self.answer()
-        if self.journal.status.durable and self.journal.gathering is None and not self.disk.busy:
+        if self.journal.status.durable and self.journal.gathering.batch is None and not self.disk.busy:
             self.memory.on_disk()
 
     # Clients ----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,150 @@
+"""The rows of accounts and their rooms: which there are, their numbers, and what of them is sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from time import time
+from typing import Any
+
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin
+from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.gathering import Gathering
+from minimixproxy.storage.loading import LoadedAccount
+from minimixproxy.storage.room_journal import SQLRoomJournal
+from minimixproxy.storage.sealing import Sealer
+
+
+class _Account:
+    """What is to be known of an account to write its row."""
+
+    __slots__ = ("bare", "id", "last_seen", "login", "refused", "rooms")
+
+    def __init__(self, number: int, bare: str) -> None:
+        self.id = number
+        self.bare = bare
+        self.refused = False
+        self.last_seen = 0.0
+        self.login: tuple[Any, ...] = (None,) * 8  # the row's columns from `domain` on, sealed
+        self.rooms: dict[str, SQLRoomJournal] = {}  # those that have a row
+
+    def row(self) -> tuple[Any, ...]:
+        return (self.id, self.bare, self.refused, self.last_seen, *self.login)
+
+
+class AccountRows:
+    """All accounts that have a row. Calls of the journal about them become rows of the batch that is gathered."""
+
+    def __init__(self, gathering: Gathering, sealer: Sealer, accounts: Iterable[LoadedAccount], last_id: int) -> None:
+        """`accounts`: those that are in the database; `last_id`: the highest number of a row ever given."""
+        self._gathering = gathering
+        self._sealer = sealer
+        self._last_id = last_id
+        self._accounts: dict[str, _Account] = {}
+        for loaded in accounts:
+            self._restore(loaded)
+
+    def _restore(self, loaded: LoadedAccount) -> None:
+        kept = loaded.kept
+        account = self._accounts[kept.bare] = _Account(loaded.id, kept.bare)
+        account.refused, account.last_seen, account.login = kept.refused, kept.last_seen, tuple(loaded.login)
+        for room in loaded.rooms.values():
+            journal = account.rooms[room.kept.room] = SQLRoomJournal(self._gathering, self, kept.bare, room.kept.room)
+            journal.loaded(room.id, room.kept.membership, room.sequences)
+
+    # For the journal -------------------------------------------------------------------------------------------
+
+    def room(self, bare: str, room: str) -> SQLRoomJournal:
+        """Return the journal of a room, a new one if it has no row."""
+        account = self._accounts.get(bare)
+        known = account.rooms.get(room) if account is not None else None
+        return known or SQLRoomJournal(self._gathering, self, bare, room)
+
+    def kept(self, bare: str, login: KeptLogin | None, last_seen: float) -> None:
+        """The account is known; by this login from now on, if it is not None."""
+        account = self._accounts.get(bare) or self._new(bare)
+        account.last_seen = last_seen
+        if login is not None:
+            account.login = self._sealed_login(bare, login)
+        self._batch().accounts[account.id] = account.row()
+
+    def refused(self, bare: str, refused: bool) -> None:
+        """The server refuses the login of the account, or takes it again."""
+        account = self._accounts.get(bare)
+        if account is not None and account.refused != refused:
+            account.refused = refused
+            self._batch().accounts[account.id] = account.row()
+
+    def forgotten(self, bare: str) -> bool:
+        """The account's rows go, its rooms' too. Return whether there were any."""
+        account = self._accounts.get(bare)
+        if account is None:
+            return False
+        for room in list(account.rooms.values()):
+            room.forgotten()
+        batch = self._batch()
+        batch.accounts.pop(account.id, None)
+        batch.gone_accounts.append(account.id)
+        batch.erases = True
+        del self._accounts[bare]
+        return True
+
+    def replace_history(self, batch: Batch, accounts: Iterable[KeptAccount]) -> None:
+        """Have the messages of these accounts written in the place of all that are in the database."""
+        batch.drop_history()
+        batch.replaces_history = True
+        for account in accounts:
+            for room in account.rooms:
+                journal = self.room(account.bare, room.room)
+                if journal.id:
+                    journal.history(batch, room.messages, room.privates)
+
+    # For SQLRoomJournal ----------------------------------------------------------------------------------------
+
+    def account_id(self, bare: str) -> int:
+        """Return the number of an account, which gets a row if it has none."""
+        account = self._accounts.get(bare)
+        if account is None:
+            self.kept(bare, None, time())
+            account = self._accounts[bare]
+        return account.id
+
+    def room_added(self, bare: str, room: str, journal: SQLRoomJournal) -> int:
+        """Return a number for a room's row, in the place of any that the account's room had before."""
+        former = self._accounts[bare].rooms.get(room)
+        if former is not None:
+            former.forgotten()
+        self._accounts[bare].rooms[room] = journal
+        return self._next_id()
+
+    def room_removed(self, bare: str, room: str) -> None:
+        """The room has no row any more."""
+        self._accounts[bare].rooms.pop(room, None)
+
+    def sealed(self, text: str | None, *place: str) -> bytes | None:
+        """Return a password as the database may have it."""
+        return None if text is None else self._sealer.seal(text.encode(), *place)
+
+    # -----------------------------------------------------------------------------------------------------------
+
+    def _batch(self) -> Batch:
+        return self._gathering.batch or self._gathering.begin()
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    def _new(self, bare: str) -> _Account:
+        account = self._accounts[bare] = _Account(self._next_id(), bare)
+        return account
+
+    def _sealed_login(self, bare: str, login: KeptLogin) -> tuple[Any, ...]:
+        return (
+            login.domain,
+            login.username,
+            login.hash_name,
+            login.salt,
+            login.iterations,
+            self._sealer.seal(login.client_key, bare, "client_key") if login.client_key else None,
+            self._sealer.seal(login.server_key, bare, "server_key") if login.server_key else None,
+            self.sealed(login.password, bare, "password"),
+        )

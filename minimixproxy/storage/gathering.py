@@ -1,0 +1,60 @@
+"""What is journalled gathers here until it can be written: the next batch, and the numbers of messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from minimixproxy.logs.logger import Logger
+from minimixproxy.storage.batch import ROW_SIZE, Batch
+from minimixproxy.storage.gate import Gate
+
+LIMIT = 64 * 1024 * 1024  # bytes of messages, about, that wait to be written
+
+
+class Gathering:
+    """`batch`: the one that rows are put into, None if there are none: then `begin` makes one.
+
+    What gathers is bounded; beyond that messages are let go, and `incomplete` says so.
+    """
+
+    log = Logger()
+
+    __slots__ = ("_begun", "_gate", "batch", "incomplete", "limit", "released", "sequence")
+
+    def __init__(self, gate: Gate, begun: Callable[[Batch], None]) -> None:
+        """`begun` is called with each batch when it begins."""
+        self.batch: Batch | None = None
+        self.sequence = 0  # the last one given
+        self.released = 0  # up to this one messages have passed the gate after they were written
+        self.limit = LIMIT
+        self.incomplete = False
+        self._gate = gate
+        self._begun = begun
+
+    def begin(self) -> Batch:
+        """Return a new batch, which `batch` is from now on."""
+        batch = self.batch = Batch()
+        self._begun(batch)
+        return batch
+
+    def close(self) -> Batch | None:
+        """Return the batch, to be written: what comes from now on is in the next. None: there is nothing."""
+        batch, self.batch = self.batch, None
+        if batch is not None:
+            batch.top = self.sequence
+        return batch
+
+    def given_out(self) -> int:
+        """Return the sequence up to which messages have passed the gate."""
+        return self.sequence if self._gate.waiting is None else self.released
+
+    def weigh(self, batch: Batch, raw: bytes) -> None:
+        """A message entered the batch. When too much waits, messages are let go."""
+        batch.size += len(raw) + ROW_SIZE
+        if batch.size > self.limit:
+            batch.drop_history()
+            if not self.incomplete:
+                self.incomplete = True
+                self.log.error(
+                    "state: more than {bytes} bytes wait to be written: messages are let go", bytes=self.limit
+                )
