@@ -54,6 +54,7 @@ class Client(Protocol):
         self.stream_closed = False  # the peer sent </stream:stream>
         self._closing = False  # we sent </stream:stream>
         self.lost: Failure | None = None
+        self.reads = 0  # by now; in TLS each is one record, and so what the peer wrote at once
         self._bound_at = 0
         self._whole: list[str] = []  # both directions, for error messages
         self._news: list[Deferred[None]] = []
@@ -63,6 +64,7 @@ class Client(Protocol):
     # Twisted calls these
 
     def dataReceived(self, data: bytes) -> None:
+        self.reads += 1
         self._cutter.feed(data)
 
     def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:  # noqa: B008

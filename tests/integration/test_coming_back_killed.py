@@ -1,4 +1,7 @@
-"""The proxy is killed, or restarted, in the middle of groupchat: nothing is lost, nothing comes twice."""
+"""The proxy is killed, or restarted, in the middle of groupchat: nothing is lost, and nothing comes twice.
+
+But for what was written in the very instant of a kill: see `ReturnCase.instant`.
+"""
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
@@ -22,7 +25,7 @@ class KilledProxyTests(ReturnCase):
         self.bob.start(RATE)
         for number in range(rounds):
             await self.bob.said(60)
-            await self.end(kill, rooms, archive)
+            await self.end(kill, rooms, archive, phone, laptop)
             await self.back(*rooms)  # before any client
             for room in rooms:
                 self.bob.go_on(room)
@@ -34,10 +37,12 @@ class KilledProxyTests(ReturnCase):
         self.bob.stop()
         await self.check(phone, laptop, rooms=rooms)
 
-    async def end(self, kill: bool, rooms: list[str], archive: bool) -> None:
+    async def end(self, kill: bool, rooms: list[str], archive: bool, *devices: Listener) -> None:
         """End and start the proxy. What a room without an archive says meanwhile must fit its history for joiners."""
         await deferToThread(self.behind.process.kill if kill else self.behind.process.stop)
         await self.away(*rooms)
+        if kill:
+            await self.instant(*devices)
         await self.bob.said(10)
         if not archive:
             for room in rooms:

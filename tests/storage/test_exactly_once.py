@@ -41,6 +41,39 @@ class AttachedAtACrashTests(StorageTestCase):
         self.assertEqual(self.cursor(), FIRST + 2)
         self.assertEqual(len(self.now.kept[0].rooms[0].messages), 5)
 
+    def test_killed_while_it_is_given_out(self) -> None:
+        """Between the write to a client and the mark: that transaction's messages come again, and nothing else does.
+
+        The mark must not come first: what was not given out would be lost.
+        """
+        self.now.keep(3)
+        self.now.turn()
+        cursors = []
+        given = self.now.journal.gated(lambda _data: cursors.append(self.cursor()))
+        self.now.keep(2)
+        given(b"")
+        self.now.turn()
+        self.assertEqual(cursors, [FIRST + 2])
+        self.assertEqual(len(self.now.kept[0].rooms[0].messages), 5)
+
+    def test_marked_as_soon_as_it_is_given_out(self) -> None:
+        """Nothing comes between the last write to a client and the mark."""
+        file, marks, turn = self.directory / "given_out", [], self.now.journal._turn
+        end = turn.end
+
+        def last_write() -> None:
+            end()
+            marks.append(file.read_text())
+
+        turn.end = last_write
+        for _ in range(2):
+            self.now.keep(1)
+            self.now.deliver(b"")
+            self.now.turn()
+            marks.append(file.read_text())
+        numbers = [int(mark.split()[1]) for mark in marks]
+        self.assertEqual(numbers, [FIRST - 1, FIRST, FIRST, FIRST + 1])
+
     def test_is_not_attached_after_a_restart(self) -> None:
         """What another room gives out later says nothing of this one."""
         self.now.keep(1)
