@@ -6,7 +6,7 @@ from minimixproxy.jids import prepare_resource
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.addressing.local_accounts import as_before
 from minimixproxy.minimix.history.room_history import Taken
-from minimixproxy.minimix.occupancy.lifecycle import Lifecycle
+from minimixproxy.minimix.occupancy.lifecycle import SUBJECT_TIMEOUT, Lifecycle
 from minimixproxy.minimix.occupancy.parts import Parts
 from minimixproxy.minimix.occupancy.phases import ASKING, FIRST, IN, Input, Phase
 from minimixproxy.minimix.room import removal
@@ -29,6 +29,7 @@ class FromRoom:
         self._parts = parts
         self._lifecycle = lifecycle
         self._fresh_until = 0.0
+        self._telling_again_until = 0.0
 
     # Whether the account is in it ------------------------------------------------------------------------------
 
@@ -109,6 +110,8 @@ class FromRoom:
         if self._is_entering and not parts.join_ids.may_be_answered_by(stanza.get("id")):
             self.log.info("{room} answers a join that a leave has followed", room=parts.room)
             return
+        if not self._is_entering and parts.join_ids.unanswered:
+            self._telling_again_until = parts.context.clock.seconds() + SUBJECT_TIMEOUT
         parts.history.senders.entered(stanza)
         self._lifecycle.happens(Input.OWN_SHOWN, stanza, nick)
 
@@ -173,6 +176,7 @@ class FromRoom:
 
     def _join_refused(self, error: Stanza) -> None:
         parts, condition = self._parts, muc.error_condition(error)
+        parts.join_ids.answered()
         if self._lifecycle.phase in ASKING:
             self.log.info("cannot return to {room}: {condition}", room=parts.room, condition=condition)
             self._lifecycle.happens(_refusal(condition, error), error)
@@ -198,12 +202,27 @@ class FromRoom:
             parts.history.senders.rules_changed()
         parts.info.message_seen(stanza)
         phase, attempt = self._lifecycle.phase, parts.attempts.current
+        again = self._is_told_again(stanza)
         if attempt is not None:
-            attempt.groupchat(stanza)
+            attempt.groupchat(stanza, again=again)
         elif phase is Phase.ENTERED and muc.is_subject(stanza):
             self._lifecycle.happens(Input.SUBJECT)
         else:
-            self.heard(stanza, phase in FIRST)
+            self.heard(stanza, again or phase in FIRST)
+
+    def _is_told_again(self, stanza: Stanza) -> bool:
+        """Tell whether the room tells its history to one who is in: it answers a join that it has got late.
+
+        When it was late to answer one, the account has sent another, and the answer to that comes behind: an own
+        presence, the history, the subject.
+        """
+        parts = self._parts
+        if parts.context.clock.seconds() >= self._telling_again_until:
+            return False
+        if muc.is_subject(stanza):
+            parts.join_ids.answered()
+            self._telling_again_until = 0.0
+        return True
 
     def _pass_unread(self, stanza: Stanza) -> None:
         """What is too large to be read is not kept. Who is there gets it once: not when the room's history has it."""

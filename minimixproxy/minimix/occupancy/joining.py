@@ -45,6 +45,7 @@ def refuse(parts: Parts, _request: JoinRequest) -> None:
 
 def entered(parts: Parts, stanza: Stanza, nick: str) -> None:
     """The own presence. Rooms may give another nick than the one asked for, a registered one for instance."""
+    parts.join_ids.answered()
     parts.appearance.named(nick, wished=nick)
     parts.attendance.view.entered(stanza)
 

@@ -110,6 +110,7 @@ def _last_known(parts: Parts) -> tuple[str | None, float]:
 
 def entered(parts: Parts, stanza: Stanza, nick: str) -> None:
     """The own presence: the account is in, and reads what was said meanwhile."""
+    parts.join_ids.answered()
     attempt = parts.attempts.current
     assert attempt is not None
     since = parts.attempts.missed_since(_last_known(parts))

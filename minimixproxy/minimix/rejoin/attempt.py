@@ -88,17 +88,20 @@ class RejoinAttempt:
         if answer is None or answer.get("type") != "result":
             self.log.warn("{room} had to be made anew, and may be locked", room=self._context.room)
 
-    def groupchat(self, stanza: Stanza) -> None:
-        """A groupchat message of the room takes its place behind what was said before."""
+    def groupchat(self, stanza: Stanza, *, again: bool) -> None:
+        """A groupchat message of the room takes its place behind what was said before.
+
+        `again`: the room tells its history once more.
+        """
         if self._missed is None:
             return  # before the own presence: it is asked for again
         if self._forking.running:
             if not muc.is_subject(stanza):
-                self._forking.add(stanza)
+                self._forking.add(stanza, past=again)
         elif muc.is_subject(stanza):
             self._missed.subject_seen()
         else:
-            self._missed.add(stanza)
+            self._missed.add(stanza, past=again)
 
     def _told(self) -> None:
         """All that was said meanwhile has its place."""

@@ -71,9 +71,12 @@ class MissedMessages:
         elif self._info.archive is not None or not self._try_again():
             self._archive_done([])
 
-    def add(self, stanza: Stanza) -> None:
-        """A message of the room, which waits for its turn. Too many, or too many bytes, and nothing is waited for."""
-        (self._told if self._subject.running else self._said).append(stanza)
+    def add(self, stanza: Stanza, *, past: bool) -> None:
+        """A message of the room, which waits for its turn. Too many, or too many bytes, and nothing is waited for.
+
+        `past`: the room's own history, as all is before the subject.
+        """
+        (self._told if past or self._subject.running else self._said).append(stanza)
         waiting = len(self._told) + len(self._said)
         if waiting > MAX_WAITING or not self._budget.take(OBJECT + len(stanza.raw)):
             self._too_much()

@@ -43,9 +43,9 @@ class PacedForking:
         self._running = True
         self._go_on()
 
-    def add(self, message: Stanza) -> None:
-        """Something is said meanwhile: as much of what waits is handed on, so that it does not become more and more."""
-        self._waiting.append((message, False))
+    def add(self, message: Stanza, *, past: bool) -> None:
+        """Something comes meanwhile: as much of what waits is handed on, so that it does not become more and more."""
+        self._waiting.append((message, past))
         self._tell(OBJECT + len(message.raw))
 
     def stop(self) -> None:

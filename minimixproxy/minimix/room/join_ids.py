@@ -1,4 +1,4 @@
-"""Ids of the presences by which the account joins: what answers which of them. Pure.
+"""The presences by which the account joins: their ids, what answers which of them, and how many are unanswered. Pure.
 
 A room that was left without an answer may still answer the join of that time when the account joins it anew. A leave
 went behind that join, so whatever answers it is over: taken for an answer to the new join, a refusal would leave the
@@ -24,12 +24,18 @@ class JoinIds:
     def __init__(self) -> None:
         self._own = secrets.token_bytes(16)
         self._latest = ""
+        self.unanswered = 0  # joins
 
     def next(self) -> str:
         """Return the id for a join that is sent now."""
+        self.unanswered += 1
         nonce = secrets.token_hex(_NONCE // 2)
         self._latest = nonce + _mark(nonce, _PROCESS) + _mark(nonce, self._own)
         return self._latest
+
+    def answered(self) -> None:
+        """The room has answered one of the joins, in whatever way. It answers each, in order, however late."""
+        self.unanswered = max(0, self.unanswered - 1)
 
     def is_latest(self, stanza_id: str | None) -> bool:
         """Tell whether an error answers the latest join: it bears its id (RFC 6120 §8.3.1), which nobody can guess."""

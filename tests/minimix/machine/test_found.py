@@ -75,6 +75,100 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual([one for one in kinds(phone.take()) if one.startswith("bob:")], ["bob: missed"])
 
 
+class LateAnswerTests(SynchronousTestCase):
+    """A slow room answers one join after the account has sent another: the answer to that shows everything again."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        (self.phone,) = self.world.joined("phone")
+        for number in range(3):
+            self.world.says("bob", f"old {number}", self.sid(number), f"m{number}")
+            self.world.clock.advance(1)
+        self.phone.take()
+        self.world.account.stream_lost()
+        self.world.account.stream_opened()
+        self.joins = 0
+        while self.joins < 2:
+            self.world.clock.advance(1)
+            self.joins += len([stanza for stanza in self.world.stream.take() if stanza.name == "presence"])
+
+    def sid(self, number: int) -> str:
+        return f"<stanza-id xmlns='urn:xmpp:sid:0' by='{ROOM}' id='s{number}'/>" if self.ids else ""
+
+    ids = False  # in messages of the room (XEP-0359)
+
+    def answers(self) -> None:
+        """As to every join, but for what the account asks next."""
+        self.world.shows("bob")
+        self.world.shows("alice", "110")
+        self.tells(3)
+
+    def tells(self, count: int) -> None:
+        stamp = f"<delay xmlns='urn:xmpp:delay' from='{ROOM}' stamp='2023-11-14T22:13:2{{}}Z'/>"
+        for number in range(count):
+            self.world.says("bob", f"old {number}", self.sid(number) + stamp.format(number), f"m{number}")
+        late = f"<delay xmlns='urn:xmpp:delay' from='{ROOM}' stamp='2023-11-14T22:13:59Z'/>"
+        self.world.says("bob", "missed", self.sid(9) + late, "m9")
+        self.world.subject("topic")
+
+    def heard(self) -> list[str]:
+        return [one for one in kinds(self.phone.take()) if one.startswith("bob:")]
+
+    def test_its_history_is_not_shown_again(self) -> None:
+        self.answers()
+        self.world.tells_of_itself()
+        self.assertEqual(self.heard(), ["bob: missed"])
+        self.answers()
+        self.assertEqual(self.heard(), [])
+        laptop = self.world.session("laptop")
+        self.world.asks_to_join(laptop)
+        bodies = [one for one in kinds(laptop.take()) if one.startswith("bob:")]
+        self.assertEqual(bodies, ["bob: old 0", "bob: old 1", "bob: old 2", "bob: missed"])
+
+    def test_nor_while_what_was_missed_is_being_read(self) -> None:
+        self.answers()
+        self.answers()
+        self.assertEqual(self.heard(), [])
+        self.world.tells_of_itself()
+        self.assertEqual(self.heard(), ["bob: missed"])
+
+    def test_nor_when_it_has_grown_too_old(self) -> None:
+        """Found by the machine: the clock was set forty days on, and the next device that joined made all expire."""
+        self.answers()
+        self.world.tells_of_itself()
+        self.assertEqual(self.heard(), ["bob: missed"])
+        self.world.clock.wall_time = lambda: self.world.clock.seconds() + 40 * DAY
+        self.world.asks_to_join(self.world.session("laptop"))
+        self.answers()
+        self.assertEqual(self.heard(), [])
+
+    def test_what_is_said_behind_it_is_live(self) -> None:
+        """Whoever says it may have written any stamp: it is not believed."""
+        self.answers()
+        self.world.tells_of_itself()
+        self.answers()
+        self.phone.take()
+        for number in range(2):
+            if number:  # an update of the own presence, and everything is answered
+                self.world.shows("alice", "110")
+            self.tells(1)
+            self.assertEqual(self.heard(), [] if self.ids else ["bob: old 0", "bob: missed"])
+
+    def test_no_subject(self) -> None:
+        """The history that is told again ends with the time that a room has for it."""
+        self.answers()
+        self.world.tells_of_itself()
+        self.heard()
+        self.world.shows("alice", "110")
+        self.world.clock.advance(6)
+        self.tells(0)
+        self.assertEqual(self.heard(), [] if self.ids else ["bob: missed"])
+
+
+class LateAnswerWithIdsTests(LateAnswerTests):
+    ids = True
+
+
 class SessionTests(SynchronousTestCase):
     """A session that is gone is told nothing more, whatever was under way."""
 

@@ -77,7 +77,9 @@ class BacklogTests(SynchronousTestCase):
         self.assertEqual((len(self.done), self.backlog.complete), (1, False))
 
     def room_says(self, body: str) -> None:
-        self.backlog.add(parse_stanza(f"<message type='groupchat' from='{ROOM}/bob'><body>{body}</body></message>"))
+        self.backlog.add(
+            parse_stanza(f"<message type='groupchat' from='{ROOM}/bob'><body>{body}</body></message>"), past=False
+        )
 
     def archive_says(self, body: str) -> None:
         self.archive_has(body)

@@ -44,7 +44,7 @@ class TellingTests(SynchronousTestCase):
         large = "x" * paced_forking.AT_ONCE
         self.telling.start([message("a" + large), message("b")], [message("c" + large), message("d")])
         self.assertEqual(self.told, [("a", True)])
-        self.telling.add(message("e"))
+        self.telling.add(message("e"), past=False)
         turns: list[int] = []
         later = self.clock.callLater
 
@@ -62,7 +62,7 @@ class TellingTests(SynchronousTestCase):
         self.telling.start([message("x" * paced_forking.AT_ONCE), *[message("b")] * 10])
         for text in ("c", "d" * 5000):
             for number in range(1000):
-                self.telling.add(message(f"{text}{number}"))
+                self.telling.add(message(f"{text}{number}"), past=False)
                 waiting = self.telling._waiting
                 self.assertLessEqual(len(waiting), 10)
                 self.assertLess(sum(len(stanza.raw) for stanza, _past in waiting), 20_000)
