@@ -269,7 +269,7 @@ class Account:
 
     def _detach(self, session: SessionPort) -> None:
         for occupancy in list(self.rooms.values()):
-            occupancy.detach(session)
+            occupancy.detach(session, gone=session not in self.sessions)
 
     def client_in(self, room: str) -> str | None:
         """Return the full JID of the client by which the account is in a room, or None."""

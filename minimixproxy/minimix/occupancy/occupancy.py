@@ -175,12 +175,14 @@ class Occupancy:
         elif not self.leaving:
             self._grace.begin(session, stanza)
 
-    def detach(self, session: SessionPort) -> None:
+    def detach(self, session: SessionPort, *, gone: bool) -> None:
         """A session is gone, or no longer available: the occupancy stays, even if the session just left."""
         if self._grace.is_of(session):
             self._grace.cancel()
         elif not self.knows(session):
             return
+        if not gone:
+            self._attendance.outbox.refuse_one(session, "recipient-unavailable")
         self._attendance.drop(session)
         self._appearance.refresh()
 

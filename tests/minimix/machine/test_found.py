@@ -36,6 +36,17 @@ class AnswerTests(SynchronousTestCase):
         (answer,) = phone.take()
         self.assertEqual((answer.name, answer["type"], answer.get("id")), ("iq", "error", ""))
 
+    def test_what_waited_for_the_room_when_its_client_became_unavailable(self) -> None:
+        """It is still there, and waits for its answer; one that is gone is told nothing."""
+        for gone in (False, True):
+            world = World()
+            (phone,) = world.joined("phone")
+            world.account.stream_lost()
+            world.client(phone, f"<iq type='get' id='q' to='{ROOM}/bob'>{PING}</iq>")
+            world.account.session_closed(phone) if gone else world.client(phone, "<presence type='unavailable'/>")
+            answers = [(one.name, one["type"], one.get("id")) for one in phone.take()]
+            self.assertEqual(answers, [] if gone else [("iq", "error", "q")])
+
 
 class RoomTests(SynchronousTestCase):
     def test_presence_of_a_type_that_rooms_do_not_send(self) -> None:
