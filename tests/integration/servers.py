@@ -89,7 +89,7 @@ class Server(ABC):
 
     async def account(self, name: str, password: str = "pass word") -> Account:
         """A fresh account whose name begins with `name`, so that no test sees what another left behind."""
-        account = Account(f"{name}{next(self._serial)}", self.domain, password)
+        account = Account(self._unique(name), self.domain, password)
         await self.register(account.username, password)
         return account
 
@@ -125,7 +125,11 @@ class Server(ABC):
 
     def room(self, name: str = "room") -> str:
         """A bare JID of a room that no other test uses."""
-        return f"{name}{next(self._serial)}@{self.muc}"
+        return f"{self._unique(name)}@{self.muc}"
+
+    def _unique(self, name: str) -> str:
+        """`name` and a number: "room2" and 91 must not be what "room" and 291 are."""
+        return f"{name}{'-' if name[-1:].isdigit() else ''}{next(self._serial)}"
 
 
 _servers: dict[type[Server], Server] = {}

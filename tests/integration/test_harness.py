@@ -1,5 +1,6 @@
 """The harness against the bare servers: what the other tests stand on."""
 
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -10,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.prefork import Forked
 from tests.integration.processes import LoggedProcess
+from tests.integration.prosody import Prosody
 
 
 @on_both_servers
@@ -54,6 +56,16 @@ class HarnessTests(IntegrationTestCase):
         with self.assertRaises(AssertionError) as caught:
             await client.expect("<message><body>bye</body></message>", timeout=0.01)
         self.assertIn("hello", str(caught.exception))
+
+
+class NameTests(SynchronousTestCase):
+    def test_no_room_is_another_one(self) -> None:
+        """Scripts have rooms "room2" and "room3"; one with number 91 was somebody else's room with number 291."""
+        server = Prosody.__new__(Prosody)  # which does not start
+        server._serial = itertools.count(91)
+        first = server.room("room2")
+        server._serial = itertools.count(291)
+        self.assertNotEqual(server.room("room"), first)
 
 
 class ProcessTests(SynchronousTestCase):
