@@ -65,7 +65,7 @@ class AttachedAtACrashTests(StorageTestCase):
             end()
             marks.append(file.read_text())
 
-        turn.end = last_write
+        self.patch(turn, "end", last_write)
         for _ in range(2):
             self.now.keep(1)
             self.now.deliver(b"")

@@ -148,7 +148,7 @@ class LateAnswerTests(SynchronousTestCase):
         self.answers()
         self.world.tells_of_itself()
         self.assertEqual(self.heard(), ["bob: missed"])
-        self.world.clock.wall_time = lambda: self.world.clock.seconds() + 40 * DAY
+        self.world.clock.__dict__["wall_time"] = lambda: self.world.clock.seconds() + 40 * DAY
         self.world.asks_to_join(self.world.session("laptop"))
         self.answers()
         self.assertEqual(self.heard(), [])
