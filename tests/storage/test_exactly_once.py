@@ -58,7 +58,7 @@ class AttachedAtACrashTests(StorageTestCase):
 
     def test_marked_as_soon_as_it_is_given_out(self) -> None:
         """Nothing comes between the last write to a client and the mark."""
-        file, marks, turn = self.directory / "given_out", [], self.now.journal._turn
+        file, marks, turn = self.directory / "given_out", [], self.now.turn_end
         end = turn.end
 
         def last_write() -> None:
