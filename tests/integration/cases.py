@@ -4,6 +4,7 @@ import os
 import sys
 import types
 from typing import Any, ClassVar
+from unittest import TestResult
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
@@ -142,13 +143,14 @@ class IntegrationTestCase(unittest.TestCase):
         if faults:
             self.fail("the proxy logged:\n" + "\n---\n".join(faults))
 
-    def run(self, result: Any) -> Any:
+    def run(self, result: TestResult | None = None) -> TestResult | None:
         """Show the logs with a failure."""
         before = _bad(result)
-        super().run(result)
+        ran: TestResult | None = super().run(result)
         if _bad(result) > before:
             for proxy in getattr(self, "_proxies", {}):
                 print(f"\n--- {self.id()}: the end of the log of the proxy:\n{proxy.tail()}", file=sys.stderr)
+        return ran
 
 
 def _bad(result: Any) -> int:

@@ -9,6 +9,7 @@ from twisted.internet import reactor, ssl
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import ITLSTransport
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.jid import internJID
@@ -40,6 +41,8 @@ def tls_options(domain: str, *, alpn: bool = False) -> Any:
 class Client(Protocol):
     """One connection. `received` has every stanza so far, `inbox` those that nothing was expected to be yet."""
 
+    transport: ITLSTransport
+    features: Received  # after open()
     jid = ""  # full JID, after bind()
     language = ""  # for the stream header
     declares: str = ""  # more for it: declarations of prefixes
@@ -186,7 +189,6 @@ class Client(Protocol):
         raw = data.encode() if isinstance(data, str) else data
         self._note(f"> {raw.decode('utf-8', 'replace')}")
         self._closing = self._closing or b"</stream:stream>" in raw
-        assert self.transport is not None
         self.transport.write(raw)
 
     def new_id(self, purpose: str = "") -> str:
@@ -220,7 +222,8 @@ class Client(Protocol):
             + (f" xml:lang={_quoted(self.language)}>" if self.language else ">")
         )
         await self.until(lambda: len(self.headers) > count, "a stream header")
-        return await self.expect("<stream:features/>")
+        self.features = await self.expect("<stream:features/>")
+        return self.features
 
     async def starttls(self) -> None:
         self.send(f"<starttls xmlns='{NS_TLS}'/>")
@@ -282,7 +285,7 @@ class Client(Protocol):
 
     @property
     def bare(self) -> str:
-        return internJID(self.jid).userhost()
+        return str(internJID(self.jid).userhost())
 
 
 async def connect(port: int, domain: str, *, direct_tls: bool = False, label: str = "client") -> Client:

@@ -16,7 +16,7 @@ from tests.integration.cases import IntegrationTestCase
 from tests.integration.client import Client
 from tests.integration.faults import Dial, Listener, Talker, verdict
 from tests.integration.relay import Relay
-from tests.integration.servers import Account, fresh
+from tests.integration.servers import Account, Server, fresh
 
 TOO_LATE = ": what its archive has of the meantime takes too long"  # in the proxy's log, behind the room
 
@@ -27,10 +27,10 @@ class ReturnCase(IntegrationTestCase):
     timeout = 120
     relay: Relay
 
-    async def begin(self, *, own_server: bool = False, **settings: Any) -> None:
+    async def begin(self, *, own_server: type[Server] | None = None, **settings: Any) -> None:
         """The proxy reaches its server through a relay."""
-        if own_server:
-            self.server = fresh(self.kind)
+        if own_server is not None:
+            self.server = fresh(own_server)
             self.addCleanup(lambda: self.server.process.stop())
         self.relay = Relay(self.server.port)
         self.relay.start()

@@ -4,8 +4,8 @@ Both need the asyncio reactor: trial --reactor=asyncio, as tools/run_trial.py ha
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from twisted.internet.defer import Deferred
@@ -22,6 +22,7 @@ except ImportError:  # needs lxml 4, hence Python 3.12 or older
 import slixmpp
 
 TIMEOUT = 20.0
+Result = TypeVar("Result")
 
 
 def unusable(library: Any) -> str | None:
@@ -33,7 +34,7 @@ def unusable(library: Any) -> str | None:
     return None if isinstance(reactor, AsyncioSelectorReactor) else "needs trial --reactor=asyncio"
 
 
-def waiting(coroutine: Any) -> "Deferred[Any]":
+def waiting(coroutine: Awaitable[Result]) -> "Deferred[Result]":
     """An asyncio coroutine as Deferred."""
     return Deferred.fromFuture(asyncio.ensure_future(asyncio.wait_for(coroutine, patiently(TIMEOUT))))
 

@@ -14,7 +14,9 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from enum import Enum
+from typing import Any
 
 from gi.repository import Gio, GLib
 from nbxmpp.client import Client
@@ -22,32 +24,33 @@ from nbxmpp.const import ConnectionProtocol, ConnectionType
 from nbxmpp.errors import BaseError
 from nbxmpp.modules.bookmarks.util import build_conference_node
 from nbxmpp.namespaces import Namespace
-from nbxmpp.protocol import JID, Iq, Message
-from nbxmpp.structs import BookmarkData, StanzaHandler
+from nbxmpp.protocol import JID, Iq, Message, Presence
+from nbxmpp.structs import BookmarkData, MessageProperties, PresenceProperties, StanzaHandler
+from nbxmpp.task import Task
 
 LAST = 90  # a handler of this priority comes after all of nbxmpp's own
 
 
-def tell(event, **facts):
+def tell(event: str, **facts: object) -> None:
     plain = {name: sorted(value) if isinstance(value, set) else value for name, value in facts.items()}
     print(json.dumps({"event": event, **plain}, sort_keys=True, default=_plain), flush=True)
 
 
-def _plain(value):
+def _plain(value: object) -> object:
     return value.value if isinstance(value, Enum) else str(value)
 
 
 class Complaints(logging.Handler):
     """What nbxmpp does not like becomes an event."""
 
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         tell("complaint", text=self.format(record))
 
 
 class Device:
-    def __init__(self, loop, authority, port, jid, password):
+    def __init__(self, loop: GLib.MainLoop, authority: str, port: str, jid: str, password: str) -> None:
         self.loop = loop
-        self.rooms = {}  # "joining" or "joined"
+        self.rooms: dict[str, str] = {}  # "joining" or "joined"
         Gio.TlsBackend.get_default().set_default_database(Gio.TlsFileDatabase.new(authority))
         address = JID.from_string(jid)
         self.client = client = Client(log_context="device")
@@ -65,20 +68,20 @@ class Device:
 
     # What happens
 
-    def _connected(self, client, _signal):
+    def _connected(self, client: Client, _signal: str) -> None:
         carbons = Iq("set")
         carbons.addChild("enable", namespace=Namespace.CARBONS)
         client.send_stanza(carbons, callback=self._enabled)
 
-    def _enabled(self, client, _answer):
+    def _enabled(self, client: Client, _answer: Iq) -> None:
         client.get_module("BasePresence").send()
         tell("connected", jid=client.get_bound_jid())
 
-    def _disconnected(self, client, _signal):
+    def _disconnected(self, client: Client, _signal: str) -> None:
         tell("disconnected", error=client.get_error())
         self.loop.quit()
 
-    def _presence(self, _client, _stanza, seen):
+    def _presence(self, _client: Client, _stanza: Presence, seen: PresenceProperties) -> None:
         if not seen.from_muc:
             return
         room = str(seen.jid.bare)
@@ -99,7 +102,7 @@ class Device:
         if seen.is_muc_destroyed or (seen.is_muc_self_presence and seen.is_kicked):
             self.rooms.pop(room, None)
 
-    def _message(self, _client, stanza, seen):
+    def _message(self, _client: Client, stanza: Message, seen: MessageProperties) -> None:
         tell(
             "message",
             kind=seen.type,
@@ -118,47 +121,47 @@ class Device:
 
     # What to do
 
-    def join(self, room, nick):
+    def join(self, room: str, nick: str) -> None:
         self.rooms[room] = "joining"
         self.client.get_module("BasePresence").send(jid=f"{room}/{nick}", muc=True)
 
-    def leave(self, room, nick):
+    def leave(self, room: str, nick: str) -> None:
         del self.rooms[room]
         self.client.get_module("BasePresence").send(jid=f"{room}/{nick}", typ="unavailable")
 
-    def change_nick(self, room, nick, show=None):
+    def change_nick(self, room: str, nick: str, show: str | None = None) -> None:
         self.client.get_module("BasePresence").send(jid=f"{room}/{nick}", show=show)
 
-    def say(self, to, body, kind="groupchat"):
+    def say(self, to: str, body: str, kind: str = "groupchat") -> None:
         message = Message(to=to, body=body, typ=kind)
         if kind == "chat":
             message.setTag("x", namespace=Namespace.MUC_USER)  # as Gajim marks what is said to an occupant
         self.client.send_stanza(message)
 
-    def state(self, room):
+    def state(self, room: str) -> None:
         tell("state", room=room, state=self.rooms.get(room, "not joined"))
 
-    def ping(self, to):
+    def ping(self, to: str) -> None:
         self._ask(self.client.get_module("Ping").ping, "pong", JID.from_string(to))
 
-    def commands(self, of):
+    def commands(self, of: str) -> None:
         self._ask(self.client.get_module("AdHoc").request_command_list, "commands", JID.from_string(of))
 
-    def bookmark(self, room, nick, autojoin):
+    def bookmark(self, room: str, nick: str, autojoin: bool) -> None:
         # NativeBookmarks would add options that ejabberd 23.01 refuses; Gajim uses private XML there.
         item = build_conference_node(BookmarkData(JID.from_string(room), nick=nick, autojoin=autojoin))
         self.client.get_module("PubSub").publish(Namespace.BOOKMARKS_1, item, id_=room)
 
-    def bookmarks(self):
+    def bookmarks(self) -> None:
         self._ask(self.client.get_module("NativeBookmarks").request_bookmarks, "bookmarks")
 
-    def quit(self):
+    def quit(self) -> None:
         self.client.disconnect()
 
-    def _ask(self, request, event, *arguments):
+    def _ask(self, request: Callable[..., object], event: str, *arguments: object) -> None:
         """Call a method of nbxmpp that makes a request, and tell how it ended."""
 
-        def done(task):
+        def done(task: Task) -> None:
             try:
                 tell(event, result=_listed(task.finish()))
             except BaseError as error:
@@ -168,14 +171,14 @@ class Device:
         request(*arguments, callback=done)
 
 
-def _listed(result):
+def _listed(result: Any) -> object:
     """Tuples with names as objects, so that JSON keeps the names."""
     if hasattr(result, "_asdict"):
         return result._asdict()
     return [_listed(item) for item in result] if isinstance(result, list) else result
 
 
-def main():
+def main() -> None:
     tell("started")
     complaints = Complaints(logging.WARNING)
     logging.getLogger("nbxmpp").addHandler(complaints)
@@ -183,7 +186,7 @@ def main():
     device = Device(loop, *sys.argv[1:])
     orders = b""
 
-    def come(source, _condition):
+    def come(source: int, _condition: GLib.IOCondition) -> bool:
         nonlocal orders
         more = os.read(source, 65536)
         if not more:

@@ -7,7 +7,8 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.interfaces import IAddress, ITCPTransport
+from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.python.failure import Failure
 
 from tests.integration.ports import free_port
@@ -30,15 +31,14 @@ class Relay:
         self.delay = 0.0  # seconds, for every piece of data either way
         self._silent = False
         self._listener: Any = None
-        self._factory = Factory()
-        self._factory.noisy = False
-        self._factory.buildProtocol = lambda address: Link(self)  # type: ignore[method-assign]
+        self._factory = _Links(self)
         self._news: list[Deferred[None]] = []
 
     def start(self) -> None:
         """Take connections (again)."""
         if self._listener is None:
-            self._listener = reactor.listenTCP(self.port, self._factory, interface="127.0.0.1")
+            # the type variable of factories is invariant
+            self._listener = reactor.listenTCP(self.port, self._factory, interface="127.0.0.1")  # type: ignore[arg-type]
 
     async def refuse(self) -> None:
         """New connections are refused; those that are open stay."""
@@ -102,8 +102,20 @@ class Relay:
         self._changed()
 
 
+class _Links(ServerFactory["Link"]):
+    noisy = False
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    def buildProtocol(self, addr: IAddress | None) -> Link:
+        return Link(self._relay)
+
+
 class Link(Protocol):
     """One connection to the relay, with its other half."""
+
+    transport: ITCPTransport
 
     def __init__(self, relay: Relay) -> None:
         self.silent = False
@@ -136,7 +148,7 @@ class Link(Protocol):
         self.end(reset=False)
         self._relay.link_closed(self)
 
-    def pass_on(self, data: bytes, to: Protocol) -> None:
+    def pass_on(self, data: bytes, to: Link | _Far) -> None:
         if self.silent:
             return
         if self._relay.delay:
@@ -145,7 +157,7 @@ class Link(Protocol):
         else:
             self._write(data, to)
 
-    def _write(self, data: bytes, to: Protocol) -> None:
+    def _write(self, data: bytes, to: Link | _Far) -> None:
         if not self._ended and not self.silent:
             to.transport.write(data)
 
@@ -163,6 +175,8 @@ class Link(Protocol):
 
 class _Far(Protocol):
     """The relay's connection to the server."""
+
+    transport: ITCPTransport
 
     def __init__(self, link: Link) -> None:
         self._link = link

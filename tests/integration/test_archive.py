@@ -70,7 +70,7 @@ class ArchiveTests(IntegrationTestCase):
 
         async def run() -> list[str]:
             found = device.xmpp["xep_0313"].iterate(slixmpp.JID(self.place), **settings)
-            return [result["mam_result"]["forwarded"]["stanza"]["body"] async for result in found]
+            return [str(result["mam_result"]["forwarded"]["stanza"]["body"]) async for result in found]
 
         return await waiting(run())
 

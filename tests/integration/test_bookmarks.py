@@ -412,11 +412,11 @@ class PrivateXMLCase(BookmarksCase):
 
 
 class PrivateXMLTestsOnProsody(PrivateXMLCase):
-    kind: Any = ProsodyWithoutPEP
+    kind = ProsodyWithoutPEP
 
 
 class PrivateXMLTestsOnEjabberd(PrivateXMLCase):
-    kind: Any = EjabberdWithoutPEP
+    kind = EjabberdWithoutPEP
 
 
 del BookmarksCase, PrivateXMLCase  # else trial would run them by themselves

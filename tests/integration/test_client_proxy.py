@@ -208,7 +208,7 @@ class WhoMayAskTests(ProxiedCase):
         )
         self.assertEqual((await self.ask(alice)).get("type"), "result")
         await mallory.until(
-            lambda: len([s for s in mallory.received if s.get("id", "").isdigit()]) == 500, "500 answers"
+            lambda: len([s for s in mallory.received if (s.get("id") or "").isdigit()]) == 500, "500 answers"
         )
         refused = [stanza for stanza in mallory.received if condition(stanza) == "resource-constraint"]
         self.assertGreater(len(refused), 480)

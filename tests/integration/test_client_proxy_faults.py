@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
+from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 
 from tests.integration.cases import on_both_servers
@@ -49,7 +50,7 @@ class Asker:
         if self.asked < self.total:
             self.asked += 1
             kind = "set" if self.asked % 3 == 0 else "get"
-            self.client.transport.write(request(kind, f"{kind}-{self.asked}", self.domain).encode())  # type: ignore[union-attr]
+            self.client.transport.write(request(kind, f"{kind}-{self.asked}", self.domain).encode())
 
     def _take(self, stanza: Received) -> bool:
         if stanza.get("from") != self.domain or stanza.get("type") not in ("result", "error"):
@@ -197,14 +198,16 @@ class Relay(Factory):
 class End(Protocol):
     """One end of a relayed connection."""
 
+    transport: ITCPTransport | None = None
     peer: "End"
 
     def __init__(self) -> None:
         self.early: list[bytes] = []
 
     def connectionMade(self) -> None:
+        assert self.transport is not None
         for data in self.early:
-            self.transport.write(data)  # type: ignore[union-attr]
+            self.transport.write(data)
 
     def dataReceived(self, data: bytes) -> None:
         if self.peer.transport is None:
@@ -225,9 +228,10 @@ class End(Protocol):
         """Let only half of what comes next through, then cut."""
 
         def pass_half(data: bytes) -> None:
-            self.peer.transport.write(data[: len(data) // 2])  # type: ignore[union-attr]
-            self.peer.transport.loseConnection()  # type: ignore[union-attr]
-            self.transport.abortConnection()  # type: ignore[union-attr]
+            assert self.transport is not None and self.peer.transport is not None
+            self.peer.transport.write(data[: len(data) // 2])
+            self.peer.transport.loseConnection()
+            self.transport.abortConnection()
 
         self.dataReceived = pass_half  # type: ignore[method-assign]
 

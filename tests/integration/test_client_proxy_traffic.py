@@ -1,8 +1,15 @@
 """client_proxy on real servers: messages, presence, subscriptions, and the target taking the initiative."""
 
+from functools import partial
+
 from tests.integration.cases import on_both_servers
 from tests.integration.client import Client
 from tests.integration.proxied import ProxiedCase, condition
+from tests.integration.xmlcut import Received
+
+
+def is_message(kind: str, stanza: Received) -> bool:
+    return stanza.element.name == "message" and stanza.get("id") == kind
 
 
 @on_both_servers
@@ -51,9 +58,7 @@ class MessageTests(ProxiedCase):
         await alice.expect(f"<message from='{self.domain}'><body>hello</body></message>")
         for kind in ("normal", "headline", "chat", "error"):
             alice.send(f"<message type='{kind}' id='{kind}' to='{self.domain}'><body>hello yourself</body></message>")
-            await workers[2].client.expect(
-                lambda stanza, kind=kind: stanza.element.name == "message" and stanza.get("id") == kind
-            )
+            await workers[2].client.expect(partial(is_message, kind))
 
     async def test_nobody_there(self) -> None:
         await self.serve()

@@ -1,5 +1,7 @@
 """The server ends, or its room service does, or it forgets who is in a room: the account comes back by itself."""
 
+from functools import partial
+
 from tests.integration.cases import on_both_servers
 from tests.integration.comingback import ReturnCase
 from tests.integration.faults import Listener, verdict
@@ -8,7 +10,7 @@ from tests.integration.faults import Listener, verdict
 @on_both_servers
 class RestartedServerTests(ReturnCase):
     async def start(self, **settings: object) -> list[str]:
-        await self.begin(own_server=True, **settings)
+        await self.begin(own_server=self.kind, **settings)
         rooms = [self.room("one"), self.room("two")]
         for room in rooms:
             await self.bob.open(room)
@@ -62,6 +64,9 @@ class RestartedServerTests(ReturnCase):
                 await device.hears(room, kept)
                 self.assertEqual(verdict(device[room].bodies, kept, self.bob.sent[room]), "", self.whole(device))
 
+    def _bob_is_out(self, room: str) -> bool:
+        return not self.bob[room].nick
+
     async def test_room_service_restarts(self) -> None:
         """Attached sessions are not shown out, and not in again."""
         rooms = await self.start()
@@ -73,7 +78,7 @@ class RestartedServerTests(ReturnCase):
             await self.server.restart_rooms()
             if self.server.name == "ejabberd":  # Prosody keeps who is in a room meanwhile
                 for room in rooms:
-                    await self.bob.client.until(lambda room=room: not self.bob[room].nick, "the end of the room")
+                    await self.bob.client.until(partial(self._bob_is_out, room), "the end of the room")
                     self.bob[room].occupants.clear()
                     await self.bob.enter(room, "<history maxstanzas='0'/>")
             await self.back(*rooms)

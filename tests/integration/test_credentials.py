@@ -1,6 +1,7 @@
 """What the proxy logs in with when no client is there: kept keys, refused ones, and servers where there are none."""
 
 from pathlib import Path
+from typing import Any, ClassVar
 
 from twisted.internet.threads import deferToThread
 
@@ -16,7 +17,7 @@ WAITS = r"{account} waits for a client to log in"
 
 
 class CredentialsCase(ReturnCase):
-    async def in_room(self, **settings: object) -> str:
+    async def in_room(self, **settings: Any) -> str:
         """Alice's phone and bob in a room."""
         await self.begin(**settings)
         room = self.room()
@@ -120,11 +121,10 @@ class NewSaltsEjabberd(Ejabberd):
 class PasswordCase(CredentialsCase):
     """A server of its own, for which only the password will do."""
 
-    special: type[Server]
+    special: ClassVar[type[Server]]
 
-    async def in_room(self, **settings: object) -> str:
-        self.kind = self.special
-        return await super().in_room(own_server=True, **settings)
+    async def in_room(self, **settings: Any) -> str:
+        return await super().in_room(own_server=self.special, **settings)
 
     async def comes_back(self) -> None:
         room = await self.in_room(domain={"keep_passwords": True})
@@ -150,7 +150,8 @@ class PasswordCase(CredentialsCase):
 
 
 class PlainOnlyProsodyTests(PasswordCase):
-    kind, special = Prosody, PlainProsody
+    kind: ClassVar[type[Server]] = Prosody
+    special: ClassVar[type[Server]] = PlainProsody
 
     async def test_password_kept(self) -> None:
         await self.comes_back()

@@ -3,13 +3,14 @@
 import os
 import re
 import sys
+from pathlib import Path
 
 from twisted.trial import unittest
 
 from tests.integration.processes import LoggedProcess
 from tests.integration.prosody import Prosody
 
-ROOT = __file__.rpartition("/tests/")[0]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class DemoTests(unittest.TestCase):

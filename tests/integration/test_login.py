@@ -3,6 +3,7 @@
 import contextlib
 import socket
 
+from twisted.internet.interfaces import INegotiated
 from twisted.internet.threads import deferToThread
 
 from tests.certificates import make_authority, make_certificate
@@ -39,8 +40,7 @@ class LoginTests(LoginCase):
     async def test_direct_tls(self) -> None:
         client = await self.client(direct_tls=True)
         await client.barrier()
-        assert client.transport is not None
-        self.assertEqual(client.transport.negotiatedProtocol, b"xmpp-client")
+        self.assertEqual(INegotiated(client.transport).negotiatedProtocol, b"xmpp-client")
 
     async def test_starttls_is_required(self) -> None:
         client = await self.connect()

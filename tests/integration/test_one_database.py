@@ -123,9 +123,10 @@ class SQLiteTests(OneDatabaseCase):
         first = self.own_proxy()
         phone, place = await self.in_a_room(first)
         file = first.directory / "state" / "state.sqlite"
-        for number, link in enumerate((os.symlink, os.link)):
-            name = first.directory / f"other{number}.sqlite"
-            link(file, name)
+        symbolic, hard = first.directory / "other0.sqlite", first.directory / "other1.sqlite"
+        os.symlink(file, symbolic)
+        os.link(file, hard)
+        for name in (symbolic, hard):
             refusal = await self.refused(self.proxy_on(name))
             self.assertIn(
                 f"minimixproxy: {name}: is in use by another minimixproxy. One database serves one proxy: end the "

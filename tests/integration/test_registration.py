@@ -6,7 +6,7 @@ from typing import Any
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client
 from tests.integration.prosody import Prosody
-from tests.integration.servers import Account, Server
+from tests.integration.servers import Account
 
 NS = "jabber:iq:register"
 FEATURE = "<stream:features><register xmlns='{}'/></stream:features>"
@@ -35,7 +35,7 @@ class RegistrationCase(IntegrationTestCase):
         client = await self.connect(**settings)
         await client.open()
         await client.starttls()
-        client.features = await client.open()  # type: ignore[attr-defined]
+        await client.open()
         return client
 
     async def fresh_name(self) -> str:
@@ -43,7 +43,7 @@ class RegistrationCase(IntegrationTestCase):
         return (await self.account("taken")).username.replace("taken", "new")
 
     def offers(self, client: Client) -> list[str]:
-        features = client.features.element  # type: ignore[attr-defined]
+        features = client.features.element
         return sorted(child.uri for child in features.elements() if child.name == "register")
 
     async def register(self, client: Client, payload: str, to: str | None = None) -> str:
@@ -55,7 +55,7 @@ def outcome(answer: Any) -> str:
     if answer.get("type") == "result":
         return "result"
     error = next(child for child in answer.element.elements() if child.name == "error")
-    return next(child.name for child in error.elements() if child.name != "text")
+    return next(str(child.name) for child in error.elements() if child.name != "text")
 
 
 @on_both_servers
@@ -149,7 +149,7 @@ class InvitingProsody(Prosody):
 
 
 class InvitationTests(RegistrationCase):
-    kind: type[Server] = InvitingProsody
+    kind = InvitingProsody
 
     def preauth(self, token: str) -> str:
         return f"<preauth xmlns='urn:xmpp:pars:0' token='{token}'/>"

@@ -6,7 +6,7 @@ Alice has two devices behind the proxy, of one library or of both; bob is a clie
 import socket
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.libraries import Aioxmpp, Inbox, Slixmpp, aioxmpp, unusable, waiting
@@ -95,6 +95,9 @@ class SlixmppRooms(Slixmpp):
         return waiting(run())
 
 
+Device = TypeVar("Device", "SlixmppRooms", "AioxmppRooms")
+
+
 class RoomsCase(IntegrationTestCase):
     def setUp(self) -> None:
         reason = unusable(aioxmpp)
@@ -117,7 +120,7 @@ class RoomsCase(IntegrationTestCase):
     async def aioxmpp(self, resource: str = "laptop") -> AioxmppRooms:
         return await self._device(AioxmppRooms(self.alice, resource))
 
-    async def _device(self, device: Any) -> Any:
+    async def _device(self, device: Device) -> Device:
         await device.login(self.proxy.port)
         self.addCleanup(device.logout)
         return device
