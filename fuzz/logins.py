@@ -30,7 +30,8 @@ from minimixproxy.wire.framing import Fault, Framer
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.sasl import SaslFailure, account_key, check_authzid, failure, parse_plain
-from tests.c2s.helpers import BIND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, LabClient, Wire, plain
+from tests.c2s.helpers import BIND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, LabClient, plain
+from tests.wires import Wire
 
 _NONCE = "fyko+d2lbbFgONRv9qkxdawL"
 _FIRST = b"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096"

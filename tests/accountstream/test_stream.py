@@ -60,9 +60,7 @@ class StreamTest(SynchronousTestCase):
     @property
     def producer(self) -> IPushProducer:
         """Who is told whether the server reads."""
-        producer: IPushProducer | None = self.upstream.transport.producer
-        assert producer is not None
-        return producer
+        return self.upstream.transport.push_producer
 
     def pending(self) -> list[float]:
         """In how many seconds something is to happen."""

@@ -10,9 +10,13 @@ from typing import Any
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLContextFactory,
+    IOpenSSLServerConnectionCreator,
+)
+from twisted.internet.protocol import connectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.test import iosim
@@ -24,13 +28,19 @@ from minimixproxy.c2s.server.negotiation_context import NegotiationContext
 from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.transport.certificates import self_signed
 from minimixproxy.c2s.transport.client_stream import ClientStream
-from minimixproxy.c2s.transport.connection import SecurableConnection
+from minimixproxy.c2s.transport.connection import SecurableConnection, Transport, Upper
 from minimixproxy.c2s.transport.tls import ServerTLS
+from minimixproxy.c2s.transport.tls_layer import TLSLayer
 from minimixproxy.c2s.upstream.connecting import Login, server_framing
 from minimixproxy.config.settings import Domain, Limits, Listen, Settings
+from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.timing.turn_end import TurnEnd
+from minimixproxy.wire.lazy_stanzas import Output
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
+from tests.wires import Wire
+
+ContextMaker = IOpenSSLClientConnectionCreator | IOpenSSLServerConnectionCreator | IOpenSSLContextFactory
 
 
 def certified(name: str, directory: Path, **settings: Any) -> Domain:
@@ -39,12 +49,23 @@ def certified(name: str, directory: Path, **settings: Any) -> Domain:
     return Domain(name=name, certificate=certificate, private_key=private_key, **settings)
 
 
-class Recorder(Protocol):
+class Recorder:
     """Keeps what arrives, and why it ended."""
+
+    transport: Transport
 
     def __init__(self) -> None:
         self.received = b""
         self.reason: Failure | None = None
+
+    def makeConnection(self, transport: Transport) -> None:
+        self.transport = transport
+
+    @property
+    def tls(self) -> TLSLayer:
+        """The transport, once TLS has been started."""
+        assert isinstance(self.transport, TLSLayer)
+        return self.transport
 
     def dataReceived(self, data: bytes) -> None:
         assert data, "nothing is no reason to be called"
@@ -54,14 +75,20 @@ class Recorder(Protocol):
         self.reason = reason
 
 
-def connected(client: Protocol, server: Protocol) -> iosim.IOPump:
+def tls_factory(creator: ContextMaker, *, is_client: bool = True) -> TLSMemoryBIOFactory:
+    """The protocol on top of it is the connection's, not the factory's: see `SecurableConnection.start_tls`."""
+    return TLSMemoryBIOFactory(creator, is_client, None)  # type: ignore[arg-type]
+
+
+def connected(client: Upper, server: Upper) -> iosim.IOPump:
     """Join two protocols in memory; `pump.flush()` carries what they wrote."""
-    return iosim.connect(
+    pump: iosim.IOPump = iosim.connect(
         server,
         iosim.FakeTransport(server, isServer=True),
         client,
         iosim.FakeTransport(client, isServer=False),
     )
+    return pump
 
 
 def secured_pair(
@@ -84,9 +111,9 @@ class StubAccount:
         self.taken_from_client: set[str] = set()  # ids
         self.taken_from_server: set[str] = set()
         self.seen_from_client: list[bytes] = []
-        self.closed: list[ClientSession] = []
+        self.closed: list[SessionPort] = []
 
-    def from_client(self, _session: ClientSession, stanza: Stanza) -> bool:
+    def from_client(self, session: SessionPort, stanza: Stanza) -> bool:
         self.seen_from_client.append(stanza.raw)
         if stanza.get("id") == "explode":
             raise RuntimeError("a fault of the account")
@@ -94,14 +121,14 @@ class StubAccount:
             raise UnusableStanza("too large")
         return stanza.get("id") in self.taken_from_client
 
-    def from_server(self, _session: ClientSession, stanza: Stanza) -> bool:
+    def from_server(self, session: SessionPort, stanza: Stanza) -> bool:
         if stanza.get("id") == "explode":
             raise RuntimeError("a fault of the account")
         if stanza.get("id") == "unusable":
             raise UnusableStanza("too large")
         return stanza.get("id") in self.taken_from_server
 
-    def session_closed(self, session: ClientSession) -> None:
+    def session_closed(self, session: SessionPort) -> None:
         self.closed.append(session)
 
 
@@ -115,7 +142,7 @@ class StubAccounts:
         self.removals: list[str] = []
         self.given = 0  # the last message that was given out
 
-    def gated(self, deliver: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
         return deliver
 
     def given_out(self) -> int:
@@ -127,7 +154,8 @@ class StubAccounts:
     def removed(self, bare: str) -> None:
         self.removals.append(bare)
 
-    def session_bound(self, session: ClientSession, _login: Login) -> StubAccount:
+    def session_bound(self, session: SessionPort, login: Login) -> StubAccount:
+        assert isinstance(session, ClientSession)
         self.bound.append(session)
         return self.account
 
@@ -153,20 +181,6 @@ def plain(username: str = "a", password: str = "secret", authzid: str = "") -> b
     """An `<auth/>` element for SASL PLAIN."""
     message = b64encode(f"{authzid}\0{username}\0{password}".encode())
     return b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>%b</auth>" % message
-
-
-class Wire(StringTransport):
-    """A transport whose output is read once."""
-
-    def take(self) -> bytes:
-        """Return what was written since the last time."""
-        data = self.value()
-        self.clear()
-        return data
-
-    @property
-    def closing(self) -> bool:
-        return bool(self.disconnecting)
 
 
 class Lab:

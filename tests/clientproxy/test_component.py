@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent
 from twisted.python.failure import Failure
 from twisted.trial import unittest
@@ -17,25 +17,13 @@ from minimixproxy.safety_net import NET
 from minimixproxy.wire.stanza import parse_stanza
 from tests.clientproxy.scene import ALICE, DOMAIN, QUERY, TARGET, settings
 from tests.log_events import log_events
+from tests.wires import Wire
 
 HEADER = (
     b"<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' "
     b"xmlns:stream='http://etherx.jabber.org/streams' id='s1' from='proxy.example.org'>"
 )
 ERROR = "<stream:error><{} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
-
-
-class Transport(StringTransport):
-    """Closing is noted; the connection is lost when the test says so."""
-
-    def loseConnection(self) -> None:
-        self.disconnecting = True
-
-    def abortConnection(self) -> None:
-        self.aborting = True
-        super().abortConnection()
-
-    aborting = False
 
 
 class Endpoint:
@@ -54,7 +42,7 @@ class Endpoint:
             deferred.errback(Failure(ConnectionRefusedError()))
             return deferred
         stream = factory.buildProtocol(None)
-        stream.makeConnection(Transport())
+        stream.makeConnection(Wire())
         self.streams.append(stream)
         deferred.callback(stream)
         return deferred
@@ -208,13 +196,13 @@ class HandshakeTests(ComponentCase):
         stream = self.one.streams[0]
         stream.dataReceived(HEADER)
         self.clock.advance(component.HANDSHAKE_TIMEOUT)
-        self.assertTrue(stream.transport.aborting)
+        self.assertTrue(stream.transport.aborted)
 
     def test_what_came_in_time(self) -> None:
         self.start()
         stream = self.handshake(self.one)
         self.clock.advance(component.HANDSHAKE_TIMEOUT)
-        self.assertFalse(stream.transport.aborting)
+        self.assertFalse(stream.transport.aborted)
 
     def test_a_stanza_before_it_that_cannot_be_used(self) -> None:
         self.start()
@@ -232,8 +220,8 @@ class HandshakeTests(ComponentCase):
         """By TCP; and what is written goes out at once. A UNIX socket has neither."""
         told: list[tuple[str, object]] = []
         for name in ("setTcpKeepAlive", "setTcpNoDelay"):
-            setattr(Transport, name, lambda _self, value, name=name: told.append((name, value)))
-            self.addCleanup(delattr, Transport, name)
+            setattr(Wire, name, lambda _self, value, name=name: told.append((name, value)))
+            self.addCleanup(delattr, Wire, name)
         self.start()
         self.handshake(self.one)
         self.assertEqual(told, [("setTcpKeepAlive", True), ("setTcpNoDelay", True)])
@@ -370,16 +358,16 @@ class WritingTests(ComponentCase):
         stream = self.handshake(self.one)
         ping = f"<iq type='get' id='p' from='{ALICE}' to='{DOMAIN}'><ping xmlns='urn:xmpp:ping'/></iq>".encode()
         stream.dataReceived(ping * 200)
-        self.assertFalse(stream.transport.aborting)
+        self.assertFalse(stream.transport.aborted)
         stream.transport.producer.pauseProducing()
         stream.dataReceived(ping * 10)
         stream.transport.producer.resumeProducing()
         stream.dataReceived(ping * 200)
-        self.assertFalse(stream.transport.aborting)
+        self.assertFalse(stream.transport.aborted)
         stream.transport.producer.pauseProducing()
         stream.transport.clear()
         stream.dataReceived(ping * 200)
-        self.assertEqual((stream.transport.aborting, stream.transport.value()), (True, b""))
+        self.assertEqual((stream.transport.aborted, stream.transport.value()), (True, b""))
 
     def test_what_another_connection_did_not_take_does_not_count(self) -> None:
         self.patch(component, "MAX_BACKLOG", 10_000)
@@ -392,7 +380,7 @@ class WritingTests(ComponentCase):
         self.advance(3)
         stream = self.handshake(self.one)
         stream.dataReceived(ping * 200)
-        self.assertFalse(stream.transport.aborting)
+        self.assertFalse(stream.transport.aborted)
         self.assertEqual(stream.transport.value().count(b"type='result'"), 200)
 
     def test_a_read_that_causes_nothing(self) -> None:
@@ -446,7 +434,7 @@ class FaultTests(ComponentCase):
         self.start(self.one, self.two)
         (stream,) = self.one.streams
         stream.dataReceived(HEADER.replace(b"from='", b"version='1.0' from='@@"))
-        self.assertTrue(stream.transport.aborting)
+        self.assertTrue(stream.transport.aborted)
         stream.connectionLost(Failure(ConnectionLost()))
         self.clock.advance(0)
         self.assertEqual(self.tried, ["one", "two"])
@@ -497,7 +485,7 @@ class StoppingTests(ComponentCase):
         stream = self.handshake(self.one)
         service.stopService()
         self.clock.advance(component.STOP_TIMEOUT)
-        self.assertTrue(stream.transport.aborting)
+        self.assertTrue(stream.transport.aborted)
 
     def test_between_connections(self) -> None:
         self.one.refuses = True
@@ -529,7 +517,7 @@ class SizeTests(ComponentCase):
         self.assertIn(b"<iq type='error' from='proxy.example.org' to='alice@example.org/phone' id='q'>", sent)
         self.assertIn(b"policy-violation", sent)
         self.assertIn(b"<iq type='result' id='p'", sent)
-        self.assertFalse(stream.transport.aborting)
+        self.assertFalse(stream.transport.aborted)
         self.assertEqual(sum(service.proxy.core.dropped.values()), 1, "it is counted")
 
     def test_too_large_to_go(self) -> None:

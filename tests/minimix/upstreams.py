@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
-from twisted.internet.testing import StringTransport
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.c2s.upstream.connecting import Login
@@ -12,6 +11,7 @@ from minimixproxy.config.settings import Domain
 from minimixproxy.minimix.interfaces.journal import KeptLogin
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.minimix.fakes import HEADER, STREAM
+from tests.wires import Wire
 
 _KEYS = KeyCache()
 
@@ -24,21 +24,12 @@ def login(username: str = "alice", domain: str = "a.test") -> Login:
 LOGIN = login()
 
 
-class Transport(StringTransport):
-    """A transport that can be seen to be aborted."""
-
-    aborted = False
-
-    def abortConnection(self) -> None:
-        self.aborted = True
-
-
 class Upstream:
     """A server end: connects when told to, and keeps what it got."""
 
     def __init__(self) -> None:
         self.attempts: list[Deferred[tuple[FramedXmlStream, str]]] = []
-        self.transport = Transport()
+        self.transport = Wire()
         self.xmlstream: FramedXmlStream | None = None
 
     def connect(self, *_login: object) -> Deferred[tuple[FramedXmlStream, str]]:
@@ -47,7 +38,7 @@ class Upstream:
         return attempt
 
     def accept(self) -> FramedXmlStream:
-        self.transport = Transport()
+        self.transport = Wire()
         xmlstream = self.xmlstream = FramedXmlStream(Authenticator())
         xmlstream.makeConnection(self.transport)
         xmlstream.dataReceived(HEADER)
@@ -60,9 +51,7 @@ class Upstream:
         self.xmlstream.dataReceived(xml.encode())
 
     def take(self) -> bytes:
-        value: bytes = self.transport.value()
-        self.transport.clear()
-        return value
+        return self.transport.take()
 
 
 class FakeLogins:

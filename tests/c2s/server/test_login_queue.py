@@ -204,7 +204,12 @@ class LoginTurnsTest(SynchronousTestCase):
         self.assertEqual(len(self.begun), 4, "the free ones, and one that may fail")
         looks: list[tuple[object, ...]] = []
         wait = self.guard.wait
-        self.guard.wait = lambda *given: looks.append(given) or wait(*given)  # type: ignore[func-returns-value,method-assign]
+
+        def counted(address: str, account: str, waited: float = 0.0) -> float:
+            looks.append((address, account))
+            return wait(address, account, waited)
+
+        self.patch(self.guard, "wait", counted)
         self.refuse("192.0.2.0")
         self.assertLess(len(looks), 5)
 

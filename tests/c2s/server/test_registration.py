@@ -25,8 +25,9 @@ from minimixproxy.wire.stanza import MalformedStanza, Stanza, parse_stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep import registration
 from minimixproxy.xep.registration import FEATURES, is_answer, request_of, shown, submitted
-from tests.c2s.helpers import HEADER, SERVER_HEADER, Lab, LabClient, Wire, plain
+from tests.c2s.helpers import HEADER, SERVER_HEADER, Lab, LabClient, plain
 from tests.log_events import observe
+from tests.wires import Wire
 
 REGISTER = "jabber:iq:register"
 GET = b"<iq type='get' id='g'><query xmlns='jabber:iq:register'/></iq>"
@@ -220,7 +221,7 @@ class RegistrationTest(unittest.TestCase):
     def asked(self, wire: Wire) -> bytes:
         found = re.findall(rb"<iq type='[a-z]+' id='([0-9a-f]+)' to='example.org'>", wire.take())
         self.assertEqual(len(found), 1)
-        return found[0]
+        return bytes(found[0])
 
 
 class OffersTest(RegistrationTest):
@@ -242,7 +243,7 @@ class OffersTest(RegistrationTest):
         self.assertEqual(self.lab.logins, [])
         _stream, wire = self.answer_contact()
         self.assertEqual(len(self.lab.logins), 1)
-        self.assertTrue(wire.disconnected or wire.aborting)  # what was opened to look is closed
+        self.assertTrue(wire.aborted)  # what was opened to look is closed
 
     def test_one_question_for_all(self) -> None:
         clients = [self.lab.client() for _ in range(3)]
@@ -322,7 +323,7 @@ class PassingTest(RegistrationTest):
         client, stream, wire, identity = self.registering()
         stream.dataReceived(b"<iq type='result' id='%b'>%b</iq>" % (identity, b"<a/>" * 25_000))
         self.assertIn(b"remote-server-timeout", client.wire.take())
-        self.assertTrue(wire.disconnected or wire.aborting)
+        self.assertTrue(wire.aborted)
 
     def test_a_request_of_too_many_tags(self) -> None:
         big = b"<iq type='set' id='b'><query xmlns='jabber:iq:register'>%b</query></iq>" % (b"<a/>" * 25_000)
@@ -346,7 +347,7 @@ class PassingTest(RegistrationTest):
         client, stream, wire, _identity = self.registering()
         stream.dataReceived(b"<message/>" * 20)
         self.assertIn(b"remote-server-timeout", client.wire.take())
-        self.assertTrue(wire.disconnected or wire.aborting)
+        self.assertTrue(wire.aborted)
         self.assertEqual(self.lab.entry.registrar.open_streams, 0)
 
     def test_the_errors_that_stand_for_an_answer(self) -> None:
@@ -404,7 +405,7 @@ class PassingTest(RegistrationTest):
         self.asked(wire)
         client.vanish()
         self.assertEqual(self.lab.entry.registrar.open_streams, 0)
-        self.assertTrue(wire.disconnected or wire.aborting)
+        self.assertTrue(wire.aborted)
 
     def test_a_server_that_offers_none_after_all(self) -> None:
         client = self.known()
@@ -412,7 +413,7 @@ class PassingTest(RegistrationTest):
         _stream, wire = self.answer_contact(BARREN)
         self.assertIn(b"<service-unavailable ", client.wire.take())
         self.assertEqual(self.lab.entry.registrar.open_streams, 0)
-        self.assertTrue(wire.disconnected or wire.aborting)
+        self.assertTrue(wire.aborted)
         self.assertIn(b"<service-unavailable ", client.send(GET))
         self.assertEqual(self.lab.contacts, [], "it is known now")
 
@@ -486,7 +487,7 @@ class PassingTest(RegistrationTest):
         client, _stream, wire, _identity = self.registering()
         self.lab.clock.advance(registrar.ANSWER_TIMEOUT)
         self.assertIn(b"remote-server-timeout", client.wire.take())
-        self.assertTrue(wire.disconnected or wire.aborting)
+        self.assertTrue(wire.aborted)
         client.send(GET)
         stream, wire = self.answer_contact()  # the next request has a stream of its own
         stream.dataReceived(b"<iq type='result' id='%b'/>" % self.asked(wire))
@@ -532,14 +533,14 @@ class PassingTest(RegistrationTest):
         client, stream, wire, identity = self.registering()
         stream.dataReceived(b"<iq type='result' id='%b'/>" % identity)
         client.send(plain())
-        self.assertTrue(wire.disconnected or wire.aborting)
+        self.assertTrue(wire.aborted)
         self.assertEqual(len(self.lab.logins), 1)
         self.assertEqual(self.lab.entry.registrar.open_streams, 0)
 
     def test_a_client_that_vanishes_ends_it(self) -> None:
         client, _stream, wire, _identity = self.registering(SET)
         client.vanish()
-        self.assertTrue(wire.disconnected or wire.aborting)
+        self.assertTrue(wire.aborted)
         self.assertEqual(self.lab.entry.registrar.open_streams, 0)
 
     def test_a_client_that_vanishes_while_a_stream_is_opened(self) -> None:

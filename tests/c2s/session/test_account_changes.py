@@ -178,7 +178,7 @@ class SessionTest(unittest.TestCase):
     def test_the_client_hears_of_a_removal_first(self) -> None:
         """What the proxy does then ends its session."""
         seen: list[bytes] = []
-        self.lab.accounts.removed = lambda _bare: seen.append(self.client.wire.value())  # type: ignore[method-assign]
+        self.patch(self.lab.accounts, "removed", lambda _bare: seen.append(self.client.wire.value()))
         self.asks("<remove/>")
         self.client.wire.clear()
         answer = b"<iq type='result' id='r'/>"

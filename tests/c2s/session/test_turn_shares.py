@@ -11,14 +11,14 @@ from twisted.trial import unittest
 
 from minimixproxy.c2s.session.paced_reading import PIECE, PIECES_TIME
 from minimixproxy.c2s.session.turn_shares import TURN, TurnShares
+from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.wire.stanza import Stanza
 from tests.c2s.helpers import Lab, LabClient
 
 
 def next_turn(clock: Clock) -> None:
     """Do what the reactor does in one turn: what is due, but not what comes of it."""
-    due = [call for call in clock.getDelayedCalls() if call.getTime() <= clock.seconds()]
-    for call in due:
+    for call in [call for call in clock.calls if call.getTime() <= clock.seconds()]:
         clock.calls.remove(call)
         call.called = 1
         call.func(*call.args, **call.kw)
@@ -51,7 +51,7 @@ class SharesTest(unittest.TestCase):
         self.clock = Clock()
         self.shares = TurnShares(self.clock)
         self.seconds = 0.0
-        self.shares.stopwatch = lambda: self.seconds  # type: ignore[method-assign, assignment]
+        self.patch(self.shares, "stopwatch", lambda: self.seconds)
         self.order: list[str] = []
 
     def wait(self, account: str, name: str, times: int = 1, seconds: float = TURN * 1.01) -> One:
@@ -139,12 +139,12 @@ class SessionsTest(unittest.TestCase):
         account = self.lab.accounts.account
         from_client = account.from_client
 
-        def slowly(session: object, stanza: Stanza) -> bool:
+        def slowly(session: SessionPort, stanza: Stanza) -> bool:
             self.lab.stopwatch += EACH
             self.handled += 1
-            return from_client(session, stanza)  # type: ignore[arg-type]
+            return from_client(session, stanza)
 
-        account.from_client = slowly  # type: ignore[method-assign]
+        self.patch(account, "from_client", slowly)
 
     def client(self, username: str = "a") -> LabClient:
         client = self.lab.client()
@@ -214,7 +214,7 @@ class SessionsTest(unittest.TestCase):
 
     def test_a_large_read_that_takes_no_time_is_taken_at_once(self) -> None:
         client = self.client()
-        self.lab.accounts.account.from_client = lambda _session, _stanza: False  # type: ignore[method-assign]
+        self.patch(self.lab.accounts.account, "from_client", lambda _session, _stanza: False)
         client.send(b"<iq id='i'/>" * 5000)
         self.assertEqual(client.upstream.take(), b"<iq id='i'/>" * 5000)
 
@@ -222,7 +222,7 @@ class SessionsTest(unittest.TestCase):
         """The process may be stopped at any point: to the stopwatch that is a long time."""
         client = self.client()
         seconds = count(0.0, 1.0)
-        self.lab.entry.shares.stopwatch = lambda: next(seconds)  # type: ignore[method-assign, assignment]
+        self.patch(self.lab.entry.shares, "stopwatch", lambda: next(seconds))
         client.send(b"<iq id='i'/>" * 2)
         self.assertEqual(client.upstream.take(), b"<iq id='i'/>" * 2)
 
@@ -238,7 +238,7 @@ class SessionsTest(unittest.TestCase):
     def test_clients_that_say_much_and_go_do_not_pile_up(self) -> None:
         """Others come in their place: each is done with in one turn of its account's."""
         account = self.lab.accounts.account
-        account.from_client = lambda _session, _stanza: True  # type: ignore[method-assign]
+        self.patch(account, "from_client", lambda _session, _stanza: True)
         crowd = [self.client() for _ in range(20)]
         for client in crowd:
             client.send(b"<presence to='r@m/n'/>" * 60)
@@ -255,10 +255,10 @@ class SessionsTest(unittest.TestCase):
         write = crowd[1].upstream.write
 
         def fails_once(_data: bytes) -> None:
-            crowd[1].upstream.write = write  # type: ignore[method-assign]
+            self.patch(crowd[1].upstream, "write", write)
             raise ZeroDivisionError
 
-        crowd[1].upstream.write = fails_once  # type: ignore[method-assign, assignment]
+        self.patch(crowd[1].upstream, "write", fails_once)
         crowd[1].wire.take()
         next_turn(self.lab.clock)
         self.assertIn(b"<internal-server-error", crowd[1].wire.take())

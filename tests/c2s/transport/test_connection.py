@@ -12,8 +12,9 @@ from twisted.internet.protocol import Factory
 from twisted.trial import unittest
 
 from minimixproxy.c2s.transport.connection import DirectTransport, SecurableConnection, direct
-from tests.c2s.helpers import Recorder, Wire
+from tests.c2s.helpers import Recorder
 from tests.c2s.upstream.test_connecting import asynchronous
+from tests.wires import Wire
 
 reactor: Any = global_reactor
 
@@ -41,15 +42,19 @@ class Expecting(Recorder):
 class DirectTransportTest(unittest.TestCase):
     async def pair(self) -> tuple[Expecting, Expecting]:
         server, client = Expecting(), Expecting()
-        factory = Factory.forProtocol(lambda: SecurableConnection(server))  # type: ignore[arg-type]
+        factory = Factory.forProtocol(lambda: SecurableConnection(server))
         port = reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
-        await connectProtocol(endpoint, SecurableConnection(client))  # type: ignore[arg-type]
-        while server.transport is None:
+        await connectProtocol(endpoint, SecurableConnection(client))
+        while not hasattr(server, "transport"):
             await turn()
-        self.addCleanup(lambda: [side.transport.abortConnection() for side in (server, client)])
+        self.addCleanup(self.abort, server, client)
         return server, client
+
+    def abort(self, *sides: Recorder) -> None:
+        for side in sides:
+            side.transport.abortConnection()
 
     @asynchronous
     async def test_used_for_tcp_only(self) -> None:
@@ -66,6 +71,7 @@ class DirectTransportTest(unittest.TestCase):
         client.expected = sum(map(len, pieces))
         for piece in pieces:
             server.transport.write(piece)
+        assert isinstance(server.transport, DirectTransport)
         server.transport.writeSequence([b"x", b"y"])
         client.expected += 2
         client.transport.resumeProducing()
@@ -76,6 +82,7 @@ class DirectTransportTest(unittest.TestCase):
     async def test_sent_before_the_turn_is_over(self) -> None:
         server, client = await self.pair()
         server.transport.write(b"now")
+        assert isinstance(client.transport, DirectTransport)
         self.assertEqual(client.transport.socket.recv(10), b"now")
 
     @asynchronous

@@ -24,16 +24,17 @@ from zope.interface import implementer
 
 from minimixproxy.c2s.transport import certificates
 from minimixproxy.c2s.transport.certificates import CertificateError, fingerprint, self_signed
+from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.c2s.transport.tls import ServerTLS, client_factory
 from minimixproxy.config.settings import Domain
-from tests.c2s.helpers import Recorder, certified, secured_pair
+from tests.c2s.helpers import Recorder, certified, connected, secured_pair, tls_factory
 from tests.certificates import DAMAGES, damage
 from tests.log_events import observe
 
 
 def shown(client: Recorder) -> str:
     """The common name in the certificate that the client was shown."""
-    certificate = client.transport.getPeerCertificate()
+    certificate = client.tls.getPeerCertificate()
     return str(certificate.get_subject().CN)
 
 
@@ -59,8 +60,8 @@ class TLSTest(unittest.TestCase):
         server.transport.write(b"pong")
         pump.flush()
         self.assertEqual((server.received, client.received), (b"ping", b"pong"))
-        self.assertEqual(client.transport.negotiatedProtocol, b"xmpp-client")
-        self.assertIn(client.transport.getHandle().get_protocol_version_name(), ("TLSv1.2", "TLSv1.3"))
+        self.assertEqual(client.tls.negotiatedProtocol, b"xmpp-client")
+        self.assertIn(client.tls.getHandle().get_protocol_version_name(), ("TLSv1.2", "TLSv1.3"))
 
     def test_large_writes_arrive_whole(self) -> None:
         client, server, pump = secured_pair(self.trusting("example.org"), self.server.factory("example.org"))
@@ -116,7 +117,7 @@ class TLSTest(unittest.TestCase):
         """It begins with the first domain; and nothing goes wrong within OpenSSL, which would only be printed."""
         printed = StringIO()
         self.patch(sys, "stderr", printed)
-        options = TLSMemoryBIOFactory(CertificateOptions(verify=False), True, None)
+        options = tls_factory(CertificateOptions(verify=False))
         client, _server, _pump = secured_pair(options, self.server.factory_by_sni())
         self.assertEqual((shown(client), printed.getvalue()), ("example.org", ""))
 
@@ -134,9 +135,7 @@ class TLSTest(unittest.TestCase):
                 context.set_max_proto_version(SSL.TLS1_1_VERSION)
                 return SSL.Connection(context, None)
 
-        _client, server, _pump = secured_pair(
-            TLSMemoryBIOFactory(Old(), True, None), self.server.factory("example.org")
-        )
+        _client, server, _pump = secured_pair(tls_factory(Old()), self.server.factory("example.org"))
         assert server.reason is not None
         self.assertTrue(server.reason.check(SSL.Error))
 
@@ -151,18 +150,16 @@ class TLSTest(unittest.TestCase):
                 context.set_max_proto_version(SSL.TLS1_2_VERSION)
                 return SSL.Connection(context, None)
 
-        client, server, _pump = secured_pair(
-            TLSMemoryBIOFactory(Choosy(), True, None), self.server.factory("example.org")
-        )
+        client, server, _pump = secured_pair(tls_factory(Choosy()), self.server.factory("example.org"))
         return client, server
 
     def test_ciphers(self) -> None:
         """Forward secrecy and authenticated encryption; of those, the server chooses."""
         for name in (b"ECDHE-ECDSA-AES128-GCM-SHA256", b"ECDHE-ECDSA-CHACHA20-POLY1305"):
             client, _server = self.agreed(name)
-            self.assertEqual(client.transport.getHandle().get_cipher_name(), name.decode())
+            self.assertEqual(client.tls.getHandle().get_cipher_name(), name.decode())
         client, _server = self.agreed(b"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384")
-        self.assertEqual(client.transport.getHandle().get_cipher_name(), "ECDHE-ECDSA-AES256-GCM-SHA384")
+        self.assertEqual(client.tls.getHandle().get_cipher_name(), "ECDHE-ECDSA-AES256-GCM-SHA384")
         for name in (b"ECDHE-ECDSA-AES128-SHA256", b"ECDHE-ECDSA-AES256-SHA:@SECLEVEL=0", b"aNULL:@SECLEVEL=0"):
             _client, server = self.agreed(name)
             assert server.reason is not None, name
@@ -180,9 +177,6 @@ class TLSTest(unittest.TestCase):
 
     def test_garbage_ends_only_this_connection(self) -> None:
         plain, server = Recorder(), Recorder()
-        from minimixproxy.c2s.transport.connection import SecurableConnection
-        from tests.c2s.helpers import connected
-
         bottom = SecurableConnection(server)
         pump = connected(plain, bottom)
         bottom.start_tls(self.server.factory("example.org"))
@@ -193,13 +187,11 @@ class TLSTest(unittest.TestCase):
 
     def test_unrelated_alpn_still_connects(self) -> None:
         options = CertificateOptions(verify=False, acceptableProtocols=[b"h2"])
-        client, server, pump = secured_pair(
-            TLSMemoryBIOFactory(options, True, None), self.server.factory("example.org")
-        )
+        client, server, pump = secured_pair(tls_factory(options), self.server.factory("example.org"))
         client.transport.write(b"x")
         pump.flush()
         self.assertEqual(server.received, b"x")
-        self.assertIsNone(server.transport.negotiatedProtocol)
+        self.assertIsNone(server.tls.negotiatedProtocol)
 
 
 class CertificateFilesTest(unittest.TestCase):
@@ -215,7 +207,7 @@ class CertificateFilesTest(unittest.TestCase):
     def shown_serial(self, server: ServerTLS) -> int:
         insecure = client_factory(Domain(name="example.org", upstream_trust="insecure"), direct=False)
         client, _server, _pump = secured_pair(insecure, server.factory("example.org"))
-        return int(client.transport.getPeerCertificate().get_serial_number())
+        return int(client.tls.getPeerCertificate().get_serial_number())
 
     def replace(self, certificate: Path, private_key: Path) -> None:
         fresh = self_signed("example.org", self.directory / "fresh")

@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
+from twisted.test import iosim
 from twisted.trial import unittest
 from zope.interface import implementer
 
@@ -21,7 +22,7 @@ from minimixproxy.c2s.transport import tls_engine, tls_layer
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.c2s.transport.tls import ServerTLS
 from minimixproxy.c2s.transport.tls_layer import RecordCounter, TLSLayer
-from tests.c2s.helpers import Recorder, certified, connected, secured_pair
+from tests.c2s.helpers import Recorder, certified, connected, secured_pair, tls_factory
 
 
 def record(length: int) -> bytes:
@@ -87,8 +88,8 @@ class TLSLayerTest(unittest.TestCase):
         self.server = ServerTLS([certified("example.org", directory)], directory)
         self.server.load()
 
-    def pair(self, version: int) -> tuple[Recorder, Recorder, Any]:
-        client_tls = TLSMemoryBIOFactory(Version(version), True, None)  # type: ignore[arg-type]
+    def pair(self, version: int) -> tuple[Recorder, Recorder, iosim.IOPump]:
+        client_tls = tls_factory(Version(version))
         client, server, pump = secured_pair(client_tls, self.server.factory("example.org"))
         # Tickets come with the first data of TLS 1.3.
         client.transport.write(b"?")
@@ -99,10 +100,17 @@ class TLSLayerTest(unittest.TestCase):
         client.received = server.received = b""
         return client, server, pump
 
+    def begun(self, client_tls: TLSMemoryBIOFactory) -> tuple[Recorder, Recorder, iosim.IOPump]:
+        """A client and a server that are about to shake hands."""
+        uppers = (Recorder(), Recorder())
+        client, server = (SecurableConnection(upper) for upper in uppers)
+        pump = connected(client, server)
+        server.start_tls(self.server.factory("example.org"))
+        client.start_tls(client_tls)
+        return (*uppers, pump)
+
     def layers(self, *ends: Recorder) -> Iterable[TLSLayer]:
-        for end in ends:
-            assert isinstance(end.transport, TLSLayer)
-            yield end.transport
+        return (end.tls for end in ends)
 
     def test_a_peer_that_wants_short_records(self) -> None:
         """RFC 6066 §4: OpenSSL takes no more at once than goes into one record."""
@@ -159,15 +167,17 @@ class TLSLayerTest(unittest.TestCase):
             client.transport.write(b"?")
             server.transport.write(b"!")
             _pump.flush()
-            bottom = end.transport.transport.protocol
-            self.assertEqual(bottom.dataReceived, end.transport._engine.read, "nothing stands in between")
-            self.assertEqual(end.transport.write, end.transport._engine.write)
+            bottom = end.tls.transport.protocol
+            engine = end.tls._engine
+            assert engine is not None
+            self.assertEqual(bottom.dataReceived, engine.read, "nothing stands in between")
+            self.assertEqual(end.transport.write, engine.write)
 
     def test_without_the_engine(self) -> None:
         self.patch(tls_layer, "AVAILABLE", False)
         client, _server, _pump = self.pair(SSL.TLS1_3_VERSION)
         self.assertEqual([layer._engine for layer in self.layers(client)], [None])
-        self.assertEqual(client.transport.transport.protocol.dataReceived, client.transport.dataReceived)
+        self.assertEqual(client.tls.transport.protocol.dataReceived, client.tls.dataReceived)
         self.exchange()
 
     def test_byte_by_byte(self) -> None:
@@ -175,10 +185,10 @@ class TLSLayerTest(unittest.TestCase):
             client, server, _pump = self.pair(version)
             client.transport.write(b"first")
             client.transport.write(b"second")
-            wire = b"".join(client.transport.transport.stream)
-            client.transport.transport.stream.clear()
+            wire = b"".join(client.tls.transport.stream)
+            client.tls.transport.stream.clear()
             for index in range(len(wire)):
-                server.transport.dataReceived(wire[index : index + 1])
+                server.tls.dataReceived(wire[index : index + 1])
             self.assertEqual(server.received, b"firstsecond")
 
     def test_what_openssl_holds_back_goes_once_it_can(self) -> None:
@@ -199,23 +209,20 @@ class TLSLayerTest(unittest.TestCase):
 
     def test_what_waits_for_the_handshake_goes_first(self) -> None:
         """Even if OpenSSL holds it back once more."""
-        client_tls = TLSMemoryBIOFactory(Version(SSL.TLS1_2_VERSION), True, None)  # type: ignore[arg-type]
-        client, server = (SecurableConnection(upper) for upper in (Recorder(), Recorder()))
-        pump = connected(client, server)
-        server.start_tls(self.server.factory("example.org"))
-        client.start_tls(client_tls)
-        layer = server.upper.transport
+        client_tls = tls_factory(Version(SSL.TLS1_2_VERSION))
+        client, server, pump = self.begun(client_tls)
+        layer = server.tls
         layer.write(b"first")
         connection = layer._tlsConnection
-        layer._tlsConnection = Unwilling(connection)
+        layer._tlsConnection = Unwilling(connection)  # type: ignore[assignment]
         while not layer._handshakeDone:
             pump.pump()
         layer._tlsConnection = connection
-        client.upper.transport.write(b"!")
+        client.transport.write(b"!")
         pump.flush()
         layer.write(b"second")
         pump.flush()
-        self.assertEqual((client.upper.received, server.upper.received), (b"firstsecond", b"!"))
+        self.assertEqual((client.received, server.received), (b"firstsecond", b"!"))
 
     def test_goodbye_behind_data(self) -> None:
         for version in self.VERSIONS:
@@ -245,16 +252,16 @@ class TLSLayerTest(unittest.TestCase):
     def test_what_comes_behind_the_goodbye_changes_nothing(self) -> None:
         for together in (False, True):
             client, server, _pump = self.pair(SSL.TLS1_3_VERSION)
-            wire = client.transport.transport
+            wire = client.tls.transport
             client.transport.write(b"last")
             client.transport.loseConnection()
             if not together:
-                server.transport.dataReceived(b"".join(wire.stream))
+                server.tls.dataReceived(b"".join(wire.stream))
                 wire.stream.clear()
             wire.stream.append(record(100) * 3)
-            server.transport.dataReceived(b"".join(wire.stream))
+            server.tls.dataReceived(b"".join(wire.stream))
             wire.stream.clear()
-            server.transport.connectionLost(Failure(ConnectionDone()))
+            server.tls.connectionLost(Failure(ConnectionDone()))
             self.assertEqual(server.received, b"last")
             assert server.reason is not None
             self.assertIsNotNone(server.reason.check(ConnectionDone), server.reason)
@@ -267,9 +274,9 @@ class TLSLayerTest(unittest.TestCase):
                 if end == "goodbye":
                     client.transport.loseConnection()
                 elif end == "cut":
-                    client.transport.transport.loseConnection()
+                    client.tls.transport.loseConnection()
                 elif end == "garbage":
-                    client.transport.transport.write(record(100))
+                    client.tls.transport.write(record(100))
                 else:
                     getattr(server.transport, end)()
                 for _ in range(2):
@@ -305,32 +312,29 @@ class TLSLayerTest(unittest.TestCase):
         """What is written afterwards goes nowhere, and leaves no error in OpenSSL for the next connection to meet."""
         for version in self.VERSIONS:
             for end in ("loseConnection", "abortConnection", "goodbye"):
-                client_tls = TLSMemoryBIOFactory(Version(version), True, None)  # type: ignore[arg-type]
-                client, server = (SecurableConnection(upper) for upper in (Recorder(), Recorder()))
-                pump = connected(client, server)
-                server.start_tls(self.server.factory("example.org"))
-                client.start_tls(client_tls)
-                layer = server.upper.transport
+                client_tls = tls_factory(Version(version))
+                client, server, pump = self.begun(client_tls)
+                layer = server.tls
 
-                def ends(_data: bytes, layer: Any = layer, end: str = end) -> None:
+                def ends(_data: bytes, layer: TLSLayer = layer, end: str = end) -> None:
                     if end != "goodbye":
                         getattr(layer, end)()
                     layer.write(b"late")
 
-                server.upper.dataReceived = ends  # type: ignore[method-assign]
-                client.upper.transport.write(b"hello")
+                self.patch(server, "dataReceived", ends)
+                client.transport.write(b"hello")
                 if end == "goodbye":
-                    client.upper.transport.loseConnection()
+                    client.transport.loseConnection()
                 pump.flush()
                 layer.write(b"later")
                 pump.flush()
                 self.assertEqual(tls_engine._lib.ERR_peek_error(), 0, (version, end))
-                self.assertNotIn(b"later", client.upper.received)
+                self.assertNotIn(b"later", client.received)
 
     def test_garbage_behind_data(self) -> None:
         client, server, pump = self.pair(SSL.TLS1_3_VERSION)
         client.transport.write(b"last")
-        client.transport.transport.write(record(100))
+        client.tls.transport.write(record(100))
         pump.flush()
         self.assertEqual(server.received, b"last")
         assert server.reason is not None
@@ -338,10 +342,10 @@ class TLSLayerTest(unittest.TestCase):
 
     def test_cut_off_without_goodbye(self) -> None:
         client, server, pump = self.pair(SSL.TLS1_3_VERSION)
-        client.transport.transport.loseConnection()
+        client.tls.transport.loseConnection()
         pump.flush()
         assert server.reason is not None
-        self.assertEqual(server.transport._tlsConnection, None)
+        self.assertEqual(server.tls._tlsConnection, None)
         self.assertTrue(server.reason.check(ConnectionLost), "whoever cuts it off might hide something")
 
     def test_nothing_is_handed_up_after_an_abort(self) -> None:

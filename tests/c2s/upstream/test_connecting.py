@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
+from twisted.internet.endpoints import clientFromString
 from twisted.internet.task import Clock
 from twisted.names import dns
 from twisted.names.error import DNSNameError, DNSServerError
@@ -223,7 +224,12 @@ class LoginTest(UpstreamTest):
         await open_stream(stream)
         seen: list[Stanza] = []
         done: Deferred[None] = Deferred()
-        stream.addObserver("/message", lambda stanza: (seen.append(stanza), done.callback(None)))
+
+        def see(stanza: Stanza) -> None:
+            seen.append(stanza)
+            done.callback(None)
+
+        stream.addObserver("/message", see)
         await bind_resource(stream, OWN)
         stream.release()
         script.connections[0].write(b"<message id='1'/>")
@@ -453,8 +459,7 @@ class TroubleTest(UpstreamTest):
     def test_silence(self) -> Any:
         script, where = self.serve(silent=True)
         clock = Clock()
-        self.patch(connecting, "clientFromString", lambda _clock, text: original(reactor, text))
-        original = __import__("twisted.internet.endpoints", fromlist=["x"]).clientFromString
+        self.patch(connecting, "clientFromString", lambda _clock, text: clientFromString(reactor, text))
         attempt = Deferred.fromCoroutine(self.connect(self.login(where), clock))
         while not script.connections:
             pause: Deferred[None] = Deferred()

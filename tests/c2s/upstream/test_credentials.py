@@ -80,13 +80,17 @@ class CredentialsTest(unittest.TestCase):
     def test_default_runs_in_a_thread(self) -> Deferred[None]:
         credential = Credential.from_password("pencil")
         done = Deferred.fromCoroutine(credential.keys(KeyCache(), "a@b", "sha256", CHALLENGE))
-        done.addCallback(self.assertEqual, derive_keys("sha256", "pencil", *CHALLENGE))
-        return done
+        return done.addCallback(self.assertEqual, derive_keys("sha256", "pencil", *CHALLENGE))
 
     def test_one_at_a_time_for_each_domain(self) -> None:
         """A server says how long it takes, up to some seconds: it may occupy one thread, and nobody else's logins."""
         running: list[Deferred[Any]] = []
-        cache = KeyCache(lambda *_arguments: running.append(Deferred()) or running[-1])
+
+        def run(*_arguments: object) -> Deferred[Any]:
+            running.append(Deferred())
+            return running[-1]
+
+        cache = KeyCache(run)
 
         def derive(account: str) -> Deferred[ScramKeys]:
             return Deferred.fromCoroutine(cache.derive(account, "sha256", "pencil", CHALLENGE))
@@ -140,7 +144,7 @@ class LearningTest(unittest.SynchronousTestCase):
     def test_password(self) -> None:
         sha256, sha1, other = ("sha256", CHALLENGE), ("sha1", CHALLENGE), ("sha256", OTHER)
         more = ("sha256", Challenge(b"salt", 5000))
-        for logins, kept, changes in [
+        table: list[tuple[list[tuple[str, Challenge] | None], bool, bool]] = [
             ([], True, False),
             ([sha256], True, False),
             ([sha256, sha256], False, False),
@@ -152,7 +156,8 @@ class LearningTest(unittest.SynchronousTestCase):
             ([sha1, sha256, sha256], False, False),
             ([None, None], True, False),
             ([sha256, None, sha256], True, False),
-        ]:
+        ]
+        for logins, kept, changes in table:
             credential = self.after(*logins)
             self.assertEqual((credential.password is not None, credential.salt_changes), (kept, changes), logins)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from base64 import b64encode
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -9,7 +10,6 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused
-from minimixproxy.c2s.upstream import scram
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
 from minimixproxy.c2s.upstream.sasl import PLAIN, SaslExchange, choose_mechanism, offered_mechanisms
 from minimixproxy.c2s.upstream.scram import Challenge, ScramKeys
@@ -43,7 +43,8 @@ class ExchangeTest(SynchronousTestCase):
         return Deferred.fromCoroutine(work)
 
     def refused(self, mechanism: str, *says: str) -> Failure:
-        return self.failureResultOf(self.log_in(mechanism, *says), UpstreamProtocolError, UpstreamRefused)
+        failure: Failure = self.failureResultOf(self.log_in(mechanism, *says), UpstreamProtocolError, UpstreamRefused)
+        return failure
 
     def test_success(self) -> None:
         self.successResultOf(self.log_in(PLAIN, f"<success xmlns='{SASL}'/>"))
@@ -58,7 +59,7 @@ class ExchangeTest(SynchronousTestCase):
     def test_signature_in_a_challenge(self) -> None:
         """The server has proved itself; whether it lets the client in is said behind that."""
         mechanism, nonce, first, _final, last = VECTORS[1]
-        self.patch(scram.secrets, "token_urlsafe", lambda _size: nonce)
+        self.patch(secrets, "token_urlsafe", lambda _size: nonce)
         says = [f"<challenge xmlns='{SASL}'>{b64encode(data).decode()}</challenge>" for data in (first, last)]
         for end, error in (
             ("<success xmlns='{}'/>", None),
