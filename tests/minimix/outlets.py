@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from twisted.internet.task import Clock
 
@@ -96,9 +97,14 @@ class FakeOutlet:
             call()
 
 
+def room_context(outlet: RoomOutlet, clock: Clock, **settings: Any) -> RoomContext:
+    """Return what the parts of an occupancy of `ROOM` are handed."""
+    return RoomContext(ROOM, outlet, Rooms(**settings), clock, b"", NullRoomJournal(itertools.count(1)))
+
+
 def appearance(outlet: RoomOutlet | None = None) -> Appearance:
     """Return how the account appears in `ROOM`: as alice, not seen by anybody yet."""
-    context = RoomContext(ROOM, outlet or FakeOutlet(), Rooms(), Clock(), b"", NullRoomJournal(itertools.count(1)))
+    context = room_context(outlet or FakeOutlet(), Clock())
     found = Appearance(context, AttachedSessions(context.outlet, b""), lambda: False)
     found.named("alice", wished="alice")
     return found

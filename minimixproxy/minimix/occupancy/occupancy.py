@@ -61,8 +61,7 @@ class Occupancy:
 
     def _parts(self) -> Parts:
         context = self._context
-        room, outlet, settings, clock = context.room, context.outlet, context.settings, context.clock
-        schedule = RejoinSchedule(room, outlet, clock, self._appearance, self._rejoin)
+        schedule = RejoinSchedule(context, self._appearance, self._rejoin)
         return Parts(
             context=context,
             info=self.info,
@@ -70,8 +69,8 @@ class Occupancy:
             attendance=self._attendance,
             appearance=self._appearance,
             membership=self._membership,
-            self_ping=SelfPing(outlet, clock, settings.self_ping, lambda: f"{room}/{self.nick}", self.silently_out),
-            attempts=RejoinAttempts(schedule, ArchiveRetry(room, outlet, clock, settings.history, self._heard)),
+            self_ping=SelfPing(context, lambda: f"{self.room}/{self.nick}", self.silently_out),
+            attempts=RejoinAttempts(schedule, ArchiveRetry(context, self._heard)),
             grace=self._grace,
             join_ids=JoinIds(),
             heard=self._heard,

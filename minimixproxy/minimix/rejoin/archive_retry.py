@@ -5,31 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minimixproxy.minimix.history.room_archive import RoomArchive
-from minimixproxy.minimix.interfaces.streams import RoomOutlet
 from minimixproxy.minimix.rejoin.paced_forking import PacedForking
+from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.timing.backoff import Backoff
-from minimixproxy.timing.clock import Clock, Timer, wall_time
+from minimixproxy.timing.clock import Timer, wall_time
 from minimixproxy.wire.stanza import Stanza
 
 FIRST_WAIT, LONGEST_WAIT = 60.0, 3600.0  # seconds between two attempts
 
 
 class ArchiveRetry:
-    """The arrears of one occupancy, read at most `limit` messages at a time.
+    """Reads what one occupancy has missed, at most as many messages as its history keeps.
 
     `heard` gets them, known ones too, and that they are of the past.
 
-    `since` is where they begin, by id and time of the last message before; None while there are none.
+    `since` is where they begin, by id and time of the last message before; None while nothing is missing.
     """
 
-    def __init__(
-        self, room: str, outlet: RoomOutlet, clock: Clock, limit: int, heard: Callable[[Stanza, bool], None]
-    ) -> None:
+    def __init__(self, context: RoomContext, heard: Callable[[Stanza, bool], None]) -> None:
         self.since: tuple[str | None, float] | None = None
-        self._clock = clock
-        self._forking = PacedForking(room, clock, heard, self._told)
-        self._archive = RoomArchive(room, outlet, limit, self._forking.start)
-        self._timer = Timer(clock)
+        self._clock = context.clock
+        self._forking = PacedForking(context.room, context.clock, heard, self._told)
+        self._archive = RoomArchive(context.room, context.outlet, context.settings.history, self._forking.start)
+        self._timer = Timer(context.clock)
         self._backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
 
     def begin(self, since: tuple[str | None, float]) -> None:

@@ -79,9 +79,7 @@ class RejoinAttempt:
         if view.created:
             # Nobody asked for a new room: as it is, it lets the others in.
             self._outlet.ask(self._context.room, "set", _INSTANT_ROOM, self._accepted)
-        self._missed = MissedMessages(
-            self._info, self._outlet, self._context.clock, self._context.settings.history, self._forking.start
-        )
+        self._missed = MissedMessages(self._context, self._info, self._forking.start)
         self._missed.start(*last_known)
 
     def _accepted(self, answer: Stanza | None) -> None:

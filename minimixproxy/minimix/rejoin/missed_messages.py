@@ -8,8 +8,8 @@ from minimixproxy.bounds.byte_budget import OBJECT
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.history.room_archive import RoomArchive
 from minimixproxy.minimix.history.room_info import RoomInfo
-from minimixproxy.minimix.interfaces.streams import RoomOutlet
-from minimixproxy.timing.clock import Clock, Timer, wall_time
+from minimixproxy.minimix.room.context import RoomContext
+from minimixproxy.timing.clock import Timer, wall_time
 from minimixproxy.wire.stanza import Stanza
 
 MAX_WAITING = 1000  # messages of the room that wait for the archive ...
@@ -30,19 +30,17 @@ class MissedMessages:
 
     def __init__(
         self,
+        context: RoomContext,
         info: RoomInfo,
-        outlet: RoomOutlet,
-        clock: Clock,
-        limit: int,
         done: Callable[[list[Stanza], list[Stanza]], None],
     ) -> None:
-        """`limit`: how many messages of the archive are wanted at most."""
+        clock = context.clock
         self._info = info
         self._clock = clock
         self._done = done
-        self._archive = RoomArchive(info.room, outlet, limit, self._archive_done)
+        self._archive = RoomArchive(context.room, context.outlet, context.settings.history, self._archive_done)
         self._archived: list[Stanza] | None = None
-        self._budget = outlet.waiting_budget(MAX_BYTES)  # of what waits for the archive
+        self._budget = context.outlet.waiting_budget(MAX_BYTES)  # of what waits for the archive
         self._read: Callable[[], None]
         self._told: list[Stanza] = []  # by the room, of the past
         self._said: list[Stanza] = []

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minimixproxy.jids import prepare_resource
-from minimixproxy.minimix.interfaces.streams import RoomOutlet
 from minimixproxy.minimix.rejoin.registered_nick import ask_reserved_nick
 from minimixproxy.minimix.room.appearance import Appearance
+from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.timing.backoff import Backoff
-from minimixproxy.timing.clock import Clock, Timer
+from minimixproxy.timing.clock import Timer
 
 FIRST_WAIT = 1.0  # seconds, about
 LONGEST_WAIT = 300.0
@@ -20,16 +20,12 @@ MAX_NICKS = 5  # tried in a row, the wished one first
 class RejoinSchedule:
     """The attempts of one occupancy: `attempt` makes one, by the nick given, the wished one if it can be had."""
 
-    def __init__(
-        self, room: str, outlet: RoomOutlet, clock: Clock, appearance: Appearance, attempt: Callable[[str], None]
-    ) -> None:
-        self._room = room
-        self._outlet = outlet
-        self._clock = clock
+    def __init__(self, context: RoomContext, appearance: Appearance, attempt: Callable[[str], None]) -> None:
+        self._context = context
         self._appearance = appearance
         self._attempt = attempt
         self._backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
-        self._timer = Timer(clock)
+        self._timer = Timer(context.clock)
         self._due = False  # an attempt waits for its turn
         self._asking = False  # for the registered nick
         self._conflicts = 0
@@ -40,11 +36,11 @@ class RejoinSchedule:
         self._timer.stop()
         if not self._due:
             self._due = True
-            self._outlet.pace(self._try)
+            self._context.outlet.pace(self._try)
 
     def later(self) -> None:
         """Try after a wait that grows from failure to failure."""
-        if self._back_since is not None and self._clock.seconds() - self._back_since >= STABLE:
+        if self._back_since is not None and self._context.clock.seconds() - self._back_since >= STABLE:
             self._backoff.reset()
         self._back_since = None
         self._conflicts = 0
@@ -57,7 +53,7 @@ class RejoinSchedule:
         """
         if self._conflicts == 0:
             self._asking = True
-            ask_reserved_nick(self._outlet, self._room, self._reserved)
+            ask_reserved_nick(self._context.outlet, self._context.room, self._reserved)
         elif self._conflicts < MAX_NICKS - 1:
             self._conflicts += 1
             self.now()
@@ -79,7 +75,7 @@ class RejoinSchedule:
         """The account is in the room."""
         self.stop()
         self._conflicts = 0
-        self._back_since = self._clock.seconds()
+        self._back_since = self._context.clock.seconds()
 
     def stop(self) -> None:
         """Do not try: it is not wanted, or there is no stream to try on."""

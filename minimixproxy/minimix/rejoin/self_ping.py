@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minimixproxy.minimix.interfaces.streams import OwnRequests
-from minimixproxy.timing.clock import Clock, Timer
+from minimixproxy.minimix.room.context import RoomContext
+from minimixproxy.timing.clock import Timer
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep import muc
 from minimixproxy.xep.disco import PING
@@ -27,28 +28,21 @@ def is_joined(answer: Stanza) -> bool | None:
 
 
 class SelfPing:
-    """Pings the own occupant of one room when it has been silent for `interval` seconds.
+    """Pings the own occupant of one room when it has been silent for as many seconds as `self_ping` says.
 
     `occupant` returns its address, `out` is called when the room does not know it.
     """
 
-    def __init__(
-        self,
-        requests: OwnRequests,
-        clock: Clock,
-        interval: float,
-        occupant: Callable[[], str],
-        out: Callable[[], None],
-    ) -> None:
-        self._requests = requests
-        self._clock = clock
-        self._interval = interval
+    def __init__(self, context: RoomContext, occupant: Callable[[], str], out: Callable[[], None]) -> None:
+        self._requests: OwnRequests = context.outlet
+        self._clock = context.clock
+        self._interval = context.settings.self_ping
         self._occupant = occupant
         self._out = out
         self._heard = 0.0
         self._asked = 0.0
         self._doubted = ""
-        self._timer = Timer(clock)
+        self._timer = Timer(context.clock)
 
     def start(self) -> None:
         """The account is in the room: look after it."""

@@ -16,7 +16,7 @@ from minimixproxy.minimix.rejoin.missed_messages import (
 )
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import ROOM, kinds
-from tests.minimix.outlets import FakeOutlet
+from tests.minimix.outlets import FakeOutlet, room_context
 
 
 class FakeInfo(RoomInfo):
@@ -46,7 +46,7 @@ class BacklogTests(SynchronousTestCase):
         self.outlet = FakeOutlet()
         self.info = FakeInfo(ROOM, self.outlet)
         self.done: list[list[str]] = []
-        self.backlog = MissedMessages(self.info, self.outlet, self.clock, 500, self.finished)
+        self.backlog = MissedMessages(room_context(self.outlet, self.clock, history=500), self.info, self.finished)
         self.backlog.start("s1", 1000.0)
 
     def finished(self, past: list[Stanza], live: list[Stanza]) -> None:

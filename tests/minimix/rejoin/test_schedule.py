@@ -9,8 +9,8 @@ from minimixproxy.minimix.rejoin import schedule
 from minimixproxy.minimix.rejoin.schedule import LONGEST_WAIT, MAX_NICKS, STABLE, RejoinSchedule
 from minimixproxy.timing.backoff import Backoff
 from minimixproxy.wire.stanza import parse_stanza
-from tests.minimix.fakes import DISCO, ROOM
-from tests.minimix.outlets import FakeOutlet, appearance
+from tests.minimix.fakes import DISCO
+from tests.minimix.outlets import FakeOutlet, appearance, room_context
 
 
 class Surroundings(FakeOutlet):
@@ -30,7 +30,7 @@ class ReturnTests(SynchronousTestCase):
         self.patch(schedule, "Backoff", Waits)
         self.clock, self.around, self.tried = Clock(), Surroundings(), list[str]()
         self.appearance = appearance(self.around)
-        self.back = RejoinSchedule(ROOM, self.around, self.clock, self.appearance, self.tried.append)
+        self.back = RejoinSchedule(room_context(self.around, self.clock), self.appearance, self.tried.append)
 
     def take(self) -> list[str]:
         """The nicks that were tried, when its turn has come."""

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.minimix.rejoin.self_ping import AGAIN, SelfPing
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import ROOM
-from tests.minimix.outlets import FakeOutlet
+from tests.minimix.outlets import FakeOutlet, room_context
 
 INTERVAL = 100.0
 
@@ -27,7 +27,8 @@ class SelfCheckTests(SynchronousTestCase):
         self.nick = "alice"
         self.outlet = FakeOutlet()
         self.out = 0
-        self.check = SelfPing(self.outlet, self.clock, INTERVAL, lambda: f"{ROOM}/{self.nick}", self.is_out)
+        context = room_context(self.outlet, self.clock, self_ping=INTERVAL)
+        self.check = SelfPing(context, lambda: f"{ROOM}/{self.nick}", self.is_out)
         self.check.start()
 
     def is_out(self) -> None:
