@@ -153,7 +153,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
     # Life of a stream
 
     def _connected(self, stream: FramedXmlStream) -> None:
-        stream.sink = self._receive
+        stream.hand_to(self._receive)
         if hasattr(stream.transport, "setTcpKeepAlive"):
             stream.transport.setTcpKeepAlive(True)
             stream.transport.setTcpNoDelay(True)

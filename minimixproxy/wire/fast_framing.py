@@ -100,6 +100,11 @@ class FastFramer(Framer):
         self.trusting = False
         self._looking = True  # expat has the handlers of `Framer`
 
+    def pass_on(self, *, trusting: bool = False) -> None:
+        """From now on, do not look into stanzas that are whole and simple; `trusting`: nor have them checked."""
+        self.passing = True
+        self.trusting = trusting
+
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes of the stream, however cut; return what they completed."""
         if not self.passing or self._depth != 1 or self._tail or self._finished or self._guard.held:

@@ -115,6 +115,10 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         for event in events:
             self.dispatch_event(event)
 
+    def hand_to(self, sink: Callable[[list[Event]], None] | None) -> None:
+        """From now on hand each read's events to `sink`; None: to the observers."""
+        self.sink = sink
+
     def hold(self) -> Callable[[list[Event]], None]:
         """Return a sink that keeps events for `release`: for the time until somebody observes the stream."""
         return self._held.extend

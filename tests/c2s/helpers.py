@@ -26,6 +26,8 @@ from minimixproxy.c2s.server.listener import Clients
 from minimixproxy.c2s.server.negotiation import Negotiation
 from minimixproxy.c2s.server.negotiation_context import NegotiationContext
 from minimixproxy.c2s.session.client_session import ClientSession
+from minimixproxy.c2s.session.session_context import SessionContext
+from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.c2s.transport.certificates import self_signed
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection, Transport, Upper
@@ -201,11 +203,13 @@ class Lab:
         )
         self.tls = ServerTLS([domain], directory)
         self.tls.load()
-        ways = (self._connect, TurnEnd(self.clock), self._contact)
-        self.entry = NegotiationContext(self.settings, self.accounts, self.clock, self.tls, *ways)
+        self.shares = TurnShares(self.clock)
         self.stopwatch = 0.0  # of the time that clients' bytes take; it stands still by itself
-        self.entry.shares.stopwatch = lambda: self.stopwatch
-        self.clients = Clients(self.entry)
+        self.shares.stopwatch = lambda: self.stopwatch
+        self.turn_end = TurnEnd(self.clock)
+        sessions = SessionContext(self.accounts, self.settings.limits, self.clock, self.turn_end, self.shares)
+        self.context = NegotiationContext(self.settings, sessions, self.tls, self._connect, self._contact)
+        self.clients = Clients(self.context)
 
     def _connect(self, login: Login) -> Deferred[FramedXmlStream]:
         waiting: Deferred[FramedXmlStream] = Deferred(self._cancelled)
@@ -225,17 +229,25 @@ class Lab:
         return LabClient(self, secure, address)
 
 
+class LabConnection(SecurableConnection):
+    """The bottom of a client's connection, as `ClientConnection` without a port."""
+
+    upper: ClientStream
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__(ClientStream(self, lab.clock, lab.clients.framing, lab.clients.remove))
+
+
 class LabClient:
     """A client and, once it is logged in, its wire upstream."""
 
     def __init__(self, lab: Lab, secure: bool, address: str) -> None:
         self.lab = lab
         self.wire = Wire(peerAddress=IPv4Address("TCP", address, 40000))
-        self.stream = ClientStream(lab.clock, lab.clients.framing, lab.clients.remove)
-        self.stream.bottom = SecurableConnection(self.stream)
+        self.stream = LabConnection(lab).upper
         self.stream.bottom.makeConnection(self.wire)
         lab.clients.add(self.stream)
-        self.stream.handler = Negotiation(self.stream, lab.entry, secure=secure)
+        self.stream.hand_to(Negotiation(self.stream, lab.context, secure=secure))
         self.upstream = Wire()
         self.server: FramedXmlStream | None = None
 

@@ -17,6 +17,8 @@ from minimixproxy.c2s.server.negotiation import Negotiation
 from minimixproxy.c2s.server.negotiation_context import Connect, NegotiationContext
 from minimixproxy.c2s.server.registrar import Contact
 from minimixproxy.c2s.session.account_interface import AccountsPort
+from minimixproxy.c2s.session.session_context import SessionContext
+from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection, read_little
 from minimixproxy.c2s.transport.peers import is_loopback, peer_key
@@ -38,11 +40,11 @@ READ = 8192  # bytes of a client that are read in one turn: one account may have
 class Clients:
     """Every client connected, on whatever port."""
 
-    def __init__(self, entry: NegotiationContext, *, plaintext_from_loopback: bool = False) -> None:
-        self.entry = entry
+    def __init__(self, context: NegotiationContext, *, plaintext_from_loopback: bool = False) -> None:
+        self.context = context
         self.plaintext_from_loopback = plaintext_from_loopback
-        self.counter = ConnectionCounter(entry.limits.connections_per_address)
-        self.framing = FramingLimits(entry.limits.stanza_size, entry.limits.stanza_depth)
+        self.counter = ConnectionCounter(context.limits.connections_per_address)
+        self.framing = FramingLimits(context.limits.stanza_size, context.limits.stanza_depth)
         self._streams: set[ClientStream] = set()
         self._all_gone: Deferred[None] | None = None
 
@@ -77,9 +79,7 @@ class ClientConnection(SecurableConnection):
     upper: ClientStream
 
     def __init__(self, clients: Clients, listen: Listen) -> None:
-        stream = ClientStream(clients.entry.clock, clients.framing, clients.remove)
-        super().__init__(stream)
-        stream.bottom = self
+        super().__init__(ClientStream(self, clients.context.clock, clients.framing, clients.remove))
         self._clients = clients
         self._listen = listen
         self.relayed = is_relayed(listen.endpoint)
@@ -93,10 +93,10 @@ class ClientConnection(SecurableConnection):
         read_little(self.transport, READ)
         direct = self._listen.tls == "direct"
         if direct and not brings_its_own_tls(self._listen.endpoint):
-            self.start_tls(self._clients.entry.tls.factory_by_sni())
+            self.start_tls(self._clients.context.tls.factory_by_sni())
         self._clients.add(self.upper)
         secure = direct or (self._clients.plaintext_from_loopback and is_loopback(self.transport))
-        self.upper.handler = Negotiation(self.upper, self._clients.entry, secure=secure)
+        self.upper.hand_to(Negotiation(self.upper, self._clients.context, secure=secure))
 
     def dataReceived(self, data: bytes) -> None:
         if self._key is None and not self._admit():
@@ -145,7 +145,7 @@ class ClientService(MultiService):
     def __init__(self, settings: Settings, clients: Clients, reactor: Any) -> None:
         super().__init__()
         self.clients = clients
-        self._tls = clients.entry.tls
+        self._tls = clients.context.tls
         for listen in settings.listen:
             # unlike a service made directly, this one ends the start of twistd if it cannot listen
             factory = cast(IProtocolFactory, ClientFactory(self.clients, listen))
@@ -186,7 +186,8 @@ def client_service(
 
     tls = ServerTLS(settings.domain.values(), settings.directory)
     tls.load(configured_only=True)
-    ways = (connect or connect_client, turn_end or TurnEnd(reactor), contact or contact_server)
-    entry = NegotiationContext(settings, accounts, reactor, tls, *ways)
-    clients = Clients(entry, plaintext_from_loopback=plaintext_from_loopback)
+    turn_end = turn_end or TurnEnd(reactor)
+    sessions = SessionContext(accounts, settings.limits, reactor, turn_end, TurnShares(reactor))
+    context = NegotiationContext(settings, sessions, tls, connect or connect_client, contact or contact_server)
+    clients = Clients(context, plaintext_from_loopback=plaintext_from_loopback)
     return cast(IService, ClientService(settings, clients, reactor))

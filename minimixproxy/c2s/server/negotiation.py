@@ -69,10 +69,10 @@ class Negotiation:
 
     log = Logger()
 
-    def __init__(self, stream: ClientStream, entry: NegotiationContext, *, secure: bool) -> None:
+    def __init__(self, stream: ClientStream, context: NegotiationContext, *, secure: bool) -> None:
         """`secure`: TLS has been started already."""
         self._stream = stream
-        self._entry = entry
+        self._context = context
         self._state = State.OPEN_SECURE if secure else State.OPEN_PLAIN
         self._domain = ""
         self._lang: str | None = None
@@ -85,8 +85,8 @@ class Negotiation:
         self._registration: Registration | None = None
         self._registration_ends: float  # set with `_registration`
         self._early: list[Event] = []
-        self._timer = entry.clock.callLater(
-            entry.limits.authentication_timeout, self.close, "connection-timeout", "not authenticated in time"
+        self._timer = context.clock.callLater(
+            context.limits.authentication_timeout, self.close, "connection-timeout", "not authenticated in time"
         )
 
     # What the wire tells (clientstream.Handler)
@@ -113,7 +113,7 @@ class Negotiation:
             return
         address = peer_key(self._stream.transport)
         self.log.info("no login from {address}: {condition} {text}", address=address, condition=condition, text=text)
-        header = b"" if self._header_sent else answer_header(self._domain or self._entry.any_domain(), self._lang)
+        header = b"" if self._header_sent else answer_header(self._domain or self._context.any_domain(), self._lang)
         self._end(header + stream_error(condition, text))
 
     def _step(self, event: Event) -> None:
@@ -150,7 +150,7 @@ class Negotiation:
         if self._state is State.OPEN_PLAIN:
             self._show(State.PLAIN, STARTTLS_FEATURE)
             return
-        domain, offers = self._entry.domains[self._domain], self._entry.registrar.offers
+        domain, offers = self._context.domains[self._domain], self._context.registrar.offers
         known = offers.now(domain)
         if known is None:
             self._hold(State.LEARNING, offers.soon(domain), self._show_login)
@@ -167,7 +167,7 @@ class Negotiation:
     def _check(self, opened: StreamOpened) -> Refusal | None:
         """Read a header; return what is wrong with it."""
         self._lang = opened.attributes.get(LANG)
-        refusal = check_header(opened, self._entry.domains)
+        refusal = check_header(opened, self._context.domains)
         if refusal is not None:
             return refusal
         domain = addressed_domain(opened)
@@ -187,7 +187,7 @@ class Negotiation:
     def _starttls(self, _stanza: Stanza) -> None:
         self._stream.write(PROCEED)
         self._restart(State.OPEN_SECURE)
-        self._stream.start_tls(self._entry.tls.factory(self._domain))
+        self._stream.start_tls(self._context.tls.factory(self._domain))
 
     def _too_early(self, _stanza: Stanza) -> None:
         self._fail(SaslFailure("encryption-required"))
@@ -200,10 +200,10 @@ class Negotiation:
             self._unexpected(stanza)
             return
         if self._registration is None:
-            domain = self._entry.domains[self._domain]
-            self._registration = self._entry.registrar.client(domain, peer_key(self._stream.transport))
-            self._registration_ends = self._entry.clock.seconds() + LONGEST_REGISTRATION
-        remaining = self._registration_ends - self._entry.clock.seconds()
+            domain = self._context.domains[self._domain]
+            self._registration = self._context.registrar.client(domain, peer_key(self._stream.transport))
+            self._registration_ends = self._context.clock.seconds() + LONGEST_REGISTRATION
+        remaining = self._registration_ends - self._context.clock.seconds()
         self._timer.reset(max(0.0, min(REGISTRATION_TIME, remaining)))
         self._hold(State.REGISTERING, self._registration.ask(request), self._registration_answered)
 
@@ -255,8 +255,8 @@ class Negotiation:
             return
         self._state = State.CHECKING
         self._end_registration()
-        self._login = self._entry.login(self._domain, message.username, message.password)
-        work = self._entry.authenticate(self._login, peer_key(self._stream.transport))
+        self._login = self._context.login(self._domain, message.username, message.password)
+        work = self._context.authenticate(self._login, peer_key(self._stream.transport))
         self._work.run(work, self._accepted, self._refused)
 
     def _out_of_order(self, _stanza: Stanza) -> None:
@@ -302,13 +302,13 @@ class Negotiation:
         assert self._upstream is not None
         self._state = State.JOINING
         self._stream.transport.pauseProducing()
-        self._work.run(self._entry.join(self._upstream, passed_header(opened)), self._joined, self._not_joined)
+        self._work.run(self._context.join(self._upstream, passed_header(opened)), self._joined, self._not_joined)
 
     def _joined(self, opened: Opened) -> None:
         login, upstream = self._login, self._upstream
         assert login is not None and upstream is not None
         self._finish()
-        self._entry.start_session(self._stream, upstream, login, opened, self._early, self._lang or "")
+        self._context.start_session(self._stream, upstream, login, opened, self._early, self._lang or "")
         upstream.removeObserver(STREAM_END_EVENT, self._upstream_lost)  # before that, a fault of ours drops it
 
     def _not_joined(self, failure: Failure) -> None:

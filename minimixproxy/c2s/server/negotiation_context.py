@@ -12,17 +12,14 @@ from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused
 from minimixproxy.c2s.server.limits import LoginGuard
 from minimixproxy.c2s.server.login_queue import LoginQueue, TooManyLogins
 from minimixproxy.c2s.server.registrar import Contact, Registrar
-from minimixproxy.c2s.session.account_interface import AccountsPort
 from minimixproxy.c2s.session.client_session import ClientSession
-from minimixproxy.c2s.session.turn_shares import TurnShares
+from minimixproxy.c2s.session.session_context import SessionContext
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.tls import ServerTLS
 from minimixproxy.c2s.upstream.connecting import Login, open_stream_with
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
 from minimixproxy.config.settings import Limits, Settings
 from minimixproxy.logs.logger import Logger
-from minimixproxy.timing.clock import Clock
-from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.framing import Event, StreamOpened
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
@@ -52,22 +49,20 @@ class NegotiationContext:
     def __init__(
         self,
         settings: Settings,
-        accounts: AccountsPort,
-        clock: Clock,
+        sessions: SessionContext,
         tls: ServerTLS,
         connect: Connect,
-        turn_end: TurnEnd,
         contact: Contact,
     ) -> None:
+        """`connect` logs in upstream; `contact` asks a server before a login."""
+        clock = sessions.clock
         self.limits: Limits = settings.limits
         self.domains = {domain.name: domain for domain in settings.domain.values()}
         self.clock = clock
         self.tls = tls
-        self._accounts = accounts
+        self._sessions = sessions
         self._connect = connect
         self._keys = KeyCache()
-        self._turn_end = turn_end
-        self.shares = TurnShares(clock)
         self.registrar = Registrar(contact, self.limits, clock)
         self._guard = LoginGuard(
             clock.seconds,
@@ -152,7 +147,5 @@ class NegotiationContext:
         self, stream: ClientStream, upstream: Any, login: Login, opened: Opened, early: list[Event], language: str
     ) -> None:
         """Hand a client and its stream upstream to a session. `early`: what the client did not wait to send."""
-        ways = (self._accounts, self._turn_end, self.clock, self.limits, self.shares)
-        session = ClientSession(stream, upstream, login, *ways)
-        session.language = language
+        session = ClientSession(self._sessions, stream, upstream, login, language)
         session.start(opened.header, opened.features, opened.behind, early)

@@ -37,7 +37,7 @@ class Closing:
         self._watch = watch
         self._learned = learned
         self._timer = Timer(clock)
-        upstream.sink = self._heard
+        upstream.hand_to(self._heard)
         upstream.addObserver(STREAM_END_EVENT, lambda _reason: self._timer.stop())
         self._waiting = watch.lasting
         if self._waiting:

@@ -20,32 +20,32 @@ class ClientOutput:
     """The output of a session."""
 
     __slots__ = (
+        "_acknowledgements",
         "_ahead",
         "_dropped",
         "_limit",
         "_on_overflow",
-        "_reach",
         "_scheduled",
         "_stream",
+        "_taking",
         "_turn_end",
         "_waiting",
         "blocked",
         "over",
         "parts",
-        "taking",
     )
 
     def __init__(
         self,
         stream: ClientStream,
         turn_end: TurnEnd,
-        reach: Acknowledgements,
+        acknowledgements: Acknowledgements,
         limit: int,
         on_overflow: Callable[[int], None],
     ) -> None:
         """`limit`: bytes that may wait while the client is blocked; `on_overflow` is told how many are waiting then."""
         self._stream = stream
-        self._reach = reach
+        self._acknowledgements = acknowledgements
         self._turn_end = turn_end
         self._limit = limit
         self._on_overflow = on_overflow
@@ -56,12 +56,12 @@ class ClientOutput:
         self.parts: list[bytes] = []  # append what `flush` will follow in the same call; for all else see `deliver`
         self._dropped = False
         self.blocked = False  # the client reads too slowly
-        self.taking = True  # what is delivered; what its account has said is not, when the session has left it
+        self._taking = True  # what is delivered
         self.over = False  # the last bytes are out
 
     def deliver(self, data: bytes) -> None:
         """Write `data` when the turn is over, or when the client can take it."""
-        if not self.taking:
+        if not self._taking:
             return
         self.parts.append(data)
         if self.blocked:
@@ -72,7 +72,7 @@ class ClientOutput:
 
     def deliver_all(self, stanzas: LazyStanzas) -> None:
         """Write stanzas that are made when the client can take them; what is delivered later goes behind them."""
-        if not self.taking:
+        if not self._taking:
             return
         self._ahead.append((self.parts[:], iter(stanzas)))
         self.parts.clear()
@@ -117,7 +117,7 @@ class ClientOutput:
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         self._stream.transport.write(data)
-        self._reach.wrote(len(data))
+        self._acknowledgements.wrote(len(data))
 
     def _flush_ahead(self) -> None:
         """Write lazy stanzas until the client can take no more."""
@@ -134,7 +134,7 @@ class ClientOutput:
             data = b"".join(chunk)
             chunk.clear()
             self._stream.transport.write(data)
-            self._reach.wrote(len(data), everything=not (self._ahead or self.parts))
+            self._acknowledgements.wrote(len(data), everything=not (self._ahead or self.parts))
 
     def close(self, data: bytes) -> None:
         """Write everything that is made and `data`, and close the client's connection."""
@@ -145,10 +145,14 @@ class ClientOutput:
         self._stream.transport.unregisterProducer()
         self._stream.close(last)
 
+    def stop_taking(self) -> None:
+        """The session has left its account: what waits for it at the gate has not been seen, to the account."""
+        self._taking = False
+
     def stop(self) -> None:
         """Write nothing more."""
         self.over = True
-        self.taking = False
+        self._taking = False
         self._drop()
 
     def abort(self) -> None:

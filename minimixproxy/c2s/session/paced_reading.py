@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
-from minimixproxy.c2s.session.backpressure import Backpressure
 from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.wire.framing import Event
 from minimixproxy.wire.stanza import Stanza
@@ -18,25 +18,40 @@ LEFT_AT_ONCE = 64
 PIECE, PIECES_TIME = 8192, 0.002
 
 
-class PacedReading:
-    """Bytes of one client, and the events that are made of them, in order.
+class Reader(Protocol):
+    """Whose bytes they are. It is not read while something waits: so that is a read at most."""
 
-    `feed` makes events; `handle` returns True if an event was work, not just to be passed on; `flush` is called at the
-    end of a turn's. The valve is closed while something waits: so that is a read at most. `failed` is called when
-    handling failed.
-    """
+    def read(self, data: bytes) -> list[Event]:
+        """Make events of bytes."""
+
+    def handle(self, event: Event) -> bool:
+        """Handle an event; True: that was work, not just to pass it on."""
+
+    def handled(self) -> None:
+        """Those of this turn are handled."""
+
+    def pause_reading(self) -> None:
+        """Something waits."""
+
+    def resume_reading(self) -> None:
+        """Nothing waits any more."""
+
+    def handling_failed(self) -> None:
+        """A fault of ours; what is left is forgotten."""
+
+
+class PacedReading:
+    """Bytes of one client, and the events that are made of them, in order."""
 
     __slots__ = (
         "_account",
         "_events",
-        "_failed",
-        "_feed",
-        "_flush",
         "_handle",
         "_last",
         "_pieces",
+        "_read",
+        "_reader",
         "_shares",
-        "_valve",
         "busy",
     )
 
@@ -44,23 +59,17 @@ class PacedReading:
         self,
         shares: TurnShares,
         account: str,
-        feed: Callable[[bytes], list[Event]],
-        handle: Callable[[Event], bool],
-        flush: Callable[[], None],
-        valve: Backpressure,
-        failed: Callable[[], None],
+        reader: Reader,
     ) -> None:
         self._shares = shares
         self._account = account
-        self._feed = feed
-        self._handle = handle
-        self._flush = flush
-        self._valve = valve
+        self._reader = reader
+        self._read = reader.read
+        self._handle = reader.handle
         self._pieces: deque[bytes] = deque()
         self._events: deque[Event] = deque()  # before what is in the pieces
         self._last: Callable[[], None] | None = None
         self.busy = False  # something waits for a turn to come
-        self._failed = failed
 
     def take(self, data: bytes) -> None:
         """Handle bytes behind those that wait."""
@@ -93,7 +102,7 @@ class PacedReading:
             if not left:
                 return
         self.busy = True
-        self._valve.pauseProducing()
+        self._reader.pause_reading()
         shares.wait(self._account, self)
 
     def _some(self, begun: float) -> bool:
@@ -110,10 +119,10 @@ class PacedReading:
                     size += len(event.raw) if isinstance(event, Stanza) else 0
             elif pieces and (first or self._shares.stopwatch() < begun + PIECES_TIME):
                 first = False
-                events.extend(self._feed(pieces.popleft()))
+                events.extend(self._read(pieces.popleft()))
             else:
                 break
-        self._flush()
+        self._reader.handled()
         return bool(events or pieces)
 
     def go_on(self) -> bool:
@@ -127,12 +136,12 @@ class PacedReading:
         """Forget what is left."""
         self._events.clear()
         self._pieces.clear()
-        self._failed()
+        self._reader.handling_failed()
         self._over()
 
     def _over(self) -> None:
         self.busy = False
-        self._valve.resumeProducing()
+        self._reader.resume_reading()
         last, self._last = self._last, None
         if last is not None:
             last()

@@ -42,19 +42,31 @@ class ClientStream:
 
     __slots__ = ("_abort_call", "_clock", "_framer", "_framing", "_on_lost", "bottom", "handler", "take", "transport")
 
-    def __init__(self, clock: Clock, framing: FramingLimits, on_lost: Callable[[ClientStream], None]) -> None:
+    def __init__(
+        self,
+        bottom: SecurableConnection,
+        clock: Clock,
+        framing: FramingLimits,
+        on_lost: Callable[[ClientStream], None],
+    ) -> None:
+        """`bottom`: the connection that this stands on. `on_lost` is called when it is gone."""
+        self.bottom = bottom
         self._clock = clock
         self._framing = framing
         self._on_lost = on_lost
         self._framer = FastFramer(framing)
         self._abort_call: Any = None
         self.transport: Transport
-        self.bottom: SecurableConnection
         self.handler: Handler | None = None
         self.take: Callable[[bytes], None] | None = None  # all bytes, once a session has taken over
 
     def makeConnection(self, transport: Transport) -> None:
         self.transport = transport
+
+    def hand_to(self, handler: Handler, take: Callable[[bytes], None] | None = None) -> None:
+        """From now on `handler` is told what comes. `take`: it takes bytes, not events."""
+        self.handler = handler
+        self.take = take
 
     def dataReceived(self, data: bytes) -> None:
         """An error of ours in here costs this client its stream, and nobody else anything."""

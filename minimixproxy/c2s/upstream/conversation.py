@@ -38,13 +38,13 @@ class Conversation:
         self._end: UpstreamError | None = None
 
     def __enter__(self) -> Conversation:
-        self._xs.sink = self._take
+        self._xs.hand_to(self._take)
         self._xs.addObserver(STREAM_END_EVENT, self._lost)
         return self
 
     def __exit__(self, *_args: object) -> None:
         self._xs.removeObserver(STREAM_END_EVENT, self._lost)
-        self._xs.sink = self._then
+        self._xs.hand_to(self._then)
         if self._events:  # came in the same read as the last event that was asked for
             self._xs.handle_events(list(self._events))
 

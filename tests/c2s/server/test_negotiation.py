@@ -24,6 +24,7 @@ from tests.c2s.helpers import (
     SERVER_HEADER,
     Lab,
     LabClient,
+    LabConnection,
     Recorder,
     certified,
     connected,
@@ -180,8 +181,8 @@ class HeaderTest(NegotiationTest):
 
     def test_whose_domain_answers(self) -> None:
         """That of the header before, if there was a good one."""
-        domains = self.lab.entry.domains
-        domains = self.lab.entry.domains = {"first.example": domains["example.org"], **domains}
+        domains = self.lab.context.domains
+        domains = self.lab.context.domains = {"first.example": domains["example.org"], **domains}
         client = self.lab.client()
         client.send(HEADER)
         client.send(plain())
@@ -257,17 +258,15 @@ class StartTLSTest(NegotiationTest):
 
     def over_tls(self, injected: bytes) -> tuple[Recorder, iosim.IOPump]:
         """Go through STARTTLS, with `injected` in the same packet as the request."""
-        from minimixproxy.c2s.transport.client_stream import ClientStream
         from minimixproxy.c2s.transport.connection import SecurableConnection
         from minimixproxy.c2s.transport.tls import client_factory
         from minimixproxy.config.settings import Domain
 
         client = Recorder()
         client_bottom = SecurableConnection(client)
-        stream = ClientStream(self.lab.clock, self.lab.clients.framing, self.lab.clients.remove)
-        stream.bottom = SecurableConnection(stream)
+        stream = LabConnection(self.lab).upper
         pump = connected(client_bottom, stream.bottom)
-        stream.handler = Negotiation(stream, self.lab.entry, secure=False)
+        stream.hand_to(Negotiation(stream, self.lab.context, secure=False))
         client.transport.write(HEADER)
         pump.flush()
         client.transport.write(b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>" + injected)
@@ -662,7 +661,7 @@ class JoiningTest(NegotiationTest):
         self.assertTrue(self.client.upstream.aborted)
 
     def test_another_domain_that_is_served_too(self) -> None:
-        self.lab.entry.domains["other.example"] = certified("other.example", Path(self.mktemp()))
+        self.lab.context.domains["other.example"] = certified("other.example", Path(self.mktemp()))
         self.refused(self.client, HEADER.replace(b"example.org", b"other.example"), b"not-authorized")
         self.assertEqual(self.client.upstream.take(), b"")
         self.assertTrue(self.client.upstream.aborted)
@@ -713,7 +712,7 @@ class JoiningTest(NegotiationTest):
         def fail(*_arguments: object) -> None:
             raise RuntimeError("a fault of ours")
 
-        self.patch(self.lab.entry, "start_session", fail)
+        self.patch(self.lab.context, "start_session", fail)
         self.client.send(HEADER)
         answer = self.client.serve(SERVER_HEADER + SERVER_FEATURES)
         self.assertEqual(errors(answer), [b"internal-server-error"])

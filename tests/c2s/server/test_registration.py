@@ -348,7 +348,7 @@ class PassingTest(RegistrationTest):
         stream.dataReceived(b"<message/>" * 20)
         self.assertIn(b"remote-server-timeout", client.wire.take())
         self.assertTrue(wire.aborted)
-        self.assertEqual(self.lab.entry.registrar.open_streams, 0)
+        self.assertEqual(self.lab.context.registrar.open_streams, 0)
 
     def test_the_errors_that_stand_for_an_answer(self) -> None:
         client, _stream, _wire, _identity = self.registering()
@@ -358,7 +358,7 @@ class PassingTest(RegistrationTest):
     def test_who_asks_too_often_is_sent_away(self) -> None:
         """Whatever the answers were; a new connection begins anew."""
         client = self.known()
-        most = self.lab.entry.registrar.requests_per_client
+        most = self.lab.context.registrar.requests_per_client
         self.assertEqual(most, 20, "four for each of the five accounts of an address")
         for number in range(most):
             self.assertNotIn(b"policy-violation", client.send(BAD), number)
@@ -379,11 +379,11 @@ class PassingTest(RegistrationTest):
         self.assertTrue(client.wire.closing)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         client.vanish()
-        self.assertEqual(self.lab.entry.registrar.open_streams, 0)
+        self.assertEqual(self.lab.context.registrar.open_streams, 0)
 
     def test_places(self) -> None:
         """Each client has one place, as long as its stream lasts: so many for an address, so many for a domain."""
-        places = self.lab.entry.registrar
+        places = self.lab.context.registrar
         here = [places.take_place("example.org", "192.0.2.1") for _ in range(7)]
         self.assertEqual(here, [True] * registrar.STREAMS_PER_ADDRESS + [False] * 2)
         left = registrar.STREAMS_PER_DOMAIN - registrar.STREAMS_PER_ADDRESS
@@ -397,14 +397,14 @@ class PassingTest(RegistrationTest):
 
     def test_a_client_has_a_place_as_long_as_its_stream(self) -> None:
         client, stream, wire, identity = self.registering()
-        self.assertEqual(self.lab.entry.registrar.open_streams, 1)
+        self.assertEqual(self.lab.context.registrar.open_streams, 1)
         stream.dataReceived(b"<iq type='result' id='%b'/>" % identity)
         client.wire.take()
         client.send(GET)
-        self.assertEqual((self.lab.entry.registrar.open_streams, self.lab.contacts), (1, []))
+        self.assertEqual((self.lab.context.registrar.open_streams, self.lab.contacts), (1, []))
         self.asked(wire)
         client.vanish()
-        self.assertEqual(self.lab.entry.registrar.open_streams, 0)
+        self.assertEqual(self.lab.context.registrar.open_streams, 0)
         self.assertTrue(wire.aborted)
 
     def test_a_server_that_offers_none_after_all(self) -> None:
@@ -412,7 +412,7 @@ class PassingTest(RegistrationTest):
         client.send(GET)
         _stream, wire = self.answer_contact(BARREN)
         self.assertIn(b"<service-unavailable ", client.wire.take())
-        self.assertEqual(self.lab.entry.registrar.open_streams, 0)
+        self.assertEqual(self.lab.context.registrar.open_streams, 0)
         self.assertTrue(wire.aborted)
         self.assertIn(b"<service-unavailable ", client.send(GET))
         self.assertEqual(self.lab.contacts, [], "it is known now")
@@ -430,14 +430,14 @@ class PassingTest(RegistrationTest):
         ):
             stream.dataReceived(answer % identity)
             client.wire.take()
-            self.assertEqual(self.lab.entry.registrar.guard._known["192.0.2.1"].made, made)
+            self.assertEqual(self.lab.context.registrar.guard._known["192.0.2.1"].made, made)
             client.send(SET)
             identity = self.asked(wire)
 
     def test_what_makes_no_account_takes_none_back(self) -> None:
         """Or bad invitations would be a way to ever more accounts."""
         client, stream, wire, identity = self.registering(SET)
-        guard = self.lab.entry.registrar.guard
+        guard = self.lab.context.registrar.guard
         tries = guard._known["192.0.2.1"].tries
         stream.dataReceived(b"<iq type='result' id='%b'/>" % identity)
         for request, counted in (
@@ -499,13 +499,13 @@ class PassingTest(RegistrationTest):
             client.send(SET)
             self.lab.contacts.pop().errback(UpstreamUnreachable("down"))
             self.assertIn(b"remote-server-timeout", client.wire.take())
-        self.assertEqual(self.lab.entry.registrar.open_streams, 0)
+        self.assertEqual(self.lab.context.registrar.open_streams, 0)
 
     def test_without_an_answer_the_account_may_have_been_made(self) -> None:
         client, stream, _wire, _identity = self.registering(SET)
         stream.connectionLost(Failure(ConnectionDone()))
         self.assertIn(b"remote-server-timeout", client.wire.take())
-        admitted = [self.lab.entry.registrar.guard.tries("192.0.2.1", makes=True) for _ in range(5)]
+        admitted = [self.lab.context.registrar.guard.tries("192.0.2.1", makes=True) for _ in range(5)]
         self.assertEqual(admitted.count(True), 4)
 
     def test_a_server_that_hung_up_meanwhile(self) -> None:
@@ -514,7 +514,7 @@ class PassingTest(RegistrationTest):
         client.wire.take()
         stream.dataReceived(b"</stream:stream>")
         stream.connectionLost(Failure(ConnectionDone()))
-        self.assertEqual(self.lab.entry.registrar.open_streams, 0)
+        self.assertEqual(self.lab.context.registrar.open_streams, 0)
         client.send(GET)
         stream, wire = self.answer_contact()
         stream.dataReceived(b"<iq type='result' id='%b'/>" % self.asked(wire))
@@ -535,20 +535,20 @@ class PassingTest(RegistrationTest):
         client.send(plain())
         self.assertTrue(wire.aborted)
         self.assertEqual(len(self.lab.logins), 1)
-        self.assertEqual(self.lab.entry.registrar.open_streams, 0)
+        self.assertEqual(self.lab.context.registrar.open_streams, 0)
 
     def test_a_client_that_vanishes_ends_it(self) -> None:
         client, _stream, wire, _identity = self.registering(SET)
         client.vanish()
         self.assertTrue(wire.aborted)
-        self.assertEqual(self.lab.entry.registrar.open_streams, 0)
+        self.assertEqual(self.lab.context.registrar.open_streams, 0)
 
     def test_a_client_that_vanishes_while_a_stream_is_opened(self) -> None:
         client = self.known()
         client.send(GET)
         client.vanish()
         self.assertEqual(self.lab.cancelled, 1)
-        self.assertEqual(self.lab.entry.registrar.open_streams, 0)
+        self.assertEqual(self.lab.context.registrar.open_streams, 0)
 
     def test_requests_of_one_client(self) -> None:
         """Some libraries make all accounts that their tests need over one stream."""
@@ -584,7 +584,7 @@ class PassingTest(RegistrationTest):
 
     def test_the_places_of_a_domain(self) -> None:
         self.known()
-        registrar_ = self.lab.entry.registrar
+        registrar_ = self.lab.context.registrar
         while registrar_.take_place("example.org", f"198.51.100.{registrar_.open_streams}"):
             pass
         self.assertEqual(registrar_.open_streams, registrar.STREAMS_PER_DOMAIN)

@@ -201,7 +201,7 @@ class BindingTest(SessionTest):
         client.log_in()
         session = client.stream.handler
         assert isinstance(session, ClientSession)
-        session._accounts = Eager()  # type: ignore[assignment]
+        session._accounts = session._link._accounts = Eager()  # type: ignore[assignment]
         client.send(BIND)
         self.assertEqual(
             client.serve(BOUND + b"<message id='same read'/>"),
@@ -310,7 +310,7 @@ class BindingTest(SessionTest):
     def test_requests_never_answered_are_bounded(self) -> None:
         for number in range(1000):
             self.client.send(b"<iq type='set' id='%d'><enable xmlns='urn:xmpp:carbons:2'/></iq>" % number)
-        self.assertLessEqual(len(self.session._watch), 16)
+        self.assertLessEqual(len(self.session._link.watch), 16)
 
 
 class DeliveryTest(SessionTest):

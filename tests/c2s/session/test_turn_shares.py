@@ -222,7 +222,7 @@ class SessionsTest(unittest.TestCase):
         """The process may be stopped at any point: to the stopwatch that is a long time."""
         client = self.client()
         seconds = count(0.0, 1.0)
-        self.patch(self.lab.entry.shares, "stopwatch", lambda: next(seconds))
+        self.patch(self.lab.shares, "stopwatch", lambda: next(seconds))
         client.send(b"<iq id='i'/>" * 2)
         self.assertEqual(client.upstream.take(), b"<iq id='i'/>" * 2)
 

@@ -1,0 +1,132 @@
+"""A session's link to its account: found when the server has bound a JID, asked about stanzas, left at the end."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from minimixproxy.c2s.session.account_interface import AccountPort, AccountsPort
+from minimixproxy.c2s.session.request_watch import (
+    Bound,
+    CarbonsChanged,
+    Learned,
+    Misbound,
+    PasswordChanged,
+    Removed,
+    RequestWatch,
+)
+from minimixproxy.c2s.upstream.connecting import Login
+from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.streams import SessionPort
+from minimixproxy.safety_net import NET
+from minimixproxy.wire.stanza import Stanza, UnusableStanza
+
+
+class LinkedSession(SessionPort, Protocol):
+    """The session, as its link to the account sees it."""
+
+    def flush(self) -> None:
+        """Write what the server has said so far: the client hears of it first."""
+
+    def bound(self, jid: str) -> None:
+        """The server has bound a JID of the login's account."""
+
+    def carbons_changed(self, enabled: bool) -> None:
+        """The server has switched carbons (XEP-0280)."""
+
+
+class AccountLink:
+    """`watch` follows what client and server deal with that the account must know of."""
+
+    log = Logger()
+
+    __slots__ = ("_account", "_accounts", "_login", "_name", "_own", "_session", "watch")
+
+    def __init__(self, session: LinkedSession, accounts: AccountsPort, login: Login) -> None:
+        self._session = session
+        self._accounts = accounts
+        self._account: AccountPort | None = None  # None: no JID is bound yet, or the session has left
+        self._login: Login | None = login  # until the account has it
+        self._name = login.account
+        self._own = login.own
+        self.watch = RequestWatch(login.own)
+
+    @property
+    def name(self) -> str:
+        """For the log: the JID, or the account before one is bound."""
+        return self._session.jid or self._name
+
+    # From the client -------------------------------------------------------------------------------------------
+
+    def takes_from_client(self, stanza: Stanza) -> bool:
+        """Tell whether the account takes a stanza of the client. Raises what a fault of ours raises."""
+        try:
+            if stanza.name == "iq" and not self.watch.asked(stanza):
+                self.log.warn("{jid} asks its server for too much at once to be followed", jid=self.name)
+            account = self._account
+            return account is not None and account.from_client(self._session, stanza)
+        except UnusableStanza as error:  # it is the receiver's affair
+            NET.unusable(stanza, f"session of {self._session.jid}, from the client", str(error))
+            return False
+
+    # From the server -------------------------------------------------------------------------------------------
+
+    def takes_from_server(self, stanza: Stanza) -> bool:
+        """Tell whether the account takes a stanza of the server. A fault of ours costs that stanza only."""
+        account = self._account
+        if account is None:
+            return False
+        try:
+            return account.from_server(self._session, stanza)
+        except UnusableStanza as error:  # it is the client's affair
+            NET.unusable(stanza, f"session of {self._session.jid}, from the server", str(error))
+            return False
+        except Exception:  # noqa: BLE001 (the edge: logged and counted)
+            NET.caught(stanza, f"session of {self._session.jid}, from the server")
+            return True
+
+    def heard(self, stanza: Stanza) -> None:
+        """A stanza of the server has passed: it may be the answer to something that is watched."""
+        try:
+            answer = self.watch.heard(stanza)
+            if answer is not None:
+                self.learned(answer)
+                self._of_the_session(answer)
+        except UnusableStanza as error:  # it is the client's affair
+            NET.unusable(stanza, f"session of {self._session.jid}, from the server", str(error))
+        except Exception:  # noqa: BLE001 (the edge: logged and counted; it has passed all the same)
+            NET.caught(stanza, f"session of {self._session.jid}, from the server")
+
+    def learned(self, answer: Learned) -> None:
+        """Take what is about the account as a whole, and holds without the session too."""
+        if isinstance(answer, PasswordChanged):
+            self._accounts.password_changed(self._own.bare, answer.password)
+        elif isinstance(answer, Removed):
+            self._session.flush()
+            if answer.certain:
+                self.log.info("{jid} has removed its account", jid=self.name)
+                self._accounts.removed(self._own.bare)
+
+    def _of_the_session(self, answer: Learned) -> None:
+        if isinstance(answer, CarbonsChanged):
+            self._session.carbons_changed(answer.enabled)
+        elif self._account is not None:
+            pass  # a second bind is between client and server
+        elif isinstance(answer, Bound):
+            self._session.bound(answer.jid)
+            login, self._login = self._login, None
+            assert login is not None
+            self._account = self._accounts.session_bound(self._session, login)
+        elif isinstance(answer, Misbound):
+            self.log.error("no session for {account}: {reason}", account=self._name, reason=answer.reason)
+            self._session.close("remote-connection-failed", "the server bound another address")
+
+    # The end ---------------------------------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """The session is over, or about to be."""
+        account, self._account = self._account, None
+        if account is not None:
+            try:
+                account.session_closed(self._session)
+            except Exception:  # noqa: BLE001 (the edge: logged; the streams are to end all the same)
+                self.log.failure("while {jid} leaves its account", jid=self._session.jid)

@@ -1,0 +1,125 @@
+"""What a client sends, a little in each turn of the reactor: it goes to the account or to the server, or is refused."""
+
+from __future__ import annotations
+
+from minimixproxy.c2s.session.paced_reading import PacedReading
+from minimixproxy.c2s.session.parts import EndingSession, SessionParts
+from minimixproxy.c2s.session.turn_shares import TurnShares
+from minimixproxy.logs.logger import Logger
+from minimixproxy.namespaces import NS_CLIENT, NS_SASL, NS_SASL2
+from minimixproxy.safety_net import NET
+from minimixproxy.timing.clock import Clock
+from minimixproxy.wire.framing import Event, Fault, Keepalive, StreamClosed
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.xep.stanza_errors import error_reply
+from minimixproxy.xep.stream_headers import STREAM_END
+from minimixproxy.xep.unsupported import refusal_of_element
+
+
+class FromClient:
+    """Handles the events of one client. Implements `paced_reading.Reader`."""
+
+    log = Logger()
+
+    __slots__ = ("_client", "_clock", "_link", "_output", "_server", "_server_blocked", "_session", "active", "pacing")
+
+    def __init__(
+        self, session: EndingSession, parts: SessionParts, account: str, clock: Clock, shares: TurnShares
+    ) -> None:
+        """`account`: in whose share of a turn it is handled."""
+        self._session = session
+        self._client = parts.client
+        self._output = parts.output
+        self._server = parts.server
+        self._link = parts.link
+        self._clock = clock
+        self._server_blocked = False
+        self.active = clock.seconds()  # when it sent a stanza last
+        self.pacing = PacedReading(shares, account, self)
+
+    # For the pacing --------------------------------------------------------------------------------------------
+
+    def read(self, data: bytes) -> list[Event]:
+        """Make events of bytes."""
+        return self._client.framer.feed(data)
+
+    def handle(self, event: Event) -> bool:
+        """Handle an event; True if it was more than to pass it on."""
+        if self._output.over:
+            return False
+        if isinstance(event, Stanza):
+            if not self._passes(event):
+                return True
+            self._server.parts.append(event.raw)
+            return event.name == "presence"  # which passes, and is looked at for each of the account's rooms
+        if isinstance(event, Keepalive):
+            self._server.parts.append(event.raw)
+        else:
+            self._ends(event)
+        return False
+
+    def handled(self) -> None:
+        """Write to the server what was handled in this turn."""
+        self._server.flush()
+
+    def pause_reading(self) -> None:
+        """Let the client wait."""
+        if not self._output.over:  # then what is left to be read is the end of TLS
+            self._client.transport.pauseProducing()
+
+    def resume_reading(self) -> None:
+        """Read on, if nothing else is in the way."""
+        if not self._server_blocked and not self.pacing.busy and not self._output.over:
+            self._client.transport.resumeProducing()
+
+    def handling_failed(self) -> None:
+        """By a fault of ours: it costs this session."""
+        self._session.close("internal-server-error")
+
+    # Backpressure ----------------------------------------------------------------------------------------------
+
+    def block(self) -> None:
+        """The server reads too slowly."""
+        self._server_blocked = True
+        self.pause_reading()
+
+    def unblock(self) -> None:
+        """The server has read."""
+        self._server_blocked = False
+        self.resume_reading()
+
+    # Its stanzas -----------------------------------------------------------------------------------------------
+
+    def _passes(self, stanza: Stanza) -> bool:
+        """Tell whether to pass a stanza on. A fault of ours costs that stanza only."""
+        try:
+            if stanza.uri != NS_CLIENT:
+                return self._not_refused(stanza)
+            self.active = self._clock.seconds()
+            return not self._link.takes_from_client(stanza)
+        except Exception:  # noqa: BLE001 (the edge: logged and counted)
+            NET.caught(stanza, f"session of {self._session.jid}")
+            if stanza.name == "iq" and stanza.get("type") in ("get", "set"):
+                self._session.deliver(error_reply(stanza, "cancel", "internal-server-error"))
+            return False
+
+    def _not_refused(self, stanza: Stanza) -> bool:
+        if stanza.uri in (NS_SASL, NS_SASL2):
+            self._session.close("unsupported-stanza-type", "authenticated already")
+            return False
+        refusal = refusal_of_element(stanza)
+        if refusal is None:
+            return True
+        if refusal.final:
+            self._session.end(refusal.answer + STREAM_END)
+        else:
+            self._session.deliver(refusal.answer)
+        return False
+
+    def _ends(self, event: Event) -> None:
+        if isinstance(event, Fault):
+            condition, text, jid = event.condition, event.text, self._session.jid
+            self.log.info("fault of {jid}: {condition} {text}", jid=jid, condition=condition, text=text)
+            self._session.close(event.condition, event.text)
+        elif isinstance(event, StreamClosed):
+            self._session.client_closes()

@@ -1,0 +1,22 @@
+"""What all sessions of clients share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minimixproxy.c2s.session.account_interface import AccountsPort
+from minimixproxy.c2s.session.turn_shares import TurnShares
+from minimixproxy.config.settings import Limits
+from minimixproxy.timing.clock import Clock
+from minimixproxy.timing.turn_end import TurnEnd
+
+
+@dataclass(frozen=True, slots=True)
+class SessionContext:
+    """One per service. `turn_end`: when sessions write; `shares`: what each may take of a turn of the reactor."""
+
+    accounts: AccountsPort
+    limits: Limits
+    clock: Clock
+    turn_end: TurnEnd
+    shares: TurnShares
