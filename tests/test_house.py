@@ -44,7 +44,7 @@ MAY_USE: dict[str, set[str]] = {
         "minimix.rejoin",
         "xep",
     },
-    "minimix.routing": {
+    "minimix.subprotocols": {
         "minimix.interfaces",
         "minimix.addressing",
         "minimix.history",
@@ -60,7 +60,7 @@ MAY_USE: dict[str, set[str]] = {
         "minimix.history",
         "minimix.room",
         "minimix.occupancy",
-        "minimix.routing",
+        "minimix.subprotocols",
         "minimix.bookmarks",
         "minimix.commands",
         "xep",

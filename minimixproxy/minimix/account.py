@@ -25,8 +25,8 @@ from minimixproxy.minimix.interfaces.streams import Answered, SessionPort, Strea
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.minimix.room.session_presences import SessionPresences
-from minimixproxy.minimix.routing.iqs import IQRouting
-from minimixproxy.minimix.routing.messages import MessageRouting
+from minimixproxy.minimix.subprotocols.iq_proxying import IQRouting
+from minimixproxy.minimix.subprotocols.message_forking import MessageRouting
 from minimixproxy.namespaces import NS_CLIENT, NS_DISCO_INFO, NS_MUC
 from minimixproxy.safety_net import NET
 from minimixproxy.timing.clock import Clock, Timer, wall_time

@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix.occupancy.phases import State
-from minimixproxy.minimix.routing import iqs, sent_copies
-from minimixproxy.minimix.routing.iqs import MAX_OPEN
+from minimixproxy.minimix.subprotocols import iqs, sent_copies
+from minimixproxy.minimix.subprotocols.iq_proxying import MAX_OPEN
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, DISCO, ROOM, STREAM, FakeSession, World, kinds
 

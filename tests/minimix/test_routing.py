@@ -8,8 +8,8 @@ import hashlib
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish import domish
 
-from minimixproxy.minimix.routing import sent_copies
-from minimixproxy.minimix.routing.iqs import SELF_PING_AGAIN
+from minimixproxy.minimix.subprotocols import sent_copies
+from minimixproxy.minimix.subprotocols.iq_proxying import SELF_PING_AGAIN
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds
 

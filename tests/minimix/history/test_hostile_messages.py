@@ -25,8 +25,8 @@ from minimixproxy.minimix.interfaces.journal import (
     KeptRoom,
     NullJournal,
 )
-from minimixproxy.minimix.routing.open_iqs import MAX_ID_BYTES
-from minimixproxy.minimix.routing.open_queries import OpenQueries, query_key
+from minimixproxy.minimix.subprotocols.open_iqs import MAX_ID_BYTES
+from minimixproxy.minimix.subprotocols.open_queries import OpenQueries, query_key
 from minimixproxy.wire import children
 from minimixproxy.wire.stanza import MalformedStanza, Stanza, parse_stanza
 from minimixproxy.xep.delays import LAST, delay_of, format_time, parse_time, possible_time, stamp, without_delays

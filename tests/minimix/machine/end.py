@@ -17,11 +17,11 @@ from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.occupancy.parts import Parts
 from minimixproxy.minimix.room.session_presences import SessionPresences
 from minimixproxy.minimix.room.snapshot import RESERVED, Snapshot
-from minimixproxy.minimix.routing.iqs import IQRouting
-from minimixproxy.minimix.routing.messages import MessageRouting
-from minimixproxy.minimix.routing.open_iqs import OpenIQs, PendingIQ
-from minimixproxy.minimix.routing.open_queries import OpenQueries
-from minimixproxy.minimix.routing.sent_copies import SentCopies
+from minimixproxy.minimix.subprotocols.iq_proxying import IQRouting
+from minimixproxy.minimix.subprotocols.message_forking import MessageRouting
+from minimixproxy.minimix.subprotocols.open_iqs import OpenIQs, PendingIQ
+from minimixproxy.minimix.subprotocols.open_queries import OpenQueries
+from minimixproxy.minimix.subprotocols.sent_copies import SentCopies
 from minimixproxy.wire.stanza import Stanza
 from tests.minimix.machine.world import World
 

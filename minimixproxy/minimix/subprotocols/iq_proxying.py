@@ -15,8 +15,8 @@ from minimixproxy.minimix.history import archive
 from minimixproxy.minimix.interfaces.streams import Answered, RoomOutlet, SessionPort
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.rejoin.self_ping import is_joined
-from minimixproxy.minimix.routing.open_iqs import OpenIQs, PendingIQ, TableFull
-from minimixproxy.minimix.routing.open_queries import OpenQueries, query_key
+from minimixproxy.minimix.subprotocols.open_iqs import OpenIQs, PendingIQ, TableFull
+from minimixproxy.minimix.subprotocols.open_queries import OpenQueries, query_key
 from minimixproxy.namespaces import NS_PING
 from minimixproxy.timing.clock import Clock, wall_time
 from minimixproxy.wire.stanza import Stanza, parse_stanza, rewrite

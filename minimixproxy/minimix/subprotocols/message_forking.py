@@ -10,9 +10,9 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.addressing.outgoing import relayed
 from minimixproxy.minimix.interfaces.streams import RoomOutlet, SessionPort
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
-from minimixproxy.minimix.routing.iqs import IQRouting
-from minimixproxy.minimix.routing.open_queries import is_archive_result
-from minimixproxy.minimix.routing.sent_copies import SentCopies
+from minimixproxy.minimix.subprotocols.iq_proxying import IQRouting
+from minimixproxy.minimix.subprotocols.open_queries import is_archive_result
+from minimixproxy.minimix.subprotocols.sent_copies import SentCopies
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.stanza import Stanza, rewrite
 from minimixproxy.xep import carbons

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.routing.open_iqs import MAX_ID_BYTES, OpenIQs, PendingIQ, TableFull
+from minimixproxy.minimix.subprotocols.open_iqs import MAX_ID_BYTES, OpenIQs, PendingIQ, TableFull
 from tests.minimix.fakes import ROOM
 
 TIMEOUT = 30.0
