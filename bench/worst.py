@@ -16,7 +16,6 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from minimixproxy.accountstream.handlers import account_handlers
 from minimixproxy.clientproxy.proxy import Proxy
 from minimixproxy.minimix.account import Account
 from minimixproxy.wire.fast_framing import FastFramer
@@ -31,7 +30,6 @@ TIMES = 3
 GOAL = 20.0  # milliseconds
 ROOM, STREAM, BARE = fakes.ROOM, fakes.STREAM, fakes.BARE
 DEVICES = ("phone", "laptop", "tablet")
-_NAMES = ("presence", "message", "iq")
 
 
 @dataclass(frozen=True)
@@ -212,15 +210,13 @@ class Place:
         self.world = world = fakes.World()
         world.joined(*DEVICES)
         self.account: Account = world.account
-        self.account._stream = SilentStream()
-        self.account._stream.jid = STREAM
+        world.stream.__class__ = SilentStream
         for session in list(self.account.sessions):
             session.__class__ = Silent
         self.phone: Any = next(iter(self.account.sessions))
-        self.handlers = dict(zip(_NAMES, account_handlers(self.account), strict=True))
 
     def from_stream(self, stanza: Stanza) -> None:
-        self.handlers[stanza.name].take(stanza)
+        self.world.stream.brings(stanza)
 
     def from_client(self, stanza: Stanza) -> None:
         with suppress(UnusableStanza):  # the session passes it on

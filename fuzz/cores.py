@@ -101,11 +101,11 @@ def account(data: bytes) -> None:
             elif way == 1 and laptop.closed is None:
                 world.account.from_server(laptop, stanza)
             elif way > 2:
-                getattr(world.account, f"{stanza.name}_from_stream")(stanza)
+                world.stream.says(stanza)
             world.clock.advance(way)
         world.asks_to_join(world.session("tablet"))
         world.clock.advance(300)
-        world.account.stream_lost()
+        world.stream.lost()
 
 
 def component(data: bytes) -> None:

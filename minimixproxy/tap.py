@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import twisted
 from twisted.application.service import MultiService
@@ -12,18 +13,17 @@ from twisted.internet.endpoints import serverFromString
 from twisted.python import usage
 
 from minimixproxy import __version__, clientproxy, state_lock
+from minimixproxy.accountstream.account_login import LoginContext
 from minimixproxy.accountstream.accounts import Accounts
-from minimixproxy.accountstream.kept_login import KeptLogins
-from minimixproxy.accountstream.login import open_account_stream, prove_login
+from minimixproxy.accountstream.login import UpstreamLogins
 from minimixproxy.c2s.server import listener
 from minimixproxy.c2s.transport.certificates import CertificateError
-from minimixproxy.c2s.upstream import connecting
 from minimixproxy.config import settings as config
 from minimixproxy.config.checks import ENDPOINT_FAULTS
 from minimixproxy.logs.service import LogFloodService
 from minimixproxy.operator.control import Answer, ControlService
 from minimixproxy.operator.forget import Forgetting
-from minimixproxy.operator.status_report import StatusReport
+from minimixproxy.operator.status_report import Reported, StatusReport
 from minimixproxy.resource_id import Installation
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
@@ -31,7 +31,6 @@ from minimixproxy.storage.journal import SQLJournal
 from minimixproxy.storage.service import Place, StateService, check
 from minimixproxy.timing.steady_time import make_steady
 from minimixproxy.timing.turn_end import TurnEnd
-from minimixproxy.wire.xmlstream import FramedXmlStream
 
 
 class Options(usage.Options):
@@ -70,39 +69,35 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
     tree = MultiService()
     tree.addService(LogFloodService(reactor))  # it stops last
     domains = [clientproxy.service(section, reactor) for section in settings.client_proxy]
-    report = StatusReport(reactor.seconds, os.getpid, domains)
-    if settings.listen or settings.model_fields_set & {"state", "state_directory"}:
+    has_directory = bool(settings.listen or settings.model_fields_set & {"state", "state_directory"})
+    if has_directory:
         _take_state_directory(settings.directory, _owner(options))
-        answers: dict[str, Answer] = {"status": report.answer}
-        tree.addService(ControlService(settings.directory, answers, reactor))
-    if settings.listen:
-        accounts = _add_minimix(tree, settings, report, reactor)
-        answers["forget"] = Forgetting(accounts, reactor).answer
+    minimix = _minimix(settings, reactor) if settings.listen else None
+    if has_directory:
+        tree.addService(ControlService(settings.directory, _answers(minimix, domains, reactor), reactor))
+    if minimix is not None:
+        minimix.service.setServiceParent(tree)
     for domain in domains:
         tree.addService(domain)
     return tree
 
 
-def _add_minimix(tree: MultiService, settings: config.Settings, report: StatusReport, reactor: Any) -> Accounts:
-    """Add the accounts that join rooms, and the listeners for their clients, which stop first; state under both."""
+class _Minimix(NamedTuple):
+    service: StateService
+    accounts: Accounts
+    journal: SQLJournal
+
+
+def _minimix(settings: config.Settings, reactor: Any) -> _Minimix:
+    """Return the accounts that join rooms, and the listeners for their clients, which stop first, on top of state."""
     directory = settings.directory
     installation = Installation(directory)
     turn_end = TurnEnd(reactor)
-
-    async def connect_account(login: connecting.Login, resource: str) -> tuple[FramedXmlStream, str]:
-        # what one read of it brings is written to the sessions at its end
-        return await open_account_stream(reactor, login, settings.limits, resource, turn_end)
-
-    async def prove(login: connecting.Login) -> None:
-        await prove_login(reactor, login, settings.limits)
-
     _check_endpoints(settings, reactor)
     journal = SQLJournal(reactor, turn_end)
-    logins = KeptLogins(settings.domain)
-    accounts = Accounts(settings, reactor, connect_account, journal, logins, prove, installation.resource)
-    report.accounts, report.journal = accounts, lambda: journal.status
+    logins = UpstreamLogins(settings.domain, settings.limits, reactor, turn_end)
+    accounts = Accounts(LoginContext(settings, reactor, journal, logins, installation.resource))
     state = StateService(journal, _place(settings), accounts, reactor)
-    state.setServiceParent(tree)
     state.addService(accounts)
     try:
         state.addService(listener.client_service(settings, accounts, reactor, turn_end=turn_end))
@@ -110,7 +105,18 @@ def _add_minimix(tree: MultiService, settings: config.Settings, report: StatusRe
         _exit(error)
     except OSError as error:
         _exit(f"{directory}: {error.strerror}")
-    return accounts
+    return _Minimix(state, accounts, journal)
+
+
+def _answers(
+    minimix: _Minimix | None, domains: Sequence[clientproxy.ClientProxyService], reactor: Any
+) -> dict[str, Answer]:
+    """Return what can be asked on the control socket."""
+    if minimix is None:
+        return {"status": StatusReport(reactor.seconds, os.getpid, Reported(domains=domains)).answer}
+    reported = Reported(minimix.accounts.with_streams, lambda: minimix.journal.status, domains)
+    report = StatusReport(reactor.seconds, os.getpid, reported)
+    return {"status": report.answer, "forget": Forgetting(minimix.accounts, reactor).answer}
 
 
 def _check_state(settings: config.Settings) -> None:

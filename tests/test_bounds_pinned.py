@@ -80,22 +80,22 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "MAX_TOLD": 20,
         "INTERVAL": 60,
     },
-    "minimix.account": {
+    "minimix.occupancy.outlet": {"SHOWN_TO_ALL": 2 * 1024**2},
+    "minimix.room.budgets": {
         "ROOM_OWN": 131_072,
         "HISTORY_OWN": 262_144,
         "HISTORY_BYTES": 64 * 1024**2,
         "WAITING_OWN": 16384,
         "WAITING_BYTES": 64 * 1024**2,
-        "SHOWN_TO_ALL": 2 * 1024**2,
-        "CLIENT_BYTES": 8 * 1024**2,
-        "LINGER": 10,
     },
+    "minimix.room.sessions": {"CLIENT_BYTES": 8 * 1024**2},
+    "minimix.stream_release": {"LINGER": 10},
     "accountstream.accounts": {
         "REJOINS_PER_SECOND": 50,
         "OPENINGS_PER_SECOND": 20,
         "OPENINGS_AT_ONCE": 50,
-        "SEEN_INTERVAL": 3600,
     },
+    "accountstream.account_login": {"SEEN_INTERVAL": 3600},
     "accountstream.lifecycle_rules": {
         "LONGEST_URGENT_WAIT": 5,
         "OPENING_TIMEOUT": 60,

@@ -11,7 +11,6 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.accountstream.handlers import account_handlers
 from minimixproxy.c2s.session.request_watch import RequestWatch
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptMessage, KeptRoom
 from minimixproxy.minimix.occupancy import from_room
@@ -19,7 +18,7 @@ from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.minimix.rejoin import difference
 from minimixproxy.minimix.room import snapshot
 from minimixproxy.operator.control import ControlFactory
-from minimixproxy.operator.status_report import StatusReport
+from minimixproxy.operator.status_report import Reported, StatusReport
 from minimixproxy.operator.status_table import text
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.stanza import parse_stanza
@@ -63,10 +62,11 @@ class AccountStreamEdge(Edges):
     def test_each_kind_of_stanza(self) -> None:
         for number, name in enumerate(NAMES):
             world = World()
+            account = world.account
             (phone,) = world.joined("phone")
-            handler = account_handlers(world.account)[number]
+            handler = {"presence": account.presences, "message": account.messages, "iq": account.iqs}[name]
             raw = f"<{name} from='{ROOM}/bob' to='{STREAM}' id='i'><body>{SECRET}</body></{name}>"
-            patched = self.patch(world.account, f"{name}_from_stream", explode)
+            patched = self.patch(handler, "received", explode)
             handler.take(parse_stanza(raw))
             self.met(raw.encode(), number + 1)
             patched.restore()
@@ -80,7 +80,7 @@ class AccountStreamEdge(Edges):
         account = world.account
         raw = f"<message type='groupchat' from='{ROOM}/bob' to='{STREAM}' id='i'><body>{SECRET}</body></message>"
         patched = self.patch(from_room.FromRoom, "groupchat", explode)
-        account_handlers(account)[1].take(parse_stanza(raw))
+        account.messages.take(parse_stanza(raw))
         patched.restore()
         self.met(raw.encode())
         tablet = world.session("tablet")
@@ -95,7 +95,7 @@ class AccountStreamEdge(Edges):
         identity = world.stream.take()[-1]["id"]
         query = f"<query xmlns='urn:x'>{SECRET}</query>"
         raw = f"<iq type='result' from='{ROOM}' to='{STREAM}' id='{identity}'>{query}</iq>"
-        handler = account_handlers(world.account)[2]
+        handler = world.stream.requests
         handler.take(parse_stanza(raw))
         self.met(raw.encode())
         handler.take(parse_stanza(raw))
@@ -104,13 +104,13 @@ class AccountStreamEdge(Edges):
     def test_a_result_of_an_archive(self) -> None:
         world = World()
         world.joined("phone")
-        world.account.ask_archive(ROOM, "q", b"<query xmlns='urn:xmpp:mam:2'/>", explode, Mock())
+        world.stream.requests.ask_archive(ROOM, "q", b"<query xmlns='urn:xmpp:mam:2'/>", explode, Mock())
         raw = (
             f"<message from='{ROOM}' to='{STREAM}'><result xmlns='urn:xmpp:mam:2' queryid='q' id='1'>"
             f"<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client'><body>{SECRET}</body></message>"
             "</forwarded></result></message>"
         )
-        account_handlers(world.account)[1].take(parse_stanza(raw))
+        world.account.messages.take(parse_stanza(raw))
         self.met(raw.encode())
 
 
@@ -160,9 +160,9 @@ class ReplayEdge(Edges):
 
         self.patch(difference, "parse_stanza", parse_stanza_of)
         world.stream.jid = ""
-        world.account.stream_lost()
+        world.stream.lost()
         world.stream.jid = STREAM
-        world.account.stream_opened()
+        world.stream.opened()
         world.comes_back("eve", "dan")
         shown = [(one.get("type"), one.get("from")) for one in phone.take() if one.name == "presence"]
         self.assertEqual(shown, [("unavailable", f"{ROOM}/bob"), (None, f"{ROOM}/dan")])
@@ -172,12 +172,12 @@ class ReplayEdge(Edges):
     def test_a_room_that_was_kept(self) -> None:
         """It costs itself, not the account's other rooms."""
         world = World()
-        make = world.account._occupancy
+        make = world.account.occupancies._occupancy
 
         def occupancy_of(room: str, kept: KeptRoom | None = None) -> Any:
             return explode() if room == "bad@muc.test" else make(room, kept)
 
-        self.patch(world.account, "_occupancy", occupancy_of)
+        self.patch(world.account.occupancies, "_occupancy", occupancy_of)
         membership = KeptMembership("alice", "alice")
         rooms = [KeptRoom(room, membership) for room in ("bad@muc.test", ROOM)]
         world.account.restore(KeptAccount(BARE, None, False, 0.0, rooms))
@@ -217,7 +217,7 @@ class ComponentEdge(Edges, ComponentCase):
 class ControlEdge(Edges):
     def test_what_is_told_and_a_fault_there(self) -> None:
         """The operator is told of it, and sees in the status how many there were."""
-        report = StatusReport(lambda: 0.0, lambda: 1)
+        report = StatusReport(lambda: 0.0, lambda: 1, Reported())
         NET.caught(parse_stanza("<message/>"), "here")
         factory = ControlFactory({"status": report.answer, "bad": explode})
         control: Any = factory.buildProtocol(None)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer
+from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.xmlstream import STREAM_END_EVENT
 from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT
 from wokkel.subprotocols import XMPPHandler
@@ -28,9 +30,18 @@ class Listener(Protocol):
     """Who hears what comes; an `AccountStream` is one."""
 
     account: str
-    handlers: list[XMPPHandler]
-    ping: Callable[[], None]
-    left_out: Callable[[Skipped], None]
+
+    def __iter__(self) -> Iterator[XMPPHandler]:
+        """Return its handlers."""
+
+    def ping(self) -> None:
+        """Have the server say something."""
+
+    def left_out(self, skipped: Skipped) -> None:
+        """A stanza cannot be taken."""
+
+    def detached(self, reason: Failure) -> None:
+        """The connection is gone: tell the handlers."""
 
 
 @implementer(IPushProducer)
@@ -50,7 +61,7 @@ class Connection:
         self._listener = listener
         self._happens = happens
         self._attached = False
-        self._keepalive = Keepalive(clock, ping_interval, lambda: listener.ping(), self._silent)
+        self._keepalive = Keepalive(clock, ping_interval, listener.ping, self._silent)
         self._observers: list[tuple[str, Callable[[Any], None], int]] = [
             (STREAM_END_EVENT, self._ended, 0),
             (STREAM_ERROR_EVENT, self._fault, 0),
@@ -63,11 +74,10 @@ class Connection:
         self._attached = True
         self._keepalive.start()
         self.xmlstream.transport.registerProducer(self, True)
-        for handler in self._listener.handlers:
-            handler.makeConnection(self.xmlstream)
-            handler.connectionInitialized()
         for event, observer, priority in self._observers:
             self.xmlstream.addObserver(event, observer, priority)
+        for handler in list(self._listener):
+            handler.makeConnection(self.xmlstream)
 
     def detach(self) -> None:
         """Listen no more: what this connection still does is nothing to the stream."""
@@ -76,8 +86,8 @@ class Connection:
         self.xmlstream.transport.unregisterProducer()
         for event, observer, _priority in self._observers:
             self.xmlstream.removeObserver(event, observer)
-        for handler in self._listener.handlers:
-            self.xmlstream.removeObserver(handler.query, handler.take)
+        self.xmlstream.silence()
+        self._listener.detached(Failure(ConnectionDone()))
 
     def say_goodbye(self) -> Deferred[None]:
         """End the stream properly; the result fires when the connection is gone."""

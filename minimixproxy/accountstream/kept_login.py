@@ -18,7 +18,7 @@ from minimixproxy.xep.sasl import account_key
 
 
 class KeptLogins:
-    """Converts both ways for the domains of the configuration (`minimix.accounts.LoginKeeper`)."""
+    """Converts both ways for the domains of the configuration (`account_login.Logins`)."""
 
     log = Logger()
 
@@ -27,7 +27,7 @@ class KeptLogins:
         self._keys = KeyCache()  # for passwords that were kept
 
     def keep(self, login: Login, before: KeptLogin | None) -> KeptLogin:
-        """Return what to keep; lets the password go if an earlier login met the same salt. See `LoginKeeper`."""
+        """Return what to keep; lets the password go if an earlier login met the same salt. See `Logins`."""
         credential = login.credential
         if before is not None:
             credential.met_before(before.hash_name, Challenge(before.salt, before.iterations))
@@ -46,11 +46,11 @@ class KeptLogins:
         return credential.learned is None or credential.salt_changes or unknown
 
     def renew(self, login: Login, password: str) -> Login:
-        """Return the login with another password. See `LoginKeeper`."""
+        """Return the login with another password. See `Logins`."""
         return Login(login.domain, login.username, Credential.from_password(password), login.keys)
 
     def revive(self, kept: KeptLogin, bare: str) -> Login | None:
-        """Return the login, or None. See `LoginKeeper`."""
+        """Return the login, or None. See `Logins`."""
         domain = self._domains.get(kept.domain)
         if domain is None:
             return None

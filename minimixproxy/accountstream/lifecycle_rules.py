@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -25,9 +24,15 @@ class Told(Protocol):
     """Who is told how it goes; an `AccountStream` is one."""
 
     account: str
-    opened: Callable[[], None]
-    lost: Callable[[], None]
-    refused: Callable[[], None]
+
+    def opened(self) -> None:
+        """The stream is open, and all that waited was sent."""
+
+    def lost(self) -> None:
+        """It ended otherwise than by `close`, or could not be opened."""
+
+    def refused(self) -> None:
+        """The credential was refused."""
 
     def send(self, data: bytes) -> None:
         """Judge a stanza that has waited once more, by what this server takes, and send it."""
@@ -128,7 +133,8 @@ class Rules:
         for data in queue:
             self._stream.send(data)
         try:
-            self._stream.opened()
+            if self.connection is connection:  # so much may have waited that it is given up again
+                self._stream.opened()
         finally:
             connection.xmlstream.release()
 

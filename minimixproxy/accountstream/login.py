@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
+from minimixproxy.accountstream.kept_login import KeptLogins
 from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused, UpstreamUnfit
 from minimixproxy.c2s.upstream.connecting import Login, bind_resource, connect_upstream, open_stream
-from minimixproxy.config.settings import Limits
+from minimixproxy.config.settings import Domain, Limits
 from minimixproxy.wire.xmlstream import FramedXmlStream, Turn
 from minimixproxy.xep.stream_features import announced_limit
 
@@ -55,3 +57,24 @@ async def _logged_in(reactor: Any, login: Login, limits: Limits) -> FramedXmlStr
         raise kind(f"login refused: {error.condition}") from error
     except UpstreamError as error:
         raise CannotOpen(str(error)) from error
+
+
+class UpstreamLogins(KeptLogins):
+    """Logins to the servers of the configuration (`account_login.Logins`).
+
+    `turn`: what one read of an account stream begins and ends.
+    """
+
+    def __init__(self, domains: Mapping[str, Domain], limits: Limits, reactor: Any, turn: Turn) -> None:
+        super().__init__(domains)
+        self._limits = limits
+        self._reactor = reactor
+        self._turn = turn
+
+    async def open(self, login: Login, resource: str) -> tuple[FramedXmlStream, str]:
+        """Do as `open_account_stream`."""
+        return await open_account_stream(self._reactor, login, self._limits, resource, self._turn)
+
+    async def prove(self, login: Login) -> None:
+        """Do as `prove_login`."""
+        await prove_login(self._reactor, login, self._limits)

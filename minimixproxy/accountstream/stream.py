@@ -8,23 +8,31 @@ When it does what is a table: see `lifecycle.py`.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
 
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.words.protocols.jabber.xmlstream import XMPPHandlerCollection
+from twisted.words.xish import domish
 from wokkel.subprotocols import XMPPHandler
 
-from minimixproxy.accountstream.attempt import Connect, Opened
+from minimixproxy.accountstream.attempt import Opened
 from minimixproxy.accountstream.connection import Connection
 from minimixproxy.accountstream.lifecycle import Lifecycle
 from minimixproxy.accountstream.phases import Input, Phase, StreamState
 from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.subprotocols.own_requests import OwnRequests
+from minimixproxy.minimix.subprotocols.subprotocol import Subprotocol
 from minimixproxy.timing.backoff import Backoff
 from minimixproxy.timing.clock import Clock
 from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.framing import Skipped
-from minimixproxy.wire.stanza import Stanza
-from minimixproxy.xep.oversized import ORDINARY, Sendable, refused
+from minimixproxy.wire.stanza import Stanza, serialize
+from minimixproxy.xep.oversized import ORDINARY, Sendable, lost_answer, refused
 
 FIRST_WAIT = 1.0  # seconds, about, from a failure to the next attempt
 LONGEST_WAIT = 120.0
@@ -33,17 +41,39 @@ MAX_REPLIES = 256 * 1024  # bytes waiting for such a server, beyond which others
 _SEND = Input.SEND  # each stanza needs it
 
 
-class AccountStream:
-    """One account's stream.
+class StreamLogin(Protocol):
+    """What opens the stream."""
 
-    `opened` is called when it is open and all that waited was sent; `lost` when it ended otherwise than by `close`, or
-    could not be opened; `refused` instead of `lost` when the credential was refused. `ping` is to send something that
-    the server answers, after `ping_interval` seconds of silence. `turns`: all account streams open through it.
-    `random`: as `random.random`.
+    def open(self) -> Awaitable[Opened]:
+        """Open an upstream stream and bind a resource. Raises `CannotOpen`, or `CredentialRefused`."""
 
-    `sendable`: what a stanza may be to be sent; the server's own word on its size counts more. One that is more is not
-    sent, and answered by `not_sent` instead, a turn later. `left_out` is told of a stanza that was too large to be
-    taken.
+    def opened(self) -> None:
+        """The stream is open."""
+
+    def is_refused(self) -> bool:
+        """Note that the server has refused the credential; False: there is another by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """`ping_interval`: seconds of silence before the server is pinged; `iq_timeout`: seconds for it to answer.
+
+    `sendable`: what a stanza may be to be sent; the server's own word on its size counts more.
+    """
+
+    ping_interval: float = 30.0
+    iq_timeout: float = 60.0
+    sendable: Sendable = ORDINARY
+
+
+class AccountStream(XMPPHandlerCollection, Service):
+    """The stream of one account; its subprotocols are Wokkel handlers, children of it.
+
+    Handlers can `send` and `request` at any time: the stream opens if need be. They are told `connectionMade` and
+    `connectionInitialized` when it is open and all that waited was sent, and `connectionLost` when it ends. A
+    `Subprotocol` is told of more.
+
+    All account streams open through `slots`. `random`: as `random.random`.
     """
 
     log = Logger()
@@ -51,25 +81,28 @@ class AccountStream:
     def __init__(
         self,
         account: str,
-        connect: Connect,
+        login: StreamLogin,
         clock: Clock,
-        turns: Slots,
+        slots: Slots,
+        options: StreamOptions = StreamOptions(),
         random: Callable[[], float] = random.random,
-        ping_interval: float = 30.0,
-        sendable: Sendable = ORDINARY,
     ) -> None:
+        super().__init__()
         self.account = account
-        self.handlers: list[XMPPHandler] = []
-        self.opened: Callable[[], None] = lambda: None
-        self.lost: Callable[[], None] = lambda: None
-        self.refused: Callable[[], None] = lambda: None
-        self.ping: Callable[[], None] = lambda: None
-        self.not_sent: Callable[[Stanza], None] = lambda _answer: None
-        self.left_out: Callable[[Skipped], None] = lambda _skipped: None
-        self._sendable = self._configured = sendable
+        self._login = login
+        self._options = options
+        self._sendable = options.sendable
         self._clock = clock
-        self._ping_interval = ping_interval
-        self._life = Lifecycle(self, connect, clock, turns, Backoff(FIRST_WAIT, LONGEST_WAIT, random))
+        self._life = Lifecycle(self, login.open, clock, slots, Backoff(FIRST_WAIT, LONGEST_WAIT, random))
+        self.requests = OwnRequests(account, options.iq_timeout, clock)
+        self.requests.setHandlerParent(self)
+
+    def stopService(self) -> Deferred[None]:
+        """Close the stream; the result fires when the connection is gone."""
+        Service.stopService(self)
+        return self.shut_down()
+
+    # How it is
 
     @property
     def state(self) -> StreamState:
@@ -87,8 +120,15 @@ class AccountStream:
         """Seconds, at most, until it lines up for the next attempt; 0 if it does not wait for time to pass."""
         return self._life.opens_in
 
-    def send(self, data: bytes) -> None:
-        """Send a stanza; open the stream if it is not open. A stream that takes nothing in is given up."""
+    # What is sent
+
+    def send(self, obj: object) -> None:
+        """Send a stanza: bytes, text or a domish tree; open the stream if it is not open.
+
+        A stream that takes nothing in is given up. A stanza that is too large is not sent: who takes such stanzas is
+        told so by `not_sent`, a turn later.
+        """
+        data = obj if isinstance(obj, bytes) else _bytes_of(obj)
         fault = self._sendable.fault(data)
         if fault:
             self._not_sendable(data, fault)
@@ -111,7 +151,22 @@ class AccountStream:
         if instead is not None:
             self._life.happens(_SEND, instead)
         if answer is not None:
-            self._clock.callLater(0, self.not_sent, answer)  # not while somebody is sending
+            self._clock.callLater(0, self._instead, answer)  # not while somebody is sending
+
+    def request(self, request: Any) -> Deferred[Stanza]:
+        """Send an IQ get or set of a Wokkel handler: a domish tree, or something with `toElement`.
+
+        The result is the answer, or fails with a `StanzaError`, or `TimeoutError`.
+        """
+        return self.requests.request(request if isinstance(request, domish.Element) else request.toElement())
+
+    def _instead(self, answer: Stanza) -> None:
+        """What was sent, or the answer to it, was too large: this error answers it."""
+        for handler in self._subprotocols():
+            if not answer.handled and handler.query.matches(answer):
+                handler.not_sent(answer)
+
+    # Its life
 
     def reopen(self) -> None:
         """Open again after a wait that grows from failure to failure. Does nothing unless the stream is CLOSED."""
@@ -134,9 +189,84 @@ class AccountStream:
         gone: Deferred[None] = self._life.happens(Input.CLOSE)
         return gone
 
+    # Handlers
+
+    def addHandler(self, handler: XMPPHandler) -> None:
+        """Have another subprotocol; if the stream is open, it is told so."""
+        super().addHandler(handler)
+        connection = self._life.connection
+        if connection is not None:
+            handler.makeConnection(connection.xmlstream)
+            handler.connectionInitialized()
+
+    def _subprotocols(self) -> Iterator[Subprotocol]:
+        """Yield the handlers that are told of more than others. Nobody else asks before those who were asked first."""
+        return (handler for handler in list(self) if isinstance(handler, Subprotocol))
+
+    # For `Lifecycle` and `Connection`
+
     def connected(self, opened: Opened) -> Connection:
-        """For `Lifecycle`: make the connection of a stream that is open."""
+        """Make the connection of a stream that is open."""
         limit = opened[0].peer_limit
-        self._sendable = self._configured if limit is None else replace(self._configured, size=limit)
+        sendable = self._options.sendable
+        self._sendable = sendable if limit is None else replace(sendable, size=limit)
         self.log.info("account stream open: {jid}", jid=opened[1])
-        return Connection(opened, self._clock, self._ping_interval, self, self._life.happens)
+        return Connection(opened, self._clock, self._options.ping_interval, self, self._life.happens)
+
+    def opened(self) -> None:
+        """All that waited was sent."""
+        connection = self._life.connection
+        self._login.opened()
+        for handler in list(self):
+            if self._life.connection is connection:  # a handler may send so much that it is lost again
+                self._tell(handler, handler.connectionInitialized)
+
+    def detached(self, reason: Failure) -> None:
+        """The connection is gone."""
+        for handler in list(self):
+            self._tell(handler, handler.connectionLost, reason)
+
+    def lost(self) -> None:
+        """The stream ended otherwise than by `close`, or could not be opened."""
+        self._unreachable(refused=False)
+
+    def refused(self) -> None:
+        """The credential was refused."""
+        refused = self._login.is_refused()
+        if not refused:
+            self.mended()
+        self._unreachable(refused=refused)
+
+    def _unreachable(self, *, refused: bool) -> None:
+        """Whoever waits for an answer is told last: it is for others to say first what the loss means."""
+        others = [handler for handler in self._subprotocols() if handler is not self.requests]
+        for handler in [*others, self.requests]:
+            self._tell(handler, partial(handler.unreachable, refused=refused))
+
+    def ping(self) -> None:
+        """The server has been silent."""
+        self.requests.keep_alive()
+
+    def left_out(self, skipped: Skipped) -> None:
+        """A stanza was too large to be taken."""
+        attributes = skipped.attributes
+        if skipped.name == "iq" and attributes.get("type") in ("result", "error"):
+            self._instead(lost_answer(attributes, f"the answer cannot be used: {skipped.reason}"))
+            return
+        for handler in self._subprotocols():
+            handler.left_out(skipped.name, attributes, skipped.reason)
+
+    def _tell(self, handler: XMPPHandler, told: Callable[..., None], *what: object) -> None:
+        """Tell one handler; its fault is not to cost the others."""
+        try:
+            told(*what)
+        except Exception:  # noqa: BLE001 (handlers are anybody's)
+            self.log.failure("in {handler} of {account}", handler=type(handler).__name__, account=self.account)
+
+
+def _bytes_of(obj: object) -> bytes:
+    if isinstance(obj, domish.Element):
+        return serialize(obj)
+    if isinstance(obj, Stanza):
+        return obj.raw
+    return str(obj).encode()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import Enum
 from itertools import islice
 from typing import Any, Protocol
@@ -66,23 +66,24 @@ class ReportedDomain(Protocol):
 Accounts = Iterable[tuple[ReportedAccount, ReportedStream]]
 
 
-class StatusReport:
-    """Makes reports. `journal` returns how writing to disk goes: a dataclass, or None where nothing is written."""
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What there is to tell of. `journal` returns how writing to disk goes: a dataclass; None if nothing is written."""
 
-    def __init__(
-        self,
-        seconds: Callable[[], float],
-        pid: Callable[[], int],
-        domains: Sequence[ReportedDomain] = (),
-        net: SafetyNet = NET,
-    ) -> None:
-        self.accounts: Accounts = ()
-        self.journal: Callable[[], Any] = lambda: None
+    accounts: Callable[[], Accounts] = tuple
+    journal: Callable[[], Any] = lambda: None
+    domains: Sequence[ReportedDomain] = ()
+    net: SafetyNet = NET
+
+
+class StatusReport:
+    """Makes reports."""
+
+    def __init__(self, seconds: Callable[[], float], pid: Callable[[], int], reported: Reported) -> None:
+        self._reported = reported
         self._seconds = seconds
         self._started = seconds()
         self._pid = pid
-        self._domains = domains
-        self._net = net
 
     def answer(self, request: Mapping[str, object]) -> Report:
         """Answer a request on the control socket; `account` in it stands for `only`."""
@@ -91,8 +92,8 @@ class StatusReport:
 
     def report(self, only: str | None = None) -> Report:
         """Return the report; with `only`, a bare JID, the account of that address alone is told in full."""
-        journal = self.journal()
-        accounts = list(self.accounts)
+        journal = self._reported.journal()
+        accounts = list(self._reported.accounts())
         chosen = [pair for pair in accounts if only in (None, pair[0].bare)]
         return {
             "version": __version__,
@@ -100,10 +101,14 @@ class StatusReport:
             "pid": self._pid(),
             "uptime": round(self._seconds() - self._started, 3),
             "journal": asdict(journal) if journal is not None else None,
-            "stanzas": {"skipped": self._net.skipped, "dropped": self._net.dropped, "trees": BUILT.trees},
+            "stanzas": {
+                "skipped": self._reported.net.skipped,
+                "dropped": self._reported.net.dropped,
+                "trees": BUILT.trees,
+            },
             "totals": _totals(accounts),
             **_in_full(chosen),
-            "client_proxy": [dict(domain.status()) for domain in self._domains],
+            "client_proxy": [dict(domain.status()) for domain in self._reported.domains],
         }
 
 

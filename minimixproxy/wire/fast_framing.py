@@ -64,6 +64,7 @@ class UnreadStanza(Stanza):
         self._payloads = None
         self._namespaces = namespaces
         self._element = None
+        self.handled = False
         self._tag: tuple[str, dict[str, str]] | None = None
 
     def _start_tag(self) -> tuple[str, dict[str, str]]:

@@ -148,7 +148,7 @@ class Stanza:
     It looks enough like a `domish.Element` for the observers of a Twisted `XmlStream`.
     """
 
-    __slots__ = ("_element", "_namespaces", "_payloads", "attributes", "name", "raw", "uri")
+    __slots__ = ("_element", "_namespaces", "_payloads", "attributes", "handled", "name", "raw", "uri")
 
     def __init__(
         self,
@@ -170,6 +170,7 @@ class Stanza:
         self._payloads = payloads
         self._namespaces = namespaces
         self._element: domish.Element | None = None
+        self.handled = False  # whether a handler has said that no other is to take it
 
     def __repr__(self) -> str:
         return f"<Stanza {self.name} {self.attributes} {len(self.raw)} bytes>"
@@ -262,7 +263,7 @@ class Stanza:
     def __getitem__(self, name: str) -> str:
         return self.attributes[name]
 
-    # What `twisted.words.xish.xpath` asks of an element.
+    # What `twisted.words.xish.xpath` asks of an element; one that is not to be looked into has nothing in it.
     def getAttribute(self, name: str, default: str | None = None) -> str | None:
         return self.attributes.get(name, default)
 
@@ -270,11 +271,11 @@ class Stanza:
         return name in self.attributes
 
     def elements(self, uri: str | None = None, name: str | None = None) -> Iterator[domish.Element]:
-        return self.element.elements(uri, name)  # type: ignore[no-any-return]
+        return self.element.elements(uri, name) if self.readable else iter(())
 
     @property
     def children(self) -> list[domish.Element | str]:
-        return self.element.children
+        return self.element.children if self.readable else []
 
     def toXml(self, *_args: object, **_kwargs: object) -> str:
         return self.raw.decode("utf-8")

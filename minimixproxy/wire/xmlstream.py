@@ -55,6 +55,7 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         self.turn: Turn | None = None  # that a slice begins and ends
         self._ahead: deque[Event] = deque()  # of slices to come
         self._lost = False
+        self._silenced = False
         self._held: list[Event] = []
         self.framer = FastFramer(self.limits)
 
@@ -129,8 +130,14 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         self.sink = None
         self.handle_events(held)
 
+    def silence(self) -> None:
+        """Tell the observers of nothing any more but of the end of the connection."""
+        self._silenced = True
+
     def dispatch_event(self, event: Event) -> None:
         """Do with one event what Twisted's own stream does."""
+        if self._silenced:
+            return
         if isinstance(event, Stanza) and (event.uri, event.name) == (NS_STREAM, "error") and not event.readable:
             event = Fault("undefined-condition", "a stream error that is too large to be read")  # Twisted would raise
         if isinstance(event, Stanza):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.accountstream.accounts import OPENINGS_AT_ONCE, OPENINGS_PER_SECOND, SEEN_INTERVAL, Accounts
+from minimixproxy.accountstream.account_login import SEEN_INTERVAL, LoginContext
+from minimixproxy.accountstream.accounts import OPENINGS_AT_ONCE, OPENINGS_PER_SECOND, Accounts
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.accountstream.password_check import RETRIES
 from minimixproxy.c2s.upstream.connecting import Login
@@ -64,7 +66,9 @@ class RecordingJournal(NullJournal):
 class Logins:
     """Keeps what the test says, and revives what it says."""
 
-    def __init__(self) -> None:
+    def __init__(self, case: AccountsTest) -> None:
+        self.open = case.connect
+        self.prove = case.prove
         self.kept = KEPT
         self.revived: Login | None = KEPT_LOGIN
         self.renewed: list[tuple[Login, str, Login]] = []
@@ -89,12 +93,15 @@ class AccountsTest(SynchronousTestCase):
         self.used: list[Login] = []
         self.proofs: list[tuple[Login, Deferred[None]]] = []
         self.journal = RecordingJournal()
-        self.logins = Logins()
+        self.logins = Logins(self)
         self.accounts = self.made(stay=30 * DAY, bookmarks="off")
 
     def made(self, **rooms: object) -> Accounts:
         settings = Settings.model_construct(rooms=Rooms.model_validate(rooms), domain={"a.test": Domain(name="a.test")})
-        return Accounts(settings, self.clock, self.connect, self.journal, self.logins, self.prove)
+        return self.with_settings(settings)
+
+    def with_settings(self, settings: Settings, resource: Callable[[str], str] = lambda _bare: "") -> Accounts:
+        return Accounts(LoginContext(settings, self.clock, self.journal, self.logins, resource))
 
     def connect(self, login: Login, _resource: str = "") -> Deferred[tuple[FramedXmlStream, str]]:
         self.used.append(login)
@@ -331,7 +338,7 @@ class RestoreTest(AccountsTest):
                 rooms=Rooms(stay=30 * DAY, bookmarks="off"),
                 domain={"a.test": Domain(name="a.test", keep_passwords=allowed)},
             )
-            accounts = Accounts(settings, self.clock, self.connect, self.journal, self.logins, self.prove)
+            accounts = self.with_settings(settings)
             self.journal.take()
             accounts.restore([self.kept(login=kept)])
             said = [entry[1] for entry in self.journal.take()]
@@ -364,7 +371,7 @@ class RestoreTest(AccountsTest):
         """An account stream is known by its whole address: its resource is this installation's secret."""
         settings = Settings.model_construct(rooms=Rooms(bookmarks="off"), domain={"a.test": Domain(name="a.test")})
         resource = lambda _account: "minimix.0123"  # noqa: E731
-        accounts = Accounts(settings, self.clock, self.connect, self.journal, self.logins, self.prove, resource)
+        accounts = self.with_settings(settings, resource)
         self.accounts = accounts
         phone = self.joined()
         for address, room, expected in (

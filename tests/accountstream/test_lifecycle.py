@@ -20,11 +20,11 @@ from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.accountstream.lifecycle import TABLE
 from minimixproxy.accountstream.lifecycle_rules import LONGEST_URGENT_WAIT, MAX_QUEUED, OPENING_TIMEOUT
 from minimixproxy.accountstream.phases import Input, Phase, StreamState
-from minimixproxy.accountstream.stream import FIRST_WAIT, LONGEST_WAIT, AccountStream
+from minimixproxy.accountstream.stream import FIRST_WAIT, LONGEST_WAIT, AccountStream, StreamOptions
 from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.minimix.fakes import BARE, HEADER, STREAM
-from tests.minimix.upstreams import Upstream
+from tests.minimix.upstreams import SilentServer, Upstream
 
 PING_INTERVAL = 30.0
 PIECE = b"x" * 65536
@@ -39,8 +39,10 @@ class Walker:
         self.slots = Slots(self.clock, 20, 20, 1)
         self.called: list[str] = []
         self.producers: list[IPushProducer] = []  # of all connections, former ones too
-        self.other = AccountStream("other@b", Deferred, self.clock, self.slots, lambda: 0.5)
-        self.stream = AccountStream(BARE, self.upstream.connect, self.clock, self.slots, lambda: 0.5, PING_INTERVAL)
+        self.other = AccountStream("other@b", SilentServer(), self.clock, self.slots, random=lambda: 0.5)
+        self.stream = AccountStream(
+            BARE, self.upstream, self.clock, self.slots, StreamOptions(PING_INTERVAL), lambda: 0.5
+        )
         for name in ("opened", "lost", "refused"):
             setattr(self.stream, name, lambda name=name: self.called.append(name))
         self.life = self.stream._life
@@ -303,7 +305,7 @@ class Waiting(LifecycleTest):
 
     def test_a_hurry_shortens_a_long_wait(self) -> None:
         walker = Walker()
-        walker.stream.lost = walker.stream.reopen
+        self.patch(walker.stream, "lost", walker.stream.reopen)
         walker.stream.reopen()
         for _ in range(7):
             walker.fail(CannotOpen("not now"))
@@ -316,7 +318,7 @@ class Waiting(LifecycleTest):
     def test_who_hurries_is_first(self) -> None:
         """One that was patient and then is not, too."""
         walker = Walker()
-        first, patient = (AccountStream(BARE, Deferred, walker.clock, walker.slots) for _ in range(2))
+        first, patient = (AccountStream(BARE, SilentServer(), walker.clock, walker.slots) for _ in range(2))
         first.reopen()
         patient.reopen()
         walker.stream.reopen()
@@ -334,7 +336,7 @@ class AtRandom(LifecycleTest):
     def test_whatever_happens(self, happening: list[str]) -> None:
         """Also what comes too late: of a connection that is done with, of an attempt that was stopped."""
         walker = Walker()
-        walker.stream.lost = walker.stream.reopen
+        self.patch(walker.stream, "lost", walker.stream.reopen)
         for what in happening:
             (OTHERWISE.get(what) or HAPPENS[Input[what]])(walker)
             self.holds(walker, f"{what} in {happening}")
@@ -351,7 +353,9 @@ class AtRandom(LifecycleTest):
                 return await upstream.connect()
             raise AssertionError
 
-        stream = AccountStream(BARE, connect, clock, Slots(clock, 20, 20, 1))
+        login = SilentServer()
+        login.open = connect  # type: ignore[method-assign,assignment]
+        stream = AccountStream(BARE, login, clock, Slots(clock, 20, 20, 1))
         stream.reopen()
         stream.close()
         upstream.accept()
@@ -365,7 +369,7 @@ class AtRandom(LifecycleTest):
         def opened() -> None:
             raise RuntimeError("a fault")
 
-        walker.stream.opened = opened
+        self.patch(walker.stream, "opened", opened)
         walker.stream.reopen()
         xmlstream = FramedXmlStream(Authenticator())
         xmlstream.sink = xmlstream.hold()

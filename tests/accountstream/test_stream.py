@@ -11,15 +11,18 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.protocols.jabber.xmlstream import Authenticator
+from twisted.words.xish.xpath import XPathQuery
 
+from minimixproxy.accountstream.account_login import LoginContext
 from minimixproxy.accountstream.accounts import Accounts
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.accountstream.keepalive import CLOSE_TIMEOUT
 from minimixproxy.accountstream.lifecycle_rules import LONGEST_URGENT_WAIT, MAX_QUEUED, OPENING_TIMEOUT, STABLE
 from minimixproxy.accountstream.phases import StreamState
-from minimixproxy.accountstream.stream import FIRST_WAIT, LONGEST_WAIT, MAX_REPLIES, AccountStream
+from minimixproxy.accountstream.stream import FIRST_WAIT, LONGEST_WAIT, MAX_REPLIES, AccountStream, StreamOptions
 from minimixproxy.config.settings import Rooms, Settings
 from minimixproxy.minimix.interfaces.journal import NullJournal
+from minimixproxy.minimix.subprotocols.subprotocol import Subprotocol
 from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.framing import FramingLimits, Skipped
@@ -37,7 +40,7 @@ class StreamTest(SynchronousTestCase):
         self.clock.advance(1_700_000_000)
         self.upstream = Upstream()
         self.turns = Slots(self.clock, 20, 20, 50)
-        self.stream = AccountStream(BARE, self.upstream.connect, self.clock, self.turns, lambda: 0.5)
+        self.stream = AccountStream(BARE, self.upstream, self.clock, self.turns, random=lambda: 0.5)
         self.called: list[str] = []
         for name in ("opened", "lost", "refused", "ping"):
             setattr(self.stream, name, lambda name=name: self.called.append(name))
@@ -73,7 +76,7 @@ class Lifecycle(StreamTest):
         self.stream.send(b"<a/>")
         self.stream.send(b"<b/>")
         self.assertEqual((self.stream.state, len(self.upstream.attempts)), (StreamState.OPENING, 1))
-        self.stream.opened = lambda: self.stream.send(b"<o/>")
+        self.patch(self.stream, "opened", lambda: self.stream.send(b"<o/>"))
         self.upstream.accept()
         self.assertEqual((self.upstream.take(), self.stream.jid), (b"<a/><b/><o/>", STREAM))
         self.stream.send(b"<c/>")
@@ -90,8 +93,8 @@ class Lifecycle(StreamTest):
 
     def test_cannot_open_at_once(self) -> None:
         self.upstream.connect = lambda *_: fail(CannotOpen("no way"))  # type: ignore[method-assign]
-        stream = AccountStream(BARE, self.upstream.connect, self.clock, self.turns)
-        stream.lost = lambda: self.called.append("lost")
+        stream = AccountStream(BARE, self.upstream, self.clock, self.turns)
+        self.patch(stream, "lost", lambda: self.called.append("lost"))
         stream.send(b"<a/>")
         self.assertEqual((self.called, stream.state), (["lost"], StreamState.CLOSED))
 
@@ -112,7 +115,7 @@ class Lifecycle(StreamTest):
     def test_closed_while_an_opening_cannot_be_stopped(self) -> None:
         attempt: Deferred[tuple[FramedXmlStream, str]] = Deferred(lambda _: None)
         self.upstream.connect = lambda *_: attempt  # type: ignore[method-assign]
-        stream = AccountStream(BARE, self.upstream.connect, self.clock, self.turns)
+        stream = AccountStream(BARE, self.upstream, self.clock, self.turns)
         stream.send(b"<a/>")
         stream.close()
         self.assertEqual((stream.state, self.pending()), (StreamState.CLOSED, []))
@@ -175,8 +178,8 @@ class Lifecycle(StreamTest):
         self.assertEqual((self.called, self.upstream.transport.aborted), (["ping", "lost"], True))
 
     def test_pings_as_often_as_it_is_told(self) -> None:
-        self.stream = AccountStream(BARE, self.upstream.connect, self.clock, self.turns, ping_interval=7.0)
-        self.stream.ping = lambda: self.called.append("ping")
+        self.stream = AccountStream(BARE, self.upstream, self.clock, self.turns, StreamOptions(ping_interval=7.0))
+        self.patch(self.stream, "ping", lambda: self.called.append("ping"))
         self.opened()
         self.clock.advance(6)
         self.assertEqual(self.called, [])
@@ -261,13 +264,29 @@ class Lifecycle(StreamTest):
         self.assertEqual((self.called, self.stream.state), (["lost"], StreamState.CLOSED))
 
 
+class Answered(Subprotocol):
+    """Notes what answers stanzas that were not sent."""
+
+    query = XPathQuery("/*")
+
+    def __init__(self, answers: list[Stanza]) -> None:
+        super().__init__(BARE)
+        self.answers = answers
+
+    def received(self, stanza: Stanza) -> None:
+        pass
+
+    def not_sent(self, answer: Stanza) -> None:
+        self.answers.append(answer)
+
+
 class WhatCannotBeUsed(StreamTest):
     """What comes and is too large, what goes and would be, and what is no XML."""
 
     def setUp(self) -> None:
         super().setUp()
         self.answers: list[Stanza] = []
-        self.stream.not_sent = self.answers.append
+        Answered(self.answers).setHandlerParent(self.stream)
 
     def refused(self, data: str) -> tuple[bytes, list[bytes]]:
         """What the server gets in place of a stanza, and what answers it a turn later."""
@@ -285,7 +304,7 @@ class WhatCannotBeUsed(StreamTest):
 
     def test_a_stanza_too_large_to_come(self) -> None:
         left_out: list[Skipped] = []
-        self.stream.left_out = left_out.append
+        self.patch(self.stream, "left_out", left_out.append)
         self.opened()
         assert self.upstream.xmlstream is not None
         self.upstream.xmlstream.framer = FastFramer(FramingLimits(300, skips=True))
@@ -345,7 +364,7 @@ class WhatCannotBeUsed(StreamTest):
 class ComingBack(StreamTest):
     def setUp(self) -> None:
         super().setUp()
-        self.stream.lost = self.stream.reopen
+        self.patch(self.stream, "lost", self.stream.reopen)
 
     def fails(self) -> None:
         self.upstream.attempts.pop().errback(CannotOpen("not now"))
@@ -368,8 +387,8 @@ class ComingBack(StreamTest):
 
     def test_waits_differ(self) -> None:
         for chance, expected in ((0.0, 0.5), (0.999, 1.499)):
-            stream = AccountStream(BARE, self.upstream.connect, self.clock, self.turns, partial(float, chance))
-            stream.lost = stream.reopen
+            stream = AccountStream(BARE, self.upstream, self.clock, self.turns, random=partial(float, chance))
+            self.patch(stream, "lost", stream.reopen)
             stream.send(b"<a/>")
             self.fails()
             self.assertEqual(self.pending(), [expected])
@@ -472,7 +491,7 @@ class ComingBack(StreamTest):
         self.assertEqual((self.stream.state, self.pending()), (StreamState.CLOSED, []))
 
     def test_close_gives_up_its_place_in_line(self) -> None:
-        others = [AccountStream(BARE, self.upstream.connect, self.clock, self.turns) for _ in range(25)]
+        others = [AccountStream(BARE, self.upstream, self.clock, self.turns) for _ in range(25)]
         for other in others:
             other.reopen()
         self.stream.reopen()
@@ -532,14 +551,9 @@ class Composed(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.upstream = Upstream()
-        self.accounts = Accounts(
-            Settings.model_construct(rooms=Rooms(bookmarks="off")),
-            self.clock,
-            self.upstream.connect,
-            NullJournal(),
-            FakeLogins(),
-            lambda _login: Deferred(),
-        )
+        settings = Settings.model_construct(rooms=Rooms(bookmarks="off"))
+        logins = FakeLogins(self.upstream.connect)
+        self.accounts = Accounts(LoginContext(settings, self.clock, NullJournal(), logins, lambda _bare: ""))
         self.phone = FakeSession("phone", self.clock)
         self.account = self.accounts.session_bound(self.phone, LOGIN)
 

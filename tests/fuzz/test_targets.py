@@ -10,6 +10,7 @@ from fuzz.dictionary import words
 from fuzz.material import Material
 from fuzz.table import MACHINES, MODULES, TARGETS, machine
 from minimixproxy import jids
+from minimixproxy.minimix.subprotocols.message_forking import MessageForkHandler
 from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.xep import delays
 from tests.minimix import fakes
@@ -85,9 +86,7 @@ class NoticingTests(SynchronousTestCase):
         self.assert_noticed("time")
 
     def test_what_is_logged_as_a_fault(self) -> None:
-        from minimixproxy.minimix.account import Account
-
-        self.patch(Account, "message_from_stream", lambda self, stanza: self.log.critical("a fault"))
+        self.patch(MessageForkHandler, "received", lambda self, stanza: self.log.critical("a fault"))
         self.assert_noticed("account")
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from unittest.mock import Mock
+
 from twisted.internet.task import Clock
+from twisted.words.protocols.jabber.xmlstream import XMPPHandlerCollection
 from twisted.words.xish import domish
 
 from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.account import Account
 from minimixproxy.minimix.interfaces.journal import NullJournal
+from minimixproxy.minimix.room.context import AccountContext
+from minimixproxy.minimix.subprotocols.own_requests import OwnRequests
+from minimixproxy.minimix.subprotocols.subprotocol import Subprotocol
 from minimixproxy.timing.pacing import Pacer
 from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
@@ -76,14 +83,17 @@ class FakeSession:
         return received
 
 
-class FakeStream:
-    """An account stream that opens at once; what was sent is in `sent`."""
+class FakeStream(XMPPHandlerCollection):
+    """An account stream that opens at once; what was sent is in `sent`. Its handlers are told what the test says."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock, iq_timeout: float = 60.0) -> None:
+        super().__init__()
         self.jid = ""
         self.sent: list[Stanza] = []
         self.closed = 0
         self.reopening = 0
+        self.requests = OwnRequests(BARE, iq_timeout, clock)
+        self.requests.setHandlerParent(self)
 
     def send(self, data: bytes) -> None:
         self.jid = STREAM
@@ -103,26 +113,77 @@ class FakeStream:
         sent, self.sent = self.sent, []
         return sent
 
+    # What happens to it
+
+    def opened(self) -> None:
+        for handler in self:
+            handler.makeConnection(Mock())
+            handler.connectionInitialized()
+
+    def lost(self, *, refused: bool = False) -> None:
+        subprotocols = [handler for handler in self if isinstance(handler, Subprotocol)]
+        for handler in [*subprotocols[1:], subprotocols[0]]:  # who waits for an answer is told last
+            handler.unreachable(refused=refused)
+
+    def says(self, stanza: Stanza) -> None:
+        """A stanza comes; a fault of ours is the test's."""
+        for handler in self._taking(stanza):
+            if not stanza.handled:
+                handler.received(stanza)
+            handler.taken()
+
+    def brings(self, stanza: Stanza) -> None:
+        """A stanza comes, as the wire brings it: a fault of ours costs that stanza."""
+        for handler in self._taking(stanza):
+            handler.take(stanza)
+
+    def not_sent(self, answer: Stanza) -> None:
+        for handler in self._taking(answer):
+            if not answer.handled:
+                handler.not_sent(answer)
+
+    def _taking(self, stanza: Stanza) -> Iterator[Subprotocol]:
+        for handler in list(self):
+            if isinstance(handler, Subprotocol) and handler.query.matches(stanza):
+                yield handler
+
 
 class World:
     """An account with its surroundings, and short ways to let clients and rooms speak."""
 
-    def __init__(self, **settings: object) -> None:
-        self.clock = Clock()
+    new_clock: type[Clock] = Clock
+    planned = STREAM  # the full JID that the account stream will ask for
+
+    def __init__(self, **options: object) -> None:
+        self.clock = self.new_clock()
         self.clock.advance(1_700_000_000)
-        self.stream = FakeStream()
-        self.idle: list[Account] = []
+        settings = Rooms.model_validate({"bookmarks": "off", **options})
+        self.stream = FakeStream(self.clock, settings.iq_timeout)
+        self.said: list[str] = []  # by the account, of itself
         self.neighbours: dict[tuple[str, str], str] = {}
-        self.account = Account(
-            BARE,
-            self.stream,
-            Rooms.model_validate({"bookmarks": "off", **settings}),
+        context = AccountContext(
+            settings,
             self.clock,
-            self.idle.append,
+            NullJournal(),
             lambda address, room: self.neighbours.get((address, room)),
             Pacer(self.clock, 1000, 1000),
-            NullJournal(),
         )
+        self.account = Account(BARE, self.stream, self, context, self.planned)
+
+    # What the account says of itself.
+
+    def unattended(self) -> None:
+        self.said.append("unattended")
+
+    def idle(self) -> None:
+        self.said.append("idle")
+
+    def forgotten(self) -> None:
+        self.said.append("forgotten")
+
+    @property
+    def times_idle(self) -> int:
+        return self.said.count("idle")
 
     def session(self, resource: str, *, carbons: bool = True) -> FakeSession:
         session = FakeSession(resource, self.clock, carbons)
@@ -136,8 +197,7 @@ class World:
     def room(self, xml: str) -> None:
         """A stanza arrives on the account stream; `ROOM/` and `STREAM` in it are the addresses."""
         (stanza,) = split(xml.encode())
-        kind = stanza.name
-        getattr(self.account, f"{kind}_from_stream")(stanza)
+        self.stream.says(stanza)
 
     # What rooms say.
 

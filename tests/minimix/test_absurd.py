@@ -6,7 +6,6 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.accountstream.handlers import account_handlers
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.stanza import parse_stanza
 from tests.absurd import ODD_TEXT, Absurd
@@ -29,7 +28,6 @@ class AbsurdTests(SynchronousTestCase):
         """One account's life among peers who make no sense."""
         world = World(bookmarks="follow")
         phone, laptop = world.joined("phone", "laptop")
-        world.account.planned_jid = lambda: STREAM
         absurd = Absurd(random, ADDRESSES)
         for _number in range(STANZAS):
             asked = tuple(stanza["id"] for stanza in world.stream.sent[-8:] if "id" in stanza.attributes)
@@ -42,8 +40,8 @@ class AbsurdTests(SynchronousTestCase):
         world.asks_to_join(tablet)  # what was kept can be replayed
         world.clock.advance(200)
         world.stream.take()
-        world.account.stream_lost()
-        world.account.stream_opened()
+        world.stream.lost()
+        world.stream.opened()
         world.comes_back()
 
     def _say(self, world: World, xml: str, way: int, phone: FakeSession, laptop: FakeSession) -> None:
@@ -53,14 +51,14 @@ class AbsurdTests(SynchronousTestCase):
         elif way == 1:
             world.account.from_server(laptop, stanza)
         else:
-            getattr(world.account, f"{stanza.name}_from_stream")(stanza)
+            world.stream.says(stanza)
 
     def test_the_edge_of_the_account_stream(self) -> None:
         """What raises all the same costs that stanza."""
         world = World()
         phones = world.joined("phone")
-        presence, message, _iq = account_handlers(world.account)
-        self.patch(world.account, "presence_from_stream", lambda _stanza: 1 / 0)
+        presence, message = world.account.presences, world.account.messages
+        self.patch(presence, "received", lambda _stanza: 1 / 0)
         before = NET.dropped
         presence.take(parse_stanza("<presence from='a@b'/>"))
         self.assertEqual(NET.dropped, before + 1)

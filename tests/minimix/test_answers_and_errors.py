@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix.occupancy.phases import State
-from minimixproxy.minimix.subprotocols import iqs, sent_copies
-from minimixproxy.minimix.subprotocols.iq_proxying import MAX_OPEN
+from minimixproxy.minimix.subprotocols import iq_proxying, sent_copies
+from minimixproxy.minimix.subprotocols.open_iqs import MAX_OPEN
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, DISCO, ROOM, STREAM, FakeSession, World, kinds
 
@@ -114,7 +114,7 @@ class WhatFollowsFromAnswers(Case):
         self.assertIn(f"jid='{STREAM}'".encode(), bobs.raw)
 
     def test_too_many_open(self) -> None:
-        self.patch(iqs, "MAX_OPEN", 3)
+        self.patch(iq_proxying, "MAX_OPEN", 3)
         self.setUp()
         for _ in range(3):
             self.asks(ROOM, PING)
@@ -136,7 +136,7 @@ class WhatFollowsFromAnswers(Case):
 
     def test_a_room_has_no_more_than_are_left_for_all(self) -> None:
         """Occupants ask the account's clients: one who asks without end does so in one room only."""
-        self.patch(iqs, "MAX_OPEN", 8)
+        self.patch(iq_proxying, "MAX_OPEN", 8)
         self.setUp()
         other = "other@muc.test"
         self.world.client(
@@ -156,7 +156,7 @@ class WhatFollowsFromAnswers(Case):
         self.assertEqual(self.asked_by(f"{other}/eve", 1), "")
 
     def test_what_was_answered_or_not_counts_no_more(self) -> None:
-        self.patch(iqs, "MAX_OPEN", 1)
+        self.patch(iq_proxying, "MAX_OPEN", 1)
         self.setUp()
         room = f"{ROOM}/bob"
         self.assertEqual(self.asked_by(room, 1), "")

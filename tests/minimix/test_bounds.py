@@ -11,17 +11,13 @@ from twisted.words.xish import domish
 from minimixproxy.accountstream.lifecycle_rules import MAX_QUEUED
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.config.settings import Rooms
-from minimixproxy.minimix import account
-from minimixproxy.minimix.account import (
-    ANSWERS_AT_ONCE,
-    ANSWERS_PER_SECOND,
-    CLIENT_BYTES,
-    ROOM_OWN,
-    SHOWN_TO_ALL,
-)
+from minimixproxy.minimix.account import ANSWERS_AT_ONCE, ANSWERS_PER_SECOND
 from minimixproxy.minimix.occupancy.membership import MAX_PASSWORD
-from minimixproxy.minimix.room import own_presence
+from minimixproxy.minimix.occupancy.outlet import SHOWN_TO_ALL
+from minimixproxy.minimix.room import budgets, own_presence
+from minimixproxy.minimix.room.budgets import HISTORY_OWN, ROOM_OWN
 from minimixproxy.minimix.room.presence_updates import digest
+from minimixproxy.minimix.room.sessions import CLIENT_BYTES
 from minimixproxy.minimix.room.snapshot import MAX_SUBJECT
 from minimixproxy.minimix.room.stripped_presence import MAX_TEXT, is_own, stripped
 from minimixproxy.namespaces import NS_MUC
@@ -46,8 +42,8 @@ def budget(world: World, room: str = ROOM) -> ByteBudget:
 class WhatWasSaid(SynchronousTestCase):
     def test_all_rooms_together(self) -> None:
         """A hostile service fills all its rooms; another room keeps what is its own, and gets the rest at the end."""
-        self.patch(account, "HISTORY_BYTES", 4 * MIB)
-        self.patch(account, "BYTES_EACH", 0)
+        self.patch(budgets, "HISTORY_BYTES", 4 * MIB)
+        self.patch(budgets, "BYTES_EACH", 0)
         world = World()
         rooms = [f"r{number}@evil.test" for number in range(8)]
         (phone,) = world.joined("phone")
@@ -62,7 +58,7 @@ class WhatWasSaid(SynchronousTestCase):
         for number in range(100):
             world.says("bob", f"{number}{'y' * 2000}")
         kept = {room: sum(len(entry.raw) for entry in one.history.entries) for room, one in world.account.rooms.items()}
-        self.assertLess(sum(kept.values()), 4 * MIB + 9 * account.HISTORY_OWN)
+        self.assertLess(sum(kept.values()), 4 * MIB + 9 * HISTORY_OWN)
         self.assertGreater(kept[ROOM], 200_000)
         self.assertGreater(min(kept.values()), 200_000)
         tablet = world.session("tablet")
@@ -73,7 +69,7 @@ class WhatWasSaid(SynchronousTestCase):
             world.account.leave(room)
             world.room(f"<presence type='unavailable' from='{room}/alice' to='{STREAM}'>{SELF}</presence>")
         self.assertEqual(list(world.account.rooms), [ROOM])
-        self.assertEqual(world.account._said.used, max(0, kept[ROOM] - account.HISTORY_OWN))
+        self.assertEqual(world.account.occupancies.outlet.budgets._said.used, max(0, kept[ROOM] - HISTORY_OWN))
 
 
 class WhatARoomShows(SynchronousTestCase):
@@ -127,7 +123,7 @@ class WhatARoomShows(SynchronousTestCase):
         world.joined("phone")
         for number in range(30):
             world.shows(f"m{number}", inner=BIG)
-        self.assertGreater(world.account._shown.used, MIB - 201_000)
+        self.assertGreater(world.account.occupancies.outlet.budgets._shown.used, MIB - 201_000)
         self.assertLessEqual(budget(world).used, MIB + ROOM_OWN)
         other = another_room(world)
         self.assertTrue(other.take(ROOM_OWN))
@@ -162,29 +158,29 @@ class WhatARoomShows(SynchronousTestCase):
         for number in range(20):
             self.world.shows(f"m{number}", inner=BIG)
         self.world.stream.jid = ""
-        self.world.account.stream_lost()
+        self.world.stream.lost()
         self.world.stream.jid = STREAM
-        self.world.account.stream_opened()
+        self.world.stream.opened()
         for number in range(20):
             self.world.shows(f"m{number}", inner=BIG)
         self.world.comes_back()
         self.assertLessEqual(budget(self.world).used, MIB)
         self.world.account.leave(ROOM)
         self.world.gone("alice", "110")
-        self.assertEqual((self.world.account.rooms, self.world.account._shown.used), ({}, 0))
+        self.assertEqual((self.world.account.rooms, self.world.account.occupancies.outlet.budgets._shown.used), ({}, 0))
 
     def test_a_view_that_came_to_nothing(self) -> None:
         self.world.gone("alice", "110 332")
         self.world.clock.advance(2)
         for number in range(20):
             self.world.shows(f"m{number}", inner=BIG)
-        self.assertGreater(self.world.account._shown.used, 0)
+        self.assertGreater(self.world.account.occupancies.outlet.budgets._shown.used, 0)
         self.world.gone("alice", "110 307")
-        self.assertEqual((self.world.account.rooms, self.world.account._shown.used), ({}, 0))
+        self.assertEqual((self.world.account.rooms, self.world.account.occupancies.outlet.budgets._shown.used), ({}, 0))
 
 
 def another_room(world: World) -> ByteBudget:
-    return world.account.room_budget()
+    return world.account.occupancies.outlet.room_budget()
 
 
 class WhatClientsSay(SynchronousTestCase):
@@ -201,12 +197,12 @@ class WhatClientsSay(SynchronousTestCase):
         self.direct(f"room{number}@muc.test", f"<x xmlns='{NS_MUC}'>{inner}</x>{BIG}")
 
     def used(self) -> int:
-        used = self.world.account.client_budget.used
+        used = self.world.account.sessions.budget.used
         self.assertLessEqual(used, CLIENT_BYTES)
         return used
 
     def fill(self) -> None:
-        self.assertTrue(self.world.account.client_budget.take(CLIENT_BYTES - self.used()))
+        self.assertTrue(self.world.account.sessions.budget.take(CLIENT_BYTES - self.used()))
 
     def test_joins_that_wait(self) -> None:
         """Those beyond the bound are refused, and nothing is sent for them; it is logged once."""
@@ -240,7 +236,7 @@ class WhatClientsSay(SynchronousTestCase):
         self.world.asks_to_join(self.phone, inner="x" * 500, stanza_id="k")
         (error,) = self.phone.take()
         self.assertEqual((error["type"], error["id"]), ("error", "k"))
-        self.world.account.client_budget.close()
+        self.world.account.sessions.budget.close()
         self.world.shows("alice", "110")
         self.world.subject()
         self.assertEqual(self.phone.take(), [])
@@ -279,7 +275,7 @@ class WhatClientsSay(SynchronousTestCase):
     def test_what_waits_for_rooms_to_come_back(self) -> None:
         (self.phone,) = self.world.joined("laptop")
         self.world.stream.jid = ""
-        self.world.account.stream_lost()
+        self.world.stream.lost()
         message = f"<message to='{ROOM}' type='groupchat' id='m'><body>{'x' * 9000}</body></message>"
         self.world.client(self.phone, message)
         self.assertGreater(self.used(), 9000)
@@ -292,7 +288,7 @@ class WhatClientsSay(SynchronousTestCase):
     def test_changes_of_nick(self) -> None:
         (self.phone,) = self.world.joined("laptop")
         half = CLIENT_BYTES // 2
-        self.world.account.client_budget.take(half)
+        self.world.account.sessions.budget.take(half)
         for number in range(30):
             self.direct(ROOM, "", nick=f"liz{number}", stanza_id="x" * 200_000)
             self.used()

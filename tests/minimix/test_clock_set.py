@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.accountstream.account_login import LoginContext
 from minimixproxy.accountstream.accounts import Accounts
 from minimixproxy.config.settings import Rooms, Settings
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptRoom, NullJournal
 from tests.minimix.fakes import BARE, ROOM, World
-from tests.minimix.upstreams import FakeLogins, Upstream
+from tests.minimix.upstreams import FakeLogins
 
 HOUR = 3600.0
 
@@ -24,11 +24,19 @@ class SetClock(Clock):
         return self.seconds() + self.off
 
 
+class SetWorld(World):
+    new_clock = SetClock
+
+    @property
+    def set_clock(self) -> SetClock:
+        assert isinstance(self.clock, SetClock)
+        return self.clock
+
+
 class ClockSetTests(SynchronousTestCase):
     def test_a_message_is_stamped_with_the_time(self) -> None:
-        world = World()
-        world.account._clock = clock = SetClock()
-        clock.advance(1_700_000_000)
+        world = SetWorld()
+        clock = world.set_clock
         (phone,) = world.joined("phone")
         clock.off = -HOUR
         world.says("bob", "one")
@@ -42,9 +50,7 @@ class ClockSetTests(SynchronousTestCase):
         clock = SetClock()
         clock.advance(1_700_000_000)
         settings = Settings.model_construct(rooms=Rooms(stay=stay, bookmarks="off"), domain={})
-        accounts = Accounts(
-            settings, clock, Upstream().connect, NullJournal(), FakeLogins(), prove=lambda _login: Deferred()
-        )
+        accounts = Accounts(LoginContext(settings, clock, NullJournal(), FakeLogins(), lambda _bare: ""))
         membership = KeptMembership("alice", "alice", None, False, 0.0)
         accounts.restore([KeptAccount(BARE, None, False, last_seen, [KeptRoom(ROOM, membership)])])
         return clock, accounts
@@ -54,6 +60,6 @@ class ClockSetTests(SynchronousTestCase):
         clock, accounts = self.restored(1_700_000_000 + 1000 * HOUR, HOUR)
         self.assertEqual(len(accounts), 1)
         clock.advance(HOUR + 1)
-        self.assertEqual([list(account.rooms) for account, _stream in accounts], [[]] * len(accounts))
+        self.assertEqual([list(account.rooms) for account, _stream in accounts.with_streams()], [[]] * len(accounts))
         clock.advance(HOUR + 1)
         self.assertEqual(len(accounts), 0)

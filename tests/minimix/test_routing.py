@@ -287,7 +287,7 @@ class Messages(SynchronousTestCase):
             stanza.raw = stanza.raw.replace(b"<body/>", body.encode())
             stanza._namespaces = {"": "jabber:client", "p": "urn:p"}
             sent: list[bytes] = []
-            self.world.account._stream.send = sent.append  # type: ignore[method-assign,assignment]
+            self.world.stream.send = sent.append  # type: ignore[method-assign,assignment]
             self.world.account.from_client(self.phone, stanza)
             self.assertEqual(b"xmlns:p='urn:p'" in sent[0], declared, body)
 
@@ -352,7 +352,7 @@ class IQs(SynchronousTestCase):
 
     def test_stream_lost(self) -> None:
         self.ask(self.phone, ROOM, "1")
-        self.world.account.stream_lost()
+        self.world.stream.lost()
         self.assertEqual([stanza.get("type") for stanza in self.phone.received], ["error"])
 
     def test_own_entry_in_a_list(self) -> None:
@@ -482,7 +482,7 @@ class IQs(SynchronousTestCase):
         self.world.gone("alice", "110 307")
         self.world.account.session_closed(self.phone)
         self.world.account.session_closed(self.laptop)
-        self.assertEqual((self.world.stream.closed, self.world.idle), (1, [self.world.account]))
+        self.assertEqual((self.world.stream.closed, self.world.times_idle), (1, 1))
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
 
     def test_room_joined_while_an_answer_is_awaited(self) -> None:
@@ -493,7 +493,7 @@ class IQs(SynchronousTestCase):
         self.assertEqual(self.world.stream.closed, 0)
 
     def test_keep_alive(self) -> None:
-        self.world.account.keep_alive()
+        self.world.stream.requests.keep_alive()
         (ping,) = self.world.stream.take()
         self.assertEqual(ping["to"], "a.test")
         self.answer("a.test", ping["id"])
@@ -562,7 +562,7 @@ class SelfPing(SynchronousTestCase):
             self.answers(id_)
         (answer,) = self.phone.take()
         self.assertEqual((answer.name, answer["type"], answer["id"]), ("iq", "result", "1"))
-        self.assertFalse(self.world.account._iqs.waiting)
+        self.assertFalse(self.world.account.iqs.waiting)
 
     def test_lost_with_the_room_and_out(self) -> None:
         error = "<error type='cancel'><not-acceptable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
@@ -585,7 +585,7 @@ class SelfPing(SynchronousTestCase):
         self.world.account.session_closed(self.phone)
         self.world.clock.advance(200)
         self.assertEqual([stanza for stanza in self.world.stream.take() if stanza.name == "iq"], [])
-        self.assertFalse(self.world.account._iqs.waiting)
+        self.assertFalse(self.world.account.iqs.waiting)
 
     def test_out(self) -> None:
         """The account comes back, and the ping is answered then: nobody was out."""

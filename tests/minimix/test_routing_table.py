@@ -206,7 +206,7 @@ class MessagesAndIQs(Case):
         ):
             self.setUp()
             self.world.stream.jid = ""
-            self.world.account.stream_lost()
+            self.world.stream.lost()
             self.world.stream.take()
             self.assertEqual(self.fate(getattr(self, who), xml), expected, xml)
 
@@ -240,10 +240,6 @@ class MessagesAndIQs(Case):
 class ToTheAccountItself(Case):
     """At the address of its account stream."""
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.world.account.planned_jid = lambda: STREAM
-
     def test_table(self) -> None:
         rows = {iq(STREAM, inner=PING): "told: iq result", iq(STREAM, inner=Q): "told: iq error"}
         rows[iq(STREAM, "set", Q)] = "told: iq error"
@@ -263,15 +259,6 @@ class ToTheAccountItself(Case):
         ):
             rows[xml] = "passes"
         self.table({("tablet", xml): expected for xml, expected in rows.items()})
-
-    def test_the_address_is_made_once(self) -> None:
-        """It is wanted for every stanza."""
-        made: list[str] = []
-        self.world.stream.jid = ""
-        self.world.account.planned_jid = lambda: made.append(STREAM) or STREAM  # type: ignore[func-returns-value]
-        for _ in range(3):
-            self.fate(self.tablet, iq(STREAM, inner=Q))
-        self.assertEqual(made, [STREAM])
 
 
 class Unreadable(Case):
@@ -321,6 +308,10 @@ class Unreadable(Case):
             self.assertEqual(self.phone in self.world.account.rooms[ROOM].attached, is_in, xml[:40])
 
 
+class Unplanned(World):
+    planned = ""
+
+
 class FromTheServer(Case):
     """What comes on a client's own stream; True: it must not reach the client."""
 
@@ -329,10 +320,6 @@ class FromTheServer(Case):
         "<message xmlns='jabber:client' from='{1}' to='{2}' type='chat' id='c'><body>x</body></message>"
         "</forwarded></{0}>"
     )
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.world.account.planned_jid = lambda: STREAM
 
     def taken(self, xml: str) -> bool:
         taken = self.world.account.from_server(self.phone, parse_stanza(xml))
@@ -367,7 +354,7 @@ class FromTheServer(Case):
 
     def test_of_which_stream_is_not_known_yet(self) -> None:
         """Nobody's carbon is taken then, not even one that lacks addresses."""
-        self.world = World()
+        self.world = Unplanned()
         self.phone = self.world.session("phone")
         carbon = self.FORWARD.format("sent", STREAM, f"{ROOM}/bob")
         for xml in (carbon, carbon.replace(f" to='{ROOM}/bob'", ""), carbon.replace(f" from='{STREAM}'", "")):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
+from minimixproxy.accountstream.attempt import Opened
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
 from minimixproxy.config.settings import Domain
@@ -24,21 +27,45 @@ def login(username: str = "alice", domain: str = "a.test") -> Login:
 LOGIN = login()
 
 
+class Listened(Wire):
+    """Calls `written` with what is written."""
+
+    def __init__(self, written: Callable[[bytes], None]) -> None:
+        super().__init__()
+        self._written = written
+
+    def write(self, data: bytes) -> None:
+        self._written(data)
+
+
 class Upstream:
     """A server end: connects when told to, and keeps what it got."""
 
     def __init__(self) -> None:
-        self.attempts: list[Deferred[tuple[FramedXmlStream, str]]] = []
+        self.attempts: list[Deferred[Opened]] = []
         self.transport = Wire()
         self.xmlstream: FramedXmlStream | None = None
 
-    def connect(self, *_login: object) -> Deferred[tuple[FramedXmlStream, str]]:
-        attempt: Deferred[tuple[FramedXmlStream, str]] = Deferred()
+    def open(self) -> Deferred[Opened]:
+        """Be the login of a stream, too (`accountstream.stream.StreamLogin`)."""
+        return self.connect()
+
+    def opened(self) -> None:
+        pass
+
+    def is_refused(self) -> bool:
+        return True
+
+    def connect(self, *_login: object) -> Deferred[Opened]:
+        attempt: Deferred[Opened] = Deferred()
         self.attempts.append(attempt)
         return attempt
 
-    def accept(self) -> FramedXmlStream:
+    def accept(self, written: Callable[[bytes], None] | None = None) -> FramedXmlStream:
+        """Let the stream in; `written` is called with what is written, instead of keeping it."""
         self.transport = Wire()
+        if written is not None:
+            self.transport = Listened(written)
         xmlstream = self.xmlstream = FramedXmlStream(Authenticator())
         xmlstream.makeConnection(self.transport)
         xmlstream.dataReceived(HEADER)
@@ -54,8 +81,30 @@ class Upstream:
         return self.transport.take()
 
 
+class SilentServer:
+    """A login of a stream that is never answered."""
+
+    def open(self) -> Deferred[Opened]:
+        return Deferred()
+
+    def opened(self) -> None:
+        pass
+
+    def is_refused(self) -> bool:
+        return True
+
+
 class FakeLogins:
-    """Keeps of a login whose it is, and nothing to log in with."""
+    """Opens streams by `connect`, or never; keeps of a login whose it is, and nothing to log in with."""
+
+    def __init__(self, connect: Callable[[Login, str], Deferred[Opened]] | None = None) -> None:
+        self._connect = connect
+
+    def open(self, login: Login, resource: str) -> Deferred[Opened]:
+        return self._connect(login, resource) if self._connect is not None else Deferred()
+
+    def prove(self, login: Login) -> Deferred[None]:
+        return Deferred()
 
     def keep(self, login: Login, before: KeptLogin | None) -> KeptLogin:
         return KeptLogin(login.domain.name, login.username)

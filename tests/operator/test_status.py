@@ -18,7 +18,7 @@ from twisted.trial import unittest
 from minimixproxy import __version__
 from minimixproxy.operator import commands, status_report, status_table
 from minimixproxy.operator.forget import PATIENCE
-from minimixproxy.operator.status_report import StatusReport
+from minimixproxy.operator.status_report import Reported, StatusReport
 from minimixproxy.safety_net import NET, SafetyNet
 from minimixproxy.wire.stanza import parse_stanza
 from minimixproxy.wire.trees import BUILT
@@ -91,9 +91,11 @@ class ReportCase(unittest.SynchronousTestCase):
         self.accounts: list[Any] = []
         self.journal: FakeJournal | None = FakeJournal()
         self.net = SafetyNet()
-        self.maker = StatusReport(self.clock.seconds, lambda: 42, [FakeDomain()], self.net)
-        self.maker.accounts = self.accounts
-        self.maker.journal = lambda: self.journal
+        self.maker = StatusReport(
+            self.clock.seconds,
+            lambda: 42,
+            Reported(lambda: self.accounts, lambda: self.journal, [FakeDomain()], self.net),
+        )
 
     def some(self) -> None:
         phone, laptop = FakeSession("phone", self.clock), FakeSession("laptop", self.clock)
@@ -235,7 +237,7 @@ class TableTests(ReportCase):
         self.patch(NET, "skipped", 3)
         self.patch(NET, "dropped", 4)
         parse_stanza("<message/>")
-        report = StatusReport(self.clock.seconds, lambda: 42).report()
+        report = StatusReport(self.clock.seconds, lambda: 42, Reported()).report()
         self.assertEqual(report["stanzas"], {"skipped": 3, "dropped": 4, "trees": BUILT.trees})
         self.assertGreater(BUILT.trees, 0)
 
@@ -288,7 +290,7 @@ class CommandTests(unittest.SynchronousTestCase):
         self.addCleanup(server.close)
 
     def report(self) -> "dict[str, Any]":
-        return StatusReport(Clock().seconds, lambda: 42).report()
+        return StatusReport(Clock().seconds, lambda: 42, Reported()).report()
 
     def test_text(self) -> None:
         self.serve(json.dumps(self.report()).encode() + b"\n")

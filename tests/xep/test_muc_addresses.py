@@ -122,7 +122,6 @@ class Invitations(SynchronousTestCase):
         self.world = World()
         (self.phone,) = self.world.joined("phone")
         self.world.neighbours[(HERS, "other@muc.test")] = CLIENT
-        self.world.account.planned_jid = lambda: STREAM
 
     def comes(self, xml: str) -> bytes:
         """What the client is given, by us or by passing."""

@@ -82,7 +82,7 @@ def _disable(_request: Stanza) -> ReadResult:
 
 
 def _register(request: Stanza) -> ReadResult | None:
-    query = next(request.elements(NS_REGISTER, "query"))
+    query = next(request.element.elements(NS_REGISTER, "query"))
     if is_removal(query):
         # With something beside it, Prosody takes the first element that it finds, ejabberd perhaps another account.
         return _removed if is_plain_removal(query) else _perhaps_removed

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from wokkel.subprotocols import XMPPHandler
+
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza
@@ -61,6 +63,20 @@ class OwnRequests(Protocol):
         """Send a query to an archive (XEP-0313); `result` gets each message that carries a result with `query_id`."""
 
 
+class OpenRequests(OwnRequests, Protocol):
+    """The requests of an account stream that are open."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether an answer is still to come."""
+
+    def reader_of(self, result: Stanza) -> Callable[[Stanza], None] | None:
+        """Return what reads this result of an archive, if the account itself has asked for it."""
+
+    def unreachable(self, *, refused: bool) -> None:
+        """Nothing that was asked is answered any more."""
+
+
 class RoomOutlet(OwnRequests, Protocol):
     """What an occupancy may do to the world outside its sessions."""
 
@@ -70,9 +86,6 @@ class RoomOutlet(OwnRequests, Protocol):
 
     def send_to_room(self, data: bytes) -> None:
         """Send a stanza on the account stream."""
-
-    def answer(self, data: bytes) -> None:
-        """Answer somebody else on the account stream, unless there are too many who ask."""
 
     def pace(self, call: Callable[[], None]) -> None:
         """Call soon: not all rooms of all accounts are to be joined at once."""
@@ -111,11 +124,18 @@ class RoomOutlet(OwnRequests, Protocol):
 
 
 class StreamPort(Protocol):
-    """The account stream, as its account sees it."""
+    """The account stream, as its account and the handlers of its subprotocols see it."""
 
     @property
     def jid(self) -> str:
         """Its full JID; "" while it is not bound."""
+
+    @property
+    def requests(self) -> OpenRequests:
+        """What is asked on it."""
+
+    def addHandler(self, handler: XMPPHandler) -> None:
+        """Have a subprotocol; for `setHandlerParent`."""
 
     def send(self, data: bytes) -> None:
         """Send a stanza, opening the stream if it is closed."""

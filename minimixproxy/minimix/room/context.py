@@ -1,13 +1,15 @@
-"""What every part of an occupancy is handed."""
+"""What every part of an occupancy, and every account, is handed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from minimixproxy.config.settings import Rooms
-from minimixproxy.minimix.interfaces.journal import RoomJournal
+from minimixproxy.minimix.addressing.local_accounts import ClientOf
+from minimixproxy.minimix.interfaces.journal import Journal, RoomJournal
 from minimixproxy.minimix.interfaces.streams import RoomOutlet
 from minimixproxy.timing.clock import Clock
+from minimixproxy.timing.pacing import Pacer
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +24,16 @@ class RoomContext:
     clock: Clock
     caps: bytes
     journal: RoomJournal
+
+
+@dataclass(frozen=True, slots=True)
+class AccountContext:
+    """What all accounts of the proxy share: `client_of` finds the clients of others of them in a room, `pacer` sets the
+    pace at which rooms are joined again.
+    """
+
+    settings: Rooms
+    clock: Clock
+    journal: Journal
+    client_of: ClientOf
+    pacer: Pacer

@@ -1,4 +1,4 @@
-"""IQs between sessions and rooms, both ways, through the one account stream. No I/O.
+"""IQ proxying: IQs between sessions and rooms, both ways, through the one account stream. No I/O.
 
 Rooms key an occupant by full JID, so what an attached session asks must come from the account stream; the answer
 goes to the session that asked.
@@ -6,60 +6,84 @@ goes to the session that asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 
-from minimixproxy.jids import Whose, parse_jid, whose
+from minimixproxy.jids import Address, InvalidJID, parse_jid, whose
 from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.addressing.local_accounts import with_clients
 from minimixproxy.minimix.addressing.outgoing import relayed
 from minimixproxy.minimix.history import archive
-from minimixproxy.minimix.interfaces.streams import Answered, RoomOutlet, SessionPort
+from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.rejoin.self_ping import is_joined
-from minimixproxy.minimix.subprotocols.open_iqs import OpenIQs, PendingIQ, TableFull
+from minimixproxy.minimix.subprotocols.open_iqs import MAX_OPEN, OpenIQs, PendingIQ, TableFull
 from minimixproxy.minimix.subprotocols.open_queries import OpenQueries, query_key
-from minimixproxy.namespaces import NS_PING
-from minimixproxy.timing.clock import Clock, wall_time
+from minimixproxy.minimix.subprotocols.parts import AccountParts
+from minimixproxy.minimix.subprotocols.subprotocol import ByName, Subprotocol
+from minimixproxy.namespaces import NS_DISCO_INFO, NS_PING
+from minimixproxy.timing.clock import wall_time
 from minimixproxy.wire.stanza import Stanza, parse_stanza, rewrite
 from minimixproxy.xep.disco import PING, answer
 from minimixproxy.xep.iq import answer_to, iq
 from minimixproxy.xep.muc_addresses import AddressTemplate, may_name
+from minimixproxy.xep.oversized import error_for, lost_answer
 from minimixproxy.xep.stanza_errors import error_payload
 
-MAX_OPEN = 2000  # IQs of one account and direction
 # Seconds to a second look at whether the account is in the room: the first may have been lost with the room itself.
 SELF_PING_AGAIN = 10.0
 _SELF_PING = "self-ping"
 
 
-class IQRouting:
-    """The IQs of one account. `sessions`: all that it has; `room_of` returns its occupancy of a room, or None."""
+class IQProxyHandler(Subprotocol):
+    """The IQs of one account's sessions and of rooms. `handled` is called with each that came on the stream, after it.
+
+    `queries`: which session reads what an archive tells.
+    """
 
     log = Logger()
 
-    def __init__(
-        self,
-        outlet: RoomOutlet,
-        sessions: Collection[SessionPort],
-        room_of: Callable[[str], Occupancy | None],
-        timeout: float,
-        clock: Clock,
-    ) -> None:
-        self._outlet = outlet
-        self._sessions = sessions
-        self._room_of = room_of
+    query = ByName("iq")
+
+    def __init__(self, parts: AccountParts, queries: OpenQueries, handled: Callable[[], None]) -> None:
+        super().__init__(parts.bare)
+        clock, timeout = parts.context.clock, parts.context.settings.iq_timeout
+        self._parts = parts
+        self._sessions = parts.sessions
+        self._rooms = parts.occupancies.rooms
         self._clock = clock
+        self._queries = queries
+        self._handled = handled
         self._asked: OpenIQs[SessionPort] = OpenIQs(clock, timeout, MAX_OPEN, self._no_answer_from_room)
         self._self_pings: OpenIQs[SessionPort] = OpenIQs(clock, SELF_PING_AGAIN, MAX_OPEN, self._self_ping_late)
         self._forwarded: OpenIQs[SessionPort] = OpenIQs(
             clock, timeout, MAX_OPEN, self._no_answer_from_session, sharer=lambda peer: parse_jid(peer).bare
         )
-        self.queries = OpenQueries()
-        self._own: OpenIQs[Answered] = OpenIQs(clock, timeout, MAX_OPEN, self._not_answered)
 
     # Sessions ask ----------------------------------------------------------------------------------------------
 
-    def request_from_session(self, session: SessionPort, stanza: Stanza, occupancy: Occupancy) -> None:
-        """An attached session's get or set to the room or an occupant."""
+    def concerns_room(self, session: SessionPort, stanza: Stanza, address: Address) -> bool:
+        """Tell whether an IQ to an address is for the account to handle: else it passes.
+
+        The account answers better than a room what a client may want to know before it joins.
+        """
+        occupancy = self._rooms.get(address.bare)
+        if occupancy is None:
+            return False
+        if occupancy.knows(session):
+            return True
+        if address.resource is not None or occupancy.interrupted:
+            return False
+        is_disco = stanza.get("type") == "get" and stanza.has_payload(NS_DISCO_INFO, "query")
+        return archive.concerns_archive(stanza) or is_disco
+
+    def from_session(self, session: SessionPort, stanza: Stanza, occupancy: Occupancy) -> None:
+        """An IQ of a session to the room or an occupant: a request, or the answer to one."""
+        if stanza.get("type") in ("result", "error"):
+            self._answer_from_session(session, stanza)
+        else:
+            self._request_from_session(session, stanza, occupancy)
+
+    def _request_from_session(self, session: SessionPort, stanza: Stanza, occupancy: Occupancy) -> None:
         peer = parse_jid(stanza["to"])
         if peer.resource is None and archive.concerns_archive(stanza) and stanza.get("id") is not None:
             self._ask_archive(session, stanza, occupancy)
@@ -83,7 +107,7 @@ class IQRouting:
         """The room has told of itself, or never will: who asked may be gone by now, and the account not in it."""
         if session not in self._sessions:
             return
-        if self._room_of(occupancy.room) is occupancy:
+        if self._rooms.get(occupancy.room) is occupancy:
             self._answer_from_archive(session, stanza, occupancy)
         else:
             self._refuse(session, stanza, "wait", "recipient-unavailable", "the account is not in the room any more")
@@ -100,7 +124,7 @@ class IQRouting:
         key = query_key(stanza, parse_jid(peer).bare)
         if stanza_id is None:
             self._refuse(session, stanza, "modify", "bad-request", "an IQ needs an id")
-        elif key is not None and key in self.queries:
+        elif key is not None and key in self._queries:
             self._refuse(session, stanza, "wait", "resource-constraint", "a query with this queryid is open")
         else:
             try:
@@ -111,66 +135,60 @@ class IQRouting:
                 self._refuse(session, stanza, "wait", "resource-constraint", "too many open requests")
                 return
             if key is not None:
-                self.queries.opened(key, session, stanza_id)
-            self._outlet.send_to_room(relayed(stanza, session, {"id": wire_id}))
+                self._queries.opened(key, session, stanza_id)
+            self.send(relayed(stanza, session, {"id": wire_id}))
 
     @staticmethod
     def _refuse(session: SessionPort, stanza: Stanza, kind: str, condition: str, text: str) -> None:
         error = error_payload(kind, condition, text)
         session.deliver(answer_to(stanza, error, sender=stanza["to"], to=session.jid))
 
-    # The account asks ------------------------------------------------------------------------------------------
-
-    def ask(self, to: str, kind: str, payload: bytes, answered: Answered) -> None:
-        """Send an IQ of the account's own (see `interfaces.streams.OwnRequests`)."""
-        try:
-            peer = parse_jid(to).full if to else ""
-            wire_id = self._own.add(peer, answered, "", to)
-        except TableFull:
-            self.log.warn("too many open IQs of the account itself, none to {peer}", peer=to)
-            answered(None)
-            return
-        self._outlet.send_to_room(iq(kind, payload, id=wire_id, to=to or None))
-
-    def ask_archive(
-        self, to: str, query_id: str, payload: bytes, result: Callable[[Stanza], None], answered: Answered
-    ) -> None:
-        """Send a query of the account's own to an archive (see `interfaces.streams.OwnRequests`)."""
-        key = (parse_jid(to).bare, query_id)
-        self.queries.opened_by_account(key, result)
-
-        def finished(answer: Stanza | None) -> None:
-            self.queries.answered_to_account(key)
-            answered(answer)
-
-        self.ask(to, "set", payload, finished)
-
-    @staticmethod
-    def _not_answered(pending: PendingIQ[Answered]) -> None:
-        pending.asker(None)
-
     @property
     def waiting(self) -> bool:
-        """Whether an answer is still to come on the account stream."""
-        return len(self._asked) + len(self._self_pings) + len(self._own) > 0
+        """Whether an answer to a session is still to come on the account stream."""
+        return len(self._asked) + len(self._self_pings) > 0
 
-    def answer_from_room(self, stanza: Stanza) -> None:
-        """A result or error on the account stream: to the session that asked, to nobody else."""
+    # On the account stream -------------------------------------------------------------------------------------
+
+    def received(self, stanza: Stanza) -> None:
+        """An answer goes to who asked, a request to who can answer."""
+        try:
+            if stanza.get("type") in ("result", "error"):
+                self._answer_from_room(stanza)
+            else:
+                self._request_from_room(stanza)
+        except InvalidJID as error:
+            self.log.warn("IQ from an invalid address: {error}", error=error)
+
+    def taken(self) -> None:
+        """It may have been the last answer that was awaited."""
+        self._handled()
+
+    def not_sent(self, answer: Stanza) -> None:
+        """A session's IQ was too large, or the answer to it: this error is the answer."""
+        self.take(answer)
+
+    def left_out(self, name: str, attributes: Mapping[str, str], reason: str) -> None:
+        """An IQ is not used: whoever waits for an answer is told."""
+        if attributes.get("type") in ("result", "error"):
+            self.received(lost_answer(attributes, f"the answer cannot be used: {reason}"))
+        elif (refusal := error_for(name, attributes, reason)) is not None:
+            self._parts.answer(rewrite(refusal.raw, {"from": None}))
+
+    def _answer_from_room(self, stanza: Stanza) -> None:
+        """A result or error: to the session that asked, to nobody else."""
+        stanza = self._among_neighbours(stanza)
         peer = parse_jid(stanza["from"]).full if "from" in stanza.attributes else ""
         wire_id = stanza.get("id") or ""
-        own = self._own.take(self._own_peer(peer), wire_id)
-        if own is not None:
-            own.asker(stanza if stanza.readable else None)
-            return
         pending = self._asked.take(peer, wire_id) or self._self_pings.take(peer, wire_id)
         if pending is None:
             self.log.info("answer to nothing asked, from {peer}", peer=peer)
             return
-        self.queries.answered(pending.asker, pending.id)
+        self._queries.answered(pending.asker, pending.id)
         if not stanza.readable:
             self._deliver_unread(pending, stanza)
             return
-        occupancy = self._room_of(parse_jid(pending.peer).bare)
+        occupancy = self._rooms.get(parse_jid(pending.peer).bare)
         if pending.kind == _SELF_PING and occupancy is not None and is_joined(stanza) is False:
             occupancy.silently_out()
             if occupancy.interrupted:
@@ -187,10 +205,11 @@ class IQRouting:
         """What a room says of itself, as it is for the account's clients."""
         return stanza.with_bytes(archive.disco_with_archive(stanza)) if _has_personal_archive(occupancy) else stanza
 
-    def _own_peer(self, peer: str) -> str:
-        """The account itself answers with any of its addresses; what it is asked has none."""
-        found = whose(peer or None, self._outlet.stream_jid)
-        return "" if found in (Whose.ACCOUNT, Whose.STREAM) else peer
+    def _among_neighbours(self, stanza: Stanza) -> Stanza:
+        occupancy = self._parts.occupancies.of_sender(stanza)
+        if occupancy is None or "/" in stanza["from"]:  # an occupant's answer is not the room's
+            return stanza
+        return with_clients(stanza, self.parent.jid, occupancy.room, self._parts.context.client_of)
 
     def _deliver_unread(self, pending: PendingIQ[SessionPort], stanza: Stanza) -> None:
         """What is too large to be read passes; as the answer to a self-ping it is none."""
@@ -206,9 +225,9 @@ class IQRouting:
             return
         answered = stanza.self_contained()
         peer = parse_jid(pending.peer)
-        if peer.resource is None and may_name(stanza, self._outlet.stream_jid):
+        if peer.resource is None and may_name(stanza, self.parent.jid):
             # The account's own entry in a list of the room reads as the session itself.
-            answered = AddressTemplate(stanza, self._outlet.stream_jid).copy(session.jid)
+            answered = AddressTemplate(stanza, self.parent.jid).copy(session.jid)
         session.deliver(rewrite(answered, {"to": session.jid, "id": pending.id}))
 
     @staticmethod
@@ -225,54 +244,54 @@ class IQRouting:
         except TableFull:
             self._no_answer_from_room(pending)
             return
-        self._outlet.send_to_room(iq("get", PING, id=id_, to=peer))
+        self.send(iq("get", PING, id=id_, to=peer))
 
     def _no_answer_from_room(self, pending: PendingIQ[SessionPort]) -> None:
         self._fail(pending.asker, pending, "remote-server-timeout")
 
     def _fail(self, session: SessionPort, pending: PendingIQ[SessionPort], condition: str) -> None:
-        self.queries.answered(session, pending.id)
+        self._queries.answered(session, pending.id)
         error = error_payload("wait", condition)
         session.deliver(iq("error", error, id=pending.id, sender=pending.peer, to=session.jid))
 
     # Rooms ask -------------------------------------------------------------------------------------------------
 
-    def request_from_room(self, stanza: Stanza) -> None:
+    def _request_from_room(self, stanza: Stanza) -> None:
         """A get or set on the account stream: answered here, or by the most recently active attached session."""
         children = answer(stanza)
         peer = stanza.get("from")
         if children is not None:
             # The server's own questions are not many, and some end streams that do not answer its pings: strangers
             # who ask too much are not to bring that about.
-            by_server = whose(peer, self._outlet.stream_jid).is_server
-            answered = self._outlet.send_to_room if by_server else self._outlet.answer
+            by_server = whose(peer, self.parent.jid).is_server
+            answered = self.send if by_server else self._parts.answer
             answered(answer_to(stanza, children, to=peer))
             return
-        occupancy = self._room_of(parse_jid(peer).bare) if peer is not None else None
+        occupancy = self._rooms.get(parse_jid(peer).bare) if peer is not None else None
         session = occupancy.client if occupancy is not None and occupancy.attached else None
         if peer is None or session is None:
-            self._outlet.answer(answer_to(stanza, error_payload("cancel", "service-unavailable"), to=peer))
+            self._parts.answer(answer_to(stanza, error_payload("cancel", "service-unavailable"), to=peer))
             return
         try:
             key = (id(session), parse_jid(peer).full)
             wire_id = self._forwarded.add(key, session, stanza.get("id") or "", peer)
         except TableFull:
             self.log.warn("too many open IQs of {peer} for {jid}", peer=peer, jid=session.jid)
-            self._outlet.answer(answer_to(stanza, error_payload("wait", "resource-constraint"), to=peer))
+            self._parts.answer(answer_to(stanza, error_payload("wait", "resource-constraint"), to=peer))
             return
         session.deliver(rewrite(stanza.self_contained(), {"to": session.jid, "id": wire_id}))
 
-    def answer_from_session(self, session: SessionPort, stanza: Stanza) -> None:
+    def _answer_from_session(self, session: SessionPort, stanza: Stanza) -> None:
         """A session's result or error to a room: sent on if it was asked, else dropped."""
         pending = self._forwarded.take((id(session), parse_jid(stanza["to"]).full), stanza.get("id") or "")
         if pending is None:
             self.log.info("{jid} answers what nobody asked", jid=session.jid)
             return
-        self._outlet.send_to_room(relayed(stanza, session, {"to": pending.peer, "id": pending.id}))
+        self.send(relayed(stanza, session, {"to": pending.peer, "id": pending.id}))
 
     def _no_answer_from_session(self, pending: PendingIQ[SessionPort]) -> None:
         error = error_payload("wait", "recipient-unavailable")
-        self._outlet.answer(iq("error", error, id=pending.id, to=pending.peer))
+        self._parts.answer(iq("error", error, id=pending.id, to=pending.peer))
 
     # Ends ------------------------------------------------------------------------------------------------------
 
@@ -280,18 +299,16 @@ class IQRouting:
         """Nobody waits for its answers; what it was asked fails."""
         for table in (self._asked, self._self_pings):
             table.drop(lambda pending: pending.asker is session)
-        self.queries.session_closed(session)
+        self._queries.session_closed(session)
         for pending in self._forwarded.drop(lambda pending: pending.asker is session):
             self._no_answer_from_session(pending)
 
-    def stream_lost(self) -> None:
+    def unreachable(self, *, refused: bool) -> None:
         """Nothing that was asked on the account stream is answered any more."""
         self._forwarded.drop(lambda _pending: True)
         self_pings = self._self_pings.drop(lambda _pending: True)
         for pending in self._asked.drop(lambda _pending: True) + self_pings:
             self._fail(pending.asker, pending, "remote-server-timeout")
-        for own in self._own.drop(lambda _pending: True):
-            own.asker(None)
 
 
 def _has_personal_archive(occupancy: Occupancy) -> bool:

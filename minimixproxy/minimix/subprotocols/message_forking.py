@@ -1,20 +1,23 @@
-"""Messages between sessions and rooms: sent copies, errors to who caused them, archive results to who asked. No I/O."""
+"""Message forking: what a room says goes to every attached session, what a session says to its room. No I/O.
+
+And what is one session's only: sent copies, errors to who caused them, results of archives to who asked.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
 
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.addressing.local_accounts import STREAM_MARK, with_clients
 from minimixproxy.minimix.addressing.outgoing import relayed
-from minimixproxy.minimix.interfaces.streams import RoomOutlet, SessionPort
+from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
-from minimixproxy.minimix.subprotocols.iq_proxying import IQRouting
-from minimixproxy.minimix.subprotocols.open_queries import is_archive_result
+from minimixproxy.minimix.subprotocols.open_queries import OpenQueries, is_archive_result
+from minimixproxy.minimix.subprotocols.parts import AccountParts
 from minimixproxy.minimix.subprotocols.sent_copies import SentCopies
-from minimixproxy.timing.clock import Clock
-from minimixproxy.wire.stanza import Stanza, rewrite
+from minimixproxy.minimix.subprotocols.subprotocol import ByName, Subprotocol
+from minimixproxy.wire.stanza import Stanza, UnusableStanza, rewrite
 from minimixproxy.xep import carbons
 from minimixproxy.xep.carbons import Carbon
 from minimixproxy.xep.muc import says_something
@@ -23,26 +26,29 @@ from minimixproxy.xep.stanza_errors import error_reply
 MAX_SENT = 2000  # messages whose errors still find their sender
 
 
-class MessageRouting:
-    """The messages of one account, `bare`; `sessions` are all that it has."""
+class MessageForkHandler(Subprotocol):
+    """The messages of one account, both ways. `queries`: which session reads what an archive tells."""
 
     log = Logger()
 
-    def __init__(
-        self, bare: str, outlet: RoomOutlet, sessions: Collection[SessionPort], iqs: IQRouting, clock: Clock
-    ) -> None:
-        self._copies = SentCopies(bare, clock)
-        self._outlet = outlet
-        self._sessions = sessions
-        self._iqs = iqs
+    query = ByName("message")
+
+    def __init__(self, parts: AccountParts, queries: OpenQueries) -> None:
+        super().__init__(parts.bare)
+        self._copies = SentCopies(parts.bare, parts.context.clock)
+        self._parts = parts
+        self._sessions = parts.sessions
+        self._queries = queries
         self._sent: OrderedDict[int, SessionPort] = OrderedDict()  # by hash of address and id, which may be long
+
+    # From sessions
 
     def from_session(self, session: SessionPort, stanza: Stanza, to: Address, occupancy: Occupancy) -> None:
         """Send on what a session says to its room or to an occupant; the other sessions see what is private."""
         if stanza.get("type") == "error":
             return  # a bounce: rooms remove who answers so
         self._remember(session, to.full, stanza.get("id"))
-        self._outlet.send_to_room(relayed(stanza, session))
+        self.send(relayed(stanza, session))
         if to.resource is not None and stanza.get("type") != "groupchat":
             self._in_private(session, stanza, to.full, occupancy)
 
@@ -52,23 +58,7 @@ class MessageRouting:
             return
         for other in list(occupancy.attached):
             if other is not session and other.carbons:
-                self._copies.due(other, stanza, to, self._outlet.stream_jid or session.jid)
-
-    def from_own_archive(self, session: SessionPort, stanza: Stanza, stream_jid: str) -> bool:
-        """Look at a message of the server that names the account stream; True: the session got another in its place."""
-        changed = self._copies.in_archive(session, stanza, stream_jid)
-        if changed is not None:
-            session.deliver(changed)
-        return changed is not None
-
-    def carbon_from_server(self, session: SessionPort, stanza: Stanza, carbon: Carbon) -> None:
-        """Take the server's carbon of a message from or to the account stream, meant for one of the sessions."""
-        try:
-            to = parse_jid(carbon.to)
-        except InvalidJID:
-            return
-        if carbon.sent and to.resource is not None and carbon.id is not None:
-            self._copies.came(session, stanza, to.full, carbon.id)
+                self._copies.due(other, stanza, to, self.parent.jid or session.jid)
 
     def _remember(self, session: SessionPort, to: str, stanza_id: str | None) -> None:
         key = hash((to, stanza_id or ""))
@@ -77,8 +67,67 @@ class MessageRouting:
         if len(self._sent) > MAX_SENT:
             self._sent.popitem(last=False)
 
-    def from_room(self, stanza: Stanza, occupancy: Occupancy) -> None:
-        """Take a message of an occupied room: groupchat, private, an archive's result, or an error."""
+    # From servers, on a client's own stream
+
+    def from_server(self, session: SessionPort, stanza: Stanza) -> bool:
+        """Look at a message that the server has for a session; True: it must not reach the client as it is.
+
+        The server makes carbons of what the account stream sends and gets; the proxy has done that already.
+        """
+        jid = self._parts.address()
+        if STREAM_MARK not in stanza.raw and jid.encode() not in stanza.raw:
+            return False
+        carbon = carbons.carbon_of(stanza, jid) if carbons.MARK in stanza.raw else None
+        if carbon is None:
+            return self._from_own_archive(session, stanza, jid) or self._invitation(session, stanza, jid)
+        self._carbon(session, stanza, carbon)
+        return True
+
+    def _from_own_archive(self, session: SessionPort, stanza: Stanza, jid: str) -> bool:
+        changed = self._copies.in_archive(session, stanza, jid)
+        if changed is not None:
+            session.deliver(changed)
+        return changed is not None
+
+    def _invitation(self, session: SessionPort, stanza: Stanza, jid: str) -> bool:
+        """A room's invitation names who invites: another account's client rather than its account stream."""
+        sender = stanza.get("from") or "/"
+        if "/" in sender:
+            return False  # rooms speak with their bare JID
+        try:
+            shown = with_clients(stanza, jid, parse_jid(sender).bare, self._parts.context.client_of)
+        except (InvalidJID, UnusableStanza):
+            return False  # the client is to say so
+        if shown is not stanza:
+            session.deliver(shown.raw)
+        return shown is not stanza
+
+    def _carbon(self, session: SessionPort, stanza: Stanza, carbon: Carbon) -> None:
+        """The server's carbon of a message from or to the account stream, meant for one of the sessions."""
+        try:
+            to = parse_jid(carbon.to)
+        except InvalidJID:
+            return
+        if carbon.sent and to.resource is not None and carbon.id is not None:
+            self._copies.came(session, stanza, to.full, carbon.id)
+
+    # From rooms and others, on the account stream
+
+    def received(self, stanza: Stanza) -> None:
+        """A groupchat or private message, a result of an archive, or an error for a message that was sent."""
+        occupancy = self._parts.occupancies.of_sender(stanza)
+        if occupancy is not None:
+            self._from_room(stanza, occupancy)
+        else:
+            self._from_elsewhere(stanza)
+
+    def not_sent(self, answer: Stanza) -> None:
+        """A message was too large."""
+        occupancy = self._parts.occupancies.of_sender(answer)
+        if occupancy is not None:
+            self._from_room(answer, occupancy)
+
+    def _from_room(self, stanza: Stanza, occupancy: Occupancy) -> None:
         kind = stanza.get("type")
         if kind == "error":
             self._error(stanza, occupancy)
@@ -91,11 +140,11 @@ class MessageRouting:
             occupancy.from_room.message(stanza)
 
     def _archive_result(self, stanza: Stanza) -> None:
-        reader = self._iqs.queries.reader_of(stanza)
+        reader = self.parent.requests.reader_of(stanza)
         if reader is not None:
             reader(stanza)
         else:
-            self._deliver(stanza, self._iqs.queries.asker_of(stanza))
+            self._deliver(stanza, self._queries.asker_of(stanza))
 
     def _error(self, stanza: Stanza, occupancy: Occupancy) -> None:
         """An error goes to the session that sent that id; without an id, to a lone one, or who sent so last."""
@@ -116,13 +165,13 @@ class MessageRouting:
         if session is not None:
             session.deliver(rewrite(stanza.self_contained(), {"to": session.jid}))
 
-    def from_elsewhere(self, stanza: Stanza) -> None:
+    def _from_elsewhere(self, stanza: Stanza) -> None:
         """A message from no room: someone used the address that a room shows as the account's. All clients get it."""
         if stanza.get("type") in ("error", "groupchat") or not says_something(stanza):
             return
         if not self._sessions:
             bounce = error_reply(stanza, "wait", "recipient-unavailable")
-            self._outlet.answer(rewrite(bounce, {"from": None}))
+            self._parts.answer(rewrite(bounce, {"from": None}))
         for session in list(self._sessions):
             self._deliver(stanza, session)
 

@@ -25,6 +25,7 @@ class PendingIQ(Generic[Asker]):
     wire_id: str = ""  # the id under which the peer was asked
 
 
+MAX_OPEN = 2000  # IQs of one account and direction
 MAX_ID_BYTES = 1024 * 1024  # of the ids of all open IQs of one direction
 
 

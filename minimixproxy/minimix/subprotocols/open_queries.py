@@ -1,8 +1,7 @@
-"""Queries to archives (XEP-0313) that are not finished yet: their results name only the archive and a queryid. Pure."""
+"""Sessions' queries to archives (XEP-0313) that are not finished: results name only archive and queryid. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from hashlib import sha256
 
 from minimixproxy.jids import parse_jid
@@ -15,11 +14,10 @@ Key = tuple[str, str | None]  # archive, queryid
 
 
 class OpenQueries:
-    """Who reads the results of which query: a session, or the account itself."""
+    """Which session reads the results of which query."""
 
     def __init__(self) -> None:
         self._askers: dict[Key, tuple[SessionPort, str]] = {}
-        self._readers: dict[Key, Callable[[Stanza], None]] = {}
 
     def __contains__(self, key: Key) -> bool:
         return key in self._askers
@@ -38,22 +36,9 @@ class OpenQueries:
         """Nobody reads its results."""
         self._askers = {key: asked for key, asked in self._askers.items() if asked[0] is not session}
 
-    def opened_by_account(self, key: Key, reader: Callable[[Stanza], None]) -> None:
-        """The account itself asks, and `reader` gets the results."""
-        self._readers[key] = reader
-
-    def answered_to_account(self, key: Key) -> None:
-        """There are no more results for the account."""
-        del self._readers[key]
-
-    def reader_of(self, stanza: Stanza) -> Callable[[Stanza], None] | None:
-        """Return what the account itself reads this result with, if it asked for it."""
-        key = _result_key(stanza)
-        return self._readers.get(key) if key is not None else None
-
     def asker_of(self, stanza: Stanza) -> SessionPort | None:
         """Return the session that asked for this result."""
-        key = _result_key(stanza)
+        key = result_key(stanza)
         return self._askers[key][0] if key in self._askers and key is not None else None
 
 
@@ -62,7 +47,8 @@ def is_archive_result(stanza: Stanza) -> bool:
     return "/" not in stanza["from"] and any(name == "result" and uri in _MAM for uri, name in stanza.payloads)
 
 
-def _result_key(stanza: Stanza) -> Key | None:
+def result_key(stanza: Stanza) -> Key | None:
+    """Return what a result of an archive names, or None if it is none."""
     for uri in _MAM:
         result = stanza.payload(uri, "result")
         if result is not None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.account import LINGER
 from minimixproxy.minimix.bookmarks.poller import DEBOUNCE
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptRoom
+from minimixproxy.minimix.stream_release import LINGER
 from minimixproxy.wire.children import stanza_of_bytes
 from minimixproxy.wire.stanza import parse_stanza
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds
@@ -33,7 +33,7 @@ class BookmarksOfAccount(SynchronousTestCase):
         self.assertIn(b"<items node='urn:xmpp:bookmarks:1'/>", request.raw)
         pubsub = f"<pubsub xmlns='{NS_PUBSUB}'><items node='{NS_BOOKMARKS}'>{items}</items></pubsub>"
         answer = f"<iq type='result' to='{STREAM}' id='{request['id']}'>{pubsub}</iq>"
-        self.world.account.iq_from_stream(stanza_of_bytes(answer.encode()))
+        self.world.stream.says(stanza_of_bytes(answer.encode()))
 
     def in_room(self) -> FakeSession:
         """A client, and an account that is in the room for its bookmark."""
@@ -81,9 +81,9 @@ class BookmarksOfAccount(SynchronousTestCase):
 
     def test_it_is_read_again_when_the_stream_opens(self) -> None:
         self.in_room()
-        self.world.account.stream_lost()
+        self.world.stream.lost()
         self.world.stream.jid = STREAM
-        self.world.account.stream_opened()
+        self.world.stream.opened()
         self.assertEqual([s.name for s in self.world.stream.sent], ["presence", "iq"])
         self.answers(ROOM)
 
@@ -147,7 +147,7 @@ class BookmarksOfAccount(SynchronousTestCase):
         kept = KeptAccount(BARE, None, False, self.world.clock.seconds(), [KeptRoom(ROOM, membership)])
         self.world.account.restore(kept)
         self.world.stream.jid = STREAM
-        self.world.account.stream_opened()
+        self.world.stream.opened()
         self.answers()
         self.assertEqual(self.world.stream.take()[-1].get("type"), "unavailable")
 

@@ -10,10 +10,13 @@ ITEMS = "http://jabber.org/protocol/disco#items"
 PLANNED = f"{BARE}/minimix.planned"
 
 
+class PlannedWorld(World):
+    planned = PLANNED
+
+
 class OwnedAccountTests(unittest.SynchronousTestCase):
     def setUp(self) -> None:
-        self.world = World(leave_grace=0)
-        self.world.account.planned_jid = lambda: PLANNED
+        self.world = PlannedWorld(leave_grace=0)
 
     def command(self, session: FakeSession, to: str, node: str, form: str = "", exchange: str = "") -> Stanza:
         sessionid = f" sessionid='{exchange}'" if exchange else ""
@@ -71,11 +74,9 @@ class OwnedAccountTests(unittest.SynchronousTestCase):
 
     def test_forget(self) -> None:
         (phone,) = self.world.joined("phone")
-        forgotten: list[bool] = []
-        self.world.account.forgotten = lambda: forgotten.append(True)
         self.run_command(phone, "forget", "<field var='confirm'><value>1</value></field>")
         self.assertEqual(kinds(self.world.stream.take()), ["unavailable "])
-        self.assertEqual((forgotten, phone.closed), ([True], None))
+        self.assertEqual((self.world.said, phone.closed), (["forgotten"], None))
 
     def test_nobody_else(self) -> None:
         """What arrives on the account stream, from an occupant or from anybody, is not answered with commands."""

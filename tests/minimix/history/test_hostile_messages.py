@@ -11,7 +11,6 @@ from twisted.words.xish import domish
 
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.config.settings import Rooms
-from minimixproxy.minimix.account import WAITING_BYTES, WAITING_OWN
 from minimixproxy.minimix.history import nick_tenure
 from minimixproxy.minimix.history.archive import answer
 from minimixproxy.minimix.history.nick_tenure import NickTenure
@@ -25,6 +24,7 @@ from minimixproxy.minimix.interfaces.journal import (
     KeptRoom,
     NullJournal,
 )
+from minimixproxy.minimix.room.budgets import WAITING_BYTES, WAITING_OWN
 from minimixproxy.minimix.subprotocols.open_iqs import MAX_ID_BYTES
 from minimixproxy.minimix.subprotocols.open_queries import OpenQueries, query_key
 from minimixproxy.wire import children
@@ -132,7 +132,7 @@ class Poisoned(SynchronousTestCase):
         kept.privates = [KeptPrivate(50, b""), KeptPrivate(51, private)]
         world.account.restore(KeptAccount(BARE, None, refused=False, last_seen=NOW, rooms=[kept]))
         world.stream.jid = STREAM
-        world.account.stream_opened()
+        world.stream.opened()
         world.comes_back()
         phone = world.session("phone")
         world.asks_to_join(phone)
@@ -489,19 +489,19 @@ class WhoAmends(SynchronousTestCase):
         self.assertEqual(kinds(tablet.received)[2:-1], ["bob: said", "bob: changed"])
 
     def test_after_the_account_was_away(self) -> None:
-        self.world.account.stream_lost()
+        self.world.stream.lost()
         self.world.clock.advance(120)
         self.world.stream.jid = STREAM
-        self.world.account.stream_opened()
+        self.world.stream.opened()
         self.world.comes_back()
         self.assertFalse(self.corrected())
 
     def test_while_it_comes_back(self) -> None:
         """Somebody speaks, goes, and another takes the nick, before what was missed is read."""
-        self.world.account.stream_lost()
+        self.world.stream.lost()
         self.world.clock.advance(120)
         self.world.stream.jid = STREAM
-        self.world.account.stream_opened()
+        self.world.stream.opened()
         self.world.shows("alice", "100 110")
         self.world.subject("topic")
         self.world.says("bob", "said", stanza_id="m")
@@ -602,6 +602,7 @@ class Ids(SynchronousTestCase):
 
     def test_of_queries(self) -> None:
         long, keys = "q" * 200_000, set[tuple[str, str | None]]()
+        phone = World().session("phone")
         for end in "ab":
             for kind in ("iq", "message"):
                 name = "query" if kind == "iq" else "result"
@@ -613,11 +614,11 @@ class Ids(SynchronousTestCase):
                 if key is not None:
                     keys.add(key)
                     self.assertLess(len(str(key)), 200)
-                    queries.opened_by_account(key, lambda _result: None)
+                    queries.opened(key, phone, "i")
                 else:
                     for known in keys:
-                        queries.opened_by_account(known, lambda _result: None)
-                    self.assertIsNotNone(queries.reader_of(stanza))
+                        queries.opened(known, phone, "i")
+                    self.assertIs(queries.asker_of(stanza), phone)
         self.assertEqual(len(keys), 2)
 
     def test_of_messages(self) -> None:

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.bounds.byte_budget import ByteBudget
-from minimixproxy.minimix.account import WAITING_BYTES, WAITING_OWN
 from minimixproxy.minimix.history import archive, room_archive
 from minimixproxy.minimix.history.room_archive import MAX_BYTES, RoomArchive
 from minimixproxy.minimix.history.room_history import Taken
 from minimixproxy.minimix.history.room_info import RoomInfo
+from minimixproxy.minimix.room.budgets import WAITING_BYTES, WAITING_OWN
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.xep.delays import delay_of, format_time
 from tests.minimix.fakes import ROOM, STREAM, split

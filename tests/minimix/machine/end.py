@@ -13,14 +13,20 @@ from minimixproxy.minimix.commands.disco_items import DiscoItems
 from minimixproxy.minimix.commands.executions import Commands
 from minimixproxy.minimix.commands.user_commands import UserCommands
 from minimixproxy.minimix.commands.user_requests import UserRequests
+from minimixproxy.minimix.occupancy.occupancies import Occupancies
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.occupancy.parts import Parts
 from minimixproxy.minimix.room.session_presences import SessionPresences
+from minimixproxy.minimix.room.sessions import Sessions
 from minimixproxy.minimix.room.snapshot import RESERVED, Snapshot
-from minimixproxy.minimix.subprotocols.iq_proxying import IQRouting
-from minimixproxy.minimix.subprotocols.message_forking import MessageRouting
+from minimixproxy.minimix.stream_release import StreamRelease
+from minimixproxy.minimix.subprotocols.iq_proxying import IQProxyHandler
+from minimixproxy.minimix.subprotocols.message_forking import MessageForkHandler
 from minimixproxy.minimix.subprotocols.open_iqs import OpenIQs, PendingIQ
 from minimixproxy.minimix.subprotocols.open_queries import OpenQueries
+from minimixproxy.minimix.subprotocols.own_requests import OwnRequests
+from minimixproxy.minimix.subprotocols.parts import AccountParts
+from minimixproxy.minimix.subprotocols.presence_interception import MUCPresenceHandler
 from minimixproxy.minimix.subprotocols.sent_copies import SentCopies
 from minimixproxy.wire.stanza import Stanza
 from tests.minimix.machine.world import World
@@ -31,12 +37,12 @@ LEFT = 64 * 1024  # bytes that may be left of an account with nothing in it
 
 def check_sizes(world: World) -> None:
     """What is kept stays within the budgets, counted anew."""
-    for account, _stream in world.accounts:
+    for account, _stream in world.accounts.with_streams():
         for budget in (
-            account._shown,
-            account._said,
-            account._waiting,
-            account._client_budget,
+            account.occupancies.outlet.budgets._shown,
+            account.occupancies.outlet.budgets._said,
+            account.occupancies.outlet.budgets._waiting,
+            account.sessions.budget,
         ):
             assert 0 <= budget.used <= budget.limit, (
                 account.bare,
@@ -49,7 +55,7 @@ def check_sizes(world: World) -> None:
             said += sum(len(message.raw) for message in occupancy.history.entries)
             assert len(occupancy.history) <= world.settings.rooms.history
             assert len(occupancy.outbox) <= 100
-        assert said <= account._said.limit + 64 * 1024 * len(account.rooms), said
+        assert said <= account.occupancies.outlet.budgets._said.limit + 64 * 1024 * len(account.rooms), said
         assert len(account.rooms) <= world.settings.rooms.max_rooms
 
 
@@ -92,16 +98,16 @@ def _check_answered(world: World) -> None:
 
 def _nothing_is_left(world: World) -> None:
     """Accounts without rooms and clients keep nothing; without accounts no timer runs."""
-    accounts = [account for account, _stream in world.accounts]
+    accounts = [account for account, _stream in world.accounts.with_streams()]
     for account in accounts:
         _leaves_everything(world, account)
     check_sizes(world)
     for account in accounts:
         budgets = (
-            account._shown,
-            account._said,
-            account._waiting,
-            account._client_budget,
+            account.occupancies.outlet.budgets._shown,
+            account.occupancies.outlet.budgets._said,
+            account.occupancies.outlet.budgets._waiting,
+            account.sessions.budget,
         )
         assert [budget.used for budget in budgets] == [0, 0, 0, 0], [budget.used for budget in budgets]
         size = reachable_bytes(account)
@@ -144,11 +150,17 @@ def reachable_bytes(root: Any) -> int:
 #: Of ours, these are looked into; by reference, so that none is missed when it gets another name.
 _OF_AN_ACCOUNT: tuple[type, ...] = (
     Account,
-    IQRouting,
+    IQProxyHandler,
     OpenIQs,
     PendingIQ,
     OpenQueries,
-    MessageRouting,
+    MessageForkHandler,
+    MUCPresenceHandler,
+    OwnRequests,
+    Occupancies,
+    Sessions,
+    AccountParts,
+    StreamRelease,
     SentCopies,
     SessionPresences,
     UserRequests,

@@ -14,8 +14,8 @@ from xml.sax.saxutils import quoteattr
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
 
-from minimixproxy.minimix import account as account_module
 from minimixproxy.minimix.history import kept_messages
+from minimixproxy.minimix.room import budgets, sessions
 from minimixproxy.safety_net import NET
 from tests.absurd import Absurd
 from tests.minimix.machine import words as words
@@ -75,10 +75,10 @@ class Happenings(RuleBasedStateMachine):
         self._patches = ExitStack()
         numbers = itertools.count(1)
         for target, name, value in (
-            (account_module, "HISTORY_BYTES", SMALL),
-            (account_module, "WAITING_BYTES", SMALL),
-            (account_module, "CLIENT_BYTES", 64 * 1024),
-            (account_module, "HISTORY_OWN", 64 * 1024),
+            (budgets, "HISTORY_BYTES", SMALL),
+            (budgets, "WAITING_BYTES", SMALL),
+            (sessions, "CLIENT_BYTES", 64 * 1024),
+            (budgets, "HISTORY_OWN", 64 * 1024),
             (kept_messages, "MAX_BYTES", 128 * 1024),
             (secrets, "token_hex", lambda size=32: f"{next(numbers):0{2 * size}x}"),
             (NET, "caught", caught_with_its_text),

@@ -30,7 +30,7 @@ class AnswerTests(SynchronousTestCase):
         """To who waits for its answer, it is an id like any other."""
         world = World()
         (phone,) = world.joined("phone")
-        world.account.stream_lost()
+        world.stream.lost()
         self.assertTrue(world.client(phone, f"<iq type='get' id='' to='{ROOM}/bob'>{PING}</iq>"))
         world.clock.advance(61)
         (answer,) = phone.take()
@@ -41,7 +41,7 @@ class AnswerTests(SynchronousTestCase):
         for gone in (False, True):
             world = World()
             (phone,) = world.joined("phone")
-            world.account.stream_lost()
+            world.stream.lost()
             world.client(phone, f"<iq type='get' id='q' to='{ROOM}/bob'>{PING}</iq>")
             world.account.session_closed(phone) if gone else world.client(phone, "<presence type='unavailable'/>")
             answers = [(one.name, one["type"], one.get("id")) for one in phone.take()]
@@ -59,7 +59,7 @@ class RoomTests(SynchronousTestCase):
                     f"<presence type='{kind}' from='{ROOM}{nick}' to='{STREAM}'><x xmlns='http://jabber.org/protocol/muc#user'>"
                     "<item affiliation='member' role='participant'/><status code='110'/></x></presence>"
                 )
-                world.account.presence_from_stream(parse_stanza(text))
+                world.stream.says(parse_stanza(text))
                 self.assertEqual(phone.take(), [])
                 world.asks_to_join(phone)
                 self.assertEqual(kinds(phone.take()), ["presence bob", "presence alice 100 110", "subject topic"])
@@ -73,8 +73,8 @@ class RoomTests(SynchronousTestCase):
             world.clock.advance(1)
         phone.take()
         world.clock.advance(31 * DAY)
-        world.account.stream_lost()
-        world.account.stream_opened()
+        world.stream.lost()
+        world.stream.opened()
         world.shows("alice", "110")
         stamp = "<delay xmlns='urn:xmpp:delay' from='room@muc.test' stamp='2023-11-14T22:13:2{}Z'/>"
         for number in range(3):
@@ -96,8 +96,8 @@ class LateAnswerTests(SynchronousTestCase):
             self.world.says("bob", f"old {number}", self.sid(number), f"m{number}")
             self.world.clock.advance(1)
         self.phone.take()
-        self.world.account.stream_lost()
-        self.world.account.stream_opened()
+        self.world.stream.lost()
+        self.world.stream.opened()
         self.joins = 0
         while self.joins < 2:
             self.world.clock.advance(1)

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from minimixproxy.accountstream.account_login import LoginContext
 from minimixproxy.accountstream.accounts import Accounts
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.c2s.upstream.connecting import Login
@@ -84,15 +85,8 @@ class World:
 
     def _begin(self) -> None:
         self.journal, self.disk, kept = self.storage.open(lambda: self.accounts.kept())
-        self.accounts = Accounts(
-            self.settings,
-            self.clock,
-            self._connect,
-            self.journal,
-            FakeLogins(),
-            lambda _login: Deferred(),
-            lambda _bare: RESOURCE,
-        )
+        logins = FakeLogins(self._connect)
+        self.accounts = Accounts(LoginContext(self.settings, self.clock, self.journal, logins, lambda _bare: RESOURCE))
         self.accounts.startService()
         self.accounts.restore(kept)
 

@@ -26,12 +26,12 @@ class Case(SynchronousTestCase):
 
     def lose_stream(self) -> None:
         self.world.stream.jid = ""
-        self.world.account.stream_lost()
+        self.world.stream.lost()
 
     def open_stream(self) -> Stanza:
         """There is a stream again; return the join that is sent."""
         self.world.stream.jid = STREAM
-        self.world.account.stream_opened()
+        self.world.stream.opened()
         (join,) = self.world.stream.take()
         return join
 
@@ -153,7 +153,7 @@ class StreamLost(Case):
         self.assertEqual([error["id"] for error in self.phone.take()], ["100"])
 
     def test_each_waits_for_its_own_time(self) -> None:
-        before = self.world.account.client_budget.used
+        before = self.world.account.sessions.budget.used
         self.lose_stream()
         for stanza_id in "12":
             message = f"<message type='groupchat' to='{ROOM}' id='{stanza_id}'><body>x</body></message>"
@@ -164,7 +164,7 @@ class StreamLost(Case):
         self.assertEqual(self.phone.take(), [])
         self.world.clock.advance(1)
         self.assertEqual([(one["type"], one["id"]) for one in self.phone.take()], [("error", "2")])
-        self.assertEqual((self.world.account.client_budget.used, len(self.occupancy.outbox)), (before, 0))
+        self.assertEqual((self.world.account.sessions.budget.used, len(self.occupancy.outbox)), (before, 0))
 
     def test_not_too_many_bytes_wait(self) -> None:
         self.lose_stream()
@@ -209,7 +209,7 @@ class StreamLost(Case):
         world = World()
         phone = world.session("phone")
         world.asks_to_join(phone)
-        world.account.stream_lost()
+        world.stream.lost()
         self.assertEqual((kinds(phone.received), world.account.rooms), (["error alice"], {}))
 
     def test_lost_again_on_the_way(self) -> None:
@@ -293,7 +293,7 @@ class StreamLost(Case):
 
     def test_refused_login(self) -> None:
         self.lose_stream()
-        self.world.account.stream_refused()
+        self.world.stream.lost(refused=True)
         self.assertEqual(self.heard(), ["unavailable alice 110 307 333"])
         self.assertIn(ROOM, self.world.account.rooms)
         self.open_stream()
@@ -699,7 +699,7 @@ class AfterARestart(SynchronousTestCase):
 
     def back(self) -> Stanza:
         self.world.stream.jid = STREAM
-        self.world.account.stream_opened()
+        self.world.stream.opened()
         (join,) = self.world.stream.take()
         return join
 
@@ -738,7 +738,7 @@ class AfterARestart(SynchronousTestCase):
         world.clock.advance(99)
         self.assertIn(ROOM, world.account.rooms)
         world.clock.advance(1)
-        self.assertEqual((world.account.rooms, world.idle), ({}, [world.account]))
+        self.assertEqual((world.account.rooms, world.times_idle), ({}, 1))
 
 
 class ByItself(SynchronousTestCase):
@@ -749,7 +749,7 @@ class ByItself(SynchronousTestCase):
         world.account.enter(ROOM, "alice", "secret")
         self.assertEqual(world.stream.reopening, 1)
         world.stream.jid = STREAM
-        world.account.stream_opened()
+        world.stream.opened()
         (join,) = world.stream.take()
         self.assertIn(b"<password>secret</password>", join.raw)
         world.comes_back()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.account import CLIENT_BYTES
 from minimixproxy.minimix.history.private_messages import MAX_KEPT
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptRoom
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.occupancy.phases import State
+from minimixproxy.minimix.room.sessions import CLIENT_BYTES
 from minimixproxy.wire.stanza import MAX_PAYLOADS, Stanza, parse_stanza
 from tests.minimix.fakes import BARE, DISCO, ROOM, STREAM, FakeSession, World, kinds
 
@@ -42,12 +42,12 @@ class Case(SynchronousTestCase):
         """A device is attached, and the account is out of the room with its stream."""
         sessions = self.world.joined("phone")
         self.world.stream.jid = ""
-        self.world.account.stream_lost()
+        self.world.stream.lost()
         return sessions
 
     def rejoins(self) -> Stanza:
         self.world.stream.jid = STREAM
-        self.world.account.stream_opened()
+        self.world.stream.opened()
         (join,) = self.world.stream.take()
         return join
 
@@ -58,7 +58,7 @@ class Case(SynchronousTestCase):
         self.world.room(f"<presence type='error' from='{sender}' to='{STREAM}' {attribute}>{inner}</presence>")
 
     def fill(self) -> None:
-        budget = self.world.account.client_budget
+        budget = self.world.account.sessions.budget
         self.assertTrue(budget.take(CLIENT_BYTES - budget.used))
 
 
@@ -290,7 +290,7 @@ class TooLargeToBeSent(Case):
     def refused(self, nick: str, stanza_id: str | None = "x") -> None:
         attribute = f"id='{stanza_id}'" if stanza_id is not None else ""
         answer = f"<presence type='error' from='{ROOM}/{nick}' {attribute}>{error('not-acceptable')}</presence>"
-        self.world.account.not_sent(parse_stanza(answer))
+        self.world.stream.not_sent(parse_stanza(answer))
 
     def test_of_who_is_in(self) -> None:
         for stanza_id, told in (("x", True), (None, False)):
@@ -366,9 +366,11 @@ class WhatTheRoomIsShown(Case):
             self.world.stream.take()
             self.world.stream.jid = STREAM if stream else ""
             if not stream:
-                self.world.account.stream_lost()
+                self.world.stream.lost()
             turns: list[object] = []
-            self.patch(self.world.account, "pace", lambda call, turns=turns: (turns.append(call), call()))
+            self.patch(
+                self.world.account.occupancies.outlet, "pace", lambda call, turns=turns: (turns.append(call), call())
+            )
             self.world.asks_to_join(self.world.session("tablet"))
             self.assertEqual(len(turns), expected, "nor is a turn taken that others wait for")
             sent = [one["to"] for one in self.world.stream.take() if one.name == "presence"]
@@ -449,7 +451,7 @@ class WhatIsShownAgain(Case):
         for number in range(50):
             self.world.says("bob", f"m{number}", stanza_id=f"m{number}")
         self.world.stream.jid = ""
-        self.world.account.stream_lost()
+        self.world.stream.lost()
         self.rejoins()
         self.world.comes_back()
         self.world.account.session_closed(next(iter(self.world.account.sessions)))
@@ -493,7 +495,7 @@ class OnTheWayBack(Case):
 
     def test_left_for_good(self) -> None:
         """It does not come back: not when the stream ends before the room has confirmed it, and once is enough."""
-        for again in (self.world.account.stream_lost, lambda: self.world.account.leave(ROOM), lambda: None):
+        for again in (self.world.stream.lost, lambda: self.world.account.leave(ROOM), lambda: None):
             self.world.joined("phone")
             for _ in range(2):
                 self.world.account.leave(ROOM)
@@ -532,7 +534,7 @@ class WithoutClients(Case):
             now = self.world.clock.seconds()
             self.world.account.restore(KeptAccount(BARE, None, refused=False, last_seen=now - 40, rooms=[room]))
             self.world.stream.jid = STREAM
-            self.world.account.stream_opened()
+            self.world.stream.opened()
             self.world.comes_back()
             self.world.clock.advance(59)
             self.assertEqual(self.world.stream.take(), [])
@@ -606,4 +608,4 @@ class PrivateMessages(Case):
         self.world.asks_to_join(phone)
         said = [kind for kind in kinds(phone.take()) if kind.startswith("bob: ")]
         self.assertEqual(said, [f"bob: {number}" for number in range(3, MAX_KEPT + 3)])
-        self.assertEqual(self.world.account._waiting.used, 0)
+        self.assertEqual(self.world.account.occupancies.outlet.budgets._waiting.used, 0)

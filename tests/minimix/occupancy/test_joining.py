@@ -271,7 +271,7 @@ class JoinErrors(SynchronousTestCase):
     def test_stream_lost_while_joining(self) -> None:
         phone = self.world.session("phone")
         self.world.asks_to_join(phone)
-        self.world.account.stream_lost()
+        self.world.stream.lost()
         self.assertEqual(kinds(phone.received), ["error alice"])
 
     def test_wrong_from(self) -> None:

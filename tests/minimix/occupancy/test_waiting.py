@@ -130,7 +130,7 @@ class Ends(SynchronousTestCase):
 
         def given_up(_data: bytes) -> None:
             world.stream.jid = ""
-            world.account.stream_lost()
+            world.stream.lost()
 
         self.patch(world.stream, "send", given_up)
         world.clock.advance(60)

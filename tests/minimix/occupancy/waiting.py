@@ -26,17 +26,17 @@ def joined(world: World) -> None:
 
 def stream_lost(world: World) -> None:
     world.stream.jid = ""
-    world.account.stream_lost()
+    world.stream.lost()
 
 
 def stream_opened(world: World) -> None:
     world.stream.jid = STREAM
-    world.account.stream_opened()
+    world.stream.opened()
 
 
 def login_refused(world: World) -> None:
     world.stream.jid = ""
-    world.account.stream_refused()
+    world.stream.lost(refused=True)
 
 
 def interrupted(world: World) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.account import WAITING_BYTES, WAITING_OWN
 from minimixproxy.minimix.history.room_info import RoomInfo
 from minimixproxy.minimix.rejoin.missed_messages import (
     ARCHIVE_TIMEOUT,
@@ -14,6 +13,7 @@ from minimixproxy.minimix.rejoin.missed_messages import (
     SUBJECT_TIMEOUT,
     MissedMessages,
 )
+from minimixproxy.minimix.room.budgets import WAITING_BYTES, WAITING_OWN
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import ROOM, kinds
 from tests.minimix.outlets import FakeOutlet, room_context

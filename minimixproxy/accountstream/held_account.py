@@ -1,0 +1,134 @@
+"""An account that this process holds: with its stream, the login that opens it, and how long it is held."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from minimixproxy.accountstream.account_login import AccountLogin, LoginContext
+from minimixproxy.accountstream.stream import AccountStream, StreamOptions
+from minimixproxy.jids import parse_jid
+from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.account import Account
+from minimixproxy.minimix.interfaces.journal import KeptAccount
+from minimixproxy.minimix.interfaces.streams import SessionPort
+from minimixproxy.minimix.room.context import AccountContext
+from minimixproxy.timing.clock import Timer, wall_time
+from minimixproxy.timing.pacing import Slots
+from minimixproxy.xep.oversized import Sendable
+
+if TYPE_CHECKING:
+    from minimixproxy.c2s.upstream.connecting import Login
+
+
+class Registry(Protocol):
+    """All accounts that are held; `Accounts` is it."""
+
+    @property
+    def logins(self) -> LoginContext:
+        """What their logins share."""
+
+    @property
+    def shared(self) -> AccountContext:
+        """What they share."""
+
+    def slots_of(self, domain: str) -> Slots:
+        """Return what the streams to one domain open through."""
+
+    def not_needed(self, held: HeldAccount) -> None:
+        """An account is not to be held any more, nor anything of it on disk."""
+
+
+class HeldAccount:
+    """The account `bare`, one of those in `registry` (`interfaces.account_host.AccountHost`)."""
+
+    log = Logger()
+
+    def __init__(self, bare: str, registry: Registry) -> None:
+        context = registry.logins
+        self.bare = bare
+        self.login = AccountLogin(bare, context)
+        self.stream = AccountStream(
+            bare, self.login, context.clock, registry.slots_of(parse_jid(bare).domain), _options(context)
+        )
+        self.account = Account(bare, self.stream, self, registry.shared, f"{bare}/{context.resource(bare)}")
+        self._registry = registry
+        self._rooms = context.settings.rooms
+        self._clock = context.clock
+        self._idle = Timer(context.clock)  # for an account without sessions and rooms
+
+    def session_bound(self, session: SessionPort, login: Login) -> Account:
+        """A client has bound a resource; return its account."""
+        self._idle.stop()
+        self.login.client_came(login)
+        self.account.session_bound(session)
+        self._login_mended()
+        return self.account
+
+    def password_changed(self, password: str) -> None:
+        """The server has taken another password for the account."""
+        if self.login.change_password(password):
+            self._login_mended()
+
+    def _login_mended(self) -> None:
+        self.stream.mended()
+        if self.account.rooms:
+            self.stream.reopen()
+
+    def restore(self, kept: KeptAccount) -> None:
+        """Take what was kept: if it is in rooms, it comes back into them."""
+        self.login.restore(kept)
+        self.account.restore(kept)
+        if not self.login.usable:
+            self.stream.refuse()
+            self.log.warn("{account} waits for a client to log in: no usable login was kept", account=self.bare)
+        elif self.account.rooms:
+            self.stream.reopen()
+        else:
+            self.idle()
+
+    def kept(self) -> KeptAccount:
+        """Return what is to be on disk, with the messages that are in memory."""
+        login = self.login
+        return KeptAccount(self.bare, login.kept, login.refused, login.last_seen, self.account.kept_rooms())
+
+    # What the account says
+
+    def unattended(self) -> None:
+        """The last session is gone."""
+        self.login.client_left()
+
+    def idle(self) -> None:
+        """The account has neither sessions nor rooms; bookmarks may still bring it into some."""
+        if self.login.forgotten or not is_needed(self.login.last_seen, False, self._registry.logins):
+            self._registry.not_needed(self)
+        else:
+            stay = self._rooms.stay
+            remaining = min(max(0.0, self.login.last_seen + stay - wall_time(self._clock)), stay)
+            self._idle.start(remaining, self._idle_for_long)
+
+    def _idle_for_long(self) -> None:
+        if self.account.rooms:  # by bookmarks: it leaves them first
+            self.account.forget()
+        else:
+            self._registry.not_needed(self)
+
+    def forgotten(self) -> None:
+        """The user wants nothing to be kept."""
+        self.login.forget()
+
+    def stop(self) -> None:
+        """The account is held no more, or the proxy ends."""
+        self._idle.stop()
+        self.login.stop()
+        self.account.stop()
+
+
+def is_needed(last_seen: float, has_rooms: bool, context: LoginContext) -> bool:
+    """Tell whether an account without sessions is to be kept."""
+    rooms = context.settings.rooms
+    return last_seen + rooms.stay > wall_time(context.clock) and (has_rooms or rooms.bookmarks != "off")
+
+
+def _options(context: LoginContext) -> StreamOptions:
+    rooms, limits = context.settings.rooms, context.settings.limits
+    return StreamOptions(rooms.ping_interval, rooms.iq_timeout, Sendable(limits.stanza_size, limits.stanza_depth))

@@ -1,0 +1,205 @@
+"""The rooms that one account is in: how it comes into them and out, and that they end. No I/O."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from minimixproxy.jids import InvalidJID, parse_jid
+from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptRoom
+from minimixproxy.minimix.interfaces.streams import SessionPort, StreamPort
+from minimixproxy.minimix.occupancy.occupancy import Occupancy
+from minimixproxy.minimix.occupancy.outlet import AccountOutlet
+from minimixproxy.minimix.room.context import AccountContext, RoomContext
+from minimixproxy.minimix.room.sessions import Sessions
+from minimixproxy.timing.clock import Timer, wall_time
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.xep import muc
+from minimixproxy.xep.disco import CAPS
+from minimixproxy.xep.stanza_errors import error_payload
+
+# Why devices are shown out of rooms that they did not leave: for their users to read.
+LEFT = "The account has left this room: one of its devices told it to."
+DETACHED = "This device was detached from the room by a command. The account is still in it."
+
+
+class OccupanciesHost(Protocol):
+    """The account, as far as its rooms are concerned."""
+
+    def room_joined(self, room: str) -> None:
+        """The account is in a room."""
+
+    def room_left(self, room: str) -> None:
+        """The account leaves a room because its last session did, or its user said so."""
+
+    def last_room_ended(self) -> None:
+        """It is in no room any more."""
+
+    def from_session_again(self, session: SessionPort, stanza: Stanza) -> None:
+        """What a session said while a room was out of reach can be said now."""
+
+
+class Occupancies:
+    """All occupancies of the account `bare`, by the bare JID of the room: `rooms`."""
+
+    log = Logger()
+
+    def __init__(
+        self, bare: str, stream: StreamPort, sessions: Sessions, context: AccountContext, host: OccupanciesHost
+    ) -> None:
+        self.rooms: dict[str, Occupancy] = {}
+        self.room_joined = host.room_joined
+        self.room_left = host.room_left
+        self.from_session_again = host.from_session_again
+        self._bare = bare
+        self._stream = stream
+        self._sessions = sessions
+        self._context = context
+        self._host = host
+        self.outlet = AccountOutlet(stream, sessions, context, self)
+        self._abandoned = Timer(context.clock)  # when no session has come for long enough
+
+    def __len__(self) -> int:
+        return len(self.rooms)
+
+    def of_sender(self, stanza: Stanza) -> Occupancy | None:
+        """Return the occupancy of the room that a stanza comes from, or of one of its occupants."""
+        sender = stanza.get("from")
+        if not sender:
+            return None  # the server, for the account itself
+        try:
+            return self.rooms.get(parse_jid(sender).bare)
+        except InvalidJID as error:
+            self.log.warn("{name} from an invalid address: {error}", name=stanza.name, error=error)
+            return None
+
+    # Into rooms ------------------------------------------------------------------------------------------------
+
+    def join(self, session: SessionPort, room: str, nick: str, stanza: Stanza) -> None:
+        """A session asks to join a room, by a presence."""
+        occupancy = self.rooms.get(room)
+        if occupancy is None:
+            if self._full:
+                self.log.warn("{account} is in {limit} rooms: join refused", account=self._bare, limit=len(self))
+                error = error_payload("wait", "resource-constraint", f"no more than {len(self)} rooms")
+                session.deliver(muc.join_error(room, nick, session.jid, stanza.get("id"), error))
+                return
+            occupancy = self.rooms[room] = self._occupancy(room)
+        occupancy.join(session, nick, stanza)
+
+    def enter(self, room: str, nick: str, password: str | None = None, *, bookmarked: bool = True) -> None:
+        """Join a room without a client asking for it; if the account is in already, only the bookmark is noted."""
+        occupancy = self.rooms.get(room)
+        if occupancy is not None:
+            occupancy.note_bookmark(bookmarked)
+        elif self._full:
+            self.log.warn("{account} is in too many rooms to enter {room}", account=self._bare, room=room)
+        else:
+            membership = KeptMembership(nick, nick, password, bookmarked, wall_time(self._context.clock))
+            self.rooms[room] = occupancy = self._occupancy(room, KeptRoom(room, membership))
+            if self._stream.jid:
+                occupancy.stream_opened()
+            else:
+                self._stream.reopen()
+
+    @property
+    def _full(self) -> bool:
+        return len(self.rooms) >= self._context.settings.max_rooms
+
+    def _occupancy(self, room: str, kept: KeptRoom | None = None) -> Occupancy:
+        shared = self._context
+        journal = shared.journal.room(self._bare, room)
+        return Occupancy(RoomContext(room, self.outlet, shared.settings, shared.clock, CAPS, journal), kept)
+
+    def restore(self, kept: KeptAccount) -> None:
+        """Take the rooms that were kept; they are entered when the stream is open."""
+        for room in kept.rooms:
+            try:
+                self.rooms[room.room] = self._occupancy(room.room, room)
+            except Exception:  # noqa: BLE001 (one damaged room must not cost the others)
+                self.log.failure("while restoring {room} of {account}", room=room.room, account=self._bare)
+        stay = self._context.settings.stay
+        if self.rooms and stay:
+            idle = max(0.0, wall_time(self._context.clock) - kept.last_seen)
+            self._abandoned.start(max(0.0, stay - idle), self._abandon)
+
+    def kept(self) -> list[KeptRoom]:
+        """Return the rooms as they are to be on disk."""
+        rooms = [occupancy.kept() for occupancy in self.rooms.values()]
+        return [room for room in rooms if room is not None]
+
+    # Out of rooms ----------------------------------------------------------------------------------------------
+
+    def leave(self, room: str) -> None:
+        """Leave a room; sessions that are attached are shown out."""
+        occupancy = self.rooms.get(room)
+        if occupancy is not None:
+            self.room_left(room)
+            occupancy.leave_room(reason=LEFT)
+
+    def leave_all(self, reason: str = "") -> None:
+        """Leave every room, with this reason for sessions that are attached."""
+        for occupancy in list(self.rooms.values()):
+            occupancy.leave_room(reason=reason)
+
+    def leave_at_once(self) -> None:
+        """Leave every room, and wait for none: the account is no more."""
+        for occupancy in list(self.rooms.values()):
+            occupancy.leave_at_once()
+        self._abandoned.stop()
+
+    def detach(self, session: SessionPort) -> None:
+        """A session is gone, or no longer available: it is in no room, and leaves none."""
+        for occupancy in list(self.rooms.values()):
+            occupancy.detach(session, gone=session not in self._sessions)
+
+    def show_out(self, session: SessionPort, room: str | None = None) -> None:
+        """Show a session out of one room, or of all; the account stays."""
+        for occupancy in list(self.rooms.values()):
+            if room in (None, occupancy.room) and session in occupancy.attached:
+                occupancy.show_out(session, DETACHED)
+
+    def sessions_came(self) -> None:
+        """There are sessions again: rooms stay."""
+        self._abandoned.stop()
+
+    def sessions_gone(self) -> None:
+        """The last session is gone. The rooms are kept for clients that come back, not for ever."""
+        stay = self._context.settings.stay
+        if stay:
+            self._abandoned.start(stay, self._abandon)
+        else:
+            self.leave_all()
+
+    def _abandon(self) -> None:
+        self.log.info("{account} has had no client for long enough: it leaves its rooms", account=self._bare)
+        self.leave_all()
+
+    def room_ended(self, room: str) -> None:
+        """Forget the occupancy; who asked to join while it was leaving joins now."""
+        ended = self.rooms.pop(room)
+        for request in ended.take_next_joins():
+            if request.session in self._sessions:
+                self.join(request.session, room, request.nick, request.stanza)
+        if not self.rooms:
+            self._abandoned.stop()
+            self._host.last_room_ended()
+
+    # What concerns all rooms -----------------------------------------------------------------------------------
+
+    def broadcast_changed(self, session: SessionPort) -> None:
+        """A session shows something else in all rooms that it is in."""
+        for occupancy in list(self.rooms.values()):
+            occupancy.broadcast_changed(session)
+
+    def stream_opened(self) -> None:
+        """There is an account stream: come back into the rooms."""
+        for occupancy in list(self.rooms.values()):
+            occupancy.stream_opened()
+
+    def unreachable(self, *, refused: bool) -> None:
+        """There is no account stream; `refused`: nor will there be one until a client logs in anew."""
+        for occupancy in list(self.rooms.values()):
+            occupancy.stream_lost()
+            if refused:
+                occupancy.given_up()

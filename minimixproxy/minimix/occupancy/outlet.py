@@ -1,0 +1,97 @@
+"""What the occupancies of one account may do to the world outside their sessions. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sized
+from typing import Protocol
+
+from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.minimix.interfaces.streams import Answered, SessionPort, StreamPort
+from minimixproxy.minimix.room.budgets import Budgets
+from minimixproxy.minimix.room.context import AccountContext
+from minimixproxy.minimix.room.sessions import Sessions
+from minimixproxy.wire.stanza import Stanza
+
+#: Bytes of one presence shown to all rooms: half of what waits for a server that reads slowly (see `accountstream`).
+SHOWN_TO_ALL = 2 * 1024 * 1024
+
+
+class OutletHost(Sized, Protocol):
+    """All occupancies of the account. Rooms by bare JID."""
+
+    def room_joined(self, room: str) -> None:
+        """The account is in a room."""
+
+    def room_left(self, room: str) -> None:
+        """The account leaves a room with its last session."""
+
+    def room_ended(self, room: str) -> None:
+        """The occupancy is over."""
+
+    def from_session_again(self, session: SessionPort, stanza: Stanza) -> None:
+        """What a session said while a room was out of reach can be said now."""
+
+
+class AccountOutlet:
+    """The way to the rooms and back, for all occupancies of an account (`interfaces.streams.RoomOutlet`)."""
+
+    def __init__(self, stream: StreamPort, sessions: Sessions, context: AccountContext, host: OutletHost) -> None:
+        self.budgets = Budgets(context.settings)
+        self.broadcast_payload = sessions.payload
+        self.room_joined = host.room_joined
+        self.room_left = host.room_left
+        self.room_ended = host.room_ended
+        self.from_session_again = host.from_session_again
+        self._stream = stream
+        self._sessions = sessions
+        self._pacer = context.pacer
+        self._host = host
+
+    # To rooms and servers
+
+    @property
+    def stream_jid(self) -> str:
+        """The full JID of the account stream; "" before it is bound."""
+        return self._stream.jid
+
+    def send_to_room(self, data: bytes) -> None:
+        """Send on the account stream, which opens if need be."""
+        self._stream.send(data)
+
+    def ask(self, to: str, kind: str, payload: bytes, answered: Answered) -> None:
+        """Send an IQ of the account's own."""
+        self._stream.requests.ask(to, kind, payload, answered)
+
+    def ask_archive(
+        self, to: str, query_id: str, payload: bytes, result: Callable[[Stanza], None], answered: Answered
+    ) -> None:
+        """Send a query of the account's own to an archive."""
+        self._stream.requests.ask_archive(to, query_id, payload, result, answered)
+
+    def pace(self, call: Callable[[], None]) -> None:
+        """Call when it is this account's turn."""
+        self._pacer.ask(call)
+
+    # What there is room for
+
+    @property
+    def client_budget(self) -> ByteBudget:
+        """What the account's own clients have kept for them."""
+        return self._sessions.budget
+
+    @property
+    def presence_limit(self) -> int:
+        """How large the presence may be that a room is shown: what one client shows goes to all rooms at once."""
+        return SHOWN_TO_ALL // max(1, len(self._host))
+
+    def room_budget(self) -> ByteBudget:
+        """Return a new budget for what a room shows: its own, and beyond that what other rooms leave."""
+        return self.budgets.room()
+
+    def history_budget(self) -> ByteBudget:
+        """Return a new budget for what was said in a room: the same."""
+        return self.budgets.history()
+
+    def waiting_budget(self, limit: int) -> ByteBudget:
+        """Return a new budget for what waits in a room."""
+        return self.budgets.waiting(limit)
