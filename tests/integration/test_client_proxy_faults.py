@@ -203,6 +203,7 @@ class End(Protocol):
 
     def __init__(self) -> None:
         self.early: list[bytes] = []
+        self.gone: Deferred[None] = Deferred()
 
     def connectionMade(self) -> None:
         assert self.transport is not None
@@ -216,6 +217,7 @@ class End(Protocol):
             self.peer.transport.write(data)
 
     def connectionLost(self, reason: object = None) -> None:
+        self.gone.callback(None)
         if self.peer.transport is not None:
             self.peer.transport.loseConnection()
 
@@ -223,6 +225,11 @@ class End(Protocol):
         for end in (self, self.peer):
             if end.transport is not None:
                 end.transport.abortConnection()
+
+    async def hang_up(self) -> None:
+        """End it so that whoever is at this end knows when this returns: it has closed its side too."""
+        self.transport.loseWriteConnection()  # type: ignore[union-attr]
+        await self.gone
 
     def cut_in_the_middle(self) -> None:
         """Let only half of what comes next through, then cut."""
@@ -267,14 +274,17 @@ class BrokenStreamTests(ProxiedCase):
         self.assertIn(">a<", str(await self.ask(alice)))
 
     async def test_a_request_sent_while_there_is_no_stream_is_answered(self) -> None:
-        """By the server, or by the proxy when it is back."""
+        """By the server, or by the proxy when it is back.
+
+        What a server writes to a stream of which it does not know yet that it is broken, is lost: so it is told first.
+        """
         relay = await self.relay()
         await self.worker("a")
         alice = await self.user()
         await self.ask(alice)
         mark = len(self.running.process.lines)
-        relay.connections[-1].cut()
-        await self.running.process.says("connection lost")
+        await relay.connections[-1].hang_up()
+        await self.running.process.says("connection lost", start=mark)
         await self.ask(alice)  # one answer, of whichever kind
         await self.running.process.says(": connected", start=mark)
         self.assertIn(">a<", str(await self.ask(alice)))
