@@ -148,7 +148,7 @@ class Loader:
             return None
 
     def _room(self, row: Row) -> None:
-        number, account_id, room, nick, wished, password, bookmarked, since = row
+        number, account_id, room, nick, wished, password, bookmarked, since, *missing = row
         account = self._accounts.get(account_id)
         _check(account is not None and isinstance(room, str), "no account, or no room")
         _check(isinstance(nick, str) and bool(nick) and isinstance(since, int | float), "no nick, or no time")
@@ -159,10 +159,16 @@ class Loader:
             self._room_password(account.kept.bare, room, password),
             bool(bookmarked),
             possible_time(float(since), self._now),
+            self._missing_since(*missing),
         )
         loaded = LoadedRoom(number, KeptRoom(room, membership))
         account.kept.rooms.append(loaded.kept)
         account.rooms[number] = self._rooms[number] = loaded
+
+    def _missing_since(self, stanza_id: object, time: object) -> tuple[str | None, float] | None:
+        if not isinstance(time, int | float):
+            return None
+        return stanza_id if isinstance(stanza_id, str) else None, possible_time(float(time), self._now)
 
     def _room_password(self, bare: str, room: str, sealed: object) -> str | None:
         if sealed is None:

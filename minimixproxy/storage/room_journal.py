@@ -174,7 +174,7 @@ class SQLRoomJournal:
         membership = self._membership
         batch = self._gathering.batch or self._gathering.begin()
         if membership is None:
-            batch.rooms[self.id] = (self.id, account_id, self._room, None, None, None, False, 0.0)
+            batch.rooms[self.id] = (self.id, account_id, self._room, None, None, None, False, 0.0, None, None)
             return
         password = self._rows.sealed(membership.password, self._bare, self._room, "password")
         batch.rooms[self.id] = (
@@ -186,4 +186,5 @@ class SQLRoomJournal:
             password,
             membership.bookmarked,
             membership.since,
+            *(membership.missing_since or (None, None)),
         )

@@ -68,6 +68,8 @@ rooms = Table(
     Column("password", LargeBinary),  # sealed
     Column("bookmarked", Boolean, nullable=False),
     Column("since", Float(53), nullable=False),
+    Column("missing_id", Text),
+    Column("missing_time", Float(53)),  # NULL: no message is missing; else some are, behind the one of this id and time
     Index("rooms_of_account", "account_id", "room", unique=True),
 )
 

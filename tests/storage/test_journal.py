@@ -113,9 +113,11 @@ class KeptTests(StorageTestCase):
         self.assertEqual(self.then(), [KeptAccount(BARE, None, False, 2.0, [KeptRoom(ROOM, MEMBERSHIP)])])
 
     def test_membership(self) -> None:
-        membership = KeptMembership("alice_", "alice", "sesám", True, 99.5)
-        self.room.membership(membership)
-        self.assertEqual(self.kept_room(), KeptRoom(ROOM, membership))
+        for missing_since in (None, (None, 98.5), ("sé", 98.5)):
+            membership = KeptMembership("alice_", "alice", "sesám", True, 99.5, missing_since)
+            self.room.membership(membership)
+            self.assertEqual(self.kept_room(), KeptRoom(ROOM, membership))
+            self.room = self.now.journal.room(BARE, ROOM)
 
     def test_membership_changes(self) -> None:
         self.room.membership(MEMBERSHIP)

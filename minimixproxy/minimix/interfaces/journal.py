@@ -49,6 +49,8 @@ class KeptMembership:
     password: str | None = field(default=None, repr=False)
     bookmarked: bool = False  # a bookmark with autojoin keeps the account in
     since: float = 0.0  # when the account came in, seconds since the epoch
+    # Behind which message some are missing, which the room's archive has: the room's id of it, if any, and its time.
+    missing_since: tuple[str | None, float] | None = None
 
 
 @dataclass(slots=True)

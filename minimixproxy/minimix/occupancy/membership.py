@@ -10,7 +10,10 @@ MAX_PASSWORD = 1024  # characters
 
 
 class Membership:
-    """Nicks (they are the appearance's), password, bookmark; journalled once the account has been in the room."""
+    """Nicks (they are the appearance's), password, bookmark; journalled once the account has been in the room.
+
+    So is from where on messages are missing, if some are: after a restart they are still to be read.
+    """
 
     log = Logger()
 
@@ -21,6 +24,7 @@ class Membership:
         self._appearance = appearance
         self._journal = journal
         self._bookmarked = False
+        self._missing_since: tuple[str | None, float] | None = None
         self.known = False  # to the journal
 
     def restore(self, kept: KeptMembership) -> None:
@@ -28,6 +32,7 @@ class Membership:
         self.known = True
         self._appearance.named(kept.nick, wished=kept.wished_nick)
         self._bookmarked, self.since = kept.bookmarked, kept.since
+        self._missing_since = kept.missing_since
         self.learn_password(kept.password)
 
     @property
@@ -51,7 +56,9 @@ class Membership:
     def kept(self) -> KeptMembership:
         """All of it, as a record."""
         appearance = self._appearance
-        return KeptMembership(appearance.nick, appearance.wished_nick, self.password, self._bookmarked, self.since)
+        return KeptMembership(
+            appearance.nick, appearance.wished_nick, self.password, self._bookmarked, self.since, self._missing_since
+        )
 
     @property
     def bookmarked(self) -> bool:
@@ -62,6 +69,12 @@ class Membership:
         """A bookmark keeps the account in from now on, or does so no longer."""
         if bookmarked != self._bookmarked:
             self._bookmarked = bookmarked
+            self.changed()
+
+    def note_missing(self, since: tuple[str | None, float] | None) -> None:
+        """What was said since, by id and time of the last message before, is still to be read; None: all is known."""
+        if since != self._missing_since:
+            self._missing_since = since
             self.changed()
 
     def keep(self) -> None:

@@ -6,6 +6,7 @@ the room says.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from minimixproxy.minimix.history.room_history import RoomHistory
@@ -58,10 +59,12 @@ class Occupancy:
         self.from_room = FromRoom(parts, self._lifecycle)
         if kept is not None:
             self._membership.restore(kept.membership)
+            parts.attempts.restore(kept.membership.missing_since)
 
     def _parts(self) -> Parts:
         context = self._context
         schedule = RejoinSchedule(context, self._appearance, self._rejoin)
+        archive_retry = ArchiveRetry(context, self._heard, partial(self._membership.note_missing, None))
         return Parts(
             context=context,
             info=self.info,
@@ -70,7 +73,7 @@ class Occupancy:
             appearance=self._appearance,
             membership=self._membership,
             self_ping=SelfPing(context, lambda: f"{self.room}/{self.nick}", self.silently_out),
-            attempts=RejoinAttempts(schedule, ArchiveRetry(context, self._heard)),
+            attempts=RejoinAttempts(schedule, archive_retry),
             grace=self._grace,
             join_ids=JoinIds(),
             heard=self._heard,

@@ -115,6 +115,7 @@ def entered(parts: Parts, stanza: Stanza, nick: str) -> None:
     assert attempt is not None
     since = parts.attempts.missed_since(_last_known(parts))
     parts.attempts.entered(since)
+    parts.membership.note_missing(since)
     attempt.entered(stanza, parts.appearance, nick, since)
 
 

@@ -22,23 +22,27 @@ class ArchiveRetry:
     `since` is where they begin, by id and time of the last message before; None while nothing is missing.
     """
 
-    def __init__(self, context: RoomContext, heard: Callable[[Stanza, bool], None]) -> None:
+    def __init__(
+        self, context: RoomContext, heard: Callable[[Stanza, bool], None], all_known: Callable[[], None]
+    ) -> None:
+        """`all_known` is called when nothing is missing any more."""
         self.since: tuple[str | None, float] | None = None
+        self._all_known = all_known
         self._clock = context.clock
         self._forking = PacedForking(context.room, context.clock, heard, self._told)
         self._archive = RoomArchive(context.room, context.outlet, context.settings.history, self._forking.start)
         self._timer = Timer(context.clock)
         self._backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
 
-    def begin(self, since: tuple[str | None, float]) -> None:
-        """The account is in the room, and does not know what was said since: ask for it from time to time."""
-        self.since = since
+    def begin(self) -> None:
+        """The account is in the room, and does not know what was said `since`: ask for it from time to time."""
         self._timer.start(self._backoff.next(), self._ask)
 
     def end(self) -> None:
         """All is known."""
         self.stop()
         self.since = None
+        self._all_known()
         self._backoff.reset()
 
     def stop(self) -> None:
@@ -53,6 +57,6 @@ class ArchiveRetry:
 
     def _told(self) -> None:
         if self._archive.failed and self.since is not None:
-            self.begin(self.since)
+            self.begin()
         else:
             self.end()

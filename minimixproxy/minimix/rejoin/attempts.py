@@ -18,7 +18,6 @@ class RejoinAttempts:
         self.current: RejoinAttempt | None = None
         self.forbidden_before = False  # the last one was, while the room's service answered
         self._archive_retry = archive_retry
-        self._missed_since: LastKnown = (None, 0.0)
 
     @property
     def view(self) -> Snapshot | None:
@@ -33,14 +32,18 @@ class RejoinAttempts:
         """Return from where on messages are missing: from `last_known`, or where an archive is still to be read."""
         return self._archive_retry.since or last_known
 
+    def restore(self, missing_since: LastKnown | None) -> None:
+        """Take from where on messages were missing before the restart."""
+        self._archive_retry.since = missing_since
+
     def entered(self, since: LastKnown) -> None:
         """The room has let the account in. What was said since `since` is read next."""
-        self._missed_since = since
+        self._archive_retry.since = since
 
     def succeeded(self, *, complete: bool) -> None:
         """All has been read; unless `complete`, but for what could not be, which is tried again later."""
         self.current = None
-        self._archive_retry.end() if complete else self._archive_retry.begin(self._missed_since)
+        self._archive_retry.end() if complete else self._archive_retry.begin()
         self.schedule.succeeded()
 
     def forbidden(self) -> None:

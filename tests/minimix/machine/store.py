@@ -103,13 +103,16 @@ class Tables:
             password,
             bookmarked,
             since,
+            missing_id,
+            missing_time,
         ) in self.rooms.values():
             secret = password.decode() if password is not None else None
+            missing = (missing_id, missing_time) if missing_time is not None else None
             loaded = LoadedRoom(
                 number,
                 KeptRoom(
                     room,
-                    KeptMembership(nick, wished or nick, secret, bookmarked, since),
+                    KeptMembership(nick, wished or nick, secret, bookmarked, since, missing),
                 ),
             )
             account = accounts[account_id]
@@ -150,6 +153,7 @@ class Tables:
             row = list(table[key])
             row[chance.choice((2, 3, 4))] = odd or "?"
             row[7] = chance.choice((row[7], 0.0, 1e9, 4e9))
+            row[8:] = chance.choice((row[8:], (odd, 1e9), (None, 0.0), ("s-1", 4e9)))
             table[key] = tuple(row)
         elif table is self.messages:
             table[key][3] = chance.choice((b"", b"<", b"<message/>", odd.encode()))

@@ -270,6 +270,23 @@ class StreamLost(Case):
         self.world.clock.advance(250)
         self.assertEqual([stanza for stanza in self.world.stream.take() if stanza.has_payload(MAM, "query")], [])
 
+    def test_what_is_missing_is_known_after_a_restart(self) -> None:
+        """As long as anything is: what is said behind it must not hide it."""
+        self.assertIsNone(self.occupancy.membership.missing_since)
+        self.lose_stream()
+        self.open_stream()
+        self.assertIsNone(self.occupancy.membership.missing_since)
+        self.world.shows("alice", "100 110", item=f"jid='{STREAM}'")
+        self.assertEqual(self.occupancy.membership.missing_since, (None, 1_700_000_000.0))
+        self.world.tells_of_itself()
+        self.come_back_without_the_archive()
+        self.world.says("bob", "live")
+        self.assertEqual(self.occupancy.membership.missing_since, (None, 1_700_000_000.0))
+        self.world.clock.advance(90)
+        self.assertEqual(self.occupancy.membership.missing_since, (None, 1_700_000_000.0))
+        self.archive_answers("missed")
+        self.assertIsNone(self.occupancy.membership.missing_since)
+
     def test_an_archive_that_answers_when_the_account_is_out_again(self) -> None:
         """What it tells is told on the return, with what was said since: the gap is not closed before."""
         self.come_back_without_the_archive()
@@ -715,6 +732,20 @@ class AfterARestart(SynchronousTestCase):
         self.assertIn(b"<show>away</show>", join.raw)
         self.world.comes_back()
         self.assertIs(self.world.account.rooms[ROOM].state, State.JOINED)
+
+    def test_what_was_missing_before_is_still_to_be_read(self) -> None:
+        """The archive could not be read in time, and the proxy ended before it asked again."""
+        self.world = World()
+        membership = KeptMembership("alice", "alice", missing_since=("s3", 1_699_999_100.0))
+        said = f"<message type='groupchat' id='1' from='{ROOM}/bob' to='{STREAM}'><body>behind it</body></message>"
+        kept = [KeptMessage(5, 1_699_999_500.0, said.encode(), stamped=False, stanza_id="s5")]
+        room = KeptRoom(ROOM, membership, kept)
+        self.world.account.restore(KeptAccount(BARE, None, refused=False, last_seen=1_699_999_900.0, rooms=[room]))
+        self.assertIn(b"<history since='2023-11-14T21:57:20.000Z'/>", self.back().raw)
+        self.world.shows("alice", "100 110", item=f"jid='{STREAM}'")
+        self.world.tells_of_itself(MAM)
+        (query,) = [one for one in self.world.stream.take() if one.has_payload(MAM, "query")]
+        self.assertIn(b"<value>2023-11-13T21:58:20.000Z</value>", query.raw)  # a day before what is known, for clocks
 
     def test_each_client_gets_what_it_has_not_seen(self) -> None:
         self.back()
