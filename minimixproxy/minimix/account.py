@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from minimixproxy.bounds.rate_limit import RateLimit
+from minimixproxy.bounds.shared_rate import SharedRate
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.addressing.outgoing import is_own
@@ -56,7 +56,7 @@ class Account:
         self._stream = stream
         self._host = host
         self._planned_jid = planned_jid
-        self._answers = RateLimit(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE, context.clock.seconds)
+        self._answers = SharedRate(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE, context.clock.seconds)
         parts = AccountParts(bare, stream, self.sessions, self.occupancies, context, self.address, self._answer)
         queries = OpenQueries()
         self.presences = MUCPresenceHandler(parts)
@@ -105,8 +105,9 @@ class Account:
         if not self.rooms:
             self._release.begin()
 
-    def _answer(self, data: bytes) -> None:
-        if self._answers.admits(""):
+    def _answer(self, asker: str | None, data: bytes) -> None:
+        """All occupants of a room share what one asker gets: they are as many as they like."""
+        if self._answers.admits((asker or "").partition("/")[0]):
             self._stream.reply(data)
         else:
             self.log.warn("{account}: too much is asked on its stream, and not answered", account=self.bare)

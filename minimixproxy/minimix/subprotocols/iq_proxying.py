@@ -173,7 +173,7 @@ class IQProxyHandler(Subprotocol):
         if attributes.get("type") in ("result", "error"):
             self.received(lost_answer(attributes, f"the answer cannot be used: {reason}"))
         elif (refusal := error_for(name, attributes, reason)) is not None:
-            self._parts.answer(rewrite(refusal.raw, {"from": None}))
+            self._parts.answer(attributes.get("from"), rewrite(refusal.raw, {"from": None}))
 
     def _answer_from_room(self, stanza: Stanza) -> None:
         """A result or error: to the session that asked, to nobody else."""
@@ -263,21 +263,23 @@ class IQProxyHandler(Subprotocol):
         if children is not None:
             # The server's own questions are not many, and some end streams that do not answer its pings: strangers
             # who ask too much are not to bring that about.
-            by_server = whose(peer, self.parent.jid).is_server
-            answered = self.send if by_server else self._parts.answer
-            answered(answer_to(stanza, children, to=peer))
+            reply = answer_to(stanza, children, to=peer)
+            if whose(peer, self.parent.jid).is_server:
+                self.send(reply)
+            else:
+                self._parts.answer(peer, reply)
             return
         occupancy = self._rooms.get(parse_jid(peer).bare) if peer is not None else None
         session = occupancy.client if occupancy is not None and occupancy.attached else None
         if peer is None or session is None:
-            self._parts.answer(answer_to(stanza, error_payload("cancel", "service-unavailable"), to=peer))
+            self._parts.answer(peer, answer_to(stanza, error_payload("cancel", "service-unavailable"), to=peer))
             return
         try:
             key = (id(session), parse_jid(peer).full)
             wire_id = self._forwarded.add(key, session, stanza.get("id") or "", peer)
         except TableFull:
             self.log.warn("too many open IQs of {peer} for {jid}", peer=peer, jid=session.jid)
-            self._parts.answer(answer_to(stanza, error_payload("wait", "resource-constraint"), to=peer))
+            self._parts.answer(peer, answer_to(stanza, error_payload("wait", "resource-constraint"), to=peer))
             return
         session.deliver(rewrite(stanza.self_contained(), {"to": session.jid, "id": wire_id}))
 
@@ -291,7 +293,7 @@ class IQProxyHandler(Subprotocol):
 
     def _no_answer_from_session(self, pending: PendingIQ[SessionPort]) -> None:
         error = error_payload("wait", "recipient-unavailable")
-        self._parts.answer(iq("error", error, id=pending.id, to=pending.peer))
+        self._parts.answer(pending.peer, iq("error", error, id=pending.id, to=pending.peer))
 
     # Ends ------------------------------------------------------------------------------------------------------
 

@@ -171,7 +171,7 @@ class MessageForkHandler(Subprotocol):
             return
         if not self._sessions:
             bounce = error_reply(stanza, "wait", "recipient-unavailable")
-            self._parts.answer(rewrite(bounce, {"from": None}))
+            self._parts.answer(stanza.get("from"), rewrite(bounce, {"from": None}))
         for session in list(self._sessions):
             self._deliver(stanza, session)
 

@@ -21,4 +21,5 @@ class AccountParts:
     occupancies: Occupancies
     context: AccountContext
     address: Callable[[], str]
-    answer: Callable[[bytes], None]  # somebody who asked on the account stream, unless too much was answered lately
+    # Answers an address that asked on the account stream (None: the server), unless it was answered too much lately.
+    answer: Callable[[str | None, bytes], None]
