@@ -98,6 +98,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         self._stopped: Deferred[None] | None = None
         self._out: list[bytes] = []
         self._reading = False
+        self._is_producer = False  # of the transport: it is told to pause
         self._paused = False
         self._backlog = 0
 
@@ -120,6 +121,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
             return None
         if self._initialized:
             self.xmlstream.sendFooter()
+        self._let_go()
         self.xmlstream.transport.loseConnection()
         self._stopped = Deferred()
         self._timer = self._clock.callLater(STOP_TIMEOUT, self.xmlstream.transport.abortConnection)
@@ -158,6 +160,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
             stream.transport.setTcpKeepAlive(True)
             stream.transport.setTcpNoDelay(True)
         stream.transport.registerProducer(self, True)
+        self._is_producer = True
         self._timer = self._clock.callLater(HANDSHAKE_TIMEOUT, self._handshake_timed_out)
         StreamManager._connected(self, stream)
 
@@ -173,6 +176,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         StreamManager._authd(self, stream)
 
     def _stream_error(self, error: Failure | Fault) -> None:
+        self._let_go()
         condition = error.condition if isinstance(error, Fault) else _condition(error)
         if condition in _REFUSALS:
             explanation, soon = _REFUSALS[condition]
@@ -186,8 +190,15 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         else:
             self.log.warn("{domain}: stream error: {condition}", domain=self.domain, condition=condition)
 
+    def _let_go(self) -> None:
+        """The connection is to end when all is written. If it has paused its producer, it waits for that instead."""
+        if self._is_producer:
+            self._is_producer = False
+            self.xmlstream.transport.unregisterProducer()
+
     def _disconnected(self, reason: Failure) -> None:
         self._cancel_timer()
+        self._is_producer = False
         was_ready = self._initialized
         self._receivers = {}
         self._out.clear()

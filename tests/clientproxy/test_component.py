@@ -4,6 +4,7 @@ import itertools
 from hashlib import sha1
 from typing import Any
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 from twisted.internet.task import Clock
@@ -46,6 +47,37 @@ class Endpoint:
         self.streams.append(stream)
         deferred.callback(stream)
         return deferred
+
+
+class Slow(FileDescriptor):
+    """A real transport but for its socket, which takes nothing until `all_is_taken`."""
+
+    def __init__(self) -> None:
+        super().__init__(self)  # type: ignore[arg-type]  # where it asks to be told when it can write
+        self.connected = 1
+        self.ended = False
+        self._writing = False
+        self.write(b"before")
+
+    def addWriter(self, _writer: object) -> None:
+        self._writing = True
+
+    def removeWriter(self, _writer: object) -> None:
+        self._writing = False
+
+    def removeReader(self, _reader: object) -> None:
+        """It is not read from."""
+
+    def writeSomeData(self, data: bytes) -> int:
+        return len(data)
+
+    def abortConnection(self) -> None:
+        """It would end at once."""
+
+    def all_is_taken(self) -> None:
+        """What a reactor does as long as somebody wants to write."""
+        while self._writing and not self.ended:
+            self.ended = self.doWrite() is not None
 
 
 class ComponentCase(unittest.TestCase):
@@ -479,6 +511,27 @@ class StoppingTests(ComponentCase):
         self.lose(stream)
         self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_connection_that_has_paused_its_producer_ends(self) -> None:
+        """Over a real transport: with all written, one with a paused producer would tell it to go on, and stay."""
+        for ends in ("stop", "goodbye", "goodbye and stop"):
+            service = self.start()
+            stream = self.handshake(self.one)
+            transport = Slow()
+            transport.registerProducer(stream.transport.producer, True)
+            stream.transport = transport
+            stream.transport.producer.pauseProducing()
+            transport.producerPaused = True
+            if ends != "stop":
+                stream.dataReceived(ERROR.format("reset").encode())
+            if "stop" in ends:
+                service.stopService()
+            self.assertFalse(transport.ended, ends)
+            transport.all_is_taken()
+            self.assertTrue(transport.ended, ends)
+            if "stop" not in ends:
+                service.stopService()
+            self.lose(stream)
 
     def test_does_not_wait_for_a_server_that_hangs(self) -> None:
         service = self.start()
