@@ -57,7 +57,8 @@ def begins_or_ends(reply: Stanza) -> tuple[str, bool]:
 class Exchanges:
     """Which resource holds which exchange of which asker. `lifetime`: seconds that an idle one is remembered.
 
-    `full` is told when the table is full, so that the one idle longest is forgotten.
+    `full` is told when the table is full, so that the one idle longest is forgotten: of the asker's domain if that has
+    more than half of all. Accounts cost a domain nothing, and so do subdomains: they count as one domain.
     """
 
     def __init__(
@@ -74,7 +75,8 @@ class Exchanges:
         # least recently used first; resource None: it went away, and the exchange with it
         self._holders: OrderedDict[tuple[str, str], tuple[str | None, float]] = OrderedDict()
         self._held: dict[str, dict[tuple[str, str], None]] = {}  # the same keys, by the resource that holds them
-        self._of: dict[str, OrderedDict[tuple[str, str], None]] = {}  # the same keys, by the asker's bare JID
+        # The same keys, least recently used first, by the asker's bare JID and by what its domain is part of.
+        self._of: dict[str, OrderedDict[tuple[str, str], None]] = {}
 
     def bind(self, asker: str, exchange: str, resource: str | None) -> None:
         """Remember that `resource` (or nobody any more) holds this exchange."""
@@ -85,15 +87,16 @@ class Exchanges:
         self._holders.move_to_end(key)
         if resource is not None:
             self._held.setdefault(resource, {})[key] = None
-        theirs = self._of.setdefault(_bare(asker), OrderedDict())
-        theirs[key] = None
-        theirs.move_to_end(key)
+        theirs, of_domain = (self._of.setdefault(owner, OrderedDict()) for owner in _owners(asker))
+        for keys in (theirs, of_domain):
+            keys[key] = None
+            keys.move_to_end(key)
         if len(theirs) > MOST_OF_ONE:
             self._forget(next(iter(theirs)))
         while next(iter(self._holders.values()))[1] <= now:
             self._forget(next(iter(self._holders)))
         if len(self._holders) > self._max_sessions:
-            self._forget(next(iter(self._holders)))
+            self._forget(next(iter(of_domain if len(of_domain) > self._max_sessions // 2 else self._holders)))
             self._full("max_sessions")
 
     def _let_go(self, key: tuple[str, str]) -> None:
@@ -108,10 +111,10 @@ class Exchanges:
     def _forget(self, key: tuple[str, str]) -> None:
         self._let_go(key)
         del self._holders[key]
-        bare = _bare(key[0])
-        del self._of[bare][key]
-        if not self._of[bare]:
-            del self._of[bare]
+        for owner in _owners(key[0]):
+            del self._of[owner][key]
+            if not self._of[owner]:
+                del self._of[owner]
 
     def holder(self, asker: str, exchange: str) -> tuple[bool, str | None]:
         """Return whether the exchange is known, and the resource that holds it (None if that one is gone)."""
@@ -139,5 +142,8 @@ class Exchanges:
         return len(self._holders)
 
 
-def _bare(asker: str) -> str:
-    return asker.partition("/")[0]
+def _owners(asker: str) -> tuple[str, str]:
+    """Return who has an exchange: the bare JID, and behind an @ the last two labels of its domain."""
+    bare = asker.partition("/")[0]
+    rest, _, last = bare.rpartition("@")[2].rpartition(".")
+    return bare, f"@{rest.rpartition('.')[2]}.{last}"

@@ -405,7 +405,28 @@ class SessionsTests(unittest.TestCase):
         sessions.resource_gone(A)
         self.clock.advance(601)
         sessions.bind("carol@x/1", "c", A)
-        self.assertEqual((len(sessions), len(sessions._of)), (1, 1))
+        self.assertEqual((len(sessions), len(sessions._of)), (1, 2))
+
+    def test_one_domain_pushes_out_only_its_own(self) -> None:
+        """With as many accounts, and subdomains, as it likes."""
+        sessions = Exchanges(self.clock.seconds, max_sessions=100)
+        others = [f"bob@{domain}/1" for domain in ("y", "b.example.org", "c.example.com")]
+        for other in others:
+            sessions.bind(other, "b", A)
+        for number in range(1000):
+            sessions.bind(f"eve{number}@m{number}.evil.example/1", f"s{number}", A)
+        self.assertEqual([sessions.holder(other, "b") for other in others], [(True, A)] * 3)
+        self.assertEqual(sessions.holder("eve999@m999.evil.example/1", "s999"), (True, A))
+        self.assertEqual(len(sessions), 100)
+
+    def test_what_no_domain_has_more_than_half_of(self) -> None:
+        """The one idle longest goes, whosever it is."""
+        sessions = Exchanges(self.clock.seconds, max_sessions=4)
+        for number, domain in enumerate(("a.example", "b.example", "c.example", "b.example", "c.example")):
+            sessions.bind(f"u{number}@{domain}/1", "s", A)
+        self.assertEqual(
+            [sessions.holder(f"u{one}@{d}.example/1", "s")[0] for one, d in enumerate("abcbc")], [False] + [True] * 4
+        )
 
     def test_what_has_ended_counts_no_more(self) -> None:
         sessions = Exchanges(self.clock.seconds)
