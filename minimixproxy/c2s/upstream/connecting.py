@@ -22,7 +22,7 @@ from minimixproxy.c2s.errors import (
     UpstreamUnreachable,
 )
 from minimixproxy.c2s.transport.certificates import CertificateError
-from minimixproxy.c2s.transport.connection import SecurableConnection
+from minimixproxy.c2s.transport.connection import SecurableConnection, read_little
 from minimixproxy.c2s.transport.peers import is_loopback
 from minimixproxy.c2s.transport.tls import client_factory
 from minimixproxy.c2s.upstream.binding import BadBinding, Own
@@ -48,6 +48,9 @@ ATTEMPT_TIMEOUT = 15.0  # seconds from the connection to the login, for each tar
 LARGEST_FROM_SERVER = 16 * 1024 * 1024
 LOGIN_TIMEOUT = 40.0  # seconds, for everything up to the login
 MAX_BEFORE_BOUND = 100  # stanzas that may come before the answer to a bind
+# Bytes of a server that are read in one turn: some milliseconds for small stanzas, and a user may have a hundred
+# sessions to all of which the server says much, as they asked for it.
+READ = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,7 @@ async def _dial(candidate: _Candidate, framing: FramingLimits) -> SecurableConne
     except (ConnectError, DNSLookupError, UnsupportedAddressFamily, OSError, ValueError) as error:
         # ValueError: what an SRV record names can be no host's name.
         raise UpstreamUnreachable(f"{candidate.description}: {error}") from error
+    read_little(bottom.transport, READ)
     return bottom
 
 

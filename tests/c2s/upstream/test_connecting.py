@@ -23,6 +23,7 @@ from minimixproxy.c2s.errors import (
     UpstreamUnfit,
     UpstreamUnreachable,
 )
+from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.c2s.transport.tls import ServerTLS
 from minimixproxy.c2s.upstream import connecting
 from minimixproxy.c2s.upstream.binding import Own
@@ -105,6 +106,29 @@ def asynchronous(method: Any) -> Any:
 
     run.__name__ = method.__name__
     return run
+
+
+class SmallReadsTest(UpstreamTest):
+    @asynchronous
+    async def test_a_server_that_says_much_at_once_is_read_a_little_at_a_time(self) -> None:
+        """All sessions that have much to read held everybody up, with 64 KiB each in one turn."""
+        sizes: list[int] = []
+        all_read: Deferred[None] = Deferred()
+        read = SecurableConnection.dataReceived
+
+        def watched(connection: SecurableConnection, data: bytes) -> None:
+            sizes.append(len(data))
+            read(connection, data)
+            connection.__dict__.pop("dataReceived", None)
+            if sum(sizes) > 300_000 and not all_read.called:
+                all_read.callback(None)
+
+        self.patch(SecurableConnection, "dataReceived", watched)
+        script, where = self.serve()
+        await self.connect(self.login(where))
+        script.connections[-1].write(b" " * 300_000)
+        await all_read
+        self.assertEqual(max(sizes), connecting.READ)
 
 
 class ConditionTest(unittest.SynchronousTestCase):
