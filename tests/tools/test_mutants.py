@@ -8,7 +8,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from mutants import children, faults, operators
+from mutants import children, faults, operators, unittests
 from mutants.__main__ import report, sample
 from mutants.children import Task
 from mutants.operators import Mutant, mutants_of
@@ -118,6 +118,16 @@ class SampleTests(SynchronousTestCase):
 
 
 class ChoiceTests(SynchronousTestCase):
+    def test_unit_tests_of_every_room(self) -> None:
+        """A room within a room, too: once nobody asked those, and everything there survived."""
+        modules = unittests.modules()
+        for expected in ("tests.test_house", "tests.minimix.room.test_snapshot"):
+            self.assertIn(expected, modules)
+        rooms = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
+        others = {ROOT / "tests" / name for name in unittests.OTHERS}
+        wanted = {room for room in rooms if not others & {room, *room.parents}}
+        self.assertEqual({(ROOT / module.replace(".", "/")).parent for module in modules}, wanted)
+
     def test_the_nearest_first_then_the_quickest(self) -> None:
         own, sibling, far = "tests.test_somewhere.A.test", "tests.test_else.A.test", "tests.c2s.test_x.A.test"
         slow = "tests.test_somewhere.A.test_slow"
