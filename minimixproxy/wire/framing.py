@@ -23,9 +23,8 @@ PARSER_LIFE = 262144  # bytes
 MAX_HEADER = 10_000  # bytes; whoever reads a stanza reads the declarations around it
 MAX_DEPTH = 100_000  # levels; each costs 130 bytes while it is open
 _DEEP = 1000  # levels; a parser that has seen more keeps too much
-_INSTRUCTION = "processing instruction"
 # What a peer may not send, and how it begins. A whole one is met by its handler, a part of one by its beginning.
-_RESTRICTED_MARKUP = ((b"<!--", "comment"), (b"<?", _INSTRUCTION), (b"<!D", "document type declaration"))
+_RESTRICTED_MARKUP = ((b"<!--", "comment"), (b"<?", "processing instruction"), (b"<!D", "document type declaration"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,6 @@ class Framer:
     __slots__ = (
         "_attributes",
         "_base",
-        "_cdata",
         "_chunk",
         "_deep",
         "_deepest",
@@ -140,7 +138,6 @@ class Framer:
         self._deep = min(_DEEP, self._deepest)
         self._worn = False  # the parser has seen much nesting, or is not to stay
         self._loose = False  # the parser knows no namespaces
-        self._cdata = False
         self._skipping: Any = None  # the digest of the stanza that is being left out
         self._finished = False
         self._name: str
@@ -170,8 +167,6 @@ class Framer:
         parser.ProcessingInstructionHandler = self._on_instruction
         parser.StartDoctypeDeclHandler = self._on_doctype
         parser.XmlDeclHandler = self._on_xml_declaration
-        parser.StartCdataSectionHandler = self._on_cdata
-        parser.EndCdataSectionHandler = self._on_cdata_end
         return parser
 
     def feed(self, data: bytes) -> list[Event]:
@@ -193,9 +188,6 @@ class Framer:
             self._chunk = self._tail
         else:
             self._chunk = data
-        if self._depth == 1 and not self._tail and not data.strip(_XML_WS):
-            self._keep_alive(data)
-            return events
         fault: Fault | None = None
         try:
             if not self._depth:
@@ -228,7 +220,7 @@ class Framer:
         """Read what is unfinished anew, and what follows up to the next pause, by a parser that knows no namespaces."""
         self._tail = bytearray(self._chunk[self._last_end - self._base :])
         self._chunk = self._tail
-        self._depth, self._cdata, self._loose = 1, False, True
+        self._depth, self._loose = 1, True
         self._parser = self._make_parser()
         self._base = self._last_end = len(self._header)
         self._worn = True
@@ -239,13 +231,6 @@ class Framer:
         head = bytes(self._chunk[:2])
         if head in (b"<\0", b"\0<") or head[:1] in (b"\xfe", b"\xff"):
             raise _Fatal("unsupported-encoding", "not UTF-8")
-
-    def _keep_alive(self, data: bytes) -> None:
-        self._parser.Parse(data, False)  # expat counts bytes; ours must agree
-        self._base += len(data)
-        self._last_end = self._base
-        self._events.append(Keepalive(data))
-        self._chunk = b""
 
     def _finish(self) -> None:
         self._finished = True
@@ -269,12 +254,9 @@ class Framer:
 
     def _check_restricted(self) -> None:
         """Refuse a comment and the like by its beginning: expat would read it anew each time that more comes."""
-        at = self._parser.CurrentByteIndex - self._base
-        if self._cdata or at < 0:
-            return
+        at = self._parser.CurrentByteIndex - self._base  # where what expat has not read begins
         for beginning, what in _RESTRICTED_MARKUP:
-            # The XML declaration is no such thing, and always whole here.
-            if self._chunk.startswith(beginning, at) and not (what == _INSTRUCTION and b"?>" in self._chunk[at:]):
+            if self._chunk.startswith(beginning, at):
                 raise _Fatal("restricted-xml", what)
 
     def _keep_unfinished(self) -> None:
@@ -439,12 +421,6 @@ class Framer:
 
     def _on_namespace(self, prefix: str | None, uri: str | None) -> None:
         self._namespaces[prefix or ""] = uri or ""
-
-    def _on_cdata(self) -> None:
-        self._cdata = True
-
-    def _on_cdata_end(self) -> None:
-        self._cdata = False
 
     def _on_comment(self, _data: str) -> None:
         raise _Fatal("restricted-xml", "comment")

@@ -83,10 +83,11 @@ class ServerTLS:
         return self._by_sni
 
     def _find_files(self, domain: Domain) -> CertificateFiles:
-        if domain.certificate is not None and domain.private_key is not None:
-            paths = (domain.certificate, domain.private_key)
-        else:
+        if domain.certificate is None:
             paths = self_signed(domain.name, self._directory)
+        else:
+            assert domain.private_key is not None, "the configuration has both or neither"
+            paths = (domain.certificate, domain.private_key)
         return CertificateFiles(domain.name, *paths, self._make_context)
 
     def _make_context(self, certificate: Path, private_key: Path) -> SSL.Context:

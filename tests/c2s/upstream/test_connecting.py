@@ -42,7 +42,7 @@ from minimixproxy.c2s.upstream.srv import Record, Target, order, resolve
 from minimixproxy.config.settings import Domain, Limits
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
-from tests.c2s.fakeserver import SALT, FakeServerFactory, Script
+from tests.c2s.fakeserver import SALT, FakeServer, FakeServerFactory, Script
 from tests.c2s.helpers import BOUND, certified
 
 reactor: Any = global_reactor
@@ -431,6 +431,54 @@ class SecurityTest(UpstreamTest):
         script, where = self.serve(replace={"features": offer})
         await self.connect(self.login(where))
         self.assertEqual((script.mechanism, len(script.headers)), ("PLAIN", 2))
+
+    @asynchronous
+    async def test_starttls_offered_within_direct_tls(self) -> None:
+        """Whoever began with TLS does not begin once more."""
+        offer = (
+            b"<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+            b"<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism></mechanisms>"
+            b"</stream:features>"
+        )
+        script, where = self.serve(direct=True, replace={"features": offer})
+
+        async def resolved(_domain: str) -> list[Target]:
+            return [Target("127.0.0.1", int(where.rpartition(":")[2]), True)]
+
+        self.patch(connecting, "resolve", resolved)
+        domain = Domain(name="example.org", upstream_trust=self.trust)
+        await self.connect(Login(domain, "a", Credential.from_password("secret"), self.cache))
+        self.assertEqual((script.mechanism, len(script.headers)), ("PLAIN", 1))
+
+    @asynchronous
+    async def test_starttls_offered_within_tls_of_the_endpoint(self) -> None:
+        """An endpoint that does TLS itself, as `upstream = "tls:…"` says: there is TLS already."""
+        local = certified("localhost", self.directory / "trusted")
+        assert local.certificate is not None and local.private_key is not None
+        tls = ServerTLS([local], self.directory)
+        tls.load()
+        for starttls in (b"", b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"):
+            offer = (
+                b"<stream:features>%b<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>PLAIN</mechanism>"
+                b"</mechanisms></stream:features>" % starttls
+            )
+            script, where = self.serve(direct=True, tls=tls.factory("localhost"), replace={"features": offer})
+            port = where.rpartition(":")[2]
+            await self.connect(self.login(f"tls:localhost:{port}:trustRoots={self.directory / 'trusted'}"))
+            self.streams.pop().transport.abortConnection()  # which Twisted's own TLS cannot take once it is over
+            self.assertEqual((script.mechanism, len(script.headers)), ("PLAIN", 1))
+
+    @asynchronous
+    async def test_tls_of_the_endpoint_that_ends_early(self) -> None:
+        """It is told that the server went, and not that Twisted's own TLS cannot be aborted once it is over."""
+        local = certified("localhost", self.directory / "trusted")
+        tls = ServerTLS([local], self.directory)
+        tls.load()
+        self.patch(FakeServer, "handle", lambda server, _event: server.transport.loseConnection())
+        _script, where = self.serve(direct=True, tls=tls.factory("localhost"))
+        port = where.rpartition(":")[2]
+        login = self.login(f"tls:localhost:{port}:trustRoots={self.directory / 'trusted'}")
+        await self.refused(UpstreamUnreachable, login)
 
     @asynchronous
     async def test_starttls_refused(self) -> None:
