@@ -14,7 +14,7 @@ from minimixproxy.wire.framing import (
     Skipped,
     StreamOpened,
 )
-from minimixproxy.wire.stanza import Stanza
+from minimixproxy.wire.stanza import MAX_PAYLOADS, Stanza
 
 HEADER = (
     b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='a.test' version='1.0'>"
@@ -68,6 +68,23 @@ class BoundsTests(SynchronousTestCase):
     def test_what_comes_between_stanzas_is_no_stanza_to_be_left_out(self) -> None:
         for limits in self.LIMITS:
             self.assertEqual(fed(b"<![CDATA[<a>", b"b" * 301, limits=limits), [TOO_LARGE])
+
+
+    def test_payloads_that_are_noted(self) -> None:
+        for number in (MAX_PAYLOADS - 1, MAX_PAYLOADS, MAX_PAYLOADS + 1):
+            (stanza,) = fed(b"<message>" + b"<a/>" * number + b"</message>")
+            assert isinstance(stanza, Stanza)
+            self.assertEqual(len(stanza.payloads), min(number, MAX_PAYLOADS))
+
+    def test_a_stanza_that_grows_by_what_is_declared(self) -> None:
+        raw = b"<message><p:x/><body>%b</body></message>"
+        limits = FramingLimits(max_stanza=100_000, skips=True)
+        (stanza,) = fed(raw % b"", limits=limits)
+        assert isinstance(stanza, Stanza)
+        for room, expected in ((0, Stanza), (-1, Skipped)):
+            limits = FramingLimits(max_stanza=len(stanza.raw) + 300 + room, skips=True)
+            (event,) = fed(raw % (b"b" * 300), limits=limits)
+            self.assertIsInstance(event, expected)
 
 
 class WhiteSpaceTests(SynchronousTestCase):

@@ -89,7 +89,7 @@ class TLSLayer(TLSMemoryBIOProtocol):
 
     @property
     def _over(self) -> bool:
-        return bool(self._lostTLSConnection or self.disconnecting or self._aborted or self._appSendBuffer)
+        return bool(self._lostTLSConnection or self.disconnecting or self._appSendBuffer)
 
     def read(self, data: bytes) -> None:
         """Count the records, then do as Twisted does."""

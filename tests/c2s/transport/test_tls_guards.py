@@ -13,13 +13,13 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.test.iosim import IOPump
 from twisted.trial import unittest
 
-from minimixproxy.c2s.transport import tls_engine
+from minimixproxy.c2s.transport import tls, tls_engine
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.c2s.transport.tls import ServerTLS
 from minimixproxy.c2s.transport.tls_engine import MAX_PLAINTEXT
 from minimixproxy.c2s.transport.tls_layer import TLSLayer
 from tests.c2s.helpers import Recorder, certified, connected, secured_pair
-from tests.c2s.transport.test_tls_layer import Version
+from tests.c2s.transport.test_tls_layer import Unwilling, Version
 
 VERSIONS = (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION)
 
@@ -80,6 +80,37 @@ class TLSGuardsTest(unittest.TestCase):
         pump.flush()
         self.assertEqual(client.received, b"".join(data))
         self.assertEqual((watching.sizes, slowly), ([1, MAX_PLAINTEXT], [0, MAX_PLAINTEXT + 1, 70_000]))
+
+    def test_what_is_written_behind_what_openssl_holds_back(self) -> None:
+        """It waits behind that, even if OpenSSL would take it now."""
+        client, server, pump = secured_pair(self.client_tls(SSL.TLS1_2_VERSION), self.server.factory("example.org"))
+        client.transport.write(b"?")
+        pump.flush()
+        layer, lib = server.transport, tls_engine._lib
+        connection = layer._tlsConnection
+        layer._tlsConnection = Unwilling(connection)
+        self.patch(tls_engine, "_lib", Unwilling(lib))
+        layer.write(b"first")
+        tls_engine._lib = lib
+        layer.write(b"second")
+        layer._tlsConnection = connection
+        pump.flush()
+        self.assertEqual(client.received, b"")
+        client.transport.write(b"!")
+        pump.flush()
+        self.assertEqual(client.received, b"firstsecond")
+
+    def test_old_protocols_are_refused_whatever_the_ciphers(self) -> None:
+        """Not only by the security level of the system's OpenSSL, which refuses their signatures."""
+        self.patch(tls, "_CIPHERS", b"ALL:@SECLEVEL=0")
+        server = ServerTLS([certified("example.org", Path(self.mktemp()))], Path(self.mktemp()))
+        server.load()
+        for version, refused in ((SSL.TLS1_VERSION, True), (SSL.TLS1_1_VERSION, True), (SSL.TLS1_2_VERSION, False)):
+            tls_1 = Version(version)
+            tls_1._context.set_cipher_list(b"ALL:@SECLEVEL=0")
+            client = TLSMemoryBIOFactory(tls_1, True, None)  # type: ignore[arg-type]
+            _client, end, _pump = secured_pair(client, server.factory("example.org"))
+            self.assertIs(end.reason is not None, refused, version)
 
     def test_what_a_record_adds_while_tls_opens(self) -> None:
         """No cipher is chosen yet: never more than there will be, as clients would seem to have got less."""
