@@ -104,7 +104,7 @@ class Durability:
         """Something was journalled: what is said from now on waits for it, and it is written when the turn is over."""
         if self._durable:
             self.gate.close(batch.output)
-        if self._writing is None and not self._lined_up:
+        if not self._lined_up:
             self._lined_up = True
             self._turn_end.add(self)
 
@@ -169,8 +169,6 @@ class Durability:
 
     def _erased(self, erasure: Erasure) -> None:
         """So much is left of what was deleted: tell those who wait for that."""
-        if erasure is Erasure.NOWHERE or not self._erasing:
-            return
         done = [erased for wanted, erased in self._erasing if wanted <= erasure]
         self._erasing = [waiting for waiting in self._erasing if waiting[0] > erasure]
         for erased in done:
@@ -179,11 +177,13 @@ class Durability:
     # Trouble ---------------------------------------------------------------------------------------------------
 
     def _lose(self, error: HeldByAnother) -> None:
-        """What waits at the gate stays there: it is on no disk."""
+        """What waits at the gate stays there, and what is said from now on: it is on no disk."""
         if self._is_lost:
             return
         self._is_lost = True
         self._durable, self._error = False, _line(error)
+        if self.gate.waiting is None:
+            self.gate.close([])  # for good
         self._retry.stop()
         self._watch.stop()
         self._outlet.lost(error)

@@ -100,8 +100,19 @@ class SQLJournal:
 
     def _complete(self, batch: Batch) -> None:
         """Messages were let go: have all that there are now written instead."""
-        if self._in_memory is None:
+        accounts = self._all_in_memory()
+        if accounts is None:
             self.log.error("state lacks messages that were let go")
             return
-        self._rows.replace_history(batch, self._in_memory())
+        self._rows.replace_history(batch, accounts)
         self.log.warn("state has all messages again")
+
+    def _all_in_memory(self) -> list[KeptAccount] | None:
+        """Return all that there is, None if that cannot be told: by a fault of ours, which must not cost more."""
+        if self._in_memory is None:
+            return None
+        try:
+            return list(self._in_memory())
+        except Exception:  # noqa: BLE001 (the edge: what is in the database stays, and writing goes on)
+            self.log.failure("while all that is in memory was to be written")
+            return None

@@ -61,7 +61,7 @@ class SQLRoomJournal:
         return self._gathering.given_out()
 
     def membership(self, membership: KeptMembership) -> None:
-        if self.id and membership == self._membership:
+        if membership == self._membership:  # which is None without a row
             return
         self._membership = membership
         self._forgotten = False

@@ -59,7 +59,7 @@ class Store:
             self.log.warn("{name}: {error}; row by row", name=self._database.name, error=_line(error))
             self._in_transaction(lambda: self._write_singly(batch))
         self._wal.written(batch)
-        if self._connection is not None and self._wal.due(ERASED_BUSY):
+        if self._wal.due(ERASED_BUSY):
             self._wal.truncate(self._cursor)
         batch.erasure = self._wal.erasure
 

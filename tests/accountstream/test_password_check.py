@@ -8,7 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from minimixproxy.accountstream.password_check import RETRIES
-from tests.accountstream.test_accounts import BARE, DAY, KEPT, AccountsTest
+from tests.accountstream.test_accounts import DAY, KEPT, AccountsTest
+from tests.minimix.fakes import BARE
 from tests.minimix.upstreams import LOGIN
 
 

@@ -99,3 +99,44 @@ class KeyFileTests(unittest.TestCase):
         os.environ["CREDENTIALS_DIRECTORY"] = str(self.directory)
         load_sealer(None, self.directory)
         self.assertEqual([path.name for path in self.directory.iterdir()], ["seal.key"])
+
+    def test_what_is_configured_comes_first(self) -> None:
+        """Whatever systemd passes: it may be the key of another installation."""
+        credentials, file = self.directory / "credentials", self.directory / "configured"
+        credentials.mkdir()
+        os.environ["CREDENTIALS_DIRECTORY"] = str(credentials)
+        (credentials / "minimixproxy.key").write_bytes(b"k" * 32)
+        file.write_bytes(b"c" * 32)
+        file.chmod(0o600)
+        sealed = load_sealer(file, self.directory).seal(b"secret", "a")
+        self.assertEqual(Sealer(b"c" * 32).open(sealed, "a"), b"secret")
+
+    def test_cannot_be_read(self) -> None:
+        file = self.directory / "seal.key"
+        file.mkdir(mode=0o700)
+        error = self.assertRaises(SealKeyError, load_sealer, None, self.directory)
+        self.assertEqual(str(error), f"{file}: cannot be read: Is a directory")
+
+    def test_made_by_another_meanwhile(self) -> None:
+        """Two that start at once: both use the key that was there first."""
+        file, real = self.directory / "seal.key", os.link
+
+        def link(source: Path, target: Path) -> None:
+            file.write_bytes(b"o" * 32)
+            file.chmod(0o600)
+            real(source, target)
+
+        self.patch(os, "link", link)
+        sealed = load_sealer(None, self.directory).seal(b"secret", "a")
+        self.assertEqual(Sealer(b"o" * 32).open(sealed, "a"), b"secret")
+        self.assertEqual(list(self.directory.iterdir()), [file])
+
+    def test_the_shortest_key(self) -> None:
+        file = self.directory / "seal.key"
+        for size, good in ((31, False), (32, True)):
+            file.write_bytes(b"k" * size)
+            file.chmod(0o600)
+            if good:
+                load_sealer(None, self.directory)
+            else:
+                self.assertRaises(SealKeyError, load_sealer, None, self.directory)

@@ -69,7 +69,6 @@ class BoundsTests(SynchronousTestCase):
         for limits in self.LIMITS:
             self.assertEqual(fed(b"<![CDATA[<a>", b"b" * 301, limits=limits), [TOO_LARGE])
 
-
     def test_payloads_that_are_noted(self) -> None:
         for number in (MAX_PAYLOADS - 1, MAX_PAYLOADS, MAX_PAYLOADS + 1):
             (stanza,) = fed(b"<message>" + b"<a/>" * number + b"</message>")
