@@ -99,10 +99,8 @@ class Store:
         self._hold.check(self._cursor, new=new)
 
     def _commit(self) -> None:
-        if self._database.sqlite:
-            self._cursor.execute("COMMIT")
-        elif self._connection is not None:
-            self._connection.commit()
+        assert self._connection is not None, "_begin() comes first"
+        self._connection.commit()
 
     def _give_up(self) -> None:
         """Roll back. A connection to a server may be gone; the next batch gets a new one."""
@@ -180,7 +178,7 @@ class Store:
             execute("SAVEPOINT one_row")
             try:
                 execute(text, parameters)
-                if rows == 1 and self._cursor.rowcount != 1:
+                if rows == 1:
                     self._check_there(text, parameters, changed)
             except self._refusals as error:
                 batch.left_out += 1
@@ -194,9 +192,9 @@ class Store:
             execute("RELEASE SAVEPOINT one_row")
 
     def _check_there(self, text: str, row: Sequence[Any], changed: Collection[int]) -> None:
-        """Raise `Collision` unless a row that was not inserted is there.
+        """Raise `Collision` unless a row that was to be inserted is there.
 
-        It may be, of a batch whose end looked like a failure though it was written; that may have changed it since.
+        If not now, then with a batch whose end looked like a failure though it was written; that may have changed it.
         """
         texts = self._statements
         there, raw = (texts.message_there, row[3]) if text == texts.messages.one else (texts.private_there, row[2])

@@ -51,6 +51,26 @@ class AttachedRowTests(StorageTestCase):
             self.assertEqual(there[OTHER][0], 2, value)
 
 
+class NothingWrongTests(TroubleTestCase):
+    """What is no damage is not told as damage."""
+
+    def test_an_account_without_a_login(self) -> None:
+        self.journal.account_kept(BARE, None, 1.0)
+        self.now.turn()
+        self.now = self.again(self.now)
+        self.assertEqual(([account.login for account in self.now.kept], self.logged("error")), ([None], 0))
+
+    def test_attached_for_the_first_time_and_killed(self) -> None:
+        """It got nothing: there is nothing to know of it."""
+        self.writer.held_back = True
+        self.room.attached("desk")
+        self.now.turn()
+        self.writer.store.write(self.writer.waiting[0])
+        self.now = self.again(self.now)
+        self.assertEqual(([room.cursors for room in self.now.kept[0].rooms], self.logged("error")), ([{}], 0))
+        self.assertEqual(self.execute("SELECT count(*) FROM cursors"), [(0,)])
+
+
 class RefusedTests(TroubleTestCase):
     """A row that the database refuses costs itself, whatever else is in its batch."""
 
