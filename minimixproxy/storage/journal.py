@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from twisted.internet.defer import Deferred
 
 from minimixproxy.logs.logger import Logger
-from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, RoomJournal
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin
 from minimixproxy.storage.account_rows import AccountRows
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.durability import Durability, JournalStatus, Outlet
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.given_out import GivenOut
 from minimixproxy.storage.loading import LoadedAccount
+from minimixproxy.storage.room_journal import SQLRoomJournal
 from minimixproxy.storage.sealing import Sealer
 from minimixproxy.storage.writer import Writing
 from minimixproxy.timing.clock import Clock
@@ -66,7 +67,7 @@ class SQLJournal:
         outlet = Outlet(state.writer, state.given_out, self._complete, lost)
         self._durability.start(outlet, state.last_sequence)
 
-    def room(self, bare: str, room: str) -> RoomJournal:
+    def room(self, bare: str, room: str) -> SQLRoomJournal:
         return self._rows.room(bare, room)
 
     def account_kept(self, bare: str, login: KeptLogin | None, last_seen: float) -> None:

@@ -87,8 +87,9 @@ class TLSGuardsTest(unittest.TestCase):
         client.transport.write(b"?")
         pump.flush()
         layer, lib = server.transport, tls_engine._lib
+        assert isinstance(layer, TLSLayer)
         connection = layer._tlsConnection
-        layer._tlsConnection = Unwilling(connection)
+        layer._tlsConnection = Unwilling(connection)  # type: ignore[assignment]
         self.patch(tls_engine, "_lib", Unwilling(lib))
         layer.write(b"first")
         tls_engine._lib = lib
@@ -145,7 +146,7 @@ class TLSGuardsTest(unittest.TestCase):
                     if end != "goodbye":
                         getattr(layer, end)()
 
-                server.dataReceived = ends  # type: ignore[method-assign]
+                server.dataReceived = ends  # type: ignore[method-assign, assignment]
                 client.transport.write(b"hello")
                 if end == "goodbye":
                     client.transport.loseConnection()
