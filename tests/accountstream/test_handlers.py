@@ -110,7 +110,7 @@ class Lifecycle(HandlerTest):
         self.breaks()
         self.assertEqual(self.told, ["made", "initialized", "lost ConnectionDone"])
         self.stream.send(b"<b/>")
-        self.clock.advance(1)
+        self.clock.advance(2)
         self.upstream.accept()
         self.assertEqual(self.told[3:], ["made", "initialized"])
 
