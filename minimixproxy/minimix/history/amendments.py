@@ -6,6 +6,7 @@ XEP-0308; XEP-0424, also in its first form with XEP-0422; XEP-0425, in both its 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
@@ -62,7 +63,7 @@ def amendment_of(stanza: Stanza, room: str) -> Amendment | None:
     children = children_of(stanza)
     replace = first_of(children, NS_CORRECT, "replace")
     if replace is not None:
-        return _named(Amendment(Kind.CORRECTION, replace.get("id") or "")) if _says_something(children) else None
+        return _named(Kind.CORRECTION, replace.get("id")) if _says_something(children) else None
     retract = first_of(children, NS_RETRACT, "retract")
     if retract is not None:
         return _retraction(stanza, room, retract, first_of(_inside(retract), NS_MODERATE, "moderated"))
@@ -103,18 +104,18 @@ def _inside(child: Stanza) -> list[Stanza]:
 
 
 def _retraction(stanza: Stanza, room: str, naming: Stanza, moderated: Stanza | None) -> Amendment | None:
-    target = naming.get("id") or ""
+    target = naming.get("id")
     if moderated is None:
-        return _named(Amendment(Kind.RETRACTION, target))
+        return _named(Kind.RETRACTION, target)
     if stanza.get("from") != room:
         return None  # only the room itself moderates
     reasons = (child for parent in (naming, moderated) for child in _inside(parent) if child.name == "reason")
     reason = next((str(child.element) for child in reasons), None)
-    return _named(Amendment(Kind.MODERATION, target, moderated.get("by"), reason))
+    return _named(Kind.MODERATION, target, moderated.get("by"), reason)
 
 
-def _named(amendment: Amendment) -> Amendment | None:
-    return amendment if amendment.target else None
+def _named(kind: Kind, target: str | None, by: str | None = None, reason: str | None = None) -> Amendment | None:
+    return Amendment(kind, target, by, reason) if target else None
 
 
 def ids_of(stanza: Stanza) -> tuple[str, ...]:
@@ -149,7 +150,7 @@ def _envelope(children: list[Stanza], room: str) -> list[Stanza]:
     for child in children:
         if (child.uri, child.name) not in _ENVELOPE:
             continue
-        own = child.name == "stanza-id" and child.get("by") == room and len(child.get("id") or "") <= MAX_ID
+        own = child.name == "stanza-id" and _room_id(child.attributes, room) is not None
         count[child.name, own] += 1
         if count[child.name, own] <= (1 if own else _MAX_OF_A_KIND) and (own or len(child.raw) <= _MAX_SIZE):
             kept.append(child)
@@ -201,7 +202,11 @@ def stanza_id_of(stanza: Stanza, room: str) -> str | None:
     if not stanza.has_payload(NS_SID, "stanza-id"):
         return None
     for attributes in payload_attributes(stanza, NS_SID, "stanza-id"):
-        stanza_id = attributes.get("id", "")
-        if attributes.get("by") == room and 0 < len(stanza_id) <= MAX_ID:
+        if (stanza_id := _room_id(attributes, room)) is not None:
             return stanza_id
     return None
+
+
+def _room_id(attributes: Mapping[str, str], room: str) -> str | None:
+    stanza_id = attributes.get("id", "")
+    return stanza_id if attributes.get("by") == room and 0 < len(stanza_id) <= MAX_ID else None

@@ -129,8 +129,7 @@ class RoomHistory:
         self._newest = self._journal.next_sequence()
         message = KeptMessage(self._newest, time, raw, stamped is not None, stanza_id)
         sender = self.senders.sender_of(stanza)
-        original = self._original(amendment, sender, past=past) if amendment is not None else None
-        if amendment is not None and original is not None:
+        if amendment is not None and (original := self._original(amendment, sender, past=past)) is not None:
             try:
                 message = self._amend(original, amendment, stanza, message)
             except UnusableStanza as error:  # kept by an earlier version that took more
@@ -171,12 +170,12 @@ class RoomHistory:
 
     def _is_by(self, message: KeptMessage, sender: str | None, *, past: bool) -> bool:
         by = self.senders.sender_of_bytes(message.raw)
-        return by is not None and by == sender and self.senders.is_certain(sender, message.sequence, past=past)
+        return by == sender and self.senders.is_certain(sender, message.sequence, past=past)
 
     def _said(self, sent_id: str, sender: str | None, *, past: bool) -> KeptMessage | None:
         """Return the last message with an id that its sender gave it."""
         found = self._kept.said_by(sender, sent_id) if sender is not None else None
-        if found is None or sender is None or not self.senders.is_certain(sender, found.sequence, past=past):
+        if found is None or not self.senders.is_certain(sender, found.sequence, past=past):
             return None
         return found
 

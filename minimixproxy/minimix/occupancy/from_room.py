@@ -116,12 +116,12 @@ class FromRoom:
         self._lifecycle.happens(Input.OWN_SHOWN, stanza, nick)
 
     def _own_unavailable(self, stanza: Stanza, shown_nick: str) -> None:
-        parts, joining = self._parts, self._lifecycle.phase is Phase.JOINING
-        if not joining and not parts.appearance.is_nick(shown_nick):
+        parts = self._parts
+        if not parts.appearance.is_nick(shown_nick):
             # Clients know the account by the nick that it had: under another, they would take it for somebody else.
             occupant = f"{parts.room}/{parts.appearance.nick}"
             stanza = parse_stanza(rewrite(stanza.self_contained(), {"from": occupant}))
-        is_change = not joining and muc.NICK_CHANGED in muc.status_codes(stanza)
+        is_change = self._lifecycle.phase is not Phase.JOINING and muc.NICK_CHANGED in muc.status_codes(stanza)
         nick = muc.new_nick(stanza, parts.room) if is_change else None
         if nick is not None:
             self._fork_presence(stanza)
