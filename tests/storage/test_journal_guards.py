@@ -50,6 +50,28 @@ class WaitingTests(TroubleTestCase):
         self.pass_time(PATIENCE / LOOKS + 0.4)
         self.assertEqual((self.given, self.journal.status.durable), ([b"1", b"2"], False))
 
+    def test_looks_at_an_earlier_batch_do_not_count(self) -> None:
+        """The process stood still right after a batch that took long: the next one has not been tried so often."""
+        self.writer.held_back = True
+        self.say(b"1")
+        self.pass_time(PATIENCE - 0.2)
+        self.writer.work()
+        self.writer.held_back = True
+        self.say(b"2")
+        self.now.clock.advance(60)
+        self.assertEqual((self.given, self.journal.status.durable), ([b"1"], True))
+
+    def test_each_trouble_begins_with_quick_attempts(self) -> None:
+        self.writer.faults += [OSError("no space")] * 6
+        self.say(b"1")
+        self.pass_time(10)
+        self.assertEqual(self.given, [b"1"])
+        self.writer.faults.append(OSError("no space"))
+        self.say(b"2")
+        self.assertEqual(self.given, [b"1"])
+        self.pass_time(durability.FIRST_RETRY + 0.1)
+        self.assertEqual(self.given, [b"1", b"2"])
+
     def test_how_much_may_wait(self) -> None:
         self.patch(durability, "_WAITING_LIMIT", 10)
         self.writer.held_back = True
@@ -194,6 +216,16 @@ class OrderTests(TroubleTestCase):
         self.successResultOf(self.journal.stop())
         self.assertEqual(self.now.given, [b"before"])
 
+    def test_another_has_it_while_a_batch_is_to_be_tried_again(self) -> None:
+        """The writer finds out between two attempts: there is no other."""
+        self.writer.faults.append(OSError("gone"))
+        self.now.keep()
+        self.now.turn()
+        attempts = self.writer.attempts
+        self.writer._written(None, HeldByAnother("another proxy has it"))
+        self.now.clock.advance(100)
+        self.assertEqual((self.writer.attempts, self.messages(), self.now.clock.getDelayedCalls()), (attempts, [], []))
+
     def test_another_has_it_after_some_trouble(self) -> None:
         """Clients got what was on no disk; now they do not any more."""
         self.writer.faults += [OSError("no space")] * 10
@@ -267,6 +299,46 @@ class SnapshotTests(TroubleTestCase):
         self.assertEqual((self.messages(), self.now.given), ([1, 2], [b"1"]))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertEqual(self.logged("state lacks messages"), 1)
+
+
+class ForgottenTests(TroubleTestCase):
+    def test_in_the_batch_in_which_it_was_kept(self) -> None:
+        """Nothing of it comes after it has gone."""
+        self.now.crash()
+        self.begin(self.lab())
+        self.journal.account_kept(BARE, None, 5.0)
+        self.now.keep()
+        self.journal.account_forgotten(BARE)
+        self.now.turn()
+        for table in ("accounts", "rooms", "messages"):
+            self.assertEqual(self.execute(f"SELECT count(*) FROM {table}"), [(0,)], table)
+
+    def test_it_is_erased_soon(self) -> None:
+        """Though nobody waits for that."""
+        log = self.directory / "state.sqlite-wal"
+        self.assertGreater(log.stat().st_size, 0)
+        self.journal.account_forgotten(BARE)
+        self.now.turn()
+        self.assertEqual(log.stat().st_size, 0)
+
+
+class FirstStartTests(StorageTestCase):
+    def test_given_out_from_the_start(self) -> None:
+        """There is no mark from before: what never reached a client has not been seen because of that."""
+        now = self.lab()
+        room = now.journal.room(BARE, ROOM)
+        room.membership(MEMBERSHIP)
+        room.seen("phone", 0)
+        now.turn()
+        now.crash()
+        (self.directory / "given_out").unlink()
+        now = self.lab()
+        now.writer.held_back = True
+        now.journal.room(BARE, ROOM).attached("phone")
+        now.keep(3)
+        now.turn()
+        now.writer.store.write(now.writer.waiting[0])  # on disk, but killed before the release
+        self.assertEqual(self.again(now).kept[0].rooms[0].cursors, {"phone": 0})
 
 
 class RoomTests(StorageTestCase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from minimixproxy.minimix.interfaces.journal import KeptPrivate
@@ -69,6 +70,20 @@ class NothingWrongTests(TroubleTestCase):
         self.now = self.again(self.now)
         self.assertEqual(([room.cursors for room in self.now.kept[0].rooms], self.logged("error")), ([{}], 0))
         self.assertEqual(self.execute("SELECT count(*) FROM cursors"), [(0,)])
+
+
+class AnotherKeyTests(TroubleTestCase):
+    def test_of_a_rooms_password(self) -> None:
+        """It is told which is lost; the room is there."""
+        self.room.membership(replace(MEMBERSHIP, password="secret"))
+        self.now.turn()
+        self.now.crash()
+        key = self.directory / "other.key"
+        key.write_bytes(b"k" * 32)
+        key.chmod(0o600)
+        (account,) = self.lab(seal_key=key).kept
+        self.assertEqual([room.membership for room in account.rooms], [MEMBERSHIP])
+        self.assertEqual(self.logged(f"the password of {ROOM} cannot be opened"), 1, self.said)
 
 
 class RefusedTests(TroubleTestCase):
