@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix.interfaces.journal import KeptAccount
+from minimixproxy.minimix.subprotocols.subprotocol import Subprotocol
 from minimixproxy.wire.stanza import parse_stanza
 from tests.minimix.fakes import BARE, ROOM, STREAM, World, kinds
 
@@ -26,7 +27,7 @@ class RoomsEndTests(SynchronousTestCase):
         world.account.session_closed(phone)
         world.stream.take()
         world.gone("alice", "110 301")
-        self.assertEqual((list(world.account.rooms), world.idle, world.stream.closed), ([OTHER], [], 0))
+        self.assertEqual((list(world.account.rooms), world.times_idle, world.stream.closed), ([OTHER], 0, 0))
         world.clock.advance(1001)
         left = [stanza for stanza in world.stream.take() if stanza.get("type") == "unavailable"]
         self.assertEqual([stanza["to"] for stanza in left], [f"{OTHER}/alice"])
@@ -36,7 +37,7 @@ class RoomsEndTests(SynchronousTestCase):
         (phone,) = world.joined("phone")
         world.account.session_closed(phone)
         world.gone("alice", "110 301")
-        self.assertEqual((world.account.rooms, len(world.idle), world.stream.closed), ({}, 1, 1))
+        self.assertEqual((world.account.rooms, world.times_idle, world.stream.closed), ({}, 1, 1))
 
     def test_nothing_is_waited_for_without_rooms(self) -> None:
         world = World(stay=1000)
@@ -71,6 +72,13 @@ class LeftOutTests(SynchronousTestCase):
         self.world = World()
         (self.phone,) = self.world.joined("phone")
 
+    def left_out(self, name: str, attributes: dict[str, str]) -> None:
+        """Something has come of which no more is known."""
+        stanza = parse_stanza(f"<{name}/>")
+        for handler in self.world.stream:
+            if isinstance(handler, Subprotocol) and handler.query.matches(stanza):
+                handler.left_out(name, attributes, "too large")
+
     def asks(self) -> str:
         """The phone asks bob something; return the id by which the account asks it."""
         self.world.client(self.phone, f"<iq type='get' id='q' to='{ROOM}/bob'><query xmlns='jabber:iq:version'/></iq>")
@@ -80,14 +88,14 @@ class LeftOutTests(SynchronousTestCase):
     def test_an_answer(self) -> None:
         for kind in ("result", "error"):
             number = self.asks()
-            self.world.account.left_out("iq", {"type": kind, "id": number, "from": f"{ROOM}/bob", "to": STREAM})
+            self.left_out("iq", {"type": kind, "id": number, "from": f"{ROOM}/bob", "to": STREAM})
             (told,) = self.phone.take()
             self.assertEqual((told["type"], told["id"], told["from"]), ("error", "q", f"{ROOM}/bob"))
             self.assertEqual(self.world.stream.take(), [])
 
     def test_a_question(self) -> None:
         for kind in ("get", "set"):
-            self.world.account.left_out("iq", {"type": kind, "id": "x", "from": f"{ROOM}/bob", "to": STREAM})
+            self.left_out("iq", {"type": kind, "id": "x", "from": f"{ROOM}/bob", "to": STREAM})
             (told,) = self.world.stream.take()
             self.assertEqual((told["type"], told["id"], told["to"]), ("error", "x", f"{ROOM}/bob"))
             self.assertEqual((told.get("from"), self.phone.take()), (None, []))
@@ -95,21 +103,19 @@ class LeftOutTests(SynchronousTestCase):
     def test_of_what_nobody_waits_for_an_answer(self) -> None:
         number = self.asks()
         for name in ("message", "presence"):
-            self.world.account.left_out(name, {"type": "result", "id": number, "from": f"{ROOM}/bob", "to": STREAM})
-            self.world.account.left_out(name, {"type": "get", "id": "x", "from": f"{ROOM}/bob", "to": STREAM})
+            self.left_out(name, {"type": "result", "id": number, "from": f"{ROOM}/bob", "to": STREAM})
+            self.left_out(name, {"type": "get", "id": "x", "from": f"{ROOM}/bob", "to": STREAM})
         self.assertEqual((self.phone.take(), self.world.stream.take()), ([], []))
 
     def test_a_question_that_could_not_be_sent(self) -> None:
         number = self.asks()
-        self.world.account.not_sent(parse_stanza(f"<iq type='error' id='{number}' from='{ROOM}/bob'>{ERROR}</iq>"))
+        self.world.stream.not_sent(parse_stanza(f"<iq type='error' id='{number}' from='{ROOM}/bob'>{ERROR}</iq>"))
         (told,) = self.phone.take()
         self.assertEqual((told["type"], told["id"]), ("error", "q"))
 
     def test_to_a_room_that_is_not_there_any_more(self) -> None:
         for name in ("message", "presence", "iq"):
-            self.world.account.not_sent(
-                parse_stanza(f"<{name} type='error' id='1' from='{OTHER}/bob'>{ERROR}</{name}>")
-            )
+            self.world.stream.not_sent(parse_stanza(f"<{name} type='error' id='1' from='{OTHER}/bob'>{ERROR}</{name}>"))
         self.assertEqual((self.phone.take(), self.world.stream.take()), ([], []))
 
     def test_a_presence_that_cannot_be_read(self) -> None:

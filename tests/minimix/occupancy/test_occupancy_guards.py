@@ -128,7 +128,7 @@ class TooLargeTests(Case):
         self.world.client(self.laptop, f"<presence to='{ROOM}/alice' id='large'/>")
         self.laptop.take()
         answer = f"<presence type='error' from='{ROOM}/alice' to='{STREAM}' id='large'>{ERROR}</presence>"
-        self.world.account.not_sent(parse_stanza(answer.format("modify", "policy-violation")))
+        self.world.stream.not_sent(parse_stanza(answer.format("modify", "policy-violation")))
         told = [len(session.take()) for session in (self.phone, self.laptop, tablet)]
         self.assertEqual(told, [0, 1, 0])
 
