@@ -54,8 +54,11 @@ class OwnAnswers:
         }
 
     def answer(self, iq: Stanza) -> bytes | None:
-        """Return the content of the result for a get addressed to the bare domain; None: it is not ours to answer."""
-        if not iq.payloads or iq.get("type") != "get":
+        """Return the content of the result for a get addressed to the bare domain; None: it is not ours to answer.
+
+        The IQ has a payload.
+        """
+        if iq.get("type") != "get":
             return None
         answer = self._answers.get(iq.payloads[0])
         if answer is None or self._about_a_node(iq):

@@ -401,6 +401,18 @@ class WritingTests(ComponentCase):
         stream.dataReceived(ping * 200)
         self.assertEqual((stream.transport.aborted, stream.transport.value()), (True, b""))
 
+    def test_how_much_a_server_may_leave_unread(self) -> None:
+        self.start()
+        stream = self.handshake(self.one)
+        ping = f"<iq type='get' id='p' from='{ALICE}' to='{DOMAIN}'><ping xmlns='urn:xmpp:ping'/></iq>".encode()
+        stream.transport.clear()
+        stream.dataReceived(ping)
+        self.patch(component, "MAX_BACKLOG", 2 * len(stream.transport.value()))
+        stream.transport.producer.pauseProducing()
+        for aborted in (False, False, True):
+            stream.dataReceived(ping)
+            self.assertIs(stream.transport.aborted, aborted)
+
     def test_what_another_connection_did_not_take_does_not_count(self) -> None:
         self.patch(component, "MAX_BACKLOG", 10_000)
         self.start()

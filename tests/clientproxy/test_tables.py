@@ -226,6 +226,12 @@ class RequestsTests(unittest.TestCase):
             table.close(one)
         self.assertEqual(self.fill(table, "a.x.example"), [50])
 
+    def test_subdomains_of_the_own_server(self) -> None:
+        """What one of them takes costs the others no more than anybody's would."""
+        unrelated = self.fill(self.table(limit=100), "x", "y", "z")
+        table = Requests(self.clock.seconds, "p.", limit=100, own_domains=frozenset({"own.example"}))
+        self.assertEqual(self.fill(table, "a.own.example", "b.own.example", "c.own.example"), unrelated)
+
     def test_a_name_of_many_labels_has_two_shares(self) -> None:
         """Were each of its parents one, a request would cost the table 250 KB of names."""
         table = self.table()
@@ -238,6 +244,15 @@ class RequestsTests(unittest.TestCase):
             self.assertEqual(self.fill(table, "x"), [5])
             for one in table.all():
                 table.close(one)
+
+    def test_the_target_has_no_more_than_there_are(self) -> None:
+        """It has no share, but not all the places in the world either; only our own questions come on top."""
+        table = self.table(limit=3)
+        for _ in range(3):
+            table.add(request(origin=Origin.TARGET))
+        self.assertRaises(TooMany, table.add, request(origin=Origin.TARGET))
+        table.add(request(origin=Origin.OURSELVES))
+        self.assertEqual(len(table), 4)
 
     def test_who_has_none_may_have_the_last(self) -> None:
         table = self.table(limit=3)
