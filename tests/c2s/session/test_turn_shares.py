@@ -116,6 +116,19 @@ class SharesTest(unittest.TestCase):
         self.assertEqual(self.turn(), ["0", "old"])
         self.assertEqual(self.turn(), ["1", "old"])
 
+    def test_a_turn_that_is_just_used_up(self) -> None:
+        """Nothing is left of it, and there is another: whoever took it, at once or after waiting."""
+        for waits in (False, True):
+            self.setUp()
+            if waits:
+                self.wait("a", "1", seconds=TURN)
+                next_turn(self.clock)
+            else:
+                self.shares.took(TURN)
+            self.assertFalse(self.shares.may_go_on("b"))
+            next_turn(self.clock)
+            self.assertTrue(self.shares.may_go_on("b"))
+
     def test_a_fault_ends_one(self) -> None:
         bad, good = self.wait("a", "bad", times=0, seconds=0), self.wait("a", "good", seconds=0)
         self.assertEqual(self.turn() + self.turn(), ["bad", "good"])
