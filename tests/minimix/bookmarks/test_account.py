@@ -66,6 +66,18 @@ class BookmarksOfAccount(SynchronousTestCase):
         self.assertEqual(self.world.stream.closed, 1)
         self.assertEqual(session.take(), [])
 
+    def test_the_stream_stays_while_they_are_to_be_read(self) -> None:
+        """The last room ends just when the server has told of a change: that is read first, on this stream."""
+        session = self.in_room()
+        event = f"<event xmlns='{NS_PUBSUB}#event'><items node='{NS_BOOKMARKS}'/></event>"
+        push = parse_stanza(f"<message from='{BARE}' to='{session.jid}'>{event}</message>")
+        self.world.account.from_server(session, push)
+        self.world.gone("alice", "110 301")
+        self.assertEqual((list(self.world.account.rooms), self.world.stream.closed), ([], 0))
+        self.world.clock.advance(DEBOUNCE)
+        self.answers()
+        self.assertEqual((self.world.stream.closed, self.world.stream.reopening), (1, 0))
+
     def test_a_second_session_reads_nothing(self) -> None:
         self.comes()
         self.answers()
