@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -11,7 +11,6 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.xmlstream import STREAM_END_EVENT
 from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT
-from wokkel.subprotocols import XMPPHandler
 from zope.interface import implementer
 
 from minimixproxy.accountstream.attempt import Opened
@@ -23,7 +22,7 @@ from minimixproxy.safety_net import NET
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.framing import Fault, Skipped
 from minimixproxy.wire.stanza import Stanza
-from minimixproxy.wire.xmlstream import SKIPPED_EVENT
+from minimixproxy.wire.xmlstream import SKIPPED_EVENT, FramedXmlStream
 
 
 class Listener(Protocol):
@@ -31,14 +30,14 @@ class Listener(Protocol):
 
     account: str
 
-    def __iter__(self) -> Iterator[XMPPHandler]:
-        """Return its handlers."""
-
     def ping(self) -> None:
         """Have the server say something."""
 
     def left_out(self, skipped: Skipped) -> None:
         """A stanza cannot be taken."""
+
+    def attached(self, xmlstream: FramedXmlStream) -> None:
+        """There is a connection: tell the handlers."""
 
     def detached(self, reason: Failure) -> None:
         """The connection is gone: tell the handlers."""
@@ -76,8 +75,7 @@ class Connection:
         self.xmlstream.transport.registerProducer(self, True)
         for event, observer, priority in self._observers:
             self.xmlstream.addObserver(event, observer, priority)
-        for handler in list(self._listener):
-            handler.makeConnection(self.xmlstream)
+        self._listener.attached(self.xmlstream)
 
     def detach(self) -> None:
         """Listen no more: what this connection still does is nothing to the stream."""

@@ -27,11 +27,13 @@ from minimixproxy.accountstream.phases import Input, Phase, StreamState
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.subprotocols.own_requests import OwnRequests
 from minimixproxy.minimix.subprotocols.subprotocol import Subprotocol
+from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.timing.backoff import Backoff
 from minimixproxy.timing.clock import Clock
 from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.framing import Skipped
 from minimixproxy.wire.stanza import Stanza, serialize
+from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.oversized import ORDINARY, Sendable, lost_answer, refused
 
 FIRST_WAIT = 1.0  # seconds, about, from a failure to the next attempt
@@ -93,6 +95,7 @@ class AccountStream(XMPPHandlerCollection, Service):
         self._options = options
         self._sendable = options.sendable
         self._clock = clock
+        self._initialized: Connection | None = None  # the one that handlers are told of by `connectionInitialized`
         self._life = Lifecycle(self, login.open, clock, slots, Backoff(FIRST_WAIT, LONGEST_WAIT, random))
         self.requests = OwnRequests(account, options.iq_timeout, clock)
         self.requests.setHandlerParent(self)
@@ -153,18 +156,18 @@ class AccountStream(XMPPHandlerCollection, Service):
         if answer is not None:
             self._clock.callLater(0, self._instead, answer)  # not while somebody is sending
 
-    def request(self, request: Any) -> Deferred[Stanza]:
+    def request(self, request: Any) -> Deferred[domish.Element]:
         """Send an IQ get or set of a Wokkel handler: a domish tree, or something with `toElement`.
 
-        The result is the answer, or fails with a `StanzaError`, or `TimeoutError`.
+        For the result see `OwnRequests.request`.
         """
         return self.requests.request(request if isinstance(request, domish.Element) else request.toElement())
 
     def _instead(self, answer: Stanza) -> None:
         """What was sent, or the answer to it, was too large: this error answers it."""
         for handler in self._subprotocols():
-            if not answer.handled and handler.query.matches(answer):
-                handler.not_sent(answer)
+            if handler.query.matches(answer):
+                self._tell(handler, handler.take_instead, answer)
 
     # Its life
 
@@ -197,7 +200,8 @@ class AccountStream(XMPPHandlerCollection, Service):
         connection = self._life.connection
         if connection is not None:
             handler.makeConnection(connection.xmlstream)
-            handler.connectionInitialized()
+            if self._initialized is connection:
+                handler.connectionInitialized()
 
     def _subprotocols(self) -> Iterator[Subprotocol]:
         """Yield the handlers that are told of more than others. Nobody else asks before those who were asked first."""
@@ -213,9 +217,14 @@ class AccountStream(XMPPHandlerCollection, Service):
         self.log.info("account stream open: {jid}", jid=opened[1])
         return Connection(opened, self._clock, self._options.ping_interval, self, self._life.happens)
 
+    def attached(self, xmlstream: FramedXmlStream) -> None:
+        """There is a connection, on which nothing was sent yet."""
+        for handler in list(self):
+            self._tell(handler, handler.makeConnection, xmlstream)
+
     def opened(self) -> None:
         """All that waited was sent."""
-        connection = self._life.connection
+        connection = self._initialized = self._life.connection
         self._login.opened()
         for handler in list(self):
             if self._life.connection is connection:  # a handler may send so much that it is lost again
@@ -223,6 +232,7 @@ class AccountStream(XMPPHandlerCollection, Service):
 
     def detached(self, reason: Failure) -> None:
         """The connection is gone."""
+        self._initialized = None
         for handler in list(self):
             self._tell(handler, handler.connectionLost, reason)
 
@@ -253,8 +263,10 @@ class AccountStream(XMPPHandlerCollection, Service):
         if skipped.name == "iq" and attributes.get("type") in ("result", "error"):
             self._instead(lost_answer(attributes, f"the answer cannot be used: {skipped.reason}"))
             return
+        start = domish.Element((NS_CLIENT, skipped.name), attribs=dict(attributes))
         for handler in self._subprotocols():
-            handler.left_out(skipped.name, attributes, skipped.reason)
+            if handler.query.matches(start):
+                self._tell(handler, handler.left_out, skipped.name, attributes, skipped.reason)
 
     def _tell(self, handler: XMPPHandler, told: Callable[..., None], *what: object) -> None:
         """Tell one handler; its fault is not to cost the others."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.protocols.jabber.error import StanzaError
+from twisted.words.protocols.jabber.xmlstream import TimeoutError
 from twisted.words.xish import domish
 from wokkel.generic import VersionHandler
 from wokkel.subprotocols import XMPPHandler
@@ -85,8 +86,8 @@ class HandlerTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.upstream = Upstream()
-        options = StreamOptions(iq_timeout=IQ_TIMEOUT)
-        self.stream = AccountStream(BARE, self.upstream, self.clock, Slots(self.clock, 20, 20, 50), options)
+        options, slots = StreamOptions(iq_timeout=IQ_TIMEOUT), Slots(self.clock, 20, 20, 50)
+        self.stream = AccountStream(BARE, self.upstream, self.clock, slots, options, lambda: 0.5)
         self.told: list[str] = []
 
     def opened(self) -> None:
@@ -226,7 +227,7 @@ class Sending(HandlerTest):
         self.upstream.says(f"<iq type='result' id='{identity}' from='mallory@b.test'/>")
         self.assertNoResult(result)
         self.upstream.says(f"<iq type='result' id='{identity}' from='b.test'><time xmlns='{TIME}'/></iq>")
-        self.assertIsNotNone(self.successResultOf(result).payload(TIME, "time"))
+        self.assertEqual(self.successResultOf(result).time.uri, TIME)
 
     def test_request_of_the_own_account(self) -> None:
         result, identity = self.asked(None)
@@ -253,7 +254,7 @@ class Sending(HandlerTest):
         self.failureResultOf(result, TimeoutError)
 
 
-class Receiving(SynchronousTestCase):
+class AccountTest(SynchronousTestCase):
     """Beside the three subprotocols of an account."""
 
     def setUp(self) -> None:
@@ -263,13 +264,15 @@ class Receiving(SynchronousTestCase):
         logins = FakeLogins(self.upstream.connect)
         self.accounts = Accounts(LoginContext(settings, self.clock, NullJournal(), logins, lambda _bare: ""))
         self.accounts.session_bound(FakeSession("phone", self.clock), LOGIN)
-        ((_account, self.stream),) = self.accounts.with_streams()
+        ((self.account, self.stream),) = self.accounts.with_streams()
 
     def opened(self) -> None:
         self.stream.send(b"<a/>")
         self.upstream.accept()
         self.upstream.take()
 
+
+class Receiving(AccountTest):
     def test_what_another_has_handled_is_left_alone(self) -> None:
         """As Wokkel's own for XEP-0092: there is one answer."""
         VersionHandler("a fourth", "1").setHandlerParent(self.stream)

@@ -139,8 +139,7 @@ class FakeStream(XMPPHandlerCollection):
 
     def not_sent(self, answer: Stanza) -> None:
         for handler in self._taking(answer):
-            if not answer.handled:
-                handler.not_sent(answer)
+            handler.take_instead(answer)
 
     def _taking(self, stanza: Stanza) -> Iterator[Subprotocol]:
         for handler in list(self):

@@ -12,6 +12,7 @@ from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
 from minimixproxy.config.settings import Domain
 from minimixproxy.minimix.interfaces.journal import KeptLogin
+from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.minimix.fakes import HEADER, STREAM
 from tests.wires import Wire
@@ -66,7 +67,7 @@ class Upstream:
         self.transport = Wire()
         if written is not None:
             self.transport = Listened(written)
-        xmlstream = self.xmlstream = FramedXmlStream(Authenticator())
+        xmlstream = self.xmlstream = FramedXmlStream(Authenticator(), FramingLimits(skips=True))
         xmlstream.makeConnection(self.transport)
         xmlstream.dataReceived(HEADER)
         self.transport.clear()

@@ -151,7 +151,8 @@ class IQProxyHandler(Subprotocol):
     # On the account stream -------------------------------------------------------------------------------------
 
     def received(self, stanza: Stanza) -> None:
-        """An answer goes to who asked, a request to who can answer."""
+        """An answer goes to who asked, a request to who can answer: nobody else is to answer it, too."""
+        stanza.handled = True
         try:
             if stanza.get("type") in ("result", "error"):
                 self._answer_from_room(stanza)
@@ -166,7 +167,7 @@ class IQProxyHandler(Subprotocol):
 
     def not_sent(self, answer: Stanza) -> None:
         """A session's IQ was too large, or the answer to it: this error is the answer."""
-        self.take(answer)
+        self.received(answer)
 
     def left_out(self, name: str, attributes: Mapping[str, str], reason: str) -> None:
         """An IQ is not used: whoever waits for an answer is told."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred, TimeoutError
-from twisted.words.protocols.jabber.error import exceptionFromStanza
+from twisted.internet.defer import Deferred, fail
+from twisted.words.protocols.jabber.error import StanzaError, exceptionFromStanza
+from twisted.words.protocols.jabber.xmlstream import TimeoutError
 from twisted.words.xish import domish
 
 from minimixproxy.jids import InvalidJID, Whose, parse_jid, whose
@@ -62,23 +63,30 @@ class OwnRequests(Subprotocol):
 
         self.ask(to, "set", payload, finished)
 
-    def request(self, element: domish.Element) -> Deferred[Stanza]:
+    def request(self, element: domish.Element) -> Deferred[domish.Element]:
         """Send an IQ of a Wokkel handler (see `wokkel.subprotocols.XMPPHandler.request`), under an id of ours.
 
-        Fails with the `StanzaError` of the answer, or `TimeoutError` if none comes, for whatever reason.
+        The result is the answer. It fails with the `StanzaError` of the answer, with the `TimeoutError` of Twisted's
+        `xmlstream` if none comes, for whatever reason, or with `ValueError` if this is no request to anybody.
         """
-        result: Deferred[Stanza] = Deferred()
+        result: Deferred[domish.Element] = Deferred()
 
         def answered(answer: Stanza | None) -> None:
             if answer is None:
                 result.errback(TimeoutError("IQ timed out"))
             elif answer.get("type") == "error":
-                result.errback(exceptionFromStanza(answer.element))
+                result.errback(_error_in(answer.element))
             else:
-                result.callback(answer)
+                result.callback(answer.element)
 
+        kind = element.getAttribute("type")
+        if element.name != "iq" or kind not in ("get", "set"):
+            return fail(ValueError("neither an IQ get nor a set"))
         children = b"".join(serialize(child) for child in element.elements())
-        self.ask(element.getAttribute("to") or "", element.getAttribute("type", "get"), children, answered)
+        try:
+            self.ask(element.getAttribute("to") or "", kind, children, answered)
+        except InvalidJID as error:
+            return fail(error)
         return result
 
     def reader_of(self, result: Stanza) -> Callable[[Stanza], None] | None:
@@ -121,3 +129,12 @@ class OwnRequests(Subprotocol):
     @staticmethod
     def _not_answered(pending: PendingIQ[Answered]) -> None:
         pending.asker(None)
+
+
+def _error_in(answer: domish.Element) -> StanzaError:
+    """Return the error that an answer reports; it may name none that there is."""
+    try:
+        error: StanzaError = exceptionFromStanza(answer)
+    except KeyError:  # a code that is none of XEP-0086
+        error = StanzaError("undefined-condition")
+    return error

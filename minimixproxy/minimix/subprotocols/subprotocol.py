@@ -29,7 +29,7 @@ class Subprotocol(XMPPHandler):  # type: ignore[misc]
     """A handler of the account stream that takes the stanzas of one name, `query`, for the account `bare`.
 
     Any Wokkel handler may be a child of the account stream. This one is told of more than others are: `unreachable`,
-    `not_sent`, `left_out` and `keep_alive`. It sees a stanza when those of ordinary `priority` have, and leaves alone
+    `not_sent` and `left_out`. It sees a stanza when those of ordinary `priority` have, and leaves alone
     what one of them says it has `handled`.
     """
 
@@ -58,6 +58,18 @@ class Subprotocol(XMPPHandler):  # type: ignore[misc]
             NET.caught(stanza, self._where)
         self.taken()
 
+    def take_instead(self, answer: Stanza) -> None:
+        """Take the error that stands for an answer which was not sent, or came and cannot be used."""
+        if not answer.handled:
+            self.not_sent(answer)
+        self.taken()
+
+    def disownHandlerParent(self, parent: StreamPort) -> None:
+        """Take nothing any more, even if the stream is open."""
+        if self.xmlstream is not None:
+            self.xmlstream.removeObserver(self.query, self.take)
+        super().disownHandlerParent(parent)
+
     def cannot_read(self, stanza: Stanza, reason: str) -> None:
         """Count and log that a stanza, or what is in it, is not used."""
         NET.unusable(stanza, self._where, reason)
@@ -82,10 +94,7 @@ class Subprotocol(XMPPHandler):  # type: ignore[misc]
         """
 
     def not_sent(self, answer: Stanza) -> None:
-        """A stanza was too large for the server: its sender is given this error, as if the addressee gave it."""
+        """What was sent, or the answer to it, was too large: this error is the answer, as if the addressee gave it."""
 
     def left_out(self, name: str, attributes: Mapping[str, str], reason: str) -> None:
-        """A stanza that has come is not used, of which no more is known than its start tag."""
-
-    def keep_alive(self) -> None:
-        """The server has been silent: have it say something."""
+        """A stanza has come, of those that it takes, and is not used: no more is known of it than its start tag."""
