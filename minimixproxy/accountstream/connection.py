@@ -6,9 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer
-from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.xmlstream import STREAM_END_EVENT
 from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT
 from zope.interface import implementer
@@ -38,9 +36,6 @@ class Listener(Protocol):
 
     def attached(self, xmlstream: FramedXmlStream) -> None:
         """There is a connection: tell the handlers."""
-
-    def detached(self, reason: Failure) -> None:
-        """The connection is gone: tell the handlers."""
 
 
 @implementer(IPushProducer)
@@ -85,7 +80,6 @@ class Connection:
         for event, observer, _priority in self._observers:
             self.xmlstream.removeObserver(event, observer)
         self.xmlstream.silence()
-        self._listener.detached(Failure(ConnectionDone()))
 
     def say_goodbye(self) -> Deferred[None]:
         """End the stream properly; the result fires when the connection is gone."""

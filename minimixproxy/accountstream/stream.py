@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.xmlstream import XMPPHandlerCollection
 from twisted.words.xish import domish
@@ -95,7 +96,8 @@ class AccountStream(XMPPHandlerCollection, Service):
         self._options = options
         self._sendable = options.sendable
         self._clock = clock
-        self._initialized: Connection | None = None  # the one that handlers are told of by `connectionInitialized`
+        self._xmlstream: FramedXmlStream | None = None  # that handlers have
+        self._initialized = False  # and they are told so
         self._life = Lifecycle(self, login.open, clock, slots, Backoff(FIRST_WAIT, LONGEST_WAIT, random))
         self.requests = OwnRequests(account, options.iq_timeout, clock)
         self.requests.setHandlerParent(self)
@@ -138,13 +140,13 @@ class AccountStream(XMPPHandlerCollection, Service):
         else:
             self._life.happens(_SEND, data)
 
-    def reply(self, data: bytes) -> None:
-        """Send an answer to somebody else, unless much waits already for a server that reads slowly.
+    def reply(self, obj: object) -> None:
+        """Send, as `send` does, an answer to somebody else, unless much waits already for a server that reads slowly.
 
         Then it is dropped: who asks much more quickly than the server reads is not to cost the account its rooms.
         """
         if self._life.phase is not Phase.CONGESTED or self._life.queued <= MAX_REPLIES:
-            self.send(data)
+            self.send(obj)
         else:
             self.log.warn("{account}: its server reads slowly, others are not answered", account=self.account)
 
@@ -190,6 +192,7 @@ class AccountStream(XMPPHandlerCollection, Service):
     def shut_down(self) -> Deferred[None]:
         """Do as `close`; the result fires when the connection is gone."""
         gone: Deferred[None] = self._life.happens(Input.CLOSE)
+        self._disconnected()
         return gone
 
     # Handlers
@@ -197,10 +200,9 @@ class AccountStream(XMPPHandlerCollection, Service):
     def addHandler(self, handler: XMPPHandler) -> None:
         """Have another subprotocol; if the stream is open, it is told so."""
         super().addHandler(handler)
-        connection = self._life.connection
-        if connection is not None:
-            handler.makeConnection(connection.xmlstream)
-            if self._initialized is connection:
+        if self._xmlstream is not None:
+            handler.makeConnection(self._xmlstream)
+            if self._initialized:
                 handler.connectionInitialized()
 
     def _subprotocols(self) -> Iterator[Subprotocol]:
@@ -219,25 +221,30 @@ class AccountStream(XMPPHandlerCollection, Service):
 
     def attached(self, xmlstream: FramedXmlStream) -> None:
         """There is a connection, on which nothing was sent yet."""
+        self._xmlstream = xmlstream
         for handler in list(self):
             self._tell(handler, handler.makeConnection, xmlstream)
 
     def opened(self) -> None:
         """All that waited was sent."""
-        connection = self._initialized = self._life.connection
+        connection = self._life.connection
+        self._initialized = True
         self._login.opened()
         for handler in list(self):
             if self._life.connection is connection:  # a handler may send so much that it is lost again
                 self._tell(handler, handler.connectionInitialized)
 
-    def detached(self, reason: Failure) -> None:
-        """The connection is gone."""
-        self._initialized = None
-        for handler in list(self):
-            self._tell(handler, handler.connectionLost, reason)
+    def _disconnected(self) -> None:
+        """The connection is gone, if there was one. Handlers may do anything now, so the stream knows it already."""
+        if self._xmlstream is not None:
+            self._xmlstream, self._initialized = None, False
+            reason = Failure(ConnectionDone())
+            for handler in list(self):
+                self._tell(handler, handler.connectionLost, reason)
 
     def lost(self) -> None:
         """The stream ended otherwise than by `close`, or could not be opened."""
+        self._disconnected()
         self._unreachable(refused=False)
 
     def refused(self) -> None:

@@ -11,6 +11,8 @@ from twisted.words.xish import domish
 from wokkel.generic import FallbackHandler, Request
 from wokkel.subprotocols import XMPPHandler
 
+from minimixproxy.accountstream.lifecycle_rules import LONGEST_URGENT_WAIT
+from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.jids import InvalidJID
 from minimixproxy.minimix.subprotocols.subprotocol import Subprotocol
 from minimixproxy.wire.framing import FramingLimits
@@ -199,3 +201,43 @@ class Badly(HandlerTest):
         Told(self.told).setHandlerParent(self.stream)
         self.opened()
         self.assertEqual(self.told, ["made", "lost ConnectionDone"])
+
+    def test_one_that_sends_when_the_connection_is_lost(self) -> None:
+        """The stream opens for it, as for any other."""
+
+        class Sends(XMPPHandler):  # type: ignore[misc]
+            def connectionLost(self, reason: Failure) -> None:
+                super().connectionLost(reason)
+                self.send("<again/>")
+
+        Sends().setHandlerParent(self.stream)
+        self.opened()
+        for end, wait in ((self.stream.close, 0.0), (self.breaks, LONGEST_URGENT_WAIT)):
+            end()
+            self.clock.advance(wait)
+            self.upstream.accept()
+            self.assertEqual(self.upstream.take(), b"<again/>", end)
+
+    def test_one_that_reopens_the_stream(self) -> None:
+        class Reopens(XMPPHandler):  # type: ignore[misc]
+            def connectionLost(self, reason: Failure) -> None:
+                self.parent.reopen()
+
+        Reopens().setHandlerParent(self.stream)
+        self.opened()
+        self.stream.close()
+        self.upstream.accept()
+        self.assertIs(self.stream.state, StreamState.OPEN)
+
+    def test_one_that_closes_a_stream_that_is_lost(self) -> None:
+        class Closes(XMPPHandler):  # type: ignore[misc]
+            def connectionLost(self, reason: Failure) -> None:
+                self.parent.close()
+
+        Closes().setHandlerParent(self.stream)
+        Told(self.told).setHandlerParent(self.stream)
+        for count in (1, 2):
+            self.opened()
+            self.breaks()
+            self.assertEqual(self.told, ["made", "initialized", "lost ConnectionDone"] * count)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
