@@ -154,6 +154,7 @@ class AccountLogin:
         self.last_seen = self._kept_seen = min(kept.last_seen, wall_time(self._context.clock))
         self.kept, self.refused = kept.login, kept.refused
         self._login = self._logins.revive(kept.login, kept.bare) if kept.login is not None else None
+        self._used = self._login if kept.refused else None
         self._discard_password()
 
     def _set_refused(self, refused: bool) -> None:

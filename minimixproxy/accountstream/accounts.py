@@ -149,9 +149,13 @@ class Accounts(MultiService):
             self.log.info("{account} is forgotten", account=bare)
         return self._journal.erased(copies=copies).addCallback(lambda _: known)
 
+    def holds(self, held: HeldAccount) -> bool:
+        """Tell whether an account is not forgotten."""
+        return self._held.get(held.bare) is held
+
     def not_needed(self, held: HeldAccount) -> None:
         """An account is not to be held any more, nor anything of it on disk."""
-        if self._held.get(held.bare) is held:
+        if self.holds(held):
             del self._held[held.bare]
             self._release(held)
             self._journal.account_forgotten(held.bare)

@@ -34,6 +34,9 @@ class Registry(Protocol):
     def slots_of(self, domain: str) -> Slots:
         """Return what the streams to one domain open through."""
 
+    def holds(self, held: HeldAccount) -> bool:
+        """Tell whether it is one of these still."""
+
     def not_needed(self, held: HeldAccount) -> None:
         """An account is not to be held any more, nor anything of it on disk."""
 
@@ -83,7 +86,7 @@ class HeldAccount:
             self.log.warn("{account} waits for a client to log in: no usable login was kept", account=self.bare)
         elif self.account.rooms:
             self.stream.reopen()
-        else:
+        if not self.account.rooms:
             self.idle()
 
     def kept(self) -> KeptAccount:
@@ -99,6 +102,8 @@ class HeldAccount:
 
     def idle(self) -> None:
         """The account has neither sessions nor rooms; bookmarks may still bring it into some."""
+        if not self._registry.holds(self):
+            return
         if self.login.forgotten or not is_needed(self.login.last_seen, False, self._registry.logins):
             self._registry.not_needed(self)
         else:

@@ -131,9 +131,10 @@ class Rules:
         self._end_opening()
         connection.attach()
         for data in queue:
-            self._stream.send(data)
-        try:
             if self.connection is connection:  # so much may have waited that it is given up again
+                self._stream.send(data)
+        try:
+            if self.connection is connection:
                 self._stream.opened()
         finally:
             connection.xmlstream.release()

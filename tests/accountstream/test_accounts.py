@@ -17,11 +17,12 @@ from minimixproxy.accountstream.account_login import SEEN_INTERVAL, LoginContext
 from minimixproxy.accountstream.accounts import OPENINGS_AT_ONCE, OPENINGS_PER_SECOND, Accounts
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.accountstream.password_check import RETRIES
+from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.c2s.upstream.credentials import Credential
 from minimixproxy.config.settings import Domain, Rooms, Settings
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptMembership, KeptRoom, NullJournal
-from minimixproxy.wire.stanza import parse_stanza
+from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession
 from tests.minimix.upstreams import LOGIN, Upstream, login
@@ -411,6 +412,37 @@ class GoingTest(AccountsTest):
         self.account.session_closed(again)
         self.clock.advance(30 * DAY)
         self.assertEqual(self.journal.take()[-1], ("forgotten", BARE))
+
+    def test_restored_without_rooms_and_without_a_login(self) -> None:
+        """It is kept for no longer than one that could log in."""
+        for changes in ({"refused": True}, {"login": None}):
+            self.setUp()
+            self.accounts = self.made(stay=30 * DAY, bookmarks="follow")
+            self.restored(rooms=[], **changes)
+            self.assertEqual(len(self.accounts), 1)
+            self.clock.advance(30 * DAY)
+            self.assertEqual((len(self.accounts), self.journal.take()[-1]), (0, ("forgotten", BARE)), changes)
+            self.clock.advance(Rooms().iq_timeout)
+            self.assertEqual(self.clock.getDelayedCalls(), [], changes)
+            self.assertEqual(self.used, [], changes)
+
+    def test_a_login_that_was_refused_before_the_restart(self) -> None:
+        """It is not tried again, whoever needs the stream."""
+        self.restored(refused=True)
+        ((account, stream),) = self.accounts.with_streams()
+        told: list[Stanza | None] = []
+        for count in (1, 2):
+            account.ask("b.test", "get", b"<x/>", told.append)
+            self.clock.advance(0)
+            self.assertEqual((told, self.used, stream.state), ([None] * count, [], StreamState.REFUSED))
+
+    def test_one_that_is_held_no_more(self) -> None:
+        """What still happens to it keeps it in memory no longer."""
+        self.accounts = self.made(stay=30 * DAY, bookmarks="follow")
+        self.session()
+        self.accounts.forget(BARE)
+        self.account.last_room_ended()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_last_session_is_noted(self) -> None:
         phone, laptop = self.joined(), self.session("laptop")

@@ -17,6 +17,7 @@ from wokkel.subprotocols import XMPPHandler
 
 from minimixproxy.accountstream.account_login import LoginContext
 from minimixproxy.accountstream.accounts import Accounts
+from minimixproxy.accountstream.lifecycle_rules import LONGEST_URGENT_WAIT
 from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.accountstream.stream import AccountStream, StreamOptions
 from minimixproxy.config.settings import Rooms, Settings
@@ -157,6 +158,14 @@ class Lifecycle(HandlerTest):
         self.stream.send(b"<waits/>")
         self.upstream.accept(lambda _data: self.breaks())
         self.assertEqual(self.told, ["made", "lost ConnectionDone", "unreachable False"])
+
+    def test_lost_before_all_that_waits_is_sent(self) -> None:
+        """The rest is dropped: who sent it is told of the loss, and may mean something else by now."""
+        self.stream.send(b"<first/>")
+        self.stream.send(b"<second/>")
+        self.upstream.accept(lambda _data: self.breaks())
+        self.clock.advance(LONGEST_URGENT_WAIT)
+        self.assertEqual((self.stream.state, self.upstream.attempts), (StreamState.CLOSED, []))
 
     def test_a_fault_of_one_is_not_the_others(self) -> None:
         Raises().setHandlerParent(self.stream)
