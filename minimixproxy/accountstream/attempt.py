@@ -40,7 +40,11 @@ class Attempt:
         """Begin. The end may come at once."""
         self._working = Deferred.fromCoroutine(self._work())
         self._working.addCallbacks(self._connected, self._failed)
-        self._working.addErrback(lambda failure: self.log.failure("in {account}", failure, account=self._account))
+        self._working.addErrback(
+            lambda failure: self.log.failure(
+                "a fault when the account stream of {account} had opened, or failed to", failure, account=self._account
+            )
+        )
 
     def stop(self) -> None:
         """Nobody wants it any more. Harmless when it has come to its end."""

@@ -174,7 +174,10 @@ class Rules:
 
     def _lose_overfull(self, _: object) -> None:
         """Stop, and drop what waits. The next wait is longer. Call `lost`."""
-        self.log.warn("account stream of {account} takes nothing in: given up", account=self._stream.account)
+        self.log.warn(
+            "the server does not read what {account} sends: its account stream is given up",
+            account=self._stream.account,
+        )
         self._lose()
 
     def _lose_open(self, _: object = None) -> None:
@@ -185,7 +188,10 @@ class Rules:
 
     def _abort(self, _: object) -> None:
         """End the connection at once; the next wait as for one that has ended. Call `lost`."""
-        self.log.warn("account stream of {account} takes nothing in: given up", account=self._stream.account)
+        self.log.warn(
+            "the server does not read what {account} sends: its account stream is given up",
+            account=self._stream.account,
+        )
         connection = self.connection
         assert connection is not None
         self._lose_open()

@@ -66,7 +66,10 @@ class PasswordCheck:
             elif delays:
                 self._timer.start(delays.pop(0), lambda: self._attempt(login, proved, refused, delays))
             else:
-                self.log.warn("the new password of {account} is in memory only", account=self._bare)
+                self.log.warn(
+                    "the new password of {account} could not be tried: after a restart, a client has to log in first",
+                    account=self._bare,
+                )
 
         async def prove() -> None:
             await self._prove(login)

@@ -148,10 +148,12 @@ class AccountStream(XMPPHandlerCollection, Service):
         if self._life.phase is not Phase.CONGESTED or self._life.queued <= MAX_REPLIES:
             self.send(obj)
         else:
-            self.log.warn("{account}: its server reads slowly, others are not answered", account=self.account)
+            self.log.warn(
+                "the server of {account} reads slowly: others who ask the account get no answer", account=self.account
+            )
 
     def _not_sendable(self, data: bytes, fault: str) -> None:
-        self.log.warn("{account}: a stanza is not sent: {reason}", account=self.account, reason=fault)
+        self.log.warn("{account}: a stanza is not sent to the server: {reason}", account=self.account, reason=fault)
         answer, instead = refused(data, fault)
         if instead is not None:
             self._life.happens(_SEND, instead)
@@ -280,7 +282,7 @@ class AccountStream(XMPPHandlerCollection, Service):
         try:
             told(*what)
         except Exception:  # noqa: BLE001 (handlers are anybody's)
-            self.log.failure("in {handler} of {account}", handler=type(handler).__name__, account=self.account)
+            self.log.failure("a fault in {handler} of {account}", handler=type(handler).__name__, account=self.account)
 
 
 def _bytes_of(obj: object) -> bytes:

@@ -49,10 +49,14 @@ class Proxy:
             try:
                 part.tick()
             except Exception:  # noqa: BLE001 (the edge: nobody else watches over the time)
-                self.log.failure("{domain}: while time goes by", domain=self.core.domain)
+                self.log.failure("{domain}: a fault while looking for what has timed out", domain=self.core.domain)
 
     def stopping(self) -> None:
         """The proxy goes away on purpose: nobody is left waiting."""
         self.iqs.fail_all()
         if self.core.dropped:
-            self.log.info("{domain}: dropped in all: {counts}", domain=self.core.domain, counts=dict(self.core.dropped))
+            self.log.info(
+                "{domain}: stanzas dropped since the start, by reason: {counts}",
+                domain=self.core.domain,
+                counts=dict(self.core.dropped),
+            )

@@ -37,7 +37,11 @@ class SilentResources:
             if now - resource.pinged >= self._patience:
                 if not resource.mute:
                     self._core.targets.muted(resource)
-                    self.log.warn("{domain}: {jid} answers nothing", domain=self._core.domain, jid=resource.jid)
+                    self.log.warn(
+                        "{domain}: {jid} does not answer any request: others get its work",
+                        domain=self._core.domain,
+                        jid=resource.jid,
+                    )
                     self._fell_silent(resource.jid)
                 self._ask(resource)
             return

@@ -110,7 +110,7 @@ class Account:
         if self._answers.admits((asker or "").partition("/")[0]):
             self._stream.reply(data)
         else:
-            self.log.warn("{account}: too much is asked on its stream, and not answered", account=self.bare)
+            self.log.warn("{account} is asked too much by others: requests stay without an answer", account=self.bare)
 
     def _in_rooms(self) -> bool:
         return bool(self.rooms)

@@ -118,7 +118,11 @@ class Database:
     def _clean(self, cursor: Any) -> None:
         size = self.file.stat().st_size if self.file is not None else 0
         if size > _WORTH_SAYING:
-            self.log.info("{name}: is written anew once ({size} bytes)", name=self.name, size=size)
+            self.log.info(
+                "{name} is rewritten once, so that nothing deleted stays in it ({size} bytes)",
+                name=self.name,
+                size=size,
+            )
         try:
             write_anew(cursor)
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")

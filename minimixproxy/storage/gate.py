@@ -42,7 +42,7 @@ class Gate:
             try:
                 deliver(data)
             except Exception:  # noqa: BLE001 (the edge: logged, and the others get theirs)
-                self.log.failure("while giving a session what waited for it")
+                self.log.failure("a fault while a session was given what waited for it")
         if self.waiting is waiting:
             self.waiting = None
         waiting.clear()

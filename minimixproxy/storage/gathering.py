@@ -56,5 +56,6 @@ class Gathering:
             if not self.incomplete:
                 self.incomplete = True
                 self.log.error(
-                    "state: more than {bytes} bytes wait to be written: messages are let go", bytes=self.limit
+                    "more than {bytes} bytes of state wait to be written: messages are not kept on disk for now",
+                    bytes=self.limit,
                 )

@@ -103,10 +103,10 @@ class SQLJournal:
         """Messages were let go: have all that there are now written instead."""
         accounts = self._all_in_memory()
         if accounts is None:
-            self.log.error("state lacks messages that were let go")
+            self.log.error("state on disk lacks messages that had no place while it could not be written")
             return
         self._rows.replace_history(batch, accounts)
-        self.log.warn("state has all messages again")
+        self.log.warn("state on disk has all messages again")
 
     def _all_in_memory(self) -> list[KeptAccount] | None:
         """Return all that there is, None if that cannot be told: by a fault of ours, which must not cost more."""

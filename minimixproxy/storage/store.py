@@ -56,7 +56,11 @@ class Store:
         try:
             self._in_transaction(lambda: self._write(batch))
         except self._refusals as error:
-            self.log.warn("{name}: {error}; row by row", name=self._database.name, error=_line(error))
+            self.log.warn(
+                "{name}: a batch is refused ({error}): its rows are written one by one",
+                name=self._database.name,
+                error=_line(error),
+            )
             self._in_transaction(lambda: self._write_singly(batch))
         self._wal.written(batch)
         if self._wal.due(ERASED_BUSY):
@@ -121,7 +125,11 @@ class Store:
         try:
             self._in_transaction(lambda: self._hold.give_back(self._cursor))
         except Exception as error:  # noqa: BLE001 (the lease ends by itself)
-            self.log.info("{name}: not given back: {error}", name=self._database.name, error=_line(error))
+            self.log.info(
+                "{name}: the lease was not given back, it ends by itself: {error}",
+                name=self._database.name,
+                error=_line(error),
+            )
         self.close()
         self._hold.abandon()
 

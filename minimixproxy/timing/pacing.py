@@ -54,7 +54,7 @@ class Pacer:
         try:
             call()
         except Exception:  # noqa: BLE001 (it may be anybody's: it must not stop what the others wait for)
-            self.log.failure("in a call that waited for its turn")
+            self.log.failure("a fault in what had waited for its turn")
 
 
 class Slot:

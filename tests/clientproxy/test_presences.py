@@ -57,7 +57,7 @@ class SubscribingTests(unittest.TestCase):
                 f"{DOMAIN}: {TARGET}/a is there",
                 f"{DOMAIN}: {TARGET}/a is gone",
                 f"{DOMAIN}: dropped presence from {ALICE}: to another domain (1 so far)",
-                f"{DOMAIN}: dropped in all: \"{{'to another domain': 1}}\"",
+                f"{DOMAIN}: stanzas dropped since the start, by reason: \"{{'to another domain': 1}}\"",
             ],
         )
 

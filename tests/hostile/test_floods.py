@@ -64,7 +64,7 @@ class WaitingMessagesTests(ScenarioCase):
             mallory.send(f"<message to='{room}/alice' type='chat' id='p{number}'><body>{body}</body></message>")
         version = "<query xmlns='jabber:iq:version'/>"
         await mallory.iq("get", f"{room}/alice", version, PATIENCE)  # answered when all before has come
-        await proxy.process.says("private messages or .* the oldest .* goes")
+        await proxy.process.says("private messages or .* the oldest .* is lost")
         tablet = await self.client(alice, "tablet", proxy=proxy)
         await enter(tablet, room, "alice")
         await heard(tablet, "p29")
@@ -89,7 +89,7 @@ class BookmarkTests(ScenarioCase):
         reply = await writer.iq("set", None, f"<query xmlns='jabber:iq:private'>{storage}</query>")
         self.assertEqual(reply.get("type"), "result", str(reply)[:500])
         phone = await self.client(alice, "phone", proxy=proxy)
-        await proxy.process.says(f"{alice.jid}: {many - 5} bookmarks are too many")
+        await proxy.process.says(f"{alice.jid}: {many - 5} bookmarks are beyond the limit of rooms")
         line = next(line for line in proxy.log if "are too many" in line)
         self.assertLess(len(line), 2000)
         for place in places[:5]:

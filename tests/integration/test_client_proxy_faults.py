@@ -114,7 +114,7 @@ class WorkerFaultTests(ProxiedCase):
         for _ in range(4):
             self.assertIn(">b<", str(await self.ask(alice)))
         self.assertEqual(len(b.requests), 4)
-        await self.running.process.says(f"{a.client.jid} answers nothing")
+        await self.running.process.says(f"{a.client.jid} does not answer any request")
 
     async def test_a_target_that_answers_nothing(self) -> None:
         (worker,) = await self.serve("a", timeout=2.0, ping_after=1.0)

@@ -154,7 +154,7 @@ class NbxmppTests(IntegrationTestCase):
         self.assertEqual((bookmark["jid"], bookmark["nick"], bookmark["autojoin"]), (self.place, "alice", True))
         retract = f"<retract node='{NS_BOOKMARKS}' notify='true'><item id='{self.place}'/></retract>"
         await self.succeeds(self.phone, None, f"<pubsub xmlns='{NS_PUBSUB}'>{retract}</pubsub>")
-        await self.proxy.process.says(f"no bookmark keeps it in {self.place}")
+        await self.proxy.process.says(f"the bookmark that kept it in {self.place} is gone")
         await self.leave(self.phone, "alice")
         await self.both_ways()
         await self.gajim.leave(self.place)

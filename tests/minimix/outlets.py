@@ -18,7 +18,7 @@ from minimixproxy.minimix.room.attached_sessions import AttachedSessions
 from minimixproxy.minimix.room.budgets import WAITING_BYTES, WAITING_OWN
 from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.wire.stanza import Stanza, parse_stanza
-from tests.minimix.fakes import ROOM, STREAM, written
+from tests.minimix.fakes import BARE, ROOM, STREAM, written
 
 PLENTY = 2**40
 
@@ -38,6 +38,7 @@ class Question:
 class FakeOutlet:
     """Keeps what is asked and sent, and who waits for its turn. Bounds only what waits."""
 
+    account: str = BARE
     stream_jid: str = STREAM
     asked: list[Question] = field(default_factory=list)
     sent: list[Stanza] = field(default_factory=list)

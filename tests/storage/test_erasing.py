@@ -330,7 +330,7 @@ class EarlierVersionTests(TroubleTestCase):
         self.assertIn(SECRET.encode(), self.state.read_bytes())
         self.patch(storage_database, "_WORTH_SAYING", self.state.stat().st_size - 1)
         lab = self.lab()
-        self.assertEqual(self.logged("is written anew once"), 1)
+        self.assertEqual(self.logged("is rewritten once"), 1)
         for path in self.directory.glob("state.sqlite*"):
             self.assertNotIn(SECRET.encode(), path.read_bytes(), path.name)
         lab.crash()

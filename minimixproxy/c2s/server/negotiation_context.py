@@ -104,7 +104,7 @@ class NegotiationContext:
             elif not isinstance(result, Failure):
                 result.transport.abortConnection()
             elif not result.check(SaslFailure):
-                self.log.failure("while logging in upstream for nobody", result)
+                self.log.failure("a fault in a login whose client had gone", result)
 
         Deferred.fromCoroutine(login).addBoth(ended)
         return waiting

@@ -61,7 +61,7 @@ class AccountLink:
         """Tell whether the account takes a stanza of the client. Raises what a fault of ours raises."""
         try:
             if stanza.name == "iq" and not self.watch.asked(stanza):
-                self.log.warn("{jid} asks its server for too much at once to be followed", jid=self.name)
+                self.log.warn("{jid} has too many requests to its server open: one is not followed", jid=self.name)
             account = self._account
             return account is not None and account.from_client(self._session, stanza)
         except UnusableStanza as error:  # it is the receiver's affair

@@ -119,7 +119,12 @@ class FromClient:
     def _ends(self, event: Event) -> None:
         if isinstance(event, Fault):
             condition, text, jid = event.condition, event.text, self._session.jid
-            self.log.info("fault of {jid}: {condition} {text}", jid=jid, condition=condition, text=text)
+            self.log.info(
+                "{jid} breaks the protocol, and is disconnected: {condition} {text}",
+                jid=jid,
+                condition=condition,
+                text=text,
+            )
             self._session.close(event.condition, event.text)
         elif isinstance(event, StreamClosed):
             self._session.client_closes()

@@ -129,7 +129,11 @@ class BookmarkFollower:
         try:
             found = await self._storage.read()
         except Refused as error:
-            self.log.info("{account}: no bookmarks: {condition}", account=self._account.bare, condition=str(error))
+            self.log.info(
+                "{account}: the server gives no bookmarks: {condition}",
+                account=self._account.bare,
+                condition=str(error),
+            )
             return
         self._follow(found)
         if self._write_back is not None:
@@ -165,7 +169,7 @@ class BookmarkFollower:
 
     def _unmark(self, room: str, *, stays: bool) -> None:
         """A bookmark is gone, or says no more that the account is to be in the room."""
-        self.log.info("{account}: no bookmark keeps it in {room}", account=self._account.bare, room=room)
+        self.log.info("{account}: the bookmark that kept it in {room} is gone", account=self._account.bare, room=room)
         if stays:
             self._account.set_bookmarked(room, False)
         else:
@@ -195,7 +199,12 @@ class BookmarkFollower:
         if again:
             self._poller.news()
         if beyond:
-            self.log.warn("{account}: {n} bookmarks are too many", account=account.bare, n=len(beyond), rooms=beyond)
+            self.log.warn(
+                "{account}: {n} bookmarks are beyond the limit of rooms, and not followed",
+                account=account.bare,
+                n=len(beyond),
+                rooms=beyond,
+            )
         return again | beyond
 
     @property
@@ -211,7 +220,11 @@ class BookmarkFollower:
             if bookmarks:
                 await self._storage.write(bookmarks, found)
         except Refused as error:
-            self.log.warn("{account}: bookmark refused: {condition}", account=self._account.bare, condition=str(error))
+            self.log.warn(
+                "{account}: the server does not take a bookmark: {condition}",
+                account=self._account.bare,
+                condition=str(error),
+            )
             sync.done(changes, written=False)
             return
         sync.done(changes, written=True)

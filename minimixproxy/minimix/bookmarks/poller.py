@@ -123,7 +123,9 @@ class BookmarkPoller:
         self._unread = True
         if failure.check(NotAnswered):
             self._broken += self._was_open
-            self.log.info("{account}: no answer about bookmarks", account=self._account.bare)
+            self.log.info(
+                "{account}: the server does not answer about bookmarks, asked again later", account=self._account.bare
+            )
             if self._broken == MAX_BROKEN:
                 self.log.error("{account}: its stream ends whenever bookmarks are read", account=self._account.bare)
         else:

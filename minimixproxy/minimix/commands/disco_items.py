@@ -74,7 +74,9 @@ class DiscoItems:
             self._forget(key)
             return
         if len(self._open) >= MAX_OPEN:
-            self.log.info("{jid} asks for too many lists at once", jid=session.jid)
+            self.log.info(
+                "{jid} asks for too many service lists at once: our commands are missing in one", jid=session.jid
+            )
             return
         self._open[key] = _Listing(peer, node, self._clock.seconds() + TIMEOUT)
         if not self._timer.running:

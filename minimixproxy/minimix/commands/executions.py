@@ -195,7 +195,7 @@ class Commands:
         self._open[exchange.id] = exchange
         self._open.move_to_end(exchange.id)
         while len(self._open) > MAX_OPEN or (len(self._open) > 1 and self._bytes() > MAX_BYTES):
-            self.log.info("too many commands under way: the oldest ends")
+            self.log.info("too many ad-hoc commands are under way: the oldest ends")
             self._end(next(iter(self._open.values())))
         if not self._timer.running:
             self._timer.start(TIMEOUT, self._sweep)

@@ -53,8 +53,8 @@ class PrivateMessages:
         """Make place for one; False if there is none even without the others."""
         while len(self._waiting) >= MAX_KEPT or not self._budget.take(_cost(private)):
             self.log.warn(
-                "more than {limit} private messages or {bytes} bytes wait in {room}, or too much in all rooms: "
-                "the oldest in {room} goes",
+                "more than {limit} private messages or {bytes} bytes of {room} wait for a client, or too much of all "
+                "rooms: the oldest of {room} is lost",
                 limit=MAX_KEPT,
                 bytes=self._budget.limit,
                 room=self._room,
@@ -87,7 +87,7 @@ class PrivateMessages:
                     raw = ForkTemplate(private.raw).copy(to)
                 except MalformedStanza as error:
                     self.log.error(
-                        "{room}: a private message cannot be shown, and is kept no more: {error} ({size} bytes)",
+                        "a private message kept of {room} is damaged, and lost: {error} ({size} bytes)",
                         room=self._room,
                         error=error,
                         size=len(private.raw),

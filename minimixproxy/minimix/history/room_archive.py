@@ -129,7 +129,12 @@ class RoomArchive:
             return
         if answer is None or answer.get("type") != "result":
             condition = muc.error_condition(answer) if answer is not None else "no answer"
-            self.log.warn("the archive of {room} cannot be read: {error}", room=self._room, error=condition)
+            self.log.warn(
+                "{account} cannot read what it missed from the archive of {room}: {error}",
+                account=self._outlet.account,
+                room=self._room,
+                error=condition,
+            )
             self.failed = condition not in _FINAL
             self._finish()
             return
@@ -139,7 +144,8 @@ class RoomArchive:
         complete = fin is None or fin.getAttribute("complete") == "true"
         if self._full:
             self.log.warn(
-                "{room}: more than {bytes} bytes were missed, or too much in all rooms: the oldest part is given up",
+                "{account} missed more than {bytes} bytes in {room}, or too much in all rooms: the oldest are lost",
+                account=self._outlet.account,
                 room=self._room,
                 bytes=MAX_BYTES,
             )
@@ -166,7 +172,12 @@ class RoomArchive:
         self._found = []
         self._budget.close()
         if found:
-            self.log.info("{number} messages of the archive of {room}", number=len(found), room=self._room)
+            self.log.info(
+                "{account} gets {number} missed messages from the archive of {room}",
+                account=self._outlet.account,
+                number=len(found),
+                room=self._room,
+            )
         self._done([message for message in reversed(found) if message is not None])
 
 

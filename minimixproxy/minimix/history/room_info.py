@@ -33,7 +33,11 @@ class RoomInfo:
     def refresh(self, done: Callable[[], None] | None = None) -> None:
         """Ask the room; then `done` is called, whatever became of it. If too many wait, it is called at once."""
         if done is not None and len(self._waiting) >= MAX_WAITING:
-            self.log.warn("too many wait for what {room} says of itself", room=self.room)
+            self.log.warn(
+                "too many requests wait for {room} to tell {account} what it supports: one goes on without",
+                room=self.room,
+                account=self._outlet.account,
+            )
             done()
         elif done is not None:
             self._waiting.append(done)
@@ -46,7 +50,9 @@ class RoomInfo:
         if answer is not None:
             self.learn(answer)
         if answer is None or answer.get("type") != "result":
-            self.log.info("{room} does not say what it can", room=self.room)
+            self.log.info(
+                "{room} does not tell {account} what it supports", room=self.room, account=self._outlet.account
+            )
         waiting, self._waiting = self._waiting, []
         for done in waiting:
             done()

@@ -81,6 +81,10 @@ class RoomOutlet(OwnRequests, Protocol):
     """What an occupancy may do to the world outside its sessions."""
 
     @property
+    def account(self) -> str:
+        """The bare JID of the account, for the log."""
+
+    @property
     def stream_jid(self) -> str:
         """The full JID of the account stream; "" before it is bound."""
 

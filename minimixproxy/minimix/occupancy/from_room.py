@@ -66,7 +66,12 @@ class FromRoom:
             self._presence_error(stanza, nick)
             return
         if kind not in (None, "unavailable"):
-            self.log.info("presence of an odd type from {room}: {type}", room=self._parts.room, type=kind)
+            self.log.info(
+                "{room} sends {account} a presence of the unknown type {type}: ignored",
+                room=self._parts.room,
+                account=self._parts.account,
+                type=kind,
+            )
             return
         self.confirmed()
         history = self._parts.history
@@ -108,7 +113,9 @@ class FromRoom:
     def _own_available(self, stanza: Stanza, nick: str) -> None:
         parts = self._parts
         if self._is_entering and not parts.join_ids.may_be_answered_by(stanza.get("id")):
-            self.log.info("{room} answers a join that a leave has followed", room=parts.room)
+            self.log.info(
+                "{room} answers a join that {account} has taken back: ignored", room=parts.room, account=parts.account
+            )
             return
         if not self._is_entering and parts.join_ids.unanswered:
             self._telling_again_until = parts.context.clock.seconds() + SUBJECT_TIMEOUT
@@ -158,7 +165,12 @@ class FromRoom:
             session.deliver(rewrite(stanza.self_contained(), {"to": session.jid, "id": stanza_id}))
             return
         condition = muc.error_condition(stanza)
-        self.log.info("presence error from {room}: {error}", room=self._parts.room, error=condition)
+        self.log.info(
+            "{room} refuses a presence of {account}: {error}",
+            room=self._parts.room,
+            account=self._parts.account,
+            error=condition,
+        )
         if nick is None or appearance.is_nick(nick):
             self.refused()
 
@@ -178,10 +190,20 @@ class FromRoom:
         parts, condition = self._parts, muc.error_condition(error)
         parts.join_ids.answered()
         if self._lifecycle.phase in ASKING:
-            self.log.info("cannot return to {room}: {condition}", room=parts.room, condition=condition)
+            self.log.info(
+                "{room} does not let {account} come back: {condition}",
+                room=parts.room,
+                account=parts.account,
+                condition=condition,
+            )
             self._lifecycle.happens(_refusal(condition, error), error)
             return
-        self.log.info("join refused: {room}: {condition}", room=parts.room, condition=condition)
+        self.log.info(
+            "{room} refuses the join of {account}: {condition}",
+            room=parts.room,
+            account=parts.account,
+            condition=condition,
+        )
         other = parts.attendance.refuse_joiner(error)
         if other is not None:
             self._lifecycle.happens(Input.NEXT_REFUSED, other)

@@ -56,7 +56,7 @@ def complete(parts: Parts) -> None:
     joiner = parts.attendance.joiner
     if joiner is not None and joiner.wish is None:  # of a first join: nobody's is sent on coming back
         parts.history.room_shows(len(parts.history))
-    log.info("joined: {room} as {nick}", room=parts.room, nick=parts.appearance.nick)
+    log.info("{account} is in {room}, as {nick}", account=parts.account, room=parts.room, nick=parts.appearance.nick)
     parts.membership.keep()
     parts.self_ping.start()
     parts.attendance.let_in_waiting()
@@ -100,7 +100,11 @@ def removed(parts: Parts, _stanza: Stanza) -> None:
 
 def start_anew(parts: Parts, _stanza: Stanza) -> None:
     """The room shows the account out, and has not shown it in yet: that is the end of a time before this join."""
-    log.info("{room} ends what was before this join", room=parts.room)
+    log.info(
+        "{room} says that {account} is out, of a stay before this join: it joins on",
+        room=parts.room,
+        account=parts.account,
+    )
     parts.attendance.view.start_anew()
 
 

@@ -36,7 +36,7 @@ def leave_out_of_reach(parts: Parts, _request: Stanza | None, reason: str) -> No
     Sessions that are still attached did not ask for it. They are shown out as if kicked (307), with `reason`: a client
     takes what looks like the answer to a leave for the answer to its own, and stays. Those that wait are refused.
     """
-    log.info("leaving: {room}", room=parts.room)
+    log.info("{account} leaves {room}", account=parts.account, room=parts.room)
     parts.membership.forget()
     stop(parts)
     parts.attendance.refuse_waiting("recipient-unavailable", "the account leaves the room")
@@ -62,7 +62,12 @@ def show_out_rejecting(parts: Parts, session: SessionPort, _stanza: Stanza) -> N
 
 def show_removal(parts: Parts, stanza: Stanza) -> None:
     """The room shows the account out for good."""
-    log.info("out of {room}: {codes}", room=parts.room, codes=sorted(muc.status_codes(stanza)))
+    log.info(
+        "{room} has removed {account} for good (status {codes})",
+        room=parts.room,
+        account=parts.account,
+        codes=sorted(muc.status_codes(stanza)),
+    )
     parts.attendance.attached.fork_presence(stanza)
     parts.attendance.refuse_waiting("recipient-unavailable", "removed while joining")
 

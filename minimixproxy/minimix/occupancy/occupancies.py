@@ -56,7 +56,7 @@ class Occupancies:
         self._sessions = sessions
         self._context = context
         self._host = host
-        self.outlet = AccountOutlet(stream, sessions, context, self)
+        self.outlet = AccountOutlet(bare, stream, sessions, context, self)
         self._abandoned = Timer(context.clock)  # when no session has come for long enough
 
     def __len__(self) -> int:
@@ -70,7 +70,12 @@ class Occupancies:
         try:
             return self.rooms.get(parse_jid(sender).bare)
         except InvalidJID as error:
-            self.log.warn("{name} from an invalid address: {error}", name=stanza.name, error=error)
+            self.log.warn(
+                "{account}: a {name} comes from what is no JID: {error}",
+                account=self._bare,
+                name=stanza.name,
+                error=error,
+            )
             return None
 
     # Into rooms ------------------------------------------------------------------------------------------------
@@ -80,7 +85,11 @@ class Occupancies:
         occupancy = self.rooms.get(room)
         if occupancy is None:
             if self._full:
-                self.log.warn("{account} is in {limit} rooms: join refused", account=self._bare, limit=len(self))
+                self.log.warn(
+                    "{account} is in {limit} rooms, as many as it may be: another join is refused",
+                    account=self._bare,
+                    limit=len(self),
+                )
                 error = error_payload("wait", "resource-constraint", f"no more than {len(self)} rooms")
                 session.deliver(muc.join_error(room, nick, session.jid, stanza.get("id"), error))
                 return
@@ -93,7 +102,9 @@ class Occupancies:
         if occupancy is not None:
             occupancy.note_bookmark(bookmarked)
         elif self._full:
-            self.log.warn("{account} is in too many rooms to enter {room}", account=self._bare, room=room)
+            self.log.warn(
+                "{account} is in as many rooms as it may be, so it does not join {room}", account=self._bare, room=room
+            )
         else:
             membership = KeptMembership(nick, nick, password, bookmarked, wall_time(self._context.clock))
             self.rooms[room] = occupancy = self._occupancy(room, KeptRoom(room, membership))

@@ -35,7 +35,10 @@ class OutletHost(Sized, Protocol):
 class AccountOutlet:
     """The way to the rooms and back, for all occupancies of an account (`interfaces.streams.RoomOutlet`)."""
 
-    def __init__(self, stream: StreamPort, sessions: Sessions, context: AccountContext, host: OutletHost) -> None:
+    def __init__(
+        self, account: str, stream: StreamPort, sessions: Sessions, context: AccountContext, host: OutletHost
+    ) -> None:
+        self.account = account
         self.budgets = Budgets(context.settings)
         self.broadcast_payload = sessions.payload
         self.room_joined = host.room_joined

@@ -42,6 +42,11 @@ class Parts:
         return self.context.room
 
     @property
+    def account(self) -> str:
+        """The bare JID of the account, for the log."""
+        return self.context.outlet.account
+
+    @property
     def outlet(self) -> RoomOutlet:
         """The way to the room."""
         return self.context.outlet

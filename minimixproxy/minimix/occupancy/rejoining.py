@@ -40,20 +40,27 @@ def come_back_later(parts: Parts, *_why: object) -> None:
 
 def put_out(parts: Parts, stanza: Stanza) -> None:
     """The room shows the account out, and nobody means it."""
-    log.info("out of {room}: {codes}", room=parts.room, codes=sorted(muc.status_codes(stanza)))
+    log.info(
+        "{room} has put {account} out by a fault (status {codes}): it will rejoin",
+        room=parts.room,
+        account=parts.account,
+        codes=sorted(muc.status_codes(stanza)),
+    )
     come_back_later(parts)
 
 
 def silently_out(parts: Parts) -> None:
     """The room does not know the account, and has not said so: come back at once."""
-    log.info("silently out of {room}", room=parts.room)
+    log.info("{room} does not know {account} any more: it rejoins", room=parts.room, account=parts.account)
     if interrupted(parts):
         parts.attempts.schedule.now()
 
 
 def unanswered(parts: Parts) -> None:
     """The room, or its service, says nothing."""
-    log.info("{room} does not answer the rejoin", room=parts.room)
+    log.info(
+        "{room} does not answer the rejoin of {account}: tried again later", room=parts.room, account=parts.account
+    )
     come_back_later(parts)
 
 

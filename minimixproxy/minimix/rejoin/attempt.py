@@ -84,7 +84,11 @@ class RejoinAttempt:
 
     def _accepted(self, answer: Stanza | None) -> None:
         if answer is None or answer.get("type") != "result":
-            self.log.warn("{room} had to be made anew, and may be locked", room=self._context.room)
+            self.log.warn(
+                "{room} was gone, and {account} has made it anew; it may be locked for others",
+                room=self._context.room,
+                account=self._outlet.account,
+            )
 
     def groupchat(self, stanza: Stanza, *, again: bool) -> None:
         """A groupchat message of the room takes its place behind what was said before.

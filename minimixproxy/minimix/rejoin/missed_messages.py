@@ -35,6 +35,7 @@ class MissedMessages:
         done: Callable[[list[Stanza], list[Stanza]], None],
     ) -> None:
         clock = context.clock
+        self._account = context.outlet.account
         self._info = info
         self._clock = clock
         self._done = done
@@ -83,7 +84,11 @@ class MissedMessages:
         if self._archived is None:
             self._give_up()
         elif self._subject.running:
-            self.log.warn("{room} does not come to the end of what was said before", room=self._info.room)
+            self.log.warn(
+                "{room} tells {account} more history than can wait: what follows counts as new",
+                room=self._info.room,
+                account=self._account,
+            )
             self.subject_seen()
 
     def subject_seen(self) -> None:
@@ -100,7 +105,11 @@ class MissedMessages:
         self._budget.close()
 
     def _give_up(self) -> None:
-        self.log.warn("{room}: what its archive has of the meantime takes too long", room=self._info.room)
+        self.log.warn(
+            "the archive of {room} takes too long to tell what {account} missed: asked again later",
+            room=self._info.room,
+            account=self._account,
+        )
         self._patience.stop()
         self._again.stop()
         self._archive.stop()

@@ -131,7 +131,7 @@ class IQProxyHandler(Subprotocol):
                 table = self._self_pings if kind == _SELF_PING else self._asked
                 wire_id = table.add(peer, session, stanza_id, stanza["to"], kind)
             except TableFull:
-                self.log.warn("too many open IQs of {jid}", jid=session.jid)
+                self.log.warn("{jid} has too many requests to rooms open: another is refused", jid=session.jid)
                 self._refuse(session, stanza, "wait", "resource-constraint", "too many open requests")
                 return
             if key is not None:
@@ -159,7 +159,7 @@ class IQProxyHandler(Subprotocol):
             else:
                 self._request_from_room(stanza)
         except InvalidJID as error:
-            self.log.warn("IQ from an invalid address: {error}", error=error)
+            self.log.warn("{account}: an IQ comes from what is no JID: {error}", account=self.bare, error=error)
 
     def taken(self) -> None:
         """It may have been the last answer that was awaited."""
@@ -183,7 +183,11 @@ class IQProxyHandler(Subprotocol):
         wire_id = stanza.get("id") or ""
         pending = self._asked.take(peer, wire_id) or self._self_pings.take(peer, wire_id)
         if pending is None:
-            self.log.info("answer to nothing asked, from {peer}", peer=peer)
+            self.log.info(
+                "{peer} answers a request that {account} does not wait for, or not any more",
+                peer=peer,
+                account=self.bare,
+            )
             return
         self._queries.answered(pending.asker, pending.id)
         if not stanza.readable:
@@ -279,7 +283,7 @@ class IQProxyHandler(Subprotocol):
             key = (id(session), parse_jid(peer).full)
             wire_id = self._forwarded.add(key, session, stanza.get("id") or "", peer)
         except TableFull:
-            self.log.warn("too many open IQs of {peer} for {jid}", peer=peer, jid=session.jid)
+            self.log.warn("{peer} has too many requests open at {jid}: another is refused", peer=peer, jid=session.jid)
             self._parts.answer(peer, answer_to(stanza, error_payload("wait", "resource-constraint"), to=peer))
             return
         session.deliver(rewrite(stanza.self_contained(), {"to": session.jid, "id": wire_id}))
@@ -288,7 +292,7 @@ class IQProxyHandler(Subprotocol):
         """A session's result or error to a room: sent on if it was asked, else dropped."""
         pending = self._forwarded.take((id(session), parse_jid(stanza["to"]).full), stanza.get("id") or "")
         if pending is None:
-            self.log.info("{jid} answers what nobody asked", jid=session.jid)
+            self.log.info("{jid} answers a request that no room waits for, or not any more", jid=session.jid)
             return
         self.send(relayed(stanza, session, {"to": pending.peer, "id": pending.id}))
 

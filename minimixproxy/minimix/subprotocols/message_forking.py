@@ -155,7 +155,11 @@ class MessageForkHandler(Subprotocol):
             keys = (hash((jid, stanza_id or "")) for jid in (address.full, address.bare))
             session = next((self._sent[key] for key in keys if key in self._sent), None)
         if session is None:
-            self.log.info("error for a message of nobody, from {peer}", peer=address.full)
+            self.log.info(
+                "{peer} returns a message to {account}, and which client sent it is not known any more",
+                peer=address.full,
+                account=self.bare,
+            )
         elif address.resource is None:
             occupancy.from_room.refused()
         self._deliver(stanza, session)

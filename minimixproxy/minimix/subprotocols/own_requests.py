@@ -45,7 +45,9 @@ class OwnRequests(Subprotocol):
             peer = parse_jid(to).full if to else ""
             wire_id = self._open.add(peer, answered, "", to)
         except TableFull:
-            self.log.warn("too many open IQs of the account itself, none to {peer}", peer=to)
+            self.log.warn(
+                "{account} has too many requests of its own open: none is sent to {peer}", account=self.bare, peer=to
+            )
             answered(None)
             return
         self.send(iq(kind, payload, id=wire_id, to=to or None))
