@@ -57,7 +57,7 @@ class Store:
             self._in_transaction(lambda: self._write(batch))
         except self._refusals as error:
             self.log.warn(
-                "{name}: a batch is refused ({error}): its rows are written one by one",
+                "{name}: a batch failed ({error}): its rows are written one by one",
                 name=self._database.name,
                 error=_line(error),
             )

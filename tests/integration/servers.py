@@ -128,8 +128,8 @@ class Server(ABC):
         return f"{self._unique(name)}@{self.muc}"
 
     def _unique(self, name: str) -> str:
-        """`name` and a number: "room2" and 91 must not be what "room" and 291 are."""
-        return f"{name}{'-' if name[-1:].isdigit() else ''}{next(self._serial)}"
+        """`name` and a number: "room2" and 91 must not be what "room" and 291 are. No sign: Prosody escapes it."""
+        return f"{name}{'x' if name[-1:].isdigit() else ''}{next(self._serial)}"
 
 
 _servers: dict[type[Server], Server] = {}
