@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet import reactor
+
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.accountstream.login import open_account_stream
 from minimixproxy.c2s.upstream.credentials import Credential
@@ -12,7 +14,6 @@ from minimixproxy.config.settings import Limits
 from minimixproxy.timing.turn_end import TurnEnd
 from tests.c2s.fakeserver import SALT
 from tests.c2s.upstream import test_connecting
-from tests.c2s.upstream.test_connecting import asynchronous, reactor
 
 
 def kept(password: str = "secret") -> Credential:
@@ -37,12 +38,10 @@ class OpenTest(test_connecting.UpstreamTest):
         self.assertIs(stream.turn, turn, "what a read of it makes sessions write goes out together")
         return "open"
 
-    @asynchronous
     async def test_opens(self) -> None:
         for credential in (kept(), Credential.from_password("secret")):
             self.assertEqual(await self.outcome(credential), "open")
 
-    @asynchronous
     async def test_conditions(self) -> None:
         """RFC 6120 §6.5."""
         for condition, expected in {
@@ -62,12 +61,10 @@ class OpenTest(test_connecting.UpstreamTest):
             outcome = await self.outcome(kept("wrong"), failure=condition)
             self.assertEqual(outcome, expected.__name__, condition)
 
-    @asynchronous
     async def test_keys_that_do_not_fit(self) -> None:
         for behaviour in ({"salt": b"other"}, {"iterations": 5000}, {"new_salts": True}, {"mechanisms": ("PLAIN",)}):
             self.assertEqual(await self.outcome(kept(), **behaviour), "CredentialRefused")
 
-    @asynchronous
     async def test_what_may_pass(self) -> None:
         conflict = b"<error type='cancel'><conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
         over = b"<stream:error><system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from secrets import token_bytes
 from typing import Any
 
+from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, connectionDone
 
 from minimixproxy.c2s.transport.connection import SecurableConnection
@@ -173,6 +176,14 @@ class FakeServer:
 
     def say(self, name: str, data: bytes) -> None:
         self.write(b"<%b xmlns='%b'>%b</%b>" % (name.encode(), NS_SASL.encode(), b64encode(data), name.encode()))
+
+
+def listening(factory: Factory[Any]) -> tuple[IListeningPort, int]:
+    """Listen on loopback; return the port, and its number."""
+    port = reactor.listenTCP(0, factory, interface="127.0.0.1")  # type: ignore[arg-type]  # any factory will do
+    address = port.getHost()
+    assert isinstance(address, IPv4Address)
+    return port, address.port
 
 
 class FakeServerFactory(Factory):

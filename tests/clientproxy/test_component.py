@@ -2,20 +2,23 @@
 
 import itertools
 from hashlib import sha1
-from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.defer import Deferred
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionLost, ConnectionRefusedError
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent
 from twisted.python.failure import Failure
 from twisted.trial import unittest
+from zope.interface import implementer
 
 from minimixproxy.clientproxy import ClientProxyService, component
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.stanza import parse_stanza
+from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.clientproxy.scene import ALICE, DOMAIN, QUERY, TARGET, settings
 from tests.log_events import log_events
 from tests.wires import Wire
@@ -27,6 +30,7 @@ HEADER = (
 ERROR = "<stream:error><{} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>"
 
 
+@implementer(IStreamClientEndpoint)
 class Endpoint:
     """A server to connect to: refuses, or keeps what was connected."""
 
@@ -34,19 +38,17 @@ class Endpoint:
         self.log = log
         self.name = name
         self.refuses = False
-        self.streams: list[Any] = []
+        self.streams: list[FramedXmlStream] = []
 
-    def connect(self, factory: Any) -> "Deferred[Any]":
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         self.log.append(self.name)
-        deferred: Deferred[Any] = Deferred()
         if self.refuses:
-            deferred.errback(Failure(ConnectionRefusedError()))
-            return deferred
-        stream = factory.buildProtocol(None)
+            return fail(ConnectionRefusedError())
+        stream = protocolFactory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5347))
+        assert isinstance(stream, FramedXmlStream)
         stream.makeConnection(Wire())
         self.streams.append(stream)
-        deferred.callback(stream)
-        return deferred
+        return succeed(stream)
 
 
 class Slow(FileDescriptor):
@@ -94,7 +96,7 @@ class ComponentCase(unittest.TestCase):
         service.startService()
         return service
 
-    def handshake(self, endpoint: Endpoint, more: bytes = b"") -> Any:
+    def handshake(self, endpoint: Endpoint, more: bytes = b"") -> FramedXmlStream:
         """Let the server accept; return the stream."""
         stream = endpoint.streams[-1]
         stream.transport.clear()
@@ -105,7 +107,7 @@ class ComponentCase(unittest.TestCase):
         stream.dataReceived(b"<handshake/>" + more)
         return stream
 
-    def lose(self, stream: Any) -> None:
+    def lose(self, stream: FramedXmlStream) -> None:
         stream.connectionLost(Failure(ConnectionLost()))
 
     def advance(self, seconds: float) -> None:
@@ -564,7 +566,7 @@ class SizeTests(ComponentCase):
 
     LARGE = "x" * (512 * 1024)
 
-    def connected(self) -> Any:
+    def connected(self) -> FramedXmlStream:
         self.start()
         stream = self.handshake(self.one)
         stream.transport.clear()

@@ -1,13 +1,12 @@
 """An account as its owner sees it, with a client that asks and reads the answers."""
 
-from enum import Enum
-
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 from twisted.words.xish import domish
 
 from minimixproxy.minimix.commands.user_requests import UserRequests
 from minimixproxy.minimix.interfaces.streams import SessionPort
+from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.namespaces import NS_COMMANDS, NS_DATA
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, STREAM, FakeSession, payload_of
@@ -17,17 +16,21 @@ INFO, ITEMS = "http://jabber.org/protocol/disco#info", "http://jabber.org/protoc
 ALL_NODES = ["rooms", "leave", "detach", "forget"]
 
 
-class FakeState(Enum):
-    JOINED = "joined"
-    INTERRUPTED = "interrupted"
-    LEAVING = "leaving"
-
-
 class FakeRoom:
-    def __init__(self, room: str, *attached: FakeSession, bookmarked: bool = False, messages: int = 0) -> None:
+    """A room of an account, as it is told to its owner and to the operator."""
+
+    def __init__(
+        self,
+        room: str,
+        *attached: FakeSession,
+        bookmarked: bool = False,
+        messages: int = 0,
+        state: State = State.JOINED,
+        nick: str = "alice",
+    ) -> None:
         self.room = room
-        self.nick = "alice"
-        self.state: Enum = FakeState.JOINED
+        self.nick = nick
+        self.state = state
         self.attached = list(attached)
         self.bookmarked = bookmarked
         self.messages_kept = messages

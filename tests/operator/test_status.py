@@ -16,6 +16,9 @@ from twisted.internet.task import Clock
 from twisted.trial import unittest
 
 from minimixproxy import __version__
+from minimixproxy.accountstream.phases import StreamState
+from minimixproxy.minimix.interfaces.streams import SessionPort
+from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.operator import commands, status_report, status_table
 from minimixproxy.operator.forget import PATIENCE
 from minimixproxy.operator.status_report import Reported, StatusReport
@@ -23,6 +26,7 @@ from minimixproxy.safety_net import NET, SafetyNet
 from minimixproxy.wire.stanza import parse_stanza
 from minimixproxy.wire.trees import BUILT
 from tests.minimix.fakes import BARE, FakeSession
+from tests.minimix.owned import FakeRoom
 
 CONFIGURATION = """
 state = "state.sqlite"
@@ -32,35 +36,15 @@ endpoint = "tcp:0"
 """
 
 
-class State(Enum):
-    OPEN = "open"
-    CLOSED = "closed"
-    WAITING = "waiting"
-    REFUSED = "refused"
-    JOINED = "joined"
-    INTERRUPTED = "interrupted"
-
-
-class FakeRoom:
-    bookmarked = False
-    messages_kept = 3
-
-    def __init__(self, room: str, *attached: FakeSession, state: State = State.JOINED, nick: str = "alice") -> None:
-        self.room = room
-        self.nick = nick
-        self.state: Enum = state
-        self.attached = attached
-
-
 class FakeAccount:
     def __init__(self, bare: str, sessions: "tuple[FakeSession, ...]" = (), rooms: "tuple[FakeRoom, ...]" = ()) -> None:
         self.bare = bare
-        self.sessions = dict.fromkeys(sessions)
+        self.sessions: dict[SessionPort, None] = dict.fromkeys(sessions)
         self.rooms = {room.room: room for room in rooms}
 
 
 class FakeStream:
-    def __init__(self, state: State, opens_in: float = 0.0) -> None:
+    def __init__(self, state: StreamState, opens_in: float = 0.0) -> None:
         self.state: Enum = state
         self.opens_in = opens_in
 
@@ -88,7 +72,7 @@ class ReportCase(unittest.SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.clock.advance(1000)
-        self.accounts: list[Any] = []
+        self.accounts: list[tuple[FakeAccount, FakeStream]] = []
         self.journal: FakeJournal | None = FakeJournal()
         self.net = SafetyNet()
         self.maker = StatusReport(
@@ -100,14 +84,16 @@ class ReportCase(unittest.SynchronousTestCase):
     def some(self) -> None:
         phone, laptop = FakeSession("phone", self.clock), FakeSession("laptop", self.clock)
         alice = FakeAccount(
-            BARE, (phone, laptop), (FakeRoom("two@muc", phone, laptop), FakeRoom("one@muc", state=State.INTERRUPTED))
+            BARE,
+            (phone, laptop),
+            (FakeRoom("two@muc", phone, laptop, messages=3), FakeRoom("one@muc", messages=3, state=State.INTERRUPTED)),
         )
         self.accounts += [
-            (FakeAccount("bob@a.test"), FakeStream(State.CLOSED)),
-            (alice, FakeStream(State.OPEN)),
+            (FakeAccount("bob@a.test"), FakeStream(StreamState.CLOSED)),
+            (alice, FakeStream(StreamState.OPEN)),
             (
-                FakeAccount("zoe@a.test", (), (FakeRoom("one@muc", state=State.INTERRUPTED),)),
-                FakeStream(State.WAITING, 7),
+                FakeAccount("zoe@a.test", (), (FakeRoom("one@muc", messages=3, state=State.INTERRUPTED),)),
+                FakeStream(StreamState.WAITING, 7),
             ),
         ]
 
@@ -164,7 +150,7 @@ class ReportTests(ReportCase):
         self.patch(status_report, "MAX_ROOMS", 5)
         for number in range(4):
             rooms = tuple(FakeRoom(f"{number}-{room}@muc") for room in range(3))
-            state = State.REFUSED if number == 3 else State.OPEN
+            state = StreamState.REFUSED if number == 3 else StreamState.OPEN
             self.accounts.append((FakeAccount(f"{number}@a.test", (), rooms), FakeStream(state)))
         report = self.maker.report()
         shown = [(account["account"], len(account["rooms"])) for account in report["accounts"]]
@@ -248,7 +234,7 @@ class TableTests(ReportCase):
 
     def test_hostile_names(self) -> None:
         rooms = (FakeRoom("r@muc", FakeSession("\x1b[2J", self.clock), nick="a\nb\x9b\u202e"),)
-        self.accounts.append((FakeAccount(BARE, (), rooms), FakeStream(State.OPEN)))
+        self.accounts.append((FakeAccount(BARE, (), rooms), FakeStream(StreamState.OPEN)))
         self.assertIn("r@muc  a\\nb\\x9b\\u202e  joined  \\x1b[2J", self.text())
         self.assertTrue(all(line.isprintable() for line in self.text().splitlines()))
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor as global_reactor
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import connectionDone
@@ -24,12 +24,10 @@ from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.c2s.transport.tls import ServerTLS, client_factory
 from minimixproxy.config.settings import Domain, Limits, Listen, Settings
-from tests.c2s.fakeserver import FakeServerFactory, Script
+from tests.c2s.fakeserver import FakeServerFactory, Script, listening
 from tests.c2s.helpers import BIND, HEADER, Recorder, StubAccounts, certified, plain
-from tests.c2s.upstream.test_connecting import asynchronous
 from tests.log_events import log_events
 
-reactor: Any = global_reactor
 STARTTLS = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 
 
@@ -85,9 +83,9 @@ class ListenerTest(unittest.TestCase):
         tls = ServerTLS([self.domain], self.directory)
         tls.load()
         self.script = Script(tls=tls.factory("example.org"))
-        server = reactor.listenTCP(0, FakeServerFactory(self.script), interface="127.0.0.1")
+        server, number = listening(FakeServerFactory(self.script))
         self.addCleanup(server.stopListening)
-        self.upstream = f"tcp:127.0.0.1:{server.getHost().port}"
+        self.upstream = f"tcp:127.0.0.1:{number}"
         self.accounts = StubAccounts()
 
     def start(self, *listens: Listen, **limits: Any) -> ClientService:
@@ -139,7 +137,6 @@ class ListenerTest(unittest.TestCase):
 
 
 class WholeWayTest(ListenerTest):
-    @asynchronous
     async def test_starttls(self) -> None:
         service = self.start()
         client = await self.log_in(await self.secured(self.port(service)))
@@ -150,7 +147,6 @@ class WholeWayTest(ListenerTest):
         await client.say(b"</stream:stream>", b"</stream:stream>")
         await client.gone
 
-    @asynchronous
     async def test_direct_tls(self) -> None:
         service = self.start(Listen(endpoint="tcp:0:interface=127.0.0.1", tls="direct"))
         client = await self.connect(self.port(service))
@@ -159,7 +155,6 @@ class WholeWayTest(ListenerTest):
         client.transport.abortConnection()
         await client.gone
 
-    @asynchronous
     async def test_endpoint_that_does_tls_itself(self) -> None:
         endpoint = f"ssl:0:interface=127.0.0.1:privateKey={self.domain.private_key}:certKey={self.domain.certificate}"
         service = self.start(Listen(endpoint=endpoint, tls="direct"))
@@ -169,7 +164,6 @@ class WholeWayTest(ListenerTest):
         client.transport.abortConnection()
         await client.gone
 
-    @asynchronous
     async def test_behind_haproxy(self) -> None:
         service = self.start(Listen(endpoint="haproxy:tcp:0:interface=127.0.0.1"), connections_per_address=1)
         port = self.port(service)
@@ -188,7 +182,6 @@ class WholeWayTest(ListenerTest):
             client.transport.abortConnection()
             await client.gone
 
-    @asynchronous
     async def test_large_stanzas_both_ways(self) -> None:
         service = self.start()
         client = await self.log_in(await self.secured(self.port(service)))
@@ -203,7 +196,6 @@ class WholeWayTest(ListenerTest):
 
 
 class SlowClientTest(ListenerTest):
-    @asynchronous
     async def test_only_its_own_server_stream_waits(self) -> None:
         service = self.start()
         slow = await self.log_in(await self.secured(self.port(service)))
@@ -229,7 +221,6 @@ class SlowClientTest(ListenerTest):
 
 
 class SmallReadsTest(ListenerTest):
-    @asynchronous
     async def test_a_client_that_says_much_at_once_is_read_a_little_at_a_time(self) -> None:
         """A hundred sessions of one account, each with as much as a read takes, held everybody up for seconds."""
         sizes: list[int] = []
@@ -252,7 +243,6 @@ class SmallReadsTest(ListenerTest):
 
 
 class StopTest(ListenerTest):
-    @asynchronous
     async def test_every_client_is_told(self) -> None:
         service = self.start()
         port = self.port(service)
@@ -269,7 +259,6 @@ class StopTest(ListenerTest):
         self.assertEqual(len(service.clients), 0)
         self.assertEqual(self.script.closed, 1)
 
-    @asynchronous
     async def test_a_client_that_hangs_does_not_hold_up_the_stop_for_long(self) -> None:
         from minimixproxy.c2s.transport import client_stream
 
@@ -283,7 +272,6 @@ class StopTest(ListenerTest):
 
 
 class LimitsTest(ListenerTest):
-    @asynchronous
     async def test_connections_per_address(self) -> None:
         service = self.start(connections_per_address=3)
         port = self.port(service)
@@ -304,7 +292,6 @@ class LimitsTest(ListenerTest):
             client.transport.abortConnection()
             await client.gone
 
-    @asynchronous
     async def test_time_to_authenticate(self) -> None:
         service = self.start(authentication_timeout=1.0)
         client = await self.connect(self.port(service))
@@ -317,7 +304,6 @@ class NothingLeftTest(ListenerTest):
 
     timeout = 110
 
-    @asynchronous
     async def test_many_bad_connections(self) -> None:
         service = self.start(connections_per_address=1000)
         port = self.port(service)

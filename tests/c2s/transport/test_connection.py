@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
-from twisted.internet import reactor as global_reactor
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory
 from twisted.trial import unittest
 
 from minimixproxy.c2s.transport.connection import DirectTransport, SecurableConnection, direct
+from tests.c2s.fakeserver import listening
 from tests.c2s.helpers import Recorder
-from tests.c2s.upstream.test_connecting import asynchronous
 from tests.wires import Wire
-
-reactor: Any = global_reactor
 
 
 async def turn() -> None:
@@ -43,9 +40,9 @@ class DirectTransportTest(unittest.TestCase):
     async def pair(self) -> tuple[Expecting, Expecting]:
         server, client = Expecting(), Expecting()
         factory = Factory.forProtocol(lambda: SecurableConnection(server))
-        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        port, number = listening(factory)
         self.addCleanup(port.stopListening)
-        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", number)
         await connectProtocol(endpoint, SecurableConnection(client))
         while not hasattr(server, "transport"):
             await turn()
@@ -56,14 +53,12 @@ class DirectTransportTest(unittest.TestCase):
         for side in sides:
             side.transport.abortConnection()
 
-    @asynchronous
     async def test_used_for_tcp_only(self) -> None:
         server, _client = await self.pair()
         self.assertIsInstance(server.transport, DirectTransport)
         wire = Wire()
         self.assertIs(direct(wire), wire)
 
-    @asynchronous
     async def test_more_than_the_socket_takes_arrives_in_order(self) -> None:
         server, client = await self.pair()
         pieces = [os.urandom(size) for size in (10, 3_000_000, 1, 100_000, 5)]
@@ -78,14 +73,12 @@ class DirectTransportTest(unittest.TestCase):
         await client.enough
         self.assertEqual(client.received, b"".join(pieces) + b"xy")
 
-    @asynchronous
     async def test_sent_before_the_turn_is_over(self) -> None:
         server, client = await self.pair()
         server.transport.write(b"now")
         assert isinstance(client.transport, DirectTransport)
         self.assertEqual(client.transport.socket.recv(10), b"now")
 
-    @asynchronous
     async def test_everything_is_sent_before_closing(self) -> None:
         server, client = await self.pair()
         server.transport.write(b"x" * 5_000_000)
@@ -94,7 +87,6 @@ class DirectTransportTest(unittest.TestCase):
             await turn()
         self.assertEqual(len(client.received), 5_000_000)
 
-    @asynchronous
     async def test_a_broken_socket_is_reported_once_and_later(self) -> None:
         server, client = await self.pair()
         client.transport.abortConnection()

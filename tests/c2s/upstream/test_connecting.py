@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor as global_reactor
-from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, fail, inlineCallbacks, maybeDeferred, succeed
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.task import Clock
 from twisted.names import dns
@@ -42,10 +42,9 @@ from minimixproxy.c2s.upstream.srv import Record, Target, order, resolve
 from minimixproxy.config.settings import Domain, Limits
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
-from tests.c2s.fakeserver import SALT, FakeServer, FakeServerFactory, Script
+from tests.c2s.fakeserver import SALT, FakeServer, FakeServerFactory, Script, listening
 from tests.c2s.helpers import BOUND, certified
 
-reactor: Any = global_reactor
 OWN = Own("a@example.org", "example.org")
 RESULT = BOUND.replace(b"id='b1'", b"id='ID'")
 
@@ -69,10 +68,10 @@ class UpstreamTest(unittest.TestCase):
         """Start a server; return its script and where it is."""
         behaviour.setdefault("tls", self.tls.factory("example.org"))
         script = Script(**behaviour)
-        port = reactor.listenTCP(0, FakeServerFactory(script), interface="127.0.0.1")
+        port, number = listening(FakeServerFactory(script))
         self.addCleanup(port.stopListening)
         self.addCleanup(lambda: [server.transport.abortConnection() for server in script.connections])
-        return script, f"tcp:127.0.0.1:{port.getHost().port}"
+        return script, f"tcp:127.0.0.1:{number}"
 
     def login(self, where: str, credential: Credential | None = None, trust: Any = None) -> Login:
         domain = Domain(name="example.org", upstream=where, upstream_trust=trust or self.trust)
@@ -98,18 +97,14 @@ def turn() -> Deferred[None]:
     return over
 
 
-def asynchronous(method: Any) -> Any:
-    """Let a test be a coroutine function."""
-
-    def run(self: unittest.TestCase) -> Deferred[None]:
-        return Deferred.fromCoroutine(method(self))
-
-    run.__name__ = method.__name__
-    return run
+async def closed_port() -> str:
+    """Return where nobody listens."""
+    port, number = listening(FakeServerFactory(Script()))
+    await maybeDeferred(port.stopListening)
+    return f"tcp:127.0.0.1:{number}"
 
 
 class SmallReadsTest(UpstreamTest):
-    @asynchronous
     async def test_a_server_that_says_much_at_once_is_read_a_little_at_a_time(self) -> None:
         """All sessions that have much to read held everybody up, with 64 KiB each in one turn."""
         sizes: list[int] = []
@@ -163,7 +158,6 @@ class ContactTest(UpstreamTest):
     def domain(self, where: str, trust: Any = None) -> Domain:
         return Domain(name="example.org", upstream=where, upstream_trust=trust or self.trust)
 
-    @asynchronous
     async def test_secured_and_not_logged_in(self) -> None:
         script, where = self.serve()
         stream, features = await contact_upstream(reactor, self.domain(where), Limits(stanza_size=12_345))
@@ -173,7 +167,6 @@ class ContactTest(UpstreamTest):
         self.assertEqual((script.mechanism, len(script.headers)), ("", 2))
         self.assertEqual((stream.limits.max_stanza, stream.limits.skips), (12_345, False))
 
-    @asynchronous
     async def test_not_to_a_server_that_is_not_trusted(self) -> None:
         _script, where = self.serve()
         for domain in (self.domain(where, "system"), self.domain(self.serve(tls=None)[1])):
@@ -185,7 +178,6 @@ class ContactTest(UpstreamTest):
 
 
 class LoginTest(UpstreamTest):
-    @asynchronous
     async def test_best_mechanism_that_both_can(self) -> None:
         for offered, expected in (
             (("PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256", "DIGEST-MD5"), "SCRAM-SHA-256"),
@@ -196,7 +188,6 @@ class LoginTest(UpstreamTest):
             await self.connect(self.login(where))
             self.assertEqual(script.mechanism, expected)
 
-    @asynchronous
     async def test_up_to_a_bound_resource(self) -> None:
         script, where = self.serve()
         stream = await self.connect(self.login(where))
@@ -223,7 +214,6 @@ class LoginTest(UpstreamTest):
         stream.release()
         return jid, seen
 
-    @asynchronous
     async def test_stanzas_around_the_bind_reach_the_observers(self) -> None:
         """In the same read even, and whatever they pretend to be."""
         forged = RESULT.replace(b"<iq", b"<iq from='mallory@example.org/x'").replace(b">a@", b">victim@")
@@ -241,7 +231,6 @@ class LoginTest(UpstreamTest):
             self.assertEqual(jid, "a@example.org/r")
             self.assertEqual(len(seen) if isinstance(held, int) else seen, held)
 
-    @asynchronous
     async def test_stanzas_later_reach_the_observers(self) -> None:
         script, where = self.serve()
         stream = await self.connect(self.login(where))
@@ -260,7 +249,6 @@ class LoginTest(UpstreamTest):
         await done
         self.assertEqual(seen[0]["id"], "1")
 
-    @asynchronous
     async def test_bound_to_somebody_else(self) -> None:
         for said in (
             RESULT.replace(b">a@", b">victim@"),
@@ -276,7 +264,6 @@ class LoginTest(UpstreamTest):
                 continue
             self.fail(said.decode())
 
-    @asynchronous
     async def test_bind_refused(self) -> None:
         error = b"<error type='cancel'><conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
         _script, where = self.serve(replace={"bind": error})
@@ -289,7 +276,6 @@ class LoginTest(UpstreamTest):
         else:
             self.fail("bound")
 
-    @asynchronous
     async def test_wrong_password(self) -> None:
         for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"):
             script, where = self.serve(mechanisms=(mechanism,))
@@ -299,38 +285,32 @@ class LoginTest(UpstreamTest):
             self.assertEqual(raised.condition, "not-authorized")
             self.assertEqual(len(script.connections), 1, "no second try")
 
-    @asynchronous
     async def test_wrong_password_after_the_right_one_was_cached(self) -> None:
         _script, where = self.serve()
         await self.connect(self.login(where))
         self.assertEqual(len(self.cache), 1)
         await self.refused(UpstreamRefused, self.login(where, Credential.from_password("wrong")))
 
-    @asynchronous
     async def test_server_that_does_not_know_the_password(self) -> None:
         for in_challenge in (False, True):
             _script, where = self.serve(wrong_signature=True, signature_in_challenge=in_challenge)
             raised = await self.refused(UpstreamProtocolError, self.login(where))
             self.assertIn("signature", str(raised))
 
-    @asynchronous
     async def test_signature_in_a_challenge(self) -> None:
         _script, where = self.serve(signature_in_challenge=True)
         await self.connect(self.login(where))
 
-    @asynchronous
     async def test_no_falling_back_from_a_broken_scram(self) -> None:
         script, where = self.serve(iterations=1)
         await self.refused(UpstreamProtocolError, self.login(where))
         self.assertEqual(script.mechanism, "SCRAM-SHA-256")
         self.assertEqual(len(script.connections), 1)
 
-    @asynchronous
     async def test_no_common_mechanism(self) -> None:
         _script, where = self.serve(mechanisms=("EXTERNAL",))
         await self.refused(UpstreamProtocolError, self.login(where))
 
-    @asynchronous
     async def test_keys_instead_of_a_password(self) -> None:
         challenge = Challenge(SALT, 4096)
         credential = Credential.from_keys("sha1", challenge, derive_keys("sha1", "secret", *challenge))
@@ -343,7 +323,6 @@ class LoginTest(UpstreamTest):
         _script, where = self.serve(mechanisms=())  # a server that is not ready: later it may be
         await self.refused(UpstreamProtocolError, self.login(where, credential))
 
-    @asynchronous
     async def test_password_is_let_go_when_keys_last(self) -> None:
         credential = Credential.from_password("secret")
         _script, where = self.serve()
@@ -353,7 +332,6 @@ class LoginTest(UpstreamTest):
         self.assertIsNone(credential.password)
         await self.connect(self.login(where, credential))
 
-    @asynchronous
     async def test_password_stays_where_keys_do_not_last(self) -> None:
         for behaviour in ({"new_salts": True}, {"mechanisms": ("PLAIN",)}):
             credential = Credential.from_password("secret")
@@ -362,7 +340,6 @@ class LoginTest(UpstreamTest):
                 await self.connect(self.login(where, credential))
             self.assertEqual(credential.password, "secret")
 
-    @asynchronous
     async def test_nothing_is_learned_from_a_login_that_fails(self) -> None:
         for behaviour in ({"password": "another"}, {"wrong_signature": True}):
             credential = Credential.from_password("secret")
@@ -371,13 +348,11 @@ class LoginTest(UpstreamTest):
                 await self.refused(UpstreamError, self.login(where, credential))
             self.assertEqual((credential.password, credential.learned), ("secret", None))
 
-    @asynchronous
     async def test_server_that_does_not_know_the_kept_keys(self) -> None:
         credential = Credential.from_keys("sha256", Challenge(SALT, 4096), derive_keys("sha256", "secret", SALT, 4096))
         _script, where = self.serve(wrong_signature=True)
         await self.refused(UpstreamProtocolError, self.login(where, credential))
 
-    @asynchronous
     async def test_password_that_no_server_could_have(self) -> None:
         _script, where = self.serve()
         await self.refused(UpstreamProtocolError, self.login(where, Credential.from_password("a\u0007b")))
@@ -387,30 +362,25 @@ class LoginTest(UpstreamTest):
 
 
 class SecurityTest(UpstreamTest):
-    @asynchronous
     async def test_no_tls_offered(self) -> None:
         script, where = self.serve(tls=None)
         await self.refused(UpstreamTLSError, self.login(where))
         self.assertEqual(script.mechanism, "", "nothing was said")
 
-    @asynchronous
     async def test_no_tls_on_loopback_when_security_is_waived(self) -> None:
         _script, where = self.serve(tls=None)
         await self.connect(self.login(where, trust="insecure"))
 
-    @asynchronous
     async def test_no_tls_elsewhere_even_when_security_is_waived(self) -> None:
         _script, where = self.serve(tls=None)
         self.patch(connecting, "is_loopback", lambda _transport: False)
         await self.refused(UpstreamTLSError, self.login(where, trust="insecure"))
 
-    @asynchronous
     async def test_untrusted_certificate(self) -> None:
         script, where = self.serve()
         await self.refused(UpstreamTLSError, self.login(where, trust="system"))
         self.assertEqual(script.mechanism, "")
 
-    @asynchronous
     async def test_certificate_of_another_domain(self) -> None:
         other = certified("other.example", self.directory)
         tls = ServerTLS([other], self.directory)
@@ -420,7 +390,6 @@ class SecurityTest(UpstreamTest):
         self.assertIn("not for this domain", str(raised))
         self.assertEqual(script.mechanism, "")
 
-    @asynchronous
     async def test_starttls_offered_within_tls(self) -> None:
         """There is TLS already."""
         offer = (
@@ -432,7 +401,6 @@ class SecurityTest(UpstreamTest):
         await self.connect(self.login(where))
         self.assertEqual((script.mechanism, len(script.headers)), ("PLAIN", 2))
 
-    @asynchronous
     async def test_starttls_offered_within_direct_tls(self) -> None:
         """Whoever began with TLS does not begin once more."""
         offer = (
@@ -450,7 +418,6 @@ class SecurityTest(UpstreamTest):
         await self.connect(Login(domain, "a", Credential.from_password("secret"), self.cache))
         self.assertEqual((script.mechanism, len(script.headers)), ("PLAIN", 1))
 
-    @asynchronous
     async def test_starttls_offered_within_tls_of_the_endpoint(self) -> None:
         """An endpoint that does TLS itself, as `upstream = "tls:…"` says: there is TLS already."""
         local = certified("localhost", self.directory / "trusted")
@@ -468,7 +435,6 @@ class SecurityTest(UpstreamTest):
             self.streams.pop().transport.abortConnection()  # which Twisted's own TLS cannot take once it is over
             self.assertEqual((script.mechanism, len(script.headers)), ("PLAIN", 1))
 
-    @asynchronous
     async def test_tls_of_the_endpoint_that_ends_early(self) -> None:
         """It is told that the server went, and not that Twisted's own TLS cannot be aborted once it is over."""
         local = certified("localhost", self.directory / "trusted")
@@ -480,18 +446,15 @@ class SecurityTest(UpstreamTest):
         login = self.login(f"tls:localhost:{port}:trustRoots={self.directory / 'trusted'}")
         await self.refused(UpstreamUnreachable, login)
 
-    @asynchronous
     async def test_starttls_refused(self) -> None:
         _script, where = self.serve(proceed=b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
         await self.refused(UpstreamTLSError, self.login(where))
 
-    @asynchronous
     async def test_plain_text_injected_behind_proceed(self) -> None:
         injected = b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/><stream:features/>"
         _script, where = self.serve(proceed=injected)
         await self.connect(self.login(where))  # the injected is forgotten, the login takes place
 
-    @asynchronous
     async def test_trust_file_gone(self) -> None:
         _script, where = self.serve()
         login = self.login(where)
@@ -500,20 +463,14 @@ class SecurityTest(UpstreamTest):
 
 
 class TroubleTest(UpstreamTest):
-    @asynchronous
     async def test_nobody_there(self) -> None:
-        port = reactor.listenTCP(0, FakeServerFactory(Script()), interface="127.0.0.1")
-        where = f"tcp:127.0.0.1:{port.getHost().port}"
-        await port.stopListening()
-        await self.refused(UpstreamUnreachable, self.login(where))
+        await self.refused(UpstreamUnreachable, self.login(await closed_port()))
 
-    @asynchronous
     async def test_not_xmpp(self) -> None:
         for answer in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"<html>", b"\0\1\2"):
             _script, where = self.serve(replace={"header": answer})
             await self.refused(UpstreamProtocolError, self.login(where))
 
-    @asynchronous
     async def test_stream_error(self) -> None:
         error = b"<stream:error><host-unknown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
         _script, where = self.serve(replace={"features": error})
@@ -521,7 +478,6 @@ class TroubleTest(UpstreamTest):
         assert isinstance(raised, UpstreamProtocolError)
         self.assertEqual(raised.condition, "host-unknown")
 
-    @asynchronous
     async def test_something_else_than_features(self) -> None:
         for answer in (b"<message/>", b"</stream:stream>", b"<a></b>"):
             _script, where = self.serve(replace={"features": answer})
@@ -554,13 +510,6 @@ class CandidatesTest(UpstreamTest):
         domain = Domain(name="example.org", upstream_trust=self.trust)
         return Login(domain, "a", Credential.from_password("secret"), self.cache)
 
-    async def closed_port(self) -> str:
-        port = reactor.listenTCP(0, FakeServerFactory(Script()), interface="127.0.0.1")
-        where = f"tcp:127.0.0.1:{port.getHost().port}"
-        await port.stopListening()
-        return where
-
-    @asynchronous
     async def test_direct_tls(self) -> None:
         script, where = self.serve(direct=True)
         await self.connect(self.targets((where, True)))
@@ -568,35 +517,30 @@ class CandidatesTest(UpstreamTest):
         negotiated = script.connections[0].transport.negotiatedProtocol
         self.assertEqual(negotiated, b"xmpp-client")
 
-    @asynchronous
     async def test_next_one_if_unreachable_or_without_tls(self) -> None:
-        deaf = await self.closed_port()
+        deaf = await closed_port()
         plain, plain_where = self.serve(tls=None)
         good, where = self.serve()
         await self.connect(self.targets((deaf, False), (plain_where, True), (plain_where, False), (where, False)))
         self.assertEqual((plain.mechanism, good.mechanism), ("", "SCRAM-SHA-256"))
         self.assertEqual(len(plain.connections), 2)
 
-    @asynchronous
     async def test_next_one_if_silent(self) -> None:
         self.patch(connecting, "ATTEMPT_TIMEOUT", 0.5)
         silent, silent_where = self.serve(silent=True)
         await self.connect(self.targets((silent_where, False), (self.serve()[1], False)))
         self.assertEqual(len(silent.connections), 1)
 
-    @asynchronous
     async def test_no_next_one_if_refused(self) -> None:
         first, first_where = self.serve(password="other")
         second, where = self.serve()
         await self.refused(UpstreamRefused, self.targets((first_where, False), (where, False)))
         self.assertEqual((len(first.connections), len(second.connections)), (1, 0))
 
-    @asynchronous
     async def test_nobody_anywhere(self) -> None:
-        await self.refused(UpstreamUnreachable, self.targets((await self.closed_port(), False)))
+        await self.refused(UpstreamUnreachable, self.targets((await closed_port(), False)))
         await self.refused(UpstreamUnreachable, self.targets())
 
-    @asynchronous
     async def test_next_one_if_no_host_has_such_a_name(self) -> None:
         port = int(self.serve()[1].rpartition(":")[2])
         for odd in ("a_b.example", "a b.example", "-.example", "a\0.example", "a" * 64 + ".example"):
@@ -608,7 +552,6 @@ class CandidatesTest(UpstreamTest):
             self.patch(connecting, "resolve", resolved)
             await self.connect(login)
 
-    @asynchronous
     async def test_nothing_stays_open_after_a_refusal(self) -> None:
         script, where = self.serve(password="other")
         await self.refused(UpstreamRefused, self.targets((where, False)))

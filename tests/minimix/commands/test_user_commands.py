@@ -3,10 +3,11 @@
 from twisted.words.xish import domish
 
 from minimixproxy.minimix.commands import user_commands
+from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.namespaces import NS_COMMANDS, NS_DATA
 from minimixproxy.wire import trees
 from tests.minimix.fakes import BARE
-from tests.minimix.owned import FakeRoom, FakeState, OwnerCase
+from tests.minimix.owned import FakeRoom, OwnerCase
 
 
 def options(element: domish.Element, var: str) -> "list[tuple[str, str]]":
@@ -22,7 +23,7 @@ class RoomsTests(OwnerCase):
 
     def test_table_and_note(self) -> None:
         self.in_rooms()
-        self.account.rooms["two@muc.test"].state = FakeState.INTERRUPTED
+        self.account.rooms["two@muc.test"].state = State.INTERRUPTED
         element = self.run_command("rooms")
         (form,) = element.elements(NS_DATA, "x")
         rows = [[str(field.value) for field in item.elements()] for item in form.elements(NS_DATA, "item")]
@@ -57,7 +58,7 @@ class RoomsTests(OwnerCase):
 
     def test_being_left(self) -> None:
         self.in_rooms()
-        self.account.rooms["two@muc.test"].state = FakeState.LEAVING
+        self.account.rooms["two@muc.test"].state = State.LEAVING
         self.assertNotIn("two@muc.test", str(self.run_command("rooms").note))
         self.assertEqual(
             [room for room, _label in options(self.run_command("leave"), "rooms")], ["one@muc.test", "three@muc.test"]
