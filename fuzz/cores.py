@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from fuzz.logged import no_faults_logged
 from fuzz.material import Material
@@ -67,7 +68,7 @@ def forms(data: bytes) -> None:
         return
     _refusing(BadForm, lambda: [_FORM.filled(_FORM.read(form)).to_bytes() for form in iq.elements(_NS_DATA, "x")])
     for query in iq.elements("urn:xmpp:mam:2", "query"):
-        _refusing(UnusableQuery, lambda query=query: read_query(query, ROOM))  # type: ignore[misc]
+        _refusing(UnusableQuery, partial(read_query, query, ROOM))
     request = request_of(iq, "example.org")
     if request is not None and (refusal := request.fault()) is None:
         second_opinion(request.for_server("1", "example.org"))

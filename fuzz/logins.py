@@ -164,7 +164,7 @@ async def _log_in(stream: FramedXmlStream, mechanism: str) -> str:
         await conversation.header()
         features = await conversation.element()
         chosen = choose_mechanism(offered_mechanisms(features), credential)
-        exchange = SaslExchange(stream, conversation, "a", credential)
+        exchange = SaslExchange(stream.send, conversation.element, "a", credential)
         if chosen == "PLAIN":
             await exchange.plain()
         else:

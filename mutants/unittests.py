@@ -49,11 +49,11 @@ def names_in(module: str) -> list[str]:
     return [case.id() for case in _flat(suite) if not getattr(case, "needs_programs", False)]
 
 
-def _flat(suite: object) -> Iterator[unittest.TestCase]:
+def _flat(suite: unittest.TestSuite | unittest.TestCase) -> Iterator[unittest.TestCase]:
     if isinstance(suite, unittest.TestCase):
         yield suite
     else:
-        for part in suite:  # type: ignore[attr-defined]
+        for part in suite:
             yield from _flat(part)
 
 

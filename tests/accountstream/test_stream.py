@@ -92,7 +92,7 @@ class Lifecycle(StreamTest):
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)  # one of ours, logged as such
 
     def test_cannot_open_at_once(self) -> None:
-        self.upstream.connect = lambda *_: fail(CannotOpen("no way"))  # type: ignore[method-assign]
+        self.patch(self.upstream, "connect", lambda *_: fail(CannotOpen("no way")))
         stream = AccountStream(BARE, self.upstream, self.clock, self.turns)
         self.patch(stream, "lost", lambda: self.called.append("lost"))
         stream.send(b"<a/>")
@@ -114,7 +114,7 @@ class Lifecycle(StreamTest):
 
     def test_closed_while_an_opening_cannot_be_stopped(self) -> None:
         attempt: Deferred[tuple[FramedXmlStream, str]] = Deferred(lambda _: None)
-        self.upstream.connect = lambda *_: attempt  # type: ignore[method-assign]
+        self.patch(self.upstream, "connect", lambda *_: attempt)
         stream = AccountStream(BARE, self.upstream, self.clock, self.turns)
         stream.send(b"<a/>")
         stream.close()

@@ -8,6 +8,7 @@ from twisted.trial import unittest
 from minimixproxy.clientproxy.domain import SETTLING
 from minimixproxy.logs.flood import BURST, PER_SECOND
 from minimixproxy.logs.logger import FLOOD
+from minimixproxy.wire.stanza import Stanza
 from tests.clientproxy.scene import ALICE, BOB, COMPONENT, DOMAIN, QUERY, TARGET, Scene, error_condition, stanza
 from tests.log_events import log_events
 
@@ -828,7 +829,7 @@ class World:
         self.scene = scene
         self.asked: list[tuple[str, str]] = []
         self.answers: dict[tuple[str, str], int] = {}
-        self.waiting: list[object] = []
+        self.waiting: list[Stanza] = []
 
     def happen(self, event: str, number: int) -> None:
         scene = self.scene
@@ -855,7 +856,7 @@ class World:
         request = self.waiting.pop(number % len(self.waiting))
         name = {"refuse": "item-not-found", "bounce": _BOUNCES[number % 2]}.get(event)
         error = f"<error type='wait'><{name} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>" if name else ""
-        self.scene.answer(request, "error" if name else "result", error)  # type: ignore[arg-type]
+        self.scene.answer(request, "error" if name else "result", error)
 
     def collect(self) -> None:
         for sent in self.scene.sent():

@@ -1,5 +1,7 @@
 """The tables below the protocol: targets, open requests, sessions, limits."""
 
+from typing import TypedDict, Unpack
+
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 
@@ -150,12 +152,18 @@ def request(asker: str = "alice@x/1", peer: str = A, raw: bytes = b"", origin: O
     return Request(asker, asker.partition("/")[0], "id", "proxy", peer, origin, "get", raw)
 
 
+class Bounds(TypedDict, total=False):
+    limit: int
+    limit_per_asker: int
+    keep_bytes: int
+
+
 class RequestsTests(unittest.TestCase):
     def setUp(self) -> None:
         self.clock = Clock()
 
-    def table(self, **limits: int) -> Requests:
-        return Requests(self.clock.seconds, "p.", timeout=10.0, **limits)  # type: ignore[arg-type]
+    def table(self, **limits: Unpack[Bounds]) -> Requests:
+        return Requests(self.clock.seconds, "p.", timeout=10.0, **limits)
 
     def test_matched_on_peer_and_id(self) -> None:
         table = self.table()

@@ -5,6 +5,7 @@ import base64
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import NS_SASL, Client
 from tests.integration.proxy import Proxy
+from tests.integration.servers import Account
 
 FAKE = "2026-01-01T00:00:00+0000 [minimixproxy#info] account stream open: victim"
 NAMES = (
@@ -48,9 +49,9 @@ class LogInjectionTests(IntegrationTestCase):
             await client.until_lost()
         self._check(proxy, "session of")
 
-    async def _bound(self, client: Client, account: object, resource: str) -> None:
+    async def _bound(self, client: Client, account: Account, resource: str) -> None:
         try:
-            await client.login(account, resource)  # type: ignore[arg-type]
+            await client.login(account, resource)
         except AssertionError:  # the server takes no such resource
             await client.bind()
 

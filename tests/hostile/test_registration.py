@@ -1,19 +1,21 @@
 """Attacks on in-band registration (XEP-0077): by whoever is not logged in, and on accounts of others."""
 
-from twisted.internet.defer import gatherResults
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, gatherResults
 
 from tests.integration.cases import on_both_servers
 from tests.integration.servers import Account
 from tests.integration.test_account_changes import REMOVE, ChangesCase
 from tests.integration.test_registration import NS, PASSWORD, RegistrationCase, outcome, query
 
+Result = TypeVar("Result")
 NS_STREAMS = "urn:ietf:params:xml:ns:xmpp-streams"
 
 
-def concurrently(*coroutines):  # type: ignore[no-untyped-def]
+def concurrently(*coroutines: Coroutine[Deferred[Any], Any, Result]) -> Deferred[list[Result]]:
     """Run all at once; fires with their results."""
-    from twisted.internet.defer import Deferred
-
     return gatherResults([Deferred.fromCoroutine(coroutine) for coroutine in coroutines], consumeErrors=True)
 
 

@@ -20,7 +20,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PR_SET_PDEATHSIG = 1
@@ -155,7 +155,7 @@ def _tell_status(pid: int, status: int) -> None:
         pipe.write(str(os.waitstatus_to_exitcode(wait_status)))
 
 
-def _become(order: Mapping[str, object], stdout: int) -> None:
+def _become(order: Mapping[str, Any], stdout: int) -> None:
     """Take on what a process started in the ordinary way would have."""
     _die_with_parent()
     for target in (1, 2):
@@ -163,8 +163,8 @@ def _become(order: Mapping[str, object], stdout: int) -> None:
     os.closerange(3, 65_536)
     os.chdir(str(order["directory"]))
     os.environ.clear()
-    os.environ.update(order["environment"])  # type: ignore[call-overload]
-    sys.argv = list(order["arguments"])  # type: ignore[call-overload]
+    os.environ.update(order["environment"])
+    sys.argv = list(order["arguments"])
 
 
 def _die_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from typing import Any
 
 from twisted.internet.interfaces import INegotiated
 from twisted.internet.threads import deferToThread
@@ -21,9 +22,9 @@ def names(stanza: Received) -> list[str]:
 
 
 class LoginCase(IntegrationTestCase):
-    async def secured(self, **where: object) -> Client:
+    async def secured(self, **where: Any) -> Client:
         """A client that can authenticate now."""
-        client = await self.connect(**where)  # type: ignore[arg-type]
+        client = await self.connect(**where)
         await client.open()
         await client.starttls()
         await client.open()

@@ -9,6 +9,7 @@ import socket
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
 import twisted
 from cryptography import x509
@@ -66,9 +67,9 @@ class StopTests(IntegrationTestCase):
 class TwistdTests(IntegrationTestCase):
     """What twistd itself offers. One server is enough."""
 
-    def proxy_not_started(self, *arguments: str, **settings: object) -> Proxy:
+    def proxy_not_started(self, *arguments: str, **settings: Any) -> Proxy:
         """A proxy with its file written; `run_twistd` runs it."""
-        return Proxy(self.server, start=False, twistd=arguments, **settings)  # type: ignore[arg-type]
+        return Proxy(self.server, start=False, twistd=arguments, **settings)
 
     async def run_twistd(self, proxy: Proxy, *arguments: str) -> LoggedProcess:
         process = LoggedProcess(

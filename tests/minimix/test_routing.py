@@ -287,7 +287,7 @@ class Messages(SynchronousTestCase):
             stanza.raw = stanza.raw.replace(b"<body/>", body.encode())
             stanza._namespaces = {"": "jabber:client", "p": "urn:p"}
             sent: list[bytes] = []
-            self.world.stream.send = sent.append  # type: ignore[method-assign,assignment]
+            self.patch(self.world.stream, "send", sent.append)
             self.world.account.from_client(self.phone, stanza)
             self.assertEqual(b"xmlns:p='urn:p'" in sent[0], declared, body)
 
@@ -298,10 +298,10 @@ class IQs(SynchronousTestCase):
         self.phone, self.laptop = self.world.joined("phone", "laptop")
 
     def ask(
-        self, session: object, to: str, stanza_id: str, inner: str = "<q xmlns='urn:q'/>", kind: str = "get"
+        self, session: FakeSession, to: str, stanza_id: str, inner: str = "<q xmlns='urn:q'/>", kind: str = "get"
     ) -> str:
         xml = f"<iq type='{kind}' to='{to}' id='{stanza_id}'>{inner}</iq>"
-        self.assertTrue(self.world.client(session, xml))  # type: ignore[arg-type]
+        self.assertTrue(self.world.client(session, xml))
         sent = self.world.stream.take()
         return sent[0]["id"] if sent else ""
 

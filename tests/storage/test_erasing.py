@@ -336,7 +336,7 @@ class EarlierVersionTests(TroubleTestCase):
         lab.crash()
         statements: list[str] = []
         database = Database(self.state)
-        database._clean = statements.append  # type: ignore[method-assign, assignment]
+        self.patch(database, "_clean", statements.append)
         database.clean_once()
         self.assertEqual(statements, [])
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ class LeaseTests(LeaseTestCase):
             self.hold("a").take()
             self.execute("UPDATE holder SET host = 'there'")
             before = self.row()
-            waiting = self.hold("b", lambda seconds, sign=sign: self._live(seconds, sign))  # type: ignore[misc]
+            waiting = self.hold("b", partial(self._live, sign=sign))
             error = self.assertRaises(HeldByAnother, waiting.take)
             self.assertIn("is in use by another minimixproxy on 'there'. One database serves one proxy", str(error))
             self.assertEqual(self.row()[1], before[1])
@@ -113,7 +114,8 @@ class LeaseTests(LeaseTestCase):
         former, now = self.hold("a"), self.hold("a")
         former.take()
         now.take()
-        with Leased(self.state).engine.begin() as connection:  # type: ignore[arg-type]
+        assert isinstance(self.state, Path)
+        with Leased(self.state).engine.begin() as connection:
             now.check_loading(connection)
             error = self.assertRaises(HeldByAnother, former.check_loading, connection)
             self.assertIn("another minimixproxy has taken it: nothing is written any more", str(error))

@@ -125,8 +125,8 @@ class Bounds(SynchronousTestCase):
             raw = b"<message>" + b"<a/>" * number + b"</message>"
             events = Framer(FramingLimits(100_000)).feed(HEADER.encode() + raw)
             for stanza in (events[-1], Stanza(raw, "", "message", {}, None, NAMESPACES)):
-                self.assertIsInstance(stanza, Stanza)
-                self.assertEqual(stanza.readable, readable)  # type: ignore[union-attr]
+                assert isinstance(stanza, Stanza)
+                self.assertEqual(stanza.readable, readable)
         within = b"<message><x>" + b"<a/>" * (MAX_PAYLOADS + 1) + b"</x></message>"
         self.assertTrue(Stanza(within, "", "message", {}, None, NAMESPACES).readable)
         self.assertFalse(Stanza(within[:-1], "", "message", {}, None, NAMESPACES).readable)

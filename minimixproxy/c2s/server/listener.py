@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from twisted.application import strports
-from twisted.application.service import IService, MultiService
+from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.interfaces import IProtocolFactory, IProtocolNegotiationFactory
+from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -148,7 +148,7 @@ class ClientService(MultiService):
         self._tls = clients.context.tls
         for listen in settings.listen:
             # unlike a service made directly, this one ends the start of twistd if it cannot listen
-            factory = cast(IProtocolFactory, ClientFactory(self.clients, listen))
+            factory = ClientFactory(self.clients, listen)
             self.addService(strports.service(listen.endpoint, factory, reactor=reactor))
 
     def startService(self) -> None:
@@ -170,7 +170,7 @@ def client_service(
     contact: Contact | None = None,
     turn_end: TurnEnd | None = None,
     plaintext_from_loopback: bool = False,
-) -> IService:
+) -> ClientService:
     """Return the service of all `[[listen]]` ports. Raises `CertificateError` if a configured certificate is no good.
 
     `connect` and `contact` are for tests; else clients log in by `connect_upstream`, register by `contact_upstream`.
@@ -190,4 +190,4 @@ def client_service(
     sessions = SessionContext(accounts, settings.limits, reactor, turn_end, TurnShares(reactor))
     context = NegotiationContext(settings, sessions, tls, connect or connect_client, contact or contact_server)
     clients = Clients(context, plaintext_from_loopback=plaintext_from_loopback)
-    return cast(IService, ClientService(settings, clients, reactor))
+    return ClientService(settings, clients, reactor)

@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Protocol
 
 from minimixproxy.c2s.session.acknowledgements import Acknowledgements
-from minimixproxy.c2s.transport.client_stream import ClientStream
+from minimixproxy.c2s.transport.connection import Transport
 from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 
 _CHUNK = 32 * 1024  # bytes of lazy stanzas that are written together
 _REFERENCE = 8  # bytes that a stanza costs before it is made
 _LAZY_COST = 256  # and all that are delivered together
+
+
+class Stream(Protocol):
+    """What is asked of the client's stream."""
+
+    @property
+    def transport(self) -> Transport:
+        """Where to write."""
+
+    def close(self, data: bytes = b"") -> None:
+        """Send the last bytes, and close."""
 
 
 class ClientOutput:
@@ -37,7 +49,7 @@ class ClientOutput:
 
     def __init__(
         self,
-        stream: ClientStream,
+        stream: Stream,
         turn_end: TurnEnd,
         acknowledgements: Acknowledgements,
         limit: int,

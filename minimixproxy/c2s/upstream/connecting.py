@@ -227,7 +227,7 @@ def _allow_plaintext(bottom: SecurableConnection, domain: Domain) -> None:
 
 async def _authenticate(xs: FramedXmlStream, conversation: Conversation, login: Login, features: Stanza) -> None:
     mechanism = choose_mechanism(offered_mechanisms(features), login.credential)
-    exchange = SaslExchange(xs, conversation, login.username, login.credential)
+    exchange = SaslExchange(xs.send, conversation.element, login.username, login.credential)
     if mechanism == PLAIN:
         await exchange.plain()
     else:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode, b64encode
+from collections.abc import Awaitable, Callable
 
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamUnfit
-from minimixproxy.c2s.upstream.conversation import Conversation
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache, KeysUnfit
 from minimixproxy.c2s.upstream.scram import MECHANISMS, ScramClient, ScramError
 from minimixproxy.namespaces import NS_SASL
 from minimixproxy.wire.stanza import Stanza
-from minimixproxy.wire.xmlstream import FramedXmlStream
 
 PLAIN = "PLAIN"
 
@@ -40,9 +39,16 @@ def offered_mechanisms(features: Stanza) -> set[str]:
 class SaslExchange:
     """One login over a conversation."""
 
-    def __init__(self, xs: FramedXmlStream, conversation: Conversation, username: str, credential: Credential) -> None:
-        self._xs = xs
-        self._conversation = conversation
+    def __init__(
+        self,
+        send: Callable[[bytes], object],
+        hear: Callable[[], Awaitable[Stanza]],
+        username: str,
+        credential: Credential,
+    ) -> None:
+        """`send` sends an element to the server, `hear` returns the next one that it says."""
+        self._send = send
+        self._hear = hear
         self._username = username
         self._credential = credential
 
@@ -87,7 +93,7 @@ class SaslExchange:
         return answer
 
     async def _answer(self) -> Stanza:
-        answer = await self._conversation.element()
+        answer = await self._hear()
         if answer.uri != NS_SASL or answer.name not in ("challenge", "success", "failure"):
             raise UpstreamProtocolError("the server answered SASL with something else")
         if answer.name == "failure":
@@ -97,10 +103,10 @@ class SaslExchange:
         return answer
 
     def _auth(self, mechanism: str, data: bytes) -> None:
-        self._xs.send(b"<auth xmlns='%b' mechanism='%b'>%b</auth>" % (_NS, mechanism.encode(), b64encode(data)))
+        self._send(b"<auth xmlns='%b' mechanism='%b'>%b</auth>" % (_NS, mechanism.encode(), b64encode(data)))
 
     def _respond(self, data: bytes) -> None:
-        self._xs.send(b"<response xmlns='%b'>%b</response>" % (_NS, b64encode(data)))
+        self._send(b"<response xmlns='%b'>%b</response>" % (_NS, b64encode(data)))
 
 
 _NS = NS_SASL.encode()

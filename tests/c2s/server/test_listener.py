@@ -100,11 +100,11 @@ class ListenerTest(unittest.TestCase):
             domain={"example.org": domain},
             limits=Limits(**limits),
         )
-        service: Any = client_service(settings, self.accounts, reactor)
+        service = client_service(settings, self.accounts, reactor)
         service.privilegedStartService()
         service.startService()
         self.addCleanup(lambda: service.stopService() if service.running else None)
-        return service  # type: ignore[no-any-return]
+        return service
 
     def port(self, service: ClientService, number: int = 0) -> int:
         port = list(service)[number]._waitingForPort.result

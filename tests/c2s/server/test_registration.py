@@ -191,14 +191,14 @@ class RegistrationTest(unittest.TestCase):
     def offers(self, data: bytes) -> list[bytes]:
         return re.findall(rb"<register xmlns='([^']*)'/>", data)
 
-    def answer_contact(self, features: object = OFFERING) -> tuple[FramedXmlStream, Wire]:
+    def answer_contact(self, features: Stanza = OFFERING) -> tuple[FramedXmlStream, Wire]:
         """The server is there; return the stream to it."""
         wire = Wire()
         stream = FramedXmlStream(Authenticator(), server_framing(Limits()))
         stream.namespace = "jabber:client"
         stream.makeConnection(wire)
         stream.dataReceived(SERVER_HEADER)
-        self.lab.contacts.pop(0).callback((stream, features))  # type: ignore[arg-type]
+        self.lab.contacts.pop(0).callback((stream, features))
         return stream, wire
 
     def known(self) -> LabClient:

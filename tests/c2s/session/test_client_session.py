@@ -15,14 +15,17 @@ from twisted.logger import formatEvent
 from twisted.python.failure import Failure
 from twisted.trial import unittest
 
-from minimixproxy.c2s.session.acknowledgements import EVERYTHING
+from minimixproxy.c2s.session.acknowledgements import EVERYTHING, Acknowledgements
 from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.session.output import ClientOutput
 from minimixproxy.c2s.session.paced_reading import AT_ONCE, BYTES_AT_ONCE
+from minimixproxy.c2s.upstream.connecting import Login
+from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
+from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.trees import MAX_TAGS
-from tests.c2s.helpers import BIND, BOUND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, plain
+from tests.c2s.helpers import BIND, BOUND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, StubAccount, StubAccounts, plain
 from tests.c2s.server.test_negotiation import END, errors
 from tests.log_events import log_events
 
@@ -189,11 +192,8 @@ class BindingTest(SessionTest):
     def test_the_client_hears_of_it_first(self) -> None:
         lab = self.lab
 
-        class Eager:
-            def gated(self, deliver: Callable[[bytes], None]) -> Callable[[bytes], None]:
-                return deliver
-
-            def session_bound(self, session: ClientSession, _login: object) -> object:
+        class Eager(StubAccounts):
+            def session_bound(self, session: SessionPort, login: Login) -> StubAccount:
                 session.deliver(b"<message id='behind'/>")
                 return lab.accounts.account
 
@@ -201,7 +201,7 @@ class BindingTest(SessionTest):
         client.log_in()
         session = client.stream.handler
         assert isinstance(session, ClientSession)
-        session._accounts = session._link._accounts = Eager()  # type: ignore[assignment]
+        session._accounts = session._link._accounts = Eager()
         client.send(BIND)
         self.assertEqual(
             client.serve(BOUND + b"<message id='same read'/>"),
@@ -410,10 +410,7 @@ class EndTest(SessionTest):
         self.assertEqual(client.wire.take(), b"<message id='1'/>")
 
     def reach(self, until: float, since: float) -> None:
-        class Reach:
-            relayed = False
-            written = 5
-
+        class Reach(Acknowledgements):
             def wrote(self, size: int, *, everything: bool = True) -> None:
                 """It stays at what it is."""
 
@@ -423,7 +420,8 @@ class EndTest(SessionTest):
             def since(self) -> float:
                 return since
 
-        self.session._acknowledgements = Reach()  # type: ignore[assignment]
+        self.session._acknowledgements = reach = Reach(None, self.lab.clock, lambda: 0)
+        reach.written = 5
 
     def test_client_that_closes_reads_on(self) -> None:
         self.lab.clock.advance(100)
@@ -655,8 +653,11 @@ class EndTest(SessionTest):
         self.assert_over()
 
     def test_closed_by_the_account_while_it_handles_a_stanza(self) -> None:
-        session = self.session
-        self.account.from_client = lambda _session, _stanza: session.close("invalid-from") or True  # type: ignore[assignment, func-returns-value]
+        def closes(session: SessionPort, _stanza: Stanza) -> bool:
+            session.close("invalid-from")
+            return True
+
+        self.patch(self.account, "from_client", closes)
         self.client.send(b"<message/><message/>" + END)
         self.assertEqual(self.client.upstream.take(), END)
         self.assert_over()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,18 +13,23 @@ from minimixproxy.c2s.session.acknowledgements import CROSSING, EVERYTHING, Ackn
 from minimixproxy.c2s.session.output import ClientOutput
 from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
+from tests.wires import Wire
 
 BUFFER = 64 * 1024
 
 
-class SlowTransport:
+class SlowTransport(Wire):
     """Tells its producer to wait when more than `BUFFER` bytes are in it, and to go on when they are gone."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.inside = 0
         self.largest = 0
         self.written: list[bytes] = []
         self.pause: Callable[[], None] = lambda: None
+
+    def unregisterProducer(self) -> None:
+        """Nobody was registered."""
 
     def write(self, data: bytes) -> None:
         self.written.append(data)
@@ -50,18 +54,21 @@ class CountingReach(Acknowledgements):
 
 
 class Client:
+    """The stream of a client too: what it was told last is in `last`."""
+
     def __init__(self, limit: int = 1024 * 1024) -> None:
         self.clock = Clock()
         self.transport = SlowTransport()
         self.overflows: list[int] = []
         self.last: list[bytes] = []
-        stream = SimpleNamespace(transport=self.transport, close=self.last.append)
-        self.transport.unregisterProducer = lambda: None  # type: ignore[attr-defined]
         self.given = 0  # the last message that was given out
         self.reach = CountingReach(self.clock, lambda: self.given)
-        self.output = ClientOutput(stream, TurnEnd(self.clock), self.reach, limit, self.overflows.append)  # type: ignore[arg-type]
+        self.output = ClientOutput(self, TurnEnd(self.clock), self.reach, limit, self.overflows.append)
         self.transport.pause = self.output.block
         self.made = 0
+
+    def close(self, data: bytes = b"") -> None:
+        self.last.append(data)
 
     def lazy(self, *stanzas: bytes) -> LazyStanzas:
         return LazyStanzas(len(stanzas), self._make(stanzas))
@@ -282,7 +289,7 @@ class LazyTest(SynchronousTestCase):
     def test_once_for_a_turn(self) -> None:
         client = Client()
         adds: list[object] = []
-        client.output._turn_end = SimpleNamespace(add=adds.append)  # type: ignore[assignment]
+        self.patch(client.output._turn_end, "add", adds.append)
         for _turn in range(2):
             adds.clear()
             client.output.deliver(b"1")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from OpenSSL import SSL
 from service_identity import VerificationError
@@ -17,6 +17,7 @@ from twisted.words.protocols.jabber.xmlstream import Authenticator
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamTLSError, UpstreamUnreachable
 from minimixproxy.c2s.upstream.conversation import _MAX_WAITING, Conversation
 from minimixproxy.wire.framing import Event, FramingLimits
+from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.trees import MAX_TAGS
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.c2s.helpers import SERVER_HEADER
@@ -30,15 +31,18 @@ BROKEN = (
 )
 
 
+Read = TypeVar("Read")
+
+
 class ConversationTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.xs = FramedXmlStream(Authenticator(), FramingLimits(max_stanza=1_000_000, skips=True))
         self.xs.makeConnection(StringTransport())
 
-    def reading(self, what: Coroutine[Deferred[Any], Any, Any]) -> Deferred[Any]:
+    def reading(self, what: Coroutine[Deferred[Any], Any, Read]) -> Deferred[Read]:
         return Deferred.fromCoroutine(what)
 
-    def opened(self, then: Any = None) -> Conversation:
+    def opened(self, then: Callable[[list[Event]], None] | None = None) -> Conversation:
         """A conversation in which the server has sent its header."""
         conversation = Conversation(self.xs, then)
         conversation.__enter__()
@@ -65,9 +69,9 @@ class ConversationTest(SynchronousTestCase):
         self.xs.dataReceived(b"<message/>")
         self.assertIn("did not answer with a stream header", str(self.failureResultOf(waiting, UpstreamProtocolError)))
         conversation.restart()
-        waiting = self.reading(conversation.element())
+        next_one = self.reading(conversation.element())
         self.xs.dataReceived(SERVER_HEADER)
-        self.assertIn("header out of place", str(self.failureResultOf(waiting, UpstreamProtocolError)))
+        self.assertIn("header out of place", str(self.failureResultOf(next_one, UpstreamProtocolError)))
 
     def test_what_is_no_stream_of_xmpp(self) -> None:
         with Conversation(self.xs) as conversation:
@@ -132,7 +136,9 @@ class ConversationTest(SynchronousTestCase):
             if then is None:
                 self.assertEqual(seen, ["2", "3", "4"])
             else:
-                self.assertEqual(([event["id"] for event in taken], seen), (["2", "3", "4"], []))  # type: ignore[index]
+                stanzas = [event for event in taken if isinstance(event, Stanza)]
+                self.assertEqual(([stanza["id"] for stanza in stanzas], seen), (["2", "3", "4"], []))
+                self.assertEqual(len(stanzas), len(taken))
 
     def test_nothing_is_given_back_if_nothing_is_left(self) -> None:
         calls: list[list[Event]] = []

@@ -38,7 +38,7 @@ class ExchangeTest(SynchronousTestCase):
         self.server = Server(*says)
         self.credential = Credential.from_password("secret")
         self.credential.learn("sha256", Challenge(b"salt", 4096), ScramKeys(b"c", b"s"))
-        exchange = SaslExchange(self.server, self.server, "a", self.credential)  # type: ignore[arg-type]
+        exchange = SaslExchange(self.server.send, self.server.element, "a", self.credential)
         work = exchange.plain() if mechanism == PLAIN else exchange.scram(mechanism, KeyCache(), "a@example.org")
         return Deferred.fromCoroutine(work)
 
@@ -68,7 +68,7 @@ class ExchangeTest(SynchronousTestCase):
         ):
             self.server = Server(*says, end.format(SASL))
             credential = Credential.from_password("pencil")
-            exchange = SaslExchange(self.server, self.server, "user", credential)  # type: ignore[arg-type]
+            exchange = SaslExchange(self.server.send, self.server.element, "user", credential)
             cache = KeyCache(maybeDeferred)
             work = Deferred.fromCoroutine(exchange.scram(mechanism, cache, "user@example.org"))
             if error is None:

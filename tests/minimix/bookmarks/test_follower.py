@@ -498,7 +498,7 @@ class Reading(FollowerTest):
         self.assertEqual((self.account.requests, self.clock.getDelayedCalls()), (0, []))
 
     def test_an_error_of_ours(self) -> None:
-        self.account.enter = None  # type: ignore[assignment]
+        self.patch(self.account, "enter", None)
         self.account.items = {ROOM: conference()}
         self.again()
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza
 from tests.c2s.session.test_output import BUFFER, Client
 from tests.minimix.fakes import ROOM, STREAM, FakeSession, World, split
@@ -18,8 +19,12 @@ class SlowSession(FakeSession):
     def __init__(self, world: World, resource: str, limit: int) -> None:
         super().__init__(resource, world.clock)
         self.client = Client(limit)
-        self.deliver = self.client.output.deliver  # type: ignore[method-assign]
-        self.deliver_all = self.client.output.deliver_all  # type: ignore[method-assign]
+
+    def deliver(self, data: bytes) -> None:
+        self.client.output.deliver(data)
+
+    def deliver_all(self, stanzas: LazyStanzas) -> None:
+        self.client.output.deliver_all(stanzas)
 
     def reads(self, times: int = 10**9) -> None:
         self.client.turn()

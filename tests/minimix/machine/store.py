@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -17,24 +18,30 @@ from minimixproxy.minimix.interfaces.journal import (
     KeptRoom,
 )
 from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.given_out import GivenOut
 from minimixproxy.storage.journal import OpenState, SQLJournal
 from minimixproxy.storage.loading import LoadedAccount, LoadedRoom
+from minimixproxy.storage.sealing import Sealer
 from minimixproxy.storage.writer import Written
 from minimixproxy.timing.turn_end import TurnEnd
 from tests.absurd import ODD_TEXT
 
 
-class PlainSealer:
+class PlainSealer(Sealer):
     """Seals nothing."""
 
-    def seal(self, data: bytes, *_place: str) -> bytes:
-        return data
+    def __init__(self) -> None:
+        super().__init__(b"")
+
+    def seal(self, value: bytes, *place: str) -> bytes:
+        return value
 
 
-class PlainMark:
+class PlainMark(GivenOut):
     """How far messages were handed to sessions: outlives the journal, as the file does."""
 
     def __init__(self) -> None:
+        super().__init__(Path())
         self.number: int | None = None
 
     def write(self, sequence: int) -> None:
@@ -245,6 +252,6 @@ class Storage:
         loaded = self.tables.load(self.mark.number)
         last = max(self.tables.last_sequence, self.mark.number or 0)
         disk = Disk(self.tables, self._clock)
-        state = OpenState(loaded, self.tables.last_id, last, disk, PlainSealer(), self.mark)  # type: ignore[arg-type]
+        state = OpenState(loaded, self.tables.last_id, last, disk, PlainSealer(), self.mark)
         journal.start(state, print, in_memory)
         return journal, disk, [account.kept for account in loaded]

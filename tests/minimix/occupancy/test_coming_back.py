@@ -5,6 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptMessage, KeptPrivate, KeptRoom
+from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.minimix.rejoin.attempt import RejoinAttempt
 from minimixproxy.wire.stanza import Stanza, parse_stanza
@@ -21,7 +22,7 @@ class Case(SynchronousTestCase):
         self.phone, self.laptop = self.world.joined("phone", "laptop")
 
     @property
-    def occupancy(self):  # type: ignore[no-untyped-def]
+    def occupancy(self) -> Occupancy:
         return self.world.account.rooms[ROOM]
 
     def lose_stream(self) -> None:

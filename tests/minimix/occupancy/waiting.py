@@ -99,7 +99,11 @@ def join_error(condition: str) -> str:
 
 
 def phone_of(world: World) -> FakeSession | None:
-    return next((session for session in world.account.sessions if session.jid.endswith("/phone")), None)  # type: ignore[return-value]
+    for session in world.account.sessions:
+        if session.jid.endswith("/phone"):
+            assert isinstance(session, FakeSession)
+            return session
+    return None
 
 
 def wait_long(world: World) -> None:

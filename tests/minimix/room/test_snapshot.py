@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.history.room_history import RoomHistory
 from minimixproxy.minimix.room.snapshot import RESERVED, Snapshot
-from minimixproxy.wire.stanza import parse_stanza
+from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, ROOM, STREAM, kinds, split
 from tests.minimix.history.test_room_history import Recorder
 
@@ -25,7 +27,7 @@ class Forgetting(SynchronousTestCase):
         xml = f"<presence from='{sender}' to='{STREAM}'><x xmlns='urn:x'>{inner}</x></presence>"
         self.view_of(nick)(parse_stanza(xml))
 
-    def view_of(self, nick: str):  # type: ignore[no-untyped-def]
+    def view_of(self, nick: str) -> Callable[[Stanza], object]:
         if not nick:
             return self.view.room_shown
         return self.view.own_shown if nick == "alice" else lambda stanza: self.view.occupant_shown(nick, stanza)
