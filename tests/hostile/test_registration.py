@@ -11,7 +11,6 @@ from tests.integration.test_account_changes import REMOVE, ChangesCase
 from tests.integration.test_registration import NS, PASSWORD, RegistrationCase, outcome, query
 
 Result = TypeVar("Result")
-NS_STREAMS = "urn:ietf:params:xml:ns:xmpp-streams"
 
 
 def concurrently(*coroutines: Coroutine[Deferred[Any], Any, Result]) -> Deferred[list[Result]]:

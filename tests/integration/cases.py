@@ -6,7 +6,6 @@ import types
 from typing import Any, ClassVar
 from unittest import TestResult
 
-from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial import unittest
 
@@ -156,10 +155,3 @@ class IntegrationTestCase(unittest.TestCase):
 def _bad(result: Any) -> int:
     original = getattr(result, "original", result)
     return len(getattr(original, "failures", ())) + len(getattr(original, "errors", ()))
-
-
-def from_asyncio(coroutine: Any) -> "Deferred[Any]":
-    """Run a coroutine of an asyncio library; needs trial --reactor=asyncio, as tools/run_trial.py has it."""
-    import asyncio
-
-    return Deferred.fromFuture(asyncio.ensure_future(coroutine))

@@ -18,8 +18,6 @@ from tests.integration.servers import fresh
 from tests.integration.xmlcut import Received
 from tests.patience import patiently
 
-Answers = Counter[tuple[str, str]]
-
 
 def silent(_worker: Worker, _request: object) -> None:
     """Leave a request unanswered."""

@@ -9,7 +9,6 @@ from tests.integration.prosody import Prosody
 from tests.integration.servers import Account
 
 NS = "jabber:iq:register"
-FEATURE = "<stream:features><register xmlns='{}'/></stream:features>"
 NS_FEATURE = "http://jabber.org/features/iq-register"
 NS_TOKEN = "urn:xmpp:ibr-token:0"
 PASSWORD = "n3w pass & word"

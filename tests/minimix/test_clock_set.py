@@ -11,17 +11,9 @@ from minimixproxy.config.settings import Rooms, Settings
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptRoom, NullJournal
 from tests.minimix.fakes import BARE, ROOM, World
 from tests.minimix.upstreams import FakeLogins
+from tests.timing.set_clock import SetClock
 
 HOUR = 3600.0
-
-
-class SetClock(Clock):
-    """A clock with a wall clock beside it, which is `off` by so much."""
-
-    off = 0.0
-
-    def wall_time(self) -> float:
-        return self.seconds() + self.off
 
 
 class SetWorld(World):
@@ -38,7 +30,7 @@ class ClockSetTests(SynchronousTestCase):
         world = SetWorld()
         clock = world.set_clock
         (phone,) = world.joined("phone")
-        clock.off = -HOUR
+        clock.set_by = -HOUR
         world.says("bob", "one")
         phone.take()
         tablet = world.session("tablet")

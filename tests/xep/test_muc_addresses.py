@@ -15,7 +15,6 @@ ADMIN = "xmlns='http://jabber.org/protocol/muc#admin'"
 JULIET = "juliet@a.test"
 HERS = f"{JULIET}/minimix.4567"
 CLIENT = f"{JULIET}/phone"
-STREAM_OF = {"hers": HERS, "own": STREAM}
 
 # A stanza that names the address {0}, and how often the room does so.
 PLACES = [

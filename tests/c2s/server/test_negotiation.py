@@ -32,7 +32,6 @@ from tests.c2s.helpers import (
 )
 from tests.log_events import log_events
 
-STREAMS = b"xmlns='http://etherx.jabber.org/streams'"
 END = b"</stream:stream>"
 
 

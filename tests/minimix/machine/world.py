@@ -7,7 +7,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from minimixproxy.accountstream.account_login import LoginContext
 from minimixproxy.accountstream.accounts import Accounts
@@ -25,9 +24,10 @@ from tests.minimix.machine.store import Storage
 from tests.minimix.machine.upstream import RESOURCE, Upstream
 from tests.minimix.machine.witness import CLIENT, Witness
 from tests.minimix.upstreams import FakeLogins
+from tests.timing.set_clock import SetClock
 
 DOMAIN = "a.test"
-ALICE, BOB, CAROL = BARES = tuple(f"{name}@{DOMAIN}" for name in ("alice", "bob", "carol"))
+ALICE, BOB, _CAROL = BARES = tuple(f"{name}@{DOMAIN}" for name in ("alice", "bob", "carol"))
 #: By address: what kind of room it is.
 ROOMS: dict[str, dict[str, Any]] = {
     "plain@muc.test": {},
@@ -37,22 +37,17 @@ ROOMS: dict[str, dict[str, Any]] = {
 }
 NOW = 1_700_000_000.0
 STANZA_SIZE = 32 * 1024
-MADE_DEEP = 10_000  # levels of nesting that a server may send
 
 
-class WallClock(Clock):
-    """Two kinds of time: what the machine's clock shows can be set."""
+class WallClock(SetClock):
+    """Knows what it has shown."""
 
-    set_by = 0.0
-    furthest = 0.0  # what it has shown
+    furthest = 0.0
 
     def is_set(self, set_by: float) -> None:
         """From now on it is ahead by so many seconds."""
         self.set_by = set_by
         self.furthest = max(self.furthest, self.wall_time())
-
-    def wall_time(self) -> float:
-        return self.seconds() + self.set_by
 
 
 class World:
