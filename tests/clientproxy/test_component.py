@@ -44,7 +44,7 @@ class Endpoint:
         self.log.append(self.name)
         if self.refuses:
             return fail(ConnectionRefusedError())
-        stream = protocolFactory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5347))
+        stream: object = protocolFactory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5347))
         assert isinstance(stream, FramedXmlStream)
         stream.makeConnection(Wire())
         self.streams.append(stream)

@@ -42,9 +42,9 @@ class ProtocolTests(unittest.SynchronousTestCase):
         self.factory = control.ControlFactory({"echo": lambda request: {"echo": request}, "fail": fail})
 
     def connect(self) -> "tuple[control.Control, StringTransport]":
-        connection = self.factory.buildProtocol(None)
+        connection: object = self.factory.buildProtocol(None)
         assert isinstance(connection, control.Control)
-        connection.callLater = self.clock.callLater
+        self.patch(connection, "callLater", self.clock.callLater)
         transport = StringTransport()
         connection.makeConnection(transport)
         return connection, transport

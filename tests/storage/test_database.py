@@ -96,6 +96,10 @@ class FileTests(StorageTestCase):
         self.assertIn(f"{self.directory}: ", str(error))
 
 
+def fail(error: Exception) -> None:
+    raise error
+
+
 class ExplainedTests(unittest.SynchronousTestCase):
     def test_what_the_operator_reads(self) -> None:
         damaged = sqlite3.DatabaseError("malformed")
@@ -109,7 +113,7 @@ class ExplainedTests(unittest.SynchronousTestCase):
             (OSError(28, "No space left on device"), "state.sqlite: No space left on device"),
         ):
             with self.assertRaises(StateError) as raised, database.explained():
-                raise error
+                fail(error)
             self.assertTrue(str(raised.exception).startswith(text), str(raised.exception))
 
 

@@ -388,8 +388,8 @@ class FullDiskTests(TroubleTestCase):
         lab.turn()
         ballast = mount / "ballast"
         with ballast.open("wb", buffering=0) as file, self.assertRaises(OSError):
-            while True:
-                file.write(b"\0" * 4096)
+            while file.write(b"\0" * 4096):
+                pass
         lab.keep(500)
         lab.deliver(b"1")
         lab.turn()

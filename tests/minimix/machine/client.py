@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.namespaces import NS_CLIENT, NS_CORRECT, NS_MUC
 from minimixproxy.wire.fast_framing import FastFramer
-from minimixproxy.wire.framing import Fault, FramingLimits
+from minimixproxy.wire.framing import Event, Fault, FramingLimits
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from tests.minimix.machine.addresses import same_address
@@ -71,15 +71,17 @@ class Client:
 
     def says(self, xml: str) -> None:
         """The client sends bytes."""
-        if self.closed:
+        if not self.closed:
+            for event in self._said.feed(xml.encode("utf-8", "surrogatepass")):
+                self._sends(event)
+
+    def _sends(self, event: Event) -> None:
+        if self.closed:  # by what came before
             return
-        for event in self._said.feed(xml.encode("utf-8", "surrogatepass")):
-            if self.closed:
-                return
-            if isinstance(event, Fault):
-                self.close(event.condition, event.text)
-            elif isinstance(event, Stanza) and event.uri == NS_CLIENT:
-                self._says(event)
+        if isinstance(event, Fault):
+            self.close(event.condition, event.text)
+        elif isinstance(event, Stanza) and event.uri == NS_CLIENT:
+            self._says(event)
 
     def _says(self, stanza: Stanza) -> None:
         self.last_active = self.world.clock.seconds()
