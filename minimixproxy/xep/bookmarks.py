@@ -12,7 +12,8 @@ from twisted.words.xish import domish
 
 from minimixproxy.jids import InvalidJID, parse_jid, prepare_resource
 from minimixproxy.namespaces import NS_BOOKMARKS, NS_CLIENT, NS_PRIVATE, NS_PUBSUB, NS_PUBSUB_OWNER, NS_STORAGE
-from minimixproxy.wire.stanza import Stanza, escape, optional_attribute, parse_element, rewrite, serialize
+from minimixproxy.wire.stanza import Stanza, escape, parse_element, rewrite, serialize
+from minimixproxy.xep.data_forms import submission
 
 # Requests for everything there is.
 ITEMS = b"<pubsub xmlns='%b'><items node='%b'/></pubsub>" % (NS_PUBSUB.encode(), NS_BOOKMARKS.encode())
@@ -199,12 +200,7 @@ def configuration() -> bytes:
 
 
 def _form(kind: str) -> bytes:
-    fields = {"FORM_TYPE": f"{NS_PUBSUB}#{kind}", **{f"pubsub#{name}": value for name, value in _OPTIONS.items()}}
-    return b"<x xmlns='jabber:x:data' type='submit'>%b</x>" % b"".join(
-        b"<field var='%b'%b><value>%b</value></field>"
-        % (escape(name), optional_attribute("type", "hidden" if name == "FORM_TYPE" else None), escape(value))
-        for name, value in fields.items()
-    )
+    return submission(f"{NS_PUBSUB}#{kind}", {f"pubsub#{name}": value for name, value in _OPTIONS.items()})
 
 
 def storage_request(storage: bytes) -> bytes:

@@ -1,8 +1,8 @@
-"""Data forms (XEP-0004) as commands use them: asked, read again when submitted, and tables of results. Pure."""
+"""Data forms (XEP-0004): read; asked by commands, and read again when submitted; tables of results. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from twisted.words.xish import domish
@@ -14,6 +14,19 @@ _TRUE, _FALSE = ("1", "true"), ("0", "false")  # XEP-0004 §3.3
 
 #: What was submitted: values by field.
 Values = Mapping[str, tuple[str, ...]]
+
+
+def fields_of(form: domish.Element) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield name and values of each field, in order, as they were sent: a name may come twice, or be ""."""
+    for field in form.elements(NS_DATA, "field"):
+        yield field.getAttribute("var", ""), tuple(str(value) for value in field.elements(NS_DATA, "value"))
+
+
+def submission(form_type: str, fields: Mapping[str, str]) -> bytes:
+    """Return the `<x type='submit'/>` of a form of that `FORM_TYPE` (XEP-0068), one value for each field."""
+    hidden = b"<field var='FORM_TYPE' type='hidden'>%b</field>" % _values((form_type,))
+    others = b"".join(b"<field var='%b'>%b</field>" % (escape(var), _values((value,))) for var, value in fields.items())
+    return b"<x xmlns='%b' type='submit'>%b%b</x>" % (NS_DATA.encode(), hidden, others)
 
 
 class BadForm(ValueError):
@@ -82,10 +95,7 @@ class Form:
 
     def read(self, submitted: domish.Element) -> Values:
         """Return what was submitted for the fields of this form; others are ignored. Raises `BadForm`."""
-        given = {
-            field.getAttribute("var", ""): tuple(str(value) for value in field.elements(NS_DATA, "value"))
-            for field in submitted.elements(NS_DATA, "field")
-        }
+        given = dict(fields_of(submitted))
         return {field.var: field.read(given.get(field.var, ())) for field in self.fields if field.kind != "fixed"}
 
     def filled(self, values: Values) -> Form:

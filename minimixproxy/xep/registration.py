@@ -21,6 +21,7 @@ from minimixproxy.namespaces import (
     NS_REGISTER_FEATURE,
 )
 from minimixproxy.wire.stanza import Stanza, serialize
+from minimixproxy.xep.data_forms import fields_of
 from minimixproxy.xep.iq import iq
 from minimixproxy.xep.stanza_errors import error_reply
 
@@ -128,9 +129,8 @@ def submitted(query: Element, name: str) -> str | None:
 
     Which of two a server takes is not to be known.
     """
-    forms = query.elements(NS_DATA, "x")
-    fields = [field for form in forms for field in form.elements(NS_DATA, "field") if field.getAttribute("var") == name]
-    values = {str(value) for field in fields for value in field.elements(NS_DATA, "value")}
+    fields = [field for form in query.elements(NS_DATA, "x") for field in fields_of(form)]
+    values = {value for var, given in fields if var == name for value in given}
     values.update(str(value) for value in query.elements(NS_REGISTER, name))
     return values.pop() if len(values) == 1 else None
 

@@ -10,6 +10,7 @@ from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.minimix.interfaces.journal import KeptMessage
 from minimixproxy.namespaces import NS_DATA, NS_MAM, NS_RSM
 from minimixproxy.wire.children import top_attribute
+from minimixproxy.xep.data_forms import Values, fields_of
 from minimixproxy.xep.delays import parse_time
 from minimixproxy.xep.muc import whole_number
 
@@ -78,12 +79,9 @@ def read_query(query: domish.Element, room: str) -> ArchiveQuery:
     )
 
 
-def _fields(form: domish.Element) -> dict[str, list[str]]:
-    fields = {
-        field.getAttribute("var", ""): [str(value) for value in field.elements(NS_DATA, "value")]
-        for field in form.elements(NS_DATA, "field")
-    }
-    if fields.get("FORM_TYPE") != [NS_MAM]:
+def _fields(form: domish.Element) -> Values:
+    fields = dict(fields_of(form))
+    if fields.get("FORM_TYPE") != (NS_MAM,):
         raise UnusableQuery("bad-request", f"the form's FORM_TYPE must be {NS_MAM}")
     unknown = fields.keys() - _FIELDS
     if unknown:
@@ -91,14 +89,14 @@ def _fields(form: domish.Element) -> dict[str, list[str]]:
     return fields
 
 
-def _single(fields: dict[str, list[str]], name: str) -> str | None:
-    values = fields.get(name, [])
+def _single(fields: Values, name: str) -> str | None:
+    values = fields.get(name, ())
     if len(values) > 1:
         raise UnusableQuery("bad-request", f"{name} has one value")
     return values[0] if values and values[0] else None
 
 
-def _time(fields: dict[str, list[str]], name: str) -> float | None:
+def _time(fields: Values, name: str) -> float | None:
     value = _single(fields, name)
     time = parse_time(value) if value is not None else None
     if value is not None and time is None:
@@ -106,7 +104,7 @@ def _time(fields: dict[str, list[str]], name: str) -> float | None:
     return time
 
 
-def _jid(fields: dict[str, list[str]], name: str) -> str | None:
+def _jid(fields: Values, name: str) -> str | None:
     value = _single(fields, name)
     try:
         return parse_jid(value).full if value is not None else None
@@ -114,7 +112,7 @@ def _jid(fields: dict[str, list[str]], name: str) -> str | None:
         raise UnusableQuery("jid-malformed", str(error)) from error
 
 
-def _ids(fields: dict[str, list[str]]) -> frozenset[str] | None:
+def _ids(fields: Values) -> frozenset[str] | None:
     ids = fields.get("ids")
     if ids is not None and len(ids) > MAX_IDS:
         raise UnusableQuery("policy-violation", f"no more than {MAX_IDS} ids")

@@ -15,6 +15,7 @@ from minimixproxy.namespaces import NS_CLIENT, NS_DELAY, NS_FORWARD, NS_MAM, NS_
 from minimixproxy.wire.children import Parts, children_of, first_of, stanza_of_bytes
 from minimixproxy.wire.stanza import Stanza, UnusableStanza, escape, rewrite, start_tag_attributes
 from minimixproxy.xep import muc
+from minimixproxy.xep.data_forms import submission
 from minimixproxy.xep.delays import delay, format_time, parse_time, without_delays
 
 PAGE = 100
@@ -92,16 +93,10 @@ class RoomArchive:
     def _ask(self, before: str) -> None:
         query_id = f"catchup-{secrets.token_hex(6)}"
         size = min(PAGE, self._limit - len(self._found))
-        query = (
-            b"<query xmlns='%b' queryid='%b'><x xmlns='jabber:x:data' type='submit'>"
-            b"<field var='FORM_TYPE' type='hidden'><value>%b</value></field>"
-            b"<field var='start'><value>%b</value></field></x>"
-            b"<set xmlns='%b'><max>%d</max><before>%b</before></set></query>"
-        ) % (
+        query = (b"<query xmlns='%b' queryid='%b'>%b<set xmlns='%b'><max>%d</max><before>%b</before></set></query>") % (
             NS_MAM.encode(),
             query_id.encode(),
-            NS_MAM.encode(),
-            format_time(max(0.0, self._start)).encode(),
+            submission(NS_MAM, {"start": format_time(max(0.0, self._start))}),
             NS_RSM.encode(),
             size,
             escape(before),

@@ -8,6 +8,7 @@ from minimixproxy.jids import InvalidJID, parse_jid, prepare_resource
 from minimixproxy.minimix.interfaces.streams import OwnRequests
 from minimixproxy.namespaces import NS_DATA, NS_DISCO_INFO, NS_REGISTER
 from minimixproxy.wire.stanza import Stanza
+from minimixproxy.xep.data_forms import fields_of
 
 NODE = "x-roomuser-item"
 FIELD = "muc#register_roomnick"
@@ -54,9 +55,9 @@ def _from_registration(answer: Stanza) -> str | None:
             if _usable(str(found)):
                 return str(found)
     for form in query.elements(NS_DATA, "x"):
-        for field in form.elements(NS_DATA, "field"):
-            if field.getAttribute("var") == FIELD:
-                return _usable("".join(str(value) for value in field.elements(NS_DATA, "value")))
+        for var, values in fields_of(form):
+            if var == FIELD:
+                return _usable("".join(values))
     return None
 
 
