@@ -13,9 +13,10 @@ from fuzz.target import Target
 from fuzz.wire import second_opinion, stanza_of
 from minimixproxy.config.settings import ConfigError, Rooms, Settings, load
 from minimixproxy.minimix.history.room_history import RoomHistory
-from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptMessage, KeptRoom, NullJournal
+from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptMessage, KeptRoom
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.muc_history import HistoryRequest
+from tests.minimix.null_journal import NullJournal
 
 _ROOM = "room@muc.test"
 _NOW = 1_700_000_000.0

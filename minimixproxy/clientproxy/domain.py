@@ -13,7 +13,7 @@ from minimixproxy.clientproxy.exchanges import CONVERSATION, Exchanges
 from minimixproxy.clientproxy.jat import Translator, UnknownAddress
 from minimixproxy.clientproxy.limits import AccessList
 from minimixproxy.clientproxy.own_answers import Identity, OwnAnswers
-from minimixproxy.clientproxy.requests import Requests
+from minimixproxy.clientproxy.requests import RequestLimits, Requests
 from minimixproxy.clientproxy.targets import Targets
 from minimixproxy.config.settings import ClientProxy
 from minimixproxy.jids import Address, InvalidJID, parse_jid
@@ -52,10 +52,8 @@ class ProxiedDomain:
         self.requests = Requests(
             clock,
             f"{random.getrandbits(40):x}.",
-            settings.timeout,
-            settings.max_open,
-            settings.max_open_per_asker,
-            own_domains=own_domains(settings),
+            RequestLimits(settings.max_open, settings.max_open_per_asker, timeout=settings.timeout),
+            own_domains(settings),
         )
         identity = Identity(settings.identity_category, settings.identity_type, settings.name)
         self.face = OwnAnswers(identity, clock, self.targets.resources, lambda: self.targets.changes)

@@ -6,11 +6,12 @@ Every request goes out under an id of ours, which no other open request has, so 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 from itertools import count, takewhile
+
+from minimixproxy.bounds.shares import Shares
 
 
 class Origin(Enum):
@@ -45,9 +46,20 @@ class TooMany(Exception):
     """The table, or this asker's or their domain's share of it, is full."""
 
 
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    """`open`: requests in all but our own; `per_asker`: of one bare JID among the users; `kept`: bytes in all of raw
+    stanzas kept for a retry (over that, requests are not retried); `timeout`: seconds that each may be open.
+    """
+
+    open: int = 10_000
+    per_asker: int = 100
+    kept: int = 32 * 1024 * 1024
+    timeout: float = 60.0
+
+
 class Requests:
-    """The table. `limit`: open requests in all but our own; `limit_per_asker`: of one bare JID among the users;
-    `keep_bytes`: in all of raw stanzas kept for a retry (over that, requests are not retried).
+    """The table. `prefix`: what the ids begin with that requests go out under.
 
     The users of one domain and its subdomains have no more open than are left for all: one such domain takes half, two
     take a third each, and something is always left. Accounts cost a domain nothing; so they do not count, but in
@@ -58,25 +70,19 @@ class Requests:
         self,
         clock: Callable[[], float],
         prefix: str,
-        timeout: float = 60.0,
-        limit: int = 10_000,
-        limit_per_asker: int = 100,
-        keep_bytes: int = 32 * 1024 * 1024,
+        limits: RequestLimits,
         own_domains: Collection[str] = (),
     ) -> None:
         self._clock = clock
         self._prefix = prefix
-        self._timeout = timeout
-        self._limit = limit
-        self._limit_per_asker = limit_per_asker
-        self._keep_bytes = keep_bytes
+        self._limits = limits
         self._own_domains = frozenset(own_domains)
         self._kept = 0
         self._numbers = count(1)
         self._open: dict[str, Request] = {}
         self._by_peer: dict[str, dict[str, Request]] = {}
-        self._by_owner: Counter[str] = Counter()
-        self._by_sharer: Counter[str] = Counter()
+        self._by_owner: Shares[str] = Shares()
+        self._by_sharer: Shares[str] = Shares()
         self._in_order: dict[Request, None] = {}  # of their deadlines: one timeout for all
 
     def __len__(self) -> int:
@@ -84,23 +90,23 @@ class Requests:
 
     def add(self, request: Request) -> str:
         """Take a request in. Returns the id to send it under. Raises `TooMany`."""
-        left = self._limit - len(self._open)
+        left = self._limits.open - len(self._open)
         if left <= 0 and request.origin is not Origin.OURSELVES:
             raise TooMany("too many open requests")
-        if self._by_owner[request.owner] >= self._limit_per_asker:  # only users have any
+        if self._by_owner[request.owner] >= self._limits.per_asker:  # only users have any
             raise TooMany("too many open requests of one asker")
         sharers = self._sharers(request)
-        if any(self._by_sharer[sharer] >= left for sharer in sharers):
+        if not self._by_sharer.leave_one(sharers, left):
             raise TooMany(f"too many open requests of one {'asker' if request.owner in sharers else 'domain'}")
-        if self._kept + len(request.raw) > self._keep_bytes:
+        if self._kept + len(request.raw) > self._limits.kept:
             if not request.peer:
                 raise TooMany("too much is waiting")
             request.raw = b""
         if request.origin is Origin.USER:
-            self._by_owner[request.owner] += 1
-            self._by_sharer.update(sharers)
+            self._by_owner.take([request.owner])
+            self._by_sharer.take(sharers)
         self._kept += len(request.raw)
-        request.deadline = self._clock() + self._timeout
+        request.deadline = self._clock() + self._limits.timeout
         self._in_order[request] = None
         return self._send_as_new(request)
 
@@ -125,9 +131,8 @@ class Requests:
         del self._in_order[request]
         self._kept -= len(request.raw)
         if request.origin is Origin.USER:
-            _one_less(self._by_owner, request.owner)
-            for sharer in self._sharers(request):
-                _one_less(self._by_sharer, sharer)
+            self._by_owner.give_back([request.owner])
+            self._by_sharer.give_back(self._sharers(request))
 
     def of_peer(self, peer: str) -> list[Request]:
         """Return what a peer owes, oldest first."""
@@ -178,9 +183,3 @@ class Requests:
         del owed[request.sent_as]
         if not owed:
             del self._by_peer[request.peer]
-
-
-def _one_less(counts: Counter[str], key: str) -> None:
-    counts[key] -= 1
-    if not counts[key]:
-        del counts[key]

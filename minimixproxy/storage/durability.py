@@ -87,7 +87,7 @@ class Durability:
     def start(self, outlet: Outlet, last_sequence: int) -> None:
         """Begin to write, where the database ends. The writer is started here."""
         self._outlet = outlet
-        self.gathering.sequence = self.gathering.released = last_sequence
+        self.gathering.continue_after(last_sequence)
         outlet.given_out.write(last_sequence)  # nobody is attached: from here on it tells what sessions get
         outlet.writer.start(self._written)
 
@@ -122,11 +122,9 @@ class Durability:
         gathering = self.gathering
         if gathering.batch is None or self._writing is not None or self._is_lost:
             return
-        if gathering.incomplete:
-            gathering.incomplete = False
+        if gathering.completed():
             self._outlet.complete(gathering.batch)
         batch = self._writing = gathering.close()
-        assert batch is not None
         batch.begun = self._clock.seconds()
         if not self._watch.running:
             self._watch.start(PATIENCE / LOOKS, self._look)
@@ -151,7 +149,7 @@ class Durability:
         if self._error:
             self._healed()
         self._write_next()
-        self.gathering.released = max(self.gathering.released, batch.top)
+        self.gathering.release(batch.top)
         self.gate.release(batch.output)
         # The kernel has it now: what goes to a client is not queued, but for one that reads too slowly.
         self._outlet.given_out.write(self.gathering.released)
@@ -228,7 +226,7 @@ class Durability:
         if not self._durable:
             self.log.warn("state is durable again")
             self._durable = True
-            gathering.released = gathering.sequence
+            gathering.release(gathering.sequence)
             if gathering.batch is not None:
                 self.gate.close(gathering.batch.output)
         else:

@@ -37,12 +37,25 @@ class Gathering:
         self._begun(batch)
         return batch
 
-    def close(self) -> Batch | None:
-        """Return the batch, to be written: what comes from now on is in the next. None: there is nothing."""
+    def close(self) -> Batch:
+        """Return the batch, to be written: what comes from now on is in the next."""
         batch, self.batch = self.batch, None
-        if batch is not None:
-            batch.top = self.sequence
+        assert batch is not None
+        batch.top = self.sequence
         return batch
+
+    def completed(self) -> bool:
+        """Tell whether messages were let go; they are from now on counted as made up for."""
+        incomplete, self.incomplete = self.incomplete, False
+        return incomplete
+
+    def continue_after(self, sequence: int) -> None:
+        """The database ends with this one: all that it has were given out."""
+        self.sequence = self.released = sequence
+
+    def release(self, sequence: int) -> None:
+        """Up to this one messages are on disk, or wait for that no longer."""
+        self.released = max(self.released, sequence)
 
     def given_out(self) -> int:
         """Return the sequence up to which messages have passed the gate."""

@@ -21,10 +21,11 @@ from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.c2s.upstream.credentials import Credential
 from minimixproxy.config.settings import Domain, Rooms, Settings
-from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptMembership, KeptRoom, NullJournal
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptMembership, KeptRoom
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession
+from tests.minimix.null_journal import NullJournal
 from tests.minimix.upstreams import LOGIN, Upstream, login
 
 NOW = 1_700_000_000.0

@@ -21,12 +21,12 @@ from minimixproxy.accountstream.lifecycle_rules import LONGEST_URGENT_WAIT
 from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.accountstream.stream import AccountStream, StreamOptions
 from minimixproxy.config.settings import Rooms, Settings
-from minimixproxy.minimix.interfaces.journal import NullJournal
 from minimixproxy.minimix.subprotocols.subprotocol import ByName, Subprotocol
 from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.trees import MAX_TAGS
 from tests.minimix.fakes import BARE, STREAM, FakeSession
+from tests.minimix.null_journal import NullJournal
 from tests.minimix.upstreams import LOGIN, FakeLogins, Upstream
 
 IQ_TIMEOUT = 60.0

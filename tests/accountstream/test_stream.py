@@ -21,7 +21,6 @@ from minimixproxy.accountstream.lifecycle_rules import LONGEST_URGENT_WAIT, MAX_
 from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.accountstream.stream import FIRST_WAIT, LONGEST_WAIT, MAX_REPLIES, AccountStream, StreamOptions
 from minimixproxy.config.settings import Rooms, Settings
-from minimixproxy.minimix.interfaces.journal import NullJournal
 from minimixproxy.minimix.subprotocols.subprotocol import Subprotocol
 from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.fast_framing import FastFramer
@@ -29,6 +28,7 @@ from minimixproxy.wire.framing import FramingLimits, Skipped
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.minimix.fakes import BARE, HEADER, ROOM, STREAM, FakeSession, kinds
+from tests.minimix.null_journal import NullJournal
 from tests.minimix.upstreams import LOGIN, FakeLogins, Upstream
 
 PING_INTERVAL = 30.0

@@ -1,5 +1,6 @@
 """The tables below the protocol: targets, open requests, sessions, limits."""
 
+from collections.abc import Collection
 from typing import TypedDict, Unpack
 
 from twisted.internet.task import Clock
@@ -15,7 +16,7 @@ from minimixproxy.clientproxy.exchanges import (
     exchange_of,
 )
 from minimixproxy.clientproxy.limits import AccessList
-from minimixproxy.clientproxy.requests import Origin, Request, Requests, TooMany
+from minimixproxy.clientproxy.requests import Origin, Request, RequestLimits, Requests, TooMany
 from minimixproxy.clientproxy.targets import MAX_FEATURES, Subscription, Targets
 from minimixproxy.jids import parse_jid
 from minimixproxy.namespaces import NS_COMMANDS
@@ -153,17 +154,17 @@ def request(asker: str = "alice@x/1", peer: str = A, raw: bytes = b"", origin: O
 
 
 class Bounds(TypedDict, total=False):
-    limit: int
-    limit_per_asker: int
-    keep_bytes: int
+    open: int
+    per_asker: int
+    kept: int
 
 
 class RequestsTests(unittest.TestCase):
     def setUp(self) -> None:
         self.clock = Clock()
 
-    def table(self, **limits: Unpack[Bounds]) -> Requests:
-        return Requests(self.clock.seconds, "p.", timeout=10.0, **limits)
+    def table(self, own_domains: Collection[str] = (), **limits: Unpack[Bounds]) -> Requests:
+        return Requests(self.clock.seconds, "p.", RequestLimits(timeout=10.0, **limits), own_domains)
 
     def test_matched_on_peer_and_id(self) -> None:
         table = self.table()
@@ -177,7 +178,7 @@ class RequestsTests(unittest.TestCase):
         self.assertEqual(len(table), 0)
 
     def test_ids_are_never_used_twice(self) -> None:
-        table = self.table(limit_per_asker=1000)
+        table = self.table(per_asker=1000)
         self.assertEqual(len({table.add(request()) for _ in range(100)}), 100)
 
     def test_a_reassigned_one_is_owed_by_the_other_only(self) -> None:
@@ -190,7 +191,7 @@ class RequestsTests(unittest.TestCase):
         self.assertIs(table.owed(second, B), asked)
 
     def test_limits(self) -> None:
-        table = self.table(limit=3, limit_per_asker=2)
+        table = self.table(open=3, per_asker=2)
         table.add(request("alice@x/1"))
         table.add(request("alice@x/2"))
         self.assertRaises(TooMany, table.add, request("alice@x/3"))
@@ -215,19 +216,19 @@ class RequestsTests(unittest.TestCase):
 
     def test_a_domain_has_no_more_than_are_left_for_all(self) -> None:
         """However many accounts it has: they cost it nothing."""
-        self.assertEqual(self.fill(self.table(limit=100), "x"), [50])
-        self.assertEqual(self.fill(self.table(limit=100), "x", "y", "z"), [25, 25, 25])
-        table = self.table(limit=100)
+        self.assertEqual(self.fill(self.table(open=100), "x"), [50])
+        self.assertEqual(self.fill(self.table(open=100), "x", "y", "z"), [25, 25, 25])
+        table = self.table(open=100)
         self.fill(table, "x")
         table.add(request("somebody@else/x"))
         self.assertRaises(TooMany, table.add, request("new@x/1"))
         self.assertRaises(TooMany, table.add, request("x"))
 
     def test_subdomains_share_what_their_parent_has(self) -> None:
-        self.assertEqual(sum(self.fill(self.table(limit=100), *(f"s{number}.x.example" for number in range(20)))), 50)
-        self.assertEqual(self.fill(self.table(limit=90), "a.x.example", "y.example"), [30, 30])
-        self.assertEqual(self.fill(self.table(limit=90), "x", "y.x"), [30, 30])  # what has no dot is nobody's parent
-        table = Requests(self.clock.seconds, "p.", limit=100, own_domains=frozenset({"own.example"}))
+        self.assertEqual(sum(self.fill(self.table(open=100), *(f"s{number}.x.example" for number in range(20)))), 50)
+        self.assertEqual(self.fill(self.table(open=90), "a.x.example", "y.example"), [30, 30])
+        self.assertEqual(self.fill(self.table(open=90), "x", "y.x"), [30, 30])  # what has no dot is nobody's parent
+        table = self.table({"own.example"}, open=100)
         self.fill(table, "muc.own.example")
         table.add(request("a@own.example/x"))
         for one in table.all():
@@ -236,7 +237,7 @@ class RequestsTests(unittest.TestCase):
 
     def test_subdomains_of_the_own_server(self) -> None:
         """What one of them takes costs the others no more than anybody's would."""
-        unrelated = self.fill(self.table(limit=100), "x", "y", "z")
+        unrelated = self.fill(self.table(open=100), "x", "y", "z")
         table = Requests(self.clock.seconds, "p.", limit=100, own_domains=frozenset({"own.example"}))
         self.assertEqual(self.fill(table, "a.own.example", "b.own.example", "c.own.example"), unrelated)
 
@@ -247,7 +248,7 @@ class RequestsTests(unittest.TestCase):
         self.assertEqual(len(table._by_sharer), 2)
 
     def test_what_a_domain_has_closed_counts_no_more(self) -> None:
-        table = self.table(limit=10)
+        table = self.table(open=10)
         for _ in range(3):
             self.assertEqual(self.fill(table, "x"), [5])
             for one in table.all():
@@ -255,7 +256,7 @@ class RequestsTests(unittest.TestCase):
 
     def test_the_target_has_no_more_than_there_are(self) -> None:
         """It has no share, but not all the places in the world either; only our own questions come on top."""
-        table = self.table(limit=3)
+        table = self.table(open=3)
         for _ in range(3):
             table.add(request(origin=Origin.TARGET))
         self.assertRaises(TooMany, table.add, request(origin=Origin.TARGET))
@@ -263,13 +264,13 @@ class RequestsTests(unittest.TestCase):
         self.assertEqual(len(table), 4)
 
     def test_who_has_none_may_have_the_last(self) -> None:
-        table = self.table(limit=3)
+        table = self.table(open=3)
         for asker in ("a@x/1", "b@y/1", "c@z/1"):
             table.add(request(asker))
         self.assertRaises(TooMany, table.add, request("d@u/1"))
 
     def test_accounts_of_the_own_server_have_shares_of_their_own(self) -> None:
-        table = Requests(self.clock.seconds, "p.", limit=100, limit_per_asker=40, own_domains=frozenset({"own"}))
+        table = self.table({"own"}, open=100, per_asker=40)
         for number in range(90):
             table.add(request(f"a{number}@own/x"))
         for _ in range(5):
@@ -278,19 +279,19 @@ class RequestsTests(unittest.TestCase):
         table.add(request("c@own/x"))
 
     def test_the_target_has_no_share_of_its_own(self) -> None:
-        table = self.table(limit_per_asker=1)
+        table = self.table(per_asker=1)
         for _ in range(3):
             table.add(request(origin=Origin.TARGET))
         self.assertEqual(len(table), 3)
 
     def test_our_own_questions_always_fit(self) -> None:
-        table = self.table(limit=1)
+        table = self.table(open=1)
         table.add(request())
         table.add(request(origin=Origin.OURSELVES))
         self.assertEqual(len(table), 2)
 
     def test_kept_bytes_are_bounded(self) -> None:
-        table = self.table(keep_bytes=10)
+        table = self.table(kept=10)
         first, second = request(raw=b"x" * 8), request(raw=b"y" * 8)
         table.add(first)
         table.add(second)
@@ -318,7 +319,7 @@ class RequestsTests(unittest.TestCase):
         self.assertEqual((len(table), table.load(A), table.load(B)), (0, 0, 0))
 
     def test_nothing_is_left_behind(self) -> None:
-        table = self.table(limit=10_000, limit_per_asker=10_000)
+        table = self.table(open=10_000, per_asker=10_000)
         for number in range(1000):
             asked = request(f"u{number % 7}@x/1", A if number % 2 else B, raw=b"x")
             table.add(asked)

@@ -11,7 +11,6 @@ from twisted.words.xish import domish
 
 from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.account import Account
-from minimixproxy.minimix.interfaces.journal import NullJournal
 from minimixproxy.minimix.room.context import AccountContext
 from minimixproxy.minimix.subprotocols.own_requests import OwnRequests
 from minimixproxy.minimix.subprotocols.subprotocol import Subprotocol
@@ -19,6 +18,7 @@ from minimixproxy.timing.pacing import Pacer
 from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza, parse_stanza
+from tests.minimix.null_journal import NullJournal
 from tests.namespaces import repeated_declarations
 
 ROOM = "room@muc.test"

@@ -11,7 +11,6 @@ from twisted.internet.task import Clock
 
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.config.settings import Rooms
-from minimixproxy.minimix.interfaces.journal import NullRoomJournal
 from minimixproxy.minimix.interfaces.streams import Answered, RoomOutlet, SessionPort
 from minimixproxy.minimix.room.appearance import Appearance
 from minimixproxy.minimix.room.attached_sessions import AttachedSessions
@@ -19,6 +18,7 @@ from minimixproxy.minimix.room.budgets import WAITING_BYTES, WAITING_OWN
 from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, ROOM, STREAM, written
+from tests.minimix.null_journal import NullRoomJournal
 
 PLENTY = 2**40
 

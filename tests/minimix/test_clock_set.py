@@ -8,8 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.accountstream.account_login import LoginContext
 from minimixproxy.accountstream.accounts import Accounts
 from minimixproxy.config.settings import Rooms, Settings
-from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptRoom, NullJournal
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptRoom
 from tests.minimix.fakes import BARE, ROOM, World
+from tests.minimix.null_journal import NullJournal
 from tests.minimix.upstreams import FakeLogins
 from tests.timing.set_clock import SetClock
 

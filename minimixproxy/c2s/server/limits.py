@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
+
+from minimixproxy.bounds.shares import Shares
 
 Seconds = float
 
@@ -16,7 +18,7 @@ class ConnectionCounter:
 
     def __init__(self, maximum: int) -> None:
         self._maximum = maximum
-        self._open: Counter[str] = Counter()
+        self._open: Shares[str] = Shares()
         self._refused: set[str] = set()
 
     def __len__(self) -> int:
@@ -24,17 +26,15 @@ class ConnectionCounter:
 
     def admit(self, key: str) -> bool:
         """Count one more connection, or return False if the address has its maximum."""
-        if self._open[key] >= self._maximum:
+        if not self._open.leave_one([key], self._maximum):
             return False
-        self._open[key] += 1
+        self._open.take([key])
         return True
 
     def release(self, key: str) -> None:
         """A connection that was admitted is gone."""
         self._refused.discard(key)
-        self._open[key] -= 1
-        if self._open[key] <= 0:
-            del self._open[key]
+        self._open.give_back([key])
 
     def first_refusal(self, key: str) -> bool:
         """Tell whether it is time for a log line: the address was not refused since it last closed a connection."""

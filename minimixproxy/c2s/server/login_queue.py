@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import partial
 
 from twisted.internet.defer import Deferred
 
+from minimixproxy.bounds.shares import Shares
 from minimixproxy.c2s.server.limits import LoginGuard, Seconds
 from minimixproxy.timing.clock import Clock, Timer
 
@@ -49,7 +50,7 @@ class LoginQueue:
         # In the order in which they came. Whoever waits has a connection, and an address has only so many.
         self._by_address: _Queues = {}
         self._by_account: _Queues = {}
-        self._pairs: Counter[tuple[str, str]] = Counter()
+        self._pairs: Shares[tuple[str, str]] = Shares()
         self._ended: deque[tuple[str, str]] = deque()  # what others are still to be told of
 
     def __len__(self) -> int:
@@ -109,16 +110,14 @@ class LoginQueue:
             waiting.ready.errback(error)
 
     def _enqueue(self, waiting: _Waiting) -> None:
-        self._pairs[waiting.pair] += 1
+        self._pairs.take([waiting.pair])
         self._by_account.setdefault(waiting.account, OrderedDict())[waiting] = None
         self._by_address.setdefault(waiting.address, OrderedDict())[waiting] = None
         if self._pairs[waiting.pair] > MAX_WAITING:
             raise TooManyLogins
 
     def _dequeue(self, waiting: _Waiting) -> None:
-        self._pairs[waiting.pair] -= 1
-        if not self._pairs[waiting.pair]:
-            del self._pairs[waiting.pair]
+        self._pairs.give_back([waiting.pair])
         for queues, key in ((self._by_account, waiting.account), (self._by_address, waiting.address)):
             del queues[key][waiting]
             if not queues[key]:

@@ -7,7 +7,6 @@ address only, so how many accounts one address may make is counted here.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from secrets import token_hex
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.words.xish.xmlstream import STREAM_END_EVENT
 
+from minimixproxy.bounds.shares import Shares
 from minimixproxy.c2s.errors import UpstreamError, UpstreamProtocolError, UpstreamUnreachable
 from minimixproxy.c2s.server.limits import RegistrationGuard
 from minimixproxy.c2s.server.offers import Offers
@@ -57,7 +57,7 @@ class Registrar:
         self.requests_per_client = max(FEWEST_REQUESTS, REQUESTS_PER_ACCOUNT * limits.registrations_per_address)
         self.guard = RegistrationGuard(clock.seconds, limits.registrations_per_address)
         self.offers = Offers(clock, self._probe)
-        self._open: Counter[str] = Counter()  # by address, and by domain
+        self._open: Shares[str] = Shares()  # by address, and by domain
 
     async def _probe(self, domain: Domain) -> frozenset[str]:
         stream, features = await self.contact(domain)
@@ -72,15 +72,12 @@ class Registrar:
         """Count one more stream, if there may be one."""
         if self._open[address] >= STREAMS_PER_ADDRESS or self._open[f"@{domain}"] >= STREAMS_PER_DOMAIN:
             return False
-        self._open.update((address, f"@{domain}"))
+        self._open.take((address, f"@{domain}"))
         return True
 
     def give_place(self, domain: str, address: str) -> None:
         """Count one stream less."""
-        for key in (address, f"@{domain}"):
-            self._open[key] -= 1
-            if not self._open[key]:
-                del self._open[key]
+        self._open.give_back((address, f"@{domain}"))
 
     @property
     def open_streams(self) -> int:

@@ -16,14 +16,7 @@ from minimixproxy.minimix.history.archive import answer
 from minimixproxy.minimix.history.nick_tenure import NickTenure
 from minimixproxy.minimix.history.private_messages import MAX_BYTES, PrivateMessages
 from minimixproxy.minimix.history.room_history import RoomHistory, Taken
-from minimixproxy.minimix.interfaces.journal import (
-    KeptAccount,
-    KeptMembership,
-    KeptMessage,
-    KeptPrivate,
-    KeptRoom,
-    NullJournal,
-)
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptMessage, KeptPrivate, KeptRoom
 from minimixproxy.minimix.room.budgets import WAITING_BYTES, WAITING_OWN
 from minimixproxy.minimix.subprotocols.open_iqs import MAX_ID_BYTES
 from minimixproxy.minimix.subprotocols.open_queries import OpenQueries, query_key
@@ -34,6 +27,7 @@ from minimixproxy.xep.muc_history import HistoryRequest
 from tests.minimix.fakes import BARE, ROOM, STREAM, World, kinds
 from tests.minimix.history.test_amendments import occupant
 from tests.minimix.history.test_room_history import NOW, Described, Recorder, Speaker, replacing, retracting
+from tests.minimix.null_journal import NullJournal
 
 DELAY = "urn:xmpp:delay"
 HINT = "<store xmlns='urn:xmpp:hints'/>"

@@ -13,11 +13,12 @@ from minimixproxy.minimix.history.kept_messages import MAX_BYTES
 from minimixproxy.minimix.history.read_positions import MAX_CURSORS
 from minimixproxy.minimix.history.replay import Replay
 from minimixproxy.minimix.history.room_history import SHORT_REPLAY, RoomHistory, Taken
-from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptMessage, KeptRoom, NullRoomJournal
+from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptMessage, KeptRoom
 from minimixproxy.wire.stanza import parse_stanza
 from minimixproxy.xep.delays import format_time, parse_time
 from minimixproxy.xep.muc_history import HistoryRequest
 from tests.minimix.fakes import ROOM
+from tests.minimix.null_journal import NullRoomJournal
 
 NOW = 1_700_000_000.0
 
