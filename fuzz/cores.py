@@ -124,7 +124,7 @@ def component(data: bytes) -> None:
             scene.pass_time(wait)
             scene.sent()
         scene.pass_time(120)
-    if any(request.origin is not Origin.OURSELVES for request in scene.core.requests.all()):
+    if any(request.origin is not Origin.OURSELVES for request in scene.domain.requests.all()):
         raise AssertionError("somebody still waits")
     scene.sent()
 

@@ -16,7 +16,7 @@ from minimixproxy.wire.xmlstream import FramedXmlStream
 #: A stream with a bound resource, and the full JID.
 Opened = tuple[FramedXmlStream, str]
 #: Opens an upstream stream for the account and binds a resource; returns the stream and the full JID. What has come
-#: already is held (see `FramedXmlStream.hold`).
+#: already is held (see `FramedXmlStream.keep`).
 #: Raises `CannotOpen`, or `CredentialRefused`.
 Connect = Callable[[], Awaitable[Opened]]
 

@@ -25,7 +25,7 @@ async def open_account_stream(
 ) -> tuple[FramedXmlStream, str]:
     """Return the stream and its full JID, one of the login's own. `turn`: what a read of it begins and ends.
 
-    What has come already is held until the stream is released (see `FramedXmlStream.hold`).
+    What has come already is held until the stream is released (see `FramedXmlStream.keep`).
     Raises `CannotOpen`, or `CredentialRefused` when only a client's login can help.
     """
     stream = await _logged_in(reactor, login, limits)

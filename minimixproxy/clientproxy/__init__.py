@@ -28,7 +28,7 @@ class ClientProxyService(ComponentStream):
         super().__init__(settings.domain, settings.secret, endpoints, reactor, random, limits)
         self.setName(f"client proxy {settings.domain}")  # type: ignore[no-untyped-call]
         self.proxy = Proxy(settings, reactor.seconds, self.send, random)
-        self.unusable = self.proxy.core.unusable
+        self.unusable = self.proxy.domain.unusable
         for handler in (
             IQHandler(self.proxy),
             MessageHandler(self.proxy),
@@ -39,13 +39,13 @@ class ClientProxyService(ComponentStream):
 
     def status(self) -> dict[str, object]:
         """Return what the operator is told of it (see `status_report`)."""
-        core = self.proxy.core
+        domain = self.proxy.domain
         return {
             "domain": self.domain,
             "connected": self.connected,
-            "resources": len(core.targets.resources()),
-            "requests": len(core.requests),
-            "targets": {target: state.value for target, state in core.targets.subscriptions.items()},
+            "resources": len(domain.targets.resources()),
+            "requests": len(domain.requests),
+            "targets": {target: state.value for target, state in domain.targets.subscriptions.items()},
         }
 
     def stopService(self) -> Any:

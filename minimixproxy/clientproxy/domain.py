@@ -40,7 +40,7 @@ class ProxiedDomain:
         random: Random,
     ) -> None:
         self.settings = settings
-        self.domain = settings.domain
+        self.name = settings.domain
         self.clock = clock
         self.send = send
         self.dropped: Counter[str] = Counter()
@@ -56,7 +56,7 @@ class ProxiedDomain:
             own_domains(settings),
         )
         identity = Identity(settings.identity_category, settings.identity_type, settings.name)
-        self.face = OwnAnswers(identity, clock, self.targets.resources, lambda: self.targets.changes)
+        self.own_answers = OwnAnswers(identity, clock, self.targets.resources, lambda: self.targets.changes)
         self.access = AccessList(settings.allow, settings.deny)
         self.rate = RateLimit(settings.rate, settings.burst, clock, full=self.full)
         self._policy = policy(settings.policy, random)
@@ -85,7 +85,7 @@ class ProxiedDomain:
     def recipient(self, stanza: Stanza) -> Address | None:
         """Return whom a stanza is for; None, and the stanza is dropped, if that is no address of the domain."""
         address = self._parsed(stanza, "to")
-        if address is not None and address.domain != self.domain:
+        if address is not None and address.domain != self.name:
             self.drop(stanza, "to another domain")
             return None
         return address
@@ -115,7 +115,7 @@ class ProxiedDomain:
         except UnknownAddress:
             self.bounce(stanza, "cancel", "item-not-found")
             return None
-        if destination.domain == self.domain or destination.bare in self.targets:
+        if destination.domain == self.name or destination.bare in self.targets:
             self.bounce(stanza, "cancel", "not-allowed", "that would come back")
         elif not self.access.permits(destination):
             self.bounce(stanza, "cancel", "not-allowed")
@@ -166,7 +166,7 @@ class ProxiedDomain:
             "{domain}: {what} from {sender}: {reason} ({count} so far)"
             if sender
             else "{domain}: {what}: {reason} ({count} so far)",
-            domain=self.domain,
+            domain=self.name,
             what=what,
             sender=sender,
             reason=reason,

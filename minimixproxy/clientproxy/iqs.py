@@ -24,24 +24,24 @@ class IQProxying:
 
     log = Logger()
 
-    def __init__(self, core: ProxiedDomain) -> None:
-        self._core = core
+    def __init__(self, domain: ProxiedDomain) -> None:
+        self._domain = domain
 
     def receive(self, iq: Stanza) -> None:
         """Take one IQ in."""
-        sender = self._core.sender(iq)
+        sender = self._domain.sender(iq)
         if sender is None:
             return
         kind = iq.get("type")
         if kind in ("result", "error"):
             self._replied(iq, sender)
-        elif (recipient := self._core.recipient(iq)) is None:
+        elif (recipient := self._domain.recipient(iq)) is None:
             return
         elif kind not in ("get", "set") or not 0 < len(iq.get("id") or "") <= LONGEST_ID or len(iq.payloads) != 1:
-            self._core.bounce(iq, "modify", "bad-request")
-        elif sender.bare in self._core.targets:
+            self._domain.bounce(iq, "modify", "bad-request")
+        elif sender.bare in self._domain.targets:
             self._target_asks(iq, sender, recipient)
-        elif self._core.admit(iq, sender):
+        elif self._domain.admit(iq, sender):
             self._user_asks(iq, sender, recipient)
 
     # Requests
@@ -49,13 +49,13 @@ class IQProxying:
     def _user_asks(self, iq: Stanza, sender: Address, recipient: Address) -> None:
         if self._answered_here(iq, recipient):
             return
-        core = self._core
+        domain = self._domain
         exchange = exchange_of(iq)
         resource = self._resource_for(iq, sender, exchange)
         if resource is None:
             return
         if exchange and resource:
-            core.sessions.bind(sender.full, exchange, resource)
+            domain.sessions.bind(sender.full, exchange, resource)
         raw = iq.self_contained()
         request = Request(
             asker=sender.full,
@@ -69,33 +69,33 @@ class IQProxying:
             exchange=exchange,
             namespace=_namespace(iq),
         )
-        self._open(iq, raw, request, core.translator.address_of(sender.full))
+        self._open(iq, raw, request, domain.translator.address_of(sender.full))
 
     def _resource_for(self, iq: Stanza, sender: Address, exchange: str) -> str | None:
         """Return who is to answer, "" if that is not known yet; None, and the request is answered with an error."""
-        core = self._core
-        known, resource = core.sessions.holder(sender.full, exchange) if exchange else (False, None)
-        if known and core.targets.get(resource) is None:
-            core.bounce(iq, "wait", "recipient-unavailable", "whoever took part in this is gone")
+        domain = self._domain
+        known, resource = domain.sessions.holder(sender.full, exchange) if exchange else (False, None)
+        if known and domain.targets.get(resource) is None:
+            domain.bounce(iq, "wait", "recipient-unavailable", "whoever took part in this is gone")
             return None
-        resource = resource or core.choose(sender, _namespace(iq))
-        if resource is None and self._core.settled:
-            core.bounce(iq, "cancel", "service-unavailable")
+        resource = resource or domain.choose(sender, _namespace(iq))
+        if resource is None and self._domain.settled:
+            domain.bounce(iq, "cancel", "service-unavailable")
             return None
         return resource or ""
 
     def _target_asks(self, iq: Stanza, sender: Address, recipient: Address) -> None:
         if self._answered_here(iq, recipient):
             return
-        core = self._core
-        if recipient.full == core.domain:
-            core.bounce(iq, "modify", "bad-request", "the target cannot ask itself")
+        domain = self._domain
+        if recipient.full == domain.name:
+            domain.bounce(iq, "modify", "bad-request", "the target cannot ask itself")
             return
-        destination = core.destination(iq, recipient)
+        destination = domain.destination(iq, recipient)
         if destination is None:
             return
         if exchange := exchange_of(iq):
-            core.sessions.bind(destination.full, exchange, sender.full)
+            domain.sessions.bind(destination.full, exchange, sender.full)
         request = Request(
             asker=sender.full,
             owner=sender.bare,
@@ -105,27 +105,27 @@ class IQProxying:
             origin=Origin.TARGET,
             kind=iq["type"],
         )
-        self._open(iq, iq.self_contained(), request, core.domain)
+        self._open(iq, iq.self_contained(), request, domain.name)
 
     def _answered_here(self, iq: Stanza, recipient: Address) -> bool:
-        if recipient.full != self._core.domain:
+        if recipient.full != self._domain.name:
             return False
-        content = self._core.face.answer(iq)
+        content = self._domain.own_answers.answer(iq)
         if content is None:
             return False
-        self._core.send(own_answers.result(iq, content))
+        self._domain.send(own_answers.result(iq, content))
         return True
 
     def _open(self, iq: Stanza, raw: bytes, request: Request, sent_from: str) -> None:
         """Enter a request into the table and send its bytes, if there is somebody to send it to."""
         try:
-            sent_as = self._core.requests.add(request)
+            sent_as = self._domain.requests.add(request)
         except TooMany as reason:
-            self._core.bounce(iq, "wait", "resource-constraint", str(reason))
-            self._core.drop(iq, str(reason))
+            self._domain.bounce(iq, "wait", "resource-constraint", str(reason))
+            self._domain.drop(iq, str(reason))
             return
         if request.peer:
-            self._core.send(rewrite(raw, {"from": sent_from, "to": request.peer, "id": sent_as}))
+            self._domain.send(rewrite(raw, {"from": sent_from, "to": request.peer, "id": sent_as}))
 
     def ask_features(self, resource: Resource) -> None:
         """Ask a resource for its features, one question at a time: it may say every moment that they changed."""
@@ -135,7 +135,7 @@ class IQProxying:
 
     def _has_told_features(self, jid: str) -> None:
         """The question for its features is not open any more: ask again if they have changed meanwhile."""
-        resource = self._core.targets.get(jid)
+        resource = self._domain.targets.get(jid)
         if resource is not None:
             asked, resource.asked = resource.asked, None
             if asked != resource.caps:
@@ -144,22 +144,22 @@ class IQProxying:
     def ask(self, resource: str, namespace: str) -> None:
         """Ask a resource for its features, or ping it, in the domain's own name."""
         ourselves = Request("", "", "", "", resource, Origin.OURSELVES, "get", namespace=namespace)
-        sent_as = self._core.requests.add(ourselves)
+        sent_as = self._domain.requests.add(ourselves)
         build = own_answers.info_request if namespace == NS_DISCO_INFO else own_answers.ping_request
-        self._core.send(build(self._core.domain, resource, sent_as))
+        self._domain.send(build(self._domain.name, resource, sent_as))
 
     # Replies
 
     def _replied(self, iq: Stanza, sender: Address) -> None:
-        core = self._core
+        domain = self._domain
         id_ = iq.get("id") or ""
-        request = core.requests.owed(id_, sender.full)
+        request = domain.requests.owed(id_, sender.full)
         if request is None:
-            core.drop(iq, "reply from somebody else" if id_ in core.requests else "reply to no open request")
+            domain.drop(iq, "reply from somebody else" if id_ in domain.requests else "reply to no open request")
             return
         if iq["type"] == "error" and is_bounced(iq) and self._retry(request):
             return
-        core.requests.close(request)
+        domain.requests.close(request)
         if request.origin is Origin.OURSELVES:
             self._learn(iq, request)
         else:
@@ -170,19 +170,19 @@ class IQProxying:
             self._note_session(iq, request)
             iq = self._translated(iq)
         addressed = {"from": request.answer_from, "to": request.asker, "id": request.id}
-        self._core.send(rewrite(iq.self_contained(), addressed))
+        self._domain.send(rewrite(iq.self_contained(), addressed))
 
     def _note_session(self, iq: Stanza, request: Request) -> None:
         session, goes_on = begins_or_ends(iq)
         if session and goes_on:
-            self._core.sessions.bind(request.asker, session, request.peer)
+            self._domain.sessions.bind(request.asker, session, request.peer)
         elif session:
-            self._core.sessions.end(request.asker, session)
+            self._domain.sessions.end(request.asker, session)
 
     def _translated(self, iq: Stanza) -> Stanza:
         if iq["type"] == "error":
             return iq
-        element = own_answers.translate_items(iq, self._is_target, self._core.domain)
+        element = own_answers.translate_items(iq, self._is_target, self._domain.name)
         if element is None:
             return iq
         raw = serialize(element, iq.uri)
@@ -190,14 +190,14 @@ class IQProxying:
 
     def _is_target(self, jid: str) -> bool:
         try:
-            return parse_jid(jid).bare in self._core.targets
+            return parse_jid(jid).bare in self._domain.targets
         except InvalidJID:
             return False
 
     def _learn(self, iq: Stanza, request: Request) -> None:
         if request.namespace == NS_DISCO_INFO:
             features, identities = own_answers.read_info(iq) if iq["type"] == "result" else ([], ())
-            self._core.targets.learn(request.peer, features, identities)
+            self._domain.targets.learn(request.peer, features, identities)
             self._has_told_features(request.peer)
 
     # Failures
@@ -206,94 +206,94 @@ class IQProxying:
         """These resources went away: retry what may be retried, fail the rest."""
         gone = set(resources)
         for resource in gone:
-            self._core.sessions.resource_gone(resource)
+            self._domain.sessions.resource_gone(resource)
         for resource in gone:
-            for request in self._core.requests.of_peer(resource):
+            for request in self._domain.requests.of_peer(resource):
                 if not self._retry(request):
                     self._fail(request, "wait", "recipient-unavailable")
         if gone:
             self._forget_askers(gone)
 
     def _forget_askers(self, gone: set[str]) -> None:
-        for request in self._core.requests.all():
+        for request in self._domain.requests.all():
             if request.asker in gone:
-                self._core.requests.close(request)
+                self._domain.requests.close(request)
 
     def retry_gets(self, resource: str) -> None:
         """A resource has fallen silent: what may be done twice is tried elsewhere, the rest goes on waiting."""
-        for request in self._core.requests.of_peer(resource):
+        for request in self._domain.requests.of_peer(resource):
             self._retry(request)
 
     def _retry(self, request: Request) -> bool:
         """Send a user's get to another resource, once; tell whether that was possible."""
         if request.kind != "get" or request.retried or not request.raw or request.exchange:
             return False
-        resource = self._core.choose(parse_jid(request.asker), request.namespace, without=request.peer)
-        if resource is None and self._core.settled:
+        resource = self._domain.choose(parse_jid(request.asker), request.namespace, without=request.peer)
+        if resource is None and self._domain.settled:
             return False
         request.retried = True
         self._hand_over(request, resource or "")
         return True
 
     def _hand_over(self, request: Request, resource: str) -> None:
-        core = self._core
-        sent_as = core.requests.reassign(request, resource)
+        domain = self._domain
+        sent_as = domain.requests.reassign(request, resource)
         if resource:
-            sent_from = core.translator.address_of(request.asker)
-            core.send(rewrite(request.raw, {"from": sent_from, "to": resource, "id": sent_as}))
+            sent_from = domain.translator.address_of(request.asker)
+            domain.send(rewrite(request.raw, {"from": sent_from, "to": resource, "id": sent_as}))
 
     def _fail(self, request: Request, error_type: str, condition: str) -> None:
-        self._core.requests.close(request)
+        self._domain.requests.close(request)
         self._tell(request, error_type, condition)
 
     def _tell(self, request: Request, error_type: str, condition: str) -> None:
         if request.origin is not Origin.OURSELVES:
-            self._core.send(iq_error(request, error_type, condition))
+            self._domain.send(iq_error(request, error_type, condition))
 
     # The course of time, and of connections
 
     def connected(self) -> None:
         """A new stream: answers to what was open may be lost, so gets are asked again and sets fail."""
-        core = self._core
-        core.unsettle()
-        for request in core.requests.all():
+        domain = self._domain
+        domain.unsettle()
+        for request in domain.requests.all():
             if request.origin is not Origin.USER:
                 self._fail(request, "wait", "recipient-unavailable")
-        self.lost(core.targets.reset())
+        self.lost(domain.targets.reset())
 
     def fail_all(self) -> None:
         """The proxy stops: tell everybody who waits."""
-        for request in self._core.requests.all():
+        for request in self._domain.requests.all():
             self._fail(request, "wait", "recipient-unavailable")
 
     def settle(self) -> None:
         """A resource came: give it what waited."""
-        self._core.settle()
-        for request in self._core.requests.of_peer(""):
+        self._domain.settle()
+        for request in self._domain.requests.of_peer(""):
             self._give_out(request)
 
     def _give_out(self, request: Request) -> None:
         """Find somebody for a request that waits: of an exchange whoever has got an earlier step of it."""
-        core, exchange = self._core, request.exchange
-        known, resource = core.sessions.holder(request.asker, exchange) if exchange else (False, None)
-        if known and core.targets.get(resource) is None:
+        domain, exchange = self._domain, request.exchange
+        known, resource = domain.sessions.holder(request.asker, exchange) if exchange else (False, None)
+        if known and domain.targets.get(resource) is None:
             self._fail(request, "wait", "recipient-unavailable")
             return
-        resource = resource or core.choose(parse_jid(request.asker), request.namespace)
+        resource = resource or domain.choose(parse_jid(request.asker), request.namespace)
         if resource is None:
             return
         if exchange:
-            core.sessions.bind(request.asker, exchange, resource)
+            domain.sessions.bind(request.asker, exchange, resource)
         self._hand_over(request, resource)
 
     def tick(self) -> None:
         """Fail what has waited too long; call this about every second."""
-        for request in self._core.requests.expired():
+        for request in self._domain.requests.expired():
             self._tell(request, "wait", "remote-server-timeout")
             if request.origin is Origin.OURSELVES and request.namespace == NS_DISCO_INFO:
                 self._has_told_features(request.peer)
-        if self._core.settled:
-            for request in self._core.requests.of_peer(""):
+        if self._domain.settled:
+            for request in self._domain.requests.of_peer(""):
                 if request.retried:
                     self._fail(request, "wait", "recipient-unavailable")
                 else:

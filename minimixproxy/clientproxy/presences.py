@@ -32,12 +32,12 @@ class PresenceProxying:
 
     def __init__(
         self,
-        core: ProxiedDomain,
+        domain: ProxiedDomain,
         came: Callable[[], None],
         lost: Callable[[Iterable[str]], None],
         ask_features: Callable[[Resource], None],
     ) -> None:
-        self._core = core
+        self._domain = domain
         self._came = came
         self._lost = lost
         self._ask_features = ask_features
@@ -47,15 +47,15 @@ class PresenceProxying:
 
     def receive(self, presence: Stanza) -> None:
         """Take one presence in."""
-        sender = self._core.sender(presence)
-        if sender is None or (recipient := self._core.recipient(presence)) is None:
+        sender = self._domain.sender(presence)
+        if sender is None or (recipient := self._domain.recipient(presence)) is None:
             return
         kind = presence.get("type") or ""
         if kind not in _KINDS:
-            self._core.bounce(presence, "modify", "bad-request")
-        elif sender.bare not in self._core.targets:
+            self._domain.bounce(presence, "modify", "bad-request")
+        elif sender.bare not in self._domain.targets:
             self._of_user(presence, sender, kind)
-        elif recipient.full == self._core.domain:
+        elif recipient.full == self._domain.name:
             self._of_target(presence, sender, kind)
         else:
             self._target_to_user(presence, sender, recipient, kind)
@@ -69,19 +69,19 @@ class PresenceProxying:
         before: the refusal with which Prosody answers a probe takes a request that still waits away with it.
         """
         self._ask_again.clear()
-        for target in self._core.targets.subscriptions:
+        for target in self._domain.targets.subscriptions:
             self._subscribe(target)
 
     def _subscribe(self, target: str) -> None:
-        self._presence("subscribe", self._core.domain, target)
+        self._presence("subscribe", self._domain.name, target)
 
     def tick(self) -> None:
         """Ask targets again that could not be asked; call this about every second."""
         for target, due in list(self._ask_again.items()):
-            if self._core.clock() >= due:
+            if self._domain.clock() >= due:
                 del self._ask_again[target]
                 self._subscribe(target)
-        if self._core.settled:
+        if self._domain.settled:
             self.publish()
 
     def _of_target(self, presence: Stanza, sender: Address, kind: str) -> None:
@@ -89,151 +89,151 @@ class PresenceProxying:
             case "":
                 self._available(presence, sender)
             case "unavailable":
-                self._gone(self._core.targets.unavailable(sender))
+                self._gone(self._domain.targets.unavailable(sender))
             case "subscribe":
-                self._presence("subscribed", self._core.domain, sender.bare)
-                self._presence(_kind_of(self._core.targets.show()), self._core.domain, sender.bare)
+                self._presence("subscribed", self._domain.name, sender.bare)
+                self._presence(_kind_of(self._domain.targets.show()), self._domain.name, sender.bare)
             case "probe":
-                self._presence(_kind_of(self._core.targets.show()), self._core.domain, sender.full)
+                self._presence(_kind_of(self._domain.targets.show()), self._domain.name, sender.full)
             case "subscribed":
                 self._subscribed(sender.bare)
             case "unsubscribed":
                 self._unsubscribed(sender.bare)
             case "unsubscribe":
-                self._presence("unsubscribed", self._core.domain, sender.bare)
+                self._presence("unsubscribed", self._domain.name, sender.bare)
             case "error":
                 self._failed(presence, sender.bare)
 
     def _available(self, presence: Stanza, sender: Address) -> None:
         priority, show, caps = _read(presence)
-        known = self._core.targets.get(sender.full)
-        news = self._core.targets.available(sender, priority, show, caps)
-        resource = self._core.targets.get(sender.full)
+        known = self._domain.targets.get(sender.full)
+        news = self._domain.targets.available(sender, priority, show, caps)
+        resource = self._domain.targets.get(sender.full)
         if resource is None:
-            self._core.drop(presence, "presence of the target that cannot be used")
+            self._domain.drop(presence, "presence of the target that cannot be used")
         elif known is None:
-            self.log.info("{domain}: {jid} is there", domain=self._core.domain, jid=sender.full)
+            self.log.info("{domain}: {jid} is there", domain=self._domain.name, jid=sender.full)
         if resource is not None and news:
             self._ask_features(resource)
-        if self._core.targets.candidates():
+        if self._domain.targets.candidates():
             self._came()
         self.publish()
 
     def _gone(self, resources: tuple[str, ...]) -> None:
         for jid in resources:
-            self.log.info("{domain}: {jid} is gone", domain=self._core.domain, jid=jid)
+            self.log.info("{domain}: {jid} is gone", domain=self._domain.name, jid=jid)
         self._lost(resources)
         self.publish()
 
     def _subscribed(self, target: str) -> None:
-        if self._core.targets.subscriptions[target] is not Subscription.SUBSCRIBED:
-            self._core.targets.subscribed(target)
-            self.log.info("{domain}: {target} lets us see its presence", domain=self._core.domain, target=target)
-            self._presence("probe", self._core.domain, target)
+        if self._domain.targets.subscriptions[target] is not Subscription.SUBSCRIBED:
+            self._domain.targets.subscribed(target)
+            self.log.info("{domain}: {target} lets us see its presence", domain=self._domain.name, target=target)
+            self._presence("probe", self._domain.name, target)
 
     def _unsubscribed(self, target: str) -> None:
-        if self._core.targets.subscriptions[target] is Subscription.ASKING:
+        if self._domain.targets.subscriptions[target] is Subscription.ASKING:
             self.log.warn(
-                "{domain}: {target} has not accepted our subscription yet", domain=self._core.domain, target=target
+                "{domain}: {target} has not accepted our subscription yet", domain=self._domain.name, target=target
             )
             return
         self.log.error(
             "{domain}: {target} has withdrawn our subscription; its resources get no requests until it accepts again",
-            domain=self._core.domain,
+            domain=self._domain.name,
             target=target,
         )
-        self._gone(self._core.targets.unsubscribed(target))
+        self._gone(self._domain.targets.unsubscribed(target))
 
     def _failed(self, presence: Stanza, target: str) -> None:
         conditions = [child.name for error in presence.elements(presence.uri, "error") for child in error.elements()]
         self.log.error(
             "{domain}: the presence of {target} cannot be had: {conditions}",
-            domain=self._core.domain,
+            domain=self._domain.name,
             target=target,
             conditions=", ".join(conditions),
         )
-        self._ask_again[target] = self._core.clock() + ASK_AGAIN
-        self._gone(self._core.targets.failed(target))
+        self._ask_again[target] = self._domain.clock() + ASK_AGAIN
+        self._gone(self._domain.targets.failed(target))
 
     # The domain's own presence
 
     def publish(self) -> None:
         """Tell subscribers if the domain as a whole has changed between available, dnd and away."""
-        show = self._core.targets.show()
+        show = self._domain.targets.show()
         if show == self._published:
             return
         self._published = show
         for subscriber, told in self._subscribers.items():
             if told != show:
                 self._subscribers[subscriber] = show
-                self._presence(_kind_of(show), self._core.domain, subscriber)
+                self._presence(_kind_of(show), self._domain.name, subscriber)
 
     def _admit_subscriber(self, bare: str) -> None:
         if bare not in self._subscribers and len(self._subscribers) >= MAX_SUBSCRIBERS:
             oldest = next(iter(self._subscribers))
             del self._subscribers[oldest]  # it learns our presence with its next probe
-            self._core.full("subscribers")
-        show = self._subscribers[bare] = self._core.targets.show()
-        self._presence(_kind_of(show), self._core.domain, bare)
+            self._domain.full("subscribers")
+        show = self._subscribers[bare] = self._domain.targets.show()
+        self._presence(_kind_of(show), self._domain.name, bare)
 
     def _presence(self, kind: str, sender: str, to: str) -> None:
         """Send a presence; `kind` is a type, "" or "dnd"."""
         type_ = b" type='%b'" % kind.encode() if kind not in ("", "dnd") else b""
         show = b"<show>dnd</show>" if kind == "dnd" else b""
-        self._core.send(b"<presence from='%b' to='%b'%b>%b</presence>" % (escape(sender), escape(to), type_, show))
+        self._domain.send(b"<presence from='%b' to='%b'%b>%b</presence>" % (escape(sender), escape(to), type_, show))
 
     # Users
 
     def _of_user(self, presence: Stanza, sender: Address, kind: str) -> None:
-        core = self._core
-        if not core.access.permits(sender):
-            core.drop(presence, "presence from a JID that is not allowed")
+        domain = self._domain
+        if not domain.access.permits(sender):
+            domain.drop(presence, "presence from a JID that is not allowed")
             if kind == "subscribe":
-                self._presence("unsubscribed", core.domain, sender.bare)
-        elif not core.rate.admits(sender.bare):
-            core.drop(presence, "not admitted")
+                self._presence("unsubscribed", domain.name, sender.bare)
+        elif not domain.rate.admits(sender.bare):
+            domain.drop(presence, "not admitted")
         elif kind in _SUBSCRIPTION or kind == "probe":
             self._user_subscribes(sender, kind)
         else:
             self._directed(presence, sender, kind)
 
     def _user_subscribes(self, sender: Address, kind: str) -> None:
-        core = self._core
+        domain = self._domain
         if kind in ("unsubscribe", "unsubscribed"):
             self._subscribers.pop(sender.bare, None)
-        if core.settings.subscriptions == "target":
-            self._presence(kind, core.translator.contact_of(sender.bare), self._deciding_target())
+        if domain.settings.subscriptions == "target":
+            self._presence(kind, domain.translator.contact_of(sender.bare), self._deciding_target())
         elif kind in ("subscribe", "probe"):
             if kind == "subscribe":
-                self._presence("subscribed", core.domain, sender.bare)
+                self._presence("subscribed", domain.name, sender.bare)
             self._admit_subscriber(sender.bare)
         elif kind == "unsubscribe":
-            self._presence("unsubscribed", core.domain, sender.bare)
+            self._presence("unsubscribed", domain.name, sender.bare)
 
     def _deciding_target(self) -> str:
         """Of several targets the first whose presence we may see decides about users."""
-        states = self._core.targets.subscriptions
+        states = self._domain.targets.subscriptions
         willing = (target for target, state in states.items() if state is Subscription.SUBSCRIBED)
         return next(willing, next(iter(states)))
 
     def _directed(self, presence: Stanza, sender: Address, kind: str) -> None:
-        core = self._core
+        domain = self._domain
         if kind == "error":
             self._subscribers.pop(sender.bare, None)
-        resource = core.new_partner(sender) if kind == "" else core.partner(sender)
+        resource = domain.new_partner(sender) if kind == "" else domain.partner(sender)
         if resource is None:
-            core.drop(presence, "presence for nobody")
+            domain.drop(presence, "presence for nobody")
             return
-        addressed = {"from": core.translator.address_of(sender.full), "to": resource}
-        core.send(rewrite(presence.self_contained(), addressed))
+        addressed = {"from": domain.translator.address_of(sender.full), "to": resource}
+        domain.send(rewrite(presence.self_contained(), addressed))
 
     def _target_to_user(self, presence: Stanza, sender: Address, recipient: Address, kind: str) -> None:
-        core = self._core
-        destination = core.destination(presence, recipient)
+        domain = self._domain
+        destination = domain.destination(presence, recipient)
         if destination is None:
             return
         if kind in _SUBSCRIPTION or kind == "probe":
-            self._presence(kind, core.domain, destination.bare)
+            self._presence(kind, domain.name, destination.bare)
             if kind == "subscribed":
                 self._admit_subscriber(destination.bare)
             elif kind == "unsubscribed":
@@ -243,8 +243,8 @@ class PresenceProxying:
                 self._admit_subscriber(destination.bare)
         else:
             if kind != "error":
-                core.sessions.bind(destination.bare, CONVERSATION, sender.full)
-            core.send(rewrite(presence.self_contained(), {"from": core.domain, "to": destination.full}))
+                domain.sessions.bind(destination.bare, CONVERSATION, sender.full)
+            domain.send(rewrite(presence.self_contained(), {"from": domain.name, "to": destination.full}))
 
 
 def _kind_of(show: str | None) -> str:

@@ -23,17 +23,17 @@ class Proxy:
     def __init__(
         self, settings: ClientProxy, clock: Callable[[], float], send: Callable[[bytes], None], random: Random
     ) -> None:
-        self.core = ProxiedDomain(settings, clock, send, random)
-        self.iqs = IQProxying(self.core)
-        self.messages = MessageProxying(self.core)
+        self.domain = ProxiedDomain(settings, clock, send, random)
+        self.iqs = IQProxying(self.domain)
+        self.messages = MessageProxying(self.domain)
         self.presences = PresenceProxying(
-            self.core,
+            self.domain,
             came=self.iqs.settle,
             lost=self.iqs.lost,
             ask_features=self.iqs.ask_features,
         )
         self._silent_resources = SilentResources(
-            self.core,
+            self.domain,
             ping=lambda resource: self.iqs.ask(resource, NS_PING),
             fell_silent=self.iqs.retry_gets,
         )
@@ -49,14 +49,14 @@ class Proxy:
             try:
                 part.tick()
             except Exception:  # noqa: BLE001 (the edge: nobody else watches over the time)
-                self.log.failure("{domain}: a fault while looking for what has timed out", domain=self.core.domain)
+                self.log.failure("{domain}: a fault while looking for what has timed out", domain=self.domain.name)
 
     def stopping(self) -> None:
         """The proxy goes away on purpose: nobody is left waiting."""
         self.iqs.fail_all()
-        if self.core.dropped:
+        if self.domain.dropped:
             self.log.info(
                 "{domain}: stanzas dropped since the start, by reason: {counts}",
-                domain=self.core.domain,
-                counts=dict(self.core.dropped),
+                domain=self.domain.name,
+                counts=dict(self.domain.dropped),
             )

@@ -20,35 +20,35 @@ class SilentResources:
 
     log = Logger()
 
-    def __init__(self, core: ProxiedDomain, ping: Ask, fell_silent: Ask) -> None:
-        self._core = core
+    def __init__(self, domain: ProxiedDomain, ping: Ask, fell_silent: Ask) -> None:
+        self._domain = domain
         self._ping = ping
         self._fell_silent = fell_silent
-        self._patience = core.settings.ping_after
+        self._patience = domain.settings.ping_after
 
     def tick(self) -> None:
         """Look at every resource; call this about every second."""
-        for resource in self._core.targets.resources():
+        for resource in self._domain.targets.resources():
             self._look_at(resource)
 
     def _look_at(self, resource: Resource) -> None:
-        now = self._core.clock()
+        now = self._domain.clock()
         if resource.pinged:
             if now - resource.pinged >= self._patience:
                 if not resource.mute:
-                    self._core.targets.muted(resource)
+                    self._domain.targets.muted(resource)
                     self.log.warn(
                         "{domain}: {jid} does not answer any request: others get its work",
-                        domain=self._core.domain,
+                        domain=self._domain.name,
                         jid=resource.jid,
                     )
                     self._fell_silent(resource.jid)
                 self._ask(resource)
             return
-        oldest = self._core.requests.oldest(resource.jid)
+        oldest = self._domain.requests.oldest(resource.jid)
         if oldest is not None and now - max(oldest.sent, resource.heard) >= self._patience:
             self._ask(resource)
 
     def _ask(self, resource: Resource) -> None:
-        resource.pinged = self._core.clock()
+        resource.pinged = self._domain.clock()
         self._ping(resource.jid)

@@ -248,7 +248,7 @@ class Account:
             return False
         if MARK in stanza.raw:
             self._bookmarks.server_said(stanza)
-        if self._user.listings and stanza.name == "iq" and self._user.from_server(session, stanza):
+        if self._user.disco_items and stanza.name == "iq" and self._user.from_server(session, stanza):
             return True
         if stanza.name == "presence":
             return self.presences.from_server(stanza)

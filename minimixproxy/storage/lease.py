@@ -196,8 +196,8 @@ class Lease:
 
     def give_back(self, cursor: Any) -> None:
         """At an orderly end: who comes next need not wait."""
-        mark = _GIVE_BACK[self._database.engine.dialect.name]
-        cursor.execute(f"UPDATE holder SET expires = 0 WHERE epoch = {mark}", (self._epoch,))
+        parameter = _GIVE_BACK[self._database.engine.dialect.name]
+        cursor.execute(f"UPDATE holder SET expires = 0 WHERE epoch = {parameter}", (self._epoch,))
 
     def abandon(self) -> None:
         """Let go of the file, as the end of the process does."""

@@ -63,11 +63,11 @@ class Loader:
         self._now = time()
         self._bad: list[tuple[Table, Any]] = []
 
-    def load(self, mark: int | None) -> list[LoadedAccount]:
-        """Return all accounts. `mark`: up to where messages were handed to sessions, None if that is not known."""
+    def load(self, given_out: int | None) -> list[LoadedAccount]:
+        """Return all accounts. `given_out`: up to where messages were handed to sessions, None if that is not known."""
         self._sweep()
         self.last_id = self._highest(schema.accounts.c.id, schema.rooms.c.id)
-        self.last_sequence = max(self._highest(schema.messages.c.sequence, schema.privates.c.sequence), mark or 0)
+        self.last_sequence = max(self._highest(schema.messages.c.sequence, schema.privates.c.sequence), given_out or 0)
         for table, take in (
             (schema.accounts, self._account),
             (schema.rooms, self._room),
@@ -76,7 +76,7 @@ class Loader:
         ):
             for row in self._rows(table):
                 self._try(table, row, take)
-        self._settle_cursors(mark)
+        self._settle_cursors(given_out)
         for row in self._rows(schema.cursors):
             self._try(schema.cursors, row, self._cursor)
         self._make_way()
@@ -211,7 +211,7 @@ class Loader:
         room.kept.cursors[resource] = sequence
         self.last_sequence = max(self.last_sequence, sequence)
 
-    def _settle_cursors(self, mark: int | None) -> None:
+    def _settle_cursors(self, given_out: int | None) -> None:
         """Sessions that were attached at the end have seen what was handed out since, and are attached no more."""
         table = schema.cursors
         attached = self._connection.execute(select(table).where(table.c.attached.is_not(None))).all()
@@ -219,8 +219,8 @@ class Loader:
             row = (table.c.room_id == room_id) & (table.c.resource == resource)
             room = self._rooms.get(room_id)
             newest = room.sequences[-1] if room is not None and room.sequences else 0
-            if mark is None or (isinstance(since, int) and since <= mark):
-                sequence = newest if mark is None else min(newest, mark)
+            if given_out is None or (isinstance(since, int) and since <= given_out):
+                sequence = newest if given_out is None else min(newest, given_out)
             elif sequence is None:
                 self._connection.execute(delete(table).where(row))
                 continue

@@ -52,24 +52,24 @@ def check(place: Place) -> None:
 def open_state(place: Place, reactor: Any) -> OpenState:
     """Open the database, read what was kept there, and make its writer. Blocks. Raises `StateError`."""
     database = place.database
-    hold = Lease(database, Installation(place.directory).name)
-    identity = hold.take()
+    lease = Lease(database, Installation(place.directory).name)
+    identity = lease.take()
     try:
         sealer = load_sealer(place.seal_key, place.directory)
         given_out = GivenOut(place.directory / "given_out")
-        loader, loaded = load(database, hold, sealer, given_out.open(identity))
+        loader, loaded = load(database, lease, sealer, given_out.open(identity))
     except BaseException:
-        hold.abandon()
+        lease.abandon()
         raise
-    store = Store(database, hold)
+    store = Store(database, lease)
     writer = WriterThread(store.write, store.rest, store.end, reactor)
     return OpenState(loaded, loader.last_id, loader.last_sequence, writer, sealer, given_out)
 
 
-def load(database: Database, hold: Lease, sealer: Sealer, given_out: int | None) -> tuple[Loader, list[LoadedAccount]]:
+def load(database: Database, lease: Lease, sealer: Sealer, given_out: int | None) -> tuple[Loader, list[LoadedAccount]]:
     """Read everything that was kept. Blocks. Raises `StateError`."""
     with database.explained(), database.engine.begin() as connection:
-        hold.check_loading(connection)
+        lease.check_loading(connection)
         loader = Loader(connection, database.name, sealer)
         return loader, loader.load(given_out)
 

@@ -36,9 +36,9 @@ class Store:
 
     log = Logger()
 
-    def __init__(self, database: Database, hold: Lease, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, database: Database, lease: Lease, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
-        self._hold = hold
+        self._lease = lease
         dialect = database.engine.dialect
         self._statements = Statements(dialect)
         driver = dialect.loaded_dbapi
@@ -82,7 +82,7 @@ class Store:
         Raises `HeldByAnother`, or what the driver raises.
         """
         if not self._database.sqlite:
-            if self._hold.due:
+            if self._lease.due:
                 self._in_transaction(lambda: None)
             return Erasure.NOWHERE
         if not self._wal.due(ERASED):
@@ -100,7 +100,7 @@ class Store:
             self._cursor = self._connection.cursor()
         if self._database.sqlite:
             self._cursor.execute("BEGIN IMMEDIATE")
-        self._hold.check(self._cursor, new=new)
+        self._lease.check(self._cursor, new=new)
 
     def _commit(self) -> None:
         assert self._connection is not None, "_begin() comes first"
@@ -123,7 +123,7 @@ class Store:
     def end(self) -> None:
         """Let others have the database, and close the connection."""
         try:
-            self._in_transaction(lambda: self._hold.give_back(self._cursor))
+            self._in_transaction(lambda: self._lease.give_back(self._cursor))
         except Exception as error:  # noqa: BLE001 (the lease ends by itself)
             self.log.info(
                 "{name}: the lease was not given back, it ends by itself: {error}",
@@ -131,7 +131,7 @@ class Store:
                 error=_line(error),
             )
         self.close()
-        self._hold.abandon()
+        self._lease.abandon()
 
     def close(self) -> None:
         """Close the connection."""

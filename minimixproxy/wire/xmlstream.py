@@ -120,7 +120,7 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         """From now on hand each read's events to `sink`; None: to the observers."""
         self.sink = sink
 
-    def hold(self) -> Callable[[list[Event]], None]:
+    def keep(self) -> Callable[[list[Event]], None]:
         """Return a sink that keeps events for `release`: for the time until somebody observes the stream."""
         return self._held.extend
 

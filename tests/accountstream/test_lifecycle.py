@@ -372,7 +372,7 @@ class AtRandom(LifecycleTest):
         self.patch(walker.stream, "opened", opened)
         walker.stream.reopen()
         xmlstream = FramedXmlStream(Authenticator())
-        xmlstream.sink = xmlstream.hold()
+        xmlstream.sink = xmlstream.keep()
         xmlstream.makeConnection(walker.upstream.transport)
         xmlstream.dataReceived(HEADER + b"<a></b>")
         walker.upstream.attempts.pop().callback((xmlstream, STREAM))

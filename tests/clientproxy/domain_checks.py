@@ -66,7 +66,7 @@ class DomainChecks(RuleBasedStateMachine):
 
     def address(self, user: str, contact: bool) -> str:
         """Return the address by which a target writes to a user."""
-        address, translator = address_of(user), self.scene.core.translator
+        address, translator = address_of(user), self.scene.domain.translator
         if not contact:
             return translator.address_of(address.full)
         return translator.contact_of(address.bare) + (f"/{address.resource}" if address.resource else "")
@@ -140,7 +140,7 @@ class DomainChecks(RuleBasedStateMachine):
             else:
                 assert to.bare in (TARGET, OTHER), sent.raw
                 asker, exchange = self.askers[number]
-                assert sent["from"] == self.scene.core.translator.address_of(asker), sent.raw
+                assert sent["from"] == self.scene.domain.translator.address_of(asker), sent.raw
                 self.look_at_exchange(asker, exchange, to.full, begins=sent.name == "iq")
 
     def look_at_exchange(self, asker: str, exchange: str, resource: str, *, begins: bool) -> None:
@@ -181,16 +181,16 @@ class DomainChecks(RuleBasedStateMachine):
     def within_bounds(self) -> None:
         if not hasattr(self, "scene"):
             return
-        core = self.scene.core
-        requests = core.requests.all()
+        domain = self.scene.domain
+        requests = domain.requests.all()
         own = [request for request in requests if request.origin is Origin.OURSELVES]
         assert len(requests) - len(own) <= LIMITS["max_open"], requests
         assert len(own) <= MOST_OWN, own
         per_asker = Counter(request.owner for request in requests if request.origin is Origin.USER)
         assert all(count <= LIMITS["max_open_per_asker"] for count in per_asker.values()), per_asker
-        assert core.requests._kept == sum(len(request.raw) for request in requests)
-        assert len(core.targets.resources()) <= LIMITS["max_resources"]
-        assert len(core.sessions) <= self.sessions
-        assert len(core.translator) <= LIMITS["max_tokens"]
+        assert domain.requests._kept == sum(len(request.raw) for request in requests)
+        assert len(domain.targets.resources()) <= LIMITS["max_resources"]
+        assert len(domain.sessions) <= self.sessions
+        assert len(domain.translator) <= LIMITS["max_tokens"]
         assert len(self.scene.proxy.presences._subscribers) <= MAX_SUBSCRIBERS
-        assert len(core.dropped) < 50, core.dropped
+        assert len(domain.dropped) < 50, domain.dropped

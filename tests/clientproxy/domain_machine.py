@@ -93,7 +93,7 @@ class DomainMachine(DomainChecks):
         self.advance(LONG_ENOUGH)
         waiting = +self.unanswered
         assert not waiting, f"nobody answers {waiting}"
-        left = [request for request in self.scene.core.requests.all() if request.origin is not Origin.OURSELVES]
+        left = [request for request in self.scene.domain.requests.all() if request.origin is not Origin.OURSELVES]
         assert not left, left
 
     # What others say

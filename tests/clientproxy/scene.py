@@ -54,8 +54,8 @@ class Scene:
             self.sent()
 
     @property
-    def core(self) -> ProxiedDomain:
-        return self.proxy.core
+    def domain(self) -> ProxiedDomain:
+        return self.proxy.domain
 
     def sent(self) -> list[Stanza]:
         for raw in self._out if self.strict else ():

@@ -323,7 +323,7 @@ class ReconnectTests(ComponentCase):
         stream.dataReceived(f"<iq type='get' id='1' from='{ALICE}' to='{DOMAIN}'>{QUERY}</iq>".encode())
         stream.dataReceived(f"<iq type='get' id='2' from='{ALICE}' to='{DOMAIN}'><que".encode())
         self.lose(stream)
-        self.assertEqual([request.id for request in service.proxy.core.requests.all() if request.asker], ["1"])
+        self.assertEqual([request.id for request in service.proxy.domain.requests.all() if request.asker], ["1"])
         self.advance(3)
         stream = self.handshake(self.one)
         stream.transport.clear()
@@ -340,7 +340,7 @@ class ReconnectTests(ComponentCase):
         self.one.refuses = True
         self.lose(stream)
         self.advance(200)
-        self.assertEqual(len(service.proxy.core.requests), 2)
+        self.assertEqual(len(service.proxy.domain.requests), 2)
         self.one.refuses = False
         self.advance(120)
         stream = self.handshake(self.one)
@@ -585,7 +585,7 @@ class SizeTests(ComponentCase):
         self.assertIn(b"policy-violation", sent)
         self.assertIn(b"<iq type='result' id='p'", sent)
         self.assertFalse(stream.transport.aborted)
-        self.assertEqual(sum(service.proxy.core.dropped.values()), 1, "it is counted")
+        self.assertEqual(sum(service.proxy.domain.dropped.values()), 1, "it is counted")
 
     def test_too_large_to_go(self) -> None:
         stream = self.connected()

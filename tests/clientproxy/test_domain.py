@@ -91,7 +91,7 @@ class FoundTests(SynchronousTestCase):
         self.assertNotEqual(again["id"], question["id"])
         scene.answer(again, content="<query xmlns='http://jabber.org/protocol/disco#info'><feature var='new'/></query>")
         self.assertEqual(scene.sent(), [])
-        self.assertEqual([resource.features for resource in scene.core.targets.resources()], [frozenset({"new"})])
+        self.assertEqual([resource.features for resource in scene.domain.targets.resources()], [frozenset({"new"})])
 
     def test_features_that_nobody_tells(self) -> None:
         scene = Scene(timeout=5, ping_after=3600)
@@ -99,7 +99,7 @@ class FoundTests(SynchronousTestCase):
         for number in range(3):
             self.assertEqual(scene.one().payloads, (("http://jabber.org/protocol/disco#info", "query"),))
             scene.pass_time(6)
-            self.assertEqual((scene.sent(), scene.core.requests.all()), ([], []))
+            self.assertEqual((scene.sent(), scene.domain.requests.all()), ([], []))
             content = f"<c xmlns='http://jabber.org/protocol/caps' ver='{number}'/>"
             scene.receive(f"<presence from='{TARGET}/a' to='{DOMAIN}'>{content}</presence>")
-        self.assertEqual([request.origin for request in scene.core.requests.all()], [Origin.OURSELVES])
+        self.assertEqual([request.origin for request in scene.domain.requests.all()], [Origin.OURSELVES])

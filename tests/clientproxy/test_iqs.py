@@ -50,9 +50,9 @@ class ForwardingTests(unittest.TestCase):
         self.assertEqual(error_condition(scene.one()), "bad-request")
         request = scene.asked(payload=f"<query xmlns='{long}'/>")
         self.assertIn(long.encode(), request.raw)
-        (kept,) = scene.proxy.core.requests.all()
+        (kept,) = scene.proxy.domain.requests.all()
         self.assertEqual(kept.namespace, "")
-        self.assertLess(sum(map(len, scene.proxy.core.targets._candidates)), 1000)
+        self.assertLess(sum(map(len, scene.proxy.domain.targets._candidates)), 1000)
 
     def test_errors_come_back_like_results(self) -> None:
         scene = Scene()
@@ -150,7 +150,7 @@ class BadInputTests(unittest.TestCase):
             scene.receive(f"<iq type='get' id='1' from='{sender}' to='{DOMAIN}'>{QUERY}</iq>")
         scene.receive(f"<iq type='get' id='1' to='{DOMAIN}'>{QUERY}</iq>")
         self.assertEqual(scene.sent(), [])
-        self.assertEqual(scene.core.dropped["unusable from attribute"], 6)
+        self.assertEqual(scene.domain.dropped["unusable from attribute"], 6)
 
     def test_to_another_domain_is_dropped(self) -> None:
         scene = Scene()
@@ -166,7 +166,7 @@ class BadInputTests(unittest.TestCase):
             scene.ask(asker="alice@example.org/" + "x" * length)
             if token is None:
                 self.assertEqual(scene.sent(), [])
-                self.assertEqual(scene.core.dropped["unusable from attribute"], 1)
+                self.assertEqual(scene.domain.dropped["unusable from attribute"], 1)
             else:
                 request = scene.one()
                 self.assertTrue(request["from"].startswith(f"{DOMAIN}/@"))
@@ -182,7 +182,7 @@ class BadInputTests(unittest.TestCase):
         for sender in (f"{TARGET}/b", TARGET, BOB, ALICE, DOMAIN, "example.org"):
             scene.answer(request, changes={"from": sender})
         self.assertEqual(scene.sent(), [])
-        self.assertEqual(scene.core.dropped["reply from somebody else"], 6)
+        self.assertEqual(scene.domain.dropped["reply from somebody else"], 6)
         scene.answer(request)
         self.assertEqual(scene.one()["to"], ALICE)
 
@@ -196,7 +196,7 @@ class BadInputTests(unittest.TestCase):
         scene.answer(request)
         scene.answer(request, "error")
         self.assertEqual(len(scene.sent()), 1)
-        self.assertEqual(scene.core.dropped["reply to no open request"], 3)
+        self.assertEqual(scene.domain.dropped["reply to no open request"], 3)
 
     def test_a_reply_goes_to_who_asked_whatever_its_address_says(self) -> None:
         scene = Scene()
@@ -241,7 +241,7 @@ class LimitTests(unittest.TestCase):
         ):
             reply = scene.asked(asker=asker)
             self.assertEqual(error_condition(reply), "" if accepted else "resource-constraint", asker)
-        self.assertEqual(len(scene.core.requests), 4)
+        self.assertEqual(len(scene.domain.requests), 4)
 
     def test_another_resource_of_the_asker_counts_too(self) -> None:
         scene = Scene(max_open_per_asker=1)
@@ -268,7 +268,7 @@ class LimitTests(unittest.TestCase):
         scene.online("a")
         conditions = [error_condition(scene.asked()) for _ in range(3)]
         self.assertEqual(conditions, ["", "", "resource-constraint"])
-        self.assertEqual(scene.core.dropped["not admitted"], 1)
+        self.assertEqual(scene.domain.dropped["not admitted"], 1)
         self.assertEqual(error_condition(scene.asked(asker=BOB)), "")
 
     def test_allow_and_deny(self) -> None:
@@ -292,7 +292,7 @@ class TimeTests(unittest.TestCase):
         self.assertEqual(next(reply.elements(COMPONENT, "error"))["type"], "wait")
         scene.answer(request)
         self.assertEqual(scene.sent(), [], "too late")
-        self.assertEqual(len(scene.core.requests), 0)
+        self.assertEqual(len(scene.domain.requests), 0)
 
     def test_a_silent_resource_is_pinged_and_its_gets_go_elsewhere(self) -> None:
         """It looks available, as while its server keeps a broken session for resumption."""
@@ -417,11 +417,11 @@ class FailoverTests(unittest.TestCase):
         scene = Scene()
         scene.online("a")
         scene.asked(id="1", kind="set")
-        self.assertEqual(scene.core.requests._kept, 0)
+        self.assertEqual(scene.domain.requests._kept, 0)
         get = scene.asked(id="2")
-        self.assertGreater(scene.core.requests._kept, len(QUERY))
+        self.assertGreater(scene.domain.requests._kept, len(QUERY))
         scene.answer(get)
-        self.assertEqual(scene.core.requests._kept, 0)
+        self.assertEqual(scene.domain.requests._kept, 0)
 
     def test_a_result_is_an_answer_whatever_it_holds(self) -> None:
         scene = Scene()
@@ -581,26 +581,26 @@ class ExchangeTests(unittest.TestCase):
         self.command(scene)
         reply = f"<command xmlns='{COMMANDS}' node='x' sessionid='s' status='completed'/>"
         scene.answer(scene.one(), content=reply)
-        self.assertEqual(len(scene.core.sessions), 0)
+        self.assertEqual(len(scene.domain.sessions), 0)
 
     def test_one_that_ends_after_some_steps_is_forgotten(self) -> None:
         for status in ("completed", "canceled"):
             scene = Scene()
             scene.online("a")
             for step, said in enumerate(("executing", "executing", status)):
-                self.assertEqual(len(scene.core.sessions), min(step, 1))
+                self.assertEqual(len(scene.domain.sessions), min(step, 1))
                 self.command(scene, "s" if step else "")
                 reply = f"<command xmlns='{COMMANDS}' node='x' sessionid='s' status='{said}'/>"
                 scene.answer(scene.one(), content=reply)
                 scene.sent()
-            self.assertEqual(len(scene.core.sessions), 0)
+            self.assertEqual(len(scene.domain.sessions), 0)
 
     def test_an_answer_that_names_no_session(self) -> None:
         scene = Scene()
         scene.online("a")
         self.command(scene)
         scene.answer(scene.one(), content=f"<command xmlns='{COMMANDS}' node='x' status='executing'/>")
-        self.assertEqual(len(scene.core.sessions), 0)
+        self.assertEqual(len(scene.domain.sessions), 0)
 
     def test_somebody_elses_session_is_not_joined(self) -> None:
         scene = Scene(policy="round-robin")
@@ -668,7 +668,7 @@ class ExchangeTests(unittest.TestCase):
         scene.online("a")
         scene.answer(scene.asked(), content=QUERY)
         scene.sent()
-        self.assertEqual(len(scene.core.sessions), 0)
+        self.assertEqual(len(scene.domain.sessions), 0)
 
 
 class TargetInitiatesTests(unittest.TestCase):
@@ -700,8 +700,8 @@ class TargetInitiatesTests(unittest.TestCase):
         scene.online("b")
         long = "alice@example.org/" + "x" * 1023
         for jid, address in (
-            (long, scene.core.translator.address_of(long)),
-            ("alice@example.org", scene.core.translator.contact_of("alice@example.org")),
+            (long, scene.domain.translator.address_of(long)),
+            ("alice@example.org", scene.domain.translator.contact_of("alice@example.org")),
         ):
             self.ask(scene, address)
             self.assertEqual(scene.one()["to"], jid)
@@ -761,7 +761,7 @@ class TargetInitiatesTests(unittest.TestCase):
         scene.offline("b")
         scene.answer(request)
         self.assertEqual(scene.sent(), [])
-        self.assertEqual(len(scene.core.requests), 0)
+        self.assertEqual(len(scene.domain.requests), 0)
 
 
 class DiscoItemsTests(unittest.TestCase):
@@ -816,7 +816,7 @@ class OneAnswerTests(unittest.TestCase):
         scene.pass_time(60)
         world.collect()
         self.assertEqual(world.answers, dict.fromkeys(world.asked, 1))
-        self.assertEqual([request for request in scene.core.requests.all() if request.asker], [])
+        self.assertEqual([request for request in scene.domain.requests.all() if request.asker], [])
 
 
 _BOUNCES = ("recipient-unavailable", "service-unavailable")

@@ -75,7 +75,7 @@ class FromUsersTests(unittest.TestCase):
         for kind in ("headline", "error"):
             write(scene, kind)
             self.assertEqual(scene.sent(), [])
-        self.assertEqual(scene.core.dropped, {"headline for nobody": 1, "error message for nobody": 1})
+        self.assertEqual(scene.domain.dropped, {"headline for nobody": 1, "error message for nobody": 1})
 
     def test_groupchat_is_for_rooms(self) -> None:
         scene = Scene()
@@ -112,7 +112,7 @@ class FromUsersTests(unittest.TestCase):
         scene.sent()
         write(scene, "error", BOB)
         self.assertEqual(scene.sent(), [], "this device of his may not")
-        self.assertEqual(scene.core.dropped["error message for nobody"], 2)
+        self.assertEqual(scene.domain.dropped["error message for nobody"], 2)
 
     def test_data_of_a_bytestream_in_messages(self) -> None:
         scene = Scene(policy="round-robin")
@@ -144,7 +144,7 @@ class FromTheTargetTests(unittest.TestCase):
         scene = Scene()
         scene.online("a")
         write(scene, "error", f"{TARGET}/a", f"{DOMAIN}/{BOB}")
-        self.assertEqual((scene.one()["to"], len(scene.core.sessions)), (BOB, 0))
+        self.assertEqual((scene.one()["to"], len(scene.domain.sessions)), (BOB, 0))
 
     def test_to_nobody(self) -> None:
         scene = Scene()
@@ -161,7 +161,7 @@ class NotForgedTests(unittest.TestCase):
         """Whatever a user writes behind the domain, only the target reads it."""
         scene = Scene()
         scene.online("a")
-        stranger = scene.core.translator
+        stranger = scene.domain.translator
         for to in (stranger.address_of(BOB), stranger.contact_of("bob@example.net"), f"{DOMAIN}/@token"):
             write(scene, to=to)
             scene.ask(to=to)

@@ -61,13 +61,13 @@ class FaceTests(unittest.TestCase):
         """Who asks again and again costs what one answer costs, until a resource says something else."""
         scene = Scene()
         looked: list[bool] = []
-        resources = scene.proxy.core.targets.resources
+        resources = scene.proxy.domain.targets.resources
 
         def counted() -> tuple[Resource, ...]:
             looked.append(True)
             return resources()
 
-        scene.core.face._resources = counted
+        scene.domain.own_answers._resources = counted
         for number in range(3):
             says(scene, f"r{number}", f"urn:feature:{number}")
             for _ in range(5):

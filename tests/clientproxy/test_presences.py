@@ -39,7 +39,7 @@ class SubscribingTests(unittest.TestCase):
         presence(scene, "subscribed")
         presence(scene, "subscribed")
         self.assertEqual(told(scene), [("probe", DOMAIN, TARGET)])
-        self.assertIs(scene.core.targets.subscriptions[TARGET], Subscription.SUBSCRIBED)
+        self.assertIs(scene.domain.targets.subscriptions[TARGET], Subscription.SUBSCRIBED)
 
     def test_what_the_operator_reads(self) -> None:
         events = log_events(self)
@@ -65,7 +65,7 @@ class SubscribingTests(unittest.TestCase):
         events = log_events(self)
         scene = Scene()
         presence(scene, "unsubscribed")
-        self.assertIs(scene.core.targets.subscriptions[TARGET], Subscription.ASKING)
+        self.assertIs(scene.domain.targets.subscriptions[TARGET], Subscription.ASKING)
         self.assertEqual([event["log_level"] for event in events], [LogLevel.warn])
 
     def test_withdrawn_is_logged_loudly_and_nothing_is_sent_until_it_is_given_again(self) -> None:
@@ -98,7 +98,7 @@ class SubscribingTests(unittest.TestCase):
         self.assertEqual(
             [event["conditions"] for event in events if "conditions" in event], ["remote-server-not-found"]
         )
-        self.assertEqual(scene.core.targets.candidates(), ())
+        self.assertEqual(scene.domain.targets.candidates(), ())
         scene.pass_time(ASK_AGAIN - 1)
         self.assertEqual(told(scene), [])
         scene.pass_time(1)
@@ -111,7 +111,7 @@ class SubscribingTests(unittest.TestCase):
         presence(scene, "subscribed")
         scene.online("a")
         presence(scene, "error")
-        self.assertEqual(set(scene.core.targets.subscriptions.values()), {Subscription.FAILED})
+        self.assertEqual(set(scene.domain.targets.subscriptions.values()), {Subscription.FAILED})
         scene.sent()
         presence(scene, "subscribed")
         self.assertEqual(told(scene), [("probe", DOMAIN, TARGET)])
@@ -155,9 +155,9 @@ class ResourceTests(unittest.TestCase):
             ("<show xmlns='other'>dnd</show><priority xmlns='other'>-1</priority>", 1),
         ):
             presence(scene, "", f"{TARGET}/a", content=content)
-            self.assertEqual(len(scene.core.targets.candidates()), candidates, content)
+            self.assertEqual(len(scene.domain.targets.candidates()), candidates, content)
         presence(scene, "unavailable", f"{TARGET}/a")
-        self.assertEqual(scene.core.targets.candidates(), ())
+        self.assertEqual(scene.domain.targets.candidates(), ())
 
     def test_what_the_operator_reads_of_them(self) -> None:
         scene = Scene(max_resources=1)
@@ -180,8 +180,8 @@ class ResourceTests(unittest.TestCase):
         for sender in (ALICE, "worker@example.org.evil.example/a", "worker@example.net/a", f"{DOMAIN}/{TARGET}"):
             presence(scene, "", sender)
             presence(scene, "subscribed", sender)
-        self.assertEqual(scene.core.targets.candidates(), ())
-        self.assertEqual(len(scene.core.targets.subscriptions), 1)
+        self.assertEqual(scene.domain.targets.candidates(), ())
+        self.assertEqual(len(scene.domain.targets.subscriptions), 1)
 
     def test_stale_ones_get_nothing_after_a_reconnect(self) -> None:
         scene = Scene()
@@ -194,8 +194,8 @@ class ResourceTests(unittest.TestCase):
     def test_more_resources_than_allowed(self) -> None:
         scene = Scene(max_resources=2)
         scene.online("a", "b", "c")
-        self.assertEqual(len(scene.core.targets.candidates()), 2)
-        self.assertEqual(scene.core.dropped["presence of the target that cannot be used"], 1)
+        self.assertEqual(len(scene.domain.targets.candidates()), 2)
+        self.assertEqual(scene.domain.dropped["presence of the target that cannot be used"], 1)
 
     def test_features_are_asked_for(self) -> None:
         scene = Scene()
@@ -270,14 +270,14 @@ class AcceptTests(unittest.TestCase):
         presence(scene, "probe", "bob@example.net")
         presence(scene, "", BOB)
         self.assertEqual(told(scene), [("unsubscribed", DOMAIN, "bob@example.net")])
-        self.assertEqual(scene.core.dropped["presence from a JID that is not allowed"], 3)
+        self.assertEqual(scene.domain.dropped["presence from a JID that is not allowed"], 3)
 
     def test_floods_are_dropped(self) -> None:
         scene = Scene(rate=1.0, burst=2)
         scene.online("a")
         for _ in range(10):
             presence(scene, "probe", "bob@example.net")
-        self.assertEqual((len(told(scene)), scene.core.dropped["not admitted"]), (2, 8))
+        self.assertEqual((len(told(scene)), scene.domain.dropped["not admitted"]), (2, 8))
 
     def test_subscribers_are_bounded(self) -> None:
         self.patch(presences, "MAX_SUBSCRIBERS", 3)
@@ -291,7 +291,7 @@ class AcceptTests(unittest.TestCase):
         scene.sent()
         presence(scene, "unavailable", f"{TARGET}/a")
         self.assertEqual(len(told(scene)), 3, "who subscribes again pushes nobody out")
-        self.assertEqual(scene.core.dropped["subscribers"], 2)
+        self.assertEqual(scene.domain.dropped["subscribers"], 2)
 
     def test_an_address_that_bounces_is_forgotten(self) -> None:
         scene = Scene()
@@ -404,7 +404,7 @@ class DirectedTests(unittest.TestCase):
         presence(scene, "unavailable", ALICE)
         presence(scene, "error", ALICE)
         self.assertEqual(scene.sent(), [])
-        self.assertEqual(scene.core.dropped, {"presence for nobody": 2})
+        self.assertEqual(scene.domain.dropped, {"presence for nobody": 2})
 
     def test_the_target_to_nobody(self) -> None:
         scene = Scene()

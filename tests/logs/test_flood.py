@@ -130,11 +130,11 @@ class LoggedTest(SynchronousTestCase):
         self.assertEqual(len(self.lines), BURST * 2)
 
     def test_what_a_domain_says(self) -> None:
-        core = Scene().core
+        domain = Scene().domain
         self.lines.clear()
-        core.full("max_tokens")
-        core.unusable("message", {"from": "stranger@b.test"}, "0" * 64, "too deep")
-        core.unusable("message", {}, "0" * 64, "too deep")
+        domain.full("max_tokens")
+        domain.unusable("message", {"from": "stranger@b.test"}, "0" * 64, "too deep")
+        domain.unusable("message", {}, "0" * 64, "too deep")
         left_out = f"proxy.example.org: left out a message (SHA-256 {'0' * 64})"
         self.assertEqual(
             self.lines,
@@ -146,8 +146,8 @@ class LoggedTest(SynchronousTestCase):
         )
 
     def test_what_a_domain_drops(self) -> None:
-        core = Scene().core
+        domain = Scene().domain
         self.lines.clear()
         for number in range(BURST * 3):
-            core.unusable("message", {"from": f"stranger{number}@b.test"}, "0" * 64, "too deep")
-        self.assertEqual((core.dropped["too deep"], len(self.lines)), (BURST * 3, BURST))
+            domain.unusable("message", {"from": f"stranger{number}@b.test"}, "0" * 64, "too deep")
+        self.assertEqual((domain.dropped["too deep"], len(self.lines)), (BURST * 3, BURST))

@@ -102,18 +102,18 @@ class Lab:
         self.turn_end = TurnEnd(self.clock)
         self.journal = SQLJournal(self.clock, self.turn_end)
         self.database = Database(state)
-        self.hold = Lease(self.database, Installation(directory).name, self.clock.advance, self.clock.seconds)
-        identity = self.hold.take()
+        self.lease = Lease(self.database, Installation(directory).name, self.clock.advance, self.clock.seconds)
+        identity = self.lease.take()
         self.given_out = GivenOut(directory / "given_out")
         self.lost: list[StateError] = []
         try:
             sealer = load_sealer(seal_key, directory)
-            loader, loaded = load(self.database, self.hold, sealer, self.given_out.open(identity))
+            loader, loaded = load(self.database, self.lease, sealer, self.given_out.open(identity))
         except BaseException:
-            self.hold.abandon()
+            self.lease.abandon()
             raise
         self.kept: list[KeptAccount] = [account.kept for account in loaded]
-        self.writer = Writer(Store(self.database, self.hold, self.clock.seconds), self.clock)
+        self.writer = Writer(Store(self.database, self.lease, self.clock.seconds), self.clock)
         opened = OpenState(loaded, loader.last_id, loader.last_sequence, self.writer, sealer, self.given_out)
         self.journal.start(opened, self.lost.append, in_memory)
         self.given: list[bytes] = []
@@ -136,7 +136,7 @@ class Lab:
     def crash(self) -> None:
         """End without a word."""
         self.writer.store.close()
-        self.hold.abandon()
+        self.lease.abandon()
         self.given_out.close()
 
 

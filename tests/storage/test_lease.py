@@ -35,7 +35,7 @@ class Leased(Database):
             yield connection
 
 
-class LeasedHold(Lease):
+class ManualLease(Lease):
     now: Callable[[], float]
 
     def _now(self, connection: Connection) -> float:
@@ -51,11 +51,11 @@ class LeaseTestCase(StorageTestCase):
         self.clock = Clock()
         self.behind = 0.0  # seconds that the server's clock is behind ours
 
-    def hold(self, installation: str, sleep: Callable[[float], None] | None = None) -> LeasedHold:
+    def lease(self, installation: str, sleep: Callable[[float], None] | None = None) -> ManualLease:
         assert isinstance(self.state, Path)
-        hold = LeasedHold(Leased(self.state), installation, sleep or self.clock.advance, self.clock.seconds)
-        hold.now = lambda: self.clock.seconds() - self.behind
-        return hold
+        lease = ManualLease(Leased(self.state), installation, sleep or self.clock.advance, self.clock.seconds)
+        lease.now = lambda: self.clock.seconds() - self.behind
+        return lease
 
     def row(self) -> tuple[Any, ...]:
         (row,) = self.execute("SELECT epoch, installation, expires FROM holder")
@@ -64,38 +64,38 @@ class LeaseTestCase(StorageTestCase):
 
 class LeaseTests(LeaseTestCase):
     def test_nobody_has_it(self) -> None:
-        identity = self.hold("a").take()
+        identity = self.lease("a").take()
         self.assertEqual((self.clock.seconds(), self.row()), (0, (1, "a", LEASE)))
-        self.assertEqual(self.hold("a").take(), identity)
+        self.assertEqual(self.lease("a").take(), identity)
         self.assertEqual((self.clock.seconds(), self.row()), (0, (2, "a", LEASE)), "its own, and taken anew")
 
     def test_who_had_it_is_gone(self) -> None:
         """By whose clock the lease ends does not matter to who sees that nothing happens."""
         for behind in (0.0, 1e6):
-            self.hold("a").take()
+            self.lease("a").take()
             began, self.behind = self.clock.seconds(), behind
-            self.hold("b").take()
+            self.lease("b").take()
             self.assertEqual(self.clock.seconds(), began + LEASE)
             self.assertEqual(self.row()[1:], ("b", self.clock.seconds() - behind + LEASE))
             self.behind = 0.0
             self.execute("UPDATE holder SET expires = 0")
 
     def test_the_lease_is_over(self) -> None:
-        self.hold("a").take()
+        self.lease("a").take()
         for behind, waited in ((-LEASE, 0.0), (-LEASE + 0.25, LOOK)):
             self.execute("UPDATE holder SET installation = 'a', expires = ?", self.clock.seconds() + LEASE)
             began, self.behind = self.clock.seconds(), behind
-            self.hold("b").take()
+            self.lease("b").take()
             self.assertEqual(self.clock.seconds() - began, waited)
 
     def test_who_has_it_lives(self) -> None:
         """It is renewed, or taken by a third one, while we look."""
         for sign in ("expires = expires + 1", "epoch = epoch + 1"):
             self.execute("DELETE FROM holder")
-            self.hold("a").take()
+            self.lease("a").take()
             self.execute("UPDATE holder SET host = 'there'")
             before = self.row()
-            waiting = self.hold("b", partial(self._live, sign=sign))
+            waiting = self.lease("b", partial(self._live, sign=sign))
             error = self.assertRaises(HeldByAnother, waiting.take)
             self.assertIn("is in use by another minimixproxy on 'there'. One database serves one proxy", str(error))
             self.assertEqual(self.row()[1], before[1])
@@ -105,13 +105,13 @@ class LeaseTests(LeaseTestCase):
         self.execute(f"UPDATE holder SET {sign}")
 
     def test_a_copy_of_its_directory_elsewhere(self) -> None:
-        self.hold("a").take()
+        self.lease("a").take()
         self.execute("UPDATE holder SET host = 'elsewhere'")
-        self.hold("a").take()
+        self.lease("a").take()
         self.assertEqual(self.clock.seconds(), LEASE)
 
     def test_reading_what_another_took(self) -> None:
-        former, now = self.hold("a"), self.hold("a")
+        former, now = self.lease("a"), self.lease("a")
         former.take()
         now.take()
         assert isinstance(self.state, Path)
@@ -121,12 +121,12 @@ class LeaseTests(LeaseTestCase):
             self.assertIn("another minimixproxy has taken it: nothing is written any more", str(error))
 
     def test_given_back_by_who_has_it(self) -> None:
-        former, now = self.hold("a"), self.hold("a")
+        former, now = self.lease("a"), self.lease("a")
         former.take()
         now.take()
-        for hold, expires in ((former, LEASE), (now, 0.0)):
-            connection = hold._database.engine.raw_connection()
-            hold.give_back(connection.cursor())
+        for lease, expires in ((former, LEASE), (now, 0.0)):
+            connection = lease._database.engine.raw_connection()
+            lease.give_back(connection.cursor())
             connection.close()
             self.assertEqual(self.row(), (2, "a", expires))
 
@@ -152,7 +152,7 @@ class CheckTests(LeaseTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.cursor = Cursor()
-        self.mine = self.hold("a")
+        self.mine = self.lease("a")
         self.mine.take()
 
     def checked(self, *, new: bool = False) -> list[tuple[str, Any]]:
@@ -181,13 +181,13 @@ class CheckTests(LeaseTestCase):
 
     def test_a_locked_file_once_for_each_connection(self) -> None:
         assert isinstance(self.state, Path)
-        hold = Lease(Database(self.state), "a", self.clock.advance, self.clock.seconds)
-        hold.take()
-        self.addCleanup(hold.abandon)
+        lease = Lease(Database(self.state), "a", self.clock.advance, self.clock.seconds)
+        lease.take()
+        self.addCleanup(lease.abandon)
         self.clock.advance(10 * RENEWAL)
         for new, executed in ((True, [("SELECT", (2,))]), (False, [])):
             self.cursor.executed.clear()
-            hold.check(self.cursor, new=new)
+            lease.check(self.cursor, new=new)
             self.assertEqual(self.cursor.executed, executed)
 
 

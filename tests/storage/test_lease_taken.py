@@ -30,13 +30,13 @@ from minimixproxy.storage.lease import Lease
 from minimixproxy.storage.store import Store
 state, installation = sys.argv[1:]
 database = Database(state if "://" in state else Path(state))
-hold = Lease(database, installation)
+lease = Lease(database, installation)
 try:
-    print("taken", hold.take(), flush=True)
+    print("taken", lease.take(), flush=True)
 except StateError as error:
     print("refused", error, flush=True)
     sys.exit()
-store = Store(database, hold)
+store = Store(database, lease)
 while True:
     store.rest()
     time.sleep(0.2)
@@ -90,9 +90,9 @@ class OneProxyTests(HoldTestCase):
         first.kill()
         first.wait()
         waited: list[float] = []
-        hold = Lease(Database(self.state), "a", waited.append)
-        self.addCleanup(hold.abandon)
-        self.assertEqual((f"taken {hold.take()}", waited), (identity, []))
+        lease = Lease(Database(self.state), "a", waited.append)
+        self.addCleanup(lease.abandon)
+        self.assertEqual((f"taken {lease.take()}", waited), (identity, []))
 
     def test_given_back_at_an_orderly_end(self) -> None:
         lab = self.lab()
@@ -182,8 +182,8 @@ class LeaseTests(HoldTestCase):
         """A directory of state that was copied."""
         self.lab().crash()
         self.execute("UPDATE holder SET host = 'elsewhere'")
-        hold = Lease(Database(self.state), "x", self._renewed_meanwhile)
-        error = self.assertRaises(HeldByAnother, hold.take)
+        lease = Lease(Database(self.state), "x", self._renewed_meanwhile)
+        error = self.assertRaises(HeldByAnother, lease.take)
         self.assertIn("is in use by another minimixproxy on 'elsewhere'", str(error))
 
     def _renewed_meanwhile(self, _seconds: float) -> None:

@@ -97,7 +97,7 @@ class Negotiation:
         for event in events:
             if self._stream.framer is not framer or self._state is State.OVER:
                 return
-            if self._state in _HOLDING:
+            if self._state in _WAITING:
                 self._early.append(event)
             elif not isinstance(event, Keepalive):
                 self._step(event)
@@ -153,7 +153,7 @@ class Negotiation:
         domain, offers = self._context.domains[self._domain], self._context.registrar.offers
         known = offers.now(domain)
         if known is None:
-            self._hold(State.LEARNING, offers.soon(domain), self._show_login)
+            self._wait_for(State.LEARNING, offers.soon(domain), self._show_login)
         else:
             self._show_login(known)
 
@@ -205,13 +205,13 @@ class Negotiation:
             self._registration_ends = self._context.clock.seconds() + LONGEST_REGISTRATION
         remaining = self._registration_ends - self._context.clock.seconds()
         self._timer.reset(max(0.0, min(REGISTRATION_TIME, remaining)))
-        self._hold(State.REGISTERING, self._registration.ask(request), self._registration_answered)
+        self._wait_for(State.REGISTERING, self._registration.ask(request), self._registration_answered)
 
     def _registration_answered(self, answer: bytes) -> None:
         self._stream.write(answer)
         self._state = State.SECURE
 
-    def _hold(self, state: State, work: Coroutine[Any, Any, Any], done: Callable[[Any], None]) -> None:
+    def _wait_for(self, state: State, work: Coroutine[Any, Any, Any], done: Callable[[Any], None]) -> None:
         """Wait, and let the client wait: what it has sent ahead is looked at afterwards."""
 
         def go_on(result: Any) -> None:
@@ -222,9 +222,9 @@ class Negotiation:
 
         self._state = state
         self._stream.transport.pauseProducing()
-        self._work.run(work, go_on, self._not_held)
+        self._work.run(work, go_on, self._wait_failed)
 
-    def _not_held(self, failure: Failure) -> None:
+    def _wait_failed(self, failure: Failure) -> None:
         if isinstance(failure.value, TooMuch | UnusableStanza):
             self.close("policy-violation", str(failure.value))
             return
@@ -357,7 +357,7 @@ def _kind(event: StreamOpened | Stanza) -> str:
     return "iq" if (event.uri, event.name) == (NS_CLIENT, "iq") else "other"
 
 
-_HOLDING = frozenset({State.LEARNING, State.REGISTERING, State.JOINING})
+_WAITING = frozenset({State.LEARNING, State.REGISTERING, State.JOINING})
 
 
 TRANSITIONS: dict[tuple[State, str], Callable[[Negotiation, Any], None]] = {

@@ -279,12 +279,12 @@ async def open_stream(
 async def bind_resource(xs: FramedXmlStream, own: Own, resource: str | None = None) -> str:
     """Bind a resource (RFC 6120 §7), the server's choice if None; return the full JID, which is one of `own`.
 
-    What else comes meanwhile, or in the same read behind the answer, is held (see `FramedXmlStream.hold`) until whoever
+    What else comes meanwhile, or in the same read behind the answer, is held (see `FramedXmlStream.keep`) until whoever
     takes the stream releases it. Raises `UpstreamError`.
     """
     request_id = token_hex(8)
     wish = b"<resource>%b</resource>" % escape(resource) if resource is not None else b""
-    with Conversation(xs, xs.hold()) as conversation:
+    with Conversation(xs, xs.keep()) as conversation:
         xs.send(iq("set", b"<bind xmlns='%b'>%b</bind>" % (NS_BIND.encode(), wish), id=request_id))
         answer = await _answer_to_bind(xs, conversation, request_id, own)
     if answer.get("type") == "error":
@@ -297,13 +297,13 @@ async def bind_resource(xs: FramedXmlStream, own: Own, resource: str | None = No
 
 async def _answer_to_bind(xs: FramedXmlStream, conversation: Conversation, request_id: str, own: Own) -> Stanza:
     """Return the first answer with that id that is the server's own; what is none is held."""
-    hold = xs.hold()
+    keep = xs.keep()
     for _number in range(MAX_BEFORE_BOUND):
         answer = await conversation.element()
         answers = answer.name == "iq" and answer.get("type") in ("result", "error")
         if answers and answer.get("id") == request_id and own.is_server(answer.get("from")):
             return answer
-        hold([answer])
+        keep([answer])
     raise UpstreamProtocolError("the server says everything but which resource it bound")
 
 

@@ -143,13 +143,13 @@ class BookmarkFollower:
         for address in found.unreadable:
             self.log.warn("{account}: unreadable bookmark of {room}", account=self._account.bare, room=address[:200])
         wanted = {room: bookmark for room, bookmark in found.rooms.items() if bookmark.autojoin}
-        self._mark(wanted, found)
+        self._mark_as_bookmarked(wanted, found)
         rewritten, self._rewritten = self._rewritten, set()
         outside = self._enter(wanted, rewritten)
         self._seen = {room: hash(bookmark.xml) for room, bookmark in wanted.items() if room not in outside}
         self._in_storage = found.storage is not None
 
-    def _mark(self, wanted: Mapping[str, Bookmark], found: Bookmarks) -> None:
+    def _mark_as_bookmarked(self, wanted: Mapping[str, Bookmark], found: Bookmarks) -> None:
         """Tell the rooms that the account is in whether bookmarks keep it there; leave those where nothing does now.
 
         A bookmark that goes takes its hold away, and throws out no client: those that follow bookmarks leave by

@@ -1,6 +1,6 @@
-"""Ad-hoc commands (XEP-0050): exchanges of one or several stages, begun and finished by one asker. Pure.
+"""Ad-hoc commands (XEP-0050): executions of one or several stages, begun and finished by one asker. Pure.
 
-The life of an exchange:
+The life of an execution:
 
     (none) --execute--> EXECUTING, at a stage      (none) --execute--> completed at once
     EXECUTING --next--> EXECUTING, at the stage that follows from what was submitted
@@ -8,8 +8,8 @@ The life of an exchange:
     EXECUTING --complete--> completed              EXECUTING --cancel--> canceled
     EXECUTING --`TIMEOUT` of silence, the asker gone, crowded out--> expired
 
-`execute` amid an exchange is `next` where that is allowed, else `complete`. What a stage does not allow is an error and
-changes nothing.
+`execute` amid an execution is `next` where that is allowed, else `complete`. What a stage does not allow is an error,
+and changes nothing.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from minimixproxy.timing.clock import Clock, Timer
 from minimixproxy.wire.stanza import Stanza, escape
 from minimixproxy.xep.data_forms import BadForm, Form, Values
 
-TIMEOUT = 600.0  # seconds between two steps of an exchange
-MAX_OPEN = 32  # exchanges of one account; beyond that the one idle longest ends
-MAX_BYTES = 1024 * 1024  # of the forms of these exchanges: the same then
+TIMEOUT = 600.0  # seconds between two steps of an execution
+MAX_OPEN = 32  # executions of one account; beyond that the one idle longest ends
+MAX_BYTES = 1024 * 1024  # of the forms of these executions: the same then
 MAX_ENDED = 64  # of which it is remembered that they were
 
 _ACTIONS = frozenset({"execute", "cancel", "prev", "next", "complete"})
@@ -85,7 +85,7 @@ def _bad(specific: str, text: str) -> CommandError:
 
 
 @dataclass(slots=True)
-class _Exchange:
+class _Execution:
     """One command under way. `stages`: those shown so far, the present one last."""
 
     id: str
@@ -97,19 +97,19 @@ class _Exchange:
 
 
 class Commands:
-    """The commands of one responder, and their exchanges under way."""
+    """The commands of one responder, and their executions under way."""
 
     log = Logger()
 
     def __init__(self, commands: Sequence[Command], clock: Clock) -> None:
         self.offered = {command.node: command for command in commands}
         self._clock = clock
-        self._open: OrderedDict[str, _Exchange] = OrderedDict()  # the one idle longest first
+        self._open: OrderedDict[str, _Execution] = OrderedDict()  # the one idle longest first
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._timer = Timer(clock)
 
     def __len__(self) -> int:
-        """How many exchanges are under way."""
+        """How many executions are under way."""
         return len(self._open)
 
     def answer(self, asker: object, iq: Stanza) -> bytes:
@@ -129,71 +129,71 @@ class Commands:
         action = element.getAttribute("action", "execute")
         if action not in _ACTIONS:
             raise _bad("malformed-action", "there is no such action")
-        exchange_id = element.getAttribute("sessionid")
-        if exchange_id is None:
+        execution_id = element.getAttribute("sessionid")
+        if execution_id is None:
             if action != "execute":
                 raise _bad("bad-action", "the command has not begun: execute it first")
             return self._begin(asker, command)
-        return self._go_on(self._exchange(exchange_id, asker, command), action, element)
+        return self._go_on(self._execution(execution_id, asker, command), action, element)
 
     def _begin(self, asker: object, command: Command) -> bytes:
-        exchange = _Exchange(secrets.token_hex(8), asker, command, [], 0.0)
-        return self._shown(exchange, command.begin(asker))
+        execution = _Execution(secrets.token_hex(8), asker, command, [], 0.0)
+        return self._shown(execution, command.begin(asker))
 
-    def _exchange(self, exchange_id: str, asker: object, command: Command) -> _Exchange:
-        """Return the exchange of that id: it belongs to one asker and one command."""
-        exchange = self._open.get(exchange_id)
-        if exchange is not None and exchange.asker is asker and exchange.command is command:
-            return exchange
-        if exchange is None and exchange_id in self._ended:
+    def _execution(self, execution_id: str, asker: object, command: Command) -> _Execution:
+        """Return the execution of that id: it belongs to one asker and one command."""
+        execution = self._open.get(execution_id)
+        if execution is not None and execution.asker is asker and execution.command is command:
+            return execution
+        if execution is None and execution_id in self._ended:
             raise CommandError("cancel", "not-allowed", "session-expired", "the command has ended: begin again")
         raise _bad("bad-sessionid", "there is no such session of yours")
 
     # Stages ----------------------------------------------------------------------------------------------------
 
-    def _go_on(self, exchange: _Exchange, action: str, element: domish.Element) -> bytes:
+    def _go_on(self, execution: _Execution, action: str, element: domish.Element) -> bytes:
         if action == "cancel":
-            self._end(exchange)
-            return _command(exchange, b"canceled", b"")
-        stage = exchange.stages[-1]
-        allowed = _allowed(exchange.stages)
+            self._end(execution)
+            return _command(execution, b"canceled", b"")
+        stage = execution.stages[-1]
+        allowed = _allowed(execution.stages)
         if action == "execute":
             action = _default(stage)
         if action not in allowed:
             raise _bad("bad-action", f"here one can {' or '.join(allowed)}")
         if action == "prev":
-            exchange.stages.pop()
-            return self._shown(exchange, exchange.stages.pop())
+            execution.stages.pop()
+            return self._shown(execution, execution.stages.pop())
         values = _submitted(stage, element)
-        exchange.stages[-1] = replace(stage, form=stage.form.filled(values))
+        execution.stages[-1] = replace(stage, form=stage.form.filled(values))
         follow = stage.then if action == "next" else stage.finish
         assert follow is not None
-        return self._shown(exchange, follow(values))
+        return self._shown(execution, follow(values))
 
-    def _shown(self, exchange: _Exchange, step: Stage | Done) -> bytes:
-        """Show the asker where the exchange has come to, and wait for what it says to that."""
+    def _shown(self, execution: _Execution, step: Stage | Done) -> bytes:
+        """Show the asker where the execution has come to, and wait for what it says to that."""
         if isinstance(step, Done):
-            self._end(exchange)
+            self._end(execution)
             kind = b"error" if step.failed else b"info"
             note = b"<note type='%b'>%b</note>" % (kind, escape(step.note))
-            return _command(exchange, b"completed", note + step.form)
-        exchange.stages.append(step)
-        forms = [stage.form.to_bytes() for stage in exchange.stages]
-        exchange.cost = sum(map(len, forms))
-        self._wait(exchange)
-        actions = b"".join(b"<%b/>" % action.encode() for action in _allowed(exchange.stages))
+            return _command(execution, b"completed", note + step.form)
+        execution.stages.append(step)
+        forms = [stage.form.to_bytes() for stage in execution.stages]
+        execution.cost = sum(map(len, forms))
+        self._wait(execution)
+        actions = b"".join(b"<%b/>" % action.encode() for action in _allowed(execution.stages))
         return _command(
-            exchange,
+            execution,
             b"executing",
             b"<actions execute='%b'>%b</actions>%b" % (_default(step).encode(), actions, forms[-1]),
         )
 
     # The table -------------------------------------------------------------------------------------------------
 
-    def _wait(self, exchange: _Exchange) -> None:
-        exchange.deadline = self._clock.seconds() + TIMEOUT
-        self._open[exchange.id] = exchange
-        self._open.move_to_end(exchange.id)
+    def _wait(self, execution: _Execution) -> None:
+        execution.deadline = self._clock.seconds() + TIMEOUT
+        self._open[execution.id] = execution
+        self._open.move_to_end(execution.id)
         while len(self._open) > MAX_OPEN or (len(self._open) > 1 and self._bytes() > MAX_BYTES):
             self.log.info("too many ad-hoc commands are under way: the oldest ends")
             self._end(next(iter(self._open.values())))
@@ -201,11 +201,11 @@ class Commands:
             self._timer.start(TIMEOUT, self._sweep)
 
     def _bytes(self) -> int:
-        return sum(exchange.cost for exchange in self._open.values())
+        return sum(execution.cost for execution in self._open.values())
 
-    def _end(self, exchange: _Exchange) -> None:
-        self._open.pop(exchange.id, None)
-        self._ended[exchange.id] = None
+    def _end(self, execution: _Execution) -> None:
+        self._open.pop(execution.id, None)
+        self._ended[execution.id] = None
         if len(self._ended) > MAX_ENDED:
             self._ended.popitem(last=False)
         if not self._open:
@@ -220,8 +220,8 @@ class Commands:
 
     def asker_gone(self, asker: object) -> None:
         """End what this asker has begun."""
-        for exchange in [exchange for exchange in self._open.values() if exchange.asker is asker]:
-            self._end(exchange)
+        for execution in [execution for execution in self._open.values() if execution.asker is asker]:
+            self._end(execution)
 
 
 def _allowed(stages: Sequence[Stage]) -> list[str]:
@@ -246,11 +246,11 @@ def _submitted(stage: Stage, element: domish.Element) -> Values:
         raise _bad("bad-payload", str(error)) from error
 
 
-def _command(exchange: _Exchange, status: bytes, inner: bytes) -> bytes:
+def _command(execution: _Execution, status: bytes, inner: bytes) -> bytes:
     return b"<command xmlns='%b' node='%b' sessionid='%b' status='%b' xml:lang='en'>%b</command>" % (
         NS_COMMANDS.encode(),
-        escape(exchange.command.node),
-        exchange.id.encode(),
+        escape(execution.command.node),
+        execution.id.encode(),
         status,
         inner,
     )

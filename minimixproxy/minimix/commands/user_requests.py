@@ -33,7 +33,7 @@ class UserRequests:
         self._bare = bare
         self._address = address
         self._commands = Commands(UserCommands(account).offered(), clock)
-        self.listings = DiscoItems(bare, self._items_of, clock)
+        self.disco_items = DiscoItems(bare, self._items_of, clock)
 
     def from_client(self, session: SessionPort, iq: Stanza) -> bool:
         """Look at an IQ of one of the account's sessions; True: it is answered."""
@@ -51,7 +51,7 @@ class UserRequests:
                 session.close("invalid-from")
             return True
         if iq.get("type") == "get":
-            self.listings.asked(session, iq, address.full if address is not None else "")
+            self.disco_items.asked(session, iq, address.full if address is not None else "")
         return False
 
     def _is_for_us(self, address: Address, iq: Stanza) -> bool:
@@ -62,15 +62,15 @@ class UserRequests:
         """
         if address.resource is not None:
             return address.bare == self._bare and address == parse_jid(self._address())
-        if address.bare not in self.listings.addresses:
+        if address.bare not in self.disco_items.addresses:
             return False
         command = iq.payload(NS_COMMANDS, "command")
         node = command.getAttribute("node", "") if command is not None else ""
-        return node in self._commands.offered and node not in self.listings.seen
+        return node in self._commands.offered and node not in self.disco_items.seen
 
     def from_server(self, session: SessionPort, iq: Stanza) -> bool:
         """Look at an IQ of the server for one of the account's sessions; True: it got another in its place."""
-        changed = self.listings.answered(session, iq)
+        changed = self.disco_items.answered(session, iq)
         if changed is None:
             return False
         session.deliver(changed)
@@ -79,7 +79,7 @@ class UserRequests:
     def session_closed(self, session: SessionPort) -> None:
         """What it has begun is over."""
         self._commands.asker_gone(session)
-        self.listings.session_closed(session)
+        self.disco_items.session_closed(session)
 
     # Answers ---------------------------------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ class RejoinSchedule:
             return
         self._asking = False
         if nick is not None and prepare_resource(nick) != prepare_resource(self._appearance.wished_nick):
-            self._appearance.wishes(nick)
+            self._appearance.wish_for(nick)
         else:
             self._conflicts = 1
         self.now()

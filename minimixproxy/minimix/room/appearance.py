@@ -86,7 +86,7 @@ class Appearance:
         if wished is not None:
             self.wished_nick = wished
 
-    def wishes(self, nick: str) -> None:
+    def wish_for(self, nick: str) -> None:
         """From now on, this nick is the one to have."""
         self.wished_nick = nick
 

@@ -18,8 +18,8 @@ class OwnedAccountTests(unittest.SynchronousTestCase):
     def setUp(self) -> None:
         self.world = PlannedWorld(leave_grace=0)
 
-    def command(self, session: FakeSession, to: str, node: str, form: str = "", exchange: str = "") -> Stanza:
-        sessionid = f" sessionid='{exchange}'" if exchange else ""
+    def command(self, session: FakeSession, to: str, node: str, form: str = "", execution: str = "") -> Stanza:
+        sessionid = f" sessionid='{execution}'" if execution else ""
         payload = f"<x xmlns='{NS_DATA}' type='submit'>{form}</x>" if form else ""
         command = f"<command xmlns='{NS_COMMANDS}' node='{node}'{sessionid}>{payload}</command>"
         self.assertTrue(self.world.client(session, f"<iq type='set' id='c' to='{to}'>{command}</iq>"))

@@ -57,7 +57,7 @@ class ListingsTests(OwnerCase):
             self.assertEqual(listed[0], (DOMAIN, "uptime", "Up & time"))
             shown = BARE if asked is not None and sender is None else sender
             self.assertEqual((answer.get("from"), answer["to"], answer["id"]), (shown, self.phone.jid, "q"))
-            self.assertEqual(len(self.owner.listings), 0)
+            self.assertEqual(len(self.owner.disco_items), 0)
 
     def test_behind_all_others(self) -> None:
         """Who looks for a room service takes the first item that is one."""
@@ -110,7 +110,7 @@ class ListingsTests(OwnerCase):
     def test_other_errors_pass(self) -> None:
         self.asks_for_items(DOMAIN, NS_COMMANDS)
         self.assertIsNone(self.error(DOMAIN, "remote-server-timeout"))
-        self.assertEqual(len(self.owner.listings), 0)
+        self.assertEqual(len(self.owner.disco_items), 0)
 
     def test_answers_of_others(self) -> None:
         """On another session, from another address, under another id: not the answer."""
@@ -147,7 +147,7 @@ class ListingsTests(OwnerCase):
             (f"<query xmlns='{INFO}'/>", "get", DOMAIN),
         ):
             self.assertIsNone(self.asks(payload, kind, to))
-            self.assertEqual(len(self.owner.listings), 0, (payload, to))
+            self.assertEqual(len(self.owner.disco_items), 0, (payload, to))
 
     def test_a_result_that_is_no_list_passes(self) -> None:
         self.asks_for_items(DOMAIN)
@@ -156,7 +156,7 @@ class ListingsTests(OwnerCase):
     def test_no_answer(self) -> None:
         self.asks_for_items(DOMAIN)
         self.clock.advance(disco_items.TIMEOUT)
-        self.assertEqual(len(self.owner.listings), 0)
+        self.assertEqual(len(self.owner.disco_items), 0)
         self.assertIsNone(self.result(DOMAIN))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -165,7 +165,7 @@ class ListingsTests(OwnerCase):
             iq = f"<iq type='get' id='{number}' to='{DOMAIN}'><query xmlns='{ITEMS}'/></iq>"
             self.owner.from_client(self.phone, parse_stanza(iq))
             self.clock.advance(disco_items.TIMEOUT / 2)
-        self.assertEqual(len(self.owner.listings), 1)
+        self.assertEqual(len(self.owner.disco_items), 1)
         self.assertIsNotNone(self.result(DOMAIN, stanza_id="1"))
 
     def test_ids_that_are_none_or_long(self) -> None:
@@ -174,7 +174,7 @@ class ListingsTests(OwnerCase):
             self.setUp()
             iq = f"<iq type='get' {attribute} to='{DOMAIN}'><query xmlns='{ITEMS}'/></iq>"
             self.assertFalse(self.owner.from_client(self.phone, parse_stanza(iq)))
-            self.assertEqual(len(self.owner.listings), remembered, attribute[:10])
+            self.assertEqual(len(self.owner.disco_items), remembered, attribute[:10])
             answer = f"<iq type='result' from='{DOMAIN}'><query xmlns='{ITEMS}'/></iq>"
             self.assertIsNone(self.server(answer), "an answer without an id is none")
 
@@ -193,12 +193,12 @@ class ListingsTests(OwnerCase):
         for number in range(disco_items.MAX_OPEN + 1):
             iq = f"<iq type='get' id='{number}' to='{DOMAIN}'><query xmlns='{ITEMS}'/></iq>"
             self.assertFalse(self.owner.from_client(self.phone, parse_stanza(iq)))
-        self.assertEqual(len(self.owner.listings), disco_items.MAX_OPEN)
+        self.assertEqual(len(self.owner.disco_items), disco_items.MAX_OPEN)
         self.assertIsNone(self.result(DOMAIN, stanza_id=str(disco_items.MAX_OPEN)))
         self.assertIsNotNone(self.result(DOMAIN, stanza_id="0"))
 
     def test_session_closed(self) -> None:
         self.asks_for_items(DOMAIN)
         self.owner.session_closed(self.phone)
-        self.assertEqual(len(self.owner.listings), 0)
+        self.assertEqual(len(self.owner.disco_items), 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])

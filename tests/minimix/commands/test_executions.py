@@ -173,7 +173,7 @@ class SeveralStagesTests(unittest.SynchronousTestCase):
 
 
 class ErrorTests(unittest.SynchronousTestCase):
-    """What is refused changes nothing: the exchange goes on where it was."""
+    """What is refused changes nothing: the execution goes on where it was."""
 
     def setUp(self) -> None:
         self.talk = Talk()

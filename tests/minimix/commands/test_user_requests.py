@@ -49,7 +49,7 @@ class WhoMayTests(OwnerCase):
         self.assertTrue(self.owner.from_client(self.phone, iq))
         self.assertEqual((self.phone.closed, self.phone.received), ("invalid-from", []))
 
-    def test_a_session_that_is_gone_has_no_exchange(self) -> None:
+    def test_a_session_that_is_gone_has_no_execution(self) -> None:
         self.in_rooms()
         element = self.run_command("leave")
         self.owner.session_closed(self.phone)

@@ -40,14 +40,14 @@ class FakeInfo(RoomInfo):
         done()
 
 
-class BacklogTests(SynchronousTestCase):
+class MissedMessagesTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.outlet = FakeOutlet()
         self.info = FakeInfo(ROOM, self.outlet)
         self.done: list[list[str]] = []
-        self.backlog = MissedMessages(room_context(self.outlet, self.clock, history=500), self.info, self.finished)
-        self.backlog.start("s1", 1000.0)
+        self.missed = MissedMessages(room_context(self.outlet, self.clock, history=500), self.info, self.finished)
+        self.missed.start("s1", 1000.0)
 
     def finished(self, past: list[Stanza], live: list[Stanza]) -> None:
         self.done.append(kinds(past + live))
@@ -58,11 +58,11 @@ class BacklogTests(SynchronousTestCase):
         for stops in (False, True):
             self.setUp()
             self.info.know(True)
-            self.backlog.subject_seen()
+            self.missed.subject_seen()
             self.room_says("x" * 2 * WAITING_OWN)
             self.assertGreater(self.outlet.waiting.used, WAITING_OWN)
             if stops:
-                self.backlog.stop()
+                self.missed.stop()
             else:
                 self.clock.advance(ARCHIVE_TIMEOUT)
             self.assertEqual((self.outlet.waiting.used, len(self.done)), (0, 0 if stops else 1))
@@ -74,10 +74,10 @@ class BacklogTests(SynchronousTestCase):
         self.room_says("x" * (WAITING_OWN // 2))
         self.assertEqual(self.done, [])
         self.room_says("x" * (WAITING_OWN // 2))
-        self.assertEqual((len(self.done), self.backlog.complete), (1, False))
+        self.assertEqual((len(self.done), self.missed.complete), (1, False))
 
     def room_says(self, body: str) -> None:
-        self.backlog.add(
+        self.missed.add(
             parse_stanza(f"<message type='groupchat' from='{ROOM}/bob'><body>{body}</body></message>"), past=False
         )
 
@@ -109,7 +109,7 @@ class BacklogTests(SynchronousTestCase):
     def test_archive_that_cannot_be_read_is_asked_again(self) -> None:
         """A room service that is just being restarted."""
         self.info.know(archive=True)
-        self.backlog.subject_seen()
+        self.missed.subject_seen()
         self.room_says("live")
         self.archive_fails("not-allowed")
         self.assertEqual((self.done, self.outlet.asked), ([], []))
@@ -120,7 +120,7 @@ class BacklogTests(SynchronousTestCase):
 
     def test_archive_that_is_never_read(self) -> None:
         self.info.know(archive=True)
-        self.backlog.subject_seen()
+        self.missed.subject_seen()
         self.room_says("live")
         for wait in (1, 2, 4):
             self.archive_fails("remote-server-timeout")
@@ -131,12 +131,12 @@ class BacklogTests(SynchronousTestCase):
 
     def test_archive_of_others(self) -> None:
         self.info.know(archive=True)
-        self.backlog.subject_seen()
+        self.missed.subject_seen()
         self.archive_fails("forbidden")
         self.assertEqual(self.done, [[]])
 
     def test_room_that_does_not_tell_of_itself_is_asked_again(self) -> None:
-        self.backlog.subject_seen()
+        self.missed.subject_seen()
         self.info.answer()
         self.assertEqual(self.done, [])
         self.clock.advance(1)
@@ -144,7 +144,7 @@ class BacklogTests(SynchronousTestCase):
         self.assertEqual(self.done, [[]])
 
     def test_room_that_never_tells_of_itself(self) -> None:
-        self.backlog.subject_seen()
+        self.missed.subject_seen()
         self.room_says("live")
         for wait in (1, 2, 4):
             self.info.answer()
@@ -165,15 +165,15 @@ class BacklogTests(SynchronousTestCase):
             self.assertEqual((asked, len(self.done)), ((1, 0), done))
 
     def stops(self) -> None:
-        self.backlog.stop()
+        self.missed.stop()
 
     def too_much_waits(self) -> None:
-        self.backlog.subject_seen()
+        self.missed.subject_seen()
         for _ in range(MAX_WAITING + 1):
             self.room_says("live")
 
     def is_silent(self) -> None:
-        self.backlog.subject_seen()
+        self.missed.subject_seen()
         self.clock.advance(ARCHIVE_TIMEOUT)
 
     def test_an_archive_that_comes_too_late(self) -> None:
@@ -191,7 +191,7 @@ class BacklogTests(SynchronousTestCase):
 
     def test_archive_first(self) -> None:
         self.room_says("own history")
-        self.backlog.subject_seen()
+        self.missed.subject_seen()
         self.room_says("live")
         self.info.know(True)
         self.assertEqual(self.done, [])
@@ -203,14 +203,14 @@ class BacklogTests(SynchronousTestCase):
         self.archive_says("archived")
         self.room_says("own history")
         self.assertEqual(self.done, [])
-        self.backlog.subject_seen()
+        self.missed.subject_seen()
         self.assertEqual(self.done, [["bob: archived", "bob: own history"]])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_archive(self) -> None:
         self.info.know(False)
         self.room_says("own history")
-        self.backlog.subject_seen()
+        self.missed.subject_seen()
         self.assertEqual(self.done, [["bob: own history"]])
 
     def test_no_subject(self) -> None:
@@ -221,7 +221,7 @@ class BacklogTests(SynchronousTestCase):
     def test_archive_that_does_not_answer(self) -> None:
         self.info.know(True)
         self.room_says("own history")
-        self.backlog.subject_seen()
+        self.missed.subject_seen()
         self.clock.advance(ARCHIVE_TIMEOUT)
         self.assertEqual(self.done, [["bob: own history"]])
         self.outlet.asked.pop().answered(None)
@@ -229,19 +229,19 @@ class BacklogTests(SynchronousTestCase):
 
     def test_what_is_told_of_the_past(self) -> None:
         self.room_says("own history")
-        self.backlog.subject_seen()
+        self.missed.subject_seen()
         self.room_says("live")
         self.info.know(False)
         self.assertEqual((self.done, self.live), ([["bob: own history", "bob: live"]], ["bob: live"]))
 
     def test_too_many_bytes_wait(self) -> None:
         self.info.know(True)
-        self.backlog.subject_seen()
+        self.missed.subject_seen()
         for _ in range(9):
             self.assertEqual(self.done, [])
             self.room_says("x" * (MAX_BYTES // 9))
         self.assertEqual([len(got) for got in self.done], [9])
-        self.assertFalse(self.backlog.complete)
+        self.assertFalse(self.missed.complete)
 
     def test_a_past_without_end(self) -> None:
         self.info.know(False)
@@ -249,7 +249,7 @@ class BacklogTests(SynchronousTestCase):
             self.assertEqual(self.done, [])
             self.room_says("past")
         self.assertEqual([len(got) for got in self.done], [MAX_WAITING + 1])
-        self.assertTrue(self.backlog.complete)
+        self.assertTrue(self.missed.complete)
 
     def test_too_much_to_wait(self) -> None:
         self.info.know(True)
@@ -258,6 +258,6 @@ class BacklogTests(SynchronousTestCase):
         self.assertEqual([len(got) for got in self.done], [MAX_WAITING + 1])
 
     def test_stopped(self) -> None:
-        self.backlog.stop()
+        self.missed.stop()
         self.info.know(True)
         self.assertEqual((self.outlet.asked, self.done, self.clock.getDelayedCalls()), ([], [], []))
