@@ -18,8 +18,8 @@ from twisted.internet.task import Clock
 
 from minimixproxy.clientproxy.proxy import Proxy
 from minimixproxy.minimix.account import Account
+from minimixproxy.wire.events import Skipped
 from minimixproxy.wire.fast_framing import FastFramer
-from minimixproxy.wire.framing import Skipped
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from tests.clientproxy import scene

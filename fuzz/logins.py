@@ -26,7 +26,8 @@ from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
 from minimixproxy.c2s.upstream.sasl import SaslExchange, choose_mechanism, offered_mechanisms
 from minimixproxy.c2s.upstream.scram import Challenge, ScramClient, ScramError, ScramKeys
 from minimixproxy.config.settings import Limits
-from minimixproxy.wire.framing import Fault, Framer
+from minimixproxy.wire.events import Fault
+from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.sasl import SaslFailure, account_key, check_authzid, failure, parse_plain

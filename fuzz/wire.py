@@ -12,18 +12,9 @@ from fuzz.material import Material
 from fuzz.target import Target, same
 from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.wire.children import parts_of, payload_attributes, top_attribute
+from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.wire.fast_framing import FastFramer
-from minimixproxy.wire.framing import (
-    MAX_DEPTH,
-    Event,
-    Fault,
-    Framer,
-    FramingLimits,
-    Keepalive,
-    Skipped,
-    StreamClosed,
-    StreamOpened,
-)
+from minimixproxy.wire.framing import MAX_DEPTH, Framer, FramingLimits
 from minimixproxy.wire.stanza import (
     ForkTemplate,
     Stanza,

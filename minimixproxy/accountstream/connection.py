@@ -18,7 +18,7 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_STREAM
 from minimixproxy.safety_net import NET
 from minimixproxy.timing.clock import Clock
-from minimixproxy.wire.framing import Fault, Skipped
+from minimixproxy.wire.events import Fault, Skipped
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import SKIPPED_EVENT, FramedXmlStream
 

@@ -32,7 +32,7 @@ from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.timing.backoff import Backoff
 from minimixproxy.timing.clock import Clock
 from minimixproxy.timing.pacing import Slots
-from minimixproxy.wire.framing import Skipped
+from minimixproxy.wire.events import Skipped
 from minimixproxy.wire.stanza import Stanza, serialize
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.oversized import ORDINARY, Sendable, lost_answer, refused

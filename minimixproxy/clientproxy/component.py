@@ -26,7 +26,8 @@ from zope.interface import implementer
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_COMPONENT
 from minimixproxy.safety_net import NET
-from minimixproxy.wire.framing import Event, Fault, FramingLimits, Skipped
+from minimixproxy.wire.events import Event, Fault, Skipped
+from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.oversized import Sendable, error_for, lost_answer, refused

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from xml.parsers import expat
 
-from minimixproxy.wire.framing import PARSER_LIFE, Event, Fault, Framer, FramingLimits, expat_fault
+from minimixproxy.wire.events import Event, Fault
+from minimixproxy.wire.framing import PARSER_LIFE, Framer, FramingLimits, expat_fault
 from minimixproxy.wire.qualified_names import named_attributes, split_name
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.trees import read_start_tag

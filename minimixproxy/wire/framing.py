@@ -6,12 +6,12 @@ Pure: bytes in, events out; no transport.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 from xml.parsers import expat
 
-from minimixproxy.namespaces import NS_STREAM
+from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.wire.expat_guard import ExpatGuard
 from minimixproxy.wire.qualified_names import KNOWN_NAMES, SEPARATOR, named_attributes, split_name
 from minimixproxy.wire.stanza import MAX_PAYLOADS, MalformedStanza, Stanza, start_tag_end
@@ -39,52 +39,6 @@ class FramingLimits:
     max_stanza: int = 262144
     max_depth: int = 1000
     skips: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StreamOpened:
-    """The stream header. `namespaces`: its declarations, prefix to URI, "" for the default."""
-
-    uri: str
-    name: str
-    attributes: dict[str, str]
-    namespaces: dict[str, str]
-    raw: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class StreamClosed:
-    """`</stream:stream>` came; nothing follows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Keepalive:
-    """White space between stanzas."""
-
-    raw: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A stanza came and was left out: its top element, size in bytes, SHA-256, and why."""
-
-    uri: str
-    name: str
-    attributes: dict[str, str]
-    size: int
-    digest: str
-    reason: str = "too large"
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """The stream is beyond use. `condition`: a stream error condition (RFC 6120 §4.9.3). Always the last event."""
-
-    condition: str
-    text: str = field(default="")
-
-
-Event = StreamOpened | Stanza | Skipped | StreamClosed | Keepalive | Fault
 
 
 class _Fatal(Exception):
@@ -443,8 +397,3 @@ _RESTRICTED = frozenset({expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENT
 def expat_fault(error: expat.ExpatError) -> Fault:
     """An undefined entity is restricted XML (§11.1); all else that expat rejects is not well-formed."""
     return Fault("restricted-xml" if error.code in _RESTRICTED else "not-well-formed", expat.ErrorString(error.code))
-
-
-def is_stream_header(opened: StreamOpened) -> bool:
-    """Tell whether a header is `<stream/>` in the streams namespace (RFC 6120 §4.8.1)."""
-    return opened.uri == NS_STREAM and opened.name == "stream"

@@ -14,8 +14,9 @@ from twisted.words.xish import domish
 from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT
 
 from minimixproxy.namespaces import NS_STREAM
+from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.wire.fast_framing import FastFramer
-from minimixproxy.wire.framing import Event, Fault, FramingLimits, Keepalive, Skipped, StreamClosed, StreamOpened
+from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.stanza import Stanza
 
 SLICE = 0.005  # seconds, about, that one stream's events take in one turn of the reactor

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.namespaces import NS_CLIENT, NS_STREAM, NS_STREAM_ERRORS, NS_TLS, NS_XML
-from minimixproxy.wire.framing import StreamOpened, is_stream_header
+from minimixproxy.wire.events import StreamOpened, is_stream_header
 from minimixproxy.wire.stanza import escape
 
 STREAM_END = b"</stream:stream>"

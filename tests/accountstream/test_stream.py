@@ -23,8 +23,9 @@ from minimixproxy.accountstream.stream import FIRST_WAIT, LONGEST_WAIT, MAX_REPL
 from minimixproxy.config.settings import Rooms, Settings
 from minimixproxy.minimix.subprotocols.subprotocol import Subprotocol
 from minimixproxy.timing.pacing import Slots
+from minimixproxy.wire.events import Skipped
 from minimixproxy.wire.fast_framing import FastFramer
-from minimixproxy.wire.framing import FramingLimits, Skipped
+from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.minimix.fakes import BARE, HEADER, ROOM, STREAM, FakeSession, kinds

@@ -17,7 +17,8 @@ from twisted.internet.protocol import Factory, connectionDone
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.c2s.upstream.scram import MECHANISMS, derive_keys
 from minimixproxy.namespaces import NS_SASL, NS_TLS
-from minimixproxy.wire.framing import Event, Fault, Framer, StreamClosed, StreamOpened
+from minimixproxy.wire.events import Event, Fault, StreamClosed, StreamOpened
+from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.stanza import Stanza
 
 SALT = b"0123456789abcdef"

@@ -12,17 +12,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 from twisted.words.xish import domish
 
+from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.wire.fast_framing import FastFramer, simple_stanza_end
-from minimixproxy.wire.framing import (
-    Event,
-    Fault,
-    Framer,
-    FramingLimits,
-    Keepalive,
-    Skipped,
-    StreamClosed,
-    StreamOpened,
-)
+from minimixproxy.wire.framing import Framer, FramingLimits
 from minimixproxy.wire.stanza import Stanza, parse_element, serialize
 from minimixproxy.wire.trees import UnusableStanza
 from minimixproxy.wire.undeclared_prefixes import with_declarations

@@ -13,7 +13,8 @@ from twisted.words.protocols.jabber.xmlstream import Authenticator
 from twisted.words.xish.xmlstream import STREAM_END_EVENT, STREAM_ERROR_EVENT
 
 from minimixproxy.timing.turn_end import TurnEnd
-from minimixproxy.wire.framing import Fault, FramingLimits
+from minimixproxy.wire.events import Fault
+from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import SLICE, FramedXmlStream
 from tests.minimix.fakes import HEADER

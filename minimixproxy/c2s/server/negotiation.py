@@ -22,7 +22,7 @@ from minimixproxy.c2s.transport.peers import peer_key
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_CLIENT, NS_SASL, NS_TLS
-from minimixproxy.wire.framing import Event, Fault, Keepalive, StreamClosed, StreamOpened
+from minimixproxy.wire.events import Event, Fault, Keepalive, StreamClosed, StreamOpened
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep import sasl

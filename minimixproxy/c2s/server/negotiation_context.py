@@ -20,7 +20,7 @@ from minimixproxy.c2s.upstream.connecting import Login, open_stream_with
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
 from minimixproxy.config.settings import Limits, Settings
 from minimixproxy.logs.logger import Logger
-from minimixproxy.wire.framing import Event, StreamOpened
+from minimixproxy.wire.events import Event, StreamOpened
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.sasl import SaslFailure

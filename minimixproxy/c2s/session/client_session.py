@@ -23,7 +23,7 @@ from minimixproxy.c2s.session.session_context import SessionContext
 from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT, ClientStream
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.logs.logger import Logger
-from minimixproxy.wire.framing import Event, StreamOpened
+from minimixproxy.wire.events import Event, StreamOpened
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream

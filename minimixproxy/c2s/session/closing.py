@@ -9,7 +9,7 @@ from twisted.words.xish.xmlstream import STREAM_END_EVENT
 from minimixproxy.c2s.session.request_watch import Learned, RequestWatch
 from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT
 from minimixproxy.timing.clock import Clock, Timer
-from minimixproxy.wire.framing import Event
+from minimixproxy.wire.events import Event
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 

@@ -9,7 +9,7 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_CLIENT, NS_SASL, NS_SASL2
 from minimixproxy.safety_net import NET
 from minimixproxy.timing.clock import Clock
-from minimixproxy.wire.framing import Event, Fault, Keepalive, StreamClosed
+from minimixproxy.wire.events import Event, Fault, Keepalive, StreamClosed
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.stanza_errors import error_reply
 from minimixproxy.xep.stream_headers import STREAM_END

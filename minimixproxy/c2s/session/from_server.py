@@ -5,7 +5,7 @@ from __future__ import annotations
 from minimixproxy.c2s.session.parts import EndingSession, SessionParts
 from minimixproxy.logs.logger import Logger
 from minimixproxy.safety_net import NET
-from minimixproxy.wire.framing import Event, Fault, Keepalive, Skipped, StreamClosed
+from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamClosed
 from minimixproxy.wire.stanza import Stanza, rewrite
 from minimixproxy.xep.oversized import error_for, lost_answer
 from minimixproxy.xep.stream_headers import STREAM_END

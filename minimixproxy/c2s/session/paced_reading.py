@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from minimixproxy.c2s.session.turn_shares import TurnShares
-from minimixproxy.wire.framing import Event
+from minimixproxy.wire.events import Event
 from minimixproxy.wire.stanza import Stanza
 
 #: What the proxy itself handles in one turn: so many stanzas, or so many bytes of them; what only passes is cheap.

@@ -11,7 +11,7 @@ from minimixproxy.c2s.session.backpressure import Backpressure
 from minimixproxy.c2s.session.closing import Closing
 from minimixproxy.c2s.session.request_watch import Learned, RequestWatch
 from minimixproxy.timing.clock import Clock
-from minimixproxy.wire.framing import Event
+from minimixproxy.wire.events import Event
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.stream_headers import STREAM_END
 

@@ -14,8 +14,9 @@ from minimixproxy.c2s.errors import describe_tls_failure
 from minimixproxy.c2s.transport.connection import SecurableConnection, Transport
 from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.clock import Clock
+from minimixproxy.wire.events import Event
 from minimixproxy.wire.fast_framing import FastFramer
-from minimixproxy.wire.framing import Event, FramingLimits
+from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.stanza import UnusableStanza
 
 CLOSE_TIMEOUT = 5.0  # seconds that a peer has for its part of closing

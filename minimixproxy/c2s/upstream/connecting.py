@@ -34,7 +34,8 @@ from minimixproxy.config.checks import endpoint_kind
 from minimixproxy.config.settings import Domain, Limits
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_BIND, NS_CLIENT, NS_STREAM, NS_TLS
-from minimixproxy.wire.framing import MAX_DEPTH, Event, FramingLimits, StreamOpened
+from minimixproxy.wire.events import Event, StreamOpened
+from minimixproxy.wire.framing import MAX_DEPTH, FramingLimits
 from minimixproxy.wire.stanza import Stanza, escape
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.iq import iq

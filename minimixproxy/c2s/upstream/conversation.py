@@ -19,7 +19,7 @@ from minimixproxy.c2s.errors import (
     describe_tls_failure,
 )
 from minimixproxy.namespaces import NS_STREAM, NS_STREAM_ERRORS
-from minimixproxy.wire.framing import Event, Fault, Keepalive, Skipped, StreamOpened, is_stream_header
+from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamOpened, is_stream_header
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 

@@ -14,8 +14,8 @@ from twisted.trial import unittest
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamTLSError, UpstreamUnreachable
 from minimixproxy.c2s.server.negotiation import _WAITING, TRANSITIONS, Negotiation, State
 from minimixproxy.c2s.session.client_session import ClientSession
+from minimixproxy.wire.events import Event
 from minimixproxy.wire.fast_framing import FastFramer
-from minimixproxy.wire.framing import Event
 from minimixproxy.xep.sasl import failure
 from tests.c2s.helpers import (
     BIND,

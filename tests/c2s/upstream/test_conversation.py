@@ -16,7 +16,8 @@ from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamTLSError, UpstreamUnreachable
 from minimixproxy.c2s.upstream.conversation import _MAX_WAITING, Conversation
-from minimixproxy.wire.framing import Event, FramingLimits
+from minimixproxy.wire.events import Event
+from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.trees import MAX_TAGS
 from minimixproxy.wire.xmlstream import FramedXmlStream

@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.namespaces import NS_CLIENT, NS_CORRECT, NS_MUC
+from minimixproxy.wire.events import Event, Fault
 from minimixproxy.wire.fast_framing import FastFramer
-from minimixproxy.wire.framing import Event, Fault, FramingLimits
+from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from tests.minimix.machine.addresses import same_address
