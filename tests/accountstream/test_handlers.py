@@ -112,7 +112,7 @@ class Lifecycle(HandlerTest):
         self.breaks()
         self.assertEqual(self.told, ["made", "initialized", "lost ConnectionDone"])
         self.stream.send(b"<b/>")
-        self.clock.advance(2)
+        self.clock.advance(2)  # the wait before another attempt is drawn by lot
         self.upstream.accept()
         self.assertEqual(self.told[3:], ["made", "initialized"])
 
