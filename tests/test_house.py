@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,16 @@ HARMLESS = ("twisted.internet.defer", "twisted.internet.interfaces", "twisted.in
 #: The one module of `wire` that is a Twisted protocol.
 PROTOCOL = "minimixproxy.wire.xmlstream"
 
+MOST_PARAMETERS = 5
+#: Constructors that take more, and why. What several of them pass along is better one frozen context.
+MANY_PARAMETERS = {
+    "accountstream.stream.AccountStream": "the last one stands for chance, for tests; the others are no group",
+    "c2s.server.limits.FailedLogins": "four numbers of the configuration, of which two have a default",
+    "clientproxy.component.ComponentStream": "Wokkel's StreamManager takes the first four, and keeps no settings",
+    "clientproxy.jat.Translator": "a table in four of them, each with a default",
+    "wire.stanza.Stanza": "a record, made by position for each stanza",
+}
+
 
 class HouseTests(SynchronousTestCase):
     def setUp(self) -> None:
@@ -128,7 +139,7 @@ class HouseTests(SynchronousTestCase):
         for name in self.modules:
             if self.short(name).split(".")[0] not in CORE or name == PROTOCOL:
                 continue
-            for wanted in imported(ROOT / f"{name.replace('.', '/')}.py"):
+            for wanted in imported(name):
                 wrong = wanted.startswith(OUTSIDE) and not wanted.startswith(HARMLESS)
                 self.assertFalse(wrong, f"{name} imports {wanted}")
 
@@ -138,6 +149,14 @@ class HouseTests(SynchronousTestCase):
     def test_each_module_says_what_it_is_for(self) -> None:
         silent = [name for name, module in self.modules.items() if not module.about and "versions" not in name]
         self.assertEqual(silent, [])
+
+    def test_constructors_take_few_parameters(self) -> None:
+        many = set()
+        for name in self.modules:
+            for class_name, number in constructors(source_of(name)):
+                if number > MOST_PARAMETERS:
+                    many.add(f"{self.short(name)}.{class_name}")
+        self.assertEqual(many - set(MANY_PARAMETERS), set(), "a reason, or a context of what goes together")
 
 
 class FloorsTests(SynchronousTestCase):
@@ -150,12 +169,26 @@ class FloorsTests(SynchronousTestCase):
         self.assertEqual(load("draw_house").floors(used), [["c", "d"], ["b"], ["a"]])
 
 
-def imported(path: Path) -> set[str]:
-    """All that a module imports, as `package.name`."""
+def source_of(module: str) -> ast.Module:
+    path = ROOT / f"{module.replace('.', '/')}.py"
     if not path.exists():
         path = path.with_suffix("") / "__init__.py"
+    return ast.parse(path.read_text("utf-8"))
+
+
+def constructors(source: ast.Module) -> Iterator[tuple[str, int]]:
+    """Yield each class that has one, and how many parameters beside `self` it takes."""
+    for node in (node for node in ast.walk(source) if isinstance(node, ast.ClassDef)):
+        for inner in node.body:
+            if isinstance(inner, ast.FunctionDef) and inner.name == "__init__":
+                arguments = inner.args
+                yield node.name, len(arguments.posonlyargs + arguments.args + arguments.kwonlyargs) - 1
+
+
+def imported(module: str) -> set[str]:
+    """All that a module imports, as `package.name`."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(source_of(module)):
         if isinstance(node, ast.ImportFrom):
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
