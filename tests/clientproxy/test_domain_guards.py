@@ -20,7 +20,7 @@ class NobodyTests(SynchronousTestCase):
                 scene = Scene()
                 scene.online("w")
                 scene.receive(f"<{name} {sender} to='{DOMAIN}' type='get' id='x'><body>x</body></{name}>")
-                self.assertEqual((scene.sent(), sum(scene.core.dropped.values())), ([], 1), (name, sender))
+                self.assertEqual((scene.sent(), sum(scene.domain.dropped.values())), ([], 1), (name, sender))
 
     def test_a_question_about_nothing(self) -> None:
         """The domain itself has no answer; it is no reason to fail."""
@@ -97,4 +97,4 @@ class UnusableTests(ComponentCase):
             text = "x" * (512 * 1024)
             stream.dataReceived(f"<{name} type='{kind}' id='q' from='{ALICE}' to='{DOMAIN}'>{text}</{name}>".encode())
             self.assertEqual(stream.transport.value(), b"")
-            self.assertEqual(sum(service.proxy.core.dropped.values()), number, name)
+            self.assertEqual(sum(service.proxy.domain.dropped.values()), number, name)

@@ -238,7 +238,7 @@ class RequestsTests(unittest.TestCase):
     def test_subdomains_of_the_own_server(self) -> None:
         """What one of them takes costs the others no more than anybody's would."""
         unrelated = self.fill(self.table(open=100), "x", "y", "z")
-        table = Requests(self.clock.seconds, "p.", limit=100, own_domains=frozenset({"own.example"}))
+        table = self.table({"own.example"}, open=100)
         self.assertEqual(self.fill(table, "a.own.example", "b.own.example", "c.own.example"), unrelated)
 
     def test_a_name_of_many_labels_has_two_shares(self) -> None:

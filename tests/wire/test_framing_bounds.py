@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.wire.framing import (
-    MAX_HEADER,
-    Event,
-    Fault,
-    Framer,
-    FramingLimits,
-    Keepalive,
-    Skipped,
-    StreamOpened,
-)
+from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamOpened
+from minimixproxy.wire.framing import MAX_HEADER, Framer, FramingLimits
 from minimixproxy.wire.stanza import MAX_PAYLOADS, Stanza
 
 HEADER = (
