@@ -298,7 +298,7 @@ class SnapshotTests(TroubleTestCase):
         self.now.turn()
         self.assertEqual((self.messages(), self.now.given), ([1, 2], [b"1"]))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual(self.logged("state lacks messages"), 1)
+        self.assertEqual(self.logged("state on disk lacks messages"), 1)
 
 
 class ForgottenTests(TroubleTestCase):
