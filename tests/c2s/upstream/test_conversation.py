@@ -69,6 +69,9 @@ class ConversationTest(SynchronousTestCase):
         waiting = self.reading(conversation.header())
         self.xs.dataReceived(b"<message/>")
         self.assertIn("did not answer with a stream header", str(self.failureResultOf(waiting, UpstreamProtocolError)))
+        waiting = self.reading(conversation.header())
+        self.xs.dataReceived(b"<stream:stream/>")  # a header within a stream is none
+        self.failureResultOf(waiting, UpstreamProtocolError)
         conversation.restart()
         next_one = self.reading(conversation.element())
         self.xs.dataReceived(SERVER_HEADER)
