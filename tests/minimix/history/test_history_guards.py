@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.minimix.history.amendments import stanza_id_of
+from minimixproxy.minimix.history.archive_query import read_query
+from minimixproxy.minimix.history.private_messages import PrivateMessages
 from minimixproxy.minimix.history.room_history import SHORT_REPLAY
+from minimixproxy.minimix.interfaces.journal import KeptMessage, KeptPrivate
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.xep.muc_history import HistoryRequest
 from tests.minimix.fakes import ROOM
-from tests.minimix.history.test_room_history import Speaker, replacing, retracting
+from tests.minimix.history.test_room_history import Recorder, Speaker, replacing, retracting
 
 SID = "urn:xmpp:sid:0"
 RETRACT = "urn:xmpp:message-retract:1"
+QUERY = parse_stanza("<query xmlns='urn:xmpp:mam:2'/>").element
 
 
 class ChangeTests(SynchronousTestCase):
@@ -138,3 +145,25 @@ class SeenTests(SynchronousTestCase):
             list(replay)
             self.assertEqual(self.room.journal.there, [])
             self.assertEqual(len(self.room.gets("phone", self.everything)), SHORT_REPLAY + 1 + (2 if before else 0))
+
+
+class WaitingTests(SynchronousTestCase):
+    """Private messages that nobody was there to get."""
+
+    def test_more_on_disk_than_may_wait(self) -> None:
+        """The budget was larger when they were kept: what has no place now is not kept on disk either."""
+        given: list[int] = []
+        journal = Recorder()
+        self.patch(journal, "private_given", given.append)
+        kept = [KeptPrivate(number, b"<message>%b</message>" % (b"x" * 100 * number)) for number in (1, 9, 2)]
+        waiting = PrivateMessages(ROOM, journal, ByteBudget(1000), kept)
+        self.assertEqual([private.sequence for private in waiting], [2])
+        self.assertEqual(sorted(given), [1, 9])
+
+
+class SenderTests(SynchronousTestCase):
+    def test_of_a_message_whose_sender_is_no_address(self) -> None:
+        """It is nobody's whose messages are asked for; who asks for all gets it."""
+        for asked, wanted in ((f"{ROOM}/bob", False), (ROOM, True), (None, True)):
+            query = replace(read_query(QUERY, ROOM), sender=asked)
+            self.assertIs(query.takes(KeptMessage(1, 1.0, b"<message from='@'/>", False)), wanted, asked)

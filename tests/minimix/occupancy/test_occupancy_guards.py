@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from minimixproxy.minimix.occupancy.leave_grace import MAX_FAREWELL
 from minimixproxy.minimix.occupancy.lifecycle import TIMEOUTS
 from minimixproxy.minimix.occupancy.phases import Phase, State
+from minimixproxy.minimix.room.own_presence import away_payload
 from minimixproxy.wire.stanza import parse_stanza
 from tests.minimix.fakes import DISCO, ROOM, STREAM, World, kinds
 from tests.minimix.occupancy.test_coming_back import ERROR, Case
@@ -159,3 +162,11 @@ class LateAnswerTests(Case):
         self.assertIs(self.occupancy._lifecycle.phase, Phase.CHECKING)
         self.answered(second, "result")
         self.assertIs(self.occupancy._lifecycle.phase, Phase.REJOINING, "it is tried once more, at once")
+
+
+class AwayTests(SynchronousTestCase):
+    def test_what_the_room_sees_while_nobody_is_there(self) -> None:
+        """As it stands in the presence, and nothing that is no XML."""
+        status = "<status>R&amp;D is at &lt;lunch&gt;</status>"
+        self.assertEqual(away_payload("R&D is at <lunch>", b"<c/>").decode(), f"<show>away</show>{status}<c/>")
+        self.assertEqual(away_payload("", b"<c/>"), b"<show>away</show><c/>")
