@@ -48,6 +48,9 @@ class ParseJID(TestCase):
 
     def test_resource_bound(self) -> None:
         self.assertEqual(parse_jid("a@b/" + "c" * 1023).resource, "c" * 1023)
+        for part in ("{}@b", "a@b/{}"):  # bytes, not characters
+            self.assertEqual(parse_jid(part.format("\xe9" * 511)).full, part.format("\xe9" * 511))
+            self.assertRaises(InvalidJID, parse_jid, part.format("\xe9" * 512))
 
     def test_nicks_compare_after_preparation(self) -> None:
         self.assertEqual(prepare_resource("\uff4eick"), prepare_resource("nick"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.clientproxy.iqs import LONGEST_NAMESPACE
-from tests.clientproxy.scene import ALICE, DOMAIN, TARGET, Scene, error_condition
+from tests.clientproxy.scene import ALICE, COMPONENT, DOMAIN, TARGET, Scene, error_condition
 from tests.clientproxy.test_component import ComponentCase
 
 INFO = "http://jabber.org/protocol/disco#info"
@@ -28,6 +28,17 @@ class NobodyTests(SynchronousTestCase):
             scene = Scene()
             scene.receive(f"<iq type='{kind}' id='x' from='{ALICE}' to='{DOMAIN}'/>")
             self.assertTrue(error_condition(scene.one()), kind)
+
+    def test_a_ping(self) -> None:
+        """Its answer has nothing in it (XEP-0199)."""
+        answer = Scene().asked(payload="<ping xmlns='urn:xmpp:ping'/>")
+        self.assertEqual((answer["type"], list(answer.element.children)), ("result", []))
+
+    def test_a_message_for_nobody(self) -> None:
+        scene = Scene()
+        scene.receive(f"<message from='{ALICE}' to='{DOMAIN}'><body>x</body></message>")
+        (error,) = scene.one().elements(COMPONENT, "error")
+        self.assertEqual(error["type"], "cancel", "as long as nobody is there, it is no use to try again")
 
 
 class FeaturesTests(SynchronousTestCase):
