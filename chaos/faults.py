@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 
+from twisted.internet.threads import deferToThread
+
 from chaos.people import Returning, dial
 from chaos.world import World
 from tests.integration.faults import pause
@@ -14,7 +16,12 @@ Fault = Callable[["World"], Awaitable[str]]
 
 
 async def proxy_killed(world: World) -> str:
-    await world.proxy.restart(kill=True)
+    await deferToThread(world.proxy.process.kill)
+    connected = [device for device in world.devices if device.connections]
+    for device in connected:
+        await device.client.until_lost()
+        device.instant(world.proxy.unmarked())
+    await deferToThread(world.proxy.start)
     return "the proxy was killed and started"
 
 

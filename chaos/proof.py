@@ -92,7 +92,8 @@ def _messages(world: World, somebody: Somebody, room: str) -> list[str]:
     taken = world.taken(room)
     faults = []
     for device in somebody.devices:
-        wrong = verdict((+device[room].counts).elements(), taken, world.said[room])
+        heard = (+device[room].counts).elements()
+        wrong = verdict(heard, taken, world.said[room], device.in_between)
         faults += [f"{device.name} ({device.kind}) in {room}: {wrong}"] if wrong else []
         faults += [f"    {line}" for line in _heard_twice(device[room])]
     return faults

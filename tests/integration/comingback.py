@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import sqlite3
-from contextlib import closing
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -122,18 +118,7 @@ class ReturnCase(IntegrationTestCase):
         for device in devices:
             await device.client.until_lost()  # all that was on its way has come
         for device in devices:
-            device.instant(self._unmarked())
-
-    def _unmarked(self) -> set[str]:
-        """Bodies of what a killed proxy has on its disk, and has not marked as given out."""
-        state = self.behind.directory / "state"
-        mark = int((state / "given_out").read_text().split()[1])
-        with TemporaryDirectory() as copy:  # for whoever opens a database after a crash alters it
-            for file in state.glob("state.sqlite*"):
-                shutil.copy(file, copy)
-            with closing(sqlite3.connect(f"{copy}/state.sqlite")) as database:
-                rows = database.execute("SELECT raw FROM messages WHERE sequence > ?", (mark,)).fetchall()
-        return {body.decode() for (raw,) in rows for body in re.findall(b"<body>(.*?)</body>", raw)}
+            device.instant(self.behind.unmarked())
 
     async def back(self, *rooms: str) -> None:
         """Bob sees alice in these rooms (again)."""

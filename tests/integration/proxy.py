@@ -2,10 +2,14 @@
 
 import json
 import re
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet.threads import deferToThread
@@ -126,6 +130,17 @@ class Proxy:
         process = self.process
         await deferToThread(process.kill if kill else process.stop)
         await deferToThread(self.start)
+
+    def unmarked(self) -> set[str]:
+        """Bodies of the messages that it has on disk, being killed, and has not marked as given out."""
+        state = self.directory / "state"
+        mark = int((state / "given_out").read_text().split()[1])
+        with TemporaryDirectory() as copy:  # for whoever opens a database after a crash alters it
+            for file in state.glob("state.sqlite*"):
+                shutil.copy(file, copy)
+            with closing(sqlite3.connect(f"{copy}/state.sqlite")) as database:
+                rows = database.execute("SELECT raw FROM messages WHERE sequence > ?", (mark,)).fetchall()
+        return {body.decode() for (raw,) in rows for body in re.findall(b"<body>(.*?)</body>", raw)}
 
     @property
     def log(self) -> list[str]:
