@@ -358,6 +358,23 @@ class RoomTests(StorageTestCase):
         self.now = self.again(self.now)
         self.assertEqual([room.membership for room in self.now.kept[0].rooms], [MEMBERSHIP])
 
+    def test_numbers_go_on_behind_what_clients_have_seen(self) -> None:
+        """Though no message is left, and no mark: a client would take the next ones for those that it has seen."""
+        self.room.seen("phone", 50)
+        self.now.turn()
+        self.now.crash()
+        (self.directory / "given_out").unlink()
+        self.now = self.lab()
+        self.assertEqual(self.now.journal.room(BARE, ROOM).next_sequence(), 51)
+
+    def test_entered_again_by_the_same(self) -> None:
+        """It is the room's journal again, which has another row."""
+        self.room.forgotten()
+        self.room.membership(MEMBERSHIP)
+        self.now.turn()
+        self.assertIs(self.now.journal.room(BARE, ROOM), self.room)
+        self.assertEqual(self.execute("SELECT id FROM rooms"), [(self.room.id,)])
+
     def test_the_first_membership(self) -> None:
         """Of a room that has no row, whatever it says."""
         self.now.journal.room(BARE, OTHER).membership(KeptMembership("alice", "alice"))
