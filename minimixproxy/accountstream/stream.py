@@ -208,7 +208,7 @@ class AccountStream(XMPPHandlerCollection, Service):
                 handler.connectionInitialized()
 
     def _subprotocols(self) -> Iterator[Subprotocol]:
-        """Yield the handlers that are told of more than others. Nobody else asks before those who were asked first."""
+        """Return the handlers that are told of more than others are."""
         return (handler for handler in list(self) if isinstance(handler, Subprotocol))
 
     # For `Lifecycle` and `Connection`
