@@ -85,7 +85,9 @@ class BookmarksCase(IntegrationTestCase):
 
     async def lets_go(self) -> None:
         """No bookmark keeps the account in the room any more."""
-        await deferToThread((self.behind or self.proxy).process.wait_for, f"no bookmark keeps it in {self.place}")
+        await deferToThread(
+            (self.behind or self.proxy).process.wait_for, f"the bookmark that kept it in {self.place} is gone"
+        )
 
     async def leaves(self, client: Client, place: str = "", nick: str = "") -> None:
         occupant = f"{place or self.place}/{nick or self.alice.username}"
@@ -239,7 +241,7 @@ class FollowTests(BookmarksCase):
         await deferToThread(self.behind.start)
         await self.comes(place=second)
         # it may have come back for a moment
-        await deferToThread(self.behind.process.wait_for, f"no bookmark keeps it in {self.place}")
+        await deferToThread(self.behind.process.wait_for, f"the bookmark that kept it in {self.place} is gone")
         occupant = f"{self.place}/{self.alice.username}"
         shown = [stanza for stanza in self.bob.received if stanza.get("from") == occupant]
         if shown[-1].get("type") is None:
