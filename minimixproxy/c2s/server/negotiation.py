@@ -260,7 +260,7 @@ class Negotiation:
         self._work.run(work, self._accepted, self._refused)
 
     def _out_of_order(self, _stanza: Stanza) -> None:
-        self._fail(SaslFailure("malformed-request", "no exchange is under way"))
+        self._fail(SaslFailure("malformed-request", "no login is under way"))
 
     def _abort_sasl(self, _stanza: Stanza) -> None:
         self._work.cancel()

@@ -166,7 +166,7 @@ class Registration:
             stanza = await self._conversation.element()
             if is_answer(stanza, request_id, self._domain.name):
                 return stanza
-        raise UpstreamProtocolError("the server says a lot and does not answer")
+        raise UpstreamProtocolError("the server sent much, but no answer")
 
     async def _open(self) -> None:
         registrar, domain = self._registrar, self._domain

@@ -305,7 +305,7 @@ async def _answer_to_bind(xs: FramedXmlStream, conversation: Conversation, reque
         if answers and answer.get("id") == request_id and own.is_server(answer.get("from")):
             return answer
         keep([answer])
-    raise UpstreamProtocolError("the server says everything but which resource it bound")
+    raise UpstreamProtocolError("the server did not say which resource it bound")
 
 
 def stanza_error_condition(stanza: Stanza) -> str:

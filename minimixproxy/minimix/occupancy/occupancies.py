@@ -90,7 +90,9 @@ class Occupancies:
                     account=self._bare,
                     limit=len(self),
                 )
-                error = error_payload("wait", "resource-constraint", f"no more than {len(self)} rooms")
+                error = error_payload(
+                    "wait", "resource-constraint", f"the account is in {len(self)} rooms, as many as it may be"
+                )
                 session.deliver(muc.join_error(room, nick, session.jid, stanza.get("id"), error))
                 return
             occupancy = self.rooms[room] = self._occupancy(room)
