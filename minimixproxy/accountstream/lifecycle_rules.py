@@ -175,7 +175,7 @@ class Rules:
     def _lose_overfull(self, _: object) -> None:
         """Stop, and drop what waits. The next wait is longer. Call `lost`."""
         self.log.warn(
-            "the server does not read what {account} sends: its account stream is given up",
+            "too much waits for the account stream of {account} to open: all of that is dropped",
             account=self._stream.account,
         )
         self._lose()

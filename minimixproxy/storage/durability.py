@@ -122,7 +122,7 @@ class Durability:
         gathering = self.gathering
         if gathering.batch is None or self._writing is not None or self._is_lost:
             return
-        if gathering.completed():
+        if gathering.take_incomplete():
             self._outlet.complete(gathering.batch)
         batch = self._writing = gathering.close()
         batch.begun = self._clock.seconds()

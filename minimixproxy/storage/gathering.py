@@ -44,8 +44,8 @@ class Gathering:
         batch.top = self.sequence
         return batch
 
-    def completed(self) -> bool:
-        """Tell whether messages were let go; they are from now on counted as made up for."""
+    def take_incomplete(self) -> bool:
+        """Tell, once, whether messages had no place: whoever asks writes them all anew."""
         incomplete, self.incomplete = self.incomplete, False
         return incomplete
 

@@ -14,7 +14,7 @@ from tests.integration.faults import Dial, Listener, Talker, verdict
 from tests.integration.relay import Relay
 from tests.integration.servers import Account, Server, fresh
 
-TOO_LATE = "the archive of {room} takes too long"  # in the proxy's log
+TOO_LATE = "does not wait for the archive of {room} any more"  # in the proxy's log
 
 
 class ReturnCase(IntegrationTestCase):

@@ -6,7 +6,7 @@ MAX_SHOWN = 10_000  # occupants of whom is known since when they are there
 
 
 class NickTenure:
-    """Tells whether a message is by the occupant that has its nick now. In doubt it is not.
+    """Tells whether a message is by the occupant that has its nick now. If that is unsure, the answer is no.
 
     Messages are named by their sequences, occupants by their addresses in the room, as it writes them. A room need not
     show everybody who comes and goes (XEP-0045 §10.2, `presencebroadcast`): who was not shown is not known.

@@ -54,7 +54,7 @@ class PrivateMessages:
         while len(self._waiting) >= MAX_KEPT or not self._budget.take(_cost(private)):
             self.log.warn(
                 "more than {limit} private messages or {bytes} bytes of {room} wait for a client, or too much of all "
-                "rooms: the oldest of {room} is lost",
+                "rooms: the oldest of {room} is lost, or a new one that is alone too large",
                 limit=MAX_KEPT,
                 bytes=self._budget.limit,
                 room=self._room,

@@ -34,7 +34,7 @@ class RoomInfo:
         """Ask the room; then `done` is called, whatever became of it. If too many wait, it is called at once."""
         if done is not None and len(self._waiting) >= MAX_WAITING:
             self.log.warn(
-                "too many requests wait for {room} to tell {account} what it supports: one goes on without",
+                "too many requests wait for {room} to tell {account} what it supports: one more proceeds without",
                 room=self.room,
                 account=self._outlet.account,
             )

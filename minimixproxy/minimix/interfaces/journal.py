@@ -107,7 +107,7 @@ class RoomJournal(Protocol):
         """A message entered the history."""
 
     def message_changed(self, message: KeptMessage) -> None:
-        """A kept message reads otherwise now."""
+        """A kept message has changed."""
 
     def message_gone(self, sequence: int) -> None:
         """One message of the history goes."""

@@ -95,7 +95,7 @@ class RoomOutlet(OwnRequests, Protocol):
         """Call soon: not all rooms of all accounts are to be joined at once."""
 
     def from_session_again(self, session: SessionPort, stanza: Stanza) -> None:
-        """A session's stanza that had to wait is now as good as new."""
+        """Route a session's stanza again that had to wait."""
 
     @property
     def client_budget(self) -> ByteBudget:

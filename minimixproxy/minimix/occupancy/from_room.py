@@ -114,7 +114,7 @@ class FromRoom:
         parts = self._parts
         if self._is_entering and not parts.join_ids.may_be_answered_by(stanza.get("id")):
             self.log.info(
-                "{room} answers a join that {account} has taken back: ignored", room=parts.room, account=parts.account
+                "{room} answers a join that {account} has withdrawn: ignored", room=parts.room, account=parts.account
             )
             return
         if not self._is_entering and parts.join_ids.unanswered:

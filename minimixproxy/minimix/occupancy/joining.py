@@ -101,7 +101,7 @@ def removed(parts: Parts, _stanza: Stanza) -> None:
 def start_anew(parts: Parts, _stanza: Stanza) -> None:
     """The room shows the account out, and has not shown it in yet: that is the end of a time before this join."""
     log.info(
-        "{room} says that {account} is out, of a stay before this join: it joins on",
+        "{room} says that {account} is out, of a stay before this join: the join continues",
         room=parts.room,
         account=parts.account,
     )

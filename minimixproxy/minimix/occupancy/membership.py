@@ -1,4 +1,4 @@
-"""What the account is in a room with, and that it is: as the journal knows it. No I/O."""
+"""Nick, password and bookmark of an occupancy, as they are journalled. No I/O."""
 
 from __future__ import annotations
 
@@ -83,11 +83,11 @@ class Membership:
         self._journal.membership(self.kept)
 
     def changed(self) -> None:
-        """Some of it reads otherwise now."""
+        """Journal the change."""
         if self.known:
             self.keep()
 
     def forget(self) -> None:
-        """The account is in the room no more, or never came in: messages may have."""
+        """Forget the membership, even if the account never got in: messages may have been journalled."""
         self.known = False
         self._journal.forgotten()

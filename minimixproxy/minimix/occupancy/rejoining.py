@@ -25,7 +25,7 @@ _DISCO = b"<query xmlns='%b'/>" % NS_DISCO_INFO.encode()
 
 
 def interrupted(parts: Parts) -> bool:
-    """The account is out, and means to come back; False if its last session has just left, and it goes along."""
+    """The account is out, and means to come back; False: its last session has just left, so it leaves, too."""
     if parts.grace.cut_short():
         return False
     leaving.stop(parts)
@@ -41,7 +41,7 @@ def come_back_later(parts: Parts, *_why: object) -> None:
 def put_out(parts: Parts, stanza: Stanza) -> None:
     """The room shows the account out, and nobody means it."""
     log.info(
-        "{room} has put {account} out by a fault (status {codes}): it will rejoin",
+        "{room} has put {account} out by a fault (status {codes}): it means to rejoin",
         room=parts.room,
         account=parts.account,
         codes=sorted(muc.status_codes(stanza)),

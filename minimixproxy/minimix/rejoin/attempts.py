@@ -41,13 +41,13 @@ class RejoinAttempts:
         self._archive_retry.since = since
 
     def succeeded(self, *, complete: bool) -> None:
-        """All has been read; unless `complete`, but for what could not be, which is tried again later."""
+        """What was missed has been read. If not `complete`, the rest of the archive is tried again later."""
         self.current = None
         self._archive_retry.end() if complete else self._archive_retry.begin()
         self.schedule.succeeded()
 
     def forbidden(self) -> None:
-        """The last one was, while the room's service answered: if that is so again, the account is banned."""
+        """The last attempt was forbidden although the service answered; if the next is too, the account is banned."""
         self.forbidden_before = True
 
     def stop(self) -> None:

@@ -54,7 +54,7 @@ class MissedMessages:
     def start(self, after_id: str | None, after_time: float) -> None:
         """Begin behind the last message that is known, by the room's id for it and by its time."""
         self._subject.start(SUBJECT_TIMEOUT, self.subject_seen)
-        self._patience.start(ARCHIVE_TIMEOUT, self._give_up)
+        self._patience.start(ARCHIVE_TIMEOUT, lambda: self._give_up("it takes too long"))
         self._read = lambda: self._archive.start(after_id, after_time, wall_time(self._clock))
         self._ask()
 
@@ -71,7 +71,7 @@ class MissedMessages:
             self._archive_done([])
 
     def add(self, stanza: Stanza, *, past: bool) -> None:
-        """A message of the room, which waits for its turn. Too many, or too many bytes, and nothing is waited for.
+        """A message of the room, which waits for its turn. Beyond the bounds, waiting stops.
 
         `past`: the room's own history, as all is before the subject.
         """
@@ -82,7 +82,7 @@ class MissedMessages:
 
     def _too_much(self) -> None:
         if self._archived is None:
-            self._give_up()
+            self._give_up("too much is said meanwhile")
         elif self._subject.running:
             self.log.warn(
                 "{room} tells {account} more history than can wait: what follows counts as new",
@@ -104,9 +104,10 @@ class MissedMessages:
         self._archive.stop()
         self._budget.close()
 
-    def _give_up(self) -> None:
+    def _give_up(self, reason: str) -> None:
         self.log.warn(
-            "the archive of {room} takes too long to tell what {account} missed: asked again later",
+            "{account} does not wait for the archive of {room} any more ({reason}): it is asked again later",
+            reason=reason,
             room=self._info.room,
             account=self._account,
         )
