@@ -168,3 +168,8 @@ def whose(address: str | None, jid: str) -> Whose:
     if found == own.domain:
         return Whose.SERVER
     return Whose.STREAM if found == own.full else Whose.OTHER
+
+
+def owned_part(domain: str) -> str:
+    """Return the last two labels of a domain: whoever owns those has subdomains for nothing, and shares with them."""
+    return ".".join(domain.rsplit(".", 2)[-2:])

@@ -112,8 +112,9 @@ class Accounts(MultiService):
     def _client_of(self, address: str, room: str) -> str | None:
         """Return the client by which the account with that account stream is in a room (see `local_accounts`)."""
         held = self._held.get(address.partition("/")[0])
-        is_known = held is not None and held.account.address() == address
-        return held.account.client_in(room) if is_known and held is not None else None
+        if held is None or held.account.address() != address:
+            return None
+        return held.account.client_in(room)
 
     # Accounts go -----------------------------------------------------------------------------------------------
 

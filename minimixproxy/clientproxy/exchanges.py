@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
 
+from minimixproxy.jids import owned_part
 from minimixproxy.namespaces import NS_COMMANDS, NS_IBB
 from minimixproxy.wire.stanza import Stanza
 
@@ -145,5 +146,4 @@ class Exchanges:
 def _owners(asker: str) -> tuple[str, str]:
     """Return who has an exchange: the bare JID, and behind an @ the last two labels of its domain."""
     bare = asker.partition("/")[0]
-    rest, _, last = bare.rpartition("@")[2].rpartition(".")
-    return bare, f"@{rest.rpartition('.')[2]}.{last}"
+    return bare, f"@{owned_part(bare.rpartition('@')[2])}"

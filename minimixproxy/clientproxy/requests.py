@@ -12,6 +12,7 @@ from enum import Enum
 from itertools import count, takewhile
 
 from minimixproxy.bounds.shares import Shares
+from minimixproxy.jids import owned_part
 
 
 class Origin(Enum):
@@ -167,7 +168,7 @@ class Requests:
         domain = request.owner.rpartition("@")[2]
         if domain in self._own_domains:
             return [request.owner]
-        parent = ".".join(domain.rsplit(".", 2)[-2:])
+        parent = owned_part(domain)
         return [domain] if parent in self._own_domains or parent == domain else [domain, parent]
 
     def _send_as_new(self, request: Request) -> str:

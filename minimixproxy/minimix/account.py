@@ -57,7 +57,7 @@ class Account:
         self._host = host
         self._planned_jid = planned_jid
         self._answers = SharedRate(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE, context.clock.seconds)
-        parts = AccountParts(bare, stream, self.sessions, self.occupancies, context, self.address, self._answer)
+        parts = AccountParts(bare, self.sessions, self.occupancies, context, self.address, self._answer)
         queries = OpenQueries()
         self.presences = MUCPresenceHandler(parts)
         self.messages = MessageForkHandler(parts, queries)

@@ -6,9 +6,10 @@ from minimixproxy.jids import prepare_resource
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.addressing.local_accounts import as_before
 from minimixproxy.minimix.history.room_history import Taken
-from minimixproxy.minimix.occupancy.lifecycle import SUBJECT_TIMEOUT, Lifecycle
+from minimixproxy.minimix.occupancy.lifecycle import Lifecycle
 from minimixproxy.minimix.occupancy.parts import Parts
 from minimixproxy.minimix.occupancy.phases import ASKING, FIRST, IN, Input, Phase
+from minimixproxy.minimix.rejoin.missed_messages import SUBJECT_TIMEOUT
 from minimixproxy.minimix.room import removal
 from minimixproxy.minimix.room.snapshot import Snapshot
 from minimixproxy.minimix.room.stripped_presence import is_own, readable_quickly

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from minimixproxy.minimix.occupancy import joining, leaving, rejoining
 from minimixproxy.minimix.occupancy.parts import Parts
 from minimixproxy.minimix.occupancy.phases import ALL, ASKING, AWAY, BACK, FIRST, IN, LEFT, Input, Phase
+from minimixproxy.minimix.rejoin.missed_messages import SUBJECT_TIMEOUT
 from minimixproxy.timing.clock import Timer
 
-SUBJECT_TIMEOUT = 5.0  # seconds from the own presence to the subject that ends the join
 LEAVE_TIMEOUT = 10.0  # seconds for a room to confirm a leave, or to remove who has refused its presence
 # Seconds from the end of a leave to the next join: ejabberd loses one that comes while the room's process still ends.
 REENTRY_PAUSE = 0.25

@@ -34,6 +34,10 @@ class ArchiveRetry:
         self._timer = Timer(context.clock)
         self._backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
 
+    def misses(self, since: tuple[str | None, float] | None) -> None:
+        """What was said since is not known; None: nothing is missing."""
+        self.since = since
+
     def begin(self) -> None:
         """The account is in the room, and does not know what was said `since`: ask for it from time to time."""
         self._timer.start(self._backoff.next(), self._ask)

@@ -34,11 +34,11 @@ class RejoinAttempts:
 
     def restore(self, missing_since: LastKnown | None) -> None:
         """Take from where on messages were missing before the restart."""
-        self._archive_retry.since = missing_since
+        self._archive_retry.misses(missing_since)
 
     def entered(self, since: LastKnown) -> None:
         """The room has let the account in. What was said since `since` is read next."""
-        self._archive_retry.since = since
+        self._archive_retry.misses(since)
 
     def succeeded(self, *, complete: bool) -> None:
         """What was missed has been read. If not `complete`, the rest of the archive is tried again later."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from minimixproxy.bounds.shares import Shares
 from minimixproxy.timing.clock import Clock, Timer
 
 Asker = TypeVar("Asker")
@@ -54,7 +55,7 @@ class OpenIQs(Generic[Asker]):
         self._limit = limit
         self._expired = expired
         self._sharer = sharer
-        self._shares: Counter[Hashable] = Counter()
+        self._shares: Shares[Hashable] = Shares()
         self._bytes = 0  # of ids
         self._open: OrderedDict[tuple[Hashable, str], PendingIQ[Asker]] = OrderedDict()
         self._timer = Timer(clock)
@@ -70,11 +71,10 @@ class OpenIQs(Generic[Asker]):
         size = len(stanza_id.encode())
         if len(self._open) >= self._limit or self._bytes + size > MAX_ID_BYTES:
             raise TableFull
-        if self._sharer is not None:
-            share = self._sharer(peer)
-            if self._shares[share] >= self._limit - len(self._open):
-                raise TableFull
-            self._shares[share] += 1
+        sharers = self._sharers(peer)
+        if not self._shares.leave_one(sharers, self._limit - len(self._open)):
+            raise TableFull
+        self._shares.take(sharers)
         self._bytes += size
         wire_id = wire_id or secrets.token_hex(8)
         deadline = self._clock.seconds() + self._timeout
@@ -92,11 +92,10 @@ class OpenIQs(Generic[Asker]):
 
     def _closed(self, pending: PendingIQ[Asker]) -> None:
         self._bytes -= len(pending.id.encode())
-        if self._sharer is not None:
-            share = self._sharer(pending.peer)
-            self._shares[share] -= 1
-            if not self._shares[share]:
-                del self._shares[share]
+        self._shares.give_back(self._sharers(pending.peer))
+
+    def _sharers(self, peer: str) -> list[Hashable]:
+        return [self._sharer(peer)] if self._sharer is not None else []
 
     def drop(self, unwanted: Callable[[PendingIQ[Asker]], bool]) -> list[PendingIQ[Asker]]:
         """Close and return the IQs for which `unwanted` is true."""

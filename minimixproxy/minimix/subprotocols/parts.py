@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from minimixproxy.minimix.interfaces.streams import StreamPort
 from minimixproxy.minimix.occupancy.occupancies import Occupancies
 from minimixproxy.minimix.room.context import AccountContext
 from minimixproxy.minimix.room.sessions import Sessions
@@ -16,7 +15,6 @@ class AccountParts:
     """The account `bare` and what it has. `address` returns the full JID that its stream has, or will ask for."""
 
     bare: str
-    stream: StreamPort
     sessions: Sessions
     occupancies: Occupancies
     context: AccountContext

@@ -50,13 +50,17 @@ class Subprotocol(XMPPHandler):  # type: ignore[misc]
         """Take a stanza; one that cannot be read is left out, and a fault of ours costs that stanza only."""
         try:
             if not stanza.handled:
-                self.received(stanza)
-        except UnusableStanza as error:
-            self.cannot_read(stanza, str(error))
-            self.left_out(stanza.name, stanza.attributes, "too large")
+                self._receive(stanza)
         except Exception:  # noqa: BLE001 (the edge: logged and counted)
             NET.caught(stanza, self._where)
         self.taken()
+
+    def _receive(self, stanza: Stanza) -> None:
+        try:
+            self.received(stanza)
+        except UnusableStanza as error:
+            self.cannot_read(stanza, str(error))
+            self.left_out(stanza.name, stanza.attributes, "too large")
 
     def take_instead(self, answer: Stanza) -> None:
         """Take the error that stands for an answer which was not sent, or came and cannot be used."""
