@@ -138,7 +138,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "minimix.room.outbox": {"MAX_HELD": 100, "MAX_BYTES": 262_144, "PATIENCE": 60},
     "minimix.subprotocols.iq_proxying": {"MAX_OPEN": 2000, "SELF_PING_AGAIN": 10},
     "minimix.subprotocols.open_iqs": {"MAX_ID_BYTES": 1024**2},
-    "minimix.room.join_ids": {"_NONCE": 16, "_MARK": 8},
+    "minimix.room.join_ids": {"LATE": 600, "_NONCE": 16, "_MARK": 8},
     "accountstream.keepalive": {"CLOSE_TIMEOUT": 5},
     "minimix.history.kept_messages": {
         "MAX_BYTES": 8 * 1024**2,

@@ -75,7 +75,7 @@ class Occupancy:
             self_ping=SelfPing(context, lambda: f"{self.room}/{self.nick}", self.silently_out),
             attempts=RejoinAttempts(schedule, archive_retry),
             grace=self._grace,
-            join_ids=JoinIds(),
+            join_ids=JoinIds(context.clock),
             heard=self._heard,
             happens=self._happens,
         )

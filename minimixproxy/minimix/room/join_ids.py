@@ -1,4 +1,4 @@
-"""The presences by which the account joins: their ids, what answers which of them, and how many are unanswered. Pure.
+"""The presences by which the account joins: their ids, what answers which, and how many are unanswered. No I/O.
 
 A room that was left without an answer may still answer the join of that time when the account joins it anew. A leave
 went behind that join, so whatever answers it is over: taken for an answer to the new join, a refusal would leave the
@@ -13,6 +13,9 @@ from __future__ import annotations
 import secrets
 from hashlib import blake2b
 
+from minimixproxy.timing.clock import Clock
+
+LATE = 600.0  # seconds after the last join in which a room may still answer earlier ones
 _NONCE = 16  # characters
 _MARK = 8
 _PROCESS = secrets.token_bytes(16)
@@ -21,21 +24,28 @@ _PROCESS = secrets.token_bytes(16)
 class JoinIds:
     """The ids of one occupancy's joins: a nonce, a mark of all of this process, and one of this occupancy's."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._own = secrets.token_bytes(16)
         self._latest = ""
-        self.unanswered = 0  # joins
+        self._clock = clock
+        self._unanswered = 0
+        self._sent = 0.0  # when the latest join was
+
+    @property
+    def unanswered(self) -> int:
+        """How many joins the room may still answer. One that was lost with a stream or a room never is."""
+        return self._unanswered if self._clock.seconds() - self._sent < LATE else 0
 
     def next(self) -> str:
         """Return the id for a join that is sent now."""
-        self.unanswered += 1
+        self._unanswered, self._sent = self.unanswered + 1, self._clock.seconds()
         nonce = secrets.token_hex(_NONCE // 2)
         self._latest = nonce + _mark(nonce, _PROCESS) + _mark(nonce, self._own)
         return self._latest
 
     def answered(self) -> None:
         """The room has answered one of the joins, in whatever way. It answers each, in order, however late."""
-        self.unanswered = max(0, self.unanswered - 1)
+        self._unanswered = max(0, self.unanswered - 1)
 
     def is_latest(self, stanza_id: str | None) -> bool:
         """Tell whether an error answers the latest join: it bears its id (RFC 6120 §8.3.1), which nobody can guess."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.minimix.room.join_ids import LATE
+from minimixproxy.namespaces import NS_DELAY
 from minimixproxy.wire.stanza import parse_stanza
 from tests.minimix.fakes import BARE, ROOM, STREAM, World, kinds
 
@@ -121,6 +123,20 @@ class LateAnswerTests(SynchronousTestCase):
         late = f"<delay xmlns='urn:xmpp:delay' from='{ROOM}' stamp='2023-11-14T22:13:59Z'/>"
         self.world.says("bob", "missed", self.sid(9) + late, "m9")
         self.world.subject("topic")
+
+    def test_one_that_is_never_answered(self) -> None:
+        """Not for ever is what somebody says after an own presence taken for history, with the time that he gives."""
+        self.answers()
+        self.world.tells_of_itself()
+        self.world.clock.advance(LATE)
+        self.world.shows("alice", "110")
+        forged = f"<delay xmlns='urn:xmpp:delay' from='{ROOM}' stamp='2023-11-14T22:13:20Z'/>"
+        self.world.says("bob", "forged", forged, "m10")
+        self.heard()
+        tablet = self.world.session("tablet")
+        self.world.asks_to_join(tablet)
+        (said,) = [one for one in tablet.take() if b"forged" in one.raw]
+        self.assertNotIn("2023-11-14T22:13:20", str([delay["stamp"] for delay in said.elements(NS_DELAY, "delay")]))
 
     def heard(self) -> list[str]:
         return [one for one in kinds(self.phone.take()) if one.startswith("bob:")]
