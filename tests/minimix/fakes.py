@@ -69,11 +69,14 @@ class FakeSession:
         self._active = self._clock.seconds()
 
     def deliver(self, data: bytes) -> None:
-        self.received += written(data)
+        stanzas = written(data)
+        assert len(stanzas) == 1, f"{len(stanzas)} stanzas delivered as one: {data!r}"
+        self.received += stanzas
 
     def deliver_all(self, stanzas: LazyStanzas) -> None:
         if not self.slow:
-            self.deliver(b"".join(stanzas))
+            for stanza in stanzas:
+                self.deliver(stanza)
 
     def close(self, condition: str, text: str = "") -> None:
         self.closed = condition

@@ -60,7 +60,7 @@ def disco_with_archive(result: Stanza) -> bytes:
     return serialize(element)
 
 
-def answer(room: str, history: RoomHistory, session_jid: str, stanza: Stanza, now: float) -> bytes:
+def answer(room: str, history: RoomHistory, session_jid: str, stanza: Stanza, now: float) -> list[bytes]:
     """Return the whole answer to a question that `concerns_archive`: result messages, if any, and the IQ."""
     history.expire(now)
     archive = _Archive(room, history)
@@ -70,11 +70,11 @@ def answer(room: str, history: RoomHistory, session_jid: str, stanza: Stanza, no
             assert element is not None
             messages, payload = archive.query(read_query(element, room), element.getAttribute("queryid"), session_jid)
         else:
-            messages, payload = b"", archive.metadata() if stanza.has_payload(NS_MAM, "metadata") else _FORM
+            messages, payload = [], archive.metadata() if stanza.has_payload(NS_MAM, "metadata") else _FORM
     except UnusableQuery as error:
         payload = error_payload(error.kind, error.condition, str(error))
-        return iq("error", payload, id=stanza.get("id"), sender=room, to=session_jid)
-    return messages + iq("result", payload, id=stanza.get("id"), sender=room, to=session_jid)
+        return [iq("error", payload, id=stanza.get("id"), sender=room, to=session_jid)]
+    return [*messages, iq("result", payload, id=stanza.get("id"), sender=room, to=session_jid)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +107,13 @@ class _Archive:
             ),
         )
 
-    def query(self, query: ArchiveQuery, query_id: str | None, to: str) -> tuple[bytes, bytes]:
+    def query(self, query: ArchiveQuery, query_id: str | None, to: str) -> tuple[list[bytes], bytes]:
         """Return the result messages, and the `<fin/>` that tells of them."""
         chosen = self._filtered(query)
         page = self._page(query, chosen)
         places = [chosen[place] for place in page.places]
         shown = reversed(places) if query.flipped else places
-        messages = b"".join(self._result(place, query_id, to) for place in shown)
+        messages = [raw for place in shown if (raw := self._result(place, query_id, to))]
         ends = b""
         if places:
             # No index, as servers give none: slixmpp takes it for the sign of the last page, backwards too.
@@ -162,7 +162,7 @@ class _Archive:
         return places
 
     def _result(self, place: int, query_id: str | None, to: str) -> bytes:
-        """Return one message as a result; nothing for one that cannot be shown."""
+        """Return one message as a result; b"" for one that cannot be shown."""
         message = self._entries[place]
         try:
             raw = rewrite(message.raw, {"xmlns": NS_CLIENT, "to": None})

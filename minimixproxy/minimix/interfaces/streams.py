@@ -39,10 +39,10 @@ class SessionPort(Protocol):
         """Up to which message, of any room, what was delivered has come to the client's machine; infinity: all."""
 
     def deliver(self, data: bytes) -> None:
-        """Give the client whole stanzas."""
+        """Give the client one stanza."""
 
     def deliver_all(self, stanzas: LazyStanzas) -> None:
-        """Give the client many stanzas, in order with `deliver`; they are made when it can take them."""
+        """Give the client many stanzas, in order with `deliver`; they are made, one by one, when it can take them."""
 
     def close(self, condition: str, text: str = "") -> None:
         """End the session with a stream error."""

@@ -115,7 +115,8 @@ class IQProxyHandler(Subprotocol):
     def _answer_from_archive(self, session: SessionPort, stanza: Stanza, occupancy: Occupancy) -> None:
         if _has_personal_archive(occupancy):
             now = wall_time(self._clock)
-            session.deliver(archive.answer(occupancy.room, occupancy.history, session.jid, stanza, now))
+            for answer in archive.answer(occupancy.room, occupancy.history, session.jid, stanza, now):
+                session.deliver(answer)
         else:
             self._ask(session, stanza, occupancy.room, "")
 

@@ -82,7 +82,7 @@ class Case(SynchronousTestCase):
     def iq(self, xml: str) -> Answer:
         stanza = parse_stanza(xml)
         self.assertTrue(archive.concerns_archive(stanza))
-        return Answer(archive.answer(ROOM, self.room.history, ME, stanza, self.room.now))
+        return Answer(b"".join(archive.answer(ROOM, self.room.history, ME, stanza, self.room.now)))
 
 
 class Queries(Case):

@@ -117,7 +117,7 @@ class Poisoned(SynchronousTestCase):
             self.assertEqual(room.says("", retracting("7")), Taken.NEW)
             for inner in ("", f"<field var='with'><value>{ROOM}/bob</value></field>"):
                 query = archive_query(inner)
-                self.assertIn(b"<fin ", answer(ROOM, room.history, STREAM, query, NOW))
+                self.assertIn(b"<fin ", answer(ROOM, room.history, STREAM, query, NOW)[-1])
 
     def test_a_device_is_shown_the_room(self) -> None:
         world = World(history_age=10 * 365 * 86400)
@@ -375,7 +375,7 @@ class Cost(SynchronousTestCase):
         room = self.filled(ids=False)
         query = archive_query(f"<field var='with'><value>{ROOM}/bob</value></field>")
         self.count = 0
-        self.assertEqual(answer(ROOM, room.history, STREAM, query, NOW).count(b"<result"), 100)
+        self.assertEqual(len(answer(ROOM, room.history, STREAM, query, NOW)), 101)
         self.assertEqual(self.count, 0)
 
     def test_indices_go_with_the_messages(self) -> None:

@@ -285,7 +285,7 @@ class Reading(Case):
             question = self.outlet.asked.pop()
             assert question.result is not None
             request = parse_stanza(b"<iq type='set' id='1'>" + question.payload.raw + b"</iq>")
-            *messages, iq = split(archive.answer(ROOM, there.history, STREAM, request, there.now))
+            *messages, iq = split(b"".join(archive.answer(ROOM, there.history, STREAM, request, there.now)))
             for message in messages:
                 question.result(message)
             question.answered(iq)
