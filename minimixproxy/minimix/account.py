@@ -18,6 +18,7 @@ from minimixproxy.minimix.commands.user_requests import UserRequests
 from minimixproxy.minimix.interfaces.account_host import AccountHost
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptRoom
 from minimixproxy.minimix.interfaces.streams import Answered, SessionPort, StreamPort
+from minimixproxy.minimix.managed_sessions import ManagedSessions
 from minimixproxy.minimix.occupancy.occupancies import Occupancies
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.room.context import AccountContext
@@ -53,6 +54,7 @@ class Account:
         self.bare = bare
         self.sessions = Sessions(bare)
         self.occupancies = Occupancies(bare, stream, self.sessions, context, self)
+        self._managed = ManagedSessions(bare, context.journal, context.clock)
         self._stream = stream
         self._host = host
         self._planned_jid = planned_jid
@@ -129,10 +131,13 @@ class Account:
     # Sessions --------------------------------------------------------------------------------------------------
 
     def session_bound(self, session: SessionPort) -> None:
-        """A client has bound its resource."""
+        """A client has bound its resource. Whoever had it before has lost it (RFC 6120 §7.7.2.2), here too."""
         if not self.sessions:
             self._bookmarks.first_session()
         self.sessions.add(session)
+        for former in self.sessions.others_of(session):
+            self.session_closed(former)
+            former.close("conflict", "another session has taken the resource")
         self.occupancies.sessions_came()
 
     def session_closed(self, session: SessionPort) -> None:
@@ -150,7 +155,21 @@ class Account:
         """A session is the account's no longer: all that was under way for it is over, but in the rooms themselves."""
         self.iqs.session_closed(session)
         self.messages.session_closed(session)
+        self._managed.remove(session)
         self._user.session_closed(session)
+
+    def session_managed(self, session: SessionPort) -> None:
+        """From now on a client acknowledges what it gets (XEP-0198)."""
+        if session in self.sessions:
+            self._managed.add(session)
+
+    def acknowledged(self, session: SessionPort) -> None:
+        """A client has acknowledged something."""
+        self._managed.acknowledged(session)
+
+    def session_sleeps(self, session: SessionPort) -> None:
+        """A client's connection is gone, and its session waits to be resumed."""
+        self._managed.sleeps(session)
 
     def _without_sessions(self) -> None:
         if self.rooms:
@@ -303,6 +322,7 @@ class Account:
     def stop(self) -> None:
         """The account is no more, or the proxy ends."""
         self._bookmarks.stop()
+        self._managed.stop()
 
     def end(self) -> list[SessionPort]:
         """Be no more: every room is left at once. Return the sessions, which are the account's no longer."""

@@ -40,6 +40,7 @@ class AccountRows:
         self._sealer = sealer
         self._last_id = last_id
         self._accounts: dict[str, _Account] = {}
+        self._devices: dict[str, dict[str, int]] = {}  # that acknowledge, and how far they have, by bare JID
         for loaded in accounts:
             self._restore(loaded)
 
@@ -88,6 +89,24 @@ class AccountRows:
         del self._accounts[bare]
         return True
 
+    def acknowledged(self, bare: str, resource: str, sequence: int) -> None:
+        """A device has acknowledged everything up to a message. That is on disk for as long as the account is."""
+        self._devices.setdefault(bare, {})[resource] = sequence
+        account = self._accounts.get(bare)
+        if account is not None:
+            self._batch().acknowledged[account.id, resource] = sequence
+
+    def not_managed(self, bare: str, resource: str) -> None:
+        """A device is not there any more, or does not acknowledge."""
+        devices = self._devices.get(bare, {})
+        if devices.pop(resource, None) is None:
+            return
+        if not devices:
+            del self._devices[bare]
+        account = self._accounts.get(bare)
+        if account is not None:
+            self._batch().acknowledged[account.id, resource] = None
+
     def replace_history(self, batch: Batch, accounts: Iterable[KeptAccount]) -> None:
         """Have the messages of these accounts written in the place of all that are in the database."""
         batch.drop_history()
@@ -135,6 +154,8 @@ class AccountRows:
 
     def _new(self, bare: str) -> _Account:
         account = self._accounts[bare] = _Account(self._next_id(), bare)
+        devices = self._devices.get(bare, {})
+        self._batch().acknowledged.update({(account.id, resource): devices[resource] for resource in devices})
         return account
 
     def _sealed_login(self, bare: str, login: KeptLogin) -> tuple[Any, ...]:

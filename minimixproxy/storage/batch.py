@@ -30,6 +30,7 @@ class Batch:
 
     __slots__ = (
         "accounts",
+        "acknowledged",
         "begun",
         "changes",
         "cursors",
@@ -60,6 +61,7 @@ class Batch:
         self.changes: list[tuple[Any, ...]] = []  # the parameters of an update each
         self.trimmed: list[int] = []  # sequences
         self.cursors: dict[tuple[int, str], Cursor] = {}
+        self.acknowledged: dict[tuple[int, str], int | None] = {}  # by account and resource; None: no row
         self.privates: list[Any] = []  # like `messages`
         self.given: list[int] = []  # sequences
         self.erased: list[tuple[Erasure, Deferred[None]]] = []  # who waits for how much of what this deletes to be gone

@@ -79,6 +79,12 @@ class SQLJournal:
     def account_forgotten(self, bare: str) -> bool:
         return self._rows.forgotten(bare)
 
+    def acknowledged(self, bare: str, resource: str, sequence: int) -> None:
+        self._rows.acknowledged(bare, resource, sequence)
+
+    def not_managed(self, bare: str, resource: str) -> None:
+        self._rows.not_managed(bare, resource)
+
     def erased(self, *, copies: bool) -> Deferred[None]:
         done = Deferred[None]()
         batch = self.gathering.batch or self.gathering.begin()

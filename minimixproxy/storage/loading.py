@@ -58,6 +58,8 @@ class Loader:
         self._sealer = sealer
         self._accounts: dict[int, LoadedAccount] = {}
         self._rooms: dict[int, LoadedRoom] = {}
+        self._account_of: dict[int, int] = {}  # by number of the room
+        self._acknowledged: dict[tuple[int, str], int] = {}  # by account and resource
         self.last_sequence = 0
         self.last_id = 0
         self._now = time()
@@ -73,6 +75,7 @@ class Loader:
             (schema.rooms, self._room),
             (schema.messages, self._message),
             (schema.privates, self._private),
+            (schema.acknowledged, self._device),
         ):
             for row in self._rows(table):
                 self._try(table, row, take)
@@ -164,6 +167,7 @@ class Loader:
         loaded = LoadedRoom(number, KeptRoom(room, membership))
         account.kept.rooms.append(loaded.kept)
         account.rooms[number] = self._rooms[number] = loaded
+        self._account_of[number] = account_id
 
     def _missing_since(self, stanza_id: object, time: object) -> tuple[str | None, float] | None:
         if not isinstance(time, int | float):
@@ -202,6 +206,11 @@ class Loader:
         _check(isinstance(raw, bytes) and crc32(raw) == checksum, "damaged")
         room.kept.privates.append(KeptPrivate(sequence, raw))
 
+    def _device(self, row: Row) -> None:
+        account_id, resource, sequence = row
+        self._acknowledged[account_id, resource] = sequence if isinstance(sequence, int) else 0
+        _check(isinstance(sequence, int), "no place")
+
     def _cursor(self, row: Row) -> None:
         room_id, resource, sequence, _ = row
         room = self._rooms.get(room_id)
@@ -212,19 +221,25 @@ class Loader:
         self.last_sequence = max(self.last_sequence, sequence)
 
     def _settle_cursors(self, given_out: int | None) -> None:
-        """Sessions that were attached at the end have seen what was handed out since, and are attached no more."""
+        """Sessions that were attached at the end are so no more, and have seen what was handed out since.
+
+        Of that, those that acknowledge have seen what they have acknowledged.
+        """
         table = schema.cursors
         attached = self._connection.execute(select(table).where(table.c.attached.is_not(None))).all()
         for room_id, resource, sequence, since in attached:
             row = (table.c.room_id == room_id) & (table.c.resource == resource)
             room = self._rooms.get(room_id)
             newest = room.sequences[-1] if room is not None and room.sequences else 0
-            if given_out is None or (isinstance(since, int) and since <= given_out):
-                sequence = newest if given_out is None else min(newest, given_out)
+            limits = (given_out, self._acknowledged.get((self._account_of.get(room_id, 0), resource)))
+            until = min((limit for limit in limits if limit is not None), default=None)
+            if until is None or (isinstance(since, int) and since <= until):
+                sequence = newest if until is None else min(newest, until)
             elif sequence is None:
                 self._connection.execute(delete(table).where(row))
                 continue
             self._connection.execute(update(table).where(row).values(sequence=sequence, attached=None))
+        self._connection.execute(delete(schema.acknowledged))
 
     def _sweep(self) -> None:
         """Delete rooms that were never entered, and what belongs to no room."""

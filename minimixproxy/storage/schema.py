@@ -96,6 +96,15 @@ cursors = Table(
     Column("attached", Number),  # since when, as a sequence: sees all that is given out from then on; NULL: is not
 )
 
+#: A row for each device whose stream is managed (XEP-0198), while its session lasts.
+acknowledged = Table(
+    "acknowledged",
+    metadata,
+    Column("account_id", Number, primary_key=True, autoincrement=False),
+    Column("resource", Text, primary_key=True),
+    Column("sequence", Number, nullable=False),  # of the message, of any room, up to which it has acknowledged all
+)
+
 privates = Table(
     "privates",
     metadata,

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.expression import ClauseElement
 
-from minimixproxy.storage.schema import accounts, cursors, messages, privates, rooms
+from minimixproxy.storage.schema import accounts, acknowledged, cursors, messages, privates, rooms
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64)  # rows of one statement
 _CHANGED = ("raw", "stanza_id", "amends", "retracted", "checksum")
@@ -41,11 +41,14 @@ class Statements:
         self.room = self._upserted(rooms)
         self.cursor = self._upserted(cursors)
         self.attach = self._attached()
+        self.acknowledged = self._upserted(acknowledged)
         self.no_account = self._deleted(accounts.c.id)
         self.no_room = self._deleted(rooms.c.id)
         self.no_cursor = self._deleted(cursors.c.room_id, cursors.c.resource)
         self.no_cursors = self._deleted(cursors.c.room_id)
         self.no_privates = self._deleted(privates.c.room_id)
+        self.not_acknowledged = self._deleted(acknowledged.c.account_id, acknowledged.c.resource)
+        self.none_acknowledged = self._deleted(acknowledged.c.account_id)
         self.no_history = (self._text(delete(messages)), self._text(delete(privates)))
 
     def _text(self, statement: ClauseElement) -> str:

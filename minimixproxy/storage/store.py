@@ -174,6 +174,12 @@ class Store:
                 yield texts.attach, (*key, None, cursor), NO_MATTER
             else:
                 yield texts.cursor, (*key, *cursor), NO_MATTER
+        for key, sequence in batch.acknowledged.items():
+            if sequence is None:
+                yield texts.not_acknowledged, key, NO_MATTER
+            else:
+                yield texts.acknowledged, (*key, sequence), NO_MATTER
+        yield from ((texts.none_acknowledged, (key,), NO_MATTER) for key in batch.gone_accounts)
         yield from ((texts.no_privates, (key,), NO_MATTER) for key in batch.gone_rooms)
         yield from ((texts.no_cursors, (key,), NO_MATTER) for key in batch.gone_rooms)
 

@@ -114,6 +114,9 @@ class StubAccount:
         self.taken_from_server: set[str] = set()
         self.seen_from_client: list[bytes] = []
         self.closed: list[SessionPort] = []
+        self.managed: list[SessionPort] = []
+        self.acknowledgements = 0
+        self.asleep: list[SessionPort] = []
 
     def from_client(self, session: SessionPort, stanza: Stanza) -> bool:
         self.seen_from_client.append(stanza.raw)
@@ -129,6 +132,15 @@ class StubAccount:
         if stanza.get("id") == "unusable":
             raise UnusableStanza("too large")
         return stanza.get("id") in self.taken_from_server
+
+    def session_managed(self, session: SessionPort) -> None:
+        self.managed.append(session)
+
+    def acknowledged(self, session: SessionPort) -> None:
+        self.acknowledgements += 1
+
+    def session_sleeps(self, session: SessionPort) -> None:
+        self.asleep.append(session)
 
     def session_closed(self, session: SessionPort) -> None:
         self.closed.append(session)

@@ -57,6 +57,7 @@ class FakeSession:
         self.closed: str | None = None
         self.slow = False  # it takes nothing of what is made for it
         self.reached = float("inf")
+        self.managed = False
         self._clock = clock
 
     @property

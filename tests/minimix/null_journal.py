@@ -78,6 +78,12 @@ class NullJournal:
         """Kept nowhere."""
         return False
 
+    def acknowledged(self, bare: str, resource: str, sequence: int) -> None:
+        """Kept nowhere."""
+
+    def not_managed(self, bare: str, resource: str) -> None:
+        """Kept nowhere."""
+
     def erased(self, *, copies: bool) -> Deferred[None]:
         return succeed(None)
 

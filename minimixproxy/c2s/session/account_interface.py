@@ -20,6 +20,15 @@ class AccountPort(Protocol):
     def from_server(self, session: SessionPort, stanza: Stanza) -> bool:
         """Tell whether a stanza of the server is to be dropped; else it goes to the client."""
 
+    def session_managed(self, session: SessionPort) -> None:
+        """From now on `session.managed` is true, and `reached` says what the client has acknowledged (XEP-0198)."""
+
+    def acknowledged(self, session: SessionPort) -> None:
+        """The client has acknowledged something: `session.reached` may have grown."""
+
+    def session_sleeps(self, session: SessionPort) -> None:
+        """The client's connection is gone, and the session waits to be resumed."""
+
     def session_closed(self, session: SessionPort) -> None:
         """The session is over, or about to be."""
 

@@ -120,6 +120,23 @@ class AccountLink:
             self.log.error("no session for {account}: {reason}", account=self._name, reason=answer.reason)
             self._session.close("remote-connection-failed", "the server bound another address")
 
+    # Acknowledgements (XEP-0198)
+
+    def managed(self) -> None:
+        """From now on the client acknowledges what it gets."""
+        if self._account is not None:
+            self._account.session_managed(self._session)
+
+    def acknowledged(self) -> None:
+        """The client has acknowledged something."""
+        if self._account is not None:
+            self._account.acknowledged(self._session)
+
+    def sleeps(self) -> None:
+        """The client's connection is gone, and the session waits to be resumed."""
+        if self._account is not None:
+            self._account.session_sleeps(self._session)
+
     # The end ---------------------------------------------------------------------------------------------------
 
     def leave(self) -> None:

@@ -59,6 +59,7 @@ class ClientSession:
         "deliver_all",
         "jid",
         "language",
+        "managed",
     )
 
     def __init__(
@@ -69,6 +70,7 @@ class ClientSession:
         self.jid = ""
         self.carbons = False
         self.language = language
+        self.managed = False
         self._accounts = accounts
         self._clock = clock
         self._client = client

@@ -225,15 +225,18 @@ class RoomHistory:
 
     # Clients come and go ---------------------------------------------------------------------------------------
 
-    def attached(self, resource: str) -> None:
+    def attached(self, resource: str, *, managed: bool = False) -> None:
         """A client is about to be given what it selected, and sees all that comes from now on.
 
         A long replay takes its time, and is on disk as given when all was taken. A short one waits at the gate until it
-        is on disk: were it the other way round, a crash between the two would have it given once more.
+        is on disk: were it the other way round, a crash between the two would have it given once more. One that is
+        `managed` says itself when it has got either: it has not, on disk, before it acknowledges what is newer than
+        that it is attached.
         """
         self._attached[resource] = self._journal.next_sequence()
         replay = self._replays.get(resource)
-        if replay is None or len(replay) <= SHORT_REPLAY:
+        self._positions.joins(resource, replay.start if replay is not None else self._newest)
+        if managed or replay is None or len(replay) <= SHORT_REPLAY:
             self._positions.attached(resource)
         else:
             replay.then = lambda: self._positions.attached(resource)
@@ -263,13 +266,7 @@ class RoomHistory:
         replay = self._replays.pop(resource, None)
         if replay is not None:
             replay.then = None
-        before = self._positions.get(resource)
-        if before is None and replay is not None:
-            before = replay.start
-        if before is None:
-            self._journal.cursor_forgotten(resource)
-        else:
-            self._positions.detached(resource, before)
+        self._positions.detached(resource, self._positions.get(resource) or 0)
 
     def select(self, request: HistoryRequest | None, resource: str, now: float, *, everything: bool = False) -> Replay:
         """Return the messages for a joining client, oldest first.

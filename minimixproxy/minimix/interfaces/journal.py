@@ -146,6 +146,15 @@ class Journal(Protocol):
     def account_forgotten(self, bare: str) -> bool:
         """Everything about the account goes, its rooms too. Return whether there was anything."""
 
+    def acknowledged(self, bare: str, resource: str, sequence: int) -> None:
+        """A device whose stream is managed (XEP-0198) has acknowledged all that it was given, up to a message.
+
+        From the first call until `not_managed`, that is how far it has seen its rooms if the proxy is killed.
+        """
+
+    def not_managed(self, bare: str, resource: str) -> None:
+        """A device's session is over: after a crash it has seen what was given out, or what its cursors say."""
+
     def erased(self, *, copies: bool) -> Deferred[None]:
         """Return what fires when everything journalled so far is on disk, and what was forgotten is erased there.
 

@@ -36,7 +36,15 @@ class SessionPort(Protocol):
 
     @property
     def reached(self) -> float:
-        """Up to which message, of any room, what was delivered has come to the client's machine; infinity: all."""
+        """Up to which message, of any room, what was delivered has come to the client's machine; infinity: all.
+
+        Of a managed session: up to which message the client has acknowledged all that was delivered, replays too. What
+        waits to be written is not acknowledged.
+        """
+
+    @property
+    def managed(self) -> bool:
+        """Whether the client acknowledges what it gets (XEP-0198). Once it does, it does so to the session's end."""
 
     def deliver(self, data: bytes) -> None:
         """Give the client one stanza."""

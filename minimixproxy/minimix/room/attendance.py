@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from minimixproxy.jids import parse_jid
 from minimixproxy.minimix.history.private_messages import MAX_BYTES, PrivateMessages
 from minimixproxy.minimix.history.room_history import RoomHistory
 from minimixproxy.minimix.interfaces.journal import KeptPrivate
@@ -13,6 +12,7 @@ from minimixproxy.minimix.room.appearance import Appearance
 from minimixproxy.minimix.room.attached_sessions import AttachedSessions
 from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.minimix.room.outbox import Outbox
+from minimixproxy.minimix.room.sessions import resource_of
 from minimixproxy.minimix.room.snapshot import Snapshot
 from minimixproxy.minimix.room.waiting_joins import Joiner, JoinRequest, WaitingJoins
 from minimixproxy.timing.clock import Timer, wall_time
@@ -96,9 +96,10 @@ class Attendance:
         if differs:
             codes.add(muc.NICK_MODIFIED)
         # A resync of an attached session has seen all, and is given what a newcomer gets.
-        resource = "" if session in self.attached else _resource(session)
+        resource = "" if session in self.attached else resource_of(session)
         history = self._history.select(request.wish, resource, wall_time(self._clock), everything=first)
-        self._history.attached(_resource(session))
+        if resource:
+            self._history.attached(resource, managed=session.managed)
         session.deliver_all(self.view.replay(session.jid, self._outlet.stream_jid, request.id, codes, history))
         if self.privates:
             session.deliver_all(self.privates.give(session.jid))
@@ -115,7 +116,7 @@ class Attendance:
         self.outbox.drop(session)
         if session in self.attached:
             self.attached.remove(session)
-            self._history.detached(_resource(session), session.reached)
+            self._history.detached(resource_of(session), session.reached)
         self.waiting.drop(session)
         self.next.drop(session)
 
@@ -143,7 +144,3 @@ class Attendance:
         """Those who wait for the join are told that it failed."""
         self._patience.stop()
         self.waiting.refuse_all(error_payload("wait", condition, text))
-
-
-def _resource(session: SessionPort) -> str:
-    return parse_jid(session.jid).resource or ""

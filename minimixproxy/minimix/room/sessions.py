@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.jids import parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.room.session_presences import SessionPresences
@@ -12,6 +13,11 @@ from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.disco import CAPS
 
 CLIENT_BYTES = 8 * 1024 * 1024  # of what the account's clients have kept: joins that wait, presences, ids
+
+
+def resource_of(session: SessionPort) -> str:
+    """Return the resource of a session's full JID: the device, as far as an account knows."""
+    return parse_jid(session.jid).resource or ""
 
 
 class Sessions(Mapping[SessionPort, bytes]):
@@ -44,6 +50,11 @@ class Sessions(Mapping[SessionPort, bytes]):
     def add(self, session: SessionPort) -> None:
         """A client has bound its resource."""
         self._payloads[session] = CAPS
+
+    def others_of(self, session: SessionPort) -> list[SessionPort]:
+        """Return those of the same resource."""
+        resource = resource_of(session)
+        return [other for other in self if other is not session and resource_of(other) == resource]
 
     def remove(self, session: SessionPort) -> None:
         """It is gone. Raises `KeyError` if it is none of these."""

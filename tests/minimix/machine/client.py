@@ -35,6 +35,7 @@ class Client:
         self.bare = jid.partition("/")[0]
         self.last_active = world.clock.seconds()
         self.reached = math.inf
+        self.managed = False
         self.slow = False
         self.closed = False
         self.promises: list[Promise] = []

@@ -60,6 +60,7 @@ class Tables:
         self.messages: dict[int, list[Any]] = {}
         self.privates: dict[int, tuple[Any, ...]] = {}
         self.cursors: dict[tuple[int, str], tuple[int | None, int | None]] = {}
+        self.acknowledged: dict[tuple[int, str], int] = {}
 
     def write(self, batch: Batch) -> None:
         """Do what `Store` does with a batch."""
@@ -92,6 +93,11 @@ class Tables:
                 self.cursors[key] = (self.cursors.get(key, (None, None))[0], cursor)
             else:
                 self.cursors[key] = cursor
+        for device, reached in batch.acknowledged.items():
+            self.acknowledged.pop(device, None)
+            if reached is not None:
+                self.acknowledged[device] = reached
+        self.acknowledged = {key: row for key, row in self.acknowledged.items() if key[0] not in batch.gone_accounts}
         gone = set(batch.gone_rooms)
         self.privates = {key: row for key, row in self.privates.items() if row[1] not in gone}
         self.cursors = {key: row for key, row in self.cursors.items() if key[0] not in gone}
@@ -140,18 +146,23 @@ class Tables:
         for (number, resource), (sequence, since) in list(self.cursors.items()):
             room = rooms.get(number)
             newest = room.sequences[-1] if room is not None and room.sequences else 0
-            if since is not None and (mark is None or since <= mark):
-                sequence = newest if mark is None else min(newest, mark)
+            account_id = self.rooms[number][1] if room is not None else 0
+            limits = (mark, self.acknowledged.get((account_id, resource)))
+            until = min((limit for limit in limits if limit is not None), default=None)
+            if since is not None and (until is None or since <= until):
+                sequence = newest if until is None else min(newest, until)
             if room is None or sequence is None:
                 del self.cursors[number, resource]
                 continue
             self.cursors[number, resource] = (sequence, None)
             room.kept.cursors[resource] = sequence
+        self.acknowledged.clear()
 
     def damage(self, chance: Random) -> None:
         """Let one row hold what no proxy has written; its types are right, else it would be left out."""
         odd = chance.choice(ODD_TEXT)
-        tables = [table for table in (self.rooms, self.messages, self.privates, self.cursors) if table]
+        there = (self.rooms, self.messages, self.privates, self.cursors, self.acknowledged)
+        tables: list[Any] = [table for table in there if table]
         if not tables:
             return
         table: Any = chance.choice(tables)
@@ -173,6 +184,8 @@ class Tables:
                 chance.choice((b"", b"<", b"<message/>")),
                 0,
             )
+        elif table is self.acknowledged:
+            table[key] = chance.choice((-1, 0, 2**62))
         else:
             table[key] = (chance.choice((-1, 2**62)), None)
 
