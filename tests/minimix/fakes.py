@@ -155,9 +155,11 @@ class World:
     """An account with its surroundings, and short ways to let clients and rooms speak."""
 
     new_clock: type[Clock] = Clock
+    new_journal: type[NullJournal] = NullJournal
     planned = STREAM  # the full JID that the account stream will ask for
 
     def __init__(self, **options: object) -> None:
+        self.journal = self.new_journal()
         self.clock = self.new_clock()
         self.clock.advance(1_700_000_000)
         settings = Rooms.model_validate({"bookmarks": "off", **options})
@@ -167,7 +169,7 @@ class World:
         context = AccountContext(
             settings,
             self.clock,
-            NullJournal(),
+            self.journal,
             lambda address, room: self.neighbours.get((address, room)),
             Pacer(self.clock, 1000, 1000),
         )

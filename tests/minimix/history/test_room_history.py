@@ -293,6 +293,44 @@ class Cursors(SynchronousTestCase):
         self.assertEqual(room.journal.there, ["phone"])
         self.assertEqual(room.journal.cursors, {"phone": 0, "laptop": 0})
 
+    def test_on_disk_one_that_acknowledges_is_there_at_once(self) -> None:
+        """Be its replay as long as it may: it says itself when it has got it."""
+        room, everything = Speaker(), HistoryRequest(max_stanzas=1000)
+        for number in range(SHORT_REPLAY + 1):
+            room.says(f"m{number}")
+        replay = room.history.select(everything, "phone", room.now)
+        room.history.attached("phone", managed=True)
+        self.assertEqual(room.journal.there, ["phone"])
+        list(replay)
+        self.assertEqual(room.journal.there, ["phone"])
+
+    def test_on_disk_a_new_one_is_where_its_replay_begins_before_it_gets_that(self) -> None:
+        """A crash must not make it a new one again: more than the few messages of such a one may wait for it."""
+        for length, managed in itertools.product((0, 5, SHORT_REPLAY + 1), (True, False)):
+            room = Speaker()
+            for number in range(length + 10):
+                room.says(f"m{number}")
+            room.history.select(HistoryRequest(max_stanzas=length), "phone", room.now)
+            room.history.attached("phone", managed=managed)
+            self.assertEqual(room.journal.cursors, {"phone": 10}, (length, managed))
+
+    def test_who_is_there_is_not_forgotten(self) -> None:
+        """However many others come and go."""
+        room = Speaker()
+        room.says("m")
+        for resource in ("phone", "new"):
+            if resource == "phone":
+                room.history.detached(resource)
+            room.history.select(None, resource, room.now)
+            room.history.attached(resource)
+        for number in range(MAX_CURSORS + 10):
+            room.history.detached(f"r{number}")
+        self.assertEqual([room.journal.cursors.get(one) for one in ("phone", "new")], [1, 0])
+        self.assertEqual(len(room.journal.cursors), MAX_CURSORS + 2)
+        for resource in ("phone", "new"):
+            room.history.detached(resource)
+        self.assertEqual(len(room.journal.cursors), MAX_CURSORS)
+
     def test_what_did_not_reach_the_client_was_not_seen(self) -> None:
         for reached, expected in [
             (float("inf"), 0),
