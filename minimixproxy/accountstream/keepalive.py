@@ -43,11 +43,11 @@ class Keepalive:
 
     def _check(self) -> None:
         silent = self._clock.seconds() - self._heard
-        if self._pinged and silent >= 2 * self._interval:
+        if self._pinged:
             self._dead(silent)
             return
-        wait = self._interval - max(silent, 0.0)
-        if wait <= 0:  # never dead without a ping: the clock may have been set forward
+        wait = self._interval - silent
+        if wait <= 0:  # never dead without a ping: this process may have stood still
             wait = self._interval
             self._pinged = True
         self._timer.start(wait, self._check)

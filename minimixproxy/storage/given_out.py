@@ -26,22 +26,22 @@ class GivenOut:
 
     def open(self, identity: str) -> int | None:
         """Open the file for the database of this identity; return what it says, None if it is not of this database."""
-        self._identity = identity.encode("ascii") + b" "
+        self._identity = identity.encode("ascii")
         try:
             self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             text = os.pread(self._descriptor, 200, 0)
         except OSError as error:
             self.log.warn("{file} cannot be used: {error}", file=str(self._file), error=error.strerror)
             return None
-        digits = text.removeprefix(self._identity).strip()
-        return int(digits) if text.startswith(self._identity) and digits.isdigit() else None
+        found, _, digits = text.rstrip().partition(b" ")
+        return int(digits) if found == self._identity and digits.isdigit() else None
 
     def write(self, sequence: int) -> None:
         """Everything up to `sequence` has been handed over."""
         if self._descriptor is None:
             return
         try:
-            os.pwrite(self._descriptor, b"%b%0*d\n" % (self._identity, _DIGITS, sequence), 0)
+            os.pwrite(self._descriptor, b"%b %0*d\n" % (self._identity, _DIGITS, sequence), 0)
         except OSError as error:
             self.log.warn("{file} cannot be written: {error}", file=str(self._file), error=error.strerror)
             self.close()

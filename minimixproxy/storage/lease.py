@@ -14,6 +14,8 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from math import inf
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -62,7 +64,7 @@ class Lease:
         self._monotonic = monotonic
         self._epoch = 0
         self._renewed = 0.0
-        self._lock: int | None = None
+        self._locked: tuple[Path, int] | None = None  # a file, and the descriptor that holds its lock
 
     # Taking it -------------------------------------------------------------------------------------------------
 
@@ -110,9 +112,10 @@ class Lease:
         with self._database.explained():
             self._database.make_file()
             try:
-                self._lock = state_lock.lock_file(file)
+                lock = state_lock.lock_file(file)
             except state_lock.InUse as error:
                 raise HeldByAnother(self._in_use("another minimixproxy")) from error
+        self._locked = None if lock is None else (file, lock)
 
     def _held_since(self, connection: Connection, *, expired: bool) -> tuple[int, float] | None:
         """Take the database unless somebody else has it: then return what changes while that one lives."""
@@ -180,11 +183,15 @@ class Lease:
             raise HeldByAnother(self._lost())
         self._renewed = self._monotonic()
 
+    def rolled_back(self) -> None:
+        """A transaction came to nothing: if it renewed the lease nobody has seen that, so the next one does."""
+        self._renewed = -inf
+
     def _check_file(self) -> None:
         """A file that took the place of the one that is locked is not ours."""
-        file, lock = self._database.file, self._lock
-        if file is None or lock is None:
+        if self._locked is None:
             return
+        file, lock = self._locked
         with self._database.explained():
             if not os.path.samestat(file.stat(), os.fstat(lock)):
                 raise StateError(f"{self._database.name}: is another file than the one that was opened at the start")
@@ -201,6 +208,6 @@ class Lease:
 
     def abandon(self) -> None:
         """Let go of the file, as the end of the process does."""
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            os.close(lock)
+        locked, self._locked = self._locked, None
+        if locked is not None:
+            os.close(locked[1])

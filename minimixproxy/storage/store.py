@@ -73,6 +73,7 @@ class Store:
             write()
             self._commit()
         except BaseException:
+            self._lease.rolled_back()
             self._give_up()
             raise
 

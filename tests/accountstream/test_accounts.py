@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.accountstream.account_login import SEEN_INTERVAL, LoginContext
+from minimixproxy.accountstream.account_login import SEEN_INTERVAL, AccountLogin, LoginContext
 from minimixproxy.accountstream.accounts import OPENINGS_AT_ONCE, OPENINGS_PER_SECOND, Accounts
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.accountstream.password_check import RETRIES
@@ -197,6 +198,12 @@ class LoginTest(AccountsTest):
         self.upstream.accept()
         self.assertEqual(self.journal.take(), [("kept", self.logins.kept, 0)])
 
+    def test_without_one_nothing_is_opened(self) -> None:
+        """Only a client's login can help: nothing is tried again and again."""
+        login = AccountLogin(BARE, self.accounts.logins)
+        error = self.failureResultOf(Deferred.fromCoroutine(login.open()), CredentialRefused)
+        self.assertEqual((str(error.value), self.used), ("no usable login was kept", []))
+
 
 class RefusedTest(AccountsTest):
     def test_marked_and_not_tried_again(self) -> None:
@@ -304,6 +311,28 @@ class RestoreTest(AccountsTest):
         self.assertEqual((self.journal.take(), len(self.accounts)), ([], 1))
         self.clock.advance(1)
         self.assertEqual((self.journal.take(), len(self.accounts)), ([("forgotten", BARE)], 0))
+
+    def test_in_rooms_by_bookmarks_only(self) -> None:
+        """It came into them when its last client had gone: when nobody has come for long enough it leaves them."""
+        self.accounts = self.made(stay=600, bookmarks="follow")
+        session = self.session()
+        self.clock.advance(0)
+        self.upstream.accept()
+        self.account.session_closed(session)
+        (request,) = re.findall(r"<iq [^>]*id='([^']*)'.*urn:xmpp:bookmarks:1", self.upstream.take().decode())
+        item = f"<item id='{ROOM}'><conference xmlns='urn:xmpp:bookmarks:1' autojoin='true'/></item>"
+        items = f"<items node='urn:xmpp:bookmarks:1'>{item}</items>"
+        pubsub = f"<pubsub xmlns='http://jabber.org/protocol/pubsub'>{items}</pubsub>"
+        self.upstream.says(f"<iq type='result' id='{request}'>{pubsub}</iq>")
+        self.enters()
+        sent = b""
+        for _ in range(20):
+            self.assertNotIn(b"unavailable'", sent)
+            self.clock.advance(30)
+            self.upstream.says("<iq type='result' id='pong'/>")
+            sent = self.upstream.take()
+        self.assertIn(f"<presence type='unavailable' to='{ROOM}/alice'>".encode(), sent)
+        self.assertNotIn(b"</stream:stream>", sent)
 
     def test_password_that_may_not_be_kept_any_more(self) -> None:
         self.logins.revived = None

@@ -172,7 +172,8 @@ class AttachedAtACrashTests(StorageTestCase):
 class MarkTests(StorageTestCase):
     def test_spoilt_file(self) -> None:
         file = self.directory / "given_out"
-        for text in ("", "nonsense", "a" * 32 + " ", "a" * 32 + " 12x", "a" * 32 + " -5"):
+        own, others = "a" * 32, ("12", " 12", "a" * 31 + " 12", "b" * 32 + " 12")
+        for text in ("", "nonsense", *others, f"{own} ", f"{own}12", f"{own} 12x", f"{own} -5"):
             file.write_text(text)
             mark = GivenOut(file)
             self.assertIsNone(mark.open("a" * 32), text)

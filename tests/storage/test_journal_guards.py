@@ -430,6 +430,17 @@ class RoomTests(StorageTestCase):
         self.assertIsNone(self.now.journal.gathering.batch)
         self.assertIs(self.now.journal.room(BARE, ROOM), self.room)
 
+    def test_the_lease_is_told_what_came_to_nothing(self) -> None:
+        """And not what was written."""
+        told: list[int] = []
+        self.patch(self.now.lease, "rolled_back", lambda: told.append(self.now.journal.status.left_out))
+        self.now.keep(2)
+        self.now.turn()
+        self.assertEqual(told, [])
+        self.room.message_kept(message(1, raw=b"<message>another</message>"))
+        self.now.turn()
+        self.assertEqual((told, self.now.journal.status.left_out), ([0], 1))
+
     def test_the_connection_is_closed(self) -> None:
         connection = self.now.writer.store._connection
         assert connection is not None

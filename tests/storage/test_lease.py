@@ -170,6 +170,16 @@ class CheckTests(LeaseTestCase):
             self.assertEqual((self.mine.due, self.checked()), (True, [("UPDATE", (1,))]))
             self.assertFalse(self.mine.due)
 
+    def test_renewed_in_a_transaction_that_came_to_nothing(self) -> None:
+        """Nobody has seen that sign of life: the next transaction gives another."""
+        self.clock.advance(RENEWAL)
+        for _ in range(2):
+            self.assertEqual((self.mine.due, self.checked()), (True, [("UPDATE", (1,))]))
+            self.assertFalse(self.mine.due)
+            self.mine.rolled_back()
+        self.assertEqual(self.checked(), [("UPDATE", (1,))])
+        self.assertEqual(self.checked(), [("SELECT", (1,))])
+
     def test_taken_by_another(self) -> None:
         self.cursor.rowcount, self.cursor.found = 0, None
         for new in (True, False):

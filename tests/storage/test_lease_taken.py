@@ -13,7 +13,7 @@ from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.lease import LEASE, RENEWAL, HeldByAnother, Lease
 from tests.storage import postgresql
-from tests.storage.cases import Lab, StorageTestCase, on_both_databases
+from tests.storage.cases import BARE, ROOM, Lab, StorageTestCase, message, on_both_databases
 from tests.storage.test_trouble import TroubleTestCase
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -215,6 +215,18 @@ class LeaseTests(HoldTestCase):
         lab.clock.advance(RENEWAL)
         lab.keep()
         lab.turn()
+        self.assertGreater(self.expires(), before)
+
+    def test_renewed_though_a_row_is_refused(self) -> None:
+        """The transaction that renewed it is rolled back; what writes the rows one by one renews it, too."""
+        lab = self.lab()
+        lab.keep()
+        lab.turn()
+        before = self.expires()
+        lab.clock.advance(RENEWAL)
+        lab.journal.room(BARE, ROOM).message_kept(message(lab.keep()[0].sequence, raw=b"<message>another</message>"))
+        lab.turn()
+        self.assertEqual(lab.journal.status.left_out, 1)
         self.assertGreater(self.expires(), before)
 
     def expires(self) -> float:

@@ -93,3 +93,11 @@ class StateServiceTests(StorageTestCase):
         self.assertFalse(key.exists())
         key.touch(mode=0o644)
         self.assertIn("chmod 600", str(self.assertRaises(StateError, check, self.place)))
+
+    def test_check_with_a_key_elsewhere(self) -> None:
+        key = self.directory / "elsewhere"
+        place = Place(self.place.database, self.directory, key)
+        check(place)
+        self.assertFalse(key.exists())
+        key.touch(mode=0o644)
+        self.assertIn(f"chmod 600 {key}", str(self.assertRaises(StateError, check, place)))

@@ -140,6 +140,45 @@ class WriteAheadLogTests(SynchronousTestCase):
         self.truncated()
         self.assertIs(self.wal.erasure, Erasure.FILE)
 
+    def test_the_first_of_several_removals_counts(self) -> None:
+        """Whoever removes accounts again and again puts nothing off."""
+        self.truncated()
+        self.forgotten()
+        self.clock.advance(LOG_EVERY)
+        self.truncated()
+        self.clock.advance(GATHERED - LOG_EVERY - 1)
+        self.forgotten()
+        self.truncated()
+        self.due_at(GATHERED)
+
+    def test_what_is_to_be_erased_soon_and_then_something_else(self) -> None:
+        """What is deleted behind it does not put it off."""
+        trimmed = Batch()
+        trimmed.trimmed.append(1)
+        self.truncated()
+        self.forgotten()
+        self.wal.written(trimmed)
+        self.due_at(LOG_EVERY)
+        self.truncated()
+        self.forgotten(at_once=True)
+        self.wal.written(trimmed)
+        self.assertTrue(self.wal.due(1e9))
+        self.assertIn("anew", self.truncated())
+
+    def test_who_asks_about_what_is_gone_already(self) -> None:
+        """Nothing is deleted by that batch; what an earlier one left is."""
+        self.truncated()
+        self.forgotten()
+        self.truncated()
+        for at_once, done in ((False, ["log"]), (True, ["anew", "PRAGMA user_version = 1", "log"])):
+            asks = Batch()
+            asks.erases, asks.writes_anew = True, at_once
+            self.wal.written(asks)
+            self.assertIs(self.wal.erasure, Erasure.NOWHERE)
+            self.clock.advance(LOG_EVERY)
+            self.assertTrue(self.wal.due(1e9))
+            self.assertEqual(self.truncated(), done)
+
     def test_the_operator_waits(self) -> None:
         self.truncated()
         self.forgotten(at_once=True)
