@@ -111,12 +111,11 @@ class Database:
             try:
                 cursor = connection.cursor()
                 if cursor.execute("PRAGMA user_version").fetchone()[0] < CLEAN:
-                    self._clean(cursor)
+                    self._clean(cursor, self.file.stat().st_size)
             finally:
                 connection.close()
 
-    def _clean(self, cursor: Any) -> None:
-        size = self.file.stat().st_size if self.file is not None else 0
+    def _clean(self, cursor: Any, size: int) -> None:
         if size > _WORTH_SAYING:
             self.log.info(
                 "{name} is rewritten once, so that nothing deleted stays in it ({size} bytes)",

@@ -334,11 +334,11 @@ class EarlierVersionTests(TroubleTestCase):
         for path in self.directory.glob("state.sqlite*"):
             self.assertNotIn(SECRET.encode(), path.read_bytes(), path.name)
         lab.crash()
-        statements: list[str] = []
+        sizes: list[int] = []
         database = Database(self.state)
-        self.patch(database, "_clean", statements.append)
+        self.patch(database, "_clean", lambda _cursor, size: sizes.append(size))
         database.clean_once()
-        self.assertEqual(statements, [])
+        self.assertEqual(sizes, [])
 
     def test_something_is_in_the_way(self) -> None:
         """The proxy starts all the same, and says so."""

@@ -201,6 +201,16 @@ class CheckTests(LeaseTestCase):
             self.assertEqual(self.cursor.executed, executed)
 
 
+    def test_a_file_that_nobody_has_locked(self) -> None:
+        """Whoever had it is gone, whatever its row says: there is nothing to wait for."""
+        assert isinstance(self.state, Path)
+        for installation in ("b", "c"):
+            lease = Lease(Database(self.state), installation, self.clock.advance, self.clock.seconds)
+            lease.take()
+            lease.abandon()
+        self.assertEqual((self.clock.seconds(), self.row()[1]), (0, "c"))
+
+
 class LostTests(TroubleTestCase):
     """The database is another proxy's, as the writer finds out."""
 

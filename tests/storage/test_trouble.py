@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from twisted.logger import LogEvent
 
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMessage, KeptPrivate, KeptRoom
 from minimixproxy.storage import durability
-from minimixproxy.storage.batch import ROW_SIZE
+from minimixproxy.storage.batch import ROW_SIZE, Batch
+from minimixproxy.storage.store import Execution
 from tests.log_events import observe
 from tests.patience import patiently
 from tests.storage import postgresql
@@ -74,6 +75,25 @@ class FailureTests(TroubleTestCase):
         self.assertEqual((self.messages(), self.now.given), ([1, 2, 3, 4], [b"1", b"2"]))
         self.assertEqual((self.logged("trying again: OSError: no space"), self.logged("can be written again")), (1, 1))
         self.assertEqual(self.logged("not durable"), 0)
+
+    def test_all_of_a_batch_or_nothing(self) -> None:
+        """What breaks behind the last row takes all of them back, before it is tried again, or after a crash."""
+        store, executions = self.writer.store, self.writer.store._executions
+
+        def breaks(batch: Batch, *, singly: bool = False) -> Iterator[Execution]:
+            yield from executions(batch, singly=singly)
+            raise OSError("gone")
+
+        self.patch(store, "_executions", breaks)
+        self.journal.account_kept("other@example.org", None, 5.0)
+        self.now.keep(2)
+        self.now.deliver(b"1")
+        self.now.turn()
+        self.assertEqual((self.messages(), self.execute("SELECT bare FROM accounts")), ([], [(BARE,)]))
+        self.patch(store, "_executions", executions)
+        self.wait(1)
+        self.assertEqual((self.messages(), self.now.given), ([1, 2], [b"1"]))
+        self.assertEqual(len(self.execute("SELECT bare FROM accounts")), 2)
 
     def test_attempts_become_rare(self) -> None:
         self.meet_faults(1000)

@@ -140,6 +140,11 @@ class WriteAheadLogTests(SynchronousTestCase):
         self.truncated()
         self.assertIs(self.wal.erasure, Erasure.FILE)
 
+    def test_the_first_removal_waits_for_nothing(self) -> None:
+        """The log has not been truncated so lately."""
+        self.forgotten()
+        self.assertTrue(self.wal.due(1e9))
+
     def test_the_first_of_several_removals_counts(self) -> None:
         """Whoever removes accounts again and again puts nothing off."""
         self.truncated()
