@@ -22,7 +22,7 @@ from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.c2s.upstream.credentials import Credential
 from minimixproxy.config.settings import Domain, Rooms, Settings
-from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptMembership, KeptRoom
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptMembership, KeptMessage, KeptRoom
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession
@@ -169,6 +169,27 @@ class SilentServerTest(AccountsTest):
         self.assertTrue(self.upstream.transport.aborted)
 
 
+class InMemoryTest(AccountsTest):
+    """What is written in the place of what is on disk, where messages had to be let go."""
+
+    def test_all_of_it(self) -> None:
+        messages = [KeptMessage(5, NOW - 100, b"<message/>", False)]
+        kept = self.kept(rooms=[KeptRoom(ROOM, ROOMS[0].membership, messages)])
+        other = self.kept(bare="bob@a.test", refused=True, rooms=[])
+        self.accounts = self.made(stay=30 * DAY, bookmarks="follow")
+        self.accounts.restore([kept, other])
+        mine, others = self.accounts.kept()
+        self.assertEqual((mine.bare, mine.login, mine.refused, mine.last_seen), (BARE, KEPT, False, NOW - DAY))
+        self.assertEqual([(room.room, room.messages) for room in mine.rooms], [(ROOM, messages)])
+        self.assertEqual((others.bare, others.refused, others.rooms), ("bob@a.test", True, []))
+
+    def test_what_clients_are_told_waits_for_the_journal(self) -> None:
+        told: list[bytes] = []
+        self.patch(self.journal, "gated", lambda deliver: lambda data: deliver(b"then " + data))
+        self.accounts.gated(told.append)(b"this")
+        self.assertEqual(told, [b"then this"])
+
+
 class LoginTest(AccountsTest):
     def test_kept_with_the_first_session_and_once_only(self) -> None:
         self.session()
@@ -179,6 +200,8 @@ class LoginTest(AccountsTest):
         self.clock.advance(1)
         self.session("tablet")
         self.assertEqual(self.journal.take(), [("kept", None, SEEN_INTERVAL)])
+        self.session("watch")
+        self.assertEqual(self.journal.take(), [])
         self.logins.kept = replace(KEPT, salt=b"other")
         self.session("desktop")
         self.assertEqual(self.journal.take(), [("kept", self.logins.kept, SEEN_INTERVAL)])
@@ -381,7 +404,7 @@ class RestoreTest(AccountsTest):
         self.restored()
         self.accounts.password_changed(BARE, "new")
         self.accounts.password_changed("nobody@a.test", "new")
-        self.assertEqual((self.proofs, self.used), ([], []))
+        self.assertEqual((self.proofs, self.used, self.journal.take()), ([], [], []))
 
     def test_who_was_known_when_it_is_forgotten(self) -> None:
         """In memory, on disk, or nowhere: whoever asked is told."""
@@ -517,6 +540,22 @@ class GoingTest(AccountsTest):
         self.joins(session)
         self.upstream.accept()
         self.assertEqual(self.journal.take(), [("kept", KEPT, 0)])
+
+    def test_refused_after_it_was_forgotten_and_used_again(self) -> None:
+        self.test_used_after_it_was_forgotten()
+        self.enters()
+        self.breaks()
+        self.clock.advance(2)
+        self.refuses()
+        self.assertEqual(self.journal.take(), [("refused", True)])
+
+    def test_nothing_is_forgotten_after_a_stop(self) -> None:
+        """Its time may be up while the rest of the proxy ends: that is for the next start to see."""
+        self.accounts = self.made(stay=600, bookmarks="follow")
+        self.restored(last_seen=NOW - 300, rooms=[])
+        self.successResultOf(self.accounts.stopService())
+        self.clock.advance(DAY)
+        self.assertEqual((self.journal.take(), len(self.accounts)), ([], 1))
 
     def test_stop(self) -> None:
         session = self.joined()

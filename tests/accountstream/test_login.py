@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, Deferred
 
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
-from minimixproxy.accountstream.login import open_account_stream
+from minimixproxy.accountstream.login import UpstreamLogins, open_account_stream
 from minimixproxy.c2s.upstream.credentials import Credential
 from minimixproxy.c2s.upstream.scram import Challenge, derive_keys
 from minimixproxy.config.settings import Limits
@@ -60,6 +61,38 @@ class OpenTest(test_connecting.UpstreamTest):
         }.items():
             outcome = await self.outcome(kept("wrong"), failure=condition)
             self.assertEqual(outcome, expected.__name__, condition)
+
+    async def test_given_up_while_it_is_bound(self) -> None:
+        """The account's stream is closed: nothing of the attempt is left at the server."""
+        script, where = self.serve(answer_to_bind=b" ")
+        login = self.login(where, kept())
+        opening = Deferred.fromCoroutine(open_account_stream(reactor, login, Limits(), "r", TurnEnd(reactor)))
+        opening.addErrback(lambda failure: failure.trap(CancelledError))
+        while not script.stanzas:
+            await test_connecting.turn()
+        opening.cancel()
+        while not script.connections[0].lost:
+            await test_connecting.turn()
+        await opening
+
+    async def test_a_password_is_proved(self) -> None:
+        """The login has learned what is kept of it; and nothing is left of it at the server."""
+        script, where = self.serve()
+        login = self.login(where)
+        logins = UpstreamLogins({}, Limits(), reactor, TurnEnd(reactor))
+        await logins.prove(login)
+        while not script.connections[0].lost:
+            await test_connecting.turn()
+        self.assertIsNotNone(login.credential.learned)
+        self.assertEqual(script.stanzas, [])
+        for failure, expected in (("not-authorized", CredentialRefused), ("temporary-auth-failure", CannotOpen)):
+            _script, where = self.serve(failure=failure)
+            error: CannotOpen | None = None
+            try:
+                await logins.prove(self.login(where, kept("wrong")))
+            except CannotOpen as raised:
+                error = raised
+            self.assertIs(type(error), expected)
 
     async def test_keys_that_do_not_fit(self) -> None:
         for behaviour in ({"salt": b"other"}, {"iterations": 5000}, {"new_salts": True}, {"mechanisms": ("PLAIN",)}):

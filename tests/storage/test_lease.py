@@ -200,7 +200,6 @@ class CheckTests(LeaseTestCase):
             lease.check(self.cursor, new=new)
             self.assertEqual(self.cursor.executed, executed)
 
-
     def test_a_file_that_nobody_has_locked(self) -> None:
         """Whoever had it is gone, whatever its row says: there is nothing to wait for."""
         assert isinstance(self.state, Path)
