@@ -56,20 +56,16 @@ class Connection:
         self._happens = happens
         self._attached = False
         self._keepalive = Keepalive(clock, ping_interval, listener.ping, self._silent)
-        self._observers: list[tuple[str, Callable[[Any], None], int]] = [
-            (STREAM_END_EVENT, self._ended, 0),
-            (STREAM_ERROR_EVENT, self._fault, 0),
-            (SKIPPED_EVENT, self._left_out, 0),
-            ("/*", self._received, 1),
-        ]
 
     def attach(self) -> None:
         """Listen, and watch for silence, from now on."""
         self._attached = True
         self._keepalive.start()
         self.xmlstream.transport.registerProducer(self, True)
-        for event, observer, priority in self._observers:
-            self.xmlstream.addObserver(event, observer, priority)
+        self.xmlstream.addObserver(STREAM_END_EVENT, self._ended)
+        self.xmlstream.addObserver(STREAM_ERROR_EVENT, self._fault)
+        self.xmlstream.addObserver(SKIPPED_EVENT, self._left_out)
+        self.xmlstream.addObserver("/*", self._received, 1)
         self._listener.attached(self.xmlstream)
 
     def detach(self) -> None:
@@ -77,8 +73,6 @@ class Connection:
         self._attached = False
         self._keepalive.stop()
         self.xmlstream.transport.unregisterProducer()
-        for event, observer, _priority in self._observers:
-            self.xmlstream.removeObserver(event, observer)
         self.xmlstream.silence()
 
     def say_goodbye(self) -> Deferred[None]:
@@ -108,7 +102,7 @@ class Connection:
         self.abort()
 
     def _fault(self, fault: Any) -> None:
-        """What the server sends is no XML for us any more: it ends now, not when somebody misses it."""
+        """What the server sends is no XML for us any more, and the connection ends: that is known now, not later."""
         if not isinstance(fault, Fault):
             return  # an error that the server sent: see `_stream_error`
         self.log.warn(
@@ -118,7 +112,6 @@ class Connection:
             text=fault.text,
         )
         self._tell(Input.ENDED)
-        self.abort()
 
     def _stream_error(self, stanza: Stanza) -> None:
         """The server ends the stream (RFC 6120 §4.9), `conflict` included: waiting keeps two from fighting at speed."""

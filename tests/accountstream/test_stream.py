@@ -22,12 +22,14 @@ from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.accountstream.stream import FIRST_WAIT, LONGEST_WAIT, MAX_REPLIES, AccountStream, StreamOptions
 from minimixproxy.config.settings import Rooms, Settings
 from minimixproxy.minimix.subprotocols.subprotocol import Subprotocol
+from minimixproxy.safety_net import NET
 from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.events import Skipped
 from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
+from minimixproxy.xep.oversized import Sendable
 from tests.minimix.fakes import BARE, HEADER, ROOM, STREAM, FakeSession, kinds
 from tests.minimix.null_journal import NullJournal
 from tests.minimix.upstreams import LOGIN, FakeLogins, Upstream
@@ -166,6 +168,9 @@ class Lifecycle(StreamTest):
             self.assertIs(self.stream.state, StreamState.OPEN, xml)
         self.upstream.says("<stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>")
         self.assertIs(self.stream.state, StreamState.CLOSED)
+        self.assertTrue(self.upstream.transport.disconnecting, "the server has not said goodbye, and need not")
+        self.clock.advance(CLOSE_TIMEOUT)
+        self.assertTrue(self.upstream.transport.aborted)
 
     def test_pings_after_silence_and_gives_up(self) -> None:
         self.opened()
@@ -206,6 +211,7 @@ class Lifecycle(StreamTest):
 
     def test_a_server_that_does_not_read(self) -> None:
         self.opened()
+        self.assertTrue(self.upstream.transport.streaming, "it is told, and not asked for more each time")
         self.producer.pauseProducing()
         self.fills()
         self.assertEqual(self.called, [])
@@ -259,6 +265,20 @@ class Lifecycle(StreamTest):
         self.stream.reply(b"again")
         self.assertEqual(self.upstream.take(), b"again")
 
+    def test_one_stanza_that_is_more_than_may_wait(self) -> None:
+        """The server may take it, for all we know: nothing waits then, neither for time to pass nor in line."""
+        options = StreamOptions(sendable=Sendable(2 * MAX_QUEUED, 10))
+        for comes_to in (StreamState.CLOSED, StreamState.WAITING):
+            stream = AccountStream(BARE, self.upstream, self.clock, self.turns, options)
+            self.patch(stream, "lost", lambda: self.called.append("lost"))
+            if comes_to is StreamState.WAITING:
+                self.turns.stop()
+                stream.reopen()
+            self.assertIs(stream.state, comes_to)
+            stream.send(f"<message>{'x' * MAX_QUEUED}</message>".encode())
+            self.assertEqual((self.called, stream.state, self.upstream.attempts), (["lost"], StreamState.CLOSED, []))
+            self.called.clear()
+
     def test_too_much_before_it_opens(self) -> None:
         self.fills()
         self.stream.send(b"x")
@@ -305,13 +325,24 @@ class WhatCannotBeUsed(StreamTest):
 
     def test_a_stanza_too_large_to_come(self) -> None:
         left_out: list[Skipped] = []
+        before = NET.skipped
         self.patch(self.stream, "left_out", left_out.append)
         self.opened()
         assert self.upstream.xmlstream is not None
         self.upstream.xmlstream.framer = FastFramer(FramingLimits(300, skips=True))
         self.upstream.xmlstream.dataReceived(HEADER + b"<iq id='1'>" + b"x" * 400 + b"</iq><presence/>")
         self.assertEqual([(skipped.name, skipped.attributes) for skipped in left_out], [("iq", {"id": "1"})])
-        self.assertEqual((self.called, self.stream.state), ([], StreamState.OPEN))
+        self.assertEqual((self.called, self.stream.state, NET.skipped - before), ([], StreamState.OPEN, 1))
+
+    def test_a_stanza_too_large_to_come_is_a_sign_of_life(self) -> None:
+        self.opened()
+        assert self.upstream.xmlstream is not None
+        self.upstream.xmlstream.framer = FastFramer(FramingLimits(300, skips=True))
+        self.upstream.xmlstream.dataReceived(HEADER)
+        self.clock.advance(PING_INTERVAL - 1)
+        self.upstream.says(f"<message>{'x' * 400}</message>")
+        self.clock.advance(PING_INTERVAL - 1)
+        self.assertEqual(self.called, [])
 
     def test_a_stanza_too_large_to_go(self) -> None:
         self.opened()
