@@ -423,6 +423,19 @@ class FullDiskTests(TroubleTestCase):
 class PostgreSQLRestartTests(TroubleTestCase):
     postgresql = True
 
+    def test_a_server_that_only_reads(self) -> None:
+        """As after a failover: who connects anew may reach the one that writes."""
+        connection = self.writer.store._connection
+        assert connection is not None
+        self.writer.cursor().execute("SET default_transaction_read_only = on")
+        connection.commit()
+        self.now.keep()
+        self.now.deliver(b"1")
+        self.now.turn()
+        self.assertEqual((self.now.given, self.logged("read-only transaction")), ([], 1))
+        self.now.clock.advance(durability.FIRST_RETRY)
+        self.assertEqual((self.now.given, self.messages()), ([b"1"], [1]))
+
     def test_restart(self) -> None:
         cluster = postgresql.cluster()
         self.now.keep()
