@@ -163,6 +163,25 @@ class Badly(HandlerTest):
         self.asks_time("1")
         self.assertEqual(self.told, ["made", "initialized", "asked 1"])
 
+    def test_one_that_brings_another_when_the_stream_is_back(self) -> None:
+        """That is not told that it is open before it is."""
+        told = self.told
+
+        class Brings(XMPPHandler):  # type: ignore[misc]
+            def connectionMade(self) -> None:
+                Told(told, "new ").setHandlerParent(self.parent)
+                told.append("all made")
+
+        Told(told).setHandlerParent(self.stream)
+        self.opened()
+        self.breaks()
+        told.clear()
+        Brings().setHandlerParent(self.stream)
+        self.stream.reopen()
+        self.clock.advance(10)
+        self.upstream.accept()
+        self.assertEqual(told, ["made", "new made", "all made", "initialized", "new initialized"])
+
     def test_one_of_ours_that_goes(self) -> None:
         """It is told no more, while the stream is open."""
         waits = Waits(self.told)

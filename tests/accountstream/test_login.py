@@ -28,7 +28,7 @@ class OpenTest(test_connecting.UpstreamTest):
         login = self.login(where, credential)
         turn = TurnEnd(reactor)
         try:
-            stream, jid = await open_account_stream(reactor, login, Limits(), "r", turn)
+            stream, jid = await UpstreamLogins({}, Limits(), reactor, turn).open(login, "r")
         except CannotOpen as error:
             while script.connections and not script.connections[0].lost:
                 await test_connecting.turn()
@@ -79,8 +79,9 @@ class OpenTest(test_connecting.UpstreamTest):
         """The login has learned what is kept of it; and nothing is left of it at the server."""
         script, where = self.serve()
         login = self.login(where)
-        logins = UpstreamLogins({}, Limits(), reactor, TurnEnd(reactor))
+        logins = UpstreamLogins({login.domain.name: login.domain}, Limits(), reactor, TurnEnd(reactor))
         await logins.prove(login)
+        self.assertIsNotNone(logins.revive(logins.keep(login, None), "a@example.org"))
         while not script.connections[0].lost:
             await test_connecting.turn()
         self.assertIsNotNone(login.credential.learned)

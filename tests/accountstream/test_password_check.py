@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from minimixproxy.accountstream.errors import CannotOpen
 from minimixproxy.accountstream.password_check import RETRIES
 from tests.accountstream.test_accounts import DAY, KEPT, AccountsTest
 from tests.minimix.fakes import BARE
@@ -54,6 +55,22 @@ class PasswordCheckTests(AccountsTest):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.clock.advance(sum(RETRIES))
         self.assertEqual((len(self.proofs), self.journal.take()), (1, []))
+
+    def test_a_server_that_cannot_be_reached_and_another_password(self) -> None:
+        """The first one is not tried again: it is not the account's any more."""
+        self.joined_and_changed()
+        self.proofs[0][1].errback(CannotOpen("down"))
+        self.accounts.password_changed(BARE, "newer")
+        self.proofs[1][1].callback(None)
+        self.clock.advance(DAY)
+        self.assertEqual(len(self.proofs), 2)
+
+    def test_a_server_that_cannot_be_reached_and_the_end(self) -> None:
+        self.joined_and_changed()
+        self.proofs[0][1].errback(CannotOpen("down"))
+        self.accounts.stopService()
+        self.clock.advance(DAY)
+        self.assertEqual(len(self.proofs), 1)
 
     def test_no_attempt_behind_the_last(self) -> None:
         self.joined_and_changed()
