@@ -1,19 +1,30 @@
 """State in the service tree, with the real reactor and the thread that writes."""
 
+import atexit
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.application.service import Service
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import deferLater
+from twisted.logger import formatEvent
+from twisted.trial import unittest
 
 from minimixproxy.minimix.interfaces.journal import KeptAccount
+from minimixproxy.storage import service
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import CannotStart, StateError
 from minimixproxy.storage.journal import SQLJournal
 from minimixproxy.storage.service import Place, StateService, check
 from minimixproxy.timing.turn_end import TurnEnd
+from tests.log_events import log_events
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, message, on_both_databases
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Accounts(Service):
@@ -42,6 +53,44 @@ class Accounts(Service):
         return Deferred.fromCoroutine(self._stop())
 
 
+class Stopping:
+    """A reactor that is stopped, perhaps once too often."""
+
+    def __init__(self) -> None:
+        self.stopped = 0
+
+    def stop(self) -> None:
+        self.stopped += 1
+        if self.stopped > 1:
+            raise ReactorNotRunning
+
+
+class LostTests(unittest.SynchronousTestCase):
+    """Another proxy has the database."""
+
+    def test_the_proxy_ends(self) -> None:
+        at_exit: list[Callable[[], None]] = []
+        stopping, events = Stopping(), log_events(self)
+        place = Place(Database(Path("state.sqlite")), Path())
+        journal = SQLJournal(reactor, TurnEnd(reactor))
+        state = StateService(journal, place, Accounts(journal), stopping)
+        self.patch(atexit, "register", at_exit.append)
+        for times in (1, 2):
+            state._lost(StateError("taken"))
+            self.assertEqual((stopping.stopped, at_exit), (times, [service._exit_with_failure] * times))
+        self.assertEqual([formatEvent(event) for event in events], ["taken; this proxy ends"] * 2)
+
+    def test_with_a_status_that_tells(self) -> None:
+        """And with all that it had to say."""
+        program = (
+            "import sys; from minimixproxy.storage import service; "
+            "sys.stderr = open(2, 'w', buffering=1000); "
+            "sys.stdout.write('said'); sys.stderr.write('logged'); service._exit_with_failure()"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (1, "said", "logged"))
+
+
 @on_both_databases
 class StateServiceTests(StorageTestCase):
     def setUp(self) -> None:
@@ -51,13 +100,13 @@ class StateServiceTests(StorageTestCase):
     def make(self) -> tuple[StateService, Accounts]:
         journal = SQLJournal(reactor, TurnEnd(reactor))
         accounts = Accounts(journal)
-        service = StateService(journal, self.place, accounts, reactor)
-        service.addService(accounts)
-        return service, accounts
+        state = StateService(journal, self.place, accounts, reactor)
+        state.addService(accounts)
+        return state, accounts
 
     async def test_from_start_to_end(self) -> None:
-        service, accounts = self.make()
-        service.startService()
+        state, accounts = self.make()
+        state.startService()
         self.assertEqual((accounts.restored, accounts.restored_first), ([], True))
         room = accounts.journal.room(BARE, ROOM)
         room.membership(MEMBERSHIP)
@@ -68,24 +117,35 @@ class StateServiceTests(StorageTestCase):
         await given
         self.assertEqual(self.execute("SELECT sequence FROM messages"), [(1,)])
         room.message_kept(message(room.next_sequence()))
-        await service.stopService()
+        await state.stopService()
 
-        service, accounts = self.make()
-        service.startService()
+        state, accounts = self.make()
+        state.startService()
         (account,) = accounts.restored or []
         self.assertEqual([one.sequence for one in account.rooms[0].messages], [1, 2, 3])
         self.assertEqual(accounts.journal.room(BARE, ROOM).next_sequence(), 4)
-        await service.stopService()
+        await state.stopService()
 
     def test_cannot_start(self) -> None:
         if isinstance(self.state, Path):
             self.state.mkdir()
         else:
             self.place = Place(Database(f"{self.state}0"), self.directory)
-        service, accounts = self.make()
-        error = self.assertRaises(CannotStart, service.startService)
+        state, accounts = self.make()
+        error = self.assertRaises(CannotStart, state.startService)
         self.assertIn(self.place.database.name, str(error))
         self.assertIsNone(accounts.restored)
+
+    async def test_cannot_be_loaded(self) -> None:
+        """It lets go of the database: who mends it need not wait for anything to end."""
+        key = self.directory / "seal.key"
+        key.touch(mode=0o644)
+        state, accounts = self.make()
+        self.assertIn("chmod 600", str(self.assertRaises(CannotStart, state.startService)))
+        key.unlink()
+        state.startService()
+        self.assertEqual(accounts.restored, [])
+        await state.stopService()
 
     def test_check(self) -> None:
         check(self.place)

@@ -1,14 +1,17 @@
-"""The writer's thread, while there is nothing to write."""
+"""The writer's thread: what it tells of batches, and while there is nothing to write."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.storage import writer
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.writer import WriterThread
+from tests.patience import patiently
 
 
 class Reactor:
@@ -50,3 +53,58 @@ class Rest(SynchronousTestCase):
         self.assertEqual(self.rests(down, down, down), [down])
         self.assertEqual(self.rests(down, lost, lost), [lost])
         self.assertEqual(self.rests(Erasure.NOWHERE, down), [down])
+
+
+class Batches(SynchronousTestCase):
+    """In its own thread."""
+
+    def setUp(self) -> None:
+        self.good, self.bad, self.fault = Batch(), Batch(), OSError("no space")
+        self.written: list[Batch] = []
+        self.told: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
+        self.ended: SimpleQueue[list[Batch]] = SimpleQueue()
+        self.writer = WriterThread(self.write, self.rest, lambda: self.ended.put(self.written), Reactor())
+
+    def write(self, batch: Batch) -> None:
+        self.written.append(batch)
+        if batch is self.bad:
+            raise self.fault
+
+    def rest(self) -> Erasure:
+        return Erasure.LOG
+
+    def next_told(self) -> tuple[Any, ...]:
+        return self.told.get(timeout=patiently(30))
+
+    def begin(self) -> None:
+        self.writer.start(lambda *told: self.told.put(told))
+        self.addCleanup(self.writer.stop, patiently(30))
+
+    def test_what_becomes_of_them(self) -> None:
+        """One that fails is no other's fault, and no end."""
+        self.begin()
+        for batch in (self.good, self.bad, self.good):
+            self.writer.write(batch)
+        self.assertEqual(
+            [self.next_told() for _ in range(3)], [(self.good, None), (self.bad, self.fault), (self.good, None)]
+        )
+        self.assertEqual(self.written, [self.good, self.bad, self.good])
+
+    def test_a_rest_between_them(self) -> None:
+        """Nothing is written again."""
+        self.patch(writer, "REST", 0.001)
+        self.begin()
+        self.writer.write(self.good)
+        while self.next_told() != (None, None, Erasure.LOG):
+            pass
+        self.writer.write(self.bad)
+        while self.next_told() != (self.bad, self.fault):
+            pass
+        self.assertEqual(self.written, [self.good, self.bad])
+
+    def test_the_end(self) -> None:
+        """What was given before it is written before it."""
+        self.begin()
+        self.writer.write(self.good)
+        self.writer.stop(patiently(30))
+        self.assertEqual(self.ended.get(timeout=patiently(30)), [self.good])
