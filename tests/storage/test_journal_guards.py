@@ -442,8 +442,12 @@ class RoomTests(StorageTestCase):
         self.assertEqual((told, self.now.journal.status.left_out), ([0], 1))
 
     def test_the_connection_is_closed(self) -> None:
-        connection = self.now.writer.store._connection
-        assert connection is not None
-        driver: Any = connection.driver_connection
-        self.now.writer.store.close()
-        self.assertRaises(sqlite3.ProgrammingError, driver.execute, "SELECT 1")
+        store = self.now.writer.store
+        for close in (store.close, store.end):
+            store.rest()
+            self.now.keep()
+            self.now.turn()
+            assert store._connection is not None
+            driver: Any = store._connection.driver_connection
+            close()
+            self.assertRaises(sqlite3.ProgrammingError, driver.execute, "SELECT 1")

@@ -15,7 +15,10 @@ from sqlalchemy import Connection
 from twisted.internet.task import Clock
 
 from minimixproxy.storage.database import Database
+from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.lease import LEASE, LOOK, RENEWAL, HeldByAnother, Lease
+from minimixproxy.storage.sealing import Sealer
+from minimixproxy.storage.service import load
 from tests.storage.cases import BARE, StorageTestCase
 from tests.storage.test_trouble import TroubleTestCase
 
@@ -119,6 +122,8 @@ class LeaseTests(LeaseTestCase):
             now.check_loading(connection)
             error = self.assertRaises(HeldByAnother, former.check_loading, connection)
             self.assertIn("another minimixproxy has taken it: nothing is written any more", str(error))
+        self.assertRaises(HeldByAnother, load, former._database, former, Sealer(b""), None)
+        load(now._database, now, Sealer(b""), None)
 
     def test_given_back_by_who_has_it(self) -> None:
         former, now = self.lease("a"), self.lease("a")
@@ -152,6 +157,7 @@ class CheckTests(LeaseTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.cursor = Cursor()
+        self.clock.advance(1000)
         self.mine = self.lease("a")
         self.mine.take()
 
@@ -207,7 +213,19 @@ class CheckTests(LeaseTestCase):
             lease = Lease(Database(self.state), installation, self.clock.advance, self.clock.seconds)
             lease.take()
             lease.abandon()
-        self.assertEqual((self.clock.seconds(), self.row()[1]), (0, "c"))
+        self.assertEqual((self.clock.seconds(), self.row()[1]), (1000, "c"))
+
+    def test_a_file_that_cannot_be_used(self) -> None:
+        """It is let go of: whoever mends it can try again at once."""
+        (version,) = self.execute("SELECT version_num FROM alembic_version")
+        assert isinstance(self.state, Path)
+        lease = Lease(Database(self.state), "b", self.clock.advance, self.clock.seconds)
+        self.execute("UPDATE alembic_version SET version_num = '0999'")
+        self.assertIn("newer minimixproxy", str(self.assertRaises(StateError, lease.take)))
+        self.execute("UPDATE alembic_version SET version_num = ?", *version)
+        other = Lease(Database(self.state), "c", self.clock.advance, self.clock.seconds)
+        other.take()
+        other.abandon()
 
 
 class LostTests(TroubleTestCase):
