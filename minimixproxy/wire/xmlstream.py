@@ -54,7 +54,7 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         self.sink: Callable[[list[Event]], None] | None = None
         self.peer_limit: int | None = None
         self.turn: Turn | None = None  # that a slice begins and ends
-        self._ahead: deque[Event] = deque()  # of slices to come
+        self._ahead: deque[Event] | tuple[()] = ()  # of slices to come; a session's stream has none
         self._lost = False
         self._silenced = False
         self._held: list[Event] = []
@@ -73,10 +73,11 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         elif self.turn is None:
             self.handle_events(events)
         else:
-            waiting = bool(self._ahead)
-            self._ahead.extend(events)
-            if not waiting:
-                self._slice(self.turn)
+            if self._ahead:
+                self._ahead.extend(events)
+                return
+            self._ahead = deque(events)
+            self._slice(self.turn)
 
     def _slice(self, turn: Turn) -> None:
         """Handle events for a while, in their order; those that are left have the next turn."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 from twisted.words.xish import domish
 
+from minimixproxy.wire import fast_framing
 from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.wire.fast_framing import FastFramer, simple_stanza_end
 from minimixproxy.wire.framing import Framer, FramingLimits
@@ -713,6 +714,63 @@ class PassingInTheMiddle(TestCase):
                 framer = self.framer(trusting=trusting)
                 self.assertEqual(len(framer.feed(end)), 1)
                 self.assertEqual(framer.feed(self.INNER), [])
+
+
+class Resting(TestCase):
+    """A trusted stream has a parser only while it needs one: expat's takes 10 KiB, and most sessions are idle."""
+
+    SIMPLE = b"<message to='b'><body>x</body></message>"
+    OTHER = b"<message to='b'><message/><x xmlns='urn:x'/></message>"
+
+    def framer(self, behind: bytes = b"", *, trusting: bool = True) -> FastFramer:
+        framer = FastFramer(FramingLimits(max_stanza=300, skips=True))
+        framer.feed(HEADER.encode() + behind)
+        framer.pass_on(trusting=trusting)
+        return framer
+
+    def test_while_all_is_simple(self) -> None:
+        framer = self.framer()
+        for _ in range(3):
+            self.assertFalse(hasattr(framer, "_parser"))
+            self.assertEqual([stanza.raw for stanza in stanzas(framer.feed(self.SIMPLE * 2))], [self.SIMPLE] * 2)
+        self.assertTrue(hasattr(self.framer(trusting=False), "_parser"), "who is a stranger is checked")
+
+    def test_behind_what_is_not(self) -> None:
+        """It is kept for some time: making one costs as much as some stanzas."""
+        for other in (self.OTHER, b" ", b"<message><body>" + b"x" * 1000 + b"</body></message>", b"<p:a/>"):
+            framer = self.framer()
+            for _ in range(2):
+                (event,) = framer.feed(other)
+                self.assertEqual(getattr(event, "size", len(getattr(event, "raw", b""))), len(other))
+                for _ in range(fast_framing.UNUSED - 1):
+                    framer.feed(self.SIMPLE)
+                    self.assertTrue(hasattr(framer, "_parser"))
+                framer.feed(self.SIMPLE)
+                self.assertFalse(hasattr(framer, "_parser"))
+
+    def test_not_in_the_middle(self) -> None:
+        for behind in (b"<message>", b"<mess", b"<message><forwarded>" + b"x" * 1000):
+            self.assertTrue(hasattr(self.framer(behind), "_parser"), behind)
+        self.assertEqual(self.framer(b"</stream:stream>").feed(self.SIMPLE), [])
+
+    def test_the_end_behind_a_rest(self) -> None:
+        self.assertEqual(self.framer().feed(b"</stream:stream>"), [StreamClosed()])
+
+    @given(
+        st.lists(st.sampled_from((SIMPLE, OTHER, b" ", b"<presence/>", b"<p:x/>")), max_size=30).map(b"".join),
+        st.lists(st.integers(1, 90), max_size=30),
+    )
+    def test_the_same_stanzas_however_cut(self, data: bytes, cuts: list[int]) -> None:
+        framer, plain = self.framer(), Framer(FramingLimits(max_stanza=300, skips=True))
+        plain.feed(HEADER.encode())
+        self.patch(fast_framing, "UNUSED", 1)
+        events: list[Event] = []
+        expected: list[Event] = []
+        for size in (*cuts, len(data) + 1):
+            part, data = data[:size], data[size:]
+            events += framer.feed(part)
+            expected += plain.feed(part)
+        self.assertEqual(*([getattr(event, "raw", event) for event in found] for found in (events, expected)))
 
 
 class Undeclared(TestCase):

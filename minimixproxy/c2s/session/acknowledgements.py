@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -72,8 +71,9 @@ class Acknowledgements:
         self._clock = clock
         self._position = position
         self._overhead = overhead
-        self._recent: deque[_Write] = deque()
-        self._older: deque[_Write] = deque(maxlen=MAX_WRITES - EACH)
+        # Lists: short ones cost each session a tenth of what a deque does.
+        self._recent: list[_Write] = []
+        self._older: list[_Write] = []
         self.written = 0  # what had been given out when everything was written last
         self._sure = 0  # what had been given out with the last write that is not remembered any more
         self._lost: int | None = None  # unacknowledged bytes when the connection ended
@@ -100,7 +100,7 @@ class Acknowledgements:
         records = 1 + (size - 1) // _TLS_RECORD
         recent.append((self._clock.seconds(), size + self._overhead * records, self.written))
         if len(recent) > EACH:
-            self._put_to_the_older(recent.popleft())
+            self._put_to_the_older(recent.pop(0))
 
     def _put_to_the_older(self, write: _Write) -> None:
         older = self._older
@@ -109,7 +109,7 @@ class Acknowledgements:
             older[-1] = (time, older[-1][1] + size, position)
             return
         if len(older) == MAX_WRITES - EACH:
-            self._sure = older[0][2]
+            self._sure = older.pop(0)[2]
         self._began = time
         older.append(write)
 
@@ -118,7 +118,7 @@ class Acknowledgements:
         arrived = self._clock.seconds() - CROSSING
         for writes in (self._older, self._recent):
             while writes and writes[0][0] <= arrived:
-                self._sure = writes.popleft()[2]
+                self._sure = writes.pop(0)[2]
 
     def until(self) -> float:
         """Return what had been given out by the last write that has arrived, `EVERYTHING` if nothing is on its way."""

@@ -15,6 +15,8 @@ from minimixproxy.wire.lazy_stanzas import LazyStanzas
 _CHUNK = 32 * 1024  # bytes of lazy stanzas that are written together
 _REFERENCE = 8  # bytes that a stanza costs before it is made
 _LAZY_COST = 256  # and all that are delivered together
+#: Lazy stanzas, each with what was delivered before them; mostly there are none, and no deque either.
+_Ahead = deque[tuple[list[bytes], Iterator[bytes]]] | tuple[()]
 
 
 class Stream(Protocol):
@@ -64,7 +66,7 @@ class ClientOutput:
         self._scheduled = False
         self._waiting = 0  # bytes delivered since the client is blocked
         # What goes before `parts`: lazy stanzas, each time behind what was delivered before them.
-        self._ahead: deque[tuple[list[bytes], Iterator[bytes]]] = deque()
+        self._ahead: _Ahead = ()
         self.parts: list[bytes] = []  # append what `flush` will follow in the same call; for all else see `deliver`
         self._dropped = False
         self.blocked = False  # the client reads too slowly
@@ -86,7 +88,8 @@ class ClientOutput:
         """Write stanzas that are made when the client can take them; what is delivered later goes behind them."""
         if not self._taking:
             return
-        self._ahead.append((self.parts[:], iter(stanzas)))
+        ahead = self._ahead = self._ahead or deque()
+        ahead.append((self.parts[:], iter(stanzas)))
         self.parts.clear()
         if self.blocked:
             self._wait(_LAZY_COST + _REFERENCE * len(stanzas))
@@ -112,7 +115,7 @@ class ClientOutput:
     def _drop(self) -> None:
         self._dropped = self._dropped or bool(self.parts) or any(chunk for chunk, _ in self._ahead)
         self.parts.clear()
-        self._ahead.clear()
+        self._ahead = ()
 
     def turn_ended(self) -> None:
         """Write what was delivered in this turn (see `TurnEnd`)."""
@@ -147,6 +150,8 @@ class ClientOutput:
             chunk.clear()
             self._stream.transport.write(data)
             self._acknowledgements.wrote(len(data), everything=not (self._ahead or self.parts))
+        if not self._ahead:
+            self._ahead = ()
 
     def close(self, data: bytes) -> None:
         """Write everything that is made and `data`, and close the client's connection."""

@@ -13,8 +13,19 @@ from OpenSSL import SSL
 
 MAX_PLAINTEXT = 2**14  # bytes in a record (RFC 8446 §5.1)
 MAX_DATA = 2**15  # more than a record takes, encrypted
+#: Bytes, beyond which what passes leaves OpenSSL's buffers larger than an idle connection should keep.
+LARGE = 4096
 
-_NEEDED = ("SSL_read", "SSL_write", "BIO_read", "BIO_write")
+_NEEDED = (
+    "BIO_get_mem_data",
+    "BIO_new",
+    "BIO_read",
+    "BIO_s_mem",
+    "BIO_write",
+    "SSL_read",
+    "SSL_set_bio",
+    "SSL_write",
+)
 _lib: Any = getattr(SSL, "_lib", None)
 _ffi: Any = getattr(SSL, "_ffi", None)
 #: Whether this pyOpenSSL lets us at OpenSSL; `TLSLayer` works without, and costs more.
@@ -22,6 +33,7 @@ AVAILABLE = _ffi is not None and all(hasattr(_lib, name) for name in _NEEDED)
 
 # For what is read from OpenSSL, and copied at once.
 _BUFFER: Any = _ffi.new("char[]", MAX_DATA) if AVAILABLE else None
+_DATA: Any = _ffi.new("char **") if AVAILABLE else None
 
 
 class Layer(Protocol):
@@ -52,14 +64,27 @@ class Layer(Protocol):
 class TLSEngine:
     """Takes over `write` and `dataReceived` of a layer whose handshake is done, until something rare happens."""
 
-    __slots__ = ("_count", "_from_ssl", "_into_ssl", "_layer", "_ssl", "_write_below", "active")
+    __slots__ = (
+        "_connection",
+        "_count",
+        "_from_ssl",
+        "_grown",
+        "_into_ssl",
+        "_layer",
+        "_ssl",
+        "_write_below",
+        "active",
+    )
 
     def __init__(self, layer: Layer) -> None:
         connection: Any = layer.getHandle()
+        self._connection = connection
         self._layer = layer
         self._ssl = connection._ssl
         self._into_ssl = connection._into_ssl
         self._from_ssl = connection._from_ssl
+        self._grown = False
+        self._renew_buffers()  # the handshake has been in them
         self._count = layer.feed
         self._write_below = layer.transport.write
         self.active = True
@@ -67,7 +92,18 @@ class TLSEngine:
     def stop(self) -> None:
         """Leave everything to the layer from now on."""
         self.active = False
-        self._ssl = self._into_ssl = self._from_ssl = None
+        self._connection = self._ssl = self._into_ssl = self._from_ssl = None
+
+    def _renew_buffers(self) -> None:
+        """Give OpenSSL new buffers if there is nothing in the old ones, which keep the size that they needed once."""
+        if any(_lib.BIO_get_mem_data(bio, _DATA) > 0 for bio in (self._into_ssl, self._from_ssl)):
+            self._grown = True  # next time
+            return
+        self._grown = False
+        connection = self._connection
+        self._into_ssl, self._from_ssl = (_lib.BIO_new(_lib.BIO_s_mem()) for _ in range(2))
+        _lib.SSL_set_bio(self._ssl, self._into_ssl, self._from_ssl)  # frees the old ones
+        connection._into_ssl, connection._from_ssl = self._into_ssl, self._from_ssl
 
     def read(self, data: bytes) -> None:
         """Decrypt what came, and hand up the data of all its records at once."""
@@ -82,11 +118,17 @@ class TLSEngine:
                 self._layer.read_rest(remaining)
                 return
             parts.append(_ffi.buffer(_BUFFER, size)[:])
+        if len(data) > LARGE:
+            self._grown = True
+        elif self._grown:
+            self._renew_buffers()
         self._layer.hand_up(parts)
 
     def write(self, data: bytes) -> None:
         """Encrypt and send."""
         length = len(data)
+        if length > LARGE:
+            self._grown = True
         sent = _lib.SSL_write(self._ssl, data, length) if self.active and 0 < length <= MAX_PLAINTEXT else 0
         if sent <= 0:  # if OpenSSL wants the same again, it gets it from the layer
             self._layer.write_slowly(data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections import deque
 from collections.abc import Callable
 from hashlib import sha256
 from itertools import pairwise
@@ -65,6 +67,24 @@ class SessionTest(unittest.TestCase):
         """Let the reactor's turn end; return what the client got."""
         self.lab.clock.advance(0)
         return self.client.wire.take()
+
+
+class IdleTest(SessionTest):
+    """Most sessions say nothing for most of the time; each costs some 90 KiB, and there are thousands."""
+
+    def test_nothing_is_kept_for_what_may_wait(self) -> None:
+        """An empty deque takes 760 bytes."""
+        self.up(STANZAS[0])
+        self.session.deliver(STANZAS[1])
+        self.session.deliver_all(LazyStanzas(1, iter([STANZAS[2]])))
+        self.assertEqual(self.turn(), STANZAS[1] + STANZAS[2])
+        session = self.session
+        parts: tuple[object, ...] = (session._output, session._acknowledgements, session._from_client.pacing)
+        for part in parts:
+            self.assertEqual([held for held in gc.get_referents(part) if isinstance(held, deque)], [], part)
+        stream = session._server._stream
+        assert stream is not None
+        self.assertEqual(stream._ahead, ())
 
 
 class RelayTest(SessionTest):

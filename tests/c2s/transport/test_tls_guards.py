@@ -174,7 +174,7 @@ class AvailableTest(unittest.SynchronousTestCase):
 
     def test_without_some_of_it(self) -> None:
         real = SSL._lib  # type: ignore[attr-defined]
-        names = ("SSL_read", "SSL_write", "BIO_read", "BIO_write")
+        names = tls_engine._NEEDED
         for missing in names:
             some = type("Some", (), {name: getattr(real, name) for name in names if name != missing})
             self.patch(SSL, "_lib", some())

@@ -180,6 +180,58 @@ class TLSLayerTest(unittest.TestCase):
         self.assertEqual(client.tls.transport.protocol.dataReceived, client.tls.dataReceived)
         self.exchange()
 
+    def buffers(self) -> list[int]:
+        """Count the buffers that OpenSSL is given, from now on: one more number for each."""
+        made: list[int] = []
+        real = tls_engine._lib
+
+        class Counting:
+            def BIO_new(self, kind: Any) -> Any:
+                made.append(1)
+                return real.BIO_new(kind)
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(real, name)
+
+        self.patch(tls_engine, "_lib", Counting())
+        return made
+
+    def test_buffers_do_not_stay_large(self) -> None:
+        """OpenSSL's buffers never shrink: behind the handshake, and behind what was large, it gets others."""
+        for version in self.VERSIONS:
+            made = self.buffers()
+            client, server, pump = self.pair(version)
+            self.assertEqual(len(made), 4, "two at each end, behind the handshake")
+            for size in (1, tls_engine.LARGE // 2, 1):
+                server.transport.write(b"x" * size)
+                pump.flush()
+            self.assertEqual(len(made), 4)
+            for size in (tls_engine.LARGE + 1, 16_000, 70_000):
+                del made[:]
+                for data in (b"x" * size, b"small"):
+                    client.received = b""
+                    server.transport.write(data)
+                    pump.flush()
+                    self.assertEqual(client.received, data)
+                client.transport.write(b"answer")
+                pump.flush()
+                self.assertEqual(server.received[-6:], b"answer")
+                self.assertEqual(len(made), 4, size)
+
+    def test_buffers_with_something_in_them_stay(self) -> None:
+        for version in self.VERSIONS:
+            client, server, pump = self.pair(version)
+            server.transport.write(b"x" * 10_000)
+            pump.flush()
+            made = self.buffers()
+            server.transport.write(b"first")
+            wire = b"".join(server.tls.transport.stream)
+            server.tls.transport.stream.clear()
+            client.tls.dataReceived(wire[:10])
+            self.assertEqual(len(made), 0)
+            client.tls.dataReceived(wire[10:])
+            self.assertEqual((client.received[10_000:], len(made)), (b"first", 2))
+
     def test_byte_by_byte(self) -> None:
         for version in self.VERSIONS:
             client, server, _pump = self.pair(version)
