@@ -173,6 +173,20 @@ def client_endpoint(description: str) -> str:
     return description
 
 
+def takes_proxy_header(upstream: str | None) -> None:
+    """Refuse client endpoints on which a PROXY header cannot come first, and none: others' servers expect no header."""
+    if upstream is None:
+        raise ValueError(
+            'upstream_proxy_protocol needs upstream, "tcp:HOST:PORT" or "unix:PATH": a server that is not known to '
+            "expect the PROXY protocol would refuse everybody"
+        )
+    if endpoint_kind(upstream) not in ("tcp", "unix"):
+        raise ValueError(
+            f'upstream_proxy_protocol needs a "tcp:" or "unix:" upstream, not "{upstream}": the PROXY header goes '
+            "before TLS"
+        )
+
+
 def _verifies_nothing(endpoint: Any, depth: int = 5) -> bool:
     """Whether TLS of a client endpoint, or of one that it wraps, takes any certificate."""
     if isinstance(endpoint, endpoints.SSL4ClientEndpoint):

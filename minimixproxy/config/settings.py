@@ -67,6 +67,8 @@ class Domain(Section):
     private_key: ReadablePath | None = None
     upstream: ClientEndpoint | None = None
     upstream_trust: Annotated[Literal["system", "insecure"] | Path, BeforeValidator(checks.trust)] = "system"
+    # Tell the server by the PROXY protocol whence each client comes.
+    upstream_proxy_protocol: bool = False
     # Keep a password on disk where the server leaves nothing else to come back with.
     keep_passwords: bool = False
     # Pass in-band registration (XEP-0077) to the server before login, where it offers that.
@@ -79,6 +81,12 @@ class Domain(Section):
             raise ValueError(f"{missing} is missing: give both certificate and private_key, or neither")
         if self.certificate is not None and self.private_key is not None:
             checks.key_pair(self.certificate, self.private_key)
+        return self
+
+    @model_validator(mode="after")
+    def _proxy_protocol_before_all_else(self) -> "Domain":
+        if self.upstream_proxy_protocol:
+            checks.takes_proxy_header(self.upstream)
         return self
 
 

@@ -31,6 +31,7 @@ from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.c2s.transport.certificates import self_signed
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection, Transport, Upper
+from minimixproxy.c2s.transport.peers import Peer
 from minimixproxy.c2s.transport.tls import ServerTLS
 from minimixproxy.c2s.transport.tls_layer import TLSLayer
 from minimixproxy.c2s.upstream.connecting import Login, server_framing
@@ -205,6 +206,7 @@ class Lab:
         self.accounts = StubAccounts()
         self.logins: list[tuple[Login, Deferred[FramedXmlStream]]] = []
         self.cancelled = 0
+        self.peers: list[Peer | None] = []  # for whom there were logins and contacts
         domain = certified("example.org", directory, registration=registration)
         self.contacts: list[Deferred[tuple[FramedXmlStream, Stanza]]] = []
         self.settings = Settings(
@@ -223,14 +225,16 @@ class Lab:
         self.context = NegotiationContext(self.settings, sessions, self.tls, self._connect, self._contact)
         self.clients = Clients(self.context)
 
-    def _connect(self, login: Login) -> Deferred[FramedXmlStream]:
+    def _connect(self, login: Login, client: Peer) -> Deferred[FramedXmlStream]:
         waiting: Deferred[FramedXmlStream] = Deferred(self._cancelled)
         self.logins.append((login, waiting))
+        self.peers.append(client)
         return waiting
 
-    def _contact(self, _domain: Domain) -> Deferred[tuple[FramedXmlStream, Stanza]]:
+    def _contact(self, _domain: Domain, client: Peer | None) -> Deferred[tuple[FramedXmlStream, Stanza]]:
         waiting: Deferred[tuple[FramedXmlStream, Stanza]] = Deferred(self._cancelled)
         self.contacts.append(waiting)
+        self.peers.append(client)
         return waiting
 
     def _cancelled(self, _waiting: Deferred[FramedXmlStream]) -> None:

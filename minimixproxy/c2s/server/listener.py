@@ -21,7 +21,7 @@ from minimixproxy.c2s.session.session_context import SessionContext
 from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection, read_little
-from minimixproxy.c2s.transport.peers import is_loopback, peer_key
+from minimixproxy.c2s.transport.peers import Peer, is_loopback, peer_key
 from minimixproxy.c2s.transport.tls import ALPN, ServerTLS
 from minimixproxy.c2s.upstream.connecting import Login, connect_upstream, contact_upstream
 from minimixproxy.config.checks import brings_its_own_tls, is_relayed
@@ -178,11 +178,11 @@ def client_service(
     this machine logs in without TLS.
     """
 
-    async def connect_client(login: Login) -> FramedXmlStream:
-        return await connect_upstream(reactor, login, settings.limits)
+    async def connect_client(login: Login, client: Peer) -> FramedXmlStream:
+        return await connect_upstream(reactor, login, settings.limits, client)
 
-    async def contact_server(domain: Domain) -> tuple[FramedXmlStream, Stanza]:
-        return await contact_upstream(reactor, domain, settings.limits)
+    async def contact_server(domain: Domain, client: Peer | None) -> tuple[FramedXmlStream, Stanza]:
+        return await contact_upstream(reactor, domain, settings.limits, client)
 
     tls = ServerTLS(settings.domain.values(), settings.directory)
     tls.load(configured_only=True)

@@ -201,7 +201,7 @@ class Negotiation:
             return
         if self._registration is None:
             domain = self._context.domains[self._domain]
-            self._registration = self._context.registrar.client(domain, peer_key(self._stream.transport))
+            self._registration = self._context.registrar.client(domain, self._stream.peer)
             self._registration_ends = self._context.clock.seconds() + LONGEST_REGISTRATION
         remaining = self._registration_ends - self._context.clock.seconds()
         self._timer.reset(max(0.0, min(REGISTRATION_TIME, remaining)))
@@ -256,7 +256,7 @@ class Negotiation:
         self._state = State.CHECKING
         self._end_registration()
         self._login = self._context.login(self._domain, message.username, message.password)
-        work = self._context.authenticate(self._login, peer_key(self._stream.transport))
+        work = self._context.authenticate(self._login, self._stream.peer)
         self._work.run(work, self._accepted, self._refused)
 
     def _out_of_order(self, _stanza: Stanza) -> None:

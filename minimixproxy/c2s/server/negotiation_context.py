@@ -15,6 +15,7 @@ from minimixproxy.c2s.server.registrar import Contact, Registrar
 from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.session.session_context import SessionContext
 from minimixproxy.c2s.transport.client_stream import ClientStream
+from minimixproxy.c2s.transport.peers import Peer
 from minimixproxy.c2s.transport.tls import ServerTLS
 from minimixproxy.c2s.upstream.connecting import Login, open_stream_with
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
@@ -25,7 +26,7 @@ from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.sasl import SaslFailure
 
-Connect = Callable[[Login], Awaitable[FramedXmlStream]]
+Connect = Callable[[Login, Peer], Awaitable[FramedXmlStream]]
 
 # What a server may say about a login; each is shown to the client. The rest of RFC 6120 §6.5 is about the proxy's own
 # part of the exchange, not the client's.
@@ -81,15 +82,15 @@ class NegotiationContext:
         """Return what a client logs in with."""
         return Login(self.domains[domain], username, Credential.from_password(password), self._keys)
 
-    async def authenticate(self, login: Login, address: str) -> FramedXmlStream:
-        """Log in upstream for a client at `address`. Raises `SaslFailure`."""
-        account = login.own.bare
+    async def authenticate(self, login: Login, client: Peer) -> FramedXmlStream:
+        """Log in upstream for a client. Raises `SaslFailure`."""
+        account, address = login.own.bare, client.key
         try:
             await self._login_queue.begin(address, account)
         except TooManyLogins as error:
             self.log.info("too many logins of {account} from {address}", account=account, address=address)
             raise SaslFailure("temporary-auth-failure", "too many logins, try again later") from error
-        return await self._to_its_end(self._log_in(login, address, account))
+        return await self._to_its_end(self._log_in(login, client, account))
 
     def _to_its_end(self, login: Coroutine[Any, Any, FramedXmlStream]) -> Deferred[FramedXmlStream]:
         """A login that has begun goes on when its client breaks it off: else guesses broken off would count nothing.
@@ -109,9 +110,10 @@ class NegotiationContext:
         Deferred.fromCoroutine(login).addBoth(ended)
         return waiting
 
-    async def _log_in(self, login: Login, address: str, account: str) -> FramedXmlStream:
+    async def _log_in(self, login: Login, client: Peer, account: str) -> FramedXmlStream:
+        address = client.key
         try:
-            upstream = await self._connect(login)
+            upstream = await self._connect(login, client)
         except UpstreamRefused as error:
             raise self._refused(error, address, account) from error
         except UpstreamError as error:

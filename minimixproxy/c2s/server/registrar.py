@@ -2,7 +2,7 @@
 
 A client that is not logged in has no stream upstream. It is given one, secured but not authenticated, with its first
 request, and its requests and their answers are all that passes (see `registration`). The server sees the proxy's
-address only, so how many accounts one address may make is counted here.
+address only, unless it is told (`upstream_proxy_protocol`), so how many accounts one address may make is counted here.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from minimixproxy.bounds.shares import Shares
 from minimixproxy.c2s.errors import UpstreamError, UpstreamProtocolError, UpstreamUnreachable
 from minimixproxy.c2s.server.limits import RegistrationGuard
 from minimixproxy.c2s.server.offers import Offers
+from minimixproxy.c2s.transport.peers import Peer
 from minimixproxy.c2s.upstream.connecting import stanza_error_condition
 from minimixproxy.c2s.upstream.conversation import Conversation
 from minimixproxy.config.settings import Domain, Limits
@@ -37,7 +38,8 @@ REQUESTS_PER_ACCOUNT = 4  # ... or so many for each account that its address may
 _ASIDE = 20  # stanzas of a server that answer nothing, before one that does
 
 #: Opens a stream to the server of a domain, secured and not authenticated; returns it and the features offered on it.
-Contact = Callable[[Domain], Awaitable[tuple[FramedXmlStream, Stanza]]]
+#: For a client, or for the proxy itself, which looks what is offered (None).
+Contact = Callable[[Domain, Peer | None], Awaitable[tuple[FramedXmlStream, Stanza]]]
 
 
 class TooMuch(Exception):
@@ -60,13 +62,13 @@ class Registrar:
         self._open: Shares[str] = Shares()  # by address, and by domain
 
     async def _probe(self, domain: Domain) -> frozenset[str]:
-        stream, features = await self.contact(domain)
+        stream, features = await self.contact(domain, None)
         stream.transport.abortConnection()
         return offered(features)
 
-    def client(self, domain: Domain, address: str) -> Registration:
-        """Return what a client at `address` registers by."""
-        return Registration(self, domain, address)
+    def client(self, domain: Domain, client: Peer) -> Registration:
+        """Return what a client registers by."""
+        return Registration(self, domain, client)
 
     def take_place(self, domain: str, address: str) -> bool:
         """Count one more stream, if there may be one."""
@@ -90,10 +92,11 @@ class Registration:
 
     log = Logger()
 
-    def __init__(self, registrar: Registrar, domain: Domain, address: str) -> None:
+    def __init__(self, registrar: Registrar, domain: Domain, client: Peer) -> None:
         self._registrar = registrar
         self._domain = domain
-        self._address = address
+        self._client = client
+        self._address = client.key
         self._asked = 0
         self._conversation: Conversation | None = None
         self._xs: FramedXmlStream | None = None
@@ -176,7 +179,7 @@ class Registration:
         if not registrar.take_place(domain.name, self._address):
             raise _Refused("wait", "resource-constraint", "too many register at this moment, try again later")
         self._has_place = True
-        xs, features = await registrar.contact(domain)
+        xs, features = await registrar.contact(domain, self._client)
         self._xs, self._conversation = xs, Conversation(xs).__enter__()
         xs.addObserver(STREAM_END_EVENT, self._lost)
         registrar.offers.learned(domain, offered(features))

@@ -100,7 +100,7 @@ class ClientSession:
         slow_server = Backpressure(self._from_client.block, self._from_client.unblock)
         self._server.begin(self._from_server.take, self._server_lost, slow_server)
         self._client.write(XML_DECLARATION + passed_header(header) + shown_features(features, header.namespaces))
-        self.log.info("session of {account} begins", account=self._link.name)
+        self.log.info("session of {account} begins, from {address}", account=self._link.name, address=self._client.peer)
         if behind:
             self._from_server.take(behind)
         if early:
@@ -130,7 +130,7 @@ class ClientSession:
     def _lost(self) -> None:
         self._output.stop()
         self._end_upstream()
-        self.log.info("session of {jid} ends", jid=self._link.name)
+        self.log.info("session of {jid} ends, from {address}", jid=self._link.name, address=self._client.peer)
 
     # What the account asks (SessionPort): `deliver`, `deliver_all`, `close` and these
 

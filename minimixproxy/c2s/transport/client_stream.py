@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from minimixproxy.c2s.errors import describe_tls_failure
 from minimixproxy.c2s.transport.connection import SecurableConnection, Transport
+from minimixproxy.c2s.transport.peers import Peer, peer_of
 from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.events import Event
@@ -41,7 +42,18 @@ class ClientStream:
 
     log = Logger()
 
-    __slots__ = ("_abort_call", "_clock", "_framer", "_framing", "_on_lost", "bottom", "handler", "take", "transport")
+    __slots__ = (
+        "_abort_call",
+        "_clock",
+        "_framer",
+        "_framing",
+        "_on_lost",
+        "_peer",
+        "bottom",
+        "handler",
+        "take",
+        "transport",
+    )
 
     def __init__(
         self,
@@ -57,6 +69,7 @@ class ClientStream:
         self._on_lost = on_lost
         self._framer = FastFramer(framing)
         self._abort_call: Any = None
+        self._peer: Peer | None = None
         self.transport: Transport
         self.handler: Handler | None = None
         self.take: Callable[[bytes], None] | None = None  # all bytes, once a session has taken over
@@ -112,6 +125,13 @@ class ClientStream:
     def framer(self) -> FastFramer:
         """The framer of the current XML stream; another object after `restart`."""
         return self._framer
+
+    @property
+    def peer(self) -> Peer:
+        """Who the client is. To be asked first when it has said something: a relay says so no sooner."""
+        if self._peer is None:
+            self._peer = peer_of(self.transport)
+        return self._peer
 
     def restart(self) -> None:
         """The client will begin a new XML stream."""

@@ -2,10 +2,40 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, ip_address, ip_network
-from typing import Any
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any, NamedTuple
 
 _IPV6_PREFIX = 64  # what one subscriber has
+_LAST_PORT = 65535
+
+
+class IPEnd(NamedTuple):
+    """One end of a connection. An IPv4-mapped address is IPv4, and none has a scope id."""
+
+    address: IPv4Address | IPv6Address
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
+
+
+class Ends(NamedTuple):
+    """Whence and whereto a connection is. None: that end has no IP address, or nobody knows it."""
+
+    source: IPEnd | None
+    destination: IPEnd | None
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A client, where it is and where it connected to. `key`: what its address counts as."""
+
+    key: str
+    ends: Ends
+
+    def __str__(self) -> str:
+        return self.key if self.ends.source is None else str(self.ends.source)
 
 
 def address_key(host: str) -> str:
@@ -24,6 +54,23 @@ def address_key(host: str) -> str:
 def peer_key(transport: Any) -> str:
     """Return what the peer of a transport counts as; all peers on a UNIX socket are one."""
     return address_key(str(getattr(transport.getPeer(), "host", "local")))
+
+
+def ip_end(address: Any) -> IPEnd | None:
+    """Return an `IAddress` as an `IPEnd`, None if it has no IP address: a relay (`haproxy:`) may name anything."""
+    host, port = getattr(address, "host", ""), getattr(address, "port", -1)
+    try:
+        ip = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    if not 0 <= port <= _LAST_PORT:
+        return None
+    return IPEnd(getattr(ip, "ipv4_mapped", None) or ip, port)
+
+
+def peer_of(transport: Any) -> Peer:
+    """Return who is at the other end of a client's transport; behind a relay, once its first bytes have come."""
+    return Peer(peer_key(transport), Ends(ip_end(transport.getPeer()), ip_end(transport.getHost())))
 
 
 def is_loopback(transport: Any) -> bool:

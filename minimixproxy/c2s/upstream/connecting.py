@@ -23,11 +23,12 @@ from minimixproxy.c2s.errors import (
 )
 from minimixproxy.c2s.transport.certificates import CertificateError
 from minimixproxy.c2s.transport.connection import SecurableConnection, read_little
-from minimixproxy.c2s.transport.peers import is_loopback
+from minimixproxy.c2s.transport.peers import Peer, is_loopback
 from minimixproxy.c2s.transport.tls import client_factory
 from minimixproxy.c2s.upstream.binding import BadBinding, Own
 from minimixproxy.c2s.upstream.conversation import Conversation
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
+from minimixproxy.c2s.upstream.proxy_header import HINT, header_for
 from minimixproxy.c2s.upstream.sasl import PLAIN, SaslExchange, choose_mechanism, offered_mechanisms
 from minimixproxy.c2s.upstream.srv import resolve
 from minimixproxy.config.checks import endpoint_kind
@@ -85,27 +86,30 @@ class _Candidate:
 _Then = Callable[[FramedXmlStream, Conversation, Stanza], Awaitable[None]]
 
 
-async def connect_upstream(reactor: Any, login: Login, limits: Limits) -> FramedXmlStream:
+async def connect_upstream(reactor: Any, login: Login, limits: Limits, client: Peer | None = None) -> FramedXmlStream:
     """Return a stream to the server of the account, secured and logged in; `open_stream` is next.
 
-    Raises `UpstreamUnreachable`, `UpstreamTLSError`, `UpstreamProtocolError`, `UpstreamRefused` when the server does
-    not accept the login, or `UpstreamUnfit` when kept keys are not what it asks for. Gives up after `LOGIN_TIMEOUT`
-    seconds.
+    `client`: for whom it is; None: for the account itself. Raises `UpstreamUnreachable`, `UpstreamTLSError`,
+    `UpstreamProtocolError`, `UpstreamRefused` when the server does not accept the login, or `UpstreamUnfit` when kept
+    keys are not what it asks for. Gives up after `LOGIN_TIMEOUT` seconds.
     """
 
     async def log_in(xs: FramedXmlStream, conversation: Conversation, features: Stanza) -> None:
         await _authenticate(xs, conversation, login, features)
         conversation.restart()
 
-    attempt = Deferred.fromCoroutine(_connect(reactor, login.domain, server_framing(limits), log_in))
+    attempt = Deferred.fromCoroutine(_connect(reactor, login.domain, client, server_framing(limits), log_in))
     return await attempt.addTimeout(LOGIN_TIMEOUT, reactor, onTimeoutCancel=_timed_out)
 
 
-async def contact_upstream(reactor: Any, domain: Domain, limits: Limits) -> tuple[FramedXmlStream, Stanza]:
+async def contact_upstream(
+    reactor: Any, domain: Domain, limits: Limits, client: Peer | None = None
+) -> tuple[FramedXmlStream, Stanza]:
     """Return a stream to the server of a domain, secured as for logins but not logged in, and its features.
 
-    What came behind them is dropped: a server has nothing to say there. It takes stanzas no larger than clients may
-    send. Raises `UpstreamUnreachable`, `UpstreamTLSError` or `UpstreamProtocolError`.
+    `client`: for whom it is, if for one. What came behind them is dropped: a server has nothing to say there. It takes
+    stanzas no larger than clients may send. Raises `UpstreamUnreachable`, `UpstreamTLSError` or
+    `UpstreamProtocolError`.
     """
     found: list[Stanza] = []
 
@@ -113,7 +117,7 @@ async def contact_upstream(reactor: Any, domain: Domain, limits: Limits) -> tupl
         found.append(features)
 
     framing = FramingLimits(limits.stanza_size, limits.stanza_depth)
-    attempt = Deferred.fromCoroutine(_connect(reactor, domain, framing, look))
+    attempt = Deferred.fromCoroutine(_connect(reactor, domain, client, framing, look))
     return await attempt.addTimeout(LOGIN_TIMEOUT, reactor, onTimeoutCancel=_timed_out), found[-1]
 
 
@@ -121,7 +125,9 @@ def _timed_out(result: Any, timeout: float) -> Any:
     raise UpstreamUnreachable(f"no login within {timeout:g} seconds")
 
 
-async def _connect(reactor: Any, domain: Domain, framing: FramingLimits, then: _Then) -> FramedXmlStream:
+async def _connect(
+    reactor: Any, domain: Domain, client: Peer | None, framing: FramingLimits, then: _Then
+) -> FramedXmlStream:
     """Try the candidates in order: the next one only if there was no secured stream to the one before."""
     problem: UpstreamError = UpstreamUnreachable(f"{domain.name} offers no service for clients")
     for candidate in await _candidates(reactor, domain):
@@ -130,6 +136,8 @@ async def _connect(reactor: Any, domain: Domain, framing: FramingLimits, then: _
         except UpstreamUnreachable as error:
             problem = error
             continue
+        if domain.upstream_proxy_protocol:
+            bottom.upper.transport.write(header_for(client, bottom.upper.transport))
         try:
             attempt = Deferred.fromCoroutine(_negotiate(bottom, candidate, domain, then))
             return await attempt.addTimeout(ATTEMPT_TIMEOUT, reactor, onTimeoutCancel=_timed_out)
@@ -193,7 +201,7 @@ async def _negotiate(
         if candidate.tls == "direct":
             bottom.start_tls(_tls_factory(domain, direct=True))
             secure = True
-        _, features = await _open(xs, conversation, _header(domain.name))
+        features = await _greeted(xs, conversation, domain)
         if not secure and features.has_payload(NS_TLS, "starttls"):
             await _starttls(bottom, conversation, domain)
             _, features = await _open(xs, conversation, _header(domain.name))
@@ -201,6 +209,17 @@ async def _negotiate(
             _allow_plaintext(bottom, domain)
         await then(xs, conversation, features)
     return xs
+
+
+async def _greeted(xs: FramedXmlStream, conversation: Conversation, domain: Domain) -> Stanza:
+    """Return the first features. A server that does not understand the PROXY protocol ends the stream here."""
+    try:
+        _, features = await _open(xs, conversation, _header(domain.name))
+    except UpstreamError as error:
+        if domain.upstream_proxy_protocol:
+            error.args = (f"{error} ({HINT})",)
+        raise
+    return features
 
 
 def _tls_factory(domain: Domain, *, direct: bool) -> Any:
