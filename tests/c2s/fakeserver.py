@@ -11,8 +11,10 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory, connectionDone
+from twisted.protocols.haproxy import proxyEndpoint
+from zope.interface import implementer
 
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.c2s.upstream.scram import MECHANISMS, derive_keys
@@ -41,6 +43,7 @@ class Script:
     proceed: bytes = b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
     replace: dict[str, bytes] = field(default_factory=dict)  # what it says instead, at "header", "features", "bind"
     answer_to_bind: bytes = b""  # all of what it says then, ID standing for the id
+    registration: bool = False  # offered in band
     silent: bool = False
     headers: list[StreamOpened] = field(default_factory=list)
     mechanism: str = ""
@@ -108,6 +111,8 @@ class FakeServer:
         else:
             names = b"".join(b"<mechanism>%b</mechanism>" % name.encode() for name in self.script.mechanisms)
             offered += b"<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>%b</mechanisms>" % names
+        if self.script.registration:
+            offered += b"<register xmlns='http://jabber.org/features/iq-register'/>"
         return b"<stream:features>%b</stream:features>" % offered
 
     def starttls(self, _stanza: Stanza) -> None:
@@ -177,6 +182,19 @@ class FakeServer:
 
     def say(self, name: str, data: bytes) -> None:
         self.write(b"<%b xmlns='%b'>%b</%b>" % (name.encode(), NS_SASL.encode(), b64encode(data), name.encode()))
+
+
+def expecting_header(factory: Factory[Any]) -> Any:
+    """Return a factory that expects the PROXY protocol first, as Twisted's `haproxy:` endpoints do."""
+    wrapped: list[Any] = []
+
+    @implementer(IStreamServerEndpoint)
+    class Catching:
+        def listen(self, factory: Any) -> Any:
+            return wrapped.append(factory)
+
+    proxyEndpoint(Catching()).listen(factory)
+    return wrapped[0]
 
 
 def listening(factory: Factory[Any]) -> tuple[IListeningPort, int]:

@@ -112,7 +112,8 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + 'upsteram = "tcp:h:1"\n',
         [
             '[domain."example.org"] upsteram: unknown key; did you mean upstream? '
-            "Known: certificate, keep_passwords, private_key, registration, upstream, upstream_trust"
+            "Known: certificate, keep_passwords, private_key, registration, upstream, upstream_proxy_protocol, "
+            "upstream_trust"
         ],
     ),
     "unknown key that looks like a branch of ours": (
@@ -123,8 +124,27 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + '[domain."is-a.example"]\nupsteram = "x"\n',
         [
             '[domain."is-a.example"] upsteram: unknown key; did you mean upstream? '
-            "Known: certificate, keep_passwords, private_key, registration, upstream, upstream_trust"
+            "Known: certificate, keep_passwords, private_key, registration, upstream, upstream_proxy_protocol, "
+            "upstream_trust"
         ],
+    ),
+    "PROXY protocol to nobody in particular": (
+        MINIMAL + "upstream_proxy_protocol = true\n",
+        [
+            '[domain."example.org"]: upstream_proxy_protocol needs upstream, "tcp:HOST:PORT" or "unix:PATH": a server '
+            "that is not known to expect the PROXY protocol would refuse everybody"
+        ],
+    ),
+    "PROXY protocol within TLS": (
+        MINIMAL + 'upstream = "TLS:h:5223"\nupstream_proxy_protocol = true\n',
+        [
+            '[domain."example.org"]: upstream_proxy_protocol needs a "tcp:" or "unix:" upstream, not "TLS:h:5223": '
+            "the PROXY header goes before TLS"
+        ],
+    ),
+    "PROXY protocol, perhaps": (
+        MINIMAL + 'upstream = "tcp:h:1"\nupstream_proxy_protocol = "yes"\n',
+        ['[domain."example.org"] upstream_proxy_protocol: must be true or false, not "yes"'],
     ),
     "name is no key": (MINIMAL + 'name = "x"\n', ['[domain."example.org"] name: unknown key']),
     "domain name": (LISTEN + '[domain."a b"]\n', ['[domain."a b"]: must be a domain name']),

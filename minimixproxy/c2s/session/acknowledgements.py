@@ -19,6 +19,7 @@ from typing import Any
 from twisted.internet import tcp
 from twisted.python.failure import Failure
 
+from minimixproxy.c2s.transport.connection import is_tcp
 from minimixproxy.timing.clock import Clock
 
 if sys.platform == "linux":
@@ -66,7 +67,7 @@ class Acknowledgements:
         `relayed`: a relay acknowledges for the client. So it is taken to be for anything but TCP.
         `overhead`: bytes that TLS adds to each of its records.
         """
-        known = sys.platform == "linux" and isinstance(transport, tcp.Connection) and not relayed
+        known = sys.platform == "linux" and isinstance(transport, tcp.Connection) and is_tcp(transport) and not relayed
         self.relayed = not known
         self._clock = clock
         self._position = position

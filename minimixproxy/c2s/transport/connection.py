@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from twisted.internet import tcp
+from twisted.internet.interfaces import ITCPTransport, IUNIXTransport
 from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import Protocol as BaseProtocol
 from twisted.internet.protocol import connectionDone
@@ -119,9 +120,14 @@ def read_little(transport: Any, size: int) -> None:
     transport.doRead = read  # type: ignore[method-assign]
 
 
+def is_tcp(transport: Any) -> bool:
+    """Tell whether a transport is one of TCP. To Twisted, those of UNIX sockets are a kind of TCP, too."""
+    return bool(ITCPTransport.providedBy(transport) and not IUNIXTransport.providedBy(transport))
+
+
 def _tune(transport: Any) -> None:
     """Send small writes at once, and find out within minutes that a silent peer is gone."""
-    if getattr(transport, "setTcpNoDelay", None) is None:  # a UNIX socket
+    if not is_tcp(transport):
         return
     transport.setTcpNoDelay(1)
     transport.setTcpKeepAlive(1)

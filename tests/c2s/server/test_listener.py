@@ -6,11 +6,12 @@ import gc
 import os
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint, connectProtocol, serverFromString
 from twisted.internet.protocol import connectionDone
 from twisted.logger import formatEvent
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -22,9 +23,10 @@ from minimixproxy.c2s.server.negotiation import Negotiation
 from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection
+from minimixproxy.c2s.transport.peers import ip_end, peer_of
 from minimixproxy.c2s.transport.tls import ServerTLS, client_factory
 from minimixproxy.config.settings import Domain, Limits, Listen, Settings
-from tests.c2s.fakeserver import FakeServerFactory, Script, listening
+from tests.c2s.fakeserver import FakeServerFactory, Script, expecting_header, listening
 from tests.c2s.helpers import BIND, HEADER, Recorder, StubAccounts, certified, plain
 from tests.log_events import log_events
 
@@ -76,6 +78,7 @@ def alive(*types: type) -> int:
 class ListenerTest(unittest.TestCase):
     timeout = 60
     registration = False  # else there are connections upstream that no client asked for
+    proxy_protocol = False
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
@@ -83,7 +86,8 @@ class ListenerTest(unittest.TestCase):
         tls = ServerTLS([self.domain], self.directory)
         tls.load()
         self.script = Script(tls=tls.factory("example.org"))
-        server, number = listening(FakeServerFactory(self.script))
+        factory = FakeServerFactory(self.script)
+        server, number = listening(expecting_header(factory) if self.proxy_protocol else factory)
         self.addCleanup(server.stopListening)
         self.upstream = f"tcp:127.0.0.1:{number}"
         self.accounts = StubAccounts()
@@ -92,7 +96,12 @@ class ListenerTest(unittest.TestCase):
         """Start the service; by default one STARTTLS port."""
         assert self.domain.certificate is not None
         trust = self.domain.certificate
-        update = {"upstream": self.upstream, "upstream_trust": trust, "registration": self.registration}
+        update = {
+            "upstream": self.upstream,
+            "upstream_trust": trust,
+            "registration": self.registration,
+            "upstream_proxy_protocol": self.proxy_protocol,
+        }
         domain = self.domain.model_copy(update=update)
         settings = Settings(
             state=self.directory / "state.sqlite",
@@ -111,9 +120,12 @@ class ListenerTest(unittest.TestCase):
         return int(port.getHost().port)
 
     async def connect(self, port: int) -> Client:
+        return await self.connect_by(TCP4ClientEndpoint(reactor, "127.0.0.1", port))
+
+    async def connect_by(self, endpoint: Any) -> Client:
         client = Client()
         client.bottom = SecurableConnection(client)
-        await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), client.bottom)
+        await connectProtocol(endpoint, client.bottom)
         return client
 
     def tls(self, *, direct: bool = False) -> TLSMemoryBIOFactory:
@@ -122,7 +134,9 @@ class ListenerTest(unittest.TestCase):
         return client_factory(Domain(name="example.org", upstream_trust=trust), direct=direct)
 
     async def secured(self, port: int) -> Client:
-        client = await self.connect(port)
+        return await self.secure(await self.connect(port))
+
+    async def secure(self, client: Client) -> Client:
         await client.say(HEADER, b"</stream:features>")
         await client.say(STARTTLS, b"<proceed[^>]*>")
         client.bottom.start_tls(self.tls())
@@ -182,6 +196,39 @@ class WholeWayTest(ListenerTest):
             client.transport.abortConnection()
             await client.gone
 
+    async def test_on_unix_sockets(self) -> None:
+        """Towards clients and towards the server. Who connects is a relay; nobody says how far the client has come."""
+        with TemporaryDirectory() as directory:
+            endpoint = serverFromString(reactor, f"unix:{directory}/server")
+            server = await endpoint.listen(FakeServerFactory(self.script))
+            self.upstream = f"unix:{directory}/server"
+            self.start(Listen(endpoint=f"unix:{directory}/clients"))
+            client = await self.connect_by(UNIXClientEndpoint(reactor, f"{directory}/clients"))
+            await self.log_in(await self.secure(client))
+            self.assertTrue(self.accounts.bound[0]._acknowledgements.relayed)
+            client.transport.abortConnection()
+            await client.gone
+            await server.stopListening()
+
+    async def test_a_client_that_is_gone_is_noticed(self) -> None:
+        """Both sides probe a silent peer, whatever wraps the socket."""
+        tcp, ours = (
+            "tcp:0:interface=127.0.0.1",
+            f"privateKey={self.domain.private_key}:certKey={self.domain.certificate}",
+        )
+        for endpoint in (tcp, f"haproxy:{tcp}", f"ssl:0:interface=127.0.0.1:{ours}"):
+            service = self.start(Listen(endpoint=endpoint, tls="direct"))
+            client = await self.connect(self.port(service))
+            if endpoint.startswith("haproxy"):
+                client.transport.write(b"PROXY TCP4 192.0.2.1 192.0.2.9 1234 5222\r\n")
+            client.bottom.start_tls(self.tls(direct=True))
+            await self.log_in(client)
+            for transport in (self.accounts.bound[-1]._client.transport, self.script.connections[-1].transport):
+                self.assertTrue(transport.getTcpKeepAlive(), endpoint)  # type: ignore[attr-defined]
+                self.assertTrue(transport.getTcpNoDelay(), endpoint)  # type: ignore[attr-defined]
+            client.transport.abortConnection()
+            await client.gone
+
     async def test_large_stanzas_both_ways(self) -> None:
         service = self.start()
         client = await self.log_in(await self.secured(self.port(service)))
@@ -191,6 +238,80 @@ class WholeWayTest(ListenerTest):
         client.transport.write(message)
         await client.say(b"<iq type='set' id='x'><bind/></iq>", b"</iq>")
         self.assertIn(message, [stanza.raw for stanza in self.script.stanzas])
+        client.transport.abortConnection()
+        await client.gone
+
+
+class ProxyProtocolTest(ListenerTest):
+    """A server that is told whence clients come."""
+
+    proxy_protocol = True
+
+    def told(self) -> list[str]:
+        """Whence the server was told that its connections came, the oldest first."""
+        return [str(peer_of(server.transport)) for server in self.script.connections]
+
+    async def test_of_a_client(self) -> None:
+        client = await self.log_in(await self.secured(self.port(self.start())))
+        address: Any = client.bottom.transport.getHost()  # type: ignore[union-attr]
+        self.assertEqual(self.told(), [f"127.0.0.1:{address.port}"])
+        client.transport.abortConnection()
+        await client.gone
+
+    async def test_of_a_client_behind_a_relay(self) -> None:
+        """In both versions, and where the relay has connected by itself, or names nonsense."""
+        port = self.port(self.start(Listen(endpoint="haproxy:tcp:0:interface=127.0.0.1")))
+        version_2 = b"\r\n\r\n\0\r\nQUIT\n"
+        own: list[str] = []
+        for header in (
+            b"PROXY TCP4 192.0.2.1 198.51.100.9 1234 5222\r\n",
+            b"PROXY TCP6 2001:db8::7 2001:db8::9 1234 5222\r\n",
+            b"PROXY TCP6 ::ffff:192.0.2.3 ::ffff:192.0.2.9 1234 5222\r\n",
+            version_2 + bytes.fromhex("21 11 000c c0000202 c6336409 04d2 1466"),
+            version_2 + bytes.fromhex("20 00 0000"),
+            b"PROXY UNKNOWN \r\n",
+            b"PROXY TCP4 nonsense 198.51.100.9 1234 99999999\r\n",
+        ):
+            client = await self.connect(port)
+            own.append(f"127.0.0.1:{client.transport.getHost().port}")  # type: ignore[attr-defined]
+            client.transport.write(header)
+            await self.log_in(await self.secure(client))
+            client.transport.abortConnection()
+            await client.gone
+        named = ["192.0.2.1:1234", "[2001:db8::7]:1234", "192.0.2.3:1234", "192.0.2.2:1234"]
+        told = self.told()
+        self.assertEqual(told[:6], named + own[4:6])
+        upstream = self.script.connections[6].transport.transport.getPeer()
+        self.assertEqual(told[6], f"127.0.0.1:{upstream.port}", "as for a connection of the proxy's own")
+
+    async def test_the_log_names_the_client(self) -> None:
+        events = log_events(self)
+        service = self.start(Listen(endpoint="haproxy:tcp:0:interface=127.0.0.1"))
+        client = await self.connect(self.port(service))
+        client.transport.write(b"PROXY TCP6 2001:db8::7 2001:db8::9 1234 5222\r\n")
+        await self.log_in(await self.secure(client))
+        await client.say(b"</stream:stream>", b"</stream:stream>")
+        await client.gone
+        await service.stopService()
+        lines = [line for event in events if (line := formatEvent(event)).startswith("session of ")]
+        self.assertIn("session of a@example.org begins, from [2001:db8::7]:1234", lines)
+        self.assertIn("session of a@example.org/1 ends, from [2001:db8::7]:1234", lines)
+
+
+class RegisteringTest(ListenerTest):
+    proxy_protocol = registration = True
+
+    async def test_the_server_is_told_who_registers(self) -> None:
+        """First the proxy itself looks what the server offers."""
+        self.script.registration = True
+        self.script.answer_to_bind = b"<iq type='result' id='ID'><query xmlns='jabber:iq:register'/></iq>"
+        client = await self.secured(self.port(self.start()))
+        await client.say(HEADER, b"PLAIN.*</stream:features>")
+        probe = self.script.connections[0]
+        self.assertEqual(str(peer_of(probe.transport)), str(ip_end(probe.transport.transport.getPeer())))
+        await client.say(b"<iq type='get' id='r'><query xmlns='jabber:iq:register'/></iq>", b"<query[^>]*>.*</iq>")
+        address: Any = client.bottom.transport.getHost()  # type: ignore[union-attr]
+        self.assertEqual(str(peer_of(self.script.connections[1].transport)), f"127.0.0.1:{address.port}")
         client.transport.abortConnection()
         await client.gone
 

@@ -6,7 +6,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.testing import StringTransport
 from twisted.trial import unittest
 
-from minimixproxy.c2s.transport.peers import address_key, is_loopback, peer_key
+from minimixproxy.c2s.transport.peers import address_key, ip_end, is_loopback, peer_key, peer_of
 
 
 class PeersTests(unittest.TestCase):
@@ -34,3 +34,32 @@ class PeersTests(unittest.TestCase):
         ):
             transport = StringTransport(peerAddress=address)
             self.assertEqual((peer_key(transport), is_loopback(transport)), (key, loopback), address)
+
+    def test_ends(self) -> None:
+        """A relay that speaks version 1 of the PROXY protocol may name anything: Twisted does not look."""
+        for address, shown in (
+            (IPv4Address("TCP", "192.0.2.1", 5), "192.0.2.1:5"),
+            (IPv4Address("UDP", "192.0.2.1", 65535), "192.0.2.1:65535"),
+            (IPv6Address("TCP", "2001:DB8:0:0:0:0:0:1", 0), "[2001:db8::1]:0"),
+            (IPv6Address("TCP", "::ffff:192.0.2.1", 5), "192.0.2.1:5"),
+            (IPv6Address("TCP", "fe80::1%eth0", 5), "[fe80::1]:5"),
+            (IPv6Address("TCP", "fe80::1", 5, 0, 3), "[fe80::1]:5"),
+            (UNIXAddress(b"/run/socket"), "None"),
+            (UNIXAddress(None), "None"),
+            (IPv4Address("TCP", "192.0.2.1", 65536), "None"),
+            (IPv4Address("TCP", "192.0.2.1", -1), "None"),
+            (IPv4Address("TCP", "192.0.2.256", 5), "None"),
+            (IPv4Address("TCP", "", 5), "None"),
+            (IPv6Address("TCP", "nonsense", 5), "None"),
+        ):
+            self.assertEqual(str(ip_end(address)), shown, address)
+
+    def test_a_client(self) -> None:
+        here = IPv4Address("TCP", "198.51.100.1", 5222)
+        for address, shown, key in (
+            (IPv6Address("TCP", "2001:db8::1", 5), "[2001:db8::1]:5", "2001:db8::/64"),
+            (UNIXAddress(b"/run/socket"), "local", "local"),
+            (IPv4Address("TCP", "nonsense", 5), "nonsense", "nonsense"),
+        ):
+            peer = peer_of(StringTransport(hostAddress=here, peerAddress=address))
+            self.assertEqual((str(peer), peer.key, str(peer.ends.destination)), (shown, key, "198.51.100.1:5222"))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from ipaddress import IPv4Address
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, inlineCallbacks, maybeDeferred, succeed
-from twisted.internet.endpoints import clientFromString
+from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.task import Clock
 from twisted.names import dns
 from twisted.names.error import DNSNameError, DNSServerError
@@ -24,6 +26,7 @@ from minimixproxy.c2s.errors import (
     UpstreamUnreachable,
 )
 from minimixproxy.c2s.transport.connection import SecurableConnection
+from minimixproxy.c2s.transport.peers import Ends, IPEnd, Peer, peer_of
 from minimixproxy.c2s.transport.tls import ServerTLS
 from minimixproxy.c2s.upstream import connecting
 from minimixproxy.c2s.upstream.binding import Own
@@ -42,7 +45,7 @@ from minimixproxy.c2s.upstream.srv import Record, Target, order, resolve
 from minimixproxy.config.settings import Domain, Limits
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
-from tests.c2s.fakeserver import SALT, FakeServer, FakeServerFactory, Script, listening
+from tests.c2s.fakeserver import SALT, FakeServer, FakeServerFactory, Script, expecting_header, listening
 from tests.c2s.helpers import BOUND, certified
 
 OWN = Own("a@example.org", "example.org")
@@ -359,6 +362,82 @@ class LoginTest(UpstreamTest):
         login = self.login(where)
         odd = Login(login.domain, "\u0007", login.credential, login.keys)
         await self.refused(UpstreamRefused, odd)
+
+
+class ProxyProtocolTest(UpstreamTest):
+    """The server is told whence a client comes, before anything else is said."""
+
+    PHONE = Peer("192.0.2.77", Ends(IPEnd(IPv4Address("192.0.2.77"), 40000), IPEnd(IPv4Address("198.51.100.1"), 5222)))
+
+    def serve_proxies(self, **behaviour: Any) -> tuple[Script, str]:
+        """Start a server that expects the header; return its script and where it is."""
+        behaviour.setdefault("tls", self.tls.factory("example.org"))
+        script = Script(**behaviour)
+        port, number = listening(expecting_header(FakeServerFactory(script)))
+        self.addCleanup(port.stopListening)
+        self.addCleanup(lambda: [server.transport.abortConnection() for server in script.connections])
+        return script, f"tcp:127.0.0.1:{number}"
+
+    def domain(self, where: str) -> Domain:
+        return Domain(name="example.org", upstream=where, upstream_trust=self.trust, upstream_proxy_protocol=True)
+
+    def login_at(self, where: str) -> Login:
+        return Login(self.domain(where), "a", Credential.from_password("secret"), self.cache)
+
+    async def test_of_a_client(self) -> None:
+        script, where = self.serve_proxies()
+        self.streams.append(await connect_upstream(reactor, self.login_at(where), Limits(), self.PHONE))
+        stream, _features = await contact_upstream(reactor, self.domain(where), Limits(), self.PHONE)
+        self.streams.append(stream)
+        self.assertEqual([peer_of(server.transport) for server in script.connections], [self.PHONE, self.PHONE])
+        self.assertTrue(all(server.bottom.secured for server in script.connections), "TLS comes behind it")
+
+    async def test_of_no_client(self) -> None:
+        """An account stream is the proxy's own."""
+        script, where = self.serve_proxies()
+        self.streams.append(await connect_upstream(reactor, self.login_at(where), Limits()))
+        stream, _features = await contact_upstream(reactor, self.domain(where), Limits())
+        self.streams.append(stream)
+        for server, own in zip(script.connections, self.streams, strict=True):
+            host = own.transport.getHost()
+            self.assertEqual(str(peer_of(server.transport)), f"127.0.0.1:{host.port}")
+
+    async def test_through_a_unix_socket(self) -> None:
+        with TemporaryDirectory() as directory:
+            script = Script(tls=self.tls.factory("example.org"))
+            endpoint = serverFromString(reactor, f"unix:{directory}/c2s")
+            port = await endpoint.listen(expecting_header(FakeServerFactory(script)))
+            login = self.login_at(f"unix:{directory}/c2s")
+            for client in (self.PHONE, None):
+                self.streams.append(await connect_upstream(reactor, login, Limits(), client))
+            await maybeDeferred(port.stopListening)
+        self.assertEqual(
+            [str(peer_of(server.transport)) for server in script.connections], ["192.0.2.77:40000", "local"]
+        )
+
+    async def test_a_server_that_does_not_expect_it(self) -> None:
+        """It finds no XML, and ends stream or connection. There is one attempt, and the operator is told of the key."""
+        hint = "(upstream_proxy_protocol is on: does the server expect the PROXY protocol on this port?)"
+        script, where = self.serve()
+        raised = await self.refused(UpstreamError, self.login_at(where))
+        self.assertEqual((str(raised), len(script.connections)), (f"the connection was lost {hint}", 1))
+        end = b"<stream:error><not-well-formed xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
+        script, where = self.serve_proxies(replace={"features": end})
+        raised = await self.refused(UpstreamProtocolError, self.login_at(where))
+        self.assertEqual(str(raised), f"the server ended the stream: not-well-formed {hint}")
+        self.assertEqual((getattr(raised, "condition", ""), len(script.connections)), ("not-well-formed", 1))
+
+    async def test_no_such_hint_for_other_troubles(self) -> None:
+        end = b"<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
+        _script, where = self.serve(replace={"features": end})
+        self.assertNotIn("PROXY", str(await self.refused(UpstreamProtocolError, self.login(where))))
+        _script, where = self.serve_proxies(mechanisms=("X-NONE",))
+        self.assertNotIn("PROXY", str(await self.refused(UpstreamProtocolError, self.login_at(where))))
+
+    async def test_not_unless_the_domain_says_so(self) -> None:
+        script, where = self.serve()
+        self.streams.append(await connect_upstream(reactor, self.login(where), Limits(), self.PHONE))
+        self.assertEqual(len(script.headers), 2)
 
 
 class SecurityTest(UpstreamTest):
