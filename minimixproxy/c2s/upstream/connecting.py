@@ -28,7 +28,7 @@ from minimixproxy.c2s.transport.tls import client_factory
 from minimixproxy.c2s.upstream.binding import BadBinding, Own
 from minimixproxy.c2s.upstream.conversation import Conversation
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
-from minimixproxy.c2s.upstream.proxy_header import HINT, header_for
+from minimixproxy.c2s.upstream.proxy_header import explain, header_for
 from minimixproxy.c2s.upstream.sasl import PLAIN, SaslExchange, choose_mechanism, offered_mechanisms
 from minimixproxy.c2s.upstream.srv import resolve
 from minimixproxy.config.checks import endpoint_kind
@@ -217,7 +217,7 @@ async def _greeted(xs: FramedXmlStream, conversation: Conversation, domain: Doma
         _, features = await _open(xs, conversation, _header(domain.name))
     except UpstreamError as error:
         if domain.upstream_proxy_protocol:
-            error.args = (f"{error} ({HINT})",)
+            explain(error)
         raise
     return features
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from struct import pack
 from typing import Any
 
+from minimixproxy.c2s.errors import UpstreamError
 from minimixproxy.c2s.transport.peers import Ends, IPEnd, Peer, ip_end
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
@@ -19,8 +20,15 @@ _LOCAL, _PROXY = 0x20, 0x21  # version 2, and the command
 _TCP = {4: 0x11, 6: 0x21}  # TCP over IPv4, over IPv6
 _NO_ADDRESS = bytes(12)  # as long as two of IPv4 with their ports
 
-#: What a server's failure to greet the proxy may come from.
-HINT = "upstream_proxy_protocol is on: does the server expect the PROXY protocol on this port?"
+_HINT = "upstream_proxy_protocol is on: does the server expect the PROXY protocol on this port?"
+# Stream errors that may be about a header taken for XML. "": there was none, the server just hung up for example.
+_NO_XML = frozenset({"", "bad-format", "invalid-xml", "not-well-formed", "xml-not-well-formed"})
+
+
+def explain(error: UpstreamError) -> None:
+    """Add to an error, with which a server greeted us, that it may not have expected the header."""
+    if getattr(error, "condition", "") in _NO_XML:
+        error.args = (f"{error} ({_HINT})",)
 
 
 def header_for(client: Peer | None, transport: Any) -> bytes:

@@ -223,9 +223,9 @@ class WholeWayTest(ListenerTest):
                 client.transport.write(b"PROXY TCP4 192.0.2.1 192.0.2.9 1234 5222\r\n")
             client.bottom.start_tls(self.tls(direct=True))
             await self.log_in(client)
-            for transport in (self.accounts.bound[-1]._client.transport, self.script.connections[-1].transport):
-                self.assertTrue(transport.getTcpKeepAlive(), endpoint)  # type: ignore[attr-defined]
-                self.assertTrue(transport.getTcpNoDelay(), endpoint)  # type: ignore[attr-defined]
+            transports: list[Any] = [self.accounts.bound[-1]._client.transport, self.script.connections[-1].transport]
+            for transport in transports:
+                self.assertEqual((transport.getTcpKeepAlive(), transport.getTcpNoDelay()), (True, True), endpoint)
             client.transport.abortConnection()
             await client.gone
 

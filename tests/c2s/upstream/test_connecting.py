@@ -431,6 +431,8 @@ class ProxyProtocolTest(UpstreamTest):
         end = b"<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
         _script, where = self.serve(replace={"features": end})
         self.assertNotIn("PROXY", str(await self.refused(UpstreamProtocolError, self.login(where))))
+        _script, where = self.serve_proxies(replace={"features": end})
+        self.assertNotIn("PROXY", str(await self.refused(UpstreamProtocolError, self.login_at(where))))
         _script, where = self.serve_proxies(mechanisms=("X-NONE",))
         self.assertNotIn("PROXY", str(await self.refused(UpstreamProtocolError, self.login_at(where))))
 
