@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet import reactor, ssl
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ITLSTransport
 from twisted.internet.protocol import Protocol
@@ -292,9 +292,9 @@ async def connect(
     port: int, domain: str, *, direct_tls: bool = False, label: str = "client", source: str = ""
 ) -> Client:
     """A connection to loopback, from the address `source`; with `direct_tls` TLS comes first (XEP-0368)."""
-    to = "::1" if ":" in source else "127.0.0.1"
+    kind, to = (TCP6ClientEndpoint, "::1") if ":" in source else (TCP4ClientEndpoint, "127.0.0.1")
     bind = (source, 0) if source else None
-    endpoint: Any = HostnameEndpoint(reactor, to, port, timeout=patiently(TIMEOUT), bindAddress=bind)
+    endpoint: Any = kind(reactor, to, port, timeout=patiently(TIMEOUT), bindAddress=bind)
     if direct_tls:
         endpoint = wrapClientTLS(tls_options(domain, alpn=True), endpoint)
     client: Client = await connectProtocol(endpoint, Client(domain, label))
