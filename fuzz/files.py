@@ -56,6 +56,7 @@ _MINIMAL = b'[[listen]]\nendpoint = "tcp:5222"\n[domain."example.org"]\n'
 _CONFIGURATIONS = (
     _MINIMAL,
     b'state = "postgresql://u:p@h/d?x=y"\n' + _MINIMAL + b'upstream = "tls:h:5223"\nupstream_trust = "insecure"\n',
+    _MINIMAL + b'upstream = "unix:/run/x"\nupstream_proxy_protocol = true\n',
     b'[[client_proxy]]\ndomain = "p.test"\ntarget = ["w@b.test"]\nserver = "tcp:127.0.0.1:5347"\nsecret = "s"\n'
     b"rate = 1e3\n"
     b'allow = ["a.test", "b@c/d"]\npolicy = "sender"\n',
