@@ -257,11 +257,13 @@ class Storage:
     def __init__(self, clock: Clock) -> None:
         self.tables = Tables()
         self.mark = PlainMark()
+        self.turn_end = TurnEnd(clock)  # of the journal that was opened last
         self._clock = clock
 
     def open(self, in_memory: Callable[[], Iterable[KeptAccount]]) -> tuple[SQLJournal, Disk, list[KeptAccount]]:
         """Return a journal that has begun, what it writes to, and what was kept."""
-        journal = SQLJournal(self._clock, TurnEnd(self._clock))
+        self.turn_end = TurnEnd(self._clock)
+        journal = SQLJournal(self._clock, self.turn_end)
         loaded = self.tables.load(self.mark.number)
         last = max(self.tables.last_sequence, self.mark.number or 0)
         disk = Disk(self.tables, self._clock)
