@@ -54,7 +54,7 @@ class Account:
         self.bare = bare
         self.sessions = Sessions(bare)
         self.occupancies = Occupancies(bare, stream, self.sessions, context, self)
-        self._managed = ManagedSessions(bare, context.journal, context.clock)
+        self._managed = ManagedSessions(bare, context.journal, context.clock, self.occupancies.acknowledged)
         self._stream = stream
         self._host = host
         self._planned_jid = planned_jid

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from minimixproxy.minimix.interfaces.journal import Journal
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.room.sessions import resource_of
@@ -14,10 +16,14 @@ INTERVAL = 3.0
 class ManagedSessions:
     """Those of the account `bare`. A session that sleeps is one of them; one that is over is not."""
 
-    def __init__(self, bare: str, journal: Journal, clock: Clock) -> None:
+    def __init__(
+        self, bare: str, journal: Journal, clock: Clock, acknowledged: Callable[[SessionPort], None]
+    ) -> None:
+        """`acknowledged`: told of a session that has acknowledged something, as often as it is written."""
         self._bare = bare
         self._journal = journal
         self._clock = clock
+        self._tell = acknowledged
         self._written: dict[SessionPort, int] = {}
         self._changed: dict[SessionPort, None] = {}
         self._timer = Timer(clock)
@@ -70,3 +76,4 @@ class ManagedSessions:
         if sequence > self._written[session]:
             self._written[session] = sequence
             self._journal.acknowledged(self._bare, resource_of(session), sequence)
+            self._tell(session)

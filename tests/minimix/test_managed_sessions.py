@@ -39,7 +39,8 @@ class ManagedSessionsTests(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(1000.25)
         self.journal = Recorder()
-        self.managed = ManagedSessions(BARE, self.journal, self.clock)
+        self.told: list[str] = []
+        self.managed = ManagedSessions(BARE, self.journal, self.clock, lambda session: self.told.append(session.jid))
         self.phone = self.session("phone")
 
     def session(self, resource: str, reached: float = 3) -> FakeSession:
@@ -87,7 +88,7 @@ class ManagedSessionsTests(SynchronousTestCase):
 
     def test_all_accounts_at_the_same_time(self) -> None:
         """What they write makes one batch."""
-        others = [ManagedSessions(BARE, self.journal, self.clock) for _ in range(10)]
+        others = [ManagedSessions(BARE, self.journal, self.clock, lambda _: None) for _ in range(10)]
         for number, other in enumerate(others):
             session = FakeSession(f"s{number}", self.clock)
             session.reached = 1

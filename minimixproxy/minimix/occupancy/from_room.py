@@ -265,8 +265,8 @@ class FromRoom:
         """Take a private message, or another message that is not groupchat."""
         self.confirmed()
         attendance = self._parts.attendance
-        if not attendance.attached:
-            attendance.privates.keep(stanza, wall_time(self._parts.context.clock))
+        if all(session.managed for session in attendance.attached):  # or there is none
+            attendance.privates.keep(stanza, wall_time(self._parts.context.clock), attendance.attached)
         attendance.attached.fork(stanza)
 
 

@@ -166,6 +166,11 @@ class Occupancies:
         for occupancy in list(self.rooms.values()):
             occupancy.detach(session, gone=session not in self._sessions)
 
+    def acknowledged(self, session: SessionPort) -> None:
+        """A session has acknowledged something (XEP-0198)."""
+        for occupancy in self.rooms.values():
+            occupancy.acknowledged(session)
+
     def show_out(self, session: SessionPort, room: str | None = None) -> None:
         """Show a session out of one room, or of all; the account stays."""
         for occupancy in list(self.rooms.values()):

@@ -188,6 +188,10 @@ class Occupancy:
         self._attendance.drop(session)
         self._appearance.refresh()
 
+    def acknowledged(self, session: SessionPort) -> None:
+        """A session has acknowledged something (XEP-0198)."""
+        self._attendance.privates.arrived(session)
+
     def show_out(self, session: SessionPort, reason: str, codes: tuple[str, ...] = (muc.SELF, muc.KICKED)) -> None:
         """Detach a session, and let it know by a removal with these status codes. The account stays."""
         self._attendance.show_out(session, codes, reason=reason)

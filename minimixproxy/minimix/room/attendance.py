@@ -102,7 +102,8 @@ class Attendance:
             self._history.attached(resource, managed=session.managed)
         session.deliver_all(self.view.replay(session.jid, self._outlet.stream_jid, request.id, codes, history))
         if self.privates:
-            session.deliver_all(self.privates.give(session.jid))
+            privates = self.privates
+            session.deliver_all(privates.entrust(session) if session.managed else privates.give(session.jid))
         self.attached.show(session, request.stanza)
         self._appearance.refresh()
         if differs and not first and self._settings.nick_on_join == "change":
@@ -117,6 +118,7 @@ class Attendance:
         if session in self.attached:
             self.attached.remove(session)
             self._history.detached(resource_of(session), session.reached)
+            self.privates.gone(session)
         self.waiting.drop(session)
         self.next.drop(session)
 

@@ -91,6 +91,7 @@ class Life:
             Listener(self.world, "tablet", ManagedClient),
             Listener(self.world, "desk", Client),
         ]
+        self.whispered: list[str] = []
         self.devices[2].joins()
         self.world.settle()
 
@@ -106,6 +107,15 @@ class Life:
             for device in self.devices:
                 if device.is_in:
                     device.due.append(token)
+
+    def whispers(self, _device: Listener, _number: int) -> None:
+        """Said to the account in private, which no archive has."""
+        if not self.world.disk.late:
+            token = self.world.witness.token()
+            self.whispered.append(token)
+            to = f"{ALICE}/{RESOURCE}"
+            body = f"<body>{token}</body>"
+            self.world.to_stream(ALICE, f"<message type='chat' from='{ROOM}/ghost' to='{to}' id='w'>{body}</message>")
 
     def joins(self, device: Listener, _number: int) -> None:
         device.joins()
@@ -169,6 +179,7 @@ class Life:
             self.world.settle()
         room = self.world.rooms[ROOM]
         if room.nick_of(f"{ALICE}/{RESOURCE}") is None:  # it was not on disk that it was there: the devices begin anew
+            self.whispered.clear()
             for device in self.devices:
                 device.due.clear()
                 device.is_in = False
@@ -194,6 +205,7 @@ class Life:
 
 HAPPENINGS = {
     "says": (1, 1, 3, 25, 130),
+    "whispers": (0,),
     "joins": (0,),
     "joins_again": (0,),
     "reads": (1, 5, 1000),
@@ -253,6 +265,9 @@ class AcknowledgedTests(SynchronousTestCase):
     @given(steps())
     @example([("joins", 0, 0), ("says", 0, 130), ("killed", 0, 1)])
     @example([("joins", 0, 0), ("acknowledges", 0, 40), ("time", 0, 0), ("says", 0, 25), ("killed", 0, 1)])
+    @example([("joins", 0, 0), ("ends", 2, 0), ("whispers", 0, 0), ("killed", 0, 1)])
+    @example([("joins", 0, 0), ("ends", 2, 0), ("whispers", 0, 0), ("ends", 0, 0)])
+    @example([("ends", 2, 0), ("whispers", 0, 0), ("joins", 0, 0), ("killed", 0, 1)])
     @example([*LONG_REPLAY, ("acknowledges", 0, 40), ("time", 0, 0), ("killed", 0, 1)])
     def test_nothing_is_lost(self, happenings: list[Step]) -> None:
         life = lives(happenings)
@@ -260,4 +275,7 @@ class AcknowledgedTests(SynchronousTestCase):
             missing = [token for token in device.due if token not in device.read]
             self.assertEqual(missing, [], f"{device.jid} never reads what was said: {happenings}")
             self.assertEqual(device.again, [], f"{device.jid} is given what it has acknowledged: {happenings}")
+        read = {token for device in life.devices for token in device.read}
+        unheard = [token for token in life.whispered if token not in read]
+        self.assertEqual(unheard, [], f"no device reads what was said in private: {happenings}")
         self.assertEqual(life.world.witness.complaints, [], happenings)

@@ -1,0 +1,172 @@
+"""Private messages for devices that acknowledge (XEP-0198): kept until one of them has them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.minimix.history.private_messages import MAX_KEPT
+from minimixproxy.minimix.interfaces.journal import KeptPrivate, RoomJournal
+from minimixproxy.minimix.managed_sessions import INTERVAL
+from tests.log_events import log_events
+from tests.minimix.fakes import ROOM, STREAM, FakeSession, World, kinds
+from tests.minimix.null_journal import NullJournal, NullRoomJournal
+
+
+class RoomRecorder(NullRoomJournal):
+    def __init__(self, count: itertools.count[int], there: list[int]) -> None:
+        super().__init__(count)
+        self._there = there
+
+    def private_kept(self, private: KeptPrivate) -> None:
+        self._there.append(private.sequence)
+
+    def private_given(self, sequence: int) -> None:
+        self._there.remove(sequence)
+
+
+class Recorder(NullJournal):
+    """A journal that knows which private messages it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.there: list[int] = []
+
+    def room(self, _bare: str, _room: str) -> RoomJournal:
+        return RoomRecorder(self._count, self.there)
+
+
+class PrivateWorld(World):
+    new_journal = Recorder
+
+
+class EntrustedTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = PrivateWorld()
+        assert isinstance(self.world.journal, Recorder)
+        self.there = self.world.journal.there
+        self.phone, self.tablet = (self.managed(session) for session in self.world.joined("phone", "tablet"))
+
+    def managed(self, session: FakeSession) -> FakeSession:
+        session.managed = True
+        session.reached = 0
+        self.world.account.session_managed(session)
+        return session
+
+    def whispers(self, text: str = "psst") -> None:
+        self.world.room(f"<message type='chat' from='{ROOM}/bob' to='{STREAM}'><body>{text}</body></message>")
+
+    def acknowledges(self, session: FakeSession) -> None:
+        session.reached = math.inf
+        self.world.account.acknowledged(session)
+        self.world.clock.advance(INTERVAL)
+
+    def ends(self, *sessions: FakeSession) -> None:
+        for session in sessions:
+            self.world.account.session_closed(session)
+
+    def comes(self, resource: str, *, managed: bool = True) -> FakeSession:
+        """A device logs in and joins."""
+        session = self.world.session(resource)
+        if managed:
+            self.managed(session)
+        self.world.asks_to_join(session)
+        return session
+
+    def heard(self, session: FakeSession) -> list[str]:
+        return [kind for kind in kinds(session.take()) if kind.startswith("bob: ")]
+
+    def test_one_that_has_it(self) -> None:
+        self.whispers()
+        self.assertEqual(
+            (self.heard(self.phone), self.heard(self.tablet), len(self.there)), (["bob: psst"],) * 2 + (1,)
+        )
+        self.acknowledges(self.tablet)
+        self.assertEqual(self.there, [])
+        self.ends(self.phone, self.tablet)
+        self.assertEqual(self.heard(self.comes("phone")), [])
+
+    def test_none_has_it(self) -> None:
+        """It waits for the next device, with the time at which it came."""
+        self.whispers()
+        self.ends(self.phone, self.tablet)
+        self.assertEqual(len(self.there), 1)
+        desk = self.comes("desk", managed=False)
+        (message,) = [stanza for stanza in desk.take() if stanza.name == "message" and stanza.get("type") == "chat"]
+        self.assertTrue(message.has_payload("urn:xmpp:delay", "delay"))
+        self.assertEqual((self.there, self.world.account.occupancies.outlet.budgets._waiting.used), ([], 0))
+
+    def test_it_is_known_to_have_it_when_it_ends(self) -> None:
+        """Its acknowledgement was not written yet."""
+        self.whispers()
+        self.phone.reached = math.inf
+        self.ends(self.phone, self.tablet)
+        self.assertEqual(self.there, [])
+
+    def test_another_one_comes_meanwhile(self) -> None:
+        """It is given what none has said to have."""
+        self.whispers("one")
+        self.phone.reached = math.inf
+        self.assertEqual(self.heard(self.comes("desk")), [])
+        self.phone.reached = 0
+        self.whispers("two")
+        self.ends(self.phone, self.tablet)
+        laptop = self.comes("laptop")
+        self.assertEqual(self.heard(laptop), ["bob: two"])
+        self.ends(laptop)
+        self.assertEqual(self.heard(self.comes("laptop")), ["bob: two"])
+
+    def test_one_that_does_not_acknowledge_is_there(self) -> None:
+        """It has what is written to it, as far as anybody knows."""
+        self.comes("desk", managed=False)
+        self.whispers()
+        self.assertEqual(self.there, [])
+
+    def test_given_when_it_joins(self) -> None:
+        self.ends(self.phone, self.tablet)
+        self.whispers()
+        phone = self.comes("phone")
+        self.assertEqual((self.heard(phone), len(self.there)), (["bob: psst"], 1))
+        self.ends(phone)
+        phone = self.comes("phone")
+        self.assertEqual((self.heard(phone), len(self.there)), (["bob: psst"], 1))
+        self.acknowledges(phone)
+        self.assertEqual(self.there, [])
+        self.ends(phone)
+        self.assertEqual(self.heard(self.comes("phone")), [])
+
+    def test_it_leaves_the_room(self) -> None:
+        self.whispers()
+        for session in (self.phone, self.tablet):
+            self.world.leaves(session)
+        self.assertEqual(len(self.there), 1)
+
+    def test_damaged(self) -> None:
+        self.ends(self.phone, self.tablet)
+        for text in ("one", "two"):
+            self.whispers(text)
+        privates = self.world.account.rooms[ROOM]._attendance.privates
+        privates._waiting[0].private = KeptPrivate(privates._waiting[0].private.sequence, b"")
+        events = log_events(self)
+        phone = self.comes("phone")
+        self.assertEqual((self.heard(phone), len(events)), (["bob: two"], 1))
+        self.acknowledges(phone)
+        self.assertEqual(self.there, [])
+
+    def test_none_ever_says_that_it_has_them(self) -> None:
+        """Only so many are kept; the others may be there all the same, so nothing is said to be lost."""
+        events = log_events(self)
+        for number in range(MAX_KEPT + 5):
+            self.whispers(str(number))
+        self.assertEqual((len(self.there), len(self.heard(self.phone)), events), (MAX_KEPT, MAX_KEPT + 5, []))
+        self.ends(self.phone, self.tablet)
+        expected = [f"bob: {number}" for number in range(5, MAX_KEPT + 5)]
+        self.assertEqual(self.heard(self.comes("phone")), expected)
+
+    def test_the_room_is_left(self) -> None:
+        self.whispers()
+        self.world.account.leave(ROOM)
+        self.world.gone("alice", "110")
+        self.assertEqual(self.world.account.occupancies.outlet.budgets._waiting.used, 0)
