@@ -91,8 +91,10 @@ class HeldAccount:
 
     def kept(self) -> KeptAccount:
         """Return what is to be on disk, with the messages that are in memory."""
-        login = self.login
-        return KeptAccount(self.bare, login.kept, login.refused, login.last_seen, self.account.kept_rooms())
+        login, account = self.login, self.account
+        return KeptAccount(
+            self.bare, login.kept, login.refused, login.last_seen, account.kept_rooms(), account.unfollowed()
+        )
 
     # What the account says
 

@@ -64,7 +64,7 @@ class Account:
         self.presences = MUCPresenceHandler(parts)
         self.messages = MessageForkHandler(parts, queries)
         self.iqs = IQProxyHandler(parts, queries, self._iq_handled)
-        self._bookmarks = BookmarkFollower(self, context.settings, context.clock)
+        self._bookmarks = BookmarkFollower(self, context.settings, context.clock, context.journal)
         self._user = UserRequests(self, bare, self.address, context.clock)
         self._release = StreamRelease(stream, context.clock, self._in_rooms, self._awaits_answers, self._stream_closed)
         for handler in (self.presences, self.messages, self.iqs, BookmarkHandler(self._bookmarks)):
@@ -95,6 +95,10 @@ class Account:
     def kept_rooms(self) -> list[KeptRoom]:
         """Return the rooms as they are to be on disk."""
         return self.occupancies.kept()
+
+    def unfollowed(self) -> dict[str, str | None]:
+        """Return the bookmarks that are not followed, as they are to be on disk."""
+        return self._bookmarks.unfollowed()
 
     # The stream ------------------------------------------------------------------------------------------------
 
@@ -278,7 +282,7 @@ class Account:
     def restore(self, kept: KeptAccount) -> None:
         """Take the rooms that were kept; they are entered when the stream is open."""
         self.occupancies.restore(kept)
-        self._bookmarks.restored()
+        self._bookmarks.restored(kept.unfollowed)
 
     def room_joined(self, room: str) -> None:
         """The account is in a room."""
@@ -287,6 +291,10 @@ class Account:
     def room_left(self, room: str) -> None:
         """The account leaves a room with its last session."""
         self._bookmarks.room_left(room)
+
+    def room_removed(self, room: str) -> None:
+        """The room has removed the account, or does not let it come back, and means it."""
+        self._bookmarks.room_removed(room)
 
     def last_room_ended(self) -> None:
         """The account is in no room any more: its stream is closed."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from time import time
 from typing import Any
 
@@ -17,7 +18,7 @@ from minimixproxy.storage.sealing import Sealer
 class _Account:
     """What is to be known of an account to write its row."""
 
-    __slots__ = ("bare", "id", "last_seen", "login", "refused", "rooms")
+    __slots__ = ("bare", "id", "last_seen", "login", "refused", "rooms", "unfollowed")
 
     def __init__(self, number: int, bare: str) -> None:
         self.id = number
@@ -25,10 +26,11 @@ class _Account:
         self.refused = False
         self.last_seen = 0.0
         self.login: tuple[Any, ...] = (None,) * 8  # the row's columns from `domain` on, sealed
+        self.unfollowed: str | None = None  # as in the row
         self.rooms: dict[str, SQLRoomJournal] = {}  # those that have a row
 
     def row(self) -> tuple[Any, ...]:
-        return (self.id, self.bare, self.refused, self.last_seen, *self.login)
+        return (self.id, self.bare, self.refused, self.last_seen, *self.login, self.unfollowed)
 
 
 class AccountRows:
@@ -48,6 +50,7 @@ class AccountRows:
         kept = loaded.kept
         account = self._accounts[kept.bare] = _Account(loaded.id, kept.bare)
         account.refused, account.last_seen, account.login = kept.refused, kept.last_seen, tuple(loaded.login)
+        account.unfollowed = _unfollowed_column(kept.unfollowed)
         for room in loaded.rooms.values():
             journal = account.rooms[room.kept.room] = SQLRoomJournal(self._gathering, self, kept.bare, room.kept.room)
             journal.loaded(room.id, room.kept.membership, room.sequences)
@@ -73,6 +76,13 @@ class AccountRows:
         account = self._accounts.get(bare)
         if account is not None and account.refused != refused:
             account.refused = refused
+            self._batch().accounts[account.id] = account.row()
+
+    def unfollowed(self, bare: str, rooms: Mapping[str, str | None]) -> None:
+        """These are the rooms whose bookmarks are not followed. Of an account without a row, nothing is kept."""
+        account, column = self._accounts.get(bare), _unfollowed_column(rooms)
+        if account is not None and account.unfollowed != column:
+            account.unfollowed = column
             self._batch().accounts[account.id] = account.row()
 
     def forgotten(self, bare: str) -> bool:
@@ -169,3 +179,7 @@ class AccountRows:
             self._sealer.seal(login.server_key, bare, "server_key") if login.server_key else None,
             self.sealed(login.password, bare, "password"),
         )
+
+
+def _unfollowed_column(rooms: Mapping[str, str | None]) -> str | None:
+    return json.dumps(dict(rooms)) if rooms else None

@@ -6,7 +6,7 @@ is written in time (`durability`). What clients are told waits at the gate with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
@@ -75,6 +75,9 @@ class SQLJournal:
 
     def account_refused(self, bare: str, refused: bool) -> None:
         self._rows.refused(bare, refused)
+
+    def bookmarks_unfollowed(self, bare: str, rooms: Mapping[str, str | None]) -> None:
+        self._rows.unfollowed(bare, rooms)
 
     def account_forgotten(self, bare: str) -> bool:
         return self._rows.forgotten(bare)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import time
@@ -121,8 +122,22 @@ class Loader:
         number, bare, refused, last_seen = row[:4]
         _check(isinstance(bare, str) and bool(bare), "no address")
         seen = possible_time(float(last_seen), self._now) if isinstance(last_seen, int | float) else self._now
-        kept = KeptAccount(bare, self._login(bare, row), bool(refused), seen)
+        kept = KeptAccount(bare, self._login(bare, row), bool(refused), seen, [], self._unfollowed(bare, row[12]))
         self._accounts[number] = LoadedAccount(number, kept, tuple(row[4:12]))
+
+    def _unfollowed(self, bare: str, column: object) -> dict[str, str | None]:
+        try:
+            found = json.loads(column) if isinstance(column, str) else {}
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict) or not all(isinstance(one, str | None) for one in found.values()):
+            self.log.error(
+                "{name}: it cannot be read which bookmarks of {account} are not followed: all are",
+                name=self._name,
+                account=bare,
+            )
+            return {}
+        return found
 
     def _login(self, bare: str, row: Row) -> KeptLogin | None:
         domain, username, hash_name, salt, iterations, client_key, server_key, password = row[4:12]

@@ -55,6 +55,7 @@ accounts = Table(
     Column("client_key", LargeBinary),  # these three are sealed
     Column("server_key", LargeBinary),
     Column("password", LargeBinary),
+    Column("unfollowed", Text),  # a JSON object: by room, the digest of the bookmark that is not followed, or null
 )
 
 rooms = Table(

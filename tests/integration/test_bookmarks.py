@@ -274,6 +274,34 @@ class FollowTests(BookmarksCase):
         await self.bookmark(phone, "autojoin='true'")
         await self.comes()
 
+    async def test_removed_and_not_back_after_a_restart(self) -> None:
+        """Nobody joins, and the bookmark stays as it is. In private XML, for ejabberd's PEP node holds one item."""
+        self.behind = self.own_proxy(rooms={"bookmarks_interval": 1})
+        third = self.room()
+        await self.begin(self.room(), third)
+        desk = await self.direct()
+        bookmark = f"<conference jid='{self.place}' autojoin='true'/>"
+        await self.store(desk, bookmark)
+        phone = await self.phone()
+        await self.comes()
+        await self.joins(phone)
+        item = f"<item nick='{self.alice.username}' role='none'/>"
+        await self.bob.iq("set", self.place, f"<query xmlns='{NS_MUC}#admin'>{item}</query>")
+        await self.goes()
+        await phone.expect(f"<presence from='{self.place}/{self.alice.username}' type='unavailable'/>")  # it is on disk
+        await phone.close()
+        await deferToThread(self.behind.process.kill)
+        await self.bob.barrier(self.place)
+        self.bob.inbox.clear()
+        await deferToThread(self.behind.start)
+        await self.store(desk, f"{bookmark}<conference jid='{third}' autojoin='true'/>")
+        await self.comes(place=third)  # so bookmarks were read
+        await self.bob.barrier(self.place)
+        found = [one for one in self.bob.inbox if (one.get("from") or "").startswith(self.place)]
+        self.assertEqual(found, [], self.bob.transcript())
+        await self.store(desk, f"<conference jid='{self.place}' autojoin='true'><nick>again</nick></conference>")
+        await self.comes("again")
+
     async def test_off(self) -> None:
         self.behind = self.own_proxy(rooms={"bookmarks": "off"})
         await self.begin()

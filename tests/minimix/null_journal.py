@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -72,6 +72,9 @@ class NullJournal:
         """Kept nowhere."""
 
     def account_refused(self, bare: str, refused: bool) -> None:
+        """Kept nowhere."""
+
+    def bookmarks_unfollowed(self, bare: str, rooms: Mapping[str, str | None]) -> None:
         """Kept nowhere."""
 
     def account_forgotten(self, bare: str) -> bool:

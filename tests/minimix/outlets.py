@@ -82,6 +82,9 @@ class FakeOutlet:
     def room_joined(self, room: str) -> None:
         self.told.append(("joined", room))
 
+    def room_removed(self, room: str) -> None:
+        """The room has removed the account."""
+
     def room_left(self, room: str) -> None:
         self.told.append(("left", room))
 

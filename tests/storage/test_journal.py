@@ -80,6 +80,28 @@ class KeptTests(StorageTestCase):
         self.now.journal.account_refused(BARE, False)
         self.assertEqual([account.refused for account in self.then()], [False])
 
+    def test_bookmarks_that_are_not_followed(self) -> None:
+        self.now.journal.account_kept(BARE, LOGIN, 1.0)
+        all_rooms: tuple[dict[str, str | None], ...] = ({ROOM: "abc", "rüm@muc.test": None}, {ROOM: None}, {})
+        for rooms in all_rooms:
+            self.now.journal.bookmarks_unfollowed(BARE, rooms)
+            self.assertEqual(self.then(), [KeptAccount(BARE, LOGIN, False, 1.0, [], rooms)])
+        self.now.journal.bookmarks_unfollowed(BARE, {ROOM: "abc"})
+        self.then()
+        self.now.journal.account_kept(BARE, None, 2.0)
+        self.assertEqual([account.unfollowed for account in self.then()], [{ROOM: "abc"}])
+        self.now.journal.account_forgotten(BARE)
+        self.now.journal.bookmarks_unfollowed(BARE, {ROOM: "abc"})
+        self.assertEqual(self.then(), [], "of an account that was forgotten nothing is kept")
+
+    def test_bookmarks_that_are_not_followed_and_cannot_be_read(self) -> None:
+        """They cost the account nothing else."""
+        self.now.journal.account_kept(BARE, LOGIN, 1.0)
+        for column in ("[", "[]", "7", '{"a": 7}', "[" * 100_000, '"\\ud800"'):
+            self.then()
+            self.execute(f"UPDATE accounts SET unfollowed = '{column}'")
+            self.assertEqual(self.then(), [KeptAccount(BARE, LOGIN, False, 1.0)], column[:20])
+
     def test_refused_is_written_when_it_changes(self) -> None:
         self.now.journal.account_kept(BARE, LOGIN, 1.0)
         self.now.turn()

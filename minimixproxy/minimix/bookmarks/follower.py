@@ -15,6 +15,7 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.bookmarks.events import told_by_server, written_by_client
 from minimixproxy.minimix.bookmarks.poller import BookmarkPoller, ReadAccount
 from minimixproxy.minimix.bookmarks.storage import BookmarkStorage, Refused, Requests
+from minimixproxy.minimix.bookmarks.unfollowed import UnfollowedBookmarks, UnfollowedJournal, digest_of
 from minimixproxy.minimix.bookmarks.write_back import BookmarkWriteBack
 from minimixproxy.minimix.interfaces.journal import KeptMembership
 from minimixproxy.timing.clock import Clock
@@ -60,7 +61,7 @@ class BookmarkFollower:
 
     log = Logger()
 
-    def __init__(self, account: BookmarkedAccount, settings: Rooms, clock: Clock) -> None:
+    def __init__(self, account: BookmarkedAccount, settings: Rooms, clock: Clock, journal: UnfollowedJournal) -> None:
         self._account = account
         self._settings = settings
         self._storage = BookmarkStorage(account)
@@ -68,9 +69,10 @@ class BookmarkFollower:
         if settings.bookmarks == "off":
             self._poller.stop()
         self._write_back = BookmarkWriteBack(settings.max_rooms) if settings.bookmarks == "sync" else None
-        self._seen: dict[str, int] = {}  # rooms to be in by the last reading, with what their bookmarks were
+        self._seen: dict[str, str] = {}  # rooms to be in by the last reading, with the digests of their bookmarks
         self._in_storage: bool | None = None  # whether that was private XML
         self._unmarked: set[str] = set()  # the room that is being left for its bookmark: that needs no other
+        self._unfollowed = UnfollowedBookmarks(account.bare, settings.max_rooms, journal)
         self._rewritten: set[str] = set()  # rooms whose bookmarks were written since, be it with the same content
 
     # What happens ----------------------------------------------------------------------------------------------
@@ -80,9 +82,14 @@ class BookmarkFollower:
         """Whether the account stream is needed, or will be in a moment."""
         return self._poller.busy
 
-    def restored(self) -> None:
-        """The account is there again after a restart."""
+    def restored(self, unfollowed: Mapping[str, str | None]) -> None:
+        """The account is there again after a restart; `unfollowed`: what was kept of that."""
+        self._unfollowed.restore(unfollowed)
         self._poller.idle()
+
+    def unfollowed(self) -> dict[str, str | None]:
+        """Return the rooms that are not entered for their bookmarks, as they are to be on disk."""
+        return dict(self._unfollowed.rooms)
 
     def first_session(self) -> None:
         """A client has come, and is the only one."""
@@ -102,15 +109,29 @@ class BookmarkFollower:
 
     def room_joined(self, room: str) -> None:
         """The account has joined a room. A client may be about to write a bookmark itself."""
+        self._unfollowed.joined(room)
         if self._write_back is not None and not self._account.rooms[room].membership.bookmarked:
             self._write_back.joined(room)
             self._poller.news()
 
     def room_left(self, room: str) -> None:
         """The account leaves a room because its last client did, or its owner said so; a removal is no leave."""
+        if room not in self._unmarked:
+            self._stays_out(room)
         if self._write_back is not None and room not in self._unmarked:
             self._write_back.left(room)
             self._poller.now()  # while there is a stream
+
+    def room_removed(self, room: str) -> None:
+        """The room has removed the account: it is not to come back for a bookmark that was there before."""
+        self._stays_out(room)
+
+    def _stays_out(self, room: str) -> None:
+        occupancy = self._account.rooms.get(room)
+        bookmarked = occupancy is not None and occupancy.membership.bookmarked
+        if self._settings.bookmarks != "off" and (bookmarked or self._poller.busy or self._in_storage is None):
+            self._rewritten.discard(room)  # that was before
+            self._unfollowed.add(room, self._seen.get(room))
 
     def stop(self) -> None:
         """The account is no more."""
@@ -145,8 +166,9 @@ class BookmarkFollower:
         wanted = {room: bookmark for room, bookmark in found.rooms.items() if bookmark.autojoin}
         self._mark_as_bookmarked(wanted, found)
         rewritten, self._rewritten = self._rewritten, set()
+        self._unfollowed.settle(wanted, found.unreadable, rewritten)
         outside = self._enter(wanted, rewritten)
-        self._seen = {room: hash(bookmark.xml) for room, bookmark in wanted.items() if room not in outside}
+        self._seen = {room: digest_of(bookmark) for room, bookmark in wanted.items() if room not in outside}
         self._in_storage = found.storage is not None
 
     def _mark_as_bookmarked(self, wanted: Mapping[str, Bookmark], found: Bookmarks) -> None:
@@ -185,8 +207,12 @@ class BookmarkFollower:
         account, again, beyond = self._account, set(), set()
         for room, bookmark in wanted.items():
             occupancy = account.rooms.get(room)
-            known = self._seen.get(room) == hash(bookmark.xml) and room not in rewritten
-            if known or (self._write_back is not None and self._write_back.is_left(room)):
+            known = self._seen.get(room) == digest_of(bookmark) and room not in rewritten
+            if (
+                known
+                or room in self._unfollowed.rooms
+                or (self._write_back is not None and self._write_back.is_left(room))
+            ):
                 continue
             if occupancy is not None:
                 if occupancy.leaving:

@@ -6,7 +6,7 @@ until everything that was journalled before is on disk, so that a crash at any m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -79,13 +79,18 @@ class KeptLogin:
 
 @dataclass(slots=True)
 class KeptAccount:
-    """An account as it was kept. `last_seen`: when a client of it was connected last, seconds since the epoch."""
+    """An account as it was kept. `last_seen`: when a client of it was connected last, seconds since the epoch.
+
+    `unfollowed`: rooms that it does not enter for their bookmarks as they are, with the digests of those; None: of the
+    next that is read.
+    """
 
     bare: str
     login: KeptLogin | None
     refused: bool  # the server refused the login: no retries until a client logs in
     last_seen: float
     rooms: list[KeptRoom] = field(default_factory=list)
+    unfollowed: dict[str, str | None] = field(default_factory=dict)
 
 
 class RoomJournal(Protocol):
@@ -142,6 +147,9 @@ class Journal(Protocol):
 
     def account_refused(self, bare: str, refused: bool) -> None:
         """The server refuses the login of the account, or takes it again."""
+
+    def bookmarks_unfollowed(self, bare: str, rooms: Mapping[str, str | None]) -> None:
+        """These are all the rooms whose bookmarks the account does not follow (see `KeptAccount`)."""
 
     def account_forgotten(self, bare: str) -> bool:
         """Everything about the account goes, its rooms too. Return whether there was anything."""

@@ -125,6 +125,9 @@ class RoomOutlet(OwnRequests, Protocol):
     def room_joined(self, room: str) -> None:
         """The account is in the room, for the first time or again."""
 
+    def room_removed(self, room: str) -> None:
+        """The room has removed the account, or does not let it come back, and means it."""
+
     def room_left(self, room: str) -> None:
         """The account leaves because its last session did: it does not mean to come back."""
 

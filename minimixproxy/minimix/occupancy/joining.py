@@ -6,6 +6,7 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.occupancy.parts import Parts
 from minimixproxy.minimix.rejoin.difference import gone
 from minimixproxy.minimix.room.own_presence import join_presence, presence_payload
+from minimixproxy.minimix.room.removal import is_meant
 from minimixproxy.minimix.room.waiting_joins import JoinRequest
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep import muc
@@ -93,8 +94,10 @@ def stream_lost(parts: Parts) -> None:
     parts.attendance.refuse_waiting("remote-server-timeout", "connection to the server lost")
 
 
-def removed(parts: Parts, _stanza: Stanza) -> None:
+def removed(parts: Parts, stanza: Stanza) -> None:
     """In, and out at once."""
+    if is_meant(stanza):
+        parts.outlet.room_removed(parts.room)
     parts.attendance.refuse_waiting("recipient-unavailable", "removed while joining")
 
 

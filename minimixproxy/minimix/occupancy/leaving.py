@@ -68,6 +68,7 @@ def show_removal(parts: Parts, stanza: Stanza) -> None:
         account=parts.account,
         codes=sorted(muc.status_codes(stanza)),
     )
+    parts.outlet.room_removed(parts.room)
     parts.attendance.attached.fork_presence(stanza)
     parts.attendance.refuse_waiting("recipient-unavailable", "removed while joining")
 

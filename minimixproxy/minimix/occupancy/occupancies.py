@@ -32,6 +32,9 @@ class OccupanciesHost(Protocol):
     def room_left(self, room: str) -> None:
         """The account leaves a room because its last session did, or its user said so."""
 
+    def room_removed(self, room: str) -> None:
+        """The room has removed the account, or does not let it come back, and means it."""
+
     def last_room_ended(self) -> None:
         """It is in no room any more."""
 
@@ -50,6 +53,7 @@ class Occupancies:
         self.rooms: dict[str, Occupancy] = {}
         self.room_joined = host.room_joined
         self.room_left = host.room_left
+        self.room_removed = host.room_removed
         self.from_session_again = host.from_session_again
         self._bare = bare
         self._stream = stream

@@ -25,6 +25,9 @@ class OutletHost(Sized, Protocol):
     def room_left(self, room: str) -> None:
         """The account leaves a room with its last session."""
 
+    def room_removed(self, room: str) -> None:
+        """The room has removed the account, or does not let it come back, and means it."""
+
     def room_ended(self, room: str) -> None:
         """The occupancy is over."""
 
@@ -43,6 +46,7 @@ class AccountOutlet:
         self.broadcast_payload = sessions.payload
         self.room_joined = host.room_joined
         self.room_left = host.room_left
+        self.room_removed = host.room_removed
         self.room_ended = host.room_ended
         self.from_session_again = host.from_session_again
         self._stream = stream

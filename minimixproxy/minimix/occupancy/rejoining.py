@@ -154,6 +154,7 @@ def shut_out(parts: Parts, error: Stanza) -> None:
     """The room does not let the account in any more: for its sessions, that is a removal."""
     payload = error.payload(NS_CLIENT, "error")
     assert payload is not None
+    parts.outlet.room_removed(parts.room)
     parts.attendance.waiting.refuse_all(serialize(payload))
     parts.attendance.show_out_all(leaving.REMOVED_BY_FAULT, "The room does not let the account in again.")
 

@@ -163,6 +163,26 @@ class BookmarksOfAccount(SynchronousTestCase):
         self.answers()
         self.assertEqual(self.world.stream.take()[-1].get("type"), "unavailable")
 
+    def removed(self, codes: str = "307") -> None:
+        statuses = "".join(f"<status code='{code}'/>" for code in ("110", *codes.split()))
+        x = f"<x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='none' role='none'/>{statuses}</x>"
+        presence = f"<presence from='{ROOM}/alice' to='{STREAM}' type='unavailable'>{x}</presence>"
+        self.world.stream.says(stanza_of_bytes(presence.encode()))
+
+    def test_removed_and_restarted(self) -> None:
+        """The bookmark that is still there does not bring it back; nor does one that nobody means keep it out."""
+        for codes, out in (("307", True), ("301", True), ("321", True), ("307 333", False), ("332", False)):
+            self.setUp()
+            self.in_room()
+            self.removed(codes)
+            kept = self.world.account.unfollowed()
+            self.assertEqual(list(kept), [ROOM] if out else [], codes)
+            self.world = World(bookmarks="follow", leave_grace=1.0)
+            self.world.account.restore(KeptAccount(BARE, None, False, self.world.clock.seconds(), [], kept))
+            self.comes()
+            self.answers(ROOM)
+            self.assertEqual([one.name for one in self.world.stream.take()], [] if out else ["presence"], codes)
+
     def test_stop(self) -> None:
         self.comes()
         self.answers()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -18,6 +18,7 @@ from minimixproxy.minimix.interfaces.streams import Answered
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.xep.bookmarks import Bookmarks
 from minimixproxy.xep.stanza_errors import error_payload
+from tests.log_events import log_events
 from tests.minimix.fakes import BARE, ROOM, STREAM
 
 NS_BOOKMARKS = "urn:xmpp:bookmarks:1"
@@ -162,7 +163,25 @@ class FollowerTest(SynchronousTestCase):
         self.made(bookmarks=self.mode)
 
     def made(self, **settings: Any) -> None:
-        self.follower = self.account.follower = BookmarkFollower(self.account, Rooms(**settings), self.clock)
+        self.kept: list[dict[str, str | None]] = []  # what is journalled of bookmarks that are not followed
+        self.follower = self.account.follower = BookmarkFollower(self.account, Rooms(**settings), self.clock, self)
+
+    def bookmarks_unfollowed(self, bare: str, rooms: Mapping[str, str | None]) -> None:
+        assert bare == BARE
+        self.kept.append(dict(rooms))
+
+    def restarts(self, **settings: Any) -> None:
+        """The proxy is another one; the account is in none of its rooms yet."""
+        kept = self.kept[-1] if self.kept else {}
+        self.account.rooms.clear()
+        self.made(**settings)
+        self.follower.restored(kept)
+        self.kept.append(kept)
+        self.take()
+
+    def removed(self, room: str = ROOM) -> None:
+        self.follower.room_removed(room)
+        self.account.ended(room)
 
     def comes(self) -> None:
         self.follower.first_session()
@@ -236,7 +255,7 @@ class Following(FollowerTest):
 
     def test_gone_while_the_proxy_was_down(self) -> None:
         self.account.joined(bookmarked=True)
-        self.follower.restored()
+        self.follower.restored({})
         self.follower.stream_opened()
         self.assertEqual(self.take(), [("leave", ROOM)])
 
@@ -272,6 +291,114 @@ class Following(FollowerTest):
         self.account.items[OTHER] = conference(inner="<nick>x</nick>")
         self.again()
         self.assertEqual(self.take(), [("enter", OTHER, "x", None)])
+
+    def test_removed_before_a_restart(self) -> None:
+        """It holds until somebody says otherwise, in every one of these ways."""
+        self.account.items = {ROOM: conference()}
+        for way in ("written anew", "changed", "switched off and on", "joined by a client"):
+            with self.subTest(way):
+                self.made()
+                self.kept.append({})
+                self.comes()
+                self.assertIn(ROOM, self.account.rooms)
+                self.removed()
+                self.restarts()
+                self.comes()
+                self.restarts()
+                self.comes()
+                self.assertEqual((self.take(), list(self.kept[-1])), ([], [ROOM]))
+                if way == "joined by a client":
+                    self.account.joined()
+                    self.assertEqual(self.kept[-1], {})
+                    continue
+                if way == "written anew":
+                    self.follower.client_said(self.publication(ROOM))
+                elif way == "changed":
+                    self.restarts()
+                    self.account.items[ROOM] = conference(inner="<nick>x</nick>")
+                else:
+                    self.account.items[ROOM] = conference("autojoin='false'")
+                    self.again()
+                    self.account.items[ROOM] = conference()
+                self.again()
+                self.assertEqual(([entry[0] for entry in self.take()], self.kept[-1]), (["enter"], {}))
+
+    def test_removed_before_bookmarks_were_read(self) -> None:
+        """After a restart the account is in a room before anybody has looked why."""
+        self.account.items = {ROOM: conference()}
+        self.account.rooms[ROOM] = FakeRoom("al", None, True)
+        self.removed()
+        self.assertEqual(self.kept, [{ROOM: None}])
+        self.comes()
+        self.assertEqual(self.take(), [])
+        self.assertIsNotNone(self.kept[-1][ROOM])
+        self.account.items[ROOM] = conference(inner="<nick>x</nick>")
+        self.again()
+        self.assertEqual(self.take(), [("enter", ROOM, "x", None)])
+
+    def test_removed_while_a_reading_is_under_way(self) -> None:
+        """What was written before does not count as written anew."""
+        self.account.items = {ROOM: conference()}
+        self.comes()
+        self.take()
+        self.account.answering = False
+        self.follower.client_said(self.publication(ROOM))
+        self.clock.advance(DEBOUNCE)
+        self.removed()
+        self.account.answer()
+        self.assertEqual(self.take(), [])
+
+    def test_left_by_a_command(self) -> None:
+        """Whose bookmark stays: as long as it is as it was."""
+        self.account.items = {ROOM: conference()}
+        self.comes()
+        self.account.leave(ROOM)
+        self.account.ended()
+        self.restarts()
+        self.comes()
+        self.assertEqual(self.take(), [])
+
+    def test_left_for_the_bookmark_that_is_gone(self) -> None:
+        self.account.items = {ROOM: conference()}
+        self.comes()
+        self.account.items = {}
+        self.again()
+        self.account.ended()
+        self.assertEqual(self.kept, [])
+        self.account.items = {ROOM: conference()}
+        self.take()
+        self.again()
+        self.assertEqual(self.take(), [("enter", ROOM, "alice", None)])
+
+    def test_removed_from_a_room_without_a_bookmark(self) -> None:
+        self.comes()
+        self.account.joined()
+        self.removed()
+        self.assertEqual(self.kept, [])
+
+    def test_removed_from_too_many(self) -> None:
+        """The first one is forgotten: after a restart its bookmark is followed."""
+        told = log_events(self)
+        rooms = [f"r{number}@muc.test" for number in range(3)]
+        self.made(max_rooms=2)
+        self.account.items = {}
+        for room in rooms:
+            self.account.items[room] = conference()
+            self.again()
+            self.removed(room)
+        self.assertEqual(list(self.kept[-1]), rooms[1:])
+        self.assertEqual([event["room"] for event in told if "followed again" in event["log_format"]], [rooms[0]])
+        self.restarts(max_rooms=2)
+        self.comes()
+        self.assertEqual(self.take(), [("enter", rooms[0], "alice", None)])
+
+    def test_an_unreadable_bookmark_says_nothing_of_that(self) -> None:
+        self.account.items = {ROOM: conference()}
+        self.comes()
+        self.removed()
+        self.account.items = {ROOM: conference("autojoin='perhaps'")}
+        self.again()
+        self.assertEqual(list(self.kept[-1]), [ROOM])
 
     def test_too_many(self) -> None:
         self.made(max_rooms=2)
@@ -446,7 +573,7 @@ class Reading(FollowerTest):
         self.account.stream_jid = ""
         self.account.sessions = set()
         self.made(bookmarks_interval=100)
-        self.follower.restored()
+        self.follower.restored({})
         self.account.items = {ROOM: conference()}
         self.clock.advance(150)
         self.assertEqual(self.take(), [("enter", ROOM, "alice", None)])
@@ -493,7 +620,7 @@ class Reading(FollowerTest):
         self.follower.stop()
         self.comes()
         self.told(f"<items node='{NS_BOOKMARKS}'/>")
-        self.follower.restored()
+        self.follower.restored({})
         self.clock.pump([DEBOUNCE, 86400])
         self.assertEqual((self.account.requests, self.clock.getDelayedCalls()), (0, []))
 
@@ -512,7 +639,7 @@ class Off(FollowerTest):
         self.comes()
         self.again()
         self.follower.stream_opened()
-        self.follower.restored()
+        self.follower.restored({})
         self.account.joined()
         self.follower.room_left(ROOM)
         self.clock.advance(86400)
