@@ -136,6 +136,15 @@ class StateServiceTests(StorageTestCase):
         self.assertIn(self.place.database.name, str(error))
         self.assertIsNone(accounts.restored)
 
+    async def test_stopped_before_it_is_open_and_twice(self) -> None:
+        """There is nothing to be written then."""
+        journal = SQLJournal(reactor, TurnEnd(reactor))
+        state = StateService(journal, self.place, Accounts(journal), reactor)
+        await state.stopService()
+        state.startService()
+        for _ in range(2):
+            await state.stopService()
+
     async def test_cannot_be_loaded(self) -> None:
         """It lets go of the database: who mends it need not wait for anything to end."""
         key = self.directory / "seal.key"

@@ -6,6 +6,7 @@ from minimixproxy.jids import prepare_resource
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.addressing.local_accounts import as_before
 from minimixproxy.minimix.history.room_history import Taken
+from minimixproxy.minimix.occupancy import rejoining
 from minimixproxy.minimix.occupancy.lifecycle import Lifecycle
 from minimixproxy.minimix.occupancy.parts import Parts
 from minimixproxy.minimix.occupancy.phases import ASKING, FIRST, IN, Input, Phase
@@ -231,6 +232,8 @@ class FromRoom:
         elif phase is Phase.ENTERED and muc.is_subject(stanza):
             self._lifecycle.happens(Input.SUBJECT)
         else:
+            if phase is Phase.INTERRUPTED:  # a room may know the account again, or still, before it has asked
+                rejoining.note_gap(parts)
             self.heard(stanza, again or phase in FIRST)
 
     def _is_told_again(self, stanza: Stanza) -> bool:

@@ -9,6 +9,7 @@ from minimixproxy.minimix.occupancy import joining, leaving
 from minimixproxy.minimix.occupancy.parts import Parts
 from minimixproxy.minimix.occupancy.phases import Input
 from minimixproxy.minimix.rejoin.attempt import RejoinAttempt
+from minimixproxy.minimix.rejoin.attempts import LastKnown
 from minimixproxy.minimix.room.waiting_joins import JoinRequest
 from minimixproxy.namespaces import NS_CLIENT, NS_DISCO_INFO
 from minimixproxy.wire.stanza import Stanza, serialize
@@ -110,9 +111,20 @@ def rejoin(parts: Parts, nick: str) -> None:
     attempt.join(nick, parts.appearance, parts.membership.password, since, parts.join_ids.next())
 
 
-def _last_known(parts: Parts) -> tuple[str | None, float]:
+def _last_known(parts: Parts) -> LastKnown:
     stanza_id, time = parts.history.newest
     return stanza_id, time or parts.membership.since
+
+
+def note_gap(parts: Parts) -> LastKnown:
+    """What was said since the last message that is known is missing. What is heard from now on must not hide that.
+
+    Return that message's id and time, or those of where an earlier gap begins.
+    """
+    since = parts.attempts.missed_since(_last_known(parts))
+    parts.attempts.misses(since)
+    parts.membership.note_missing(since)
+    return since
 
 
 def entered(parts: Parts, stanza: Stanza, nick: str) -> None:
@@ -120,10 +132,7 @@ def entered(parts: Parts, stanza: Stanza, nick: str) -> None:
     parts.join_ids.answered()
     attempt = parts.attempts.current
     assert attempt is not None
-    since = parts.attempts.missed_since(_last_known(parts))
-    parts.attempts.entered(since)
-    parts.membership.note_missing(since)
-    attempt.entered(stanza, parts.appearance, nick, since)
+    attempt.entered(stanza, parts.appearance, nick, note_gap(parts))
 
 
 def caught_up(parts: Parts, complete: bool) -> None:

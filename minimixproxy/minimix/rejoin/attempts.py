@@ -36,8 +36,8 @@ class RejoinAttempts:
         """Take from where on messages were missing before the restart."""
         self._archive_retry.misses(missing_since)
 
-    def entered(self, since: LastKnown) -> None:
-        """The room has let the account in. What was said since `since` is read next."""
+    def misses(self, since: LastKnown) -> None:
+        """What was said since `since` is missing, and is read when the account is in."""
         self._archive_retry.misses(since)
 
     def succeeded(self, *, complete: bool) -> None:

@@ -1,5 +1,7 @@
 """The account is out of a room, and nobody meant it: it comes back, and its sessions see the difference."""
 
+from collections.abc import Sequence
+
 from twisted.logger import LogEvent
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -234,13 +236,39 @@ class StreamLost(Case):
         self.assertEqual(self.occupancy.history.newest, (None, None))
         self.assertNotIn("bob: behind the gap", self.heard())
 
-    def archive_answers(self, *bodies: str) -> None:
+    def test_what_is_said_while_it_is_out_hides_no_gap(self) -> None:
+        """The room may have let it in behind its back: two streams in a row have the same address."""
+        self.says_with_id("s1", "one")
+        self.lose_stream()
+        self.world.clock.advance(10)  # "two" is said meanwhile
+        self.open_stream()
+        self.world.gone("alice", "110")
+        self.says_with_id("s3", "three")
+        self.says_with_id("s4", "four")
+        self.assertEqual(self.heard(), ["bob: one", "bob: three", "bob: four"])
+        self.assertEqual(self.occupancy.membership.missing_since, ("s1", 1_700_000_000.0), "known after a restart")
+        self.world.clock.advance(2)
+        (join,) = self.world.stream.take()
+        self.assertIn(b"<history since='2023-11-14T22:12:20.000Z'/>", join.raw, "a minute before the gap")
+        self.world.shows("bob")
+        self.world.shows("alice", "100 110", item=f"jid='{STREAM}'")
+        self.world.tells_of_itself(MAM)
+        self.world.subject("topic")
+        self.archive_answers("one", "two", "three", "four", ids=("s1", "s2", "s3", "s4"))
+        self.assertEqual(self.heard(), ["bob: two"])
+        self.assertIsNone(self.occupancy.membership.missing_since)
+
+    def says_with_id(self, stanza_id: str, body: str) -> None:
+        self.world.says("bob", body, f"<stanza-id xmlns='urn:xmpp:sid:0' by='{ROOM}' id='{stanza_id}'/>", body)
+
+    def archive_answers(self, *bodies: str, ids: Sequence[str] = ()) -> None:
         """The archive is asked, and has these messages; none: it cannot be read now."""
         (query,) = [stanza for stanza in self.world.stream.take() if stanza.has_payload(MAM, "query")]
         query_id = query.element.query["queryid"]
         for number, body in enumerate(bodies):
+            identity = ids[number] if ids else f"a{number}"
             self.world.room(
-                f"<message from='{ROOM}' to='{STREAM}'><result xmlns='{MAM}' id='a{number}' queryid='{query_id}'>"
+                f"<message from='{ROOM}' to='{STREAM}'><result xmlns='{MAM}' id='{identity}' queryid='{query_id}'>"
                 "<forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='2023-11-14T22:13:25Z'/>"
                 f"<message xmlns='jabber:client' type='groupchat' from='{ROOM}/bob' id='b{number}'><body>{body}</body>"
                 "</message></forwarded></result></message>"
