@@ -24,6 +24,10 @@ class SealerTests(unittest.TestCase):
         if "\0".join(place) != "\0".join(other):
             self.assertRaises(Unsealable, self.sealer.open, sealed, *other)
 
+    def test_nothing(self) -> None:
+        """That is not the same as no value."""
+        self.assertEqual(self.sealer.open(self.sealer.seal(b"", "a"), "a"), b"")
+
     def test_never_the_same_twice(self) -> None:
         self.assertNotEqual(self.sealer.seal(b"x", "a"), self.sealer.seal(b"x", "a"))
 
