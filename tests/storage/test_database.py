@@ -63,6 +63,18 @@ class VersionTests(StorageTestCase):
         self.database().check()
 
 
+class AloneTests(StorageTestCase):
+    """With nothing there yet, there is no row to lock."""
+
+    postgresql = True
+
+    def test_one_process_at_a_time(self) -> None:
+        may_come_in = "SELECT pg_try_advisory_xact_lock(6520213840196154221)"
+        with Database(self.state).prepared():
+            self.assertEqual(self.execute(may_come_in), [(False,)])
+        self.assertEqual(self.execute(may_come_in), [(True,)])
+
+
 class FileTests(StorageTestCase):
     def test_for_its_owner_only(self) -> None:
         lab = self.lab()
