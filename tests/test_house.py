@@ -24,13 +24,14 @@ MAY_USE: dict[str, set[str]] = {
     "config": {"jids"},
     "wire": {"namespaces"},
     "safety_net": {"logs", "wire"},
+    "stream_management": set(),
     "state_lock": {"logs"},
     "resource_id": {"jids", "logs"},
     "xep": set(),
     "c2s": set(),
     "c2s.transport": {"c2s"},
-    "c2s.upstream": {"c2s", "c2s.transport", "xep"},
-    "c2s.session": {"c2s", "c2s.transport", "c2s.upstream", "minimix.interfaces", "xep"},
+    "c2s.upstream": {"stream_management", "c2s", "c2s.transport", "xep"},
+    "c2s.session": {"stream_management", "c2s", "c2s.transport", "c2s.upstream", "minimix.interfaces", "xep"},
     "c2s.server": {"c2s", "c2s.transport", "c2s.upstream", "c2s.session", "xep"},
     "minimix.interfaces": set(),
     "minimix.addressing": {"minimix.interfaces", "xep"},
@@ -68,6 +69,7 @@ MAY_USE: dict[str, set[str]] = {
         "xep",
     },
     "accountstream": {
+        "stream_management",
         "minimix",
         "minimix.interfaces",
         "minimix.room",
@@ -83,7 +85,7 @@ MAY_USE: dict[str, set[str]] = {
     "operator": {"minimix.interfaces", "minimix.commands"},
 }
 #: Rooms that do no input or output, and what they must not import for that.
-CORE = ("minimix", "xep", "wire", "bounds", "jids", "namespaces")
+CORE = ("minimix", "stream_management", "xep", "wire", "bounds", "jids", "namespaces")
 OUTSIDE = (
     "twisted.internet",
     "twisted.application",

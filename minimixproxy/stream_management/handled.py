@@ -1,0 +1,107 @@
+"""What was received on a stream, and how much of it is handled: the `h` of XEP-0198 §4. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable
+
+from minimixproxy.stream_management.unacknowledged import MODULUS
+
+
+class Handled:
+    """Counts stanzas in their order: one counts as handled when all before it do, and nobody holds it.
+
+    `progress` is called when a hold ends and `h` has grown by that.
+    """
+
+    __slots__ = ("_again", "_last", "_open", "_progress", "received")
+
+    def __init__(self, progress: Callable[[], None] = lambda: None) -> None:
+        self.received = 0  # how many there were, all in all
+        self._last = _Received(None)
+        self._open: deque[_Received] = deque()  # from the first that is held on
+        self._again: dict[Hashable, deque[_Received]] = {}  # what may come once more, by key
+        self._progress = progress
+
+    @property
+    def unhandled(self) -> int:
+        """How many were received and do not count as handled."""
+        return len(self._open)
+
+    @property
+    def h(self) -> int:
+        """How many are handled, modulo `MODULUS`."""
+        return (self.received - len(self._open)) % MODULUS
+
+    def receive(self, key: Hashable = None) -> bool:
+        """Count a stanza; False: it is one that was received before the stream was resumed, and is not to be handled.
+
+        `key`: by what such a one is known. Without, it is by its place, for a peer that is sure to send all again.
+        """
+        self.received += 1
+        before = self._before(key) if self._again else None
+        self._last = before or _Received(key)
+        if self._open or self._last.holds:
+            self._open.append(self._last)
+        return before is None
+
+    def hold(self) -> Callable[[], None]:
+        """Return a function: until it is called, the stanza that was received last does not count as handled.
+
+        Several may hold one stanza; calling a function again does nothing.
+        """
+        if not self._open:
+            self._open.append(self._last)
+        return _Hold(self, self._last).release
+
+    def resume(self) -> None:
+        """The peer knows of `h`, and sends what is behind it again, before all else (§5)."""
+        again: dict[Hashable, deque[_Received]] = defaultdict(deque)
+        for received in self._open:
+            again[received.key].append(received)
+        for key, others in self._again.items():  # the last resumption did not come so far
+            again[key].extend(others)
+        self._again = again
+        self.received -= len(self._open)
+        self._open.clear()
+
+    def _before(self, key: Hashable) -> _Received | None:
+        """Return what is received again; None: it is something new, and nothing is sent again behind that."""
+        same = self._again.get(key)
+        if same:
+            return same.popleft()
+        self._again = {}
+        return None
+
+    def _released(self) -> None:
+        progress = False
+        while self._open and not self._open[0].holds:
+            self._open.popleft()
+            progress = True
+        if progress:
+            self._progress()
+
+
+class _Received:
+    """A stanza that perhaps does not count as handled."""
+
+    __slots__ = ("holds", "key")
+
+    def __init__(self, key: Hashable) -> None:
+        self.key = key
+        self.holds = 0
+
+
+class _Hold:
+    __slots__ = ("_handled", "_received")
+
+    def __init__(self, handled: Handled, received: _Received) -> None:
+        self._handled = handled
+        self._received: _Received | None = received
+        received.holds += 1
+
+    def release(self) -> None:
+        received, self._received = self._received, None
+        if received is not None:
+            received.holds -= 1
+            self._handled._released()

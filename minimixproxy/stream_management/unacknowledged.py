@@ -1,0 +1,81 @@
+"""What was sent on a stream and is not acknowledged (XEP-0198 §4). Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+MODULUS = 2**32  # numbers on the wire begin anew there
+
+
+class NotSent(Exception):
+    """The peer acknowledges what it was never sent, or what it has acknowledged already. `sent`: modulo `MODULUS`."""
+
+    def __init__(self, h: int, sent: int) -> None:
+        super().__init__(f"{h} stanzas are acknowledged, {sent} were sent")
+        self.h = h
+        self.sent = sent
+
+
+class Unacknowledged:
+    """Whole stanzas, the oldest first. How many there may be is for whoever sends them; `size` is in bytes."""
+
+    __slots__ = ("_arrivals", "_stanzas", "acknowledged", "size")
+
+    def __init__(self) -> None:
+        self._stanzas: deque[bytes] = deque()
+        self._arrivals: deque[tuple[int, Callable[[], None]]] = deque()  # behind which stanza, and who waits for it
+        self.acknowledged = 0  # how many were acknowledged, all in all
+        self.size = 0
+
+    def __len__(self) -> int:
+        return len(self._stanzas)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._stanzas)
+
+    @property
+    def sent(self) -> int:
+        """How many were sent, all in all."""
+        return self.acknowledged + len(self._stanzas)
+
+    def add(self, stanza: bytes) -> None:
+        """A stanza is sent."""
+        self._stanzas.append(stanza)
+        self.size += len(stanza)
+
+    def add_all(self, stanzas: Iterable[bytes], size: int) -> None:
+        """Stanzas of so many bytes together are sent."""
+        self._stanzas.extend(stanzas)
+        self.size += size
+
+    def when_arrived(self, call: Callable[[], None]) -> None:
+        """Call once all that was sent so far is acknowledged; at once if it is."""
+        if self._stanzas:
+            self._arrivals.append((self.sent, call))
+        else:
+            call()
+
+    def arrived(self, h: int) -> int:
+        """The peer has handled `h` stanzas, counted modulo `MODULUS`; return how many of them are news.
+
+        Raises `NotSent`, and nothing has changed, if so many are not open.
+        """
+        news = (h - self.acknowledged) % MODULUS
+        if news > len(self._stanzas):
+            raise NotSent(h, self.sent % MODULUS)
+        pop = self._stanzas.popleft
+        for _ in range(news):
+            self.size -= len(pop())
+        self.acknowledged += news
+        while self._arrivals and self._arrivals[0][0] <= self.acknowledged:
+            self._arrivals.popleft()[1]()
+        return news
+
+    def give_up(self) -> Sequence[bytes]:
+        """Nothing more is acknowledged: return what was not. Whoever waits for it is called."""
+        stanzas, self._stanzas, self.size = tuple(self._stanzas), deque(), 0
+        arrivals, self._arrivals = self._arrivals, deque()
+        for _behind, call in arrivals:
+            call()
+        return stanzas

@@ -1,0 +1,115 @@
+"""How many stanzas count as handled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.stream_management.handled import Handled
+from minimixproxy.stream_management.unacknowledged import MODULUS
+
+
+class HandledTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.progress: list[int] = []
+        self.handled = Handled(lambda: self.progress.append(self.handled.h))
+
+    def receive(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.assertTrue(self.handled.receive())
+
+    def test_what_nobody_holds_is_handled_at_once(self) -> None:
+        self.receive(3)
+        self.assertEqual((self.handled.h, self.progress), (3, []))
+
+    def test_one_that_is_held_holds_those_behind_it(self) -> None:
+        self.receive(2)
+        done = self.handled.hold()
+        self.receive(2)
+        self.assertEqual(self.handled.h, 1)
+        done()
+        self.assertEqual((self.handled.h, self.progress), (4, [4]))
+
+    def test_order_counts_not_who_is_first_to_be_done(self) -> None:
+        self.receive()
+        first = self.handled.hold()
+        self.receive()
+        second = self.handled.hold()
+        second()
+        self.assertEqual((self.handled.h, self.progress, self.handled.unhandled), (0, [], 2))
+        first()
+        self.assertEqual((self.handled.h, self.progress, self.handled.unhandled), (2, [2], 0))
+
+    def test_several_hold_one(self) -> None:
+        self.receive()
+        one, other = self.handled.hold(), self.handled.hold()
+        one()
+        one()
+        self.assertEqual((self.handled.h, self.progress), (0, []))
+        other()
+        self.assertEqual((self.handled.h, self.progress), (1, [1]))
+
+    def test_numbers_begin_anew(self) -> None:
+        self.handled.received = MODULUS - 1
+        self.receive()
+        done = self.handled.hold()
+        self.receive()
+        self.assertEqual(self.handled.h, MODULUS - 1)
+        done()
+        self.assertEqual(self.handled.h, 1)
+
+
+class ResumedTests(SynchronousTestCase):
+    """What is sent again is not handled again."""
+
+    def setUp(self) -> None:
+        self.handled = Handled()
+        self.holds: list[Callable[[], None]] = []
+        for key in "abc":
+            self.handled.receive(key)
+            self.holds.append(self.handled.hold())
+        self.holds.pop(0)()
+        self.handled.resume()
+
+    def test_what_comes_again_is_known(self) -> None:
+        self.assertEqual((self.handled.h, self.handled.received), (1, 1))
+        self.assertEqual([self.handled.receive(key) for key in "bcd"], [False, False, True])
+        self.assertEqual((self.handled.h, self.handled.received), (1, 4))
+
+    def test_it_counts_as_handled_when_it_is(self) -> None:
+        self.handled.receive("b")
+        self.holds[0]()
+        self.handled.receive("c")
+        self.assertEqual(self.handled.h, 2)
+        self.holds[1]()
+        self.assertEqual(self.handled.h, 3)
+
+    def test_it_may_have_been_handled_meanwhile(self) -> None:
+        for done in self.holds:
+            done()
+        self.assertEqual([self.handled.receive(key) for key in "bcd"], [False, False, True])
+        self.assertEqual(self.handled.h, 4)
+
+    def test_a_peer_that_does_not_send_all_again(self) -> None:
+        self.assertEqual([self.handled.receive(key) for key in "cd"], [False, True])
+        self.assertEqual(self.handled.received, 3)
+        self.holds[0]()  # what was not sent again holds nothing
+        self.holds[1]()
+        self.assertEqual(self.handled.h, 3)
+
+    def test_behind_something_new_nothing_comes_again(self) -> None:
+        self.assertEqual([self.handled.receive(key) for key in "db"], [True, True])
+
+    def test_twice_the_same(self) -> None:
+        handled = Handled()
+        for _ in range(2):
+            handled.receive("x")
+            handled.hold()
+        handled.resume()
+        self.assertEqual([handled.receive("x") for _ in range(3)], [False, False, True])
+
+    def test_resumed_again_before_all_was_sent_again(self) -> None:
+        self.handled.receive("b")
+        self.handled.resume()
+        self.assertEqual([self.handled.receive(key) for key in "bcd"], [False, False, True])
