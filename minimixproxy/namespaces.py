@@ -21,6 +21,7 @@ NS_ISR = ("https://xmpp.org/extensions/isr/0", "urn:xmpp:isr:0")  # XEP-0397
 NS_LIMITS = "urn:xmpp:stream-limits:0"  # XEP-0478
 NS_SASL2 = "urn:xmpp:sasl:2"  # XEP-0388
 NS_SASL_UPGRADE = "urn:xmpp:sasl:upgrade:0"  # XEP-0480
+NS_CSI = "urn:xmpp:csi:0"  # XEP-0352
 NS_SM3 = "urn:xmpp:sm:3"  # XEP-0198
 NS_SM = ("urn:xmpp:sm:2", NS_SM3)
 

@@ -140,6 +140,10 @@ class AccountStream(XMPPHandlerCollection, Service):
         else:
             self._life.happens(_SEND, data)
 
+    def when_acknowledged(self, call: Callable[[], None]) -> None:
+        """Call once the server has acknowledged all that was sent so far."""
+        call()
+
     def reply(self, obj: object) -> None:
         """Send, as `send` does, an answer to somebody else, unless much waits already for a server that reads slowly.
 

@@ -117,6 +117,16 @@ class Rooms(Section):
     bookmarks_interval: Annotated[float, Field(ge=1, le=86400)] = 600.0
 
 
+class Sessions(Section):
+    """What becomes of a client's session when its connection is lost (XEP-0198)."""
+
+    # How long it sleeps, and can be resumed; 0: it ends at once.
+    resume: Annotated[int, Field(ge=0, le=86400)] = 600
+    sleeping_per_account: Annotated[int, Field(ge=1, le=10_000)] = 10
+    # Where a client is to connect to for that, if it is not where it did: "host" or "host:port".
+    location: Annotated[str, Field(max_length=300)] = ""
+
+
 class Limits(Section):
     """What one client may cost."""
 
@@ -199,6 +209,7 @@ class Settings(BaseModel):
     listen: Annotated[tuple[Listen, ...], BeforeValidator(checks.tables)] = ()
     domain: dict[str, Domain] = {}
     rooms: Rooms = Rooms()
+    sessions: Sessions = Sessions()
     limits: Limits = Limits()
     client_proxy: Annotated[tuple[ClientProxy, ...], BeforeValidator(checks.tables)] = ()
 

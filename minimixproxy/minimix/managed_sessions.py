@@ -16,9 +16,7 @@ INTERVAL = 3.0
 class ManagedSessions:
     """Those of the account `bare`. A session that sleeps is one of them; one that is over is not."""
 
-    def __init__(
-        self, bare: str, journal: Journal, clock: Clock, acknowledged: Callable[[SessionPort], None]
-    ) -> None:
+    def __init__(self, bare: str, journal: Journal, clock: Clock, acknowledged: Callable[[SessionPort], None]) -> None:
         """`acknowledged`: told of a session that has acknowledged something, as often as it is written."""
         self._bare = bare
         self._journal = journal

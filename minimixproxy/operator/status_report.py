@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import twisted
 
 from minimixproxy import __version__
-from minimixproxy.minimix.commands.report import Occupied, devices_of, room_reports
+from minimixproxy.minimix.commands.report import Occupied, asleep_of, devices_of, room_reports
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.safety_net import NET, SafetyNet
 from minimixproxy.wire.trees import BUILT
@@ -115,14 +115,16 @@ class StatusReport:
 def _totals(accounts: Sequence[tuple[ReportedAccount, ReportedStream]]) -> Report:
     streams: Counter[str] = Counter()
     rooms: Counter[str] = Counter()
-    sessions = 0
+    sessions = sleeping = 0
     for account, stream in accounts:
         streams[stream.state.value] += 1
         sessions += len(account.sessions)
+        sleeping += sum(session.asleep for session in account.sessions)
         rooms.update(occupancy.state.value for occupancy in account.rooms.values())
     return {
         "accounts": len(accounts),
         "sessions": sessions,
+        "sleeping": sleeping,
         "streams": dict(sorted(streams.items())),
         "rooms": dict(sorted(rooms.items())),
     }
@@ -143,6 +145,7 @@ def _in_full(accounts: Sequence[tuple[ReportedAccount, ReportedStream]]) -> Repo
                 "stream": stream.state.value,
                 "opens_in": round(stream.opens_in, 3),
                 "devices": list(devices_of(account.sessions)),
+                "asleep": list(asleep_of(account.sessions)),
                 "rooms": [asdict(report) for report in reports],
             }
         )

@@ -32,7 +32,7 @@ def _head(report: Mapping[str, Any]) -> list[str]:
         f"minimixproxy {report['version']}, Twisted {report['twisted']}, process {report['pid']}, "
         f"up {duration(report['uptime'])}",
         f"journal   {_journal(report['journal'])}",
-        f"sessions  {totals['sessions']}",
+        f"sessions  {totals['sessions']}{f', asleep: {sleeping}' if (sleeping := totals['sleeping']) else ''}",
         f"accounts  {totals['accounts']}{f', streams: {streams}' if streams else ''}",
         f"rooms     {sum(totals['rooms'].values())}{f': {rooms}' if rooms else ''}",
         *_stanzas(report["stanzas"]),
@@ -55,14 +55,16 @@ def _journal(journal: Mapping[str, Any] | None) -> str:
 
 
 def _account(account: Mapping[str, Any]) -> list[str]:
-    devices = _listed(account["devices"])
-    head = f"{printable(account['account'])}  stream {_stream(account)}, connected: {devices}"
+    asleep = account["asleep"]
+    connected = _listed([device for device in account["devices"] if device not in asleep])
+    head = f"{printable(account['account'])}  stream {_stream(account)}, connected: {connected}"
+    head += f", asleep: {_listed(asleep)}" if asleep else ""
     rows = [
         (
             printable(room["room"]),
             printable(room["nick"]),
             room["state"],
-            _listed(room["devices"]),
+            _listed([f"{name} (asleep)" if name in room["asleep"] else name for name in room["devices"]]),
             str(room["messages"]),
             "yes" if room["bookmarked"] else "no",
         )

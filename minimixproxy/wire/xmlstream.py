@@ -126,10 +126,10 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         """Return a sink that keeps events for `release`: for the time until somebody observes the stream."""
         return self._held.extend
 
-    def release(self) -> None:
-        """Somebody observes the stream now: hand over what was held, and everything from now on."""
+    def release(self, sink: Callable[[list[Event]], None] | None = None) -> None:
+        """Hand what was held, and everything from now on, to the observers, or to a sink."""
         held, self._held = self._held, []
-        self.sink = None
+        self.sink = sink
         self.handle_events(held)
 
     def silence(self) -> None:

@@ -48,19 +48,21 @@ class _Child(NamedTuple):
     start: int  # offset in the features' bytes
 
 
-def shown_features(features: Stanza, namespaces: Mapping[str, str]) -> bytes:
+def shown_features(features: Stanza, namespaces: Mapping[str, str], own: bytes = b"") -> bytes:
     """Return the features as the client gets them: the hidden ones cut out, every other byte as it came.
 
-    `namespaces`: the declarations of the stream header.
+    `namespaces`: the declarations of the stream header. `own`: the proxy's own features, put at the end.
     """
-    if not any(uri in HIDDEN for uri, _name in features.payloads):
-        return features.raw
     raw = features.raw
+    if not own and not any(uri in HIDDEN for uri, _name in features.payloads):
+        return raw
     children, end = _children(raw, namespaces)
+    if not children:
+        return b"<stream:features>%b</stream:features>" % own
     bounds = [child.start for child in children[1:]] + [end]
     kept = [raw[: children[0].start]]
     kept += [raw[child.start : stop] for child, stop in zip(children, bounds, strict=True) if child.uri not in HIDDEN]
-    kept.append(raw[end:])
+    kept += [own, raw[end:]]
     return b"".join(kept)
 
 

@@ -13,7 +13,7 @@ FEATURE = b"<sm xmlns='%b'/>" % _NS
 REQUEST = b"<r xmlns='%b'/>" % _NS
 ENABLE = b"<enable xmlns='%b' resume='true'/>" % _NS
 MAX_ID = 4000  # characters of an id (§5: "up to 4000 bytes")
-_COUNTED = frozenset({"iq", "message", "presence"})
+COUNTED = frozenset({"iq", "message", "presence"})  # only stanzas are, no other elements (§4)
 
 
 class BadElement(Exception):
@@ -38,11 +38,6 @@ class Resume(NamedTuple):
 def is_of_stream_management(stanza: Stanza) -> bool:
     """Tell whether an element is one of those here."""
     return stanza.uri == NS_SM3
-
-
-def is_counted(stanza: Stanza) -> bool:
-    """Tell whether an element is a stanza proper: only those are counted (§4). It is one of the stream's own."""
-    return stanza.name in _COUNTED
 
 
 def is_offered(features: Stanza) -> bool:

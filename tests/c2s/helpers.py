@@ -26,6 +26,8 @@ from minimixproxy.c2s.server.listener import Clients
 from minimixproxy.c2s.server.negotiation import Negotiation
 from minimixproxy.c2s.server.negotiation_context import NegotiationContext
 from minimixproxy.c2s.session.client_session import ClientSession
+from minimixproxy.c2s.session.client_side import ClientSide
+from minimixproxy.c2s.session.resumable import ResumableSessions
 from minimixproxy.c2s.session.session_context import SessionContext
 from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.c2s.transport.certificates import self_signed
@@ -186,6 +188,7 @@ SERVER_HEADER = (
 SERVER_FEATURES = (
     b"<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><sm xmlns='urn:xmpp:sm:3'/></stream:features>"
 )
+PLAIN_FEATURES = SERVER_FEATURES.replace(b"<sm xmlns='urn:xmpp:sm:3'/>", b"")  # without stream management
 BIND = b"<iq type='set' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"
 BOUND = (
     b"<iq type='result' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>a@example.org/r</jid></bind></iq>"
@@ -221,8 +224,11 @@ class Lab:
         self.stopwatch = 0.0  # of the time that clients' bytes take; it stands still by itself
         self.shares.stopwatch = lambda: self.stopwatch
         self.turn_end = TurnEnd(self.clock)
-        sessions = SessionContext(self.accounts, self.settings.limits, self.clock, self.turn_end, self.shares)
-        self.context = NegotiationContext(self.settings, sessions, self.tls, self._connect, self._contact)
+        self.resumable = ResumableSessions(self.settings.sessions)
+        sessions = SessionContext(
+            self.accounts, self.settings.limits, self.clock, self.turn_end, self.shares, self.resumable, self._connect
+        )
+        self.context = NegotiationContext(self.settings, sessions, self.tls, self._contact)
         self.clients = Clients(self.context)
 
     def _connect(self, login: Login, client: Peer) -> Deferred[FramedXmlStream]:
@@ -285,22 +291,31 @@ class LabClient:
         self.server.dataReceived(data)
         return self.wire.take()
 
-    def log_in(self, username: str = "a") -> None:
+    def log_in(self, username: str = "a", features: bytes = PLAIN_FEATURES) -> None:
         """Go up to the session."""
         self.send(HEADER)
         self.send(plain(username))
         self.accept_login()
         self.send(HEADER)
-        self.serve(SERVER_HEADER + SERVER_FEATURES)
+        self.serve(SERVER_HEADER + features)
         self.upstream.take()
 
-    def bind(self, username: str = "a") -> ClientSession:
+    def bind(self, username: str = "a", features: bytes = PLAIN_FEATURES) -> ClientSession:
         """Go up to a bound session."""
-        self.log_in(username)
+        self.log_in(username, features)
         self.send(BIND)
         self.serve(BOUND.replace(b"a@", username.encode() + b"@"))
         self.upstream.take()
         return self.lab.accounts.bound[-1]
+
+    @property
+    def session(self) -> ClientSession:
+        """The session that has it."""
+        side = self.stream.handler
+        assert isinstance(side, ClientSide)
+        session = side._session
+        assert isinstance(session, ClientSession)
+        return session
 
     def vanish(self) -> None:
         """The client's connection breaks."""

@@ -106,7 +106,10 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
     ),
     "unknown table": (
         MINIMAL + "[q]\n",
-        ["[q]: unknown key; known: client_proxy, domain, limits, listen, rooms, seal_key, state, state_directory"],
+        [
+            "[q]: unknown key; known: "
+            "client_proxy, domain, limits, listen, rooms, seal_key, sessions, state, state_directory"
+        ],
     ),
     "unknown domain key": (
         MINIMAL + 'upsteram = "tcp:h:1"\n',
@@ -118,7 +121,10 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
     ),
     "unknown key that looks like a branch of ours": (
         MINIMAL + "[[is-1n]]\n",
-        ["is-1n: unknown key; known: client_proxy, domain, limits, listen, rooms, seal_key, state, state_directory"],
+        [
+            "is-1n: unknown key; known: "
+            "client_proxy, domain, limits, listen, rooms, seal_key, sessions, state, state_directory"
+        ],
     ),
     "unknown key of a domain that looks like a branch of ours": (
         MINIMAL + '[domain."is-a.example"]\nupsteram = "x"\n',

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from unittest.mock import Mock
 
 from twisted.internet.task import Clock
@@ -58,6 +58,8 @@ class FakeSession:
         self.slow = False  # it takes nothing of what is made for it
         self.reached = float("inf")
         self.managed = False
+        self.asleep = False
+        self.held = 0  # so much of what it said is not to be acknowledged yet
         self._clock = clock
 
     @property
@@ -79,6 +81,13 @@ class FakeSession:
             for stanza in stanzas:
                 self.deliver(stanza)
 
+    def hold(self) -> Callable[[], None]:
+        self.held += 1
+        return self._let_go
+
+    def _let_go(self) -> None:
+        self.held -= 1
+
     def close(self, condition: str, text: str = "") -> None:
         self.closed = condition
 
@@ -96,6 +105,8 @@ class FakeStream(XMPPHandlerCollection):
         self.sent: list[Stanza] = []
         self.closed = 0
         self.reopening = 0
+        self.acknowledges = True  # at once
+        self.waiting: list[Callable[[], None]] = []
         self.requests = OwnRequests(BARE, iq_timeout, clock)
         self.requests.setHandlerParent(self)
 
@@ -105,6 +116,12 @@ class FakeStream(XMPPHandlerCollection):
 
     def reply(self, data: bytes) -> None:
         self.send(data)
+
+    def when_acknowledged(self, call: Callable[[], None]) -> None:
+        if self.acknowledges:
+            call()
+        else:
+            self.waiting.append(call)
 
     def reopen(self) -> None:
         self.reopening += 1

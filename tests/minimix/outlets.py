@@ -64,6 +64,9 @@ class FakeOutlet:
     def answer(self, data: bytes) -> None:
         self.sent += written(data)
 
+    def when_acknowledged(self, call: Callable[[], None]) -> None:
+        call()
+
     def pace(self, call: Callable[[], None]) -> None:
         self.paced.append(call)
 

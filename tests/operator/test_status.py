@@ -83,6 +83,7 @@ class ReportCase(unittest.SynchronousTestCase):
 
     def some(self) -> None:
         phone, laptop = FakeSession("phone", self.clock), FakeSession("laptop", self.clock)
+        phone.asleep = True
         alice = FakeAccount(
             BARE,
             (phone, laptop),
@@ -105,7 +106,7 @@ class ReportTests(ReportCase):
         report = self.maker.report()
         self.assertEqual((report["version"], report["pid"], report["uptime"]), (__version__, 42, 2.5))
         self.assertEqual((report["journal"], report["accounts"]), (None, []))
-        self.assertEqual(report["totals"], {"accounts": 0, "sessions": 0, "streams": {}, "rooms": {}})
+        self.assertEqual(report["totals"], {"accounts": 0, "sessions": 0, "sleeping": 0, "streams": {}, "rooms": {}})
 
     def test_accounts(self) -> None:
         self.some()
@@ -115,6 +116,7 @@ class ReportTests(ReportCase):
             {
                 "accounts": 3,
                 "sessions": 2,
+                "sleeping": 1,
                 "streams": {"closed": 1, "open": 1, "waiting": 1},
                 "rooms": {"interrupted": 2, "joined": 1},
             },
@@ -122,6 +124,7 @@ class ReportTests(ReportCase):
         zoe, alice, bob = report["accounts"]
         self.assertEqual((zoe["account"], zoe["stream"], zoe["opens_in"]), ("zoe@a.test", "waiting", 7.0))
         self.assertEqual((alice["devices"], bob["devices"]), (["laptop", "phone"], []))
+        self.assertEqual((alice["asleep"], bob["asleep"]), (["phone"], []))
         self.assertEqual(
             alice["rooms"][1],
             {
@@ -130,6 +133,7 @@ class ReportTests(ReportCase):
                 "state": "joined",
                 "bookmarked": False,
                 "devices": ("laptop", "phone"),
+                "asleep": ("phone",),
                 "messages": 3,
             },
         )
@@ -171,7 +175,7 @@ class TableTests(ReportCase):
             lines,
             [
                 "journal   on disk, 0 bytes waiting",
-                "sessions  2",
+                "sessions  2, asleep: 1",
                 "accounts  3, streams: 1 closed, 1 open, 1 waiting",
                 "rooms     3: 2 interrupted, 1 joined",
                 "",
@@ -179,10 +183,10 @@ class TableTests(ReportCase):
                 "    ROOM     NICK   STATE        DEVICES  MESSAGES  BOOKMARKED",
                 "    one@muc  alice  interrupted  -        3         no",
                 "",
-                "alice@a.test  stream open, connected: laptop, phone",
-                "    ROOM     NICK   STATE        DEVICES        MESSAGES  BOOKMARKED",
-                "    one@muc  alice  interrupted  -              3         no",
-                "    two@muc  alice  joined       laptop, phone  3         no",
+                "alice@a.test  stream open, connected: laptop, asleep: phone",
+                "    ROOM     NICK   STATE        DEVICES                 MESSAGES  BOOKMARKED",
+                "    one@muc  alice  interrupted  -                       3         no",
+                "    two@muc  alice  joined       laptop, phone (asleep)  3         no",
                 "",
                 "bob@a.test  stream closed, connected: -",
                 "",

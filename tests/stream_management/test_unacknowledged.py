@@ -64,5 +64,5 @@ class UnacknowledgedTests(SynchronousTestCase):
         calls: list[int] = []
         self.queue.when_arrived(lambda: calls.append(1))
         self.queue.arrived(1)
-        self.assertEqual(self.queue.give_up(), (b"<bb/>", b"<ccc/>"))
+        self.assertEqual(self.queue.give_up(), [b"<bb/>", b"<ccc/>"])
         self.assertEqual((calls, len(self.queue), self.queue.size), ([1], 0, 0))

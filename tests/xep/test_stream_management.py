@@ -77,10 +77,6 @@ class OthersTests(SynchronousTestCase):
         self.assertIn("<undefined-condition xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>", error)
         self.assertTrue(error.endswith("</stream:stream>"))
 
-    def test_what_is_counted(self) -> None:
-        for xml, counted in (("<iq/>", True), ("<message/>", True), ("<presence/>", True), (f"<r {NS}/>", False)):
-            self.assertIs(sm.is_counted(parse_stanza(xml)), counted)
-
     def test_what_is_offered(self) -> None:
         streams = "xmlns:stream='http://etherx.jabber.org/streams'"
         for child, offered in ((f"<sm {NS}/>", True), ("<sm xmlns='urn:xmpp:sm:2'/>", False), ("", False)):

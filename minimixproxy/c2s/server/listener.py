@@ -14,9 +14,11 @@ from zope.interface import implementer
 
 from minimixproxy.c2s.server.limits import ConnectionCounter
 from minimixproxy.c2s.server.negotiation import Negotiation
-from minimixproxy.c2s.server.negotiation_context import Connect, NegotiationContext
+from minimixproxy.c2s.server.negotiation_context import NegotiationContext
 from minimixproxy.c2s.server.registrar import Contact
 from minimixproxy.c2s.session.account_interface import AccountsPort
+from minimixproxy.c2s.session.reconnecting import Connect
+from minimixproxy.c2s.session.resumable import ResumableSessions
 from minimixproxy.c2s.session.session_context import SessionContext
 from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.c2s.transport.client_stream import ClientStream
@@ -62,6 +64,7 @@ class Clients:
 
     def shut_down(self) -> Deferred[None]:
         """End every stream with `system-shutdown`; fires when all are gone, at the latest after `CLOSE_TIMEOUT`."""
+        self.context.shut_down()
         gone: Deferred[None] = Deferred()
         self._all_gone = gone
         for stream in list(self._streams):
@@ -187,7 +190,9 @@ def client_service(
     tls = ServerTLS(settings.domain.values(), settings.directory)
     tls.load(configured_only=True)
     turn_end = turn_end or TurnEnd(reactor)
-    sessions = SessionContext(accounts, settings.limits, reactor, turn_end, TurnShares(reactor))
-    context = NegotiationContext(settings, sessions, tls, connect or connect_client, contact or contact_server)
+    resumable = ResumableSessions(settings.sessions)
+    shares, connect = TurnShares(reactor), connect or connect_client
+    sessions = SessionContext(accounts, settings.limits, reactor, turn_end, shares, resumable, connect)
+    context = NegotiationContext(settings, sessions, tls, contact or contact_server)
     clients = Clients(context, plaintext_from_loopback=plaintext_from_loopback)
     return ClientService(settings, clients, reactor)

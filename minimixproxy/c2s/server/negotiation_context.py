@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -25,8 +25,6 @@ from minimixproxy.wire.events import Event, StreamOpened
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.sasl import SaslFailure
-
-Connect = Callable[[Login, Peer], Awaitable[FramedXmlStream]]
 
 # What a server may say about a login; each is shown to the client. The rest of RFC 6120 §6.5 is about the proxy's own
 # part of the exchange, not the client's.
@@ -52,17 +50,16 @@ class NegotiationContext:
         settings: Settings,
         sessions: SessionContext,
         tls: ServerTLS,
-        connect: Connect,
         contact: Contact,
     ) -> None:
-        """`connect` logs in upstream; `contact` asks a server before a login."""
+        """`contact` asks a server before a login."""
         clock = sessions.clock
         self.limits: Limits = settings.limits
         self.domains = {domain.name: domain for domain in settings.domain.values()}
         self.clock = clock
         self.tls = tls
         self._sessions = sessions
-        self._connect = connect
+        self._connect = sessions.connect
         self._keys = KeyCache()
         self.registrar = Registrar(contact, self.limits, clock)
         self._guard = LoginGuard(
@@ -73,6 +70,10 @@ class NegotiationContext:
         )
         # The client's time runs; who fails for good is told so early enough to try again.
         self._login_queue = LoginQueue(self._guard, clock, self.limits.authentication_timeout / 2)
+
+    def shut_down(self) -> None:
+        """End the sessions that have no client."""
+        self._sessions.resumable.shut_down()
 
     def any_domain(self) -> str:
         """Return a domain for a header that answers one without a usable `to`."""

@@ -55,6 +55,11 @@ class AccountLink:
         """For the log: the JID, or the account before one is bound."""
         return self._session.jid or self._name
 
+    @property
+    def account(self) -> str:
+        """The account's bare JID, prepared."""
+        return self._own.bare
+
     # From the client -------------------------------------------------------------------------------------------
 
     def takes_from_client(self, stanza: Stanza) -> bool:

@@ -5,37 +5,66 @@ from __future__ import annotations
 from minimixproxy.c2s.session.paced_reading import PacedReading
 from minimixproxy.c2s.session.parts import EndingSession, SessionParts
 from minimixproxy.c2s.session.turn_shares import TurnShares
+from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.logs.logger import Logger
-from minimixproxy.namespaces import NS_CLIENT, NS_SASL, NS_SASL2
+from minimixproxy.namespaces import NS_CLIENT, NS_SASL, NS_SASL2, NS_SM3
 from minimixproxy.safety_net import NET
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.events import Event, Fault, Keepalive, StreamClosed
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.stanza_errors import error_reply
 from minimixproxy.xep.stream_headers import STREAM_END
+from minimixproxy.xep.stream_management import COUNTED
 from minimixproxy.xep.unsupported import refusal_of_element
 
 
 class FromClient:
-    """Handles the events of one client. Implements `paced_reading.Reader`."""
+    """Handles the events of one connection of a client. Implements `paced_reading.Reader`."""
 
     log = Logger()
 
-    __slots__ = ("_client", "_clock", "_link", "_output", "_server", "_server_blocked", "_session", "active", "pacing")
+    __slots__ = (
+        "_client",
+        "_clock",
+        "_left",
+        "_link",
+        "_output",
+        "_server",
+        "_server_blocked",
+        "_session",
+        "active",
+        "pacing",
+    )
 
     def __init__(
-        self, session: EndingSession, parts: SessionParts, account: str, clock: Clock, shares: TurnShares
+        self, session: EndingSession, client: ClientStream, parts: SessionParts, clock: Clock, shares: TurnShares
     ) -> None:
-        """`account`: in whose share of a turn it is handled."""
         self._session = session
-        self._client = parts.client
+        self._client = client
+        self._left = False  # what this connection still says is nothing to the session
         self._output = parts.output
         self._server = parts.server
         self._link = parts.link
         self._clock = clock
-        self._server_blocked = False
+        self._server_blocked = parts.server.blocked
         self.active = clock.seconds()  # when it sent a stanza last
-        self.pacing = PacedReading(shares, account, self)
+        self.pacing = PacedReading(shares, parts.link.account, self)  # in whose share of a turn it is handled
+
+    def take_over(self, events: list[Event], pieces: list[bytes]) -> None:
+        """Handle what came on this connection before it was the session's, and read on."""
+        if events:
+            self.pacing.take_events(events)
+        for piece in pieces:
+            self.pacing.take(piece)
+        if self._server_blocked:
+            self.pause_reading()
+        else:
+            self.resume_reading()
+
+    def leave(self) -> tuple[list[Event], list[bytes]]:
+        """Another connection takes the place of this one; return what is not handled (see `PacedReading.give_up`)."""
+        self._left = True
+        return self.pacing.give_up()
 
     # For the pacing --------------------------------------------------------------------------------------------
 
@@ -50,10 +79,12 @@ class FromClient:
         if isinstance(event, Stanza):
             if not self._passes(event):
                 return True
-            self._server.parts.append(event.raw)
+            self._server.send(event)
+            if event.name in COUNTED:
+                self._session.passed()
             return event.name == "presence"  # which passes, and is looked at for each of the account's rooms
         if isinstance(event, Keepalive):
-            self._server.parts.append(event.raw)
+            self._server.say(event.raw)
         else:
             self._ends(event)
         return False
@@ -64,12 +95,12 @@ class FromClient:
 
     def pause_reading(self) -> None:
         """Let the client wait."""
-        if not self._output.over:  # then what is left to be read is the end of TLS
+        if not self._output.over and not self._left:  # then what is left to be read is the end of TLS
             self._client.transport.pauseProducing()
 
     def resume_reading(self) -> None:
         """Read on, if nothing else is in the way."""
-        if not self._server_blocked and not self.pacing.busy and not self._output.over:
+        if not (self._server_blocked or self.pacing.busy or self._output.over or self._left):
             self._client.transport.resumeProducing()
 
     def handling_failed(self) -> None:
@@ -96,6 +127,8 @@ class FromClient:
             if stanza.uri != NS_CLIENT:
                 return self._not_refused(stanza)
             self.active = self._clock.seconds()
+            if stanza.name in COUNTED and not self._session.receives(stanza):
+                return False
             return not self._link.takes_from_client(stanza)
         except Exception:  # noqa: BLE001 (the edge: logged and counted)
             NET.caught(stanza, f"session of {self._session.jid}")
@@ -107,13 +140,16 @@ class FromClient:
         if stanza.uri in (NS_SASL, NS_SASL2):
             self._session.close("unsupported-stanza-type", "authenticated already")
             return False
+        if stanza.uri == NS_SM3:
+            self._session.stream_management(stanza)
+            return False
         refusal = refusal_of_element(stanza)
         if refusal is None:
             return True
         if refusal.final:
             self._session.end(refusal.answer + STREAM_END)
         else:
-            self._session.deliver(refusal.answer)
+            self._output.say(refusal.answer)
         return False
 
     def _ends(self, event: Event) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from minimixproxy.c2s.session.parts import EndingSession, SessionParts
 from minimixproxy.logs.logger import Logger
+from minimixproxy.namespaces import NS_SM3
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamClosed
 from minimixproxy.wire.stanza import Stanza, rewrite
 from minimixproxy.xep.oversized import error_for, lost_answer
 from minimixproxy.xep.stream_headers import STREAM_END
+from minimixproxy.xep.stream_management import COUNTED
 
 
 class FromServer:
@@ -33,14 +35,13 @@ class FromServer:
             self._session.close("internal-server-error")
 
     def _take(self, events: list[Event]) -> None:
-        out = self._output.parts
         for event in events:
             if self._output.over:
                 return
             if isinstance(event, Stanza):
                 self._stanza(event)
             elif isinstance(event, Keepalive):
-                out.append(event.raw)
+                self._output.say(event.raw)
             elif isinstance(event, Skipped):
                 self._left_out(event)
             else:
@@ -48,23 +49,48 @@ class FromServer:
         self._output.flush()
 
     def _stanza(self, stanza: Stanza) -> None:
-        link = self._link
-        if link.takes_from_server(stanza):
+        if stanza.name not in COUNTED:
+            self._element(stanza)
             return
-        self._output.parts.append(stanza.raw)
+        link = self._link
+        if not self._server.receive() or link.takes_from_server(stanza):
+            return
+        self._give(stanza)
         if link.watch:
             link.heard(stanza)
+            self._session.answered()
+
+    def _give(self, stanza: Stanza) -> None:
+        raw = self._server.tracked(stanza.raw) if self._output.managed else stanza.raw
+        if self._output.asleep:
+            self._output.deliver(raw)
+            if self._server.overdue:
+                self._session.close("resource-constraint", "too much waits to be acknowledged")
+        else:
+            self._output.parts.append(raw)
+
+    def _element(self, stanza: Stanza) -> None:
+        """Take what is no stanza: a stream error, stream management, or what nobody knows."""
+        if stanza.uri == NS_SM3:
+            if not self._server.element(stanza):
+                self._session.close("remote-connection-failed", "the server's stream is broken")
+            return
+        self._output.say(stanza.raw)
+        if self._link.watch:
+            self._link.heard(stanza)
             self._session.answered()
 
     def _left_out(self, skipped: Skipped) -> None:
         """A stanza of the server cannot be passed. Whoever waits for an answer is told."""
         where = f"session of {self._link.name}, from the server"
+        if skipped.name in COUNTED and not self._server.receive():
+            return
         NET.skip(skipped.name, skipped.size, skipped.digest, where, skipped.reason)
         if skipped.name == "iq" and skipped.attributes.get("type") in ("result", "error"):
             answer = lost_answer(skipped.attributes, f"the answer cannot be used: {skipped.reason}")
-            self._output.parts.append(answer.raw)
+            self._give(answer)
         elif skipped.name == "iq" and (error := error_for("iq", skipped.attributes, skipped.reason)) is not None:
-            self._server.parts.append(rewrite(error.raw, {"from": None}))
+            self._server.answer(rewrite(error.raw, {"from": None}))
             self._server.flush()
 
     def _ends(self, event: Event) -> None:

@@ -1,14 +1,14 @@
-"""What goes to one client: joined per read or reactor turn, held while the client reads too slowly, and bounded."""
+"""What goes to one client: joined per read or reactor turn, held while the client cannot take it, and bounded."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Protocol
 
-from minimixproxy.c2s.session.acknowledgements import Acknowledgements
 from minimixproxy.c2s.transport.connection import Transport
+from minimixproxy.stream_management.unacknowledged import Unacknowledged
 from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 
@@ -17,6 +17,7 @@ _REFERENCE = 8  # bytes that a stanza costs before it is made
 _LAZY_COST = 256  # and all that are delivered together
 #: Lazy stanzas, each with what was delivered before them; mostly there are none, and no deque either.
 _Ahead = deque[tuple[list[bytes], Iterator[bytes]]] | tuple[()]
+MAX_UNACKNOWLEDGED = 2000  # stanzas that a client may leave unacknowledged before it is told more
 
 
 class Stream(Protocol):
@@ -30,20 +31,45 @@ class Stream(Protocol):
         """Send the last bytes, and close."""
 
 
+class Writes(Protocol):
+    """Who is told of what was written."""
+
+    def wrote(self, size: int, *, everything: bool = True) -> None:
+        """So many bytes were written with one call. `everything`: so is now all that was delivered."""
+
+
+class OutputHost(Protocol):
+    """Who has an output."""
+
+    def flows(self, free: bool) -> None:
+        """The client can take more just now, or cannot: what others say to it has to wait."""
+
+    def overflows(self, waiting: int) -> None:
+        """More bytes wait than may."""
+
+
 class ClientOutput:
-    """The output of a session."""
+    """The output of a session. It outlives the client's connection: without one, what is delivered waits.
+
+    With stream management (see `manage`), stanzas that were written are kept until they are acknowledged.
+    """
 
     __slots__ = (
-        "_acknowledgements",
         "_ahead",
         "_dropped",
+        "_elements",
+        "_full",
+        "_host",
         "_limit",
-        "_on_overflow",
+        "_managed",
         "_scheduled",
+        "_slow",
         "_stream",
         "_taking",
         "_turn_end",
         "_waiting",
+        "_writes",
+        "asleep",
         "blocked",
         "over",
         "parts",
@@ -53,28 +79,33 @@ class ClientOutput:
         self,
         stream: Stream,
         turn_end: TurnEnd,
-        acknowledgements: Acknowledgements,
+        writes: Writes,
         limit: int,
-        on_overflow: Callable[[int], None],
+        host: OutputHost,
     ) -> None:
-        """`limit`: bytes that may wait while the client is blocked; `on_overflow` is told how many are waiting then."""
+        """`limit`: bytes that may wait while the client is blocked."""
         self._stream = stream
-        self._acknowledgements = acknowledgements
+        self._writes = writes
         self._turn_end = turn_end
         self._limit = limit
-        self._on_overflow = on_overflow
+        self._host = host
         self._scheduled = False
         self._waiting = 0  # bytes delivered since the client is blocked
         # What goes before `parts`: lazy stanzas, each time behind what was delivered before them.
         self._ahead: _Ahead = ()
         self.parts: list[bytes] = []  # append what `flush` will follow in the same call; for all else see `deliver`
+        self._elements: list[bytes] = []  # of stream management, which does not count them; they go behind `parts`
+        self._managed: Unacknowledged | None = None
         self._dropped = False
-        self.blocked = False  # the client reads too slowly
+        self._slow = False  # the client reads too slowly
+        self._full = False  # it acknowledges too slowly
+        self.asleep = False  # there is no connection
+        self.blocked = False  # one of the three: what is delivered waits
         self._taking = True  # what is delivered
         self.over = False  # the last bytes are out
 
     def deliver(self, data: bytes) -> None:
-        """Write `data` when the turn is over, or when the client can take it."""
+        """Write a stanza when the turn is over, or when the client can take it."""
         if not self._taking:
             return
         self.parts.append(data)
@@ -93,15 +124,29 @@ class ClientOutput:
         self.parts.clear()
         if self.blocked:
             self._wait(_LAZY_COST + _REFERENCE * len(stanzas))
-        elif not self._scheduled:
+        else:
+            self._schedule()
+
+    def say(self, element: bytes) -> None:
+        """Write an element that is no stanza; without a connection, and once the output is over, it is not said."""
+        if self.over or self.asleep:
+            return
+        if self._managed is None:
+            self.parts.append(element)
+        else:
+            self._elements.append(element)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
             self._scheduled = True
             self._turn_end.add(self)
 
     def _wait(self, size: int) -> None:
         self._waiting += size
-        if self._waiting > self._limit:
+        if self._waiting + (self._managed.size if self._managed is not None else 0) > self._limit:
             self._drop()
-            self._on_overflow(self._waiting)
+            self._host.overflows(self._waiting)
 
     @property
     def incomplete(self) -> bool:
@@ -112,10 +157,21 @@ class ClientOutput:
         behind = bool(self._ahead and self.parts) or any(chunk for chunk, _ in islice(self._ahead, 1, None))
         return self._dropped or behind
 
+    @property
+    def managed(self) -> bool:
+        """Whether stanzas are kept until they are acknowledged."""
+        return self._managed is not None
+
+    @property
+    def waits(self) -> bool:
+        """Something that was delivered is not written."""
+        return bool(self._dropped or self.parts or self._ahead)
+
     def _drop(self) -> None:
         self._dropped = self._dropped or bool(self.parts) or any(chunk for chunk, _ in self._ahead)
         self.parts.clear()
         self._ahead = ()
+        self._elements.clear()
 
     def turn_ended(self) -> None:
         """Write what was delivered in this turn (see `TurnEnd`)."""
@@ -127,12 +183,33 @@ class ClientOutput:
         if self._ahead:
             self._flush_ahead()
         parts = self.parts
-        if not parts or self.blocked or self.over:
+        if self.blocked or self.over or not (parts or self._elements):
+            return
+        if self._managed is not None:
+            self._flush_managed(self._managed)
             return
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         self._stream.transport.write(data)
-        self._acknowledgements.wrote(len(data))
+        self._writes.wrote(len(data))
+
+    def _flush_managed(self, managed: Unacknowledged) -> None:
+        parts, elements = self.parts, self._elements
+        stanzas = parts[0] if len(parts) == 1 else b"".join(parts)
+        managed.add_all(parts, len(stanzas))
+        parts.clear()
+        data = b"".join((stanzas, *elements)) if elements else stanzas
+        elements.clear()
+        self._stream.transport.write(data)
+        if stanzas:
+            self._writes.wrote(len(data))
+            self._watch(managed)
+
+    def _watch(self, managed: Unacknowledged) -> None:
+        """Let a client that acknowledges slowly take no more for a while."""
+        if len(managed) >= MAX_UNACKNOWLEDGED or managed.size > self._limit // 2:
+            self._full = True
+            self._flows()
 
     def _flush_ahead(self) -> None:
         """Write lazy stanzas until the client can take no more."""
@@ -147,16 +224,55 @@ class ClientOutput:
             else:
                 self._ahead.popleft()
             data = b"".join(chunk)
+            if self._managed is not None:
+                self._managed.add_all(chunk, len(data))
             chunk.clear()
             self._stream.transport.write(data)
-            self._acknowledgements.wrote(len(data), everything=not (self._ahead or self.parts))
+            self._writes.wrote(len(data), everything=not (self._ahead or self.parts))
+            if self._managed is not None:
+                self._watch(self._managed)
         if not self._ahead:
             self._ahead = ()
 
+    # Stream management -----------------------------------------------------------------------------------------
+
+    def manage(self, unacknowledged: Unacknowledged, writes: Writes, answer: bytes) -> None:
+        """From `answer` on, keep stanzas that are written in `unacknowledged`, and tell `writes` of them.
+
+        Nothing may wait to be written.
+        """
+        self._stream.transport.write(answer)
+        self._managed = unacknowledged
+        self._writes = writes
+
+    def acknowledged(self) -> None:
+        """The client has acknowledged something."""
+        if self._full:
+            self._full = False
+            self._flows()
+
+    def fall_asleep(self) -> None:
+        """The connection is gone, and another may come: what is delivered waits."""
+        self._elements.clear()
+        self.asleep, self._slow, self._full = True, False, False
+        self._flows()
+
+    def wake(self, stream: Stream, answer: bytes) -> None:
+        """There is another connection: write an answer, then what was not acknowledged, then what waited."""
+        self._stream = stream
+        stream.transport.write(b"".join((answer, *(self._managed or ()))))
+        self.asleep = False
+        self._flows()
+
+    # Its end ---------------------------------------------------------------------------------------------------
+
     def close(self, data: bytes) -> None:
-        """Write everything that is made and `data`, and close the client's connection."""
+        """Write everything that is made and `data`, and close the client's connection if there is one."""
+        if self.asleep:
+            self.stop()
+            return
         made = self._ahead[0][0] if self._ahead else self.parts
-        last = b"".join((*made, data))
+        last = b"".join((*made, *self._elements, data))
         made.clear()
         self.stop()
         self._stream.transport.unregisterProducer()
@@ -176,13 +292,26 @@ class ClientOutput:
         """Give the client up without a word."""
         self._stream.transport.abortConnection()
 
+    # Backpressure ----------------------------------------------------------------------------------------------
+
     def block(self) -> None:
         """The transport has more than enough to send."""
-        self.blocked = True
+        if not self.asleep:
+            self._slow = True
+            self._flows()
 
     def unblock(self) -> None:
         """The transport has sent it all: write what waited, which may block again."""
-        self.blocked = False
-        self.flush()
-        if not self._ahead and not self.parts:
-            self._waiting = 0
+        if not self.asleep:
+            self._slow = False
+            self._flows()
+
+    def _flows(self) -> None:
+        """Something of what blocks has changed."""
+        before, self.blocked = self.blocked, self.asleep or self._slow or self._full
+        if not self.blocked:
+            self.flush()
+            if not self._ahead and not self.parts:
+                self._waiting = 0
+        if self.blocked is not before or self.asleep:
+            self._host.flows(self.asleep or not self.blocked)

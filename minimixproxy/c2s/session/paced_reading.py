@@ -132,6 +132,14 @@ class PacedReading:
         self._over()
         return False
 
+    def give_up(self) -> tuple[list[Event], list[bytes]]:
+        """Handle nothing more; return the events that are left, and the bytes behind them."""
+        left = self._events[::-1], list(self._pieces)
+        self._events.clear()
+        self._pieces.clear()
+        self._last = None
+        return left
+
     def abort(self) -> None:
         """Forget what is left."""
         self._events.clear()

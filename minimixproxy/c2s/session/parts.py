@@ -8,14 +8,13 @@ from typing import Protocol
 from minimixproxy.c2s.session.account_link import AccountLink, LinkedSession
 from minimixproxy.c2s.session.output import ClientOutput
 from minimixproxy.c2s.session.server_stream import ServerStream
-from minimixproxy.c2s.transport.client_stream import ClientStream
+from minimixproxy.wire.stanza import Stanza
 
 
 @dataclass(frozen=True, slots=True)
 class SessionParts:
-    """`client` is the client's wire, `output` what goes there; `server` is the stream to the server."""
+    """What stays when the client's connection changes: `output` goes to the client, `server` is the server's stream."""
 
-    client: ClientStream
     output: ClientOutput
     server: ServerStream
     link: AccountLink
@@ -29,6 +28,15 @@ class EndingSession(LinkedSession, Protocol):
 
     def client_closes(self) -> None:
         """The client has closed its stream."""
+
+    def receives(self, stanza: Stanza) -> bool:
+        """Count a stanza of the client; False: it was handled before the session was resumed."""
+
+    def passed(self) -> None:
+        """A stanza of the client has gone to the server."""
+
+    def stream_management(self, stanza: Stanza) -> None:
+        """The client has sent an element of stream management (XEP-0198)."""
 
     def answered(self) -> None:
         """The server has said something while the answer to something that is watched was due."""

@@ -1,8 +1,12 @@
-"""A session's stream to its server: what goes there is joined for each read of the client, and ended in order."""
+"""A session's stream to its server: what goes there is joined for each read of the client, and ended in order.
+
+With stream management (XEP-0198) it outlives its connection: what was not acknowledged is sent once more.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from twisted.python.failure import Failure
 from twisted.words.xish.xmlstream import STREAM_END_EVENT
@@ -10,32 +14,115 @@ from twisted.words.xish.xmlstream import STREAM_END_EVENT
 from minimixproxy.c2s.session.backpressure import Backpressure
 from minimixproxy.c2s.session.closing import Closing
 from minimixproxy.c2s.session.request_watch import Learned, RequestWatch
+from minimixproxy.c2s.session.server_management import ServerManagement
+from minimixproxy.logs.logger import Logger
+from minimixproxy.namespaces import NS_CSI
+from minimixproxy.stream_management.unacknowledged import Tracked
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.events import Event
+from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.stream_headers import STREAM_END
+from minimixproxy.xep.stream_management import COUNTED, ENABLE
+
+#: What the server may leave unacknowledged, in stanzas and bytes, before the client has to wait.
+MAX_UNACKNOWLEDGED, MAX_UNACKNOWLEDGED_BYTES = 1000, 1024 * 1024
+#: Stanzas that may be unhandled for a client that sleeps: Prosody forgets what is more than 500.
+MAX_UNHANDLED = 400
+
+
+class ServersClient(Protocol):
+    """The session, as its stream to the server sees it."""
+
+    def server_says(self, events: list[Event]) -> None:
+        """What one read brought."""
+
+    def server_lost(self) -> None:
+        """The connection is gone, and will not be replaced."""
 
 
 class ServerStream:
-    """`parts`: append what `flush` will follow in the same call."""
+    """`parts`: append what `flush` will follow in the same call, and what is no stanza."""
 
-    __slots__ = ("_goodbye_said", "_stream", "parts")
+    log = Logger()
 
-    def __init__(self, stream: FramedXmlStream) -> None:
+    __slots__ = (
+        "_backpressure",
+        "_blocked",
+        "_clock",
+        "_full",
+        "_goodbye_said",
+        "_inactive",
+        "_management",
+        "_session",
+        "_slow",
+        "_stream",
+        "parts",
+    )
+
+    def __init__(
+        self, session: ServersClient, stream: FramedXmlStream, backpressure: Backpressure, clock: Clock
+    ) -> None:
+        """`backpressure`: lets the client wait."""
+        self._session = session
         self._stream: FramedXmlStream | None = stream  # None: it is lost, or being closed
+        self._backpressure = backpressure
+        self._clock = clock
+        self._management: ServerManagement | None = None
+        self._inactive = b""  # the client's word that it is (XEP-0352), which a connection does not outlive
+        self._slow = False  # the server reads slowly
+        self._full = False  # it acknowledges slowly
+        self._blocked = False  # one of the two, and the client waits
         self._goodbye_said = False
         self.parts: list[bytes] = []
 
-    def begin(
-        self, events: Callable[[list[Event]], None], lost: Callable[[Failure], None], backpressure: Backpressure
-    ) -> None:
+    def begin(self) -> None:
         """Have each read's events handed over, which pass unread as far as that is possible."""
         stream = self._stream
         assert stream is not None
-        stream.hand_to(events)
+        stream.hand_to(self._session.server_says)
         stream.framer.pass_on(trusting=True)
-        stream.addObserver(STREAM_END_EVENT, lost)
-        stream.transport.registerProducer(backpressure, True)
+        stream.addObserver(STREAM_END_EVENT, self._lost)
+        stream.transport.registerProducer(Backpressure(self._slows, self._reads), True)
+
+    # What goes there --------------------------------------------------------------------------------------------
+
+    def send(self, stanza: Stanza) -> None:
+        """Send a stanza, or another element, of the client; goes out with `flush`."""
+        management = self._management
+        if management is None:
+            self.parts.append(stanza.raw)
+        elif stanza.name in COUNTED:
+            self._send_counted(management, stanza.raw)
+        else:
+            if stanza.uri == NS_CSI:
+                self._inactive = stanza.raw if stanza.name == "inactive" else b""
+            self.say(stanza.raw)
+
+    def answer(self, stanza: bytes) -> None:
+        """Send a stanza of the proxy's own."""
+        if self._management is None:
+            self.parts.append(stanza)
+        else:
+            self._send_counted(self._management, stanza)
+
+    def _send_counted(self, management: ServerManagement, stanza: bytes) -> None:
+        management.send(stanza)
+        if self._stream is not None:
+            self.parts.append(stanza)
+        self._look(management)
+
+    def say(self, element: bytes) -> None:
+        """Send what is no stanza, if there is a connection; goes out with `flush`."""
+        if self._stream is not None:
+            self.parts.append(element)
+
+    def when_acknowledged(self, call: Callable[[], None]) -> None:
+        """Call once all that was sent so far is the server's affair; at once if it does not say."""
+        if self._management is None:
+            call()
+        else:
+            self._management.sent.when_arrived(call)
 
     def flush(self) -> None:
         """Write what there is, with one call."""
@@ -44,15 +131,112 @@ class ServerStream:
             self._stream.transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
             parts.clear()
 
+    # Stream management ------------------------------------------------------------------------------------------
+
+    def manage(self) -> None:
+        """Switch it on: a resource is bound."""
+        self.parts.append(ENABLE)
+        self._management = ServerManagement(self._clock, self._say_now, self._silent)
+
+    def _say_now(self, element: bytes) -> None:
+        self.say(element)
+        self.flush()
+
+    def element(self, stanza: Stanza) -> bool:
+        """Take an element of stream management of the server; False: the stream is no good."""
+        management = self._management
+        if management is None:
+            return False
+        if stanza.name == "failed" and not management.counts:
+            self.log.warn("a server offers stream management, and refuses it")
+            self._management = None
+            management.rest()
+            management.sent.give_up()
+            return True
+        good = management.element(stanza)
+        self._look(management)
+        return good
+
+    def _look(self, management: ServerManagement) -> None:
+        full = len(management.sent) >= MAX_UNACKNOWLEDGED or management.sent.size >= MAX_UNACKNOWLEDGED_BYTES
+        if full is not self._full:
+            self._full = full
+            self._flows()
+
+    def _silent(self) -> None:
+        """The server does not acknowledge what it was sent: the connection is no good."""
+        self.log.info("a server does not answer a session: its connection is given up")
+        if self._stream is not None:
+            self._stream.transport.abortConnection()
+
+    def receive(self) -> bool:
+        """Count a stanza of the server; False: it came before the stream was resumed, and is dealt with."""
+        management = self._management
+        return management is None or not management.counts or management.handled.receive()
+
+    def tracked(self, stanza: bytes) -> bytes:
+        """Return the stanza that came last, so that it counts as handled when its client has acknowledged it."""
+        management = self._management
+        return stanza if management is None else Tracked(stanza, management.handled.hold())
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the client has left so much unacknowledged that the server may soon forget some of it."""
+        return self._management is not None and self._management.handled.unhandled > MAX_UNHANDLED
+
+    @property
+    def resumable(self) -> ServerManagement | None:
+        """The stream's management if the server lets it be resumed."""
+        management = self._management
+        return management if management is not None and management.id and not self._goodbye_said else None
+
+    def resume(self, stream: FramedXmlStream, h: int) -> None:
+        """Go on with another connection; the server has handled so many stanzas. Raises `NotSent`."""
+        management = self._management
+        assert management is not None
+        management.resume(h)
+        self._stream = stream
+        self.begin()
+        stream.release(self._session.server_says)
+        self.parts[:] = [*management.sent, self._inactive] if self._inactive else management.sent
+        self._look(management)
+        self.flush()
+
+    # Backpressure -----------------------------------------------------------------------------------------------
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the client has to wait for the server."""
+        return self._blocked
+
+    def _slows(self) -> None:
+        self._slow = True
+        self._flows()
+
+    def _reads(self) -> None:
+        self._slow = False
+        self._flows()
+
+    def _flows(self) -> None:
+        blocked = self._slow or self._full
+        if blocked is not self._blocked:
+            self._blocked = blocked
+            if blocked:
+                self._backpressure.pauseProducing()
+            else:
+                self._backpressure.resumeProducing()
+
     def pause(self) -> None:
         """Do not read what the server says for a while."""
         if self._stream is not None:
             self._stream.transport.pauseProducing()
 
-    def resume(self) -> None:
+    def unpause(self) -> None:
         """Read on."""
         if self._stream is not None:
             self._stream.transport.resumeProducing()
+
+    # Its end ----------------------------------------------------------------------------------------------------
 
     def say_goodbye(self) -> None:
         """Close the client's half of the stream; goes out with `flush`, once."""
@@ -60,16 +244,22 @@ class ServerStream:
             self._goodbye_said = True
             self.parts.append(STREAM_END)
 
-    def lost(self) -> None:
-        """The connection is gone."""
+    def _lost(self, _reason: Failure) -> None:
         self._stream = None
+        self._reads()
+        if self._management is not None:
+            self._management.rest()
+            self.parts.clear()  # what is counted is sent once more
+        self._session.server_lost()
 
-    def end(self, watch: RequestWatch, learned: Callable[[Learned], object], clock: Clock) -> None:
+    def end(self, watch: RequestWatch, learned: Callable[[Learned], object]) -> None:
         """Close the stream, and give the server some time to agree. `learned` gets what its last answers tell."""
         self.flush()
+        if self._management is not None:
+            self._management.rest()
         stream, self._stream = self._stream, None
         if stream is None:
             return
         stream.transport.unregisterProducer()
         stream.transport.resumeProducing()
-        Closing(stream, b"" if self._goodbye_said else STREAM_END, watch, learned, clock)
+        Closing(stream, b"" if self._goodbye_said else STREAM_END, watch, learned, self._clock)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minimixproxy.c2s.session.account_interface import AccountsPort
+from minimixproxy.c2s.session.reconnecting import Connect
+from minimixproxy.c2s.session.resumable import ResumableSessions
 from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.config.settings import Limits
 from minimixproxy.timing.clock import Clock
@@ -13,10 +15,15 @@ from minimixproxy.timing.turn_end import TurnEnd
 
 @dataclass(frozen=True, slots=True)
 class SessionContext:
-    """One per service. `turn_end`: when sessions write; `shares`: what each may take of a turn of the reactor."""
+    """One per service. `turn_end`: when sessions write; `shares`: what each may take of a turn of the reactor.
+
+    `connect`: logs in at the server of a login.
+    """
 
     accounts: AccountsPort
     limits: Limits
     clock: Clock
     turn_end: TurnEnd
     shares: TurnShares
+    resumable: ResumableSessions
+    connect: Connect

@@ -82,6 +82,14 @@ class ClientStream:
         self.handler = handler
         self.take = take
 
+    def release(self, data: bytes) -> None:
+        """Nobody is told any more what comes: close with these bytes, if the connection still stands."""
+        if self.handler is not None:
+            self.handler = None
+            self.take = None
+            self.transport.unregisterProducer()
+            self.close(data)
+
     def dataReceived(self, data: bytes) -> None:
         """An error of ours in here costs this client its stream, and nobody else anything."""
         handler = self.handler

@@ -29,10 +29,13 @@ _MAX_WAITING = 100
 class Conversation:
     """Takes the events of a stream; used as a context manager, it gives the stream back at the end."""
 
-    def __init__(self, xs: FramedXmlStream, then: Callable[[list[Event]], None] | None = None) -> None:
-        """`then`: the sink of the stream afterwards, else events go to the observers."""
+    def __init__(
+        self, xs: FramedXmlStream, then: Callable[[list[Event]], None] | None = None, most: int = _MAX_WAITING
+    ) -> None:
+        """`then`: the sink of the stream afterwards, else events go to the observers. `most`: events that may wait."""
         self._xs = xs
         self._then = then
+        self._most = most
         self._events: deque[Event] = deque()
         self._waiting: Deferred[None] | None = None
         self._end: UpstreamError | None = None
@@ -68,12 +71,9 @@ class Conversation:
         return event
 
     async def _next(self) -> StreamOpened | Stanza:
-        while not self._events:
-            if self._end is not None:
-                raise self._end
-            self._waiting = Deferred()
-            await self._waiting
-        event = self._events.popleft()
+        event: Event = Skipped("", "", {}, 0, "")
+        while isinstance(event, Skipped):
+            event = await self._any()
         if isinstance(event, StreamOpened):
             return event
         if isinstance(event, Stanza):
@@ -87,9 +87,17 @@ class Conversation:
             raise UpstreamProtocolError(f"the server's stream is broken: {event.condition} {event.text}".rstrip())
         raise UpstreamProtocolError("the server closed the stream")
 
+    async def _any(self) -> Event:
+        while not self._events:
+            if self._end is not None:
+                raise self._end
+            self._waiting = Deferred()
+            await self._waiting
+        return self._events.popleft()
+
     def _take(self, events: list[Event]) -> None:
-        self._events.extend(event for event in events if not isinstance(event, Keepalive | Skipped))
-        if len(self._events) > _MAX_WAITING:
+        self._events.extend(event for event in events if not isinstance(event, Keepalive))
+        if len(self._events) > self._most:
             self._events.clear()
             self._events.append(Fault("policy-violation", "too much at once"))
         self._wake()

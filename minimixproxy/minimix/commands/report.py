@@ -5,7 +5,7 @@ No passwords and no messages, only how many.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -43,13 +43,14 @@ class Occupied(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RoomReport:
-    """One room: `devices` are the resources of the attached sessions."""
+    """One room: `devices` are the resources of the attached sessions, `asleep` those of them whose client is gone."""
 
     room: str
     nick: str
     state: str
     bookmarked: bool
     devices: tuple[str, ...]
+    asleep: tuple[str, ...]
     messages: int
 
 
@@ -66,7 +67,8 @@ def room_reports(rooms: Iterable[Occupied]) -> list[RoomReport]:
             occupancy.nick,
             occupancy.state.value,
             occupancy.bookmarked,
-            tuple(sorted(map(resource_of, occupancy.attached))),
+            devices_of(occupancy.attached),
+            asleep_of(occupancy.attached),
             occupancy.messages_kept,
         )
         for occupancy in rooms
@@ -74,6 +76,16 @@ def room_reports(rooms: Iterable[Occupied]) -> list[RoomReport]:
     return sorted(found, key=lambda report: report.room)
 
 
-def devices_of(sessions: Collection[SessionPort]) -> tuple[str, ...]:
+def devices_of(sessions: Iterable[SessionPort]) -> tuple[str, ...]:
     """Return the resources of sessions, in order."""
     return tuple(sorted(map(resource_of, sessions)))
+
+
+def asleep_of(sessions: Iterable[SessionPort]) -> tuple[str, ...]:
+    """Return the resources of the sessions that sleep, in order."""
+    return devices_of(session for session in sessions if session.asleep)
+
+
+def listed(report: RoomReport) -> str:
+    """Return the devices of a room in one line."""
+    return ", ".join(f"{name} (asleep)" if name in report.asleep else name for name in report.devices)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from minimixproxy.minimix.commands.executions import Command, Done, Stage
-from minimixproxy.minimix.commands.report import Occupied, RoomReport, resource_of, room_reports
+from minimixproxy.minimix.commands.report import Occupied, RoomReport, listed, resource_of, room_reports
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.xep.data_forms import Field, Form, Values, fixed, table
 
@@ -83,7 +83,7 @@ class UserCommands:
                 report.nick,
                 report.state,
                 "yes" if report.bookmarked else "no",
-                ", ".join(report.devices),
+                listed(report),
                 str(report.messages),
             )
             for report in reports[:MAX_SHOWN]
@@ -181,13 +181,13 @@ class UserCommands:
 
 
 def _line(report: RoomReport) -> str:
-    devices = ", ".join(report.devices) or "no device"
+    devices = listed(report) or "no device"
     bookmark = ", bookmarked" if report.bookmarked else ""
     return f"{report.room} as {report.nick}: {report.state}, {devices}, {_count(report.messages, 'message')}{bookmark}"
 
 
 def _device(session: SessionPort, asker: object, rooms: int) -> str:
-    own = " (this device)" if session is asker else ""
+    own = " (this device)" if session is asker else " (asleep)" if session.asleep else ""
     return f"{resource_of(session)}{own}, in {_count(rooms, 'room')}"
 
 

@@ -46,11 +46,18 @@ class SessionPort(Protocol):
     def managed(self) -> bool:
         """Whether the client acknowledges what it gets (XEP-0198). Once it does, it does so to the session's end."""
 
+    @property
+    def asleep(self) -> bool:
+        """Whether the client's connection is gone: what it is given waits for it to come back (XEP-0198 §5)."""
+
     def deliver(self, data: bytes) -> None:
         """Give the client one stanza."""
 
     def deliver_all(self, stanzas: LazyStanzas) -> None:
         """Give the client many stanzas, in order with `deliver`; they are made, one by one, when it can take them."""
+
+    def hold(self) -> Callable[[], None]:
+        """Return a function: until it is called, what the client sent last is not acknowledged to it (XEP-0198)."""
 
     def close(self, condition: str, text: str = "") -> None:
         """End the session with a stream error."""
@@ -98,6 +105,9 @@ class RoomOutlet(OwnRequests, Protocol):
 
     def send_to_room(self, data: bytes) -> None:
         """Send a stanza on the account stream."""
+
+    def when_acknowledged(self, call: Callable[[], None]) -> None:
+        """Call once the server has acknowledged what was sent to rooms so far (see `StreamPort`)."""
 
     def pace(self, call: Callable[[], None]) -> None:
         """Call soon: not all rooms of all accounts are to be joined at once."""
@@ -157,6 +167,12 @@ class StreamPort(Protocol):
 
     def reply(self, data: bytes) -> None:
         """Send what answers somebody else, unless much waits to be sent."""
+
+    def when_acknowledged(self, call: Callable[[], None]) -> None:
+        """Call once the server has acknowledged all that was sent so far; at once if it does not do that.
+
+        If the stream is lost, `call` comes behind what tells of the loss: `unreachable`, and `not_sent` for messages.
+        """
 
     def reopen(self) -> None:
         """Open again by itself: after a wait that grows from failure to failure. Does nothing unless it is closed."""

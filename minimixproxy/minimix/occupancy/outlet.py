@@ -49,6 +49,7 @@ class AccountOutlet:
         self.room_removed = host.room_removed
         self.room_ended = host.room_ended
         self.from_session_again = host.from_session_again
+        self.when_acknowledged = stream.when_acknowledged
         self._stream = stream
         self._sessions = sessions
         self._pacer = context.pacer

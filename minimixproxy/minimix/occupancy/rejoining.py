@@ -139,7 +139,7 @@ def caught_up(parts: Parts, complete: bool) -> None:
     """All has been read and shown, but for what could not be, unless `complete`."""
     parts.attempts.succeeded(complete=complete)
     joining.complete(parts)
-    parts.attendance.outbox.release(parts.outlet.from_session_again)
+    parts.attendance.outbox.release(parts.outlet.from_session_again, parts.outlet.when_acknowledged)
 
 
 # It is not let in

@@ -22,6 +22,12 @@ class _Held(NamedTuple):
     session: SessionPort
     stanza: Stanza
     deadline: float
+    done: Callable[[], None]  # it may be acknowledged to the client now
+
+    def refuse(self, condition: str) -> None:
+        """It is not sent."""
+        _refuse(self.session, self.stanza, condition)
+        self.done()
 
 
 class Outbox:
@@ -51,7 +57,7 @@ class Outbox:
         if not self._budget.take(_cost(stanza)):
             _refuse(session, stanza, "resource-constraint")
             return
-        self._held.append(_Held(session, stanza, self._clock.seconds() + PATIENCE))
+        self._held.append(_Held(session, stanza, self._clock.seconds() + PATIENCE, session.hold()))
         self._bytes += len(stanza.raw)
         if not self._timer.running:
             self._timer.start(PATIENCE, self._expire)
@@ -68,22 +74,27 @@ class Outbox:
         self._bytes -= len(held.stanza.raw)
         self._budget.give_back(_cost(held.stanza))
 
-    def release(self, send: Callable[[SessionPort, Stanza], object]) -> None:
-        """Send all."""
+    def release(
+        self,
+        send: Callable[[SessionPort, Stanza], object],
+        when_acknowledged: Callable[[Callable[[], None]], object],
+    ) -> None:
+        """Send all; `when_acknowledged` calls what it is given once the server has what was sent."""
         for held in self._take():
             send(held.session, held.stanza)
+            when_acknowledged(held.done)
 
     def refuse(self, condition: str) -> None:
         """Tell all senders that their stanzas were not sent."""
         for held in self._take():
-            _refuse(held.session, held.stanza, condition)
+            held.refuse(condition)
 
     def refuse_one(self, session: SessionPort, condition: str) -> None:
         """Tell a session that is in the room no more that its stanzas were not sent."""
         refused = [held for held in self._held if held.session is session]
         self.drop(session)
         for held in refused:
-            _refuse(session, held.stanza, condition)
+            held.refuse(condition)
 
     def _take(self) -> deque[_Held]:
         taken, self._held = self._held, deque()
@@ -97,7 +108,7 @@ class Outbox:
         while self._held and self._held[0].deadline <= now:
             held = self._held.popleft()
             self._given_up(held)
-            _refuse(held.session, held.stanza, "remote-server-timeout")
+            held.refuse("remote-server-timeout")
         if self._held:
             self._timer.start(self._held[0].deadline - now, self._expire)
 

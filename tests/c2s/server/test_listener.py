@@ -205,7 +205,7 @@ class WholeWayTest(ListenerTest):
             self.start(Listen(endpoint=f"unix:{directory}/clients"))
             client = await self.connect_by(UNIXClientEndpoint(reactor, f"{directory}/clients"))
             await self.log_in(await self.secure(client))
-            self.assertTrue(self.accounts.bound[0]._acknowledgements.relayed)
+            self.assertTrue(self.accounts.bound[0]._client._acknowledgements.relayed)
             client.transport.abortConnection()
             await client.gone
             await server.stopListening()
@@ -223,7 +223,10 @@ class WholeWayTest(ListenerTest):
                 client.transport.write(b"PROXY TCP4 192.0.2.1 192.0.2.9 1234 5222\r\n")
             client.bottom.start_tls(self.tls(direct=True))
             await self.log_in(client)
-            transports: list[Any] = [self.accounts.bound[-1]._client.transport, self.script.connections[-1].transport]
+            transports: list[Any] = [
+                self.accounts.bound[-1]._client._client.transport,
+                self.script.connections[-1].transport,
+            ]
             for transport in transports:
                 self.assertEqual((transport.getTcpKeepAlive(), transport.getTcpNoDelay()), (True, True), endpoint)
             client.transport.abortConnection()

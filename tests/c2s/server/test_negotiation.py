@@ -13,7 +13,6 @@ from twisted.trial import unittest
 
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamTLSError, UpstreamUnreachable
 from minimixproxy.c2s.server.negotiation import _WAITING, TRANSITIONS, Negotiation, State
-from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.wire.events import Event
 from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.xep.sasl import failure
@@ -623,7 +622,8 @@ class JoiningTest(NegotiationTest):
         self.assertEqual(self.client.wire.producerState, "paused")
         served = SERVER_HEADER.replace(b" id=", b" xmlns:y='urn:y' id=")
         answer = self.client.serve(b"<?xml version='1.0'?>" + served + SERVER_FEATURES)
-        features = b"<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></stream:features>"
+        bind, own = b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>", b"<sm xmlns='urn:xmpp:sm:3'/>"
+        features = b"<stream:features>%b%b</stream:features>" % (bind, own)
         self.assertEqual(answer, b"<?xml version='1.0'?>" + served + features)
         self.assertEqual(self.client.wire.producerState, "producing")
 
@@ -633,8 +633,7 @@ class JoiningTest(NegotiationTest):
             self.setUp()
             self.client.send(header)
             self.client.serve(SERVER_HEADER + SERVER_FEATURES)
-            session = self.client.stream.handler
-            assert isinstance(session, ClientSession)
+            session = self.client.session
             self.assertEqual(session.language, language)
 
     def test_prefixes_other_than_stream_are_translated(self) -> None:

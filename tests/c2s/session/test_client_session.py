@@ -18,7 +18,6 @@ from twisted.python.failure import Failure
 from twisted.trial import unittest
 
 from minimixproxy.c2s.session.acknowledgements import EVERYTHING, Acknowledgements
-from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.session.output import ClientOutput
 from minimixproxy.c2s.session.paced_reading import AT_ONCE, BYTES_AT_ONCE
 from minimixproxy.c2s.upstream.connecting import Login
@@ -79,7 +78,11 @@ class IdleTest(SessionTest):
         self.session.deliver_all(LazyStanzas(1, iter([STANZAS[2]])))
         self.assertEqual(self.turn(), STANZAS[1] + STANZAS[2])
         session = self.session
-        parts: tuple[object, ...] = (session._output, session._acknowledgements, session._from_client.pacing)
+        parts: tuple[object, ...] = (
+            session._output,
+            session._client._acknowledgements,
+            session._client._from_client.pacing,
+        )
         for part in parts:
             self.assertEqual([held for held in gc.get_referents(part) if isinstance(held, deque)], [], part)
         stream = session._server._stream
@@ -152,8 +155,7 @@ class RelayTest(SessionTest):
         self.lab.clock.advance(10)
         client = self.lab.client()
         client.log_in()
-        session = client.stream.handler
-        assert isinstance(session, ClientSession)
+        session = client.session
         self.assertEqual((session.jid, session.carbons, session.last_active), ("", False, 10))
         client.send(b"<r xmlns='urn:xmpp:sm:3'/>")
         self.lab.clock.advance(0)
@@ -219,9 +221,8 @@ class BindingTest(SessionTest):
 
         client = lab.client()
         client.log_in()
-        session = client.stream.handler
-        assert isinstance(session, ClientSession)
-        session._accounts = session._link._accounts = Eager()
+        session = client.session
+        session._link._accounts = Eager()
         client.send(BIND)
         self.assertEqual(
             client.serve(BOUND + b"<message id='same read'/>"),
@@ -440,7 +441,7 @@ class EndTest(SessionTest):
             def since(self) -> float:
                 return since
 
-        self.session._acknowledgements = reach = Reach(None, self.lab.clock, lambda: 0)
+        self.session._client._acknowledgements = reach = Reach(None, self.lab.clock, lambda: 0)
         reach.written = 5
 
     def test_client_that_closes_reads_on(self) -> None:
@@ -755,9 +756,9 @@ class EndTest(SessionTest):
 class RefusedElementsTest(SessionTest):
     def test_stream_management_and_compression_are_answered_here(self) -> None:
         cases = {
-            b"<enable xmlns='urn:xmpp:sm:3' resume='true'/>": b"<failed xmlns='urn:xmpp:sm:3'>",
+            b"<enable xmlns='urn:xmpp:sm:2' resume='true'/>": b"<failed xmlns='urn:xmpp:sm:2'>",
             b"<resume xmlns='urn:xmpp:sm:2' previd='x' h='1'/>": b"<failed xmlns='urn:xmpp:sm:2'>",
-            b"<r xmlns='urn:xmpp:sm:3'/>": b"<failed xmlns='urn:xmpp:sm:3'>",
+            b"<r xmlns='urn:xmpp:sm:2'/>": b"<failed xmlns='urn:xmpp:sm:2'>",
             b"<compress xmlns='http://jabber.org/protocol/compress'><method>zlib</method></compress>": b"<failure",
         }
         for element, answer in cases.items():

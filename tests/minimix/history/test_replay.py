@@ -66,7 +66,7 @@ class LongReplay(SynchronousTestCase):
         for number in range(COUNT, COUNT + 100):
             self.say(number)
         phone.reads()
-        self.assertEqual(phone.client.overflows, [])
+        self.assertEqual(phone.client.waited, [])
         self.assertEqual(phone.ids(), [f"m{number}" for number in range(COUNT + 100)])
         self.assertEqual(phone.stanzas()[0]["from"], f"{ROOM}/bob")
         self.assertLess(phone.client.transport.largest, BUFFER + 150_000)
@@ -88,4 +88,4 @@ class LongReplay(SynchronousTestCase):
         phone.reads(2)
         for number in range(COUNT, COUNT + 300):
             self.say(number)
-        self.assertTrue(phone.client.overflows)
+        self.assertTrue(phone.client.waited)

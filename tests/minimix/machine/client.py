@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -36,6 +37,7 @@ class Client:
         self.last_active = world.clock.seconds()
         self.reached = math.inf
         self.managed = False
+        self.asleep = False
         self.slow = False
         self.closed = False
         self.promises: list[Promise] = []
@@ -145,6 +147,9 @@ class Client:
             self._output.clear()
             self.account.session_closed(self)
             self.world.clients.pop(self.jid, None)
+
+    def hold(self) -> Callable[[], None]:
+        return lambda: None
 
     def close(self, condition: str, text: str = "") -> None:
         """The account, or the proxy, ends the session."""

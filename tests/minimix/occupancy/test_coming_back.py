@@ -50,6 +50,46 @@ class Case(SynchronousTestCase):
         return phone
 
 
+class Acknowledged(Case):
+    """When what a client said may be acknowledged to it (XEP-0198)."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.world.stream.acknowledges = False
+
+    def say(self, number: int) -> None:
+        self.world.client(self.phone, f"<message to='{ROOM}' type='groupchat' id='{number}'><body>x</body></message>")
+
+    def test_when_the_server_has_it(self) -> None:
+        self.say(1)
+        self.assertEqual(self.phone.held, 1)
+        self.world.stream.waiting.pop()()
+        self.assertEqual(self.phone.held, 0)
+
+    def test_what_is_answered_here_waits_for_nothing_else(self) -> None:
+        self.world.client(self.phone, f"<iq type='get' id='1' to='{BARE}'><query xmlns='{DISCO}'/></iq>")
+        self.assertEqual((self.phone.held, self.world.stream.waiting), (0, []))
+
+    def test_not_while_the_account_is_on_its_way_back(self) -> None:
+        self.lose_stream()
+        self.say(1)
+        self.world.stream.waiting.pop()()
+        self.assertEqual(self.phone.held, 1)
+        self.open_stream()
+        self.world.comes_back()
+        self.assertEqual(self.phone.held, 1)
+        while self.world.stream.waiting:
+            self.world.stream.waiting.pop()()
+        self.assertEqual(self.phone.held, 0)
+
+    def test_when_its_sender_is_told_that_it_was_not_sent(self) -> None:
+        self.lose_stream()
+        self.say(1)
+        self.world.stream.waiting.pop()()
+        self.world.clock.advance(61)
+        self.assertEqual(self.phone.held, 0)
+
+
 class StreamLost(Case):
     def test_nothing_is_shown_and_the_stream_is_asked_for(self) -> None:
         self.lose_stream()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -19,6 +21,7 @@ class HoldingTests(SynchronousTestCase):
         self.outbox = Outbox(self.clock, self.budget)
         self.phone, self.laptop = FakeSession("phone", self.clock), FakeSession("laptop", self.clock)
         self.sent: list[str] = []
+        self.acknowledged: list[Callable[[], None]] = []  # to be called when the server has what was sent
 
     def says(self, session: FakeSession, stanza_id: str, body: str = "x", kind: str = "groupchat") -> None:
         xml = f"<message to='{ROOM}' type='{kind}' id='{stanza_id}'><body>{body}</body></message>"
@@ -35,17 +38,33 @@ class HoldingTests(SynchronousTestCase):
         return [f"{one['id']} {next(e.name for e in one.element.error.elements())}" for one in told]
 
     def assert_nothing_waits(self) -> None:
-        self.outbox.release(self.send)
+        self.outbox.release(self.send, self.acknowledged.append)
         self.assertEqual((len(self.outbox), self.budget.used), (0, 0))
         self.assertEqual((self.sent, self.clock.getDelayedCalls()), ([], []))
         self.clock.advance(2 * PATIENCE)
         self.assertEqual((self.refused(self.phone), self.refused(self.laptop)), ([], []))
 
+    def test_when_it_may_be_acknowledged(self) -> None:
+        """By what happens: at once, or when the server has it."""
+        for happens, held, later in (
+            (lambda: self.outbox.release(self.send, self.acknowledged.append), 1, 0),
+            (lambda: self.outbox.refuse("gone"), 0, 0),
+            (lambda: self.outbox.refuse_one(self.phone, "gone"), 0, 0),
+            (lambda: self.clock.advance(PATIENCE), 0, 0),
+        ):
+            self.says(self.phone, "1")
+            self.assertEqual(self.phone.held, 1)
+            happens()
+            self.assertEqual(self.phone.held, held)
+            while self.acknowledged:
+                self.acknowledged.pop()()
+            self.assertEqual(self.phone.held, later)
+
     def test_what_becomes_of_it(self) -> None:
         """By what happens: what is sent, and what the phone and the laptop are told."""
         outbox, waiting = self.outbox, "remote-server-timeout"
         for happens, sent, phone, laptop in (
-            (lambda: outbox.release(self.send), ["phone 1", "laptop 2", "phone 3"], [], []),
+            (lambda: outbox.release(self.send, self.acknowledged.append), ["phone 1", "laptop 2", "phone 3"], [], []),
             (lambda: outbox.refuse("gone"), [], ["1 gone", "3 gone"], ["2 gone"]),
             (lambda: outbox.refuse_one(self.phone, "gone"), ["laptop 2"], ["1 gone", "3 gone"], []),
             (lambda: outbox.drop(self.phone), ["laptop 2"], [], []),
@@ -57,7 +76,7 @@ class HoldingTests(SynchronousTestCase):
             self.says(self.phone, "3")
             self.assertEqual(len(outbox), 3)
             happens()
-            outbox.release(self.send)
+            outbox.release(self.send, self.acknowledged.append)
             self.assertEqual((self.sent, self.refused(self.phone), self.refused(self.laptop)), (sent, phone, laptop))
             self.sent.clear()
             self.assert_nothing_waits()

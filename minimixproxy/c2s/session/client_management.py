@@ -1,0 +1,176 @@
+"""Stream management (XEP-0198) between a session and its client: what each has of the other, and asking for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from minimixproxy.c2s.session.acknowledgements import EVERYTHING
+from minimixproxy.c2s.session.output import ClientOutput
+from minimixproxy.stream_management.handled import Handled
+from minimixproxy.stream_management.unacknowledged import NotSent, Unacknowledged
+from minimixproxy.timing.clock import Clock, Timer
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.xep import stream_management as sm
+from minimixproxy.xep.stream_headers import stream_error
+
+ASK_AFTER = 1.5  # seconds from a stanza to `<r/>`: each answer costs a read, so one is for several stanzas
+ASK_AT, ASK_AT_BYTES = 200, 64 * 1024  # and so many stanzas or bytes are not waited for
+ANSWER_WITHIN = 90.0  # seconds for `<a/>`; then the connection is given up
+
+
+class Terms(NamedTuple):
+    """How a session can be resumed: `id` "" not at all, else for so many `seconds` after its connection was lost."""
+
+    id: str
+    seconds: int
+
+
+class ManagedSession(Protocol):
+    """The session, as its stream management sees it."""
+
+    def end(self, data: bytes) -> None:
+        """End the session with these bytes to the client."""
+
+    def silent(self) -> None:
+        """The client does not answer."""
+
+    def acknowledged(self) -> None:
+        """The client has got more."""
+
+
+class ClientManagement:
+    """From `<enable/>` on, over all connections of the client.
+
+    `id` "": it cannot be resumed; else it can for so many `seconds` after its connection was lost.
+
+    `position`: returns up to which message the rooms have been given out.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_behind",
+        "_output",
+        "_position",
+        "_positions",
+        "_session",
+        "_sure",
+        "_timer",
+        "_written",
+        "handled",
+        "sent",
+        "terms",
+    )
+
+    def __init__(
+        self,
+        session: ManagedSession,
+        output: ClientOutput,
+        clock: Clock,
+        position: Callable[[], int],
+        terms: Terms,
+    ) -> None:
+        self.terms = terms
+        self.sent = Unacknowledged()
+        self.handled = Handled(self._progress)
+        self._session = session
+        self._output = output
+        self._position = position
+        # What had been given out with each write that is not acknowledged, and behind which stanza that is.
+        self._positions: list[tuple[int, int]] = []
+        self._written = self._sure = position()
+        self._timer = Timer(clock)
+        self._asked = False  # and not answered
+        self._behind = False  # the last answer to the client's question was not all that it had sent
+
+    # What the client has ---------------------------------------------------------------------------------------
+
+    @property
+    def reached(self) -> float:
+        """As `SessionPort.reached`."""
+        return self._sure if self.sent or self._output.waits else EVERYTHING
+
+    def wrote(self, _size: int, *, everything: bool = True) -> None:
+        """Something was written (`output.Writes`)."""
+        if everything:
+            self._written = self._position()
+        self._positions.append((self.sent.sent, self._written))
+        if self._asked:
+            return
+        if len(self.sent) >= ASK_AT or self.sent.size >= ASK_AT_BYTES:
+            self._ask()
+        elif not self._timer.running:
+            self._timer.start(ASK_AFTER, self._ask)
+
+    def _ask(self) -> None:
+        self._asked = True
+        self._output.say(sm.REQUEST)
+        self._timer.start(ANSWER_WITHIN, self._session.silent)
+
+    def acknowledges(self, h: int) -> None:
+        """The client has handled so many stanzas. Raises `NotSent`."""
+        news = self.sent.arrived(h)
+        known = 0
+        while known < len(self._positions) and self._positions[known][0] <= self.sent.acknowledged:
+            self._sure = self._positions[known][1]
+            known += 1
+        del self._positions[:known]
+        if news:
+            self._output.acknowledged()
+            self._session.acknowledged()
+
+    # Its elements ----------------------------------------------------------------------------------------------
+
+    def element(self, stanza: Stanza) -> None:
+        """Take one of its elements from the client; it ends the session if it is not true."""
+        if stanza.name == "a":
+            self._answered(stanza)
+        elif stanza.name == "r":
+            self._behind = self.handled.unhandled > 0
+            self._output.say(sm.acknowledgement(self.handled.h))
+        else:  # `<enable/>` or `<resume/>` on a stream that has it already, or what only servers say
+            self._output.say(sm.failed("unexpected-request"))
+
+    def _answered(self, stanza: Stanza) -> None:
+        try:
+            self.acknowledges(sm.handled_of(stanza))
+        except sm.BadElement as error:
+            self._session.end(stream_error("policy-violation", str(error)))
+            return
+        except NotSent as error:
+            self._session.end(sm.handled_count_too_high(error.h, error.sent))
+            return
+        self._asked = False
+        self._timer.stop()
+        if self.sent:
+            self._timer.start(ASK_AFTER, self._ask)
+
+    # What the client sends -------------------------------------------------------------------------------------
+
+    def receive(self, stanza: Stanza) -> bool:
+        """Count a stanza of the client; False: it was handled before the client was cut off, and is sent again."""
+        name, attributes = stanza.name, stanza.attributes
+        stanza_id = attributes.get("id")
+        return self.handled.receive((name, stanza_id, attributes.get("to")) if stanza_id else (name, stanza.raw))
+
+    def _progress(self) -> None:
+        """The server, or whoever a stanza was for, has it: the client that has asked too early is told now."""
+        if self._behind:
+            self._behind = self.handled.unhandled > 0
+            self._output.say(sm.acknowledgement(self.handled.h))
+
+    # Connections -----------------------------------------------------------------------------------------------
+
+    def rest(self) -> None:
+        """The connection is gone, or the session over: ask nothing."""
+        self._timer.stop()
+        self._asked = False
+
+    def resume(self, h: int) -> bytes:
+        """The client is back, and has handled so many stanzas: return the answer. Raises `NotSent`."""
+        self.acknowledges(h)
+        self._behind = False
+        self.handled.resume()
+        if self.sent:
+            self._timer.start(ASK_AFTER, self._ask)
+        return sm.resumed(self.terms.id, self.handled.h)

@@ -1,0 +1,309 @@
+"""A session's side towards its client: the connection, which may be lost and replaced by another one (XEP-0198 §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from minimixproxy.c2s.session.acknowledgements import EVERYTHING, Acknowledgements
+from minimixproxy.c2s.session.backpressure import Backpressure
+from minimixproxy.c2s.session.client_management import ClientManagement, Terms
+from minimixproxy.c2s.session.from_client import FromClient
+from minimixproxy.c2s.session.output import ClientOutput, OutputHost
+from minimixproxy.c2s.session.parts import EndingSession, SessionParts
+from minimixproxy.c2s.session.resumable import HandedOver
+from minimixproxy.c2s.session.session_context import SessionContext
+from minimixproxy.c2s.transport.client_stream import ClientStream
+from minimixproxy.c2s.transport.peers import Peer
+from minimixproxy.logs.logger import Logger
+from minimixproxy.stream_management.unacknowledged import NotSent
+from minimixproxy.timing.clock import Timer
+from minimixproxy.wire.events import Event
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.xep import stream_management as sm
+from minimixproxy.xep.stream_headers import stream_error
+
+ON_ITS_WAY = 5.0  # seconds for which what was written may not be acknowledged yet
+
+
+class SessionOfClient(EndingSession, OutputHost, Protocol):
+    """The session, as its side towards the client sees it."""
+
+    def ends(self) -> None:
+        """The client is gone for good: say goodbye to the server."""
+
+    def becomes_managed(self) -> None:
+        """From now on the client acknowledges what it gets."""
+
+    def acknowledged(self) -> None:
+        """The client has acknowledged something."""
+
+    def sleeps(self) -> None:
+        """The client's connection is gone, and may be replaced."""
+
+
+class ClientSide:
+    """Without stream management it has one connection; with it, the session sleeps until another one resumes it.
+
+    Implements `client_stream.Handler`, `resumable.Resumable` and `client_management.ManagedSession`.
+    """
+
+    log = Logger()
+
+    __slots__ = (
+        "_acknowledgements",
+        "_client",
+        "_context",
+        "_from_client",
+        "_gone",
+        "_management",
+        "_parts",
+        "_session",
+        "_sleep",
+        "done",
+        "output",
+    )
+    _parts: SessionParts
+    _from_client: FromClient
+
+    def __init__(self, session: SessionOfClient, context: SessionContext, client: ClientStream) -> None:
+        bottom, clock = client.bottom, context.clock
+        self._session = session
+        self._context = context
+        self._client = client
+        self._acknowledgements = Acknowledgements(
+            bottom.transport,
+            clock,
+            context.accounts.given_out,
+            relayed=bottom.relayed,
+            overhead=bottom.record_overhead,
+        )
+        self.output = ClientOutput(client, context.turn_end, self._acknowledgements, context.limits.send_queue, session)
+        self._management: ClientManagement | None = None  # None: it is not enabled
+        self._sleep = Timer(clock)
+        self._gone = False  # without closing its stream
+        self.done = False  # the client closed its stream
+
+    def begin(self, parts: SessionParts) -> None:
+        """Take the client's stream over."""
+        self._parts = parts
+        self._client.framer.pass_on()
+        self._client.framer.allow_depth()
+        self._connect()
+
+    def _connect(self) -> None:
+        client = self._client
+        self._from_client = FromClient(self._session, client, self._parts, self._context.clock, self._context.shares)
+        client.hand_to(self, self.client_data)
+        client.transport.registerProducer(Backpressure(self.output.block, self.output.unblock), True)
+
+    @property
+    def slow_server(self) -> Backpressure:
+        """What lets the client wait for its server."""
+        return Backpressure(lambda: self._from_client.block(), lambda: self._from_client.unblock())
+
+    # What the wire tells (client_stream.Handler) ----------------------------------------------------------------
+
+    def client_data(self, data: bytes) -> None:
+        """Pass on one read's worth of the client's stream."""
+        if self._acknowledgements.relayed:
+            self._acknowledgements.heard()
+        if not self.output.over:
+            self._from_client.pacing.take(data)
+
+    def client_events(self, events: list[Event]) -> None:
+        """Pass on what the client did not wait to send."""
+        self._from_client.pacing.take_events(events)
+
+    def client_lost(self) -> None:
+        """The client's connection is gone: behind all that the client said, the session sleeps or ends."""
+        self._gone = not self.done
+        if self._from_client.pacing.busy:
+            self.output.block()  # what it is told meanwhile must not count as written
+        self._from_client.pacing.at_end(self._lost)
+
+    def _lost(self) -> None:
+        management = self._management
+        if management is not None and management.terms.id and not (self.output.over or self.done):
+            self._fall_asleep(management)
+        else:
+            self.output.stop()
+            self._session.ends()
+
+    def close(self, condition: str, text: str = "") -> None:
+        """End the session with a stream error."""
+        self._session.close(condition, text)
+
+    def read_on(self) -> None:
+        """The client may say more."""
+        self._from_client.resume_reading()
+
+    # What is known of the client --------------------------------------------------------------------------------
+
+    @property
+    def last_active(self) -> float:
+        """When the client last sent a stanza, in seconds of the reactor's clock."""
+        return self._from_client.active
+
+    @property
+    def reached(self) -> float:
+        """Up to which message everything delivered has come to the client's machine; infinity: all.
+
+        With stream management it is what the client has acknowledged. Else: a client that closed its stream reads on
+        until ours is closed too: what is on its way will come. So it will to one that is there as far as anybody
+        knows, if it is not late: TCP acknowledges nothing at once. What was never written comes to nobody.
+        """
+        if self._management is not None:
+            return self._management.reached
+        late = self._acknowledgements.since() < self._context.clock.seconds() - ON_ITS_WAY
+        until = self._acknowledgements.until() if self._gone or (late and not self.done) else EVERYTHING
+        return min(until, self._acknowledgements.written) if self.output.incomplete else until
+
+    # Stream management (XEP-0198) -------------------------------------------------------------------------------
+
+    @property
+    def asleep(self) -> bool:
+        """Whether there is no connection to the client."""
+        return self.output.asleep
+
+    @property
+    def peer(self) -> Peer:
+        """Who is, or was last, at the other end."""
+        return self._client.peer
+
+    @property
+    def account(self) -> str:
+        """The account's bare JID, prepared."""
+        return self._parts.link.account
+
+    @property
+    def jid(self) -> str:
+        """The session's full JID, as the server spelled it."""
+        return self._session.jid
+
+    @property
+    def handled(self) -> int:
+        """How many of the client's stanzas are handled, as it counts."""
+        return self._management.handled.h if self._management is not None else 0
+
+    def receives(self, stanza: Stanza) -> bool:
+        """Count a stanza of the client; False: it was handled before the session was resumed."""
+        return self._management is None or self._management.receive(stanza)
+
+    def hold(self) -> Callable[[], None]:
+        """Return a function: until it is called, what the client sent last does not count as handled."""
+        return self._management.handled.hold() if self._management is not None else _nothing
+
+    def passed(self, when_acknowledged: Callable[[Callable[[], None]], None]) -> None:
+        """What the client sent last went on: it is handled once that is acknowledged."""
+        if self._management is not None:
+            when_acknowledged(self._management.handled.hold())
+
+    def element(self, stanza: Stanza) -> None:
+        """Take an element of stream management from the client."""
+        if self._management is not None:
+            self._management.element(stanza)
+        elif stanza.name == "enable" and self.jid and not self.output.blocked:
+            self._enable(stanza)
+        elif stanza.name == "resume" and not self.jid:
+            self._resume_another(stanza)
+        else:
+            self.output.say(sm.failed("unexpected-request"))
+
+    def _enable(self, enable: Stanza) -> None:
+        resumable = self._context.resumable
+        seconds, wanted = resumable.settings.resume, sm.wanted_max(enable)
+        seconds = seconds if wanted is None else min(seconds, wanted)
+        terms = Terms(resumable.add(self) if seconds and sm.wants_resumption(enable) else "", seconds)
+        self.output.flush()
+        position = self._context.accounts.given_out
+        self._management = ClientManagement(self, self.output, self._context.clock, position, terms)
+        answer = sm.enabled(terms.id, seconds, resumable.settings.location)
+        self.output.manage(self._management.sent, self._management, answer)
+        self._session.becomes_managed()
+
+    def acknowledged(self) -> None:
+        """The client has got more."""
+        self._session.acknowledged()
+
+    def end(self, data: bytes) -> None:
+        """End the session with these bytes to the client."""
+        self._session.end(data)
+
+    def silent(self) -> None:
+        """The client does not answer: its connection is given up, and the session sleeps."""
+        self.log.info("{jid} does not answer: its connection is given up", jid=self.jid)
+        self._client.transport.abortConnection()
+
+    def leave(self) -> None:
+        """The session is over, or about to be: it cannot be resumed any more."""
+        self._sleep.stop()
+        if self._management is not None:
+            self._management.rest()
+            self._context.resumable.remove(self._management.terms.id)
+
+    # Sleep
+
+    def _fall_asleep(self, management: ClientManagement) -> None:
+        management.rest()
+        self.output.fall_asleep()
+        self.log.info("session of {jid} sleeps: its client is gone, and may come back", jid=self.jid)
+        self._sleep.start(management.terms.seconds, self._overslept)
+        self._session.sleeps()
+        self._context.resumable.falls_asleep(management.terms.id)
+
+    def _overslept(self) -> None:
+        self.log.info("session of {jid} ends: its client did not come back", jid=self.jid)
+        self._session.close("connection-timeout")
+
+    def _resume_another(self, request: Stanza) -> None:
+        """The client of this session, which is not bound yet, wants to go on with another one of its account."""
+        try:
+            previd, h = sm.resume_of(request)
+        except sm.BadElement as error:
+            self.log.info("{account}: nothing to resume: {error}", account=self.account, error=str(error))
+            self.output.say(sm.failed("bad-request"))
+            return
+        resumable = self._context.resumable
+        other = resumable.find(previd, self.account)
+        if other is None:
+            self.output.say(sm.failed("item-not-found", resumable.handled_of_ended(previd, self.account)))
+            return
+        try:
+            other.resume(h, self._hand_over)
+        except NotSent as error:
+            self._session.end(sm.handled_count_too_high(error.h, error.sent))
+
+    def _hand_over(self) -> HandedOver:
+        """Give the client away; the stream upstream was only for its login."""
+        self.output.flush()
+        events, pieces = self._from_client.leave()
+        self._client.transport.unregisterProducer()
+        self.output.fall_asleep()
+        self.output.stop()
+        self._session.ends()
+        return HandedOver(self._client, events, pieces)
+
+    def resume(self, h: int, hand_over: Callable[[], HandedOver]) -> None:
+        """Go on with another connection, whose client has handled so many stanzas. Raises `NotSent`.
+
+        `hand_over`: returns that connection; it is called once nothing can fail any more.
+        """
+        management = self._management
+        assert management is not None
+        answer = management.resume(h)
+        came = hand_over()
+        self._from_client.leave()
+        self._client.release(stream_error("conflict", "the session is resumed on another connection"))
+        self._sleep.stop()
+        self._context.resumable.wakes(management.terms.id, self.account)
+        self.log.info("session of {jid} is resumed, from {address}", jid=self.jid, address=came.client.peer)
+        self.output.fall_asleep()  # if it did not yet: the old connection still stood
+        self._client, self._gone = came.client, False
+        self._connect()
+        self.output.wake(came.client, answer)
+        self._from_client.take_over(came.events, came.pieces)
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,121 @@
+"""The sessions that can be resumed (XEP-0198 §5), those that sleep, and what is left of those that are over."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from secrets import token_urlsafe
+from typing import NamedTuple, Protocol
+
+from minimixproxy.c2s.transport.client_stream import ClientStream
+from minimixproxy.config.settings import Sessions
+from minimixproxy.logs.logger import Logger
+from minimixproxy.wire.events import Event
+
+MAX_ENDED = 2000  # sessions of which is known how much they had handled, the latest
+
+
+class HandedOver(NamedTuple):
+    """A client that a session has given to another one: its wire, and what it said that is not handled."""
+
+    client: ClientStream
+    events: list[Event]
+    pieces: list[bytes]  # behind the events
+
+
+class Resumable(Protocol):
+    """A session, as it is kept here."""
+
+    @property
+    def account(self) -> str:
+        """The account's bare JID, prepared."""
+
+    @property
+    def jid(self) -> str:
+        """The full JID, as the server spelled it."""
+
+    @property
+    def asleep(self) -> bool:
+        """Whether it has no connection to its client."""
+
+    @property
+    def handled(self) -> int:
+        """How many stanzas of its client are handled, as the client counts."""
+
+    def resume(self, h: int, hand_over: Callable[[], HandedOver]) -> None:
+        """Go on with another connection, whose client has handled so many stanzas. Raises `NotSent`.
+
+        `hand_over`: returns the connection; it is called once nothing can fail any more.
+        """
+
+    def close(self, condition: str, text: str = "") -> None:
+        """End it."""
+
+
+class ResumableSessions:
+    """One per service. An id is secret, and counts only together with a login of its account."""
+
+    log = Logger()
+
+    def __init__(self, settings: Sessions) -> None:
+        self.settings = settings
+        self._sessions: dict[str, Resumable] = {}
+        self._asleep: dict[str, dict[str, Resumable]] = {}  # by account and id, the longest first
+        self._ended: OrderedDict[str, tuple[str, int]] = OrderedDict()  # account, stanzas handled
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def sleeping(self) -> int:
+        """How many sleep."""
+        return sum(map(len, self._asleep.values()))
+
+    def add(self, session: Resumable) -> str:
+        """Return the id by which a session can be resumed."""
+        session_id = token_urlsafe(16)
+        self._sessions[session_id] = session
+        return session_id
+
+    def find(self, session_id: str, account: str) -> Resumable | None:
+        """Return a session of an account; None if it has none of that id."""
+        session = self._sessions.get(session_id)
+        return session if session is not None and session.account == account else None
+
+    def handled_of_ended(self, session_id: str, account: str) -> int | None:
+        """Return how many stanzas a session of an account had handled that is over; None if that is not known."""
+        whose, handled = self._ended.get(session_id, ("", 0))
+        return handled if whose == account else None
+
+    def falls_asleep(self, session_id: str) -> None:
+        """A session has lost its client. If too many of the account's sleep, the one that does so for longest ends."""
+        session = self._sessions[session_id]
+        asleep = self._asleep.setdefault(session.account, {})
+        asleep[session_id] = session
+        if len(asleep) > self.settings.sleeping_per_account:
+            longest = next(iter(asleep.values()))
+            self.log.info("too many sessions of {account} sleep: {jid} ends", account=session.account, jid=longest.jid)
+            longest.close("resource-constraint", "too many sessions sleep")
+
+    def wakes(self, session_id: str, account: str) -> None:
+        """A session does not sleep any more."""
+        asleep = self._asleep.get(account, {})
+        asleep.pop(session_id, None)
+        if not asleep:
+            self._asleep.pop(account, None)
+
+    def remove(self, session_id: str) -> None:
+        """A session is over: it cannot be resumed, but its client may ask what became of its last stanzas."""
+        session = self._sessions.pop(session_id, None)
+        if session is None:
+            return
+        self.wakes(session_id, session.account)
+        self._ended[session_id] = (session.account, session.handled)
+        if len(self._ended) > MAX_ENDED:
+            self._ended.popitem(last=False)
+
+    def shut_down(self) -> None:
+        """End those that sleep; the others are ended with their connections."""
+        for asleep in list(self._asleep.values()):
+            for session in list(asleep.values()):
+                session.close("system-shutdown")

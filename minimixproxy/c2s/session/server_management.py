@@ -1,0 +1,89 @@
+"""Stream management (XEP-0198) between a session and its server: what each has of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from minimixproxy.logs.logger import Logger
+from minimixproxy.stream_management.handled import Handled
+from minimixproxy.stream_management.unacknowledged import NotSent, Unacknowledged
+from minimixproxy.timing.clock import Clock, Timer
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.xep import stream_management as sm
+
+ASK_AFTER = 0.5  # seconds from a stanza to `<r/>`: only when the server has it, the client is told that it is handled
+
+
+ANSWER_WITHIN = 60.0  # seconds for `<a/>`; then the connection is given up
+
+
+class ServerManagement:
+    """From `<enable/>` on, over all connections to the server.
+
+    What was sent counts from `<enable/>`, what comes from `<enabled/>`; `counts` says that this is there.
+    """
+
+    log = Logger()
+
+    __slots__ = ("_asked", "_say", "_silent", "_timer", "counts", "handled", "id", "max", "sent")
+
+    def __init__(self, clock: Clock, say: Callable[[bytes], None], silent: Callable[[], None]) -> None:
+        """`say` sends an element; `silent` is called when the server does not answer."""
+        self.sent = Unacknowledged()
+        self.handled = Handled()
+        self.counts = False
+        self.id = ""  # "": the stream cannot be resumed
+        self.max: int | None = None  # seconds for that
+        self._say = say
+        self._silent = silent
+        self._timer = Timer(clock)
+        self._asked = False  # and not answered
+
+    def element(self, stanza: Stanza) -> bool:
+        """Take an element of stream management; False: what it says cannot be, and the stream is no good."""
+        if stanza.name == "r":
+            self._say(sm.acknowledgement(self.handled.h))
+        elif stanza.name == "a":
+            return self._acknowledges(stanza)
+        elif stanza.name == "enabled" and not self.counts:
+            self.id, self.max, _location = sm.enabled_of(stanza)
+            self.counts = True
+        else:
+            return False
+        return True
+
+    def _acknowledges(self, stanza: Stanza) -> bool:
+        try:
+            self.sent.arrived(sm.handled_of(stanza))
+        except (sm.BadElement, NotSent) as error:
+            self.log.error("a server's acknowledgement cannot be: {error}", error=str(error))
+            return False
+        self._asked = False
+        self._timer.stop()
+        self._ask_later()
+        return True
+
+    def send(self, stanza: bytes) -> None:
+        """A stanza is sent, or is to be sent as soon as there is a connection."""
+        self.sent.add(stanza)
+        self._ask_later()
+
+    def _ask_later(self) -> None:
+        if self.sent and not self._asked and not self._timer.running:
+            self._timer.start(ASK_AFTER, self._ask)
+
+    def _ask(self) -> None:
+        self._asked = True
+        self._say(sm.REQUEST)
+        self._timer.start(ANSWER_WITHIN, self._silent)
+
+    def rest(self) -> None:
+        """The connection is gone, or the stream is over: ask nothing."""
+        self._timer.stop()
+        self._asked = False
+
+    def resume(self, h: int) -> None:
+        """The server goes on with the stream, and has handled so many stanzas. Raises `NotSent`."""
+        self.sent.arrived(h)
+        self.handled.resume()
+        self._ask_later()

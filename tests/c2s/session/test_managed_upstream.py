@@ -1,0 +1,299 @@
+"""Stream management between a session and its server (XEP-0198): what is told to whom, and streams that are resumed."""
+
+from __future__ import annotations
+
+import re
+
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
+from twisted.words.protocols.jabber.jid import JID
+from twisted.words.protocols.jabber.xmlstream import Authenticator
+
+from minimixproxy.c2s.errors import UpstreamRefused, UpstreamUnreachable
+from minimixproxy.c2s.session.server_management import ANSWER_WITHIN, ASK_AFTER
+from minimixproxy.c2s.session.server_stream import MAX_UNACKNOWLEDGED, MAX_UNHANDLED
+from minimixproxy.c2s.upstream.connecting import server_framing
+from minimixproxy.wire.xmlstream import FramedXmlStream
+from tests.c2s.helpers import SERVER_FEATURES, SERVER_HEADER
+from tests.c2s.server.test_negotiation import END, errors
+from tests.c2s.session.test_stream_management import ASK, MESSAGE, NS, ManagedTest, ack, failed
+from tests.wires import Wire
+
+ENABLED = b"<enabled %b id='up' resume='true' max='300'/>" % NS
+
+
+class UpstreamTest(ManagedTest):
+    """The server has switched stream management on, the client too."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.client = self.lab.client()
+        self.client.log_in(features=SERVER_FEATURES)
+        self.client.send(b"<iq type='set' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
+        self.client.upstream.take()
+        self.client.serve(
+            b"<iq type='result' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
+            b"<jid>a@example.org/r</jid></bind></iq>"
+        )
+        self.session = self.lab.accounts.bound[-1]
+        self.enable_upstream()
+        self.previd = self.enable(self.client)
+
+    def enable_upstream(self) -> None:
+        self.assertEqual(self.client.upstream.take(), b"<enable %b resume='true'/>" % NS)
+        self.assertEqual(self.client.serve(ENABLED), b"")
+
+    def up(self) -> bytes:
+        """What the server has been sent."""
+        return self.client.upstream.take()
+
+    def serve(self, data: bytes) -> bytes:
+        """Send as the server; return what the client gets in this turn."""
+        return self.client.serve(data) + self.turn()
+
+    def asked(self) -> bytes:
+        """What the server is told that has been handled."""
+        self.client.serve(ASK)
+        return self.up()
+
+    def lose(self) -> None:
+        assert self.client.server is not None
+        self.client.server.connectionLost(Failure(ConnectionLost()))
+
+    def comes_up(self) -> Wire:
+        """The server is there again: return its wire, on which the resumption is to be answered."""
+        self.lab.clock.advance(0)
+        wire = Wire()
+        server = FramedXmlStream(Authenticator(), server_framing(self.lab.settings.limits))
+        server.namespace = "jabber:client"
+        server.makeConnection(wire)
+        server.otherEntity = JID("example.org")  # type: ignore[assignment]
+        self.client.server, self.client.upstream = server, wire
+        self.lab.logins[-1][1].callback(server)
+        self.assertIn(b"<stream:stream", wire.take())
+        server.dataReceived(SERVER_HEADER + SERVER_FEATURES)
+        return wire
+
+
+class CountingTest(UpstreamTest):
+    def test_a_server_that_refuses(self) -> None:
+        client = self.lab.client()
+        client.bind(features=SERVER_FEATURES)
+        client.send(b"<message/>")
+        client.serve(failed(b"internal-server-error"))
+        self.assertEqual(client.upstream.take(), b"<message/>")
+        self.lab.clock.advance(ASK_AFTER)
+        self.assertEqual(client.upstream.take(), b"")
+        client.serve(b"<message/>")
+        self.assertFalse(client.wire.closing)
+
+    def test_a_server_without_it_is_not_asked(self) -> None:
+        client = self.lab.client()
+        client.bind()
+        client.send(b"<message/>")
+        self.lab.clock.advance(ASK_AFTER)
+        self.assertEqual(client.upstream.take(), b"<message/>")
+
+    def test_what_a_client_sent_is_handled_when_the_server_has_it(self) -> None:
+        self.account.taken_from_client = {"here"}
+        self.client.send(b"<message id='1'/><message id='2'/><message id='here'/>")
+        self.assertEqual(self.up(), b"<message id='1'/><message id='2'/>")
+        self.assertEqual(self.handled(), ack(0))
+        self.lab.clock.advance(ASK_AFTER)
+        self.assertEqual(self.up(), ASK)
+        self.assertEqual(self.serve(ack(1)), ack(1), "who asked too early is told")
+        self.assertEqual(self.serve(ack(2)), ack(3), "with what was for nobody else")
+        self.assertEqual(self.handled(), ack(3))
+
+    def test_what_the_server_sent_is_handled_when_the_client_has_it(self) -> None:
+        self.account.taken_from_server = {"taken"}
+        self.client.serve(MESSAGE % 1 + b"<message id='taken'/>" + MESSAGE % 2)
+        self.session.deliver(MESSAGE % 3)
+        self.turn()
+        self.assertEqual(self.asked(), ack(0))
+        self.client.send(ack(1))
+        self.assertEqual(self.asked(), ack(2))
+        self.client.send(ack(3))
+        self.assertEqual(self.asked(), ack(3))
+
+    def test_what_only_the_proxy_takes(self) -> None:
+        self.account.taken_from_server = {"taken"}
+        self.client.serve(b"<message id='taken'/>")
+        self.assertEqual(self.asked(), ack(1))
+
+    def test_a_client_without_stream_management(self) -> None:
+        client = self.lab.client()
+        client.bind(features=SERVER_FEATURES)
+        client.serve(ENABLED + MESSAGE % 1 + ASK)
+        self.assertEqual(client.upstream.take(), ack(1))
+
+    def test_what_came_before_it_was_switched_on_is_not_counted(self) -> None:
+        client = self.lab.client()
+        client.bind(features=SERVER_FEATURES)
+        client.serve(MESSAGE % 1 + ENABLED + MESSAGE % 2 + ASK)
+        self.assertEqual(client.upstream.take(), ack(1))
+
+    def test_words_that_cannot_be(self) -> None:
+        for word in (ack(1), ack("x"), ENABLED, failed(b"item-not-found"), b"<what %b/>" % NS):
+            self.setUp()
+            self.assertEqual(errors(self.serve(word)), [b"remote-connection-failed"], word)
+
+    def test_one_that_sleeps_is_not_forgotten_by_its_server(self) -> None:
+        """It ends in order while the server still has all that it was not told."""
+        self.client.vanish()
+        self.client.serve(b"".join(MESSAGE % number for number in range(MAX_UNHANDLED)))
+        self.assertEqual(self.account.closed, [])
+        self.assertEqual(self.asked(), ack(0))
+        self.client.serve(MESSAGE % MAX_UNHANDLED)
+        self.assertEqual(self.account.closed, [self.session])
+        self.assertEqual(self.up(), END)
+
+    def test_what_was_not_handled_is_not_said_to_be_in_the_end(self) -> None:
+        self.client.send(MESSAGE % 1)
+        self.client.send(END)
+        self.client.vanish()
+        self.lab.clock.advance(100)
+        _client, told = self.comes_back()
+        self.assertEqual(told, failed(b"item-not-found", b" h='0'"))
+
+
+class ResumedUpstreamTest(UpstreamTest):
+    def test_nobody_notices(self) -> None:
+        self.client.send(MESSAGE % 1 + MESSAGE % 2)
+        self.up()
+        self.client.serve(MESSAGE % 11 + MESSAGE % 12)
+        self.client.send(ack(1))
+        self.lose()
+        self.client.send(MESSAGE % 3)
+        wire = self.comes_up()
+        self.assertEqual(wire.take(), b"<resume %b previd='up' h='1'/>" % NS)
+        told = self.serve(b"<resumed %b previd='up' h='1'/>" % NS + MESSAGE % 12 + MESSAGE % 13)
+        self.assertEqual(told, MESSAGE % 13, "one it has already")
+        self.assertEqual(wire.take(), MESSAGE % 2 + MESSAGE % 3)
+        self.assertEqual(self.account.closed, [])
+        self.client.send(ack(3))
+        self.assertEqual(self.asked(), ack(3))
+        self.client.send(MESSAGE % 4)
+        self.assertEqual(self.up(), MESSAGE % 4)
+        self.client.serve(ack(4))
+        self.assertEqual(self.handled(), ack(4))
+
+    def test_while_the_client_sleeps_too(self) -> None:
+        self.client.vanish()
+        self.client.serve(MESSAGE % 1)
+        self.lose()
+        wire = self.comes_up()
+        self.assertEqual(wire.take(), b"<resume %b previd='up' h='0'/>" % NS)
+        assert self.client.server is not None
+        self.client.server.dataReceived(b"<resumed %b previd='up' h='0'/>" % NS + MESSAGE % 1 + MESSAGE % 2)
+        _client, told = self.comes_back()
+        self.assertEqual(told, self.resumed(0) + MESSAGE % 1 + MESSAGE % 2)
+
+    def test_that_the_client_is_inactive_is_said_again(self) -> None:
+        inactive, active = (b"<%b xmlns='urn:xmpp:csi:0'/>" % word for word in (b"inactive", b"active"))
+        for said, again in ((inactive, inactive), (inactive + active, b"")):
+            self.setUp()
+            self.client.send(said)
+            self.up()
+            self.lose()
+            wire = self.comes_up()
+            wire.take()
+            self.serve(b"<resumed %b previd='up' h='0'/>" % NS)
+            self.assertEqual(wire.take(), again)
+
+    def test_a_server_that_is_away_for_a_while(self) -> None:
+        self.lose()
+        for _attempt in range(4):
+            self.lab.clock.advance(5)
+            self.lab.logins[-1][1].errback(UpstreamUnreachable("refused"))
+        self.assertEqual(self.account.closed, [])
+        self.lab.clock.advance(8)
+        wire = self.comes_up()
+        wire.take()
+        self.serve(b"<resumed %b previd='up' h='0'/>" % NS)
+        self.client.send(MESSAGE % 1)
+        self.assertEqual(wire.take(), MESSAGE % 1)
+
+    def test_one_that_does_not_come_back(self) -> None:
+        self.lose()
+        for _attempt in range(100):
+            self.lab.clock.advance(8)
+            if self.account.closed:
+                break
+            if not self.lab.logins[-1][1].called:
+                self.lab.logins[-1][1].errback(UpstreamUnreachable("refused"))
+        self.assertGreaterEqual(self.lab.clock.seconds(), 300)
+        self.assertEqual(errors(self.turn()), [b"remote-connection-failed"])
+        self.assertEqual(self.account.closed, [self.session])
+
+    def test_one_that_has_forgotten(self) -> None:
+        for answer in (failed(b"item-not-found", b" h='3'"), b"<resumed %b previd='up' h='9'/>" % NS):
+            self.setUp()
+            self.lose()
+            wire = self.comes_up()
+            wire.take()
+            told = self.serve(answer)
+            self.assertEqual(errors(told), [b"remote-connection-failed"])
+            self.assertTrue(wire.closing or wire.disconnected)
+
+    def test_one_that_refuses_the_login(self) -> None:
+        self.lose()
+        self.lab.clock.advance(0)
+        self.lab.logins[-1][1].errback(UpstreamRefused("not-authorized"))
+        self.assertEqual(errors(self.turn()), [b"remote-connection-failed"])
+
+    def test_a_client_that_says_much_meanwhile_has_to_wait(self) -> None:
+        self.lose()
+        self.fill()
+        wire = self.comes_up()
+        wire.take()
+        self.serve(b"<resumed %b previd='up' h='0'/>" % NS)
+        self.assertEqual(len(re.findall(rb"<message", wire.take())), MAX_UNACKNOWLEDGED)
+        self.assertEqual(self.client.wire.producerState, "paused", "the server has acknowledged nothing yet")
+        self.serve(ack(1))
+        self.assertEqual(self.client.wire.producerState, "producing")
+
+    def test_so_has_one_that_comes_back_meanwhile(self) -> None:
+        self.fill()
+        self.client.vanish()
+        client, _told = self.comes_back()
+        self.assertEqual(client.wire.producerState, "paused")
+        self.client.serve(ack(MAX_UNACKNOWLEDGED))
+        self.assertEqual(client.wire.producerState, "producing")
+
+    def fill(self) -> None:
+        for _ in range(MAX_UNACKNOWLEDGED // 2):
+            self.assertEqual(self.client.wire.producerState, "producing")
+            self.client.send(MESSAGE % 1 * 2)
+            self.turn()
+        self.assertEqual(self.client.wire.producerState, "paused")
+
+    def test_a_server_that_does_not_acknowledge(self) -> None:
+        self.fill()
+        self.lab.clock.advance(ASK_AFTER)
+        self.assertTrue(self.up().endswith(ASK))
+        self.lab.clock.advance(ANSWER_WITHIN)
+        self.assertTrue(self.client.upstream.disconnected)
+        self.lose()
+        wire = self.comes_up()
+        wire.take()
+        self.serve(b"<resumed %b previd='up' h='%d'/>" % (NS, MAX_UNACKNOWLEDGED))
+        self.assertEqual(self.client.wire.producerState, "producing")
+        self.assertEqual(self.account.closed, [])
+
+    def test_the_client_leaves_meanwhile(self) -> None:
+        for leaves in (lambda: self.client.send(END), lambda: self.session.close("conflict")):
+            self.setUp()
+            cancelled = self.lab.cancelled
+            self.lose()
+            self.lab.clock.advance(0)
+            leaves()
+            self.lab.clock.advance(10)
+            self.assertEqual(self.lab.cancelled, cancelled + 1)
+            self.assertEqual(self.account.closed, [self.session])
+
+    def test_a_stream_that_the_server_closes_is_over(self) -> None:
+        self.assertEqual(self.serve(END), END)
+        self.lose()
+        self.lab.clock.advance(10)
+        self.assertEqual(len(self.lab.logins), 2)

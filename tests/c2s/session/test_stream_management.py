@@ -1,0 +1,420 @@
+"""Stream management towards clients (XEP-0198): what is counted, what is kept, and sessions that are resumed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.c2s.session.client_management import ANSWER_WITHIN, ASK_AFTER, ASK_AT
+from minimixproxy.c2s.session.output import MAX_UNACKNOWLEDGED
+from minimixproxy.wire.lazy_stanzas import LazyStanzas
+from tests.c2s.helpers import HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, LabClient, plain
+from tests.c2s.server.test_negotiation import END, errors
+
+NS = b"xmlns='urn:xmpp:sm:3'"
+ENABLE = b"<enable %b resume='true'/>" % NS
+ASK = b"<r %b/>" % NS
+MESSAGE = b"<message id='%d'/>"
+
+
+def ack(h: object) -> bytes:
+    return b"<a %b h='%b'/>" % (NS, str(h).encode())
+
+
+def resume(previd: bytes, h: int = 0) -> bytes:
+    return b"<resume %b previd='%b' h='%d'/>" % (NS, previd, h)
+
+
+def failed(condition: bytes, h: bytes = b"") -> bytes:
+    return b"<failed %b%b><%b xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>" % (NS, h, condition)
+
+
+class ManagedTest(SynchronousTestCase):
+    """`client` is one with stream management that is enabled."""
+
+    limits: dict[str, Any] = {}
+
+    def setUp(self) -> None:
+        self.lab = Lab(Path(self.mktemp()), **self.limits)
+        self.account = self.lab.accounts.account
+        self.client = self.lab.client()
+        self.session = self.client.bind()
+        self.previd = self.enable(self.client)
+
+    def enable(self, client: LabClient) -> bytes:
+        answer = client.send(ENABLE)
+        match = re.fullmatch(rb"<enabled xmlns='urn:xmpp:sm:3' id='([^']+)' resume='true' max='600'/>", answer)
+        assert match is not None, answer
+        return match[1]
+
+    def turn(self, client: LabClient | None = None) -> bytes:
+        self.lab.clock.advance(0)
+        return (client or self.client).wire.take()
+
+    def say(self, data: bytes, client: LabClient | None = None) -> bytes:
+        """Send as a client; return what it gets in the same turn."""
+        return (client or self.client).send(data) + self.turn(client)
+
+    def comes_back(self, previd: bytes | None = None, h: int = 0, username: str = "a") -> tuple[LabClient, bytes]:
+        """Another client logs in and resumes; return it, and what it is told."""
+        client = self.lab.client()
+        client.log_in(username)
+        client.wire.take()
+        return client, self.say(resume(self.previd if previd is None else previd, h), client)
+
+    def resumed(self, h: int) -> bytes:
+        return b"<resumed %b previd='%b' h='%d'/>" % (NS, self.previd, h)
+
+    def handled(self) -> bytes:
+        return self.say(ASK)
+
+
+class OfferTest(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.lab = Lab(Path(self.mktemp()))
+        self.client = self.lab.client()
+
+    def test_it_is_offered_once(self) -> None:
+        self.client.send(HEADER + plain())
+        self.client.accept_login()
+        self.client.send(HEADER)
+        self.assertEqual(self.client.serve(SERVER_HEADER + SERVER_FEATURES).count(b"<sm "), 1)
+
+    def test_not_before_there_is_a_resource(self) -> None:
+        self.client.log_in()
+        self.client.wire.take()
+        self.client.send(ENABLE)
+        self.lab.clock.advance(0)
+        self.assertEqual(self.client.wire.take(), failed(b"unexpected-request"))
+
+    def test_before_it_is_enabled_nothing_is_acknowledged(self) -> None:
+        self.client.bind()
+        self.client.wire.take()
+        for element in (ASK, ack(0)):
+            self.client.send(element)
+            self.lab.clock.advance(0)
+            self.assertEqual(self.client.wire.take(), failed(b"unexpected-request"))
+
+    def test_without_resumption(self) -> None:
+        self.client.bind()
+        self.client.wire.take()
+        self.assertEqual(self.client.send(b"<enable %b/>" % NS), b"<enabled %b/>" % NS)
+        self.client.vanish()
+        self.assertEqual(self.client.upstream.take(), END)
+
+    def test_for_as_long_as_the_client_wants_at_most(self) -> None:
+        for wanted, seconds in (("5", b"5"), ("99999", b"600"), ("x", b"600")):
+            client = self.lab.client()
+            client.bind()
+            client.wire.take()
+            self.assertIn(b"max='%b'" % seconds, client.send(ENABLE.replace(b"/>", b" max='%b'/>" % wanted.encode())))
+
+
+class CountedTest(ManagedTest):
+    def test_twice(self) -> None:
+        self.client.send(ENABLE)
+        self.assertEqual(self.turn(), failed(b"unexpected-request"))
+        self.client.vanish()
+        self.assertTrue(self.session.asleep)
+
+    def test_what_the_client_sent(self) -> None:
+        self.account.taken_from_client = {"taken"}
+        self.client.send(b"<message/><presence/> <iq id='taken'/><active xmlns='urn:xmpp:csi:0'/>")
+        self.assertEqual(self.handled(), ack(3))
+
+    def test_one_that_is_a_fault_of_ours_is_handled_too(self) -> None:
+        self.client.send(b"<message id='explode'/>")
+        self.assertEqual(self.handled(), ack(1))
+        self.flushLoggedErrors()
+
+    def test_passed_and_forked_alike(self) -> None:
+        self.client.serve(MESSAGE % 1)
+        self.session.deliver(MESSAGE % 2)
+        self.turn()
+        self.session.deliver_all(LazyStanzas(2, iter([MESSAGE % 3, MESSAGE % 4])))
+        self.turn()
+        self.client.serve(b" <other xmlns='urn:other'/>" + MESSAGE % 5)
+        self.client.send(ack(5))
+        self.assertFalse(self.client.wire.closing)
+        self.assertIn(b"<handled-count-too-high xmlns='urn:xmpp:sm:3' h='6' send-count='5'/>", self.say(ack(6)))
+
+    def test_acknowledgements_that_are_not_true(self) -> None:
+        for h, condition in ((1, b"undefined-condition"), (-1, b"policy-violation"), ("x", b"policy-violation")):
+            self.setUp()
+            self.assertEqual(errors(self.say(ack(h)))[:1], [condition])
+            self.assertEqual(self.client.upstream.take(), END)
+            self.assertEqual(len(self.lab.resumable), 0)
+
+    def test_going_back(self) -> None:
+        self.client.serve(MESSAGE % 1 + MESSAGE % 2)
+        self.assertEqual(errors(self.say(ack(2) + ack(1)))[:1], [b"undefined-condition"])
+
+    def test_what_only_a_server_says(self) -> None:
+        self.client.send(b"<enabled %b/>" % NS)
+        self.assertEqual(self.turn(), failed(b"unexpected-request"))
+
+
+class AskingTest(ManagedTest):
+    def test_once_for_several(self) -> None:
+        for number in range(3):
+            self.assertEqual(self.client.serve(MESSAGE % number), MESSAGE % number)
+        self.lab.clock.advance(ASK_AFTER)
+        self.assertEqual(self.turn(), ASK)
+        self.client.serve(MESSAGE % 4)
+        self.lab.clock.advance(ASK_AFTER)
+        self.assertEqual(self.turn(), b"", "one question is open")
+        self.client.send(ack(3))
+        self.lab.clock.advance(ASK_AFTER)
+        self.assertEqual(self.turn(), ASK)
+        self.client.send(ack(4))
+        self.lab.clock.advance(ASK_AFTER)
+        self.assertEqual(self.turn(), b"", "nothing is open")
+
+    def test_soon_when_there_is_much(self) -> None:
+        self.client.serve(b"".join(MESSAGE % number for number in range(ASK_AT)))
+        self.assertEqual(self.turn(), ASK)
+
+    def test_a_client_that_never_answers(self) -> None:
+        self.client.serve(MESSAGE % 1)
+        self.lab.clock.advance(ASK_AFTER)
+        self.lab.clock.advance(ANSWER_WITHIN)
+        self.assertTrue(self.client.wire.disconnected)
+        self.client.vanish()
+        self.assertTrue(self.session.asleep)
+
+    def test_a_client_that_acknowledges_slowly_lets_its_server_wait(self) -> None:
+        stanza = b"<message/>"
+        count = 0
+        assert self.client.server is not None
+        while self.client.upstream.producerState == "producing" and count < 10_000:
+            self.client.serve(stanza * 100)
+            count += 100
+        self.assertEqual(count, MAX_UNACKNOWLEDGED)
+        self.client.send(ack(count))
+        self.assertEqual(self.client.upstream.producerState, "producing")
+
+
+class SleepingTest(ManagedTest):
+    def test_nothing_is_lost_and_nothing_comes_twice(self) -> None:
+        self.client.serve(MESSAGE % 1 + MESSAGE % 2)
+        self.client.vanish()
+        self.assertTrue(self.session.asleep)
+        self.assertEqual(self.client.upstream.take(), b"")
+        self.client.serve(MESSAGE % 3)
+        self.session.deliver(MESSAGE % 4)
+        self.session.deliver_all(LazyStanzas(1, iter([MESSAGE % 5])))
+        self.session.deliver(MESSAGE % 6)
+        self.turn()
+        client, told = self.comes_back(h=1)
+        self.assertEqual(told, self.resumed(0) + b"".join(MESSAGE % number for number in (2, 3, 4, 5, 6)))
+        self.assertEqual(client.upstream.take(), END, "its own stream upstream was only for the login")
+        self.assertFalse(self.session.asleep)
+        self.assertEqual(errors(self.say(ack(6), client)), [])
+
+    def test_the_session_goes_on(self) -> None:
+        self.client.vanish()
+        client, _told = self.comes_back()
+        client.send(b"<message id='up'/>")
+        self.assertEqual(self.client.upstream.take(), b"<message id='up'/>")
+        self.client.serve(b"<message id='down'/>")
+        self.assertEqual(client.wire.take(), b"<message id='down'/>")
+        self.assertEqual(self.account.closed, [])
+        self.assertEqual(len(self.lab.accounts.bound), 1)
+
+    def test_again_and_again(self) -> None:
+        client = self.client
+        for number in range(5):
+            self.client.serve(MESSAGE % number)
+            client.vanish()
+            client, told = self.comes_back(h=number)
+            self.assertEqual(told, self.resumed(number) + MESSAGE % number)
+            client.send(ack(number + 1) + MESSAGE % number)
+            self.assertEqual(self.client.upstream.take(), MESSAGE % number)
+
+    def test_what_the_client_said_behind_the_resumption(self) -> None:
+        self.client.vanish()
+        client = self.lab.client()
+        client.log_in()
+        client.send(resume(self.previd) + b"<message id='1'/><message id='2'/><mess")
+        client.send(b"age id='3'/>")
+        self.assertEqual(self.client.upstream.take(), b"<message id='1'/><message id='2'/><message id='3'/>")
+
+    def test_a_connection_that_still_stands(self) -> None:
+        self.client.serve(MESSAGE % 1)
+        client, told = self.comes_back(h=0)
+        self.assertEqual(errors(self.client.wire.take()), [b"conflict"])
+        self.assertTrue(self.client.wire.closing)
+        self.assertEqual(told, self.resumed(0) + MESSAGE % 1)
+        self.client.send(b"<message id='late'/>")
+        self.client.vanish()
+        self.assertFalse(self.session.asleep)
+        self.assertEqual(self.client.upstream.take(), b"")
+        client.send(b"<message id='new'/>")
+        self.assertEqual(self.client.upstream.take(), b"<message id='new'/>")
+
+    def test_twice_at_once(self) -> None:
+        self.client.vanish()
+        first, second = self.lab.client(), self.lab.client()
+        for client in (first, second):
+            client.log_in()
+            client.wire.take()
+        self.assertEqual(self.say(resume(self.previd), first), self.resumed(0))
+        self.assertEqual(self.say(resume(self.previd), second), self.resumed(0))
+        self.assertEqual(errors(first.wire.take()), [b"conflict"])
+
+    def test_a_client_that_closes_its_stream_does_not_sleep(self) -> None:
+        self.client.send(END)
+        self.client.vanish()
+        self.assertFalse(self.session.asleep)
+        _client, told = self.comes_back()
+        self.assertEqual(told, failed(b"item-not-found", b" h='0'"))
+
+    def test_one_that_does_not_come_back(self) -> None:
+        self.client.send(b"<message/>")
+        self.client.vanish()
+        self.client.upstream.take()
+        self.lab.clock.advance(599)
+        self.assertEqual(self.account.closed, [])
+        self.lab.clock.advance(1)
+        self.assertEqual(self.account.closed, [self.session])
+        self.assertEqual(self.client.upstream.take(), END)
+        self.assertEqual((len(self.lab.resumable), self.lab.resumable.sleeping), (0, 0))
+        client, told = self.comes_back()
+        self.assertEqual(told, failed(b"item-not-found", b" h='1'"))
+        client.send(b"<iq type='set' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
+        self.assertIn(b"<bind ", client.upstream.take(), "it goes on with a session of its own")
+
+    def test_the_server_ends_the_stream_of_one_that_sleeps(self) -> None:
+        self.client.vanish()
+        assert self.client.server is not None
+        self.client.server.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.account.closed, [self.session])
+        self.assertEqual(self.lab.resumable.sleeping, 0)
+
+    def test_the_service_ends(self) -> None:
+        self.client.vanish()
+        self.lab.clients.shut_down()
+        self.assertEqual(self.client.upstream.take(), END)
+        self.assertEqual(self.lab.resumable.sleeping, 0)
+
+    def test_too_many_of_an_account(self) -> None:
+        clients = [self.client]
+        for _ in range(10):
+            client = self.lab.client()
+            client.bind()
+            client.wire.take()
+            self.enable(client)
+            clients.append(client)
+        for client in clients:
+            client.vanish()
+        self.assertEqual(self.lab.resumable.sleeping, 10)
+        self.assertEqual(self.account.closed, [self.session], "it slept for longest")
+
+    def test_what_was_in_the_middle_of_something_when_the_connection_went(self) -> None:
+        """A stanza of which a part came is no stanza; those behind a busy turn are not lost for being late."""
+        self.client.send(b"".join(b"<presence id='%d'/>" % number for number in range(30)) + b"<mess")
+        client, told = self.comes_back()
+        self.assertRegex(told, rb"^<resumed [^>]* h='\d+'/>$")
+        h = int(re.findall(rb"h='(\d+)'", told)[0])
+        for number in range(h, 30):
+            client.send(b"<presence id='%d'/>" % number)
+        for _ in range(40):
+            self.lab.clock.advance(0)
+        passed = self.client.upstream.take()
+        self.assertEqual(re.findall(rb"id='(\d+)'", passed), [b"%d" % number for number in range(30)])
+
+
+class NotResumedTest(ManagedTest):
+    def test_another_account(self) -> None:
+        self.client.vanish()
+        _client, told = self.comes_back(username="b")
+        self.assertEqual(told, failed(b"item-not-found"))
+        self.lab.clock.advance(600)
+        _client, told = self.comes_back(username="b")
+        self.assertEqual(told, failed(b"item-not-found"), "nor is it told what became of the other's")
+
+    def test_nothing_of_that_name(self) -> None:
+        _client, told = self.comes_back(b"unknown")
+        self.assertEqual(told, failed(b"item-not-found"))
+
+    def test_without_what_belongs_to_it(self) -> None:
+        client = self.lab.client()
+        client.log_in()
+        client.wire.take()
+        for attributes in (b"", b"h='0'", b"previd='%b'" % self.previd, b"previd='%b' h='-1'" % self.previd):
+            client.send(b"<resume %b %b/>" % (NS, attributes))
+            self.assertEqual(self.turn(client), failed(b"bad-request"))
+
+    def test_more_than_was_sent(self) -> None:
+        """The one that says so is wrong; the session sleeps on."""
+        self.client.vanish()
+        _client, told = self.comes_back(h=7)
+        self.assertIn(b"<handled-count-too-high xmlns='urn:xmpp:sm:3' h='7' send-count='0'/>", told)
+        self.assertTrue(self.session.asleep)
+        _client, told = self.comes_back(h=0)
+        self.assertEqual(told, self.resumed(0))
+
+    def test_a_session_that_is_bound_already(self) -> None:
+        client = self.lab.client()
+        client.bind()
+        client.wire.take()
+        client.send(resume(self.previd))
+        self.assertEqual(self.turn(client), failed(b"unexpected-request"))
+
+
+class BoundedTest(ManagedTest):
+    limits = {"send_queue": 64 * 1024}
+
+    def test_what_a_sleeping_session_may_have_waiting(self) -> None:
+        self.client.vanish()
+        self.session.deliver(b"x" * 60_000)
+        self.assertEqual(self.account.closed, [])
+        self.session.deliver(b"x" * 6000)
+        self.assertEqual(self.account.closed, [self.session])
+        self.assertEqual(self.client.upstream.take(), END)
+
+    def test_what_its_server_says_counts(self) -> None:
+        self.client.vanish()
+        for _ in range(10):
+            self.client.serve(b"<message>%b</message>" % (b"x" * 7000))
+        self.assertEqual(self.account.closed, [self.session])
+
+    def test_what_is_unacknowledged_counts(self) -> None:
+        self.session.deliver(b"x" * 30_000)
+        self.turn()
+        self.client.vanish()
+        self.session.deliver(b"x" * 36_000)
+        self.assertEqual(self.account.closed, [self.session])
+
+
+class ReachedTest(ManagedTest):
+    """What was acknowledged is what has been seen."""
+
+    def test_as_far_as_it_is_acknowledged(self) -> None:
+        for number in (5, 6, 7):
+            self.lab.accounts.given = number
+            self.session.deliver(MESSAGE % number)
+            self.turn()
+        self.assertEqual(self.session.reached, 0)
+        self.client.send(ack(2))
+        self.assertEqual(self.session.reached, 6)
+        self.client.send(ack(3))
+        self.assertEqual(self.session.reached, float("inf"))
+
+    def test_while_it_sleeps(self) -> None:
+        self.lab.accounts.given = 5
+        self.session.deliver(MESSAGE % 5)
+        self.turn()
+        self.client.send(ack(1))
+        self.client.vanish()
+        self.assertEqual(self.session.reached, float("inf"))
+        self.lab.accounts.given = 6
+        self.session.deliver(MESSAGE % 6)
+        self.assertEqual(self.session.reached, 5)
+        self.comes_back(h=1)
+        self.assertEqual(self.session.reached, 5)
