@@ -3,6 +3,7 @@
 import os
 import sys
 import types
+from collections.abc import Callable
 from typing import Any, ClassVar
 from unittest import TestResult
 
@@ -11,8 +12,8 @@ from twisted.trial import unittest
 
 from tests.integration import client as raw
 from tests.integration.client import Client
-from tests.integration.ejabberd import Ejabberd
-from tests.integration.prosody import Prosody
+from tests.integration.ejabberd import Ejabberd, UnmanagedEjabberd
+from tests.integration.prosody import Prosody, UnmanagedProsody
 from tests.integration.proxy import Proxy, shared_proxy
 from tests.integration.servers import Account, Server, running
 from tests.patience import patiently
@@ -20,16 +21,27 @@ from tests.patience import patiently
 KINDS: tuple[type[Server], ...] = (Prosody, Ejabberd)
 
 
-def on_both_servers(case: type["IntegrationTestCase"]) -> tuple[type["IntegrationTestCase"], ...]:
-    """Decorator: make of class JoinTests the test cases JoinTestsOnProsody and JoinTestsOnEjabberd.
+Variants = tuple[type["IntegrationTestCase"], ...]
 
-    The name itself is bound to the tuple of both, which trial does not take for a test case.
+
+def on_servers(*kinds: type[Server]) -> Callable[[type["IntegrationTestCase"]], Variants]:
+    """Decorator: make of class JoinTests the test cases JoinTestsOnProsody and so on, one for each of these.
+
+    The name itself is bound to the tuple of all, which trial does not take for a test case.
     """
-    module = sys.modules[case.__module__]
-    made = tuple(_variant(case, kind) for kind in KINDS)
-    for variant in made:
-        setattr(module, variant.__name__, variant)
-    return made
+
+    def decorate(case: type["IntegrationTestCase"]) -> Variants:
+        module = sys.modules[case.__module__]
+        made = tuple(_variant(case, kind) for kind in kinds)
+        for variant in made:
+            setattr(module, variant.__name__, variant)
+        return made
+
+    return decorate
+
+
+on_both_servers = on_servers(*KINDS)
+on_all_servers = on_servers(*KINDS, UnmanagedProsody, UnmanagedEjabberd)
 
 
 def _variant(case: type["IntegrationTestCase"], kind: type[Server]) -> type["IntegrationTestCase"]:

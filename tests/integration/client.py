@@ -1,35 +1,26 @@
 """A scripted client: sends what it is told, keeps what it gets, byte for byte."""
 
 import base64
-import itertools
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor, ssl
-from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ITLSTransport
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
-from twisted.words.protocols.jabber.jid import internJID
 from twisted.words.xish import domish
 
-from tests.integration.patterns import matches
+from tests.integration.inbox import TIMEOUT, Inbox, escaped, quoted
 from tests.integration.servers import Account, authority
 from tests.integration.xmlcut import Cutter, Received
 from tests.patience import patiently
 
-TIMEOUT = 10.0
+__all__ = ["NS_BIND", "NS_SASL", "NS_TLS", "TIMEOUT", "Client", "connect", "tls_options"]
+
 NS_SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
 NS_TLS = "urn:ietf:params:xml:ns:xmpp-tls"
 NS_BIND = "urn:ietf:params:xml:ns:xmpp-bind"
-
-Pattern = str | Callable[[Received], bool]
-
-
-def fits(pattern: Pattern, stanza: Received) -> bool:
-    return matches(pattern, stanza.element) if isinstance(pattern, str) else bool(pattern(stanza))
 
 
 def tls_options(domain: str, *, alpn: bool = False) -> Any:
@@ -38,30 +29,20 @@ def tls_options(domain: str, *, alpn: bool = False) -> Any:
     return ssl.optionsForClientTLS(domain, trustRoot=trust, acceptableProtocols=protocols)
 
 
-class Client(Protocol):
-    """One connection. `received` has every stanza so far, `inbox` those that nothing was expected to be yet."""
+class Client(Inbox, Protocol):
+    """One connection."""
 
     transport: ITLSTransport
     features: Received  # after open()
-    jid = ""  # full JID, after bind()
     language = ""  # for the stream header
     declares: str = ""  # more for it: declarations of prefixes
 
     def __init__(self, domain: str, label: str = "client") -> None:
-        self.domain = domain
-        self.label = label
-        self.received: list[Received] = []
-        self.inbox: list[Received] = []
+        super().__init__(domain, label)
         self.headers: list[domish.Element] = []
-        self.ignore: Callable[[Received], bool] = lambda stanza: False
         self.stream_closed = False  # the peer sent </stream:stream>
         self._closing = False  # we sent </stream:stream>
-        self.lost: Failure | None = None
         self.reads = 0  # by now; in TLS each is one record, and so what the peer wrote at once
-        self._bound_at = 0
-        self._whole: list[str] = []  # both directions, for error messages
-        self._news: list[Deferred[None]] = []
-        self._ids = itertools.count(1)
         self._restart()
 
     # Twisted calls these
@@ -86,11 +67,7 @@ class Client(Protocol):
         self._wake()
 
     def _arrived(self, stanza: Received) -> None:
-        self._note(f"< {stanza}")
-        self.received.append(stanza)
-        if not self.ignore(stanza):
-            self.inbox.append(stanza)
-        self._wake()
+        self._came(stanza)
 
     def _closed(self) -> None:
         self.stream_closed = True
@@ -99,61 +76,6 @@ class Client(Protocol):
             self.send("</stream:stream>")
             self.transport.loseConnection()
         self._wake()
-
-    def _note(self, line: str) -> None:
-        self._whole.append(line if len(line) < 1000 else f"{line[:1000]}… ({len(line)} characters)")
-
-    def _wake(self) -> None:
-        news, self._news = self._news, []
-        for deferred in news:
-            if not deferred.called:
-                deferred.callback(None)
-
-    async def _something(self, what: str, until: float) -> None:
-        deferred: Deferred[None] = Deferred()
-        self._news.append(deferred)
-        try:
-            await deferred.addTimeout(max(0.0, until - reactor.seconds()), reactor)
-        except TimeoutError:
-            raise AssertionError(f"{self.label} waited in vain for {what}\n{self.transcript()}") from None
-
-    async def until(self, condition: Callable[[], bool], what: str, timeout: float = TIMEOUT) -> None:
-        """Wait for a condition on this client, looked at whenever something happens."""
-        end = reactor.seconds() + patiently(timeout)
-        while not condition():
-            if self.lost is not None:
-                raise AssertionError(f"{self.label} lost its connection before {what}\n{self.transcript()}")
-            await self._something(what, end)
-
-    def transcript(self) -> str:
-        """Everything sent and received, and what nobody asked for yet."""
-        inbox = "\n".join(f"    {stanza}" for stanza in self.inbox)
-        begin = self._bound_at if self.jid else 0
-        lines = "\n".join(f"    {line}" for line in self._whole[begin:][-200:])
-        left = inbox or "    nothing"
-        return f"  {self.label} {self.jid}, whole stream after binding:\n{lines}\n  not yet expected:\n{left}"
-
-    # expecting
-
-    async def expect(self, pattern: Pattern, timeout: float = TIMEOUT) -> Received:
-        """The first stanza in the inbox that fits, now or soon; others stay there."""
-
-        def find() -> Received | None:
-            return next((stanza for stanza in self.inbox if fits(pattern, stanza)), None)
-
-        await self.until(lambda: find() is not None, f"{pattern}", timeout)
-        found = find()
-        assert found is not None
-        self.inbox.remove(found)
-        return found
-
-    async def expect_next(self, pattern: Pattern, timeout: float = TIMEOUT) -> Received:
-        """The next stanza, which must fit."""
-        await self.until(lambda: bool(self.inbox), f"{pattern}", timeout)
-        stanza = self.inbox.pop(0)
-        if not fits(pattern, stanza):
-            raise AssertionError(f"{self.label} expected\n    {pattern}\nbut got\n    {stanza}\n{self.transcript()}")
-        return stanza
 
     async def expect_close(self, condition: str | None = None, timeout: float = TIMEOUT) -> None:
         """The end of the stream and of the connection; with a stream error of that condition, if given."""
@@ -168,21 +90,6 @@ class Client(Protocol):
         while self.lost is None:
             await self._something("the end of the connection", end)
 
-    def nothing(self) -> None:
-        """Nothing is left in the inbox. Call barrier() before, so that nothing is still under way."""
-        if self.inbox:
-            raise AssertionError(f"{self.label} got what it should not:\n{self.transcript()}")
-
-    async def barrier(self, *rooms: str) -> None:
-        """When this returns, all that the server, and then the rooms, had sent before has arrived.
-
-        A room's answer takes the way of the room's messages; it must be one that this client has joined.
-        """
-        count = len(self._whole)
-        for jid in (self.domain, *rooms):
-            await self.iq("get", jid, "<ping xmlns='urn:xmpp:ping'/>", purpose="barrier-")  # an error is an answer, too
-        self._whole[count:] = [line for line in self._whole[count:] if "-barrier-" not in line]
-
     # sending
 
     def send(self, data: str | bytes) -> None:
@@ -191,26 +98,6 @@ class Client(Protocol):
         self._closing = self._closing or b"</stream:stream>" in raw
         self.transport.write(raw)
 
-    def new_id(self, purpose: str = "") -> str:
-        # Short: ejabberd reads TLS in pieces of 1 KiB and, with Debian 12's expat, may wait in a longer tag.
-        return f"{self.label[:40]}-{purpose}{next(self._ids)}"
-
-    async def iq(
-        self, kind: str, to: str | None, payload: str, timeout: float = TIMEOUT, purpose: str = ""
-    ) -> Received:
-        """Send an IQ and return its reply, result or error. `purpose` becomes part of its id."""
-        identity = self.new_id(purpose)
-        address = f" to={_quoted(to)}" if to else ""
-        self.send(f"<iq type='{kind}' id='{identity}'{address}>{payload}</iq>")
-        return await self.expect(
-            lambda stanza: (
-                stanza.element.name == "iq"
-                and stanza.get("id") == identity
-                and stanza.get("type") in ("result", "error")
-            ),
-            timeout,
-        )
-
     # negotiation, step by step
 
     async def open(self, to: str | None = None) -> Received:
@@ -218,8 +105,8 @@ class Client(Protocol):
         count = len(self.headers)
         self.send(
             f"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
-            f" to={_quoted(to or self.domain)} version='1.0'{self.declares}"
-            + (f" xml:lang={_quoted(self.language)}>" if self.language else ">")
+            f" to={quoted(to or self.domain)} version='1.0'{self.declares}"
+            + (f" xml:lang={quoted(self.language)}>" if self.language else ">")
         )
         await self.until(lambda: len(self.headers) > count, "a stream header")
         self.features = await self.expect("<stream:features/>")
@@ -245,7 +132,7 @@ class Client(Protocol):
         return reply
 
     async def bind(self, resource: str | None = None) -> str:
-        wanted = f"<resource>{_escaped(resource)}</resource>" if resource else ""
+        wanted = f"<resource>{escaped(resource)}</resource>" if resource else ""
         reply = await self.iq("set", None, f"<bind xmlns='{NS_BIND}'>{wanted}</bind>")
         if reply.get("type") != "result":
             raise AssertionError(f"{self.label} could not bind: {reply}")
@@ -253,8 +140,8 @@ class Client(Protocol):
         self._bound_at = len(self._whole)
         return self.jid
 
-    async def login(self, account: Account, resource: str | None = None) -> None:
-        """From a fresh connection to a bound resource; STARTTLS if the server offers it."""
+    async def authenticated(self, account: Account) -> None:
+        """From a fresh connection to the features after login; STARTTLS if the server offers it."""
         features = await self.open()
         if any(child.uri == NS_TLS for child in features.element.elements()):
             await self.starttls()
@@ -263,12 +150,11 @@ class Client(Protocol):
         if reply.element.name != "success":
             raise AssertionError(f"{self.label} could not log in: {reply}")
         await self.open()
-        await self.bind(resource)
 
-    async def online(self) -> None:
-        """Initial presence, as an ordinary client sends it; waits for its echo."""
-        self.send("<presence/>")
-        await self.expect(lambda stanza: stanza.element.name == "presence" and stanza.get("from") == self.jid)
+    async def login(self, account: Account, resource: str | None = None) -> None:
+        """From a fresh connection to a bound resource."""
+        await self.authenticated(account)
+        await self.bind(resource)
 
     # the end
 
@@ -283,10 +169,6 @@ class Client(Protocol):
         if self.lost is None:
             self.transport.abortConnection()
 
-    @property
-    def bare(self) -> str:
-        return str(internJID(self.jid).userhost())
-
 
 async def connect(
     port: int, domain: str, *, direct_tls: bool = False, label: str = "client", source: str = ""
@@ -299,11 +181,3 @@ async def connect(
         endpoint = wrapClientTLS(tls_options(domain, alpn=True), endpoint)
     client: Client = await connectProtocol(endpoint, Client(domain, label))
     return client
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")
-
-
-def _quoted(text: str) -> str:
-    return "'" + _escaped(text).replace("'", "&apos;") + "'"

@@ -82,6 +82,7 @@ class Ejabberd(Server):
             component_secret=COMPONENT_SECRET,
             http_port=self.http_port,
             certificate=certificate,
+            stream_management="  mod_stream_mgmt: {}\n" if self.stream_management else "",
         )
 
     async def register(self, username: str, password: str) -> None:
@@ -140,6 +141,12 @@ class Ejabberd(Server):
                 return json.load(response)
         except HTTPError as error:
             raise AssertionError(f"ejabberd refused {command}: {error.read().decode()}") from error
+
+
+class UnmanagedEjabberd(Ejabberd):
+    """ejabberd without stream management."""
+
+    stream_management = False
 
 
 def _libraries() -> Path | None:

@@ -38,6 +38,7 @@ class Prosody(Server):
                 directory=self.directory,
                 components=components,
                 options=self.options,
+                smacks='"smacks",' if self.stream_management else "",
             )
         )
         self._accounts = self.directory / self.domain.replace(".", "%2e") / "accounts"
@@ -87,3 +88,9 @@ class Prosody(Server):
     async def remove(self, account: Account) -> None:
         name, domain = account.username, account.domain
         await self._done(f"return require 'core.usermanager'.delete_user('{name}', '{domain}')")
+
+
+class UnmanagedProsody(Prosody):
+    """Prosody without stream management."""
+
+    stream_management = False

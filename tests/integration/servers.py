@@ -51,6 +51,7 @@ class Server(ABC):
 
     name: ClassVar[str]
     domain: ClassVar[str]
+    stream_management: ClassVar[bool] = True  # whether it offers it (XEP-0198)
     _serial = itertools.count(1)
 
     def __init__(self) -> None:
