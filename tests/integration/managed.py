@@ -67,7 +67,8 @@ class Device(Inbox):
         self.answers = True  # tell the peer what was handled when it asks
         self.asked = 0  # so often did the peer ask
         self.told = 0  # so often did it tell what it has handled
-        self.managed = False  # on this stream
+        self.managed = False  # on this stream: what is sent goes out at once
+        self._counting = False  # what comes
         self.resumable: Enabled
         self.resumptions = 0
         self.faults: list[str] = []
@@ -103,7 +104,7 @@ class Device(Inbox):
         self.out.clear()
         self.acknowledged = self.handled = 0
         line.send(f"<enable xmlns='{NS_SM}'{resume}/>")
-        self.managed = True  # from here on the peer counts; it may send before it answers
+        self.managed, self._counting = True, False  # the peer counts from here on, and we from its answer on (§4)
         enabled = await line.expect(f"<enabled xmlns='{NS_SM}'/>")
         maximum = enabled.get("max")
         resumable = enabled.get("resume") in ("true", "1")
@@ -120,20 +121,19 @@ class Device(Inbox):
         """
         line = line or await self.connect()
         line.send(f"<resume xmlns='{NS_SM}' previd={quoted(self.resumable.id)} h='{self.handled}'/>")
-        self.line = line  # the stanzas may come in one piece with the answer
+        self.line, self.managed = line, False  # until it answers; stanzas may come in one piece with that
         answer = await line.expect(lambda one: one.element.uri == NS_SM and one.element.name in ("resumed", "failed"))
-        if answer.element.name == "failed":
-            self.managed = False
-            if answer.get("h") is not None:
-                self._acknowledge(answer)
-            return False
+        self.check()
+        return bool(answer.element.name == "resumed")
+
+    def _resumed(self, answer: Received) -> None:
         if answer.get("previd") != self.resumable.id:
-            self._fault(f"resumed {answer}")
+            self.fault(f"resumed {answer}")
         self._acknowledge(answer)
+        self.managed = self._counting = True
         self.resumptions += 1
         for stanza in self.out:
-            line.send(stanza)
-        return True
+            self.line.send(stanza)
 
     def give_up(self) -> list[str]:
         """What was sent and not acknowledged, which nobody may count on any more."""
@@ -145,16 +145,23 @@ class Device(Inbox):
 
     def takes(self, line: Line, stanza: Received) -> bool:
         """Something came on that line; whether it was for the device."""
-        if line is not getattr(self, "line", None) or not self.managed:
+        if line is not getattr(self, "line", None):
             return False
         name = re.match(rb"<([^\s/>]+)", stanza.raw)
         tag = name[1].decode() if name else ""
+        if not self.managed:
+            if tag == "resumed" and stanza.element.uri == NS_SM:
+                self._resumed(stanza)
+            elif tag == "failed" and stanza.get("h") is not None:
+                self._acknowledge(stanza)
+            return False
         if tag in COUNTED:
-            self.handled = (self.handled + 1) % MODULUS
+            self.handled = (self.handled + int(self._counting)) % MODULUS
             self._came(stanza)
             self.on_stanza(self)
             return True
         if stanza.element.uri != NS_SM or tag not in ("r", "a"):
+            self._counting = self._counting or (stanza.element.uri == NS_SM and tag == "enabled")
             return False
         if tag == "a":
             self.told += 1
@@ -176,16 +183,17 @@ class Device(Inbox):
         """The peer says what it has handled."""
         h = stanza.get("h") or ""
         if not re.fullmatch(r"\d{1,10}", h) or int(h) >= MODULUS:
-            return self._fault(f"no number: {stanza}")
+            return self.fault(f"no number: {stanza}")
         news = (int(h) - self.acknowledged) % MODULUS
         if news > len(self.out):
-            return self._fault(f"{stanza} when {self.acknowledged} were acknowledged and {self.sent} sent")
+            return self.fault(f"{stanza} when {self.acknowledged} were acknowledged and {self.sent} sent")
         for _ in range(news):
             self.out.popleft()
         self.acknowledged += news
         return None
 
-    def _fault(self, what: str) -> None:
+    def fault(self, what: str) -> None:
+        """Every wait for this device fails from now on, and says so."""
         self.faults.append(what)
         self._note(f"FAULT: {what}")
         self._wake()
@@ -235,14 +243,14 @@ class Device(Inbox):
 
     @property
     def connected(self) -> bool:
-        return self.line.lost is None
+        """What is sent goes out at once."""
+        return self.managed and self.line.lost is None
 
     # the end
 
     async def close(self) -> None:
         """End the stream: nothing is left to resume."""
-        if self.connected:
-            await self.line.close()
+        await self.line.close()
 
     def drop(self) -> None:
         """The connection is gone; the other side notices."""
