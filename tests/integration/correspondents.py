@@ -22,6 +22,8 @@ PATIENCE = 60.0
 # "change": the device is in another network, and its old connection stands for a while.
 WAYS = ("reset", "close", "silence", "change")
 
+RESULT = re.compile(rb"<result [^>]*\bid='([^']+)'.*<body[^>]*>(\w+ \d+ to (?:you|all))</body>", re.DOTALL)
+
 
 class Correspondent:
     """Says `count` messages to the other, and as many to the room.
@@ -150,18 +152,20 @@ class Correspondent:
 
     async def _catch_up(self, archive: str, heard: list[str], last: str, count: int) -> None:
         """Fetch from an archive (XEP-0313) what came behind the message of that id, the last of `count` heard."""
-        after = f"<after>{last}</after>" if last else ""
-        query = f"<query xmlns='{NS_MAM}'><set xmlns='{NS_RSM}'><max>250</max>{after}</set></query>"
-        before = len(self.device.received)
-        await self.device.iq("set", archive, query)
-        found = []
-        for stanza in self.device.received[before:]:
-            body = re.search(rb"<result .*<body[^>]*>(\w+ \d+ to (?:you|all))</body>", stanza.raw, re.DOTALL)
-            if body and not self._is_mine(body[1].decode(), heard):
-                found.append(body[1].decode())
-        came = heard[count:]  # meanwhile
-        found = [body for body in found if body not in heard[:count]]
-        heard[count:] = found + [body for body in came if body not in found]
+        found: dict[str, str] = {}  # by their ids: ejabberd's archive may have some twice after kill -9
+        complete = False
+        while not complete:
+            after = f"<after>{last}</after>" if last else ""
+            query = f"<query xmlns='{NS_MAM}'><set xmlns='{NS_RSM}'><max>50</max>{after}</set></query>"
+            before = len(self.device.received)
+            answer = await self.device.iq("set", archive, query)
+            for stanza in self.device.received[before:]:
+                if result := RESULT.search(stanza.raw):
+                    last = result[1].decode()
+                    found[last] = result[2].decode()
+            complete = b"complete='true'" in answer.raw
+        bodies = [body for body in found.values() if not self._is_mine(body, heard) and body not in heard[:count]]
+        heard[count:] = bodies + [body for body in heard[count:] if body not in bodies]
 
     def _last(self, archive: str, heard: list[str]) -> tuple[str, int]:
         """The id that an archive gave to the last message in it that was heard, and how many were heard."""
