@@ -45,6 +45,7 @@ class Proxy:
         *servers: Server,
         rooms: Table | None = None,
         limits: Table | None = None,
+        sessions: Table | None = None,
         domain: Table | None = None,
         listen: Sequence[Table] | None = None,
         client_proxy: Sequence[Table] = (),
@@ -53,7 +54,7 @@ class Proxy:
         pass_fds: Sequence[int] = (),
         start: bool = True,
     ) -> None:
-        """Keys in `rooms`, `limits` and `domain` go over those here; `listen` replaces the two endpoints made here."""
+        """Keys in these tables go over those here; `listen` replaces the two endpoints made here."""
         self.directory = temporary_directory("proxy")
         self.port = free_port()
         self.direct_tls_port = free_port()
@@ -62,13 +63,18 @@ class Proxy:
         self._twistd = list(twistd)
         self._environment, self._pass_fds = environment, pass_fds
         self.configuration = self.directory / "minimixproxy.toml"
-        self.configuration.write_text(self._file(rooms or {}, limits or {}, domain or {}, client_proxy))
+        tables = {
+            "rooms": {**ROOMS, **(rooms or {})},
+            "limits": {**LIMITS, **(limits or {})},
+            "sessions": sessions or {},
+        }
+        self.configuration.write_text(self._file(tables, domain or {}, client_proxy))
         self._past: list[LoggedProcess] = []  # before restarts
         self.process: LoggedProcess
         if start:
             self.start()
 
-    def _file(self, rooms: Table, limits: Table, domain: Table, client_proxy: Sequence[Table]) -> str:
+    def _file(self, tables: Mapping[str, Table], domain: Table, client_proxy: Sequence[Table]) -> str:
         listen = self._listen
         if listen is None:
             listen = [
@@ -86,7 +92,7 @@ class Proxy:
                 "upstream_trust": str(authority_file()),
             }
             parts.append(toml(f'domain."{server.domain}"', {**defaults, **domain}))
-        parts += [toml("rooms", {**ROOMS, **rooms}), toml("limits", {**LIMITS, **limits})]
+        parts += [toml(name, table) for name, table in tables.items()]
         parts += [toml("client_proxy", table, repeated=True) for table in client_proxy]
         return "\n".join(parts)
 

@@ -63,10 +63,16 @@ class CutCase(ManagedCase):
 class KilledCase(CutCase):
     """The server is killed between, with messages on their way, and its room is restarted."""
 
+    @property
+    def entrance(self) -> int:
+        return self.server.port if self.direct else self.behind.port
+
     def setUp(self) -> None:
         super().setUp()
         self.server: Server = fresh(self.kind)
         self.addCleanup(lambda: self.server.process.stop())
+        if not self.direct:
+            self.behind = self.own_proxy()
 
     async def kill(self, *both: Correspondent) -> None:
         """With kill -9. Some messages have been sent, and not been looked at; what was acknowledged is on disk."""
@@ -113,6 +119,11 @@ class DirectCutTests(CutCase):
     order, and has the room throw out the device."""
 
     direct = True
+
+
+@on_both_servers
+class KilledTests(KilledCase):
+    """Through the proxy. A server without stream management says of nothing that it was handled."""
 
 
 @on_both_servers
