@@ -51,6 +51,7 @@ class Device:
     def __init__(self, loop: GLib.MainLoop, authority: str, port: str, jid: str, password: str) -> None:
         self.loop = loop
         self.rooms: dict[str, str] = {}  # "joining" or "joined"
+        self.comes_back = False
         Gio.TlsBackend.get_default().set_default_database(Gio.TlsFileDatabase.new(authority))
         address = JID.from_string(jid)
         self.client = client = Client(log_context="device")
@@ -62,6 +63,7 @@ class Device:
         client.subscribe("connected", self._connected)
         client.subscribe("disconnected", self._disconnected)
         client.subscribe("connection-failed", self._disconnected)
+        client.subscribe("resume-successful", lambda _client, _signal: tell("resumed"))
         client.register_handler(StanzaHandler("presence", self._presence, priority=LAST))
         client.register_handler(StanzaHandler("message", self._message, priority=LAST))
         client.connect()
@@ -79,7 +81,10 @@ class Device:
 
     def _disconnected(self, client: Client, _signal: str) -> None:
         tell("disconnected", error=client.get_error())
-        self.loop.quit()
+        if self.comes_back and client.resumeable:
+            client.connect()
+        else:
+            self.loop.quit()
 
     def _presence(self, _client: Client, _stanza: Presence, seen: PresenceProperties) -> None:
         if not seen.from_muc:
@@ -125,6 +130,10 @@ class Device:
         self.rooms[room] = "joining"
         self.client.get_module("BasePresence").send(jid=f"{room}/{nick}", muc=True)
 
+    def come_back(self) -> None:
+        """Resume the stream (XEP-0198) from now on, when the connection is lost."""
+        self.comes_back = True
+
     def leave(self, room: str, nick: str) -> None:
         del self.rooms[room]
         self.client.get_module("BasePresence").send(jid=f"{room}/{nick}", typ="unavailable")
@@ -156,6 +165,7 @@ class Device:
         self._ask(self.client.get_module("NativeBookmarks").request_bookmarks, "bookmarks")
 
     def quit(self) -> None:
+        self.comes_back = False
         self.client.disconnect()
 
     def _ask(self, request: Callable[..., object], event: str, *arguments: object) -> None:

@@ -58,6 +58,11 @@ class Relay:
         for link in links or self.links:
             link.silent = True
 
+    def strand(self, *links: Link) -> None:
+        """End these connections, or all, towards whom opened them; the other side is not told even that."""
+        for link in links or tuple(self.links):
+            link.strand()
+
     def hear(self) -> None:
         """New connections are passed on again. Those that were silent stay so: bytes are missing in them."""
         self._silent = False
@@ -123,6 +128,7 @@ class Link(Protocol):
         self._far: _Far | None = None
         self._early: list[bytes] = []
         self._ended = False
+        self.stranded = False
 
     def connectionMade(self) -> None:
         self._relay.link_opened(self)
@@ -145,8 +151,14 @@ class Link(Protocol):
             self.pass_on(data, self._far)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.end(reset=False)
-        self._relay.link_closed(self)
+        if not self.stranded:
+            self.end(reset=False)
+            self._relay.link_closed(self)
+
+    def strand(self) -> None:
+        """As a device that has left its network."""
+        self.silent = self.stranded = True
+        self.transport.abortConnection()
 
     def pass_on(self, data: bytes, to: Link | _Far) -> None:
         if self.silent:
@@ -165,6 +177,8 @@ class Link(Protocol):
         """End both halves."""
         if self._ended:
             return
+        if self.stranded:
+            self._relay.link_closed(self)
         if self.silent and not reset:
             reset = True  # else a FIN of one side would be passed on
         self._ended = True
@@ -185,5 +199,5 @@ class _Far(Protocol):
         self._link.pass_on(data, self._link)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if not self._link.silent:  # a silent link does not let a FIN through either
+        if self._link.stranded or not self._link.silent:  # a silent link does not let a FIN through either
             self._link.end(reset=False)
