@@ -161,7 +161,6 @@ class IntegrationTestCase(unittest.TestCase):
         if _bad(result) > before:
             for proxy in getattr(self, "_proxies", {}):
                 print(f"\n--- {self.id()}: the end of the log of the proxy:\n{proxy.tail()}", file=sys.stderr)
-            print("SERVER\n" + self.server.process.tail(), file=sys.stderr)
         return ran
 
 

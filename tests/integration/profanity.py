@@ -21,6 +21,7 @@ wrap=true
 [connection]
 tls.certpath=none
 autoping=0
+reconnect=1
 [chatstates]
 enabled=false
 outgoing=false
