@@ -216,19 +216,12 @@ class Device(Inbox):
         """Ask what was handled."""
         self.line.send(f"<r xmlns='{NS_SM}'/>")
 
-    async def told_again(self) -> int:
-        """Ask what was handled, and wait for the answer: how many of all that was sent."""
-        told = self.told
-        self.ask()
-        await self.until(lambda: self.told > told, "an acknowledgement")
-        return self.acknowledged
-
     async def until_acknowledged(self) -> None:
-        """All that was sent so far is handled. Asks again and again, each time behind an answer of the server."""
+        """All that was sent so far is handled. Who is asked too early for that has to tell it later by itself."""
         goal = self.sent
-        while self.acknowledged < goal:
-            await self.barrier()
-            await self.told_again()
+        await self.barrier()
+        self.ask()
+        await self.until(lambda: self.acknowledged >= goal, "an acknowledgement")
 
     # waiting
 
