@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Hashable
 
 from minimixproxy.stream_management.unacknowledged import MODULUS
+
+MAX_NAMED = 1000  # stanzas with names that are known when they come again, the latest
 
 
 class Handled:
@@ -14,13 +16,15 @@ class Handled:
     `progress` is called when a hold ends and `h` has grown by that.
     """
 
-    __slots__ = ("_again", "_last", "_open", "_progress", "received")
+    __slots__ = ("_again", "_last", "_named", "_open", "_progress", "received")
 
     def __init__(self, progress: Callable[[], None] = lambda: None) -> None:
         self.received = 0  # how many there were, all in all
         self._last = _Received(None)
         self._open: list[_Received] = []  # from the first that is held on; a deque takes ten times as much
-        self._again: dict[Hashable, deque[_Received]] = {}  # what may come once more, by key
+        # What may come once more, by key: before all else; and with a name, also behind something new.
+        self._again: dict[Hashable, deque[_Received]] = {}
+        self._named: OrderedDict[Hashable, _Received] = OrderedDict()
         self._progress = progress
 
     @property
@@ -33,14 +37,16 @@ class Handled:
         """How many are handled, modulo `MODULUS`."""
         return (self.received - len(self._open)) % MODULUS
 
-    def receive(self, key: Hashable = None) -> bool:
+    def receive(self, key: Hashable = None, *, named: bool = False) -> bool:
         """Count a stanza; False: it is one that was received before the stream was resumed, and is not to be handled.
 
         `key`: by what such a one is known. Without, it is by its place, for a peer that is sure to send all again.
+        `named`: no other stanza has that key. So it is known even if it comes behind something new: aioxmpp 0.13
+        sends again in the reverse order.
         """
         self.received += 1
-        before = self._before(key) if self._again else None
-        self._last = before or _Received(key)
+        before = self._before(key, named) if self._again or self._named else None
+        self._last = before or _Received(key, named)
         if self._open or self._last.holds:
             self._open.append(self._last)
         return before is None
@@ -58,15 +64,22 @@ class Handled:
         """The peer knows of `h`, and sends what is behind it again, before all else (§5)."""
         again: dict[Hashable, deque[_Received]] = defaultdict(deque)
         for received in self._open:
-            again[received.key].append(received)
+            if received.named:
+                self._named[received.key] = received
+            else:
+                again[received.key].append(received)
+        while len(self._named) > MAX_NAMED:
+            self._named.popitem(last=False)
         for key, others in self._again.items():  # the last resumption did not come so far
             again[key].extend(others)
         self._again = again
         self.received -= len(self._open)
         self._open.clear()
 
-    def _before(self, key: Hashable) -> _Received | None:
-        """Return what is received again; None: it is something new, and nothing is sent again behind that."""
+    def _before(self, key: Hashable, named: bool) -> _Received | None:
+        """Return what is received again; None: it is something new, and what has no name is not sent behind that."""
+        if named and (before := self._named.pop(key, None)):
+            return before
         same = self._again.get(key)
         if same:
             return same.popleft()
@@ -85,10 +98,11 @@ class Handled:
 class _Received:
     """A stanza that perhaps does not count as handled."""
 
-    __slots__ = ("holds", "key")
+    __slots__ = ("holds", "key", "named")
 
-    def __init__(self, key: Hashable) -> None:
+    def __init__(self, key: Hashable, named: bool = False) -> None:
         self.key = key
+        self.named = named
         self.holds = 0
 
 

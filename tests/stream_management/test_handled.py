@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.stream_management.handled import Handled
+from minimixproxy.stream_management.handled import MAX_NAMED, Handled
 from minimixproxy.stream_management.unacknowledged import MODULUS
 
 
@@ -100,6 +100,41 @@ class ResumedTests(SynchronousTestCase):
 
     def test_behind_something_new_nothing_comes_again(self) -> None:
         self.assertEqual([self.handled.receive(key) for key in "db"], [True, True])
+
+    def test_in_reverse_order_with_names(self) -> None:
+        """As aioxmpp does: behind what never came, there is what came."""
+        handled = Handled()
+        done = {}
+        for key in "abc":
+            handled.receive(key, named=True)
+            done[key] = handled.hold()
+        done["a"]()
+        handled.resume()
+        self.assertEqual([handled.receive(key, named=True) for key in "edcb"], [True, True, False, False])
+        self.assertEqual((handled.received, handled.h), (5, 3))
+        self.assertEqual([handled.receive(key, named=True) for key in "bc"], [True, True], "once")
+        done["c"]()
+        self.assertEqual(handled.h, 4)
+
+    def test_cut_again_in_reverse_order(self) -> None:
+        handled = Handled()
+        handled.receive("a", named=True)
+        done = handled.hold()
+        handled.resume()
+        handled.receive("b", named=True)
+        handled.resume()
+        self.assertEqual([handled.receive(key, named=True) for key in "ca"], [True, False])
+        done()
+        self.assertEqual(handled.h, 3)
+
+    def test_names_have_a_bound(self) -> None:
+        """A peer that sends nothing again, and resumes without end."""
+        handled = Handled()
+        for key in range(MAX_NAMED + 1):
+            handled.receive(key, named=True)
+            handled.hold()
+            handled.resume()
+        self.assertEqual([handled.receive(key, named=True) for key in (0, 1)], [True, False])
 
     def test_twice_the_same(self) -> None:
         handled = Handled()

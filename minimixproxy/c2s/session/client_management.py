@@ -132,6 +132,8 @@ class ClientManagement:
             self._output.say(sm.failed("unexpected-request"))
 
     def _answered(self, stanza: Stanza) -> None:
+        self._asked = False  # so that it is asked at once when what it lets go out is much
+        self._timer.stop()
         try:
             self.acknowledges(sm.handled_of(stanza))
         except sm.BadElement as error:
@@ -140,9 +142,7 @@ class ClientManagement:
         except NotSent as error:
             self._session.end(sm.handled_count_too_high(error.h, error.sent))
             return
-        self._asked = False
-        self._timer.stop()
-        if self.sent:
+        if self.sent and not self._timer.running:
             self._timer.start(ASK_AFTER, self._ask)
 
     # What the client sends -------------------------------------------------------------------------------------
@@ -151,7 +151,9 @@ class ClientManagement:
         """Count a stanza of the client; False: it was handled before the client was cut off, and is sent again."""
         name, attributes = stanza.name, stanza.attributes
         stanza_id = attributes.get("id")
-        return self.handled.receive((name, stanza_id, attributes.get("to")) if stanza_id else (name, stanza.raw))
+        if not stanza_id:
+            return self.handled.receive((name, stanza.raw))
+        return self.handled.receive((name, stanza_id, attributes.get("to")), named=name == "message")
 
     def _progress(self) -> None:
         """The server, or whoever a stanza was for, has it: the client that has asked too early is told now."""

@@ -183,7 +183,10 @@ class ClientOutput:
         if self._ahead:
             self._flush_ahead()
         parts = self.parts
-        if self.blocked or self.over or not (parts or self._elements):
+        if self.over or not (parts or self._elements):
+            return
+        if self.blocked:
+            self._flush_elements()
             return
         if self._managed is not None:
             self._flush_managed(self._managed)
@@ -204,6 +207,12 @@ class ClientOutput:
         if stanzas:
             self._writes.wrote(len(data))
             self._watch(managed)
+
+    def _flush_elements(self) -> None:
+        """A client that acknowledges slowly has to be asked all the same."""
+        if self._elements and not (self.asleep or self._slow):
+            self._stream.transport.write(b"".join(self._elements))
+            self._elements.clear()
 
     def _watch(self, managed: Unacknowledged) -> None:
         """Let a client that acknowledges slowly take no more for a while."""

@@ -198,6 +198,19 @@ class AskingTest(ManagedTest):
         self.client.send(ack(count))
         self.assertEqual(self.client.upstream.producerState, "producing")
 
+    def test_more_than_it_may_leave_unacknowledged(self) -> None:
+        """It is asked in between, though it is told nothing else, and again at once when it has answered."""
+        many = 2 * MAX_UNACKNOWLEDGED
+        stanzas = b"x" * 100 + MESSAGE % 1
+        self.session.deliver_all(LazyStanzas(many, iter([stanzas] * many)))
+        told = self.turn()
+        first = told.count(MESSAGE % 1)
+        self.assertTrue(MAX_UNACKNOWLEDGED <= first < many, first)
+        self.assertIn(ASK, told)
+        told = self.say(ack(first))
+        self.assertEqual(told.count(MESSAGE % 1), many - first)
+        self.assertIn(ASK, told)
+
 
 class SleepingTest(ManagedTest):
     def test_nothing_is_lost_and_nothing_comes_twice(self) -> None:
