@@ -14,7 +14,7 @@ COUNT = 60  # messages of each to the other, and to the room
 EVERY = 12  # stanzas from one loss to the next
 
 
-class CutCase(ManagedCase):
+class CorrespondentsCase(ManagedCase):
     timeout = 240
 
     async def correspondents(self, every: int = EVERY) -> tuple[Correspondent, Correspondent]:
@@ -49,6 +49,8 @@ class CutCase(ManagedCase):
         if wrong:
             self.fail("\n".join(wrong) + "".join("\n" + one.device.transcript() for one in both))
 
+
+class CutCase(CorrespondentsCase):
     async def test_cut_again_and_again(self) -> None:
         both = await self.correspondents()
         for one in both:
@@ -60,7 +62,7 @@ class CutCase(ManagedCase):
             self.assertGreater(one.device.resumptions, COUNT // EVERY)
 
 
-class KilledCase(CutCase):
+class KilledCase(CorrespondentsCase):
     """The server is killed between, with messages on their way, and its room is restarted."""
 
     @property
@@ -131,4 +133,4 @@ class DirectKilledTests(KilledCase):
     direct = True
 
 
-del CutCase, KilledCase
+del CorrespondentsCase, CutCase, KilledCase
