@@ -28,7 +28,9 @@ def measure_forking(prosody_modules: Path | None) -> str:
             theirs.append(forking.measure(sessions, tls=True, prosody_modules=prosody_modules))
     _say("forking without TLS")
     plain = forking.measure(max(forking.SESSIONS), tls=False)
-    return report.forking_section(ours, theirs, plain)
+    _say("forking to sessions that acknowledge")
+    managed = forking.measure(max(forking.SESSIONS), tls=True, managed=True)
+    return report.forking_section(ours, theirs, plain, managed)
 
 
 def measure_passing() -> str:
@@ -58,7 +60,7 @@ def sections(wanted: list[str], prosody_modules: Path | None) -> Iterator[str]:
         yield measure_passing()
     if "memory" in wanted:
         _say("memory")
-        yield report.memory_section(memory.measure())
+        yield report.memory_section(memory.measure(), memory.measure("sleeping"))
     if "storage" in wanted:
         _say("storage")
         yield report.storage_section(*storage.measure())

@@ -23,8 +23,11 @@ class Case(NamedTuple):
     cipher: str
 
 
-def measure(sessions: int, *, tls: bool, prosody_modules: Path | None = None) -> Case:
-    """Measure with mod_minimix if `prosody_modules` is given, else with minimixproxy."""
+def measure(sessions: int, *, tls: bool, prosody_modules: Path | None = None, managed: bool = False) -> Case:
+    """Measure with mod_minimix if `prosody_modules` is given, else with minimixproxy.
+
+    `managed`: the sessions have stream management (XEP-0198).
+    """
     prosody = BenchProsody(tls=tls, prosody_modules=prosody_modules)
     started = [prosody.process]
     pids = {"prosody": prosody.process.pid}
@@ -47,6 +50,7 @@ def measure(sessions: int, *, tls: bool, prosody_modules: Path | None = None) ->
             room=room,
             message=message(room, "groupchat"),
             pids=pids,
+            managed=managed,
             phases={"paced": PACED, "one": ONE, **({"saturated": SATURATED} if sessions == max(SESSIONS) else {})},
         )
     phases = {name: measured(slices) for name, slices in result["phases"].items()}

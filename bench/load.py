@@ -43,6 +43,7 @@ class Load:
     """Messages from one sender, received by one or many."""
 
     def __init__(self, sender: Stream, message: bytes, receivers: list[Stream]) -> None:
+        self.receivers = receivers
         self._sender = sender
         self._message = message
         self._copies = len(receivers)
@@ -75,6 +76,12 @@ class Load:
     def settle(self) -> None:
         """Read what logging in and joining still bring."""
         self._streams.drain()
+
+    def manage(self) -> None:
+        """Have the receivers acknowledge what they get."""
+        for stream in self.receivers:
+            stream.manage()
+            stream.ready()
 
     def paced(self, rate: float) -> Callable[[float], int]:
         """`rate` messages per second."""
@@ -143,6 +150,8 @@ def echo(plan: Result) -> Result:
 def run(plan: Result, load: Load, streams: list[Stream]) -> Result:
     """Carry out the phases of a plan."""
     load.settle()
+    if plan.get("managed"):
+        load.manage()
     meter, phases = Meter(plan["pids"]), {}
     for name, phase in plan["phases"].items():
         step = load.paced(phase["rate"]) if "rate" in phase else load.window(phase["window"])
@@ -164,6 +173,24 @@ def memory(plan: Result) -> Result:
     return {"before": before, "after": after, "sessions": plan["sessions"], "tls": cipher(streams[-1])}
 
 
+def sleeping(plan: Result) -> Result:
+    """As `memory`, but each session loses its connection, and sleeps."""
+    pid = plan["pids"]["proxy"]
+
+    def sleepers(count: int, first: int) -> None:
+        for number in range(first, first + count):
+            (stream,) = log_in(plan, 1, number)
+            stream.manage()
+            stream.cut()
+
+    sleepers(plan["warm_up"], 0)
+    time.sleep(2)
+    before = resident_bytes(pid)
+    sleepers(plan["sessions"], plan["warm_up"])
+    time.sleep(2)
+    return {"before": before, "after": resident_bytes(pid), "sessions": plan["sessions"], "tls": "as above"}
+
+
 def cipher(stream: Stream) -> str:
     """Return version and cipher of a stream's TLS, "none" without."""
     negotiated = getattr(stream.socket, "cipher", lambda: None)()
@@ -174,7 +201,7 @@ def main() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
     plan = json.loads(sys.argv[1])
-    print(json.dumps({"fork": fork, "echo": echo, "memory": memory}[plan["kind"]](plan)))
+    print(json.dumps({"fork": fork, "echo": echo, "memory": memory, "sleeping": sleeping}[plan["kind"]](plan)))
 
 
 if __name__ == "__main__":

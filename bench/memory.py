@@ -23,13 +23,13 @@ class Case(NamedTuple):
         return (self.after - self.before) / self.sessions / 1024
 
 
-def measure() -> Case:
-    """Log in sessions of many accounts and read how much the proxy grew."""
+def measure(kind: str = "memory") -> Case:
+    """Log in sessions of many accounts and read how much the proxy grew; "sleeping": by those whose client is gone."""
     prosody = BenchProsody(tls=True)
     proxy = BenchProxy(prosody, tls=True)
     with stopping([prosody.process, proxy.process]):
         result = generate(
-            "memory",
+            kind,
             target={"port": proxy.port, "domain": prosody.domain, "tls": "starttls"},
             accounts=prosody.accounts,
             password=PASSWORD,

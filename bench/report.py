@@ -30,6 +30,7 @@ RATE_GOAL = 3.0
 OWN_GOALS = {False: 10.0, True: 20.0}
 PASSING_GOALS = {False: 2.5, True: 3.0}
 MEMORY_GOAL = 150.0
+SLEEPING_GOAL = 60.0
 
 
 def _goal(value: float, goal: float, *, least: bool = False, unit: str = "") -> str:
@@ -82,8 +83,10 @@ def conditions(prosody_modules: Path | None, load: tuple[float, float, float]) -
 # Forking -----------------------------------------------------------------------------------------------------------
 
 
-def forking_section(ours: list[forking.Case], theirs: list[forking.Case], plain: forking.Case) -> str:
-    """`theirs`: with mod_minimix, or empty. `plain`: ours without TLS."""
+def forking_section(
+    ours: list[forking.Case], theirs: list[forking.Case], plain: forking.Case, managed: forking.Case
+) -> str:
+    """`theirs`: with mod_minimix, or empty. `plain`: ours without TLS; `managed`: to sessions that acknowledge."""
     last = ours[-1]
     rows = [_fork_row(case, theirs[number] if theirs else None) for number, case in enumerate(ours)]
     parts = [
@@ -108,8 +111,18 @@ def forking_section(ours: list[forking.Case], theirs: list[forking.Case], plain:
         f"The proxy's own part, {last.sessions} sessions, one message in flight, CPU per copy:",
         "",
         _table("| TLS | proxy | server | goal |", [_own_row(plain), _own_row(last)]),
+        _acknowledged(managed, last),
     ]
     return "\n".join(parts)
+
+
+def _acknowledged(managed: forking.Case, plain: forking.Case) -> str:
+    """What stream management adds to a copy."""
+    with_it, without = (case.phases["paced"].cpu["proxy"] for case in (managed, plain))
+    return (
+        f"With stream management (XEP-0198), {managed.sessions} sessions, {forking.RATE} messages per second: the proxy"
+        f" takes {with_it:.0f} µs per acknowledged copy, and {without:.0f} µs per copy without.\n"
+    )
 
 
 def _fork_row(case: forking.Case, other: forking.Case | None) -> str:
@@ -183,8 +196,8 @@ def _passing_row(secured: str, load: str, ours: Measured, theirs: Measured, tls:
 # Memory ------------------------------------------------------------------------------------------------------------
 
 
-def memory_section(case: memory.Case) -> str:
-    """Memory per session."""
+def memory_section(case: memory.Case, sleeping: memory.Case) -> str:
+    """Memory per session, of such with a client and of such that sleep."""
     return "\n".join(
         [
             "## Memory",
@@ -199,6 +212,8 @@ def memory_section(case: memory.Case) -> str:
                     f" | {_goal(case.each, MEMORY_GOAL, unit=' KiB')} |"
                 ],
             ),
+            f"A sleeping session, whose client's connection is gone (XEP-0198), takes {sleeping.each:.0f} KiB:"
+            f" {_goal(sleeping.each, SLEEPING_GOAL, unit=' KiB')}.\n",
         ]
     )
 

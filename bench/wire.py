@@ -11,6 +11,8 @@ from dataclasses import dataclass
 TIMEOUT = 30.0  # seconds, for each step of a login
 _STANZA_END = b"</message>"
 _KEEP = len(_STANZA_END) - 1
+_SM = b"xmlns='urn:xmpp:sm:3'"
+_ASKED = b"<r %b/>" % _SM
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Stream:
         self.messages = 0  # whole messages received
         self.bytes = 0
         self._tail = b""
-        self._unread = b""
+        self._managed_from: int | None = None  # so many messages came before stream management was enabled
 
     # A login, step by step -------------------------------------------------------------------------------------
 
@@ -88,6 +90,15 @@ class Stream:
         """Ping (XEP-0199), and wait for the answer."""
         query = f"<iq type='get' id='{identity}' to='{address}'><ping xmlns='urn:xmpp:ping'/></iq>"
         self._ask(query.encode(), rb"<iq[^>]* id=.%b.[^>]*>" % identity.encode(), timeout=300.0)
+
+    def manage(self) -> None:
+        """Enable stream management (XEP-0198). From now on nothing but messages may come."""
+        self._ask(b"<enable %b resume='true'/>" % _SM, rb"<enabled[^>]*>")
+        self._managed_from = self.messages
+
+    def cut(self) -> None:
+        """Be gone without a word."""
+        self.socket.close()
 
     def _start_tls(self) -> None:
         self.socket = self._context.wrap_socket(self.socket, server_hostname=self.target.domain)
@@ -138,6 +149,9 @@ class Stream:
             whole = self._tail + data
             received += whole.count(_STANZA_END)
             self._tail = whole[-_KEEP:]
+            if self._managed_from is not None and _ASKED in data:
+                handled = self.messages + received - self._managed_from
+                self.socket.send(b"<a %b h='%d'/>" % (_SM, handled))
             if not isinstance(self.socket, ssl.SSLSocket) or not self.socket.pending():
                 break  # level-triggered: what is left is reported again
         self.messages += received
