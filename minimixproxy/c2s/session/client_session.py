@@ -246,7 +246,7 @@ class ClientSession:
         """The connection to the server is gone: another one is tried if the stream can be resumed."""
         management = self._server.resumable
         if management is None or self._output.over or self._client.done:
-            self._server_gone()
+            self._server_gone(None)
             return
         what = Resumption(management.id, management.max, management.handled)
         self._reconnecting = Reconnecting(self._link.name, self._log_in_again, self._server_back, self._server_gone)
@@ -262,10 +262,13 @@ class ClientSession:
         except NotSent as error:
             self.log.error("{jid}: the server cannot have handled that: {error}", jid=self.jid, error=str(error))
             stream.transport.abortConnection()
-            self._server_gone()
+            self._server_gone(None)
 
-    def _server_gone(self) -> None:
+    def _server_gone(self, handled: int | None) -> None:
+        """The server is lost for good; `handled`: how many stanzas it had handled, if it says so."""
         self._reconnecting = None
+        if handled is not None:
+            self._server.had_handled(handled)
         if not self._output.over:
             if self._client.done:
                 self._end_client(STREAM_END)

@@ -80,7 +80,7 @@ class FromClient:
             if not self._passes(event):
                 return True
             self._server.send(event)
-            if event.name in COUNTED:
+            if event.uri == NS_CLIENT and event.name in COUNTED:
                 self._session.passed()
             return event.name == "presence"  # which passes, and is looked at for each of the account's rooms
         if isinstance(event, Keepalive):

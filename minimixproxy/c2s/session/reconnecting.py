@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused
+from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused, UpstreamUnreachable
 from minimixproxy.c2s.transport.peers import Peer
 from minimixproxy.c2s.upstream.connecting import Login, open_stream
 from minimixproxy.c2s.upstream.managing import NotResumed, resume
@@ -18,6 +18,7 @@ from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.xmlstream import FramedXmlStream
 
 WAITS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before an attempt; the last one again and again
+ANSWER_WITHIN = 15.0  # seconds from a login to the answer whether the stream is resumed
 LONGEST = 300.0  # seconds for all of them, if the server does not say how long it waits
 
 #: Logs in for a client, whose address the server may be told.
@@ -36,7 +37,8 @@ class Reconnecting:
     """Tries again and again until the stream is resumed, the server will not, or there was time enough.
 
     `name`: the session's. `connect` logs in. `resumed` gets the connection, with what the server sends held (see
-    `FramedXmlStream.keep`), and how many stanzas it has handled; `failed` is called once if that does not come to be.
+    `FramedXmlStream.keep`), and how many stanzas it has handled; `failed` is called once if that does not come to be,
+    with how many it had handled, or None if it does not say so.
     """
 
     log = Logger()
@@ -48,7 +50,7 @@ class Reconnecting:
         name: str,
         connect: Callable[[], Awaitable[FramedXmlStream]],
         resumed: Callable[[FramedXmlStream, int], None],
-        failed: Callable[[], None],
+        failed: Callable[[int | None], None],
     ) -> None:
         self._name = name
         self._connect = connect
@@ -70,14 +72,15 @@ class Reconnecting:
 
     async def _try(self, what: Resumption, clock: Clock, language: str) -> None:
         until = clock.seconds() + (LONGEST if what.max is None else min(LONGEST, what.max))
-        attempt = 0
+        attempt, handled = 0, None
         while clock.seconds() <= until:
             await _wait(clock, WAITS[min(attempt, len(WAITS) - 1)])
             attempt += 1
             try:
-                stream, h = await self._attempt(what, language)
+                stream, h = await self._attempt(what, clock, language)
             except (NotResumed, UpstreamRefused) as error:
                 self.log.info("{name}: {error}", name=self._name, error=str(error))
+                handled = error.h if isinstance(error, NotResumed) else None
                 break
             except UpstreamError as error:
                 self.log.debug("{name}: not resumed yet: {error}", name=self._name, error=str(error))
@@ -87,13 +90,13 @@ class Reconnecting:
                 self._resumed(stream, h)
                 return
         self._work = None
-        self._failed()
+        self._failed(handled)
 
-    async def _attempt(self, what: Resumption, language: str) -> tuple[FramedXmlStream, int]:
+    async def _attempt(self, what: Resumption, clock: Any, language: str) -> tuple[FramedXmlStream, int]:
         stream = await self._connect()
         try:
-            await open_stream(stream, language or None)
-            return stream, await resume(stream, what.id, what.handled.h)
+            answer = Deferred.fromCoroutine(_resume(stream, what, language))
+            return stream, await answer.addTimeout(ANSWER_WITHIN, clock, onTimeoutCancel=_timed_out)
         except BaseException:
             stream.transport.abortConnection()
             raise
@@ -102,7 +105,18 @@ class Reconnecting:
         if failure.check(CancelledError) is None:
             self.log.failure("while a stream to a server was resumed", failure)
             self._work = None
-            self._failed()
+            self._failed(None)
+
+
+async def _resume(stream: FramedXmlStream, what: Resumption, language: str) -> int:
+    await open_stream(stream, language or None)
+    # From here on it is `h` as it is told now that counts, whatever is handled before the answer comes.
+    what.handled.resume()
+    return await resume(stream, what.id, what.handled.h)
+
+
+def _timed_out(_result: Any, timeout: float) -> Any:
+    raise UpstreamUnreachable(f"no answer within {timeout:g} seconds")
 
 
 async def _wait(clock: Clock, seconds: float) -> None:

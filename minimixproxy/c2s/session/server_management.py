@@ -25,12 +25,25 @@ class ServerManagement:
 
     log = Logger()
 
-    __slots__ = ("_asked", "_say", "_silent", "_timer", "counts", "handled", "id", "max", "sent")
+    __slots__ = (
+        "_asked",
+        "_behind",
+        "_late",
+        "_say",
+        "_silent",
+        "_timer",
+        "_told",
+        "counts",
+        "handled",
+        "id",
+        "max",
+        "sent",
+    )
 
     def __init__(self, clock: Clock, say: Callable[[bytes], None], silent: Callable[[], None]) -> None:
         """`say` sends an element; `silent` is called when the server does not answer."""
         self.sent = Unacknowledged()
-        self.handled = Handled()
+        self.handled = Handled(self._progress)
         self.counts = False
         self.id = ""  # "": the stream cannot be resumed
         self.max: int | None = None  # seconds for that
@@ -38,11 +51,14 @@ class ServerManagement:
         self._silent = silent
         self._timer = Timer(clock)
         self._asked = False  # and not answered
+        self._told = 0  # the last `h`
+        self._behind = False  # that was not all that had come
+        self._late = Timer(clock)
 
     def element(self, stanza: Stanza) -> bool:
         """Take an element of stream management; False: what it says cannot be, and the stream is no good."""
         if stanza.name == "r":
-            self._say(sm.acknowledgement(self.handled.h))
+            self._tell()
         elif stanza.name == "a":
             return self._acknowledges(stanza)
         elif stanza.name == "enabled" and not self.counts:
@@ -77,13 +93,32 @@ class ServerManagement:
         self._say(sm.REQUEST)
         self._timer.start(ANSWER_WITHIN, self._silent)
 
+    def _tell(self) -> None:
+        self._behind = self.handled.unhandled > 0
+        self._told = self.handled.h
+        self._say(sm.acknowledgement(self._told))
+
+    def _progress(self) -> None:
+        """The client has what it was sent: a server that has asked too early does not ask again, and is told now.
+
+        Once for all that the client has acknowledged together.
+        """
+        if self._behind and not self._late.running:
+            self._late.start(0, self._tell)
+
+    def last_word(self) -> bytes:
+        """Return the acknowledgement that the server has not been told yet; empty if there is none."""
+        return sm.acknowledgement(self.handled.h) if self.counts and self.handled.h != self._told else b""
+
     def rest(self) -> None:
-        """The connection is gone, or the stream is over: ask nothing."""
+        """The connection is gone, or the stream is over: ask and tell nothing."""
         self._timer.stop()
-        self._asked = False
+        self._late.stop()
+        self._asked = self._behind = False
 
     def resume(self, h: int) -> None:
         """The server goes on with the stream, and has handled so many stanzas. Raises `NotSent`."""
         self.sent.arrived(h)
-        self.handled.resume()
+        self._told = self.handled.h
+        self.rest()  # what was asked meanwhile was asked nobody
         self._ask_later()

@@ -16,8 +16,8 @@ from minimixproxy.c2s.session.closing import Closing
 from minimixproxy.c2s.session.request_watch import Learned, RequestWatch
 from minimixproxy.c2s.session.server_management import ServerManagement
 from minimixproxy.logs.logger import Logger
-from minimixproxy.namespaces import NS_CSI
-from minimixproxy.stream_management.unacknowledged import Tracked
+from minimixproxy.namespaces import NS_CLIENT, NS_CSI
+from minimixproxy.stream_management.unacknowledged import NotSent, Tracked
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.events import Event
 from minimixproxy.wire.stanza import Stanza
@@ -54,6 +54,7 @@ class ServerStream:
         "_goodbye_said",
         "_inactive",
         "_management",
+        "_paused",
         "_session",
         "_slow",
         "_stream",
@@ -70,6 +71,7 @@ class ServerStream:
         self._clock = clock
         self._management: ServerManagement | None = None
         self._inactive = b""  # the client's word that it is (XEP-0352), which a connection does not outlive
+        self._paused = False  # the server waits for the client
         self._slow = False  # the server reads slowly
         self._full = False  # it acknowledges slowly
         self._blocked = False  # one of the two, and the client waits
@@ -92,7 +94,7 @@ class ServerStream:
         management = self._management
         if management is None:
             self.parts.append(stanza.raw)
-        elif stanza.name in COUNTED:
+        elif stanza.uri == NS_CLIENT and stanza.name in COUNTED:
             self._send_counted(management, stanza.raw)
         else:
             if stanza.uri == NS_CSI:
@@ -152,6 +154,7 @@ class ServerStream:
             self._management = None
             management.rest()
             management.sent.give_up()
+            self._look(management)
             return True
         good = management.element(stanza)
         self._look(management)
@@ -177,7 +180,9 @@ class ServerStream:
     def tracked(self, stanza: bytes) -> bytes:
         """Return the stanza that came last, so that it counts as handled when its client has acknowledged it."""
         management = self._management
-        return stanza if management is None else Tracked(stanza, management.handled.hold())
+        if management is None or not management.counts:
+            return stanza
+        return Tracked(stanza, management.handled.hold())
 
     @property
     def overdue(self) -> bool:
@@ -197,10 +202,21 @@ class ServerStream:
         management.resume(h)
         self._stream = stream
         self.begin()
+        if self._paused:
+            stream.transport.pauseProducing()
+        goodbye = STREAM_END if self._goodbye_said else b""
+        self.parts[:] = filter(None, (*management.sent, self._inactive, goodbye))
+        self.flush()  # before anything that answers what the server says
         stream.release(self._session.server_says)
-        self.parts[:] = [*management.sent, self._inactive] if self._inactive else management.sent
         self._look(management)
-        self.flush()
+
+    def had_handled(self, h: int) -> None:
+        """The server goes on no more, and had handled so many stanzas: its client is told so when it asks."""
+        try:
+            if self._management is not None:
+                self._management.sent.arrived(h)
+        except NotSent as error:
+            self.log.warn("a server's last acknowledgement cannot be: {error}", error=str(error))
 
     # Backpressure -----------------------------------------------------------------------------------------------
 
@@ -228,11 +244,13 @@ class ServerStream:
 
     def pause(self) -> None:
         """Do not read what the server says for a while."""
+        self._paused = True
         if self._stream is not None:
             self._stream.transport.pauseProducing()
 
     def unpause(self) -> None:
         """Read on."""
+        self._paused = False
         if self._stream is not None:
             self._stream.transport.resumeProducing()
 
@@ -241,8 +259,14 @@ class ServerStream:
     def say_goodbye(self) -> None:
         """Close the client's half of the stream; goes out with `flush`, once."""
         if not self._goodbye_said:
+            self._tell_the_rest()
             self._goodbye_said = True
             self.parts.append(STREAM_END)
+
+    def _tell_the_rest(self) -> None:
+        """In the end the server takes care of what it does not know to be handled."""
+        if self._management is not None and not self._goodbye_said and (word := self._management.last_word()):
+            self.say(word)
 
     def _lost(self, _reason: Failure) -> None:
         self._stream = None
@@ -254,6 +278,7 @@ class ServerStream:
 
     def end(self, watch: RequestWatch, learned: Callable[[Learned], object]) -> None:
         """Close the stream, and give the server some time to agree. `learned` gets what its last answers tell."""
+        self._tell_the_rest()
         self.flush()
         if self._management is not None:
             self._management.rest()

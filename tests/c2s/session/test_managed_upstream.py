@@ -10,8 +10,10 @@ from twisted.words.protocols.jabber.jid import JID
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.c2s.errors import UpstreamRefused, UpstreamUnreachable
+from minimixproxy.c2s.session.reconnecting import ANSWER_WITHIN as RESUMED_WITHIN
 from minimixproxy.c2s.session.server_management import ANSWER_WITHIN, ASK_AFTER
 from minimixproxy.c2s.session.server_stream import MAX_UNACKNOWLEDGED, MAX_UNHANDLED
+from minimixproxy.c2s.upstream import connecting
 from minimixproxy.c2s.upstream.connecting import server_framing
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.c2s.helpers import SERVER_FEATURES, SERVER_HEADER
@@ -133,6 +135,59 @@ class CountingTest(UpstreamTest):
         client.serve(MESSAGE % 1 + ENABLED + MESSAGE % 2 + ASK)
         self.assertEqual(client.upstream.take(), ack(1))
 
+    def test_a_server_that_asked_too_early_is_told(self) -> None:
+        """Prosody does not ask again before it has sent something else."""
+        self.client.serve(MESSAGE % 1 + MESSAGE % 2 + ASK)
+        self.assertEqual(self.up(), ack(0))
+        self.client.send(ack(2))
+        self.turn()
+        self.assertEqual(self.up(), ack(2), "once for both")
+        self.client.serve(MESSAGE % 3)
+        self.client.send(ack(3))
+        self.turn()
+        self.assertEqual(self.up(), b"", "it has not asked")
+
+    def test_the_end_says_what_is_handled(self) -> None:
+        """Of the rest the server takes care: it would give it to another device once more."""
+        ends = (lambda: self.client.send(END), lambda: self.session.close("conflict"))
+        for end in ends:
+            self.setUp()
+            self.client.serve(MESSAGE % 1 + MESSAGE % 2)
+            self.client.send(ack(1))
+            end()
+            self.assertEqual(self.up(), ack(1) + END)
+
+    def test_what_comes_before_it_is_switched_on_for_a_client_that_has_it_already(self) -> None:
+        client = self.lab.client()
+        client.bind(features=SERVER_FEATURES)
+        client.wire.take()
+        self.enable(client)
+        client.serve(MESSAGE % 1 + ENABLED + ASK)
+        self.assertEqual(client.upstream.take(), ack(0))
+        client.send(ack(1))
+        client.serve(MESSAGE % 2 + ASK)
+        self.assertEqual(client.upstream.take(), ack(0))
+
+    def test_only_stanzas_count(self) -> None:
+        other = b"<message xmlns='urn:other'/>"
+        self.client.send(MESSAGE % 1 + other)
+        self.client.serve(ack(1))
+        self.assertEqual(self.handled(), ack(1))
+        self.client.serve(other + ASK)
+        self.turn()
+        self.assertTrue(self.up().endswith(ack(0)))
+        self.assertEqual(errors(self.say(ack(1)))[:1], [b"undefined-condition"])
+
+    def test_a_server_that_refuses_when_much_has_been_said(self) -> None:
+        client = self.lab.client()
+        client.bind(features=SERVER_FEATURES)
+        for _ in range(MAX_UNACKNOWLEDGED // 4):
+            client.send(MESSAGE % 1 * 4)
+            self.turn()
+        self.assertEqual(client.wire.producerState, "paused")
+        client.serve(failed(b"internal-server-error"))
+        self.assertEqual(client.wire.producerState, "producing")
+
     def test_words_that_cannot_be(self) -> None:
         for word in (ack(1), ack("x"), ENABLED, failed(b"item-not-found"), b"<what %b/>" % NS):
             self.setUp()
@@ -177,6 +232,90 @@ class ResumedUpstreamTest(UpstreamTest):
         self.assertEqual(self.up(), MESSAGE % 4)
         self.client.serve(ack(4))
         self.assertEqual(self.handled(), ack(4))
+
+    def test_what_is_acknowledged_before_the_server_answers(self) -> None:
+        """It sends once more what was not handled when it was told."""
+        self.client.serve(MESSAGE % 1)
+        self.lose()
+        wire = self.comes_up()
+        self.assertEqual(wire.take(), b"<resume %b previd='up' h='0'/>" % NS)
+        self.client.send(ack(1))
+        told = self.serve(b"<resumed %b previd='up' h='0'/>" % NS + MESSAGE % 1 + MESSAGE % 2)
+        self.assertEqual(told, MESSAGE % 2)
+        self.assertEqual(self.asked(), ack(1))
+        self.client.send(ack(2))
+        self.assertEqual(self.asked(), ack(2))
+
+    def test_what_the_proxy_answers_goes_behind_what_is_sent_again(self) -> None:
+        self.patch(connecting, "LARGEST_FROM_SERVER", 0)
+        self.client.send(MESSAGE % 1)
+        self.lose()
+        wire = self.comes_up()
+        wire.take()
+        large = b"<iq type='get' id='q' from='b@example.org'>%b</iq>" % (b" " * self.lab.settings.limits.stanza_size)
+        self.serve(b"<resumed %b previd='up' h='0'/>" % NS + large)
+        told = wire.take()
+        self.assertRegex(told, rb"^<message id='1'/><iq [^>]*id='q'")
+        self.assertEqual(told.count(b"<message") + told.count(b"<iq"), 2)
+        self.serve(ack(2))
+        self.assertFalse(self.client.wire.closing)
+        self.assertEqual(self.handled(), ack(1))
+
+    def test_what_was_asked_while_nobody_was_there(self) -> None:
+        self.lose()
+        self.client.send(MESSAGE % 1)
+        self.lab.clock.advance(ASK_AFTER)
+        wire = self.comes_up()
+        wire.take()
+        self.serve(b"<resumed %b previd='up' h='0'/>" % NS)
+        self.assertEqual(wire.take(), MESSAGE % 1)
+        self.lab.clock.advance(ASK_AFTER)
+        self.assertEqual(wire.take(), ASK)
+        self.serve(ack(1))
+        self.lab.clock.advance(ANSWER_WITHIN)
+        self.assertFalse(wire.disconnected)
+
+    def test_a_client_that_cannot_take_more(self) -> None:
+        """Its server waits, the new connection too."""
+        self.client.wire.push_producer.pauseProducing()
+        self.assertEqual(self.client.upstream.producerState, "paused")
+        self.lose()
+        wire = self.comes_up()
+        self.serve(b"<resumed %b previd='up' h='0'/>" % NS)
+        self.assertEqual(wire.producerState, "paused")
+        self.client.wire.push_producer.resumeProducing()
+        self.assertEqual(wire.producerState, "producing")
+
+    def test_a_client_that_closed_its_stream_meanwhile(self) -> None:
+        self.client.send(MESSAGE % 1)
+        self.lose()
+        wire = self.comes_up()
+        self.client.send(END)
+        wire.take()
+        self.serve(b"<resumed %b previd='up' h='0'/>" % NS)
+        self.assertEqual(wire.take(), MESSAGE % 1 + END)
+        self.assertEqual(self.serve(END), END)
+
+    def test_one_that_accepts_the_login_and_says_no_more(self) -> None:
+        self.lose()
+        wire = self.comes_up()
+        logins = len(self.lab.logins)
+        self.lab.clock.advance(RESUMED_WITHIN)
+        self.assertTrue(wire.disconnected)
+        self.lab.clock.advance(1)
+        self.assertEqual(len(self.lab.logins), logins + 1)
+        self.assertEqual(self.account.closed, [])
+
+    def test_one_that_goes_on_no_more_says_what_it_had_handled(self) -> None:
+        self.client.send(MESSAGE % 1 + MESSAGE % 2)
+        for h, known in ((b"1", b"1"), (b"9", b"0")):
+            self.setUp()
+            self.client.send(MESSAGE % 1 + MESSAGE % 2)
+            self.lose()
+            self.comes_up()
+            self.serve(failed(b"item-not-found", b" h='%b'" % h))
+            _client, told = self.comes_back()
+            self.assertEqual(told, failed(b"item-not-found", b" h='%b'" % known))
 
     def test_while_the_client_sleeps_too(self) -> None:
         self.client.vanish()
