@@ -50,6 +50,7 @@ class ClientManagement:
     __slots__ = (
         "_asked",
         "_behind",
+        "_late",
         "_output",
         "_position",
         "_positions",
@@ -82,6 +83,7 @@ class ClientManagement:
         self._timer = Timer(clock)
         self._asked = False  # and not answered
         self._behind = False  # the last answer to the client's question was not all that it had sent
+        self._late = Timer(clock)
 
     # What the client has ---------------------------------------------------------------------------------------
 
@@ -126,8 +128,7 @@ class ClientManagement:
         if stanza.name == "a":
             self._answered(stanza)
         elif stanza.name == "r":
-            self._behind = self.handled.unhandled > 0
-            self._output.say(sm.acknowledgement(self.handled.h))
+            self._tell()
         else:  # `<enable/>` or `<resume/>` on a stream that has it already, or what only servers say
             self._output.say(sm.failed("unexpected-request"))
 
@@ -156,22 +157,29 @@ class ClientManagement:
         return self.handled.receive((name, stanza_id, attributes.get("to")), named=name == "message")
 
     def _progress(self) -> None:
-        """The server, or whoever a stanza was for, has it: the client that has asked too early is told now."""
-        if self._behind:
-            self._behind = self.handled.unhandled > 0
-            self._output.say(sm.acknowledgement(self.handled.h))
+        """The server, or whoever a stanza was for, has it: the client that has asked too early is told now.
+
+        Once for all that the server has acknowledged together.
+        """
+        if self._behind and not self._late.running:
+            self._late.start(0, self._tell)
+
+    def _tell(self) -> None:
+        self._behind = self.handled.unhandled > 0
+        self._output.say(sm.acknowledgement(self.handled.h))
 
     # Connections -----------------------------------------------------------------------------------------------
 
     def rest(self) -> None:
-        """The connection is gone, or the session over: ask nothing."""
+        """The connection is gone, or the session over: ask and tell nothing."""
         self._timer.stop()
-        self._asked = False
+        self._late.stop()
+        self._asked = self._behind = False
 
     def resume(self, h: int) -> bytes:
         """The client is back, and has handled so many stanzas: return the answer. Raises `NotSent`."""
         self.acknowledges(h)
-        self._behind = False
+        self.rest()  # what was asked on a connection that still stood is not answered any more
         self.handled.resume()
         if self.sent:
             self._timer.start(ASK_AFTER, self._ask)

@@ -203,19 +203,22 @@ class ClientSide:
         """Take an element of stream management from the client."""
         if self._management is not None:
             self._management.element(stanza)
-        elif stanza.name == "enable" and self.jid and not self.output.blocked:
+        elif stanza.name == "enable" and self.jid and self._all_written():
             self._enable(stanza)
         elif stanza.name == "resume" and not self.jid:
             self._resume_another(stanza)
         else:
             self.output.say(sm.failed("unexpected-request"))
 
+    def _all_written(self) -> bool:
+        self.output.flush()
+        return not (self.output.blocked or self.output.waits)
+
     def _enable(self, enable: Stanza) -> None:
         resumable = self._context.resumable
         seconds, wanted = resumable.settings.resume, sm.wanted_max(enable)
         seconds = seconds if wanted is None else min(seconds, wanted)
         terms = Terms(resumable.add(self) if seconds and sm.wants_resumption(enable) else "", seconds)
-        self.output.flush()
         position = self._context.accounts.given_out
         self._management = ClientManagement(self, self.output, self._context.clock, position, terms)
         answer = sm.enabled(terms.id, seconds, resumable.settings.location)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minimixproxy.c2s.session.parts import EndingSession, SessionParts
 from minimixproxy.logs.logger import Logger
-from minimixproxy.namespaces import NS_CLIENT, NS_SM3
+from minimixproxy.namespaces import NS_SM3
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamClosed
 from minimixproxy.wire.stanza import Stanza, rewrite
@@ -49,7 +49,7 @@ class FromServer:
         self._output.flush()
 
     def _stanza(self, stanza: Stanza) -> None:
-        if stanza.uri != NS_CLIENT or stanza.name not in COUNTED:
+        if stanza.name not in COUNTED:
             self._element(stanza)
             return
         link = self._link
@@ -83,7 +83,7 @@ class FromServer:
     def _left_out(self, skipped: Skipped) -> None:
         """A stanza of the server cannot be passed. Whoever waits for an answer is told."""
         where = f"session of {self._link.name}, from the server"
-        if skipped.uri == NS_CLIENT and skipped.name in COUNTED and not self._server.receive():
+        if skipped.name in COUNTED and not self._server.receive():
             return
         NET.skip(skipped.name, skipped.size, skipped.digest, where, skipped.reason)
         if skipped.name == "iq" and skipped.attributes.get("type") in ("result", "error"):

@@ -58,6 +58,7 @@ class ClientOutput:
         "_ahead",
         "_dropped",
         "_elements",
+        "_free",
         "_full",
         "_host",
         "_limit",
@@ -97,6 +98,7 @@ class ClientOutput:
         self._elements: list[bytes] = []  # of stream management, which does not count them; they go behind `parts`
         self._managed: Unacknowledged | None = None
         self._dropped = False
+        self._free = True  # others need not wait, as the host knows it
         self._slow = False  # the client reads too slowly
         self._full = False  # it acknowledges too slowly
         self.asleep = False  # there is no connection
@@ -135,7 +137,10 @@ class ClientOutput:
             self.parts.append(element)
         else:
             self._elements.append(element)
-        self._schedule()
+        if self._slow:
+            self._wait(len(element))
+        else:
+            self._schedule()
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -144,7 +149,9 @@ class ClientOutput:
 
     def _wait(self, size: int) -> None:
         self._waiting += size
-        if self._waiting + (self._managed.size if self._managed is not None else 0) > self._limit:
+        # One stanza of the server alone may be larger than all the rest may be.
+        kept = min(self._managed.size, self._limit // 2) if self._managed is not None else 0
+        if self._waiting + kept > self._limit:
             self._drop()
             self._host.overflows(self._waiting)
 
@@ -183,9 +190,7 @@ class ClientOutput:
         if self._ahead:
             self._flush_ahead()
         parts = self.parts
-        if self.over or not (parts or self._elements):
-            return
-        if self.blocked:
+        if self.blocked or self.over or not (parts or self._elements):
             self._flush_elements()
             return
         if self._managed is not None:
@@ -209,10 +214,11 @@ class ClientOutput:
             self._watch(managed)
 
     def _flush_elements(self) -> None:
-        """A client that acknowledges slowly has to be asked all the same."""
-        if self._elements and not (self.asleep or self._slow):
-            self._stream.transport.write(b"".join(self._elements))
+        """Ask a client that acknowledges slowly nevertheless."""
+        if self._elements and not (self._slow or self.asleep or self.over):
+            data = b"".join(self._elements)
             self._elements.clear()
+            self._stream.transport.write(data)
 
     def _watch(self, managed: Unacknowledged) -> None:
         """Let a client that acknowledges slowly take no more for a while."""
@@ -235,6 +241,8 @@ class ClientOutput:
             data = b"".join(chunk)
             if self._managed is not None:
                 self._managed.add_all(chunk, len(data))
+                data = b"".join((data, *self._elements))
+                self._elements.clear()
             chunk.clear()
             self._stream.transport.write(data)
             self._writes.wrote(len(data), everything=not (self._ahead or self.parts))
@@ -269,8 +277,8 @@ class ClientOutput:
     def wake(self, stream: Stream, answer: bytes) -> None:
         """There is another connection: write an answer, then what was not acknowledged, then what waited."""
         self._stream = stream
-        stream.transport.write(b"".join((answer, *(self._managed or ()))))
         self.asleep = False
+        stream.transport.write(b"".join((answer, *(self._managed or ()))))  # which may block
         self._flows()
 
     # Its end ---------------------------------------------------------------------------------------------------
@@ -317,10 +325,12 @@ class ClientOutput:
 
     def _flows(self) -> None:
         """Something of what blocks has changed."""
-        before, self.blocked = self.blocked, self.asleep or self._slow or self._full
+        self.blocked = self.asleep or self._slow or self._full
         if not self.blocked:
-            self.flush()
+            self.flush()  # which may block again
             if not self._ahead and not self.parts:
                 self._waiting = 0
-        if self.blocked is not before or self.asleep:
-            self._host.flows(self.asleep or not self.blocked)
+        free = self.asleep or not self.blocked
+        if free is not self._free:
+            self._free = free
+            self._host.flows(free)

@@ -115,7 +115,6 @@ class ResumableSessions:
             self._ended.popitem(last=False)
 
     def shut_down(self) -> None:
-        """End those that sleep; the others are ended with their connections."""
-        for asleep in list(self._asleep.values()):
-            for session in list(asleep.values()):
-                session.close("system-shutdown")
+        """End them all, those too that have just lost their connection and do not sleep yet."""
+        for session in list(self._sessions.values()):
+            session.close("system-shutdown")

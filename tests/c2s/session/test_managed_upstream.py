@@ -173,10 +173,6 @@ class CountingTest(UpstreamTest):
         self.client.send(MESSAGE % 1 + other)
         self.client.serve(ack(1))
         self.assertEqual(self.handled(), ack(1))
-        self.client.serve(other + ASK)
-        self.turn()
-        self.assertTrue(self.up().endswith(ack(0)))
-        self.assertEqual(errors(self.say(ack(1)))[:1], [b"undefined-condition"])
 
     def test_a_server_that_refuses_when_much_has_been_said(self) -> None:
         client = self.lab.client()

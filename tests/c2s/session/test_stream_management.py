@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,22 @@ class OfferTest(SynchronousTestCase):
             self.lab.clock.advance(0)
             self.assertEqual(self.client.wire.take(), failed(b"unexpected-request"))
 
+    def test_not_in_the_middle_of_something(self) -> None:
+        """What waits to be written has elements in it that do not count."""
+        session = self.client.bind()
+        self.client.wire.take()
+        session.deliver_all(LazyStanzas(1, self.one_that_fills()))
+        self.client.send(ASK + ENABLE)
+        self.client.wire.push_producer.resumeProducing()
+        self.lab.clock.advance(0)
+        self.assertEqual(self.client.wire.take().count(failed(b"unexpected-request")), 2)
+        self.assertTrue(self.client.send(ENABLE).startswith(b"<enabled "))
+
+    def one_that_fills(self) -> Iterator[bytes]:
+        yield b"<message/>"
+        self.client.wire.push_producer.pauseProducing()
+        yield b"<message>%b</message>" % (b"x" * 40_000)
+
     def test_without_resumption(self) -> None:
         self.client.bind()
         self.client.wire.take()
@@ -187,6 +204,39 @@ class AskingTest(ManagedTest):
         self.client.vanish()
         self.assertTrue(self.session.asleep)
 
+    def test_one_that_may_take_no_more_is_asked_for_what_it_has(self) -> None:
+        """Most clients acknowledge only what they are asked for."""
+        for give in (self.give_at_once, self.give_lazily):
+            self.setUp()
+            give(MAX_UNACKNOWLEDGED + 1)
+            told = self.turn()
+            count = told.count(b"<message")
+            self.assertIn(ASK, told)
+            self.say(ack(count - 1))
+            self.assertGreater(len(self.lab.clock.getDelayedCalls()), 0)
+            self.lab.clock.advance(ASK_AFTER)
+            self.assertIn(ASK, self.turn())
+
+    def give_at_once(self, count: int) -> None:
+        for _ in range(2):
+            for number in range(count):
+                self.session.deliver(MESSAGE % number)
+
+    def give_lazily(self, count: int) -> None:
+        self.session.deliver_all(LazyStanzas(2 * count, (MESSAGE % number for number in range(2 * count))))
+
+    def test_on_a_new_connection_nothing_is_open(self) -> None:
+        """What was asked on the old one, which still stands, is not answered there."""
+        self.client.serve(MESSAGE % 1)
+        self.lab.clock.advance(ASK_AFTER)
+        self.turn()
+        client, _told = self.comes_back(h=1)
+        self.lab.clock.advance(ANSWER_WITHIN)
+        self.assertFalse(client.wire.disconnected)
+        self.client.serve(MESSAGE % 2)
+        self.lab.clock.advance(ASK_AFTER)
+        self.assertTrue(self.turn(client).endswith(ASK))
+
     def test_a_client_that_acknowledges_slowly_lets_its_server_wait(self) -> None:
         stanza = b"<message/>"
         count = 0
@@ -270,6 +320,27 @@ class SleepingTest(ManagedTest):
         client.send(b"<message id='new'/>")
         self.assertEqual(self.client.upstream.take(), b"<message id='new'/>")
 
+    def test_a_new_connection_that_is_full_at_once(self) -> None:
+        self.client.serve(MESSAGE % 1)
+        self.client.vanish()
+        self.session.deliver_all(LazyStanzas(1, iter([MESSAGE % 2])))
+        client = self.lab.client()
+        client.log_in()
+        client.wire.take()
+        write = client.wire.write
+
+        def write_much(data: bytes) -> None:
+            write(data)
+            client.wire.push_producer.pauseProducing()
+
+        self.patch(client.wire, "write", write_much)
+        self.assertEqual(self.say(resume(self.previd), client), self.resumed(0) + MESSAGE % 1)
+        self.assertEqual(self.client.upstream.producerState, "paused")
+        self.patch(client.wire, "write", write)
+        client.wire.push_producer.resumeProducing()
+        self.assertEqual(self.turn(client), MESSAGE % 2)
+        self.assertEqual(self.client.upstream.producerState, "producing")
+
     def test_twice_at_once(self) -> None:
         self.client.vanish()
         first, second = self.lab.client(), self.lab.client()
@@ -314,6 +385,17 @@ class SleepingTest(ManagedTest):
         self.lab.clients.shut_down()
         self.assertEqual(self.client.upstream.take(), END)
         self.assertEqual(self.lab.resumable.sleeping, 0)
+
+    def test_the_service_ends_before_it_sleeps(self) -> None:
+        """Much that the client has said is still to be handled."""
+        self.client.send(b"<presence/>" * 30)
+        self.client.vanish()
+        self.assertFalse(self.session.asleep)
+        self.lab.clients.shut_down()
+        for _ in range(10):
+            self.lab.clock.advance(0)
+        self.assertTrue(self.client.upstream.take().endswith(END))
+        self.assertEqual(len(self.lab.resumable), 0)
 
     def test_too_many_of_an_account(self) -> None:
         clients = [self.client]
@@ -403,6 +485,31 @@ class BoundedTest(ManagedTest):
         self.client.vanish()
         self.session.deliver(b"x" * 36_000)
         self.assertEqual(self.account.closed, [self.session])
+
+
+    def test_a_stanza_that_alone_is_more_than_may_wait(self) -> None:
+        self.client.serve(b"<message>%b</message>" % (b"x" * 200_000))
+        self.session.deliver(b"<message/>")
+        self.turn()
+        self.assertEqual(self.account.closed, [])
+        self.session.deliver(b"x" * 33_000)
+        self.assertEqual(self.account.closed, [self.session])
+
+    def test_a_client_that_asks_and_does_not_read(self) -> None:
+        self.client.wire.push_producer.pauseProducing()
+        for _ in range(30):
+            self.client.send(ASK * 100)
+            self.turn()
+        self.assertEqual(self.account.closed, [self.session])
+
+    def test_one_without_stream_management(self) -> None:
+        client = self.lab.client()
+        session = client.bind()
+        client.wire.push_producer.pauseProducing()
+        for _ in range(10):
+            client.send(ASK * 100)
+            self.turn()
+        self.assertEqual(self.account.closed, [session])
 
 
 class ReachedTest(ManagedTest):
