@@ -52,26 +52,31 @@ class ClientSide:
 
     __slots__ = (
         "_acknowledgements",
+        "_active",
         "_client",
         "_context",
         "_from_client",
         "_gone",
         "_management",
         "_parts",
+        "_peer",
         "_session",
         "_sleep",
         "done",
         "output",
     )
     _parts: SessionParts
-    _from_client: FromClient
 
     def __init__(self, session: SessionOfClient, context: SessionContext, client: ClientStream) -> None:
         bottom, clock = client.bottom, context.clock
         self._session = session
         self._context = context
-        self._client = client
-        self._acknowledgements = Acknowledgements(
+        # Both None while there is no connection: a session that sleeps is to take little.
+        self._client: ClientStream | None = client
+        self._from_client: FromClient | None = None
+        self._peer = client.peer
+        self._active = clock.seconds()  # when the client last sent a stanza on an earlier connection
+        self._acknowledgements: Acknowledgements | None = Acknowledgements(
             bottom.transport,
             clock,
             context.accounts.given_out,
@@ -87,37 +92,58 @@ class ClientSide:
     def begin(self, parts: SessionParts) -> None:
         """Take the client's stream over."""
         self._parts = parts
+        assert self._client is not None
         self._client.framer.pass_on()
         self._client.framer.allow_depth()
-        self._connect()
+        self._connect(self._client)
 
-    def _connect(self) -> None:
-        client = self._client
-        self._from_client = FromClient(self._session, client, self._parts, self._context.clock, self._context.shares)
+    def _connect(self, client: ClientStream) -> FromClient:
+        from_client = FromClient(self._session, client, self._parts, self._context.clock, self._context.shares)
+        self._client, self._from_client, self._peer = client, from_client, client.peer
         client.hand_to(self, self.client_data)
         client.transport.registerProducer(Backpressure(self.output.block, self.output.unblock), True)
+        return from_client
+
+    def _disconnect(self) -> HandedOver:
+        """From now on there is no connection; return the one that was, and what it brought that is not handled."""
+        client, from_client = self._client, self._from_client
+        assert client is not None and from_client is not None
+        self._client = self._from_client = None
+        self._active = from_client.active
+        return HandedOver(client, *from_client.leave())
 
     @property
     def slow_server(self) -> Backpressure:
         """What lets the client wait for its server."""
-        return Backpressure(lambda: self._from_client.block(), lambda: self._from_client.unblock())
+        return Backpressure(self._let_wait, self._let_go_on)
+
+    def _let_wait(self) -> None:
+        if self._from_client is not None:
+            self._from_client.block()
+
+    def _let_go_on(self) -> None:
+        if self._from_client is not None:
+            self._from_client.unblock()
 
     # What the wire tells (client_stream.Handler) ----------------------------------------------------------------
 
     def client_data(self, data: bytes) -> None:
         """Pass on one read's worth of the client's stream."""
-        if self._acknowledgements.relayed:
+        if self._acknowledgements is not None and self._acknowledgements.relayed:
             self._acknowledgements.heard()
-        if not self.output.over:
+        if self._from_client is not None and not self.output.over:
             self._from_client.pacing.take(data)
 
     def client_events(self, events: list[Event]) -> None:
         """Pass on what the client did not wait to send."""
-        self._from_client.pacing.take_events(events)
+        if self._from_client is not None:
+            self._from_client.pacing.take_events(events)
 
     def client_lost(self) -> None:
         """The client's connection is gone: behind all that the client said, the session sleeps or ends."""
         self._gone = not self.done
+        if self._from_client is None:
+            return
         if self._from_client.pacing.busy:
             self.output.block()  # what it is told meanwhile must not count as written
         self._from_client.pacing.at_end(self._lost)
@@ -136,14 +162,15 @@ class ClientSide:
 
     def read_on(self) -> None:
         """The client may say more."""
-        self._from_client.resume_reading()
+        if self._from_client is not None:
+            self._from_client.resume_reading()
 
     # What is known of the client --------------------------------------------------------------------------------
 
     @property
     def last_active(self) -> float:
         """When the client last sent a stanza, in seconds of the reactor's clock."""
-        return self._from_client.active
+        return self._from_client.active if self._from_client is not None else self._active
 
     @property
     def reached(self) -> float:
@@ -155,9 +182,11 @@ class ClientSide:
         """
         if self._management is not None:
             return self._management.reached
-        late = self._acknowledgements.since() < self._context.clock.seconds() - ON_ITS_WAY
-        until = self._acknowledgements.until() if self._gone or (late and not self.done) else EVERYTHING
-        return min(until, self._acknowledgements.written) if self.output.incomplete else until
+        written = self._acknowledgements
+        assert written is not None
+        late = written.since() < self._context.clock.seconds() - ON_ITS_WAY
+        until = written.until() if self._gone or (late and not self.done) else EVERYTHING
+        return min(until, written.written) if self.output.incomplete else until
 
     # Stream management (XEP-0198) -------------------------------------------------------------------------------
 
@@ -169,7 +198,7 @@ class ClientSide:
     @property
     def peer(self) -> Peer:
         """Who is, or was last, at the other end."""
-        return self._client.peer
+        return self._peer
 
     @property
     def account(self) -> str:
@@ -220,6 +249,7 @@ class ClientSide:
         seconds = seconds if wanted is None else min(seconds, wanted)
         terms = Terms(resumable.add(self) if seconds and sm.wants_resumption(enable) else "", seconds)
         position = self._context.accounts.given_out
+        self._acknowledgements = None
         self._management = ClientManagement(self, self.output, self._context.clock, position, terms)
         answer = sm.enabled(terms.id, seconds, resumable.settings.location)
         self.output.manage(self._management.sent, self._management, answer)
@@ -236,7 +266,8 @@ class ClientSide:
     def silent(self) -> None:
         """The client does not answer: its connection is given up, and the session sleeps."""
         self.log.info("{jid} does not answer: its connection is given up", jid=self.jid)
-        self._client.transport.abortConnection()
+        if self._client is not None:
+            self._client.transport.abortConnection()
 
     def leave(self) -> None:
         """The session is over, or about to be: it cannot be resumed any more."""
@@ -249,6 +280,7 @@ class ClientSide:
 
     def _fall_asleep(self, management: ClientManagement) -> None:
         management.rest()
+        self._disconnect()
         self.output.fall_asleep()
         self.log.info("session of {jid} sleeps: its client is gone, and may come back", jid=self.jid)
         self._sleep.start(management.terms.seconds, self._overslept)
@@ -280,12 +312,12 @@ class ClientSide:
     def _hand_over(self) -> HandedOver:
         """Give the client away; the stream upstream was only for its login."""
         self.output.flush()
-        events, pieces = self._from_client.leave()
-        self._client.transport.unregisterProducer()
+        given = self._disconnect()
+        given.client.transport.unregisterProducer()
         self.output.fall_asleep()
         self.output.stop()
         self._session.ends()
-        return HandedOver(self._client, events, pieces)
+        return given
 
     def resume(self, h: int, hand_over: Callable[[], HandedOver]) -> None:
         """Go on with another connection, whose client has handled so many stanzas. Raises `NotSent`.
@@ -296,16 +328,17 @@ class ClientSide:
         assert management is not None
         answer = management.resume(h)
         came = hand_over()
-        self._from_client.leave()
-        self._client.release(stream_error("conflict", "the session is resumed on another connection"))
+        if self._client is not None:  # or its loss is not yet known
+            former = self._disconnect().client
+            former.release(stream_error("conflict", "the session is resumed on another connection"))
+            self.output.fall_asleep()
         self._sleep.stop()
         self._context.resumable.wakes(management.terms.id, self.account)
         self.log.info("session of {jid} is resumed, from {address}", jid=self.jid, address=came.client.peer)
-        self.output.fall_asleep()  # if it did not yet: the old connection still stood
-        self._client, self._gone = came.client, False
-        self._connect()
+        self._gone = False
+        from_client = self._connect(came.client)
         self.output.wake(came.client, answer)
-        self._from_client.take_over(came.events, came.pieces)
+        from_client.take_over(came.events, came.pieces)
 
 
 def _nothing() -> None:

@@ -85,7 +85,7 @@ class ClientOutput:
         host: OutputHost,
     ) -> None:
         """`limit`: bytes that may wait while the client is blocked."""
-        self._stream = stream
+        self._stream: Stream | None = stream  # None: it sleeps
         self._writes = writes
         self._turn_end = turn_end
         self._limit = limit
@@ -198,7 +198,7 @@ class ClientOutput:
             return
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
-        self._stream.transport.write(data)
+        self._write(data)
         self._writes.wrote(len(data))
 
     def _flush_managed(self, managed: Unacknowledged) -> None:
@@ -208,17 +208,21 @@ class ClientOutput:
         parts.clear()
         data = b"".join((stanzas, *elements)) if elements else stanzas
         elements.clear()
-        self._stream.transport.write(data)
+        self._write(data)
         if stanzas:
             self._writes.wrote(len(data))
             self._watch(managed)
+
+    def _write(self, data: bytes) -> None:
+        assert self._stream is not None
+        self._stream.transport.write(data)
 
     def _flush_elements(self) -> None:
         """Ask a client that acknowledges slowly nevertheless."""
         if self._elements and not (self._slow or self.asleep or self.over):
             data = b"".join(self._elements)
             self._elements.clear()
-            self._stream.transport.write(data)
+            self._write(data)
 
     def _watch(self, managed: Unacknowledged) -> None:
         """Let a client that acknowledges slowly take no more for a while."""
@@ -244,7 +248,7 @@ class ClientOutput:
                 data = b"".join((data, *self._elements))
                 self._elements.clear()
             chunk.clear()
-            self._stream.transport.write(data)
+            self._write(data)
             self._writes.wrote(len(data), everything=not (self._ahead or self.parts))
             if self._managed is not None:
                 self._watch(self._managed)
@@ -258,6 +262,7 @@ class ClientOutput:
 
         Nothing may wait to be written.
         """
+        assert self._stream is not None
         self._stream.transport.write(answer)
         self._managed = unacknowledged
         self._writes = writes
@@ -271,6 +276,7 @@ class ClientOutput:
     def fall_asleep(self) -> None:
         """The connection is gone, and another may come: what is delivered waits."""
         self._elements.clear()
+        self._stream = None
         self.asleep, self._slow, self._full = True, False, False
         self._flows()
 
@@ -285,15 +291,16 @@ class ClientOutput:
 
     def close(self, data: bytes) -> None:
         """Write everything that is made and `data`, and close the client's connection if there is one."""
-        if self.asleep:
+        stream = self._stream
+        if stream is None:
             self.stop()
             return
         made = self._ahead[0][0] if self._ahead else self.parts
         last = b"".join((*made, *self._elements, data))
         made.clear()
         self.stop()
-        self._stream.transport.unregisterProducer()
-        self._stream.close(last)
+        stream.transport.unregisterProducer()
+        stream.close(last)
 
     def stop_taking(self) -> None:
         """The session has left its account: what waits for it at the gate has not been seen, to the account."""
@@ -307,7 +314,8 @@ class ClientOutput:
 
     def abort(self) -> None:
         """Give the client up without a word."""
-        self._stream.transport.abortConnection()
+        if self._stream is not None:
+            self._stream.transport.abortConnection()
 
     # Backpressure ----------------------------------------------------------------------------------------------
 

@@ -205,7 +205,9 @@ class WholeWayTest(ListenerTest):
             self.start(Listen(endpoint=f"unix:{directory}/clients"))
             client = await self.connect_by(UNIXClientEndpoint(reactor, f"{directory}/clients"))
             await self.log_in(await self.secure(client))
-            self.assertTrue(self.accounts.bound[0]._client._acknowledgements.relayed)
+            acknowledgements = self.accounts.bound[0]._client._acknowledgements
+            assert acknowledgements is not None
+            self.assertTrue(acknowledgements.relayed)
             client.transport.abortConnection()
             await client.gone
             await server.stopListening()
@@ -223,10 +225,9 @@ class WholeWayTest(ListenerTest):
                 client.transport.write(b"PROXY TCP4 192.0.2.1 192.0.2.9 1234 5222\r\n")
             client.bottom.start_tls(self.tls(direct=True))
             await self.log_in(client)
-            transports: list[Any] = [
-                self.accounts.bound[-1]._client._client.transport,
-                self.script.connections[-1].transport,
-            ]
+            stream = self.accounts.bound[-1]._client._client
+            assert stream is not None
+            transports: list[Any] = [stream.transport, self.script.connections[-1].transport]
             for transport in transports:
                 self.assertEqual((transport.getTcpKeepAlive(), transport.getTcpNoDelay()), (True, True), endpoint)
             client.transport.abortConnection()

@@ -78,6 +78,7 @@ class IdleTest(SessionTest):
         self.session.deliver_all(LazyStanzas(1, iter([STANZAS[2]])))
         self.assertEqual(self.turn(), STANZAS[1] + STANZAS[2])
         session = self.session
+        assert session._client._from_client is not None
         parts: tuple[object, ...] = (
             session._output,
             session._client._acknowledgements,
