@@ -42,7 +42,22 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "_MAX_MESSAGE": 8192,
         "_MAX_SALT": 1024,
     },
-    "c2s.session.client_session": {"ON_ITS_WAY": 5},
+    "c2s.session.client_side": {"ON_ITS_WAY": 5},
+    "c2s.session.client_management": {
+        "ASK_AFTER": 1.5,
+        "ASK_AT": 200,
+        "ASK_AT_BYTES": 64 * 1024,
+        "ANSWER_WITHIN": 90,
+    },
+    "c2s.session.output": {"MAX_UNACKNOWLEDGED": 2000},
+    "c2s.session.reconnecting": {"WAITS": (0, 0.5, 1, 2, 4, 8), "LONGEST": 300},
+    "c2s.session.resumable": {"MAX_ENDED": 2000},
+    "c2s.session.server_management": {"ASK_AFTER": 0.5, "ANSWER_WITHIN": 60},
+    "c2s.session.server_stream": {
+        "MAX_UNACKNOWLEDGED": 1000,
+        "MAX_UNACKNOWLEDGED_BYTES": 1024**2,
+        "MAX_UNHANDLED": 400,
+    },
     "c2s.upstream.srv": {"DEFAULT_PORT": 5222, "_MAX_TARGETS": 8, "_LOOKUP_TIMEOUTS": (2, 4)},
     "c2s.upstream.connecting": {
         "CONNECT_TIMEOUT": 10,
