@@ -33,6 +33,7 @@ class Listener:
         self.due: list[str] = []
         self.read: list[str] = []
         self.settled: set[str] = set()  # of these is on disk that it has them
+        self.before = 0  # so many were read before the proxy was killed, perhaps without being on disk
         self.again: list[str] = []  # and it was given them all the same
         self.is_in = False  # the room was shown to it, not necessarily read
         self._world = world
@@ -79,7 +80,7 @@ class Listener:
         if self.managed is not None:
             self.settled.update(token for data in self.managed.settled for token in tokens_of(data))
         elif self._kind is Client:
-            self.settled.update(self.read)
+            self.settled.update(self.read[self.before :])
 
 
 class Life:
@@ -180,6 +181,7 @@ class Life:
         self.world.ends(orderly=orderly)
         for device in self.devices:
             self.world.memory.forget(device.jid)
+            device.before = len(device.read)
         self.world.begins_again()
         for _ in range(10):
             self.world.clock.advance(1)
