@@ -175,7 +175,9 @@ class ClientOutput:
         return bool(self._dropped or self.parts or self._ahead)
 
     def _drop(self) -> None:
-        self._dropped = self._dropped or bool(self.parts) or any(chunk for chunk, _ in self._ahead)
+        # Who acknowledges has not acknowledged what was never made, either.
+        ahead = bool(self._ahead) if self.managed else any(chunk for chunk, _ in self._ahead)
+        self._dropped = self._dropped or bool(self.parts) or ahead
         self.parts.clear()
         self._ahead = ()
         self._elements.clear()

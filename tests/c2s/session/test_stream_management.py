@@ -524,6 +524,21 @@ class ReachedTest(ManagedTest):
         self.client.send(ack(3))
         self.assertEqual(self.session.reached, float("inf"))
 
+    def test_what_was_never_made_has_not_come(self) -> None:
+        """Its connection was slow, and is gone for good: it has acknowledged all that was written."""
+        reached: list[float] = []
+        self.patch(self.account, "session_closed", lambda session: reached.append(session.reached))
+        client = self.lab.client()
+        session = client.bind()
+        client.send(b"<enable %b/>" % NS)
+        client.wire.push_producer.pauseProducing()
+        self.lab.accounts.given = 5
+        session.deliver_all(LazyStanzas(1, iter([MESSAGE % 5])))
+        self.turn(client)
+        self.assertEqual(session.reached, 0)
+        client.vanish()
+        self.assertEqual(reached, [0])
+
     def test_while_it_sleeps(self) -> None:
         self.lab.accounts.given = 5
         self.session.deliver(MESSAGE % 5)
