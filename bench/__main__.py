@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import client_proxy, forking, hostile, memory, passing, replay, report, storage
+from bench import client_proxy, forking, hostile, inactive, memory, passing, replay, report, storage
 from bench.servers import Missing
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-SECTIONS = ("forking", "passing", "memory", "storage", "replay", "client_proxy", "hostile")
+SECTIONS = ("forking", "passing", "memory", "storage", "replay", "inactive", "client_proxy", "hostile")
 
 
 def _say(text: str) -> None:
@@ -67,6 +67,9 @@ def sections(wanted: list[str], prosody_modules: Path | None) -> Iterator[str]:
     if "replay" in wanted:
         _say("replay")
         yield report.replay_section(replay.measure())
+    if "inactive" in wanted:
+        _say("inactive phones")
+        yield report.inactive_section(inactive.measure())
     if "client_proxy" in wanted:
         yield measure_client_proxy(prosody_modules)
     if "hostile" in wanted:

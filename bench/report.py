@@ -12,7 +12,7 @@ from pathlib import Path
 import twisted
 from OpenSSL import SSL
 
-from bench import forking, memory, passing, replay, storage
+from bench import forking, inactive, memory, passing, replay, storage
 from bench.generator import Measured
 from tests.integration.servers import in_path
 
@@ -31,6 +31,7 @@ OWN_GOALS = {False: 10.0, True: 20.0}
 PASSING_GOALS = {False: 2.5, True: 3.0}
 MEMORY_GOAL = 150.0
 SLEEPING_GOAL = 60.0
+INACTIVE_GOAL = 0.1
 
 
 def _goal(value: float, goal: float, *, least: bool = False, unit: str = "") -> str:
@@ -273,4 +274,34 @@ def _replay_row(case: replay.Case) -> str:
         f"| {case.name} | {case.messages / case.seconds:.0f} | {case.bytes / case.seconds / 1e6:.0f}"
         f" | {case.seconds:.2f} | {case.first * 1000:.0f} | {case.cpu / case.messages * 1e6:.0f}"
         f" | {case.before / 2**20:.1f} | {(case.peak - case.before) / 2**20:.1f} |"
+    )
+
+
+# Inactive phones ---------------------------------------------------------------------------------------------------
+
+
+def inactive_section(cases: list[inactive.Case]) -> str:
+    """What one phone is told of a busy room."""
+    direct = cases[0].all
+    rows = [
+        f"| {case.name} | {case.inactive} | {case.messages} | {case.inactive / direct:.1%} | {case.all} |"
+        for case in cases
+    ]
+    ours = [case.inactive / direct for case in cases[2:]]
+    return "\n".join(
+        [
+            "## An inactive phone",
+            "",
+            f"A room of {inactive.OCCUPANTS} occupants, of whom most are there: {inactive.PRESENCES} presences,"
+            f" {inactive.CHAT_STATES} chat states, {inactive.MESSAGES} messages in an order of\nchance, and"
+            f" {inactive.MENTIONS} mentions of the phone's nick, one after each quarter but the last. Bytes of XML that"
+            " the phone gets after\n`<inactive/>` (XEP-0352); of them, messages with a body; and with what waited,"
+            " after `<active/>`.",
+            "",
+            _table("| phone | inactive | of it messages | of direct | in all |", rows),
+            f"Of the direct connection without client state: {_goal(max(ours), INACTIVE_GOAL)}; of mod_csi_simple:"
+            f" {_goal(max(case.all for case in cases[2:]) / cases[1].all, 1.0)}.\nMessages keep their order, so all"
+            " that were said before the last mention are among these bytes:\nthe third column is the least possible.",
+            "",
+        ]
     )

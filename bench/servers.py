@@ -1,7 +1,7 @@
 """What the measurements start: Prosody, the proxy, HAProxy, the echo server. Each fresh, on loopback."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def _program(name: str) -> str:
 
 
 class BenchProsody:
-    """A fresh Prosody; with `prosody_modules` it runs mod_minimix for `domain`."""
+    """A fresh Prosody; for `domain` it runs `modules` of its own, and with `prosody_modules` mod_minimix."""
 
     domain = "bench.test"
     sender_domain = "sender.test"
@@ -53,12 +53,13 @@ class BenchProsody:
     accounts = [f"alice{number}" for number in range(50)]
     sender = "bob"
 
-    def __init__(self, *, tls: bool, prosody_modules: Path | None = None) -> None:
+    def __init__(self, *, tls: bool, prosody_modules: Path | None = None, modules: Sequence[str] = ()) -> None:
         self.port = free_port()
         self.tls = "starttls" if tls else "none"
         self.directory = temporary_directory("prosody")
         names = (self.domain, self.sender_domain, self.muc)
         certificate, key = make_certificate(authority(), *names).write(self.directory, self.domain)
+        running = [*modules, "minimix"] if prosody_modules else modules
         configuration = self.directory / "prosody.cfg.lua"
         configuration.write_text(
             fill(
@@ -76,7 +77,7 @@ class BenchProsody:
                 certificate=certificate,
                 key=key,
                 plugin_paths=f'"{_mod_minimix(prosody_modules)}"' if prosody_modules else "",
-                account_modules='"minimix"' if prosody_modules else "",
+                account_modules=", ".join(f'"{name}"' for name in running),
             )
         )
         for domain, users in ((self.domain, self.accounts), (self.sender_domain, [self.sender])):

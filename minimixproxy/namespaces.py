@@ -13,6 +13,7 @@ NS_BIND = "urn:ietf:params:xml:ns:xmpp-bind"
 
 # Stream features
 NS_BIND2 = ("urn:xmpp:bind2:0", "urn:xmpp:bind:0")  # XEP-0386
+NS_CSI = "urn:xmpp:csi:0"  # XEP-0352
 NS_CHANNEL_BINDING = "urn:xmpp:sasl-cb:0"  # XEP-0440
 NS_COMPRESS = "http://jabber.org/protocol/compress"  # XEP-0138
 NS_COMPRESS_FEATURE = "http://jabber.org/features/compress"
@@ -39,15 +40,26 @@ NS_MUC_USER = NS_MUC + "#user"
 NS_OCCUPANT_ID = "urn:xmpp:occupant-id:0"  # XEP-0421
 
 # Messages
+NS_ATTENTION = "urn:xmpp:attention:0"  # XEP-0224
+NS_CALL_INVITES = "urn:xmpp:call-invites:0"  # XEP-0482
 NS_CARBONS = "urn:xmpp:carbons:2"  # XEP-0280
+NS_CHATSTATES = "http://jabber.org/protocol/chatstates"  # XEP-0085
+NS_CONFERENCE = "jabber:x:conference"  # XEP-0249
 NS_CORRECT = "urn:xmpp:message-correct:0"  # XEP-0308
 NS_DELAY = "urn:xmpp:delay"  # XEP-0203
+NS_EME = "urn:xmpp:eme:0"  # XEP-0380
 NS_FASTEN = "urn:xmpp:fasten:0"  # XEP-0422
 NS_FORWARD = "urn:xmpp:forward:0"  # XEP-0297
 NS_HINTS = "urn:xmpp:hints"  # XEP-0334
+NS_JINGLE_MESSAGE = ("urn:xmpp:jingle-message:0", "urn:xmpp:jingle-message:1")  # XEP-0353
 NS_MAM = "urn:xmpp:mam:2"  # XEP-0313
+NS_MARKERS = "urn:xmpp:chat-markers:0"  # XEP-0333
+NS_MENTIONS = "urn:xmpp:mentions:0"  # XEP-0513
 NS_MODERATE = "urn:xmpp:message-moderate:1"  # XEP-0425
 NS_MODERATE_0 = "urn:xmpp:message-moderate:0"
+NS_REACTIONS = "urn:xmpp:reactions:0"  # XEP-0444
+NS_REFERENCE = "urn:xmpp:reference:0"  # XEP-0372
+NS_REPLY = "urn:xmpp:reply:0"  # XEP-0461
 NS_RETRACT = "urn:xmpp:message-retract:1"  # XEP-0424
 NS_RETRACT_0 = "urn:xmpp:message-retract:0"
 NS_RSM = "http://jabber.org/protocol/rsm"  # XEP-0059

@@ -58,6 +58,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "MAX_UNACKNOWLEDGED_BYTES": 1024**2,
         "MAX_UNHANDLED": 400,
     },
+    "c2s.session.held_back": {"MAX_HELD": 500, "MAX_BYTES": 512 * 1024, "FEW": 10},
     "c2s.upstream.srv": {"DEFAULT_PORT": 5222, "_MAX_TARGETS": 8, "_LOOKUP_TIMEOUTS": (2, 4)},
     "c2s.upstream.connecting": {
         "CONNECT_TIMEOUT": 10,
@@ -118,6 +119,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "MAX_QUEUED": 4 * 1024**2,
     },
     "accountstream.stream": {"FIRST_WAIT": 1, "LONGEST_WAIT": 120, "MAX_REPLIES": 262_144},
+    "xep.mentions": {"MAX_MENTIONS": 100},
     "xep.muc_addresses": {"MAX_READ": 65536},
     "minimix.history.amendments": {"MAX_ID": 1024, "_MAX_OF_A_KIND": 4, "_MAX_SIZE": 1024},
     "minimix.room.appearance": {"REGAIN": 60},
@@ -181,6 +183,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "minimix.rejoin.schedule": {"FIRST_WAIT": 1, "LONGEST_WAIT": 300, "STABLE": 60, "MAX_NICKS": 5},
     "minimix.history.room_info": {"MAX_WAITING": 100},
     "minimix.room.presence_updates": {"INTERVAL": 1},
+    "minimix.room.scales": {"MAX_TYPING": 100},
     "minimix.room.snapshot": {"RESERVED": 16384, "MAX_SUBJECT": 1024},
     "minimix.rejoin.self_ping": {"AGAIN": 10},
     "minimix.subprotocols.sent_copies": {

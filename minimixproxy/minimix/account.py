@@ -175,6 +175,18 @@ class Account:
         """A client's connection is gone, and its session waits to be resumed."""
         self._managed.sleeps(session)
 
+    def held_back(self, session: SessionPort, waits: bool) -> None:
+        """Messages begin to wait for an inactive client (XEP-0352): it has not seen them if the proxy is killed.
+
+        What a managed session has not acknowledged it has not seen in any case.
+        """
+        if session.managed or session not in self.sessions:
+            return
+        if waits:
+            self._managed.add(session)
+        else:
+            self._managed.remove(session)
+
     def _without_sessions(self) -> None:
         if self.rooms:
             self.occupancies.sessions_gone()

@@ -1,4 +1,7 @@
-"""Which of an account's sessions acknowledge what they get (XEP-0198), and how far, as it is on disk. No I/O."""
+"""Which of an account's sessions tell how far they have come, and how far, as it is on disk. No I/O.
+
+Those that acknowledge what they get (XEP-0198), and those for which messages wait while they are inactive (XEP-0352).
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ class ManagedSessions:
         return len(self._written)
 
     def add(self, session: SessionPort) -> None:
-        """From now on `session.reached` says what the client has acknowledged."""
+        """From now on `session.reached` says what the client has got, however the proxy ends."""
         self._written[session] = -1
         self._write(session)
 
@@ -52,7 +55,7 @@ class ManagedSessions:
             self._write(session)
 
     def remove(self, session: SessionPort) -> None:
-        """A session is over."""
+        """A session is over, or nothing waits for it any more."""
         self._changed.pop(session, None)
         if self._written.pop(session, None) is not None:
             self._journal.not_managed(self._bare, resource_of(session))

@@ -120,6 +120,7 @@ class StubAccount:
         self.managed: list[SessionPort] = []
         self.acknowledgements = 0
         self.asleep: list[SessionPort] = []
+        self.held: list[bool] = []  # whether messages wait for an inactive client
 
     def from_client(self, session: SessionPort, stanza: Stanza) -> bool:
         self.seen_from_client.append(stanza.raw)
@@ -138,6 +139,9 @@ class StubAccount:
 
     def session_managed(self, session: SessionPort) -> None:
         self.managed.append(session)
+
+    def held_back(self, session: SessionPort, waits: bool) -> None:
+        self.held.append(waits)
 
     def acknowledged(self, session: SessionPort) -> None:
         self.acknowledgements += 1
@@ -186,7 +190,8 @@ SERVER_HEADER = (
     b" from='example.org' id='s1' version='1.0' xml:lang='en'>"
 )
 SERVER_FEATURES = (
-    b"<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><sm xmlns='urn:xmpp:sm:3'/></stream:features>"
+    b"<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><sm xmlns='urn:xmpp:sm:3'/>"
+    b"<csi xmlns='urn:xmpp:csi:0'/></stream:features>"
 )
 PLAIN_FEATURES = SERVER_FEATURES.replace(b"<sm xmlns='urn:xmpp:sm:3'/>", b"")  # without stream management
 BIND = b"<iq type='set' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"

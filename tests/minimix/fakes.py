@@ -11,6 +11,7 @@ from twisted.words.xish import domish
 
 from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.account import Account
+from minimixproxy.minimix.interfaces.weighed import Weighed
 from minimixproxy.minimix.room.context import AccountContext
 from minimixproxy.minimix.subprotocols.own_requests import OwnRequests
 from minimixproxy.minimix.subprotocols.subprotocol import Subprotocol
@@ -55,6 +56,8 @@ class FakeSession:
         self.language = ""
         self.received: list[Stanza] = []
         self.closed: str | None = None
+        self.inactive = False
+        self.weighed: list[Weighed] = []  # given to it while it was inactive
         self.slow = False  # it takes nothing of what is made for it
         self.reached = float("inf")
         self.managed = False
@@ -87,6 +90,9 @@ class FakeSession:
 
     def _let_go(self) -> None:
         self.held -= 1
+
+    def deliver_weighed(self, weighed: Weighed) -> None:
+        self.weighed.append(weighed)
 
     def close(self, condition: str, text: str = "") -> None:
         self.closed = condition

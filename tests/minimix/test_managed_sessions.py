@@ -216,3 +216,37 @@ class AccountTests(SynchronousTestCase):
         again = self.world.session("phone")
         self.world.asks_to_join(again)
         self.assertNotIn("bob: got", kinds(again.take()))
+
+
+class HeldBackTests(SynchronousTestCase):
+    """Messages wait for an inactive client (XEP-0352): if the proxy is killed, it has not seen them."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        self.phone = self.world.session("phone")
+        self.journal = Recorder()
+        self.journal.given = 100
+        self.world.account._managed._journal = self.journal
+
+    def test_while_they_wait(self) -> None:
+        self.phone.reached = 3
+        self.world.account.held_back(self.phone, True)
+        self.assertEqual(self.journal.take(), [("phone", 3)])
+        self.world.account.held_back(self.phone, False)
+        self.assertEqual(self.journal.take(), [("phone", None)])
+
+    def test_a_client_that_acknowledges(self) -> None:
+        """What it has not acknowledged it has not seen, whatever waits."""
+        self.phone.managed = True
+        self.phone.reached = 3
+        self.world.account.session_managed(self.phone)
+        self.journal.take()
+        for waits in (True, False):
+            self.world.account.held_back(self.phone, waits)
+        self.assertEqual(self.journal.take(), [])
+
+    def test_after_its_end(self) -> None:
+        self.world.account.held_back(self.phone, True)
+        self.world.account.session_closed(self.phone)
+        self.world.account.held_back(self.phone, True)
+        self.assertEqual([sequence for _phone, sequence in self.journal.take()], [100, None])

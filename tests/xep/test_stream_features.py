@@ -40,8 +40,8 @@ SHOWN = (
 NAMESPACES = {"": NS_CLIENT, "stream": NS_STREAM, "sm": "urn:xmpp:sm:3", "q": "urn:q"}
 
 
-def shown_features(features: Stanza) -> bytes:
-    return shown_features_in(features, NAMESPACES)
+def shown_features(features: Stanza, own: bytes = b"") -> bytes:
+    return shown_features_in(features, NAMESPACES, own)
 
 
 def features_of(content: bytes, tag: bytes = b"stream:features", declared: bytes = b"") -> Stanza:
@@ -52,6 +52,15 @@ def features_of(content: bytes, tag: bytes = b"stream:features", declared: bytes
 
 
 class FeaturesTest(unittest.TestCase):
+    def test_one_is_added(self) -> None:
+        """Behind the others."""
+        added = b"<csi xmlns='urn:xmpp:csi:0'/>"
+        for others in (BIND, BIND + HIDDEN[0], HIDDEN[0] + VERSION, VERSION + b"<x xmlns='urn:q'/>"):
+            shown = shown_features(features_of(others), added)
+            rest = others.replace(HIDDEN[0], b"")
+            self.assertEqual(shown, b"<stream:features>%b%b</stream:features>" % (rest, added))
+        self.assertEqual(shown_features(features_of(b""), added), b"<stream:features>%b</stream:features>" % added)
+
     def test_each_alone(self) -> None:
         for feature in HIDDEN:
             self.assertEqual(shown_features(features_of(feature)), b"<stream:features></stream:features>", feature)

@@ -192,7 +192,8 @@ def client_service(
     turn_end = turn_end or TurnEnd(reactor)
     resumable = ResumableSessions(settings.sessions)
     shares, connect = TurnShares(reactor), connect or connect_client
-    sessions = SessionContext(accounts, settings.limits, reactor, turn_end, shares, resumable, connect)
+    holds_back = settings.rooms.inactive != "pass"
+    sessions = SessionContext(accounts, settings.limits, reactor, turn_end, shares, resumable, connect, holds_back)
     context = NegotiationContext(settings, sessions, tls, contact or contact_server)
     clients = Clients(context, plaintext_from_loopback=plaintext_from_loopback)
     return ClientService(settings, clients, reactor)

@@ -142,6 +142,11 @@ class AccountLink:
         if self._account is not None:
             self._account.session_sleeps(self._session)
 
+    def held_back(self, waits: bool) -> None:
+        """Messages of rooms begin to wait for an inactive client (XEP-0352), or do so no longer."""
+        if self._account is not None:
+            self._account.held_back(self._session, waits)
+
     # The end ---------------------------------------------------------------------------------------------------
 
     def leave(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from minimixproxy.c2s.session.account_link import AccountLink
 from minimixproxy.c2s.session.client_side import ClientSide
+from minimixproxy.c2s.session.client_state import ClientState
 from minimixproxy.c2s.session.from_server import FromServer
 from minimixproxy.c2s.session.parts import SessionParts
 from minimixproxy.c2s.session.reconnecting import Reconnecting, Resumption
@@ -19,6 +20,7 @@ from minimixproxy.c2s.session.session_context import SessionContext
 from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT, ClientStream
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.weighed import Weighed
 from minimixproxy.stream_management.unacknowledged import NotSent
 from minimixproxy.wire.events import Event, StreamOpened
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
@@ -49,9 +51,12 @@ class ClientSession:
         "_output",
         "_reconnecting",
         "_server",
+        "_state",
         "carbons",
         "deliver",
         "deliver_all",
+        "deliver_weighed",
+        "inactive",
         "jid",
         "language",
     )
@@ -66,8 +71,12 @@ class ClientSession:
         self._context = context
         self._client = ClientSide(self, context, client)
         self._output = self._client.output
-        self.deliver: Callable[[bytes], None] = self._output.deliver  # gives the client a stanza
-        self.deliver_all: Callable[[LazyStanzas], None]  # and many, made when needed, once it is bound
+        self.inactive = False
+        self._state = ClientState(self, self._output, context.accounts, self._held_back, offered=context.client_state)
+        # The ways to the client, which `_state` sets: a stanza; and, once it is bound, many, and one that may wait.
+        self.deliver: Callable[[bytes], None] = self._output.deliver
+        self.deliver_all: Callable[[LazyStanzas], None]
+        self.deliver_weighed: Callable[[Weighed], None]
         self._login = login
         self._managed_upstream = False  # the server offers stream management
         self._reconnecting: Reconnecting | None = None
@@ -82,7 +91,7 @@ class ClientSession:
         """Take over the server's stream too; answer the client's header as the server did."""
         self._managed_upstream = sm.is_offered(features)
         self._server.begin()
-        shown = shown_features(features, header.namespaces, sm.FEATURE)
+        shown = shown_features(features, header.namespaces, sm.FEATURE + self._state.offer(features))
         self._output.parts.append(XML_DECLARATION + passed_header(header) + shown)
         self._output.flush()
         self.log.info("session of {account} begins, from {address}", account=self._link.name, address=self._client.peer)
@@ -92,7 +101,7 @@ class ClientSession:
             self._client.client_events(early)
         self._client.read_on()
 
-    # What the account asks (SessionPort): `deliver`, `deliver_all`, `close` and these
+    # What the account asks (SessionPort): `deliver` and the like, `close` and these
 
     @property
     def asleep(self) -> bool:
@@ -116,7 +125,7 @@ class ClientSession:
     @property
     def reached(self) -> float:
         """Up to which message everything delivered has come to the client's machine; infinity: all."""
-        return self._client.reached
+        return min(self._client.reached, self._state.limit)
 
     # What its side towards the client tells (SessionOfClient)
 
@@ -127,6 +136,14 @@ class ClientSession:
     def passed(self) -> None:
         """A stanza of the client has gone to the server."""
         self._client.passed(self._server.when_acknowledged)
+
+    def position(self) -> int:
+        """Return up to which message, of any room, everything has been given out, and nothing is held back here."""
+        return self._state.position()
+
+    def state_told(self, element: Stanza) -> bool:
+        """The client says that it is active or inactive (XEP-0352); True: its server is to know."""
+        return self._state.told(element)
 
     def stream_management(self, stanza: Stanza) -> None:
         """The client has sent an element of stream management (XEP-0198)."""
@@ -143,6 +160,17 @@ class ClientSession:
     def sleeps(self) -> None:
         """The client's connection is gone, and may be replaced."""
         self._link.sleeps()
+        self._state.set_inactive()
+
+    def wakes(self) -> None:
+        """The client has another connection."""
+        state = self._state.wakes()
+        if state is not None:
+            self._server.send(state)
+            self._server.flush()
+
+    def _held_back(self, waits: bool) -> None:
+        self._link.held_back(waits)
 
     def ends(self) -> None:
         """The client is gone for good: say goodbye to the server, behind all that the client said."""
@@ -175,9 +203,7 @@ class ClientSession:
             self._server.manage()
             self._server.flush()
         self.log.info("session of {jid} is bound", jid=jid)
-        # From now on what the account tells the client is on disk first.
-        self.deliver = self._context.accounts.gated(self._output.deliver)
-        self.deliver_all = self._context.accounts.gated(self._output.deliver_all)
+        self._state.bound()
 
     def carbons_changed(self, enabled: bool) -> None:
         """The server has switched carbons (XEP-0280)."""

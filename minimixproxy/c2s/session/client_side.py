@@ -38,6 +38,12 @@ class SessionOfClient(EndingSession, OutputHost, Protocol):
     def acknowledged(self) -> None:
         """The client has acknowledged something."""
 
+    def wakes(self) -> None:
+        """The client has another connection."""
+
+    def position(self) -> int:
+        """Return up to which message, of any room, everything has been given out."""
+
     def sleeps(self) -> None:
         """The client's connection is gone, and may be replaced."""
 
@@ -79,7 +85,7 @@ class ClientSide:
         self._acknowledgements: Acknowledgements | None = Acknowledgements(
             bottom.transport,
             clock,
-            context.accounts.given_out,
+            session.position,
             relayed=bottom.relayed,
             overhead=bottom.record_overhead,
         )
@@ -248,7 +254,7 @@ class ClientSide:
         seconds, wanted = resumable.settings.resume, sm.wanted_max(enable)
         seconds = seconds if wanted is None else min(seconds, wanted)
         terms = Terms(resumable.add(self) if seconds and sm.wants_resumption(enable) else "", seconds)
-        position = self._context.accounts.given_out
+        position = self._session.position
         self._acknowledgements = None
         self._management = ClientManagement(self, self.output, self._context.clock, position, terms)
         answer = sm.enabled(terms.id, seconds, resumable.settings.location)
@@ -338,6 +344,7 @@ class ClientSide:
         self._gone = False
         from_client = self._connect(came.client)
         self.output.wake(came.client, answer)
+        self._session.wakes()
         from_client.take_over(came.events, came.pieces)
 
 

@@ -7,7 +7,7 @@ from minimixproxy.c2s.session.parts import EndingSession, SessionParts
 from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.logs.logger import Logger
-from minimixproxy.namespaces import NS_CLIENT, NS_SASL, NS_SASL2, NS_SM3
+from minimixproxy.namespaces import NS_CLIENT, NS_CSI, NS_SASL, NS_SASL2, NS_SM3
 from minimixproxy.safety_net import NET
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.events import Event, Fault, Keepalive, StreamClosed
@@ -143,6 +143,8 @@ class FromClient:
         if stanza.uri == NS_SM3:
             self._session.stream_management(stanza)
             return False
+        if stanza.uri == NS_CSI:
+            return self._session.state_told(stanza)
         refusal = refusal_of_element(stanza)
         if refusal is None:
             return True

@@ -38,5 +38,8 @@ class EndingSession(LinkedSession, Protocol):
     def stream_management(self, stanza: Stanza) -> None:
         """The client has sent an element of stream management (XEP-0198)."""
 
+    def state_told(self, element: Stanza) -> bool:
+        """The client says that it is active or inactive (XEP-0352); True: its server is to know."""
+
     def answered(self) -> None:
         """The server has said something while the answer to something that is watched was due."""

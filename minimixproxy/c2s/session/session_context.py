@@ -17,7 +17,8 @@ from minimixproxy.timing.turn_end import TurnEnd
 class SessionContext:
     """One per service. `turn_end`: when sessions write; `shares`: what each may take of a turn of the reactor.
 
-    `connect`: logs in at the server of a login.
+    `connect`: logs in at the server of a login. `client_state`: clients may say whether they are active, whatever their
+    server offers (XEP-0352).
     """
 
     accounts: AccountsPort
@@ -27,3 +28,4 @@ class SessionContext:
     shares: TurnShares
     resumable: ResumableSessions
     connect: Connect
+    client_state: bool = True

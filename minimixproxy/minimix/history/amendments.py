@@ -32,7 +32,7 @@ MAX_ID = 1024  # characters of a room's id for a message
 _MAX_OF_A_KIND = 4  # ids and stamps of one kind that stay with a message that is changed ...
 _MAX_SIZE = 1024  # ... and bytes of one
 
-_AMENDING = frozenset({(NS_CORRECT, "replace"), (NS_RETRACT, "retract"), (NS_FASTEN, "apply-to")})
+AMENDING = frozenset({(NS_CORRECT, "replace"), (NS_RETRACT, "retract"), (NS_FASTEN, "apply-to")})
 # What belongs to a message as it was sent first, and not to what it says.
 _ENVELOPE = frozenset(
     {(NS_SID, "stanza-id"), (NS_SID, "origin-id"), (NS_OCCUPANT_ID, "occupant-id"), (NS_DELAY, "delay")}
@@ -58,7 +58,7 @@ class Amendment(NamedTuple):
 
 def amendment_of(stanza: Stanza, room: str) -> Amendment | None:
     """Return what a groupchat message does to another; None for a message that stands for itself, or does nothing."""
-    if _AMENDING.isdisjoint(stanza.payloads):
+    if AMENDING.isdisjoint(stanza.payloads):
         return None
     children = children_of(stanza)
     replace = first_of(children, NS_CORRECT, "replace")

@@ -86,6 +86,11 @@ class RoomHistory:
         return self._keeps
 
     @property
+    def last_sequence(self) -> int:
+        """The sequence of the newest message."""
+        return self._newest
+
+    @property
     def entries(self) -> Sequence[KeptMessage]:
         """All messages in the order in which they came: retracted ones and amendments too."""
         return list(self._kept)

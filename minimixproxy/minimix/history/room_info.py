@@ -25,10 +25,17 @@ class RoomInfo:
 
     def __init__(self, room: str, outlet: RoomOutlet) -> None:
         self.room = room
+        self.members_only: bool | None = None  # None: not known yet
         self.archive: bool | None = None  # whether the room keeps an archive (XEP-0313); None: not known yet
         self._outlet = outlet
         self._waiting: list[Callable[[], None]] = []
         self._asking = False
+        self._asked = False
+
+    def refresh_once(self) -> None:
+        """Ask the room if it was never asked."""
+        if not self._asked:
+            self.refresh()
 
     def refresh(self, done: Callable[[], None] | None = None) -> None:
         """Ask the room; then `done` is called, whatever became of it. If too many wait, it is called at once."""
@@ -42,7 +49,7 @@ class RoomInfo:
         elif done is not None:
             self._waiting.append(done)
         if not self._asking:
-            self._asking = True
+            self._asking = self._asked = True
             self._outlet.ask(self.room, "get", b"<query xmlns='%b'/>" % NS_DISCO_INFO.encode(), self._answered)
 
     def _answered(self, answer: Stanza | None) -> None:
@@ -62,9 +69,9 @@ class RoomInfo:
         query = answer.payload(NS_DISCO_INFO, "query")
         if query is None or query.hasAttribute("node") or answer.get("type") != "result":
             return False
-        self.archive = any(
-            feature.getAttribute("var") == NS_MAM for feature in query.elements(NS_DISCO_INFO, "feature")
-        )
+        features = {feature.getAttribute("var") for feature in query.elements(NS_DISCO_INFO, "feature")}
+        self.archive = NS_MAM in features
+        self.members_only = "muc_membersonly" in features
         return True
 
     def message_seen(self, message: Stanza) -> None:

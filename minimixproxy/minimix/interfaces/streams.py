@@ -8,6 +8,7 @@ from typing import Protocol
 from wokkel.subprotocols import XMPPHandler
 
 from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.minimix.interfaces.weighed import Weighed
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza
 
@@ -35,6 +36,10 @@ class SessionPort(Protocol):
         """When the client last sent a stanza, in seconds of the reactor's clock."""
 
     @property
+    def inactive(self) -> bool:
+        """Whether nobody looks at the client (XEP-0352): a stanza of a room is to be weighed."""
+
+    @property
     def reached(self) -> float:
         """Up to which message, of any room, what was delivered has come to the client's machine; infinity: all.
 
@@ -58,6 +63,12 @@ class SessionPort(Protocol):
 
     def hold(self) -> Callable[[], None]:
         """Return a function: until it is called, what the client sent last is not acknowledged to it (XEP-0198)."""
+
+    def deliver_weighed(self, weighed: Weighed) -> None:
+        """Give an inactive client a stanza of a room, in order with `deliver`, or hold it back as long as it may wait.
+
+        What is held back has not come to the client's machine (see `reached`).
+        """
 
     def close(self, condition: str, text: str = "") -> None:
         """End the session with a stream error."""

@@ -12,6 +12,7 @@ from minimixproxy.minimix.occupancy.parts import Parts
 from minimixproxy.minimix.occupancy.phases import ASKING, FIRST, IN, Input, Phase
 from minimixproxy.minimix.rejoin.missed_messages import SUBJECT_TIMEOUT
 from minimixproxy.minimix.room import removal
+from minimixproxy.minimix.room.attached_sessions import Weigh
 from minimixproxy.minimix.room.snapshot import Snapshot
 from minimixproxy.minimix.room.stripped_presence import is_own, readable_quickly
 from minimixproxy.namespaces import NS_DELAY
@@ -83,7 +84,7 @@ class FromRoom:
             history.occupant_shown(stanza["from"])
         if nick is None:
             self._view.room_shown(stanza)
-            self._fork_presence(stanza)
+            self._fork_presence(stanza, self._parts.scales.of_room())
         elif self._is_own(stanza, nick):
             own = readable_quickly(stanza)
             self._own_unavailable(own, nick) if kind == "unavailable" else self._own_available(own, nick)
@@ -91,20 +92,23 @@ class FromRoom:
             self._others(stanza, nick)
 
     def _others(self, stanza: Stanza, nick: str) -> None:
-        view = self._view
+        view, scales = self._view, self._parts.scales
         # Some rooms show members who are not there; only to who joins.
         joining = self._lifecycle.phase in FIRST
         if stanza.get("type") == "unavailable" and (not joining or nick in view):
             before = view.occupant_gone(nick)
-            self._fork_presence(as_before(stanza, before, self._parts.outlet.stream_jid))
+            weigh = scales.of_occupant(nick, before.raw if before is not None else None, certain=view.complete)
+            self._fork_presence(as_before(stanza, before, self._parts.outlet.stream_jid), weigh)
             self._parts.appearance.occupant_gone(nick)
+            scales.gone(nick)
         else:
+            shown = view.occupants.get(prepare_resource(nick))
             view.occupant_shown(nick, stanza)
-            self._fork_presence(stanza)
+            self._fork_presence(stanza, scales.of_occupant(nick, shown, certain=view.complete))
 
-    def _fork_presence(self, stanza: Stanza) -> None:
+    def _fork_presence(self, stanza: Stanza, weigh: Weigh | None = None) -> None:
         if not self._is_entering:
-            self._parts.attendance.attached.fork_presence(stanza)
+            self._parts.attendance.attached.fork_presence(stanza, weigh)
 
     def _is_own(self, stanza: Stanza, nick: str) -> bool:
         """Tell whether a presence is our own: by our nick once that is settled, by status 110 always."""
@@ -262,7 +266,10 @@ class FromRoom:
         """
         taken = self._parts.history.take(stanza, wall_time(self._parts.context.clock), past=past)
         if taken is not Taken.DUPLICATE:
-            self._parts.attendance.attached.fork(stanza)
+            parts, kept = self._parts, taken is Taken.NEW
+            weigh = parts.scales.of_message(parts.history.last_sequence if kept else None)
+            parts.attendance.attached.fork(stanza, weigh)
+            parts.scales.heard(stanza, kept=kept)
 
     def message(self, stanza: Stanza) -> None:
         """Take a private message, or another message that is not groupchat."""
@@ -270,7 +277,7 @@ class FromRoom:
         attendance = self._parts.attendance
         if all(session.managed for session in attendance.attached):  # or there is none
             attendance.privates.keep(stanza, wall_time(self._parts.context.clock), attendance.attached)
-        attendance.attached.fork(stanza)
+        attendance.attached.fork(stanza, self._parts.scales.of_private())
 
 
 def _refusal(condition: str, error: Stanza) -> Input:

@@ -70,13 +70,15 @@ def own_changed(parts: Parts, stanza: Stanza, nick: str) -> None:
     """The room shows the account again, perhaps by another nick."""
     shown = parts.attendance.view.self_presence
     parts.attendance.view.own_shown(stanza)
+    weigh = parts.scales.of_own(shown)
     if not parts.appearance.is_nick(nick):
         if shown is not None:  # nothing has said yet that the account is that one now
             former = f"{parts.room}/{parts.appearance.nick}"
             parts.attendance.attached.fork_presence(gone(shown, former, nick))
         parts.appearance.nick_changed(nick)
         parts.membership.keep()
-    parts.attendance.attached.fork_presence(stanza)
+        weigh = None
+    parts.attendance.attached.fork_presence(stanza, weigh)
     parts.appearance.own_shown(stanza)
 
 

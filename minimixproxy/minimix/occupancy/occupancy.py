@@ -30,6 +30,7 @@ from minimixproxy.minimix.room.attendance import Attendance
 from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.minimix.room.join_ids import JoinIds
 from minimixproxy.minimix.room.outbox import Outbox
+from minimixproxy.minimix.room.scales import Scales
 from minimixproxy.minimix.room.waiting_joins import JoinRequest, join_request
 from minimixproxy.timing.clock import wall_time
 from minimixproxy.wire.stanza import Stanza
@@ -76,6 +77,7 @@ class Occupancy:
             attempts=RejoinAttempts(schedule, archive_retry),
             grace=self._grace,
             join_ids=JoinIds(context.clock),
+            scales=Scales(context, self.info, self._appearance, self.history.senders, lambda: self._attendance.view),
             heard=self._heard,
             happens=self._happens,
         )

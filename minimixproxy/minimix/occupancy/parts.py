@@ -16,6 +16,7 @@ from minimixproxy.minimix.room.appearance import Appearance
 from minimixproxy.minimix.room.attendance import Attendance
 from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.minimix.room.join_ids import JoinIds
+from minimixproxy.minimix.room.scales import Scales
 from minimixproxy.wire.stanza import Stanza
 
 
@@ -33,6 +34,7 @@ class Parts:
     attempts: RejoinAttempts
     grace: LeaveGrace
     join_ids: JoinIds
+    scales: Scales
     heard: Callable[[Stanza, bool], None]  # takes a message of the room, and whether it is told as of the past
     happens: Callable[..., None]  # takes an `Input`, and what comes with it: the way on in the lifecycle
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from minimixproxy.minimix.interfaces.streams import RoomOutlet, SessionPort
+from minimixproxy.minimix.interfaces.weighed import Weighed
 from minimixproxy.minimix.room.own_presence import most_available
 from minimixproxy.minimix.room.session_presences import SessionPresences
 from minimixproxy.wire.stanza import ForkTemplate, Stanza, escaped_address, rewrite
 from minimixproxy.xep.muc_addresses import AddressTemplate, may_name
+
+#: Makes the copy of a stanza for a session's full JID.
+Copy = Callable[[str], bytes]
+#: Tells what a stanza means to a client that is inactive; copies of it are made by the `Copy`.
+Weigh = Callable[[Stanza, Copy], Weighed]
 
 
 class AttachedSessions:
@@ -57,23 +64,37 @@ class AttachedSessions:
             directed or self._outlet.broadcast_payload(session) for session, directed in self._sessions.items()
         )
 
-    def fork(self, stanza: Stanza) -> None:
-        """Give every session a copy."""
+    def fork(self, stanza: Stanza, weigh: Weigh | None = None) -> None:
+        """Give every session a copy; `weigh` is asked once if any is inactive, and without it a stanza matters."""
         if not self._sessions:
             return
         template = ForkTemplate(stanza.self_contained())
+        weighed: Weighed | None = None
         for session in list(self._sessions):
-            session.deliver(template.copy_escaped(escaped_address(session.jid)))
+            if weigh is None or not session.inactive:
+                session.deliver(template.copy_escaped(escaped_address(session.jid)))
+                continue
+            if weighed is None:
+                weighed = weigh(stanza, template.copy)
+            session.deliver_weighed(weighed)
 
-    def fork_presence(self, stanza: Stanza) -> None:
-        """Give every session its copy of a presence.
+    def fork_presence(self, stanza: Stanza, weigh: Weigh | None = None) -> None:
+        """Give every session its copy of a presence (see `fork`).
 
         Where the room names the account in it (who kicked, for one), each reads its own address.
         """
         jid = self._outlet.stream_jid
         template = AddressTemplate(stanza, jid) if self._sessions and may_name(stanza, jid) else None
         if template is None or not template.names_it:
-            self.fork(stanza)
+            self.fork(stanza, weigh)
             return
+        copy = partial(_copy_naming, template)
         for session in list(self._sessions):
-            session.deliver(rewrite(template.copy(session.jid), {"to": session.jid}))
+            if weigh is None or not session.inactive:
+                session.deliver(copy(session.jid))
+            else:
+                session.deliver_weighed(weigh(stanza, copy))
+
+
+def _copy_naming(template: AddressTemplate, jid: str) -> bytes:
+    return rewrite(template.copy(jid), {"to": jid})

@@ -60,6 +60,7 @@ class Snapshot:
 
     def __init__(self, room: str, max_occupants: int, budget: ByteBudget) -> None:
         self.room = room
+        self.complete = True  # every occupant that was shown is remembered
         self.created = False  # by our join, and not yet told to anyone
         self.codes: frozenset[str] = frozenset()
         self.occupants: dict[str, bytes] = {}  # by prepared nick, in order of arrival
@@ -125,12 +126,14 @@ class Snapshot:
             self._budget.give_back(_cost(before))
         elif len(self.occupants) >= self._max_occupants:
             self._report("it has too many occupants", self._max_occupants)
+            self.complete = False
             return
         raw = presence.self_contained()
         if not self._take_whole(_cost(raw)):
             raw = stripped(presence)
             if not self._budget.take(_cost(raw)):
                 self.occupants.pop(key, None)
+                self.complete = False
                 return
         self.occupants[key] = raw
 

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+from minimixproxy.c2s.session.held_back import NOTHING_WAITS, HeldBack
 from minimixproxy.jids import InvalidJID, parse_jid
+from minimixproxy.minimix.interfaces.weighed import Weighed
 from minimixproxy.namespaces import NS_CLIENT, NS_CORRECT, NS_MUC
 from minimixproxy.wire.events import Event, Fault
 from minimixproxy.wire.fast_framing import FastFramer
@@ -38,6 +40,9 @@ class Client:
         self.reached = math.inf
         self.managed = False
         self.asleep = False
+        self.inactive = False
+        self._held = HeldBack(self._told_late)
+        self._noted = False  # that messages wait
         self.slow = False
         self.closed = False
         self.promises: list[Promise] = []
@@ -141,8 +146,8 @@ class Client:
         """Its stream ends, and the account is told so."""
         if not self.closed:
             self.closed = True
-            self.reached = reached
-            if reached != math.inf:
+            self.reached = min(reached, self._held.limit)
+            if self.reached != math.inf:
                 self.world.memory.forget(self.jid)
             self._output.clear()
             self.account.session_closed(self)
@@ -188,9 +193,43 @@ class Client:
         """The account gives it many."""
         self._gate((stanzas, False))
 
-    def _through_gate(self, output: Any) -> None:
-        if not self.closed:
-            self._output.append(output)
+    def deliver_weighed(self, weighed: Weighed) -> None:
+        """The account gives it a stanza of a room that may wait."""
+        if not self.inactive:
+            self.world.witness.complain(f"{self.jid} is active, and a stanza is weighed for it")
+        self._gate((weighed, False))
+
+    def _through_gate(self, output: tuple[bytes | LazyStanzas | Weighed, bool]) -> None:
+        """Do as `c2s.session.client_state` does."""
+        data, passed = output
+        if self.closed:
+            return
+        if not isinstance(data, Weighed):
+            self._held.release()
+            self._output.append((data, passed))
+        elif self.inactive and not data.matters:
+            self._held.hold(data)
+        else:
+            self._held.release_before(data)
+            self._told_late(data)
+        self._note()
+        self.drain()
+
+    def _note(self) -> None:
+        waits = self._held.limit != NOTHING_WAITS
+        if waits is not self._noted:
+            self._noted = waits
+            self.account.held_back(self, waits)
+
+    def _told_late(self, weighed: Weighed) -> None:
+        self._output.append((weighed.copy(self.jid), False))
+
+    def looks(self, *, away: bool) -> None:
+        """Its user looks at it, or away."""
+        self.inactive = away
+        if not away and not self.closed:
+            self._held.release()
+            self._note()
             self.drain()
 
     def drain(self, count: int | None = None) -> None:

@@ -164,6 +164,11 @@ class ClientHappenings(Happenings):
         """A connection breaks; perhaps the last numbers in the order of messages did not come to the client."""
         self.client(who).closes(self.world.journal.given_out() - unseen if unseen else float("inf"))
 
+    @action(3, who=who, away=st.booleans())
+    def looks(self, who: tuple[str, str], away: bool) -> None:
+        """A user looks at a client, or away: what can wait does (XEP-0352)."""
+        self.client(who).looks(away=away)
+
     @action(2, who=who, slow=st.booleans())
     def reads(self, who: tuple[str, str], slow: bool) -> None:
         """From now on a client reads slowly, or as fast as it can; some in any case."""

@@ -83,6 +83,7 @@ def _nobody_waits(world: World) -> None:
     world.disk.work()
     for client in list(world.clients.values()):
         client.slow = False
+        client.looks(away=False)
         client.drain()
     for talks in (True, False):  # the rooms are silent, then the servers too, which ends the streams
         for _ in range(LONG // 15):
