@@ -184,7 +184,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "minimix.history.room_info": {"MAX_WAITING": 100},
     "minimix.room.presence_updates": {"INTERVAL": 1},
     "minimix.room.scales": {"MAX_TYPING": 100},
-    "minimix.room.snapshot": {"RESERVED": 16384, "MAX_SUBJECT": 1024},
+    "minimix.room.snapshot": {"RESERVED": 16384, "MAX_SUBJECT": 1024, "SPEAKERS": 100},
     "minimix.rejoin.self_ping": {"AGAIN": 10},
     "minimix.subprotocols.sent_copies": {
         "PATIENCE": 1,

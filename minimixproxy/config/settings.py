@@ -113,6 +113,8 @@ class Rooms(Section):
     # How long the server may be silent on the account stream before it is pinged, and after that before it is given up.
     ping_interval: Annotated[float, Field(ge=1, le=3600)] = 30.0
     iq_timeout: Seconds = 120.0
+    # With more other occupants than this, one who joins is shown those who matter; 0: all, however many.
+    replay_occupants: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     # What of a room waits for a client that says that it is inactive (XEP-0352), and which messages do not.
     inactive: Literal["hold", "states", "pass"] = "hold"
     notify: Literal["private", "mentions", "all"] = "private"

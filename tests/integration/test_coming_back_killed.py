@@ -82,6 +82,31 @@ class KilledProxyTests(ReturnCase):
             await self.settle(phone)
         self.assertEqual(verdict(phone[room].bodies, self.bob.accepted(room)), "")
 
+    async def test_killed_while_a_device_is_inactive(self) -> None:
+        """What waited for it (XEP-0352) it has not seen, and what it was told it has."""
+        await self.begin()
+        room = self.room()
+        await self.bob.open(room, archive=False)
+        phone, laptop = await self.come("phone", "laptop", rooms=[room])
+        for _number in range(10):
+            self.bob.speak(room)
+        await phone.hears(room, self.bob.sent[room])
+        phone.client.send("<inactive xmlns='urn:xmpp:csi:0'/>")
+        await phone.client.barrier()
+        told = len(phone[room].bodies)
+        for _number in range(60):  # more than any client is shown that joins
+            self.bob.speak(room)
+        await laptop.hears(room, self.bob.sent[room])
+        self.assertEqual(len(phone[room].bodies), told)
+        await self.behind.restart(kill=True)
+        await self.back(room)
+        for device in (phone, laptop):
+            await device.come_back(room)
+            await device.hears(room, self.bob.accepted(room))
+        await self.settle(phone, laptop)
+        for device in (phone, laptop):
+            self.assertEqual(verdict(device[room].bodies, self.bob.accepted(room)), "")
+
 
 class ManyTests(ReturnCase):
     """Fifty accounts in five rooms each come back after a kill, by themselves. One server is enough."""

@@ -102,8 +102,7 @@ class FromRoom:
             self._parts.appearance.occupant_gone(nick)
             scales.gone(nick)
         else:
-            shown = view.occupants.get(prepare_resource(nick))
-            view.occupant_shown(nick, stanza)
+            shown = view.occupant_shown(nick, stanza)
             self._fork_presence(stanza, scales.of_occupant(nick, shown, certain=view.complete))
 
     def _fork_presence(self, stanza: Stanza, weigh: Weigh | None = None) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Collection, Iterator
 
 from minimixproxy.bounds.byte_budget import OBJECT, ByteBudget
+from minimixproxy.config.settings import Rooms
 from minimixproxy.jids import prepare_resource
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.history.replay import Replay
@@ -27,6 +30,9 @@ _SWITCHES = {
 
 
 RESERVED = 16 * 1024  # bytes, of each of the own presence and the subject
+SPEAKERS = 100  # occupants who spoke last are shown in huge rooms, too
+# An affiliation or role that not everybody has. Who writes it elsewhere in a presence is shown, and no harm is done.
+_STANDS_OUT = re.compile(rb"affiliation\s*=\s*[\"'](?:owner|admin|member)|role\s*=\s*[\"']moderator")
 MAX_SUBJECT = 1024  # characters of a subject that is too large to be kept
 
 
@@ -58,7 +64,7 @@ class Snapshot:
 
     log = Logger()
 
-    def __init__(self, room: str, max_occupants: int, budget: ByteBudget) -> None:
+    def __init__(self, room: str, settings: Rooms, budget: ByteBudget) -> None:
         self.room = room
         self.complete = True  # every occupant that was shown is remembered
         self.created = False  # by our join, and not yet told to anyone
@@ -67,14 +73,16 @@ class Snapshot:
         self._own: _Kept | None = None
         self._subject: _Kept | None = None
         self._of_room: _Kept | None = None
-        self._max_occupants = max_occupants
+        self._max_occupants = settings.max_occupants
+        self._shows_all = settings.replay_occupants or math.inf  # up to so many occupants
+        self._spoke: dict[str, None] = {}  # prepared nicks, the latest last; if not all are shown
         self._budget = budget
         budget.take(2 * RESERVED)
 
     @classmethod
     def empty(cls, context: RoomContext) -> Snapshot:
         """Return one of a room that has shown nothing yet."""
-        return cls(context.room, context.settings.max_occupants, context.outlet.room_budget())
+        return cls(context.room, context.settings, context.outlet.room_budget())
 
     @property
     def self_presence(self) -> Stanza | None:
@@ -118,8 +126,11 @@ class Snapshot:
         self.occupant_gone((presence.get("from") or "").partition("/")[2])
         self._own = self._in_reserve(presence, self._own) or _Kept(presence, stripped(presence), 0)
 
-    def occupant_shown(self, nick: str, presence: Stanza) -> None:
-        """Remember another occupant's presence; beyond the bounds, it is forked but not remembered."""
+    def occupant_shown(self, nick: str, presence: Stanza) -> bytes | None:
+        """Remember another occupant's presence, and return the one before.
+
+        Beyond the bounds, it is forked but not remembered.
+        """
         key = prepare_resource(nick)
         before = self.occupants.get(key)
         if before is not None:
@@ -127,15 +138,16 @@ class Snapshot:
         elif len(self.occupants) >= self._max_occupants:
             self._report("it has too many occupants", self._max_occupants)
             self.complete = False
-            return
+            return None
         raw = presence.self_contained()
         if not self._take_whole(_cost(raw)):
             raw = stripped(presence)
             if not self._budget.take(_cost(raw)):
                 self.occupants.pop(key, None)
                 self.complete = False
-                return
+                return before
         self.occupants[key] = raw
+        return before
 
     def occupant_gone(self, nick: str) -> Stanza | None:
         """Forget an occupant; return the presence that it was shown by."""
@@ -186,6 +198,8 @@ class Snapshot:
 
         Whoever sets the subject may be named as its sender: servers check the permission (XEP-0045 §8.1).
         """
+        if self._shows_all != math.inf:
+            self._note_speaker((message.get("from") or "").partition("/")[2])
         if muc.is_subject(message):
             kept = self._in_reserve(message, self._subject)
             self._subject = kept or _Kept(message, _short_subject(message), 0)
@@ -193,6 +207,20 @@ class Snapshot:
             for code in muc.configuration_codes(message):
                 lasting, on = _SWITCHES.get(code, ("", False))
                 self.codes = self.codes | {lasting} if on else self.codes - {lasting}
+
+    def _note_speaker(self, nick: str) -> None:
+        if nick:
+            key = prepare_resource(nick)
+            self._spoke.pop(key, None)
+            self._spoke[key] = None
+            if len(self._spoke) > SPEAKERS:
+                del self._spoke[next(iter(self._spoke))]
+
+    def _others_shown(self) -> list[bytes]:
+        """Return the presences that one who joins is shown: in a huge room, of those who matter."""
+        if len(self.occupants) <= self._shows_all:
+            return list(self.occupants.values())
+        return [raw for key, raw in self.occupants.items() if key in self._spoke or _STANDS_OUT.search(raw)]
 
     def replay(
         self, session_jid: str, stream_jid: str, join_id: str | None, codes: Collection[str], history: Replay
@@ -202,7 +230,7 @@ class Snapshot:
         Other occupants, the self-presence with `codes` beside the lasting ones, `history`, the subject.
         """
         of_room = self.room_presence
-        others = list(self.occupants.values())
+        others = self._others_shown()
         own = self.reflection(session_jid, stream_jid, join_id, {*self.codes, *codes})
         subject = self._subject_for(session_jid)
 

@@ -3,6 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.rejoin import difference
 from minimixproxy.minimix.rejoin.difference import Difference, subject_of
 from minimixproxy.minimix.room.snapshot import Snapshot, _Kept
@@ -23,7 +24,7 @@ def presence(nick: str, inner: str = "", item: str = MEMBER, codes: str = "") ->
 
 
 def view(*others: Stanza, own: Stanza | None = None, subject: str = "topic") -> Snapshot:
-    made = Snapshot(ROOM, 100, ByteBudget(1_000_000))
+    made = Snapshot(ROOM, Rooms(max_occupants=100), ByteBudget(1_000_000))
     for stanza in others:
         made.occupant_shown(stanza["from"].partition("/")[2], stanza)
     made.entered(own or presence("alice", codes="100 110"))
