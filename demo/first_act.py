@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from demo.narrator import Narrator
-from demo.parties import AioxmppParty, SlixmppParty
+from demo.parties import AioxmppParty, Phone, SlixmppParty
 from demo.stage import Stage
 from tests.integration.libraries import aioxmpp
 
@@ -13,6 +13,9 @@ from tests.integration.libraries import aioxmpp
 EARLIER = (
     "bob (earlier): hello alice",
     "alice (earlier): hello bob",
+    "bob (earlier): shall we meet?",
+    "bob (earlier): are you still there?",
+    "alice (earlier): yes, under the old tree",
     "bob (earlier): is the phone gone?",
     "alice (earlier): yes, but I am not",
 )
@@ -36,6 +39,8 @@ class FirstAct:
             self.phone_and_laptop_join,
             self.messages_reach_both,
             self.phone_drops,
+            self.phone_resumes,
+            self.phone_is_switched_off,
             self.phone_returns,
             self.proxy_is_killed,
             self.alice_is_back_by_herself,
@@ -48,8 +53,8 @@ class FirstAct:
         for party in (self.phone, self.laptop, self.bob):
             await party.logout()
 
-    def _phone(self) -> SlixmppParty:
-        return SlixmppParty(self._alice, "phone")
+    def _phone(self) -> Phone:
+        return Phone(self._alice, "phone")
 
     def _laptop(self) -> Any:
         # aioxmpp cannot be installed on Python 3.13 and newer
@@ -59,7 +64,8 @@ class FirstAct:
         self.narrator.step("Everybody logs in")
         self._alice = await self.stage.account("alice")
         self.phone, self.laptop = self._phone(), self._laptop()
-        self.bob = SlixmppParty(await self.stage.account("bob"), "desk")
+        self._bob = await self.stage.account("bob")
+        self.bob = SlixmppParty(self._bob, "desk")
         for party, port, place in (
             (self.bob, self.stage.server.port, "Prosody itself"),
             (self.phone, self.stage.port, "the proxy"),
@@ -96,8 +102,44 @@ class FirstAct:
         await self._nothing_more()
 
     async def phone_drops(self) -> None:
-        self.narrator.step("The phone's connection is cut; the talk goes on")
-        await self.phone.cut()
+        self.narrator.step("The phone drops in the middle of a sentence; bob does not see it leave")
+        await self.phone.falls_silent()
+        self.bob.say(self.room, "shall we meet?")
+        self.bob.write(self._alice.jid, "I have brought a cake")
+        await self.narrator.sees(self.laptop, "bob: shall we meet?", "bob one to one: I have brought a cake")
+        self.phone.say(self.room, "yes, under the old tree")
+        self.phone.write(self._bob.jid, "can you see me?")
+        self.narrator.tell(self.phone.name, "says two things to nobody, and hears nothing")
+        await self._falls_asleep()
+        await self.narrator.sees(self.bob, "bob: shall we meet?")
+        self.bob.say(self.room, "are you still there?")
+        for party in (self.bob, self.laptop):
+            await self.narrator.sees(party, "bob: are you still there?")
+        await self.narrator.nothing_more(self.bob, self.laptop)
+        self._occupants(self.bob, "alice", "bob")
+
+    async def _falls_asleep(self) -> None:
+        """The phone's connection breaks. What the proxy's own status says of it."""
+        known = len(self.stage.proxy.process.lines)
+        await self.phone.is_cut_off()
+        await self.stage.proxy.process.says(rf"session of {self._alice.jid}/phone sleeps", start=known)
+        told = await self.stage.status(self._alice.jid)
+        self.narrator.tell("status", told)
+        self.narrator.check(told.endswith("connected: laptop, asleep: phone"), f"the phone asleep; found: {told}")
+
+    async def phone_resumes(self) -> None:
+        self.narrator.step("The phone resumes: it has lost nothing, nothing comes twice, and what it said is said")
+        await self.phone.resume()
+        await self.narrator.sees(self.phone, "bob: shall we meet?", "bob one to one: I have brought a cake")
+        await self.narrator.sees(self.phone, "bob: are you still there?")
+        await self._all_see("alice: yes, under the old tree")
+        await self.narrator.sees(self.bob, "alice one to one: can you see me?")
+        await self._nothing_more()
+        self.narrator.check(self.phone.resumed == 1, f"the phone resumed once; found: {self.phone.resumed} times")
+
+    async def phone_is_switched_off(self) -> None:
+        self.narrator.step("The phone is switched off; the talk goes on")
+        await self.phone.logout()
         await self.narrator.sees(self.laptop, "my phone goes offline")
         self.bob.say(self.room, "is the phone gone?")
         self.laptop.say(self.room, "yes, but I am not")

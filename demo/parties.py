@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from demo.narrator import StepFailed
 from tests.integration.libraries import Aioxmpp, Slixmpp, aioxmpp, waiting
+from tests.integration.relay import Relay
 from tests.integration.servers import Account
 
 TIMEOUT = 15.0
@@ -77,6 +78,10 @@ class SlixmppParty(Slixmpp, Sight):
         asked = room or next(iter(self.xmpp["xep_0045"].get_joined_rooms()), "")
         return waiting(self.xmpp["xep_0030"].get_info(jid=asked or self.xmpp.boundjid.domain, cached=False))
 
+    def write(self, to: str, text: str) -> None:
+        """Say something to somebody's account, outside of rooms."""
+        self.xmpp.send_message(mto=slixmpp.JID(to), mbody=text, mtype="chat")
+
     def tell_privately(self, room: str, nick: str, text: str) -> None:
         self.xmpp.send_message(mto=slixmpp.JID(f"{room}/{nick}"), mbody=text, mtype="chat")
 
@@ -123,11 +128,62 @@ class SlixmppParty(Slixmpp, Sight):
 
     def _private(self, message: Any) -> None:
         if message["type"] == "chat" and message["body"]:
-            self.see(f"{message['from'].resource} privately: {message['body']}")
+            sender = message["from"]
+            in_room = sender.bare in self.xmpp["xep_0045"].get_joined_rooms()
+            who = f"{sender.resource} privately" if in_room else f"{sender.local} one to one"
+            self.see(f"{who}: {message['body']}")
 
     def _contact_gone(self, presence: Any) -> None:
         if presence["from"].bare == self.xmpp.boundjid.bare and presence["from"] != self.xmpp.boundjid:
             self.see(f"my {presence['from'].resource} goes offline")
+
+
+class Phone(SlixmppParty):
+    """A device with stream management (XEP-0198), in a network that fails when it is told to."""
+
+    def __init__(self, account: Account, resource: str) -> None:
+        super().__init__(account, resource)
+        self.xmpp.register_plugin("xep_0198")
+        self.resumed = 0  # times
+        self._network: Relay
+        self._back = asyncio.Event()
+        self.xmpp.add_event_handler("session_resumed", self._is_resumed)
+
+    def login(self, port: int) -> Deferred[None]:
+        self._network = Relay(port)
+        self._network.start()
+        return super().login(self._network.port)
+
+    async def falls_silent(self) -> None:
+        """From now on nothing comes through in either direction, and nobody knows. What was said is out before."""
+        await waiting(self.xmpp.waiting_queue.join())
+        self._network.silence(*self._network.links)
+
+    async def is_cut_off(self) -> None:
+        """The connection breaks, behind all that the phone has said; now both sides know."""
+        await waiting(self.xmpp.waiting_queue.join())
+        gone = self.xmpp.disconnected
+        self._network.cut()
+        await waiting(gone)
+
+    async def resume(self) -> None:
+        """Connect again, as the library does it, and wait until it goes on with its stream."""
+        self._back.clear()
+        self.xmpp.connect("127.0.0.1", self._network.port)
+        await waiting(self._back.wait())
+
+    def _is_resumed(self, _event: object) -> None:
+        self.resumed += 1
+        self._back.set()
+
+    def logout(self) -> Deferred[None]:
+        return super().logout().addCallback(self._leaves_network)
+
+    def cut(self) -> Deferred[None]:
+        return super().cut().addCallback(self._leaves_network)
+
+    def _leaves_network(self, _result: object) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._network.stop())
 
 
 class AioxmppParty(Aioxmpp, Sight):
@@ -190,7 +246,10 @@ class AioxmppParty(Aioxmpp, Sight):
 
     def _private(self, message: Any) -> None:
         if message.body:
-            self.see(f"{message.from_.resource} privately: {message.body.any()}")
+            sender = message.from_
+            in_room = str(sender.bare()) in self._rooms
+            who = f"{sender.resource} privately" if in_room else f"{sender.localpart} one to one"
+            self.see(f"{who}: {message.body.any()}")
 
     def _renamed(self, member: Any, old: str, new: str, **_more: Any) -> None:
         self.see(f"I am now {new}" if member.is_self else f"{old} is now {new}")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.threads import deferToThread
@@ -56,6 +59,13 @@ class Stage:
         """Start it again, with the same state."""
         await deferToThread(self.proxy.start)
         await deferToThread(self.proxy.process.wait_for, rf"starting on {self._port}\b")
+
+    async def status(self, jid: str) -> str:
+        """What `minimixproxy status` tells of an account, its first line."""
+        command = [str(Path(sys.executable).parent / "minimixproxy"), "status", "--account", jid]
+        command += ["--config", str(self.proxy.configuration)]
+        done = await deferToThread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=True)
+        return next((line for line in done.stdout.splitlines() if line.startswith(jid)), done.stdout)
 
     async def account(self, username: str) -> Account:
         """Register an account under exactly this name."""
