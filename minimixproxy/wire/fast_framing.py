@@ -109,11 +109,12 @@ class FastFramer(Framer):
         """From now on, do not look into stanzas that are whole and simple; `trusting`: nor have them checked."""
         self.passing = True
         self.trusting = trusting
-        if trusting and self._is_between_stanzas and not self._worn:
+        if trusting and self.is_between_stanzas and not self._worn:
             self._rest()
 
     @property
-    def _is_between_stanzas(self) -> bool:
+    def is_between_stanzas(self) -> bool:
+        """Whether all that came is handled, and a stanza may begin."""
         return self._depth == 1 and not (self._tail or self._finished or self._guard.held)
 
     def feed(self, data: bytes) -> list[Event]:

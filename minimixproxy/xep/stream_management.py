@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from minimixproxy.namespaces import NS_SM3, NS_STANZAS, NS_STREAM_ERRORS
@@ -12,6 +13,18 @@ _NS = NS_SM3.encode()
 FEATURE = b"<sm xmlns='%b'/>" % _NS
 REQUEST = b"<r xmlns='%b'/>" % _NS
 ENABLE = b"<enable xmlns='%b' resume='true'/>" % _NS
+_H = b"([0-9]{1,10})"
+# As libraries write it: the two attributes in either order, with either quotes.
+_BARE = re.compile(
+    b"|".join(
+        pattern.replace(b"'", quote)
+        for pattern in (
+            b"<a xmlns='urn:xmpp:sm:3' h='([0-9]{1,10})' ?/>",
+            b"<a h='([0-9]{1,10})' xmlns='urn:xmpp:sm:3' ?/>",
+        )
+        for quote in (b"'", b'"')
+    )
+)
 MAX_ID = 4000  # characters of an id (§5: "up to 4000 bytes")
 COUNTED = frozenset({"iq", "message", "presence"})  # only stanzas are, no other elements (§4)
 
@@ -91,6 +104,15 @@ def handled_of(stanza: Stanza) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 10) or int(text) >= 2**32:
         raise BadElement("'h' is no number of 32 bits")
     return int(text)
+
+
+def bare_acknowledgement(data: bytes) -> int | None:
+    """Return the `h` of bytes that are an `<a/>` and nothing else, in a stream of XMPP; None: look at them properly."""
+    found = _BARE.fullmatch(data)
+    if found is None:
+        return None
+    h = int(found[found.lastindex or 0])
+    return h if h < 2**32 else None
 
 
 def handled_of_failed(stanza: Stanza) -> int | None:

@@ -22,6 +22,30 @@ class NumbersTests(SynchronousTestCase):
             self.assertIsNone(sm.handled_of_failed(element))
         self.assertRaises(sm.BadElement, sm.handled_of, parse_stanza(f"<a {NS}/>"))
 
+    def test_a_bare_acknowledgement(self) -> None:
+        """What is taken without a parser is what a parser finds; what is not is for the parser."""
+        for data, h in (
+            (b"<a xmlns='urn:xmpp:sm:3' h='7'/>", 7),
+            (b'<a xmlns="urn:xmpp:sm:3" h="4294967295" />', 2**32 - 1),
+            (b"<a h='0' xmlns='urn:xmpp:sm:3'/>", 0),
+            (b'<a h="12" xmlns="urn:xmpp:sm:3"/>', 12),
+        ):
+            self.assertEqual(sm.bare_acknowledgement(data), h)
+            self.assertEqual(sm.handled_of(parse_stanza(data)), h)
+        for data in (
+            b"<a xmlns='urn:xmpp:sm:3' h='4294967296'/>",
+            b"<a xmlns='urn:xmpp:sm:3' h='-1'/>",
+            b"<a xmlns='urn:xmpp:sm:3' h='1'/><message/>",
+            b" <a xmlns='urn:xmpp:sm:3' h='1'/>",
+            b"<a xmlns='urn:xmpp:sm:3' h='1'>",
+            b"<a xmlns='urn:xmpp:sm:3' h='1\"/>",
+            b"<a xmlns='urn:xmpp:sm:2' h='1'/>",
+            b"<a h='1'/>",
+            b"<a xmlns='urn:xmpp:sm:3' h='1'/",
+            "<a xmlns='urn:xmpp:sm:3' h='\u0663'/>".encode(),
+        ):
+            self.assertIsNone(sm.bare_acknowledgement(data), data)
+
 
 class ResumptionTests(SynchronousTestCase):
     def test_what_is_built_is_read(self) -> None:

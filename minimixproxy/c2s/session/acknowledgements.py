@@ -114,6 +114,10 @@ class Acknowledgements:
         self._began = time
         older.append(write)
 
+    def question(self) -> bytes:
+        """Nothing is asked."""
+        return b""
+
     def heard(self) -> None:
         """The client said something. Needs to be called only if `relayed`."""
         arrived = self._clock.seconds() - CROSSING

@@ -14,7 +14,9 @@ from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep import stream_management as sm
 from minimixproxy.xep.stream_headers import stream_error
 
-ASK_AFTER = 1.5  # seconds from a stanza to `<r/>`: each answer costs a read, so one is for several stanzas
+# Seconds from a stanza to `<r/>`: each answer costs a read, so one is for several stanzas. With the next stanza, if one
+# comes between these, else by itself.
+ASK_WITH, ASK_AFTER = 1.5, 2.0
 ASK_AT, ASK_AT_BYTES = 200, 64 * 1024  # and so many stanzas or bytes are not waited for
 ANSWER_WITHIN = 90.0  # seconds for `<a/>`; then the connection is given up
 
@@ -48,8 +50,10 @@ class ClientManagement:
     """
 
     __slots__ = (
+        "_ask_at",
         "_asked",
         "_behind",
+        "_clock",
         "_late",
         "_output",
         "_position",
@@ -80,7 +84,9 @@ class ClientManagement:
         # What had been given out with each write that is not acknowledged, and behind which stanza that is.
         self._positions: list[tuple[int, int]] = []
         self._written = self._sure = position()
+        self._clock = clock
         self._timer = Timer(clock)
+        self._ask_at = EVERYTHING  # from then on, the client is asked with the next stanza
         self._asked = False  # and not answered
         self._behind = False  # the last answer to the client's question was not all that it had sent
         self._late = Timer(clock)
@@ -102,11 +108,26 @@ class ClientManagement:
         if len(self.sent) >= ASK_AT or self.sent.size >= ASK_AT_BYTES:
             self._ask()
         elif not self._timer.running:
-            self._timer.start(ASK_AFTER, self._ask)
+            self._ask_later()
+
+    def question(self) -> bytes:
+        """Return `<r/>` if it is time for that: it costs less with a stanza than by itself."""
+        if self._asked or (len(self.sent) < ASK_AT and self._clock.seconds() < self._ask_at):
+            return b""
+        self._asks()
+        return sm.REQUEST
+
+    def _ask_later(self) -> None:
+        self._ask_at = self._clock.seconds() + ASK_WITH
+        self._timer.start(ASK_AFTER, self._ask)
 
     def _ask(self) -> None:
-        self._asked = True
+        self._asks()
         self._output.say(sm.REQUEST)
+
+    def _asks(self) -> None:
+        self._asked = True
+        self._ask_at = EVERYTHING
         self._timer.start(ANSWER_WITHIN, self._session.silent)
 
     def acknowledges(self, h: int) -> None:
@@ -132,19 +153,35 @@ class ClientManagement:
         else:  # `<enable/>` or `<resume/>` on a stream that has it already, or what only servers say
             self._output.say(sm.failed("unexpected-request"))
 
+    def bare_acknowledgement(self, data: bytes) -> bool:
+        """Take a read of the client if it is `<a/>` and nothing else, as most are written; False: it is something else.
+
+        It comes for every few stanzas, and need not go the way of all else.
+        """
+        h = sm.bare_acknowledgement(data)
+        if h is None:
+            return False
+        self._acknowledged(h)
+        return True
+
     def _answered(self, stanza: Stanza) -> None:
+        try:
+            h = sm.handled_of(stanza)
+        except sm.BadElement as error:
+            self._session.end(stream_error("policy-violation", str(error)))
+        else:
+            self._acknowledged(h)
+
+    def _acknowledged(self, h: int) -> None:
         self._asked = False  # so that it is asked at once when what it lets go out is much
         self._timer.stop()
         try:
-            self.acknowledges(sm.handled_of(stanza))
-        except sm.BadElement as error:
-            self._session.end(stream_error("policy-violation", str(error)))
-            return
+            self.acknowledges(h)
         except NotSent as error:
             self._session.end(sm.handled_count_too_high(error.h, error.sent))
             return
         if self.sent and not self._timer.running:
-            self._timer.start(ASK_AFTER, self._ask)
+            self._ask_later()
 
     # What the client sends -------------------------------------------------------------------------------------
 
@@ -182,5 +219,5 @@ class ClientManagement:
         self.rest()  # what was asked on a connection that still stood is not answered any more
         self.handled.resume()
         if self.sent:
-            self._timer.start(ASK_AFTER, self._ask)
+            self._ask_later()
         return sm.resumed(self.terms.id, self.handled.h)

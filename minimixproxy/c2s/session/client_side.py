@@ -137,8 +137,17 @@ class ClientSide:
         """Pass on one read's worth of the client's stream."""
         if self._acknowledgements is not None and self._acknowledgements.relayed:
             self._acknowledgements.heard()
-        if self._from_client is not None and not self.output.over:
-            self._from_client.pacing.take(data)
+        from_client = self._from_client
+        if from_client is None or self.output.over:
+            return
+        if not (data.startswith(b"<a") and self._bare_acknowledgement(data)):
+            from_client.pacing.take(data)
+
+    def _bare_acknowledgement(self, data: bytes) -> bool:
+        management, from_client = self._management, self._from_client
+        if management is None or from_client is None or from_client.mid_stanza:
+            return False
+        return management.bare_acknowledgement(data)
 
     def client_events(self, events: list[Event]) -> None:
         """Pass on what the client did not wait to send."""

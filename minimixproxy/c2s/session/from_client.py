@@ -61,6 +61,11 @@ class FromClient:
         else:
             self.resume_reading()
 
+    @property
+    def mid_stanza(self) -> bool:
+        """Whether what comes next may belong to what came before, or has to wait for it."""
+        return self.pacing.busy or not self._client.framer.is_between_stanzas
+
     def leave(self) -> tuple[list[Event], list[bytes]]:
         """Another connection takes the place of this one; return what is not handled (see `PacedReading.give_up`)."""
         self._left = True

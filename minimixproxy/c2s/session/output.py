@@ -34,6 +34,9 @@ class Stream(Protocol):
 class Writes(Protocol):
     """Who is told of what was written."""
 
+    def question(self) -> bytes:
+        """Return what is to go out behind the stanzas that are about to be written, if they are kept."""
+
     def wrote(self, size: int, *, everything: bool = True) -> None:
         """So many bytes were written with one call. `everything`: so is now all that was delivered."""
 
@@ -208,6 +211,8 @@ class ClientOutput:
         stanzas = parts[0] if len(parts) == 1 else b"".join(parts)
         managed.add_all(parts, len(stanzas))
         parts.clear()
+        if stanzas and (question := self._writes.question()):
+            elements.append(question)
         data = b"".join((stanzas, *elements)) if elements else stanzas
         elements.clear()
         self._write(data)

@@ -11,7 +11,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.c2s.session.client_management import ANSWER_WITHIN, ASK_AFTER, ASK_AT
+from minimixproxy.c2s.session.client_management import ANSWER_WITHIN, ASK_AFTER, ASK_AT, ASK_WITH
 from minimixproxy.c2s.session.output import MAX_UNACKNOWLEDGED
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from tests.c2s.helpers import HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, LabClient, plain
@@ -193,8 +193,9 @@ class AskingTest(ManagedTest):
         self.assertEqual(self.turn(), b"", "nothing is open")
 
     def test_soon_when_there_is_much(self) -> None:
-        self.client.serve(b"".join(MESSAGE % number for number in range(ASK_AT)))
-        self.assertEqual(self.turn(), ASK)
+        told = self.client.serve(b"".join(MESSAGE % number for number in range(ASK_AT))) + self.turn()
+        self.assertTrue(told.endswith(ASK))
+        self.assertEqual(told.count(ASK), 1)
 
     def test_a_client_that_never_answers(self) -> None:
         self.client.serve(MESSAGE % 1)
@@ -259,6 +260,36 @@ class AskingTest(ManagedTest):
         told = self.say(ack(first))
         self.assertEqual(told.count(MESSAGE % 1), many - first)
         self.assertIn(ASK, told)
+
+    def test_with_a_stanza_if_there_is_one(self) -> None:
+        """A question by itself is one more write for the proxy, and a packet for the phone."""
+        self.client.serve(MESSAGE % 1)
+        self.lab.clock.advance(ASK_WITH - 0.1)
+        self.assertEqual(self.client.serve(MESSAGE % 2), MESSAGE % 2)
+        self.lab.clock.advance(0.1)
+        self.assertEqual(self.client.serve(MESSAGE % 3), MESSAGE % 3 + ASK)
+        self.lab.clock.advance(10)
+        self.assertEqual(self.turn(), b"")
+
+    def test_acknowledgements_in_pieces_and_among_others(self) -> None:
+        """An answer in one read by itself takes a shorter way, which is to make no difference."""
+        for pieces in (
+            (ack(1),),
+            (ack(1) + b"<message/>",),
+            (b"<message/>" + ack(1),),
+            (ack(1)[:10], ack(1)[10:]),
+            (b"<message>", b"<a/>", b"</message>", ack(1)),
+            (b"<message><body>", ack(9), b"</body></message>" + ack(1)),
+        ):
+            self.setUp()
+            self.client.serve(MESSAGE % 1)
+            self.assertEqual(self.session.reached, 0)
+            for piece in pieces:
+                self.client.send(piece)
+            self.assertEqual(errors(self.turn()), [])
+            self.assertEqual(self.session.reached, float("inf"), pieces)
+            upstream = self.client.upstream.take()
+            self.assertEqual(upstream.count(b"<message"), b"".join(pieces).count(b"<message"))
 
 
 class SleepingTest(ManagedTest):

@@ -77,6 +77,9 @@ class ManagedClient(Client):
         if self.slow:
             self._output_side.block()
 
+    def question(self) -> bytes:
+        return b""
+
     def wrote(self, size: int, *, everything: bool = True) -> None:
         """Before stream management is enabled."""
 
