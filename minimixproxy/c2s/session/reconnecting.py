@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionRefusedError
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused, UpstreamUnreachable
@@ -20,6 +21,7 @@ from minimixproxy.wire.xmlstream import FramedXmlStream
 WAITS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before an attempt; the last one again and again
 ANSWER_WITHIN = 15.0  # seconds from a login to the answer whether the stream is resumed
 LONGEST = 300.0  # seconds for all of them, if the server does not say how long it waits
+REFUSALS = 4  # attempts in a row that nobody takes: the server is down, and streams do not outlive it
 
 #: Logs in for a client, whose address the server may be told.
 Connect = Callable[[Login, Peer], Awaitable[FramedXmlStream]]
@@ -72,8 +74,8 @@ class Reconnecting:
 
     async def _try(self, what: Resumption, clock: Clock, language: str) -> None:
         until = clock.seconds() + (LONGEST if what.max is None else min(LONGEST, what.max))
-        attempt, handled = 0, None
-        while clock.seconds() <= until:
+        attempt, refusals, handled = 0, 0, None
+        while clock.seconds() <= until and refusals < REFUSALS:
             await _wait(clock, WAITS[min(attempt, len(WAITS) - 1)])
             attempt += 1
             try:
@@ -84,6 +86,7 @@ class Reconnecting:
                 break
             except UpstreamError as error:
                 self.log.debug("{name}: not resumed yet: {error}", name=self._name, error=str(error))
+                refusals = refusals + 1 if isinstance(error.__cause__, ConnectionRefusedError) else 0
             else:
                 self._work = None
                 self.log.info("{name}: the stream to the server is resumed", name=self._name)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.jid import JID
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.c2s.errors import UpstreamRefused, UpstreamUnreachable
 from minimixproxy.c2s.session.reconnecting import ANSWER_WITHIN as RESUMED_WITHIN
+from minimixproxy.c2s.session.reconnecting import REFUSALS
 from minimixproxy.c2s.session.server_management import ANSWER_WITHIN, ASK_AFTER
 from minimixproxy.c2s.session.server_stream import MAX_UNACKNOWLEDGED, MAX_UNHANDLED
 from minimixproxy.c2s.upstream import connecting
@@ -370,6 +371,18 @@ class ResumedUpstreamTest(UpstreamTest):
             told = self.serve(answer)
             self.assertEqual(errors(told), [b"remote-connection-failed"])
             self.assertTrue(wire.closing or wire.disconnected)
+
+    def test_one_that_is_down(self) -> None:
+        """Nobody takes connections: the process that knew the stream is gone. The client is told within seconds."""
+        self.lose()
+        for _attempt in range(REFUSALS):
+            self.assertEqual(self.account.closed, [])
+            self.lab.clock.advance(2)
+            error = UpstreamUnreachable("refused")
+            error.__cause__ = ConnectionRefusedError()
+            self.lab.logins[-1][1].errback(error)
+        self.assertEqual(errors(self.turn()), [b"remote-connection-failed"])
+        self.assertEqual(self.account.closed, [self.session])
 
     def test_one_that_refuses_the_login(self) -> None:
         self.lose()
