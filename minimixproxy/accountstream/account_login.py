@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from minimixproxy.accountstream.attempt import Opened
+from minimixproxy.accountstream.attempt import Opened, Resumable
 from minimixproxy.accountstream.errors import CredentialRefused
 from minimixproxy.accountstream.password_check import PasswordCheck
 from minimixproxy.config.settings import Settings
@@ -23,8 +23,11 @@ SEEN_INTERVAL = 3600.0  # seconds that `last_seen` may be late on disk, if accou
 class Logins(Protocol):
     """What can be done with logins: opening streams, and keeping them on disk."""
 
-    def open(self, login: Login, resource: str) -> Awaitable[Opened]:
-        """Open an upstream stream and bind a resource. Raises `CannotOpen`, or `CredentialRefused`."""
+    def open(self, login: Login, resource: str, resumable: Resumable | None = None) -> Awaitable[Opened]:
+        """Open an upstream stream, and resume what is given, or bind a resource.
+
+        Raises `CannotOpen`, or `CredentialRefused`.
+        """
 
     def prove(self, login: Login) -> Awaitable[None]:
         """Log in and out again, so that the login learns what the server keeps of its password. Raises as `open`."""
@@ -127,12 +130,12 @@ class AccountLogin:
 
     # The stream (`StreamLogin`)
 
-    async def open(self) -> Opened:
-        """Open the stream. Raises `CannotOpen`, or `CredentialRefused`."""
+    async def open(self, resumable: Resumable | None = None) -> Opened:
+        """Open the stream, or resume what is given. Raises `CannotOpen`, or `CredentialRefused`."""
         login = self._used = self._login
         if login is None:
             raise CredentialRefused("no usable login was kept")
-        return await self._logins.open(login, self._context.resource(self.bare))
+        return await self._logins.open(login, self._context.resource(self.bare), resumable)
 
     def opened(self) -> None:
         """The stream is open. The server may have shown that its salt lasts, or does not."""

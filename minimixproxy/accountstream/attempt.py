@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -12,27 +12,62 @@ from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.accountstream.phases import Input
 from minimixproxy.logs.logger import Logger
 from minimixproxy.wire.xmlstream import FramedXmlStream
+from minimixproxy.xep.stream_management import Enabled, Resume
 
-#: A stream with a bound resource, and the full JID.
-Opened = tuple[FramedXmlStream, str]
-#: Opens an upstream stream for the account and binds a resource; returns the stream and the full JID. What has come
-#: already is held (see `FramedXmlStream.keep`).
+
+class Opened(NamedTuple):
+    """A stream with a bound resource, and the full JID. What has come already is held (see `FramedXmlStream.keep`).
+
+    `enabled`: the server's word on stream management, None without. `resumed`: it is the stream that was to be resumed.
+    """
+
+    xmlstream: FramedXmlStream
+    jid: str
+    enabled: Enabled | None = None
+    resumed: bool = False
+
+
+class Resumable(Protocol):
+    """A stream whose connection is gone and that can be resumed.
+
+    `is_wanted`: if it is not resumed, another is to be bound in its place.
+    """
+
+    jid: str
+    is_wanted: bool
+
+    def resuming(self) -> Resume:
+        """Return what is asked for, now: what is handled later counts when the server has sent it again."""
+
+    def resumed(self, h: int) -> None:
+        """The server goes on with it, and has handled so many of our stanzas. Raises `NotSent`: that cannot be."""
+
+    def not_resumed(self, h: int | None) -> None:
+        """The server knows it no more. `h`: as for `resumed`, None if it does not say."""
+
+
+#: Opens an upstream stream for the account, and resumes what is given on it, or binds a resource.
 #: Raises `CannotOpen`, or `CredentialRefused`.
-Connect = Callable[[], Awaitable[Opened]]
+Connect = Callable[[Resumable | None], Awaitable[Opened]]
 
 
 class Attempt:
-    """Connects, and gives the life of the stream what comes of it: CONNECTED, CANNOT_OPEN or CREDENTIAL_REFUSED.
+    """Connects, and gives the life of the stream what comes of it.
+
+    That is RESUMED, CONNECTED, CANNOT_OPEN or CREDENTIAL_REFUSED.
 
     Once it is stopped it gives nothing, and a stream that it brings all the same is dropped.
     """
 
     log = Logger()
 
-    def __init__(self, account: str, connect: Connect, happens: Callable[..., Any]) -> None:
-        """`happens` takes an `Input`, and with CONNECTED what was opened."""
+    def __init__(
+        self, account: str, connect: Connect, happens: Callable[..., Any], resumable: Resumable | None = None
+    ) -> None:
+        """`happens` takes an `Input`, and with RESUMED and CONNECTED what was opened."""
         self._account = account
         self._connect = connect
+        self._resumable = resumable
         self._happens: Callable[..., Any] | None = happens
         self._working: Deferred[Any]
 
@@ -53,14 +88,14 @@ class Attempt:
             self._working.cancel()
 
     async def _work(self) -> Opened:
-        return await self._connect()
+        return await self._connect(self._resumable)
 
     def _connected(self, opened: Opened) -> None:
         happens, self._happens = self._happens, None
         if happens is not None:
-            happens(Input.CONNECTED, opened)
+            happens(Input.RESUMED if opened.resumed else Input.CONNECTED, opened)
         else:  # it could not be stopped any more
-            opened[0].transport.abortConnection()
+            opened.xmlstream.transport.abortConnection()
 
     def _failed(self, failure: Failure) -> None:
         """The reason is the connection's, and logged; whoever waits is told only that it failed, or was refused."""

@@ -12,15 +12,20 @@ from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT
 from zope.interface import implementer
 
 from minimixproxy.accountstream.attempt import Opened
-from minimixproxy.accountstream.keepalive import Keepalive, disconnect
+from minimixproxy.accountstream.keepalive import CLOSE_TIMEOUT, Keepalive, disconnect
+from minimixproxy.accountstream.managed_stream import ManagedStream, is_stanza
 from minimixproxy.accountstream.phases import Input
+from minimixproxy.c2s.upstream.sending import Sending
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_STREAM
 from minimixproxy.safety_net import NET
-from minimixproxy.timing.clock import Clock
+from minimixproxy.stream_management.unacknowledged import NotSent
+from minimixproxy.timing.clock import Clock, Timer
 from minimixproxy.wire.events import Fault, Skipped
 from minimixproxy.wire.stanza import Stanza
-from minimixproxy.wire.xmlstream import SKIPPED_EVENT, FramedXmlStream
+from minimixproxy.wire.xmlstream import SKIPPED_EVENT
+from minimixproxy.xep import stream_management as sm
+from minimixproxy.xep.stream_headers import STREAM_END
 
 
 class Listener(Protocol):
@@ -28,34 +33,46 @@ class Listener(Protocol):
 
     account: str
 
+    @property
+    def ping_interval(self) -> float:
+        """Seconds of silence before the server is pinged."""
+
     def ping(self) -> None:
         """Have the server say something."""
 
     def left_out(self, skipped: Skipped) -> None:
         """A stanza cannot be taken."""
 
-    def attached(self, xmlstream: FramedXmlStream) -> None:
-        """There is a connection: tell the handlers."""
+    def received(self, stanza: Stanza) -> None:
+        """A stanza has come."""
 
 
 @implementer(IPushProducer)
 class Connection:
-    """Gives the life of its stream ENDED, FULL and DRAINED, from `attach` to `detach`: nothing before and after.
+    """Gives the life of its stream ENDED, BROKEN, FULL and DRAINED, from `attach` to `detach`.
 
-    The transport takes it for the producer of what is sent, and tells it when the server does not read.
+    The transport takes it for the producer of what is sent, and tells it when the server does not read. `managed` is
+    what is kept of the stream for other connections, if there is stream management.
     """
 
     log = Logger()
 
     def __init__(
-        self, opened: Opened, clock: Clock, ping_interval: float, listener: Listener, happens: Callable[[Input], Any]
+        self,
+        opened: Opened,
+        managed: ManagedStream | None,
+        clock: Clock,
+        listener: Listener,
+        happens: Callable[[Input], Any],
     ) -> None:
-        self.xmlstream, self.jid = opened
+        self.xmlstream, self.jid = opened.xmlstream, opened.jid
+        self._managed = managed
+        self._sending = Sending(managed.unacknowledged, self.xmlstream.send) if managed is not None else None
         self._clock = clock
         self._listener = listener
         self._happens = happens
         self._attached = False
-        self._keepalive = Keepalive(clock, ping_interval, listener.ping, self._silent)
+        self._keepalive = Keepalive(clock, listener.ping_interval, listener.ping, self._silent)
 
     def attach(self) -> None:
         """Listen, and watch for silence, from now on."""
@@ -65,8 +82,7 @@ class Connection:
         self.xmlstream.addObserver(STREAM_END_EVENT, self._ended)
         self.xmlstream.addObserver(STREAM_ERROR_EVENT, self._fault)
         self.xmlstream.addObserver(SKIPPED_EVENT, self._left_out)
-        self.xmlstream.addObserver("/*", self._received, 1)
-        self._listener.attached(self.xmlstream)
+        self.xmlstream.taker = self._received
 
     def detach(self) -> None:
         """Listen no more: what this connection still does is nothing to the stream."""
@@ -76,29 +92,73 @@ class Connection:
         self.xmlstream.silence()
 
     def say_goodbye(self) -> Deferred[None]:
-        """End the stream properly; the result fires when the connection is gone."""
+        """End the stream properly, no more being attached; the result fires when the connection is gone.
+
+        The server is told first how much is handled: it returns the rest to whoever sent it. So that waits for the
+        disk, for a while.
+        """
         self.log.info("account stream closed: {account}", account=self._listener.account)
-        self.xmlstream.send(b"</stream:stream>")
+        if self._managed is None:
+            return self._end_stream(b"")
+        managed, late, gone = self._managed, Timer(self._clock), Deferred[None]()
+
+        def end() -> None:
+            self._end_stream(managed.acknowledgement()).chainDeferred(gone)
+
+        def on_disk() -> None:
+            if late.running:
+                late.stop()
+                end()
+
+        late.start(CLOSE_TIMEOUT, end)
+        managed.on_disk(on_disk)
+        gone.addCallback(lambda _: managed.unacknowledged.give_up())  # whoever waits for that
+        return gone.addCallback(lambda _: None)
+
+    def _end_stream(self, last_word: bytes) -> Deferred[None]:
+        self.xmlstream.send(last_word + STREAM_END)
         return disconnect(self.xmlstream, self._clock)
 
     def abort(self) -> None:
         """End the connection at once."""
         self.xmlstream.transport.abortConnection()
 
+    # What is sent
+
+    def send(self, data: bytes) -> None:
+        """Send a stanza, now or when the server has acknowledged enough."""
+        if self._sending is not None and is_stanza(data):
+            self._sending.send(data)
+        else:
+            self.xmlstream.send(data)
+
+    def send_again(self) -> None:
+        """The stream is resumed: send what was not acknowledged, or would have been sent meanwhile, in order."""
+        if self._sending is not None:
+            self._sending.go_on()
+
+    # What ends it
+
     def _tell(self, what: Input) -> None:
         if self._attached:
             self._happens(what)
 
-    # What ends it
+    def _breaks(self) -> None:
+        """The connection is no good any more; the stream may be."""
+        managed = self._managed
+        if managed is not None and managed.resumable and not self.xmlstream.is_closed:
+            self._tell(Input.BROKEN)
+        else:
+            self._tell(Input.ENDED)
 
     def _ended(self, _reason: Any = None) -> None:
         if self._attached:
-            self.log.warn("account stream lost: {jid}", jid=self.jid)
-            self._tell(Input.ENDED)
+            self.log.warn("account stream lost its connection: {jid}", jid=self.jid)
+            self._breaks()
 
     def _silent(self, seconds: float) -> None:
         self.log.warn("account stream silent for {silent:.0f} s: {jid}", silent=seconds, jid=self.jid)
-        self._tell(Input.ENDED)
+        self._breaks()
         self.abort()
 
     def _fault(self, fault: Any) -> None:
@@ -120,16 +180,46 @@ class Connection:
         self._tell(Input.ENDED)
         disconnect(self.xmlstream, self._clock)
 
-    # Signs of life
+    # What comes
 
     def _received(self, stanza: Stanza) -> None:
         self._keepalive.heard()
         if stanza.name == "error" and stanza.uri == NS_STREAM:
             self._stream_error(stanza)
+        elif self._managed is None:
+            self._listener.received(stanza)
+        elif sm.is_of_stream_management(stanza):
+            self._managing(stanza, self._managed)
+        else:
+            self._managed.take(stanza, self._listener.received)
+
+    def _managing(self, stanza: Stanza, managed: ManagedStream) -> None:
+        if stanza.name == "r":
+            managed.on_disk(self._acknowledge)  # it is on its way there: one true answer is better than two
+        elif stanza.name == "a":
+            self._acknowledged(stanza)
+        elif stanza.name == "enabled":
+            managed.begin()
+
+    def _acknowledge(self) -> None:
+        if self._attached and self._managed is not None:
+            self.xmlstream.send(self._managed.acknowledgement())
+
+    def _acknowledged(self, stanza: Stanza) -> None:
+        """The server has handled so much: whoever waits for that may do anything."""
+        assert self._sending is not None
+        try:
+            self._sending.acknowledged(sm.handled_of(stanza))
+        except (NotSent, sm.BadElement) as error:
+            self.log.warn("account stream {jid}: the server counts wrongly: {error}", jid=self.jid, error=str(error))
+            self._tell(Input.ENDED)
+            self.abort()
 
     def _left_out(self, skipped: Skipped) -> None:
         """A stanza cannot be taken: it is too large, or no XML with namespaces."""
         self._keepalive.heard()
+        if self._managed is not None and not self._managed.left_out(skipped):
+            return
         where = f"account stream of {self._listener.account}"
         NET.skip(skipped.name, skipped.size, skipped.digest, where, skipped.reason)
         self._listener.left_out(skipped)

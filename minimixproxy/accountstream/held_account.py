@@ -138,4 +138,5 @@ def is_needed(last_seen: float, has_rooms: bool, context: LoginContext) -> bool:
 
 def _options(context: LoginContext) -> StreamOptions:
     rooms, limits = context.settings.rooms, context.settings.limits
-    return StreamOptions(rooms.ping_interval, rooms.iq_timeout, Sendable(limits.stanza_size, limits.stanza_depth))
+    sendable = Sendable(limits.stanza_size, limits.stanza_depth)
+    return StreamOptions(rooms.ping_interval, rooms.iq_timeout, sendable, context.journal.gated(lambda call: call()))

@@ -58,6 +58,9 @@ class Keepalive:
 def disconnect(xmlstream: FramedXmlStream, clock: Clock) -> Deferred[None]:
     """End a connection once all is written, by force if that takes too long; the result fires when it has ended."""
     gone: Deferred[None] = Deferred()
+    if xmlstream.is_lost:
+        gone.callback(None)
+        return gone
     late = Timer(clock)
 
     def ended(_reason: Any = None) -> None:

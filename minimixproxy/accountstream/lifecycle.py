@@ -1,7 +1,7 @@
 """The life of an account stream: one table of phases, what can happen at them, and what follows.
 
-docs/lifecycles-drawn.md is drawn from it. `phases.py` says what the phases and inputs are, `lifecycle_rules.py` what is
-done on the way; `AccountStream` is what others see.
+docs/lifecycles-drawn.md is drawn from it. `phases.py` says what the phases and inputs are, `lifecycle_rules.py` and
+`resuming_rules.py` what is done on the way; `AccountStream` is what others see.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from twisted.python.failure import Failure
 
 from minimixproxy.accountstream.attempt import Connect
-from minimixproxy.accountstream.lifecycle_rules import Rules, Told
+from minimixproxy.accountstream.lifecycle_rules import Told, Waits
 from minimixproxy.accountstream.phases import Input, Phase
-from minimixproxy.timing.backoff import Backoff
+from minimixproxy.accountstream.resuming_rules import ResumingRules as Rules
 from minimixproxy.timing.clock import Clock
 from minimixproxy.timing.pacing import Slots
 
@@ -55,9 +55,11 @@ _ELSEWHERE = {
     Input.TIME_UP: _impossible("no timer runs"),
     Input.SLOT: _impossible("it is not in line"),
     Input.CONNECTED: _impossible("no attempt is under way, and one that was stopped tells nothing"),
+    Input.RESUMED: _impossible("nothing was to be resumed"),
     Input.CANNOT_OPEN: _impossible("no attempt is under way, and one that was stopped tells nothing"),
     Input.CREDENTIAL_REFUSED: _impossible("no attempt is under way, and one that was stopped tells nothing"),
     Input.ENDED: _impossible("nobody listens to a connection that is not open any more"),
+    Input.BROKEN: _impossible("nobody listens to a connection that is not open any more"),
     Input.FULL: _impossible("nobody listens to a connection that is not open any more"),
     Input.DRAINED: _impossible("nobody listens to a connection that is not open any more"),
     Input.TOO_MUCH: _impossible("nothing waits"),
@@ -107,7 +109,9 @@ _AT = {
         Input.SEND: Transition(None, Rules._write),
         Input.FULL: Transition(Phase.CONGESTED, Rules._count_anew),
         Input.DRAINED: _nothing("it was never full"),
+        Input.TOO_MUCH: Transition(Phase.CLOSED, Rules._abort_unacknowledged),
         Input.ENDED: Transition(Phase.CLOSED, Rules._lose_open),
+        Input.BROKEN: Transition(Phase.BROKEN, Rules._break),
         Input.CLOSE: Transition(Phase.CLOSED, Rules._close_open),
     },
     Phase.CONGESTED: {
@@ -116,7 +120,41 @@ _AT = {
         Input.DRAINED: Transition(Phase.OPEN, Rules._count_anew),
         Input.TOO_MUCH: Transition(Phase.CLOSED, Rules._abort),
         Input.ENDED: Transition(Phase.CLOSED, Rules._lose_open),
+        Input.BROKEN: Transition(Phase.BROKEN, Rules._break),
         Input.CLOSE: Transition(Phase.CLOSED, Rules._close_open),
+    },
+    Phase.BROKEN: {
+        Input.TIME_UP: Transition(Phase.TO_RESUME, Rules._line_up_to_resume),
+        Input.SEND: Transition(None, Rules._keep_to_resume),
+        Input.TOO_MUCH: Transition(Phase.CLOSED, Rules._lose_overfull),
+        Input.CLOSE: Transition(Phase.LEAVING, Rules._resume_to_leave),
+    },
+    Phase.TO_RESUME: {
+        Input.SLOT: Transition(Phase.RESUMING, Rules._resume),
+        Input.TIME_UP: Transition(Phase.CLOSED, Rules._lose_broken),
+        Input.SEND: Transition(None, Rules._keep_to_resume),
+        Input.TOO_MUCH: Transition(Phase.CLOSED, Rules._lose_overfull),
+        Input.CLOSE: Transition(Phase.LEAVING, Rules._resume_to_leave),
+    },
+    Phase.RESUMING: {
+        Input.RESUMED: Transition(Phase.OPEN, Rules._go_on),
+        Input.CONNECTED: Transition(Phase.OPENING, Rules._lose_and_begin),
+        Input.CANNOT_OPEN: Transition(Phase.BROKEN, Rules._try_again),
+        Input.CREDENTIAL_REFUSED: Transition(Phase.REFUSED, Rules._refuse),
+        Input.TIME_UP: Transition(Phase.BROKEN, Rules._try_again),
+        Input.SEND: Transition(None, Rules._keep_to_resume),
+        Input.TOO_MUCH: Transition(Phase.CLOSED, Rules._lose_overfull),
+        Input.CLOSE: Transition(Phase.LEAVING, Rules._resume_to_leave),
+    },
+    Phase.LEAVING: {
+        Input.RESUMED: Transition(Phase.CLOSED, Rules._leave),
+        Input.CONNECTED: Transition(Phase.CLOSED, Rules._leave_new),
+        Input.CANNOT_OPEN: Transition(Phase.CLOSED, Rules._close),
+        Input.CREDENTIAL_REFUSED: Transition(Phase.CLOSED, Rules._close),
+        Input.TIME_UP: Transition(Phase.CLOSED, Rules._close),
+        Input.SEND: Transition(Phase.HURRYING, Rules._close_and_keep),
+        Input.REOPEN: Transition(Phase.WAITING, Rules._close_and_wait),
+        Input.CLOSE: Transition(Phase.CLOSED, Rules._close),
     },
     Phase.REFUSED: {
         Input.SEND: Transition(Phase.TELLING, Rules._tell_soon),
@@ -142,8 +180,8 @@ _BY_PHASE = {phase: {what: TABLE[phase, what] for what in Input} for phase in Ph
 class Lifecycle(Rules):
     """At which phase one stream is. `happens` is the only way on."""
 
-    def __init__(self, stream: Told, connect: Connect, clock: Clock, slots: Slots, backoff: Backoff) -> None:
-        super().__init__(stream, connect, clock, slots, backoff)
+    def __init__(self, stream: Told, connect: Connect, clock: Clock, slots: Slots, waits: Waits) -> None:
+        super().__init__(stream, connect, clock, slots, waits)
         self._here = _BY_PHASE[self.phase]
 
     def happens(self, what: Input, with_it: Any = None) -> Any:

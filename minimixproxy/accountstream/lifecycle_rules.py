@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 
 from minimixproxy.accountstream.attempt import Attempt, Connect, Opened
 from minimixproxy.accountstream.connection import Connection
+from minimixproxy.accountstream.managed_stream import ManagedStream
 from minimixproxy.accountstream.phases import Input, Phase
 from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.backoff import Backoff
@@ -25,8 +27,14 @@ class Told(Protocol):
 
     account: str
 
+    def attached(self) -> None:
+        """There is a connection, on which nothing was sent yet: not for one that was resumed."""
+
     def opened(self) -> None:
         """The stream is open, and all that waited was sent."""
+
+    def resumed(self) -> None:
+        """The stream is open as before."""
 
     def lost(self) -> None:
         """It ended otherwise than by `close`, or could not be opened."""
@@ -34,11 +42,40 @@ class Told(Protocol):
     def refused(self) -> None:
         """The credential was refused."""
 
+    def perhaps_lost(self, stanza: bytes) -> None:
+        """It was sent on the stream that was lost, and not acknowledged."""
+
     def send(self, data: bytes) -> None:
         """Judge a stanza that has waited once more, by what this server takes, and send it."""
 
-    def connected(self, opened: Opened) -> Connection:
+    def managed(self, opened: Opened) -> ManagedStream | None:
+        """Return what is kept of a stream for other connections, if there is stream management."""
+
+    def connected(self, opened: Opened, managed: ManagedStream | None) -> Connection:
         """Return the connection, not attached yet."""
+
+
+class Waits(NamedTuple):
+    """How long to wait from failure to failure: to open the stream, and to resume it."""
+
+    to_open: Backoff
+    to_resume: Backoff
+
+
+class Dropped(NamedTuple):
+    """What was under way when a stream was given up. `waiting`: for what was sent to be acknowledged."""
+
+    managed: ManagedStream | None
+    waiting: list[Callable[[], None]]
+
+    def over(self, told: Callable[[bytes], None] = lambda _stanza: None) -> None:
+        """Call who waits; before that `told`, with each stanza that was sent and not acknowledged."""
+        if self.managed is not None:
+            for stanza in tuple(self.managed.unacknowledged):
+                told(stanza)
+            self.managed.unacknowledged.give_up()
+        for call in self.waiting:
+            call()
 
 
 class Rules:
@@ -50,22 +87,26 @@ class Rules:
 
     log = Logger()
 
-    def __init__(self, stream: Told, connect: Connect, clock: Clock, slots: Slots, backoff: Backoff) -> None:
+    def __init__(self, stream: Told, connect: Connect, clock: Clock, slots: Slots, waits: Waits) -> None:
         self.phase = Phase.CLOSED
         self.connection: Connection | None = None  # while OPEN or CONGESTED
+        self.managed: ManagedStream | None = None  # the same, and while it is to be resumed
         self.queued = 0  # bytes that wait
         self._stream = stream
         self._connect = connect
         self._clock = clock
         self._slots = slots
-        self._backoff = backoff
+        self._backoff, self._tries = waits
         self._delay = 0.0  # seconds from the last failure to the next attempt
         self._changed = clock.seconds()  # when the last attempt failed, or the stream opened, or ended
-        self._due = 0.0  # when WAITING or HURRYING is over
+        self._due = 0.0  # when WAITING, HURRYING or BROKEN is over
+        self._resume_until = 0.0  # from BROKEN to RESUMING
         self._timer = Timer(clock)  # of this phase: it gives TIME_UP, and the next phase stops it
         self._queue: list[bytes] = []  # from HURRYING to OPENING
-        self._slot: Slot | None = None  # from IN_LINE to OPENING
-        self._attempt: Attempt | None = None  # while OPENING
+        self._waiting: list[Callable[[], None]] = []  # the same: for what is in it to be acknowledged
+        self._slot: Slot | None = None  # from IN_LINE to OPENING, from TO_RESUME to RESUMING
+        self._attempt: Attempt | None = None  # while OPENING, RESUMING or LEAVING
+        self._bound: Opened | None = None  # while those are told who have lost the stream that it follows
 
     def happens(self, what: Input, with_it: Any = None) -> Any:
         """Go on to the phase that follows, and do what is to be done on the way; return what that returns."""
@@ -74,8 +115,26 @@ class Rules:
     @property
     def opens_in(self) -> float:
         """Seconds until it lines up for a slot; 0 if it does not wait for time to pass."""
-        waits = self.phase in (Phase.WAITING, Phase.HURRYING)
+        waits = self.phase in (Phase.WAITING, Phase.HURRYING, Phase.BROKEN)
         return max(0.0, self._due - self._clock.seconds()) if waits else 0.0
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for a server that does not read, or that it has not acknowledged."""
+        unacknowledged = self.managed.unacknowledged.size if self.managed is not None else 0
+        return max(unacknowledged, self.queued) if self.phase is Phase.CONGESTED else unacknowledged
+
+    def when_acknowledged(self, call: Callable[[], None]) -> None:
+        """Call once the server has acknowledged all that was sent so far; at once if it does not do so.
+
+        And if the stream is lost, when those that were to be told of that were.
+        """
+        if self._queue:
+            self._waiting.append(call)
+        elif self.managed is not None:
+            self.managed.unacknowledged.when_arrived(call)
+        else:
+            call()
 
     # The way there
 
@@ -126,13 +185,19 @@ class Rules:
     def _begin(self, opened: Opened) -> None:
         """Send all that waited; call `opened`."""
         self._changed = self._clock.seconds()
-        self.connection = connection = self._stream.connected(opened)
+        self.managed = self._stream.managed(opened)
+        self.connection = connection = self._stream.connected(opened, self.managed)
         queue, self._queue, self.queued = self._queue, [], 0
+        waiting, self._waiting = self._waiting, []
+        self._bound = None
         self._end_opening()
         connection.attach()
+        self._stream.attached()
         for data in queue:
             if self.connection is connection:  # so much may have waited that it is given up again
                 self._stream.send(data)
+        for call in waiting:
+            self.when_acknowledged(call)
         try:
             if self.connection is connection:
                 self._stream.opened()
@@ -142,9 +207,11 @@ class Rules:
     # While it is open
 
     def _write(self, data: bytes) -> None:
-        """The stanza is sent."""
+        """The stanza is sent, and kept until it is acknowledged."""
         assert self.connection is not None
-        self.connection.xmlstream.send(data)
+        self.connection.send(data)
+        if self.managed is not None and self.managed.full:
+            self.happens(Input.TOO_MUCH)
 
     def _write_counted(self, data: bytes) -> None:
         """The stanza waits in the transport."""
@@ -164,8 +231,9 @@ class Rules:
         """Drop what waits. The next wait is longer. Call `lost`."""
         self._delay = self._backoff.next()
         self._changed = self._clock.seconds()
-        self._forget()
+        dropped = self._forget()
         self._stream.lost()
+        dropped.over(self._stream.perhaps_lost)
 
     def _lose_late(self, _: object) -> None:
         """Stop the attempt, and drop what waits. The next wait is longer. Call `lost`."""
@@ -188,9 +256,17 @@ class Rules:
 
     def _abort(self, _: object) -> None:
         """End the connection at once; the next wait as for one that has ended. Call `lost`."""
+        self._end_at_once("does not read")
+
+    def _abort_unacknowledged(self, _: object) -> None:
+        """End the connection at once; the next wait as for one that has ended. Call `lost`."""
+        self._end_at_once("does not acknowledge")
+
+    def _end_at_once(self, fault: str) -> None:
         self.log.warn(
-            "the server does not read what {account} sends: its account stream is given up",
+            "the server {fault} what {account} sends: its account stream is given up",
             account=self._stream.account,
+            fault=fault,
         )
         connection = self.connection
         assert connection is not None
@@ -199,8 +275,9 @@ class Rules:
 
     def _refuse(self, _: object) -> None:
         """Drop what waits; call `refused`."""
-        self._forget()
+        dropped = self._forget()
         self._stream.refused()
+        dropped.over(self._stream.perhaps_lost)
 
     def _tell_soon(self, _: object) -> None:
         """Drop the stanza."""  # and `refused` is not called while somebody is sending
@@ -210,30 +287,43 @@ class Rules:
         """Call `refused`."""
         self._stream.refused()
 
-    def _close(self, _: object) -> Deferred[None]:
+    def _close(self, _: object = None) -> Deferred[None]:
         """Drop what waits, and stop what is under way. Failures count no more."""
-        connection = self.connection
-        self._forget()
         self._backoff.reset()
         self._delay = 0.0
-        return succeed(None) if connection is None else connection.say_goodbye()
+        self._forget().over()
+        return succeed(None)
 
     def _close_open(self, _: object) -> Deferred[None]:
-        """Say goodbye and end the connection, in 5 s at most. Failures count no more."""
-        return self._close(None)
+        """Say goodbye and end the connection, in 10 s at most. Failures count no more."""
+        self._backoff.reset()
+        self._delay = 0.0
+        connection = self.connection
+        assert connection is not None
+        self._forget()
+        return connection.say_goodbye()
 
-    def _forget(self) -> None:
-        """Have nothing go on, and nothing wait."""
-        self._queue, self.queued = [], 0
+    def _forget(self) -> Dropped:
+        """Have nothing go on, and nothing wait; return what did."""
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.detach()
         self._end_opening()
+        return self._drop()
+
+    def _drop(self) -> Dropped:
+        dropped = Dropped(self.managed, self._waiting)
+        self.managed, self._waiting = None, []
+        self._queue, self.queued = [], 0
+        return dropped
 
     def _end_opening(self) -> None:
         slot, self._slot = self._slot, None
         attempt, self._attempt = self._attempt, None
+        bound, self._bound = self._bound, None
         if slot is not None:
             slot.end()
         if attempt is not None:
             attempt.stop()
+        if bound is not None:
+            bound.xmlstream.transport.abortConnection()

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from minimixproxy.accountstream.attempt import Opened, Resumable
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.accountstream.kept_login import KeptLogins
-from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused, UpstreamUnfit
+from minimixproxy.c2s.errors import UpstreamError, UpstreamProtocolError, UpstreamRefused, UpstreamUnfit
+from minimixproxy.c2s.upstream import managing
 from minimixproxy.c2s.upstream.connecting import Login, bind_resource, connect_upstream, open_stream
 from minimixproxy.config.settings import Domain, Limits
+from minimixproxy.logs.logger import Logger
+from minimixproxy.stream_management.unacknowledged import NotSent
 from minimixproxy.wire.xmlstream import FramedXmlStream, Turn
 from minimixproxy.xep.stream_features import announced_limit
+from minimixproxy.xep.stream_management import is_offered
+
+log = Logger()
 
 # The conditions of RFC 6120 §6.5 that trying again with the same credential does not change. The others are about the
 # moment (temporary-auth-failure) or about the exchange, of which the server may think otherwise after its next start.
@@ -21,24 +28,45 @@ FINAL = frozenset(
 
 
 async def open_account_stream(
-    reactor: Any, login: Login, limits: Limits, resource: str, turn: Turn
-) -> tuple[FramedXmlStream, str]:
-    """Return the stream and its full JID, one of the login's own. `turn`: what a read of it begins and ends.
+    reactor: Any, login: Login, limits: Limits, resource: str, turn: Turn, resumable: Resumable | None = None
+) -> Opened:
+    """Return the stream: `resumable` resumed, or with a JID of the login's own and managed where the server does that.
 
-    What has come already is held until the stream is released (see `FramedXmlStream.keep`).
-    Raises `CannotOpen`, or `CredentialRefused` when only a client's login can help.
+    `turn`: what a read of it begins and ends. What has come already is held until the stream is released (see
+    `FramedXmlStream.keep`). Raises `CannotOpen`, or `CredentialRefused` when only a client's login can help.
     """
     stream = await _logged_in(reactor, login, limits)
     try:
-        stream.peer_limit = announced_limit(await open_stream(stream))
+        features = await open_stream(stream)
+        stream.peer_limit = announced_limit(features)
         stream.turn = turn
-        return stream, await bind_resource(stream, login.own, resource)
+        if resumable is not None and await _resumes(stream, resumable):
+            return Opened(stream, resumable.jid, resumed=True)
+        if resumable is not None and not resumable.is_wanted:
+            raise UpstreamProtocolError("nothing is left to be closed")
+        jid = await bind_resource(stream, login.own, resource)
+        return Opened(stream, jid, await managing.enable(stream) if is_offered(features) else None)
     except UpstreamError as error:
         stream.transport.abortConnection()
         raise CannotOpen(str(error)) from error
     except BaseException:
         stream.transport.abortConnection()
         raise
+
+
+async def _resumes(stream: FramedXmlStream, resumable: Resumable) -> bool:
+    """Have the server go on with a stream; False: it will not. Raises `UpstreamError`."""
+    wish = resumable.resuming()
+    try:
+        resumable.resumed(await managing.resume(stream, *wish))
+    except managing.NotResumed as error:
+        log.info("{jid}: {error}", jid=resumable.jid, error=str(error))
+        resumable.not_resumed(error.h)
+        return False
+    except NotSent as error:
+        resumable.not_resumed(None)
+        raise UpstreamProtocolError(f"the server resumes the stream with a wrong number: {error}") from error
+    return True
 
 
 async def prove_login(reactor: Any, login: Login, limits: Limits) -> None:
@@ -71,9 +99,9 @@ class UpstreamLogins(KeptLogins):
         self._reactor = reactor
         self._turn = turn
 
-    async def open(self, login: Login, resource: str) -> tuple[FramedXmlStream, str]:
+    async def open(self, login: Login, resource: str, resumable: Resumable | None = None) -> Opened:
         """Do as `open_account_stream`."""
-        return await open_account_stream(self._reactor, login, self._limits, resource, self._turn)
+        return await open_account_stream(self._reactor, login, self._limits, resource, self._turn, resumable)
 
     async def prove(self, login: Login) -> None:
         """Do as `prove_login`."""

@@ -12,6 +12,7 @@ class StreamState(Enum):
     WAITING = "waiting"
     OPENING = "opening"
     OPEN = "open"
+    RESUMING = "resuming"
     REFUSED = "refused"
 
 
@@ -26,6 +27,10 @@ class Phase(Enum):
     OPENING = StreamState.OPENING, "connecting, up to a bound resource; a minute at most"
     OPEN = StreamState.OPEN, "stanzas go out at once; a server that is silent is given up"
     CONGESTED = StreamState.OPEN, "open, but the server does not read: what waits is counted"
+    BROKEN = StreamState.RESUMING, "the connection is gone, nobody is told: time has to pass to the next try to resume"
+    TO_RESUME = StreamState.RESUMING, "the same: in line for a slot, before all that are not in a hurry"
+    RESUMING = StreamState.RESUMING, "the same: connecting, up to the server's word on it; a minute at most"
+    LEAVING = StreamState.CLOSED, "nobody needs it, but the server keeps it: resumed once to close it"
     REFUSED = StreamState.REFUSED, "the credential is no good: until a client logs in"
     TELLING = StreamState.REFUSED, "who sends is told so, in the reactor's next turn"
 
@@ -45,9 +50,11 @@ class Input(StrEnum):
     TIME_UP = "the time of this phase is up"
     SLOT = "it gets a slot"
     CONNECTED = "a resource is bound"
+    RESUMED = "the server goes on with the stream"
     CANNOT_OPEN = "it could not be opened"
     CREDENTIAL_REFUSED = "the credential was refused"
     ENDED = "the connection has ended, or is no good"
+    BROKEN = "the same, and the stream can be resumed"
     FULL = "the server does not read"
     DRAINED = "the server has read all"
     TOO_MUCH = "more waits than may"

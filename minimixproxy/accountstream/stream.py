@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -21,9 +22,12 @@ from twisted.words.protocols.jabber.xmlstream import XMPPHandlerCollection
 from twisted.words.xish import domish
 from wokkel.subprotocols import XMPPHandler
 
-from minimixproxy.accountstream.attempt import Opened
+from minimixproxy.accountstream.attempt import Opened, Resumable
 from minimixproxy.accountstream.connection import Connection
 from minimixproxy.accountstream.lifecycle import Lifecycle
+from minimixproxy.accountstream.lifecycle_rules import Waits
+from minimixproxy.accountstream.managed_stream import ManagedStream, OnDisk
+from minimixproxy.accountstream.observed import Observed
 from minimixproxy.accountstream.phases import Input, Phase, StreamState
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.subprotocols.own_requests import OwnRequests
@@ -33,13 +37,16 @@ from minimixproxy.timing.backoff import Backoff
 from minimixproxy.timing.clock import Clock
 from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.events import Skipped
-from minimixproxy.wire.stanza import Stanza, serialize
-from minimixproxy.wire.xmlstream import FramedXmlStream
+from minimixproxy.wire.stanza import MalformedStanza, Stanza, parse_stanza, serialize
 from minimixproxy.xep.oversized import ORDINARY, Sendable, lost_answer, refused
+from minimixproxy.xep.stanza_errors import error_reply
 
 FIRST_WAIT = 1.0  # seconds, about, from a failure to the next attempt
 LONGEST_WAIT = 120.0
+LONGEST_WAIT_TO_RESUME = 10.0
 MAX_REPLIES = 256 * 1024  # bytes waiting for such a server, beyond which others are not answered
+
+_UNSURE = "The connection to the server was lost: this may not have arrived."
 
 _SEND = Input.SEND  # each stanza needs it
 
@@ -47,34 +54,43 @@ _SEND = Input.SEND  # each stanza needs it
 class StreamLogin(Protocol):
     """What opens the stream."""
 
-    def open(self) -> Awaitable[Opened]:
-        """Open an upstream stream and bind a resource. Raises `CannotOpen`, or `CredentialRefused`."""
+    def open(self, resumable: Resumable | None = None) -> Awaitable[Opened]:
+        """Open an upstream stream, and resume what is given, or bind a resource.
+
+        Raises `CannotOpen`, or `CredentialRefused`.
+        """
 
     def opened(self) -> None:
-        """The stream is open."""
+        """The stream is open, or resumed."""
 
     def is_refused(self) -> bool:
         """Note that the server has refused the credential; False: there is another by now."""
+
+
+def _now(call: Callable[[], None]) -> None:
+    call()
 
 
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
     """`ping_interval`: seconds of silence before the server is pinged; `iq_timeout`: seconds for it to answer.
 
-    `sendable`: what a stanza may be to be sent; the server's own word on its size counts more.
+    `sendable`: what a stanza may be to be sent; the server's own word on its size counts more. `on_disk` calls what it
+    is given once all that was journalled so far is on disk.
     """
 
     ping_interval: float = 30.0
     iq_timeout: float = 60.0
     sendable: Sendable = ORDINARY
+    on_disk: OnDisk = _now
 
 
 class AccountStream(XMPPHandlerCollection, Service):
     """The stream of one account; its subprotocols are Wokkel handlers, children of it.
 
     Handlers can `send` and `request` at any time: the stream opens if need be. They are told `connectionMade` and
-    `connectionInitialized` when it is open and all that waited was sent, and `connectionLost` when it ends. A
-    `Subprotocol` is told of more.
+    `connectionInitialized` when it is open and all that waited was sent, and `connectionLost` when it ends. They are
+    told nothing of a connection that breaks when the stream is resumed on another. A `Subprotocol` is told of more.
 
     All account streams open through `slots`. `random`: as `random.random`.
     """
@@ -96,16 +112,18 @@ class AccountStream(XMPPHandlerCollection, Service):
         self._options = options
         self._sendable = options.sendable
         self._clock = clock
-        self._xmlstream: FramedXmlStream | None = None  # that handlers have
+        self._xmlstream: Observed | None = None  # that handlers have
         self._initialized = False  # and they are told so
-        self._life = Lifecycle(self, login.open, clock, slots, Backoff(FIRST_WAIT, LONGEST_WAIT, random))
+        waits = Waits(Backoff(FIRST_WAIT, LONGEST_WAIT, random), Backoff(FIRST_WAIT, LONGEST_WAIT_TO_RESUME, random))
+        self._life = Lifecycle(self, login.open, clock, slots, waits)
         self.requests = OwnRequests(account, options.iq_timeout, clock)
         self.requests.setHandlerParent(self)
 
     def stopService(self) -> Deferred[None]:
         """Close the stream; the result fires when the connection is gone."""
         Service.stopService(self)
-        return self.shut_down()
+        gone = self.shut_down()
+        return self.shut_down() if self._life.phase is Phase.LEAVING else gone
 
     # How it is
 
@@ -116,9 +134,11 @@ class AccountStream(XMPPHandlerCollection, Service):
 
     @property
     def jid(self) -> str:
-        """The full JID while it is open, else ""."""
-        connection = self._life.connection
-        return connection.jid if connection is not None else ""
+        """The full JID while it is open, or about to be resumed, else ""."""
+        life = self._life
+        if life.connection is not None:
+            return life.connection.jid
+        return life.managed.jid if life.managed is not None and life.phase is not Phase.LEAVING else ""
 
     @property
     def opens_in(self) -> float:
@@ -140,21 +160,24 @@ class AccountStream(XMPPHandlerCollection, Service):
         else:
             self._life.happens(_SEND, data)
 
-    def when_acknowledged(self, call: Callable[[], None]) -> None:
-        """Call once the server has acknowledged all that was sent so far."""
-        call()
-
     def reply(self, obj: object) -> None:
         """Send, as `send` does, an answer to somebody else, unless much waits already for a server that reads slowly.
 
         Then it is dropped: who asks much more quickly than the server reads is not to cost the account its rooms.
         """
-        if self._life.phase is not Phase.CONGESTED or self._life.queued <= MAX_REPLIES:
+        if self._life.backlog <= MAX_REPLIES:
             self.send(obj)
         else:
             self.log.warn(
                 "the server of {account} reads slowly: others who ask the account get no answer", account=self.account
             )
+
+    def when_acknowledged(self, call: Callable[[], None]) -> None:
+        """Call once the server has acknowledged all that was sent so far.
+
+        At once if it does not do that; and if the stream is lost, when those who are to be told of that were.
+        """
+        self._life.when_acknowledged(call)
 
     def _not_sendable(self, data: bytes, fault: str) -> None:
         self.log.warn("{account}: a stanza is not sent to the server: {reason}", account=self.account, reason=fault)
@@ -217,19 +240,33 @@ class AccountStream(XMPPHandlerCollection, Service):
 
     # For `Lifecycle` and `Connection`
 
-    def connected(self, opened: Opened) -> Connection:
+    def managed(self, opened: Opened) -> ManagedStream | None:
+        """Return what is kept of the stream for other connections."""
+        return ManagedStream(opened.jid, opened.enabled, self._options.on_disk) if opened.enabled is not None else None
+
+    def connected(self, opened: Opened, managed: ManagedStream | None) -> Connection:
         """Make the connection of a stream that is open."""
-        limit = opened[0].peer_limit
+        limit = opened.xmlstream.peer_limit
         sendable = self._options.sendable
         self._sendable = sendable if limit is None else replace(sendable, size=limit)
-        self.log.info("account stream open: {jid}", jid=opened[1])
-        return Connection(opened, self._clock, self._options.ping_interval, self, self._life.happens)
+        how = "resumed" if opened.resumed else "open"
+        self.log.info("account stream {how}: {jid}", how=how, jid=opened.jid)
+        return Connection(opened, managed, self._clock, self, self._life.happens)
 
-    def attached(self, xmlstream: FramedXmlStream) -> None:
+    def attached(self) -> None:
         """There is a connection, on which nothing was sent yet."""
-        self._xmlstream = xmlstream
+        self._xmlstream = observed = Observed(self.send)
         for handler in list(self):
-            self._tell(handler, handler.makeConnection, xmlstream)
+            self._tell(handler, handler.makeConnection, observed)
+
+    def received(self, stanza: Stanza) -> None:
+        """A stanza has come."""
+        if self._xmlstream is not None:
+            self._xmlstream.dispatch(stanza)
+
+    def resumed(self) -> None:
+        """The stream is open as before."""
+        self._login.opened()
 
     def opened(self) -> None:
         """All that waited was sent."""
@@ -254,17 +291,32 @@ class AccountStream(XMPPHandlerCollection, Service):
         self._unreachable(refused=False)
 
     def refused(self) -> None:
-        """The credential was refused."""
+        """The credential was refused, perhaps while the stream was to be resumed."""
         refused = self._login.is_refused()
         if not refused:
             self.mended()
+        self._disconnected()
         self._unreachable(refused=refused)
+
+    def perhaps_lost(self, stanza: bytes) -> None:
+        """Who has sent a message that may be lost is told so; of IQs and presences they know it by now."""
+        if not stanza.startswith(b"<message"):
+            return
+        with suppress(MalformedStanza):  # handlers are anybody's
+            said = parse_stanza(stanza)
+            if said.get("type") != "error":
+                self._instead(parse_stanza(error_reply(said, "wait", "remote-server-timeout", _UNSURE)))
 
     def _unreachable(self, *, refused: bool) -> None:
         """Whoever waits for an answer is told last: it is for others to say first what the loss means."""
         others = [handler for handler in self._subprotocols() if handler is not self.requests]
         for handler in [*others, self.requests]:
             self._tell(handler, partial(handler.unreachable, refused=refused))
+
+    @property
+    def ping_interval(self) -> float:
+        """Seconds of silence before the server is pinged."""
+        return self._options.ping_interval
 
     def ping(self) -> None:
         """The server has been silent."""

@@ -41,7 +41,8 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
     stanza that was left out is a `SKIPPED_EVENT`. `peer_limit`: the largest stanza that the peer takes, if it said so.
 
     With a `turn`, a read that takes long is handled in slices: others have their turn in between, and the peer is not
-    read meanwhile.
+    read meanwhile. A `taker` gets the stanzas instead of the observers. `is_closed`: the peer has ended its stream;
+    `is_lost`: the connection is gone.
     """
 
     stopwatch: Callable[[], float] = staticmethod(time.perf_counter)
@@ -54,8 +55,10 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         self.sink: Callable[[list[Event]], None] | None = None
         self.peer_limit: int | None = None
         self.turn: Turn | None = None  # that a slice begins and ends
+        self.taker: Callable[[Stanza], None] | None = None
+        self.is_closed = False
         self._ahead: deque[Event] | tuple[()] = ()  # of slices to come; a session's stream has none
-        self._lost = False
+        self.is_lost = False
         self._silenced = False
         self._held: list[Event] = []
         self.framer = FastFramer(self.limits)
@@ -90,22 +93,22 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
                     break
         finally:
             turn.end()
-            if self._ahead and not self._lost:
+            if self._ahead and not self.is_lost:
                 self.transport.pauseProducing()
                 turn.next(lambda: self._next_slice(turn))
 
     def _next_slice(self, turn: Turn) -> None:
-        if self._lost:
+        if self.is_lost:
             return
         try:
             self._slice(turn)
         finally:
-            if not self._ahead and not self._lost:
+            if not self._ahead and not self.is_lost:
                 self.transport.resumeProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """What came before the end counts."""
-        self._lost = True
+        self.is_lost = True
         while self._ahead:
             self.dispatch_event(self._ahead.popleft())
         super().connectionLost(reason)
@@ -143,10 +146,11 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         if isinstance(event, Stanza) and (event.uri, event.name) == (NS_STREAM, "error") and not event.readable:
             event = Fault("undefined-condition", "a stream error that is too large to be read")  # Twisted would raise
         if isinstance(event, Stanza):
-            self.onElement(event)
+            (self.taker or self.onElement)(event)
         elif isinstance(event, StreamOpened):
             self.onDocumentStart(_root_element(event))
         elif isinstance(event, StreamClosed):
+            self.is_closed = True
             self.onDocumentEnd()
         elif isinstance(event, Fault):
             self.dispatch(event, STREAM_ERROR_EVENT)

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.accountstream.account_login import SEEN_INTERVAL, AccountLogin, LoginContext
 from minimixproxy.accountstream.accounts import OPENINGS_AT_ONCE, OPENINGS_PER_SECOND, Accounts
+from minimixproxy.accountstream.attempt import Opened, Resumable
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.accountstream.password_check import RETRIES
 from minimixproxy.accountstream.phases import StreamState
@@ -24,7 +25,6 @@ from minimixproxy.c2s.upstream.credentials import Credential
 from minimixproxy.config.settings import Domain, Rooms, Settings
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptMembership, KeptMessage, KeptRoom
 from minimixproxy.wire.stanza import Stanza, parse_stanza
-from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession
 from tests.minimix.null_journal import NullJournal
 from tests.minimix.upstreams import LOGIN, Upstream, login
@@ -106,7 +106,7 @@ class AccountsTest(SynchronousTestCase):
     def with_settings(self, settings: Settings, resource: Callable[[str], str] = lambda _bare: "") -> Accounts:
         return Accounts(LoginContext(settings, self.clock, self.journal, self.logins, resource))
 
-    def connect(self, login: Login, _resource: str = "") -> Deferred[tuple[FramedXmlStream, str]]:
+    def connect(self, login: Login, _resource: str = "", _resumable: Resumable | None = None) -> Deferred[Opened]:
         self.used.append(login)
         return self.upstream.connect(login)
 
@@ -809,7 +809,7 @@ class StampedeTest(AccountsTest):
     def restore_many(self) -> None:
         self.accounts.restore([self.kept(bare=f"u{number}@a.test") for number in range(self.COUNT)])
 
-    def connect(self, login: Login, _resource: str = "") -> Deferred[tuple[FramedXmlStream, str]]:
+    def connect(self, login: Login, _resource: str = "", _resumable: Resumable | None = None) -> Deferred[Opened]:
         self.openings[int(self.clock.seconds())] += 1
         return super().connect(login)
 

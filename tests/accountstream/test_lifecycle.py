@@ -15,19 +15,23 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
-from minimixproxy.accountstream.attempt import Opened
+from minimixproxy.accountstream.attempt import Opened, Resumable
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.accountstream.lifecycle import TABLE
 from minimixproxy.accountstream.lifecycle_rules import LONGEST_URGENT_WAIT, MAX_QUEUED, OPENING_TIMEOUT
+from minimixproxy.accountstream.managed_stream import MAX_BYTES
 from minimixproxy.accountstream.phases import Input, Phase, StreamState
+from minimixproxy.accountstream.resuming_rules import LEAVING_TIMEOUT, RESUMING_TIMEOUT
 from minimixproxy.accountstream.stream import FIRST_WAIT, LONGEST_WAIT, AccountStream, StreamOptions
 from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.xmlstream import FramedXmlStream
+from minimixproxy.xep.stream_management import Enabled
 from tests.minimix.fakes import BARE, HEADER, STREAM
 from tests.minimix.upstreams import SilentServer, Upstream
 
 PING_INTERVAL = 30.0
-PIECE = b"x" * 65536
+PIECE = b"<message>%b</message>" % (b"x" * 65536)
+MANAGED = Enabled("id", 30, "")
 
 
 class Walker:
@@ -37,13 +41,14 @@ class Walker:
         self.clock = Clock()
         self.upstream = Upstream()
         self.slots = Slots(self.clock, 20, 20, 1)
+        self.enabled: Enabled | None = MANAGED
         self.called: list[str] = []
         self.producers: list[IPushProducer] = []  # of all connections, former ones too
         self.other = AccountStream("other@b", SilentServer(), self.clock, self.slots, random=lambda: 0.5)
         self.stream = AccountStream(
             BARE, self.upstream, self.clock, self.slots, StreamOptions(PING_INTERVAL), lambda: 0.5
         )
-        for name in ("opened", "lost", "refused"):
+        for name in ("opened", "resumed", "lost", "refused"):
             setattr(self.stream, name, lambda name=name: self.called.append(name))
         self.life = self.stream._life
         self.happened: list[tuple[Phase, Input]] = []
@@ -60,15 +65,15 @@ class Walker:
             self.upstream.attempts.pop().errback(error)
 
     def send(self) -> None:
-        self.stream.send(b"<a/>")
+        self.stream.send(b"<message/>")
 
     def fill(self) -> None:
         for _ in range(MAX_QUEUED // len(PIECE) + 1):
             self.stream.send(PIECE)
 
-    def connect(self) -> None:
+    def connect(self, enabled: Enabled | None = None, *, resumed: bool = False) -> None:
         if self.upstream.attempts:
-            self.upstream.accept()
+            self.upstream.accept(enabled=enabled, resumed=resumed)
             producer = self.upstream.transport.producer
             if producer is not None:
                 self.producers.append(producer)
@@ -84,6 +89,17 @@ class Walker:
         producer = self.upstream.transport.producer
         if producer is not None:
             (producer.resumeProducing if all_of_it else producer.pauseProducing)()
+
+    def resume(self) -> None:
+        """The server goes on with the stream, if that is asked for."""
+        if self.upstream.resumable is not None:
+            self.connect(resumed=True)
+
+    def close_in_order(self) -> None:
+        """The server ends the stream: it cannot be resumed."""
+        if self.upstream.xmlstream is not None and self.life.connection is not None:
+            self.upstream.says("</stream:stream>")
+            self.end()
 
     def end(self) -> None:
         if self.upstream.xmlstream is not None:
@@ -126,6 +142,18 @@ def not_read(walker: Walker) -> None:
     walker.read(all_of_it=False)
 
 
+def managed(walker: Walker) -> None:
+    walker.connect(walker.enabled)
+    walker.upstream.says("<message/>")
+
+
+def breaks_again(walker: Walker) -> None:
+    """It breaks at once after it was resumed, and nothing was said meanwhile."""
+    walker.end()
+    walker.resume()
+    walker.end()
+
+
 WAYS: dict[Phase, tuple[Act, ...]] = {
     Phase.CLOSED: (),
     Phase.WAITING: (Walker.fail_once, reopen),
@@ -133,8 +161,12 @@ WAYS: dict[Phase, tuple[Act, ...]] = {
     Phase.IN_LINE: (take_slot, reopen),
     Phase.FIRST_IN_LINE: (take_slot, Walker.send),
     Phase.OPENING: (reopen,),
-    Phase.OPEN: (reopen, Walker.connect),
-    Phase.CONGESTED: (reopen, Walker.connect, not_read),
+    Phase.OPEN: (reopen, managed),
+    Phase.CONGESTED: (reopen, managed, not_read),
+    Phase.BROKEN: (reopen, managed, breaks_again),
+    Phase.TO_RESUME: (reopen, managed, take_slot, Walker.end),
+    Phase.RESUMING: (reopen, managed, Walker.end),
+    Phase.LEAVING: (reopen, managed, Walker.end, lambda walker: walker.stream.close()),
     Phase.REFUSED: (refuse,),
     Phase.TELLING: (refuse, Walker.send),
 }
@@ -151,7 +183,9 @@ HAPPENS: dict[Input, Act] = {
     Input.CONNECTED: Walker.connect,
     Input.CANNOT_OPEN: lambda walker: walker.fail(CannotOpen("not now")),
     Input.CREDENTIAL_REFUSED: lambda walker: walker.fail(CredentialRefused("not-authorized")),
-    Input.ENDED: Walker.end,
+    Input.RESUMED: Walker.resume,
+    Input.ENDED: Walker.close_in_order,
+    Input.BROKEN: Walker.end,
     Input.FULL: not_read,
     Input.DRAINED: lambda walker: walker.read(all_of_it=True),
     Input.TOO_MUCH: Walker.fill,
@@ -160,12 +194,14 @@ HAPPENS: dict[Input, Act] = {
 #: What else may happen.
 OTHERWISE: dict[str, Act] = {"a slot is taken": take_slot, "of a former connection": Walker.former}
 
-TIMED = {Phase.WAITING, Phase.HURRYING, Phase.OPENING, Phase.TELLING}
+RESUMABLE = {Phase.BROKEN, Phase.TO_RESUME, Phase.RESUMING}
+TIMED = {Phase.WAITING, Phase.HURRYING, Phase.OPENING, Phase.TELLING, Phase.LEAVING} | RESUMABLE
 CONNECTED = {Phase.OPEN, Phase.CONGESTED}
-SLOTTED = {Phase.IN_LINE, Phase.FIRST_IN_LINE, Phase.OPENING}
+SLOTTED = {Phase.IN_LINE, Phase.FIRST_IN_LINE, Phase.OPENING, Phase.TO_RESUME, Phase.RESUMING}
 QUEUING = {Phase.HURRYING, Phase.FIRST_IN_LINE, Phase.OPENING}
-#: In which phases nobody waits: to send leads on from them.
+#: Which phases do not end by themselves: to send leads on from them.
 AT_REST = {Phase.CLOSED, Phase.REFUSED}
+NOBODY_WAITS = AT_REST | {Phase.LEAVING}
 
 
 def does(kind: str, phase: Phase, what: Input) -> bool:
@@ -180,14 +216,19 @@ class LifecycleTest(SynchronousTestCase):
         life, phase = walker.life, walker.life.phase
         self.assertEqual(life._timer.running, phase in TIMED, where)
         self.assertEqual(life.connection is not None, phase in CONNECTED, where)
-        self.assertEqual(bool(walker.stream.jid), phase in CONNECTED, where)
+        self.assertEqual(bool(walker.stream.jid), phase in CONNECTED | RESUMABLE, where)
         self.assertEqual(life._slot is not None, phase in SLOTTED, where)
-        self.assertEqual(life._attempt is not None, phase is Phase.OPENING, where)
+        self.assertEqual(life._attempt is not None, phase in (Phase.OPENING, Phase.RESUMING, Phase.LEAVING), where)
+        if phase not in CONNECTED:
+            self.assertEqual(life.managed is not None, phase in RESUMABLE | {Phase.LEAVING}, where)
+        self.assertIsNone(life._bound, where)
         if phase not in QUEUING:
-            self.assertEqual(life._queue, [], where)
+            self.assertEqual((life._queue, life._waiting), ([], []), where)
         if phase not in QUEUING | {Phase.CONGESTED}:
             self.assertEqual(life.queued, 0, where)
         self.assertLessEqual(life.queued, MAX_QUEUED, where)
+        if life.managed is not None:
+            self.assertLessEqual(life.managed.unacknowledged.size, MAX_BYTES, where)
 
 
 class Table(LifecycleTest):
@@ -261,6 +302,14 @@ class Waiting(LifecycleTest):
 
     ANSWERS = ("opened", "lost", "refused")
 
+    def unmanaged(self, phase: Phase) -> Walker:
+        """Come to a phase, at a server without stream management if it can be come to so."""
+        walker = Walker()
+        if phase not in RESUMABLE | {Phase.LEAVING}:
+            walker.enabled = None
+        walker.to(phase)
+        return walker
+
     def answered(self, walker: Walker) -> float:
         """After how many seconds somebody was told how it went."""
         begin = walker.clock.seconds()
@@ -274,15 +323,16 @@ class Waiting(LifecycleTest):
     def test_who_sends(self) -> None:
         """At most: a short wait, one silent stream before us, and then our own."""
         for phase in Phase:
-            walker = Walker()
-            walker.to(phase)
+            walker = self.unmanaged(phase)
             walker.send()
-            self.assertLessEqual(self.answered(walker), LONGEST_URGENT_WAIT + 2 * OPENING_TIMEOUT, phase.name)
+            bound = LONGEST_URGENT_WAIT + 2 * OPENING_TIMEOUT
+            if phase in RESUMABLE:
+                bound = RESUMING_TIMEOUT + OPENING_TIMEOUT
+            self.assertLessEqual(self.answered(walker), bound, phase.name)
 
     def test_who_waits_already(self) -> None:
-        for phase in set(Phase) - AT_REST:
-            walker = Walker()
-            walker.to(phase)
+        for phase in set(Phase) - NOBODY_WAITS - RESUMABLE:
+            walker = self.unmanaged(phase)
             self.assertLessEqual(self.answered(walker), 1.5 * LONGEST_WAIT + 2 * OPENING_TIMEOUT, phase.name)
 
     def test_how_long(self) -> None:
@@ -297,11 +347,32 @@ class Waiting(LifecycleTest):
             Phase.CONGESTED: 2 * PING_INTERVAL,
             Phase.TELLING: 0.0,
         }
-        self.assertEqual(set(bounds), set(Phase) - AT_REST)
+        self.assertEqual(set(bounds), set(Phase) - NOBODY_WAITS - RESUMABLE)
         for phase, bound in bounds.items():
-            walker = Walker()
-            walker.to(phase)
+            walker = self.unmanaged(phase)
             self.assertAlmostEqual(self.answered(walker), bound, 1, phase.name)
+
+    def test_how_long_it_is_tried_to_resume(self) -> None:
+        """As long as the server keeps the stream, if that is not too long; and the last attempt comes to its end."""
+        for kept, bound in ((None, RESUMING_TIMEOUT), (600, RESUMING_TIMEOUT), (100, 100.0), (0, 0.0)):
+            for phase in RESUMABLE | CONNECTED if kept != 0 else {Phase.BROKEN}:
+                walker = Walker()
+                walker.enabled = Enabled("id", kept, "")
+                walker.to(phase if kept != 0 else Phase.OPEN)
+                if kept == 0:
+                    walker.end()
+                seconds = self.answered(walker)
+                where = f"{phase.name}, kept for {kept} s"
+                self.assertGreaterEqual(seconds, bound - 1, where)
+                noticed = 2 * PING_INTERVAL if phase in CONNECTED else 0.0
+                self.assertLessEqual(seconds, noticed + bound + OPENING_TIMEOUT, where)
+                self.assertEqual((walker.called, walker.life.phase), (["lost"], Phase.CLOSED), where)
+
+    def test_how_long_it_is_tried_to_leave(self) -> None:
+        walker = Walker()
+        walker.to(Phase.LEAVING)
+        walker.clock.advance(LEAVING_TIMEOUT)
+        self.assertEqual((walker.life.phase, walker.called), (Phase.CLOSED, []))
 
     def test_a_hurry_shortens_a_long_wait(self) -> None:
         walker = Walker()
@@ -346,7 +417,7 @@ class AtRandom(LifecycleTest):
         """An attempt that could not be stopped brings one: it is dropped."""
         clock, upstream = Clock(), Upstream()
 
-        async def connect() -> Opened:
+        async def connect(_resumable: Resumable | None = None) -> Opened:
             try:
                 await Deferred()
             except CancelledError:
@@ -375,7 +446,7 @@ class AtRandom(LifecycleTest):
         xmlstream.sink = xmlstream.keep()
         xmlstream.makeConnection(walker.upstream.transport)
         xmlstream.dataReceived(HEADER + b"<a></b>")
-        walker.upstream.attempts.pop().callback((xmlstream, STREAM))
+        walker.upstream.attempts.pop().callback(Opened(xmlstream, STREAM))
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertEqual(
             (walker.stream.state, walker.called), (StreamState.CLOSED, ["lost"]), "broken, and that is heard"

@@ -15,6 +15,7 @@ from twisted.words.xish.xpath import XPathQuery
 
 from minimixproxy.accountstream.account_login import LoginContext
 from minimixproxy.accountstream.accounts import Accounts
+from minimixproxy.accountstream.attempt import Opened
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.accountstream.keepalive import CLOSE_TIMEOUT
 from minimixproxy.accountstream.lifecycle_rules import LONGEST_URGENT_WAIT, MAX_QUEUED, OPENING_TIMEOUT, STABLE
@@ -116,7 +117,7 @@ class Lifecycle(StreamTest):
         self.assertEqual((self.called, self.stream.state, self.pending()), ([], StreamState.CLOSED, []))
 
     def test_closed_while_an_opening_cannot_be_stopped(self) -> None:
-        attempt: Deferred[tuple[FramedXmlStream, str]] = Deferred(lambda _: None)
+        attempt: Deferred[Opened] = Deferred(lambda _: None)
         self.patch(self.upstream, "connect", lambda *_: attempt)
         stream = AccountStream(BARE, self.upstream, self.clock, self.turns)
         stream.send(b"<a/>")
@@ -388,7 +389,7 @@ class WhatCannotBeUsed(StreamTest):
         xmlstream = FramedXmlStream(Authenticator())
         xmlstream.makeConnection(self.upstream.transport)
         xmlstream.peer_limit = 40_000
-        attempt.callback((xmlstream, STREAM))
+        attempt.callback(Opened(xmlstream, STREAM))
         self.clock.advance(0)
         self.assertEqual((self.upstream.take(), len(self.answers)), (b"", 1))
 

@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.c2s.upstream.scram import MECHANISMS, derive_keys
-from minimixproxy.namespaces import NS_SASL, NS_TLS
+from minimixproxy.namespaces import NS_SASL, NS_SM3, NS_TLS
 from minimixproxy.wire.events import Event, Fault, StreamClosed, StreamOpened
 from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.stanza import Stanza
@@ -41,9 +41,16 @@ class Script:
     signature_in_challenge: bool = False
     failure: str = "not-authorized"
     proceed: bytes = b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+    features_of_bind: bytes = b""  # the features after the login
     replace: dict[str, bytes] = field(default_factory=dict)  # what it says instead, at "header", "features", "bind"
     answer_to_bind: bytes = b""  # all of what it says then, ID standing for the id
     registration: bool = False  # offered in band
+    answers_to: dict[str, bytes] = field(  # of stream management, by name
+        default_factory=lambda: {
+            "enable": b"<enabled xmlns='urn:xmpp:sm:3' id='i' resume='true' max='300'/>",
+            "resume": b"<failed xmlns='urn:xmpp:sm:3'/>",
+        }
+    )
     silent: bool = False
     headers: list[StreamOpened] = field(default_factory=list)
     mechanism: str = ""
@@ -94,7 +101,11 @@ class FakeServer:
         elif isinstance(event, Fault):
             self.transport.loseConnection()
         elif isinstance(event, Stanza):
-            {NS_TLS: self.starttls, NS_SASL: self.sasl}.get(event.uri, self.stanza)(event)
+            {NS_TLS: self.starttls, NS_SASL: self.sasl, NS_SM3: self.manage}.get(event.uri, self.stanza)(event)
+
+    def manage(self, stanza: Stanza) -> None:
+        self.script.stanzas.append(stanza)
+        self.write(self.script.answers_to.get(stanza.name, b""))
 
     def header(self) -> bytes:
         return (
@@ -103,6 +114,8 @@ class FakeServer:
         )
 
     def features(self) -> bytes:
+        if self.authenticated and self.script.features_of_bind:
+            return self.script.features_of_bind
         offered = b""
         if self.script.tls is not None and not self.bottom.secured:
             offered += b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"

@@ -27,12 +27,13 @@ Variants = tuple[type["IntegrationTestCase"], ...]
 def on_servers(*kinds: type[Server]) -> Callable[[type["IntegrationTestCase"]], Variants]:
     """Decorator: make of class JoinTests the test cases JoinTestsOnProsody and so on, one for each of these.
 
-    The name itself is bound to the tuple of all, which trial does not take for a test case.
+    None given: for the `kinds` of the class. The name itself is bound to the tuple of all, which trial does not take
+    for a test case.
     """
 
     def decorate(case: type["IntegrationTestCase"]) -> Variants:
         module = sys.modules[case.__module__]
-        made = tuple(_variant(case, kind) for kind in kinds)
+        made = tuple(_variant(case, kind) for kind in kinds or case.kinds)
         for variant in made:
             setattr(module, variant.__name__, variant)
         return made
@@ -40,7 +41,7 @@ def on_servers(*kinds: type[Server]) -> Callable[[type["IntegrationTestCase"]], 
     return decorate
 
 
-on_both_servers = on_servers(*KINDS)
+on_both_servers = on_servers()
 on_all_servers = on_servers(*KINDS, UnmanagedProsody, UnmanagedEjabberd)
 
 
@@ -58,6 +59,7 @@ class IntegrationTestCase(unittest.TestCase):
     """
 
     kind: ClassVar[type[Server]] = Prosody
+    kinds: ClassVar[tuple[type[Server], ...]] = KINDS  # those that `on_both_servers` takes
     timeout = 60
 
     def setUp(self) -> None:

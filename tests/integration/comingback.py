@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 
 from tests.integration.cases import IntegrationTestCase
 from tests.integration.client import Client
+from tests.integration.ejabberd import UnmanagedEjabberd
 from tests.integration.faults import Dial, Listener, Talker, verdict
+from tests.integration.prosody import UnmanagedProsody
 from tests.integration.relay import Relay
 from tests.integration.servers import Account, Server, fresh
 
 TOO_LATE = "does not wait for the archive of {room} any more"  # in the proxy's log
 
 
-class ReturnCase(IntegrationTestCase):
+class RelayedCase(IntegrationTestCase):
     """`begin` first."""
 
     timeout = 120
@@ -132,3 +134,10 @@ class ReturnCase(IntegrationTestCase):
         await self.away(*rooms)
         await deferToThread(self.behind.start)
         await self.back(*rooms)
+
+
+class ReturnCase(RelayedCase):
+    """The servers have no stream management, so that what ends a connection of the account stream ends the stream."""
+
+    kind: ClassVar[type[Server]] = UnmanagedProsody
+    kinds = (UnmanagedProsody, UnmanagedEjabberd)

@@ -309,10 +309,14 @@ class Talker(Listener):
 
     def speak(self, room: str) -> str:
         """Send the next numbered message to a room; returns its body."""
-        body = f"{len(self.sent[room]) + 1} {room.partition('@')[0]}"
+        body = self.body(room)
         self.sent[room].append(body)
         self.client.send(message(room, body, body))
         return body
+
+    def body(self, room: str) -> str:
+        """What is said next in a room."""
+        return f"{len(self.sent[room]) + 1} {room.partition('@')[0]}"
 
     def accepted(self, room: str) -> list[str]:
         """What the room took: it was reflected."""

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
-from minimixproxy.accountstream.attempt import Opened
+from minimixproxy.accountstream.attempt import Opened, Resumable
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
 from minimixproxy.config.settings import Domain
 from minimixproxy.minimix.interfaces.journal import KeptLogin
 from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.xmlstream import FramedXmlStream
+from minimixproxy.xep.stream_management import Enabled
 from tests.minimix.fakes import HEADER, STREAM
 from tests.wires import Wire
 
@@ -46,9 +47,11 @@ class Upstream:
         self.attempts: list[Deferred[Opened]] = []
         self.transport = Wire()
         self.xmlstream: FramedXmlStream | None = None
+        self.resumable: Resumable | None = None  # of the last attempt
 
-    def open(self) -> Deferred[Opened]:
+    def open(self, resumable: Resumable | None = None) -> Deferred[Opened]:
         """Be the login of a stream, too (`accountstream.stream.StreamLogin`)."""
+        self.resumable = resumable
         return self.connect()
 
     def opened(self) -> None:
@@ -62,16 +65,29 @@ class Upstream:
         self.attempts.append(attempt)
         return attempt
 
-    def accept(self, written: Callable[[bytes], None] | None = None) -> FramedXmlStream:
-        """Let the stream in; `written` is called with what is written, instead of keeping it."""
+    def accept(
+        self,
+        written: Callable[[bytes], None] | None = None,
+        enabled: Enabled | None = None,
+        behind: bytes = b"",
+        before: bytes = b"",
+        *,
+        resumed: bool = False,
+    ) -> FramedXmlStream:
+        """Let the stream in; `written` is called with what is written, instead of keeping it.
+
+        `enabled`: with stream management; `before` and `behind`: what came around the word on that.
+        """
         self.transport = Wire()
         if written is not None:
             self.transport = Listened(written)
         xmlstream = self.xmlstream = FramedXmlStream(Authenticator(), FramingLimits(skips=True))
         xmlstream.makeConnection(self.transport)
-        xmlstream.dataReceived(HEADER)
+        xmlstream.hand_to(xmlstream.keep())
+        managed = b"<enabled xmlns='urn:xmpp:sm:3'/>" if enabled is not None else b""
+        xmlstream.dataReceived(HEADER + before + managed + behind)
         self.transport.clear()
-        self.attempts.pop().callback((xmlstream, STREAM))
+        self.attempts.pop().callback(Opened(xmlstream, STREAM, enabled, resumed))
         return xmlstream
 
     def says(self, xml: str) -> None:
@@ -85,7 +101,7 @@ class Upstream:
 class SilentServer:
     """A login of a stream that is never answered."""
 
-    def open(self) -> Deferred[Opened]:
+    def open(self, resumable: Resumable | None = None) -> Deferred[Opened]:
         return Deferred()
 
     def opened(self) -> None:
@@ -101,7 +117,7 @@ class FakeLogins:
     def __init__(self, connect: Callable[[Login, str], Deferred[Opened]] | None = None) -> None:
         self._connect = connect
 
-    def open(self, login: Login, resource: str) -> Deferred[Opened]:
+    def open(self, login: Login, resource: str, resumable: Resumable | None = None) -> Deferred[Opened]:
         return self._connect(login, resource) if self._connect is not None else Deferred()
 
     def prove(self, login: Login) -> Deferred[None]:

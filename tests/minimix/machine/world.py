@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred
 
 from minimixproxy.accountstream.account_login import LoginContext
 from minimixproxy.accountstream.accounts import Accounts
+from minimixproxy.accountstream.attempt import Opened
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.config.settings import Domain, Limits, Rooms, Settings
-from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.oversized import Sendable
 from tests.minimix.machine.addresses import bare_and_nick, bare_of, prepared
 from tests.minimix.machine.client import Client
@@ -71,7 +71,7 @@ class World:
         self.server = ModelServer(self.to_stream)
         self.clients: dict[str, Client] = {}
         self.upstreams: dict[str, Upstream] = {}
-        self.attempts: list[tuple[str, Deferred[tuple[FramedXmlStream, str]]]] = []
+        self.attempts: list[tuple[str, Deferred[Opened]]] = []
         self.prompt = True
         self.opens = "at once"  # or "late", "fails", "refused"
         self.unanswered: deque[tuple[Upstream, ElementTree.Element, int, str]] = deque()
@@ -121,8 +121,8 @@ class World:
 
     # Account streams --------------------------------------------------------------------------------------------------
 
-    def _connect(self, login: Login, _resource: str) -> Deferred[tuple[FramedXmlStream, str]]:
-        attempt: Deferred[tuple[FramedXmlStream, str]] = Deferred()
+    def _connect(self, login: Login, _resource: str) -> Deferred[Opened]:
+        attempt: Deferred[Opened] = Deferred()
         self.attempts.append((login.account, attempt))
         if self.opens != "late":
             self.clock.callLater(0, self.decides)
@@ -143,7 +143,7 @@ class World:
                 if former is not None:
                     former.lose()
                 upstream = self.upstreams[bare] = Upstream(self, bare)
-                attempt.callback((upstream.xmlstream, upstream.jid))
+                attempt.callback(Opened(upstream.xmlstream, upstream.jid))
 
     def upstream(self, bare: str) -> Upstream | None:
         found = self.upstreams.get(bare)
