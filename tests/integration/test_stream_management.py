@@ -3,9 +3,13 @@
 What Smack's eleven tests of it ask is here, too: they are one for each of the first eleven.
 """
 
+import re
+
 from tests.integration.cases import on_all_servers, on_both_servers
 from tests.integration.managed import NS_SM
 from tests.integration.managedcase import ManagedCase, bodies, enter, hear, say
+
+CHAT_STATES = "http://jabber.org/protocol/chatstates"
 
 
 class StreamManagementCase(ManagedCase):
@@ -193,6 +197,28 @@ class StreamManagementTests(StreamManagementCase):
         old = device.line
         self.assertTrue(await device.resume())
         await old.expect_close("conflict")
+
+    async def test_what_can_wait_while_asleep(self) -> None:
+        """A session that sleeps is inactive (XEP-0352), and active once it is resumed."""
+        room, alice, bob = self.room(), await self.device(), await self.device(await self.account("bob"))
+        await enter(bob, room, "bob")
+        await enter(alice, room, "alice")
+        alice.drop()
+        await self.proxy.process.says(rf"session of {re.escape(alice.jid)} sleeps")
+        before = len(alice.received)
+        for state in ("composing", "paused", "composing"):
+            bob.send(f"<message type='groupchat' to='{room}'><{state} xmlns='{CHAT_STATES}'/></message>")
+        say(bob, room, "in between", "groupchat")
+        for state in ("composing", "paused", "composing"):
+            bob.send(f"<message type='groupchat' to='{room}'><{state} xmlns='{CHAT_STATES}'/></message>")
+        await bob.barrier(room)
+        self.assertTrue(await alice.resume())
+        await alice.expect(f"<message from='{room}/bob'><composing xmlns='{CHAT_STATES}'/></message>")
+        await alice.barrier(room)
+        told = [one for one in alice.received[before:] if one.get("from") == f"{room}/bob"]
+        self.assertEqual([b"in between" in one.raw for one in told], [True, False])
+        bob.send(f"<message type='groupchat' to='{room}'><paused xmlns='{CHAT_STATES}'/></message>")
+        await alice.expect(f"<message from='{room}/bob'><paused xmlns='{CHAT_STATES}'/></message>")
 
 
 @on_both_servers

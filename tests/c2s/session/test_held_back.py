@@ -263,6 +263,20 @@ class Tables(SynchronousTestCase):
                 ["bob gone to carol", "carol gone to dave", "dave here 0"],
             ),
             ([(shows, "carol", 1), (World.renames, "carol", 2)], ["dave here 1"]),
+            (
+                [(World.renames, "bob", 1), (World.renames, "carol", 0)],
+                ["bob gone to carol", "carol gone to bob", "bob here 0"],
+            ),
+            (
+                [
+                    (shows, "carol", 1),
+                    (says, "carol", 1),
+                    (leaves, "bob", 0),
+                    (World.renames, "carol", 0),
+                    (leaves, "bob", 0),
+                ],
+                ["carol here 1", "carol says 1", "bob gone", "carol gone to bob", "bob gone"],
+            ),
             ([(World.sets_subject, "", 1), (World.sets_subject, "", 2)], [" subject 2"]),
             ([(World.reads, "bob", 1), (World.reads, "bob", 2)], ["bob read 2"]),
         ):
