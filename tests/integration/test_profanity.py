@@ -82,19 +82,22 @@ class ProfanityTests(IntegrationTestCase):
         await laptop.shows(rf"Kicked from {self.place}, reason: The account has left this room: one of its devices")
 
     async def test_coming_back(self) -> None:
-        """What a room shows by itself is shown to a device that has seen it, too: its screen was empty."""
+        """What a room shows by itself is shown to a device that has seen it, too: its screen was empty.
+
+        If it has not acknowledged the first messages by then, those of them are shown that the room alone would not.
+        """
         await self.begin(*(f"message {number}" for number in range(1, SHOWN + 3)))
         device = await self.device("laptop")
         screen = await device.join(self.place)
         self.assertEqual(self.texts(screen), [f"message {number}" for number in range(3, SHOWN + 3)])
         await device.kill()
         await self.says("message away")
-        expected = [f"message {number}" for number in range(4, SHOWN + 3)] + ["message away"]
+        may_be = [[*(f"message {number}" for number in range(first, SHOWN + 3)), "message away"] for first in (3, 4)]
         await device.login(self.proxy.port)
-        self.assertEqual(self.texts(await device.join(self.place)), expected)
+        self.assertIn(self.texts(await device.join(self.place)), may_be)
         await device.logout()
         await device.login(self.proxy.port)
-        self.assertEqual(self.texts(await device.join(self.place)), expected, "though nothing is new")
+        self.assertIn(self.texts(await device.join(self.place)), may_be, "though nothing is new")
 
     def texts(self, screen: str) -> list[str]:
         return re.findall(r" bob: (message \w+)", screen)
