@@ -163,14 +163,14 @@ class FirstAct:
         await self.phone.cut()
         await self.narrator.nothing_more(self.bob)
         await self.stage.kill_proxy()
-        await self.narrator.sees(self.bob, "alice leaves")
+        self.narrator.remark("The server keeps the account stream for a while: nobody in the room notices.")
         self.bob.say(self.room, "where is alice?")
         await self.narrator.sees(self.bob, "bob: where is alice?")
 
     async def alice_is_back_by_herself(self) -> None:
         self.narrator.step("The proxy starts again: alice is back before her devices, and they miss nothing")
         await self.stage.restart_proxy()
-        await self.narrator.sees(self.bob, "alice comes")
+        await self.narrator.sees(self.bob, "alice leaves", "alice comes")
         self.phone, self.laptop = self._phone(), self._laptop()
         for device in (self.phone, self.laptop):
             await device.login(self.stage.port)
