@@ -55,8 +55,8 @@ class AttachedSessions:
             self.remove(session)
 
     def most_active(self) -> SessionPort | None:
-        """Return the session that was active last."""
-        return max(self._sessions, key=lambda session: session.last_active, default=None)
+        """Return the session that was active last, rather one that does not sleep: it can answer."""
+        return max(self._sessions, key=lambda session: (not session.asleep, session.last_active), default=None)
 
     def presence(self) -> bytes | None:
         """Return what the most available session shows; None if there is no session."""

@@ -442,6 +442,10 @@ class WhoStandsForTheAccount(Case):
         self.world.clock.advance(1)
         tablet.touch()
         self.assertEqual(account.client_in(ROOM), tablet.jid)
+        tablet.asleep = True
+        self.assertEqual(account.client_in(ROOM), laptop.jid, "one that sleeps cannot answer")
+        laptop.asleep = True
+        self.assertEqual(account.client_in(ROOM), tablet.jid)
 
 
 class WhatIsShownAgain(Case):
