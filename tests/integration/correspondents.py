@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from itertools import cycle
 
 from twisted.internet.defer import Deferred
 
-from tests.integration.managed import Device
+from tests.integration.managed import Device, Line
 from tests.integration.managedcase import enter, say
 from tests.integration.relay import Relay
 from tests.integration.xmlcut import Received
@@ -18,6 +19,7 @@ NS_SID = "urn:xmpp:sid:0"
 NS_RSM = "http://jabber.org/protocol/rsm"
 AHEAD = 3  # messages said to a room before it has reflected the first
 PATIENCE = 60.0
+ATTEMPTS = 5  # to log in
 # How connections are lost, one way after the other. "silence": nothing comes through any more, in neither direction.
 # "change": the device is in another network, and its old connection stands for a while.
 WAYS = ("reset", "close", "silence", "change")
@@ -43,6 +45,7 @@ class Correspondent:
         self.again: set[str] = set()  # said once more after a stream that could not be resumed: may come twice
         self.anew = 0  # so often the stream could not be resumed
         self.quiet = False  # says nothing new
+        self._until = count
         self.archive_has_rooms = False  # catch up with the room by its archive (a client directly at the server)
         self._stanzas = 0
         self._away = False
@@ -73,8 +76,13 @@ class Correspondent:
 
     def talk(self) -> None:
         """Say the first messages, or the next; each one that the room reflects makes for another."""
-        while not self.quiet and len(self.said) < min(self.count, self._reflected() + AHEAD):
+        while not self.quiet and len(self.said) < min(self._until, self._reflected() + AHEAD):
             self._say_one()
+
+    def talk_until(self, count: int) -> None:
+        """Say no more than so many."""
+        self._until = count
+        self.talk()
 
     def _say_one(self) -> None:
         body = f"{self.nick} {len(self.said)}"
@@ -119,7 +127,7 @@ class Correspondent:
         elif way != "change":
             self.relay.cut(*links, reset=way == "reset")
         self._away = True
-        if not self.quiet and len(self.said) < self.count:
+        if not self.quiet and len(self.said) < self._until:
             self._say_one()  # into a connection that is dead
         self.device.stirs()
 
@@ -135,7 +143,7 @@ class Correspondent:
 
     async def come_back(self) -> None:
         """Resume, or begin anew as a client does whose stream cannot be resumed."""
-        if await self.device.resume():
+        if await self.device.resume(await self._connect()):
             return
         left = [stanza for stanza in self.device.give_up() if stanza.startswith("<message")]
         self.anew += 1
@@ -149,6 +157,16 @@ class Correspondent:
         for stanza in left:
             self.again.update(re.findall(r"<body>(.*?)</body>", stanza))
             self.device.send(stanza)
+
+    async def _connect(self) -> Line:
+        """Log in, again if the server cannot be reached just now."""
+        for _attempt in range(ATTEMPTS - 1):
+            try:
+                return await self.device.connect()
+            except AssertionError as refused:
+                if "temporary-auth-failure" not in str(refused):
+                    raise
+        return await self.device.connect()
 
     async def _catch_up(self, archive: str, heard: list[str], last: str, count: int) -> None:
         """Fetch from an archive (XEP-0313) what came behind the message of that id, the last of `count` heard."""
@@ -186,19 +204,19 @@ class Correspondent:
 
     async def has_heard(self, count: int) -> None:
         """Wait for so many of the other's messages."""
-        await self.device.until(lambda: len(self.chat) >= count, f"{count} messages", PATIENCE)
+        await self._has(lambda: len(self.chat) >= count, f"{count} messages")
 
     async def has_all(self) -> None:
         """Wait for all that both said."""
         everything = 2 * self.count
+        await self._has(lambda: len(self.chat) >= self.count and len(self.groupchat) >= everything, "everything")
 
-        def complete() -> bool:
-            return len(self.chat) >= self.count and len(self.groupchat) >= everything
-
+    async def _has(self, condition: Callable[[], bool], what: str) -> None:
         try:
-            await self.device.until(complete, "everything", PATIENCE)
+            await self.device.until(condition, what, PATIENCE)
         except AssertionError as failure:
-            raise AssertionError("\n".join(self.wrong()) + f"\n{failure}") from None
+            wrong = self.wrong() + self.other.wrong()
+            raise AssertionError("\n".join(wrong) + f"\n{failure}\n{self.other.device.transcript()}") from None
 
     def wrong(self) -> list[str]:
         """What is lost, came twice or out of order."""
