@@ -9,7 +9,7 @@ from itertools import cycle
 
 from twisted.internet.defer import Deferred
 
-from tests.integration.managed import Device, Line
+from tests.integration.managed import Device
 from tests.integration.managedcase import enter, say
 from tests.integration.relay import Relay
 from tests.integration.xmlcut import Received
@@ -19,7 +19,8 @@ NS_SID = "urn:xmpp:sid:0"
 NS_RSM = "http://jabber.org/protocol/rsm"
 AHEAD = 3  # messages said to a room before it has reflected the first
 PATIENCE = 60.0
-ATTEMPTS = 5  # to log in
+ATTEMPTS = 5  # to resume
+REASONS = ("temporary-auth-failure", "remote-connection-failed")  # to try again
 # How connections are lost, one way after the other. "silence": nothing comes through any more, in neither direction.
 # "change": the device is in another network, and its old connection stands for a while.
 WAYS = ("reset", "close", "silence", "change")
@@ -143,7 +144,7 @@ class Correspondent:
 
     async def come_back(self) -> None:
         """Resume, or begin anew as a client does whose stream cannot be resumed."""
-        if await self.device.resume(await self._connect()):
+        if await self._resume():
             return
         left = [stanza for stanza in self.device.give_up() if stanza.startswith("<message")]
         self.anew += 1
@@ -158,15 +159,15 @@ class Correspondent:
             self.again.update(re.findall(r"<body>(.*?)</body>", stanza))
             self.device.send(stanza)
 
-    async def _connect(self) -> Line:
-        """Log in, again if the server cannot be reached just now."""
+    async def _resume(self) -> bool:
+        """Try it again if the server cannot be reached just now, or is lost in the middle of it."""
         for _attempt in range(ATTEMPTS - 1):
             try:
-                return await self.device.connect()
+                return await self.device.resume()
             except AssertionError as refused:
-                if "temporary-auth-failure" not in str(refused):
+                if not any(reason in str(refused) for reason in REASONS):
                     raise
-        return await self.device.connect()
+        return await self.device.resume()
 
     async def _catch_up(self, archive: str, heard: list[str], last: str, count: int) -> None:
         """Fetch from an archive (XEP-0313) what came behind the message of that id, the last of `count` heard."""
