@@ -516,6 +516,17 @@ class BoundedTest(ManagedTest):
         self.session.deliver(b"x" * 36_000)
         self.assertEqual(self.account.closed, [self.session])
 
+    def test_one_that_may_have_no_more_is_asked_and_answered_all_the_same(self) -> None:
+        for _ in range(3):
+            self.session.deliver(b"x" * 11_000)
+        self.turn()
+        self.session.deliver(MESSAGE % 1)
+        self.assertEqual(self.turn(), b"")
+        self.lab.clock.advance(ASK_AFTER)
+        self.assertEqual(self.turn(), ASK)
+        self.assertEqual(self.handled(), ack(0))
+        self.assertEqual(self.say(ack(3)), MESSAGE % 1)
+
     def test_a_stanza_that_alone_is_more_than_may_wait(self) -> None:
         self.client.serve(b"<message>%b</message>" % (b"x" * 200_000))
         self.session.deliver(b"<message/>")
