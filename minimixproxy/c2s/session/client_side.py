@@ -247,6 +247,8 @@ class ClientSide:
         """Take an element of stream management from the client."""
         if self._management is not None:
             self._management.element(stanza)
+        elif self._gone:
+            pass  # it waited for its turn: a lost connection resumes nothing, and nothing sleeps that nobody knows of
         elif stanza.name == "enable" and self.jid and self._all_written():
             self._enable(stanza)
         elif stanza.name == "resume" and not self.jid:

@@ -371,6 +371,19 @@ class SleepingTest(ManagedTest):
         self.assertEqual(self.turn(client), MESSAGE % 2)
         self.assertEqual(self.client.upstream.producerState, "producing")
 
+    def test_a_connection_that_is_lost_before_its_turn_comes(self) -> None:
+        client = self.lab.client()
+        client.log_in()
+        self.client.send(b"<presence/>" * 30)  # so that the account has to wait
+        client.send(resume(self.previd))
+        client.vanish()
+        self.client.vanish()
+        for _ in range(20):
+            self.lab.clock.advance(0)
+        self.assertTrue(self.session.asleep)
+        _client, told = self.comes_back()
+        self.assertTrue(told.startswith(b"<resumed "), told)
+
     def test_twice_at_once(self) -> None:
         self.client.vanish()
         first, second = self.lab.client(), self.lab.client()
