@@ -59,6 +59,8 @@ class ModelClient(End):
     def leave(self) -> None:
         """Take another connection; what was said on this one may still come to the proxy."""
         assert self.link is not None
+        if self.resumes:  # a wish to resume that comes late would take the session from the next connection
+            self.link.to_proxy = b""
         self.left.append(self.link)
         self.link, self.questions = None, 0
 
