@@ -40,6 +40,7 @@ class Correspondent:
         self.count, self.every = count, every
         self.other: Correspondent
         self.said: list[str] = []  # the same to both
+        self.messages: list[str] = []  # those to the room, as they were sent
         self.chat: list[str] = []  # what came, in that order, each once
         self.groupchat: list[str] = []
         self.twice: Counter[str] = Counter()
@@ -90,6 +91,7 @@ class Correspondent:
         self.said.append(body)
         say(self.device, self.other.device.jid, f"{body} to you")
         say(self.device, self.room, f"{body} to all", "groupchat")
+        self.messages.append(self.device.out[-1])
 
     def _reflected(self) -> int:
         return sum(body.startswith(f"{self.nick} ") for body in self.groupchat)
@@ -99,6 +101,8 @@ class Correspondent:
     def _comes(self, stanza: Received) -> bool:
         """Take a stanza; whether it is nothing that somebody expects."""
         self._stanzas += 1
+        if stanza.get("type") == "error" and stanza.raw.startswith(b"<message"):
+            return self._say_again(stanza)
         body = self._body(stanza)
         if body:
             self._note(self.groupchat if body.endswith(" to all") else self.chat, body, stanza)
@@ -106,6 +110,15 @@ class Correspondent:
         if self.every and self._stanzas % self.every == 0:
             self._lose()
         return bool(body)
+
+    def _say_again(self, error: Received) -> bool:
+        """The proxy knows of a message only that it was on its way when the account's stream was lost for good."""
+        said = next((one for one in self.messages if f"id='{error.get('id')}'" in one), None)
+        if said is None or b"remote-server-timeout" not in error.raw:
+            return False
+        self.again.update(re.findall(r"<body>(.*?)</body>", said))
+        self.device.send(said)
+        return True
 
     @staticmethod
     def _body(stanza: Received) -> str:
