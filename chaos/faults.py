@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from twisted.internet.threads import deferToThread
 
 from chaos.people import Returning, dial
-from chaos.world import World
+from chaos.world import RESUME, World
 from tests.integration.faults import pause
 from tests.integration.processes import LoggedProcess
 
@@ -17,10 +17,8 @@ Fault = Callable[["World"], Awaitable[str]]
 
 async def proxy_killed(world: World) -> str:
     await deferToThread(world.proxy.process.kill)
-    connected = [device for device in world.devices if device.connections]
-    for device in connected:
-        await device.client.until_lost()
-        device.instant(world.proxy.unmarked())
+    for device in world.devices:
+        await device.proxy_gone(world.proxy.unmarked)
     await deferToThread(world.proxy.start)
     return "the proxy was killed and started"
 
@@ -50,15 +48,17 @@ async def server_restarted(world: World) -> str:
 
 async def server_killed(world: World) -> str:
     """ejabberd writes its archive to disk a moment later: nobody would have what was said in that moment."""
-    if world.server.name == "ejabberd":
-        world.hushed = True
-        await world.all_ready()
-        for person in (*world.observers, *world.devices):
-            if person.client.lost is None:
-                await person.caught_up()
-        await world.server.sync()
-    await world.server.restart(kill=True)
-    world.hushed = False
+    try:
+        if world.server.name == "ejabberd":
+            world.hushed = True
+            await world.all_ready()
+            for person in world.everybody:
+                if person.client.lost is None:
+                    await person.caught_up()
+            await world.server.sync()
+        await world.server.restart(kill=True)
+    finally:
+        world.hushed = False
     return "the server was killed and started"
 
 
@@ -149,6 +149,29 @@ async def all_devices_of_one_go(world: World) -> str:
     return f"all devices of {somebody.nick} went away for a while"
 
 
+async def phones_cut(world: World) -> str:
+    """In the middle of a sentence, each in its own way."""
+    phones = world.dice.sample(world.phones, world.dice.randint(1, len(world.phones)))
+    for phone in phones:
+        phone.away = world.dice.uniform(0.05, 2.0)
+    return f"{len(phones)} phones lost their network for a moment"
+
+
+async def phones_silent(world: World) -> str:
+    phones = world.dice.sample(world.phones, world.dice.randint(1, 3))
+    for phone in phones:
+        phone.fall_silent()
+    return f"nothing comes through any more to {len(phones)} phones"
+
+
+async def phones_away(world: World) -> str:
+    """For longer than they can resume."""
+    phones = world.dice.sample(world.phones, world.dice.randint(1, 2))
+    for phone in phones:
+        phone.away = world.dice.uniform(RESUME, 2.0 * RESUME)
+    return f"{len(phones)} phones lost their network for so long that they cannot resume"
+
+
 async def kicked(world: World) -> str:
     """One room each at most, and not the last one."""
     candidates = [somebody for somebody in world.people if not somebody.inexact and len(somebody.rooms) > 2]
@@ -184,5 +207,8 @@ WEIGHTS: dict[Fault, int] = {
     conflict: 2,
     devices_go: 5,
     all_devices_of_one_go: 4,
+    phones_cut: 10,
+    phones_silent: 3,
+    phones_away: 2,
     kicked: 1,
 }

@@ -11,7 +11,7 @@ from twisted.internet.error import ConnectError
 from twisted.words.protocols.jabber.error import StreamError
 
 from tests.integration.client import Client, connect
-from tests.integration.faults import Dial, Listener, Place, Talker, pause
+from tests.integration.faults import Dial, Heard, Listener, Place, Talker, message, pause
 from tests.integration.servers import Account, Server
 from tests.integration.xmlcut import Received
 
@@ -50,6 +50,7 @@ class Returning(Listener):
     over = False
     away = 0.0  # seconds to stay away, once the stream is closed
     failures = 0
+    known = 0  # messages that came again, as they may
 
     def wish(self, room: str) -> str:
         """The `<history/>` of a join."""
@@ -92,6 +93,23 @@ class Returning(Listener):
         """Close the stream: what was sent before comes before the end."""
         await self.client.close()
 
+    async def quit(self) -> None:
+        """For good."""
+        self.over = True
+        if self.connections:
+            self.drop()
+
+    async def proxy_gone(self, unmarked: Callable[[], set[str]]) -> None:
+        """The proxy was killed; these messages it had not marked as given out."""
+        if self.connections:
+            await self.client.until_lost()
+            self.instant(unmarked())
+
+    def talk_in(self, room: str, body: str, identity: str) -> None:
+        """Say something in a room, if there is a connection."""
+        if self.client.lost is None:
+            self.client.send(message(room, body, identity))
+
 
 class Plain(Returning):
     """A device that states no wish on joining: it is told what it has not seen, and more if that is little."""
@@ -99,8 +117,33 @@ class Plain(Returning):
     kind = "no wish"
 
 
-class Since(Returning):
-    """A device that asks for what was said since the last message it has, and knows messages by their stanza-id.
+class KnowsIds(Returning):
+    """A device that knows messages by their stanza-id (XEP-0359)."""
+
+    def __init__(self, name: str, dial: Dial, nick: str) -> None:
+        super().__init__(name, dial, nick)
+        self._seen: set[str] = set()
+
+    def _message(self, place: Place, nick: str, stanza: Received) -> bool:
+        count = len(place.heard)
+        wanted = super()._message(place, nick, stanza)
+        if len(place.heard) > count:
+            heard = place.heard[-1]
+            if heard.stanza_id in self._seen and self._may_come_again(heard):
+                self.known += 1
+                place.heard.pop()
+                place.counts[heard.body] -= 1
+            elif heard.stanza_id is not None:
+                self._seen.add(heard.stanza_id)
+        return wanted
+
+    def _may_come_again(self, heard: Heard) -> bool:
+        """Whether a client is not surprised."""
+        return True
+
+
+class Since(KnowsIds):
+    """A device that asks for what was said since the last message it has.
 
     It loses its connection without a word.
     """
@@ -109,9 +152,7 @@ class Since(Returning):
 
     def __init__(self, name: str, dial: Dial, nick: str) -> None:
         super().__init__(name, dial, nick)
-        self._seen: set[str] = set()
         self._last: dict[str, float] = {}
-        self.known = 0  # messages that came again, as they may
 
     def wish(self, room: str) -> str:
         last = self._last.get(room)
@@ -124,18 +165,10 @@ class Since(Returning):
         await self.client.until_lost()
 
     def _message(self, place: Place, nick: str, stanza: Received) -> bool:
-        count = len(place.heard)
+        count, known = len(place.heard), self.known
         wanted = super()._message(place, nick, stanza)
-        if len(place.heard) > count:
-            heard = place.heard[-1]
-            if heard.stanza_id in self._seen:
-                self.known += 1
-                place.heard.pop()
-                place.counts[heard.body] -= 1
-            elif heard.stanza_id is not None:
-                self._seen.add(heard.stanza_id)
-            if not heard.delayed:
-                self._last[(stanza.get("from") or "").partition("/")[0]] = reactor.seconds()
+        if (len(place.heard) > count and not place.heard[-1].delayed) or self.known > known:
+            self._last[(stanza.get("from") or "").partition("/")[0]] = reactor.seconds()
         return wanted
 
 

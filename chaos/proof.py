@@ -1,11 +1,29 @@
-"""After the faults: who is where, by the server's word, and who has heard what."""
+"""After the faults: who is where, by the server's word, and who has heard what.
+
+Phones have stream management (XEP-0198), and friends with whom they write letters, one to one, directly at the server,
+with its own stream management. What is proved of letters, both ways:
+
+- None is lost: it came, or its writer was told of an error. A writer sends again what was not acknowledged when its
+  stream could not be resumed, and reads its archive (XEP-0313) on a new stream, as clients do.
+- None comes twice, unless its writer sent it again, or it is marked as an old one (XEP-0203) on a new stream, where
+  clients know it by its id.
+- They come in the order in which they were written.
+
+And of what phones say in rooms: somebody heard it, or the room has it in its archive, or the phone was told of an
+error. What a phone sent again may be in the room twice.
+
+A server that is killed promises no more to a client of the proxy than to one of its own. What Prosody acknowledges, it
+has in its archive, at least in the operating system's memory. ejabberd acknowledges what it has only in its own: nobody
+writes in the moment before it is killed.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from chaos.people import Returning, Since
+from chaos.people import Returning
 from chaos.world import Somebody, World
+from chaos.writers import Writer
 from tests.integration.faults import NS_MUC, Place, pause, verdict
 
 HEARING = 120.0  # seconds until everybody has heard everything
@@ -16,13 +34,29 @@ async def prove(world: World) -> list[str]:
     faults = [f"{name} did not get back into its rooms" for name in await world.all_ready()]
     await _everything_heard(world)
     faults += await _memberships(world)
+    again = {body for phone in world.phones for body in phone.again}
     for room in world.rooms:
         for observer in world.observers:
-            twice = [body for body, count in observer[room].counts.items() if count > 1]
+            twice = [body for body, count in observer[room].counts.items() if count > 1 and body not in again]
             faults += [f"the room {room} took twice: {', '.join(twice[:20])}"] if twice else []
         for somebody in world.people:
-            faults += _messages(world, somebody, room)
-    return faults
+            faults += _messages(world, somebody, room, again)
+    for writer in (*world.phones, *world.friends):
+        faults += writer.wrong()
+    return faults + await _unheard(world)
+
+
+async def _unheard(world: World) -> list[str]:
+    """What phones said in rooms, and nobody has."""
+    heard = {room: set(await world.observers[0].archived(room)) for room in world.rooms}
+    for person in (*world.observers, *world.devices):
+        for room in world.rooms:
+            heard[room].update(person[room].bodies)
+    return [
+        f"{phone.name} said, and nobody has: {', '.join(lost)}"
+        for phone in world.phones
+        if (lost := phone.unheard(heard))
+    ]
 
 
 async def _everything_heard(world: World) -> None:
@@ -32,15 +66,19 @@ async def _everything_heard(world: World) -> None:
         world.said[room].add(f"the last word in {room}")
         await owner.say(room, f"the last word in {room}", "last")
     waited = 0.0
-    while waited < HEARING and any(
-        not counts.keys() >= set(world.taken(room))
-        for somebody in world.people
-        for room in somebody.rooms - somebody.inexact
-        for counts in [+device[room].counts for device in somebody.devices]
+    while waited < HEARING and (
+        any(
+            not counts.keys() >= set(world.taken(room))
+            for somebody in world.people
+            for room in somebody.rooms - somebody.inexact
+            for counts in [+device[room].counts for device in somebody.devices]
+        )
+        or any(writer.waits_for for writer in (*world.phones, *world.friends))
     ):
         waited += 0.5
         await pause(0.5)
-    deaf = [device for device in world.devices if not await _nothing_more(device)]
+    everybody: list[Returning | Writer] = [*world.friends, *world.devices]
+    deaf = [one for one in everybody if not await _nothing_more(one)]
     for device in deaf:
         device.client.drop()
     if deaf:
@@ -49,7 +87,7 @@ async def _everything_heard(world: World) -> None:
         await _nothing_more(device)
 
 
-async def _nothing_more(device: Returning) -> bool:
+async def _nothing_more(device: Returning | Writer) -> bool:
     """Wait until nothing is under way to a device. False if its own stream to the server is one that went silent.
 
     Clients find that out by pings of theirs, with the proxy and without it; these ones do not ping.
@@ -86,23 +124,25 @@ async def _present(world: World, room: str) -> list[str]:
     return jids
 
 
-def _messages(world: World, somebody: Somebody, room: str) -> list[str]:
+def _messages(world: World, somebody: Somebody, room: str, again: set[str]) -> list[str]:
+    """`again`: what phones have sent more than once."""
     if room not in somebody.rooms or room in somebody.inexact:
         return []
     taken = world.taken(room)
     faults = []
     for device in somebody.devices:
-        heard = (+device[room].counts).elements()
+        counts = +device[room].counts
+        heard = [body for body, count in counts.items() for _ in range(1 if body in again else count)]
         wrong = verdict(heard, taken, world.said[room], device.in_between)
         faults += [f"{device.name} ({device.kind}) in {room}: {wrong}"] if wrong else []
-        faults += [f"    {line}" for line in _heard_twice(device[room])]
+        faults += [f"    {line}" for line in _heard_twice(device[room], again)]
     return faults
 
 
-def _heard_twice(place: Place) -> list[str]:
+def _heard_twice(place: Place, again: set[str]) -> list[str]:
     """When and how, the first few."""
     lines = []
-    for body in [body for body, count in place.counts.items() if count > 1][:5]:
+    for body in [body for body, count in place.counts.items() if count > 1 and body not in again][:5]:
         times = [
             f"{datetime.fromtimestamp(heard.time, UTC):%H:%M:%S.%f} on connection {heard.connection}"
             f" {'from history' if heard.delayed else 'live'}"
@@ -119,11 +159,24 @@ def summary(world: World) -> str:
     said = sum(len(bodies) for bodies in world.said.values())
     places = [(somebody, room) for somebody in world.people for room in somebody.rooms - somebody.inexact]
     copies = sum(taken[room] * len(somebody.devices) for somebody, room in places)
-    repeated = sum(device.known for device in world.devices if isinstance(device, Since))
+    repeated = sum(device.known for device in world.devices)
     connections = sum(device.connections for device in world.devices)
     return (
         f"{len(world.people)} accounts with {len(world.devices)} devices in {len(world.rooms)} rooms of"
         f" {world.server.name}; devices connected {connections} times\n"
         f"{said} messages sent, {sum(taken.values())} taken by the rooms, {copies} copies due to devices,"
-        f" {repeated} more were known by their stanza-id"
+        f" {repeated} more were known by their stanza-id\n{_summary_of_phones(world)}"
+    )
+
+
+def _summary_of_phones(world: World) -> str:
+    phones, writers = world.phones, [*world.phones, *world.friends]
+    resumed, anew = sum(one.device.resumptions for one in phones), sum(one.anew for one in phones)
+    written, told = sum(len(one.written) for one in writers), sum(len(one.told) for one in writers)
+    heard, again = sum(len(one.heard) for one in writers), sum(len(one.again) for one in writers)
+    spoken = sum(len(one.spoken) for one in phones)
+    return (
+        f"{len(phones)} phones resumed {resumed} times, and began anew {anew} times; they sent {spoken} messages\n"
+        f"{written} letters written, {heard} came, of {told} an error was told;"
+        f" {again} messages of phones and friends were sent again on a new stream"
     )

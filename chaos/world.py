@@ -8,8 +8,10 @@ from typing import NamedTuple
 from twisted.internet.defer import Deferred
 
 from chaos.people import Observer, Plain, Returning, Since, dial
+from chaos.phones import Phone
+from chaos.writers import Handset, Writer
 from tests.integration.ejabberd import Ejabberd
-from tests.integration.faults import message, pause
+from tests.integration.faults import pause
 from tests.integration.prosody import Prosody
 from tests.integration.proxy import Proxy
 from tests.integration.relay import Relay
@@ -18,6 +20,7 @@ from tests.integration.servers import Account, Server
 SERVERS: dict[str, type[Server]] = {"prosody": Prosody, "ejabberd": Ejabberd}
 # What the bounds of a history are is tested elsewhere; here nobody is to miss a thing.
 ROOMS = {"history": 100_000, "self_ping": 5.0, "leave_grace": 0.3}
+RESUME = 10  # seconds for which a session sleeps; some phones stay away for longer
 
 
 class Size(NamedTuple):
@@ -51,10 +54,11 @@ class World:
         self.relay = Relay(self.server.port)
         self.relay.start()
         upstream = {"upstream": f"tcp:127.0.0.1:{self.relay.port}"}
-        self.proxy = Proxy(self.server, domain=upstream, rooms=ROOMS)
+        self.proxy = Proxy(self.server, domain=upstream, rooms=ROOMS, sessions={"resume": RESUME})
         self.rooms: list[str] = []
         self.people: list[Somebody] = []
         self.observers: list[Observer] = []
+        self.friends: list[Writer] = []  # directly at the server; each phone has one
         self.said: dict[str, set[str]] = {}  # all that was sent to a room, whether it got there or not
         self.talking = True  # until the end of the faults
         self.hushed = False  # for a moment
@@ -62,6 +66,14 @@ class World:
     @property
     def devices(self) -> list[Returning]:
         return [device for somebody in self.people for device in somebody.devices]
+
+    @property
+    def phones(self) -> list[Phone]:
+        return [device for device in self.devices if isinstance(device, Phone)]
+
+    @property
+    def everybody(self) -> list[Returning | Writer]:
+        return [*self.observers, *self.friends, *self.devices]
 
     async def begin(self) -> None:
         """Rooms are open, and everybody is in theirs."""
@@ -80,6 +92,8 @@ class World:
             self._start(observer)
         for number in range(self.size.accounts):
             self.people.append(await self._somebody(number))
+        for friend in self.friends:
+            self._start(friend)
         for device in self.devices:
             self._start(device)
         await self.all_ready()
@@ -91,7 +105,7 @@ class World:
         return observer
 
     async def _somebody(self, number: int) -> Somebody:
-        """Every other device states a wish; an account has two or three of them, and is in most rooms."""
+        """Every other device states a wish; an account has two or three of them and a phone, and is in most rooms."""
         somebody = Somebody(await self.server.account(f"user{number}x"))
         somebody.rooms = set(self.dice.sample(self.rooms, max(2, len(self.rooms) - number % 2)))
         for index in range(2 + number % 2):
@@ -100,15 +114,30 @@ class World:
             device.wanted = somebody.rooms
             device.dice = Random(f"{self.dice.random()}")
             somebody.devices.append(device)
+        somebody.devices.append(await self._phone(somebody))
         return somebody
 
-    def _start(self, person: Returning) -> None:
+    async def _phone(self, somebody: Somebody) -> Phone:
+        """A phone, and the friend whom it writes to."""
+        phone = Phone(f"{somebody.nick}/phone", somebody.account, self.proxy.port, "phone", self._own_dice())
+        phone.wanted = somebody.rooms
+        account = await self.server.account("friend")
+        name = f"{account.username}/desk"
+        friend = Writer(name, Handset(account, self.server.port, "desk", name), self._own_dice())
+        phone.peer, friend.peer = friend, phone
+        self.friends.append(friend)
+        return phone
+
+    def _own_dice(self) -> Random:
+        return Random(f"{self.dice.random()}")
+
+    def _start(self, person: Returning | Writer) -> None:
         Deferred.fromCoroutine(person.live()).addErrback(lambda failure: print(f"{person.name}: {failure}"))
 
     async def all_ready(self, timeout: float = 150.0) -> list[str]:
         """Wait until everybody is in all rooms they want; returns who is not, when it takes too long."""
         waited = 0.0
-        while waiting := [person.name for person in (*self.observers, *self.devices) if not person.ready]:
+        while waiting := [person.name for person in self.everybody if not person.ready]:
             if waited > timeout:
                 return waiting
             waited += 0.2
@@ -118,23 +147,27 @@ class World:
     # What is said
 
     async def talk(self) -> None:
-        """Observers, and now and then devices, say numbered things until `talking` ends."""
+        """Observers, and now and then devices, say numbered things until `talking` ends; every third is a letter."""
         number, dice = 0, Random("talk")
         while self.talking:
             number += 1
-            speakers: list[Returning] = list(self.devices if number % 10 == 0 else self.observers)
-            if not self.hushed:
+            speakers: list[Returning] = list(self.observers)
+            if number % 5 == 0:
+                speakers = list(self.phones if number % 10 else self.devices)
+            if not self.hushed and number % 3:
                 self._speak(dice.choice(speakers), number)
+            elif not self.hushed:
+                dice.choice([*self.friends, *self.phones]).write(number)
             await pause(1 / self.size.rate)
 
     def _speak(self, speaker: Returning, number: int) -> None:
         rooms = [room for room in sorted(speaker.wanted) if speaker.connections and speaker[room].nick]
-        if not rooms or speaker.client.lost is not None:
+        if not rooms:
             return
         room = rooms[number % len(rooms)]
         body = f"{number} {speaker.nick}"
         self.said[room].add(body)
-        speaker.client.send(message(room, body, f"n{number}"))
+        speaker.talk_in(room, body, f"n{number}")
 
     def taken(self, room: str) -> list[str]:
         """What the room took, in order: what any observer heard."""
@@ -145,10 +178,8 @@ class World:
 
     async def end(self) -> None:
         """Stop everything."""
-        for person in (*self.observers, *self.devices):
-            person.over = True
-            if person.connections:
-                person.drop()
+        for person in self.everybody:
+            await person.quit()
         await self.relay.stop()
         self.proxy.stop()
         self.server.process.stop()
