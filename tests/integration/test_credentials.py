@@ -7,8 +7,8 @@ from twisted.internet.threads import deferToThread
 
 from tests.integration.cases import on_both_servers
 from tests.integration.comingback import ReturnCase
-from tests.integration.ejabberd import Ejabberd
-from tests.integration.prosody import Prosody
+from tests.integration.ejabberd import Ejabberd, UnmanagedEjabberd
+from tests.integration.prosody import Prosody, UnmanagedProsody
 from tests.integration.servers import Server
 
 NO_SCRAM = ("SCRAM-SHA-1", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-512")
@@ -94,23 +94,23 @@ class KeptKeysTests(CredentialsCase):
         await self.back(room)
 
 
-class PlainProsody(Prosody):
+class PlainProsody(UnmanagedProsody):
     options = "disable_sasl_mechanisms = { " + ", ".join(f'"{name}"' for name in NO_SCRAM) + " }"
 
 
-class PlainEjabberd(Ejabberd):
+class PlainEjabberd(UnmanagedEjabberd):
     def configuration(self, certificate: Path) -> str:
         mechanisms = ", ".join(f'"{name.lower()}"' for name in ("DIGEST-MD5", *NO_SCRAM))
         return super().configuration(certificate).replace('["digest-md5"]', f"[{mechanisms}]")
 
 
-class NewSaltsProsody(Prosody):
+class NewSaltsProsody(UnmanagedProsody):
     """Stores passwords as they are, and makes a salt for every login."""
 
     options = 'authentication = "internal_plain"'
 
 
-class NewSaltsEjabberd(Ejabberd):
+class NewSaltsEjabberd(UnmanagedEjabberd):
     """Stores passwords as they are, and makes a salt for every login."""
 
     def configuration(self, certificate: Path) -> str:
