@@ -185,7 +185,11 @@ async def kicked(world: World) -> str:
     # first: devices that come back meanwhile must not enter
     somebody.rooms.discard(room)
     somebody.inexact.add(room)
-    await owner.ask(room, "admin", f"<item nick='{somebody.nick}' role='none'/>")
+    try:
+        await owner.ask(room, "admin", f"<item nick='{somebody.nick}' role='none'/>")
+    except AssertionError:  # it was refused, or nobody knows: it may come in again
+        somebody.rooms.add(room)
+        raise
     return f"{somebody.nick} was kicked from {room}"
 
 
