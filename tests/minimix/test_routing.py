@@ -40,6 +40,19 @@ class Messages(SynchronousTestCase):
         self.world.room(raw.format(STREAM))
         self.assertEqual(self.phone.received[0].raw.decode(), raw.format(self.phone.jid))
 
+    def test_what_the_room_has_shown_was_not_lost(self) -> None:
+        """The stream may be lost before the server has acknowledged what the room has shown already."""
+        for number in (1, 2):
+            xml = f"<message to='{ROOM}' type='groupchat' id='{number}'><body>hi</body></message>"
+            self.world.client(self.phone, xml)
+        self.world.says("alice", "hi", stanza_id="1")
+        self.world.says("bob", "hi", stanza_id="2")
+        self.phone.take()
+        for number in (1, 2):
+            lost = f"<message type='error' from='{ROOM}' to='{STREAM}' id='{number}'><error type='wait'/></message>"
+            self.world.account.messages.not_sent(parse_stanza(lost))
+        self.assertEqual([stanza["id"] for stanza in self.phone.take()], ["2"])
+
     def test_error_to_the_one_who_caused_it(self) -> None:
         self.world.client(self.phone, f"<message to='{ROOM}' type='groupchat' id='1'><body>a</body></message>")
         self.world.client(self.laptop, f"<message to='{ROOM}/bob' type='chat' id='2'><body>b</body></message>")

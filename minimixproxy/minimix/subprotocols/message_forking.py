@@ -122,7 +122,7 @@ class MessageForkHandler(Subprotocol):
             self._from_elsewhere(stanza)
 
     def not_sent(self, answer: Stanza) -> None:
-        """A message was too large."""
+        """A message was too large, or may have been lost with the stream."""
         occupancy = self._parts.occupancies.of_sender(answer)
         if occupancy is not None:
             self._from_room(answer, occupancy)
@@ -132,12 +132,22 @@ class MessageForkHandler(Subprotocol):
         if kind == "error":
             self._error(stanza, occupancy)
         elif kind == "groupchat":
+            self._reflected(stanza, occupancy)
             occupancy.from_room.groupchat(stanza)
         elif is_archive_result(stanza):
             self._archive_result(stanza)
         else:
             self._copies.answered(parse_jid(stanza["from"]).full)
             occupancy.from_room.message(stanza)
+
+    def _reflected(self, stanza: Stanza, occupancy: Occupancy) -> None:
+        """What a session said is there when the room shows it: that it may be lost with the stream is no news then."""
+        if (
+            self._sent
+            and stanza.get("from") == f"{occupancy.room}/{occupancy.nick}"
+            and (stanza_id := stanza.get("id"))
+        ):
+            self._sent.pop(hash((occupancy.room, stanza_id)), None)
 
     def _archive_result(self, stanza: Stanza) -> None:
         reader = self.parent.requests.reader_of(stanza)
