@@ -40,8 +40,13 @@ class AttackTableTests(SynchronousTestCase):
         """The test cases of that name."""
         module, _, case = name.rpartition(".")
         tests = import_module(f"tests.{module}")
-        found = [getattr(tests, case + server, None) for server in (SERVERS if where == "both" else ("",))]
+        found = [self.case(tests, case + server) for server in (SERVERS if where == "both" else ("",))]
         for one in found:
             is_case = isinstance(one, type) and issubclass(one, SynchronousTestCase | TestCase)
             self.assertTrue(is_case, f"{name} is no test on {where}")
         return [one for one in found if one is not None]
+
+    @staticmethod
+    def case(tests: Any, name: str) -> Any:
+        """The case of that name, or that on the server without stream management."""
+        return getattr(tests, name, None) or getattr(tests, name.replace("TestsOn", "TestsOnUnmanaged"), None)

@@ -68,7 +68,7 @@ class Walker:
         self.stream.send(b"<message/>")
 
     def fill(self) -> None:
-        for _ in range(MAX_QUEUED // len(PIECE) + 1):
+        for _ in range(max(MAX_QUEUED, MAX_BYTES) // len(PIECE) + 1):
             self.stream.send(PIECE)
 
     def connect(self, enabled: Enabled | None = None, *, resumed: bool = False) -> None:

@@ -252,4 +252,4 @@ class Cuts(RuleBasedStateMachine):
 class ResumingTests(SynchronousTestCase):
     def test_any_course_of_things(self) -> None:
         self.patch(resuming_rules, "RESUMING_TIMEOUT", 1e9)
-        run_state_machine_as_test(Cuts, settings=settings(max_examples=100, stateful_step_count=60, deadline=None))
+        run_state_machine_as_test(Cuts, settings=settings(max_examples=100, stateful_step_count=60))

@@ -233,7 +233,7 @@ class Correspondent:
             raise AssertionError("\n".join(wrong) + f"\n{failure}\n{self.other.device.transcript()}") from None
 
     def wrong(self) -> list[str]:
-        """What is lost, came twice or out of order."""
+        """What is lost, came twice or out of order; what was said again after an error has no place of its own."""
         theirs, mine = self.other.said, self.said
         faults = self._compare("chat", self.chat, [f"{body} to you" for body in theirs])
         for said in (theirs, mine):
@@ -242,13 +242,19 @@ class Correspondent:
         may = self.again | self.other.again
         return faults + [f"{self.nick}: {body!r} came twice" for body in self.twice if body not in may]
 
+    def in_order(self, bodies: list[str]) -> list[str]:
+        """Those that were said once."""
+        again = self.again | self.other.again
+        return [body for body in bodies if body not in again]
+
     def _compare(self, what: str, heard: list[str], said: list[str]) -> list[str]:
-        if heard == said:
-            return []
         lost = [body for body in said if body not in heard]
+        if not lost and self.in_order(heard) == self.in_order(said):
+            return []
         return [f"{self.nick}, {what}: " + (f"lost {lost}" if lost else f"out of order: {heard}")]
 
 
 def same_order(one: Correspondent, other: Correspondent) -> list[str]:
     """Both have seen the room in one order."""
-    return [] if one.groupchat == other.groupchat else [f"the room: {one.groupchat}\n{other.groupchat}"]
+    same = one.in_order(one.groupchat) == one.in_order(other.groupchat)
+    return [] if same else [f"the room: {one.groupchat}\n{other.groupchat}"]

@@ -313,6 +313,4 @@ class CutsTests(SynchronousTestCase):
     def test_any_course_of_things(self) -> None:
         directory = Path(self.mktemp())
         machine: Any = lambda: Cuts(directory)  # noqa: E731 (a class is expected)
-        run_state_machine_as_test(
-            machine, settings=settings(max_examples=100, stateful_step_count=40, deadline=None, derandomize=True)
-        )
+        run_state_machine_as_test(machine, settings=settings(max_examples=100, stateful_step_count=40))

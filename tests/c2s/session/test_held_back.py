@@ -205,7 +205,7 @@ STEPS = st.lists(
 
 
 class Model(SynchronousTestCase):
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(STEPS, st.sampled_from((3, 1000)), st.sampled_from((0, 1000)))
     def test_it_comes_to_the_same(
         self, steps: list[tuple[Callable[..., None], str, str, int]], most: int, few: int

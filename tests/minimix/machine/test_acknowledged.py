@@ -260,8 +260,6 @@ def lives(happenings: list[Step]) -> Life:
 class AcknowledgedTests(SynchronousTestCase):
     @settings(
         max_examples=150,
-        deadline=None,
-        derandomize=True,
         phases=(Phase.explicit, Phase.generate),
         suppress_health_check=list(HealthCheck),
     )
