@@ -48,6 +48,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "ASK_AFTER": 2,
         "ASK_AT": 200,
         "ASK_AT_BYTES": 64 * 1024,
+        "MAX_UNHANDLED": 10_000,
         "ANSWER_WITHIN": 90,
     },
     "c2s.session.output": {"MAX_UNACKNOWLEDGED": 2000},

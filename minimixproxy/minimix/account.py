@@ -221,7 +221,8 @@ class Account:
             session.close("invalid-from")
             return True
         self._route(session, stanza, address)
-        self._stream.when_acknowledged(session.hold())
+        if session.managed:
+            self._stream.when_acknowledged(session.hold())
         return True
 
     def _concerns_room(self, session: SessionPort, stanza: Stanza, address: Address) -> bool:

@@ -18,6 +18,7 @@ from minimixproxy.xep.stream_headers import stream_error
 # comes between these, else by itself.
 ASK_WITH, ASK_AFTER = 1.5, 2.0
 ASK_AT, ASK_AT_BYTES = 200, 64 * 1024  # and so many stanzas or bytes are not waited for
+MAX_UNHANDLED = 10_000  # stanzas of a client that may wait for one before them, such as for a room out of reach
 ANSWER_WITHIN = 90.0  # seconds for `<a/>`; then the connection is given up
 
 
@@ -188,10 +189,15 @@ class ClientManagement:
     def receive(self, stanza: Stanza) -> bool:
         """Count a stanza of the client; False: it was handled before the client was cut off, and is sent again."""
         name, attributes = stanza.name, stanza.attributes
-        stanza_id = attributes.get("id")
+        stanza_id = attributes.get("id")  # which may be long, as a stanza may: what is kept of either is a hash
         if not stanza_id:
-            return self.handled.receive((name, stanza.raw))
-        return self.handled.receive((name, stanza_id, attributes.get("to")), named=name == "message")
+            return self.handled.receive(hash((name, stanza.raw)))
+        return self.handled.receive(hash((name, stanza_id, attributes.get("to"))), named=name == "message")
+
+    @property
+    def overfull(self) -> bool:
+        """Whether the client has sent too much behind something that is not handled."""
+        return self.handled.unhandled > MAX_UNHANDLED
 
     def _progress(self) -> None:
         """The server, or whoever a stanza was for, has it: the client that has asked too early is told now.

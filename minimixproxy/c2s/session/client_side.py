@@ -231,8 +231,16 @@ class ClientSide:
         return self._management.handled.h if self._management is not None else 0
 
     def receives(self, stanza: Stanza) -> bool:
-        """Count a stanza of the client; False: it was handled before the session was resumed."""
-        return self._management is None or self._management.receive(stanza)
+        """Count a stanza of the client; False: it was handled before the session was resumed, or it is one too many."""
+        management = self._management
+        if management is None:
+            return True
+        new = management.receive(stanza)
+        if not management.overfull:
+            return new
+        self.log.warn("{jid} says too much while something that it said is not handled", jid=self.jid)
+        self._session.close("resource-constraint", "too much waits to be handled")
+        return False
 
     def hold(self) -> Callable[[], None]:
         """Return a function: until it is called, what the client sent last does not count as handled."""

@@ -12,8 +12,6 @@ from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep import stream_management as sm
 
 ASK_AFTER = 0.5  # seconds from a stanza to `<r/>`: only when the server has it, the client is told that it is handled
-
-
 ANSWER_WITHIN = 60.0  # seconds for `<a/>`; then the connection is given up
 
 

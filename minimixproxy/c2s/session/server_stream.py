@@ -38,7 +38,7 @@ class ServersClient(Protocol):
         """What one read brought."""
 
     def server_lost(self) -> None:
-        """The connection is gone, and will not be replaced."""
+        """The connection is gone; if the stream is `resumable`, another may take its place."""
 
 
 class ServerStream:

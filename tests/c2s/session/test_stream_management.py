@@ -11,6 +11,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.c2s.session import client_management
 from minimixproxy.c2s.session.client_management import ANSWER_WITHIN, ASK_AFTER, ASK_AT, ASK_WITH
 from minimixproxy.c2s.session.output import MAX_UNACKNOWLEDGED
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
@@ -166,6 +167,22 @@ class CountedTest(ManagedTest):
             self.assertEqual(errors(self.say(ack(h)))[:1], [condition])
             self.assertEqual(self.client.upstream.take(), END)
             self.assertEqual(len(self.lab.resumable), 0)
+
+    def test_too_much_behind_something_that_is_not_handled(self) -> None:
+        """What is noted of each is small, however large it is itself; and of so many, no more."""
+        self.patch(client_management, "MAX_UNHANDLED", 50)
+        self.account.taken_from_client = {"taken"}
+        self.client.send(b"<message id='taken'/>")
+        self.session.hold()
+        large = b"<message id='taken'><body>%b</body></message>" % (b"x" * 100_000)
+        for count in range(50):
+            self.assertEqual(self.account.closed, [], count)
+            self.say(large)
+        management = self.session._client._management
+        assert management is not None
+        keys = [received.key for received in management.handled._open]
+        self.assertEqual((len(keys), {type(key) for key in keys[1:]}), (51, {int}))
+        self.assertEqual(self.account.closed, [self.session])
 
     def test_going_back(self) -> None:
         self.client.serve(MESSAGE % 1 + MESSAGE % 2)

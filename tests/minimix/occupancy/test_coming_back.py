@@ -55,6 +55,7 @@ class Acknowledged(Case):
 
     def setUp(self) -> None:
         super().setUp()
+        self.phone.managed = True
         self.world.stream.acknowledges = False
 
     def say(self, number: int) -> None:
@@ -68,6 +69,11 @@ class Acknowledged(Case):
 
     def test_what_is_answered_here_waits_for_nothing_else(self) -> None:
         self.world.client(self.phone, f"<iq type='get' id='1' to='{BARE}'><query xmlns='{DISCO}'/></iq>")
+        self.assertEqual((self.phone.held, self.world.stream.waiting), (0, []))
+
+    def test_for_a_client_that_does_not_ask_for_that_nothing_waits(self) -> None:
+        self.phone.managed = False
+        self.say(1)
         self.assertEqual((self.phone.held, self.world.stream.waiting), (0, []))
 
     def test_not_while_the_account_is_on_its_way_back(self) -> None:
