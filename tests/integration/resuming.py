@@ -14,32 +14,17 @@ from tests.integration.nbxmpp_device import Nbxmpp
 from tests.integration.servers import Account
 
 
-class ResumingSlixmpp(Slixmpp):
-    """It connects again by itself when its connection is lost."""
+class Returns:
+    """How often a device has resumed its stream, and how often it has begun a new one."""
 
-    def __init__(self, account: Account, resource: str) -> None:
-        super().__init__(account, resource)
-        self.xmpp.register_plugin("xep_0198")
+    def count_from_now(self) -> None:
         self.resumptions = self.sessions = 0
-        self._port = 0
-        self._leaving = False
         self._change = asyncio.Event()
-        self.xmpp.add_event_handler("session_resumed", lambda _event: self._count(resumed=True))
-        self.xmpp.add_event_handler("session_start", lambda _event: self._count(resumed=False))
-        self.xmpp.add_event_handler("disconnected", lambda _event: self._again())
 
-    def login(self, port: int) -> Deferred[None]:
-        self._port = port
-        return super().login(port)
-
-    def _count(self, *, resumed: bool) -> None:
+    def count(self, *, resumed: bool) -> None:
         self.resumptions += resumed
         self.sessions += not resumed
         self._change.set()
-
-    def _again(self) -> None:
-        if not self._leaving:
-            self.xmpp.connect("127.0.0.1", self._port)
 
     def back(self, count: int) -> Deferred[Any]:
         """Wait for so many resumptions."""
@@ -50,6 +35,28 @@ class ResumingSlixmpp(Slixmpp):
                 await self._change.wait()
 
         return waiting(run())
+
+
+class ResumingSlixmpp(Slixmpp, Returns):
+    """It connects again by itself when its connection is lost."""
+
+    def __init__(self, account: Account, resource: str) -> None:
+        super().__init__(account, resource)
+        self.xmpp.register_plugin("xep_0198")
+        self.count_from_now()
+        self._port = 0
+        self._leaving = False
+        self.xmpp.add_event_handler("session_resumed", lambda _event: self.count(resumed=True))
+        self.xmpp.add_event_handler("session_start", lambda _event: self.count(resumed=False))
+        self.xmpp.add_event_handler("disconnected", lambda _event: self._again())
+
+    def login(self, port: int) -> Deferred[None]:
+        self._port = port
+        return super().login(port)
+
+    def _again(self) -> None:
+        if not self._leaving:
+            self.xmpp.connect("127.0.0.1", self._port)
 
     def write(self, to: str, text: str) -> None:
         self.xmpp.send_message(mto=JID(to), mbody=text, mtype="chat")
@@ -63,33 +70,17 @@ class ResumingSlixmpp(Slixmpp):
         return super().logout()
 
 
-class ResumingAioxmpp(Aioxmpp):
+class ResumingAioxmpp(Aioxmpp, Returns):
     """It connects again by itself, after a moment."""
 
     def prepare(self) -> None:
-        self.resumptions = self.sessions = 0
-        self._change = asyncio.Event()
+        self.count_from_now()
         self._written = asyncio.Event()
         self.client.backoff_start = timedelta(seconds=0.1)
-        self.client.on_stream_resumed.connect(lambda: self._count(resumed=True))
-        self.client.on_stream_established.connect(lambda: self._count(resumed=False))
+        self.client.on_stream_resumed.connect(lambda: self.count(resumed=True))
+        self.client.on_stream_established.connect(lambda: self.count(resumed=False))
         dispatcher = self.client.summon(aioxmpp.dispatcher.SimpleMessageDispatcher)
         dispatcher.register_callback(aioxmpp.MessageType.CHAT, None, self.messages.add)
-
-    def _count(self, *, resumed: bool) -> None:
-        self.resumptions += resumed
-        self.sessions += not resumed
-        self._change.set()
-
-    def back(self, count: int) -> Deferred[Any]:
-        """Wait for so many resumptions."""
-
-        async def run() -> None:
-            while self.resumptions < count:
-                self._change.clear()
-                await self._change.wait()
-
-        return waiting(run())
 
     def write(self, to: str, text: str) -> None:
         message = aioxmpp.Message(aioxmpp.MessageType.CHAT, to=aioxmpp.JID.fromstr(to))
