@@ -198,19 +198,21 @@ class WholeWayTest(ListenerTest):
 
     async def test_on_unix_sockets(self) -> None:
         """Towards clients and towards the server. Who connects is a relay; nobody says how far the client has come."""
-        with TemporaryDirectory() as directory:
-            endpoint = serverFromString(reactor, f"unix:{directory}/server")
-            server = await endpoint.listen(FakeServerFactory(self.script))
-            self.upstream = f"unix:{directory}/server"
-            self.start(Listen(endpoint=f"unix:{directory}/clients"))
-            client = await self.connect_by(UNIXClientEndpoint(reactor, f"{directory}/clients"))
-            await self.log_in(await self.secure(client))
-            acknowledgements = self.accounts.bound[0]._client._acknowledgements
-            assert acknowledgements is not None
-            self.assertTrue(acknowledgements.relayed)
-            client.transport.abortConnection()
-            await client.gone
-            await server.stopListening()
+        temporary = TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)  # once the ports in it are closed
+        directory = temporary.name
+        endpoint = serverFromString(reactor, f"unix:{directory}/server")
+        server = await endpoint.listen(FakeServerFactory(self.script))
+        self.upstream = f"unix:{directory}/server"
+        self.start(Listen(endpoint=f"unix:{directory}/clients"))
+        client = await self.connect_by(UNIXClientEndpoint(reactor, f"{directory}/clients"))
+        await self.log_in(await self.secure(client))
+        acknowledgements = self.accounts.bound[0]._client._acknowledgements
+        assert acknowledgements is not None
+        self.assertTrue(acknowledgements.relayed)
+        client.transport.abortConnection()
+        await client.gone
+        await server.stopListening()
 
     async def test_a_client_that_is_gone_is_noticed(self) -> None:
         """Both sides probe a silent peer, whatever wraps the socket."""
