@@ -19,22 +19,24 @@ class Opened(NamedTuple):
     """A stream with a bound resource, and the full JID. What has come already is held (see `FramedXmlStream.keep`).
 
     `enabled`: the server's word on stream management, None without. `resumed`: it is the stream that was to be resumed.
+    `limit`: bytes of the largest stanza that the server takes (XEP-0478), None if it does not say so.
     """
 
     xmlstream: FramedXmlStream
     jid: str
     enabled: Enabled | None = None
     resumed: bool = False
+    limit: int | None = None
 
 
 class Resumable(Protocol):
-    """A stream whose connection is gone and that can be resumed.
-
-    `is_wanted`: if it is not resumed, another is to be bound in its place.
-    """
+    """A stream whose connection is gone and that can be resumed."""
 
     jid: str
-    is_wanted: bool
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether another stream is to be bound if this one is not resumed."""
 
     def resuming(self) -> Resume:
         """Return what is asked for, now: what is handled later counts when the server has sent it again."""

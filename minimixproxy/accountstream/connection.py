@@ -82,7 +82,7 @@ class Connection:
         self.xmlstream.addObserver(STREAM_END_EVENT, self._ended)
         self.xmlstream.addObserver(STREAM_ERROR_EVENT, self._fault)
         self.xmlstream.addObserver(SKIPPED_EVENT, self._left_out)
-        self.xmlstream.taker = self._received
+        self.xmlstream.hand_stanzas_to(self._received)
 
     def detach(self) -> None:
         """Listen no more: what this connection still does is nothing to the stream."""

@@ -38,14 +38,15 @@ async def open_account_stream(
     stream = await _logged_in(reactor, login, limits)
     try:
         features = await open_stream(stream)
-        stream.peer_limit = announced_limit(features)
-        stream.turn = turn
+        stream.read_in_slices(turn)
+        limit = announced_limit(features)
         if resumable is not None and await _resumes(stream, resumable):
-            return Opened(stream, resumable.jid, resumed=True)
+            return Opened(stream, resumable.jid, resumed=True, limit=limit)
         if resumable is not None and not resumable.is_wanted:
             raise UpstreamProtocolError("nothing is left to be closed")
         jid = await bind_resource(stream, login.own, resource)
-        return Opened(stream, jid, await managing.enable(stream) if is_offered(features) else None)
+        enabled = await managing.enable(stream) if is_offered(features) else None
+        return Opened(stream, jid, enabled, limit=limit)
     except UpstreamError as error:
         stream.transport.abortConnection()
         raise CannotOpen(str(error)) from error

@@ -34,7 +34,7 @@ class ManagedStream:
 
     def __init__(self, jid: str, enabled: Enabled, on_disk: OnDisk) -> None:
         self.jid = jid
-        self.is_wanted = True
+        self._is_wanted = True
         self.unacknowledged = Unacknowledged()
         self.longest_sleep = enabled.max  # seconds, None if the server does not say
         self.on_disk = on_disk
@@ -42,6 +42,15 @@ class ManagedStream:
         self._handled = Handled()
         self._begun = False  # stanzas count
         self._progress = -1
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether another stream is to be bound if this one is not resumed."""
+        return self._is_wanted
+
+    def want_no_other(self) -> None:
+        """If it is not resumed, nothing is to take its place."""
+        self._is_wanted = False
 
     @property
     def resumable(self) -> bool:

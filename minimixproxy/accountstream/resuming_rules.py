@@ -101,7 +101,7 @@ class ResumingRules(Rules):
         self._delay = 0.0
         self._stay(LEAVING_TIMEOUT)
         assert self.managed is not None
-        self.managed.is_wanted = False
+        self.managed.want_no_other()
         attempt, self._attempt = self._attempt, None  # it goes on
         self._end_opening()
         self._attempt = attempt or Attempt(self._stream.account, self._connect, self.happens, self.managed)

@@ -246,9 +246,8 @@ class AccountStream(XMPPHandlerCollection, Service):
 
     def connected(self, opened: Opened, managed: ManagedStream | None) -> Connection:
         """Make the connection of a stream that is open."""
-        limit = opened.xmlstream.peer_limit
         sendable = self._options.sendable
-        self._sendable = sendable if limit is None else replace(sendable, size=limit)
+        self._sendable = sendable if opened.limit is None else replace(sendable, size=opened.limit)
         how = "resumed" if opened.resumed else "open"
         self.log.info("account stream {how}: {jid}", how=how, jid=opened.jid)
         return Connection(opened, managed, self._clock, self, self._life.happens)

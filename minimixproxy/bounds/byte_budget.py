@@ -15,7 +15,7 @@ class ByteBudget:
     time since the budget was empty.
     """
 
-    __slots__ = ("_full", "_limit", "_own", "_parent", "_refused", "reported", "used")
+    __slots__ = ("_full", "_limit", "_own", "_parent", "_refused", "_reported", "used")
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class ByteBudget:
         self.used = 0
         self._full = full
         self._refused = False
-        self.reported = False  # for who logs that it is used up: once is enough
+        self._reported = False
         self._limit = limit
         self._parent = parent
         self._own = own
@@ -36,6 +36,11 @@ class ByteBudget:
     def limit(self) -> int:
         """How many bytes it may have, if the parent has them too."""
         return self._limit
+
+    def first_report(self) -> bool:
+        """Tell whether nobody has asked this before: that it is used up is logged once."""
+        first, self._reported = not self._reported, True
+        return first
 
     def take(self, size: int) -> bool:
         """Take so many bytes; False, and none are taken, if that is too many."""

@@ -38,11 +38,8 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
     """Dispatches `Stanza` objects to observers; with a `sink`, hands it each read's events instead.
 
     A peer that breaks framing is a `STREAM_ERROR_EVENT` with the `Fault`, and the end of the connection at once. A
-    stanza that was left out is a `SKIPPED_EVENT`. `peer_limit`: the largest stanza that the peer takes, if it said so.
-
-    With a `turn`, a read that takes long is handled in slices: others have their turn in between, and the peer is not
-    read meanwhile. A `taker` gets the stanzas instead of the observers. `is_closed`: the peer has ended its stream;
-    `is_lost`: the connection is gone.
+    stanza that was left out is a `SKIPPED_EVENT`. `is_closed`: the peer has ended its stream; `is_lost`: the connection
+    is gone.
     """
 
     stopwatch: Callable[[], float] = staticmethod(time.perf_counter)
@@ -53,9 +50,8 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         super().__init__(authenticator)
         self.limits = limits or FramingLimits()
         self.sink: Callable[[list[Event]], None] | None = None
-        self.peer_limit: int | None = None
-        self.turn: Turn | None = None  # that a slice begins and ends
-        self.taker: Callable[[Stanza], None] | None = None
+        self._turn: Turn | None = None  # that a slice begins and ends
+        self._taker: Callable[[Stanza], None] | None = None
         self.is_closed = False
         self._ahead: deque[Event] | tuple[()] = ()  # of slices to come; a session's stream has none
         self.is_lost = False
@@ -73,14 +69,14 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         events = self.framer.feed(data)
         if self.sink is not None:
             self.sink(events)
-        elif self.turn is None:
+        elif self._turn is None:
             self.handle_events(events)
         else:
             if self._ahead:
                 self._ahead.extend(events)
                 return
             self._ahead = deque(events)
-            self._slice(self.turn)
+            self._slice(self._turn)
 
     def _slice(self, turn: Turn) -> None:
         """Handle events for a while, in their order; those that are left have the next turn."""
@@ -125,6 +121,22 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         """From now on hand each read's events to `sink`; None: to the observers."""
         self.sink = sink
 
+    @property
+    def turn(self) -> Turn | None:
+        """What a slice begins and ends; None: a read is not cut into slices."""
+        return self._turn
+
+    def read_in_slices(self, turn: Turn) -> None:
+        """From now on a read that takes long is handled in slices, each of which begins and ends `turn`.
+
+        Others have their turn in between, and the peer is not read meanwhile.
+        """
+        self._turn = turn
+
+    def hand_stanzas_to(self, taker: Callable[[Stanza], None]) -> None:
+        """From now on stanzas go to `taker` in place of the observers, who still get everything else."""
+        self._taker = taker
+
     def keep(self) -> Callable[[list[Event]], None]:
         """Return a sink that keeps events for `release`: for the time until somebody observes the stream."""
         return self._held.extend
@@ -146,7 +158,7 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         if isinstance(event, Stanza) and (event.uri, event.name) == (NS_STREAM, "error") and not event.readable:
             event = Fault("undefined-condition", "a stream error that is too large to be read")  # Twisted would raise
         if isinstance(event, Stanza):
-            (self.taker or self.onElement)(event)
+            (self._taker or self.onElement)(event)
         elif isinstance(event, StreamOpened):
             self.onDocumentStart(_root_element(event))
         elif isinstance(event, StreamClosed):

@@ -388,8 +388,7 @@ class WhatCannotBeUsed(StreamTest):
         attempt = self.upstream.attempts[0]
         xmlstream = FramedXmlStream(Authenticator())
         xmlstream.makeConnection(self.upstream.transport)
-        xmlstream.peer_limit = 40_000
-        attempt.callback(Opened(xmlstream, STREAM))
+        attempt.callback(Opened(xmlstream, STREAM, limit=40_000))
         self.clock.advance(0)
         self.assertEqual((self.upstream.take(), len(self.answers)), (b"", 1))
 

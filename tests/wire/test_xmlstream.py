@@ -49,7 +49,7 @@ class SliceTests(SynchronousTestCase):
         self.stream.stopwatch = lambda: self.now
         self.stream.makeConnection(self.transport)
         self.stream.dataReceived(HEADER)
-        self.stream.turn = self.turn
+        self.stream.read_in_slices(self.turn)
         self.stream.addObserver("/*", self.take)
         self.meanwhile: Callable[[], object] = lambda: None
 

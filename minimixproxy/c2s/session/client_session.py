@@ -242,7 +242,7 @@ class ClientSession:
 
     def client_closes(self) -> None:
         """Let the server close its side too: until it does, or `CLOSE_TIMEOUT` is over, its stanzas still pass."""
-        self._client.done = True
+        self._client.closes()
         self._leave_account()
         self._say_goodbye()
         self._close_call = self._context.clock.callLater(CLOSE_TIMEOUT, self._close_late)

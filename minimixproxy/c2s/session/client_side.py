@@ -61,6 +61,7 @@ class ClientSide:
         "_active",
         "_client",
         "_context",
+        "_done",
         "_from_client",
         "_gone",
         "_management",
@@ -68,7 +69,6 @@ class ClientSide:
         "_peer",
         "_session",
         "_sleep",
-        "done",
         "output",
     )
     _parts: SessionParts
@@ -93,7 +93,16 @@ class ClientSide:
         self._management: ClientManagement | None = None  # None: it is not enabled
         self._sleep = Timer(clock)
         self._gone = False  # without closing its stream
-        self.done = False  # the client closed its stream
+        self._done = False
+
+    @property
+    def done(self) -> bool:
+        """Whether the client has closed its stream."""
+        return self._done
+
+    def closes(self) -> None:
+        """The client closes its stream."""
+        self._done = True
 
     def begin(self, parts: SessionParts) -> None:
         """Take the client's stream over."""
@@ -156,7 +165,7 @@ class ClientSide:
 
     def client_lost(self) -> None:
         """The client's connection is gone: behind all that the client said, the session sleeps or ends."""
-        self._gone = not self.done
+        self._gone = not self._done
         if self._from_client is None:
             return
         if self._from_client.pacing.busy:
@@ -165,7 +174,7 @@ class ClientSide:
 
     def _lost(self) -> None:
         management = self._management
-        if management is not None and management.terms.id and not (self.output.over or self.done):
+        if management is not None and management.terms.id and not (self.output.over or self._done):
             self._fall_asleep(management)
         else:
             self.output.stop()
@@ -200,7 +209,7 @@ class ClientSide:
         written = self._acknowledgements
         assert written is not None
         late = written.since() < self._context.clock.seconds() - ON_ITS_WAY
-        until = written.until() if self._gone or (late and not self.done) else EVERYTHING
+        until = written.until() if self._gone or (late and not self._done) else EVERYTHING
         return min(until, written.written) if self.output.incomplete else until
 
     # Stream management (XEP-0198) -------------------------------------------------------------------------------

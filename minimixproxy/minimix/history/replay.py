@@ -33,7 +33,7 @@ class Replay:
         self._faulty = faulty
         self._seen = seen
         self._next = 0
-        self.then: Callable[[], None] | None = None  # called once, when all was taken
+        self._then: Callable[[], None] | None = None
 
     def __len__(self) -> int:
         """How many messages there are in all, faulty ones too."""
@@ -46,6 +46,10 @@ class Replay:
         """Return the messages addressed to a client."""
         return self._made(lambda raw: rewrite(raw, {"to": jid}))
 
+    def when_taken(self, then: Callable[[], None] | None) -> None:
+        """Call `then`, once, when all was taken; None: nobody is to know any more."""
+        self._then = then
+
     def _made(self, finish: Callable[[bytes], bytes]) -> Iterator[bytes]:
         while self._next < len(self._messages):
             message = self._messages[self._next]
@@ -56,7 +60,7 @@ class Replay:
                 self._faulty(message, error)
             else:
                 yield raw
-        then, self.then = self.then, None
+        then, self._then = self._then, None
         if then is not None:
             then()
 

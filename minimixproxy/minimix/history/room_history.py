@@ -244,7 +244,7 @@ class RoomHistory:
         if managed or replay is None or len(replay) <= SHORT_REPLAY:
             self._positions.attached(resource)
         else:
-            replay.then = lambda: self._positions.attached(resource)
+            replay.when_taken(lambda: self._positions.attached(resource))
 
     def detached(self, resource: str, until: float = math.inf) -> None:
         """A client has gone: it has seen everything that was given out, but for what it has not taken of its replay.
@@ -257,7 +257,7 @@ class RoomHistory:
         live = int(min(self._newest, self._journal.given_out(), until))
         replay = self._replays.pop(resource, None)
         if replay is not None:
-            replay.then = None
+            replay.when_taken(None)
         if replay is None:
             seen = live
         elif replay.finished:
@@ -270,7 +270,7 @@ class RoomHistory:
         """A client has not even got its replay: it is where it was before, or where the replay began if it is new."""
         replay = self._replays.pop(resource, None)
         if replay is not None:
-            replay.then = None
+            replay.when_taken(None)
         self._positions.detached(resource, self._positions.get(resource) or 0)
 
     def select(self, request: HistoryRequest | None, resource: str, now: float, *, everything: bool = False) -> Replay:

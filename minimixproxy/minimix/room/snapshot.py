@@ -184,8 +184,7 @@ class Snapshot:
 
     def _report(self, reason: str, limit: int) -> None:
         """Log that a bound is reached, once for each time that the account is in the room."""
-        if not self._budget.reported:
-            self._budget.reported = True
+        if self._budget.first_report():
             self.log.warn(
                 "not all that {room} shows is kept: {reason} (limit {limit})",
                 room=self.room,
