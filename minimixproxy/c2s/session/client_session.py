@@ -11,7 +11,7 @@ from typing import Any
 
 from minimixproxy.c2s.session.account_link import AccountLink
 from minimixproxy.c2s.session.client_side import ClientSide
-from minimixproxy.c2s.session.client_state import ClientState
+from minimixproxy.c2s.session.client_state import ClientState, Ways
 from minimixproxy.c2s.session.from_server import FromServer
 from minimixproxy.c2s.session.parts import SessionParts
 from minimixproxy.c2s.session.reconnecting import Reconnecting, Resumption
@@ -56,7 +56,6 @@ class ClientSession:
         "deliver",
         "deliver_all",
         "deliver_weighed",
-        "inactive",
         "jid",
         "language",
     )
@@ -71,12 +70,11 @@ class ClientSession:
         self._context = context
         self._client = ClientSide(self, context, client)
         self._output = self._client.output
-        self.inactive = False
         self._state = ClientState(self, self._output, context.accounts, self._held_back, offered=context.client_state)
-        # The ways to the client, which `_state` sets: a stanza; and, once it is bound, many, and one that may wait.
+        # The ways to the client (see `Ways`); once it is bound, through the gate.
         self.deliver: Callable[[bytes], None] = self._output.deliver
         self.deliver_all: Callable[[LazyStanzas], None]
-        self.deliver_weighed: Callable[[Weighed], None]
+        self.deliver_weighed: Callable[[Weighed], None]  # set with `jid`, as `deliver_all` is
         self._login = login
         self._managed_upstream = False  # the server offers stream management
         self._reconnecting: Reconnecting | None = None
@@ -112,6 +110,15 @@ class ClientSession:
     def managed(self) -> bool:
         """Whether the client acknowledges what it gets (XEP-0198)."""
         return self._output.managed
+
+    @property
+    def inactive(self) -> bool:
+        """Whether nobody looks at the client (XEP-0352), or it sleeps."""
+        return self._state.inactive
+
+    def use(self, ways: Ways) -> None:
+        """Deliver by these from now on."""
+        self.deliver, self.deliver_all, self.deliver_weighed = ways
 
     def hold(self) -> Callable[[], None]:
         """Return a function: until it is called, what the client sent last is not acknowledged to it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from minimixproxy.c2s.session.account_interface import AccountsPort
 from minimixproxy.c2s.session.held_back import NOTHING_WAITS, HeldBack
@@ -23,14 +23,23 @@ class Output(Protocol):
         """Give the client many stanzas."""
 
 
-class Told(Protocol):
-    """A session, as far as the way to its client is concerned: `deliver` is called for each forked copy."""
+class Ways(NamedTuple):
+    """The ways to a client, for the account: a stanza; many; and one that may wait."""
 
-    jid: str
-    inactive: bool
     deliver: Callable[[bytes], None]
     deliver_all: Callable[[LazyStanzas], None]
     deliver_weighed: Callable[[Weighed], None]
+
+
+class Told(Protocol):
+    """A session, as far as the way to its client is concerned."""
+
+    @property
+    def jid(self) -> str:
+        """The full JID, "" before one is bound."""
+
+    def use(self, ways: Ways) -> None:
+        """Deliver by these from now on: straight, since it is done for each forked copy."""
 
 
 class ClientState:
@@ -52,6 +61,8 @@ class ClientState:
         "_server_knows",
         "_session",
         "_switch",
+        "_weighed",
+        "inactive",
     )
 
     def __init__(
@@ -72,6 +83,8 @@ class ClientState:
         self._held: HeldBack | None = None  # None: the client has not been inactive yet
         self._holding = False  # of what comes through the gate, so much as may wait is held back
         self._switch: Callable[[bool], None] = self._hold_back
+        self._weighed: Callable[[Weighed], None] = self._take
+        self.inactive = False
 
     def offer(self, features: Stanza) -> bytes:
         """Return what the client is offered beside its server's features."""
@@ -99,30 +112,30 @@ class ClientState:
 
     def bound(self) -> None:
         """The session has a JID: from now on, what the account tells the client is on disk first."""
-        self._session.deliver_weighed = self._accounts.gated(self._take)
+        self._weighed = self._accounts.gated(self._take)
         self._switch = self._accounts.gated(self._hold_back)
         self._set_ways()
 
     def set_inactive(self) -> None:
         """Nobody looks at the client, or it is asleep: what can wait does."""
-        if not self._session.inactive:
-            self._session.inactive = True
+        if not self.inactive:
+            self.inactive = True
             self._switch(True)
             self._set_ways()
 
     def set_active(self) -> None:
         """Somebody looks: what waited is told."""
-        if self._session.inactive:
-            self._session.inactive = False
+        if self.inactive:
+            self.inactive = False
             self._switch(False)
             self._set_ways()
 
     def _set_ways(self) -> None:
-        session, gated = self._session, self._accounts.gated
-        if not session.jid:
+        gated, output = self._accounts.gated, self._output
+        if not self._session.jid:
             return
-        session.deliver = gated(self._deliver if session.inactive else self._output.deliver)
-        session.deliver_all = gated(self._deliver_all if session.inactive else self._output.deliver_all)
+        ways = (self._deliver, self._deliver_all) if self.inactive else (output.deliver, output.deliver_all)
+        self._session.use(Ways(gated(ways[0]), gated(ways[1]), self._weighed))
 
     def position(self) -> int:
         """Return up to which message, of any room, everything was given out, and nothing is held back."""
