@@ -24,8 +24,8 @@ from minimixproxy.c2s.upstream.connecting import bind_resource, open_stream, ser
 from minimixproxy.c2s.upstream.conversation import Conversation
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
 from minimixproxy.c2s.upstream.sasl import SaslExchange, choose_mechanism, offered_mechanisms
-from minimixproxy.c2s.upstream.scram import Challenge, ScramClient, ScramError, ScramKeys
 from minimixproxy.config.settings import Limits
+from minimixproxy.sasl.scram import Challenge, ScramClient, ScramError, ScramKeys
 from minimixproxy.wire.events import Fault
 from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.stanza import Stanza

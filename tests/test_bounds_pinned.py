@@ -36,7 +36,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     },
     "xep.registration": {"LARGEST_REQUEST": 16384, "MOST_TAGS": 500, "DEEPEST_REQUEST": 32},
     "xep.sasl": {"_MAX_BASE64": 8192, "_MAX_FIELD": 1024},
-    "c2s.upstream.scram": {
+    "sasl.scram": {
         "MIN_ITERATIONS": 4096,
         "MAX_ITERATIONS": 10_000_000,
         "_MAX_MESSAGE": 8192,

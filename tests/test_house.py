@@ -28,11 +28,12 @@ MAY_USE: dict[str, set[str]] = {
     "state_lock": {"logs"},
     "resource_id": {"jids", "logs"},
     "xep": set(),
+    "sasl": set(),
     "c2s": set(),
     "c2s.transport": {"c2s"},
-    "c2s.upstream": {"stream_management", "c2s", "c2s.transport", "xep"},
+    "c2s.upstream": {"stream_management", "c2s", "c2s.transport", "sasl", "xep"},
     "c2s.session": {"stream_management", "c2s", "c2s.transport", "c2s.upstream", "minimix.interfaces", "xep"},
-    "c2s.server": {"c2s", "c2s.transport", "c2s.upstream", "c2s.session", "xep"},
+    "c2s.server": {"c2s", "c2s.transport", "c2s.upstream", "c2s.session", "sasl", "xep"},
     "minimix.interfaces": set(),
     "minimix.addressing": {"minimix.interfaces", "xep"},
     "minimix.history": {"minimix.interfaces", "xep"},
@@ -76,6 +77,7 @@ MAY_USE: dict[str, set[str]] = {
         "minimix.subprotocols",
         "c2s",
         "c2s.upstream",
+        "sasl",
         "xep",
     },
     "storage": {"minimix.interfaces", "xep", "state_lock", "resource_id"},
@@ -85,7 +87,7 @@ MAY_USE: dict[str, set[str]] = {
     "operator": {"minimix.interfaces", "minimix.commands"},
 }
 #: Rooms that do no input or output, and what they must not import for that.
-CORE = ("minimix", "stream_management", "xep", "wire", "bounds", "jids", "namespaces")
+CORE = ("minimix", "stream_management", "sasl", "xep", "wire", "bounds", "jids", "namespaces")
 OUTSIDE = (
     "twisted.internet",
     "twisted.application",

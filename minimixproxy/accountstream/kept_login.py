@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
-from minimixproxy.c2s.upstream.scram import MECHANISMS, Challenge, ScramKeys
 from minimixproxy.config.settings import Domain
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.journal import KeptLogin
+from minimixproxy.sasl.scram import MECHANISMS, Challenge, ScramKeys
 from minimixproxy.xep.sasl import account_key
 
 

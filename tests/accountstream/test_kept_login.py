@@ -10,9 +10,9 @@ from twisted.trial import unittest
 from minimixproxy.accountstream.kept_login import KeptLogins
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
-from minimixproxy.c2s.upstream.scram import Challenge, ScramKeys
 from minimixproxy.config.settings import Domain
 from minimixproxy.minimix.interfaces.journal import KeptLogin
+from minimixproxy.sasl.scram import Challenge, ScramKeys
 
 FIRST = Challenge(b"salt", 4096)
 SECOND = Challenge(b"other", 4096)

@@ -11,8 +11,8 @@ from minimixproxy.accountstream.attempt import Opened
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.accountstream.login import UpstreamLogins, open_account_stream
 from minimixproxy.c2s.upstream.credentials import Credential
-from minimixproxy.c2s.upstream.scram import Challenge, derive_keys
 from minimixproxy.config.settings import Limits
+from minimixproxy.sasl.scram import Challenge, derive_keys
 from minimixproxy.stream_management.unacknowledged import NotSent
 from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.xep.stream_management import Enabled, Resume

@@ -17,8 +17,8 @@ from twisted.protocols.haproxy import proxyEndpoint
 from zope.interface import implementer
 
 from minimixproxy.c2s.transport.connection import SecurableConnection
-from minimixproxy.c2s.upstream.scram import MECHANISMS, derive_keys
 from minimixproxy.namespaces import NS_SASL, NS_SM3, NS_TLS
+from minimixproxy.sasl.scram import MECHANISMS, derive_keys
 from minimixproxy.wire.events import Event, Fault, StreamClosed, StreamOpened
 from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.stanza import Stanza

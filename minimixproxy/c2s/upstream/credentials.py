@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
-from minimixproxy.c2s.upstream.scram import Challenge, ScramKeys, derive_keys
+from minimixproxy.sasl.scram import Challenge, ScramKeys, derive_keys
 
 RunInThread = Callable[..., "Deferred[Any]"]
 """Runs a function elsewhere and fires with its result; `deferToThread` outside of tests."""

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamUnfit
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache, KeysUnfit
-from minimixproxy.c2s.upstream.scram import MECHANISMS, ScramClient, ScramError
 from minimixproxy.namespaces import NS_SASL
+from minimixproxy.sasl.scram import MECHANISMS, ScramClient, ScramError
 from minimixproxy.wire.stanza import Stanza
 
 PLAIN = "PLAIN"

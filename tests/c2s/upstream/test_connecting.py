@@ -40,9 +40,9 @@ from minimixproxy.c2s.upstream.connecting import (
 )
 from minimixproxy.c2s.upstream.conversation import stream_error_condition
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
-from minimixproxy.c2s.upstream.scram import Challenge, derive_keys
 from minimixproxy.c2s.upstream.srv import Record, Target, order, resolve
 from minimixproxy.config.settings import Domain, Limits
+from minimixproxy.sasl.scram import Challenge, derive_keys
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.c2s.fakeserver import SALT, FakeServer, FakeServerFactory, Script, expecting_header, listening

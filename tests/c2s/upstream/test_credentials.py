@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.trial import unittest
 
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache, KeysUnfit
-from minimixproxy.c2s.upstream.scram import Challenge, ScramError, ScramKeys, derive_keys
+from minimixproxy.sasl.scram import Challenge, ScramError, ScramKeys, derive_keys
 
 CHALLENGE = Challenge(b"salt", 4096)
 

@@ -12,9 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
 from minimixproxy.c2s.upstream.sasl import PLAIN, SaslExchange, choose_mechanism, offered_mechanisms
-from minimixproxy.c2s.upstream.scram import Challenge, ScramKeys
+from minimixproxy.sasl.scram import Challenge, ScramKeys
 from minimixproxy.wire.stanza import Stanza, parse_stanza
-from tests.c2s.upstream.test_scram import VECTORS
+from tests.sasl.test_scram import VECTORS
 
 SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial import unittest
 
-from minimixproxy.c2s.upstream.saslprep import SaslprepError, saslprep
-from minimixproxy.c2s.upstream.scram import MAX_ITERATIONS, Challenge, ScramClient, ScramError, ScramKeys, derive_keys
+from minimixproxy.sasl.saslprep import SaslprepError, saslprep
+from minimixproxy.sasl.scram import MAX_ITERATIONS, Challenge, ScramClient, ScramError, ScramKeys, derive_keys
 
 # mechanism, client nonce, server-first, client-final, server-final; user "user", password "pencil" in both RFCs
 VECTORS = (

@@ -13,7 +13,7 @@ import secrets
 from base64 import b64decode, b64encode
 from typing import NamedTuple
 
-from minimixproxy.c2s.upstream.saslprep import SaslprepError, saslprep
+from minimixproxy.sasl.saslprep import SaslprepError, saslprep
 
 # Strongest first. The hash is named as hashlib names it.
 MECHANISMS = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
