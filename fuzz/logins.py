@@ -25,7 +25,8 @@ from minimixproxy.c2s.upstream.conversation import Conversation
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
 from minimixproxy.c2s.upstream.sasl import SaslExchange, choose_mechanism, offered_mechanisms
 from minimixproxy.config.settings import Limits
-from minimixproxy.sasl.scram import Challenge, ScramClient, ScramError, ScramKeys
+from minimixproxy.sasl.scram import Challenge, ScramError, ScramKeys
+from minimixproxy.sasl.scram_client import ScramClient
 from minimixproxy.wire.events import Fault
 from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.stanza import Stanza

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamUnfit
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache, KeysUnfit
 from minimixproxy.namespaces import NS_SASL
-from minimixproxy.sasl.scram import MECHANISMS, ScramClient, ScramError
+from minimixproxy.sasl.scram import MECHANISMS, ScramError
+from minimixproxy.sasl.scram_client import ScramClient
 from minimixproxy.wire.stanza import Stanza
 
 PLAIN = "PLAIN"

@@ -1,0 +1,21 @@
+"""SASLprep: the examples of RFC 4013 §3, and what is forbidden."""
+
+from __future__ import annotations
+
+from twisted.trial import unittest
+
+from minimixproxy.sasl.saslprep import SaslprepError, saslprep
+
+
+class SaslprepTest(unittest.TestCase):
+    def test_rfc_4013_examples(self) -> None:
+        cases = {"I\u00adX": "IX", "user": "user", "USER": "USER", "\u00aa": "a", "\u2168": "IX", "a\u00a0b": "a b"}
+        for given_, expected in cases.items():
+            self.assertEqual(saslprep(given_), expected)
+
+    def test_prohibited(self) -> None:
+        for text in ("\u0007", "\u0627\u0031", "a\u0627", "1\u0627", "\u0627a\u0628", "\ue000", "\ud800"):
+            self.assertRaises(SaslprepError, saslprep, text)
+
+    def test_right_to_left(self) -> None:
+        self.assertEqual(saslprep("\u06271\u0628"), "\u06271\u0628")
