@@ -25,8 +25,10 @@ from minimixproxy.c2s.upstream.conversation import Conversation
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
 from minimixproxy.c2s.upstream.sasl import SaslExchange, choose_mechanism, offered_mechanisms
 from minimixproxy.config.settings import Limits
+from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.sasl.scram import Challenge, ScramError, ScramKeys
 from minimixproxy.sasl.scram_client import ScramClient
+from minimixproxy.sasl.scram_server import ScramServer, read_client_first
 from minimixproxy.wire.events import Fault
 from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.stanza import Stanza
@@ -70,6 +72,26 @@ def scram(data: bytes) -> None:
     except ScramError:
         return
     raise AssertionError("a server proved itself without the keys")
+
+
+def scram_client(data: bytes) -> None:
+    """What a client says during SCRAM: read or refused, and nobody proves himself without the keys."""
+    first, _newline, last = data.partition(b"\n")
+    offered = Offered(("SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"), ("tls-exporter",))
+    mechanism = "SCRAM-SHA-256-PLUS" if first.startswith(b"p") else "SCRAM-SHA-256"
+    try:
+        said = read_client_first(first)
+        server = ScramServer(mechanism, said, {"tls-exporter": b"e" * 32}, offered, "fixed")
+    except ScramError:
+        return
+    if said.gs2 + said.bare != first or not said.username:
+        raise AssertionError("a message that was read otherwise than it came")
+    server.challenge(Challenge(b"salt", 4096))
+    try:
+        server.check(last, b"k" * 32, b"s" * 32)
+    except ScramError:
+        return
+    raise AssertionError("a client proved itself without the keys")
 
 
 # A client up to its session
@@ -202,6 +224,16 @@ TARGETS = {
     ),
     "scram": Target(
         scram, (_FIRST + b"\nv=" + b64encode(b"x" * 32), _FIRST + b"\ne=other-error", b"m=x," + _FIRST, b"r=x,s=,i=1")
+    ),
+    "scram_client": Target(
+        scram_client,
+        (
+            b"n,,n=user,r=abc\nc=biws,r=abcfixed,p=" + b64encode(b"x" * 32),
+            b"p=tls-exporter,a=u=2Cser,n=u=3Dser,r=abc,x=y\nc="
+            + b64encode(b"p=tls-exporter,a=u=2Cser," + b"e" * 32)
+            + b",r=abcfixed,x=y,p="
+            + b64encode(b"x" * 32),
+        ),
     ),
     "negotiation": Target(
         negotiate,

@@ -15,7 +15,9 @@ from typing import NamedTuple
 from minimixproxy.sasl.saslprep import SaslprepError, saslprep
 
 # Strongest first. The hash is named as hashlib names it.
-MECHANISMS = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
+MECHANISMS = {"SCRAM-SHA-512": "sha512", "SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
+#: What the name of a mechanism with channel binding ends in.
+PLUS = "-PLUS"
 
 # RFC 7677 §4 asks for 4096 at least; fewer come from a broken or hostile server. The upper bound keeps one server
 # from occupying a thread for minutes (ten million take about five seconds).
@@ -47,6 +49,11 @@ class Challenge(NamedTuple):
     iterations: int
 
 
+def hash_of(mechanism: str) -> str | None:
+    """Return the hash of a SCRAM mechanism that we know, with channel binding or without."""
+    return MECHANISMS.get(mechanism.removesuffix(PLUS))
+
+
 def derive_keys(hash_name: str, password: str, salt: bytes, iterations: int) -> ScramKeys:
     """Return the keys of a password; takes milliseconds to seconds. Raises `ScramError` if SASLprep forbids it."""
     try:
@@ -57,14 +64,16 @@ def derive_keys(hash_name: str, password: str, salt: bytes, iterations: int) -> 
     return ScramKeys(keyed_hash(hash_name, salted, b"Client Key"), keyed_hash(hash_name, salted, b"Server Key"))
 
 
-def prepared_name(username: str) -> bytes:
-    """Return a user name as it stands in messages. Raises `ScramError` if SASLprep forbids it."""
+def prepared_name(username: str) -> str:
+    """Return a user name as both ends compare it. Raises `ScramError` if SASLprep forbids it."""
     try:
         prepared = saslprep(username)
-        encoded = prepared.encode("utf-8")
+        prepared.encode("utf-8")
     except (SaslprepError, UnicodeEncodeError) as error:
         raise ScramError("the user name holds characters that SASLprep forbids") from error
-    return encoded.replace(b"=", b"=3D").replace(b",", b"=2C")
+    if not prepared:
+        raise ScramError("nothing is left of the user name")
+    return prepared
 
 
 def read_fields(message: bytes) -> dict[str, str]:
@@ -78,7 +87,7 @@ def read_fields(message: bytes) -> dict[str, str]:
     fields: dict[str, str] = {}
     for part in text.split(","):
         name, equals, value = part.partition("=")
-        if len(name) != 1 or not equals or name in fields:
+        if len(name) != 1 or not (name.isascii() and name.isalpha()) or not equals or name in fields:
             raise ScramError("malformed message")
         fields[name] = value
     return fields
@@ -108,6 +117,17 @@ def read_iterations(text: str) -> int:
     if not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
         raise ScramError(f"iteration count {iterations} is not within {MIN_ITERATIONS} and {MAX_ITERATIONS}")
     return iterations
+
+
+def proof_of(client_key: bytes, stored_key: bytes, hash_name: str, auth_message: bytes) -> bytes:
+    """Return the client's proof from its key; or its key, from the proof."""
+    signature = keyed_hash(hash_name, stored_key, auth_message)
+    return bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
+
+
+def stored_key_of(hash_name: str, client_key: bytes) -> bytes:
+    """Return what a server keeps of a ClientKey."""
+    return hashlib.new(hash_name, client_key).digest()
 
 
 def keyed_hash(hash_name: str, key: bytes, message: bytes) -> bytes:

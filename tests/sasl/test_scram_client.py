@@ -1,33 +1,25 @@
-"""The client's part of SCRAM against the vectors of RFC 5802 §5 and RFC 7677 §3, and against servers that misbehave."""
+"""The client's part of SCRAM against the vectors of the RFCs, and against servers that misbehave."""
 
 from __future__ import annotations
 
-from base64 import b64encode
+from base64 import b64decode, b64encode
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial import unittest
 
+from minimixproxy.sasl.channel_binding import Binding, Gs2Header
+from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.sasl.scram import MAX_ITERATIONS, Challenge, ScramError, ScramKeys, derive_keys
-from minimixproxy.sasl.scram_client import ScramClient
+from minimixproxy.sasl.scram_client import ScramClient, Tampered
+from tests.sasl.exchanges import VECTORS, bound
 
-# mechanism, client nonce, server-first, client-final, server-final; user "user", password "pencil" in both RFCs
-VECTORS = (
-    (
-        "SCRAM-SHA-1",
-        "fyko+d2lbbFgONRv9qkxdawL",
-        b"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096",
-        b"c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=",
-        b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ=",
-    ),
-    (
-        "SCRAM-SHA-256",
-        "rOprNGfwEbeRWgbNEkqO",
-        b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
-        b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
-        b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
-    ),
+# XEP-0474 §4.3
+SERVER_FIRST = (
+    b"r=12C4CD5C-E38E-4A98-8F6D-15C38F51CCC6a09117a6-ac50-4f2f-93f1-93799c2bddf6,s=QSXCR+Q6sek8bf92,i=4096,"
+    b"h=G6k/rBLDqgOhRRaCuuatSDFkJ08="
 )
+OFFERED = Offered(("SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"), ("tls-server-end-point", "tls-exporter"))
 
 
 def answered(server_first: bytes) -> ScramClient:
@@ -51,6 +43,10 @@ class VectorsTest(unittest.TestCase):
         client = ScramClient("SCRAM-SHA-1", "I\u00adX,a=\u2168", "n")
         self.assertEqual(client.first(), b"n,,n=IX=2Ca=3DIX,r=n")
 
+    def test_no_name_is_left(self) -> None:
+        for name in ("", "\u00ad", "\u2060\ufe0f"):
+            self.assertRaises(ScramError, ScramClient, "SCRAM-SHA-1", name)
+
     def test_nonces_differ(self) -> None:
         self.assertNotEqual(ScramClient("SCRAM-SHA-1", "u").first(), ScramClient("SCRAM-SHA-1", "u").first())
 
@@ -60,6 +56,54 @@ class VectorsTest(unittest.TestCase):
     def test_forbidden_password_is_a_scram_error_without_the_password(self) -> None:
         error = self.assertRaises(ScramError, derive_keys, "sha1", "se\u0007cret", b"salt", 4096)
         self.assertNotIn("cret", str(error))
+
+
+class ChannelBindingTest(unittest.TestCase):
+    def test_xep_0474_example(self) -> None:
+        """§4.3: with channel binding and a hash of what was offered; the example's proof covers a field of its own."""
+        nonce = "12C4CD5C-E38E-4A98-8F6D-15C38F51CCC6"
+        client = ScramClient("SCRAM-SHA-1-PLUS", "user", nonce, bound("tls-exporter", b"THIS IS FAKE CB DATA"))
+        self.assertEqual(client.first(), b"p=tls-exporter,,n=user,r=" + nonce.encode())
+        challenge = client.challenge(SERVER_FIRST, OFFERED)
+        final = client.final(derive_keys("sha1", "pencil", *challenge))
+        self.assertTrue(final.startswith(b"c=cD10bHMtZXhwb3J0ZXIsLFRISVMgSVMgRkFLRSBDQiBEQVRB,r=" + nonce.encode()))
+
+    def test_flags(self) -> None:
+        for binding, header in ((Binding(Gs2Header("y")), b"y,,"), (bound("tls-server-end-point", b"x"), b"p=tls-")):
+            client = ScramClient("SCRAM-SHA-256", "user", "n", binding)
+            self.assertTrue(client.first().startswith(header))
+            client.challenge(b"r=nm,s=AAAA,i=4096")
+            field = client.final(ScramKeys(b"k" * 32, b"s" * 32)).split(b",")[0]
+            self.assertEqual(b64decode(field.removeprefix(b"c=")), binding.input)
+        self.assertNotIn("secret", repr(bound("tls-exporter", b"secret")))
+
+
+class DowngradeTest(unittest.TestCase):
+    """XEP-0474: what the server says it offered."""
+
+    def client(self) -> ScramClient:
+        return ScramClient("SCRAM-SHA-1", "user", "12C4CD5C-E38E-4A98-8F6D-15C38F51CCC6")
+
+    def test_as_offered(self) -> None:
+        self.client().challenge(SERVER_FIRST, OFFERED)
+        self.client().challenge(SERVER_FIRST)  # the caller has no list
+        self.client().challenge(SERVER_FIRST.partition(b",h=")[0], OFFERED)  # the server says nothing
+
+    def test_tampered(self) -> None:
+        mechanisms, bindings = OFFERED
+        assert bindings is not None
+        for offered in (
+            Offered(mechanisms[:1], bindings),
+            Offered(mechanisms, bindings[:1]),
+            Offered(mechanisms, ()),
+            Offered(mechanisms),
+            Offered((*mechanisms, "SCRAM-SHA-256"), bindings),
+            Offered((*mechanisms, mechanisms[0]), bindings),
+        ):
+            self.assertRaises(Tampered, self.client().challenge, SERVER_FIRST, offered)
+        start = SERVER_FIRST.partition(b",h=")[0]
+        for said in (b"", b"AAAA", "é".encode(), b"g" + SERVER_FIRST.partition(b",h=")[2][1:]):
+            self.assertRaises(Tampered, self.client().challenge, start + b",h=" + said, OFFERED)
 
 
 class ServerMisbehavesTest(unittest.TestCase):
@@ -84,6 +128,7 @@ class ServerMisbehavesTest(unittest.TestCase):
             "not UTF-8": b"r=abcd,s=\xff,i=4096",
             "a name of two letters": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,xy=z",
             "a name of no letter": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,=z",
+            "a name that is no letter": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,1=z",
             "no value": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,x",
             "another order": b"s=QSXCR+Q6sek8bf92,r=abcd,i=4096",
             "one byte too long": b"r=abcd,s=AAAA,i=4096,x=" + b"y" * (8192 - 22),

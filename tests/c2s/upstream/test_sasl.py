@@ -14,7 +14,7 @@ from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
 from minimixproxy.c2s.upstream.sasl import PLAIN, SaslExchange, choose_mechanism, offered_mechanisms
 from minimixproxy.sasl.scram import Challenge, ScramKeys
 from minimixproxy.wire.stanza import Stanza, parse_stanza
-from tests.sasl.test_scram_client import VECTORS
+from tests.sasl.exchanges import VECTORS
 
 SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
 
