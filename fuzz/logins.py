@@ -33,7 +33,7 @@ from minimixproxy.wire.events import Fault
 from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
-from minimixproxy.xep.sasl import SaslFailure, account_key, check_authzid, failure, parse_plain
+from minimixproxy.xep.sasl import SaslFailure, account_key, check_authzid, decoded, failure, parse_plain
 from tests.c2s.helpers import BIND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, LabClient, plain
 from tests.wires import Wire
 
@@ -46,11 +46,11 @@ _SASL = b"urn:ietf:params:xml:ns:xmpp-sasl"
 def plain_message(data: bytes) -> None:
     """The text of a PLAIN message: three fields, or a failure that can be written."""
     try:
-        message = parse_plain(data.decode("utf-8", "ignore"))
+        message = parse_plain(decoded(data.decode("utf-8", "ignore")))
         if "\0" in message.username + message.password + message.authzid or not message.username:
             raise AssertionError("a field is not what it can be")
         account_key(message.username, "example.org")
-        check_authzid(message, "example.org")
+        check_authzid(message.authzid, message.username, "example.org")
     except SaslFailure as refusal:
         second_opinion(failure(refusal.condition, refusal.text))
 

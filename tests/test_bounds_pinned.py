@@ -18,12 +18,10 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.transport.peers": {"_IPV6_PREFIX": 64},
     "c2s.server.login_queue": {"MAX_WAITING": 10},
     "c2s.server.listener": {"READ": 8192},
-    "c2s.server.negotiation": {
-        "REGISTRATION_TIME": 600,
-        "LONGEST_REGISTRATION": 1800,
-        "MAX_FAILURES": 3,
-        "MAX_REFUSALS": 10,
-    },
+    "c2s.server.negotiation": {"MAX_REFUSALS": 10},
+    "c2s.server.client_login": {"MAX_FAILURES": 3},
+    "c2s.server.client_registration": {"REQUEST_TIME": 600, "LONGEST": 1800},
+    "c2s.upstream.sasl_channel": {"LARGEST": 8192},
     "c2s.server.offers": {"FRESH": 600, "RETRY": 30, "PATIENCE": 2},
     "c2s.session.acknowledgements": {"EACH": 50, "TOGETHER": 2, "MAX_WRITES": 150, "CROSSING": 1},
     "c2s.server.registrar": {

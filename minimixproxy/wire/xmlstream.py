@@ -64,6 +64,12 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         self.framer = FastFramer(self.limits)
         self.stream = None
 
+    def with_limits(self, limits: FramingLimits) -> FramedXmlStream:
+        """Return this stream, on which other limits hold for what comes from now on. A new XML stream must be next."""
+        self.limits = limits
+        self.framer = FastFramer(limits)
+        return self
+
     def dataReceived(self, data: bytes) -> None:
         """Cut what arrived into events; a restart in the middle of a read cannot happen, since we speak first."""
         events = self.framer.feed(data)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import binascii
-from base64 import b64decode
+from base64 import b64decode, b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from minimixproxy.jids import InvalidJID, parse_jid, prepare_local
@@ -14,10 +15,6 @@ _NS = NS_SASL.encode()
 _MAX_BASE64 = 8192
 _MAX_FIELD = 1024  # bytes; RFC 4616 speaks of 255
 
-CHALLENGE = b"<challenge xmlns='%b'/>" % _NS
-SUCCESS = b"<success xmlns='%b'/>" % _NS
-MECHANISMS = b"<mechanisms xmlns='%b'><mechanism>PLAIN</mechanism></mechanisms>" % _NS
-
 
 class SaslFailure(Exception):
     """The login fails. `condition`: of RFC 6120 §6.5."""
@@ -26,6 +23,28 @@ class SaslFailure(Exception):
         super().__init__(condition)
         self.condition = condition
         self.text = text
+
+
+def mechanisms(names: Iterable[str]) -> bytes:
+    """Return the stream feature that offers mechanisms."""
+    offered = b"".join(b"<mechanism>%b</mechanism>" % name.encode() for name in names)
+    return b"<mechanisms xmlns='%b'>%b</mechanisms>" % (_NS, offered)
+
+
+def challenge(data: bytes) -> bytes:
+    """Return a `<challenge/>` element."""
+    return _with_data(b"challenge", data)
+
+
+def success(data: bytes = b"") -> bytes:
+    """Return a `<success/>` element, with additional data if there is some."""
+    return _with_data(b"success", data)
+
+
+def _with_data(name: bytes, data: bytes) -> bytes:
+    if not data:
+        return b"<%b xmlns='%b'/>" % (name, _NS)
+    return b"<%b xmlns='%b'>%b</%b>" % (name, _NS, b64encode(data), name)
 
 
 def failure(condition: str, text: str = "") -> bytes:
@@ -43,14 +62,18 @@ class PlainMessage:
     password: str = field(repr=False)
 
 
-def parse_plain(text: str) -> PlainMessage:
-    """Read the base64 text of a PLAIN message. Raises `SaslFailure`."""
+def decoded(text: str) -> bytes:
+    """Return the data in the text of an element; "=" stands for none (RFC 6120 §6.4.2). Raises `SaslFailure`."""
     if len(text) > _MAX_BASE64:
         raise SaslFailure("malformed-request", "too long")
     try:
-        data = b"" if text == "=" else b64decode(text.encode("ascii"), validate=True)
+        return b"" if text == "=" else b64decode(text.encode("ascii"), validate=True)
     except (UnicodeEncodeError, binascii.Error) as error:
         raise SaslFailure("incorrect-encoding") from error
+
+
+def parse_plain(data: bytes) -> PlainMessage:
+    """Read a PLAIN message. Raises `SaslFailure`."""
     fields = data.split(b"\0")
     if len(fields) != 3 or not fields[1] or not fields[2] or max(map(len, fields)) > _MAX_FIELD:
         raise SaslFailure("malformed-request")
@@ -68,13 +91,13 @@ def account_key(username: str, domain: str) -> str:
         return f"{username.lower()}@{domain}"
 
 
-def check_authzid(message: PlainMessage, domain: str) -> None:
+def check_authzid(authzid: str, username: str, domain: str) -> None:
     """Refuse to act for any other account than the one that logs in. Raises `SaslFailure`."""
-    if not message.authzid:
+    if not authzid:
         return
     try:
-        wanted = parse_jid(message.authzid)
+        wanted = parse_jid(authzid)
     except InvalidJID as error:
         raise SaslFailure("invalid-authzid") from error
-    if wanted.resource is not None or wanted.bare != account_key(message.username, domain):
+    if wanted.resource is not None or wanted.bare != account_key(username, domain):
         raise SaslFailure("invalid-authzid")

@@ -146,6 +146,9 @@ class FakeServer:
             self.write(b"<iq type='%b' id='%b'>%b</iq>" % (kind, (stanza.get("id") or "").encode(), result))
 
     def sasl(self, stanza: Stanza) -> None:
+        if stanza.name == "abort":
+            self.write(b"<failure xmlns='%b'><aborted/></failure>" % NS_SASL.encode())
+            return
         data = b64decode(str(stanza.element))
         if stanza.name == "auth":
             self.script.mechanism = stanza["mechanism"]

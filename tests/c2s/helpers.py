@@ -24,7 +24,7 @@ from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.c2s.server.listener import Clients
 from minimixproxy.c2s.server.negotiation import Negotiation
-from minimixproxy.c2s.server.negotiation_context import NegotiationContext
+from minimixproxy.c2s.server.negotiation_context import NegotiationContext, Upstream
 from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.session.client_side import ClientSide
 from minimixproxy.c2s.session.resumable import ResumableSessions
@@ -37,6 +37,7 @@ from minimixproxy.c2s.transport.peers import Peer
 from minimixproxy.c2s.transport.tls import ServerTLS
 from minimixproxy.c2s.transport.tls_layer import TLSLayer
 from minimixproxy.c2s.upstream.connecting import Login, server_framing
+from minimixproxy.c2s.upstream.handed_login import Authenticate
 from minimixproxy.config.settings import Domain, Limits, Listen, Settings
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.timing.turn_end import TurnEnd
@@ -233,7 +234,7 @@ class Lab:
         sessions = SessionContext(
             self.accounts, self.settings.limits, self.clock, self.turn_end, self.shares, self.resumable, self._connect
         )
-        self.context = NegotiationContext(self.settings, sessions, self.tls, self._contact)
+        self.context = NegotiationContext(self.settings, sessions, self.tls, Upstream(self._contact, self._log_in))
         self.clients = Clients(self.context)
 
     def _connect(self, login: Login, client: Peer) -> Deferred[FramedXmlStream]:
@@ -241,6 +242,10 @@ class Lab:
         self.logins.append((login, waiting))
         self.peers.append(client)
         return waiting
+
+    def _log_in(self, domain: Domain, client: Peer, authenticate: Authenticate) -> Deferred[FramedXmlStream]:
+        """Like `log_in_upstream`, once the test has handed a stream over (see `LabClient.accept_contact`)."""
+        raise NotImplementedError
 
     def _contact(self, _domain: Domain, client: Peer | None) -> Deferred[tuple[FramedXmlStream, Stanza]]:
         waiting: Deferred[tuple[FramedXmlStream, Stanza]] = Deferred(self._cancelled)

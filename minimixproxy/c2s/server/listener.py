@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from minimixproxy.c2s.server.limits import ConnectionCounter
 from minimixproxy.c2s.server.negotiation import Negotiation
-from minimixproxy.c2s.server.negotiation_context import NegotiationContext
+from minimixproxy.c2s.server.negotiation_context import NegotiationContext, Upstream
 from minimixproxy.c2s.server.registrar import Contact
 from minimixproxy.c2s.session.account_interface import AccountsPort
 from minimixproxy.c2s.session.reconnecting import Connect
@@ -26,6 +26,7 @@ from minimixproxy.c2s.transport.connection import SecurableConnection, read_litt
 from minimixproxy.c2s.transport.peers import Peer, is_loopback, peer_key
 from minimixproxy.c2s.transport.tls import ALPN, ServerTLS
 from minimixproxy.c2s.upstream.connecting import Login, connect_upstream, contact_upstream
+from minimixproxy.c2s.upstream.handed_login import Authenticate, log_in_upstream
 from minimixproxy.config.checks import brings_its_own_tls, is_relayed
 from minimixproxy.config.settings import Domain, Listen, Settings
 from minimixproxy.logs.logger import Logger
@@ -187,6 +188,9 @@ def client_service(
     async def contact_server(domain: Domain, client: Peer | None) -> tuple[FramedXmlStream, Stanza]:
         return await contact_upstream(reactor, domain, settings.limits, client)
 
+    async def log_in(domain: Domain, client: Peer, authenticate: Authenticate) -> FramedXmlStream:
+        return await log_in_upstream(reactor, domain, settings.limits, client, authenticate)
+
     tls = ServerTLS(settings.domain.values(), settings.directory)
     tls.load(configured_only=True)
     turn_end = turn_end or TurnEnd(reactor)
@@ -194,6 +198,6 @@ def client_service(
     shares, connect = TurnShares(reactor), connect or connect_client
     holds_back = settings.rooms.inactive != "pass"
     sessions = SessionContext(accounts, settings.limits, reactor, turn_end, shares, resumable, connect, holds_back)
-    context = NegotiationContext(settings, sessions, tls, contact or contact_server)
+    context = NegotiationContext(settings, sessions, tls, Upstream(contact or contact_server, log_in))
     clients = Clients(context, plaintext_from_loopback=plaintext_from_loopback)
     return ClientService(settings, clients, reactor)

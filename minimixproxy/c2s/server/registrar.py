@@ -66,10 +66,6 @@ class Registrar:
         stream.transport.abortConnection()
         return offered(features)
 
-    def client(self, domain: Domain, client: Peer) -> Registration:
-        """Return what a client registers by."""
-        return Registration(self, domain, client)
-
     def take_place(self, domain: str, address: str) -> bool:
         """Count one more stream, if there may be one."""
         if self._open[address] >= STREAMS_PER_ADDRESS or self._open[f"@{domain}"] >= STREAMS_PER_DOMAIN:

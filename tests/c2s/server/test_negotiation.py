@@ -12,7 +12,8 @@ from twisted.test import iosim
 from twisted.trial import unittest
 
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamTLSError, UpstreamUnreachable
-from minimixproxy.c2s.server.negotiation import _WAITING, TRANSITIONS, Negotiation, State
+from minimixproxy.c2s.server.negotiation import TRANSITIONS, Negotiation
+from minimixproxy.c2s.server.negotiation_states import WAITING, State
 from minimixproxy.wire.events import Event
 from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.xep.sasl import failure
@@ -728,4 +729,4 @@ class JoiningTest(NegotiationTest):
 class TableTest(unittest.TestCase):
     def test_every_state_but_the_waiting_ones_has_a_way_on(self) -> None:
         with_transitions = {state for state, _kind in TRANSITIONS}
-        self.assertEqual(set(State) - with_transitions, {*_WAITING, State.OVER})
+        self.assertEqual(set(State) - with_transitions, {*WAITING, State.OVER})

@@ -16,8 +16,8 @@ from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.c2s.errors import UpstreamUnreachable
 from minimixproxy.c2s.server import registrar
+from minimixproxy.c2s.server.client_registration import LONGEST, REQUEST_TIME
 from minimixproxy.c2s.server.limits import RegistrationGuard
-from minimixproxy.c2s.server.negotiation import LONGEST_REGISTRATION, REGISTRATION_TIME
 from minimixproxy.c2s.server.offers import FRESH, PATIENCE, RETRY
 from minimixproxy.c2s.upstream.connecting import server_framing
 from minimixproxy.config.settings import Limits
@@ -564,10 +564,10 @@ class PassingTest(RegistrationTest):
         client, stream, _wire, identity = self.registering()
         stream.dataReceived(b"<iq type='result' id='%b'/>" % identity)
         client.wire.take()
-        self.lab.clock.advance(REGISTRATION_TIME - 1)
+        self.lab.clock.advance(REQUEST_TIME - 1)
         self.assertFalse(client.wire.closing)
         client.send(GET)
-        self.lab.clock.advance(REGISTRATION_TIME - 1)
+        self.lab.clock.advance(REQUEST_TIME - 1)
         self.assertFalse(client.wire.closing)
         self.lab.clock.advance(1)
         self.assertIn(b"connection-timeout", client.wire.take())
@@ -579,7 +579,7 @@ class PassingTest(RegistrationTest):
         for _ in range(6):
             self.assertIn(b"policy-violation", client.send(big))
             self.assertFalse(client.wire.closing)
-            self.lab.clock.advance(LONGEST_REGISTRATION / 6)
+            self.lab.clock.advance(LONGEST / 6)
         self.assertIn(b"connection-timeout", client.wire.take())
 
     def test_the_places_of_a_domain(self) -> None:

@@ -1,0 +1,48 @@
+"""The stream headers of one client that is not in session yet: what is in them, and what answers them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from minimixproxy.config.settings import Domain
+from minimixproxy.wire.events import StreamOpened
+from minimixproxy.xep.stream_headers import LANG, Refusal, addressed_domain, answer_header, check_header
+
+
+class ClientHeaders:
+    """`domain`: which one the client has named, "" until then. `lang`: its language, None if it names none."""
+
+    def __init__(self, domains: Mapping[str, Domain]) -> None:
+        """`domains`: those that are served, by name."""
+        self._domains = domains
+        self._answered = False
+        self.domain = ""
+        self.lang: str | None = None
+
+    def check(self, opened: StreamOpened, *, logged_in: bool) -> Refusal | None:
+        """Take a header, or return what is wrong with it."""
+        self.lang = opened.attributes.get(LANG)
+        refusal = check_header(opened, self._domains)
+        if refusal is not None:
+            return refusal
+        domain = addressed_domain(opened)
+        assert domain is not None
+        if logged_in and domain != self.domain:
+            return Refusal("not-authorized", "the login was for another domain")
+        self.domain = domain
+        return None
+
+    def answer(self) -> bytes:
+        """Return the header that answers the client's."""
+        self._answered = True
+        return answer_header(self.domain, self.lang)
+
+    def owed(self) -> bytes:
+        """Return the header that comes before a stream error, if it is still due (RFC 6120 §4.9.1.2)."""
+        if self._answered:
+            return b""
+        return answer_header(self.domain or next(iter(self._domains)), self.lang)
+
+    def restart(self) -> None:
+        """A new stream begins."""
+        self._answered = False

@@ -1,0 +1,85 @@
+"""One login exchange of a client, whatever the mechanism, and whatever the elements that carry it.
+
+A negotiation holds the dialogue with the client (SASL of RFC 6120, later SASL2 of XEP-0388, later on WebSocket). An
+exchange knows the mechanism: it is a function of the dialogue that ends with a stream upstream, or a `SaslFailure`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from minimixproxy.c2s.transport.peers import Peer
+from minimixproxy.c2s.upstream.connecting import Login
+from minimixproxy.c2s.upstream.credentials import KeyCache
+from minimixproxy.c2s.upstream.handed_login import Authenticate
+from minimixproxy.config.settings import Domain
+from minimixproxy.sasl.channel_binding import Bindings
+from minimixproxy.sasl.downgrade import Offered
+from minimixproxy.wire.xmlstream import FramedXmlStream
+
+
+class Dialogue(Protocol):
+    """What is said between a client and an exchange. `first`: the client's initial response, None if it sent none."""
+
+    first: bytes | None
+
+    async def challenge(self, data: bytes) -> bytes:
+        """Send a challenge; return the client's response.
+
+        Raises `SaslFailure` if the client breaks off, is gone, takes too long or sends what is no base64.
+        """
+
+
+class LoggedIn(NamedTuple):
+    """A client is logged in: its stream upstream, by which login, and what goes with the success (RFC 6120 §6.3.10)."""
+
+    upstream: FramedXmlStream
+    login: Login
+    success: bytes = b""
+
+
+#: Raises `SaslFailure`: what the client is told.
+Exchange = Callable[[Dialogue], Awaitable[LoggedIn]]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who logs in, as far as its connection tells.
+
+    `bindings`: the data of its TLS for channel binding, by type; empty if that is not the proxy's own. `offered`: what
+    it was shown on this stream.
+    """
+
+    domain: Domain
+    peer: Peer
+    bindings: Bindings
+    offered: Offered
+
+
+class Attempts(Protocol):
+    """All attempts to log in, each counted for its account and for where it comes from."""
+
+    async def attempt(self, account: str, client: Peer, work: Callable[[], Coroutine[Any, Any, LoggedIn]]) -> LoggedIn:
+        """Do the work when the guard lets it begin. It goes on to its end even if the client breaks off.
+
+        `work` raises `UpstreamError`, or `SaslFailure`, which counts as a failed login unless it is temporary. Raises
+        `SaslFailure`.
+        """
+
+
+#: Logs in for a client with what it has said who it is.
+Connect = Callable[[Login, Peer], Awaitable[FramedXmlStream]]
+#: Logs in for a client by an exchange that is conducted here (see `upstream.handed_login`).
+HandedLogin = Callable[[Domain, Peer, Authenticate], Awaitable[FramedXmlStream]]
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeContext:
+    """What all exchanges share."""
+
+    attempts: Attempts
+    connect: Connect
+    log_in: HandedLogin
+    keys: KeyCache

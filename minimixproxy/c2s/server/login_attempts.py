@@ -1,0 +1,107 @@
+"""Attempts to log in: each waits for its turn, is counted for its account and its address, and goes on to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused
+from minimixproxy.c2s.server.exchanges.login_exchange import LoggedIn
+from minimixproxy.c2s.server.limits import LoginGuard
+from minimixproxy.c2s.server.login_queue import LoginQueue, TooManyLogins
+from minimixproxy.c2s.transport.peers import Peer
+from minimixproxy.config.settings import Limits
+from minimixproxy.logs.logger import Logger
+from minimixproxy.timing.clock import Clock
+from minimixproxy.xep.sasl import SaslFailure
+
+# What a server may say about a login; each is shown to the client. The rest of RFC 6120 §6.5 is about the proxy's own
+# part of the exchange, not the client's.
+_ABOUT_THE_ACCOUNT = frozenset({"not-authorized", "account-disabled", "credentials-expired"})
+_BAD_NAME_OR_PASSWORD = frozenset({"malformed-request", "invalid-authzid", "incorrect-encoding"})
+_TEMPORARY = "temporary-auth-failure"
+
+
+class LoginAttempts:
+    """One per service (`login_exchange.Attempts`)."""
+
+    log = Logger()
+
+    def __init__(self, limits: Limits, clock: Clock) -> None:
+        self._guard = LoginGuard(
+            clock.seconds, limits.failed_logins, limits.failed_login_delay, limits.failed_login_delay_max
+        )
+        # The client's time runs; who fails for good is told so early enough to try again.
+        self._queue = LoginQueue(self._guard, clock, limits.authentication_timeout / 2)
+
+    async def attempt(self, account: str, client: Peer, work: Callable[[], Coroutine[Any, Any, LoggedIn]]) -> LoggedIn:
+        """Do the work when the guard lets it begin. Raises `SaslFailure`."""
+        address = client.key
+        try:
+            await self._queue.begin(address, account)
+        except TooManyLogins as error:
+            self.log.info("too many logins of {account} from {address}", account=account, address=address)
+            raise SaslFailure(_TEMPORARY, "too many logins, try again later") from error
+        return await self._to_its_end(self._counted(account, address, work()))
+
+    def _to_its_end(self, login: Coroutine[Any, Any, LoggedIn]) -> Deferred[LoggedIn]:
+        """A login that has begun goes on when its client breaks it off: else guesses broken off would count nothing.
+
+        And where a server is quick to accept and slow to refuse, the time alone would have told the guesser enough.
+        """
+        waiting: Deferred[LoggedIn] = Deferred()
+
+        def ended(result: LoggedIn | Failure) -> None:
+            if not waiting.called:
+                waiting.callback(result)
+            elif not isinstance(result, Failure):
+                result.upstream.transport.abortConnection()
+            elif not result.check(SaslFailure):
+                self.log.failure("a fault in a login whose client had gone", result)
+
+        Deferred.fromCoroutine(login).addBoth(ended)
+        return waiting
+
+    async def _counted(self, account: str, address: str, work: Coroutine[Any, Any, LoggedIn]) -> LoggedIn:
+        try:
+            logged_in = await work
+        except UpstreamRefused as error:
+            raise self._refused(error, account, address) from error
+        except UpstreamError as error:
+            self.log.error("no login for {account}: {error}", account=account, error=str(error))
+            text = f"the server of {account.rpartition('@')[2]} cannot be used now"
+            raise SaslFailure(_TEMPORARY, text) from error
+        except SaslFailure as failure:
+            self._failed(failure, account, address)
+            raise
+        else:
+            self._guard.succeeded(address, account)
+        finally:
+            self._queue.end(address, account)
+        return logged_in
+
+    def _refused(self, error: UpstreamRefused, account: str, address: str) -> SaslFailure:
+        """The server has refused the login."""
+        condition = "not-authorized" if error.condition in _BAD_NAME_OR_PASSWORD else error.condition
+        self._log_refusal(account, address, error.condition)
+        if condition not in _ABOUT_THE_ACCOUNT:
+            return SaslFailure(_TEMPORARY, error.text)
+        self._guard.failed(address, account)
+        return SaslFailure(condition, error.text)
+
+    def _failed(self, failure: SaslFailure, account: str, address: str) -> None:
+        """The client has failed, here: what it says is wrong, or it has broken off what may have been a guess."""
+        if failure.condition != _TEMPORARY:
+            self._log_refusal(account, address, failure.condition)
+            self._guard.failed(address, account)
+
+    def _log_refusal(self, account: str, address: str, condition: str) -> None:
+        self.log.info(
+            "login of {account} from {address} refused: {condition}",
+            account=account,
+            address=address,
+            condition=condition,
+        )

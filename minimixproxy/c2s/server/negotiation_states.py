@@ -1,0 +1,38 @@
+"""The states of a negotiation with a client, and what can happen in them; `negotiation` says what follows."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from minimixproxy.namespaces import NS_CLIENT, NS_SASL, NS_TLS
+from minimixproxy.wire.events import StreamOpened
+from minimixproxy.wire.stanza import Stanza
+
+
+class State(Enum):
+    """What the client is to do next, or what it waits for."""
+
+    OPEN_PLAIN = auto()  # send the first header, without TLS
+    PLAIN = auto()  # start TLS
+    OPEN_SECURE = auto()  # send the header within TLS
+    LEARNING = auto()  # wait for what the server offers
+    SECURE = auto()  # authenticate, or register before
+    REGISTERING = auto()  # wait for the server's answer to a request for registration
+    RESPONDING = auto()  # respond to a challenge
+    CHECKING = auto()  # wait for the login exchange, which waits for its turn or for the server
+    OPEN_AUTHENTICATED = auto()  # send the header of the stream for stanzas
+    JOINING = auto()  # wait for the server's header and features
+    OVER = auto()  # a session has taken over, or the stream is closed
+
+
+#: The client is not read, and what it has sent ahead is looked at afterwards.
+WAITING = frozenset({State.LEARNING, State.REGISTERING, State.JOINING})
+
+
+def kind_of(event: StreamOpened | Stanza) -> str:
+    """Return what the transitions call an event."""
+    if isinstance(event, StreamOpened):
+        return "header"
+    if event.uri in (NS_TLS, NS_SASL):
+        return event.name
+    return "iq" if (event.uri, event.name) == (NS_CLIENT, "iq") else "other"
