@@ -30,7 +30,7 @@ MAY_USE: dict[str, set[str]] = {
     "xep": set(),
     "sasl": set(),
     "c2s": set(),
-    "c2s.transport": {"c2s"},
+    "c2s.transport": {"c2s", "sasl"},
     "c2s.upstream": {"stream_management", "c2s", "c2s.transport", "sasl", "xep"},
     "c2s.session": {"stream_management", "c2s", "c2s.transport", "c2s.upstream", "minimix.interfaces", "xep"},
     "c2s.server.exchanges": {"c2s", "c2s.transport", "c2s.upstream", "sasl", "xep"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,13 @@ _PEM_BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 @implementer(IOpenSSLServerConnectionCreator)
 class DomainTLS:
-    """Server side TLS that begins with the certificate of one domain."""
+    """Server side TLS that begins with a context: that of one domain's certificate, or one that leaves it to SNI."""
 
-    def __init__(self, files: CertificateFiles) -> None:
-        self._files = files
+    def __init__(self, context: Callable[[], SSL.Context]) -> None:
+        self._context = context
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        return SSL.Connection(self._files.context(), None)
+        return SSL.Connection(self._context(), None)
 
 
 class ServerTLS:
@@ -70,8 +70,8 @@ class ServerTLS:
                 files = self._find_files(domain)
                 files.context()
                 self._files[name] = files
-                self._factories[name] = _server_factory(DomainTLS(files))
-                self._by_sni = self._by_sni or _server_factory(DomainTLS(files))
+                self._factories[name] = _server_factory(DomainTLS(files.context))
+                self._by_sni = self._by_sni or self._factory_by_sni(files)
 
     def factory(self, domain: str) -> TLSMemoryBIOFactory:
         """Return what makes a TLS layer with the certificate of `domain`, for STARTTLS: the stream header named it."""
@@ -82,6 +82,15 @@ class ServerTLS:
         assert self._by_sni is not None, "load() comes first"
         return self._by_sni
 
+    def _factory_by_sni(self, first: CertificateFiles) -> TLSMemoryBIOFactory:
+        if len(self._domains) == 1:
+            return _server_factory(DomainTLS(first.context))
+        front = self._new_context()
+        # Whether a client resumes is settled before its SNI is read. It would be bound to the certificate that it was
+        # shown then (RFC 5929 §4), which may have changed; a context of a domain forgets its tickets with that.
+        front.set_options(SSL.OP_NO_TICKET)
+        return _server_factory(DomainTLS(lambda: front))
+
     def _find_files(self, domain: Domain) -> CertificateFiles:
         if domain.certificate is None:
             paths = self_signed(domain.name, self._directory)
@@ -91,6 +100,11 @@ class ServerTLS:
         return CertificateFiles(domain.name, *paths, self._make_context)
 
     def _make_context(self, certificate: Path, private_key: Path) -> SSL.Context:
+        context = self._new_context()
+        load_pair(context, certificate, private_key)
+        return context
+
+    def _new_context(self) -> SSL.Context:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE)
@@ -100,23 +114,23 @@ class ServerTLS:
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets keep their state with the client
         context.set_alpn_select_callback(_select_alpn)
         context.set_tlsext_servername_callback(self._select_certificate)
-        load_pair(context, certificate, private_key)
         return context
 
     def _select_certificate(self, connection: SSL.Connection) -> None:
         """Switch to the certificate of the name in SNI. Runs within OpenSSL: nothing may be raised."""
-        name = connection.get_servername()
         layer = connection.get_app_data()  # Twisted keeps the TLS protocol there
-        files = self._named(name) if name and getattr(layer, "factory", None) is self._by_sni else None
-        if files is not None:
-            connection.set_context(files.context())  # the old one, if new files are no good: `load` has seen some
+        if getattr(layer, "factory", None) is not self._by_sni:
+            return
+        files = self._named(connection.get_servername() or b"")
+        connection.set_context(files.context())  # the old one, if new files are no good: `load` has seen some
 
-    def _named(self, name: bytes) -> CertificateFiles | None:
+    def _named(self, name: bytes) -> CertificateFiles:
+        """Return the files of the domain of that name, else those of the first."""
         wanted = name.lower()
         for domain, files in self._files.items():
             if ascii_domain(domain).encode("ascii") == wanted:
                 return files
-        return None
+        return next(iter(self._files.values()))
 
 
 def _server_factory(creator: DomainTLS) -> TLSMemoryBIOFactory:

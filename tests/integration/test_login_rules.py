@@ -1,0 +1,184 @@
+"""Logging in as the clients that people use do it, each by its own rules: see docs/clients-logins.md."""
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import replace
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.cases import IntegrationTestCase, on_both_servers, on_servers
+from tests.integration.ejabberd import Ejabberd
+from tests.integration.logins.device import Device, Failed
+from tests.integration.logins.rules import (
+    CONVERSATIONS,
+    CONVERSATIONS_STRICT,
+    CONVERSE,
+    DINO,
+    EVERYBODY,
+    GAJIM,
+    MONAL,
+    MONAL_WITH_PLAIN,
+    PROFANITY,
+    SISKIN,
+    Rules,
+)
+from tests.integration.logins.scram import Offered, Refused, Scram
+from tests.integration.prosody import Prosody
+
+NOTHING_USABLE = "refuses: no mechanism that this client would use is offered"
+NO_BINDING = "refuses: no channel binding is offered"
+
+
+class LoginRulesCase(IntegrationTestCase):
+    timeout = 120
+
+    async def outcome(self, device: Device, port: int, tls: str = "1.3") -> str:
+        """Of a login: the mechanism and the header of GS2; or why there was none, and who says so."""
+        try:
+            client = await device.login(port, tls)
+            await client.barrier()
+            await client.close()
+        except Refused as reason:
+            return f"refuses: {reason}"
+        except Failed as condition:
+            return f"is refused: {condition}"
+        return f"{device.way.mechanism} {device.way.header}".strip()
+
+    async def outcomes(self, port: int, tls: str) -> dict[str, str]:
+        """Of everybody, each with an account of its own that was never used."""
+        return {
+            rules.client: await self.outcome(Device(rules, await self.account("rules")), port, tls)
+            for rules in EVERYBODY
+        }
+
+
+def named(expected: Mapping[Rules, str]) -> dict[str, str]:
+    return {rules.client: outcome for rules, outcome in expected.items()}
+
+
+# What the servers of Debian 12 do by themselves: neither lists types of channel binding (XEP-0440), neither has SASL2.
+SHA_1, SHA_256 = "SCRAM-SHA-1 n,,", "SCRAM-SHA-256 n,,"
+NO_WAY = {CONVERSATIONS_STRICT: NO_BINDING, MONAL: NOTHING_USABLE, MONAL_WITH_PLAIN: "PLAIN"}
+DIRECT = {
+    Prosody: {**NO_WAY, **dict.fromkeys((CONVERSATIONS, SISKIN, DINO, GAJIM, CONVERSE), SHA_1)},
+    Ejabberd: {**NO_WAY, **dict.fromkeys((CONVERSATIONS, SISKIN, GAJIM, CONVERSE), SHA_256), DINO: "PLAIN"},
+}
+
+
+@on_both_servers
+class DirectTests(LoginRulesCase):
+    """What clients get from the servers themselves, and what the servers make of what only some clients send."""
+
+    async def test_tls_1_3(self) -> None:
+        """ejabberd offers -PLUS without any binding that there is: profanity fails with it and goes on without."""
+        expected = named(DIRECT[self.kind])
+        expected[PROFANITY.client] = "SCRAM-SHA-1 y,," if self.kind is Prosody else "SCRAM-SHA-256 y,,"
+        self.assertEqual(await self.outcomes(self.server.port, "1.3"), expected)
+
+    async def test_tls_1_2(self) -> None:
+        expected = named(DIRECT[self.kind])
+        hash_name = "1" if self.kind is Prosody else "256"
+        expected[PROFANITY.client] = f"SCRAM-SHA-{hash_name}-PLUS p=tls-unique,,"
+        self.assertEqual(await self.outcomes(self.server.port, "1.2"), expected)
+
+    async def test_wrong_password(self) -> None:
+        account = await self.account()
+        device = Device(CONVERSATIONS, account, "wrong")
+        self.assertEqual(await self.outcome(device, self.server.port), "is refused: not-authorized")
+
+    async def test_password_changed(self) -> None:
+        """Converse keeps keys; they are good until the salt is another one."""
+        device = Device(CONVERSE, await self.account())
+        first = await self.outcome(device, self.server.port)
+        self.assertEqual(await self.outcome(device, self.server.port), first)
+        await self.server.set_password(device.account, "another")
+        outcome = await self.outcome(device, self.server.port)
+        self.assertEqual(outcome, "refuses: the keys that were kept are for another salt")
+
+
+class RefusalTests(SynchronousTestCase):
+    """What the stand-ins refuse of a server: no server is needed."""
+
+    def refusal(self, rules: Rules, answer: str, mechanism: str = "SCRAM-SHA-1") -> str:
+        """What is said to a server's first message; @ stands for the client's nonce."""
+        offered = Offered(("PLAIN", mechanism), None)
+        exchange = Scram(rules, mechanism, "alice", "pencil", offered)
+        nonce = exchange.first().decode().partition("r=")[2].partition(",")[0]
+        try:
+            exchange.final(answer.replace("@", nonce).encode())
+            exchange.finish(b"v=AAAA")
+        except Refused as reason:
+            return str(reason)
+        return "nothing"
+
+    def test_nonce(self) -> None:
+        for answer in ("r=other@,s=QUFB,i=4096", "r=@,s=QUFB,i=4096"):
+            self.assertIn("nonce", self.refusal(CONVERSATIONS, answer))
+
+    def test_iterations(self) -> None:
+        self.assertEqual(self.refusal(GAJIM, "r=@x,s=QUFB,i=4095"), "too few iterations")
+        self.assertEqual(self.refusal(PROFANITY, "r=@x,s=QUFB,i=4095"), "nothing")
+
+    def test_order_and_reserved_attribute(self) -> None:
+        for answer in ("s=QUFB,r=@x,i=4096", "r=@x,s=QUFB,i=4096,m=x"):
+            self.assertIn("server-first-message", self.refusal(SISKIN, answer))
+
+    def test_signature(self) -> None:
+        self.assertEqual(self.refusal(DINO, "r=@x,s=QUFB,i=4096"), "the server does not know the password")
+
+    def test_lists(self) -> None:
+        """XEP-0474: by who looks at it, and not by others."""
+        tampered = "the lists of mechanisms and channel bindings were tampered with"
+        self.assertEqual(self.refusal(MONAL, "r=@x,s=QUFB,i=4096,h=QUFB"), tampered)
+        self.assertEqual(self.refusal(PROFANITY, "r=@x,s=QUFB,i=4096,h=QUFB"), "nothing")
+        digest = b64encode(hashlib.sha1(b"PLAIN\x1eSCRAM-SHA-1").digest()).decode()
+        self.assertNotEqual(self.refusal(MONAL, f"r=@x,s=QUFB,i=4096,h={digest}"), tampered)
+
+
+@on_both_servers
+class LetInTests(LoginRulesCase):
+    """Through the proxy: who gets in with an account that the proxy has never seen."""
+
+    async def test_who_does(self) -> None:
+        """Monal by itself wants SASL2; and nothing can be bound to a TLS connection that ends at the proxy."""
+        for tls in ("1.3", "1.2"):
+            outcomes = await self.outcomes(self.proxy.port, tls)
+            kept_out = {client: outcome for client, outcome in outcomes.items() if "refuse" in outcome}
+            self.assertEqual(kept_out, {CONVERSATIONS_STRICT.client: NO_BINDING, MONAL.client: NOTHING_USABLE})
+
+    async def test_wrong_password(self) -> None:
+        device = Device(CONVERSATIONS, await self.account(), "wrong")
+        self.assertEqual(await self.outcome(device, self.proxy.port), "is refused: not-authorized")
+
+
+@on_servers(Prosody)
+class ProsodyFactsTests(LoginRulesCase):
+    """What a relayed login meets, too."""
+
+    async def test_y_is_a_downgrade_where_it_offers_plus(self) -> None:
+        """That is with TLS 1.2 only: Prosody 0.12 knows tls-unique, which TLS 1.3 has not."""
+        without = replace(PROFANITY, mechanisms=DINO.mechanisms)
+        self.assertEqual(await self.outcome(Device(without, await self.account()), self.server.port), "SCRAM-SHA-1 y,,")
+        outcome = await self.outcome(Device(without, await self.account()), self.server.port, "1.2")
+        self.assertEqual(outcome, "is refused: malformed-request")
+
+    async def test_attributes_that_it_does_not_know(self) -> None:
+        greasing = replace(DINO, grease=True)
+        outcome = await self.outcome(Device(greasing, await self.account()), self.server.port)
+        self.assertEqual(outcome, "SCRAM-SHA-1 n,,")
+
+
+@on_servers(Ejabberd)
+class EjabberdFactsTests(LoginRulesCase):
+    async def test_y_is_no_downgrade(self) -> None:
+        for tls in ("1.3", "1.2"):
+            without = replace(PROFANITY, mechanisms=SISKIN.mechanisms)
+            outcome = await self.outcome(Device(without, await self.account()), self.server.port, tls)
+            self.assertEqual(outcome, "SCRAM-SHA-256 y,,")
+
+    async def test_attributes_that_it_does_not_know(self) -> None:
+        """ejabberd 23.01 takes none: Monal could not log in even if it were offered SASL2."""
+        greasing = replace(SISKIN, grease=True)
+        outcome = await self.outcome(Device(greasing, await self.account()), self.server.port)
+        self.assertEqual(outcome, "is refused: not-authorized")
