@@ -30,6 +30,7 @@ from minimixproxy.accountstream.managed_stream import ManagedStream, OnDisk
 from minimixproxy.accountstream.observed import Observed
 from minimixproxy.accountstream.phases import Input, Phase, StreamState
 from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.streams import Followed
 from minimixproxy.minimix.subprotocols.own_requests import OwnRequests
 from minimixproxy.minimix.subprotocols.subprotocol import Subprotocol
 from minimixproxy.namespaces import NS_CLIENT
@@ -299,7 +300,7 @@ class AccountStream(XMPPHandlerCollection, Service):
 
     def perhaps_lost(self, stanza: bytes) -> None:
         """Who has sent a message that may be lost is told so; of IQs and presences they know it by now."""
-        if not stanza.startswith(b"<message"):
+        if isinstance(stanza, Followed) or not stanza.startswith(b"<message"):
             return
         with suppress(MalformedStanza):  # handlers are anybody's
             said = parse_stanza(stanza)

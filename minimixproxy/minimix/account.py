@@ -22,6 +22,7 @@ from minimixproxy.minimix.managed_sessions import ManagedSessions
 from minimixproxy.minimix.occupancy.occupancies import Occupancies
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.room.context import AccountContext
+from minimixproxy.minimix.room.outbox import is_to_all
 from minimixproxy.minimix.room.sessions import Sessions
 from minimixproxy.minimix.stream_release import StreamRelease
 from minimixproxy.minimix.subprotocols.iq_proxying import IQProxyHandler
@@ -249,8 +250,8 @@ class Account:
             self.iqs.from_session(session, stanza, occupancy)
 
     def from_session_again(self, session: SessionPort, stanza: Stanza) -> None:
-        """Route what a session said while a room was out of reach."""
-        if session in self.sessions:
+        """Route what a session said while a room was out of reach; if it is gone, only what it said to all."""
+        if session in self.sessions or is_to_all(stanza):
             self._route(session, stanza, parse_jid(stanza["to"]))
 
     def _unreadable_from_client(self, session: SessionPort, stanza: Stanza) -> bool:

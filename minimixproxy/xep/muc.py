@@ -9,7 +9,7 @@ from itertools import islice
 from twisted.words.xish import domish
 
 from minimixproxy.jids import InvalidJID, parse_jid
-from minimixproxy.namespaces import NS_CLIENT, NS_HINTS, NS_MUC, NS_MUC_USER, NS_OCCUPANT_ID
+from minimixproxy.namespaces import NS_CHATSTATES, NS_CLIENT, NS_HINTS, NS_MUC, NS_MUC_USER, NS_OCCUPANT_ID, NS_SID
 from minimixproxy.wire.children import children_once, first_of
 from minimixproxy.wire.stanza import Stanza, escape, optional_attribute, parse_element, serialize
 
@@ -24,6 +24,9 @@ TECHNICAL = "333"
 MAX_CODES = 100  # elements beside each other among which status codes are looked for: a room says three or four
 
 _STATUS = (NS_MUC_USER, "status")
+
+# What is in a message that only tells of a chat state: hints (XEP-0334) and ids (XEP-0359) beside it, and the thread.
+_PASSING = frozenset({NS_CHATSTATES, NS_HINTS, NS_SID})
 
 # What one reads in a body-less message that is content all the same.
 ENCRYPTED = frozenset({("eu.siacs.conversations.axolotl", "encrypted"), ("urn:xmpp:omemo:2", "encrypted")})
@@ -197,6 +200,11 @@ def is_history(stanza: Stanza) -> bool:
     if is_subject(stanza) or (NS_HINTS, "no-store") in payloads or (NS_HINTS, "no-permanent-store") in payloads:
         return False
     return (NS_HINTS, "store") in payloads or says_something(stanza)
+
+
+def is_chat_state(stanza: Stanza) -> bool:
+    """Tell whether a message says no more than what its sender does just now (XEP-0085)."""
+    return all(uri in _PASSING or (uri, name) == (NS_CLIENT, "thread") for uri, name in stanza.payloads)
 
 
 def says_something(stanza: Stanza) -> bool:

@@ -14,6 +14,7 @@ from minimixproxy.accountstream.keepalive import CLOSE_TIMEOUT
 from minimixproxy.accountstream.managed_stream import MAX_UNACKNOWLEDGED
 from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.accountstream.stream import MAX_REPLIES, AccountStream, StreamOptions
+from minimixproxy.minimix.interfaces.streams import Followed
 from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.framing import FramingLimits
@@ -206,6 +207,10 @@ class Lost(ManagedTest):
         self.assertEqual((self.told, self.hears.returned), (["unreachable False", "lost"], list(returned)))
         self.assertIs(self.stream.state, StreamState.CLOSED)
 
+    def lost_and_open(self, *returned: int) -> None:
+        self.assertEqual((self.told, self.hears.returned), (["unreachable False", "lost"], list(returned)))
+        self.assertIs(self.stream.state, StreamState.OPEN)
+
     def waits(self) -> None:
         self.sent(1, 2)
         self.stream.when_acknowledged(self.acknowledged("lost"))
@@ -232,6 +237,17 @@ class Lost(ManagedTest):
         self.waits()
         self.breaks()
         self.lost(1, 2)
+
+    def test_nor_what_is_followed(self) -> None:
+        """Whoever sends it finds out by itself; also of what waited for the stream to open, or to be resumed."""
+        self.stream.send(Followed(b"<message id='3'/>"))
+        self.opened()
+        self.stream.send(Followed(b"<message id='4'/>"))
+        self.breaks()
+        self.stream.send(Followed(b"<message id='5'/>"))
+        self.waits()
+        self.upstream.accept(enabled=RESUMABLE)
+        self.lost_and_open(1, 2)
 
     def not_resumed(self, h: int | None) -> None:
         self.opened()

@@ -48,10 +48,12 @@ class KilledCase(CorrespondentsCase):
         self.server.process.pause()
         for one in both:
             one.quiet = False
+            one.to_room_only = not self.server.stream_management
             one.talk()
         await self.server.restart(kill=True)
         for one in both:
             await one.device.line.until_lost()
+            one.to_room_only = False
 
     async def test_killed(self) -> None:
         both = await self.correspondents(EVERY if not self.direct or self.kind is Prosody else 0)
@@ -83,9 +85,10 @@ class DirectCutTests(CutCase):
     direct = True
 
 
-@on_both_servers
+@on_all_servers
 class KilledTests(KilledCase):
-    """Through the proxy. A server without stream management says of nothing that it was handled."""
+    """Through the proxy. A server without stream management says of nothing that it was handled: what it was given is
+    lost if it is not for a room, as it is directly."""
 
 
 @on_both_servers

@@ -16,6 +16,7 @@ from minimixproxy.minimix.occupancy.membership import MAX_PASSWORD
 from minimixproxy.minimix.occupancy.outlet import SHOWN_TO_ALL
 from minimixproxy.minimix.room import budgets, own_presence
 from minimixproxy.minimix.room.budgets import HISTORY_OWN, ROOM_OWN
+from minimixproxy.minimix.room.outbox import PATIENCE
 from minimixproxy.minimix.room.presence_updates import digest
 from minimixproxy.minimix.room.sessions import CLIENT_BYTES
 from minimixproxy.minimix.room.snapshot import MAX_SUBJECT
@@ -283,6 +284,7 @@ class WhatClientsSay(SynchronousTestCase):
         self.world.client(self.phone, message)
         self.assertIn(b"<resource-constraint ", self.phone.take()[0].raw)
         self.world.account.session_closed(self.phone)
+        self.world.clock.advance(PATIENCE)
         self.assertLess(self.used(), CLIENT_BYTES - 9000)
 
     def test_changes_of_nick(self) -> None:

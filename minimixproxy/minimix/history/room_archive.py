@@ -58,6 +58,7 @@ class RoomArchive:
         self._limit = limit
         self._done = done
         self.failed = False  # what `done` got is not all, and asking again may help
+        self.told_all = False  # that was said since, as far as the room archives what is said
         self._running = False
         self._after_id: str | None = None
         self._since = 0.0  # what was said before is not wanted
@@ -76,7 +77,7 @@ class RoomArchive:
         self._start = known - (SLACK if after_id is None else SLACK_WITH_ID)
         self._running = True
         self._pages = 0
-        self.failed = self._full = False
+        self.failed = self.told_all = self._full = False
         self._found = []
         self._budget.close()
         if self._limit:
@@ -146,7 +147,8 @@ class RoomArchive:
             )
         known = self._take(page)
         enough = len(self._found) >= self._limit or self._pages >= MAX_PAGES
-        if known or complete or self._full or not page or not page[0].id or enough:
+        self.told_all = (known or complete or not page) and not self._full
+        if self.told_all or self._full or not page[0].id or enough:
             self._finish()
         else:
             self._ask(page[0].id)

@@ -18,11 +18,21 @@ class Senders:
 
     def __init__(self) -> None:
         self.gives_ids = False  # the room gives every occupant an id, and lets nobody else write one
+        self._own: str | None = None  # the account's, if the room gives it one
         self._nicks = NickTenure()
 
     def entered(self, own_presence: Stanza) -> None:
         """The room has shown the account its own presence. The account writes no occupant-id: who does, is the room."""
-        self.gives_ids = bool(payload_attributes(own_presence, NS_OCCUPANT_ID, "occupant-id"))
+        ids = payload_attributes(own_presence, NS_OCCUPANT_ID, "occupant-id")
+        self.gives_ids = bool(ids)
+        self._own = ids[0].get("id") if ids else None
+
+    def is_own(self, stanza: Stanza) -> bool | None:
+        """Tell whether the account said a message, by its occupant-id; None if that says nothing."""
+        if self._own is None:
+            return None
+        ids = payload_attributes(stanza, NS_OCCUPANT_ID, "occupant-id")
+        return ids[0].get("id") == self._own if len(ids) == 1 else None
 
     def watch(self, newest: int) -> None:
         """From now on the account sees who leaves; `newest` is the sequence of the last message."""

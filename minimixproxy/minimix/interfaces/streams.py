@@ -12,6 +12,11 @@ from minimixproxy.minimix.interfaces.weighed import Weighed
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza
 
+
+class Followed(bytes):
+    """A message to send whose sender finds out by itself whether it has arrived: it is not told to be lost."""
+
+
 #: Gets the result or error that answers an IQ of our own; None when no answer comes.
 Answered = Callable[[Stanza | None], None]
 

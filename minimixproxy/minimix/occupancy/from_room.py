@@ -138,6 +138,7 @@ class FromRoom:
         if nick is not None:
             self._fork_presence(stanza)
             parts.appearance.nick_changed(nick)
+            parts.attendance.outbox.in_flight.renamed(f"{parts.room}/{nick}")
             parts.membership.changed()
         elif parts.attendance.next:  # they asked while it was leaving
             self._lifecycle.happens(Input.AWAITED_OUT, stanza)
@@ -263,12 +264,17 @@ class FromRoom:
 
         `past`: the room tells it as something said before, as it does until the subject.
         """
-        taken = self._parts.history.take(stanza, wall_time(self._parts.context.clock), past=past)
-        if taken is not Taken.DUPLICATE:
-            parts, kept = self._parts, taken is Taken.NEW
-            weigh = parts.scales.of_message(parts.history.last_sequence if kept else None)
-            parts.attendance.attached.fork(stanza, weigh)
-            parts.scales.heard(stanza, kept=kept)
+        parts, outbox = self._parts, self._parts.attendance.outbox
+        taken = parts.history.take(stanza, wall_time(parts.context.clock), past=past)
+        if taken is Taken.DUPLICATE:
+            outbox.told_known()
+            return
+        if outbox.expects:
+            outbox.shown(stanza, parts.history.senders.is_own(stanza))
+        kept = taken is Taken.NEW
+        weigh = parts.scales.of_message(parts.history.last_sequence if kept else None)
+        parts.attendance.attached.fork(stanza, weigh)
+        parts.scales.heard(stanza, kept=kept)
 
     def message(self, stanza: Stanza) -> None:
         """Take a private message, or another message that is not groupchat."""

@@ -77,7 +77,7 @@ def end(parts: Parts) -> None:
     """All is over."""
     stop(parts)
     parts.attendance.refuse_waiting("recipient-unavailable", "the account is not in the room any more")
-    parts.attendance.outbox.refuse("recipient-unavailable")
+    parts.attendance.outbox.close()
     parts.membership.forget()
     parts.attendance.close()
     parts.history.close()

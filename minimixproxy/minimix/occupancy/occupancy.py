@@ -120,7 +120,7 @@ class Occupancy:
 
     @property
     def outbox(self) -> Outbox:
-        """What sessions say while the account is on its way back."""
+        """What sessions say while the account is on its way back, and what the room has not shown yet."""
         return self._attendance.outbox
 
     @property
@@ -181,6 +181,8 @@ class Occupancy:
 
     def detach(self, session: SessionPort, *, gone: bool) -> None:
         """A session is gone, or no longer available: the occupancy stays, even if the session just left."""
+        if gone:
+            self.outbox.in_flight.gone(session)
         if self._grace.is_of(session):
             self._grace.cancel()
         elif not self.knows(session):
@@ -254,6 +256,7 @@ class Occupancy:
 
     def stream_lost(self) -> None:
         """The account stream is gone: who waits for a first join is refused, all else waits for the next stream."""
+        self.outbox.doubt()
         self._happens(Input.STREAM_LOST)
 
     def stream_opened(self) -> None:

@@ -130,6 +130,7 @@ def note_gap(parts: Parts) -> LastKnown:
 def entered(parts: Parts, stanza: Stanza, nick: str) -> None:
     """The own presence: the account is in, and reads what was said meanwhile."""
     parts.join_ids.answered()
+    parts.attendance.outbox.doubt()  # it has had what it has not refused by now, or will never have it
     attempt = parts.attempts.current
     assert attempt is not None
     attempt.entered(stanza, parts.appearance, nick, note_gap(parts))
@@ -137,9 +138,12 @@ def entered(parts: Parts, stanza: Stanza, nick: str) -> None:
 
 def caught_up(parts: Parts, complete: bool) -> None:
     """All has been read and shown, but for what could not be, unless `complete`."""
+    attempt = parts.attempts.current
+    all_told = attempt is not None and attempt.archive_told_all
     parts.attempts.succeeded(complete=complete)
     joining.complete(parts)
-    parts.attendance.outbox.release(parts.outlet.from_session_again, parts.outlet.when_acknowledged)
+    outlet = parts.outlet
+    parts.attendance.outbox.release(outlet.from_session_again, outlet.when_acknowledged, all_told=all_told)
 
 
 # It is not let in

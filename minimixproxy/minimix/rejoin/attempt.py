@@ -90,6 +90,11 @@ class RejoinAttempt:
                 account=self._outlet.account,
             )
 
+    @property
+    def archive_told_all(self) -> bool:
+        """Whether the room's archive has told all that was said meanwhile."""
+        return self._missed is not None and self._missed.archive_told_all
+
     def groupchat(self, stanza: Stanza, *, again: bool) -> None:
         """A groupchat message of the room takes its place behind what was said before.
 

@@ -51,6 +51,11 @@ class MissedMessages:
         self._waits = iter(AGAIN)
         self.complete: bool  # when it is done: nothing of the archive was given up
 
+    @property
+    def archive_told_all(self) -> bool:
+        """Whether the room's archive has told all that was said meanwhile."""
+        return self._archive.told_all
+
     def start(self, after_id: str | None, after_time: float) -> None:
         """Begin behind the last message that is known, by the room's id for it and by its time."""
         self._subject.start(SUBJECT_TIMEOUT, self.subject_seen)

@@ -11,7 +11,7 @@ from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.addressing.local_accounts import STREAM_MARK, with_clients
 from minimixproxy.minimix.addressing.outgoing import relayed
-from minimixproxy.minimix.interfaces.streams import SessionPort
+from minimixproxy.minimix.interfaces.streams import Followed, SessionPort
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.subprotocols.open_queries import OpenQueries, is_archive_result
 from minimixproxy.minimix.subprotocols.parts import AccountParts
@@ -48,9 +48,22 @@ class MessageForkHandler(Subprotocol):
         if stanza.get("type") == "error":
             return  # a bounce: rooms remove who answers so
         self._remember(session, to.full, stanza.get("id"))
-        self.send(relayed(stanza, session))
-        if to.resource is not None and stanza.get("type") != "groupchat":
+        data = relayed(stanza, session)
+        if stanza.get("type") == "groupchat":
+            self._to_all(session, stanza, data, occupancy)
+            return
+        self.send(data)
+        if to.resource is not None:
             self._in_private(session, stanza, to.full, occupancy)
+
+    def _to_all(self, session: SessionPort, stanza: Stanza, data: bytes, occupancy: Occupancy) -> None:
+        """Send what is for the whole room, which shows it to the account, too."""
+        said = occupancy.outbox.follow(session, stanza, f"{occupancy.room}/{occupancy.nick}")
+        if said is None:
+            self.send(data)
+        else:
+            self.send(Followed(data))
+            said.sent(self.parent.when_acknowledged)
 
     def _in_private(self, session: SessionPort, stanza: Stanza, to: str, occupancy: Occupancy) -> None:
         self._copies.sent(session, to, stanza.get("id"))
@@ -61,6 +74,8 @@ class MessageForkHandler(Subprotocol):
                 self._copies.due(other, stanza, to, self.parent.jid or session.jid)
 
     def _remember(self, session: SessionPort, to: str, stanza_id: str | None) -> None:
+        if session not in self._sessions:
+            return  # it went while this waited for the room
         key = hash((to, stanza_id or ""))
         self._sent[key] = session
         self._sent.move_to_end(key)
@@ -172,6 +187,7 @@ class MessageForkHandler(Subprotocol):
             )
         elif address.resource is None:
             occupancy.from_room.refused()
+        occupancy.outbox.in_flight.refused(stanza_id)
         self._deliver(stanza, session)
 
     @staticmethod

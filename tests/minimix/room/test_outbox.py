@@ -67,7 +67,7 @@ class HoldingTests(SynchronousTestCase):
             (lambda: outbox.release(self.send, self.acknowledged.append), ["phone 1", "laptop 2", "phone 3"], [], []),
             (lambda: outbox.refuse("gone"), [], ["1 gone", "3 gone"], ["2 gone"]),
             (lambda: outbox.refuse_one(self.phone, "gone"), ["laptop 2"], ["1 gone", "3 gone"], []),
-            (lambda: outbox.drop(self.phone), ["laptop 2"], [], []),
+            (lambda: outbox.drop(self.phone), ["phone 1", "laptop 2", "phone 3"], [], []),
             (lambda: self.clock.advance(PATIENCE), [], [f"1 {waiting}", f"3 {waiting}"], [f"2 {waiting}"]),
         ):
             self.sent.clear()
@@ -80,6 +80,19 @@ class HoldingTests(SynchronousTestCase):
             self.assertEqual((self.sent, self.refused(self.phone), self.refused(self.laptop)), (sent, phone, laptop))
             self.sent.clear()
             self.assert_nothing_waits()
+
+    def test_a_session_is_gone(self) -> None:
+        """What it said to all is sent, unless its client does not know that it was taken, and says it again."""
+        for managed, kind, sent in ((False, "groupchat", ["phone 1"]), (True, "groupchat", []), (False, "chat", [])):
+            self.sent.clear()
+            self.phone.managed = managed
+            self.says(self.phone, "1", kind=kind)
+            self.says(self.laptop, "2")
+            self.outbox.drop(self.phone)
+            self.outbox.release(self.send, self.acknowledged.append)
+            self.assertEqual(self.sent, [*sent, "laptop 2"])
+        self.sent.clear()
+        self.assert_nothing_waits()
 
     def test_each_for_its_own_time(self) -> None:
         self.says(self.phone, "1")
