@@ -100,6 +100,13 @@ class Outbox:
         for _ in range(place + 1):
             self._let_go(self._held.popleft()).done()
 
+    def refused(self, stanza_id: str | None) -> None:
+        """The room, or somebody before it, refuses the message of that id, and its client is told so."""
+        self.in_flight.refused(stanza_id)
+        refused = [held for held in self._held if held.doubtful is not None and held.stanza.get("id") == stanza_id][:1]
+        for held in self._take_if(lambda held: held in refused):
+            held.done()
+
     def told_known(self) -> None:
         """The room tells something that was known: so it tells all that was said since."""
         self._told_known = True

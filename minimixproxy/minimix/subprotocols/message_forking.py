@@ -187,7 +187,7 @@ class MessageForkHandler(Subprotocol):
             )
         elif address.resource is None:
             occupancy.from_room.refused()
-        occupancy.outbox.in_flight.refused(stanza_id)
+        occupancy.outbox.refused(stanza_id)
         self._deliver(stanza, session)
 
     @staticmethod

@@ -194,6 +194,21 @@ class InFlight(Case):
         self.come_back(archive=[])
         self.assertEqual(self.sent(), ["2"])
 
+    def test_what_comes_back_on_the_next_stream_is_not_sent_again(self) -> None:
+        """From a server that could not reach the room's."""
+        self.say(1)
+        self.say(2)
+        self.lose()
+        self.enter()
+        self.phone.take()
+        self.world.room(f"<message type='error' from='{ROOM}' to='{STREAM}' id='1'>{ERROR}</message>")
+        (error,) = self.phone.take()
+        self.assertIn(b"<not-acceptable", error.raw)
+        self.world.tells_of_itself(MAM, keep=True)
+        self.world.subject("topic")
+        self.archive_answers([])
+        self.assertEqual(self.sent(), ["2"])
+
     def test_two_sessions_give_the_same_id(self) -> None:
         """Clients that count have it so. The room has the first one."""
         self.say(1, self.phone, body="phone")
