@@ -37,16 +37,22 @@ class Handled:
         """How many are handled, modulo `MODULUS`."""
         return (self.received - len(self._open)) % MODULUS
 
-    def receive(self, key: Hashable = None, *, named: bool = False) -> bool:
+    @property
+    def beyond(self) -> list[int]:
+        """The marks of those that are handled, and do not count, for one before them is held."""
+        received = [*self._open, *self._named.values()]
+        return [one.mark for one in received if one.mark is not None and not one.holds]
+
+    def receive(self, key: Hashable = None, *, named: bool = False, mark: int | None = None) -> bool:
         """Count a stanza; False: it is one that was received before the stream was resumed, and is not to be handled.
 
         `key`: by what such a one is known. Without, it is by its place, for a peer that is sure to send all again.
         `named`: no other stanza has that key. So it is known even if it comes behind something new: aioxmpp 0.13
-        sends again in the reverse order.
+        sends again in the reverse order. `mark`: what `beyond` is to tell of it.
         """
         self.received += 1
         before = self._before(key, named) if self._again or self._named else None
-        self._last = before or _Received(key, named)
+        self._last = before or _Received(key, named, mark)
         if self._open or self._last.holds:
             self._open.append(self._last)
         return before is None
@@ -98,11 +104,12 @@ class Handled:
 class _Received:
     """A stanza that perhaps does not count as handled."""
 
-    __slots__ = ("holds", "key", "named")
+    __slots__ = ("holds", "key", "mark", "named")
 
-    def __init__(self, key: Hashable, named: bool = False) -> None:
+    def __init__(self, key: Hashable, named: bool = False, mark: int | None = None) -> None:
         self.key = key
         self.named = named
+        self.mark = mark
         self.holds = 0
 
 

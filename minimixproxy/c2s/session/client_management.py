@@ -192,7 +192,10 @@ class ClientManagement:
         stanza_id = attributes.get("id")  # which may be long, as a stanza may: what is kept of either is a hash
         if not stanza_id:
             return self.handled.receive(hash((name, stanza.raw)))
-        return self.handled.receive(hash((name, stanza_id, attributes.get("to"))), named=name == "message")
+        key = hash((name, stanza_id, attributes.get("to")))
+        if name != "message":
+            return self.handled.receive(key)
+        return self.handled.receive(key, named=True, mark=hash(stanza.raw))
 
     @property
     def overfull(self) -> bool:

@@ -240,16 +240,27 @@ class ClientSide:
         return self._management.handled.h if self._management is not None else 0
 
     def receives(self, stanza: Stanza) -> bool:
-        """Count a stanza of the client; False: it was handled before the session was resumed, or it is one too many."""
+        """Count a stanza of the client; False: it was handled before, or it is one too many."""
         management = self._management
+        repeated = self._is_repeated(stanza)
         if management is None:
-            return True
+            return not repeated
         new = management.receive(stanza)
         if not management.overfull:
-            return new
+            return new and not repeated
         self.log.warn("{jid} says too much while something that it said is not handled", jid=self.jid)
         self._session.close("resource-constraint", "too much waits to be handled")
         return False
+
+    def _is_repeated(self, stanza: Stanza) -> bool:
+        """Tell whether it is a message that an earlier session had handled, and its client could not know that."""
+        repeats = self._context.resumable.repeats
+        if not repeats or stanza.name != "message" or not stanza.get("id"):
+            return False
+        repeated = repeats.takes(self.account, hash(stanza.raw), self._context.clock.seconds())
+        if repeated:
+            self.log.info("{jid} says once more what its last session had handled: that is left out", jid=self.jid)
+        return repeated
 
     def hold(self) -> Callable[[], None]:
         """Return a function: until it is called, what the client sent last does not count as handled."""
@@ -308,7 +319,10 @@ class ClientSide:
         self._sleep.stop()
         if self._management is not None:
             self._management.rest()
-            self._context.resumable.remove(self._management.terms.id)
+            resumable = self._context.resumable
+            if resumable.remove(self._management.terms.id) and self._parts.server.manages:
+                now = self._context.clock.seconds()
+                resumable.repeats.expect(self.account, self._management.handled.beyond, now)
 
     # Sleep
 

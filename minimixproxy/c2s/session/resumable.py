@@ -7,6 +7,7 @@ from collections.abc import Callable
 from secrets import token_urlsafe
 from typing import NamedTuple, Protocol
 
+from minimixproxy.c2s.session.repeats import Repeats
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.config.settings import Sessions
 from minimixproxy.logs.logger import Logger
@@ -62,6 +63,7 @@ class ResumableSessions:
         self._sessions: dict[str, Resumable] = {}
         self._asleep: dict[str, dict[str, Resumable]] = {}  # by account and id, the longest first
         self._ended: OrderedDict[str, tuple[str, int]] = OrderedDict()  # account, stanzas handled
+        self.repeats = Repeats()
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -104,15 +106,19 @@ class ResumableSessions:
         if not asleep:
             self._asleep.pop(account, None)
 
-    def remove(self, session_id: str) -> None:
-        """A session is over: it cannot be resumed, but its client may ask what became of its last stanzas."""
+    def remove(self, session_id: str) -> bool:
+        """A session is over: it cannot be resumed, but its client may ask what became of its last stanzas.
+
+        False: that is known already.
+        """
         session = self._sessions.pop(session_id, None)
         if session is None:
-            return
+            return False
         self.wakes(session_id, session.account)
         self._ended[session_id] = (session.account, session.handled)
         if len(self._ended) > MAX_ENDED:
             self._ended.popitem(last=False)
+        return True
 
     def shut_down(self) -> None:
         """End them all, those too that have just lost their connection and do not sleep yet."""

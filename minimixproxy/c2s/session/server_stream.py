@@ -119,6 +119,11 @@ class ServerStream:
         if self._stream is not None:
             self.parts.append(element)
 
+    @property
+    def manages(self) -> bool:
+        """Whether the server acknowledges what it has handled (XEP-0198)."""
+        return self._management is not None
+
     def when_acknowledged(self, call: Callable[[], None]) -> None:
         """Call once all that was sent so far is the server's affair; at once if it does not say."""
         if self._management is None:

@@ -133,9 +133,9 @@ class InFlight:
     def gone(self, session: SessionPort) -> None:
         """A session is gone: what its client does not know to be handled, it says again in its next one."""
         for said in self._followed[:]:
-            if said.session is session and said.client_repeats:
+            if said.session is session and said.client_repeats:  # so it is not to be acknowledged now
                 self._followed.remove(said)
-                self._drop(said)
+                self._give_back(said)
             elif said.session is session:
                 said.gone = True
 
@@ -171,9 +171,12 @@ class InFlight:
             self._drop(said)
 
     def _drop(self, said: Said) -> None:
+        self._give_back(said)
+        said.done()
+
+    def _give_back(self, said: Said) -> None:
         self._bytes -= len(said.stanza.raw)
         self._budget.give_back(said.cost)
-        said.done()
 
 
 def _says_the_same(one: Stanza, other: Stanza) -> bool:

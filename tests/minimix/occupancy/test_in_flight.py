@@ -431,7 +431,9 @@ class Acknowledged(Case):
                     self.server_acknowledges(acknowledged)
                     if lost_first:
                         self.lose()
+                    held = self.phone.held
                     self.world.account.session_closed(self.phone)
+                    self.assertEqual(self.phone.held, held, "nothing is acknowledged by that")
                     if not lost_first:
                         self.lose()
                     self.come_back(archive=[])
