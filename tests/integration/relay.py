@@ -21,9 +21,11 @@ class Relay:
     """Listens on `port` and passes what comes to `target`, a port on loopback.
 
     `links` are the connections open now, the oldest first. start() and stop() belong around all else.
+
+    `socks`: who connects takes it for a SOCKS proxy (RFC 1928), and whatever name is asked for is the target.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, *, socks: bool = False) -> None:
         self.target = target
         self.port = free_port()
         self.links: list[Link] = []
@@ -31,7 +33,7 @@ class Relay:
         self.delay = 0.0  # seconds, for every piece of data either way
         self._silent = False
         self._listener: Any = None
-        self._factory = _Links(self)
+        self._factory = _Links(self, SocksLink if socks else Link)
         self._news: list[Deferred[None]] = []
 
     def start(self) -> None:
@@ -57,6 +59,11 @@ class Relay:
             self._silent = True
         for link in links or self.links:
             link.silent = True
+
+    def lose(self, *links: Link) -> None:
+        """As silence, and the other side is not told either when whoever opened them ends them."""
+        for link in links:
+            link.silent = link.stranded = True
 
     def strand(self, *links: Link) -> None:
         """End these connections, or all, towards whom opened them; the other side is not told even that."""
@@ -110,11 +117,12 @@ class Relay:
 class _Links(ServerFactory["Link"]):
     noisy = False
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Relay, kind: type[Link]) -> None:
         self._relay = relay
+        self._kind = kind
 
     def buildProtocol(self, addr: IAddress | None) -> Link:
-        return Link(self._relay)
+        return self._kind(self._relay)
 
 
 class Link(Protocol):
@@ -185,6 +193,33 @@ class Link(Protocol):
         for half in (self, self._far):
             if half is not None and half.transport is not None:
                 half.transport.abortConnection() if reset else half.transport.loseConnection()
+
+
+class SocksLink(Link):
+    """One whose opener has to be answered as a SOCKS proxy does (RFC 1928): no login, and a name to connect to."""
+
+    _asked = b""
+    _answers = [b"\5\0", b"\5\0\0\1" + bytes(6)]  # "no authentication", then "succeeded", from no address
+
+    def __init__(self, relay: Relay) -> None:
+        super().__init__(relay)
+        self._answers = [*self._answers]
+
+    def dataReceived(self, data: bytes) -> None:
+        self._asked += data
+        while self._answers and self._length() <= len(self._asked):
+            self._asked = self._asked[self._length() :]
+            self.transport.write(self._answers.pop(0))
+        if not self._answers and self._asked:
+            data, self._asked = self._asked, b""
+            super().dataReceived(data)
+
+    def _length(self) -> int:
+        """Of the greeting, or of the request for a name: more than there is, as long as that cannot be told."""
+        at = 1 if len(self._answers) == 2 else 4
+        if len(self._asked) <= at:
+            return at + 1
+        return 2 + self._asked[1] if at == 1 else 7 + self._asked[4]
 
 
 class _Far(Protocol):
