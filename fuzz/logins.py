@@ -23,7 +23,9 @@ from minimixproxy.c2s.upstream.binding import Own
 from minimixproxy.c2s.upstream.connecting import bind_resource, open_stream, server_framing
 from minimixproxy.c2s.upstream.conversation import Conversation
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
-from minimixproxy.c2s.upstream.sasl import SaslExchange, choose_mechanism, offered_mechanisms
+from minimixproxy.c2s.upstream.offer import choose, read_offer
+from minimixproxy.c2s.upstream.sasl import SaslExchange
+from minimixproxy.c2s.upstream.sasl_channel import SaslChannel
 from minimixproxy.config.settings import Limits
 from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.sasl.scram import Challenge, ScramError, ScramKeys
@@ -187,12 +189,13 @@ async def _log_in(stream: FramedXmlStream, mechanism: str) -> str:
     with Conversation(stream) as conversation:
         await conversation.header()
         features = await conversation.element()
-        chosen = choose_mechanism(offered_mechanisms(features), credential)
-        exchange = SaslExchange(stream.send, conversation.element, "a", credential)
-        if chosen == "PLAIN":
+        offer = read_offer(features, {"tls-exporter": b"e" * 32, "tls-server-end-point": b"p" * 32})
+        chosen = choose(offer, credential)
+        exchange = SaslExchange(SaslChannel(stream.send, conversation.element, offer), "a", credential)
+        if chosen.mechanism == "PLAIN":
             await exchange.plain()
         else:
-            await exchange.scram(chosen, KeyCache(lambda *_arguments: Deferred()), "a@example.org")
+            await exchange.scram(chosen, KeyCache(lambda *_arguments: Deferred()), "a@example.org", offer.offered)
         conversation.restart()
     await open_stream(stream)
     return await bind_resource(stream, Own("a@example.org", "example.org"))
@@ -206,6 +209,11 @@ def _mechanisms(*names: bytes) -> bytes:
     )
 
 
+_BINDING = _mechanisms(b"SCRAM-SHA-256-PLUS").replace(
+    b"<mechanisms",
+    b"<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-exporter'/>"
+    b"</sasl-channel-binding><mechanisms",
+)
 _SUCCESS = b"<success xmlns='%b'/>" % _SASL
 _CHALLENGE = b"<challenge xmlns='%b'>%b</challenge>" % (_SASL, b64encode(_FIRST))
 _FAILURE = b"<failure xmlns='%b'><not-authorized/><text>no</text></failure>" % _SASL
@@ -253,6 +261,7 @@ TARGETS = {
             b"\0\4\x50\x60\xa0\xd0" + _mechanisms(b"PLAIN") + _SUCCESS + _OPENED + _BOUND,
             b"\1\4\x50\x60\xa0\xd0" + _mechanisms(b"SCRAM-SHA-256") + _CHALLENGE + _SUCCESS + _OPENED + _BOUND,
             b"\0\1\x50" + _mechanisms(b"PLAIN", b"SCRAM-SHA-1") + _FAILURE,
+            b"\1\4\x50\x60\xa0\xd0" + _BINDING + _CHALLENGE + _SUCCESS + _OPENED + _BOUND,
             b"\0\1\x50"
             + SERVER_HEADER
             + b"<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>",

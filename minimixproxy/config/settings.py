@@ -69,6 +69,10 @@ class Domain(Section):
     upstream_trust: Annotated[Literal["system", "insecure"] | Path, BeforeValidator(checks.trust)] = "system"
     # Tell the server by the PROXY protocol whence each client comes.
     upstream_proxy_protocol: bool = False
+    # Bind logins at the server to the TLS connection (SCRAM-…-PLUS), where the server offers that.
+    upstream_channel_binding: bool = True
+    # Say to clients, in SCRAM, what they were offered, and compare what the server says of that (XEP-0474).
+    scram_downgrade_protection: bool = True
     # Keep a password on disk where the server leaves nothing else to come back with.
     keep_passwords: bool = False
     # Pass in-band registration (XEP-0077) to the server before login, where it offers that.

@@ -71,7 +71,7 @@ class ScramClient:
         if said is None or offered is None:
             return
         if not hmac.compare_digest(said.encode("utf-8"), protection(self.hash_name, offered)):
-            raise Tampered("the mechanisms that the server offered are not those that arrived")
+            raise Tampered("what the server says it offered is not what arrived")
 
     def final(self, keys: ScramKeys) -> bytes:
         """Return the client-final-message, with the proof."""

@@ -16,12 +16,15 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.haproxy import proxyEndpoint
 from zope.interface import implementer
 
+from minimixproxy.c2s.transport.channel_bindings import bindings_as_server
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.namespaces import NS_SASL, NS_SM3, NS_TLS
-from minimixproxy.sasl.scram import MECHANISMS, derive_keys
+from minimixproxy.sasl.downgrade import Offered, protection
+from minimixproxy.sasl.scram import derive_keys, hash_of
 from minimixproxy.wire.events import Event, Fault, StreamClosed, StreamOpened
 from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.stanza import Stanza
+from minimixproxy.xep import channel_binding
 
 SALT = b"0123456789abcdef"
 
@@ -39,6 +42,9 @@ class Script:
     new_salts: bool = False  # one for every login, as servers do that keep the password itself
     wrong_signature: bool = False
     signature_in_challenge: bool = False
+    bindings: tuple[str, ...] | None = None  # the types of channel binding that it announces
+    binding_data: bytes | None = None  # what it takes for its connection's; None: what is
+    mechanisms_hashed: tuple[str, ...] | None = None  # what it says in its challenge it has offered (XEP-0474)
     failure: str = "not-authorized"
     proceed: bytes = b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
     features_of_bind: bytes = b""  # the features after the login
@@ -54,6 +60,7 @@ class Script:
     silent: bool = False
     headers: list[StreamOpened] = field(default_factory=list)
     mechanism: str = ""
+    flags: list[bytes] = field(default_factory=list)  # of channel binding, in each exchange
     stanzas: list[Stanza] = field(default_factory=list)
     closed: int = 0
     connections: list[FakeServer] = field(default_factory=list)
@@ -72,6 +79,7 @@ class FakeServer:
         self.lost = False
         self.scram: tuple[str, bytes, bytes] | None = None
         self.signature = b""
+        self.binding = b""
         self.salt = b""
 
     def makeConnection(self, transport: Any) -> None:
@@ -124,6 +132,7 @@ class FakeServer:
         else:
             names = b"".join(b"<mechanism>%b</mechanism>" % name.encode() for name in self.script.mechanisms)
             offered += b"<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>%b</mechanisms>" % names
+            offered += channel_binding.feature(self.script.bindings or ())
         if self.script.registration:
             offered += b"<register xmlns='http://jabber.org/features/iq-register'/>"
         return b"<stream:features>%b</stream:features>" % offered
@@ -162,12 +171,25 @@ class FakeServer:
         if self.script.mechanism == "PLAIN":
             self.answer(data.split(b"\0")[2] == self.script.password.encode())
             return
-        first_bare = data[3:]
+        flag, authzid, first_bare = data.split(b",", 2)
+        self.script.flags.append(flag)
+        self.binding = b"%b,%b," % (flag, authzid) + self.binding_data(flag)
         nonce = first_bare.split(b"r=")[1] + b"server"
         self.salt = token_bytes(16) if self.script.new_salts else self.script.salt
         first = b"r=%b,s=%b,i=%d" % (nonce, b64encode(self.salt), self.script.iterations)
-        self.scram = (MECHANISMS[self.script.mechanism], first_bare, first)
+        hash_name = hash_of(self.script.mechanism) or ""
+        if self.script.mechanisms_hashed is not None:
+            first += b",h=" + protection(hash_name, Offered(self.script.mechanisms_hashed, self.script.bindings))
+        self.scram = (hash_name, first_bare, first)
         self.say("challenge", first)
+
+    def binding_data(self, flag: bytes) -> bytes:
+        if not flag.startswith(b"p="):
+            return b""
+        if self.script.binding_data is not None:
+            return self.script.binding_data
+        found: bytes = bindings_as_server(self.transport)[flag[2:].decode()]
+        return found
 
     def finish_scram(self, final: bytes) -> None:
         assert self.scram is not None
@@ -176,7 +198,8 @@ class FakeServer:
         bare, _, proof = final.rpartition(b",p=")
         message = b",".join((first_bare, first, bare))
         signature = hmac.new(hashlib.new(hash_name, keys.client_key).digest(), message, hash_name).digest()
-        right = bytes(a ^ b for a, b in zip(keys.client_key, signature, strict=True)) == b64decode(proof)
+        bound = final.startswith(b"c=%b," % b64encode(self.binding))
+        right = bound and bytes(a ^ b for a, b in zip(keys.client_key, signature, strict=True)) == b64decode(proof)
         server_key = b"x" if self.script.wrong_signature else keys.server_key
         verifier = b"v=" + b64encode(hmac.new(server_key, message, hash_name).digest())
         if right and self.script.signature_in_challenge:

@@ -28,8 +28,10 @@ from minimixproxy.c2s.transport.tls import client_factory
 from minimixproxy.c2s.upstream.binding import BadBinding, Own
 from minimixproxy.c2s.upstream.conversation import Conversation
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
+from minimixproxy.c2s.upstream.offer import PLAIN, choose, offer_on
 from minimixproxy.c2s.upstream.proxy_header import explain, header_for
-from minimixproxy.c2s.upstream.sasl import PLAIN, SaslExchange, choose_mechanism, offered_mechanisms
+from minimixproxy.c2s.upstream.sasl import SaslExchange
+from minimixproxy.c2s.upstream.sasl_channel import SaslChannel
 from minimixproxy.c2s.upstream.srv import resolve
 from minimixproxy.config.checks import endpoint_kind
 from minimixproxy.config.settings import Domain, Limits
@@ -246,12 +248,14 @@ def _allow_plaintext(bottom: SecurableConnection, domain: Domain) -> None:
 
 
 async def _authenticate(xs: FramedXmlStream, conversation: Conversation, login: Login, features: Stanza) -> None:
-    mechanism = choose_mechanism(offered_mechanisms(features), login.credential)
-    exchange = SaslExchange(xs.send, conversation.element, login.username, login.credential)
-    if mechanism == PLAIN:
+    offer = offer_on(xs, features, login.domain)
+    choice = choose(offer, login.credential)
+    exchange = SaslExchange(SaslChannel(xs.send, conversation.element, offer), login.username, login.credential)
+    if choice.mechanism == PLAIN:
         await exchange.plain()
     else:
-        await exchange.scram(mechanism, login.keys, login.account)
+        offered = offer.offered if login.domain.scram_downgrade_protection else None
+        await exchange.scram(choice, login.keys, login.account, offered)
 
 
 def _header(domain: str, lang: str | None = None, namespaces: Mapping[str, str] | None = None) -> bytes:

@@ -11,10 +11,9 @@ from minimixproxy.c2s.errors import UpstreamUnreachable
 from minimixproxy.c2s.transport.peers import Peer
 from minimixproxy.c2s.upstream.connecting import contact_upstream, server_framing
 from minimixproxy.c2s.upstream.conversation import Conversation
-from minimixproxy.c2s.upstream.sasl import offered_mechanisms
+from minimixproxy.c2s.upstream.offer import ServerOffer, offer_on
 from minimixproxy.c2s.upstream.sasl_channel import SaslChannel
 from minimixproxy.config.settings import Domain, Limits
-from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 
 #: Is to return once the server has said success.
@@ -31,7 +30,7 @@ async def log_in_upstream(
     """
     xs, features = await contact_upstream(reactor, domain, limits, client)
     try:
-        work = Deferred.fromCoroutine(_authenticate(xs, features, authenticate))
+        work = Deferred.fromCoroutine(_authenticate(xs, offer_on(xs, features, domain), authenticate))
         await work.addTimeout(limits.authentication_timeout, reactor, onTimeoutCancel=_timed_out)
     except BaseException:
         xs.transport.abortConnection()
@@ -39,10 +38,9 @@ async def log_in_upstream(
     return xs.with_limits(server_framing(limits))
 
 
-async def _authenticate(xs: FramedXmlStream, features: Stanza, authenticate: Authenticate) -> None:
+async def _authenticate(xs: FramedXmlStream, offer: ServerOffer, authenticate: Authenticate) -> None:
     with Conversation(xs) as conversation:
-        channel = SaslChannel(xs.send, conversation.element, frozenset(offered_mechanisms(features)))
-        await authenticate(channel)
+        await authenticate(SaslChannel(xs.send, conversation.element, offer))
         conversation.restart()
 
 

@@ -1,53 +1,27 @@
-"""Logging in to a server: SASL with the best mechanism that both sides can (RFC 6120 §6)."""
+"""Logging in to a server by SASL (RFC 6120 §6), with the mechanism that was chosen (see `offer`)."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamUnfit
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache, KeysUnfit
+from minimixproxy.c2s.upstream.offer import PLAIN, Choice
 from minimixproxy.c2s.upstream.sasl_channel import SaslChannel
-from minimixproxy.namespaces import NS_SASL
-from minimixproxy.sasl.scram import MECHANISMS, ScramError
-from minimixproxy.sasl.scram_client import ScramClient
-from minimixproxy.wire.stanza import Stanza
+from minimixproxy.jids import InvalidJID, prepare_local
+from minimixproxy.logs.logger import Logger
+from minimixproxy.sasl.downgrade import Offered
+from minimixproxy.sasl.scram import ScramError
+from minimixproxy.sasl.scram_client import ScramClient, Tampered
 
-PLAIN = "PLAIN"
+log = Logger()
 
-
-def choose_mechanism(offered: set[str], credential: Credential) -> str:
-    """Return the strongest mechanism that the server offers and the credential can do.
-
-    Raises `UpstreamUnfit` if a password could do what kept keys cannot, else `UpstreamProtocolError`.
-    """
-    for name, hash_name in MECHANISMS.items():
-        if name in offered and credential.can_scram(hash_name):
-            return name
-    if PLAIN in offered and credential.password is not None:
-        return PLAIN
-    if offered.intersection((*MECHANISMS, PLAIN)):
-        raise UpstreamUnfit("the server offers no mechanism that the kept keys are for")
-    raise UpstreamProtocolError("the server offers no mechanism to log in with")
-
-
-def offered_mechanisms(features: Stanza) -> set[str]:
-    """Return the names of the SASL mechanisms in stream features."""
-    mechanisms = features.payload(NS_SASL, "mechanisms")
-    return {str(child) for child in mechanisms.elements(NS_SASL, "mechanism")} if mechanisms is not None else set()
+_SWITCH = "upstream_channel_binding = false"
 
 
 class SaslExchange:
-    """One login over a conversation."""
+    """One login on a stream that is secured."""
 
-    def __init__(
-        self,
-        send: Callable[[bytes], object],
-        hear: Callable[[], Awaitable[Stanza]],
-        username: str,
-        credential: Credential,
-    ) -> None:
-        """`send` sends an element to the server, `hear` returns the next one that it says."""
-        self._channel = SaslChannel(send, hear)
+    def __init__(self, channel: SaslChannel, username: str, credential: Credential) -> None:
+        self._channel = channel
         self._username = username
         self._credential = credential
 
@@ -58,23 +32,35 @@ class SaslExchange:
             raise UpstreamProtocolError("the server did not understand PLAIN")
         self._credential.used_as_it_is()
 
-    async def scram(self, mechanism: str, cache: KeyCache, account: str) -> None:
-        """Log in by SCRAM, and make sure that the server knows the account. Raises `UpstreamError`."""
-        channel = self._channel
+    async def scram(self, choice: Choice, cache: KeyCache, account: str, offered: Offered | None = None) -> None:
+        """Log in by SCRAM, and make sure that the server knows the account. Raises `UpstreamError`.
+
+        `offered`: what the server offered, to be compared with what it says it was (XEP-0474); None: it is not.
+        """
         try:
-            client = ScramClient(mechanism, self._username)
-            channel.auth(mechanism, client.first())
-        except ScramError as error:  # a name or password that no server could accept
+            client = ScramClient(choice.mechanism, self._username, binding=choice.binding)
+        except ScramError as error:  # a name that no server could accept
             raise UpstreamRefused("not-authorized", str(error)) from error
         try:
-            challenge = client.challenge(await channel.challenge())
-            keys = await self._credential.keys(cache, account, client.hash_name, challenge)
-            channel.respond(client.final(keys))
-            client.verify(await self._last_word())
+            await self._scram(client, choice, cache, account, offered)
         except KeysUnfit as error:
             raise UpstreamUnfit(str(error)) from error
+        except Tampered as error:
+            why = f"{error}: see scram_downgrade_protection"
+            raise UpstreamProtocolError(why) from error
         except ScramError as error:
             raise UpstreamProtocolError(f"SCRAM failed: {error}") from error
+        except UpstreamRefused as error:
+            raise explained(error, choice, self._username) from error
+
+    async def _scram(
+        self, client: ScramClient, choice: Choice, cache: KeyCache, account: str, offered: Offered | None
+    ) -> None:
+        self._channel.auth(choice.mechanism, client.first())
+        challenge = client.challenge(await self._channel.challenge(), offered)
+        keys = await self._credential.keys(cache, account, client.hash_name, challenge)
+        self._channel.respond(client.final(keys))
+        client.verify(await self._last_word())
         self._credential.learn(client.hash_name, challenge, keys)
 
     async def _last_word(self) -> bytes:
@@ -84,3 +70,36 @@ class SaslExchange:
             self._channel.respond(b"")
             await self._channel.success()
         return answer.data
+
+
+def explained(error: UpstreamRefused, choice: Choice, username: str) -> UpstreamRefused | UpstreamProtocolError:
+    """Return why a server has refused a login by SCRAM: not for the account's sake, if it is about channel binding.
+
+    Servers have no condition of their own for that. Prosody calls such a request malformed, as it does one with an
+    impossible name; ejabberd refuses it as it does a wrong password, so the log has a word on every such refusal.
+    """
+    flag, type_, _authzid = choice.binding.header
+    if flag == "n":
+        return error
+    if error.condition == "malformed-request" and _possible(username):
+        seems = "does not take" if flag == "p" else "wants, and does not offer,"
+        why = f"the server {seems} logins bound to the connection; if it is as it should be, say {_SWITCH}"
+        return UpstreamProtocolError(why)
+    if flag == "p":
+        log.info(
+            "a login bound to the connection ({mechanism}, {type}) was refused: {condition}. If all are, with right "
+            "passwords, too, then TLS ends before the server, and {switch} helps",
+            mechanism=choice.mechanism,
+            type=type_,
+            condition=error.condition,
+            switch=_SWITCH,
+        )
+    return error
+
+
+def _possible(username: str) -> bool:
+    try:
+        prepare_local(username)
+    except InvalidJID:
+        return False
+    return True

@@ -8,12 +8,15 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused
+from minimixproxy.c2s.upstream.offer import ServerOffer
 from minimixproxy.namespaces import NS_SASL
+from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.wire.stanza import Stanza
 
 LARGEST = 8192  # characters of base64; SCRAM's longest messages have some hundreds
 
 _NS = NS_SASL.encode()
+_NOTHING = ServerOffer(Offered(()))
 
 
 class Answer(NamedTuple):
@@ -34,18 +37,19 @@ class Answer(NamedTuple):
 
 
 class SaslChannel:
-    """`mechanisms`: the names of those that the server offers."""
+    """`offer`: what the server offers, `mechanisms`: the names of its mechanisms."""
 
     def __init__(
         self,
         send: Callable[[bytes], object],
         hear: Callable[[], Awaitable[Stanza]],
-        mechanisms: frozenset[str] = frozenset(),
+        offer: ServerOffer = _NOTHING,
     ) -> None:
         """`send` sends an element to the server, `hear` returns the next one that it says."""
         self._send = send
         self._hear = hear
-        self.mechanisms = mechanisms
+        self.offer = offer
+        self.mechanisms = offer.mechanisms
 
     def auth(self, mechanism: str, data: bytes) -> None:
         """Begin an exchange with an initial response."""

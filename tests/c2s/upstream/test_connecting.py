@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -279,8 +280,59 @@ class LoginTest(UpstreamTest):
         else:
             self.fail("bound")
 
+    async def test_bound_to_the_connection(self) -> None:
+        """The server computes what the proxy does, of either type."""
+        names = ("SCRAM-SHA-256", "SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS", "PLAIN")
+        for types, flag in (
+            (("tls-server-end-point", "tls-exporter"), b"p=tls-exporter"),
+            (("tls-unique", "tls-server-end-point"), b"p=tls-server-end-point"),
+        ):
+            script, where = self.serve(mechanisms=names, bindings=types)
+            await self.connect(self.login(where))
+            self.assertEqual((script.mechanism, script.flags), ("SCRAM-SHA-512-PLUS", [flag]))
+
+    async def test_bound_to_the_tls_of_an_endpoint(self) -> None:
+        """`upstream = "tls:…"`: Twisted makes it, and lets us at it."""
+        local = certified("localhost", self.directory / "trusted")
+        tls = ServerTLS([local], self.directory)
+        tls.load()
+        names = ("SCRAM-SHA-256", "SCRAM-SHA-256-PLUS")
+        script, where = self.serve(
+            direct=True, tls=tls.factory("localhost"), mechanisms=names, bindings=("tls-exporter",)
+        )
+        port = where.rpartition(":")[2]
+        await self.connect(self.login(f"tls:localhost:{port}:trustRoots={self.directory / 'trusted'}"))
+        self.streams.pop().transport.abortConnection()
+        self.assertEqual((script.mechanism, script.flags), ("SCRAM-SHA-256-PLUS", [b"p=tls-exporter"]))
+
+    async def test_bound_to_another_connection(self) -> None:
+        """TLS ends before the server, or somebody stands in between: no other mechanism is tried."""
+        script, where = self.serve(
+            mechanisms=("SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "PLAIN"), bindings=("tls-exporter",), binding_data=b"x"
+        )
+        await self.refused(UpstreamRefused, self.login(where))
+        self.assertEqual((script.mechanism, len(script.connections)), ("SCRAM-SHA-256-PLUS", 1))
+        domain = self.login(where).domain.model_copy(update={"upstream_channel_binding": False})
+        await self.connect(replace(self.login(where), domain=domain))
+        self.assertEqual((script.mechanism, script.flags[-1]), ("SCRAM-SHA-256", b"n"))
+
+    async def test_a_server_without_channel_binding_learns_that_we_have_it(self) -> None:
+        script, where = self.serve()
+        await self.connect(self.login(where))
+        self.assertEqual(script.flags, [b"y"])
+
+    async def test_a_list_that_was_tampered_with(self) -> None:
+        names = ("SCRAM-SHA-256", "PLAIN")
+        _script, where = self.serve(mechanisms=names, mechanisms_hashed=names)
+        await self.connect(self.login(where))
+        _script, where = self.serve(mechanisms=names, mechanisms_hashed=("SCRAM-SHA-512", *names))
+        raised = await self.refused(UpstreamProtocolError, self.login(where))
+        self.assertIn("scram_downgrade_protection", str(raised))
+        domain = self.login(where).domain.model_copy(update={"scram_downgrade_protection": False})
+        await self.connect(replace(self.login(where), domain=domain))
+
     async def test_wrong_password(self) -> None:
-        for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"):
+        for mechanism in ("SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"):
             script, where = self.serve(mechanisms=(mechanism,))
             login = self.login(where, Credential.from_password("wrong"))
             raised = await self.refused(UpstreamRefused, login)

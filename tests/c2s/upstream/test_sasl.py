@@ -6,14 +6,20 @@ import secrets
 from base64 import b64encode
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
-from minimixproxy.c2s.upstream.sasl import PLAIN, SaslExchange, choose_mechanism, offered_mechanisms
+from minimixproxy.c2s.upstream.offer import PLAIN, Choice
+from minimixproxy.c2s.upstream.sasl import SaslExchange
+from minimixproxy.c2s.upstream.sasl_channel import SaslChannel
+from minimixproxy.sasl.channel_binding import Binding, Gs2Header
+from minimixproxy.sasl.downgrade import Offered, protection
 from minimixproxy.sasl.scram import Challenge, ScramKeys
 from minimixproxy.wire.stanza import Stanza, parse_stanza
+from tests.log_events import log_events
 from tests.sasl.exchanges import VECTORS
 
 SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
@@ -38,9 +44,13 @@ class ExchangeTest(SynchronousTestCase):
         self.server = Server(*says)
         self.credential = Credential.from_password("secret")
         self.credential.learn("sha256", Challenge(b"salt", 4096), ScramKeys(b"c", b"s"))
-        exchange = SaslExchange(self.server.send, self.server.element, "a", self.credential)
-        work = exchange.plain() if mechanism == PLAIN else exchange.scram(mechanism, KeyCache(), "a@example.org")
-        return Deferred.fromCoroutine(work)
+        return self.log_in_as("a", Choice(mechanism))
+
+    def log_in_as(self, name: str, choice: Choice, offered: Offered | None = None) -> Deferred[None]:
+        exchange = SaslExchange(SaslChannel(self.server.send, self.server.element), name, self.credential)
+        if choice.mechanism == PLAIN:
+            return Deferred.fromCoroutine(exchange.plain())
+        return Deferred.fromCoroutine(exchange.scram(choice, KeyCache(), f"{name}@example.org", offered))
 
     def refused(self, mechanism: str, *says: str) -> Failure:
         failure: Failure = self.failureResultOf(self.log_in(mechanism, *says), UpstreamProtocolError, UpstreamRefused)
@@ -68,9 +78,9 @@ class ExchangeTest(SynchronousTestCase):
         ):
             self.server = Server(*says, end.format(SASL))
             credential = Credential.from_password("pencil")
-            exchange = SaslExchange(self.server.send, self.server.element, "user", credential)
+            exchange = SaslExchange(SaslChannel(self.server.send, self.server.element), "user", credential)
             cache = KeyCache(maybeDeferred)
-            work = Deferred.fromCoroutine(exchange.scram(mechanism, cache, "user@example.org"))
+            work = Deferred.fromCoroutine(exchange.scram(Choice(mechanism), cache, "user@example.org"))
             if error is None:
                 self.successResultOf(work)
             else:
@@ -113,15 +123,52 @@ class ExchangeTest(SynchronousTestCase):
             self.assertEqual((refusal.condition, str(refusal)), (condition, text), content)
 
 
-class ChoiceTest(SynchronousTestCase):
-    def test_what_is_offered(self) -> None:
-        features = parse_stanza(
-            f"<features><mechanisms xmlns='{SASL}'><mechanism>PLAIN</mechanism><other>X</other>"
-            "<mechanism xmlns='urn:other'>Y</mechanism></mechanisms></features>"
-        )
-        self.assertEqual(offered_mechanisms(features), {"PLAIN"})
-        self.assertEqual(offered_mechanisms(parse_stanza("<features><mechanisms/></features>")), set())
+class BindingRefusedTest(ExchangeTest):
+    """A server that does not take what was offered for channel binding: it is not the account's fault."""
 
-    def test_nothing_that_we_can(self) -> None:
-        for offered in (set(), {"EXTERNAL", "plain"}):
-            self.assertRaises(UpstreamProtocolError, choose_mechanism, offered, Credential.from_password("secret"))
+    def answer(self, flag: str, failure: str, name: str = "a") -> Failure:
+        self.server = Server(f"<failure xmlns='{SASL}'>{failure}</failure>")
+        self.credential = Credential.from_password("secret")
+        header = Gs2Header(flag, "tls-exporter" if flag == "p" else "")
+        mechanism = "SCRAM-SHA-256-PLUS" if flag == "p" else "SCRAM-SHA-256"
+        work = self.log_in_as(name, Choice(mechanism, Binding(header, b"e" * 32)))
+        failed: Failure = self.failureResultOf(work, UpstreamProtocolError, UpstreamRefused)
+        return failed
+
+    def test_malformed(self) -> None:
+        for flag, seems in (("p", "does not take"), ("y", "wants, and does not offer,")):
+            failed = self.answer(flag, "<malformed-request/>")
+            failed.trap(UpstreamProtocolError)
+            self.assertIn(f"the server {seems} logins bound to the connection", failed.getErrorMessage())
+            self.assertIn("upstream_channel_binding = false", failed.getErrorMessage())
+
+    def test_whose_fault_it_may_be(self) -> None:
+        self.answer("n", "<malformed-request/>").trap(UpstreamRefused)
+        self.answer("y", "<malformed-request/>", "a@b").trap(UpstreamRefused)  # no name of an account
+        self.answer("y", "<not-authorized/>").trap(UpstreamRefused)
+
+    def test_a_wrong_password_perhaps(self) -> None:
+        events = log_events(self)
+        self.answer("p", "<not-authorized/>").trap(UpstreamRefused)
+        [event] = [formatEvent(event) for event in events]
+        self.assertIn("(SCRAM-SHA-256-PLUS, tls-exporter) was refused: not-authorized", event)
+        self.assertIn("upstream_channel_binding = false", event)
+        events.clear()
+        self.answer("y", "<not-authorized/>")
+        self.assertEqual(events, [])
+
+
+class TamperedTest(ExchangeTest):
+    def test_another_list_arrived(self) -> None:
+        """XEP-0474: nothing is proved to such a server."""
+        self.patch(secrets, "token_urlsafe", lambda _size: "abc")
+        said = b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,h=" + protection("sha1", Offered(("SCRAM-SHA-256", "SCRAM-SHA-1")))
+        self.server = Server(f"<challenge xmlns='{SASL}'>{b64encode(said).decode()}</challenge>")
+        self.credential = Credential.from_password("secret")
+        work = self.log_in_as("a", Choice("SCRAM-SHA-1"), Offered(("SCRAM-SHA-1",)))
+        failed = self.failureResultOf(work, UpstreamProtocolError)
+        self.assertEqual(
+            failed.getErrorMessage(),
+            "what the server says it offered is not what arrived: see scram_downgrade_protection",
+        )
+        self.assertEqual(len(self.server.sent), 1)
