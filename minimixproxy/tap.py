@@ -96,7 +96,7 @@ def _minimix(settings: config.Settings, reactor: Any) -> _Minimix:
     _check_endpoints(settings, reactor)
     journal = SQLJournal(reactor, turn_end)
     logins = UpstreamLogins(settings.domain, settings.limits, reactor, turn_end)
-    accounts = Accounts(LoginContext(settings, reactor, journal, logins, installation.resource))
+    accounts = Accounts(LoginContext(settings, reactor, journal, logins, installation.resource, journal.login_keys))
     state = StateService(journal, _place(settings), accounts, reactor)
     state.addService(accounts)
     try:

@@ -211,6 +211,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "wire.stanza": {"MAX_PAYLOADS": 1000, "MAX_ATTRIBUTES": 100},
     "operator.commands": {"TIMEOUT": 10, "MAX_ANSWER": 64 * 1024**2},
     "operator.status_report": {"MAX_ACCOUNTS": 1000, "MAX_ROOMS": 5000},
+    "storage.login_keys": {"MAX_ACCOUNTS": 200_000, "MAX_HASHES": 4},
     "storage.database": {"BUSY_TIMEOUT": 1},
     "storage.lease": {"LEASE": 15, "RENEWAL": 5, "LOOK": 0.5},
     "storage.gathering": {"LIMIT": 64 * 1024**2},

@@ -81,7 +81,7 @@ MAY_USE: dict[str, set[str]] = {
         "sasl",
         "xep",
     },
-    "storage": {"minimix.interfaces", "xep", "state_lock", "resource_id"},
+    "storage": {"minimix.interfaces", "sasl", "xep", "state_lock", "resource_id"},
     "storage.migrations": {"storage"},
     "storage.migrations.versions": set(),
     "clientproxy": {"xep"},

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from minimixproxy.accountstream.attempt import Opened, Resumable
 from minimixproxy.accountstream.errors import CredentialRefused
+from minimixproxy.accountstream.known_keys import EnrolledKeys, complete, enrolled_keys
 from minimixproxy.accountstream.password_check import PasswordCheck
 from minimixproxy.config.settings import Settings
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.journal import Journal, KeptAccount, KeptLogin
+from minimixproxy.sasl.keys import Keys
+from minimixproxy.sasl.scram import MECHANISMS, Challenge, ScramKeys
 from minimixproxy.timing.clock import Clock, wall_time
 
 if TYPE_CHECKING:
@@ -47,13 +50,17 @@ class Logins(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoginContext:
-    """What the logins of all accounts share. `resource` returns the one that an account's stream binds."""
+    """What the logins of all accounts share. `resource` returns the one that an account's stream binds.
+
+    `enrolled`: keys beside those that logins leave; the server's answer to a login tells whether they are good.
+    """
 
     settings: Settings
     clock: Clock
     journal: Journal
     logins: Logins
     resource: Callable[[str], str]
+    enrolled: EnrolledKeys
 
     @property
     def seen_interval(self) -> float:
@@ -75,6 +82,7 @@ class AccountLogin:
         self._context = context
         self._journal = context.journal
         self._logins = context.logins
+        self._enrolled = context.enrolled
         self._login: Login | None = None
         self._used: Login | None = None  # the login of the last opening, until it succeeds
         self._kept_seen = 0.0
@@ -84,6 +92,12 @@ class AccountLogin:
     def usable(self) -> bool:
         """Whether there is one that the server has not refused."""
         return self._login is not None and not self.refused
+
+    @property
+    def keys(self) -> Keys | None:
+        """What is kept of the login, if that is keys, and they may be good at the server another time."""
+        changing = self._login is not None and self._login.credential.salt_changes
+        return None if self.refused or changing else _keys(self.kept)
 
     # Clients
 
@@ -147,7 +161,19 @@ class AccountLogin:
         if self._login is not self._used:
             return False
         self._set_refused(True)
+        self._withdraw_enrolled()
         return True
+
+    def _withdraw_enrolled(self) -> None:
+        """The login is refused, and so are the keys that the account was enrolled with, unless those are newer."""
+        refused = _keys(self.kept)
+        known = enrolled_keys(self._enrolled, self.bare, refused.hash_name) if refused is not None else None
+        if refused is not None and known is not None and not known.agrees(refused):
+            return
+        if self._enrolled.withdraw(self.bare):
+            self.log.warn(
+                "the server refuses {account}: the keys it was enrolled with are withdrawn", account=self.bare
+            )
 
     # The disk
 
@@ -159,6 +185,18 @@ class AccountLogin:
         self._login = self._logins.revive(kept.login, kept.bare) if kept.login is not None else None
         self._used = self._login if kept.refused else None
         self._discard_password()
+
+    def withdraw_keys(self) -> bool:
+        """The server has others than these by now: they are not kept. Return whether there were any.
+
+        A stream that is open stays, and so does a password: the server's next answer to it tells.
+        """
+        kept = self.kept
+        if kept is None or not kept.client_key:
+            return False
+        self.kept = KeptLogin(kept.domain, kept.username, password=kept.password)
+        self._journal.account_kept(self.bare, self.kept, self.last_seen)
+        return True
 
     def _set_refused(self, refused: bool) -> None:
         if self.refused is not refused:
@@ -173,6 +211,14 @@ class AccountLogin:
             self.kept, self._kept_seen = kept, self.last_seen
         elif self.last_seen - self._kept_seen >= self._context.seen_interval:
             self._keep_seen()
+        self._compare_enrolled()
+
+    def _compare_enrolled(self) -> None:
+        """The server has just taken what is kept: other keys that the account was enrolled with are old."""
+        keys = self.keys
+        if keys is not None and not complete(self._enrolled, self.bare, keys):
+            self._enrolled.withdraw(self.bare)
+            self.log.info("{account} was enrolled with another password, which is not kept any more", account=self.bare)
 
     def _keep_seen(self) -> None:
         self._journal.account_kept(self.bare, None, self.last_seen)
@@ -194,3 +240,10 @@ class AccountLogin:
     def stop(self) -> None:
         """Try no new password any more."""
         self._check.stop()
+
+
+def _keys(kept: KeptLogin | None) -> Keys | None:
+    if kept is None or not kept.client_key or kept.hash_name not in MECHANISMS.values():
+        return None
+    keys = ScramKeys(kept.client_key, kept.server_key)
+    return Keys.from_scram(kept.hash_name, Challenge(kept.salt, kept.iterations), keys)

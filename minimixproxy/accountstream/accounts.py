@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 
-from minimixproxy.accountstream.account_login import LoginContext
+from minimixproxy.accountstream.account_login import AccountLogin, LoginContext
 from minimixproxy.accountstream.held_account import HeldAccount, is_needed
+from minimixproxy.accountstream.known_keys import AccountKeys
 from minimixproxy.accountstream.stream import AccountStream
 from minimixproxy.jids import parse_jid
 from minimixproxy.logs.logger import Logger
@@ -48,6 +49,7 @@ class Accounts(MultiService):
         self.shared = AccountContext(
             context.settings.rooms, context.clock, context.journal, self._client_of, self._rejoins
         )
+        self.known_keys = AccountKeys(context.enrolled, self._login_of)
         self._held: dict[str, HeldAccount] = {}
         self._slots: dict[str, Slots] = {}  # by domain
         self._seen = Timer(context.clock)
@@ -90,7 +92,7 @@ class Accounts(MultiService):
             self._hold(kept.bare).restore(kept)
         else:
             self.log.info("{account} had no client for long enough: forgotten", account=kept.bare)
-            self._journal.account_forgotten(kept.bare)
+            self._journal.account_expired(kept.bare)
 
     def kept(self) -> Iterator[KeptAccount]:
         """Yield all accounts with the messages that they have in memory."""
@@ -108,6 +110,10 @@ class Accounts(MultiService):
             slots = Slots(self._clock, OPENINGS_PER_SECOND, OPENINGS_PER_SECOND, OPENINGS_AT_ONCE)
             self._slots[domain] = slots
         return slots
+
+    def _login_of(self, bare: str) -> AccountLogin | None:
+        held = self._held.get(bare)
+        return held.login if held is not None else None
 
     def _client_of(self, address: str, room: str) -> str | None:
         """Return the client by which the account with that account stream is in a room (see `local_accounts`)."""
@@ -159,7 +165,7 @@ class Accounts(MultiService):
         if self.holds(held):
             del self._held[held.bare]
             self._release(held)
-            self._journal.account_forgotten(held.bare)
+            self._journal.account_expired(held.bare)
 
     @staticmethod
     def _release(held: HeldAccount) -> None:

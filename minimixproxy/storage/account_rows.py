@@ -95,7 +95,7 @@ class AccountRows:
         batch = self._batch()
         batch.accounts.pop(account.id, None)
         batch.gone_accounts.append(account.id)
-        batch.erases = True
+        batch.erases = batch.leaves_copies = True
         del self._accounts[bare]
         return True
 

@@ -39,8 +39,11 @@ class Batch:
         "erasure",
         "given",
         "gone_accounts",
+        "gone_keys",
         "gone_rooms",
+        "leaves_copies",
         "left_out",
+        "login_keys",
         "messages",
         "output",
         "privates",
@@ -55,7 +58,9 @@ class Batch:
     def __init__(self) -> None:
         self.accounts: dict[int, tuple[Any, ...]] = {}  # rows by number
         self.rooms: dict[int, tuple[Any, ...]] = {}
+        self.login_keys: dict[tuple[str, str], tuple[Any, ...]] = {}  # rows by account and hash
         self.gone_accounts: list[int] = []
+        self.gone_keys: list[str] = []  # accounts that had keys; what is in `login_keys` comes after that
         self.gone_rooms: list[int] = []
         self.messages: list[Any] = []  # the values of all rows, one after the other
         self.changes: list[tuple[Any, ...]] = []  # the parameters of an update each
@@ -66,6 +71,7 @@ class Batch:
         self.given: list[int] = []  # sequences
         self.erased: list[tuple[Erasure, Deferred[None]]] = []  # who waits for how much of what this deletes to be gone
         self.erases = False  # the log is to be erased soon
+        self.leaves_copies = False  # what goes may be elsewhere in the file, too (see `wal`)
         self.writes_anew = False  # and the file at once
         self.erasure = Erasure.FILE  # as far as the store has come with that, and with earlier batches
         self.replaces_history = False  # messages and privates here are all that there are
@@ -78,7 +84,7 @@ class Batch:
     @property
     def deletes(self) -> bool:
         """Whether something goes from the database, or is replaced there."""
-        rows = (self.gone_accounts, self.gone_rooms, self.trimmed, self.given, self.changes)
+        rows = (self.gone_accounts, self.gone_keys, self.gone_rooms, self.trimmed, self.given, self.changes)
         return self.replaces_history or any(rows)
 
     def drop_history(self) -> None:

@@ -21,3 +21,7 @@ class CannotStart(StateError, SystemExit):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.code = f"minimixproxy: {text}"
+
+
+class BadRow(Exception):
+    """The row does not hold what it should."""

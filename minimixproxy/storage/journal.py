@@ -13,12 +13,14 @@ from twisted.internet.defer import Deferred
 
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin
+from minimixproxy.sasl.keys import Keys
 from minimixproxy.storage.account_rows import AccountRows
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.durability import Durability, JournalStatus, Outlet
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.given_out import GivenOut
 from minimixproxy.storage.loading import LoadedAccount
+from minimixproxy.storage.login_keys import LoginKeys
 from minimixproxy.storage.room_journal import SQLRoomJournal
 from minimixproxy.storage.sealing import Sealer
 from minimixproxy.storage.writer import Writing
@@ -32,6 +34,7 @@ class OpenState:
     """State that was opened: what is in it, and what goes on from there."""
 
     accounts: list[LoadedAccount]
+    login_keys: Mapping[str, tuple[Keys, ...]]  # by bare JID
     last_id: int
     last_sequence: int
     writer: Writing
@@ -48,6 +51,7 @@ class SQLJournal:
         self._durability = Durability(clock, turn_end)
         self.gathering = self._durability.gathering
         self.given_out = self.gathering.given_out
+        self.login_keys = LoginKeys(self.gathering)
         self._rows: AccountRows
         self._in_memory: Callable[[], Iterable[KeptAccount]] | None = None
 
@@ -64,6 +68,7 @@ class SQLJournal:
         """
         self._in_memory = in_memory
         self._rows = AccountRows(self.gathering, state.sealer, state.accounts, state.last_id)
+        self.login_keys.loaded(state.sealer, state.login_keys)
         outlet = Outlet(state.writer, state.given_out, self._complete, lost)
         self._durability.start(outlet, state.last_sequence)
 
@@ -79,8 +84,12 @@ class SQLJournal:
     def bookmarks_unfollowed(self, bare: str, rooms: Mapping[str, str | None]) -> None:
         self._rows.unfollowed(bare, rooms)
 
+    def account_expired(self, bare: str) -> None:
+        self._rows.forgotten(bare)
+
     def account_forgotten(self, bare: str) -> bool:
-        return self._rows.forgotten(bare)
+        keys_known = self.login_keys.forgotten(bare)
+        return self._rows.forgotten(bare) or keys_known
 
     def acknowledged(self, bare: str, resource: str, sequence: int) -> None:
         self._rows.acknowledged(bare, resource, sequence)

@@ -9,7 +9,7 @@ from time import time
 from typing import Any
 from zlib import crc32
 
-from sqlalchemy import Column, Connection, Table, delete, func, not_, select, update
+from sqlalchemy import Column, Connection, LargeBinary, Table, cast, delete, func, not_, select, update
 
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.journal import (
@@ -20,7 +20,10 @@ from minimixproxy.minimix.interfaces.journal import (
     KeptPrivate,
     KeptRoom,
 )
+from minimixproxy.sasl.keys import Keys
 from minimixproxy.storage import schema
+from minimixproxy.storage.errors import BadRow
+from minimixproxy.storage.login_keys import read_keys
 from minimixproxy.storage.sealing import Sealer, Unsealable
 from minimixproxy.xep.delays import possible_time
 
@@ -65,6 +68,7 @@ class Loader:
         self.last_id = 0
         self._now = time()
         self._bad: list[tuple[Table, Any]] = []
+        self.login_keys: dict[str, tuple[Keys, ...]] = {}  # by bare JID; none, if none of an account's can be used
 
     def load(self, given_out: int | None) -> list[LoadedAccount]:
         """Return all accounts. `given_out`: up to where messages were handed to sessions, None if that is not known."""
@@ -73,6 +77,7 @@ class Loader:
         self.last_sequence = max(self._highest(schema.messages.c.sequence, schema.privates.c.sequence), given_out or 0)
         for table, take in (
             (schema.accounts, self._account),
+            (schema.login_keys, self._keys),
             (schema.rooms, self._room),
             (schema.messages, self._message),
             (schema.privates, self._private),
@@ -117,6 +122,9 @@ class Loader:
                 self._connection.execute(delete(table).where(table.c.id == number))
         if any(numbers.values()):
             self._sweep()
+        bare = cast(schema.login_keys.c.bare, LargeBinary)
+        for key in (key for bad, key in self._bad if bad is schema.login_keys and key not in self.login_keys):
+            self._connection.execute(delete(schema.login_keys).where(bare == (key or b"")))
 
     def _account(self, row: Row) -> None:
         number, bare, refused, last_seen = row[:4]
@@ -164,6 +172,13 @@ class Loader:
                 account=bare,
             )
             return None
+
+    def _keys(self, row: Row) -> None:
+        """Keys that cannot be used stay where they are, and are forgotten with the account."""
+        bare = row[0]
+        _check(isinstance(bare, str) and bool(bare), "no address")
+        known = self.login_keys.setdefault(bare, ())
+        self.login_keys[bare] = (*known, read_keys(row, self._sealer))
 
     def _room(self, row: Row) -> None:
         number, account_id, room, nick, wished, password, bookmarked, since, *missing = row
@@ -266,10 +281,6 @@ class Loader:
     def _highest(self, *keys: Column[Any]) -> int:
         found = [self._connection.execute(select(func.max(key))).scalar() for key in keys]
         return max(number for number in (0, *found) if isinstance(number, int))
-
-
-class BadRow(Exception):
-    """The row does not hold what it should."""
 
 
 def _check(good: bool, fault: str) -> None:

@@ -58,6 +58,19 @@ accounts = Table(
     Column("unfollowed", Text),  # a JSON object: by room, the digest of the bookmark that is not followed, or null
 )
 
+#: The keys that accounts were enrolled with, whether or not they have been here; not those that logins leave.
+login_keys = Table(
+    "login_keys",
+    metadata,
+    Column("bare", Text, primary_key=True),
+    Column("hash_name", Text, primary_key=True),
+    Column("salt", LargeBinary, nullable=False),
+    Column("iterations", Integer, nullable=False),
+    Column("stored_key", LargeBinary, nullable=False),  # these three are sealed
+    Column("server_key", LargeBinary, nullable=False),
+    Column("client_key", LargeBinary),  # NULL: no client has shown it yet
+)
+
 rooms = Table(
     "rooms",
     metadata,

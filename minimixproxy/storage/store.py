@@ -154,9 +154,11 @@ class Store:
             yield from ((text, (), NO_MATTER) for text in texts.no_history)
         yield from ((texts.no_room, (key,), NO_MATTER) for key in batch.gone_rooms)
         yield from ((texts.no_account, (key,), NO_MATTER) for key in batch.gone_accounts)
-        if batch.gone_accounts and self._database.sqlite:  # if we are killed now, the next start sees to it
+        yield from ((texts.no_login_keys, (bare,), NO_MATTER) for bare in batch.gone_keys)
+        if batch.leaves_copies and self._database.sqlite:  # if we are killed now, the next start sees to it
             yield f"PRAGMA user_version = {UNCLEAN}", (), NO_MATTER
         yield from ((texts.account, row, NO_MATTER) for row in batch.accounts.values())
+        yield from ((texts.login_keys, row, NO_MATTER) for row in batch.login_keys.values())
         yield from ((texts.room, row, NO_MATTER) for row in batch.rooms.values())
         for many, values in (
             (texts.messages, batch.messages),

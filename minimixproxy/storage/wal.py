@@ -67,7 +67,7 @@ class WriteAheadLog:
             self._since = self._clock() if self._since is None else self._since
             self._soon = self._soon or batch.erases
             self._at_once = self._at_once or batch.writes_anew
-        if batch.gone_accounts and self._copies_since is None:
+        if batch.leaves_copies and self._copies_since is None:
             self._copies_since = self._clock()
 
     def due(self, after: float) -> bool:

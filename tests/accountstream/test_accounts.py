@@ -25,6 +25,7 @@ from minimixproxy.c2s.upstream.credentials import Credential
 from minimixproxy.config.settings import Domain, Rooms, Settings
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptMembership, KeptMessage, KeptRoom
 from minimixproxy.wire.stanza import Stanza, parse_stanza
+from tests.known_keys import MemoryKeys
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession
 from tests.minimix.null_journal import NullJournal
 from tests.minimix.upstreams import LOGIN, Upstream, login
@@ -55,6 +56,9 @@ class RecordingJournal(NullJournal):
 
     def account_refused(self, bare: str, refused: bool) -> None:
         self.said.append(("refused", refused))
+
+    def account_expired(self, bare: str) -> None:
+        self.said.append(("expired", bare))
 
     def account_forgotten(self, bare: str) -> bool:
         self.said.append(("forgotten", bare))
@@ -97,6 +101,7 @@ class AccountsTest(SynchronousTestCase):
         self.proofs: list[tuple[Login, Deferred[None]]] = []
         self.journal = RecordingJournal()
         self.logins = Logins(self)
+        self.enrolled = MemoryKeys()
         self.accounts = self.made(stay=30 * DAY, bookmarks="off")
 
     def made(self, **rooms: object) -> Accounts:
@@ -104,7 +109,7 @@ class AccountsTest(SynchronousTestCase):
         return self.with_settings(settings)
 
     def with_settings(self, settings: Settings, resource: Callable[[str], str] = lambda _bare: "") -> Accounts:
-        return Accounts(LoginContext(settings, self.clock, self.journal, self.logins, resource))
+        return Accounts(LoginContext(settings, self.clock, self.journal, self.logins, resource, self.enrolled))
 
     def connect(self, login: Login, _resource: str = "", _resumable: Resumable | None = None) -> Deferred[Opened]:
         self.used.append(login)
@@ -304,7 +309,7 @@ class RestoreTest(AccountsTest):
 
     def test_idle_for_too_long_while_the_proxy_was_down(self) -> None:
         self.restored(last_seen=NOW - 30 * DAY)
-        self.assertEqual((self.journal.take(), len(self.accounts), self.used), ([("forgotten", BARE)], 0, []))
+        self.assertEqual((self.journal.take(), len(self.accounts), self.used), ([("expired", BARE)], 0, []))
 
     def test_rest_of_the_idle_time(self) -> None:
         self.accounts = self.made(stay=3600, bookmarks="off")
@@ -321,11 +326,11 @@ class RestoreTest(AccountsTest):
             f"<presence from='{ROOM}/alice' to='{STREAM}' type='unavailable'>"
             "<x xmlns='http://jabber.org/protocol/muc#user'><status code='110'/></x></presence>"
         )
-        self.assertEqual((self.journal.take(), len(self.accounts)), ([("forgotten", BARE)], 0))
+        self.assertEqual((self.journal.take(), len(self.accounts)), ([("expired", BARE)], 0))
 
     def test_without_rooms(self) -> None:
         self.restored(rooms=[])
-        self.assertEqual((self.journal.take(), len(self.accounts)), ([("forgotten", BARE)], 0))
+        self.assertEqual((self.journal.take(), len(self.accounts)), ([("expired", BARE)], 0))
 
     def test_without_rooms_but_with_bookmarks(self) -> None:
         self.accounts = self.made(stay=30 * DAY, bookmarks="follow")
@@ -333,7 +338,7 @@ class RestoreTest(AccountsTest):
         self.clock.advance(29 * DAY - 1)
         self.assertEqual((self.journal.take(), len(self.accounts)), ([], 1))
         self.clock.advance(1)
-        self.assertEqual((self.journal.take(), len(self.accounts)), ([("forgotten", BARE)], 0))
+        self.assertEqual((self.journal.take(), len(self.accounts)), ([("expired", BARE)], 0))
 
     def test_in_rooms_by_bookmarks_only(self) -> None:
         """It came into them when its last client had gone: when nobody has come for long enough it leaves them."""
@@ -449,7 +454,7 @@ class GoingTest(AccountsTest):
     def test_without_rooms_forgotten_with_the_last_session(self) -> None:
         session = self.session()
         self.account.session_closed(session)
-        self.assertEqual(self.journal.take()[-1], ("forgotten", BARE))
+        self.assertEqual(self.journal.take()[-1], ("expired", BARE))
         self.assertEqual((len(self.accounts), self.clock.getDelayedCalls()), (0, []))
 
     def test_with_bookmarks_kept_for_a_while(self) -> None:
@@ -464,7 +469,7 @@ class GoingTest(AccountsTest):
         self.journal.take()
         self.account.session_closed(again)
         self.clock.advance(30 * DAY)
-        self.assertEqual(self.journal.take()[-1], ("forgotten", BARE))
+        self.assertEqual(self.journal.take()[-1], ("expired", BARE))
 
     def test_restored_without_rooms_and_without_a_login(self) -> None:
         """It is kept for no longer than one that could log in."""
@@ -474,7 +479,7 @@ class GoingTest(AccountsTest):
             self.restored(rooms=[], **changes)
             self.assertEqual(len(self.accounts), 1)
             self.clock.advance(30 * DAY)
-            self.assertEqual((len(self.accounts), self.journal.take()[-1]), (0, ("forgotten", BARE)), changes)
+            self.assertEqual((len(self.accounts), self.journal.take()[-1]), (0, ("expired", BARE)), changes)
             self.clock.advance(Rooms().iq_timeout)
             self.assertEqual(self.clock.getDelayedCalls(), [], changes)
             self.assertEqual(self.used, [], changes)
@@ -530,7 +535,7 @@ class GoingTest(AccountsTest):
         self.assertIn(("forgotten", BARE), self.journal.take())
         self.upstream.says(f"<presence from='{ROOM}/alice' to='{STREAM}' type='unavailable'/>")
         self.account.session_closed(session)
-        self.assertEqual((self.journal.take(), len(self.accounts)), ([("forgotten", BARE)], 0))
+        self.assertEqual((self.journal.take(), len(self.accounts)), ([("expired", BARE)], 0))
 
     def test_used_after_it_was_forgotten(self) -> None:
         session = self.joined()

@@ -25,6 +25,7 @@ from minimixproxy.minimix.subprotocols.subprotocol import ByName, Subprotocol
 from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.trees import MAX_TAGS
+from tests.known_keys import MemoryKeys
 from tests.minimix.fakes import BARE, STREAM, FakeSession
 from tests.minimix.null_journal import NullJournal
 from tests.minimix.upstreams import LOGIN, FakeLogins, Upstream
@@ -271,7 +272,9 @@ class AccountTest(SynchronousTestCase):
         self.upstream = Upstream()
         settings = Settings.model_construct(rooms=Rooms(bookmarks="off"))
         logins = FakeLogins(self.upstream.connect)
-        self.accounts = Accounts(LoginContext(settings, self.clock, NullJournal(), logins, lambda _bare: ""))
+        self.accounts = Accounts(
+            LoginContext(settings, self.clock, NullJournal(), logins, lambda _bare: "", MemoryKeys())
+        )
         self.accounts.session_bound(FakeSession("phone", self.clock), LOGIN)
         ((self.account, self.stream),) = self.accounts.with_streams()
 

@@ -31,6 +31,7 @@ from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.oversized import Sendable
+from tests.known_keys import MemoryKeys
 from tests.minimix.fakes import BARE, HEADER, ROOM, STREAM, FakeSession, kinds
 from tests.minimix.null_journal import NullJournal
 from tests.minimix.upstreams import LOGIN, FakeLogins, Upstream
@@ -585,7 +586,9 @@ class Composed(SynchronousTestCase):
         self.upstream = Upstream()
         settings = Settings.model_construct(rooms=Rooms(bookmarks="off"))
         logins = FakeLogins(self.upstream.connect)
-        self.accounts = Accounts(LoginContext(settings, self.clock, NullJournal(), logins, lambda _bare: ""))
+        self.accounts = Accounts(
+            LoginContext(settings, self.clock, NullJournal(), logins, lambda _bare: "", MemoryKeys())
+        )
         self.phone = FakeSession("phone", self.clock)
         self.account = self.accounts.session_bound(self.phone, LOGIN)
 

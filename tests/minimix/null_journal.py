@@ -77,6 +77,9 @@ class NullJournal:
     def bookmarks_unfollowed(self, bare: str, rooms: Mapping[str, str | None]) -> None:
         """Kept nowhere."""
 
+    def account_expired(self, bare: str) -> None:
+        """Kept nowhere."""
+
     def account_forgotten(self, bare: str) -> bool:
         """Kept nowhere."""
         return False

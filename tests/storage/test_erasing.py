@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minimixproxy.minimix.interfaces.journal import KeptLogin, KeptPrivate
+from minimixproxy.sasl.keys import Keys
 from minimixproxy.storage import database as storage_database
 from minimixproxy.storage import wal
 from minimixproxy.storage.database import Database, write_anew
@@ -65,6 +66,18 @@ class ErasingTests(TroubleTestCase):
         self.successResultOf(erased)
         self.assertEqual(self.all_of_alice(), set())
         self.assertEqual([account.bare for account in self.again(self.now).kept], [OTHER])
+
+    def test_keys_of_an_account_that_was_never_here(self) -> None:
+        """They may be forgotten, too."""
+        self.bob_hears_something()
+        self.journal.login_keys.put(BARE, [Keys("sha256", b"salt-of-alice", 4096, b"stored", b"server", b"client")])
+        self.now.turn()
+        self.assertIn("state.sqlite-wal", self.all_of_alice())
+        self.assertTrue(self.journal.account_forgotten(BARE))
+        erased = self.journal.erased(copies=True)
+        self.now.turn()
+        self.successResultOf(erased)
+        self.assertEqual(self.all_of_alice(), set())
 
     def many_accounts(self) -> list[str]:
         """Accounts that write at once, rows of all sizes: SQLite moves them from page to page. Return their tags."""

@@ -69,6 +69,7 @@ class WriteAheadLogTests(SynchronousTestCase):
         """An account goes: of a client, or, at once, by the operator."""
         batch = Batch()
         batch.gone_accounts.append(1)
+        batch.leaves_copies = True
         batch.erases, batch.writes_anew = True, at_once
         self.wal.written(batch)
 
@@ -244,6 +245,7 @@ class WriteAheadLogTests(SynchronousTestCase):
         wal = WriteAheadLog(self.database, self.clock.seconds)
         batch = Batch()
         batch.gone_accounts.append(1)
+        batch.leaves_copies = True
         batch.erases = True
         wal.written(batch)
         self.assertEqual((wal.due(0), wal.erasure), (False, Erasure.FILE))

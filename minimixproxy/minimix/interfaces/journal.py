@@ -151,8 +151,11 @@ class Journal(Protocol):
     def bookmarks_unfollowed(self, bare: str, rooms: Mapping[str, str | None]) -> None:
         """These are all the rooms whose bookmarks the account does not follow (see `KeptAccount`)."""
 
+    def account_expired(self, bare: str) -> None:
+        """Nobody needs the account any more: everything about it goes, but the keys that it was enrolled with."""
+
     def account_forgotten(self, bare: str) -> bool:
-        """Everything about the account goes, its rooms too. Return whether there was anything."""
+        """Everything about the account goes, rooms and keys too. Return whether there was anything."""
 
     def acknowledged(self, bare: str, resource: str, sequence: int) -> None:
         """A device whose stream is managed (XEP-0198) has acknowledged all that it was given, up to a message.

@@ -1,0 +1,46 @@
+"""Keys of accounts that are in memory only, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from minimixproxy.sasl.keys import Keys
+
+
+class MemoryKeys:
+    """What accounts were enrolled with (`accountstream.known_keys.EnrolledKeys`)."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, tuple[Keys, ...]] = {}
+
+    def of(self, bare: str) -> tuple[Keys, ...]:
+        return self.keys.get(bare, ())
+
+    def put(self, bare: str, keys: Iterable[Keys]) -> bool:
+        self.keys[bare] = tuple(keys)
+        return True
+
+    def withdraw(self, bare: str) -> bool:
+        return self.keys.pop(bare, None) is not None
+
+
+class MemoryKnownKeys:
+    """What logins ask for (`c2s.server.known_keys.KnownKeys`), and what they say."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, tuple[Keys, ...]] = {}  # by account
+        self.withdrawn: list[str] = []
+
+    def hashes(self, account: str) -> frozenset[str]:
+        return frozenset(keys.hash_name for keys in self.keys.get(account, ()))
+
+    def find(self, account: str, hash_name: str) -> Keys | None:
+        return next((keys for keys in self.keys.get(account, ()) if keys.hash_name == hash_name), None)
+
+    def proved(self, account: str, keys: Keys) -> None:
+        known = self.keys.get(account, ())
+        self.keys[account] = tuple(keys if keys.agrees(one) else one for one in known)
+
+    def withdraw(self, account: str) -> None:
+        self.withdrawn.append(account)
+        self.keys.pop(account, None)
