@@ -42,6 +42,12 @@ class Heard(NamedTuple):
     read: int  # of that connection, likewise: what was written at once has the same
     time: float
 
+    def is_same(self, other: Heard) -> bool:
+        """Tell whether it is the same message: by the room's id (XEP-0359), by what it says if there is none."""
+        if self.stanza_id is not None and other.stanza_id is not None:
+            return self.stanza_id == other.stanza_id
+        return self.body == other.body
+
 
 class Place:
     """What a listener knows of one room."""
@@ -49,7 +55,8 @@ class Place:
     def __init__(self) -> None:
         self.heard: list[Heard] = []
         # Messages known already that the last join was told again, as one without a wish may be: before all news.
-        self.again: list[str] = []
+        self.again: list[Heard] = []
+        self._told = 0  # of what was heard before that join, so far it has been told again
         self.counts: Counter[str] = Counter()  # of bodies
         self.occupants: dict[str, str] = {}  # nick: affiliation
         self.nick = ""  # own, while in the room
@@ -64,23 +71,39 @@ class Place:
     def bodies(self) -> list[str]:
         return [heard.body for heard in self.heard]
 
+    def enters(self, *, wish: bool) -> None:
+        """A join is under way."""
+        self.again = []
+        self._told = 0
+        self.entering = None if wish else len(self.heard)
+
     def entered_with(self) -> None:
         """The subject came, which ends what is told of the past. Too much told again counts as told twice."""
         before, self.entering = self.entering, None
         if before is not None and self.again and len(self.again) + len(self.heard) - before > SHOWN:
-            self.counts.update(self.again)
-            self.heard += [self.heard[self.bodies.index(body)] for body in self.again]
+            self.counts.update(heard.body for heard in self.again)
+            self.heard += self.again
 
-    def told_again(self, body: str) -> bool:
+    def take(self, heard: Heard) -> None:
+        """Take account of a message."""
+        if heard.delayed and self._told_again(heard):
+            self.again.append(heard)
+        else:
+            self.counts[heard.body] += 1
+            self.heard.append(heard)
+
+    def _told_again(self, heard: Heard) -> bool:
         """Tell whether a delayed message is one that a join with no wish may be told again (XEP-0045 §7.2.13).
 
-        A client knows it by its ids. It comes before all that is new, in the order in which it was heard, once; and
-        with all that is new it does not make more than a room shows.
+        A client knows it by its id: what somebody has sent twice, the room has twice. It comes before all that is new,
+        in the order in which it was heard, once; and with all that is new it does not make more than a room shows.
         """
-        if self.entering is None or not self.counts[body] or len(self.heard) > self.entering:
+        if self.entering is None or len(self.heard) > self.entering:
             return False
-        known = [heard.body for heard in self.heard[: self.entering]]
-        return known.index(body) > (known.index(self.again[-1]) if self.again else -1)
+        place = next((i for i in range(self._told, self.entering) if self.heard[i].is_same(heard)), None)
+        if place is not None:
+            self._told = place + 1
+        return place is not None
 
 
 class Listener:
@@ -109,8 +132,7 @@ class Listener:
     async def enter(self, room: str, wish: str = "") -> None:
         """Join, with `<history/>` as wished; returns when the subject has come."""
         subjects = self[room].subjects
-        self[room].again = []
-        self[room].entering = None if wish else len(self[room].heard)
+        self[room].enters(wish=bool(wish))
         self.client.send(f"<presence to='{room}/{self.nick}'><x xmlns='{NS_MUC}'>{wish}</x></presence>")
         await self.client.until(
             lambda: self[room].subjects > subjects or self._refused(room), f"the subject of {room}", 30.0
@@ -214,11 +236,7 @@ class Listener:
             (child.getAttribute("id") for child in children if child.uri == NS_SID and child.name == "stanza-id"), None
         )
         delayed = any(child.uri == NS_DELAY for child in children)
-        if delayed and place.told_again(stanza.text):
-            place.again.append(stanza.text)
-            return True
-        place.counts[stanza.text] += 1
-        place.heard.append(Heard(nick, stanza.text, sid, delayed, self.connections, self.client.reads, time.time()))
+        place.take(Heard(nick, stanza.text, sid, delayed, self.connections, self.client.reads, time.time()))
         return True
 
 
