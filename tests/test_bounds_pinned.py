@@ -51,8 +51,8 @@ BOUNDS: dict[str, dict[str, Any]] = {
     },
     "c2s.session.output": {"MAX_UNACKNOWLEDGED": 2000},
     "c2s.session.reconnecting": {"WAITS": (0, 0.5, 1, 2, 4, 8), "LONGEST": 300, "REFUSALS": 4},
+    "c2s.session.ended_sessions": {"PER_ACCOUNT": 100, "TOGETHER": 2000},
     "c2s.session.repeats": {"MAX_ACCOUNTS": 2000, "MAX_MESSAGES": 1000, "KEPT": 600},
-    "c2s.session.resumable": {"MAX_ENDED": 2000},
     "c2s.session.server_management": {"ASK_AFTER": 0.5, "ANSWER_WITHIN": 60},
     "c2s.session.server_stream": {
         "MAX_UNACKNOWLEDGED": 1000,

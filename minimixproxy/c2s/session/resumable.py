@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from secrets import token_urlsafe
 from typing import NamedTuple, Protocol
 
+from minimixproxy.c2s.session.ended_sessions import EndedSessions
 from minimixproxy.c2s.session.repeats import Repeats
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.config.settings import Sessions
 from minimixproxy.logs.logger import Logger
 from minimixproxy.wire.events import Event
-
-MAX_ENDED = 2000  # sessions of which is known how much they had handled, the latest
 
 
 class HandedOver(NamedTuple):
@@ -62,7 +60,7 @@ class ResumableSessions:
         self.settings = settings
         self._sessions: dict[str, Resumable] = {}
         self._asleep: dict[str, dict[str, Resumable]] = {}  # by account and id, the longest first
-        self._ended: OrderedDict[str, tuple[str, int]] = OrderedDict()  # account, stanzas handled
+        self._ended = EndedSessions()
         self.repeats = Repeats()
 
     def __len__(self) -> int:
@@ -86,8 +84,7 @@ class ResumableSessions:
 
     def handled_of_ended(self, session_id: str, account: str) -> int | None:
         """Return how many stanzas a session of an account had handled that is over; None if that is not known."""
-        whose, handled = self._ended.get(session_id, ("", 0))
-        return handled if whose == account else None
+        return self._ended.handled(session_id, account)
 
     def falls_asleep(self, session_id: str) -> None:
         """A session has lost its client. If too many of the account's sleep, the one that does so for longest ends."""
@@ -115,9 +112,7 @@ class ResumableSessions:
         if session is None:
             return False
         self.wakes(session_id, session.account)
-        self._ended[session_id] = (session.account, session.handled)
-        if len(self._ended) > MAX_ENDED:
-            self._ended.popitem(last=False)
+        self._ended.add(session_id, session.account, session.handled)
         return True
 
     def shut_down(self) -> None:
