@@ -27,6 +27,7 @@ from minimixproxy.c2s.server.negotiation import Negotiation
 from minimixproxy.c2s.server.negotiation_context import NegotiationContext, Upstream
 from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.session.client_side import ClientSide
+from minimixproxy.c2s.session.login_lines import LoginLines
 from minimixproxy.c2s.session.resumable import ResumableSessions
 from minimixproxy.c2s.session.session_context import SessionContext
 from minimixproxy.c2s.session.turn_shares import TurnShares
@@ -231,8 +232,16 @@ class Lab:
         self.shares.stopwatch = lambda: self.stopwatch
         self.turn_end = TurnEnd(self.clock)
         self.resumable = ResumableSessions(self.settings.sessions)
+        self.lines = LoginLines(self.clock, chance=lambda: 0.5)
         sessions = SessionContext(
-            self.accounts, self.settings.limits, self.clock, self.turn_end, self.shares, self.resumable, self._connect
+            self.accounts,
+            self.settings.limits,
+            self.clock,
+            self.turn_end,
+            self.shares,
+            self.resumable,
+            self._connect,
+            self.lines,
         )
         self.context = NegotiationContext(self.settings, sessions, self.tls, Upstream(self._contact, self._log_in))
         self.clients = Clients(self.context)

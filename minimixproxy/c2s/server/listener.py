@@ -17,6 +17,7 @@ from minimixproxy.c2s.server.negotiation import Negotiation
 from minimixproxy.c2s.server.negotiation_context import NegotiationContext, Upstream
 from minimixproxy.c2s.server.registrar import Contact
 from minimixproxy.c2s.session.account_interface import AccountsPort
+from minimixproxy.c2s.session.login_lines import LoginLines
 from minimixproxy.c2s.session.reconnecting import Connect
 from minimixproxy.c2s.session.resumable import ResumableSessions
 from minimixproxy.c2s.session.session_context import SessionContext
@@ -195,9 +196,10 @@ def client_service(
     tls.load(configured_only=True)
     turn_end = turn_end or TurnEnd(reactor)
     resumable = ResumableSessions(settings.sessions)
-    shares, connect = TurnShares(reactor), connect or connect_client
+    shares, connect, lines = TurnShares(reactor), connect or connect_client, LoginLines(reactor)
     holds_back = settings.rooms.inactive != "pass"
-    sessions = SessionContext(accounts, settings.limits, reactor, turn_end, shares, resumable, connect, holds_back)
+    limits = settings.limits
+    sessions = SessionContext(accounts, limits, reactor, turn_end, shares, resumable, connect, lines, holds_back)
     context = NegotiationContext(settings, sessions, tls, Upstream(contact or contact_server, log_in))
     clients = Clients(context, plaintext_from_loopback=plaintext_from_loopback)
     return ClientService(settings, clients, reactor)

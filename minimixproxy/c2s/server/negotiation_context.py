@@ -56,8 +56,9 @@ class NegotiationContext:
         self._exchanges = ExchangeContext(attempts, sessions.connect, upstream.log_in, KeyCache())
 
     def shut_down(self) -> None:
-        """End the sessions that have no client."""
+        """End the sessions that have no client, and let none log in again."""
         self._sessions.resumable.shut_down()
+        self._sessions.lines.stop()
 
     def exchange(self, mechanism: str | None, client: Client) -> Exchange:
         """Return how a client logs in by a mechanism. Raises `SaslFailure` if it cannot."""

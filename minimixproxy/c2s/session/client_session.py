@@ -171,6 +171,8 @@ class ClientSession:
 
     def wakes(self) -> None:
         """The client has another connection."""
+        if self._reconnecting is not None:
+            self._reconnecting.hurry()
         state = self._state.wakes()
         if state is not None:
             self._server.send(state)
@@ -283,7 +285,8 @@ class ClientSession:
             return
         what = Resumption(management.id, management.max, management.handled)
         self._reconnecting = Reconnecting(self._link.name, self._log_in_again, self._server_back, self._server_gone)
-        self._reconnecting.start(what, self._context.clock, self.language)
+        pace = self._context.lines.pace(self._login.domain.name)
+        self._reconnecting.start(what, pace, self.language, urgent=not self.asleep)
 
     def _log_in_again(self) -> Awaitable[FramedXmlStream]:
         return self._context.connect(self._login, self._client.peer)

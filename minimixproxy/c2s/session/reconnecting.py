@@ -10,15 +10,16 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused, UpstreamUnreachable
+from minimixproxy.c2s.session.login_lines import Pace
 from minimixproxy.c2s.transport.peers import Peer
 from minimixproxy.c2s.upstream.connecting import Login, open_stream
 from minimixproxy.c2s.upstream.managing import NotResumed, resume
 from minimixproxy.logs.logger import Logger
 from minimixproxy.stream_management.handled import Handled
 from minimixproxy.timing.clock import Clock
+from minimixproxy.timing.pacing import Slot
 from minimixproxy.wire.xmlstream import FramedXmlStream
 
-WAITS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before an attempt; the last one again and again
 ANSWER_WITHIN = 15.0  # seconds from a login to the answer whether the stream is resumed
 LONGEST = 300.0  # seconds for all of them, if the server does not say how long it waits
 REFUSALS = 4  # attempts in a row that nobody takes: the server is down, and streams do not outlive it
@@ -40,12 +41,13 @@ class Reconnecting:
 
     `name`: the session's. `connect` logs in. `resumed` gets the connection, with what the server sends held (see
     `FramedXmlStream.keep`), and how many stanzas it has handled; `failed` is called once if that does not come to be,
-    with how many it had handled, or None if it does not say so.
+    with how many it had handled, or None if it does not say so. All sessions may have lost their server: each attempt
+    has its turn in the domain's line (see `LoginLines`), where sessions whose clients are there are urgent.
     """
 
     log = Logger()
 
-    __slots__ = ("_connect", "_failed", "_name", "_resumed", "_work")
+    __slots__ = ("_connect", "_failed", "_name", "_resumed", "_slot", "_urgent", "_work")
 
     def __init__(
         self,
@@ -59,12 +61,21 @@ class Reconnecting:
         self._resumed = resumed
         self._failed = failed
         self._work: Deferred[None] | None = None
+        self._slot: Slot | None = None
+        self._urgent = False
 
-    def start(self, what: Resumption, clock: Clock, language: str) -> None:
+    def start(self, what: Resumption, pace: Pace, language: str, *, urgent: bool) -> None:
         """Begin. `language`: of the client's stream."""
         self.log.info("{name}: the server is lost, its stream is to be resumed", name=self._name)
-        self._work = Deferred.fromCoroutine(self._try(what, clock, language))
+        self._urgent = urgent
+        self._work = Deferred.fromCoroutine(self._try(what, pace, language))
         self._work.addErrback(self._fault)
+
+    def hurry(self) -> None:
+        """The client is there again."""
+        self._urgent = True
+        if self._slot is not None:
+            self._slot.ask(urgent=True)
 
     def stop(self) -> None:
         """Give it up without a word."""
@@ -72,13 +83,13 @@ class Reconnecting:
         if work is not None:
             work.cancel()
 
-    async def _try(self, what: Resumption, clock: Clock, language: str) -> None:
+    async def _try(self, what: Resumption, pace: Pace, language: str) -> None:
+        clock = pace.clock
         until = clock.seconds() + (LONGEST if what.max is None else min(LONGEST, what.max))
-        attempt, refusals, handled = 0, 0, None
-        while clock.seconds() <= until and refusals < REFUSALS:
-            await _wait(clock, WAITS[min(attempt, len(WAITS) - 1)])
-            attempt += 1
+        refusals, handled = 0, None
+        while clock.seconds() < until and refusals < REFUSALS:
             try:
+                await self._turn(pace, until)
                 stream, h = await self._attempt(what, clock, language)
             except (NotResumed, UpstreamRefused) as error:
                 self.log.info("{name}: {error}", name=self._name, error=str(error))
@@ -92,8 +103,25 @@ class Reconnecting:
                 self.log.info("{name}: the stream to the server is resumed", name=self._name)
                 self._resumed(stream, h)
                 return
+            finally:
+                self._end_turn()
+            if refusals < REFUSALS:
+                await _wait(clock, pace.waits.next())
         self._work = None
         self._failed(handled)
+
+    async def _turn(self, pace: Pace, until: float) -> None:
+        """Stand in line, until then at most."""
+        turn: Deferred[None] = Deferred()
+        self._slot = pace.line.turn(lambda: turn.callback(None))
+        self._slot.ask(urgent=self._urgent)
+        clock: Any = pace.clock
+        await turn.addTimeout(until - clock.seconds(), clock, onTimeoutCancel=_never_in_turn)
+
+    def _end_turn(self) -> None:
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            slot.end()
 
     async def _attempt(self, what: Resumption, clock: Any, language: str) -> tuple[FramedXmlStream, int]:
         stream = await self._connect()
@@ -122,8 +150,11 @@ def _timed_out(_result: Any, timeout: float) -> Any:
     raise UpstreamUnreachable(f"no answer within {timeout:g} seconds")
 
 
+def _never_in_turn(_result: Any, timeout: float) -> Any:
+    raise UpstreamUnreachable(f"too many sessions log in again: no turn within {timeout:.0f} seconds")
+
+
 async def _wait(clock: Clock, seconds: float) -> None:
-    if seconds:
-        waiting: Deferred[None] = Deferred(lambda _waiting: call.cancel())
-        call = clock.callLater(seconds, waiting.callback, None)
-        await waiting
+    waiting: Deferred[None] = Deferred(lambda _waiting: call.cancel())
+    call = clock.callLater(seconds, waiting.callback, None)
+    await waiting

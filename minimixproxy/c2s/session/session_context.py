@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minimixproxy.c2s.session.account_interface import AccountsPort
+from minimixproxy.c2s.session.login_lines import LoginLines
 from minimixproxy.c2s.session.reconnecting import Connect
 from minimixproxy.c2s.session.resumable import ResumableSessions
 from minimixproxy.c2s.session.turn_shares import TurnShares
@@ -17,8 +18,8 @@ from minimixproxy.timing.turn_end import TurnEnd
 class SessionContext:
     """One per service. `turn_end`: when sessions write; `shares`: what each may take of a turn of the reactor.
 
-    `connect`: logs in at the server of a login. `client_state`: clients may say whether they are active, whatever their
-    server offers (XEP-0352).
+    `connect`: logs in at the server of a login; `lines`: at which pace sessions do so again. `client_state`: clients
+    may say whether they are active, whatever their server offers (XEP-0352).
     """
 
     accounts: AccountsPort
@@ -28,4 +29,5 @@ class SessionContext:
     shares: TurnShares
     resumable: ResumableSessions
     connect: Connect
+    lines: LoginLines
     client_state: bool = True
