@@ -107,6 +107,13 @@ class AccountLogin:
         self._keep()
         self._set_refused(False)
 
+    def client_resumed(self, login: Login) -> None:
+        """A client has logged in anew and goes on with a session; that is no use of an account that is forgotten."""
+        self._login = login
+        if not self.forgotten:
+            self._keep()
+        self._set_refused(False)
+
     def client_left(self) -> None:
         """The last client has gone."""
         self.last_seen = wall_time(self._context.clock)

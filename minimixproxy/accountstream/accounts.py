@@ -73,6 +73,15 @@ class Accounts(MultiService):
         held = self._held.get(bare) or self._hold(bare)
         return held.session_bound(session, login)
 
+    def logged_in(self, bare: str, login: Login) -> None:
+        """A client has logged in anew, and goes on with a session of its account: that login opens streams from now on.
+
+        A client that resumes need never bind again, and it may be the only one that knows a new password.
+        """
+        held = self._held.get(bare)
+        if held is not None:
+            held.logged_in(login)
+
     def password_changed(self, bare: str, password: str) -> None:
         """The server has taken another password for the account: what opens streams from now on, and is kept."""
         held = self._held.get(bare)

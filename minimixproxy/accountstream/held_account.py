@@ -67,6 +67,11 @@ class HeldAccount:
         self._login_mended()
         return self.account
 
+    def logged_in(self, login: Login) -> None:
+        """A client has logged in anew, and goes on with a session that there is."""
+        self.login.client_resumed(login)
+        self._login_mended()
+
     def password_changed(self, password: str) -> None:
         """The server has taken another password for the account."""
         if self.login.change_password(password):

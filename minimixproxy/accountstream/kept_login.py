@@ -47,7 +47,7 @@ class KeptLogins:
 
     def renew(self, login: Login, password: str) -> Login:
         """Return the login with another password. See `Logins`."""
-        return Login(login.domain, login.username, Credential.from_password(password), login.keys)
+        return login.with_password(password)
 
     def revive(self, kept: KeptLogin, bare: str) -> Login | None:
         """Return the login, or None. See `Logins`."""

@@ -20,12 +20,6 @@ from minimixproxy.xep.stream_management import is_offered
 
 log = Logger()
 
-# The conditions of RFC 6120 §6.5 that trying again with the same credential does not change. The others are about the
-# moment (temporary-auth-failure) or about the exchange, of which the server may think otherwise after its next start.
-FINAL = frozenset(
-    {"account-disabled", "credentials-expired", "invalid-mechanism", "mechanism-too-weak", "not-authorized"}
-)
-
 
 async def open_account_stream(
     reactor: Any, login: Login, limits: Limits, resource: str, turn: Turn, resumable: Resumable | None = None
@@ -82,7 +76,7 @@ async def _logged_in(reactor: Any, login: Login, limits: Limits) -> FramedXmlStr
     except UpstreamUnfit as error:
         raise CredentialRefused(str(error)) from error
     except UpstreamRefused as error:
-        kind = CredentialRefused if error.condition in FINAL else CannotOpen
+        kind = CredentialRefused if error.final else CannotOpen
         raise kind(f"login refused: {error.condition}") from error
     except UpstreamError as error:
         raise CannotOpen(str(error)) from error

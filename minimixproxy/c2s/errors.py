@@ -5,6 +5,12 @@ from __future__ import annotations
 from service_identity import VerificationError
 from twisted.python.failure import Failure
 
+# The conditions of RFC 6120 §6.5 that trying again with the same credential does not change. The others are about the
+# moment (temporary-auth-failure) or about the exchange, of which the server may think otherwise after its next start.
+FINAL = frozenset(
+    {"account-disabled", "credentials-expired", "invalid-mechanism", "mechanism-too-weak", "not-authorized"}
+)
+
 
 class UpstreamError(Exception):
     """Base class; `str()` is a text for logs and for the text of an error shown to a client."""
@@ -33,6 +39,11 @@ class UpstreamRefused(UpstreamError):
         super().__init__(text or condition)
         self.condition = condition
         self.text = text
+
+    @property
+    def final(self) -> bool:
+        """Whether the same credential will be refused again."""
+        return self.condition in FINAL
 
 
 class UpstreamUnfit(UpstreamError):

@@ -253,6 +253,17 @@ class RefusedTest(AccountsTest):
         self.assertEqual(self.used[-1], NEW_LOGIN)
         self.assertIn(JOIN, self.upstream.take())
 
+    def test_mended_by_a_client_that_goes_on_with_its_session(self) -> None:
+        """It has logged in for that, and need not bind ever again."""
+        self.test_marked_and_not_tried_again()
+        self.accounts.logged_in(BARE, NEW_LOGIN)
+        self.assertIn(("refused", False), self.journal.take())
+        self.clock.advance(2)
+        self.upstream.accept()
+        self.assertEqual(self.used[-1], NEW_LOGIN)
+        self.assertIn(JOIN, self.upstream.take())
+        self.accounts.logged_in("nobody@a.test", NEW_LOGIN)
+
     def test_who_joins_meanwhile_is_told(self) -> None:
         phone = self.session()
         self.joins(phone)
@@ -536,6 +547,14 @@ class GoingTest(AccountsTest):
         self.upstream.says(f"<presence from='{ROOM}/alice' to='{STREAM}' type='unavailable'/>")
         self.account.session_closed(session)
         self.assertEqual((self.journal.take(), len(self.accounts)), ([("expired", BARE)], 0))
+
+    def test_its_session_is_resumed_after_it_was_forgotten(self) -> None:
+        self.joined()
+        self.account.forget()
+        self.upstream.says(f"<presence from='{ROOM}/alice' to='{STREAM}' type='unavailable'/>")
+        self.journal.take()
+        self.accounts.logged_in(BARE, NEW_LOGIN)
+        self.assertEqual(self.journal.take(), [])
 
     def test_used_after_it_was_forgotten(self) -> None:
         session = self.joined()

@@ -162,6 +162,7 @@ class StubAccounts:
         self.account = StubAccount()
         self.bound: list[ClientSession] = []
         self.passwords: list[tuple[str, str]] = []
+        self.logins: list[tuple[str, str | None]] = []  # of clients that go on with a session
         self.removals: list[str] = []
         self.given = 0  # the last message that was given out
 
@@ -173,6 +174,9 @@ class StubAccounts:
 
     def password_changed(self, bare: str, password: str) -> None:
         self.passwords.append((bare, password))
+
+    def logged_in(self, bare: str, login: Login) -> None:
+        self.logins.append((bare, login.credential.password))
 
     def removed(self, bare: str) -> None:
         self.removals.append(bare)
@@ -310,10 +314,10 @@ class LabClient:
         self.server.dataReceived(data)
         return self.wire.take()
 
-    def log_in(self, username: str = "a", features: bytes = PLAIN_FEATURES) -> None:
+    def log_in(self, username: str = "a", features: bytes = PLAIN_FEATURES, password: str = "secret") -> None:
         """Go up to the session."""
         self.send(HEADER)
-        self.send(plain(username))
+        self.send(plain(username, password))
         self.accept_login()
         self.send(HEADER)
         self.serve(SERVER_HEADER + features)

@@ -48,6 +48,9 @@ class AccountsPort(Protocol):
     def password_changed(self, bare: str, password: str) -> None:
         """The server has taken another password for the account."""
 
+    def logged_in(self, bare: str, login: Login) -> None:
+        """A client has logged in anew, and goes on with a session that there is."""
+
     def removed(self, bare: str) -> None:
         """The server has removed the account at its client's wish. All of its sessions are closed."""
 

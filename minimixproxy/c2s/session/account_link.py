@@ -33,6 +33,9 @@ class LinkedSession(SessionPort, Protocol):
     def carbons_changed(self, enabled: bool) -> None:
         """The server has switched carbons (XEP-0280)."""
 
+    def password_changed(self, password: str) -> None:
+        """The server has taken another password from the client."""
+
 
 class AccountLink:
     """`watch` follows what client and server deal with that the account must know of."""
@@ -114,6 +117,8 @@ class AccountLink:
     def _of_the_session(self, answer: Learned) -> None:
         if isinstance(answer, CarbonsChanged):
             self._session.carbons_changed(answer.enabled)
+        elif isinstance(answer, PasswordChanged):
+            self._session.password_changed(answer.password)
         elif self._account is not None:
             pass  # a second bind is between client and server
         elif isinstance(answer, Bound):
@@ -136,6 +141,11 @@ class AccountLink:
         """The client has acknowledged something."""
         if self._account is not None:
             self._account.acknowledged(self._session)
+
+    def resumed(self, login: Login) -> None:
+        """A client has logged in anew, and goes on with the session."""
+        if self._account is not None:
+            self._accounts.logged_in(self._own.bare, login)
 
     def sleeps(self) -> None:
         """The client's connection is gone, and the session waits to be resumed."""

@@ -46,7 +46,6 @@ class ClientSession:
         "_context",
         "_from_server",
         "_link",
-        "_login",
         "_managed_upstream",
         "_output",
         "_reconnecting",
@@ -58,6 +57,7 @@ class ClientSession:
         "deliver_weighed",
         "jid",
         "language",
+        "login",
     )
 
     def __init__(
@@ -75,7 +75,9 @@ class ClientSession:
         self.deliver: Callable[[bytes], None] = self._output.deliver
         self.deliver_all: Callable[[LazyStanzas], None]
         self.deliver_weighed: Callable[[Weighed], None]  # set with `jid`, as `deliver_all` is
-        self._login = login
+        # What the client has shown to know, for logging in again. Never what another session of the account knows: a
+        # stolen one is not to outlive its password.
+        self.login = login
         self._managed_upstream = False  # the server offers stream management
         self._reconnecting: Reconnecting | None = None
         self._server = ServerStream(self, upstream, self._client.slow_server, context.clock)
@@ -169,8 +171,10 @@ class ClientSession:
         self._link.sleeps()
         self._state.set_inactive()
 
-    def wakes(self) -> None:
-        """The client has another connection."""
+    def wakes(self, login: Login) -> None:
+        """The client has another connection, and has logged in for that."""
+        self.login = login
+        self._link.resumed(login)
         if self._reconnecting is not None:
             self._reconnecting.hurry()
         state = self._state.wakes()
@@ -217,6 +221,10 @@ class ClientSession:
     def carbons_changed(self, enabled: bool) -> None:
         """The server has switched carbons (XEP-0280)."""
         self.carbons = enabled
+
+    def password_changed(self, password: str) -> None:
+        """The server has taken another password from the client."""
+        self.login = self.login.with_password(password)
 
     # Ends
 
@@ -281,26 +289,35 @@ class ClientSession:
         """The connection to the server is gone: another one is tried if the stream can be resumed."""
         management = self._server.resumable
         if management is None or self._output.over or self._client.done:
-            self._server_gone(None)
+            self.server_gone(None)
             return
         what = Resumption(management.id, management.max, management.handled)
-        self._reconnecting = Reconnecting(self._link.name, self._log_in_again, self._server_back, self._server_gone)
-        pace = self._context.lines.pace(self._login.domain.name)
+        self._reconnecting = Reconnecting(self._link.name, self)
+        pace = self._context.lines.pace(self.login.domain.name)
         self._reconnecting.start(what, pace, self.language, urgent=not self.asleep)
 
-    def _log_in_again(self) -> Awaitable[FramedXmlStream]:
-        return self._context.connect(self._login, self._client.peer)
+    # Its reconnection (Reconnectable)
 
-    def _server_back(self, stream: FramedXmlStream, h: int) -> None:
+    def connect(self, login: Login) -> Awaitable[FramedXmlStream]:
+        """Log in again."""
+        return self._context.connect(login, self._client.peer)
+
+    def server_back(self, stream: FramedXmlStream, h: int) -> None:
+        """The server goes on with the stream, on another connection."""
         self._reconnecting = None
         try:
             self._server.resume(stream, h)
         except NotSent as error:
             self.log.error("{jid}: the server cannot have handled that: {error}", jid=self.jid, error=str(error))
             stream.transport.abortConnection()
-            self._server_gone(None)
+            self.server_gone(None)
 
-    def _server_gone(self, handled: int | None) -> None:
+    def server_refuses(self) -> None:
+        """The server takes the credentials no more: its client may have others."""
+        self._reconnecting = None
+        self.close("reset", "the server refuses the login: log in again")
+
+    def server_gone(self, handled: int | None) -> None:
         """The server is lost for good; `handled`: how many stanzas it had handled, if it says so."""
         self._reconnecting = None
         if handled is not None:

@@ -15,6 +15,7 @@ from minimixproxy.c2s.session.resumable import HandedOver
 from minimixproxy.c2s.session.session_context import SessionContext
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.peers import Peer
+from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.logs.logger import Logger
 from minimixproxy.stream_management.unacknowledged import NotSent
 from minimixproxy.timing.clock import Timer
@@ -38,8 +39,12 @@ class SessionOfClient(EndingSession, OutputHost, Protocol):
     def acknowledged(self) -> None:
         """The client has acknowledged something."""
 
-    def wakes(self) -> None:
-        """The client has another connection."""
+    @property
+    def login(self) -> Login:
+        """What the client has logged in with last."""
+
+    def wakes(self, login: Login) -> None:
+        """The client has another connection, and has logged in for that."""
 
     def position(self) -> int:
         """Return up to which message, of any room, everything has been given out."""
@@ -125,7 +130,7 @@ class ClientSide:
         assert client is not None and from_client is not None
         self._client = self._from_client = None
         self._active = from_client.active
-        return HandedOver(client, *from_client.leave())
+        return HandedOver(client, *from_client.leave(), self._session.login)
 
     @property
     def slow_server(self) -> Backpressure:
@@ -386,7 +391,7 @@ class ClientSide:
         self._gone = False
         from_client = self._connect(came.client)
         self.output.wake(came.client, answer)
-        self._session.wakes()
+        self._session.wakes(came.login)
         from_client.take_over(came.events, came.pieces)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionRefusedError
 from twisted.python.failure import Failure
 
-from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused, UpstreamUnreachable
+from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused, UpstreamUnfit, UpstreamUnreachable
 from minimixproxy.c2s.session.login_lines import Pace
 from minimixproxy.c2s.transport.peers import Peer
 from minimixproxy.c2s.upstream.connecting import Login, open_stream
@@ -36,30 +36,43 @@ class Resumption(NamedTuple):
     handled: Handled
 
 
+class Reconnectable(Protocol):
+    """The session whose server is lost."""
+
+    @property
+    def login(self) -> Login:
+        """What to log in with; another one once its client has shown to know that."""
+
+    def connect(self, login: Login) -> Awaitable[FramedXmlStream]:
+        """Log in."""
+
+    def server_back(self, stream: FramedXmlStream, h: int) -> None:
+        """Here is the connection, with what the server sends held (see `FramedXmlStream.keep`).
+
+        `h`: how many stanzas it has handled.
+        """
+
+    def server_gone(self, handled: int | None) -> None:
+        """It does not come to be. `handled`: how many stanzas the server had handled, if it says so."""
+
+    def server_refuses(self) -> None:
+        """Neither does it if the server takes the login no more."""
+
+
 class Reconnecting:
     """Tries again and again until the stream is resumed, the server will not, or there was time enough.
 
-    `name`: the session's. `connect` logs in. `resumed` gets the connection, with what the server sends held (see
-    `FramedXmlStream.keep`), and how many stanzas it has handled; `failed` is called once if that does not come to be,
-    with how many it had handled, or None if it does not say so. All sessions may have lost their server: each attempt
-    has its turn in the domain's line (see `LoginLines`), where sessions whose clients are there are urgent.
+    `name`: the session's; it is told once of the end. All sessions may have lost their server: each attempt has its
+    turn in the domain's line (see `LoginLines`), where sessions whose clients are there are urgent.
     """
 
     log = Logger()
 
-    __slots__ = ("_connect", "_failed", "_name", "_resumed", "_slot", "_urgent", "_work")
+    __slots__ = ("_name", "_session", "_slot", "_urgent", "_work")
 
-    def __init__(
-        self,
-        name: str,
-        connect: Callable[[], Awaitable[FramedXmlStream]],
-        resumed: Callable[[FramedXmlStream, int], None],
-        failed: Callable[[int | None], None],
-    ) -> None:
+    def __init__(self, name: str, session: Reconnectable) -> None:
         self._name = name
-        self._connect = connect
-        self._resumed = resumed
-        self._failed = failed
+        self._session = session
         self._work: Deferred[None] | None = None
         self._slot: Slot | None = None
         self._urgent = False
@@ -88,27 +101,37 @@ class Reconnecting:
         until = clock.seconds() + (LONGEST if what.max is None else min(LONGEST, what.max))
         refusals, handled = 0, None
         while clock.seconds() < until and refusals < REFUSALS:
+            login = self._session.login
             try:
                 await self._turn(pace, until)
-                stream, h = await self._attempt(what, clock, language)
-            except (NotResumed, UpstreamRefused) as error:
+                login = self._session.login  # its client may have come back meanwhile
+                stream, h = await self._attempt(login, what, clock, language)
+            except NotResumed as error:
                 self.log.info("{name}: {error}", name=self._name, error=str(error))
-                handled = error.h if isinstance(error, NotResumed) else None
+                handled = error.h
                 break
             except UpstreamError as error:
+                if _is_final(error) and self._session.login is login:
+                    self._refused(error)
+                    return
                 self.log.debug("{name}: not resumed yet: {error}", name=self._name, error=str(error))
                 refusals = refusals + 1 if isinstance(error.__cause__, ConnectionRefusedError) else 0
             else:
                 self._work = None
                 self.log.info("{name}: the stream to the server is resumed", name=self._name)
-                self._resumed(stream, h)
+                self._session.server_back(stream, h)
                 return
             finally:
                 self._end_turn()
             if refusals < REFUSALS:
                 await _wait(clock, pace.waits.next())
         self._work = None
-        self._failed(handled)
+        self._session.server_gone(handled)
+
+    def _refused(self, error: UpstreamError) -> None:
+        self._work = None
+        self.log.info("{name}: the server refuses the login: {error}", name=self._name, error=str(error))
+        self._session.server_refuses()
 
     async def _turn(self, pace: Pace, until: float) -> None:
         """Stand in line, until then at most."""
@@ -123,8 +146,8 @@ class Reconnecting:
         if slot is not None:
             slot.end()
 
-    async def _attempt(self, what: Resumption, clock: Any, language: str) -> tuple[FramedXmlStream, int]:
-        stream = await self._connect()
+    async def _attempt(self, login: Login, what: Resumption, clock: Any, language: str) -> tuple[FramedXmlStream, int]:
+        stream = await self._session.connect(login)
         try:
             answer = Deferred.fromCoroutine(_resume(stream, what, language))
             return stream, await answer.addTimeout(ANSWER_WITHIN, clock, onTimeoutCancel=_timed_out)
@@ -136,7 +159,11 @@ class Reconnecting:
         if failure.check(CancelledError) is None:
             self.log.failure("while a stream to a server was resumed", failure)
             self._work = None
-            self._failed(None)
+            self._session.server_gone(None)
+
+
+def _is_final(error: UpstreamError) -> bool:
+    return isinstance(error, UpstreamUnfit) or (isinstance(error, UpstreamRefused) and error.final)
 
 
 async def _resume(stream: FramedXmlStream, what: Resumption, language: str) -> int:

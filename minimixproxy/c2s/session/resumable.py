@@ -9,17 +9,19 @@ from typing import NamedTuple, Protocol
 from minimixproxy.c2s.session.ended_sessions import EndedSessions
 from minimixproxy.c2s.session.repeats import Repeats
 from minimixproxy.c2s.transport.client_stream import ClientStream
+from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.config.settings import Sessions
 from minimixproxy.logs.logger import Logger
 from minimixproxy.wire.events import Event
 
 
 class HandedOver(NamedTuple):
-    """A client that a session has given to another one: its wire, and what it said that is not handled."""
+    """A client that a session has given to another one: its wire, what it said that is not handled, and its login."""
 
     client: ClientStream
     events: list[Event]
     pieces: list[bytes]  # behind the events
+    login: Login  # with which it has logged in
 
 
 class Resumable(Protocol):

@@ -71,6 +71,10 @@ class Login:
         """The account as the client named it; the server may spell it otherwise."""
         return f"{self.username}@{self.domain.name}"
 
+    def with_password(self, password: str) -> Login:
+        """Return a login of the same account with another password."""
+        return Login(self.domain, self.username, Credential.from_password(password), self.keys)
+
     @property
     def own(self) -> Own:
         """The account as it is prepared: the only one that a server may bind to this login."""

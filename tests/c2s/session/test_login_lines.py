@@ -9,8 +9,34 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.c2s.errors import UpstreamRefused, UpstreamUnreachable
 from minimixproxy.c2s.session.login_lines import LOGINS_AT_ONCE, LOGINS_PER_SECOND, LoginLines
 from minimixproxy.c2s.session.reconnecting import LONGEST, Reconnecting, Resumption
+from minimixproxy.c2s.upstream.connecting import Login
+from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
+from minimixproxy.config.settings import Domain
 from minimixproxy.stream_management.handled import Handled
 from minimixproxy.wire.xmlstream import FramedXmlStream
+
+
+class Session:
+    """One that notes what becomes of it (`Reconnectable`)."""
+
+    login = Login(Domain(name="example.org"), "a", Credential.from_password("secret"), KeyCache())
+
+    def __init__(self, case: LoginLinesTests, name: str) -> None:
+        self.case, self.name = case, name
+
+    def connect(self, login: Login) -> Deferred[FramedXmlStream]:
+        attempt: Deferred[FramedXmlStream] = Deferred()
+        self.case.attempts.append((self.name, attempt))
+        return attempt
+
+    def server_back(self, stream: FramedXmlStream, h: int) -> None:
+        raise AssertionError("not in these tests")
+
+    def server_gone(self, handled: int | None) -> None:
+        self.case.failed.append(self.name)
+
+    def server_refuses(self) -> None:
+        self.case.failed.append(self.name)
 
 
 class LoginLinesTests(SynchronousTestCase):
@@ -23,18 +49,9 @@ class LoginLinesTests(SynchronousTestCase):
 
     def lose(self, name: str, *, urgent: bool = True, keeps: int = 600, domain: str = "example.org") -> Reconnecting:
         """A session has lost its server, which keeps the stream for so many seconds."""
-
-        def connect() -> Deferred[FramedXmlStream]:
-            attempt: Deferred[FramedXmlStream] = Deferred()
-            self.attempts.append((name, attempt))
-            return attempt
-
-        reconnecting = Reconnecting(name, connect, self.resumed, lambda _handled: self.failed.append(name))
+        reconnecting = Reconnecting(name, Session(self, name))
         reconnecting.start(Resumption("id", keeps, Handled()), self.lines.pace(domain), "", urgent=urgent)
         return reconnecting
-
-    def resumed(self, _stream: FramedXmlStream, _h: int) -> None:
-        raise AssertionError("not in these tests")
 
     def lose_many(self, count: int, *, urgent: bool = True) -> list[Reconnecting]:
         return [self.lose(f"session{number}", urgent=urgent) for number in range(count)]

@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.jid import JID
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
-from minimixproxy.c2s.errors import UpstreamRefused, UpstreamUnreachable
+from minimixproxy.c2s.errors import UpstreamRefused, UpstreamUnfit, UpstreamUnreachable
 from minimixproxy.c2s.session.reconnecting import ANSWER_WITHIN as RESUMED_WITHIN
 from minimixproxy.c2s.session.reconnecting import REFUSALS
 from minimixproxy.c2s.session.server_management import ANSWER_WITHIN, ASK_AFTER
@@ -385,10 +385,65 @@ class ResumedUpstreamTest(UpstreamTest):
         self.assertEqual(self.account.closed, [self.session])
 
     def test_one_that_refuses_the_login(self) -> None:
+        """The client logs in anew: it may know another password."""
+        for error in (UpstreamRefused("not-authorized"), UpstreamUnfit("another salt")):
+            self.setUp()
+            self.lose()
+            self.lab.logins[-1][1].errback(error)
+            self.assertEqual(errors(self.turn()), [b"reset"])
+            self.assertEqual(self.account.closed, [self.session])
+
+    def test_one_that_cannot_tell_who_may_log_in_just_now(self) -> None:
         self.lose()
-        self.lab.clock.advance(0)
-        self.lab.logins[-1][1].errback(UpstreamRefused("not-authorized"))
-        self.assertEqual(errors(self.turn()), [b"remote-connection-failed"])
+        self.lab.logins[-1][1].errback(UpstreamRefused("temporary-auth-failure"))
+        self.assertEqual(self.account.closed, [])
+        self.lab.clock.advance(1)
+        wire = self.comes_up()
+        self.assertEqual(wire.take(), b"<resume %b previd='up' h='0'/>" % NS)
+
+    # What a session logs in with again: what its own client has logged in with last, or made its password
+
+    def used(self) -> str | None:
+        """The password of the latest login."""
+        return self.lab.logins[-1][0].credential.password
+
+    def change_password(self, answer: bytes = b"result") -> None:
+        self.client.send(
+            b"<iq type='set' id='p1'><query xmlns='jabber:iq:register'>"
+            b"<username>a</username><password>new</password></query></iq>"
+        )
+        self.client.serve(b"<iq type='%b' id='p1'/>" % answer)
+
+    def test_the_password_that_its_client_has_changed(self) -> None:
+        for answer, expected in ((b"error", "secret"), (b"result", "new")):
+            self.setUp()
+            self.change_password(answer)
+            self.lose()
+            self.assertEqual(self.used(), expected)
+
+    def test_the_password_with_which_it_was_resumed(self) -> None:
+        self.client.vanish()
+        self.comes_back(password="new")
+        self.assertEqual(self.lab.accounts.logins, [("a@example.org", "new")])
+        self.lose()
+        self.assertEqual(self.used(), "new")
+
+    def test_refused_while_its_client_comes_back_with_another_password(self) -> None:
+        self.client.vanish()
+        self.lose()
+        refused = self.lab.logins[-1][1]
+        self.comes_back(password="new")
+        refused.errback(UpstreamRefused("not-authorized"))
+        self.assertEqual(self.account.closed, [])
+        self.lab.clock.advance(1)
+        self.assertEqual(self.used(), "new")
+
+    def test_not_the_password_that_another_session_knows(self) -> None:
+        """A stolen session is not to live on with what its thief does not know."""
+        other = self.lab.client()
+        other.log_in(password="new")
+        self.lose()
+        self.assertEqual(self.used(), "secret")
 
     def test_a_client_that_says_much_meanwhile_has_to_wait(self) -> None:
         self.lose()

@@ -62,10 +62,12 @@ class ManagedTest(SynchronousTestCase):
         """Send as a client; return what it gets in the same turn."""
         return (client or self.client).send(data) + self.turn(client)
 
-    def comes_back(self, previd: bytes | None = None, h: int = 0, username: str = "a") -> tuple[LabClient, bytes]:
+    def comes_back(
+        self, previd: bytes | None = None, h: int = 0, username: str = "a", password: str = "secret"
+    ) -> tuple[LabClient, bytes]:
         """Another client logs in and resumes; return it, and what it is told."""
         client = self.lab.client()
-        client.log_in(username)
+        client.log_in(username, password=password)
         client.wire.take()
         return client, self.say(resume(self.previd if previd is None else previd, h), client)
 
