@@ -1,0 +1,149 @@
+"""Clients that fall asleep and never come back (XEP-0198), a thousand of them, of many accounts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from tests.integration.cases import on_both_servers
+from tests.integration.managed import Device
+from tests.integration.managedcase import ManagedCase, enter, hear, say
+from tests.integration.proxy import Proxy
+from tests.integration.servers import Account
+from tests.integration.test_status import status
+from tests.patience import patiently
+
+ACCOUNTS = 200
+EACH = 5  # sessions of an account that may sleep; each tries one more
+AT_ONCE = 10  # clients that log in together
+IN_ROOM = 10  # accounts whose sessions are in a room
+SAID = [f"word {number}" for number in range(20)]  # there, while they sleep
+LATE = 600.0  # seconds, on a busy machine
+
+
+async def batches(calls: Iterable[Callable[[], Awaitable[Any]]]) -> None:
+    """Make all calls, some at once."""
+    waiting = list(calls)
+    while waiting:
+        some, waiting = waiting[:AT_ONCE], waiting[AT_ONCE:]
+
+        async def make(call: Callable[[], Awaitable[Any]]) -> None:
+            await call()
+
+        await gatherResults([Deferred.fromCoroutine(make(call)) for call in some], consumeErrors=True)
+
+
+class SleepersCase(ManagedCase):
+    timeout = 1800
+    own: Proxy
+
+    @property
+    def entrance(self) -> int:
+        return self.own.port
+
+    async def falls_asleep(self, account: Account, resource: str, room: str = "") -> Device:
+        device = await self.device(account, resource, online=False)
+        if room:
+            await enter(device, room, account.username)
+        device.drop()
+        await device.line.until_lost()
+        self.devices.remove(device)
+        return device
+
+    async def status(self, *arguments: str) -> Any:
+        done = await status(self.own, "--json", *arguments)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return json.loads(done.stdout)
+
+    async def unharmed(self, somebody: Device) -> None:
+        await somebody.barrier()
+        await somebody.until_acknowledged()
+        somebody.check()
+        self.assertEqual((len(somebody.lines), somebody.connected), (1, True))
+
+    async def end_of(self, count: int, what: str) -> None:
+        """Wait until so many sessions have ended, by lines of the log."""
+        lines, looked = self.own.process.lines, 0
+        while True:
+            news = lines[looked:]
+            looked += len(news)
+            count -= sum(what in line for line in news)
+            if count <= 0:
+                return
+            await self.own.process.says(what, patiently(LATE), start=looked)
+
+
+@on_both_servers
+class ThousandTests(SleepersCase):
+    async def test_all_at_once(self) -> None:
+        """Of each account so many sleep as may, and no more; some come back, and have missed nothing."""
+        self.own = self.own_proxy(sessions={"resume": 86_400, "sleeping_per_account": EACH})
+        alice, room = await self.device(), self.room()
+        await enter(alice, room, "alice")
+        accounts = [await self.account(f"sleeper{number}x") for number in range(ACCOUNTS)]
+        asleep: dict[str, Device] = {}
+
+        async def sleeper(number: int, account: Account) -> None:
+            for session in range(EACH + 1):  # one after the other: the first one has slept for longest
+                device = await self.falls_asleep(account, f"r{session}", room if number < IN_ROOM else "")
+                asleep[f"{number}/{session}"] = device
+
+        await batches(partial(sleeper, *pair) for pair in enumerate(accounts))
+        totals = (await self.status())["totals"]
+        self.assertEqual((totals["sleeping"], totals["sessions"]), (ACCOUNTS * EACH, ACCOUNTS * EACH + 1))
+        await self.unharmed(alice)
+        for body in SAID:
+            say(alice, room, body, "groupchat")
+        await hear(alice, SAID[-1])
+        for number in (0, IN_ROOM - 1, IN_ROOM, ACCOUNTS // 2, ACCOUNTS - 1):
+            self.assertFalse(await asleep[f"{number}/0"].resume(), "the one that has slept for longest had to end")
+            for session in (1, EACH):
+                device = asleep[f"{number}/{session}"]
+                self.assertTrue(await device.resume())
+                if number < IN_ROOM:
+                    await hear(device, SAID[-1])
+                await device.barrier()
+                device.check()
+                await device.close()
+        (shown,) = (await self.status("--account", accounts[-1].jid))["accounts"][:1]
+        self.assertEqual(sorted(shown["asleep"]), [f"r{session}" for session in range(2, EACH)])
+        await self.unharmed(alice)
+
+    async def test_all_time_out(self) -> None:
+        """Nothing of them is left."""
+        self.own = self.own_proxy(sessions={"resume": 1})
+        alice = await self.device()
+        ended = "its client did not come back"
+        accounts = [await self.account(f"sleeper{number}x") for number in range(ACCOUNTS)]
+
+        async def sleep_all() -> None:
+            for number in range(EACH):
+                await batches(partial(self.falls_asleep, account, f"r{number}") for account in accounts)
+
+        await self.falls_asleep(accounts[0], "first")
+        await self.end_of(1, ended)
+        before = await self.descriptors(alice)
+        await sleep_all()
+        await self.end_of(ACCOUNTS * EACH + 1, ended)
+        self.assertEqual(await self.descriptors(alice, before), before)
+        totals = (await self.status())["totals"]
+        self.assertEqual((totals["sleeping"], totals["sessions"]), (0, 1))
+        await self.unharmed(alice)
+
+    async def descriptors(self, bystander: Device, wanted: int | None = None) -> int:
+        """Files and connections that the proxy has open, once the server has closed its side of ended streams."""
+        count = -1
+        for _try in range(200):
+            await bystander.barrier()
+            count = len(os.listdir(f"/proc/{self.own.process.pid}/fd"))
+            if count == wanted:
+                break
+        return count
+
+
+del SleepersCase
