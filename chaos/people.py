@@ -143,9 +143,10 @@ class KnowsIds(Returning):
 
 
 class Since(KnowsIds):
-    """A device that asks for what was said since the last message it has.
+    """A device that asks for what was said since the last message that it heard when it was said.
 
-    It loses its connection without a word.
+    What it is told of the past says nothing of the time since then: its account may be out of the room just now without
+    knowing it, and read later what was said meanwhile. It loses its connection without a word.
     """
 
     kind = "since"
@@ -165,9 +166,9 @@ class Since(KnowsIds):
         await self.client.until_lost()
 
     def _message(self, place: Place, nick: str, stanza: Received) -> bool:
-        count, known = len(place.heard), self.known
+        count = len(place.heard)
         wanted = super()._message(place, nick, stanza)
-        if (len(place.heard) > count and not place.heard[-1].delayed) or self.known > known:
+        if len(place.heard) > count and not place.heard[-1].delayed:
             self._last[(stanza.get("from") or "").partition("/")[0]] = reactor.seconds()
         return wanted
 
