@@ -5,7 +5,8 @@ from typing import NamedTuple
 from bench.generator import generate
 from bench.servers import PASSWORD, BenchProsody, BenchProxy, stopping
 
-SESSIONS = 500
+SESSIONS, ACCOUNTS = 500, 50
+SLEEPING, SLEEPERS = 1000, 200  # sessions that sleep, and their accounts
 WARM_UP = 20  # sessions before the count begins: what is loaded once is not counted
 
 
@@ -15,6 +16,7 @@ class Case(NamedTuple):
     before: int
     after: int
     sessions: int
+    accounts: int
     cipher: str
 
     @property
@@ -25,16 +27,17 @@ class Case(NamedTuple):
 
 def measure(kind: str = "memory") -> Case:
     """Log in sessions of many accounts and read how much the proxy grew; "sleeping": by those whose client is gone."""
+    sessions, accounts = (SLEEPING, SLEEPERS) if kind == "sleeping" else (SESSIONS, ACCOUNTS)
     prosody = BenchProsody(tls=True)
     proxy = BenchProxy(prosody, tls=True)
     with stopping([prosody.process, proxy.process]):
         result = generate(
             kind,
             target={"port": proxy.port, "domain": prosody.domain, "tls": "starttls"},
-            accounts=prosody.accounts,
+            accounts=prosody.accounts[:accounts],
             password=PASSWORD,
-            sessions=SESSIONS,
+            sessions=sessions,
             warm_up=WARM_UP,
             pids={"proxy": proxy.process.pid},
         )
-    return Case(result["before"], result["after"], result["sessions"], result["tls"])
+    return Case(result["before"], result["after"], result["sessions"], accounts, result["tls"])

@@ -203,8 +203,8 @@ def memory_section(case: memory.Case, sleeping: memory.Case) -> str:
         [
             "## Memory",
             "",
-            f"The proxy with {case.sessions} sessions of 50 accounts, logged in at Prosody, TLS on both sides"
-            f" ({case.cipher}); growth of resident memory per session.",
+            f"The proxy with {case.sessions} sessions of {case.accounts} accounts, logged in at Prosody, TLS on both"
+            f" sides ({case.cipher}); growth of resident memory per session.",
             "",
             _table(
                 "| before, MiB | after, MiB | per session, KiB | goal |",
@@ -213,7 +213,8 @@ def memory_section(case: memory.Case, sleeping: memory.Case) -> str:
                     f" | {_goal(case.each, MEMORY_GOAL, unit=' KiB')} |"
                 ],
             ),
-            f"A sleeping session, whose client's connection is gone (XEP-0198), takes {sleeping.each:.0f} KiB:"
+            f"A sleeping session, whose client's connection is gone (XEP-0198), one of {sleeping.sessions} of"
+            f" {sleeping.accounts} accounts, takes {sleeping.each:.0f} KiB:"
             f" {_goal(sleeping.each, SLEEPING_GOAL, unit=' KiB')}.\n",
         ]
     )

@@ -50,7 +50,7 @@ class BenchProsody:
     domain = "bench.test"
     sender_domain = "sender.test"
     muc = "conference.bench.test"
-    accounts = [f"alice{number}" for number in range(50)]
+    accounts = [f"alice{number}" for number in range(200)]
     sender = "bob"
 
     def __init__(self, *, tls: bool, prosody_modules: Path | None = None, modules: Sequence[str] = ()) -> None:
