@@ -125,7 +125,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "STABLE": 60,
         "MAX_QUEUED": 4 * 1024**2,
     },
-    "accountstream.managed_stream": {"MAX_UNACKNOWLEDGED": 10_000, "MAX_BYTES": 16 * 1024**2},
+    "accountstream.managed_stream": {"MAX_UNACKNOWLEDGED": 10_000, "MAX_BYTES": 4 * 1024**2},
     "accountstream.resuming_rules": {"RESUMING_TIMEOUT": 300, "LEAVING_TIMEOUT": 10},
     "accountstream.stream": {
         "FIRST_WAIT": 1,

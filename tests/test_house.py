@@ -77,6 +77,7 @@ MAY_USE: dict[str, set[str]] = {
         "minimix.room",
         "minimix.subprotocols",
         "c2s",
+        "c2s.transport",
         "c2s.upstream",
         "sasl",
         "xep",

@@ -15,6 +15,7 @@ from minimixproxy.accountstream.attempt import Opened
 from minimixproxy.accountstream.keepalive import CLOSE_TIMEOUT, Keepalive, disconnect
 from minimixproxy.accountstream.managed_stream import ManagedStream, is_stanza
 from minimixproxy.accountstream.phases import Input
+from minimixproxy.c2s.transport.connection import acknowledging
 from minimixproxy.c2s.upstream.sending import Sending
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_STREAM
@@ -68,6 +69,7 @@ class Connection:
         self.xmlstream, self.jid = opened.xmlstream, opened.jid
         self._managed = managed
         self._sending = Sending(managed.unacknowledged, self.xmlstream.send) if managed is not None else None
+        self._acknowledge_bytes = acknowledging(self.xmlstream.transport)
         self._clock = clock
         self._listener = listener
         self._happens = happens
@@ -192,6 +194,8 @@ class Connection:
             self._managing(stanza, self._managed)
         else:
             self._managed.take(stanza, self._listener.received)
+            if self._sending is not None and self._sending.waits:
+                self._acknowledge_bytes()
 
     def _managing(self, stanza: Stanza, managed: ManagedStream) -> None:
         if stanza.name == "r":

@@ -117,7 +117,7 @@ _AT = {
     Phase.CONGESTED: {
         Input.SEND: Transition(None, Rules._write_counted),
         Input.FULL: _nothing("it is full already"),
-        Input.DRAINED: Transition(Phase.OPEN, Rules._count_anew),
+        Input.DRAINED: Transition(Phase.OPEN, Rules._all_read),
         Input.TOO_MUCH: Transition(Phase.CLOSED, Rules._abort),
         Input.ENDED: Transition(Phase.CLOSED, Rules._lose_open),
         Input.BROKEN: Transition(Phase.BROKEN, Rules._break),

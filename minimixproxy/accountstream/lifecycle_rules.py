@@ -103,7 +103,7 @@ class Rules:
         self._resume_until = 0.0  # from BROKEN to RESUMING
         self._timer = Timer(clock)  # of this phase: it gives TIME_UP, and the next phase stops it
         self._queue: list[bytes] = []  # from HURRYING to OPENING
-        self._waiting: list[Callable[[], None]] = []  # the same: for what is in it to be acknowledged
+        self._waiting: list[Callable[[], None]] = []  # the same: for what is in it to be acknowledged; CONGESTED: read
         self._slot: Slot | None = None  # from IN_LINE to OPENING, from TO_RESUME to RESUMING
         self._attempt: Attempt | None = None  # while OPENING, RESUMING or LEAVING
         self._bound: Opened | None = None  # while those are told who have lost the stream that it follows
@@ -135,6 +135,13 @@ class Rules:
             self.managed.unacknowledged.when_arrived(call)
         else:
             call()
+
+    def when_taken(self, call: Callable[[], None]) -> None:
+        """Do as `when_acknowledged`; if the server does not acknowledge, call once it has read all but little."""
+        if self.phase is Phase.CONGESTED and self.managed is None:
+            self._waiting.append(call)
+        else:
+            self.when_acknowledged(call)
 
     # The way there
 
@@ -224,6 +231,13 @@ class Rules:
     def _count_anew(self, _: object) -> None:
         """Count from 0 what waits."""
         self.queued = 0
+
+    def _all_read(self, _: object) -> None:
+        """Nothing waits any more: call who waits for that."""
+        self.queued = 0
+        waiting, self._waiting = self._waiting, []
+        for call in waiting:
+            call()
 
     # The way back
 

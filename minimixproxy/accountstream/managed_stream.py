@@ -13,7 +13,7 @@ from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.stream_management import COUNTED, Enabled, Resume, acknowledgement
 
 MAX_UNACKNOWLEDGED = 10_000  # stanzas
-MAX_BYTES = 16 * 1024 * 1024  # of these: more than what an account's own clients may have waiting elsewhere (8 MiB)
+MAX_BYTES = 4 * 1024 * 1024  # of these; clients are let wait long before, and may not say so much (`stream.MAX_SAID`)
 _STANZAS = (b"<message", b"<presence", b"<iq")
 
 #: Calls what it is given once all that was journalled so far is on disk.

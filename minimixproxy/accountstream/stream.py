@@ -46,6 +46,7 @@ FIRST_WAIT = 1.0  # seconds, about, from a failure to the next attempt
 LONGEST_WAIT = 120.0
 LONGEST_WAIT_TO_RESUME = 10.0
 MAX_REPLIES = 256 * 1024  # bytes waiting for such a server, beyond which others are not answered
+MAX_SAID = 3 * 1024 * 1024  # the same, beyond which clients are refused: a MiB is left for the account itself
 
 _UNSURE = "The connection to the server was lost: this may not have arrived."
 
@@ -179,6 +180,15 @@ class AccountStream(XMPPHandlerCollection, Service):
         At once if it does not do that; and if the stream is lost, when those who are to be told of that were.
         """
         self._life.when_acknowledged(call)
+
+    def when_taken(self, call: Callable[[], None]) -> None:
+        """Do as `when_acknowledged`; if the server does not acknowledge, call once it has read all but little."""
+        self._life.when_taken(call)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for the server that clients are to say no more: the rest is for the account itself."""
+        return max(self._life.backlog, self._life.queued) > MAX_SAID
 
     def _not_sendable(self, data: bytes, fault: str) -> None:
         self.log.warn("{account}: a stanza is not sent to the server: {reason}", account=self.account, reason=fault)

@@ -21,6 +21,7 @@ from minimixproxy.minimix.interfaces.streams import Answered, SessionPort, Strea
 from minimixproxy.minimix.managed_sessions import ManagedSessions
 from minimixproxy.minimix.occupancy.occupancies import Occupancies
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
+from minimixproxy.minimix.pausing import Pausing
 from minimixproxy.minimix.room.context import AccountContext
 from minimixproxy.minimix.room.outbox import is_to_all
 from minimixproxy.minimix.room.sessions import Sessions
@@ -59,6 +60,7 @@ class Account:
         self._stream = stream
         self._host = host
         self._planned_jid = planned_jid
+        self._pausing = Pausing(bare, stream, context.clock)
         self._answers = SharedRate(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE, context.clock.seconds)
         parts = AccountParts(bare, self.sessions, self.occupancies, context, self.address, self._answer)
         queries = OpenQueries()
@@ -161,6 +163,7 @@ class Account:
         self.iqs.session_closed(session)
         self.messages.session_closed(session)
         self._managed.remove(session)
+        self._pausing.remove(session)
         self._user.session_closed(session)
 
     def session_managed(self, session: SessionPort) -> None:
@@ -221,7 +224,9 @@ class Account:
         if not is_own(stanza.get("from"), session):
             session.close("invalid-from")
             return True
-        self._route(session, stanza, address)
+        if not self._pausing.refuses(session, stanza):
+            self._route(session, stanza, address)
+        self._pausing.said(session, len(stanza.raw))
         if session.managed:
             self._stream.when_acknowledged(session.hold())
         return True

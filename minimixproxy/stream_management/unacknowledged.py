@@ -31,12 +31,13 @@ class Tracked(bytes):
 class Unacknowledged:
     """Whole stanzas, the oldest first. How many there may be is for whoever sends them; `size` is in bytes."""
 
-    __slots__ = ("_arrivals", "_stanzas", "acknowledged", "size")
+    __slots__ = ("_arrivals", "_forgotten", "_stanzas", "acknowledged", "size")
 
     def __init__(self) -> None:
         # Lists, for they are short, and each session has them; a deque takes ten times as much.
         self._stanzas: list[bytes] = []
         self._arrivals: list[tuple[int, Callable[[], None]]] = []  # behind which stanza, and who waits for it
+        self._forgotten = 0  # so many of the first are empty
         self.acknowledged = 0  # how many were acknowledged, all in all
         self.size = 0
 
@@ -61,6 +62,24 @@ class Unacknowledged:
         self._stanzas.extend(stanzas)
         self.size += size
 
+    def forget(self, kept: int, size: int) -> None:
+        """Keep so many of the last stanzas at most, and bytes of them; those before count, and are not there."""
+        stanzas = self._stanzas
+        while self._forgotten < len(stanzas) and (self.size > size or len(stanzas) - self._forgotten > kept):
+            stanza = stanzas[self._forgotten]
+            self.size -= len(stanza)
+            stanzas[self._forgotten] = Tracked(b"", stanza.arrived) if type(stanza) is Tracked else b""
+            self._forgotten += 1
+
+    @property
+    def complete(self) -> bool:
+        """Whether all are there."""
+        return not self._forgotten
+
+    def complete_behind(self, h: int) -> bool:
+        """Whether all are there behind so many, counted modulo `MODULUS`."""
+        return (h - self.acknowledged) % MODULUS >= self._forgotten
+
     def when_arrived(self, call: Callable[[], None]) -> None:
         """Call once all that was sent so far is acknowledged; at once if it is."""
         if self._stanzas:
@@ -80,6 +99,7 @@ class Unacknowledged:
         del self._stanzas[:news]
         self.size -= sum(map(len, arrived))
         self.acknowledged += news
+        self._forgotten = max(0, self._forgotten - news)
         for stanza in arrived:
             if type(stanza) is Tracked:
                 stanza.arrived()
@@ -90,6 +110,7 @@ class Unacknowledged:
     def give_up(self) -> Sequence[bytes]:
         """Nothing more is acknowledged: return what was not. Whoever waits for it is called."""
         stanzas, self._stanzas, self.size = self._stanzas, [], 0
+        self._forgotten = 0
         arrivals, self._arrivals = self._arrivals, []
         for _behind, call in arrivals:
             call()

@@ -62,6 +62,7 @@ class FakeSession:
         self.reached = float("inf")
         self.managed = False
         self.asleep = False
+        self.waits = 0  # so often it is let wait
         self.held = 0  # so much of what it said is not to be acknowledged yet
         self._clock = clock
 
@@ -91,6 +92,12 @@ class FakeSession:
     def _let_go(self) -> None:
         self.held -= 1
 
+    def let_wait(self) -> None:
+        self.waits += 1
+
+    def go_on(self) -> None:
+        self.waits -= 1
+
     def deliver_weighed(self, weighed: Weighed) -> None:
         self.weighed.append(weighed)
 
@@ -112,6 +119,7 @@ class FakeStream(XMPPHandlerCollection):
         self.closed = 0
         self.reopening = 0
         self.acknowledges = True  # at once
+        self.full = False
         self.waiting: list[Callable[[], None]] = []
         self.requests = OwnRequests(BARE, iq_timeout, clock)
         self.requests.setHandlerParent(self)
@@ -128,6 +136,9 @@ class FakeStream(XMPPHandlerCollection):
             call()
         else:
             self.waiting.append(call)
+
+    def when_taken(self, call: Callable[[], None]) -> None:
+        self.when_acknowledged(call)
 
     def reopen(self) -> None:
         self.reopening += 1

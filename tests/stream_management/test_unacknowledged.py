@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.stream_management.unacknowledged import MODULUS, NotSent, Unacknowledged
+from minimixproxy.stream_management.unacknowledged import MODULUS, NotSent, Tracked, Unacknowledged
 
 
 class UnacknowledgedTests(SynchronousTestCase):
@@ -66,3 +66,23 @@ class UnacknowledgedTests(SynchronousTestCase):
         self.queue.arrived(1)
         self.assertEqual(self.queue.give_up(), [b"<bb/>", b"<ccc/>"])
         self.assertEqual((calls, len(self.queue), self.queue.size), ([1], 0, 0))
+
+    def test_what_is_forgotten_counts(self) -> None:
+        told: list[str] = []
+        self.queue.add(Tracked(b"<d/>", lambda: told.append("d")))
+        self.queue.forget(3, 100)
+        self.assertEqual((list(self.queue), self.queue.size), ([b"", b"<bb/>", b"<ccc/>", b"<d/>"], 15))
+        self.queue.forget(3, 9)
+        self.assertEqual((list(self.queue), self.queue.size), ([b"", b"", b"", b"<d/>"], 4))
+        self.assertEqual([self.queue.complete_behind(h) for h in (2, 3)], [False, True])
+        self.queue.forget(0, 0)
+        self.assertEqual((self.queue.size, told), (0, []))
+        self.queue.add(b"<e/>")
+        self.queue.arrived(3)
+        self.assertEqual((self.queue.complete, told), (False, []))
+        self.queue.arrived(4)
+        self.assertEqual((self.queue.complete, told, list(self.queue)), (True, ["d"], [b"<e/>"]))
+
+    def test_nothing_is_forgotten_within_the_bounds(self) -> None:
+        self.queue.forget(3, 15)
+        self.assertTrue(self.queue.complete)

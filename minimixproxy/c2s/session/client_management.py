@@ -131,6 +131,10 @@ class ClientManagement:
         self._ask_at = EVERYTHING
         self._timer.start(ANSWER_WITHIN, self._session.silent)
 
+    def wait_longer(self) -> None:
+        """It was not let answer."""
+        self._timer.start(ANSWER_WITHIN, self._session.silent)
+
     def acknowledges(self, h: int) -> None:
         """The client has handled so many stanzas. Raises `NotSent`."""
         news = self.sent.arrived(h)

@@ -126,6 +126,14 @@ class ClientSession:
         """Return a function: until it is called, what the client sent last is not acknowledged to it."""
         return self._client.hold()
 
+    def let_wait(self) -> None:
+        """Read nothing more of what the client says, but what was read by now, until `go_on`."""
+        self._client.let_wait()
+
+    def go_on(self) -> None:
+        """Read on."""
+        self._client.go_on()
+
     @property
     def last_active(self) -> float:
         """When the client last sent a stanza, in seconds of the reactor's clock."""

@@ -69,6 +69,7 @@ class ClientSide:
         "_done",
         "_from_client",
         "_gone",
+        "_hindrances",
         "_management",
         "_parts",
         "_peer",
@@ -99,6 +100,7 @@ class ClientSide:
         self._sleep = Timer(clock)
         self._gone = False  # without closing its stream
         self._done = False
+        self._hindrances = 0  # so many let the client wait
 
     @property
     def done(self) -> bool:
@@ -119,6 +121,8 @@ class ClientSide:
 
     def _connect(self, client: ClientStream) -> FromClient:
         from_client = FromClient(self._session, client, self._parts, self._context.clock, self._context.shares)
+        if self._hindrances:
+            from_client.block()
         self._client, self._from_client, self._peer = client, from_client, client.peer
         client.hand_to(self, self.client_data)
         client.transport.registerProducer(Backpressure(self.output.block, self.output.unblock), True)
@@ -135,14 +139,19 @@ class ClientSide:
     @property
     def slow_server(self) -> Backpressure:
         """What lets the client wait for its server."""
-        return Backpressure(self._let_wait, self._let_go_on)
+        return Backpressure(self.let_wait, self.go_on)
 
-    def _let_wait(self) -> None:
+    def let_wait(self) -> None:
+        """Read nothing more of the client, until as many `go_on` have come."""
+        self._hindrances += 1
+        self.output.excuse()
         if self._from_client is not None:
             self._from_client.block()
 
-    def _let_go_on(self) -> None:
-        if self._from_client is not None:
+    def go_on(self) -> None:
+        """One hindrance less."""
+        self._hindrances -= 1
+        if self._from_client is not None and not self._hindrances:
             self._from_client.unblock()
 
     # What the wire tells (client_stream.Handler) ----------------------------------------------------------------
@@ -179,7 +188,8 @@ class ClientSide:
 
     def _lost(self) -> None:
         management = self._management
-        if management is not None and management.terms.id and not (self.output.over or self._done):
+        resumable = management is not None and management.terms.id and management.sent.complete
+        if management is not None and resumable and not (self.output.over or self._done):
             self._fall_asleep(management)
         else:
             self.output.stop()
@@ -307,6 +317,7 @@ class ClientSide:
 
     def acknowledged(self) -> None:
         """The client has got more."""
+        self.output.excuse(self._hindrances > 0)
         self._session.acknowledged()
 
     def end(self, data: bytes) -> None:
@@ -314,7 +325,14 @@ class ClientSide:
         self._session.end(data)
 
     def silent(self) -> None:
-        """The client does not answer: its connection is given up, and the session sleeps."""
+        """The client does not answer: its connection is given up, and the session sleeps.
+
+        If it had to wait, its answer may be behind what was not read: that is worth as much patience once more.
+        """
+        if self.output.excused and self._management is not None:
+            self.output.excuse(self._hindrances > 0)
+            self._management.wait_longer()
+            return
         self.log.info("{jid} does not answer: its connection is given up", jid=self.jid)
         if self._client is not None:
             self._client.transport.abortConnection()
@@ -354,6 +372,9 @@ class ClientSide:
             return
         resumable = self._context.resumable
         other = resumable.find(previd, self.account)
+        if other is not None and not other.has_all_behind(h):
+            other.close("resource-constraint", "too much was not acknowledged")
+            other = None
         if other is None:
             self.output.say(sm.failed("item-not-found", resumable.handled_of_ended(previd, self.account)))
             return
@@ -371,6 +392,10 @@ class ClientSide:
         self.output.stop()
         self._session.ends()
         return given
+
+    def has_all_behind(self, h: int) -> bool:
+        """Whether all is kept that a client which has handled so many stanzas would be sent again."""
+        return self._management is not None and self._management.sent.complete_behind(h)
 
     def resume(self, h: int, hand_over: Callable[[], HandedOver]) -> None:
         """Go on with another connection, whose client has handled so many stanzas. Raises `NotSent`.

@@ -30,8 +30,8 @@ class FromClient:
         "_link",
         "_output",
         "_server",
-        "_server_blocked",
         "_session",
+        "_waits",
         "active",
         "pacing",
     )
@@ -46,7 +46,7 @@ class FromClient:
         self._server = parts.server
         self._link = parts.link
         self._clock = clock
-        self._server_blocked = parts.server.blocked
+        self._waits = False  # for its server, or for that of its account
         self.active = clock.seconds()  # when it sent a stanza last
         self.pacing = PacedReading(shares, parts.link.account, self)  # in whose share of a turn it is handled
 
@@ -56,7 +56,7 @@ class FromClient:
             self.pacing.take_events(events)
         for piece in pieces:
             self.pacing.take(piece)
-        if self._server_blocked:
+        if self._waits:
             self.pause_reading()
         else:
             self.resume_reading()
@@ -105,7 +105,7 @@ class FromClient:
 
     def resume_reading(self) -> None:
         """Read on, if nothing else is in the way."""
-        if not (self._server_blocked or self.pacing.busy or self._output.over or self._left):
+        if not (self._waits or self.pacing.busy or self._output.over or self._left):
             self._client.transport.resumeProducing()
 
     def handling_failed(self) -> None:
@@ -115,13 +115,13 @@ class FromClient:
     # Backpressure ----------------------------------------------------------------------------------------------
 
     def block(self) -> None:
-        """The server reads too slowly."""
-        self._server_blocked = True
+        """A server takes too slowly what the client says."""
+        self._waits = True
         self.pause_reading()
 
     def unblock(self) -> None:
-        """The server has read."""
-        self._server_blocked = False
+        """The server has taken it."""
+        self._waits = False
         self.resume_reading()
 
     # Its stanzas -----------------------------------------------------------------------------------------------

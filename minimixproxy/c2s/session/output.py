@@ -18,6 +18,7 @@ _LAZY_COST = 256  # and all that are delivered together
 #: Lazy stanzas, each with what was delivered before them; mostly there are none, and no deque either.
 _Ahead = deque[tuple[list[bytes], Iterator[bytes]]] | tuple[()]
 MAX_UNACKNOWLEDGED = 2000  # stanzas that a client may leave unacknowledged before it is told more
+MAX_EXCUSED = 20_000  # the same for one that is let wait itself, so that its word on them is not read
 
 
 class Stream(Protocol):
@@ -75,6 +76,7 @@ class ClientOutput:
         "_writes",
         "asleep",
         "blocked",
+        "excused",
         "over",
         "parts",
     )
@@ -104,6 +106,7 @@ class ClientOutput:
         self._free = True  # others need not wait, as the host knows it
         self._slow = False  # the client reads too slowly
         self._full = False  # it acknowledges too slowly
+        self.excused = False  # if it does: its word may be behind what it has to wait with
         self.asleep = False  # there is no connection
         self.blocked = False  # one of the three: what is delivered waits
         self._taking = True  # what is delivered
@@ -232,8 +235,16 @@ class ClientOutput:
             self._write(data)
 
     def _watch(self, managed: Unacknowledged) -> None:
-        """Let a client that acknowledges slowly take no more for a while."""
-        if len(managed) >= MAX_UNACKNOWLEDGED or managed.size > self._limit // 2:
+        """Let a client that acknowledges slowly take no more for a while.
+
+        One that is excused is told more: but what is beyond the limit is not kept, and is not there if it loses its
+        connection. That is a server's way, too. Otherwise it would wait for itself.
+        """
+        if len(managed) < MAX_UNACKNOWLEDGED and managed.size <= self._limit // 2:
+            return
+        if self.excused and len(managed) < MAX_EXCUSED:
+            managed.forget(MAX_UNACKNOWLEDGED, self._limit // 2)
+        else:
             self._full = True
             self._flows()
 
@@ -273,6 +284,14 @@ class ClientOutput:
         self._stream.transport.write(answer)
         self._managed = unacknowledged
         self._writes = writes
+
+    def excuse(self, excused: bool = True) -> None:
+        """Whether the client cannot be heard, for it has to wait itself."""
+        self.excused = excused
+        if excused and self._full and self._managed is not None and len(self._managed) < MAX_EXCUSED:
+            self._full = False
+            self._managed.forget(MAX_UNACKNOWLEDGED, self._limit // 2)
+            self._flows()
 
     def acknowledged(self) -> None:
         """The client has acknowledged something."""

@@ -43,6 +43,9 @@ class Resumable(Protocol):
     def handled(self) -> int:
         """How many stanzas of its client are handled, as the client counts."""
 
+    def has_all_behind(self, h: int) -> bool:
+        """Whether all is kept that a client which has handled so many stanzas would be sent again."""
+
     def resume(self, h: int, hand_over: Callable[[], HandedOver]) -> None:
         """Go on with another connection, whose client has handled so many stanzas. Raises `NotSent`.
 

@@ -225,11 +225,6 @@ class ServerStream:
 
     # Backpressure -----------------------------------------------------------------------------------------------
 
-    @property
-    def blocked(self) -> bool:
-        """Whether the client has to wait for the server."""
-        return self._blocked
-
     def _slows(self) -> None:
         self._slow = True
         self._flows()

@@ -29,6 +29,11 @@ class Sending:
         self._waiting_size = unacknowledged.size
         self._asked = False  # and the answer is still to come
 
+    @property
+    def waits(self) -> bool:
+        """Whether the answer of the server is urgent: something waits for that to be sent, or as good as waits."""
+        return self._asked and self._unacknowledged.size > WINDOW // 2
+
     def send(self, stanza: bytes) -> None:
         """Send a stanza now or later."""
         self._unacknowledged.add(stanza)

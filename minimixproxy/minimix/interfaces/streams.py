@@ -69,6 +69,12 @@ class SessionPort(Protocol):
     def hold(self) -> Callable[[], None]:
         """Return a function: until it is called, what the client sent last is not acknowledged to it (XEP-0198)."""
 
+    def let_wait(self) -> None:
+        """Read nothing more of what the client says, but what was read by now, until `go_on`."""
+
+    def go_on(self) -> None:
+        """Read on."""
+
     def deliver_weighed(self, weighed: Weighed) -> None:
         """Give an inactive client a stanza of a room, in order with `deliver`, or hold it back as long as it may wait.
 
@@ -189,6 +195,13 @@ class StreamPort(Protocol):
 
         If the stream is lost, `call` comes behind what tells of the loss: `unreachable`, and `not_sent` for messages.
         """
+
+    def when_taken(self, call: Callable[[], None]) -> None:
+        """Do as `when_acknowledged`; if the server does not acknowledge, call once it has read all but little."""
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for the server that clients are to say no more: the rest is for the account itself."""
 
     def reopen(self) -> None:
         """Open again by itself: after a wait that grows from failure to failure. Does nothing unless it is closed."""

@@ -156,6 +156,12 @@ class Client:
     def hold(self) -> Callable[[], None]:
         return lambda: None
 
+    def let_wait(self) -> None:
+        pass
+
+    def go_on(self) -> None:
+        pass
+
     def close(self, condition: str, text: str = "") -> None:
         """The account, or the proxy, ends the session."""
         self.closes()
