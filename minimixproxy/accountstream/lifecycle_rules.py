@@ -19,7 +19,7 @@ from minimixproxy.timing.pacing import Slot, Slots
 LONGEST_URGENT_WAIT = 5.0  # seconds from a failure to the next attempt, if somebody waits
 OPENING_TIMEOUT = 60.0  # seconds from the connection to the bound resource
 STABLE = 60.0  # seconds that a stream has to stay open for earlier failures to count no more
-MAX_QUEUED = 4 * 1024 * 1024  # bytes waiting for the stream to open, or for a server that does not read
+MAX_QUEUED = 6 * 1024 * 1024  # bytes waiting for the stream to open, or for a server that does not read
 
 
 class Told(Protocol):
@@ -314,8 +314,11 @@ class Rules:
         self._delay = 0.0
         connection = self.connection
         assert connection is not None
-        self._forget()
-        return connection.say_goodbye()
+        dropped = self._forget()
+        gone = connection.say_goodbye()
+        for call in dropped.waiting:
+            call()
+        return gone
 
     def _forget(self) -> Dropped:
         """Have nothing go on, and nothing wait; return what did."""

@@ -13,7 +13,8 @@ from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.stream_management import COUNTED, Enabled, Resume, acknowledgement
 
 MAX_UNACKNOWLEDGED = 10_000  # stanzas
-MAX_BYTES = 4 * 1024 * 1024  # of these; clients are let wait long before, and may not say so much (`stream.MAX_SAID`)
+# Of these: what clients say (`stream.MAX_SAID`), one presence for all rooms (2 MiB), answers, and the account's own.
+MAX_BYTES = 6 * 1024 * 1024
 _STANZAS = (b"<message", b"<presence", b"<iq")
 
 #: Calls what it is given once all that was journalled so far is on disk.

@@ -46,7 +46,7 @@ FIRST_WAIT = 1.0  # seconds, about, from a failure to the next attempt
 LONGEST_WAIT = 120.0
 LONGEST_WAIT_TO_RESUME = 10.0
 MAX_REPLIES = 256 * 1024  # bytes waiting for such a server, beyond which others are not answered
-MAX_SAID = 3 * 1024 * 1024  # the same, beyond which clients are refused: a MiB is left for the account itself
+MAX_SAID = 3 * 1024 * 1024  # the same, beyond which clients are refused
 
 _UNSURE = "The connection to the server was lost: this may not have arrived."
 

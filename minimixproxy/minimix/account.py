@@ -256,7 +256,8 @@ class Account:
 
     def from_session_again(self, session: SessionPort, stanza: Stanza) -> None:
         """Route what a session said while a room was out of reach; if it is gone, only what it said to all."""
-        if session in self.sessions or is_to_all(stanza):
+        here = session in self.sessions
+        if (here or is_to_all(stanza)) and not (here and self._pausing.refuses(session, stanza)):
             self._route(session, stanza, parse_jid(stanza["to"]))
 
     def _unreadable_from_client(self, session: SessionPort, stanza: Stanza) -> bool:
