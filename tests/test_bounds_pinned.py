@@ -133,6 +133,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "LONGEST_WAIT_TO_RESUME": 10,
         "MAX_REPLIES": 262_144,
         "MAX_SAID": 3 * 1024**2,
+        "MAX_SAID_STANZAS": 5000,
     },
     "c2s.upstream.managing": {"MAX_BEFORE_ENABLED": 100},
     "c2s.upstream.sending": {"WINDOW": 3072},
@@ -175,6 +176,8 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "minimix.subprotocols.iq_proxying": {"MAX_OPEN": 2000, "SELF_PING_AGAIN": 10},
     "minimix.subprotocols.open_iqs": {"MAX_ID_BYTES": 1024**2},
     "minimix.room.join_ids": {"LATE": 600, "_NONCE": 16, "_MARK": 8},
+    "accountstream.connection": {"ANSWER_WITHIN": 60},
+    "c2s.upstream.records": {"RECORD": 16384},
     "accountstream.keepalive": {"CLOSE_TIMEOUT": 5},
     "minimix.history.kept_messages": {
         "MAX_BYTES": 8 * 1024**2,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -48,6 +49,9 @@ class Listener(Protocol):
         """A stanza has come."""
 
 
+ANSWER_WITHIN = 60.0  # seconds for the server to say what it has handled, once it is asked
+
+
 @implementer(IPushProducer)
 class Connection:
     """Gives the life of its stream ENDED, BROKEN, FULL and DRAINED, from `attach` to `detach`.
@@ -74,6 +78,9 @@ class Connection:
         self._listener = listener
         self._happens = happens
         self._attached = False
+        self._resumed = opened.resumed
+        self._answers = 0  # of the server, to what it has handled
+        self._patience = Timer(clock)  # with those
         self._keepalive = Keepalive(clock, listener.ping_interval, listener.ping, self._silent)
 
     def attach(self) -> None:
@@ -90,6 +97,7 @@ class Connection:
         """Listen no more: what this connection still does is nothing to the stream."""
         self._attached = False
         self._keepalive.stop()
+        self._patience.stop()
         self.xmlstream.transport.unregisterProducer()
         self.xmlstream.silence()
 
@@ -131,6 +139,8 @@ class Connection:
         """Send a stanza, now or when the server has acknowledged enough."""
         if self._sending is not None and is_stanza(data):
             self._sending.send(data)
+            if not self._patience.running:
+                self._wait_for_answer(self._sending)
         else:
             self.xmlstream.send(data)
 
@@ -138,6 +148,27 @@ class Connection:
         """The stream is resumed: send what was not acknowledged, or would have been sent meanwhile, in order."""
         if self._sending is not None:
             self._sending.go_on()
+            self._wait_for_answer(self._sending)
+
+    def _wait_for_answer(self, sending: Sending) -> None:
+        """Look in a while whether the server, if it was asked, has answered; not sooner: each look costs a timer."""
+        if sending.asked and self._attached:
+            self._patience.start(ANSWER_WITHIN, partial(self._look_for_answer, sending, self._answers))
+
+    def _look_for_answer(self, sending: Sending, before: int) -> None:
+        """Without one the connection is no good; nor is the stream, if it was resumed on it.
+
+        Prosody 0.12 goes on with its old XML parser. If that has half a stanza, all that comes is taken for the rest.
+        """
+        if self._answers != before or not sending.asked:
+            self._wait_for_answer(sending)
+            return
+        self.log.warn("account stream {jid}: the server does not acknowledge what it is sent", jid=self.jid)
+        if self._resumed and not self._answers:
+            self._tell(Input.ENDED)
+        else:
+            self._breaks()
+        self.abort()
 
     # What ends it
 
@@ -212,6 +243,7 @@ class Connection:
     def _acknowledged(self, stanza: Stanza) -> None:
         """The server has handled so much: whoever waits for that may do anything."""
         assert self._sending is not None
+        self._answers += 1
         try:
             self._sending.acknowledged(sm.handled_of(stanza))
         except (NotSent, sm.BadElement) as error:

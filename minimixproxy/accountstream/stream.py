@@ -46,7 +46,7 @@ FIRST_WAIT = 1.0  # seconds, about, from a failure to the next attempt
 LONGEST_WAIT = 120.0
 LONGEST_WAIT_TO_RESUME = 10.0
 MAX_REPLIES = 256 * 1024  # bytes waiting for such a server, beyond which others are not answered
-MAX_SAID = 3 * 1024 * 1024  # the same, beyond which clients are refused
+MAX_SAID, MAX_SAID_STANZAS = 3 * 1024 * 1024, 5000  # the same, and stanzas, beyond which clients are refused
 
 _UNSURE = "The connection to the server was lost: this may not have arrived."
 
@@ -188,7 +188,9 @@ class AccountStream(XMPPHandlerCollection, Service):
     @property
     def full(self) -> bool:
         """Whether so much waits for the server that clients are to say no more: the rest is for the account itself."""
-        return max(self._life.backlog, self._life.queued) > MAX_SAID
+        life = self._life
+        stanzas = len(life.managed.unacknowledged) if life.managed is not None else 0
+        return max(life.backlog, life.queued) > MAX_SAID or stanzas > MAX_SAID_STANZAS
 
     def _not_sendable(self, data: bytes, fault: str) -> None:
         self.log.warn("{account}: a stanza is not sent to the server: {reason}", account=self.account, reason=fault)

@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.accountstream.connection import ANSWER_WITHIN
 from minimixproxy.accountstream.errors import CannotOpen
 from minimixproxy.accountstream.keepalive import CLOSE_TIMEOUT
 from minimixproxy.accountstream.managed_stream import MAX_UNACKNOWLEDGED
@@ -178,6 +179,41 @@ class Sending(ManagedTest):
         self.assertEqual(self.told, [])
         self.sent(0)
         self.assertEqual((self.told, self.upstream.transport.aborted), (["unreachable False"], True))
+
+    def test_a_server_that_is_asked_and_does_not_answer(self) -> None:
+        """Though it says much else: the connection is no good."""
+        self.opened()
+        self.sent(1)
+        for _ in range(int(ANSWER_WITHIN)):
+            self.says("<presence/>")
+            self.clock.advance(1)
+        self.assertTrue(self.upstream.transport.aborted)
+        self.assertEqual((self.stream.state, self.told), (StreamState.RESUMING, []))
+        self.upstream.accept(resumed=True)
+        self.assertEqual(self.upstream.take(), b"<message id='1'/>" + REQUEST)
+        for _ in range(int(ANSWER_WITHIN)):
+            self.says("<presence/>")
+            self.clock.advance(1)
+        self.assertTrue(self.upstream.transport.aborted)
+        self.assertEqual((self.stream.state, self.told), (StreamState.CLOSED, ["unreachable False"]))
+        self.assertEqual(self.hears.returned, [1])
+
+    def test_one_that_answers_late(self) -> None:
+        self.opened()
+        for number in range(1, 4):
+            self.sent(number)
+            for _ in range(int(ANSWER_WITHIN) - 1):
+                self.says("<presence/>")
+                self.clock.advance(1)
+            self.says(a(number).decode())
+        self.sent(4)
+        self.says(a(4).decode())
+        self.assertIs(self.stream.state, StreamState.OPEN)
+        for _ in range(3 * int(ANSWER_WITHIN)):
+            self.says("<presence/>")
+            self.clock.advance(1)
+        self.assertIs(self.stream.state, StreamState.OPEN)
+        self.assertFalse(self.upstream.transport.aborted)
 
     def test_others_are_not_answered_then(self) -> None:
         """Somebody who asks and asks costs the account no stream."""

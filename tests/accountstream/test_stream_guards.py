@@ -8,7 +8,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from minimixproxy.accountstream.errors import CannotOpen
-from minimixproxy.accountstream.stream import MAX_REPLIES, MAX_SAID
+from minimixproxy.accountstream.stream import MAX_REPLIES, MAX_SAID, MAX_SAID_STANZAS
 from minimixproxy.xep.stream_management import Enabled
 from tests.accountstream.test_stream import StreamTest
 
@@ -169,3 +169,12 @@ class FullTests(SlowServerTest):
         self.upstream.accept(enabled=Enabled("id", 300, ""), resumed=True)
         self.upstream.says(f"<a xmlns='urn:xmpp:sm:3' h='{MAX_SAID // 65536}'/>")
         self.assertFalse(self.stream.full)
+
+    def test_stanzas_count_too(self) -> None:
+        self.stream.reopen()
+        self.upstream.accept(enabled=Enabled("id", 300, ""))
+        for _ in range(MAX_SAID_STANZAS):
+            self.stream.send(b"<message/>")
+        self.assertFalse(self.stream.full)
+        self.stream.send(b"<message/>")
+        self.assertTrue(self.stream.full)

@@ -27,6 +27,7 @@ class ServerManagement:
         "_asked",
         "_behind",
         "_late",
+        "_proven",
         "_say",
         "_silent",
         "_timer",
@@ -49,6 +50,7 @@ class ServerManagement:
         self._silent = silent
         self._timer = Timer(clock)
         self._asked = False  # and not answered
+        self._proven = True  # the server goes on with the stream, and has not only said so
         self._told = 0  # the last `h`
         self._behind = False  # that was not all that had come
         self._late = Timer(clock)
@@ -73,6 +75,7 @@ class ServerManagement:
             self.log.error("a server's acknowledgement cannot be: {error}", error=str(error))
             return False
         self._asked = False
+        self._proven = True
         self._timer.stop()
         self._ask_later()
         return True
@@ -89,7 +92,16 @@ class ServerManagement:
     def _ask(self) -> None:
         self._asked = True
         self._say(sm.REQUEST)
-        self._timer.start(ANSWER_WITHIN, self._silent)
+        self._timer.start(ANSWER_WITHIN, self._no_answer)
+
+    def _no_answer(self) -> None:
+        """Nor will there be one on another connection, if this is one on which the stream was resumed.
+
+        Prosody 0.12 goes on with its old XML parser. If that has half a stanza, all that comes is taken for the rest.
+        """
+        if not self._proven:
+            self.id = ""
+        self._silent()
 
     def _tell(self) -> None:
         self._behind = self.handled.unhandled > 0
@@ -118,5 +130,6 @@ class ServerManagement:
         """The server goes on with the stream, and has handled so many stanzas. Raises `NotSent`."""
         self.sent.arrived(h)
         self._told = self.handled.h
+        self._proven = False
         self.rest()  # what was asked meanwhile was asked nobody
         self._ask_later()

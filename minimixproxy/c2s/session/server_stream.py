@@ -15,6 +15,7 @@ from minimixproxy.c2s.session.backpressure import Backpressure
 from minimixproxy.c2s.session.closing import Closing
 from minimixproxy.c2s.session.request_watch import Learned, RequestWatch
 from minimixproxy.c2s.session.server_management import ServerManagement
+from minimixproxy.c2s.upstream.records import RECORD, in_records
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_CLIENT, NS_CSI
 from minimixproxy.stream_management.unacknowledged import NotSent, Tracked
@@ -132,10 +133,15 @@ class ServerStream:
             self._management.sent.when_arrived(call)
 
     def flush(self) -> None:
-        """Write what there is, with one call."""
+        """Write what there is, with one call if it is not much."""
         parts = self.parts
         if parts and self._stream is not None:
-            self._stream.transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
+            data = parts[0] if len(parts) == 1 else b"".join(parts)
+            if len(data) <= RECORD:
+                self._stream.transport.write(data)
+            else:
+                for record in in_records(parts):
+                    self._stream.transport.write(record)
             parts.clear()
 
     # Stream management ------------------------------------------------------------------------------------------

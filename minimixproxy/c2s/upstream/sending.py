@@ -9,7 +9,7 @@ from minimixproxy.stream_management.unacknowledged import NotSent, Unacknowledge
 from minimixproxy.xep.stream_management import REQUEST
 
 # Bytes of stanzas that are under way: Prosody 0.12 reads 4 KiB at a time. If it has read only part of a stanza when the
-# connection breaks, it takes for the rest of it what comes when the stream is resumed, and ends it: `not-well-formed`.
+# connection breaks, it takes for the rest of it what comes when the stream is resumed (docs/stream-management.md).
 # The remaining KiB is for acknowledgements.
 WINDOW = 3072
 
@@ -28,6 +28,11 @@ class Sending:
         self._waiting: deque[bytes] = deque(unacknowledged)  # of these, those that were not written here
         self._waiting_size = unacknowledged.size
         self._asked = False  # and the answer is still to come
+
+    @property
+    def asked(self) -> bool:
+        """Whether the server was asked, and its answer is still to come."""
+        return self._asked
 
     @property
     def waits(self) -> bool:

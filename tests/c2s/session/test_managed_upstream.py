@@ -500,3 +500,47 @@ class ResumedUpstreamTest(UpstreamTest):
         self.lose()
         self.lab.clock.advance(10)
         self.assertEqual(len(self.lab.logins), 2)
+
+    def test_much_at_once_is_written_in_whole_stanzas(self) -> None:
+        """So that a cut is between two of them: each write is a record of TLS."""
+        self.lose()
+        message = b"<message>%b</message>" % (b"x" * 6000)
+        self.client.send(message * 5)
+        wire = self.comes_up()
+        writes: list[bytes] = []
+        self.patch(wire, "write", writes.append)
+        self.client.serve(b"<resumed %b previd='up' h='0'/>" % NS)
+        self.assertEqual(writes, [message * 2, message * 2, message])
+
+    def test_a_server_that_resumes_and_takes_nothing(self) -> None:
+        """It has half a stanza from before, and takes all that comes for the rest: nobody waits for ever."""
+        self.client.send(b"<message id='1'/>")
+        self.lose()
+        wire = self.comes_up()
+        self.client.serve(b"<resumed %b previd='up' h='0'/>" % NS)
+        self.assertIn(b"<message id='1'/>", wire.take())
+        self.lab.clock.advance(ASK_AFTER)
+        self.assertEqual(wire.take(), ASK)
+        self.client.serve(b"<message id='from the server'/>")
+        self.lab.clock.advance(ANSWER_WITHIN)
+        self.assertTrue(wire.aborted)
+        self.lose()
+        self.assertEqual(self.account.closed, [self.session])
+        self.assertEqual(errors(self.client.wire.take()), [b"remote-connection-failed"])
+        _client, told = self.comes_back()
+        self.assertEqual(told, failed(b"item-not-found", b" h='0'"))
+
+    def test_one_that_has_answered_once_is_resumed_again(self) -> None:
+        self.client.send(b"<message id='1'/>")
+        self.lose()
+        self.comes_up()
+        self.client.serve(b"<resumed %b previd='up' h='0'/>" % NS)
+        self.lab.clock.advance(ASK_AFTER)
+        self.client.serve(ack(1))
+        self.client.send(b"<message id='2'/>")
+        self.lab.clock.advance(ASK_AFTER)
+        self.lab.clock.advance(ANSWER_WITHIN)
+        self.lose()
+        self.comes_up()
+        self.client.serve(b"<resumed %b previd='up' h='1'/>" % NS)
+        self.assertEqual(self.account.closed, [])
