@@ -42,8 +42,8 @@ BOUNDS: dict[str, dict[str, Any]] = {
     },
     "c2s.session.client_side": {"ON_ITS_WAY": 5},
     "c2s.session.client_management": {
-        "ASK_WITH": 1.5,
-        "ASK_AFTER": 2,
+        "ASK_WITH": 3,
+        "ASK_AFTER": 4,
         "ASK_AT": 200,
         "ASK_AT_BYTES": 64 * 1024,
         "MAX_UNHANDLED": 10_000,

@@ -14,9 +14,9 @@ from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep import stream_management as sm
 from minimixproxy.xep.stream_headers import stream_error
 
-# Seconds from a stanza to `<r/>`: each answer costs a read, so one is for several stanzas. With the next stanza, if one
-# comes between these, else by itself.
-ASK_WITH, ASK_AFTER = 1.5, 2.0
+# Seconds from a stanza to `<r/>`: each answer costs a read, and the phone's radio, so one is for several stanzas. With
+# the next stanza, if one comes between these, else by itself. What is acknowledged is not on disk sooner either.
+ASK_WITH, ASK_AFTER = 3.0, 4.0
 ASK_AT, ASK_AT_BYTES = 200, 64 * 1024  # and so many stanzas or bytes are not waited for
 MAX_UNHANDLED = 10_000  # stanzas of a client that may wait for one before them, such as for a room out of reach
 ANSWER_WITHIN = 90.0  # seconds for `<a/>`; then the connection is given up
@@ -103,10 +103,12 @@ class ClientManagement:
         """Something was written (`output.Writes`)."""
         if everything:
             self._written = self._position()
-        self._positions.append((self.sent.sent, self._written))
+        sent = self.sent
+        unacknowledged = len(sent)
+        self._positions.append((sent.acknowledged + unacknowledged, self._written))
         if self._asked:
             return
-        if len(self.sent) >= ASK_AT or self.sent.size >= ASK_AT_BYTES:
+        if unacknowledged >= ASK_AT or sent.size >= ASK_AT_BYTES:
             self._ask()
         elif not self._timer.running:
             self._ask_later()

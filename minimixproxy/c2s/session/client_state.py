@@ -139,7 +139,8 @@ class ClientState:
 
     def position(self) -> int:
         """Return up to which message, of any room, everything was given out, and nothing is held back."""
-        return int(min(self._accounts.given_out(), self.limit))
+        given_out = self._accounts.given_out()
+        return given_out if self._held is None else int(min(given_out, self._held.limit))
 
     @property
     def limit(self) -> float:
