@@ -118,23 +118,27 @@ class Plain(Returning):
 
 
 class KnowsIds(Returning):
-    """A device that knows messages by their stanza-id (XEP-0359)."""
+    """A device that knows messages by their stanza-id (XEP-0359), which is one only together with its room.
+
+    ejabberd's are microseconds: on a busy server two rooms have the same.
+    """
 
     def __init__(self, name: str, dial: Dial, nick: str) -> None:
         super().__init__(name, dial, nick)
-        self._seen: set[str] = set()
+        self._seen: set[tuple[str, str]] = set()
 
     def _message(self, place: Place, nick: str, stanza: Received) -> bool:
         count = len(place.heard)
         wanted = super()._message(place, nick, stanza)
         if len(place.heard) > count:
             heard = place.heard[-1]
-            if heard.stanza_id in self._seen and self._may_come_again(heard):
+            known = ((stanza.get("from") or "").partition("/")[0], heard.stanza_id or "")
+            if known in self._seen and self._may_come_again(heard):
                 self.known += 1
                 place.heard.pop()
                 place.counts[heard.body] -= 1
             elif heard.stanza_id is not None:
-                self._seen.add(heard.stanza_id)
+                self._seen.add(known)
         return wanted
 
     def _may_come_again(self, heard: Heard) -> bool:
