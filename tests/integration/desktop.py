@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from twisted.internet import reactor
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from tests.integration.kept import Kept
@@ -123,11 +124,12 @@ class Desktop:
         return await self._order("call", name=name, path=path, method=method, signature=signature, arguments=arguments)
 
     async def until_it_has(self, name: str, path: str, interface: str, timeout: float = 20.0) -> None:
-        """Wait for an object of a program that is on the bus."""
+        """Wait for an object of a program that is on the bus; nothing tells when it comes."""
         end = reactor.seconds() + patiently(timeout)
         while not await self._order("has", name=name, path=path, interface=interface):
             if reactor.seconds() > end:
                 raise AssertionError(f"{name} has no {interface}")
+            await deferLater(reactor, 0.25)
 
     async def wake(self) -> None:
         """Tell the programs that the machine has been asleep."""

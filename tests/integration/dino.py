@@ -85,3 +85,5 @@ class Dino(DesktopClient):
         await self.desktop.xdotool("search", "--sync", "--onlyvisible", "--class", "dino", "windowfocus", "--sync")
         await self.desktop.xdotool("type", text)
         await self.desktop.xdotool("key", "Return")
+        # Keys wait in a queue of their own: else the next conversation may be shown before they are taken.
+        await self.messages.until(lambda rows: (jid, text) in [row[:2] for row in rows], f"{text!r}, typed")
