@@ -254,6 +254,31 @@ class Reading(Case):
         self.assertTrue(told.has_payload("urn:x", "x"))
         self.assertNotIn(b"forged", told.raw)
 
+    def test_whether_it_has_told_all(self) -> None:
+        """What is not among that was not said."""
+        large = "x" * (MAX_BYTES // 2)
+        for texts_told, ids, complete, told_all in (
+            (["old", "new"], ["known", "1"], False, True),
+            (["old", "new"], ["0", "1"], True, True),
+            ([], [], False, True),
+            (["old", "new"], ["0", "1"], False, False),  # there is more
+            ([large, large, large], ["0", "1", "2"], True, False),
+        ):
+            self.outlet.asked.clear()
+            catch_up = self.catch_up()
+            (question,) = self.outlet.asked
+            assert question.result is not None
+            for one, text in zip(ids, texts_told, strict=True):
+                question.result(result(one, NOW, said(text)))
+            question.answered(self.fin(complete=complete))
+            self.assertIs(catch_up.told_all, told_all)
+        catch_up.stop()
+        self.outlet.asked.clear()
+        catch_up = self.catch_up()
+        self.outlet.asked[0].answered(None)
+        self.assertFalse(catch_up.told_all)
+        self.assertFalse(self.catch_up(limit=0).told_all)
+
     def test_nothing_wanted(self) -> None:
         self.catch_up(limit=0)
         self.assertEqual((self.outlet.asked, self.given), ([], [[]]))

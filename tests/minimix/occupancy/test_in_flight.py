@@ -318,6 +318,48 @@ class InFlight(Case):
             self.come_back(archive=archive)
             self.assertEqual((self.sent(), self.errors()), ([] if told else ["1"], told))
 
+    def test_what_it_told_the_last_time_is_no_proof(self) -> None:
+        self.lose()
+        self.come_back([KNOWN])
+        self.say(1)
+        self.server_acknowledges()
+        self.lose()
+        self.come_back()
+        self.assertEqual((self.sent(), self.errors()), ([], []))
+
+    def test_a_session_that_is_gone_is_told_nothing(self) -> None:
+        for lost_first in (False, True):
+            self.setUp()
+            self.say(1)
+            if lost_first:
+                self.lose()
+            self.world.account.session_closed(self.phone)
+            if not lost_first:
+                self.lose()
+            self.world.clock.advance(PATIENCE)
+            self.assertEqual((self.phone.take(), len(self.outbox)), ([], 0))
+
+    def test_a_room_that_begins_anew(self) -> None:
+        """The stream stands, and what was said to the room before has not come back as an error."""
+        for archive, again in (([], ["1"]), ([Told("1", "1")], [])):
+            self.setUp()
+            self.say(1)
+            self.server_acknowledges()
+            self.world.gone("alice", "110 333")
+            self.world.clock.advance(10)
+            self.come_back(archive=archive)
+            self.assertEqual((self.sent(), self.errors()), (again, []))
+
+    def test_the_account_leaves(self) -> None:
+        """Nothing is followed, or kept for that."""
+        budget = self.world.account.sessions.budget
+        for session in (self.phone, self.laptop):
+            self.say(1, session)
+            self.world.leaves(session)
+        self.world.clock.advance(10)
+        self.world.gone("alice", "110")
+        self.assertEqual((self.world.account.rooms, budget.used), ({}, 0))
+
     def test_lost_again_before_it_was_looked_for(self) -> None:
         self.say(1)
         self.lose()
