@@ -132,6 +132,7 @@ class Link(Protocol):
 
     def __init__(self, relay: Relay) -> None:
         self.silent = False
+        self.deaf = False  # what the server says is swallowed
         self._relay = relay
         self._far: _Far | None = None
         self._early: list[bytes] = []
@@ -169,7 +170,7 @@ class Link(Protocol):
         self.transport.abortConnection()
 
     def pass_on(self, data: bytes, to: Link | _Far) -> None:
-        if self.silent:
+        if self.silent or (self.deaf and to is self):
             return
         if self._relay.delay:
             # equal delays keep their order

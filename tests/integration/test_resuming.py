@@ -8,9 +8,11 @@ from typing import Any
 
 from twisted.internet.threads import deferToThread
 
-from tests.integration.cases import on_both_servers
+from tests.integration.cases import on_both_servers, on_servers
 from tests.integration.comingback import RelayedCase
+from tests.integration.ejabberd import UnmanagedEjabberd
 from tests.integration.faults import Listener, Talker, verdict
+from tests.integration.prosody import UnmanagedProsody
 from tests.integration.relay import Link
 
 RATE = 50.0  # messages a second, each way
@@ -26,12 +28,13 @@ class Phone(Talker):
 class ResumingCase(RelayedCase):
     phone: Phone
     laptop: Listener
+    archive = True  # of the room
 
     async def start(self, **settings: Any) -> None:
         """Alice's phone, which talks, and laptop, and bob in a room."""
         await self.begin(**settings)
         self.place = self.room()
-        await self.bob.open(self.place)
+        await self.bob.open(self.place, archive=self.archive)
         self.phone = Phone("phone", self._dial(self.alice, "phone"), self.server, "alice")
         self.addCleanup(self.phone.stop)
         self.phone.sent[self.place] = []
@@ -59,6 +62,13 @@ class ResumingCase(RelayedCase):
 
     async def nobody_noticed(self) -> None:
         """All was heard, once, in the order of the room; nobody saw anybody come or go."""
+        for people in await self.all_was_heard():
+            place = people[self.place]
+            self.assertEqual((place.gone, place.removals, place.entered), ([], [], 1), people.name)
+            self.assertEqual(len(place.come), len(set(place.come)), people.name)
+
+    async def all_was_heard(self) -> tuple[Listener, ...]:
+        """Once, in the order of the room; return by whom."""
         for talker in (self.bob, self.phone):
             talker.stop()
         everybody: tuple[Listener, ...] = (self.bob, self.phone, self.laptop)
@@ -71,11 +81,10 @@ class ResumingCase(RelayedCase):
             place = people[self.place]
             self.assertEqual(verdict(place.bodies, said), "", people.name)
             self.assertEqual(place.bodies, self.bob[self.place].bodies, f"{people.name}: the order of the room")
-            self.assertEqual((place.gone, place.removals, place.entered), ([], [], 1), people.name)
-            self.assertEqual(len(place.come), len(set(place.come)), people.name)
             for sender in (self.bob, self.phone):
                 own = [heard.body for heard in place.heard if heard.nick == sender.nick]
                 self.assertEqual(own, sender.sent[self.place], f"{people.name}: the order of {sender.name}")
+        return everybody
 
 
 @on_both_servers
@@ -186,4 +195,50 @@ class NotResumedTests(ResumingCase):
             self.assertEqual(wrong, "", device.name)
 
 
-del ResumingCase
+class LostCase(ResumingCase):
+    """The server does not manage streams: with each connection that breaks, one is lost, and what was on its way.
+
+    The account does not know how much of that the server has read. It finds out, for the room tells it.
+    """
+
+    async def test_said_once(self) -> None:
+        """By how many the room has shown in vain, how many never reached it, and how many it is told meanwhile."""
+        await self.start()
+        await self.both_say(20)
+        for shown, swallowed, meanwhile in ((3, 0, 0), (0, 3, 0), (3, 2, 2)):
+            for talker in (self.bob, self.phone):
+                talker.stop()
+                await talker.settled()
+            self.link.deaf = True
+            self.speak(shown)
+            await self.bob.hears(self.place, self.phone.sent[self.place])
+            self.link.silent = True
+            self.speak(swallowed)
+            await self.on_disk(self.phone)  # the proxy has read that, and written it
+            self.breaks(self.relay.cut)
+            await self.away(self.place)
+            self.speak(meanwhile)
+            pattern = rf"{re.escape(self.alice.jid)} is in {re.escape(self.place)}"
+            await self.behind.process.says(pattern, start=self.before)
+            self.link = self.relay.links[-1]
+            for talker in (self.bob, self.phone):
+                talker.start(RATE)
+            await self.both_say(5)
+        await self.all_was_heard()
+
+    def speak(self, count: int) -> None:
+        for _ in range(count):
+            self.phone.speak(self.place)
+
+
+@on_servers(UnmanagedProsody, UnmanagedEjabberd)
+class LostTests(LostCase):
+    pass
+
+
+@on_servers(UnmanagedProsody, UnmanagedEjabberd)
+class LostWithoutArchiveTests(LostCase):
+    archive = False
+
+
+del ResumingCase, LostCase

@@ -50,6 +50,14 @@ class RepeatsTest(UpstreamTest):
         self.assertEqual(len(self.account.seen_from_client) - before, 2, "the room's, and what the server had not")
         self.assertEqual(self.passes(client, ONE), ONE)
 
+    def test_resumed_between(self) -> None:
+        """And given up before anything was said again."""
+        self.says(ONE + TWO, 1)
+        self.client.vanish()
+        self.comes_back()
+        self.session.close("connection-timeout")
+        self.assertEqual(self.passes(self.next_session(), ROOM + ONE + TWO), TWO)
+
     def test_it_counts_as_handled(self) -> None:
         self.says(ONE, 1)
         self.gives_up()
