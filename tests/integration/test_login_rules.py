@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.cases import IntegrationTestCase, on_both_servers, on_servers
 from tests.integration.ejabberd import Ejabberd
+from tests.integration.logins.connection import Connection
 from tests.integration.logins.device import Device, Failed
 from tests.integration.logins.rules import (
     CONVERSATIONS,
@@ -21,17 +22,27 @@ from tests.integration.logins.rules import (
     MONAL_WITH_PLAIN,
     PROFANITY,
     SISKIN,
+    SISKIN_TO_COME,
     Rules,
 )
 from tests.integration.logins.scram import Offered, Refused, Scram
+from tests.integration.logins.servers import Sasl2Prosody
 from tests.integration.prosody import Prosody
 
 NOTHING_USABLE = "refuses: no mechanism that this client would use is offered"
 NO_BINDING = "refuses: no channel binding is offered"
+assert CONVERSATIONS.sasl2 is not None
+SASL2 = CONVERSATIONS.sasl2
 
 
 class LoginRulesCase(IntegrationTestCase):
     timeout = 120
+
+    async def login(self, device: Device, port: int, tls: str = "1.3") -> Connection:
+        """A login that succeeds; the connection is closed at the end of the test."""
+        client = await device.login(port, tls)
+        self._clients.append(client)
+        return client
 
     async def outcome(self, device: Device, port: int, tls: str = "1.3") -> str:
         """Of a login: the mechanism and the header of GS2; or why there was none, and who says so."""
@@ -61,8 +72,12 @@ def named(expected: Mapping[Rules, str]) -> dict[str, str]:
 SHA_1, SHA_256 = "SCRAM-SHA-1 n,,", "SCRAM-SHA-256 n,,"
 NO_WAY = {CONVERSATIONS_STRICT: NO_BINDING, MONAL: NOTHING_USABLE, MONAL_WITH_PLAIN: "PLAIN"}
 DIRECT = {
-    Prosody: {**NO_WAY, **dict.fromkeys((CONVERSATIONS, SISKIN, DINO, GAJIM, CONVERSE), SHA_1)},
-    Ejabberd: {**NO_WAY, **dict.fromkeys((CONVERSATIONS, SISKIN, GAJIM, CONVERSE), SHA_256), DINO: "PLAIN"},
+    Prosody: {**NO_WAY, **dict.fromkeys((CONVERSATIONS, SISKIN, SISKIN_TO_COME, DINO, GAJIM, CONVERSE), SHA_1)},
+    Ejabberd: {
+        **NO_WAY,
+        **dict.fromkeys((CONVERSATIONS, SISKIN, SISKIN_TO_COME, GAJIM, CONVERSE), SHA_256),
+        DINO: "PLAIN",
+    },
 }
 
 
@@ -182,3 +197,60 @@ class EjabberdFactsTests(LoginRulesCase):
         greasing = replace(SISKIN, grease=True)
         outcome = await self.outcome(Device(greasing, await self.account()), self.server.port)
         self.assertEqual(outcome, "is refused: not-authorized")
+
+
+@on_servers(Sasl2Prosody)
+class Sasl2Tests(LoginRulesCase):
+    """Where the server itself does SASL2, Bind2 and FAST: what the stand-ins do there shows that they can."""
+
+    async def test_tls_1_3(self) -> None:
+        """It lists `tls-exporter`, but has no -PLUS that would do with it: who could do it says so."""
+        expected = {**dict.fromkeys(EVERYBODY, SHA_1), CONVERSATIONS_STRICT: NO_BINDING}
+        expected |= dict.fromkeys((MONAL, MONAL_WITH_PLAIN, PROFANITY), "is refused: malformed-request")
+        self.assertEqual(await self.outcomes(self.server.port, "1.3"), named(expected))
+
+    async def test_tls_1_2(self) -> None:
+        expected = dict.fromkeys(EVERYBODY, SHA_1)
+        expected |= dict.fromkeys((CONVERSATIONS, CONVERSATIONS_STRICT, PROFANITY), "SCRAM-SHA-1-PLUS p=tls-unique,,")
+        expected |= dict.fromkeys(
+            (MONAL, MONAL_WITH_PLAIN), "refuses: no channel binding, and nothing vouches for that"
+        )
+        self.assertEqual(await self.outcomes(self.server.port, "1.2"), named(expected))
+
+    async def test_bind_and_token(self) -> None:
+        """The second login is by the token that the first brought, and one answer later the device is bound."""
+        for rules, tls, mechanism in (
+            (CONVERSATIONS, "1.3", "HT-SHA-256-EXPR"),
+            (CONVERSATIONS, "1.2", "HT-SHA-256-UNIQ"),
+            (SISKIN_TO_COME, "1.3", "HT-SHA-256-NONE"),
+        ):
+            device = Device(rules, await self.account())
+            first = (await self.login(device, self.server.port, tls)).jid
+            assert rules.sasl2 is not None
+            self.assertIn(f"/{rules.sasl2.tag}", first)
+            device.cut()
+            client = await self.login(device, self.server.port, tls)
+            self.assertEqual((device.way.mechanism, client.jid, client.sent), (mechanism, first, 2))
+            await client.barrier()
+
+    async def test_token_weaker_than_the_login(self) -> None:
+        """A login by -PLUS, and a token for no channel binding: it is not kept."""
+        device = Device(replace(CONVERSATIONS, sasl2=replace(SASL2, token_bindings=("",))), await self.account())
+        await self.login(device, self.server.port, "1.2")
+        self.assertIsNone(device.token)
+
+    async def test_token_refused(self) -> None:
+        """It is forgotten, and the password used: this server does not allow that on the same stream."""
+        device = Device(CONVERSATIONS, await self.account())
+        await self.login(device, self.server.port)
+        assert device.token is not None
+        device.token = device.token._replace(secret="another")
+        device.cut()
+        self.assertEqual(await self.outcome(device, self.server.port), "is refused: invalid-mechanism")
+        self.assertEqual([way.mechanism for way in device.attempts[1:]], ["HT-SHA-256-EXPR", "SCRAM-SHA-1"])
+        self.assertEqual(await self.outcome(device, self.server.port), SHA_1)
+
+    async def test_wrong_password(self) -> None:
+        device = Device(MONAL, await self.account(), "wrong")
+        device.rules = replace(MONAL, flag="n")
+        self.assertEqual(await self.outcome(device, self.server.port), "is refused: not-authorized")

@@ -50,6 +50,7 @@ class Sasl2:
     token_bindings: tuple[str, ...] = ()  # only these; none given: its own, or none at all
     resumes: bool = False
     pipelines: bool = False  # a later login begins before the features have come
+    checks_signature: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,8 @@ class Rules:
     mechanisms: tuple[str, ...]  # for SASL1, best first
     bindings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reads_types: bool = True  # it chooses among those that XEP-0440 lists; else takes its own best
-    flag: str = "n"  # of a login without channel binding: "y" if it could do it, and saw no -PLUS
+    flag: str = "n"  # of a login without channel binding: "y" says that it could, but saw no -PLUS
+    flag_unfit: str = ""  # the same, where XEP-0440 lists types, but none that it can do
     needs_binding: bool = False
     needs_binding_or_hash: bool = False  # some type of XEP-0440, or lists that XEP-0474 vouches for
     plain_only_alone: bool = False  # PLAIN is off the list where anything else is offered
@@ -95,6 +97,8 @@ MONAL = Rules(
     "Monal",
     (),
     bindings={"1.3": ("tls-exporter", "tls-server-end-point"), "1.2": ("tls-server-end-point",)},
+    flag="y",
+    flag_unfit="n",
     needs_binding_or_hash=True,
     least_iterations=4096,
     grease=True,
@@ -105,11 +109,18 @@ MONAL = Rules(
 )
 MONAL_WITH_PLAIN = replace(MONAL, client="Monal that was told to allow PLAIN", mechanisms=(PLAIN,))
 SISKIN = Rules("Siskin", (*scram("256", "1"), PLAIN))
+SISKIN_TO_COME = replace(
+    SISKIN,
+    client="Siskin to come",
+    sasl2=Sasl2(tag="Martin", inline=(SM,), tokens=("SHA-256",), resumes=True),
+)
 DINO = Rules(
     "Dino",
     (*scram("1"), PLAIN),
     names_itself_early=True,
-    sasl2=Sasl2(user_agent=False, tag="dino", needs_bind=True, inline=(CARBONS, SM), resumes=True),
+    sasl2=Sasl2(
+        user_agent=False, tag="dino", needs_bind=True, inline=(CARBONS, SM), resumes=True, checks_signature=False
+    ),
 )
 GAJIM = Rules(
     "Gajim",
@@ -142,6 +153,7 @@ EVERYBODY = (
     MONAL,
     MONAL_WITH_PLAIN,
     SISKIN,
+    SISKIN_TO_COME,
     DINO,
     GAJIM,
     CONVERSE,
