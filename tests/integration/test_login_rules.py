@@ -2,15 +2,14 @@
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Mapping
 from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.cases import IntegrationTestCase, on_both_servers, on_servers
+from tests.integration.cases import on_both_servers, on_servers
 from tests.integration.ejabberd import Ejabberd
-from tests.integration.logins.connection import Connection
-from tests.integration.logins.device import Device, Failed
+from tests.integration.logins.cases import NO_BINDING, NOTHING_USABLE, LoginRulesCase, named
+from tests.integration.logins.device import Device
 from tests.integration.logins.rules import (
     CONVERSATIONS,
     CONVERSATIONS_STRICT,
@@ -19,6 +18,7 @@ from tests.integration.logins.rules import (
     EVERYBODY,
     GAJIM,
     MONAL,
+    MONAL_2024,
     MONAL_WITH_PLAIN,
     PROFANITY,
     SISKIN,
@@ -29,48 +29,12 @@ from tests.integration.logins.scram import Offered, Refused, Scram
 from tests.integration.logins.servers import Sasl2Prosody
 from tests.integration.prosody import Prosody
 
-NOTHING_USABLE = "refuses: no mechanism that this client would use is offered"
-NO_BINDING = "refuses: no channel binding is offered"
 assert CONVERSATIONS.sasl2 is not None
 SASL2 = CONVERSATIONS.sasl2
-
-
-class LoginRulesCase(IntegrationTestCase):
-    timeout = 120
-
-    async def login(self, device: Device, port: int, tls: str = "1.3") -> Connection:
-        """A login that succeeds; the connection is closed at the end of the test."""
-        client = await device.login(port, tls)
-        self._clients.append(client)
-        return client
-
-    async def outcome(self, device: Device, port: int, tls: str = "1.3") -> str:
-        """Of a login: the mechanism and the header of GS2; or why there was none, and who says so."""
-        try:
-            client = await device.login(port, tls)
-            await client.barrier()
-            await client.close()
-        except Refused as reason:
-            return f"refuses: {reason}"
-        except Failed as condition:
-            return f"is refused: {condition}"
-        return f"{device.way.mechanism} {device.way.header}".strip()
-
-    async def outcomes(self, port: int, tls: str) -> dict[str, str]:
-        """Of everybody, each with an account of its own that was never used."""
-        return {
-            rules.client: await self.outcome(Device(rules, await self.account("rules")), port, tls)
-            for rules in EVERYBODY
-        }
-
-
-def named(expected: Mapping[Rules, str]) -> dict[str, str]:
-    return {rules.client: outcome for rules, outcome in expected.items()}
-
-
 # What the servers of Debian 12 do by themselves: neither lists types of channel binding (XEP-0440), neither has SASL2.
 SHA_1, SHA_256 = "SCRAM-SHA-1 n,,", "SCRAM-SHA-256 n,,"
-NO_WAY = {CONVERSATIONS_STRICT: NO_BINDING, MONAL: NOTHING_USABLE, MONAL_WITH_PLAIN: "PLAIN"}
+NO_WAY = {CONVERSATIONS_STRICT: NO_BINDING, **dict.fromkeys((MONAL, MONAL_2024), NOTHING_USABLE)}
+NO_WAY[MONAL_WITH_PLAIN] = "PLAIN"
 DIRECT = {
     Prosody: {**NO_WAY, **dict.fromkeys((CONVERSATIONS, SISKIN, SISKIN_TO_COME, DINO, GAJIM, CONVERSE), SHA_1)},
     Ejabberd: {
@@ -160,6 +124,7 @@ class LetInTests(LoginRulesCase):
         for tls in ("1.3", "1.2"):
             outcomes = await self.outcomes(self.proxy.port, tls)
             kept_out = {client: outcome for client, outcome in outcomes.items() if "refuse" in outcome}
+            del kept_out[MONAL_2024.client]
             self.assertEqual(kept_out, {CONVERSATIONS_STRICT.client: NO_BINDING, MONAL.client: NOTHING_USABLE})
 
     async def test_wrong_password(self) -> None:
@@ -204,23 +169,26 @@ class Sasl2Tests(LoginRulesCase):
     """Where the server itself does SASL2, Bind2 and FAST: what the stand-ins do there shows that they can."""
 
     async def test_tls_1_3(self) -> None:
-        """It lists `tls-exporter`, but has no -PLUS that would do with it: who could do it says so."""
-        expected = {**dict.fromkeys(EVERYBODY, SHA_1), CONVERSATIONS_STRICT: NO_BINDING}
-        expected |= dict.fromkeys((MONAL, MONAL_WITH_PLAIN, PROFANITY), "is refused: malformed-request")
+        """It lists `tls-exporter`, and offers -PLUS by SASL2 only: profanity says that it could do that."""
+        expected = dict.fromkeys(EVERYBODY, SHA_1)
+        bound = (CONVERSATIONS, CONVERSATIONS_STRICT, MONAL, MONAL_WITH_PLAIN, MONAL_2024)
+        expected |= dict.fromkeys(bound, "SCRAM-SHA-1-PLUS p=tls-exporter,,")
+        expected[PROFANITY] = "is refused: malformed-request"
         self.assertEqual(await self.outcomes(self.server.port, "1.3"), named(expected))
 
     async def test_tls_1_2(self) -> None:
+        """Only `tls-unique`, which Monal cannot do."""
         expected = dict.fromkeys(EVERYBODY, SHA_1)
         expected |= dict.fromkeys((CONVERSATIONS, CONVERSATIONS_STRICT, PROFANITY), "SCRAM-SHA-1-PLUS p=tls-unique,,")
-        expected |= dict.fromkeys(
-            (MONAL, MONAL_WITH_PLAIN), "refuses: no channel binding, and nothing vouches for that"
-        )
+        unbound = "refuses: no channel binding, and nothing vouches for that"
+        expected |= dict.fromkeys((MONAL, MONAL_WITH_PLAIN, MONAL_2024), unbound)
         self.assertEqual(await self.outcomes(self.server.port, "1.2"), named(expected))
 
     async def test_bind_and_token(self) -> None:
         """The second login is by the token that the first brought, and one answer later the device is bound."""
         for rules, tls, mechanism in (
             (CONVERSATIONS, "1.3", "HT-SHA-256-EXPR"),
+            (MONAL, "1.3", "HT-SHA-256-EXPR"),
             (CONVERSATIONS, "1.2", "HT-SHA-256-UNIQ"),
             (SISKIN_TO_COME, "1.3", "HT-SHA-256-NONE"),
         ):
@@ -247,10 +215,9 @@ class Sasl2Tests(LoginRulesCase):
         device.token = device.token._replace(secret="another")
         device.cut()
         self.assertEqual(await self.outcome(device, self.server.port), "is refused: invalid-mechanism")
-        self.assertEqual([way.mechanism for way in device.attempts[1:]], ["HT-SHA-256-EXPR", "SCRAM-SHA-1"])
-        self.assertEqual(await self.outcome(device, self.server.port), SHA_1)
+        self.assertEqual([way.mechanism for way in device.attempts[1:]], ["HT-SHA-256-EXPR", "SCRAM-SHA-1-PLUS"])
+        self.assertEqual(await self.outcome(device, self.server.port), "SCRAM-SHA-1-PLUS p=tls-exporter,,")
 
     async def test_wrong_password(self) -> None:
         device = Device(MONAL, await self.account(), "wrong")
-        device.rules = replace(MONAL, flag="n")
         self.assertEqual(await self.outcome(device, self.server.port), "is refused: not-authorized")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tests.integration.client import NS_SASL
 from tests.integration.logins import sasl2
 from tests.integration.logins.connection import Connection, connect
-from tests.integration.logins.rules import PLAIN, AfterFailure, Pin, Rules
+from tests.integration.logins.rules import PLAIN, AfterFailure, Pin, Rules, Vouching
 from tests.integration.logins.sasl2 import NS_SASL2, Offer, Request, Success, Token
 from tests.integration.logins.scram import Offered, Refused, SaltedKeys, Scram
 from tests.integration.servers import Account
@@ -49,6 +49,7 @@ class Device:
     offered: Offered  # by the profile of SASL that was used
     server_first: str = ""
     resumed = False
+    vouched = False  # the server said that its lists are what came (XEP-0474)
 
     def __init__(self, rules: Rules, account: Account, password: str | None = None) -> None:
         self.rules = rules
@@ -118,6 +119,9 @@ class Device:
         unfit = self.offered.bindings is not None and not self._bindings()
         flag = (self.rules.flag_unfit if unfit else "") or self.rules.flag
         self.way = Way(mechanism, "" if mechanism == PLAIN else f"p={self._bindings()[0]},," if plus else f"{flag},,")
+        offers_plus = any(name.endswith("-PLUS") for name in self.offered.mechanisms)
+        if self.rules.needs_consistency and mechanism != PLAIN and offers_plus is (self.offered.bindings is None):
+            raise Refused("-PLUS and types of channel binding do not fit together")
         if self.rules.needs_binding and not plus:
             raise Refused("no channel binding is offered")
         if self.rules.pin is Pin.STRENGTH and self.way.strength < self._pinned:
@@ -133,8 +137,9 @@ class Device:
 
     def _final(self, exchange: Scram, challenge: Received) -> str:
         final = exchange.final(b64decode(str(challenge.element), validate=True))
-        self.server_first = exchange.server_first
-        if self.rules.needs_binding_or_hash and not self._bindings() and not exchange.verified:
+        self.server_first, self.vouched = exchange.server_first, exchange.verified
+        listed = Vouching.LISTED if self.offered.bindings is not None else None
+        if self.rules.needs_vouching in (Vouching.ALWAYS, listed) and not (self._bindings() or exchange.verified):
             raise Refused("no channel binding, and nothing vouches for that")
         return _encoded(final)
 

@@ -1,6 +1,12 @@
 -- The community's modules for SASL2 ask for what Prosody has since 0.12: what a TLS connection tells of itself, and the
--- attributes of the client's stream header, dates with parts of a second, an attribute of a child. And the types of channel binding are listed (XEP-0440).
+-- attributes of the client's stream header, dates with parts of a second, an attribute of a child. And the types of channel binding are listed (XEP-0440),
+-- and SCRAM can be bound to TLS 1.3.
 module:set_global();
+
+local sasl = require "util.sasl";
+require "util.sasl.scram".init(function (name, backends, process, bindings)
+	sasl.registerMechanism(name, backends, process, bindings and { "tls-unique", "tls-exporter" });
+end);
 
 local stanza = require "util.stanza".stanza_mt.__index;
 function stanza:get_child_attr(name, xmlns, attribute)

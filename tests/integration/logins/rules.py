@@ -19,6 +19,14 @@ class Pin(Enum):
     NO_PLAIN = auto()  # from the first login by SASL2 on
 
 
+class Vouching(Enum):
+    """Whether a login without channel binding has to have lists that XEP-0474 vouches for."""
+
+    NEVER = auto()
+    LISTED = auto()  # if types are listed, of which it can do none
+    ALWAYS = auto()
+
+
 class AfterFailure(Enum):
     GIVES_UP = auto()  # closes the connection
     ABORTS = auto()  # sends <abort/> before
@@ -64,7 +72,8 @@ class Rules:
     flag: str = "n"  # of a login without channel binding: "y" says that it could, but saw no -PLUS
     flag_unfit: str = ""  # the same, where XEP-0440 lists types, but none that it can do
     needs_binding: bool = False
-    needs_binding_or_hash: bool = False  # some type of XEP-0440, or lists that XEP-0474 vouches for
+    needs_vouching: Vouching = Vouching.NEVER
+    needs_consistency: bool = False  # types of channel binding are listed if -PLUS is offered, and only then
     plain_only_alone: bool = False  # PLAIN is off the list where anything else is offered
     names_itself: bool = True  # `from` in the stream's header, within TLS
     names_itself_early: bool = False  # before TLS, too
@@ -99,15 +108,31 @@ MONAL = Rules(
     bindings={"1.3": ("tls-exporter", "tls-server-end-point"), "1.2": ("tls-server-end-point",)},
     flag="y",
     flag_unfit="n",
-    needs_binding_or_hash=True,
+    needs_vouching=Vouching.LISTED,
+    needs_consistency=True,
     least_iterations=4096,
     grease=True,
     lists_hash=NEW_LISTS_HASH,
     pin=Pin.NO_PLAIN,
-    sasl2=Sasl2(tokens=("SHA-512", "SHA-256"), token_bindings=("tls-exporter",)),
+    sasl2=Sasl2(
+        tag="Monal-iOS",
+        inline=(CARBONS, SM),
+        tokens=("SHA-512", "SHA-256"),
+        token_bindings=("tls-exporter",),
+        resumes=True,
+    ),
     sasl2_mechanisms=(*ALL_PLUS, *ALL_HASHES),
 )
 MONAL_WITH_PLAIN = replace(MONAL, client="Monal that was told to allow PLAIN", mechanisms=(PLAIN,))
+MONAL_2024 = replace(
+    MONAL,
+    client="Monal of 2024",
+    flag="n",
+    needs_vouching=Vouching.ALWAYS,
+    needs_consistency=False,
+    lists_hash=OLD_LISTS_HASH,
+    sasl2=Sasl2(),
+)
 SISKIN = Rules("Siskin", (*scram("256", "1"), PLAIN))
 SISKIN_TO_COME = replace(
     SISKIN,
@@ -152,6 +177,7 @@ EVERYBODY = (
     CONVERSATIONS_STRICT,
     MONAL,
     MONAL_WITH_PLAIN,
+    MONAL_2024,
     SISKIN,
     SISKIN_TO_COME,
     DINO,
