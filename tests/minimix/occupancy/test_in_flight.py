@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.minimix.interfaces.streams import Followed
 from minimixproxy.minimix.room.in_flight import MAX_BYTES, MAX_FOLLOWED, UNANSWERED
 from minimixproxy.minimix.room.outbox import PATIENCE, Outbox
 from tests.minimix.fakes import ROOM, STREAM, FakeSession, World, kinds
@@ -338,6 +339,22 @@ class InFlight(Case):
                 self.lose()
             self.world.clock.advance(PATIENCE)
             self.assertEqual((self.phone.take(), len(self.outbox)), ([], 0))
+
+    def test_nothing_is_kept_for_a_session_that_is_gone(self) -> None:
+        self.say(1)
+        self.lose()
+        self.world.account.session_closed(self.phone)
+        self.come_back(archive=[])
+        self.assertEqual((self.sent(), list(self.world.account.messages._sent)), (["1"], []))
+
+    def test_the_stream_is_told_that_it_need_not_tell_of_it(self) -> None:
+        """But of what is not followed."""
+        sent: list[type[bytes]] = []
+        self.patch(self.world.stream, "send", lambda data: sent.append(type(data)))
+        for number in range(MAX_FOLLOWED + 1):
+            self.say(number)
+        self.world.client(self.phone, f"<message to='{ROOM}/bob' type='chat' id='p'><body>psst</body></message>")
+        self.assertEqual(sent, [Followed] * MAX_FOLLOWED + [bytes] * 2)
 
     def test_a_room_that_begins_anew(self) -> None:
         """The stream stands, and what was said to the room before has not come back as an error."""
