@@ -10,7 +10,9 @@ from twisted.internet.threads import deferToThread
 from chaos.people import Returning, dial
 from chaos.world import RESUME, World
 from tests.integration.faults import pause
-from tests.integration.processes import LoggedProcess
+from tests.integration.processes import LoggedProcess, ProcessFailed
+
+KICK_HEARD = 3.0  # seconds until an account has heard that it was kicked
 
 Fault = Callable[["World"], Awaitable[str]]
 
@@ -173,7 +175,10 @@ async def phones_away(world: World) -> str:
 
 
 async def kicked(world: World) -> str:
-    """One room each at most, and not the last one."""
+    """One room each at most, and not the last one.
+
+    Whose account does not hear of it, as its connection is silent, enters again if the proxy is killed then.
+    """
     candidates = [somebody for somebody in world.people if not somebody.inexact and len(somebody.rooms) > 2]
     owner = world.observers[0]
     if not candidates or not owner.ready:
@@ -185,11 +190,17 @@ async def kicked(world: World) -> str:
     # first: devices that come back meanwhile must not enter
     somebody.rooms.discard(room)
     somebody.inexact.add(room)
+    start = len(world.proxy.process.lines)
     try:
         await owner.ask(room, "admin", f"<item nick='{somebody.nick}' role='none'/>")
     except AssertionError:  # it was refused, or nobody knows: it may come in again
         somebody.rooms.add(room)
         raise
+    try:
+        await world.proxy.process.says(f"{room} has removed {somebody.account.jid}", KICK_HEARD, start=start)
+    except ProcessFailed:
+        somebody.unaware.add(room)
+        return f"{somebody.nick} was kicked from {room}, of which its account has heard nothing"
     return f"{somebody.nick} was kicked from {room}"
 
 

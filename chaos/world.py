@@ -38,6 +38,7 @@ class Somebody:
         self.account = account
         self.rooms: set[str] = set()
         self.inexact: set[str] = set()  # rooms it has been out of: not all that was said there is for it
+        self.unaware: set[str] = set()  # of these, those of which its account has not heard that it is out
         self.devices: list[Returning] = []
 
     @property

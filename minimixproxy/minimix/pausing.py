@@ -77,4 +77,3 @@ class Pausing:
         self._said.pop(session, None)
         if session in self._waiting:
             self._end(session)
-

@@ -116,4 +116,3 @@ class Pausing(SynchronousTestCase):
         self.fill(self.phone)
         self.assertEqual((self.phone.waits, self.stream.take()), (1, []))
         self.assertEqual(len(self.phone.take()), 2)
-

@@ -152,4 +152,3 @@ class ExcusedTest(ManagedTest):
         self.told(4)
         self.session.deliver(MESSAGE % 1)
         self.assertEqual(self.turn(), b"")
-
