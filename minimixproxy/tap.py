@@ -15,6 +15,7 @@ from twisted.python import usage
 from minimixproxy import __version__, clientproxy, state_lock
 from minimixproxy.accountstream.account_login import LoginContext
 from minimixproxy.accountstream.accounts import Accounts
+from minimixproxy.accountstream.enrolling import Enrolling
 from minimixproxy.accountstream.login import UpstreamLogins
 from minimixproxy.c2s.server import listener
 from minimixproxy.c2s.transport.certificates import CertificateError
@@ -22,6 +23,7 @@ from minimixproxy.config import settings as config
 from minimixproxy.config.checks import ENDPOINT_FAULTS
 from minimixproxy.logs.service import LogFloodService
 from minimixproxy.operator.control import Answer, ControlService
+from minimixproxy.operator.enroll import EnrollingAnswers
 from minimixproxy.operator.forget import Forgetting
 from minimixproxy.operator.status_report import Reported, StatusReport
 from minimixproxy.resource_id import Installation
@@ -86,6 +88,7 @@ class _Minimix(NamedTuple):
     service: StateService
     accounts: Accounts
     journal: SQLJournal
+    enrolling: EnrollingAnswers
 
 
 def _minimix(settings: config.Settings, reactor: Any) -> _Minimix:
@@ -105,7 +108,10 @@ def _minimix(settings: config.Settings, reactor: Any) -> _Minimix:
         _exit(error)
     except OSError as error:
         _exit(f"{directory}: {error.strerror}")
-    return _Minimix(state, accounts, journal)
+    enrolling = Enrolling(accounts, logins, journal.login_keys, accounts.known_keys)
+    on_disk = journal.gated(_call)
+    answers = EnrollingAnswers(enrolling, on_disk, lambda: journal.status.durable, reactor)
+    return _Minimix(state, accounts, journal, answers)
 
 
 def _answers(
@@ -116,7 +122,16 @@ def _answers(
         return {"status": StatusReport(reactor.seconds, os.getpid, Reported(domains=domains)).answer}
     reported = Reported(minimix.accounts.with_streams, lambda: minimix.journal.status, domains)
     report = StatusReport(reactor.seconds, os.getpid, reported)
-    return {"status": report.answer, "forget": Forgetting(minimix.accounts, reactor).answer}
+    return {
+        "status": report.answer,
+        "forget": Forgetting(minimix.accounts, reactor).answer,
+        "enroll": minimix.enrolling.enroll,
+        "enroll_keys": minimix.enrolling.take_keys,
+    }
+
+
+def _call(call: Any) -> None:
+    call()
 
 
 def _check_state(settings: config.Settings) -> None:

@@ -86,7 +86,8 @@ MAY_USE: dict[str, set[str]] = {
     "storage.migrations": {"storage"},
     "storage.migrations.versions": set(),
     "clientproxy": {"xep"},
-    "operator": {"minimix.interfaces", "minimix.commands"},
+    "server_stores": {"sasl"},
+    "operator": {"minimix.interfaces", "minimix.commands", "sasl", "server_stores"},
 }
 #: Rooms that do no input or output, and what they must not import for that.
 CORE = ("minimix", "stream_management", "sasl", "xep", "wire", "bounds", "jids", "namespaces")

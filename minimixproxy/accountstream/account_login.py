@@ -41,6 +41,12 @@ class Logins(Protocol):
     def renew(self, login: Login, password: str) -> Login:
         """Return the login with the password that the server has taken instead of the former one."""
 
+    def serves(self, domain: str) -> bool:
+        """Tell whether accounts of a domain can log in."""
+
+    def new(self, bare: str, password: str) -> Login | None:
+        """Return the login of the account `bare` with a password; None if its domain is not served."""
+
     def revive(self, kept: KeptLogin, bare: str) -> Login | None:
         """Return the login of the account `bare`.
 
@@ -112,6 +118,12 @@ class AccountLogin:
         self._login = login
         if not self.forgotten:
             self._keep()
+        self._set_refused(False)
+
+    def enrolled(self, login: Login) -> None:
+        """The server has just taken this login, which no client has made."""
+        self._login, self.forgotten = login, False
+        self._keep()
         self._set_refused(False)
 
     def client_left(self) -> None:
@@ -222,7 +234,7 @@ class AccountLogin:
 
     def _compare_enrolled(self) -> None:
         """The server has just taken what is kept: other keys that the account was enrolled with are old."""
-        keys = self.keys
+        keys = _keys(self.kept)
         if keys is not None and not complete(self._enrolled, self.bare, keys):
             self._enrolled.withdraw(self.bare)
             self.log.info("{account} was enrolled with another password, which is not kept any more", account=self.bare)

@@ -88,6 +88,13 @@ class Accounts(MultiService):
         if held is not None:
             held.password_changed(password)
 
+    def enrolled(self, bare: str, login: Login, *, hold: bool) -> bool:
+        """Have a login that the server has just taken open the account's stream from now on. See `Holding`."""
+        held = self._held.get(bare) or (self._hold(bare) if hold else None)
+        if held is not None:
+            held.enrolled(login)
+        return held is not None
+
     def restore(self, kept: list[KeptAccount]) -> None:
         """Take the accounts that were kept: those that are in rooms come back into them, a few at a time."""
         for account in kept:

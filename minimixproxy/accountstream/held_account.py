@@ -77,6 +77,13 @@ class HeldAccount:
         if self.login.change_password(password):
             self._login_mended()
 
+    def enrolled(self, login: Login) -> None:
+        """The server has just taken this login, which no client has made."""
+        self.login.enrolled(login)
+        self._login_mended()
+        if not self.account.sessions and not self.account.rooms:
+            self.idle()
+
     def _login_mended(self) -> None:
         self.stream.mended()
         if self.account.rooms:

@@ -49,6 +49,17 @@ class KeptLogins:
         """Return the login with another password. See `Logins`."""
         return login.with_password(password)
 
+    def serves(self, domain: str) -> bool:
+        """Tell whether accounts of a domain can log in. See `Logins`."""
+        return domain in self._domains
+
+    def new(self, bare: str, password: str) -> Login | None:
+        """Return a login, or None. See `Logins`."""
+        local, _, domain = bare.rpartition("@")
+        if not self.serves(domain):
+            return None
+        return Login(self._domains[domain], local, Credential.from_password(password), self._keys)
+
     def revive(self, kept: KeptLogin, bare: str) -> Login | None:
         """Return the login, or None. See `Logins`."""
         domain = self._domains.get(kept.domain)

@@ -25,7 +25,7 @@ from minimixproxy.logs.logger import Logger
 
 NAME = "control"
 
-MAX_REQUEST = 4096  # bytes
+MAX_REQUEST = 64 * 1024  # bytes
 MAX_CONNECTIONS = 16
 TIMEOUT = 30.0  # seconds that a connection may be idle
 
@@ -66,6 +66,7 @@ class Control(LineOnlyReceiver, TimeoutMixin):
             self._say({"error": "one request after the other"})
             return
         self._answering = True
+        self.setTimeout(None)  # each answer has an end of its own
         answering: Deferred[dict[str, Any]] = maybeDeferred(self._answer, line)
         answering.addErrback(self._failed)
         answering.addCallback(self._answered)
@@ -82,6 +83,8 @@ class Control(LineOnlyReceiver, TimeoutMixin):
 
     def _answered(self, answer: dict[str, Any]) -> None:
         self._answering = False
+        if self.connected:
+            self.setTimeout(TIMEOUT)
         self._say(answer)
 
     def lineLengthExceeded(self, _line: bytes) -> None:

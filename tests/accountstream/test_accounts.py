@@ -88,6 +88,15 @@ class Logins:
         self.renewed.append((login, password, new))
         return new
 
+    def serves(self, domain: str) -> bool:
+        return domain == "a.test"
+
+    def new(self, bare: str, password: str) -> Login | None:
+        local, _, domain = bare.rpartition("@")
+        if not self.serves(domain):
+            return None
+        return replace(login(local, domain), credential=Credential.from_password(password))
+
     def revive(self, kept: KeptLogin, bare: str) -> Login | None:
         return self.revived
 

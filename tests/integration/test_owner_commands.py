@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from minimixproxy.operator import commands
+from minimixproxy.operator.asking import Connection
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client
 from tests.integration.libraries import Aioxmpp, Slixmpp, aioxmpp, unusable, waiting
@@ -279,7 +280,12 @@ class ForgottenTests(OwnerCase):
     async def known(self, proxy: Proxy) -> "list[str]":
         """The accounts that the proxy knows."""
         path = proxy.directory / "state" / "control"
-        report = await deferToThread(commands.ask, path, {"request": "status"}, patiently(commands.TIMEOUT))
+
+        def ask() -> dict[str, Any]:
+            with Connection(path, patiently(commands.TIMEOUT)) as connection:
+                return connection.ask({"request": "status"})
+
+        report = await deferToThread(ask)
         return [account["account"] for account in report["accounts"]]
 
     async def test_when_the_client_goes(self) -> None:

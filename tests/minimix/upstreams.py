@@ -129,5 +129,11 @@ class FakeLogins:
     def renew(self, login: Login, password: str) -> Login:
         return login
 
+    def serves(self, domain: str) -> bool:
+        return domain == "a.test"
+
+    def new(self, bare: str, password: str) -> Login | None:
+        return None
+
     def revive(self, kept: KeptLogin, bare: str) -> Login | None:
         return login(kept.username, kept.domain) if f"{kept.username}@{kept.domain}" == bare else None

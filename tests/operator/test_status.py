@@ -1,14 +1,9 @@
 """The report that the operator gets, the table it is shown in, and the command that asks for it."""
 
 import json
-import shutil
 import socket
-import tempfile
-import threading
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from enum import Enum
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +15,7 @@ from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.operator import commands, status_report, status_table
+from minimixproxy.operator.asking import Connection
 from minimixproxy.operator.forget import PATIENCE
 from minimixproxy.operator.status_report import Reported, StatusReport
 from minimixproxy.safety_net import NET, SafetyNet
@@ -27,13 +23,7 @@ from minimixproxy.wire.stanza import parse_stanza
 from minimixproxy.wire.trees import BUILT
 from tests.minimix.fakes import BARE, FakeSession
 from tests.minimix.owned import FakeRoom
-
-CONFIGURATION = """
-state = "state.sqlite"
-[[listen]]
-endpoint = "tcp:0"
-[domain."a.test"]
-"""
+from tests.operator.cases import CommandCase
 
 
 class FakeAccount:
@@ -243,41 +233,9 @@ class TableTests(ReportCase):
         self.assertTrue(all(line.isprintable() for line in self.text().splitlines()))
 
 
-class CommandTests(unittest.SynchronousTestCase):
-    def setUp(self) -> None:
-        self.directory = Path(tempfile.mkdtemp())  # short: a socket's path has 107 bytes at most
-        self.addCleanup(shutil.rmtree, self.directory)
-        self.file = self.directory / "minimixproxy.toml"
-        self.file.write_text(CONFIGURATION)
-        self.requests: list[bytes] = []
-
-    def run_command(self, *arguments: str) -> "tuple[int, str, str]":
-        with redirect_stdout(StringIO()) as output, redirect_stderr(StringIO()) as errors:
-            try:
-                code = commands.main([*arguments])
-            except SystemExit as exit:
-                code = int(exit.code or 0)
-        return code, output.getvalue(), errors.getvalue()
-
+class CommandTests(CommandCase):
     def ask(self, *arguments: str) -> "tuple[int, str, str]":
         return self.run_command("status", "--config", str(self.file), *arguments)
-
-    def serve(self, answer: bytes) -> None:
-        """Answer one connection with these bytes."""
-        server = socket.socket(socket.AF_UNIX)
-        server.bind(str(self.directory / "control"))
-        server.listen()
-
-        def work() -> None:
-            connection, _address = server.accept()
-            with connection, connection.makefile("rb") as lines:
-                self.requests.append(lines.readline())
-                connection.sendall(answer)
-
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        self.addCleanup(thread.join)
-        self.addCleanup(server.close)
 
     def report(self) -> "dict[str, Any]":
         return StatusReport(Clock().seconds, lambda: 42, Reported()).report()
@@ -307,6 +265,12 @@ class CommandTests(unittest.SynchronousTestCase):
                 self.assertEqual(json.loads(self.requests.pop()), {"request": "forget", "account": BARE})
                 (self.directory / "control").unlink()
 
+    def test_forget_with_an_answer_of_another_version(self) -> None:
+        self.serve(b"{}\n")
+        code, output, errors = self.forget(BARE)
+        self.assertEqual((code, output, errors.count("\n")), (1, "", 1))
+        self.assertIn("the answer lacks known", errors)
+
     def test_forget_nobody_in_particular(self) -> None:
         """What is no account is not even asked for."""
         for account in ("@", "a.test", "alice@a.test/phone"):
@@ -318,11 +282,11 @@ class CommandTests(unittest.SynchronousTestCase):
         """The proxy waits for its disk, and says so if that takes too long."""
         given: list[float] = []
 
-        def ask(_path: object, _request: object, timeout: float) -> dict[str, bool]:
+        def connection(path: Path, timeout: float) -> Connection:
             given.append(timeout)
-            return {"known": True}
+            return Connection(path, timeout)
 
-        self.patch(commands, "ask", ask)
+        self.patch(commands, "Connection", connection)
         self.forget(BARE)
         self.assertEqual(given, [commands.FORGET_TIMEOUT])
         self.assertGreaterEqual(commands.FORGET_TIMEOUT, PATIENCE + 5)
@@ -350,6 +314,10 @@ class CommandTests(unittest.SynchronousTestCase):
             (b"", "is not whole"),
             (b'{"version"', "is not whole"),
             (b'{"error": "too many connections"}\n', "too many connections"),
+            (b"5\n", "is no object"),
+            (b'"error"\n', "is no object"),
+            (b"[" * 100_000 + b"\n", "is not whole"),
+            (b"\xff\n", "is not whole"),
         ):
             self.serve(answer)
             code, _output, errors = self.ask()
