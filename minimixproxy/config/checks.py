@@ -211,6 +211,12 @@ def strings(value: Any) -> Any:
     return tuple(value)
 
 
+def each_once(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) != len(values):
+        raise ValueError("must name each one once")
+    return values
+
+
 def tables(value: Any) -> Any:
     if not isinstance(value, list | tuple):
         raise ValueError("must be written with double brackets, and may then be repeated")

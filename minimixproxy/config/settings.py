@@ -75,6 +75,10 @@ class Domain(Section):
     scram_downgrade_protection: bool = True
     # Keep a password on disk where the server leaves nothing else to come back with.
     keep_passwords: bool = False
+    # What clients may log in with: their password, or a proof that they know it.
+    logins: Annotated[
+        tuple[Literal["SCRAM", "PLAIN"], ...], BeforeValidator(checks.one_or_more), AfterValidator(checks.each_once)
+    ] = ("PLAIN",)
     # Pass in-band registration (XEP-0077) to the server before login, where it offers that.
     registration: bool = True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -215,13 +215,20 @@ def plain(username: str = "a", password: str = "secret", authzid: str = "") -> b
 class Lab:
     """The client side without sockets: clients on wires, and logins that the test answers."""
 
-    def __init__(self, directory: Path, *, registration: bool = False, **limits: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        registration: bool = False,
+        logins: tuple[Literal["SCRAM", "PLAIN"], ...] = ("PLAIN",),
+        **limits: Any,
+    ) -> None:
         self.clock = Clock()
         self.accounts = StubAccounts()
         self.logins: list[tuple[Login, Deferred[FramedXmlStream]]] = []
         self.cancelled = 0
         self.peers: list[Peer | None] = []  # for whom there were logins and contacts
-        domain = certified("example.org", directory, registration=registration)
+        domain = certified("example.org", directory, registration=registration, logins=logins)
         self.contacts: list[Deferred[tuple[FramedXmlStream, Stanza]]] = []
         self.settings = Settings(
             state=directory / "state.sqlite",

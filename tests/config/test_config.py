@@ -115,8 +115,8 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + 'upsteram = "tcp:h:1"\n',
         [
             '[domain."example.org"] upsteram: unknown key; did you mean upstream? '
-            "Known: certificate, keep_passwords, private_key, registration, scram_downgrade_protection, upstream, "
-            "upstream_channel_binding, upstream_proxy_protocol, upstream_trust"
+            "Known: certificate, keep_passwords, logins, private_key, registration, scram_downgrade_protection, "
+            "upstream, upstream_channel_binding, upstream_proxy_protocol, upstream_trust"
         ],
     ),
     "unknown key that looks like a branch of ours": (
@@ -130,8 +130,8 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + '[domain."is-a.example"]\nupsteram = "x"\n',
         [
             '[domain."is-a.example"] upsteram: unknown key; did you mean upstream? '
-            "Known: certificate, keep_passwords, private_key, registration, scram_downgrade_protection, upstream, "
-            "upstream_channel_binding, upstream_proxy_protocol, upstream_trust"
+            "Known: certificate, keep_passwords, logins, private_key, registration, scram_downgrade_protection, "
+            "upstream, upstream_channel_binding, upstream_proxy_protocol, upstream_trust"
         ],
     ),
     "PROXY protocol to nobody in particular": (

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from minimixproxy.config.settings import Domain
+from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.wire.events import StreamOpened
 from minimixproxy.xep.stream_headers import LANG, Refusal, addressed_domain, answer_header, check_header
 
 
 class ClientHeaders:
-    """`domain`: which one the client has named, "" until then. `lang`: its language, None if it names none."""
+    """`domain`: which one the client has named, "" until then. `lang`: its language, None if it names none.
+
+    `account`: the bare JID that it says it will log in as; None if it does not say so, or it is none of the domain.
+    """
 
     def __init__(self, domains: Mapping[str, Domain]) -> None:
         """`domains`: those that are served, by name."""
@@ -18,6 +22,7 @@ class ClientHeaders:
         self._answered = False
         self.domain = ""
         self.lang: str | None = None
+        self.account: str | None = None
 
     def check(self, opened: StreamOpened, *, logged_in: bool) -> Refusal | None:
         """Take a header, or return what is wrong with it."""
@@ -30,6 +35,7 @@ class ClientHeaders:
         if logged_in and domain != self.domain:
             return Refusal("not-authorized", "the login was for another domain")
         self.domain = domain
+        self.account = _account(opened.attributes.get("from", ""), domain)
         return None
 
     def answer(self) -> bytes:
@@ -46,3 +52,12 @@ class ClientHeaders:
     def restart(self) -> None:
         """A new stream begins."""
         self._answered = False
+
+
+def _account(address: str, domain: str) -> str | None:
+    """Return the account in the `from` of a header (RFC 6120 §4.7.1)."""
+    try:
+        named = parse_jid(address)
+    except InvalidJID:
+        return None
+    return named.bare if named.domain == domain != named.bare else None

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from minimixproxy.c2s.server.limits import ConnectionCounter
 from minimixproxy.c2s.server.negotiation import Negotiation
 from minimixproxy.c2s.server.negotiation_context import NegotiationContext, Upstream
-from minimixproxy.c2s.server.registrar import Contact
+from minimixproxy.c2s.server.offers import Contact
 from minimixproxy.c2s.session.account_interface import AccountsPort
 from minimixproxy.c2s.session.login_lines import LoginLines
 from minimixproxy.c2s.session.reconnecting import Connect

@@ -19,6 +19,7 @@ from minimixproxy.c2s.server.client_registration import ClientRegistration
 from minimixproxy.c2s.server.exchanges.login_exchange import Client, Exchange, LoggedIn
 from minimixproxy.c2s.server.negotiation_context import NegotiationContext, Opened
 from minimixproxy.c2s.server.negotiation_states import WAITING, State, kind_of
+from minimixproxy.c2s.server.offers import ServerOffer
 from minimixproxy.c2s.server.registrar import TooMuch
 from minimixproxy.c2s.server.waiting_client import WaitingClient
 from minimixproxy.c2s.transport.client_stream import ClientStream
@@ -48,7 +49,7 @@ class Negotiation:
         self._context = context
         self._state = State.OPEN_SECURE if secure else State.OPEN_PLAIN
         self._headers = ClientHeaders(context.domains)
-        self._offered = Offered(["PLAIN"])
+        self._offered = Offered(())
         self._refusals = 0
         self._client_login = ClientLogin(self)
         self._logged_in: LoggedIn | None = None
@@ -115,15 +116,16 @@ class Negotiation:
         if self._state is State.OPEN_PLAIN:
             self._show(State.PLAIN, STARTTLS_FEATURE)
             return
-        domain, offers = self._domain, self._context.registrar.offers
+        domain, offers = self._domain, self._context.offers
         known = offers.now(domain)
         if known is None:
             self._wait_for(State.LEARNING, offers.soon(domain), self._show_login)
         else:
             self._show_login(known)
 
-    def _show_login(self, offers: frozenset[str]) -> None:
-        self._show(State.SECURE, sasl.mechanisms(self._offered.mechanisms) + shown(offers))
+    def _show_login(self, offer: ServerOffer) -> None:
+        self._offered = self._context.offered(self._headers, offer, {})
+        self._show(State.SECURE, sasl.mechanisms(self._offered.mechanisms) + shown(offer.registration))
 
     def _show(self, state: State, features: bytes) -> None:
         self._stream.write(b"<stream:features>%b</stream:features>" % features)

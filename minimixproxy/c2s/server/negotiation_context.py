@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from minimixproxy.c2s.server.client_headers import ClientHeaders
 from minimixproxy.c2s.server.exchanges.login_exchange import Client, Exchange, ExchangeContext, HandedLogin, LoggedIn
-from minimixproxy.c2s.server.exchanges.mechanisms import exchange_by
+from minimixproxy.c2s.server.exchanges.mechanisms import exchange_by, offered_mechanisms
 from minimixproxy.c2s.server.login_attempts import LoginAttempts
-from minimixproxy.c2s.server.registrar import Contact, Registrar
+from minimixproxy.c2s.server.offers import Contact, Offers, ServerOffer
+from minimixproxy.c2s.server.registrar import Registrar
 from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.session.session_context import SessionContext
 from minimixproxy.c2s.transport.client_stream import ClientStream
@@ -15,6 +17,8 @@ from minimixproxy.c2s.transport.tls import ServerTLS
 from minimixproxy.c2s.upstream.connecting import open_stream_with
 from minimixproxy.c2s.upstream.credentials import KeyCache
 from minimixproxy.config.settings import Limits, Settings
+from minimixproxy.sasl.channel_binding import Bindings
+from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.wire.events import Event, StreamOpened
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
@@ -51,7 +55,8 @@ class NegotiationContext:
         self.clock = clock
         self.tls = tls
         self._sessions = sessions
-        self.registrar = Registrar(upstream.contact, self.limits, clock)
+        self.offers = Offers(clock, upstream.contact)
+        self.registrar = Registrar(upstream.contact, self.offers, self.limits, clock)
         attempts = LoginAttempts(self.limits, clock)
         self._exchanges = ExchangeContext(attempts, sessions.connect, upstream.log_in, KeyCache())
 
@@ -59,6 +64,11 @@ class NegotiationContext:
         """End the sessions that have no client, and let none log in again."""
         self._sessions.resumable.shut_down()
         self._sessions.lines.stop()
+
+    def offered(self, headers: ClientHeaders, offer: ServerOffer, bindings: Bindings) -> Offered:
+        """Return how a client may log in. `offer`: of its server, as far as is known."""
+        hashes: frozenset[str] = frozenset()
+        return offered_mechanisms(self.domains[headers.domain], hashes, offer.mechanisms, bindings)
 
     def exchange(self, mechanism: str | None, client: Client) -> Exchange:
         """Return how a client logs in by a mechanism. Raises `SaslFailure` if it cannot."""

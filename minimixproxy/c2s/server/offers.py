@@ -2,27 +2,60 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.errors import UpstreamError
+from minimixproxy.c2s.transport.peers import Peer
+from minimixproxy.c2s.upstream.sasl import offered_mechanisms
 from minimixproxy.config.settings import Domain
 from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.clock import Clock
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.wire.xmlstream import FramedXmlStream
+from minimixproxy.xep.registration import offered
 
 FRESH = 600.0  # seconds for which an answer is good; after that it is used while the next one is fetched
 RETRY = 30.0  # seconds between questions to a server that does not answer
 PATIENCE = 2.0  # seconds that a client waits for what nobody knows yet
 
-Ask = Callable[[Domain], Awaitable[frozenset[str]]]
+MOST_MECHANISMS = 50  # of one server; today's have ten
+_MECHANISM = re.compile("[A-Z0-9_-]{1,20}")  # RFC 4422 §3.1
+
+#: Opens a stream to the server of a domain, secured and not authenticated; returns it and the features offered on it.
+#: For a client, or for the proxy itself, which looks what is offered (None).
+Contact = Callable[[Domain, Peer | None], Awaitable[tuple[FramedXmlStream, Stanza]]]
+
+
+class ServerOffer(NamedTuple):
+    """What a server offers before a login: how to register (`registration.FEATURES`), and SASL mechanisms."""
+
+    registration: frozenset[str]
+    mechanisms: tuple[str, ...]
+
+
+NOTHING = ServerOffer(frozenset(), ())
+
+
+def offer_in(features: Stanza) -> ServerOffer:
+    """Return what is offered in the features of a stream that is not logged in."""
+    names = sorted(name for name in offered_mechanisms(features) if _MECHANISM.fullmatch(name))
+    return ServerOffer(offered(features), tuple(names[:MOST_MECHANISMS]))
+
+
+def is_asked(domain: Domain) -> bool:
+    """Tell whether clients of a domain are told anything of what its server offers."""
+    return domain.registration or "SCRAM" in domain.logins
 
 
 @dataclass(slots=True)
 class _Known:
-    offers: frozenset[str] | None = None  # None: not known yet
+    offer: ServerOffer | None = None  # None: not known yet
     ask_after: float = 0.0
     asking: bool = False
     waiting: list[Deferred[None]] = field(default_factory=list)
@@ -33,54 +66,61 @@ class Offers:
 
     log = Logger()
 
-    def __init__(self, clock: Clock, ask: Ask) -> None:
+    def __init__(self, clock: Clock, contact: Contact) -> None:
         self._clock = clock
-        self._ask = ask
+        self._contact = contact
         self._known: dict[str, _Known] = {}
 
-    def known(self, domain: Domain) -> frozenset[str] | None:
+    def known(self, domain: Domain) -> ServerOffer | None:
         """Return what the server offers as far as is known, None if that is nothing."""
-        if not domain.registration:
-            return frozenset()
+        if not is_asked(domain):
+            return NOTHING
         known = self._known.get(domain.name)
-        return known.offers if known is not None else None
+        return known.offer if known is not None else None
 
-    def now(self, domain: Domain) -> frozenset[str] | None:
+    def now(self, domain: Domain) -> ServerOffer | None:
         """Return what to tell a client now; None: it is worth a short wait (`soon`). Asks anew what is old."""
-        if not domain.registration:
-            return frozenset()
+        if not is_asked(domain):
+            return NOTHING
         known = self._known.setdefault(domain.name, _Known())
         if not known.asking and known.ask_after <= self._clock.seconds():
             known.asking = True
             # Not before a failure has passed its time: a server that is down must not keep clients waiting.
             fetching = Deferred.fromCoroutine(self._fetch(domain, known)).addErrback(self._broken)
             fetching.addCallback(lambda _: self._fetched(known))
-        if known.offers is None and not known.asking:
-            return frozenset()
-        return known.offers
+        if known.offer is None and not known.asking:
+            return NOTHING
+        return known.offer
 
-    async def soon(self, domain: Domain) -> frozenset[str]:
+    async def soon(self, domain: Domain) -> ServerOffer:
         """Return what the server offers once that is known; nothing if it takes too long."""
         known = self._known[domain.name]
         if known.asking:
             news: Deferred[None] = Deferred()
             known.waiting.append(news)
             await news.addTimeout(PATIENCE, self._clock, onTimeoutCancel=lambda _result, _timeout: None)  # type: ignore[arg-type]
-        return known.offers or frozenset()
+        return known.offer or NOTHING
 
-    def learned(self, domain: Domain, offers: frozenset[str]) -> None:
+    def learned(self, domain: Domain, features: Stanza) -> ServerOffer:
         """A stream to the server has shown what it offers."""
         known = self._known.setdefault(domain.name, _Known())
-        known.offers, known.ask_after = offers, self._clock.seconds() + FRESH
+        offer = offer_in(features)
+        if not domain.registration:
+            offer = offer._replace(registration=frozenset())
+        known.offer, known.ask_after = offer, self._clock.seconds() + FRESH
+        return offer
 
     async def _fetch(self, domain: Domain, known: _Known) -> None:
         known.ask_after = self._clock.seconds() + RETRY
         try:
-            self.learned(domain, await self._ask(domain))
+            stream, features = await self._contact(domain, None)
         except UpstreamError as error:
             self.log.warn(
-                "whether {domain} offers registration is not known: {error}", domain=domain.name, error=str(error)
+                "what {domain} offers before a login is not known: {error}", domain=domain.name, error=str(error)
             )
+            return
+        stream.transport.abortConnection()
+        self.learned(domain, features)
 
     def _broken(self, failure: Failure) -> None:
         self.log.failure("while asking a server what it offers", failure)

@@ -7,7 +7,7 @@ address only, unless it is told (`upstream_proxy_protocol`), so how many account
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from secrets import token_hex
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from twisted.words.xish.xmlstream import STREAM_END_EVENT
 from minimixproxy.bounds.shares import Shares
 from minimixproxy.c2s.errors import UpstreamError, UpstreamProtocolError, UpstreamUnreachable
 from minimixproxy.c2s.server.limits import RegistrationGuard
-from minimixproxy.c2s.server.offers import Offers
+from minimixproxy.c2s.server.offers import Contact, Offers
 from minimixproxy.c2s.transport.peers import Peer
 from minimixproxy.c2s.upstream.connecting import stanza_error_condition
 from minimixproxy.c2s.upstream.conversation import Conversation
@@ -26,7 +26,7 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
-from minimixproxy.xep.registration import Request, is_answer, offered
+from minimixproxy.xep.registration import Request, is_answer
 
 T = TypeVar("T")
 
@@ -36,11 +36,6 @@ STREAMS_PER_DOMAIN = 100
 FEWEST_REQUESTS = 20  # that any client may make before its login ...
 REQUESTS_PER_ACCOUNT = 4  # ... or so many for each account that its address may make, if that is more
 _ASIDE = 20  # stanzas of a server that answer nothing, before one that does
-
-#: Opens a stream to the server of a domain, secured and not authenticated; returns it and the features offered on it.
-#: For a client, or for the proxy itself, which looks what is offered (None).
-Contact = Callable[[Domain, Peer | None], Awaitable[tuple[FramedXmlStream, Stanza]]]
-
 
 class TooMuch(Exception):
     """A client asked more often than anybody needs to."""
@@ -53,18 +48,13 @@ class _Refused(Exception):
 class Registrar:
     """One per service."""
 
-    def __init__(self, contact: Contact, limits: Limits, clock: Clock) -> None:
+    def __init__(self, contact: Contact, offers: Offers, limits: Limits, clock: Clock) -> None:
         self.contact = contact
         self.clock = clock
         self.requests_per_client = max(FEWEST_REQUESTS, REQUESTS_PER_ACCOUNT * limits.registrations_per_address)
         self.guard = RegistrationGuard(clock.seconds, limits.registrations_per_address)
-        self.offers = Offers(clock, self._probe)
+        self.offers = offers
         self._open: Shares[str] = Shares()  # by address, and by domain
-
-    async def _probe(self, domain: Domain) -> frozenset[str]:
-        stream, features = await self.contact(domain, None)
-        stream.transport.abortConnection()
-        return offered(features)
 
     def take_place(self, domain: str, address: str) -> bool:
         """Count one more stream, if there may be one."""
@@ -139,7 +129,8 @@ class Registration:
 
     def _check_offer(self) -> None:
         """XEP-0077 §3.1: a host that supports no registration says `service-unavailable`."""
-        if self._registrar.offers.known(self._domain) == frozenset():
+        offer = self._registrar.offers.known(self._domain)
+        if not self._domain.registration or (offer is not None and not offer.registration):
             raise _Refused("cancel", "service-unavailable")
 
     def _told(self, request: Request, condition: str) -> None:
@@ -178,8 +169,7 @@ class Registration:
         xs, features = await registrar.contact(domain, self._client)
         self._xs, self._conversation = xs, Conversation(xs).__enter__()
         xs.addObserver(STREAM_END_EVENT, self._lost)
-        registrar.offers.learned(domain, offered(features))
-        if not offered(features):
+        if not registrar.offers.learned(domain, features).registration:
             self.close()
             raise _Refused("cancel", "service-unavailable")
 

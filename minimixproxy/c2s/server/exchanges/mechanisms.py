@@ -1,14 +1,53 @@
-"""Which exchange belongs to a mechanism (RFC 4422 §3.1)."""
+"""Which mechanisms a client is offered, and which exchange belongs to each (RFC 4422 §3.1)."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from minimixproxy.c2s.server.exchanges import plain
 from minimixproxy.c2s.server.exchanges.login_exchange import Client, Exchange, ExchangeContext
+from minimixproxy.config.settings import Domain
+from minimixproxy.sasl.channel_binding import TYPES, Bindings
+from minimixproxy.sasl.downgrade import Offered
+from minimixproxy.sasl.scram import MECHANISMS, PLUS
 from minimixproxy.xep.sasl import SaslFailure
+
+SCRAM = "SCRAM-"
+#: Where nobody knows what the server offers: every server of today does.
+_LEAST = "SCRAM-SHA-1"
+
+
+def offered_mechanisms(domain: Domain, hashes: Collection[str], server: Iterable[str], bindings: Bindings) -> Offered:
+    """Return what to offer to a client, the strongest first.
+
+    `hashes`: of the account that it names, those for which its keys are known: then the proxy ends the exchange itself,
+    on its own TLS. `server`: what the account's server offers: without keys a login is relayed to it, and can be bound
+    to no TLS connection.
+    """
+    names: list[str] = []
+    types: list[str] | None = None
+    if "SCRAM" in domain.logins and hashes:
+        names = [name for name, hash_name in MECHANISMS.items() if hash_name in hashes]
+        types = [type_ for type_ in TYPES if type_ in bindings] or None
+        names = [name + PLUS for name in names if types] + names
+    elif "SCRAM" in domain.logins:
+        names = relayed_mechanisms(server)
+    if "PLAIN" in domain.logins:
+        names.append(plain.MECHANISM)
+    return Offered(names or [_LEAST], types)
+
+
+def relayed_mechanisms(server: Iterable[str]) -> list[str]:
+    """Return those of a server's mechanisms that can be relayed to it, the strongest that we know first."""
+    order = {name: number for number, name in enumerate(MECHANISMS)}
+    found = [name for name in server if name.startswith(SCRAM) and not name.endswith(PLUS)]
+    return sorted(found, key=lambda name: order.get(name, len(order)))
 
 
 def exchange_by(mechanism: str | None, client: Client, context: ExchangeContext) -> Exchange:
-    """Return the exchange of a mechanism for a client. Raises `SaslFailure` if there is none."""
+    """Return the exchange of a mechanism for a client. Raises `SaslFailure` if it is not offered one."""
+    if mechanism not in client.offered.mechanisms:
+        raise SaslFailure("invalid-mechanism")
     if mechanism == plain.MECHANISM:
         return plain.PlainExchange(client, context)
     raise SaslFailure("invalid-mechanism")
