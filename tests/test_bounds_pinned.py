@@ -32,6 +32,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "REQUESTS_PER_ACCOUNT": 4,
         "_ASIDE": 20,
     },
+    "minimix.direct_sessions": {"MOST_ROOMS": 1000},
     "xep.registration": {"LARGEST_REQUEST": 16384, "MOST_TAGS": 500, "DEEPEST_REQUEST": 32},
     "xep.sasl": {"_MAX_BASE64": 8192, "_MAX_FIELD": 1024},
     "sasl.scram": {

@@ -90,9 +90,15 @@ class AccountLogin:
         self._logins = context.logins
         self._enrolled = context.enrolled
         self._login: Login | None = None
+        self._relayed: Login | None = None  # of a client that has logged in by what nobody here knows
         self._used: Login | None = None  # the login of the last opening, until it succeeds
         self._kept_seen = 0.0
         self._check = PasswordCheck(bare, context.clock, context.logins.prove)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is none, and nothing on disk: nothing is to be kept of an account that never had one."""
+        return self._login is None and not self._kept_seen
 
     @property
     def usable(self) -> bool:
@@ -108,13 +114,20 @@ class AccountLogin:
     # Clients
 
     def client_came(self, login: Login) -> None:
-        """A client has logged in."""
-        self._login, self.last_seen, self.forgotten = login, wall_time(self._context.clock), False
+        """A client has logged in. A login that is not known opens no stream: one from before does, if it is good."""
+        self.last_seen, self.forgotten = wall_time(self._context.clock), False
+        if not login.credential.known:
+            self._relayed = login
+            return
+        self._login = login
         self._keep()
         self._set_refused(False)
 
     def client_resumed(self, login: Login) -> None:
         """A client has logged in anew and goes on with a session; that is no use of an account that is forgotten."""
+        if not login.credential.known:
+            self._relayed = login
+            return
         self._login = login
         if not self.forgotten:
             self._keep()
@@ -129,7 +142,7 @@ class AccountLogin:
     def client_left(self) -> None:
         """The last client has gone."""
         self.last_seen = wall_time(self._context.clock)
-        if not self.forgotten:
+        if not self.forgotten and not self.is_empty:
             self._keep_seen()
 
     def client_stays(self) -> None:
@@ -143,9 +156,10 @@ class AccountLogin:
         What is kept of a password where the server speaks SCRAM is only to be learned by a login, so there is one.
         """
         former = self._login
-        if former is None:
+        named = former or self._relayed
+        if named is None:
             return False
-        login = self._login = self._logins.renew(former, password)
+        login = self._login = self._logins.renew(named, password)
         self.log.info("a client of {account} has changed its password", account=self.bare)
         self._set_refused(False)
         self._check.start(login, lambda: self._proved(login), lambda: self._disproved(login, former))
@@ -156,7 +170,7 @@ class AccountLogin:
             self._keep()
             self.log.info("the new password of {account} is learned", account=self.bare)
 
-    def _disproved(self, login: Login, former: Login) -> None:
+    def _disproved(self, login: Login, former: Login | None) -> None:
         self.log.warn("the server says that the password of {account} was changed, and refuses it", account=self.bare)
         if self._login is login:
             self._login = former

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from minimixproxy.accountstream.account_login import AccountLogin, LoginContext
+from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.accountstream.stream import AccountStream, StreamOptions
 from minimixproxy.jids import parse_jid
 from minimixproxy.logs.logger import Logger
@@ -62,19 +65,43 @@ class HeldAccount:
     def session_bound(self, session: SessionPort, login: Login) -> Account:
         """A client has bound a resource; return its account."""
         self._idle.stop()
-        self.login.client_came(login)
+        with self._perhaps_enrolling():
+            self.login.client_came(login)
+        if not self.is_enrolled:
+            self.log.info("{jid} joins rooms by itself: the account is not enrolled", jid=session.jid)
+            if self.stream.state is StreamState.CLOSED:
+                self.stream.refuse()
         self.account.session_bound(session)
-        self._login_mended()
+        if self.is_enrolled:
+            self._login_mended()
         return self.account
 
     def logged_in(self, login: Login) -> None:
         """A client has logged in anew, and goes on with a session that there is."""
-        self.login.client_resumed(login)
-        self._login_mended()
+        with self._perhaps_enrolling():
+            self.login.client_resumed(login)
+        if self.is_enrolled:
+            self._login_mended()
+
+    @property
+    def is_enrolled(self) -> bool:
+        """Whether there is a login that opens the stream."""
+        return self.login.usable
+
+    @contextmanager
+    def _perhaps_enrolling(self) -> Iterator[None]:
+        """There is perhaps a login afterwards that opens the stream, and was none before."""
+        before = self.is_enrolled
+        yield
+        if self.is_enrolled and not before:
+            self.stream.mended()
+            self.account.enrolled()
 
     def password_changed(self, password: str) -> None:
         """The server has taken another password for the account."""
-        if self.login.change_password(password):
+        with self._perhaps_enrolling():
+            changed = self.login.change_password(password)
+        if changed:
             self._login_mended()
 
     def enrolled(self, login: Login) -> None:
@@ -118,7 +145,8 @@ class HeldAccount:
         """The account has neither sessions nor rooms; bookmarks may still bring it into some."""
         if not self._registry.holds(self):
             return
-        if self.login.forgotten or not is_needed(self.login.last_seen, False, self._registry.logins):
+        is_wanted = is_needed(self.login.last_seen, False, self._registry.logins)
+        if self.login.forgotten or self.login.is_empty or not is_wanted:
             self._registry.not_needed(self)
         else:
             stay = self._rooms.stay

@@ -15,6 +15,7 @@ from minimixproxy.minimix.bookmarks.events import MARK
 from minimixproxy.minimix.bookmarks.follower import BookmarkFollower
 from minimixproxy.minimix.bookmarks.handler import BookmarkHandler
 from minimixproxy.minimix.commands.user_requests import UserRequests
+from minimixproxy.minimix.direct_sessions import DirectSessions
 from minimixproxy.minimix.interfaces.account_host import AccountHost
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptRoom
 from minimixproxy.minimix.interfaces.streams import Answered, SessionPort, StreamPort
@@ -56,6 +57,7 @@ class Account:
         self.bare = bare
         self.sessions = Sessions(bare)
         self.occupancies = Occupancies(bare, stream, self.sessions, context, self)
+        self._direct = DirectSessions()
         self._managed = ManagedSessions(bare, context.journal, context.clock, self.occupancies.acknowledged)
         self._stream = stream
         self._host = host
@@ -79,6 +81,11 @@ class Account:
     def rooms(self) -> Mapping[str, Occupancy]:
         """The rooms that it is in, or about to be, by bare JID."""
         return self.occupancies.rooms
+
+    @property
+    def is_enrolled(self) -> bool:
+        """Whether the account can be in rooms by itself."""
+        return self._host.is_enrolled
 
     @property
     def stream_jid(self) -> str:
@@ -139,13 +146,20 @@ class Account:
 
     def session_bound(self, session: SessionPort) -> None:
         """A client has bound its resource. Whoever had it before has lost it (RFC 6120 §7.7.2.2), here too."""
-        if not self.sessions:
+        if not self.is_enrolled:
+            self._direct.add(session)
+        elif not self.sessions:
             self._bookmarks.first_session()
         self.sessions.add(session)
         for former in self.sessions.others_of(session):
             self.session_closed(former)
             former.close("conflict", "another session has taken the resource")
         self.occupancies.sessions_came()
+
+    def enrolled(self) -> None:
+        """There is a login now that opens the stream: whoever joins a room from now on does so by the account."""
+        if self.sessions:
+            self._bookmarks.first_session()
 
     def session_closed(self, session: SessionPort) -> None:
         """A client's stream ended: it is detached everywhere, and leaves nothing."""
@@ -164,6 +178,7 @@ class Account:
         self.messages.session_closed(session)
         self._managed.remove(session)
         self._pausing.remove(session)
+        self._direct.remove(session)
         self._user.session_closed(session)
 
     def session_managed(self, session: SessionPort) -> None:
@@ -206,18 +221,20 @@ class Account:
             return False
         if not stanza.readable:
             return self._unreadable_from_client(session, stanza)
-        if MARK in stanza.raw:
+        if MARK in stanza.raw and self.is_enrolled:
             self._bookmarks.client_said(stanza)
         if stanza.name == "iq" and self._user.from_client(session, stanza):
             return True
         to = stanza.get("to")
         if to is None:
             if stanza.name == "presence":
-                self.presences.undirected(session, stanza)
+                self._undirected(session, stanza)
             return False
         try:
             address = parse_jid(to)
         except InvalidJID:
+            return False
+        if self._passes(session, stanza, address):
             return False
         if not self._concerns_room(session, stanza, address):
             return False
@@ -230,6 +247,17 @@ class Account:
         if session.managed:
             self._stream.when_acknowledged(session.hold())
         return True
+
+    def _undirected(self, session: SessionPort, presence: Stanza) -> None:
+        if self._direct and session in self._direct and presence.get("type") == "unavailable":
+            self._direct.gone_from_all(session)
+        self.presences.undirected(session, presence)
+
+    def _passes(self, session: SessionPort, stanza: Stanza, address: Address) -> bool:
+        """Tell whether a directed stanza passes, whatever it is: its session is in the room by itself, or is to be."""
+        if not self._direct or session not in self._direct:
+            return False
+        return self._direct.passes(session, stanza, address, enrolled=self.is_enrolled)
 
     def _concerns_room(self, session: SessionPort, stanza: Stanza, address: Address) -> bool:
         """Tell whether a directed stanza is for the account to handle: the routing table's left column."""
@@ -265,11 +293,13 @@ class Account:
         to, kind = stanza.get("to"), stanza.get("type")
         if to is None:
             if stanza.name == "presence" and kind == "unavailable":
-                self.presences.undirected(session, stanza)
+                self._undirected(session, stanza)
             return False
         try:
             address = parse_jid(to)
         except InvalidJID:
+            return False
+        if to != self.address() and self._passes(session, stanza, address):
             return False
         occupancy = self.rooms.get(address.bare)
         joins = stanza.name == "presence" and kind is None and NS_MUC.encode() in stanza.raw
@@ -290,11 +320,13 @@ class Account:
         """
         if not stanza.readable:
             return False
-        if MARK in stanza.raw:
+        if MARK in stanza.raw and self.is_enrolled:
             self._bookmarks.server_said(stanza)
         if self._user.disco_items and stanza.name == "iq" and self._user.from_server(session, stanza):
             return True
         if stanza.name == "presence":
+            if self._direct and session in self._direct:
+                self._direct.heard(session, stanza)
             return self.presences.from_server(stanza)
         return stanza.name == "message" and self.messages.from_server(session, stanza)
 

@@ -36,6 +36,10 @@ class ReportedAccount(Protocol):
         """Its bare JID."""
 
     @property
+    def is_enrolled(self) -> bool:
+        """Whether there is a login that opens its stream."""
+
+    @property
     def sessions(self) -> Mapping[SessionPort, object]:
         """The clients that are connected."""
 
@@ -115,14 +119,16 @@ class StatusReport:
 def _totals(accounts: Sequence[tuple[ReportedAccount, ReportedStream]]) -> Report:
     streams: Counter[str] = Counter()
     rooms: Counter[str] = Counter()
-    sessions = sleeping = 0
+    sessions = sleeping = not_enrolled = 0
     for account, stream in accounts:
         streams[stream.state.value] += 1
         sessions += len(account.sessions)
+        not_enrolled += not account.is_enrolled
         sleeping += sum(session.asleep for session in account.sessions)
         rooms.update(occupancy.state.value for occupancy in account.rooms.values())
     return {
         "accounts": len(accounts),
+        "not_enrolled": not_enrolled,
         "sessions": sessions,
         "sleeping": sleeping,
         "streams": dict(sorted(streams.items())),
@@ -142,6 +148,7 @@ def _in_full(accounts: Sequence[tuple[ReportedAccount, ReportedStream]]) -> Repo
         shown.append(
             {
                 "account": account.bare,
+                "enrolled": account.is_enrolled,
                 "stream": stream.state.value,
                 "opens_in": round(stream.opens_in, 3),
                 "devices": list(devices_of(account.sessions)),

@@ -33,10 +33,15 @@ def _head(report: Mapping[str, Any]) -> list[str]:
         f"up {duration(report['uptime'])}",
         f"journal   {_journal(report['journal'])}",
         f"sessions  {totals['sessions']}{f', asleep: {sleeping}' if (sleeping := totals['sleeping']) else ''}",
-        f"accounts  {totals['accounts']}{f', streams: {streams}' if streams else ''}",
+        f"accounts  {totals['accounts']}{_not_enrolled(totals)}{f', streams: {streams}' if streams else ''}",
         f"rooms     {sum(totals['rooms'].values())}{f': {rooms}' if rooms else ''}",
         *_stanzas(report["stanzas"]),
     ]
+
+
+def _not_enrolled(totals: Mapping[str, Any]) -> str:
+    number = totals.get("not_enrolled", 0)
+    return f", not enrolled: {number}" if number else ""
 
 
 def _stanzas(stanzas: Mapping[str, int]) -> list[str]:
@@ -74,6 +79,8 @@ def _account(account: Mapping[str, Any]) -> list[str]:
 
 
 def _stream(account: Mapping[str, Any]) -> str:
+    if not account.get("enrolled", True):
+        return "none, NOT ENROLLED"
     if account["stream"] == "waiting":
         return f"waiting {account['opens_in']:.0f} s"
     return str(account["stream"])

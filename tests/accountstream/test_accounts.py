@@ -11,6 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectingCancelledError, ConnectionDone
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -26,6 +27,7 @@ from minimixproxy.config.settings import Domain, Rooms, Settings
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptMembership, KeptMessage, KeptRoom
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.known_keys import MemoryKeys
+from tests.log_events import log_events
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession
 from tests.minimix.null_journal import NullJournal
 from tests.minimix.upstreams import LOGIN, Upstream, login
@@ -883,3 +885,88 @@ class StampedeTest(AccountsTest):
         self.clock.pump([0.1] * 100)
         self.accounts.restore([self.kept(bare="u@b.test")])
         self.assertEqual(len(self.upstream.attempts), OPENINGS_AT_ONCE + 1)
+
+
+class NotEnrolledTest(AccountsTest):
+    """A client has logged in by what nobody here knows: its login opens no stream."""
+
+    RELAYED = replace(LOGIN, credential=Credential.unknown())
+
+    def relayed(self, resource: str = "phone") -> FakeSession:
+        return self.session(resource, self.RELAYED)
+
+    def test_no_stream_and_nothing_on_disk(self) -> None:
+        self.accounts = self.made(stay=30 * DAY, bookmarks="follow")
+        phone = self.relayed()
+        self.assertFalse(self.account.is_enrolled)
+        self.joins(phone)
+        self.clock.advance(SEEN_INTERVAL * 2)
+        self.assertEqual((self.used, self.upstream.attempts, dict(self.account.rooms)), ([], [], {}))
+        self.assertNotIn("kept", [said[0] for said in self.journal.take()])
+        self.account.session_closed(phone)
+        self.assertEqual(len(self.accounts), 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_operator_reads_it_once_for_each_session(self) -> None:
+        events = log_events(self)
+        self.relayed()
+        self.relayed("laptop")
+        told = [text for event in events if "not enrolled" in (text := formatEvent(event))]
+        self.assertEqual(
+            told, [f"{BARE}/{name} joins rooms by itself: the account is not enrolled" for name in ("phone", "laptop")]
+        )
+
+    def test_enrolled_by_a_password_while_it_is_there(self) -> None:
+        phone = self.relayed()
+        laptop = self.session("laptop")
+        self.assertTrue(self.account.is_enrolled)
+        self.joins(phone)
+        self.joins(laptop)
+        self.upstream.accept()
+        self.enters()
+        self.assertEqual([session.jid for session in self.account.rooms[ROOM].attached], [phone.jid, laptop.jid])
+
+    def test_an_account_with_a_login_from_before_uses_that(self) -> None:
+        self.restored()
+        phone = self.relayed()
+        self.assertTrue(self.account.is_enrolled)
+        self.joins(phone)
+        self.clock.advance(5)
+        self.upstream.accept()
+        self.enters()
+        self.assertEqual(self.used, [KEPT_LOGIN])
+        self.assertEqual(len(self.account._direct), 0, "the session joins by the account")
+
+    def test_a_login_from_before_that_the_server_refuses(self) -> None:
+        """Who knows the password may have logged in: that shows nothing of what is kept."""
+        self.restored(refused=True)
+        phone = self.relayed()
+        self.assertFalse(self.account.is_enrolled)
+        self.joins(phone)
+        self.assertEqual(self.used, [])
+        self.account.session_closed(phone)
+        self.assertEqual(len(self.accounts), 1, "its rooms wait for a login")
+
+    def test_the_login_that_opens_the_stream_stays(self) -> None:
+        self.joined()
+        self.relayed("laptop")
+        self.breaks()
+        self.clock.advance(5)
+        self.assertEqual(self.used[1:], [LOGIN])
+
+    def test_going_on_with_a_session_shows_nothing(self) -> None:
+        self.relayed()
+        self.accounts.logged_in(BARE, self.RELAYED)
+        self.assertFalse(self.account.is_enrolled)
+        self.accounts.logged_in(BARE, LOGIN)
+        self.assertTrue(self.account.is_enrolled)
+
+    def test_a_password_that_its_client_changes_enrolls_it(self) -> None:
+        self.relayed()
+        self.accounts.password_changed(BARE, "new")
+        (_before, password, renewed) = self.logins.renewed[0]
+        self.assertEqual((password, renewed.username), ("new", "alice"))
+        self.assertTrue(self.account.is_enrolled)
+        self.proofs[-1][1].errback(CredentialRefused("not-authorized"))
+        self.assertFalse(self.account.is_enrolled)
+        self.assertEqual(self.logins.renewed, [(self.RELAYED, "new", renewed)])

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from twisted.test import iosim
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
+from minimixproxy.c2s.errors import UpstreamError
 from minimixproxy.c2s.server.listener import Clients
 from minimixproxy.c2s.server.negotiation import Negotiation
 from minimixproxy.c2s.server.negotiation_context import NegotiationContext, Upstream
@@ -39,11 +40,14 @@ from minimixproxy.c2s.transport.tls import ServerTLS
 from minimixproxy.c2s.transport.tls_layer import TLSLayer
 from minimixproxy.c2s.upstream.connecting import Login, server_framing
 from minimixproxy.c2s.upstream.handed_login import Authenticate
+from minimixproxy.c2s.upstream.offer import ServerOffer
+from minimixproxy.c2s.upstream.sasl_channel import SaslChannel
 from minimixproxy.config.settings import Domain, Limits, Listen, Settings
 from minimixproxy.minimix.interfaces.streams import SessionPort
+from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.lazy_stanzas import Output
-from minimixproxy.wire.stanza import Stanza, UnusableStanza
+from minimixproxy.wire.stanza import Stanza, UnusableStanza, parse_stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.wires import Wire
 
@@ -229,6 +233,8 @@ class Lab:
         self.cancelled = 0
         self.peers: list[Peer | None] = []  # for whom there were logins and contacts
         domain = certified("example.org", directory, registration=registration, logins=logins)
+        self.handed: list[HandedServer] = []  # logins that exchanges conduct
+        self.mechanisms: tuple[str, ...] = ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN")  # that these servers offer
         self.contacts: list[Deferred[tuple[FramedXmlStream, Stanza]]] = []
         self.settings = Settings(
             state=directory / "state.sqlite",
@@ -264,8 +270,10 @@ class Lab:
         return waiting
 
     def _log_in(self, domain: Domain, client: Peer, authenticate: Authenticate) -> Deferred[FramedXmlStream]:
-        """Like `log_in_upstream`, once the test has handed a stream over (see `LabClient.accept_contact`)."""
-        raise NotImplementedError
+        server = HandedServer(self.mechanisms)
+        self.handed.append(server)
+        self.peers.append(client)
+        return Deferred.fromCoroutine(server.logged_in(authenticate, self.settings.limits))
 
     def _contact(self, _domain: Domain, client: Peer | None) -> Deferred[tuple[FramedXmlStream, Stanza]]:
         waiting: Deferred[tuple[FramedXmlStream, Stanza]] = Deferred(self._cancelled)
@@ -279,6 +287,47 @@ class Lab:
     def client(self, *, secure: bool = True, address: str = "192.0.2.1") -> LabClient:
         """A client that has connected; `secure`: within TLS already."""
         return LabClient(self, secure, address)
+
+
+class HandedServer:
+    """A server's side of a login that an exchange conducts; the test says what it says."""
+
+    def __init__(self, mechanisms: tuple[str, ...]) -> None:
+        self.sent: list[bytes] = []
+        self.over: str | None = None  # "in", or the name of what was raised
+        self.wire = Wire()
+        self.stream: FramedXmlStream
+        self._mechanisms = mechanisms
+        self._said: list[bytes | UpstreamError] = []
+        self._heard: Deferred[None] | None = None
+
+    def says(self, *what: bytes | UpstreamError) -> None:
+        """Say an element of SASL; or the connection is lost."""
+        self._said += what
+        heard, self._heard = self._heard, None
+        if heard is not None:
+            heard.callback(None)
+
+    async def _hear(self) -> Stanza:
+        while not self._said:
+            self._heard = Deferred()
+            await self._heard
+        said = self._said.pop(0)
+        if isinstance(said, UpstreamError):
+            raise said
+        return parse_stanza(said)
+
+    async def logged_in(self, authenticate: Authenticate, limits: Limits) -> FramedXmlStream:
+        try:
+            await authenticate(SaslChannel(self.sent.append, self._hear, ServerOffer(Offered(self._mechanisms))))
+        except BaseException as error:
+            self.over = type(error).__name__
+            raise
+        self.over = "in"
+        self.stream = FramedXmlStream(Authenticator(), server_framing(limits))
+        self.stream.namespace = "jabber:client"
+        self.stream.makeConnection(self.wire)
+        return self.stream
 
 
 class LabConnection(SecurableConnection):
@@ -314,6 +363,10 @@ class LabClient:
         self.server.namespace = "jabber:client"
         self.server.makeConnection(self.upstream)
         self.lab.logins[-1][1].callback(self.server)
+
+    def relayed_to(self, server: HandedServer) -> None:
+        """This client's login has been relayed to a server, and taken."""
+        self.server, self.upstream = server.stream, server.wire
 
     def serve(self, data: bytes) -> bytes:
         """Send as the server; return what the client gets at once."""

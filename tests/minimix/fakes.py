@@ -199,6 +199,7 @@ class World:
         settings = Rooms.model_validate({"bookmarks": "off", **options})
         self.stream = FakeStream(self.clock, settings.iq_timeout)
         self.said: list[str] = []  # by the account, of itself
+        self.is_enrolled = True
         self.neighbours: dict[tuple[str, str], str] = {}
         context = AccountContext(
             settings,

@@ -41,6 +41,7 @@ class FakeAccount:
 
     def __init__(self, clock: Clock) -> None:
         self.rooms: dict[str, FakeRoom] = {}
+        self.is_enrolled = True
         self.sessions: dict[FakeSession, None] = {}
         self.log: list[tuple[object, ...]] = []
         self._clock = clock

@@ -29,6 +29,7 @@ from tests.operator.cases import CommandCase
 class FakeAccount:
     def __init__(self, bare: str, sessions: "tuple[FakeSession, ...]" = (), rooms: "tuple[FakeRoom, ...]" = ()) -> None:
         self.bare = bare
+        self.is_enrolled = True
         self.sessions: dict[SessionPort, None] = dict.fromkeys(sessions)
         self.rooms = {room.room: room for room in rooms}
 
@@ -96,7 +97,10 @@ class ReportTests(ReportCase):
         report = self.maker.report()
         self.assertEqual((report["version"], report["pid"], report["uptime"]), (__version__, 42, 2.5))
         self.assertEqual((report["journal"], report["accounts"]), (None, []))
-        self.assertEqual(report["totals"], {"accounts": 0, "sessions": 0, "sleeping": 0, "streams": {}, "rooms": {}})
+        self.assertEqual(
+            report["totals"],
+            {"accounts": 0, "not_enrolled": 0, "sessions": 0, "sleeping": 0, "streams": {}, "rooms": {}},
+        )
 
     def test_accounts(self) -> None:
         self.some()
@@ -105,6 +109,7 @@ class ReportTests(ReportCase):
             report["totals"],
             {
                 "accounts": 3,
+                "not_enrolled": 0,
                 "sessions": 2,
                 "sleeping": 1,
                 "streams": {"closed": 1, "open": 1, "waiting": 1},
@@ -156,6 +161,15 @@ class ReportTests(ReportCase):
 class TableTests(ReportCase):
     def text(self) -> str:
         return status_table.text(json.loads(json.dumps(self.maker.report())))
+
+    def test_an_account_that_is_not_enrolled(self) -> None:
+        self.some()
+        self.accounts[1][0].is_enrolled = False
+        report = self.maker.report()
+        self.assertEqual(report["totals"]["not_enrolled"], 1)
+        text = status_table.text(report)
+        self.assertIn("accounts  3, not enrolled: 1, streams: ", text)
+        self.assertIn(f"{BARE}  stream none, NOT ENROLLED, connected: laptop", text)
 
     def test_whole(self) -> None:
         self.some()

@@ -19,7 +19,7 @@ from minimixproxy.c2s.server.client_registration import ClientRegistration
 from minimixproxy.c2s.server.exchanges.login_exchange import Client, Exchange, LoggedIn
 from minimixproxy.c2s.server.negotiation_context import NegotiationContext, Opened
 from minimixproxy.c2s.server.negotiation_states import WAITING, State, kind_of
-from minimixproxy.c2s.server.offers import ServerOffer
+from minimixproxy.c2s.server.offers import DomainOffer
 from minimixproxy.c2s.server.registrar import TooMuch
 from minimixproxy.c2s.server.waiting_client import WaitingClient
 from minimixproxy.c2s.transport.client_stream import ClientStream
@@ -123,7 +123,7 @@ class Negotiation:
         else:
             self._show_login(known)
 
-    def _show_login(self, offer: ServerOffer) -> None:
+    def _show_login(self, offer: DomainOffer) -> None:
         self._offered = self._context.offered(self._headers, offer, {})
         self._show(State.SECURE, sasl.mechanisms(self._offered.mechanisms) + shown(offer.registration))
 

@@ -8,7 +8,7 @@ from minimixproxy.c2s.server.client_headers import ClientHeaders
 from minimixproxy.c2s.server.exchanges.login_exchange import Client, Exchange, ExchangeContext, HandedLogin, LoggedIn
 from minimixproxy.c2s.server.exchanges.mechanisms import exchange_by, offered_mechanisms
 from minimixproxy.c2s.server.login_attempts import LoginAttempts
-from minimixproxy.c2s.server.offers import Contact, Offers, ServerOffer
+from minimixproxy.c2s.server.offers import Contact, DomainOffer, Offers
 from minimixproxy.c2s.server.registrar import Registrar
 from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.session.session_context import SessionContext
@@ -65,7 +65,7 @@ class NegotiationContext:
         self._sessions.resumable.shut_down()
         self._sessions.lines.stop()
 
-    def offered(self, headers: ClientHeaders, offer: ServerOffer, bindings: Bindings) -> Offered:
+    def offered(self, headers: ClientHeaders, offer: DomainOffer, bindings: Bindings) -> Offered:
         """Return how a client may log in. `offer`: of its server, as far as is known."""
         hashes: frozenset[str] = frozenset()
         return offered_mechanisms(self.domains[headers.domain], hashes, offer.mechanisms, bindings)

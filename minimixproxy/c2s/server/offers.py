@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from minimixproxy.c2s.errors import UpstreamError
 from minimixproxy.c2s.transport.peers import Peer
-from minimixproxy.c2s.upstream.sasl import offered_mechanisms
+from minimixproxy.c2s.upstream.offer import read_offer
 from minimixproxy.config.settings import Domain
 from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.clock import Clock
@@ -32,20 +32,20 @@ _MECHANISM = re.compile("[A-Z0-9_-]{1,20}")  # RFC 4422 §3.1
 Contact = Callable[[Domain, Peer | None], Awaitable[tuple[FramedXmlStream, Stanza]]]
 
 
-class ServerOffer(NamedTuple):
+class DomainOffer(NamedTuple):
     """What a server offers before a login: how to register (`registration.FEATURES`), and SASL mechanisms."""
 
     registration: frozenset[str]
     mechanisms: tuple[str, ...]
 
 
-NOTHING = ServerOffer(frozenset(), ())
+NOTHING = DomainOffer(frozenset(), ())
 
 
-def offer_in(features: Stanza) -> ServerOffer:
+def offer_in(features: Stanza) -> DomainOffer:
     """Return what is offered in the features of a stream that is not logged in."""
-    names = sorted(name for name in offered_mechanisms(features) if _MECHANISM.fullmatch(name))
-    return ServerOffer(offered(features), tuple(names[:MOST_MECHANISMS]))
+    names = sorted(name for name in read_offer(features, {}).mechanisms if _MECHANISM.fullmatch(name))
+    return DomainOffer(offered(features), tuple(names[:MOST_MECHANISMS]))
 
 
 def is_asked(domain: Domain) -> bool:
@@ -55,7 +55,7 @@ def is_asked(domain: Domain) -> bool:
 
 @dataclass(slots=True)
 class _Known:
-    offer: ServerOffer | None = None  # None: not known yet
+    offer: DomainOffer | None = None  # None: not known yet
     ask_after: float = 0.0
     asking: bool = False
     waiting: list[Deferred[None]] = field(default_factory=list)
@@ -71,14 +71,14 @@ class Offers:
         self._contact = contact
         self._known: dict[str, _Known] = {}
 
-    def known(self, domain: Domain) -> ServerOffer | None:
+    def known(self, domain: Domain) -> DomainOffer | None:
         """Return what the server offers as far as is known, None if that is nothing."""
         if not is_asked(domain):
             return NOTHING
         known = self._known.get(domain.name)
         return known.offer if known is not None else None
 
-    def now(self, domain: Domain) -> ServerOffer | None:
+    def now(self, domain: Domain) -> DomainOffer | None:
         """Return what to tell a client now; None: it is worth a short wait (`soon`). Asks anew what is old."""
         if not is_asked(domain):
             return NOTHING
@@ -92,7 +92,7 @@ class Offers:
             return NOTHING
         return known.offer
 
-    async def soon(self, domain: Domain) -> ServerOffer:
+    async def soon(self, domain: Domain) -> DomainOffer:
         """Return what the server offers once that is known; nothing if it takes too long."""
         known = self._known[domain.name]
         if known.asking:
@@ -101,7 +101,7 @@ class Offers:
             await news.addTimeout(PATIENCE, self._clock, onTimeoutCancel=lambda _result, _timeout: None)  # type: ignore[arg-type]
         return known.offer or NOTHING
 
-    def learned(self, domain: Domain, features: Stanza) -> ServerOffer:
+    def learned(self, domain: Domain, features: Stanza) -> DomainOffer:
         """A stream to the server has shown what it offers."""
         known = self._known.setdefault(domain.name, _Known())
         offer = offer_in(features)

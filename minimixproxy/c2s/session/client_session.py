@@ -181,7 +181,8 @@ class ClientSession:
 
     def wakes(self, login: Login) -> None:
         """The client has another connection, and has logged in for that."""
-        self.login = login
+        if login.credential.known:
+            self.login = login
         self._link.resumed(login)
         if self._reconnecting is not None:
             self._reconnecting.hurry()
@@ -294,8 +295,8 @@ class ClientSession:
         self._from_server.take(events)
 
     def server_lost(self) -> None:
-        """The connection to the server is gone: another one is tried if the stream can be resumed."""
-        management = self._server.resumable
+        """The connection to the server is gone: another one is tried if the stream can be resumed, after a login."""
+        management = self._server.resumable if self.login.credential.known else None
         if management is None or self._output.over or self._client.done:
             self.server_gone(None)
             return

@@ -135,6 +135,16 @@ class Credential:
         """A credential that can do SCRAM with `hash_name`, as long as the server keeps salt and iteration count."""
         return cls(None, Learned(hash_name, challenge, keys))
 
+    @classmethod
+    def unknown(cls) -> Credential:
+        """A credential that can do nothing: a client has logged in, and nobody here knows by what."""
+        return cls(None)
+
+    @property
+    def known(self) -> bool:
+        """Whether it can log in at all."""
+        return self._password is not None or self.learned is not None
+
     @property
     def password(self) -> str | None:
         """The password, or None: then PLAIN is out of the question."""

@@ -16,6 +16,10 @@ from minimixproxy.xep.data_forms import Field, Form, Values, fixed, table
 MAX_SHOWN = 500  # rooms in one form or table; a stanza has to stay in bounds
 MAX_NOTED = 50  # rooms in a note, for clients that show no table
 ALL_ROOMS = "*"
+NOT_ENROLLED = (
+    "This account is not enrolled: its devices join rooms by themselves, and are out when they disconnect. "
+    "To change that, log in once with the password as it is (PLAIN), or ask the operator to enroll the account."
+)
 _LEAVING = "leaving"
 _COLUMNS = (
     ("room", "Room"),
@@ -29,6 +33,10 @@ _COLUMNS = (
 
 class Owned(Protocol):
     """The account, as its owner deals with it. Rooms by bare JID."""
+
+    @property
+    def is_enrolled(self) -> bool:
+        """Whether the account can be in rooms by itself."""
 
     @property
     def rooms(self) -> Mapping[str, Occupied]:
@@ -71,9 +79,10 @@ class UserCommands:
 
     def _rooms(self, _asker: object) -> Done:
         reports = self._reports()
+        not_enrolled = [] if self._account.is_enrolled else [NOT_ENROLLED]
         if not reports:
-            return Done("The account is in no room.")
-        lines = [f"The account is in {_count(len(reports), 'room')}."]
+            return Done("\n".join(["The account is in no room.", *not_enrolled]))
+        lines = [*not_enrolled, f"The account is in {_count(len(reports), 'room')}."]
         lines += [_line(report) for report in reports[:MAX_NOTED]]
         if len(reports) > MAX_NOTED:
             lines.append(f"And {len(reports) - MAX_NOTED} more.")

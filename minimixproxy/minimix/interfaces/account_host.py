@@ -8,6 +8,10 @@ from typing import Protocol
 class AccountHost(Protocol):
     """Who holds an account."""
 
+    @property
+    def is_enrolled(self) -> bool:
+        """Whether there is a login that opens the account stream: else the account can be in no room."""
+
     def unattended(self) -> None:
         """The last session is gone."""
 

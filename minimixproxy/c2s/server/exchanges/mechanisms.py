@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from minimixproxy.c2s.server.exchanges import plain
 from minimixproxy.c2s.server.exchanges.login_exchange import Client, Exchange, ExchangeContext
+from minimixproxy.c2s.server.exchanges.relayed_scram import RelayedScram
 from minimixproxy.config.settings import Domain
 from minimixproxy.sasl.channel_binding import TYPES, Bindings
 from minimixproxy.sasl.downgrade import Offered
@@ -46,8 +47,8 @@ def relayed_mechanisms(server: Iterable[str]) -> list[str]:
 
 def exchange_by(mechanism: str | None, client: Client, context: ExchangeContext) -> Exchange:
     """Return the exchange of a mechanism for a client. Raises `SaslFailure` if it is not offered one."""
-    if mechanism not in client.offered.mechanisms:
+    if mechanism is None or mechanism not in client.offered.mechanisms:
         raise SaslFailure("invalid-mechanism")
     if mechanism == plain.MECHANISM:
         return plain.PlainExchange(client, context)
-    raise SaslFailure("invalid-mechanism")
+    return RelayedScram(mechanism, client, context)
