@@ -5,7 +5,9 @@ import json
 from tests.integration.cases import on_both_servers
 from tests.integration.client import Client
 from tests.integration.ejabberd import Ejabberd
-from tests.integration.logins.device import Connection, Device
+from tests.integration.logins.cases import NO_BINDING, NOTHING_USABLE, LoginRulesCase, named
+from tests.integration.logins.connection import Connection
+from tests.integration.logins.device import Device
 from tests.integration.logins.rules import (
     CONVERSATIONS,
     CONVERSATIONS_STRICT,
@@ -14,15 +16,16 @@ from tests.integration.logins.rules import (
     EVERYBODY,
     GAJIM,
     MONAL,
+    MONAL_2024,
     MONAL_WITH_PLAIN,
     PROFANITY,
     SISKIN,
+    SISKIN_TO_COME,
 )
 from tests.integration.prosody import Prosody
 from tests.integration.proxy import Proxy
 from tests.integration.relay import Relay
 from tests.integration.servers import Account
-from tests.integration.test_login_rules import NO_BINDING, NOTHING_USABLE, LoginRulesCase, named
 from tests.integration.test_status import status
 
 NS_MUC = "http://jabber.org/protocol/muc"
@@ -71,11 +74,12 @@ class WhoGetsInTests(RelayedCase):
         scram = HASH[self.kind]
         expected = named(
             {
-                **dict.fromkeys((CONVERSATIONS, SISKIN, GAJIM, CONVERSE), f"{scram} n,,"),
+                **dict.fromkeys((CONVERSATIONS, SISKIN, SISKIN_TO_COME, GAJIM, CONVERSE), f"{scram} n,,"),
                 DINO: f"{scram} n,," if self.kind is Prosody else "PLAIN",
                 PROFANITY: f"{scram} y,,",
                 MONAL_WITH_PLAIN: "PLAIN",
                 MONAL: NOTHING_USABLE,
+                MONAL_2024: NOTHING_USABLE,
                 CONVERSATIONS_STRICT: NO_BINDING,
             }
         )
