@@ -103,7 +103,10 @@ def _minimix(settings: config.Settings, reactor: Any) -> _Minimix:
     state = StateService(journal, _place(settings), accounts, reactor)
     state.addService(accounts)
     try:
-        state.addService(listener.client_service(settings, accounts, reactor, turn_end=turn_end))
+        clients = listener.client_service(
+            settings, accounts, reactor, turn_end=turn_end, known_keys=accounts.known_keys
+        )
+        state.addService(clients)
     except CertificateError as error:
         _exit(error)
     except OSError as error:

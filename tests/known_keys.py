@@ -25,7 +25,7 @@ class MemoryKeys:
 
 
 class MemoryKnownKeys:
-    """What logins ask for (`c2s.server.known_keys.KnownKeys`), and what they say."""
+    """What logins ask for (`c2s.server.exchanges.known_keys.KnownKeys`), and what they say."""
 
     def __init__(self) -> None:
         self.keys: dict[str, tuple[Keys, ...]] = {}  # by account

@@ -34,7 +34,7 @@ class LoginWithKeys(Protocol):
 
 
 class AccountKeys:
-    """All known keys (`c2s.server.known_keys.KnownKeys`)."""
+    """All known keys (`c2s.server.exchanges.known_keys.KnownKeys`)."""
 
     log = Logger()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from minimixproxy.accountstream.errors import CredentialRefused
-from minimixproxy.c2s.server.known_keys import KnownKeys
+from minimixproxy.c2s.server.exchanges.known_keys import KnownKeys
 from minimixproxy.c2s.upstream.credentials import Credential
 from minimixproxy.minimix.interfaces.journal import KeptLogin
 from minimixproxy.sasl.keys import Keys

@@ -49,6 +49,7 @@ from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.lazy_stanzas import Output
 from minimixproxy.wire.stanza import Stanza, UnusableStanza, parse_stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
+from tests.known_keys import MemoryKnownKeys
 from tests.wires import Wire
 
 ContextMaker = IOpenSSLClientConnectionCreator | IOpenSSLServerConnectionCreator | IOpenSSLContextFactory
@@ -260,7 +261,9 @@ class Lab:
             self._connect,
             self.lines,
         )
-        self.context = NegotiationContext(self.settings, sessions, self.tls, Upstream(self._contact, self._log_in))
+        self.known_keys = MemoryKnownKeys()
+        upstream = Upstream(self._contact, self._log_in)
+        self.context = NegotiationContext(self.settings, sessions, self.tls, upstream, self.known_keys)
         self.clients = Clients(self.context)
 
     def _connect(self, login: Login, client: Peer) -> Deferred[FramedXmlStream]:

@@ -12,6 +12,7 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from minimixproxy.c2s.server.exchanges.known_keys import KnownKeys, NoKeys
 from minimixproxy.c2s.server.limits import ConnectionCounter
 from minimixproxy.c2s.server.negotiation import Negotiation
 from minimixproxy.c2s.server.negotiation_context import NegotiationContext, Upstream
@@ -174,13 +175,14 @@ def client_service(
     connect: Connect | None = None,
     contact: Contact | None = None,
     turn_end: TurnEnd | None = None,
+    known_keys: KnownKeys | None = None,
     plaintext_from_loopback: bool = False,
 ) -> ClientService:
     """Return the service of all `[[listen]]` ports. Raises `CertificateError` if a configured certificate is no good.
 
     `connect` and `contact` are for tests; else clients log in by `connect_upstream`, register by `contact_upstream`.
-    `turn_end`: when sessions write what is delivered to them. `plaintext_from_loopback` is for benchmarks: a client on
-    this machine logs in without TLS.
+    `turn_end`: when sessions write what is delivered to them. `known_keys`: None if none are known.
+    `plaintext_from_loopback` is for benchmarks: a client on this machine logs in without TLS.
     """
 
     async def connect_client(login: Login, client: Peer) -> FramedXmlStream:
@@ -200,6 +202,7 @@ def client_service(
     holds_back = settings.rooms.inactive != "pass"
     limits = settings.limits
     sessions = SessionContext(accounts, limits, reactor, turn_end, shares, resumable, connect, lines, holds_back)
-    context = NegotiationContext(settings, sessions, tls, Upstream(contact or contact_server, log_in))
+    upstream = Upstream(contact or contact_server, log_in)
+    context = NegotiationContext(settings, sessions, tls, upstream, known_keys or NoKeys())
     clients = Clients(context, plaintext_from_loopback=plaintext_from_loopback)
     return ClientService(settings, clients, reactor)

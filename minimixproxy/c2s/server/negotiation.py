@@ -22,14 +22,17 @@ from minimixproxy.c2s.server.negotiation_states import WAITING, State, kind_of
 from minimixproxy.c2s.server.offers import DomainOffer
 from minimixproxy.c2s.server.registrar import TooMuch
 from minimixproxy.c2s.server.waiting_client import WaitingClient
+from minimixproxy.c2s.transport.channel_bindings import bindings_as_server
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.peers import peer_key
 from minimixproxy.config.settings import Domain
 from minimixproxy.logs.logger import Logger
+from minimixproxy.sasl.channel_binding import Bindings
 from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.wire.events import Event, Fault, Keepalive, StreamClosed, StreamOpened
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from minimixproxy.xep import sasl
+from minimixproxy.xep.channel_binding import feature
 from minimixproxy.xep.registration import request_of, shown
 from minimixproxy.xep.sasl import SaslFailure
 from minimixproxy.xep.stream_headers import PROCEED, STARTTLS_FEATURE, STREAM_END, passed_header, stream_error
@@ -50,6 +53,7 @@ class Negotiation:
         self._state = State.OPEN_SECURE if secure else State.OPEN_PLAIN
         self._headers = ClientHeaders(context.domains)
         self._offered = Offered(())
+        self._bindings: Bindings = {}
         self._refusals = 0
         self._client_login = ClientLogin(self)
         self._logged_in: LoggedIn | None = None
@@ -124,8 +128,10 @@ class Negotiation:
             self._show_login(known)
 
     def _show_login(self, offer: DomainOffer) -> None:
-        self._offered = self._context.offered(self._headers, offer, {})
-        self._show(State.SECURE, sasl.mechanisms(self._offered.mechanisms) + shown(offer.registration))
+        self._bindings = bindings_as_server(self._stream.transport)
+        self._offered = self._context.offered(self._headers, offer, self._bindings)
+        login = feature(self._offered.bindings or ()) + sasl.mechanisms(self._offered.mechanisms)
+        self._show(State.SECURE, login + shown(offer.registration))
 
     def _show(self, state: State, features: bytes) -> None:
         self._stream.write(b"<stream:features>%b</stream:features>" % features)
@@ -189,7 +195,7 @@ class Negotiation:
 
     def exchange_by(self, mechanism: str | None) -> Exchange:
         """Return how the client logs in by a mechanism. Raises `SaslFailure`."""
-        return self._context.exchange(mechanism, Client(self._domain, self._stream.peer, {}, self._offered))
+        return self._context.exchange(mechanism, Client(self._domain, self._stream.peer, self._bindings, self._offered))
 
     def challenged(self, element: bytes) -> None:
         """The client is to respond."""

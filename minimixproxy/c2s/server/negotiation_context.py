@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from minimixproxy.c2s.server.client_headers import ClientHeaders
+from minimixproxy.c2s.server.exchanges.decoys import Decoys
+from minimixproxy.c2s.server.exchanges.known_keys import KnownKeys
 from minimixproxy.c2s.server.exchanges.login_exchange import Client, Exchange, ExchangeContext, HandedLogin, LoggedIn
 from minimixproxy.c2s.server.exchanges.mechanisms import exchange_by, offered_mechanisms
 from minimixproxy.c2s.server.login_attempts import LoginAttempts
@@ -48,6 +50,7 @@ class NegotiationContext:
         sessions: SessionContext,
         tls: ServerTLS,
         upstream: Upstream,
+        known_keys: KnownKeys,
     ) -> None:
         clock = sessions.clock
         self.limits: Limits = settings.limits
@@ -58,7 +61,7 @@ class NegotiationContext:
         self.offers = Offers(clock, upstream.contact)
         self.registrar = Registrar(upstream.contact, self.offers, self.limits, clock)
         attempts = LoginAttempts(self.limits, clock)
-        self._exchanges = ExchangeContext(attempts, sessions.connect, upstream.log_in, KeyCache())
+        self._exchanges = ExchangeContext(attempts, sessions.connect, upstream.log_in, KeyCache(), known_keys, Decoys())
 
     def shut_down(self) -> None:
         """End the sessions that have no client, and let none log in again."""
@@ -67,7 +70,8 @@ class NegotiationContext:
 
     def offered(self, headers: ClientHeaders, offer: DomainOffer, bindings: Bindings) -> Offered:
         """Return how a client may log in. `offer`: of its server, as far as is known."""
-        hashes: frozenset[str] = frozenset()
+        account = headers.account
+        hashes = self._exchanges.known_keys.hashes(account) if account is not None else frozenset()
         return offered_mechanisms(self.domains[headers.domain], hashes, offer.mechanisms, bindings)
 
     def exchange(self, mechanism: str | None, client: Client) -> Exchange:

@@ -37,6 +37,7 @@ FEWEST_REQUESTS = 20  # that any client may make before its login ...
 REQUESTS_PER_ACCOUNT = 4  # ... or so many for each account that its address may make, if that is more
 _ASIDE = 20  # stanzas of a server that answer nothing, before one that does
 
+
 class TooMuch(Exception):
     """A client asked more often than anybody needs to."""
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamUnfit
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache, KeysUnfit
 from minimixproxy.c2s.upstream.offer import PLAIN, Choice
@@ -9,7 +14,7 @@ from minimixproxy.c2s.upstream.sasl_channel import SaslChannel
 from minimixproxy.jids import InvalidJID, prepare_local
 from minimixproxy.logs.logger import Logger
 from minimixproxy.sasl.downgrade import Offered
-from minimixproxy.sasl.scram import ScramError
+from minimixproxy.sasl.scram import Challenge, ScramError, ScramKeys
 from minimixproxy.sasl.scram_client import ScramClient, Tampered
 
 log = Logger()
@@ -35,33 +40,72 @@ class SaslExchange:
     async def scram(self, choice: Choice, cache: KeyCache, account: str, offered: Offered | None = None) -> None:
         """Log in by SCRAM, and make sure that the server knows the account. Raises `UpstreamError`.
 
-        `offered`: what the server offered, to be compared with what it says it was (XEP-0474); None: it is not.
+        `offered`: see `ScramLogin`.
         """
+        login = ScramLogin(self._channel, choice, self._username, offered)
+        challenge = await login.begin()
         try:
-            client = ScramClient(choice.mechanism, self._username, binding=choice.binding)
-        except ScramError as error:  # a name that no server could accept
-            raise UpstreamRefused("not-authorized", str(error)) from error
-        try:
-            await self._scram(client, choice, cache, account, offered)
+            keys = await self._credential.keys(cache, account, login.hash_name, challenge)
         except KeysUnfit as error:
             raise UpstreamUnfit(str(error)) from error
+        except ScramError as error:
+            raise UpstreamProtocolError(f"SCRAM failed: {error}") from error
+        await login.prove(keys)
+        self._credential.learn(login.hash_name, challenge, keys)
+
+
+class ScramLogin:
+    """The proxy's own exchange with a server by SCRAM: `begin`, then `prove`, or `fail`."""
+
+    def __init__(self, channel: SaslChannel, choice: Choice, username: str, offered: Offered | None = None) -> None:
+        """`offered`: what the server offered, to be compared with what it says it was (XEP-0474); None: it is not.
+
+        Raises `UpstreamRefused` for a name that no server could accept.
+        """
+        self._channel = channel
+        self._choice = choice
+        self._username = username
+        self._offered = offered
+        try:
+            self._client = ScramClient(choice.mechanism, username, binding=choice.binding)
+        except ScramError as error:
+            raise UpstreamRefused("not-authorized", str(error)) from error
+
+    @property
+    def hash_name(self) -> str:
+        """The hash of the mechanism."""
+        return self._client.hash_name
+
+    async def begin(self) -> Challenge:
+        """Return what the server wants keys for. Raises `UpstreamError`."""
+        with self._telling():
+            self._channel.auth(self._choice.mechanism, self._client.first())
+            return self._client.challenge(await self._channel.challenge(), self._offered)
+
+    async def prove(self, keys: ScramKeys) -> None:
+        """Log in with keys; the server has to know them, too. Raises `UpstreamError`."""
+        with self._telling():
+            self._channel.respond(self._client.final(keys))
+            self._client.verify(await self._last_word())
+
+    async def fail(self) -> None:
+        """Have the server refuse the login: it counts who guesses, and it takes its time. Raises `UpstreamError`."""
+        size = hashlib.new(self.hash_name).digest_size
+        self._channel.respond(self._client.final(ScramKeys(secrets.token_bytes(size), b"")))
+        await self._channel.answer()
+        raise UpstreamProtocolError("the server let somebody in who has proved nothing")
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Turn what goes wrong into an `UpstreamError`."""
+        try:
+            yield
         except Tampered as error:
-            why = f"{error}: see scram_downgrade_protection"
-            raise UpstreamProtocolError(why) from error
+            raise UpstreamProtocolError(f"{error}: see scram_downgrade_protection") from error
         except ScramError as error:
             raise UpstreamProtocolError(f"SCRAM failed: {error}") from error
         except UpstreamRefused as error:
-            raise explained(error, choice, self._username) from error
-
-    async def _scram(
-        self, client: ScramClient, choice: Choice, cache: KeyCache, account: str, offered: Offered | None
-    ) -> None:
-        self._channel.auth(choice.mechanism, client.first())
-        challenge = client.challenge(await self._channel.challenge(), offered)
-        keys = await self._credential.keys(cache, account, client.hash_name, challenge)
-        self._channel.respond(client.final(keys))
-        client.verify(await self._last_word())
-        self._credential.learn(client.hash_name, challenge, keys)
+            raise explained(error, self._choice, self._username) from error
 
     async def _last_word(self) -> bytes:
         """Return the server's final message: additional data with the success, or one more challenge."""

@@ -39,7 +39,7 @@ def domain(*logins: Any) -> Domain:
 
 class MechanismsTest(TestCase):
     def offered(self, logins: tuple[str, ...], hashes: set[str], bindings: dict[str, bytes]) -> tuple[Any, Any]:
-        found = offered_mechanisms(domain(*logins), hashes, SERVER, bindings)
+        found = offered_mechanisms(domain(*logins), hashes, SERVER if not hashes else (), bindings)
         return tuple(found.mechanisms), found.bindings
 
     def test_of_whom_nothing_is_known(self) -> None:
@@ -54,13 +54,23 @@ class MechanismsTest(TestCase):
                 self.assertEqual(self.offered(logins, set(), bindings), (expected, None))
 
     def test_of_whom_keys_are_known(self) -> None:
-        """Those of the keys, whatever the server offers."""
+        """Those of the keys."""
         for hashes, logins, expected in (
             ({"sha512"}, ("SCRAM", "PLAIN"), ("SCRAM-SHA-512", "PLAIN")),
             ({"sha1", "sha512"}, ("SCRAM",), ("SCRAM-SHA-512", "SCRAM-SHA-1")),
             ({"sha1"}, ("PLAIN",), ("PLAIN",)),
         ):
             self.assertEqual(self.offered(logins, hashes, {}), (expected, None))
+
+    def test_keys_for_a_hash_that_the_server_has_given_up(self) -> None:
+        bindings = {"tls-exporter": b"x"}
+        for hashes, server, expected in (
+            ({"sha1", "sha256"}, ("SCRAM-SHA-256", "PLAIN"), ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]),
+            ({"sha1"}, ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"), ["SCRAM-SHA-256"]),
+            ({"sha1"}, ("PLAIN",), ["SCRAM-SHA-1-PLUS", "SCRAM-SHA-1"]),
+            ({"sha1"}, (), ["SCRAM-SHA-1-PLUS", "SCRAM-SHA-1"]),
+        ):
+            self.assertEqual(offered_mechanisms(domain("SCRAM"), hashes, server, bindings).mechanisms, expected)
 
     def test_bound_to_the_proxy_s_own_tls(self) -> None:
         bindings = {"tls-server-end-point": b"x", "tls-exporter": b"y", "tls-other": b"z"}

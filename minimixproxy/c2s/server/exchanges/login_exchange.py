@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from minimixproxy.c2s.server.exchanges.decoys import Decoys
+from minimixproxy.c2s.server.exchanges.known_keys import KnownKeys
 from minimixproxy.c2s.transport.peers import Peer
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.c2s.upstream.credentials import KeyCache
@@ -83,3 +85,5 @@ class ExchangeContext:
     connect: Connect
     log_in: HandedLogin
     keys: KeyCache
+    known_keys: KnownKeys
+    decoys: Decoys

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from minimixproxy.c2s.server.exchanges import plain
+from minimixproxy.c2s.server.exchanges.local_scram import ScramExchange
 from minimixproxy.c2s.server.exchanges.login_exchange import Client, Exchange, ExchangeContext
 from minimixproxy.c2s.server.exchanges.relayed_scram import RelayedScram
 from minimixproxy.config.settings import Domain
 from minimixproxy.sasl.channel_binding import TYPES, Bindings
 from minimixproxy.sasl.downgrade import Offered
-from minimixproxy.sasl.scram import MECHANISMS, PLUS
+from minimixproxy.sasl.scram import MECHANISMS, PLUS, hash_of
 from minimixproxy.xep.sasl import SaslFailure
 
 SCRAM = "SCRAM-"
@@ -27,8 +28,12 @@ def offered_mechanisms(domain: Domain, hashes: Collection[str], server: Iterable
     """
     names: list[str] = []
     types: list[str] | None = None
-    if "SCRAM" in domain.logins and hashes:
-        names = [name for name, hash_name in MECHANISMS.items() if hash_name in hashes]
+    offered = {hash_of(name) for name in server}
+    usable = [name for name, hash_name in MECHANISMS.items() if hash_name in hashes]
+    if offered - {None}:  # keys for a hash that the server has given up log nobody in
+        usable = [name for name in usable if MECHANISMS[name] in offered]
+    if "SCRAM" in domain.logins and usable:
+        names = usable
         types = [type_ for type_ in TYPES if type_ in bindings] or None
         names = [name + PLUS for name in names if types] + names
     elif "SCRAM" in domain.logins:
@@ -51,4 +56,6 @@ def exchange_by(mechanism: str | None, client: Client, context: ExchangeContext)
         raise SaslFailure("invalid-mechanism")
     if mechanism == plain.MECHANISM:
         return plain.PlainExchange(client, context)
-    return RelayedScram(mechanism, client, context)
+    if hash_of(mechanism) is None:
+        return RelayedScram(mechanism, client, context)
+    return ScramExchange(mechanism, client, context)

@@ -6,6 +6,8 @@ a secret that the proxy has not: a server that lies is found out by the client.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamUnfit
 from minimixproxy.c2s.server.exchanges.login_exchange import Client, Dialogue, ExchangeContext, LoggedIn
 from minimixproxy.c2s.upstream.connecting import Login
@@ -17,16 +19,23 @@ from minimixproxy.sasl.scram_server import ClientFirst, read_client_first
 from minimixproxy.xep import sasl
 from minimixproxy.xep.sasl import SaslFailure
 
+#: Has a client fail as if its account existed. Raises `SaslFailure` for the client's part.
+Unknown = Callable[[], Awaitable[None]]
+
 
 class RelayedScram:
     """(`login_exchange.Exchange`)"""
 
     log = Logger()
 
-    def __init__(self, mechanism: str, client: Client, context: ExchangeContext) -> None:
+    def __init__(
+        self, mechanism: str, client: Client, context: ExchangeContext, unknown: Unknown | None = None
+    ) -> None:
+        """`unknown`: see `relay`."""
         self._mechanism = mechanism
         self._client = client
         self._context = context
+        self._unknown = unknown
 
     async def __call__(self, dialogue: Dialogue) -> LoggedIn:
         """Log in. Raises `SaslFailure`."""
@@ -65,7 +74,7 @@ class RelayedScram:
     async def _relay(self, channel: SaslChannel, dialogue: Dialogue, message: bytes, *, doubted: bool) -> bytes:
         """Pass the messages both ways. `doubted`: the server may take the first for that of somebody attacked."""
         try:
-            return await relay(channel, dialogue, self._mechanism, message)
+            return await relay(channel, dialogue, self._mechanism, message, self._unknown)
         except UpstreamRefused as error:
             if doubted and error.condition in ("malformed-request", "invalid-mechanism"):
                 raise self._not_believed() from error
@@ -81,13 +90,23 @@ class RelayedScram:
         return SaslFailure("temporary-auth-failure", "this account has to be enrolled before this client can log in")
 
 
-async def relay(channel: SaslChannel, dialogue: Dialogue, mechanism: str, message: bytes) -> bytes:
+async def relay(
+    channel: SaslChannel, dialogue: Dialogue, mechanism: str, message: bytes, unknown: Unknown | None = None
+) -> bytes:
     """Have a client and a server prove themselves to each other; return what goes with the success.
 
-    `message`: the client-first-message, as it came. Raises `UpstreamError`, or `SaslFailure` for the client's part.
+    `message`: the client-first-message, as it came. `unknown`: what is done with a client whose account does not exist,
+    so that it does not find out by that. Raises `UpstreamError`, or `SaslFailure` for the client's part.
     """
     channel.auth(mechanism, message)
-    answer = await channel.answer()
+    try:
+        answer = await channel.answer()
+    except UpstreamRefused as error:
+        if unknown is not None and error.condition == "not-authorized":
+            await unknown()
+            channel.auth(mechanism, message)  # to be refused once more: as many questions to the server as for others
+            await channel.answer()
+        raise
     if answer.success:
         raise UpstreamProtocolError("the server lets a client in that has proved nothing")
     answer = await _passed_on(answer, channel, dialogue)

@@ -248,7 +248,8 @@ class ServerTest(RelayedCase):
             ("invalid-mechanism", b"temporary-auth-failure"),
         ):
             self.setUp()
-            self.assertEqual(self.refused(*self.begun(), refusal(said)), [told])
+            if said != "not-authorized":  # that is said of accounts that do not exist: see test_local_scram
+                self.assertEqual(self.refused(*self.begun(), refusal(said)), [told])
             client, server = self.challenged()
             client.send(element("response", FINAL))
             self.assertEqual(self.refused(client, server, refusal(said)), [told])

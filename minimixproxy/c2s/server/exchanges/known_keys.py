@@ -24,3 +24,19 @@ class KnownKeys(Protocol):
 
     def withdraw(self, account: str) -> None:
         """The account's password is not what it was: all of its keys go, and what would log in with them."""
+
+
+class NoKeys:
+    """Nothing is known of any account (`KnownKeys`)."""
+
+    def hashes(self, account: str) -> frozenset[str]:
+        return frozenset()
+
+    def find(self, account: str, hash_name: str) -> Keys | None:
+        return None
+
+    def proved(self, account: str, keys: Keys) -> None:
+        """There are none."""
+
+    def withdraw(self, account: str) -> None:
+        """There are none."""

@@ -1,0 +1,200 @@
+"""A client proves to the proxy that it knows its password: SCRAM (RFC 5802), for accounts whose keys are known.
+
+The proof is checked here, on the proxy's own TLS. It shows the ClientKey; with that the proxy logs in at the server,
+in an exchange of its own that began before the client was challenged. So keys are checked upstream at every login.
+The steps are the same, in the same order, whoever logs in, and whatever he proves: a question to the server, the
+client's proof, another question to the server. So nobody learns from them whether an account exists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+from minimixproxy.c2s.errors import UpstreamRefused, UpstreamUnfit
+from minimixproxy.c2s.server.exchanges.login_exchange import Client, Dialogue, ExchangeContext, LoggedIn
+from minimixproxy.c2s.server.exchanges.relayed_scram import RelayedScram, relay
+from minimixproxy.c2s.upstream.connecting import Login
+from minimixproxy.c2s.upstream.credentials import Credential
+from minimixproxy.c2s.upstream.offer import choose_scram
+from minimixproxy.c2s.upstream.sasl import ScramLogin
+from minimixproxy.c2s.upstream.sasl_channel import SaslChannel
+from minimixproxy.logs.logger import Logger
+from minimixproxy.sasl.keys import Keys
+from minimixproxy.sasl.scram import Challenge, ScramError, ScramKeys
+from minimixproxy.sasl.scram_server import ClientFirst, Proved, ScramServer, WrongProof, read_client_first
+from minimixproxy.xep import sasl
+from minimixproxy.xep.sasl import SaslFailure
+
+
+class ScramExchange:
+    """(`login_exchange.Exchange`) Checked here if the keys of the account are known, else relayed to the server."""
+
+    def __init__(self, mechanism: str, client: Client, context: ExchangeContext) -> None:
+        self._mechanism = mechanism
+        self._client = client
+        self._context = context
+
+    async def __call__(self, dialogue: Dialogue) -> LoggedIn:
+        """Log in. Raises `SaslFailure`."""
+        message = dialogue.first if dialogue.first is not None else await dialogue.challenge(b"")
+        first, server = self._read(message)
+        login = Login(self._client.domain, first.username, Credential.unknown(), self._context.keys)
+        keys = self._context.known_keys.find(login.own.bare, server.hash_name)
+        if keys is None and first.header.flag != "p":
+            return await self._relay(login, server, _Relayed(message, dialogue))
+        local = LocalScram(Begun(self._mechanism, message, first, server), keys, login, self._context)
+        attempts, client = self._context.attempts, self._client
+        return await attempts.attempt(login.own.bare, client.peer, lambda: local.log_in(dialogue, client))
+
+    async def _relay(self, login: Login, server: ScramServer, dialogue: _Relayed) -> LoggedIn:
+        decoys, domain, hash_name = self._context.decoys, login.domain.name, server.hash_name
+
+        async def unknown() -> None:
+            decoy = decoys.challenge(login.own.bare, domain, hash_name)
+            await fails_like_any(server, server.challenge(decoy, protected=False), dialogue)
+
+        relayed = RelayedScram(self._mechanism, self._client, self._context, unknown)
+        logged_in = await relayed(dialogue)
+        decoys.seen_in(domain, hash_name, dialogue.challenges[0])
+        return logged_in
+
+    def _read(self, message: bytes) -> tuple[ClientFirst, ScramServer]:
+        client = self._client
+        try:
+            first = read_client_first(message)
+            server = ScramServer(self._mechanism, first, client.bindings, client.offered)
+        except ScramError as error:
+            raise SaslFailure("malformed-request", str(error)) from error
+        sasl.check_authzid(first.header.authzid, first.username, client.domain.name)
+        return first, server
+
+
+class _Relayed:
+    """A dialogue whose first message has been heard already. `challenges`: those that were sent."""
+
+    def __init__(self, first: bytes, dialogue: Dialogue) -> None:
+        self.first: bytes | None = first
+        self.challenges: list[bytes] = []
+        self._dialogue = dialogue
+
+    async def challenge(self, data: bytes) -> bytes:
+        """Send a challenge; return the response. Raises `SaslFailure`."""
+        self.challenges.append(data)
+        return await self._dialogue.challenge(data)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What a client has begun. `message`: its client-first-message as it came, `first`: what is in it."""
+
+    mechanism: str
+    message: bytes
+    first: ClientFirst
+    server: ScramServer
+
+
+class LocalScram:
+    """One login. Its exchange with the client is at most as far as the one with the server."""
+
+    log = Logger()
+
+    def __init__(self, begun: Begun, keys: Keys | None, login: Login, context: ExchangeContext) -> None:
+        """`keys`: None where none are known; then nobody can log in."""
+        self._begun = begun
+        self._keys = keys
+        self._login = login
+        self._context = context
+        self._account = login.own.bare
+        self._protected = login.domain.scram_downgrade_protection
+        self._success = b""
+
+    async def log_in(self, dialogue: Dialogue, client: Client) -> LoggedIn:
+        """Log the client in on both sides. Raises `UpstreamError`, or `SaslFailure` for the client's part."""
+        upstream = await self._context.log_in(
+            client.domain, client.peer, lambda channel: self._authenticate(channel, dialogue)
+        )
+        return LoggedIn(upstream, self._login, self._success)
+
+    async def _authenticate(self, channel: SaslChannel, dialogue: Dialogue) -> None:
+        ours = self._ours(channel)
+        try:
+            challenge = await ours.begin()
+        except UpstreamRefused as error:
+            await self._refuse(error, channel, dialogue)
+            raise
+        self._context.decoys.seen(self._login.domain.name, ours.hash_name, challenge)
+        if self._keys is None:
+            await dialogue.challenge(self._challenge(challenge))
+            await ours.fail()
+        elif challenge != self._keys.challenge:
+            await self._relay(channel, dialogue)
+        else:
+            response = await dialogue.challenge(self._challenge(challenge))
+            await self._finish(response, ours, self._keys)
+
+    def _ours(self, channel: SaslChannel) -> ScramLogin:
+        """Return our own exchange with the server, with the hash of the client's."""
+        hash_name = self._begun.server.hash_name
+        choice = choose_scram(channel.offer, [hash_name])
+        if choice is None:
+            raise UpstreamUnfit(f"the server offers SCRAM with {hash_name} no more")
+        return ScramLogin(channel, choice, self._login.username, channel.offer.offered if self._protected else None)
+
+    def _challenge(self, challenge: Challenge) -> bytes:
+        return self._begun.server.challenge(challenge, protected=self._protected)
+
+    async def _finish(self, response: bytes, ours: ScramLogin, keys: Keys) -> None:
+        """Check the client's proof, and log in with what it shows."""
+        try:
+            proved = self._begun.server.check(response, keys.stored_key, keys.server_key)
+        except WrongProof as error:
+            self.log.info("login of {account}: {error}", account=self._account, error=str(error))
+            await ours.fail()
+            raise
+        except ScramError as error:
+            raise SaslFailure("malformed-request", str(error)) from error
+        await self._prove(ours, keys, proved)
+
+    async def _prove(self, ours: ScramLogin, keys: Keys, proved: Proved) -> None:
+        shown = ScramKeys(proved.client_key, keys.server_key)
+        try:
+            await ours.prove(shown)
+        except UpstreamRefused as error:
+            if error.condition == "not-authorized":
+                self._context.known_keys.withdraw(self._account)
+            raise
+        self._context.known_keys.proved(self._account, keys._replace(client_key=proved.client_key))
+        credential = Credential.from_keys(keys.hash_name, keys.challenge, shown)
+        self._login = Login(self._login.domain, self._login.username, credential, self._login.keys)
+        self._success = proved.final
+
+    async def _relay(self, channel: SaslChannel, dialogue: Dialogue) -> None:
+        """The password was changed elsewhere. The client and the server find out between them who knows the new one."""
+        self._context.known_keys.withdraw(self._account)
+        if self._begun.first.header.flag == "p":
+            # Its password may be right: a client that is told otherwise asks its user for another one.
+            raise SaslFailure("temporary-auth-failure", "the password was changed, log in anew")
+        await channel.abort()
+        self._success = await relay(channel, dialogue, self._begun.mechanism, self._begun.message)
+
+    async def _refuse(self, error: UpstreamRefused, channel: SaslChannel, dialogue: Dialogue) -> None:
+        """The server has said at once that it knows no such account. The client finds out no sooner than others."""
+        if error.condition != "not-authorized":
+            return
+        decoy = self._context.decoys.challenge(self._account, self._login.domain.name, self._begun.server.hash_name)
+        await fails_like_any(self._begun.server, self._challenge(decoy), dialogue)
+        await self._ours(channel).begin()  # is refused once more
+
+
+async def fails_like_any(server: ScramServer, challenge: bytes, dialogue: Dialogue) -> None:
+    """Challenge a client that cannot succeed, and check its proof against nothing. Raises `SaslFailure`."""
+    response = await dialogue.challenge(challenge)
+    nothing = secrets.token_bytes(hashlib.new(server.hash_name).digest_size)
+    try:
+        server.check(response, nothing, nothing)
+    except WrongProof:
+        return
+    except ScramError as error:
+        raise SaslFailure("malformed-request", str(error)) from error

@@ -1,0 +1,458 @@
+"""SCRAM with the keys that are known of an account: what both sides are told, and in which order, whoever it is."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from pathlib import Path
+from typing import NamedTuple
+
+from twisted.logger import formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.c2s.server import negotiation
+from minimixproxy.c2s.server.exchanges.decoys import Decoys
+from minimixproxy.sasl.channel_binding import UNBOUND, Binding
+from minimixproxy.sasl.downgrade import Offered
+from minimixproxy.sasl.keys import Keys
+from minimixproxy.sasl.scram import Challenge, ScramError, ScramKeys, derive_keys, hash_of
+from minimixproxy.sasl.scram_client import ScramClient
+from minimixproxy.sasl.scram_server import ScramServer, read_client_first
+from tests.c2s.helpers import BIND, BOUND, HEADER, SERVER_FEATURES, SERVER_HEADER, HandedServer, Lab, LabClient
+from tests.c2s.server.exchanges.test_relayed_scram import ABORT, auth, element, refusal
+from tests.c2s.server.test_negotiation import errors
+from tests.c2s.server.test_offers import features
+from tests.log_events import log_events
+from tests.sasl.exchanges import BINDINGS, bound
+
+ACCOUNT = "a@example.org"
+CHALLENGE = Challenge(b"salt of the server", 4096)
+
+
+def from_(account: str) -> bytes:
+    return HEADER.replace(b" to=", b" from='%b' to=" % account.encode())
+
+
+def data_of(said: bytes) -> bytes:
+    """The data in the last element of SASL that was said."""
+    return b64decode(re.findall(rb">([^<>]*)</(?:auth|challenge|response|success)>", said)[-1])
+
+
+def keys(password: str = "secret", challenge: Challenge = CHALLENGE, hash_name: str = "sha256") -> Keys:
+    return Keys.from_scram(hash_name, challenge, derive_keys(hash_name, password, *challenge))
+
+
+class Server:
+    """The server's accounts and what it says of them in SCRAM; `steps`: what it was asked, and answered."""
+
+    def __init__(self, handed: HandedServer, accounts: dict[str, Keys], steps: list[str]) -> None:
+        self.handed = handed
+        self.accounts = accounts
+        self.steps = steps
+        self.read = 0
+        self.exchange: tuple[ScramServer, Keys]
+
+    def answer(self) -> None:
+        """Answer what it was asked since."""
+        while self.read < len(self.handed.sent):
+            asked = self.handed.sent[self.read]
+            self.read += 1
+            says = self.begin(asked) if asked.startswith(b"<auth") else self.go_on(asked)
+            self.steps.append("server: " + re.findall(rb"<([a-z]+)", says)[0].decode())
+            self.handed.says(says)
+
+    def begin(self, asked: bytes) -> bytes:
+        self.steps.append("proxy: auth")
+        mechanism = re.findall(rb"mechanism='([^']*)'", asked)[0].decode()
+        first = read_client_first(data_of(asked))
+        known = self.accounts.get(first.username)
+        if known is None:
+            return refusal("not-authorized")
+        server = ScramServer(mechanism, first, {}, Offered((mechanism,)))
+        self.exchange = server, known
+        return element("challenge", server.challenge(known.challenge, protected=False))
+
+    def go_on(self, asked: bytes) -> bytes:
+        if asked == ABORT:
+            self.steps.append("proxy: abort")
+            return refusal("aborted")
+        self.steps.append("proxy: response")
+        server, known = self.exchange
+        try:
+            return element("success", server.check(data_of(asked), known.stored_key, known.server_key).final)
+        except ScramError:
+            return refusal("not-authorized")
+
+
+class Outcome(NamedTuple):
+    """What came of a login. `answer`: what the client was told last."""
+
+    answer: bytes
+    client: LabClient
+    steps: list[str]
+
+
+class LocalCase(SynchronousTestCase):
+    mechanism = "SCRAM-SHA-256"
+
+    def setUp(self) -> None:
+        self.lab = Lab(Path(self.mktemp()), logins=("SCRAM", "PLAIN"))
+        self.events = log_events(self)
+        self.lab.known_keys.keys[ACCOUNT] = (keys(),)
+        self.accounts = {"a": keys()}
+        self.offer = b""
+        self.server_offers(self.mechanism)
+
+    def server_offers(self, *names: str) -> None:
+        self.lab.context.offers.learned(self.lab.context.domains["example.org"], features(*names, "PLAIN"))
+
+    def told(self, text: str) -> bool:
+        return any(text in (formatEvent(event) or "") for event in self.events)
+
+    def client(self, account: str = ACCOUNT, address: str = "192.0.2.1") -> LabClient:
+        """A client that names an account, and has seen what is offered to it."""
+        client = self.lab.client(address=address)
+        self.offer = client.send(from_(account))
+        return client
+
+    def offered(self) -> Offered:
+        names = re.findall(rb"<mechanism>([^<]*)<", self.offer)
+        types = re.findall(rb"<channel-binding type='([^']*)'", self.offer)
+        return Offered([name.decode() for name in names], [type_.decode() for type_ in types] or None)
+
+    def log_in(
+        self,
+        username: str = "a",
+        password: str = "secret",
+        *,
+        account: str = ACCOUNT,
+        mechanism: str | None = None,
+        binding: Binding = UNBOUND,
+        address: str = "192.0.2.1",
+    ) -> Outcome:
+        mechanism = mechanism or self.mechanism
+        hash_name = hash_of(mechanism)
+        assert hash_name is not None
+        client = self.client(account, address)
+        steps: list[str] = []
+        scram = ScramClient(mechanism, username, binding=binding)
+        answer = client.send(auth(scram.first(), mechanism))
+        if answer:
+            return Outcome(answer, client, steps)
+        server = Server(self.lab.handed[-1], self.accounts, steps)
+        server.answer()
+        answer = client.wire.take()
+        if not answer.startswith(b"<challenge"):
+            return Outcome(answer, client, steps)
+        steps.append("client: challenge")
+        challenge = scram.challenge(data_of(answer), self.offered())
+        answer = client.send(element("response", scram.final(derive_keys(hash_name, password, *challenge))))
+        server.answer()
+        answer += client.wire.take()
+        if answer.startswith(b"<success"):
+            scram.verify(data_of(answer))
+            client.relayed_to(self.lab.handed[-1])
+        steps.append("client: " + re.findall(rb"<([a-z]+)", answer)[0].decode())
+        return Outcome(answer, client, steps)
+
+
+PROVED = [
+    "proxy: auth",
+    "server: challenge",
+    "client: challenge",
+    "proxy: response",
+    "server: success",
+    "client: success",
+]
+
+
+class LoginTest(LocalCase):
+    def test_logged_in(self) -> None:
+        outcome = self.log_in()
+        self.assertEqual(outcome.steps, PROVED)
+        self.assertEqual(self.lab.handed[-1].over, "in")
+        self.assertEqual(self.lab.known_keys.withdrawn, [])
+
+    def test_what_is_offered(self) -> None:
+        self.client()
+        self.assertEqual(self.offered(), Offered(["SCRAM-SHA-256", "PLAIN"]))
+        self.patch(negotiation, "bindings_as_server", lambda _layer: BINDINGS)
+        self.client()
+        names = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN"]
+        self.assertEqual(self.offered(), Offered(names, ["tls-exporter", "tls-server-end-point"]))
+        self.lab.known_keys.keys[ACCOUNT] += (keys(hash_name="sha512"), keys(hash_name="sha1"))
+        self.client()
+        self.assertEqual(self.offered().mechanisms, names, "the server has given the others up")
+        self.server_offers("SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512")
+        self.client()
+        hashes = ("512", "256", "1")
+        expected = [f"SCRAM-SHA-{number}-PLUS" for number in hashes] + [f"SCRAM-SHA-{number}" for number in hashes]
+        self.assertEqual(self.offered().mechanisms, [*expected, "PLAIN"])
+        self.client("b@example.org")
+        self.assertEqual(self.offered(), Offered([*expected[3:], "PLAIN"]))
+
+    def test_the_session_has_the_keys(self) -> None:
+        """Later logins of the session, and of the account stream, need no client."""
+        outcome = self.log_in()
+        outcome.client.send(HEADER)
+        outcome.client.serve(SERVER_HEADER + SERVER_FEATURES)
+        outcome.client.send(BIND)
+        outcome.client.serve(BOUND)
+        credential = self.lab.accounts.bound[-1].login.credential
+        assert credential.learned is not None
+        shown = ScramKeys(keys().client_key or b"", keys().server_key)
+        self.assertEqual(credential.learned, ("sha256", CHALLENGE, shown))
+        self.assertIsNone(credential.password)
+
+    def test_a_proof_shows_the_client_key(self) -> None:
+        """Keys that were taken from a server's store cannot log in, until a client has."""
+        self.lab.known_keys.keys[ACCOUNT] = (keys()._replace(client_key=None),)
+        self.assertEqual(self.log_in().steps, PROVED)
+        self.assertEqual(self.lab.known_keys.keys[ACCOUNT], (keys(),))
+
+    def test_every_hash_with_and_without_channel_binding(self) -> None:
+        self.patch(negotiation, "bindings_as_server", lambda _layer: BINDINGS)
+        for number in ("1", "256", "512"):
+            self.mechanism = f"SCRAM-SHA-{number}"
+            known = keys(hash_name=hash_of(self.mechanism) or "")
+            self.lab.known_keys.keys[ACCOUNT], self.accounts["a"] = (known,), known
+            self.lab.mechanisms = (self.mechanism,)
+            self.server_offers(self.mechanism)
+            self.assertEqual(self.log_in().steps, PROVED)
+            for type_ in BINDINGS:
+                self.assertEqual(self.log_in(mechanism=f"{self.mechanism}-PLUS", binding=bound(type_)).steps, PROVED)
+
+    def test_names_of_one_account(self) -> None:
+        """Whatever a client writes: the account is the one that it is to the server, and the stream is for that."""
+        self.accounts["A"] = self.accounts["a"]
+        for name in ("a", "A", "\u00aa", "\uff41", "a\u00ad"):
+            self.assertEqual(self.log_in(name).steps, PROVED, name)
+        self.lab.known_keys.keys["j\u00fcrgen@example.org"] = (keys(),)
+        self.accounts["j\u00fcrgen"] = keys()
+        for name in ("j\u00fcrgen", "ju\u0308rgen"):
+            self.assertEqual(self.log_in(name).steps, PROVED, name)
+
+    def test_without_protection(self) -> None:
+        for protected in (True, False):
+            domain = self.lab.context.domains["example.org"]
+            changed = domain.model_copy(update={"scram_downgrade_protection": protected})
+            self.lab.context.domains["example.org"] = changed
+            client = self.client()
+            client.send(auth(b"n,,n=a,r=abc", self.mechanism))
+            Server(self.lab.handed[-1], self.accounts, []).answer()
+            self.assertEqual(b",h=" in data_of(client.wire.take()), protected)
+            client.vanish()
+
+    def test_an_account_that_does_not_name_itself(self) -> None:
+        """It is offered what its server offers, and checked here all the same."""
+        self.lab.known_keys.keys[ACCOUNT] = (keys()._replace(client_key=None),)
+        self.assertEqual(self.log_in(account="b@example.org").steps, PROVED)
+        self.assertEqual(self.lab.known_keys.keys[ACCOUNT], (keys(),), "the proof was checked here")
+
+
+class RefusedTest(LocalCase):
+    REFUSED = (*PROVED[:4], "server: failure", "client: failure")
+
+    def test_wrong_password(self) -> None:
+        """The server is told of it, too: it counts who guesses, and takes its time."""
+        outcome = self.log_in(password="wrong")
+        self.assertEqual(tuple(outcome.steps), self.REFUSED)
+        self.assertEqual(errors(outcome.answer), [b"not-authorized"])
+        self.assertEqual(self.lab.known_keys.withdrawn, [])
+        self.assertEqual(self.lab.known_keys.keys[ACCOUNT], (keys(),))
+
+    def test_nobody_learns_whether_an_account_exists(self) -> None:
+        """Enrolled, known to the server only, not known at all: as many questions to the server, at the same times."""
+        self.accounts["b"] = keys("another")
+        for name in ("a", "b", "nobody"):
+            outcome = self.log_in(name, "wrong", account="c@example.org", address=f"192.0.2.{len(name)}")
+            asked = [step.partition(":")[0] for step in outcome.steps]
+            self.assertEqual(asked, ["proxy", "server", "client", "proxy", "server", "client"], name)
+            self.assertEqual(errors(outcome.answer), [b"not-authorized"], name)
+
+    def test_a_decoy_is_as_the_server_s_own(self) -> None:
+        """What the server says for others is learned: from a login that is checked here, and from one that passes."""
+        for enrolled in (True, False):
+            self.setUp()
+            if not enrolled:
+                self.lab.known_keys.keys.clear()
+            self.log_in()
+            client = self.client()
+            client.send(auth(b"n,,n=nobody,r=abc", self.mechanism))
+            Server(self.lab.handed[-1], self.accounts, []).answer()
+            challenge = ScramClient(self.mechanism, "nobody", "abc").challenge(data_of(client.wire.take()))
+            self.assertEqual((len(challenge.salt), challenge.iterations), (len(CHALLENGE.salt), CHALLENGE.iterations))
+
+    def test_an_account_that_does_not_exist_any_more(self) -> None:
+        """It is challenged as it was before, and its keys are of no use to anybody."""
+        del self.accounts["a"]
+        for password in ("secret", "wrong"):
+            outcome = self.log_in(password=password)
+            self.assertEqual(errors(outcome.answer), [b"not-authorized"])
+
+    def test_bound_to_another_connection(self) -> None:
+        self.patch(negotiation, "bindings_as_server", lambda _layer: BINDINGS)
+        for type_ in BINDINGS:
+            outcome = self.log_in(mechanism="SCRAM-SHA-256-PLUS", binding=bound(type_, b"other"))
+            self.assertEqual(tuple(outcome.steps), self.REFUSED)
+            self.assertEqual(errors(outcome.answer), [b"not-authorized"])
+        self.assertTrue(self.told("login of a@example.org: the login is bound to another connection"))
+
+    def test_what_goes_to_no_server(self) -> None:
+        self.patch(negotiation, "bindings_as_server", lambda _layer: BINDINGS)
+        for mechanism, first, condition in (
+            ("SCRAM-SHA-256", b"", b"malformed-request"),
+            ("SCRAM-SHA-256", b"p=tls-exporter,,n=a,r=x", b"malformed-request"),
+            ("SCRAM-SHA-256-PLUS", b"n,,n=a,r=x", b"malformed-request"),
+            ("SCRAM-SHA-256-PLUS", b"p=tls-unique,,n=a,r=x", b"malformed-request"),
+            ("SCRAM-SHA-256", b"y,,n=a,r=x", b"malformed-request"),  # -PLUS was offered
+            ("SCRAM-SHA-256", b"n,,m=x,n=a,r=x", b"malformed-request"),
+            ("SCRAM-SHA-256", b"n,a=b@example.org,n=a,r=x", b"invalid-authzid"),
+            ("SCRAM-SHA-256", b"n,,n=a=41,r=x", b"malformed-request"),
+            ("SCRAM-SHA-256", "n,,n=\u0627a,r=x".encode(), b"malformed-request"),
+            ("SCRAM-SHA-1", b"n,,n=a,r=x", b"invalid-mechanism"),
+            ("SCRAM-SHA-1-PLUS", b"p=tls-exporter,,n=a,r=x", b"invalid-mechanism"),
+        ):
+            client = self.client()
+            text = auth(first, mechanism) if first else auth(b"", mechanism).replace(b"></", b">=</")
+            self.assertEqual(errors(client.send(text)), [condition], first)
+        self.assertEqual(self.lab.handed, [])
+
+    def test_channel_binding_for_an_account_whose_keys_are_not_known(self) -> None:
+        """It was offered to another one. It cannot be relayed."""
+        self.patch(negotiation, "bindings_as_server", lambda _layer: BINDINGS)
+        self.accounts["b"] = keys()
+        for name in ("b", "nobody"):
+            outcome = self.log_in(name, mechanism="SCRAM-SHA-256-PLUS", binding=bound("tls-exporter"))
+            self.assertEqual(errors(outcome.answer), [b"not-authorized"])
+
+    def test_malformed_proofs(self) -> None:
+        for what in (b"", b"c=biws", b"c=biws,r=other,p=QUFB", b"\xff"):
+            client, server = self.challenged()
+            text = element("response", what) if what else element("response", b"").replace(b"></", b">=</")
+            self.assertEqual(errors(client.send(text)), [b"malformed-request"])
+            self.assertEqual(server.handed.over, "SaslFailure")
+
+    def challenged(self, address: str = "192.0.2.1") -> tuple[LabClient, Server]:
+        client = self.client(address=address)
+        client.send(auth(b"n,,n=a,r=x", self.mechanism))
+        server = Server(self.lab.handed[-1], self.accounts, [])
+        server.answer()
+        self.assertIn(b"<challenge", client.wire.take())
+        return client, server
+
+    def test_a_proof_that_was_used(self) -> None:
+        """Everything that a client once said, said again."""
+        client = self.client()
+        scram = ScramClient(self.mechanism, "a", "fixed")
+        said = auth(scram.first(), self.mechanism)
+        client.send(said)
+        server = Server(self.lab.handed[-1], self.accounts, [])
+        server.answer()
+        scram.challenge(data_of(client.wire.take()))
+        final = element("response", scram.final(derive_keys("sha256", "secret", *CHALLENGE)))
+        client.send(final)
+        server.answer()
+        self.assertIn(b"<success", client.wire.take())
+        again = self.client()
+        again.send(said)
+        Server(self.lab.handed[-1], self.accounts, []).answer()
+        self.assertIn(b"<challenge", again.wire.take())
+        self.assertEqual(errors(again.send(final)), [b"malformed-request"])
+
+    def test_broken_off_it_counts(self) -> None:
+        for leave in ("abort", "vanish", "garbage"):
+            self.setUp()
+            for number in range(self.lab.settings.limits.failed_logins + 1):
+                client, server = self.challenged(f"203.0.113.{number}")
+                if leave == "abort":
+                    self.assertEqual(errors(client.send(ABORT)), [b"aborted"])
+                elif leave == "vanish":
+                    client.vanish()
+                else:
+                    client.send(element("response", b"x"))
+                self.assertIsNotNone(server.handed.over)
+            before = len(self.lab.handed)
+            self.client(address="198.51.100.1").send(auth(b"n,,n=a,r=x", self.mechanism))
+            self.assertEqual(len(self.lab.handed), before, "the next one has to wait")
+
+    def test_wrong_proofs_count(self) -> None:
+        for number in range(self.lab.settings.limits.failed_logins + 1):
+            self.log_in(password="wrong", address=f"203.0.113.{number}")
+        before = len(self.lab.handed)
+        self.client(address="198.51.100.1").send(auth(b"n,,n=a,r=x", self.mechanism))
+        self.assertEqual(len(self.lab.handed), before, "the next one has to wait")
+
+
+class ChangedTest(LocalCase):
+    """The server has other keys than are known here."""
+
+    def test_the_password_was_changed(self) -> None:
+        """The client and the server find out between them who knows the new one."""
+        for challenge in (Challenge(b"another salt", 4096), Challenge(CHALLENGE.salt, 5000)):
+            self.setUp()
+            self.accounts["a"] = keys("new", challenge)
+            outcome = self.log_in(password="new")
+            steps = ["proxy: auth", "server: challenge", "proxy: abort", "server: failure", *PROVED]
+            self.assertEqual(outcome.steps, steps)
+            self.assertEqual(self.lab.known_keys.withdrawn, [ACCOUNT])
+
+    def test_whoever_knows_the_old_one_is_out(self) -> None:
+        self.accounts["a"] = keys("new", Challenge(b"another salt", 4096))
+        outcome = self.log_in(password="secret")
+        self.assertEqual(errors(outcome.answer), [b"not-authorized"])
+        self.assertEqual(self.lab.known_keys.withdrawn, [ACCOUNT])
+
+    def test_with_channel_binding(self) -> None:
+        """It cannot be relayed. Its password may be right: it is not told that it is wrong."""
+        self.patch(negotiation, "bindings_as_server", lambda _layer: BINDINGS)
+        self.accounts["a"] = keys("new", Challenge(b"another salt", 4096))
+        outcome = self.log_in(password="new", mechanism="SCRAM-SHA-256-PLUS", binding=bound("tls-exporter"))
+        self.assertEqual(errors(outcome.answer), [b"temporary-auth-failure"])
+        self.assertEqual(self.lab.known_keys.withdrawn, [ACCOUNT])
+        self.client()
+        self.assertNotIn("SCRAM-SHA-256-PLUS", self.offered().mechanisms)
+
+    def test_the_server_refuses_what_was_proved_here(self) -> None:
+        """The same salt, and another password: no server of today does that."""
+        self.accounts["a"] = keys("new")
+        outcome = self.log_in(password="secret")
+        self.assertEqual(errors(outcome.answer), [b"not-authorized"])
+        self.assertEqual(self.lab.known_keys.withdrawn, [ACCOUNT])
+
+    def test_the_server_does_not_know_the_account(self) -> None:
+        """It takes any proof, and cannot prove that it knows the keys: somebody stands in between."""
+        self.accounts["a"] = keys()._replace(server_key=b"x" * 32)
+        outcome = self.log_in()
+        self.assertEqual(errors(outcome.answer), [b"temporary-auth-failure"])
+        self.assertTrue(self.told("SCRAM failed: wrong server signature"))
+        self.assertEqual(self.lab.known_keys.withdrawn, [])
+
+    def test_the_server_offers_the_hash_no_more(self) -> None:
+        self.lab.mechanisms = ("SCRAM-SHA-512", "PLAIN")  # it has changed since it was asked
+        self.assertEqual(errors(self.log_in().answer), [b"temporary-auth-failure"])
+        self.assertTrue(self.told("the server offers SCRAM with sha256 no more"))
+
+
+class DecoyTest(SynchronousTestCase):
+    def test_the_same_for_as_long_as_the_process_lasts(self) -> None:
+        decoys = Decoys()
+        first = decoys.challenge("a@example.org", "example.org", "sha1")
+        self.assertEqual(decoys.challenge("a@example.org", "example.org", "sha1"), first)
+        self.assertNotEqual(decoys.challenge("b@example.org", "example.org", "sha1").salt, first.salt)
+        self.assertNotEqual(decoys.challenge("a@example.org", "example.org", "sha256").salt, first.salt)
+        self.assertNotEqual(Decoys().challenge("a@example.org", "example.org", "sha1").salt, first.salt)
+
+    def test_as_the_server_s_own(self) -> None:
+        decoys = Decoys()
+        for salt in (b"x", b"x" * 16, b"x" * 32, b"x" * 33, b"x" * 100):
+            decoys.seen("example.org", "sha1", Challenge(salt, 10_000))
+            decoy = decoys.challenge("a@example.org", "example.org", "sha1")
+            self.assertEqual((len(decoy.salt), decoy.iterations), (len(salt), 10_000))
+        self.assertEqual(decoys.challenge("a@other.example", "other.example", "sha1").iterations, 4096)
+
+    def test_prosody_s_are_uuids(self) -> None:
+        decoys = Decoys()
+        decoys.seen("example.org", "sha1", Challenge(b"03209c04-2303-4c3a-80cb-d20ac2b96ff6", 10_000))
+        salt = decoys.challenge("a@example.org", "example.org", "sha1").salt
+        self.assertRegex(salt, rb"^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
