@@ -6,7 +6,7 @@ import atexit
 import re
 import shutil
 import tempfile
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from functools import cache
 from pathlib import Path
 
@@ -28,15 +28,16 @@ from minimixproxy.c2s.upstream.sasl import SaslExchange
 from minimixproxy.c2s.upstream.sasl_channel import SaslChannel
 from minimixproxy.config.settings import Limits
 from minimixproxy.sasl.downgrade import Offered
+from minimixproxy.sasl.keys import Keys
 from minimixproxy.sasl.scram import Challenge, ScramError, ScramKeys
 from minimixproxy.sasl.scram_client import ScramClient
 from minimixproxy.sasl.scram_server import ScramServer, read_client_first
 from minimixproxy.wire.events import Fault
 from minimixproxy.wire.framing import Framer
-from minimixproxy.wire.stanza import Stanza
+from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.sasl import SaslFailure, account_key, check_authzid, decoded, failure, parse_plain
-from tests.c2s.helpers import BIND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, LabClient, plain
+from tests.c2s.helpers import BIND, HEADER, SERVER_FEATURES, SERVER_HEADER, HandedServer, Lab, LabClient, plain
 from tests.wires import Wire
 
 _NONCE = "fyko+d2lbbFgONRv9qkxdawL"
@@ -108,7 +109,15 @@ def _directory() -> Path:
 
 @cache
 def _lab() -> Lab:
-    return Lab(_directory(), authentication_timeout=60.0, registration=True)
+    lab = Lab(_directory(), authentication_timeout=60.0, registration=True, logins=("SCRAM", "PLAIN"))
+    known = Keys.from_scram("sha256", Challenge(b"salt", 4096), _KEYS)
+    lab.known_keys.keys["a@example.org"] = (known,)
+    features = parse_stanza(
+        "<features xmlns='http://etherx.jabber.org/streams'><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>"
+        "<mechanism>SCRAM-SHA-256</mechanism><mechanism>SCRAM-SHA-1</mechanism></mechanisms></features>"
+    )
+    lab.context.offers.learned(lab.context.domains["example.org"], features)
+    return lab
 
 
 def negotiate(data: bytes) -> None:
@@ -124,6 +133,9 @@ def negotiate(data: bytes) -> None:
             answered += _serve(lab, client)
         client.vanish()
         lab.clock.advance(3600)
+    if any(server.over == "in" for server in lab.handed):
+        raise AssertionError("somebody has logged in who has proved nothing")
+    lab.handed.clear()
     lab.logins.clear()
     lab.contacts.clear()
     lab.accounts.bound.clear()
@@ -140,9 +152,24 @@ def _serve(lab: Lab, client: LabClient) -> bytes:
             client.accept_login()
         else:
             waiting.errback(UpstreamRefused("not-authorized"))
+    for server in lab.handed:
+        _challenge(server)
     if client.server is not None and b"<stream:stream" in client.upstream.take():
         return client.serve(SERVER_HEADER + SERVER_FEATURES)
     return client.wire.take()
+
+
+def _challenge(server: HandedServer) -> None:
+    """The server knows every account that begins with an a, and refuses what anybody proves."""
+    while server.sent and server.over is None:
+        asked = parse_stanza(server.sent.pop(0))
+        nonce = re.findall(rb",r=([^,]*)", b64decode(str(asked.element))) if asked.name == "auth" else []
+        known = nonce and b"n=a" in b64decode(str(asked.element))
+        server.says(_challenge_with(b"r=%bserver,s=c2FsdA==,i=4096" % nonce[0]) if known else _FAILURE)
+
+
+def _challenge_with(data: bytes) -> bytes:
+    return b"<challenge xmlns='%b'>%b</challenge>" % (_SASL, b64encode(data))
 
 
 def _check_stream(answered: bytes) -> None:
@@ -222,6 +249,17 @@ _BOUND = (
     b"<iq type='result' id='?' from='a@example.org'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
     b"<jid>a@example.org/r</jid></bind></iq>"
 )
+_NAMED = HEADER.replace(b" to=", b" from='a@example.org' to=")
+_SCRAM_RESPONSE = b"<response xmlns='%b'>%b</response>" % (
+    _SASL,
+    b64encode(b"c=biws,r=xserver,p=" + b64encode(b"x" * 32)),
+)
+
+
+def _scram_auth(first: bytes) -> bytes:
+    return b"<auth xmlns='%b' mechanism='SCRAM-SHA-256'>%b</auth>" % (_SASL, b64encode(first))
+
+
 _LOGIN = HEADER + plain() + HEADER + BIND
 _REGISTER = b"<iq type='get' id='1'><query xmlns='jabber:iq:register'/></iq>"
 
@@ -250,6 +288,10 @@ TARGETS = {
             b"\1\1\x50" + HEADER + plain("b") + plain("a") + HEADER,
             b"\0\0" + HEADER + b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>",
             b"\1\1\x60" + HEADER + _REGISTER,
+            b"\1\3\x50\x60\x70" + _NAMED + _scram_auth(b"n,,n=a,r=x") + _SCRAM_RESPONSE,
+            b"\1\3\x50\x60\x70" + _NAMED + _scram_auth(b"n,,n=b,r=x") + _SCRAM_RESPONSE,
+            b"\1\3\x50\x60\x70" + HEADER + _scram_auth(b"y,a=a@example.org,n=ab,r=x") + _SCRAM_RESPONSE,
+            b"\1\3\x50\x60\x70" + _NAMED + _scram_auth(b"n,,n=a,r=x") + b"<abort xmlns='%b'/>" % _SASL,
             b"\1\2\x60\x70"
             + HEADER
             + b"<auth xmlns='%b' mechanism='PLAIN'/><response xmlns='%b'>=</response>" % (_SASL, _SASL),
