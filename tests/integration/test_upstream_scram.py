@@ -15,7 +15,7 @@ from minimixproxy.config.settings import Domain, Limits
 from minimixproxy.sasl.channel_binding import TLS_EXPORTER
 from tests.integration.cases import IntegrationTestCase, on_servers
 from tests.integration.ejabberd import Ejabberd
-from tests.integration.logins.servers import Sasl2Prosody
+from tests.integration.logins.servers import BoundProsody, Sasl2Prosody
 from tests.integration.prosody import Prosody
 from tests.integration.servers import Account, Server, authority_file
 
@@ -46,13 +46,6 @@ class UpstreamCase(IntegrationTestCase):
         self.assertTrue((await bind_resource(xs, login.own)).startswith(account.jid))
         choice = self.choices[-1]
         return f"{choice.mechanism} {choice.binding.header.encoded().decode()}"
-
-
-class BoundProsody(Sasl2Prosody):
-    """It offers -PLUS and lists its types (XEP-0440), as a Prosody 13."""
-
-    def template(self) -> str:
-        return super().template().replace('"sasl2_fast"', '"sasl2_fast", "plus_in_sasl1"')
 
 
 @on_servers(BoundProsody)

@@ -6,7 +6,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL
 from twisted.internet import reactor, ssl
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from zope.interface import implementer
 
@@ -58,7 +58,7 @@ class Connection(Client):
 
     version = "1.3"
     sent = 0
-    _creator: _Creator
+    creator: _Creator
 
     def send(self, data: str | bytes) -> None:
         self.sent += 1
@@ -67,15 +67,15 @@ class Connection(Client):
     def secure(self) -> None:
         self._restart()
         self.sent = 0
-        self._creator = _Creator(self.domain, self.version)
-        self.transport.startTLS(self._creator)
+        self.creator = _Creator(self.domain, self.version)
+        self.transport.startTLS(self.creator)
 
     def restart(self) -> None:
         """SASL1 succeeded: a new stream comes."""
         self._restart()
 
     def binding(self, kind: str) -> bytes:
-        return channel_binding(self._creator.connection, kind)
+        return channel_binding(self.creator.connection, kind)
 
     def header(self, named: str | None) -> str:
         """A stream header that names the account, or does not."""
@@ -117,8 +117,12 @@ class Connection(Client):
         return offer(self.features)
 
 
-async def connect(account: Account, port: int, version: str) -> Connection:
-    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port, timeout=patiently(TIMEOUT))
+async def connect(account: Account, port: int, version: str, *, direct_tls: bool = False) -> Connection:
+    """`direct_tls`: TLS comes first (XEP-0368)."""
+    endpoint: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", port, timeout=patiently(TIMEOUT))
+    creator = _Creator(account.domain, version)
+    if direct_tls:
+        endpoint = wrapClientTLS(creator, endpoint)
     connection: Connection = await connectProtocol(endpoint, Connection(account.domain, account.username))
-    connection.version = version
+    connection.version, connection.creator = version, creator
     return connection

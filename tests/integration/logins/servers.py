@@ -19,3 +19,10 @@ class Sasl2Prosody(Prosody):
         paths = f'plugin_paths = {{ "{Path(__file__).parent}" }}'
         host = 'VirtualHost "@domain@"'
         return super().template().replace(host, f"{paths}\n\n{host}\n\t{enabled}")
+
+
+class BoundProsody(Sasl2Prosody):
+    """It offers -PLUS in SASL1 as well, and lists its types (XEP-0440), as a Prosody 13."""
+
+    def template(self) -> str:
+        return super().template().replace('"sasl2_fast"', '"sasl2_fast", "plus_in_sasl1"')
