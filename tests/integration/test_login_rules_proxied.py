@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import ClassVar
 
+from twisted.internet.threads import deferToThread
+
 from tests.integration.cases import on_both_servers, on_servers
 from tests.integration.ejabberd import Ejabberd
 from tests.integration.logins.cases import NO_BINDING, NOTHING_USABLE, LoginRulesCase, named
@@ -24,7 +26,7 @@ from tests.integration.logins.rules import (
 )
 from tests.integration.logins.servers import BoundProsody
 from tests.integration.prosody import Prosody
-from tests.integration.servers import Account
+from tests.integration.servers import Account, fresh
 
 HASHES = {Prosody: "SCRAM-SHA-1", BoundProsody: "SCRAM-SHA-1", Ejabberd: "SCRAM-SHA-256"}
 ENROLLING = replace(DINO, client="whoever shows the password", mechanisms=(PLAIN,))
@@ -96,6 +98,17 @@ class RelayedTests(ProxiedCase):
         device = Device(CONVERSE, await self.account())
         for port in (self.server.port, self.port, self.server.port):
             self.assertEqual(await self.outcome(device, port), f"{self.hash} n,,")
+
+    async def test_server_is_down(self) -> None:
+        """A phone is told to try later, and not that there is PLAIN only, which it would take for an attack."""
+        self.server = await deferToThread(fresh, self.kind)
+        self.addCleanup(deferToThread, self.server.process.stop)
+        proxy = self.own_proxy(domain={"logins": list(self.logins)})
+        device = Device(CONVERSATIONS, await self.account())
+        self.assertEqual(await self.outcome(device, proxy.port), f"{self.hash} n,,")
+        await deferToThread(self.server.process.stop)
+        await proxy.restart()
+        self.assertEqual(await self.outcome(device, proxy.port), "is refused: temporary-auth-failure")
 
     async def test_names_otherwise_written(self) -> None:
         """Letters that SASLprep or the address's own rules make the same: as at the server."""

@@ -14,6 +14,7 @@ from minimixproxy.c2s.server.client_headers import ClientHeaders
 from minimixproxy.c2s.server.exchanges.mechanisms import offered_mechanisms
 from minimixproxy.c2s.server.offers import FRESH, MOST_MECHANISMS, PATIENCE, offer_in
 from minimixproxy.config.settings import Domain
+from minimixproxy.sasl.scram import MECHANISMS
 from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
@@ -82,11 +83,17 @@ class MechanismsTest(TestCase):
 
     def test_there_is_always_something(self) -> None:
         """A stream without mechanisms would be none that a client can log in on."""
-        for server in ((), ("PLAIN", "EXTERNAL"), ("SCRAM-SHA-1-PLUS",)):
+        for server in (("PLAIN", "EXTERNAL"), ("SCRAM-SHA-1-PLUS",)):
             found = offered_mechanisms(domain("SCRAM"), set(), server, {})
             self.assertEqual(list(found.mechanisms), ["SCRAM-SHA-1"])
             found = offered_mechanisms(domain("SCRAM", "PLAIN"), set(), server, {})
             self.assertEqual(list(found.mechanisms), ["PLAIN"])
+
+    def test_nobody_knows_what_the_server_offers(self) -> None:
+        """A phone that has once logged in by SCRAM takes PLAIN alone for an attack, and asks its user about it."""
+        for logins in (("SCRAM", "PLAIN"), ("SCRAM",)):
+            found = offered_mechanisms(domain(*logins), set(), (), {})
+            self.assertEqual(list(found.mechanisms), [*MECHANISMS, *logins[1:]])
 
     def test_what_a_server_may_call_a_mechanism(self) -> None:
         """It is shown to clients: nothing gets through that is no name, and not any number."""
@@ -143,9 +150,9 @@ class LearningTest(TestCase):
         client = self.lab.client()
         client.send(HEADER)
         self.lab.clock.advance(PATIENCE)
-        self.assertEqual(self.mechanisms(client, b""), ["PLAIN"])
+        self.assertEqual(self.mechanisms(client, b""), [*MECHANISMS, "PLAIN"])
         self.lab.contacts.pop().errback(UpstreamUnreachable("down"))
-        self.assertEqual(self.mechanisms(self.lab.client()), ["PLAIN"])
+        self.assertEqual(self.mechanisms(self.lab.client()), [*MECHANISMS, "PLAIN"])
 
     def test_what_was_known_is_offered_while_the_server_is_down(self) -> None:
         self.lab.client().send(HEADER)

@@ -64,7 +64,9 @@ class Device:
         self._last_offer: Offer | None = None
         self._enabled: tuple[str, int] | None = None  # id, and what had been received by then
 
-    async def login(self, port: int, tls: str = "1.3", *, direct_tls: bool = False) -> Connection:
+    async def login(
+        self, port: int, tls: str = "1.3", resource: str | None = None, *, direct_tls: bool = False
+    ) -> Connection:
         """Log in, and bind or resume. Raises Refused or Failed, with the connection closed."""
         self.client = client = await connect(self.account, port, tls, direct_tls=direct_tls)
         self._enabled, self.resumed = None, False
@@ -76,7 +78,7 @@ class Device:
                 await client.opened(self._name(self.rules.names_itself))
                 await self._authenticate()
             if not client.jid:
-                await client.bind()
+                await client.bind(resource)
         except (Refused, Failed):
             client.send("</stream:stream>")
             client.transport.loseConnection()

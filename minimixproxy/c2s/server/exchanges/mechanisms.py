@@ -15,16 +15,16 @@ from minimixproxy.sasl.scram import MECHANISMS, PLUS, hash_of
 from minimixproxy.xep.sasl import SaslFailure
 
 SCRAM = "SCRAM-"
-#: Where nobody knows what the server offers: every server of today does.
+#: Where the server offers nothing that may be used: every server of today does.
 _LEAST = "SCRAM-SHA-1"
 
 
-def offered_mechanisms(domain: Domain, hashes: Collection[str], server: Iterable[str], bindings: Bindings) -> Offered:
+def offered_mechanisms(domain: Domain, hashes: Collection[str], server: Collection[str], bindings: Bindings) -> Offered:
     """Return what to offer to a client, the strongest first.
 
     `hashes`: of the account that it names, those for which its keys are known: then the proxy ends the exchange itself,
-    on its own TLS. `server`: what the account's server offers: without keys a login is relayed to it, and can be bound
-    to no TLS connection.
+    on its own TLS. `server`: what the account's server offers, nothing if that is not known: without keys a login is
+    relayed to it, and can be bound to no TLS connection.
     """
     names: list[str] = []
     types: list[str] | None = None
@@ -37,7 +37,9 @@ def offered_mechanisms(domain: Domain, hashes: Collection[str], server: Iterable
         types = [type_ for type_ in TYPES if type_ in bindings] or None
         names = [name + PLUS for name in names if types] + names
     elif "SCRAM" in domain.logins:
-        names = relayed_mechanisms(server)
+        # Not PLAIN alone: a phone that remembers SCRAM takes that for an attack. What the server turns out not to have
+        # is refused for the time being.
+        names = relayed_mechanisms(server) if server else list(MECHANISMS)
     if "PLAIN" in domain.logins:
         names.append(plain.MECHANISM)
     return Offered(names or [_LEAST], types)
