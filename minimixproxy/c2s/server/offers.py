@@ -22,7 +22,9 @@ from minimixproxy.xep.registration import offered
 
 FRESH = 600.0  # seconds for which an answer is good; after that it is used while the next one is fetched
 RETRY = 30.0  # seconds between questions to a server that does not answer
-PATIENCE = 2.0  # seconds that a client waits for what nobody knows yet
+#: Seconds that a client waits for what nobody knows yet. Without the server nobody gets in, so it loses little;
+#: libstrophe gives up after 15.
+PATIENCE = 8.0
 
 MOST_MECHANISMS = 50  # of one server; today's have ten
 _MECHANISM = re.compile("[A-Z0-9_-]{1,20}")  # RFC 4422 §3.1
