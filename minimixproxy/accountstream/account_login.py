@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from minimixproxy.accountstream.attempt import Opened, Resumable
 from minimixproxy.accountstream.errors import CredentialRefused
 from minimixproxy.accountstream.known_keys import EnrolledKeys, complete, enrolled_keys
 from minimixproxy.accountstream.password_check import PasswordCheck
+from minimixproxy.c2s.upstream.credentials import Credential
 from minimixproxy.config.settings import Settings
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.journal import Journal, KeptAccount, KeptLogin
@@ -118,10 +119,19 @@ class AccountLogin:
         self.last_seen, self.forgotten = wall_time(self._context.clock), False
         if not login.credential.known:
             self._relayed = login
+            self._login = self._login or self._enrolled_login(login)
             return
         self._login = login
         self._keep()
         self._set_refused(False)
+
+    def _enrolled_login(self, named: Login) -> Login | None:
+        """Return a login by the keys that the account was enrolled with, None if these cannot log in."""
+        keys = next((keys for keys in self._enrolled.of(self.bare) if keys.client_key), None)
+        if keys is None or keys.client_key is None:
+            return None
+        shown = ScramKeys(keys.client_key, keys.server_key)
+        return replace(named, credential=Credential.from_keys(keys.hash_name, keys.challenge, shown))
 
     def client_resumed(self, login: Login) -> None:
         """A client has logged in anew and goes on with a session; that is no use of an account that is forgotten."""

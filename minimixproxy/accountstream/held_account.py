@@ -106,7 +106,8 @@ class HeldAccount:
 
     def enrolled(self, login: Login) -> None:
         """The server has just taken this login, which no client has made."""
-        self.login.enrolled(login)
+        with self._perhaps_enrolling():
+            self.login.enrolled(login)
         self._login_mended()
         if not self.account.sessions and not self.account.rooms:
             self.idle()

@@ -25,6 +25,7 @@ from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.c2s.upstream.credentials import Credential
 from minimixproxy.config.settings import Domain, Rooms, Settings
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptMembership, KeptMessage, KeptRoom
+from minimixproxy.sasl.keys import Keys
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.known_keys import MemoryKeys
 from tests.log_events import log_events
@@ -970,3 +971,34 @@ class NotEnrolledTest(AccountsTest):
         self.proofs[-1][1].errback(CredentialRefused("not-authorized"))
         self.assertFalse(self.account.is_enrolled)
         self.assertEqual(self.logins.renewed, [(self.RELAYED, "new", renewed)])
+
+    def test_enrolled_by_the_operator_while_it_is_there(self) -> None:
+        self.accounts = self.made(stay=30 * DAY, bookmarks="follow")
+        phone = self.relayed()
+        self.clock.advance(1)
+        self.assertEqual(self.used, [])
+        self.accounts.enrolled(BARE, NEW_LOGIN, hold=False)
+        self.assertTrue(self.account.is_enrolled)
+        self.clock.advance(1)
+        self.assertEqual(self.used, [NEW_LOGIN], "its bookmarks are read")
+        self.upstream.accept()
+        self.joins(phone)
+        self.assertIn(JOIN, self.upstream.take())
+
+    def test_enrolled_before_with_keys_for_another_hash(self) -> None:
+        """With keys that log in; those of a server's store do not before a client has shown more."""
+        for client_key, enrolled in ((b"c", True), (None, False)):
+            self.setUp()
+            self.enrolled.put(BARE, [Keys("sha512", b"salt", 4096, b"stored", b"server", client_key)])
+            phone = self.relayed()
+            self.assertIs(self.account.is_enrolled, enrolled)
+            self.joins(phone)
+            if enrolled:
+                learned = self.used[0].credential.learned
+                assert learned is not None
+                self.assertEqual(
+                    (learned.hash_name, learned.challenge, learned.keys), ("sha512", (b"salt", 4096), (b"c", b"server"))
+                )
+                self.assertEqual(self.used[0].account, "alice@a.test")
+            else:
+                self.assertEqual(self.used, [])

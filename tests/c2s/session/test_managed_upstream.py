@@ -16,6 +16,7 @@ from minimixproxy.c2s.session.server_management import ANSWER_WITHIN, ASK_AFTER
 from minimixproxy.c2s.session.server_stream import MAX_UNACKNOWLEDGED, MAX_UNHANDLED
 from minimixproxy.c2s.upstream import connecting
 from minimixproxy.c2s.upstream.connecting import server_framing
+from minimixproxy.c2s.upstream.credentials import Credential
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.c2s.helpers import SERVER_FEATURES, SERVER_HEADER
 from tests.c2s.server.test_negotiation import END, errors
@@ -427,6 +428,24 @@ class ResumedUpstreamTest(UpstreamTest):
         self.assertEqual(self.lab.accounts.logins, [("a@example.org", "new")])
         self.lose()
         self.assertEqual(self.used(), "new")
+
+    def test_resumed_by_what_nobody_here_knows(self) -> None:
+        """The client has shown to its server that it knows the password (see `RelayedScram`): that is nothing new."""
+        self.client.vanish()
+        self.patch(Credential, "from_password", lambda _password: Credential.unknown())
+        self.comes_back(password="new")
+        self.lose()
+        self.assertEqual(self.used(), "secret")
+
+    def test_a_login_that_nobody_here_knows(self) -> None:
+        """Nobody can log in again but the client: its session ends, in order."""
+        self.patch(Credential, "from_password", lambda _password: Credential.unknown())
+        self.setUp()
+        logins = len(self.lab.logins)
+        self.lose()
+        self.assertEqual(errors(self.client.wire.take()), [b"remote-connection-failed"])
+        self.lab.clock.advance(60)
+        self.assertEqual(len(self.lab.logins), logins)
 
     def test_refused_while_its_client_comes_back_with_another_password(self) -> None:
         self.client.vanish()
