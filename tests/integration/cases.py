@@ -104,6 +104,11 @@ class IntegrationTestCase(unittest.TestCase):
         """A fresh account whose name begins with `name`."""
         return await self.server.account(name)
 
+    async def says_password(self, account: Account, proxy: Proxy | None = None) -> None:
+        """A client says its password to the proxy: the account is enrolled, and other clients may use SCRAM."""
+        client = await self.client(account, "first", proxy=proxy, online=False)
+        await client.close()
+
     def room(self, name: str = "room") -> str:
         """The bare JID of a room that no other test uses."""
         return self.server.room(name)

@@ -61,6 +61,7 @@ class ArchiveTests(IntegrationTestCase):
         if reason:
             self.skipTest(reason)
         device = SlixmppRooms(self.alice, resource)
+        await self.says_password(self.alice)
         await device.login(self.proxy.port)
         self.addCleanup(device.logout)
         return device

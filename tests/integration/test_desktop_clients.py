@@ -54,6 +54,8 @@ class DesktopCase(IntegrationTestCase):
         await self.bob.barrier(self.place)
         self.device = self.make_device()
         self.addCleanup(self.device.logout)
+        if not self.direct:
+            await self.says_password(self.alice)
         self.before = 0 if self.direct else len(self.proxy.log)
         await self.device.login(self.relay.port)
         await self.bob.expect(f"<presence from='{self.place}/alice'/>", 60)

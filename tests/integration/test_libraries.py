@@ -19,6 +19,8 @@ class LibraryCase(IntegrationTestCase):
 
     async def device(self, account: Account, resource: str) -> Slixmpp | Aioxmpp:
         device = self.make(account, resource)
+        if not self.direct:
+            await self.says_password(account)
         await device.login(self.server.port if self.direct else self.proxy.port)
         self.addCleanup(device.logout)
         return device

@@ -20,6 +20,7 @@ class NbxmppTests(IntegrationTestCase):
 
     async def device(self) -> Nbxmpp:
         device = Nbxmpp(self.alice, "gajim")
+        await self.says_password(self.alice)
         await device.login(self.proxy.port)
         self.addCleanup(device.logout)
         self.addCleanup(lambda: self.assertEqual(device.seen("complaint"), []))

@@ -400,6 +400,7 @@ class LibraryTests(OwnerCase):
 
     async def device(self, kind: Any, account: Account, resource: str) -> Any:
         device = kind(account, resource)
+        await self.says_password(account)
         await device.login(self.proxy.port)
         self.addCleanup(device.logout)
         return device

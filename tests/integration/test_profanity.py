@@ -34,6 +34,7 @@ class ProfanityTests(IntegrationTestCase):
 
     async def device(self, resource: str) -> Profanity:
         device = Profanity(self.alice, resource)
+        await self.says_password(self.alice)
         await device.login(self.proxy.port)
         self.addCleanup(device.logout)
         return device

@@ -40,7 +40,10 @@ class ResumingCase(IntegrationTestCase):
         self.place = self.room()
         self.bob = await self.client(await self.account("bob"), "desk", direct=True)
         await enter(self.bob, self.place, "bob")
-        self.phone = self.make(await self.account("alice"), "phone")
+        alice = await self.account("alice")
+        if not self.direct:
+            await self.says_password(alice)
+        self.phone = self.make(alice, "phone")
         await self.phone.login(self.relay.port)
         self.addCleanup(self.phone.logout)
         await self.phone.join(self.place, "alice")

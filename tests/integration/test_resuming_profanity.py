@@ -30,6 +30,8 @@ class ProfanityCase(IntegrationTestCase):
         place, alice = self.room(), await self.account("alice")
         bob = await self.client(await self.account("bob"), "desk", direct=True)
         await enter(bob, place, "bob")
+        if not self.direct:
+            await self.says_password(alice)
         device = Profanity(alice, "laptop")
         await device.login(relay.port)
         self.addCleanup(device.logout)

@@ -122,6 +122,7 @@ class RoomsCase(IntegrationTestCase):
         return await self._device(AioxmppRooms(self.alice, resource), proxy)
 
     async def _device(self, device: Device, proxy: Proxy | None = None) -> Device:
+        await self.says_password(self.alice, proxy)
         await device.login((proxy or self.proxy).port)
         self.addCleanup(device.logout)
         return device
