@@ -89,7 +89,7 @@ class BothEndsTest(unittest.TestCase):
                 proved = Ends(mechanism + "-PLUS", binding=bound(type_), offered=PLUS_OFFER).run()
                 self.assertEqual(proved.client_key, Ends(mechanism).keys.client_key)
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(NAMES.filter(possible), NAMES, st.sampled_from(sorted(MECHANISMS)))
     def test_any_name_and_password(self, name: str, password: str, mechanism: str) -> None:
         try:

@@ -77,7 +77,8 @@ def alive(*types: type) -> int:
 
 class ListenerTest(unittest.TestCase):
     timeout = 60
-    registration = False  # else there are connections upstream that no client asked for
+    registration = False  # else there are connections upstream that no client asked for; with SCRAM, too
+    logins: tuple[str, ...] = ("PLAIN",)
     proxy_protocol = False
 
     def setUp(self) -> None:
@@ -100,6 +101,7 @@ class ListenerTest(unittest.TestCase):
             "upstream": self.upstream,
             "upstream_trust": trust,
             "registration": self.registration,
+            "logins": self.logins,
             "upstream_proxy_protocol": self.proxy_protocol,
         }
         domain = self.domain.model_copy(update=update)
