@@ -32,6 +32,10 @@ class UpstreamProtocolError(UpstreamError):
         self.condition = condition
 
 
+class UpstreamUnproved(UpstreamProtocolError):
+    """The server has let somebody in, and has not proved that it knows the account's keys."""
+
+
 class UpstreamRefused(UpstreamError):
     """The server answered no. `condition`: of SASL (RFC 6120 §6.5), or the stanza error of a bind."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from twisted.internet.address import IPv4Address
@@ -44,6 +45,7 @@ from minimixproxy.c2s.upstream.offer import ServerOffer
 from minimixproxy.c2s.upstream.sasl_channel import SaslChannel
 from minimixproxy.config.settings import Domain, Limits, Listen, Settings
 from minimixproxy.minimix.interfaces.streams import SessionPort
+from minimixproxy.sasl.channel_binding import Bindings
 from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.lazy_stanzas import Output
@@ -295,6 +297,8 @@ class Lab:
 class HandedServer:
     """A server's side of a login that an exchange conducts; the test says what it says."""
 
+    bindings: Bindings = MappingProxyType({})  # data for channel binding, of both ends; the types are announced
+
     def __init__(self, mechanisms: tuple[str, ...]) -> None:
         self.sent: list[bytes] = []
         self.over: str | None = None  # "in", or the name of what was raised
@@ -320,9 +324,12 @@ class HandedServer:
             raise said
         return parse_stanza(said)
 
+    def _offer(self) -> ServerOffer:
+        return ServerOffer(Offered(self._mechanisms, tuple(self.bindings) or None), self.bindings)
+
     async def logged_in(self, authenticate: Authenticate, limits: Limits) -> FramedXmlStream:
         try:
-            await authenticate(SaslChannel(self.sent.append, self._hear, ServerOffer(Offered(self._mechanisms))))
+            await authenticate(SaslChannel(self.sent.append, self._hear, self._offer()))
         except BaseException as error:
             self.over = type(error).__name__
             raise

@@ -105,6 +105,22 @@ class LocalScramTests(LocalScramCase):
                 await self.login(Device(rules, account, "wrong"), proxy)
             await self.login(Device(rules, account), proxy)
 
+    async def test_bound_to_another_connection(self) -> None:
+        """The password is right, and the proof is for the connection of another device of the same account."""
+        proxy, account = await self.known()
+        other = await Device(CONVERSATIONS_STRICT, account).login(proxy.port)
+        self._clients.append(other)
+
+        class Elsewhere(Device):
+            def _usable(self, mechanisms: Sequence[str]) -> list[str]:
+                self.client.creator = other.creator
+                return super()._usable(mechanisms)
+
+        with self.assertRaisesRegex(Failed, "not-authorized"):
+            await self.login(Elsewhere(CONVERSATIONS_STRICT, account), proxy)
+        await proxy.process.says(f"login of {account.jid}: the login is bound to another connection")
+        await self.login(Device(CONVERSATIONS_STRICT, account), proxy)
+
     async def test_nobody_there(self) -> None:
         """An account that does not exist is challenged as if it did, enrolled or not, and as often as it asks."""
         proxy, account = await self.known()

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamUnfit
+from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamUnfit, UpstreamUnproved
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache, KeysUnfit
 from minimixproxy.c2s.upstream.offer import PLAIN, Choice
 from minimixproxy.c2s.upstream.sasl_channel import SaslChannel
@@ -19,7 +19,8 @@ from minimixproxy.sasl.scram_client import ScramClient, Tampered
 
 log = Logger()
 
-_SWITCH = "upstream_channel_binding = false"
+#: What helps where a server offers channel binding and cannot do it.
+SWITCH = "upstream_channel_binding = false"
 
 
 class SaslExchange:
@@ -76,6 +77,11 @@ class ScramLogin:
         """The hash of the mechanism."""
         return self._client.hash_name
 
+    @property
+    def bound(self) -> bool:
+        """Whether it is bound to the TLS connection."""
+        return self._choice.binding.header.flag == "p"
+
     async def begin(self) -> Challenge:
         """Return what the server wants keys for. Raises `UpstreamError`."""
         with self._telling():
@@ -86,7 +92,11 @@ class ScramLogin:
         """Log in with keys; the server has to know them, too. Raises `UpstreamError`."""
         with self._telling():
             self._channel.respond(self._client.final(keys))
-            self._client.verify(await self._last_word())
+            last_word = await self._last_word()
+        try:
+            self._client.verify(last_word)
+        except ScramError as error:
+            raise UpstreamUnproved(f"SCRAM failed: {error}") from error
 
     async def fail(self) -> None:
         """Have the server refuse the login: it counts who guesses, and it takes its time. Raises `UpstreamError`."""
@@ -127,7 +137,7 @@ def explained(error: UpstreamRefused, choice: Choice, username: str) -> Upstream
         return error
     if error.condition == "malformed-request" and _possible(username):
         seems = "does not take" if flag == "p" else "wants, and does not offer,"
-        why = f"the server {seems} logins bound to the connection; if it is as it should be, say {_SWITCH}"
+        why = f"the server {seems} logins bound to the connection; if it is as it should be, say {SWITCH}"
         return UpstreamProtocolError(why)
     if flag == "p":
         log.info(
@@ -136,7 +146,7 @@ def explained(error: UpstreamRefused, choice: Choice, username: str) -> Upstream
             mechanism=choice.mechanism,
             type=type_,
             condition=error.condition,
-            switch=_SWITCH,
+            switch=SWITCH,
         )
     return error
 

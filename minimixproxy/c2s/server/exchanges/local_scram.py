@@ -12,13 +12,13 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 
-from minimixproxy.c2s.errors import UpstreamRefused, UpstreamUnfit
+from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamUnfit, UpstreamUnproved
 from minimixproxy.c2s.server.exchanges.login_exchange import Client, Dialogue, ExchangeContext, LoggedIn
 from minimixproxy.c2s.server.exchanges.relayed_scram import RelayedScram, relay
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.c2s.upstream.credentials import Credential
 from minimixproxy.c2s.upstream.offer import choose_scram
-from minimixproxy.c2s.upstream.sasl import ScramLogin
+from minimixproxy.c2s.upstream.sasl import SWITCH, ScramLogin
 from minimixproxy.c2s.upstream.sasl_channel import SaslChannel
 from minimixproxy.logs.logger import Logger
 from minimixproxy.sasl.keys import Keys
@@ -162,13 +162,24 @@ class LocalScram:
         try:
             await ours.prove(shown)
         except UpstreamRefused as error:
-            if error.condition == "not-authorized":
+            self._refused_after_all(error, ours)
+            raise
+        except UpstreamUnproved:
+            if keys.client_key is None:  # taken from a store, and never tried: they are wrong, rather than the server
                 self._context.known_keys.withdraw(self._account)
             raise
         self._context.known_keys.proved(self._account, keys._replace(client_key=proved.client_key))
         credential = Credential.from_keys(keys.hash_name, keys.challenge, shown)
         self._login = Login(self._login.domain, self._login.username, credential, self._login.keys)
         self._success = proved.final
+
+    def _refused_after_all(self, error: UpstreamRefused, ours: ScramLogin) -> None:
+        """The server refuses what was proved here, for the salt and iterations that it has named itself."""
+        if error.condition != "not-authorized":
+            return
+        if ours.bound:
+            raise UpstreamProtocolError(f"the server refuses what is right, and bound to the connection: see {SWITCH}")
+        self._context.known_keys.withdraw(self._account)
 
     async def _relay(self, channel: SaslChannel, dialogue: Dialogue) -> None:
         """The password was changed elsewhere. The client and the server find out between them who knows the new one."""

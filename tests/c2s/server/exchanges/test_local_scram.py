@@ -18,6 +18,7 @@ from minimixproxy.sasl.keys import Keys
 from minimixproxy.sasl.scram import Challenge, ScramError, ScramKeys, derive_keys, hash_of
 from minimixproxy.sasl.scram_client import ScramClient
 from minimixproxy.sasl.scram_server import ScramServer, read_client_first
+from tests.c2s import helpers
 from tests.c2s.helpers import BIND, BOUND, HEADER, SERVER_FEATURES, SERVER_HEADER, HandedServer, Lab, LabClient
 from tests.c2s.server.exchanges.test_relayed_scram import ABORT, auth, element, refusal
 from tests.c2s.server.test_negotiation import errors
@@ -68,7 +69,7 @@ class Server:
         known = self.accounts.get(first.username)
         if known is None:
             return refusal("not-authorized")
-        server = ScramServer(mechanism, first, {}, Offered((mechanism,)))
+        server = ScramServer(mechanism, first, BINDINGS, Offered((mechanism,)))
         self.exchange = server, known
         return element("challenge", server.challenge(known.challenge, protected=False))
 
@@ -426,6 +427,24 @@ class ChangedTest(LocalCase):
         outcome = self.log_in()
         self.assertEqual(errors(outcome.answer), [b"temporary-auth-failure"])
         self.assertTrue(self.told("SCRAM failed: wrong server signature"))
+        self.assertEqual(self.lab.known_keys.withdrawn, [])
+
+    def test_keys_that_were_never_tried(self) -> None:
+        """Taken from a store, with a ServerKey of something else: the next login is relayed."""
+        wrong = keys()._replace(server_key=b"x" * 32, client_key=None)
+        self.lab.known_keys.keys[ACCOUNT] = (wrong,)
+        self.assertEqual(errors(self.log_in().answer), [b"temporary-auth-failure"])
+        self.assertEqual(self.lab.known_keys.withdrawn, [ACCOUNT])
+        self.assertEqual(self.log_in().steps, PROVED)
+
+    def test_the_server_refuses_what_is_bound_to_the_connection(self) -> None:
+        """TLS ends before the server: the keys are right, and so is the client's password."""
+        self.patch(helpers.HandedServer, "bindings", BINDINGS)
+        self.lab.mechanisms = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256")
+        self.accounts["a"] = keys("new")  # the same salt: it refuses any proof
+        for _ in range(self.lab.settings.limits.failed_logins + 2):
+            self.assertEqual(errors(self.log_in().answer), [b"temporary-auth-failure"])
+        self.assertTrue(self.told("see upstream_channel_binding = false"))
         self.assertEqual(self.lab.known_keys.withdrawn, [])
 
     def test_the_server_offers_the_hash_no_more(self) -> None:
