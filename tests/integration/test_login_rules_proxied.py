@@ -1,90 +1,35 @@
 """Logging in through the proxy as the clients that people use do it, before and after the account is enrolled."""
 
-import re
 from dataclasses import replace
-from typing import ClassVar
 
 from twisted.internet.threads import deferToThread
 
 from tests.integration.cases import on_both_servers, on_servers
-from tests.integration.ejabberd import Ejabberd
-from tests.integration.logins.cases import NO_BINDING, NOTHING_USABLE, LoginRulesCase, named
+from tests.integration.logins.cases import (
+    END_POINT,
+    ENROLLING,
+    EXPORTER,
+    NO_BINDING,
+    NOTHING_USABLE,
+    WRONG,
+    ProxiedCase,
+    named,
+)
+from tests.integration.logins.connection import Connection
 from tests.integration.logins.device import Device
 from tests.integration.logins.rules import (
     CONVERSATIONS,
     CONVERSATIONS_STRICT,
     CONVERSE,
-    DINO,
-    EVERYBODY,
     GAJIM,
-    MONAL,
-    MONAL_2024,
-    MONAL_WITH_PLAIN,
     PLAIN,
     PROFANITY,
     SISKIN,
-    Rules,
+    AfterFailure,
 )
+from tests.integration.logins.scram import Offered
 from tests.integration.logins.servers import BoundProsody
-from tests.integration.prosody import Prosody
-from tests.integration.proxy import Proxy
 from tests.integration.servers import Account, fresh
-
-HASHES = {Prosody: "SCRAM-SHA-1", BoundProsody: "SCRAM-SHA-1", Ejabberd: "SCRAM-SHA-256"}
-ENROLLING = replace(DINO, client="whoever shows the password", mechanisms=(PLAIN,))
-EXPORTER, END_POINT = "-PLUS p=tls-exporter,,", "-PLUS p=tls-server-end-point,,"
-WRONG = "is refused: not-authorized"
-
-
-class ProxiedCase(LoginRulesCase):
-    """`logins` as the configuration has it."""
-
-    logins: ClassVar[tuple[str, ...]] = ("SCRAM", "PLAIN")
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.own = self.own_proxy(domain={"logins": list(self.logins)})
-        self.port = self.own.port
-        self.hash = HASHES[self.kind]
-        self._known = False
-
-    async def outcome(self, device: Device, port: int, tls: str = "1.3") -> str:
-        if port == self.port and not self._known:
-            self._known = True
-            await self.learned(self.own)
-        return await super().outcome(device, port, tls)
-
-    async def learned(self, proxy: Proxy) -> None:
-        """Wait until it knows what the server offers: before, it offers hashes that these servers do not have."""
-        names = ["SCRAM-SHA-512"]
-        while "SCRAM-SHA-512" in names:
-            client = await self.connect(proxy=proxy)
-            await client.open()
-            await client.starttls()
-            features = await client.open()
-            names = re.findall("<mechanism>([^<]*)", str(features))
-            client.drop()
-
-    async def enrolled(self) -> Account:
-        """An account whose keys the proxy knows, since somebody has logged in with the password."""
-        account = await self.account("rules")
-        self.assertEqual(await self.outcome(Device(ENROLLING, account), self.port), PLAIN)
-        return account
-
-    def expected(self) -> dict[Rules, str]:
-        """Of clients that use no channel binding, and of Monal, which logs in by SASL2 only."""
-        expected = dict.fromkeys(EVERYBODY, f"{self.hash} n,,")
-        expected |= {MONAL: NOTHING_USABLE, MONAL_2024: NOTHING_USABLE, MONAL_WITH_PLAIN: PLAIN}
-        if self.hash != "SCRAM-SHA-1":
-            expected[DINO] = PLAIN
-        return expected
-
-    async def everybody(self, tls: str, *, enrolled: bool) -> dict[str, str]:
-        outcomes = {}
-        for rules in EVERYBODY:
-            account = await (self.enrolled() if enrolled else self.account("rules"))
-            outcomes[rules.client] = await self.outcome(Device(rules, account), self.port, tls)
-        return outcomes
 
 
 async def other_spellings(case: ProxiedCase, account: Account, expected: str) -> None:
@@ -228,6 +173,49 @@ class EnrolledTests(ProxiedCase):
         changed = account._replace(password="another")
         self.assertEqual(await self.outcome(Device(ENROLLING, changed), self.port), PLAIN)
         self.assertEqual(await self.outcome(device, self.port), self.hash + EXPORTER)
+
+
+@on_both_servers
+class SomebodyInBetweenTests(ProxiedCase):
+    """Whoever ends the client's TLS, and has a certificate that it believes. The account is enrolled."""
+
+    async def test_another_connection(self) -> None:
+        """-PLUS tells: what is proved is bound to the TLS of him in between."""
+        account = await self.enrolled()
+        self.patch(Connection, "binding", lambda _connection, _kind: b"x" * 32)
+        for rules in (CONVERSATIONS, PROFANITY):
+            device = Device(replace(rules, after_failure=AfterFailure.GIVES_UP), account)
+            self.assertEqual(await self.outcome(device, self.port), WRONG)
+
+    async def test_plus_taken_off_the_list(self) -> None:
+        """Conversations is told so by `h`, the proxy by profanity's `y`; who looks at nothing gets in."""
+        account = await self.enrolled()
+        offered = Connection.offered
+
+        def without_plus(connection: Connection) -> Offered:
+            names = [name for name in offered(connection).mechanisms if not name.endswith("-PLUS")]
+            return Offered(tuple(names), None)
+
+        self.patch(Connection, "offered", without_plus)
+        self.patch(Connection, "types", lambda _connection: None)
+        for rules, expected in (
+            (CONVERSATIONS, "refuses: the lists of mechanisms and channel bindings were tampered with"),
+            (PROFANITY, "is refused: malformed-request"),
+            (SISKIN, f"{self.hash} n,,"),
+        ):
+            self.assertEqual(await self.outcome(Device(rules, account), self.port), expected)
+
+    async def test_a_better_binding_taken_off_the_list(self) -> None:
+        device = Device(CONVERSATIONS, await self.enrolled())
+        self.patch(Connection, "types", lambda _connection: ("tls-server-end-point",))
+        tampered = "refuses: the lists of mechanisms and channel bindings were tampered with"
+        self.assertEqual(await self.outcome(device, self.port), tampered)
+
+    async def test_another_binding_than_the_one_offered(self) -> None:
+        """`tls-unique`, which TLS 1.3 has not."""
+        unique = replace(PROFANITY, bindings={"1.3": ("tls-unique",)}, after_failure=AfterFailure.GIVES_UP)
+        outcome = await self.outcome(Device(unique, await self.enrolled()), self.port)
+        self.assertEqual(outcome, "is refused: malformed-request")
 
 
 @on_servers(BoundProsody)
