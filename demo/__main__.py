@@ -75,7 +75,7 @@ async def keep_running(narrator: Narrator) -> None:
     stage = set_up(narrator, standard_port())
     reactor.addSystemEventTrigger("before", "shutdown", stage.stop)
     for username in ("alice", "bob"):
-        await stage.account(username)
+        await stage.enroll(await stage.account(username))
     narrator.act("For a client of your own")
     for line in instructions(stage):
         narrator.tell(*line)

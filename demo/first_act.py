@@ -63,6 +63,8 @@ class FirstAct:
     async def everybody_logs_in(self) -> None:
         self.narrator.step("Everybody logs in")
         self._alice = await self.stage.account("alice")
+        await self.stage.enroll(self._alice)
+        self.narrator.remark("alice is enrolled: minimixproxy enroll has been told her password, and asked the server.")
         self.phone, self.laptop = self._phone(), self._laptop()
         self._bob = await self.stage.account("bob")
         self.bob = SlixmppParty(self._bob, "desk")

@@ -72,6 +72,13 @@ class Stage:
         await self.server.register(username, PASSWORD)
         return Account(username, self.server.domain, PASSWORD)
 
+    async def enroll(self, account: Account) -> None:
+        """Have the proxy know the keys of an account, whose devices do not say the password but prove it."""
+        command = [str(Path(sys.executable).parent / "minimixproxy"), "enroll", account.jid]
+        command += ["--config", str(self.proxy.configuration)]
+        told = f"{account.password}\n"
+        await deferToThread(subprocess.run, command, input=told, capture_output=True, text=True, timeout=90, check=True)
+
     def stop(self) -> None:
         """Stop the proxy and the server; blocks."""
         self.proxy.stop()
