@@ -8,7 +8,11 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import NS_SASL, Client
+from tests.integration.logins.rules import SISKIN
+from tests.integration.logins.scram import Offered, Scram
+from tests.integration.prosody import Prosody
 from tests.integration.proxy import Proxy
+from tests.integration.servers import Account
 
 GUESSES = 60
 FREE = 3
@@ -86,3 +90,43 @@ class GuessingTests(IntegrationTestCase):
         owner = await self.secured(proxy, "127.0.0.2")
         self.assertEqual((await owner.authenticate(account.username, account.password)).element.name, "success")
         self.assertLess(len([line for line in proxy.log if REACHED.search(line)]), REACH)
+
+    async def proves(self, client: Client, account: Account, leave: str = "") -> str:
+        """Log in by SCRAM, up to the challenge if it is to `leave` there. Returns the last answer's name."""
+        hash_name = "SCRAM-SHA-1" if self.kind is Prosody else "SCRAM-SHA-256"
+        scram = Scram(SISKIN, hash_name, account.username, account.password, Offered((), None))
+        first = base64.b64encode(scram.first()).decode()
+        client.send(f"<auth xmlns='{NS_SASL}' mechanism='{hash_name}'>{first}</auth>")
+        answer = await client.expect(lambda stanza: stanza.element.uri == NS_SASL, timeout=30.0)
+        if answer.element.name != "challenge":
+            return str(answer.element.name)
+        if leave == "drop":
+            client.drop()
+            await client.until_lost()
+            return leave
+        final = base64.b64encode(scram.final(base64.b64decode(str(answer.element)))).decode()
+        client.send(f"<{leave or 'response'} xmlns='{NS_SASL}'>{'' if leave else final}</{leave or 'response'}>")
+        answer = await client.expect(lambda stanza: stanza.element.uri == NS_SASL, timeout=30.0)
+        return str(answer.element.name)
+
+    async def test_guesses_by_scram(self) -> None:
+        """Proofs that are wrong, or never come, count like wrong passwords, whether the keys are known here or not."""
+        proxy = self.own_proxy(limits=LIMITS, domain={"logins": ["SCRAM", "PLAIN"]})
+        for known, leave in ((True, ""), (True, "drop"), (False, ""), (False, "abort")):
+            account = await self.account()
+            if known:
+                await self.client(account, "laptop", proxy=proxy)
+            guess = account._replace(password="guess")
+            refused = re.compile(rf"login of {re.escape(account.jid)} from 127.0.0.1 refused")
+            for _ in range(FREE + 4):
+                guesser = await self.secured(proxy)
+                await self.proves(guesser, guess, leave)
+                guesser.drop()
+                await guesser.until_lost()
+            await proxy.process.says(refused.pattern)
+            owner = await self.secured(proxy, "127.0.0.2")
+            self.assertEqual(await self.proves(owner, account), "success", (known, leave))
+            owner.drop()
+            await owner.until_lost()
+            reached = [line for line in proxy.log if refused.search(line)]
+            self.assertTrue(0 < len(reached) <= FREE + 1, (known, leave, reached))
