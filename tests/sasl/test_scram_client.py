@@ -129,6 +129,7 @@ class ServerMisbehavesTest(unittest.TestCase):
             "a name of two letters": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,xy=z",
             "a name of no letter": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,=z",
             "a name that is no letter": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,1=z",
+            "a letter that is no ASCII": "r=abcd,s=QSXCR+Q6sek8bf92,i=4096,é=z".encode(),
             "no value": b"r=abcd,s=QSXCR+Q6sek8bf92,i=4096,x",
             "another order": b"s=QSXCR+Q6sek8bf92,r=abcd,i=4096",
             "one byte too long": b"r=abcd,s=AAAA,i=4096,x=" + b"y" * (8192 - 22),

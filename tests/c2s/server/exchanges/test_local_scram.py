@@ -284,12 +284,79 @@ class RefusedTest(LocalCase):
             challenge = ScramClient(self.mechanism, "nobody", "abc").challenge(data_of(client.wire.take()))
             self.assertEqual((len(challenge.salt), challenge.iterations), (len(CHALLENGE.salt), CHALLENGE.iterations))
 
+    NOBODY = (
+        "proxy: auth",
+        "server: failure",
+        "client: challenge",
+        "proxy: auth",
+        "server: failure",
+        "client: failure",
+    )
+
     def test_an_account_that_does_not_exist_any_more(self) -> None:
-        """It is challenged as it was before, and its keys are of no use to anybody."""
+        """It is challenged as if it did, and its keys are of no use to anybody."""
         del self.accounts["a"]
         for password in ("secret", "wrong"):
             outcome = self.log_in(password=password)
+            self.assertEqual(tuple(outcome.steps), self.NOBODY)
             self.assertEqual(errors(outcome.answer), [b"not-authorized"])
+
+    def decoy(self, name: str, said: bytes = b"") -> bytes:
+        """What somebody is challenged with who does not exist, and answers garbage, or breaks off."""
+        client = self.client()
+        client.send(auth(b"n,,n=%b,r=x" % name.encode(), self.mechanism))
+        server = Server(self.lab.handed[-1], self.accounts, [])
+        server.answer()
+        challenge = data_of(client.wire.take())
+        answer = client.send(element("response", said or b"x"))
+        self.assertEqual(errors(answer), [b"malformed-request"])
+        return challenge
+
+    def test_decoys(self) -> None:
+        """Each has its own salt, and keeps it; that of an account that was enrolled says what was offered, too."""
+        self.accounts.clear()
+        salt_of = {name: self.decoy(name).split(b",")[1] for name in ("a", "nobody", "somebody")}
+        self.assertEqual(len(set(salt_of.values())), 3)
+        for name, salt in salt_of.items():
+            challenge = self.decoy(name)
+            self.assertEqual(challenge.split(b",")[1], salt)
+            self.assertEqual(b",h=" in challenge, name == "a", "relayed challenges have none")
+
+    def test_what_a_server_says_of_an_account_that_does_exist(self) -> None:
+        client = self.client()
+        client.send(auth(b"n,,n=a,r=x", self.mechanism))
+        self.lab.handed[-1].says(refusal("account-disabled"))
+        self.assertEqual(errors(client.wire.take()), [b"account-disabled"])
+        self.assertEqual(self.lab.known_keys.withdrawn, [])
+
+    def test_a_server_that_lets_anybody_in(self) -> None:
+        """The proxy does not."""
+        client = self.client()
+        scram = ScramClient(self.mechanism, "a")
+        client.send(auth(scram.first(), self.mechanism))
+        server = Server(self.lab.handed[-1], self.accounts, [])
+        server.answer()
+        scram.challenge(data_of(client.wire.take()))
+        client.send(element("response", scram.final(derive_keys("sha256", "wrong", *CHALLENGE))))
+        server.handed.says(element("success", b"v=AAAA"))
+        self.assertEqual(errors(client.wire.take()), [b"temporary-auth-failure"])
+        self.assertTrue(self.told("the server let somebody in who has proved nothing"))
+
+    def test_the_server_s_list_was_tampered_with(self) -> None:
+        """XEP-0474 between the proxy and the server."""
+        for protected, told in ((True, True), (False, False)):
+            self.setUp()
+            domain = self.lab.context.domains["example.org"]
+            changed = domain.model_copy(update={"scram_downgrade_protection": protected})
+            self.lab.context.domains["example.org"] = changed
+            client = self.client()
+            client.send(auth(b"n,,n=a,r=x", self.mechanism))
+            server = self.lab.handed[-1]
+            nonce = data_of(server.sent[-1]).rpartition(b"r=")[2]
+            server.says(element("challenge", b"r=%bx,s=c2FsdCBvZiB0aGUgc2VydmVy,i=4096,h=AAAA" % nonce))
+            answer = client.wire.take()
+            self.assertEqual(b"temporary-auth-failure" in answer, told)
+            self.assertEqual(self.told("see scram_downgrade_protection"), told)
 
     def test_bound_to_another_connection(self) -> None:
         self.patch(negotiation, "bindings_as_server", lambda _layer: BINDINGS)
@@ -326,6 +393,7 @@ class RefusedTest(LocalCase):
         for name in ("b", "nobody"):
             outcome = self.log_in(name, mechanism="SCRAM-SHA-256-PLUS", binding=bound("tls-exporter"))
             self.assertEqual(errors(outcome.answer), [b"not-authorized"])
+            self.assertEqual(tuple(outcome.steps), self.REFUSED if name == "b" else self.NOBODY)
 
     def test_malformed_proofs(self) -> None:
         for what in (b"", b"c=biws", b"c=biws,r=other,p=QUFB", b"\xff"):
@@ -420,6 +488,19 @@ class ChangedTest(LocalCase):
         outcome = self.log_in(password="secret")
         self.assertEqual(errors(outcome.answer), [b"not-authorized"])
         self.assertEqual(self.lab.known_keys.withdrawn, [ACCOUNT])
+
+    def test_the_server_has_disabled_the_account(self) -> None:
+        """Its keys are right, and will be."""
+        client = self.client()
+        scram = ScramClient(self.mechanism, "a")
+        client.send(auth(scram.first(), self.mechanism))
+        server = Server(self.lab.handed[-1], self.accounts, [])
+        server.answer()
+        scram.challenge(data_of(client.wire.take()))
+        client.send(element("response", scram.final(derive_keys("sha256", "secret", *CHALLENGE))))
+        server.handed.says(refusal("account-disabled"))
+        self.assertEqual(errors(client.wire.take()), [b"account-disabled"])
+        self.assertEqual(self.lab.known_keys.withdrawn, [])
 
     def test_the_server_does_not_know_the_account(self) -> None:
         """It takes any proof, and cannot prove that it knows the keys: somebody stands in between."""
