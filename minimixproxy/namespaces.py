@@ -10,6 +10,7 @@ NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
 NS_TLS = "urn:ietf:params:xml:ns:xmpp-tls"
 NS_SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
 NS_BIND = "urn:ietf:params:xml:ns:xmpp-bind"
+NS_SESSION = "urn:ietf:params:xml:ns:xmpp-session"  # RFC 3921 §3
 
 # Stream features
 NS_BIND2 = ("urn:xmpp:bind2:0", "urn:xmpp:bind:0")  # XEP-0386

@@ -6,6 +6,7 @@ from minimixproxy.namespaces import NS_CLIENT, NS_CSI
 from minimixproxy.wire.stanza import Stanza
 
 FEATURE = b"<csi xmlns='%b'/>" % NS_CSI.encode()
+INACTIVE = Stanza(b"<inactive xmlns='%b'/>" % NS_CSI.encode(), NS_CSI, "inactive", {}, (), {"": NS_CLIENT})
 ACTIVE = Stanza(b"<active xmlns='%b'/>" % NS_CSI.encode(), NS_CSI, "active", {}, (), {"": NS_CLIENT})
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import NamedTuple
 from xml.parsers import expat
 
 from minimixproxy.namespaces import (
+    NS_BIND,
     NS_BIND2,
     NS_CHANNEL_BINDING,
     NS_COMPRESS_FEATURE,
@@ -16,6 +17,7 @@ from minimixproxy.namespaces import (
     NS_SASL,
     NS_SASL2,
     NS_SASL_UPGRADE,
+    NS_SESSION,
     NS_SM,
     NS_TLS,
 )
@@ -28,6 +30,8 @@ HIDDEN = frozenset(
         NS_SM, NS_BIND2, NS_ISR
     )
 )
+#: Beside these, what has no use any more once a resource is bound.
+HIDDEN_ONCE_BOUND = HIDDEN | {NS_BIND, NS_SESSION}
 
 
 LEAST_LIMIT = 10_000  # bytes, RFC 6120 §13.12
@@ -48,20 +52,22 @@ class _Child(NamedTuple):
     start: int  # offset in the features' bytes
 
 
-def shown_features(features: Stanza, namespaces: Mapping[str, str], own: bytes = b"") -> bytes:
+def shown_features(
+    features: Stanza, namespaces: Mapping[str, str], own: bytes = b"", hidden: Container[str] = HIDDEN
+) -> bytes:
     """Return the features as the client gets them: the hidden ones cut out, every other byte as it came.
 
     `namespaces`: the declarations of the stream header. `own`: the proxy's own features, put at the end.
     """
     raw = features.raw
-    if not own and not any(uri in HIDDEN for uri, _name in features.payloads):
+    if not own and not any(uri in hidden for uri, _name in features.payloads):
         return raw
     children, end = _children(raw, namespaces)
     if not children:
         return b"<stream:features>%b</stream:features>" % own
     bounds = [child.start for child in children[1:]] + [end]
     kept = [raw[: children[0].start]]
-    kept += [raw[child.start : stop] for child, stop in zip(children, bounds, strict=True) if child.uri not in HIDDEN]
+    kept += [raw[child.start : stop] for child, stop in zip(children, bounds, strict=True) if child.uri not in hidden]
     kept += [own, raw[end:]]
     return b"".join(kept)
 

@@ -27,29 +27,38 @@ class LoginHost(Protocol):
     def refused(self, element: bytes, *, final: bool) -> None:
         """A login has failed. `final`: there is to be no other on this stream."""
 
-    def logged_in(self, element: bytes, logged_in: LoggedIn) -> None:
+    def logged_in(self, logged_in: LoggedIn) -> None:
         """The client is logged in."""
 
 
+class Profile(Protocol):
+    """The elements that carry what is said: those of RFC 6120 (`xep.sasl`), or of XEP-0388 (`xep.sasl2`)."""
+
+    def challenge(self, data: bytes) -> bytes: ...
+
+    def failure(self, condition: str, text: str = "") -> bytes: ...
+
+
 class ClientLogin:
-    """`text` is the content of an element, without white space around it."""
+    """`text` is the content of an element, without white space around it. `profile`: whose elements it sends."""
 
     log = Logger()
 
     def __init__(self, host: LoginHost) -> None:
         self._host = host
+        self.profile: Profile = sasl
         self._running: RunningExchange | None = None
         self._failures = 0
 
-    def begin(self, mechanism: str | None, text: str) -> None:
+    def begin(self, mechanism: str | None, text: str | None) -> None:
         """The client begins an exchange; without `text` it waits for a challenge first."""
         try:
             exchange = self._host.exchange_by(mechanism)
-            first = sasl.decoded(text) if text else None
+            first = sasl.decoded(text) if text is not None else None
         except SaslFailure as failure:
             self.fail(failure)
             return
-        self._running = RunningExchange(first, lambda data: self._host.challenged(sasl.challenge(data)))
+        self._running = RunningExchange(first, lambda data: self._host.challenged(self.profile.challenge(data)))
         self._running.start(exchange, self._succeeded, self._failed)
 
     def respond(self, text: str) -> None:
@@ -67,7 +76,7 @@ class ClientLogin:
         """Tell the client that it is not logged in."""
         self._running = None
         self._failures += 1
-        element = sasl.failure(failure.condition, failure.text)
+        element = self.profile.failure(failure.condition, failure.text)
         self._host.refused(element, final=self._failures >= MAX_FAILURES)
 
     def _failed(self, failure: Failure) -> None:
@@ -79,4 +88,4 @@ class ClientLogin:
 
     def _succeeded(self, logged_in: LoggedIn) -> None:
         self._running = None
-        self._host.logged_in(sasl.success(logged_in.success), logged_in)
+        self._host.logged_in(logged_in)

@@ -6,7 +6,7 @@ Authentication is the login upstream: the server decides, the proxy only asks (s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
 from twisted.python.failure import Failure
@@ -16,7 +16,9 @@ from minimixproxy.c2s.errors import UpstreamError
 from minimixproxy.c2s.server.client_headers import ClientHeaders
 from minimixproxy.c2s.server.client_login import ClientLogin
 from minimixproxy.c2s.server.client_registration import ClientRegistration
+from minimixproxy.c2s.server.exchanges import plain
 from minimixproxy.c2s.server.exchanges.login_exchange import Client, Exchange, LoggedIn
+from minimixproxy.c2s.server.inline_login import Begun, InlineLogin
 from minimixproxy.c2s.server.negotiation_context import NegotiationContext, Opened
 from minimixproxy.c2s.server.negotiation_states import WAITING, State, kind_of
 from minimixproxy.c2s.server.offers import DomainOffer
@@ -27,15 +29,18 @@ from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.peers import peer_key
 from minimixproxy.config.settings import Domain
 from minimixproxy.logs.logger import Logger
+from minimixproxy.namespaces import NS_SASL2
 from minimixproxy.sasl.channel_binding import Bindings
 from minimixproxy.sasl.downgrade import Offered
+from minimixproxy.stream_management.unacknowledged import NotSent
 from minimixproxy.wire.events import Event, Fault, Keepalive, StreamClosed, StreamOpened
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
-from minimixproxy.xep import sasl
+from minimixproxy.xep import sasl, sasl2
 from minimixproxy.xep.channel_binding import feature
 from minimixproxy.xep.registration import request_of, shown
 from minimixproxy.xep.sasl import SaslFailure
 from minimixproxy.xep.stream_headers import PROCEED, STARTTLS_FEATURE, STREAM_END, passed_header, stream_error
+from minimixproxy.xep.stream_management import handled_count_too_high
 from minimixproxy.xep.unsupported import refusal_of_element
 
 MAX_REFUSALS = 10  # of what the proxy does not do: the answers are larger, and a stranger need not read them
@@ -52,10 +57,12 @@ class Negotiation:
         self._context = context
         self._state = State.OPEN_SECURE if secure else State.OPEN_PLAIN
         self._headers = ClientHeaders(context.domains)
+        self._opened: StreamOpened | None = None
         self._offered = Offered(())
         self._bindings: Bindings = {}
         self._refusals = 0
         self._client_login = ClientLogin(self)
+        self._request: sasl2.Request | None = None  # of the last login by SASL2
         self._logged_in: LoggedIn | None = None
         self._waiting = WaitingClient(stream)
         self._registration = ClientRegistration(context.registrar)
@@ -116,6 +123,7 @@ class Negotiation:
     def _open(self, opened: StreamOpened) -> None:
         if not self._accepts(opened):
             return
+        self._opened = opened
         self._stream.write(self._headers.answer())
         if self._state is State.OPEN_PLAIN:
             self._show(State.PLAIN, STARTTLS_FEATURE)
@@ -130,7 +138,7 @@ class Negotiation:
     def _show_login(self, offer: DomainOffer) -> None:
         self._bindings = bindings_as_server(self._stream.transport)
         self._offered = self._context.offered(self._headers, offer, self._bindings)
-        login = feature(self._offered.bindings or ()) + sasl.mechanisms(self._offered.mechanisms)
+        login = feature(self._offered.bindings or ()) + _offers_of(self._offered.mechanisms)
         self._show(State.SECURE, login + shown(offer.registration))
 
     def _show(self, state: State, features: bytes) -> None:
@@ -191,7 +199,19 @@ class Negotiation:
     def _auth(self, stanza: Stanza) -> None:
         self._state = State.CHECKING
         self._registration.close()
-        self._client_login.begin(stanza.get("mechanism"), str(stanza.element).strip())
+        self._client_login.profile = sasl
+        self._client_login.begin(stanza.get("mechanism"), str(stanza.element).strip() or None)
+
+    def _authenticate(self, stanza: Stanza) -> None:
+        self._state = State.CHECKING_SASL2
+        self._registration.close()
+        self._client_login.profile = sasl2
+        try:
+            self._request = request = sasl2.request_of(stanza)
+        except SaslFailure as failure:
+            self._client_login.fail(failure)
+            return
+        self._client_login.begin(request.mechanism, request.text)
 
     def exchange_by(self, mechanism: str | None) -> Exchange:
         """Return how the client logs in by a mechanism. Raises `SaslFailure`."""
@@ -200,20 +220,25 @@ class Negotiation:
     def challenged(self, element: bytes) -> None:
         """The client is to respond."""
         self._stream.write(element)
-        self._state = State.RESPONDING
+        by_sasl2 = self._state is State.CHECKING_SASL2
+        self._state = State.RESPONDING_SASL2 if by_sasl2 else State.RESPONDING
 
     def _response(self, stanza: Stanza) -> None:
-        self._state = State.CHECKING
+        by_sasl2 = self._state is State.RESPONDING_SASL2
+        self._state = State.CHECKING_SASL2 if by_sasl2 else State.CHECKING
         self._client_login.respond(str(stanza.element).strip())
 
-    def _too_early(self, _stanza: Stanza) -> None:
+    def _too_early(self, stanza: Stanza) -> None:
+        self._client_login.profile = sasl2 if stanza.uri == NS_SASL2 else sasl
         self._client_login.fail(SaslFailure("encryption-required"))
 
-    def _out_of_order(self, _stanza: Stanza) -> None:
+    def _out_of_order(self, stanza: Stanza) -> None:
+        self._client_login.profile = sasl2 if stanza.uri == NS_SASL2 else sasl
         self._client_login.fail(SaslFailure("malformed-request", "no login is under way"))
 
-    def _abort_sasl(self, _stanza: Stanza) -> None:
+    def _abort_sasl(self, stanza: Stanza) -> None:
         """Break the login exchange off; what is asked upstream goes on, and counts."""
+        self._client_login.profile = sasl2 if stanza.uri == NS_SASL2 else sasl
         self._client_login.break_off()
         self._client_login.fail(SaslFailure("aborted"))
 
@@ -226,12 +251,60 @@ class Negotiation:
         else:
             self._stream.write(element)
 
-    def logged_in(self, element: bytes, logged_in: LoggedIn) -> None:
+    def logged_in(self, logged_in: LoggedIn) -> None:
         """The client is logged in."""
         self._logged_in = logged_in
         logged_in.upstream.addObserver(STREAM_END_EVENT, self._upstream_lost)
-        self._stream.write(element)
+        if self._state is State.CHECKING_SASL2:
+            self._begin_inline(logged_in)
+            return
+        self._stream.write(sasl.success(logged_in.success))
         self._restart(State.OPEN_AUTHENTICATED)
+
+    # The session, after a login by SASL2
+
+    def _begin_inline(self, logged_in: LoggedIn) -> None:
+        named = self._headers.account
+        if named not in (None, logged_in.login.own.bare):
+            self._not_begun(SaslFailure("invalid-authzid", "the stream is another account's"))
+            return
+        assert self._request is not None and self._opened is not None
+        inline = InlineLogin(self._request, logged_in, self._context.sessions)
+        self._state = State.JOINING
+        work = inline.begin(passed_header(self._opened))
+        self._waiting.wait(work, self._begun, self._inline_failed)
+
+    def _begun(self, begun: Begun) -> None:
+        logged_in = self._logged_in
+        assert logged_in is not None
+        try:
+            begun.start(self._hand_over)
+        except NotSent as error:
+            self._end(handled_count_too_high(error.h, error.sent))
+        # Before that, a fault of ours drops it.
+        else:
+            logged_in.upstream.removeObserver(STREAM_END_EVENT, self._upstream_lost)
+
+    def _hand_over(self) -> tuple[ClientStream, list[Event], str]:
+        """The negotiation is over: give the client away, what it has sent ahead, and its language."""
+        self._finish()
+        return self._stream, self._waiting.early, self._headers.lang or ""
+
+    def _inline_failed(self, failure: Failure) -> None:
+        if isinstance(failure.value, UpstreamError):
+            account = self._logged_in.login.account if self._logged_in is not None else ""
+            self.log.warn("no stream for {account}: {error}", account=account, error=str(failure.value))
+            self._not_begun(SaslFailure("temporary-auth-failure", "the server began no session"))
+            self.client_events(self._waiting.over())
+        else:
+            self._not_joined(failure)
+
+    def _not_begun(self, failure: SaslFailure) -> None:
+        """The login comes to nothing, though it was good. The client may try again."""
+        assert self._logged_in is not None
+        self._logged_in.upstream.removeObserver(STREAM_END_EVENT, self._upstream_lost)
+        self._drop_upstream()
+        self._client_login.fail(failure)
 
     # The session
 
@@ -290,18 +363,34 @@ class Negotiation:
         self.close("remote-connection-failed", "the server closed the connection")
 
 
+def _offers_of(mechanisms: Collection[str]) -> bytes:
+    """Return the features that offer mechanisms.
+
+    By SASL2 only if there is a better one than PLAIN: Monal takes SASL2 wherever it is, and PLAIN only without it.
+    """
+    by_sasl2 = sasl2.feature(mechanisms) if set(mechanisms) - {plain.MECHANISM} else b""
+    return sasl.mechanisms(mechanisms) + by_sasl2
+
+
 TRANSITIONS: dict[tuple[State, str], Callable[[Negotiation, Any], None]] = {
     (State.OPEN_PLAIN, "header"): Negotiation._open,
     (State.PLAIN, "starttls"): Negotiation._starttls,
     (State.PLAIN, "auth"): Negotiation._too_early,
+    (State.PLAIN, "sasl2 authenticate"): Negotiation._too_early,
     (State.OPEN_SECURE, "header"): Negotiation._open,
     (State.SECURE, "auth"): Negotiation._auth,
     (State.SECURE, "response"): Negotiation._out_of_order,
     (State.SECURE, "abort"): Negotiation._abort_sasl,
+    (State.SECURE, "sasl2 authenticate"): Negotiation._authenticate,
+    (State.SECURE, "sasl2 response"): Negotiation._out_of_order,
+    (State.SECURE, "sasl2 abort"): Negotiation._abort_sasl,
     (State.SECURE, "iq"): Negotiation._register,
     (State.RESPONDING, "response"): Negotiation._response,
     (State.RESPONDING, "abort"): Negotiation._abort_sasl,
     (State.CHECKING, "abort"): Negotiation._abort_sasl,
+    (State.RESPONDING_SASL2, "sasl2 response"): Negotiation._response,
+    (State.RESPONDING_SASL2, "sasl2 abort"): Negotiation._abort_sasl,
+    (State.CHECKING_SASL2, "sasl2 abort"): Negotiation._abort_sasl,
     (State.OPEN_AUTHENTICATED, "header"): Negotiation._join,
 }
 #: What follows from everything else.

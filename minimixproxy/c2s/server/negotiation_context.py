@@ -57,7 +57,7 @@ class NegotiationContext:
         self.domains = {domain.name: domain for domain in settings.domain.values()}
         self.clock = clock
         self.tls = tls
-        self._sessions = sessions
+        self.sessions = sessions
         self.offers = Offers(clock, upstream.contact)
         self.registrar = Registrar(upstream.contact, self.offers, self.limits, clock)
         attempts = LoginAttempts(self.limits, clock)
@@ -65,8 +65,8 @@ class NegotiationContext:
 
     def shut_down(self) -> None:
         """End the sessions that have no client, and let none log in again."""
-        self._sessions.resumable.shut_down()
-        self._sessions.lines.stop()
+        self.sessions.resumable.shut_down()
+        self.sessions.lines.stop()
 
     def offered(self, headers: ClientHeaders, offer: DomainOffer, bindings: Bindings) -> Offered:
         """Return how a client may log in. `offer`: of its server, as far as is known."""
@@ -88,5 +88,5 @@ class NegotiationContext:
         self, stream: ClientStream, logged_in: LoggedIn, opened: Opened, early: list[Event], language: str
     ) -> None:
         """Hand a client and its stream upstream to a session. `early`: what the client did not wait to send."""
-        session = ClientSession(self._sessions, stream, logged_in.upstream, logged_in.login, language)
+        session = ClientSession(self.sessions, stream, logged_in.upstream, logged_in.login, language)
         session.start(opened.header, opened.features, opened.behind, early)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from minimixproxy.namespaces import NS_CLIENT, NS_SASL, NS_TLS
+from minimixproxy.namespaces import NS_CLIENT, NS_SASL, NS_SASL2, NS_TLS
 from minimixproxy.wire.events import StreamOpened
 from minimixproxy.wire.stanza import Stanza
 
@@ -20,8 +20,10 @@ class State(Enum):
     REGISTERING = auto()  # wait for the server's answer to a request for registration
     RESPONDING = auto()  # respond to a challenge
     CHECKING = auto()  # wait for the login exchange, which waits for its turn or for the server
+    RESPONDING_SASL2 = auto()  # respond to a challenge, by SASL2 (XEP-0388)
+    CHECKING_SASL2 = auto()  # wait for the login exchange, by SASL2
     OPEN_AUTHENTICATED = auto()  # send the header of the stream for stanzas
-    JOINING = auto()  # wait for the server's header and features
+    JOINING = auto()  # wait for the server's header and features; by SASL2 for what else was asked for, too
     OVER = auto()  # a session has taken over, or the stream is closed
 
 
@@ -35,4 +37,6 @@ def kind_of(event: StreamOpened | Stanza) -> str:
         return "header"
     if event.uri in (NS_TLS, NS_SASL):
         return event.name
+    if event.uri == NS_SASL2:
+        return f"sasl2 {event.name}"
     return "iq" if (event.uri, event.name) == (NS_CLIENT, "iq") else "other"

@@ -122,13 +122,17 @@ class AccountLink:
         elif self._account is not None:
             pass  # a second bind is between client and server
         elif isinstance(answer, Bound):
-            self._session.bound(answer.jid)
-            login, self._login = self._login, None
-            assert login is not None
-            self._account = self._accounts.session_bound(self._session, login)
+            self.bound(answer.jid)
         elif isinstance(answer, Misbound):
             self.log.error("no session for {account}: {reason}", account=self._name, reason=answer.reason)
             self._session.close("remote-connection-failed", "the server bound another address")
+
+    def bound(self, jid: str) -> None:
+        """The server has bound a JID of the login's account, the first one, and the client has been told."""
+        self._session.bound(jid)
+        login, self._login = self._login, None
+        assert login is not None
+        self._account = self._accounts.session_bound(self._session, login)
 
     # Acknowledgements (XEP-0198)
 

@@ -13,6 +13,7 @@ from minimixproxy.c2s.session.account_link import AccountLink
 from minimixproxy.c2s.session.client_side import ClientSide
 from minimixproxy.c2s.session.client_state import ClientState, Ways
 from minimixproxy.c2s.session.from_server import FromServer
+from minimixproxy.c2s.session.inline_start import InlineStart
 from minimixproxy.c2s.session.parts import SessionParts
 from minimixproxy.c2s.session.reconnecting import Reconnecting, Resumption
 from minimixproxy.c2s.session.server_stream import ServerStream
@@ -27,7 +28,8 @@ from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep import stream_management as sm
-from minimixproxy.xep.stream_features import shown_features
+from minimixproxy.xep.client_state import INACTIVE
+from minimixproxy.xep.stream_features import HIDDEN, HIDDEN_ONCE_BOUND, shown_features
 from minimixproxy.xep.stream_headers import STREAM_END, XML_DECLARATION, passed_header, stream_error
 
 
@@ -55,6 +57,7 @@ class ClientSession:
         "deliver",
         "deliver_all",
         "deliver_weighed",
+        "device",
         "jid",
         "language",
         "login",
@@ -66,6 +69,7 @@ class ClientSession:
         """`language`: of the client's stream, "" if it named none."""
         self.jid = ""
         self.carbons = False
+        self.device = ""  # the id of the client's installation (XEP-0388), if it has said one
         self.language = language
         self._context = context
         self._client = ClientSide(self, context, client)
@@ -100,6 +104,39 @@ class ClientSession:
         if early:
             self._client.client_events(early)
         self._client.read_on()
+
+    def start_inline(self, header: StreamOpened, features: Stanza, inline: InlineStart) -> None:
+        """Take over the server's stream too, of which the client has seen nothing yet; say that the login succeeded.
+
+        What the server has said since is held (see `FramedXmlStream.keep`).
+        """
+        self.device = inline.device
+        self._managed_upstream = sm.is_offered(features)
+        self._server.begin()
+        offer = self._state.offer(features)
+
+        def first_words(enabled: bytes) -> bytes:
+            own = offer if enabled else sm.FEATURE + offer
+            hidden = HIDDEN_ONCE_BOUND if inline.jid else HIDDEN
+            return inline.success(enabled) + shown_features(features, header.namespaces, own, hidden)
+
+        self._client.first_words(inline.wishes.enable, first_words)
+        self.log.info("session of {account} begins, from {address}", account=self._link.name, address=self._client.peer)
+        if inline.jid:
+            self._begin_bound(inline)
+        self._server.release()
+        if inline.early:
+            self._client.client_events(inline.early)
+        self._client.read_on()
+
+    def _begin_bound(self, inline: InlineStart) -> None:
+        self.carbons = inline.carbons
+        self._link.bound(inline.jid)
+        if self.managed:
+            self._link.managed()
+        if inline.wishes.inactive and self.state_told(INACTIVE):
+            self._server.send(INACTIVE)
+            self._server.flush()
 
     # What the account asks (SessionPort): `deliver` and the like, `close` and these
 

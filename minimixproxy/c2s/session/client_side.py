@@ -11,7 +11,7 @@ from minimixproxy.c2s.session.client_management import ClientManagement, Terms
 from minimixproxy.c2s.session.from_client import FromClient
 from minimixproxy.c2s.session.output import ClientOutput, OutputHost
 from minimixproxy.c2s.session.parts import EndingSession, SessionParts
-from minimixproxy.c2s.session.resumable import HandedOver
+from minimixproxy.c2s.session.resumable import HandedOver, NotResumable
 from minimixproxy.c2s.session.session_context import SessionContext
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.peers import Peer
@@ -42,6 +42,10 @@ class SessionOfClient(EndingSession, OutputHost, Protocol):
     @property
     def login(self) -> Login:
         """What the client has logged in with last."""
+
+    @property
+    def device(self) -> str:
+        """The id of the client's installation, "" if it has not said one."""
 
     def wakes(self, login: Login) -> None:
         """The client has another connection, and has logged in for that."""
@@ -250,6 +254,11 @@ class ClientSide:
         return self._session.jid
 
     @property
+    def device(self) -> str:
+        """The id of the client's installation, "" if it has not said one."""
+        return self._session.device
+
+    @property
     def handled(self) -> int:
         """How many of the client's stanzas are handled, as it counts."""
         return self._management.handled.h if self._management is not None else 0
@@ -293,7 +302,8 @@ class ClientSide:
         elif self._gone:
             pass  # it waited for its turn: a lost connection resumes nothing, and nothing sleeps that nobody knows of
         elif stanza.name == "enable" and self.jid and self._all_written():
-            self._enable(stanza)
+            self._enable(stanza, _as_it_is)
+            self._session.becomes_managed()
         elif stanza.name == "resume" and not self.jid:
             self._resume_another(stanza)
         else:
@@ -303,7 +313,15 @@ class ClientSide:
         self.output.flush()
         return not (self.output.blocked or self.output.waits)
 
-    def _enable(self, enable: Stanza) -> None:
+    def first_words(self, enable: Stanza | None, words: Callable[[bytes], bytes]) -> None:
+        """Write the first bytes: `words` of the answer to `enable`, or of nothing if the client does not wish that."""
+        if enable is not None:
+            self._enable(enable, words)
+        else:
+            self.output.parts.append(words(b""))
+            self.output.flush()
+
+    def _enable(self, enable: Stanza, words: Callable[[bytes], bytes]) -> None:
         resumable = self._context.resumable
         seconds, wanted = resumable.settings.resume, sm.wanted_max(enable)
         seconds = seconds if wanted is None else min(seconds, wanted)
@@ -312,8 +330,7 @@ class ClientSide:
         self._acknowledgements = None
         self._management = ClientManagement(self, self.output, self._context.clock, position, terms)
         answer = sm.enabled(terms.id, seconds, resumable.settings.location)
-        self.output.manage(self._management.sent, self._management, answer)
-        self._session.becomes_managed()
+        self.output.manage(self._management.sent, self._management, words(answer))
 
     def acknowledged(self) -> None:
         """The client has got more."""
@@ -365,21 +382,12 @@ class ClientSide:
     def _resume_another(self, request: Stanza) -> None:
         """The client of this session, which is not bound yet, wants to go on with another one of its account."""
         try:
-            previd, h = sm.resume_of(request)
-        except sm.BadElement as error:
-            self.log.info("{account}: nothing to resume: {error}", account=self.account, error=str(error))
-            self.output.say(sm.failed("bad-request"))
-            return
-        resumable = self._context.resumable
-        other = resumable.find(previd, self.account)
-        if other is not None and not other.has_all_behind(h):
-            other.close("resource-constraint", "too much was not acknowledged")
-            other = None
-        if other is None:
-            self.output.say(sm.failed("item-not-found", resumable.handled_of_ended(previd, self.account)))
+            other, h = self._context.resumable.asked(request, self.account)
+        except NotResumable as reason:
+            self.output.say(reason.answer)
             return
         try:
-            other.resume(h, self._hand_over)
+            other.resume(h, self._hand_over, _as_it_is)
         except NotSent as error:
             self._session.end(sm.handled_count_too_high(error.h, error.sent))
 
@@ -397,11 +405,8 @@ class ClientSide:
         """Whether all is kept that a client which has handled so many stanzas would be sent again."""
         return self._management is not None and self._management.sent.complete_behind(h)
 
-    def resume(self, h: int, hand_over: Callable[[], HandedOver]) -> None:
-        """Go on with another connection, whose client has handled so many stanzas. Raises `NotSent`.
-
-        `hand_over`: returns that connection; it is called once nothing can fail any more.
-        """
+    def resume(self, h: int, hand_over: Callable[[], HandedOver], words: Callable[[bytes], bytes]) -> None:
+        """Go on with another connection (see `Resumable`). Raises `NotSent`."""
         management = self._management
         assert management is not None
         answer = management.resume(h)
@@ -415,10 +420,14 @@ class ClientSide:
         self.log.info("session of {jid} is resumed, from {address}", jid=self.jid, address=came.client.peer)
         self._gone = False
         from_client = self._connect(came.client)
-        self.output.wake(came.client, answer)
+        self.output.wake(came.client, words(answer))
         self._session.wakes(came.login)
         from_client.take_over(came.events, came.pieces)
 
 
 def _nothing() -> None:
     pass
+
+
+def _as_it_is(answer: bytes) -> bytes:
+    return answer

@@ -13,6 +13,8 @@ from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.config.settings import Sessions
 from minimixproxy.logs.logger import Logger
 from minimixproxy.wire.events import Event
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.xep import stream_management as sm
 
 
 class HandedOver(NamedTuple):
@@ -22,6 +24,14 @@ class HandedOver(NamedTuple):
     events: list[Event]
     pieces: list[bytes]  # behind the events
     login: Login  # with which it has logged in
+
+
+class NotResumable(Exception):
+    """A client cannot go on with what it has asked for. `answer`: for it."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__()
+        self.answer = answer
 
 
 class Resumable(Protocol):
@@ -36,6 +46,10 @@ class Resumable(Protocol):
         """The full JID, as the server spelled it."""
 
     @property
+    def device(self) -> str:
+        """The id of its client's installation (XEP-0388), "" if it has not said one."""
+
+    @property
     def asleep(self) -> bool:
         """Whether it has no connection to its client."""
 
@@ -46,10 +60,11 @@ class Resumable(Protocol):
     def has_all_behind(self, h: int) -> bool:
         """Whether all is kept that a client which has handled so many stanzas would be sent again."""
 
-    def resume(self, h: int, hand_over: Callable[[], HandedOver]) -> None:
+    def resume(self, h: int, hand_over: Callable[[], HandedOver], words: Callable[[bytes], bytes]) -> None:
         """Go on with another connection, whose client has handled so many stanzas. Raises `NotSent`.
 
-        `hand_over`: returns the connection; it is called once nothing can fail any more.
+        `hand_over`: returns the connection; it is called once nothing can fail any more. `words`: makes what the client
+        is told of the answer to `<resume/>`.
         """
 
     def close(self, condition: str, text: str = "") -> None:
@@ -65,6 +80,7 @@ class ResumableSessions:
         self.settings = settings
         self._sessions: dict[str, Resumable] = {}
         self._asleep: dict[str, dict[str, Resumable]] = {}  # by account and id, the longest first
+        self._devices: dict[tuple[str, str], str] = {}  # the id of a session by its account and device
         self._ended = EndedSessions()
         self.repeats = Repeats()
 
@@ -77,10 +93,33 @@ class ResumableSessions:
         return sum(map(len, self._asleep.values()))
 
     def add(self, session: Resumable) -> str:
-        """Return the id by which a session can be resumed."""
+        """Return the id by which a session can be resumed. One that the same device has left ends (XEP-0386 §3.2)."""
         session_id = token_urlsafe(16)
+        if session.device:
+            former = self._sessions.get(self._devices.get((session.account, session.device), ""))
+            if former is not None:
+                former.close("conflict", "your device has begun another session")
+            self._devices[session.account, session.device] = session_id
         self._sessions[session_id] = session
         return session_id
+
+    def asked(self, resume: Stanza, account: str) -> tuple[Resumable, int]:
+        """Return the session with which a client of an account is to go on, and how much of it the client has handled.
+
+        Raises `NotResumable`.
+        """
+        try:
+            previd, h = sm.resume_of(resume)
+        except sm.BadElement as error:
+            self.log.info("{account}: nothing to resume: {error}", account=account, error=str(error))
+            raise NotResumable(sm.failed("bad-request")) from error
+        session = self.find(previd, account)
+        if session is not None and not session.has_all_behind(h):
+            session.close("resource-constraint", "too much was not acknowledged")
+            session = None
+        if session is None:
+            raise NotResumable(sm.failed("item-not-found", self.handled_of_ended(previd, account)))
+        return session, h
 
     def find(self, session_id: str, account: str) -> Resumable | None:
         """Return a session of an account; None if it has none of that id."""
@@ -117,6 +156,8 @@ class ResumableSessions:
         if session is None:
             return False
         self.wakes(session_id, session.account)
+        if self._devices.get((session.account, session.device)) == session_id:
+            del self._devices[session.account, session.device]
         self._ended.add(session_id, session.account, session.handled)
         return True
 

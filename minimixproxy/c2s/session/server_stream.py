@@ -88,6 +88,11 @@ class ServerStream:
         stream.addObserver(STREAM_END_EVENT, self._lost)
         stream.transport.registerProducer(Backpressure(self._slows, self._reads), True)
 
+    def release(self) -> None:
+        """Take what the server has said so far, which was held."""
+        assert self._stream is not None
+        self._stream.release(self._session.server_says)
+
     # What goes there --------------------------------------------------------------------------------------------
 
     def send(self, stanza: Stanza) -> None:

@@ -36,7 +36,7 @@ from minimixproxy.c2s.upstream.srv import resolve
 from minimixproxy.config.checks import endpoint_kind
 from minimixproxy.config.settings import Domain, Limits
 from minimixproxy.logs.logger import Logger
-from minimixproxy.namespaces import NS_BIND, NS_CLIENT, NS_STREAM, NS_TLS
+from minimixproxy.namespaces import NS_BIND, NS_CARBONS, NS_CLIENT, NS_STREAM, NS_TLS
 from minimixproxy.wire.events import Event, StreamOpened
 from minimixproxy.wire.framing import MAX_DEPTH, FramingLimits
 from minimixproxy.wire.stanza import Stanza, escape
@@ -314,7 +314,7 @@ async def bind_resource(xs: FramedXmlStream, own: Own, resource: str | None = No
     wish = b"<resource>%b</resource>" % escape(resource) if resource is not None else b""
     with Conversation(xs, xs.keep()) as conversation:
         xs.send(iq("set", b"<bind xmlns='%b'>%b</bind>" % (NS_BIND.encode(), wish), id=request_id))
-        answer = await _answer_to_bind(xs, conversation, request_id, own)
+        answer = await _answer_to(xs, conversation, request_id, own)
     if answer.get("type") == "error":
         raise UpstreamRefused(stanza_error_condition(answer))
     try:
@@ -323,7 +323,20 @@ async def bind_resource(xs: FramedXmlStream, own: Own, resource: str | None = No
         raise UpstreamProtocolError(str(error)) from error
 
 
-async def _answer_to_bind(xs: FramedXmlStream, conversation: Conversation, request_id: str, own: Own) -> Stanza:
+async def enable_carbons(xs: FramedXmlStream, own: Own) -> None:
+    """Ask for carbons (XEP-0280 §5) once a resource is bound. What else comes is held, as with `bind_resource`.
+
+    Raises `UpstreamError`.
+    """
+    request_id = token_hex(8)
+    with Conversation(xs, xs.keep()) as conversation:
+        xs.send(iq("set", b"<enable xmlns='%b'/>" % NS_CARBONS.encode(), id=request_id))
+        answer = await _answer_to(xs, conversation, request_id, own)
+    if answer.get("type") == "error":
+        raise UpstreamRefused(stanza_error_condition(answer))
+
+
+async def _answer_to(xs: FramedXmlStream, conversation: Conversation, request_id: str, own: Own) -> Stanza:
     """Return the first answer with that id that is the server's own; what is none is held."""
     keep = xs.keep()
     for _number in range(MAX_BEFORE_BOUND):
@@ -332,7 +345,7 @@ async def _answer_to_bind(xs: FramedXmlStream, conversation: Conversation, reque
         if answers and answer.get("id") == request_id and own.is_server(answer.get("from")):
             return answer
         keep([answer])
-    raise UpstreamProtocolError("the server did not say which resource it bound")
+    raise UpstreamProtocolError("the server did not answer a request, but sent much else")
 
 
 def stanza_error_condition(stanza: Stanza) -> str:

@@ -1,0 +1,147 @@
+"""What a client asks for along with its login (XEP-0388): to go on with a session, or to begin one, bound already."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from secrets import token_hex
+from typing import NamedTuple, Protocol
+
+from twisted.internet.defer import Deferred
+
+from minimixproxy.c2s.errors import UpstreamRefused
+from minimixproxy.c2s.server.exchanges.login_exchange import LoggedIn
+from minimixproxy.c2s.session.client_session import ClientSession
+from minimixproxy.c2s.session.inline_start import InlineStart
+from minimixproxy.c2s.session.resumable import HandedOver, NotResumable, Resumable
+from minimixproxy.c2s.session.session_context import SessionContext
+from minimixproxy.c2s.transport.client_stream import ClientStream
+from minimixproxy.c2s.upstream.connecting import bind_resource, enable_carbons, open_stream_with
+from minimixproxy.logs.logger import Logger
+from minimixproxy.timing.clock import Clock
+from minimixproxy.wire.events import Event, StreamOpened
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.xep import bind2, sasl2
+
+#: Ends the negotiation; returns the client, what it has sent ahead, and its language.
+HandOver = Callable[[], tuple[ClientStream, list[Event], str]]
+
+
+class Begun(Protocol):
+    """All is there for the client's session."""
+
+    def start(self, hand_over: HandOver) -> None:
+        """Let it begin, or go on. Raises `NotSent` before `hand_over` if the client has counted what never was."""
+
+
+class InlineLogin:
+    """One client that has logged in."""
+
+    log = Logger()
+
+    def __init__(self, request: sasl2.Request, logged_in: LoggedIn, sessions: SessionContext) -> None:
+        self._request = request
+        self._logged_in = logged_in
+        self._sessions = sessions
+        self._own = logged_in.login.own
+
+    async def begin(self, header: bytes) -> Begun:
+        """Do what the client asks for. `header`: the client's, as the server is to see it. Raises `UpstreamError`."""
+        await _next_turn(self._sessions.clock)  # what the client has sent in the same read is for its session
+        refused = b""
+        if self._request.resume is not None:
+            try:
+                session, h = self._sessions.resumable.asked(self._request.resume, self._own.bare)
+            except NotResumable as reason:
+                refused = reason.answer
+            else:
+                return Resumed(session, h, self._logged_in)
+        stream = self._logged_in.upstream
+        opened, features = await open_stream_with(stream, header, stream.keep())
+        wishes = self._request.bind
+        jid = await self._bound(wishes) if wishes is not None else ""
+        carbons = wishes is not None and wishes.carbons and await self._has_carbons(jid)
+        return Started(self._sessions, self._logged_in, self._request, opened, features, jid, carbons, refused)
+
+    async def _bound(self, wishes: bind2.Wishes) -> str:
+        """Bind a resource; the same one each time for a device that has said which it is."""
+        stream = self._logged_in.upstream
+        try:
+            return await bind_resource(stream, self._own, bind2.resource(wishes.tag, self._unique()))
+        except UpstreamRefused as error:
+            if error.condition != "conflict":
+                raise
+        # Its last session is there still, and the server lets it stay.
+        return await bind_resource(stream, self._own, bind2.resource(wishes.tag, token_hex(UNIQUE)))
+
+    def _unique(self) -> str:
+        """Return the proxy's part of the resource, which tells nothing of the device's id."""
+        if not self._request.device:
+            return token_hex(UNIQUE)
+        named = f"{self._own.bare}\0{self._request.device}".encode()
+        return hashlib.blake2b(named, digest_size=UNIQUE).hexdigest()
+
+    async def _has_carbons(self, jid: str) -> bool:
+        try:
+            await enable_carbons(self._logged_in.upstream, self._own)
+        except UpstreamRefused as error:
+            self.log.warn("{jid} wants carbons, its server refuses: {condition}", jid=jid, condition=error.condition)
+            return False
+        return True
+
+
+UNIQUE = 6  # bytes of the proxy's own part of a resource
+
+
+class Resumed(NamedTuple):
+    """A session goes on (`Begun`). Its stream upstream is there still: that of the login is not needed."""
+
+    session: Resumable
+    h: int
+    logged_in: LoggedIn
+
+    def start(self, hand_over: HandOver) -> None:
+        logged_in = self.logged_in
+
+        def given() -> HandedOver:
+            client, early, _language = hand_over()
+            client.framer.pass_on()
+            client.framer.allow_depth()
+            logged_in.upstream.transport.abortConnection()
+            return HandedOver(client, early, [], logged_in.login)
+
+        def words(resumed: bytes) -> bytes:
+            return sasl2.success(self.session.jid, logged_in.success, resumed)
+
+        self.session.resume(self.h, given, words)
+
+
+class Started(NamedTuple):
+    """A session begins (`Begun`). `refused`: what the client is told of a session with which it cannot go on."""
+
+    sessions: SessionContext
+    logged_in: LoggedIn
+    request: sasl2.Request
+    opened: StreamOpened
+    features: Stanza
+    jid: str
+    carbons: bool
+    refused: bytes
+
+    def start(self, hand_over: HandOver) -> None:
+        client, early, language = hand_over()
+        wishes = self.request.bind or bind2.Wishes()
+        inline = InlineStart(self._success, self.jid, wishes, self.carbons, self.request.device, early)
+        session = ClientSession(self.sessions, client, self.logged_in.upstream, self.logged_in.login, language)
+        session.start_inline(self.opened, self.features, inline)
+
+    def _success(self, enabled: bytes) -> bytes:
+        bound = bind2.bound(enabled) if self.jid else b""
+        jid = self.jid or self.logged_in.login.own.bare
+        return sasl2.success(jid, self.logged_in.success, self.refused + bound)
+
+
+async def _next_turn(clock: Clock) -> None:
+    turn: Deferred[None] = Deferred(lambda _turn: call.cancel())
+    call = clock.callLater(0, turn.callback, None)
+    await turn
