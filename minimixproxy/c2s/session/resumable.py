@@ -98,6 +98,7 @@ class ResumableSessions:
         if session.device:
             former = self._sessions.get(self._devices.get((session.account, session.device), ""))
             if former is not None:
+                self.log.info("session of {jid} ends: its device has begun another one", jid=former.jid)
                 former.close("conflict", "your device has begun another session")
             self._devices[session.account, session.device] = session_id
         self._sessions[session_id] = session

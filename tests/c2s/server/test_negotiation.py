@@ -457,7 +457,8 @@ class SaslTest(NegotiationTest):
             b"<presence/>",
             BIND,
             b"<x xmlns='urn:x'/>",
-            b"<authenticate xmlns='urn:xmpp:sasl:2'/>",
+            b"<authenticate xmlns='urn:xmpp:sasl:1'/>",
+            b"<next xmlns='urn:xmpp:sasl:2' task='x'/>",
         ):
             self.setUp()
             self.refused(self.client, stanza, b"not-authorized")

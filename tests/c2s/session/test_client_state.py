@@ -223,8 +223,8 @@ class OfferTest(SessionTest):
         self.assertTrue(client.wire.take().endswith(b"here<iq/>"))
 
     def test_nobody_does(self) -> None:
-        sessions = self.lab.context._sessions
-        self.lab.context._sessions = replace(sessions, client_state=False)
+        sessions = self.lab.context.sessions
+        self.lab.context.sessions = replace(sessions, client_state=False)
         client, shown = self.begin(SERVER_FEATURES.replace(OFFER, b""))
         self.assertNotIn(OFFER, shown)
         client.send(INACTIVE)

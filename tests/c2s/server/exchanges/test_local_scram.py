@@ -117,7 +117,7 @@ class LocalCase(SynchronousTestCase):
         return client
 
     def offered(self) -> Offered:
-        names = re.findall(rb"<mechanism>([^<]*)<", self.offer)
+        names = re.findall(rb"<mechanism>([^<]*)<", self.offer.partition(b"<authentication")[0])
         types = re.findall(rb"<channel-binding type='([^']*)'", self.offer)
         return Offered([name.decode() for name in names], [type_.decode() for type_ in types] or None)
 
