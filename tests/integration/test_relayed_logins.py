@@ -83,7 +83,7 @@ class WhoGetsInTests(RelayedCase):
                 DINO: f"{scram} n,," if self.kind is Prosody else "PLAIN",
                 PROFANITY: f"{scram} y,,",
                 **dict.fromkeys((MONAL, MONAL_WITH_PLAIN), f"{scram} y,," if self.kind is Prosody else NOT_AUTHORIZED),
-                MONAL_2024: UNVOUCHED if self.kind is Prosody else NOT_AUTHORIZED,
+                MONAL_2024: UNVOUCHED,
                 CONVERSATIONS_STRICT: NO_BINDING,
             }
         )

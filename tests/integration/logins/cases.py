@@ -41,8 +41,10 @@ class LoginRulesCase(IntegrationTestCase):
             await client.barrier()
             await client.close()
         except Refused as reason:
+            await device.client.until_lost()
             return f"refuses: {reason}"
         except Failed as condition:
+            await device.client.until_lost()
             return f"is refused: {condition}"
         return f"{device.way.mechanism} {device.way.header}".strip()
 
