@@ -15,9 +15,9 @@ from twisted.python import usage
 from minimixproxy import __version__, clientproxy, state_lock
 from minimixproxy.accountstream.account_login import LoginContext
 from minimixproxy.accountstream.accounts import Accounts
-from minimixproxy.accountstream.enrolling import Enrolling
 from minimixproxy.accountstream.login import UpstreamLogins
 from minimixproxy.c2s.server import listener
+from minimixproxy.c2s.server.login_attempts import LoginAttempts
 from minimixproxy.c2s.transport.certificates import CertificateError
 from minimixproxy.config import settings as config
 from minimixproxy.config.checks import ENDPOINT_FAULTS
@@ -97,23 +97,30 @@ def _minimix(settings: config.Settings, reactor: Any) -> _Minimix:
     installation = Installation(directory)
     turn_end = TurnEnd(reactor)
     _check_endpoints(settings, reactor)
+    attempts = LoginAttempts(settings.limits, reactor)
     journal = SQLJournal(reactor, turn_end)
     logins = UpstreamLogins(settings.domain, settings.limits, reactor, turn_end)
-    accounts = Accounts(LoginContext(settings, reactor, journal, logins, installation.resource, journal.login_keys))
+    accounts = Accounts(
+        LoginContext(settings, reactor, journal, logins, installation.resource, journal.login_keys, attempts)
+    )
     state = StateService(journal, _place(settings), accounts, reactor)
     state.addService(accounts)
     try:
         clients = listener.client_service(
-            settings, accounts, reactor, turn_end=turn_end, known_keys=accounts.known_keys
+            settings,
+            accounts,
+            reactor,
+            turn_end=turn_end,
+            known_keys=accounts.known_keys,
+            attempts=attempts,
         )
         state.addService(clients)
     except CertificateError as error:
         _exit(error)
     except OSError as error:
         _exit(f"{directory}: {error.strerror}")
-    enrolling = Enrolling(accounts, logins, journal.login_keys, accounts.known_keys)
     on_disk = journal.gated(_call)
-    answers = EnrollingAnswers(enrolling, on_disk, lambda: journal.status.durable, reactor)
+    answers = EnrollingAnswers(accounts.enrolling, on_disk, lambda: journal.status.durable, reactor)
     return _Minimix(state, accounts, journal, answers)
 
 

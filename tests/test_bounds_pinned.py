@@ -22,7 +22,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.server.client_login": {"MAX_FAILURES": 3},
     "c2s.server.client_registration": {"REQUEST_TIME": 600, "LONGEST": 1800},
     "c2s.upstream.sasl_channel": {"LARGEST": 8192},
-    "c2s.server.offers": {"FRESH": 600, "RETRY": 30, "PATIENCE": 2, "MOST_MECHANISMS": 50},
+    "c2s.server.offers": {"FRESH": 600, "RETRY": 30, "PATIENCE": 8, "MOST_MECHANISMS": 50},
     "c2s.session.acknowledgements": {"EACH": 50, "TOGETHER": 2, "MAX_WRITES": 150, "CROSSING": 1},
     "c2s.server.registrar": {
         "ANSWER_TIMEOUT": 30,
@@ -223,7 +223,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "wire.stanza": {"MAX_PAYLOADS": 1000, "MAX_ATTRIBUTES": 100},
     "operator.commands": {"TIMEOUT": 10},
     "operator.asking": {"MAX_ANSWER": 64 * 1024**2},
-    "operator.enroll": {"PATIENCE": 60, "MAX_ACCOUNTS": 200},
+    "operator.enroll": {"PATIENCE": 60, "MAX_ACCOUNTS": 100},
     "operator.enroll_command": {"MAX_REQUEST": 48 * 1024, "NAMED": 20, "PROGRESS": 1000},
     "server_stores.records": {"MAX_SALT": 1024, "MAX_PASSWORD": 1023},
     "server_stores.lua_tables": {"MAX_DEPTH": 8},

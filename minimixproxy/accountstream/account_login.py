@@ -13,6 +13,7 @@ from minimixproxy.accountstream.password_check import PasswordCheck
 from minimixproxy.c2s.upstream.credentials import Credential
 from minimixproxy.config.settings import Settings
 from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.enrolling import Guard
 from minimixproxy.minimix.interfaces.journal import Journal, KeptAccount, KeptLogin
 from minimixproxy.sasl.keys import Keys
 from minimixproxy.sasl.scram import MECHANISMS, Challenge, ScramKeys
@@ -60,6 +61,7 @@ class LoginContext:
     """What the logins of all accounts share. `resource` returns the one that an account's stream binds.
 
     `enrolled`: keys beside those that logins leave; the server's answer to a login tells whether they are good.
+    `guard`: what delays those who try passwords.
     """
 
     settings: Settings
@@ -68,6 +70,7 @@ class LoginContext:
     logins: Logins
     resource: Callable[[str], str]
     enrolled: EnrolledKeys
+    guard: Guard
 
     @property
     def seen_interval(self) -> float:
@@ -92,6 +95,7 @@ class AccountLogin:
         self._enrolled = context.enrolled
         self._login: Login | None = None
         self._relayed: Login | None = None  # of a client that has logged in by what nobody here knows
+        self._unproved = False  # whether the login has a password that was changed, and what is kept the former one
         self._used: Login | None = None  # the login of the last opening, until it succeeds
         self._kept_seen = 0.0
         self._check = PasswordCheck(bare, context.clock, context.logins.prove)
@@ -110,7 +114,7 @@ class AccountLogin:
     def keys(self) -> Keys | None:
         """What is kept of the login, if that is keys, and they may be good at the server another time."""
         changing = self._login is not None and self._login.credential.salt_changes
-        return None if self.refused or changing else _keys(self.kept)
+        return None if self.refused or changing or self._unproved else _keys(self.kept)
 
     # Clients
 
@@ -170,6 +174,7 @@ class AccountLogin:
         if named is None:
             return False
         login = self._login = self._logins.renew(named, password)
+        self._unproved = True
         self.log.info("a client of {account} has changed its password", account=self.bare)
         self._set_refused(False)
         self._check.start(login, lambda: self._proved(login), lambda: self._disproved(login, former))
@@ -183,7 +188,7 @@ class AccountLogin:
     def _disproved(self, login: Login, former: Login | None) -> None:
         self.log.warn("the server says that the password of {account} was changed, and refuses it", account=self.bare)
         if self._login is login:
-            self._login = former
+            self._login, self._unproved = former, False
 
     # The stream (`StreamLogin`)
 
@@ -248,6 +253,7 @@ class AccountLogin:
 
     def _keep(self) -> None:
         """Journal what has changed of the login, and when there was a client last if that is long ago on disk."""
+        self._unproved = False  # the server has just taken it
         kept = self._logins.keep(self._login, self.kept) if self._login is not None else self.kept
         if kept != self.kept:
             self._journal.account_kept(self.bare, kept, self.last_seen)

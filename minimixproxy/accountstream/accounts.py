@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 
 from minimixproxy.accountstream.account_login import AccountLogin, LoginContext
+from minimixproxy.accountstream.enrolling import Enrolling
 from minimixproxy.accountstream.held_account import HeldAccount, is_needed
 from minimixproxy.accountstream.known_keys import AccountKeys
 from minimixproxy.accountstream.stream import AccountStream
 from minimixproxy.jids import parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.account import Account
+from minimixproxy.minimix.interfaces.enrolling import Enrolled, NotEnrolled, Refused
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.room.context import AccountContext
@@ -50,6 +52,7 @@ class Accounts(MultiService):
             context.settings.rooms, context.clock, context.journal, self._client_of, self._rejoins
         )
         self.known_keys = AccountKeys(context.enrolled, self._login_of)
+        self.enrolling = Enrolling(self, context.logins, context.enrolled, self.known_keys)
         self._held: dict[str, HeldAccount] = {}
         self._slots: dict[str, Slots] = {}  # by domain
         self._seen = Timer(context.clock)
@@ -82,8 +85,14 @@ class Accounts(MultiService):
         if held is not None:
             held.logged_in(login)
 
+    def enroll(self, bare: str, password: str) -> Awaitable[Enrolled]:
+        """Ask the server about an account's password for one of its clients. Raises `NotEnrolled`."""
+        too_many = NotEnrolled("there were too many attempts, try again later")
+        return self.logins.guard.tried(bare, lambda: self.enrolling.by_password(bare, password), Refused, too_many)
+
     def password_changed(self, bare: str, password: str) -> None:
         """The server has taken another password for the account: what opens streams from now on, and is kept."""
+        self.logins.enrolled.withdraw(bare)
         held = self._held.get(bare)
         if held is not None:
             held.password_changed(password)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,6 +12,7 @@ from minimixproxy.accountstream.stream import AccountStream, StreamOptions
 from minimixproxy.jids import parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.account import Account
+from minimixproxy.minimix.interfaces.enrolling import Enrolled
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.room.context import AccountContext
@@ -33,6 +34,9 @@ class Registry(Protocol):
     @property
     def shared(self) -> AccountContext:
         """What they share."""
+
+    def enroll(self, bare: str, password: str) -> Awaitable[Enrolled]:
+        """Ask the server about an account's password, as often as a login may. Raises `NotEnrolled`."""
 
     def slots_of(self, domain: str) -> Slots:
         """Return what the streams to one domain open through."""
@@ -159,6 +163,10 @@ class HeldAccount:
             self.account.forget()
         else:
             self._registry.not_needed(self)
+
+    def enroll(self, password: str) -> Awaitable[Enrolled]:
+        """Ask the server about the account's password, as often as a login may. Raises `NotEnrolled`."""
+        return self._registry.enroll(self.bare, password)
 
     def forgotten(self) -> None:
         """The user wants nothing to be kept."""

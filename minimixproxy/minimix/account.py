@@ -5,7 +5,7 @@ The routing tables of docs/architecture.md are `from_client` and `from_server` h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from minimixproxy.bounds.shared_rate import SharedRate
 from minimixproxy.jids import Address, InvalidJID, parse_jid
@@ -17,6 +17,7 @@ from minimixproxy.minimix.bookmarks.handler import BookmarkHandler
 from minimixproxy.minimix.commands.user_requests import UserRequests
 from minimixproxy.minimix.direct_sessions import DirectSessions
 from minimixproxy.minimix.interfaces.account_host import AccountHost
+from minimixproxy.minimix.interfaces.enrolling import Enrolled
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptRoom
 from minimixproxy.minimix.interfaces.streams import Answered, SessionPort, StreamPort
 from minimixproxy.minimix.managed_sessions import ManagedSessions
@@ -372,6 +373,10 @@ class Account:
     def detach_device(self, session: SessionPort, room: str | None = None) -> None:
         """Show a session out of one room, or of all; the account stays."""
         self.occupancies.show_out(session, room)
+
+    def enroll(self, password: str) -> Awaitable[Enrolled]:
+        """Ask the server about the account's password, and keep what it leaves. Raises `NotEnrolled`."""
+        return self._host.enroll(password)
 
     def forget(self) -> None:
         """Leave everything, and keep nothing."""

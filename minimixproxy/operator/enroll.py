@@ -14,7 +14,7 @@ from minimixproxy.sasl.keys import Keys
 from minimixproxy.server_stores.records import BadRecord, checked_keys, checked_password, from_base64
 
 PATIENCE = 60.0  # seconds for the server, and for the disk
-MAX_ACCOUNTS = 200  # in one request
+MAX_ACCOUNTS = 100  # in one request, which is done in one turn of the reactor: some milliseconds
 
 
 class Enrolling(Enrolls, Protocol):

@@ -17,7 +17,7 @@ from minimixproxy.storage.errors import BadRow
 from minimixproxy.storage.gathering import Gathering
 from minimixproxy.storage.sealing import Sealer, Unsealable
 
-MAX_ACCOUNTS = 200_000  # about 700 bytes each in memory
+MAX_ACCOUNTS = 200_000  # about 1,300 bytes each in memory
 MAX_HASHES = 4  # of an account
 
 

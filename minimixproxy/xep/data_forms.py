@@ -49,6 +49,8 @@ class Field:
         values = tuple(dict.fromkeys(value for value in values if value))
         if self.kind == "boolean":
             return (self._truth(values),)
+        if self.kind == "text-private":
+            return self._text(values)
         offered = {value for value, _label in self.options}
         unknown = next((value for value in values if value not in offered), None)
         if unknown is not None:
@@ -56,6 +58,11 @@ class Field:
         if self.required and not values:
             raise BadForm(f"{self.var} is required")
         if self.kind == "list-single" and len(values) > 1:
+            raise BadForm(f"{self.var} takes one value")
+        return values
+
+    def _text(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        if len(values) > 1 or (self.required and not values):
             raise BadForm(f"{self.var} takes one value")
         return values
 
@@ -99,8 +106,11 @@ class Form:
         return {field.var: field.read(given.get(field.var, ())) for field in self.fields if field.kind != "fixed"}
 
     def filled(self, values: Values) -> Form:
-        """Return the form as it is shown again, with what was submitted before."""
-        fields = tuple(replace(field, values=values.get(field.var, field.values)) for field in self.fields)
+        """Return the form as it is shown again, with what was submitted before, but for what is private."""
+        fields = tuple(
+            field if field.kind == "text-private" else replace(field, values=values.get(field.var, field.values))
+            for field in self.fields
+        )
         return replace(self, fields=fields)
 
 

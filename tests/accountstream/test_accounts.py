@@ -27,7 +27,7 @@ from minimixproxy.config.settings import Domain, Rooms, Settings
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptMembership, KeptMessage, KeptRoom
 from minimixproxy.sasl.keys import Keys
 from minimixproxy.wire.stanza import Stanza, parse_stanza
-from tests.known_keys import MemoryKeys
+from tests.known_keys import MemoryKeys, Unguarded
 from tests.log_events import log_events
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession
 from tests.minimix.null_journal import NullJournal
@@ -121,7 +121,9 @@ class AccountsTest(SynchronousTestCase):
         return self.with_settings(settings)
 
     def with_settings(self, settings: Settings, resource: Callable[[str], str] = lambda _bare: "") -> Accounts:
-        return Accounts(LoginContext(settings, self.clock, self.journal, self.logins, resource, self.enrolled))
+        return Accounts(
+            LoginContext(settings, self.clock, self.journal, self.logins, resource, self.enrolled, Unguarded())
+        )
 
     def connect(self, login: Login, _resource: str = "", _resumable: Resumable | None = None) -> Deferred[Opened]:
         self.used.append(login)

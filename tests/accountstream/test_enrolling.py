@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.internet.defer import Deferred
 
-from minimixproxy.accountstream.enrolling import Enrolling
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
@@ -15,6 +16,7 @@ from minimixproxy.sasl.scram import Challenge, ScramKeys
 from tests.accountstream.test_accounts import DAY, KEPT
 from tests.accountstream.test_known_keys import IMPORTED, OF_LOGIN, OTHER_PASSWORD, SHA1, STRANGER, KnownKeysTest
 from tests.minimix.fakes import BARE, ROOM
+from tests.minimix.upstreams import login
 
 FIRST = Challenge(b"salt", 4096)
 KEYS = ScramKeys(b"client key", b"server key")
@@ -23,7 +25,7 @@ KEYS = ScramKeys(b"client key", b"server key")
 class EnrollingTest(KnownKeysTest):
     def setUp(self) -> None:
         super().setUp()
-        self.enrolling = Enrolling(self.accounts, self.logins, self.enrolled, self.accounts.known_keys)
+        self.enrolling = self.accounts.enrolling
 
     def asked(self, bare: str = BARE) -> Deferred[Enrolled]:
         return Deferred.fromCoroutine(self.enrolling.by_password(bare, "pencil"))
@@ -69,6 +71,19 @@ class ByPasswordTest(EnrollingTest):
         login = self.answered(FIRST, FIRST)
         self.assertEqual(self.used, [login])
         self.assertEqual(self.journal.take(), [("refused", False)])
+        self.upstream.accept()
+        self.assertIn(ROOM.encode(), self.upstream.take())
+
+    def test_an_account_whose_client_was_relayed(self) -> None:
+        """It is in rooms by itself from then on."""
+        session = self.session(login=replace(login(), credential=Credential.unknown()))
+        self.assertFalse(self.account.is_enrolled)
+        self.asked()
+        used = self.answered(FIRST, FIRST)
+        self.assertTrue(self.account.is_enrolled)
+        self.assertEqual(self.journal.take()[0][:2], ("kept", KEPT))
+        self.joins(session)
+        self.assertEqual(self.used, [used])
         self.upstream.accept()
         self.assertIn(ROOM.encode(), self.upstream.take())
 

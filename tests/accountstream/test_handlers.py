@@ -25,7 +25,7 @@ from minimixproxy.minimix.subprotocols.subprotocol import ByName, Subprotocol
 from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.trees import MAX_TAGS
-from tests.known_keys import MemoryKeys
+from tests.known_keys import MemoryKeys, Unguarded
 from tests.minimix.fakes import BARE, STREAM, FakeSession
 from tests.minimix.null_journal import NullJournal
 from tests.minimix.upstreams import LOGIN, FakeLogins, Upstream
@@ -273,7 +273,7 @@ class AccountTest(SynchronousTestCase):
         settings = Settings.model_construct(rooms=Rooms(bookmarks="off"))
         logins = FakeLogins(self.upstream.connect)
         self.accounts = Accounts(
-            LoginContext(settings, self.clock, NullJournal(), logins, lambda _bare: "", MemoryKeys())
+            LoginContext(settings, self.clock, NullJournal(), logins, lambda _bare: "", MemoryKeys(), Unguarded())
         )
         self.accounts.session_bound(FakeSession("phone", self.clock), LOGIN)
         ((self.account, self.stream),) = self.accounts.with_streams()

@@ -149,6 +149,26 @@ class ChangesTest(KnownKeysTest):
         self.refused()
         self.assertEqual(self.found(), {"sha256": OTHER_PASSWORD, "sha1": SHA1})
 
+    def test_changed_by_a_client(self) -> None:
+        """What is kept is the former password's until the server has taken the new one."""
+        for refused in (False, True):
+            self.setUp()
+            self.session()
+            self.enrolled.put(BARE, [IMPORTED, SHA1])
+            self.accounts.password_changed(BARE, "new")
+            self.assertEqual((self.found(), self.enrolled.keys), ({}, {}))
+            proof = self.proofs.pop()[1]
+            if refused:
+                proof.errback(CredentialRefused("not-authorized"))
+            else:
+                proof.callback(None)
+            self.assertEqual(self.found(), {"sha256": OF_LOGIN})
+
+    def test_changed_by_a_client_of_an_account_that_is_not_held(self) -> None:
+        self.enrolled.put(STRANGER, [IMPORTED])
+        self.accounts.password_changed(STRANGER, "new")
+        self.assertEqual(self.enrolled.keys, {})
+
     def test_refused_without_any_keys(self) -> None:
         self.enrolled.put(BARE, [SHA1])
         self.restored(login=replace(NO_KEYS, password="pencil"))

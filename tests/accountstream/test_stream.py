@@ -31,7 +31,7 @@ from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.oversized import Sendable
-from tests.known_keys import MemoryKeys
+from tests.known_keys import MemoryKeys, Unguarded
 from tests.minimix.fakes import BARE, HEADER, ROOM, STREAM, FakeSession, kinds
 from tests.minimix.null_journal import NullJournal
 from tests.minimix.upstreams import LOGIN, FakeLogins, Upstream
@@ -587,7 +587,7 @@ class Composed(SynchronousTestCase):
         settings = Settings.model_construct(rooms=Rooms(bookmarks="off"))
         logins = FakeLogins(self.upstream.connect)
         self.accounts = Accounts(
-            LoginContext(settings, self.clock, NullJournal(), logins, lambda _bare: "", MemoryKeys())
+            LoginContext(settings, self.clock, NullJournal(), logins, lambda _bare: "", MemoryKeys(), Unguarded())
         )
         self.phone = FakeSession("phone", self.clock)
         self.account = self.accounts.session_bound(self.phone, LOGIN)

@@ -25,8 +25,9 @@ from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.c2s.errors import UpstreamError
 from minimixproxy.c2s.server.listener import Clients
+from minimixproxy.c2s.server.login_attempts import LoginAttempts
 from minimixproxy.c2s.server.negotiation import Negotiation
-from minimixproxy.c2s.server.negotiation_context import NegotiationContext, Upstream
+from minimixproxy.c2s.server.negotiation_context import Checks, NegotiationContext, Upstream
 from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.session.client_side import ClientSide
 from minimixproxy.c2s.session.login_lines import LoginLines
@@ -265,7 +266,8 @@ class Lab:
         )
         self.known_keys = MemoryKnownKeys()
         upstream = Upstream(self._contact, self._log_in)
-        self.context = NegotiationContext(self.settings, sessions, self.tls, upstream, self.known_keys)
+        checks = Checks(self.known_keys, LoginAttempts(self.settings.limits, self.clock))
+        self.context = NegotiationContext(self.settings, sessions, self.tls, upstream, checks)
         self.clients = Clients(self.context)
 
     def _connect(self, login: Login, client: Peer) -> Deferred[FramedXmlStream]:

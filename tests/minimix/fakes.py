@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from unittest.mock import Mock
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.words.protocols.jabber.xmlstream import XMPPHandlerCollection
 from twisted.words.xish import domish
 
 from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.account import Account
+from minimixproxy.minimix.interfaces.enrolling import Enrolled
 from minimixproxy.minimix.interfaces.weighed import Weighed
 from minimixproxy.minimix.room.context import AccountContext
 from minimixproxy.minimix.subprotocols.own_requests import OwnRequests
@@ -220,6 +222,10 @@ class World:
 
     def forgotten(self) -> None:
         self.said.append("forgotten")
+
+    def enroll(self, password: str) -> Deferred[Enrolled]:
+        self.said.append(f"enroll by {password}")
+        return Deferred()
 
     @property
     def times_idle(self) -> int:

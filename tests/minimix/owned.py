@@ -1,10 +1,12 @@
 """An account as its owner sees it, with a client that asks and reads the answers."""
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 from twisted.words.xish import domish
 
 from minimixproxy.minimix.commands.user_requests import UserRequests
+from minimixproxy.minimix.interfaces.enrolling import Enrolled
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.namespaces import NS_COMMANDS, NS_DATA
@@ -13,7 +15,7 @@ from tests.minimix.fakes import BARE, STREAM, FakeSession, payload_of
 
 DOMAIN = "a.test"
 INFO, ITEMS = "http://jabber.org/protocol/disco#info", "http://jabber.org/protocol/disco#items"
-ALL_NODES = ["rooms", "leave", "detach", "forget"]
+ALL_NODES = ["rooms", "leave", "detach", "enroll", "forget"]
 
 
 class FakeRoom:
@@ -45,6 +47,7 @@ class FakeAccount:
         self.sessions: dict[FakeSession, None] = {}
         self.log: list[tuple[object, ...]] = []
         self._clock = clock
+        self.enrolling: Deferred[Enrolled]
 
     def session(self, resource: str) -> FakeSession:
         session = FakeSession(resource, self._clock)
@@ -60,6 +63,11 @@ class FakeAccount:
 
     def detach_device(self, session: SessionPort, room: "str | None") -> None:
         self.log.append(("detach", session.jid.partition("/")[2], room))
+
+    def enroll(self, password: str) -> Deferred[Enrolled]:
+        self.log.append(("enroll", password))
+        self.enrolling = Deferred()
+        return self.enrolling
 
     def forget(self) -> None:
         self.log.append(("forget",))

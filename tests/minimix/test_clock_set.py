@@ -9,7 +9,7 @@ from minimixproxy.accountstream.account_login import LoginContext
 from minimixproxy.accountstream.accounts import Accounts
 from minimixproxy.config.settings import Rooms, Settings
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptRoom
-from tests.known_keys import MemoryKeys
+from tests.known_keys import MemoryKeys, Unguarded
 from tests.minimix.fakes import BARE, ROOM, World
 from tests.minimix.null_journal import NullJournal
 from tests.minimix.upstreams import FakeLogins
@@ -44,7 +44,9 @@ class ClockSetTests(SynchronousTestCase):
         clock = SetClock()
         clock.advance(1_700_000_000)
         settings = Settings.model_construct(rooms=Rooms(stay=stay, bookmarks="off"), domain={})
-        accounts = Accounts(LoginContext(settings, clock, NullJournal(), FakeLogins(), lambda _bare: "", MemoryKeys()))
+        accounts = Accounts(
+            LoginContext(settings, clock, NullJournal(), FakeLogins(), lambda _bare: "", MemoryKeys(), Unguarded())
+        )
         membership = KeptMembership("alice", "alice", None, False, 0.0)
         accounts.restore([KeptAccount(BARE, None, False, last_seen, [KeptRoom(ROOM, membership)])])
         return clock, accounts

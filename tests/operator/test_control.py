@@ -56,6 +56,18 @@ class ProtocolTests(unittest.SynchronousTestCase):
         self.addCleanup(connection.connectionLost)
         return [json.loads(line) for line in transport.value().splitlines()], transport
 
+    def test_an_answer_may_take_longer_than_a_connection_may_be_idle(self) -> None:
+        done: Deferred[dict[str, Any]] = Deferred()
+        self.factory = control.ControlFactory({"wait": lambda _request: done})
+        connection, transport = self.connect()
+        connection.dataReceived(b'{"request": "wait"}\n')
+        self.clock.advance(control.TIMEOUT + 1)
+        self.assertFalse(transport.disconnecting)
+        done.callback({"said": 1})
+        self.assertEqual(transport.value(), b'{"said": 1}\n')
+        self.clock.advance(control.TIMEOUT)
+        self.assertTrue(transport.disconnecting)
+
     def test_request(self) -> None:
         answers, transport = self.say(b'{"request": "echo", "more": 1}\n')
         self.assertEqual(answers, [{"echo": {"request": "echo", "more": 1}}])

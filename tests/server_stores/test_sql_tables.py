@@ -96,7 +96,8 @@ class ProsodyTest(SQLTest):
             "number": prosody_rows("number", stored_key=5),
             "blob": prosody_rows("blob", stored_key=b"\xff\xfe"),
             "null": [*prosody_rows("null"), ("example.org", "null", "accounts", "stored_key", "string", None)],
-            "long": prosody_rows("long", salt="x" * 5000),
+            "long": prosody_rows("long", more="x" * 5000),
+            "more": prosody_rows("more", **{f"more{number}": "x" for number in range(1000)}),
             "rows": [("example.org", "rows", "accounts", str(n), "string", "x") for n in range(1000)],
             "": prosody_rows(""),
         }

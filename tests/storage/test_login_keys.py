@@ -102,6 +102,9 @@ class LoginKeysTests(StorageTestCase):
         self.keys.put(BARE, [IMPORTED])
         self.then()
         self.assertTrue(self.now.journal.account_forgotten(BARE))
+        batch = self.now.journal.gathering.batch
+        assert batch is not None
+        self.assertTrue(batch.erases and batch.leaves_copies, "nothing of it may be left in the file")
         self.assertFalse(self.now.journal.account_forgotten(BARE))
         self.assertEqual((self.then().of(BARE), self.rows()), ((), 0))
 

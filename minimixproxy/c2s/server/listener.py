@@ -14,8 +14,9 @@ from zope.interface import implementer
 
 from minimixproxy.c2s.server.exchanges.known_keys import KnownKeys, NoKeys
 from minimixproxy.c2s.server.limits import ConnectionCounter
+from minimixproxy.c2s.server.login_attempts import LoginAttempts
 from minimixproxy.c2s.server.negotiation import Negotiation
-from minimixproxy.c2s.server.negotiation_context import NegotiationContext, Upstream
+from minimixproxy.c2s.server.negotiation_context import Checks, NegotiationContext, Upstream
 from minimixproxy.c2s.server.offers import Contact
 from minimixproxy.c2s.session.account_interface import AccountsPort
 from minimixproxy.c2s.session.login_lines import LoginLines
@@ -177,11 +178,13 @@ def client_service(
     turn_end: TurnEnd | None = None,
     known_keys: KnownKeys | None = None,
     plaintext_from_loopback: bool = False,
+    attempts: LoginAttempts | None = None,
 ) -> ClientService:
     """Return the service of all `[[listen]]` ports. Raises `CertificateError` if a configured certificate is no good.
 
     `connect` and `contact` are for tests; else clients log in by `connect_upstream`, register by `contact_upstream`.
-    `turn_end`: when sessions write what is delivered to them. `known_keys`: None if none are known.
+    `turn_end`: when sessions write what is delivered to them. `known_keys`: None if none are known. `attempts`: what
+    counts logins, if it counts others, too.
     `plaintext_from_loopback` is for benchmarks: a client on this machine logs in without TLS.
     """
 
@@ -203,6 +206,7 @@ def client_service(
     limits = settings.limits
     sessions = SessionContext(accounts, limits, reactor, turn_end, shares, resumable, connect, lines, holds_back)
     upstream = Upstream(contact or contact_server, log_in)
-    context = NegotiationContext(settings, sessions, tls, upstream, known_keys or NoKeys())
+    checks = Checks(known_keys or NoKeys(), attempts or LoginAttempts(limits, reactor))
+    context = NegotiationContext(settings, sessions, tls, upstream, checks)
     clients = Clients(context, plaintext_from_loopback=plaintext_from_loopback)
     return ClientService(settings, clients, reactor)

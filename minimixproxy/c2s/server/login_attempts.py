@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -23,6 +23,7 @@ from minimixproxy.xep.sasl import SaslFailure
 _ABOUT_THE_ACCOUNT = frozenset({"not-authorized", "account-disabled", "credentials-expired"})
 _BAD_NAME_OR_PASSWORD = frozenset({"malformed-request", "invalid-authzid", "incorrect-encoding"})
 _TEMPORARY = "temporary-auth-failure"
+_T = TypeVar("_T")
 
 
 class LoginAttempts:
@@ -46,6 +47,30 @@ class LoginAttempts:
             self.log.info("too many logins of {account} from {address}", account=account, address=address)
             raise SaslFailure(_TEMPORARY, "too many logins, try again later") from error
         return await self._to_its_end(self._counted(account, address, work()))
+
+    async def tried(
+        self, account: str, work: Callable[[], Awaitable[_T]], wrong: type[Exception], too_many: Exception
+    ) -> _T:
+        """Do work by which a client that has logged in tries a password of its own account (`enrolling.Guard`).
+
+        It counts as a login; all sessions of the account count as one address.
+        """
+        address = f"sessions of {account}"
+        try:
+            await self._queue.begin(address, account)
+        except TooManyLogins as error:
+            raise too_many from error
+        try:
+            result = await work()
+        except wrong as error:
+            self._log_refusal(account, address, str(error))
+            self._guard.failed(address, account)
+            raise
+        else:
+            self._guard.succeeded(address, account)
+        finally:
+            self._queue.end(address, account)
+        return result
 
     def _to_its_end(self, login: Coroutine[Any, Any, LoggedIn]) -> Deferred[LoggedIn]:
         """A login that has begun goes on when its client breaks it off: else guesses broken off would count nothing.

@@ -41,6 +41,13 @@ class Upstream(NamedTuple):
     log_in: HandedLogin
 
 
+class Checks(NamedTuple):
+    """What clients' logins are checked by."""
+
+    known_keys: KnownKeys
+    attempts: LoginAttempts
+
+
 class NegotiationContext:
     """One per service."""
 
@@ -50,7 +57,7 @@ class NegotiationContext:
         sessions: SessionContext,
         tls: ServerTLS,
         upstream: Upstream,
-        known_keys: KnownKeys,
+        checks: Checks,
     ) -> None:
         clock = sessions.clock
         self.limits: Limits = settings.limits
@@ -60,8 +67,9 @@ class NegotiationContext:
         self.sessions = sessions
         self.offers = Offers(clock, upstream.contact)
         self.registrar = Registrar(upstream.contact, self.offers, self.limits, clock)
-        attempts = LoginAttempts(self.limits, clock)
-        self._exchanges = ExchangeContext(attempts, sessions.connect, upstream.log_in, KeyCache(), known_keys, Decoys())
+        self._exchanges = ExchangeContext(
+            checks.attempts, sessions.connect, upstream.log_in, KeyCache(), checks.known_keys, Decoys()
+        )
 
     def shut_down(self) -> None:
         """End the sessions that have no client, and let none log in again."""

@@ -6,10 +6,11 @@ The life of an execution:
     EXECUTING --next--> EXECUTING, at the stage that follows from what was submitted
     EXECUTING --prev--> EXECUTING, at the stage before, with what was submitted there
     EXECUTING --complete--> completed              EXECUTING --cancel--> canceled
+    EXECUTING --complete--> waiting for somebody else, with no answer yet --> completed
     EXECUTING --`TIMEOUT` of silence, the asker gone, crowded out--> expired
 
 `execute` amid an execution is `next` where that is allowed, else `complete`. What a stage does not allow is an error,
-and changes nothing.
+and changes nothing. While it waits, only `cancel` is allowed; the request that it waits for is answered all the same.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from twisted.words.xish import domish
 
 from minimixproxy.logs.logger import Logger
@@ -51,7 +54,7 @@ class Stage:
 
     form: Form
     then: Callable[[Values], Stage | Done] | None = None
-    finish: Callable[[Values], Done] | None = None
+    finish: Callable[[Values], Done | Deferred[Done]] | None = None
 
 
 class Command(NamedTuple):
@@ -94,6 +97,15 @@ class _Execution:
     stages: list[Stage]
     deadline: float
     cost: int = 0  # bytes of the forms shown so far
+    waits: bool = False  # for somebody else, with what was submitted at the last stage
+    asker_gone: bool = False
+
+
+class _Awaited(NamedTuple):
+    """There is no answer yet."""
+
+    execution: _Execution
+    done: Deferred[Done]
 
 
 class Commands:
@@ -106,23 +118,31 @@ class Commands:
         self._clock = clock
         self._open: OrderedDict[str, _Execution] = OrderedDict()  # the one idle longest first
         self._ended: OrderedDict[str, None] = OrderedDict()
+        self._waiting: list[_Execution] = []  # among them such as have ended for all others
         self._timer = Timer(clock)
 
     def __len__(self) -> int:
         """How many executions are under way."""
         return len(self._open)
 
-    def answer(self, asker: object, iq: Stanza) -> bytes:
-        """Return the children of the reply to an IQ with a `<command/>`: that again, or an `<error/>`."""
+    def answer(self, asker: object, iq: Stanza, reply: Callable[[bytes], None]) -> None:
+        """Call `reply` with the children of the reply to an IQ with a `<command/>`: that again, or an `<error/>`.
+
+        Most often at once; later where somebody else has to be asked; never if the asker goes meanwhile.
+        """
         element = iq.payload(NS_COMMANDS, "command")
         try:
             if element is None or iq.get("type") != "set":
                 raise CommandError("modify", "bad-request", text="a <command/> in an IQ of type set is expected")
-            return self._answer(asker, element)
+            answer = self._answer(asker, element)
         except CommandError as error:
-            return error.to_bytes()
+            answer = error.to_bytes()
+        if isinstance(answer, bytes):
+            reply(answer)
+        else:
+            self._wait_for(*answer, reply)
 
-    def _answer(self, asker: object, element: domish.Element) -> bytes:
+    def _answer(self, asker: object, element: domish.Element) -> bytes | _Awaited:
         command = self.offered.get(element.getAttribute("node", ""))
         if command is None:
             raise CommandError("cancel", "item-not-found", text="there is no such command")
@@ -151,10 +171,12 @@ class Commands:
 
     # Stages ----------------------------------------------------------------------------------------------------
 
-    def _go_on(self, execution: _Execution, action: str, element: domish.Element) -> bytes:
+    def _go_on(self, execution: _Execution, action: str, element: domish.Element) -> bytes | _Awaited:
         if action == "cancel":
             self._end(execution)
             return _command(execution, b"canceled", b"")
+        if execution.waits:
+            raise _bad("bad-action", "the command is being done: wait for its answer")
         stage = execution.stages[-1]
         allowed = _allowed(execution.stages)
         if action == "execute":
@@ -168,7 +190,26 @@ class Commands:
         execution.stages[-1] = replace(stage, form=stage.form.filled(values))
         follow = stage.then if action == "next" else stage.finish
         assert follow is not None
-        return self._shown(execution, follow(values))
+        step = follow(values)
+        return _Awaited(execution, step) if isinstance(step, Deferred) else self._shown(execution, step)
+
+    def _wait_for(self, execution: _Execution, done: Deferred[Done], reply: Callable[[bytes], None]) -> None:
+        execution.waits = True
+        self._waiting.append(execution)
+        self._wait(execution)
+
+        def failed(failure: Failure) -> Done:
+            self.log.failure("in an ad-hoc command", failure)
+            return Done("Something went wrong; the log of the proxy has it.", failed=True)
+
+        def show(step: Done) -> None:
+            self._waiting.remove(execution)
+            if not execution.asker_gone:
+                reply(self._shown(execution, step))
+
+        done.addErrback(failed)
+        done.addCallback(show)
+        done.addErrback(lambda failure: self.log.failure("after an ad-hoc command", failure))
 
     def _shown(self, execution: _Execution, step: Stage | Done) -> bytes:
         """Show the asker where the execution has come to, and wait for what it says to that."""
@@ -220,6 +261,8 @@ class Commands:
 
     def asker_gone(self, asker: object) -> None:
         """End what this asker has begun."""
+        for execution in self._waiting:
+            execution.asker_gone = execution.asker_gone or execution.asker is asker
         for execution in [execution for execution in self._open.values() if execution.asker is asker]:
             self._end(execution)
 

@@ -1,24 +1,28 @@
-"""What an account's owner may see and do by ad-hoc commands: rooms, leave, detach, forget. Pure.
+"""What an account's owner may see and do by ad-hoc commands: rooms, leave, detach, enroll, forget. Pure.
 
 `executions.py` has the protocol, this file what the commands say and do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from typing import Protocol
+
+from twisted.internet.defer import Deferred
 
 from minimixproxy.minimix.commands.executions import Command, Done, Stage
 from minimixproxy.minimix.commands.report import Occupied, RoomReport, listed, resource_of, room_reports
+from minimixproxy.minimix.interfaces.enrolling import Enrolled, NotEnrolled
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.xep.data_forms import Field, Form, Values, fixed, table
 
 MAX_SHOWN = 500  # rooms in one form or table; a stanza has to stay in bounds
 MAX_NOTED = 50  # rooms in a note, for clients that show no table
+MAX_PASSWORD = 1023  # bytes
 ALL_ROOMS = "*"
 NOT_ENROLLED = (
     "This account is not enrolled: its devices join rooms by themselves, and are out when they disconnect. "
-    "To change that, log in once with the password as it is (PLAIN), or ask the operator to enroll the account."
+    "To change that, execute the command enroll, or log in once with the password as it is (PLAIN)."
 )
 _LEAVING = "leaving"
 _COLUMNS = (
@@ -52,6 +56,9 @@ class Owned(Protocol):
     def detach_device(self, session: SessionPort, room: str | None) -> None:
         """Show a session out of a room, or out of all with None; the account stays."""
 
+    def enroll(self, password: str) -> Awaitable[Enrolled]:
+        """Ask the server about the account's password, and keep what it leaves. Raises `NotEnrolled`."""
+
     def forget(self) -> None:
         """Leave all rooms and forget everything; the sessions stay connected."""
 
@@ -68,6 +75,7 @@ class UserCommands:
             Command("rooms", "Rooms the account is in", self._rooms),
             Command("leave", "Leave rooms", self._leave),
             Command("detach", "Detach a device from rooms", self._detach),
+            Command("enroll", "Let the account join rooms by itself", self._enroll),
             Command("forget", "Leave all rooms and forget everything", self._forget),
         ]
 
@@ -169,6 +177,36 @@ class UserCommands:
 
     def _rooms_of(self, session: SessionPort) -> list[str]:
         return sorted(room for room, occupancy in self._account.rooms.items() if session in occupancy.attached)
+
+    # enroll ----------------------------------------------------------------------------------------------------
+
+    def _enroll(self, _asker: object) -> Stage:
+        known = "The proxy can log in as this account." if self._account.is_enrolled else NOT_ENROLLED
+        form = Form(
+            "Let the account join rooms by itself",
+            "The password is checked at the server. What SCRAM leaves of it is kept, which is good there only.",
+            (fixed(known), Field("password", "text-private", "Password")),
+        )
+        return Stage(form, finish=self._enrolled)
+
+    def _enrolled(self, values: Values) -> Done | Deferred[Done]:
+        (password,) = values["password"] or ("",)
+        if len(password.encode("utf-8", "surrogatepass")) > MAX_PASSWORD:
+            return Done("That is no password: it is too long.", failed=True)
+        return Deferred.fromCoroutine(self._ask(password))
+
+    async def _ask(self, password: str) -> Done:
+        try:
+            enrolled = await self._account.enroll(password)
+        except NotEnrolled as error:
+            return Done(f"Nothing was kept: {error}.", failed=True)
+        if enrolled.lasts:
+            return Done(
+                "The account joins rooms by itself from now on. A device that is in a room has to join it anew."
+            )
+        return Done(
+            "The account joins rooms by itself until the proxy is restarted: the server leaves no keys that last."
+        )
 
     # forget ----------------------------------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ class UserRequests:
             return False
         if address is not None and self._is_for_us(address, iq):
             if is_own(iq.get("from"), session):
-                session.deliver(answer_to(iq, self._answer(session, iq), sender=iq["to"], to=session.jid))
+                self._answer(session, iq)
             else:
                 session.close("invalid-from")
             return True
@@ -83,10 +83,19 @@ class UserRequests:
 
     # Answers ---------------------------------------------------------------------------------------------------
 
-    def _answer(self, session: SessionPort, iq: Stanza) -> bytes:
-        """Return the children of the reply to an IQ at our address."""
+    def _answer(self, session: SessionPort, iq: Stanza) -> None:
+        """Answer an IQ at our address, now or later."""
+
+        def reply(children: bytes) -> None:
+            session.deliver(answer_to(iq, children, sender=iq["to"], to=session.jid))
+
         if iq.has_payload(NS_COMMANDS, "command"):
-            return self._commands.answer(session, iq)
+            self._commands.answer(session, iq, reply)
+        else:
+            reply(self._told(iq))
+
+    def _told(self, iq: Stanza) -> bytes:
+        """Return the children of the reply to an IQ about the account."""
         if iq.get("type") == "get":
             info = iq.payload(NS_DISCO_INFO, "query")
             if info is not None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Protocol
+
+from minimixproxy.minimix.interfaces.enrolling import Enrolled
 
 
 class AccountHost(Protocol):
@@ -17,6 +20,9 @@ class AccountHost(Protocol):
 
     def idle(self) -> None:
         """Neither sessions nor rooms are left."""
+
+    def enroll(self, password: str) -> Awaitable[Enrolled]:
+        """Ask the server about the account's password, as often as a login may. Raises `NotEnrolled`."""
 
     def forgotten(self) -> None:
         """The user wants nothing to be kept of the account."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 
@@ -30,3 +30,15 @@ class Enrolls(Protocol):
 
     def by_password(self, bare: str, password: str) -> Awaitable[Enrolled]:
         """Log in with a password, and keep what it leaves. Raises `NotEnrolled`. `bare`: the account, prepared."""
+
+
+class Guard(Protocol):
+    """What delays whoever guesses passwords, by whatever way."""
+
+    def tried(
+        self, account: str, work: Callable[[], Awaitable[Enrolled]], wrong: type[Exception], too_many: Exception
+    ) -> Awaitable[Enrolled]:
+        """Do the work when there may be another attempt for the account; `wrong` counts as one that failed.
+
+        Raises what the work raises, or `too_many`.
+        """

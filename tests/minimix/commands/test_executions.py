@@ -75,7 +75,11 @@ class Talk:
         iq = parse_stanza(
             f"<iq type='{kind}' id='i'><command xmlns='{NS_COMMANDS}' node='{node}'{attributes}>{form}</command></iq>"
         )
-        self.element = parse_element(self.responder.answer(asker, iq), {"": "jabber:client"})
+        self.answers: list[bytes] = []
+        self.responder.answer(asker, iq, self.answers.append)
+        if not self.answers:
+            return ("waits", "")
+        self.element = parse_element(self.answers[0], {"": "jabber:client"})
         if self.element.name == "error":
             conditions = [child for child in self.element.elements() if child.name != "text"]
             specific = next((child.name for child in conditions if child.uri == NS_COMMANDS), "")

@@ -3,10 +3,13 @@
 from twisted.words.xish import domish
 
 from minimixproxy.minimix.commands import user_commands
+from minimixproxy.minimix.interfaces.enrolling import Enrolled, NotEnrolled
 from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.namespaces import NS_COMMANDS, NS_DATA
 from minimixproxy.wire import trees
-from tests.minimix.fakes import BARE
+from minimixproxy.wire.stanza import parse_stanza
+from minimixproxy.xep.data_forms import Field, Form
+from tests.minimix.fakes import BARE, STREAM, payload_of
 from tests.minimix.owned import FakeRoom, OwnerCase
 
 
@@ -186,3 +189,83 @@ class ForgetTests(OwnerCase):
             element = self.run_command("forget", step)
             self.assertEqual((element["status"], element.note["type"]), ("completed", "error"))
         self.assertEqual(self.account.log, [])
+
+
+class EnrollTests(OwnerCase):
+    def submitted(self, password: str) -> str:
+        """Execute the command with a password; return its session."""
+        element = self.run_command("enroll")
+        xml = (
+            f"<command xmlns='{NS_COMMANDS}' node='enroll' sessionid='{element['sessionid']}'>"
+            f"<x xmlns='{NS_DATA}' type='submit'><field var='password'><value>{password}</value></field></x></command>"
+        )
+        iq = parse_stanza(f"<iq type='set' id='enroll' to='{STREAM}'>{xml}</iq>")
+        self.assertTrue(self.owner.from_client(self.phone, iq))
+        return str(element["sessionid"])
+
+    def answer_of(self) -> domish.Element:
+        (answer,) = self.phone.take()
+        self.assertEqual(answer["id"], "enroll")
+        return payload_of(answer, NS_COMMANDS, "command")
+
+    def test_form(self) -> None:
+        for enrolled, said in ((True, "can log in"), (False, "is not enrolled")):
+            self.account.is_enrolled = enrolled
+            (form,) = self.run_command("enroll").elements(NS_DATA, "x")
+            known, password = form.elements(NS_DATA, "field")
+            self.assertIn(said, str(known.value))
+            self.assertEqual((password["var"], password["type"]), ("password", "text-private"))
+
+    def test_enrolled(self) -> None:
+        """It is answered when the server has."""
+        for enrolled, said in ((Enrolled("sha1"), "from now on"), (Enrolled(None, lasts=False), "until the proxy is")):
+            self.submitted("pëncil &amp; 2")
+            self.assertEqual((self.phone.take(), self.account.log.pop()), ([], ("enroll", "pëncil & 2")))
+            self.account.enrolling.callback(enrolled)
+            element = self.answer_of()
+            self.assertEqual((element["status"], element.note["type"]), ("completed", "info"))
+            self.assertIn(said, str(element.note))
+
+    def test_not_enrolled(self) -> None:
+        self.submitted("pencil")
+        self.account.enrolling.errback(NotEnrolled("the server does not take it"))
+        element = self.answer_of()
+        self.assertEqual((element["status"], element.note["type"]), ("completed", "error"))
+        self.assertEqual(str(element.note), "Nothing was kept: the server does not take it.")
+
+    def test_no_password(self) -> None:
+        for password in ("", "x" * 1024):
+            self.submitted(password)
+            self.assertEqual(len(self.phone.take()), 1)
+        self.assertEqual(self.account.log, [])
+
+    def test_a_fault_of_ours(self) -> None:
+        self.submitted("pencil")
+        self.account.enrolling.errback(ZeroDivisionError())
+        self.assertEqual(self.answer_of().note["type"], "error")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_the_client_goes_meanwhile(self) -> None:
+        self.submitted("pencil")
+        self.owner.session_closed(self.phone)
+        self.account.enrolling.callback(Enrolled("sha1"))
+        self.assertEqual(self.phone.take(), [])
+
+    def test_meanwhile(self) -> None:
+        """Only `cancel` is allowed, and what was asked is answered all the same."""
+        session_id = self.submitted("pencil")
+        filled = f"<x xmlns='{NS_DATA}' type='submit'><field var='password'><value>again</value></field></x>"
+        for action, expected in (("complete", None), ("prev", None), ("execute", None), ("cancel", "canceled")):
+            attributes = f"node='enroll' sessionid='{session_id}' action='{action}'"
+            answer = self.answer(f"<command xmlns='{NS_COMMANDS}' {attributes}>{filled}</command>", "set")
+            command = next(answer.element.elements(NS_COMMANDS, "command"), None)
+            self.assertEqual(command and command.getAttribute("status"), expected, action)
+            self.assertEqual(answer["type"], "result" if expected else "error")
+        self.assertEqual(len(self.account.log), 1)
+        self.account.enrolling.callback(Enrolled("sha1"))
+        self.assertEqual(self.answer_of()["status"], "completed")
+
+    def test_the_password_is_not_shown_again(self) -> None:
+        field = Field("password", "text-private")
+        form = Form("", "", (field,)).filled({"password": ("secret",)})
+        self.assertNotIn(b"secret", form.to_bytes())

@@ -15,7 +15,7 @@ from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.config.settings import Domain, Limits, Rooms, Settings
 from minimixproxy.xep.oversized import Sendable
-from tests.known_keys import MemoryKeys
+from tests.known_keys import MemoryKeys, Unguarded
 from tests.minimix.machine.addresses import bare_and_nick, bare_of, prepared
 from tests.minimix.machine.client import Client
 from tests.minimix.machine.memory import Memory
@@ -83,7 +83,9 @@ class World:
         self.journal, self.disk, kept = self.storage.open(lambda: self.accounts.kept())
         logins = FakeLogins(self._connect)
         self.accounts = Accounts(
-            LoginContext(self.settings, self.clock, self.journal, logins, lambda _bare: RESOURCE, MemoryKeys())
+            LoginContext(
+                self.settings, self.clock, self.journal, logins, lambda _bare: RESOURCE, MemoryKeys(), Unguarded()
+            )
         )
         self.accounts.startService()
         self.accounts.restore(kept)
