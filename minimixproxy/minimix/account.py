@@ -244,7 +244,8 @@ class Account:
             return True
         if not self._pausing.refuses(session, stanza):
             self._route(session, stanza, address)
-        self._pausing.said(session, len(stanza.raw))
+        if session in self.sessions:  # it may have ended by what it was answered
+            self._pausing.said(session, len(stanza.raw))
         if session.managed:
             self._stream.when_acknowledged(session.hold())
         return True

@@ -86,6 +86,14 @@ class Pausing(SynchronousTestCase):
         self.assertEqual(self.phone.waits, 0)
         self.assertNotIn(self.phone, self.world.account._pausing._said)
 
+    def test_who_goes_while_it_is_answered(self) -> None:
+        """It has not read what it was told, and is told more."""
+        self.stream.full = True
+        self.patch(self.phone, "deliver", lambda _data: self.world.account.session_closed(self.phone))
+        self.says(self.phone)
+        self.assertNotIn(self.phone, self.world.account.sessions)
+        self.assertNotIn(self.phone, self.world.account._pausing._said)
+
     def test_the_account_ends_meanwhile(self) -> None:
         self.fill(self.phone)
         self.world.account.end()
