@@ -30,6 +30,7 @@ class ServerManagement:
         "_proven",
         "_say",
         "_silent",
+        "_stands",
         "_timer",
         "_told",
         "counts",
@@ -49,6 +50,7 @@ class ServerManagement:
         self._say = say
         self._silent = silent
         self._timer = Timer(clock)
+        self._stands = True  # there is a connection
         self._asked = False  # and not answered
         self._proven = True  # the server goes on with the stream, and has not only said so
         self._told = 0  # the last `h`
@@ -86,7 +88,7 @@ class ServerManagement:
         self._ask_later()
 
     def _ask_later(self) -> None:
-        if self.sent and not self._asked and not self._timer.running:
+        if self._stands and self.sent and not self._asked and not self._timer.running:
             self._timer.start(ASK_AFTER, self._ask)
 
     def _ask(self) -> None:
@@ -124,12 +126,12 @@ class ServerManagement:
         """The connection is gone, or the stream is over: ask and tell nothing."""
         self._timer.stop()
         self._late.stop()
-        self._asked = self._behind = False
+        self._stands = self._asked = self._behind = False
 
     def resume(self, h: int) -> None:
         """The server goes on with the stream, and has handled so many stanzas. Raises `NotSent`."""
         self.sent.arrived(h)
         self._told = self.handled.h
         self._proven = False
-        self.rest()  # what was asked meanwhile was asked nobody
+        self._stands = True
         self._ask_later()

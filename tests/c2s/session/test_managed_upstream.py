@@ -549,6 +549,19 @@ class ResumedUpstreamTest(UpstreamTest):
         _client, told = self.comes_back()
         self.assertEqual(told, failed(b"item-not-found", b" h='0'"))
 
+    def test_nobody_can_answer_who_is_not_there(self) -> None:
+        """Its silence is no fault of a stream that was resumed just before it went."""
+        self.lose()
+        self.comes_up()
+        self.client.serve(b"<resumed %b previd='up' h='0'/>" % NS)
+        self.lose()
+        self.client.send(b"<message id='1'/>")
+        self.lab.clock.pump([ASK_AFTER] + [1.0] * int(ANSWER_WITHIN + 1))
+        self.comes_up()
+        self.client.serve(b"<resumed %b previd='up' h='0'/>" % NS)
+        self.lose()
+        self.assertEqual(self.account.closed, [])
+
     def test_one_that_has_answered_once_is_resumed_again(self) -> None:
         self.client.send(b"<message id='1'/>")
         self.lose()
