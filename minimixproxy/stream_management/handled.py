@@ -9,6 +9,8 @@ from minimixproxy.stream_management.unacknowledged import MODULUS
 
 MAX_NAMED = 1000  # stanzas with names that are known when they come again, the latest
 
+Mark = tuple[int, int]  # hashes of the id and of the bytes of a stanza
+
 
 class Handled:
     """Counts stanzas in their order: one counts as handled when all before it do, and nobody holds it.
@@ -38,12 +40,12 @@ class Handled:
         return (self.received - len(self._open)) % MODULUS
 
     @property
-    def beyond(self) -> list[int]:
+    def beyond(self) -> list[Mark]:
         """The marks of those that are handled, and do not count, for one before them is held."""
         received = [*self._open, *self._named.values()]
         return [one.mark for one in received if one.mark is not None and not one.holds]
 
-    def receive(self, key: Hashable = None, *, named: bool = False, mark: int | None = None) -> bool:
+    def receive(self, key: Hashable = None, *, named: bool = False, mark: Mark | None = None) -> bool:
         """Count a stanza; False: it is one that was received before the stream was resumed, and is not to be handled.
 
         `key`: by what such a one is known. Without, it is by its place, for a peer that is sure to send all again.
@@ -106,7 +108,7 @@ class _Received:
 
     __slots__ = ("holds", "key", "mark", "named")
 
-    def __init__(self, key: Hashable, named: bool = False, mark: int | None = None) -> None:
+    def __init__(self, key: Hashable, named: bool = False, mark: Mark | None = None) -> None:
         self.key = key
         self.named = named
         self.mark = mark

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 from minimixproxy.c2s.session.acknowledgements import EVERYTHING
@@ -10,6 +11,7 @@ from minimixproxy.c2s.session.output import ClientOutput
 from minimixproxy.stream_management.handled import Handled
 from minimixproxy.stream_management.unacknowledged import NotSent, Unacknowledged
 from minimixproxy.timing.clock import Clock, Timer
+from minimixproxy.wire.children import top_attribute
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep import stream_management as sm
 from minimixproxy.xep.stream_headers import stream_error
@@ -201,7 +203,19 @@ class ClientManagement:
         key = hash((name, stanza_id, attributes.get("to")))
         if name != "message":
             return self.handled.receive(key)
-        return self.handled.receive(key, named=True, mark=hash(stanza.raw))
+        return self.handled.receive(key, named=True, mark=(hash(stanza_id), hash(stanza.raw)))
+
+    def handled_unknown(self, waiting: Iterable[bytes]) -> list[int]:
+        """Return hashes of messages that are handled, and the client says them again, for it cannot know that.
+
+        Not of those that came back: the client has to learn of that, and the error is lost with the session. It is
+        among what the client has not acknowledged, or is `waiting` to be written.
+        """
+        beyond = self.handled.beyond
+        if not beyond or not self.sent.complete:
+            return []
+        returned = set(map(_id_of_error, chain(self.sent, waiting)))
+        return [message for stanza_id, message in beyond if stanza_id not in returned]
 
     @property
     def overfull(self) -> bool:
@@ -236,3 +250,10 @@ class ClientManagement:
         if self.sent:
             self._ask_later()
         return sm.resumed(self.terms.id, self.handled.h)
+
+
+def _id_of_error(stanza: bytes) -> int | None:
+    """Return the hash of the id of a message that is an error, None of all else."""
+    if not stanza.startswith(b"<message") or b"error" not in stanza or top_attribute(stanza, "type") != "error":
+        return None
+    return hash(top_attribute(stanza, "id"))

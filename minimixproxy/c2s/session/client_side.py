@@ -362,7 +362,8 @@ class ClientSide:
             resumable = self._context.resumable
             if resumable.remove(self._management.terms.id) and self._parts.server.manages:
                 now = self._context.clock.seconds()
-                resumable.repeats.expect(self.account, self._management.handled.beyond, now)
+                repeated = self._management.handled_unknown(self.output.waiting)
+                resumable.repeats.expect(self.account, repeated, now)
 
     # Sleep
 
@@ -420,6 +421,7 @@ class ClientSide:
         self.log.info("session of {jid} is resumed, from {address}", jid=self.jid, address=came.client.peer)
         self._gone = False
         from_client = self._connect(came.client)
+        self.output.excuse(self._hindrances > 0)
         self.output.wake(came.client, words(answer))
         self._session.wakes(came.login)
         from_client.take_over(came.events, came.pieces)

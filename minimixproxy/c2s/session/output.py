@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Protocol
 
 from minimixproxy.c2s.transport.connection import Transport
@@ -174,6 +174,11 @@ class ClientOutput:
     def managed(self) -> bool:
         """Whether stanzas are kept until they are acknowledged."""
         return self._managed is not None
+
+    @property
+    def waiting(self) -> Iterator[bytes]:
+        """What was delivered and is not written, but for what is not made yet."""
+        return chain(*(chunk for chunk, _ in self._ahead), self.parts)
 
     @property
     def waits(self) -> bool:

@@ -144,6 +144,21 @@ class ExcusedTest(ManagedTest):
         self.told(4)
         self.assertEqual(self.account.closed, [self.session])
 
+    def test_who_comes_back_and_waits_no_more_is_not_excused(self) -> None:
+        """All that it is told then is there when it is cut off once more."""
+        self.session.let_wait()
+        self.client.vanish()
+        self.session.go_on()
+        client, _told = self.comes_back()
+        for _ in range(4):
+            self.session.deliver(LARGE)
+            self.turn(client)
+        self.session.deliver(MESSAGE % 1)
+        self.assertEqual(self.turn(client), b"")
+        client.vanish()
+        _client, told = self.comes_back()
+        self.assertTrue(told.startswith(self.resumed(0) + LARGE))
+
     def test_who_does_not_wait_is_not_excused(self) -> None:
         self.session.let_wait()
         self.session.go_on()

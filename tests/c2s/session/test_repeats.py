@@ -66,6 +66,22 @@ class RepeatsTest(UpstreamTest):
         client.upstream.take()
         self.assertEqual(self.say(ONE + b"<r xmlns='urn:xmpp:sm:3'/>", client), ack(1))
 
+    def test_what_came_back_and_the_client_has_not_heard_of(self) -> None:
+        """It has no way to learn that it was not sent, but to say it again."""
+        refused = b"<message type='error' id='1' from='x@y'/>"
+        for told, again in ((b"", b""), (refused, ONE), (refused.replace(b"'1'", b"'3'"), b"")):
+            for asleep in (False, True):
+                with self.subTest(told=told, asleep=asleep):
+                    self.setUp()
+                    self.says(ONE, 1)
+                    if asleep:
+                        self.client.vanish()
+                    if told:
+                        self.session.deliver(told)
+                    self.turn()
+                    self.session.close("connection-timeout")
+                    self.assertEqual(self.passes(self.next_session(), ONE), again)
+
     def test_what_is_something_else(self) -> None:
         other = ONE.replace(b"one", b"something else")
         nameless = b"<message><body>x</body></message>"
