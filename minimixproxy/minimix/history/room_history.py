@@ -71,6 +71,7 @@ class RoomHistory:
         self._positions = ReadPositions(journal, kept.cursors if kept is not None else None)
         self.senders = Senders()
         self.at_least = DEFAULT_REPLAY  # messages that a client is given with no wish, if there are so many
+        self.known_as = 0  # the sequence of the last message that was told once more; 0: it has grown too old
         self.faulty = 0  # messages that could not be shown, and are not kept any more
         last = self._kept.last(1)
         self._newest = last[0].sequence if last else max(kept.cursors.values(), default=0) if kept is not None else 0
@@ -126,7 +127,9 @@ class RoomHistory:
         self._kept.expire(now)
         stanza_id = stanza_id_of(stanza, self._room)
         stamped = delay_of(stanza, self._room, now) if past else None
-        if self._has(stanza, stanza_id, stamped):
+        known = self._known_as(stanza, stanza_id, stamped)
+        if known is not None:
+            self.known_as = known
             return Taken.DUPLICATE
         time = now if stamped is None else stamped
         raw = stanza.self_contained() if stamped is not None else without_delays(stanza, self._room)
@@ -142,23 +145,24 @@ class RoomHistory:
         self._kept.keep(message, sender, ids_of(stanza))
         return Taken.NEW
 
-    def _has(self, stanza: Stanza, stanza_id: str | None, stamped: float | None) -> bool:
-        if stanza_id is not None and self._kept.with_stanza_id(stanza_id) is not None:
-            return True
+    def _known_as(self, stanza: Stanza, stanza_id: str | None, stamped: float | None) -> int | None:
+        same = self._kept.with_stanza_id(stanza_id) if stanza_id is not None else None
+        if same is not None:
+            return same.sequence
         if stamped is None:
-            return False
+            return None
         if stamped <= self._kept.expired_until + TOLERANCE:
-            return True  # it was here, and has grown too old
+            return 0  # it was here, and has grown too old
         sent_id = stanza.get("id")
         key = identity(stanza.raw, stanza["from"], sent_id)
         if key is None:
-            return False
+            return None
         tolerance = TOLERANCE if sent_id else TOLERANCE_WITHOUT_ID
-        return any(
-            abs(message.time - stamped) <= tolerance
-            for message in self._kept.same_again(key)
-            if message.stanza_id is None or stanza_id is None  # two ids, two messages
-        )
+        for message in self._kept.same_again(key):
+            # Two ids, two messages.
+            if abs(message.time - stamped) <= tolerance and (message.stanza_id is None or stanza_id is None):
+                return message.sequence
+        return None
 
     # Messages change -------------------------------------------------------------------------------------------
 

@@ -267,7 +267,7 @@ class FromRoom:
         parts, outbox = self._parts, self._parts.attendance.outbox
         taken = parts.history.take(stanza, wall_time(parts.context.clock), past=past)
         if taken is Taken.DUPLICATE:
-            outbox.told_known()
+            outbox.told_known(parts.history.known_as)
             return
         if outbox.expects:
             outbox.shown(stanza, parts.history.senders.is_own(stanza))

@@ -76,6 +76,7 @@ def own_changed(parts: Parts, stanza: Stanza, nick: str) -> None:
             former = f"{parts.room}/{parts.appearance.nick}"
             parts.attendance.attached.fork_presence(gone(shown, former, nick))
         parts.appearance.nick_changed(nick)
+        parts.attendance.outbox.in_flight.renamed(f"{parts.room}/{nick}")
         parts.membership.keep()
         weigh = None
     parts.attendance.attached.fork_presence(stanza, weigh)

@@ -183,6 +183,7 @@ class Occupancy:
         """A session is gone, or no longer available: the occupancy stays, even if the session just left."""
         if gone:
             self.outbox.in_flight.gone(session)
+            self.outbox.drop(session)  # it may have left the room before
         if self._grace.is_of(session):
             self._grace.cancel()
         elif not self.knows(session):
@@ -256,7 +257,7 @@ class Occupancy:
 
     def stream_lost(self) -> None:
         """The account stream is gone: who waits for a first join is refused, all else waits for the next stream."""
-        self.outbox.doubt()
+        self.outbox.doubt(self.history.last_sequence)
         self._happens(Input.STREAM_LOST)
 
     def stream_opened(self) -> None:

@@ -64,7 +64,8 @@ class Outbox:
         self._held: deque[_Held] = deque()
         self._bytes = 0
         self._timer = Timer(clock)
-        self._told_known = False  # since the stream was lost, the room has told something that was known before
+        self._known = 0  # the sequence of the last message that was known when the stream was lost
+        self._told_known = False  # since then, the room has told one of those
         self._sending: _Held | None = None  # it is just being sent
 
     def __len__(self) -> int:
@@ -74,7 +75,7 @@ class Outbox:
 
     def follow(self, session: SessionPort, stanza: Stanza, occupant: str) -> Said | None:
         """A groupchat message is about to be sent, under that address in the room; None: it is not followed."""
-        held = self._sending if self._sending is not None and self._sending.stanza is stanza else None
+        held = self._just_sending(stanza)
         again = held is not None and held.doubtful is not None
         said = Said(session, stanza, occupant, self._clock.seconds(), again)
         if not self.in_flight.add(said):
@@ -107,13 +108,18 @@ class Outbox:
         for held in self._take_if(lambda held: held in refused):
             held.done()
 
-    def told_known(self) -> None:
-        """The room tells something that was known: so it tells all that was said since."""
-        self._told_known = True
+    def told_known(self, sequence: int) -> None:
+        """The room tells a message once more: if that was known before the loss, it tells all that was said since."""
+        self._told_known = self._told_known or sequence <= self._known
 
-    def doubt(self) -> None:
-        """The stream is lost, or the room has begun anew: what it has not shown may not have arrived."""
+    def doubt(self, newest: int) -> None:
+        """The stream is lost, or the room has begun anew: what it has not shown may not have arrived.
+
+        `newest`: the sequence of its last message that is known.
+        """
         self._told_known = False
+        if not (self._held and self._held[0].doubtful):  # else that is about them, too
+            self._known = newest
         deadline = self._clock.seconds() + PATIENCE
         if self._held:
             deadline = min(deadline, self._held[0].deadline)
@@ -125,17 +131,27 @@ class Outbox:
     # What waits ------------------------------------------------------------------------------------------------
 
     def add(self, session: SessionPort, stanza: Stanza) -> None:
-        """Let a session's stanza wait."""
-        if len(self._held) >= MAX_HELD or self._bytes + len(stanza.raw) > MAX_BYTES:
+        """Let a session's stanza wait; once more if the room has gone out of reach while all that waited was sent."""
+        held = self._just_sending(stanza)
+        if held is None and (len(self._held) >= MAX_HELD or self._bytes + len(stanza.raw) > MAX_BYTES):
             self.log.warn("too much waits for {room}, from {jid}", room=stanza.get("to"), jid=session.jid)
             _refuse(session, stanza, "resource-constraint")
             return
         if not self._budget.take(_cost(stanza)):
             _refuse(session, stanza, "resource-constraint")
             return
-        self._held.append(_Held(session, stanza, self._clock.seconds() + PATIENCE, session.hold()))
+        deadline = self._clock.seconds() + PATIENCE
+        if held is None:
+            held = _Held(session, stanza, deadline, session.hold())
+        else:
+            self._sending = None
+        self._held.append(held._replace(deadline=deadline))
         self._bytes += len(stanza.raw)
         self._watch()
+
+    def _just_sending(self, stanza: Stanza) -> _Held | None:
+        """Return what is known of a stanza that has waited and is just being sent; None: its client says it now."""
+        return self._sending if self._sending is not None and self._sending.stanza is stanza else None
 
     def _watch(self) -> None:
         if self._held and not self._timer.running:

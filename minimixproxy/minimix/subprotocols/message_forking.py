@@ -187,7 +187,8 @@ class MessageForkHandler(Subprotocol):
             )
         elif address.resource is None:
             occupancy.from_room.refused()
-        occupancy.outbox.refused(stanza_id)
+        if address.resource is None:  # or it is an occupant's word
+            occupancy.outbox.refused(stanza_id)
         self._deliver(stanza, session)
 
     @staticmethod

@@ -84,7 +84,14 @@ class Case(SynchronousTestCase):
         self.world.shows("bob")
         self.world.shows(nick, "100 110", item=f"jid='{STREAM}'", inner=inner)
 
-    def come_back(self, told: Sequence[Told] = (), archive: Sequence[Told] | None = None, nick: str = "alice") -> None:
+    def come_back(
+        self,
+        told: Sequence[Told] = (),
+        archive: Sequence[Told] | None = None,
+        nick: str = "alice",
+        *,
+        complete: bool = True,
+    ) -> None:
         """The room tells this much again, and its archive this, if it has one."""
         self.enter(nick)
         self.world.tells_of_itself(*([MAM] if archive is not None else []), keep=True)
@@ -93,9 +100,9 @@ class Case(SynchronousTestCase):
             self.world.room(one.xml(f"to='{STREAM}'", stamp))
         self.world.subject("topic")
         if archive is not None:
-            self.archive_answers(archive)
+            self.archive_answers(archive, complete=complete)
 
-    def archive_answers(self, archive: Sequence[Told]) -> None:
+    def archive_answers(self, archive: Sequence[Told], *, complete: bool = True) -> None:
         (query,) = [stanza for stanza in self.world.stream.take() if stanza.has_payload(MAM, "query")]
         for number, one in enumerate(archive):
             self.world.room(
@@ -104,7 +111,7 @@ class Case(SynchronousTestCase):
                 f"<forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay' stamp='{PAST}'/>"
                 f"{one.xml(CLIENT)}</forwarded></result></message>"
             )
-        fin = f"<fin xmlns='{MAM}' complete='true'/>"
+        fin = f"<fin xmlns='{MAM}' complete='{str(complete).lower()}'/>"
         self.world.room(f"<iq type='result' from='{ROOM}' to='{STREAM}' id='{query['id']}'>{fin}</iq>")
 
     def sent(self) -> list[str]:
@@ -195,6 +202,14 @@ class InFlight(Case):
         self.come_back(archive=[])
         self.assertEqual(self.sent(), ["2"])
 
+    def test_an_error_in_private_refuses_nothing(self) -> None:
+        """An occupant may send one, with any id."""
+        self.say(1)
+        self.world.room(f"<message type='error' from='{ROOM}/bob' to='{STREAM}' id='1'>{ERROR}</message>")
+        self.lose()
+        self.come_back(archive=[])
+        self.assertEqual(self.sent(), ["1"])
+
     def test_what_comes_back_on_the_next_stream_is_not_sent_again(self) -> None:
         """From a server that could not reach the room's."""
         self.say(1)
@@ -263,6 +278,12 @@ class InFlight(Case):
             self.come_back(archive=[told], nick="alicia")
             self.assertEqual(self.sent(), again)
 
+    def test_the_room_gives_it_another_nick_without_a_word(self) -> None:
+        self.say(1)
+        self.world.shows("alicia", "110")
+        self.world.says("alicia", "1", stanza_id="1")
+        self.assertEqual(len(self.outbox.in_flight), 0)
+
     def test_it_comes_back_by_another_nick(self) -> None:
         """Known by the nick that it had. What another says under that is not it, if the room gives occupants ids."""
         for occupant, again in ((None, []), ("mine", []), ("other", ["1"])):
@@ -318,6 +339,20 @@ class InFlight(Case):
             self.lose()
             self.come_back(archive=archive)
             self.assertEqual((self.sent(), self.errors()), ([] if told else ["1"], told))
+
+    def test_what_it_tells_twice_is_no_proof(self) -> None:
+        """More was said meanwhile than is read of the archive. The room's history has the end of that, too."""
+        self.world = World(history=2)
+        self.phone, self.laptop = self.world.joined("phone", "laptop")
+        self.world.stream.acknowledges = False
+        self.world.says("bob", "before", stanza_id="b1")
+        self.quiet()
+        self.say(1)
+        self.server_acknowledges()
+        self.lose()
+        said = [Told(f"x{number}", f"x{number}", "bob") for number in range(3)]
+        self.come_back(said[-1:], said[-2:], complete=False)
+        self.assertEqual((self.sent(), self.errors()), ([], []))
 
     def test_what_it_told_the_last_time_is_no_proof(self) -> None:
         self.lose()
@@ -497,6 +532,15 @@ class Acknowledged(Case):
                         self.lose()
                     self.come_back(archive=[])
                     self.assertEqual(self.sent(), again)
+
+    def test_a_client_that_has_left_the_room_and_goes(self) -> None:
+        """What it does not know to be handled it says again itself, here too."""
+        self.say(1)
+        self.world.leaves(self.phone)
+        self.lose()
+        self.world.account.session_closed(self.phone)
+        self.come_back(archive=[])
+        self.assertEqual(self.sent(), [])
 
 
 class Unmanaged(Case):

@@ -81,6 +81,26 @@ class HoldingTests(SynchronousTestCase):
             self.sent.clear()
             self.assert_nothing_waits()
 
+    def test_out_of_reach_again_while_all_is_sent(self) -> None:
+        """What is not sent waits on, in its order; nothing else that its client has said since is held for it."""
+        for number in "123":
+            self.says(self.phone, number)
+        self.phone.held = 0
+        held = self.phone.held
+
+        def send(session: SessionPort, stanza: Stanza) -> None:
+            if self.sent:
+                self.outbox.add(session, stanza)
+            else:
+                self.send(session, stanza)
+
+        self.outbox.release(send, self.acknowledged.append)
+        self.assertEqual((self.sent, len(self.acknowledged), self.phone.held), (["phone 1"], 1, held))
+        self.outbox.release(self.send, self.acknowledged.append)
+        self.assertEqual((self.sent, len(self.acknowledged)), (["phone 1", "phone 2", "phone 3"], 3))
+        self.sent.clear()
+        self.assert_nothing_waits()
+
     def test_a_session_is_gone(self) -> None:
         """What it said to all is sent, unless its client does not know that it was taken, and says it again."""
         for managed, kind, sent in ((False, "groupchat", ["phone 1"]), (True, "groupchat", []), (False, "chat", [])):
