@@ -57,12 +57,17 @@ def _folded(character: str) -> str:
     return character if any(map(stringprep.in_table_a1, character + folded)) else folded
 
 
-def _normalized(text: str) -> str:
+def normalized(text: str) -> str:
     """Return NFKC of Unicode 3.2; Python puts what later versions have made combining characters into another order."""
     if text.isascii():
         return text
     runs = (("".join(run), unassigned) for unassigned, run in groupby(text, stringprep.in_table_a1))
     return "".join(run if unassigned else ucd_3_2_0.normalize("NFKC", run) for run, unassigned in runs)
+
+
+def _size(text: str) -> int:
+    """Return how many bytes a text has."""
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 class _Lenient:
@@ -74,8 +79,10 @@ class _Lenient:
 
     def prepare(self, text: str) -> str:
         """Return the prepared text. Raises `UnicodeError`."""
-        prepared = _normalized(self._profile.map(text))
-        self._profile.check_prohibiteds(prepared)
+        prepared = normalized(self._profile.map(text))
+        if _size(prepared) > _MAX_PART:  # before the work, too: one character may have become eighteen
+            raise UnicodeError(f"over {_MAX_PART} bytes")
+        self._profile.check_prohibiteds("".join(dict.fromkeys(prepared)))  # each character once
         self._profile.check_bidirectionals(prepared)
         return prepared
 
@@ -91,7 +98,7 @@ def _prepared(profile: Any, text: str) -> str:
         prepared: str = profile.prepare(text)
     except (UnicodeError, IndexError) as error:  # IndexError: an empty label, to nameprep
         raise InvalidJID(f"{text!r}: {error}") from error
-    if not prepared or len(prepared.encode("utf-8", "surrogatepass")) > _MAX_PART:
+    if not prepared or _size(prepared) > _MAX_PART:
         raise InvalidJID(f"{text[:80]!r}: a part is empty or over {_MAX_PART} bytes")
     return prepared
 
@@ -115,6 +122,8 @@ def _prepare_domain(text: str) -> str:
     domain = text[:-1] if text.endswith(_DOTS) else text
     if not domain or domain.endswith(_DOTS) or len(domain) > _MAX_PART:
         raise InvalidJID(f"{text[:80]!r}: no domain, or over {_MAX_PART} bytes")
+    if not domain.isascii() and _size(ucd_3_2_0.normalize("NFKC", domain)) > _MAX_PART:
+        raise InvalidJID(f"{text[:80]!r}: a domain over {_MAX_PART} bytes")
     if not domain.isascii() and any(_folded(character) != stringprep.map_table_b2(character) for character in domain):
         raise InvalidJID(f"{text[:80]!r}: a capital that Unicode 3.2 does not know")  # see `_folded`
     return _prepared(nameprep, domain)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from twisted.trial.unittest import TestCase
-from twisted.words.protocols.jabber.xmpp_stringprep import Profile
+from twisted.words.protocols.jabber.xmpp_stringprep import Profile, nameprep
 
 from minimixproxy import jids
 from minimixproxy.jids import InvalidJID, Whose, parse_jid, prepare_local, prepare_resource, whose
@@ -37,6 +37,26 @@ class ParseJID(TestCase):
         for text in (f"{long}@b", f"b/{long}", long, f"{long}@{long}/{long}", "b/" + "\u00ad" * 200_000):
             self.assertRaises(InvalidJID, parse_jid, text)
         self.assertRaises(InvalidJID, prepare_resource, long)
+
+    def test_those_that_become_long_cost_little(self) -> None:
+        """One character may become eighteen: what is too long then is not looked at character by character."""
+        looked_at: list[int] = []
+        look = Profile.check_prohibiteds
+
+        def counted(profile: Profile, text: str) -> None:
+            looked_at.append(len(text))
+            look(profile, text)
+
+        self.patch(Profile, "check_prohibiteds", counted)
+        self.patch(nameprep, "prepare", lambda _text: self.fail("a domain"))
+        for text in ("\ufdfa" * 1023, "\ufdfa" * 341):
+            for part in (f"{text}@", f"a@{text}", f"a@{text}.b"):
+                self.assertRaises(InvalidJID, parse_jid, part)
+            self.assertRaises(InvalidJID, prepare_resource, text)
+            self.assertRaises(InvalidJID, prepare_local, text)
+        self.assertEqual(looked_at, [])
+        self.assertEqual(prepare_resource("ab" * 500), "ab" * 500)
+        self.assertEqual(looked_at, [2], "each character once")
 
     def test_caches_are_bounded_in_bytes(self) -> None:
         before = jids._parsed.cache_info().currsize, jids._prepared_resource.cache_info().currsize

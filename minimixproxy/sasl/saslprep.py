@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import stringprep
-import unicodedata
+
+from minimixproxy.jids import normalized
 
 _PROHIBITED = (
     stringprep.in_table_c12,
@@ -29,8 +30,8 @@ def saslprep(text: str) -> str:
     else:
         spaced = "".join(" " if stringprep.in_table_c12(char) else char for char in text)
         visible = "".join(char for char in spaced if not stringprep.in_table_b1(char))
-        mapped = unicodedata.ucd_3_2_0.normalize("NFKC", visible)
-    if any(forbidden(char) for char in mapped for forbidden in _PROHIBITED):
+        mapped = normalized(visible)
+    if any(forbidden(char) for char in set(mapped) for forbidden in _PROHIBITED):
         raise SaslprepError("prohibited character")
     _check_direction(mapped)
     return mapped

@@ -25,6 +25,7 @@ MIN_ITERATIONS = 4096
 MAX_ITERATIONS = 10_000_000
 
 _MAX_MESSAGE = 8192
+_MAX_NAME = 1023  # bytes, as of a JID's local part (RFC 6122 §2.1)
 _MAX_SALT = 1024
 
 
@@ -65,15 +66,21 @@ def derive_keys(hash_name: str, password: str, salt: bytes, iterations: int) -> 
 
 
 def prepared_name(username: str) -> str:
-    """Return a user name as both ends compare it. Raises `ScramError` if SASLprep forbids it."""
+    """Return a user name as both ends compare it. Raises `ScramError` if SASLprep forbids it, or it is too long."""
     try:
+        _check_length(username)  # before the work, which is in proportion to it
         prepared = saslprep(username)
-        prepared.encode("utf-8")
+        _check_length(prepared)  # one character may become eighteen
     except (SaslprepError, UnicodeEncodeError) as error:
         raise ScramError("the user name holds characters that SASLprep forbids") from error
     if not prepared:
         raise ScramError("nothing is left of the user name")
     return prepared
+
+
+def _check_length(name: str) -> None:
+    if len(name.encode("utf-8")) > _MAX_NAME:
+        raise ScramError(f"the user name is over {_MAX_NAME} bytes")
 
 
 def read_fields(message: bytes) -> dict[str, str]:

@@ -17,5 +17,10 @@ class SaslprepTest(unittest.TestCase):
         for text in ("\u0007", "\u0627\u0031", "a\u0627", "1\u0627", "\u0627a\u0628", "\ue000", "\ud800"):
             self.assertRaises(SaslprepError, saslprep, text)
 
+    def test_marks_that_unicode_3_2_does_not_know_stay_in_their_order(self) -> None:
+        """In another order they are somebody else's name: see `jids.normalized`."""
+        for text in ("q\U0001e014\U0001e8d5", "q\U0001e8d5\U0001e014", "bo\u1e9e"):
+            self.assertEqual(saslprep(text), text)
+
     def test_right_to_left(self) -> None:
         self.assertEqual(saslprep("\u06271\u0628"), "\u06271\u0628")

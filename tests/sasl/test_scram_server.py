@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial import unittest
 
+from minimixproxy.sasl import saslprep
 from minimixproxy.sasl.channel_binding import UNBOUND, Binding, Gs2Header
 from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.sasl.scram import MECHANISMS, Challenge, ScramError, ScramKeys, derive_keys, hash_of, stored_key_of
@@ -206,6 +207,25 @@ class ClientFirstTest(unittest.TestCase):
         for name, message in cases.items():
             with self.subTest(name):
                 self.assertRaises(ScramError, read_client_first, message)
+
+    def test_long_names_cost_little(self) -> None:
+        """Whoever is not logged in chooses them: as long as a JID's may be, and each character is looked at once."""
+        looked_at: list[str] = []
+        forbidden = saslprep._PROHIBITED[0]
+
+        def counted(char: str) -> bool:
+            looked_at.append(char)
+            return forbidden(char)
+
+        self.patch(saslprep, "_PROHIBITED", (counted,))
+        for name in ("a" * 1024, "\xe9" * 512, "\ufdfa" * 342, "\xad" * 600):
+            self.assertRaises(ScramError, read_client_first, f"n,,n={name},r=abc".encode())
+        self.assertEqual(looked_at, [])
+        for name, distinct in (("a" * 1023, 1), ("\xe9" * 511, 1), ("\u3300" * 80, 4)):
+            looked_at.clear()
+            read_client_first(f"n,,n={name},r=abc".encode())
+            self.assertEqual(len(looked_at), distinct, name[:5])
+        self.assertRaises(ScramError, read_client_first, ("n,,n=" + "\ufdfa" * 341 + ",r=abc").encode())
 
     def test_names_that_look_alike_are_one_only_if_prepared_alike(self) -> None:
         for form in ("NFC", "NFD", "NFKC", "NFKD"):
