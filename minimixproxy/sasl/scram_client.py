@@ -46,6 +46,16 @@ class ScramClient:
         self._server_nonce: bytes
         self._signature: bytes | None = None
 
+    @property
+    def nonce(self) -> str:
+        """Our part of the nonce."""
+        return self._nonce
+
+    @property
+    def server_first(self) -> bytes:
+        """The server-first-message, after `challenge`."""
+        return self._server_first
+
     def first(self) -> bytes:
         """Return the client-first-message."""
         return self._binding.header.encoded() + self._first_bare

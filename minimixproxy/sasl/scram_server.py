@@ -80,13 +80,16 @@ class ScramServer:
         self._nonce = (first.nonce + (nonce if nonce is not None else secrets.token_urlsafe(24))).encode("ascii")
         self._server_first: bytes
 
-    def challenge(self, challenge: Challenge, *, protected: bool = True) -> bytes:
-        """Return the server-first-message. `protected`: it tells what was offered (XEP-0474)."""
+    def challenge(self, challenge: Challenge, *, protected: bool = True, extensions: bytes = b"") -> bytes:
+        """Return the server-first-message. `protected`: it tells what was offered (XEP-0474).
+
+        `extensions`: what else is in it, from its comma on.
+        """
         message = b"r=%b,s=%b,i=%d" % (self._nonce, b64encode(challenge.salt), challenge.iterations)
         if protected:
             message += b",h=" + protection(self.hash_name, self._offered)
-        self._server_first = message
-        return message
+        self._server_first = message + extensions
+        return self._server_first
 
     def check(self, client_final: bytes, stored_key: bytes, server_key: bytes) -> Proved:
         """Read the client-final-message. Raises `ScramError`, `WrongProof` if it is in order but for what it proves."""

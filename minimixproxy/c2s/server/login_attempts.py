@@ -18,9 +18,10 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.clock import Clock
 from minimixproxy.xep.sasl import SaslFailure
 
+_NOT_AUTHORIZED = "not-authorized"
 # What a server may say about a login; each is shown to the client. The rest of RFC 6120 §6.5 is about the proxy's own
 # part of the exchange, not the client's.
-_ABOUT_THE_ACCOUNT = frozenset({"not-authorized", "account-disabled", "credentials-expired"})
+_ABOUT_THE_ACCOUNT = frozenset({_NOT_AUTHORIZED, "account-disabled", "credentials-expired"})
 _BAD_NAME_OR_PASSWORD = frozenset({"malformed-request", "invalid-authzid", "incorrect-encoding"})
 _TEMPORARY = "temporary-auth-failure"
 _T = TypeVar("_T")
@@ -110,12 +111,13 @@ class LoginAttempts:
 
     def _refused(self, error: UpstreamRefused, account: str, address: str) -> SaslFailure:
         """The server has refused the login."""
-        condition = "not-authorized" if error.condition in _BAD_NAME_OR_PASSWORD else error.condition
+        condition = _NOT_AUTHORIZED if error.condition in _BAD_NAME_OR_PASSWORD else error.condition
         self._log_refusal(account, address, error.condition)
         if condition not in _ABOUT_THE_ACCOUNT:
             return SaslFailure(_TEMPORARY, error.text)
         self._guard.failed(address, account)
-        return SaslFailure(condition, error.text)
+        # Servers have other words for a wrong password than for an account that does not exist.
+        return SaslFailure(condition, "" if condition == _NOT_AUTHORIZED else error.text)
 
     def _failed(self, failure: SaslFailure, account: str, address: str) -> None:
         """The client has failed, here: what it says is wrong, or it has broken off what may have been a guess."""

@@ -82,6 +82,11 @@ class ScramLogin:
         """Whether it is bound to the TLS connection."""
         return self._choice.binding.header.flag == "p"
 
+    @property
+    def challenged(self) -> tuple[str, bytes]:
+        """Our part of the nonce, and the server's first message, after `begin`."""
+        return self._client.nonce, self._client.server_first
+
     async def begin(self) -> Challenge:
         """Return what the server wants keys for. Raises `UpstreamError`."""
         with self._telling():

@@ -10,9 +10,17 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
-from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamUnfit, UpstreamUnproved
+from minimixproxy.c2s.errors import (
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamRefused,
+    UpstreamUnfit,
+    UpstreamUnproved,
+)
 from minimixproxy.c2s.server.exchanges.login_exchange import Client, Dialogue, ExchangeContext, LoggedIn
 from minimixproxy.c2s.server.exchanges.relayed_scram import RelayedScram, relay
 from minimixproxy.c2s.upstream.connecting import Login
@@ -22,8 +30,8 @@ from minimixproxy.c2s.upstream.sasl import SWITCH, ScramLogin
 from minimixproxy.c2s.upstream.sasl_channel import SaslChannel
 from minimixproxy.logs.logger import Logger
 from minimixproxy.sasl.keys import Keys
-from minimixproxy.sasl.scram import Challenge, ScramError, ScramKeys
-from minimixproxy.sasl.scram_server import ClientFirst, Proved, ScramServer, WrongProof, read_client_first
+from minimixproxy.sasl.scram import MECHANISMS, Challenge, ScramError, ScramKeys
+from minimixproxy.sasl.scram_server import ClientFirst, Proved, ScramServer, read_client_first
 from minimixproxy.xep import sasl
 from minimixproxy.xep.sasl import SaslFailure
 
@@ -42,23 +50,27 @@ class ScramExchange:
         first, server = self._read(message)
         login = Login(self._client.domain, first.username, Credential.unknown(), self._context.keys)
         keys = self._context.known_keys.find(login.own.bare, server.hash_name)
-        if keys is None and first.header.flag != "p":
-            return await self._relay(login, server, _Relayed(message, dialogue))
+        if keys is not None:
+            # Not as the client spells it: a server might take that for another account, with another salt.
+            login = replace(login, username=login.own.bare.rpartition("@")[0])
+        elif first.header.flag != "p":
+            return await self._relay(login, first, _Passed(message, dialogue))
         local = LocalScram(Begun(self._mechanism, message, first, server), keys, login, self._context)
         attempts, client = self._context.attempts, self._client
         return await attempts.attempt(login.own.bare, client.peer, lambda: local.log_in(dialogue, client))
 
-    async def _relay(self, login: Login, server: ScramServer, dialogue: _Relayed) -> LoggedIn:
-        decoys, domain, hash_name = self._context.decoys, login.domain.name, server.hash_name
+    async def _relay(self, login: Login, first: ClientFirst, passed: _Passed) -> LoggedIn:
+        decoys, domain, client = self._context.decoys, login.domain.name, self._client
+        hash_name = MECHANISMS[self._mechanism]
 
         async def unknown() -> None:
-            decoy = decoys.challenge(login.own.bare, domain, hash_name)
-            await fails_like_any(server, server.challenge(decoy, protected=False), dialogue)
+            challenge, nonce, extensions = decoys.decoy(login.own.bare, domain, hash_name)
+            server = ScramServer(self._mechanism, first, client.bindings, client.offered, nonce)
+            said = server.challenge(challenge, protected=False, extensions=extensions)
+            await fails_like_any(server, said, passed.dialogue)
 
-        relayed = RelayedScram(self._mechanism, self._client, self._context, unknown)
-        logged_in = await relayed(dialogue)
-        decoys.seen_in(domain, hash_name, dialogue.challenges[0])
-        return logged_in
+        passed.seen = lambda server_first: decoys.seen(domain, hash_name, first.nonce, server_first)
+        return await RelayedScram(self._mechanism, client, self._context, unknown)(passed)
 
     def _read(self, message: bytes) -> tuple[ClientFirst, ScramServer]:
         client = self._client
@@ -71,18 +83,20 @@ class ScramExchange:
         return first, server
 
 
-class _Relayed:
-    """A dialogue whose first message has been heard already. `challenges`: those that were sent."""
+class _Passed:
+    """A dialogue whose first message has been heard already. `seen` is told of the server's first one."""
 
     def __init__(self, first: bytes, dialogue: Dialogue) -> None:
         self.first: bytes | None = first
-        self.challenges: list[bytes] = []
-        self._dialogue = dialogue
+        self.dialogue = dialogue
+        self.seen: Callable[[bytes], None] | None = None
 
     async def challenge(self, data: bytes) -> bytes:
         """Send a challenge; return the response. Raises `SaslFailure`."""
-        self.challenges.append(data)
-        return await self._dialogue.challenge(data)
+        seen, self.seen = self.seen, None
+        if seen is not None:
+            seen(data)
+        return await self.dialogue.challenge(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +138,10 @@ class LocalScram:
         except UpstreamRefused as error:
             await self._refuse(error, channel, dialogue)
             raise
-        self._context.decoys.seen(self._login.domain.name, ours.hash_name, challenge)
+        self._context.decoys.seen(self._login.domain.name, ours.hash_name, *ours.challenged)
         if self._keys is None:
-            await dialogue.challenge(self._challenge(challenge))
-            await ours.fail()
+            await fails_like_any(self._begun.server, self._challenge(challenge), dialogue)
+            await self._fail(ours)
         elif challenge != self._keys.challenge:
             await self._relay(channel, dialogue)
         else:
@@ -149,13 +163,24 @@ class LocalScram:
         """Check the client's proof, and log in with what it shows."""
         try:
             proved = self._begun.server.check(response, keys.stored_key, keys.server_key)
-        except WrongProof as error:
-            self.log.info("login of {account}: {error}", account=self._account, error=str(error))
-            await ours.fail()
-            raise
         except ScramError as error:
-            raise SaslFailure("malformed-request", str(error)) from error
-        await self._prove(ours, keys, proved)
+            self.log.info("login of {account}: {error}", account=self._account, error=str(error))
+            await self._fail(ours)
+        else:
+            await self._prove(ours, keys, proved)
+
+    async def _fail(self, ours: ScramLogin) -> None:
+        """The client has not proved itself; have the server refuse it, too. It is a failure, whatever the server says.
+
+        It is the same one, whatever the client has said: else it would tell who is checked here. Raises `SaslFailure`.
+        """
+        try:
+            await ours.fail()
+        except UpstreamRefused:
+            pass
+        except UpstreamError as error:
+            self.log.warn("a login of {account} was to be refused: {error}", account=self._account, error=str(error))
+        raise SaslFailure("not-authorized")
 
     async def _prove(self, ours: ScramLogin, keys: Keys, proved: Proved) -> None:
         shown = ScramKeys(proved.client_key, keys.server_key)
@@ -166,7 +191,7 @@ class LocalScram:
             raise
         except UpstreamUnproved:
             if keys.client_key is None:  # taken from a store, and never tried: they are wrong, rather than the server
-                self._context.known_keys.withdraw(self._account)
+                self._withdraw()
             raise
         self._context.known_keys.proved(self._account, keys._replace(client_key=proved.client_key))
         credential = Credential.from_keys(keys.hash_name, keys.challenge, shown)
@@ -179,11 +204,18 @@ class LocalScram:
             return
         if ours.bound:
             raise UpstreamProtocolError(f"the server refuses what is right, and bound to the connection: see {SWITCH}")
-        self._context.known_keys.withdraw(self._account)
+        self._withdraw()
+
+    def _withdraw(self) -> None:
+        """The keys that this login began with are old; the account may have been enrolled anew meanwhile."""
+        known, began = self._context.known_keys, self._keys
+        current = known.find(self._account, self._begun.server.hash_name)
+        if current is not None and began is not None and current.agrees(began):
+            known.withdraw(self._account)
 
     async def _relay(self, channel: SaslChannel, dialogue: Dialogue) -> None:
         """The password was changed elsewhere. The client and the server find out between them who knows the new one."""
-        self._context.known_keys.withdraw(self._account)
+        self._withdraw()
         if self._begun.first.header.flag == "p":
             # Its password may be right: a client that is told otherwise asks its user for another one.
             raise SaslFailure("temporary-auth-failure", "the password was changed, log in anew")
@@ -194,8 +226,8 @@ class LocalScram:
         """The server has said at once that it knows no such account. The client finds out no sooner than others."""
         if error.condition != "not-authorized":
             return
-        decoy = self._context.decoys.challenge(self._account, self._login.domain.name, self._begun.server.hash_name)
-        await fails_like_any(self._begun.server, self._challenge(decoy), dialogue)
+        decoy = self._context.decoys.decoy(self._account, self._login.domain.name, self._begun.server.hash_name)
+        await fails_like_any(self._begun.server, self._challenge(decoy.challenge), dialogue)
         await self._ours(channel).begin()  # is refused once more
 
 
@@ -203,9 +235,5 @@ async def fails_like_any(server: ScramServer, challenge: bytes, dialogue: Dialog
     """Challenge a client that cannot succeed, and check its proof against nothing. Raises `SaslFailure`."""
     response = await dialogue.challenge(challenge)
     nothing = secrets.token_bytes(hashlib.new(server.hash_name).digest_size)
-    try:
+    with suppress(ScramError):
         server.check(response, nothing, nothing)
-    except WrongProof:
-        return
-    except ScramError as error:
-        raise SaslFailure("malformed-request", str(error)) from error

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import NamedTuple
 
 from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.c2s.errors import UpstreamUnreachable
 from minimixproxy.c2s.server import negotiation
 from minimixproxy.c2s.server.exchanges.decoys import Decoys
 from minimixproxy.sasl.channel_binding import UNBOUND, Binding
 from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.sasl.keys import Keys
-from minimixproxy.sasl.scram import Challenge, ScramError, ScramKeys, derive_keys, hash_of
+from minimixproxy.sasl.scram import Challenge, ScramError, ScramKeys, derive_keys, hash_of, read_fields
 from minimixproxy.sasl.scram_client import ScramClient
 from minimixproxy.sasl.scram_server import ScramServer, read_client_first
 from tests.c2s import helpers
@@ -82,7 +83,7 @@ class Server:
         try:
             return element("success", server.check(data_of(asked), known.stored_key, known.server_key).final)
         except ScramError:
-            return refusal("not-authorized")
+            return refusal("not-authorized").replace(b"</failure>", b"<text>your password is wrong</text></failure>")
 
 
 class Outcome(NamedTuple):
@@ -225,9 +226,11 @@ class LoginTest(LocalCase):
 
     def test_names_of_one_account(self) -> None:
         """Whatever a client writes: the account is the one that it is to the server, and the stream is for that."""
-        self.accounts["A"] = self.accounts["a"]
+        self.accounts["A"] = keys("another", Challenge(b"another salt", 4096))  # it does not even exist
         for name in ("a", "A", "\u00aa", "\uff41", "a\u00ad"):
             self.assertEqual(self.log_in(name).steps, PROVED, name)
+            self.assertEqual(read_client_first(data_of(self.lab.handed[-1].sent[0])).username, "a")
+        self.assertEqual(self.lab.known_keys.withdrawn, [])
         self.lab.known_keys.keys["j\u00fcrgen@example.org"] = (keys(),)
         self.accounts["j\u00fcrgen"] = keys()
         for name in ("j\u00fcrgen", "ju\u0308rgen"):
@@ -271,13 +274,39 @@ class RefusedTest(LocalCase):
             self.assertEqual(asked, ["proxy", "server", "client", "proxy", "server", "client"], name)
             self.assertEqual(errors(outcome.answer), [b"not-authorized"], name)
 
+    def test_whatever_is_said_instead_of_a_proof(self) -> None:
+        """Whoever knows no password: the answer, what the server is asked, and when, are the same, byte for byte."""
+        self.patch(negotiation, "bindings_as_server", lambda _layer: BINDINGS)
+        for mechanism, gs2 in ((self.mechanism, b"n,,"), (f"{self.mechanism}-PLUS", b"p=tls-exporter,,")):
+            for final in (b"", b"x", b"c=biws", b"c=biws,r=other,p=QUFB", b"c=biws,r=%b,p=QUFB", b"\xff", b"m=x"):
+                self.setUp()
+                self.accounts["b"] = keys("another")
+                told = {self.tries(name, mechanism, gs2, final) for name in ("a", "b", "nobody")}
+                self.assertEqual(len(told), 1, (mechanism, final, told))
+                self.assertEqual(errors(told.pop()[0]), [b"not-authorized"])
+
+    def tries(self, name: str, mechanism: str, gs2: bytes, final: bytes) -> tuple[bytes, tuple[str, ...]]:
+        """A login whose client says this instead of a proof; `%b` stands for the nonce."""
+        client = self.client()
+        client.send(auth(gs2 + b"n=%b,r=x" % name.encode(), mechanism))
+        steps: list[str] = []
+        server = Server(self.lab.handed[-1], self.accounts, steps)
+        server.answer()
+        challenge = client.wire.take()
+        steps.append("client: " + re.findall(rb"<([a-z]+)", challenge)[0].decode())
+        said = final.replace(b"%b", read_fields(data_of(challenge))["r"].encode())
+        client.send(element("response", said) if said else element("response", b"").replace(b"></", b">=</"))
+        server.answer()
+        answer: bytes = client.wire.take()
+        return answer, tuple(step.partition(":")[0] for step in steps)
+
     def test_a_decoy_is_as_the_server_s_own(self) -> None:
-        """What the server says for others is learned: from a login that is checked here, and from one that passes."""
-        for enrolled in (True, False):
+        """What the server says for others is learned, by logins that are checked here, that pass, or that fail."""
+        for enrolled, password in ((True, "secret"), (False, "secret"), (False, "wrong")):
             self.setUp()
             if not enrolled:
                 self.lab.known_keys.keys.clear()
-            self.log_in()
+            self.log_in(password=password)
             client = self.client()
             client.send(auth(b"n,,n=nobody,r=abc", self.mechanism))
             Server(self.lab.handed[-1], self.accounts, []).answer()
@@ -399,8 +428,23 @@ class RefusedTest(LocalCase):
         for what in (b"", b"c=biws", b"c=biws,r=other,p=QUFB", b"\xff"):
             client, server = self.challenged()
             text = element("response", what) if what else element("response", b"").replace(b"></", b">=</")
-            self.assertEqual(errors(client.send(text)), [b"malformed-request"])
+            client.send(text)
+            server.answer()
+            self.assertEqual(errors(client.wire.take()), [b"not-authorized"])
             self.assertEqual(server.handed.over, "SaslFailure")
+
+    def test_the_server_goes_instead_of_refusing(self) -> None:
+        """Or says that it cannot look: a wrong proof was a guess all the same, and counts."""
+        for says in (UpstreamUnreachable("lost"), refusal("temporary-auth-failure")):
+            self.setUp()
+            for number in range(self.lab.settings.limits.failed_logins + 1):
+                client, server = self.challenged(f"203.0.113.{number}")
+                client.send(element("response", b"c=biws,r=x,p=QUFB"))
+                server.handed.says(says)
+                self.assertEqual(errors(client.wire.take()), [b"not-authorized"])
+            before = len(self.lab.handed)
+            self.client(address="198.51.100.1").send(auth(b"n,,n=a,r=x", self.mechanism))
+            self.assertEqual(len(self.lab.handed), before, "the next one has to wait")
 
     def challenged(self, address: str = "192.0.2.1") -> tuple[LabClient, Server]:
         client = self.client(address=address)
@@ -427,7 +471,11 @@ class RefusedTest(LocalCase):
         again.send(said)
         Server(self.lab.handed[-1], self.accounts, []).answer()
         self.assertIn(b"<challenge", again.wire.take())
-        self.assertEqual(errors(again.send(final)), [b"malformed-request"])
+        again.send(final)
+        server = Server(self.lab.handed[-1], self.accounts, [])
+        server.read = 1
+        server.handed.says(refusal("not-authorized"))
+        self.assertEqual(errors(again.wire.take()), [b"not-authorized"])
 
     def test_broken_off_it_counts(self) -> None:
         for leave in ("abort", "vanish", "garbage"):
@@ -440,6 +488,7 @@ class RefusedTest(LocalCase):
                     client.vanish()
                 else:
                     client.send(element("response", b"x"))
+                    server.answer()
                 self.assertIsNotNone(server.handed.over)
             before = len(self.lab.handed)
             self.client(address="198.51.100.1").send(auth(b"n,,n=a,r=x", self.mechanism))
@@ -471,6 +520,17 @@ class ChangedTest(LocalCase):
         outcome = self.log_in(password="secret")
         self.assertEqual(errors(outcome.answer), [b"not-authorized"])
         self.assertEqual(self.lab.known_keys.withdrawn, [ACCOUNT])
+
+    def test_enrolled_anew_meanwhile(self) -> None:
+        """Keys that came while a login with the old ones was under way stay."""
+        new = keys("new", Challenge(b"another salt", 4096))
+        self.accounts["a"] = new
+        client = self.client()
+        client.send(auth(b"n,,n=a,r=x", self.mechanism))
+        self.lab.known_keys.keys[ACCOUNT] = (new,)
+        Server(self.lab.handed[-1], self.accounts, []).answer()
+        self.assertEqual(self.lab.known_keys.withdrawn, [])
+        self.assertEqual(self.lab.known_keys.keys[ACCOUNT], (new,))
 
     def test_with_channel_binding(self) -> None:
         """It cannot be relayed. Its password may be right: it is not told that it is wrong."""
@@ -537,22 +597,65 @@ class ChangedTest(LocalCase):
 class DecoyTest(SynchronousTestCase):
     def test_the_same_for_as_long_as_the_process_lasts(self) -> None:
         decoys = Decoys()
-        first = decoys.challenge("a@example.org", "example.org", "sha1")
-        self.assertEqual(decoys.challenge("a@example.org", "example.org", "sha1"), first)
-        self.assertNotEqual(decoys.challenge("b@example.org", "example.org", "sha1").salt, first.salt)
-        self.assertNotEqual(decoys.challenge("a@example.org", "example.org", "sha256").salt, first.salt)
-        self.assertNotEqual(Decoys().challenge("a@example.org", "example.org", "sha1").salt, first.salt)
+        first = self.challenge(decoys)
+        self.assertEqual(self.challenge(decoys), first)
+        self.assertNotEqual(self.challenge(decoys, "b@example.org").salt, first.salt)
+        self.assertNotEqual(self.challenge(decoys, hash_name="sha256").salt, first.salt)
+        self.assertNotEqual(self.challenge(Decoys()).salt, first.salt)
+
+    def challenge(self, decoys: Decoys, account: str = "a@example.org", hash_name: str = "sha1") -> Challenge:
+        return decoys.decoy(account, account.rpartition("@")[2], hash_name).challenge
+
+    def seen(self, decoys: Decoys, salt: bytes, iterations: int = 10_000, nonce: str = "xyz", more: str = "") -> None:
+        message = f"r=client{nonce},s={b64encode(salt).decode()},i={iterations}{more}"
+        decoys.seen("example.org", "sha1", "client", message.encode())
 
     def test_as_the_server_s_own(self) -> None:
-        decoys = Decoys()
         for salt in (b"x", b"x" * 16, b"x" * 32, b"x" * 33, b"x" * 100):
-            decoys.seen("example.org", "sha1", Challenge(salt, 10_000))
-            decoy = decoys.challenge("a@example.org", "example.org", "sha1")
+            decoys = Decoys()
+            self.seen(decoys, salt)
+            decoy = self.challenge(decoys)
             self.assertEqual((len(decoy.salt), decoy.iterations), (len(salt), 10_000))
-        self.assertEqual(decoys.challenge("a@other.example", "other.example", "sha1").iterations, 4096)
+            self.assertEqual(self.challenge(decoys, "a@other.example").iterations, 4096)
+            self.seen(decoys, salt + b"x", 20_000)
+            self.assertEqual(self.challenge(decoys), decoy, "nobody sees it change")
 
     def test_prosody_s_are_uuids(self) -> None:
         decoys = Decoys()
-        decoys.seen("example.org", "sha1", Challenge(b"03209c04-2303-4c3a-80cb-d20ac2b96ff6", 10_000))
-        salt = decoys.challenge("a@example.org", "example.org", "sha1").salt
-        self.assertRegex(salt, rb"^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
+        uuid = "03209c04-2303-4c3a-80cb-d20ac2b96ff6"
+        self.seen(decoys, uuid.encode(), nonce=uuid)
+        decoy = decoys.decoy("a@example.org", "example.org", "sha1")
+        for text in (decoy.challenge.salt.decode(), decoy.nonce):
+            self.assertRegex(text, r"^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
+            self.assertNotEqual(text, uuid)
+
+    def test_nonces(self) -> None:
+        """Each is another one, as that of the server would be, and looks like it."""
+        for nonce, like in (
+            ("Xt5Q0ttTkAD+Jk/iMd3/XA==", "[A-Za-z0-9+/]{22}=="),
+            ("1hd8Kfow72JsUw73", "[A-Za-z0-9+/]{16}"),
+            ("00ff" * 8, "[0-9a-f]{32}"),
+            ("abcdefg", "[A-Za-z0-9]{7}"),
+            ("ab-defg_i", "[A-Za-z0-9_-]{9}"),
+            ("%&!$\xe9", "[A-Za-z0-9_-]{5}"),
+            ("", ""),
+        ):
+            decoys = Decoys()
+            self.seen(decoys, b"salt", nonce=nonce)
+            made = {decoys.decoy("a@example.org", "example.org", "sha1").nonce for _ in range(3)}
+            self.assertEqual(len(made), 3 if nonce else 1)
+            for one in made:
+                self.assertRegex(one, f"^{like}$")
+
+    def test_what_else_the_server_says(self) -> None:
+        decoys = Decoys()
+        self.assertEqual(decoys.decoy("a@example.org", "example.org", "sha1").extensions, b"")
+        self.seen(decoys, b"salt", more=",h=abc=,x=y")
+        self.assertEqual(decoys.decoy("a@example.org", "example.org", "sha1").extensions, b",h=abc=,x=y")
+
+    def test_what_is_no_challenge(self) -> None:
+        decoys = Decoys()
+        for message in (b"", b"r=clientx,s=QUFB", b"r=clientx,s=!,i=4096", b"r=clientx,s=QUFB,i=1", b"\xff"):
+            decoys.seen("example.org", "sha1", "client", message)
+        self.seen(decoys, b"salt")
+        self.assertEqual(self.challenge(decoys).iterations, 10_000)

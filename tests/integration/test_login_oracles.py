@@ -1,0 +1,99 @@
+"""Whether an account exists is told by nothing that a login by SCRAM shows to who has not the password."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tests.integration.cases import IntegrationTestCase, on_both_servers
+from tests.integration.client import NS_SASL
+from tests.integration.logins.connection import Connection, connect
+from tests.integration.proxy import Proxy
+from tests.integration.servers import Account
+
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class Shown(NamedTuple):
+    """What somebody sees of a login that fails. `fields`: of the challenge; `nonce`: what the server's is like."""
+
+    fields: tuple[str, ...]
+    nonce: str
+    salt: str
+    iterations: str
+    failure: str
+
+
+Final = Callable[[dict[str, str], int], str]
+
+
+def wrong_proof(fields: dict[str, str], size: int) -> str:
+    return f"c=biws,r={fields['r']},p={b64encode(secrets.token_bytes(size)).decode()}"
+
+
+def without_nonce(fields: dict[str, str], size: int) -> str:
+    return wrong_proof({"r": "another"}, size)
+
+
+def short_proof(fields: dict[str, str], _size: int) -> str:
+    return wrong_proof(fields, 3)
+
+
+def another_binding(fields: dict[str, str], size: int) -> str:
+    return wrong_proof(fields, size).replace("biws", "eSws")
+
+
+def nonsense(_fields: dict[str, str], _size: int) -> str:
+    return "nonsense"
+
+
+def _kind(text: str) -> str:
+    if _UUID.fullmatch(text):
+        return "UUID"
+    if re.fullmatch(r"[A-Za-z0-9+/]+=*", text):
+        return f"{len(text)} characters of base64"
+    return text
+
+
+@on_both_servers
+class WhoIsThereTests(IntegrationTestCase):
+    timeout = 120
+
+    async def shown(self, account: Account, proxy: Proxy, final: Final, *, named: bool) -> Shown:
+        client: Connection = await connect(account, proxy.port, "1.3")
+        self._clients.append(client)
+        await client.opened(None)
+        await client.starttls()
+        await client.opened(account.jid if named else None)
+        (mechanism,) = [name for name in client.offered().mechanisms if name.startswith("SCRAM")][-1:]
+        nonce = secrets.token_hex(8)
+        first = b64encode(f"n,,n={account.username},r={nonce}".encode()).decode()
+        client.send(f"<auth xmlns='{NS_SASL}' mechanism='{mechanism}'>{first}</auth>")
+        reply = await client.expect(lambda stanza: stanza.element.uri == NS_SASL, timeout=30.0)
+        self.assertEqual(reply.element.name, "challenge")
+        fields = dict(part.split("=", 1) for part in b64decode(str(reply.element)).decode().split(","))
+        size = hashlib.new({"1": "sha1", "256": "sha256", "512": "sha512"}[mechanism.rsplit("-")[-1]]).digest_size
+        said = b64encode(final(fields, size).encode()).decode()
+        client.send(f"<response xmlns='{NS_SASL}'>{said}</response>")
+        reply = await client.expect(lambda stanza: stanza.element.uri == NS_SASL, timeout=30.0)
+        await client.close()
+        salt = b64decode(fields["s"])
+        kind = "UUID" if _UUID.fullmatch(salt.decode("latin-1")) else f"{len(salt)} bytes"
+        return Shown(tuple(fields), _kind(fields["r"].removeprefix(nonce)), kind, fields["i"], reply.element.toXml())
+
+    async def test_nobody_learns_who_is_there(self) -> None:
+        """Whose keys are known is told by what is offered to who names it; how it fails is the same for everybody."""
+        proxy = self.own_proxy(domain={"logins": ["SCRAM", "PLAIN"]}, limits={"failed_logins": 1000})
+        enrolled, there = await self.account(), await self.account("bob")
+        nobody = enrolled._replace(username="nobody")
+        await (await self.client(enrolled, "laptop", proxy=proxy)).close()
+        for named in (False, True):
+            for final in (wrong_proof, without_nonce, short_proof, another_binding, nonsense):
+                shown = [await self.shown(account, proxy, final, named=named) for account in (there, nobody)]
+                self.assertEqual(shown[1], shown[0], (named, final.__name__))
+                known = await self.shown(enrolled, proxy, final, named=named)
+                self.assertEqual(known.failure, shown[0].failure, (named, final.__name__))
