@@ -172,7 +172,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "TOLERANCE_WITHOUT_ID": 5,
         "_LATEST": 1000,
     },
-    "minimix.room.in_flight": {"MAX_FOLLOWED": 100, "MAX_BYTES": 262_144, "UNANSWERED": 120},
+    "minimix.room.in_flight": {"MAX_FOLLOWED": 100, "MAX_BYTES": 262_144, "UNANSWERED": 120, "REPEATED": 600},
     "minimix.room.outbox": {"MAX_HELD": 100, "MAX_BYTES": 262_144, "PATIENCE": 60},
     "minimix.subprotocols.iq_proxying": {"MAX_OPEN": 2000, "SELF_PING_AGAIN": 10},
     "minimix.subprotocols.open_iqs": {"MAX_ID_BYTES": 1024**2},

@@ -277,6 +277,8 @@ class Account:
         occupancy = self.rooms.get(address.bare)
         if occupancy is None:
             return
+        if stanza.name == "message" and self.messages.is_repeated(session, stanza, address, occupancy):
+            return
         if occupancy.interrupted:
             occupancy.outbox.add(session, stanza)
         elif stanza.name == "message":

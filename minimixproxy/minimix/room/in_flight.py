@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ MAX_BYTES = 256 * 1024
 # Seconds after which a message that the server has taken is followed no more: the room does not mean to show it. A
 # connection that is dead is found out sooner (see `keepalive`).
 UNANSWERED = 120.0
+REPEATED = 600.0  # seconds for a client to come back, and to say again what it does not know to be handled
 
 WhenAcknowledged = Callable[[Callable[[], None]], object]
 
@@ -84,6 +86,7 @@ class InFlight:
         self._budget = budget
         self._followed: list[Said] = []
         self._bytes = 0
+        self._repeats: OrderedDict[int, float] = OrderedDict()  # hashes of what is to be said again, and until when
         self._keeps_ids = False  # the room has shown a message under the id that its client gave it
 
     def __len__(self) -> int:
@@ -122,6 +125,7 @@ class InFlight:
         """The room refuses the message of that id, and its client is told so."""
         for place, said in enumerate(self._followed):
             if said.stanza.get("id") == stanza_id:
+                self._repeats.pop(hash(said.stanza.raw), None)
                 self._drop(self._followed.pop(place))
                 return
 
@@ -131,27 +135,60 @@ class InFlight:
             said.occupant = occupant
 
     def gone(self, session: SessionPort) -> None:
-        """A session is gone: what its client does not know to be handled, it says again in its next one."""
-        for said in self._followed[:]:
-            if said.session is session and said.client_repeats:  # so it is not to be acknowledged now
-                self._followed.remove(said)
-                self._give_back(said)
-            elif said.session is session:
+        """A session is gone: what its client does not know to be handled, it says again in its next one.
+
+        But it is on its way, and arrives unless the stream is lost: see `is_repeated`.
+        """
+        for said in self._followed:
+            if said.session is session:
                 said.gone = True
+                if said.client_repeats:
+                    self._expect(said)
+
+    def _expect(self, said: Said) -> None:
+        key = hash(said.stanza.raw)
+        self._repeats[key] = self._clock.seconds() + REPEATED
+        self._repeats.move_to_end(key)
+        if len(self._repeats) > MAX_FOLLOWED:
+            self._repeats.popitem(last=False)
+
+    def is_repeated(self, session: SessionPort, stanza: Stanza) -> bool:
+        """Tell, once, whether a session says what an earlier one has said, and is on its way or has arrived.
+
+        It is known by its bytes, so it has to bear an id.
+        """
+        if not self._repeats or not stanza.get("id"):
+            return False
+        until = self._repeats.pop(hash(stanza.raw), 0.0)
+        if until < self._clock.seconds():
+            return False
+        for said in self._followed:
+            if said.gone and said.client_repeats and said.stanza.raw == stanza.raw:
+                said.session, said.gone = session, False
+                said.hold = session.hold() if session.managed else None
+                break
+        return True
 
     def take(self) -> list[Said]:
         """The stream is lost, or the room has begun anew: return what may not have arrived, and follow it no more.
 
-        What it has of the budget goes with it.
+        What it has of the budget goes with it. What a client says again by itself is not among it.
         """
         self._forget_unanswered()
-        taken, self._followed, self._bytes = self._followed, [], 0
-        for said in taken:
+        followed, self._followed, self._bytes = self._followed, [], 0
+        taken = []
+        for said in followed:
             said.in_doubt = True
+            if said.gone and said.client_repeats:  # so it is not to be acknowledged now
+                self._repeats.pop(hash(said.stanza.raw), None)
+                self._budget.give_back(said.cost)
+            else:
+                taken.append(said)
         return taken
 
     def close(self) -> None:
         """The account has left the room: nothing is followed."""
+        self._repeats.clear()
         self._forget(len(self._followed))
 
     def _forget_unanswered(self) -> None:

@@ -86,6 +86,10 @@ class Outbox:
             said.hold = session.hold()
         return said
 
+    def is_repeated(self, session: SessionPort, stanza: Stanza) -> bool:
+        """Tell whether a session says to all what an earlier one of its client has said (see `InFlight`)."""
+        return self._just_sending(stanza) is None and self.in_flight.is_repeated(session, stanza)
+
     @property
     def expects(self) -> bool:
         """Whether something that the room shows may be what was said."""

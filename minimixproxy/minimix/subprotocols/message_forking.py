@@ -56,6 +56,17 @@ class MessageForkHandler(Subprotocol):
         if to.resource is not None:
             self._in_private(session, stanza, to.full, occupancy)
 
+    def is_repeated(self, session: SessionPort, stanza: Stanza, to: Address, occupancy: Occupancy) -> bool:
+        """Tell whether a session says to all what an earlier one of its client has said, and is not to be said again.
+
+        What comes of it is this one's from now on.
+        """
+        if stanza.get("type") != "groupchat" or not occupancy.outbox.is_repeated(session, stanza):
+            return False
+        self.log.info("{jid} says once more what is on its way: that is left out", jid=session.jid)
+        self._remember(session, to.full, stanza.get("id"))
+        return True
+
     def _to_all(self, session: SessionPort, stanza: Stanza, data: bytes, occupancy: Occupancy) -> None:
         """Send what is for the whole room, which shows it to the account, too."""
         said = occupancy.outbox.follow(session, stanza, f"{occupancy.room}/{occupancy.nick}")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.minimix.interfaces.streams import Followed
-from minimixproxy.minimix.room.in_flight import MAX_BYTES, MAX_FOLLOWED, UNANSWERED
+from minimixproxy.minimix.room.in_flight import MAX_BYTES, MAX_FOLLOWED, REPEATED, UNANSWERED
 from minimixproxy.minimix.room.outbox import PATIENCE, Outbox
 from tests.minimix.fakes import ROOM, STREAM, FakeSession, World, kinds
 
@@ -386,7 +386,7 @@ class InFlight(Case):
         """But of what is not followed."""
         sent: list[type[bytes]] = []
         self.patch(self.world.stream, "send", lambda data: sent.append(type(data)))
-        for number in range(MAX_FOLLOWED + 1):
+        for number in range(1, MAX_FOLLOWED + 2):
             self.say(number)
         self.world.client(self.phone, f"<message to='{ROOM}/bob' type='chat' id='p'><body>psst</body></message>")
         self.assertEqual(sent, [Followed] * MAX_FOLLOWED + [bytes] * 2)
@@ -532,6 +532,85 @@ class Acknowledged(Case):
                         self.lose()
                     self.come_back(archive=[])
                     self.assertEqual(self.sent(), again)
+
+    def phone_again(self) -> FakeSession:
+        """The phone has given its session up, and comes back in another one, in the room."""
+        self.world.account.session_closed(self.phone)
+        phone = self.world.session("phone")
+        phone.managed = True
+        self.world.asks_to_join(phone, "alice")
+        self.world.stream.take()
+        phone.take()
+        return phone
+
+    def test_a_client_says_again_what_is_on_its_way(self) -> None:
+        """It is not sent twice: neither while that is so, nor when the room has it."""
+        for shown in (False, True):
+            for acknowledged in (False, True):
+                with self.subTest(shown=shown, acknowledged=acknowledged):
+                    self.setUp()
+                    self.say(1)
+                    self.world.stream.take()
+                    phone = self.phone_again()
+                    if acknowledged:
+                        self.server_acknowledges()
+                    if shown:
+                        self.world.says("alice", "1", stanza_id="1")
+                    self.say(1, phone)
+                    self.say(2, phone)
+                    self.assertEqual(self.sent(), ["2"])
+                    self.server_acknowledges()
+                    self.assertEqual(phone.held, 0)
+                    self.say(1, phone)
+                    self.assertEqual(self.sent(), ["1"], "once")
+
+    def test_what_it_says_again_is_its_own_from_then_on(self) -> None:
+        self.say(1)
+        phone = self.phone_again()
+        self.say(1, phone)
+        self.assertEqual(self.sent(), [])
+        self.lose()
+        self.assertEqual(phone.held, 1)
+        self.come_back(archive=[])
+        self.assertEqual(self.sent(), ["1"])
+        self.server_acknowledges()
+        self.assertEqual(phone.held, 0)
+        self.world.room(f"<message type='error' from='{ROOM}' to='{STREAM}' id='1'>{ERROR}</message>")
+        self.assertIn("error", [one.get("type") for one in phone.take()])
+
+    def test_what_it_says_again_when_the_first_is_lost(self) -> None:
+        """Or refused, or something else, or much later, or it has no id."""
+        self.say(1)
+        phone = self.phone_again()
+        self.lose()
+        self.come_back(archive=[])
+        self.assertEqual(self.sent(), [])
+        self.say(1, phone)
+        self.assertEqual(self.sent(), ["1"])
+        refusal = f"<message type='error' from='{ROOM}' to='{STREAM}' id='1'>{ERROR}</message>"
+        for number, body, happens in (
+            (1, "1", lambda: self.world.room(refusal)),
+            (1, "2", lambda: None),
+            (1, "1", lambda: self.world.clock.advance(REPEATED + 1)),
+            ("", "1", lambda: None),
+        ):
+            self.setUp()
+            self.say(number, body="1")
+            phone = self.phone_again()
+            happens()
+            self.world.stream.take()
+            self.say(number, phone, body=body)
+            self.assertEqual(len(self.sent()), 1)
+
+    def test_what_is_to_be_said_again_has_a_bound(self) -> None:
+        for number in range(1, MAX_FOLLOWED + 2):
+            self.say(number)
+            self.phone = self.phone_again()
+            self.world.says("alice", str(number), stanza_id=str(number))
+        self.server_acknowledges()
+        for number in (1, MAX_FOLLOWED + 1):
+            self.say(number)
+        self.assertEqual(self.sent(), ["1"])
 
     def test_a_client_that_has_left_the_room_and_goes(self) -> None:
         """What it does not know to be handled it says again itself, here too."""
