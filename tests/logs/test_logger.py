@@ -143,7 +143,7 @@ class EveryModuleTest(SynchronousTestCase):
         self.assertGreater(number, 100)
 
     def test_only_the_operator_s_command_prints(self) -> None:
-        allowed = {"tap.py", "commands.py"}
+        allowed = {"tap.py", "commands.py", "enroll_command.py"}
         for path, tree in modules():
             for node in ast.walk(tree):
                 prints = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
