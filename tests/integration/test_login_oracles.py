@@ -97,3 +97,22 @@ class WhoIsThereTests(IntegrationTestCase):
                 self.assertEqual(shown[1], shown[0], (named, final.__name__))
                 known = await self.shown(enrolled, proxy, final, named=named)
                 self.assertEqual(known.failure, shown[0].failure, (named, final.__name__))
+
+    async def test_by_plain(self) -> None:
+        proxy = self.own_proxy(domain={"logins": ["SCRAM", "PLAIN"]}, limits={"failed_logins": 1000})
+        there = await self.account()
+        told = {await self.refusal(account, proxy) for account in (there, there._replace(username="nobody"))}
+        self.assertEqual(len(told), 1, told)
+
+    async def refusal(self, account: Account, proxy: Proxy) -> str:
+        client: Connection = await connect(account, proxy.port, "1.3")
+        self._clients.append(client)
+        await client.opened(None)
+        await client.starttls()
+        await client.opened(None)
+        guess = b64encode(f"\0{account.username}\0guess".encode()).decode()
+        client.send(f"<auth xmlns='{NS_SASL}' mechanism='PLAIN'>{guess}</auth>")
+        reply = await client.expect(lambda stanza: stanza.element.uri == NS_SASL, timeout=30.0)
+        self.assertEqual(reply.element.name, "failure")
+        await client.close()
+        return str(reply.element.toXml())

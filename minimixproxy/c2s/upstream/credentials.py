@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
-from minimixproxy.sasl.scram import Challenge, ScramKeys, derive_keys
+from minimixproxy.sasl.scram import MIN_ITERATIONS, Challenge, ScramKeys, derive_keys
 
 RunInThread = Callable[..., "Deferred[Any]"]
 """Runs a function elsewhere and fires with its result; `deferToThread` outside of tests."""
@@ -42,6 +42,8 @@ class KeyCache:
         self._secret = secrets.token_bytes(32)
         self._keys: OrderedDict[bytes, ScramKeys] = OrderedDict()
         self._locks: dict[str, DeferredLock] = {}  # by domain
+        self._salt = secrets.token_bytes(16)  # of those that do not exist
+        self._usual: dict[tuple[str, str], Challenge] = {}  # by domain and hash
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -59,6 +61,15 @@ class KeyCache:
             return await self._derived(label, lock, hash_name, password, challenge)
         lock.release()
         return keys
+
+    def met(self, account: str, hash_name: str, challenge: Challenge) -> None:
+        """The server of an account wants keys for this."""
+        self._usual[account.rpartition("@")[2], hash_name] = challenge
+
+    async def derive_in_vain(self, account: str, hash_name: str, password: str) -> None:
+        """Take as long as `derive` would if the account existed, the second time, too. Raises `ScramError`."""
+        usual = self._usual.get((account.rpartition("@")[2], hash_name), Challenge(b"", MIN_ITERATIONS))
+        await self.derive(account, hash_name, password, usual._replace(salt=self._salt))
 
     def _known(self, label: bytes) -> ScramKeys | None:
         keys = self._keys.get(label)

@@ -5,9 +5,15 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamUnfit, UpstreamUnproved
+from minimixproxy.c2s.errors import (
+    UpstreamError,
+    UpstreamProtocolError,
+    UpstreamRefused,
+    UpstreamUnfit,
+    UpstreamUnproved,
+)
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache, KeysUnfit
 from minimixproxy.c2s.upstream.offer import PLAIN, Choice
 from minimixproxy.c2s.upstream.sasl_channel import SaslChannel
@@ -44,7 +50,12 @@ class SaslExchange:
         `offered`: see `ScramLogin`.
         """
         login = ScramLogin(self._channel, choice, self._username, offered)
-        challenge = await login.begin()
+        try:
+            challenge = await login.begin()
+        except UpstreamRefused as error:
+            await self._in_vain(error, login, cache, account)
+            raise
+        cache.met(account, login.hash_name, challenge)
         try:
             keys = await self._credential.keys(cache, account, login.hash_name, challenge)
         except KeysUnfit as error:
@@ -53,6 +64,21 @@ class SaslExchange:
             raise UpstreamProtocolError(f"SCRAM failed: {error}") from error
         await login.prove(keys)
         self._credential.learn(login.hash_name, challenge, keys)
+
+    async def _in_vain(self, error: UpstreamRefused, login: ScramLogin, cache: KeyCache, account: str) -> None:
+        """The server says at once that there is no such account: nobody is to learn it by the time that takes.
+
+        So the password is worked on, and the server asked once more, as with one that is wrong. Raises `UpstreamError`.
+        """
+        password = self._credential.password
+        if password is None or error.condition != "not-authorized":
+            return
+        try:
+            await cache.derive_in_vain(account, login.hash_name, password)
+        except ScramError as unfit:
+            raise UpstreamProtocolError(f"SCRAM failed: {unfit}") from unfit
+        with suppress(UpstreamError):  # once more
+            await login.begin()
 
 
 class ScramLogin:

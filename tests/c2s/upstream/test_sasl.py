@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import formatEvent
@@ -110,6 +112,46 @@ class ExchangeTest(SynchronousTestCase):
             said = self.refused("SCRAM-SHA-1", f"<challenge xmlns='{SASL}'>{data}</challenge>").getErrorMessage()
             self.assertEqual(said, why)
 
+    def test_an_account_that_does_not_exist(self) -> None:
+        """As much work, and as many questions, as a wrong password takes, the second time, too."""
+        refusal = f"<failure xmlns='{SASL}'><not-authorized/></failure>"
+        challenge = b64encode(b"r=oursx,s=QUFB,i=5000").decode()
+        self.patch(secrets, "token_urlsafe", lambda _size: "ours")
+        derived: list[int] = []
+
+        def run(work: Callable[..., ScramKeys], *args: Any) -> Deferred[ScramKeys]:
+            derived.append(args[-1])
+            return maybeDeferred(work, *args)
+
+        cache = KeyCache(run)
+        for name, says in (
+            ("bob", (f"<challenge xmlns='{SASL}'>{challenge}</challenge>", refusal)),
+            ("nobody", (refusal, refusal)),
+        ):
+            for expected in ([5000], []):
+                derived.clear()
+                self.server = Server(*says)
+                channel = SaslChannel(self.server.send, self.server.element)
+                exchange = SaslExchange(channel, name, Credential.from_password("guess"))
+                work = exchange.scram(Choice("SCRAM-SHA-1"), cache, f"{name}@example.org")
+                self.failureResultOf(Deferred.fromCoroutine(work), UpstreamRefused)
+                self.assertEqual((derived, len(self.server.sent), self.server.says), (expected, 2, []), name)
+
+    def test_an_account_that_does_not_exist_any_more(self) -> None:
+        """By keys nobody guesses."""
+        self.server = Server(f"<failure xmlns='{SASL}'><not-authorized/></failure>")
+        self.credential = Credential.from_keys("sha1", Challenge(b"salt", 4096), ScramKeys(b"c", b"s"))
+        self.failureResultOf(self.log_in_as("a", Choice("SCRAM-SHA-1")), UpstreamRefused)
+        self.assertEqual(len(self.server.sent), 1)
+
+    def test_a_password_that_nobody_has(self) -> None:
+        self.server = Server(f"<failure xmlns='{SASL}'><not-authorized/></failure>")
+        exchange = SaslExchange(
+            SaslChannel(self.server.send, self.server.element), "a", Credential.from_password("\u0007")
+        )
+        work = exchange.scram(Choice("SCRAM-SHA-1"), KeyCache(maybeDeferred), "a@example.org")
+        self.failureResultOf(Deferred.fromCoroutine(work), UpstreamProtocolError)
+
     def test_failures(self) -> None:
         for content, condition, text in (
             ("<account-disabled/>", "account-disabled", "account-disabled"),
@@ -127,8 +169,8 @@ class BindingRefusedTest(ExchangeTest):
     """A server that does not take what was offered for channel binding: it is not the account's fault."""
 
     def answer(self, flag: str, failure: str, name: str = "a") -> Failure:
-        self.server = Server(f"<failure xmlns='{SASL}'>{failure}</failure>")
-        self.credential = Credential.from_password("secret")
+        self.server = Server(*[f"<failure xmlns='{SASL}'>{failure}</failure>"] * 2)
+        self.credential = Credential.from_keys("sha256", Challenge(b"salt", 4096), ScramKeys(b"c", b"s"))
         header = Gs2Header(flag, "tls-exporter" if flag == "p" else "")
         mechanism = "SCRAM-SHA-256-PLUS" if flag == "p" else "SCRAM-SHA-256"
         work = self.log_in_as(name, Choice(mechanism, Binding(header, b"e" * 32)))
