@@ -72,7 +72,10 @@ def _engine(url: str) -> Engine:
     if backend == "sqlite" and parsed.database:
         return create_engine("sqlite://", creator=lambda: _sqlite(Path(str(parsed.database))), poolclass=NullPool)
     if backend == "postgresql":
-        return create_engine(parsed.set(drivername="postgresql+psycopg"), poolclass=NullPool)
+        try:
+            return create_engine(parsed.set(drivername="postgresql+psycopg"), poolclass=NullPool)
+        except ImportError as error:
+            raise StoreError("PostgreSQL needs psycopg: pip install minimixproxy[postgresql]") from error
     raise StoreError("only sqlite:////PATH and postgresql://USER@HOST/DATABASE can be read")
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from base64 import b64encode
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from twisted.trial import unittest
 
@@ -193,6 +195,12 @@ class DatabaseTest(SQLTest):
         self.assertFalse(self.file.exists(), "nothing is made")
         self.write("CREATE TABLE other (id int)")
         self.assertIn("neither Prosody's table", self.fault(f"sqlite:///{self.file}"))
+
+    def test_without_the_driver(self) -> None:
+        with patch.dict(sys.modules, {"psycopg": None}):
+            said = self.fault("postgresql://prosody:secret@127.0.0.1/prosody")
+        self.assertIn("minimixproxy[postgresql]", said)
+        self.assertNotIn("secret", said)
 
     def test_other_urls(self) -> None:
         for url in (
