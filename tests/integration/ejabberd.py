@@ -39,6 +39,7 @@ class Ejabberd(Server):
 
     name = "ejabberd"
     domain = "ejabberd.test"
+    resuming = ""  # options of mod_stream_mgmt
 
     @classmethod
     def missing(cls) -> str | None:
@@ -82,7 +83,7 @@ class Ejabberd(Server):
             component_secret=COMPONENT_SECRET,
             http_port=self.http_port,
             certificate=certificate,
-            stream_management="  mod_stream_mgmt: {}\n" if self.stream_management else "",
+            stream_management=f"  mod_stream_mgmt: {{{self.resuming}}}\n" if self.stream_management else "",
         )
 
     async def register(self, username: str, password: str) -> None:
@@ -141,6 +142,12 @@ class Ejabberd(Server):
                 return json.load(response)
         except HTTPError as error:
             raise AssertionError(f"ejabberd refused {command}: {error.read().decode()}") from error
+
+
+class ForgetfulEjabberd(Ejabberd):
+    """ejabberd that keeps a stream without a connection for a moment only."""
+
+    resuming = "resume_timeout: 2"
 
 
 class UnmanagedEjabberd(Ejabberd):

@@ -90,6 +90,12 @@ class Prosody(Server):
         await self._done(f"return require 'core.usermanager'.delete_user('{name}', '{domain}')")
 
 
+class ForgetfulProsody(Prosody):
+    """Prosody that keeps a stream without a connection for a moment only."""
+
+    options = "smacks_hibernation_time = 2"
+
+
 class UnmanagedProsody(Prosody):
     """Prosody without stream management."""
 

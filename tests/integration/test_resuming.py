@@ -10,9 +10,9 @@ from twisted.internet.threads import deferToThread
 
 from tests.integration.cases import on_both_servers, on_servers
 from tests.integration.comingback import RelayedCase
-from tests.integration.ejabberd import UnmanagedEjabberd
+from tests.integration.ejabberd import ForgetfulEjabberd, UnmanagedEjabberd
 from tests.integration.faults import Listener, Talker, verdict
-from tests.integration.prosody import UnmanagedProsody
+from tests.integration.prosody import ForgetfulProsody, UnmanagedProsody
 from tests.integration.relay import Link
 
 RATE = 50.0  # messages a second, each way
@@ -215,8 +215,7 @@ class LostCase(ResumingCase):
             self.link.silent = True
             self.speak(swallowed)
             await self.on_disk(self.phone)  # the proxy has read that, and written it
-            self.breaks(self.relay.cut)
-            await self.away(self.place)
+            await self.is_lost()
             self.speak(meanwhile)
             pattern = rf"{re.escape(self.alice.jid)} is in {re.escape(self.place)}"
             await self.behind.process.says(pattern, start=self.before)
@@ -225,6 +224,11 @@ class LostCase(ResumingCase):
                 talker.start(RATE)
             await self.both_say(5)
         await self.all_was_heard()
+
+    async def is_lost(self) -> None:
+        """The stream is, by a connection that breaks."""
+        self.breaks(self.relay.cut)
+        await self.away(self.place)
 
     def speak(self, count: int) -> None:
         for _ in range(count):
@@ -239,6 +243,16 @@ class LostTests(LostCase):
 @on_servers(UnmanagedProsody, UnmanagedEjabberd)
 class LostWithoutArchiveTests(LostCase):
     archive = False
+
+
+@on_servers(ForgetfulProsody, ForgetfulEjabberd)
+class ForgottenTests(LostCase):
+    """The server manages streams, and keeps none for so long."""
+
+    async def is_lost(self) -> None:
+        await self.relay.refuse()
+        await super().is_lost()
+        self.relay.start()
 
 
 del ResumingCase, LostCase
