@@ -112,6 +112,7 @@ def _minimix(settings: config.Settings, reactor: Any) -> _Minimix:
             reactor,
             turn_end=turn_end,
             known_keys=accounts.known_keys,
+            tokens=journal.login_tokens,
             attempts=attempts,
         )
         state.addService(clients)

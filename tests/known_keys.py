@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from minimixproxy.minimix.interfaces.enrolling import Enrolled
 from minimixproxy.sasl.keys import Keys
+from minimixproxy.sasl.tokens import Device, Token
 
 
 class MemoryKeys:
@@ -54,3 +55,25 @@ class Unguarded:
         self, _account: str, work: Callable[[], Awaitable[Enrolled]], _wrong: type[Exception], _too_many: Exception
     ) -> Awaitable[Enrolled]:
         return work()
+
+
+class MemoryTokens:
+    """The tokens of devices (`sasl.tokens.Tokens`), by account and device."""
+
+    def __init__(self) -> None:
+        self.tokens: dict[tuple[str, str], tuple[Token, ...]] = {}
+        self.known: dict[tuple[str, str], Device] = {}
+
+    def of(self, account: str, device: str) -> tuple[Token, ...]:
+        return self.tokens.get((account, device), ())
+
+    def put(self, account: str, device: Device, tokens: tuple[Token, ...]) -> None:
+        self.tokens[account, device.id] = tokens
+        self.known[account, device.id] = device
+
+    def devices(self, account: str) -> list[Device]:
+        return [device for (bare, _id), device in self.known.items() if bare == account]
+
+    def withdraw(self, account: str, device: str | None = None) -> None:
+        for key in [key for key in self.tokens if key[0] == account and device in (None, key[1])]:
+            del self.tokens[key]

@@ -136,6 +136,8 @@ class Sessions(Section):
     # How long it sleeps, and can be resumed; 0: it ends at once.
     resume: Annotated[int, Field(ge=0, le=86400)] = 600
     sleeping_per_account: Annotated[int, Field(ge=1, le=10_000)] = 10
+    # Seconds for which a token logs a device in that does not use it (XEP-0484); 0: nobody is given one.
+    token_lifetime: Annotated[int, Field(ge=0, le=10 * 365 * 86400)] = 30 * 86400
     # Where a client is to connect to for that, if it is not where it did: "host" or "host:port".
     location: Annotated[str, Field(max_length=300)] = ""
 

@@ -5,7 +5,7 @@ The routing tables of docs/architecture.md are `from_client` and `from_server` h
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 
 from minimixproxy.bounds.shared_rate import SharedRate
 from minimixproxy.jids import Address, InvalidJID, parse_jid
@@ -18,7 +18,7 @@ from minimixproxy.minimix.commands.user_requests import UserRequests
 from minimixproxy.minimix.direct_sessions import DirectSessions
 from minimixproxy.minimix.interfaces.account_host import AccountHost
 from minimixproxy.minimix.interfaces.enrolling import Enrolled
-from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptRoom
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptRoom, TokenDevice
 from minimixproxy.minimix.interfaces.streams import Answered, SessionPort, StreamPort
 from minimixproxy.minimix.managed_sessions import ManagedSessions
 from minimixproxy.minimix.occupancy.occupancies import Occupancies
@@ -71,6 +71,7 @@ class Account:
         self.messages = MessageForkHandler(parts, queries)
         self.iqs = IQProxyHandler(parts, queries, self._iq_handled)
         self._bookmarks = BookmarkFollower(self, context.settings, context.clock, context.journal)
+        self._journal = context.journal
         self._user = UserRequests(self, bare, self.address, context.clock)
         self._release = StreamRelease(stream, context.clock, self._in_rooms, self._awaits_answers, self._stream_closed)
         for handler in (self.presences, self.messages, self.iqs, BookmarkHandler(self._bookmarks)):
@@ -380,6 +381,15 @@ class Account:
     def enroll(self, password: str) -> Awaitable[Enrolled]:
         """Ask the server about the account's password, and keep what it leaves. Raises `NotEnrolled`."""
         return self._host.enroll(password)
+
+    @property
+    def token_devices(self) -> Sequence[TokenDevice]:
+        """The devices that log in by a token."""
+        return self._journal.token_devices(self.bare)
+
+    def withdraw_token(self, device: str) -> None:
+        """A device is to log in by its token no more."""
+        self._journal.tokens_withdrawn(self.bare, device)
 
     def forget(self) -> None:
         """Leave everything, and keep nothing."""

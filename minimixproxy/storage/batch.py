@@ -41,9 +41,11 @@ class Batch:
         "gone_accounts",
         "gone_keys",
         "gone_rooms",
+        "gone_tokens",
         "leaves_copies",
         "left_out",
         "login_keys",
+        "login_tokens",
         "messages",
         "output",
         "privates",
@@ -61,6 +63,8 @@ class Batch:
         self.login_keys: dict[tuple[str, str], tuple[Any, ...]] = {}  # rows by account and hash
         self.gone_accounts: list[int] = []
         self.gone_keys: list[str] = []  # accounts that had keys; what is in `login_keys` comes after that
+        self.login_tokens: dict[tuple[str, str, int], tuple[Any, ...]] = {}  # rows by account, device and number
+        self.gone_tokens: list[tuple[str, str]] = []  # devices that had some; `login_tokens` comes after that
         self.gone_rooms: list[int] = []
         self.messages: list[Any] = []  # the values of all rows, one after the other
         self.changes: list[tuple[Any, ...]] = []  # the parameters of an update each
@@ -84,8 +88,8 @@ class Batch:
     @property
     def deletes(self) -> bool:
         """Whether something goes from the database, or is replaced there."""
-        rows = (self.gone_accounts, self.gone_keys, self.gone_rooms, self.trimmed, self.given, self.changes)
-        return self.replaces_history or any(rows)
+        gone = (self.gone_accounts, self.gone_keys, self.gone_tokens, self.gone_rooms)
+        return self.replaces_history or any(gone) or any((self.trimmed, self.given, self.changes))
 
     def drop_history(self) -> None:
         """Forget messages: there are too many to wait."""

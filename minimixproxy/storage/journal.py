@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from twisted.internet.defer import Deferred
 
 from minimixproxy.logs.logger import Logger
-from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, TokenDevice
 from minimixproxy.sasl.keys import Keys
 from minimixproxy.storage.account_rows import AccountRows
 from minimixproxy.storage.batch import Batch, Erasure
@@ -21,6 +21,7 @@ from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.given_out import GivenOut
 from minimixproxy.storage.loading import LoadedAccount
 from minimixproxy.storage.login_keys import LoginKeys
+from minimixproxy.storage.login_tokens import Kept, LoginTokens
 from minimixproxy.storage.room_journal import SQLRoomJournal
 from minimixproxy.storage.sealing import Sealer
 from minimixproxy.storage.writer import Writing
@@ -35,6 +36,7 @@ class OpenState:
 
     accounts: list[LoadedAccount]
     login_keys: Mapping[str, tuple[Keys, ...]]  # by bare JID
+    login_tokens: Mapping[str, Mapping[str, Kept]]  # by bare JID and device
     last_id: int
     last_sequence: int
     writer: Writing
@@ -52,6 +54,7 @@ class SQLJournal:
         self.gathering = self._durability.gathering
         self.given_out = self.gathering.given_out
         self.login_keys = LoginKeys(self.gathering)
+        self.login_tokens = LoginTokens(self.gathering)
         self._rows: AccountRows
         self._in_memory: Callable[[], Iterable[KeptAccount]] | None = None
 
@@ -69,6 +72,7 @@ class SQLJournal:
         self._in_memory = in_memory
         self._rows = AccountRows(self.gathering, state.sealer, state.accounts, state.last_id)
         self.login_keys.loaded(state.sealer, state.login_keys)
+        self.login_tokens.loaded(state.sealer, state.login_tokens)
         outlet = Outlet(state.writer, state.given_out, self._complete, lost)
         self._durability.start(outlet, state.last_sequence)
 
@@ -84,12 +88,19 @@ class SQLJournal:
     def bookmarks_unfollowed(self, bare: str, rooms: Mapping[str, str | None]) -> None:
         self._rows.unfollowed(bare, rooms)
 
+    def token_devices(self, bare: str) -> list[TokenDevice]:
+        return [TokenDevice(*device) for device in self.login_tokens.devices(bare)]
+
+    def tokens_withdrawn(self, bare: str, device: str) -> None:
+        self.login_tokens.withdraw(bare, device)
+
     def account_expired(self, bare: str) -> None:
         self._rows.forgotten(bare)
 
     def account_forgotten(self, bare: str) -> bool:
         keys_known = self.login_keys.forgotten(bare)
-        return self._rows.forgotten(bare) or keys_known
+        tokens_known = self.login_tokens.forgotten(bare)
+        return self._rows.forgotten(bare) or keys_known or tokens_known
 
     def acknowledged(self, bare: str, resource: str, sequence: int) -> None:
         self._rows.acknowledged(bare, resource, sequence)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import time
 from typing import Any
@@ -21,9 +21,11 @@ from minimixproxy.minimix.interfaces.journal import (
     KeptRoom,
 )
 from minimixproxy.sasl.keys import Keys
+from minimixproxy.sasl.tokens import NO_DEVICE
 from minimixproxy.storage import schema
 from minimixproxy.storage.errors import BadRow
 from minimixproxy.storage.login_keys import read_keys
+from minimixproxy.storage.login_tokens import Kept, read_token
 from minimixproxy.storage.sealing import Sealer, Unsealable
 from minimixproxy.xep.delays import possible_time
 
@@ -68,6 +70,7 @@ class Loader:
         self.last_id = 0
         self._now = time()
         self._bad: list[tuple[Table, Any]] = []
+        self.login_tokens: dict[str, dict[str, Kept]] = {}  # by bare JID and device
         self.login_keys: dict[str, tuple[Keys, ...]] = {}  # by bare JID; none, if none of an account's can be used
 
     def load(self, given_out: int | None) -> list[LoadedAccount]:
@@ -78,6 +81,7 @@ class Loader:
         for table, take in (
             (schema.accounts, self._account),
             (schema.login_keys, self._keys),
+            (schema.login_tokens, self._token),
             (schema.rooms, self._room),
             (schema.messages, self._message),
             (schema.privates, self._private),
@@ -122,9 +126,13 @@ class Loader:
                 self._connection.execute(delete(table).where(table.c.id == number))
         if any(numbers.values()):
             self._sweep()
-        bare = cast(schema.login_keys.c.bare, LargeBinary)
-        for key in (key for bad, key in self._bad if bad is schema.login_keys and key not in self.login_keys):
-            self._connection.execute(delete(schema.login_keys).where(bare == (key or b"")))
+        known: dict[Table, Container[str]] = {
+            schema.login_keys: self.login_keys,
+            schema.login_tokens: self.login_tokens,
+        }
+        for table, key in ((bad, key) for bad, key in self._bad if bad in known and key not in known[bad]):
+            bare = cast(table.c.bare, LargeBinary)
+            self._connection.execute(delete(table).where(bare == (key or b"")))
 
     def _account(self, row: Row) -> None:
         number, bare, refused, last_seen = row[:4]
@@ -179,6 +187,16 @@ class Loader:
         _check(isinstance(bare, str) and bool(bare), "no address")
         known = self.login_keys.setdefault(bare, ())
         self.login_keys[bare] = (*known, read_keys(row, self._sealer))
+
+    def _token(self, row: Row) -> None:
+        """One that cannot be used stays where it is, and is forgotten with the account."""
+        bare, named = row[:2]
+        _check(isinstance(bare, str) and bool(bare), "no address")
+        _check(isinstance(named, str) and bool(named), "no device")
+        devices = self.login_tokens.setdefault(bare, {})
+        _, known = devices.setdefault(named, (NO_DEVICE._replace(id=named), ()))
+        device, token = read_token(row, self._sealer)
+        devices[named] = device, (*known, token)
 
     def _room(self, row: Row) -> None:
         number, account_id, room, nick, wished, password, bookmarked, since, *missing = row

@@ -71,6 +71,22 @@ login_keys = Table(
     Column("client_key", LargeBinary),  # NULL: no client has shown it yet
 )
 
+#: The tokens by which devices log in: of each the one that it uses (number 0), and the next one.
+login_tokens = Table(
+    "login_tokens",
+    metadata,
+    Column("bare", Text, primary_key=True),
+    Column("device", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("software", Text, nullable=False),
+    Column("mechanism", Text, nullable=False),
+    Column("secret", LargeBinary, nullable=False),  # sealed
+    Column("keys", LargeBinary, nullable=False),  # names the keys of the account with which it stands and falls
+    Column("issued", Float(53), nullable=False),
+    Column("expires", Float(53), nullable=False),
+    Column("count", BigInteger, nullable=False),
+)
+
 rooms = Table(
     "rooms",
     metadata,

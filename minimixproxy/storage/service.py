@@ -63,7 +63,8 @@ def open_state(place: Place, reactor: Any) -> OpenState:
         raise
     store = Store(database, lease)
     writer = WriterThread(store.write, store.rest, store.end, reactor)
-    return OpenState(loaded, loader.login_keys, loader.last_id, loader.last_sequence, writer, sealer, given_out)
+    logins = loader.login_keys, loader.login_tokens
+    return OpenState(loaded, *logins, loader.last_id, loader.last_sequence, writer, sealer, given_out)
 
 
 def load(database: Database, lease: Lease, sealer: Sealer, given_out: int | None) -> tuple[Loader, list[LoadedAccount]]:

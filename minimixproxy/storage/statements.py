@@ -14,7 +14,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.expression import ClauseElement
 
-from minimixproxy.storage.schema import accounts, acknowledged, cursors, login_keys, messages, privates, rooms
+from minimixproxy.storage.schema import (
+    accounts,
+    acknowledged,
+    cursors,
+    login_keys,
+    login_tokens,
+    messages,
+    privates,
+    rooms,
+)
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64)  # rows of one statement
 _CHANGED = ("raw", "stanza_id", "amends", "retracted", "checksum")
@@ -39,12 +48,14 @@ class Statements:
         )
         self.account = self._upserted(accounts)
         self.login_keys = self._upserted(login_keys)
+        self.login_tokens = self._upserted(login_tokens)
         self.room = self._upserted(rooms)
         self.cursor = self._upserted(cursors)
         self.attach = self._attached()
         self.acknowledged = self._upserted(acknowledged)
         self.no_account = self._deleted(accounts.c.id)
         self.no_login_keys = self._deleted(login_keys.c.bare)
+        self.no_login_tokens = self._deleted(login_tokens.c.bare, login_tokens.c.device)
         self.no_room = self._deleted(rooms.c.id)
         self.no_cursor = self._deleted(cursors.c.room_id, cursors.c.resource)
         self.no_cursors = self._deleted(cursors.c.room_id)

@@ -155,10 +155,12 @@ class Store:
         yield from ((texts.no_room, (key,), NO_MATTER) for key in batch.gone_rooms)
         yield from ((texts.no_account, (key,), NO_MATTER) for key in batch.gone_accounts)
         yield from ((texts.no_login_keys, (bare,), NO_MATTER) for bare in batch.gone_keys)
+        yield from ((texts.no_login_tokens, key, NO_MATTER) for key in batch.gone_tokens)
         if batch.leaves_copies and self._database.sqlite:  # if we are killed now, the next start sees to it
             yield f"PRAGMA user_version = {UNCLEAN}", (), NO_MATTER
         yield from ((texts.account, row, NO_MATTER) for row in batch.accounts.values())
         yield from ((texts.login_keys, row, NO_MATTER) for row in batch.login_keys.values())
+        yield from ((texts.login_tokens, row, NO_MATTER) for row in batch.login_tokens.values())
         yield from ((texts.room, row, NO_MATTER) for row in batch.rooms.values())
         for many, values in (
             (texts.messages, batch.messages),

@@ -52,7 +52,7 @@ from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.lazy_stanzas import Output
 from minimixproxy.wire.stanza import Stanza, UnusableStanza, parse_stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
-from tests.known_keys import MemoryKnownKeys
+from tests.known_keys import MemoryKnownKeys, MemoryTokens
 from tests.wires import Wire
 
 ContextMaker = IOpenSSLClientConnectionCreator | IOpenSSLServerConnectionCreator | IOpenSSLContextFactory
@@ -266,7 +266,8 @@ class Lab:
         )
         self.known_keys = MemoryKnownKeys()
         upstream = Upstream(self._contact, self._log_in)
-        checks = Checks(self.known_keys, LoginAttempts(self.settings.limits, self.clock))
+        self.tokens = MemoryTokens()
+        checks = Checks(self.known_keys, self.tokens, LoginAttempts(self.settings.limits, self.clock))
         self.context = NegotiationContext(self.settings, sessions, self.tls, upstream, checks)
         self.clients = Clients(self.context)
 

@@ -29,7 +29,7 @@ NS_COMMANDS = "http://jabber.org/protocol/commands"
 NS_INFO = "http://jabber.org/protocol/disco#info"
 NS_ITEMS = "http://jabber.org/protocol/disco#items"
 NS_MUC = "http://jabber.org/protocol/muc"
-NODES = ["rooms", "leave", "detach", "enroll", "forget"]
+NODES = ["rooms", "leave", "detach", "enroll", "tokens", "forget"]
 COMMANDS = f"<query xmlns='{NS_ITEMS}' node='{NS_COMMANDS}'/>"
 ITEMS = f"<query xmlns='{NS_ITEMS}'/>"
 

@@ -7,7 +7,14 @@ from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import Deferred, succeed
 
-from minimixproxy.minimix.interfaces.journal import KeptLogin, KeptMembership, KeptMessage, KeptPrivate, RoomJournal
+from minimixproxy.minimix.interfaces.journal import (
+    KeptLogin,
+    KeptMembership,
+    KeptMessage,
+    KeptPrivate,
+    RoomJournal,
+    TokenDevice,
+)
 from minimixproxy.wire.lazy_stanzas import Output
 
 
@@ -61,6 +68,11 @@ class NullRoomJournal:
 
 class NullJournal:
     """A journal that keeps nothing."""
+
+    def token_devices(self, bare: str) -> list[TokenDevice]:
+        return []
+
+    def tokens_withdrawn(self, bare: str, device: str) -> None: ...
 
     def __init__(self) -> None:
         self._count = itertools.count(1)

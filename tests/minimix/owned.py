@@ -7,6 +7,7 @@ from twisted.words.xish import domish
 
 from minimixproxy.minimix.commands.user_requests import UserRequests
 from minimixproxy.minimix.interfaces.enrolling import Enrolled
+from minimixproxy.minimix.interfaces.journal import TokenDevice
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.namespaces import NS_COMMANDS, NS_DATA
@@ -15,7 +16,7 @@ from tests.minimix.fakes import BARE, STREAM, FakeSession, payload_of
 
 DOMAIN = "a.test"
 INFO, ITEMS = "http://jabber.org/protocol/disco#info", "http://jabber.org/protocol/disco#items"
-ALL_NODES = ["rooms", "leave", "detach", "enroll", "forget"]
+ALL_NODES = ["rooms", "leave", "detach", "enroll", "tokens", "forget"]
 
 
 class FakeRoom:
@@ -44,6 +45,7 @@ class FakeAccount:
     def __init__(self, clock: Clock) -> None:
         self.rooms: dict[str, FakeRoom] = {}
         self.is_enrolled = True
+        self.token_devices: list[TokenDevice] = []
         self.sessions: dict[FakeSession, None] = {}
         self.log: list[tuple[object, ...]] = []
         self._clock = clock
@@ -68,6 +70,9 @@ class FakeAccount:
         self.log.append(("enroll", password))
         self.enrolling = Deferred()
         return self.enrolling
+
+    def withdraw_token(self, device: str) -> None:
+        self.token_devices = [one for one in self.token_devices if one.id != device]
 
     def forget(self) -> None:
         self.log.append(("forget",))

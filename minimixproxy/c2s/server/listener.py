@@ -33,6 +33,7 @@ from minimixproxy.c2s.upstream.handed_login import Authenticate, log_in_upstream
 from minimixproxy.config.checks import brings_its_own_tls, is_relayed
 from minimixproxy.config.settings import Domain, Listen, Settings
 from minimixproxy.logs.logger import Logger
+from minimixproxy.sasl.tokens import NoTokens, Tokens
 from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.stanza import Stanza
@@ -177,14 +178,15 @@ def client_service(
     contact: Contact | None = None,
     turn_end: TurnEnd | None = None,
     known_keys: KnownKeys | None = None,
+    tokens: Tokens | None = None,
     plaintext_from_loopback: bool = False,
     attempts: LoginAttempts | None = None,
 ) -> ClientService:
     """Return the service of all `[[listen]]` ports. Raises `CertificateError` if a configured certificate is no good.
 
     `connect` and `contact` are for tests; else clients log in by `connect_upstream`, register by `contact_upstream`.
-    `turn_end`: when sessions write what is delivered to them. `known_keys`: None if none are known. `attempts`: what
-    counts logins, if it counts others, too.
+    `turn_end`: when sessions write what is delivered to them. `known_keys`, `tokens`: None if none are known. `attempts`:
+    what counts logins, if it counts others, too.
     `plaintext_from_loopback` is for benchmarks: a client on this machine logs in without TLS.
     """
 
@@ -206,7 +208,8 @@ def client_service(
     limits = settings.limits
     sessions = SessionContext(accounts, limits, reactor, turn_end, shares, resumable, connect, lines, holds_back)
     upstream = Upstream(contact or contact_server, log_in)
-    checks = Checks(known_keys or NoKeys(), attempts or LoginAttempts(limits, reactor))
+    attempts = attempts or LoginAttempts(limits, reactor)
+    checks = Checks(known_keys or NoKeys(), tokens or NoTokens(), attempts)
     context = NegotiationContext(settings, sessions, tls, upstream, checks)
     clients = Clients(context, plaintext_from_loopback=plaintext_from_loopback)
     return ClientService(settings, clients, reactor)

@@ -84,7 +84,7 @@ class LoginAttempts:
             if not waiting.called:
                 waiting.callback(result)
             elif not isinstance(result, Failure):
-                result.upstream.transport.abortConnection()
+                result.abort()
             elif not result.check(SaslFailure):
                 self.log.failure("a fault in a login whose client had gone", result)
 

@@ -7,6 +7,7 @@ Authentication is the login upstream: the server decides, the proxy only asks (s
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from twisted.python.failure import Failure
@@ -32,9 +33,11 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_SASL2
 from minimixproxy.sasl.channel_binding import Bindings
 from minimixproxy.sasl.downgrade import Offered
+from minimixproxy.sasl.tokens import Device
 from minimixproxy.stream_management.unacknowledged import NotSent
 from minimixproxy.wire.events import Event, Fault, Keepalive, StreamClosed, StreamOpened
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
+from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep import sasl, sasl2
 from minimixproxy.xep.channel_binding import feature
 from minimixproxy.xep.registration import request_of, shown
@@ -138,7 +141,8 @@ class Negotiation:
     def _show_login(self, offer: DomainOffer) -> None:
         self._bindings = bindings_as_server(self._stream.transport)
         self._offered = self._context.offered(self._headers, offer, self._bindings)
-        login = feature(self._offered.bindings or ()) + _offers_of(self._offered.mechanisms)
+        tokens = self._context.giver.offered(self._bindings)
+        login = feature(self._offered.bindings or ()) + _offers_of(self._offered.mechanisms, tokens)
         self._show(State.SECURE, login + shown(offer.registration))
 
     def _show(self, state: State, features: bytes) -> None:
@@ -200,6 +204,7 @@ class Negotiation:
         self._state = State.CHECKING
         self._registration.close()
         self._client_login.profile = sasl
+        self._request = None
         self._client_login.begin(stanza.get("mechanism"), str(stanza.element).strip() or None)
 
     def _authenticate(self, stanza: Stanza) -> None:
@@ -215,7 +220,11 @@ class Negotiation:
 
     def exchange_by(self, mechanism: str | None) -> Exchange:
         """Return how the client logs in by a mechanism. Raises `SaslFailure`."""
-        return self._context.exchange(mechanism, Client(self._domain, self._stream.peer, self._bindings, self._offered))
+        client = Client(self._domain, self._stream.peer, self._bindings, self._offered)
+        request = self._request
+        if request is not None:
+            client = replace(client, device=Device(request.device, request.software, 0.0), token_use=request.token_use)
+        return self._context.exchange(mechanism, client)
 
     def challenged(self, element: bytes) -> None:
         """The client is to respond."""
@@ -254,7 +263,8 @@ class Negotiation:
     def logged_in(self, logged_in: LoggedIn) -> None:
         """The client is logged in."""
         self._logged_in = logged_in
-        logged_in.upstream.addObserver(STREAM_END_EVENT, self._upstream_lost)
+        if logged_in.upstream is not None:
+            logged_in.upstream.addObserver(STREAM_END_EVENT, self._upstream_lost)
         if self._state is State.CHECKING_SASL2:
             self._begin_inline(logged_in)
             return
@@ -269,21 +279,27 @@ class Negotiation:
             self._not_begun(SaslFailure("invalid-authzid", "the stream is another account's"))
             return
         assert self._request is not None and self._opened is not None
-        inline = InlineLogin(self._request, logged_in, self._context.sessions)
+        inline = InlineLogin(self._request, logged_in, self._context.sessions, self._context.known_keys)
         self._state = State.JOINING
-        work = inline.begin(passed_header(self._opened))
+        work = inline.begin(passed_header(self._opened), self._stream.peer, self._connected)
         self._waiting.wait(work, self._begun, self._inline_failed)
 
+    def _connected(self, upstream: FramedXmlStream) -> None:
+        """The client had shown a token, and now there is a stream to its server, too."""
+        assert self._logged_in is not None
+        self._logged_in = self._logged_in._replace(upstream=upstream)
+        upstream.addObserver(STREAM_END_EVENT, self._upstream_lost)
+
     def _begun(self, begun: Begun) -> None:
-        logged_in = self._logged_in
-        assert logged_in is not None
+        logged_in, request = self._logged_in, self._request
+        assert logged_in is not None and request is not None
         try:
-            begun.start(self._hand_over)
+            begun.start(self._hand_over, lambda: self._context.giver.given(request, logged_in, self._bindings))
         except NotSent as error:
             self._end(handled_count_too_high(error.h, error.sent))
         # Before that, a fault of ours drops it.
         else:
-            logged_in.upstream.removeObserver(STREAM_END_EVENT, self._upstream_lost)
+            self._let_go(logged_in)
 
     def _hand_over(self) -> tuple[ClientStream, list[Event], str]:
         """The negotiation is over: give the client away, what it has sent ahead, and its language."""
@@ -291,10 +307,13 @@ class Negotiation:
         return self._stream, self._waiting.early, self._headers.lang or ""
 
     def _inline_failed(self, failure: Failure) -> None:
-        if isinstance(failure.value, UpstreamError):
+        error = failure.value
+        if isinstance(error, UpstreamError):
             account = self._logged_in.login.account if self._logged_in is not None else ""
-            self.log.warn("no stream for {account}: {error}", account=account, error=str(failure.value))
-            self._not_begun(SaslFailure("temporary-auth-failure", "the server began no session"))
+            self.log.warn("no stream for {account}: {error}", account=account, error=str(error))
+            error = SaslFailure("temporary-auth-failure", "the server began no session")
+        if isinstance(error, SaslFailure):
+            self._not_begun(error)
             self.client_events(self._waiting.over())
         else:
             self._not_joined(failure)
@@ -302,7 +321,7 @@ class Negotiation:
     def _not_begun(self, failure: SaslFailure) -> None:
         """The login comes to nothing, though it was good. The client may try again."""
         assert self._logged_in is not None
-        self._logged_in.upstream.removeObserver(STREAM_END_EVENT, self._upstream_lost)
+        self._let_go(self._logged_in)
         self._drop_upstream()
         self._client_login.fail(failure)
 
@@ -312,7 +331,7 @@ class Negotiation:
         """Open the server's stream with the client's own header, language and prefixes included."""
         if not self._accepts(opened):
             return
-        assert self._logged_in is not None
+        assert self._logged_in is not None and self._logged_in.upstream is not None
         self._state = State.JOINING
         work = self._context.join(self._logged_in.upstream, passed_header(opened))
         self._waiting.wait(work, self._joined, self._not_joined)
@@ -323,7 +342,7 @@ class Negotiation:
         self._finish()
         self._context.start_session(self._stream, logged_in, opened, self._waiting.early, self._headers.lang or "")
         # Before that, a fault of ours drops it.
-        logged_in.upstream.removeObserver(STREAM_END_EVENT, self._upstream_lost)
+        self._let_go(logged_in)
 
     def _not_joined(self, failure: Failure) -> None:
         error = failure.value
@@ -357,18 +376,22 @@ class Negotiation:
     def _drop_upstream(self) -> None:
         logged_in, self._logged_in = self._logged_in, None
         if logged_in is not None:
-            logged_in.upstream.transport.abortConnection()
+            logged_in.abort()
+
+    def _let_go(self, logged_in: LoggedIn) -> None:
+        if logged_in.upstream is not None:
+            logged_in.upstream.removeObserver(STREAM_END_EVENT, self._upstream_lost)
 
     def _upstream_lost(self, _reason: Failure) -> None:
         self.close("remote-connection-failed", "the server closed the connection")
 
 
-def _offers_of(mechanisms: Collection[str]) -> bytes:
+def _offers_of(mechanisms: Collection[str], tokens: Collection[str]) -> bytes:
     """Return the features that offer mechanisms.
 
     By SASL2 only if there is a better one than PLAIN: Monal takes SASL2 wherever it is, and PLAIN only without it.
     """
-    by_sasl2 = sasl2.feature(mechanisms) if set(mechanisms) - {plain.MECHANISM} else b""
+    by_sasl2 = sasl2.feature(mechanisms, tokens) if set(mechanisms) - {plain.MECHANISM} else b""
     return sasl.mechanisms(mechanisms) + by_sasl2
 
 

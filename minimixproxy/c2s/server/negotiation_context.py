@@ -9,6 +9,7 @@ from minimixproxy.c2s.server.exchanges.decoys import Decoys
 from minimixproxy.c2s.server.exchanges.known_keys import KnownKeys
 from minimixproxy.c2s.server.exchanges.login_exchange import Client, Exchange, ExchangeContext, HandedLogin, LoggedIn
 from minimixproxy.c2s.server.exchanges.mechanisms import exchange_by, offered_mechanisms
+from minimixproxy.c2s.server.exchanges.token_giver import TokenGiver
 from minimixproxy.c2s.server.login_attempts import LoginAttempts
 from minimixproxy.c2s.server.offers import Contact, DomainOffer, Offers
 from minimixproxy.c2s.server.registrar import Registrar
@@ -21,6 +22,7 @@ from minimixproxy.c2s.upstream.credentials import KeyCache
 from minimixproxy.config.settings import Limits, Settings
 from minimixproxy.sasl.channel_binding import Bindings
 from minimixproxy.sasl.downgrade import Offered
+from minimixproxy.sasl.tokens import Tokens
 from minimixproxy.wire.events import Event, StreamOpened
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
@@ -45,6 +47,7 @@ class Checks(NamedTuple):
     """What clients' logins are checked by."""
 
     known_keys: KnownKeys
+    tokens: Tokens
     attempts: LoginAttempts
 
 
@@ -67,9 +70,17 @@ class NegotiationContext:
         self.sessions = sessions
         self.offers = Offers(clock, upstream.contact)
         self.registrar = Registrar(upstream.contact, self.offers, self.limits, clock)
+        self.known_keys = checks.known_keys
         self._exchanges = ExchangeContext(
-            checks.attempts, sessions.connect, upstream.log_in, KeyCache(), checks.known_keys, Decoys()
+            checks.attempts,
+            sessions.connect,
+            upstream.log_in,
+            KeyCache(),
+            checks.known_keys,
+            Decoys(),
+            checks.tokens,
         )
+        self.giver = TokenGiver(checks.tokens, checks.known_keys, settings.sessions.token_lifetime)
 
     def shut_down(self) -> None:
         """End the sessions that have no client, and let none log in again."""
@@ -96,5 +107,6 @@ class NegotiationContext:
         self, stream: ClientStream, logged_in: LoggedIn, opened: Opened, early: list[Event], language: str
     ) -> None:
         """Hand a client and its stream upstream to a session. `early`: what the client did not wait to send."""
+        assert logged_in.upstream is not None, "a token is for SASL2"
         session = ClientSession(self.sessions, stream, logged_in.upstream, logged_in.login, language)
         session.start(opened.header, opened.features, opened.behind, early)

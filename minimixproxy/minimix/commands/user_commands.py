@@ -1,11 +1,11 @@
-"""What an account's owner may see and do by ad-hoc commands: rooms, leave, detach, enroll, forget. Pure.
+"""What an account's owner may see and do by ad-hoc commands: rooms, leave, detach, enroll, tokens, forget. Pure.
 
 `executions.py` has the protocol, this file what the commands say and do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Collection, Mapping
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -13,8 +13,10 @@ from twisted.internet.defer import Deferred
 from minimixproxy.minimix.commands.executions import Command, Done, Stage
 from minimixproxy.minimix.commands.report import Occupied, RoomReport, listed, resource_of, room_reports
 from minimixproxy.minimix.interfaces.enrolling import Enrolled, NotEnrolled
+from minimixproxy.minimix.interfaces.journal import TokenDevice
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.xep.data_forms import Field, Form, Values, fixed, table
+from minimixproxy.xep.delays import format_time
 
 MAX_SHOWN = 500  # rooms in one form or table; a stanza has to stay in bounds
 MAX_NOTED = 50  # rooms in a note, for clients that show no table
@@ -59,6 +61,13 @@ class Owned(Protocol):
     def enroll(self, password: str) -> Awaitable[Enrolled]:
         """Ask the server about the account's password, and keep what it leaves. Raises `NotEnrolled`."""
 
+    @property
+    def token_devices(self) -> Sequence[TokenDevice]:
+        """The devices that log in by a token."""
+
+    def withdraw_token(self, device: str) -> None:
+        """A device is to log in by its token no more."""
+
     def forget(self) -> None:
         """Leave all rooms and forget everything; the sessions stay connected."""
 
@@ -76,6 +85,7 @@ class UserCommands:
             Command("leave", "Leave rooms", self._leave),
             Command("detach", "Detach a device from rooms", self._detach),
             Command("enroll", "Let the account join rooms by itself", self._enroll),
+            Command("tokens", "Withdraw what devices log in by", self._tokens),
             Command("forget", "Leave all rooms and forget everything", self._forget),
         ]
 
@@ -208,6 +218,30 @@ class UserCommands:
             "The account joins rooms by itself until the proxy is restarted: the server leaves no keys that last."
         )
 
+    # tokens ----------------------------------------------------------------------------------------------------
+
+    def _tokens(self, _asker: object) -> Stage | Done:
+        devices = self._account.token_devices
+        if not devices:
+            return Done("No device logs in by a token.")
+        options = tuple((device.id, _token_of(device)) for device in devices[:MAX_SHOWN])
+        form = Form(
+            "Withdraw tokens",
+            "These devices log in by a token, without the password. One that is chosen here needs the password the "
+            "next time; if it is connected it stays so.",
+            (Field("devices", "list-multi", "Devices", options=options),),
+        )
+        return Stage(form, finish=self._withdrawn)
+
+    def _withdrawn(self, values: Values) -> Done:
+        known = {device.id for device in self._account.token_devices}
+        chosen = [device for device in values["devices"] if device in known]
+        for device in chosen:
+            self._account.withdraw_token(device)
+        if not chosen:
+            return Done("None of these devices has a token any more.")
+        return Done(f"{_count(len(chosen), 'token')} withdrawn.")
+
     # forget ----------------------------------------------------------------------------------------------------
 
     def _forget(self, _asker: object) -> Stage:
@@ -231,6 +265,10 @@ def _line(report: RoomReport) -> str:
     devices = listed(report) or "no device"
     bookmark = ", bookmarked" if report.bookmarked else ""
     return f"{report.room} as {report.nick}: {report.state}, {devices}, {_count(report.messages, 'message')}{bookmark}"
+
+
+def _token_of(device: TokenDevice) -> str:
+    return f"{device.software or 'a device'}, since {format_time(device.issued)[:10]}, {device.id[:8]}"
 
 
 def _device(session: SessionPort, asker: object, rooms: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -136,8 +136,22 @@ class RoomJournal(Protocol):
         """A private message waits no more."""
 
 
+class TokenDevice(NamedTuple):
+    """A device that logs in by a token. `software`: as it calls itself, "" if it does not; `issued`: in Unix time."""
+
+    id: str
+    software: str
+    issued: float
+
+
 class Journal(Protocol):
     """What all accounts have kept."""
+
+    def token_devices(self, bare: str) -> list[TokenDevice]:
+        """Return the devices of an account that log in by a token."""
+
+    def tokens_withdrawn(self, bare: str, device: str) -> None:
+        """The token of a device is good no more."""
 
     def room(self, bare: str, room: str) -> RoomJournal:
         """Return the journal of one account's occupancy of one room."""

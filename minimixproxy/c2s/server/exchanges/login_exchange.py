@@ -19,7 +19,9 @@ from minimixproxy.c2s.upstream.handed_login import Authenticate
 from minimixproxy.config.settings import Domain
 from minimixproxy.sasl.channel_binding import Bindings
 from minimixproxy.sasl.downgrade import Offered
+from minimixproxy.sasl.tokens import NO_DEVICE, Device, Token, Tokens
 from minimixproxy.wire.xmlstream import FramedXmlStream
+from minimixproxy.xep.fast import Use
 
 
 class Dialogue(Protocol):
@@ -35,11 +37,20 @@ class Dialogue(Protocol):
 
 
 class LoggedIn(NamedTuple):
-    """A client is logged in: its stream upstream, by which login, and what goes with the success (RFC 6120 §6.3.10)."""
+    """A client is logged in: its stream upstream, by which login, and what goes with the success (RFC 6120 §6.3.10).
 
-    upstream: FramedXmlStream
+    `upstream`: None if the server was not asked, which is so if the client has shown a `token`.
+    """
+
+    upstream: FramedXmlStream | None
     login: Login
     success: bytes = b""
+    token: Token | None = None
+
+    def abort(self) -> None:
+        """The stream upstream is not needed."""
+        if self.upstream is not None:
+            self.upstream.transport.abortConnection()
 
 
 #: Raises `SaslFailure`: what the client is told.
@@ -51,13 +62,16 @@ class Client:
     """Who logs in, as far as its connection tells.
 
     `bindings`: the data of its TLS for channel binding, by type; empty if that is not the proxy's own. `offered`: what
-    it was shown on this stream.
+    it was shown on this stream. `device`: which one it says it is, with id "" if it does not. `token_use`: it says that
+    it logs in by a token (XEP-0484).
     """
 
     domain: Domain
     peer: Peer
     bindings: Bindings
     offered: Offered
+    device: Device = NO_DEVICE
+    token_use: Use | None = None
 
 
 class Attempts(Protocol):
@@ -87,3 +101,4 @@ class ExchangeContext:
     keys: KeyCache
     known_keys: KnownKeys
     decoys: Decoys
+    tokens: Tokens

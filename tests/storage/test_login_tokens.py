@@ -1,0 +1,120 @@
+"""The tokens of devices are there after a restart, sealed, until they expire, are withdrawn, or the account goes."""
+
+from __future__ import annotations
+
+import time
+from unittest.mock import patch
+
+from minimixproxy.sasl.tokens import Device, Token
+from minimixproxy.storage import login_tokens
+from minimixproxy.storage.login_tokens import LoginTokens
+from tests.storage.cases import BARE, StorageTestCase, on_both_databases
+
+OTHER = "ölaf@example.org"
+NOW = time.time()
+PHONE, LAPTOP = Device("phone-id", "Söftware, Pixel", NOW - 9), Device("laptop-id", "", NOW - 5)
+USED = Token("secret-of-the-token", "HT-SHA-256-NONE", b"\0keys", PHONE.issued, NOW + 3600, 7)
+NEXT = USED._replace(secret="next", mechanism="HT-SHA-256-EXPR", issued=NOW, counted=2**60)
+
+
+@on_both_databases
+class LoginTokensTests(StorageTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.now = self.lab()
+
+    @property
+    def tokens(self) -> LoginTokens:
+        return self.now.journal.login_tokens
+
+    def then(self) -> LoginTokens:
+        """What is there after the turn and a crash."""
+        self.now.turn()
+        self.now = self.again(self.now)
+        return self.tokens
+
+    def rows(self) -> int:
+        self.now.turn()
+        count: int = self.execute("SELECT count(*) FROM login_tokens")[0][0]
+        return count
+
+    def test_put(self) -> None:
+        self.tokens.put(BARE, PHONE, (USED, NEXT))
+        self.tokens.put(BARE, LAPTOP, (USED,))
+        self.tokens.put(OTHER, PHONE, (NEXT,))
+        for tokens in (self.tokens, self.then()):
+            self.assertEqual(tokens.of(BARE, PHONE.id), (USED, NEXT))
+            self.assertEqual(tokens.of(BARE, LAPTOP.id), (USED,))
+            self.assertEqual(tokens.of(OTHER, PHONE.id), (NEXT,))
+            self.assertEqual(tokens.of(OTHER, LAPTOP.id), ())
+            self.assertEqual({device.id for device in tokens.devices(BARE)}, {PHONE.id, LAPTOP.id})
+        names = {device.software for device in self.tokens.devices(BARE)}
+        self.assertEqual(names, {PHONE.software, LAPTOP.software})
+
+    def test_sealed(self) -> None:
+        self.tokens.put(BARE, PHONE, (USED,))
+        self.now.turn()
+        self.assertNotIn(USED.secret.encode(), bytes(self.execute("SELECT secret FROM login_tokens")[0][0]))
+
+    def test_others_in_their_place(self) -> None:
+        for tokens in ((USED,), (USED, NEXT), (NEXT,), ()):
+            self.tokens.put(BARE, PHONE, tokens)
+            self.assertEqual(self.then().of(BARE, PHONE.id), tokens)
+            self.assertEqual(self.rows(), len(tokens))
+
+    def test_withdrawn(self) -> None:
+        for device in (PHONE, LAPTOP):
+            self.tokens.put(BARE, device, (USED,))
+        self.tokens.put(OTHER, PHONE, (USED,))
+        self.tokens.withdraw(BARE, "unknown")
+        self.tokens.withdraw(BARE, PHONE.id)
+        self.assertEqual([device.id for device in self.then().devices(BARE)], [LAPTOP.id])
+        self.tokens.withdraw(BARE)
+        self.assertEqual(self.then().devices(BARE), [])
+        self.assertEqual(self.rows(), 1)
+
+    def test_within_one_batch(self) -> None:
+        self.tokens.put(BARE, PHONE, (USED, NEXT))
+        self.tokens.withdraw(BARE, PHONE.id)
+        self.tokens.put(BARE, PHONE, (NEXT,))
+        self.assertEqual(self.then().of(BARE, PHONE.id), (NEXT,))
+
+    def test_forgotten(self) -> None:
+        self.tokens.put(BARE, PHONE, (USED,))
+        self.now.turn()
+        self.assertTrue(self.now.journal.account_forgotten(BARE))
+        self.assertEqual(self.rows(), 0)
+        self.assertFalse(self.now.journal.account_forgotten(BARE))
+
+    def test_expired(self) -> None:
+        self.tokens.put(BARE, PHONE, (USED._replace(expires=NOW - 1), NEXT))
+        self.tokens.put(BARE, LAPTOP, (USED._replace(expires=NOW - 1),))
+        self.assertEqual([device.id for device in self.then().devices(BARE)], [PHONE.id])
+        self.assertEqual(self.rows(), 2)
+
+    def test_as_many_as_may_be(self) -> None:
+        for number in range(login_tokens.MAX_DEVICES + 1):
+            self.tokens.put(BARE, Device(f"d{number}", "", NOW + number), (USED,))
+        self.assertEqual(self.tokens.of(BARE, "d0"), ())
+        self.assertEqual(len(self.tokens.devices(BARE)), login_tokens.MAX_DEVICES)
+        with patch.object(login_tokens, "MAX_ACCOUNTS", 1):
+            self.tokens.put(OTHER, PHONE, (USED,))
+            self.tokens.put(BARE, PHONE, (USED,))
+        self.assertEqual((self.tokens.of(OTHER, PHONE.id), self.tokens.of(BARE, PHONE.id)), ((), (USED,)))
+
+    def test_damaged_rows(self) -> None:
+        """Each costs that token, and goes with the account."""
+        for change in (
+            "secret = CAST('x' AS {blob})",
+            "mechanism = 'HT-MD5-NONE'",
+            "device = 'other'",
+        ):
+            self.tokens.put(BARE, PHONE, (USED,))
+            self.now.turn()
+            blob = "BYTEA" if self.now.database.engine.dialect.name == "postgresql" else "BLOB"
+            self.execute(f"UPDATE login_tokens SET {change.format(blob=blob)}")
+            tokens = self.then()
+            self.assertEqual((tokens.of(BARE, PHONE.id), tokens.of(BARE, "other")), ((), ()), change)
+            self.assertEqual(tokens.devices(BARE), [])
+            self.now.journal.account_forgotten(BARE)
+            self.assertEqual(self.rows(), 0, change)
