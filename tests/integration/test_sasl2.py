@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from twisted.internet.threads import deferToThread
+
 from tests.integration.cases import on_both_servers
 from tests.integration.logins.cases import LoginRulesCase
 from tests.integration.logins.connection import Connection
 from tests.integration.logins.device import Device
 from tests.integration.logins.rules import CONVERSATIONS, DINO, GAJIM, MONAL, SISKIN_TO_COME, Rules
+from tests.integration.logins.scram import Refused
 from tests.integration.prosody import Prosody
 from tests.integration.proxy import Proxy
 from tests.integration.servers import Account
 
 NS_MUC = "http://jabber.org/protocol/muc"
+NS_ITEMS = "http://jabber.org/protocol/disco#items"
 #: What a client sends to be in session, from TLS on: its header, and two messages of SCRAM.
 BY_SCRAM = 3
 BINDING_AFTERWARDS = BY_SCRAM + 1
+#: The header, and a proof of the token; who knows what is offered says both at once.
+BY_TOKEN, AT_ONCE = 2, 1
 
 
 @on_both_servers
@@ -52,17 +58,24 @@ class Sasl2Tests(LoginRulesCase):
     async def test_resumption(self) -> None:
         """What came while it was away comes behind the answer, in the session that it had."""
         proxy, account = await self.known()
-        for rules in (CONVERSATIONS, SISKIN_TO_COME):
+        for rules, with_token, words in (
+            (CONVERSATIONS, False, BY_SCRAM),
+            (CONVERSATIONS, True, AT_ONCE),
+            (SISKIN_TO_COME, True, BY_TOKEN),
+        ):
             device, client = await self.bound(rules, proxy, account)
             jid = client.jid
             await client.online()
+            self.assertIsNotNone(device.token)
+            if not with_token:
+                device.token = None
             device.cut()
             await proxy.process.says(f"session of {jid} sleeps")
             bob = await self.client(await self.account("bob"), "desk", direct=True)
             bob.send(f"<message to='{jid}' type='chat'><body>meanwhile</body></message>")
             client = await self.login(device, proxy.port)
             self.assertTrue(device.resumed, rules.client)
-            self.assertEqual((client.jid, client.sent), (jid, BY_SCRAM))
+            self.assertEqual((client.jid, client.sent), (jid, words))
             await client.expect("<message type='chat'><body>meanwhile</body></message>")
             await client.barrier()
 
@@ -76,7 +89,7 @@ class Sasl2Tests(LoginRulesCase):
         device.resumable = ("unknown", 0)
         client = await self.login(device, proxy.port)
         self.assertFalse(device.resumed)
-        self.assertEqual((client.jid, client.sent), (jid, BY_SCRAM))
+        self.assertEqual((client.jid, client.sent), (jid, AT_ONCE))
         await client.barrier()
 
     async def test_rooms(self) -> None:
@@ -108,6 +121,61 @@ class Sasl2Tests(LoginRulesCase):
         bob = await self.client(await self.account("bob"), "desk", direct=True)
         other.send(f"<message to='{bob.jid}' type='chat' id='c'><body>copied</body></message>")
         await client.expect("<message><sent xmlns='urn:xmpp:carbons:2'/></message>")
+
+    async def attempts(self, device: Device, proxy: Proxy) -> list[str]:
+        """Log in once more, with the session over; return the mechanisms that were tried."""
+        before = len(device.attempts)
+        await self.login(device, proxy.port)
+        return [way.mechanism for way in device.attempts[before:]]
+
+    async def test_token(self) -> None:
+        """It is good after a restart of the proxy, until its user withdraws it: then the client says its password."""
+        proxy, account = await self.known()
+        for rules in (CONVERSATIONS, MONAL, SISKIN_TO_COME):
+            device, client = await self.bound(rules, proxy, account)
+            assert device.token is not None
+            mechanism = device.token.mechanism
+            self.assertEqual(mechanism, "HT-SHA-256-NONE" if rules is SISKIN_TO_COME else "HT-SHA-256-EXPR")
+            await client.close()
+            self.assertEqual(await self.attempts(device, proxy), [mechanism], rules.client)
+            await device.client.close()
+            await deferToThread(proxy.process.stop)
+            await deferToThread(proxy.start)
+            self.assertEqual(await self.attempts(device, proxy), [mechanism], rules.client)
+            await self.withdrawn(device)
+            await device.client.close()
+            tried = await self.attempts(device, proxy)
+            self.assertEqual((tried[0], tried[1].startswith("SCRAM-"), len(tried)), (mechanism, True, 2))
+            await device.client.close()
+
+    async def withdrawn(self, device: Device) -> None:
+        """The user withdraws the token of this device, by the command."""
+        commands = "http://jabber.org/protocol/commands"
+        client = device.client
+        items = await client.iq("get", client.bare, f"<query xmlns='{NS_ITEMS}' node='{commands}'/>")
+        listed = next(iter(items.element.elements())).elements()
+        (address,) = {item["jid"] for item in listed if item.getAttribute("node") == "tokens"}
+        asked = await client.iq("set", address, f"<command xmlns='{commands}' node='tokens'/>")
+        self.assertIn(device.user_agent[:8], str(asked))
+        session = next(iter(asked.element.elements()))["sessionid"]
+        field = f"<field var='devices'><value>{device.user_agent}</value></field>"
+        form = f"<x xmlns='jabber:x:data' type='submit'>{field}</x>"
+        done = await client.iq(
+            "set", address, f"<command xmlns='{commands}' node='tokens' sessionid='{session}'>{form}</command>"
+        )
+        self.assertIn("1 token withdrawn", str(done))
+
+    async def test_token_of_a_password_that_was_changed(self) -> None:
+        proxy, account = await self.known()
+        device, client = await self.bound(CONVERSATIONS, proxy, account)
+        await client.close()
+        changed = await self.server.set_password(account, "other word")
+        with self.assertRaisesRegex(Refused, "downgrade|no channel binding|no mechanism"):
+            await device.login(proxy.port)
+        await device.client.until_lost()
+        self.assertIsNone(device.token)
+        device = Device(SISKIN_TO_COME, changed)
+        self.assertTrue((await self.attempts(device, proxy))[0].startswith("SCRAM-"))
 
     async def test_wrong_password(self) -> None:
         proxy, account = await self.known()
