@@ -8,7 +8,7 @@ NS_BOOKMARKS = "urn:xmpp:bookmarks:1"
 NS_COMMANDS = "http://jabber.org/protocol/commands"
 NS_MUC = "http://jabber.org/protocol/muc"
 NS_PUBSUB = "http://jabber.org/protocol/pubsub"
-OWN_COMMANDS = ["rooms", "leave", "detach", "tokens", "forget"]
+OWN_COMMANDS = ["rooms", "leave", "detach", "enroll", "tokens", "forget"]
 SELF, KICKED, NICK_CHANGED = "110", "307", "303"
 
 

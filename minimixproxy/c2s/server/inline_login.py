@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused, UpstreamUnfit
 from minimixproxy.c2s.server.exchanges.known_keys import KnownKeys
 from minimixproxy.c2s.server.exchanges.login_exchange import LoggedIn
+from minimixproxy.c2s.server.exchanges.token import usable_keys
 from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.session.inline_start import InlineStart
 from minimixproxy.c2s.session.resumable import HandedOver, NotResumable, Resumable
@@ -20,6 +21,7 @@ from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.peers import Peer
 from minimixproxy.c2s.upstream.connecting import bind_resource, enable_carbons, open_stream_with
 from minimixproxy.logs.logger import Logger
+from minimixproxy.sasl.tokens import mark_of
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.events import Event, StreamOpened
 from minimixproxy.wire.stanza import Stanza
@@ -89,8 +91,15 @@ class InlineLogin:
             if not (isinstance(error, UpstreamUnfit) or (isinstance(error, UpstreamRefused) and error.final)):
                 raise
             self.log.info("{account}: its keys are old, a token is refused", account=self._own.bare)
-            self._known_keys.withdraw(self._own.bare)
+            if self._keys_are_current():  # it may have been enrolled anew meanwhile
+                self._known_keys.withdraw(self._own.bare)
             raise SaslFailure("credentials-expired") from error
+
+    def _keys_are_current(self) -> bool:
+        token = self._logged_in.token
+        return token is not None and any(
+            mark_of(keys) == token.keys for keys in usable_keys(self._known_keys, self._own.bare)
+        )
 
     async def _bound(self, stream: FramedXmlStream, wishes: bind2.Wishes) -> str:
         """Bind a resource; the same one each time for a device that has said which it is."""

@@ -185,8 +185,8 @@ def client_service(
     """Return the service of all `[[listen]]` ports. Raises `CertificateError` if a configured certificate is no good.
 
     `connect` and `contact` are for tests; else clients log in by `connect_upstream`, register by `contact_upstream`.
-    `turn_end`: when sessions write what is delivered to them. `known_keys`, `tokens`: None if none are known. `attempts`:
-    what counts logins, if it counts others, too.
+    `turn_end`: when sessions write what is delivered to them. `known_keys`, `tokens`: None if none are known.
+    `attempts`: what counts logins, if it counts others, too.
     `plaintext_from_loopback` is for benchmarks: a client on this machine logs in without TLS.
     """
 

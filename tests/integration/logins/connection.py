@@ -6,8 +6,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL
 from twisted.internet import reactor, ssl
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.interfaces import IHandshakeListener, IOpenSSLClientConnectionCreator
 from zope.interface import implementer
 
 from tests.integration.client import NS_SASL, TIMEOUT, Client
@@ -53,12 +54,21 @@ def channel_binding(connection: SSL.Connection, kind: str) -> bytes:
     return certificate.fingerprint(hashes.SHA256() if weak else algorithm)
 
 
+@implementer(IHandshakeListener)
 class Connection(Client):
     """`sent`: how often something was sent since TLS is up."""
 
     version = "1.3"
     sent = 0
     creator: _Creator
+    _secured: Deferred[None]
+
+    def handshakeCompleted(self) -> None:
+        self._secured.callback(None)
+
+    async def secured(self) -> None:
+        """Wait until there is something to bind a login to."""
+        await self._secured
 
     def send(self, data: str | bytes) -> None:
         self.sent += 1
@@ -68,6 +78,7 @@ class Connection(Client):
         self._restart()
         self.sent = 0
         self.creator = _Creator(self.domain, self.version)
+        self._secured = Deferred()
         self.transport.startTLS(self.creator)
 
     def restart(self) -> None:

@@ -211,6 +211,7 @@ class Device:
             return False
         if not last.resumption or not set(rules.inline) <= set(last.bind or ()):
             return False
+        await self.client.secured()
         request = self._token_request(self.token, last)
         await self.client.answered(self.client.header(self._name(self.rules.names_itself)) + request.element())
         offered = self.client.offered2()
