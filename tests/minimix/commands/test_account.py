@@ -112,7 +112,7 @@ class OwnedAccountTests(unittest.SynchronousTestCase):
         self.assertFalse(self.world.account.from_server(laptop, answer))
         self.assertTrue(self.world.account.from_server(phone, answer))
         (listed,) = phone.take()
-        self.assertEqual(listed.raw.count(PLANNED.encode()), 5)
+        self.assertEqual(listed.raw.count(PLANNED.encode()), 6)
         self.assertEqual(laptop.take(), [])
         self.assertFalse(self.world.client(phone, ask))
         self.world.account.session_closed(phone)

@@ -4,6 +4,7 @@ from twisted.words.xish import domish
 
 from minimixproxy.minimix.commands import user_commands
 from minimixproxy.minimix.interfaces.enrolling import Enrolled, NotEnrolled
+from minimixproxy.minimix.interfaces.journal import TokenDevice
 from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.namespaces import NS_COMMANDS, NS_DATA
 from minimixproxy.wire import trees
@@ -175,6 +176,37 @@ class DetachTests(OwnerCase):
                 )
             self.assertIn(expected, str(element.note), f"{left} {steps}")
             self.assertEqual(len(self.account.log), int(expected == "is detached"))
+
+
+class TokensTests(OwnerCase):
+    def setUp(self) -> None:
+        super().setUp()
+        names = ("one-id", "Conversations, Pixel"), ("two-id", "")
+        self.account.token_devices = [TokenDevice(device, software, 1_700_000_000.0) for device, software in names]
+
+    def test_listed(self) -> None:
+        form = self.run_command("tokens").x
+        options = [str(option["label"]) for option in form.field.elements(NS_DATA, "option")]
+        self.assertEqual(
+            options, ["Conversations, Pixel, since 2023-11-14, one-id", "a device, since 2023-11-14, two-id"]
+        )
+
+    def test_withdrawn(self) -> None:
+        element = self.run_command("tokens", {"devices": "two-id"})
+        self.assertEqual(str(element.note), "1 token withdrawn.")
+        self.assertEqual([device.id for device in self.account.token_devices], ["one-id"])
+        element = self.run_command("tokens", {"devices": "one-id"})
+        self.assertEqual(str(self.run_command("tokens").note), "No device logs in by a token.")
+
+    def test_gone_meanwhile(self) -> None:
+        begun = self.run_command("tokens")
+        self.account.token_devices = []
+        submitted = f"<x xmlns='{NS_DATA}' type='submit'><field var='devices'><value>one-id</value></field></x>"
+        element = self.command(
+            f"<command xmlns='{NS_COMMANDS}' node='tokens' sessionid='{begun['sessionid']}'>{submitted}</command>",
+            self.phone,
+        )
+        self.assertEqual(str(element.note), "None of these devices has a token any more.")
 
 
 class ForgetTests(OwnerCase):
