@@ -55,6 +55,7 @@ NS_HINTS = "urn:xmpp:hints"  # XEP-0334
 NS_JINGLE_MESSAGE = ("urn:xmpp:jingle-message:0", "urn:xmpp:jingle-message:1")  # XEP-0353
 NS_MAM = "urn:xmpp:mam:2"  # XEP-0313
 NS_MARKERS = "urn:xmpp:chat-markers:0"  # XEP-0333
+NS_MDS = "urn:xmpp:mds:displayed:0"  # XEP-0490
 NS_MENTIONS = "urn:xmpp:mentions:0"  # XEP-0513
 NS_MODERATE = "urn:xmpp:message-moderate:1"  # XEP-0425
 NS_MODERATE_0 = "urn:xmpp:message-moderate:0"
@@ -68,6 +69,7 @@ NS_SID = "urn:xmpp:sid:0"  # XEP-0359
 
 # Bookmarks and where they are kept
 NS_BOOKMARKS = "urn:xmpp:bookmarks:1"  # XEP-0402
+NS_NOTIFY = ("urn:xmpp:notification-settings:1", "urn:xmpp:notification-settings:0")  # XEP-0492
 NS_PRIVATE = "jabber:iq:private"  # XEP-0049
 NS_PUBSUB = "http://jabber.org/protocol/pubsub"  # XEP-0060
 NS_PUBSUB_EVENT = NS_PUBSUB + "#event"
@@ -83,4 +85,6 @@ NS_DISCO_ITEMS = "http://jabber.org/protocol/disco#items"
 NS_IBB = "http://jabber.org/protocol/ibb"  # XEP-0047
 NS_LAST = "jabber:iq:last"  # XEP-0012
 NS_PING = "urn:xmpp:ping"  # XEP-0199
+NS_PUSH = "urn:xmpp:push:0"  # XEP-0357
+NS_PUSH_SUMMARY = "urn:xmpp:push:summary"
 NS_VERSION = "jabber:iq:version"  # XEP-0092
