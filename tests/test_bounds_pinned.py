@@ -33,6 +33,17 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "_ASIDE": 20,
     },
     "minimix.direct_sessions": {"MOST_ROOMS": 1000},
+    "minimix.push.contact": {"MAX_READ": 100},
+    "minimix.push.enabling": {"TIMEOUT": 120, "MAX_OPEN": 50, "LONGEST_ID": 1024},
+    "minimix.push.pending": {
+        "MAX_CHATS": 100,
+        "MAX_RECENT": 20,
+        "RETRY_FIRST": 10,
+        "RETRY_LONGEST": 3600,
+        "MAX_FAILURES": 16,
+    },
+    "minimix.push.registrations": {"MAX_REGISTRATIONS": 10},
+    "xep.push": {"LONGEST_NODE": 1024, "MAX_OPTIONS": 8192, "LONGEST_BODY": 500},
     "xep.registration": {"LARGEST_REQUEST": 16384, "MOST_TAGS": 500, "DEEPEST_REQUEST": 32},
     "xep.sasl": {"_MAX_BASE64": 8192, "_MAX_FIELD": 1024},
     "sasl.scram": {

@@ -30,11 +30,12 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "## `[[listen]]`": config.Listen,
     '## `[domain."example.org"]`': config.Domain,
     "## `[rooms]`": config.Rooms,
+    "## `[push]`": config.Push,
     "## `[sessions]`": config.Sessions,
     "## `[limits]`": config.Limits,
     "## `[[client_proxy]]`": config.ClientProxy,
 }
-TABLES = {"listen", "domain", "rooms", "sessions", "limits", "client_proxy"}
+TABLES = {"listen", "domain", "rooms", "push", "sessions", "limits", "client_proxy"}
 DOAP = "{http://usefulinc.com/ns/doap#}"
 XMPP = "{https://linkmauve.fr/ns/xmpp-doap#}"
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"

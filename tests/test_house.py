@@ -48,6 +48,7 @@ MAY_USE: dict[str, set[str]] = {
     "minimix.addressing": {"minimix.interfaces", "xep"},
     "minimix.history": {"minimix.interfaces", "xep"},
     "minimix.room": {"minimix.interfaces", "minimix.addressing", "minimix.history", "xep"},
+    "minimix.push": {"minimix.interfaces", "minimix.room", "xep"},
     "minimix.rejoin": {"minimix.interfaces", "minimix.history", "minimix.room", "xep"},
     "minimix.occupancy": {
         "minimix.interfaces",
@@ -77,6 +78,7 @@ MAY_USE: dict[str, set[str]] = {
         "minimix.subprotocols",
         "minimix.bookmarks",
         "minimix.commands",
+        "minimix.push",
         "xep",
     },
     "accountstream": {

@@ -49,7 +49,12 @@ class Accounts(MultiService):
         self.logins = context
         self._rejoins = Pacer(context.clock, REJOINS_PER_SECOND, REJOINS_PER_SECOND)
         self.shared = AccountContext(
-            context.settings.rooms, context.clock, context.journal, self._client_of, self._rejoins
+            context.settings.rooms,
+            context.clock,
+            context.journal,
+            self._client_of,
+            self._rejoins,
+            context.settings.push,
         )
         self.known_keys = AccountKeys(context.enrolled, self._login_of)
         self.enrolling = Enrolling(self, context.logins, context.enrolled, self.known_keys)

@@ -137,7 +137,13 @@ class HeldAccount:
         """Return what is to be on disk, with the messages that are in memory."""
         login, account = self.login, self.account
         return KeptAccount(
-            self.bare, login.kept, login.refused, login.last_seen, account.kept_rooms(), account.unfollowed()
+            self.bare,
+            login.kept,
+            login.refused,
+            login.last_seen,
+            account.kept_rooms(),
+            account.unfollowed(),
+            account.push.kept(),
         )
 
     # What the account says

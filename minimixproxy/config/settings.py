@@ -130,6 +130,18 @@ class Rooms(Section):
     bookmarks_interval: Annotated[float, Field(ge=1, le=86400)] = 600.0
 
 
+class Push(Section):
+    """What push services are told for devices that sleep or are gone (XEP-0357)."""
+
+    # Which messages of rooms, where the room's bookmark does not say (XEP-0492).
+    rooms: Literal["private", "mentions", "all", "none"] = "private"
+    # How long another device that is awake has to show that it was read there; and between two publications.
+    delay: Annotated[float, Field(ge=0, le=300)] = 5.0
+    # Whether the services are told who has said the last message, and what.
+    sender: bool = False
+    body: bool = False
+
+
 class Sessions(Section):
     """What becomes of a client's session when its connection is lost (XEP-0198)."""
 
@@ -224,6 +236,7 @@ class Settings(BaseModel):
     listen: Annotated[tuple[Listen, ...], BeforeValidator(checks.tables)] = ()
     domain: dict[str, Domain] = {}
     rooms: Rooms = Rooms()
+    push: Push = Push()
     sessions: Sessions = Sessions()
     limits: Limits = Limits()
     client_proxy: Annotated[tuple[ClientProxy, ...], BeforeValidator(checks.tables)] = ()

@@ -24,6 +24,7 @@ from minimixproxy.minimix.managed_sessions import ManagedSessions
 from minimixproxy.minimix.occupancy.occupancies import Occupancies
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.pausing import Pausing
+from minimixproxy.minimix.push.pushing import Pushing
 from minimixproxy.minimix.room.context import AccountContext
 from minimixproxy.minimix.room.outbox import is_to_all
 from minimixproxy.minimix.room.sessions import Sessions
@@ -57,6 +58,7 @@ class Account:
     ) -> None:
         self.bare = bare
         self.sessions = Sessions(bare)
+        self.push = Pushing(bare, context, self.sessions, self.ask, self.requests_done)
         self.occupancies = Occupancies(bare, stream, self.sessions, context, self)
         self._direct = DirectSessions()
         self._managed = ManagedSessions(bare, context.journal, context.clock, self.occupancies.acknowledged)
@@ -156,6 +158,7 @@ class Account:
         for former in self.sessions.others_of(session):
             self.session_closed(former)
             former.close("conflict", "another session has taken the resource")
+        self.push.awake(session)
         self.occupancies.sessions_came()
 
     def enrolled(self) -> None:
@@ -176,6 +179,7 @@ class Account:
 
     def _let_go(self, session: SessionPort) -> None:
         """A session is the account's no longer: all that was under way for it is over, but in the rooms themselves."""
+        self.push.session_closed(session)
         self.iqs.session_closed(session)
         self.messages.session_closed(session)
         self._managed.remove(session)
@@ -195,6 +199,11 @@ class Account:
     def session_sleeps(self, session: SessionPort) -> None:
         """A client's connection is gone, and its session waits to be resumed."""
         self._managed.sleeps(session)
+        self.push.connection_lost(session)
+
+    def session_wakes(self, session: SessionPort) -> None:
+        """A client has another connection, and goes on with its session."""
+        self.push.awake(session)
 
     def held_back(self, session: SessionPort, waits: bool) -> None:
         """Messages begin to wait for an inactive client (XEP-0352): it has not seen them if the proxy is killed.
@@ -225,6 +234,7 @@ class Account:
             return self._unreadable_from_client(session, stanza)
         if MARK in stanza.raw and self.is_enrolled:
             self._bookmarks.client_said(stanza)
+        self.push.from_client(session, stanza, noted=self.is_enrolled)
         if stanza.name == "iq" and self._user.from_client(session, stanza):
             return True
         to = stanza.get("to")
@@ -327,6 +337,8 @@ class Account:
             return False
         if MARK in stanza.raw and self.is_enrolled:
             self._bookmarks.server_said(stanza)
+        if self.push.concerned and self.push.from_server(session, stanza, self.rooms):
+            return True
         if self._user.disco_items and stanza.name == "iq" and self._user.from_server(session, stanza):
             return True
         if stanza.name == "presence":
@@ -341,6 +353,7 @@ class Account:
         """Take the rooms that were kept; they are entered when the stream is open."""
         self.occupancies.restore(kept)
         self._bookmarks.restored(kept.unfollowed)
+        self.push.restore(kept.push)
 
     def room_joined(self, room: str) -> None:
         """The account is in a room."""
@@ -367,6 +380,10 @@ class Account:
     def leave(self, room: str) -> None:
         """Leave a room; sessions that are attached are shown out."""
         self.occupancies.leave(room)
+
+    def notifications(self, rooms: Mapping[str, str]) -> None:
+        """Bookmarks were read: by room, what they say of notifications (XEP-0492)."""
+        self.push.notifications(rooms)
 
     def set_bookmarked(self, room: str, bookmarked: bool) -> None:
         """Note whether a bookmark keeps the account in a room."""
@@ -402,6 +419,7 @@ class Account:
         """The account is no more, or the proxy ends."""
         self._bookmarks.stop()
         self._managed.stop()
+        self.push.stop()
 
     def end(self) -> list[SessionPort]:
         """Be no more: every room is left at once. Return the sessions, which are the account's no longer."""

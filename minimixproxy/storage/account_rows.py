@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from time import time
 from typing import Any
 
-from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptPush
 from minimixproxy.storage.batch import Batch
 from minimixproxy.storage.gathering import Gathering
 from minimixproxy.storage.loading import LoadedAccount
+from minimixproxy.storage.push_column import push_column
 from minimixproxy.storage.room_journal import SQLRoomJournal
 from minimixproxy.storage.sealing import Sealer
 
@@ -18,7 +19,7 @@ from minimixproxy.storage.sealing import Sealer
 class _Account:
     """What is to be known of an account to write its row."""
 
-    __slots__ = ("bare", "id", "last_seen", "login", "refused", "rooms", "unfollowed")
+    __slots__ = ("bare", "id", "last_seen", "login", "push", "refused", "rooms", "unfollowed")
 
     def __init__(self, number: int, bare: str) -> None:
         self.id = number
@@ -27,10 +28,11 @@ class _Account:
         self.last_seen = 0.0
         self.login: tuple[Any, ...] = (None,) * 8  # the row's columns from `domain` on, sealed
         self.unfollowed: str | None = None  # as in the row
+        self.push: bytes | None = None  # the same
         self.rooms: dict[str, SQLRoomJournal] = {}  # those that have a row
 
     def row(self) -> tuple[Any, ...]:
-        return (self.id, self.bare, self.refused, self.last_seen, *self.login, self.unfollowed)
+        return (self.id, self.bare, self.refused, self.last_seen, *self.login, self.unfollowed, self.push)
 
 
 class AccountRows:
@@ -42,6 +44,7 @@ class AccountRows:
         self._sealer = sealer
         self._last_id = last_id
         self._accounts: dict[str, _Account] = {}
+        self._push: dict[str, bytes | None] = {}  # what devices have enabled in accounts that have no row yet
         self._devices: dict[str, dict[str, int]] = {}  # that acknowledge, and how far they have, by bare JID
         for loaded in accounts:
             self._restore(loaded)
@@ -50,7 +53,7 @@ class AccountRows:
         kept = loaded.kept
         account = self._accounts[kept.bare] = _Account(loaded.id, kept.bare)
         account.refused, account.last_seen, account.login = kept.refused, kept.last_seen, tuple(loaded.login)
-        account.unfollowed = _unfollowed_column(kept.unfollowed)
+        account.unfollowed, account.push = _unfollowed_column(kept.unfollowed), loaded.push
         for room in loaded.rooms.values():
             journal = account.rooms[room.kept.room] = SQLRoomJournal(self._gathering, self, kept.bare, room.kept.room)
             journal.loaded(room.id, room.kept.membership, room.sequences)
@@ -85,8 +88,18 @@ class AccountRows:
             account.unfollowed = column
             self._batch().accounts[account.id] = account.row()
 
+    def push_enabled(self, bare: str, enabled: tuple[KeptPush, ...]) -> None:
+        """This is what devices of the account have enabled. It is on disk for as long as the account is."""
+        account, column = self._accounts.get(bare), push_column(bare, enabled, self._sealer)
+        if account is None:
+            self._push[bare] = column
+        elif column is not None or account.push is not None:
+            account.push = column
+            self._batch().accounts[account.id] = account.row()
+
     def forgotten(self, bare: str) -> bool:
         """The account's rows go, its rooms' too. Return whether there were any."""
+        self._push.pop(bare, None)
         account = self._accounts.get(bare)
         if account is None:
             return False
@@ -164,6 +177,7 @@ class AccountRows:
 
     def _new(self, bare: str) -> _Account:
         account = self._accounts[bare] = _Account(self._next_id(), bare)
+        account.push = self._push.pop(bare, None)
         devices = self._devices.get(bare, {})
         self._batch().acknowledged.update({(account.id, resource): devices[resource] for resource in devices})
         return account

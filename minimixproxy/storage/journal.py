@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from twisted.internet.defer import Deferred
 
 from minimixproxy.logs.logger import Logger
-from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, TokenDevice
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptPush, TokenDevice
 from minimixproxy.sasl.keys import Keys
 from minimixproxy.storage.account_rows import AccountRows
 from minimixproxy.storage.batch import Batch, Erasure
@@ -93,6 +93,9 @@ class SQLJournal:
 
     def tokens_withdrawn(self, bare: str, device: str) -> None:
         self.login_tokens.withdraw(bare, device)
+
+    def push_enabled(self, bare: str, enabled: tuple[KeptPush, ...]) -> None:
+        self._rows.push_enabled(bare, enabled)
 
     def account_expired(self, bare: str) -> None:
         self._rows.forgotten(bare)

@@ -18,6 +18,7 @@ from minimixproxy.minimix.interfaces.journal import (
     KeptMembership,
     KeptMessage,
     KeptPrivate,
+    KeptPush,
     KeptRoom,
 )
 from minimixproxy.sasl.keys import Keys
@@ -26,6 +27,7 @@ from minimixproxy.storage import schema
 from minimixproxy.storage.errors import BadRow
 from minimixproxy.storage.login_keys import read_keys
 from minimixproxy.storage.login_tokens import Kept, read_token
+from minimixproxy.storage.push_column import read_push
 from minimixproxy.storage.sealing import Sealer, Unsealable
 from minimixproxy.xep.delays import possible_time
 
@@ -44,11 +46,12 @@ class LoadedRoom:
 
 @dataclass(slots=True)
 class LoadedAccount:
-    """An account with its number, and its login as it is in the row, sealed."""
+    """An account with its number, and its login and what devices enabled as they are in the row, sealed."""
 
     id: int
     kept: KeptAccount
     login: Row
+    push: bytes | None = None
     rooms: dict[int, LoadedRoom] = field(default_factory=dict)
 
 
@@ -138,8 +141,21 @@ class Loader:
         number, bare, refused, last_seen = row[:4]
         _check(isinstance(bare, str) and bool(bare), "no address")
         seen = possible_time(float(last_seen), self._now) if isinstance(last_seen, int | float) else self._now
-        kept = KeptAccount(bare, self._login(bare, row), bool(refused), seen, [], self._unfollowed(bare, row[12]))
-        self._accounts[number] = LoadedAccount(number, kept, tuple(row[4:12]))
+        unfollowed, push = self._unfollowed(bare, row[12]), self._push(bare, row[13])
+        kept = KeptAccount(bare, self._login(bare, row), bool(refused), seen, [], unfollowed, push)
+        self._accounts[number] = LoadedAccount(number, kept, tuple(row[4:12]), row[13] if push else None)
+
+    def _push(self, bare: str, column: object) -> tuple[KeptPush, ...]:
+        try:
+            return read_push(bare, column, self._sealer)
+        except BadRow as error:
+            self.log.error(
+                "{name}: what devices of {account} have enabled for push notifications is left out: {error}",
+                name=self._name,
+                account=bare,
+                error=error,
+            )
+            return ()
 
     def _unfollowed(self, bare: str, column: object) -> dict[str, str | None]:
         try:

@@ -56,6 +56,7 @@ accounts = Table(
     Column("server_key", LargeBinary),
     Column("password", LargeBinary),
     Column("unfollowed", Text),  # a JSON object: by room, the digest of the bookmark that is not followed, or null
+    Column("push", LargeBinary),  # what devices have enabled (XEP-0357), as JSON, sealed; NULL: nothing
 )
 
 #: The keys that accounts were enrolled with, whether or not they have been here; not those that logins leave.

@@ -156,6 +156,9 @@ class StubAccount:
     def acknowledged(self, session: SessionPort) -> None:
         self.acknowledgements += 1
 
+    def session_wakes(self, session: SessionPort) -> None:
+        """Nobody needs to know."""
+
     def session_sleeps(self, session: SessionPort) -> None:
         self.asleep.append(session)
 

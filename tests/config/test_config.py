@@ -108,7 +108,7 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + "[q]\n",
         [
             "[q]: unknown key; known: "
-            "client_proxy, domain, limits, listen, rooms, seal_key, sessions, state, state_directory"
+            "client_proxy, domain, limits, listen, push, rooms, seal_key, sessions, state, state_directory"
         ],
     ),
     "unknown domain key": (
@@ -123,7 +123,7 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + "[[is-1n]]\n",
         [
             "is-1n: unknown key; known: "
-            "client_proxy, domain, limits, listen, rooms, seal_key, sessions, state, state_directory"
+            "client_proxy, domain, limits, listen, push, rooms, seal_key, sessions, state, state_directory"
         ],
     ),
     "unknown key of a domain that looks like a branch of ours": (

@@ -46,6 +46,7 @@ class Proxy:
         rooms: Table | None = None,
         limits: Table | None = None,
         sessions: Table | None = None,
+        push: Table | None = None,
         domain: Table | None = None,
         listen: Sequence[Table] | None = None,
         client_proxy: Sequence[Table] = (),
@@ -67,6 +68,7 @@ class Proxy:
             "rooms": {**ROOMS, **(rooms or {})},
             "limits": {**LIMITS, **(limits or {})},
             "sessions": sessions or {},
+            "push": {"delay": 0.3, **(push or {})},
         }
         self.configuration.write_text(self._file(tables, domain or {}, client_proxy))
         self._past: list[LoggedProcess] = []  # before restarts

@@ -18,7 +18,7 @@ from tests.patience import patiently
 
 COMPONENT_SECRET = "component secret"
 # Labels below a server's domain that a component may connect as.
-COMPONENTS = ("proxy", "proxy2", "proxy3", "echo")
+COMPONENTS = ("proxy", "proxy2", "proxy3", "echo", "push")
 
 
 class Account(NamedTuple):

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.words.protocols.jabber.xmlstream import XMPPHandlerCollection
 from twisted.words.xish import domish
 
-from minimixproxy.config.settings import Rooms
+from minimixproxy.config.settings import Push, Rooms
 from minimixproxy.minimix.account import Account
 from minimixproxy.minimix.interfaces.enrolling import Enrolled
 from minimixproxy.minimix.interfaces.weighed import Weighed
@@ -192,6 +192,7 @@ class World:
 
     new_clock: type[Clock] = Clock
     new_journal: type[NullJournal] = NullJournal
+    push = Push()
     planned = STREAM  # the full JID that the account stream will ask for
 
     def __init__(self, **options: object) -> None:
@@ -209,6 +210,7 @@ class World:
             self.journal,
             lambda address, room: self.neighbours.get((address, room)),
             Pacer(self.clock, 1000, 1000),
+            self.push,
         )
         self.account = Account(BARE, self.stream, self, context, self.planned)
 

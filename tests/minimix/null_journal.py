@@ -12,6 +12,7 @@ from minimixproxy.minimix.interfaces.journal import (
     KeptMembership,
     KeptMessage,
     KeptPrivate,
+    KeptPush,
     RoomJournal,
     TokenDevice,
 )
@@ -87,6 +88,9 @@ class NullJournal:
         """Kept nowhere."""
 
     def bookmarks_unfollowed(self, bare: str, rooms: Mapping[str, str | None]) -> None:
+        """Kept nowhere."""
+
+    def push_enabled(self, bare: str, enabled: tuple[KeptPush, ...]) -> None:
         """Kept nowhere."""
 
     def account_expired(self, bare: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.config.settings import Rooms
+from minimixproxy.minimix.interfaces.said import Said
 from minimixproxy.minimix.interfaces.streams import Answered, RoomOutlet, SessionPort
 from minimixproxy.minimix.room.appearance import Appearance
 from minimixproxy.minimix.room.attached_sessions import AttachedSessions
@@ -35,6 +36,17 @@ class Question:
 
 
 @dataclass
+class Listener:
+    """Keeps what is said."""
+
+    active: bool = False
+    heard: list[Said] = field(default_factory=list)
+
+    def said(self, said: Said, _here: Iterable[SessionPort]) -> None:
+        self.heard.append(said)
+
+
+@dataclass
 class FakeOutlet:
     """Keeps what is asked and sent, and who waits for its turn. Bounds only what waits."""
 
@@ -48,6 +60,7 @@ class FakeOutlet:
     waiting: ByteBudget = field(default_factory=lambda: ByteBudget(WAITING_BYTES))
     client_budget: ByteBudget = field(default_factory=lambda: ByteBudget(PLENTY))
     presence_limit: int = PLENTY
+    listener: Listener = field(default_factory=Listener)
 
     def ask(self, to: str, kind: str, payload: bytes, answered: Answered) -> None:
         self.asked.append(Question(to, kind, parse_stanza(payload), answered))

@@ -8,7 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptMembership, KeptPrivate, KeptRoom
+from minimixproxy.minimix.interfaces.journal import (
+    KeptAccount,
+    KeptLogin,
+    KeptMembership,
+    KeptPrivate,
+    KeptPush,
+    KeptRoom,
+)
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, Lab, StorageTestCase, message, on_both_databases
 
 LOGIN = KeptLogin("example.org", "alice", "SHA-256", b"\0salt", 10_000, b"\xffclient", b"\xfeserver", "päss")
@@ -101,6 +108,32 @@ class KeptTests(StorageTestCase):
             self.then()
             self.execute(f"UPDATE accounts SET unfollowed = '{column}'")
             self.assertEqual(self.then(), [KeptAccount(BARE, LOGIN, False, 1.0)], column[:20])
+
+    def test_push(self) -> None:
+        """What is enabled is sealed, and goes with the account; before there is a row, it waits for one."""
+        one = KeptPush("phone", "push.test", "n", b"<x xmlns='jabber:x:data'>s3cret</x>", False)
+        two = KeptPush("rüm", "push.test", "", b"", True)
+        self.now.journal.push_enabled(BARE, (one,))
+        self.now.journal.account_kept(BARE, LOGIN, 1.0)
+        self.assertEqual([account.push for account in self.then()], [(one,)])
+        self.now.journal.account_kept(BARE, None, 2.0)
+        self.assertEqual([account.push for account in self.then()], [(one,)])
+        self.now.journal.push_enabled(BARE, (one, two))
+        self.assertEqual([account.push for account in self.then()], [(one, two)])
+        self.now.journal.push_enabled(BARE, ())
+        self.assertEqual([account.push for account in self.then()], [()])
+        self.now.journal.push_enabled(BARE, (one,))
+        self.now.journal.account_forgotten(BARE)
+        self.now.journal.account_kept(BARE, LOGIN, 1.0)
+        self.assertEqual([account.push for account in self.then()], [()])
+
+    def test_push_that_cannot_be_read(self) -> None:
+        """It costs the account nothing else."""
+        self.now.journal.account_kept(BARE, LOGIN, 1.0)
+        for column in ("''", "'01'", "'text'"):
+            self.then()
+            self.execute(f"UPDATE accounts SET push = {column}")
+            self.assertEqual(self.then(), [KeptAccount(BARE, LOGIN, False, 1.0)], column)
 
     def test_refused_is_written_when_it_changes(self) -> None:
         self.now.journal.account_kept(BARE, LOGIN, 1.0)

@@ -29,6 +29,9 @@ class AccountPort(Protocol):
     def session_sleeps(self, session: SessionPort) -> None:
         """The client's connection is gone, and the session waits to be resumed."""
 
+    def session_wakes(self, session: SessionPort) -> None:
+        """The client has another connection, and goes on with the session."""
+
     def held_back(self, session: SessionPort, waits: bool) -> None:
         """Messages that were delivered begin to wait for an inactive client, or do so no longer."""
 

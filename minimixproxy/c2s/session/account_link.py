@@ -150,6 +150,7 @@ class AccountLink:
         """A client has logged in anew, and goes on with the session."""
         if self._account is not None:
             self._accounts.logged_in(self._own.bare, login)
+            self._account.session_wakes(self._session)
 
     def sleeps(self) -> None:
         """The client's connection is gone, and the session waits to be resumed."""

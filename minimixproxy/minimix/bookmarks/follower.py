@@ -21,6 +21,7 @@ from minimixproxy.minimix.interfaces.journal import KeptMembership
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.bookmarks import Bookmark, Bookmarks
+from minimixproxy.xep.notification_settings import setting_of
 
 
 class BookmarkedRoom(Protocol):
@@ -51,6 +52,9 @@ class BookmarkedAccount(Requests, ReadAccount, Protocol):
 
     def leave(self, room: str) -> None:
         """Leave a room that no session is in."""
+
+    def notifications(self, rooms: Mapping[str, str]) -> None:
+        """Bookmarks were read: by room, what they say of notifications (XEP-0492)."""
 
     def set_bookmarked(self, room: str, bookmarked: bool) -> None:
         """Say whether a bookmark keeps the account in when its last session leaves."""
@@ -163,6 +167,7 @@ class BookmarkFollower:
     def _follow(self, found: Bookmarks) -> None:
         for address in found.unreadable:
             self.log.warn("{account}: unreadable bookmark of {room}", account=self._account.bare, room=address[:200])
+        self._account.notifications(_notifications(found))
         wanted = {room: bookmark for room, bookmark in found.rooms.items() if bookmark.autojoin}
         self._mark_as_bookmarked(wanted, found)
         rewritten, self._rewritten = self._rewritten, set()
@@ -265,3 +270,8 @@ class BookmarkFollower:
             )
             if bookmark.autojoin:
                 self._account.set_bookmarked(bookmark.room, True)
+
+
+def _notifications(found: Bookmarks) -> dict[str, str]:
+    settings = ((room, setting_of(bookmark.xml)) for room, bookmark in found.rooms.items())
+    return {room: setting for room, setting in settings if setting is not None}

@@ -77,6 +77,20 @@ class KeptLogin:
     password: str | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class KeptPush:
+    """What a device has enabled (XEP-0357 §5): `jid` and `node` of the push service, and the options, a whole form.
+
+    `resource`: the device. `at_server`: the account's server has enabled it, too.
+    """
+
+    resource: str
+    jid: str
+    node: str
+    options: bytes = field(default=b"", repr=False)
+    at_server: bool = True
+
+
 @dataclass(slots=True)
 class KeptAccount:
     """An account as it was kept. `last_seen`: when a client of it was connected last, seconds since the epoch.
@@ -91,6 +105,7 @@ class KeptAccount:
     last_seen: float
     rooms: list[KeptRoom] = field(default_factory=list)
     unfollowed: dict[str, str | None] = field(default_factory=dict)
+    push: tuple[KeptPush, ...] = ()
 
 
 class RoomJournal(Protocol):
@@ -164,6 +179,9 @@ class Journal(Protocol):
 
     def bookmarks_unfollowed(self, bare: str, rooms: Mapping[str, str | None]) -> None:
         """These are all the rooms whose bookmarks the account does not follow (see `KeptAccount`)."""
+
+    def push_enabled(self, bare: str, enabled: tuple[KeptPush, ...]) -> None:
+        """This is all that devices of the account have enabled."""
 
     def account_expired(self, bare: str) -> None:
         """Nobody needs the account any more: everything about it goes, but the keys that it was enrolled with."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from wokkel.subprotocols import XMPPHandler
 
 from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.minimix.interfaces.said import Said
 from minimixproxy.minimix.interfaces.weighed import Weighed
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza
@@ -114,6 +115,17 @@ class OpenRequests(OwnRequests, Protocol):
         """Nothing that was asked is answered any more."""
 
 
+class Listener(Protocol):
+    """Who is told of what is said in rooms."""
+
+    @property
+    def active(self) -> bool:
+        """Whether it listens."""
+
+    def said(self, said: Said, here: Iterable[SessionPort]) -> None:
+        """Something was said; `here`: the sessions that are in the room."""
+
+
 class RoomOutlet(OwnRequests, Protocol):
     """What an occupancy may do to the world outside its sessions."""
 
@@ -136,6 +148,10 @@ class RoomOutlet(OwnRequests, Protocol):
 
     def from_session_again(self, session: SessionPort, stanza: Stanza) -> None:
         """Route a session's stanza again that had to wait."""
+
+    @property
+    def listener(self) -> Listener:
+        """Who is told of what is said."""
 
     @property
     def client_budget(self) -> ByteBudget:

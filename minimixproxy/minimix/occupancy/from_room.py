@@ -238,7 +238,8 @@ class FromRoom:
         else:
             if phase is Phase.INTERRUPTED:  # a room may know the account again, or still, before it has asked
                 rejoining.note_gap(parts)
-            self.heard(stanza, again or phase in FIRST)
+            past = again or phase in FIRST
+            self._take(stanza, past=past, is_news=not past)
 
     def _is_told_again(self, stanza: Stanza) -> bool:
         """Tell whether the room tells its history to one who is in: it answers a join that it has got late.
@@ -260,9 +261,16 @@ class FromRoom:
             self._parts.attendance.attached.fork(stanza)
 
     def heard(self, stanza: Stanza, past: bool) -> None:
-        """A message takes its place in the history; attached sessions get what they cannot have had.
+        """Take a message that has waited while the room was entered again: all that is not known was missed.
 
         `past`: the room tells it as something said before, as it does until the subject.
+        """
+        self._take(stanza, past=past, is_news=True)
+
+    def _take(self, stanza: Stanza, *, past: bool, is_news: bool) -> None:
+        """A message takes its place in the history; attached sessions get what they cannot have had.
+
+        `is_news`: if it is not known, it was not said before the account came in.
         """
         parts, outbox = self._parts, self._parts.attendance.outbox
         taken = parts.history.take(stanza, wall_time(parts.context.clock), past=past)
@@ -272,9 +280,11 @@ class FromRoom:
         if outbox.expects:
             outbox.shown(stanza, parts.history.senders.is_own(stanza))
         kept = taken is Taken.NEW
-        weigh = parts.scales.of_message(parts.history.last_sequence if kept else None)
-        parts.attendance.attached.fork(stanza, weigh)
+        sequence = parts.history.last_sequence if kept else None
+        parts.attendance.attached.fork(stanza, parts.scales.of_message(sequence))
         parts.scales.heard(stanza, kept=kept)
+        if is_news and parts.outlet.listener.active:
+            self._tell_listener(stanza, sequence)
 
     def message(self, stanza: Stanza) -> None:
         """Take a private message, or another message that is not groupchat."""
@@ -283,6 +293,13 @@ class FromRoom:
         if all(session.managed for session in attendance.attached):  # or there is none
             attendance.privates.keep(stanza, wall_time(self._parts.context.clock), attendance.attached)
         attendance.attached.fork(stanza, self._parts.scales.of_private())
+        if self._parts.outlet.listener.active:
+            self._tell_listener(stanza, None)
+
+    def _tell_listener(self, stanza: Stanza, sequence: int | None) -> None:
+        parts = self._parts
+        own = bool(stanza.readable and parts.history.senders.is_own(stanza))
+        parts.outlet.listener.said(parts.scales.said(stanza, sequence, own=own), parts.attendance.attached)
 
 
 def _refusal(condition: str, error: Stanza) -> Input:

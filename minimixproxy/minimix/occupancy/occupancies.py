@@ -7,7 +7,7 @@ from typing import Protocol
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptRoom
-from minimixproxy.minimix.interfaces.streams import SessionPort, StreamPort
+from minimixproxy.minimix.interfaces.streams import Listener, SessionPort, StreamPort
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.occupancy.outlet import AccountOutlet
 from minimixproxy.minimix.room.context import AccountContext, RoomContext
@@ -25,6 +25,10 @@ DETACHED = "This device was detached from the room by a command. The account is 
 
 class OccupanciesHost(Protocol):
     """The account, as far as its rooms are concerned."""
+
+    @property
+    def push(self) -> Listener:
+        """Who is told of what is said."""
 
     def room_joined(self, room: str) -> None:
         """The account is in a room."""
@@ -51,6 +55,7 @@ class Occupancies:
         self, bare: str, stream: StreamPort, sessions: Sessions, context: AccountContext, host: OccupanciesHost
     ) -> None:
         self.rooms: dict[str, Occupancy] = {}
+        self.listener = host.push
         self.room_joined = host.room_joined
         self.room_left = host.room_left
         self.room_removed = host.room_removed

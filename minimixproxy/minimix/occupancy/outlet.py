@@ -6,7 +6,7 @@ from collections.abc import Callable, Sized
 from typing import Protocol
 
 from minimixproxy.bounds.byte_budget import ByteBudget
-from minimixproxy.minimix.interfaces.streams import Answered, SessionPort, StreamPort
+from minimixproxy.minimix.interfaces.streams import Answered, Listener, SessionPort, StreamPort
 from minimixproxy.minimix.room.budgets import Budgets
 from minimixproxy.minimix.room.context import AccountContext
 from minimixproxy.minimix.room.sessions import Sessions
@@ -18,6 +18,10 @@ SHOWN_TO_ALL = 2 * 1024 * 1024
 
 class OutletHost(Sized, Protocol):
     """All occupancies of the account. Rooms by bare JID."""
+
+    @property
+    def listener(self) -> Listener:
+        """Who is told of what is said."""
 
     def room_joined(self, room: str) -> None:
         """The account is in a room."""
@@ -42,6 +46,7 @@ class AccountOutlet:
         self, account: str, stream: StreamPort, sessions: Sessions, context: AccountContext, host: OutletHost
     ) -> None:
         self.account = account
+        self.listener = host.listener
         self.budgets = Budgets(context.settings)
         self.broadcast_payload = sessions.payload
         self.room_joined = host.room_joined

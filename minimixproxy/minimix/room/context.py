@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minimixproxy.config.settings import Rooms
+from minimixproxy.config.settings import Push, Rooms
 from minimixproxy.minimix.addressing.local_accounts import ClientOf
 from minimixproxy.minimix.interfaces.journal import Journal, RoomJournal
 from minimixproxy.minimix.interfaces.streams import RoomOutlet
@@ -37,3 +37,4 @@ class AccountContext:
     journal: Journal
     client_of: ClientOf
     pacer: Pacer
+    push: Push

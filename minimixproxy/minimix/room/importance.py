@@ -21,6 +21,7 @@ from __future__ import annotations
 from enum import Enum
 
 from minimixproxy.minimix.history.amendments import AMENDING
+from minimixproxy.minimix.interfaces.said import Calling
 from minimixproxy.namespaces import (
     NS_ATTENTION,
     NS_CALL_INVITES,
@@ -50,6 +51,7 @@ _CHAT_STATES = frozenset((NS_CHATSTATES, name) for name in ("active", "composing
 _MARKERS = frozenset((NS_MARKERS, name) for name in ("received", "displayed", "acknowledged"))
 _URGENT = muc.ENCRYPTED | {(NS_EME, "encryption"), (NS_ATTENTION, "attention"), (NS_CONFERENCE, "x")}
 _CALLS = frozenset({NS_CALL_INVITES, *NS_JINGLE_MESSAGE})
+_RINGING = frozenset({(NS_CALL_INVITES, "invite"), *((uri, "propose") for uri in NS_JINGLE_MESSAGE)})
 _REACTION = (NS_REACTIONS, "reactions")
 _CORRECTION = (NS_CORRECT, "replace")
 
@@ -90,9 +92,12 @@ def _of_readable(message: Stanza, account: Somebody, all_notify: bool) -> Import
 
 def _notifies(message: Stanza, payloads: frozenset[tuple[str, str]], account: Somebody, all_notify: bool) -> bool:
     """Tell whether a message with a body makes clients call for their user."""
-    if _REACTION in payloads or not payloads.isdisjoint(AMENDING - {_CORRECTION}):
-        return False  # the body is for clients that do not know what it is
-    return names(message, account) or (all_notify and _CORRECTION not in payloads)
+    return _is_new(payloads) and (names(message, account) or (all_notify and _CORRECTION not in payloads))
+
+
+def _is_new(payloads: frozenset[tuple[str, str]]) -> bool:
+    """Tell whether a body is to be read: that of reactions and retractions is for clients that do not know them."""
+    return _REACTION not in payloads and payloads.isdisjoint(AMENDING - {_CORRECTION})
 
 
 def _of_silent(payloads: frozenset[tuple[str, str]]) -> Importance:
@@ -102,6 +107,30 @@ def _of_silent(payloads: frozenset[tuple[str, str]]) -> Importance:
     if said and said <= _CHAT_STATES | _MARKERS:
         return Importance.MARKER
     return Importance.ORDINARY
+
+
+def calling(message: Stanza, account: Somebody | None) -> Calling:
+    """Return how a message calls for the account; None: it is for this account alone."""
+    if not message.readable:
+        return Calling(says=True)
+    try:
+        return _calling(message, frozenset(message.payloads), account)
+    except UnusableStanza:
+        return Calling(says=True)
+
+
+def _calling(message: Stanza, payloads: frozenset[tuple[str, str]], account: Somebody | None) -> Calling:
+    """What is encrypted may name anybody, unless it is without content, as it is when only keys are told."""
+    if not payloads.isdisjoint(_RINGING):
+        return Calling(says=True, names=True, calls=True)
+    if not payloads.isdisjoint(muc.ENCRYPTED):
+        has_content = b"payload" in message.raw
+        return Calling(has_content, has_content)
+    if not payloads.isdisjoint(_URGENT) or (account is not None and is_mentioned(message, account)):
+        return Calling(says=True, names=True)
+    if (NS_CLIENT, "body") not in payloads or not _is_new(payloads):
+        return Calling(says=False)
+    return Calling(_CORRECTION not in payloads, account is not None and names(message, account))
 
 
 def types(message: Stanza) -> bool:

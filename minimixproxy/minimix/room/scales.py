@@ -12,6 +12,7 @@ from minimixproxy.jids import prepare_resource
 from minimixproxy.minimix.history.message_index import OCCUPANT
 from minimixproxy.minimix.history.room_info import RoomInfo
 from minimixproxy.minimix.history.senders import Senders
+from minimixproxy.minimix.interfaces.said import Said
 from minimixproxy.minimix.interfaces.weighed import Change, Weighed, What
 from minimixproxy.minimix.room import importance
 from minimixproxy.minimix.room.appearance import Appearance
@@ -146,6 +147,24 @@ class Scales:
 
         return weigh
 
+    def said(self, message: Stanza, sequence: int | None, *, own: bool) -> Said:
+        """Return a message as push services are perhaps told of it; `sequence`: its place in the history.
+
+        `own`: the account is known to have said it.
+        """
+        is_groupchat = message.get("type") == "groupchat"
+        sender = _nick(message)
+        own = own or (is_groupchat and bool(sender) and sender == _prepared(self._appearance.nick))
+        return Said(
+            self._room,
+            message,
+            sequence,
+            own=own,
+            calling=importance.calling(message, self._somebody() if is_groupchat else None),
+            in_group=is_groupchat,
+            is_private_group=self._is_private_group,
+        )
+
     def heard(self, message: Stanza, *, kept: bool) -> None:
         """Note whether the sender of a groupchat message is writing. `kept`: it is in the history."""
         if kept:
@@ -174,12 +193,13 @@ class Scales:
         return Somebody(self._account, occupant, ids[0].get("id") if len(ids) == 1 else None, _standing(shown))
 
     def _all_notify(self) -> bool:
-        """Whether this is a room in which clients call for each message: a private group, by default.
-
-        Not known yet: the room is asked, and each message may be one.
-        """
+        """Whether this is a room in which clients call for each message: a private group, by default."""
         if self._settings.notify != "private":
             return self._settings.notify == "all"
+        return self._is_private_group()
+
+    def _is_private_group(self) -> bool:
+        """Whether it is for members only, and not anonymous. Not known yet: the room is asked, and it may be one."""
         if muc.NON_ANONYMOUS not in self._view().codes:
             return False
         if self._info.members_only is None:

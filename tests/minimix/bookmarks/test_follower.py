@@ -124,6 +124,9 @@ class FakeAccount:
         self.rooms[room] = FakeRoom(nick, password, True)
         self.log.append(("enter", room, nick, password))
 
+    def notifications(self, rooms: Mapping[str, str]) -> None:
+        self.notify = dict(rooms)
+
     def leave(self, room: str) -> None:
         self.rooms[room].leaving = True
         self.log.append(("leave", room))

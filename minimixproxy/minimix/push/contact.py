@@ -1,0 +1,99 @@
+"""Messages of contacts that the server has for one session, read for push. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from twisted.words.xish import domish
+
+from minimixproxy.jids import InvalidJID, Whose, parse_jid, whose
+from minimixproxy.minimix.interfaces.said import Calling
+from minimixproxy.minimix.room.importance import calling
+from minimixproxy.namespaces import NS_CARBONS, NS_CLIENT, NS_FORWARD, NS_MDS, NS_PUBSUB, NS_PUBSUB_EVENT
+from minimixproxy.wire.stanza import Stanza, stanza_of
+from minimixproxy.xep.push import Disabling
+
+#: In every stanza that tells how far the account has read (XEP-0490).
+READ_MARK = NS_MDS.encode()
+#: In every stanza by which a push service disables itself (XEP-0357 §8).
+DISABLED_MARK = b"affiliation"
+MAX_READ = 100  # chats that one stanza says to be read
+
+
+class Told(NamedTuple):
+    """A message of a contact: `peer` is its bare JID, `sender` the full one."""
+
+    peer: str
+    sender: str
+    message: Stanza
+    calling: Calling
+
+
+def told_by_contact(stanza: Stanza, jid: str) -> Told | None:
+    """Return a message for the session of `jid`, of somebody else, or the carbon of one (XEP-0280); None: neither."""
+    if stanza.get("type") in ("error", "groupchat", "headline"):
+        return None
+    if whose(stanza.get("from"), jid) is Whose.ACCOUNT:
+        inner = _copied(stanza)
+        return _told(inner, jid) if inner is not None else None
+    return _told(stanza, jid)
+
+
+def _told(message: Stanza, jid: str) -> Told | None:
+    sender = message.get("from")
+    if sender is None or message.get("type") in ("error", "groupchat", "headline"):
+        return None
+    try:
+        address = parse_jid(sender)
+    except InvalidJID:
+        return None
+    if address.bare == parse_jid(jid).bare:
+        return None
+    return Told(address.bare, address.full, message, calling(message, None))
+
+
+def _copied(carbon: Stanza) -> Stanza | None:
+    received = carbon.payload(NS_CARBONS, "received")
+    forwarded = _child(received, NS_FORWARD, "forwarded")
+    message = _child(forwarded, NS_CLIENT, "message")
+    return stanza_of(message) if message is not None else None
+
+
+def _child(element: domish.Element | None, uri: str, name: str) -> domish.Element | None:
+    return next(element.elements(uri, name), None) if element is not None else None
+
+
+def read_by_client(stanza: Stanza) -> list[str]:
+    """Return the chats of which a client's IQ says how far they are read (XEP-0490 §3.2), by bare JID."""
+    return _items(_child(stanza.payload(NS_PUBSUB, "pubsub"), NS_PUBSUB, "publish"))
+
+
+def read_elsewhere(stanza: Stanza, jid: str) -> list[str]:
+    """Return the chats of which the server says so, for the account (XEP-0490 §3.3)."""
+    if whose(stanza.get("from"), jid) is not Whose.ACCOUNT:
+        return []
+    return _items(_child(stanza.payload(NS_PUBSUB_EVENT, "event"), NS_PUBSUB_EVENT, "items"))
+
+
+def disabled_by_service(stanza: Stanza) -> Disabling | None:
+    """Return what a push service disables itself (XEP-0357 §8): it speaks for its own address only."""
+    pubsub = stanza.payload(NS_PUBSUB, "pubsub")
+    affiliation = _child(pubsub, NS_PUBSUB, "affiliation")
+    if pubsub is None or affiliation is None or affiliation.getAttribute("affiliation") != "none":
+        return None
+    try:
+        return Disabling(parse_jid(stanza.get("from") or "").full, pubsub.getAttribute("node"))
+    except InvalidJID:
+        return None
+
+
+def _items(node: domish.Element | None) -> list[str]:
+    if node is None or node.getAttribute("node") != NS_MDS:
+        return []
+    found = []
+    for item in list(node.elements(node.uri, "item"))[:MAX_READ]:
+        try:
+            found.append(parse_jid(item.getAttribute("id", "")).bare)
+        except InvalidJID:
+            continue
+    return found

@@ -1,0 +1,169 @@
+"""What one device is still to be told, and is being told, by its push service. No I/O; the clock is handed in.
+
+One publication is under way at a time. What comes meanwhile waits for the next, at the earliest `delay` seconds after.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from minimixproxy.minimix.interfaces.journal import KeptPush
+from minimixproxy.timing.backoff import Backoff
+from minimixproxy.timing.clock import Clock, Timer
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.xep import muc
+from minimixproxy.xep.push import Summary
+
+MAX_CHATS = 100  # that wait for one device: of one more, only the number of messages is known
+MAX_RECENT = 20  # messages that a device that is awake may not have got yet
+RETRY_FIRST, RETRY_LONGEST = 10.0, 3600.0  # seconds
+MAX_FAILURES = 16  # in a row, after which a service is taken to be gone (XEP-0357 §7.1)
+
+#: Errors of a service that may be over soon, or are of the way to it. All others disable it.
+_PASSING = frozenset(
+    {"internal-server-error", "recipient-unavailable", "remote-server-not-found", "remote-server-timeout"}
+    | {"resource-constraint", "service-unavailable"}
+)
+
+
+class Outcome(Enum):
+    """What an answer of a push service means."""
+
+    TOLD = "told"
+    LATER = "later"
+    DISABLED = "disabled"
+
+
+def outcome_of(answer: Stanza | None) -> Outcome:
+    """Return what an answer means (XEP-0357 §7.1); None: there was none."""
+    if answer is None:
+        return Outcome.LATER
+    if answer.get("type") != "error":
+        return Outcome.TOLD
+    if not answer.readable:
+        return Outcome.LATER
+    error = answer.payload("jabber:client", "error")
+    waits = error is not None and error.getAttribute("type") == "wait"
+    return Outcome.LATER if waits or muc.error_condition(answer) in _PASSING else Outcome.DISABLED
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One message. `chat`: the room's or contact's bare JID; `body`: only where it is to be told."""
+
+    chat: str
+    sender: str
+    body: str | None = field(default=None, repr=False)
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recent:
+    """A message that a device that is awake was given: up to `sequence`, the device tells what it has got."""
+
+    sequence: int
+    chat: str
+    tell: Callable[[], None]  # as if it came now
+
+
+class Pending:
+    """Of one device, by `registration`. `publish(registration, summary, answered)` is called when it is time."""
+
+    def __init__(
+        self,
+        registration: KeptPush,
+        delay: float,
+        clock: Clock,
+        publish: Callable[[KeptPush, Summary, Callable[[Stanza | None], None]], None],
+        disabled: Callable[[KeptPush], None],
+    ) -> None:
+        self.registration = registration
+        self.recent: deque[Recent] = deque(maxlen=MAX_RECENT)
+        self._delay = delay
+        self._clock = clock
+        self._publish = publish
+        self._disabled = disabled
+        self._waiting: dict[str, Item] = {}  # by chat, the latest last
+        self._under_way: dict[str, Item] | None = None
+        self._timer = Timer(clock)
+        self._due = 0.0
+        self._earliest = 0.0  # the next publication
+        self._backoff = Backoff(RETRY_FIRST, RETRY_LONGEST)
+        self._failures = 0
+
+    def add(self, item: Item, *, now: bool) -> None:
+        """A message is to be told: now, or after the delay."""
+        before = self._waiting.pop(item.chat, None)
+        if before is None and len(self._waiting) >= MAX_CHATS:
+            before = self._waiting.pop(next(iter(self._waiting)))
+        count = before.count if before is not None else 0
+        self._waiting[item.chat] = Item(item.chat, item.sender, item.body, item.count + count)
+        self._schedule(0.0 if now else self._delay)
+
+    def _schedule(self, wait: float) -> None:
+        """Publish in `wait` seconds, or when it is to be anyway, if that is sooner."""
+        if self._under_way is not None:
+            return  # the answer to it does
+        now = self._clock.seconds()
+        due = max(now + wait, self._earliest)
+        if not self._timer.running or due < self._due:
+            self._due = due
+            self._timer.start(due - now, self._now)
+
+    def read(self, chat: str) -> None:
+        """The user has read a chat, or is there: nothing of it is to be told."""
+        self._waiting.pop(chat, None)
+        if self.recent:
+            self.recent = deque((one for one in self.recent if one.chat != chat), MAX_RECENT)
+        if self._under_way is not None:
+            self._under_way.pop(chat, None)
+        if not self._waiting:
+            self._timer.stop()
+
+    def woken(self) -> None:
+        """The device is there: it is told by itself."""
+        self._waiting.clear()
+        if self._under_way is not None:
+            self._under_way.clear()
+        self._timer.stop()
+
+    def stop(self) -> None:
+        """Nothing is to be told any more."""
+        self.woken()
+        self.recent.clear()
+
+    def _now(self) -> None:
+        self._under_way, self._waiting = self._waiting, {}
+        last = next(reversed(self._under_way.values()))
+        count = sum(item.count for item in self._under_way.values())
+        self._publish(self.registration, Summary(count, last.sender, last.body), self._answered)
+
+    def _answered(self, answer: Stanza | None) -> None:
+        under_way, self._under_way = self._under_way, None
+        outcome = outcome_of(answer)
+        if outcome is Outcome.TOLD:
+            self._failures = 0
+            self._backoff.reset()
+            self._earliest = self._clock.seconds() + self._delay
+        else:
+            self._failures += 1
+            if outcome is Outcome.DISABLED or self._failures >= MAX_FAILURES:
+                self._disabled(self.registration)
+                return
+            self._earliest = self._clock.seconds() + self._backoff.next()
+            self._restore(under_way or {})
+        if self._waiting:
+            self._schedule(0.0)
+
+    def _restore(self, not_told: dict[str, Item]) -> None:
+        """What was not told goes before what has come meanwhile."""
+        came, self._waiting = self._waiting, not_told
+        for chat, item in came.items():
+            before = self._waiting.pop(chat, None)
+            count = item.count + (before.count if before is not None else 0)
+            self._waiting[chat] = Item(chat, item.sender, item.body, count)
+        while len(self._waiting) > MAX_CHATS:
+            del self._waiting[next(iter(self._waiting))]

@@ -1,0 +1,606 @@
+"""Push for an account's devices: what is enabled, what is told to push services, and what is not."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.config.settings import Push
+from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptPush
+from minimixproxy.minimix.push.enabling import MAX_OPEN, TIMEOUT
+from minimixproxy.minimix.push.pending import MAX_CHATS, MAX_FAILURES, RETRY_FIRST, RETRY_LONGEST
+from minimixproxy.minimix.push.registrations import MAX_REGISTRATIONS
+from minimixproxy.wire.stanza import Stanza, parse_stanza
+from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World
+from tests.minimix.null_journal import NullJournal
+
+PUSH = "urn:xmpp:push:0"
+SERVICE = "push.test"
+STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
+DISCO = "http://jabber.org/protocol/disco#info"
+ENABLE = f"<enable xmlns='{PUSH}' jid='{SERVICE}' node='n'/>"
+DISABLE = f"<disable xmlns='{PUSH}' jid='{SERVICE}' node='n'/>"
+MDS = "urn:xmpp:mds:displayed:0"
+
+
+class PushJournal(NullJournal):
+    """Keeps what is enabled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enabled: tuple[KeptPush, ...] = ()
+
+    def push_enabled(self, bare: str, enabled: tuple[KeptPush, ...]) -> None:
+        self.enabled = enabled
+
+
+class RunningClock(Clock):
+    """Time goes on from one reading to the next, as it does."""
+
+    def seconds(self) -> float:
+        self.rightNow += 1e-6
+        return super().seconds()
+
+
+class PushWorld(World):
+    new_clock = RunningClock
+    new_journal = PushJournal
+    journal: PushJournal
+    push = Push(rooms="mentions")
+
+
+class PushCase(SynchronousTestCase):
+    """Alice's phone has push enabled; it is in a room, where bob is."""
+
+    new_world: type[PushWorld] = PushWorld
+
+    def setUp(self) -> None:
+        self.world = self.new_world()
+        (self.phone,) = self.world.joined("phone")
+        self.phone.managed = True
+        self.enable(self.phone)
+        self.said = 0
+
+    def ask(self, session: FakeSession, payload: str, kind: str = "set", to: str = "", stanza_id: str = "e") -> None:
+        attribute = f" to='{to}'" if to else ""
+        taken = self.world.client(session, f"<iq type='{kind}' id='{stanza_id}'{attribute}>{payload}</iq>")
+        self.assertFalse(taken, "it is the server's to answer")
+
+    def answer(self, session: FakeSession, inner: str = "", kind: str = "result", attributes: str = "id='e'") -> bool:
+        xml = f"<iq type='{kind}' to='{session.jid}' {attributes}>{inner}</iq>"
+        return self.world.account.from_server(session, parse_stanza(xml))
+
+    def enable(self, session: FakeSession, payload: str = ENABLE) -> None:
+        self.ask(session, payload)
+        self.assertFalse(self.answer(session), "the client gets the server's answer")
+
+    def sleeps(self, session: FakeSession, *, got_all: bool = True) -> None:
+        """Its connection breaks; it has acknowledged all that it was given, or nothing."""
+        session.reached = self.world.journal.given_out() if got_all else 0
+        session.asleep = True
+        self.world.account.session_sleeps(session)
+
+    def wakes(self, session: FakeSession) -> None:
+        session.asleep = False
+        self.world.account.session_wakes(session)
+
+    def goes(self, session: FakeSession) -> None:
+        self.world.account.session_closed(session)
+
+    def says(self, body: str = "alice: come", nick: str = "bob", inner: str = "") -> None:
+        self.said += 1
+        self.world.says(nick, body, inner, stanza_id=f"m{self.said}")
+
+    def whispers(self, inner: str = "<body>psst</body>") -> None:
+        self.world.room(f"<message type='chat' id='p' from='{ROOM}/bob' to='{STREAM}'>{inner}</message>")
+
+    def contact_says(self, session: FakeSession, inner: str = "<body>hello</body>", kind: str = "chat") -> None:
+        message = f"<message type='{kind}' from='carol@c.test/x' to='{session.jid}'>{inner}</message>"
+        self.assertFalse(self.world.account.from_server(session, parse_stanza(message)))
+
+    def later(self, seconds: float = 0.0) -> list[Stanza]:
+        """Let time pass; return what was published."""
+        self.world.clock.advance(seconds)
+        return [stanza for stanza in self.world.stream.take() if stanza.get("to") == SERVICE]
+
+    def published(self, seconds: float = 0.0) -> Stanza:
+        (publication,) = self.later(seconds)
+        return publication
+
+    def service_says(self, publication: Stanza, condition: str = "", kind: str = "cancel", sender: str = "") -> None:
+        error = f"<error type='{kind}'><{condition} xmlns='{STANZAS}'/></error>" if condition else ""
+        self.world.room(
+            f"<iq type='{'error' if condition else 'result'}' id='{publication['id']}' from='{sender or SERVICE}'"
+            f" to='{STREAM}'>{error}</iq>"
+        )
+
+    def enabled(self) -> list[tuple[str, str, bool]]:
+        return [(one.resource, one.node, one.at_server) for one in self.world.journal.enabled]
+
+
+class Registering(PushCase):
+    def test_what_the_server_takes_is_noted(self) -> None:
+        self.assertEqual(self.enabled(), [("phone", "n", True)])
+
+    def test_what_it_refuses_is_not(self) -> None:
+        self.ask(self.phone, ENABLE.replace("'n'", "'m'"))
+        refusal = f"<error type='auth'><forbidden xmlns='{STANZAS}'/></error>"
+        self.assertFalse(self.answer(self.phone, refusal, "error"))
+        self.assertEqual(self.enabled(), [("phone", "n", True)])
+
+    def test_a_server_that_does_not_know_it(self) -> None:
+        for condition in ("service-unavailable", "feature-not-implemented"):
+            self.ask(self.phone, ENABLE.replace("'n'", f"'{condition}'"))
+            self.assertTrue(self.answer(self.phone, f"<error><{condition} xmlns='{STANZAS}'/></error>", "error"))
+            (answer,) = self.phone.take()
+            self.assertEqual((answer["type"], answer["id"], answer.payloads), ("result", "e", ()))
+            self.assertEqual(self.enabled()[-1], ("phone", condition, False))
+
+    def test_disabled(self) -> None:
+        self.ask(self.phone, DISABLE)
+        self.answer(self.phone)
+        self.assertEqual(self.enabled(), [])
+        self.sleeps(self.phone)
+        self.says()
+        self.assertEqual(self.later(60), [])
+
+    def test_answers_that_are_none(self) -> None:
+        """Of somebody else, with another id, for an id that is open twice, or much later."""
+        other = ENABLE.replace("'n'", "'m'")
+        self.ask(self.phone, other)
+        self.answer(self.phone, attributes="id='e' from='mallory@m.test'")
+        self.answer(self.phone, attributes="id='f'")
+        self.answer(self.phone, attributes="")
+        self.ask(self.phone, "<ping xmlns='urn:xmpp:ping'/>", "get")
+        self.answer(self.phone)
+        self.assertEqual(self.enabled(), [("phone", "n", True)])
+        self.ask(self.phone, other, to="mallory@m.test")
+        self.answer(self.phone)
+        self.assertEqual(self.enabled(), [("phone", "n", True)])
+
+    def test_too_many_requests(self) -> None:
+        for number in range(MAX_OPEN + 1):
+            self.ask(self.phone, ENABLE.replace("'n'", "'m'"), stanza_id=str(number))
+        self.answer(self.phone, attributes=f"id='{MAX_OPEN}'")
+        self.assertEqual(self.enabled(), [("phone", "n", True)])
+        self.world.clock.advance(TIMEOUT)
+        self.enable(self.phone, ENABLE.replace("'n'", "'m'"))
+        self.assertEqual(len(self.enabled()), 2)
+
+    def test_too_many_services(self) -> None:
+        for number in range(MAX_REGISTRATIONS):
+            self.enable(self.phone, ENABLE.replace("'n'", f"'{number}'"))
+        self.assertEqual([node for _, node, _ in self.enabled()], [str(n) for n in range(MAX_REGISTRATIONS)])
+
+    def test_the_oldest_goes(self) -> None:
+        """One that is enabled anew, with something else, is not the oldest any more."""
+        for number in range(MAX_REGISTRATIONS - 1):
+            self.enable(self.phone, ENABLE.replace("'n'", f"'{number}'"))
+        self.enable(self.world.session("other"))
+        self.enable(self.phone, ENABLE.replace("'n'", "'last'"))
+        self.assertEqual([node for _, node, _ in self.enabled()][-2:], ["n", "last"])
+
+    def test_another_device_takes_a_node_over(self) -> None:
+        self.enable(self.world.session("other"))
+        self.assertEqual(self.enabled(), [("other", "n", True)])
+
+    def test_restored(self) -> None:
+        world = PushWorld()
+        world.account.restore(KeptAccount(BARE, None, False, 0.0, push=self.world.journal.enabled))
+        self.assertEqual(world.account.push.kept(), self.world.journal.enabled)
+        self.assertTrue(world.account.push.active)
+
+    def test_an_account_that_cannot_be_in_rooms(self) -> None:
+        world = PushWorld()
+        world.is_enrolled = False
+        session = world.session("phone")
+        world.client(session, f"<iq type='set' id='e'>{ENABLE}</iq>")
+        self.assertFalse(world.account.from_server(session, parse_stanza("<iq type='result' id='e'/>")))
+        self.assertEqual(world.journal.enabled, ())
+
+    def test_offered_where_the_server_does_not(self) -> None:
+        for features, taken in (("<feature var='a'/>", True), (f"<feature var='{PUSH}'/>", False)):
+            self.ask(self.phone, f"<query xmlns='{DISCO}'/>", "get", BARE)
+            query = f"<query xmlns='{DISCO}'><identity category='account' type='registered'/>{features}</query>"
+            self.assertIs(self.answer(self.phone, query, attributes=f"id='e' from='{BARE}'"), taken)
+        (answer,) = self.phone.take()
+        self.assertEqual(answer["from"], BARE)
+        self.assertIn(f"<feature var='a'/><feature var='{PUSH}'/></query>".encode(), answer.raw)
+
+
+class Telling(PushCase):
+    def test_a_mention_while_the_phone_sleeps(self) -> None:
+        self.sleeps(self.phone)
+        self.says("nothing")
+        self.assertEqual(self.later(60), [])
+        self.says()
+        publication = self.published()
+        self.assertIn(b"<publish node='n'>", publication.raw)
+        self.assertNotIn(b"come", publication.raw)
+        self.assertNotIn(ROOM.encode(), publication.raw)
+        self.service_says(publication)
+        self.assertEqual(self.later(3600), [], "once")
+
+    def test_while_it_is_gone_and_the_account_has_no_client(self) -> None:
+        self.goes(self.phone)
+        self.says()
+        self.published()
+
+    def test_nothing_while_it_is_awake(self) -> None:
+        self.says()
+        self.assertEqual(self.later(60), [])
+
+    def test_in_private(self) -> None:
+        self.sleeps(self.phone)
+        self.whispers("<composing xmlns='http://jabber.org/protocol/chatstates'/>")
+        self.assertEqual(self.later(60), [])
+        self.whispers()
+        self.published()
+
+    def test_what_the_server_pushes_itself_is_not(self) -> None:
+        archived = f"<body>psst</body><stanza-id xmlns='urn:xmpp:sid:0' by='{BARE}' id='1'/>"
+        self.goes(self.phone)
+        self.whispers(archived)
+        self.assertEqual(self.later(60), [])
+
+    def test_a_contact_while_it_sleeps(self) -> None:
+        self.contact_says(self.phone)
+        self.assertEqual(self.later(60), [], "it is awake")
+        self.sleeps(self.phone)
+        self.contact_says(self.phone, "<active xmlns='http://jabber.org/protocol/chatstates'/>")
+        self.contact_says(self.phone, "<body>news</body>", "headline")
+        self.contact_says(self.phone, "<error/>", "error")
+        self.assertEqual(self.later(60), [])
+        self.contact_says(self.phone)
+        self.published()
+
+    def test_the_carbon_of_a_message(self) -> None:
+        self.sleeps(self.phone)
+
+        def copied(kind: str, sender: str) -> None:
+            inner = f"<message xmlns='jabber:client' type='chat' from='{sender}' to='{BARE}/x'><body>b</body></message>"
+            forwarded = f"<forwarded xmlns='urn:xmpp:forward:0'>{inner}</forwarded>"
+            carbon = f"<{kind} xmlns='urn:xmpp:carbons:2'>{forwarded}</{kind}>"
+            message = f"<message from='{BARE}' to='{self.phone.jid}'>{carbon}</message>"
+            self.world.account.from_server(self.phone, parse_stanza(message))
+
+        copied("sent", f"{BARE}/x")
+        copied("received", f"{BARE}/x")
+        copied("received", f"{ROOM}/bob")
+        self.assertEqual(self.later(60), [], "what it has said itself; what comes from the room, too")
+        copied("received", "carol@c.test/x")
+        self.published()
+
+    def test_own_words(self) -> None:
+        self.sleeps(self.phone)
+        self.says("alice, note to self", nick="alice")
+        self.assertEqual(self.later(60), [])
+
+    def test_what_it_had_not_got_when_its_connection_broke(self) -> None:
+        self.says("nothing")
+        self.says()
+        self.sleeps(self.phone, got_all=False)
+        self.published()
+
+    def test_what_the_account_itself_has_missed(self) -> None:
+        """It was out of the room by a fault; what the room tells of the past when it is back, but not when it joins."""
+        self.sleeps(self.phone)
+        stamp = "<delay xmlns='urn:xmpp:delay' stamp='2023-11-14T22:13:20Z'/>"
+        self.world.gone("alice", "110 332")
+        self.world.clock.advance(600)
+        self.world.stream.take()
+        self.world.shows("bob")
+        self.world.shows("alice", "100 110", item=f"jid='{STREAM}'")
+        self.says("alice: missed", inner=stamp)
+        self.world.tells_of_itself()
+        self.world.subject("topic")
+        self.published(60)
+
+    def test_what_was_said_before_the_account_came(self) -> None:
+        world = PushWorld()
+        world.account.restore(KeptAccount(BARE, None, False, 0.0, push=self.world.journal.enabled))
+        world.asks_to_join(world.session("laptop"))
+        world.shows("alice", "100 110", item=f"jid='{STREAM}'")
+        world.says("bob", "alice: long ago", "<delay xmlns='urn:xmpp:delay' stamp='2023-11-14T22:13:20Z'/>")
+        world.subject("topic")
+        world.clock.advance(60)
+        self.assertEqual([stanza for stanza in world.stream.take() if stanza.get("to") == SERVICE], [])
+
+    def test_what_it_had_got(self) -> None:
+        self.says()
+        self.sleeps(self.phone)
+        self.assertEqual(self.later(60), [])
+
+    def test_what_it_had_not_got_when_its_session_ended(self) -> None:
+        """It had not been found out before that its connection was gone."""
+        self.says()
+        self.phone.reached = 0
+        self.goes(self.phone)
+        self.published()
+
+    def test_what_it_had_got_when_its_session_ended(self) -> None:
+        self.says()
+        self.goes(self.phone)
+        self.assertEqual(self.later(60), [])
+
+    def test_what_was_read_elsewhere_before_its_connection_broke(self) -> None:
+        laptop = self.world.session("laptop")
+        self.says()
+        self.world.client(laptop, f"<message type='groupchat' to='{ROOM}'><body>I see</body></message>")
+        self.sleeps(self.phone, got_all=False)
+        self.assertEqual(self.later(60), [])
+
+    def test_many_at_once_are_one(self) -> None:
+        self.sleeps(self.phone)
+        for _ in range(MAX_CHATS + 5):
+            self.says()
+        self.assertIn(f">{MAX_CHATS + 5}<".encode(), self.published().raw)
+
+    def test_what_comes_meanwhile_is_told_afterwards(self) -> None:
+        self.sleeps(self.phone)
+        self.says()
+        first = self.published()
+        self.says()
+        self.assertEqual(self.later(60), [], "one at a time")
+        self.service_says(first)
+        self.assertEqual(self.later(4), [])
+        self.published(1.1)
+
+    def test_a_phone_that_wakes(self) -> None:
+        self.world.session("laptop")
+        self.sleeps(self.phone)
+        self.says()
+        self.wakes(self.phone)
+        self.assertEqual(self.later(60), [])
+
+    def test_the_same_device_logs_in_anew(self) -> None:
+        self.world.session("laptop")
+        self.goes(self.phone)
+        self.says()
+        self.world.session("phone")
+        self.assertEqual(self.later(60), [])
+
+
+class Reading(PushCase):
+    """The laptop is awake: it has a moment to show that all is read."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.laptop = self.world.session("laptop")
+        self.sleeps(self.phone)
+        self.says()
+        self.assertEqual(self.later(4), [])
+
+    def test_it_is_not(self) -> None:
+        self.published(1.1)
+
+    def test_by_a_marker(self) -> None:
+        self.world.asks_to_join(self.laptop)
+        marker = "<displayed xmlns='urn:xmpp:chat-markers:0' id='m1'/>"
+        self.world.client(self.laptop, f"<message type='groupchat' to='{ROOM}'>{marker}</message>")
+        self.assertEqual(self.later(60), [])
+
+    def test_by_a_marker_that_is_published(self) -> None:
+        item = f"<item id='{ROOM}'><displayed xmlns='{MDS}'/></item>"
+        publish = f"<publish node='{MDS}'>{item}</publish>"
+        self.world.client(
+            self.laptop,
+            f"<iq type='set' id='m'><pubsub xmlns='http://jabber.org/protocol/pubsub'>{publish}</pubsub></iq>",
+        )
+        self.assertEqual(self.later(60), [])
+
+    def event(self, sender: str, room: str = ROOM) -> None:
+        items = f"<items node='{MDS}'><item id='{room}'><displayed xmlns='{MDS}'/></item></items>"
+        event = f"<event xmlns='http://jabber.org/protocol/pubsub#event'>{items}</event>"
+        message = parse_stanza(f"<message from='{sender}' to='{self.laptop.jid}'>{event}</message>")
+        self.assertFalse(self.world.account.from_server(self.laptop, message))
+
+    def test_by_one_of_another_device(self) -> None:
+        self.event(BARE)
+        self.assertEqual(self.later(60), [])
+
+    def test_by_one_of_somebody_else(self) -> None:
+        self.event("mallory@m.test")
+        self.event(BARE, "other@muc.test")
+        self.published(1.1)
+
+    def test_a_call_does_not_wait(self) -> None:
+        self.says("call", inner="<invite xmlns='urn:xmpp:call-invites:0'/>")
+        self.published()
+
+    def test_a_word_elsewhere_says_nothing(self) -> None:
+        self.world.client(self.laptop, "<message type='chat' to='carol@c.test'><body>x</body></message>")
+        self.published(1.1)
+
+
+class Rooms(PushCase):
+    def notify(self, setting: str) -> None:
+        self.world.account.notifications({ROOM: setting})
+
+    def test_muted(self) -> None:
+        self.notify("never")
+        self.sleeps(self.phone)
+        self.says()
+        self.whispers()
+        self.assertEqual(self.later(60), [])
+
+    def test_muted_meanwhile(self) -> None:
+        self.world.session("laptop")
+        self.sleeps(self.phone)
+        self.says()
+        self.notify("never")
+        self.assertEqual(self.later(60), [])
+
+    def test_always(self) -> None:
+        self.notify("always")
+        self.sleeps(self.phone)
+        self.says("nothing")
+        self.published()
+
+
+class WorldOfGroups(PushWorld):
+    push = Push()
+
+
+class PrivateGroups(PushCase):
+    """By default, all that is said in private groups is told, and elsewhere what names the account."""
+
+    new_world = WorldOfGroups
+
+    def test_a_private_group(self) -> None:
+        self.is_private(True)
+        self.published()
+
+    def test_another_room(self) -> None:
+        self.is_private(False)
+        self.assertEqual(self.later(60), [])
+
+    def is_private(self, members_only: bool) -> None:
+        """The room is not anonymous; it is asked who can enter, and something is said."""
+        self.says("first")
+        self.world.tells_of_itself(*(("muc_membersonly",) if members_only else ()))
+        self.sleeps(self.phone)
+        self.says("second")
+
+
+class WorldOfNothing(PushWorld):
+    push = Push(rooms="none")
+
+
+class Nothing(PushCase):
+    new_world = WorldOfNothing
+
+    def test_nothing_of_rooms(self) -> None:
+        self.world.account.notifications({ROOM: "always"})
+        self.sleeps(self.phone)
+        self.says()
+        self.assertEqual(self.later(60), [])
+        self.contact_says(self.phone)
+        self.published()
+
+
+class WorldOfEverything(PushWorld):
+    push = Push(rooms="all", body=True, sender=True, delay=0.0)
+
+
+class Everything(PushCase):
+    new_world = WorldOfEverything
+
+    def test_all_of_it(self) -> None:
+        self.sleeps(self.phone)
+        self.says("nothing &amp; all")
+        publication = self.published()
+        self.assertIn(b">nothing &amp; all<", publication.raw)
+        self.assertIn(f">{ROOM}/bob<".encode(), publication.raw)
+
+
+class WorldOfBookmarks(PushWorld):
+    def __init__(self) -> None:
+        super().__init__(bookmarks="follow")
+
+
+class BookmarksNotRead(PushCase):
+    """After a restart, a room may be muted: it has a moment to turn out."""
+
+    new_world = WorldOfBookmarks
+
+    def test_a_moment(self) -> None:
+        self.sleeps(self.phone)
+        self.says()
+        self.assertEqual(self.later(1), [])
+        self.world.account.notifications({})
+        self.published(5)
+
+
+class Errors(PushCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.sleeps(self.phone)
+        self.says()
+        self.publication = self.published()
+
+    def test_refused(self) -> None:
+        for condition, kind in (("item-not-found", "cancel"), ("not-authorized", "auth"), ("strange", "cancel")):
+            self.service_says(self.publication, condition, kind)
+            self.assertEqual(self.enabled(), [], condition)
+            self.enable(self.phone)
+            self.says()
+            self.publication = self.published()
+
+    def test_refused_by_somebody_else(self) -> None:
+        for sender in ("mallory@m.test", f"{ROOM}/bob", "other.test", f"{SERVICE}/x"):
+            self.service_says(self.publication, "item-not-found", sender=sender)
+        self.assertEqual(len(self.enabled()), 1)
+
+    def test_tried_again(self) -> None:
+        self.service_says(self.publication, "resource-constraint", "wait")
+        self.assertEqual(self.later(RETRY_FIRST * 0.4), [])
+        self.says()
+        again = self.published(RETRY_FIRST * 1.2)
+        self.assertIn(b">2<", again.raw)
+        self.service_says(again)
+        self.assertEqual((self.later(3600), len(self.enabled())), ([], 1))
+
+    def test_not_tried_again_once_it_is_read(self) -> None:
+        self.service_says(self.publication, "remote-server-timeout")
+        self.wakes(self.phone)
+        self.assertEqual(self.later(3600), [])
+
+    def test_read_elsewhere_while_it_is_being_told(self) -> None:
+        self.world.client(
+            self.world.session("laptop"), f"<message type='groupchat' to='{ROOM}'><body>x</body></message>"
+        )
+        self.service_says(self.publication, "remote-server-timeout")
+        self.assertEqual(self.later(3600), [])
+
+    def test_a_success_begins_anew(self) -> None:
+        """Failures count in a row, and so do the waits."""
+        for _ in range(MAX_FAILURES - 1):
+            self.service_says(self.publication, "remote-server-timeout")
+            self.publication = self.published(RETRY_LONGEST * 1.5)
+        self.service_says(self.publication)
+        self.later(60)
+        self.says()
+        self.publication = self.published()
+        self.service_says(self.publication, "remote-server-timeout")
+        self.assertEqual(len(self.enabled()), 1)
+        self.published(RETRY_FIRST * 1.5)
+
+    def test_read_while_it_is_being_told(self) -> None:
+        self.wakes(self.phone)
+        self.service_says(self.publication, "remote-server-timeout")
+        self.assertEqual(self.later(3600), [])
+
+    def test_gone_for_good(self) -> None:
+        for _ in range(MAX_FAILURES - 1):
+            self.service_says(self.publication, "remote-server-not-found")
+            self.assertEqual(len(self.enabled()), 1)
+            self.publication = self.published(RETRY_LONGEST * 1.5)
+        self.service_says(self.publication, "remote-server-not-found")
+        self.assertEqual(self.enabled(), [])
+
+    def test_no_answer(self) -> None:
+        self.assertEqual(self.later(120.0), [])
+        self.published(RETRY_FIRST * 1.5)
+
+    def test_enabled_anew_meanwhile(self) -> None:
+        form = "<x xmlns='jabber:x:data' type='submit'><field var='a'><value>b</value></field></x>"
+        self.enable(self.phone, f"<enable xmlns='{PUSH}' jid='{SERVICE}' node='n'>{form}</enable>")
+        self.service_says(self.publication, "item-not-found")
+        self.assertEqual(len(self.enabled()), 1)
+        self.says()
+        self.assertIn(form.encode(), self.published().raw)
+
+    def disabled_by(self, sender: str, node: str = "n", affiliation: str = "none") -> None:
+        inner = f"<affiliation jid='{BARE}' affiliation='{affiliation}'/>"
+        pubsub = f"<pubsub xmlns='http://jabber.org/protocol/pubsub' node='{node}'>{inner}</pubsub>"
+        message = parse_stanza(f"<message from='{sender}' to='{BARE}'>{pubsub}</message>")
+        self.assertFalse(self.world.account.from_server(self.phone, message))
+
+    def test_disabled_by_the_service(self) -> None:
+        self.disabled_by("mallory@m.test")
+        self.disabled_by(SERVICE, node="m")
+        self.disabled_by(SERVICE, affiliation="publisher")
+        self.assertEqual(len(self.enabled()), 1)
+        self.disabled_by(SERVICE)
+        self.assertEqual(self.enabled(), [])
