@@ -61,14 +61,16 @@ class Connection(Client):
     version = "1.3"
     sent = 0
     creator: _Creator
-    _secured: Deferred[None]
+    _secured: Deferred[None] | None = None  # None: TLS came first
 
     def handshakeCompleted(self) -> None:
-        self._secured.callback(None)
+        if self._secured is not None:
+            self._secured.callback(None)
 
     async def secured(self) -> None:
         """Wait until there is something to bind a login to."""
-        await self._secured
+        if self._secured is not None:
+            await self._secured
 
     def send(self, data: str | bytes) -> None:
         self.sent += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import uuid
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
@@ -292,7 +293,7 @@ class Device:
     async def _logged_in(self, success: Success) -> None:
         """What was asked for inline has been done, or is still to be done."""
         client = self.client
-        if success.jid.partition("/")[0] != self.account.jid:
+        if _same(success.jid.partition("/")[0]) != _same(self.account.jid):
             raise Refused(f"logged in as {success.jid}")
         if success.bound is not None and success.resumed is not None:
             raise Refused("bound and resumed")
@@ -322,3 +323,8 @@ def _expected(reply: Received, name: str) -> Received:
     if reply.element.name != name:
         raise Refused(f"{reply.element.name} instead of {name}")
     return reply
+
+
+def _same(jid: str) -> str:
+    """However it is written: clients compare addresses as they are prepared."""
+    return unicodedata.normalize("NFKC", jid).casefold()
