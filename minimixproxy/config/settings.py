@@ -78,7 +78,7 @@ class Domain(Section):
     # What clients may log in with: their password, or a proof that they know it.
     logins: Annotated[
         tuple[Literal["SCRAM", "PLAIN"], ...], BeforeValidator(checks.one_or_more), AfterValidator(checks.each_once)
-    ] = ("PLAIN",)
+    ] = ("SCRAM", "PLAIN")
     # Pass in-band registration (XEP-0077) to the server before login, where it offers that.
     registration: bool = True
 
