@@ -24,6 +24,8 @@ EVENED = [
     (re.compile(rb"\bseconds=(['\"])\d+\1"), rb"seconds=\1-\1"),
     # What the proxy adds for the account's own clients: where to find the owner's commands.
     (re.compile(rb"<item [^>]*jid='[^']*/minimix\.[0-9a-f]{16}'[^>]*/>"), b""),
+    # ... and push (XEP-0357), where the server has none.
+    (re.compile(rb"<feature var=(['\"])urn:xmpp:push:0\1/>"), b""),
 ]
 START_TAG = re.compile(rb"<([^\s/>!?]+)((?:\s+[^\s=]+=(?:'[^']*'|\"[^\"]*\"))+)(\s*/?>)")
 ATTRIBUTE = re.compile(rb"\s+[^\s=]+=(?:'[^']*'|\"[^\"]*\")")
