@@ -220,7 +220,7 @@ class Negotiation:
 
     def exchange_by(self, mechanism: str | None) -> Exchange:
         """Return how the client logs in by a mechanism. Raises `SaslFailure`."""
-        client = Client(self._domain, self._stream.peer, self._bindings, self._offered)
+        client = Client(self._domain, self._stream.peer, self._bindings, self._offered, self._headers.account)
         request = self._request
         if request is not None:
             client = replace(client, device=Device(request.device, request.software, 0.0), token_use=request.token_use)

@@ -55,7 +55,9 @@ class ScramExchange:
             login = replace(login, username=login.own.bare.rpartition("@")[0])
         elif first.header.flag != "p":
             return await self._relay(login, first, _Passed(message, dialogue))
-        local = LocalScram(Begun(self._mechanism, message, first, server), keys, login, self._context)
+        # Only an account whose keys are known is offered -PLUS.
+        withdrawn = keys is None and self._client.named == login.own.bare
+        local = LocalScram(Begun(self._mechanism, message, first, server, withdrawn), keys, login, self._context)
         attempts, client = self._context.attempts, self._client
         return await attempts.attempt(login.own.bare, client.peer, lambda: local.log_in(dialogue, client))
 
@@ -101,12 +103,16 @@ class _Passed:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What a client has begun. `message`: its client-first-message as it came, `first`: what is in it."""
+    """What a client has begun. `message`: its client-first-message as it came, `first`: what is in it.
+
+    `withdrawn`: the keys of its account are gone since the mechanisms were offered to it.
+    """
 
     mechanism: str
     message: bytes
     first: ClientFirst
     server: ScramServer
+    withdrawn: bool = False
 
 
 class LocalScram:
@@ -140,6 +146,8 @@ class LocalScram:
             raise
         self._context.decoys.seen(self._login.domain.name, ours.hash_name, *ours.challenged)
         if self._keys is None:
+            if self._begun.withdrawn:
+                raise password_changed()
             await fails_like_any(self._begun.server, self._challenge(challenge), dialogue)
             await self._fail(ours)
         elif challenge != self._keys.challenge:
@@ -217,8 +225,7 @@ class LocalScram:
         """The password was changed elsewhere. The client and the server find out between them who knows the new one."""
         self._withdraw()
         if self._begun.first.header.flag == "p":
-            # Its password may be right: a client that is told otherwise asks its user for another one.
-            raise SaslFailure("temporary-auth-failure", "the password was changed, log in anew")
+            raise password_changed()
         await channel.abort()
         self._success = await relay(channel, dialogue, self._begun.mechanism, self._begun.message)
 
@@ -229,6 +236,14 @@ class LocalScram:
         decoy = self._context.decoys.decoy(self._account, self._login.domain.name, self._begun.server.hash_name)
         await fails_like_any(self._begun.server, self._challenge(decoy.challenge), dialogue)
         await self._ours(channel).begin()  # is refused once more
+
+
+def password_changed() -> SaslFailure:
+    """What a client is told that is bound to TLS, for that cannot be relayed.
+
+    Its password may be right: a client that is told otherwise asks its user for another one.
+    """
+    return SaslFailure("temporary-auth-failure", "the password was changed, log in anew")
 
 
 async def fails_like_any(server: ScramServer, challenge: bytes, dialogue: Dialogue) -> None:

@@ -62,14 +62,15 @@ class Client:
     """Who logs in, as far as its connection tells.
 
     `bindings`: the data of its TLS for channel binding, by type; empty if that is not the proxy's own. `offered`: what
-    it was shown on this stream. `device`: which one it says it is, with id "" if it does not. `token_use`: it says that
-    it logs in by a token (XEP-0484).
+    it was shown on this stream; `named`: the account that it has named before. `device`: which one it says it is, with
+    id "" if it does not. `token_use`: it says that it logs in by a token (XEP-0484).
     """
 
     domain: Domain
     peer: Peer
     bindings: Bindings
     offered: Offered
+    named: str | None = None
     device: Device = NO_DEVICE
     token_use: Use | None = None
 

@@ -544,6 +544,24 @@ class ChangedTest(LocalCase):
         self.client()
         self.assertNotIn("SCRAM-SHA-256-PLUS", self.offered().mechanisms)
 
+    def test_found_out_since_the_mechanisms_were_offered(self) -> None:
+        """By the account's own stream, or a token: whoever named the account is told so, and nobody else."""
+        self.patch(negotiation, "bindings_as_server", lambda _layer: BINDINGS)
+        scram = ScramClient("SCRAM-SHA-256-PLUS", "a", binding=bound("tls-exporter"))
+        for named, expected in ((ACCOUNT, b"temporary-auth-failure"), ("b@example.org", b"not-authorized")):
+            self.lab.known_keys.keys[ACCOUNT] = self.lab.known_keys.keys["b@example.org"] = (keys(),)
+            client = self.client(named)
+            self.lab.known_keys.withdraw(ACCOUNT)
+            client.send(auth(scram.first(), "SCRAM-SHA-256-PLUS"))
+            server = Server(self.lab.handed[-1], self.accounts, [])
+            server.answer()
+            answer = client.wire.take()
+            if named != ACCOUNT:
+                answer = client.send(element("response", b"c=,r=,p="))
+                server.answer()
+                answer += client.wire.take()
+            self.assertEqual(errors(answer), [expected])
+
     def test_the_server_refuses_what_was_proved_here(self) -> None:
         """The same salt, and another password: no server of today does that."""
         self.accounts["a"] = keys("new")
