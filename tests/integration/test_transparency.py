@@ -24,9 +24,9 @@ EVENED = [
     (re.compile(rb"\bseconds=(['\"])\d+\1"), rb"seconds=\1-\1"),
     # What the proxy adds for the account's own clients: where to find the owner's commands.
     (re.compile(rb"<item [^>]*jid='[^']*/minimix\.[0-9a-f]{16}'[^>]*/>"), b""),
-    # ... and push (XEP-0357), where the server has none.
-    (re.compile(rb"<feature var=(['\"])urn:xmpp:push:0\1/>"), b""),
 ]
+# The same, where the server has no push (XEP-0357): what it offers itself is to come through.
+PUSH = (re.compile(rb"<feature var=(['\"])urn:xmpp:push:0\1/>"), b"")
 START_TAG = re.compile(rb"<([^\s/>!?]+)((?:\s+[^\s=]+=(?:'[^']*'|\"[^\"]*\"))+)(\s*/?>)")
 ATTRIBUTE = re.compile(rb"\s+[^\s=]+=(?:'[^']*'|\"[^\"]*\")")
 # What the proxy does not carry yet, and takes out of the features (issue of their own).
@@ -92,7 +92,8 @@ class Conversation:
             raw = START_TAG.sub(_in_order, raw)
         for name in ("alice", "bob"):
             raw = raw.replace(self.names[name].split("@")[0].encode(), name.encode())
-        for pattern, replacement in EVENED:
+        added = [PUSH] if self.case.kind is Prosody and not self.direct else []
+        for pattern, replacement in EVENED + added:
             raw = pattern.sub(replacement, raw)
         return raw
 
