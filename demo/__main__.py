@@ -24,6 +24,7 @@ from twisted.internet.task import react  # noqa: E402
 from demo.first_act import first_act  # noqa: E402
 from demo.narrator import Narrator, StepFailed  # noqa: E402
 from demo.stage import PASSWORD, Stage, standard_port  # noqa: E402
+from demo.third_act import third_act  # noqa: E402
 from tests.integration.processes import ProcessFailed  # noqa: E402
 from tests.integration.servers import authority_file  # noqa: E402
 
@@ -59,6 +60,7 @@ async def demo(narrator: Narrator) -> None:
         second = second_act()
         if second is not None:
             await second.second_act(narrator, stage)
+        await third_act(narrator, stage)
         faults = stage.proxy.faults()
         narrator.check(not faults, "no fault in the proxy's log; found:\n" + "\n".join(faults))
     except Exception as failure:  # noqa: BLE001

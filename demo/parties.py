@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from xml.etree import ElementTree
 
 import slixmpp
 from twisted.internet.defer import Deferred
 
 from demo.narrator import StepFailed
 from tests.integration.libraries import Aioxmpp, Slixmpp, aioxmpp, waiting
+from tests.integration.push_service import PushService, push_service, read_publication
 from tests.integration.relay import Relay
-from tests.integration.servers import Account
+from tests.integration.servers import Account, Server
+from tests.integration.xmlcut import Received
 
 TIMEOUT = 15.0
 
@@ -172,6 +175,12 @@ class Phone(SlixmppParty):
         self.xmpp.connect("127.0.0.1", self._network.port)
         await waiting(self._back.wait())
 
+    def enable_push(self, service: str, node: str) -> Deferred[Any]:
+        """Ask to be woken through a push service (XEP-0357 §5)."""
+        request: Any = self.xmpp.make_iq_set()
+        request.append(ElementTree.Element("{urn:xmpp:push:0}enable", jid=service, node=node))
+        return waiting(request.send())
+
     def _is_resumed(self, _event: object) -> None:
         self.resumed += 1
         self._back.set()
@@ -184,6 +193,53 @@ class Phone(SlixmppParty):
 
     def _leaves_network(self, _result: object) -> Deferred[None]:
         return Deferred.fromCoroutine(self._network.stop())
+
+
+class Reader(SlixmppParty):
+    """A device that tells rooms what it has shown to its user (XEP-0333)."""
+
+    def __init__(self, account: Account, resource: str) -> None:
+        super().__init__(account, resource)
+        self.xmpp.register_plugin("xep_0333")
+        self._shown = ""
+
+    def _message(self, message: Any) -> None:
+        self._shown = message["id"]
+        super()._message(message)
+
+    def has_read(self, room: str) -> None:
+        """Everything up to the last message was read."""
+        self.xmpp["xep_0333"].send_marker(slixmpp.JID(room), self._shown, "displayed", mtype="groupchat")
+
+
+class AppServer(Sight):
+    """The push service of a phone's app: is told that there is something, and would wake the phone."""
+
+    name = "app's server"
+    domain: str
+    publisher: str  # the JID that publishes
+    told = 0  # times
+    _service: PushService
+
+    async def enter(self, server: Server) -> None:
+        """Connect to the server, as a component."""
+        self._service = await push_service(server)
+        self._service.answer = self._publication
+        self.domain = self._service.domain
+
+    def _publication(self, publication: Received) -> str:
+        self.told += 1
+        node, summary = read_publication(publication)
+        count = summary["message-count"]
+        self.see(f"{node} has {count} new message{'s' * (count != '1')}: {summary['last-message-body']}")
+        return ""
+
+    def catches_up(self) -> Deferred[None]:
+        """Wait for all that was published by now."""
+        return Deferred.fromCoroutine(self._service.hears_out(self.publisher))
+
+    def leave(self) -> None:
+        self._service.transport.loseConnection()
 
 
 class AioxmppParty(Aioxmpp, Sight):

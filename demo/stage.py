@@ -31,10 +31,12 @@ class Stage:
 
     server: Server
     proxy: Proxy
+    push_delay = 8.0  # seconds in which another device may read what a phone would be woken for
 
     def __init__(self, port: int = 0) -> None:
         """`port`: where the proxy listens; 0 for any free one."""
         self._port = port or free_port()
+        self.accounts: dict[str, Account] = {}  # registered by now
 
     @property
     def port(self) -> int:
@@ -48,7 +50,8 @@ class Stage:
     def start_proxy(self, client_proxy: Sequence[Mapping[str, Any]] = ()) -> None:
         """Start the proxy, with these `[[client_proxy]]` tables; blocks."""
         listen = [{"endpoint": f"tcp:{self._port}:interface=127.0.0.1", "tls": "starttls"}]
-        self.proxy = Proxy(self.server, listen=listen, client_proxy=client_proxy)
+        push = {"delay": self.push_delay}
+        self.proxy = Proxy(self.server, listen=listen, client_proxy=client_proxy, push=push)
         self.proxy.process.wait_for(rf"starting on {self._port}\b")
 
     async def kill_proxy(self) -> None:
@@ -70,7 +73,8 @@ class Stage:
     async def account(self, username: str) -> Account:
         """Register an account under exactly this name."""
         await self.server.register(username, PASSWORD)
-        return Account(username, self.server.domain, PASSWORD)
+        account = self.accounts[username] = Account(username, self.server.domain, PASSWORD)
+        return account
 
     async def enroll(self, account: Account) -> None:
         """Have the proxy know the keys of an account, whose devices do not say the password but prove it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha1
+from typing import NamedTuple
 
 from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
@@ -12,12 +13,33 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.words.xish import domish
 
+from minimixproxy.xep.data_forms import fields_of
 from tests.integration.inbox import TIMEOUT, Inbox, quoted
 from tests.integration.servers import COMPONENT_SECRET, Server
 from tests.integration.xmlcut import Cutter, Received
 from tests.patience import patiently
 
 NS_COMPONENT = "jabber:component:accept"
+
+
+class Publication(NamedTuple):
+    """What a push service is told (XEP-0357 §7): of which device, and the fields of the summary."""
+
+    node: str
+    summary: dict[str, str]
+
+
+def read_publication(iq: Received) -> Publication:
+    publish = _first(iq.element, "pubsub", "publish")
+    form = _first(publish, "item", "notification", "x")
+    return Publication(publish.getAttribute("node", ""), {name: "".join(values) for name, values in fields_of(form)})
+
+
+def _first(element: domish.Element, *names: str) -> domish.Element:
+    """Return the first child of that name, of it the first of the next name, and so on."""
+    for name in names:
+        element = next(child for child in element.elements() if child.name == name)
+    return element
 
 
 class PushService(Inbox, Protocol):
@@ -59,6 +81,13 @@ class PushService(Inbox, Protocol):
             kind = "error" if inner else "result"
             to, sender, number = (str(stanza.get(name)) for name in ("from", "to", "id"))
             self.send(f"<iq type='{kind}' id={quoted(number)} from={quoted(sender)} to={quoted(to)}>{inner}</iq>")
+
+    async def hears_out(self, publisher: str) -> None:
+        """When this returns, all has arrived that this JID had published before."""
+        number = self.new_id("barrier-")
+        ping = "<ping xmlns='urn:xmpp:ping'/>"
+        self.send(f"<iq type='get' id='{number}' from='{self.domain}' to={quoted(publisher)}>{ping}</iq>")
+        await self.expect(lambda stanza: stanza.get("id") == number)
 
     async def told(self, count: int) -> None:
         """Wait until so much has been published."""
