@@ -127,13 +127,20 @@ class ThousandTests(SleepersCase):
 
         await self.falls_asleep(accounts[0], "first")
         await self.end_of(1, ended)
+        await self.until_streams_closed()
         before = await self.descriptors(alice)
         await sleep_all()
         await self.end_of(ACCOUNTS * EACH + 1, ended)
+        await self.until_streams_closed()
         self.assertEqual(await self.descriptors(alice, before), before)
         totals = (await self.status())["totals"]
         self.assertEqual((totals["sleeping"], totals["sessions"]), (0, 1))
         await self.unharmed(alice)
+
+    async def until_streams_closed(self) -> None:
+        """Those of accounts: each looks for bookmarks once, a few at a time, even if its sessions have ended."""
+        while set((await self.status())["totals"]["streams"]) - {"closed"}:
+            pass
 
     async def descriptors(self, bystander: Device, wanted: int | None = None) -> int:
         """Files and connections that the proxy has open, once the server has closed its side of ended streams."""

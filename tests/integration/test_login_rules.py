@@ -115,23 +115,6 @@ class RefusalTests(SynchronousTestCase):
         self.assertNotEqual(self.refusal(MONAL, f"r=@x,s=QUFB,i=4096,h={digest}"), tampered)
 
 
-@on_both_servers
-class LetInTests(LoginRulesCase):
-    """Through the proxy: who gets in with an account that the proxy has never seen."""
-
-    async def test_who_does(self) -> None:
-        """Monal by itself wants SASL2; and nothing can be bound to a TLS connection that ends at the proxy."""
-        for tls in ("1.3", "1.2"):
-            outcomes = await self.outcomes(self.proxy.port, tls)
-            kept_out = {client: outcome for client, outcome in outcomes.items() if "refuse" in outcome}
-            del kept_out[MONAL_2024.client]
-            self.assertEqual(kept_out, {CONVERSATIONS_STRICT.client: NO_BINDING, MONAL.client: NOTHING_USABLE})
-
-    async def test_wrong_password(self) -> None:
-        device = Device(CONVERSATIONS, await self.account(), "wrong")
-        self.assertEqual(await self.outcome(device, self.proxy.port), "is refused: not-authorized")
-
-
 @on_servers(Prosody)
 class ProsodyFactsTests(LoginRulesCase):
     """What a relayed login meets, too."""

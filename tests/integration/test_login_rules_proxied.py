@@ -47,7 +47,7 @@ async def other_spellings(case: ProxiedCase, account: Account, expected: str) ->
 
 @on_both_servers
 class RelayedTests(ProxiedCase):
-    """The account is not enrolled: as at the server itself, but for -PLUS."""
+    """The account is not enrolled, the configuration says nothing of logins: as at the server, but for -PLUS."""
 
     async def test_everybody(self) -> None:
         for tls in ("1.3", "1.2"):
@@ -77,7 +77,7 @@ class RelayedTests(ProxiedCase):
         """A phone is told to try later, and not that there is PLAIN only, which it would take for an attack."""
         self.server = await deferToThread(fresh, self.kind)
         self.addCleanup(deferToThread, self.server.process.stop)
-        proxy = self.own_proxy(domain={"logins": list(self.logins)})
+        proxy = self.own_proxy(domain=self.domain)
         await self.learned(proxy)
         device = Device(CONVERSATIONS, await self.account())
         self.assertEqual(await self.outcome(device, proxy.port), f"{self.hash} n,,")

@@ -64,16 +64,21 @@ def named(expected: Mapping[Rules, str]) -> dict[str, str]:
 
 
 class ProxiedCase(LoginRulesCase):
-    """`logins` as the configuration has it."""
+    """`logins` as the configuration has it; None: it says nothing of them."""
 
-    logins: ClassVar[tuple[str, ...]] = ("SCRAM", "PLAIN")
+    logins: ClassVar[tuple[str, ...] | None] = None
 
     def setUp(self) -> None:
         super().setUp()
-        self.own = self.own_proxy(domain={"logins": list(self.logins)})
+        self.own = self.own_proxy(domain=self.domain)
         self.port = self.own.port
         self.hash = HASHES[self.kind]
         self._known = False
+
+    @property
+    def domain(self) -> dict[str, list[str]]:
+        """What the configuration says of the server's domain."""
+        return {} if self.logins is None else {"logins": list(self.logins)}
 
     async def outcome(self, device: Device, port: int, tls: str = "1.3") -> str:
         if port == self.port and not self._known:
