@@ -60,6 +60,7 @@ NS_MENTIONS = "urn:xmpp:mentions:0"  # XEP-0513
 NS_MODERATE = "urn:xmpp:message-moderate:1"  # XEP-0425
 NS_MODERATE_0 = "urn:xmpp:message-moderate:0"
 NS_REACTIONS = "urn:xmpp:reactions:0"  # XEP-0444
+NS_RECEIPTS = "urn:xmpp:receipts"  # XEP-0184
 NS_REFERENCE = "urn:xmpp:reference:0"  # XEP-0372
 NS_REPLY = "urn:xmpp:reply:0"  # XEP-0461
 NS_RETRACT = "urn:xmpp:message-retract:1"  # XEP-0424

@@ -1,7 +1,8 @@
 """Clients enable and disable push at their own server (XEP-0357 §5, §6): what they ask, and what comes of it. No I/O.
 
 The requests pass. What the server takes is noted. Where it knows nothing of push, it is taken here in its place, and
-offered here in the server's list of what the account can do (§4.1).
+offered here in the server's list of what the account can do (§4.1). What is disabled is so at once, whatever the server
+says of it: it may know nothing of what was enabled here.
 """
 
 from __future__ import annotations
@@ -63,12 +64,14 @@ class Enabling:
     def asked(self, session: SessionPort, iq: Stanza) -> None:
         """Look at an IQ of a client. Raises `UnusableStanza`."""
         key = (session, iq.get("id") or "")
-        if key in self._open and iq.get("type") in ("get", "set"):
-            del self._open[key]  # of the answers to come nobody can say which is which
-            return
+        # Of the answers to come nobody can say which is which.
+        is_open_twice = iq.get("type") in ("get", "set") and self._open.pop(key, None) is not None
         request = _request(iq)
-        is_to_account = whose(iq.get("to"), session.jid) is Whose.ACCOUNT
-        if request is None or not is_to_account or not 0 < len(key[1]) <= LONGEST_ID:
+        if request is None or whose(iq.get("to"), session.jid) is not Whose.ACCOUNT:
+            return
+        if isinstance(request, Disabling):  # whatever comes of it at the server
+            self._disabled(request)
+        if is_open_twice or not 0 < len(key[1]) <= LONGEST_ID:
             return
         now = self._clock.seconds()
         self._open = {key: asked for key, asked in self._open.items() if asked.deadline > now}
@@ -84,12 +87,12 @@ class Enabling:
         del self._open[session, answer["id"]]
         if isinstance(asked.request, _Listing):
             return _with_feature(answer) if kind == "result" else None
+        if isinstance(asked.request, Disabling):
+            self._disabled(asked.request)  # what was enabled meanwhile had been asked for before
         is_unknown = kind == "error" and muc.error_condition(answer) in _UNKNOWN
         if kind == "error" and not is_unknown:
             return None
-        if isinstance(asked.request, Disabling):
-            self._disabled(asked.request)
-        else:
+        if isinstance(asked.request, Service):
             self._enabled(session, asked.request, not is_unknown)
         return iq("result", id=answer["id"], sender=asked.to, to=session.jid) if is_unknown else None
 

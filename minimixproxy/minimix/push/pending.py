@@ -1,13 +1,14 @@
 """What one device is still to be told, and is being told, by its push service. No I/O; the clock is handed in.
 
 One publication is under way at a time. What comes meanwhile waits for the next, at the earliest `delay` seconds after.
+A message is told again only if the answer says that it has not been told: no answer says nothing.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from minimixproxy.minimix.interfaces.journal import KeptPush
@@ -19,6 +20,7 @@ from minimixproxy.xep.push import Summary
 
 MAX_CHATS = 100  # that wait for one device: of one more, only the number of messages is known
 MAX_RECENT = 20  # messages that a device that is awake may not have got yet
+PAUSE = 1.0  # seconds between two publications, at least: who says much does not decide how many there are
 RETRY_FIRST, RETRY_LONGEST = 10.0, 3600.0  # seconds
 MAX_FAILURES = 16  # in a row, after which a service is taken to be gone (XEP-0357 §7.1)
 
@@ -33,18 +35,19 @@ class Outcome(Enum):
     """What an answer of a push service means."""
 
     TOLD = "told"
+    UNKNOWN = "unknown"
     LATER = "later"
     DISABLED = "disabled"
 
 
 def outcome_of(answer: Stanza | None) -> Outcome:
-    """Return what an answer means (XEP-0357 §7.1); None: there was none."""
+    """Return what an answer means (XEP-0357 §7.1); None: there was none, or none that can be read."""
     if answer is None:
-        return Outcome.LATER
+        return Outcome.UNKNOWN
     if answer.get("type") != "error":
         return Outcome.TOLD
     if not answer.readable:
-        return Outcome.LATER
+        return Outcome.UNKNOWN
     error = answer.payload("jabber:client", "error")
     waits = error is not None and error.getAttribute("type") == "wait"
     return Outcome.LATER if waits or muc.error_condition(answer) in _PASSING else Outcome.DISABLED
@@ -147,14 +150,15 @@ class Pending:
         if outcome is Outcome.TOLD:
             self._failures = 0
             self._backoff.reset()
-            self._earliest = self._clock.seconds() + self._delay
+            self._earliest = self._clock.seconds() + max(self._delay, PAUSE)
         else:
             self._failures += 1
             if outcome is Outcome.DISABLED or self._failures >= MAX_FAILURES:
                 self._disabled(self.registration)
                 return
             self._earliest = self._clock.seconds() + self._backoff.next()
-            self._restore(under_way or {})
+            if outcome is Outcome.LATER:
+                self._restore(under_way or {})
         if self._waiting:
             self._schedule(0.0)
 
@@ -166,4 +170,6 @@ class Pending:
             count = item.count + (before.count if before is not None else 0)
             self._waiting[chat] = Item(chat, item.sender, item.body, count)
         while len(self._waiting) > MAX_CHATS:
-            del self._waiting[next(iter(self._waiting))]
+            gone = self._waiting.pop(next(iter(self._waiting)))
+            eldest = next(iter(self._waiting.values()))
+            self._waiting[eldest.chat] = replace(eldest, count=eldest.count + gone.count)

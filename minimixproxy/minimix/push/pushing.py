@@ -16,6 +16,7 @@ from minimixproxy.minimix.interfaces.journal import KeptPush
 from minimixproxy.minimix.interfaces.said import Said
 from minimixproxy.minimix.interfaces.streams import Answered, SessionPort
 from minimixproxy.minimix.push import contact
+from minimixproxy.minimix.push.attention import shows_user
 from minimixproxy.minimix.push.enabling import Enabling
 from minimixproxy.minimix.push.pending import Item, Pending, Recent
 from minimixproxy.minimix.push.policy import DeviceFacts, Kind, MessageFacts, Notify, State, Verdict, verdict
@@ -252,7 +253,7 @@ class Pushing:
     def from_client(self, session: SessionPort, stanza: Stanza, *, noted: bool) -> None:
         """Look at a stanza of a client, which has read where it says something. `noted`: what it enables counts."""
         try:
-            if noted and stanza.name == "iq":
+            if stanza.name == "iq" and (noted or self._pending):
                 self._enabling.asked(session, stanza)
             for chat in _read_by(stanza) if self._pending else ():
                 self._read(chat)
@@ -299,7 +300,7 @@ def _read_by(stanza: Stanza) -> list[str]:
         is_marker = contact.READ_MARK in stanza.raw and stanza.get("type") == "set"
         return contact.read_by_client(stanza) if is_marker else []
     to = stanza.get("to")
-    if stanza.name != "message" or stanza.get("type") == "error" or to is None:
+    if stanza.name != "message" or to is None or not shows_user(stanza):
         return []
     try:
         return [parse_jid(to).bare]

@@ -42,7 +42,8 @@ from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from minimixproxy.xep import muc
 from minimixproxy.xep.mentions import Somebody, is_mentioned, names
 
-_ENVELOPE = frozenset(
+#: What belongs to a message, whatever it says.
+ENVELOPE = frozenset(
     {(NS_SID, "stanza-id"), (NS_SID, "origin-id"), (NS_OCCUPANT_ID, "occupant-id"), (NS_DELAY, "delay")}
     | {(NS_HINTS, name) for name in ("no-store", "no-permanent-store", "no-copy", "store")}
     | {(NS_CLIENT, "thread")}
@@ -101,7 +102,7 @@ def _is_new(payloads: frozenset[tuple[str, str]]) -> bool:
 
 
 def _of_silent(payloads: frozenset[tuple[str, str]]) -> Importance:
-    said = payloads - _ENVELOPE
+    said = payloads - ENVELOPE
     if said and said <= _CHAT_STATES:
         return Importance.TYPING
     if said and said <= _CHAT_STATES | _MARKERS:

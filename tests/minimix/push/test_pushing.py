@@ -8,9 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.config.settings import Push
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptPush
 from minimixproxy.minimix.push.enabling import MAX_OPEN, TIMEOUT
-from minimixproxy.minimix.push.pending import MAX_CHATS, MAX_FAILURES, RETRY_FIRST, RETRY_LONGEST
+from minimixproxy.minimix.push.pending import MAX_CHATS, MAX_FAILURES, PAUSE, RETRY_FIRST, RETRY_LONGEST
 from minimixproxy.minimix.push.registrations import MAX_REGISTRATIONS
-from minimixproxy.wire.stanza import Stanza, parse_stanza
+from minimixproxy.wire.stanza import MAX_PAYLOADS, Stanza, parse_stanza
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World
 from tests.minimix.null_journal import NullJournal
 
@@ -94,8 +94,14 @@ class PushCase(SynchronousTestCase):
     def whispers(self, inner: str = "<body>psst</body>") -> None:
         self.world.room(f"<message type='chat' id='p' from='{ROOM}/bob' to='{STREAM}'>{inner}</message>")
 
-    def contact_says(self, session: FakeSession, inner: str = "<body>hello</body>", kind: str = "chat") -> None:
-        message = f"<message type='{kind}' from='carol@c.test/x' to='{session.jid}'>{inner}</message>"
+    def contact_says(
+        self,
+        session: FakeSession,
+        inner: str = "<body>hello</body>",
+        kind: str = "chat",
+        sender: str = "carol@c.test/x",
+    ) -> None:
+        message = f"<message type='{kind}' from='{sender}' to='{session.jid}'>{inner}</message>"
         self.assertFalse(self.world.account.from_server(session, parse_stanza(message)))
 
     def later(self, seconds: float = 0.0) -> list[Stanza]:
@@ -143,6 +149,40 @@ class Registering(PushCase):
         self.sleeps(self.phone)
         self.says()
         self.assertEqual(self.later(60), [])
+
+    def test_disabled_whatever_the_server_says(self) -> None:
+        """It may know nothing of what is enabled here, or say nothing at all."""
+        self.ask(self.phone, DISABLE)
+        self.assertEqual(self.enabled(), [])
+        self.assertFalse(self.answer(self.phone, f"<error><item-not-found xmlns='{STANZAS}'/></error>", "error"))
+        self.assertEqual(self.enabled(), [])
+
+    def test_disabled_before_it_was_enabled(self) -> None:
+        """Both are on their way: it is the last word that counts."""
+        self.ask(self.phone, ENABLE, stanza_id="f")
+        self.ask(self.phone, DISABLE)
+        self.answer(self.phone, attributes="id='f'")
+        self.answer(self.phone)
+        self.assertEqual(self.enabled(), [])
+
+    def test_disabled_under_an_id_that_is_open_twice_or_too_much_is(self) -> None:
+        self.ask(self.phone, ENABLE, stanza_id="f")
+        self.ask(self.phone, DISABLE, stanza_id="f")
+        self.assertEqual(self.enabled(), [])
+        self.enable(self.phone)
+        for number in range(MAX_OPEN):
+            self.ask(self.phone, ENABLE, stanza_id=str(number))
+        self.ask(self.phone, DISABLE)
+        self.assertEqual(self.enabled(), [])
+
+    def test_disabled_when_the_account_cannot_be_in_rooms_any_more(self) -> None:
+        self.world.is_enrolled = False
+        self.ask(self.phone, DISABLE)
+        self.assertEqual(self.enabled(), [])
+
+    def test_disabled_at_somebody_else(self) -> None:
+        self.ask(self.phone, DISABLE, to="mallory@m.test")
+        self.assertEqual(len(self.enabled()), 1)
 
     def test_answers_that_are_none(self) -> None:
         """Of somebody else, with another id, for an id that is open twice, or much later."""
@@ -408,6 +448,39 @@ class Reading(PushCase):
         self.says("call", inner="<invite xmlns='urn:xmpp:call-invites:0'/>")
         self.published()
 
+    def test_by_itself_the_laptop_says_nothing(self) -> None:
+        """That a message has arrived there does not mean that anybody has read it."""
+        self.service_says(self.published(5))
+        self.later(60)
+        self.contact_says(self.phone)
+        for inner in (
+            "<received xmlns='urn:xmpp:receipts' id='x'/><store xmlns='urn:xmpp:hints'/>",
+            "<received xmlns='urn:xmpp:chat-markers:0' id='x'/>",
+            "<inactive xmlns='http://jabber.org/protocol/chatstates'/>",
+            "<gone xmlns='http://jabber.org/protocol/chatstates'/><no-store xmlns='urn:xmpp:hints'/>",
+            "<ringing xmlns='urn:xmpp:jingle-message:0' id='x'/>",
+            "<encrypted xmlns='eu.siacs.conversations.axolotl'><header sid='1'/></encrypted>",
+            "",
+        ):
+            self.world.client(self.laptop, f"<message type='chat' to='carol@c.test/x'>{inner}</message>")
+        self.world.client(self.laptop, "<message type='error' to='carol@c.test/x'><body>hello</body></message>")
+        self.published(5)
+
+    def test_what_its_user_says(self) -> None:
+        self.service_says(self.published(5))
+        self.later(60)
+        for inner in (
+            "<body>yes</body>",
+            "<composing xmlns='http://jabber.org/protocol/chatstates'/>",
+            "<displayed xmlns='urn:xmpp:chat-markers:0' id='x'/>",
+            "<received xmlns='urn:xmpp:receipts' id='x'/><displayed xmlns='urn:xmpp:chat-markers:0' id='x'/>",
+            "<reactions xmlns='urn:xmpp:reactions:0' id='x'><reaction>a</reaction></reactions>",
+            "<encrypted xmlns='eu.siacs.conversations.axolotl'><payload>x</payload></encrypted>",
+        ):
+            self.contact_says(self.phone)
+            self.world.client(self.laptop, f"<message type='chat' to='carol@c.test/x'>{inner}</message>")
+            self.assertEqual(self.later(60), [], inner)
+
     def test_a_word_elsewhere_says_nothing(self) -> None:
         self.world.client(self.laptop, "<message type='chat' to='carol@c.test'><body>x</body></message>")
         self.published(1.1)
@@ -492,6 +565,15 @@ class Everything(PushCase):
         publication = self.published()
         self.assertIn(b">nothing &amp; all<", publication.raw)
         self.assertIn(f">{ROOM}/bob<".encode(), publication.raw)
+
+    def test_a_pause_at_least(self) -> None:
+        """Even if nothing is to wait: whoever says much could have as much published as the service answers."""
+        self.sleeps(self.phone)
+        self.says()
+        self.service_says(self.published())
+        self.says()
+        self.assertEqual(self.later(PAUSE * 0.9), [])
+        self.published(PAUSE * 0.2)
 
 
 class WorldOfBookmarks(PushWorld):
@@ -580,8 +662,45 @@ class Errors(PushCase):
         self.assertEqual(self.enabled(), [])
 
     def test_no_answer(self) -> None:
+        """The service may have told of it: that is not told twice. What comes afterwards waits a little."""
         self.assertEqual(self.later(120.0), [])
-        self.published(RETRY_FIRST * 1.5)
+        self.assertEqual(self.later(3600.0), [])
+        self.assertEqual(len(self.enabled()), 1)
+        self.says()
+        self.assertIn(b">1<", self.published().raw)
+
+    def test_no_answer_while_more_comes(self) -> None:
+        self.says()
+        self.assertEqual(self.later(120.0), [])
+        self.assertEqual(self.later(RETRY_FIRST * 0.4), [])
+        self.assertIn(b">1<", self.published(RETRY_FIRST * 1.2).raw)
+
+    def test_an_answer_that_cannot_be_read(self) -> None:
+        elements = "<a/>" * (MAX_PAYLOADS + 1)
+        stanza = f"<iq type='error' id='{self.publication['id']}' from='{SERVICE}' to='{STREAM}'>{elements}</iq>"
+        self.world.room(stanza)
+        self.assertEqual((self.later(3600.0), len(self.enabled())), ([], 1))
+
+    def test_never_an_answer(self) -> None:
+        for _ in range(MAX_FAILURES - 1):
+            self.later(120.0)
+            self.assertEqual(len(self.enabled()), 1)
+            self.says()
+            self.publication = self.published(RETRY_LONGEST * 1.5)
+        self.later(120.0)
+        self.assertEqual(self.enabled(), [])
+
+    def test_too_many_chats_not_told(self) -> None:
+        """Of what has no place any more, the number of messages is told."""
+        self.service_says(self.publication)
+        for number in range(MAX_CHATS):
+            self.contact_says(self.phone, sender=f"{number}@c.test/x")
+        first = self.published(60)
+        self.assertIn(f">{MAX_CHATS}<".encode(), first.raw)
+        for number in range(MAX_CHATS):
+            self.contact_says(self.phone, sender=f"{number}@d.test/x")
+        self.service_says(first, "resource-constraint", "wait")
+        self.assertIn(f">{2 * MAX_CHATS}<".encode(), self.published(60).raw)
 
     def test_enabled_anew_meanwhile(self) -> None:
         form = "<x xmlns='jabber:x:data' type='submit'><field var='a'><value>b</value></field></x>"
