@@ -28,6 +28,19 @@ class Tracked(bytes):
         return self
 
 
+def tracked_too(stanza: bytes, arrived: Callable[[], None]) -> Tracked:
+    """Return a stanza for whose arrival one more waits, who is called first."""
+    before = stanza.arrived if type(stanza) is Tracked else None
+    if before is None:
+        return Tracked(stanza, arrived)
+
+    def both() -> None:
+        arrived()
+        before()
+
+    return Tracked(stanza, both)
+
+
 class Unacknowledged:
     """Whole stanzas, the oldest first. How many there may be is for whoever sends them; `size` is in bytes."""
 

@@ -131,6 +131,8 @@ class StubAccount:
         self.acknowledgements = 0
         self.asleep: list[SessionPort] = []
         self.held: list[bool] = []  # whether messages wait for an inactive client
+        self.follows = False  # what the server says
+        self.got: list[str | None] = []  # by the client, of what is followed: ids
 
     def from_client(self, session: SessionPort, stanza: Stanza) -> bool:
         self.seen_from_client.append(stanza.raw)
@@ -145,6 +147,8 @@ class StubAccount:
             raise RuntimeError("a fault of the account")
         if stanza.get("id") == "unusable":
             raise UnusableStanza("too large")
+        if self.follows:
+            session.when_got(lambda: self.got.append(stanza.get("id")))
         return stanza.get("id") in self.taken_from_server
 
     def session_managed(self, session: SessionPort) -> None:

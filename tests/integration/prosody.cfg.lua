@@ -14,7 +14,7 @@ log = { { levels = { min = "info" }, to = "console" } }
 
 modules_enabled = {
 	"roster", "saslauth", "tls", "disco", "carbons", "pep", "private", "blocklist", "vcard4", "vcard_legacy",
-	"bookmarks", "version", "time", "uptime", "ping", "mam", "csi_simple", @smacks@ "presence", "message", "iq",
+	"bookmarks", "version", "time", "uptime", "ping", "mam", "csi_simple", @modules@"presence", "message", "iq",
 	"offline", "c2s", "lastactivity", "admin_telnet", "register_ibr", "user_account_management",
 }
 modules_disabled = { "s2s", "s2s_auth_certs" }

@@ -13,6 +13,7 @@ class Prosody(Server):
     name = "prosody"
     domain = "prosody.test"
     options = ""  # lines for prosody.cfg.lua
+    modules: tuple[str, ...] = ()  # more of them
 
     @classmethod
     def missing(cls) -> str | None:
@@ -38,7 +39,9 @@ class Prosody(Server):
                 directory=self.directory,
                 components=components,
                 options=self.options,
-                smacks='"smacks",' if self.stream_management else "",
+                modules="".join(
+                    f'"{module}", ' for module in (*self.modules, *(("smacks",) if self.stream_management else ()))
+                ),
             )
         )
         self._accounts = self.directory / self.domain.replace(".", "%2e") / "accounts"
@@ -100,3 +103,10 @@ class UnmanagedProsody(Prosody):
     """Prosody without stream management."""
 
     stream_management = False
+
+
+class PushingProsody(Prosody):
+    """Prosody with its community's module for push, which complains early of sessions that do not acknowledge."""
+
+    modules = ("cloud_notify",)
+    options = "smacks_max_ack_delay = 1"

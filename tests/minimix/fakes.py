@@ -66,6 +66,7 @@ class FakeSession:
         self.asleep = False
         self.waits = 0  # so often it is let wait
         self.held = 0  # so much of what it said is not to be acknowledged yet
+        self.unacknowledged: list[Callable[[], None]] = []  # who waits for it to have got what its server has said
         self._clock = clock
 
     @property
@@ -93,6 +94,15 @@ class FakeSession:
 
     def _let_go(self) -> None:
         self.held -= 1
+
+    def when_got(self, call: Callable[[], None]) -> None:
+        self.unacknowledged.append(call)
+
+    def acknowledge(self) -> None:
+        """It has got all that its server has said."""
+        waiting, self.unacknowledged = self.unacknowledged, []
+        for call in waiting:
+            call()
 
     def let_wait(self) -> None:
         self.waits += 1

@@ -45,6 +45,9 @@ class Listener:
     def said(self, said: Said, _here: Iterable[SessionPort]) -> None:
         self.heard.append(said)
 
+    def heard_elsewhere(self, message: Stanza) -> None:
+        """Of no room."""
+
 
 @dataclass
 class FakeOutlet:

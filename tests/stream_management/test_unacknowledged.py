@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.stream_management.unacknowledged import MODULUS, NotSent, Tracked, Unacknowledged
+from minimixproxy.stream_management.unacknowledged import MODULUS, NotSent, Tracked, Unacknowledged, tracked_too
 
 
 class UnacknowledgedTests(SynchronousTestCase):
@@ -66,6 +66,14 @@ class UnacknowledgedTests(SynchronousTestCase):
         self.queue.arrived(1)
         self.assertEqual(self.queue.give_up(), [b"<bb/>", b"<ccc/>"])
         self.assertEqual((calls, len(self.queue), self.queue.size), ([1], 0, 0))
+
+    def test_several_wait_for_one_stanza(self) -> None:
+        told: list[str] = []
+        self.queue.add(tracked_too(tracked_too(b"<d/>", lambda: told.append("d")), lambda: told.append("e")))
+        self.queue.arrived(3)
+        self.assertEqual((told, list(self.queue)), ([], [b"<d/>"]))
+        self.queue.arrived(4)
+        self.assertEqual(told, ["e", "d"])
 
     def test_what_is_forgotten_counts(self) -> None:
         told: list[str] = []

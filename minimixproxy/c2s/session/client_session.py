@@ -159,6 +159,10 @@ class ClientSession:
         """Deliver by these from now on."""
         self.deliver, self.deliver_all, self.deliver_weighed = ways
 
+    def when_got(self, call: Callable[[], None]) -> None:
+        """Call once the client has acknowledged what its server has said last, and it is to get now."""
+        self._from_server.when_got(call)
+
     def hold(self) -> Callable[[], None]:
         """Return a function: until it is called, what the client sent last is not acknowledged to it."""
         return self._client.hold()

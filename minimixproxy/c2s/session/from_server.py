@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from minimixproxy.c2s.session.parts import EndingSession, SessionParts
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_SM3
 from minimixproxy.safety_net import NET
+from minimixproxy.stream_management.unacknowledged import tracked_too
 from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamClosed
 from minimixproxy.wire.stanza import Stanza, rewrite
 from minimixproxy.xep.oversized import error_for, lost_answer
@@ -18,13 +21,14 @@ class FromServer:
 
     log = Logger()
 
-    __slots__ = ("_link", "_output", "_server", "_session")
+    __slots__ = ("_got", "_link", "_output", "_server", "_session")
 
     def __init__(self, session: EndingSession, parts: SessionParts) -> None:
         self._session = session
         self._output = parts.output
         self._server = parts.server
         self._link = parts.link
+        self._got: Callable[[], None] | None = None  # who waits for the arrival of what the server has said last
 
     def take(self, events: list[Event]) -> None:
         """Pass on one read's worth of the server's stream. An error of ours in here costs only this session."""
@@ -53,15 +57,24 @@ class FromServer:
             self._element(stanza)
             return
         link = self._link
-        if not self._server.receive() or link.takes_from_server(stanza):
+        if not self._server.receive():
+            return
+        if link.takes_from_server(stanza):
+            self._got = None  # the client gets another in its place, if any
             return
         self._give(stanza)
         if link.watch:
             link.heard(stanza)
             self._session.answered()
 
+    def when_got(self, call: Callable[[], None]) -> None:
+        """Call once the client has acknowledged the stanza that its account is being shown."""
+        self._got = call
+
     def _give(self, stanza: Stanza) -> None:
         raw = self._server.tracked(stanza.raw) if self._output.managed else stanza.raw
+        if self._got is not None:
+            raw, self._got = tracked_too(raw, self._got), None
         if self._output.asleep:
             self._output.deliver(raw)
             if self._server.overdue:

@@ -67,6 +67,9 @@ class SessionPort(Protocol):
     def deliver_all(self, stanzas: LazyStanzas) -> None:
         """Give the client many stanzas, in order with `deliver`; they are made, one by one, when it can take them."""
 
+    def when_got(self, call: Callable[[], None]) -> None:
+        """Call once a client that is `managed` has acknowledged what its server has said last, and it is to get now."""
+
     def hold(self) -> Callable[[], None]:
         """Return a function: until it is called, what the client sent last is not acknowledged to it (XEP-0198)."""
 
@@ -124,6 +127,9 @@ class Listener(Protocol):
 
     def said(self, said: Said, here: Iterable[SessionPort]) -> None:
         """Something was said; `here`: the sessions that are in the room."""
+
+    def heard_elsewhere(self, message: Stanza) -> None:
+        """The account stream was told something by nobody of a room. Its sessions get it, if it says something."""
 
 
 class RoomOutlet(OwnRequests, Protocol):

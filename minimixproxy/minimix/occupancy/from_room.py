@@ -290,11 +290,13 @@ class FromRoom:
         """Take a private message, or another message that is not groupchat."""
         self.confirmed()
         attendance = self._parts.attendance
+        # Its place among what sessions are given, for those that tell how far they have got.
+        sequence = self._parts.context.journal.next_sequence() if self._parts.outlet.listener.active else None
         if all(session.managed for session in attendance.attached):  # or there is none
             attendance.privates.keep(stanza, wall_time(self._parts.context.clock), attendance.attached)
         attendance.attached.fork(stanza, self._parts.scales.of_private())
-        if self._parts.outlet.listener.active:
-            self._tell_listener(stanza, None)
+        if sequence is not None:
+            self._tell_listener(stanza, sequence)
 
     def _tell_listener(self, stanza: Stanza, sequence: int | None) -> None:
         parts = self._parts

@@ -8,6 +8,7 @@ from twisted.words.xish import domish
 
 from minimixproxy.jids import InvalidJID, Whose, parse_jid, whose
 from minimixproxy.minimix.interfaces.said import Calling
+from minimixproxy.minimix.push.attention import shows_user
 from minimixproxy.minimix.room.importance import calling
 from minimixproxy.namespaces import NS_CARBONS, NS_CLIENT, NS_FORWARD, NS_MDS, NS_PUBSUB, NS_PUBSUB_EVENT
 from minimixproxy.wire.stanza import Stanza, stanza_of
@@ -66,6 +67,20 @@ def _child(element: domish.Element | None, uri: str, name: str) -> domish.Elemen
 def read_by_client(stanza: Stanza) -> list[str]:
     """Return the chats of which a client's IQ says how far they are read (XEP-0490 §3.2), by bare JID."""
     return _items(_child(stanza.payload(NS_PUBSUB, "pubsub"), NS_PUBSUB, "publish"))
+
+
+def read_by(stanza: Stanza) -> list[str]:
+    """Return the chats that a client has read if it says this: where it says something, or that they are read."""
+    if stanza.name == "iq":
+        is_marker = READ_MARK in stanza.raw and stanza.get("type") == "set"
+        return read_by_client(stanza) if is_marker else []
+    to = stanza.get("to")
+    if stanza.name != "message" or to is None or not shows_user(stanza):
+        return []
+    try:
+        return [parse_jid(to).bare]
+    except InvalidJID:
+        return []
 
 
 def read_elsewhere(stanza: Stanza, jid: str) -> list[str]:

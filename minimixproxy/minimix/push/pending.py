@@ -63,13 +63,22 @@ class Item:
     count: int = 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Recent:
-    """A message that a device that is awake was given: up to `sequence`, the device tells what it has got."""
+    """A message that a device that is awake was given.
 
-    sequence: int
+    What the account stream heard has a `sequence`, up to which the device tells what it has got. What came on the
+    device's own stream has none, and is noted when it has `arrived`.
+    """
+
+    sequence: int | None
     chat: str
     tell: Callable[[], None]  # as if it came now
+    arrived: bool = False
+
+    def is_open(self, reached: float) -> bool:
+        """Tell whether a device that has got all up to `reached` has not got this."""
+        return self.sequence > reached if self.sequence is not None else not self.arrived
 
 
 class Pending:

@@ -6,17 +6,14 @@ Devices are known by their resource. Push services are told on the account strea
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.journal import KeptPush
 from minimixproxy.minimix.interfaces.said import Said
 from minimixproxy.minimix.interfaces.streams import Answered, SessionPort
 from minimixproxy.minimix.push import contact
-from minimixproxy.minimix.push.attention import shows_user
 from minimixproxy.minimix.push.enabling import Enabling
 from minimixproxy.minimix.push.pending import Item, Pending, Recent
 from minimixproxy.minimix.push.policy import DeviceFacts, Kind, MessageFacts, Notify, State, Verdict, verdict
@@ -57,6 +54,7 @@ class Pushing:
         self._bare = bare
         self._settings = context.push
         self._clock = context.clock
+        self._journal = context.journal
         self._sessions = sessions
         self._ask = ask
         self._told = told
@@ -166,43 +164,83 @@ class Pushing:
             if contact.READ_MARK in stanza.raw:
                 for chat in contact.read_elsewhere(stanza, session.jid):
                     self._read(chat)
-            if contact.DISABLED_MARK in stanza.raw and (disabling := contact.disabled_by_service(stanza)) is not None:
-                self._disable(disabling)
-            told = contact.told_by_contact(stanza, session.jid) if session.asleep else None
+            self._service_says(stanza)
+            if not (session.asleep or session.managed) or not self._of(session):
+                return
+            told = contact.told_by_contact(stanza, session.jid)
         except UnusableStanza:
             return  # it is the client's affair
         if told is not None and told.peer not in rooms:
             self._told_by_contact(session, told)
 
+    def heard_elsewhere(self, message: Stanza) -> None:
+        """The account stream was told something by nobody of a room, which all sessions get."""
+        if not (self._pending and message.readable):
+            return
+        try:
+            self._service_says(message)
+            told = contact.told_by_contact(message, self._bare)
+        except UnusableStanza:
+            return
+        if told is not None:
+            for session in self._sessions:
+                if session.asleep:
+                    self._told_by_contact(session, told)
+
+    def _service_says(self, message: Stanza) -> None:
+        if contact.DISABLED_MARK in message.raw and (disabling := contact.disabled_by_service(message)) is not None:
+            self._disable(disabling)
+
     def _told_by_contact(self, session: SessionPort, told: contact.Told) -> None:
         facts = MessageFacts(Kind.CONTACT, told.calling.says, told.calling.names, told.calling.calls)
         item = Item(told.peer, told.sender, self._body(told.message))
         message = _Message(facts, item, None, frozenset({session}))
-        for pending in self._of(session):
-            self._decide(pending, message, Notify.ALWAYS)
+        decided = [self._decide(pending, message, Notify.ALWAYS) for pending in self._of(session)]
+        remembered = [recent for recent in decided if recent is not None]
+
+        def got() -> None:
+            for recent in remembered:
+                recent.arrived = True
+
+        if remembered:
+            session.when_got(got)
 
     def _consider(self, message: _Message, notify: Notify) -> None:
         for pending in self._pending.values():
             self._decide(pending, message, notify)
 
-    def _decide(self, pending: Pending, message: _Message, notify: Notify) -> None:
+    def _decide(self, pending: Pending, message: _Message, notify: Notify) -> Recent | None:
+        """Have a device told; if it is awake, remember what it is perhaps not given in time, and return that."""
         session = self._session_of(pending)
-        device = DeviceFacts(
-            _state_of(session),
-            here=session is not None and session in message.here,
-            got=session is not None and message.sequence is not None and message.sequence <= session.reached,
-            server_pushes=pending.registration.at_server,
-        )
-        others_awake = self._others_awake(session)
-        if device.state is State.AWAKE and message.sequence is not None:
-            device = replace(device, state=State.ASLEEP, got=False)
-            if verdict(message.facts, device, notify, others_awake=others_awake) is not Verdict.NEVER:
-                again = partial(self._decide, pending, message, notify)
-                pending.recent.append(Recent(message.sequence, message.item.chat, again))
-            return
-        found = verdict(message.facts, device, notify, others_awake=others_awake)
+        if _state_of(session) is not State.AWAKE:
+            self._tell(pending, message, notify)
+            return None
+        if message.sequence is None and message.facts.kind is not Kind.CONTACT:
+            return None
+        if self._verdict(pending, message, notify, State.ASLEEP) is Verdict.NEVER:
+            return None
+        recent = Recent(message.sequence, message.item.chat, partial(self._tell, pending, message, notify))
+        pending.recent.append(recent)
+        return recent
+
+    def _tell(self, pending: Pending, message: _Message, notify: Notify) -> None:
+        found = self._verdict(pending, message, notify, _state_of(self._session_of(pending)))
         if found is not Verdict.NEVER:
             pending.add(message.item, now=found is Verdict.NOW and self._bookmarks_read)
+
+    def _verdict(self, pending: Pending, message: _Message, notify: Notify, state: State) -> Verdict:
+        session = self._session_of(pending)
+        here, got = session is not None and session in message.here, session is not None and self._has(session, message)
+        device = DeviceFacts(state, here=here, got=got, server_pushes=pending.registration.at_server)
+        return verdict(message.facts, device, notify, others_awake=self._others_awake(session))
+
+    def _has(self, session: SessionPort, message: _Message) -> bool:
+        """Tell whether a device that sleeps has got a message of the account stream."""
+        return session.asleep and message.sequence is not None and message.sequence <= self._reached(session)
+
+    def _reached(self, session: SessionPort) -> float:
+        """What has not passed the gate yet nobody has got."""
+        return min(session.reached, self._journal.given_out())
 
     def _session_of(self, pending: Pending) -> SessionPort | None:
         resource = pending.registration.resource
@@ -238,7 +276,7 @@ class Pushing:
     def connection_lost(self, session: SessionPort) -> None:
         """A device's connection is gone: what it was given and has not got is told by its push service."""
         for pending in self._of(session):
-            recent = [one for one in pending.recent if one.sequence > session.reached]
+            recent = [one for one in pending.recent if one.is_open(self._reached(session))]
             pending.recent.clear()
             for one in recent:
                 one.tell()
@@ -255,7 +293,7 @@ class Pushing:
         try:
             if stanza.name == "iq" and (noted or self._pending):
                 self._enabling.asked(session, stanza)
-            for chat in _read_by(stanza) if self._pending else ():
+            for chat in contact.read_by(stanza) if self._pending else ():
                 self._read(chat)
         except UnusableStanza:
             return  # it is the receiver's affair
@@ -292,17 +330,3 @@ def _state_of(session: SessionPort | None) -> State:
     if session is None:
         return State.GONE
     return State.ASLEEP if session.asleep else State.AWAKE
-
-
-def _read_by(stanza: Stanza) -> list[str]:
-    """Return the chats that a client has read if it says this."""
-    if stanza.name == "iq":
-        is_marker = contact.READ_MARK in stanza.raw and stanza.get("type") == "set"
-        return contact.read_by_client(stanza) if is_marker else []
-    to = stanza.get("to")
-    if stanza.name != "message" or to is None or not shows_user(stanza):
-        return []
-    try:
-        return [parse_jid(to).bare]
-    except InvalidJID:
-        return []

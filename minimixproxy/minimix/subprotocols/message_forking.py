@@ -209,6 +209,7 @@ class MessageForkHandler(Subprotocol):
 
     def _from_elsewhere(self, stanza: Stanza) -> None:
         """A message from no room: someone used the address that a room shows as the account's. All clients get it."""
+        self._parts.occupancies.listener.heard_elsewhere(stanza)
         if stanza.get("type") in ("error", "groupchat") or not says_something(stanza):
             return
         if not self._sessions:

@@ -120,6 +120,29 @@ class CountingTest(UpstreamTest):
         self.client.send(ack(3))
         self.assertEqual(self.asked(), ack(3))
 
+    def test_the_account_follows_what_the_server_sent(self) -> None:
+        """It learns of each when the client has it; of what the client got in its place it does not."""
+        self.account.follows, self.account.taken_from_server = True, {"taken"}
+        self.client.serve(b"<message id='1'/><message id='taken'/>")
+        self.account.follows = False
+        self.client.serve(b"<message id='2'/>")
+        self.account.follows = True
+        self.client.serve(b"<message id='3'/><message id='4'/>")
+        self.client.send(ack(2))
+        self.assertEqual(self.account.got, ["1"])
+        self.client.send(ack(3))
+        self.assertEqual((self.account.got, self.asked()), (["1", "3"], ack(4)))
+
+    def test_the_account_follows_what_a_server_sent_that_does_not_manage_streams(self) -> None:
+        client = self.lab.client()
+        client.bind()
+        self.enable(client)
+        self.account.follows = True
+        client.serve(b"<message id='1'/>")
+        self.assertEqual(self.account.got, [])
+        client.send(ack(1))
+        self.assertEqual(self.account.got, ["1"])
+
     def test_what_only_the_proxy_takes(self) -> None:
         self.account.taken_from_server = {"taken"}
         self.client.serve(b"<message id='taken'/>")

@@ -153,6 +153,9 @@ class Client:
             self.account.session_closed(self)
             self.world.clients.pop(self.jid, None)
 
+    def when_got(self, call: Callable[[], None]) -> None:
+        """No contact says anything here."""
+
     def hold(self) -> Callable[[], None]:
         return lambda: None
 

@@ -30,6 +30,11 @@ class PushJournal(NullJournal):
         super().__init__()
         self.enabled: tuple[KeptPush, ...] = ()
 
+        self.at_gate = False  # what is journalled
+
+    def given_out(self) -> int:
+        return 0 if self.at_gate else super().given_out()
+
     def push_enabled(self, bare: str, enabled: tuple[KeptPush, ...]) -> None:
         self.enabled = enabled
 
@@ -286,6 +291,7 @@ class Telling(PushCase):
     def test_a_contact_while_it_sleeps(self) -> None:
         self.contact_says(self.phone)
         self.assertEqual(self.later(60), [], "it is awake")
+        self.phone.acknowledge()
         self.sleeps(self.phone)
         self.contact_says(self.phone, "<active xmlns='http://jabber.org/protocol/chatstates'/>")
         self.contact_says(self.phone, "<body>news</body>", "headline")
@@ -293,6 +299,76 @@ class Telling(PushCase):
         self.assertEqual(self.later(60), [])
         self.contact_says(self.phone)
         self.published()
+
+    def test_a_contact_just_before_the_connection_broke(self) -> None:
+        """The client has not acknowledged the second message."""
+        self.contact_says(self.phone)
+        self.phone.acknowledge()
+        self.contact_says(self.phone)
+        self.contact_says(self.phone, "<active xmlns='http://jabber.org/protocol/chatstates'/>")
+        self.sleeps(self.phone)
+        self.assertIn(b">1<", self.published().raw)
+        self.wakes(self.phone)
+        self.sleeps(self.phone)
+        self.assertEqual(self.later(3600), [], "once, however often its connection breaks")
+
+    def test_a_contact_just_before_the_session_ended(self) -> None:
+        """Its server learns by that what has not arrived."""
+        self.contact_says(self.phone)
+        self.goes(self.phone)
+        self.assertEqual(self.later(3600), [])
+
+    def test_a_contact_read_elsewhere_before_the_connection_broke(self) -> None:
+        self.contact_says(self.phone)
+        self.world.client(self.world.session("laptop"), "<message to='carol@c.test/y'><body>x</body></message>")
+        self.sleeps(self.phone)
+        self.assertEqual(self.later(3600), [])
+
+    def test_a_contact_of_a_device_with_two_services(self) -> None:
+        self.enable(self.phone, ENABLE.replace("'n'", "'m'"))
+        self.contact_says(self.phone)
+        self.phone.acknowledge()
+        self.sleeps(self.phone)
+        self.assertEqual(self.later(3600), [])
+
+    def test_a_contact_of_a_client_that_acknowledges_nothing(self) -> None:
+        """Nobody knows what it has got."""
+        self.phone.managed = False
+        self.contact_says(self.phone)
+        self.assertEqual(self.phone.unacknowledged, [])
+
+    def test_in_private_just_before_the_connection_broke(self) -> None:
+        self.whispers()
+        self.sleeps(self.phone)
+        self.assertEqual(self.later(3600), [], "it had got that")
+        self.wakes(self.phone)
+        self.whispers()
+        self.sleeps(self.phone, got_all=False)
+        self.published()
+
+    def test_what_waits_at_the_gate(self) -> None:
+        """It has acknowledged all that it was given: that is not everything."""
+        for happens in (self.whispers, self.says):
+            self.world.journal.at_gate = True
+            happens()
+            self.phone.asleep = True
+            self.world.account.session_sleeps(self.phone)
+            self.service_says(self.published(60))
+            self.world.journal.at_gate = False
+            self.wakes(self.phone)
+
+    def test_what_is_said_to_the_account_stream(self) -> None:
+        """By somebody whom a room has shown its address: all devices get that."""
+        self.world.session("laptop")
+        message = f"<message type='chat' from='carol@c.test/x' to='{STREAM}'><body>hello</body></message>"
+        self.world.room(message)
+        self.assertEqual(self.later(3600), [], "it is awake")
+        self.sleeps(self.phone)
+        self.world.room(message.replace("<body>hello</body>", ""))
+        self.world.room(message.replace("'chat'", "'error'"))
+        self.assertEqual(self.later(3600), [])
+        self.world.room(message)
+        self.published(60)
 
     def test_the_carbon_of_a_message(self) -> None:
         self.sleeps(self.phone)
@@ -710,16 +786,23 @@ class Errors(PushCase):
         self.says()
         self.assertIn(form.encode(), self.published().raw)
 
-    def disabled_by(self, sender: str, node: str = "n", affiliation: str = "none") -> None:
+    def disabled_by(self, sender: str, node: str = "n", affiliation: str = "none", to: str = BARE) -> None:
         inner = f"<affiliation jid='{BARE}' affiliation='{affiliation}'/>"
         pubsub = f"<pubsub xmlns='http://jabber.org/protocol/pubsub' node='{node}'>{inner}</pubsub>"
-        message = parse_stanza(f"<message from='{sender}' to='{BARE}'>{pubsub}</message>")
-        self.assertFalse(self.world.account.from_server(self.phone, message))
+        message = f"<message from='{sender}' to='{to}'>{pubsub}</message>"
+        if to == STREAM:
+            self.world.room(message)
+        else:
+            self.assertFalse(self.world.account.from_server(self.phone, parse_stanza(message)))
 
     def test_disabled_by_the_service(self) -> None:
-        self.disabled_by("mallory@m.test")
-        self.disabled_by(SERVICE, node="m")
-        self.disabled_by(SERVICE, affiliation="publisher")
-        self.assertEqual(len(self.enabled()), 1)
-        self.disabled_by(SERVICE)
-        self.assertEqual(self.enabled(), [])
+        """It answers to the account, or to the address that it is told by: the account stream's."""
+        for to in (BARE, STREAM):
+            self.disabled_by("mallory@m.test", to=to)
+            self.disabled_by(f"{ROOM}/bob", to=to)
+            self.disabled_by(SERVICE, node="m", to=to)
+            self.disabled_by(SERVICE, affiliation="publisher", to=to)
+            self.assertEqual(len(self.enabled()), 1)
+            self.disabled_by(SERVICE, to=to)
+            self.assertEqual(self.enabled(), [])
+            self.enable(self.phone)
