@@ -97,13 +97,13 @@ def finish(plan: Plan, report: Report, problems: list[str]) -> int:
 
 
 def times(report: Report, path: Path, wall: float) -> None:
-    """Print what the run cost and the slowest tests; all go to a file, with seconds of waiting and working, and CPU."""
+    """Print what the run cost and the slowest tests; all go to a file: seconds, and CPU with servers and proxies."""
     results = sorted(report.results.values(), key=lambda result: -result.seconds)
     lines = [f"{one.seconds:7.2f} {one.cpu:6.2f}  {one.test}" for one in results]
     path.write_text("\n".join([*lines, ""]))
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu = sum(usage.ru_utime + usage.ru_stime for usage in used)
-    print("\n".join([f"The slowest (seconds, and of CPU in the worker itself; all are in {path}):", *lines[:10]]))
+    print("\n".join([f"The slowest (seconds, and of CPU; all are in {path}):", *lines[:10]]))
     print(f"{wall:.0f} s, and {cpu:.0f} s of CPU with all servers and proxies")
 
 

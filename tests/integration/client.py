@@ -1,6 +1,7 @@
 """A scripted client: sends what it is told, keeps what it gets, byte for byte."""
 
 import base64
+from functools import cache
 from typing import Any
 
 from twisted.internet import reactor, ssl
@@ -23,6 +24,7 @@ NS_TLS = "urn:ietf:params:xml:ns:xmpp-tls"
 NS_BIND = "urn:ietf:params:xml:ns:xmpp-bind"
 
 
+@cache
 def tls_options(domain: str, *, alpn: bool = False) -> Any:
     trust = ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(authority().certificate_pem())])
     protocols = [b"xmpp-client"] if alpn else None

@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import cache
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -156,6 +157,7 @@ class UnmanagedEjabberd(Ejabberd):
     stream_management = False
 
 
+@cache
 def _libraries() -> Path | None:
     """The directory of Debian's Erlang libraries, which has the architecture in its name."""
     return next((found.parent.parent for found in LIBRARIES.glob("*/ejabberd-*/ebin")), None)

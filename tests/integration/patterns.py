@@ -6,6 +6,8 @@
 - <not xmlns='urn:x-test'>…</not> holds elements of which none may be there.
 """
 
+from functools import lru_cache
+
 from twisted.words.xish import domish
 
 from tests.integration.xmlcut import parse
@@ -14,7 +16,13 @@ NS_TEST = "urn:x-test"
 
 
 def matches(pattern: str, element: domish.Element) -> bool:
-    return _matches(parse(pattern.strip().encode()), element)
+    return _matches(_parsed(pattern), element)
+
+
+@lru_cache
+def _parsed(pattern: str) -> domish.Element:
+    """Each pattern is held against many elements."""
+    return parse(pattern.strip().encode())
 
 
 def _matches(pattern: domish.Element, element: domish.Element) -> bool:

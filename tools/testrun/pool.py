@@ -105,6 +105,7 @@ class Pool:
             [sys.executable, "-P", str(WORKER), str(directory), str(writing)],
             stdin=subprocess.PIPE,
             pass_fds=[writing],
+            env=environment(),
         )
         os.close(writing)
         worker = Worker(self._started, process, directory, reading, since=time.monotonic())
@@ -205,6 +206,11 @@ class Pool:
             worker.process.kill()
             worker.process.wait()
             return -signal.SIGALRM
+
+
+def environment() -> dict[str, str]:
+    """Ours, but bytecode is kept: each of hundreds of proxies would compile the package again."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def ending(status: int) -> str:

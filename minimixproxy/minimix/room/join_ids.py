@@ -11,6 +11,7 @@ number, who knows an account by its address would know it in rooms that hide add
 from __future__ import annotations
 
 import secrets
+from functools import cache
 from hashlib import blake2b
 
 from minimixproxy.timing.clock import Clock
@@ -18,7 +19,6 @@ from minimixproxy.timing.clock import Clock
 LATE = 600.0  # seconds after the last join in which a room may still answer earlier ones
 _NONCE = 16  # characters
 _MARK = 8
-_PROCESS = secrets.token_bytes(16)
 
 
 class JoinIds:
@@ -40,7 +40,7 @@ class JoinIds:
         """Return the id for a join that is sent now."""
         self._unanswered, self._sent = self.unanswered + 1, self._clock.seconds()
         nonce = secrets.token_hex(_NONCE // 2)
-        self._latest = nonce + _mark(nonce, _PROCESS) + _mark(nonce, self._own)
+        self._latest = nonce + _mark(nonce, _of_process()) + _mark(nonce, self._own)
         return self._latest
 
     def answered(self) -> None:
@@ -60,7 +60,13 @@ class JoinIds:
         if presence_id is None or len(presence_id) != _NONCE + 2 * _MARK:
             return True
         nonce, marks = presence_id[:_NONCE], presence_id[_NONCE:]
-        return marks[:_MARK] != _mark(nonce, _PROCESS) or marks[_MARK:] == _mark(nonce, self._own)
+        return marks[:_MARK] != _mark(nonce, _of_process()) or marks[_MARK:] == _mark(nonce, self._own)
+
+
+@cache
+def _of_process() -> bytes:
+    """Return the key of this process: drawn when first used, lest processes that are forked share it."""
+    return secrets.token_bytes(16)
 
 
 def _mark(nonce: str, key: bytes) -> str:
