@@ -14,6 +14,8 @@ from tests.integration.processes import LoggedProcess
 from tests.integration.servers import COMPONENT_SECRET, Account, Server, beside, converse, fill, in_path
 from tests.patience import patiently
 
+# Schedulers that have nothing to do would turn in a loop for a while, on processors that other tests need.
+NO_SPINNING = ("+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none")
 LIBRARIES = Path("/usr/lib")
 # A console of one line: an expression of Erlang comes in, its value goes out.
 CONSOLE = """
@@ -57,6 +59,7 @@ class Ejabberd(Server):
             self.name,
             [
                 in_path("erl") or "erl",
+                *NO_SPINNING,
                 *("+P", "250000", "-noinput", "-mnesia", "dir", f'"{self.directory}/spool"', "-s", "ejabberd"),
                 *("-eval", fill(CONSOLE, port=self.console_port)),
             ],
