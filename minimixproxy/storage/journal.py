@@ -54,7 +54,7 @@ class SQLJournal:
         self.gathering = self._durability.gathering
         self.given_out = self.gathering.given_out
         self.login_keys = LoginKeys(self.gathering)
-        self.login_tokens = LoginTokens(self.gathering)
+        self.login_tokens = LoginTokens(self.gathering, clock)
         self._rows: AccountRows
         self._in_memory: Callable[[], Iterable[KeptAccount]] | None = None
 

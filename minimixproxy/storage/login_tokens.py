@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from minimixproxy.logs.logger import Logger
@@ -13,9 +13,11 @@ from minimixproxy.storage.batch import Batch
 from minimixproxy.storage.errors import BadRow
 from minimixproxy.storage.gathering import Gathering
 from minimixproxy.storage.sealing import Sealer, Unsealable
+from minimixproxy.timing.clock import Clock, wall_time
 
 MAX_DEVICES = 30  # of an account; beyond that the one that was given a token longest ago has none any more
 MAX_ACCOUNTS = 100_000
+_LOOKED_AT = 2  # accounts, whenever tokens are put: in turn, so that what has expired makes room
 
 Kept = tuple[Device, tuple[Token, ...]]
 
@@ -25,8 +27,9 @@ class LoginTokens:
 
     log = Logger()
 
-    def __init__(self, gathering: Gathering) -> None:
+    def __init__(self, gathering: Gathering, clock: Clock) -> None:
         self._gathering = gathering
+        self._clock = clock
         self._sealer: Sealer
         self._kept: dict[str, dict[str, Kept]] = {}
 
@@ -34,11 +37,8 @@ class LoginTokens:
         """These are in the database. Called once, before anything else. Those that have expired go."""
         self._sealer = sealer
         self._kept = {bare: dict(devices) for bare, devices in tokens.items()}
-        now = time.time()
-        for bare, devices in tokens.items():
-            for device, kept in devices.items():
-                if kept[1] and not any(token.expires > now for token in kept[1]):
-                    self.withdraw(bare, device)
+        for bare in tokens:
+            self._tidy(bare)
 
     def of(self, account: str, device: str) -> tuple[Token, ...]:
         """Return the tokens of a device. See `Tokens`."""
@@ -47,11 +47,15 @@ class LoginTokens:
 
     def devices(self, account: str) -> list[Device]:
         """Return the devices that have tokens. See `Tokens`."""
-        found = (device for device, tokens in self._kept.get(account, {}).values() if tokens)
+        now = wall_time(self._clock)
+        found = (device for device, tokens in self._kept.get(account, {}).values() if _are_good(tokens, now))
         return sorted(found, key=lambda device: device.issued, reverse=True)
 
     def put(self, account: str, device: Device, tokens: tuple[Token, ...]) -> None:
         """These are the device's tokens, and no others. See `Tokens`."""
+        if self._kept.get(account, {}).get(device.id) == (device, tokens):
+            return
+        self._tidy_some()
         if account not in self._kept and len(self._kept) >= MAX_ACCOUNTS:
             self.log.error("a token of {account} is not kept: there are those of too many accounts", account=account)
             return
@@ -74,7 +78,7 @@ class LoginTokens:
                 batch = self._batch()
                 for number in range(MAX_TOKENS):
                     batch.login_tokens.pop((account, gone, number), None)
-                batch.gone_tokens.append((account, gone))
+                batch.gone_tokens[account, gone] = None
         if not devices:
             self._kept.pop(account, None)
 
@@ -87,6 +91,19 @@ class LoginTokens:
             batch.erases = batch.leaves_copies = True
         return known
 
+    def _tidy_some(self) -> None:
+        for bare in list(islice(self._kept, _LOOKED_AT)):
+            self._tidy(bare)
+            if bare in self._kept:
+                self._kept[bare] = self._kept.pop(bare)  # to the end
+
+    def _tidy(self, bare: str) -> None:
+        """What has expired goes. What cannot be used stays, to be forgotten with the account."""
+        now = wall_time(self._clock)
+        for device, kept in list(self._kept[bare].items()):
+            if kept[1] and not _are_good(kept[1], now):
+                self.withdraw(bare, device)
+
     def _batch(self) -> Batch:
         return self._gathering.batch or self._gathering.begin()
 
@@ -94,6 +111,10 @@ class LoginTokens:
         sealed = self._sealer.seal(token.secret.encode(), bare, device.id, token.mechanism, "token")
         times = token.issued, token.expires
         return bare, device.id, number, device.software, token.mechanism, sealed, token.keys, *times, token.counted
+
+
+def _are_good(tokens: Iterable[Token], now: float) -> bool:
+    return any(token.expires > now for token in tokens)
 
 
 def read_token(row: Sequence[Any], sealer: Sealer) -> tuple[Device, Token]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from unittest.mock import patch
 
 from minimixproxy.sasl.tokens import Device, Token
@@ -11,7 +10,7 @@ from minimixproxy.storage.login_tokens import LoginTokens
 from tests.storage.cases import BARE, StorageTestCase, on_both_databases
 
 OTHER = "ölaf@example.org"
-NOW = time.time()
+NOW = 0.0
 PHONE, LAPTOP = Device("phone-id", "Söftware, Pixel", NOW - 9), Device("laptop-id", "", NOW - 5)
 USED = Token("secret-of-the-token", "HT-SHA-256-NONE", b"\0keys", PHONE.issued, NOW + 3600, 7)
 NEXT = USED._replace(secret="next", mechanism="HT-SHA-256-EXPR", issued=NOW, counted=2**60)
@@ -91,6 +90,35 @@ class LoginTokensTests(StorageTestCase):
         self.tokens.put(BARE, LAPTOP, (USED._replace(expires=NOW - 1),))
         self.assertEqual([device.id for device in self.then().devices(BARE)], [PHONE.id])
         self.assertEqual(self.rows(), 2)
+
+    def test_expired_meanwhile(self) -> None:
+        """It is shown no more, and goes when others are put, from wherever it is: nothing else would make room."""
+        for number in range(5):
+            self.tokens.put(f"{number}@example.org", PHONE, (USED._replace(expires=NOW + 9),))
+        self.tokens.put(BARE, LAPTOP, (USED,))
+        self.now.clock.advance(9)
+        self.assertEqual(self.tokens.devices("0@example.org"), [])
+        self.assertEqual(self.rows(), 6)
+        with patch.object(login_tokens, "MAX_ACCOUNTS", 6):
+            for number in range(4):
+                self.tokens.put(BARE, LAPTOP, (USED._replace(counted=10 + number),))
+            self.tokens.put(OTHER, PHONE, (USED,))
+        self.assertEqual((self.tokens.of(OTHER, PHONE.id), self.rows()), ((USED,), 2))
+
+    def test_nothing_is_written_for_what_is_there(self) -> None:
+        """Most logins by a token leave it as it is."""
+        self.tokens.put(BARE, PHONE, (USED, NEXT))
+        self.now.turn()
+        self.tokens.put(BARE, PHONE, (USED, NEXT))
+        self.assertIsNone(self.now.journal.gathering.batch)
+
+    def test_while_nothing_can_be_written(self) -> None:
+        """A device that logs in again and again takes no more room for it."""
+        for number in range(100):
+            self.tokens.put(BARE, PHONE, (USED._replace(counted=number),))
+        batch = self.now.journal.gathering.batch
+        assert batch is not None
+        self.assertEqual((len(batch.gone_tokens), len(batch.login_tokens)), (1, 1))
 
     def test_as_many_as_may_be(self) -> None:
         for number in range(login_tokens.MAX_DEVICES + 1):

@@ -33,8 +33,10 @@ from minimixproxy.xep.sasl import SaslFailure
 HandOver = Callable[[], tuple[ClientStream, list[Event], str]]
 
 
-#: Returns a token for the client, or nothing.
-Give = Callable[[], bytes]
+class Give(Protocol):
+    """Returns a token for the client, or nothing. `bound`: the server has just bound a JID of its account."""
+
+    def __call__(self, *, bound: bool) -> bytes: ...
 
 
 class Begun(Protocol):
@@ -148,7 +150,7 @@ class Resumed(NamedTuple):
             return HandedOver(client, early, [], logged_in.login)
 
         def words(resumed: bytes) -> bytes:
-            return sasl2.success(self.session.jid, logged_in.success, resumed + give())
+            return sasl2.success(self.session.jid, logged_in.success, resumed + give(bound=False))
 
         self.session.resume(self.h, given, words)
 
@@ -172,7 +174,7 @@ class Started(NamedTuple):
         wishes = self.request.bind or bind2.Wishes()
 
         def success(enabled: bytes) -> bytes:
-            return self._success(enabled, give())
+            return self._success(enabled, give(bound=bool(self.jid)))
 
         inline = InlineStart(success, self.jid, wishes, self.carbons, self.request.device, early)
         session = ClientSession(self.sessions, client, upstream, self.logged_in.login, language)

@@ -63,6 +63,7 @@ class Negotiation:
         self._opened: StreamOpened | None = None
         self._offered = Offered(())
         self._bindings: Bindings = {}
+        self._tokens: tuple[str, ...] = ()  # mechanisms of tokens that were offered
         self._refusals = 0
         self._client_login = ClientLogin(self)
         self._request: sasl2.Request | None = None  # of the last login by SASL2
@@ -141,8 +142,12 @@ class Negotiation:
     def _show_login(self, offer: DomainOffer) -> None:
         self._bindings = bindings_as_server(self._stream.transport)
         self._offered = self._context.offered(self._headers, offer, self._bindings)
-        tokens = self._context.giver.offered(self._bindings)
-        login = feature(self._offered.bindings or ()) + _offers_of(self._offered.mechanisms, tokens)
+        mechanisms = self._offered.mechanisms
+        by_sasl2 = _is_for_sasl2(mechanisms)
+        self._tokens = self._context.giver.offered(self._bindings) if by_sasl2 else ()
+        login = feature(self._offered.bindings or ()) + sasl.mechanisms(mechanisms)
+        if by_sasl2:
+            login += sasl2.feature(mechanisms, self._tokens)
         self._show(State.SECURE, login + shown(offer.registration))
 
     def _show(self, state: State, features: bytes) -> None:
@@ -223,7 +228,8 @@ class Negotiation:
         client = Client(self._domain, self._stream.peer, self._bindings, self._offered, self._headers.account)
         request = self._request
         if request is not None:
-            client = replace(client, device=Device(request.device, request.software, 0.0), token_use=request.token_use)
+            device, use = Device(request.device, request.software, 0.0), request.token_use
+            client = replace(client, device=device, token_use=use, token_mechanisms=self._tokens)
         return self._context.exchange(mechanism, client)
 
     def challenged(self, element: bytes) -> None:
@@ -293,8 +299,18 @@ class Negotiation:
     def _begun(self, begun: Begun) -> None:
         logged_in, request = self._logged_in, self._request
         assert logged_in is not None and request is not None
+        giver = self._context.giver
+        if giver.is_void(request, logged_in):
+            account = logged_in.login.account
+            self.log.info("{account}: a token was withdrawn while it was used, and is refused", account=account)
+            self._inline_failed(Failure(SaslFailure("credentials-expired")))
+            return
+
+        def give(*, bound: bool) -> bytes:
+            return giver.given(request, logged_in, self._tokens, bound=bound)
+
         try:
-            begun.start(self._hand_over, lambda: self._context.giver.given(request, logged_in, self._bindings))
+            begun.start(self._hand_over, give)
         except NotSent as error:
             self._end(handled_count_too_high(error.h, error.sent))
         # Before that, a fault of ours drops it.
@@ -386,13 +402,12 @@ class Negotiation:
         self.close("remote-connection-failed", "the server closed the connection")
 
 
-def _offers_of(mechanisms: Collection[str], tokens: Collection[str]) -> bytes:
-    """Return the features that offer mechanisms.
+def _is_for_sasl2(mechanisms: Collection[str]) -> bool:
+    """Tell whether to offer mechanisms by SASL2, too.
 
-    By SASL2 only if there is a better one than PLAIN: Monal takes SASL2 wherever it is, and PLAIN only without it.
+    Only if there is a better one than PLAIN: Monal takes SASL2 wherever it is, and PLAIN only without it.
     """
-    by_sasl2 = sasl2.feature(mechanisms, tokens) if set(mechanisms) - {plain.MECHANISM} else b""
-    return sasl.mechanisms(mechanisms) + by_sasl2
+    return bool(set(mechanisms) - {plain.MECHANISM})
 
 
 TRANSITIONS: dict[tuple[State, str], Callable[[Negotiation, Any], None]] = {

@@ -79,8 +79,10 @@ class NegotiationContext:
             checks.known_keys,
             Decoys(),
             checks.tokens,
+            settings.sessions.token_lifetime,
+            clock,
         )
-        self.giver = TokenGiver(checks.tokens, checks.known_keys, settings.sessions.token_lifetime)
+        self.giver = TokenGiver(checks.tokens, checks.known_keys, settings.sessions.token_lifetime, clock)
 
     def shut_down(self) -> None:
         """End the sessions that have no client, and let none log in again."""

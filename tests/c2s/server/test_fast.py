@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hmac
 import re
-import time
 from base64 import b64encode
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 
 from minimixproxy.c2s.errors import UpstreamRefused, UpstreamUnfit, UpstreamUnreachable
-from minimixproxy.sasl.tokens import Token
+from minimixproxy.sasl.keys import Keys
+from minimixproxy.sasl.scram import ScramKeys
+from minimixproxy.sasl.tokens import Token, mark_of
 from tests.c2s.helpers import HEADER, PLAIN_FEATURES, SERVER_HEADER, LabClient
-from tests.c2s.server.exchanges.test_local_scram import keys
-from tests.c2s.server.test_sasl2 import DEVICE, ENABLE, SM, Sasl2Case, authenticate, bind, refusal
+from tests.c2s.server.exchanges.test_local_scram import CHALLENGE, keys
+from tests.c2s.server.test_sasl2 import DEVICE, ENABLE, SASL2, SM, Sasl2Case, authenticate, bind, refusal
 
 ACCOUNT = "a@example.org"
 OTHER_DEVICE = DEVICE.replace("d", "e")
@@ -41,9 +43,22 @@ class FastCase(Sasl2Case):
 
     def token(self, mechanism: str = NONE, agent: str = DEVICE) -> str:
         """Log in by password, and be given one."""
-        client = self.logged_in(wanted(mechanism), agent)
+        client = self.proved(wanted(mechanism), agent)
         client.upstream.take()
         return self.given(client.serve(SERVER_HEADER + PLAIN_FEATURES))
+
+    def proved(
+        self, inline: bytes = b"", agent: str = DEVICE, username: str = "a", shown: Keys | None = None
+    ) -> LabClient:
+        """A client whose login the server has taken, and has shown that it knows these keys; None: the known ones."""
+        client = self.client()
+        client.send(authenticate(inline, agent=agent, message=f"\0{username}\0secret".encode()))
+        shown = shown or keys()
+        learned = ScramKeys(shown.client_key or b"", shown.server_key)
+        self.lab.logins[-1][0].credential.learn(shown.hash_name, shown.challenge, learned)
+        client.accept_login()
+        self.turn()
+        return client
 
     def says(
         self,
@@ -92,13 +107,42 @@ class GivenTest(FastCase):
     def test_not_given(self) -> None:
         """To whom does not say which device it is; for what was not offered; without keys, which are needed later."""
         for inline, agent in ((wanted(), ""), (wanted(), "x"), (wanted(EXPORTER), DEVICE), (wanted("PLAIN"), DEVICE)):
-            client = self.logged_in(inline, agent)
+            client = self.proved(inline, agent)
             self.assertNotIn(b"<token", client.serve(SERVER_HEADER + PLAIN_FEATURES))
         for known in ((), (keys()._replace(client_key=None),)):
             self.lab.known_keys.keys[ACCOUNT] = known
-            client = self.logged_in(wanted())
+            client = self.proved(wanted())
             self.assertNotIn(b"<token", client.serve(SERVER_HEADER + PLAIN_FEATURES))
         self.assertEqual(self.lab.tokens.tokens, {})
+
+    def test_whose_account_it_is(self) -> None:
+        """What is one name here may be two at the server: it has to have bound the account's, or shown its keys."""
+        victim = "weiss@example.org"
+        self.lab.known_keys.keys[victim] = (keys(),)
+        other = keys("other", CHALLENGE._replace(salt=b"another"))
+        for shown in (None, other):
+            client = (
+                self.proved(wanted(), username="weiß", shown=shown)
+                if shown
+                else self.logged_in(wanted(), username="weiß")
+            )
+            client.upstream.take()
+            answer = client.serve(SERVER_HEADER + PLAIN_FEATURES)
+            self.assertIn(b"<success", answer)
+            self.assertNotIn(b"<token", answer)
+        client = self.logged_in(wanted() + bind(), username="weiß")
+        self.opened(client)
+        answer = client.serve(self.result(self.bound_as(client), "weiß"))
+        self.assertNotIn(b"<failure", answer)
+        self.assertEqual(self.lab.tokens.of(victim, DEVICE)[0].keys, mark_of(keys()))
+
+    def test_bound_to_the_keys_of_the_login(self) -> None:
+        """The password was changed elsewhere: a token for the old keys would be good for nothing."""
+        new = keys("new", CHALLENGE._replace(salt=b"another"))
+        client = self.proved(wanted() + bind(), shown=new)
+        self.opened(client)
+        self.given(client.serve(self.result(self.bound_as(client))))
+        self.assertEqual(self.held()[0].keys, mark_of(new))
 
     def test_not_before_the_session_is_there(self) -> None:
         client = self.logged_in(wanted() + bind())
@@ -177,6 +221,16 @@ class UseTest(FastCase):
         self.assertEqual(self.held(), ())
         self.assertEqual(self.client().send(self.says(secret)), refusal(b"not-authorized"))
 
+    def test_invalidated_and_another_one_wanted(self) -> None:
+        """Who gives it up is given none: it could not be withdrawn while that lasts."""
+        secret = self.token()
+        client = self.by_token(secret, wanted(), b" invalidate='1'")
+        client.accept_login()
+        answer = client.serve(SERVER_HEADER + PLAIN_FEATURES)
+        self.assertIn(b"<success", answer)
+        self.assertNotIn(b"<token", answer)
+        self.assertEqual(self.held(), ())
+
     def test_counted(self) -> None:
         """Only upwards; who does not count need not begin to."""
         secret = self.token()
@@ -238,9 +292,60 @@ class RefusedTest(FastCase):
     def test_expired(self) -> None:
         secret = self.token()
         (held,) = self.held()
-        self.lab.tokens.put(ACCOUNT, self.lab.tokens.devices(ACCOUNT)[0], (held._replace(expires=time.time() - 1),))
+        self.lab.tokens.put(ACCOUNT, self.lab.tokens.devices(ACCOUNT)[0], (held._replace(expires=held.issued),))
         self.refused(self.says(secret), b"credentials-expired")
         self.refused(self.says(secret))
+
+    def test_expired_by_the_clock(self) -> None:
+        secret = self.token()
+        self.lab.clock.advance(30 * 86400 - 1)
+        client = self.client()
+        self.lab.clock.advance(1)
+        self.assertIn(b"<credentials-expired ", client.send(self.says(secret)))
+
+    def test_they_live_less_long_by_now(self) -> None:
+        secret = self.token()
+        self.lab.clock.advance(3600)
+        exchanges = self.lab.context._exchanges
+        self.lab.context._exchanges = replace(exchanges, token_lifetime=3600)
+        self.refused(self.says(secret), b"credentials-expired")
+
+    def test_not_offered(self) -> None:
+        """What is switched off lets nobody in who was given one before; nor does SASL2 where it is not offered."""
+        secret = self.token()
+        giver, domain = self.lab.context.giver, self.lab.context.domains["example.org"]
+        lifetime = giver._lifetime
+        giver._lifetime = 0
+        self.refused(self.says(secret), b"invalid-mechanism")
+        giver._lifetime = lifetime
+        self.lab.context.domains["example.org"] = domain.model_copy(update={"logins": ("PLAIN",)})
+        self.refused(self.says(secret), b"invalid-mechanism")
+        self.assertNotIn(SASL2, self.offer)
+        self.lab.context.domains["example.org"] = domain
+        self.by_token(secret)
+
+    def test_withdrawn_while_it_is_used(self) -> None:
+        """Whoever has stolen one may use it again and again: withdrawn, it neither lets him in nor brings another."""
+        for inline in (bind(), wanted() + bind()):
+            secret = self.token()
+            client = self.by_token(secret, inline)
+            client.accept_login()
+            self.opened(client)
+            resource = self.bound_as(client)
+            self.lab.tokens.withdraw(ACCOUNT, DEVICE)
+            answer = client.serve(self.result(resource))
+            self.assertEqual(answer, refusal(b"credentials-expired"))
+            self.assertTrue(client.upstream.disconnected)
+            self.assertEqual(self.held(), ())
+            self.assertTrue(self.told("a token was withdrawn while it was used"))
+
+    def test_spelled_otherwise(self) -> None:
+        """The server is asked about the account whose token it is."""
+        secret = self.token()
+        client = self.client()
+        client.send(self.says(secret, bind(), username="\uff21".encode()))
+        self.turn()
+        self.assertEqual(self.lab.logins[-1][0].username, "a")
 
     def test_keys_are_withdrawn_or_others(self) -> None:
         for known in ((), (keys("other"),), (keys()._replace(client_key=None),)):
@@ -295,7 +400,7 @@ class RefusedTest(FastCase):
         """A token of a device is its own, whoever else logs in on it."""
         secret = self.token()
         self.lab.known_keys.keys["b@example.org"] = (keys(),)
-        client = self.logged_in(wanted(), username="b")
+        client = self.proved(wanted(), username="b")
         client.upstream.take()
         other = self.given(client.serve(SERVER_HEADER + PLAIN_FEATURES))
         self.refused(self.says(other))

@@ -6,7 +6,7 @@ exchange knows the mechanism: it is a function of the dialogue that ends with a 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -20,6 +20,7 @@ from minimixproxy.config.settings import Domain
 from minimixproxy.sasl.channel_binding import Bindings
 from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.sasl.tokens import NO_DEVICE, Device, Token, Tokens
+from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.fast import Use
 
@@ -63,7 +64,8 @@ class Client:
 
     `bindings`: the data of its TLS for channel binding, by type; empty if that is not the proxy's own. `offered`: what
     it was shown on this stream; `named`: the account that it has named before. `device`: which one it says it is, with
-    id "" if it does not. `token_use`: it says that it logs in by a token (XEP-0484).
+    id "" if it does not. `token_use`: it says that it logs in by a token (XEP-0484); `token_mechanisms`: those by which
+    it may.
     """
 
     domain: Domain
@@ -73,6 +75,7 @@ class Client:
     named: str | None = None
     device: Device = NO_DEVICE
     token_use: Use | None = None
+    token_mechanisms: Collection[str] = ()
 
 
 class Attempts(Protocol):
@@ -94,7 +97,7 @@ HandedLogin = Callable[[Domain, Peer, Authenticate], Awaitable[FramedXmlStream]]
 
 @dataclass(frozen=True, slots=True)
 class ExchangeContext:
-    """What all exchanges share."""
+    """What all exchanges share. `token_lifetime`: in seconds."""
 
     attempts: Attempts
     connect: Connect
@@ -103,3 +106,5 @@ class ExchangeContext:
     known_keys: KnownKeys
     decoys: Decoys
     tokens: Tokens
+    token_lifetime: float
+    clock: Clock

@@ -10,7 +10,6 @@ from minimixproxy.c2s.server.exchanges.login_exchange import Client, Exchange, E
 from minimixproxy.c2s.server.exchanges.relayed_scram import RelayedScram
 from minimixproxy.c2s.server.exchanges.token import TokenExchange
 from minimixproxy.config.settings import Domain
-from minimixproxy.sasl import hashed_token
 from minimixproxy.sasl.channel_binding import TYPES, Bindings
 from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.sasl.scram import MECHANISMS, PLUS, hash_of
@@ -56,7 +55,7 @@ def relayed_mechanisms(server: Iterable[str]) -> list[str]:
 
 def exchange_by(mechanism: str | None, client: Client, context: ExchangeContext) -> Exchange:
     """Return the exchange of a mechanism for a client. Raises `SaslFailure` if it is not offered one."""
-    if client.token_use is not None and mechanism in hashed_token.mechanisms(client.bindings):
+    if client.token_use is not None and mechanism is not None and mechanism in client.token_mechanisms:
         return TokenExchange(mechanism, client, context)
     if mechanism is None or mechanism not in client.offered.mechanisms:
         raise SaslFailure("invalid-mechanism")

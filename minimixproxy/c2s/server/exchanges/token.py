@@ -5,7 +5,6 @@ What the server is needed for afterwards is done with the account's keys. A toke
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 from minimixproxy.c2s.server.exchanges.known_keys import KnownKeys
@@ -16,6 +15,7 @@ from minimixproxy.sasl import hashed_token
 from minimixproxy.sasl.keys import Keys
 from minimixproxy.sasl.scram import MECHANISMS, ScramKeys
 from minimixproxy.sasl.tokens import Device, Token, after_use, mark_of, without
+from minimixproxy.timing.clock import wall_time
 from minimixproxy.xep.sasl import SaslFailure
 
 
@@ -53,14 +53,15 @@ class TokenExchange:
         if count is not None and count <= token.counted:
             raise SaslFailure("not-authorized", "it has been used as often already")
         keys = next((one for one in usable_keys(self._context.known_keys, account) if mark_of(one) == token.keys), None)
-        if token.expires <= time.time() or keys is None:
+        if keys is None or self._has_expired(token):
             self._put(account, without(known, token))
             raise SaslFailure("credentials-expired")
         left = after_use(known, token, count)
         self._put(account, without(left, token) if client.token_use.invalidate else left)
         shown = ScramKeys(keys.client_key or b"", keys.server_key)
         credential = Credential.from_keys(keys.hash_name, keys.challenge, shown)
-        login = Login(login.domain, login.username, credential, login.keys)
+        # Not as the client spells it: a server might take that for another account.
+        login = Login(login.domain, account.rpartition("@")[0], credential, login.keys)
         success = hashed_token.responder(token.secret, self._mechanism, client.bindings)
         return LoggedIn(None, login, success, token)
 
@@ -68,6 +69,10 @@ class TokenExchange:
         return token.mechanism == self._mechanism and hashed_token.is_proved(
             proof, token.secret, self._mechanism, self._client.bindings
         )
+
+    def _has_expired(self, token: Token) -> bool:
+        """Tell whether a token is too old, by what it was given, or by how long they live by now."""
+        return min(token.expires, token.issued + self._context.token_lifetime) <= wall_time(self._context.clock)
 
     def _put(self, account: str, tokens: tuple[Token, ...]) -> None:
         device = self._client.device
