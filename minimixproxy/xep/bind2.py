@@ -19,6 +19,7 @@ FEATURE = b"<bind xmlns='%b'><inline>%b</inline></bind>" % (
     b"".join(b"<feature var='%b'/>" % var.encode() for var in INLINE),
 )
 _MAX_TAG = 100  # characters; the name of an application
+_MAX_TAG_BYTES = 900  # once it is prepared, by which characters become many: the whole resource has 1,023
 
 
 class Wishes(NamedTuple):
@@ -48,9 +49,10 @@ def wishes_of(bind: domish.Element) -> Wishes:
 
 def _usable_tag(text: str) -> str:
     try:
-        return prepare_resource(text) if len(text) <= _MAX_TAG else ""
+        tag = prepare_resource(text) if len(text) <= _MAX_TAG else ""
     except InvalidJID:
         return ""
+    return tag if len(tag.encode()) <= _MAX_TAG_BYTES else ""
 
 
 def as_stanza(element: domish.Element) -> Stanza:

@@ -88,7 +88,13 @@ def account_key(username: str, domain: str) -> str:
     try:
         return f"{prepare_local(username)}@{domain}"
     except InvalidJID:
-        return f"{username.lower()}@{domain}"
+        pass
+    key = username.lower()
+    try:
+        prepare_local(key)
+    except InvalidJID:
+        return f"{key}@{domain}"
+    return f"{username}@{domain}"  # what makes it invalid is its capitals: it is not to count as another account
 
 
 def check_authzid(authzid: str, username: str, domain: str) -> None:

@@ -404,10 +404,11 @@ class LabClient:
         self.upstream.take()
 
     def bind(self, username: str = "a", features: bytes = PLAIN_FEATURES) -> ClientSession:
-        """Go up to a bound session."""
+        """Go up to a bound session, whose resource is `r`, and for later ones another."""
         self.log_in(username, features)
         self.send(BIND)
-        self.serve(BOUND.replace(b"a@", username.encode() + b"@"))
+        resource = b"/r%d" % len(self.lab.accounts.bound) if self.lab.accounts.bound else b"/r"
+        self.serve(BOUND.replace(b"a@", username.encode() + b"@").replace(b"/r<", resource + b"<"))
         self.upstream.take()
         return self.lab.accounts.bound[-1]
 

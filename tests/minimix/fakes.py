@@ -54,6 +54,7 @@ class FakeSession:
 
     def __init__(self, resource: str, clock: Clock, carbons: bool = True) -> None:
         self.jid = f"{BARE}/{resource}"
+        self.device = ""
         self.carbons = carbons
         self.language = ""
         self.received: list[Stanza] = []

@@ -62,6 +62,7 @@ class PlainTest(SynchronousTestCase):
             ("Stra\u00dfe", "strasse@example.org"),
             ("A b", "a b@example.org"),
             ("C@D", "c@d@example.org"),
+            ("\u2c62" * 400, "\u2c62" * 400 + "@example.org"),  # else another account
         ):
             self.assertEqual(account_key(username, "example.org"), key)
 

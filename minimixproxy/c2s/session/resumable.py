@@ -80,7 +80,7 @@ class ResumableSessions:
         self.settings = settings
         self._sessions: dict[str, Resumable] = {}
         self._asleep: dict[str, dict[str, Resumable]] = {}  # by account and id, the longest first
-        self._devices: dict[tuple[str, str], str] = {}  # the id of a session by its account and device
+        self._devices: dict[tuple[str, str], str] = {}  # the id of a session by its account, and `_device_of`
         self._ended = EndedSessions()
         self.repeats = Repeats()
 
@@ -95,12 +95,13 @@ class ResumableSessions:
     def add(self, session: Resumable) -> str:
         """Return the id by which a session can be resumed. One that the same device has left ends (XEP-0386 §3.2)."""
         session_id = token_urlsafe(16)
-        if session.device:
-            former = self._sessions.get(self._devices.get((session.account, session.device), ""))
+        device = session.account, _device_of(session)
+        if device[1]:
+            former = self._sessions.get(self._devices.get(device, ""))
             if former is not None:
                 self.log.info("session of {jid} ends: its device has begun another one", jid=former.jid)
                 former.close("conflict", "your device has begun another session")
-            self._devices[session.account, session.device] = session_id
+            self._devices[device] = session_id
         self._sessions[session_id] = session
         return session_id
 
@@ -157,8 +158,9 @@ class ResumableSessions:
         if session is None:
             return False
         self.wakes(session_id, session.account)
-        if self._devices.get((session.account, session.device)) == session_id:
-            del self._devices[session.account, session.device]
+        device = session.account, _device_of(session)
+        if self._devices.get(device) == session_id:
+            del self._devices[device]
         self._ended.add(session_id, session.account, session.handled)
         return True
 
@@ -166,3 +168,12 @@ class ResumableSessions:
         """End them all, those too that have just lost their connection and do not sleep yet."""
         for session in list(self._sessions.values()):
             session.close("system-shutdown")
+
+
+def _device_of(session: Resumable) -> str:
+    """Return what tells a session's device from others of its account: the id that it says, or its resource.
+
+    Where the server has bound that anew, what had it before is over, whether or not its end has come here. "": nothing
+    does; a session that is bound along with its login, by a device that says no id, has a resource of its own.
+    """
+    return session.device or session.jid

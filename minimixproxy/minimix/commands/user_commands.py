@@ -220,24 +220,28 @@ class UserCommands:
 
     # tokens ----------------------------------------------------------------------------------------------------
 
-    def _tokens(self, _asker: object) -> Stage | Done:
+    def _tokens(self, asker: object) -> Stage | Done:
         devices = self._account.token_devices
         if not devices:
             return Done("No device logs in by a token.")
-        options = tuple((device.id, _token_of(device)) for device in devices[:MAX_SHOWN])
+        own = next((session.device for session in self._account.sessions if session is asker), "")
+        options = tuple((device.id, _token_of(device, own)) for device in devices[:MAX_SHOWN])
         form = Form(
             "Withdraw tokens",
-            "These devices log in by a token, without the password. One that is chosen here needs the password the "
-            "next time; if it is connected it stays so.",
+            "These devices log in by a token, without the password. One that is chosen here is disconnected, unless it "
+            "is this one, and needs the password the next time.",
             (Field("devices", "list-multi", "Devices", options=options),),
         )
-        return Stage(form, finish=self._withdrawn)
+        return Stage(form, finish=lambda values: self._withdrawn(values, asker))
 
-    def _withdrawn(self, values: Values) -> Done:
+    def _withdrawn(self, values: Values, asker: object) -> Done:
         known = {device.id for device in self._account.token_devices}
         chosen = [device for device in values["devices"] if device in known]
         for device in chosen:
             self._account.withdraw_token(device)
+        # Who has the device could stay for ever; what sleeps would keep room for it.
+        for session in [one for one in self._account.sessions if one.device in chosen and one is not asker]:
+            session.close("reset", "your device has to log in with the password")
         if not chosen:
             return Done("None of these devices has a token any more.")
         return Done(f"{_count(len(chosen), 'token')} withdrawn.")
@@ -267,8 +271,9 @@ def _line(report: RoomReport) -> str:
     return f"{report.room} as {report.nick}: {report.state}, {devices}, {_count(report.messages, 'message')}{bookmark}"
 
 
-def _token_of(device: TokenDevice) -> str:
-    return f"{device.software or 'a device'}, since {format_time(device.issued)[:10]}, {device.id[:8]}"
+def _token_of(device: TokenDevice, own: str) -> str:
+    this = " (this device)" if device.id == own else ""
+    return f"{device.software or 'a device'}{this}, since {format_time(device.issued)[:10]}, {device.id[:8]}"
 
 
 def _device(session: SessionPort, asker: object, rooms: int) -> str:

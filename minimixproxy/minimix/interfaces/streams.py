@@ -30,6 +30,10 @@ class SessionPort(Protocol):
         """The full JID, as the server spelled it when it was bound."""
 
     @property
+    def device(self) -> str:
+        """The id of the client's installation (XEP-0388), "" if it has not said one. Nobody has checked it."""
+
+    @property
     def carbons(self) -> bool:
         """Whether the client enabled carbons (XEP-0280) and the server agreed."""
 

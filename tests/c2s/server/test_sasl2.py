@@ -280,6 +280,7 @@ class BindingTest(Sasl2Case):
             (b"<tag>%b</tag>" % (b"x" * 101), ""),
             (b"<tag>a&#xE000;</tag>", ""),
             ("<tag>ﬁ</tag>".encode(), "fi."),
+            (b"<tag>%b</tag>" % ("\ufdfa" * 31).encode(), ""),  # too long for a resource with what is added to it
         ):
             client = self.logged_in(bind(tag=tag))
             self.opened(client)

@@ -254,6 +254,6 @@ class GateTest(SessionTest):
         self.session.deliver_weighed(says("4", 4))
         self.assertEqual(self.turn(), b"")
         self.gate.release(waiting)
-        self.assertEqual(self.turn(), b"1<message to='a@example.org/r'>2</message>3")
+        self.assertEqual(self.turn(), b"1<message to='a@example.org/r1'>2</message>3")
         self.up(ACTIVE)
-        self.assertEqual(self.turn(), b"<message to='a@example.org/r'>4</message>")
+        self.assertEqual(self.turn(), b"<message to='a@example.org/r1'>4</message>")

@@ -37,7 +37,7 @@ class UpstreamTest(ManagedTest):
         self.client.upstream.take()
         self.client.serve(
             b"<iq type='result' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
-            b"<jid>a@example.org/r</jid></bind></iq>"
+            b"<jid>a@example.org/up</jid></bind></iq>"
         )
         self.session = self.lab.accounts.bound[-1]
         self.enable_upstream()

@@ -15,7 +15,7 @@ from minimixproxy.c2s.session import client_management
 from minimixproxy.c2s.session.client_management import ANSWER_WITHIN, ASK_AFTER, ASK_AT, ASK_WITH
 from minimixproxy.c2s.session.output import MAX_UNACKNOWLEDGED
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
-from tests.c2s.helpers import HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, LabClient, plain
+from tests.c2s.helpers import BIND, BOUND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, LabClient, plain
 from tests.c2s.server.test_negotiation import END, errors
 
 NS = b"xmlns='urn:xmpp:sm:3'"
@@ -458,6 +458,25 @@ class SleepingTest(ManagedTest):
             self.lab.clock.advance(0)
         self.assertTrue(self.client.upstream.take().endswith(END))
         self.assertEqual(len(self.lab.resumable), 0)
+
+    def test_a_resource_that_is_bound_anew(self) -> None:
+        """By a client that has not said which device it is: what its last session has left ends at once, and no other.
+
+        Its server may be out of reach and cannot say so.
+        """
+        other = self.lab.client()
+        other.bind()
+        self.enable(other)
+        for client in (self.client, other):
+            client.vanish()
+        client = self.lab.client()
+        client.log_in()
+        client.send(BIND)
+        client.serve(BOUND)
+        self.assertEqual(self.lab.accounts.account.closed, [])
+        self.enable(client)
+        self.assertEqual(self.lab.accounts.account.closed, [self.session])
+        self.assertEqual((len(self.lab.resumable), self.lab.resumable.sleeping), (2, 1))
 
     def test_too_many_of_an_account(self) -> None:
         clients = [self.client]

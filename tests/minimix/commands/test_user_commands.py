@@ -198,6 +198,17 @@ class TokensTests(OwnerCase):
         element = self.run_command("tokens", {"devices": "one-id"})
         self.assertEqual(str(self.run_command("tokens").note), "No device logs in by a token.")
 
+    def test_devices_that_are_connected(self) -> None:
+        """What is withdrawn is not to go on for as long as it stays connected; who asks goes on all the same."""
+        self.phone.device, self.laptop.device = "one-id", "two-id"
+        other, again = self.account.session("other"), self.account.session("again")
+        again.device = "two-id"
+        labels = [str(one["label"]) for one in self.run_command("tokens").x.field.elements(NS_DATA, "option")]
+        self.assertEqual([("(this device)" in label) for label in labels], [True, False])
+        self.run_command("tokens", {"devices": "one-id two-id"})
+        closed = [session.closed for session in (self.phone, self.laptop, again, other)]
+        self.assertEqual(closed, [None, "reset", "reset", None])
+
     def test_gone_meanwhile(self) -> None:
         begun = self.run_command("tokens")
         self.account.token_devices = []
