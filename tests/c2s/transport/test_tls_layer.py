@@ -18,7 +18,7 @@ from twisted.test import iosim
 from twisted.trial import unittest
 from zope.interface import implementer
 
-from minimixproxy.c2s.transport import tls_engine, tls_layer
+from minimixproxy.c2s.transport import connection, tls_engine, tls_layer
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.c2s.transport.tls import ServerTLS
 from minimixproxy.c2s.transport.tls_layer import RecordCounter, TLSLayer
@@ -99,6 +99,20 @@ class TLSLayerTest(unittest.TestCase):
         self.assertEqual((client.received, server.received), (b"!", b"?"))
         client.received = server.received = b""
         return client, server, pump
+
+    def test_what_comes_behind_the_handshake_is_acknowledged_at_once(self) -> None:
+        """The kernel is told so once, when the handshake is done: a server with Nagle's algorithm waits for that."""
+        for version in self.VERSIONS:
+            told: list[object] = []
+            self.patch(connection, "acknowledging", lambda transport: lambda told=told: told.append(transport))
+            client, server, pump = self.begun(tls_factory(Version(version)))
+            self.assertEqual(told, [])
+            pump.flush()
+            self.assertEqual(len(told), 2)
+            client.transport.write(b"?")
+            server.transport.write(b"!")
+            pump.flush()
+            self.assertEqual(len(told), 2)
 
     def begun(self, client_tls: TLSMemoryBIOFactory) -> tuple[Recorder, Recorder, iosim.IOPump]:
         """A client and a server that are about to shake hands."""
