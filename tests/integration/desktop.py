@@ -167,6 +167,10 @@ class DesktopClient:
         """End it, and its desktop."""
         await self.desktop.end()
 
+    def mechanisms(self) -> list[str]:
+        """What it has logged in by until now, as its log has it."""
+        return re.findall(r"""^<\S*auth\b[^>]*mechanism=["']([^"']+)""", "\n".join(self.process.lines), re.MULTILINE)
+
     def _resumed(self) -> list[int]:
         """The numbers of those lines."""
         return [number for number, line in enumerate(self.process.lines) if line.startswith(self.RESUMED)]

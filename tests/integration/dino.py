@@ -30,6 +30,7 @@ class OnionProsody(Prosody):
 
 class OnionEjabberd(Ejabberd):
     domain = "ejabberd.onion"
+    scram_hash = "sha"  # ejabberd's default, and the only one that Dino 0.4 knows
 
 
 class Dino(DesktopClient):

@@ -43,6 +43,7 @@ class Ejabberd(Server):
     name = "ejabberd"
     domain = "ejabberd.test"
     resuming = ""  # options of mod_stream_mgmt
+    scram_hash = "sha256"  # by which passwords are kept; ejabberd's own default is sha
 
     @classmethod
     def missing(cls) -> str | None:
@@ -87,6 +88,7 @@ class Ejabberd(Server):
             component_secret=COMPONENT_SECRET,
             http_port=self.http_port,
             certificate=certificate,
+            scram_hash=self.scram_hash,
             stream_management=f"  mod_stream_mgmt: {{{self.resuming}}}\n" if self.stream_management else "",
         )
 

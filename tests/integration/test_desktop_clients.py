@@ -59,6 +59,7 @@ class DesktopCase(IntegrationTestCase):
         self.before = 0 if self.direct else len(self.proxy.log)
         await self.device.login(self.relay.port)
         await self.bob.expect(f"<presence from='{self.place}/alice'/>", 60)
+        self.assertRegex(" ".join(self.device.mechanisms()), r"^SCRAM-SHA-\d+$", "as its own log has it")
         await self.has_all()
 
     def entrance(self, port: int) -> Relay:

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
+from sqlalchemy.engine import make_url
 from twisted.internet.threads import deferToThread
 
 from minimixproxy.server_stores.prosody_files import read_directory
@@ -19,6 +20,7 @@ from tests.integration.prosody import Prosody
 from tests.integration.servers import Account
 from tests.integration.test_enroll import EnrollCase
 from tests.integration.test_forget import run
+from tests.storage import postgresql
 
 
 class HashedProsody(Prosody):
@@ -74,8 +76,7 @@ class SQLEjabberd(Ejabberd):
     def configuration(self, certificate: Path) -> str:
         self.database = self.directory / "ejabberd.sqlite"
         sql = f"auth_method: [sql]\nsql_type: sqlite\nsql_database: {self.database}\n"
-        whole = super().configuration(certificate).replace("auth_method: [internal]\n", sql)
-        return whole.replace("auth_scram_hash: sha256", f"auth_scram_hash: {self.scram_hash}")
+        return super().configuration(certificate).replace("auth_method: [internal]\n", sql)
 
     def source(self) -> tuple[str, str]:
         return "--from-sql", f"sqlite:///{self.database}"
@@ -90,6 +91,33 @@ class SQLEjabberd512(SQLEjabberd):
     scram_hash = "sha512"
 
 
+class PostgreSQLEjabberd(SQLEjabberd):
+    """ejabberd with its accounts in PostgreSQL, by its own schema."""
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return Ejabberd.missing() or ("postgresql" if postgresql.missing() else None)
+
+    def configuration(self, certificate: Path) -> str:
+        cluster = postgresql.cluster()
+        self.url = cluster.database()
+        name = str(make_url(self.url).database)
+        with cluster.connect(name) as connection:
+            connection.execute(POSTGRESQL_SCHEMA.read_bytes())
+        sql = (
+            f"auth_method: [sql]\nsql_type: pgsql\nsql_server: 127.0.0.1\nsql_port: {cluster.port}\n"
+            f"sql_database: {name}\nsql_username: tests\n"
+        )
+        return Ejabberd.configuration(self, certificate).replace("auth_method: [internal]\n", sql)
+
+    def source(self) -> tuple[str, str]:
+        return "--from-sql", self.url
+
+    def records(self) -> Iterator[Record | Unusable]:
+        return read_database(self.url)
+
+
+POSTGRESQL_SCHEMA = Path("/usr/share/ejabberd/sql/pg.sql")
 SQLITE_SCHEMA = "*/ejabberd-*/priv/sql/lite.sql"
 
 
@@ -115,7 +143,9 @@ class ExportingEjabberd(Ejabberd):
         return read_database(f"sqlite:///{self.database}")
 
 
-@on_servers(HashedProsody, HashedProsody256, SQLProsody, SQLEjabberd, SQLEjabberd512, ExportingEjabberd)
+@on_servers(
+    HashedProsody, HashedProsody256, SQLProsody, SQLEjabberd, SQLEjabberd512, PostgreSQLEjabberd, ExportingEjabberd
+)
 class StoreTests(EnrollCase):
     """Accounts are made by the server, and imported; the keys are good at the server."""
 
@@ -125,6 +155,7 @@ class StoreTests(EnrollCase):
         SQLProsody: "sha1",
         SQLEjabberd: "sha1",
         SQLEjabberd512: "sha512",
+        PostgreSQLEjabberd: "sha1",
         ExportingEjabberd: "sha256",
     }
 

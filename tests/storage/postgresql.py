@@ -1,4 +1,4 @@
-"""A PostgreSQL cluster of the tests' own, in a temporary directory, reached by a socket there."""
+"""A PostgreSQL cluster of the tests' own, in a temporary directory, reached by a socket there, or on loopback."""
 
 import atexit
 import itertools
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import psycopg
 
+from tests.integration.ports import free_port
 from tests.integration.processes import temporary_directory
 
 _ROOT = Path("/usr/lib/postgresql")
-_SETTINGS = ("fsync=off", "listen_addresses=", "max_connections=30", "shared_buffers=8MB", "autovacuum=off")
+_SETTINGS = ("fsync=off", "listen_addresses=127.0.0.1", "max_connections=30", "shared_buffers=8MB", "autovacuum=off")
 
 
 def missing() -> bool:
@@ -39,6 +40,7 @@ class Cluster:
         if self._user is not None:
             self.directory.parent.chmod(0o711)
             os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
+        self.port = free_port()
         self._serial = itertools.count(1)
         self._run("initdb", "--auth=trust", "--username=tests", "--encoding=UTF8", "--no-sync", "--no-instructions")
         atexit.register(self.stop)
@@ -48,7 +50,8 @@ class Cluster:
         """Start it, if it does not run, and wait until it answers. Blocks."""
         if self.running:
             return
-        options = " ".join(f"-c {setting}" for setting in (*_SETTINGS, f"unix_socket_directories={self.directory}"))
+        here = (f"unix_socket_directories={self.directory}", f"port={self.port}")
+        options = " ".join(f"-c {setting}" for setting in (*_SETTINGS, *here))
         self._run("pg_ctl", "--wait", f"--log={self.directory / 'log'}", f"--options={options}", "start")
 
     def stop(self) -> None:
@@ -66,10 +69,14 @@ class Cluster:
         with self.connect("postgres") as connection:
             connection.autocommit = True
             connection.execute(f"CREATE DATABASE {name}")
-        return f"postgresql://tests@/{name}?host={self.directory}"
+        return self.url(name)
+
+    def url(self, name: str) -> str:
+        """The URL of a database, by the socket."""
+        return f"postgresql://tests@/{name}?host={self.directory}&port={self.port}"
 
     def connect(self, name: str) -> psycopg.Connection:
-        return psycopg.connect(host=str(self.directory), user="tests", dbname=name)
+        return psycopg.connect(host=str(self.directory), port=self.port, user="tests", dbname=name)
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._binaries / program), f"--pgdata={self._data}", *arguments]

@@ -106,7 +106,7 @@ class EncodingTests(StorageTestCase):
             connection.autocommit = True
             connection.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
         self.addCleanup(self._drop)
-        self.state = f"postgresql://tests@/latin?host={postgresql.cluster().directory}"
+        self.state = postgresql.cluster().url("latin")
         for refuse in (self.lab, Database(self.state).check):
             self.assertIn("its encoding is LATIN1", str(self.assertRaises(StateError, refuse)))
 

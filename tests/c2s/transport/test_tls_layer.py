@@ -102,9 +102,10 @@ class TLSLayerTest(unittest.TestCase):
 
     def test_what_comes_behind_the_handshake_is_acknowledged_at_once(self) -> None:
         """The kernel is told so once, when the handshake is done: a server with Nagle's algorithm waits for that."""
+        told: list[object] = []
+        self.patch(connection, "acknowledging", lambda transport: lambda: told.append(transport))
         for version in self.VERSIONS:
-            told: list[object] = []
-            self.patch(connection, "acknowledging", lambda transport: lambda told=told: told.append(transport))
+            told.clear()
             client, server, pump = self.begun(tls_factory(Version(version)))
             self.assertEqual(told, [])
             pump.flush()
