@@ -195,7 +195,8 @@ class SecurableConnection(BaseProtocol):
     def start_tls(self, factory: TLSMemoryBIOFactory) -> None:
         """From here on every byte in both directions goes through TLS; `upper.transport` is the TLS layer."""
         self.__dict__.pop("dataReceived", None)
-        # With TLS 1.3 a server's tickets come next, and with Nagle's algorithm its first answer waits behind them.
+        # With TLS 1.3 a server's tickets come behind the handshake. With Nagle's algorithm its first answer waits until
+        # they are acknowledged.
         self._layer = layer = TLSLayer(factory, self.upper, acknowledging(self.transport))
         layer.makeConnection(direct(self.transport))
         self.upper.transport = layer

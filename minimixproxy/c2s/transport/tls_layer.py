@@ -52,10 +52,10 @@ class TLSLayer(TLSMemoryBIOProtocol):
     transport: Any
     wrappedProtocol: Any
 
-    def __init__(self, factory: TLSMemoryBIOFactory, upper: Any, opened: Callable[[], None]) -> None:
-        """`upper` is connected already. `opened` is called when the handshake is done, and this side's answer sent."""
+    def __init__(self, factory: TLSMemoryBIOFactory, upper: Any, acknowledge: Callable[[], None]) -> None:
+        """`upper` is connected already. `acknowledge`: have the kernel acknowledge what has come, which is no data."""
         super().__init__(factory, upper, False)
-        self._opened = opened
+        self._acknowledge = acknowledge
         self.counter = RecordCounter()
         self._records = 0  # that OpenSSL may still turn into data: at least as many as it can
         self._engine: TLSEngine | None = None
@@ -82,10 +82,7 @@ class TLSLayer(TLSMemoryBIOProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Take encrypted bytes; behind the last of the handshake the engine takes over."""
-        opening = not self._handshakeDone
         self.read(data)
-        if opening and self._handshakeDone:
-            self._opened()
         if AVAILABLE and self._handshakeDone and not self._over:
             self._engine = TLSEngine(self)
             self.dataReceived = self._engine.read  # type: ignore[method-assign]
@@ -120,6 +117,7 @@ class TLSLayer(TLSMemoryBIOProtocol):
                 # A record without data: of the handshake, or one that OpenSSL may want to answer.
                 self._records = 0
                 self._flushSendBIO()
+                self._acknowledge()
             except (ZeroReturnError, Error) as error:
                 self.hand_up(parts)
                 self._end(error)
