@@ -7,11 +7,24 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import client_proxy, forking, hostile, inactive, memory, passing, replay, report, storage
+from bench import (
+    client_proxy,
+    forking,
+    hostile,
+    inactive,
+    login_times,
+    logins,
+    memory,
+    passing,
+    replay,
+    report,
+    storage,
+)
 from bench.servers import Missing
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-SECTIONS = ("forking", "passing", "memory", "storage", "replay", "inactive", "client_proxy", "hostile")
+SECTIONS = ("forking", "passing", "memory", "storage", "replay", "inactive")
+SECTIONS += ("logins", "login_times", "client_proxy", "hostile")
 
 
 def _say(text: str) -> None:
@@ -70,6 +83,12 @@ def sections(wanted: list[str], prosody_modules: Path | None) -> Iterator[str]:
     if "inactive" in wanted:
         _say("inactive phones")
         yield report.inactive_section(inactive.measure())
+    if "logins" in wanted:
+        _say("logins")
+        yield logins.run_section()
+    if "login_times" in wanted:
+        _say("times of logins that fail")
+        yield login_times.run_section()
     if "client_proxy" in wanted:
         yield measure_client_proxy(prosody_modules)
     if "hostile" in wanted:
