@@ -105,7 +105,8 @@ class TLSLayerTest(unittest.TestCase):
         told: list[object] = []
         self.patch(connection, "acknowledging", lambda transport: lambda: told.append(transport))
         client, server, pump = self.begun(tls_factory(Version(SSL.TLS1_3_VERSION)))
-        while not server.transport._handshakeDone:
+        layer: Any = server.transport
+        while not layer._handshakeDone:
             pump.pump()
         told.clear()
         pump.flush()
