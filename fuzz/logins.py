@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import hmac
 import re
 import shutil
 import tempfile
 from base64 import b64decode, b64encode
 from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
 from twisted.words.protocols.jabber.jid import JID
@@ -19,6 +21,8 @@ from fuzz.material import Material
 from fuzz.target import Target
 from fuzz.wire import second_opinion
 from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused
+from minimixproxy.c2s.session import resumable
+from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.upstream.binding import Own
 from minimixproxy.c2s.upstream.connecting import bind_resource, open_stream, server_framing
 from minimixproxy.c2s.upstream.conversation import Conversation
@@ -32,6 +36,7 @@ from minimixproxy.sasl.keys import Keys
 from minimixproxy.sasl.scram import Challenge, ScramError, ScramKeys
 from minimixproxy.sasl.scram_client import ScramClient
 from minimixproxy.sasl.scram_server import ScramServer, read_client_first
+from minimixproxy.sasl.tokens import Device, Token, mark_of
 from minimixproxy.wire.events import Fault
 from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.stanza import Stanza, parse_stanza
@@ -43,7 +48,9 @@ from tests.wires import Wire
 _NONCE = "fyko+d2lbbFgONRv9qkxdawL"
 _FIRST = b"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096"
 _KEYS = ScramKeys(b"k" * 32, b"s" * 32)
-_SASL = b"urn:ietf:params:xml:ns:xmpp-sasl"
+_SASL, _SASL2 = b"urn:ietf:params:xml:ns:xmpp-sasl", b"urn:xmpp:sasl:2"
+_KNOWN = Keys.from_scram("sha256", Challenge(b"salt", 4096), _KEYS)
+_DEVICE, _SECRET, _OTHERS_SESSION = "d4565fa7-4d72-4749-b3d3-740edbf87770", "a-token", "session-of-b"
 
 
 def plain_message(data: bytes) -> None:
@@ -110,8 +117,7 @@ def _directory() -> Path:
 @cache
 def _lab() -> Lab:
     lab = Lab(_directory(), authentication_timeout=60.0, registration=True, logins=("SCRAM", "PLAIN"))
-    known = Keys.from_scram("sha256", Challenge(b"salt", 4096), _KEYS)
-    lab.known_keys.keys["a@example.org"] = (known,)
+    lab.known_keys.keys["a@example.org"] = (_KNOWN,)
     features = parse_stanza(
         "<features xmlns='http://etherx.jabber.org/streams'><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>"
         "<mechanism>SCRAM-SHA-256</mechanism><mechanism>SCRAM-SHA-1</mechanism></mechanisms></features>"
@@ -121,8 +127,13 @@ def _lab() -> Lab:
 
 
 def negotiate(data: bytes) -> None:
-    """Whatever a stranger sends, in any pieces, while the server accepts, refuses or says something in between."""
+    """Whatever a stranger sends, in any pieces, while the server accepts, refuses or says something in between.
+
+    It may have a token of one account, and know the id of another one's session, which sleeps.
+    """
     lab = _lab()
+    victim = _victim(lab)
+    _give_token(lab)
     material = Material(data)
     secure = bool(material.number(4))
     client = lab.client(secure=secure)
@@ -131,10 +142,9 @@ def negotiate(data: bytes) -> None:
         for piece in material.pieces():
             answered += client.send(piece)
             answered += _serve(lab, client)
+        _check_who(lab, victim)
         client.vanish()
         lab.clock.advance(3600)
-    if any(server.over == "in" for server in lab.handed):
-        raise AssertionError("somebody has logged in who has proved nothing")
     lab.handed.clear()
     lab.logins.clear()
     lab.contacts.clear()
@@ -143,8 +153,41 @@ def negotiate(data: bytes) -> None:
         _check_stream(answered)
 
 
+def _victim(lab: Lab) -> ClientSession:
+    """A session of `b` that sleeps. Nobody can log in as that."""
+    client = lab.client()
+    session = client.bind("b")
+    with patch.object(resumable, "token_urlsafe", lambda _size: _OTHERS_SESSION):
+        client.send(b"<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
+    client.vanish()
+    return session
+
+
+def _give_token(lab: Lab) -> None:
+    """A device of `a` has one, and no others."""
+    lab.tokens.withdraw("a@example.org")
+    now = lab.clock.seconds()
+    known = lab.known_keys.keys["a@example.org"] = (_KNOWN,)
+    token = Token(_SECRET, "HT-SHA-256-NONE", mark_of(known[0]), now, now + 86400)
+    lab.tokens.put("a@example.org", Device(_DEVICE, "", now), (token,))
+
+
+def _check_who(lab: Lab, victim: ClientSession) -> None:
+    """Everybody is who he has proved to be."""
+    if any(server.over == "in" for server in lab.handed):
+        raise AssertionError("somebody has logged in who has proved nothing")
+    if not victim.asleep or lab.resumable.find(_OTHERS_SESSION, "b@example.org") is None:
+        raise AssertionError("a session of somebody else")
+    for login, _waiting in lab.logins:
+        if login.credential.password is None and login.own.bare != "a@example.org":
+            raise AssertionError("a token of somebody else")
+    if any(account != "a@example.org" for account, _device in lab.tokens.tokens):
+        raise AssertionError("a token for somebody else")
+
+
 def _serve(lab: Lab, client: LabClient) -> bytes:
     """The server takes the user name for what it is to do."""
+    lab.clock.advance(0)  # with SASL2 it is gone about in the next turn
     for login, waiting in lab.logins:
         if waiting.called:
             continue
@@ -154,9 +197,16 @@ def _serve(lab: Lab, client: LabClient) -> bytes:
             waiting.errback(UpstreamRefused("not-authorized"))
     for server in lab.handed:
         _challenge(server)
-    if client.server is not None and b"<stream:stream" in client.upstream.take():
-        return client.serve(SERVER_HEADER + SERVER_FEATURES)
-    return client.wire.take()
+    lab.clock.advance(0)
+    answered = b""
+    while client.server is not None and (asked := client.upstream.take()):
+        if b"<stream:stream" in asked:
+            answered += client.serve(SERVER_HEADER + SERVER_FEATURES)
+        for request_id in re.findall(rb"<iq type='set' id='([0-9a-f]{16})'><(?:bind|enable) ", asked):
+            account = lab.logins[-1][0].own.bare.encode() if lab.logins else b"a@example.org"
+            bind = b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>%b/r</jid></bind>" % account
+            answered += client.serve(b"<iq type='result' id='%b'>%b</iq>" % (request_id, bind))
+    return answered + client.wire.take()
 
 
 def _challenge(server: HandedServer) -> None:
@@ -260,6 +310,21 @@ def _scram_auth(first: bytes) -> bytes:
     return b"<auth xmlns='%b' mechanism='SCRAM-SHA-256'>%b</auth>" % (_SASL, b64encode(first))
 
 
+def _authenticate(mechanism: bytes, message: bytes, inline: bytes = b"") -> bytes:
+    return (
+        b"<authenticate xmlns='%b' mechanism='%b'><initial-response>%b</initial-response>"
+        b"<user-agent id='%b'><software>S</software></user-agent>%b</authenticate>"
+    ) % (_SASL2, mechanism, b64encode(message), _DEVICE.encode(), inline)
+
+
+_BIND2 = (
+    b"<bind xmlns='urn:xmpp:bind:0'><tag>T</tag><enable xmlns='urn:xmpp:carbons:2'/>"
+    b"<enable xmlns='urn:xmpp:sm:3' resume='true'/></bind>"
+)
+_RESUME = b"<resume xmlns='urn:xmpp:sm:3' previd='%b' h='0'/>" % _OTHERS_SESSION.encode()
+_WANTED = b"<request-token xmlns='urn:xmpp:fast:0' mechanism='HT-SHA-256-NONE'/>"
+_USED = b"<fast xmlns='urn:xmpp:fast:0' count='1'/>"
+_PROOF = b"\0" + hmac.digest(_SECRET.encode(), b"Initiator", "sha256")
 _LOGIN = HEADER + plain() + HEADER + BIND
 _REGISTER = b"<iq type='get' id='1'><query xmlns='jabber:iq:register'/></iq>"
 
@@ -292,6 +357,15 @@ TARGETS = {
             b"\1\3\x50\x60\x70" + _NAMED + _scram_auth(b"n,,n=b,r=x") + _SCRAM_RESPONSE,
             b"\1\3\x50\x60\x70" + HEADER + _scram_auth(b"y,a=a@example.org,n=ab,r=x") + _SCRAM_RESPONSE,
             b"\1\3\x50\x60\x70" + _NAMED + _scram_auth(b"n,,n=a,r=x") + b"<abort xmlns='%b'/>" % _SASL,
+            b"\1\3\x50\xa0\xf0" + HEADER + _authenticate(b"PLAIN", b"\0a\0b", _BIND2 + _WANTED),
+            b"\1\3\x50\xa0\xf0" + HEADER + _authenticate(b"PLAIN", b"\0ab\0b", _RESUME + _BIND2 + _WANTED),
+            b"\1\3\x50\xa0\xf0" + HEADER + _authenticate(b"HT-SHA-256-NONE", b"a" + _PROOF, _USED + _RESUME + _BIND2),
+            b"\1\3\x50\xa0\xf0" + HEADER + _authenticate(b"HT-SHA-256-NONE", b"b" + _PROOF, _USED + _RESUME + _WANTED),
+            b"\1\3\x50\xa0\xf0" + _NAMED + 2 * _authenticate(b"HT-SHA-256-NONE", b"a" + _PROOF, _USED) + BIND,
+            b"\1\3\x50\x60\x70"
+            + _NAMED
+            + _authenticate(b"SCRAM-SHA-256", b"n,,n=a,r=x", _BIND2)
+            + b"<abort xmlns='%b'/>" % _SASL2,
             b"\1\2\x60\x70"
             + HEADER
             + b"<auth xmlns='%b' mechanism='PLAIN'/><response xmlns='%b'>=</response>" % (_SASL, _SASL),

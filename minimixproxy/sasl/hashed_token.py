@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections.abc import Collection
 from typing import NamedTuple
 
 from minimixproxy.sasl.channel_binding import TLS_EXPORTER, TLS_SERVER_END_POINT, Bindings
 
-#: Mechanisms with the types of channel binding that they demand, "" for none; the strongest first.
+
+class Mechanism(NamedTuple):
+    """A hash as `hashlib` names it, and the type of channel binding that is demanded, "" for none."""
+
+    hash_name: str
+    binding: str
+
+
+_HASHES = {"SHA-512": "sha512", "SHA-256": "sha256"}
+_BINDINGS = {"EXPR": TLS_EXPORTER, "ENDP": TLS_SERVER_END_POINT, "NONE": ""}
+#: By name; the strongest first, to which being bound counts for more than the hash.
 MECHANISMS = {
-    "HT-SHA-256-EXPR": TLS_EXPORTER,
-    "HT-SHA-256-ENDP": TLS_SERVER_END_POINT,
-    "HT-SHA-256-NONE": "",
+    f"HT-{hash_}-{binding}": Mechanism(_HASHES[hash_], _BINDINGS[binding]) for binding in _BINDINGS for hash_ in _HASHES
 }
-_HASH = "sha256"
-_SIZE = 32
 _MAX_NAME = 1024  # bytes
 
 
@@ -35,13 +42,14 @@ class Initiator(NamedTuple):
 
 def mechanisms(bindings: Collection[str]) -> tuple[str, ...]:
     """Return those that can be done where these types of channel binding can."""
-    return tuple(name for name, type_ in MECHANISMS.items() if not type_ or type_ in bindings)
+    return tuple(name for name, one in MECHANISMS.items() if not one.binding or one.binding in bindings)
 
 
-def read_initiator(message: bytes) -> Initiator:
+def read_initiator(message: bytes, mechanism: str) -> Initiator:
     """Read the only message of a client. Raises `HashedTokenError`."""
     name, separator, proof = message.partition(b"\0")
-    if not separator or not name or len(name) > _MAX_NAME or len(proof) != _SIZE:
+    size = hashlib.new(MECHANISMS[mechanism].hash_name).digest_size
+    if not separator or not name or len(name) > _MAX_NAME or len(proof) != size:
         raise HashedTokenError("no name with a hash behind it")
     try:
         return Initiator(name.decode("utf-8"), proof)
@@ -60,5 +68,5 @@ def responder(secret: str, mechanism: str, bindings: Bindings) -> bytes:
 
 
 def _hashed(who: str, secret: str, mechanism: str, bindings: Bindings) -> bytes:
-    type_ = MECHANISMS[mechanism]
-    return hmac.digest(secret.encode(), who.encode() + (bindings[type_] if type_ else b""), _HASH)
+    hash_name, type_ = MECHANISMS[mechanism]
+    return hmac.digest(secret.encode(), who.encode() + (bindings[type_] if type_ else b""), hash_name)

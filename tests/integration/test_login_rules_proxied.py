@@ -145,7 +145,7 @@ class EnrolledTests(ProxiedCase):
         device = Device(CONVERSATIONS, await self.enrolled())
         self.assertEqual(await self.outcome(device, self.port), self.hash + EXPORTER)
         await self.own.restart()
-        self.assertEqual(await self.outcome(device, self.port), "HT-SHA-256-EXPR")  # bound, too
+        self.assertEqual(await self.outcome(device, self.port), "HT-SHA-512-EXPR")  # bound, too
         device.token = None
         self.assertEqual(await self.outcome(device, self.port), self.hash + EXPORTER)
 

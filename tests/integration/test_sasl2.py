@@ -135,7 +135,7 @@ class Sasl2Tests(LoginRulesCase):
             device, client = await self.bound(rules, proxy, account)
             assert device.token is not None
             mechanism = device.token.mechanism
-            self.assertEqual(mechanism, "HT-SHA-256-NONE" if rules is SISKIN_TO_COME else "HT-SHA-256-EXPR")
+            self.assertEqual(mechanism, "HT-SHA-256-NONE" if rules is SISKIN_TO_COME else "HT-SHA-512-EXPR")
             await client.close()
             self.assertEqual(await self.attempts(device, proxy), [mechanism], rules.client)
             await device.client.close()

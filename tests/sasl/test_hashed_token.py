@@ -20,22 +20,28 @@ PROOF = bytes(range(32))
 
 class MessageTests(SynchronousTestCase):
     def test_read(self) -> None:
-        self.assertEqual(read_initiator("ölaf".encode() + b"\0" + PROOF), ("ölaf", PROOF))
-        self.assertEqual(read_initiator(b"a\0" + b"\0" * 32), ("a", b"\0" * 32))
+        for mechanism, proof in (("HT-SHA-256-NONE", PROOF), ("HT-SHA-512-EXPR", PROOF + PROOF)):
+            self.assertEqual(read_initiator("ölaf".encode() + b"\0" + proof, mechanism), ("ölaf", proof))
+            nothing = bytes(len(proof))
+            self.assertEqual(read_initiator(b"a\0" + nothing, mechanism), ("a", nothing))
 
     def test_malformed(self) -> None:
         for message in (b"", b"a", b"\0" + PROOF, b"a\0", b"a\0" + PROOF[1:], b"a\0" + PROOF + b"x", b"\xff\0" + PROOF):
-            self.assertRaises(HashedTokenError, read_initiator, message)
-        self.assertRaises(HashedTokenError, read_initiator, b"a" * 1025 + b"\0" + PROOF)
+            self.assertRaises(HashedTokenError, read_initiator, message, "HT-SHA-256-NONE")
+        self.assertRaises(HashedTokenError, read_initiator, b"a" * 1025 + b"\0" + PROOF, "HT-SHA-256-NONE")
+        self.assertRaises(HashedTokenError, read_initiator, b"a\0" + PROOF, "HT-SHA-512-NONE")
 
     def test_who_proves_what(self) -> None:
-        for mechanism, data in (
-            ("HT-SHA-256-NONE", b""),
-            ("HT-SHA-256-EXPR", b"exported"),
-            ("HT-SHA-256-ENDP", b"certified"),
+        for mechanism, hash_name, data in (
+            ("HT-SHA-256-NONE", "sha256", b""),
+            ("HT-SHA-256-EXPR", "sha256", b"exported"),
+            ("HT-SHA-256-ENDP", "sha256", b"certified"),
+            ("HT-SHA-512-NONE", "sha512", b""),
+            ("HT-SHA-512-EXPR", "sha512", b"exported"),
+            ("HT-SHA-512-ENDP", "sha512", b"certified"),
         ):
-            client = hmac.digest(b"secret", b"Initiator" + data, "sha256")
-            server = hmac.digest(b"secret", b"Responder" + data, "sha256")
+            client = hmac.digest(b"secret", b"Initiator" + data, hash_name)
+            server = hmac.digest(b"secret", b"Responder" + data, hash_name)
             self.assertTrue(is_proved(client, "secret", mechanism, BINDINGS))
             self.assertEqual(responder("secret", mechanism, BINDINGS), server)
             self.assertFalse(is_proved(server, "secret", mechanism, BINDINGS))
@@ -45,8 +51,11 @@ class MessageTests(SynchronousTestCase):
 
     def test_what_can_be_done(self) -> None:
         self.assertEqual(mechanisms(BINDINGS), tuple(MECHANISMS))
-        self.assertEqual(mechanisms({}), ("HT-SHA-256-NONE",))
-        self.assertEqual(mechanisms({"tls-server-end-point": b""}), ("HT-SHA-256-ENDP", "HT-SHA-256-NONE"))
+        unbound = ("HT-SHA-512-NONE", "HT-SHA-256-NONE")
+        self.assertEqual(mechanisms({}), unbound)
+        bound = ("HT-SHA-512-ENDP", "HT-SHA-256-ENDP")
+        self.assertEqual(mechanisms({"tls-server-end-point": b""}), (*bound, *unbound))
+        self.assertEqual(len(MECHANISMS), 6)
 
 
 class TokensTests(SynchronousTestCase):

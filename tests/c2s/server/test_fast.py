@@ -87,7 +87,8 @@ class FastCase(Sasl2Case):
 class GivenTest(FastCase):
     def test_offered(self) -> None:
         self.client()
-        self.assertIn(b"<fast xmlns='%b'><mechanism>HT-SHA-256-NONE</mechanism></fast></inline>" % FAST, self.offer)
+        names = b"<mechanism>HT-SHA-512-NONE</mechanism><mechanism>HT-SHA-256-NONE</mechanism>"
+        self.assertIn(b"<fast xmlns='%b'>%b</fast></inline>" % (FAST, names), self.offer)
 
     def test_not_offered_if_there_are_none(self) -> None:
         self.patch(self.lab.context.giver, "_lifetime", 0.0)
@@ -242,6 +243,24 @@ class UseTest(FastCase):
         for count in (b"x", b"-1", b"9" * 19, b" 4"):
             answer = self.client().send(self.says(secret, attributes=b" count='%b'" % count))
             self.assertIn(b"<malformed-request", answer)
+
+
+class LongHashTest(FastCase):
+    """The same with SHA-512, which Conversations and Monal prefer."""
+
+    def test_used(self) -> None:
+        mechanism = "HT-SHA-512-NONE"
+        secret = self.token(mechanism)
+        client = self.client()
+        self.assertIn(b"<malformed-request ", client.send(self.says(secret, mechanism=mechanism)))
+        proof = hmac.digest(secret.encode(), b"Initiator", "sha512")
+        fast = b"<fast xmlns='%b'/>" % FAST
+        self.assertEqual(client.send(authenticate(fast + bind(), mechanism, b"a\0" + proof)), b"")
+        self.turn()
+        client.accept_login()
+        self.opened(client)
+        answer = client.serve(self.result(self.bound_as(client)))
+        self.assertIn(b64encode(hmac.digest(secret.encode(), b"Responder", "sha512")), answer)
 
 
 class RefusedTest(FastCase):

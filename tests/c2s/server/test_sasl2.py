@@ -111,7 +111,9 @@ class OfferTest(Sasl2Case):
             b"<authentication xmlns='urn:xmpp:sasl:2'><mechanism>SCRAM-SHA-1</mechanism><mechanism>PLAIN</mechanism>"
             b"<inline><bind xmlns='urn:xmpp:bind:0'><inline><feature var='urn:xmpp:carbons:2'/>"
             b"<feature var='urn:xmpp:csi:0'/><feature var='urn:xmpp:sm:3'/></inline></bind><sm xmlns='urn:xmpp:sm:3'/>"
-            b"<fast xmlns='urn:xmpp:fast:0'><mechanism>HT-SHA-256-NONE</mechanism></fast></inline></authentication>",
+            b"<fast xmlns='urn:xmpp:fast:0'><mechanism>HT-SHA-512-NONE</mechanism>"
+            b"<mechanism>HT-SHA-256-NONE</mechanism>"
+            b"</fast></inline></authentication>",
             self.offer,
         )
         self.assertIn(b"<mechanisms xmlns='%b'>" % SASL, self.offer)

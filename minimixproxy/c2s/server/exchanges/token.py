@@ -31,7 +31,7 @@ class TokenExchange:
         """Log in. Raises `SaslFailure`."""
         message = dialogue.first if dialogue.first is not None else await dialogue.challenge(b"")
         try:
-            initiator = hashed_token.read_initiator(message)
+            initiator = hashed_token.read_initiator(message, self._mechanism)
         except hashed_token.HashedTokenError as error:
             raise SaslFailure("malformed-request", str(error)) from error
         client, context = self._client, self._context
