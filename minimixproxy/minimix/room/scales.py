@@ -154,7 +154,7 @@ class Scales:
         """
         is_groupchat = message.get("type") == "groupchat"
         sender = _nick(message)
-        own = own or (is_groupchat and bool(sender) and sender == _prepared(self._appearance.nick))
+        own = own or (bool(sender) and sender == _prepared(self._appearance.nick))
         return Said(
             self._room,
             message,
