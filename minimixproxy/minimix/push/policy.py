@@ -82,32 +82,36 @@ class DeviceFacts:
     server_pushes: bool = False
 
 
+def matters(message: MessageFacts, notify: Notify) -> bool:
+    """Tell whether any device may be told of a message. `notify`: of its room; of no account for contacts."""
+    calls = message.names or message.calls
+    if message.own or message.past or not (message.says or calls):
+        return False
+    if message.kind is Kind.CONTACT:
+        return True
+    return notify is Notify.ALWAYS or (notify is Notify.ON_MENTION and (calls or message.kind is Kind.PRIVATE))
+
+
 def verdict(message: MessageFacts, device: DeviceFacts, notify: Notify, *, others_awake: bool) -> Verdict:
-    """Return what becomes of a message for a device. `notify`: of its room; of no account for contacts."""
-    if not _is_worth_telling(message) or device.got or device.state is State.AWAKE:
+    """Return what becomes of a message for a device. `notify`: as for `matters`."""
+    if device.got or device.state is State.AWAKE or not matters(message, notify):
         return Verdict.NEVER
-    if not _WANTS[message.kind](message, device, notify):
+    if not _WANTS[message.kind](message, device):
         return Verdict.NEVER
     return Verdict.WAIT if others_awake and not message.calls else Verdict.NOW
 
 
-def _is_worth_telling(message: MessageFacts) -> bool:
-    return (message.says or message.names or message.calls) and not (message.own or message.past)
+def _of_room(_message: MessageFacts, device: DeviceFacts) -> bool:
+    return _may_see(device)
 
 
-def _of_room(message: MessageFacts, device: DeviceFacts, notify: Notify) -> bool:
-    if notify is Notify.NEVER or not _may_see(device):
-        return False
-    return notify is Notify.ALWAYS or message.names or message.calls
-
-
-def _in_private(message: MessageFacts, device: DeviceFacts, notify: Notify) -> bool:
+def _in_private(message: MessageFacts, device: DeviceFacts) -> bool:
     """Servers push what they archive, to devices that are gone: also what came to the account stream."""
     by_server = device.state is State.GONE and device.server_pushes and message.archived
-    return notify is not Notify.NEVER and _may_see(device) and not by_server
+    return _may_see(device) and not by_server
 
 
-def _of_contact(_message: MessageFacts, device: DeviceFacts, _notify: Notify) -> bool:
+def _of_contact(_message: MessageFacts, device: DeviceFacts) -> bool:
     return device.state is State.ASLEEP
 
 

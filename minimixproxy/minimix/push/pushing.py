@@ -16,7 +16,7 @@ from minimixproxy.minimix.interfaces.streams import Answered, SessionPort
 from minimixproxy.minimix.push import contact
 from minimixproxy.minimix.push.enabling import Enabling
 from minimixproxy.minimix.push.pending import Item, Pending, Recent
-from minimixproxy.minimix.push.policy import DeviceFacts, Kind, MessageFacts, Notify, State, Verdict, verdict
+from minimixproxy.minimix.push.policy import DeviceFacts, Kind, MessageFacts, Notify, State, Verdict, matters, verdict
 from minimixproxy.minimix.push.registrations import Registrations
 from minimixproxy.minimix.room.context import AccountContext
 from minimixproxy.minimix.room.sessions import Sessions, resource_of
@@ -133,8 +133,10 @@ class Pushing:
         calls = said.calling
         archived = kind is Kind.PRIVATE and self._is_archived(said.message)
         facts = MessageFacts(kind, calls.says, calls.names, calls.calls, said.own, archived=archived)
-        item = Item(said.room, said.message.get("from") or said.room, self._body(said.message))
-        self._consider(_Message(facts, item, said.sequence, frozenset(here)), self._notify_of(said))
+        notify = self._notify_of(said)
+        if matters(facts, notify):  # of what is said in rooms, little does
+            item = Item(said.room, said.message.get("from") or said.room, self._body(said.message))
+            self._consider(_Message(facts, item, said.sequence, frozenset(here)), notify)
 
     def _notify_of(self, said: Said) -> Notify:
         if self._settings.rooms == "none":

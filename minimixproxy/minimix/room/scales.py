@@ -54,6 +54,8 @@ class Scales:
         self._senders = senders
         self._view = view
         self._typing: dict[str, None] = {}  # prepared nicks
+        self._known: Somebody | None = None  # the account, as it was read from what is in `_known_by`
+        self._known_by: tuple[bytes | None, str] = (None, "")
 
     # Presences -------------------------------------------------------------------------------------------------
 
@@ -187,10 +189,14 @@ class Scales:
         return importance.of_message(message, self._somebody(), all_notify=self._all_notify())
 
     def _somebody(self) -> Somebody:
-        shown = self._view().self_presence
-        ids = payload_attributes(shown, NS_OCCUPANT_ID, "occupant-id") if shown is not None else []
-        occupant = f"{self._room}/{self._appearance.nick}"
-        return Somebody(self._account, occupant, ids[0].get("id") if len(ids) == 1 else None, _standing(shown))
+        shown, nick = self._view().self_presence, self._appearance.nick
+        known_by = (shown.raw if shown is not None else None, nick)
+        if self._known is None or known_by != self._known_by:  # to read a presence takes longer than all the rest
+            ids = payload_attributes(shown, NS_OCCUPANT_ID, "occupant-id") if shown is not None else []
+            occupant_id = ids[0].get("id") if len(ids) == 1 else None
+            self._known_by = known_by
+            self._known = Somebody(self._account, f"{self._room}/{nick}", occupant_id, _standing(shown))
+        return self._known
 
     def _all_notify(self) -> bool:
         """Whether this is a room in which clients call for each message: a private group, by default."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from minimixproxy.config.settings import Push
+from minimixproxy.minimix.push import pushing
+from minimixproxy.minimix.room import scales
 from tests.minimix.fakes import BARE, ROOM, STREAM
 from tests.minimix.push.test_pushing import PushCase, PushWorld
 
@@ -99,6 +103,52 @@ class WorldOfAll(PushWorld):
 class All(Mentions):
     new_world = WorldOfAll
     column = 5
+
+
+class WhatItCosts(PushCase):
+    """In a room much is said, and little of it matters: that costs little."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.sleeps(self.phone)
+        self.counted = 0
+
+    def count(self, module: object, name: str) -> None:
+        function = getattr(module, name)
+
+        def counting(*arguments: Any, **options: Any) -> Any:
+            self.counted += 1
+            return function(*arguments, **options)
+
+        self.patch(module, name, counting)
+
+    def test_no_device_is_looked_at(self) -> None:
+        self.count(pushing, "verdict")
+        self.says("nothing of interest")
+        self.assertEqual(self.counted, 0)
+        self.says()
+        self.assertGreater(self.counted, 0)
+
+    def test_the_own_presence_is_read_once(self) -> None:
+        self.count(scales, "_standing")
+        for _ in range(5):
+            self.says()
+        self.assertEqual(self.counted, 1)
+
+    def test_another_presence(self) -> None:
+        mention = "<mention xmlns='urn:xmpp:mentions:0' occupantid='me'/>"
+        self.says("x", inner=mention)
+        self.assertEqual(self.later(60), [])
+        self.world.shows("alice", "100 110", inner=OWN_ID)
+        self.says("x", inner=mention)
+        self.service_says(self.published(60))
+
+    def test_another_nick(self) -> None:
+        self.says("eve?")
+        self.assertEqual(self.later(60), [])
+        self.world.gone("alice", "110 303", item="nick='eve'")
+        self.says("eve?")
+        self.published(60)
 
 
 class Once(PushCase):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.push.policy import DeviceFacts, Kind, MessageFacts, Notify, State, Verdict, verdict
+from minimixproxy.minimix.push.policy import DeviceFacts, Kind, MessageFacts, Notify, State, Verdict, matters, verdict
 
 _KINDS = {"room": Kind.ROOM, "private": Kind.PRIVATE, "contact": Kind.CONTACT}
 _NOTIFY = {"always": Notify.ALWAYS, "mention": Notify.ON_MENTION, "never": Notify.NEVER}
@@ -66,6 +68,24 @@ contact silent          | asleep                    | always  | no  | never
 contact own             | asleep                    | always  | no  | never
 contact past            | asleep                    | always  | no  | never
 contact                 | asleep got                | always  | no  | never
+room calls              | asleep                    | always  | no  | never
+room names              | asleep here server        | mention | no  | now
+room                    | gone                      | never   | no  | never
+room                    | gone server               | always  | yes | wait
+room calls own          | gone                      | always  | no  | never
+room calls past         | asleep here               | always  | no  | never
+room calls              | asleep here got           | always  | no  | never
+room names              | awake                     | always  | no  | never
+private                 | asleep here               | never   | yes | never
+private calls           | asleep here               | never   | no  | never
+private                 | asleep here got           | always  | no  | never
+private past            | gone                      | always  | no  | never
+private names           | gone                      | mention | yes | wait
+private archived calls  | gone server               | always  | no  | never
+private                 | gone                      | always  | yes | wait
+contact archived        | gone                      | mention | yes | never
+contact silent names    | asleep                    | never   | no  | now
+contact calls           | asleep got                | always  | no  | never
 """
 
 
@@ -88,3 +108,17 @@ class TruthTable(SynchronousTestCase):
                 _message(message.split()), _device(device.split()), _NOTIFY[notify], others_awake=others == "yes"
             )
             self.assertEqual(found, Verdict(expected), (message, device, notify, others))
+
+    def test_what_matters_to_no_device_is_told_to_none(self) -> None:
+        """All messages there are, and all devices."""
+        flags = list(product((False, True), repeat=6))
+        told = 0
+        for kind, notify, facts in product(Kind, Notify, flags):
+            message = MessageFacts(kind, *facts)
+            found = {
+                verdict(message, DeviceFacts(state, *device), notify, others_awake=others)
+                for state, device, others in product(State, product((False, True), repeat=3), (False, True))
+            }
+            self.assertEqual(found != {Verdict.NEVER}, matters(message, notify), (message, notify))
+            told += matters(message, notify)
+        self.assertGreater(told, 0)
