@@ -44,7 +44,7 @@ class AccountRows:
         self._sealer = sealer
         self._last_id = last_id
         self._accounts: dict[str, _Account] = {}
-        self._push: dict[str, bytes | None] = {}  # what devices have enabled in accounts that have no row yet
+        self._push: dict[str, bytes] = {}  # what devices have enabled in accounts that have no row yet
         self._devices: dict[str, dict[str, int]] = {}  # that acknowledge, and how far they have, by bare JID
         for loaded in accounts:
             self._restore(loaded)
@@ -92,7 +92,9 @@ class AccountRows:
         """This is what devices of the account have enabled. It is on disk for as long as the account is."""
         account, column = self._accounts.get(bare), push_column(bare, enabled, self._sealer)
         if account is None:
-            self._push[bare] = column
+            self._push.pop(bare, None)
+            if column is not None:
+                self._push[bare] = column
         elif column is not None or account.push is not None:
             account.push = column
             self._batch().accounts[account.id] = account.row()

@@ -6,6 +6,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy.minimix.interfaces.journal import KeptPush
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.stanza import parse_stanza
 from tests.absurd import ODD_TEXT, Absurd
@@ -28,8 +29,11 @@ class AbsurdTests(SynchronousTestCase):
         """One account's life among peers who make no sense."""
         world = World(bookmarks="follow")
         phone, laptop = world.joined("phone", "laptop")
-        absurd = Absurd(random, ADDRESSES)
-        for _number in range(STANZAS):
+        enabled = (KeptPush("phone", "push.test", "n"), KeptPush("laptop", BARE, ""), KeptPush("gone", ROOM, "n"))
+        world.account.push.restore(enabled)
+        absurd = Absurd(random, (*ADDRESSES, "push.test"))
+        for number in range(STANZAS):
+            laptop.asleep = number % 5 == 4
             asked = tuple(stanza["id"] for stanza in world.stream.sent[-8:] if "id" in stanza.attributes)
             xml = absurd.stanza(asked)
             try:

@@ -90,11 +90,15 @@ def read_elsewhere(stanza: Stanza, jid: str) -> list[str]:
     return _items(_child(stanza.payload(NS_PUBSUB_EVENT, "event"), NS_PUBSUB_EVENT, "items"))
 
 
-def disabled_by_service(stanza: Stanza) -> Disabling | None:
-    """Return what a push service disables itself (XEP-0357 §8): it speaks for its own address only."""
+def disabled_by_service(stanza: Stanza, account: str) -> Disabling | None:
+    """Return what a push service disables itself for an account (XEP-0357 §8): it speaks for its own address only."""
+    if stanza.get("type") == "error":
+        return None  # its own words come back to whoever said them
     pubsub = stanza.payload(NS_PUBSUB, "pubsub")
     affiliation = _child(pubsub, NS_PUBSUB, "affiliation")
     if pubsub is None or affiliation is None or affiliation.getAttribute("affiliation") != "none":
+        return None
+    if whose(affiliation.getAttribute("jid"), account) is not Whose.ACCOUNT:
         return None
     try:
         return Disabling(parse_jid(stanza.get("from") or "").full, pubsub.getAttribute("node"))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from minimixproxy.jids import Whose, whose
+from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.namespaces import NS_DISCO_INFO, NS_PUSH
 from minimixproxy.timing.clock import Clock
@@ -46,6 +47,8 @@ class _Asked:
 class Enabling:
     """Requests of one account's clients. `enabled` and `disabled` are told what has come of them."""
 
+    log = Logger()
+
     def __init__(
         self,
         clock: Clock,
@@ -77,6 +80,12 @@ class Enabling:
         self._open = {key: asked for key, asked in self._open.items() if asked.deadline > now}
         if len(self._open) < MAX_OPEN:
             self._open[key] = _Asked(request, iq.get("to"), now + TIMEOUT)
+        elif not isinstance(request, _Listing):
+            self.log.warn(
+                "{jid} asks about push while {limit} requests of its account are open: what comes of it is not noted",
+                jid=session.jid,
+                limit=MAX_OPEN,
+            )
 
     def answered(self, session: SessionPort, answer: Stanza) -> bytes | None:
         """Look at an IQ of the server for a client; return what the client gets in its place, if it does."""

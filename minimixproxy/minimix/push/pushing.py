@@ -190,7 +190,10 @@ class Pushing:
                     self._told_by_contact(session, told)
 
     def _service_says(self, message: Stanza) -> None:
-        if contact.DISABLED_MARK in message.raw and (disabling := contact.disabled_by_service(message)) is not None:
+        if contact.DISABLED_MARK not in message.raw:
+            return
+        disabling = contact.disabled_by_service(message, self._bare)
+        if disabling is not None:
             self._disable(disabling)
 
     def _told_by_contact(self, session: SessionPort, told: contact.Told) -> None:

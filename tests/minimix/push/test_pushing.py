@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from twisted.internet.task import Clock
+from twisted.logger import eventAsText
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.config.settings import Push
@@ -11,6 +12,7 @@ from minimixproxy.minimix.push.enabling import MAX_OPEN, TIMEOUT
 from minimixproxy.minimix.push.pending import MAX_CHATS, MAX_FAILURES, PAUSE, RETRY_FIRST, RETRY_LONGEST
 from minimixproxy.minimix.push.registrations import MAX_REGISTRATIONS
 from minimixproxy.wire.stanza import MAX_PAYLOADS, Stanza, parse_stanza
+from tests.log_events import observe
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World
 from tests.minimix.null_journal import NullJournal
 
@@ -204,8 +206,11 @@ class Registering(PushCase):
         self.assertEqual(self.enabled(), [("phone", "n", True)])
 
     def test_too_many_requests(self) -> None:
+        lines: list[str] = []
+        observe(self, lambda event: lines.append(eventAsText(event)))
         for number in range(MAX_OPEN + 1):
             self.ask(self.phone, ENABLE.replace("'n'", "'m'"), stanza_id=str(number))
+        self.assertEqual(["not noted" in line for line in lines], [True])
         self.answer(self.phone, attributes=f"id='{MAX_OPEN}'")
         self.assertEqual(self.enabled(), [("phone", "n", True)])
         self.world.clock.advance(TIMEOUT)
@@ -685,6 +690,17 @@ class Errors(PushCase):
             self.says()
             self.publication = self.published()
 
+    def test_another_answer(self) -> None:
+        """The first one counts, whatever the service says later under the same id."""
+        self.service_says(self.publication)
+        self.service_says(self.publication, "item-not-found")
+        self.assertEqual(len(self.enabled()), 1)
+
+    def test_an_answer_much_later(self) -> None:
+        self.later(120.0)
+        self.service_says(self.publication, "item-not-found")
+        self.assertEqual((self.later(3600.0), len(self.enabled())), ([], 1))
+
     def test_refused_by_somebody_else(self) -> None:
         for sender in ("mallory@m.test", f"{ROOM}/bob", "other.test", f"{SERVICE}/x"):
             self.service_says(self.publication, "item-not-found", sender=sender)
@@ -786,10 +802,18 @@ class Errors(PushCase):
         self.says()
         self.assertIn(form.encode(), self.published().raw)
 
-    def disabled_by(self, sender: str, node: str = "n", affiliation: str = "none", to: str = BARE) -> None:
-        inner = f"<affiliation jid='{BARE}' affiliation='{affiliation}'/>"
+    def disabled_by(
+        self,
+        sender: str,
+        node: str = "n",
+        affiliation: str = "none",
+        to: str = BARE,
+        jid: str = BARE,
+        kind: str = "normal",
+    ) -> None:
+        inner = f"<affiliation jid='{jid}' affiliation='{affiliation}'/>"
         pubsub = f"<pubsub xmlns='http://jabber.org/protocol/pubsub' node='{node}'>{inner}</pubsub>"
-        message = f"<message from='{sender}' to='{to}'>{pubsub}</message>"
+        message = f"<message type='{kind}' from='{sender}' to='{to}'>{pubsub}</message>"
         if to == STREAM:
             self.world.room(message)
         else:
@@ -802,6 +826,9 @@ class Errors(PushCase):
             self.disabled_by(f"{ROOM}/bob", to=to)
             self.disabled_by(SERVICE, node="m", to=to)
             self.disabled_by(SERVICE, affiliation="publisher", to=to)
+            self.disabled_by(SERVICE, jid="carol@c.test", to=to)
+            self.disabled_by(SERVICE, kind="error", to=to)
+            self.disabled_by(f"{SERVICE}/x", to=to)
             self.assertEqual(len(self.enabled()), 1)
             self.disabled_by(SERVICE, to=to)
             self.assertEqual(self.enabled(), [])
