@@ -36,6 +36,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "minimix.push.contact": {"MAX_READ": 100},
     "minimix.push.enabling": {"TIMEOUT": 120, "MAX_OPEN": 50, "LONGEST_ID": 1024},
     "minimix.push.pending": {
+        "PAUSE": 1,
         "MAX_CHATS": 100,
         "MAX_RECENT": 20,
         "RETRY_FIRST": 10,
