@@ -55,6 +55,10 @@ class PushCase(ManagedCase):
     async def sleeps(self) -> None:
         """The phone's connection is lost; it has acknowledged all."""
         await self.phone.barrier()
+        self.phone.acknowledge()
+        told = self.phone.told
+        self.phone.ask()
+        await self.phone.until(lambda: self.phone.told > told, "an answer behind the acknowledgement")
         await self.logged("sleeps", self.phone.line.drop)
 
     async def logged(self, text: str, do: Any) -> None:
