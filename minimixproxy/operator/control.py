@@ -142,9 +142,17 @@ class ControlService(Service):
         super().startService()
         try:
             _remove_stale(self._path)
-            self._port = self._reactor.listenUNIX(str(self._path), self._factory, mode=0o600)
+            self._port = self._listen()
         except (OSError, CannotListenError) as error:
             self.log.error("no status can be asked for on {path}: {error}", path=str(self._path), error=error)
+
+    def _listen(self) -> Any:
+        """Listen on a socket that is its owner's from the beginning: Twisted changes the mode when it is there."""
+        umask = os.umask(0o177)
+        try:
+            return self._reactor.listenUNIX(str(self._path), self._factory, mode=0o600)
+        finally:
+            os.umask(umask)
 
     def stopService(self) -> Deferred[None] | None:
         """Listen no more, and drop who is connected."""

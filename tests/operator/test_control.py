@@ -1,6 +1,7 @@
 """The control socket: requests and answers line by line, its bounds, and the file itself."""
 
 import json
+import os
 import shutil
 import socket
 import stat
@@ -192,6 +193,20 @@ class ServiceTests(unittest.TestCase):
         await stopped(self.service)
         await asker.lost
         self.assertEqual((self.service.running, list(self.directory.iterdir())), (0, []))
+
+    def test_nobody_else_s_at_any_time(self) -> None:
+        """Twisted sets the mode behind the binding; whoever connects in between would be heard."""
+        bound: list[int] = []
+
+        def listen(path: str, _factory: object, **_more: object) -> None:
+            with socket.socket(socket.AF_UNIX) as listening:
+                listening.bind(path)
+            bound.append(stat.S_IMODE(self.path.stat().st_mode))
+
+        self.patch(reactor, "listenUNIX", listen)
+        self.addCleanup(os.umask, os.umask(0o022))
+        self.service.startService()
+        self.assertEqual((bound, os.umask(0o022)), ([0o600], 0o022))
 
     async def test_left_over_socket(self) -> None:
         killed = socket.socket(socket.AF_UNIX)
