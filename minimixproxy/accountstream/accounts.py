@@ -118,7 +118,7 @@ class Accounts(MultiService):
                 self.log.failure("while restoring {account}", account=account.bare)
 
     def _restore(self, kept: KeptAccount) -> None:
-        if is_needed(kept.last_seen, bool(kept.rooms), self.logins):
+        if is_needed(kept.bare, kept.last_seen, bool(kept.rooms), self.logins):
             self._hold(kept.bare).restore(kept)
         else:
             self.log.info("{account} had no client for long enough: forgotten", account=kept.bare)

@@ -156,7 +156,7 @@ class HeldAccount:
         """The account has neither sessions nor rooms; bookmarks may still bring it into some."""
         if not self._registry.holds(self):
             return
-        is_wanted = is_needed(self.login.last_seen, False, self._registry.logins)
+        is_wanted = is_needed(self.bare, self.login.last_seen, False, self._registry.logins)
         if self.login.forgotten or self.login.is_empty or not is_wanted:
             self._registry.not_needed(self)
         else:
@@ -185,10 +185,11 @@ class HeldAccount:
         self.account.stop()
 
 
-def is_needed(last_seen: float, has_rooms: bool, context: LoginContext) -> bool:
-    """Tell whether an account without sessions is to be kept."""
-    rooms = context.settings.rooms
-    return last_seen + rooms.stay > wall_time(context.clock) and (has_rooms or rooms.bookmarks != "off")
+def is_needed(bare: str, last_seen: float, has_rooms: bool, context: LoginContext) -> bool:
+    """Tell whether an account without sessions is to be kept: for rooms, or for clients to log in by its keys."""
+    rooms, domain = context.settings.rooms, context.settings.domain.get(parse_jid(bare).domain)
+    of_use = has_rooms or rooms.bookmarks != "off" or (domain is not None and "SCRAM" in domain.logins)
+    return of_use and last_seen + rooms.stay > wall_time(context.clock)
 
 
 def _options(context: LoginContext) -> StreamOptions:

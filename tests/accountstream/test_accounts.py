@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectingCancelledError, ConnectionDone
@@ -116,8 +116,9 @@ class AccountsTest(SynchronousTestCase):
         self.enrolled = MemoryKeys()
         self.accounts = self.made(stay=30 * DAY, bookmarks="off")
 
-    def made(self, **rooms: object) -> Accounts:
-        settings = Settings.model_construct(rooms=Rooms.model_validate(rooms), domain={"a.test": Domain(name="a.test")})
+    def made(self, *logins: Literal["SCRAM", "PLAIN"], **rooms: object) -> Accounts:
+        domain = Domain(name="a.test", logins=logins or ("SCRAM", "PLAIN"))
+        settings = Settings.model_construct(rooms=Rooms.model_validate(rooms), domain={"a.test": domain})
         return self.with_settings(settings)
 
     def with_settings(self, settings: Settings, resource: Callable[[str], str] = lambda _bare: "") -> Accounts:
@@ -354,6 +355,7 @@ class RestoreTest(AccountsTest):
         self.assertEqual((self.journal.take(), len(self.accounts)), ([("expired", BARE)], 0))
 
     def test_without_rooms(self) -> None:
+        self.accounts = self.made("PLAIN", stay=30 * DAY, bookmarks="off")
         self.restored(rooms=[])
         self.assertEqual((self.journal.take(), len(self.accounts)), ([("expired", BARE)], 0))
 
@@ -476,7 +478,21 @@ class RestoreTest(AccountsTest):
 
 
 class GoingTest(AccountsTest):
+    def test_without_rooms_kept_for_logins(self) -> None:
+        """A device that has once logged in by keys that are known here takes it for an attack if they are not."""
+        session = self.session()
+        self.account.session_closed(session)
+        self.assertEqual((len(self.accounts), self.journal.take()[-1][0]), (1, "kept"))
+        self.assertEqual(self.used, [])
+        self.accounts = self.made(stay=30 * DAY, bookmarks="off")
+        self.restored(rooms=[])
+        self.assertEqual((len(self.accounts), self.used), (1, []))
+        self.clock.advance(30 * DAY)
+        self.assertEqual((len(self.accounts), self.journal.take()[-1]), (0, ("expired", BARE)))
+
     def test_without_rooms_forgotten_with_the_last_session(self) -> None:
+        """Neither rooms nor bookmarks nor logins have any use for what is known of it."""
+        self.accounts = self.made("PLAIN", stay=30 * DAY, bookmarks="off")
         session = self.session()
         self.account.session_closed(session)
         self.assertEqual(self.journal.take()[-1], ("expired", BARE))
