@@ -163,6 +163,8 @@ class ClientService(MultiService):
         """Make the certificates that are not configured: privileges are dropped by now, so the files are ours."""
         self._tls.load()
         super().startService()
+        context = self.clients.context
+        context.offers.start(context.domains.values())
 
     def stopService(self) -> Deferred[Any]:
         """Close the ports, then the streams."""

@@ -88,6 +88,7 @@ class NegotiationContext:
         """End the sessions that have no client, and let none log in again."""
         self.sessions.resumable.shut_down()
         self.sessions.lines.stop()
+        self.offers.stop()
 
     def offered(self, headers: ClientHeaders, offer: DomainOffer, bindings: Bindings) -> Offered:
         """Return how a client may log in. `offer`: of its server, as far as is known."""

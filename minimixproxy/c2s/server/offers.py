@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,13 +15,15 @@ from minimixproxy.c2s.transport.peers import Peer
 from minimixproxy.c2s.upstream.offer import read_offer
 from minimixproxy.config.settings import Domain
 from minimixproxy.logs.logger import Logger
-from minimixproxy.timing.clock import Clock
+from minimixproxy.timing.backoff import Backoff
+from minimixproxy.timing.clock import Clock, Timer
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.registration import offered
 
 FRESH = 600.0  # seconds for which an answer is good; after that it is used while the next one is fetched
-RETRY = 30.0  # seconds between questions to a server that does not answer
+#: Seconds between questions to a server that does not answer: the first ones, and in the end.
+RETRY_FIRST, RETRY = 1.0, 10.0
 #: Seconds that a client waits for what nobody knows yet. Without the server nobody gets in, so it loses little;
 #: libstrophe gives up after 15.
 PATIENCE = 8.0
@@ -57,9 +59,12 @@ def is_asked(domain: Domain) -> bool:
 
 @dataclass(slots=True)
 class _Known:
+    timer: Timer
     offer: DomainOffer | None = None  # None: not known yet
     ask_after: float = 0.0
     asking: bool = False
+    backoff: Backoff = field(default_factory=lambda: Backoff(RETRY_FIRST, RETRY))
+    trouble: str = ""  # as the log has it
     waiting: list[Deferred[None]] = field(default_factory=list)
 
 
@@ -72,6 +77,25 @@ class Offers:
         self._clock = clock
         self._contact = contact
         self._known: dict[str, _Known] = {}
+        self._started = False
+
+    def start(self, domains: Iterable[Domain]) -> None:
+        """Ask the servers of these domains, each until it answers: then clients need not wait for that."""
+        self._started = True
+        for domain in filter(is_asked, domains):
+            self._ask(domain, self._of(domain))
+
+    def stop(self) -> None:
+        """Ask no more unless clients come."""
+        self._started = False
+        for known in self._known.values():
+            known.timer.stop()
+
+    def _of(self, domain: Domain) -> _Known:
+        known = self._known.get(domain.name)
+        if known is None:
+            known = self._known[domain.name] = _Known(Timer(self._clock))
+        return known
 
     def known(self, domain: Domain) -> DomainOffer | None:
         """Return what the server offers as far as is known, None if that is nothing."""
@@ -84,12 +108,10 @@ class Offers:
         """Return what to tell a client now; None: it is worth a short wait (`soon`). Asks anew what is old."""
         if not is_asked(domain):
             return NOTHING
-        known = self._known.setdefault(domain.name, _Known())
-        if not known.asking and known.ask_after <= self._clock.seconds():
-            known.asking = True
-            # Not before a failure has passed its time: a server that is down must not keep clients waiting.
-            fetching = Deferred.fromCoroutine(self._fetch(domain, known)).addErrback(self._broken)
-            fetching.addCallback(lambda _: self._fetched(known))
+        known = self._of(domain)
+        # Not before a failure has passed its time: a server that is down must not keep clients waiting.
+        if known.ask_after <= self._clock.seconds():
+            self._ask(domain, known)
         if known.offer is None and not known.asking:
             return NOTHING
         return known.offer
@@ -105,21 +127,33 @@ class Offers:
 
     def learned(self, domain: Domain, features: Stanza) -> DomainOffer:
         """A stream to the server has shown what it offers."""
-        known = self._known.setdefault(domain.name, _Known())
+        known = self._of(domain)
         offer = offer_in(features)
         if not domain.registration:
             offer = offer._replace(registration=frozenset())
         known.offer, known.ask_after = offer, self._clock.seconds() + FRESH
+        known.timer.stop()
+        known.backoff.reset()
+        known.trouble = ""
         return offer
 
+    def _ask(self, domain: Domain, known: _Known) -> None:
+        """Ask a server, unless that is under way."""
+        if known.asking:
+            return
+        known.asking = True
+        known.timer.stop()
+        fetching = Deferred.fromCoroutine(self._fetch(domain, known)).addErrback(self._broken)
+        fetching.addCallback(lambda _: self._fetched(domain, known))
+
     async def _fetch(self, domain: Domain, known: _Known) -> None:
-        known.ask_after = self._clock.seconds() + RETRY
+        wait = known.backoff.next()
+        known.ask_after = self._clock.seconds() + wait
         try:
             stream, features = await self._contact(domain, None)
         except UpstreamError as error:
-            self.log.warn(
-                "what {domain} offers before a login is not known: {error}", domain=domain.name, error=str(error)
-            )
+            known.ask_after = self._clock.seconds() + wait
+            self._not_told(domain, known, str(error))
             return
         stream.transport.abortConnection()
         self.learned(domain, features)
@@ -127,8 +161,18 @@ class Offers:
     def _broken(self, failure: Failure) -> None:
         self.log.failure("while asking a server what it offers", failure)
 
-    def _fetched(self, known: _Known) -> None:
+    def _not_told(self, domain: Domain, known: _Known, trouble: str) -> None:
+        """A server does not answer. The log has it once, until it is something else."""
+        if trouble != known.trouble:
+            known.trouble = trouble
+            self.log.warn(
+                "what {domain} offers before a login is not known: {error}", domain=domain.name, error=trouble
+            )
+
+    def _fetched(self, domain: Domain, known: _Known) -> None:
         known.asking = False
+        if self._started and known.offer is None:
+            known.timer.start(max(0.0, known.ask_after - self._clock.seconds()), lambda: self._ask(domain, known))
         waiting, known.waiting = known.waiting, []
         for news in waiting:
             if not news.called:

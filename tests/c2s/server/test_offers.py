@@ -12,7 +12,7 @@ from twisted.words.protocols.jabber.xmlstream import Authenticator
 from minimixproxy.c2s.errors import UpstreamUnreachable
 from minimixproxy.c2s.server.client_headers import ClientHeaders
 from minimixproxy.c2s.server.exchanges.mechanisms import offered_mechanisms
-from minimixproxy.c2s.server.offers import FRESH, MOST_MECHANISMS, PATIENCE, offer_in
+from minimixproxy.c2s.server.offers import FRESH, MOST_MECHANISMS, PATIENCE, RETRY, offer_in
 from minimixproxy.config.settings import Domain
 from minimixproxy.sasl.scram import MECHANISMS
 from minimixproxy.wire.framing import Framer
@@ -153,6 +153,32 @@ class LearningTest(TestCase):
         self.assertEqual(self.mechanisms(client, b""), [*MECHANISMS, "PLAIN"])
         self.lab.contacts.pop().errback(UpstreamUnreachable("down"))
         self.assertEqual(self.mechanisms(self.lab.client()), [*MECHANISMS, "PLAIN"])
+
+    def test_servers_are_asked_at_once_and_until_they_answer(self) -> None:
+        """So the first clients are offered what their server has, even if it has been down until a moment ago."""
+        offers = self.lab.context.offers
+        offers.start(self.lab.context.domains.values())
+        for _ in range(20):
+            self.lab.contacts.pop().errback(UpstreamUnreachable("down"))
+            self.assertEqual(self.lab.contacts, [])
+            self.lab.clock.advance(1.5 * RETRY)
+        self.server_offers(*SERVER)
+        self.assertEqual(self.mechanisms(self.lab.client()), [*RELAYED, "PLAIN"])
+        self.lab.clock.advance(1.5 * RETRY)
+        self.assertEqual(self.lab.contacts, [])
+
+    def test_no_server_is_asked_when_all_is_over(self) -> None:
+        offers = self.lab.context.offers
+        offers.start(self.lab.context.domains.values())
+        self.lab.contacts.pop().errback(UpstreamUnreachable("down"))
+        offers.stop()
+        self.lab.clock.advance(1.5 * RETRY)
+        self.assertEqual(self.lab.contacts, [])
+        offers.start(self.lab.context.domains.values())
+        offers.stop()
+        self.lab.contacts.pop().errback(UpstreamUnreachable("down"))
+        self.lab.clock.advance(1.5 * RETRY)
+        self.assertEqual(self.lab.contacts, [])
 
     def test_what_was_known_is_offered_while_the_server_is_down(self) -> None:
         self.lab.client().send(HEADER)
