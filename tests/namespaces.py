@@ -1,9 +1,11 @@
 """Whether XML says a namespace again where it is in force already. Some clients (nbxmpp) fall over that."""
 
+from functools import lru_cache
 from xml.parsers import expat
 
 
-def repeated_declarations(raw: bytes, default: str = "jabber:client") -> list[str]:
+@lru_cache(maxsize=10_000)
+def repeated_declarations(raw: bytes, default: str = "jabber:client") -> tuple[str, ...]:
     """Return what an element of a stream with this default namespace declares though it inherits it."""
     found: list[str] = []
     scopes: list[dict[str, str]] = [{"xmlns": default}]
@@ -18,4 +20,4 @@ def repeated_declarations(raw: bytes, default: str = "jabber:client") -> list[st
     parser.StartElementHandler = start
     parser.EndElementHandler = lambda _name: scopes.pop()
     parser.Parse(raw, True)
-    return found
+    return tuple(found)

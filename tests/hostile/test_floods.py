@@ -9,11 +9,11 @@ from tests.hostile.scenarios import undisturbed
 from tests.hostile.test_scenarios import ScenarioCase
 from tests.integration.cases import on_both_servers
 from tests.integration.client import Client
+from tests.integration.commands import run
 from tests.integration.ejabberd import Ejabberd
 from tests.integration.prosody import Prosody
 from tests.integration.proxy import Proxy
 from tests.integration.test_account_changes import REMOVE
-from tests.integration.test_forget import run
 from tests.integration.test_registration import PASSWORD, RegistrationCase, outcome, query
 
 QUESTIONS = 3 * ANSWERS_AT_ONCE

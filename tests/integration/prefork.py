@@ -1,6 +1,6 @@
-"""Starts twistd in a tenth of the time: a process that has imported all that it needs forks for each proxy.
+"""Starts proxies in a tenth of the time, and the operator's commands: a process that has imported all forks for each.
 
-Nothing random may be made at import: all proxies would share it. Used for proxies that need no special command line, if
+Nothing random may be made at import: all would share it. Used for proxies that need no special command line, if
 MINIMIXPROXY_PREFORK is set, as tools/testrun/worker.py does; all others are run as users run them.
 """
 
@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import FrameType
 from typing import IO, Any
 from unittest import mock
@@ -27,6 +28,7 @@ from unittest import mock
 ROOT = Path(__file__).resolve().parent.parent.parent
 PR_SET_PDEATHSIG = 1
 MESSAGE = 200_000  # bytes, at most
+MOST_SAID = 1 << 26  # bytes
 
 
 def wanted() -> bool:
@@ -84,16 +86,44 @@ class Forker:
 
     def start(self, arguments: Sequence[str], environment: Mapping[str, str], directory: Path) -> Forked:
         """Run twistd with this command line, beginning with its own name."""
+        out, stdout = os.pipe()
+        with open(os.devnull, "rb") as stdin, open(stdout, "wb") as pipe:
+            return self._fork(arguments, environment, directory, (stdin, pipe, pipe), open(out, "rb"))
+
+    def run(
+        self, arguments: Sequence[str], says: str, directory: Path, timeout: float
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run one of the operator's commands to its end, as subprocess.run does."""
+        with TemporaryFile() as stdin, TemporaryFile() as stdout, TemporaryFile() as stderr:
+            stdin.write(says.encode())
+            for file in (stdin, stdout, stderr):
+                file.seek(0)
+            process = self._fork(arguments, os.environ, directory, (stdin, stdout, stderr), stdout)
+            try:
+                status = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+            said = [os.pread(file.fileno(), MOST_SAID, 0).decode() for file in (stdout, stderr)]
+        return subprocess.CompletedProcess(list(arguments), status, *said)
+
+    def _fork(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        directory: Path,
+        streams: Sequence[IO[bytes]],
+        output: IO[bytes],
+    ) -> Forked:
         order = {"arguments": list(arguments), "environment": dict(environment), "directory": str(directory)}
-        (out, stdout), (ended, status) = os.pipe(), os.pipe()
-        with self._lock:
-            socket.send_fds(self._socket, [json.dumps(order).encode()], [stdout, status])
-            os.close(stdout)
-            os.close(status)
+        ended, status = os.pipe()
+        with self._lock, open(status, "wb"):
+            fds = [*(stream.fileno() for stream in streams), status]
+            socket.send_fds(self._socket, [json.dumps(order).encode()], fds)
             answer = self._socket.recv(100)
         if not answer:
             raise RuntimeError(f"the process that forks proxies ended with status {self._process.wait()}")
-        return Forked(int(answer), open(out, "rb"), open(ended, "rb"))
+        return Forked(int(answer), output, open(ended, "rb"))
 
     def stop(self) -> None:
         """End it, and what it has started and nobody has stopped."""
@@ -113,7 +143,7 @@ def forker() -> Forker:
 
 
 def main(number: int) -> None:
-    """Fork for each order; returns in the new process, which is to run twistd.
+    """Fork for each order; returns in the new process, which is to run twistd or the command.
 
     It ends when nobody can give orders any more. It is not bound to the thread that started it, as by PR_SET_PDEATHSIG:
     trial ends its threads behind each class of tests, and the next class would be without.
@@ -130,22 +160,25 @@ def main(number: int) -> None:
                 _tell_status(*key.data)
                 os.close(key.fd)
                 continue
-            data, fds, _flags, _address = socket.recv_fds(orders, MESSAGE, 2)
+            data, fds, _flags, _address = socket.recv_fds(orders, MESSAGE, 4)
             if not data:
                 sys.exit(0)
             pid = os.fork()
             if not pid:
-                _become(json.loads(data), fds[0])
+                _become(json.loads(data), fds[:3])
                 return
-            os.close(fds[0])
-            watched.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, fds[1]))
+            *streams, status = fds
+            for stream in streams:
+                os.close(stream)
+            watched.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, status))
             orders.send(str(pid).encode())
 
 
 def _import() -> None:
     """Import what proxies need, and see to it that they can share it."""
     with mock.patch("random._urandom", _drawn), mock.patch("os.urandom", _drawn):
-        importlib.import_module("minimixproxy.tap")
+        for name in ("minimixproxy.tap", "minimixproxy.operator.commands"):
+            importlib.import_module(name)
     importlib.import_module("twisted.scripts.twistd")
     assert "twisted.internet.reactor" not in sys.modules, "a reactor does not outlive a fork"
 
@@ -166,11 +199,11 @@ def _tell_status(pid: int, status: int) -> None:
         pipe.write(str(os.waitstatus_to_exitcode(wait_status)))
 
 
-def _become(order: Mapping[str, Any], stdout: int) -> None:
+def _become(order: Mapping[str, Any], streams: Sequence[int]) -> None:
     """Take on what a process started in the ordinary way would have."""
     _die_with_parent()
-    for target in (1, 2):
-        os.dup2(stdout, target)
+    for target, stream in enumerate(streams):
+        os.dup2(stream, target)
     os.closerange(3, 65_536)
     os.chdir(str(order["directory"]))
     os.environ.clear()
@@ -184,7 +217,12 @@ def _die_with_parent() -> None:
 
 if __name__ == "__main__":
     main(int(sys.argv[1]))
-    from twisted.scripts.twistd import run
+    sys.path[0], program = os.path.split(sys.argv[0])  # as for any script
+    if program == "twistd":
+        from twisted.scripts.twistd import run
 
-    sys.path[0] = os.path.dirname(sys.argv[0])  # as for any script
-    run()
+        run()
+    else:
+        from minimixproxy.operator.commands import main as operate
+
+        sys.exit(operate())

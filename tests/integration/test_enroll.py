@@ -1,10 +1,7 @@
 """`minimixproxy enroll`: by a password that a real server is asked about, and from the servers' own stores."""
 
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
-from pathlib import Path
 from typing import ClassVar
 
 from twisted.internet import reactor
@@ -18,27 +15,16 @@ from minimixproxy.config.settings import Domain, Limits
 from minimixproxy.sasl.keys import Keys
 from minimixproxy.sasl.scram import derive_keys
 from tests.integration.cases import IntegrationTestCase, on_both_servers
+from tests.integration.commands import Done, run
 from tests.integration.ports import free_port
 from tests.integration.proxy import Proxy
 from tests.integration.servers import Account, authority_file
-from tests.integration.test_forget import Done, run
-from tests.patience import patiently
-
-COMMAND = str(Path(sys.executable).parent / "minimixproxy")
 
 
 class EnrollCase(IntegrationTestCase):
     async def enroll(self, proxy: Proxy, account: str, password: str) -> Done:
         """Run the command with a password on its standard input."""
-        line = [COMMAND, "enroll", "--config", str(proxy.configuration), account]
-
-        def work() -> Done:
-            return subprocess.run(
-                line, input=f"{password}\n", capture_output=True, text=True, timeout=patiently(90), check=False
-            )
-
-        done: Done = await deferToThread(work)
-        return done
+        return await run(proxy, "enroll", account, says=f"{password}\n")
 
     def kept(self, proxy: Proxy) -> dict[str, list[tuple[str, bool]]]:
         """The hashes of the keys on disk, by account, and whether the client's is among them."""

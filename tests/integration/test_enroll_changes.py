@@ -6,6 +6,7 @@ from contextlib import closing
 
 from tests.integration.cases import on_both_servers
 from tests.integration.client import Client
+from tests.integration.commands import run
 from tests.integration.logins.device import Device
 from tests.integration.logins.rules import ALL_HASHES, Rules
 from tests.integration.processes import temporary_directory
@@ -14,7 +15,6 @@ from tests.integration.servers import Account
 from tests.integration.test_account_changes import NEW
 from tests.integration.test_credentials import REFUSED, CredentialsCase
 from tests.integration.test_enroll import EnrollCase
-from tests.integration.test_forget import run
 from tests.integration.test_owner_commands import OwnerCase, field
 from tests.integration.test_registration import query
 

@@ -14,12 +14,12 @@ from minimixproxy.server_stores.prosody_files import read_directory
 from minimixproxy.server_stores.records import Record, Unusable
 from minimixproxy.server_stores.sql_tables import read_database
 from tests.integration.cases import on_servers
+from tests.integration.commands import run
 from tests.integration.ejabberd import LIBRARIES, Ejabberd
 from tests.integration.processes import LoggedProcess
 from tests.integration.prosody import Prosody
 from tests.integration.servers import Account
 from tests.integration.test_enroll import EnrollCase
-from tests.integration.test_forget import run
 from tests.storage import postgresql
 
 

@@ -1,31 +1,18 @@
 """`minimixproxy forget JID`: an account that was deleted at the server, and the one who has its address next."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.threads import deferToThread
 
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client
+from tests.integration.commands import run
 from tests.integration.proxy import Proxy
 from tests.integration.servers import Account
-from tests.patience import patiently
 
-COMMAND = str(Path(sys.executable).parent / "minimixproxy")
 NS_MUC = "http://jabber.org/protocol/muc"
 SECRET = "nobody else's business"
-Done = subprocess.CompletedProcess[str]
-
-
-async def run(proxy: Proxy, command: str, *arguments: str) -> Done:
-    """Run a command of the operator's."""
-    line = [COMMAND, command, "--config", str(proxy.configuration), *arguments]
-    return await deferToThread(
-        subprocess.run, line, cwd="/", capture_output=True, text=True, timeout=patiently(60), check=False
-    )
 
 
 class ForgetCase(IntegrationTestCase):

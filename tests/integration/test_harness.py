@@ -1,6 +1,7 @@
 """The harness against the bare servers: what the other tests stand on."""
 
 import itertools
+import json
 import os
 import signal
 from pathlib import Path
@@ -8,6 +9,7 @@ from threading import Thread
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.integration import commands
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.prefork import Forked
 from tests.integration.processes import LoggedProcess
@@ -87,7 +89,21 @@ class ProcessTests(SynchronousTestCase):
 
 
 class PreforkTests(IntegrationTestCase):
-    """A proxy from prefork is as one that was run in the ordinary way."""
+    """Proxies and commands from prefork are as those that were run in the ordinary way."""
+
+    async def test_commands(self) -> None:
+        account = await self.account()
+        answers = set()
+        for value in ("", "1"):
+            self.patch(os, "environ", {**os.environ, "MINIMIXPROXY_PREFORK": value})
+            report = await commands.run(self.proxy, "status", "--json")
+            self.assertEqual(json.loads(report.stdout)["pid"], self.proxy.process.pid)
+            refused = await commands.run(self.proxy, "status", "--account", "@")
+            enrolled = await commands.run(self.proxy, "enroll", account.jid, says=f"{account.password}\n")
+            answers.add(tuple((done.returncode, done.stdout, done.stderr) for done in (refused, enrolled)))
+        ((refusal, enrolling),) = answers
+        self.assertEqual((refusal[:2], enrolling[0], enrolling[2]), ((1, ""), 0, ""))
+        self.assertIn("minimixproxy: ", refusal[2])
 
     async def test_alike(self) -> None:
         for value in ("", "1"):

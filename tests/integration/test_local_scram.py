@@ -164,6 +164,7 @@ class PasswordChangedTests(LocalScramCase):
     async def test_password_changed_elsewhere(self) -> None:
         """Who could not have its login relayed comes in at its next try, without channel binding."""
         proxy, account = await self.known()
+        await proxy.process.says(f"account stream open: {account.jid}")  # or it would be the one to find out
         changed = await self.server.set_password(account, "other word")
         with self.assertRaisesRegex(Failed, "temporary-auth-failure"):
             await self.login(Device(CONVERSATIONS_STRICT, changed), proxy)
@@ -175,6 +176,7 @@ class PasswordChangedTests(LocalScramCase):
     async def test_password_changed_elsewhere_without_channel_binding(self) -> None:
         """The login is relayed, on the stream on which the proxy has found out."""
         proxy, account = await self.known()
+        await proxy.process.says(f"account stream open: {account.jid}")
         changed = await self.server.set_password(account, "other word")
         self.assertEqual(await self.login(Device(SISKIN, changed), proxy), f"{self.hash_name} n,,")
         await proxy.process.says(f"the keys that were known of {account.jid} are withdrawn")

@@ -7,6 +7,7 @@ from typing import ClassVar
 from twisted.internet.threads import deferToThread
 
 from tests.integration.cases import on_servers
+from tests.integration.commands import run
 from tests.integration.logins.device import Device, Failed
 from tests.integration.logins.rules import ALL_PLUS, NEW_LISTS_HASH, Rules
 from tests.integration.test_enroll import EnrollCase
@@ -18,7 +19,6 @@ from tests.integration.test_enroll_stores import (
     SQLEjabberd512,
     SQLProsody,
 )
-from tests.integration.test_forget import run
 
 NS_MUC = "http://jabber.org/protocol/muc"
 STRICT = Rules("strict", ALL_PLUS, {"1.3": ("tls-exporter",)}, lists_hash=NEW_LISTS_HASH, needs_binding=True)

@@ -114,7 +114,7 @@ class ReachableTests(OwnerCase):
         for to in (None, client.bare, self.server.domain, await self.address(client)):
             for query in (COMMANDS, ITEMS):
                 reply = await client.iq("get", to, query)
-                self.assertEqual(repeated_declarations(reply.raw), [], str(reply))
+                self.assertEqual(repeated_declarations(reply.raw), (), str(reply))
 
     async def test_no_room_service_is_found_in_the_account(self) -> None:
         """Smack looks through a server's items in their order for those with the feature."""

@@ -3,28 +3,20 @@
 import json
 import signal
 import stat
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.threads import deferToThread
 
 from tests.integration.cases import IntegrationTestCase, on_both_servers
+from tests.integration.commands import Done, run
 from tests.integration.proxy import Proxy
-from tests.patience import patiently
 
-COMMAND = str(Path(sys.executable).parent / "minimixproxy")
 NS_MUC = "http://jabber.org/protocol/muc"
-Done = subprocess.CompletedProcess[str]
 
 
 async def status(proxy: Proxy, *arguments: str) -> Done:
     """Run the command as an operator does, from elsewhere."""
-    command = [COMMAND, "status", "--config", str(proxy.configuration), *arguments]
-    return await deferToThread(
-        subprocess.run, command, cwd="/", capture_output=True, text=True, timeout=patiently(60), check=False
-    )
+    return await run(proxy, "status", *arguments)
 
 
 @on_both_servers

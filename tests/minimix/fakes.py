@@ -167,8 +167,9 @@ class FakeStream(XMPPHandlerCollection):
     # What happens to it
 
     def opened(self) -> None:
+        xmlstream = Mock()
         for handler in self:
-            handler.makeConnection(Mock())
+            handler.makeConnection(xmlstream)
             handler.connectionInitialized()
 
     def lost(self, *, refused: bool = False) -> None:
