@@ -10,12 +10,12 @@ from tests.integration.logins.connection import Connection
 from tests.integration.logins.device import Device, Failed
 from tests.integration.logins.rules import CONVERSATIONS, DINO, GAJIM, MONAL, SISKIN_TO_COME, Rules
 from tests.integration.logins.scram import Refused
+from tests.integration.logins.tokens import withdraw
 from tests.integration.prosody import Prosody
 from tests.integration.proxy import Proxy
 from tests.integration.servers import Account
 
 NS_MUC = "http://jabber.org/protocol/muc"
-NS_ITEMS = "http://jabber.org/protocol/disco#items"
 #: What a client sends to be in session, from TLS on: its header, and two messages of SCRAM.
 BY_SCRAM = 3
 BINDING_AFTERWARDS = BY_SCRAM + 1
@@ -142,28 +142,11 @@ class Sasl2Tests(LoginRulesCase):
             await deferToThread(proxy.process.stop)
             await deferToThread(proxy.start)
             self.assertEqual(await self.attempts(device, proxy), [mechanism], rules.client)
-            await self.withdrawn(device)
+            await withdraw(device.client, device.user_agent)
             await device.client.close()
             tried = await self.attempts(device, proxy)
             self.assertEqual((tried[0], tried[1].startswith("SCRAM-"), len(tried)), (mechanism, True, 2))
             await device.client.close()
-
-    async def withdrawn(self, device: Device) -> None:
-        """The user withdraws the token of this device, by the command."""
-        commands = "http://jabber.org/protocol/commands"
-        client = device.client
-        items = await client.iq("get", client.bare, f"<query xmlns='{NS_ITEMS}' node='{commands}'/>")
-        listed = next(iter(items.element.elements())).elements()
-        (address,) = {item["jid"] for item in listed if item.getAttribute("node") == "tokens"}
-        asked = await client.iq("set", address, f"<command xmlns='{commands}' node='tokens'/>")
-        self.assertIn(device.user_agent[:8], str(asked))
-        session = next(iter(asked.element.elements()))["sessionid"]
-        field = f"<field var='devices'><value>{device.user_agent}</value></field>"
-        form = f"<x xmlns='jabber:x:data' type='submit'>{field}</x>"
-        done = await client.iq(
-            "set", address, f"<command xmlns='{commands}' node='tokens' sessionid='{session}'>{form}</command>"
-        )
-        self.assertIn("1 token withdrawn", str(done))
 
     async def test_token_of_a_password_that_was_changed(self) -> None:
         proxy, account = await self.known()

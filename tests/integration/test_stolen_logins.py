@@ -11,6 +11,7 @@ from tests.integration.logins.connection import Connection, connect
 from tests.integration.logins.device import Device
 from tests.integration.logins.rules import CONVERSATIONS, SISKIN_TO_COME, SM
 from tests.integration.logins.sasl2 import NS_BIND2, NS_SASL2, Token, success
+from tests.integration.logins.tokens import withdraw
 from tests.integration.proxy import Proxy
 from tests.integration.servers import Account
 from tests.integration.xmlcut import Received
@@ -37,6 +38,8 @@ def by_token(token: Token, account: Account, device: str, inline: str = BIND, bi
 
 @on_both_servers
 class StolenLoginTests(LoginRulesCase):
+    timeout = 300
+
     async def at_the_proxy(self, proxy: Proxy, account: Account, named: str | None = None) -> Connection:
         client = await connect(account, proxy.port, "1.3")
         self._clients.append(client)
@@ -57,8 +60,7 @@ class StolenLoginTests(LoginRulesCase):
     async def test_in_every_combination(self) -> None:
         proxy = self.own_proxy(domain={"logins": ["SCRAM", "PLAIN"]})
         alice, bob = await self.account(), await self.account("bob")
-        for account in (alice, bob):
-            await self.client(account, "laptop", proxy=proxy)
+        laptop, _his = [await self.client(account, "laptop", proxy=proxy) for account in (alice, bob)]
         phone, tablet = Device(CONVERSATIONS, alice), Device(SISKIN_TO_COME, alice)
         for device in (phone, tablet):
             await self.login(device, proxy.port)
@@ -103,3 +105,11 @@ class StolenLoginTests(LoginRulesCase):
         await self.login(phone, proxy.port)
         self.assertTrue(phone.resumed)
         self.assertEqual(phone.client.jid, jid)
+
+        # Withdrawn by another device of hers, it lets nobody go on, and nobody in.
+        await withdraw(laptop, phone.user_agent)
+        await phone.client.expect("<stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>")
+        await phone.client.until_lost()
+        client = await self.at_the_proxy(proxy, alice)
+        binding = client.binding("tls-exporter")
+        await self.refused(client, by_token(phone.token, alice, phone.user_agent, resume, binding))
