@@ -73,7 +73,7 @@ class InlineLogin:
             except NotResumable as reason:
                 refused = reason.answer
             else:
-                return Resumed(session, h, self._logged_in)
+                return Resumed(session, h, self._logged_in, self._request.device)
         stream = self._logged_in.upstream
         if stream is None:
             stream = await self._connect(client)
@@ -138,6 +138,7 @@ class Resumed(NamedTuple):
     session: Resumable
     h: int
     logged_in: LoggedIn
+    device: str
 
     def start(self, hand_over: HandOver, give: Give) -> None:
         logged_in = self.logged_in
@@ -147,7 +148,7 @@ class Resumed(NamedTuple):
             client.framer.pass_on()
             client.framer.allow_depth()
             logged_in.abort()
-            return HandedOver(client, early, [], logged_in.login)
+            return HandedOver(client, early, [], logged_in.login, self.device)
 
         def words(resumed: bytes) -> bytes:
             return sasl2.success(self.session.jid, logged_in.success, resumed + give(bound=False))

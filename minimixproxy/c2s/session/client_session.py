@@ -220,8 +220,9 @@ class ClientSession:
         self._link.sleeps()
         self._state.set_inactive()
 
-    def wakes(self, login: Login) -> None:
-        """The client has another connection, and has logged in for that."""
+    def wakes(self, login: Login, device: str) -> None:
+        """The client has another connection, and has logged in for that. `device`: as it says now, "" if none."""
+        self.device = device or self.device
         if login.credential.known:
             self.login = login
         self._link.resumed(login)

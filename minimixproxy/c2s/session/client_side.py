@@ -47,8 +47,8 @@ class SessionOfClient(EndingSession, OutputHost, Protocol):
     def device(self) -> str:
         """The id of the client's installation, "" if it has not said one."""
 
-    def wakes(self, login: Login) -> None:
-        """The client has another connection, and has logged in for that."""
+    def wakes(self, login: Login, device: str) -> None:
+        """The client has another connection, and has logged in for that. `device`: see there."""
 
     def position(self) -> int:
         """Return up to which message, of any room, everything has been given out."""
@@ -138,7 +138,7 @@ class ClientSide:
         assert client is not None and from_client is not None
         self._client = self._from_client = None
         self._active = from_client.active
-        return HandedOver(client, *from_client.leave(), self._session.login)
+        return HandedOver(client, *from_client.leave(), self._session.login, self._session.device)
 
     @property
     def slow_server(self) -> Backpressure:
@@ -423,7 +423,8 @@ class ClientSide:
         from_client = self._connect(came.client)
         self.output.excuse(self._hindrances > 0)
         self.output.wake(came.client, words(answer))
-        self._session.wakes(came.login)
+        self._session.wakes(came.login, came.device)
+        self._context.resumable.named(management.terms.id, self)
         from_client.take_over(came.events, came.pieces)
 
 

@@ -24,6 +24,7 @@ class HandedOver(NamedTuple):
     events: list[Event]
     pieces: list[bytes]  # behind the events
     login: Login  # with which it has logged in
+    device: str  # the id of the client's installation (XEP-0388), "" if it has not said one
 
 
 class NotResumable(Exception):
@@ -81,6 +82,7 @@ class ResumableSessions:
         self._sessions: dict[str, Resumable] = {}
         self._asleep: dict[str, dict[str, Resumable]] = {}  # by account and id, the longest first
         self._devices: dict[tuple[str, str], str] = {}  # the id of a session by its account, and `_device_of`
+        self._named: dict[str, tuple[str, str]] = {}  # the other way round
         self._ended = EndedSessions()
         self.repeats = Repeats()
 
@@ -101,9 +103,21 @@ class ResumableSessions:
             if former is not None:
                 self.log.info("session of {jid} ends: its device has begun another one", jid=former.jid)
                 former.close("conflict", "your device has begun another session")
-            self._devices[device] = session_id
         self._sessions[session_id] = session
+        self.named(session_id, session)
         return session_id
+
+    def named(self, session_id: str, session: Resumable) -> None:
+        """A session has a device, or another one than before."""
+        self._unnamed(session_id)
+        device = session.account, _device_of(session)
+        if device[1] and session_id in self._sessions:
+            self._devices[device], self._named[session_id] = session_id, device
+
+    def _unnamed(self, session_id: str) -> None:
+        device = self._named.pop(session_id, None)
+        if device is not None and self._devices.get(device) == session_id:
+            del self._devices[device]
 
     def asked(self, resume: Stanza, account: str) -> tuple[Resumable, int]:
         """Return the session with which a client of an account is to go on, and how much of it the client has handled.
@@ -158,9 +172,7 @@ class ResumableSessions:
         if session is None:
             return False
         self.wakes(session_id, session.account)
-        device = session.account, _device_of(session)
-        if self._devices.get(device) == session_id:
-            del self._devices[device]
+        self._unnamed(session_id)
         self._ended.add(session_id, session.account, session.handled)
         return True
 

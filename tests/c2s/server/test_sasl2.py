@@ -524,6 +524,26 @@ class ResumingTest(Sasl2Case):
         self.assertIn(session, self.lab.accounts.account.closed)
         self.assertEqual(len(self.lab.resumable), 3)
 
+    def test_the_device_that_goes_on(self) -> None:
+        """A session is that of the device that goes on with it, as it has said last."""
+        client = self.lab.client()
+        session = client.bind()
+        previd = re.findall(rb"id='([^']+)'", client.send(ENABLE))[0].decode()
+        other = DEVICE.replace("d", "e")
+        for agent, device in ((DEVICE, DEVICE), ("", DEVICE), (other, other)):
+            client.vanish()
+            client = self.logged_in(self.resume(previd, 0), agent)
+            self.assertIn(b"<resumed ", client.wire.take())
+            self.assertEqual(session.device, device)
+        client.vanish()
+        self.in_session(ENABLE)
+        self.assertEqual(self.lab.accounts.account.closed, [])
+        self.in_session(ENABLE, agent=other)
+        self.assertEqual(self.lab.accounts.account.closed, [session])
+        self.assertEqual(len(self.lab.resumable), 2)
+        self.lab.resumable.shut_down()
+        self.assertEqual((self.lab.resumable._devices, self.lab.resumable._named), ({}, {}))
+
 
 class WhoTest(Sasl2Case):
     """A login as one user and a session as another is impossible."""
