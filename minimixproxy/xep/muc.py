@@ -9,7 +9,16 @@ from itertools import islice
 from twisted.words.xish import domish
 
 from minimixproxy.jids import InvalidJID, parse_jid
-from minimixproxy.namespaces import NS_CHATSTATES, NS_CLIENT, NS_HINTS, NS_MUC, NS_MUC_USER, NS_OCCUPANT_ID, NS_SID
+from minimixproxy.namespaces import (
+    NS_CHATSTATES,
+    NS_CLIENT,
+    NS_HINTS,
+    NS_MARKERS,
+    NS_MUC,
+    NS_MUC_USER,
+    NS_OCCUPANT_ID,
+    NS_SID,
+)
 from minimixproxy.wire.children import children_once, first_of
 from minimixproxy.wire.stanza import Stanza, escape, optional_attribute, parse_element, serialize
 
@@ -24,6 +33,7 @@ TECHNICAL = "333"
 MAX_CODES = 100  # elements beside each other among which status codes are looked for: a room says three or four
 
 _STATUS = (NS_MUC_USER, "status")
+_MARKER = (NS_MARKERS, "displayed")
 
 # What is in a message that only tells of a chat state: hints (XEP-0334) and ids (XEP-0359) beside it, and the thread.
 _PASSING = frozenset({NS_CHATSTATES, NS_HINTS, NS_SID})
@@ -195,11 +205,16 @@ def is_subject(stanza: Stanza) -> bool:
 
 
 def is_history(stanza: Stanza) -> bool:
-    """Tell whether a groupchat message is worth keeping: content, not markers or chat states alone (XEP-0334 hints)."""
+    """Tell whether a groupchat message is worth keeping: content, not markers or chat states alone (XEP-0334 hints).
+
+    Clients want markers (XEP-0333) to be stored: each of all occupants is too much, and no history.
+    """
     payloads = stanza.payloads
     if is_subject(stanza) or (NS_HINTS, "no-store") in payloads or (NS_HINTS, "no-permanent-store") in payloads:
         return False
-    return (NS_HINTS, "store") in payloads or says_something(stanza)
+    if says_something(stanza):
+        return True
+    return (NS_HINTS, "store") in payloads and _MARKER not in payloads
 
 
 def is_chat_state(stanza: Stanza) -> bool:

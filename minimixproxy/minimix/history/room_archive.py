@@ -10,6 +10,7 @@ from minimixproxy.bounds.byte_budget import OBJECT
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.history.amendments import MAX_ID, amendment_of
+from minimixproxy.minimix.history.displayed_markers import MAX_MARKERS
 from minimixproxy.minimix.interfaces.streams import RoomOutlet
 from minimixproxy.namespaces import NS_CLIENT, NS_DELAY, NS_FORWARD, NS_MAM, NS_RSM, NS_SID
 from minimixproxy.wire.children import Parts, children_of, first_of, stanza_of_bytes
@@ -17,6 +18,7 @@ from minimixproxy.wire.stanza import Stanza, UnusableStanza, escape, rewrite, st
 from minimixproxy.xep import muc
 from minimixproxy.xep.data_forms import submission
 from minimixproxy.xep.delays import delay, format_time, parse_time, without_delays
+from minimixproxy.xep.displayed import is_marker
 
 PAGE = 100
 MAX_PAGES = 1000  # of one reading: an archive may go on for ever with what is not worth telling
@@ -65,6 +67,8 @@ class RoomArchive:
         self._start = 0.0  # of what is asked for
         self._pages = 0
         self._found: list[_Entry] = []  # worth telling, the newest first
+        self._messages = 0  # of these; the others are markers
+        self._marked: set[str] = set()  # occupants whose last marker is among them
         self._page: list[_Entry] = []
         self._budget = outlet.waiting_budget(MAX_BYTES)  # of what was found
         self._full = False
@@ -79,6 +83,8 @@ class RoomArchive:
         self._pages = 0
         self.failed = self.told_all = self._full = False
         self._found = []
+        self._messages = 0
+        self._marked = set()
         self._budget.close()
         if self._limit:
             self._ask("")
@@ -93,7 +99,7 @@ class RoomArchive:
 
     def _ask(self, before: str) -> None:
         query_id = f"catchup-{secrets.token_hex(6)}"
-        size = min(PAGE, self._limit - len(self._found))
+        size = min(PAGE, self._limit - self._messages)
         query = (b"<query xmlns='%b' queryid='%b'>%b<set xmlns='%b'><max>%d</max><before>%b</before></set></query>") % (
             NS_MAM.encode(),
             query_id.encode(),
@@ -146,7 +152,7 @@ class RoomArchive:
                 bytes=MAX_BYTES,
             )
         known = self._take(page)
-        enough = len(self._found) >= self._limit or self._pages >= MAX_PAGES
+        enough = self._messages >= self._limit or self._pages >= MAX_PAGES
         self.told_all = (known or complete or not page) and not self._full
         if self.told_all or self._full or not page[0].id or enough:
             self._finish()
@@ -159,13 +165,26 @@ class RoomArchive:
             if entry.id == self._after_id:
                 self._since = 0.0  # what came behind it is new whatever the clocks say
                 return True
-            if entry.message is not None:
+            if entry.message is not None and self._is_wanted(entry.message):
                 self._found.append(entry)
+            else:
+                self._budget.give_back(entry.size)
         return False
+
+    def _is_wanted(self, message: Stanza) -> bool:
+        """Count a message that is worth telling; of each occupant's markers only the last one is."""
+        if muc.is_history(message) or not is_marker(message):
+            self._messages += 1
+            return self._messages <= self._limit
+        sender = message["from"]
+        if sender in self._marked or len(self._marked) >= MAX_MARKERS:
+            return False
+        self._marked.add(sender)
+        return True
 
     def _finish(self) -> None:
         self._running = False
-        found = [entry.message for entry in self._found[: self._limit] if entry.time >= self._since]
+        found = [entry.message for entry in self._found if entry.time >= self._since]
         self._found = []
         self._budget.close()
         if found:
@@ -191,7 +210,7 @@ def _read(result: Stanza, room: str) -> _Entry:
         told = _as_told(_alone(message), room, archive_id, time)
     except UnusableStanza:
         return _Entry(archive_id, time, None)
-    worth = muc.is_history(told) or amendment_of(told, room) is not None
+    worth = muc.is_history(told) or is_marker(told) or amendment_of(told, room) is not None
     return _Entry(archive_id, time, told if worth else None)
 
 

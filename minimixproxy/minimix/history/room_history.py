@@ -20,6 +20,7 @@ from minimixproxy.minimix.history.amendments import (
     stanza_id_of,
     tombstone,
 )
+from minimixproxy.minimix.history.displayed_markers import MAX_SIZE, DisplayedMarkers
 from minimixproxy.minimix.history.kept_messages import KeptMessages
 from minimixproxy.minimix.history.message_index import identity
 from minimixproxy.minimix.history.read_positions import ReadPositions
@@ -27,8 +28,9 @@ from minimixproxy.minimix.history.replay import Replay, shown
 from minimixproxy.minimix.history.senders import Senders
 from minimixproxy.minimix.interfaces.journal import KeptMessage, KeptRoom, RoomJournal
 from minimixproxy.safety_net import NET
+from minimixproxy.wire.children import stanza_of_bytes
 from minimixproxy.wire.stanza import Stanza, UnusableStanza, with_attributes_in
-from minimixproxy.xep import muc
+from minimixproxy.xep import displayed, muc
 from minimixproxy.xep.delays import delay_of, without_delays
 from minimixproxy.xep.muc_history import HistoryRequest
 
@@ -63,12 +65,15 @@ class RoomHistory:
         journal: RoomJournal,
         kept: KeptRoom | None = None,
         budget: ByteBudget | None = None,
+        marker_budget: ByteBudget | None = None,
     ) -> None:
         self._room = room
         self._journal = journal
         self._keeps = settings.history > 0
+        self._max_age = settings.history_age
         self._kept = KeptMessages(settings, journal, kept.messages if kept is not None else (), budget)
         self._positions = ReadPositions(journal, kept.cursors if kept is not None else None)
+        self._markers = DisplayedMarkers(marker_budget)
         self.senders = Senders()
         self.at_least = DEFAULT_REPLAY  # messages that a client is given with no wish, if there are so many
         self.known_as = 0  # the sequence of the last message that was told once more; 0: it has grown too old
@@ -109,10 +114,12 @@ class RoomHistory:
     def close(self) -> None:
         """The occupancy is over: other rooms can have the bytes."""
         self._kept.close()
+        self._markers.close()
 
     def expire(self, now: float) -> None:
         """Let go what is too old."""
         self._kept.expire(now)
+        self._markers.expire(now - self._max_age)
 
     # Messages come ---------------------------------------------------------------------------------------------
 
@@ -123,8 +130,8 @@ class RoomHistory:
         """
         amendment = amendment_of(stanza, self._room)
         if amendment is None and (not muc.is_history(stanza) or is_empty_correction(stanza)):
-            return Taken.PASSING
-        self._kept.expire(now)
+            return self._take_marker(stanza, now, past=past) if displayed.is_marker(stanza) else Taken.PASSING
+        self.expire(now)
         stanza_id = stanza_id_of(stanza, self._room)
         stamped = delay_of(stanza, self._room, now) if past else None
         known = self._known_as(stanza, stanza_id, stamped)
@@ -144,6 +151,30 @@ class RoomHistory:
                 self.leave_out(original, error)
         self._kept.keep(message, sender, ids_of(stanza))
         return Taken.NEW
+
+    def _take_marker(self, stanza: Stanza, now: float, *, past: bool) -> Taken:
+        """Keep a marker for devices that are away. It has a place in the order of messages, and is none of them."""
+        sender, stanza_id = self.senders.sender_of(stanza), stanza_id_of(stanza, self._room)
+        about = displayed.marked(stanza)
+        stamped = delay_of(stanza, self._room, now) if past else None
+        if sender in (None, self._room) or about is None or not self._keeps:
+            return Taken.PASSING
+        assert sender is not None
+        known = self._markers.known_as(sender, stanza_id, stamped) if stamped is not None else None
+        if known is not None:
+            self.known_as = known
+            return Taken.DUPLICATE
+        raw = _slim(displayed.marker_alone(stanza), len(stanza.attributes))
+        if len(raw) > MAX_SIZE:
+            return Taken.PASSING
+        self._newest = self._journal.next_sequence()
+        time = now if stamped is None else stamped
+        if stamped is None:
+            raw = without_delays(stanza_of_bytes(raw), self._room)
+        found = self._kept.with_stanza_id(about)
+        message = KeptMessage(self._newest, time, raw, stamped is not None, stanza_id)
+        self._markers.keep(sender, message, found.sequence if found is not None else None)
+        return Taken.PASSING
 
     def _known_as(self, stanza: Stanza, stanza_id: str | None, stamped: float | None) -> int | None:
         same = self._kept.with_stanza_id(stanza_id) if stanza_id is not None else None
@@ -209,6 +240,7 @@ class RoomHistory:
         self.faulty += 1
         NET.unshown(message.raw, "a kept message", self._room, error)
         self._kept.remove(message.sequence)
+        self._markers.remove(message.sequence)
 
     # Occupants come and go --------------------------------------------------------------------------------------
 
@@ -284,7 +316,7 @@ class RoomHistory:
         kept nothing; a client never seen gets the last few, or, with `everything`, all there is. `resource` "" is of
         no client in particular.
         """
-        self._kept.expire(now)
+        self.expire(now)
         seen = self._positions.get(resource) if resource else None
         if request is not None:
             chosen = self._requested(request, seen or 0)
@@ -294,7 +326,8 @@ class RoomHistory:
             chosen = self._unseen(seen)
         else:
             chosen = self._requested(HistoryRequest(max_stanzas=max(self.at_least, DEFAULT_REPLAY)), 0)
-        replay = Replay(self._room, chosen, self._newest, self.leave_out, seen)
+        given = self._markers.among(chosen, seen)
+        replay = Replay(self._room, given, self._newest, self.leave_out, seen)
         if resource:
             self._replays[resource] = replay
         return replay

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from minimixproxy.minimix.history.displayed_markers import MAX_BYTES
 from minimixproxy.minimix.history.room_history import RoomHistory
 from minimixproxy.minimix.history.room_info import RoomInfo
 from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptRoom
@@ -48,7 +49,8 @@ class Occupancy:
         self.room = context.room
         self.attached = AttachedSessions(outlet, context.caps)
         self.info = RoomInfo(context.room, outlet)
-        self.history = RoomHistory(context.room, settings, context.journal, kept, outlet.history_budget())
+        budgets = outlet.history_budget(), outlet.waiting_budget(MAX_BYTES)
+        self.history = RoomHistory(context.room, settings, context.journal, kept, *budgets)
         self._context = context
         self._appearance = Appearance(context, self.attached, self._is_visible)
         self._membership = Membership(self._appearance, context.journal, wall_time(clock))

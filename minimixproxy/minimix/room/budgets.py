@@ -11,7 +11,7 @@ from minimixproxy.minimix.history.kept_messages import BYTES_EACH
 ROOM_OWN = 128 * 1024  # bytes of what a room shows that no other room can use up
 HISTORY_OWN = 256 * 1024  # bytes of what was said in a room that no other room can use up ...
 HISTORY_BYTES = 64 * 1024 * 1024  # ... and of all rooms beyond that, or as much as one room may have, if that is more
-WAITING_OWN = 16 * 1024  # bytes of what waits in a room, in each of three places, that no other room can use up ...
+WAITING_OWN = 16 * 1024  # bytes of what waits in a room, in each of four places, that no other room can use up ...
 WAITING_BYTES = 64 * 1024 * 1024  # ... and of all rooms beyond that
 
 
@@ -33,5 +33,5 @@ class Budgets:
         return ByteBudget(sys.maxsize, self._said, HISTORY_OWN)
 
     def waiting(self, limit: int) -> ByteBudget:
-        """`limit` bytes, for what waits in a room: private messages, what its archive tells, or the room then."""
+        """`limit` bytes, for what waits in a room: private messages, markers, its archive, what it says then."""
         return ByteBudget(limit, self._waiting, WAITING_OWN)

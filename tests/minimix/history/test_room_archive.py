@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.minimix.history import archive, room_archive
-from minimixproxy.minimix.history.room_archive import MAX_BYTES, RoomArchive
+from minimixproxy.minimix.history.displayed_markers import MAX_MARKERS
+from minimixproxy.minimix.history.room_archive import MAX_BYTES, PAGE, RoomArchive
 from minimixproxy.minimix.history.room_history import Taken
 from minimixproxy.minimix.history.room_info import RoomInfo
 from minimixproxy.minimix.room.budgets import WAITING_BYTES, WAITING_OWN
@@ -64,6 +65,13 @@ def said(body: str, inner: str = "", sender: str = f"{ROOM}/bob", kind: str = "g
     return f"<message xmlns='jabber:client' type='{kind}' from='{sender}' id='m-{body}'>{text}{inner}</message>"
 
 
+def marker(about: str, nick: str) -> str:
+    return (
+        f"<message xmlns='jabber:client' type='groupchat' from='{ROOM}/{nick}' id='m-{about}'>"
+        f"<displayed xmlns='urn:xmpp:chat-markers:0' id='{about}'/><store xmlns='urn:xmpp:hints'/></message>"
+    )
+
+
 def texts(stanzas: list[Stanza]) -> list[str]:
     return [str(stanza.element.body) for stanza in stanzas]
 
@@ -110,14 +118,46 @@ class Reading(Case):
         ]:
             question.result(one)
         question.answered(self.fin())
-        ((plain, own_id, dated, retraction),) = self.given
+        ((plain, own_id, dated, marker, retraction),) = self.given
         self.assertEqual((plain["from"], plain["type"], plain["id"]), (f"{ROOM}/bob", "groupchat", "m-plain"))
         self.assertEqual((delay_of(plain, ROOM, NOW + 9), delay_of(dated, ROOM, NOW + 9)), (NOW + 1, NOW + 3))
         ids = [(one["by"], one["id"]) for one in own_id.elements("urn:xmpp:sid:0", "stanza-id")]
         self.assertEqual(ids, [("bob@a.test", "mine"), (ROOM, "2")])
+        self.assertIsNotNone(marker.payload("urn:xmpp:chat-markers:0", "displayed"))
         self.assertIsNotNone(retraction.payload("urn:xmpp:message-retract:1", "retract"))
         for stanza in self.given[0]:
             self.assertEqual(parse_stanza(stanza.raw).payloads, stanza.payloads)
+
+    def test_markers_take_no_messages_place(self) -> None:
+        """The last of each occupant is told, of so many, and nothing else of them is kept, were they ever so many."""
+        self.catch_up(limit=3)
+        (first,) = self.outlet.asked
+        assert first.result is not None
+        for number in range(PAGE):
+            first.result(result(str(number), NOW + number, marker(str(number), f"n{number % 3}")))
+        first.answered(self.fin())
+        kept = self.outlet.waiting.used
+        second = self.outlet.asked[1]
+        assert second.result is not None
+        for number in range(PAGE - 4):
+            second.result(result(f"s{number}", NOW, marker(str(number), f"n{number % 3}")))
+        self.assertGreater(self.outlet.waiting.used, kept)
+        for number in range(4):
+            second.result(result(f"t{number}", NOW, said(f"m{number}")))
+        second.answered(self.fin(complete=True))
+        ids = ["m-m1", "m-m2", "m-m3", "m-97", "m-98", "m-99"]
+        self.assertEqual([[stanza["id"] for stanza in found] for found in self.given], [ids])
+        self.assertEqual(self.outlet.waiting.used, 0)
+
+    def test_markers_of_too_many(self) -> None:
+        self.catch_up()
+        for page in range(2):
+            question = self.outlet.asked[page]
+            assert question.result is not None
+            for number in range(PAGE):
+                question.result(result(f"{page}-{number}", NOW, marker("x", f"n{page}-{number}")))
+            question.answered(self.fin(complete=bool(page)))
+        self.assertEqual(len(self.given[0]), MAX_MARKERS)
 
     def test_too_many_bytes(self) -> None:
         """The oldest are given up, and no more is asked for."""

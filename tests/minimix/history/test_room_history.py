@@ -84,11 +84,12 @@ class Speaker:
         journal: Recorder | None = None,
         kept: KeptRoom | None = None,
         budget: ByteBudget | None = None,
+        marker_budget: ByteBudget | None = None,
         **settings: object,
     ) -> None:
         self.journal = journal or Recorder()
         self.now = NOW
-        self.history = RoomHistory(ROOM, Rooms.model_validate(settings), self.journal, kept, budget)
+        self.history = RoomHistory(ROOM, Rooms.model_validate(settings), self.journal, kept, budget, marker_budget)
         self.history.at_least = 0  # what a client has not seen, and nothing beside it
         for nick in ("bob", "Bob", "eve"):
             self.history.occupant_shown(f"{ROOM}/{nick}")

@@ -1,0 +1,122 @@
+"""How far somebody has read: markers in rooms (XEP-0333), and what an account tells itself (XEP-0490). Pure.
+
+Both name a message by the id that its room gave it (XEP-0359).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from twisted.words.xish import domish
+
+from minimixproxy.jids import InvalidJID, Whose, parse_jid, whose
+from minimixproxy.namespaces import (
+    NS_CLIENT,
+    NS_DELAY,
+    NS_HINTS,
+    NS_MARKERS,
+    NS_MDS,
+    NS_OCCUPANT_ID,
+    NS_PUBSUB,
+    NS_PUBSUB_EVENT,
+    NS_SID,
+)
+from minimixproxy.wire.children import children_of, first_of, parts_of
+from minimixproxy.wire.stanza import Stanza, escape
+
+MAX_ID = 1024  # characters of a room's id for a message
+MAX_ITEMS = 1000  # rooms of which one stanza tells: the last ones count
+
+#: In every stanza that tells how far the account has read (XEP-0490).
+MARK = NS_MDS.encode()
+
+#: Asks for all that the account has published of it.
+ITEMS = b"<pubsub xmlns='%b'><items node='%b'/></pubsub>" % (NS_PUBSUB.encode(), MARK)
+
+# What stays with a marker that is kept: which it is, whose, and how it wishes to be treated.
+_KEPT = frozenset(
+    {(NS_MARKERS, "displayed"), (NS_SID, "stanza-id"), (NS_SID, "origin-id"), (NS_OCCUPANT_ID, "occupant-id")}
+    | {(NS_HINTS, "store"), (NS_DELAY, "delay"), (NS_CLIENT, "thread")}
+)
+
+
+class Displayed(NamedTuple):
+    """The account has read a room up to a message. `room`: its bare JID; `stanza_id`: the room's own for it."""
+
+    room: str
+    stanza_id: str
+
+
+# What occupants say in rooms (XEP-0333) -------------------------------------------------------------------------------
+
+
+def is_marker(stanza: Stanza) -> bool:
+    """Tell whether a message says that its sender has read another."""
+    return stanza.has_payload(NS_MARKERS, "displayed")
+
+
+def marked(stanza: Stanza) -> str | None:
+    """Return the id of the message that a marker is about; None if it has none that a message could have."""
+    marker = first_of(children_of(stanza), NS_MARKERS, "displayed")
+    stanza_id = marker.get("id") if marker is not None else None
+    return stanza_id if stanza_id and len(stanza_id) <= MAX_ID else None
+
+
+def marker_alone(stanza: Stanza) -> bytes:
+    """Return a marker without what is beside it: a chat state, for one, is not to be told later."""
+    parts = parts_of(stanza)
+    return parts.with_children(child for child in parts.children if (child.uri, child.name) in _KEPT)
+
+
+# What the account tells itself (XEP-0490) -----------------------------------------------------------------------------
+
+
+def subscription(jid: str) -> bytes:
+    """Return the request to be told at an address of the account's (XEP-0060 §6.1), which needs no presence there."""
+    return b"<pubsub xmlns='%b'><subscribe node='%b' jid='%b'/></pubsub>" % (NS_PUBSUB.encode(), MARK, escape(jid))
+
+
+def told_by_client(stanza: Stanza) -> list[Displayed]:
+    """Return what a client's IQ publishes (XEP-0490 §3.2), of rooms."""
+    if stanza.name != "iq" or stanza.get("type") != "set":
+        return []
+    return _of_rooms(_child(stanza.payload(NS_PUBSUB, "pubsub"), NS_PUBSUB, "publish"))
+
+
+def told_by_server(message: Stanza, jid: str) -> list[Displayed]:
+    """Return what an event tells (XEP-0490 §3.3), of rooms: nobody but the account of `jid` itself may tell it."""
+    if message.name != "message" or whose(message.get("from"), jid) is not Whose.ACCOUNT:
+        return []
+    return _of_rooms(_child(message.payload(NS_PUBSUB_EVENT, "event"), NS_PUBSUB_EVENT, "items"))
+
+
+def answered(answer: Stanza) -> list[Displayed]:
+    """Return what the result of `ITEMS` has, of rooms."""
+    return _of_rooms(_child(answer.payload(NS_PUBSUB, "pubsub"), NS_PUBSUB, "items"))
+
+
+def _of_rooms(node: domish.Element | None) -> list[Displayed]:
+    """Return the items whose chat has given the id that they name: of what contacts say, the account gives it."""
+    if node is None or node.getAttribute("node") != NS_MDS:
+        return []
+    found = (_displayed(item) for item in list(node.elements(node.uri, "item"))[-MAX_ITEMS:])
+    return [one for one in found if one is not None]
+
+
+def _displayed(item: domish.Element) -> Displayed | None:
+    stanza_id = _child(_child(item, NS_MDS, "displayed"), NS_SID, "stanza-id")
+    if stanza_id is None:
+        return None
+    named = stanza_id.getAttribute("id", "")
+    try:
+        room = parse_jid(item.getAttribute("id", ""))
+        by = parse_jid(stanza_id.getAttribute("by", ""))
+    except InvalidJID:
+        return None
+    if room != by or room.resource is not None or not 0 < len(named) <= MAX_ID:
+        return None
+    return Displayed(room.bare, named)
+
+
+def _child(element: domish.Element | None, uri: str, name: str) -> domish.Element | None:
+    return next(element.elements(uri, name), None) if element is not None else None
