@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping, Sequence
 
 from minimixproxy.bounds.shared_rate import SharedRate
-from minimixproxy.jids import Address, InvalidJID, parse_jid
+from minimixproxy.jids import Address, InvalidJID, Whose, parse_jid, whose
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.addressing.outgoing import is_own
 from minimixproxy.minimix.bookmarks.events import MARK
@@ -25,6 +25,7 @@ from minimixproxy.minimix.occupancy.occupancies import Occupancies
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
 from minimixproxy.minimix.pausing import Pausing
 from minimixproxy.minimix.push.pushing import Pushing
+from minimixproxy.minimix.read_state import ReadState, ReadStateHandler
 from minimixproxy.minimix.room.context import AccountContext
 from minimixproxy.minimix.room.outbox import is_to_all
 from minimixproxy.minimix.room.sessions import Sessions
@@ -36,6 +37,7 @@ from minimixproxy.minimix.subprotocols.parts import AccountParts
 from minimixproxy.minimix.subprotocols.presence_interception import MUCPresenceHandler
 from minimixproxy.namespaces import NS_CLIENT, NS_MUC
 from minimixproxy.wire.stanza import Stanza, rewrite
+from minimixproxy.xep import displayed
 from minimixproxy.xep.oversized import error_for
 
 #: Answers to others: all occupants of a large room may ask at once, for a picture perhaps.
@@ -59,6 +61,7 @@ class Account:
         self.bare = bare
         self.sessions = Sessions(bare)
         self.push = Pushing(bare, context, self.sessions, self.ask, self.requests_done)
+        self._up_to = ReadState(self, lambda room: self.rooms.get(room), self.push.read)
         self.occupancies = Occupancies(bare, stream, self.sessions, context, self)
         self._direct = DirectSessions()
         self._managed = ManagedSessions(bare, context.journal, context.clock, self.occupancies.acknowledged)
@@ -67,7 +70,9 @@ class Account:
         self._planned_jid = planned_jid
         self._pausing = Pausing(bare, stream, context.clock)
         self._answers = SharedRate(ANSWERS_PER_SECOND, ANSWERS_AT_ONCE, context.clock.seconds)
-        parts = AccountParts(bare, self.sessions, self.occupancies, context, self.address, self._answer)
+        parts = AccountParts(
+            bare, self.sessions, self.occupancies, context, self.address, self._answer, self._displayed
+        )
         queries = OpenQueries()
         self.presences = MUCPresenceHandler(parts)
         self.messages = MessageForkHandler(parts, queries)
@@ -76,7 +81,8 @@ class Account:
         self._journal = context.journal
         self._user = UserRequests(self, bare, self.address, context.clock)
         self._release = StreamRelease(stream, context.clock, self._in_rooms, self._awaits_answers, self._stream_closed)
-        for handler in (self.presences, self.messages, self.iqs, BookmarkHandler(self._bookmarks)):
+        openings = BookmarkHandler(self._bookmarks), ReadStateHandler(self._up_to)
+        for handler in (self.presences, self.messages, self.iqs, *openings):
             handler.setHandlerParent(stream)
 
     # What others see of it -------------------------------------------------------------------------------------
@@ -132,6 +138,18 @@ class Account:
         else:
             self.log.warn("{account} is asked too much by others: requests stay without an answer", account=self.bare)
 
+    def read_up_to(self, room: str) -> str | None:
+        """Return the room's id of the last message that was read there, as far as it is known (XEP-0490)."""
+        return self._up_to[room]
+
+    def _displayed(self, event: Stanza) -> bool:
+        """An event has come on the account stream, perhaps of how far the account has read."""
+        if whose(event.get("from"), self.bare) is not Whose.ACCOUNT:
+            return False
+        self.push.read_elsewhere(event)
+        self._up_to.on_stream(event)
+        return True
+
     def _in_rooms(self) -> bool:
         return bool(self.rooms)
 
@@ -160,6 +178,7 @@ class Account:
             former.close("conflict", "another session has taken the resource")
         self.push.awake(session)
         self.occupancies.sessions_came()
+        self._up_to.session_came()
 
     def enrolled(self) -> None:
         """There is a login now that opens the stream: whoever joins a room from now on does so by the account."""
@@ -235,6 +254,8 @@ class Account:
         if MARK in stanza.raw and self.is_enrolled:
             self._bookmarks.client_said(stanza)
         self.push.from_client(session, stanza, noted=self.is_enrolled)
+        if displayed.MARK in stanza.raw and self.is_enrolled:
+            self._up_to.from_client(stanza)
         if stanza.name == "iq" and self._user.from_client(session, stanza):
             return True
         to = stanza.get("to")
@@ -337,6 +358,8 @@ class Account:
             return False
         if MARK in stanza.raw and self.is_enrolled:
             self._bookmarks.server_said(stanza)
+        if stanza.name == "message" and displayed.MARK in stanza.raw and self.is_enrolled:
+            self._up_to.to_client(stanza)
         if self.push.concerned and self.push.from_server(session, stanza, self.rooms):
             return True
         if self._user.disco_items and stanza.name == "iq" and self._user.from_server(session, stanza):

@@ -21,6 +21,7 @@ from minimixproxy.timing.pacing import Pacer
 from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza, parse_stanza
+from minimixproxy.xep.displayed import MARK
 from tests.minimix.null_journal import NullJournal
 from tests.namespaces import repeated_declarations
 
@@ -133,13 +134,23 @@ class FakeStream(XMPPHandlerCollection):
         self.reopening = 0
         self.acknowledges = True  # at once
         self.full = False
+        self.tells_read_state = False  # else nothing was ever published, and what asks for that is not shown
         self.waiting: list[Callable[[], None]] = []
         self.requests = OwnRequests(BARE, iq_timeout, clock)
         self.requests.setHandlerParent(self)
 
     def send(self, data: bytes) -> None:
         self.jid = STREAM
-        self.sent += written(data)
+        stanzas = written(data)
+        if MARK in data and not self.tells_read_state:
+            self._published_nothing(stanzas[0]["id"])
+        else:
+            self.sent += stanzas
+
+    def _published_nothing(self, stanza_id: str) -> None:
+        condition = "<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
+        xml = f"<iq type='error' id='{stanza_id}' to='{STREAM}'><error type='cancel'>{condition}</error></iq>"
+        self.says(parse_stanza(xml))
 
     def reply(self, data: bytes) -> None:
         self.send(data)

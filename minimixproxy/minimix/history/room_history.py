@@ -23,6 +23,7 @@ from minimixproxy.minimix.history.amendments import (
 from minimixproxy.minimix.history.displayed_markers import MAX_SIZE, DisplayedMarkers
 from minimixproxy.minimix.history.kept_messages import KeptMessages
 from minimixproxy.minimix.history.message_index import identity
+from minimixproxy.minimix.history.read_mark import ACCOUNT, ReadMark
 from minimixproxy.minimix.history.read_positions import ReadPositions
 from minimixproxy.minimix.history.replay import Replay, shown
 from minimixproxy.minimix.history.senders import Senders
@@ -72,7 +73,9 @@ class RoomHistory:
         self._keeps = settings.history > 0
         self._max_age = settings.history_age
         self._kept = KeptMessages(settings, journal, kept.messages if kept is not None else (), budget)
-        self._positions = ReadPositions(journal, kept.cursors if kept is not None else None)
+        cursors = dict(kept.cursors) if kept is not None else {}
+        self._read_mark = ReadMark(journal, self._kept, cursors.pop(ACCOUNT, None))
+        self._positions = ReadPositions(journal, cursors)
         self._markers = DisplayedMarkers(marker_budget)
         self.senders = Senders()
         self.at_least = DEFAULT_REPLAY  # messages that a client is given with no wish, if there are so many
@@ -266,6 +269,10 @@ class RoomHistory:
 
     # Clients come and go ---------------------------------------------------------------------------------------
 
+    def read_up_to(self, stanza_id: str) -> None:
+        """The account has read the room on one of its devices, up to the message of this id of the room's."""
+        self._read_mark.told(stanza_id)
+
     def attached(self, resource: str, *, managed: bool = False) -> None:
         """A client is about to be given what it selected, and sees all that comes from now on.
 
@@ -313,8 +320,8 @@ class RoomHistory:
         """Return the messages for a joining client, oldest first.
 
         With no wish stated: what this client has not seen, and if that is little some of what it has, for it may have
-        kept nothing; a client never seen gets the last few, or, with `everything`, all there is. `resource` "" is of
-        no client in particular.
+        kept nothing. A client never seen has seen what the account has read; if that is not known, it gets the last
+        few. With `everything` it gets all there is. `resource` "" is of no client in particular.
         """
         self.expire(now)
         seen = self._positions.get(resource) if resource else None
@@ -322,8 +329,8 @@ class RoomHistory:
             chosen = self._requested(request, seen or 0)
         elif everything:
             chosen = [message for message in self._kept if self._shows(message, 0)]
-        elif seen is not None:
-            chosen = self._unseen(seen)
+        elif (known := seen if seen is not None or not resource else self._read_mark.sequence) is not None:
+            chosen = self._unseen(known)
         else:
             chosen = self._requested(HistoryRequest(max_stanzas=max(self.at_least, DEFAULT_REPLAY)), 0)
         given = self._markers.among(chosen, seen)

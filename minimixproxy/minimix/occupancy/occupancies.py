@@ -30,6 +30,9 @@ class OccupanciesHost(Protocol):
     def push(self) -> Listener:
         """Who is told of what is said."""
 
+    def read_up_to(self, room: str) -> str | None:
+        """Return the room's id of the last message that was read there, as far as it is known."""
+
     def room_joined(self, room: str) -> None:
         """The account is in a room."""
 
@@ -131,7 +134,11 @@ class Occupancies:
     def _occupancy(self, room: str, kept: KeptRoom | None = None) -> Occupancy:
         shared = self._context
         journal = shared.journal.room(self._bare, room)
-        return Occupancy(RoomContext(room, self.outlet, shared.settings, shared.clock, CAPS, journal), kept)
+        occupancy = Occupancy(RoomContext(room, self.outlet, shared.settings, shared.clock, CAPS, journal), kept)
+        stanza_id = self._host.read_up_to(room)
+        if stanza_id is not None:
+            occupancy.history.read_up_to(stanza_id)
+        return occupancy
 
     def restore(self, kept: KeptAccount) -> None:
         """Take the rooms that were kept; they are entered when the stream is open."""

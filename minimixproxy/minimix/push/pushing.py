@@ -303,6 +303,15 @@ class Pushing:
         except UnusableStanza:
             return  # it is the receiver's affair
 
+    def read_elsewhere(self, event: Stanza) -> None:
+        """An event on the account stream tells which chats the account has read (XEP-0490)."""
+        for chat in contact.read_elsewhere(event, self._bare) if self._pending else ():
+            self._read(chat)
+
+    def read(self, chat: str) -> None:
+        """The account has read a chat, or some of it, on one of its devices."""
+        self._read(chat)
+
     def _read(self, chat: str) -> None:
         for pending in self._pending.values():
             pending.read(chat)

@@ -20,6 +20,7 @@ from minimixproxy.minimix.subprotocols.subprotocol import ByName, Subprotocol
 from minimixproxy.wire.stanza import Stanza, UnusableStanza, rewrite
 from minimixproxy.xep import carbons
 from minimixproxy.xep.carbons import Carbon
+from minimixproxy.xep.displayed import MARK
 from minimixproxy.xep.muc import says_something
 from minimixproxy.xep.stanza_errors import error_reply
 
@@ -210,7 +211,9 @@ class MessageForkHandler(Subprotocol):
     def _from_elsewhere(self, stanza: Stanza) -> None:
         """A message from no room: someone used the address that a room shows as the account's. All clients get it."""
         self._parts.occupancies.listener.heard_elsewhere(stanza)
-        if stanza.get("type") in ("error", "groupchat") or not says_something(stanza):
+        if stanza.get("type") in ("error", "groupchat"):
+            return
+        if (MARK in stanza.raw and self._parts.displayed(stanza)) or not says_something(stanza):
             return
         if not self._sessions:
             bounce = error_reply(stanza, "wait", "recipient-unavailable")

@@ -158,14 +158,16 @@ class RoomTest(InactiveTest):
         self.assertEqual(self.phone.looks(), ["room: two"])
 
     def test_markers(self) -> None:
-        """One that is kept in the history is a message of it: nothing takes its place."""
-        for hint in ("", "<store xmlns='urn:xmpp:hints'/>"):
+        """They are no history, not even those that are to be stored. What is has its place, and nothing takes it."""
+        marker, typing = "displayed xmlns='urn:xmpp:chat-markers:0'", f"composing xmlns='{CHAT}'"
+        store = "<store xmlns='urn:xmpp:hints'/>"
+        for tag, hint, count in ((marker, "", 1), (marker, store, 1), (typing, store, 2)):
             for number in (1, 2):
                 self.world.room(
                     f"<message type='groupchat' from='{ROOM}/bob' to='{STREAM}' id='{number}'>"
-                    f"<displayed xmlns='urn:xmpp:chat-markers:0' id='{number}'/>{hint}</message>"
+                    f"<{tag} id='{number}'/>{hint}</message>"
                 )
-            self.assertEqual(len(self.phone.looks()), 2 if hint else 1)
+            self.assertEqual(len(self.phone.looks()), count, (tag, hint))
 
     def test_own_messages_matter(self) -> None:
         self.world.says("alice", "from the desktop")
