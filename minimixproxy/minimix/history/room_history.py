@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
+from typing import NamedTuple
 
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.config.settings import Rooms
@@ -52,6 +53,13 @@ class Taken(Enum):
     PASSING = "passing"  # it is no history
 
 
+class HistoryBudgets(NamedTuple):
+    """How many bytes may be kept of a room's messages, and of markers beside them; None: as many as there may be."""
+
+    messages: ByteBudget | None = None
+    markers: ByteBudget | None = None
+
+
 class RoomHistory:
     """The messages of a room, and how far each client, by resource, has seen them. `kept` is what there was before.
 
@@ -65,18 +73,18 @@ class RoomHistory:
         settings: Rooms,
         journal: RoomJournal,
         kept: KeptRoom | None = None,
-        budget: ByteBudget | None = None,
-        marker_budget: ByteBudget | None = None,
+        budgets: HistoryBudgets | None = None,
     ) -> None:
         self._room = room
         self._journal = journal
         self._keeps = settings.history > 0
         self._max_age = settings.history_age
-        self._kept = KeptMessages(settings, journal, kept.messages if kept is not None else (), budget)
+        budgets = budgets or HistoryBudgets()
+        self._kept = KeptMessages(settings, journal, kept.messages if kept is not None else (), budgets.messages)
         cursors = dict(kept.cursors) if kept is not None else {}
         self._read_mark = ReadMark(journal, self._kept, cursors.pop(ACCOUNT, None))
         self._positions = ReadPositions(journal, cursors)
-        self._markers = DisplayedMarkers(marker_budget)
+        self._markers = DisplayedMarkers(budgets.markers)
         self.senders = Senders()
         self.at_least = DEFAULT_REPLAY  # messages that a client is given with no wish, if there are so many
         self.known_as = 0  # the sequence of the last message that was told once more; 0: it has grown too old

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from minimixproxy.minimix.history.displayed_markers import MAX_BYTES
-from minimixproxy.minimix.history.room_history import RoomHistory
+from minimixproxy.minimix.history.room_history import HistoryBudgets, RoomHistory
 from minimixproxy.minimix.history.room_info import RoomInfo
 from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptRoom
 from minimixproxy.minimix.interfaces.streams import SessionPort
@@ -49,8 +49,8 @@ class Occupancy:
         self.room = context.room
         self.attached = AttachedSessions(outlet, context.caps)
         self.info = RoomInfo(context.room, outlet)
-        budgets = outlet.history_budget(), outlet.waiting_budget(MAX_BYTES)
-        self.history = RoomHistory(context.room, settings, context.journal, kept, *budgets)
+        budgets = HistoryBudgets(outlet.history_budget(), outlet.waiting_budget(MAX_BYTES))
+        self.history = RoomHistory(context.room, settings, context.journal, kept, budgets)
         self._context = context
         self._appearance = Appearance(context, self.attached, self._is_visible)
         self._membership = Membership(self._appearance, context.journal, wall_time(clock))

@@ -12,7 +12,7 @@ from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.history.kept_messages import MAX_BYTES
 from minimixproxy.minimix.history.read_positions import MAX_CURSORS
 from minimixproxy.minimix.history.replay import Replay
-from minimixproxy.minimix.history.room_history import SHORT_REPLAY, RoomHistory, Taken
+from minimixproxy.minimix.history.room_history import SHORT_REPLAY, HistoryBudgets, RoomHistory, Taken
 from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptMessage, KeptRoom
 from minimixproxy.wire.stanza import parse_stanza
 from minimixproxy.xep.delays import format_time, parse_time
@@ -89,7 +89,8 @@ class Speaker:
     ) -> None:
         self.journal = journal or Recorder()
         self.now = NOW
-        self.history = RoomHistory(ROOM, Rooms.model_validate(settings), self.journal, kept, budget, marker_budget)
+        budgets = HistoryBudgets(budget, marker_budget)
+        self.history = RoomHistory(ROOM, Rooms.model_validate(settings), self.journal, kept, budgets)
         self.history.at_least = 0  # what a client has not seen, and nothing beside it
         for nick in ("bob", "Bob", "eve"):
             self.history.occupant_shown(f"{ROOM}/{nick}")
