@@ -20,6 +20,7 @@ modules_enabled = {
 modules_disabled = { "s2s", "s2s_auth_certs" }
 allow_registration = true
 authentication = "internal_hashed"
+default_iteration_count = 4096 -- as ejabberd's, the least there may be: thousands log in
 default_storage = "internal"
 archive_expires_after = "never"
 c2s_require_encryption = true

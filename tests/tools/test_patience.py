@@ -11,6 +11,7 @@ import tests
 
 PROFILE = Path(tests.__file__)
 FILES = sorted(set(PROFILE.parent.rglob("*.py")) - {PROFILE})
+SETTING = ("settings", "register_profile")
 ALL_CHECKS = "list(HealthCheck)"
 # What a bare `settings` may not say again: the profile in tests/__init__.py does, for all.
 OF_THE_PROFILE = {"deadline", "derandomize", "database"}
@@ -18,8 +19,10 @@ OF_THE_PROFILE = {"deadline", "derandomize", "database"}
 
 def faults(source: str) -> Iterator[str]:
     """What in a test module would let hypothesis fail it for time, with line numbers."""
+    if not any(name in source for name in SETTING):
+        return  # as most: to take them apart takes a while
     for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Call) or not ast.unparse(node.func).endswith(("settings", "register_profile")):
+        if not isinstance(node, ast.Call) or not ast.unparse(node.func).endswith(SETTING):
             continue
         for keyword in node.keywords:
             value = ast.unparse(keyword.value)

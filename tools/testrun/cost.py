@@ -1,9 +1,9 @@
 """How much CPU a process has used, with all that it started."""
 
 import os
+import resource
+import time
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 # Of the fields behind the name in /proc/PID/stat: user and system time of the process, and of its children that ended.
@@ -12,20 +12,31 @@ USED = slice(11, 15)
 
 def cpu_with_children() -> float:
     """Seconds of this process, of its children and theirs, those that still run too. Needs Linux's /proc."""
-    return sum(map(_used, _family(os.getpid())))
+    threads = os.listdir("/proc/self/task")
+    children = [child for thread in threads for child in _read(f"/proc/self/task/{thread}/children").split()]
+    return time.process_time() + sum(_used(process) for child in children for process in _family(child)) + _ended()
 
 
-def _family(process: int) -> Iterator[int]:
+def _ended() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _family(process: str) -> Iterator[str]:
+    """A process, and what its first thread has started: no server starts programs in another."""
     yield process
-    with suppress(OSError):  # it has just ended
-        for thread in os.listdir(f"/proc/{process}/task"):
-            for child in Path(f"/proc/{process}/task/{thread}/children").read_text().split():
-                yield from _family(int(child))
+    for child in _read(f"/proc/{process}/task/{process}/children").split():
+        yield from _family(child)
 
 
-def _used(process: int) -> float:
-    try:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
+def _used(process: str) -> float:
+    fields = _read(f"/proc/{process}/stat").rpartition(")")[2].split()
     return sum(map(int, fields[USED])) / TICKS
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:  # it has just ended
+        return ""

@@ -209,8 +209,12 @@ class Pool:
 
 
 def environment() -> dict[str, str]:
-    """Ours, but bytecode is kept: each of hundreds of proxies would compile the package again."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    """Ours, but bytecode is kept: each of hundreds of proxies would compile the package again.
+
+    What hypothesis finds out about Unicode is kept, too, for all workers.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {"HYPOTHESIS_STORAGE_DIRECTORY": os.path.abspath(".hypothesis"), **kept}
 
 
 def ending(status: int) -> str:
