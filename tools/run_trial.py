@@ -27,6 +27,7 @@ from testrun.plan import Plan, make_plan, read_durations, write_durations
 from testrun.pool import Pool, Result
 
 LINE = "=" * 100
+MANY = 16  # workers
 OUTCOMES = ("passed", "failed", "skipped")
 MARKER = "_trial_marker"  # trial's own: what has none is not emptied
 
@@ -139,7 +140,7 @@ def empty(path: Path) -> None:
 def arguments(line: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("tests", nargs="+", help="packages, modules, classes or tests, by name")
-    parser.add_argument("--jobs", type=int, help="number of workers: by default two for each core, as much is waiting")
+    parser.add_argument("--jobs", type=int, help="number of workers, if not as many as keep all cores at work")
     parser.add_argument("--unit", action="store_true", help="only what needs no server and no other program")
     parser.add_argument("--limit", type=float, help="seconds that one test may take")
     parser.add_argument("--record", action="store_true", help="note in tests/durations.txt how long tests took")
@@ -147,9 +148,14 @@ def arguments(line: list[str]) -> argparse.Namespace:
     return parser.parse_args(line)
 
 
+def workers(cores: int, *, unit: bool) -> int:
+    """How many keep these cores at work: with servers half of the time is waiting, and each takes a gigabyte."""
+    return cores + 1 if unit else min(3 * cores, MANY)
+
+
 def main(line: list[str]) -> int:
     options = arguments(line)
-    jobs = options.jobs or 2 * (os.cpu_count() or 1)
+    jobs = options.jobs or workers(os.cpu_count() or 1, unit=options.unit)
     asyncioreactor.install()  # as in the workers, should what is found depend on it
     sys.path.insert(0, os.getcwd())
     plan = make_plan(options.tests, unit=options.unit, durations=read_durations())

@@ -51,6 +51,19 @@ class Logs(trial.TestCase):
         from twisted.python import log
         log.err(ValueError("logged beside"))
 """
+WORKS = """
+import subprocess, sys, time
+while time.process_time() < 0.12: pass
+if len(sys.argv) > 1:
+    command = [sys.executable, "-S", "-c", sys.orig_argv[3]]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        print("done", flush=True)
+        sys.stdin.read()
+else:
+    print("done", flush=True)
+    sys.stdin.read()
+"""
 ENDS_BADLY = """
 import atexit, os, unittest
 
@@ -198,3 +211,18 @@ class CountTests(unittest.SynchronousTestCase):
         planning.write_durations({"a.Slow": [1.0, 2.0], "a.Quick": [0.01]}, path)
         planning.write_durations({"a.Other": [3.0]}, path)
         self.assertEqual(planning.read_durations(path), {"a.Slow": 1.5, "a.Other": 3.0})
+
+    def test_workers(self) -> None:
+        counts = [(self.tool.workers(cores, unit=False), self.tool.workers(cores, unit=True)) for cores in (1, 2, 64)]
+        self.assertEqual(counts, [(3, 2), (6, 3), (16, 65)])
+
+    def test_cpu_of_children(self) -> None:
+        """Of those that still run, of theirs, and of those that have ended: each here uses a tenth of a second."""
+        cpu = load("testrun/cost").cpu_with_children
+        before = cpu()
+        command = [sys.executable, "-S", "-c", WORKS, "works, and has a child that does"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            self.assertEqual(process.stdout.readline(), b"done\n")
+            self.assertGreater(cpu() - before, 0.2)
+        self.assertGreater(cpu() - before, 0.2)
