@@ -15,6 +15,7 @@ from minimixproxy.c2s.server.login_queue import LoginQueue, TooManyLogins
 from minimixproxy.c2s.transport.peers import Peer
 from minimixproxy.config.settings import Limits
 from minimixproxy.logs.logger import Logger
+from minimixproxy.sasl.scram import ScramError
 from minimixproxy.timing.clock import Clock
 from minimixproxy.xep.sasl import SaslFailure
 
@@ -122,13 +123,16 @@ class LoginAttempts:
     def _failed(self, failure: SaslFailure, account: str, address: str) -> None:
         """The client has failed, here: what it says is wrong, or it has broken off what may have been a guess."""
         if failure.condition != _TEMPORARY:
-            self._log_refusal(account, address, failure.condition)
+            why = failure.__cause__
+            self._log_refusal(account, address, failure.condition, why if isinstance(why, ScramError) else None)
             self._guard.failed(address, account)
 
-    def _log_refusal(self, account: str, address: str, condition: str) -> None:
+    def _log_refusal(self, account: str, address: str, condition: str, why: ScramError | None = None) -> None:
+        """In one line, whatever is known: each takes time before the client is answered, which would tell."""
         self.log.info(
-            "login of {account} from {address} refused: {condition}",
+            "login of {account} from {address} refused: {condition}" + (", {error}" if why is not None else ""),
             account=account,
             address=address,
             condition=condition,
+            error=str(why),
         )

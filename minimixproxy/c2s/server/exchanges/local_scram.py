@@ -172,12 +172,11 @@ class LocalScram:
         try:
             proved = self._begun.server.check(response, keys.stored_key, keys.server_key)
         except ScramError as error:
-            self.log.info("login of {account}: {error}", account=self._account, error=str(error))
-            await self._fail(ours)
+            await self._fail(ours, error)
         else:
             await self._prove(ours, keys, proved)
 
-    async def _fail(self, ours: ScramLogin) -> None:
+    async def _fail(self, ours: ScramLogin, why: ScramError | None = None) -> None:
         """The client has not proved itself; have the server refuse it, too. It is a failure, whatever the server says.
 
         It is the same one, whatever the client has said: else it would tell who is checked here. Raises `SaslFailure`.
@@ -188,7 +187,7 @@ class LocalScram:
             pass
         except UpstreamError as error:
             self.log.warn("a login of {account} was to be refused: {error}", account=self._account, error=str(error))
-        raise SaslFailure("not-authorized")
+        raise SaslFailure("not-authorized") from why
 
     async def _prove(self, ours: ScramLogin, keys: Keys, proved: Proved) -> None:
         shown = ScramKeys(proved.client_key, keys.server_key)

@@ -395,7 +395,18 @@ class RefusedTest(LocalCase):
             outcome = self.log_in(mechanism="SCRAM-SHA-256-PLUS", binding=bound(type_, b"other"))
             self.assertEqual(tuple(outcome.steps), self.REFUSED)
             self.assertEqual(errors(outcome.answer), [b"not-authorized"])
-        self.assertTrue(self.told("login of a@example.org: the login is bound to another connection"))
+        self.assertTrue(self.told("refused: not-authorized, the login is bound to another connection"))
+
+    def test_as_much_is_logged_as_of_a_login_that_is_relayed(self) -> None:
+        """A line takes a tenth of a millisecond, before the client is answered: it would tell who is enrolled."""
+        lines = []
+        for enrolled in (True, False):
+            self.setUp()
+            if not enrolled:
+                self.lab.known_keys.keys.clear()
+            self.assertEqual(errors(self.log_in(password="wrong").answer), [b"not-authorized"])
+            lines.append([formatEvent(event) for event in self.events])
+        self.assertEqual(len(lines[0]), len(lines[1]), lines)
 
     def test_what_goes_to_no_server(self) -> None:
         self.patch(negotiation, "bindings_as_server", lambda _layer: BINDINGS)
