@@ -65,11 +65,13 @@ class ScramExchange:
         decoys, domain, client = self._context.decoys, login.domain.name, self._client
         hash_name = MECHANISMS[self._mechanism]
 
+        # Made for everybody, and before the server answers: else it would tell by its time who does not exist.
+        challenge, nonce, extensions = decoys.decoy(login.own.bare, domain, hash_name)
+        decoy = ScramServer(self._mechanism, first, client.bindings, client.offered, nonce)
+        said = decoy.challenge(challenge, protected=False, extensions=extensions)
+
         async def unknown() -> None:
-            challenge, nonce, extensions = decoys.decoy(login.own.bare, domain, hash_name)
-            server = ScramServer(self._mechanism, first, client.bindings, client.offered, nonce)
-            said = server.challenge(challenge, protected=False, extensions=extensions)
-            await fails_like_any(server, said, passed.dialogue)
+            await fails_like_any(decoy, said, passed.dialogue)
 
         passed.seen = lambda server_first: decoys.seen(domain, hash_name, first.nonce, server_first)
         return await RelayedScram(self._mechanism, client, self._context, unknown)(passed)

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.errors import UpstreamUnreachable
 from minimixproxy.c2s.server import negotiation
-from minimixproxy.c2s.server.exchanges.decoys import Decoys
+from minimixproxy.c2s.server.exchanges.decoys import Decoy, Decoys
 from minimixproxy.sasl.channel_binding import UNBOUND, Binding
 from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.sasl.keys import Keys
@@ -396,6 +396,27 @@ class RefusedTest(LocalCase):
             self.assertEqual(tuple(outcome.steps), self.REFUSED)
             self.assertEqual(errors(outcome.answer), [b"not-authorized"])
         self.assertTrue(self.told("refused: not-authorized, the login is bound to another connection"))
+
+    def test_a_decoy_is_made_before_the_server_has_answered(self) -> None:
+        """Whether it is needed or not: made afterwards, it would tell by its time that there is no such account."""
+        self.lab.known_keys.keys.clear()
+        made: list[str] = []
+        decoys = self.lab.context._exchanges.decoys
+        real = decoys.decoy
+
+        def counted(account: str, *more: str) -> Decoy:
+            made.append(account)
+            return real(account, *more)
+
+        self.patch(decoys, "decoy", counted)
+        for name in ("a", "nobody"):
+            client = self.client(f"{name}@example.org")
+            client.send(auth(b"n,,n=%b,r=x" % name.encode(), self.mechanism))
+            self.assertEqual(made, [f"{name}@example.org"])
+            Server(self.lab.handed[-1], self.accounts, []).answer()
+            self.assertTrue(client.wire.take().startswith(b"<challenge"))
+            self.assertEqual(len(made), 1)
+            made.clear()
 
     def test_as_much_is_logged_as_of_a_login_that_is_relayed(self) -> None:
         """A line takes a tenth of a millisecond, before the client is answered: it would tell who is enrolled."""
