@@ -80,7 +80,7 @@ class Account:
         self._bookmarks = BookmarkFollower(self, context.settings, context.clock, context.journal)
         self._journal = context.journal
         self._user = UserRequests(self, bare, self.address, context.clock)
-        self._release = StreamRelease(stream, context.clock, self._in_rooms, self._awaits_answers, self._stream_closed)
+        self._release = StreamRelease(stream, context.clock, self._is_needed, self._awaits_answers, self._stream_closed)
         openings = BookmarkHandler(self._bookmarks), ReadStateHandler(self._up_to)
         for handler in (self.presences, self.messages, self.iqs, *openings):
             handler.setHandlerParent(stream)
@@ -150,8 +150,8 @@ class Account:
         self._up_to.on_stream(event)
         return True
 
-    def _in_rooms(self) -> bool:
-        return bool(self.rooms)
+    def _is_needed(self) -> bool:
+        return bool(self.rooms) or self.push.publishing
 
     def _awaits_answers(self) -> bool:
         return self.iqs.waiting or self._stream.requests.waiting or self._bookmarks.busy

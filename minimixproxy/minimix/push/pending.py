@@ -106,6 +106,11 @@ class Pending:
         self._backoff = Backoff(RETRY_FIRST, RETRY_LONGEST)
         self._failures = 0
 
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether a publication is under way."""
+        return self._under_way is not None
+
     def add(self, item: Item, *, now: bool) -> None:
         """A message is to be told: now, or after the delay."""
         before = self._waiting.pop(item.chat, None)
@@ -143,9 +148,10 @@ class Pending:
         self._timer.stop()
 
     def stop(self) -> None:
-        """Nothing is to be told any more."""
+        """Nothing is to be told any more, and what is answered from now on means nothing."""
         self.woken()
         self.recent.clear()
+        self._under_way = None
 
     def _now(self) -> None:
         self._under_way, self._waiting = self._waiting, {}
@@ -155,6 +161,8 @@ class Pending:
 
     def _answered(self, answer: Stanza | None) -> None:
         under_way, self._under_way = self._under_way, None
+        if under_way is None:  # it was stopped
+            return
         outcome = outcome_of(answer)
         if outcome is Outcome.TOLD:
             self._failures = 0
@@ -167,7 +175,7 @@ class Pending:
                 return
             self._earliest = self._clock.seconds() + self._backoff.next()
             if outcome is Outcome.LATER:
-                self._restore(under_way or {})
+                self._restore(under_way)
         if self._waiting:
             self._schedule(0.0)
 

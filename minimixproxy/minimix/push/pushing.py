@@ -76,6 +76,11 @@ class Pushing:
         """Whether what the server says to clients is to be looked at."""
         return bool(self._pending or self._enabling)
 
+    @property
+    def publishing(self) -> bool:
+        """Whether a push service is being told of something: the stream is to stay until it answers, or is too slow."""
+        return any(pending.awaits_answer for pending in self._pending.values())
+
     def restore(self, kept: Iterable[KeptPush]) -> None:
         """Take what was kept."""
         self._registrations.restore(kept)

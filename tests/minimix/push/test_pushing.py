@@ -592,6 +592,44 @@ class Rooms(PushCase):
         self.published()
 
 
+class WithoutRooms(PushCase):
+    """The account stream is there for push alone."""
+
+    def setUp(self) -> None:
+        self.world = self.new_world()
+        self.phone = self.world.session("phone")
+        self.phone.managed = True
+        self.said = 0
+        self.enable(self.phone)
+        self.enable(self.phone, ENABLE.replace("'n'", "'m'"))
+        self.sleeps(self.phone)
+        self.contact_says(self.phone)
+
+    def test_it_stays_for_a_slow_service(self) -> None:
+        first, second = self.later()
+        self.service_says(first)
+        self.assertEqual(self.later(60), [])
+        self.assertEqual(self.world.stream.closed, 0)
+        self.service_says(second)
+        self.assertEqual((self.world.stream.closed, self.world.stream.jid), (1, ""))
+
+    def test_it_does_not_stay_for_a_silent_one(self) -> None:
+        first, _second = self.later()
+        self.service_says(first)
+        self.later(120)
+        self.assertEqual(self.world.stream.closed, 1)
+        self.assertEqual(len(self.enabled()), 2)
+
+    def test_an_account_that_is_no_more_waits_for_none(self) -> None:
+        """Nor is anything written of it afterwards."""
+        first, _second = self.later()
+        self.world.account.end()
+        self.assertTrue(self.world.stream.closed)
+        self.world.journal.enabled = ()
+        self.service_says(first, "item-not-found")
+        self.assertEqual((self.later(3600), self.enabled()), ([], []))
+
+
 class WorldOfGroups(PushWorld):
     push = Push()
 
