@@ -142,7 +142,8 @@ class FakeStream(XMPPHandlerCollection):
     def send(self, data: bytes) -> None:
         self.jid = STREAM
         stanzas = written(data)
-        if MARK in data and not self.tells_read_state:
+        is_request = stanzas[0].name == "iq" and stanzas[0].get("type") in ("get", "set")
+        if MARK in data and is_request and not self.tells_read_state:
             self._published_nothing(stanzas[0]["id"])
         else:
             self.sent += stanzas
