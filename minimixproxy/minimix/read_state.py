@@ -20,6 +20,7 @@ from minimixproxy.xep import displayed, muc
 from minimixproxy.xep.displayed import Displayed
 
 MAX_ROOMS = 1000  # of which it is known: those that were told of last
+MAX_BROKEN = 3  # questions in a row without an answer that can be read: one above the limit ends the stream
 
 
 class ReadingAccount(Protocol):
@@ -67,6 +68,7 @@ class ReadState:
         self._asking = False
         self._subscribed = False  # on this stream
         self._told = False  # and something came of it
+        self._broken = 0
 
     def __getitem__(self, room: str) -> str | None:
         """Return the room's id of the last message that was read there, as far as it is known."""
@@ -89,7 +91,7 @@ class ReadState:
             return
         self._asking = True
         if self._subscribed:
-            self._account.ask("", "get", displayed.ITEMS, self._answered)
+            self._ask_items()
         else:
             jid = self._account.stream_jid
             self._account.ask("", "set", displayed.subscription(jid), self._subscription_answered)
@@ -101,10 +103,23 @@ class ReadState:
         if answer is None or (not self._subscribed and muc.error_condition(answer) == "item-not-found"):
             return
         self._asking = True
-        self._account.ask("", "get", displayed.ITEMS, self._answered)
+        self._ask_items()
+
+    def _ask_items(self) -> None:
+        """Ask for what there is, but not for ever: the stream holds the account's rooms."""
+        if self._broken < MAX_BROKEN:
+            self._account.ask("", "get", displayed.ITEMS, self._answered)
+        else:
+            self._asking = False
 
     def _answered(self, answer: Stanza | None) -> None:
         self._asking = False
+        self._broken = self._broken + 1 if answer is None else 0
+        if self._broken == MAX_BROKEN:
+            self.log.error(
+                "{account}: its server does not answer how far rooms are read, or that is too much: not asked any more",
+                account=self._account.bare,
+            )
         if answer is not None and answer.get("type") == "result":
             self._take(displayed.answered(answer), live=False)
 

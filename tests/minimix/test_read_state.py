@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.minimix.read_state import MAX_ROOMS
+from minimixproxy.minimix.interfaces.streams import Answered
+from minimixproxy.minimix.read_state import MAX_BROKEN, MAX_ROOMS, ReadState
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from minimixproxy.xep.displayed import MAX_ITEMS
+from tests.log_events import log_events
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World, kinds
 from tests.minimix.history.test_room_history import Recorder, Speaker
 
@@ -175,6 +177,7 @@ class Marks(ReadCase):
         self.reads()
         self.world.room(f"<message from='{BARE}' to='{STREAM}'><event xmlns='{EVENT}'/>{MDS}</message>")
         self.world.room(event(item("s9")).replace(f"node='{MDS}'", "node='other'"))
+        self.assertIsNone(self.world.account.read_up_to(ROOM))
         self.assertEqual(self.comes(), self.last(20))
 
     def test_an_address_spelt_otherwise(self) -> None:
@@ -288,6 +291,66 @@ class Asking(ReadCase):
         self.assertEqual(self.comes("phone"), self.last(50), "the room knows it all the same")
         self.assertIsNone(self.world.account.read_up_to(ROOM))
         self.assertEqual(self.world.account.read_up_to(f"q{MAX_ROOMS - 1}@muc.test"), "x")
+
+
+class News(SynchronousTestCase):
+    """What tells push services that a room is read."""
+
+    def setUp(self) -> None:
+        self.stream_jid, self.bare = STREAM, BARE
+        self.questions: list[Answered] = []
+        self.read: list[str] = []
+        self.state = ReadState(self, lambda _room: None, self.read.append)
+        self.state.stream_opened()
+        self.answered()
+
+    def ask(self, _to: str, _kind: str, _payload: bytes, answered: Answered) -> None:
+        self.questions.append(answered)
+
+    def answered(self, *items: str) -> None:
+        inner = f"<pubsub xmlns='{PUBSUB}'><items node='{MDS}'>{''.join(items)}</items></pubsub>"
+        self.questions.pop()(parse_stanza(f"<iq type='result'>{inner}</iq>"))
+
+    def test_not_what_is_found_first(self) -> None:
+        """It may be of long before what is to be pushed now."""
+        self.answered(item("s1"))
+        self.assertEqual(self.read, [])
+
+    def test_what_has_changed_since(self) -> None:
+        self.answered(item("s1"), item("t1", room="other@muc.test"))
+        self.state.session_came()
+        self.answered(item("s2"), item("t1", room="other@muc.test"))
+        self.assertEqual(self.read, [ROOM])
+
+    def test_answers_that_end_the_stream(self) -> None:
+        """It is not asked for ever: the stream holds the account's rooms. What it is told counts all the same."""
+        events = log_events(self)
+        self.questions.pop()(None)
+        for _ in range(MAX_BROKEN - 1):
+            self.assertEqual(events, [])
+            self.state.stream_opened()
+            self.answered()
+            self.questions.pop()(None)
+        self.assertEqual(len(events), 1)
+        self.state.stream_opened()
+        self.answered()
+        self.state.session_came()
+        self.assertEqual(self.questions, [])
+        self.state.on_stream(parse_stanza(event(item("s1"))))
+        self.assertEqual(self.read, [ROOM])
+
+    def test_an_answer_begins_anew(self) -> None:
+        for _ in range(2 * MAX_BROKEN):
+            self.questions.pop()(None)
+            self.state.session_came()
+            self.answered()
+            self.state.session_came()
+        self.assertEqual(len(self.questions), 1)
+
+    def test_what_is_told(self) -> None:
+        for _ in range(2):
+            self.state.on_stream(parse_stanza(event(item("s1"))))
+        self.assertEqual(self.read, [ROOM])
 
 
 class AfterARestart(SynchronousTestCase):

@@ -117,6 +117,16 @@ class Queries(Case):
         self.assertNotIn(b"x@y", message.raw)
         self.assertNotIn(b"stanza-id", message.raw)
 
+    def test_the_rooms_ids(self) -> None:
+        """Where the room gives one, it is that of the result, and of the message that is in it; corrected, too."""
+        self.room.says("one", room_id="i1", sent_id="a")
+        self.room.says("two", "<replace xmlns='urn:xmpp:message-correct:0' id='a'/>", room_id="i2", sent_id="b")
+        answer = self.ask()
+        self.assertEqual((answer.ids, answer.bodies), (["i1", "i2"], ["two", "two"]))
+        for result in answer.results:
+            (given,) = result.forwarded.message.elements("urn:xmpp:sid:0", "stanza-id")
+            self.assertEqual((given["by"], given["id"]), (ROOM, result["id"]))
+
     def test_own_ids(self) -> None:
         self.room.says("one")
         self.room.says("two")

@@ -520,6 +520,15 @@ class Reading(PushCase):
         self.event(BARE)
         self.assertEqual(self.later(60), [])
 
+    def test_by_what_the_account_stream_is_told(self) -> None:
+        """No client here is told of it, where the server tells only who subscribes."""
+        items = f"<items node='{MDS}'><item id='{ROOM}'><displayed xmlns='{MDS}'/></item></items>"
+        event = f"<event xmlns='http://jabber.org/protocol/pubsub#event'>{items}</event>"
+        self.world.room(f"<message from='mallory@m.test' to='{STREAM}'>{event}</message>")
+        self.assertEqual(self.later(0.5), [])
+        self.world.room(f"<message from='{BARE}' to='{STREAM}'>{event}</message>")
+        self.assertEqual(self.later(60), [])
+
     def test_by_one_of_somebody_else(self) -> None:
         self.event("mallory@m.test")
         self.event(BARE, "other@muc.test")
