@@ -25,8 +25,8 @@ class PushCase(ManagedCase):
     behind: Proxy
     service: PushService
 
-    async def begin(self, **push: Any) -> None:
-        self.behind = self.own_proxy(push=push)
+    async def begin(self, domain: dict[str, Any] | None = None, **push: Any) -> None:
+        self.behind = self.own_proxy(push=push, domain=domain or {})
         self.service = await push_service(self.server)
         self.addCleanup(self.service.transport.loseConnection)
         self.alice = await self.account("alice")
