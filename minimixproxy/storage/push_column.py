@@ -9,13 +9,14 @@ from minimixproxy.storage.errors import BadRow
 from minimixproxy.storage.sealing import Sealer, Unsealable
 
 _COLUMN = "push"
+_TYPES = [str, str, str, str, bool, str]  # rows of before have no installation at their end
 
 
 def push_column(bare: str, enabled: tuple[KeptPush, ...], sealer: Sealer) -> bytes | None:
     """Return the column of an account."""
     if not enabled:
         return None
-    rows = [[one.resource, one.jid, one.node, one.options.decode(), one.at_server] for one in enabled]
+    rows = [[one.resource, one.jid, one.node, one.options.decode(), one.at_server, one.device] for one in enabled]
     return sealer.seal(json.dumps(rows).encode(), bare, _COLUMN)
 
 
@@ -33,7 +34,7 @@ def read_push(bare: str, column: object, sealer: Sealer) -> tuple[KeptPush, ...]
 
 
 def _one(row: object) -> KeptPush:
-    if not isinstance(row, list) or [type(value) for value in row] != [str, str, str, str, bool]:
+    if not isinstance(row, list) or [type(value) for value in row] not in (_TYPES, _TYPES[:-1]):
         raise BadRow("it has no device, or no service")
-    resource, jid, node, options, at_server = row
-    return KeptPush(resource, jid, node, options.encode(), at_server)
+    resource, jid, node, options, at_server, *device = row
+    return KeptPush(resource, jid, node, options.encode(), at_server, *device)

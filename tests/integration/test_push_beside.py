@@ -97,8 +97,8 @@ class BesideTests(BesideCase):
         """What goes to the laptop is told to the phone, too."""
         await self.begin(delay=0.0)
         laptop = await self.comes("laptop")
-        await self.succeeds(laptop, None, CARBONS)
-        await self.succeeds(self.phone, None, CARBONS)
+        for device in (laptop, self.phone):
+            self.assertEqual((await device.iq("set", None, CARBONS)).get("type"), "result")
         await self.sleeps()
         await self.is_pushed((lambda: say(self.bob, laptop.jid, "one"), [PROXY]))
         self.assertTrue(await self.phone.resume())

@@ -57,6 +57,7 @@ class FakeSession:
         self.jid = f"{BARE}/{resource}"
         self.device = ""
         self.carbons = carbons
+        self.device = ""
         self.language = ""
         self.received: list[Stanza] = []
         self.closed: str | None = None
@@ -257,8 +258,9 @@ class World:
     def times_idle(self) -> int:
         return self.said.count("idle")
 
-    def session(self, resource: str, *, carbons: bool = True) -> FakeSession:
+    def session(self, resource: str, *, carbons: bool = True, device: str = "") -> FakeSession:
         session = FakeSession(resource, self.clock, carbons)
+        session.device = device
         self.account.session_bound(session)
         return session
 

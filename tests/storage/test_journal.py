@@ -112,7 +112,7 @@ class KeptTests(StorageTestCase):
     def test_push(self) -> None:
         """What is enabled is sealed, and goes with the account; before there is a row, it waits for one."""
         one = KeptPush("phone", "push.test", "n", b"<x xmlns='jabber:x:data'>s3cret</x>", False)
-        two = KeptPush("rüm", "push.test", "", b"", True)
+        two = KeptPush("rüm", "push.test", "", b"", True, "0b1c")
         self.now.journal.push_enabled(BARE, (one,))
         self.now.journal.account_kept(BARE, LOGIN, 1.0)
         self.assertEqual([account.push for account in self.then()], [(one,)])

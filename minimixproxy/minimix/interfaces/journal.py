@@ -81,7 +81,8 @@ class KeptLogin:
 class KeptPush:
     """What a device has enabled (XEP-0357 §5): `jid` and `node` of the push service, and the options, a whole form.
 
-    `resource`: the device. `at_server`: the account's server has enabled it, too.
+    `resource`: the device; `device`: the id of its installation, "" if it has said none. `at_server`: the account's
+    server has enabled it, too.
     """
 
     resource: str
@@ -89,6 +90,7 @@ class KeptPush:
     node: str
     options: bytes = field(default=b"", repr=False)
     at_server: bool = True
+    device: str = ""
 
 
 @dataclass(slots=True)

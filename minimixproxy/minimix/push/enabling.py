@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from minimixproxy.jids import Whose, whose
+from minimixproxy.jids import Whose, parse_jid, whose
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.namespaces import NS_DISCO_INFO, NS_PUSH
@@ -74,6 +74,8 @@ class Enabling:
             return
         if isinstance(request, Disabling):  # whatever comes of it at the server
             self._disabled(request)
+        elif isinstance(request, Service) and _is_own(request.jid, session):
+            return  # no service: it would be published among the account's own data, and shown to its contacts
         if is_open_twice or not 0 < len(key[1]) <= LONGEST_ID:
             return
         now = self._clock.seconds()
@@ -118,6 +120,10 @@ def _request(iq: Stanza) -> Service | Disabling | _Listing | None:
         query = iq.payload(NS_DISCO_INFO, "query")
         return _Listing.INFO if query is not None and not query.getAttribute("node") else None
     return None
+
+
+def _is_own(service: str, session: SessionPort) -> bool:
+    return parse_jid(service).bare == parse_jid(session.jid).bare
 
 
 def _is_of_account(address: str | None, session: SessionPort) -> bool:

@@ -24,9 +24,10 @@ PAUSE = 1.0  # seconds between two publications, at least: who says much does no
 RETRY_FIRST, RETRY_LONGEST = 10.0, 3600.0  # seconds
 MAX_FAILURES = 16  # in a row, after which a service is taken to be gone (XEP-0357 §7.1)
 
-#: Errors of a service that may be over soon, or are of the way to it. All others disable it.
+#: Errors of a service that may be over soon, or are of the way to it. All others disable it. "forbidden": ejabberd
+#: says so of a component that is not connected, where nobody may speak to other servers.
 _PASSING = frozenset(
-    {"internal-server-error", "recipient-unavailable", "remote-server-not-found", "remote-server-timeout"}
+    {"forbidden", "internal-server-error", "recipient-unavailable", "remote-server-not-found", "remote-server-timeout"}
     | {"resource-constraint", "service-unavailable"}
 )
 

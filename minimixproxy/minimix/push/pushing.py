@@ -1,6 +1,6 @@
 """Push for one account (XEP-0357): who is to be told what, and when. No I/O.
 
-Devices are known by their resource. Push services are told on the account stream, which opens for that if need be.
+Push services are told on the account stream, which opens for that if need be.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from minimixproxy.minimix.push import contact
 from minimixproxy.minimix.push.enabling import Enabling
 from minimixproxy.minimix.push.pending import Item, Pending, Recent
 from minimixproxy.minimix.push.policy import DeviceFacts, Kind, MessageFacts, Notify, State, Verdict, matters, verdict
-from minimixproxy.minimix.push.registrations import Registrations
+from minimixproxy.minimix.push.registrations import Registrations, is_device
 from minimixproxy.minimix.room.context import AccountContext
-from minimixproxy.minimix.room.sessions import Sessions, resource_of
+from minimixproxy.minimix.room.sessions import Sessions
 from minimixproxy.namespaces import NS_CLIENT, NS_SID
 from minimixproxy.wire.children import payload_attributes
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
@@ -91,7 +91,7 @@ class Pushing:
         return self._registrations.kept()
 
     def _enabled(self, session: SessionPort, service: Service, at_server: bool) -> None:
-        self._registrations.enable(resource_of(session), service, at_server=at_server)
+        self._registrations.enable(session, service, at_server=at_server)
         self._changed()
 
     def _disable(self, disabling: Disabling) -> None:
@@ -205,7 +205,8 @@ class Pushing:
         facts = MessageFacts(Kind.CONTACT, told.calling.says, told.calling.names, told.calling.calls)
         item = Item(told.peer, told.sender, self._body(told.message))
         message = _Message(facts, item, None, frozenset({session}))
-        decided = [self._decide(pending, message, Notify.ALWAYS) for pending in self._of(session)]
+        concerned = [pending for pending in self._of(session) if self._session_of(pending) is session]
+        decided = [self._decide(pending, message, Notify.ALWAYS) for pending in concerned]
         remembered = [recent for recent in decided if recent is not None]
 
         def got() -> None:
@@ -253,12 +254,12 @@ class Pushing:
         return min(session.reached, self._journal.given_out())
 
     def _session_of(self, pending: Pending) -> SessionPort | None:
-        resource = pending.registration.resource
-        return next((session for session in self._sessions if resource_of(session) == resource), None)
+        """Return a session of a device, awake if one is; None: it is gone."""
+        of_device = [session for session in self._sessions if is_device(pending.registration, session)]
+        return next((session for session in of_device if not session.asleep), of_device[0] if of_device else None)
 
     def _of(self, session: SessionPort) -> list[Pending]:
-        resource = resource_of(session)
-        return [pending for pending in self._pending.values() if pending.registration.resource == resource]
+        return [pending for pending in self._pending.values() if is_device(pending.registration, session)]
 
     def _others_awake(self, session: SessionPort | None) -> bool:
         return any(other is not session and not other.asleep for other in self._sessions)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.journal import Journal, KeptPush
+from minimixproxy.minimix.interfaces.streams import SessionPort
+from minimixproxy.minimix.room.sessions import resource_of
 from minimixproxy.xep.push import Disabling, Service
 
 MAX_REGISTRATIONS = 10  # of an account; one more takes the place of the oldest
@@ -37,9 +39,10 @@ class Registrations:
         """Return all, as they are to be on disk."""
         return tuple(self._all.values())
 
-    def enable(self, resource: str, service: Service, *, at_server: bool) -> None:
+    def enable(self, session: SessionPort, service: Service, *, at_server: bool) -> None:
         """A device has enabled a service; whoever had it enabled before has it no more."""
-        key, new = _key(service), KeptPush(resource, service.jid, service.node, service.options, at_server)
+        resource, device = resource_of(session), session.device
+        key, new = _key(service), KeptPush(resource, service.jid, service.node, service.options, at_server, device)
         if self._all.get(key) == new:
             return
         self._all.pop(key, None)
@@ -66,6 +69,13 @@ class Registrations:
 
     def _keep(self) -> None:
         self._journal.push_enabled(self._bare, self.kept())
+
+
+def is_device(registration: KeptPush, session: SessionPort) -> bool:
+    """Tell whether a session is of the device that has enabled this: the same installation; else, the same resource."""
+    if registration.device and session.device:
+        return registration.device == session.device
+    return registration.resource == resource_of(session)
 
 
 def _key(service: Service) -> Key:

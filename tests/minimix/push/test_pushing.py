@@ -234,6 +234,12 @@ class Registering(PushCase):
         self.enable(self.world.session("other"))
         self.assertEqual(self.enabled(), [("other", "n", True)])
 
+    def test_the_account_itself_is_no_service(self) -> None:
+        """What is published there would be among the account's own data, and shown to its contacts."""
+        for jid in (BARE, STREAM, self.phone.jid, BARE.upper()):
+            self.enable(self.phone, ENABLE.replace(SERVICE, jid))
+        self.assertEqual(len(self.enabled()), 1)
+
     def test_restored(self) -> None:
         world = PushWorld()
         world.account.restore(KeptAccount(BARE, None, False, 0.0, push=self.world.journal.enabled))
@@ -349,6 +355,19 @@ class Telling(PushCase):
         self.wakes(self.phone)
         self.whispers()
         self.sleeps(self.phone, got_all=False)
+        self.published()
+
+    def test_what_has_no_place_in_the_history(self) -> None:
+        """Nobody knows whether a device that is awake has got it."""
+
+        def rings() -> None:
+            invite = "<invite xmlns='urn:xmpp:call-invites:0'/>"
+            self.world.room(f"<message type='groupchat' id='c' from='{ROOM}/bob' to='{STREAM}'>{invite}</message>")
+
+        rings()
+        self.sleeps(self.phone)
+        self.assertEqual(self.later(60), [])
+        rings()
         self.published()
 
     def test_what_waits_at_the_gate(self) -> None:
@@ -480,6 +499,56 @@ class Telling(PushCase):
         self.says()
         self.world.session("phone")
         self.assertEqual(self.later(60), [])
+
+
+class Installations(PushCase):
+    """Devices that say which installation they are (XEP-0388): whatever resource they have, they are the same."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.phone.device = "0b1c"
+        self.enable(self.phone, ENABLE.replace("'n'", "'m'"))
+        self.enable(self.phone)
+
+    def test_it_comes_back_with_another_resource(self) -> None:
+        self.goes(self.phone)
+        again = self.world.session("phone2", device="0b1c")
+        self.says()
+        self.assertEqual(self.later(60), [], "it is awake")
+        self.goes(again)
+        self.says()
+        self.assertEqual(len(self.later()), 2, "to either node")
+
+    def test_another_one_with_the_resource(self) -> None:
+        self.goes(self.phone)
+        self.world.session("phone", device="other")
+        self.says()
+        self.assertEqual(len(self.later(60)), 2)
+
+    def test_one_that_does_not_say(self) -> None:
+        """It may be the same with an older login: there is the resource."""
+        self.goes(self.phone)
+        self.world.session("phone")
+        self.says()
+        self.assertEqual(self.later(60), [])
+
+    def test_an_older_session_sleeps(self) -> None:
+        """The device is awake, and has what the other is given."""
+        self.sleeps(self.phone)
+        again = self.world.session("phone2", device="0b1c")
+        self.contact_says(self.phone)
+        self.says()
+        self.assertEqual(self.later(60), [])
+        self.world.asks_to_join(again)
+        self.sleeps(again)
+        self.assertEqual(self.later(60), [], "nor is it told of that late")
+        self.says()
+        self.assertEqual(len(self.later()), 2)
+
+    def test_restored(self) -> None:
+        world = PushWorld()
+        world.account.restore(KeptAccount(BARE, None, False, 0.0, push=self.world.journal.enabled))
+        self.assertEqual([one.device for one in world.account.push.kept()], ["0b1c"] * 2)
 
 
 class Reading(PushCase):
