@@ -817,6 +817,19 @@ class Errors(PushCase):
         self.service_says(self.publication, "item-not-found")
         self.assertEqual((self.later(3600.0), len(self.enabled())), ([], 1))
 
+    def test_what_servers_say_of_a_component_that_is_not_connected(self) -> None:
+        """Prosody 0.12's words, and ejabberd's 23.01, which lets nobody speak to other servers: it is tried again."""
+        for words in (
+            f"<error type='wait'><remote-server-timeout xmlns='{STANZAS}'/><text>Component unavailable</text>"
+            "<not-connected xmlns='xmpp:prosody.im/protocol/component'/></error>",
+            f"<pubsub/><error type='auth'><forbidden xmlns='{STANZAS}'/><text>{'x' * 100_000}</text></error>",
+        ):
+            self.world.room(
+                f"<iq type='error' id='{self.publication['id']}' from='{SERVICE}' to='{STREAM}'>{words}</iq>"
+            )
+            self.assertEqual(len(self.enabled()), 1)
+            self.publication = self.published(RETRY_LONGEST)
+
     def test_refused_by_somebody_else(self) -> None:
         for sender in ("mallory@m.test", f"{ROOM}/bob", "other.test", f"{SERVICE}/x"):
             self.service_says(self.publication, "item-not-found", sender=sender)
