@@ -30,5 +30,6 @@ class PushColumn(SynchronousTestCase):
 
     def test_others(self) -> None:
         row = ["r", "push.test", "n", "", True, ""]
-        for rows in ({}, [{}], [[]], [row[:4]], [[*row, ""]], [[*row[:5], 1]], [[1, *row[1:]]]):
+        others: list[object] = [{}, [{}], [[]], [row[:4]], [[*row, ""]], [[*row[:5], 1]], [[1, *row[1:]]]]
+        for rows in others:
             self.assertRaises(BadRow, self.read, rows)

@@ -22,12 +22,12 @@ MAX_CHATS = 100  # that wait for one device: of one more, only the number of mes
 MAX_RECENT = 20  # messages that a device that is awake may not have got yet
 PAUSE = 1.0  # seconds between two publications, at least: who says much does not decide how many there are
 RETRY_FIRST, RETRY_LONGEST = 10.0, 3600.0  # seconds
+LONGEST_REASON = 40  # characters of an error's condition in the log
 MAX_FAILURES = 16  # in a row, after which a service is taken to be gone (XEP-0357 §7.1)
 
-#: Errors of a service that may be over soon, or are of the way to it. All others disable it. "forbidden": ejabberd
-#: says so of a component that is not connected, where nobody may speak to other servers.
+#: Errors of a service that may be over soon, or are of the way to it. All others disable it.
 _PASSING = frozenset(
-    {"forbidden", "internal-server-error", "recipient-unavailable", "remote-server-not-found", "remote-server-timeout"}
+    {"internal-server-error", "recipient-unavailable", "remote-server-not-found", "remote-server-timeout"}
     | {"resource-constraint", "service-unavailable"}
 )
 
@@ -52,6 +52,13 @@ def outcome_of(answer: Stanza | None) -> Outcome:
     error = answer.payload("jabber:client", "error")
     waits = error is not None and error.getAttribute("type") == "wait"
     return Outcome.LATER if waits or muc.error_condition(answer) in _PASSING else Outcome.DISABLED
+
+
+def _reason_of(answer: Stanza | None) -> str:
+    """Return what an error says, in one word, for the log."""
+    if answer is None or not answer.readable:
+        return "no answer"
+    return (muc.error_condition(answer) or "no reason")[:LONGEST_REASON]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,7 @@ class Pending:
         delay: float,
         clock: Clock,
         publish: Callable[[KeptPush, Summary, Callable[[Stanza | None], None]], None],
-        disabled: Callable[[KeptPush], None],
+        disabled: Callable[[KeptPush, str], None],
     ) -> None:
         self.registration = registration
         self.recent: deque[Recent] = deque(maxlen=MAX_RECENT)
@@ -172,7 +179,7 @@ class Pending:
         else:
             self._failures += 1
             if outcome is Outcome.DISABLED or self._failures >= MAX_FAILURES:
-                self._disabled(self.registration)
+                self._disabled(self.registration, _reason_of(answer))
                 return
             self._earliest = self._clock.seconds() + self._backoff.next()
             if outcome is Outcome.LATER:

@@ -110,14 +110,15 @@ class Pushing:
             if pending not in self._pending.values():
                 pending.stop()
 
-    def _refused(self, registration: KeptPush) -> None:
+    def _refused(self, registration: KeptPush, reason: str) -> None:
         pending = self._pending.get((registration.jid, registration.node))
         if pending is None or pending.registration is not registration:
             return  # it was enabled anew meanwhile
         self.log.warn(
-            "{service} refuses to push for {account}, or has not answered for long: it is told nothing more",
+            "{service} refuses to push for {account}, or does not answer for long: it is told nothing more ({reason})",
             service=registration.jid,
             account=self._bare,
+            reason=reason,
         )
         self._disable(Disabling(registration.jid, registration.node))
 
