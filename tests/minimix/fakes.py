@@ -57,7 +57,6 @@ class FakeSession:
         self.jid = f"{BARE}/{resource}"
         self.device = ""
         self.carbons = carbons
-        self.device = ""
         self.language = ""
         self.received: list[Stanza] = []
         self.closed: str | None = None
