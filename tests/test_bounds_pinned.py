@@ -22,7 +22,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.server.client_login": {"MAX_FAILURES": 3},
     "c2s.server.client_registration": {"REQUEST_TIME": 600, "LONGEST": 1800},
     "c2s.upstream.sasl_channel": {"LARGEST": 8192},
-    "c2s.server.offers": {"FRESH": 600, "RETRY": 30, "PATIENCE": 8, "MOST_MECHANISMS": 50},
+    "c2s.server.offers": {"FRESH": 600, "RETRY_FIRST": 1, "RETRY": 10, "PATIENCE": 8, "MOST_MECHANISMS": 50},
     "c2s.session.acknowledgements": {"EACH": 50, "TOGETHER": 2, "MAX_WRITES": 150, "CROSSING": 1},
     "c2s.server.registrar": {
         "ANSWER_TIMEOUT": 30,

@@ -161,7 +161,7 @@ class AccountsTest(SynchronousTestCase):
 
     def enters(self) -> None:
         """The room lets the account in."""
-        self.assertIn(JOIN, self.upstream.take())
+        self.assertIn(JOIN, self.upstream.take_of_reader())
         self.upstream.says(
             f"<presence from='{ROOM}/alice' to='{STREAM}'><x xmlns='http://jabber.org/protocol/muc#user'>"
             f"<status code='110'/></x></presence>"
@@ -266,7 +266,7 @@ class RefusedTest(AccountsTest):
         self.clock.advance(2)
         self.upstream.accept()
         self.assertEqual(self.used[-1], NEW_LOGIN)
-        self.assertIn(JOIN, self.upstream.take())
+        self.assertIn(JOIN, self.upstream.take_of_reader())
 
     def test_mended_by_a_client_that_goes_on_with_its_session(self) -> None:
         """It has logged in for that, and need not bind ever again."""
@@ -276,7 +276,7 @@ class RefusedTest(AccountsTest):
         self.clock.advance(2)
         self.upstream.accept()
         self.assertEqual(self.used[-1], NEW_LOGIN)
-        self.assertIn(JOIN, self.upstream.take())
+        self.assertIn(JOIN, self.upstream.take_of_reader())
         self.accounts.logged_in("nobody@a.test", NEW_LOGIN)
 
     def test_who_joins_meanwhile_is_told(self) -> None:
@@ -299,7 +299,7 @@ class RefusedTest(AccountsTest):
         self.clock.advance(2)
         self.upstream.accept()
         self.assertEqual((self.used[-1], self.journal.take()), (NEW_LOGIN, []))
-        self.assertIn(JOIN, self.upstream.take())
+        self.assertIn(JOIN, self.upstream.take_of_reader())
 
     def test_unreachable_is_not_refused(self) -> None:
         self.joined()
@@ -331,7 +331,7 @@ class RestoreTest(AccountsTest):
             self.assertIs(("refused", False) in self.journal.take(), "refused" in changes)
             self.upstream.accept()
             self.assertEqual(self.used, [LOGIN])
-            self.assertIn(JOIN, self.upstream.take())
+            self.assertIn(JOIN, self.upstream.take_of_reader())
 
     def test_idle_for_too_long_while_the_proxy_was_down(self) -> None:
         self.restored(last_seen=NOW - 30 * DAY)
@@ -1001,7 +1001,7 @@ class NotEnrolledTest(AccountsTest):
         self.assertEqual(self.used, [NEW_LOGIN], "its bookmarks are read")
         self.upstream.accept()
         self.joins(phone)
-        self.assertIn(JOIN, self.upstream.take())
+        self.assertIn(JOIN, self.upstream.take_of_reader())
 
     def test_enrolled_before_with_keys_for_another_hash(self) -> None:
         """With keys that log in; those of a server's store do not before a client has shown more."""

@@ -281,7 +281,7 @@ class AccountTest(SynchronousTestCase):
     def opened(self) -> None:
         self.stream.send(b"<a/>")
         self.upstream.accept()
-        self.upstream.take()
+        self.upstream.take_of_reader()
 
 
 class Receiving(AccountTest):

@@ -14,8 +14,9 @@ from minimixproxy.config.settings import Domain
 from minimixproxy.minimix.interfaces.journal import KeptLogin
 from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.xmlstream import FramedXmlStream
+from minimixproxy.xep.displayed import MARK
 from minimixproxy.xep.stream_management import Enabled
-from tests.minimix.fakes import HEADER, STREAM
+from tests.minimix.fakes import HEADER, STREAM, written
 from tests.wires import Wire
 
 _KEYS = KeyCache()
@@ -96,6 +97,15 @@ class Upstream:
 
     def take(self) -> bytes:
         return self.transport.take()
+
+    def take_of_reader(self) -> bytes:
+        """What was sent; nothing was ever published of what the account has read, which the server answers."""
+        sent = self.take()
+        for stanza in written(sent):
+            if MARK in stanza.raw:
+                error = "<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+                self.says(f"<iq type='error' id='{stanza['id']}' to='{STREAM}'>{error}</iq>")
+        return sent
 
 
 class SilentServer:

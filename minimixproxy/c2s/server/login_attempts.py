@@ -130,7 +130,9 @@ class LoginAttempts:
     def _log_refusal(self, account: str, address: str, condition: str, why: ScramError | None = None) -> None:
         """In one line, whatever is known: each takes time before the client is answered, which would tell."""
         self.log.info(
-            "login of {account} from {address} refused: {condition}" + (", {error}" if why is not None else ""),
+            "login of {account} from {address} refused: {condition}, {error}"
+            if why is not None
+            else "login of {account} from {address} refused: {condition}",
             account=account,
             address=address,
             condition=condition,
