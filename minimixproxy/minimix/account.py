@@ -61,7 +61,7 @@ class Account:
         self.bare = bare
         self.sessions = Sessions(bare)
         self.push = Pushing(bare, context, self.sessions, self.ask, self.requests_done)
-        self._up_to = ReadState(self, lambda room: self.rooms.get(room), self.push.read)
+        self._up_to = ReadState(self, lambda room: self.rooms.get(room), self.push.read_further)
         self.occupancies = Occupancies(bare, stream, self.sessions, context, self)
         self._direct = DirectSessions()
         self._managed = ManagedSessions(bare, context.journal, context.clock, self.occupancies.acknowledged)

@@ -99,11 +99,12 @@ def _of_rooms(node: domish.Element | None) -> list[Displayed]:
     """Return the items whose chat has given the id that they name: of what contacts say, the account gives it."""
     if node is None or node.getAttribute("node") != NS_MDS:
         return []
-    found = (_displayed(item) for item in list(node.elements(node.uri, "item"))[-MAX_ITEMS:])
+    found = (of_room(item) for item in list(node.elements(node.uri, "item"))[-MAX_ITEMS:])
     return [one for one in found if one is not None]
 
 
-def _displayed(item: domish.Element) -> Displayed | None:
+def of_room(item: domish.Element) -> Displayed | None:
+    """Return what an item tells of a room; None: it is of something else."""
     stanza_id = _child(_child(item, NS_MDS, "displayed"), NS_SID, "stanza-id")
     if stanza_id is None:
         return None

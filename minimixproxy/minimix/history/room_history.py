@@ -281,6 +281,11 @@ class RoomHistory:
         """The account has read the room on one of its devices, up to the message of this id of the room's."""
         self._read_mark.told(stanza_id)
 
+    def is_read(self, sequence: int) -> bool:
+        """Tell whether the account has read so far."""
+        read = self._read_mark.sequence
+        return read is not None and sequence <= read
+
     def attached(self, resource: str, *, managed: bool = False) -> None:
         """A client is about to be given what it selected, and sees all that comes from now on.
 

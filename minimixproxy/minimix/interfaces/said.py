@@ -21,7 +21,8 @@ class Calling:
 class Said:
     """A message of a room or of an occupant. `room`: its bare JID; `sequence`: its place in the history, if any.
 
-    `own`: the account has said it. `in_group`: to all, not in private. `is_private_group`: asked where it matters.
+    `own`: the account has said it. `in_group`: to all, not in private. `is_private_group`: asked where it matters, and
+    so is `is_read`, whether a device has published that it is read (XEP-0490); None: nobody would know.
     """
 
     room: str
@@ -31,3 +32,4 @@ class Said:
     calling: Calling
     in_group: bool
     is_private_group: Callable[[], bool]
+    is_read: Callable[[], bool] | None = None

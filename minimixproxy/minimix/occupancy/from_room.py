@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from minimixproxy.jids import prepare_resource
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.addressing.local_accounts import as_before
@@ -284,7 +287,8 @@ class FromRoom:
         parts.attendance.attached.fork(stanza, parts.scales.of_message(sequence))
         parts.scales.heard(stanza, kept=kept)
         if is_news and parts.outlet.listener.active:
-            self._tell_listener(stanza, sequence)
+            is_read = partial(parts.history.is_read, sequence) if sequence is not None else None
+            self._tell_listener(stanza, sequence, is_read)
 
     def message(self, stanza: Stanza) -> None:
         """Take a private message, or another message that is not groupchat."""
@@ -298,10 +302,10 @@ class FromRoom:
         if sequence is not None:
             self._tell_listener(stanza, sequence)
 
-    def _tell_listener(self, stanza: Stanza, sequence: int | None) -> None:
+    def _tell_listener(self, stanza: Stanza, sequence: int | None, is_read: Callable[[], bool] | None = None) -> None:
         parts = self._parts
         own = bool(stanza.readable and parts.history.senders.is_own(stanza))
-        parts.outlet.listener.said(parts.scales.said(stanza, sequence, own=own), parts.attendance.attached)
+        parts.outlet.listener.said(parts.scales.said(stanza, sequence, is_read, own=own), parts.attendance.attached)
 
 
 def _refusal(condition: str, error: Stanza) -> Input:

@@ -12,6 +12,7 @@ from minimixproxy.minimix.push.attention import shows_user
 from minimixproxy.minimix.room.importance import calling
 from minimixproxy.namespaces import NS_CARBONS, NS_CLIENT, NS_FORWARD, NS_MDS, NS_PUBSUB, NS_PUBSUB_EVENT
 from minimixproxy.wire.stanza import Stanza, stanza_of
+from minimixproxy.xep.displayed import of_room
 from minimixproxy.xep.push import Disabling
 
 #: In every stanza that tells how far the account has read (XEP-0490).
@@ -65,7 +66,7 @@ def _child(element: domish.Element | None, uri: str, name: str) -> domish.Elemen
 
 
 def read_by_client(stanza: Stanza) -> list[str]:
-    """Return the chats of which a client's IQ says how far they are read (XEP-0490 §3.2), by bare JID."""
+    """Return the chats of which a client's IQ says how far they are read (XEP-0490 §3.2), by bare JID; no rooms."""
     return _items(_child(stanza.payload(NS_PUBSUB, "pubsub"), NS_PUBSUB, "publish"))
 
 
@@ -84,7 +85,7 @@ def read_by(stanza: Stanza) -> list[str]:
 
 
 def read_elsewhere(stanza: Stanza, jid: str) -> list[str]:
-    """Return the chats of which the server says so, for the account (XEP-0490 §3.3)."""
+    """Return the chats of which the server says so, for the account (XEP-0490 §3.3); no rooms."""
     if whose(stanza.get("from"), jid) is not Whose.ACCOUNT:
         return []
     return _items(_child(stanza.payload(NS_PUBSUB_EVENT, "event"), NS_PUBSUB_EVENT, "items"))
@@ -111,6 +112,8 @@ def _items(node: domish.Element | None) -> list[str]:
         return []
     found = []
     for item in list(node.elements(node.uri, "item"))[:MAX_READ]:
+        if of_room(item) is not None:  # `ReadState` knows what of it is read
+            continue
         try:
             found.append(parse_jid(item.getAttribute("id", "")).bare)
         except InvalidJID:

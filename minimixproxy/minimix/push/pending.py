@@ -63,12 +63,16 @@ def _reason_of(answer: Stanza | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One message. `chat`: the room's or contact's bare JID; `body`: only where it is to be told."""
+    """One message, or the last of some. `chat`: the room's or contact's bare JID; `body`: only if it is to be told.
+
+    `is_read`: whether a device has published that it is read (XEP-0490); None: nobody would know of this message.
+    """
 
     chat: str
     sender: str
     body: str | None = field(default=None, repr=False)
     count: int = 1
+    is_read: Callable[[], bool] | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True, eq=False)
@@ -80,7 +84,7 @@ class Recent:
     """
 
     sequence: int | None
-    chat: str
+    item: Item
     tell: Callable[[], None]  # as if it came now
     arrived: bool = False
 
@@ -125,7 +129,7 @@ class Pending:
         if before is None and len(self._waiting) >= MAX_CHATS:
             before = self._waiting.pop(next(iter(self._waiting)))
         count = before.count if before is not None else 0
-        self._waiting[item.chat] = Item(item.chat, item.sender, item.body, item.count + count)
+        self._waiting[item.chat] = replace(item, count=item.count + count)
         self._schedule(0.0 if now else self._delay)
 
     def _schedule(self, wait: float) -> None:
@@ -138,15 +142,23 @@ class Pending:
             self._due = due
             self._timer.start(due - now, self._now)
 
-    def read(self, chat: str) -> None:
-        """The user has read a chat, or is there: nothing of it is to be told."""
-        self._waiting.pop(chat, None)
+    def read(self, chat: str, is_over: Callable[[Item], bool] = lambda _item: True) -> None:
+        """The user has read a chat, or is there: nothing of it is to be told, but for what is not over."""
+
+        def over(item: Item) -> bool:
+            return item.chat == chat and is_over(item)
+
         if self.recent:
-            self.recent = deque((one for one in self.recent if one.chat != chat), MAX_RECENT)
-        if self._under_way is not None:
-            self._under_way.pop(chat, None)
+            self.recent = deque((one for one in self.recent if not over(one.item)), MAX_RECENT)
+        for items in (self._waiting, self._under_way):
+            if items is not None and chat in items and over(items[chat]):
+                del items[chat]
         if not self._waiting:
             self._timer.stop()
+
+    def read_further(self, chat: str) -> None:
+        """Somebody has published how far a chat is read: what was said since is told all the same."""
+        self.read(chat, lambda item: item.is_read is None or item.is_read())
 
     def woken(self) -> None:
         """The device is there: it is told by itself."""
@@ -162,6 +174,11 @@ class Pending:
         self._under_way = None
 
     def _now(self) -> None:
+        for item in list(self._waiting.values()):
+            if item.is_read is not None and item.is_read():  # that was published before the message came
+                del self._waiting[item.chat]
+        if not self._waiting:
+            return
         self._under_way, self._waiting = self._waiting, {}
         last = next(reversed(self._under_way.values()))
         count = sum(item.count for item in self._under_way.values())
@@ -193,7 +210,7 @@ class Pending:
         for chat, item in came.items():
             before = self._waiting.pop(chat, None)
             count = item.count + (before.count if before is not None else 0)
-            self._waiting[chat] = Item(chat, item.sender, item.body, count)
+            self._waiting[chat] = replace(item, count=count)
         while len(self._waiting) > MAX_CHATS:
             gone = self._waiting.pop(next(iter(self._waiting)))
             eldest = next(iter(self._waiting.values()))

@@ -141,7 +141,8 @@ class Pushing:
         facts = MessageFacts(kind, calls.says, calls.names, calls.calls, said.own, archived=archived)
         notify = self._notify_of(said)
         if matters(facts, notify):  # of what is said in rooms, little does
-            item = Item(said.room, said.message.get("from") or said.room, self._body(said.message))
+            sender = said.message.get("from") or said.room
+            item = Item(said.room, sender, self._body(said.message), is_read=said.is_read)
             self._consider(_Message(facts, item, said.sequence, frozenset(here)), notify)
 
     def _notify_of(self, said: Said) -> Notify:
@@ -231,7 +232,7 @@ class Pushing:
             return None
         if self._verdict(pending, message, notify, State.ASLEEP) is Verdict.NEVER:
             return None
-        recent = Recent(message.sequence, message.item.chat, partial(self._tell, pending, message, notify))
+        recent = Recent(message.sequence, message.item, partial(self._tell, pending, message, notify))
         pending.recent.append(recent)
         return recent
 
@@ -315,9 +316,10 @@ class Pushing:
         for chat in contact.read_elsewhere(event, self._bare) if self._pending else ():
             self._read(chat)
 
-    def read(self, chat: str) -> None:
-        """The account has read a chat, or some of it, on one of its devices."""
-        self._read(chat)
+    def read_further(self, room: str) -> None:
+        """A device of the account has published how far it has read a room (XEP-0490)."""
+        for pending in self._pending.values():
+            pending.read_further(room)
 
     def _read(self, chat: str) -> None:
         for pending in self._pending.values():

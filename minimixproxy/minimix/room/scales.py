@@ -149,10 +149,12 @@ class Scales:
 
         return weigh
 
-    def said(self, message: Stanza, sequence: int | None, *, own: bool) -> Said:
+    def said(
+        self, message: Stanza, sequence: int | None, is_read: Callable[[], bool] | None = None, *, own: bool
+    ) -> Said:
         """Return a message as push services are perhaps told of it; `sequence`: its place in the history.
 
-        `own`: the account is known to have said it.
+        `own`: the account is known to have said it. `is_read`: see `Said`.
         """
         is_groupchat = message.get("type") == "groupchat"
         sender = _nick(message)
@@ -165,6 +167,7 @@ class Scales:
             calling=importance.calling(message, self._somebody() if is_groupchat else None),
             in_group=is_groupchat,
             is_private_group=self._is_private_group,
+            is_read=is_read,
         )
 
     def heard(self, message: Stanza, *, kept: bool) -> None:

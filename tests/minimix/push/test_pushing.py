@@ -589,6 +589,45 @@ class Reading(PushCase):
         self.event(BARE)
         self.assertEqual(self.later(60), [])
 
+    def read_up_to(self, stanza_id: str) -> None:
+        """Another device publishes that, and the laptop is told."""
+        named = f"<displayed xmlns='{MDS}'><stanza-id xmlns='urn:xmpp:sid:0' id='{stanza_id}' by='{ROOM}'/></displayed>"
+        items = f"<items node='{MDS}'><item id='{ROOM}'>{named}</item></items>"
+        event = f"<event xmlns='http://jabber.org/protocol/pubsub#event'>{items}</event>"
+        message = parse_stanza(f"<message from='{BARE}' to='{self.laptop.jid}'>{event}</message>")
+        self.assertFalse(self.world.account.from_server(self.laptop, message))
+
+    def identified(self, stanza_id: str) -> None:
+        """Bob asks for alice; the room has an id for that."""
+        self.says(inner=f"<stanza-id xmlns='urn:xmpp:sid:0' id='{stanza_id}' by='{ROOM}'/>")
+
+    def test_not_further_than_is_published(self) -> None:
+        """What was said since, while the device had not published yet, is told."""
+        self.identified("s1")
+        self.identified("s2")
+        self.read_up_to("s1")
+        self.published(5)
+        self.identified("s3")
+        self.read_up_to("s3")
+        self.assertEqual(self.later(60), [])
+
+    def test_published_before_the_message_is_here(self) -> None:
+        """The other device is nearer to the room."""
+        self.read_up_to("s1")
+        self.identified("s1")
+        self.assertEqual(self.later(60), [])
+        self.identified("s2")
+        self.published(5)
+
+    def test_not_further_than_is_published_before_the_connection_broke(self) -> None:
+        for said, read, told in ((("s1", "s2"), "s2", 0), (("s3", "s4"), "s3", 1)):
+            self.wakes(self.phone)
+            for stanza_id in said:
+                self.identified(stanza_id)
+            self.read_up_to(read)
+            self.sleeps(self.phone, got_all=False)
+            self.assertEqual(len(self.later(60)), told)
+
     def test_by_what_the_account_stream_is_told(self) -> None:
         """No client here is told of it, where the server tells only who subscribes."""
         items = f"<items node='{MDS}'><item id='{ROOM}'><displayed xmlns='{MDS}'/></item></items>"
