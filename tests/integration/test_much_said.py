@@ -14,7 +14,7 @@ class MuchSaidTests(ManagedCase):
     timeout = 2 * PATIENCE + 60
 
     async def test_twelve_mebibytes(self) -> None:
-        proxy = self.own_proxy()
+        proxy = self.own_proxy(limits={"send_queue": 64 * 1024 * 1024})  # this process may be slow to read all that
         account, room = await self.account(), self.room()
         phone = await self.device(account, port=proxy.port)
         tablet = await self.device(account, "tablet", port=proxy.port)
