@@ -13,10 +13,17 @@ from tests.integration.managedcase import bodies, hear, say
 from tests.integration.prosody import Prosody, PushingProsody
 from tests.integration.relay import Relay
 from tests.integration.test_push import PushCase
+from tests.integration.xmlcut import Received
 
 PROXY, SERVER = "the proxy", "the server"
 CARBONS = "<enable xmlns='urn:xmpp:carbons:2'/>"
 CALL = "<propose xmlns='urn:xmpp:jingle-message:0' id='c'/><store xmlns='urn:xmpp:hints'/>"
+
+
+def by_server_only(publication: Received) -> str:
+    """What Conversations' app server answers: it takes nothing from a JID with a resource."""
+    forbidden = "<error type='auth'><forbidden xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+    return forbidden if "/" in str(publication.get("from")) else ""
 
 
 class BesideCase(PushCase):
@@ -68,6 +75,28 @@ class BesideTests(BesideCase):
         said = (self.to_account, self.to_phone, self.in_private, self.mention)
         await self.is_pushed(*((says, [PROXY]) for says in said))
         await self.is_pushed((self.call, [SERVER, PROXY] if self.kind is PushingProsody else [PROXY]))
+
+    async def test_a_service_that_takes_it_from_the_server_only(self) -> None:
+        """It is told so when the proxy was refused: once of each message, but for rooms'. The phone loses nothing."""
+        await self.begin(delay=0.0)
+        self.service.answer = by_server_only
+        await self.sleeps()
+        await self.is_pushed_by_a_cut(self.to_phone, [PROXY, SERVER])
+        await self.is_pushed_by_a_cut(self.to_account, [SERVER])
+        await self.said("alice: come")
+        await self.is_pushed_by_a_cut(self.call, [SERVER])
+        self.assertNotIn("/", str(self.service.published[-1].get("from")))
+        self.assertTrue(await self.phone.resume())
+        await self.phone.expect(lambda stanza: b"jingle-message" in stanza.raw)
+        await self.phone.barrier()
+        self.assertEqual(bodies(self.phone), ["hello", "hello", "alice: come"])
+        await self.sleeps()
+        await self.is_pushed_by_a_cut(self.to_phone, [SERVER])
+
+    async def is_pushed_by_a_cut(self, says: Callable[[], None], by: list[str]) -> None:
+        start = len(self.behind.process.lines)
+        await self.is_pushed((says, by))
+        await self.behind.process.says("the stream to the server is resumed", start=start)
 
     async def test_while_the_phone_is_gone(self) -> None:
         """The server pushes what is in its archive. Rooms' words are not; the account stream is no device."""

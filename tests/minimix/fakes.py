@@ -68,6 +68,7 @@ class FakeSession:
         self.asleep = False
         self.waits = 0  # so often it is let wait
         self.held = 0  # so much of what it said is not to be acknowledged yet
+        self.pushed = 0  # so often its server is to push what it has for it
         self.unacknowledged: list[Callable[[], None]] = []  # who waits for it to have got what its server has said
         self._clock = clock
 
@@ -99,6 +100,9 @@ class FakeSession:
 
     def when_got(self, call: Callable[[], None]) -> None:
         self.unacknowledged.append(call)
+
+    def have_server_push(self) -> None:
+        self.pushed += 1
 
     def acknowledge(self) -> None:
         """It has got all that its server has said."""

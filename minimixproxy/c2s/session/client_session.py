@@ -163,6 +163,18 @@ class ClientSession:
         """Call once the client has acknowledged what its server has said last, and it is to get now."""
         self._from_server.when_got(call)
 
+    def have_server_push(self) -> None:
+        """Let the server know that the client sleeps: it pushes what that has not acknowledged (XEP-0357).
+
+        By cutting the connection to it, and resuming the stream at once. What it was sent and has not acknowledged
+        first is waited for: nothing is to be cut in the middle.
+        """
+        self._server.when_acknowledged(self._cut_upstream)
+
+    def _cut_upstream(self) -> None:
+        if self.asleep and self.login.credential.known and self._server.cut():
+            self.log.info("{jid} sleeps: its server is to push what it has for it", jid=self.jid)
+
     def hold(self) -> Callable[[], None]:
         """Return a function: until it is called, what the client sent last is not acknowledged to it."""
         return self._client.hold()

@@ -211,6 +211,14 @@ class ServerStream:
         management = self._management
         return management if management is not None and management.id and not self._goodbye_said else None
 
+    def cut(self) -> bool:
+        """Give the connection up, to go on with another, if something of the server is open; False: it is left."""
+        management = self.resumable
+        if management is None or self._stream is None or not management.handled.unhandled:
+            return False
+        self._stream.transport.abortConnection()
+        return True
+
     def resume(self, stream: FramedXmlStream, h: int) -> None:
         """Go on with another connection; the server has handled so many stanzas. Raises `NotSent`."""
         management = self._management

@@ -74,6 +74,9 @@ class SessionPort(Protocol):
     def when_got(self, call: Callable[[], None]) -> None:
         """Call once a client that is `managed` has acknowledged what its server has said last, and it is to get now."""
 
+    def have_server_push(self) -> None:
+        """Have the server of a client that sleeps push what that has not acknowledged, if the server can."""
+
     def hold(self) -> Callable[[], None]:
         """Return a function: until it is called, what the client sent last is not acknowledged to it (XEP-0198)."""
 

@@ -31,6 +31,9 @@ _PASSING = frozenset(
     | {"resource-constraint", "service-unavailable"}
 )
 
+#: Errors of a service that does not take it from whom it came: it may take it from the account's server.
+NOT_FROM_HERE = frozenset({"forbidden", "not-allowed", "not-authorized"})
+
 
 class Outcome(Enum):
     """What an answer of a push service means."""
@@ -66,6 +69,7 @@ class Item:
     """One message, or the last of some. `chat`: the room's or contact's bare JID; `body`: only if it is to be told.
 
     `is_read`: whether a device has published that it is read (XEP-0490); None: nobody would know of this message.
+    `at_server`: it came on the device's own stream, so its server has it until the device acknowledges it.
     """
 
     chat: str
@@ -73,6 +77,7 @@ class Item:
     body: str | None = field(default=None, repr=False)
     count: int = 1
     is_read: Callable[[], bool] | None = field(default=None, repr=False)
+    at_server: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -94,7 +99,11 @@ class Recent:
 
 
 class Pending:
-    """Of one device, by `registration`. `publish(registration, summary, answered)` is called when it is time."""
+    """Of one device, by `registration`. `publish(registration, summary, answered)` is called when it is time.
+
+    Or `by_server(pending)`, once it is `left_to_server`: then that has to tell what it has for the device, and of the
+    rest nothing is told.
+    """
 
     def __init__(
         self,
@@ -102,14 +111,17 @@ class Pending:
         delay: float,
         clock: Clock,
         publish: Callable[[KeptPush, Summary, Callable[[Stanza | None], None]], None],
-        disabled: Callable[[KeptPush, str], None],
+        by_server: Callable[[Pending], None],
+        refused: Callable[[KeptPush, str], None],
     ) -> None:
         self.registration = registration
         self.recent: deque[Recent] = deque(maxlen=MAX_RECENT)
         self._delay = delay
         self._clock = clock
+        self.left_to_server = False
         self._publish = publish
-        self._disabled = disabled
+        self._by_server = by_server
+        self._refused = refused
         self._waiting: dict[str, Item] = {}  # by chat, the latest last
         self._under_way: dict[str, Item] | None = None
         self._timer = Timer(clock)
@@ -125,6 +137,8 @@ class Pending:
 
     def add(self, item: Item, *, now: bool) -> None:
         """A message is to be told: now, or after the delay."""
+        if self.left_to_server and not item.at_server:
+            return
         before = self._waiting.pop(item.chat, None)
         if before is None and len(self._waiting) >= MAX_CHATS:
             before = self._waiting.pop(next(iter(self._waiting)))
@@ -167,6 +181,13 @@ class Pending:
             self._under_way.clear()
         self._timer.stop()
 
+    def leave_to_server(self) -> None:
+        """The service takes nothing from here: the server is to tell it what it can."""
+        self.left_to_server = True
+        self._waiting = {chat: item for chat, item in self._waiting.items() if item.at_server}
+        if self._waiting:
+            self._schedule(0.0)
+
     def stop(self) -> None:
         """Nothing is to be told any more, and what is answered from now on means nothing."""
         self.woken()
@@ -178,6 +199,11 @@ class Pending:
             if item.is_read is not None and item.is_read():  # that was published before the message came
                 del self._waiting[item.chat]
         if not self._waiting:
+            return
+        if self.left_to_server:
+            self._waiting.clear()
+            self._pause()
+            self._by_server(self)
             return
         self._under_way, self._waiting = self._waiting, {}
         last = next(reversed(self._under_way.values()))
@@ -192,17 +218,21 @@ class Pending:
         if outcome is Outcome.TOLD:
             self._failures = 0
             self._backoff.reset()
-            self._earliest = self._clock.seconds() + max(self._delay, PAUSE)
+            self._pause()
         else:
             self._failures += 1
             if outcome is Outcome.DISABLED or self._failures >= MAX_FAILURES:
-                self._disabled(self.registration, _reason_of(answer))
+                self._restore(under_way)
+                self._refused(self.registration, _reason_of(answer))
                 return
             self._earliest = self._clock.seconds() + self._backoff.next()
             if outcome is Outcome.LATER:
                 self._restore(under_way)
         if self._waiting:
             self._schedule(0.0)
+
+    def _pause(self) -> None:
+        self._earliest = self._clock.seconds() + max(self._delay, PAUSE)
 
     def _restore(self, not_told: dict[str, Item]) -> None:
         """What was not told goes before what has come meanwhile."""

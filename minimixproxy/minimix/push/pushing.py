@@ -15,7 +15,7 @@ from minimixproxy.minimix.interfaces.said import Said
 from minimixproxy.minimix.interfaces.streams import Answered, SessionPort
 from minimixproxy.minimix.push import contact
 from minimixproxy.minimix.push.enabling import Enabling
-from minimixproxy.minimix.push.pending import Item, Pending, Recent
+from minimixproxy.minimix.push.pending import NOT_FROM_HERE, Item, Pending, Recent
 from minimixproxy.minimix.push.policy import DeviceFacts, Kind, MessageFacts, Notify, State, Verdict, matters, verdict
 from minimixproxy.minimix.push.registrations import Registrations, is_device
 from minimixproxy.minimix.room.context import AccountContext
@@ -93,6 +93,7 @@ class Pushing:
     def _enabled(self, session: SessionPort, service: Service, at_server: bool) -> None:
         self._registrations.enable(session, service, at_server=at_server)
         self._changed()
+        self._pending[service.jid, service.node].left_to_server = False  # it is tried again
 
     def _disable(self, disabling: Disabling) -> None:
         """Services are told nothing more."""
@@ -104,7 +105,8 @@ class Pushing:
         for one in self._registrations:
             known = former.get((one.jid, one.node))
             if known is None or known.registration != one:
-                known = Pending(one, self._settings.delay, self._clock, self._publish, self._refused)
+                delay = self._settings.delay
+                known = Pending(one, delay, self._clock, self._publish, self._told_by_server, self._refused)
             self._pending[one.jid, one.node] = known
         for pending in former.values():
             if pending not in self._pending.values():
@@ -114,6 +116,16 @@ class Pushing:
         pending = self._pending.get((registration.jid, registration.node))
         if pending is None or pending.registration is not registration:
             return  # it was enabled anew meanwhile
+        if registration.at_server and reason in NOT_FROM_HERE:
+            self.log.warn(
+                "{service} takes no push from the account stream of {account} ({reason}): what contacts say its server"
+                " is to tell, what is said in rooms nobody does",
+                service=registration.jid,
+                account=self._bare,
+                reason=reason,
+            )
+            pending.leave_to_server()
+            return
         self.log.warn(
             "{service} refuses to push for {account}, or does not answer for long: it is told nothing more ({reason})",
             service=registration.jid,
@@ -194,7 +206,7 @@ class Pushing:
         if told is not None:
             for session in self._sessions:
                 if session.asleep:
-                    self._told_by_contact(session, told)
+                    self._told_by_contact(session, told, at_server=False)
 
     def _service_says(self, message: Stanza) -> None:
         if contact.DISABLED_MARK not in message.raw:
@@ -203,9 +215,9 @@ class Pushing:
         if disabling is not None:
             self._disable(disabling)
 
-    def _told_by_contact(self, session: SessionPort, told: contact.Told) -> None:
+    def _told_by_contact(self, session: SessionPort, told: contact.Told, *, at_server: bool = True) -> None:
         facts = MessageFacts(Kind.CONTACT, told.calling.says, told.calling.names, told.calling.calls)
-        item = Item(told.peer, told.sender, self._body(told.message))
+        item = Item(told.peer, told.sender, self._body(told.message), at_server=at_server)
         message = _Message(facts, item, None, frozenset({session}))
         concerned = [pending for pending in self._of(session) if self._session_of(pending) is session]
         decided = [self._decide(pending, message, Notify.ALWAYS) for pending in concerned]
@@ -342,6 +354,12 @@ class Pushing:
             self._told()
 
         self._ask(registration.jid, "set", publication(service, Summary(summary.count, sender, summary.body)), done)
+
+    def _told_by_server(self, pending: Pending) -> None:
+        """The server of a device that sleeps is to push what it has for it; it does so by itself if that is gone."""
+        session = self._session_of(pending)
+        if session is not None and session.asleep:
+            session.have_server_push()
 
     def stop(self) -> None:
         """The account is no more, or the proxy ends."""

@@ -29,6 +29,8 @@ ENABLED = b"<enabled %b id='up' resume='true' max='300'/>" % NS
 class UpstreamTest(ManagedTest):
     """The server has switched stream management on, the client too."""
 
+    enabled = ENABLED
+
     def setUp(self) -> None:
         super().setUp()
         self.client = self.lab.client()
@@ -45,7 +47,7 @@ class UpstreamTest(ManagedTest):
 
     def enable_upstream(self) -> None:
         self.assertEqual(self.client.upstream.take(), b"<enable %b resume='true'/>" % NS)
-        self.assertEqual(self.client.serve(ENABLED), b"")
+        self.assertEqual(self.client.serve(self.enabled), b"")
 
     def up(self) -> bytes:
         """What the server has been sent."""
@@ -348,6 +350,51 @@ class ResumedUpstreamTest(UpstreamTest):
         self.client.server.dataReceived(b"<resumed %b previd='up' h='0'/>" % NS + MESSAGE % 1 + MESSAGE % 2)
         _client, told = self.comes_back()
         self.assertEqual(told, self.resumed(0) + MESSAGE % 1 + MESSAGE % 2)
+
+    def test_a_server_that_is_to_push(self) -> None:
+        """The connection to it is cut while it has something for a client that sleeps, and its stream is resumed."""
+        self.client.serve(MESSAGE % 1)
+        self.session.have_server_push()
+        self.assertFalse(self.client.upstream.aborted, "the client is there")
+        self.client.vanish()
+        self.session.have_server_push()
+        self.assertTrue(self.client.upstream.aborted)
+        self.lose()
+        self.session.have_server_push()  # it knows
+        wire = self.comes_up()
+        self.assertEqual(wire.take(), b"<resume %b previd='up' h='0'/>" % NS)
+        assert self.client.server is not None
+        self.client.server.dataReceived(b"<resumed %b previd='up' h='0'/>" % NS + MESSAGE % 1 + MESSAGE % 2)
+        self.assertFalse(wire.aborted)
+        _client, told = self.comes_back()
+        self.assertEqual(told, self.resumed(0) + MESSAGE % 1 + MESSAGE % 2)
+
+    def test_a_server_that_is_to_push_hears_the_client_out(self) -> None:
+        self.client.serve(MESSAGE % 1)
+        self.client.send(MESSAGE % 2)
+        self.client.vanish()
+        self.session.have_server_push()
+        self.assertFalse(self.client.upstream.aborted)
+        self.client.serve(ack(1))
+        self.assertTrue(self.client.upstream.aborted)
+
+    def test_a_server_that_has_nothing_to_push_or_would_not_go_on(self) -> None:
+        self.client.vanish()
+        self.session.have_server_push()
+        self.assertFalse(self.client.upstream.aborted, "it has nothing")
+        self.enabled = b"<enabled %b/>" % NS
+        self.is_left_alone("it does not resume")
+        self.enabled = ENABLED
+        self.patch(Credential, "from_password", lambda _password: Credential.unknown())
+        self.is_left_alone("nobody can log in again")
+
+    def is_left_alone(self, why: str) -> None:
+        self.setUp()
+        self.client.serve(MESSAGE % 1)
+        self.client.vanish()
+        self.session.have_server_push()
+        self.assertTrue(self.session.asleep)
+        self.assertFalse(self.client.upstream.aborted, why)
 
     def test_that_the_client_is_inactive_is_said_again(self) -> None:
         inactive, active = (b"<%b xmlns='urn:xmpp:csi:0'/>" % word for word in (b"inactive", b"active"))

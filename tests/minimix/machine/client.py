@@ -157,6 +157,9 @@ class Client:
     def when_got(self, call: Callable[[], None]) -> None:
         """No contact says anything here."""
 
+    def have_server_push(self) -> None:
+        """No push service refuses anything here."""
+
     def hold(self) -> Callable[[], None]:
         return lambda: None
 

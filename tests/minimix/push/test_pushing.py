@@ -830,6 +830,98 @@ class BookmarksNotRead(PushCase):
         self.published(5)
 
 
+class LeftToTheServer(PushCase):
+    """The service takes nothing from the account stream, as Conversations' does: the phone's server is to tell it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.sleeps(self.phone)
+
+    def refused(self, condition: str = "forbidden") -> None:
+        self.contact_says(self.phone)
+        self.service_says(self.published(), condition, "auth")
+
+    def pushed(self, seconds: float = 0.0) -> int:
+        """Let time pass, in which nothing is published; return how often the server was to push."""
+        self.assertEqual(self.later(seconds), [])
+        pushed, self.phone.pushed = self.phone.pushed, 0
+        return pushed
+
+    def test_what_was_refused(self) -> None:
+        for condition in ("forbidden", "not-authorized", "not-allowed"):
+            self.refused(condition)
+            self.assertEqual((self.pushed(), self.pushed(3600.0), self.enabled()), (1, 0, [("phone", "n", True)]))
+            self.enable(self.phone)  # it is tried again
+
+    def test_what_comes_later(self) -> None:
+        """There is a pause, as between publications; what comes in it is pushed once."""
+        self.refused()
+        self.pushed()
+        for _ in range(3):
+            self.contact_says(self.phone)
+            self.contact_says(self.phone, sender="dave@c.test/x")
+        self.assertEqual((self.pushed(4.0), self.pushed(2.0), self.pushed(3600.0)), (0, 1, 0))
+
+    def test_after_a_wait(self) -> None:
+        """Another device is awake, where it may be read."""
+        self.refused()
+        self.pushed(60.0)
+        laptop = self.world.session("laptop")
+        self.contact_says(self.phone)
+        self.assertEqual((self.pushed(4.0), self.pushed(2.0)), (0, 1))
+        self.contact_says(self.phone)
+        self.world.client(laptop, "<message to='carol@c.test' type='chat'><body>x</body></message>")
+        self.assertEqual(self.pushed(60.0), 0)
+
+    def test_rooms(self) -> None:
+        """They say it to the account stream: no server has it for the phone."""
+        self.says()
+        self.service_says(self.published(), "forbidden", "auth")
+        self.assertEqual(self.pushed(), 0)
+        self.says()
+        self.whispers()
+        self.assertEqual(self.pushed(60.0), 0)
+        self.contact_says(self.phone)
+        self.assertEqual(self.pushed(), 1)
+
+    def test_what_the_account_stream_is_told(self) -> None:
+        self.refused()
+        self.pushed(60.0)
+        self.world.room(f"<message from='carol@c.test/x' to='{STREAM}'><body>hello</body></message>")
+        self.assertEqual(self.pushed(60.0), 0)
+
+    def test_what_it_had_not_got_when_its_connection_broke(self) -> None:
+        self.refused()
+        self.pushed(60.0)
+        self.wakes(self.phone)
+        self.contact_says(self.phone)
+        self.assertEqual(self.pushed(60.0), 0)
+        self.sleeps(self.phone)
+        self.assertEqual(self.pushed(), 1)
+        self.wakes(self.phone)
+        self.contact_says(self.phone)
+        self.phone.acknowledge()
+        self.sleeps(self.phone)
+        self.assertEqual(self.pushed(60.0), 0)
+
+    def test_a_phone_that_wakes_or_is_gone(self) -> None:
+        self.refused()
+        self.pushed()
+        self.contact_says(self.phone)
+        self.wakes(self.phone)
+        self.assertEqual(self.pushed(60.0), 0)
+        self.sleeps(self.phone)
+        self.contact_says(self.phone)
+        self.goes(self.phone)
+        self.assertEqual(self.pushed(60.0), 0)
+
+    def test_a_server_that_does_not_know_push(self) -> None:
+        self.ask(self.phone, ENABLE)
+        self.answer(self.phone, f"<error type='cancel'><service-unavailable xmlns='{STANZAS}'/></error>", "error")
+        self.refused()
+        self.assertEqual((self.pushed(60.0), self.enabled()), (0, []))
+
+
 class Errors(PushCase):
     def setUp(self) -> None:
         super().setUp()
@@ -838,7 +930,7 @@ class Errors(PushCase):
         self.publication = self.published()
 
     def test_refused(self) -> None:
-        for condition, kind in (("item-not-found", "cancel"), ("not-authorized", "auth"), ("strange", "cancel")):
+        for condition, kind in (("item-not-found", "cancel"), ("gone", "cancel"), ("strange", "cancel")):
             self.service_says(self.publication, condition, kind)
             self.assertEqual(self.enabled(), [], condition)
             self.enable(self.phone)
@@ -869,7 +961,7 @@ class Errors(PushCase):
         self.service_answers(
             f"<pubsub/><error type='auth'><forbidden xmlns='{STANZAS}'/><text>{'x' * 100_000}</text></error>"
         )
-        self.assertEqual(self.enabled(), [])
+        self.assertEqual(len(self.enabled()), 1, "it may take it from the server")
         self.assertIn("forbidden", [event.get("reason") for event in events])
 
     def service_answers(self, words: str) -> None:
