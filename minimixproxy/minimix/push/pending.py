@@ -10,8 +10,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Protocol
 
 from minimixproxy.minimix.interfaces.journal import KeptPush
+from minimixproxy.minimix.interfaces.streams import Answered
 from minimixproxy.timing.backoff import Backoff
 from minimixproxy.timing.clock import Clock, Timer
 from minimixproxy.wire.stanza import Stanza
@@ -98,11 +100,23 @@ class Recent:
         return self.sequence > reached if self.sequence is not None else not self.arrived
 
 
-class Pending:
-    """Of one device, by `registration`. `publish(registration, summary, answered)` is called when it is time.
+class Teller(Protocol):
+    """Who does what is decided here."""
 
-    Or `by_server(pending)`, once it is `left_to_server`: then that has to tell what it has for the device, and of the
-    rest nothing is told.
+    def publish(self, registration: KeptPush, summary: Summary, answered: Answered) -> None:
+        """Have a push service told; `answered` gets what it answers."""
+
+    def have_server_push(self, pending: Pending) -> None:
+        """Have the device's server push what it has for it."""
+
+    def refused(self, registration: KeptPush, reason: str) -> None:
+        """The service takes it no more."""
+
+
+class Pending:
+    """Of one device, by `registration`.
+
+    Once it is `left_to_server`, that is to push what it has for the device, and of the rest nothing is told.
     """
 
     def __init__(
@@ -110,18 +124,14 @@ class Pending:
         registration: KeptPush,
         delay: float,
         clock: Clock,
-        publish: Callable[[KeptPush, Summary, Callable[[Stanza | None], None]], None],
-        by_server: Callable[[Pending], None],
-        refused: Callable[[KeptPush, str], None],
+        teller: Teller,
     ) -> None:
         self.registration = registration
         self.recent: deque[Recent] = deque(maxlen=MAX_RECENT)
         self._delay = delay
         self._clock = clock
         self.left_to_server = False
-        self._publish = publish
-        self._by_server = by_server
-        self._refused = refused
+        self._teller = teller
         self._waiting: dict[str, Item] = {}  # by chat, the latest last
         self._under_way: dict[str, Item] | None = None
         self._timer = Timer(clock)
@@ -203,12 +213,12 @@ class Pending:
         if self.left_to_server:
             self._waiting.clear()
             self._pause()
-            self._by_server(self)
+            self._teller.have_server_push(self)
             return
         self._under_way, self._waiting = self._waiting, {}
         last = next(reversed(self._under_way.values()))
         count = sum(item.count for item in self._under_way.values())
-        self._publish(self.registration, Summary(count, last.sender, last.body), self._answered)
+        self._teller.publish(self.registration, Summary(count, last.sender, last.body), self._answered)
 
     def _answered(self, answer: Stanza | None) -> None:
         under_way, self._under_way = self._under_way, None
@@ -223,7 +233,7 @@ class Pending:
             self._failures += 1
             if outcome is Outcome.DISABLED or self._failures >= MAX_FAILURES:
                 self._restore(under_way)
-                self._refused(self.registration, _reason_of(answer))
+                self._teller.refused(self.registration, _reason_of(answer))
                 return
             self._earliest = self._clock.seconds() + self._backoff.next()
             if outcome is Outcome.LATER:

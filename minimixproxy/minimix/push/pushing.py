@@ -105,14 +105,14 @@ class Pushing:
         for one in self._registrations:
             known = former.get((one.jid, one.node))
             if known is None or known.registration != one:
-                delay = self._settings.delay
-                known = Pending(one, delay, self._clock, self._publish, self._told_by_server, self._refused)
+                known = Pending(one, self._settings.delay, self._clock, self)
             self._pending[one.jid, one.node] = known
         for pending in former.values():
             if pending not in self._pending.values():
                 pending.stop()
 
-    def _refused(self, registration: KeptPush, reason: str) -> None:
+    def refused(self, registration: KeptPush, reason: str) -> None:
+        """A push service takes it no more: it is left to the device's server if that may do better, or disabled."""
         pending = self._pending.get((registration.jid, registration.node))
         if pending is None or pending.registration is not registration:
             return  # it was enabled anew meanwhile
@@ -339,7 +339,8 @@ class Pushing:
 
     # Push services ---------------------------------------------------------------------------------------------
 
-    def _publish(self, registration: KeptPush, summary: Summary, answered: Answered) -> None:
+    def publish(self, registration: KeptPush, summary: Summary, answered: Answered) -> None:
+        """Have a push service told; `answered` gets what it answers."""
         service = Service(registration.jid, registration.node, registration.options)
         sender = summary.sender if self._settings.sender else None
         self.log.info(
@@ -355,7 +356,7 @@ class Pushing:
 
         self._ask(registration.jid, "set", publication(service, Summary(summary.count, sender, summary.body)), done)
 
-    def _told_by_server(self, pending: Pending) -> None:
+    def have_server_push(self, pending: Pending) -> None:
         """The server of a device that sleeps is to push what it has for it; it does so by itself if that is gone."""
         session = self._session_of(pending)
         if session is not None and session.asleep:
