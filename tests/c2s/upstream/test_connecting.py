@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 from collections import Counter
 from dataclasses import replace
 from ipaddress import IPv4Address
@@ -77,6 +78,13 @@ class UpstreamTest(unittest.TestCase):
         self.addCleanup(lambda: [server.transport.abortConnection() for server in script.connections])
         return script, f"tcp:127.0.0.1:{number}"
 
+    def closed_port(self) -> str:
+        """Return where nobody listens, until the end of the test: a port that is free is soon another's."""
+        taken = socket.socket()
+        self.addCleanup(taken.close)
+        taken.bind(("127.0.0.1", 0))
+        return f"tcp:127.0.0.1:{taken.getsockname()[1]}"
+
     def login(self, where: str, credential: Credential | None = None, trust: Any = None) -> Login:
         domain = Domain(name="example.org", upstream=where, upstream_trust=trust or self.trust)
         return Login(domain, "a", credential or Credential.from_password("secret"), self.cache)
@@ -99,13 +107,6 @@ def turn() -> Deferred[None]:
     over: Deferred[None] = Deferred()
     reactor.callLater(0, over.callback, None)
     return over
-
-
-async def closed_port() -> str:
-    """Return where nobody listens."""
-    port, number = listening(FakeServerFactory(Script()))
-    await maybeDeferred(port.stopListening)
-    return f"tcp:127.0.0.1:{number}"
 
 
 class SmallReadsTest(UpstreamTest):
@@ -597,7 +598,7 @@ class SecurityTest(UpstreamTest):
 
 class TroubleTest(UpstreamTest):
     async def test_nobody_there(self) -> None:
-        await self.refused(UpstreamUnreachable, self.login(await closed_port()))
+        await self.refused(UpstreamUnreachable, self.login(self.closed_port()))
 
     async def test_not_xmpp(self) -> None:
         for answer in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"<html>", b"\0\1\2"):
@@ -651,7 +652,7 @@ class CandidatesTest(UpstreamTest):
         self.assertEqual(negotiated, b"xmpp-client")
 
     async def test_next_one_if_unreachable_or_without_tls(self) -> None:
-        deaf = await closed_port()
+        deaf = self.closed_port()
         plain, plain_where = self.serve(tls=None)
         good, where = self.serve()
         await self.connect(self.targets((deaf, False), (plain_where, True), (plain_where, False), (where, False)))
@@ -671,7 +672,7 @@ class CandidatesTest(UpstreamTest):
         self.assertEqual((len(first.connections), len(second.connections)), (1, 0))
 
     async def test_nobody_anywhere(self) -> None:
-        await self.refused(UpstreamUnreachable, self.targets((await closed_port(), False)))
+        await self.refused(UpstreamUnreachable, self.targets((self.closed_port(), False)))
         await self.refused(UpstreamUnreachable, self.targets())
 
     async def test_next_one_if_no_host_has_such_a_name(self) -> None:
