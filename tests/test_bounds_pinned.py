@@ -33,7 +33,6 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "_ASIDE": 20,
     },
     "minimix.direct_sessions": {"MOST_ROOMS": 1000},
-    "minimix.push.contact": {"MAX_READ": 100},
     "minimix.push.enabling": {"TIMEOUT": 120, "MAX_OPEN": 50, "LONGEST_ID": 1024},
     "minimix.push.pending": {
         "PAUSE": 1,
@@ -151,6 +150,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.upstream.managing": {"MAX_BEFORE_ENABLED": 100},
     "c2s.upstream.sending": {"WINDOW": 3072},
     "xep.mentions": {"MAX_MENTIONS": 100},
+    "xep.displayed": {"MAX_ID": 1024, "MAX_ITEMS": 1000, "MAX_CHATS": 100},
     "xep.muc_addresses": {"MAX_READ": 65536},
     "minimix.pausing": {"ALLOWANCE": 65536, "LONGEST": 30},
     "minimix.history.amendments": {"MAX_ID": 1024, "_MAX_OF_A_KIND": 4, "_MAX_SIZE": 1024},

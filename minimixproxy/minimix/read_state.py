@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from twisted.words.xish import domish
 from wokkel.subprotocols import XMPPHandler
 
 from minimixproxy.logs.logger import Logger
@@ -121,13 +122,13 @@ class ReadState:
                 account=self._account.bare,
             )
         if answer is not None and answer.get("type") == "result":
-            self._take(displayed.answered(answer), live=False)
+            self._take(displayed.of_rooms(displayed.answered(answer)), live=False)
 
     # What is said of it ----------------------------------------------------------------------------------------
 
     def on_stream(self, event: Stanza) -> None:
         """Take an event that came on the account stream."""
-        found = displayed.told_by_server(event, self._account.bare)
+        found = displayed.of_rooms(displayed.told_by_server(event, self._account.bare))
         self._told = self._told or bool(found)
         self._take(found, live=True)
 
@@ -145,9 +146,9 @@ class ReadState:
         self._take(self._found(lambda: displayed.told_by_client(stanza)), live=True)
 
     @staticmethod
-    def _found(read: Callable[[], list[Displayed]]) -> list[Displayed]:
+    def _found(read: Callable[[], list[domish.Element]]) -> list[Displayed]:
         try:
-            return read()
+            return displayed.of_rooms(read())
         except UnusableStanza:
             return []  # it is the receiver's affair
 

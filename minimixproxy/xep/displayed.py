@@ -5,6 +5,8 @@ Both name a message by the id that its room gave it (XEP-0359).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from twisted.words.xish import domish
@@ -26,6 +28,7 @@ from minimixproxy.wire.stanza import Stanza, escape
 
 MAX_ID = 1024  # characters of a room's id for a message
 MAX_ITEMS = 1000  # rooms of which one stanza tells: the last ones count
+MAX_CHATS = 100  # other chats: the first ones
 
 #: In every stanza that tells how far the account has read (XEP-0490).
 MARK = NS_MDS.encode()
@@ -76,35 +79,47 @@ def subscription(jid: str) -> bytes:
     return b"<pubsub xmlns='%b'><subscribe node='%b' jid='%b'/></pubsub>" % (NS_PUBSUB.encode(), MARK, escape(jid))
 
 
-def told_by_client(stanza: Stanza) -> list[Displayed]:
-    """Return what a client's IQ publishes (XEP-0490 §3.2), of rooms."""
+def told_by_client(stanza: Stanza) -> list[domish.Element]:
+    """Return the items that a client's IQ publishes (XEP-0490 §3.2)."""
     if stanza.name != "iq" or stanza.get("type") != "set":
         return []
-    return _of_rooms(_child(stanza.payload(NS_PUBSUB, "pubsub"), NS_PUBSUB, "publish"))
+    return _items(_child(stanza.payload(NS_PUBSUB, "pubsub"), NS_PUBSUB, "publish"))
 
 
-def told_by_server(message: Stanza, jid: str) -> list[Displayed]:
-    """Return what an event tells (XEP-0490 §3.3), of rooms: nobody but the account of `jid` itself may tell it."""
+def told_by_server(message: Stanza, jid: str) -> list[domish.Element]:
+    """Return the items of which an event tells (XEP-0490 §3.3): nobody but the account of `jid` itself may tell it."""
     if message.name != "message" or whose(message.get("from"), jid) is not Whose.ACCOUNT:
         return []
-    return _of_rooms(_child(message.payload(NS_PUBSUB_EVENT, "event"), NS_PUBSUB_EVENT, "items"))
+    return _items(_child(message.payload(NS_PUBSUB_EVENT, "event"), NS_PUBSUB_EVENT, "items"))
 
 
-def answered(answer: Stanza) -> list[Displayed]:
-    """Return what the result of `ITEMS` has, of rooms."""
-    return _of_rooms(_child(answer.payload(NS_PUBSUB, "pubsub"), NS_PUBSUB, "items"))
+def answered(answer: Stanza) -> list[domish.Element]:
+    """Return the items that the result of `ITEMS` has."""
+    return _items(_child(answer.payload(NS_PUBSUB, "pubsub"), NS_PUBSUB, "items"))
 
 
-def _of_rooms(node: domish.Element | None) -> list[Displayed]:
-    """Return the items whose chat has given the id that they name: of what contacts say, the account gives it."""
-    if node is None or node.getAttribute("node") != NS_MDS:
-        return []
-    found = (of_room(item) for item in list(node.elements(node.uri, "item"))[-MAX_ITEMS:])
+def of_rooms(items: Sequence[domish.Element]) -> list[Displayed]:
+    """Return what items tell of rooms: the chat has given the id that is named; of contacts, the account gives it."""
+    found = (_of_room(item) for item in items[-MAX_ITEMS:])
     return [one for one in found if one is not None]
 
 
-def of_room(item: domish.Element) -> Displayed | None:
-    """Return what an item tells of a room; None: it is of something else."""
+def other_chats(items: Sequence[domish.Element]) -> list[str]:
+    """Return the chats, by bare JID, of which items tell, but for what `of_rooms` returns."""
+    found = []
+    for item in items[:MAX_CHATS]:
+        if _of_room(item) is not None:
+            continue
+        with suppress(InvalidJID):
+            found.append(parse_jid(item.getAttribute("id", "")).bare)
+    return found
+
+
+def _items(node: domish.Element | None) -> list[domish.Element]:
+    return list(node.elements(node.uri, "item")) if node is not None and node.getAttribute("node") == NS_MDS else []
+
+
+def _of_room(item: domish.Element) -> Displayed | None:
     stanza_id = _child(_child(item, NS_MDS, "displayed"), NS_SID, "stanza-id")
     if stanza_id is None:
         return None

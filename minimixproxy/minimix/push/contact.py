@@ -10,16 +10,13 @@ from minimixproxy.jids import InvalidJID, Whose, parse_jid, whose
 from minimixproxy.minimix.interfaces.said import Calling
 from minimixproxy.minimix.push.attention import shows_user
 from minimixproxy.minimix.room.importance import calling
-from minimixproxy.namespaces import NS_CARBONS, NS_CLIENT, NS_FORWARD, NS_MDS, NS_PUBSUB, NS_PUBSUB_EVENT
+from minimixproxy.namespaces import NS_CARBONS, NS_CLIENT, NS_FORWARD, NS_PUBSUB
 from minimixproxy.wire.stanza import Stanza, stanza_of
-from minimixproxy.xep.displayed import of_room
+from minimixproxy.xep import displayed
 from minimixproxy.xep.push import Disabling
 
-#: In every stanza that tells how far the account has read (XEP-0490).
-READ_MARK = NS_MDS.encode()
 #: In every stanza by which a push service disables itself (XEP-0357 §8).
 DISABLED_MARK = b"affiliation"
-MAX_READ = 100  # chats that one stanza says to be read
 
 
 class Told(NamedTuple):
@@ -65,16 +62,10 @@ def _child(element: domish.Element | None, uri: str, name: str) -> domish.Elemen
     return next(element.elements(uri, name), None) if element is not None else None
 
 
-def read_by_client(stanza: Stanza) -> list[str]:
-    """Return the chats of which a client's IQ says how far they are read (XEP-0490 §3.2), by bare JID; no rooms."""
-    return _items(_child(stanza.payload(NS_PUBSUB, "pubsub"), NS_PUBSUB, "publish"))
-
-
 def read_by(stanza: Stanza) -> list[str]:
     """Return the chats that a client has read if it says this: where it says something, or that they are read."""
     if stanza.name == "iq":
-        is_marker = READ_MARK in stanza.raw and stanza.get("type") == "set"
-        return read_by_client(stanza) if is_marker else []
+        return displayed.other_chats(displayed.told_by_client(stanza)) if displayed.MARK in stanza.raw else []
     to = stanza.get("to")
     if stanza.name != "message" or to is None or not shows_user(stanza):
         return []
@@ -82,13 +73,6 @@ def read_by(stanza: Stanza) -> list[str]:
         return [parse_jid(to).bare]
     except InvalidJID:
         return []
-
-
-def read_elsewhere(stanza: Stanza, jid: str) -> list[str]:
-    """Return the chats of which the server says so, for the account (XEP-0490 §3.3); no rooms."""
-    if whose(stanza.get("from"), jid) is not Whose.ACCOUNT:
-        return []
-    return _items(_child(stanza.payload(NS_PUBSUB_EVENT, "event"), NS_PUBSUB_EVENT, "items"))
 
 
 def disabled_by_service(stanza: Stanza, account: str) -> Disabling | None:
@@ -105,17 +89,3 @@ def disabled_by_service(stanza: Stanza, account: str) -> Disabling | None:
         return Disabling(parse_jid(stanza.get("from") or "").full, pubsub.getAttribute("node"))
     except InvalidJID:
         return None
-
-
-def _items(node: domish.Element | None) -> list[str]:
-    if node is None or node.getAttribute("node") != NS_MDS:
-        return []
-    found = []
-    for item in list(node.elements(node.uri, "item"))[:MAX_READ]:
-        if of_room(item) is not None:  # `ReadState` knows what of it is read
-            continue
-        try:
-            found.append(parse_jid(item.getAttribute("id", "")).bare)
-        except InvalidJID:
-            continue
-    return found

@@ -23,6 +23,7 @@ from minimixproxy.minimix.room.sessions import Sessions
 from minimixproxy.namespaces import NS_CLIENT, NS_SID
 from minimixproxy.wire.children import payload_attributes
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
+from minimixproxy.xep import displayed
 from minimixproxy.xep.push import LONGEST_BODY, Disabling, Service, Summary, publication
 
 #: Sends an IQ of the account's own: to whom, the type, the payload, and who gets the answer.
@@ -182,8 +183,8 @@ class Pushing:
 
     def _message(self, session: SessionPort, stanza: Stanza, rooms: Container[str]) -> None:
         try:
-            if contact.READ_MARK in stanza.raw:
-                for chat in contact.read_elsewhere(stanza, session.jid):
+            if displayed.MARK in stanza.raw:
+                for chat in displayed.other_chats(displayed.told_by_server(stanza, session.jid)):
                     self._read(chat)
             self._service_says(stanza)
             if not (session.asleep or session.managed) or not self._of(session):
@@ -325,7 +326,8 @@ class Pushing:
 
     def read_elsewhere(self, event: Stanza) -> None:
         """An event on the account stream tells which chats the account has read (XEP-0490)."""
-        for chat in contact.read_elsewhere(event, self._bare) if self._pending else ():
+        items = displayed.told_by_server(event, self._bare) if self._pending else []
+        for chat in displayed.other_chats(items):
             self._read(chat)
 
     def read_further(self, room: str) -> None:
