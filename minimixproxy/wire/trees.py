@@ -147,6 +147,11 @@ class _Builder:
             self._defaults.pop()
 
 
+def child(element: domish.Element | None, uri: str, name: str) -> domish.Element | None:
+    """Return the first child of that name; None if there is none, or no element."""
+    return next(element.elements(uri, name), None) if element is not None else None
+
+
 def _key(name: str) -> str | tuple[str, str]:
     uri, separator, local = name.rpartition(SEPARATOR)
     return (uri, local) if separator else name

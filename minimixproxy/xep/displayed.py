@@ -25,6 +25,7 @@ from minimixproxy.namespaces import (
 )
 from minimixproxy.wire.children import children_of, first_of, parts_of
 from minimixproxy.wire.stanza import Stanza, escape
+from minimixproxy.wire.trees import child
 
 MAX_ID = 1024  # characters of a room's id for a message
 MAX_ITEMS = 1000  # rooms of which one stanza tells: the last ones count
@@ -83,19 +84,19 @@ def told_by_client(stanza: Stanza) -> list[domish.Element]:
     """Return the items that a client's IQ publishes (XEP-0490 §3.2)."""
     if stanza.name != "iq" or stanza.get("type") != "set":
         return []
-    return _items(_child(stanza.payload(NS_PUBSUB, "pubsub"), NS_PUBSUB, "publish"))
+    return _items(child(stanza.payload(NS_PUBSUB, "pubsub"), NS_PUBSUB, "publish"))
 
 
 def told_by_server(message: Stanza, jid: str) -> list[domish.Element]:
     """Return the items of which an event tells (XEP-0490 §3.3): nobody but the account of `jid` itself may tell it."""
     if message.name != "message" or whose(message.get("from"), jid) is not Whose.ACCOUNT:
         return []
-    return _items(_child(message.payload(NS_PUBSUB_EVENT, "event"), NS_PUBSUB_EVENT, "items"))
+    return _items(child(message.payload(NS_PUBSUB_EVENT, "event"), NS_PUBSUB_EVENT, "items"))
 
 
 def answered(answer: Stanza) -> list[domish.Element]:
     """Return the items that the result of `ITEMS` has."""
-    return _items(_child(answer.payload(NS_PUBSUB, "pubsub"), NS_PUBSUB, "items"))
+    return _items(child(answer.payload(NS_PUBSUB, "pubsub"), NS_PUBSUB, "items"))
 
 
 def of_rooms(items: Sequence[domish.Element]) -> list[Displayed]:
@@ -120,7 +121,7 @@ def _items(node: domish.Element | None) -> list[domish.Element]:
 
 
 def _of_room(item: domish.Element) -> Displayed | None:
-    stanza_id = _child(_child(item, NS_MDS, "displayed"), NS_SID, "stanza-id")
+    stanza_id = child(child(item, NS_MDS, "displayed"), NS_SID, "stanza-id")
     if stanza_id is None:
         return None
     named = stanza_id.getAttribute("id", "")
@@ -132,7 +133,3 @@ def _of_room(item: domish.Element) -> Displayed | None:
     if room != by or room.resource is not None or not 0 < len(named) <= MAX_ID:
         return None
     return Displayed(room.bare, named)
-
-
-def _child(element: domish.Element | None, uri: str, name: str) -> domish.Element | None:
-    return next(element.elements(uri, name), None) if element is not None else None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from twisted.words.xish import domish
-
 from minimixproxy.jids import InvalidJID, Whose, parse_jid, whose
 from minimixproxy.minimix.interfaces.said import Calling
 from minimixproxy.minimix.push.attention import shows_user
 from minimixproxy.minimix.room.importance import calling
 from minimixproxy.namespaces import NS_CARBONS, NS_CLIENT, NS_FORWARD, NS_PUBSUB
 from minimixproxy.wire.stanza import Stanza, stanza_of
+from minimixproxy.wire.trees import child
 from minimixproxy.xep import displayed
 from minimixproxy.xep.push import Disabling
 
@@ -53,13 +52,9 @@ def _told(message: Stanza, jid: str) -> Told | None:
 
 def _copied(carbon: Stanza) -> Stanza | None:
     received = carbon.payload(NS_CARBONS, "received")
-    forwarded = _child(received, NS_FORWARD, "forwarded")
-    message = _child(forwarded, NS_CLIENT, "message")
+    forwarded = child(received, NS_FORWARD, "forwarded")
+    message = child(forwarded, NS_CLIENT, "message")
     return stanza_of(message) if message is not None else None
-
-
-def _child(element: domish.Element | None, uri: str, name: str) -> domish.Element | None:
-    return next(element.elements(uri, name), None) if element is not None else None
 
 
 def read_by(stanza: Stanza) -> list[str]:
@@ -80,7 +75,7 @@ def disabled_by_service(stanza: Stanza, account: str) -> Disabling | None:
     if stanza.get("type") == "error":
         return None  # its own words come back to whoever said them
     pubsub = stanza.payload(NS_PUBSUB, "pubsub")
-    affiliation = _child(pubsub, NS_PUBSUB, "affiliation")
+    affiliation = child(pubsub, NS_PUBSUB, "affiliation")
     if pubsub is None or affiliation is None or affiliation.getAttribute("affiliation") != "none":
         return None
     if whose(affiliation.getAttribute("jid"), account) is not Whose.ACCOUNT:
