@@ -23,7 +23,6 @@ NS_ISR = ("https://xmpp.org/extensions/isr/0", "urn:xmpp:isr:0")  # XEP-0397
 NS_LIMITS = "urn:xmpp:stream-limits:0"  # XEP-0478
 NS_SASL2 = "urn:xmpp:sasl:2"  # XEP-0388
 NS_SASL_UPGRADE = "urn:xmpp:sasl:upgrade:0"  # XEP-0480
-NS_CSI = "urn:xmpp:csi:0"  # XEP-0352
 NS_SM3 = "urn:xmpp:sm:3"  # XEP-0198
 NS_SM = ("urn:xmpp:sm:2", NS_SM3)
 
@@ -37,6 +36,7 @@ NS_PREAUTH = "urn:xmpp:pars:0"
 # Groupchat (XEP-0045)
 NS_MUC = "http://jabber.org/protocol/muc"
 NS_MUC_ADMIN = NS_MUC + "#admin"
+NS_MUC_OWNER = NS_MUC + "#owner"
 NS_MUC_USER = NS_MUC + "#user"
 NS_OCCUPANT_ID = "urn:xmpp:occupant-id:0"  # XEP-0421
 
@@ -54,11 +54,13 @@ NS_FORWARD = "urn:xmpp:forward:0"  # XEP-0297
 NS_HINTS = "urn:xmpp:hints"  # XEP-0334
 NS_JINGLE_MESSAGE = ("urn:xmpp:jingle-message:0", "urn:xmpp:jingle-message:1")  # XEP-0353
 NS_MAM = "urn:xmpp:mam:2"  # XEP-0313
+NS_MAM_1 = "urn:xmpp:mam:1"
 NS_MARKERS = "urn:xmpp:chat-markers:0"  # XEP-0333
 NS_MDS = "urn:xmpp:mds:displayed:0"  # XEP-0490
 NS_MENTIONS = "urn:xmpp:mentions:0"  # XEP-0513
 NS_MODERATE = "urn:xmpp:message-moderate:1"  # XEP-0425
 NS_MODERATE_0 = "urn:xmpp:message-moderate:0"
+NS_OMEMO = ("eu.siacs.conversations.axolotl", "urn:xmpp:omemo:2")  # XEP-0384
 NS_REACTIONS = "urn:xmpp:reactions:0"  # XEP-0444
 NS_RECEIPTS = "urn:xmpp:receipts"  # XEP-0184
 NS_REFERENCE = "urn:xmpp:reference:0"  # XEP-0372
@@ -78,14 +80,18 @@ NS_PUBSUB_OWNER = NS_PUBSUB + "#owner"
 NS_STORAGE = "storage:bookmarks"  # XEP-0048
 
 # Requests
+NS_BYTESTREAMS = "http://jabber.org/protocol/bytestreams"  # XEP-0065
 NS_CAPS = "http://jabber.org/protocol/caps"  # XEP-0115
 NS_COMMANDS = "http://jabber.org/protocol/commands"  # XEP-0050
 NS_DATA = "jabber:x:data"  # XEP-0004
+NS_DATA_VALIDATE = "http://jabber.org/protocol/xdata-validate"  # XEP-0122
 NS_DISCO_INFO = "http://jabber.org/protocol/disco#info"  # XEP-0030
 NS_DISCO_ITEMS = "http://jabber.org/protocol/disco#items"
 NS_IBB = "http://jabber.org/protocol/ibb"  # XEP-0047
+NS_JINGLE = "urn:xmpp:jingle:1"  # XEP-0166
 NS_LAST = "jabber:iq:last"  # XEP-0012
 NS_PING = "urn:xmpp:ping"  # XEP-0199
 NS_PUSH = "urn:xmpp:push:0"  # XEP-0357
 NS_PUSH_SUMMARY = "urn:xmpp:push:summary"
+NS_SI = "http://jabber.org/protocol/si"  # XEP-0095
 NS_VERSION = "jabber:iq:version"  # XEP-0092

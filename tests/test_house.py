@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from minimixproxy import namespaces
 from tests.tools.scripts import load
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -168,6 +169,16 @@ class HouseTests(SynchronousTestCase):
         silent = [name for name, module in self.modules.items() if not module.about and "versions" not in name]
         self.assertEqual(silent, [])
 
+    def test_namespaces_are_written_once(self) -> None:
+        """All are in `namespaces`, by name."""
+        known = {text for value in vars(namespaces).values() for text in named(value)}
+        for name in self.modules:
+            if name == "minimixproxy.namespaces":
+                continue
+            for text in literals(source_of(name)):
+                again = [namespace for namespace in known if f"'{namespace}'" in text or namespace == text]
+                self.assertEqual(again, [], f"{name} writes a namespace again")
+
     def test_constructors_take_few_parameters(self) -> None:
         many = set()
         for name in self.modules:
@@ -201,6 +212,21 @@ def constructors(source: ast.Module) -> Iterator[tuple[str, int]]:
             if isinstance(inner, ast.FunctionDef) and inner.name == "__init__":
                 arguments = inner.args
                 yield node.name, len(arguments.posonlyargs + arguments.args + arguments.kwonlyargs) - 1
+
+
+def literals(source: ast.Module) -> Iterator[str]:
+    """Yield every text and every bytes that stands in a module."""
+    for node in ast.walk(source):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        elif isinstance(node, ast.Constant) and isinstance(node.value, bytes):
+            yield node.value.decode("utf-8", "replace")
+
+
+def named(value: object) -> tuple[str, ...]:
+    """Return the namespaces that a name of `namespaces` stands for."""
+    texts = value if isinstance(value, tuple) else (value,)
+    return tuple(text for text in texts if isinstance(text, str) and ":" in text and "\n" not in text)
 
 
 def imported(module: str) -> set[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from minimixproxy.jids import owned_part
-from minimixproxy.namespaces import NS_COMMANDS, NS_IBB
+from minimixproxy.namespaces import NS_BYTESTREAMS, NS_COMMANDS, NS_IBB, NS_JINGLE, NS_SI
 from minimixproxy.wire.stanza import Stanza
 
 # Payload -> the attribute that names the exchange. A bytestream has the sid of the stream initiation that led to it.
@@ -20,9 +20,9 @@ _EXCHANGES = {
     (NS_IBB, "open"): "sid",
     (NS_IBB, "data"): "sid",
     (NS_IBB, "close"): "sid",
-    ("urn:xmpp:jingle:1", "jingle"): "sid",
-    ("http://jabber.org/protocol/bytestreams", "query"): "sid",
-    ("http://jabber.org/protocol/si", "si"): "id",
+    (NS_JINGLE, "jingle"): "sid",
+    (NS_BYTESTREAMS, "query"): "sid",
+    (NS_SI, "si"): "id",
 }
 _COMMANDS_DONE = frozenset({"completed", "canceled"})
 CONVERSATION = "\0conversation"  # no exchange can have this name

@@ -14,6 +14,7 @@ from minimixproxy.clientproxy.exchanges import CONVERSATION
 from minimixproxy.clientproxy.targets import Resource, Subscription
 from minimixproxy.jids import Address
 from minimixproxy.logs.logger import Logger
+from minimixproxy.namespaces import NS_CAPS
 from minimixproxy.wire.stanza import Stanza, escape, rewrite
 
 ASK_AGAIN = 60.0  # seconds after an error from a target
@@ -259,7 +260,7 @@ def _read(presence: Stanza) -> tuple[int, str, str]:
             priority = _priority(str(child))
         elif child.name == "show" and child.uri == presence.uri:
             show = str(child).strip()
-        elif (child.uri, child.name) == ("http://jabber.org/protocol/caps", "c"):
+        elif (child.uri, child.name) == (NS_CAPS, "c"):
             caps = f"{child.getAttribute('node')}#{child.getAttribute('ver')}"
     return priority, show, caps
 

@@ -21,7 +21,7 @@ def is_private(stanza: Stanza) -> bool:
 
 def sent_copy(stanza: Stanza, author: str, bare: str, to: str) -> bytes:
     """Return the carbon that shows `to` the private message that `author`, another client of the account, sent."""
-    message = rewrite(stanza.self_contained(), {"from": author, "xmlns": "jabber:client"})
+    message = rewrite(stanza.self_contained(), {"from": author, "xmlns": NS_CLIENT})
     carbon = (
         b"<message from='%b' to='%b' type='chat'><sent xmlns='%b'><forwarded xmlns='%b'>%b</forwarded></sent></message>"
         % (

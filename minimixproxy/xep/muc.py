@@ -17,6 +17,7 @@ from minimixproxy.namespaces import (
     NS_MUC,
     NS_MUC_USER,
     NS_OCCUPANT_ID,
+    NS_OMEMO,
     NS_SID,
 )
 from minimixproxy.wire.children import children_once, first_of
@@ -39,7 +40,7 @@ _MARKER = (NS_MARKERS, "displayed")
 _PASSING = frozenset({NS_CHATSTATES, NS_HINTS, NS_SID})
 
 # What one reads in a body-less message that is content all the same.
-ENCRYPTED = frozenset({("eu.siacs.conversations.axolotl", "encrypted"), ("urn:xmpp:omemo:2", "encrypted")})
+ENCRYPTED = frozenset((namespace, "encrypted") for namespace in NS_OMEMO)
 
 
 def whole_number(text: str | None) -> int | None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from minimixproxy.namespaces import NS_CLIENT
+from minimixproxy.namespaces import NS_CLIENT, NS_MUC
 from minimixproxy.wire.stanza import Stanza, optional_attribute, parse_stanza
 from minimixproxy.wire.trees import is_deeper, read_start_tag
 from minimixproxy.xep.iq import iq
@@ -19,7 +19,7 @@ from minimixproxy.xep.stanza_errors import error_payload
 
 CONDITION = "policy-violation"
 _COUNTED_ALONG = 16 * 1024  # bytes
-_JOIN = b"<x xmlns='http://jabber.org/protocol/muc'/>"  # what shows an error to be that of a join (XEP-0045 §7.2)
+_JOIN = b"<x xmlns='%b'/>" % NS_MUC.encode()  # what shows an error to be that of a join (XEP-0045 §7.2)
 
 
 @dataclass(frozen=True, slots=True)

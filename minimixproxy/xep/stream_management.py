@@ -19,8 +19,8 @@ _BARE = re.compile(
     b"|".join(
         pattern.replace(b"'", quote)
         for pattern in (
-            b"<a xmlns='urn:xmpp:sm:3' h='([0-9]{1,10})' ?/>",
-            b"<a h='([0-9]{1,10})' xmlns='urn:xmpp:sm:3' ?/>",
+            b"<a xmlns='%b' h='([0-9]{1,10})' ?/>" % _NS,
+            b"<a h='([0-9]{1,10})' xmlns='%b' ?/>" % _NS,
         )
         for quote in (b"'", b'"')
     )

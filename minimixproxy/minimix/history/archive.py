@@ -11,7 +11,16 @@ from dataclasses import dataclass
 from minimixproxy.minimix.history.archive_query import ArchiveQuery, UnusableQuery, read_query
 from minimixproxy.minimix.history.room_history import RoomHistory
 from minimixproxy.minimix.interfaces.journal import KeptMessage
-from minimixproxy.namespaces import NS_CLIENT, NS_DELAY, NS_DISCO_INFO, NS_FORWARD, NS_MAM, NS_RSM
+from minimixproxy.namespaces import (
+    NS_CLIENT,
+    NS_DATA,
+    NS_DATA_VALIDATE,
+    NS_DELAY,
+    NS_DISCO_INFO,
+    NS_FORWARD,
+    NS_MAM,
+    NS_RSM,
+)
 from minimixproxy.wire.stanza import (
     MalformedStanza,
     Stanza,
@@ -30,13 +39,13 @@ MAX_PAGE = 100  # messages
 MAX_PAGE_BYTES = 1024 * 1024
 _OWN_ID = "minimix-"  # archive ids of messages that have none from the room
 _FORM = (
-    b"<query xmlns='%b'><x xmlns='jabber:x:data' type='form'>"
+    b"<query xmlns='%b'><x xmlns='%b' type='form'>"
     b"<field type='hidden' var='FORM_TYPE'><value>%b</value></field>"
     b"<field type='jid-single' var='with'/><field type='text-single' var='start'/><field type='text-single' var='end'/>"
     b"<field type='text-single' var='before-id'/><field type='text-single' var='after-id'/>"
-    b"<field type='list-multi' var='ids'><validate xmlns='http://jabber.org/protocol/xdata-validate' "
+    b"<field type='list-multi' var='ids'><validate xmlns='%b' "
     b"datatype='xs:string'><open/></validate></field></x></query>"
-) % (NS_MAM.encode(), NS_MAM.encode())
+) % tuple(namespace.encode() for namespace in (NS_MAM, NS_DATA, NS_MAM, NS_DATA_VALIDATE))
 
 
 def concerns_archive(stanza: Stanza) -> bool:

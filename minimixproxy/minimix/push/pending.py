@@ -14,6 +14,7 @@ from typing import Protocol
 
 from minimixproxy.minimix.interfaces.journal import KeptPush
 from minimixproxy.minimix.interfaces.streams import Answered
+from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.timing.backoff import Backoff
 from minimixproxy.timing.clock import Clock, Timer
 from minimixproxy.wire.stanza import Stanza
@@ -54,7 +55,7 @@ def outcome_of(answer: Stanza | None) -> Outcome:
         return Outcome.TOLD
     if not answer.readable:
         return Outcome.UNKNOWN
-    error = answer.payload("jabber:client", "error")
+    error = answer.payload(NS_CLIENT, "error")
     waits = error is not None and error.getAttribute("type") == "wait"
     return Outcome.LATER if waits or muc.error_condition(answer) in _PASSING else Outcome.DISABLED
 

@@ -14,14 +14,14 @@ from minimixproxy.minimix.room.attendance import Attendance
 from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.minimix.room.own_presence import rejoin_presence
 from minimixproxy.minimix.room.snapshot import Snapshot
-from minimixproxy.namespaces import NS_MUC
+from minimixproxy.namespaces import NS_DATA, NS_MUC_OWNER
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep import muc
 from minimixproxy.xep.delays import format_time
 
 OVERLAP = 60.0  # seconds of the room's history asked for again, for clocks that differ
 # What the owner of a room sends to take it as it is (XEP-0045 §10.1.2).
-_INSTANT_ROOM = b"<query xmlns='%b#owner'><x xmlns='jabber:x:data' type='submit'/></query>" % NS_MUC.encode()
+_INSTANT_ROOM = b"<query xmlns='%b'><x xmlns='%b' type='submit'/></query>" % (NS_MUC_OWNER.encode(), NS_DATA.encode())
 
 
 class RejoinAttempt:

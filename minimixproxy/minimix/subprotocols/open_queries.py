@@ -6,10 +6,11 @@ from hashlib import sha256
 
 from minimixproxy.jids import parse_jid
 from minimixproxy.minimix.interfaces.streams import SessionPort
+from minimixproxy.namespaces import NS_MAM, NS_MAM_1
 from minimixproxy.wire.stanza import Stanza
 
 _LONG = 64  # characters
-_MAM = frozenset({"urn:xmpp:mam:1", "urn:xmpp:mam:2"})
+_MAM = frozenset({NS_MAM_1, NS_MAM})
 Key = tuple[str, str | None]  # archive, queryid
 
 
