@@ -244,9 +244,7 @@ class Settings(BaseModel):
     @property
     def directory(self) -> Path:
         """Where all that is kept beside the database lives."""
-        if self.state_directory is not None:
-            return self.state_directory
-        return self.state.parent if isinstance(self.state, Path) else DEFAULT_STATE.parent
+        return directory_of(self.state, self.state_directory)
 
     @model_validator(mode="before")
     @classmethod
@@ -266,19 +264,31 @@ class Settings(BaseModel):
         return self
 
 
-def load(path: Path) -> Settings:
-    """Read and check the file.
+def directory_of(state: Path | SecretStr, state_directory: Path | None) -> Path:
+    """Return where all that is kept beside the database lives."""
+    if state_directory is not None:
+        return state_directory
+    return state.parent if isinstance(state, Path) else DEFAULT_STATE.parent
 
-    Raises ConfigError, whose text has one line for every fault found.
-    """
+
+def read(path: Path) -> dict[str, Any]:
+    """Read the file as TOML. Raises ConfigError."""
     try:
-        data = tomllib.loads(path.read_bytes().decode("utf-8"))
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
+
+
+def load(path: Path) -> Settings:
+    """Read and check the file.
+
+    Raises ConfigError, whose text has one line for every fault found.
+    """
+    data = read(path)
     try:
         return Settings.model_validate(data, context={"directory": path.absolute().parent})
     except ValidationError as error:

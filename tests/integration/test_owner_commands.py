@@ -9,8 +9,8 @@ import slixmpp
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from minimixproxy.operator import commands
 from minimixproxy.operator.asking import Connection
+from minimixproxy.operator.commands import proxy as asking
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client
 from tests.integration.libraries import Aioxmpp, Slixmpp, aioxmpp, unusable, waiting
@@ -282,7 +282,7 @@ class ForgottenTests(OwnerCase):
         path = proxy.directory / "state" / "control"
 
         def ask() -> dict[str, Any]:
-            with Connection(path, patiently(commands.TIMEOUT)) as connection:
+            with Connection(path, patiently(asking.TIMEOUT)) as connection:
                 return connection.ask({"request": "status"})
 
         report = await deferToThread(ask)

@@ -14,8 +14,8 @@ from typing import Any
 from twisted.trial import unittest
 
 from minimixproxy.operator.asking import NoStatus, Refusal
+from minimixproxy.operator.commands.enroll import NAMED, PROGRESS, Import
 from minimixproxy.operator.enroll import MAX_ACCOUNTS
-from minimixproxy.operator.enroll_command import NAMED, PROGRESS, Import
 from minimixproxy.server_stores.records import Record, StoreError, Unusable
 from tests.operator.cases import CommandCase
 from tests.operator.test_enroll import KEYS, fields

@@ -14,8 +14,9 @@ from minimixproxy import __version__
 from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.occupancy.phases import State
-from minimixproxy.operator import commands, status_report, status_table
+from minimixproxy.operator import status_report, status_table
 from minimixproxy.operator.asking import Connection
+from minimixproxy.operator.commands import forget, proxy
 from minimixproxy.operator.forget import PATIENCE
 from minimixproxy.operator.status_report import Reported, StatusReport
 from minimixproxy.safety_net import NET, SafetyNet
@@ -300,10 +301,10 @@ class CommandTests(CommandCase):
             given.append(timeout)
             return Connection(path, timeout)
 
-        self.patch(commands, "Connection", connection)
+        self.patch(proxy, "Connection", connection)
         self.forget(BARE)
-        self.assertEqual(given, [commands.FORGET_TIMEOUT])
-        self.assertGreaterEqual(commands.FORGET_TIMEOUT, PATIENCE + 5)
+        self.assertEqual(given, [forget.TIMEOUT])
+        self.assertGreaterEqual(forget.TIMEOUT, PATIENCE + 5)
 
     def test_not_running(self) -> None:
         path = self.directory / "control"
@@ -314,7 +315,7 @@ class CommandTests(CommandCase):
         self.assertEqual(self.ask(), (1, "", f"minimixproxy: not running: nobody listens on {path}\n"))
 
     def test_no_answer(self) -> None:
-        self.patch(commands, "TIMEOUT", 0.1)
+        self.patch(proxy, "TIMEOUT", 0.1)
         server = socket.socket(socket.AF_UNIX)
         self.addCleanup(server.close)
         server.bind(str(self.directory / "control"))
@@ -353,4 +354,4 @@ class CommandTests(CommandCase):
         self.assertEqual(self.run_command("--version")[:2], (0, f"minimixproxy {__version__}\n"))
         self.assertIn("status", self.run_command("--help")[1])
         self.assertEqual(self.run_command()[0], 2)
-        self.assertEqual(self.run_command("status")[0], 2)
+        self.assertEqual(self.run_command("status", "--acc", "alice@a.test")[0], 2)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import getpass
 import json
 import sys
+from argparse import Namespace
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -13,10 +13,11 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from minimixproxy.config.settings import Settings
+from minimixproxy.config.settings import load
 from minimixproxy.jids import Address, InvalidJID, parse_jid
-from minimixproxy.operator.asking import Connection, NoStatus, Refusal
-from minimixproxy.operator.control import NAME
+from minimixproxy.operator.asking import NoStatus, Refusal
+from minimixproxy.operator.commands import proxy
+from minimixproxy.operator.commands.command import Argument, Command, Outcome
 from minimixproxy.operator.enroll import MAX_ACCOUNTS, PATIENCE
 from minimixproxy.operator.forget import account_address
 from minimixproxy.sasl.keys import Keys
@@ -28,55 +29,25 @@ PROGRESS = 1000  # accounts
 NAMED = 20  # of those left out
 
 
-class NotAll(Exception):
-    """Some accounts were left out; `str()` is the summary."""
-
-
-def add_parser(commands: Any) -> None:
-    """Add the command to the parser of all commands."""
-    enroll = commands.add_parser(
-        "enroll",
-        help="accounts whose clients log in by SCRAM",
-        description="Has the running proxy know the keys of an account, so that its clients can log in by SCRAM and "
-        "the account can join rooms. With a JID: asks for the password on the terminal, or reads a line of standard "
-        "input, and logs in at the server with it. Else for many accounts, from the server's own store.",
-    )
-    enroll.add_argument("--config", "-c", type=Path, required=True, metavar="FILE", help="the proxy's configuration")
-    source = enroll.add_mutually_exclusive_group(required=True)
-    source.add_argument("account", metavar="JID", nargs="?", help="the address of the account")
-    source.add_argument(
-        "--from-prosody", type=Path, metavar="DIRECTORY", help="Prosody's data_path, of internal_hashed accounts"
-    )
-    source.add_argument(
-        "--from-sql", metavar="URL", help="Prosody's or ejabberd's database: sqlite:////PATH or postgresql://HOST/NAME"
-    )
-    enroll.add_argument("--domain", metavar="DOMAIN", help="of accounts whose store does not tell theirs")
-    enroll.set_defaults(run=run)
-
-
-def run(options: argparse.Namespace, settings: Settings) -> str:
-    """Do what the options say; return what to print.
-
-    Raises `NoStatus`, `InvalidJID`, `BadRecord`, `StoreError`, or `NotAll`.
-    """
-    path = settings.directory / NAME
+def run(options: Namespace) -> Outcome:
+    """Do what the options say. Raises `NoStatus`, `InvalidJID`, `BadRecord` or `StoreError`."""
     if options.account is not None:
-        return _enroll_one(options.account, path)
+        return _enroll_one(options)
+    domains = set(load(options.config).domain)
     records = _records(options)
     first = list(islice(records, 1))  # the store is there, before anybody is asked
-    with Connection(path, TIMEOUT) as connection:
-        done = Import(connection.ask, set(settings.domain), options.domain).run(chain(first, records))
-    if done.left_out:
-        raise NotAll(done.summary())
-    return done.summary()
+    with proxy.connect(options, TIMEOUT) as connection:
+        done = Import(connection.ask, domains, options.domain).run(chain(first, records))
+    return Outcome(done.summary(), done.report(), 1 if done.left_out else 0)
 
 
-def _enroll_one(account: str, path: Path) -> str:
-    bare = account_address(account)
+def _enroll_one(options: Namespace) -> Outcome:
+    bare = account_address(options.account)
     password = checked_password(_password(bare))
-    with Connection(path, TIMEOUT) as connection:
+    with proxy.connect(options, TIMEOUT) as connection:
         answer = connection.ask({"request": "enroll", "account": bare, "password": password}, "hash", "lasts")
-    return f"{bare}: {_told(answer)}\n"
+    report = {"account": bare, "hash": answer["hash"], "lasts": answer["lasts"]}
+    return Outcome(f"{bare}: {_told(answer)}\n", report)
 
 
 def _told(answer: dict[str, Any]) -> str:
@@ -98,7 +69,7 @@ def _password(bare: str) -> str:
     return line.removesuffix("\n").removesuffix("\r")
 
 
-def _records(options: argparse.Namespace) -> Iterator[Record | Unusable]:
+def _records(options: Namespace) -> Iterator[Record | Unusable]:
     if options.from_prosody is not None:
         from minimixproxy.server_stores.prosody_files import read_directory
 
@@ -147,6 +118,15 @@ class Import:
         if self.left_out:
             lines.append(f"{self.left_out} left out, see above")
         return "\n".join(lines) + "\n"
+
+    def report(self) -> dict[str, Any]:
+        """Return the same as what JSON has."""
+        return {
+            "read": self._seen,
+            "enrolled": self.enrolled,
+            "left_out": self.left_out,
+            "not_served": dict(self._elsewhere),
+        }
 
     def _take(self, record: Record) -> None:
         domain = record.domain or self._default
@@ -211,3 +191,44 @@ def _base64(value: bytes) -> str:
 
 def _say(line: str) -> None:
     print(f"minimixproxy: {line}", file=sys.stderr)
+
+
+ENROLL = Command(
+    "enroll",
+    "accounts whose clients log in by SCRAM",
+    (
+        "Has the running proxy know the keys of accounts, so that their clients can log in by SCRAM, and the accounts "
+        "can join rooms. With a JID: asks for the password on the terminal, without an echo, or reads a line of "
+        "standard input, and logs in at the server with it. Else for many accounts, from the server's own store.",
+        "Nothing in the store is changed. What cannot be used is named on standard error, and the rest is taken.",
+    ),
+    run,
+    (
+        Argument("account", "The account of this address.", value="JID", one_of="source"),
+        Argument(
+            "--from-prosody",
+            "All accounts in the files of Prosody (internal_hashed), below its data_path.",
+            value="DIRECTORY",
+            kind=Path,
+            one_of="source",
+            completes="directories",
+        ),
+        Argument(
+            "--from-sql",
+            "All accounts in the SQL database of Prosody or ejabberd: sqlite:////PATH or postgresql://USER@HOST/NAME.",
+            value="URL",
+            one_of="source",
+        ),
+        Argument("--domain", "The domain of accounts whose store does not tell it.", value="DOMAIN"),
+    ),
+    {
+        0: "All are enrolled.",
+        1: "The server does not take the password or cannot be reached, nothing can be kept of it, an account of a "
+        "store was left out, or the proxy is not running.",
+    },
+    (
+        "minimixproxy enroll alice@example.org",
+        "minimixproxy enroll --from-prosody /var/lib/prosody",
+        "minimixproxy enroll --from-sql postgresql://ejabberd@127.0.0.1/ejabberd --domain example.org",
+    ),
+)

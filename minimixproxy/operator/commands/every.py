@@ -1,0 +1,7 @@
+"""All commands, in the order in which they are shown."""
+
+from minimixproxy.operator.commands.enroll import ENROLL
+from minimixproxy.operator.commands.forget import FORGET
+from minimixproxy.operator.commands.status import STATUS
+
+COMMANDS = (STATUS, ENROLL, FORGET)

@@ -1,0 +1,106 @@
+"""What all commands of the operator's have in common."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial import unittest
+
+from minimixproxy.operator.commands import command
+from minimixproxy.operator.commands.every import COMMANDS
+from tests.operator.cases import CommandCase
+
+CLIENT_PROXY = """
+[[client_proxy]]
+domain = "proxy.a.test"
+target = "bot@a.test"
+server = "tcp:127.0.0.1:5347"
+secret = "x"
+"""
+
+
+class DescriptionTests(unittest.SynchronousTestCase):
+    def test_each_is_whole(self) -> None:
+        self.assertEqual(len({one.name for one in COMMANDS}), len(COMMANDS))
+        for one in COMMANDS:
+            names = [name for argument in one.all_arguments for name in (argument.name, argument.short) if name]
+            self.assertEqual(len(set(names)), len(names), one.name)
+            self.assertLessEqual({0, 1}, set(one.statuses), one.name)
+            self.assertTrue(all(text.endswith(".") for text in (*one.about, *one.statuses.values())), one.name)
+            self.assertFalse(one.summary.endswith("."), one.name)
+            for argument in one.all_arguments:
+                self.assertTrue(argument.about.endswith("."), (one.name, argument.name))
+                self.assertTrue(argument.is_option or argument.value, (one.name, argument.name))
+            for example in one.examples:
+                self.assertTrue(example.startswith(f"minimixproxy {one.name}"), example)
+
+
+class CommonTests(CommandCase):
+    def test_help_of_each(self) -> None:
+        for one in COMMANDS:
+            code, output, _errors = self.run_command(one.name, "--help")
+            self.assertEqual(code, 0, one.name)
+            for argument in one.all_arguments:
+                self.assertIn(argument.name if argument.is_option else argument.value, output)
+            self.assertIn("Exit status: 0:", output)
+
+    def test_only_the_place_of_state_is_read(self) -> None:
+        """Whatever else is wrong in the file, the proxy that runs since before can be asked."""
+        self.file.write_text('state = "state.sqlite"\nnonsense = 1\n[[listen]]\nendpoint = "nonsense"\n')
+        self.serve(b'{"account": "alice@a.test", "known": true}\n')
+        code, _output, errors = self.run_command("forget", "--config", str(self.file), "alice@a.test")
+        self.assertEqual((code, errors), (0, ""))
+
+    def test_the_place_itself_is_wrong(self) -> None:
+        for text, expected in (
+            ("state = 3", "state: must be a file name"),
+            ('state = "state.sqlite"\nstate_directory = 3', "state_directory: must be a file name"),
+            ("state = ", "not valid TOML"),
+            (CLIENT_PROXY, "has no control socket"),
+        ):
+            self.file.write_text(text)
+            code, _output, errors = self.run_command("status", "--config", str(self.file))
+            self.assertEqual((code, errors.count("\n")), (1, 1), text)
+            self.assertIn(f"minimixproxy: {self.file}: ", errors)
+            self.assertIn(expected, errors)
+
+    def test_client_proxy_alone_with_a_directory(self) -> None:
+        self.file.write_text(f'state_directory = "."\n{CLIENT_PROXY}')
+        _code, _output, errors = self.run_command("status", "--config", str(self.file))
+        self.assertIn(f"there is no {self.directory / 'control'}", errors)
+
+    def test_the_usual_place_of_the_configuration(self) -> None:
+        _code, _output, errors = self.run_command("forget", "alice@a.test")
+        self.assertIn(str(command.DEFAULT_CONFIGURATION), errors)
+
+    def test_failures_as_json(self) -> None:
+        code, output, errors = self.run_command("forget", "--json", "--config", str(self.file), "nobody")
+        self.assertEqual((code, errors.count("\n")), (1, 1))
+        self.assertEqual(errors, f"minimixproxy: {json.loads(output)['error']}\n")
+
+    def test_interrupted(self) -> None:
+        self.patch(sys.modules["minimixproxy.operator.forget"], "parse_jid", self.interrupt)
+        self.assertEqual(self.run_command("forget", "alice@a.test"), (130, "", "minimixproxy: interrupted\n"))
+
+    def interrupt(self, _text: str) -> None:
+        raise KeyboardInterrupt
+
+    def test_who_reads_it_has_enough(self) -> None:
+        """A pager that is left early is no reason for a traceback."""
+        self.serve(b'{"account": "alice@a.test", "known": true}\n')
+        reading, writing = os.pipe()
+        os.close(reading)
+        program = [sys.executable, "-m", "minimixproxy.operator.commands"]
+        with os.fdopen(writing, "wb") as output:
+            done = subprocess.run(
+                [*program, "forget", "--config", str(self.file), "alice@a.test"],
+                stdout=output,
+                stderr=subprocess.PIPE,
+                cwd=Path(__file__).resolve().parents[2],
+                check=False,
+            )
+        self.assertEqual((done.returncode, done.stderr), (1, b""))
