@@ -25,6 +25,9 @@ from minimixproxy.logs.service import LogFloodService
 from minimixproxy.operator.control import Answer, ControlService
 from minimixproxy.operator.enroll import EnrollingAnswers
 from minimixproxy.operator.forget import Forgetting
+from minimixproxy.operator.notify import ServiceManager
+from minimixproxy.operator.notify_service import NotifyService
+from minimixproxy.operator.status_line import status_line
 from minimixproxy.operator.status_report import Reported, StatusReport
 from minimixproxy.resource_id import Installation
 from minimixproxy.storage.database import Database
@@ -75,8 +78,10 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
     if has_directory:
         _take_state_directory(settings.directory, _owner(options))
     minimix = _minimix(settings, reactor) if settings.listen else None
+    report = _report(minimix, domains, reactor)
     if has_directory:
-        tree.addService(ControlService(settings.directory, _answers(minimix, domains, reactor), reactor))
+        tree.addService(ControlService(settings.directory, _answers(minimix, report, reactor), reactor))
+    tree.addService(_notifying(minimix, report, reactor))
     if minimix is not None:
         minimix.service.setServiceParent(tree)
     for domain in domains:
@@ -125,20 +130,32 @@ def _minimix(settings: config.Settings, reactor: Any) -> _Minimix:
     return _Minimix(state, accounts, journal, answers)
 
 
-def _answers(
-    minimix: _Minimix | None, domains: Sequence[clientproxy.ClientProxyService], reactor: Any
-) -> dict[str, Answer]:
+def _report(minimix: _Minimix | None, domains: Sequence[clientproxy.ClientProxyService], reactor: Any) -> StatusReport:
+    if minimix is None:
+        return StatusReport(reactor.seconds, os.getpid, Reported(domains=domains))
+    reported = Reported(minimix.accounts.with_streams, lambda: minimix.journal.status, domains)
+    return StatusReport(reactor.seconds, os.getpid, reported)
+
+
+def _answers(minimix: _Minimix | None, report: StatusReport, reactor: Any) -> dict[str, Answer]:
     """Return what can be asked on the control socket."""
     if minimix is None:
-        return {"status": StatusReport(reactor.seconds, os.getpid, Reported(domains=domains)).answer}
-    reported = Reported(minimix.accounts.with_streams, lambda: minimix.journal.status, domains)
-    report = StatusReport(reactor.seconds, os.getpid, reported)
+        return {"status": report.answer}
     return {
         "status": report.answer,
         "forget": Forgetting(minimix.accounts, reactor).answer,
         "enroll": minimix.enrolling.enroll,
         "enroll_keys": minimix.enrolling.take_keys,
     }
+
+
+def _notifying(minimix: _Minimix | None, report: StatusReport, reactor: Any) -> NotifyService:
+    """Return what keeps systemd informed. Clients can log in when state is loaded: then the ports are open, too."""
+
+    def is_ready() -> bool:
+        return minimix is None or bool(minimix.service.running)
+
+    return NotifyService(ServiceManager(), reactor, is_ready, lambda: status_line(report.summary()))
 
 
 def _call(call: Any) -> None:

@@ -69,7 +69,7 @@ class OptionsTests(TapTestCase):
 class MakeServiceTests(TapTestCase):
     def test_tree(self) -> None:
         tree = tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())
-        _log, control, state, _client_proxy = tree
+        _log, control, _notify, state, _client_proxy = tree
         self.assertEqual(len(list(state)), 2)  # accounts and listeners start when state is there, and stop before it
         self.assertTrue(all(IService.providedBy(service) for service in (*tree, *state)))
         for request in ("status", "forget"):
@@ -78,7 +78,7 @@ class MakeServiceTests(TapTestCase):
     def test_only_client_proxy(self) -> None:
         self.file.write_text(GOOD[GOOD.index("[[client_proxy]]") :])
         tree = tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())
-        self.assertEqual(len(list(tree)), 2)
+        self.assertEqual(len(list(tree)), 3)
 
     def test_state_directory_is_made_for_its_owner_only(self) -> None:
         tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())
@@ -125,7 +125,7 @@ class MakeServiceTests(TapTestCase):
     def test_client_proxy_with_a_place_for_its_control_socket(self) -> None:
         self.file.write_text('state_directory = "new"\n' + GOOD[GOOD.index("[[client_proxy]]") :])
         tree = tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())
-        self.assertEqual(len(list(tree)), 3)
+        self.assertEqual(len(list(tree)), 4)
         self.assertTrue((self.directory / "new").is_dir())
 
 

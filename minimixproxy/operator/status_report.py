@@ -96,7 +96,6 @@ class StatusReport:
 
     def report(self, only: str | None = None) -> Report:
         """Return the report; with `only`, a bare JID, the account of that address alone is told in full."""
-        journal = self._reported.journal()
         accounts = list(self._reported.accounts())
         chosen = [pair for pair in accounts if only in (None, pair[0].bare)]
         return {
@@ -104,14 +103,21 @@ class StatusReport:
             "twisted": twisted.__version__,
             "pid": self._pid(),
             "uptime": round(self._seconds() - self._started, 3),
-            "journal": asdict(journal) if journal is not None else None,
             "stanzas": {
                 "skipped": self._reported.net.skipped,
                 "dropped": self._reported.net.dropped,
                 "trees": BUILT.trees,
             },
-            "totals": _totals(accounts),
+            **self.summary(accounts),
             **_in_full(chosen),
+        }
+
+    def summary(self, accounts: Accounts | None = None) -> Report:
+        """Return what the report says of all accounts together, and of what is no account."""
+        journal = self._reported.journal()
+        return {
+            "journal": asdict(journal) if journal is not None else None,
+            "totals": _totals(list(self._reported.accounts() if accounts is None else accounts)),
             "client_proxy": [dict(domain.status()) for domain in self._reported.domains],
         }
 
