@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import twisted
-from twisted.application.service import MultiService
+from twisted.application.service import IService, MultiService
 from twisted.internet.endpoints import serverFromString
 from twisted.python import usage
 
@@ -27,6 +27,7 @@ from minimixproxy.operator.enroll import EnrollingAnswers
 from minimixproxy.operator.forget import Forgetting
 from minimixproxy.operator.notify import ServiceManager
 from minimixproxy.operator.notify_service import NotifyService
+from minimixproxy.operator.readiness import Readiness
 from minimixproxy.operator.status_line import status_line
 from minimixproxy.operator.status_report import Reported, StatusReport
 from minimixproxy.resource_id import Installation
@@ -86,7 +87,17 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
         minimix.service.setServiceParent(tree)
     for domain in domains:
         tree.addService(domain)
+    if settings.web is not None:
+        tree.addService(_web(settings.web, Readiness(), reactor))
     return tree
+
+
+def _web(settings: config.Web, readiness: Readiness, reactor: Any) -> IService:
+    """Return the operator's site. Its modules are imported only here: who has none needs no memory for them."""
+    from minimixproxy.operator.web.service import WebService
+
+    _check_endpoint("[web]", settings.endpoint, reactor)
+    return WebService(settings, readiness, reactor)
 
 
 class _Minimix(NamedTuple):
@@ -182,10 +193,14 @@ def _place(settings: config.Settings) -> Place:
 def _check_endpoints(settings: config.Settings, reactor: Any) -> None:
     """Those that can only be parsed where they are used, as `systemd:`, which needs sockets from systemd."""
     for listen in settings.listen:
-        try:
-            serverFromString(reactor, listen.endpoint)
-        except ENDPOINT_FAULTS as error:
-            _exit(f'[[listen]] endpoint "{listen.endpoint}" cannot be used here: {error}')
+        _check_endpoint("[[listen]]", listen.endpoint, reactor)
+
+
+def _check_endpoint(table: str, endpoint: str, reactor: Any) -> None:
+    try:
+        serverFromString(reactor, endpoint)
+    except ENDPOINT_FAULTS as error:
+        _exit(f'{table} endpoint "{endpoint}" cannot be used here: {error}')
 
 
 def _owner(options: Options) -> tuple[int, int]:

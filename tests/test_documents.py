@@ -33,9 +33,10 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "## `[push]`": config.Push,
     "## `[sessions]`": config.Sessions,
     "## `[limits]`": config.Limits,
+    "## `[web]`": config.Web,
     "## `[[client_proxy]]`": config.ClientProxy,
 }
-TABLES = {"listen", "domain", "rooms", "push", "sessions", "limits", "client_proxy"}
+TABLES = {"listen", "domain", "rooms", "push", "sessions", "limits", "web", "client_proxy"}
 DOAP = "{http://usefulinc.com/ns/doap#}"
 XMPP = "{https://linkmauve.fr/ns/xmpp-doap#}"
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"

@@ -101,6 +101,7 @@ MAY_USE: dict[str, set[str]] = {
     "server_stores": {"sasl"},
     "operator": {"minimix.interfaces", "minimix.commands", "sasl", "server_stores"},
     "operator.commands": {"operator", "sasl", "server_stores"},
+    "operator.web": {"operator"},
 }
 #: Rooms that do no input or output, and what they must not import for that.
 CORE = ("minimix", "stream_management", "sasl", "xep", "wire", "bounds", "jids", "namespaces")

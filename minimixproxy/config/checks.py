@@ -5,7 +5,9 @@ allowed. config_errors.py puts the key before it.
 """
 
 import os
+import re
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,20 @@ def prepare_jid(text: str) -> str:
         return parse_jid(text).full
     except InvalidJID as error:
         raise ValueError('must be a JID: "example.org", "user@example.org" or "user@example.org/resource"') from error
+
+
+def host_name(name: str) -> str:
+    """The name of a host as browsers send it: in small letters, without a port or a dot at its end."""
+    prepared = name.lower().removesuffix(".")
+    if not re.fullmatch(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", prepared):
+        raise ValueError('must be the name of a host, without a port, such as "proxy.example.org"')
+    return prepared
+
+
+def has_package(module: str, extra: str) -> None:
+    """Refuse what needs a package that comes with an extra of ours and is not installed."""
+    if find_spec(module) is None:
+        raise ValueError(f"needs the package {module}, which is not installed: pip install 'minimixproxy[{extra}]'")
 
 
 def endpoint_kind(description: str) -> str:

@@ -43,6 +43,7 @@ DomainName = Annotated[str, AfterValidator(checks.prepare_domain)]
 BareJID = Annotated[str, AfterValidator(checks.prepare_bare_jid)]
 JID = Annotated[str, AfterValidator(checks.prepare_jid)]
 ServerEndpoint = Annotated[str, AfterValidator(checks.server_endpoint)]
+HostName = Annotated[str, AfterValidator(checks.host_name)]
 ClientEndpoint = Annotated[str, AfterValidator(checks.client_endpoint)]
 
 
@@ -176,6 +177,19 @@ class Limits(Section):
         return self
 
 
+class Web(Section):
+    """The operator's web site: metrics, health, and a page. Nobody logs in to it, so it is for this machine only."""
+
+    endpoint: ServerEndpoint = "tcp:5290:interface=127.0.0.1"
+    # The names by which it is asked for, beside addresses and localhost: those of a reverse proxy's site, say.
+    hosts: Annotated[tuple[HostName, ...], BeforeValidator(checks.strings)] = ()
+
+    @model_validator(mode="after")
+    def _package_is_there(self) -> "Web":
+        checks.has_package("prometheus_client", "web")
+        return self
+
+
 class ClientProxy(Section):
     """A component domain (XEP-0114) whose IQs are answered by resources of the target account."""
 
@@ -239,6 +253,7 @@ class Settings(BaseModel):
     push: Push = Push()
     sessions: Sessions = Sessions()
     limits: Limits = Limits()
+    web: Web | None = None
     client_proxy: Annotated[tuple[ClientProxy, ...], BeforeValidator(checks.tables)] = ()
 
     @property

@@ -95,6 +95,20 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
             "Unknown endpoint type: 'pct'"
         ],
     ),
+    "web": (
+        MINIMAL + '[web]\nendpoint = "tcp:x"\nhosts = ["a.test:80", "b test", 5, ""]\n',
+        [
+            '[web] endpoint: must be a Twisted server endpoint, such as "tcp:5222": '
+            "invalid literal for int() with base 10: 'x'",
+            *(
+                '[web] hosts: must be the name of a host, without a port, such as "proxy.example.org"'
+                for _wrong in ("port", "space")
+            ),
+            "[web] hosts: must be a string, not 5",
+            '[web] hosts: must be the name of a host, without a port, such as "proxy.example.org"',
+        ],
+    ),
+    "web in brackets": (MINIMAL + "[[web]]\n", ["web: must be a table, not a list"]),
     "one bracket": (
         '[listen]\nendpoint = "tcp:5222"\n' + DOMAIN,
         ["[listen]: must be written with double brackets, and may then be repeated"],
@@ -108,7 +122,7 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + "[q]\n",
         [
             "[q]: unknown key; known: "
-            "client_proxy, domain, limits, listen, push, rooms, seal_key, sessions, state, state_directory"
+            "client_proxy, domain, limits, listen, push, rooms, seal_key, sessions, state, state_directory, web"
         ],
     ),
     "unknown domain key": (
@@ -123,7 +137,7 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + "[[is-1n]]\n",
         [
             "is-1n: unknown key; known: "
-            "client_proxy, domain, limits, listen, push, rooms, seal_key, sessions, state, state_directory"
+            "client_proxy, domain, limits, listen, push, rooms, seal_key, sessions, state, state_directory, web"
         ],
     ),
     "unknown key of a domain that looks like a branch of ours": (
@@ -342,6 +356,25 @@ class AcceptedTests(ConfigTestCase):
             self.assertEqual(settings.state.get_secret_value(), url)
             self.assertNotIn("s3cret", repr(settings))
             self.assertEqual(settings.directory, Path("/var/lib/minimixproxy"))
+
+    def test_web(self) -> None:
+        """No table, no site; an empty one has all that is needed."""
+        self.assertIsNone(self.load(MINIMAL).web)
+        web = self.load(MINIMAL + "[web]\n").web
+        assert web is not None
+        self.assertEqual((web.endpoint, web.hosts), ("tcp:5290:interface=127.0.0.1", ()))
+        web = self.load(MINIMAL + '[web]\nendpoint = "unix:web"\nhosts = ["Proxy.Example.org."]\n').web
+        assert web is not None
+        self.assertEqual((web.endpoint, web.hosts), ("unix:web", ("proxy.example.org",)))
+
+    def test_web_without_its_package(self) -> None:
+        self.patch(checks, "find_spec", lambda _module: None)
+        error = self.assertRaises(config.ConfigError, self.load, MINIMAL + "[web]\n")
+        self.assertIn(
+            "[web]: needs the package prometheus_client, which is not installed: pip install 'minimixproxy[web]'",
+            str(error),
+        )
+        self.load(MINIMAL)
 
     def test_state_directory(self) -> None:
         settings = self.load(f'state_directory = "beside"\nseal_key = "/etc/key"\n{MINIMAL}')
