@@ -56,7 +56,7 @@ Connect = Callable[[Resumable | None], Awaitable[Opened]]
 class Attempt:
     """Connects, and gives the life of the stream what comes of it.
 
-    That is RESUMED, CONNECTED, CANNOT_OPEN or CREDENTIAL_REFUSED.
+    That is RESUMED, CONNECTED, CANNOT_OPEN or CREDENTIAL_REFUSED; with the last two, why.
 
     Once it is stopped it gives nothing, and a stream that it brings all the same is dropped.
     """
@@ -66,7 +66,7 @@ class Attempt:
     def __init__(
         self, account: str, connect: Connect, happens: Callable[..., Any], resumable: Resumable | None = None
     ) -> None:
-        """`happens` takes an `Input`, and with RESUMED and CONNECTED what was opened."""
+        """`happens` takes an `Input`, with RESUMED and CONNECTED what was opened, else why that is not so."""
         self._account = account
         self._connect = connect
         self._resumable = resumable
@@ -104,8 +104,10 @@ class Attempt:
         happens, self._happens = self._happens, None
         if happens is None:
             return
-        if failure.check(CannotOpen):
+        known = failure.check(CannotOpen) is not None
+        if known:
             self.log.warn("account stream of {account}: {error}", account=self._account, error=str(failure.value))
         else:
             self.log.failure("while opening the account stream of {account}", failure, account=self._account)
-        happens(Input.CREDENTIAL_REFUSED if failure.check(CredentialRefused) else Input.CANNOT_OPEN)
+        why = str(failure.value) if known else "a fault of the proxy: see the log"
+        happens(Input.CREDENTIAL_REFUSED if failure.check(CredentialRefused) else Input.CANNOT_OPEN, why)

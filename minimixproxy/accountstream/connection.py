@@ -29,6 +29,8 @@ from minimixproxy.wire.xmlstream import SKIPPED_EVENT
 from minimixproxy.xep import stream_management as sm
 from minimixproxy.xep.stream_headers import STREAM_END
 
+UNACKNOWLEDGED = "the server did not acknowledge what it was sent"
+
 
 class Listener(Protocol):
     """Who hears what comes; an `AccountStream` is one."""
@@ -68,7 +70,7 @@ class Connection:
         managed: ManagedStream | None,
         clock: Clock,
         listener: Listener,
-        happens: Callable[[Input], Any],
+        happens: Callable[[Input, str | None], Any],
     ) -> None:
         self.xmlstream, self.jid = opened.xmlstream, opened.jid
         self._managed = managed
@@ -165,33 +167,33 @@ class Connection:
             return
         self.log.warn("account stream {jid}: the server does not acknowledge what it is sent", jid=self.jid)
         if self._resumed and not self._answers:
-            self._tell(Input.ENDED)
+            self._tell(Input.ENDED, UNACKNOWLEDGED)
         else:
-            self._breaks()
+            self._breaks(UNACKNOWLEDGED)
         self.abort()
 
     # What ends it
 
-    def _tell(self, what: Input) -> None:
+    def _tell(self, what: Input, why: str | None = None) -> None:
         if self._attached:
-            self._happens(what)
+            self._happens(what, why)
 
-    def _breaks(self) -> None:
+    def _breaks(self, why: str) -> None:
         """The connection is no good any more; the stream may be."""
         managed = self._managed
         if managed is not None and managed.resumable and not self.xmlstream.is_closed:
-            self._tell(Input.BROKEN)
+            self._tell(Input.BROKEN, why)
         else:
-            self._tell(Input.ENDED)
+            self._tell(Input.ENDED, why)
 
     def _ended(self, _reason: Any = None) -> None:
         if self._attached:
             self.log.warn("account stream lost its connection: {jid}", jid=self.jid)
-            self._breaks()
+            self._breaks("the connection ended")
 
     def _silent(self, seconds: float) -> None:
         self.log.warn("account stream silent for {silent:.0f} s: {jid}", silent=seconds, jid=self.jid)
-        self._breaks()
+        self._breaks(f"the server was silent for {seconds:.0f} s")
         self.abort()
 
     def _fault(self, fault: Any) -> None:
@@ -204,13 +206,13 @@ class Connection:
             condition=fault.condition,
             text=fault.text,
         )
-        self._tell(Input.ENDED)
+        self._tell(Input.ENDED, f"the server sent what is no XML for us: {fault.condition}")
 
     def _stream_error(self, stanza: Stanza) -> None:
         """The server ends the stream (RFC 6120 §4.9), `conflict` included: waiting keeps two from fighting at speed."""
         names = [name for _uri, name in stanza.payloads if name != "text"]
         self.log.warn("account stream {jid} ended by the server: {condition}", jid=self.jid, condition=names[:1])
-        self._tell(Input.ENDED)
+        self._tell(Input.ENDED, f"ended by the server: {', '.join(names[:1])}")
         disconnect(self.xmlstream, self._clock)
 
     # What comes
@@ -248,7 +250,7 @@ class Connection:
             self._sending.acknowledged(sm.handled_of(stanza))
         except (NotSent, sm.BadElement) as error:
             self.log.warn("account stream {jid}: the server counts wrongly: {error}", jid=self.jid, error=str(error))
-            self._tell(Input.ENDED)
+            self._tell(Input.ENDED, "the server counts wrongly")
             self.abort()
 
     def _left_out(self, skipped: Skipped) -> None:

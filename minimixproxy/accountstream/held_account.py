@@ -74,7 +74,7 @@ class HeldAccount:
         if not self.is_enrolled:
             self.log.info("{jid} joins rooms by itself: the account is not enrolled", jid=session.jid)
             if self.stream.state is StreamState.CLOSED:
-                self.stream.refuse()
+                self.stream.refuse("the account is not enrolled")
         self.account.session_bound(session)
         if self.is_enrolled:
             self._login_mended()
@@ -126,7 +126,8 @@ class HeldAccount:
         self.login.restore(kept)
         self.account.restore(kept)
         if not self.login.usable:
-            self.stream.refuse()
+            refused = self.login.refused
+            self.stream.refuse(*("the server has refused the login that was kept",) if refused else ())
             self.log.warn("{account} waits for a client to log in: no usable login was kept", account=self.bare)
         elif self.account.rooms:
             self.stream.reopen()

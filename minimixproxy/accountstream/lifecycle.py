@@ -69,7 +69,7 @@ _AT = {
     Phase.CLOSED: {
         Input.SEND: Transition(Phase.HURRYING, Rules._keep_and_wait),
         Input.REOPEN: Transition(Phase.WAITING, Rules._wait),
-        Input.REFUSE: Transition(Phase.REFUSED, _nothing("whoever restores the account knows it").action),
+        Input.REFUSE: Transition(Phase.REFUSED, Rules._is_refused),
         Input.CLOSE: Transition(None, Rules._close),
     },
     Phase.WAITING: {

@@ -55,6 +55,13 @@ class Told(Protocol):
         """Return the connection, not attached yet."""
 
 
+class Fault(NamedTuple):
+    """What has gone wrong last, "" for nothing, and when: seconds of the clock."""
+
+    what: str
+    when: float
+
+
 class Waits(NamedTuple):
     """How long to wait from failure to failure: to open the stream, and to resume it."""
 
@@ -104,6 +111,7 @@ class Rules:
         self._timer = Timer(clock)  # of this phase: it gives TIME_UP, and the next phase stops it
         self._queue: list[bytes] = []  # from HURRYING to OPENING
         self._waiting: list[Callable[[], None]] = []  # the same: for what is in it to be acknowledged; CONGESTED: read
+        self.fault = Fault("", 0.0)
         self._slot: Slot | None = None  # from IN_LINE to OPENING, from TO_RESUME to RESUMING
         self._attempt: Attempt | None = None  # while OPENING, RESUMING or LEAVING
         self._bound: Opened | None = None  # while those are told who have lost the stream that it follows
@@ -241,10 +249,11 @@ class Rules:
 
     # The way back
 
-    def _lose(self, _: object = None) -> None:
+    def _lose(self, why: object = None) -> None:
         """Drop what waits. The next wait is longer. Call `lost`."""
         self._delay = self._backoff.next()
         self._changed = self._clock.seconds()
+        self._note(why)
         dropped = self._forget()
         self._stream.lost()
         dropped.over(self._stream.perhaps_lost)
@@ -252,7 +261,7 @@ class Rules:
     def _lose_late(self, _: object) -> None:
         """Stop the attempt, and drop what waits. The next wait is longer. Call `lost`."""
         self.log.warn("account stream of {account} did not open in time", account=self._stream.account)
-        self._lose()
+        self._lose("it did not open in time")
 
     def _lose_overfull(self, _: object) -> None:
         """Stop, and drop what waits. The next wait is longer. Call `lost`."""
@@ -260,13 +269,13 @@ class Rules:
             "too much waits for the account stream of {account} to open: all of that is dropped",
             account=self._stream.account,
         )
-        self._lose()
+        self._lose("too much waited for it to open")
 
-    def _lose_open(self, _: object = None) -> None:
+    def _lose_open(self, why: object = None) -> None:
         """The next wait is longer, or the first again if it was open for a minute. Call `lost`."""
         if self._clock.seconds() - self._changed >= STABLE:
             self._backoff.reset()
-        self._lose()
+        self._lose(why)
 
     def _abort(self, _: object) -> None:
         """End the connection at once; the next wait as for one that has ended. Call `lost`."""
@@ -284,14 +293,24 @@ class Rules:
         )
         connection = self.connection
         assert connection is not None
-        self._lose_open()
+        self._lose_open(f"the server {fault} what is sent")
         connection.abort()
 
-    def _refuse(self, _: object) -> None:
+    def _refuse(self, why: object) -> None:
         """Drop what waits; call `refused`."""
+        self._note(why)
         dropped = self._forget()
         self._stream.refused()
         dropped.over(self._stream.perhaps_lost)
+
+    def _note(self, why: object) -> None:
+        """Note what has gone wrong, for whoever asks."""
+        if isinstance(why, str):
+            self.fault = Fault(why, self._clock.seconds())
+
+    def _is_refused(self, why: object) -> None:
+        """Whoever restores the account knows it."""
+        self._note(why)
 
     def _tell_soon(self, _: object) -> None:
         """Drop the stanza."""  # and `refused` is not called while somebody is sending

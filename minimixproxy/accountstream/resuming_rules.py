@@ -15,8 +15,9 @@ LEAVING_TIMEOUT = 10.0  # seconds for a stream to be resumed that nobody needs
 class ResumingRules(Rules):
     """What one stream does from the end of a connection until there is another, or the stream is lost."""
 
-    def _break(self, _: object) -> None:
+    def _break(self, why: object) -> None:
         """Resume it at once, or after a while if nothing has come of the last time. What is sent meanwhile waits."""
+        self._note(why)
         connection, self.connection, self.queued = self.connection, None, 0
         assert connection is not None and self.managed is not None
         connection.detach()
@@ -36,8 +37,9 @@ class ResumingRules(Rules):
         self._due = min(now + self._tries.next(), self._resume_until) if self.managed.resumable else now
         self._stay(max(0.0, self._due - now))
 
-    def _try_again(self, _: object = None) -> None:
+    def _try_again(self, why: object = None) -> None:
         """Stop the attempt. Time has to pass."""
+        self._note(why)
         self._end_opening()
         self._rest()
 
@@ -93,7 +95,7 @@ class ResumingRules(Rules):
     def _lose_broken(self, _: object) -> None:
         """Drop what waits. The next wait is longer, or the first again if it was open for a minute. Call `lost`."""
         self.log.warn("account stream of {account} is not resumed: it is lost", account=self._stream.account)
-        self._lose_open()
+        self._lose_open("it was not resumed")
 
     def _resume_to_leave(self, _: object) -> Deferred[None]:
         """Connect: rooms are to be told what waits, and the server is to keep nothing. Failures count no more."""

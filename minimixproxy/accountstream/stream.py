@@ -25,7 +25,7 @@ from wokkel.subprotocols import XMPPHandler
 from minimixproxy.accountstream.attempt import Opened, Resumable
 from minimixproxy.accountstream.connection import Connection
 from minimixproxy.accountstream.lifecycle import Lifecycle
-from minimixproxy.accountstream.lifecycle_rules import Waits
+from minimixproxy.accountstream.lifecycle_rules import Fault, Waits
 from minimixproxy.accountstream.managed_stream import ManagedStream, OnDisk
 from minimixproxy.accountstream.observed import Observed
 from minimixproxy.accountstream.phases import Input, Phase, StreamState
@@ -143,6 +143,11 @@ class AccountStream(XMPPHandlerCollection, Service):
         return life.managed.jid if life.managed is not None and life.phase is not Phase.LEAVING else ""
 
     @property
+    def fault(self) -> Fault:
+        """What has gone wrong last, and when; it may be open again since."""
+        return self._life.fault
+
+    @property
     def opens_in(self) -> float:
         """Seconds, at most, until it lines up for the next attempt; 0 if it does not wait for time to pass."""
         return self._life.opens_in
@@ -223,9 +228,9 @@ class AccountStream(XMPPHandlerCollection, Service):
         """A client has logged in: the credential is good, and the server is there."""
         self._life.happens(Input.MENDED)
 
-    def refuse(self) -> None:
+    def refuse(self, why: str = "no usable login was kept") -> None:
         """Do as if the credential had been refused, from CLOSED: there is none, or none that is good."""
-        self._life.happens(Input.REFUSE)
+        self._life.happens(Input.REFUSE, why)
 
     def close(self) -> None:
         """End the stream properly, or the attempts to open it: nobody needs it now."""

@@ -14,15 +14,18 @@ from minimixproxy.minimix.addressing.outgoing import is_own
 from minimixproxy.minimix.bookmarks.events import MARK
 from minimixproxy.minimix.bookmarks.follower import BookmarkFollower
 from minimixproxy.minimix.bookmarks.handler import BookmarkHandler
+from minimixproxy.minimix.bookmarks.says import Says
 from minimixproxy.minimix.commands.user_requests import UserRequests
 from minimixproxy.minimix.direct_sessions import DirectSessions
 from minimixproxy.minimix.interfaces.account_host import AccountHost
+from minimixproxy.minimix.interfaces.endings import Ended, Ending, Why
 from minimixproxy.minimix.interfaces.enrolling import Enrolled
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptRoom, TokenDevice
 from minimixproxy.minimix.interfaces.streams import Answered, SessionPort, StreamPort
 from minimixproxy.minimix.managed_sessions import ManagedSessions
 from minimixproxy.minimix.occupancy.occupancies import Occupancies
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
+from minimixproxy.minimix.occupancy.reasons import of_error, of_removal
 from minimixproxy.minimix.pausing import Pausing
 from minimixproxy.minimix.push.pushing import Pushing
 from minimixproxy.minimix.read_state import ReadState, ReadStateHandler
@@ -79,6 +82,7 @@ class Account:
         self.iqs = IQProxyHandler(parts, queries, self._iq_handled)
         self._bookmarks = BookmarkFollower(self, context.settings, context.clock, context.journal)
         self._journal = context.journal
+        self._endings = context.endings
         self._user = UserRequests(self, bare, self.address, context.clock)
         self._release = StreamRelease(stream, context.clock, self._is_needed, self._awaits_answers, self._stream_closed)
         openings = BookmarkHandler(self._bookmarks), ReadStateHandler(self._up_to)
@@ -111,6 +115,15 @@ class Account:
         occupancy = self.rooms.get(room)
         session = occupancy.client if occupancy is not None else None
         return session.jid if session is not None else None
+
+    @property
+    def endings(self) -> Mapping[str, Ended]:
+        """Why it is not in rooms, as far as that is known, by room."""
+        return self._endings[self.bare]
+
+    def bookmark_of(self, room: str) -> Says:
+        """Return what is known of the bookmark of a room."""
+        return self._bookmarks.says(room)
 
     def kept_rooms(self) -> list[KeptRoom]:
         """Return the rooms as they are to be on disk."""
@@ -343,6 +356,8 @@ class Account:
         if not joins and not is_ours:
             return False
         answer = error_for(stanza.name, stanza.attributes, "too many elements")
+        if joins and occupancy is None:
+            self.occupancies.not_in(address.bare, Ending(Why.UNREADABLE))
         if answer is not None:
             session.deliver(rewrite(answer.raw, {"to": session.jid}))
         return True
@@ -366,9 +381,18 @@ class Account:
             return True
         if stanza.name == "presence":
             if self._direct and session in self._direct:
-                self._direct.heard(session, stanza)
+                self._heard_directly(session, stanza)
             return self.presences.from_server(stanza)
         return stanza.name == "message" and self.messages.from_server(session, stanza)
+
+    def _heard_directly(self, session: SessionPort, presence: Stanza) -> None:
+        """A room, perhaps, has something to say to a session that is in rooms by itself."""
+        room = self._direct.heard(session, presence)
+        if room is not None:
+            kind = presence.get("type")
+            self.occupancies.not_in(
+                room, of_error(Why.REFUSED_DIRECTLY, presence) if kind == "error" else of_removal(presence)
+            )
 
     # Rooms, by itself and by its user --------------------------------------------------------------------------
 
@@ -400,9 +424,13 @@ class Account:
         """Join a room without a client asking for it; if the account is in already, only the bookmark is noted."""
         self.occupancies.enter(room, nick, password, bookmarked=bookmarked)
 
-    def leave(self, room: str) -> None:
+    def leave(self, room: str, why: Why = Why.LEFT_BY_COMMAND) -> None:
         """Leave a room; sessions that are attached are shown out."""
-        self.occupancies.leave(room)
+        self.occupancies.leave(room, why)
+
+    def not_followed(self, room: str) -> None:
+        """A bookmark says to join a room, and the account is in as many rooms as it may be."""
+        self.occupancies.not_in(room, Ending(Why.TOO_MANY_ROOMS))
 
     def notifications(self, rooms: Mapping[str, str]) -> None:
         """Bookmarks were read: by room, what they say of notifications (XEP-0492)."""
@@ -433,7 +461,8 @@ class Account:
 
     def forget(self) -> None:
         """Leave everything, and keep nothing."""
-        self.occupancies.leave_all(FORGOTTEN)
+        self.occupancies.leave_all(Why.LEFT_BY_COMMAND, FORGOTTEN)
+        self._endings.forgotten(self.bare)
         self._host.forgotten()
 
     # Its end ---------------------------------------------------------------------------------------------------

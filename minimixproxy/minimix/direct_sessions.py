@@ -56,17 +56,19 @@ class DirectSessions:
         if self._rooms[session] is not None:
             self._rooms[session] = set()
 
-    def heard(self, session: SessionPort, presence: Stanza) -> None:
-        """The server has a presence for a session: a room may have removed it, or not let it in."""
+    def heard(self, session: SessionPort, presence: Stanza) -> str | None:
+        """The server has a presence for a session: return the room if it has removed it, or not let it in."""
         rooms = self._rooms[session]
         if not rooms or presence.get("type") not in ("unavailable", "error"):
-            return
+            return None
         try:
             room = parse_jid(presence.get("from") or "").bare
         except InvalidJID:
-            return
+            return None
         if room in rooms and (presence.get("type") == "error" or muc.SELF in muc.status_codes(presence)):
             rooms.discard(room)
+            return room
+        return None
 
 
 def _joins(presence: Stanza) -> bool:

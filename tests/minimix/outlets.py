@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.config.settings import Rooms
+from minimixproxy.minimix.interfaces.endings import Ending
 from minimixproxy.minimix.interfaces.said import Said
 from minimixproxy.minimix.interfaces.streams import Answered, RoomOutlet, SessionPort
 from minimixproxy.minimix.room.appearance import Appearance
@@ -60,6 +61,7 @@ class FakeOutlet:
     paced: list[Callable[[], None]] = field(default_factory=list)
     again: list[tuple[SessionPort, Stanza]] = field(default_factory=list)
     told: list[tuple[str, str]] = field(default_factory=list)  # of the room: "joined", "left", "ended"
+    reasons: list[Ending] = field(default_factory=list)  # why the account is not in the room
     waiting: ByteBudget = field(default_factory=lambda: ByteBudget(WAITING_BYTES))
     client_budget: ByteBudget = field(default_factory=lambda: ByteBudget(PLENTY))
     presence_limit: int = PLENTY
@@ -109,6 +111,9 @@ class FakeOutlet:
 
     def room_ended(self, room: str) -> None:
         self.told.append(("ended", room))
+
+    def not_in(self, room: str, why: Ending) -> None:
+        self.reasons.append(why)
 
     def broadcast_payload(self, session: SessionPort) -> bytes:
         return b""

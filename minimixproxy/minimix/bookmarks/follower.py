@@ -7,6 +7,7 @@ later: the reading is the truth. So nothing that is written here, and comes back
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Protocol
 
 from minimixproxy.config.settings import Rooms
@@ -14,9 +15,11 @@ from minimixproxy.jids import parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.bookmarks.events import told_by_server, written_by_client
 from minimixproxy.minimix.bookmarks.poller import BookmarkPoller, ReadAccount
+from minimixproxy.minimix.bookmarks.says import Says
 from minimixproxy.minimix.bookmarks.storage import BookmarkStorage, Refused, Requests
 from minimixproxy.minimix.bookmarks.unfollowed import UnfollowedBookmarks, UnfollowedJournal, digest_of
 from minimixproxy.minimix.bookmarks.write_back import BookmarkWriteBack
+from minimixproxy.minimix.interfaces.endings import Why
 from minimixproxy.minimix.interfaces.journal import KeptMembership
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.stanza import Stanza
@@ -50,8 +53,11 @@ class BookmarkedAccount(Requests, ReadAccount, Protocol):
     def enter(self, room: str, nick: str, password: str | None) -> None:
         """Join without any client asking, for a bookmark."""
 
-    def leave(self, room: str) -> None:
+    def leave(self, room: str, why: Why) -> None:
         """Leave a room that no session is in."""
+
+    def not_followed(self, room: str) -> None:
+        """A bookmark says to join a room, and the account is in as many rooms as it may be."""
 
     def notifications(self, rooms: Mapping[str, str]) -> None:
         """Bookmarks were read: by room, what they say of notifications (XEP-0492)."""
@@ -74,6 +80,8 @@ class BookmarkFollower:
             self._poller.stop()
         self._write_back = BookmarkWriteBack(settings.max_rooms) if settings.bookmarks == "sync" else None
         self._seen: dict[str, str] = {}  # rooms to be in by the last reading, with the digests of their bookmarks
+        self._passive: frozenset[str] = frozenset()  # rooms whose bookmarks do not say to join, by the same reading
+        self._refused = False  # the server has given none, the last time
         self._in_storage: bool | None = None  # whether that was private XML
         self._unmarked: set[str] = set()  # the room that is being left for its bookmark: that needs no other
         self._unfollowed = UnfollowedBookmarks(account.bare, settings.max_rooms, journal)
@@ -85,6 +93,18 @@ class BookmarkFollower:
     def busy(self) -> bool:
         """Whether the account stream is needed, or will be in a moment."""
         return self._poller.busy
+
+    def says(self, room: str) -> Says:
+        """Return what is known of the bookmark of a room."""
+        if self._settings.bookmarks == "off":
+            return Says.OFF
+        if room in self._unfollowed.rooms:
+            return Says.NOT_FOLLOWED
+        if self._in_storage is None:
+            return Says.REFUSED if self._refused else Says.NOT_READ
+        if room in self._seen:
+            return Says.AUTOJOIN
+        return Says.NO_AUTOJOIN if room in self._passive else Says.NONE
 
     def restored(self, unfollowed: Mapping[str, str | None]) -> None:
         """The account is there again after a restart; `unfollowed`: what was kept of that."""
@@ -154,6 +174,7 @@ class BookmarkFollower:
         try:
             found = await self._storage.read()
         except Refused as error:
+            self._refused = True
             self.log.info(
                 "{account}: the server gives no bookmarks: {condition}",
                 account=self._account.bare,
@@ -174,7 +195,9 @@ class BookmarkFollower:
         self._unfollowed.settle(wanted, found.unreadable, rewritten)
         outside = self._enter(wanted, rewritten)
         self._seen = {room: digest_of(bookmark) for room, bookmark in wanted.items() if room not in outside}
-        self._in_storage = found.storage is not None
+        passive = (room for room in found.rooms if room not in wanted)
+        self._passive = frozenset(islice(passive, self._settings.max_rooms))
+        self._in_storage, self._refused = found.storage is not None, False
 
     def _mark_as_bookmarked(self, wanted: Mapping[str, Bookmark], found: Bookmarks) -> None:
         """Tell the rooms that the account is in whether bookmarks keep it there; leave those where nothing does now.
@@ -201,7 +224,7 @@ class BookmarkFollower:
             self._account.set_bookmarked(room, False)
         else:
             self._unmarked = {room}
-            self._account.leave(room)
+            self._account.leave(room, Why.BOOKMARK_GONE)
             self._unmarked = set()
 
     def _enter(self, wanted: Mapping[str, Bookmark], rewritten: set[str]) -> set[str]:
@@ -224,6 +247,7 @@ class BookmarkFollower:
                     again.add(room)
             elif len(account.rooms) >= self._settings.max_rooms:
                 beyond.add(room)
+                account.not_followed(room)
             else:
                 self.log.info("{account}: a bookmark says to join {room}", account=account.bare, room=room)
                 account.enter(room, bookmark.nick or self._own_nick, bookmark.password)

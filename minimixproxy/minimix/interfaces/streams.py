@@ -8,6 +8,7 @@ from typing import Protocol
 from wokkel.subprotocols import XMPPHandler
 
 from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.minimix.interfaces.endings import Ending
 from minimixproxy.minimix.interfaces.said import Said
 from minimixproxy.minimix.interfaces.weighed import Weighed
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
@@ -194,6 +195,9 @@ class RoomOutlet(OwnRequests, Protocol):
 
     def room_ended(self, room: str) -> None:
         """The occupancy is over; forget it, and join again for whoever waits."""
+
+    def not_in(self, room: str, why: Ending) -> None:
+        """Note why the account is not in the room, or not any more."""
 
     def broadcast_payload(self, session: SessionPort) -> bytes:
         """Return what the session's undirected presence shows, as children of the account's own (see `presence`)."""

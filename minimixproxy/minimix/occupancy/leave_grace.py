@@ -13,10 +13,11 @@ MAX_FAREWELL = 4096  # bytes of a presence that leaves, of which the room is tol
 
 class LeaveGrace:
     """Several clients leave every room while they disconnect: the account leaves only if the session's stream is
-    still open `seconds` later. Then `over` is called with the session's leave, None if that was too large to be kept.
+    still open `seconds` later. Then `over` is called with the session and its leave, None if that was too large to be
+    kept.
     """
 
-    def __init__(self, clock: Clock, seconds: float, over: Callable[[Stanza | None], None]) -> None:
+    def __init__(self, clock: Clock, seconds: float, over: Callable[[SessionPort, Stanza | None], None]) -> None:
         self._seconds = seconds
         self._over = over
         self._timer = Timer(clock)
@@ -50,5 +51,7 @@ class LeaveGrace:
         return running
 
     def _end(self, request: Stanza | None) -> None:
+        session = self._session
         self.cancel()
-        self._over(request)
+        assert session is not None
+        self._over(session, request)

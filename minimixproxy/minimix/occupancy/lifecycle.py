@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from minimixproxy.minimix.occupancy import joining, leaving, rejoining
 from minimixproxy.minimix.occupancy.parts import Parts
 from minimixproxy.minimix.occupancy.phases import ALL, ASKING, AWAY, BACK, FIRST, IN, LEFT, Input, Phase
+from minimixproxy.minimix.occupancy.reasons import reason
 from minimixproxy.minimix.rejoin.missed_messages import SUBJECT_TIMEOUT
 from minimixproxy.timing.clock import Timer
 
@@ -186,6 +187,9 @@ class Lifecycle:
         """Go on to the phase that follows, and do what is to be done on the way. Actions may call it again."""
         to, action = TABLE[self.phase, what]
         if to is not None:
+            why = reason(self.phase, what, to, *with_it)
+            if why is not None:
+                self._parts.outlet.not_in(self._parts.room, why)
             self._enter(to)
         action(self._parts, *with_it)
         if to is Phase.ENDED:

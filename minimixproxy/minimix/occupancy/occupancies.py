@@ -6,6 +6,7 @@ from typing import Protocol
 
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.endings import Ending, Why
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptRoom
 from minimixproxy.minimix.interfaces.streams import Listener, SessionPort, StreamPort
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
@@ -59,7 +60,6 @@ class Occupancies:
     ) -> None:
         self.rooms: dict[str, Occupancy] = {}
         self.listener = host.push
-        self.room_joined = host.room_joined
         self.room_left = host.room_left
         self.room_removed = host.room_removed
         self.from_session_again = host.from_session_again
@@ -106,6 +106,7 @@ class Occupancies:
                     "wait", "resource-constraint", f"the account is in {len(self)} rooms, as many as it may be"
                 )
                 session.deliver(muc.join_error(room, nick, session.jid, stanza.get("id"), error))
+                self.not_in(room, Ending(Why.TOO_MANY_ROOMS))
                 return
             occupancy = self.rooms[room] = self._occupancy(room)
         occupancy.join(session, nick, stanza)
@@ -119,6 +120,7 @@ class Occupancies:
             self.log.warn(
                 "{account} is in as many rooms as it may be, so it does not join {room}", account=self._bare, room=room
             )
+            self.not_in(room, Ending(Why.TOO_MANY_ROOMS))
         else:
             membership = KeptMembership(nick, nick, password, bookmarked, wall_time(self._context.clock))
             self.rooms[room] = occupancy = self._occupancy(room, KeptRoom(room, membership))
@@ -147,6 +149,7 @@ class Occupancies:
                 self.rooms[room.room] = self._occupancy(room.room, room)
             except Exception:  # noqa: BLE001 (one damaged room must not cost the others)
                 self.log.failure("while restoring {room} of {account}", room=room.room, account=self._bare)
+                self.not_in(room.room, Ending(Why.NOT_RESTORED))
         stay = self._context.settings.stay
         if self.rooms and stay:
             idle = max(0.0, wall_time(self._context.clock) - kept.last_seen)
@@ -159,16 +162,18 @@ class Occupancies:
 
     # Out of rooms ----------------------------------------------------------------------------------------------
 
-    def leave(self, room: str) -> None:
+    def leave(self, room: str, why: Why) -> None:
         """Leave a room; sessions that are attached are shown out."""
         occupancy = self.rooms.get(room)
         if occupancy is not None:
+            self.not_in(room, Ending(why))
             self.room_left(room)
             occupancy.leave_room(reason=LEFT)
 
-    def leave_all(self, reason: str = "") -> None:
+    def leave_all(self, why: Why, reason: str = "") -> None:
         """Leave every room, with this reason for sessions that are attached."""
         for occupancy in list(self.rooms.values()):
+            self.not_in(occupancy.room, Ending(why))
             occupancy.leave_room(reason=reason)
 
     def leave_at_once(self) -> None:
@@ -203,11 +208,20 @@ class Occupancies:
         if stay:
             self._abandoned.start(stay, self._abandon)
         else:
-            self.leave_all()
+            self.leave_all(Why.NO_DEVICE)
 
     def _abandon(self) -> None:
         self.log.info("{account} has had no client for long enough: it leaves its rooms", account=self._bare)
-        self.leave_all()
+        self.leave_all(Why.NO_DEVICE)
+
+    def room_joined(self, room: str) -> None:
+        """The account is in a room."""
+        self._context.endings.joined(self._bare, room)
+        self._host.room_joined(room)
+
+    def not_in(self, room: str, why: Ending) -> None:
+        """Note why the account is not in a room, or not any more."""
+        self._context.endings.note(self._bare, room, why, wall_time(self._context.clock))
 
     def room_ended(self, room: str) -> None:
         """Forget the occupancy; who asked to join while it was leaving joins now."""

@@ -12,6 +12,7 @@ from typing import Any
 from minimixproxy.minimix.history.displayed_markers import MAX_BYTES
 from minimixproxy.minimix.history.room_history import HistoryBudgets, RoomHistory
 from minimixproxy.minimix.history.room_info import RoomInfo
+from minimixproxy.minimix.interfaces.endings import Ending, Why
 from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptRoom
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.occupancy import leaving
@@ -32,6 +33,7 @@ from minimixproxy.minimix.room.context import RoomContext
 from minimixproxy.minimix.room.join_ids import JoinIds
 from minimixproxy.minimix.room.outbox import Outbox
 from minimixproxy.minimix.room.scales import Scales
+from minimixproxy.minimix.room.sessions import resource_of
 from minimixproxy.minimix.room.waiting_joins import JoinRequest, join_request
 from minimixproxy.timing.clock import wall_time
 from minimixproxy.wire.stanza import Stanza
@@ -66,7 +68,7 @@ class Occupancy:
 
     def _parts(self) -> Parts:
         context = self._context
-        schedule = RejoinSchedule(context, self._appearance, self._rejoin)
+        schedule = self._schedule = RejoinSchedule(context, self._appearance, self._rejoin)
         archive_retry = ArchiveRetry(context, self._heard, partial(self._membership.note_missing, None))
         return Parts(
             context=context,
@@ -133,6 +135,16 @@ class Occupancy:
     def note_bookmark(self, bookmarked: bool) -> None:
         """A bookmark keeps the account in from now on, or does so no longer."""
         self._membership.note_bookmark(bookmarked)
+
+    @property
+    def attempts(self) -> int:
+        """How often the account has tried to come back since it is out."""
+        return self._schedule.attempts if self.interrupted else 0
+
+    @property
+    def next_attempt_in(self) -> float:
+        """Seconds until it lines up for the next try to come back; 0 if it does not wait for time to pass."""
+        return self._schedule.next_in if self.interrupted else 0.0
 
     @property
     def messages_kept(self) -> int:
@@ -223,8 +235,10 @@ class Occupancy:
         """
         self._happens(Input.LEAVE, request, reason)
 
-    def _leave_with_session(self, request: Stanza | None) -> None:
-        self._context.outlet.room_left(self.room)
+    def _leave_with_session(self, session: SessionPort, request: Stanza | None) -> None:
+        outlet = self._context.outlet
+        outlet.not_in(self.room, Ending(Why.LAST_DEVICE_LEFT, by=resource_of(session)))
+        outlet.room_left(self.room)
         self.leave_room(request)
 
     def leave_at_once(self) -> None:

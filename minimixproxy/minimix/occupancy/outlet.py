@@ -6,6 +6,7 @@ from collections.abc import Callable, Sized
 from typing import Protocol
 
 from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.minimix.interfaces.endings import Ending
 from minimixproxy.minimix.interfaces.streams import Answered, Listener, SessionPort, StreamPort
 from minimixproxy.minimix.room.budgets import Budgets
 from minimixproxy.minimix.room.context import AccountContext
@@ -35,6 +36,9 @@ class OutletHost(Sized, Protocol):
     def room_ended(self, room: str) -> None:
         """The occupancy is over."""
 
+    def not_in(self, room: str, why: Ending) -> None:
+        """Note why the account is not in the room."""
+
     def from_session_again(self, session: SessionPort, stanza: Stanza) -> None:
         """What a session said while a room was out of reach can be said now."""
 
@@ -53,6 +57,7 @@ class AccountOutlet:
         self.room_left = host.room_left
         self.room_removed = host.room_removed
         self.room_ended = host.room_ended
+        self.not_in = host.not_in
         self.from_session_again = host.from_session_again
         self.when_acknowledged = stream.when_acknowledged
         self._stream = stream

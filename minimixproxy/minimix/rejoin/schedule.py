@@ -30,6 +30,13 @@ class RejoinSchedule:
         self._asking = False  # for the registered nick
         self._conflicts = 0
         self._back_since: float | None = None
+        self._due_at = 0.0  # while the timer runs
+        self.attempts = 0  # since the account is out
+
+    @property
+    def next_in(self) -> float:
+        """Seconds until it lines up for the next attempt; 0 if no time has to pass."""
+        return max(0.0, self._due_at - self._context.clock.seconds()) if self._timer.running else 0.0
 
     def now(self) -> None:
         """Try as soon as the pace of all rooms allows it."""
@@ -44,7 +51,9 @@ class RejoinSchedule:
             self._backoff.reset()
         self._back_since = None
         self._conflicts = 0
-        self._timer.start(self._backoff.next(), self.now)
+        delay = self._backoff.next()
+        self._due_at = self._context.clock.seconds() + delay
+        self._timer.start(delay, self.now)
 
     def other_nick(self) -> bool:
         """The room does not give the nick: try another; False when there have been enough, and it is better to wait.
@@ -74,7 +83,7 @@ class RejoinSchedule:
     def succeeded(self) -> None:
         """The account is in the room."""
         self.stop()
-        self._conflicts = 0
+        self._conflicts = self.attempts = 0
         self._back_since = self._context.clock.seconds()
 
     def stop(self) -> None:
@@ -85,4 +94,5 @@ class RejoinSchedule:
     def _try(self) -> None:
         if self._due:
             self._due = False
+            self.attempts += 1
             self._attempt(self._appearance.wished_nick + "_" * self._conflicts)

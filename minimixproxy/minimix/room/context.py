@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from minimixproxy.config.settings import Push, Rooms
 from minimixproxy.minimix.addressing.local_accounts import ClientOf
 from minimixproxy.minimix.interfaces.journal import Journal, RoomJournal
 from minimixproxy.minimix.interfaces.streams import RoomOutlet
+from minimixproxy.minimix.room.endings import Endings
 from minimixproxy.timing.clock import Clock
 from minimixproxy.timing.pacing import Pacer
 
@@ -29,7 +30,7 @@ class RoomContext:
 @dataclass(frozen=True, slots=True)
 class AccountContext:
     """What all accounts of the proxy share: `client_of` finds the clients of others of them in a room, `pacer` sets the
-    pace at which rooms are joined again.
+    pace at which rooms are joined again, `endings` keeps why accounts are not in rooms.
     """
 
     settings: Rooms
@@ -38,3 +39,4 @@ class AccountContext:
     client_of: ClientOf
     pacer: Pacer
     push: Push
+    endings: Endings = field(default_factory=Endings)

@@ -13,6 +13,7 @@ from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.bookmarks.follower import BookmarkFollower
 from minimixproxy.minimix.bookmarks.poller import DEBOUNCE, FIRST_RETRY, LONGEST_IDLE, MAX_BROKEN
 from minimixproxy.minimix.bookmarks.storage import BookmarkStorage
+from minimixproxy.minimix.interfaces.endings import Why
 from minimixproxy.minimix.interfaces.journal import KeptMembership
 from minimixproxy.minimix.interfaces.streams import Answered
 from minimixproxy.wire.stanza import Stanza, parse_stanza
@@ -51,6 +52,8 @@ class FakeAccount:
         )  # what is refused: "publish-options", "configure", "create", "publish", "private"
         self.waiting: list[tuple[str, bytes, Answered]] = []
         self.requests = 0
+        self.beyond: list[str] = []  # rooms that bookmarks name and for which there is no place
+        self.left_for: list[Why] = []
         self.follower: BookmarkFollower
 
     def ask(self, to: str, kind: str, payload: bytes, answered: Answered) -> None:
@@ -127,8 +130,12 @@ class FakeAccount:
     def notifications(self, rooms: Mapping[str, str]) -> None:
         self.notify = dict(rooms)
 
-    def leave(self, room: str) -> None:
+    def not_followed(self, room: str) -> None:
+        self.beyond.append(room)
+
+    def leave(self, room: str, why: Why = Why.LEFT_BY_COMMAND) -> None:
         self.rooms[room].leaving = True
+        self.left_for.append(why)
         self.log.append(("leave", room))
         self.follower.room_left(room)
 
