@@ -578,6 +578,63 @@ class Refused(StreamTest):
         self.assertEqual((self.stream.state, self.upstream.attempts, self.called), (StreamState.REFUSED, [], []))
 
 
+class WhyNot(StreamTest):
+    """What has gone wrong last, for whoever asks why the stream is not open."""
+
+    def fault(self) -> tuple[str, float]:
+        return self.stream.fault.what, self.stream.fault.when
+
+    def test_nothing_yet(self) -> None:
+        self.assertEqual(self.fault(), ("", 0.0))
+
+    def test_cannot_be_opened(self) -> None:
+        self.clock.advance(7)
+        self.stream.send(b"<a/>")
+        self.upstream.attempts.pop().errback(CannotOpen("connection refused"))
+        self.assertEqual(self.fault(), ("connection refused", 1_700_000_007.0))
+
+    def test_a_fault_of_ours(self) -> None:
+        self.stream.send(b"<a/>")
+        self.upstream.attempts.pop().errback(ValueError("internal"))
+        self.assertEqual(self.fault()[0], "a fault of the proxy: see the log")
+        self.flushLoggedErrors(ValueError)
+
+    def test_refused(self) -> None:
+        self.stream.send(b"<a/>")
+        self.upstream.attempts.pop().errback(CredentialRefused("login refused: not-authorized"))
+        self.assertEqual(self.fault()[0], "login refused: not-authorized")
+
+    def test_refused_from_the_start(self) -> None:
+        self.stream.refuse("the account is not enrolled")
+        self.assertEqual(self.fault()[0], "the account is not enrolled")
+
+    def test_late(self) -> None:
+        self.stream.send(b"<a/>")
+        self.clock.advance(60)
+        self.assertEqual(self.fault()[0], "it did not open in time")
+
+    def test_lost(self) -> None:
+        def error() -> None:
+            self.upstream.says("<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>")
+
+        def silence() -> None:
+            self.clock.pump([PING_INTERVAL] * 5)
+
+        for end, why in (
+            (error, "ended by the server: conflict"),
+            (self.breaks, "the connection ended"),
+            (silence, "the server was silent for "),
+            (lambda: self.upstream.says("<a b/>"), "the server sent what is no XML for us: "),
+        ):
+            self.stream.send(b"<a/>")
+            self.clock.advance(10)
+            self.upstream.accept()
+            self.assertIs(self.stream.state, StreamState.OPEN)
+            end()
+            self.assertIs(self.stream.state, StreamState.CLOSED)
+            self.assertIn(why, self.fault()[0])
+
+
 class Composed(SynchronousTestCase):
     """Accounts, account, stream and handlers together: what arrives as bytes reaches the session."""
 

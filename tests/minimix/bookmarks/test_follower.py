@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.bookmarks.follower import BookmarkFollower
 from minimixproxy.minimix.bookmarks.poller import DEBOUNCE, FIRST_RETRY, LONGEST_IDLE, MAX_BROKEN
+from minimixproxy.minimix.bookmarks.says import Says
 from minimixproxy.minimix.bookmarks.storage import BookmarkStorage
 from minimixproxy.minimix.interfaces.endings import Why
 from minimixproxy.minimix.interfaces.journal import KeptMembership
@@ -210,6 +211,46 @@ class FollowerTest(SynchronousTestCase):
     def take(self) -> list[tuple[Any, ...]]:
         log, self.account.log = self.account.log, []
         return [entry for entry in log if entry != ("done",)]
+
+
+class Said(FollowerTest):
+    """What is known of a room's bookmark, for who asks why the account is not in the room."""
+
+    def test_each(self) -> None:
+        self.assertIs(self.follower.says(ROOM), Says.NOT_READ)
+        self.account.items = {ROOM: conference(), "no@muc": conference("autojoin='false'")}
+        self.comes()
+        said = [self.follower.says(room) for room in (ROOM, "no@muc", "other@muc")]
+        self.assertEqual(said, [Says.AUTOJOIN, Says.NO_AUTOJOIN, Says.NONE])
+        self.removed()
+        self.assertIs(self.follower.says(ROOM), Says.NOT_FOLLOWED)
+
+    def test_refused_and_off(self) -> None:
+        self.account.pep = False
+        self.comes()
+        self.assertIs(self.follower.says(ROOM), Says.REFUSED)
+        self.made(bookmarks="off")
+        self.assertIs(self.follower.says(ROOM), Says.OFF)
+
+    def test_few_are_remembered_that_do_not_say_to_join(self) -> None:
+        self.made(max_rooms=2)
+        self.account.items = {f"{number}@muc": conference("autojoin='false'") for number in range(5)}
+        self.comes()
+        said = [self.follower.says(f"{number}@muc") for number in range(5)]
+        self.assertEqual(said, [Says.NO_AUTOJOIN] * 2 + [Says.NONE] * 3)
+
+    def test_beyond_what_may_be(self) -> None:
+        self.made(max_rooms=1)
+        self.account.items = {ROOM: conference(), "two@muc": conference()}
+        self.comes()
+        self.assertEqual(self.account.beyond, ["two@muc"])
+
+    def test_why_it_leaves(self) -> None:
+        self.account.items = {ROOM: conference()}
+        self.comes()
+        self.account.items = {}
+        self.again()
+        self.assertEqual(self.account.left_for, [Why.BOOKMARK_GONE])
 
 
 class Following(FollowerTest):
