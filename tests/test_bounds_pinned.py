@@ -132,6 +132,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "WAITING_OWN": 16384,
         "WAITING_BYTES": 64 * 1024**2,
     },
+    "minimix.room.endings": {"MAX_ROOMS": 50, "ACCOUNT_BYTES": 32 * 1024, "ALL_BYTES": 8 * 1024**2, "MAX_TEXT": 300},
     "minimix.room.sessions": {"CLIENT_BYTES": 8 * 1024**2},
     "minimix.stream_release": {"LINGER": 10},
     "accountstream.accounts": {
