@@ -19,6 +19,7 @@ NS_CHANNEL_BINDING = "urn:xmpp:sasl-cb:0"  # XEP-0440
 NS_COMPRESS = "http://jabber.org/protocol/compress"  # XEP-0138
 NS_COMPRESS_FEATURE = "http://jabber.org/features/compress"
 NS_FAST = "urn:xmpp:fast:0"  # XEP-0484
+NS_FRAMING = "urn:ietf:params:xml:ns:xmpp-framing"  # RFC 7395
 NS_ISR = ("https://xmpp.org/extensions/isr/0", "urn:xmpp:isr:0")  # XEP-0397
 NS_LIMITS = "urn:xmpp:stream-limits:0"  # XEP-0478
 NS_SASL2 = "urn:xmpp:sasl:2"  # XEP-0388

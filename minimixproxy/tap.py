@@ -75,10 +75,10 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
     tree = MultiService()
     tree.addService(LogFloodService(reactor))  # it stops last
     domains = [clientproxy.service(section, reactor) for section in settings.client_proxy]
-    has_directory = bool(settings.listen or settings.model_fields_set & {"state", "state_directory"})
+    has_directory = bool(settings.serves_clients or settings.model_fields_set & {"state", "state_directory"})
     if has_directory:
         _take_state_directory(settings.directory, _owner(options))
-    minimix = _minimix(settings, reactor) if settings.listen else None
+    minimix = _minimix(settings, reactor) if settings.serves_clients else None
     report = _report(minimix, domains, reactor)
     if has_directory:
         tree.addService(ControlService(settings.directory, _answers(minimix, report, reactor), reactor))
@@ -194,6 +194,8 @@ def _check_endpoints(settings: config.Settings, reactor: Any) -> None:
     """Those that can only be parsed where they are used, as `systemd:`, which needs sockets from systemd."""
     for listen in settings.listen:
         _check_endpoint("[[listen]]", listen.endpoint, reactor)
+    for websocket in settings.websocket:
+        _check_endpoint("[[websocket]]", websocket.endpoint, reactor)
 
 
 def _check_endpoint(table: str, endpoint: str, reactor: Any) -> None:

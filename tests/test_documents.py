@@ -28,6 +28,7 @@ MAN_PAGE = ROOT / "docs" / "man" / "minimixproxy.1"
 SECTIONS: dict[str, type[BaseModel]] = {
     "## Top level": config.Settings,
     "## `[[listen]]`": config.Listen,
+    "## `[[websocket]]`": config.WebSocket,
     '## `[domain."example.org"]`': config.Domain,
     "## `[rooms]`": config.Rooms,
     "## `[push]`": config.Push,
@@ -36,7 +37,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "## `[web]`": config.Web,
     "## `[[client_proxy]]`": config.ClientProxy,
 }
-TABLES = {"listen", "domain", "rooms", "push", "sessions", "limits", "web", "client_proxy"}
+TABLES = {"listen", "websocket", "domain", "rooms", "push", "sessions", "limits", "web", "client_proxy"}
 DOAP = "{http://usefulinc.com/ns/doap#}"
 XMPP = "{https://linkmauve.fr/ns/xmpp-doap#}"
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"

@@ -5,6 +5,7 @@ docs/configuration.md describes every key.
 """
 
 import tomllib
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from minimixproxy.config import checks
+from minimixproxy.config import checks, websocket_checks
 from minimixproxy.config.errors import explain
 
 DEFAULT_STATE = Path("/var/lib/minimixproxy/minimixproxy.sqlite")
@@ -45,6 +46,9 @@ JID = Annotated[str, AfterValidator(checks.prepare_jid)]
 ServerEndpoint = Annotated[str, AfterValidator(checks.server_endpoint)]
 HostName = Annotated[str, AfterValidator(checks.host_name)]
 ClientEndpoint = Annotated[str, AfterValidator(checks.client_endpoint)]
+Origin = Annotated[str, AfterValidator(websocket_checks.origin)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(websocket_checks.network)]
+WebSocketURL = Annotated[str, AfterValidator(websocket_checks.url)]
 
 
 class Listen(Section):
@@ -58,6 +62,31 @@ class Listen(Section):
         if self.tls == "starttls" and checks.brings_its_own_tls(self.endpoint):
             raise ValueError('an "ssl:" endpoint does TLS from the first byte: say tls = "direct"')
         return self
+
+
+class WebSocket(Section):
+    """Where clients connect to by WebSocket (RFC 7395): browsers, mostly."""
+
+    endpoint: ServerEndpoint
+    # Whether TLS is our own, or ends at a reverse proxy.
+    tls: Literal["direct", "proxy"]
+    path: Annotated[str, AfterValidator(websocket_checks.path)] = "/xmpp-websocket"
+    # Pages that may connect, "*" for all; who is no browser may.
+    origins: Annotated[tuple[Origin, ...], BeforeValidator(checks.strings)] = ()
+    # Who may be the reverse proxy, and say who the client is.
+    trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(checks.strings)] = ()
+    # Where clients find it (XEP-0156), as far as it is not here.
+    url: Annotated[tuple[WebSocketURL, ...], BeforeValidator(checks.one_or_more)] = ()
+
+    @model_validator(mode="after")
+    def _reverse_proxy(self) -> "WebSocket":
+        websocket_checks.behind_a_proxy(self.tls, self.trusted_proxies)
+        return self
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Where clients find it; none if only the reverse proxy knows."""
+        return self.url or (("wss://{host}" + self.path,) if self.tls == "direct" else ())
 
 
 class Domain(Section):
@@ -248,6 +277,7 @@ class Settings(BaseModel):
     state_directory: FilePath | None = None
     seal_key: FilePath | None = None
     listen: Annotated[tuple[Listen, ...], BeforeValidator(checks.tables)] = ()
+    websocket: Annotated[tuple[WebSocket, ...], BeforeValidator(checks.tables)] = ()
     domain: dict[str, Domain] = {}
     rooms: Rooms = Rooms()
     push: Push = Push()
@@ -255,6 +285,11 @@ class Settings(BaseModel):
     limits: Limits = Limits()
     web: Web | None = None
     client_proxy: Annotated[tuple[ClientProxy, ...], BeforeValidator(checks.tables)] = ()
+
+    @property
+    def serves_clients(self) -> bool:
+        """Whether clients connect to it."""
+        return bool(self.listen or self.websocket)
 
     @property
     def directory(self) -> Path:
@@ -268,13 +303,14 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> "Settings":
-        if self.listen and not self.domain:
+        if self.serves_clients and not self.domain:
             raise ValueError('no [domain."…"] table says which domains are served')
-        if self.domain and not self.listen:
-            raise ValueError("no [[listen]] table says where clients connect to")
-        if not self.listen and not self.client_proxy:
-            raise ValueError('nothing to do: needs [[listen]] and [domain."…"], or [[client_proxy]]')
-        checks.no_duplicates("[[listen]] endpoint", [listen.endpoint for listen in self.listen])
+        if self.domain and not self.serves_clients:
+            raise ValueError("no [[listen]] or [[websocket]] table says where clients connect to")
+        if not self.serves_clients and not self.client_proxy:
+            raise ValueError('nothing to do: needs [[listen]] or [[websocket]] and [domain."…"], or [[client_proxy]]')
+        websockets = [websocket.endpoint for websocket in self.websocket]
+        checks.no_duplicates("endpoint", [listen.endpoint for listen in self.listen] + websockets)
         checks.no_duplicates("[[client_proxy]] domain", [proxy.domain for proxy in self.client_proxy])
         return self
 

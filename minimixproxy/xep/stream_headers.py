@@ -39,23 +39,24 @@ def stream_error(condition: str, text: str = "") -> bytes:
 
 def answer_header(domain: str, lang: str | None = None) -> bytes:
     """Return the header that answers a client before it is logged in; its id cannot be guessed (RFC 6120 §4.7.3)."""
-    attributes = {"from": domain, "id": token_hex(16), "version": "1.0", "xml:lang": lang or "en"}
-    return XML_DECLARATION + _header(attributes, {})
+    attributes = {"from": domain, "id": token_hex(16), "version": "1.0", LANG: lang or "en"}
+    return XML_DECLARATION + header(attributes)
 
 
 def passed_header(opened: StreamOpened) -> bytes:
     """Return a peer's header for the other side: as it came, unless it does not call the streams namespace `stream`."""
     if opened.raw.startswith(b"<stream:stream") and opened.namespaces.get("stream") == NS_STREAM:
         return opened.raw
-    attributes = {name: value for name, value in opened.attributes.items() if "}" not in name}
-    if LANG in opened.attributes:
-        attributes["xml:lang"] = opened.attributes[LANG]
-    return _header(attributes, opened.namespaces)
+    attributes = {name: value for name, value in opened.attributes.items() if "}" not in name or name == LANG}
+    return header(attributes, opened.namespaces)
 
 
-def _header(attributes: Mapping[str, str], namespaces: Mapping[str, str]) -> bytes:
-    named = [("xmlns", NS_CLIENT), ("xmlns:stream", NS_STREAM), *attributes.items()]
-    named += [(f"xmlns:{prefix}", uri) for prefix, uri in namespaces.items() if prefix not in ("", "stream", "xml")]
+def header(attributes: Mapping[str, str], namespaces: Mapping[str, str] | None = None) -> bytes:
+    """Return a header with these attributes (`LANG` is one), and with these prefixes declared beside its own."""
+    named = [("xmlns", NS_CLIENT), ("xmlns:stream", NS_STREAM)]
+    named += [("xml:lang" if name == LANG else name, value) for name, value in attributes.items()]
+    own = ("", "stream", "xml")
+    named += [(f"xmlns:{prefix}", uri) for prefix, uri in (namespaces or {}).items() if prefix not in own]
     tag = b"".join(b" %b='%b'" % (name.encode(), escape(value)) for name, value in named)
     return b"<stream:stream%b>" % tag
 

@@ -60,9 +60,9 @@ secret_file = "secret"
 
 # name: file, and what each line of the error says after "FILE: "
 FAULTS: dict[str, tuple[str, list[str]]] = {
-    "empty": ("", ['nothing to do: needs [[listen]] and [domain."…"], or [[client_proxy]]']),
+    "empty": ("", ['nothing to do: needs [[listen]] or [[websocket]] and [domain."…"], or [[client_proxy]]']),
     "no domain": (LISTEN, ['no [domain."…"] table says which domains are served']),
-    "no listen": (DOMAIN, ["no [[listen]] table says where clients connect to"]),
+    "no listen": (DOMAIN, ["no [[listen]] or [[websocket]] table says where clients connect to"]),
     "state": (
         'state = "mysql://root:s3cret@localhost/x"\n' + MINIMAL,
         ['state: must be a file name or a URL, "postgresql://user@host/database"'],
@@ -113,7 +113,7 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         '[listen]\nendpoint = "tcp:5222"\n' + DOMAIN,
         ["[listen]: must be written with double brackets, and may then be repeated"],
     ),
-    "duplicate listen": (LISTEN + MINIMAL, ['[[listen]] endpoint "tcp:5222" is there twice']),
+    "duplicate listen": (LISTEN + MINIMAL, ['endpoint "tcp:5222" is there twice']),
     "unknown key": (
         MINIMAL + "[rooms]\nhistroy = 5\n",
         ["[rooms] histroy: unknown key; did you mean history? Known: " + ", ".join(sorted(config.Rooms.model_fields))],
@@ -122,7 +122,8 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + "[q]\n",
         [
             "[q]: unknown key; known: "
-            "client_proxy, domain, limits, listen, push, rooms, seal_key, sessions, state, state_directory, web"
+            "client_proxy, domain, limits, listen, push, rooms, seal_key, sessions, state, state_directory, web, "
+            "websocket"
         ],
     ),
     "unknown domain key": (
@@ -137,7 +138,8 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + "[[is-1n]]\n",
         [
             "is-1n: unknown key; known: "
-            "client_proxy, domain, limits, listen, push, rooms, seal_key, sessions, state, state_directory, web"
+            "client_proxy, domain, limits, listen, push, rooms, seal_key, sessions, state, state_directory, web, "
+            "websocket"
         ],
     ),
     "unknown key of a domain that looks like a branch of ours": (

@@ -49,18 +49,21 @@ class Proxy:
         push: Table | None = None,
         domain: Table | None = None,
         listen: Sequence[Table] | None = None,
+        websocket: Sequence[Table] | None = None,
         client_proxy: Sequence[Table] = (),
         twistd: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
         start: bool = True,
     ) -> None:
-        """Keys in these tables go over those here; `listen` replaces the two endpoints made here."""
+        """Keys in these tables go over those here; `listen` and `websocket` replace the endpoints made here."""
         self.directory = temporary_directory("proxy")
         self.port = free_port()
         self.direct_tls_port = free_port()
+        self.websocket_port = free_port()
         self.servers = servers
         self._listen = listen
+        self._websocket = websocket
         self._twistd = list(twistd)
         self._environment, self._pass_fds = environment, pass_fds
         self.configuration = self.directory / "minimixproxy.toml"
@@ -85,6 +88,11 @@ class Proxy:
             ]
         parts = [f"state = {json.dumps(str(self.directory / 'state' / 'state.sqlite'))}\n"]
         parts += [toml("listen", table, repeated=True) for table in listen]
+        websocket = self._websocket
+        if websocket is None and self._listen is None and self.servers:
+            endpoint = f"tcp:{self.websocket_port}:interface=127.0.0.1"
+            websocket = [{"endpoint": endpoint, "tls": "direct", "origins": ["https://chat.example.org"]}]
+        parts += [toml("websocket", table, repeated=True) for table in websocket or ()]
         for server in self.servers:
             certificate, key = make_certificate(authority(), server.domain).write(self.directory, server.domain)
             defaults = {
@@ -100,7 +108,10 @@ class Proxy:
 
     @property
     def ports(self) -> list[int]:
-        return [self.port, self.direct_tls_port] if self._listen is None and self.servers else []
+        if self._listen is not None or not self.servers:
+            return []
+        own = [] if self._websocket is not None else [self.websocket_port]
+        return [self.port, self.direct_tls_port, *own]
 
     def start(self) -> None:
         """Run twistd and wait until it listens. Blocks. Again after its end: the same ports, the same state."""

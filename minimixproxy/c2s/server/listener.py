@@ -18,6 +18,7 @@ from minimixproxy.c2s.server.login_attempts import LoginAttempts
 from minimixproxy.c2s.server.negotiation import Negotiation
 from minimixproxy.c2s.server.negotiation_context import Checks, NegotiationContext, Upstream
 from minimixproxy.c2s.server.offers import Contact
+from minimixproxy.c2s.server.websocket_port import WebSocketFactory
 from minimixproxy.c2s.session.account_interface import AccountsPort
 from minimixproxy.c2s.session.login_lines import LoginLines
 from minimixproxy.c2s.session.reconnecting import Connect
@@ -158,6 +159,9 @@ class ClientService(MultiService):
             # unlike a service made directly, this one ends the start of twistd if it cannot listen
             factory = ClientFactory(self.clients, listen)
             self.addService(strports.service(listen.endpoint, factory, reactor=reactor))
+        for websocket in settings.websocket:
+            port = WebSocketFactory(self.clients, websocket)
+            self.addService(strports.service(websocket.endpoint, port, reactor=reactor))
 
     def startService(self) -> None:
         """Make the certificates that are not configured: privileges are dropped by now, so the files are ours."""
@@ -184,7 +188,7 @@ def client_service(
     plaintext_from_loopback: bool = False,
     attempts: LoginAttempts | None = None,
 ) -> ClientService:
-    """Return the service of all `[[listen]]` ports. Raises `CertificateError` if a configured certificate is no good.
+    """Return the service of all ports for clients. Raises `CertificateError` if a configured certificate is no good.
 
     `connect` and `contact` are for tests; else clients log in by `connect_upstream`, register by `contact_upstream`.
     `turn_end`: when sessions write what is delivered to them. `known_keys`, `tokens`: None if none are known.

@@ -144,6 +144,7 @@ class ClientStream:
     def restart(self) -> None:
         """The client will begin a new XML stream."""
         self._framer = FastFramer(self._framing)
+        self.bottom.restarted()
 
     def start_tls(self, factory: TLSMemoryBIOFactory) -> None:
         """The next bytes from the client are its side of TLS."""

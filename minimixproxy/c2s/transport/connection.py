@@ -192,6 +192,9 @@ class SecurableConnection(BaseProtocol):
         """Bytes that TLS adds to each record; 0 without TLS."""
         return self._layer.record_overhead if self._layer is not None else 0
 
+    def restarted(self) -> None:
+        """A new XML stream begins: nothing to this kind of connection."""
+
     def start_tls(self, factory: TLSMemoryBIOFactory) -> None:
         """From here on every byte in both directions goes through TLS; `upper.transport` is the TLS layer."""
         self.__dict__.pop("dataReceived", None)

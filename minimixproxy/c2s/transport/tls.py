@@ -31,6 +31,7 @@ from minimixproxy.c2s.transport.certificates import (
 from minimixproxy.config.settings import Domain
 
 ALPN = b"xmpp-client"  # XEP-0368
+HTTP_ALPN = b"http/1.1"  # RFC 7301 §6
 
 # Forward secrecy and authenticated encryption only; TLS 1.3 brings its own list.
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aNULL:!PSK:!SRP"
@@ -57,7 +58,7 @@ class ServerTLS:
         self._directory = state_directory
         self._files: dict[str, CertificateFiles] = {}
         self._factories: dict[str, TLSMemoryBIOFactory] = {}
-        self._by_sni: TLSMemoryBIOFactory | None = None
+        self._by_sni: dict[bytes, TLSMemoryBIOFactory] = {}  # by what is spoken in it
 
     def load(self, *, configured_only: bool = False) -> None:
         """Read the certificates, make missing ones. Raises `CertificateError`.
@@ -71,16 +72,21 @@ class ServerTLS:
                 files.context()
                 self._files[name] = files
                 self._factories[name] = _server_factory(DomainTLS(files.context))
-                self._by_sni = self._by_sni or self._factory_by_sni(files)
+                self._by_sni = self._by_sni or {
+                    protocol: self._factory_by_sni(files) for protocol in (ALPN, HTTP_ALPN)
+                }
 
     def factory(self, domain: str) -> TLSMemoryBIOFactory:
         """Return what makes a TLS layer with the certificate of `domain`, for STARTTLS: the stream header named it."""
         return self._factories[domain]
 
-    def factory_by_sni(self) -> TLSMemoryBIOFactory:
-        """Return what makes a TLS layer with the certificate that SNI asks for, else that of the first domain."""
-        assert self._by_sni is not None, "load() comes first"
-        return self._by_sni
+    def factory_by_sni(self, protocol: bytes = ALPN) -> TLSMemoryBIOFactory:
+        """Return what makes a TLS layer with the certificate that SNI asks for, else that of the first domain.
+
+        `protocol`: what is spoken in it, for clients that ask by ALPN.
+        """
+        assert self._by_sni, "load() comes first"
+        return self._by_sni[protocol]
 
     def _factory_by_sni(self, first: CertificateFiles) -> TLSMemoryBIOFactory:
         if len(self._domains) == 1:
@@ -112,14 +118,14 @@ class ServerTLS:
         context.set_cipher_list(_CIPHERS)
         context.set_session_id(secrets.token_bytes(16))
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # tickets keep their state with the client
-        context.set_alpn_select_callback(_select_alpn)
+        context.set_alpn_select_callback(self._select_alpn)
         context.set_tlsext_servername_callback(self._select_certificate)
         return context
 
     def _select_certificate(self, connection: SSL.Connection) -> None:
         """Switch to the certificate of the name in SNI. Runs within OpenSSL: nothing may be raised."""
         layer = connection.get_app_data()  # Twisted keeps the TLS protocol there
-        if getattr(layer, "factory", None) is not self._by_sni:
+        if getattr(layer, "factory", None) not in self._by_sni.values():
             return
         files = self._named(connection.get_servername() or b"")
         connection.set_context(files.context())  # the old one, if new files are no good: `load` has seen some
@@ -132,13 +138,14 @@ class ServerTLS:
                 return files
         return next(iter(self._files.values()))
 
+    def _select_alpn(self, connection: SSL.Connection, offered: list[bytes]) -> Any:
+        factory = getattr(connection.get_app_data(), "factory", None)
+        spoken = HTTP_ALPN if factory is self._by_sni.get(HTTP_ALPN) else ALPN
+        return spoken if spoken in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+
 
 def _server_factory(creator: DomainTLS) -> TLSMemoryBIOFactory:
     return TLSMemoryBIOFactory(creator, False, None)  # type: ignore[arg-type]
-
-
-def _select_alpn(_connection: SSL.Connection, offered: list[bytes]) -> Any:
-    return ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS
 
 
 @implementer(IOpenSSLClientConnectionCreator)

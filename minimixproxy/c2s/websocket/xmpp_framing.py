@@ -1,0 +1,180 @@
+"""XMPP in messages of a WebSocket (RFC 7395 §3.3 to §3.6), and the XML stream that everybody else here knows. Pure.
+
+A client's `<open/>` and `<close/>` become the header and the end of a stream, each other message is one element of it.
+The other way, a stream's bytes are cut into messages that declare what they use.
+"""
+
+from __future__ import annotations
+
+from xml.parsers import expat
+
+from minimixproxy.namespaces import NS_CLIENT, NS_FRAMING, NS_STREAM
+from minimixproxy.wire.events import Fault, Keepalive, StreamClosed, StreamOpened
+from minimixproxy.wire.fast_framing import FastFramer, simple_stanza_end
+from minimixproxy.wire.framing import MAX_DEPTH, FramingLimits, expat_fault
+from minimixproxy.wire.qualified_names import SEPARATOR, named_attributes, split_name
+from minimixproxy.wire.stanza import Stanza, optional_attribute, rewrite, start_tag_attributes
+from minimixproxy.xep.stream_headers import LANG, STREAM_END, XML_DECLARATION, header
+
+_UNLIMITED = FramingLimits(max_stanza=2**40, max_depth=MAX_DEPTH)  # what is written has been within limits already
+_XML_WS = b" \t\r\n"
+_CLIENT = b" xmlns='%b'" % NS_CLIENT.encode()
+_CLOSE = b"<close xmlns='%b'/>" % NS_FRAMING.encode()
+_PASSED = ("from", "to", "id", "version", LANG)  # attributes of a header
+_STANZAS = (b"<message ", b"<presence ", b"<iq ")
+_EMPTY = (b"<a ", b"<r ", b"<presence ", b"<iq ")  # elements that often have nothing in them
+#: What stands for white space, of which none is sent (§3.8).
+KEEPALIVE = b""
+
+
+class BrokenMessage(Exception):
+    """A message is not what one has to be. `condition`: of a stream error (RFC 6120 §4.9.3)."""
+
+    def __init__(self, condition: str, text: str) -> None:
+        super().__init__(text)
+        self.condition = condition
+
+
+class Incoming:
+    """Turns a client's messages into the bytes of its stream."""
+
+    __slots__ = ("_header_due",)
+
+    def __init__(self) -> None:
+        self._header_due = True
+
+    def restart(self) -> None:
+        """The client will begin a new XML stream."""
+        self._header_due = True
+
+    def stream_bytes(self, message: bytes) -> bytes:
+        """Return what a message is on the stream. Raises `BrokenMessage`.
+
+        Whether an element is well-formed, is for the stream's framer to find out; only that it is one, and no more,
+        is seen here. White space, which clients should not send (§3.8), passes: it does no harm.
+        """
+        if not self._header_due and _is_one_simple_element(message):
+            return message
+        if not message.strip(_XML_WS):
+            return b"" if self._header_due else message
+        uri, name, attributes = _root(message)
+        if uri == NS_FRAMING:
+            return self._framing(name, attributes)
+        if self._header_due:
+            raise BrokenMessage("invalid-namespace", "the first message has to be <open/>")
+        return message
+
+    def _framing(self, name: str, attributes: dict[str, str]) -> bytes:
+        if name == "close":
+            return STREAM_END
+        if name != "open" or not self._header_due:
+            raise BrokenMessage("bad-format", f"<{name}/> is out of place")
+        self._header_due = False
+        return XML_DECLARATION + header({key: attributes[key] for key in _PASSED if key in attributes})
+
+
+def _is_one_simple_element(message: bytes) -> bool:
+    """Tell without a parser, of most messages, that they are one element if they are well-formed."""
+    size = len(message)
+    if simple_stanza_end(message, 0, _UNLIMITED) == size:
+        return True
+    return message.startswith(_EMPTY) and message.endswith(b"/>") and message.count(b"<") == 1
+
+
+def _root(message: bytes) -> tuple[str, str, dict[str, str]]:
+    """Return URI, name and attributes of a message's one element. Raises `BrokenMessage`."""
+    if not message.startswith(b"<"):
+        raise BrokenMessage("bad-format", "a message has to begin with an element")
+    roots: list[tuple[str, dict[str, str]]] = []
+    parser = expat.ParserCreate("UTF-8", SEPARATOR)
+
+    def on_start(name: str, attributes: dict[str, str]) -> None:
+        roots.append((name, attributes))
+        parser.StartElementHandler = None
+
+    def on_doctype(*_args: object) -> None:
+        raise BrokenMessage("restricted-xml", "document type declaration")
+
+    parser.StartElementHandler = on_start
+    parser.StartDoctypeDeclHandler = on_doctype
+    try:
+        parser.Parse(message, True)
+    except expat.ExpatError as error:
+        raise _broken(error) from error
+    name, attributes = roots[0]
+    return *split_name(name), named_attributes(attributes)
+
+
+_SECOND_ELEMENT = expat.errors.codes[expat.errors.XML_ERROR_JUNK_AFTER_DOC_ELEMENT]
+
+
+def _broken(error: expat.ExpatError) -> BrokenMessage:
+    if error.code == _SECOND_ELEMENT:
+        return BrokenMessage("bad-format", "a message has to be one element")
+    fault = expat_fault(error)
+    return BrokenMessage(fault.condition, fault.text)
+
+
+class Outgoing:
+    """Cuts the bytes of a stream towards a client into messages."""
+
+    __slots__ = ("_declares", "_framer")
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """What follows is a new XML stream."""
+        self._framer = FastFramer(_UNLIMITED)
+        self._framer.pass_on(trusting=True)
+        self._declares = False  # the stream's header declares prefixes that an element may use
+
+    def messages(self, data: bytes) -> list[bytes]:
+        """Return the messages that these bytes complete; `KEEPALIVE` among them stands for white space.
+
+        Raises `ValueError` if they are no stream: that is a fault of ours.
+        """
+        return [self._message(event) for event in self._framer.feed(data)]
+
+    def _message(self, event: object) -> bytes:
+        if isinstance(event, Stanza):
+            return self_contained(event.self_contained() if self._declares else event.raw)
+        if isinstance(event, Keepalive):
+            return KEEPALIVE
+        if isinstance(event, StreamOpened):
+            self._declares = not event.namespaces.keys() <= {"", "stream", "xml"}
+            return _open(event)
+        if isinstance(event, StreamClosed):
+            return _CLOSE
+        assert isinstance(event, Fault)
+        raise ValueError(event.text or event.condition)
+
+
+def _open(opened: StreamOpened) -> bytes:
+    tag = b"<open xmlns='%b'" % NS_FRAMING.encode()
+    for name in _PASSED:
+        tag += optional_attribute("xml:lang" if name == LANG else name, opened.attributes.get(name))
+    return tag + b"/>"
+
+
+def self_contained(raw: bytes) -> bytes:
+    """Return an element of a stream with its default namespace declared, and the prefix `stream` if it may be used."""
+    if not raw.startswith(_STANZAS) or b"stream:" in raw:
+        return _slowly_self_contained(raw)
+    tag_end = raw.find(b">")
+    # Of a tag with one kind of quotes, an even number of them is whole: no `>` of a value was found. If `xmlns` is in
+    # there it may be part of a value.
+    if raw.find(b'"', 0, tag_end) >= 0 or raw.count(b"'", 0, tag_end) % 2 or raw.find(b"xmlns=", 0, tag_end) >= 0:
+        return _slowly_self_contained(raw)
+    name_end = raw.index(b" ")
+    return b"".join((raw[:name_end], _CLIENT, raw[name_end:]))
+
+
+def _slowly_self_contained(raw: bytes) -> bytes:
+    declared = start_tag_attributes(raw, 0)
+    missing: dict[str, str | None] = {}
+    if b"xmlns" not in declared:
+        missing["xmlns"] = NS_CLIENT
+    if b"stream:" in raw and b"xmlns:stream" not in declared:
+        missing["xmlns:stream"] = NS_STREAM
+    return rewrite(raw, missing) if missing else raw

@@ -1,0 +1,201 @@
+"""Messages of a WebSocket against an XML stream: what one is on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial import unittest
+
+from minimixproxy.c2s.websocket.xmpp_framing import KEEPALIVE, BrokenMessage, Incoming, Outgoing, self_contained
+from minimixproxy.wire.events import Event, Fault, StreamClosed, StreamOpened
+from minimixproxy.wire.framing import Framer
+from minimixproxy.wire.stanza import Stanza, parse_element
+
+OPEN = b"<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='example.org' version='1.0' xml:lang='de'/>"
+CLOSE = b"<close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>"
+HEADER = (
+    b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
+    b" from='example.org' id='1' version='1.0' xml:lang='en'>"
+)
+
+#: Messages that are one element, however odd.
+WHOLE = (
+    b"<message xmlns='jabber:client'><body>a</body></message>",
+    b"<message><body>without a namespace</body></message>",
+    b"<presence/>",
+    b"<presence xmlns='jabber:client'/>",
+    b"<iq type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>\n",
+    b"<iq><iq/></iq>",
+    b"<message id='>&lt;/message>'/>",
+    b"<message><message xmlns='urn:x'></message></message>",
+    b"<message><body><![CDATA[</message><message>]]></body></message>",
+    b"<m:message xmlns:m='jabber:client'/>",
+    b"<r xmlns='urn:xmpp:sm:3'/>",
+    b"<a xmlns='urn:xmpp:sm:3' h='1'></a>",
+    b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AGEAYg==</auth>",
+)
+BROKEN = {
+    b"<message/><message/>": "bad-format",
+    b"<message></message><presence/>": "bad-format",
+    b"<message><body>half": "not-well-formed",
+    b"</message>": "not-well-formed",
+    b"<mess": "not-well-formed",
+    b" <message/>": "bad-format",
+    b"text": "bad-format",
+    b"<message/>text": "bad-format",
+    b"<stream:features/>": "not-well-formed",  # the prefix is not declared
+    b"<!DOCTYPE a [<!ENTITY b 'c'>]><message>&b;</message>": "restricted-xml",
+    OPEN: "bad-format",
+    b"<other xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>": "bad-format",
+}
+
+
+def opened() -> Incoming:
+    incoming = Incoming()
+    incoming.stream_bytes(OPEN)
+    return incoming
+
+
+def events(*pieces: bytes) -> list[Event]:
+    framer = Framer()
+    return [event for piece in pieces for event in framer.feed(piece)]
+
+
+class IncomingTests(unittest.SynchronousTestCase):
+    def test_open_is_a_header(self) -> None:
+        (header,) = events(Incoming().stream_bytes(OPEN))
+        assert isinstance(header, StreamOpened)
+        self.assertEqual((header.uri, header.name), ("http://etherx.jabber.org/streams", "stream"))
+        self.assertEqual(header.namespaces[""], "jabber:client")
+        lang = "{http://www.w3.org/XML/1998/namespace}lang"
+        self.assertEqual(header.attributes, {"to": "example.org", "version": "1.0", lang: "de"})
+
+    def test_what_open_says_else_is_left_out(self) -> None:
+        odd = OPEN.replace(b" to=", b" xmlns:p='urn:p' p:to='x' from='a&amp;b&apos;' evil='1' to=")
+        (header,) = events(Incoming().stream_bytes(odd))
+        assert isinstance(header, StreamOpened)
+        self.assertEqual(set(header.namespaces), {"", "stream"})
+        self.assertEqual(header.attributes["from"], "a&b'")
+        self.assertNotIn("evil", header.attributes)
+
+    def test_first_message_has_to_be_open(self) -> None:
+        for message in (*WHOLE, b"<open to='example.org'/>", b"<stream:stream xmlns:stream='x'/>"):
+            with self.assertRaises(BrokenMessage, msg=message) as caught:
+                Incoming().stream_bytes(message)
+            self.assertEqual(caught.exception.condition, "invalid-namespace")
+
+    def test_open_comes_once_for_each_stream(self) -> None:
+        incoming = opened()
+        with self.assertRaises(BrokenMessage):
+            incoming.stream_bytes(OPEN)
+        incoming.restart()
+        self.assertIn(b"<stream:stream", incoming.stream_bytes(OPEN))
+
+    def test_close_is_the_end(self) -> None:
+        self.assertIsInstance(events(HEADER, opened().stream_bytes(CLOSE))[-1], StreamClosed)
+
+    def test_one_element(self) -> None:
+        for message in WHOLE:
+            self.assertEqual(opened().stream_bytes(message), message)
+            found = [event for event in events(HEADER, message) if isinstance(event, Stanza)]
+            self.assertEqual(len(found), 1, message)
+
+    def test_not_one_element(self) -> None:
+        for message, condition in BROKEN.items():
+            with self.assertRaises(BrokenMessage, msg=message) as caught:
+                opened().stream_bytes(message)
+            self.assertEqual(caught.exception.condition, condition, message)
+
+    def test_white_space_does_no_harm(self) -> None:
+        for space in (b"", b" ", b"\r\n"):
+            self.assertEqual(opened().stream_bytes(space), space)
+            self.assertEqual(Incoming().stream_bytes(space), b"")
+
+    @given(st.binary(max_size=60) | st.text(alphabet="<>/ame'\"!?[]- x=&;:", max_size=40).map(str.encode))
+    def test_whatever_passes_is_at_most_one_element(self, data: bytes) -> None:
+        """Or it is found to be broken by the stream's framer, which ends there."""
+        try:
+            passed = opened().stream_bytes(data)
+        except BrokenMessage:
+            return
+        if passed == data:
+            found = events(HEADER, data)[1:]
+            elements = [event for event in found if isinstance(event, Stanza)]
+            faults = [event for event in found if isinstance(event, Fault)]
+            self.assertTrue(len(elements) <= 1 or faults, data)
+
+
+#: Elements of a stream, and the messages that they become.
+CONTAINED = {
+    b"<message to='a'><body>b</body></message>": b"<message xmlns='jabber:client' to='a'><body>b</body></message>",
+    b'<message to="a>b"/>': b'<message to="a>b" xmlns=\'jabber:client\'/>',
+    b"<message id='xmlns='/>": b"<message id='xmlns=' xmlns='jabber:client'/>",
+    b"<iq xmlns='jabber:client'/>": b"<iq xmlns='jabber:client'/>",
+    b"""<iq a='"' b="x>" xmlns="jabber:client"/>""": b"""<iq a='"' b="x>" xmlns="jabber:client"/>""",
+    b"""<iq a='"' b="x>'" c='1'/>""": b"""<iq a='"' b="x>'" c='1' xmlns='jabber:client'/>""",
+    b"<presence/>": b"<presence xmlns='jabber:client'/>",
+    b"<info/>": b"<info xmlns='jabber:client'/>",
+    b"<iqx xmlns='u'/>": b"<iqx xmlns='u'/>",
+    b"<r xmlns='urn:xmpp:sm:3'/>": b"<r xmlns='urn:xmpp:sm:3'/>",
+}
+
+
+class OutgoingTests(unittest.SynchronousTestCase):
+    def test_header_is_open(self) -> None:
+        (message,) = Outgoing().messages(HEADER)
+        attributes = b"from='example.org' id='1' version='1.0' xml:lang='en'"
+        self.assertEqual(message, b"<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' %b/>" % attributes)
+
+    def test_elements_declare_what_they_use(self) -> None:
+        for raw, message in CONTAINED.items():
+            self.assertEqual(self_contained(raw), message)
+            parse_element(message, {"": "urn:nothing"})
+
+    def test_prefix_of_streams(self) -> None:
+        features = b"<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></stream:features>"
+        element = parse_element(self_contained(features), {"": "urn:nothing"})
+        self.assertEqual((element.uri, element.name), ("http://etherx.jabber.org/streams", "features"))
+        inside = b"<message><x><stream:y/></x></message>"
+        parse_element(self_contained(inside), {"": "urn:nothing"})
+
+    def test_several_in_one_write(self) -> None:
+        outgoing = Outgoing()
+        first = outgoing.messages(HEADER + b"<stream:features/><presence/>" + b" " + b"<r xmlns='urn:xmpp:sm:3'/>")
+        self.assertEqual(len(first), 5)
+        self.assertEqual(first[3], KEEPALIVE)
+        self.assertEqual(outgoing.messages(b"<presence/></stream:stream>")[-1], CLOSE)
+
+    def test_prefixes_of_the_header(self) -> None:
+        outgoing = Outgoing()
+        outgoing.messages(HEADER.replace(b" id=", b" xmlns:p='urn:p' id="))
+        (message,) = outgoing.messages(b"<message><p:x/></message>")
+        element = parse_element(message, {"": "urn:nothing"})
+        self.assertEqual(next(element.elements()).uri, "urn:p")
+
+    def test_another_stream(self) -> None:
+        outgoing = Outgoing()
+        outgoing.messages(HEADER)
+        outgoing.restart()
+        self.assertEqual(len(outgoing.messages(HEADER + b"<stream:features/>")), 2)
+
+    def test_no_xml_is_a_fault(self) -> None:
+        outgoing = Outgoing()
+        outgoing.messages(HEADER)
+        self.assertRaises(ValueError, outgoing.messages, b"<presence></message>")
+
+    @given(st.lists(st.sampled_from([*CONTAINED, b"<stream:features/>"])), st.data())
+    def test_any_cutting_gives_the_same(self, elements: list[bytes], data: st.DataObject) -> None:
+        whole = HEADER + b"".join(elements)
+        expected = Outgoing().messages(HEADER) + [self_contained(element) for element in elements]
+        outgoing = Outgoing()
+        self.assertEqual([message for piece in cut(whole, data) for message in outgoing.messages(piece)], expected)
+
+
+def cut(whole: bytes, data: st.DataObject) -> Iterator[bytes]:
+    """`whole` in pieces, none of them empty."""
+    places = sorted(data.draw(st.sets(st.integers(1, max(1, len(whole) - 1)), max_size=12)))
+    for start, end in zip([0, *places], [*places, len(whole)], strict=True):
+        if piece := whole[start:end]:
+            yield piece
