@@ -8,11 +8,11 @@ from hashlib import blake2b
 from random import Random
 
 Load = Callable[[str], int]  # resource -> requests it has open
-Policy = Callable[[Sequence[str], str, Load], str]  # candidates (never empty, in a fixed order), asker, load -> one
+Policy = Callable[[Sequence[str], str, Load], str]  # candidates (never empty, as they came), asker, load -> one
 
 
 def policy(name: str, random: Random) -> Policy:
-    """Return the policy of that name: random, round-robin, least-outstanding or sender."""
+    """Return the policy of that name: random, round-robin, least-outstanding, sender or failover."""
     match name:
         case "random":
             return lambda candidates, _asker, _load: random.choice(candidates)
@@ -22,6 +22,8 @@ def policy(name: str, random: Random) -> Policy:
             return LeastOutstanding()
         case "sender":
             return by_sender
+        case "failover":
+            return longest_there
     raise ValueError(f"no such policy: {name}")
 
 
@@ -46,6 +48,11 @@ class LeastOutstanding:
         loads = [load(name) for name in candidates]
         least = min(loads)
         return self._turn([name for name, open_ in zip(candidates, loads, strict=True) if open_ == least], asker, load)
+
+
+def longest_there(candidates: Sequence[str], _asker: str, _load: Load) -> str:
+    """One for all askers. When it goes, the next has them, and keeps them when the first comes back."""
+    return candidates[0]
 
 
 def by_sender(candidates: Sequence[str], asker: str, _load: Load) -> str:

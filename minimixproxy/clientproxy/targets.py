@@ -121,8 +121,10 @@ class Targets:
         return tuple(self._resources.values())
 
     def candidates(self, namespace: str = "") -> tuple[str, ...]:
-        """Return the resources for a new request, sorted: of the willing ones those that answer at all, and of these
-        those that advertise the payload's namespace, if any does.
+        """Return the resources for a new request, in the order in which they came.
+
+        Of the willing ones those that answer at all, and of these those that advertise the payload's namespace, if any
+        does.
         """
         found = self._candidates.get(namespace)
         if found is None:
@@ -139,7 +141,7 @@ class Targets:
         willing = [resource for resource in self._resources.values() if resource.willing]
         audible = [resource for resource in willing if not resource.mute] or willing
         able = [resource for resource in audible if resource.features and namespace in resource.features] or audible
-        return tuple(sorted(resource.jid for resource in able))
+        return tuple(resource.jid for resource in able)
 
     def show(self) -> str | None:
         """Return the presence of the domain as a whole: "" available, "dnd" if nobody takes requests, None away."""

@@ -229,7 +229,7 @@ class ClientProxy(Section):
     secret_file: ReadablePath | None = None
 
     # which resource gets a request
-    policy: Literal["random", "round-robin", "least-outstanding", "sender"] = "random"
+    policy: Literal["random", "round-robin", "least-outstanding", "sender", "failover"] = "random"
     session_timeout: Seconds = 600.0  # how long an idle exchange of several steps stays with its resource
     max_sessions: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     max_resources: Annotated[int, Field(ge=1, le=100_000)] = 1000

@@ -54,7 +54,7 @@ class DomainMachine(DomainChecks):
 
     @initialize(
         subscriptions=st.sampled_from(("accept", "target")),
-        policy=st.sampled_from(("random", "round-robin", "least-outstanding", "sender")),
+        policy=st.sampled_from(("random", "round-robin", "least-outstanding", "sender", "failover")),
         rate=st.sampled_from((0.0, 0.0, 0.5)),
         deny=st.sampled_from(((), (), ("example.net",))),
         sessions=st.sampled_from((1000, 1000, 2)),

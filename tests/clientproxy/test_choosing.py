@@ -50,5 +50,9 @@ class PolicyTests(unittest.TestCase):
         after = {asker: choose(THREE[:2], asker, idle) for asker in askers}
         self.assertTrue(all(after[asker] == before[asker] for asker in askers if before[asker] != "a/3"))
 
+    def test_failover_keeps_to_the_one_that_came_first(self) -> None:
+        choose = policy("failover", Random(1))
+        self.assertEqual([choose(("a/2", "a/1"), f"u{number}@x", idle) for number in range(3)], ["a/2"] * 3)
+
     def test_unknown_policy(self) -> None:
         self.assertRaises(ValueError, policy, "best", Random())

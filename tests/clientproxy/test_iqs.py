@@ -351,6 +351,26 @@ class FailoverTests(unittest.TestCase):
         scene.answer(again)
         self.assertEqual(scene.one()["id"], "g")
 
+    def test_one_has_all_askers_until_it_goes(self) -> None:
+        scene = Scene(policy="failover")
+        scene.online("b")
+        scene.online("a")
+        first = [scene.asked(id="g"), scene.asked(id="h", asker=BOB)]
+        self.assertEqual([request["to"] for request in first], [f"{TARGET}/b"] * 2)
+        scene.offline("b")
+        self.assertEqual([request["to"] for request in scene.sent()], [f"{TARGET}/a"] * 2)
+        scene.online("b")
+        self.assertEqual(scene.asked(id="i")["to"], f"{TARGET}/a")
+
+    def test_a_second_try_elsewhere_does_not_move_anybody_else(self) -> None:
+        scene = Scene(policy="failover")
+        scene.online("b")
+        scene.online("a")
+        error = "<error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+        scene.answer(scene.asked(id="g"), "error", error)
+        self.assertEqual(scene.one()["to"], f"{TARGET}/a")
+        self.assertEqual(scene.asked(id="h", asker=BOB)["to"], f"{TARGET}/b")
+
     def test_once_only(self) -> None:
         scene = Scene(policy="sender")
         scene.online("a", "b", "c")
@@ -807,7 +827,7 @@ class OneAnswerTests(unittest.TestCase):
     )
 
     @settings(max_examples=150)
-    @given(events, st.sampled_from(["random", "round-robin", "least-outstanding", "sender"]))
+    @given(events, st.sampled_from(["random", "round-robin", "least-outstanding", "sender", "failover"]))
     def test_one_answer_each(self, events: list[tuple[str, int]], policy: str) -> None:
         scene = Scene(policy=policy, timeout=20.0, max_open=8, max_open_per_asker=5)
         world = World(scene)

@@ -127,7 +127,14 @@ class Client(Inbox, Protocol):
     async def authenticate(self, username: str, password: str) -> Received:
         """SASL PLAIN; returns <success/> or <failure/>. After success open() is due."""
         message = base64.b64encode(f"\0{username}\0{password}".encode()).decode()
-        self.send(f"<auth xmlns='{NS_SASL}' mechanism='PLAIN'>{message}</auth>")
+        return await self._authenticate("PLAIN", message)
+
+    async def authenticate_as_guest(self) -> Received:
+        """SASL ANONYMOUS; as above."""
+        return await self._authenticate("ANONYMOUS", "=")
+
+    async def _authenticate(self, mechanism: str, message: str) -> Received:
+        self.send(f"<auth xmlns='{NS_SASL}' mechanism='{mechanism}'>{message}</auth>")
         reply = await self.expect(lambda stanza: stanza.element.uri == NS_SASL, timeout=30.0)
         if reply.element.name == "success":
             self._restart()

@@ -52,6 +52,7 @@ class Server(ABC):
     name: ClassVar[str]
     domain: ClassVar[str]
     stream_management: ClassVar[bool] = True  # whether it offers it (XEP-0198)
+    more_names: ClassVar[tuple[str, ...]] = ()  # for its certificate
     _serial = itertools.count(1)
 
     def __init__(self) -> None:
@@ -59,7 +60,7 @@ class Server(ABC):
         self.direct_tls_port = free_port()
         self.component_port = free_port()
         self.directory = temporary_directory(self.name)
-        names = (self.domain, self.muc, *(f"{label}.{self.domain}" for label in COMPONENTS))
+        names = (self.domain, self.muc, *(f"{label}.{self.domain}" for label in COMPONENTS), *self.more_names)
         self.certificate, self.key = make_certificate(authority(), *names).write(self.directory, self.domain)
         self.process = self.start()
 
