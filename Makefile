@@ -11,14 +11,15 @@ TESTS ?= tests
 help:
 	@echo "make system      Debian packages that the tests and the demo need (root or sudo)"
 	@echo "make venv        virtual environment in $(VENV) with everything from PyPI"
-	@echo "make test        all tests, with real Prosody and ejabberd; TESTS=tests.config.test_config for some, JOBS=4 at once"
+	@echo "make test        all tests, with real Prosody and ejabberd; TESTS=tests.config.test_config for some (root is"
+	@echo "                 wanted, and Debian packages, only if one of these needs a server), JOBS=4 at once"
 	@echo "make unit        the tests that need neither servers nor Debian packages, in less than a minute"
 	@echo "make one         a test, class or module by trial, in seconds; TEST=tests.wire.test_stanza"
 	@echo "make coverage    which lines and branches the unit tests reach, and whether enough"
 	@echo "make lint        mypy --strict, ruff, and whether the files are formatted"
 	@echo "make demo        a narrated run against a Prosody of its own"
 	@echo "make run         the same servers, left running for a real client"
-	@echo "make bench       measurements; PROSODY_MODULES=/path/to/prosody-modules"
+	@echo "make bench       measurements; PROSODY_MODULES=/path/to/prosody-modules; WRITE=1 into the document"
 	@echo "make chaos       faults at random, then a proof; SEED=1 MINUTES=3 SERVER=prosody|ejabberd"
 	@echo "make fuzz        absurd input, on and on; MINUTES=10 SEED=1 ONLY='framing jid' WORKERS=2"
 	@echo "make mutants     faults in the code, and which of them unit tests notice; SAMPLE=200 SEED=1 ONLY=minimixproxy/c2s"
@@ -36,8 +37,8 @@ $(STAMP): setup.cfg pyproject.toml tools/find-python
 system:
 	tools/install-system
 
-test: system venv
-	$(TRIAL) $(TESTS)
+test: venv
+	$(TRIAL) --install $(TESTS)
 
 unit: venv
 	$(TRIAL) --unit $(TESTS)
@@ -63,7 +64,8 @@ run: system venv
 	$(BIN)/python -m demo --keep-running
 
 bench: system venv
-	$(BIN)/python -m bench $(if $(PROSODY_MODULES),--prosody-modules $(PROSODY_MODULES))
+	$(BIN)/python -m bench $(if $(PROSODY_MODULES),--prosody-modules $(PROSODY_MODULES)) \
+		$(if $(WRITE),--output docs/benchmarks.md) $(ONLY)
 
 dist-check: venv
 	$(BIN)/python tools/dist_check.py

@@ -1,4 +1,4 @@
-"""`make bench`: measure, print, and write docs/benchmarks.md."""
+"""`make bench`: measure and print; with WRITE=1, or --output, write docs/benchmarks.md too."""
 
 import argparse
 import os
@@ -22,7 +22,6 @@ from bench import (
 )
 from bench.servers import Missing
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 _OF_LOGINS = ("logins", "login_times")
 SECTIONS = ("forking", "passing", "memory", "storage", "replay", "inactive", *_OF_LOGINS, "client_proxy", "hostile")
 
@@ -99,11 +98,13 @@ def sections(wanted: list[str], prosody_modules: Path | None) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--prosody-modules", type=Path, help="a checkout of prosody-modules, for mod_minimix")
-    parser.add_argument("--output", type=Path, default=DOCUMENT, help="the file to write; docs/benchmarks.md")
-    parser.add_argument("only", nargs="*", help=f"of {', '.join(SECTIONS)}; then nothing is written")
+    parser.add_argument("--output", type=Path, help="write it to this file, too")
+    parser.add_argument("only", nargs="*", help=f"of {', '.join(SECTIONS)}; that cannot be written")
     options = parser.parse_args()
     if not set(options.only) <= set(SECTIONS):
         parser.error(f"choose from {', '.join(SECTIONS)}")
+    if options.only and options.output:
+        parser.error("a document has all sections")
     began, load = time.monotonic(), os.getloadavg()
     parts = [report.HEAD, report.conditions(options.prosody_modules, load)]
     print("\n".join(parts), flush=True)
@@ -113,9 +114,9 @@ def main() -> None:
             parts.append(part)
     except Missing as missing:
         parser.exit(1, f"{missing}\n")
-    if not options.only:
+    if options.output:
         options.output.write_text("\n".join(parts))
-    _say(f"{time.monotonic() - began:.0f} seconds" + ("" if options.only else f", written to {options.output}"))
+    _say(f"{time.monotonic() - began:.0f} seconds" + (f", written to {options.output}" if options.output else ""))
 
 
 if __name__ == "__main__":

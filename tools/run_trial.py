@@ -1,6 +1,6 @@
 """Run tests in parallel and close with one plain line, "N passed, N failed, N skipped".
 
-Usage: run_trial.py [--jobs N] [--unit] [--record] [--temp-directory DIRECTORY] TESTS...
+Usage: run_trial.py [--jobs N] [--unit] [--install] [--record] [--temp-directory DIRECTORY] TESTS...
 
 Test classes, the longest first, go to worker processes, each with servers, ports and directories of its own. What a
 failing test and its servers printed is shown in one piece. The exit status is 0 if all passed that were found, and 1
@@ -14,9 +14,11 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.internet import asyncioreactor
@@ -29,6 +31,7 @@ from testrun.pool import Pool, Result
 LINE = "=" * 100
 MANY = 16  # workers
 OUTCOMES = ("passed", "failed", "skipped")
+INSTALL = Path(__file__).with_name("install-system")
 MARKER = "_trial_marker"  # trial's own: what has none is not emptied
 
 
@@ -142,10 +145,19 @@ def arguments(line: list[str]) -> argparse.Namespace:
     parser.add_argument("tests", nargs="+", help="packages, modules, classes or tests, by name")
     parser.add_argument("--jobs", type=int, help="number of workers, if not as many as keep all cores at work")
     parser.add_argument("--unit", action="store_true", help="only what needs no server and no other program")
+    parser.add_argument(
+        "--install", action="store_true", help="first install the Debian packages that these tests need"
+    )
     parser.add_argument("--limit", type=float, help="seconds that one test may take")
     parser.add_argument("--record", action="store_true", help="note in tests/durations.txt how long tests took")
     parser.add_argument("--temp-directory", type=Path, default=Path("_trial_temp"), help="_trial_temp")
     return parser.parse_args(line)
+
+
+def install(plan: Plan, run: Callable[[list[str]], object] = subprocess.check_call) -> None:
+    """Install what servers and clients of Debian these tests need: none, if they need no programs."""
+    if plan.needs_programs:
+        run([str(INSTALL)])
 
 
 def workers(cores: int, *, unit: bool) -> int:
@@ -159,6 +171,8 @@ def main(line: list[str]) -> int:
     asyncioreactor.install()  # as in the workers, should what is found depend on it
     sys.path.insert(0, os.getcwd())
     plan = make_plan(options.tests, unit=options.unit, durations=read_durations())
+    if options.install:
+        install(plan)
     report = Report(plan)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
     directory = own_directory(options.temp_directory.absolute())

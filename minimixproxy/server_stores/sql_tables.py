@@ -6,6 +6,7 @@ Rows come one after the other and are never all in memory. Nothing is written.
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
 from pathlib import Path
@@ -75,7 +76,8 @@ def _engine(url: str) -> Engine:
         try:
             return create_engine(parsed.set(drivername="postgresql+psycopg"), poolclass=NullPool)
         except ImportError as error:
-            raise StoreError("PostgreSQL needs psycopg: pip install minimixproxy[postgresql]") from error
+            command = f"{sys.executable} -m pip install 'psycopg[binary]'"
+            raise StoreError(f"PostgreSQL needs psycopg: {command}") from error
     raise StoreError("only sqlite:////PATH and postgresql://USER@HOST/DATABASE can be read")
 
 

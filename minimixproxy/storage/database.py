@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -270,4 +271,5 @@ def _postgresql(url: URL) -> Engine:
     try:
         return create_engine(url, poolclass=NullPool, paramstyle="format", connect_args=_POSTGRESQL)
     except ImportError as error:
-        raise StateError("state: PostgreSQL needs psycopg: pip install minimixproxy[postgresql]") from error
+        command = f"{sys.executable} -m pip install 'psycopg[binary]'"
+        raise StateError(f"state: PostgreSQL needs psycopg: {command}") from error

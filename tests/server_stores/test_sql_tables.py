@@ -199,7 +199,7 @@ class DatabaseTest(SQLTest):
     def test_without_the_driver(self) -> None:
         with patch.dict(sys.modules, {"psycopg": None}):
             said = self.fault("postgresql://prosody:secret@127.0.0.1/prosody")
-        self.assertIn("minimixproxy[postgresql]", said)
+        self.assertIn("pip install 'psycopg[binary]'", said)
         self.assertNotIn("secret", said)
 
     def test_other_urls(self) -> None:

@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twisted.trial import unittest
@@ -232,6 +233,14 @@ class UnreachableTests(unittest.TestCase):
 
     def test_no_url(self) -> None:
         error = self.assertRaises(StateError, Database, "postgresql://a:s3cr3t@host:port/x")
+        self.assertNotIn("s3cr3t", str(error))
+
+
+class WithoutDriverTests(unittest.TestCase):
+    def test_what_to_install_is_on_pypi(self) -> None:
+        with patch.dict(sys.modules, {"psycopg": None}):
+            error = self.assertRaises(StateError, Database, "postgresql://alice:s3cr3t@127.0.0.1/state")
+        self.assertTrue(str(error).endswith("-m pip install 'psycopg[binary]'"), error)
         self.assertNotIn("s3cr3t", str(error))
 
 

@@ -181,6 +181,12 @@ class CountTests(unittest.SynchronousTestCase):
             plan = self.tool.make_plan(["tests.test_documents"], unit=unit, durations={})
             self.assertIs("tests.test_documents.ManPageTests.test_lint" in plan.tests, not unit)
 
+    def test_only_what_is_needed_is_installed(self) -> None:
+        for test, needed in (("tests.tools.test_ports", 0), ("tests.integration.test_harness", 1)):
+            ran: list[list[str]] = []
+            self.tool.install(self.tool.make_plan([test], unit=False, durations={}), ran.append)
+            self.assertEqual([Path(command[0]).name for command in ran], ["install-system"] * needed, test)
+
     def test_one_left_out(self) -> None:
         plan = self.plan("sample.Case.test_one", "sample.Case.test_two")
         report = self.tool.Report(plan)

@@ -31,6 +31,7 @@ class Plan:
     pieces: list[Piece] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)
     timeouts: dict[str, float] = field(default_factory=dict)  # of tests that have one; trial sees to it
+    needs_programs: bool = False  # whether any of them wants servers or other programs
 
     @property
     def tests(self) -> list[str]:
@@ -53,7 +54,8 @@ def make_plan(names: Sequence[str], *, unit: bool, durations: Mapping[str, float
     for test in discover(names):
         if isinstance(test, ErrorHolder):
             plan.broken[test.id()] = str(test.error[1] if isinstance(test.error, tuple) else test.error.getTraceback())
-        elif not (unit and needs_programs(type(test))):
+        elif not (needs_programs(type(test)) and unit):
+            plan.needs_programs = plan.needs_programs or needs_programs(type(test))
             found = classes.setdefault(type(test), [])
             if test.id() not in found:  # a class that two modules know is found twice
                 found.append(test.id())
