@@ -19,8 +19,8 @@ from tests.integration.servers import in_path
 HEAD = """# Benchmarks
 
 Written by `make bench WRITE=1 PROSODY_MODULES=/path/to/prosody-modules`; run it again rather than believe it. CPU is
-user and system time of the processes named, in microseconds; those of clients, senders and the echo server are not in it. Of
-each measurement there are five slices or more, and the median is shown. Ratios hold better than the times: these
+user and system time of the processes named, in microseconds; those of clients, senders and the echo server are not in
+it. Of each measurement there are five slices or more, and the median is shown. Ratios hold better than the times: these
 differ from machine to machine, and with what else runs there. This is one run: what is near its goal changes sides from
 run to run.
 """
