@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import twisted
 from twisted.application.service import IService, MultiService
-from twisted.internet.endpoints import serverFromString
 from twisted.python import usage
 
 from minimixproxy import __version__, clientproxy, state_lock
@@ -20,7 +20,7 @@ from minimixproxy.c2s.server import listener
 from minimixproxy.c2s.server.login_attempts import LoginAttempts
 from minimixproxy.c2s.transport.certificates import CertificateError
 from minimixproxy.config import settings as config
-from minimixproxy.config.checks import ENDPOINT_FAULTS
+from minimixproxy.config.systemd_sockets import usable_endpoint
 from minimixproxy.logs.service import LogFloodService
 from minimixproxy.operator.control import Answer, ControlService
 from minimixproxy.operator.enroll import EnrollingAnswers
@@ -78,11 +78,12 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
     has_directory = bool(settings.serves_clients or settings.model_fields_set & {"state", "state_directory"})
     if has_directory:
         _take_state_directory(settings.directory, _owner(options))
-    minimix = _minimix(settings, reactor) if settings.serves_clients else None
+    manager = ServiceManager()
+    minimix = _minimix(settings, manager, reactor) if settings.serves_clients else None
     report = _report(minimix, domains, reactor)
     if has_directory:
         tree.addService(ControlService(settings.directory, _answers(minimix, report, reactor), reactor))
-    tree.addService(_notifying(minimix, report, reactor))
+    tree.addService(_notifying(manager, minimix, report, reactor))
     if minimix is not None:
         minimix.service.setServiceParent(tree)
     for domain in domains:
@@ -107,7 +108,7 @@ class _Minimix(NamedTuple):
     enrolling: EnrollingAnswers
 
 
-def _minimix(settings: config.Settings, reactor: Any) -> _Minimix:
+def _minimix(settings: config.Settings, manager: ServiceManager, reactor: Any) -> _Minimix:
     """Return the accounts that join rooms, and the listeners for their clients, which stop first, on top of state."""
     directory = settings.directory
     installation = Installation(directory)
@@ -119,7 +120,9 @@ def _minimix(settings: config.Settings, reactor: Any) -> _Minimix:
     accounts = Accounts(
         LoginContext(settings, reactor, journal, logins, installation.resource, journal.login_keys, attempts)
     )
-    state = StateService(journal, _place(settings), accounts, reactor)
+    place = _place(settings)
+    opening = partial(manager.taking_time, f"opening the state, {place.database.name}")
+    state = StateService(journal, place, accounts, reactor, opening)
     state.addService(accounts)
     try:
         clients = listener.client_service(
@@ -160,13 +163,13 @@ def _answers(minimix: _Minimix | None, report: StatusReport, reactor: Any) -> di
     }
 
 
-def _notifying(minimix: _Minimix | None, report: StatusReport, reactor: Any) -> NotifyService:
+def _notifying(manager: ServiceManager, minimix: _Minimix | None, report: StatusReport, reactor: Any) -> NotifyService:
     """Return what keeps systemd informed. Clients can log in when state is loaded: then the ports are open, too."""
 
     def is_ready() -> bool:
         return minimix is None or bool(minimix.service.running)
 
-    return NotifyService(ServiceManager(), reactor, is_ready, lambda: status_line(report.summary()))
+    return NotifyService(manager, reactor, is_ready, lambda: status_line(report.summary()))
 
 
 def _call(call: Any) -> None:
@@ -200,8 +203,8 @@ def _check_endpoints(settings: config.Settings, reactor: Any) -> None:
 
 def _check_endpoint(table: str, endpoint: str, reactor: Any) -> None:
     try:
-        serverFromString(reactor, endpoint)
-    except ENDPOINT_FAULTS as error:
+        usable_endpoint(endpoint, reactor)
+    except ValueError as error:
         _exit(f'{table} endpoint "{endpoint}" cannot be used here: {error}')
 
 

@@ -118,7 +118,8 @@ class SnippetTests(unittest.TestCase):
         (self.directory / "secret").write_text("component secret\n")
 
     def test_configurations_can_be_loaded(self) -> None:
-        """Files below /etc/minimixproxy are taken from the test's own directory."""
+        """Files below /etc/minimixproxy, and credentials, are taken from the test's own directory."""
+        self.patch(os, "environ", {**os.environ, "CREDENTIALS_DIRECTORY": str(self.directory.absolute())})
         found = [(path, text) for path in DOCUMENTS for text in blocks(path, "toml")]
         self.assertTrue(any(path.name == "README.md" for path, _ in found))
         for path, text in found:

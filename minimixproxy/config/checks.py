@@ -23,6 +23,11 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from minimixproxy.jids import InvalidJID, parse_jid
 
+# What a file name begins with that is a credential of systemd's, and where they are when the variable is not set: a
+# command on a terminal, such as --check, reads the same configuration.
+CREDENTIAL = "$CREDENTIALS_DIRECTORY/"
+CREDENTIALS_OF_SERVICE = Path("/run/credentials/minimixproxy.service")
+
 # What the endpoint parsers raise for strings they cannot use.
 ENDPOINT_FAULTS = (ValueError, TypeError, LookupError, AttributeError, OSError, SSL.Error)
 
@@ -33,8 +38,25 @@ def resolve_path(value: Any, info: ValidationInfo) -> Any:
         return value
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("must be a file name")
+    if value.startswith(CREDENTIAL):
+        return credentials_directory() / value.removeprefix(CREDENTIAL)
     directory = (info.context or {}).get("directory", Path())
     return Path(directory, value)
+
+
+def credentials_directory() -> Path:
+    """Return where systemd puts what LoadCredential= names: for this service, else for the one that runs beside us.
+
+    Raises ValueError if neither is there.
+    """
+    named = os.environ.get("CREDENTIALS_DIRECTORY")
+    directory = Path(named) if named else CREDENTIALS_OF_SERVICE
+    if not named and not directory.is_dir():
+        raise ValueError(
+            "$CREDENTIALS_DIRECTORY is not set: systemd sets it for a service with LoadCredential=, and "
+            f"{directory} is not there: the service does not run"
+        )
+    return directory
 
 
 def state(value: Any, info: ValidationInfo) -> Any:
@@ -152,20 +174,20 @@ def is_relayed(description: str) -> bool:
     return endpoint_kind(description) == "haproxy"
 
 
-def _listened(description: str) -> str:
+def listened(description: str) -> str:
     """The server endpoint itself, without haproxy: before it."""
     return description.partition(":")[2] if is_relayed(description) else description
 
 
 def brings_its_own_tls(description: str) -> bool:
     """Whether a server endpoint, perhaps behind haproxy:, does TLS itself."""
-    return endpoint_kind(_listened(description)) == "ssl"
+    return endpoint_kind(listened(description)) == "ssl"
 
 
 def server_endpoint(description: str) -> str:
     from twisted.internet import reactor  # not at import: that would choose the reactor
 
-    if endpoint_kind(_listened(description)) == "systemd" and "LISTEN_FDS" not in os.environ:
+    if endpoint_kind(listened(description)) == "systemd" and "LISTEN_FDS" not in os.environ:
         return description  # can only be parsed where systemd passes the sockets
     try:
         endpoints.serverFromString(reactor, description)

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from minimixproxy.logs.logger import Logger, printable
 
 _MICROSECONDS = 1_000_000
 _PATIENCE = 0.2  # seconds that a service manager whose queue is full may hold us up
 _SHORTEST = 0.05  # seconds between signs of life, whatever the watchdog asks for
+MORE_TIME = 60.0  # seconds that are asked for at a time
+_TIMES = 120  # that so much is asked for during one piece of work: after an hour at last something is stuck
 
 
 def message(**fields: str | int) -> bytes:
@@ -87,6 +91,28 @@ class ServiceManager:
     def extend(self, seconds: float) -> None:
         """Ask for so much more time, from now, for a start, reload or end that goes on."""
         self._send(EXTEND_TIMEOUT_USEC=int(seconds * _MICROSECONDS))
+
+    @contextmanager
+    def taking_time(self, text: str, interval: float = MORE_TIME / 2) -> Iterator[None]:
+        """Tell what is done, and ask for time while it is: by a thread of its own, for the work blocks this one."""
+        if not self.listens:
+            yield
+            return
+        done = threading.Event()
+        self.status(text)
+        thread = threading.Thread(target=self._ask_for_time, args=(done, interval), name="asks for time", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def _ask_for_time(self, done: threading.Event, interval: float) -> None:
+        for _ in range(_TIMES):
+            self.extend(MORE_TIME)
+            if done.wait(interval):
+                return
 
     def alive(self) -> None:
         """Feed the watchdog."""

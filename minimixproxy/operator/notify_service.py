@@ -9,11 +9,10 @@ from twisted.application.service import Service
 from twisted.internet.task import LoopingCall
 
 from minimixproxy.logs.logger import Logger
-from minimixproxy.operator.notify import ServiceManager
+from minimixproxy.operator.notify import MORE_TIME, ServiceManager
 
 LOOK = 1.0  # seconds between looks at whether it is ready; there are none afterwards
 INTERVAL = 30.0  # seconds between looks at how it goes
-MORE_TIME = 60.0  # seconds that are asked for at a time while it is not ready
 
 
 class NotifyService(Service):

@@ -71,7 +71,7 @@ def load_sealer(configured: Path | None, directory: Path) -> Sealer:
         mode = stat.S_IMODE(file.stat().st_mode)
     except OSError as error:
         raise SealKeyError(f"{file}: cannot be made: {error.strerror}") from error
-    if mode & 0o077:
+    if mode & 0o077 and not (credentials and file.is_relative_to(credentials)):  # its mode may come of an ACL
         raise SealKeyError(f"{file}: others may read it (mode {mode:04o}): chmod 600 {file}")
     return Sealer(_checked(file, _read(file)))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -90,18 +90,28 @@ class StateService(MultiService):
 
     log = Logger()
 
-    def __init__(self, journal: SQLJournal, place: Place, accounts: AccountsInMemory, reactor: Any) -> None:
+    def __init__(
+        self,
+        journal: SQLJournal,
+        place: Place,
+        accounts: AccountsInMemory,
+        reactor: Any,
+        opening: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """`opening`: what is entered while state is opened, which may take long."""
         super().__init__()
         self._journal = journal
         self._place = place
         self._accounts = accounts
         self._reactor = reactor
+        self._opening = opening
         self._open = False
 
     def startService(self) -> None:
         """Open state, then start the children. The reactor does not run yet, so this may block."""
         try:
-            state = open_state(self._place, self._reactor)
+            with self._opening():
+                state = open_state(self._place, self._reactor)
         except StateError as error:
             self.log.critical("{error}", error=error)
             raise CannotStart(str(error)) from None

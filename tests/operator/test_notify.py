@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import tempfile
+import threading
 from pathlib import Path
 
 from twisted.internet.task import Clock
@@ -15,26 +15,7 @@ from minimixproxy.operator.notify import ServiceManager, message, socket_address
 from minimixproxy.operator.notify_service import INTERVAL, LOOK, NotifyService
 from minimixproxy.operator.status_line import status_line
 from tests.log_events import log_events
-
-
-class NotifySocket:
-    """Stands in for systemd's end."""
-
-    def __init__(self, address: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self._socket.bind(address)
-
-    def heard(self) -> list[str]:
-        """Return what came since the last time."""
-        found = []
-        while True:
-            try:
-                found.append(self._socket.recv(65536).decode())
-            except BlockingIOError:
-                return found
-
-    def close(self) -> None:
-        self._socket.close()
+from tests.notify_socket import NotifySocket
 
 
 class NotifyCase(unittest.SynchronousTestCase):
@@ -69,7 +50,7 @@ class MessageTests(NotifyCase):
         self.assertEqual(message(STATUS="a\nSTOPPING=1\r\0é"), "STATUS=a\\nSTOPPING=1\\r\\x00é".encode())
 
     def test_a_socket_in_no_file_system(self) -> None:
-        systemd = NotifySocket("\0minimixproxy-test-notify")
+        systemd = NotifySocket("@minimixproxy-test-notify")
         self.addCleanup(systemd.close)
         ServiceManager({"NOTIFY_SOCKET": "@minimixproxy-test-notify"}).ready()
         self.assertEqual(systemd.heard(), ["READY=1"])
@@ -104,6 +85,36 @@ class MessageTests(NotifyCase):
                 break
             manager.alive()
         self.assertEqual(len(events), 1)
+
+
+class TakingTimeTests(NotifyCase):
+    def test_more_time_is_asked_for_while_this_thread_is_busy(self) -> None:
+        heard: list[str] = []
+        with self.manager().taking_time("reading", interval=0.001):
+            while heard.count("EXTEND_TIMEOUT_USEC=60000000") < 3:  # blocks until it was
+                heard += self.systemd.waits()
+        self.assertEqual(heard[0], "STATUS=reading")
+        self.systemd.heard()
+        self.assertNotIn("asks for time", [thread.name for thread in threading.enumerate()])
+
+    def test_not_for_ever(self) -> None:
+        self.patch(notify, "_TIMES", 2)
+        with self.manager().taking_time("stuck", interval=0.0):
+            for thread in threading.enumerate():
+                if thread.name == "asks for time":
+                    thread.join()
+        self.assertEqual(len(self.systemd.heard()), 3)
+
+    def test_a_fault_passes(self) -> None:
+        def fail() -> None:
+            with self.manager().taking_time("in vain"):
+                raise OSError("of the test")
+
+        self.assertRaises(OSError, fail)
+
+    def test_nobody_listens(self) -> None:
+        with ServiceManager({}).taking_time("reading"):
+            self.assertNotIn("asks for time", [thread.name for thread in threading.enumerate()])
 
 
 class WatchdogTests(unittest.SynchronousTestCase):

@@ -104,6 +104,17 @@ class KeyFileTests(unittest.TestCase):
         load_sealer(None, self.directory)
         self.assertEqual([path.name for path in self.directory.iterdir()], ["seal.key"])
 
+    def test_a_configured_credential_has_a_mode_of_its_own(self) -> None:
+        """Where systemd gives the service access by an ACL, the mode shows the ACL's mask."""
+        file = self.directory / "sealing"
+        file.write_bytes(b"k" * 32)
+        file.chmod(0o440)
+        self.assertRaises(SealKeyError, load_sealer, file, self.directory)
+        os.environ["CREDENTIALS_DIRECTORY"] = str(self.directory / "others")
+        self.assertRaises(SealKeyError, load_sealer, file, self.directory)
+        os.environ["CREDENTIALS_DIRECTORY"] = str(self.directory)
+        load_sealer(file, self.directory)
+
     def test_what_is_configured_comes_first(self) -> None:
         """Whatever systemd passes: it may be the key of another installation."""
         credentials, file = self.directory / "credentials", self.directory / "configured"
