@@ -6,7 +6,7 @@ FUZZ_STAMP = $(VENV)/.installed-fuzz
 TRIAL = $(BIN)/python tools/run_trial.py $(if $(JOBS),--jobs $(JOBS))
 TESTS ?= tests
 
-.PHONY: help venv system test unit one coverage lint demo run bench chaos fuzz mutants clean dist-check
+.PHONY: help venv system test unit one coverage lint demo run bench chaos fuzz mutants clean dist-check deb deb-check
 
 help:
 	@echo "make system      Debian packages that the tests and the demo need (root or sudo)"
@@ -24,6 +24,8 @@ help:
 	@echo "make fuzz        absurd input, on and on; MINUTES=10 SEED=1 ONLY='framing jid' WORKERS=2"
 	@echo "make mutants     faults in the code, and which of them unit tests notice; SAMPLE=200 SEED=1 ONLY=minimixproxy/c2s"
 	@echo "make dist-check  wheel, sdist and editable installs, each in a fresh environment"
+	@echo "make deb         a package for this Debian in dist/"
+	@echo "make deb-check   the package in a bare Debian 12: installed, used, upgraded, removed, purged (root)"
 	@echo "make clean       remove everything made here"
 
 venv: $(STAMP)
@@ -69,6 +71,14 @@ bench: system venv
 
 dist-check: venv
 	$(BIN)/python tools/dist_check.py
+
+deb: venv
+	tools/install-system debhelper dpkg-dev fakeroot python3-venv
+	$(BIN)/python tools/build_deb.py
+
+deb-check: venv
+	tools/install-system debhelper dpkg-dev fakeroot python3-venv lintian debootstrap systemd-container
+	$(BIN)/python tools/deb_check.py
 
 chaos: system venv
 	$(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),3) --server $(or $(SERVER),prosody) \

@@ -8,13 +8,13 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 
 from minimixproxy.config.checks import ENDPOINT_FAULTS, endpoint_kind
 from minimixproxy.config.settings import Web
+from minimixproxy.config.systemd_sockets import usable_endpoint
 from minimixproxy.logs.logger import Logger
 from minimixproxy.operator.readiness import Readiness
 from minimixproxy.operator.web.health import Ready, living
@@ -79,4 +79,4 @@ def _endpoint(description: str) -> str:
 
 
 def _listen(reactor: Any, endpoint: str, site: WebSite) -> Any:
-    return serverFromString(reactor, endpoint).listen(site)
+    return usable_endpoint(endpoint, reactor).listen(site)
