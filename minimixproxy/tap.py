@@ -22,6 +22,7 @@ from minimixproxy.c2s.transport.certificates import CertificateError
 from minimixproxy.config import settings as config
 from minimixproxy.config.systemd_sockets import usable_endpoint
 from minimixproxy.logs.service import LogFloodService
+from minimixproxy.operator.block import Blocking, OnDisk
 from minimixproxy.operator.control import Answer, ControlService
 from minimixproxy.operator.enroll import EnrollingAnswers
 from minimixproxy.operator.forget import Forgetting
@@ -35,6 +36,7 @@ from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import SQLJournal
 from minimixproxy.storage.service import Place, StateService, check
+from minimixproxy.timing.clock import wall_time
 from minimixproxy.timing.steady_time import make_steady
 from minimixproxy.timing.turn_end import TurnEnd
 
@@ -106,6 +108,7 @@ class _Minimix(NamedTuple):
     accounts: Accounts
     journal: SQLJournal
     enrolling: EnrollingAnswers
+    blocking: Blocking
 
 
 def _minimix(settings: config.Settings, manager: ServiceManager, reactor: Any) -> _Minimix:
@@ -114,11 +117,13 @@ def _minimix(settings: config.Settings, manager: ServiceManager, reactor: Any) -
     installation = Installation(directory)
     turn_end = TurnEnd(reactor)
     _check_endpoints(settings, reactor)
-    attempts = LoginAttempts(settings.limits, reactor)
     journal = SQLJournal(reactor, turn_end)
+    attempts = LoginAttempts(settings.limits, reactor, journal.blocked)
     logins = UpstreamLogins(settings.domain, settings.limits, reactor, turn_end)
     accounts = Accounts(
-        LoginContext(settings, reactor, journal, logins, installation.resource, journal.login_keys, attempts)
+        LoginContext(
+            settings, reactor, journal, logins, installation.resource, journal.login_keys, attempts, journal.blocked
+        )
     )
     place = _place(settings)
     opening = partial(manager.taking_time, f"opening the state, {place.database.name}")
@@ -141,7 +146,14 @@ def _minimix(settings: config.Settings, manager: ServiceManager, reactor: Any) -
         _exit(f"{directory}: {error.strerror}")
     on_disk = journal.gated(_call)
     answers = EnrollingAnswers(accounts.enrolling, on_disk, lambda: journal.status.durable, reactor)
-    return _Minimix(state, accounts, journal, answers)
+    blocking = Blocking(
+        journal.blocked,
+        accounts,
+        logins.serves,
+        OnDisk(on_disk, lambda: journal.status.durable),
+        lambda: wall_time(reactor),
+    )
+    return _Minimix(state, accounts, journal, answers, blocking)
 
 
 def _report(minimix: _Minimix | None, domains: Sequence[clientproxy.ClientProxyService], reactor: Any) -> StatusReport:
@@ -160,6 +172,9 @@ def _answers(minimix: _Minimix | None, report: StatusReport, reactor: Any) -> di
         "forget": Forgetting(minimix.accounts, reactor).answer,
         "enroll": minimix.enrolling.enroll,
         "enroll_keys": minimix.enrolling.take_keys,
+        "block": minimix.blocking.block,
+        "unblock": minimix.blocking.unblock,
+        "blocked": minimix.blocking.blocked,
     }
 
 

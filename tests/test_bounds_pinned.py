@@ -244,6 +244,8 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "xep.oversized": {"_COUNTED_ALONG": 16 * 1024},
     "wire.stanza": {"MAX_PAYLOADS": 1000, "MAX_ATTRIBUTES": 100},
     "operator.commands.proxy": {"TIMEOUT": 10},
+    "operator.block": {"MAX_REASON": 200, "MAX_TOLD": 10_000},
+    "storage.blocked_accounts": {"MAX_ACCOUNTS": 100_000},
     "operator.asking": {"MAX_ANSWER": 64 * 1024**2},
     "operator.enroll": {"PATIENCE": 60, "MAX_ACCOUNTS": 100},
     "operator.commands.enroll": {"MAX_REQUEST": 48 * 1024, "NAMED": 20, "PROGRESS": 1000},

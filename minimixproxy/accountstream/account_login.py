@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -61,7 +61,7 @@ class LoginContext:
     """What the logins of all accounts share. `resource` returns the one that an account's stream binds.
 
     `enrolled`: keys beside those that logins leave; the server's answer to a login tells whether they are good.
-    `guard`: what delays those who try passwords.
+    `guard`: what delays those who try passwords. `blocked`: the accounts that the operator has blocked.
     """
 
     settings: Settings
@@ -71,6 +71,7 @@ class LoginContext:
     resource: Callable[[str], str]
     enrolled: EnrolledKeys
     guard: Guard
+    blocked: Container[str] = frozenset()
 
     @property
     def seen_interval(self) -> float:
@@ -107,8 +108,13 @@ class AccountLogin:
 
     @property
     def usable(self) -> bool:
-        """Whether there is one that the server has not refused."""
-        return self._login is not None and not self.refused
+        """Whether there is one that the server has not refused, nor the operator."""
+        return self._login is not None and not self.refused and not self.blocked
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the operator has blocked the account."""
+        return self.bare in self._context.blocked
 
     @property
     def keys(self) -> Keys | None:
@@ -195,6 +201,8 @@ class AccountLogin:
     async def open(self, resumable: Resumable | None = None) -> Opened:
         """Open the stream, or resume what is given. Raises `CannotOpen`, or `CredentialRefused`."""
         login = self._used = self._login
+        if self.blocked:
+            raise CredentialRefused("the operator has blocked the account")
         if login is None:
             raise CredentialRefused("no usable login was kept")
         return await self._logins.open(login, self._context.resource(self.bare), resumable)
@@ -205,7 +213,12 @@ class AccountLogin:
         self._keep()
 
     def is_refused(self) -> bool:
-        """Note that the server has refused the login; False: a client has logged in meanwhile, with another."""
+        """Note that the server has refused the login; False: a client has logged in meanwhile, with another.
+
+        What a blocked account has is no worse for that.
+        """
+        if self.blocked:
+            return True
         if self._login is not self._used:
             return False
         self._set_refused(True)

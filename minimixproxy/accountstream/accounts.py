@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from minimixproxy.accountstream.account_login import AccountLogin, LoginContext
 from minimixproxy.accountstream.enrolling import Enrolling
-from minimixproxy.accountstream.held_account import HeldAccount, is_needed
+from minimixproxy.accountstream.held_account import BLOCKED, HeldAccount, is_needed
 from minimixproxy.accountstream.known_keys import AccountKeys
 from minimixproxy.accountstream.stream import AccountStream
 from minimixproxy.jids import parse_jid
@@ -79,6 +79,8 @@ class Accounts(MultiService):
         """A client has bound a resource; return its account. The latest login is the one that opens streams."""
         bare = parse_jid(session.jid).bare
         held = self._held.get(bare) or self._hold(bare)
+        if self.is_blocked(bare):  # it was blocked between its login and this
+            self._clock.callLater(0, session.close, "not-authorized", BLOCKED)
         return held.session_bound(session, login)
 
     def logged_in(self, bare: str, login: Login) -> None:
@@ -151,6 +153,27 @@ class Accounts(MultiService):
         if held is None or held.account.address() != address:
             return None
         return held.account.client_in(room)
+
+    # Accounts are blocked, and no more ---------------------------------------------------------------------------
+
+    def is_blocked(self, bare: str) -> bool:
+        """Tell whether the operator has blocked an account."""
+        return bare in self.logins.blocked
+
+    def blocked(self, bare: str) -> int:
+        """The operator has blocked an account. Return how many sessions that has ended."""
+        held = self._held.get(bare)
+        if held is None:
+            return 0
+        number = len(held.account.sessions)
+        held.blocked()
+        return number
+
+    def unblocked(self, bare: str) -> None:
+        """It is not blocked any more: it comes back into the rooms that are kept."""
+        held = self._held.get(bare)
+        if held is not None:
+            held.unblocked()
 
     # Accounts go -----------------------------------------------------------------------------------------------
 

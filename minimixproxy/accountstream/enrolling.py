@@ -25,6 +25,9 @@ class Holding(Protocol):
     def enrolled(self, bare: str, login: Login, *, hold: bool) -> bool:
         """Have this login open the account's stream from now on, if it is held, or is to be. Return whether it is."""
 
+    def is_blocked(self, bare: str) -> bool:
+        """Tell whether the operator has blocked an account."""
+
 
 class Enrolling:
     """What enrolls accounts, by bare JID, prepared."""
@@ -46,6 +49,8 @@ class Enrolling:
         login = self._logins.new(bare, password)
         if login is None:
             raise NotEnrolled(f"{bare}: its domain is not served by this proxy")
+        if self._holding.is_blocked(bare):
+            raise NotEnrolled(f"{bare} is blocked: unblock it first")
         try:
             await self._logins.prove(login)
             if login.credential.learned is not None:

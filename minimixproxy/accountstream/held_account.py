@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from minimixproxy.c2s.upstream.connecting import Login
 
 
+#: What clients of a blocked account are told.
+BLOCKED = "the account is blocked on this proxy"
+
+
 class Registry(Protocol):
     """All accounts that are held; `Accounts` is it."""
 
@@ -101,6 +105,17 @@ class HeldAccount:
             self.stream.mended()
             self.account.enrolled()
 
+    def blocked(self) -> None:
+        """The operator has blocked the account: its sessions end, and its stream. What is kept of it stays."""
+        for session in list(self.account.sessions):
+            session.close("not-authorized", BLOCKED)
+        self.stream.cut_off()
+
+    def unblocked(self) -> None:
+        """The account may come back into its rooms, by the login that is kept."""
+        if self.is_enrolled:
+            self._login_mended()
+
     def password_changed(self, password: str) -> None:
         """The server has taken another password for the account."""
         with self._perhaps_enrolling():
@@ -125,7 +140,10 @@ class HeldAccount:
         """Take what was kept: if it is in rooms, it comes back into them."""
         self.login.restore(kept)
         self.account.restore(kept)
-        if not self.login.usable:
+        if self.login.blocked:
+            self.stream.refuse("the operator has blocked the account")
+            self.log.info("{account} is blocked: it is not in its rooms", account=self.bare)
+        elif not self.login.usable:
             refused = self.login.refused
             self.stream.refuse(*("the server has refused the login that was kept",) if refused else ())
             self.log.warn("{account} waits for a client to log in: no usable login was kept", account=self.bare)

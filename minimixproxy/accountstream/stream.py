@@ -232,6 +232,11 @@ class AccountStream(XMPPHandlerCollection, Service):
         """Do as if the credential had been refused, from CLOSED: there is none, or none that is good."""
         self._life.happens(Input.REFUSE, why)
 
+    def cut_off(self) -> None:
+        """End the stream, or the attempts to open it: whoever has use for it is told that its credential is refused."""
+        self.shut_down()
+        self._unreachable(refused=True)
+
     def close(self) -> None:
         """End the stream properly, or the attempts to open it: nobody needs it now."""
         self.shut_down()

@@ -32,6 +32,13 @@ class UpstreamProtocolError(UpstreamError):
         self.condition = condition
 
 
+class UpstreamIsThisProxy(UpstreamProtocolError):
+    """What is said to be the server of a domain is this proxy."""
+
+    def __init__(self) -> None:
+        super().__init__("it leads back to this proxy: upstream, or the SRV records, must name the server itself")
+
+
 class UpstreamUnproved(UpstreamProtocolError):
     """The server has let somebody in, and has not proved that it knows the account's keys."""
 

@@ -32,6 +32,7 @@ class Batch:
         "accounts",
         "acknowledged",
         "begun",
+        "blocked",
         "changes",
         "cursors",
         "erased",
@@ -65,6 +66,7 @@ class Batch:
         self.gone_keys: list[str] = []  # accounts that had keys; what is in `login_keys` comes after that
         self.login_tokens: dict[tuple[str, str, int], tuple[Any, ...]] = {}  # rows by account, device and number
         self.gone_tokens: dict[tuple[str, str], None] = {}  # devices that had some; `login_tokens` comes after that
+        self.blocked: dict[str, tuple[Any, ...] | None] = {}  # rows by account; None: no row
         self.gone_rooms: list[int] = []
         self.messages: list[Any] = []  # the values of all rows, one after the other
         self.changes: list[tuple[Any, ...]] = []  # the parameters of an update each

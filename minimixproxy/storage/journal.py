@@ -16,6 +16,7 @@ from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, Kept
 from minimixproxy.sasl.keys import Keys
 from minimixproxy.storage.account_rows import AccountRows
 from minimixproxy.storage.batch import Batch, Erasure
+from minimixproxy.storage.blocked_accounts import Block, BlockedAccounts
 from minimixproxy.storage.durability import Durability, JournalStatus, Outlet
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.given_out import GivenOut
@@ -37,6 +38,7 @@ class OpenState:
     accounts: list[LoadedAccount]
     login_keys: Mapping[str, tuple[Keys, ...]]  # by bare JID
     login_tokens: Mapping[str, Mapping[str, Kept]]  # by bare JID and device
+    blocked: Mapping[str, Block]  # by bare JID
     last_id: int
     last_sequence: int
     writer: Writing
@@ -55,6 +57,7 @@ class SQLJournal:
         self.given_out = self.gathering.given_out
         self.login_keys = LoginKeys(self.gathering)
         self.login_tokens = LoginTokens(self.gathering, clock)
+        self.blocked = BlockedAccounts(self.gathering)
         self._rows: AccountRows
         self._in_memory: Callable[[], Iterable[KeptAccount]] | None = None
 
@@ -73,6 +76,7 @@ class SQLJournal:
         self._rows = AccountRows(self.gathering, state.sealer, state.accounts, state.last_id)
         self.login_keys.loaded(state.sealer, state.login_keys)
         self.login_tokens.loaded(state.sealer, state.login_tokens)
+        self.blocked.loaded(state.blocked)
         outlet = Outlet(state.writer, state.given_out, self._complete, lost)
         self._durability.start(outlet, state.last_sequence)
 

@@ -24,6 +24,7 @@ from minimixproxy.minimix.interfaces.journal import (
 from minimixproxy.sasl.keys import Keys
 from minimixproxy.sasl.tokens import NO_DEVICE
 from minimixproxy.storage import schema
+from minimixproxy.storage.blocked_accounts import Block
 from minimixproxy.storage.errors import BadRow
 from minimixproxy.storage.login_keys import read_keys
 from minimixproxy.storage.login_tokens import Kept, read_token
@@ -74,6 +75,7 @@ class Loader:
         self._now = time()
         self._bad: list[tuple[Table, Any]] = []
         self.login_tokens: dict[str, dict[str, Kept]] = {}  # by bare JID and device
+        self.blocked: dict[str, Block] = {}  # by bare JID
         self.login_keys: dict[str, tuple[Keys, ...]] = {}  # by bare JID; none, if none of an account's can be used
 
     def load(self, given_out: int | None) -> list[LoadedAccount]:
@@ -85,6 +87,7 @@ class Loader:
             (schema.accounts, self._account),
             (schema.login_keys, self._keys),
             (schema.login_tokens, self._token),
+            (schema.blocked, self._block),
             (schema.rooms, self._room),
             (schema.messages, self._message),
             (schema.privates, self._private),
@@ -232,6 +235,13 @@ class Loader:
         account.kept.rooms.append(loaded.kept)
         account.rooms[number] = self._rooms[number] = loaded
         self._account_of[number] = account_id
+
+    def _block(self, row: Row) -> None:
+        """A note that is damaged blocks all the same."""
+        bare, since, reason = row
+        _check(isinstance(bare, str) and bare != "", "no address")
+        time = possible_time(float(since), self._now) if isinstance(since, int | float) else 0.0
+        self.blocked[bare] = Block(time, reason if isinstance(reason, str) else "")
 
     def _missing_since(self, stanza_id: object, time: object) -> tuple[str | None, float] | None:
         if not isinstance(time, int | float):

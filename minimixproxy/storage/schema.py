@@ -88,6 +88,15 @@ login_tokens = Table(
     Column("count", BigInteger, nullable=False),
 )
 
+#: The accounts that the operator has blocked, whether or not anything else is kept of them.
+blocked = Table(
+    "blocked",
+    metadata,
+    Column("bare", Text, primary_key=True),
+    Column("since", Float(53), nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
 rooms = Table(
     "rooms",
     metadata,

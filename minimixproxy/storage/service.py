@@ -63,7 +63,7 @@ def open_state(place: Place, reactor: Any) -> OpenState:
         raise
     store = Store(database, lease)
     writer = WriterThread(store.write, store.rest, store.end, reactor)
-    logins = loader.login_keys, loader.login_tokens
+    logins = loader.login_keys, loader.login_tokens, loader.blocked
     return OpenState(loaded, *logins, loader.last_id, loader.last_sequence, writer, sealer, given_out)
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.sql.expression import ClauseElement
 from minimixproxy.storage.schema import (
     accounts,
     acknowledged,
+    blocked,
     cursors,
     login_keys,
     login_tokens,
@@ -49,6 +50,8 @@ class Statements:
         self.account = self._upserted(accounts)
         self.login_keys = self._upserted(login_keys)
         self.login_tokens = self._upserted(login_tokens)
+        self.blocked = self._upserted(blocked)
+        self.not_blocked = self._deleted(blocked.c.bare)
         self.room = self._upserted(rooms)
         self.cursor = self._upserted(cursors)
         self.attach = self._attached()

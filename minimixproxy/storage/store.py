@@ -161,6 +161,8 @@ class Store:
         yield from ((texts.account, row, NO_MATTER) for row in batch.accounts.values())
         yield from ((texts.login_keys, row, NO_MATTER) for row in batch.login_keys.values())
         yield from ((texts.login_tokens, row, NO_MATTER) for row in batch.login_tokens.values())
+        for bare, block in batch.blocked.items():
+            yield (texts.not_blocked, (bare,), NO_MATTER) if block is None else (texts.blocked, block, NO_MATTER)
         yield from ((texts.room, row, NO_MATTER) for row in batch.rooms.values())
         for many, values in (
             (texts.messages, batch.messages),

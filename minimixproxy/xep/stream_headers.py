@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from secrets import token_hex
 from typing import NamedTuple
 
 from minimixproxy.jids import InvalidJID, parse_jid
@@ -37,9 +36,9 @@ def stream_error(condition: str, text: str = "") -> bytes:
     )
 
 
-def answer_header(domain: str, lang: str | None = None) -> bytes:
-    """Return the header that answers a client before it is logged in; its id cannot be guessed (RFC 6120 §4.7.3)."""
-    attributes = {"from": domain, "id": token_hex(16), "version": "1.0", LANG: lang or "en"}
+def answer_header(domain: str, stream_id: str, lang: str | None = None) -> bytes:
+    """Return the header that answers a client before it is logged in."""
+    attributes = {"from": domain, "id": stream_id, "version": "1.0", LANG: lang or "en"}
     return XML_DECLARATION + header(attributes)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from minimixproxy.c2s.own_streams import new_id
 from minimixproxy.config.settings import Domain
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.wire.events import StreamOpened
@@ -41,13 +42,13 @@ class ClientHeaders:
     def answer(self) -> bytes:
         """Return the header that answers the client's."""
         self._answered = True
-        return answer_header(self.domain, self.lang)
+        return answer_header(self.domain, new_id(), self.lang)
 
     def owed(self) -> bytes:
         """Return the header that comes before a stream error, if it is still due (RFC 6120 §4.9.1.2)."""
         if self._answered:
             return b""
-        return answer_header(self.domain or next(iter(self._domains)), self.lang)
+        return answer_header(self.domain or next(iter(self._domains)), new_id(), self.lang)
 
     def restart(self) -> None:
         """A new stream begins."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Container, Coroutine
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -33,7 +33,9 @@ class LoginAttempts:
 
     log = Logger()
 
-    def __init__(self, limits: Limits, clock: Clock) -> None:
+    def __init__(self, limits: Limits, clock: Clock, blocked: Container[str] = frozenset()) -> None:
+        """`blocked`: the accounts, by bare JID, that the operator lets in by no login, however good it is."""
+        self._blocked = blocked
         self._guard = LoginGuard(
             clock.seconds, limits.failed_logins, limits.failed_login_delay, limits.failed_login_delay_max
         )
@@ -108,7 +110,21 @@ class LoginAttempts:
             self._guard.succeeded(address, account)
         finally:
             self._queue.end(address, account)
+        self._let_in(logged_in, address)
         return logged_in
+
+    def _let_in(self, logged_in: LoggedIn, address: str) -> None:
+        """A blocked account is refused when its login has turned out to be good: nobody else is told that it is."""
+        account = logged_in.login.own.bare
+        if account in self._blocked:
+            logged_in.abort()
+            self.log.info(
+                "login of {account} from {address} refused: {condition}, the operator has blocked the account",
+                account=account,
+                address=address,
+                condition="account-disabled",
+            )
+            raise SaslFailure("account-disabled", "the account is blocked on this proxy")
 
     def _refused(self, error: UpstreamRefused, account: str, address: str) -> SaslFailure:
         """The server has refused the login."""

@@ -16,11 +16,13 @@ from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.c2s.errors import (
     UpstreamError,
+    UpstreamIsThisProxy,
     UpstreamProtocolError,
     UpstreamRefused,
     UpstreamTLSError,
     UpstreamUnreachable,
 )
+from minimixproxy.c2s.own_streams import is_own
 from minimixproxy.c2s.transport.certificates import CertificateError
 from minimixproxy.c2s.transport.connection import SecurableConnection, read_little
 from minimixproxy.c2s.transport.peers import Peer, is_loopback
@@ -277,6 +279,8 @@ def _header(domain: str, lang: str | None = None, namespaces: Mapping[str, str] 
 async def _open(xs: FramedXmlStream, conversation: Conversation, header: bytes) -> tuple[StreamOpened, Stanza]:
     xs.send(b"<?xml version='1.0'?>" + header)
     opened = await conversation.header()
+    if is_own(opened.attributes.get("id", "")):
+        raise UpstreamIsThisProxy
     features = await conversation.element()
     if (features.uri, features.name) != (NS_STREAM, "features"):
         raise UpstreamProtocolError("the server did not send stream features")

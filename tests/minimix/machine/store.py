@@ -267,6 +267,6 @@ class Storage:
         loaded = self.tables.load(self.mark.number)
         last = max(self.tables.last_sequence, self.mark.number or 0)
         disk = Disk(self.tables, self._clock)
-        state = OpenState(loaded, {}, {}, self.tables.last_id, last, disk, PlainSealer(), self.mark)
+        state = OpenState(loaded, {}, {}, {}, self.tables.last_id, last, disk, PlainSealer(), self.mark)
         journal.start(state, print, in_memory)
         return journal, disk, [account.kept for account in loaded]
