@@ -237,6 +237,11 @@ class Stanza:
         """Return a stanza with the same top element and the same kinds of payload, in other bytes."""
         return Stanza(raw, self.uri, self.name, self.attributes, self._payloads, self._namespaces)
 
+    def without(self, name: str) -> Stanza:
+        """Return the same stanza without a top-level attribute."""
+        kept = {key: value for key, value in self.attributes.items() if key != name}
+        return Stanza(rewrite(self.raw, {name: None}), self.uri, self.name, kept, self._payloads, self._namespaces)
+
     @property
     def payloads(self) -> tuple[tuple[str, str], ...]:
         """URI and name of the first-level children, in their order."""

@@ -421,6 +421,7 @@ class ClientSide:
         self.log.info("session of {jid} is resumed, from {address}", jid=self.jid, address=came.client.peer)
         self._gone = False
         from_client = self._connect(came.client)
+        from_client.is_resumed = True
         self.output.excuse(self._hindrances > 0)
         self.output.wake(came.client, words(answer))
         self._session.wakes(came.login, came.device)

@@ -6,6 +6,7 @@ from minimixproxy.c2s.session.paced_reading import PacedReading
 from minimixproxy.c2s.session.parts import EndingSession, SessionParts
 from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.c2s.transport.client_stream import ClientStream
+from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_CLIENT, NS_CSI, NS_SASL, NS_SASL2, NS_SM3
 from minimixproxy.safety_net import NET
@@ -33,6 +34,7 @@ class FromClient:
         "_session",
         "_waits",
         "active",
+        "is_resumed",
         "pacing",
     )
 
@@ -48,6 +50,7 @@ class FromClient:
         self._clock = clock
         self._waits = False  # for its server, or for that of its account
         self.active = clock.seconds()  # when it sent a stanza last
+        self.is_resumed = False  # it goes on with what another connection has begun
         self.pacing = PacedReading(shares, parts.link.account, self)  # in whose share of a turn it is handled
 
     def take_over(self, events: list[Event], pieces: list[bytes]) -> None:
@@ -82,6 +85,8 @@ class FromClient:
         if self._output.over:
             return False
         if isinstance(event, Stanza):
+            if self.is_resumed and "from" in event.attributes:
+                event = self._from_itself(event)
             if not self._passes(event):
                 return True
             self._server.send(event)
@@ -125,6 +130,19 @@ class FromClient:
         self.resume_reading()
 
     # Its stanzas -----------------------------------------------------------------------------------------------
+
+    def _from_itself(self, stanza: Stanza) -> Stanza:
+        """Drop a `from` with a resource of its account that it has not: it is the server that says who it is.
+
+        Converse.js does not know any more which it had when its page has been loaded anew, and makes up another.
+        Servers may correct that or end the stream for it (RFC 6120 §8.1.2.1); ejabberd does the latter.
+        """
+        try:
+            sender, own = parse_jid(stanza["from"]), parse_jid(self._session.jid)
+        except InvalidJID:
+            return stanza
+        known = sender.bare != own.bare or sender.resource in (None, own.resource)
+        return stanza if known else stanza.without("from")
 
     def _passes(self, stanza: Stanza) -> bool:
         """Tell whether to pass a stanza on. A fault of ours costs that stanza only."""

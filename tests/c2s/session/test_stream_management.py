@@ -348,6 +348,34 @@ class SleepingTest(ManagedTest):
             client.send(ack(number + 1) + MESSAGE % number)
             self.assertEqual(self.client.upstream.take(), MESSAGE % number)
 
+    def test_a_client_that_has_forgotten_its_resource(self) -> None:
+        """Converse.js makes up another when its page is loaded anew; ejabberd ends the stream for it."""
+        self.client.vanish()
+        client, _told = self.comes_back()
+        client.send(b"<message from='a@example.org/made-up' to='c@example.org' id='1'>&lt;</message>")
+        self.assertEqual(self.client.upstream.take(), b"<message to='c@example.org' id='1'>&lt;</message>")
+        for known in (b"from='a@example.org' ", b"from='%b' " % self.session.jid.encode(), b""):
+            said = b"<message %bto='c@example.org' id='2'/>" % known
+            client.send(said)
+            self.assertEqual(self.client.upstream.take(), said)
+
+    def test_its_room_and_account_do_not_mind_either(self) -> None:
+        self.client.vanish()
+        client, _told = self.comes_back()
+        client.send(b"<presence from='a@example.org/made-up' to='room@muc.example.org/a'/>")
+        self.assertEqual(self.account.seen_from_client, [b"<presence to='room@muc.example.org/a'/>"])
+
+    def test_somebody_else_s_address_is_for_the_server_to_judge(self) -> None:
+        """So is whatever a client says that has not forgotten anything."""
+        said = b"<message from='%b' to='c@example.org' id='1'/>"
+        self.client.send(said % b"a@example.org/made-up")
+        self.assertEqual(self.client.upstream.take(), said % b"a@example.org/made-up")
+        self.client.vanish()
+        client, _told = self.comes_back()
+        for other in (b"b@example.org/made-up", b"a@@b"):
+            client.send(said % other)
+            self.assertEqual(self.client.upstream.take(), said % other)
+
     def test_what_the_client_said_behind_the_resumption(self) -> None:
         self.client.vanish()
         client = self.lab.client()
