@@ -95,6 +95,6 @@ mutants: venv
 	$(BIN)/python -m mutants --sample $(or $(SAMPLE),200) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis .demo .mutants .fuzz
+	rm -rf $(VENV) build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis .demo .mutants .fuzz _screenshots
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f twisted/plugins/dropin.cache chaos.log

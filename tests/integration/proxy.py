@@ -90,9 +90,10 @@ class Proxy:
         parts += [toml("listen", table, repeated=True) for table in listen]
         websocket = self._websocket
         if websocket is None and self._listen is None and self.servers:
-            endpoint = f"tcp:{self.websocket_port}:interface=127.0.0.1"
-            websocket = [{"endpoint": endpoint, "tls": "direct", "origins": ["https://chat.example.org"]}]
-        parts += [toml("websocket", table, repeated=True) for table in websocket or ()]
+            websocket = [{"tls": "direct", "origins": ["https://chat.example.org"]}]
+        endpoint = {"endpoint": f"tcp:{self.websocket_port}:interface=127.0.0.1"}
+        websocket = [{**endpoint, **table} for table in websocket or ()]
+        parts += [toml("websocket", table, repeated=True) for table in websocket]
         for server in self.servers:
             certificate, key = make_certificate(authority(), server.domain).write(self.directory, server.domain)
             defaults = {
@@ -110,7 +111,8 @@ class Proxy:
     def ports(self) -> list[int]:
         if self._listen is not None or not self.servers:
             return []
-        own = [] if self._websocket is not None else [self.websocket_port]
+        ours = self._websocket is None or any("endpoint" not in table for table in self._websocket)
+        own = [self.websocket_port] if ours else []
         return [self.port, self.direct_tls_port, *own]
 
     def start(self) -> None:
