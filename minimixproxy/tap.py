@@ -21,6 +21,8 @@ from minimixproxy.c2s.server.login_attempts import LoginAttempts
 from minimixproxy.c2s.transport.certificates import CertificateError
 from minimixproxy.config import settings as config
 from minimixproxy.config.systemd_sockets import usable_endpoint
+from minimixproxy.logs.faults import LastFaults
+from minimixproxy.logs.logger import Logger
 from minimixproxy.logs.service import LogFloodService
 from minimixproxy.operator.block import Blocking, OnDisk
 from minimixproxy.operator.control import Answer, ControlService
@@ -29,8 +31,9 @@ from minimixproxy.operator.forget import Forgetting
 from minimixproxy.operator.notify import ServiceManager
 from minimixproxy.operator.notify_service import NotifyService
 from minimixproxy.operator.readiness import Readiness
+from minimixproxy.operator.reported import Reported
 from minimixproxy.operator.status_line import status_line
-from minimixproxy.operator.status_report import Reported, StatusReport
+from minimixproxy.operator.status_report import StatusReport
 from minimixproxy.resource_id import Installation
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
@@ -39,6 +42,8 @@ from minimixproxy.storage.service import Place, StateService, check
 from minimixproxy.timing.clock import wall_time
 from minimixproxy.timing.steady_time import make_steady
 from minimixproxy.timing.turn_end import TurnEnd
+
+log = Logger()
 
 
 class Options(usage.Options):
@@ -77,12 +82,10 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
     tree = MultiService()
     tree.addService(LogFloodService(reactor))  # it stops last
     domains = [clientproxy.service(section, reactor) for section in settings.client_proxy]
-    has_directory = bool(settings.serves_clients or settings.model_fields_set & {"state", "state_directory"})
-    if has_directory:
-        _take_state_directory(settings.directory, _owner(options))
+    has_directory = _take_directory(settings, _owner(options))
     manager = ServiceManager()
     minimix = _minimix(settings, manager, reactor) if settings.serves_clients else None
-    report = _report(minimix, domains, reactor)
+    report = StatusReport(reactor, os.getpid, _reported(options, minimix, domains))
     if has_directory:
         tree.addService(ControlService(settings.directory, _answers(minimix, report, reactor), reactor))
     tree.addService(_notifying(manager, minimix, report, reactor))
@@ -91,16 +94,25 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
     for domain in domains:
         tree.addService(domain)
     if settings.web is not None:
-        tree.addService(_web(settings.web, Readiness(), reactor))
+        tree.addService(_web(settings.web, Readiness(), report, reactor))
     return tree
 
 
-def _web(settings: config.Web, readiness: Readiness, reactor: Any) -> IService:
+def _web(settings: config.Web, readiness: Readiness, report: StatusReport, reactor: Any) -> IService:
     """Return the operator's site. Its modules are imported only here: who has none needs no memory for them."""
+    from minimixproxy.operator.web.pages import Sources, resources
+    from minimixproxy.operator.web.samples import Samples
     from minimixproxy.operator.web.service import WebService
 
     _check_endpoint("[web]", settings.endpoint, reactor)
-    return WebService(settings, readiness, reactor)
+    site = WebService(settings, readiness, reactor)
+    sources = Sources(report, LastFaults(), Samples(report.surveys, lambda: 0, reactor))
+    for path, resource in resources(sources).items():
+        site.put(path, resource)
+    whole = MultiService()
+    for service in (sources.faults, sources.samples, site):
+        whole.addService(service)
+    return whole
 
 
 class _Minimix(NamedTuple):
@@ -156,11 +168,24 @@ def _minimix(settings: config.Settings, manager: ServiceManager, reactor: Any) -
     return _Minimix(state, accounts, journal, answers, blocking)
 
 
-def _report(minimix: _Minimix | None, domains: Sequence[clientproxy.ClientProxyService], reactor: Any) -> StatusReport:
+def _reported(
+    options: Options, minimix: _Minimix | None, domains: Sequence[clientproxy.ClientProxyService]
+) -> Reported:
+    """Return what there is to tell of."""
+    configuration = os.path.abspath(options["config"]) if options["config"] else ""
     if minimix is None:
-        return StatusReport(reactor.seconds, os.getpid, Reported(domains=domains))
-    reported = Reported(minimix.accounts.with_streams, lambda: minimix.journal.status, domains)
-    return StatusReport(reactor.seconds, os.getpid, reported)
+        return Reported(domains=domains, configuration=configuration)
+    accounts = minimix.accounts
+    return Reported(
+        accounts=accounts.with_streams,
+        account=accounts.with_stream,
+        endings=accounts.shared.endings.__getitem__,
+        blocked=accounts.logins.blocked,
+        journal=lambda: minimix.journal.status,
+        domains=domains,
+        served=options["settings"].domain,
+        configuration=configuration,
+    )
 
 
 def _answers(minimix: _Minimix | None, report: StatusReport, reactor: Any) -> dict[str, Answer]:
@@ -228,6 +253,22 @@ def _owner(options: Options) -> tuple[int, int]:
     twistd = getattr(options, "parent", None) or {}
     uid, gid = twistd.get("uid"), twistd.get("gid")
     return (-1 if uid is None else uid, -1 if gid is None else gid)
+
+
+def _take_directory(settings: config.Settings, owner: tuple[int, int]) -> bool:
+    """Take the directory of state; False: there is none. Who keeps nothing there works without one, too."""
+    if settings.serves_clients or settings.model_fields_set & {"state", "state_directory"}:
+        _take_state_directory(settings.directory, owner)
+        return True
+    try:
+        _take_state_directory(settings.directory, owner)
+    except SystemExit as reason:
+        log.warn(
+            "no status can be asked for: {reason} (state_directory of the configuration names another place)",
+            reason=str(reason).removeprefix("minimixproxy: "),
+        )
+        return False
+    return True
 
 
 def _take_state_directory(directory: Path, owner: tuple[int, int]) -> None:

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any
 from unittest.mock import Mock
 
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import eventAsText
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,7 +19,8 @@ from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.minimix.rejoin import difference
 from minimixproxy.minimix.room import snapshot
 from minimixproxy.operator.control import ControlFactory
-from minimixproxy.operator.status_report import Reported, StatusReport
+from minimixproxy.operator.reported import Reported
+from minimixproxy.operator.status_report import StatusReport
 from minimixproxy.operator.status_table import text
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.stanza import parse_stanza
@@ -217,7 +219,7 @@ class ComponentEdge(Edges, ComponentCase):
 class ControlEdge(Edges):
     def test_what_is_told_and_a_fault_there(self) -> None:
         """The operator is told of it, and sees in the status how many there were."""
-        report = StatusReport(lambda: 0.0, lambda: 1, Reported())
+        report = StatusReport(Clock(), lambda: 1, Reported())
         NET.caught(parse_stanza("<message/>"), "here")
         factory = ControlFactory({"status": report.answer, "bad": explode})
         control: Any = factory.buildProtocol(None)

@@ -11,10 +11,13 @@ from pathlib import Path
 
 from twisted.application.service import IService
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python import usage
 from twisted.trial import unittest
 
 from minimixproxy import tap
+from minimixproxy.config import settings as config
+from minimixproxy.config.place import place
 from tests.patience import patiently
 
 TWISTD = str(Path(sys.executable).parent / "twistd")
@@ -76,9 +79,24 @@ class MakeServiceTests(TapTestCase):
             self.assertTrue(callable(control._factory.answer_to({"request": request})))
 
     def test_only_client_proxy(self) -> None:
+        """It has a place of its own for its control socket, which is nobody else's."""
+        self.patch(config, "DEFAULT_STATE", self.directory / "lib" / "state.sqlite")
         self.file.write_text(GOOD[GOOD.index("[[client_proxy]]") :])
         tree = tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())
+        self.assertEqual(len(list(tree)), 4)
+        (domain,) = (self.directory / "lib" / "client_proxy").iterdir()
+        self.assertEqual(domain, place(self.file).directory)
+        self.assertEqual(stat.S_IMODE(domain.stat().st_mode), 0o700)
+
+    def test_only_client_proxy_without_a_place(self) -> None:
+        """It works all the same."""
+        (self.directory / "lib").write_text("a file")
+        self.patch(config, "DEFAULT_STATE", self.directory / "lib" / "state.sqlite")
+        self.file.write_text(GOOD[GOOD.index("[[client_proxy]]") :])
+        with capturedLogs() as events:
+            tree = tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())
         self.assertEqual(len(list(tree)), 3)
+        self.assertIn("no status can be asked for: ", formatEvent(events[0]))
 
     def test_state_directory_is_made_for_its_owner_only(self) -> None:
         tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())

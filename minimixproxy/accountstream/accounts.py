@@ -69,6 +69,11 @@ class Accounts(MultiService):
         """Return every account with its stream."""
         return [(held.account, held.stream) for held in self._held.values()]
 
+    def with_stream(self, bare: str) -> tuple[Account, AccountStream] | None:
+        """Return the account of a bare JID, and its stream; None if it is not held."""
+        held = self._held.get(bare)
+        return (held.account, held.stream) if held is not None else None
+
     def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
         """Return a function like `deliver` that waits for the journal (see there)."""
         return self._journal.gated(deliver)
@@ -204,6 +209,7 @@ class Accounts(MultiService):
             self._release(held)
             for session in sessions:
                 session.close(condition, text)
+        self.shared.endings.forgotten(bare)
         known = self._journal.account_forgotten(bare) or held is not None
         if known:
             self.log.info("{account} is forgotten", account=bare)

@@ -96,6 +96,11 @@ class HeldAccount:
         """Whether there is a login that opens the stream."""
         return self.login.usable
 
+    @property
+    def login_refused(self) -> bool:
+        """Whether there is a login, and the server has refused it."""
+        return self.login.refused
+
     @contextmanager
     def _perhaps_enrolling(self) -> Iterator[None]:
         """There is perhaps a login afterwards that opens the stream, and was none before."""
@@ -176,6 +181,8 @@ class HeldAccount:
         if not self._registry.holds(self):
             return
         is_wanted = is_needed(self.bare, self.login.last_seen, False, self._registry.logins)
+        if self.login.forgotten:
+            self._registry.shared.endings.forgotten(self.bare)
         if self.login.forgotten or self.login.is_empty or not is_wanted:
             self._registry.not_needed(self)
         else:

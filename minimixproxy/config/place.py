@@ -7,8 +7,17 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from minimixproxy.config import checks
 from minimixproxy.config.errors import explain
-from minimixproxy.config.settings import DEFAULT_STATE, ConfigError, FilePath, State, directory_of, read
+from minimixproxy.config.settings import (
+    DEFAULT_STATE,
+    ConfigError,
+    FilePath,
+    State,
+    directory_alone,
+    directory_of,
+    read,
+)
 
 
 class Place(BaseModel):
@@ -18,23 +27,31 @@ class Place(BaseModel):
 
     state: State = DEFAULT_STATE
     state_directory: FilePath | None = None
+    alone: str = ""  # the client_proxy domain of a proxy that names no state, and needs none
 
     @property
     def directory(self) -> Path:
         """Where all that is kept beside the database lives, and the control socket."""
-        return directory_of(self.state, self.state_directory)
+        return directory_alone(self.alone) if self.alone else directory_of(self.state, self.state_directory)
 
 
 def place(path: Path) -> Place:
-    """Read the file. Raises `ConfigError`, also if its proxy has no directory of state: then it cannot be asked."""
+    """Read the file. Raises `ConfigError`, also if no proxy can run by it."""
     data: dict[str, Any] = read(path)
+    known = {key: data[key] for key in ("state", "state_directory") if key in data}
     try:
-        found = Place.model_validate(data, context={"directory": path.absolute().parent})
+        found = Place.model_validate(known, context={"directory": path.absolute().parent})
     except ValidationError as error:
         raise ConfigError("\n".join(f"{path}: {line}" for line in explain(error, Place))) from error
-    if "listen" not in data and not found.model_fields_set & {"state", "state_directory"}:
+    if data.keys() & {"listen", "websocket"} or found.model_fields_set & {"state", "state_directory"}:
+        return found
+    return found.model_copy(update={"alone": _domain(path, data)})
+
+
+def _domain(path: Path, data: dict[str, Any]) -> str:
+    try:
+        return checks.prepare_domain(data["client_proxy"][0]["domain"])
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ConfigError(
-            f"{path}: a proxy without [[listen]] has no control socket, unless it is given a directory for it: "
-            'state_directory = "/var/lib/…"'
-        )
-    return found
+            f"{path}: no [[listen]], no [[websocket]], and no [[client_proxy]] with a domain: nothing runs by this file"
+        ) from error

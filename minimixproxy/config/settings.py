@@ -5,9 +5,11 @@ docs/configuration.md describes every key.
 """
 
 import tomllib
+from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +26,7 @@ from minimixproxy.config import checks, websocket_checks
 from minimixproxy.config.errors import explain
 
 DEFAULT_STATE = Path("/var/lib/minimixproxy/minimixproxy.sqlite")
+LONGEST_NAME = 60  # characters of a directory: the path of a socket in it has 107 bytes at most
 
 
 class ConfigError(Exception):
@@ -294,7 +297,9 @@ class Settings(BaseModel):
     @property
     def directory(self) -> Path:
         """Where all that is kept beside the database lives."""
-        return directory_of(self.state, self.state_directory)
+        alone = self.client_proxy[0].domain if self.client_proxy and not self.serves_clients else ""
+        named = self.model_fields_set & {"state", "state_directory"}
+        return directory_of(self.state, self.state_directory) if named or not alone else directory_alone(alone)
 
     @model_validator(mode="before")
     @classmethod
@@ -320,6 +325,17 @@ def directory_of(state: Path | SecretStr, state_directory: Path | None) -> Path:
     if state_directory is not None:
         return state_directory
     return state.parent if isinstance(state, Path) else DEFAULT_STATE.parent
+
+
+def directory_alone(domain: str) -> Path:
+    """Return where the control socket is of a proxy that has nothing to keep: its client_proxy domain's own place.
+
+    So it is in nobody's way, and nobody takes it for another.
+    """
+    name = quote(domain, safe="")
+    return (
+        DEFAULT_STATE.parent / "client_proxy" / (name if len(name) <= 60 else sha256(domain.encode()).hexdigest()[:16])
+    )
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from minimixproxy.minimix.bookmarks.says import Says
 from minimixproxy.minimix.commands.user_requests import UserRequests
 from minimixproxy.minimix.direct_sessions import DirectSessions
 from minimixproxy.minimix.interfaces.account_host import AccountHost
-from minimixproxy.minimix.interfaces.endings import Ended, Ending, Why
+from minimixproxy.minimix.interfaces.endings import Ending, Why
 from minimixproxy.minimix.interfaces.enrolling import Enrolled
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptRoom, TokenDevice
 from minimixproxy.minimix.interfaces.streams import Answered, SessionPort, StreamPort
@@ -102,6 +102,11 @@ class Account:
         return self._host.is_enrolled
 
     @property
+    def login_refused(self) -> bool:
+        """Whether there is a login for that, and the server has refused it."""
+        return self._host.login_refused
+
+    @property
     def stream_jid(self) -> str:
         """The full JID of the account stream; "" before it is bound."""
         return self._stream.jid
@@ -115,11 +120,6 @@ class Account:
         occupancy = self.rooms.get(room)
         session = occupancy.client if occupancy is not None else None
         return session.jid if session is not None else None
-
-    @property
-    def endings(self) -> Mapping[str, Ended]:
-        """Why it is not in rooms, as far as that is known, by room."""
-        return self._endings[self.bare]
 
     def bookmark_of(self, room: str) -> Says:
         """Return what is known of the bookmark of a room."""

@@ -1,171 +1,197 @@
 """What a running proxy tells its operator: no passwords, no messages, and a bounded number of rows. Pure.
 
-The report is made of what JSON has. docs/man/minimixproxy.1 describes the command that shows it.
+The report is made of what JSON has; docs/status.md describes it. `SCHEMA` grows when a member changes its meaning or
+goes; one that comes changes nothing for who reads the others.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from enum import Enum
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import twisted
+from twisted.internet.defer import Deferred
 
 from minimixproxy import __version__
-from minimixproxy.minimix.commands.report import Occupied, asleep_of, devices_of, room_reports
-from minimixproxy.minimix.interfaces.streams import SessionPort
-from minimixproxy.safety_net import NET, SafetyNet
+from minimixproxy.jids import InvalidJID, parse_jid
+from minimixproxy.minimix.commands.report import asleep_of, devices_of
+from minimixproxy.minimix.interfaces.endings import Ended
+from minimixproxy.operator import explanation, health
+from minimixproxy.operator.reported import Reported, ReportedAccount, ReportedRoom, ReportedStream
+from minimixproxy.operator.survey import Found, Surveyed, Surveys, Wanted, stream_state
+from minimixproxy.timing.clock import Clock, wall_time
 from minimixproxy.wire.trees import BUILT
 
-MAX_ACCOUNTS = 1000  # with all that belongs to them; of more only the numbers are told
-MAX_ROOMS = 5000  # of all these accounts
-
-_TROUBLE = frozenset({"refused", "waiting"})
+SCHEMA = 1
+MAX_ACCOUNTS = 200  # in one answer, with all that belongs to them; `next` tells where the next one begins
+MAX_ROOMS = 2000  # of all these accounts
 
 Report = dict[str, Any]
-
-
-class ReportedAccount(Protocol):
-    """An account, as far as it is told; an `Account` is one."""
-
-    @property
-    def bare(self) -> str:
-        """Its bare JID."""
-
-    @property
-    def is_enrolled(self) -> bool:
-        """Whether there is a login that opens its stream."""
-
-    @property
-    def sessions(self) -> Mapping[SessionPort, object]:
-        """The clients that are connected."""
-
-    @property
-    def rooms(self) -> Mapping[str, Occupied]:
-        """The rooms that it is in."""
-
-
-class ReportedStream(Protocol):
-    """An account stream, as far as it is told; an `AccountStream` is one."""
-
-    @property
-    def state(self) -> Enum:
-        """Where it is in its life."""
-
-    @property
-    def opens_in(self) -> float:
-        """Seconds, at most, until it is tried again."""
-
-
-class ReportedDomain(Protocol):
-    """A client_proxy domain; a `ClientProxyService` is one."""
-
-    def status(self) -> Mapping[str, object]:
-        """Return what there is to tell of it."""
-
-
-Accounts = Iterable[tuple[ReportedAccount, ReportedStream]]
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """What there is to tell of. `journal` returns how writing to disk goes: a dataclass; None if nothing is written."""
-
-    accounts: Callable[[], Accounts] = tuple
-    journal: Callable[[], Any] = lambda: None
-    domains: Sequence[ReportedDomain] = ()
-    net: SafetyNet = NET
 
 
 class StatusReport:
     """Makes reports."""
 
-    def __init__(self, seconds: Callable[[], float], pid: Callable[[], int], reported: Reported) -> None:
-        self._reported = reported
-        self._seconds = seconds
-        self._started = seconds()
+    def __init__(self, clock: Clock, pid: Callable[[], int], reported: Reported) -> None:
+        self.surveys = Surveys(clock, reported)
+        self.reported = reported
+        self._clock = clock
+        self._started = clock.seconds()
         self._pid = pid
 
-    def answer(self, request: Mapping[str, object]) -> Report:
-        """Answer a request on the control socket; `account` in it stands for `only`."""
-        only = request.get("account")
-        return self.report(only if isinstance(only, str) else None)
+    # What is asked -----------------------------------------------------------------------------------------------
 
-    def report(self, only: str | None = None) -> Report:
-        """Return the report; with `only`, a bare JID, the account of that address alone is told in full."""
-        accounts = list(self._reported.accounts())
-        chosen = [pair for pair in accounts if only in (None, pair[0].bare)]
+    def answer(self, request: Mapping[str, object]) -> Deferred[Report] | Report:
+        """Answer a request on the control socket.
+
+        `account` and `room` are addresses, `state` is one of the states; `after` is the `next` of an earlier answer.
+        """
+        account, room, state, after = (_text(request, name) for name in ("account", "room", "state", "after"))
+        try:
+            account, room = (parse_jid(jid).bare if jid else "" for jid in (account, room))
+        except InvalidJID as error:
+            return {"error": str(error)}
+        if account:
+            return self.surveys.take().addCallback(self._of_one, account, room)
+        return self.surveys.take(Wanted("", room, state)).addCallback(self._of_some, room, after)
+
+    def survey(self, wanted: Wanted) -> Deferred[Surveyed]:
+        """Find accounts; the result is there at once if there are few."""
+        return self.surveys.take(wanted)
+
+    def summary(self) -> Report:
+        """Return what there is to tell of the proxy as a whole, by the last look at all accounts. Has another begin."""
+        looking = self.surveys.take()
+        looking.addErrback(lambda failure: failure.trap(Exception) and None)
+        return self.whole(self.surveys.last or Surveyed())
+
+    # What is answered --------------------------------------------------------------------------------------------
+
+    def whole(self, found: Surveyed) -> Report:
+        """Return what is of no single account."""
+        journal = self.reported.journal()
+        journal = asdict(journal) if journal is not None else None
+        troubles = health.troubles(self.reported, journal, found)
         return {
+            "schema": SCHEMA,
             "version": __version__,
             "twisted": twisted.__version__,
             "pid": self._pid(),
-            "uptime": round(self._seconds() - self._started, 3),
+            "uptime": round(self._clock.seconds() - self._started, 3),
+            "configuration": self.reported.configuration,
+            "well": not troubles,
+            "troubles": [trouble._asdict() for trouble in troubles],
+            "journal": journal,
             "stanzas": {
-                "skipped": self._reported.net.skipped,
-                "dropped": self._reported.net.dropped,
+                "skipped": self.reported.net.skipped,
+                "dropped": self.reported.net.dropped,
                 "trees": BUILT.trees,
             },
-            **self.summary(accounts),
-            **_in_full(chosen),
+            "totals": found.totals(),
+            "client_proxy": [dict(domain.status()) for domain in self.reported.domains],
         }
 
-    def summary(self, accounts: Accounts | None = None) -> Report:
-        """Return what the report says of all accounts together, and of what is no account."""
-        journal = self._reported.journal()
+    def _of_some(self, found: Surveyed, room: str, after: str) -> Report:
+        begin = bisect_right(found.wanted, Found(after[:1] == "1", after[2:])) if after else 0
+        chosen = found.wanted[begin : begin + MAX_ACCOUNTS]
+        shown, room_for, seen = [], MAX_ROOMS, begin
+        for one in chosen:
+            if room_for <= 0:
+                break
+            seen += 1
+            told = self.account(one.bare, room, room_for)
+            if told is not None:  # it may be gone since
+                room_for -= len(told["rooms"])
+                shown.append(told)
+        more = len(found.wanted) - seen
         return {
-            "journal": asdict(journal) if journal is not None else None,
-            "totals": _totals(list(self._reported.accounts() if accounts is None else accounts)),
-            "client_proxy": [dict(domain.status()) for domain in self._reported.domains],
+            **self.whole(found),
+            "found": len(found.wanted),
+            "accounts": shown,
+            "next": f"{found.wanted[seen - 1].well:d} {found.wanted[seen - 1].bare}" if more > 0 and seen else None,
+            "answer": None,
         }
 
+    def _of_one(self, found: Surveyed, bare: str, room: str) -> Report:
+        told = self.account(bare, room)
+        return {
+            **self.whole(found),
+            "found": int(told is not None),
+            "accounts": [told] if told is not None else [],
+            "next": None,
+            "answer": self.explain(bare, room) if room else None,
+        }
 
-def _totals(accounts: Sequence[tuple[ReportedAccount, ReportedStream]]) -> Report:
-    streams: Counter[str] = Counter()
-    rooms: Counter[str] = Counter()
-    sessions = sleeping = not_enrolled = 0
-    for account, stream in accounts:
-        streams[stream.state.value] += 1
-        sessions += len(account.sessions)
-        not_enrolled += not account.is_enrolled
-        sleeping += sum(session.asleep for session in account.sessions)
-        rooms.update(occupancy.state.value for occupancy in account.rooms.values())
-    return {
-        "accounts": len(accounts),
-        "not_enrolled": not_enrolled,
-        "sessions": sessions,
-        "sleeping": sleeping,
-        "streams": dict(sorted(streams.items())),
-        "rooms": dict(sorted(rooms.items())),
-    }
+    def accounts(self, found: Sequence[Found], room: str = "") -> list[Report]:
+        """Return accounts that were found, as `account` does; those that are gone since are left out."""
+        told = (self.account(one.bare, room) for one in found)
+        return [account for account in told if account is not None]
+
+    def account(self, bare: str, room: str = "", most: int | None = None, begin: int = 0) -> Report | None:
+        """Return an account in full, or only with the room; None if it is not held.
+
+        `most`: so many of its rooms, from the one of number `begin` on.
+        """
+        held = self.reported.account(bare)
+        endings = self.reported.endings(bare)
+        if held is None:
+            return None
+        account, stream = held
+        rooms = account.rooms
+        if room:
+            rooms = {room: rooms[room]} if room in rooms else {}
+        first = islice(rooms.items(), begin, begin + (MAX_ROOMS if most is None else most))
+        chosen = [self._room(occupancy, endings.get(name)) for name, occupancy in first]
+        not_in = explanation.records(endings, account.rooms)
+        return {
+            "account": bare,
+            "enrolled": account.is_enrolled,
+            **self._stream(account, stream),
+            "devices": list(devices_of(account.sessions)),
+            "asleep": list(asleep_of(account.sessions)),
+            "rooms": sorted(chosen, key=lambda told: str(told["room"])),
+            "rooms_left_out": max(0, len(rooms) - begin - len(chosen)),
+            "not_in": [record for record in not_in if not room or record["room"] == room],
+        }
+
+    def _stream(self, account: ReportedAccount, stream: ReportedStream) -> Report:
+        what, when = stream.fault.what, stream.fault.when
+        at = explanation.stamp(self._now - (self._clock.seconds() - when)) if what else None
+        return {
+            "stream": stream_state(account, stream, self.reported),
+            "opens_in": round(stream.opens_in, 3),
+            "fault": {"text": what, "at": at} if what else None,
+        }
+
+    def _room(self, occupancy: ReportedRoom, ended: Ended | None) -> Report:
+        return {
+            "room": occupancy.room,
+            "nick": occupancy.nick,
+            "state": occupancy.state.value,
+            "bookmarked": occupancy.bookmarked,
+            "devices": list(devices_of(occupancy.attached)),
+            "asleep": list(asleep_of(occupancy.attached)),
+            "messages": occupancy.messages_kept,
+            "attempts": occupancy.attempts,
+            "next_attempt_in": round(occupancy.next_attempt_in, 3),
+            "last": explanation.last(ended),
+        }
+
+    def explain(self, bare: str, room: str) -> Report:
+        """Return why the account is in the room, or is not."""
+        served = not self.reported.served or bare.rpartition("@")[2] in self.reported.served
+        ended = self.reported.endings(bare).get(room)
+        known = explanation.Known(bare, room, self.reported.account(bare), ended, served, bare in self.reported.blocked)
+        return explanation.explain(known, self._now)
+
+    @property
+    def _now(self) -> float:
+        return wall_time(self._clock)
 
 
-def _in_full(accounts: Sequence[tuple[ReportedAccount, ReportedStream]]) -> Report:
-    """Return the accounts, those in trouble first, and how much is left out."""
-    ordered = sorted(accounts, key=lambda pair: (pair[1].state.value not in _TROUBLE, pair[0].bare))
-    shown: list[Report] = []
-    room_for, rooms = MAX_ROOMS, 0
-    for account, stream in ordered[:MAX_ACCOUNTS]:
-        reports = room_reports(islice(account.rooms.values(), room_for))
-        room_for -= len(reports)
-        rooms += len(reports)
-        shown.append(
-            {
-                "account": account.bare,
-                "enrolled": account.is_enrolled,
-                "stream": stream.state.value,
-                "opens_in": round(stream.opens_in, 3),
-                "devices": list(devices_of(account.sessions)),
-                "asleep": list(asleep_of(account.sessions)),
-                "rooms": [asdict(report) for report in reports],
-            }
-        )
-    return {
-        "accounts": shown,
-        "left_out": {
-            "accounts": len(ordered) - len(shown),
-            "rooms": sum(len(account.rooms) for account, _stream in ordered) - rooms,
-        },
-    }
+def _text(request: Mapping[str, object], name: str) -> str:
+    value = request.get(name)
+    return value if isinstance(value, str) else ""

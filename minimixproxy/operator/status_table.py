@@ -7,22 +7,43 @@ from typing import Any
 
 from minimixproxy.logs.logger import printable
 
+FEW = 20  # accounts that are shown one by one without --all
+
 _ROOM = ("ROOM", "NICK", "STATE", "DEVICES", "MESSAGES", "BOOKMARKED")
 _DOMAIN = ("CLIENT_PROXY", "CONNECTED", "RESOURCES", "OPEN REQUESTS", "TARGETS")
 
 
-def text(report: Mapping[str, Any]) -> str:
-    """Return the report as lines, the last one ended too."""
+def text(report: Mapping[str, Any], *, chosen: bool = True) -> str:
+    """Return the report as lines, the last one ended too.
+
+    `chosen`: the accounts in it were asked for. Else, if there are many, only those in trouble are shown.
+    """
     lines = _head(report)
-    for account in report["accounts"]:
+    if report["answer"] is not None:
+        lines += ["", *answer(report["answer"])]
+    accounts = report["accounts"] if chosen or report["found"] <= FEW else list(filter(in_trouble, report["accounts"]))
+    shown = accounts if chosen else accounts[:FEW]
+    for account in shown:
         lines += ["", *_account(account)]
-    left_out = report["left_out"]
-    if any(left_out.values()):
-        told = _numbers(left_out)
-        lines += ["", f"Not shown: {told}. For one account: --account."]
+    if not chosen and len(shown) < report["found"]:
+        lines += ["", f"Not shown: {report['found'] - len(shown)} accounts. All: --all; one: --account; some: --state."]
     if report["client_proxy"]:
         lines += ["", *_columns([_DOMAIN, *map(_domain, report["client_proxy"])])]
     return "".join(f"{line}\n" for line in lines)
+
+
+def answer(told: Mapping[str, Any]) -> list[str]:
+    """Return why an account is in a room, or is not, in lines."""
+    head = (
+        f"{printable(told['account'])} is {'' if told['in'] else 'NOT '}in {printable(told['room'])}: {told['text']}."
+    )
+    return [head, f"Look at: {told['check']}."] if told["check"] else [head]
+
+
+def in_trouble(account: Mapping[str, Any]) -> bool:
+    """Tell whether an account in a report is not where it means to be."""
+    out = any(room["state"] in ("interrupted", "rejoining") for room in account["rooms"])
+    return out or account["stream"] in ("refused", "waiting")
 
 
 def _head(report: Mapping[str, Any]) -> list[str]:
@@ -31,17 +52,13 @@ def _head(report: Mapping[str, Any]) -> list[str]:
     return [
         f"minimixproxy {report['version']}, Twisted {report['twisted']}, process {report['pid']}, "
         f"up {duration(report['uptime'])}",
+        *(f"WRONG     {trouble['text']}" for trouble in report["troubles"]),
         f"journal   {_journal(report['journal'])}",
         f"sessions  {totals['sessions']}{f', asleep: {sleeping}' if (sleeping := totals['sleeping']) else ''}",
-        f"accounts  {totals['accounts']}{_not_enrolled(totals)}{f', streams: {streams}' if streams else ''}",
+        f"accounts  {totals['accounts']}{f', streams: {streams}' if streams else ''}",
         f"rooms     {sum(totals['rooms'].values())}{f': {rooms}' if rooms else ''}",
         *_stanzas(report["stanzas"]),
     ]
-
-
-def _not_enrolled(totals: Mapping[str, Any]) -> str:
-    number = totals.get("not_enrolled", 0)
-    return f", not enrolled: {number}" if number else ""
 
 
 def _stanzas(stanzas: Mapping[str, int]) -> list[str]:
@@ -56,7 +73,7 @@ def _journal(journal: Mapping[str, Any] | None) -> str:
         return "none"
     error = f" ({printable(journal['error'])})" if journal["error"] else ""
     lost = f", {journal['left_out']} rows REFUSED (see the log)" if journal.get("left_out") else ""
-    return f"{'on disk' if journal['durable'] else 'NOT ON DISK'}{error}, {_size(journal['waiting'])} waiting{lost}"
+    return f"{'on disk' if journal['durable'] else 'NOT ON DISK'}{error}, {size(journal['waiting'])} waiting{lost}"
 
 
 def _account(account: Mapping[str, Any]) -> list[str]:
@@ -68,22 +85,41 @@ def _account(account: Mapping[str, Any]) -> list[str]:
         (
             printable(room["room"]),
             printable(room["nick"]),
-            room["state"],
+            _state(room),
             _listed([f"{name} (asleep)" if name in room["asleep"] else name for name in room["devices"]]),
             str(room["messages"]),
             "yes" if room["bookmarked"] else "no",
         )
         for room in account["rooms"]
     ]
-    return [head, *(f"    {line}" for line in _columns([_ROOM, *rows]))] if rows else [head]
+    lines = _columns([_ROOM, *rows]) if rows else []
+    lines += [f"not in {printable(record['room'])}: {_record(record)}" for record in account["not_in"]]
+    if account["rooms_left_out"]:
+        lines.append(f"and {account['rooms_left_out']} rooms more")
+    return [head, *(f"    {line}" for line in lines)]
+
+
+def _state(room: Mapping[str, Any]) -> str:
+    wait = f", next try in {room['next_attempt_in']:.0f} s" if room["next_attempt_in"] else ""
+    return f"{room['state']}{wait}"
+
+
+def _record(record: Mapping[str, Any]) -> str:
+    """Why an account is not in a room, in short; with --account and --room it is told at length."""
+    condition = f" ({printable(record['condition'])})" if record["condition"] else ""
+    by = f" by {printable(record['by'])}" if record["by"] else ""
+    said = f": {printable(record['text'])}" if record["text"] else ""
+    return f"{record['why']}{condition}{by}, {record['at']}{said}"
 
 
 def _stream(account: Mapping[str, Any]) -> str:
-    if not account.get("enrolled", True):
+    state = account["stream"]
+    if state == "not-enrolled":
         return "none, NOT ENROLLED"
-    if account["stream"] == "waiting":
-        return f"waiting {account['opens_in']:.0f} s"
-    return str(account["stream"])
+    if state == "blocked":
+        return "none, BLOCKED"
+    fault = f" ({printable(account['fault']['text'])})" if account["fault"] and state != "open" else ""
+    return f"waiting {account['opens_in']:.0f} s{fault}" if state == "waiting" else f"{state}{fault}"
 
 
 def _domain(domain: Mapping[str, Any]) -> tuple[str, ...]:
@@ -119,7 +155,8 @@ def duration(seconds: float) -> str:
     return f"{days} d {clock}" if days else clock
 
 
-def _size(number: int) -> str:
+def size(number: int) -> str:
+    """Return so many bytes in the unit that fits."""
     if number < 1024:
         return f"{number} bytes"
     return f"{number / 1024:.1f} KiB" if number < 1024 * 1024 else f"{number / 1024 / 1024:.1f} MiB"

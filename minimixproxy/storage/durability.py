@@ -51,13 +51,14 @@ class Outlet:
 class JournalStatus:
     """How writing goes. `waiting`: bytes of messages, about, that wait for the database.
 
-    `left_out`: rows, since the start, that the database refused and that are on no disk.
+    `left_out`: rows, since the start, that the database refused and that are on no disk. `lost`: another proxy has it.
     """
 
     durable: bool
     waiting: int
     error: str
     left_out: int = 0
+    lost: bool = False
 
 
 class Durability:
@@ -96,7 +97,7 @@ class Durability:
         """How writing goes."""
         batches = (self._writing, self.gathering.batch)
         waiting = sum(batch.size for batch in batches if batch is not None)
-        return JournalStatus(self._durable, waiting, self._error, self._left_out)
+        return JournalStatus(self._durable, waiting, self._error, self._left_out, self._is_lost)
 
     # A batch is written ----------------------------------------------------------------------------------------
 

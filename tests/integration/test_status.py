@@ -10,6 +10,8 @@ from twisted.internet.threads import deferToThread
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.commands import Done, run
 from tests.integration.proxy import Proxy
+from tests.integration.servers import Account
+from tests.operator.schema import faults
 
 NS_MUC = "http://jabber.org/protocol/muc"
 
@@ -21,10 +23,12 @@ async def status(proxy: Proxy, *arguments: str) -> Done:
 
 @on_both_servers
 class StatusTests(IntegrationTestCase):
-    async def report(self, proxy: Proxy, *arguments: str) -> Any:
+    async def report(self, proxy: Proxy, *arguments: str, wrong: bool = False) -> Any:
         done = await status(proxy, "--json", *arguments)
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
-        return json.loads(done.stdout)
+        self.assertEqual((done.returncode, done.stderr), (int(wrong), ""))
+        report = json.loads(done.stdout)
+        self.assertEqual(list(faults(report)), [])
+        return report
 
     async def test_report(self) -> None:
         proxy = self.own_proxy()
@@ -71,10 +75,59 @@ class StatusTests(IntegrationTestCase):
         proxy.configuration.write_text(configuration.replace(f":{self.server.port}", ":1"))
         await deferToThread(proxy.start)
         await proxy.process.says("state loaded")
-        (alice,) = (await self.report(proxy))["accounts"]
+        report = await self.report(proxy, wrong=True)
+        self.assertEqual([trouble["code"] for trouble in report["troubles"]], ["no-stream"])
+        (alice,) = report["accounts"]
         self.assertIn(alice["stream"], ("waiting", "opening"))
         self.assertEqual([(room["room"], room["state"]) for room in alice["rooms"]], [(place, "interrupted")])
         self.assertEqual(alice["devices"], [])
+
+
+@on_both_servers
+class WhyTests(IntegrationTestCase):
+    """Why is user X not in room Y? Asked of real servers' rooms."""
+
+    async def asked(self, account: Account, room: str, expected: int) -> Any:
+        """Return the answer; all of what is told is as docs/status.md says."""
+        done = await status(self.proxy, "--json", "--account", account.jid, "--room", room)
+        self.assertEqual((done.returncode, done.stderr), (expected, ""))
+        report = json.loads(done.stdout)
+        self.assertEqual(list(faults(report)), [])
+        return report["answer"]
+
+    async def test_in_kicked_banned_and_refused(self) -> None:
+        alice, bob = await self.account("alice"), await self.account("bob")
+        owner = await self.client(alice, "desk")
+        phone = await self.client(bob, "phone")
+        place = self.room()
+        self.assertEqual((await self.asked(bob, place, 1))["code"][:9], "bookmark-")
+        for client, nick in ((owner, "alice"), (phone, "bob")):
+            client.send(f"<presence to='{place}/{nick}'><x xmlns='{NS_MUC}'/></presence>")
+            await client.expect("<message type='groupchat'><subject/></message>")
+        self.assertEqual((await self.asked(bob, place, 0))["code"], "in")
+
+        for item, code, expected in (
+            ("nick='bob' role='none'", "kicked", "307"),
+            (f"jid='{bob.jid}' affiliation='outcast'", "banned", "301"),
+        ):
+            query = f"<query xmlns='{NS_MUC}#admin'><item {item}><reason>spam</reason></item></query>"
+            owner.send(f"<iq type='set' to='{place}' id='{code}'>{query}</iq>")
+            await phone.expect(f"<presence type='unavailable' from='{place}/bob'/>")
+            told = await self.asked(bob, place, 1)
+            self.assertEqual((told["code"], told["last"]["text"]), (code, "spam"))
+            self.assertIn(expected, told["last"]["condition"])
+            phone.send(f"<presence to='{place}/bob'><x xmlns='{NS_MUC}'/></presence>")
+            if code == "kicked":
+                await phone.expect("<message type='groupchat'><subject/></message>")
+        await phone.expect(f"<presence type='error' from='{place}/bob'><error/></presence>")
+        told = await self.asked(bob, place, 1)
+        self.assertEqual((told["code"], told["last"]["condition"]), ("join-refused", "forbidden"))
+
+    async def test_of_whom_the_proxy_has_never_heard(self) -> None:
+        done = await status(self.proxy, "--json", "--account", f"nobody@{self.server.domain}", "--room", self.room())
+        self.assertEqual((done.returncode, json.loads(done.stdout)["answer"]["code"]), (1, "account-unknown"))
+        done = await status(self.proxy, "--account", f"nobody@{self.server.domain}")
+        self.assertEqual(done.returncode, 3)
 
 
 class LifeTests(IntegrationTestCase):
@@ -91,7 +144,7 @@ class LifeTests(IntegrationTestCase):
         self.assertEqual(stat.S_IMODE(socket.stat().st_mode), 0o600)
         await deferToThread(proxy.stop)
         done = await status(proxy)
-        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertEqual(done.stderr, f"minimixproxy: not running: there is no {socket}\n")
 
     async def test_killed_and_started_again(self) -> None:
@@ -100,7 +153,7 @@ class LifeTests(IntegrationTestCase):
         proxy.process.process.kill()
         await deferToThread(proxy.process.process.wait)
         done = await status(proxy)
-        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.returncode, 2)
         self.assertEqual(done.stderr, f"minimixproxy: not running: nobody listens on {socket}\n")
         await deferToThread(proxy.start)
         await proxy.process.says("state loaded")

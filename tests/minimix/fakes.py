@@ -231,6 +231,7 @@ class World:
         self.stream = FakeStream(self.clock, settings.iq_timeout)
         self.said: list[str] = []  # by the account, of itself
         self.is_enrolled = True
+        self.login_refused = False
         self.neighbours: dict[tuple[str, str], str] = {}
         context = AccountContext(
             settings,
@@ -240,6 +241,7 @@ class World:
             Pacer(self.clock, 1000, 1000),
             self.push,
         )
+        self.endings = context.endings
         self.account = Account(BARE, self.stream, self, context, self.planned)
 
     # What the account says of itself.

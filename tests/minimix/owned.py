@@ -36,6 +36,8 @@ class FakeRoom:
         self.state = state
         self.attached = list(attached)
         self.bookmarked = bookmarked
+        self.attempts = 0
+        self.next_attempt_in = 0.0
         self.messages_kept = messages
 
 

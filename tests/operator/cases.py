@@ -38,8 +38,8 @@ class CommandCase(unittest.SynchronousTestCase):
                 code = int(exit.code or 0)
         return code, output.getvalue(), errors.getvalue()
 
-    def serve(self, answer: bytes) -> None:
-        """Answer one connection with these bytes."""
+    def serve(self, *answers: bytes) -> None:
+        """Answer the requests of one connection with these bytes."""
         server = socket.socket(socket.AF_UNIX)
         server.bind(str(self.directory / "control"))
         server.listen()
@@ -47,8 +47,9 @@ class CommandCase(unittest.SynchronousTestCase):
         def work() -> None:
             connection, _address = server.accept()
             with connection, connection.makefile("rb") as lines:
-                self.requests.append(lines.readline())
-                connection.sendall(answer)
+                for answer in answers:
+                    self.requests.append(lines.readline())
+                    connection.sendall(answer)
 
         thread = threading.Thread(target=work, daemon=True)
         thread.start()

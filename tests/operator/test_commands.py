@@ -60,13 +60,27 @@ class CommonTests(CommandCase):
             ("state = 3", "state: must be a file name"),
             ('state = "state.sqlite"\nstate_directory = 3', "state_directory: must be a file name"),
             ("state = ", "not valid TOML"),
-            (CLIENT_PROXY, "has no control socket"),
+            ("", "nothing runs by this file"),
+            ("client_proxy = 3", "nothing runs by this file"),
+            ("[[client_proxy]]\ndomain = 3", "nothing runs by this file"),
         ):
             self.file.write_text(text)
             code, _output, errors = self.run_command("status", "--config", str(self.file))
-            self.assertEqual((code, errors.count("\n")), (1, 1), text)
+            self.assertEqual((code, errors.count("\n")), (2, 1), text)
             self.assertIn(f"minimixproxy: {self.file}: ", errors)
             self.assertIn(expected, errors)
+
+    def test_client_proxy_alone(self) -> None:
+        """It is asked where no other proxy is."""
+        self.file.write_text(CLIENT_PROXY)
+        _code, _output, errors = self.run_command("status", "--config", str(self.file))
+        self.assertIn("there is no /var/lib/minimixproxy/client_proxy/proxy.a.test/control\n", errors)
+
+    def test_client_proxy_alone_with_a_long_name(self) -> None:
+        """A socket's path has 107 bytes at most."""
+        self.file.write_text(CLIENT_PROXY.replace("proxy.a.test", ".".join(["x" * 60] * 4)))
+        _code, _output, errors = self.run_command("status", "--config", str(self.file))
+        self.assertRegex(errors, r"there is no /var/lib/minimixproxy/client_proxy/[0-9a-f]{16}/control\n")
 
     def test_client_proxy_alone_with_a_directory(self) -> None:
         self.file.write_text(f'state_directory = "."\n{CLIENT_PROXY}')

@@ -15,6 +15,10 @@ class AccountHost(Protocol):
     def is_enrolled(self) -> bool:
         """Whether there is a login that opens the account stream: else the account can be in no room."""
 
+    @property
+    def login_refused(self) -> bool:
+        """Whether there is a login, and the server has refused it."""
+
     def unattended(self) -> None:
         """The last session is gone."""
 

@@ -20,13 +20,13 @@ FAILURES = (CommandError, ConfigError, NoStatus, InvalidJID, BadRecord, StoreErr
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: of a failure 1, with one line on standard error."""
+    """Run the command; return its exit status: of a failure 1 or what it names, with one line on standard error."""
     options = parser(COMMANDS).parse_args(arguments)
     try:
         outcome: Outcome = options.command.run(options)
     except FAILURES as error:
         print(f"minimixproxy: {error}", file=sys.stderr)
-        outcome = Outcome("", {"error": str(error)}, 1)
+        outcome = Outcome("", {"error": str(error)}, getattr(error, "status", 1))
     except KeyboardInterrupt:
         print("minimixproxy: interrupted", file=sys.stderr)
         return 130

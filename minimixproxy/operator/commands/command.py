@@ -21,7 +21,9 @@ class Outcome:
 
 
 class CommandError(Exception):
-    """A command cannot do what it was asked for; `str()` is one sentence for the operator."""
+    """A command cannot do what it was asked for; `str()` is one sentence for the operator, `status` the exit status."""
+
+    status = 1
 
 
 @dataclass(frozen=True, slots=True)

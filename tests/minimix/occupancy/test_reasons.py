@@ -35,7 +35,7 @@ class ReasonCase(SynchronousTestCase):
 
     @property
     def ended(self) -> Ended | None:
-        return self.world.account.endings.get(ROOM)
+        return self.world.endings[BARE].get(ROOM)
 
     @property
     def told(self) -> tuple[Why, str, str, str] | None:
@@ -95,7 +95,7 @@ class FirstJoin(ReasonCase):
         self.world.asks_to_join(session)
         self.assertEqual(self.told, (Why.TOO_MANY_ROOMS, "", "", ""))
         self.world.account.enter("third@muc.test", "alice")
-        self.assertIs(self.world.account.endings["third@muc.test"].ending.why, Why.TOO_MANY_ROOMS)
+        self.assertIs(self.world.endings[BARE]["third@muc.test"].ending.why, Why.TOO_MANY_ROOMS)
 
     def test_unreadable(self) -> None:
         x = "<x xmlns='http://jabber.org/protocol/muc'/>"
@@ -210,7 +210,7 @@ class Left(ReasonCase):
         self.world.joined("phone")
         self.world.account.forget()
         self.world.clock.advance(LEAVE_TIMEOUT)
-        self.assertEqual(self.world.account.endings, {})
+        self.assertEqual(self.world.endings[BARE], {})
 
 
 class Restored(ReasonCase):
@@ -245,7 +245,7 @@ class NotEnrolled(ReasonCase):
     def test_others_are_nothing_to_it(self) -> None:
         self.hears(f"<presence from='{ROOM}/bob' to='{self.phone.jid}' type='unavailable'/>")
         self.hears(f"<presence from='other@muc.test/alice' to='{self.phone.jid}' type='error'/>")
-        self.assertEqual(self.world.account.endings, {})
+        self.assertEqual(self.world.endings[BARE], {})
 
 
 class Bookmarks(ReasonCase):
