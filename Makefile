@@ -6,7 +6,7 @@ FUZZ_STAMP = $(VENV)/.installed-fuzz
 TRIAL = $(BIN)/python tools/run_trial.py $(if $(JOBS),--jobs $(JOBS))
 TESTS ?= tests
 
-.PHONY: help venv system test unit one coverage lint demo run bench chaos fuzz mutants clean dist-check deb deb-check
+.PHONY: help venv system test unit one coverage lint demo run bench chaos fuzz mutants page-image clean dist-check deb deb-check
 
 help:
 	@echo "make system      Debian packages that the tests and the demo need (root or sudo)"
@@ -23,6 +23,7 @@ help:
 	@echo "make chaos       faults at random, then a proof; SEED=1 MINUTES=3 SERVER=prosody|ejabberd"
 	@echo "make fuzz        absurd input, on and on; MINUTES=10 SEED=1 ONLY='framing jid' WORKERS=2"
 	@echo "make mutants     faults in the code, and which of them unit tests notice; SAMPLE=200 SEED=1 ONLY=minimixproxy/c2s"
+	@echo "make page-image  the picture of the operator's page in the documents, by Debian's chromium"
 	@echo "make dist-check  wheel, sdist and editable installs, each in a fresh environment"
 	@echo "make deb         a package for this Debian in dist/"
 	@echo "make deb-check   the package in a bare Debian 12: installed, used, upgraded, removed, purged (root)"
@@ -58,6 +59,9 @@ lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+page-image: venv
+	$(BIN)/python tools/draw_web_page.py
 
 demo: system venv
 	$(BIN)/python -m demo
