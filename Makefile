@@ -18,7 +18,7 @@ help:
 	@echo "make coverage    which lines and branches the unit tests reach, and whether enough"
 	@echo "make lint        mypy --strict, ruff, and whether the files are formatted"
 	@echo "make demo        a narrated run against a Prosody of its own"
-	@echo "make run         the same servers, left running for a real client"
+	@echo "make run         the same servers, left running for a browser (http://127.0.0.1:5280/) or a real client"
 	@echo "make bench       measurements; PROSODY_MODULES=/path/to/prosody-modules; WRITE=1 into the document"
 	@echo "make chaos       faults at random, then a proof; SEED=1 MINUTES=3 SERVER=prosody|ejabberd"
 	@echo "make fuzz        absurd input, on and on; MINUTES=10 SEED=1 ONLY='framing jid' WORKERS=2"

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet import asyncioreactor
@@ -20,8 +21,11 @@ asyncioreactor.install(loop)
 from twisted.internet import reactor  # noqa: E402
 from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.internet.task import react  # noqa: E402
+from twisted.internet.threads import deferToThread  # noqa: E402
 
+from demo.converse import NotFetched, fetch  # noqa: E402
 from demo.first_act import first_act  # noqa: E402
+from demo.in_browsers import PEOPLE, InBrowsers  # noqa: E402
 from demo.narrator import Narrator, StepFailed  # noqa: E402
 from demo.stage import PASSWORD, Stage, standard_port  # noqa: E402
 from demo.third_act import third_act  # noqa: E402
@@ -42,13 +46,14 @@ def second_act() -> Any:
     return importlib.import_module("demo.second_act")
 
 
-def set_up(narrator: Narrator, port: int) -> Stage:
+def set_up(narrator: Narrator, port: int, origins: Sequence[str] = ()) -> Stage:
+    """`origins`: whose pages may connect, if any."""
     stage = Stage(port)
     narrator.act("The stage")
     stage.start_server()
     narrator.remark(f"Prosody serves {stage.server.domain} on 127.0.0.1:{stage.server.port}, unmodified.")
     second = second_act()
-    stage.start_proxy(second.client_proxy(stage.server) if second is not None else ())
+    stage.start_proxy(second.client_proxy(stage.server) if second is not None else (), origins)
     narrator.remark(f"twistd -n minimixproxy listens on 127.0.0.1:{stage.port}.")
     return stage
 
@@ -74,10 +79,15 @@ async def demo(narrator: Narrator) -> None:
 
 async def keep_running(narrator: Narrator) -> None:
     """Show the instructions, then the proxy's log, until Ctrl-C stops the reactor."""
-    stage = set_up(narrator, standard_port())
+    website = await browsers(narrator)
+    stage = set_up(narrator, standard_port(), website.origins if website else ())
     reactor.addSystemEventTrigger("before", "shutdown", stage.stop)
     for username in ("alice", "bob"):
         await stage.enroll(await stage.account(username))
+    if website:
+        await website.open_to(stage, f"garden@{stage.server.muc}")
+        narrator.act("In a browser")
+        narrator.remark(f"{website.address} has {' and '.join(PEOPLE)}: a click each, and they meet in the room below.")
     narrator.act("For a client of your own")
     for line in instructions(stage):
         narrator.tell(*line)
@@ -88,6 +98,15 @@ async def keep_running(narrator: Narrator) -> None:
         lines = stage.proxy.process.lines[told:]
         told += len(lines)
         print("\n".join(lines), flush=True)
+
+
+async def browsers(narrator: Narrator) -> InBrowsers | None:
+    """The website with Converse.js; None if that is not to be had, and why is told."""
+    try:
+        return InBrowsers(await deferToThread(fetch))
+    except NotFetched as failure:
+        narrator.remark(f"Nothing for a browser this time; all else is there. {failure}")
+        return None
 
 
 def instructions(stage: Stage) -> list[tuple[str, str]]:

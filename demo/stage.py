@@ -47,12 +47,21 @@ class Stage:
         """Start Prosody; blocks."""
         self.server = LocalProsody()
 
-    def start_proxy(self, client_proxy: Sequence[Mapping[str, Any]] = ()) -> None:
-        """Start the proxy, with these `[[client_proxy]]` tables; blocks."""
+    @property
+    def websocket(self) -> str:
+        """The address of the proxy's WebSocket, on loopback, for pages."""
+        return f"ws://127.0.0.1:{self.proxy.websocket_port}/xmpp-websocket"
+
+    def start_proxy(self, client_proxy: Sequence[Mapping[str, Any]] = (), origins: Sequence[str] = ()) -> None:
+        """Start the proxy, with these `[[client_proxy]]` tables, and a WebSocket for pages of these origins; blocks."""
         listen = [{"endpoint": f"tcp:{self._port}:interface=127.0.0.1", "tls": "starttls"}]
         push = {"delay": self.push_delay}
-        self.proxy = Proxy(self.server, listen=listen, client_proxy=client_proxy, push=push)
-        self.proxy.process.wait_for(rf"starting on {self._port}\b")
+        # in plain, as a reverse proxy on this machine would come
+        page = {"tls": "proxy", "trusted_proxies": ["127.0.0.1"], "origins": list(origins)}
+        websocket = [page] if origins else []
+        self.proxy = Proxy(self.server, listen=listen, websocket=websocket, client_proxy=client_proxy, push=push)
+        for port in (self._port, *([self.proxy.websocket_port] if origins else [])):
+            self.proxy.process.wait_for(rf"starting on {port}\b")
 
     async def kill_proxy(self) -> None:
         """End the proxy as a loss of power would."""

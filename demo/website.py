@@ -45,7 +45,7 @@ LANDING = (
 <link rel="stylesheet" href="landing.css"></head>
 <body><h1>minimixproxy</h1>
 <p>Open both, side by side: {people} meet in the room <em>{room}</em>, behind the proxy. Then reload one of the
-windows, open it twice, or close it and come back. The room sees nobody leave, and nothing is missed.</p>
+pages, open it in a second tab, or close it and come back. The room sees nobody leave, and nothing is missed.</p>
 <ul>{links}</ul>
 </body></html>
 """

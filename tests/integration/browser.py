@@ -3,6 +3,8 @@
 One browser for each process of a test run, started when first needed; each test has windows of its own.
 """
 
+from __future__ import annotations
+
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from selenium.common.exceptions import (
 from selenium.webdriver.chromium.remote_connection import ChromiumRemoteConnection
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.client_config import ClientConfig
+from selenium.webdriver.support import expected_conditions
+from selenium.webdriver.support.wait import WebDriverWait
 from twisted.internet.defer import DeferredLock
 from twisted.internet.threads import deferToThread
 
@@ -84,11 +88,11 @@ class Browser:
             return "chromium"
         return None if in_path("chromedriver") else "chromium-driver"
 
-    async def window(self, url: str) -> "Window":
+    async def window(self, url: str) -> Window:
         """A new window that shows this address."""
         return await self.turn.run(deferToThread, self._open, url)
 
-    def _open(self, url: str) -> "Window":
+    def _open(self, url: str) -> Window:
         self.driver.switch_to.window(self._first)  # there is always that one
         self.driver.switch_to.new_window("window")
         window = Window(self, self.driver.current_window_handle)
@@ -141,6 +145,19 @@ class Window:
         """Click what a selector of CSS finds, as soon as that is there."""
         await self.until("return document.querySelector(arguments[0])", selector)
         await self.run("document.querySelector(arguments[0]).click()", selector)
+
+    async def click_opens(self, selector: str) -> Window:
+        """Click a link that opens a window; return that."""
+        return await self._browser.turn.run(deferToThread, self._click_opens, selector)
+
+    def _click_opens(self, selector: str) -> Window:
+        driver = self._browser.driver
+        driver.switch_to.window(self.handle)
+        before = set(driver.window_handles)
+        driver.find_element(By.CSS_SELECTOR, selector).click()
+        WebDriverWait(driver, patiently(TIMEOUT)).until(expected_conditions.new_window_is_opened(before))
+        (handle,) = set(driver.window_handles) - before
+        return Window(self._browser, handle)
 
     async def type(self, selector: str, text: str) -> None:
         """Type into what a selector of CSS finds, as soon as that is there; a line feed is the key Enter."""
