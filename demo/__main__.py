@@ -21,11 +21,9 @@ asyncioreactor.install(loop)
 from twisted.internet import reactor  # noqa: E402
 from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.internet.task import react  # noqa: E402
-from twisted.internet.threads import deferToThread  # noqa: E402
 
-from demo.converse import NotFetched, fetch  # noqa: E402
 from demo.first_act import first_act  # noqa: E402
-from demo.in_browsers import PEOPLE, InBrowsers  # noqa: E402
+from demo.in_browsers import PEOPLE, in_browsers  # noqa: E402
 from demo.narrator import Narrator, StepFailed  # noqa: E402
 from demo.stage import PASSWORD, Stage, standard_port  # noqa: E402
 from demo.third_act import third_act  # noqa: E402
@@ -79,7 +77,7 @@ async def demo(narrator: Narrator) -> None:
 
 async def keep_running(narrator: Narrator) -> None:
     """Show the instructions, then the proxy's log, until Ctrl-C stops the reactor."""
-    website = await browsers(narrator)
+    website = await in_browsers(narrator)
     stage = set_up(narrator, standard_port(), website.origins if website else ())
     reactor.addSystemEventTrigger("before", "shutdown", stage.stop)
     for username in ("alice", "bob"):
@@ -98,15 +96,6 @@ async def keep_running(narrator: Narrator) -> None:
         lines = stage.proxy.process.lines[told:]
         told += len(lines)
         print("\n".join(lines), flush=True)
-
-
-async def browsers(narrator: Narrator) -> InBrowsers | None:
-    """The website with Converse.js; None if that is not to be had, and why is told."""
-    try:
-        return InBrowsers(await deferToThread(fetch))
-    except NotFetched as failure:
-        narrator.remark(f"Nothing for a browser this time; all else is there. {failure}")
-        return None
 
 
 def instructions(stage: Stage) -> list[tuple[str, str]]:

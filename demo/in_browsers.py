@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import CannotListenError
+from twisted.internet.threads import deferToThread
 
+from demo.converse import NotFetched, fetch
+from demo.narrator import Narrator
 from demo.stage import Stage
 from demo.website import Settings, settings, site, write
 from tests.integration.processes import temporary_directory
@@ -51,3 +55,12 @@ class InBrowsers:
     @staticmethod
     def _settings(account: Account, url: str, room: str) -> Settings:
         return settings(account.jid, account.password, url, {room: account.username})
+
+
+async def in_browsers(narrator: Narrator, converse: Callable[[], Path] = fetch) -> InBrowsers | None:
+    """The website; None if Converse.js is not to be had, and why is told. `converse` fetches it, and blocks."""
+    try:
+        return InBrowsers(await deferToThread(converse))
+    except NotFetched as failure:
+        narrator.remark(f"Nothing for a browser this time; all else is there. {failure}")
+        return None

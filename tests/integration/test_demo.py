@@ -11,7 +11,7 @@ from twisted.trial import unittest
 from demo.converse import NotFetched, fetch
 from tests.integration.browser import Browser, browser
 from tests.integration.conversejs import SCREENSHOTS, Converse
-from tests.integration.processes import LoggedProcess, temporary_directory
+from tests.integration.processes import LoggedProcess
 from tests.integration.prosody import Prosody
 
 ELSEWHERE = "https://conversejs.org/media/logos/"  # of its sponsors, beside its form of login
@@ -29,13 +29,6 @@ class DemoTests(unittest.TestCase):
                 self.fail(message)
             raise unittest.SkipTest(message)
 
-    def run_demo(self, **environment: str) -> LoggedProcess:
-        """Start what `make run` starts."""
-        command = [sys.executable, "-m", "demo", "--keep-running"]
-        run = LoggedProcess("run", command, directory=ROOT, environment=environment)
-        self.addCleanup(run.stop)
-        return run
-
     async def test_demo(self) -> None:
         self.need(Prosody.missing())
         demo = LoggedProcess("demo", [sys.executable, "-m", "demo"], directory=ROOT)
@@ -50,7 +43,8 @@ class DemoTests(unittest.TestCase):
             await deferToThread(fetch)
         except NotFetched as failure:
             self.need(f"{failure}; it")
-        run = self.run_demo()
+        run = LoggedProcess("run", [sys.executable, "-m", "demo", "--keep-running"], directory=ROOT)
+        self.addCleanup(run.stop)
         told = await run.says(r"http://127\.0\.0\.1:\d+/ has juliet and romeo", 90)
         found = re.search(r"http\S+", told)
         assert found is not None
@@ -77,9 +71,3 @@ class DemoTests(unittest.TestCase):
             await one.window.picture(SCREENSHOTS / f"make-run-{one.nick}.png")
         refused = [line for line in await landing.log() if "Content Security Policy" in line and ELSEWHERE not in line]
         self.assertEqual(refused, [], "the pages do nothing that they may not")
-
-    async def test_run_without_a_network(self) -> None:
-        self.need(Prosody.missing())
-        run = self.run_demo(XDG_CACHE_HOME=str(temporary_directory("cache")), https_proxy="http://127.0.0.1:9")
-        await run.says("Nothing for a browser this time; all else is there", 90)
-        await run.says("profanity +/connect alice@localhost", 90)

@@ -6,11 +6,13 @@ import io
 import tarfile
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.test.requesthelper import DummyRequest
 
 from demo import website
 from demo.converse import VERSION, NotFetched, fetch, integrity
+from demo.in_browsers import in_browsers
+from demo.narrator import Narrator
 
 FILES = (
     "package/package.json",
@@ -56,6 +58,20 @@ class FetchTests(SynchronousTestCase):
         with self.assertRaises(NotFetched) as raised:
             fetch(self.cache, self.url, self.expected)
         self.assertIn(f"could not be fetched from {self.url}: ", str(raised.exception))
+
+
+class InBrowsersTests(TestCase):
+    """What `make run` does with it."""
+
+    async def test_no_network(self) -> None:
+        def nothing() -> Path:
+            raise NotFetched("the network is down")
+
+        narrator = Narrator()
+        remarks: list[str] = []
+        self.patch(narrator, "remark", remarks.append)
+        self.assertIsNone(await in_browsers(narrator, nothing))
+        self.assertEqual(remarks, ["Nothing for a browser this time; all else is there. the network is down"])
 
 
 class WebsiteTests(SynchronousTestCase):
