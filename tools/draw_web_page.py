@@ -120,7 +120,6 @@ def report() -> StatusReport:
         account=by_jid.get,
         endings=endings.__getitem__,
         journal=lambda: journal,
-        served=["example.org", "example.net"],
         configuration="/etc/minimixproxy/minimixproxy.toml",
     )
     return StatusReport(reactor, lambda: 4711, made)
@@ -177,7 +176,7 @@ def main(arguments: list[str]) -> None:
     def listening() -> None:
         url = f"http://127.0.0.1:{service._port.getHost().port}/"
         if "--serve" in arguments:
-            print(url)
+            print(url, flush=True)
             return
         file = Path(arguments[0]) if arguments else IMAGE
         drawn = deferToThread(shoot, url, file)

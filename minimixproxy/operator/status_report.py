@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 
 from minimixproxy import __version__
 from minimixproxy.jids import InvalidJID, parse_jid
+from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.commands.report import asleep_of, devices_of
 from minimixproxy.minimix.interfaces.endings import Ended
 from minimixproxy.operator import explanation, health
@@ -24,6 +25,8 @@ from minimixproxy.operator.reported import Reported, ReportedAccount, ReportedRo
 from minimixproxy.operator.survey import Found, Surveyed, Surveys, Wanted, stream_state
 from minimixproxy.timing.clock import Clock, wall_time
 from minimixproxy.wire.trees import BUILT
+
+log = Logger()
 
 SCHEMA = 1
 MAX_ACCOUNTS = 200  # in one answer, with all that belongs to them; `next` tells where the next one begins
@@ -56,7 +59,9 @@ class StatusReport:
             return {"error": str(error)}
         if account:
             return self.surveys.take().addCallback(self._of_one, account, room)
-        return self.surveys.take(Wanted("", room, state)).addCallback(self._of_some, room, after)
+        wanted = Wanted("", room, state)
+        found = self.surveys.more(wanted) if after else self.surveys.take(wanted)
+        return found.addCallback(self._of_some, room, after)
 
     def survey(self, wanted: Wanted) -> Deferred[Surveyed]:
         """Find accounts; the result is there at once if there are few."""
@@ -64,8 +69,7 @@ class StatusReport:
 
     def summary(self) -> Report:
         """Return what there is to tell of the proxy as a whole, by the last look at all accounts. Has another begin."""
-        looking = self.surveys.take()
-        looking.addErrback(lambda failure: failure.trap(Exception) and None)
+        self.surveys.take().addErrback(lambda failure: log.failure("while all accounts were looked at", failure))
         return self.whole(self.surveys.last or Surveyed())
 
     # What is answered --------------------------------------------------------------------------------------------

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.python.failure import Failure
 
 from minimixproxy.operator.reported import OUT, Pair, Reported, ReportedAccount, ReportedStream, in_trouble
 from minimixproxy.timing.clock import Clock
 
 AT_ONCE = 2000  # accounts and rooms that are looked at in one turn
+FRESH = 30.0  # seconds for which what was found is good enough for who asks for more of it
 
 BLOCKED, NOT_ENROLLED, TROUBLE = "blocked", "not-enrolled", "trouble"
 
@@ -74,13 +75,23 @@ class Surveys:
         self._clock = clock
         self._reported = reported
         self._one = DeferredLock()
+        self._asked = ALL  # by the one that is under way
         self.last: Surveyed | None = None  # the last one that has come to its end
+        self._last: tuple[Wanted, float] | None = None  # what was wanted there, and when
 
     def take(self, wanted: Wanted = ALL) -> Deferred[Surveyed]:
         """Go through all accounts. If there are few, the result is there at once."""
         return self._one.run(self._begin, wanted)
 
+    def more(self, wanted: Wanted) -> Deferred[Surveyed]:
+        """Do as `take`, for who asks for more of what was just found: that need not be looked for again."""
+        before, when = self._last or (None, 0.0)
+        if self.last is not None and before == wanted and self._clock.seconds() - when < FRESH:
+            return succeed(self.last)
+        return self.take(wanted)
+
     def _begin(self, wanted: Wanted) -> Deferred[Surveyed]:
+        self._asked = wanted
         done = Deferred[Surveyed]()
         found = Surveyed()
         self._go_on(survey(found, self._reported, wanted), found, done)
@@ -100,7 +111,7 @@ class Surveys:
             done.errback(Failure())
             return
         found.wanted.sort()
-        self.last = found
+        self.last, self._last = found, (self._asked, self._clock.seconds())
         done.callback(found)
 
 

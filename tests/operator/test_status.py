@@ -27,7 +27,7 @@ from minimixproxy.operator.forget import PATIENCE
 from minimixproxy.operator.health import MAX_TROUBLES
 from minimixproxy.operator.reported import Reported, Trouble
 from minimixproxy.operator.status_report import MAX_ACCOUNTS, MAX_ROOMS, Report, StatusReport
-from minimixproxy.operator.survey import AT_ONCE
+from minimixproxy.operator.survey import AT_ONCE, FRESH
 from minimixproxy.safety_net import NET, SafetyNet
 from minimixproxy.wire.stanza import parse_stanza
 from minimixproxy.wire.trees import BUILT
@@ -203,6 +203,17 @@ class ReportTests(ReportCase):
         report = self.report(after=report["next"])
         self.assertEqual([account["account"] for account in report["accounts"]], ["1@a.test", "2@a.test"])
         self.assertIsNone(report["next"])
+
+    def test_who_asks_for_more_has_nobody_look_again(self) -> None:
+        self.patch(status_report, "MAX_ACCOUNTS", 3)
+        self.many()
+        after = self.report()["next"]
+        self.accounts.append((FakeAccount("9@a.test"), FakeStream(StreamState.OPEN)))
+        self.assertEqual(self.report(after=after)["found"], 4)
+        self.assertEqual(self.report(after=after, state="open")["found"], 4, "that is something else")
+        self.clock.advance(FRESH)
+        self.assertEqual(self.report(after=after)["found"], 5)
+        self.assertEqual(self.report()["found"], 5)
 
     def test_the_last_of_an_answer_goes_meanwhile(self) -> None:
         self.patch(status_report, "MAX_ACCOUNTS", 2)

@@ -74,8 +74,9 @@ def table(caption: str, head: tuple[str, ...], rows: list[list[Node]], empty: st
     return tags.div(
         tags.table(
             tags.caption(caption),
-            tags.thead(tags.tr([tags.th(text, scope="col") for text in head])),
-            tags.tbody([_row(head, row) for row in rows]),
+            tags.thead(tags.tr([tags.th(text, scope="col", role="columnheader") for text in head], role="row")),
+            tags.tbody([_row(head, row) for row in rows], role="rowgroup"),
+            role="table",  # on a phone its cells are blocks, which says otherwise
         ),
         class_="wide",
         tabindex="0",
@@ -86,8 +87,8 @@ def table(caption: str, head: tuple[str, ...], rows: list[list[Node]], empty: st
 
 def _row(head: tuple[str, ...], row: list[Node]) -> Tag:
     first, *others = row
-    cells = [tags.td(cell, **{"data-label": label}) for label, cell in zip(head[1:], others, strict=True)]
-    return tags.tr(tags.th(first, scope="row"), cells)
+    cells = [tags.td(cell, role="cell", **{"data-label": label}) for label, cell in zip(head[1:], others, strict=True)]
+    return tags.tr(tags.th(first, scope="row", role="rowheader"), cells, role="row")
 
 
 def state(text: str, *, well: bool) -> Tag:
