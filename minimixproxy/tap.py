@@ -22,7 +22,7 @@ from minimixproxy.c2s.transport.certificates import CertificateError
 from minimixproxy.config import settings as config
 from minimixproxy.config.systemd_sockets import usable_endpoint
 from minimixproxy.logs.faults import LastFaults
-from minimixproxy.logs.logger import Logger
+from minimixproxy.logs.logger import Logger, printable
 from minimixproxy.logs.service import LogFloodService
 from minimixproxy.operator.block import Blocking, OnDisk
 from minimixproxy.operator.control import Answer, ControlService
@@ -31,7 +31,7 @@ from minimixproxy.operator.forget import Forgetting
 from minimixproxy.operator.notify import ServiceManager
 from minimixproxy.operator.notify_service import NotifyService
 from minimixproxy.operator.readiness import Readiness
-from minimixproxy.operator.reported import Reported
+from minimixproxy.operator.reported import Reported, Trouble
 from minimixproxy.operator.status_line import status_line
 from minimixproxy.operator.status_report import StatusReport
 from minimixproxy.resource_id import Installation
@@ -118,6 +118,7 @@ def _web(settings: config.Web, readiness: Readiness, report: StatusReport, react
 class _Minimix(NamedTuple):
     service: StateService
     accounts: Accounts
+    clients: listener.ClientService
     journal: SQLJournal
     enrolling: EnrollingAnswers
     blocking: Blocking
@@ -165,7 +166,7 @@ def _minimix(settings: config.Settings, manager: ServiceManager, reactor: Any) -
         OnDisk(on_disk, lambda: journal.status.durable),
         lambda: wall_time(reactor),
     )
-    return _Minimix(state, accounts, journal, answers, blocking)
+    return _Minimix(state, accounts, clients, journal, answers, blocking)
 
 
 def _reported(
@@ -175,7 +176,7 @@ def _reported(
     configuration = os.path.abspath(options["config"]) if options["config"] else ""
     if minimix is None:
         return Reported(domains=domains, configuration=configuration)
-    accounts = minimix.accounts
+    accounts, settings = minimix.accounts, options["settings"]
     return Reported(
         accounts=accounts.with_streams,
         account=accounts.with_stream,
@@ -183,9 +184,19 @@ def _reported(
         blocked=accounts.logins.blocked,
         journal=lambda: minimix.journal.status,
         domains=domains,
-        served=options["settings"].domain,
+        served=lambda domain: domain in settings.domain,
+        troubles=[lambda: _unreachable(minimix.clients)],
         configuration=configuration,
     )
+
+
+def _unreachable(clients: listener.ClientService) -> list[Trouble]:
+    """Servers that clients cannot log in at, as far as was found out."""
+    found = clients.clients.context.offers.troubles()
+    return [
+        Trouble("server-unreachable", f"the server of {printable(name)}: {printable(why)}")
+        for name, why in found.items()
+    ]
 
 
 def _answers(minimix: _Minimix | None, report: StatusReport, reactor: Any) -> dict[str, Answer]:

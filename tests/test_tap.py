@@ -18,6 +18,7 @@ from twisted.trial import unittest
 from minimixproxy import tap
 from minimixproxy.config import settings as config
 from minimixproxy.config.place import place
+from tests.operator.schema import faults
 from tests.patience import patiently
 
 TWISTD = str(Path(sys.executable).parent / "twistd")
@@ -77,6 +78,19 @@ class MakeServiceTests(TapTestCase):
         self.assertTrue(all(IService.providedBy(service) for service in (*tree, *state)))
         for request in ("status", "forget"):
             self.assertTrue(callable(control._factory.answer_to({"request": request})))
+
+    def test_status(self) -> None:
+        """All that it is made of is there, also of a proxy with its site."""
+        self.file.write_text(f"{GOOD}[web]\n")
+        tree = tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())
+        _log, control, *_others = tree
+        answer = control._factory.answer_to({"request": "status"})
+        report = self.successResultOf(answer({"account": "alice@example.org", "room": "room@muc.example.org"}))
+        self.assertEqual(list(faults(report)), [])
+        self.assertEqual(report["configuration"], str(self.file))
+        self.assertEqual(report["answer"]["code"], "account-unknown")
+        report = self.successResultOf(answer({"account": "alice@example.net", "room": "room@muc.example.org"}))
+        self.assertEqual(report["answer"]["code"], "domain-not-served")
 
     def test_only_client_proxy(self) -> None:
         """It has a place of its own for its control socket, which is nobody else's."""

@@ -289,6 +289,8 @@ class Account:
             return True
         if not self._pausing.refuses(session, stanza):
             self._route(session, stanza, address)
+        elif stanza.name == "presence" and address.bare not in self.rooms:
+            self.occupancies.not_in(address.bare, Ending(Why.SERVER_SLOW))
         if session in self.sessions:  # it may have ended by what it was answered
             self._pausing.said(session, len(stanza.raw))
         if session.managed:

@@ -23,6 +23,10 @@ WORDS: dict[Why, tuple[str, str]] = {
         "max_rooms of [rooms], or have it leave others",
     ),
     Why.TOO_MUCH_WAITS: ("too many joins of its devices waited already", "what its devices do"),
+    Why.SERVER_SLOW: (
+        "the server took too slowly what the account said, so the join was refused here",
+        "the load of the server, and the connection to it",
+    ),
     Why.UNREADABLE: ("a device asked to join by a presence that is too large to be read", "what that device is"),
     Why.REFUSED: ("the room, or a server on the way, refused the join", ""),
     Why.REFUSED_DIRECTLY: (

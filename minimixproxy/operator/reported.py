@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
@@ -110,7 +110,7 @@ class Reported:
     """What there is to tell of. `journal` returns how writing to disk goes: a dataclass; None if nothing is written.
 
     `account` finds one by its bare JID; `endings` tells why an account is not in rooms, though it is not held any more.
-    `blocked`: those that the operator has blocked. `served`: the domains whose accounts may be here.
+    `blocked`: those that the operator has blocked. `served` tells whether accounts of a domain may be here.
     `troubles` are asked for what else is wrong.
     """
 
@@ -119,8 +119,8 @@ class Reported:
     endings: Callable[[str], Mapping[str, Ended]] = lambda _bare: {}
     blocked: Container[str] = frozenset()
     journal: Callable[[], Any] = lambda: None
-    domains: Sequence[ReportedDomain] = ()
-    served: Collection[str] = ()
+    domains: Iterable[ReportedDomain] = ()
+    served: Callable[[str], bool] = lambda _domain: True
     troubles: Sequence[Troubles] = ()
     net: SafetyNet = NET
     configuration: str = ""

@@ -186,7 +186,7 @@ class StatusReport:
 
     def explain(self, bare: str, room: str) -> Report:
         """Return why the account is in the room, or is not."""
-        served = not self.reported.served or bare.rpartition("@")[2] in self.reported.served
+        served = self.reported.served(bare.rpartition("@")[2])
         ended = self.reported.endings(bare).get(room)
         known = explanation.Known(bare, room, self.reported.account(bare), ended, served, bare in self.reported.blocked)
         return explanation.explain(known, self._now)

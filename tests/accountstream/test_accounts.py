@@ -24,6 +24,7 @@ from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.c2s.upstream.credentials import Credential
 from minimixproxy.config.settings import Domain, Rooms, Settings
+from minimixproxy.minimix.interfaces.endings import Ending, Why
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptMembership, KeptMessage, KeptRoom
 from minimixproxy.sasl.keys import Keys
 from minimixproxy.wire.stanza import Stanza, parse_stanza
@@ -771,6 +772,13 @@ class ForgetTest(AccountsTest):
         self.account.session_closed(laptop)
         self.breaks()
         self.nothing_is_left()
+
+    def test_why_it_is_not_in_rooms_is_forgotten_too(self) -> None:
+        endings = self.accounts.shared.endings
+        self.joined()
+        endings.note(BARE, "other@muc", Ending(Why.KICKED), NOW)
+        self.forget()
+        self.assertEqual(endings[BARE], {})
 
     def test_whoever_has_the_address_then_begins_with_nothing(self) -> None:
         self.joined()

@@ -95,7 +95,7 @@ class ReportCase(unittest.SynchronousTestCase):
             endings=self.endings.__getitem__,
             journal=lambda: self.journal,
             domains=[self.domain],
-            served=["a.test"],
+            served=lambda domain: domain == "a.test",
             blocked=self.blocked,
             troubles=[lambda: self.troubles],
             net=self.net,

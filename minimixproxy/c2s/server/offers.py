@@ -79,6 +79,10 @@ class Offers:
         self._known: dict[str, _Known] = {}
         self._started = False
 
+    def troubles(self) -> dict[str, str]:
+        """Return by domain why its server has not said what it offers, the last time that it was asked."""
+        return {name: known.trouble for name, known in self._known.items() if known.trouble}
+
     def start(self, domains: Iterable[Domain]) -> None:
         """Ask the servers of these domains, each until it answers: then clients need not wait for that."""
         self._started = True

@@ -12,6 +12,7 @@ class Why(Enum):
     # It did not come to a join.
     TOO_MANY_ROOMS = "too-many-rooms"
     TOO_MUCH_WAITS = "too-much-waits"
+    SERVER_SLOW = "server-slow"
     UNREADABLE = "join-unreadable"
     # The room, or a server on the way, does not let the account in.
     REFUSED = "join-refused"

@@ -161,8 +161,10 @@ class LearningTest(TestCase):
         for _ in range(20):
             self.lab.contacts.pop().errback(UpstreamUnreachable("down"))
             self.assertEqual(self.lab.contacts, [])
+            self.assertEqual(offers.troubles(), dict.fromkeys(self.lab.context.domains, "down"))
             self.lab.clock.advance(1.5 * RETRY)
         self.server_offers(*SERVER)
+        self.assertEqual(offers.troubles(), {})
         self.assertEqual(self.mechanisms(self.lab.client()), [*RELAYED, "PLAIN"])
         self.lab.clock.advance(1.5 * RETRY)
         self.assertEqual(self.lab.contacts, [])

@@ -97,6 +97,11 @@ class FirstJoin(ReasonCase):
         self.world.account.enter("third@muc.test", "alice")
         self.assertIs(self.world.endings[BARE]["third@muc.test"].ending.why, Why.TOO_MANY_ROOMS)
 
+    def test_a_server_that_reads_slowly(self) -> None:
+        self.world.stream.full = True
+        self.join()
+        self.assertEqual(self.told, (Why.SERVER_SLOW, "", "", ""))
+
     def test_unreadable(self) -> None:
         x = "<x xmlns='http://jabber.org/protocol/muc'/>"
         (join,) = split(f"<presence to='{ROOM}/alice'>{x}{'<a/>' * 10_001}</presence>".encode())
