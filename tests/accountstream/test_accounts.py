@@ -570,6 +570,15 @@ class GoingTest(AccountsTest):
         self.clock.advance(100)
         self.assertEqual(self.journal.take(), [("kept", None, 100)])
 
+    def test_its_user_had_it_forgotten(self) -> None:
+        """Why it is not in rooms any more is forgotten, too, once nobody is connected."""
+        phone = self.session()
+        self.account.forget()
+        endings = self.accounts.shared.endings
+        endings.note(BARE, "other@muc", Ending(Why.REFUSED), NOW)
+        self.account.session_closed(phone)
+        self.assertEqual((endings[BARE], len(self.accounts)), ({}, 0))
+
     def test_at_its_owners_wish(self) -> None:
         self.accounts = self.made(stay=30 * DAY, bookmarks="follow")
         session = self.joined()
