@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -32,13 +33,23 @@ CHAT = (
     + """\
 <link rel="stylesheet" href="converse/converse.min.css">
 <script type="module" src="converse/converse.min.js"></script>
-<script type="application/json" id="settings">{settings}</script>
+<script type="application/json" id="settings" data-run="{run}">{settings}</script>
 <script type="module" src="start.js"></script></head>
 <body class="converse-fullscreen"></body></html>
 """
 )
-# The settings are not markup, and nothing in a page is run that does not come as a file from here.
-START = b'converse.initialize(JSON.parse(document.getElementById("settings").textContent));\n'
+# The settings are not markup, and nothing in a page is run that does not come as a file from here. What the browser has
+# kept of another run is about servers and rooms that are no more.
+START = b"""\
+const settings = document.getElementById("settings"), run = settings.dataset.run;
+for (const kept of [localStorage, sessionStorage]) {
+    if (kept.getItem("run") !== run) {
+        kept.clear();
+        kept.setItem("run", run);
+    }
+}
+converse.initialize(JSON.parse(settings.textContent));
+"""
 LANDING = (
     HEAD
     + """\
@@ -111,6 +122,7 @@ class Website(Resource):
     def __init__(self, converse: Path, pages: Path) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._pages = pages
+        self._run = secrets.token_hex(8)
         self.putChild(b"converse", File(str(converse)))
         self.putChild(b"start.js", Page(START, b"text/javascript"))
         self.putChild(b"landing.css", Page(STYLE, b"text/css"))
@@ -128,7 +140,9 @@ class Website(Resource):
 
     def _chat(self, name: str, wanted: Settings) -> Page:
         text = json.dumps(wanted).replace("<", "\\u003c")
-        return Page(CHAT.format(title=escape(name), settings=text).encode(), sockets=[wanted["websocket_url"]])
+        return Page(
+            CHAT.format(title=escape(name), run=self._run, settings=text).encode(), sockets=[wanted["websocket_url"]]
+        )
 
     def _landing(self) -> bytes:
         known = {name: read(self._pages, name) for name in self._names()}

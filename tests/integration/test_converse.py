@@ -121,6 +121,8 @@ class ConverseTests(TalkCase):
             self.shown_once(await tab.hears(*said), said)
             await tab.until_there("bob", self.alice.username)
         await terminal.shows(r"(?s)hello all\b.*alice by a tab\b.*alice by profanity\b")
+        await tabs[1].reload()
+        self.shown_once(await tabs[1].hears(*said), said)
         await tabs[0].leave()
         await self.bob_says("still there?")
         self.shown_once(await tabs[1].hears("still there?"), [*said, "still there?"])

@@ -69,5 +69,11 @@ class DemoTests(unittest.TestCase):
         for one in people:
             self.assertEqual(await one.hears(), said)
             await one.window.picture(SCREENSHOTS / f"make-run-{one.nick}.png")
+        juliet = people[0].window
+        await juliet.run("for (const kept of [localStorage, sessionStorage]) kept.setItem('run', 'another')")
+        await juliet.run("localStorage.setItem('rooms', 'of that')")
+        await people[0].reload()
+        self.assertEqual(await people[0].hears(said[-1][1]), said)
+        self.assertIsNone(await juliet.run("return localStorage.getItem('rooms')"))
         refused = [line for line in await landing.log() if "Content Security Policy" in line and ELSEWHERE not in line]
         self.assertEqual(refused, [], "the pages do nothing that they may not")
