@@ -80,7 +80,7 @@ class BookmarkFollower:
             self._poller.stop()
         self._write_back = BookmarkWriteBack(settings.max_rooms) if settings.bookmarks == "sync" else None
         self._seen: dict[str, str] = {}  # rooms to be in by the last reading, with the digests of their bookmarks
-        self._passive: frozenset[str] = frozenset()  # rooms whose bookmarks do not say to join, by the same reading
+        self._passive: frozenset[int] = frozenset()  # hashes of rooms whose bookmarks do not say to join, likewise
         self._refused = False  # the server has given none, the last time
         self._in_storage: bool | None = None  # whether that was private XML
         self._unmarked: set[str] = set()  # the room that is being left for its bookmark: that needs no other
@@ -104,7 +104,7 @@ class BookmarkFollower:
             return Says.REFUSED if self._refused else Says.NOT_READ
         if room in self._seen:
             return Says.AUTOJOIN
-        return Says.NO_AUTOJOIN if room in self._passive else Says.NONE
+        return Says.NO_AUTOJOIN if hash(room) in self._passive else Says.NONE
 
     def restored(self, unfollowed: Mapping[str, str | None]) -> None:
         """The account is there again after a restart; `unfollowed`: what was kept of that."""
@@ -195,7 +195,7 @@ class BookmarkFollower:
         self._unfollowed.settle(wanted, found.unreadable, rewritten)
         outside = self._enter(wanted, rewritten)
         self._seen = {room: digest_of(bookmark) for room, bookmark in wanted.items() if room not in outside}
-        passive = (room for room in found.rooms if room not in wanted)
+        passive = (hash(room) for room in found.rooms if room not in wanted)
         self._passive = frozenset(islice(passive, self._settings.max_rooms))
         self._in_storage, self._refused = found.storage is not None, False
 
