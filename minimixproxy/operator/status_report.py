@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -27,6 +26,8 @@ from minimixproxy.timing.clock import Clock, wall_time
 from minimixproxy.wire.trees import BUILT
 
 log = Logger()
+
+_JOURNAL = ("durable", "waiting", "error", "left_out", "lost")  # what is told of it
 
 SCHEMA = 1
 MAX_ACCOUNTS = 200  # in one answer, with all that belongs to them; `next` tells where the next one begins
@@ -77,7 +78,8 @@ class StatusReport:
     def whole(self, found: Surveyed) -> Report:
         """Return what is of no single account."""
         journal = self.reported.journal()
-        journal = asdict(journal) if journal is not None else None
+        if journal is not None:
+            journal = {name: getattr(journal, name) for name in _JOURNAL}
         troubles = health.troubles(self.reported, journal, found)
         return {
             "schema": SCHEMA,
