@@ -107,7 +107,7 @@ Troubles = Callable[[], Iterable[Trouble]]
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What there is to tell of. `journal` returns how writing to disk goes (`storage.durability.JournalStatus`); None if nothing is.
+    """What there is to tell of. `journal` returns how writing to disk goes, a `JournalStatus`; None if nothing is.
 
     `account` finds one by its bare JID; `endings` tells why an account is not in rooms, though it is not held any more.
     `blocked`: those that the operator has blocked. `served` tells whether accounts of a domain may be here.
