@@ -3,4 +3,4 @@
 Read from tap.py inward: it composes everything.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
