@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -64,7 +65,8 @@ class Options(usage.Options):
         if self["config"] is None:
             raise usage.UsageError("--config FILE is missing")
         try:
-            self["settings"] = config.load(Path(self["config"]))
+            file = Path(self["config"])
+            self["settings"] = config.load(file, _print_warning) if self["check"] else config.load(file)
         except config.ConfigError as error:
             _exit(error)
         if self["check"]:
@@ -293,6 +295,10 @@ def _take_state_directory(directory: Path, owner: tuple[int, int]) -> None:
         _exit(error)
     except OSError as error:
         _exit(f"{directory}: {error.strerror}")
+
+
+def _print_warning(text: str) -> None:
+    print(f"minimixproxy: {text}", file=sys.stderr)
 
 
 def _exit(reason: object) -> NoReturn:

@@ -22,7 +22,7 @@ MAY_USE: dict[str, set[str]] = {
     "bounds": set(),
     "logs": {"bounds"},
     "timing": {"logs"},
-    "config": {"jids"},
+    "config": {"jids", "logs"},
     "wire": {"namespaces"},
     "safety_net": {"logs", "wire"},
     "stream_management": set(),

@@ -5,6 +5,7 @@ docs/configuration.md describes every key.
 """
 
 import tomllib
+from collections.abc import Callable
 from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -23,7 +24,9 @@ from pydantic import (
 )
 
 from minimixproxy.config import checks, websocket_checks
+from minimixproxy.config.deprecated import understood
 from minimixproxy.config.errors import explain
+from minimixproxy.logs.logger import Logger
 
 DEFAULT_STATE = Path("/var/lib/minimixproxy/minimixproxy.sqlite")
 LONGEST_NAME = 60  # characters of a directory: the path of a socket in it has 107 bytes at most
@@ -350,12 +353,21 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
 
 
-def load(path: Path) -> Settings:
-    """Read and check the file.
+def _log_warning(text: str) -> None:
+    """Twisted keeps what is logged before a log is there, and writes it then."""
+    Logger().warn("{text}", text=text)
+
+
+def load(path: Path, warn: Callable[[str], None] = _log_warning) -> Settings:
+    """Read and check the file. `warn` is told, line by line, what will not be understood much longer.
 
     Raises ConfigError, whose text has one line for every fault found.
     """
-    data = read(path)
+    data, warnings, faults = understood(read(path))
+    if faults:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in faults))
+    for line in warnings:
+        warn(f"{path}: {line}")
     try:
         return Settings.model_validate(data, context={"directory": path.absolute().parent})
     except ValidationError as error:
