@@ -72,9 +72,7 @@ class ServerTLS:
                 files.context()
                 self._files[name] = files
                 self._factories[name] = _server_factory(DomainTLS(files.context))
-                self._by_sni = self._by_sni or {
-                    protocol: self._factory_by_sni(files) for protocol in (ALPN, HTTP_ALPN)
-                }
+                self._by_sni = self._by_sni or {protocol: self._factory_by_sni(files) for protocol in (ALPN, HTTP_ALPN)}
 
     def factory(self, domain: str) -> TLSMemoryBIOFactory:
         """Return what makes a TLS layer with the certificate of `domain`, for STARTTLS: the stream header named it."""

@@ -130,7 +130,7 @@ class IncomingTests(unittest.SynchronousTestCase):
 #: Elements of a stream, and the messages that they become.
 CONTAINED = {
     b"<message to='a'><body>b</body></message>": b"<message xmlns='jabber:client' to='a'><body>b</body></message>",
-    b'<message to="a>b"/>': b'<message to="a>b" xmlns=\'jabber:client\'/>',
+    b'<message to="a>b"/>': b"<message to=\"a>b\" xmlns='jabber:client'/>",
     b"<message id='xmlns='/>": b"<message id='xmlns=' xmlns='jabber:client'/>",
     b"<iq xmlns='jabber:client'/>": b"<iq xmlns='jabber:client'/>",
     b"""<iq a='"' b="x>" xmlns="jabber:client"/>""": b"""<iq a='"' b="x>" xmlns="jabber:client"/>""",
