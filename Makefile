@@ -16,7 +16,7 @@ help:
 	@echo "make unit        the tests that need neither servers nor Debian packages, in less than a minute"
 	@echo "make one         a test, class or module by trial, in seconds; TEST=tests.wire.test_stanza"
 	@echo "make coverage    which lines and branches the unit tests reach, and whether enough"
-	@echo "make lint        mypy --strict, ruff, and whether the files are formatted"
+	@echo "make lint        mypy --strict, ruff, whether the files are formatted, hadolint"
 	@echo "make demo        a narrated run against a Prosody of its own"
 	@echo "make run         the same servers, left running for a browser (http://127.0.0.1:5280/) or a real client"
 	@echo "make bench       measurements; PROSODY_MODULES=/path/to/prosody-modules; WRITE=1 into the document"
@@ -59,6 +59,7 @@ lint: venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Containerfile
 
 page-image: venv
 	$(BIN)/python tools/draw_web_page.py

@@ -1,13 +1,14 @@
-"""The Debian package in a bare Debian 12: installed, used, upgraded, killed, removed, purged. `make deb-check`, as root.
+"""The Debian package in a bare Debian 12: installed, used, upgraded, killed, removed, purged (`make deb-check`).
 
 The Debian comes from debootstrap, with Prosody, and is kept below /var/cache for the next time. systemd-nspawn boots a
 copy of it, with a network of its own that is loopback only, and the service runs as it does for an operator, with all
-of its hardening. Where that cannot be, `chroot` has to do, and it is said so. `tools/debcheck/inside` is what runs there.
+of its hardening. Where that cannot be, `chroot` has to do, and that is said. `tools/debcheck/inside` is what is run.
 
 Exit status 0 if all of it holds.
 """
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import build_deb
+from dist_check import ROOT
 
 RELEASE = "bookworm"
 MIRROR = "http://deb.debian.org/debian"
@@ -148,7 +150,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("package", type=Path, nargs="?", help="built if it is not given")
     chosen = parser.parse_args(arguments)
-    package = chosen.package or build_deb.build(build_deb.ROOT / "dist", build_deb.version())
+    if os.geteuid() != 0:
+        raise SystemExit("deb-check: run as root: it makes a Debian, and boots it")
+    package = chosen.package or build_deb.build(ROOT / "dist", build_deb.version())
     lint(package)
     return 0 if check(package) else 1
 
