@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.proc import cpu_seconds, resident_bytes
-from bench.wire import Stream, Streams, Target, tls_context
+from bench.wire import Stream, Streams, Target, stream
 
 SLICES = 5  # of a measurement, so that a median can be taken
 
@@ -57,7 +57,7 @@ class Load:
         for _ in range(number):
             self._serial += 1
             data.append(self._message.replace(b"@serial@", b"%08d" % self._serial))
-        self._sender.send(b"".join(data))
+        self._sender.send(data)
 
     def _read(self, timeout: float) -> int:
         if self._own is not None:
@@ -118,26 +118,26 @@ class Load:
 
 def log_in(plan: Result, count: int, first: int = 0) -> list[Stream]:
     """Log in `count` sessions, spread over the accounts of the plan."""
-    context, target, accounts = tls_context(), Target(**plan["target"]), plan["accounts"]
+    target, accounts = Target(**plan["target"]), plan["accounts"]
     streams = []
     for number in range(first, first + count):
-        stream = Stream(target, context)
-        stream.login(accounts[number % len(accounts)], plan["password"], f"bench{number}")
-        streams.append(stream)
+        client = stream(target)
+        client.login(accounts[number % len(accounts)], plan["password"], f"bench{number}")
+        streams.append(client)
     return streams
 
 
 def fork(plan: Result) -> Result:
     """One direct sender in a room, many sessions of one account in it."""
     room = plan["room"]
-    sender = Stream(Target(**plan["sender"]), tls_context())
+    sender = stream(Target(**plan["sender"]))
     sender.login(plan["sender_account"], plan["password"], "sender")
     sender.join(room, "sender")
     receivers = log_in(plan, plan["sessions"])
-    for stream in receivers:
-        stream.online()
-    for stream in receivers:
-        stream.join(room, "receiver")
+    for receiver in receivers:
+        receiver.online()
+    for receiver in receivers:
+        receiver.join(room, "receiver")
     return run(plan, Load(sender, plan["message"].encode(), receivers), [sender, *receivers])
 
 

@@ -17,20 +17,21 @@ _ASKED = b"<r %b/>" % _SM
 
 @dataclass(frozen=True)
 class Target:
-    """Where and how to connect. `tls`: "starttls", "direct" or "none"."""
+    """Where and how to connect. `tls`: "starttls", "direct" or "none". `websocket`: in there, by WebSocket."""
 
     port: int
     domain: str
     tls: str = "starttls"
+    websocket: bool = False
 
 
-def tls_context() -> ssl.SSLContext:
+def tls_context(target: Target) -> ssl.SSLContext:
     """TLS 1.3 with one cipher for everybody: what certificates say is not measured here."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.set_alpn_protocols(["xmpp-client"])
+    context.set_alpn_protocols(["http/1.1" if target.websocket else "xmpp-client"])
     return context
 
 
@@ -113,7 +114,7 @@ class Stream:
     def _ask(self, data: bytes, answer: bytes, timeout: float = TIMEOUT) -> bytes:
         """Send, and read until a pattern is found."""
         self.socket.settimeout(timeout)
-        self.socket.sendall(data)
+        self.socket.sendall(self._packed(data))
         pattern = re.compile(answer, re.DOTALL)
         received = b""
         while pattern.search(received) is None:
@@ -123,14 +124,19 @@ class Stream:
                 raise RuntimeError(f"{data!r} was answered by {received!r}")
         return received
 
+    def _packed(self, data: bytes) -> bytes:
+        """Return an element as it goes out."""
+        return data
+
     # Load ------------------------------------------------------------------------------------------------------
 
     def ready(self) -> None:
         """From now on reads do not block."""
         self.socket.setblocking(False)
 
-    def send(self, data: bytes) -> None:
-        """Send all of it, waiting if need be: nothing sent here exceeds what buffers hold by much."""
+    def send(self, stanzas: list[bytes]) -> None:
+        """Send all of them, waiting if need be: nothing sent here exceeds what buffers hold by much."""
+        data = b"".join(map(self._packed, stanzas))
         self.socket.setblocking(True)
         self.socket.sendall(data)
         self.socket.setblocking(False)
@@ -151,11 +157,41 @@ class Stream:
             self._tail = whole[-_KEEP:]
             if self._managed_from is not None and _ASKED in data:
                 handled = self.messages + received - self._managed_from
-                self.socket.send(b"<a %b h='%d'/>" % (_SM, handled))
+                self.socket.send(self._packed(b"<a %b h='%d'/>" % (_SM, handled)))
             if not isinstance(self.socket, ssl.SSLSocket) or not self.socket.pending():
                 break  # level-triggered: what is left is reported again
         self.messages += received
         return received
+
+
+class WebSocketStream(Stream):
+    """The same by WebSocket (RFC 7395). Its frames are masked with zeros: that is work for the other end only."""
+
+    def _start_tls(self) -> None:
+        super()._start_tls()
+        request = (
+            f"GET /xmpp-websocket HTTP/1.1\r\nHost: {self.target.domain}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+            "Sec-WebSocket-Protocol: xmpp\r\n\r\n"
+        )
+        self.socket.sendall(request.encode())
+        answer = self.socket.recv(65536)
+        if b" 101 " not in answer:
+            raise RuntimeError(f"no WebSocket: {answer!r}")
+
+    def _open(self) -> None:
+        opening = f"<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='{self.target.domain}' version='1.0'/>"
+        self._ask(opening.encode(), rb"<stream:features.*</stream:features>|<stream:features/>")
+
+    def _packed(self, data: bytes) -> bytes:
+        size = len(data)
+        length = bytes([0x80 | size]) if size < 126 else b"\xfe" + size.to_bytes(2, "big")
+        return b"".join((b"\x81", length, bytes(4), data))
+
+
+def stream(target: Target) -> Stream:
+    """Return a client that has connected."""
+    return (WebSocketStream if target.websocket else Stream)(target, tls_context(target))
 
 
 class Streams:

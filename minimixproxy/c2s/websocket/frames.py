@@ -29,6 +29,10 @@ NORMAL, GOING_AWAY, PROTOCOL_ERROR, UNSUPPORTED, NOT_UTF8, POLICY, TOO_BIG, INTE
 )  # codes for the end of a connection (RFC 6455 §7.4.1)
 
 
+_TEXT_FRAME = 0x81  # a whole message
+_MASKED, _LENGTH, _TWO_BYTES = 0x80, 0x7F, 126  # of the second byte of a frame
+
+
 class FrameFault(Exception):
     """A client does what it may not. `code`: why the connection is closed (RFC 6455 §7.4.1)."""
 
@@ -54,22 +58,60 @@ class Ended(NamedTuple):
 
 
 class Frames:
-    """One connection's frames, from behind the handshake on."""
+    """One connection's frames, from behind the handshake on.
 
-    __slots__ = ("_clock", "_counted", "_limit", "_message", "_proto", "_tokens")
+    wsproto reads them, but for a text frame that is a whole message and came in one piece, as nearly all do: for that it
+    takes five times as long. So it gets each frame by itself, and it is known when it is between two of them.
+    """
+
+    __slots__ = ("_clock", "_counted", "_head", "_left", "_limit", "_message", "_proto", "_tokens")
 
     def __init__(self, limit: int, clock: Clock) -> None:
         """`limit`: bytes of a message."""
         self._proto = Connection(ConnectionType.SERVER)
         self._limit = limit
         self._clock = clock
-        self._message = bytearray()  # what has come of one
+        self._message: bytearray | None = None  # what has come of one, if something has
+        self._head = b""  # what has come of a frame's header
+        self._left = 0  # bytes of a frame that wsproto has yet to get
         self._tokens = float(MAX_IDLE)
         self._counted = clock.seconds()
 
     def feed(self, data: bytes) -> Iterator[bytes | Pinged | Ponged | Ended]:
         """Take what came, however cut; yield messages, and what else is to be known. Raises `FrameFault`."""
-        self._proto.receive_data(data)
+        if self._head:
+            data = self._head + data
+            self._head = b""
+        start, size = 0, len(data)
+        while start < size:
+            if not self._left:
+                end = self._whole_text(data, start) if self._message is None else 0
+                if end:
+                    yield _unmasked(data, start, end)
+                    start = end
+                    continue
+                length = frame_size(data, start)
+                if length is None:
+                    self._head = data[start:]
+                    return
+                self._left = length
+            end = min(size, start + self._left)
+            self._left -= end - start
+            yield from self._read(data[start:end])
+            start = end
+
+    def _whole_text(self, data: bytes, start: int) -> int:
+        """Return where a frame ends that is a text message and is there as a whole, 0 if it is none."""
+        if data[start] != _TEXT_FRAME:
+            return 0
+        length = frame_size(data, start)
+        if length is None or len(data) - start < length or not data[start + 1] & _MASKED:
+            return 0
+        end = start + length
+        return end if length <= self._limit and _is_shortest(data[start + 1] & _LENGTH, length) else 0
+
+    def _read(self, piece: bytes) -> Iterator[bytes | Pinged | Ponged | Ended]:
+        self._proto.receive_data(piece)
         for event in self._proto.events():
             if isinstance(event, TextMessage):
                 message = self._text(event)
@@ -83,19 +125,16 @@ class Frames:
 
     def _text(self, event: TextMessage) -> bytes | None:
         """Return a message that is complete."""
-        data = event.data.encode()
-        message = self._message
-        if len(message) + len(data) > self._limit:
+        message = bytearray() if self._message is None else self._message
+        message += event.data.encode()
+        if len(message) > self._limit:
             raise FrameFault(TOO_BIG, "message too large")
         if not event.message_finished:
             if event.frame_finished:
                 self._idle("fragments")
-            message += data
+            self._message = message
             return None
-        if not message:
-            return data
-        message += data
-        self._message = bytearray()
+        self._message = None
         return bytes(message)
 
     def _other(self, event: object) -> Pinged | Ponged:
@@ -122,6 +161,40 @@ class Frames:
         if self._proto.state.name == "OPEN":
             raise FrameFault(int(event.code), event.reason or "not a WebSocket")
         return Ended(None if event.code == CloseReason.NO_STATUS_RCVD else int(event.code))
+
+
+def frame_size(data: bytes, start: int) -> int | None:
+    """Return how long the frame is, with its header, that begins at `start`; None: its header is not there yet."""
+    if len(data) < start + 2:
+        return None
+    length = data[start + 1] & _LENGTH
+    header = 6 if data[start + 1] & _MASKED else 2
+    if length < _TWO_BYTES:
+        return header + length
+    more = 2 if length == _TWO_BYTES else 8
+    if len(data) < start + 2 + more:
+        return None
+    return header + more + int.from_bytes(data[start + 2 : start + 2 + more], "big")
+
+
+def _is_shortest(short: int, size: int) -> bool:
+    """Tell whether a masked frame of this size has its length in as few bytes as it can be (RFC 6455 §5.2)."""
+    return short < _TWO_BYTES or (size >= 8 + _TWO_BYTES if short == _TWO_BYTES else size >= 14 + 2**16)
+
+
+def _unmasked(data: bytes, start: int, end: int) -> bytes:
+    """Return the text of a masked frame that stands there. Raises `FrameFault` if it is none."""
+    short = data[start + 1] & _LENGTH
+    key_at = start + (2 if short < _TWO_BYTES else 4 if short == _TWO_BYTES else 10)
+    masked = data[key_at + 4 : end]
+    size = len(masked)
+    key = data[key_at : key_at + 4] * (size // 4 + 1)
+    text = (int.from_bytes(masked, "big") ^ int.from_bytes(key[:size], "big")).to_bytes(size, "big")
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        raise FrameFault(NOT_UTF8, "a message is not UTF-8") from error
+    return text
 
 
 def text_frame(message: bytes) -> bytes:

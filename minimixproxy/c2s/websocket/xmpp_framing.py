@@ -10,7 +10,7 @@ from xml.parsers import expat
 
 from minimixproxy.namespaces import NS_CLIENT, NS_FRAMING, NS_STREAM
 from minimixproxy.wire.events import Fault, Keepalive, StreamClosed, StreamOpened
-from minimixproxy.wire.fast_framing import FastFramer, simple_stanza_end
+from minimixproxy.wire.fast_framing import UNUSED, FastFramer, simple_stanza_end
 from minimixproxy.wire.framing import MAX_DEPTH, FramingLimits, expat_fault
 from minimixproxy.wire.qualified_names import SEPARATOR, named_attributes, split_name
 from minimixproxy.wire.stanza import Stanza, optional_attribute, rewrite, start_tag_attributes
@@ -118,7 +118,7 @@ def _broken(error: expat.ExpatError) -> BrokenMessage:
 class Outgoing:
     """Cuts the bytes of a stream towards a client into messages."""
 
-    __slots__ = ("_declares", "_framer")
+    __slots__ = ("_declares", "_framer", "_unused")
 
     def __init__(self) -> None:
         self.restart()
@@ -127,14 +127,27 @@ class Outgoing:
         """What follows is a new XML stream."""
         self._framer = FastFramer(_UNLIMITED)
         self._framer.pass_on(trusting=True)
-        self._declares = False  # the stream's header declares prefixes that an element may use
+        self._declares = True  # the stream's header declares prefixes that an element may use, or is still to come
+        self._unused = 0  # writes since the framer was needed
 
     def messages(self, data: bytes) -> list[bytes]:
         """Return the messages that these bytes complete; `KEEPALIVE` among them stands for white space.
 
         Raises `ValueError` if they are no stream: that is a fault of ours.
         """
-        return [self._message(event) for event in self._framer.feed(data)]
+        messages: list[bytes] = []
+        start, size = 0, len(data)
+        if not self._declares and self._framer.is_between_stanzas:
+            while start < size and (end := simple_stanza_end(data, start, _UNLIMITED)) > 0:
+                messages.append(self_contained(data[start:end]))
+                start = end
+        if start == size:
+            self._unused += 1
+            if self._unused == UNUSED:
+                self._framer.pass_on(trusting=True)  # it gives its parser back
+            return messages
+        self._unused = 0
+        return messages + [self._message(event) for event in self._framer.feed(data[start:])]
 
     def _message(self, event: object) -> bytes:
         if isinstance(event, Stanza):
