@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from bench.load import Meter
-from bench.wire import Stream, Target, tls_context
+from bench.wire import Stream, Target
 
 Result = dict[str, Any]
 
@@ -35,7 +35,7 @@ class Client:
 
     def __init__(self, bench: "Bench", account: str, resource: str) -> None:
         self.bench = bench
-        self.stream = Stream(bench.target, tls_context())
+        self.stream = Stream(bench.target)
         self.stream.login(account, bench.password, resource)
         self.stream.ready()
         self._data = b""

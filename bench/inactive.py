@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from bench.servers import PASSWORD, BenchProsody, BenchProxy, stopping
-from bench.wire import Stream, Streams, Target, tls_context
+from bench.wire import Stream, Streams, Target
 
 OCCUPANTS = 50
 PRESENCES, CHAT_STATES, MESSAGES, MENTIONS = 1000, 500, 200, 3
@@ -69,11 +69,11 @@ class _Room:
         self._target = Target(prosody.port, prosody.sender_domain, prosody.tls)
         self._room = room
         self._random = random.Random(352)
-        self._observer = _Observer(self._target, tls_context())
+        self._observer = _Observer(self._target)
         self._observer.login(prosody.sender, PASSWORD, "observer")
         self._observer.join(room, "observer")
         self._observer.ready()
-        self._streams = [Stream(self._target, tls_context()) for _ in range(OCCUPANTS)]
+        self._streams = [Stream(self._target) for _ in range(OCCUPANTS)]
         self._here = [False] * OCCUPANTS
         self._serial = 0
         for number, stream in enumerate(self._streams):
@@ -145,7 +145,7 @@ class _Phone:
     """Reads what comes, and counts."""
 
     def __init__(self, port: int, prosody: BenchProsody, room: str) -> None:
-        self._stream = Stream(Target(port, prosody.domain, prosody.tls), tls_context())
+        self._stream = Stream(Target(port, prosody.domain, prosody.tls))
         self._stream.login(prosody.accounts[0], PASSWORD, "phone")
         self._stream.online()
         self._stream.join(room, "phone")

@@ -57,7 +57,7 @@ class Load:
         for _ in range(number):
             self._serial += 1
             data.append(self._message.replace(b"@serial@", b"%08d" % self._serial))
-        self._sender.send(data)
+        self._sender.send(*data)
 
     def _read(self, timeout: float) -> int:
         if self._own is not None:
@@ -79,9 +79,9 @@ class Load:
 
     def manage(self) -> None:
         """Have the receivers acknowledge what they get."""
-        for stream in self.receivers:
-            stream.manage()
-            stream.ready()
+        for receiver in self.receivers:
+            receiver.manage()
+            receiver.ready()
 
     def paced(self, rate: float) -> Callable[[float], int]:
         """`rate` messages per second."""

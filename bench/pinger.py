@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-from bench.wire import Stream, Target, tls_context
+from bench.wire import Stream, Target
 
 PAUSE = 0.005  # seconds between two pings
 
@@ -43,7 +43,7 @@ class Client:
 def main(port: str, domain: str, user: str, password: str, room: str) -> None:
     clients = {}
     for who, address in (("server", domain), ("proxy", f"{room}/pinger")):
-        stream = Stream(Target(int(port), domain), tls_context())
+        stream = Stream(Target(int(port), domain))
         stream.login(user, password, who)
         stream.online()
         if who == "proxy":

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from bench.generator import message
 from bench.proc import cpu_seconds, resident_bytes
 from bench.servers import PASSWORD, BenchProsody, BenchProxy, stopping
-from bench.wire import Stream, Streams, Target, tls_context
+from bench.wire import Stream, Streams, Target
 
 COUNT = 10_000
 AT_ONCE = 50  # messages of the sender, until their reflections are there
@@ -39,7 +39,7 @@ def measure() -> list[Case]:
     processes = [prosody.process, proxy.process]
     with stopping(processes):
         target = Target(proxy.port, prosody.domain, prosody.tls)
-        sender = Stream(Target(prosody.port, prosody.sender_domain, prosody.tls), tls_context())
+        sender = Stream(Target(prosody.port, prosody.sender_domain, prosody.tls))
         sender.login(prosody.sender, PASSWORD, "sender")
         sender.join(room, "sender")
         for resource in ("phone", "laptop"):
@@ -56,7 +56,7 @@ def measure() -> list[Case]:
 
 
 def _log_in(target: Target, prosody: BenchProsody, resource: str) -> Stream:
-    stream = Stream(target, tls_context())
+    stream = Stream(target)
     stream.login(prosody.accounts[0], PASSWORD, resource)
     stream.online()
     return stream

@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass
+from functools import cache
 
 TIMEOUT = 30.0  # seconds, for each step of a login
 _STANZA_END = b"</message>"
@@ -25,22 +26,23 @@ class Target:
     websocket: bool = False
 
 
-def tls_context(target: Target) -> ssl.SSLContext:
+@cache
+def tls_context(protocol: str = "xmpp-client") -> ssl.SSLContext:
     """TLS 1.3 with one cipher for everybody: what certificates say is not measured here."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.set_alpn_protocols(["http/1.1" if target.websocket else "xmpp-client"])
+    context.set_alpn_protocols([protocol])
     return context
 
 
 class Stream:
     """One client."""
 
-    def __init__(self, target: Target, context: ssl.SSLContext) -> None:
+    def __init__(self, target: Target) -> None:
         self.target = target
-        self._context = context
+        self._context = tls_context("http/1.1" if target.websocket else "xmpp-client")
         self.socket: socket.socket = socket.create_connection(("127.0.0.1", target.port), TIMEOUT)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.jid = ""
@@ -134,7 +136,7 @@ class Stream:
         """From now on reads do not block."""
         self.socket.setblocking(False)
 
-    def send(self, stanzas: list[bytes]) -> None:
+    def send(self, *stanzas: bytes) -> None:
         """Send all of them, waiting if need be: nothing sent here exceeds what buffers hold by much."""
         data = b"".join(map(self._packed, stanzas))
         self.socket.setblocking(True)
@@ -191,7 +193,7 @@ class WebSocketStream(Stream):
 
 def stream(target: Target) -> Stream:
     """Return a client that has connected."""
-    return (WebSocketStream if target.websocket else Stream)(target, tls_context(target))
+    return (WebSocketStream if target.websocket else Stream)(target)
 
 
 class Streams:

@@ -68,6 +68,7 @@ class WebSocketConnection(SecurableConnection):
         clock = clients.context.clock
         stream = ClientStream(self, clock, clients.framing, clients.remove)
         super().__init__(WebSocketTransport(stream, self, clock, clients.framing.max_stanza))
+        self.framed = lambda: self.upper.last_written
 
     def connectionMade(self) -> None:
         if not self._is_expected() or (self._known_at_once and not self._counted(peer_key(self.transport))):

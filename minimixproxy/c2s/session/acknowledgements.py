@@ -47,6 +47,7 @@ class Acknowledgements:
     __slots__ = (
         "_began",
         "_clock",
+        "_framed",
         "_lost",
         "_older",
         "_overhead",
@@ -72,6 +73,7 @@ class Acknowledgements:
         self._clock = clock
         self._position = position
         self._overhead = overhead
+        self._framed: Callable[[], int] | None = None
         # Lists: short ones cost each session a tenth of what a deque does.
         self._recent: list[_Write] = []
         self._older: list[_Write] = []
@@ -81,6 +83,10 @@ class Acknowledgements:
         self._transport = transport if known else None
         if self._transport is not None:
             self._look_at_the_end(self._transport)
+
+    def in_frames(self, last: Callable[[], int]) -> None:
+        """What is written is put into frames before TLS; `last` returns how many bytes the last write became."""
+        self._framed = last
 
     def _look_at_the_end(self, transport: Any) -> None:
         """Ask the kernel before Twisted closes the socket: afterwards nobody can be asked."""
@@ -96,6 +102,8 @@ class Acknowledgements:
     def wrote(self, size: int, *, everything: bool = True) -> None:
         """So many bytes were written with one call, before TLS. `everything`: so is now all that was delivered."""
         recent = self._recent
+        if self._framed is not None:
+            size = self._framed()
         if everything:
             self.written = self._position()
         records = 1 + (size - 1) // _TLS_RECORD

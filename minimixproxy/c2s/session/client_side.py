@@ -92,14 +92,17 @@ class ClientSide:
         self._from_client: FromClient | None = None
         self._peer = client.peer
         self._active = clock.seconds()  # when the client last sent a stanza on an earlier connection
-        self._acknowledgements: Acknowledgements | None = Acknowledgements(
+        written = Acknowledgements(
             bottom.transport,
             clock,
             session.position,
             relayed=bottom.relayed,
             overhead=bottom.record_overhead,
         )
-        self.output = ClientOutput(client, context.turn_end, self._acknowledgements, context.limits.send_queue, session)
+        if bottom.framed is not None:
+            written.in_frames(bottom.framed)
+        self._acknowledgements: Acknowledgements | None = written
+        self.output = ClientOutput(client, context.turn_end, written, context.limits.send_queue, session)
         self._management: ClientManagement | None = None  # None: it is not enabled
         self._sleep = Timer(clock)
         self._gone = False  # without closing its stream

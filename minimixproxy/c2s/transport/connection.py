@@ -173,6 +173,8 @@ class SecurableConnection(BaseProtocol):
     """The protocol that the reactor knows; `upper` is the one that speaks XMPP."""
 
     relayed = False  # what stands at the other end is not the peer itself, and acknowledges for it
+    #: How many bytes the last write became before TLS; None: as many as were written.
+    framed: Callable[[], int] | None = None
 
     def __init__(self, upper: Upper) -> None:
         self.upper = upper

@@ -15,8 +15,11 @@ _XRD = b"http://docs.oasis-open.org/ns/xri/xrd-1.0"
 
 def domain_of(host: str, domains: Iterable[str]) -> str | None:
     """Return which of the domains a `Host` names, with or without a port; None if none of them."""
-    name = host.partition(":")[0].lower().removesuffix(".")
-    return next((domain for domain in domains if ascii_domain(domain) == name), None)
+    name, _, port = host.partition(":")
+    wanted = name.lower().removesuffix(".")
+    if port and not (port.isascii() and port.isdigit()):
+        return None
+    return next((domain for domain in domains if ascii_domain(domain) == wanted), None)
 
 
 def xml(urls: Sequence[str]) -> bytes:

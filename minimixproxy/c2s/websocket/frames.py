@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from wsproto.connection import Connection, ConnectionType
+from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.frame_protocol import CloseReason
 
@@ -60,8 +60,8 @@ class Ended(NamedTuple):
 class Frames:
     """One connection's frames, from behind the handshake on.
 
-    wsproto reads them, but for a text frame that is a whole message and came in one piece, as nearly all do: for that it
-    takes five times as long. So it gets each frame by itself, and it is known when it is between two of them.
+    wsproto reads them, but for a text frame that is a whole message and came in one piece, as nearly all do: for that
+    it takes five times as long. So it gets each frame by itself, and it is known when it is between two of them.
     """
 
     __slots__ = ("_clock", "_counted", "_head", "_left", "_limit", "_message", "_proto", "_tokens")
@@ -83,7 +83,7 @@ class Frames:
             data = self._head + data
             self._head = b""
         start, size = 0, len(data)
-        while start < size:
+        while start < size and self._proto.state is ConnectionState.OPEN:
             if not self._left:
                 end = self._whole_text(data, start) if self._message is None else 0
                 if end:
@@ -158,7 +158,7 @@ class Frames:
 
     def _ended(self, event: CloseConnection) -> Ended:
         """What wsproto makes of a fault looks like the client's own goodbye, but for its state."""
-        if self._proto.state.name == "OPEN":
+        if self._proto.state is ConnectionState.OPEN:
             raise FrameFault(int(event.code), event.reason or "not a WebSocket")
         return Ended(None if event.code == CloseReason.NO_STATUS_RCVD else int(event.code))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import h11
 from wsproto.utilities import generate_accept_token
 
+from minimixproxy.c2s.transport.certificates import ascii_domain
 from minimixproxy.c2s.websocket import discovery
 from minimixproxy.c2s.websocket.forwarded import Address, ForgedHeaders, Forwarded, Headers, Networks, forwarded
 
@@ -130,7 +131,8 @@ class Handshake:
     def _discovery(self, request: h11.Request, path: str, host: str) -> Outcome:
         _check_method(request, "GET", "HEAD")
         domain = discovery.domain_of(host, self._site.domains)
-        urls = [url.replace("{domain}", domain).replace("{host}", host) for url in self._site.urls] if domain else []
+        places = {"{domain}": ascii_domain(domain or ""), "{host}": host}
+        urls = [_filled(url, places) for url in self._site.urls] if domain else []
         if not urls:
             raise Refused(404, f"no host-meta for {host!r}")
         if path == discovery.XML_PATH:
@@ -172,6 +174,12 @@ def answer(status: int, *headers: tuple[str, str]) -> bytes:
     """Return an answer that says no more than its status."""
     body = b"%d %b\n" % (status, HTTPStatus(status).phrase.encode())
     return _answer(status, body, ("Content-Type", "text/plain"), *headers)
+
+
+def _filled(url: str, places: Mapping[str, str]) -> str:
+    for place, value in places.items():
+        url = url.replace(place, value)
+    return url
 
 
 def _path(request: h11.Request) -> str:

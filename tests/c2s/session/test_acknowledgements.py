@@ -121,6 +121,17 @@ class ReachTests(SynchronousTestCase):
             self.waiting(waiting + 1)
             self.assertLess(self.reach.until(), until, waiting)
 
+    def test_what_frames_add(self) -> None:
+        """By WebSocket a write becomes more than was given to it."""
+        written = [0]
+        self.reach.in_frames(lambda: written[0])
+        for time, size in ((10, 126), (20, 104), (30, 33)):
+            written[0] = size
+            self.note(time, size - 26)
+        for waiting, until in ((33, 2), (33 + 104, 1), (33 + 104 + 126, 0)):
+            self.waiting(waiting)
+            self.assertEqual(self.reach.until(), until, waiting)
+
     def test_of_long_ago_what_was_written_within_two_seconds_counts_as_one(self) -> None:
         times = [1, 1.5, 2.9, 3, 10, 11.9, 12, 13.9]
         for time in times:
