@@ -116,6 +116,7 @@ class WebSocketTransport:
         "_outgoing",
         "_pong",
         "_port",
+        "_produced",
         "_quiet",
         "_reading",
         "_reason",
@@ -145,6 +146,7 @@ class WebSocketTransport:
         self._timer = Timer(clock)
         self._close_code, self._reason = NORMAL, ""
         self._closing = False  # our goodbye is said
+        self._produced = False  # somebody writes who has to be told when the client takes no more
         self._told = False  # to the stream, that the connection is lost
         self._reading = True
         self._quiet = False  # nothing was written since the last look
@@ -293,7 +295,8 @@ class WebSocketTransport:
         self._take = self._ignore
         if not self._closing:
             self._closing = True
-            self.transport.unregisterProducer()
+            if self._produced:
+                self.unregisterProducer()  # or TLS would wait for that
             self.transport.write(close_frame(code))
             self._end()
             self._lost(connectionDone)
@@ -345,9 +348,11 @@ class WebSocketTransport:
         self.transport.abortConnection()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
+        self._produced = True
         self.transport.registerProducer(_Outflow(self, producer), streaming)
 
     def unregisterProducer(self) -> None:
+        self._produced = False
         self.transport.unregisterProducer()
         self.blocked = False
 

@@ -118,7 +118,7 @@ def _broken(error: expat.ExpatError) -> BrokenMessage:
 class Outgoing:
     """Cuts the bytes of a stream towards a client into messages."""
 
-    __slots__ = ("_declares", "_framer", "_unused")
+    __slots__ = ("_declares", "_framer", "_header_due", "_unused")
 
     def __init__(self) -> None:
         self.restart()
@@ -127,7 +127,8 @@ class Outgoing:
         """What follows is a new XML stream."""
         self._framer = FastFramer(_UNLIMITED)
         self._framer.pass_on(trusting=True)
-        self._declares = True  # the stream's header declares prefixes that an element may use, or is still to come
+        self._header_due = True
+        self._declares = False  # the stream's header declares prefixes that an element may use
         self._unused = 0  # writes since the framer was needed
 
     def messages(self, data: bytes) -> list[bytes]:
@@ -137,7 +138,9 @@ class Outgoing:
         """
         messages: list[bytes] = []
         start, size = 0, len(data)
-        if not self._declares and self._framer.is_between_stanzas:
+        if self._header_due:
+            self._begin(data)
+        if not (self._declares or self._header_due) and self._framer.is_between_stanzas:
             while start < size and (end := simple_stanza_end(data, start, _UNLIMITED)) > 0:
                 messages.append(self_contained(data[start:end]))
                 start = end
@@ -149,12 +152,19 @@ class Outgoing:
         self._unused = 0
         return messages + [self._message(event) for event in self._framer.feed(data[start:])]
 
+    def _begin(self, data: bytes) -> None:
+        """An error may come without a header, if something fails that is not the client's fault."""
+        if data.startswith(b"<stream:error"):
+            self._framer.feed(header({}))
+            self._header_due = False
+
     def _message(self, event: object) -> bytes:
         if isinstance(event, Stanza):
             return self_contained(event.self_contained() if self._declares else event.raw)
         if isinstance(event, Keepalive):
             return KEEPALIVE
         if isinstance(event, StreamOpened):
+            self._header_due = False
             self._declares = not event.namespaces.keys() <= {"", "stream", "xml"}
             return _open(event)
         if isinstance(event, StreamClosed):

@@ -10,6 +10,7 @@ from twisted.trial import unittest
 
 from minimixproxy.c2s.websocket.xmpp_framing import KEEPALIVE, BrokenMessage, Incoming, Outgoing, self_contained
 from minimixproxy.wire.events import Event, Fault, StreamClosed, StreamOpened
+from minimixproxy.wire.fast_framing import UNUSED
 from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.stanza import Stanza, parse_element
 
@@ -179,6 +180,20 @@ class OutgoingTests(unittest.SynchronousTestCase):
         outgoing.messages(HEADER)
         outgoing.restart()
         self.assertEqual(len(outgoing.messages(HEADER + b"<stream:features/>")), 2)
+
+    def test_error_without_a_header(self) -> None:
+        """What goes wrong on our side may come before the header of the server."""
+        error = b"<stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>"
+        first, last = Outgoing().messages(error + b"</stream:stream>")
+        self.assertEqual((parse_element(first, {"": "urn:nothing"}).name, last), ("error", CLOSE))
+
+    def test_parser_that_rests_is_there_again(self) -> None:
+        outgoing = Outgoing()
+        outgoing.messages(HEADER)
+        for _ in range(3):
+            for _ in range(2 * UNUSED + 1):
+                self.assertEqual(len(outgoing.messages(b"<message to='a'><body/></message>")), 1)
+            self.assertEqual(len(outgoing.messages(b"<presence/><presence/>")), 2)
 
     def test_no_xml_is_a_fault(self) -> None:
         outgoing = Outgoing()
