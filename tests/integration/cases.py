@@ -13,6 +13,7 @@ from twisted.trial import unittest
 from tests.integration import client as raw
 from tests.integration.client import Client
 from tests.integration.ejabberd import Ejabberd, UnmanagedEjabberd
+from tests.integration.inbox import Inbox
 from tests.integration.prosody import Prosody, UnmanagedProsody
 from tests.integration.proxy import Proxy, shared_proxy
 from tests.integration.servers import Account, Server, running
@@ -144,7 +145,7 @@ class IntegrationTestCase(unittest.TestCase):
             await client.online()
         return client
 
-    async def succeeds(self, client: Client, to: str | None, payload: str) -> Any:
+    async def succeeds(self, client: Inbox, to: str | None, payload: str) -> Any:
         """Have a client set something, which must succeed. Returns the payload of the answer, or None."""
         answer = await client.iq("set", to, payload)
         self.assertEqual(answer.get("type"), "result", str(answer))

@@ -1,34 +1,62 @@
-"""Clients that come by WebSocket (RFC 7395), in rooms and with stream management, as those of TCP."""
+"""Clients that come by WebSocket (RFC 7395): in rooms, across reloads, by each login, behind a reverse proxy."""
 
+from __future__ import annotations
+
+import json
 from typing import Any
 
-from tests.integration import websocket
-from tests.integration.cases import IntegrationTestCase, on_both_servers
-from tests.integration.client import Client
-from tests.integration.proxy import Proxy
-from tests.integration.servers import Account
-from tests.integration.websocket import WebSocketClient
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import connectProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
 
-SELF = "<presence><x xmlns='http://jabber.org/protocol/muc#user'><status code='110'/></x></presence>"
+from tests.certificates import make_certificate
+from tests.integration import websocket
+from tests.integration.cases import IntegrationTestCase, on_both_servers, on_servers
+from tests.integration.logins.device import Device as LoginDevice
+from tests.integration.logins.rules import ALL_PLUS, CONVERSATIONS, CONVERSE, NEW_LISTS_HASH, Rules
+from tests.integration.managed import Device
+from tests.integration.managedcase import bodies, enter, hear, say
+from tests.integration.ports import free_port
+from tests.integration.processes import LoggedProcess, temporary_directory
+from tests.integration.prosody import Prosody
+from tests.integration.proxy import Proxy
+from tests.integration.servers import Account, authority, in_path
+from tests.integration.websocket import Tab, WebSocketClient
+
 AS_IT_IS = "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>"
+SOURCE = "127.0.0.2"  # from where the reverse proxy connects
+BOUND = (("1.3", "tls-exporter"), ("1.2", "tls-server-end-point"))
 
 
 class WebSocketTestCase(IntegrationTestCase):
-    async def browser(
-        self, account: Account, resource: str = "tab", *, proxy: Proxy | None = None, **connection: Any
-    ) -> WebSocketClient:
+    timeout = 120
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.tabs: list[Device] = []
+
+    async def browser(self, account: Account, resource: str, port: int, **connection: Any) -> WebSocketClient:
         """A client that has logged in by WebSocket, online."""
-        label = f"{account.username}/{resource}"
-        port = (proxy or self.proxy).websocket_port
-        client = await websocket.connect(port, self.server.domain, label=label, **connection)
+        client = await websocket.connect(port, self.server.domain, label=f"{account.username}/{resource}", **connection)
         self._clients.append(client)
         await client.login(account, resource)
         await client.online()
         return client
 
-    async def join(self, client: Client, room: str, nick: str) -> None:
-        client.send(f"<presence to='{room}/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
-        await client.expect(SELF)
+    async def tab(self, account: Account) -> Tab:
+        """One that has stream management."""
+        tab = Tab(account, self.proxy.websocket_port, "tab")
+        self.tabs.append(tab)
+        await tab.come()
+        return tab
+
+    async def _close_clients(self) -> None:
+        for tab in self.tabs:
+            tab.drop_all()
+            for line in tab.lines:
+                await line.until_lost()
+        await super()._close_clients()
 
 
 @on_both_servers
@@ -36,19 +64,218 @@ class WebSocketTests(WebSocketTestCase):
     async def test_in_a_room_with_others(self) -> None:
         alice, bob = await self.account("alice"), await self.account("bob")
         room = self.room()
-        tab = await self.browser(alice)
+        tab = await self.browser(alice, "tab", self.proxy.websocket_port)
+        await enter(tab, room, "alice")
+        await self.succeeds(tab, room, AS_IT_IS)
         phone = await self.client(alice, "phone")
         other = await self.client(bob, "desk", direct=True)
-        await self.join(tab, room, "alice")
-        await self.succeeds(tab, room, AS_IT_IS)
-        await self.join(phone, room, "alice")
-        await self.join(other, room, "bob")
-        tab.send(f"<message to='{room}' type='groupchat'><body>from the tab</body></message>")
-        for client in (tab, phone, other):
-            await client.expect("<message type='groupchat'><body>from the tab</body></message>")
-        other.send(f"<message to='{room}' type='groupchat'><body>grüße &amp; 🎉</body></message>")
-        for client in (tab, phone, other):
-            await client.expect("<message type='groupchat'><body>grüße &amp; 🎉</body></message>")
+        await enter(phone, room, "alice")
+        await enter(other, room, "bob")
+        for sender, body in ((tab, "from the tab"), (other, "grüße &amp; 🎉"), (phone, "x" * 70_000)):
+            sender.send(f"<message to='{room}' type='groupchat'><body>{body}</body></message>")
+            for client in (tab, phone, other):
+                await hear(client, body)
         await tab.close()
         self.assertEqual(tab.closed_with, 1000)
         self.assertTrue(tab.stream_closed)
+
+    async def test_page_is_reloaded_again_and_again(self) -> None:
+        """In the middle of a talk: nothing is lost, nothing comes twice, and the room sees nobody leave."""
+        alice, room = await self.account("alice"), self.room()
+        tab = await self.tab(alice)
+        await enter(tab, room, "alice")
+        await self.succeeds(tab, room, AS_IT_IS)
+        bob = await self.client(await self.account("bob"), "desk", direct=True)
+        await enter(bob, room, "bob")
+        said = []
+        for number in range(4):
+            said += [f"before {number}", f"meanwhile {number}", f"tab {number}"]
+            say(bob, room, f"before {number}", "groupchat")
+            tab.reload()
+            say(bob, room, f"meanwhile {number}", "groupchat")
+            await hear(bob, f"meanwhile {number}")
+            await tab.line.until_lost()
+            self.assertTrue(await tab.resume())
+            say(tab, room, f"tab {number}", "groupchat")
+            await hear(bob, f"tab {number}")
+        await tab.barrier(room)
+        await bob.barrier(room)
+        self.assertEqual(bodies(tab, "groupchat"), said)
+        self.assertEqual(bodies(bob, "groupchat"), said)
+        left = [one for one in bob.received if one.element.name == "presence" and one.get("type") == "unavailable"]
+        self.assertEqual((left, tab.resumptions), ([], 4))
+
+    async def test_session_goes_on_over_tcp(self) -> None:
+        """Resuming asks for the account and the id, not for the same kind of connection."""
+        tab = await self.tab(await self.account())
+        phone = Device(tab.account, self.proxy.port, "tab")
+        phone.resumable, phone.jid = tab.resumable, tab.jid
+        phone.handled, phone.acknowledged, phone._counting = tab.handled, tab.acknowledged, True
+        phone.out = tab.out
+        self.tabs.append(phone)
+        self.assertTrue(await phone.resume())
+        await tab.line.expect_close("conflict")
+        assert isinstance(tab.line, WebSocketClient | websocket.WebSocketLine)
+        self.assertEqual(tab.line.closed_with, 1000)
+        await phone.barrier()
+
+    async def test_every_way_to_log_in(self) -> None:
+        """SCRAM, bound to TLS or not; SASL2 with Bind2, a token, and resumption, all in the first message."""
+        account = await self.account()
+        await self.says_password(account)
+        hash_name = "SCRAM-SHA-1" if self.kind is Prosody else "SCRAM-SHA-256"
+        for tls, type_ in BOUND:
+            rules = Rules("binds", ALL_PLUS, {tls: (type_,)}, lists_hash=NEW_LISTS_HASH, needs_binding=True)
+            device = LoginDevice(rules, account)
+            await self.logged_in(device, tls)
+            self.assertEqual(device.way.mechanism, f"{hash_name}-PLUS")
+        device = LoginDevice(CONVERSE, account)
+        await self.logged_in(device)
+        self.assertEqual(device.way.mechanism, hash_name)
+        device = LoginDevice(CONVERSATIONS, account)
+        self._clients.append(await device.login(self.proxy.websocket_port, websocket=True))
+        self.assertIsNotNone(device.token)
+        jid = device.client.jid
+        device.cut()
+        await self.proxy.process.says(f"session of {jid} sleeps")
+        await self.logged_in(device)
+        self.assertTrue(device.resumed)
+        self.assertTrue(device.way.mechanism.startswith("HT-"), device.way)
+        self.assertEqual(device.client.jid, jid)
+
+    async def logged_in(self, device: LoginDevice, tls: str = "1.3") -> None:
+        client = await device.login(self.proxy.websocket_port, tls, websocket=True)
+        self._clients.append(client)
+        await client.barrier()
+
+    async def test_wrong_password(self) -> None:
+        account = await self.account()
+        client = await websocket.connect(self.proxy.websocket_port, self.server.domain)
+        self._clients.append(client)
+        await client.open()
+        reply = await client.authenticate(account.username, "wrong")
+        self.assertEqual(reply.element.name, "failure")
+        reply = await client.authenticate(account.username, account.password)
+        self.assertEqual(reply.element.name, "success")
+        await client.open()
+        await client.bind()
+
+
+class Page(Protocol):
+    """One request over HTTP, by hand."""
+
+    def __init__(self, request: str) -> None:
+        self.request = request
+        self.answer = b""
+        self.gone: Deferred[None] = Deferred()
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(self.request.encode())
+
+    def dataReceived(self, data: bytes) -> None:
+        self.answer += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.gone.callback(None)
+
+
+class TLSProxy:
+    """HAProxy, that ends TLS, and says who the client is."""
+
+    def __init__(self, domain: str, backend: int) -> None:
+        self.port = free_port()
+        directory = temporary_directory("haproxy")
+        certificate, key = make_certificate(authority(), domain).write(directory, domain)
+        both = directory / "haproxy.pem"
+        both.write_bytes(certificate.read_bytes() + key.read_bytes())
+        configuration = directory / "haproxy.cfg"
+        configuration.write_text(
+            "global\n\tmaxconn 100\ndefaults\n\tmode http\n\ttimeout connect 5s\n\ttimeout client 30s\n"
+            "\ttimeout server 60s\n\ttimeout tunnel 1h\n"
+            f"frontend tls\n\tbind 127.0.0.1:{self.port} ssl crt {both} alpn http/1.1\n"
+            "\toption forwardfor\n\thttp-request set-header X-Forwarded-Proto https\n\tdefault_backend xmpp\n"
+            f"backend xmpp\n\tserver proxy 127.0.0.1:{backend} source {SOURCE}\n"
+        )
+        program = in_path("haproxy")
+        assert program is not None
+        self.process = LoggedProcess("haproxy", [program, "-db", "-V", "-f", str(configuration)])
+        self.process.wait_for("Using epoll|started|Available polling", timeout=10)
+
+
+@on_servers(Prosody)
+class BehindReverseProxyTests(WebSocketTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.need(None if in_path("haproxy") else "haproxy")
+
+    async def behind(self) -> tuple[Proxy, int, TLSProxy]:
+        """A proxy, its plain port, and HAProxy before it."""
+        plain = free_port()
+        place = {
+            "endpoint": f"tcp:{plain}:interface=127.0.0.1",
+            "tls": "proxy",
+            "trusted_proxies": [SOURCE],
+            "origins": [websocket.ORIGIN],
+            "url": "wss://{domain}/xmpp-websocket",
+        }
+        proxy = self.own_proxy(websocket=[place])
+        await proxy.process.says(rf"starting on {plain}\b")
+        front = TLSProxy(self.server.domain, plain)
+        self.addCleanup(front.process.stop)
+        return proxy, plain, front
+
+    async def page(self, path: str, port: int, *, tls: bool, host: str = "", headers: str = "") -> tuple[bytes, bytes]:
+        """Head and body of an answer, when the connection is closed."""
+        request = f"GET {path} HTTP/1.1\r\nHost: {host or self.server.domain}\r\nConnection: close\r\n{headers}\r\n"
+        page = Page(request)
+        await connectProtocol(websocket.endpoint(port, self.server.domain, tls=tls, source=SOURCE), page)
+        await page.gone
+        head, _, body = page.answer.partition(b"\r\n\r\n")
+        return head, body
+
+    async def test_login_and_talk(self) -> None:
+        proxy, plain, front = await self.behind()
+        alice, bob = await self.account("alice"), await self.account("bob")
+        room = self.room()
+        spoofed = [("Origin", websocket.ORIGIN), ("X-Forwarded-For", "203.0.113.9")]
+        tab = await self.browser(alice, "tab", front.port, headers=spoofed)
+        await proxy.process.says(rf"session of {alice.jid} begins, from 127.0.0.1$")
+        await enter(tab, room, "alice")
+        await self.succeeds(tab, room, AS_IT_IS)
+        other = await self.client(bob, "desk", direct=True)
+        await enter(other, room, "bob")
+        say(other, room, "through HAProxy", "groupchat")
+        await hear(tab, "through HAProxy")
+        tab.ping(b"there?")
+        await tab.until(lambda: tab.pongs == [b"there?"], "a pong")
+        await tab.close()
+        self.assertEqual(tab.closed_with, 1000)
+        # as the reverse proxy: a client whose address it tells, and one that came there without TLS
+        named = [("X-Forwarded-For", "192.0.2.7"), ("X-Forwarded-Proto", "https")]
+        await self.browser(bob, "named", plain, tls=False, source=SOURCE, headers=named)
+        await proxy.process.says(rf"session of {bob.jid} begins, from 192.0.2.7$")
+        unsafe = [("X-Forwarded-Proto", "http"), ("X-Forwarded-For", "192.0.2.8")]
+        refused = await websocket.begin(plain, self.server.domain, tls=False, source=SOURCE, headers=unsafe)
+        await refused.until_lost()
+        self.assertEqual(refused.rejected, 403)
+        await proxy.process.says("no WebSocket for 192.0.2.8: the client came to the reverse proxy without TLS")
+        stranger = await websocket.begin(plain, self.server.domain, tls=False, headers=named)
+        await stranger.until_lost()
+        await proxy.process.says("WebSocket: 127.0.0.1 is not among trusted_proxies, and is refused")
+
+    async def test_pages_of_strangers_and_host_meta(self) -> None:
+        _proxy, plain, front = await self.behind()
+        stranger = await websocket.begin(front.port, self.server.domain, headers=[("Origin", "https://evil.example")])
+        await stranger.until_lost()
+        self.assertEqual(stranger.rejected, 403)
+        head, body = await self.page("/.well-known/host-meta.json", front.port, tls=True)
+        self.assertIn(b" 200 ", head.partition(b"\r\n")[0])
+        self.assertIn(b"access-control-allow-origin: *", head.lower())
+        url = f"wss://{self.server.domain}/xmpp-websocket"
+        link = {"rel": "urn:xmpp:alt-connections:websocket", "href": url}
+        self.assertEqual(json.loads(body), {"links": [link]})
+        head, body = await self.page("/.well-known/host-meta", plain, tls=False)
+        self.assertIn(url.encode(), body)
+        head, _body = await self.page("/", front.port, tls=True)
+        self.assertIn(b" 404 ", head.partition(b"\r\n")[0])

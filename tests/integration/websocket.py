@@ -12,6 +12,7 @@ from wsproto.frame_protocol import CloseReason
 
 from tests.integration.client import Client, tls_options
 from tests.integration.inbox import TIMEOUT, quoted
+from tests.integration.managed import Device, Line
 from tests.integration.xmlcut import Received, parse
 from tests.patience import patiently
 
@@ -21,25 +22,29 @@ ORIGIN = "https://chat.example.org"
 _NOTHING = b"<nothing xmlns='urn:nothing'>"
 
 
-class WebSocketClient(Client):
-    """One connection. `send` takes single elements, or a header or the end of a stream, as of TCP."""
+class ByWebSocket(Client):
+    """What makes a client come by WebSocket. `send` takes single elements, a header or the end of a stream.
 
-    def __init__(self, domain: str, label: str = "client", headers: Sequence[tuple[str, str]] = ()) -> None:
-        super().__init__(domain, label)
-        self._headers = [(name.encode(), value.encode()) for name, value in headers]
-        self._ws = WSConnection(ConnectionType.CLIENT)
-        self.path = "/xmpp-websocket"
-        self.is_open = False
-        self.rejected: int | None = None  # the status of HTTP
-        self.closed_with: int | None = None  # the code of the peer's goodbye
-        self.pongs: list[bytes] = []
-        self.pings = 0
+    `http_headers`: more of them for the handshake.
+    """
+
+    path = "/xmpp-websocket"
+    http_headers: Sequence[tuple[str, str]] = ()
+    is_open = False
+    rejected: int | None = None  # the status of HTTP
+    closed_with: int | None = None  # the code of the peer's goodbye
+    pings = 0
+    _said_goodbye = False
+    _part = ""  # of a message
 
     def connectionMade(self) -> None:
-        request = Request(self.domain, self.path, subprotocols=["xmpp"], extra_headers=self._headers)
+        self.pongs: list[bytes] = []
+        self._ws = WSConnection(ConnectionType.CLIENT)
+        headers = [(name.encode(), value.encode()) for name, value in self.http_headers]
+        request = Request(self.domain, self.path, subprotocols=["xmpp"], extra_headers=headers)
         self.transport.write(self._ws.send(request))
 
-    async def opened(self) -> None:
+    async def opened_by_http(self) -> None:
         """Wait for the handshake."""
         await self.until(lambda: self.is_open, "a WebSocket")
 
@@ -57,8 +62,11 @@ class WebSocketClient(Client):
         elif isinstance(event, RejectConnection):
             self.rejected = event.status_code
         elif isinstance(event, TextMessage):
-            assert event.message_finished, "the proxy does not fragment"
-            self._message(event.data.encode())
+            self._part += event.data
+            assert event.message_finished or not event.frame_finished, "the proxy does not fragment"
+            if event.message_finished:
+                message, self._part = self._part, ""
+                self._message(message.encode())
         elif isinstance(event, Ping):
             self.pings += 1
             self.transport.write(self._ws.send(event.response()))
@@ -70,11 +78,9 @@ class WebSocketClient(Client):
     def _goodbye(self, event: CloseConnection) -> None:
         self.closed_with = int(event.code)
         self._note(f"< closed with {event.code} {event.reason or ''}")
-        if not self._ws_closing:
+        if not self._said_goodbye:
             self.transport.write(self._ws.send(event.response()))
-            self._ws_closing = True
-
-    _ws_closing = False
+            self._said_goodbye = True
 
     def _message(self, raw: bytes) -> None:
         """Take a message, which has to be a document of its own."""
@@ -93,14 +99,14 @@ class WebSocketClient(Client):
 
     def send(self, data: str | bytes) -> None:
         text = data if isinstance(data, str) else data.decode()
-        if "<stream:stream" in text:
-            header = parse(text.partition("?>")[2].replace("<stream:stream", "<open").encode() + b"</open>", _HEADED)
-            named = "".join(f" {name}={quoted(value)}" for name, value in _named(header))
-            text = f"<open xmlns='{NS_FRAMING}'{named}/>"
+        if text.startswith("<?xml"):
+            head, _, text = text.partition("?>")[2].partition(">")
+            self.send_message(_opening(head))
         elif text == "</stream:stream>":
             self._closing = True
             text = f"<close xmlns='{NS_FRAMING}'/>"
-        self.send_message(text)
+        if text:
+            self.send_message(text)
 
     def send_message(self, text: str) -> None:
         """Send this as one message, whatever it is."""
@@ -116,7 +122,7 @@ class WebSocketClient(Client):
 
     def goodbye(self, code: int = 1001) -> None:
         """Close the WebSocket, not the stream: as a page does that is reloaded."""
-        self._ws_closing = True
+        self._said_goodbye = True
         self.transport.write(self._ws.send(CloseConnection(CloseReason(code))))
 
     async def expect_goodbye(self, code: int, condition: str | None = None, timeout: float = TIMEOUT) -> None:
@@ -126,28 +132,62 @@ class WebSocketClient(Client):
             raise AssertionError(f"{self.label} was closed with {self.closed_with}, not {code}\n{self.transcript()}")
 
 
+class WebSocketClient(ByWebSocket):
+    """One connection."""
+
+
 _HEADED = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 
 
-def _named(header: Any) -> list[tuple[str, str]]:
-    return [(name if isinstance(name, str) else "xml:lang", value) for name, value in header.attributes.items()]
+def _opening(head: str) -> str:
+    """The start tag of a stream, without its end, as `<open/>`."""
+    header = parse(f"{head.replace('<stream:stream', '<open')}/>".encode(), _HEADED)
+    names = [(name if isinstance(name, str) else "xml:lang", value) for name, value in header.attributes.items()]
+    return f"<open xmlns='{NS_FRAMING}'" + "".join(f" {name}={quoted(value)}" for name, value in names) + "/>"
+
+
+def endpoint(port: int, domain: str, *, tls: bool = True, source: str = "127.0.0.1") -> Any:
+    """Where a WebSocket is on loopback, from the address `source`."""
+    plain: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", port, timeout=patiently(TIMEOUT), bindAddress=(source, 0))
+    return wrapClientTLS(tls_options(domain), plain) if tls else plain
 
 
 async def connect(
-    port: int, domain: str, *, tls: bool = True, label: str = "client", headers: Sequence[tuple[str, str]] = ()
+    port: int, domain: str, *, label: str = "client", headers: Sequence[tuple[str, str]] = (), **how: Any
 ) -> WebSocketClient:
-    """A WebSocket to loopback, open."""
-    client = await begin(port, domain, tls=tls, label=label, headers=headers)
-    await client.opened()
+    """A WebSocket to loopback, open. `how`: see `endpoint`."""
+    client = await begin(port, domain, label=label, headers=headers, **how)
+    await client.opened_by_http()
     return client
 
 
 async def begin(
-    port: int, domain: str, *, tls: bool = True, label: str = "client", headers: Sequence[tuple[str, str]] = ()
+    port: int, domain: str, *, label: str = "client", headers: Sequence[tuple[str, str]] = (), **how: Any
 ) -> WebSocketClient:
     """The same, with the handshake only begun."""
-    endpoint: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", port, timeout=patiently(TIMEOUT))
-    if tls:
-        endpoint = wrapClientTLS(tls_options(domain), endpoint)
-    client: WebSocketClient = await connectProtocol(endpoint, WebSocketClient(domain, label, headers))
+    client = WebSocketClient(domain, label)
+    client.http_headers = headers
+    await connectProtocol(endpoint(port, domain, **how), client)
     return client
+
+
+class WebSocketLine(ByWebSocket, Line):
+    """One connection of a device."""
+
+
+class Tab(Device):
+    """A device that comes by WebSocket: a page in a browser."""
+
+    async def connect(self, *, before: str = "", authenticate: bool = True) -> Line:
+        line = WebSocketLine(self, f"{self.label}, connection {len(self.lines) + 1}")
+        await connectProtocol(endpoint(self.port, self.domain), line)
+        await line.opened_by_http()
+        self.lines.append(line)
+        if authenticate:
+            await line.authenticated(self.account)
+        return line
+
+    def reload(self) -> None:
+        """The page goes, and says so as browsers do: the WebSocket is closed, the stream is not."""
+        assert isinstance(self.line, WebSocketLine)
+        self.line.goodbye(1001)

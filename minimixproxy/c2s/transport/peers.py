@@ -11,12 +11,14 @@ _LAST_PORT = 65535
 
 
 class IPEnd(NamedTuple):
-    """One end of a connection. An IPv4-mapped address is IPv4, and none has a scope id."""
+    """One end of a connection. An IPv4-mapped address is IPv4, and none has a scope id. Port 0: nobody knows it."""
 
     address: IPv4Address | IPv6Address
     port: int
 
     def __str__(self) -> str:
+        if not self.port:
+            return str(self.address)
         return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
 
 

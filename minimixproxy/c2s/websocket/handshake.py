@@ -72,6 +72,7 @@ class Handshake:
         self._admits = admits
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_REQUEST)
         self._size = 0
+        self._forwarded: Address | None = None
 
     def feed(self, data: bytes) -> Outcome | None:
         """Take what came, however cut; return what follows from the request once it is whole."""
@@ -87,9 +88,12 @@ class Handshake:
                 raise Refused(400, "no request")
             return self._answered(event)
         except h11.RemoteProtocolError as error:
-            return _refused(Refused(error.error_status_hint, str(error)))
+            return self._refused(Refused(error.error_status_hint, str(error)))
         except Refused as refusal:
-            return _refused(refusal)
+            return self._refused(refusal)
+
+    def _refused(self, refusal: Refused) -> Outcome:
+        return Outcome(answer(refusal.status, *refusal.headers), False, self._forwarded, str(refusal))
 
     def _answered(self, request: h11.Request) -> Outcome:
         headers = [(bytes(name), bytes(value)) for name, value in request.headers]
@@ -124,6 +128,7 @@ class Handshake:
             client = forwarded(headers, trusted)
         except ForgedHeaders as error:
             raise Refused(400, str(error)) from error
+        self._forwarded = client.address
         if client.plain:
             raise Refused(403, "the client came to the reverse proxy without TLS")
         return client
@@ -148,10 +153,6 @@ class Handshake:
         origins = self._site.origins
         if origin is not None and "*" not in origins and origin not in origins:
             raise Refused(403, f"origin {origin!r} is not among origins")
-
-
-def _refused(refusal: Refused) -> Outcome:
-    return Outcome(answer(refusal.status, *refusal.headers), False, None, str(refusal))
 
 
 def _answer(status: int, body: bytes, *headers: tuple[str, str]) -> bytes:

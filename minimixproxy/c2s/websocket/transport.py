@@ -295,8 +295,7 @@ class WebSocketTransport:
         self._take = self._ignore
         if not self._closing:
             self._closing = True
-            if self._produced:
-                self.unregisterProducer()  # or TLS would wait for that
+            self.unregisterProducer()  # or TLS would wait for that
             self.transport.write(close_frame(code))
             self._end()
             self._lost(connectionDone)
@@ -352,8 +351,9 @@ class WebSocketTransport:
         self.transport.registerProducer(_Outflow(self, producer), streaming)
 
     def unregisterProducer(self) -> None:
-        self._produced = False
-        self.transport.unregisterProducer()
+        if self._produced:
+            self._produced = False
+            self.transport.unregisterProducer()
         self.blocked = False
 
     def pauseProducing(self) -> None:

@@ -182,8 +182,10 @@ class BehindProxyTests(HandshakeTestCase):
         self.assertEqual((outcome.client, self.admitted), (IPv4Address("192.0.2.1"), [IPv4Address("192.0.2.1")]))
 
     def test_client_without_tls(self) -> None:
-        for plain in (request(X_Forwarded_Proto="http"), request(Forwarded="for=192.0.2.1;proto=http")):
+        by_x = request(X_Forwarded_For="192.0.2.1", X_Forwarded_Proto="http")
+        for plain in (by_x, request(Forwarded="for=192.0.2.1;proto=http")):
             outcome = self.ask(plain)
+            self.assertEqual(outcome.client, IPv4Address("192.0.2.1"), "for the log")
             self.assertEqual(self.status(outcome), 403)
             self.assertIn("without TLS", outcome.refusal)
 

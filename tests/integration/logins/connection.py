@@ -16,6 +16,7 @@ from tests.integration.inbox import quoted
 from tests.integration.logins.sasl2 import Offer, child, offer
 from tests.integration.logins.scram import Offered
 from tests.integration.servers import Account, authority
+from tests.integration.websocket import ByWebSocket
 from tests.patience import patiently
 
 NS_BINDINGS = "urn:xmpp:sasl-cb:0"
@@ -130,12 +131,21 @@ class Connection(Client):
         return offer(self.features)
 
 
-async def connect(account: Account, port: int, version: str, *, direct_tls: bool = False) -> Connection:
-    """`direct_tls`: TLS comes first (XEP-0368)."""
+class WebSocketConnection(ByWebSocket, Connection):
+    """The same by WebSocket, where TLS comes first."""
+
+
+async def connect(
+    account: Account, port: int, version: str, *, direct_tls: bool = False, websocket: bool = False
+) -> Connection:
+    """`direct_tls`: TLS comes first (XEP-0368); `websocket`: in there, a WebSocket."""
     endpoint: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", port, timeout=patiently(TIMEOUT))
     creator = _Creator(account.domain, version)
-    if direct_tls:
+    if direct_tls or websocket:
         endpoint = wrapClientTLS(creator, endpoint)
-    connection: Connection = await connectProtocol(endpoint, Connection(account.domain, account.username))
+    kind = WebSocketConnection if websocket else Connection
+    connection: Connection = await connectProtocol(endpoint, kind(account.domain, account.username))
     connection.version, connection.creator = version, creator
+    if isinstance(connection, WebSocketConnection):
+        await connection.opened_by_http()
     return connection

@@ -66,13 +66,19 @@ class Device:
         self._enabled: tuple[str, int] | None = None  # id, and what had been received by then
 
     async def login(
-        self, port: int, tls: str = "1.3", resource: str | None = None, *, direct_tls: bool = False
+        self,
+        port: int,
+        tls: str = "1.3",
+        resource: str | None = None,
+        *,
+        direct_tls: bool = False,
+        websocket: bool = False,
     ) -> Connection:
         """Log in, and bind or resume. Raises Refused or Failed, with the connection closed."""
-        self.client = client = await connect(self.account, port, tls, direct_tls=direct_tls)
+        self.client = client = await connect(self.account, port, tls, direct_tls=direct_tls, websocket=websocket)
         self._enabled, self.resumed = None, False
         try:
-            if not direct_tls:
+            if not (direct_tls or websocket):
                 await client.opened(self._name(self.rules.names_itself_early))
                 await client.starttls()
             if not await self._quick_start():
