@@ -40,7 +40,8 @@ class PeersTests(unittest.TestCase):
         for address, shown in (
             (IPv4Address("TCP", "192.0.2.1", 5), "192.0.2.1:5"),
             (IPv4Address("UDP", "192.0.2.1", 65535), "192.0.2.1:65535"),
-            (IPv6Address("TCP", "2001:DB8:0:0:0:0:0:1", 0), "[2001:db8::1]:0"),
+            (IPv6Address("TCP", "2001:DB8:0:0:0:0:0:1", 5), "[2001:db8::1]:5"),
+            (IPv6Address("TCP", "2001:db8::1", 0), "2001:db8::1"),  # which port it is nobody knows
             (IPv6Address("TCP", "::ffff:192.0.2.1", 5), "192.0.2.1:5"),
             (IPv6Address("TCP", "fe80::1%eth0", 5), "[fe80::1]:5"),
             (IPv6Address("TCP", "fe80::1", 5, 0, 3), "[fe80::1]:5"),
