@@ -19,11 +19,13 @@ from bench import (
     replay,
     report,
     storage,
+    websocket,
 )
 from bench.servers import Missing
 
 _OF_LOGINS = ("logins", "login_times")
-SECTIONS = ("forking", "passing", "memory", "storage", "replay", "inactive", *_OF_LOGINS, "client_proxy", "hostile")
+_OF_CLIENTS = ("forking", "passing", "websocket", "memory", "storage", "replay", "inactive")
+SECTIONS = (*_OF_CLIENTS, *_OF_LOGINS, "client_proxy", "hostile")
 
 
 def _say(text: str) -> None:
@@ -70,6 +72,9 @@ def sections(wanted: list[str], prosody_modules: Path | None) -> Iterator[str]:
         yield measure_forking(prosody_modules)
     if "passing" in wanted:
         yield measure_passing()
+    if "websocket" in wanted:
+        _say("WebSocket beside TCP")
+        yield report.websocket_section(websocket.measure())
     if "memory" in wanted:
         _say("memory")
         yield report.memory_section(memory.measure(), memory.measure("sleeping"))

@@ -12,7 +12,7 @@ from pathlib import Path
 import twisted
 from OpenSSL import SSL
 
-from bench import forking, inactive, memory, passing, replay, storage
+from bench import forking, inactive, memory, passing, replay, storage, websocket
 from bench.generator import Measured
 from tests.integration.servers import in_path
 
@@ -192,6 +192,27 @@ def _passing_row(secured: str, load: str, ours: Measured, theirs: Measured, tls:
     ratio = ours.total / theirs.total
     goal = _goal(ratio, PASSING_GOALS[tls]) if load != _PASSING_LOADS["paced"] else ""
     return f"| {secured} | {load} | {ours.total:.1f} | {theirs.total:.1f} | {ratio:.1f} | {goal} |"
+
+
+# WebSocket ---------------------------------------------------------------------------------------------------------
+
+
+def websocket_section(cases: list[websocket.Case]) -> str:
+    """What a stanza costs by WebSocket, beside TCP."""
+    rows = []
+    for case in cases:
+        tcp, by_websocket = (case.ways[way].cpu["proxy"] for way in websocket.WAYS)
+        rows.append(f"| {case.load} | {tcp:.1f} | {by_websocket:.1f} | {case.ratio:.2f} | {_goal(case.ratio, 1.5)} |")
+    return "\n".join(
+        [
+            "## WebSocket, beside TCP",
+            "",
+            "CPU of the proxy per stanza, with TLS on both sides: messages that a server returns, each of which passes"
+            " the proxy twice,\nby WebSocket both times; and copies of what is said in a room, at Prosody.",
+            "",
+            _table("| load | TCP | WebSocket | ratio | goal |", rows),
+        ]
+    )
 
 
 # Memory ------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from tests.certificates import make_certificate
 from tests.integration import websocket
-from tests.integration.cases import IntegrationTestCase, on_both_servers, on_servers
+from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.logins.device import Device as LoginDevice
 from tests.integration.logins.rules import ALL_PLUS, CONVERSATIONS, CONVERSE, NEW_LISTS_HASH, Rules
 from tests.integration.managed import Device
@@ -203,7 +203,6 @@ class TLSProxy:
         self.process.wait_for("Using epoll|started|Available polling", timeout=10)
 
 
-@on_servers(Prosody)
 class BehindReverseProxyTests(WebSocketTestCase):
     def setUp(self) -> None:
         super().setUp()

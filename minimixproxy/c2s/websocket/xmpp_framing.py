@@ -141,8 +141,9 @@ class Outgoing:
         if self._header_due:
             self._begin(data)
         if not (self._declares or self._header_due) and self._framer.is_between_stanzas:
+            prefixed = b"stream:" in data
             while start < size and (end := simple_stanza_end(data, start, _UNLIMITED)) > 0:
-                messages.append(self_contained(data[start:end]))
+                messages.append(_declared(data, start, end, prefixed))
                 start = end
         if start == size:
             self._unused += 1
@@ -182,15 +183,19 @@ def _open(opened: StreamOpened) -> bytes:
 
 def self_contained(raw: bytes) -> bytes:
     """Return an element of a stream with its default namespace declared, and the prefix `stream` if it may be used."""
-    if not raw.startswith(_STANZAS) or b"stream:" in raw:
-        return _slowly_self_contained(raw)
-    tag_end = raw.find(b">")
-    # Of a tag with one kind of quotes, an even number of them is whole: no `>` of a value was found. If `xmlns` is in
-    # there it may be part of a value.
-    if raw.find(b'"', 0, tag_end) >= 0 or raw.count(b"'", 0, tag_end) % 2 or raw.find(b"xmlns=", 0, tag_end) >= 0:
-        return _slowly_self_contained(raw)
-    name_end = raw.index(b" ")
-    return b"".join((raw[:name_end], _CLIENT, raw[name_end:]))
+    return _declared(raw, 0, len(raw), b"stream:" in raw)
+
+
+def _declared(data: bytes, start: int, end: int, prefixed: bool) -> bytes:
+    """Return the element that stands there. `prefixed`: it may use the prefix `stream`."""
+    if not prefixed and data.startswith(_STANZAS, start):
+        name_end, tag_end = data.find(b" ", start), data.find(b">", start)
+        # Of a tag with one kind of quotes, an even number of them is whole: no `>` of a value was found. If `xmlns` is
+        # in there it may be part of a value.
+        tag = data[name_end:tag_end]
+        if b"xmlns=" not in tag and b'"' not in tag and not tag.count(b"'") % 2:
+            return b"".join((data[start:name_end], _CLIENT, data[name_end:end]))
+    return _slowly_self_contained(data[start:end])
 
 
 def _slowly_self_contained(raw: bytes) -> bytes:
