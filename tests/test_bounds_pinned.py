@@ -61,6 +61,10 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "MAX_UNHANDLED": 10_000,
         "ANSWER_WITHIN": 90,
     },
+    "c2s.websocket.frames": {"MAX_IDLE": 200, "IDLE_RATE": 20},
+    "c2s.websocket.handshake": {"MAX_REQUEST": 16_384},
+    "c2s.websocket.transport": {"HANDSHAKE_TIMEOUT": 20, "LINGER": 1, "LOOK_EVERY": 25, "UNHEARD": 10},
+    "c2s.server.websocket_port": {"MAX_UNKNOWN": 1000},
     "c2s.session.output": {"MAX_UNACKNOWLEDGED": 2000, "MAX_EXCUSED": 20_000},
     "c2s.session.login_lines": {
         "LOGINS_PER_SECOND": 50,

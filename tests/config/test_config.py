@@ -1,5 +1,6 @@
 """The configuration file: what is accepted, and how each fault is told."""
 
+import json
 import os
 from pathlib import Path
 
@@ -59,6 +60,49 @@ secret_file = "secret"
 """
 
 # name: file, and what each line of the error says after "FILE: "
+WEBSOCKET = '[[websocket]]\nendpoint = "tcp:5281"\n'
+#: What `[[websocket]]` says wrongly, and what is said of it.
+WEBSOCKET_FAULTS = {
+    "": "[[websocket]] #1 tls: is missing",
+    'tls = "starttls"': '[[websocket]] #1 tls: must be "direct" or "proxy", not "starttls"',
+    'tls = "proxy"': (
+        '[[websocket]] #1: tls = "proxy" needs trusted_proxies: the addresses from which the reverse proxy connects, '
+        'such as ["127.0.0.1", "::1"]'
+    ),
+    'tls = "direct"\ntrusted_proxies = ["::1"]': (
+        '[[websocket]] #1: trusted_proxies is for tls = "proxy": nobody else may say who the client is'
+    ),
+    'tls = "proxy"\ntrusted_proxies = ["proxy.example"]': (
+        '[[websocket]] #1 trusted_proxies: must be an address or a network, such as "127.0.0.1" or "10.0.0.0/8"'
+    ),
+    'tls = "proxy"\ntrusted_proxies = ["10.0.0.1/8"]': (
+        '[[websocket]] #1 trusted_proxies: must be an address or a network, such as "127.0.0.1" or "10.0.0.0/8"'
+    ),
+    'tls = "direct"\npath = "ws"': (
+        '[[websocket]] #1 path: must be the path of a URL, such as "/xmpp-websocket"'
+    ),
+    'tls = "direct"\npath = "/.well-known/host-meta"': (
+        '[[websocket]] #1 path: is where host-meta is served: choose another path'
+    ),
+    'tls = "direct"\norigins = "*"': "[[websocket]] #1 origins: must be a list of strings",
+    'tls = "direct"\nurl = "https://example.org/"': (
+        '[[websocket]] #1 url: must be a URL, such as "wss://chat.example.org/xmpp-websocket" or "wss://{domain}/ws"'
+    ),
+    'tls = "direct"\nurl = "wss://{user}/"': (
+        '[[websocket]] #1 url: must be a URL, such as "wss://chat.example.org/xmpp-websocket" or "wss://{domain}/ws"'
+    ),
+}
+NO_ORIGINS = (
+    "https://chat.example.org/",
+    "https://chat.example.org:443",
+    "HTTPS://chat.example.org",
+    "chat.example.org",
+    "https://user@chat.example.org",
+    "https://",
+    "https://a:b",
+    "",
+)
+
 FAULTS: dict[str, tuple[str, list[str]]] = {
     "empty": ("", ['nothing to do: needs [[listen]] or [[websocket]] and [domain."…"], or [[client_proxy]]']),
     "no domain": (LISTEN, ['no [domain."…"] table says which domains are served']),
@@ -319,6 +363,41 @@ class ConfigTestCase(unittest.TestCase):
 
     def fault(self, text: str | bytes) -> str:
         return str(self.assertRaises(config.ConfigError, self.load, text))
+
+
+class WebSocketTests(unittest.TestCase):
+    def load(self, more: str) -> config.Settings:
+        file = Path(self.mktemp())
+        file.write_text(WEBSOCKET + more + "\n" + DOMAIN)
+        return config.load(file)
+
+    def test_faults(self) -> None:
+        for more, fault in WEBSOCKET_FAULTS.items():
+            with self.assertRaises(config.ConfigError, msg=more) as caught:
+                self.load(more)
+            self.assertTrue(str(caught.exception).endswith(f": {fault}"), str(caught.exception))
+
+    def test_origins(self) -> None:
+        for origin in NO_ORIGINS:
+            with self.assertRaises(config.ConfigError, msg=origin) as caught:
+                self.load(f'tls = "direct"\norigins = ["{origin}"]')
+            self.assertIn("must be an origin as browsers write it", str(caught.exception))
+        good = ["https://chat.example.org", "https://[::1]:8443", "http://localhost:8080", "*", "null"]
+        self.assertEqual(self.load(f'tls = "direct"\norigins = {json.dumps(good)}').websocket[0].origins, tuple(good))
+
+    def test_alone(self) -> None:
+        """Nothing else is needed for clients."""
+        settings = self.load('tls = "proxy"\ntrusted_proxies = ["127.0.0.1", "fd00::/8"]\nurl = "wss://{domain}/ws"')
+        self.assertTrue(settings.serves_clients)
+        networks = [str(network) for network in settings.websocket[0].trusted_proxies]
+        self.assertEqual(networks, ["127.0.0.1/32", "fd00::/8"])
+        self.assertEqual(settings.websocket[0].urls, ("wss://{domain}/ws",))
+        self.assertEqual(self.load('tls = "direct"\npath = "/x"').websocket[0].urls, ("wss://{host}/x",))
+
+    def test_an_endpoint_once(self) -> None:
+        with self.assertRaises(config.ConfigError) as caught:
+            self.load('tls = "direct"\n[[listen]]\nendpoint = "tcp:5281"')
+        self.assertIn('endpoint "tcp:5281" is there twice', str(caught.exception))
 
 
 class AcceptedTests(ConfigTestCase):

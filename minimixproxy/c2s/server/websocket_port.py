@@ -27,6 +27,7 @@ from minimixproxy.wire.framing import FramingLimits
 
 log = Logger()
 
+MAX_UNKNOWN = 1000  # connections by relays and reverse proxies that have not said yet whose they are
 READ = 8192  # bytes of a client that are read in one turn, as by the other ports
 
 
@@ -57,8 +58,11 @@ class WebSocketConnection(SecurableConnection):
 
     upper: WebSocketTransport
 
-    def __init__(self, clients: Clients, websocket: WebSocket, site: Site) -> None:
+    def __init__(self, clients: Clients, websocket: WebSocket, site: Site, unknown: ConnectionCounter) -> None:
+        """`unknown`: counts connections whose client is not known yet."""
         self.site = site
+        self._unknown = unknown
+        self._waits = False  # until the client is known
         self._clients = clients
         self._endpoint = websocket.endpoint
         self._key: str | None = None
@@ -71,7 +75,7 @@ class WebSocketConnection(SecurableConnection):
         self.framed = lambda: self.upper.last_written
 
     def connectionMade(self) -> None:
-        if not self._is_expected() or (self._known_at_once and not self._counted(peer_key(self.transport))):
+        if not self._is_expected() or not self._has_a_place():
             self._abort()
             return
         super().connectionMade()
@@ -94,6 +98,21 @@ class WebSocketConnection(SecurableConnection):
         log.warn("WebSocket: {address} is not among trusted_proxies, and is refused", address=host)
         return False
 
+    def _has_a_place(self) -> bool:
+        """Tell whether it may go on: those whose client is not known yet have a limit of their own."""
+        if self._known_at_once:
+            return self._counted(peer_key(self.transport))
+        self._waits = self._unknown.admit("")
+        if not self._waits and self._unknown.first_refusal(""):
+            text = "WebSocket: {number} connections have not said whose they are; no more are taken"
+            log.warn(text, number=MAX_UNKNOWN)
+        return self._waits
+
+    def _waits_no_more(self) -> None:
+        if self._waits:
+            self._waits = False
+            self._unknown.release("")
+
     def _abort(self) -> None:
         transport: Any = self.transport
         transport.abortConnection()
@@ -110,6 +129,7 @@ class WebSocketConnection(SecurableConnection):
                 log.warn("too many connections from {address}", address=key)
             return False
         self._key = key
+        self._waits_no_more()
         return True
 
     def opened(self) -> None:
@@ -122,6 +142,7 @@ class WebSocketConnection(SecurableConnection):
         self.upper.restart()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._waits_no_more()
         if self._key is not None:
             self._clients.counter.release(self._key)
             self._key = None
@@ -143,18 +164,17 @@ class WebSocketFactory(Factory):
     def __init__(self, clients: Clients, websocket: WebSocket) -> None:
         self._clients = clients
         self._websocket = websocket
-        behind_proxy = websocket.tls == "proxy"
-        self.site = Site(
-            websocket.path,
-            websocket.origins,
-            clients.context.domains,
-            websocket.urls,
-            websocket.trusted_proxies if behind_proxy else None,
-        )
+        self._unknown = ConnectionCounter(MAX_UNKNOWN)
+
+    def _site(self) -> Site:
+        """Return what is served; the domains are those of now."""
+        place, domains = self._websocket, self._clients.context.domains
+        trusted = place.trusted_proxies if place.tls == "proxy" else None
+        return Site(place.path, place.origins, domains, place.urls, trusted)
 
     def acceptableProtocols(self) -> list[bytes]:
         """Return what an `ssl:` endpoint may negotiate by ALPN."""
         return [HTTP_ALPN]
 
     def buildProtocol(self, addr: Any) -> WebSocketConnection:
-        return WebSocketConnection(self._clients, self._websocket, self.site)
+        return WebSocketConnection(self._clients, self._websocket, self._site(), self._unknown)

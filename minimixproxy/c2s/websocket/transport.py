@@ -63,6 +63,8 @@ class Port(Protocol):
 class Handshaking:
     """Handles the stream until there is one (`client_stream.Handler`)."""
 
+    domain = ""  # none is named yet
+
     def __init__(self, transport: WebSocketTransport) -> None:
         self._transport = transport
 
@@ -282,6 +284,12 @@ class WebSocketTransport:
         self._take = self._ignore
         if not self._closing:
             self._close_code, self._reason = code, text
+            self.log.info(
+                "a client at {address} breaks the protocol, and is closed with {code}: {text}",
+                address=self._peer_name(),
+                code=code,
+                text=text,
+            )
             if self.stream.handler is not None:
                 self.stream.handler.close(condition, text)
             self.loseConnection()

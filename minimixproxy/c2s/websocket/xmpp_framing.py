@@ -11,7 +11,7 @@ from xml.parsers import expat
 from minimixproxy.namespaces import NS_CLIENT, NS_FRAMING, NS_STREAM
 from minimixproxy.wire.events import Fault, Keepalive, StreamClosed, StreamOpened
 from minimixproxy.wire.fast_framing import UNUSED, FastFramer, simple_stanza_end
-from minimixproxy.wire.framing import MAX_DEPTH, FramingLimits, expat_fault
+from minimixproxy.wire.framing import MAX_DEPTH, MAX_HEADER, FramingLimits, expat_fault
 from minimixproxy.wire.qualified_names import SEPARATOR, named_attributes, split_name
 from minimixproxy.wire.stanza import Stanza, optional_attribute, rewrite, start_tag_attributes
 from minimixproxy.xep.stream_headers import LANG, STREAM_END, XML_DECLARATION, header
@@ -57,6 +57,8 @@ class Incoming:
             return message
         if not message.strip(_XML_WS):
             return b"" if self._header_due else message
+        if self._header_due and len(message) > MAX_HEADER:
+            raise BrokenMessage("policy-violation", "<open/> is too large")
         uri, name, attributes = _root(message)
         if uri == NS_FRAMING:
             return self._framing(name, attributes)

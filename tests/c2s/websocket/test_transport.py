@@ -13,6 +13,7 @@ from wsproto import ConnectionType
 from wsproto.connection import Connection
 from wsproto.events import CloseConnection, Ping, Pong
 
+from minimixproxy.c2s.server import websocket_port
 from minimixproxy.c2s.server.websocket_port import WebSocketConnection, WebSocketFactory
 from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT
 from minimixproxy.c2s.websocket.frames import MAX_IDLE
@@ -138,6 +139,33 @@ class AddressTests(TransportTestCase):
         client = self.client()
         self.assertIsNone(client.connection.upper.getHandle())
         self.assertNotIn(b"-PLUS", client.send(HEADER))
+
+
+class UnknownTests(TransportTestCase):
+    def test_those_whose_client_is_not_known_are_bounded(self) -> None:
+        self.patch(websocket_port, "MAX_UNKNOWN", 2)
+        self.lab = WebSocketLab(Path(self.mktemp()))
+        connected = [self.connect() for _ in range(3)]
+        self.assertEqual([wire.aborted for _, wire in connected], [False, False, True])
+        connected[2][0].connectionLost(Failure(ConnectionDone()))
+        connected[0][0].dataReceived(handshake("192.0.2.1"))  # now it is known
+        self.assertFalse(self.connect()[1].aborted)
+        self.assertTrue(self.connect()[1].aborted)
+        connected[1][0].connectionLost(Failure(ConnectionDone()))
+        self.assertFalse(self.connect()[1].aborted)
+
+    def test_domains_are_those_of_now(self) -> None:
+        """A reload may have changed them."""
+        page = b"GET /.well-known/host-meta HTTP/1.1\r\nHost: other.example\r\n\r\n"
+        place = WebSocket(endpoint="tcp:0", tls="proxy", trusted_proxies=(ip_network(PROXY),), url=("wss://a/b",))
+        port = WebSocketFactory(self.lab.clients, place)
+        for status in (b"404", b"200"):
+            connection, wire = port.buildProtocol(None), Wire(peerAddress=IPv4Address("TCP", PROXY, 40000))
+            connection.makeConnection(wire)
+            connection.dataReceived(page)
+            self.assertEqual(wire.take()[9:12], status)
+            domains = self.lab.context.domains
+            self.lab.context.domains = {**domains, "other.example": domains["example.org"]}
 
 
 class OwnTLSTests(TransportTestCase):

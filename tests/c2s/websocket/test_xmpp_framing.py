@@ -94,6 +94,13 @@ class IncomingTests(unittest.SynchronousTestCase):
         incoming.restart()
         self.assertIn(b"<stream:stream", incoming.stream_bytes(OPEN))
 
+    def test_open_is_small(self) -> None:
+        """Who is a stranger yet is not to have much looked at."""
+        large = OPEN.replace(b" to=", b"".join(b" a%d='1'" % number for number in range(2000)) + b" to=")
+        with self.assertRaises(BrokenMessage) as caught:
+            Incoming().stream_bytes(large)
+        self.assertEqual(caught.exception.condition, "policy-violation")
+
     def test_close_is_the_end(self) -> None:
         self.assertIsInstance(events(HEADER, opened().stream_bytes(CLOSE))[-1], StreamClosed)
 
