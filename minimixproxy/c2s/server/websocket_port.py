@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IProtocolNegotiationFactory
@@ -15,7 +14,7 @@ from minimixproxy.c2s.server.negotiation import Negotiation
 from minimixproxy.c2s.server.negotiation_context import NegotiationContext
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection, read_little
-from minimixproxy.c2s.transport.peers import address_key, peer_key
+from minimixproxy.c2s.transport.peers import address_key, ip_end, peer_key
 from minimixproxy.c2s.transport.tls import HTTP_ALPN
 from minimixproxy.c2s.websocket.forwarded import Address, is_in
 from minimixproxy.c2s.websocket.handshake import Site
@@ -92,11 +91,24 @@ class WebSocketConnection(SecurableConnection):
 
     def _is_expected(self) -> bool:
         """Tell whether this is the reverse proxy, if one has to be there; on a UNIX socket it is."""
-        host = getattr(_who_connected(self.transport), "host", None)
-        if self.site.trusted is None or host is None or is_in(ip_address(host.partition("%")[0]), self.site.trusted):
+        address = _who_connected(self.transport)
+        if self.site.trusted is None or self._is_trusted(address):
             return True
-        log.warn("WebSocket: {address} is not among trusted_proxies, and is refused", address=host)
+        log.warn("WebSocket: {address} is not among trusted_proxies, and is refused", address=address.host)
         return False
+
+    def _is_trusted(self, address: Any) -> bool:
+        """Tell whether it is a reverse proxy's, or has no address, on a UNIX socket."""
+        host, end = getattr(address, "host", None), ip_end(address)
+        return host is None or (end is not None and is_in(end.address, self.site.trusted or ()))
+
+    def forwards(self) -> bool:
+        """Whether who connected is a reverse proxy. One that speaks the PROXY protocol says by that who the client is.
+
+        Then what the client says in headers is its own.
+        """
+        transport: Any = self.transport
+        return self._is_trusted(transport.getPeer())
 
     def _has_a_place(self) -> bool:
         """Tell whether it may go on: those whose client is not known yet have a limit of their own."""

@@ -66,10 +66,16 @@ class Refused(Exception):
 class Handshake:
     """Reads one request."""
 
-    def __init__(self, site: Site, admits: Callable[[Address | None], bool]) -> None:
-        """`admits`: told whose request it is (None: who connected), says whether the client may have a WebSocket."""
+    def __init__(
+        self, site: Site, admits: Callable[[Address | None], bool], forwards: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`admits`: told whose request it is (None: who connected), says whether the client may have a WebSocket.
+
+        `forwards`: whether who connected is one of the trusted proxies, and says in headers who the client is.
+        """
         self._site = site
         self._admits = admits
+        self._forwards = forwards
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_REQUEST)
         self._size = 0
         self._forwarded: Address | None = None
@@ -122,7 +128,7 @@ class Handshake:
     def _client(self, headers: Headers) -> Forwarded:
         """Return whom a reverse proxy forwards, if one stands before us; it has to be by TLS."""
         trusted = self._site.trusted
-        if trusted is None:
+        if trusted is None or not self._forwards():
             return _NOBODY
         try:
             client = forwarded(headers, trusted)

@@ -56,6 +56,9 @@ class Port(Protocol):
     def admits(self, client: Address | None) -> bool:
         """Count a client that a reverse proxy forwards; False: its address has too many connections."""
 
+    def forwards(self) -> bool:
+        """Whether who connected is a reverse proxy, and says in the request's headers who the client is."""
+
     def opened(self) -> None:
         """The WebSocket is open: somebody is to handle the stream."""
 
@@ -139,7 +142,7 @@ class WebSocketTransport:
         self._port = port
         self._clock = clock
         self._limit = limit
-        self._handshake: Handshake | None = Handshake(port.site, port.admits)
+        self._handshake: Handshake | None = Handshake(port.site, port.admits, port.forwards)
         self._forwarded: Address | None = None
         self._frames: Frames | None = None
         self._incoming = Incoming()
@@ -399,5 +402,7 @@ class WebSocketTransport:
             return
         if (self._quiet or self._unheard > 1) and not self.blocked:
             self.transport.write(PING_FRAME)
+        if self._quiet:
+            self._outgoing.rest()
         self._quiet = True
         self._timer.start(LOOK_EVERY, self._look)

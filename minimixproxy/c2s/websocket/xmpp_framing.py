@@ -120,7 +120,7 @@ def _broken(error: expat.ExpatError) -> BrokenMessage:
 class Outgoing:
     """Cuts the bytes of a stream towards a client into messages."""
 
-    __slots__ = ("_declares", "_framer", "_header_due", "_unused")
+    __slots__ = ("_declares", "_framer", "_header_due", "_rests", "_unused")
 
     def __init__(self) -> None:
         self.restart()
@@ -132,6 +132,7 @@ class Outgoing:
         self._header_due = True
         self._declares = False  # the stream's header declares prefixes that an element may use
         self._unused = 0  # writes since the framer was needed
+        self._rests = False  # it has no parser
 
     def messages(self, data: bytes) -> list[bytes]:
         """Return the messages that these bytes complete; `KEEPALIVE` among them stands for white space.
@@ -149,11 +150,17 @@ class Outgoing:
                 start = end
         if start == size:
             self._unused += 1
-            if self._unused == UNUSED:
-                self._framer.pass_on(trusting=True)  # it gives its parser back
+            if self._unused >= UNUSED:
+                self.rest()
             return messages
-        self._unused = 0
+        self._unused, self._rests = 0, False
         return messages + [self._message(event) for event in self._framer.feed(data[start:])]
+
+    def rest(self) -> None:
+        """Give the parser back, 10 KiB, until it is needed."""
+        if not self._rests and self._framer.is_between_stanzas:
+            self._rests = True
+            self._framer.pass_on(trusting=True)
 
     def _begin(self, data: bytes) -> None:
         """An error may come without a header, if something fails that is not the client's fault."""

@@ -27,6 +27,12 @@ from tests.wires import Wire
 GOODBYE = framed((1001).to_bytes(2, "big"), opcode=8)
 
 
+class RelayedWire(Wire):
+    """What Twisted puts on the connection of a relay: its peer is whom the PROXY header names."""
+
+    transport = Wire(peerAddress=IPv4Address("TCP", PROXY, 40000))
+
+
 class TransportTestCase(unittest.SynchronousTestCase):
     limits: dict[str, int] = {}
 
@@ -124,6 +130,16 @@ class AddressTests(TransportTestCase):
         connection, wire = self.lab.connection(), Wire(peerAddress=UNIXAddress("/run/x"))
         connection.makeConnection(wire)
         connection.dataReceived(handshake("192.0.2.1"))
+        self.assertIn(b" 101 ", wire.take())
+        self.assertEqual(connection.upper.stream.peer.key, "192.0.2.1")
+
+    def test_relay_names_the_client_and_the_client_nobody(self) -> None:
+        """HAProxy ends TLS and passes on what the client says, headers included, behind a PROXY header."""
+        place = WebSocket(endpoint="haproxy:tcp:0", tls="proxy", trusted_proxies=(ip_network(PROXY),))
+        connection = WebSocketFactory(self.lab.clients, place).buildProtocol(None)
+        wire = RelayedWire(peerAddress=IPv4Address("TCP", "192.0.2.1", 40000))
+        connection.makeConnection(wire)
+        connection.dataReceived(handshake("203.0.113.9", X_Forwarded_Proto="http"))
         self.assertIn(b" 101 ", wire.take())
         self.assertEqual(connection.upper.stream.peer.key, "192.0.2.1")
 

@@ -201,6 +201,12 @@ class OutgoingTests(unittest.SynchronousTestCase):
             for _ in range(2 * UNUSED + 1):
                 self.assertEqual(len(outgoing.messages(b"<message to='a'><body/></message>")), 1)
             self.assertEqual(len(outgoing.messages(b"<presence/><presence/>")), 2)
+            for _ in range(2):
+                outgoing.rest()
+            self.assertEqual(len(outgoing.messages(b"<presence/>")), 1)
+        outgoing.messages(b"<presence><half/>")
+        outgoing.rest()
+        self.assertEqual(len(outgoing.messages(b"</presence>")), 1)
 
     def test_no_xml_is_a_fault(self) -> None:
         outgoing = Outgoing()
