@@ -6,6 +6,8 @@ import errno
 import fcntl
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from minimixproxy.logs.logger import Logger
@@ -26,6 +28,21 @@ def take(directory: Path) -> None:
 
     The descriptor is left open on purpose. On file systems without such locks it does nothing but say so.
     """
+    _lock(directory)
+
+
+@contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Do as `take`, until the end of the context."""
+    descriptor = _lock(directory)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _lock(directory: Path) -> int | None:
     descriptor = os.open(directory, os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -34,6 +51,8 @@ def take(directory: Path) -> None:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             raise InUse(f"{directory} is in use by another minimixproxy") from error
         log.warn("{directory} cannot be locked: {error}", directory=str(directory), error=error.strerror)
+        return None
+    return descriptor
 
 
 def lock_file(file: Path) -> int | None:

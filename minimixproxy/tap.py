@@ -5,21 +5,27 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import twisted
 from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred
 from twisted.python import usage
 
 from minimixproxy import __version__, clientproxy, state_lock
 from minimixproxy.accountstream.account_login import LoginContext
 from minimixproxy.accountstream.accounts import Accounts
 from minimixproxy.accountstream.login import UpstreamLogins
+from minimixproxy.c2s.own_streams import is_own
 from minimixproxy.c2s.server import listener
 from minimixproxy.c2s.server.login_attempts import LoginAttempts
 from minimixproxy.c2s.transport.certificates import CertificateError
+from minimixproxy.checking.loops import check_loops
+from minimixproxy.checking.offline import check_before_start, check_offline
+from minimixproxy.checking.state import place_of
 from minimixproxy.config import settings as config
 from minimixproxy.config.systemd_sockets import usable_endpoint
 from minimixproxy.logs.faults import LastFaults
@@ -27,6 +33,7 @@ from minimixproxy.logs.logger import Logger, printable
 from minimixproxy.logs.service import LogFloodService
 from minimixproxy.operator.block import Blocking, OnDisk
 from minimixproxy.operator.control import Answer, ControlService
+from minimixproxy.operator.drain import Draining
 from minimixproxy.operator.enroll import EnrollingAnswers
 from minimixproxy.operator.forget import Forgetting
 from minimixproxy.operator.notify import ServiceManager
@@ -36,10 +43,9 @@ from minimixproxy.operator.reported import Reported, Trouble
 from minimixproxy.operator.status_line import status_line
 from minimixproxy.operator.status_report import StatusReport
 from minimixproxy.resource_id import Installation
-from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import SQLJournal
-from minimixproxy.storage.service import Place, StateService, check
+from minimixproxy.storage.service import Place, StateService
 from minimixproxy.timing.clock import wall_time
 from minimixproxy.timing.steady_time import make_steady
 from minimixproxy.timing.turn_end import TurnEnd
@@ -70,9 +76,7 @@ class Options(usage.Options):
         except config.ConfigError as error:
             _exit(error)
         if self["check"]:
-            _check_state(self["settings"])
-            print(f"{self['config']}: can be used")
-            raise SystemExit(0)
+            _check(Path(self["config"]), self["settings"])
 
 
 def makeService(options: Options, reactor: Any = None) -> MultiService:
@@ -81,6 +85,7 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
         from twisted.internet import reactor  # not at import: that would choose the reactor
     make_steady(reactor)
     settings: config.Settings = options["settings"]
+    _look_around(Path(options["config"]), settings, reactor)
     tree = MultiService()
     tree.addService(LogFloodService(reactor))  # it stops last
     domains = [clientproxy.service(section, reactor) for section in settings.client_proxy]
@@ -96,7 +101,8 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
     for domain in domains:
         tree.addService(domain)
     if settings.web is not None:
-        tree.addService(_web(settings.web, Readiness(), report, reactor))
+        readiness = Readiness(minimix.draining.reasons) if minimix is not None else Readiness()
+        tree.addService(_web(settings.web, readiness, report, reactor))
     return tree
 
 
@@ -124,6 +130,7 @@ class _Minimix(NamedTuple):
     journal: SQLJournal
     enrolling: EnrollingAnswers
     blocking: Blocking
+    draining: Draining
 
 
 def _minimix(settings: config.Settings, manager: ServiceManager, reactor: Any) -> _Minimix:
@@ -168,7 +175,7 @@ def _minimix(settings: config.Settings, manager: ServiceManager, reactor: Any) -
         OnDisk(on_disk, lambda: journal.status.durable),
         lambda: wall_time(reactor),
     )
-    return _Minimix(state, accounts, clients, journal, answers, blocking)
+    return _Minimix(state, accounts, clients, journal, answers, blocking, Draining(clients, reactor))
 
 
 def _reported(
@@ -213,6 +220,9 @@ def _answers(minimix: _Minimix | None, report: StatusReport, reactor: Any) -> di
         "block": minimix.blocking.block,
         "unblock": minimix.blocking.unblock,
         "blocked": minimix.blocking.blocked,
+        "drain": lambda request: Deferred.fromCoroutine(minimix.draining.drain(request)),
+        "undrain": minimix.draining.undo,
+        "own_stream": _own_stream,
     }
 
 
@@ -225,25 +235,41 @@ def _notifying(manager: ServiceManager, minimix: _Minimix | None, report: Status
     return NotifyService(manager, reactor, is_ready, lambda: status_line(report.summary()))
 
 
+def _own_stream(request: dict[str, Any]) -> dict[str, Any]:
+    """Tell `minimixproxy check` whether a stream that it was given leads to this process."""
+    return {"own": is_own(str(request.get("id", ""))), "pid": os.getpid()}
+
+
 def _call(call: Any) -> None:
     call()
 
 
-def _check_state(settings: config.Settings) -> None:
-    """See whether state, if it is there, could be opened."""
-    try:
-        check(_place(settings))
-    except StateError as error:
-        _exit(error)
+def _check(path: Path, settings: config.Settings) -> NoReturn:
+    """Say what is wrong, as far as that can be told without a network, and exit: with status 1 for errors."""
+    from twisted.internet import reactor  # not at import: that would choose the reactor
+
+    wrong = [one for one in check_offline(path, settings, datetime.now(UTC), reactor) if one.advice or one.is_error]
+    for finding in wrong:
+        print(f"minimixproxy: {finding.level.value.lower()}: {finding.sentence}", file=sys.stderr)
+    if any(finding.is_error for finding in wrong):
+        raise SystemExit(1)
+    print(f"{path}: can be used")
+    raise SystemExit(0)
+
+
+def _look_around(path: Path, settings: config.Settings, reactor: Any) -> None:
+    """Log what clients, or others on this machine, will notice of the configuration; exit if it goes in circles."""
+    for finding in check_before_start(path, settings, datetime.now(UTC)):
+        log.warn("{finding}", finding=finding.sentence)
+    for finding in check_loops(settings, reactor):
+        _exit(finding.sentence)
 
 
 def _place(settings: config.Settings) -> Place:
-    state = settings.state
     try:
-        database = Database(state if isinstance(state, Path) else state.get_secret_value())
+        return place_of(settings)
     except StateError as error:
         _exit(error)
-    return Place(database, settings.directory, settings.seal_key)
 
 
 def _check_endpoints(settings: config.Settings, reactor: Any) -> None:

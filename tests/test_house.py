@@ -102,7 +102,8 @@ MAY_USE: dict[str, set[str]] = {
     "clientproxy": {"xep"},
     "server_stores": {"sasl"},
     "operator": {"minimix.interfaces", "minimix.commands", "sasl", "server_stores"},
-    "operator.commands": {"operator", "sasl", "server_stores"},
+    "operator.commands": {"operator", "checking", "resource_id", "sasl", "server_stores", "state_lock", "storage"},
+    "checking": {"c2s", "c2s.transport", "c2s.upstream", "sasl", "storage"},
     "operator.web": {"operator"},
 }
 #: Rooms that do no input or output, and what they must not import for that.

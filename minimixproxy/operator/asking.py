@@ -15,6 +15,10 @@ class NoStatus(Exception):
     """The proxy cannot be asked, or answers nothing that can be read; `str()` says why."""
 
 
+class NotRunning(NoStatus):
+    """There is no proxy to ask."""
+
+
 class Refusal(NoStatus):
     """The proxy says no; `str()` is its reason, `answer` the whole of its answer."""
 
@@ -74,9 +78,11 @@ class Connection:
 
     def _fault(self, error: OSError) -> NoStatus:
         if isinstance(error, FileNotFoundError):
-            return NoStatus(f"not running: there is no {self._path}")
+            return NotRunning(f"not running: there is no {self._path}")
         if isinstance(error, ConnectionRefusedError):
-            return NoStatus(f"not running: nobody listens on {self._path}")
+            return NotRunning(f"not running: nobody listens on {self._path}")
+        if isinstance(error, PermissionError):
+            return NoStatus(f"{self._path}: only root and the user that the proxy runs as may ask it")
         if isinstance(error, TimeoutError):
             return NoStatus(f"{self._path}: no answer within {self._timeout:.0f} s")
         return NoStatus(f"{self._path}: {error.strerror or error}")

@@ -144,6 +144,17 @@ class Database:
                 if fault != "ok":
                     raise StateError(self._damaged(str(fault)))
 
+    def version(self) -> tuple[str | None, str]:
+        """Return the version of the schema, None if there is none yet, and the newest that is known here. As `check`.
+
+        Raises `StateError`.
+        """
+        newest = max(self._revisions)
+        if self.file is not None and not self.file.exists():
+            return None, newest
+        with self.explained(), self.engine.connect() as connection:
+            return self._version_known(connection), newest
+
     def close(self) -> None:
         """Close what is open in the pool."""
         self.engine.dispose()

@@ -68,9 +68,13 @@ def load_sealer(configured: Path | None, directory: Path) -> Sealer:
     try:
         if not file.exists():
             _make(file)
-        mode = stat.S_IMODE(file.stat().st_mode)
+        found = file.stat().st_mode
     except OSError as error:
         raise SealKeyError(f"{file}: cannot be made: {error.strerror}") from error
+    if not stat.S_ISREG(found):
+        what = "a directory" if stat.S_ISDIR(found) else "no file"
+        raise SealKeyError(f"{file}: is {what}: seal_key must name a file of its own, which is made if it is missing")
+    mode = stat.S_IMODE(found)
     if mode & 0o077 and not (credentials and file.is_relative_to(credentials)):  # its mode may come of an ACL
         raise SealKeyError(f"{file}: others may read it (mode {mode:04o}): chmod 600 {file}")
     return Sealer(_checked(file, _read(file)))

@@ -130,7 +130,7 @@ class KeyFileTests(unittest.TestCase):
         file = self.directory / "seal.key"
         file.mkdir(mode=0o700)
         error = self.assertRaises(SealKeyError, load_sealer, None, self.directory)
-        self.assertEqual(str(error), f"{file}: cannot be read: Is a directory")
+        self.assertIn(f"{file}: is a directory: seal_key must name a file of its own", str(error))
 
     def test_made_by_another_meanwhile(self) -> None:
         """Two that start at once: both use the key that was there first."""

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.application import strports
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
@@ -55,6 +56,7 @@ class Clients:
         self.framing = FramingLimits(context.limits.stanza_size, context.limits.stanza_depth)
         self._streams: set[ClientStream] = set()
         self._all_gone: Deferred[None] | None = None
+        self._when_empty: list[Deferred[None]] = []
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -67,15 +69,32 @@ class Clients:
         if not self._streams and self._all_gone is not None:
             gone, self._all_gone = self._all_gone, None
             gone.callback(None)
+        if not self._streams:
+            waiting, self._when_empty = self._when_empty, []
+            for empty in waiting:
+                empty.callback(None)
+
+    def when_empty(self) -> Deferred[None]:
+        """Return what fires when no client is connected, at once if there is none."""
+        empty: Deferred[None] = Deferred()
+        if self._streams:
+            self._when_empty.append(empty)
+        else:
+            empty.callback(None)
+        return empty
+
+    def dismiss(self) -> None:
+        """End every stream with `system-shutdown`, while the proxy goes on."""
+        for stream in list(self._streams):
+            if stream.handler is not None:
+                stream.handler.close("system-shutdown")
 
     def shut_down(self) -> Deferred[None]:
         """End every stream with `system-shutdown`; fires when all are gone, at the latest after `CLOSE_TIMEOUT`."""
         self.context.shut_down()
         gone: Deferred[None] = Deferred()
         self._all_gone = gone
-        for stream in list(self._streams):
-            if stream.handler is not None:
-                stream.handler.close("system-shutdown")
+        self.dismiss()
         if not self._streams and not gone.called:
             self._all_gone = None
             gone.callback(None)
@@ -169,6 +188,37 @@ class ClientService(MultiService):
         super().startService()
         context = self.clients.context
         context.offers.start(context.domains.values())
+
+    # Draining (`operator.drain.Doors`)
+
+    def close_ports(self) -> Deferred[None]:
+        """Accept nobody from now on; fires when the ports are closed."""
+        return DeferredList([maybeDeferred(port.stopService) for port in self]).addCallback(lambda _: None)
+
+    def open_ports(self) -> None:
+        """Accept clients again. Raises `CannotListenError`; then no port is open."""
+        opened = []
+        try:
+            for port in self:
+                port.privilegedStartService()
+                opened.append(port)
+                port.startService()
+        except CannotListenError:
+            for port in opened:
+                port.stopService()
+            raise
+
+    def connected(self) -> int:
+        """Return how many clients are connected."""
+        return len(self.clients)
+
+    def when_empty(self) -> Deferred[None]:
+        """Return what fires when no client is connected, at once if there is none."""
+        return self.clients.when_empty()
+
+    def dismiss(self) -> None:
+        """End every client's stream with `system-shutdown`."""
+        self.clients.dismiss()
 
     def stopService(self) -> Deferred[Any]:
         """Close the ports, then the streams."""

@@ -279,7 +279,9 @@ def _header(domain: str, lang: str | None = None, namespaces: Mapping[str, str] 
 async def _open(xs: FramedXmlStream, conversation: Conversation, header: bytes) -> tuple[StreamOpened, Stanza]:
     xs.send(b"<?xml version='1.0'?>" + header)
     opened = await conversation.header()
-    if is_own(opened.attributes.get("id", "")):
+    stream_id = opened.attributes.get("id", "")
+    xs.sid = stream_id  # type: ignore[assignment]
+    if is_own(stream_id):
         raise UpstreamIsThisProxy
     features = await conversation.element()
     if (features.uri, features.name) != (NS_STREAM, "features"):

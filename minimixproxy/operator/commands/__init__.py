@@ -14,9 +14,10 @@ from minimixproxy.operator.commands.command import CommandError, Outcome
 from minimixproxy.operator.commands.every import COMMANDS
 from minimixproxy.operator.commands.parser import parser
 from minimixproxy.server_stores.records import BadRecord, StoreError
+from minimixproxy.storage.errors import StateError
 
 #: What a command raises that cannot do what it was asked for. Each says why in a sentence.
-FAILURES = (CommandError, ConfigError, NoStatus, InvalidJID, BadRecord, StoreError)
+FAILURES = (CommandError, ConfigError, NoStatus, InvalidJID, BadRecord, StoreError, StateError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -42,6 +42,7 @@ class Argument:
     default: Any = None
     one_of: str = ""
     optional: bool = False
+    required: bool = False
     completes: Literal["", "files", "directories"] = ""
 
     @property
@@ -52,7 +53,7 @@ class Argument:
     @property
     def may_be_left_out(self) -> bool:
         """Whether the command can do without it."""
-        return self.is_option or self.optional or bool(self.one_of)
+        return (self.is_option and not self.required) or self.optional or bool(self.one_of)
 
 
 #: What every command takes.

@@ -47,7 +47,9 @@ def _ways(argument: Argument) -> dict[str, Any]:
     if argument.is_option and not argument.value:
         return {"action": "store_true", "help": about}
     ways = {"help": about, "metavar": argument.value, "type": argument.kind, "default": argument.default}
-    if not argument.is_option and argument.may_be_left_out:
+    if argument.is_option:
+        ways["required"] = argument.required
+    elif argument.may_be_left_out:
         ways["nargs"] = "?"
     return ways
 

@@ -1,0 +1,80 @@
+"""Where DNS sends clients, with answers of the test's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.names import dns
+from twisted.names import error as names_error
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.checking.finding import Finding, Level
+from minimixproxy.checking.names import Names
+
+
+def srv(host: str, port: int, priority: int = 5) -> Any:
+    payload = dns.Record_SRV(priority=priority, weight=0, port=port, target=host)
+    return dns.RRHeader(type=dns.SRV, payload=payload)
+
+
+class NamesTest(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.records: dict[str, list[Any]] = {}
+        self.fault: Exception | None = None
+        self.hosts = {"here.example.org": ["127.0.0.1"], "example.org": ["127.0.0.1"], "far.test": ["192.0.2.7"]}
+
+    def lookup(self, name: str, _timeouts: object) -> Deferred[Any]:
+        if self.fault is not None:
+            return fail(self.fault)
+        if name not in self.records:
+            return fail(names_error.DNSNameError())
+        return succeed((self.records[name], [], []))
+
+    async def addresses(self, host: str) -> list[str]:
+        if host not in self.hosts:
+            raise OSError("Name or service not known")
+        return self.hosts[host]
+
+    def check(self) -> list[Finding]:
+        names = Names(None, self.lookup, self.addresses)
+        return self.successResultOf(Deferred.fromCoroutine(names.check("example.org", [5222, 5223])))
+
+    def one(self, level: Level, *texts: str) -> None:
+        (found,) = self.check()
+        self.assertEqual(found.level, level, found)
+        for text in texts:
+            self.assertIn(text, found.sentence)
+
+    def test_no_records(self) -> None:
+        self.one(Level.GOOD, "no SRV record", "sends clients to example.org:5222", "this machine (127.0.0.1)")
+
+    def test_records(self) -> None:
+        self.records["_xmpp-client._tcp.example.org"] = [srv("here.example.org", 5222)]
+        self.records["_xmpps-client._tcp.example.org"] = [srv("here.example.org", 5223)]
+        starttls, direct = self.check()
+        self.assertEqual((starttls.level, direct.level), (Level.GOOD, Level.GOOD))
+        self.assertIn("here.example.org:5222 (STARTTLS)", starttls.says)
+        self.assertIn("here.example.org:5223 (direct TLS)", direct.says)
+
+    def test_a_port_where_nobody_listens(self) -> None:
+        self.records["_xmpp-client._tcp.example.org"] = [srv("here.example.org", 15222)]
+        self.one(Level.WARNING, "the proxy does not listen on port 15222")
+
+    def test_elsewhere(self) -> None:
+        self.records["_xmpp-client._tcp.example.org"] = [srv("far.test", 5222)]
+        self.one(Level.UNKNOWN, "at 192.0.2.7: that is another machine")
+
+    def test_no_address(self) -> None:
+        self.records["_xmpp-client._tcp.example.org"] = [srv("gone.test", 5222)]
+        self.one(Level.ERROR, "gone.test:5222", "which has no address", "add A and AAAA records")
+
+    def test_no_service(self) -> None:
+        self.records["_xmpp-client._tcp.example.org"] = [srv("", 0)]
+        self.one(Level.WARNING, "there is no service for clients")
+
+    def test_nobody_answers(self) -> None:
+        self.fault = TimeoutError()
+        for found in self.check():
+            self.assertEqual(found.level, Level.UNKNOWN)
+            self.assertIn("could not be asked: TimeoutError", found.sentence)
