@@ -8,7 +8,7 @@ _minimixproxy() {
         return
     fi
     case ${COMP_WORDS[1]} in
-        check) options="--config -c --json --offline --strict" files="--config -c" ;;
+        check) options="--config -c --json --offline --login --strict" files="--config -c" ;;
         status) options="--config -c --json --account --room --state --all --socket" files="--config -c --socket" ;;
         enroll) options="--config -c --json --from-prosody --from-sql --domain" files="--config -c --from-prosody" ;;
         forget) options="--config -c --json" files="--config -c" ;;

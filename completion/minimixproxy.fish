@@ -14,6 +14,7 @@ complete -c minimixproxy -n __fish_use_subcommand -a migrate -d 'all state to an
 complete -c minimixproxy -n '__fish_seen_subcommand_from check' -l config -s c -r -F -d 'The configuration file of the proxy; without it, /etc/minimixproxy/minimixproxy.toml'
 complete -c minimixproxy -n '__fish_seen_subcommand_from check' -l json -d 'Print what came of it as JSON; of a failure, an object with the member error'
 complete -c minimixproxy -n '__fish_seen_subcommand_from check' -l offline -d 'Ask neither DNS nor servers'
+complete -c minimixproxy -n '__fish_seen_subcommand_from check' -l login -r -d 'Log in at the server as this account as well, to see what it offers then; the password is asked for on the terminal, or is a line of standard input'
 complete -c minimixproxy -n '__fish_seen_subcommand_from check' -l strict -d 'Let warnings, and what could not be asked, count as errors for the exit status'
 complete -c minimixproxy -n '__fish_seen_subcommand_from status' -l config -s c -r -F -d 'The configuration file of the proxy; without it, /etc/minimixproxy/minimixproxy.toml'
 complete -c minimixproxy -n '__fish_seen_subcommand_from status' -l json -d 'Print what came of it as JSON; of a failure, an object with the member error'

@@ -196,6 +196,7 @@ def _reported(
         served=lambda domain: domain in settings.domain,
         troubles=[lambda: _unreachable(minimix.clients)],
         configuration=configuration,
+        troubles=(minimix.draining.troubles,),
     )
 
 
@@ -260,7 +261,7 @@ def _check(path: Path, settings: config.Settings) -> NoReturn:
 def _look_around(path: Path, settings: config.Settings, reactor: Any) -> None:
     """Log what clients, or others on this machine, will notice of the configuration; exit if it goes in circles."""
     for finding in check_before_start(path, settings, datetime.now(UTC)):
-        log.warn("{finding}", finding=finding.sentence)
+        log.warn("{what}: {text}: {explanation}", what=finding.subject, text=finding.says, explanation=finding.advice)
     for finding in check_loops(settings, reactor):
         _exit(finding.sentence)
 

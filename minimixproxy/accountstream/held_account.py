@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from minimixproxy.c2s.upstream.connecting import Login
 
 
+BLOCKED_HERE = "the operator has blocked the account"
 #: What clients of a blocked account are told.
 BLOCKED = "the account is blocked on this proxy"
 
@@ -114,7 +115,7 @@ class HeldAccount:
         """The operator has blocked the account: its sessions end, and its stream. What is kept of it stays."""
         for session in list(self.account.sessions):
             session.close("not-authorized", BLOCKED)
-        self.stream.cut_off()
+        self.stream.cut_off(BLOCKED_HERE)
 
     def unblocked(self) -> None:
         """The account may come back into its rooms, by the login that is kept."""
@@ -146,7 +147,7 @@ class HeldAccount:
         self.login.restore(kept)
         self.account.restore(kept)
         if self.login.blocked:
-            self.stream.refuse("the operator has blocked the account")
+            self.stream.refuse(BLOCKED_HERE)
             self.log.info("{account} is blocked: it is not in its rooms", account=self.bare)
         elif not self.login.usable:
             refused = self.login.refused

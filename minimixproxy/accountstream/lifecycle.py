@@ -51,7 +51,7 @@ def _impossible(why: str) -> Transition:
 _ELSEWHERE = {
     Input.REOPEN: _nothing("it is open, or on its way, or the credential is no good"),
     Input.MENDED: _nothing("it does not wait for a login, nor for long"),
-    Input.REFUSE: _impossible("that is said only of an account that was just restored"),
+    Input.REFUSE: _impossible("that is said only of a stream that is closed"),
     Input.TIME_UP: _impossible("no timer runs"),
     Input.SLOT: _impossible("it is not in line"),
     Input.CONNECTED: _impossible("no attempt is under way, and one that was stopped tells nothing"),

@@ -232,9 +232,14 @@ class AccountStream(XMPPHandlerCollection, Service):
         """Do as if the credential had been refused, from CLOSED: there is none, or none that is good."""
         self._life.happens(Input.REFUSE, why)
 
-    def cut_off(self) -> None:
-        """End the stream, or the attempts to open it: whoever has use for it is told that its credential is refused."""
+    def cut_off(self, why: str) -> None:
+        """End the stream, or the attempts to open it: whoever has use for it is told that its credential is refused.
+
+        If the server is still to be told that a broken stream is over, it takes the next use to find that out.
+        """
         self.shut_down()
+        if self._life.phase is Phase.CLOSED:
+            self.refuse(why)
         self._unreachable(refused=True)
 
     def close(self) -> None:

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredList
 
 from minimixproxy.checking.endpoints import where
 from minimixproxy.checking.finding import Finding, unknown
 from minimixproxy.checking.names import Names
-from minimixproxy.checking.servers import OwnStream, Servers
+from minimixproxy.checking.servers import Servers
 from minimixproxy.config.checks import ENDPOINT_FAULTS
-from minimixproxy.config.settings import Settings
+from minimixproxy.config.settings import Domain, Settings
 
 PATIENCE = 60.0  # seconds for each part
 
 
-async def check_online(settings: Settings, reactor: Any, own_stream: OwnStream, names: Names) -> list[Finding]:
+class LoginToTry(NamedTuple):
+    """An account, by whose login its server shows more."""
+
+    domain: Domain
+    local: str
+    password: str
+
+
+async def check_online(
+    settings: Settings, reactor: Any, servers: Servers, names: Names, login: LoginToTry | None = None
+) -> list[Finding]:
     """Return what is to be said, in the order of the configuration. All are asked at once, and each has an end."""
-    servers, ports = Servers(settings, reactor, own_stream), _ports(settings, reactor)
+    ports = _ports(settings, reactor)
     work: list[tuple[str, Awaitable[list[Finding]]]] = []
     for domain in settings.domain.values():
         work.append((f"DNS of {domain.name}", names.check(domain.name, ports)))
         work.append((f"server of {domain.name}", servers.check(domain)))
     for proxy in settings.client_proxy:
         work.append((f"client_proxy {proxy.domain}", servers.check_component(proxy)))
+    if login is not None:
+        work.append((f"login of {login.local}@{login.domain.name}", servers.check_login(*login)))
     return await _all(work, reactor)
 
 

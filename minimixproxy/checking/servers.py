@@ -10,16 +10,21 @@ from twisted.internet.endpoints import clientFromString
 from twisted.internet.protocol import Factory, Protocol
 
 from minimixproxy.c2s.errors import UpstreamError, UpstreamTLSError
-from minimixproxy.c2s.upstream.connecting import contact_upstream
+from minimixproxy.c2s.upstream.connecting import Login, connect_upstream, contact_upstream, open_stream
+from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
 from minimixproxy.c2s.upstream.offer import read_offer
 from minimixproxy.c2s.upstream.srv import resolve
 from minimixproxy.checking.finding import Finding, error, good, unknown, warning
 from minimixproxy.checking.loops import ADVICE
 from minimixproxy.config.settings import ClientProxy, Domain, Limits, Settings
+from minimixproxy.namespaces import NS_CSI, NS_SM3
 from minimixproxy.sasl.scram import MECHANISMS
 
 PATIENCE = 20.0  # seconds for one server
 MOST_TOLD = 12  # mechanisms
+
+_MANAGED = "stream management (XEP-0198)"
+_AFTER_LOGIN = {_MANAGED: (NS_SM3, "sm"), "client state indication (XEP-0352)": (NS_CSI, "csi")}
 
 #: Tells whether the proxy that runs has given this id to a stream; None: it cannot be asked.
 OwnStream = Callable[[str], bool | None]
@@ -54,8 +59,32 @@ class Servers:
         return [
             await self._verified(subject, domain),
             *_offered(subject, domain, features),
-            unknown(subject, "stream management (XEP-0198) and carbons are shown after a login only"),
+            unknown(subject, "stream management (XEP-0198) is shown after a login only", "--login JID looks"),
         ]
+
+    async def check_login(self, domain: Domain, local: str, password: str) -> list[Finding]:
+        """Return what the server of a domain offers to an account that has logged in."""
+        subject = f"login of {local}@{domain.name}"
+        login = Login(domain, local, Credential.from_password(password), KeyCache())
+        logging_in = Deferred.fromCoroutine(connect_upstream(self._reactor, login, self._settings.limits))
+        try:
+            stream = await logging_in.addTimeout(PATIENCE, self._reactor, onTimeoutCancel=_late)
+            opening = Deferred.fromCoroutine(open_stream(stream))
+            features = await opening.addTimeout(PATIENCE, self._reactor, onTimeoutCancel=_late)
+        except UpstreamError as fault:
+            return [error(subject, f"comes to nothing: {fault}", "is the password right, and may the account log in?")]
+        stream.transport.abortConnection()
+        told = [name for name, feature in _AFTER_LOGIN.items() if features.has_payload(*feature)]
+        found = [good(subject, f"succeeds; the server offers {', '.join(told) or 'nothing that the proxy looks for'}")]
+        if _MANAGED not in told:
+            found.append(
+                warning(
+                    subject,
+                    "there is no stream management (XEP-0198), so an account leaves its rooms when its stream breaks",
+                    "have the server offer it (Prosody: smacks; ejabberd: mod_stream_mgmt)",
+                )
+            )
+        return found
 
     def _contact(self, domain: Domain) -> Deferred[Any]:
         limits: Limits = self._settings.limits

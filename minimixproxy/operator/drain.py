@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 
 from minimixproxy.logs.logger import Logger
+from minimixproxy.operator.reported import Trouble
 from minimixproxy.timing.clock import Clock, Timer
 
 LONGEST = 7 * 86400.0  # seconds that clients may be waited for
@@ -49,10 +50,12 @@ class Draining:
         self._dismissed = 0
         self.active = False
 
-    @property
-    def status(self) -> dict[str, Any] | None:
-        """Return how it goes, None if clients are accepted."""
-        return {"clients": self._doors.connected()} if self.active else None
+    def troubles(self) -> list[Trouble]:
+        """Return what `status` tells of it: it is easily forgotten."""
+        if not self.active:
+            return []
+        left = self._doors.connected()
+        return [Trouble("draining", f"no clients are accepted, {left} are still here: minimixproxy drain --undo")]
 
     def reasons(self) -> list[str]:
         """Return why clients had better go elsewhere (`readiness.Check`)."""

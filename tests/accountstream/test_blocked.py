@@ -53,6 +53,7 @@ class BlockedTest(AccountsTest):
         for session in (phone, laptop):
             self.assertEqual(session.closed, "not-authorized")
         self.assertIn(b"</stream:stream>", self.upstream.take())
+        self.assertIs(self.stream.state, StreamState.REFUSED)
         self.assertEqual([room.state for room in self.account.rooms.values()], [State.INTERRUPTED])
         self.clock.advance(600)
         self.assertEqual(self.upstream.attempts, [], "nobody logs in for it")

@@ -12,7 +12,8 @@ from minimixproxy.checking.finding import Finding, Level
 from minimixproxy.config.settings import Domain
 from tests.certificates import KeyPair, make_authority, make_certificate
 
-NOW = datetime.now(UTC)  # the certificates of tests are valid for 30 days from yesterday on
+#: A moment ago. The certificates of tests are valid for 30 days from yesterday on, in whole seconds.
+NOW = datetime.now(UTC) - timedelta(minutes=1)
 
 
 class CertificatesTest(SynchronousTestCase):

@@ -13,8 +13,8 @@ from tests.integration.relay import Relay
 
 
 class CheckCase(IntegrationTestCase):
-    async def findings(self, proxy: Proxy, *arguments: str, status: int = 0) -> list[dict[str, Any]]:
-        done = await run(proxy, "check", "--json", *arguments)
+    async def findings(self, proxy: Proxy, *arguments: str, status: int = 0, says: str = "") -> list[dict[str, Any]]:
+        done = await run(proxy, "check", "--json", *arguments, says=says)
         self.assertEqual((done.returncode, done.stderr), (status, ""), done.stdout)
         report = json.loads(done.stdout)
         found: list[dict[str, Any]] = report["findings"]
@@ -45,6 +45,13 @@ class CheckTests(CheckCase):
         self.about(found, "state", "good", "as it should be")
         self.about(found, "certificate of", "warning", "holds nothing but itself")
         await client.barrier()
+        account = await self.account("carol")
+        for password, status, level, said in (
+            (account.password, 0, "good", "succeeds; the server offers stream management (XEP-0198)"),
+            ("a guess", 1, "error", "comes to nothing: "),
+        ):
+            found = await self.findings(proxy, "--login", account.jid, status=status, says=f"{password}\n")
+            self.about(found, f"login of {account.jid}", level, said)
         text = (await run(proxy, "check")).stdout
         self.assertRegex(text, r"(?m)^ok +server of ")
         self.assertEqual((await run(proxy, "check", "--strict")).returncode, 1)

@@ -37,6 +37,7 @@ class DrainTests(IntegrationTestCase):
             Deferred.fromCoroutine(self.connect(proxy=proxy, direct_tls=True)), ConnectionRefusedError
         )
         await phone.barrier()
+        self.assertIn("no clients are accepted, 2 are still here", (await run(proxy, "status")).stdout)
         await laptop.close()
         self.assertEqual(await self.told(proxy, "--timeout", "0"), {"clients": 0, "dismissed": 1})
         await phone.expect_close("system-shutdown")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from twisted.application import strports
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory, connectionDone
@@ -174,6 +175,7 @@ class ClientService(MultiService):
         super().__init__()
         self.clients = clients
         self._tls = clients.context.tls
+        self._closing: Deferred[None] = succeed(None)
         for listen in settings.listen:
             # unlike a service made directly, this one ends the start of twistd if it cannot listen
             factory = ClientFactory(self.clients, listen)
@@ -193,19 +195,20 @@ class ClientService(MultiService):
 
     def close_ports(self) -> Deferred[None]:
         """Accept nobody from now on; fires when the ports are closed."""
-        return DeferredList([maybeDeferred(port.stopService) for port in self]).addCallback(lambda _: None)
+        self._closing = closing = _closed(self)
+        return closing
 
     def open_ports(self) -> None:
         """Accept clients again. Raises `CannotListenError`; then no port is open."""
         opened = []
         try:
             for port in self:
+                port._raiseSynchronously = True  # as `strports` has it, at each start anew
                 port.privilegedStartService()
                 opened.append(port)
                 port.startService()
         except CannotListenError:
-            for port in opened:
-                port.stopService()
+            self._closing = _closed(opened)
             raise
 
     def connected(self) -> int:
@@ -222,7 +225,14 @@ class ClientService(MultiService):
 
     def stopService(self) -> Deferred[Any]:
         """Close the ports, then the streams."""
-        return DeferredList([maybeDeferred(super().stopService), self.clients.shut_down()])
+        stop = super().stopService
+        closed: Deferred[Any] = self._closing.addCallback(lambda _: stop())  # a port is not to be closed twice at once
+        return DeferredList([closed, self.clients.shut_down()])
+
+
+def _closed(ports: Iterable[Any]) -> Deferred[None]:
+    """Close ports; fires when that is done."""
+    return DeferredList([maybeDeferred(port.stopService) for port in ports]).addCallback(lambda _: None)
 
 
 def client_service(

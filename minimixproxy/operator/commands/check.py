@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,11 +14,16 @@ from minimixproxy.checking.endpoints import check_endpoints
 from minimixproxy.checking.finding import Finding, Level, error, good, text, unknown
 from minimixproxy.checking.names import Names
 from minimixproxy.checking.offline import check_offline
-from minimixproxy.checking.online import check_online
+from minimixproxy.checking.online import LoginToTry, check_online
+from minimixproxy.checking.servers import Servers
 from minimixproxy.config.settings import ConfigError, Settings, load
+from minimixproxy.jids import parse_jid
 from minimixproxy.operator.asking import NoStatus, NotRunning
 from minimixproxy.operator.commands import proxy
-from minimixproxy.operator.commands.command import Argument, Command, Outcome
+from minimixproxy.operator.commands.command import Argument, Command, CommandError, Outcome
+from minimixproxy.operator.commands.passwords import ask_password
+from minimixproxy.operator.forget import account_address
+from minimixproxy.server_stores.records import checked_password
 
 
 def run(options: Namespace) -> Outcome:
@@ -29,6 +34,7 @@ def run(options: Namespace) -> Outcome:
         return _outcome([error("configuration", line) for line in str(fault).splitlines()], options)
     from twisted.internet import reactor  # not at import: that would choose the reactor
 
+    login = _login(options, settings)
     found = [good("configuration", f"{options.config}: can be read")]
     running, asked = _running(options)
     found += asked
@@ -37,7 +43,8 @@ def run(options: Namespace) -> Outcome:
     if options.offline:
         found.append(unknown("network", "neither DNS nor servers are asked", "leave out --offline"))
     else:
-        found += _ask(settings, reactor, lambda stream_id: _is_own(options, stream_id))
+        servers = Servers(settings, reactor, lambda stream_id: _is_own(options, stream_id))
+        found += _ask(reactor, check_online(settings, reactor, servers, Names(reactor), login))
     return _outcome(found, options)
 
 
@@ -61,12 +68,23 @@ def _is_own(options: Namespace, stream_id: str) -> bool | None:
         return None
 
 
-def _ask(settings: Settings, reactor: Any, own_stream: Callable[[str], bool | None]) -> list[Finding]:
+def _login(options: Namespace, settings: Settings) -> LoginToTry | None:
+    """Ask for the password of the account that is to be tried, if one is. Raises `InvalidJID` or `BadRecord`."""
+    if options.login is None:
+        return None
+    address = parse_jid(account_address(options.login))
+    domain = settings.domain.get(address.domain)
+    if domain is None or address.local is None:
+        raise CommandError(f"--login {address.bare}: its domain is not served by this proxy")
+    return LoginToTry(domain, address.local, checked_password(ask_password(address.bare)))
+
+
+def _ask(reactor: Any, work: Coroutine[Any, Any, list[Finding]]) -> list[Finding]:
     """Have the reactor run until all have answered. Raises what the work raises."""
     results: list[Any] = []
 
     def begin() -> None:
-        asking = Deferred.fromCoroutine(check_online(settings, reactor, own_stream, Names(reactor)))
+        asking = Deferred.fromCoroutine(work)
         asking.addBoth(results.append)
         asking.addBoth(lambda _: reactor.stop())
 
@@ -110,6 +128,12 @@ CHECK = Command(
     run,
     (
         Argument("--offline", "Ask neither DNS nor servers."),
+        Argument(
+            "--login",
+            "Log in at the server as this account as well, to see what it offers then; the password is asked for on "
+            "the terminal, or is a line of standard input.",
+            value="JID",
+        ),
         Argument("--strict", "Let warnings, and what could not be asked, count as errors for the exit status."),
     ),
     {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from argparse import Namespace
@@ -18,10 +17,11 @@ from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.operator.asking import NoStatus, Refusal
 from minimixproxy.operator.commands import proxy
 from minimixproxy.operator.commands.command import Argument, Command, Outcome
+from minimixproxy.operator.commands.passwords import ask_password
 from minimixproxy.operator.enroll import MAX_ACCOUNTS, PATIENCE
 from minimixproxy.operator.forget import account_address
 from minimixproxy.sasl.keys import Keys
-from minimixproxy.server_stores.records import BadRecord, Record, Unusable, checked_password
+from minimixproxy.server_stores.records import Record, Unusable, checked_password
 
 TIMEOUT = PATIENCE + 10.0  # seconds for an answer
 MAX_REQUEST = 48 * 1024  # bytes of accounts in one request, about
@@ -43,7 +43,7 @@ def run(options: Namespace) -> Outcome:
 
 def _enroll_one(options: Namespace) -> Outcome:
     bare = account_address(options.account)
-    password = checked_password(_password(bare))
+    password = checked_password(ask_password(bare))
     with proxy.connect(options, TIMEOUT) as connection:
         answer = connection.ask({"request": "enroll", "account": bare, "password": password}, "hash", "lasts")
     report = {"account": bare, "hash": answer["hash"], "lasts": answer["lasts"]}
@@ -56,17 +56,6 @@ def _told(answer: dict[str, Any]) -> str:
     if answer["lasts"]:
         return "enrolled; the password itself is kept, since the server leaves no keys that last"
     return "enrolled until the proxy is restarted, since the server leaves no keys that last (see keep_passwords)"
-
-
-def _password(bare: str) -> str:
-    """Return the password, which is never among the arguments: others on the machine could see it there."""
-    if sys.stdin.isatty():
-        return getpass.getpass(f"Password of {bare}: ")
-    try:
-        line = sys.stdin.buffer.readline(8192).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadRecord("the password is not UTF-8") from error
-    return line.removesuffix("\n").removesuffix("\r")
 
 
 def _records(options: Namespace) -> Iterator[Record | Unusable]:

@@ -10,9 +10,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint, connectProtocol, serverFromString
-from twisted.internet.protocol import connectionDone
+from twisted.internet.error import CannotListenError, ConnectionRefusedError
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import formatEvent
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
@@ -368,6 +369,53 @@ class SmallReadsTest(ListenerTest):
         self.assertGreaterEqual(sum(sizes), 200_000)
         self.assertEqual(max(sizes), READ)
         client.transport.abortConnection()
+        await client.gone
+
+
+class DrainTest(ListenerTest):
+    """The ports close while the proxy goes on, and open again."""
+
+    async def test_closed_and_opened(self) -> None:
+        service = self.start()
+        port = self.port(service)
+        client = await self.log_in(await self.secured(port))
+        await service.close_ports()
+        with self.assertRaises(ConnectionRefusedError):
+            await self.connect(port)
+        empty = service.when_empty()
+        self.assertEqual((service.connected(), empty.called), (1, False))
+        service.dismiss()
+        await client.gone
+        self.assertIn(b"<system-shutdown ", client.received)
+        await empty
+        await service.when_empty()
+        service.open_ports()
+        again = await self.log_in(await self.secured(self.port(service)))
+        self.assertEqual(service.connected(), 1)
+        again.transport.abortConnection()
+        await again.gone
+
+    async def test_a_port_is_somebody_else_s_meanwhile(self) -> None:
+        """Then none is open, until all can be had; and the service can be stopped in between."""
+        # The number is free for as long as the other one is not made.
+        other, number = listening(Factory())
+        await maybeDeferred(other.stopListening)
+        service = self.start(
+            Listen(endpoint="tcp:0:interface=127.0.0.1"), Listen(endpoint=f"tcp:{number}:interface=127.0.0.1")
+        )
+        await service.close_ports()
+        other = reactor.listenTCP(number, Factory(), interface="127.0.0.1")  # type: ignore[arg-type]
+        self.addCleanup(other.stopListening)
+        for _ in range(2):
+            with self.assertRaises(CannotListenError):
+                service.open_ports()
+            await service._closing
+            self.assertFalse(any(port.running for port in service))
+        await maybeDeferred(other.stopListening)
+        service.open_ports()
+        client = await self.log_in(await self.secured(number))
+        service.close_ports()
+        await service.stopService()
         await client.gone
 
 
