@@ -194,9 +194,8 @@ def _reported(
         journal=lambda: minimix.journal.status,
         domains=domains,
         served=lambda domain: domain in settings.domain,
-        troubles=[lambda: _unreachable(minimix.clients)],
+        troubles=[lambda: _unreachable(minimix.clients), minimix.draining.troubles],
         configuration=configuration,
-        troubles=(minimix.draining.troubles,),
     )
 
 
