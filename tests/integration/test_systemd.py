@@ -98,7 +98,7 @@ class UnitTests(unittest.SynchronousTestCase):
         self.service = self.directory / "minimixproxy.service"
         text = self.service.read_text()
         self.assertIn("ExecStart=/usr/lib/minimixproxy/bin/twistd ", text)
-        self.service.write_text(text.replace("/usr/lib/minimixproxy/bin/twistd", TWISTD))
+        self.service.write_text(text.replace("/usr/lib/minimixproxy/bin", str(Path(TWISTD).parent)))
 
     def test_verified(self) -> None:
         units = sorted(str(path) for path in self.directory.iterdir())
