@@ -28,9 +28,11 @@ from minimixproxy.checking.offline import check_before_start, check_offline
 from minimixproxy.checking.state import place_of
 from minimixproxy.config import settings as config
 from minimixproxy.config.systemd_sockets import usable_endpoint
+from minimixproxy.counting.traffic import client_stanzas
 from minimixproxy.logs.faults import LastFaults
 from minimixproxy.logs.logger import Logger, printable
 from minimixproxy.logs.service import LogFloodService
+from minimixproxy.operator import readiness
 from minimixproxy.operator.block import Blocking, OnDisk
 from minimixproxy.operator.control import Answer, ControlService
 from minimixproxy.operator.drain import Draining
@@ -101,26 +103,52 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
     for domain in domains:
         tree.addService(domain)
     if settings.web is not None:
-        readiness = Readiness(minimix.draining.reasons) if minimix is not None else Readiness()
-        tree.addService(_web(settings.web, readiness, report, reactor))
+        tree.addService(_web(settings.web, minimix, domains, report, reactor))
     return tree
 
 
-def _web(settings: config.Web, readiness: Readiness, report: StatusReport, reactor: Any) -> IService:
+def _web(
+    settings: config.Web,
+    minimix: _Minimix | None,
+    domains: Sequence[clientproxy.ClientProxyService],
+    report: StatusReport,
+    reactor: Any,
+) -> IService:
     """Return the operator's site. Its modules are imported only here: who has none needs no memory for them."""
     from minimixproxy.operator.web.pages import Sources, resources
     from minimixproxy.operator.web.samples import Samples
     from minimixproxy.operator.web.service import WebService
+    from minimixproxy.operator.web.watched import Watched
 
     _check_endpoint("[web]", settings.endpoint, reactor)
-    site = WebService(settings, readiness, reactor)
-    sources = Sources(report, LastFaults(), Samples(report.surveys, lambda: 0, reactor))
+    watched = Watched(domains=domains)
+    if minimix is not None:
+        accounts, journal, connections = minimix.accounts, minimix.journal, minimix.clients.clients
+        watched = Watched(accounts.with_streams, lambda: journal.status, domains, lambda: len(connections))
+    site = WebService(settings, watched, _readiness(minimix, domains), reactor)
+    sources = Sources(report, LastFaults(), Samples(report.surveys, client_stanzas, reactor))
     for path, resource in resources(sources).items():
         site.put(path, resource)
     whole = MultiService()
     for service in (sources.faults, sources.samples, site):
         whole.addService(service)
     return whole
+
+
+def _readiness(minimix: _Minimix | None, domains: Sequence[clientproxy.ClientProxyService]) -> Readiness:
+    if minimix is None:
+        return Readiness(readiness.of_client_proxy(domains))
+    service, journal = minimix.service, minimix.journal
+    state = readiness.of_state(lambda: service.running, lambda: journal.status)
+    return Readiness(state, _of_servers(minimix), minimix.draining.reasons)
+
+
+def _of_servers(minimix: _Minimix) -> readiness.Check:
+    """Return what knows whether servers can be reached. `minimixproxy status` tells of each that cannot."""
+    context = minimix.clients.clients.context
+    return readiness.of_servers(
+        lambda: list(context.domains), lambda: context.offers.unreachable(context.domains.values())
+    )
 
 
 class _Minimix(NamedTuple):
@@ -201,7 +229,9 @@ def _reported(
 
 def _unreachable(clients: listener.ClientService) -> list[Trouble]:
     """Servers that clients cannot log in at, as far as was found out."""
-    found = clients.clients.context.offers.troubles()
+    context = clients.clients.context
+    context.offers.unreachable(context.domains.values())  # asks anew what is old
+    found = context.offers.troubles()
     return [
         Trouble("server-unreachable", f"the server of {printable(name)}: {printable(why)}")
         for name, why in found.items()

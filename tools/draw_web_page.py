@@ -31,6 +31,7 @@ from minimixproxy.operator.status_report import StatusReport
 from minimixproxy.operator.web.pages import Sources, resources
 from minimixproxy.operator.web.samples import KEPT, Sample, Samples
 from minimixproxy.operator.web.service import WebService
+from minimixproxy.operator.web.watched import Watched
 
 IMAGE = Path(__file__).resolve().parent.parent / "docs" / "images" / "page.png"
 LARGEST = 150_000  # bytes
@@ -147,7 +148,7 @@ def site() -> WebService:
     ):
         faults._lines.append(Line(now - ago, level, text))
     made._started -= 273_906
-    service = WebService(Web(endpoint="tcp:0:interface=127.0.0.1"), Readiness(), reactor)
+    service = WebService(Web(endpoint="tcp:0:interface=127.0.0.1"), Watched(), Readiness(), reactor)
     for path, resource in resources(Sources(made, faults, samples)).items():
         service.put(path, resource)
     return service

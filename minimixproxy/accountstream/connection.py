@@ -18,6 +18,7 @@ from minimixproxy.accountstream.managed_stream import ManagedStream, is_stanza
 from minimixproxy.accountstream.phases import Input
 from minimixproxy.c2s.transport.connection import acknowledging
 from minimixproxy.c2s.upstream.sending import Sending
+from minimixproxy.counting.traffic import ACCOUNTS
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_STREAM
 from minimixproxy.safety_net import NET
@@ -88,6 +89,7 @@ class Connection:
     def attach(self) -> None:
         """Listen, and watch for silence, from now on."""
         self._attached = True
+        self.xmlstream.traffic = ACCOUNTS
         self._keepalive.start()
         self.xmlstream.transport.registerProducer(self, True)
         self.xmlstream.addObserver(STREAM_END_EVENT, self._ended)
@@ -139,6 +141,7 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         """Send a stanza, now or when the server has acknowledged enough."""
+        ACCOUNTS.sent += 1
         if self._sending is not None and is_stanza(data):
             self._sending.send(data)
             if not self._patience.running:
@@ -219,6 +222,8 @@ class Connection:
 
     def _received(self, stanza: Stanza) -> None:
         self._keepalive.heard()
+        if stanza.name in sm.COUNTED:
+            ACCOUNTS.received[stanza.name] += 1
         if stanza.name == "error" and stanza.uri == NS_STREAM:
             self._stream_error(stanza)
         elif self._managed is None:

@@ -7,6 +7,7 @@ from twisted.internet.defer import Deferred, succeed
 from minimixproxy.accountstream.attempt import Attempt, Opened
 from minimixproxy.accountstream.lifecycle_rules import OPENING_TIMEOUT, Rules
 from minimixproxy.accountstream.phases import Input
+from minimixproxy.counting.resumptions import RESUMPTIONS
 
 RESUMING_TIMEOUT = 300.0  # seconds from the end of a connection, if the server keeps the stream for so long
 LEAVING_TIMEOUT = 10.0  # seconds for a stream to be resumed that nobody needs
@@ -69,6 +70,7 @@ class ResumingRules(Rules):
 
     def _go_on(self, opened: Opened) -> None:
         """Send what is not acknowledged, and what waits. Nobody is told."""
+        RESUMPTIONS.count("account", "success")
         self._changed = self._clock.seconds()
         self.connection = connection = self._stream.connected(opened, self.managed)
         self._end_opening()
@@ -82,6 +84,7 @@ class ResumingRules(Rules):
 
     def _lose_and_begin(self, opened: Opened) -> None:
         """It is another stream: drop what waits; call `lost`, then go on as with any that has been opened."""
+        RESUMPTIONS.count("account", "failure")
         self._stay(OPENING_TIMEOUT)
         self._bound = opened
         dropped = self._drop()
@@ -94,6 +97,7 @@ class ResumingRules(Rules):
 
     def _lose_broken(self, _: object) -> None:
         """Drop what waits. The next wait is longer, or the first again if it was open for a minute. Call `lost`."""
+        RESUMPTIONS.count("account", "failure")
         self.log.warn("account stream of {account} is not resumed: it is lost", account=self._stream.account)
         self._lose_open("it was not resumed")
 

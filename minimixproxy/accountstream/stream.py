@@ -191,6 +191,11 @@ class AccountStream(XMPPHandlerCollection, Service):
         self._life.when_taken(call)
 
     @property
+    def backlog(self) -> int:
+        """Bytes that wait for the server, or for it to acknowledge them."""
+        return self._life.backlog
+
+    @property
     def full(self) -> bool:
         """Whether so much waits for the server that clients are to say no more: the rest is for the account itself."""
         life = self._life

@@ -37,6 +37,11 @@ class ClientProxyService(ComponentStream):
         ):
             handler.setHandlerParent(self)
 
+    @property
+    def dropped(self) -> int:
+        """How many stanzas went nowhere."""
+        return self.proxy.domain.dropped.total()
+
     def status(self) -> dict[str, object]:
         """Return what the operator is told of it (see `status_report`)."""
         domain = self.proxy.domain

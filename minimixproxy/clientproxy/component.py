@@ -23,6 +23,7 @@ from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT, BootstrapMixin
 from wokkel.subprotocols import StreamManager
 from zope.interface import implementer
 
+from minimixproxy.counting.traffic import COMPONENTS
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_COMPONENT
 from minimixproxy.safety_net import NET
@@ -156,6 +157,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
     # Life of a stream
 
     def _connected(self, stream: FramedXmlStream) -> None:
+        stream.traffic = COMPONENTS
         stream.hand_to(self._receive)
         if hasattr(stream.transport, "setTcpKeepAlive"):
             stream.transport.setTcpKeepAlive(True)
@@ -222,6 +224,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
             if isinstance(event, Skipped):
                 self._cannot_use(event.name, event.attributes, event.digest, event.reason)
             elif isinstance(event, Stanza) and (receiver := self._receivers.get(event.name)) is not None:
+                COMPONENTS.received[event.name] += 1
                 try:
                     if event.readable or event.name != "iq":
                         receiver(event)
@@ -279,6 +282,8 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         if not self._out:
             return
         data = b"".join(self._out)
+        COMPONENTS.sent += len(self._out)
+        COMPONENTS.sent_bytes += len(data)
         self._out.clear()
         if self._paused:
             self._backlog += len(data)

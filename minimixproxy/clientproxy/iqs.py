@@ -10,11 +10,17 @@ from minimixproxy.clientproxy.exchanges import begins_or_ends, exchange_of
 from minimixproxy.clientproxy.failures import iq_error, is_bounced
 from minimixproxy.clientproxy.requests import Origin, Request, TooMany
 from minimixproxy.clientproxy.targets import Resource
+from minimixproxy.counting.tally import Tally
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_DISCO_INFO
 from minimixproxy.wire.stanza import Stanza, rewrite, serialize
 
+REQUESTS = Tally(
+    "client_proxy_requests",
+    "Requests through client_proxy, of users and targets, by what became of them: refused when too many were open.",
+    result=("answered", "failed", "timeout", "refused"),
+)
 LONGEST_ID = 1023  # characters; ids, and names of namespaces, are kept while a request is open
 LONGEST_NAMESPACE = 256
 
@@ -123,6 +129,7 @@ class IQProxying:
         except TooMany as reason:
             self._domain.bounce(iq, "wait", "resource-constraint", str(reason))
             self._domain.drop(iq, str(reason))
+            REQUESTS.count("refused")
             return
         if request.peer:
             self._domain.send(rewrite(raw, {"from": sent_from, "to": request.peer, "id": sent_as}))
@@ -166,6 +173,7 @@ class IQProxying:
             self._pass_back(iq, request)
 
     def _pass_back(self, iq: Stanza, request: Request) -> None:
+        REQUESTS.count("answered")
         if request.origin is Origin.USER:
             self._note_session(iq, request)
             iq = self._translated(iq)
@@ -246,8 +254,9 @@ class IQProxying:
         self._domain.requests.close(request)
         self._tell(request, error_type, condition)
 
-    def _tell(self, request: Request, error_type: str, condition: str) -> None:
+    def _tell(self, request: Request, error_type: str, condition: str, result: str = "failed") -> None:
         if request.origin is not Origin.OURSELVES:
+            REQUESTS.count(result)
             self._domain.send(iq_error(request, error_type, condition))
 
     # The course of time, and of connections
@@ -289,7 +298,7 @@ class IQProxying:
     def tick(self) -> None:
         """Fail what has waited too long; call this about every second."""
         for request in self._domain.requests.expired():
-            self._tell(request, "wait", "remote-server-timeout")
+            self._tell(request, "wait", "remote-server-timeout", "timeout")
             if request.origin is Origin.OURSELVES and request.namespace == NS_DISCO_INFO:
                 self._has_told_features(request.peer)
         if self._domain.settled:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 
+from minimixproxy.counting.histogram import Histogram
 from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.errors import StateError
@@ -31,6 +32,13 @@ FIRST_RETRY, LONGEST_RETRY = 0.1, 5.0  # seconds between attempts
 STOP_PATIENCE = 10.0  # seconds given to the last batch
 WAIT_NOT = 0.0
 _WAITING_LIMIT = 200_000  # stanzas that wait at the gate
+
+
+WRITING = Histogram(
+    "journal_write",
+    "From handing a batch to the writer until it is on disk, with all that did not succeed at once.",
+    (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,7 @@ class JournalStatus:
     """How writing goes. `waiting`: bytes of messages, about, that wait for the database.
 
     `left_out`: rows, since the start, that the database refused and that are on no disk. `lost`: another proxy has it.
+    `lag`: seconds for which the batch that is being written has been with the writer, 0 if there is none.
     """
 
     durable: bool
@@ -59,6 +68,7 @@ class JournalStatus:
     error: str
     left_out: int = 0
     lost: bool = False
+    lag: float = 0.0
 
 
 class Durability:
@@ -97,7 +107,8 @@ class Durability:
         """How writing goes."""
         batches = (self._writing, self.gathering.batch)
         waiting = sum(batch.size for batch in batches if batch is not None)
-        return JournalStatus(self._durable, waiting, self._error, self._left_out, self._is_lost)
+        lag = self._clock.seconds() - self._writing.begun if self._writing is not None else 0.0
+        return JournalStatus(self._durable, waiting, self._error, self._left_out, self._is_lost, lag)
 
     # A batch is written ----------------------------------------------------------------------------------------
 
@@ -145,6 +156,7 @@ class Durability:
 
     def _on_disk(self, batch: Batch) -> None:
         """Let the writer go on, then let go what waited for the batch."""
+        WRITING.observe(self._clock.seconds() - batch.begun)
         self._writing = None
         self._left_out += batch.left_out
         if self._error:

@@ -13,6 +13,7 @@ from twisted.words.protocols.jabber import xmlstream as jabber_xmlstream
 from twisted.words.xish import domish
 from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT
 
+from minimixproxy.counting.traffic import LOGINS
 from minimixproxy.namespaces import NS_STREAM
 from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.wire.fast_framing import FastFramer
@@ -43,6 +44,7 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
     """
 
     stopwatch: Callable[[], float] = staticmethod(time.perf_counter)
+    traffic = LOGINS  # where it is counted; whoever takes the stream over says otherwise
 
     transport: Any
 
@@ -72,6 +74,7 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
 
     def dataReceived(self, data: bytes) -> None:
         """Cut what arrived into events; a restart in the middle of a read cannot happen, since we speak first."""
+        self.traffic.received_bytes += len(data)
         events = self.framer.feed(data)
         if self.sink is not None:
             self.sink(events)
@@ -184,6 +187,7 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
             obj = obj.raw
         if isinstance(obj, bytes):
             if self.transport is not None:
+                self.traffic.sent_bytes += len(obj)
                 self.transport.write(obj)
             return
         super().send(obj)

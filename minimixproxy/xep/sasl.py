@@ -16,6 +16,24 @@ _MAX_BASE64 = 8192
 _MAX_FIELD = 1024  # bytes; RFC 4616 speaks of 255
 
 
+#: Why a login fails (RFC 6120 §6.5).
+CONDITIONS = frozenset(
+    {
+        "aborted",
+        "account-disabled",
+        "credentials-expired",
+        "encryption-required",
+        "incorrect-encoding",
+        "invalid-authzid",
+        "invalid-mechanism",
+        "malformed-request",
+        "mechanism-too-weak",
+        "not-authorized",
+        "temporary-auth-failure",
+    }
+)
+
+
 class SaslFailure(Exception):
     """The login fails. `condition`: of RFC 6120 §6.5."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import NamedTuple
 
+from minimixproxy.counting.tally import Tally
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.namespaces import NS_CLIENT, NS_STREAM, NS_STREAM_ERRORS, NS_TLS, NS_XML
 from minimixproxy.wire.events import StreamOpened, is_stream_header
@@ -17,6 +18,39 @@ PROCEED = b"<proceed xmlns='%b'/>" % NS_TLS.encode()
 LANG = "{" + NS_XML + "}lang"
 
 
+#: RFC 6120 §4.9.3.
+CONDITIONS = frozenset(
+    {
+        "bad-format",
+        "bad-namespace-prefix",
+        "conflict",
+        "connection-timeout",
+        "host-gone",
+        "host-unknown",
+        "improper-addressing",
+        "internal-server-error",
+        "invalid-from",
+        "invalid-namespace",
+        "invalid-xml",
+        "not-authorized",
+        "not-well-formed",
+        "policy-violation",
+        "remote-connection-failed",
+        "reset",
+        "resource-constraint",
+        "restricted-xml",
+        "see-other-host",
+        "system-shutdown",
+        "undefined-condition",
+        "unsupported-encoding",
+        "unsupported-feature",
+        "unsupported-stanza-type",
+        "unsupported-version",
+    }
+)
+ERRORS = Tally("stream_errors", "Streams of clients that the proxy ended with an error.", condition=CONDITIONS)
+
+
 class Refusal(NamedTuple):
     """Why a stream cannot go on: a condition of RFC 6120 §4.9.3 and a text."""
 
@@ -25,7 +59,8 @@ class Refusal(NamedTuple):
 
 
 def stream_error(condition: str, text: str = "") -> bytes:
-    """Return a stream error with the end of the stream behind it."""
+    """Return a stream error with the end of the stream behind it. It is counted."""
+    ERRORS.count(condition)
     namespace = NS_STREAM_ERRORS.encode()
     explanation = b"<text xmlns='%b' xml:lang='en'>%b</text>" % (namespace, escape(text)) if text else b""
     return b"<stream:error><%b xmlns='%b'/>%b</stream:error>%b" % (

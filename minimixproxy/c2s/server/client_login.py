@@ -8,10 +8,23 @@ from twisted.python.failure import Failure
 
 from minimixproxy.c2s.server.exchanges.login_exchange import Exchange, LoggedIn
 from minimixproxy.c2s.server.running_exchange import RunningExchange
+from minimixproxy.counting.tally import Tally
 from minimixproxy.logs.logger import Logger
+from minimixproxy.sasl.hashed_token import MECHANISMS as HT
+from minimixproxy.sasl.scram import MECHANISMS as SCRAM
+from minimixproxy.sasl.scram import PLUS
 from minimixproxy.xep import sasl
 from minimixproxy.xep.sasl import SaslFailure
 
+_ABORTED = "aborted"
+#: As they are told apart: tokens (XEP-0484) are one.
+_NAMES = {name: name for name in (*SCRAM, *(name + PLUS for name in SCRAM), "PLAIN")} | dict.fromkeys(HT, "HT")
+LOGINS = Tally(
+    "logins",
+    "Logins of clients that have come to an end, by what they were told (RFC 6120, 6.5); aborted: or were gone.",
+    mechanism=_NAMES.values(),
+    result=("success", *sasl.CONDITIONS),
+)
 MAX_FAILURES = 3  # on one stream; RFC 6120 §6.4.5 says 2 to 5
 
 
@@ -46,12 +59,14 @@ class ClientLogin:
 
     def __init__(self, host: LoginHost) -> None:
         self._host = host
+        self._mechanism = ""
         self.profile: Profile = sasl
         self._running: RunningExchange | None = None
         self._failures = 0
 
     def begin(self, mechanism: str | None, text: str | None) -> None:
         """The client begins an exchange; without `text` it waits for a challenge first."""
+        self._mechanism = _NAMES.get(mechanism or "", "")
         try:
             exchange = self._host.exchange_by(mechanism)
             first = sasl.decoded(text) if text is not None else None
@@ -70,11 +85,14 @@ class ClientLogin:
         """The client breaks the exchange off, if there is one: by a word, or since it is gone."""
         running, self._running = self._running, None
         if running is not None:
+            LOGINS.count(self._mechanism, _ABORTED)
             running.break_off()
 
     def fail(self, failure: SaslFailure) -> None:
         """Tell the client that it is not logged in."""
         self._running = None
+        if failure.condition != _ABORTED:  # that is counted if there was something to break off
+            LOGINS.count(self._mechanism, failure.condition)
         self._failures += 1
         element = self.profile.failure(failure.condition, failure.text)
         self._host.refused(element, final=self._failures >= MAX_FAILURES)
@@ -88,4 +106,5 @@ class ClientLogin:
 
     def _succeeded(self, logged_in: LoggedIn) -> None:
         self._running = None
+        LOGINS.count(self._mechanism, "success")
         self._host.logged_in(logged_in)

@@ -17,7 +17,7 @@ from zope.interface import implementer
 from minimixproxy.c2s.server.exchanges.known_keys import KnownKeys, NoKeys
 from minimixproxy.c2s.server.limits import ConnectionCounter
 from minimixproxy.c2s.server.login_attempts import LoginAttempts
-from minimixproxy.c2s.server.negotiation import Negotiation
+from minimixproxy.c2s.server.negotiation import NOT_LOGGED_IN, TOO_MANY, Negotiation
 from minimixproxy.c2s.server.negotiation_context import Checks, NegotiationContext, Upstream
 from minimixproxy.c2s.server.offers import Contact
 from minimixproxy.c2s.server.websocket_port import WebSocketFactory
@@ -137,6 +137,7 @@ class ClientConnection(SecurableConnection):
         transport: Any = self.transport
         key = peer_key(transport)
         if not self._clients.counter.admit(key):
+            NOT_LOGGED_IN.count(TOO_MANY)
             if self._clients.counter.first_refusal(key):
                 log.warn("too many connections from {address}", address=key)
             transport.abortConnection()

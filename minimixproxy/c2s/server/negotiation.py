@@ -29,6 +29,7 @@ from minimixproxy.c2s.transport.channel_bindings import bindings_as_server
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.peers import peer_key
 from minimixproxy.config.settings import Domain
+from minimixproxy.counting.tally import Tally
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_SASL2
 from minimixproxy.sasl.channel_binding import Bindings
@@ -38,7 +39,7 @@ from minimixproxy.stream_management.unacknowledged import NotSent
 from minimixproxy.wire.events import Event, Fault, Keepalive, StreamClosed, StreamOpened
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
-from minimixproxy.xep import sasl, sasl2
+from minimixproxy.xep import sasl, sasl2, stream_headers
 from minimixproxy.xep.channel_binding import feature
 from minimixproxy.xep.registration import request_of, shown
 from minimixproxy.xep.sasl import SaslFailure
@@ -46,6 +47,12 @@ from minimixproxy.xep.stream_headers import PROCEED, STARTTLS_FEATURE, STREAM_EN
 from minimixproxy.xep.stream_management import handled_count_too_high
 from minimixproxy.xep.unsupported import refusal_of_element
 
+TOO_MANY = "too-many-connections"
+NOT_LOGGED_IN = Tally(
+    "connections_refused",
+    "Connections of clients that were ended before they were logged in, or because their address has too many.",
+    reason=(TOO_MANY, *stream_headers.CONDITIONS),
+)
 MAX_REFUSALS = 10  # of what the proxy does not do: the answers are larger, and a stranger need not read them
 
 
@@ -96,6 +103,7 @@ class Negotiation:
         """End the stream with a stream error; the header comes first, if it is still due (RFC 6120 §4.9.1.2)."""
         if self._state is State.OVER:
             return
+        NOT_LOGGED_IN.count(condition)
         address = peer_key(self._stream.transport)
         self.log.info("no login from {address}: {condition} {text}", address=address, condition=condition, text=text)
         self._end(self._headers.owed() + stream_error(condition, text))

@@ -22,6 +22,7 @@ from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.registration import offered
 
 FRESH = 600.0  # seconds for which an answer is good; after that it is used while the next one is fetched
+LOOK = 60.0  # the same for whether it can be reached, if somebody wants to know
 #: Seconds between questions to a server that does not answer: the first ones, and in the end.
 RETRY_FIRST, RETRY = 1.0, 10.0
 #: Seconds that a client waits for what nobody knows yet. Without the server nobody gets in, so it loses little;
@@ -62,6 +63,7 @@ class _Known:
     timer: Timer
     offer: DomainOffer | None = None  # None: not known yet
     ask_after: float = 0.0
+    answered: float = 0.0  # when it did so last
     asking: bool = False
     backoff: Backoff = field(default_factory=lambda: Backoff(RETRY_FIRST, RETRY))
     trouble: str = ""  # as the log has it
@@ -129,13 +131,29 @@ class Offers:
             await news.addTimeout(PATIENCE, self._clock, onTimeoutCancel=lambda _result, _timeout: None)  # type: ignore[arg-type]
         return known.offer or NOTHING
 
+    def unreachable(self, domains: Iterable[Domain]) -> list[str]:
+        """Return the domains whose servers did not answer when they were asked last. Asks anew what is old.
+
+        So a server that has come to an end is known to whoever looks again.
+        """
+        now = self._clock.seconds()
+        found = []
+        for domain in domains:
+            known = self._of(domain)
+            if now >= (known.ask_after if known.trouble else known.answered + LOOK):
+                self._ask(domain, known)
+            if known.trouble:
+                found.append(domain.name)
+        return found
+
     def learned(self, domain: Domain, features: Stanza) -> DomainOffer:
         """A stream to the server has shown what it offers."""
         known = self._of(domain)
         offer = offer_in(features)
         if not domain.registration:
             offer = offer._replace(registration=frozenset())
-        known.offer, known.ask_after = offer, self._clock.seconds() + FRESH
+        known.offer, known.answered = offer, self._clock.seconds()
+        known.ask_after = known.answered + FRESH
         known.timer.stop()
         known.backoff.reset()
         known.trouble = ""

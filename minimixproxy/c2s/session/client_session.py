@@ -289,6 +289,11 @@ class ClientSession:
         """The server has taken another password from the client."""
         self.login = self.login.with_password(password)
 
+    @property
+    def queued(self) -> int:
+        """Bytes that wait for the client, or for it to acknowledge them; not what is held back while it is inactive."""
+        return self._output.queued
+
     # Ends
 
     def close(self, condition: str, text: str = "") -> None:

@@ -16,6 +16,7 @@ from minimixproxy.c2s.session.session_context import SessionContext
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.peers import Peer
 from minimixproxy.c2s.upstream.connecting import Login
+from minimixproxy.counting.resumptions import RESUMPTIONS
 from minimixproxy.logs.logger import Logger
 from minimixproxy.stream_management.unacknowledged import NotSent
 from minimixproxy.timing.clock import Timer
@@ -421,6 +422,7 @@ class ClientSide:
             self.output.fall_asleep()
         self._sleep.stop()
         self._context.resumable.wakes(management.terms.id, self.account)
+        RESUMPTIONS.count("client", "success")
         self.log.info("session of {jid} is resumed, from {address}", jid=self.jid, address=came.client.peer)
         self._gone = False
         from_client = self._connect(came.client)

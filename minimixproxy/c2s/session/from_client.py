@@ -6,6 +6,7 @@ from minimixproxy.c2s.session.paced_reading import PacedReading
 from minimixproxy.c2s.session.parts import EndingSession, SessionParts
 from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.c2s.transport.client_stream import ClientStream
+from minimixproxy.counting.traffic import CLIENTS
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_CLIENT, NS_CSI, NS_SASL, NS_SASL2, NS_SM3
@@ -150,8 +151,10 @@ class FromClient:
             if stanza.uri != NS_CLIENT:
                 return self._not_refused(stanza)
             self.active = self._clock.seconds()
-            if stanza.name in COUNTED and not self._session.receives(stanza):
-                return False
+            if stanza.name in COUNTED:
+                CLIENTS.received[stanza.name] += 1
+                if not self._session.receives(stanza):
+                    return False
             return not self._link.takes_from_client(stanza)
         except Exception:  # noqa: BLE001 (the edge: logged and counted)
             NET.caught(stanza, f"session of {self._session.jid}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minimixproxy.c2s.session.parts import EndingSession, SessionParts
+from minimixproxy.counting.traffic import SESSIONS
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_SM3
 from minimixproxy.safety_net import NET
@@ -56,6 +57,7 @@ class FromServer:
         if stanza.name not in COUNTED:
             self._element(stanza)
             return
+        SESSIONS.received[stanza.name] += 1
         link = self._link
         if not self._server.receive():
             return

@@ -8,6 +8,7 @@ from itertools import chain, islice
 from typing import Protocol
 
 from minimixproxy.c2s.transport.connection import Transport
+from minimixproxy.counting.traffic import CLIENTS
 from minimixproxy.stream_management.unacknowledged import Unacknowledged
 from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
@@ -171,6 +172,12 @@ class ClientOutput:
         return self._dropped or behind
 
     @property
+    def queued(self) -> int:
+        """Bytes that wait to be written, and of those written that are not acknowledged; but not what is not made."""
+        kept = self._managed.size if self._managed is not None else 0
+        return sum(map(len, self.waiting)) + kept
+
+    @property
     def managed(self) -> bool:
         """Whether stanzas are kept until they are acknowledged."""
         return self._managed is not None
@@ -210,6 +217,7 @@ class ClientOutput:
             self._flush_managed(self._managed)
             return
         data = parts[0] if len(parts) == 1 else b"".join(parts)
+        CLIENTS.sent += len(parts)
         parts.clear()
         self._write(data)
         self._writes.wrote(len(data))
@@ -218,6 +226,7 @@ class ClientOutput:
         parts, elements = self.parts, self._elements
         stanzas = parts[0] if len(parts) == 1 else b"".join(parts)
         managed.add_all(parts, len(stanzas))
+        CLIENTS.sent += len(parts)
         parts.clear()
         if stanzas and (question := self._writes.question()):
             elements.append(question)
@@ -230,6 +239,7 @@ class ClientOutput:
 
     def _write(self, data: bytes) -> None:
         assert self._stream is not None
+        CLIENTS.sent_bytes += len(data)
         self._stream.transport.write(data)
 
     def _flush_elements(self) -> None:
@@ -270,6 +280,7 @@ class ClientOutput:
                 self._managed.add_all(chunk, len(data))
                 data = b"".join((data, *self._elements))
                 self._elements.clear()
+            CLIENTS.sent += len(chunk)
             chunk.clear()
             self._write(data)
             self._writes.wrote(len(data), everything=not (self._ahead or self.parts))
@@ -285,8 +296,7 @@ class ClientOutput:
 
         Nothing may wait to be written.
         """
-        assert self._stream is not None
-        self._stream.transport.write(answer)
+        self._write(answer)
         self._managed = unacknowledged
         self._writes = writes
 
@@ -315,7 +325,7 @@ class ClientOutput:
         """There is another connection: write an answer, then what was not acknowledged, then what waited."""
         self._stream = stream
         self.asleep = False
-        stream.transport.write(b"".join((answer, *(self._managed or ()))))  # which may block
+        self._write(b"".join((answer, *(self._managed or ()))))  # which may block
         self._flows()
 
     # Its end ---------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from minimixproxy.c2s.session.login_lines import Pace
 from minimixproxy.c2s.transport.peers import Peer
 from minimixproxy.c2s.upstream.connecting import Login, open_stream
 from minimixproxy.c2s.upstream.managing import NotResumed, resume
+from minimixproxy.counting.resumptions import RESUMPTIONS
 from minimixproxy.logs.logger import Logger
 from minimixproxy.stream_management.handled import Handled
 from minimixproxy.timing.clock import Clock
@@ -118,6 +119,7 @@ class Reconnecting:
                 refusals = refusals + 1 if isinstance(error.__cause__, ConnectionRefusedError) else 0
             else:
                 self._work = None
+                RESUMPTIONS.count("session", "success")
                 self.log.info("{name}: the stream to the server is resumed", name=self._name)
                 self._session.server_back(stream, h)
                 return
@@ -126,10 +128,12 @@ class Reconnecting:
             if refusals < REFUSALS:
                 await _wait(clock, pace.waits.next())
         self._work = None
+        RESUMPTIONS.count("session", "failure")
         self._session.server_gone(handled)
 
     def _refused(self, error: UpstreamError) -> None:
         self._work = None
+        RESUMPTIONS.count("session", "failure")
         self.log.info("{name}: the server refuses the login: {error}", name=self._name, error=str(error))
         self._session.server_refuses()
 

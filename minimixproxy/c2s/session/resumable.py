@@ -11,6 +11,7 @@ from minimixproxy.c2s.session.repeats import Repeats
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.config.settings import Sessions
+from minimixproxy.counting.resumptions import RESUMPTIONS
 from minimixproxy.logs.logger import Logger
 from minimixproxy.wire.events import Event
 from minimixproxy.wire.stanza import Stanza
@@ -128,12 +129,14 @@ class ResumableSessions:
             previd, h = sm.resume_of(resume)
         except sm.BadElement as error:
             self.log.info("{account}: nothing to resume: {error}", account=account, error=str(error))
+            RESUMPTIONS.count("client", "failure")
             raise NotResumable(sm.failed("bad-request")) from error
         session = self.find(previd, account)
         if session is not None and not session.has_all_behind(h):
             session.close("resource-constraint", "too much was not acknowledged")
             session = None
         if session is None:
+            RESUMPTIONS.count("client", "failure")
             raise NotResumable(sm.failed("item-not-found", self.handled_of_ended(previd, account)))
         return session, h
 

@@ -16,6 +16,7 @@ from minimixproxy.c2s.session.closing import Closing
 from minimixproxy.c2s.session.request_watch import Learned, RequestWatch
 from minimixproxy.c2s.session.server_management import ServerManagement
 from minimixproxy.c2s.upstream.records import RECORD, in_records
+from minimixproxy.counting.traffic import SESSIONS
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_CLIENT, NS_CSI
 from minimixproxy.stream_management.unacknowledged import NotSent, Tracked
@@ -83,6 +84,7 @@ class ServerStream:
         """Have each read's events handed over, which pass unread as far as that is possible."""
         stream = self._stream
         assert stream is not None
+        stream.traffic = SESSIONS
         stream.hand_to(self._session.server_says)
         stream.framer.pass_on(trusting=True)
         stream.addObserver(STREAM_END_EVENT, self._lost)
@@ -142,6 +144,8 @@ class ServerStream:
         parts = self.parts
         if parts and self._stream is not None:
             data = parts[0] if len(parts) == 1 else b"".join(parts)
+            SESSIONS.sent += len(parts)
+            SESSIONS.sent_bytes += len(data)
             if len(data) <= RECORD:
                 self._stream.transport.write(data)
             else:

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from minimixproxy.c2s.errors import describe_tls_failure
 from minimixproxy.c2s.transport.connection import SecurableConnection, Transport
 from minimixproxy.c2s.transport.peers import Peer, peer_of
+from minimixproxy.counting.traffic import CLIENTS
 from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.events import Event
@@ -92,6 +93,7 @@ class ClientStream:
 
     def dataReceived(self, data: bytes) -> None:
         """An error of ours in here costs this client its stream, and nobody else anything."""
+        CLIENTS.received_bytes += len(data)
         handler = self.handler
         if handler is None:
             return
@@ -152,6 +154,7 @@ class ClientStream:
         self.bottom.start_tls(factory)
 
     def write(self, data: bytes) -> None:
+        CLIENTS.sent_bytes += len(data)
         self.transport.write(data)
 
     def close(self, data: bytes = b"") -> None:
@@ -159,7 +162,7 @@ class ClientStream:
         if self._abort_call is not None:
             return
         if data:
-            self.transport.write(data)
+            self.write(data)
         self._abort_call = self._clock.callLater(CLOSE_TIMEOUT, self._abort)
         self.transport.resumeProducing()  # to read the client's part of closing TLS
         self.transport.loseConnection()

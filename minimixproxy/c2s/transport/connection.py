@@ -172,6 +172,7 @@ class Upper(Protocol):
 class SecurableConnection(BaseProtocol):
     """The protocol that the reactor knows; `upper` is the one that speaks XMPP."""
 
+    peer_kind = "client"  # or "server"
     relayed = False  # what stands at the other end is not the peer itself, and acknowledges for it
     #: How many bytes the last write became before TLS; None: as many as were written.
     framed: Callable[[], int] | None = None
@@ -202,7 +203,7 @@ class SecurableConnection(BaseProtocol):
         self.__dict__.pop("dataReceived", None)
         # With TLS 1.3 a server's tickets come behind the handshake. With Nagle's algorithm its first answer waits until
         # they are acknowledged.
-        self._layer = layer = TLSLayer(factory, self.upper, acknowledging(self.transport))
+        self._layer = layer = TLSLayer(factory, self.upper, acknowledging(self.transport), self.peer_kind)
         layer.makeConnection(direct(self.transport))
         self.upper.transport = layer
 

@@ -11,6 +11,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.transport.tls_engine import AVAILABLE, MAX_DATA, TLSEngine
+from minimixproxy.counting.tally import Tally
 
 _HEADER = 5  # bytes before a record's body: type, version, length (RFC 8446 §5.1)
 
@@ -42,6 +43,14 @@ class RecordCounter:
         return count
 
 
+HANDSHAKES = Tally(
+    "tls_handshakes",
+    "TLS handshakes with clients and servers that have come to an end.",
+    peer=("client", "server"),
+    result=("success", "failure"),
+)
+
+
 class TLSLayer(TLSMemoryBIOProtocol):
     """Asks OpenSSL for data as often as there are records; once open, leaves reads and writes to a `TLSEngine`.
 
@@ -52,9 +61,16 @@ class TLSLayer(TLSMemoryBIOProtocol):
     transport: Any
     wrappedProtocol: Any
 
-    def __init__(self, factory: TLSMemoryBIOFactory, upper: Any, acknowledge: Callable[[], None]) -> None:
-        """`upper` is connected already. `acknowledge`: have the kernel acknowledge what has come, which is no data."""
+    def __init__(
+        self, factory: TLSMemoryBIOFactory, upper: Any, acknowledge: Callable[[], None], peer: str = "client"
+    ) -> None:
+        """`upper` is connected already. `acknowledge`: have the kernel acknowledge what has come, which is no data.
+
+        `peer`: what is at the other end, "client" or "server".
+        """
         super().__init__(factory, upper, False)
+        self._peer = peer
+        self._counted = False  # how the handshake went
         self._acknowledge = acknowledge
         self.counter = RecordCounter()
         self._records = 0  # that OpenSSL may still turn into data: at least as many as it can
@@ -83,10 +99,16 @@ class TLSLayer(TLSMemoryBIOProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Take encrypted bytes; behind the last of the handshake the engine takes over."""
         self.read(data)
+        if self._handshakeDone and not self._counted:
+            self._count("success")
         if AVAILABLE and self._handshakeDone and not self._over:
             self._engine = TLSEngine(self)
             self.dataReceived = self._engine.read  # type: ignore[method-assign]
             self.write = self._engine.write  # type: ignore[method-assign]
+
+    def _count(self, result: str) -> None:
+        self._counted = True
+        HANDSHAKES.count(self._peer, result)
 
     @property
     def _over(self) -> bool:
@@ -165,6 +187,8 @@ class TLSLayer(TLSMemoryBIOProtocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Have OpenSSL asked once more: it knows whether the peer said goodbye."""
         self._stop_engine()
+        if not self._counted:
+            self._count("failure")
         self._records += 1
         super().connectionLost(reason)
         self.__dict__.pop("dataReceived", None)

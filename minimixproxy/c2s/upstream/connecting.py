@@ -174,8 +174,12 @@ async def _candidates(reactor: Any, domain: Domain) -> list[_Candidate]:
     ]
 
 
+class _ServerConnection(SecurableConnection):
+    peer_kind = "server"
+
+
 async def _dial(candidate: _Candidate, framing: FramingLimits) -> SecurableConnection:
-    factory = Factory.forProtocol(lambda: SecurableConnection(FramedXmlStream(Authenticator(), framing)))
+    factory = Factory.forProtocol(lambda: _ServerConnection(FramedXmlStream(Authenticator(), framing)))
     factory.noisy = False
     try:
         bottom: SecurableConnection = await candidate.endpoint.connect(factory)

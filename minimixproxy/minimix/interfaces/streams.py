@@ -66,6 +66,10 @@ class SessionPort(Protocol):
     def asleep(self) -> bool:
         """Whether the client's connection is gone: what it is given waits for it to come back (XEP-0198 §5)."""
 
+    @property
+    def queued(self) -> int:
+        """Bytes that wait for the client, or for it to acknowledge them."""
+
     def deliver(self, data: bytes) -> None:
         """Give the client one stanza."""
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 from typing import Any, NamedTuple
 
+from minimixproxy.counting.tally import Tally
 from minimixproxy.minimix.occupancy import joining, leaving, rejoining
 from minimixproxy.minimix.occupancy.parts import Parts
 from minimixproxy.minimix.occupancy.phases import ALL, ASKING, AWAY, BACK, FIRST, IN, LEFT, Input, Phase
@@ -173,6 +174,17 @@ TABLE: dict[tuple[Phase, Input], Transition] = {
 }
 
 
+_NAMES = {what: what.name.lower() for what in Input}
+_PHASES = {phase: phase.name.lower() for phase in Phase}
+CHANGES = Tally(
+    "occupancy_changes",
+    "Changes of the phase in which an account's being in a room is, by what has happened and the phase it led to.",
+    {(_NAMES[what], _PHASES[step.to]) for (_phase, what), step in TABLE.items() if step.to is not None},
+    event=_NAMES.values(),
+    phase=_PHASES.values(),
+)
+
+
 class Lifecycle:
     """Where one occupancy is in its life. `happens` is the only way on."""
 
@@ -190,6 +202,7 @@ class Lifecycle:
             why = reason(self.phase, what, to, *with_it)
             if why is not None:
                 self._parts.outlet.not_in(self._parts.room, why)
+            CHANGES.count(_NAMES[what], _PHASES[to])
             self._enter(to)
         action(self._parts, *with_it)
         if to is Phase.ENDED:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
+from minimixproxy.counting.tally import Tally
 from minimixproxy.minimix.interfaces.journal import KeptPush
 from minimixproxy.minimix.interfaces.streams import Answered
 from minimixproxy.namespaces import NS_CLIENT
@@ -45,6 +46,13 @@ class Outcome(Enum):
     UNKNOWN = "unknown"
     LATER = "later"
     DISABLED = "disabled"
+
+
+PUBLICATIONS = Tally(
+    "push_publications",
+    "What push services were told, by what they said to that: told, to be told later, no more, or nothing that helps.",
+    result=(outcome.name.lower() for outcome in Outcome),
+)
 
 
 def outcome_of(answer: Stanza | None) -> Outcome:
@@ -226,6 +234,7 @@ class Pending:
         if under_way is None:  # it was stopped
             return
         outcome = outcome_of(answer)
+        PUBLICATIONS.count(outcome.name.lower())
         if outcome is Outcome.TOLD:
             self._failures = 0
             self._backoff.reset()

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from minimixproxy.counting.tally import Tally
 from minimixproxy.minimix.interfaces.streams import RoomOutlet, SessionPort
 from minimixproxy.minimix.interfaces.weighed import Weighed
 from minimixproxy.minimix.room.own_presence import most_available
 from minimixproxy.minimix.room.session_presences import SessionPresences
 from minimixproxy.wire.stanza import ForkTemplate, Stanza, escaped_address, rewrite
 from minimixproxy.xep.muc_addresses import AddressTemplate, may_name
+
+COPIES = Tally(
+    "forked_copies",
+    "Copies of what rooms said, one for each session that is in the room.",
+    kind=("message", "presence"),
+)
 
 #: Makes the copy of a stanza for a session's full JID.
 Copy = Callable[[str], bytes]
@@ -68,6 +75,7 @@ class AttachedSessions:
         """Give every session a copy; `weigh` is asked once if any is inactive, and without it a stanza matters."""
         if not self._sessions:
             return
+        COPIES.count(stanza.name, number=len(self._sessions))
         template = ForkTemplate(stanza.self_contained())
         weighed: Weighed | None = None
         for session in list(self._sessions):
@@ -88,6 +96,7 @@ class AttachedSessions:
         if template is None or not template.names_it:
             self.fork(stanza, weigh)
             return
+        COPIES.count(stanza.name, number=len(self._sessions))
         copy = partial(_copy_naming, template)
         for session in list(self._sessions):
             if weigh is None or not session.inactive:

@@ -6,8 +6,8 @@ import os
 import re
 from typing import Any
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
@@ -17,26 +17,33 @@ from minimixproxy.config.settings import Web
 from minimixproxy.config.systemd_sockets import usable_endpoint
 from minimixproxy.logs.logger import Logger
 from minimixproxy.operator.readiness import Readiness
+from minimixproxy.operator.web.collector import ProxyCollector
 from minimixproxy.operator.web.health import Ready, living
 from minimixproxy.operator.web.hosts import Hosts
+from minimixproxy.operator.web.metrics import MetricsPage
+from minimixproxy.operator.web.reactor_lag import ReactorLag
 from minimixproxy.operator.web.site import Directory, WebSite
+from minimixproxy.operator.web.watched import Watched
 
 _SAYS_MODE = re.compile(r"(?<!\\):mode=")
 
 
-class WebService(Service):
-    """Listens while it runs. `root`: the site's tree, into which anybody may hang what is to be there."""
+class WebService(MultiService):
+    """Listens while it runs. `put` hangs what is to be there into the site's tree."""
 
     log = Logger()
 
-    def __init__(self, settings: Web, readiness: Readiness, reactor: Any) -> None:
+    def __init__(self, settings: Web, watched: Watched, readiness: Readiness, reactor: Any) -> None:
+        super().__init__()
         self.root = Directory()
+        self.root.putChild(b"metrics", MetricsPage(ProxyCollector(watched, readiness), reactor))
         self.root.putChild(b"healthz", living())
         self.root.putChild(b"readyz", Ready(readiness))
         self._endpoint = _endpoint(settings.endpoint)
         self._site = WebSite(self.root, Hosts(settings.hosts), reactor)
         self._reactor = reactor
         self._port: Any = None
+        self.addService(ReactorLag(reactor))
 
     def put(self, path: bytes, resource: Resource) -> None:
         """Have a resource answer for a path at the first level."""
@@ -61,14 +68,13 @@ class WebService(Service):
             "the web site cannot listen on {endpoint}: {error}", endpoint=self._endpoint, error=failure.value
         )
 
-    def stopService(self) -> Deferred[Any] | None:
+    def stopService(self) -> Deferred[Any]:
         """Listen no more, and drop who is connected."""
-        super().stopService()
         for channel in list(self._site.channels):
             channel.transport.abortConnection()
         port, self._port = self._port, None
-        stopped: Deferred[Any] | None = maybeDeferred(port.stopListening) if port is not None else None
-        return stopped
+        closed = maybeDeferred(port.stopListening) if port is not None else None
+        return DeferredList([stopping for stopping in (maybeDeferred(super().stopService), closed) if stopping])
 
 
 def _endpoint(description: str) -> str:

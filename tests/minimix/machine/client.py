@@ -41,6 +41,7 @@ class Client:
         self.reached = math.inf
         self.managed = False
         self.asleep = False
+        self.queued = 0
         self.inactive = False
         self._held = HeldBack(self._told_late)
         self._noted = False  # that messages wait

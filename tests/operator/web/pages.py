@@ -14,6 +14,7 @@ from minimixproxy.config.settings import Web
 from minimixproxy.operator.readiness import Readiness
 from minimixproxy.operator.web.channel import BoundedChannel
 from minimixproxy.operator.web.service import WebService
+from minimixproxy.operator.web.watched import Watched
 
 
 class Transport(StringTransport):
@@ -47,8 +48,13 @@ class SiteCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.reasons: list[str] = []
-        self.service = WebService(Web(hosts=("proxy.example.org",)), Readiness(lambda: self.reasons), self.clock)
+        settings = Web(hosts=("proxy.example.org",))
+        self.service = WebService(settings, self.watched(), Readiness(lambda: self.reasons), self.clock)
         self.site = self.service._site
+
+    def watched(self) -> Watched:
+        """Return what the metrics tell of."""
+        return Watched()
 
     def put(self, name: bytes, resource: Resource) -> None:
         self.service.put(name, resource)

@@ -18,6 +18,7 @@ from twisted.trial.unittest import TestCase
 from minimixproxy.config.settings import Web
 from minimixproxy.operator.readiness import Readiness
 from minimixproxy.operator.web.service import WebService
+from minimixproxy.operator.web.watched import Watched
 from tests.log_events import log_events
 
 GET = b"GET /healthz HTTP/1.0\r\n\r\n"
@@ -46,7 +47,7 @@ class ListeningTests(TestCase):
         self.path = self.directory / "web"
 
     def service(self, endpoint: str) -> WebService:
-        service = WebService(Web(endpoint=endpoint), Readiness(), reactor)
+        service = WebService(Web(endpoint=endpoint), Watched(), Readiness(), reactor)
         service.startService()
         self.addCleanup(service.stopService)
         return service
@@ -78,9 +79,7 @@ class ListeningTests(TestCase):
         service = self.service(f"unix:{self.path}")
         connection = await connectProtocol(clientFromString(reactor, f"unix:{self.path}"), Asking())
         await connection.done
-        stopping = service.stopService()
-        assert stopping is not None
-        await stopping
+        await service.stopService()
         self.assertFalse(self.path.exists())
 
     async def test_cannot_listen(self) -> None:

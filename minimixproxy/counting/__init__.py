@@ -1,0 +1,1 @@
+"""What the process counts, in plain integers that never go back. Who counts does not know who reads."""

@@ -1,0 +1,60 @@
+"""What there is in a proxy to be looked at now, as far as metrics tell of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from minimixproxy.operator.reported import ReportedAccount, ReportedStream
+from minimixproxy.safety_net import NET, SafetyNet
+
+
+class WatchedStream(ReportedStream, Protocol):
+    """An account stream; an `AccountStream` is one."""
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for the server, or for it to acknowledge them."""
+
+
+class WatchedJournal(Protocol):
+    """How writing to disk goes: see `storage.durability.JournalStatus`."""
+
+    @property
+    def durable(self) -> bool: ...
+
+    @property
+    def waiting(self) -> int: ...
+
+    @property
+    def left_out(self) -> int: ...
+
+    @property
+    def lag(self) -> float: ...
+
+
+class WatchedDomain(Protocol):
+    """A client_proxy domain; a `ClientProxyService` is one."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server has accepted the component."""
+
+    @property
+    def dropped(self) -> int:
+        """How many stanzas went nowhere."""
+
+    def status(self) -> Mapping[str, object]:
+        """Return what there is to tell of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Each is asked anew. `journal` returns None if nothing is written; `connections`: of clients that are open."""
+
+    accounts: Callable[[], Iterable[tuple[ReportedAccount, WatchedStream]]] = tuple
+    journal: Callable[[], WatchedJournal | None] = lambda: None
+    domains: Sequence[WatchedDomain] = ()
+    connections: Callable[[], int] = lambda: 0
+    net: SafetyNet = NET
