@@ -55,8 +55,8 @@ class ProxyCollector:
         yield from self._of_client_proxy()
         yield from self._of_stanzas()
         yield from _of_traffic(TRAFFIC)
-        yield from map(_tally, TALLIES)
-        yield from map(_histogram, HISTOGRAMS)
+        yield from map(_tally, sorted(TALLIES, key=_name))
+        yield from map(_histogram, sorted(HISTOGRAMS, key=_name))
 
     def _of_accounts(self) -> Iterator[Metric]:
         streams: Counter[str] = Counter()
@@ -141,6 +141,10 @@ def _of_traffic(traffic: Sequence[Traffic]) -> Iterator[Metric]:
         size.add_metric((one.name, "received"), one.received_bytes)
         size.add_metric((one.name, "sent"), one.sent_bytes)
     yield from (received, sent, size)
+
+
+def _name(counted: Tally | Histogram) -> str:
+    return counted.name
 
 
 def _gauge(name: str, about: str, value: float) -> Metric:
