@@ -51,6 +51,7 @@ class Proxy:
         listen: Sequence[Table] | None = None,
         websocket: Sequence[Table] | None = None,
         client_proxy: Sequence[Table] = (),
+        web: bool = False,
         twistd: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
@@ -66,12 +67,14 @@ class Proxy:
         self._websocket = websocket
         self._twistd = list(twistd)
         self._environment, self._pass_fds = environment, pass_fds
+        self.web = self.directory / "web"  # a socket
         self.configuration = self.directory / "minimixproxy.toml"
         tables = {
             "rooms": {**ROOMS, **(rooms or {})},
             "limits": {**LIMITS, **(limits or {})},
             "sessions": sessions or {},
             "push": {"delay": 0.3, **(push or {})},
+            **({"web": {"endpoint": f"unix:{self.web}"}} if web else {}),
         }
         self.configuration.write_text(self._file(tables, domain or {}, client_proxy))
         self._past: list[LoggedProcess] = []  # before restarts
