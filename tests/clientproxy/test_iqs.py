@@ -6,10 +6,12 @@ from twisted.logger import formatEvent
 from twisted.trial import unittest
 
 from minimixproxy.clientproxy.domain import SETTLING
+from minimixproxy.clientproxy.iqs import REQUESTS
 from minimixproxy.logs.flood import BURST, PER_SECOND
 from minimixproxy.logs.logger import FLOOD
 from minimixproxy.wire.stanza import Stanza
 from tests.clientproxy.scene import ALICE, BOB, COMPONENT, DOMAIN, QUERY, TARGET, Scene, error_condition, stanza
+from tests.counted import Counted
 from tests.log_events import log_events
 
 COMMANDS = "http://jabber.org/protocol/commands"
@@ -332,6 +334,26 @@ class TimeTests(unittest.TestCase):
         scene.online("a")
         scene.pass_time(100)
         self.assertEqual(scene.sent(), [])
+
+
+class CountingTests(unittest.TestCase):
+    def test_what_becomes_of_requests(self) -> None:
+        """Each is counted once; those that the domain asks for itself are not."""
+        counted = Counted(REQUESTS)
+        scene = Scene(timeout=30.0, ping_after=60.0, max_open=1)
+        scene.online("a")
+        scene.answer(scene.asked())
+        scene.one()
+        self.assertEqual(counted.since(), {("answered",): 1})
+        scene.asked(kind="set")
+        self.assertEqual(error_condition(scene.asked(id="2")), "resource-constraint")
+        self.assertEqual(counted.since(), {("answered",): 1, ("refused",): 1})
+        scene.offline("a")
+        scene.online("a")
+        scene.sent()
+        scene.asked(id="3")
+        scene.pass_time(30)
+        self.assertEqual(counted.since(), {("answered",): 1, ("refused",): 1, ("failed",): 1, ("timeout",): 1})
 
 
 class FailoverTests(unittest.TestCase):

@@ -14,6 +14,7 @@ from twisted.logger import LogEvent
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMessage, KeptPrivate, KeptRoom
 from minimixproxy.storage import durability
 from minimixproxy.storage.batch import ROW_SIZE, Batch
+from minimixproxy.storage.durability import WRITING
 from minimixproxy.storage.store import Execution
 from tests.log_events import observe
 from tests.patience import patiently
@@ -94,6 +95,20 @@ class FailureTests(TroubleTestCase):
         self.wait(1)
         self.assertEqual((self.messages(), self.now.given), ([1, 2], [b"1"]))
         self.assertEqual(len(self.execute("SELECT bare FROM accounts")), 2)
+
+    def test_how_long_it_takes_is_counted(self) -> None:
+        """With all that did not succeed; and as long as it does not, how long it has taken so far can be asked."""
+        before, seconds = WRITING.cumulated()[-1][1], WRITING.seconds
+        self.meet_faults(2)
+        self.now.keep(1)
+        self.now.turn()
+        self.now.clock.advance(0.1)
+        self.assertAlmostEqual(self.journal.status.lag, 0.1)
+        self.assertEqual(WRITING.cumulated()[-1][1], before)
+        self.wait(1)
+        self.assertEqual((self.messages(), self.journal.status.lag), ([1], 0.0))
+        self.assertEqual(WRITING.cumulated()[-1][1], before + 1)
+        self.assertGreater(WRITING.seconds, seconds + 0.1)
 
     def test_attempts_become_rare(self) -> None:
         self.meet_faults(1000)

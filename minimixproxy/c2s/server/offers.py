@@ -63,7 +63,7 @@ class _Known:
     timer: Timer
     offer: DomainOffer | None = None  # None: not known yet
     ask_after: float = 0.0
-    answered: float = 0.0  # when it did so last
+    answered: float = float("-inf")  # when it did so last
     asking: bool = False
     backoff: Backoff = field(default_factory=lambda: Backoff(RETRY_FIRST, RETRY))
     trouble: str = ""  # as the log has it

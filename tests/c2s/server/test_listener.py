@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from twisted.trial import unittest
 
 from minimixproxy.c2s.server.listener import READ, ClientConnection, ClientService, client_service
-from minimixproxy.c2s.server.negotiation import Negotiation
+from minimixproxy.c2s.server.negotiation import NOT_LOGGED_IN, TOO_MANY, Negotiation
 from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection
@@ -29,6 +29,7 @@ from minimixproxy.c2s.transport.tls import ServerTLS, client_factory
 from minimixproxy.config.settings import Domain, Limits, Listen, Settings
 from tests.c2s.fakeserver import FakeServerFactory, Script, expecting_header, listening
 from tests.c2s.helpers import BIND, HEADER, Recorder, StubAccounts, certified, plain
+from tests.counted import Counted
 from tests.log_events import log_events
 
 STARTTLS = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
@@ -455,12 +456,13 @@ class LimitsTest(ListenerTest):
         clients = [await self.connect(port) for _ in range(3)]
         for client in clients:
             await client.say(HEADER, b"</stream:features>")
-        events = log_events(self)
+        events, counted = log_events(self), Counted(NOT_LOGGED_IN)
         for _ in range(2):
             one_more = await self.connect(port)
             await one_more.gone
         said = [text for event in events if "too many" in (text := formatEvent(event))]
         self.assertEqual(said, ["too many connections from 127.0.0.1"])
+        self.assertEqual(counted.since(), {(TOO_MANY,): 2})
         clients[0].transport.loseConnection()
         await clients[0].gone
         fifth = await self.connect(port)
@@ -470,10 +472,12 @@ class LimitsTest(ListenerTest):
             await client.gone
 
     async def test_time_to_authenticate(self) -> None:
+        counted = Counted(NOT_LOGGED_IN)
         service = self.start(authentication_timeout=1.0)
         client = await self.connect(self.port(service))
         await client.gone
         self.assertIn(b"<connection-timeout ", client.received)
+        self.assertEqual(counted.since(), {("connection-timeout",): 1})
 
 
 class NothingLeftTest(ListenerTest):

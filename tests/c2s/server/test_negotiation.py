@@ -12,8 +12,10 @@ from twisted.test import iosim
 from twisted.trial import unittest
 
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamRefused, UpstreamTLSError, UpstreamUnreachable
+from minimixproxy.c2s.server.client_login import LOGINS
 from minimixproxy.c2s.server.negotiation import TRANSITIONS, Negotiation
 from minimixproxy.c2s.server.negotiation_states import WAITING, State
+from minimixproxy.counting.tally import OTHER
 from minimixproxy.wire.events import Event
 from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.xep.sasl import failure
@@ -30,6 +32,7 @@ from tests.c2s.helpers import (
     connected,
     plain,
 )
+from tests.counted import Counted
 from tests.log_events import log_events
 
 END = b"</stream:stream>"
@@ -370,6 +373,22 @@ class SaslTest(NegotiationTest):
                 self.lab.logins[-1][1].errback(UpstreamRefused("not-authorized"))
         self.assertEqual(len(self.lab.logins), self.lab.settings.limits.failed_logins + 1)
         self.assertEqual(self.lab.cancelled, 0)
+
+    def test_how_logins_end_is_counted(self) -> None:
+        """One that is broken off is counted once, by a word or without one."""
+        counted, aborted = Counted(LOGINS), ("PLAIN", "aborted")
+        for number, said in enumerate((b"<abort xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>", b"")):
+            client = self.lab.client()
+            client.send(HEADER)
+            client.send(plain("a", "guess"))
+            client.send(said)
+            client.vanish()
+            self.assertEqual(counted.since(), {aborted: number + 1})
+        self.auth(b"!!!!")
+        self.auth(b"!!!!", b"EVIL" * 100)
+        self.assertEqual(
+            counted.since(), {aborted: 2, ("PLAIN", "incorrect-encoding"): 1, (OTHER, "invalid-mechanism"): 1}
+        )
 
     def test_failures_of_the_message(self) -> None:
         cases = {

@@ -12,7 +12,7 @@ from twisted.words.protocols.jabber.xmlstream import Authenticator
 from minimixproxy.c2s.errors import UpstreamUnreachable
 from minimixproxy.c2s.server.client_headers import ClientHeaders
 from minimixproxy.c2s.server.exchanges.mechanisms import offered_mechanisms
-from minimixproxy.c2s.server.offers import FRESH, MOST_MECHANISMS, PATIENCE, RETRY, offer_in
+from minimixproxy.c2s.server.offers import FRESH, LOOK, MOST_MECHANISMS, PATIENCE, RETRY, offer_in
 from minimixproxy.config.settings import Domain
 from minimixproxy.sasl.scram import MECHANISMS
 from minimixproxy.wire.framing import Framer
@@ -189,6 +189,26 @@ class LearningTest(TestCase):
         self.lab.client().send(HEADER)
         self.lab.contacts.pop().errback(UpstreamUnreachable("down"))
         self.assertEqual(self.mechanisms(self.lab.client()), [*RELAYED, "PLAIN"])
+
+    def test_whether_a_server_can_be_reached(self) -> None:
+        """Whoever asks has it asked anew, once it is old; until then it is as it was."""
+        offers, (domain,) = self.lab.context.offers, self.lab.context.domains.values()
+
+        def unreachable() -> list[str]:
+            return offers.unreachable([domain])
+
+        self.assertEqual(unreachable(), [], "nobody knows yet")
+        self.server_offers(*SERVER)
+        self.lab.clock.advance(LOOK - 1)
+        self.assertEqual((unreachable(), self.lab.contacts), ([], []))
+        self.lab.clock.advance(1)
+        self.assertEqual((unreachable(), unreachable(), len(self.lab.contacts)), ([], [], 1))
+        self.lab.contacts.pop().errback(UpstreamUnreachable("down"))
+        self.assertEqual((unreachable(), self.lab.contacts), (["example.org"], []))
+        self.lab.clock.advance(1.5 * RETRY)
+        self.assertEqual(unreachable(), ["example.org"])
+        self.server_offers(*SERVER)
+        self.assertEqual((unreachable(), self.lab.contacts), ([], []))
 
     def test_no_registration_where_it_is_switched_off(self) -> None:
         """The server is asked, but not for that."""

@@ -17,10 +17,12 @@ from minimixproxy.c2s.session.server_stream import MAX_UNACKNOWLEDGED, MAX_UNHAN
 from minimixproxy.c2s.upstream import connecting
 from minimixproxy.c2s.upstream.connecting import server_framing
 from minimixproxy.c2s.upstream.credentials import Credential
+from minimixproxy.counting.resumptions import RESUMPTIONS
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.c2s.helpers import SERVER_FEATURES, SERVER_HEADER
 from tests.c2s.server.test_negotiation import END, errors
 from tests.c2s.session.test_stream_management import ASK, MESSAGE, NS, ManagedTest, ack, failed
+from tests.counted import Counted
 from tests.wires import Wire
 
 ENABLED = b"<enabled %b id='up' resume='true' max='300'/>" % NS
@@ -442,6 +444,18 @@ class ResumedUpstreamTest(UpstreamTest):
             told = self.serve(answer)
             self.assertEqual(errors(told), [b"remote-connection-failed"])
             self.assertTrue(wire.closing or wire.disconnected)
+
+    def test_they_are_counted(self) -> None:
+        """Once each, however often it is tried."""
+        counted = Counted(RESUMPTIONS)
+        self.test_a_server_that_is_away_for_a_while()
+        self.assertEqual(counted.since(), {("session", "success"): 1})
+        for test in (self.test_one_that_is_down, self.test_one_that_does_not_come_back):
+            self.setUp()
+            test()
+        self.setUp()
+        self.test_one_that_refuses_the_login()
+        self.assertEqual(counted.since(), {("session", "success"): 1, ("session", "failure"): 4})
 
     def test_one_that_is_down(self) -> None:
         """Nobody takes connections: the process that knew the stream is gone. The client is told within seconds."""

@@ -21,8 +21,9 @@ from zope.interface import implementer
 from minimixproxy.c2s.transport import connection, tls_engine, tls_layer
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.c2s.transport.tls import ServerTLS
-from minimixproxy.c2s.transport.tls_layer import RecordCounter, TLSLayer
+from minimixproxy.c2s.transport.tls_layer import HANDSHAKES, RecordCounter, TLSLayer
 from tests.c2s.helpers import Recorder, certified, connected, secured_pair, tls_factory
+from tests.counted import Counted
 
 
 def record(length: int) -> bytes:
@@ -115,6 +116,17 @@ class TLSLayerTest(unittest.TestCase):
         server.transport.write(b"!")
         pump.flush()
         self.assertEqual(len(told), 1)
+
+    def test_handshakes_are_counted(self) -> None:
+        """Once for each end, however it went."""
+        counted = Counted(HANDSHAKES)
+        for version in self.VERSIONS:
+            for end in self.layers(*self.pair(version)[:2]):
+                end.loseConnection()
+        self.assertEqual(counted.since(), {("client", "success"): 2 * len(self.VERSIONS)})
+        _client, _server, pump = self.begun(tls_factory(Version(SSL.TLS1_3_VERSION)))
+        pump.server.connectionLost(Failure(ConnectionLost()))
+        self.assertEqual(counted.since()["client", "failure"], 1)
 
     def begun(self, client_tls: TLSMemoryBIOFactory) -> tuple[Recorder, Recorder, iosim.IOPump]:
         """A client and a server that are about to shake hands."""

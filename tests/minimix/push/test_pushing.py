@@ -9,9 +9,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.config.settings import Push
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptPush
 from minimixproxy.minimix.push.enabling import MAX_OPEN, TIMEOUT
-from minimixproxy.minimix.push.pending import MAX_CHATS, MAX_FAILURES, PAUSE, RETRY_FIRST, RETRY_LONGEST
+from minimixproxy.minimix.push.pending import MAX_CHATS, MAX_FAILURES, PAUSE, PUBLICATIONS, RETRY_FIRST, RETRY_LONGEST
 from minimixproxy.minimix.push.registrations import MAX_REGISTRATIONS
 from minimixproxy.wire.stanza import MAX_PAYLOADS, Stanza, parse_stanza
+from tests.counted import Counted
 from tests.log_events import log_events, observe
 from tests.minimix.fakes import BARE, ROOM, STREAM, FakeSession, World
 from tests.minimix.null_journal import NullJournal
@@ -936,6 +937,15 @@ class Errors(PushCase):
             self.enable(self.phone)
             self.says()
             self.publication = self.published()
+
+    def test_counted(self) -> None:
+        counted = Counted(PUBLICATIONS)
+        self.service_says(self.publication)
+        self.service_says(self.publication)
+        self.says()
+        self.publication = self.published(60.0)
+        self.service_says(self.publication, "item-not-found")
+        self.assertEqual(counted.since(), {("told",): 1, ("disabled",): 1})
 
     def test_another_answer(self) -> None:
         """The first one counts, whatever the service says later under the same id."""
