@@ -4,14 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
-from minimixproxy.operator.reported import ReportedAccount, ReportedStream
+from minimixproxy.minimix.commands.report import Occupied
+from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.safety_net import NET, SafetyNet
 
 
-class WatchedStream(ReportedStream, Protocol):
+class WatchedAccount(Protocol):
+    """An account; an `Account` is one."""
+
+    @property
+    def is_enrolled(self) -> bool:
+        """Whether there is a login that opens its stream."""
+
+    @property
+    def sessions(self) -> Mapping[SessionPort, object]:
+        """Those of its clients."""
+
+    @property
+    def rooms(self) -> Mapping[str, Occupied]:
+        """The rooms that it is in."""
+
+
+class WatchedStream(Protocol):
     """An account stream; an `AccountStream` is one."""
+
+    @property
+    def state(self) -> Enum:
+        """Where it is in its life."""
 
     @property
     def backlog(self) -> int:
@@ -53,7 +75,7 @@ class WatchedDomain(Protocol):
 class Watched:
     """Each is asked anew. `journal` returns None if nothing is written; `connections`: of clients that are open."""
 
-    accounts: Callable[[], Iterable[tuple[ReportedAccount, WatchedStream]]] = tuple
+    accounts: Callable[[], Iterable[tuple[WatchedAccount, WatchedStream]]] = tuple
     journal: Callable[[], WatchedJournal | None] = lambda: None
     domains: Sequence[WatchedDomain] = ()
     connections: Callable[[], int] = lambda: 0
