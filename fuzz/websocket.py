@@ -143,9 +143,7 @@ TARGETS = {
     "websocket-messages": Target(
         messages, (_STANZA, _OPEN, b"<r xmlns='urn:xmpp:sm:3'/>", b"<iq><x/></iq> ", b"<a/><b/>")
     ),
-    "websocket-outgoing": Target(
-        outgoing, (b"\0" + _STANZA, b"\1\x50<presence p:a='1'/><stream:features/> <iq/>")
-    ),
+    "websocket-outgoing": Target(outgoing, (b"\0" + _STANZA, b"\1\x50<presence p:a='1'/><stream:features/> <iq/>")),
     "websocket-session": Target(
         session, (b"\0" + framed(_STANZA) + framed(b"p", opcode=9), b"\1\x90" + fragments(_STANZA, (9,)))
     ),

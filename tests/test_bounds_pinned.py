@@ -121,6 +121,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "MAX_REQUESTS": 1000,
     },
     "operator.web.metrics": {"FRESH": 1},
+    "operator.web.totals": {"AT_ONCE": 5000},
     "operator.web.reactor_lag": {"INTERVAL": 1},
     "operator.web.site": {"MAX_CONNECTIONS": 64},
     "operator.forget": {"PATIENCE": 20},

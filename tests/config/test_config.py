@@ -78,11 +78,9 @@ WEBSOCKET_FAULTS = {
     'tls = "proxy"\ntrusted_proxies = ["10.0.0.1/8"]': (
         '[[websocket]] #1 trusted_proxies: must be an address or a network, such as "127.0.0.1" or "10.0.0.0/8"'
     ),
-    'tls = "direct"\npath = "ws"': (
-        '[[websocket]] #1 path: must be the path of a URL, such as "/xmpp-websocket"'
-    ),
+    'tls = "direct"\npath = "ws"': ('[[websocket]] #1 path: must be the path of a URL, such as "/xmpp-websocket"'),
     'tls = "direct"\npath = "/.well-known/host-meta"': (
-        '[[websocket]] #1 path: is where host-meta is served: choose another path'
+        "[[websocket]] #1 path: is where host-meta is served: choose another path"
     ),
     'tls = "direct"\norigins = "*"': "[[websocket]] #1 origins: must be a list of strings",
     'tls = "direct"\nurl = "https://example.org/"': (

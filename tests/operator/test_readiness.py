@@ -47,7 +47,7 @@ class ReadinessTests(SynchronousTestCase):
             (["b.test"], []),
             (domains, ["no server can be reached: a.test, b.test"]),
         ):
-            self.assertEqual(list(readiness.of_servers(domains, partial(list, unreachable))()), reasons)
+            self.assertEqual(list(readiness.of_servers(lambda: domains, partial(list, unreachable))()), reasons)
 
     def test_client_proxy(self) -> None:
         for domains, reasons in (

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 from twisted.web import http
 
 REQUEST_WITHIN = 30.0  # seconds from the connection, or the last answer, to the end of a request
@@ -42,7 +44,7 @@ class BoundedChannel(http.HTTPChannel):
         self.factory.connected(self)
         super().connectionMade()
 
-    def connectionLost(self, reason: Any = None) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._deadline.active():
             self._deadline.cancel()
         self.factory.disconnected(self)

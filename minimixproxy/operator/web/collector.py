@@ -23,6 +23,7 @@ from minimixproxy.counting.histogram import HISTOGRAMS, Histogram
 from minimixproxy.counting.tally import OTHER, TALLIES, Tally
 from minimixproxy.counting.traffic import TRAFFIC, Traffic
 from minimixproxy.operator.readiness import Readiness
+from minimixproxy.operator.web.totals import Totals
 from minimixproxy.operator.web.watched import Watched, WatchedJournal
 from minimixproxy.wire.trees import BUILT
 
@@ -32,9 +33,10 @@ OCCUPANCY_STATES = ("ended", "interrupted", "joined", "joining", "leaving", "rej
 
 
 class ProxyCollector:
-    """A collector of prometheus_client's: it calls `collect` for each page."""
+    """A collector of prometheus_client's: it calls `collect` for each page. `totals`: of accounts, as counted last."""
 
     def __init__(self, watched: Watched, readiness: Readiness) -> None:
+        self.totals = Totals()
         self._watched = watched
         self._readiness = readiness
 
@@ -50,7 +52,7 @@ class ProxyCollector:
             {"version": __version__, "twisted": twisted.__version__, "python": platform.python_version()},
         )
         yield _gauge("ready", "1 if clients can be sent here, as /readyz says.", not self._readiness.reasons())
-        yield from self._of_accounts()
+        yield from self._of_accounts(self.totals)
         yield from _of_journal(self._watched.journal())
         yield from self._of_client_proxy()
         yield from self._of_stanzas()
@@ -58,34 +60,17 @@ class ProxyCollector:
         yield from map(_tally, sorted(TALLIES, key=_name))
         yield from map(_histogram, sorted(HISTOGRAMS, key=_name))
 
-    def _of_accounts(self) -> Iterator[Metric]:
-        streams: Counter[str] = Counter()
-        rooms: Counter[str] = Counter()
-        enrolled: Counter[str] = Counter()
-        sessions: Counter[str] = Counter()
-        queued: Counter[str] = Counter()
-        for account, stream in self._watched.accounts():
-            enrolled["yes" if account.is_enrolled else "no"] += 1
-            streams[stream.state.value] += 1
-            queued["account"] += stream.backlog
-            for session in account.sessions:
-                sessions["sleeping" if session.asleep else "connected"] += 1
-                queued["client"] += session.queued
-            for occupancy in account.rooms.values():
-                rooms[occupancy.state.value] += 1
+    def _of_accounts(self, totals: Totals) -> Iterator[Metric]:
         yield _gauge("client_connections", "Open connections of clients.", self._watched.connections())
-        yield _gauges("sessions", "Sessions of clients.", "state", sessions, ("connected", "sleeping"))
-        yield _gauges(
-            "accounts",
-            "Accounts, by whether a login that opens their stream is known.",
-            "enrolled",
-            enrolled,
-            ("yes", "no"),
-        )
-        yield _gauges("account_streams", "Accounts, by the state of their stream.", "state", streams, STREAM_STATES)
-        yield _gauges("occupancies", "Rooms that accounts are in, or mean to be.", "state", rooms, OCCUPANCY_STATES)
+        yield _gauges("sessions", "Sessions of clients.", "state", totals.sessions, ("connected", "sleeping"))
+        about = "Accounts, by whether a login that opens their stream is known."
+        yield _gauges("accounts", about, "enrolled", totals.enrolled, ("yes", "no"))
+        about = "Accounts, by the state of their stream."
+        yield _gauges("account_streams", about, "state", totals.streams, STREAM_STATES)
+        about = "Rooms that accounts are in, or mean to be."
+        yield _gauges("occupancies", about, "state", totals.rooms, OCCUPANCY_STATES)
         about = "Bytes that wait for clients or, on account streams, for servers, or for them to acknowledge."
-        yield _gauges("queue_bytes", about, "peer", queued, ("client", "account"))
+        yield _gauges("queue_bytes", about, "peer", totals.queued, ("client", "account"))
 
     def _of_client_proxy(self) -> Iterator[Metric]:
         domains = self._watched.domains
@@ -154,9 +139,9 @@ def _gauge(name: str, about: str, value: float) -> Metric:
 def _gauges(name: str, about: str, label: str, values: Counter[str], known: Sequence[str]) -> Metric:
     metric = GaugeMetricFamily(f"{PREFIX}{name}", about, labels=(label,))
     for value in known:
-        metric.add_metric((value,), values.pop(value, 0))
-    if values:
-        metric.add_metric((OTHER,), values.total())
+        metric.add_metric((value,), values[value])
+    if values.keys() - set(known):
+        metric.add_metric((OTHER,), sum(number for value, number in values.items() if value not in known))
     return metric
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.metrics_core import Metric
+from twisted.internet.defer import CancelledError
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
 from minimixproxy.counting.histogram import Histogram
+from minimixproxy.operator.readiness import Readiness
 from minimixproxy.operator.web.collector import ProxyCollector
+from minimixproxy.operator.web.totals import Count, Totals
+from minimixproxy.operator.web.watched import Watched
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"  # what every Prometheus reads
 FRESH = 1.0  # seconds for which a page is good: who asks without a pause costs no more
@@ -41,18 +48,35 @@ class MetricsPage(Resource):
 
     isLeaf = True
 
-    def __init__(self, collector: ProxyCollector, clock: Any) -> None:
+    def __init__(self, watched: Watched, readiness: Readiness, clock: Any) -> None:
         super().__init__()
-        self._registry = registry_of(collector)
+        self._collector = ProxyCollector(watched, readiness)
+        self._registry = registry_of(self._collector)
+        self._count = Count(watched, clock)
         self._clock = clock
         self._page = b""
         self._made: float | None = None
 
-    def render(self, request: Any) -> bytes:
+    def render(self, request: Any) -> bytes | int:
         request.setHeader(b"Content-Type", CONTENT_TYPE.encode())
+        if self._made is not None and self._clock.seconds() - self._made < FRESH:
+            return self._page
+        counted = self._count.take()
+        request.notifyFinish().addErrback(lambda _gone: counted.cancel())
+        counted.addCallback(self._make).addCallbacks(request.send, partial(_failed, request))
+        return NOT_DONE_YET
+
+    def _make(self, totals: Totals) -> bytes:
+        """Make the page, unless somebody who waited, too, has had it made."""
         begun = self._clock.seconds()
         if self._made is None or begun - self._made >= FRESH:
+            self._collector.totals = totals
             self._page = generate_latest(self._registry)
             self._made = begun
             SCRAPES.observe(self._clock.seconds() - begun)
         return self._page
+
+
+def _failed(request: Any, failure: Failure) -> None:
+    if failure.check(CancelledError) is None:  # who asked is gone
+        request.processingFailed(failure)

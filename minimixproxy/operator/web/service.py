@@ -17,7 +17,6 @@ from minimixproxy.config.settings import Web
 from minimixproxy.config.systemd_sockets import usable_endpoint
 from minimixproxy.logs.logger import Logger
 from minimixproxy.operator.readiness import Readiness
-from minimixproxy.operator.web.collector import ProxyCollector
 from minimixproxy.operator.web.health import Ready, living
 from minimixproxy.operator.web.hosts import Hosts
 from minimixproxy.operator.web.metrics import MetricsPage
@@ -36,7 +35,7 @@ class WebService(MultiService):
     def __init__(self, settings: Web, watched: Watched, readiness: Readiness, reactor: Any) -> None:
         super().__init__()
         self.root = Directory()
-        self.root.putChild(b"metrics", MetricsPage(ProxyCollector(watched, readiness), reactor))
+        self.root.putChild(b"metrics", MetricsPage(watched, readiness, reactor))
         self.root.putChild(b"healthz", living())
         self.root.putChild(b"readyz", Ready(readiness))
         self._endpoint = _endpoint(settings.endpoint)

@@ -71,6 +71,10 @@ class WebRequest(server.Request):
         if body is server.NOT_DONE_YET:
             return
         assert isinstance(body, bytes)
+        self.send(body)
+
+    def send(self, body: bytes) -> None:
+        """Answer with all bytes."""
         self.setHeader(b"Content-Length", b"%d" % len(body))
         self.write(body)  # not for HEAD
         self.finish()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,14 +21,16 @@ from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.operator.readiness import Readiness
 from minimixproxy.operator.web import collector as collecting
+from minimixproxy.operator.web.channel import BoundedChannel
 from minimixproxy.operator.web.collector import ProxyCollector
 from minimixproxy.operator.web.metrics import FRESH, families
 from minimixproxy.operator.web.reactor_lag import ReactorLag
+from minimixproxy.operator.web.totals import AT_ONCE, Count
 from minimixproxy.operator.web.watched import Watched
 from minimixproxy.safety_net import SafetyNet
 from tests.minimix.fakes import FakeSession
 from tests.minimix.owned import FakeRoom
-from tests.operator.web.pages import SiteCase
+from tests.operator.web.pages import SiteCase, Transport
 
 #: Where each label's values come from, but for those of tallies, which have their own.
 VALUES = {
@@ -86,8 +89,13 @@ class MetricsCase(SynchronousTestCase):
             lambda: self.accounts, lambda: self.journal, [FakeDomain(), FakeDomain(False, 4)], lambda: 7, self.net
         )
         self.collector = ProxyCollector(watched, Readiness(lambda: self.reasons))
+        self.count = Count(watched, self.clock)
 
     def families(self) -> list[Metric]:
+        counted = self.count.take()
+        while not counted.called:
+            self.clock.advance(0)
+        self.collector.totals = self.successResultOf(counted)
         return list(self.collector.collect())
 
     def value(self, name: str, **labels: str) -> float:
@@ -265,6 +273,65 @@ class PageTests(SiteCase):
         self.clock.advance(FRESH)
         self.get("/metrics")
         self.assertEqual(len(made), 2)
+
+
+class ManyAccountsTests(SiteCase):
+    """Counted a few in a turn: others have theirs in between."""
+
+    def setUp(self) -> None:
+        self.accounts = [(FakeAccount(), FakeStream(StreamState.OPEN)) for _ in range(3 * AT_ONCE)]
+        self.looked_at = 0
+        super().setUp()
+
+    def watched(self) -> Watched:
+        def accounts() -> Iterator[tuple[FakeAccount, FakeStream]]:
+            for pair in self.accounts:
+                self.looked_at += 1
+                yield pair
+
+        return Watched(accounts)
+
+    def asks(self) -> tuple[BoundedChannel, Transport]:
+        connection, transport = self.connect()
+        connection.dataReceived(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return connection, transport
+
+    def test_a_few_in_a_turn(self) -> None:
+        turns: list[int] = []  # how many had been looked at when the next one was asked for
+        later = self.clock.callLater
+
+        def noting(seconds: float, call: Callable[..., object], *arguments: object) -> Any:
+            if not seconds:
+                turns.append(self.looked_at)
+            return later(seconds, call, *arguments)
+
+        self.patch(self.clock, "callLater", noting)
+        _connection, transport = self.asks()
+        self.assertEqual((turns, transport.value()), ([AT_ONCE], b""))
+        self.clock.advance(0)
+        self.assertEqual(turns, [AT_ONCE, 2 * AT_ONCE, 3 * AT_ONCE])
+        line = f'minimixproxy_account_streams{{state="open"}} {len(self.accounts)}.0\n'
+        self.assertIn(line.encode(), transport.value())
+
+    def test_who_asks_meanwhile_waits_for_the_same(self) -> None:
+        asking = [self.asks() for _ in range(10)]
+        asking[3][0].connectionLost()  # and one is gone
+        self.clock.advance(0)
+        self.assertEqual(self.looked_at, len(self.accounts))
+        answered = [transport.value().count(b"200 OK") for _connection, transport in asking]
+        self.assertEqual(answered, [1, 1, 1, 0, 1, 1, 1, 1, 1, 1])
+
+    def test_a_fault_of_ours(self) -> None:
+        """It is told to who has asked; the next one is answered."""
+        del self.accounts[-1][1].state
+        _connection, transport = self.asks()
+        self.clock.advance(0)
+        self.assertIn(b"500 Internal", transport.value())
+        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+        self.accounts.pop()
+        _connection, transport = self.asks()
+        self.clock.advance(0)
+        self.assertIn(b"200 OK", transport.value())
 
 
 class ReactorLagTests(SynchronousTestCase):
