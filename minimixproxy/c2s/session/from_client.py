@@ -20,6 +20,9 @@ from minimixproxy.xep.stream_management import COUNTED
 from minimixproxy.xep.unsupported import refusal_of_element
 
 
+_RECEIVED = CLIENTS.received  # counted for each stanza
+
+
 class FromClient:
     """Handles the events of one connection of a client. Implements `paced_reading.Reader`."""
 
@@ -152,7 +155,7 @@ class FromClient:
                 return self._not_refused(stanza)
             self.active = self._clock.seconds()
             if stanza.name in COUNTED:
-                CLIENTS.received[stanza.name] += 1
+                _RECEIVED[stanza.name] += 1
                 if not self._session.receives(stanza):
                     return False
             return not self._link.takes_from_client(stanza)

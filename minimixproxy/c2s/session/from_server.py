@@ -17,6 +17,9 @@ from minimixproxy.xep.stream_headers import STREAM_END
 from minimixproxy.xep.stream_management import COUNTED
 
 
+_RECEIVED = SESSIONS.received  # counted for each stanza
+
+
 class FromServer:
     """Handles the events of one session's stream upstream."""
 
@@ -57,7 +60,7 @@ class FromServer:
         if stanza.name not in COUNTED:
             self._element(stanza)
             return
-        SESSIONS.received[stanza.name] += 1
+        _RECEIVED[stanza.name] += 1
         link = self._link
         if not self._server.receive():
             return
