@@ -19,7 +19,6 @@ from minimixproxy.xep.stream_headers import STREAM_END
 from minimixproxy.xep.stream_management import COUNTED
 from minimixproxy.xep.unsupported import refusal_of_element
 
-
 _RECEIVED = CLIENTS.received  # counted for each stanza
 
 

@@ -16,7 +16,6 @@ from minimixproxy.xep.oversized import error_for, lost_answer
 from minimixproxy.xep.stream_headers import STREAM_END
 from minimixproxy.xep.stream_management import COUNTED
 
-
 _RECEIVED = SESSIONS.received  # counted for each stanza
 
 
