@@ -100,6 +100,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.session.request_watch": {"MAX_WATCHED": 16},
     "clientproxy.component": {
         "HANDSHAKE_TIMEOUT": 30,
+        "FIRST_RETRY": 15,
         "SLOW_RETRY": 300,
         "STOP_TIMEOUT": 2,
         "MAX_BACKLOG": 64 * 1024**2,

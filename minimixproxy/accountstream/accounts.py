@@ -123,6 +123,14 @@ class Accounts(MultiService):
                 self._restore(account)
             except Exception:  # noqa: BLE001 (one damaged account must not cost the others)
                 self.log.failure("while restoring {account}", account=account.bare)
+        waiting = [account.bare for account in kept if (held := self._held.get(account.bare)) and held.waits]
+        if waiting:
+            self.log.warn(
+                "{number} of {all} accounts wait for a client to log in, as no usable login was kept: {some}",
+                number=len(waiting),
+                all=len(kept),
+                some=", ".join(waiting[:3]) + (", and others" if len(waiting) > 3 else ""),
+            )
 
     def _restore(self, kept: KeptAccount) -> None:
         if is_needed(kept.bare, kept.last_seen, bool(kept.rooms), self.logins):

@@ -102,6 +102,11 @@ class HeldAccount:
         """Whether there is a login, and the server has refused it."""
         return self.login.refused
 
+    @property
+    def waits(self) -> bool:
+        """Whether only a client can bring it back into its rooms."""
+        return not self.login.usable and not self.login.blocked
+
     @contextmanager
     def _perhaps_enrolling(self) -> Iterator[None]:
         """There is perhaps a login afterwards that opens the stream, and was none before."""
@@ -152,7 +157,7 @@ class HeldAccount:
         elif not self.login.usable:
             refused = self.login.refused
             self.stream.refuse(*("the server has refused the login that was kept",) if refused else ())
-            self.log.warn("{account} waits for a client to log in: no usable login was kept", account=self.bare)
+            self.log.info("{account} waits for a client to log in: no usable login was kept", account=self.bare)
         elif self.account.rooms:
             self.stream.reopen()
         if not self.account.rooms:

@@ -34,7 +34,8 @@ from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.oversized import Sendable, error_for, lost_answer, refused
 
 HANDSHAKE_TIMEOUT = 30.0  # seconds
-SLOW_RETRY = 300.0  # seconds, when a server has refused us: it will not change its mind soon
+SLOW_RETRY = 300.0  # seconds, when a server refuses us again and again: it will not change its mind soon
+FIRST_RETRY = 15.0  # seconds, the first time: an operator may be mending the secret just now
 STOP_TIMEOUT = 2.0  # seconds that stopping waits for the server to close
 MAX_BACKLOG = 64 * 1024 * 1024  # bytes waiting for a server that does not read
 
@@ -90,11 +91,14 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         self._endpoints = endpoints
         self._clock: Any = reactor
         self._backoff = backoffPolicy(initialDelay=1.0, maxDelay=60.0, factor=2.0, jitter=random.random)
-        self._jitter = random.random
+        self._slow = backoffPolicy(
+            FIRST_RETRY, SLOW_RETRY, factor=2.0, jitter=lambda: 0.2 * random.random() * FIRST_RETRY
+        )
         self._sendable = Sendable(limits.max_stanza)
         self._receivers: dict[str, Callable[[Stanza], None]] = {}
         self._turn = 0  # endpoints tried since there was a stream
         self._refused = False
+        self._refusals = 0  # rounds with one, since there was a stream
         self._connecting: Deferred[Any]
         self._timer: Any = None
         self._stopped: Deferred[None] | None = None
@@ -145,7 +149,8 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         delay = 0.0
         if self._turn % len(self._endpoints) == 0:
             rounds = self._turn // len(self._endpoints)
-            delay = SLOW_RETRY * (1 + 0.2 * self._jitter()) if self._refused else self._backoff(rounds - 1)
+            delay = self._slow(self._refusals) if self._refused else self._backoff(rounds - 1)
+            self._refusals += self._refused
             self._refused = False
             self.log.info("{domain}: next try in {delay:.1f} s", domain=self.domain, delay=delay)
         self._timer = self._clock.callLater(delay, self._connect)
@@ -174,6 +179,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
     def _authd(self, stream: FramedXmlStream) -> None:
         self._cancel_timer()
         self._refused = False
+        self._refusals = 0
         self._receivers = {handler.stanza_name: handler.receive for handler in self if hasattr(handler, "stanza_name")}
         self.log.info("{domain}: connected", domain=self.domain)
         StreamManager._authd(self, stream)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectingCancelledError, ConnectionDone
 from twisted.internet.task import Clock
-from twisted.logger import formatEvent
+from twisted.logger import LogLevel, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -320,6 +320,16 @@ class RestoreTest(AccountsTest):
         self.assertEqual(self.journal.take(), [])
         self.session()
         self.assertEqual(self.journal.take(), [("kept", None, 0)], "there is a client now")
+
+    def test_many_that_wait_for_a_client_are_one_warning(self) -> None:
+        self.logins.revived = None
+        events = log_events(self)
+        kept = [replace(self.kept(), bare=f"alice{number}@a.test") for number in range(200)]
+        self.accounts.restore(kept)
+        (warning,) = (event for event in events if event["log_level"] is LogLevel.warn)
+        said = str(formatEvent(warning))
+        self.assertIn("200 of 200 accounts wait for a client to log in", said)
+        self.assertIn("alice0@a.test, alice1@a.test, alice2@a.test, and others", said)
 
     def test_unusable_logins_wait_for_a_client(self) -> None:
         for changes, revived in (({"refused": True}, KEPT_LOGIN), ({"login": None}, KEPT_LOGIN), ({}, None)):

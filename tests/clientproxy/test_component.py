@@ -172,10 +172,27 @@ class HandshakeTests(ComponentCase):
         stream.dataReceived(HEADER + ERROR.format("not-authorized").encode())
         self.lose(stream)
         self.assertEqual(self.explanations(), ["the secret is wrong"])
-        self.advance(component.SLOW_RETRY - 1)
+        self.advance(component.FIRST_RETRY - 1)
         self.assertEqual(len(self.tried), 1)
-        self.advance(component.SLOW_RETRY * 0.2 + 2)
+        self.advance(component.FIRST_RETRY * 0.2 + 2)
         self.assertEqual(len(self.tried), 2)
+
+    def test_one_that_refuses_again_and_again_is_asked_less_and_less(self) -> None:
+        """First soon, as the operator may be mending it; and soon again when it had been mended meanwhile."""
+        self.start()
+        self.assertEqual([round(self.refused(), -1) for _ in range(7)], [20, 30, 60, 120, 240, 300, 300])
+        self.lose(self.handshake(self.one))
+        self.advance(3)
+        self.assertEqual(round(self.refused(), -1), 20)
+
+    def refused(self) -> float:
+        """Have the server refuse the secret; how long it takes until it is asked again, in seconds."""
+        before, count = self.clock.seconds(), len(self.tried)
+        self.one.streams[-1].dataReceived(HEADER + ERROR.format("not-authorized").encode())
+        self.lose(self.one.streams[-1])
+        while len(self.tried) == count:
+            self.advance(1)
+        return self.clock.seconds() - before
 
     def test_the_secret_is_in_no_log(self) -> None:
         self.test_a_wrong_secret_is_named_and_not_hammered()
@@ -222,7 +239,7 @@ class HandshakeTests(ComponentCase):
             endpoint.streams[0].dataReceived(HEADER + ERROR.format(condition).encode())
             self.lose(endpoint.streams[0])
             self.clock.advance(0)
-        self.advance(component.SLOW_RETRY - 1)
+        self.advance(component.FIRST_RETRY - 1)
         self.assertEqual(self.tried, ["one", "two"])
 
     def test_no_answer_to_the_handshake(self) -> None:
