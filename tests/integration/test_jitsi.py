@@ -139,7 +139,8 @@ class ComingAndGoingTests(JitsiCase):
         refusal = await alice.client.expect("<iq type='error' id='open'/>")
         self.assertIn(condition(refusal), ("recipient-unavailable", "service-unavailable"))
         self.assertEqual(await alice.enter(room), "ready")
-        self.assertEqual(second.rooms[room], [alice.client.jid])
+        # ejabberd gives it the first request, too: the old connection had not acknowledged it.
+        self.assertEqual(set(second.rooms[room]), {alice.client.jid})
         await alice.client.barrier()
         alice.client.nothing()
 
