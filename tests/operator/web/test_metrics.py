@@ -23,7 +23,7 @@ from minimixproxy.operator.readiness import Readiness
 from minimixproxy.operator.web import collector as collecting
 from minimixproxy.operator.web.channel import BoundedChannel
 from minimixproxy.operator.web.collector import ProxyCollector
-from minimixproxy.operator.web.metrics import FRESH, families
+from minimixproxy.operator.web.metrics import FRESH, SCRAPES, families
 from minimixproxy.operator.web.reactor_lag import ReactorLag
 from minimixproxy.operator.web.totals import AT_ONCE, Count
 from minimixproxy.operator.web.watched import Watched
@@ -316,7 +316,9 @@ class ManyAccountsTests(SiteCase):
     def test_who_asks_meanwhile_waits_for_the_same(self) -> None:
         asking = [self.asks() for _ in range(10)]
         asking[3][0].connectionLost()  # and one is gone
+        made = SCRAPES.cumulated()[-1][1]
         self.clock.advance(0)
+        self.assertEqual(SCRAPES.cumulated()[-1][1], made + 1)
         self.assertEqual(self.looked_at, len(self.accounts))
         answered = [transport.value().count(b"200 OK") for _connection, transport in asking]
         self.assertEqual(answered, [1, 1, 1, 0, 1, 1, 1, 1, 1, 1])
