@@ -161,7 +161,7 @@ def host_name(name: str) -> str:
 def has_package(module: str, extra: str) -> None:
     """Refuse what needs a package that comes with an extra of ours and is not installed."""
     if find_spec(module) is None:
-        raise ValueError(f"needs the package {module}, which is not installed: pip install 'minimixproxy[{extra}]'")
+        raise ValueError(f"needs {module} (the extra [{extra}]), which is not installed: pip install {module}")
 
 
 def endpoint_kind(description: str) -> str:

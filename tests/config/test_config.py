@@ -450,7 +450,7 @@ class AcceptedTests(ConfigTestCase):
         self.patch(checks, "find_spec", lambda _module: None)
         error = self.assertRaises(config.ConfigError, self.load, MINIMAL + "[web]\n")
         self.assertIn(
-            "[web]: needs the package prometheus_client, which is not installed: pip install 'minimixproxy[web]'",
+            "[web]: needs prometheus_client (the extra [web]), which is not installed: pip install prometheus_client",
             str(error),
         )
         self.load(MINIMAL)
