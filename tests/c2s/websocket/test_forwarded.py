@@ -37,7 +37,11 @@ ELEMENTS = {
     "for=unknown": None,
     "proto=https": None,
 }
-UNREADABLE = ("for", "for=", 'for="192.0.2.1', "for=192.0.2.1 for=192.0.2.2", "=", "for=a;;", 'for="a"b')
+UNREADABLE = (
+    *("for", "for=", 'for="192.0.2.1', "for=192.0.2.1 for=192.0.2.2", "=", "for=a;;", 'for="a"b'),
+    *("for =192.0.2.1", "for= 192.0.2.1"),  # no space is allowed there; to try where it belongs would take its square
+    "for=" + " " * 16_000 + '"',
+)
 
 
 def read(**headers: str) -> Forwarded:
