@@ -11,12 +11,12 @@ from xml.parsers import expat
 from minimixproxy.namespaces import NS_CLIENT, NS_FRAMING, NS_STREAM
 from minimixproxy.wire.events import Fault, Keepalive, StreamClosed, StreamOpened
 from minimixproxy.wire.fast_framing import UNUSED, FastFramer, simple_stanza_end
-from minimixproxy.wire.framing import MAX_DEPTH, MAX_HEADER, FramingLimits, expat_fault
+from minimixproxy.wire.framing import MAX_HEADER, FramingLimits, expat_fault
 from minimixproxy.wire.qualified_names import SEPARATOR, named_attributes, split_name
 from minimixproxy.wire.stanza import Stanza, optional_attribute, rewrite, start_tag_attributes
 from minimixproxy.xep.stream_headers import LANG, STREAM_END, XML_DECLARATION, header
 
-_UNLIMITED = FramingLimits(max_stanza=2**40, max_depth=MAX_DEPTH)  # what is written has been within limits already
+_UNLIMITED = FramingLimits(max_stanza=2**40, max_depth=2**40)  # what is written has been within limits already
 _XML_WS = b" \t\r\n"
 _CLIENT = b" xmlns='%b'" % NS_CLIENT.encode()
 _CLOSE = b"<close xmlns='%b'/>" % NS_FRAMING.encode()
@@ -117,6 +117,26 @@ def _broken(error: expat.ExpatError) -> BrokenMessage:
     return BrokenMessage(fault.condition, fault.text)
 
 
+class _LenientFramer(FastFramer):
+    """Finds where elements end. Whether they are XML with namespaces, is for the client to judge, as it is over TCP.
+
+    What a server relays has not been looked at; ejabberd relays prefixes that nobody declared.
+    """
+
+    __slots__ = ()
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.Parse(data, False)
+        except expat.ExpatError:
+            if self._loose or not self._header:
+                raise
+            self._read_loosely()
+
+    def _with_declarations(self, raw: bytes) -> Stanza:
+        return Stanza(raw, "", self._name, {}, (), self._namespaces)
+
+
 class Outgoing:
     """Cuts the bytes of a stream towards a client into messages."""
 
@@ -127,7 +147,7 @@ class Outgoing:
 
     def restart(self) -> None:
         """What follows is a new XML stream."""
-        self._framer = FastFramer(_UNLIMITED)
+        self._framer = _LenientFramer(_UNLIMITED)
         self._framer.pass_on(trusting=True)
         self._header_due = True
         self._declares = False  # the stream's header declares prefixes that an element may use
@@ -202,7 +222,7 @@ def _declared(data: bytes, start: int, end: int, prefixed: bool) -> bytes:
         # Of a tag with one kind of quotes, an even number of them is whole: no `>` of a value was found. If `xmlns` is
         # in there it may be part of a value.
         tag = data[name_end:tag_end]
-        if b"xmlns=" not in tag and b'"' not in tag and not tag.count(b"'") % 2:
+        if b"xmlns" not in tag and b'"' not in tag and not tag.count(b"'") % 2:
             return b"".join((data[start:name_end], _CLIENT, data[name_end:end]))
     return _slowly_self_contained(data[start:end])
 

@@ -147,6 +147,9 @@ CONTAINED = {
     b"<info/>": b"<info xmlns='jabber:client'/>",
     b"<iqx xmlns='u'/>": b"<iqx xmlns='u'/>",
     b"<r xmlns='urn:xmpp:sm:3'/>": b"<r xmlns='urn:xmpp:sm:3'/>",
+    b"<message xmlns = 'jabber:client' to='a'><body/></message>": (
+        b"<message xmlns = 'jabber:client' to='a'><body/></message>"
+    ),
 }
 
 
@@ -207,6 +210,19 @@ class OutgoingTests(unittest.SynchronousTestCase):
         outgoing.messages(b"<presence><half/>")
         outgoing.rest()
         self.assertEqual(len(outgoing.messages(b"</presence>")), 1)
+
+    def test_what_a_server_relays_unread_breaks_nothing(self) -> None:
+        """ejabberd relays prefixes that nobody declared: that is the client's to judge, whatever stands before it."""
+        bad = b"<message from='r@muc/nick'><body>b</body><p:x q:y=''/></message>"
+        contained = bad.replace(b" from", b" xmlns='jabber:client' from")
+        forwarded = b"<message><forwarded xmlns='urn:xmpp:forward:0'><message/></forwarded></message>"
+        resumed = b"<resumed xmlns='urn:xmpp:sm:3' h='1' previd='x'/>"
+        for other in (b"<presence from='a'/>", resumed, forwarded, b" "):
+            outgoing = Outgoing()
+            outgoing.messages(HEADER + b"<stream:features/>")
+            for _ in range(2):
+                found = outgoing.messages(other + bad + other + bad + other)
+                self.assertEqual((len(found), found[1::2]), (5, [contained, contained]), other)
 
     def test_no_xml_is_a_fault(self) -> None:
         outgoing = Outgoing()
