@@ -38,6 +38,7 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.clock import Clock, Timer
 
 HANDSHAKE_TIMEOUT = 20.0  # seconds from the connection to a whole request, TLS included
+MAX_REASON = 300  # characters of the log on why a request is refused: it says what a stranger has written
 LINGER = 1.0  # seconds for which a client that broke the protocol may still be reading why
 # Seconds between two looks at a connection: a client that was told nothing meanwhile is pinged, for reverse proxies
 # give up after 60. One that has said nothing by so many looks is given up, as by TCP's own probes.
@@ -200,7 +201,7 @@ class WebSocketTransport:
         self._handshake = None
         if outcome.refusal:
             address = str(outcome.client) if outcome.client else self._peer_name()
-            self.log.info("no WebSocket for {address}: {reason}", address=address, reason=outcome.refusal)
+            self.log.info("no WebSocket for {address}: {reason}", address=address, reason=outcome.refusal[:MAX_REASON])
         if outcome.opened:
             self._open(outcome)
         else:
@@ -242,6 +243,8 @@ class WebSocketTransport:
         try:
             for event in self._frames.feed(data):
                 if isinstance(event, bytes):
+                    if self._closing:
+                        continue
                     piece = self._incoming.stream_bytes(event)
                     if self.stream.take is None:
                         self.stream.dataReceived(piece)

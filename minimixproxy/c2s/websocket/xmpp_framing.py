@@ -80,12 +80,12 @@ def _is_one_simple_element(message: bytes) -> bool:
     size = len(message)
     if simple_stanza_end(message, 0, _UNLIMITED) == size:
         return True
-    return message.startswith(_EMPTY) and message.endswith(b"/>") and message.count(b"<") == 1
+    return message.startswith(_EMPTY) and message.find(b"/>") == message.find(b">") - 1 == size - 2
 
 
 def _root(message: bytes) -> tuple[str, str, dict[str, str]]:
     """Return URI, name and attributes of a message's one element. Raises `BrokenMessage`."""
-    if not message.startswith(b"<"):
+    if not message.startswith(b"<") or message.startswith(b"<\0"):  # that expat would take for UTF-16
         raise BrokenMessage("bad-format", "a message has to begin with an element")
     roots: list[tuple[str, dict[str, str]]] = []
     parser = expat.ParserCreate("UTF-8", SEPARATOR)

@@ -17,11 +17,13 @@ from minimixproxy.c2s.server import websocket_port
 from minimixproxy.c2s.server.websocket_port import WebSocketConnection, WebSocketFactory
 from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT
 from minimixproxy.c2s.websocket.frames import MAX_IDLE
-from minimixproxy.c2s.websocket.transport import HANDSHAKE_TIMEOUT, LINGER, LOOK_EVERY, UNHEARD
+from minimixproxy.c2s.websocket.transport import HANDSHAKE_TIMEOUT, LINGER, LOOK_EVERY, MAX_REASON, UNHEARD
+from minimixproxy.c2s.websocket.xmpp_framing import Incoming
 from minimixproxy.config.settings import WebSocket
 from tests.c2s.helpers import HEADER
 from tests.c2s.server.test_negotiation import errors
 from tests.c2s.websocket.lab import CLOSE, PROXY, FramedWire, WebSocketLab, WebSocketLabClient, framed, handshake
+from tests.log_events import log_events
 from tests.wires import Wire
 
 GOODBYE = framed((1001).to_bytes(2, "big"), opcode=8)
@@ -82,6 +84,13 @@ class HandshakeTests(TransportTestCase):
         self.assertTrue(wire.closing)
         connection.dataReceived(handshake("192.0.2.1"))
         self.assertEqual(wire.take(), b"")
+
+    def test_log_has_little_of_what_a_stranger_wrote(self) -> None:
+        connection, wire = self.connect()
+        events = log_events(self)
+        connection.dataReceived(handshake("192.0.2.1").replace(b" HTTP/1.1", b"/" + b"x" * 9000 + b" HTTP/1.1", 1))
+        self.assertTrue(wire.take().startswith(b"HTTP/1.1 404 "))
+        self.assertEqual([len(event["reason"]) for event in events if "reason" in event], [MAX_REASON])
 
     def test_one_that_does_not_take_its_answer_is_cut(self) -> None:
         connection, wire = self.connect()
@@ -268,6 +277,22 @@ class EndTests(TransportTestCase):
         self.client_.send(HEADER)
         self.say(framed(CLOSE), framed(b"<presence/>"), framed(b"x", opcode=9))
         self.assertEqual(self.say(framed(b"<presence/>"), b"\x01\x00"), b"")
+        self.gone()
+
+    def test_what_comes_behind_a_refusal_is_not_looked_at(self) -> None:
+        looked_at: list[bytes] = []
+        stream_bytes = Incoming.stream_bytes
+
+        def counted(incoming: Incoming, message: bytes) -> bytes:
+            looked_at.append(message)
+            return stream_bytes(incoming, message)
+
+        self.patch(Incoming, "stream_bytes", counted)
+        self.client_.send(HEADER)
+        self.assertEqual(errors(self.say(framed(b"<b/>") * 500)), [b"not-authorized"])
+        self.assertEqual(len(looked_at), 2)
+        self.say(framed(b"<b/>") * 500, GOODBYE)
+        self.assertEqual((len(looked_at), self.wire.disconnecting), (2, True))
         self.gone()
 
     def test_what_is_no_xml_never_goes_out(self) -> None:

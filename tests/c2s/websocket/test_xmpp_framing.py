@@ -27,6 +27,7 @@ WHOLE = (
     b"<message><body>without a namespace</body></message>",
     b"<presence/>",
     b"<presence xmlns='jabber:client'/>",
+    b"<presence id='>'/>",
     b"<iq type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>\n",
     b"<iq><iq/></iq>",
     b"<message id='>&lt;/message>'/>",
@@ -43,6 +44,9 @@ BROKEN = {
     b"<message><body>half": "not-well-formed",
     b"</message>": "not-well-formed",
     b"<mess": "not-well-formed",
+    b"<iq id='1'> />": "not-well-formed",  # it only looks like an element with nothing in it
+    b"<a > h='1'/>": "not-well-formed",
+    "<iq/>".encode("utf-16-le"): "bad-format",
     b" <message/>": "bad-format",
     b"text": "bad-format",
     b"<message/>text": "bad-format",
@@ -86,6 +90,10 @@ class IncomingTests(unittest.SynchronousTestCase):
             with self.assertRaises(BrokenMessage, msg=message) as caught:
                 Incoming().stream_bytes(message)
             self.assertEqual(caught.exception.condition, "invalid-namespace")
+
+    def test_utf_8_only(self) -> None:
+        """Characters of ASCII are UTF-8 even with zeros between them, and then look like UTF-16 to expat."""
+        self.assertRaises(BrokenMessage, Incoming().stream_bytes, OPEN.decode().encode("utf-16-le"))
 
     def test_open_comes_once_for_each_stream(self) -> None:
         incoming = opened()
