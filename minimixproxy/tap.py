@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,14 +23,17 @@ from minimixproxy.c2s.own_streams import is_own
 from minimixproxy.c2s.server import listener
 from minimixproxy.c2s.server.login_attempts import LoginAttempts
 from minimixproxy.c2s.transport.certificates import CertificateError
+from minimixproxy.checking.finding import Finding
 from minimixproxy.checking.loops import check_loops
 from minimixproxy.checking.offline import check_before_start, check_offline
 from minimixproxy.checking.state import place_of
 from minimixproxy.config import settings as config
+from minimixproxy.config.reloading import CannotReload, Part
 from minimixproxy.config.systemd_sockets import usable_endpoint
 from minimixproxy.counting.traffic import client_stanzas
 from minimixproxy.logs.faults import LastFaults
 from minimixproxy.logs.logger import Logger, printable
+from minimixproxy.logs.output import follow
 from minimixproxy.logs.service import LogFloodService
 from minimixproxy.operator import readiness
 from minimixproxy.operator.block import Blocking, OnDisk
@@ -41,9 +44,11 @@ from minimixproxy.operator.forget import Forgetting
 from minimixproxy.operator.notify import ServiceManager
 from minimixproxy.operator.notify_service import NotifyService
 from minimixproxy.operator.readiness import Readiness
+from minimixproxy.operator.reload import Hangups, Read, ReloadService
 from minimixproxy.operator.reported import Reported, Trouble
 from minimixproxy.operator.status_line import status_line
 from minimixproxy.operator.status_report import StatusReport
+from minimixproxy.ports import Ports
 from minimixproxy.resource_id import Installation
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import SQLJournal
@@ -72,11 +77,15 @@ class Options(usage.Options):
         """Load the file here, before twistd forks, writes a PID file or opens a log."""
         if self["config"] is None:
             raise usage.UsageError("--config FILE is missing")
+        self["hangups"] = Hangups()
+        if not self["check"]:
+            self["hangups"].catch()
         try:
             file = Path(self["config"])
             self["settings"] = config.load(file, _print_warning) if self["check"] else config.load(file)
         except config.ConfigError as error:
             _exit(error)
+        follow(getattr(self, "parent", None), self["settings"].log)
         if self["check"]:
             _check(Path(self["config"]), self["settings"])
 
@@ -90,27 +99,30 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
     _look_around(Path(options["config"]), settings, reactor)
     tree = MultiService()
     tree.addService(LogFloodService(reactor))  # it stops last
-    domains = [clientproxy.service(section, reactor) for section in settings.client_proxy]
+    domains = clientproxy.ClientProxies(settings, reactor)
     has_directory = _take_directory(settings, _owner(options))
     manager = ServiceManager()
     minimix = _minimix(settings, manager, reactor) if settings.serves_clients else None
     report = StatusReport(reactor, os.getpid, _reported(options, minimix, domains))
+    notifying = _notifying(manager, minimix, report, reactor)
+    reloads = _reloads(options, minimix, domains, notifying, reactor)
     if has_directory:
-        tree.addService(ControlService(settings.directory, _answers(minimix, report, reactor), reactor))
-    tree.addService(_notifying(manager, minimix, report, reactor))
+        answers = {**_answers(minimix, report, reactor), "reload": reloads.answer}
+        tree.addService(ControlService(settings.directory, answers, reactor))
+    tree.addService(notifying)
     if minimix is not None:
         minimix.service.setServiceParent(tree)
-    for domain in domains:
-        tree.addService(domain)
+    tree.addService(domains)
     if settings.web is not None:
         tree.addService(_web(settings.web, minimix, domains, report, reactor))
+    tree.addService(reloads)  # it stops first
     return tree
 
 
 def _web(
     settings: config.Web,
     minimix: _Minimix | None,
-    domains: Sequence[clientproxy.ClientProxyService],
+    domains: clientproxy.ClientProxies,
     report: StatusReport,
     reactor: Any,
 ) -> IService:
@@ -135,7 +147,7 @@ def _web(
     return whole
 
 
-def _readiness(minimix: _Minimix | None, domains: Sequence[clientproxy.ClientProxyService]) -> Readiness:
+def _readiness(minimix: _Minimix | None, domains: clientproxy.ClientProxies) -> Readiness:
     if minimix is None:
         return Readiness(readiness.of_client_proxy(domains))
     service, journal = minimix.service, minimix.journal
@@ -206,9 +218,22 @@ def _minimix(settings: config.Settings, manager: ServiceManager, reactor: Any) -
     return _Minimix(state, accounts, clients, journal, answers, blocking, Draining(clients, reactor))
 
 
-def _reported(
-    options: Options, minimix: _Minimix | None, domains: Sequence[clientproxy.ClientProxyService]
-) -> Reported:
+def _reloads(
+    options: Options,
+    minimix: _Minimix | None,
+    domains: clientproxy.ClientProxies,
+    notifying: NotifyService,
+    reactor: Any,
+) -> ReloadService:
+    """Return what reloads the configuration. What may disturb others, the ports, is prepared last."""
+    read = Read(Path(options["config"]).absolute(), options["settings"])
+    parts: list[Part] = [_LookingAround(read.path, reactor), domains]
+    if minimix is not None:
+        parts += [minimix.clients, minimix.accounts, Ports(minimix.clients.ports)]
+    return ReloadService(read, parts, reactor, options["hangups"], notifying.reloading)
+
+
+def _reported(options: Options, minimix: _Minimix | None, domains: clientproxy.ClientProxies) -> Reported:
     """Return what there is to tell of."""
     configuration = os.path.abspath(options["config"]) if options["config"] else ""
     if minimix is None:
@@ -242,8 +267,7 @@ def _answers(minimix: _Minimix | None, report: StatusReport, reactor: Any) -> di
     """Return what can be asked on the control socket."""
     if minimix is None:
         return {"status": report.answer}
-    return {
-        "status": report.answer,
+    of_accounts: dict[str, Any] = {
         "forget": Forgetting(minimix.accounts, reactor).answer,
         "enroll": minimix.enrolling.enroll,
         "enroll_keys": minimix.enrolling.take_keys,
@@ -252,8 +276,21 @@ def _answers(minimix: _Minimix | None, report: StatusReport, reactor: Any) -> di
         "blocked": minimix.blocking.blocked,
         "drain": lambda request: Deferred.fromCoroutine(minimix.draining.drain(request)),
         "undrain": minimix.draining.undo,
-        "own_stream": _own_stream,
     }
+    return {
+        "status": report.answer,
+        "own_stream": _own_stream,
+        **{name: _when_open(minimix.service, answer) for name, answer in of_accounts.items()},
+    }
+
+
+def _when_open(state: StateService, answer: Answer) -> Answer:
+    def answered(request: dict[str, Any]) -> Any:
+        return (
+            answer(request) if state.is_open else {"error": "state is not open yet: the proxy waits for its database"}
+        )
+
+    return answered
 
 
 def _notifying(manager: ServiceManager, minimix: _Minimix | None, report: StatusReport, reactor: Any) -> NotifyService:
@@ -287,12 +324,37 @@ def _check(path: Path, settings: config.Settings) -> NoReturn:
     raise SystemExit(0)
 
 
+def _warn_of(found: Iterable[Finding]) -> None:
+    for finding in found:
+        log.warn("{what}: {text}: {explanation}", what=finding.subject, text=finding.says, explanation=finding.advice)
+
+
 def _look_around(path: Path, settings: config.Settings, reactor: Any) -> None:
     """Log what clients, or others on this machine, will notice of the configuration; exit if it goes in circles."""
-    for finding in check_before_start(path, settings, datetime.now(UTC)):
-        log.warn("{what}: {text}: {explanation}", what=finding.subject, text=finding.says, explanation=finding.advice)
+    _warn_of(check_before_start(path, settings, datetime.now(UTC)))
     for finding in check_loops(settings, reactor):
         _exit(finding.sentence)
+
+
+class _LookingAround:
+    """What is looked for at the start is looked for in a new configuration, too (`reloading.Part`, and `Prepared`)."""
+
+    def __init__(self, path: Path, reactor: Any) -> None:
+        self._path = path
+        self._reactor = reactor
+        self._found: list[Finding] = []
+
+    async def prepare(self, new: config.Settings) -> _LookingAround:
+        for finding in check_loops(new, self._reactor):
+            raise CannotReload(finding.sentence)
+        self._found = list(check_before_start(self._path, new, datetime.now(UTC)))
+        return self
+
+    def commit(self) -> None:
+        _warn_of(self._found)
+
+    def undo(self) -> None:
+        """Nothing was done."""
 
 
 def _place(settings: config.Settings) -> Place:

@@ -35,9 +35,10 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "## `[sessions]`": config.Sessions,
     "## `[limits]`": config.Limits,
     "## `[web]`": config.Web,
+    "## `[log]`": config.Log,
     "## `[[client_proxy]]`": config.ClientProxy,
 }
-TABLES = {"listen", "websocket", "domain", "rooms", "push", "sessions", "limits", "web", "client_proxy"}
+TABLES = {"listen", "websocket", "domain", "rooms", "push", "sessions", "limits", "web", "log", "client_proxy"}
 DOAP = "{http://usefulinc.com/ns/doap#}"
 XMPP = "{https://linkmauve.fr/ns/xmpp-doap#}"
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"

@@ -8,10 +8,13 @@ import sys
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from twisted.application.service import IService
+from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
+from twisted.names import client as names_client
 from twisted.python import usage
 from twisted.trial import unittest
 
@@ -34,6 +37,13 @@ server = "tcp:127.0.0.1:5347"
 secret = "s3cret"
 """
 BAD = GOOD.replace("tcp:0", "pct:0")
+
+
+class Silent:
+    """A resolver that never answers."""
+
+    def __getattr__(self, _name: str) -> Any:
+        return lambda *_arguments, **_options: Deferred()
 
 
 class TapTestCase(unittest.SynchronousTestCase):
@@ -71,9 +81,14 @@ class OptionsTests(TapTestCase):
 
 
 class MakeServiceTests(TapTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        # Twisted's would use the real reactor, and leave a timer to whichever test comes next.
+        self.patch(names_client, "theResolver", Silent())
+
     def test_tree(self) -> None:
         tree = tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())
-        _log, control, _notify, state, _client_proxy = tree
+        _log, control, _notify, state, _client_proxy, _reload = tree
         self.assertEqual(len(list(state)), 2)  # accounts and listeners start when state is there, and stop before it
         self.assertTrue(all(IService.providedBy(service) for service in (*tree, *state)))
         for request in ("status", "forget"):
@@ -97,7 +112,7 @@ class MakeServiceTests(TapTestCase):
         self.patch(config, "DEFAULT_STATE", self.directory / "lib" / "state.sqlite")
         self.file.write_text(GOOD[GOOD.index("[[client_proxy]]") :])
         tree = tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())
-        self.assertEqual(len(list(tree)), 4)
+        self.assertEqual(len(list(tree)), 5)
         (domain,) = (self.directory / "lib" / "client_proxy").iterdir()
         self.assertEqual(domain, place(self.file).directory)
         self.assertEqual(stat.S_IMODE(domain.stat().st_mode), 0o700)
@@ -109,7 +124,7 @@ class MakeServiceTests(TapTestCase):
         self.file.write_text(GOOD[GOOD.index("[[client_proxy]]") :])
         with capturedLogs() as events:
             tree = tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())
-        self.assertEqual(len(list(tree)), 3)
+        self.assertEqual(len(list(tree)), 4)
         secret, no_status = map(formatEvent, events)
         self.assertIn("minimixproxy.toml holds a secret, and everybody on this machine may read it (mode 0644)", secret)
         self.assertIn("no status can be asked for: ", no_status)
@@ -159,7 +174,7 @@ class MakeServiceTests(TapTestCase):
     def test_client_proxy_with_a_place_for_its_control_socket(self) -> None:
         self.file.write_text('state_directory = "new"\n' + GOOD[GOOD.index("[[client_proxy]]") :])
         tree = tap.makeService(self.options("--config", str(self.file)), reactor=MemoryReactorClock())
-        self.assertEqual(len(list(tree)), 4)
+        self.assertEqual(len(list(tree)), 5)
         self.assertTrue((self.directory / "new").is_dir())
 
 

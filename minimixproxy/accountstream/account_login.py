@@ -99,6 +99,8 @@ class AccountLogin:
         self._unproved = False  # whether the login has a password that was changed, and what is kept the former one
         self._used: Login | None = None  # the login of the last opening, until it succeeds
         self._kept_seen = 0.0
+        self._not_served = False  # by the configuration
+        self._set_aside: Login | None = None  # until the domain is served again
         self._check = PasswordCheck(bare, context.clock, context.logins.prove)
 
     @property
@@ -215,9 +217,9 @@ class AccountLogin:
     def is_refused(self) -> bool:
         """Note that the server has refused the login; False: a client has logged in meanwhile, with another.
 
-        What a blocked account has is no worse for that.
+        What a blocked account has is no worse for that, nor what one has whose domain is not served.
         """
-        if self.blocked:
+        if self.blocked or self._not_served:
             return True
         if self._login is not self._used:
             return False
@@ -235,6 +237,26 @@ class AccountLogin:
             self.log.warn(
                 "the server refuses {account}: the keys it was enrolled with are withdrawn", account=self.bare
             )
+
+    # The configuration
+
+    def not_served(self) -> None:
+        """The account's domain is not served any more: no login is good until it is. What is kept stays so."""
+        if not self._not_served:
+            self._not_served, self._set_aside = True, self._login
+            self._login = self._relayed = self._used = None
+
+    def served_again(self) -> bool:
+        """The account's domain is served. Return whether it was not until now, and the account can log in again."""
+        if not self._not_served:
+            return False
+        aside, self._not_served, self._set_aside = self._set_aside, False, None
+        domain = self._context.settings.domain.get(aside.domain.name) if aside is not None else None
+        if aside is not None and domain is not None:
+            self._login = replace(aside, domain=domain)
+        elif self.kept is not None:
+            self._login = self._logins.revive(self.kept, self.bare)
+        return self.usable
 
     # The disk
 

@@ -13,6 +13,7 @@ from minimixproxy.accountstream.enrolling import Enrolling
 from minimixproxy.accountstream.held_account import BLOCKED, HeldAccount, is_needed
 from minimixproxy.accountstream.known_keys import AccountKeys
 from minimixproxy.accountstream.stream import AccountStream
+from minimixproxy.config.settings import Settings
 from minimixproxy.jids import parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.account import Account
@@ -239,6 +240,21 @@ class Accounts(MultiService):
         held.stop()
         held.stream.disownServiceParent()
         held.stream.close()
+
+    # The configuration -------------------------------------------------------------------------------------------
+
+    async def prepare(self, _new: Settings) -> Accounts:
+        """Nothing that accounts do for another configuration can fail (`reloading.Part`, and `Prepared`)."""
+        return self
+
+    def commit(self) -> None:
+        """There is another configuration: accounts whose domain it does not serve wait until it is served again."""
+        domains = self.logins.settings.domain
+        for held in list(self._held.values()):
+            held.settings_changed(served=parse_jid(held.bare).domain in domains)
+
+    def undo(self) -> None:
+        """Nothing was done."""
 
     # The service -----------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
+from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.xmlstream import STREAM_END_EVENT
 from twisted.words.xish.xmlstream import STREAM_ERROR_EVENT
 from zope.interface import implementer
@@ -189,9 +190,10 @@ class Connection:
         else:
             self._tell(Input.ENDED, why)
 
-    def _ended(self, _reason: Any = None) -> None:
+    def _ended(self, reason: Any = None) -> None:
         if self._attached:
-            self.log.warn("account stream lost its connection: {jid}", jid=self.jid)
+            why = _words(reason)
+            self.log.warn("account stream lost its connection: {jid}: {reason}", jid=self.jid, reason=why)
             self._breaks("the connection ended")
 
     def _silent(self, seconds: float) -> None:
@@ -279,3 +281,8 @@ class Connection:
 
     def stopProducing(self) -> None:
         """The connection is going; its end is reported by the stream itself."""
+
+
+def _words(reason: Any) -> str:
+    """Why a connection has ended, in Twisted's words."""
+    return str(reason.getErrorMessage()) if isinstance(reason, Failure) else "it was closed"

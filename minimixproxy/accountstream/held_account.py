@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from minimixproxy.accountstream.account_login import AccountLogin, LoginContext
-from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.accountstream.stream import AccountStream, StreamOptions
 from minimixproxy.jids import parse_jid
 from minimixproxy.logs.logger import Logger
@@ -78,8 +77,7 @@ class HeldAccount:
             self.login.client_came(login)
         if not self.is_enrolled:
             self.log.info("{jid} joins rooms by itself: the account is not enrolled", jid=session.jid)
-            if self.stream.state is StreamState.CLOSED:
-                self.stream.refuse("the account is not enrolled")
+            self.stream.refuse("the account is not enrolled")
         self.account.session_bound(session)
         if self.is_enrolled:
             self._login_mended()
@@ -162,6 +160,15 @@ class HeldAccount:
             self.stream.reopen()
         if not self.account.rooms:
             self.idle()
+
+    def settings_changed(self, *, served: bool) -> None:
+        """There is another configuration, in which the account's domain is `served`."""
+        self.stream.options = _options(self._registry.logins)
+        if not served:
+            self.login.not_served()
+            self.stream.withdraw("its domain is not served")
+        elif self.login.served_again():
+            self._login_mended()
 
     def kept(self) -> KeptAccount:
         """Return what is to be on disk, with the messages that are in memory."""

@@ -41,7 +41,9 @@ def _impossible(why: str) -> Transition:
 
     def impossible(rules: Rules, _with: object) -> None:
         fault = AssertionError(f"{rules.phase.name}: {why}")
-        rules.log.failure("what cannot happen to an account stream has happened", Failure(fault))
+        rules.log.failure(
+            "what cannot happen to the account stream of {account} has happened", Failure(fault), account=rules.account
+        )
 
     impossible.__doc__ = f"Cannot happen: {why}."
     return Transition(None, impossible)

@@ -116,6 +116,11 @@ class Rules:
         self._attempt: Attempt | None = None  # while OPENING, RESUMING or LEAVING
         self._bound: Opened | None = None  # while those are told who have lost the stream that it follows
 
+    @property
+    def account(self) -> str:
+        """Whose stream it is, for the log."""
+        return self._stream.account
+
     def happens(self, what: Input, with_it: Any = None) -> Any:
         """Go on to the phase that follows, and do what is to be done on the way; return what that returns."""
         raise NotImplementedError

@@ -39,7 +39,7 @@ async def open_account_stream(
         if resumable is not None and not resumable.is_wanted:
             raise UpstreamProtocolError("nothing is left to be closed")
         jid = await bind_resource(stream, login.own, resource)
-        enabled = await managing.enable(stream) if is_offered(features) else None
+        enabled = await managing.enable(stream, jid) if is_offered(features) else None
         return Opened(stream, jid, enabled, limit=limit)
     except UpstreamError as error:
         stream.transport.abortConnection()

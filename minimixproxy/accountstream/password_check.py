@@ -76,4 +76,6 @@ class PasswordCheck:
 
         self._work = work = Deferred.fromCoroutine(prove())
         work.addCallbacks(decided, failed)
-        work.addErrback(lambda failure: self.log.failure("after trying a new password", failure))
+        work.addErrback(
+            lambda failure: self.log.failure("after trying the new password of {account}", failure, account=self._bare)
+        )

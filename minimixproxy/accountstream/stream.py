@@ -111,7 +111,7 @@ class AccountStream(XMPPHandlerCollection, Service):
         super().__init__()
         self.account = account
         self._login = login
-        self._options = options
+        self.options = options  # a reload has others; what a stanza may be counts from the next connection on
         self._sendable = options.sendable
         self._clock = clock
         self._xmlstream: Observed | None = None  # that handlers have
@@ -234,8 +234,9 @@ class AccountStream(XMPPHandlerCollection, Service):
         self._life.happens(Input.MENDED)
 
     def refuse(self, why: str = "no usable login was kept") -> None:
-        """Do as if the credential had been refused, from CLOSED: there is none, or none that is good."""
-        self._life.happens(Input.REFUSE, why)
+        """Do as if the credential had been refused, if the stream is closed: there is none, or none that is good."""
+        if self._life.phase is Phase.CLOSED:
+            self._life.happens(Input.REFUSE, why)
 
     def cut_off(self, why: str) -> None:
         """End the stream, or the attempts to open it: whoever has use for it is told that its credential is refused.
@@ -245,6 +246,12 @@ class AccountStream(XMPPHandlerCollection, Service):
         self.shut_down()
         if self._life.phase is Phase.CLOSED:
             self.refuse(why)
+        self._unreachable(refused=True)
+
+    def withdraw(self, why: str) -> None:
+        """End the stream, and do as if the credential had been refused: rooms wait until it is `mended`."""
+        self.close()
+        self.refuse(why)
         self._unreachable(refused=True)
 
     def close(self) -> None:
@@ -275,11 +282,11 @@ class AccountStream(XMPPHandlerCollection, Service):
 
     def managed(self, opened: Opened) -> ManagedStream | None:
         """Return what is kept of the stream for other connections."""
-        return ManagedStream(opened.jid, opened.enabled, self._options.on_disk) if opened.enabled is not None else None
+        return ManagedStream(opened.jid, opened.enabled, self.options.on_disk) if opened.enabled is not None else None
 
     def connected(self, opened: Opened, managed: ManagedStream | None) -> Connection:
         """Make the connection of a stream that is open."""
-        sendable = self._options.sendable
+        sendable = self.options.sendable
         self._sendable = sendable if opened.limit is None else replace(sendable, size=opened.limit)
         how = "resumed" if opened.resumed else "open"
         self.log.info("account stream {how}: {jid}", how=how, jid=opened.jid)
@@ -348,7 +355,7 @@ class AccountStream(XMPPHandlerCollection, Service):
     @property
     def ping_interval(self) -> float:
         """Seconds of silence before the server is pinged."""
-        return self._options.ping_interval
+        return self.options.ping_interval
 
     def ping(self) -> None:
         """The server has been silent."""

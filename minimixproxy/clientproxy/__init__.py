@@ -6,15 +6,20 @@ pure: stanzas in, bytes out, the clock handed in.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
+from twisted.application.service import MultiService
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import clientFromString
 
 from minimixproxy.clientproxy.component import ComponentStream
 from minimixproxy.clientproxy.handlers import Clockwork, IQHandler, MessageHandler, PresenceHandler
 from minimixproxy.clientproxy.proxy import Proxy
-from minimixproxy.config.settings import ClientProxy
+from minimixproxy.config.settings import ClientProxy, Settings
+from minimixproxy.logs.logger import Logger
 from minimixproxy.wire.framing import MAX_DEPTH, FramingLimits
 
 
@@ -58,6 +63,69 @@ class ClientProxyService(ComponentStream):
         return super().stopService()
 
 
-def service(settings: ClientProxy, reactor: Any) -> ClientProxyService:
-    """Return the service of one proxied domain."""
-    return ClientProxyService(settings, reactor)
+class ClientProxies(MultiService):
+    """All proxied domains (`reloading.Part`); iterating yields the services that run."""
+
+    log = Logger()
+
+    def __init__(self, settings: Settings, reactor: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._settings = settings
+        self._reactor = reactor
+        self._wanted: dict[str, ClientProxy] = {}
+        for section in settings.client_proxy:
+            self._wanted[section.domain] = section
+            self._begin(section.domain)
+
+    def _begin(self, domain: str) -> None:
+        """Serve a domain, unless it is not wanted any more, or is served."""
+        section = self._wanted.get(domain)
+        if section is not None and all(service.domain != domain for service in self._served()):
+            self.addService(ClientProxyService(section, self._reactor))  # type: ignore[no-untyped-call]
+
+    def _ended(self, domain: str, _result: object) -> None:
+        self._begin(domain)
+
+    def _served(self) -> list[ClientProxyService]:
+        return list(super().__iter__())  # type: ignore[no-untyped-call]
+
+    def __iter__(self) -> Iterator[ClientProxyService]:
+        return iter(self._served())
+
+    def __len__(self) -> int:
+        return len(self._served())
+
+    def __contains__(self, service: object) -> bool:
+        return service in self._served()
+
+    async def prepare(self, new: Settings) -> PreparedProxies:
+        """Find out which domains begin anew (`reloading.Part`)."""
+        before = {section.domain: section for section in self._settings.client_proxy}
+        after = {section.domain: section for section in new.client_proxy}
+        return PreparedProxies(self, {domain for domain in before if after.get(domain) != before[domain]})
+
+    def reloaded(self, ended: Collection[str]) -> None:
+        """Serve what the settings have now; the services of `ended` domains end first, and others come for them."""
+        self._wanted = {section.domain: section for section in self._settings.client_proxy}
+        for service in self._served():
+            if service.domain in ended:
+                stopped = maybeDeferred(self.removeService, service)
+                stopped.addErrback(lambda failure: self.log.failure("while a component ended", failure))
+                stopped.addCallback(partial(self._ended, service.domain))
+        for domain in self._wanted:
+            if domain not in ended:
+                self._begin(domain)
+
+
+class PreparedProxies(NamedTuple):
+    """The domains that begin anew, or end (`reloading.Prepared`)."""
+
+    proxies: ClientProxies
+    ended: Collection[str]
+
+    def commit(self) -> None:
+        """Have them do so."""
+        self.proxies.reloaded(self.ended)
+
+    def undo(self) -> None:
+        """Nothing was done."""

@@ -184,15 +184,47 @@ def brings_its_own_tls(description: str) -> bool:
     return endpoint_kind(listened(description)) == "ssl"
 
 
+_LAST_PORT = 65535
+_UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'|unrecognized keyword arguments present', \['(\w+)'")
+_NO_NUMBER = re.compile(r"invalid literal for int\(\) with base 10: '(.*)'")
+_NO_KIND = re.compile(r"Unknown endpoint type: '(.*)'")
+
+
+def endpoint_fault(error: Exception) -> str:
+    """Return what is wrong with an endpoint, in words: the parsers have those of Python."""
+    text = str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else "a file that it names cannot be read"
+    if isinstance(error, SSL.Error):
+        return "its certificate and key cannot be used"
+    if isinstance(error, TypeError) and "missing" in text:
+        return "a part of it is missing, such as the port"
+    for pattern, words in (
+        (_UNEXPECTED, 'it has no parameter "{}"'),
+        (_NO_NUMBER, '"{}" is no number'),
+        (_NO_KIND, 'there is no kind "{}"'),
+    ):
+        found = pattern.search(text)
+        if found is not None:
+            return words.format(next(group for group in found.groups() if group is not None))
+    return text if isinstance(error, ValueError) and text else "it cannot be understood"
+
+
+def _check_port(endpoint: object) -> None:
+    port = getattr(endpoint, "_port", 0)
+    if isinstance(port, int) and not 0 <= port <= _LAST_PORT:
+        raise ValueError(f"{port} is no port: those are 0 to {_LAST_PORT}")
+
+
 def server_endpoint(description: str) -> str:
     from twisted.internet import reactor  # not at import: that would choose the reactor
 
     if endpoint_kind(listened(description)) == "systemd" and "LISTEN_FDS" not in os.environ:
         return description  # can only be parsed where systemd passes the sockets
     try:
-        endpoints.serverFromString(reactor, description)
+        _check_port(endpoints.serverFromString(reactor, description))
     except ENDPOINT_FAULTS as error:
-        raise ValueError(f'must be a Twisted server endpoint, such as "tcp:5222": {error}') from error
+        raise ValueError(f'must be a Twisted server endpoint, such as "tcp:5222": {endpoint_fault(error)}') from error
     return description
 
 
@@ -201,8 +233,10 @@ def client_endpoint(description: str) -> str:
 
     try:
         endpoint = endpoints.clientFromString(reactor, description)
+        _check_port(endpoint)
     except ENDPOINT_FAULTS as error:
-        raise ValueError(f'must be a Twisted client endpoint, such as "tcp:127.0.0.1:5222": {error}') from error
+        why = endpoint_fault(error)
+        raise ValueError(f'must be a Twisted client endpoint, such as "tcp:127.0.0.1:5222": {why}') from error
     if _verifies_nothing(endpoint):
         raise ValueError(
             'an "ssl:" endpoint verifies no certificate, so anybody can be the server: say "tls:HOST:PORT", which '

@@ -4,12 +4,11 @@ Durations are in seconds, sizes in bytes. Relative paths start at the directory 
 docs/configuration.md describes every key.
 """
 
-import tomllib
 from collections.abc import Callable
 from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import quote
 
 from pydantic import (
@@ -26,6 +25,7 @@ from pydantic import (
 from minimixproxy.config import checks, websocket_checks
 from minimixproxy.config.deprecated import understood
 from minimixproxy.config.errors import explain
+from minimixproxy.config.toml_file import TOMLError, read_toml
 from minimixproxy.logs.logger import Logger
 
 DEFAULT_STATE = Path("/var/lib/minimixproxy/minimixproxy.sqlite")
@@ -37,9 +37,19 @@ class ConfigError(Exception):
 
 
 class Section(BaseModel):
-    """A table of the file: unchangeable, no unknown keys, no silent conversions."""
+    """A table of the file: no unknown keys, no silent conversions, and unchangeable but by `take_over`.
+
+    Whoever works by a table is handed it once and reads a value when it needs that: so a reload reaches everybody.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    #: Which key tells tables of `[[this]]` kind from each other.
+    identified_by: ClassVar[str] = "endpoint"
+
+    def take_over(self, new: Self) -> None:
+        """Have the values of another one from now on: at a reload, and all at once."""
+        self.__dict__.update(new.__dict__)
 
 
 Seconds = Annotated[float, Field(gt=0, le=86400)]
@@ -225,8 +235,17 @@ class Web(Section):
         return self
 
 
+class Log(Section):
+    """What is written to the log, and how."""
+
+    level: Literal["debug", "info", "warn", "error", "critical"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
 class ClientProxy(Section):
     """A component domain (XEP-0114) whose IQs are answered by resources of the target account."""
+
+    identified_by: ClassVar[str] = "domain"
 
     domain: DomainName
     target: Annotated[tuple[BareJID, ...], BeforeValidator(checks.one_or_more)]
@@ -284,11 +303,13 @@ class Settings(BaseModel):
     seal_key: FilePath | None = None
     listen: Annotated[tuple[Listen, ...], BeforeValidator(checks.tables)] = ()
     websocket: Annotated[tuple[WebSocket, ...], BeforeValidator(checks.tables)] = ()
-    domain: dict[str, Domain] = {}
-    rooms: Rooms = Rooms()
-    push: Push = Push()
-    sessions: Sessions = Sessions()
-    limits: Limits = Limits()
+    domain: dict[str, Domain] = Field(default_factory=dict)
+    # Tables of their own for each `Settings`, as a reload changes them in place.
+    rooms: Rooms = Field(default_factory=Rooms)
+    push: Push = Field(default_factory=Push)
+    sessions: Sessions = Field(default_factory=Sessions)
+    limits: Limits = Field(default_factory=Limits)
+    log: Log = Field(default_factory=Log)
     web: Web | None = None
     client_proxy: Annotated[tuple[ClientProxy, ...], BeforeValidator(checks.tables)] = ()
 
@@ -344,13 +365,11 @@ def directory_alone(domain: str) -> Path:
 def read(path: Path) -> dict[str, Any]:
     """Read the file as TOML. Raises ConfigError."""
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        return read_toml(path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    except TOMLError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _log_warning(text: str) -> None:

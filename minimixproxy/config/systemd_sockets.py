@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from minimixproxy.config.checks import ENDPOINT_FAULTS, endpoint_kind, listened
+from minimixproxy.config.checks import ENDPOINT_FAULTS, endpoint_fault, endpoint_kind, listened
 
 
 def usable_endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
@@ -22,7 +22,7 @@ def usable_endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
     except ENDPOINT_FAULTS as error:
         if endpoint_kind(listened(description)) == "systemd":
             raise ValueError(_not_passed(error)) from error
-        raise ValueError(str(error)) from error
+        raise ValueError(endpoint_fault(error)) from error
     adopted = _adopted(endpoint)
     if adopted is not None:
         _check_family(adopted)

@@ -42,12 +42,21 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
+class Quoted(str):
+    """A name in quotation marks; `plain` is without them, for where it has a place of its own."""
+
+    __slots__ = ("plain",)
+    plain: str
+
+
 def name(text: str) -> str:
     """Return a name as `printable` does, in quotation marks if one could not tell where it ends."""
     shown = printable(text)
     if shown and " " not in shown and '"' not in shown:
         return shown
-    return '"' + shown.replace('"', '\\"') + '"'
+    quoted = Quoted('"' + shown.replace('"', '\\"') + '"')
+    quoted.plain = shown
+    return quoted
 
 
 def quoted(key: str, value: object) -> object:

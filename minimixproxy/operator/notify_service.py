@@ -52,6 +52,13 @@ class NotifyService(Service):
                 loop.stop()
         self._manager.stopping()
 
+    def reloading(self) -> Callable[[], None]:
+        """A reload begins; return what is to be called at its end. Nothing is told while the proxy is not ready."""
+        if not (self._manager.listens and self._is_ready()):
+            return lambda: None
+        self._manager.reloading()
+        return self._manager.ready
+
     def _begin(self) -> None:
         if not self.running:
             return

@@ -6,7 +6,7 @@ login, and a load balancer that sent no clients for it would keep it broken.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 #: Returns the reasons, in words, why clients had better go elsewhere now. Nothing of a peer's text is in them.
@@ -66,7 +66,7 @@ def of_servers(domains: Callable[[], Sequence[str]], unreachable: Callable[[], S
     return reasons
 
 
-def of_client_proxy(domains: Sequence[_Domain]) -> Check:
+def of_client_proxy(domains: Collection[_Domain]) -> Check:
     """Return what knows of domains of client_proxy, for a proxy that has nothing else."""
 
     def reasons() -> Iterable[str]:

@@ -17,11 +17,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from minimixproxy.logs.logger import Logger
-from minimixproxy.storage.errors import StateError
+from minimixproxy.storage.errors import StateError, Unreachable
 from minimixproxy.storage.schema import identity
 
 BUSY_TIMEOUT = 1.0  # seconds that SQLite waits for another process, at a time
@@ -40,6 +40,14 @@ _ALONE = ("SET LOCAL lock_timeout = '30s'", "SELECT pg_advisory_xact_lock(652021
 _WORTH_SAYING = 10 * 1024 * 1024  # bytes
 _NOT_A_DATABASE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _REVISIONS = "minimixproxy.storage:migrations"
+_REFUSED = "FATAL:"  # what the server itself says at a connection ...
+_NOT_READY = (
+    "starting up",
+    "shutting down",
+    "not yet accepting",
+    "recovery mode",
+    "too many clients",
+)  # ... and passes
 
 
 class Database:
@@ -191,11 +199,28 @@ class Database:
         try:
             yield
         except SQLAlchemyError as error:
-            raise StateError(self._explanation(getattr(error, "orig", None) or error)) from error
+            cause = getattr(error, "orig", None) or error
+            kind = Unreachable if isinstance(error, OperationalError) and self._may_come(str(cause)) else StateError
+            raise kind(self._explanation(cause)) from error
         except sqlite3.Error as error:
             raise StateError(self._explanation(error)) from error
         except OSError as error:
             raise StateError(f"{self.name}: {error.strerror}") from error
+
+    def reach(self) -> None:
+        """Raise `Unreachable` if the server takes no connection now, and other `StateError`s. Blocks."""
+        with self.explained(), self.engine.connect():
+            pass
+
+    def _may_come(self, fault: str) -> bool:
+        """Tell whether a fault at connecting is one that passes: the server has not answered, or is not ready.
+
+        libpq has no number for that, only text; of several addresses, that of each.
+        """
+        if self.sqlite or not fault.startswith("connection "):
+            return False
+        refusals = [line for line in fault.splitlines() if _REFUSED in line]
+        return all(any(word in line for word in _NOT_READY) for line in refusals)
 
     def _explanation(self, error: BaseException) -> str:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_A_DATABASE:

@@ -255,7 +255,10 @@ class Loader:
             return self._sealer.open(sealed, bare, room, "password").decode()
         except (Unsealable, UnicodeDecodeError):
             self.log.error(
-                "{name}: the password of {room} cannot be opened with this seal key", name=self._name, room=room
+                "{name}: the password of {room}, for {account}, cannot be opened with this seal key",
+                name=self._name,
+                room=room,
+                account=bare,
             )
             return None
 

@@ -14,12 +14,15 @@ from typing import Any, Protocol
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
 
+from minimixproxy.cannot_start import CannotStart
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.resource_id import Installation
 from minimixproxy.storage.database import Database
-from minimixproxy.storage.errors import CannotStart, StateError
+from minimixproxy.storage.errors import StateError, Unreachable
 from minimixproxy.storage.given_out import GivenOut
 from minimixproxy.storage.journal import OpenState, SQLJournal
 from minimixproxy.storage.lease import Lease
@@ -27,6 +30,10 @@ from minimixproxy.storage.loading import LoadedAccount, Loader
 from minimixproxy.storage.sealing import SEAL_KEY, Sealer, load_sealer
 from minimixproxy.storage.store import Store
 from minimixproxy.storage.writer import WriterThread
+from minimixproxy.timing.backoff import Backoff
+from minimixproxy.timing.clock import Timer
+
+FIRST_WAIT, LONGEST_WAIT = 1.0, 10.0  # seconds between looks for a database that is not there at the start
 
 #: Seconds that a busy reactor may keep the interpreter's lock from the writer, which needs it several times for a
 #: batch. With Python's 5 ms, clients of a busy proxy would wait for tens of milliseconds.
@@ -98,7 +105,10 @@ class StateService(MultiService):
         reactor: Any,
         opening: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """`opening`: what is entered while state is opened, which may take long."""
+        """`opening`: what is entered while state is opened, which may take long.
+
+        If the database's server is not there yet, its coming is waited for, and the children start then.
+        """
         super().__init__()
         self._journal = journal
         self._place = place
@@ -106,15 +116,62 @@ class StateService(MultiService):
         self._reactor = reactor
         self._opening = opening
         self._open = False
+        self._stopped = False
+        self._waits = Backoff(FIRST_WAIT, LONGEST_WAIT)
+        self._timer = Timer(reactor)
+        self._trouble = ""  # as it was logged
+        self._started_waiting = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is state, and what needs it can be asked for."""
+        return self._open
 
     def startService(self) -> None:
         """Open state, then start the children. The reactor does not run yet, so this may block."""
+        self._stopped = False
         try:
-            with self._opening():
-                state = open_state(self._place, self._reactor)
+            self._begin()
+        except Unreachable as error:
+            self._started_waiting = self._reactor.seconds()
+            self._wait(error)
         except StateError as error:
             self.log.critical("{error}", error=error)
             raise CannotStart(str(error)) from None
+
+    # Waiting for the database ------------------------------------------------------------------------------------
+
+    def _wait(self, error: Unreachable) -> None:
+        """Try again later. What is in the way is logged when it is another."""
+        if str(error) != self._trouble:
+            self._trouble = str(error)
+            self.log.warn("{error}: waiting for it, and no client can log in before it is there", error=error)
+        self._timer.start(self._waits.next(), self._look)
+
+    def _look(self) -> None:
+        """See whether it is there, without keeping the reactor from anything else."""
+        reactor = self._reactor
+        looking: Deferred[None] = deferToThreadPool(reactor, reactor.getThreadPool(), self._place.database.reach)
+        looking.addCallback(lambda _: self._begin() if not self._stopped else None)
+        looking.addErrback(self._not_begun)
+
+    def _not_begun(self, failure: Failure) -> None:
+        if self._stopped:
+            return
+        if isinstance(failure.value, Unreachable):
+            self._wait(failure.value)
+        elif isinstance(failure.value, StateError):
+            self._give_up(failure.value)
+        else:
+            self.log.failure("while state was to be opened", failure)
+            self._give_up(StateError("state cannot be opened"))
+
+    def _begin(self) -> None:
+        with self._opening():
+            state = open_state(self._place, self._reactor)
+        if self._trouble:
+            seconds = self._reactor.seconds() - self._started_waiting
+            self.log.info("{name} is there, after {seconds:.0f} s", name=self._place.database.name, seconds=seconds)
         self._journal.start(state, self._lost, self._accounts.kept)
         self._open = True
         sys.setswitchinterval(SWITCH_INTERVAL)
@@ -124,12 +181,17 @@ class StateService(MultiService):
 
     def _lost(self, error: StateError) -> None:
         """The database is another proxy's now: two would take rooms from each other, and only one may write."""
+        self._give_up(error)
+
+    def _give_up(self, error: StateError) -> None:
         self.log.critical("{error}; this proxy ends", error=error)
         atexit.register(_exit_with_failure)
         with suppress(ReactorNotRunning):  # it ends already
             self._reactor.stop()
 
     def stopService(self) -> Deferred[Any]:
+        self._stopped = True
+        self._timer.stop()
         stopped: Deferred[Any] = super().stopService()
         if self._open:
             self._open = False

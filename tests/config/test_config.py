@@ -21,6 +21,12 @@ MINIMAL = LISTEN + DOMAIN
 PROXY = '[[client_proxy]]\ndomain = "proxy.example.org"\ntarget = "bot@example.org"\nserver = "tcp:127.0.0.1:5347"\n'
 PROXY_COMPLETE = PROXY + 'secret = "s3cret"\n'
 
+#: That are neither a server's nor a client's.
+BAD_ENDPOINTS = (
+    *("", ":", "tcp", "tcp:", "tcp:x", "tcp:5222:foo=1", "tcp:5222:backlog=x", "pct:1", "unix", "ssl:5223"),
+    *("ssl:5223:privateKey=/nope", "haproxy:", "haproxy:tcp:x", "5222", "tls:host:5223:foo=2", "tcp:99999", "tcp:-1"),
+)
+
 VERIFIES_NOTHING = (
     'an "ssl:" endpoint verifies no certificate, so anybody can be the server: say "tls:HOST:PORT", which verifies '
     'HOST, or for a domain\'s upstream "tcp:HOST:PORT" or nothing, with upstream_trust'
@@ -132,16 +138,12 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
     "missing endpoint": ("[[listen]]\n" + DOMAIN, ["[[listen]] #1 endpoint: is missing"]),
     "endpoint type": (
         '[[listen]]\nendpoint = "pct:5222"\n' + DOMAIN,
-        [
-            '[[listen]] #1 endpoint: must be a Twisted server endpoint, such as "tcp:5222": '
-            "Unknown endpoint type: 'pct'"
-        ],
+        ['[[listen]] #1 endpoint: must be a Twisted server endpoint, such as "tcp:5222": there is no kind "pct"'],
     ),
     "web": (
         MINIMAL + '[web]\nendpoint = "tcp:x"\nhosts = ["a.test:80", "b test", 5, ""]\n',
         [
-            '[web] endpoint: must be a Twisted server endpoint, such as "tcp:5222": '
-            "invalid literal for int() with base 10: 'x'",
+            '[web] endpoint: must be a Twisted server endpoint, such as "tcp:5222": "x" is no number',
             *(
                 '[web] hosts: must be the name of a host, without a port, such as "proxy.example.org"'
                 for _wrong in ("port", "space")
@@ -164,7 +166,7 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + "[q]\n",
         [
             "[q]: unknown key; known: "
-            "client_proxy, domain, limits, listen, push, rooms, seal_key, sessions, state, state_directory, web, "
+            "client_proxy, domain, limits, listen, log, push, rooms, seal_key, sessions, state, state_directory, web, "
             "websocket"
         ],
     ),
@@ -180,7 +182,7 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + "[[is-1n]]\n",
         [
             "is-1n: unknown key; known: "
-            "client_proxy, domain, limits, listen, push, rooms, seal_key, sessions, state, state_directory, web, "
+            "client_proxy, domain, limits, listen, log, push, rooms, seal_key, sessions, state, state_directory, web, "
             "websocket"
         ],
     ),
@@ -246,7 +248,7 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + 'upstream = "example.org"\n',
         [
             '[domain."example.org"] upstream: must be a Twisted client endpoint, such as "tcp:127.0.0.1:5222": '
-            "Unknown endpoint type: 'example.org'"
+            'there is no kind "example.org"'
         ],
     ),
     "trust": (
@@ -528,10 +530,38 @@ class RefusedTests(ConfigTestCase):
         self.assertEqual(str(error), f"{self.directory}/absent.toml: cannot be read: No such file or directory")
 
     def test_not_toml(self) -> None:
-        self.assertIn("not valid TOML", self.fault("[[listen]\n"))
+        for text, told in (
+            ("[[listen]\n", 'line 1: not valid TOML: the head of a table has to be closed by "]", of one that may be '),
+            ("a = 1\nb = 2\na = 3", "line 3: not valid TOML: a is there twice"),
+            ("[a]\nb = 1\nb = 2\n[c]\n", "line 3: not valid TOML: b is there twice"),
+            ("[a]\n[b]\n[a]\n", "line 3: not valid TOML: [a] is there twice; one that may be repeated has double"),
+            ("[[a]]\n[a]\n", "line 2: not valid TOML: [a] is there twice; one that may be repeated has double"),
+            ('[domain."a.b"]\n[domain."a.b"]\n', "line 2: not valid TOML: [domain.a.b] is there twice"),
+            ("a = {b = 1}\na.c = 2", "line 2: not valid TOML: a is complete already, elsewhere"),
+            ("a.b = 1\n[a.b]\n", "line 2: not valid TOML: [a.b] is there twice, or is a key elsewhere"),
+            ("a = yes", "line 1: not valid TOML: this is no value: text needs quotation marks"),
+            ("a = [1,\n2", "line 2: not valid TOML: a list has to be closed by a bracket"),
+            ("a = 'x\n", "line 1: not valid TOML: a text has to be closed by a quotation mark"),
+            ('a = "x\n', "line 1: not valid TOML: a text has to be closed by a quotation mark"),
+            ("a = 1 b = 2", "line 1: not valid TOML: something stands behind the value: one key to a line"),
+            ("\n\na", 'line 3: not valid TOML: a key has to be followed by "=" and a value'),
+            ("= 1", "line 1: not valid TOML: this is neither a key with a value nor the head of a [table]"),
+            (r'a = "\q"', "line 1: not valid TOML: a backslash in a text is written twice"),
+            ("a = " + "[" * 10_000, "not valid TOML: nested too deeply"),
+        ):
+            self.assertIn(told, self.fault(text))
+
+    def test_no_words_of_pythons(self) -> None:
+        """Whatever is wrong with an endpoint, and whatever with the file."""
+        for description in BAD_ENDPOINTS:
+            told = self.fault(f'[[listen]]\nendpoint = "{description}"\n{DOMAIN}upstream = "{description}"')
+            for word in ("invalid literal", "argument", "()", "Errno", "__", "int(", "object", "None"):
+                self.assertNotIn(word, told, description)
 
     def test_not_utf8(self) -> None:
-        self.assertEqual(self.fault(b"a = '\xff'"), f"{self.file}: not UTF-8 at byte 5")
+        self.assertEqual(self.fault(b"b = 1\na = '\xff'"), f"{self.file}: line 2: not UTF-8")
+        for mark, encoding in ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+            self.assertIn("byte order mark (BOM)", self.fault(mark + MINIMAL.encode(encoding)))
 
     def test_secret_is_never_told(self) -> None:
         text = PROXY_COMPLETE + "nonsense = 1\n"

@@ -34,7 +34,7 @@ class LogInjectionTests(IntegrationTestCase):
             message = base64.b64encode(f"\0{name}\0guess".encode()).decode()
             client.send(f"<auth xmlns='{NS_SASL}' mechanism='PLAIN'>{message}</auth>")
             await client.expect(f"<failure xmlns='{NS_SASL}'/>", timeout=30.0)
-        self._check(proxy, "refused")
+        self._check(proxy, "failed login from 127.0.0.1 as ")
 
     async def test_in_a_session(self) -> None:
         """Resources and nicks, as far as the server lets them through, and addresses that are none."""

@@ -192,7 +192,7 @@ class UntoldServerTests(TellingCase):
             reply = await client.authenticate(account.username, account.password)
             self.assertEqual(next(reply.element.elements()).name, "temporary-auth-failure")
             self.assertEqual(reply.element.uri, NS_SASL)
-        lines = [line for line in proxy.log if f"no login for {account.jid}: " in line]
+        lines = [line for line in proxy.log if f"no login for {account.jid} from " in line]
         self.assertEqual(len(lines), 2, "one for each attempt of the client")
         for line in lines:
             self.assertIn("upstream_proxy_protocol is on: does the server expect the PROXY protocol", line)

@@ -127,7 +127,7 @@ class LocalScramTests(LocalScramCase):
 
         with self.assertRaisesRegex(Failed, "not-authorized"):
             await self.login(Elsewhere(CONVERSATIONS_STRICT, account), proxy)
-        await proxy.process.says(r"refused: not-authorized, the login is bound to another connection")
+        await proxy.process.says(r": not-authorized, the login is bound to another connection")
         await self.login(Device(CONVERSATIONS_STRICT, account), proxy)
 
     async def test_nobody_there(self) -> None:

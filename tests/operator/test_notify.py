@@ -185,6 +185,22 @@ class ServiceTests(NotifyCase):
         self.reactor.advance(LOOK)
         self.assertEqual(self.systemd.heard(), [])
 
+    def test_a_reload(self) -> None:
+        """It begins and ends; while the proxy is not ready, neither is told."""
+        self.is_ready = False
+        service = self.start()
+        self.reactor.run()
+        self.systemd.heard()
+        ends = service.reloading()
+        self.is_ready = True
+        ends()
+        self.assertEqual(self.systemd.heard(), [])
+        ends = service.reloading()
+        (told,) = self.systemd.heard()
+        self.assertRegex(told, r"^RELOADING=1\nMONOTONIC_USEC=[0-9]+$")
+        ends()
+        self.assertEqual(self.systemd.heard(), ["READY=1"])
+
     def test_the_status_is_told_when_it_is_another(self) -> None:
         self.start()
         self.reactor.run()

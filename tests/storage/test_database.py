@@ -10,8 +10,9 @@ from unittest.mock import patch
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twisted.trial import unittest
 
+from minimixproxy.cannot_start import CannotStart
 from minimixproxy.storage.database import Database
-from minimixproxy.storage.errors import CannotStart, StateError
+from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.schema import metadata
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, on_both_databases, require_postgresql
 
@@ -247,7 +248,7 @@ class WithoutDriverTests(unittest.TestCase):
 class CannotStartTests(unittest.TestCase):
     def test_ends_the_process(self) -> None:
         """One line, status 1; and whoever catches exceptions, as twistd does for its PID file, catches it."""
-        program = "from minimixproxy.storage.errors import CannotStart; raise CannotStart('no state')"
+        program = "from minimixproxy.cannot_start import CannotStart; raise CannotStart('no state')"
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         self.assertEqual((done.returncode, done.stdout, done.stderr), (1, "", "minimixproxy: no state\n"))
         self.assertIsInstance(CannotStart("x"), Exception)

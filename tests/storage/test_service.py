@@ -11,18 +11,29 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.logger import formatEvent
 from twisted.trial import unittest
 
+from minimixproxy.cannot_start import CannotStart
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.storage import service
 from minimixproxy.storage.database import Database
-from minimixproxy.storage.errors import CannotStart, StateError
+from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import SQLJournal
 from minimixproxy.storage.service import Place, StateService, check
 from minimixproxy.timing.turn_end import TurnEnd
 from tests.log_events import log_events
-from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, message, on_both_databases
+from tests.storage import postgresql
+from tests.storage.cases import (
+    BARE,
+    MEMBERSHIP,
+    ROOM,
+    StorageTestCase,
+    message,
+    on_both_databases,
+    require_postgresql,
+)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -34,6 +45,7 @@ class Accounts(Service):
         self.journal = journal
         self.restored: list[KeptAccount] | None = None
         self.restored_first = False
+        self.started: Deferred[None] = Deferred()
 
     def kept(self) -> list[KeptAccount]:
         return []
@@ -44,6 +56,8 @@ class Accounts(Service):
     def startService(self) -> None:
         self.restored_first = self.restored is not None
         super().startService()
+        if not self.started.called:
+            self.started.callback(None)
 
     async def _stop(self) -> None:
         await deferLater(reactor, 0.01)
@@ -91,6 +105,99 @@ class LostTests(unittest.SynchronousTestCase):
         self.assertEqual((done.returncode, done.stdout, done.stderr), (1, "said", "logged"))
 
 
+class LateTests(StorageTestCase):
+    """PostgreSQL comes later than the proxy, as at the start of a machine."""
+
+    def setUp(self) -> None:
+        require_postgresql()
+        super().setUp()
+        self.cluster = postgresql.cluster()
+        self.addCleanup(self.cluster.start)
+        self.url = self.cluster.database()
+        self.patch(service, "FIRST_WAIT", 0.01)
+        self.patch(service, "LONGEST_WAIT", 0.02)
+        self.given_up: Deferred[StateError] = Deferred()
+
+        def gives_up(_state: StateService, error: StateError) -> None:
+            self.given_up.callback(error)
+
+        self.patch(StateService, "_give_up", gives_up)
+        self.events = log_events(self)
+        self.looked: Deferred[None] = Deferred()
+
+    def make(self, *, child: bool = True) -> tuple[StateService, Accounts]:
+        database = Database(self.url)
+        reach = database.reach
+
+        def looked() -> None:
+            if not self.looked.called:
+                self.looked.callback(None)
+
+        def looks() -> None:
+            reactor.callFromThread(looked)  # type: ignore[attr-defined]
+            reach()
+
+        self.patch(database, "reach", looks)
+        journal = SQLJournal(reactor, TurnEnd(reactor))
+        accounts = Accounts(journal)
+        state = StateService(journal, Place(database, self.directory), accounts, reactor)
+        if child:
+            state.addService(accounts)
+        return state, accounts
+
+    def said(self, text: str) -> int:
+        return sum(text in (formatEvent(event) or "") for event in self.events)
+
+    async def test_it_comes(self) -> None:
+        """It is told once, and what needs state begins then."""
+        await deferToThread(self.cluster.stop)
+        state, accounts = self.make()
+        state.startService()
+        self.assertEqual((state.is_open, bool(state.running), accounts.restored), (False, False, None))
+        await self.looked
+        self.assertEqual(self.said("waiting for it, and no client can log in before it is there"), 1)
+        await deferToThread(self.cluster.start)
+        await accounts.started
+        self.assertEqual((state.is_open, bool(state.running), accounts.restored), (True, True, []))
+        self.assertEqual((self.said("is there, after"), self.given_up.called), (1, False))
+        await state.stopService()
+
+    async def test_stopped_meanwhile(self) -> None:
+        await deferToThread(self.cluster.stop)
+        state, accounts = self.make(child=False)
+        state.startService()
+        await self.looked
+        await state.stopService()
+        await deferToThread(self.cluster.start)
+        self.assertEqual((state.is_open, accounts.restored, self.given_up.called), (False, None, False))
+
+    async def test_it_comes_and_is_none(self) -> None:
+        """What time does not mend ends the proxy, at once or later."""
+        self.url = self.cluster.url("none")
+        state, _accounts = self.make(child=False)
+        self.assertIn('database "none" does not exist', str(self.assertRaises(CannotStart, state.startService)))
+        await deferToThread(self.cluster.stop)
+        state.startService()
+        await self.looked
+        await deferToThread(self.cluster.start)
+        self.assertIn('database "none" does not exist', str(await self.given_up))
+        await state.stopService()
+
+    def test_what_may_come(self) -> None:
+        database = Database("postgresql://user@host/base")
+        for fault, comes in (
+            ("connection failed: connection to server at 127.0.0.1 failed: Connection refused", True),
+            ("connection timeout expired", True),
+            ("connection failed: FATAL:  the database system is starting up", True),
+            ("connection failed: FATAL:  sorry, too many clients already", True),
+            ('connection failed: FATAL:  password authentication failed for user "x"', False),
+            ("connection failed: Connection refused\nconnection to the other failed: FATAL:  no such role", False),
+            ("deadlock detected", False),
+        ):
+            self.assertEqual(database._may_come(fault), comes, fault)
+        self.assertFalse(Database(Path("x.sqlite"))._may_come("connection failed"))
+
+
 @on_both_databases
 class StateServiceTests(StorageTestCase):
     def setUp(self) -> None:
@@ -130,7 +237,7 @@ class StateServiceTests(StorageTestCase):
         if isinstance(self.state, Path):
             self.state.mkdir()
         else:
-            self.place = Place(Database(f"{self.state}0"), self.directory)
+            self.place = Place(Database(self.state.replace("@/", "@/no")), self.directory)
         state, accounts = self.make()
         error = self.assertRaises(CannotStart, state.startService)
         self.assertIn(self.place.database.name, str(error))

@@ -31,6 +31,10 @@ MAX_FAILURES = 3  # on one stream; RFC 6120 §6.4.5 says 2 to 5
 class LoginHost(Protocol):
     """The negotiation, as the login sees it. It sends the elements."""
 
+    @property
+    def address(self) -> str:
+        """Where the client is, for the log."""
+
     def exchange_by(self, mechanism: str | None) -> Exchange:
         """Return how the client logs in by a mechanism. Raises `SaslFailure`."""
 
@@ -100,7 +104,7 @@ class ClientLogin:
     def _failed(self, failure: Failure) -> None:
         error = failure.value
         if not isinstance(error, SaslFailure):
-            self.log.failure("while a client logs in", failure)
+            self.log.failure("while the client at {address} logs in", failure, address=self._host.address)
             error = SaslFailure("temporary-auth-failure")
         self.fail(error)
 

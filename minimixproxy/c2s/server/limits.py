@@ -17,7 +17,7 @@ class ConnectionCounter:
     """How many connections each address has open."""
 
     def __init__(self, maximum: int) -> None:
-        self._maximum = maximum
+        self.maximum = maximum
         self._open: Shares[str] = Shares()
         self._refused: set[str] = set()
 
@@ -26,7 +26,7 @@ class ConnectionCounter:
 
     def admit(self, key: str) -> bool:
         """Count one more connection, or return False if the address has its maximum."""
-        if not self._open.leave_one([key], self._maximum):
+        if not self._open.leave_one([key], self.maximum):
             return False
         self._open.take([key])
         return True
@@ -83,6 +83,10 @@ class FailedLogins:
         self._size = size
         self._failures: OrderedDict[Hashable, _Attempts] = OrderedDict()
         self._open: dict[Hashable, _Attempts] = {}
+
+    def set_delays(self, free: int, base: Seconds, maximum: Seconds) -> None:
+        """Have other delays from now on, for what failed before, too."""
+        self._free, self._base, self._maximum = free, base, maximum
 
     def __len__(self) -> int:
         return len(self._failures) + len(self._open)
@@ -150,8 +154,15 @@ class LoginGuard:
     def __init__(self, clock: Callable[[], Seconds], free: int, base: Seconds, maximum: Seconds) -> None:
         """`free`, `base`, `maximum`: as for `FailedLogins`."""
         self._pairs = FailedLogins(clock, free, base, maximum, one_by_one=True)
-        self._accounts = FailedLogins(clock, free, min(base, self.ACCOUNT_MAXIMUM), min(maximum, self.ACCOUNT_MAXIMUM))
-        self._addresses = FailedLogins(clock, max(free, 1) * self.ADDRESS_FREE_FACTOR, base, maximum)
+        self._accounts = FailedLogins(clock, free, base, maximum)
+        self._addresses = FailedLogins(clock, free, base, maximum)
+        self.set_delays(free, base, maximum)
+
+    def set_delays(self, free: int, base: Seconds, maximum: Seconds) -> None:
+        """Have other delays from now on, for what failed before, too."""
+        self._pairs.set_delays(free, base, maximum)
+        self._accounts.set_delays(free, min(base, self.ACCOUNT_MAXIMUM), min(maximum, self.ACCOUNT_MAXIMUM))
+        self._addresses.set_delays(max(free, 1) * self.ADDRESS_FREE_FACTOR, base, maximum)
 
     def wait(self, address: str, account: str, waited: Seconds = 0.0) -> Seconds:
         """Return the seconds that an attempt must wait after `waited` seconds; less if others end sooner."""
@@ -210,7 +221,7 @@ class RegistrationGuard:
     def __init__(self, clock: Callable[[], Seconds], most: int, size: int = _TABLE_SIZE) -> None:
         """`most`: accounts of one address in an hour."""
         self._clock = clock
-        self._most = most
+        self.most = most
         self._size = size
         self._known: OrderedDict[str, _Registrations] = OrderedDict()
 
@@ -224,7 +235,7 @@ class RegistrationGuard:
         if known is None or not 0 <= now - known.since < self.PERIOD:
             self._known.pop(address, None)
             known = _Registrations(now)
-        if known.tries >= self._most * self.TRIES_FACTOR or (makes and known.made >= self._most):
+        if known.tries >= self.most * self.TRIES_FACTOR or (makes and known.made >= self.most):
             return False
         self._known[address] = known._replace(tries=known.tries + 1, made=known.made + makes)
         if len(self._known) > self._size:

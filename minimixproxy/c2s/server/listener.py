@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
-from twisted.application import strports
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.internet.protocol import Factory, connectionDone
@@ -27,15 +26,18 @@ from minimixproxy.c2s.session.reconnecting import Connect
 from minimixproxy.c2s.session.resumable import ResumableSessions
 from minimixproxy.c2s.session.session_context import SessionContext
 from minimixproxy.c2s.session.turn_shares import TurnShares
+from minimixproxy.c2s.transport.certificates import CertificateError
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection, read_little
 from minimixproxy.c2s.transport.peers import Peer, is_loopback, peer_key
-from minimixproxy.c2s.transport.tls import ALPN, ServerTLS
+from minimixproxy.c2s.transport.tls import ALPN, PreparedTLS, ServerTLS
 from minimixproxy.c2s.upstream.connecting import Login, connect_upstream, contact_upstream
 from minimixproxy.c2s.upstream.handed_login import Authenticate, log_in_upstream
 from minimixproxy.config.checks import brings_its_own_tls, is_relayed
+from minimixproxy.config.reloading import CannotReload
 from minimixproxy.config.settings import Domain, Listen, Settings
 from minimixproxy.logs.logger import Logger
+from minimixproxy.ports import CannotBind, PortGroup
 from minimixproxy.sasl.tokens import NoTokens, Tokens
 from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.framing import FramingLimits
@@ -53,14 +55,34 @@ class Clients:
     def __init__(self, context: NegotiationContext, *, plaintext_from_loopback: bool = False) -> None:
         self.context = context
         self.plaintext_from_loopback = plaintext_from_loopback
-        self.counter = ConnectionCounter(context.limits.connections_per_address)
-        self.framing = FramingLimits(context.limits.stanza_size, context.limits.stanza_depth)
+        self.accepting = True  # else a client is told nothing: its connection ends at once
+        self._counter = ConnectionCounter(context.limits.connections_per_address)
         self._streams: set[ClientStream] = set()
         self._all_gone: Deferred[None] | None = None
         self._when_empty: list[Deferred[None]] = []
 
     def __len__(self) -> int:
         return len(self._streams)
+
+    @property
+    def counter(self) -> ConnectionCounter:
+        """How many connections each address has."""
+        self._counter.maximum = self.context.limits.connections_per_address
+        return self._counter
+
+    @property
+    def framing(self) -> FramingLimits:
+        """What a client that connects now may send."""
+        return FramingLimits(self.context.limits.stanza_size, self.context.limits.stanza_depth)
+
+    def end_domains(self, gone: Collection[str]) -> None:
+        """End the streams of domains that are not served any more (RFC 6120 §4.9.3.5), and the sessions that sleep."""
+        text = "this domain is not served here any more"
+        for stream in list(self._streams):
+            handler = stream.handler
+            if handler is not None and handler.domain in gone:
+                handler.close("host-gone", text)
+        self.context.sessions.resumable.end_domains(gone, text)
 
     def add(self, stream: ClientStream) -> None:
         self._streams.add(stream)
@@ -165,30 +187,42 @@ class ClientFactory(Factory):
         self._clients = clients
         self._listen = listen
 
-    def buildProtocol(self, addr: Any) -> ClientConnection:
-        return ClientConnection(self._clients, self._listen)
+    def buildProtocol(self, addr: Any) -> ClientConnection | None:
+        return ClientConnection(self._clients, self._listen) if self._clients.accepting else None
 
 
 class ClientService(MultiService):
-    """All ports for clients. Stopping it says goodbye to every client first."""
+    """All ports for clients, `ports`. Stopping it says goodbye to every client first."""
 
     def __init__(self, settings: Settings, clients: Clients, reactor: Any) -> None:
         super().__init__()
         self.clients = clients
+        self._settings = settings
         self._tls = clients.context.tls
         self._closing: Deferred[None] = succeed(None)
-        for listen in settings.listen:
-            # unlike a service made directly, this one ends the start of twistd if it cannot listen
-            factory = ClientFactory(self.clients, listen)
-            self.addService(strports.service(listen.endpoint, factory, reactor=reactor))
-        for websocket in settings.websocket:
-            port = WebSocketFactory(self.clients, websocket)
-            self.addService(strports.service(websocket.endpoint, port, reactor=reactor))
+        self.ports = [
+            PortGroup("[[listen]]", self._listen_factories, settings, reactor),
+            PortGroup("[[websocket]]", self._websocket_factories, settings, reactor),
+        ]
+        for group in self.ports:
+            group.setServiceParent(self)
+
+    def _listen_factories(self, settings: Settings) -> dict[str, ClientFactory]:
+        return {listen.endpoint: ClientFactory(self.clients, listen) for listen in settings.listen}
+
+    def _websocket_factories(self, settings: Settings) -> dict[str, WebSocketFactory]:
+        return {section.endpoint: WebSocketFactory(self.clients, section) for section in settings.websocket}
+
+    def privilegedStartService(self) -> None:
+        """Bind the ports; whoever connects before the service has started is not served."""
+        self.clients.accepting = False
+        super().privilegedStartService()
 
     def startService(self) -> None:
         """Make the certificates that are not configured: privileges are dropped by now, so the files are ours."""
         self._tls.load()
         super().startService()
+        self.clients.accepting = True
         context = self.clients.context
         context.offers.start(context.domains.values())
 
@@ -196,21 +230,19 @@ class ClientService(MultiService):
 
     def close_ports(self) -> Deferred[None]:
         """Accept nobody from now on; fires when the ports are closed."""
-        self._closing = closing = _closed(self)
+        all_closed = DeferredList([group.stopService() for group in self.ports])
+        self._closing = closing = all_closed.addCallback(lambda _: None)
         return closing
 
     def open_ports(self) -> None:
         """Accept clients again. Raises `CannotListenError`; then no port is open."""
-        opened = []
         try:
-            for port in self:
-                port._raiseSynchronously = True  # as `strports` has it, at each start anew
-                port.privilegedStartService()
-                opened.append(port)
-                port.startService()
-        except CannotListenError:
-            self._closing = _closed(opened)
-            raise
+            for group in self.ports:
+                group.open(self._settings)
+        except CannotBind as error:
+            self.close_ports()
+            cause = error.__cause__
+            raise cause if isinstance(cause, CannotListenError) else CannotListenError("", "", error) from error
 
     def connected(self) -> int:
         """Return how many clients are connected."""
@@ -224,6 +256,17 @@ class ClientService(MultiService):
         """End every client's stream with `system-shutdown`."""
         self.clients.dismiss()
 
+    # Reloading
+
+    async def prepare(self, new: Settings) -> PreparedDomains:
+        """Read the certificates of a new configuration (`reloading.Part`); its ports are `Ports`' affair."""
+        try:
+            return PreparedDomains(self, self._tls.prepare(new.domain.values()), self._settings, new)
+        except CertificateError as error:
+            raise CannotReload(str(error)) from error
+        except OSError as error:
+            raise CannotReload(f"{new.directory}: {error.strerror}") from error
+
     def stopService(self) -> Deferred[Any]:
         """Close the ports, then the streams."""
         stop = super().stopService
@@ -231,9 +274,24 @@ class ClientService(MultiService):
         return DeferredList([closed, self.clients.shut_down()])
 
 
-def _closed(ports: Iterable[Any]) -> Deferred[None]:
-    """Close ports; fires when that is done."""
-    return DeferredList([maybeDeferred(port.stopService) for port in ports]).addCallback(lambda _: None)
+class PreparedDomains:
+    """The domains of a new configuration, with their certificates (`reloading.Prepared`)."""
+
+    def __init__(self, service: ClientService, tls: PreparedTLS, old: Settings, new: Settings) -> None:
+        self._service = service
+        self._tls = tls
+        self._gone = [name for name in old.domain if name not in new.domain]
+        self._changed = [name for name, domain in new.domain.items() if old.domain.get(name) != domain]
+
+    def commit(self) -> None:
+        """Serve these domains, and no others."""
+        clients, context = self._service.clients, self._service.clients.context
+        context.tls.take(self._tls)
+        clients.end_domains(self._gone)
+        context.offers.ask_anew([context.domains[name] for name in self._changed], context.domains)
+
+    def undo(self) -> None:
+        """Nothing has been done yet."""
 
 
 def client_service(
@@ -271,8 +329,11 @@ def client_service(
     turn_end = turn_end or TurnEnd(reactor)
     resumable = ResumableSessions(settings.sessions)
     shares, connect, lines = TurnShares(reactor), connect or connect_client, LoginLines(reactor)
-    holds_back = settings.rooms.inactive != "pass"
-    limits = settings.limits
+    limits, rooms = settings.limits, settings.rooms
+
+    def holds_back() -> bool:
+        return rooms.inactive != "pass"
+
     sessions = SessionContext(accounts, limits, reactor, turn_end, shares, resumable, connect, lines, holds_back)
     upstream = Upstream(contact or contact_server, log_in)
     attempts = attempts or LoginAttempts(limits, reactor)

@@ -36,21 +36,20 @@ class LoginAttempts:
     def __init__(self, limits: Limits, clock: Clock, blocked: Container[str] = frozenset()) -> None:
         """`blocked`: the accounts, by bare JID, that the operator lets in by no login, however good it is."""
         self._blocked = blocked
-        self._guard = LoginGuard(
-            clock.seconds, limits.failed_logins, limits.failed_login_delay, limits.failed_login_delay_max
-        )
+        self._limits = limits
+        self._guard = LoginGuard(clock.seconds, *_delays(limits))
         # The client's time runs; who fails for good is told so early enough to try again.
-        self._queue = LoginQueue(self._guard, clock, limits.authentication_timeout / 2)
+        self._queue = LoginQueue(self._guard, clock, lambda: limits.authentication_timeout / 2)
 
     async def attempt(self, account: str, client: Peer, work: Callable[[], Coroutine[Any, Any, LoggedIn]]) -> LoggedIn:
         """Do the work when the guard lets it begin. Raises `SaslFailure`."""
         address = client.key
         try:
-            await self._queue.begin(address, account)
+            await self._begin(address, account)
         except TooManyLogins as error:
-            self.log.info("too many logins of {account} from {address}", account=account, address=address)
+            self._log_failure(account, client.address, "too many logins")
             raise SaslFailure(_TEMPORARY, "too many logins, try again later") from error
-        return await self._to_its_end(self._counted(account, address, work()))
+        return await self._to_its_end(self._counted(account, client, work()))
 
     async def tried(
         self, account: str, work: Callable[[], Awaitable[_T]], wrong: type[Exception], too_many: Exception
@@ -61,13 +60,17 @@ class LoginAttempts:
         """
         address = f"sessions of {account}"
         try:
-            await self._queue.begin(address, account)
+            await self._begin(address, account)
         except TooManyLogins as error:
             raise too_many from error
         try:
             result = await work()
         except wrong as error:
-            self._log_refusal(account, address, str(error))
+            self.log.info(
+                "a session of {account} has said a password of it that is wrong: {reason}",
+                account=account,
+                reason=str(error),
+            )
             self._guard.failed(address, account)
             raise
         else:
@@ -75,6 +78,10 @@ class LoginAttempts:
         finally:
             self._queue.end(address, account)
         return result
+
+    async def _begin(self, address: str, account: str) -> None:
+        self._guard.set_delays(*_delays(self._limits))
+        await self._queue.begin(address, account)
 
     def _to_its_end(self, login: Coroutine[Any, Any, LoggedIn]) -> Deferred[LoggedIn]:
         """A login that has begun goes on when its client breaks it off: else guesses broken off would count nothing.
@@ -94,26 +101,32 @@ class LoginAttempts:
         Deferred.fromCoroutine(login).addBoth(ended)
         return waiting
 
-    async def _counted(self, account: str, address: str, work: Coroutine[Any, Any, LoggedIn]) -> LoggedIn:
+    async def _counted(self, account: str, client: Peer, work: Coroutine[Any, Any, LoggedIn]) -> LoggedIn:
+        address = client.key
         try:
             logged_in = await work
         except UpstreamRefused as error:
-            raise self._refused(error, account, address) from error
+            raise self._refused(error, account, client) from error
         except UpstreamError as error:
-            self.log.error("no login for {account}: {error}", account=account, error=str(error))
+            self.log.error(
+                "no login for {account} from {address}: {error}",
+                account=account,
+                address=client.address,
+                error=str(error),
+            )
             text = f"the server of {account.rpartition('@')[2]} cannot be used now"
             raise SaslFailure(_TEMPORARY, text) from error
         except SaslFailure as failure:
-            self._failed(failure, account, address)
+            self._failed(failure, account, client)
             raise
         else:
             self._guard.succeeded(address, account)
         finally:
             self._queue.end(address, account)
-        self._let_in(logged_in, address)
+        self._let_in(logged_in, client)
         return logged_in
 
-    def _let_in(self, logged_in: LoggedIn, address: str) -> None:
+    def _let_in(self, logged_in: LoggedIn, client: Peer) -> None:
         """A blocked account is refused when its login has turned out to be good: nobody else is told that it is."""
         account = logged_in.login.own.bare
         if account in self._blocked:
@@ -121,36 +134,49 @@ class LoginAttempts:
             self.log.info(
                 "login of {account} from {address} refused: {condition}, the operator has blocked the account",
                 account=account,
-                address=address,
+                address=client.address,
                 condition="account-disabled",
             )
             raise SaslFailure("account-disabled", "the account is blocked on this proxy")
 
-    def _refused(self, error: UpstreamRefused, account: str, address: str) -> SaslFailure:
+    def _refused(self, error: UpstreamRefused, account: str, client: Peer) -> SaslFailure:
         """The server has refused the login."""
         condition = _NOT_AUTHORIZED if error.condition in _BAD_NAME_OR_PASSWORD else error.condition
-        self._log_refusal(account, address, error.condition)
         if condition not in _ABOUT_THE_ACCOUNT:
+            self.log.info(
+                "the server cannot take a login of {account} from {address} now: {condition}",
+                account=account,
+                address=client.address,
+                condition=error.condition,
+            )
             return SaslFailure(_TEMPORARY, error.text)
-        self._guard.failed(address, account)
+        self._log_failure(account, client.address, error.condition)
+        self._guard.failed(client.key, account)
         # Servers have other words for a wrong password than for an account that does not exist.
         return SaslFailure(condition, "" if condition == _NOT_AUTHORIZED else error.text)
 
-    def _failed(self, failure: SaslFailure, account: str, address: str) -> None:
+    def _failed(self, failure: SaslFailure, account: str, client: Peer) -> None:
         """The client has failed, here: what it says is wrong, or it has broken off what may have been a guess."""
         if failure.condition != _TEMPORARY:
             why = failure.__cause__
-            self._log_refusal(account, address, failure.condition, why if isinstance(why, ScramError) else None)
-            self._guard.failed(address, account)
+            self._log_failure(account, client.address, failure.condition, why if isinstance(why, ScramError) else None)
+            self._guard.failed(client.key, account)
 
-    def _log_refusal(self, account: str, address: str, condition: str, why: ScramError | None = None) -> None:
-        """In one line, whatever is known: each takes time before the client is answered, which would tell."""
+    def _log_failure(self, account: str, address: str, condition: str, why: ScramError | None = None) -> None:
+        """In one line, whatever is known: each takes time before the client is answered, which would tell.
+
+        docs/log.md promises it to programs such as fail2ban: nothing that a client has said stands before the address.
+        """
         self.log.info(
-            "login of {account} from {address} refused: {condition}, {error}"
+            "failed login from {address} as {account}: {condition}, {error}"
             if why is not None
-            else "login of {account} from {address} refused: {condition}",
+            else "failed login from {address} as {account}: {condition}",
             account=account,
             address=address,
             condition=condition,
             error=str(why),
         )
+
+
+def _delays(limits: Limits) -> tuple[int, float, float]:
+    return limits.failed_logins, limits.failed_login_delay, limits.failed_login_delay_max

@@ -42,8 +42,8 @@ _Queues = dict[str, OrderedDict[_Waiting, None]]
 class LoginQueue:
     """Gives each login its turn: first come, first served, among those that wait for the same."""
 
-    def __init__(self, guard: LoginGuard, clock: Clock, patience: Seconds) -> None:
-        """`patience`: seconds that a login may wait in all."""
+    def __init__(self, guard: LoginGuard, clock: Clock, patience: Callable[[], Seconds]) -> None:
+        """`patience` returns the seconds that a login may wait in all."""
         self._guard = guard
         self._clock = clock
         self._patience = patience
@@ -94,7 +94,7 @@ class LoginQueue:
         if wait <= 0:
             self._guard.begin(waiting.address, waiting.account)
             return True
-        if waited + wait > self._patience:
+        if waited + wait > self._patience():
             raise TooManyLogins
         waiting.timer.start(wait, lambda: self._look_again(waiting))
         return False

@@ -27,7 +27,6 @@ from minimixproxy.c2s.server.registrar import TooMuch
 from minimixproxy.c2s.server.waiting_client import WaitingClient
 from minimixproxy.c2s.transport.channel_bindings import bindings_as_server
 from minimixproxy.c2s.transport.client_stream import ClientStream
-from minimixproxy.c2s.transport.peers import peer_key
 from minimixproxy.config.settings import Domain
 from minimixproxy.counting.tally import Tally
 from minimixproxy.logs.logger import Logger
@@ -94,6 +93,16 @@ class Negotiation:
             elif not isinstance(event, Keepalive):
                 self._step(event)
 
+    @property
+    def address(self) -> str:
+        """Where the client is, for the log."""
+        return self._stream.peer.address
+
+    @property
+    def domain(self) -> str:
+        """The domain that the client has named, "" before it has."""
+        return self._headers.domain
+
     def client_lost(self) -> None:
         """The client is gone: so is everything that was done for it."""
         self._finish()
@@ -104,8 +113,9 @@ class Negotiation:
         if self._state is State.OVER:
             return
         NOT_LOGGED_IN.count(condition)
-        address = peer_key(self._stream.transport)
-        self.log.info("no login from {address}: {condition} {text}", address=address, condition=condition, text=text)
+        self.log.info(
+            "no login from {address}: {condition} {text}", address=self.address, condition=condition, text=text
+        )
         self._end(self._headers.owed() + stream_error(condition, text))
 
     def _step(self, event: Event) -> None:
@@ -208,7 +218,7 @@ class Negotiation:
         if isinstance(failure.value, TooMuch | UnusableStanza):
             self.close("policy-violation", str(failure.value))
             return
-        self.log.failure("before the login of a client", failure)
+        self.log.failure("before the login of the client at {address}", failure, address=self.address)
         self.close("internal-server-error")
 
     # SASL (`client_login.LoginHost`)
@@ -334,7 +344,7 @@ class Negotiation:
         error = failure.value
         if isinstance(error, UpstreamError):
             account = self._logged_in.login.account if self._logged_in is not None else ""
-            self.log.warn("no stream for {account}: {error}", account=account, error=str(error))
+            self._no_stream(account, error)
             error = SaslFailure("temporary-auth-failure", "the server began no session")
         if isinstance(error, SaslFailure):
             self._not_begun(error)
@@ -372,11 +382,16 @@ class Negotiation:
         error = failure.value
         if isinstance(error, UpstreamError):
             account = self._logged_in.login.account if self._logged_in is not None else ""
-            self.log.warn("no stream for {account}: {error}", account=account, error=str(error))
+            self._no_stream(account, error)
             self.close("remote-connection-failed", "the server did not open the stream")
             return
-        self.log.failure("while opening the stream upstream", failure)
+        self.log.failure("while the stream for the client at {address} was opened", failure, address=self.address)
         self._end(stream_error("internal-server-error"))  # even if the session was about to take over
+
+    def _no_stream(self, account: str, error: UpstreamError) -> None:
+        self.log.warn(
+            "no stream for {account} at {address}: {error}", account=account, address=self.address, error=str(error)
+        )
 
     # Means
 

@@ -64,7 +64,7 @@ class NegotiationContext:
     ) -> None:
         clock = sessions.clock
         self.limits: Limits = settings.limits
-        self.domains = {domain.name: domain for domain in settings.domain.values()}
+        self.domains = settings.domain  # by name
         self.clock = clock
         self.tls = tls
         self.sessions = sessions
@@ -79,10 +79,10 @@ class NegotiationContext:
             checks.known_keys,
             Decoys(),
             checks.tokens,
-            settings.sessions.token_lifetime,
+            settings.sessions,
             clock,
         )
-        self.giver = TokenGiver(checks.tokens, checks.known_keys, settings.sessions.token_lifetime, clock)
+        self.giver = TokenGiver(checks.tokens, checks.known_keys, settings.sessions, clock)
 
     def shut_down(self) -> None:
         """End the sessions that have no client, and let none log in again."""

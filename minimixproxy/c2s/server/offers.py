@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -67,6 +67,7 @@ class _Known:
     asking: bool = False
     backoff: Backoff = field(default_factory=lambda: Backoff(RETRY_FIRST, RETRY))
     trouble: str = ""  # as the log has it
+    forgotten: bool = False  # its domain has another server now, or is not served
     waiting: list[Deferred[None]] = field(default_factory=list)
 
 
@@ -90,6 +91,22 @@ class Offers:
         self._started = True
         for domain in filter(is_asked, domains):
             self._ask(domain, self._of(domain))
+
+    def ask_anew(self, domains: Iterable[Domain], served: Container[str]) -> None:
+        """Forget what is known of these domains, whose servers may be others now, and of those not served any more."""
+        asked = list(domains)
+        for name in [name for name in self._known if name not in served]:
+            self._forget(name)
+        for domain in asked:
+            self._forget(domain.name)
+        if self._started:
+            self.start(asked)
+
+    def _forget(self, name: str) -> None:
+        known = self._known.pop(name, None)
+        if known is not None:
+            known.timer.stop()
+            known.forgotten = True
 
     def stop(self) -> None:
         """Ask no more unless clients come."""
@@ -178,14 +195,15 @@ class Offers:
             self._not_told(domain, known, str(error))
             return
         stream.transport.abortConnection()
-        self.learned(domain, features)
+        if not known.forgotten:
+            self.learned(domain, features)
 
     def _broken(self, failure: Failure) -> None:
         self.log.failure("while asking a server what it offers", failure)
 
     def _not_told(self, domain: Domain, known: _Known, trouble: str) -> None:
         """A server does not answer. The log has it once, until it is something else."""
-        if trouble != known.trouble:
+        if trouble != known.trouble and not known.forgotten:
             known.trouble = trouble
             self.log.warn(
                 "what {domain} offers before a login is not known: {error}", domain=domain.name, error=trouble
@@ -193,7 +211,7 @@ class Offers:
 
     def _fetched(self, domain: Domain, known: _Known) -> None:
         known.asking = False
-        if self._started and known.offer is None:
+        if self._started and known.offer is None and not known.forgotten:
             known.timer.start(max(0.0, known.ask_after - self._clock.seconds()), lambda: self._ask(domain, known))
         waiting, known.waiting = known.waiting, []
         for news in waiting:

@@ -52,10 +52,21 @@ class Registrar:
     def __init__(self, contact: Contact, offers: Offers, limits: Limits, clock: Clock) -> None:
         self.contact = contact
         self.clock = clock
-        self.requests_per_client = max(FEWEST_REQUESTS, REQUESTS_PER_ACCOUNT * limits.registrations_per_address)
-        self.guard = RegistrationGuard(clock.seconds, limits.registrations_per_address)
+        self._limits = limits
+        self._guard = RegistrationGuard(clock.seconds, limits.registrations_per_address)
         self.offers = offers
         self._open: Shares[str] = Shares()  # by address, and by domain
+
+    @property
+    def requests_per_client(self) -> int:
+        """How many requests a client may make before its login."""
+        return max(FEWEST_REQUESTS, REQUESTS_PER_ACCOUNT * self._limits.registrations_per_address)
+
+    @property
+    def guard(self) -> RegistrationGuard:
+        """What counts the accounts that addresses make."""
+        self._guard.most = self._limits.registrations_per_address
+        return self._guard
 
     def take_place(self, domain: str, address: str) -> bool:
         """Count one more stream, if there may be one."""

@@ -34,6 +34,10 @@ class Clients(Protocol):
     """Every client connected, on whatever port."""
 
     @property
+    def accepting(self) -> bool:
+        """Whether clients are served; else their connections end at once."""
+
+    @property
     def context(self) -> NegotiationContext:
         """What their negotiations share."""
 
@@ -74,6 +78,9 @@ class WebSocketConnection(SecurableConnection):
         self.framed = lambda: self.upper.last_written
 
     def connectionMade(self) -> None:
+        if not self._clients.accepting:
+            self._abort()
+            return
         if not self._is_expected() or not self._has_a_place():
             self._abort()
             return
@@ -116,8 +123,9 @@ class WebSocketConnection(SecurableConnection):
             return self._counted(peer_key(self.transport))
         self._waits = self._unknown.admit("")
         if not self._waits and self._unknown.first_refusal(""):
-            text = "WebSocket: {number} connections have not said whose they are; no more are taken"
-            log.warn(text, number=MAX_UNKNOWN)
+            log.warn(
+                "WebSocket: {number} connections have not said whose they are; no more are taken", number=MAX_UNKNOWN
+            )
         return self._waits
 
     def _waits_no_more(self) -> None:

@@ -74,7 +74,7 @@ class ClientSession:
         self._context = context
         self._client = ClientSide(self, context, client)
         self._output = self._client.output
-        self._state = ClientState(self, self._output, context.accounts, self._held_back, offered=context.client_state)
+        self._state = ClientState(self, self._output, context.accounts, self._held_back, offered=context.client_state())
         # The ways to the client (see `Ways`); once it is bound, through the gate.
         self.deliver: Callable[[bytes], None] = self._output.deliver
         self.deliver_all: Callable[[LazyStanzas], None]

@@ -203,6 +203,11 @@ class ClientSide:
             self.output.stop()
             self._session.ends()
 
+    @property
+    def domain(self) -> str:
+        """The domain of the login."""
+        return self._session.login.domain.name
+
     def close(self, condition: str, text: str = "") -> None:
         """End the session with a stream error."""
         self._session.close(condition, text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from secrets import token_urlsafe
 from typing import NamedTuple, Protocol
 
@@ -178,6 +178,12 @@ class ResumableSessions:
         self._unnamed(session_id)
         self._ended.add(session_id, session.account, session.handled)
         return True
+
+    def end_domains(self, gone: Collection[str], text: str) -> None:
+        """End those of domains that are not served any more."""
+        for session in list(self._sessions.values()):
+            if session.account.rpartition("@")[2] in gone:
+                session.close("host-gone", text)
 
     def shut_down(self) -> None:
         """End them all, those too that have just lost their connection and do not sleep yet."""

@@ -26,6 +26,7 @@ class ServerManagement:
     __slots__ = (
         "_asked",
         "_behind",
+        "_jid",
         "_late",
         "_proven",
         "_say",
@@ -40,8 +41,9 @@ class ServerManagement:
         "sent",
     )
 
-    def __init__(self, clock: Clock, say: Callable[[bytes], None], silent: Callable[[], None]) -> None:
-        """`say` sends an element; `silent` is called when the server does not answer."""
+    def __init__(self, jid: str, clock: Clock, say: Callable[[bytes], None], silent: Callable[[], None]) -> None:
+        """`jid`: the session's, for the log; `say` sends an element; `silent`: the server does not answer."""
+        self._jid = jid
         self.sent = Unacknowledged()
         self.handled = Handled(self._progress)
         self.counts = False
@@ -74,7 +76,7 @@ class ServerManagement:
         try:
             self.sent.arrived(sm.handled_of(stanza))
         except (sm.BadElement, NotSent) as error:
-            self.log.error("a server's acknowledgement cannot be: {error}", error=str(error))
+            self.log.error("{jid}: its server's acknowledgement cannot be: {error}", jid=self._jid, error=str(error))
             return False
         self._asked = False
         self._proven = True

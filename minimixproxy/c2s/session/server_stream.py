@@ -36,6 +36,10 @@ MAX_UNHANDLED = 400
 class ServersClient(Protocol):
     """The session, as its stream to the server sees it."""
 
+    @property
+    def jid(self) -> str:
+        """The full JID, "" before it is bound."""
+
     def server_says(self, events: list[Event]) -> None:
         """What one read brought."""
 
@@ -158,7 +162,7 @@ class ServerStream:
     def manage(self) -> None:
         """Switch it on: a resource is bound."""
         self.parts.append(ENABLE)
-        self._management = ServerManagement(self._clock, self._say_now, self._silent)
+        self._management = ServerManagement(self._session.jid, self._clock, self._say_now, self._silent)
 
     def _say_now(self, element: bytes) -> None:
         self.say(element)
@@ -170,7 +174,7 @@ class ServerStream:
         if management is None:
             return False
         if stanza.name == "failed" and not management.counts:
-            self.log.warn("a server offers stream management, and refuses it")
+            self.log.warn("{jid}: its server offers stream management, and refuses it", jid=self._session.jid)
             self._management = None
             management.rest()
             management.sent.give_up()
@@ -188,7 +192,7 @@ class ServerStream:
 
     def _silent(self) -> None:
         """The server does not acknowledge what it was sent: the connection is no good."""
-        self.log.info("a server does not answer a session: its connection is given up")
+        self.log.info("{jid}: its server does not answer: the connection is given up", jid=self._session.jid)
         if self._stream is not None:
             self._stream.transport.abortConnection()
 
@@ -244,7 +248,8 @@ class ServerStream:
             if self._management is not None:
                 self._management.sent.arrived(h)
         except NotSent as error:
-            self.log.warn("a server's last acknowledgement cannot be: {error}", error=str(error))
+            jid = self._session.jid
+            self.log.warn("{jid}: its server's last acknowledgement cannot be: {error}", jid=jid, error=str(error))
 
     # Backpressure -----------------------------------------------------------------------------------------------
 

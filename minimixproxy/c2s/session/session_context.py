@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from minimixproxy.c2s.session.account_interface import AccountsPort
@@ -18,8 +19,8 @@ from minimixproxy.timing.turn_end import TurnEnd
 class SessionContext:
     """One per service. `turn_end`: when sessions write; `shares`: what each may take of a turn of the reactor.
 
-    `connect`: logs in at the server of a login; `lines`: at which pace sessions do so again. `client_state`: clients
-    may say whether they are active, whatever their server offers (XEP-0352).
+    `connect`: logs in at the server of a login; `lines`: at which pace sessions do so again. `client_state`: whether
+    clients may say whether they are active, whatever their server offers (XEP-0352).
     """
 
     accounts: AccountsPort
@@ -30,4 +31,4 @@ class SessionContext:
     resumable: ResumableSessions
     connect: Connect
     lines: LoginLines
-    client_state: bool = True
+    client_state: Callable[[], bool] = lambda: True

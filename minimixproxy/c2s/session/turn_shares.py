@@ -93,7 +93,7 @@ class TurnShares:
             if who.go_on():
                 waiting.append(who)
         except Exception:  # noqa: BLE001 (one client's fault must not keep the others waiting)
-            self.log.failure("while handling what a client sent")
+            self.log.failure("while handling what a client of {account} sent", account=account)
             who.abort()
         finally:
             self._left -= self.stopwatch() - begun

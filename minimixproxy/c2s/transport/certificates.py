@@ -40,6 +40,18 @@ class CertificateFiles:
         self._make_context = make_context
         self._stamp: _Stamp | None  # of the files when they were read last
         self._context: SSL.Context | None = None
+        self._fault: CertificateError | None = None  # of the files as they were read last
+
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        """The files of the certificate and of its key."""
+        return self._paths
+
+    def check(self) -> None:
+        """Raise `CertificateError` if the files, as they are now, cannot be used. What was usable before stays."""
+        self.context()
+        if self._fault is not None:
+            raise self._fault
 
     def context(self) -> SSL.Context:
         """Return the context for a new connection.
@@ -56,6 +68,7 @@ class CertificateFiles:
         except CertificateError as error:
             if self._context is None:
                 raise
+            self._fault = error
             log.error(
                 "the new certificate of {domain} cannot be used, the old one stays: {error}",
                 domain=self.domain,
@@ -68,7 +81,7 @@ class CertificateFiles:
             path=str(self._paths[0]),
             fingerprint=shown,
         )
-        self._context = context
+        self._context, self._fault = context, None
         return context
 
     def _read_stamp(self) -> _Stamp | None:

@@ -28,6 +28,10 @@ PIECE = 1024  # bytes of a stranger that are read before its handler has seen wh
 class Handler(Protocol):
     """The negotiation first, the session then."""
 
+    @property
+    def domain(self) -> str:
+        """The domain that the client has named, prepared; "" before it has."""
+
     def client_events(self, events: list[Event]) -> None:
         """The client sent something."""
 
@@ -105,7 +109,7 @@ class ClientStream:
         except UnusableStanza as error:  # before login: a session lets pass what it cannot read
             handler.close("policy-violation", str(error))
         except Exception:  # noqa: BLE001 (the edge: logged, and an error to the client)
-            self.log.failure("while handling what a client sent")
+            self.log.failure("while handling what the client at {address} sent", address=self.peer)
             handler.close("internal-server-error")
 
     def _take_of_stranger(self, data: bytes) -> None:
@@ -124,7 +128,8 @@ class ClientStream:
             self._abort_call.cancel()
             self._abort_call = None
         if reason.check(SSL.Error) is not None:
-            self.log.info("TLS with a client failed: {error}", error=describe_tls_failure(reason))
+            error = describe_tls_failure(reason)
+            self.log.info("TLS with the client at {address} failed: {error}", address=self.peer, error=error)
         handler, self.handler = self.handler, None
         self.take = None
         if handler is not None:

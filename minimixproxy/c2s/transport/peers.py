@@ -36,6 +36,11 @@ class Peer:
     key: str
     ends: Ends
 
+    @property
+    def address(self) -> str:
+        """The address alone, as the log has it; where there is none, what it counts as."""
+        return self.key if self.ends.source is None else str(self.ends.source.address)
+
     def __str__(self) -> str:
         return self.key if self.ends.source is None else str(self.ends.source)
 

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
@@ -49,6 +49,19 @@ class DomainTLS:
         return SSL.Connection(self._context(), None)
 
 
+class SNIFactory(TLSMemoryBIOFactory):
+    """Makes TLS layers whose certificate is that of the name in SNI."""
+
+
+class PreparedTLS(NamedTuple):
+    """What there is to be after a reload, by domain."""
+
+    domains: dict[str, Domain]
+    files: dict[str, CertificateFiles]
+    factories: dict[str, TLSMemoryBIOFactory]
+    by_sni: dict[bytes, SNIFactory]
+
+
 class ServerTLS:
     """The server side TLS of every domain."""
 
@@ -58,7 +71,7 @@ class ServerTLS:
         self._directory = state_directory
         self._files: dict[str, CertificateFiles] = {}
         self._factories: dict[str, TLSMemoryBIOFactory] = {}
-        self._by_sni: dict[bytes, TLSMemoryBIOFactory] = {}  # by what is spoken in it
+        self._by_sni: dict[bytes, SNIFactory] = {}  # by what is spoken in it
 
     def load(self, *, configured_only: bool = False) -> None:
         """Read the certificates, make missing ones. Raises `CertificateError`.
@@ -68,17 +81,41 @@ class ServerTLS:
         """
         for name, domain in self._domains.items():
             if name not in self._files and not (configured_only and domain.certificate is None):
-                files = self._find_files(domain)
-                files.context()
-                self._files[name] = files
-                self._factories[name] = _server_factory(DomainTLS(files.context))
-                self._by_sni = self._by_sni or {protocol: self._factory_by_sni(files) for protocol in (ALPN, HTTP_ALPN)}
+                self._files[name] = self._find_files(domain)
+                self._files[name].context()
+                self._factories[name] = _server_factory(DomainTLS(self._files[name].context))
+                self._by_sni = self._by_sni or self._factories_by_sni(self._files[name], len(self._domains))
+
+    def prepare(self, domains: Iterable[Domain]) -> PreparedTLS:
+        """Read the certificates of other domains, which are to be those of a reload. Raises `CertificateError`."""
+        new = {domain.name: domain for domain in domains}
+        files = {name: self._prepared(domain) for name, domain in new.items()}
+        factories = {
+            name: self._factories[name]
+            if files[name] is self._files.get(name)
+            else _server_factory(DomainTLS(files[name].context))
+            for name in new
+        }
+        return PreparedTLS(new, files, factories, self._factories_by_sni(next(iter(files.values())), len(new)))
+
+    def _prepared(self, domain: Domain) -> CertificateFiles:
+        """Return the files that there are, if they are the same ones and can be used, else new ones."""
+        known, wanted = self._files.get(domain.name), self._find_files(domain)
+        if known is None or known.paths != wanted.paths:
+            wanted.context()
+            return wanted
+        known.check()
+        return known
+
+    def take(self, prepared: PreparedTLS) -> None:
+        """Serve the domains of a reload from now on. Connections that there are keep what they have."""
+        self._domains, self._files, self._factories, self._by_sni = prepared
 
     def factory(self, domain: str) -> TLSMemoryBIOFactory:
         """Return what makes a TLS layer with the certificate of `domain`, for STARTTLS: the stream header named it."""
         return self._factories[domain]
 
-    def factory_by_sni(self, protocol: bytes = ALPN) -> TLSMemoryBIOFactory:
+    def factory_by_sni(self, protocol: bytes = ALPN) -> SNIFactory:
         """Return what makes a TLS layer with the certificate that SNI asks for, else that of the first domain.
 
         `protocol`: what is spoken in it, for clients that ask by ALPN.
@@ -86,14 +123,17 @@ class ServerTLS:
         assert self._by_sni, "load() comes first"
         return self._by_sni[protocol]
 
-    def _factory_by_sni(self, first: CertificateFiles) -> TLSMemoryBIOFactory:
-        if len(self._domains) == 1:
-            return _server_factory(DomainTLS(first.context))
+    def _factories_by_sni(self, first: CertificateFiles, domains: int) -> dict[bytes, SNIFactory]:
+        return {protocol: self._factory_by_sni(first, domains) for protocol in (ALPN, HTTP_ALPN)}
+
+    def _factory_by_sni(self, first: CertificateFiles, domains: int) -> SNIFactory:
+        if domains == 1:
+            return _sni_factory(DomainTLS(first.context))
         front = self._new_context()
         # Whether a client resumes is settled before its SNI is read. It would be bound to the certificate that it was
         # shown then (RFC 5929 §4), which may have changed; a context of a domain forgets its tickets with that.
         front.set_options(SSL.OP_NO_TICKET)
-        return _server_factory(DomainTLS(lambda: front))
+        return _sni_factory(DomainTLS(lambda: front))
 
     def _find_files(self, domain: Domain) -> CertificateFiles:
         if domain.certificate is None:
@@ -123,7 +163,7 @@ class ServerTLS:
     def _select_certificate(self, connection: SSL.Connection) -> None:
         """Switch to the certificate of the name in SNI. Runs within OpenSSL: nothing may be raised."""
         layer = connection.get_app_data()  # Twisted keeps the TLS protocol there
-        if getattr(layer, "factory", None) not in self._by_sni.values():
+        if not isinstance(getattr(layer, "factory", None), SNIFactory):
             return
         files = self._named(connection.get_servername() or b"")
         connection.set_context(files.context())  # the old one, if new files are no good: `load` has seen some
@@ -144,6 +184,10 @@ class ServerTLS:
 
 def _server_factory(creator: DomainTLS) -> TLSMemoryBIOFactory:
     return TLSMemoryBIOFactory(creator, False, None)  # type: ignore[arg-type]
+
+
+def _sni_factory(creator: DomainTLS) -> SNIFactory:
+    return SNIFactory(creator, False, None)  # type: ignore[arg-type]
 
 
 @implementer(IOpenSSLClientConnectionCreator)

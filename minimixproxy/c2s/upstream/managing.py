@@ -26,7 +26,7 @@ class NotResumed(UpstreamError):
         self.h = h
 
 
-async def enable(xs: FramedXmlStream) -> sm.Enabled | None:
+async def enable(xs: FramedXmlStream, jid: str) -> sm.Enabled | None:
     """Switch stream management on, resumable if the server likes; None: it will not, and the stream goes on without.
 
     What comes meanwhile, or behind the answer in the same read, is held (see `FramedXmlStream.keep`), and the answer
@@ -43,7 +43,8 @@ async def enable(xs: FramedXmlStream) -> sm.Enabled | None:
         else:
             raise UpstreamProtocolError("the server did not say whether it switches stream management on")
     if answer.name == "failed":
-        log.warn("a server offers stream management and refuses it: {condition}", condition=_condition(answer))
+        condition = _condition(answer)
+        log.warn("{jid}: its server offers stream management and refuses it: {condition}", jid=jid, condition=condition)
         return None
     return sm.enabled_of(answer)
 

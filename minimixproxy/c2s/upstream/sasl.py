@@ -172,8 +172,9 @@ def explained(error: UpstreamRefused, choice: Choice, username: str) -> Upstream
         return UpstreamProtocolError(why)
     if flag == "p":
         log.info(
-            "a login bound to the connection ({mechanism}, {type}) was refused: {condition}. If all are, with right "
-            "passwords, too, then TLS ends before the server, and {switch} helps",
+            "a login of {username}, bound to the connection ({mechanism}, {type}), was refused: {condition}. If all "
+            "are, with right passwords, too, then TLS ends before the server, and {switch} helps",
+            username=username,
             mechanism=choice.mechanism,
             type=type_,
             condition=error.condition,

@@ -75,10 +75,12 @@ class BookmarkFollower:
         self._account = account
         self._settings = settings
         self._storage = BookmarkStorage(account)
-        self._poller = BookmarkPoller(account, settings.bookmarks_interval, clock, self._read)
+        self._poller = BookmarkPoller(account, lambda: settings.bookmarks_interval, clock, self._read)
         if settings.bookmarks == "off":
             self._poller.stop()
-        self._write_back = BookmarkWriteBack(settings.max_rooms) if settings.bookmarks == "sync" else None
+        self._write_back: BookmarkWriteBack | None = None
+        if settings.bookmarks == "sync":
+            self._write_back = BookmarkWriteBack(account.bare, settings.max_rooms)
         self._seen: dict[str, str] = {}  # rooms to be in by the last reading, with the digests of their bookmarks
         self._passive: frozenset[int] = frozenset()  # hashes of rooms whose bookmarks do not say to join, likewise
         self._refused = False  # the server has given none, the last time

@@ -47,13 +47,13 @@ class BookmarkPoller:
 
     `read` raises `NotAnswered` if the stream ended first. One that ends each time, as it does for an answer above the
     limit, is not tried for ever: it holds the account's rooms. While the account is in a room its bookmarks are read
-    every `interval` seconds; while it has no client either, at longer and longer intervals, for that opens a stream.
+    every `interval()` seconds; while it has no client either, at longer and longer intervals, for that opens a stream.
     """
 
     log = Logger()
 
     def __init__(
-        self, account: ReadAccount, interval: float, clock: Clock, read: Callable[[], Awaitable[None]]
+        self, account: ReadAccount, interval: Callable[[], float], clock: Clock, read: Callable[[], Awaitable[None]]
     ) -> None:
         self._account = account
         self._interval = interval
@@ -66,8 +66,8 @@ class BookmarkPoller:
         self._was_open = False  # the stream, when the reading began
         self._broken = 0
         self._unread = False  # the last reading failed
-        self._retries = Backoff(FIRST_RETRY, max(FIRST_RETRY, interval))
-        self._idle = Backoff(interval, LONGEST_IDLE)
+        self._retries = Backoff(FIRST_RETRY, max(FIRST_RETRY, interval()))
+        self._idle = Backoff(interval(), LONGEST_IDLE)
 
     @property
     def busy(self) -> bool:
@@ -117,7 +117,7 @@ class BookmarkPoller:
     def _succeeded(self, _result: None) -> None:
         self._broken, self._unread = 0, False
         self._retries.reset()
-        self._wait(self._interval)
+        self._wait(self._interval())
 
     def _failed(self, failure: Failure) -> None:
         self._unread = True
@@ -154,7 +154,7 @@ class BookmarkPoller:
         if self._broken < MAX_BROKEN and (self._account.stream_jid or self._opens_stream):
             self.now()
         else:
-            self._wait(self._interval)
+            self._wait(self._interval())
 
     @property
     def _opens_stream(self) -> bool:

@@ -13,7 +13,8 @@ class BookmarkWriteBack:
 
     log = Logger()
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, account: str, limit: int) -> None:
+        self._account = account  # for the log
         self._limit = limit
         self._wishes: dict[str, bool] = {}  # by room: whether it was joined, or left
         self._unset: set[str] = set()  # rooms whose autojoin was switched off here
@@ -30,7 +31,9 @@ class BookmarkWriteBack:
         if room in self._wishes or len(self._wishes) < self._limit:
             self._wishes[room] = joined
         else:
-            self.log.warn("too many bookmarks wait to be written: not that of {room}", room=room)
+            self.log.warn(
+                "{account}: too many bookmarks wait to be written: not that of {room}", account=self._account, room=room
+            )
 
     def is_left(self, room: str) -> bool:
         """Tell whether a room was left, and its bookmark does not say so yet."""

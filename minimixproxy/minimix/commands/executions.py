@@ -199,7 +199,7 @@ class Commands:
         self._wait(execution)
 
         def failed(failure: Failure) -> Done:
-            self.log.failure("in an ad-hoc command", failure)
+            self.log.failure("in the ad-hoc command {command}", failure, command=execution.command.name)
             return Done("Something went wrong; the log of the proxy has it.", failed=True)
 
         def show(step: Done) -> None:
@@ -209,7 +209,8 @@ class Commands:
 
         done.addErrback(failed)
         done.addCallback(show)
-        done.addErrback(lambda failure: self.log.failure("after an ad-hoc command", failure))
+        name = execution.command.name
+        done.addErrback(lambda failure: self.log.failure("after the ad-hoc command {command}", failure, command=name))
 
     def _shown(self, execution: _Execution, step: Stage | Done) -> bytes:
         """Show the asker where the execution has come to, and wait for what it says to that."""

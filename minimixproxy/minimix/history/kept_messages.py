@@ -37,9 +37,7 @@ class KeptMessages:
     ) -> None:
         """`budget`: the bytes that they may have, of the account's; what does not fit costs the oldest."""
         self._budget = budget
-        self._limit = settings.history
-        self._max_bytes = max(MAX_BYTES, BYTES_EACH * settings.history)
-        self._max_age = settings.history_age
+        self._settings = settings
         self._journal = journal
         self._messages: list[KeptMessage] = []
         self._first = 0  # what stands before it is gone, and waits to be thrown away
@@ -115,7 +113,7 @@ class KeptMessages:
 
     def keep(self, message: KeptMessage, sender: str | None = None, ids: Iterable[str] = ()) -> None:
         """Add one, the newest, to be found by `sender` and the ids that it gave. Of too many, the oldest go."""
-        if self._limit == 0:
+        if self._settings.history == 0:
             return
         self._add(message)
         if sender is not None:
@@ -153,16 +151,20 @@ class KeptMessages:
 
     def expire(self, now: float) -> None:
         """Let go what is too old."""
-        oldest = now - self._max_age
+        max_age = self._settings.history_age
+        oldest = now - max_age
+        self._bound()  # fewer may be kept than were
         while len(self) and self._messages[self._first].time < oldest:
             self.expired_until = max(self.expired_until, self._messages[self._first].time)
             self._drop_first()
         # What is over its age by a tenth leaves the disk too, be it ever so little.
-        late = bool(self._first) and self._messages[0].time < oldest - self._max_age / _SLACK
+        late = bool(self._first) and self._messages[0].time < oldest - max_age / _SLACK
         self._throw_away(late)
 
     def _bound(self) -> None:
-        while len(self) > self._limit or self._bytes > self._max_bytes or not self._has_budget():
+        limit = self._settings.history
+        max_bytes = max(MAX_BYTES, BYTES_EACH * limit)
+        while len(self) > limit or self._bytes > max_bytes or not self._has_budget():
             self._drop_first()
 
     def _has_budget(self) -> bool:
@@ -187,7 +189,7 @@ class KeptMessages:
         self._first += 1
 
     def _throw_away(self, at_once: bool = False) -> None:
-        few = self._first < max(_LEAST_SLACK, self._limit // _SLACK) and self._bytes_gone < _MOST_GONE
+        few = self._first < max(_LEAST_SLACK, self._settings.history // _SLACK) and self._bytes_gone < _MOST_GONE
         if few and not at_once:
             return
         for message in self._messages[: self._first]:

@@ -38,8 +38,11 @@ class PrivateMessages:
 
     log = Logger()
 
-    def __init__(self, room: str, journal: RoomJournal, budget: ByteBudget, kept: Iterable[KeptPrivate] = ()) -> None:
+    def __init__(
+        self, room: str, journal: RoomJournal, budget: ByteBudget, kept: Iterable[KeptPrivate] = (), account: str = ""
+    ) -> None:
         self._room = room
+        self._account = account
         self._journal = journal
         self._budget = budget
         self._waiting: deque[_Waiting] = deque()
@@ -70,8 +73,9 @@ class PrivateMessages:
         while len(self._waiting) >= MAX_KEPT or not self._budget.take(_cost(private)):
             if not self._waiting or not self._waiting[0].under_way:
                 self.log.warn(
-                    "more than {limit} private messages or {bytes} bytes of {room} wait for a client, or too much of "
-                    "all rooms: the oldest of {room} is lost, or a new one that is alone too large",
+                    "more than {limit} private messages or {bytes} bytes of {room} wait for a client of {account}, or "
+                    "too much of all rooms: the oldest of {room} is lost, or a new one that is alone too large",
+                    account=self._account,
                     limit=MAX_KEPT,
                     bytes=self._budget.limit,
                     room=self._room,
@@ -139,7 +143,8 @@ class PrivateMessages:
             yield ForkTemplate(waiting.private.raw).copy(to)
         except MalformedStanza as error:
             self.log.error(
-                "a private message kept of {room} is damaged, and lost: {error} ({size} bytes)",
+                "a private message kept of {room} for {account} is damaged, and lost: {error} ({size} bytes)",
+                account=self._account,
                 room=self._room,
                 error=error,
                 size=len(waiting.private.raw),

@@ -45,7 +45,7 @@ class _Entry(NamedTuple):
 
 
 class RoomArchive:
-    """One reading of a room's archive, backwards from its end to the last known message, or to `limit` messages.
+    """One reading of a room's archive, backwards from its end to the last known message, or to `limit()` messages.
 
     So a gap that is too large, in bytes too, costs its oldest part, and an archive that has forgotten the last known
     message is no special case. `done` is called once, unless `stop` comes first, with what was found, oldest first:
@@ -54,10 +54,13 @@ class RoomArchive:
 
     log = Logger()
 
-    def __init__(self, room: str, outlet: RoomOutlet, limit: int, done: Callable[[list[Stanza]], None]) -> None:
+    def __init__(
+        self, room: str, outlet: RoomOutlet, limit: Callable[[], int], done: Callable[[list[Stanza]], None]
+    ) -> None:
         self._room = room
         self._outlet = outlet
-        self._limit = limit
+        self._most = limit
+        self._limit = 0
         self._done = done
         self.failed = False  # what `done` got is not all, and asking again may help
         self.told_all = False  # that was said since, as far as the room archives what is said
@@ -80,6 +83,7 @@ class RoomArchive:
         self._since = known - SLACK
         self._start = known - (SLACK if after_id is None else SLACK_WITH_ID)
         self._running = True
+        self._limit = self._most()
         self._pages = 0
         self.failed = self.told_all = self._full = False
         self._found = []

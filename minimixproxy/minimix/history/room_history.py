@@ -77,8 +77,7 @@ class RoomHistory:
     ) -> None:
         self._room = room
         self._journal = journal
-        self._keeps = settings.history > 0
-        self._max_age = settings.history_age
+        self._settings = settings
         budgets = budgets or HistoryBudgets()
         self._kept = KeptMessages(settings, journal, kept.messages if kept is not None else (), budgets.messages)
         cursors = dict(kept.cursors) if kept is not None else {}
@@ -100,7 +99,7 @@ class RoomHistory:
     @property
     def keeps(self) -> bool:
         """Whether messages are kept at all."""
-        return self._keeps
+        return self._settings.history > 0
 
     @property
     def last_sequence(self) -> int:
@@ -130,7 +129,7 @@ class RoomHistory:
     def expire(self, now: float) -> None:
         """Let go what is too old."""
         self._kept.expire(now)
-        self._markers.expire(now - self._max_age)
+        self._markers.expire(now - self._settings.history_age)
 
     # Messages come ---------------------------------------------------------------------------------------------
 
@@ -168,7 +167,7 @@ class RoomHistory:
         sender, stanza_id = self.senders.sender_of(stanza), stanza_id_of(stanza, self._room)
         about = displayed.marked(stanza)
         stamped = delay_of(stanza, self._room, now) if past else None
-        if sender in (None, self._room) or about is None or not self._keeps:
+        if sender in (None, self._room) or about is None or not self.keeps:
             return Taken.PASSING
         assert sender is not None
         known = self._markers.known_as(sender, stanza_id, stamped) if stamped is not None else None

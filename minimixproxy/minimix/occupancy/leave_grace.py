@@ -13,11 +13,13 @@ MAX_FAREWELL = 4096  # bytes of a presence that leaves, of which the room is tol
 
 class LeaveGrace:
     """Several clients leave every room while they disconnect: the account leaves only if the session's stream is
-    still open `seconds` later. Then `over` is called with the session and its leave, None if that was too large to be
+    still open `seconds()` later. Then `over` is called with the session and its leave, None if that was too large to be
     kept.
     """
 
-    def __init__(self, clock: Clock, seconds: float, over: Callable[[SessionPort, Stanza | None], None]) -> None:
+    def __init__(
+        self, clock: Clock, seconds: Callable[[], float], over: Callable[[SessionPort, Stanza | None], None]
+    ) -> None:
         self._seconds = seconds
         self._over = over
         self._timer = Timer(clock)
@@ -32,7 +34,7 @@ class LeaveGrace:
         """The last session has left."""
         self._session = session
         kept = request if len(request.raw) <= MAX_FAREWELL else None
-        self._timer.start(self._seconds, lambda: self._end(kept))
+        self._timer.start(self._seconds(), lambda: self._end(kept))
 
     def is_of(self, session: SessionPort) -> bool:
         """Tell whether it was this session that left."""

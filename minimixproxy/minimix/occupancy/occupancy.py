@@ -58,7 +58,7 @@ class Occupancy:
         self._membership = Membership(self._appearance, context.journal, wall_time(clock))
         privates = kept.privates if kept is not None else ()
         self._attendance = Attendance(context, self._appearance, self.history, privates)
-        self._grace = LeaveGrace(clock, settings.leave_grace, self._leave_with_session)
+        self._grace = LeaveGrace(clock, lambda: settings.leave_grace, self._leave_with_session)
         parts = self._parts()
         self._lifecycle = Lifecycle(parts, Phase.NEW if kept is None else Phase.INTERRUPTED)
         self.from_room = FromRoom(parts, self._lifecycle)

@@ -30,7 +30,7 @@ class ArchiveRetry:
         self._all_known = all_known
         self._clock = context.clock
         self._forking = PacedForking(context.room, context.clock, heard, self._told)
-        self._archive = RoomArchive(context.room, context.outlet, context.settings.history, self._forking.start)
+        self._archive = RoomArchive(context.room, context.outlet, lambda: context.settings.history, self._forking.start)
         self._timer = Timer(context.clock)
         self._backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
 

@@ -39,7 +39,7 @@ class MissedMessages:
         self._info = info
         self._clock = clock
         self._done = done
-        self._archive = RoomArchive(context.room, context.outlet, context.settings.history, self._archive_done)
+        self._archive = RoomArchive(context.room, context.outlet, lambda: context.settings.history, self._archive_done)
         self._archived: list[Stanza] | None = None
         self._budget = context.outlet.waiting_budget(MAX_BYTES)  # of what waits for the archive
         self._read: Callable[[], None]

@@ -36,7 +36,7 @@ class SelfPing:
     def __init__(self, context: RoomContext, occupant: Callable[[], str], out: Callable[[], None]) -> None:
         self._requests: OwnRequests = context.outlet
         self._clock = context.clock
-        self._interval = context.settings.self_ping
+        self._settings = context.settings
         self._occupant = occupant
         self._out = out
         self._heard = 0.0
@@ -47,7 +47,7 @@ class SelfPing:
     def start(self) -> None:
         """The account is in the room: look after it."""
         self._doubted = ""
-        self._timer.start(self._interval, self._due)
+        self._timer.start(self._settings.self_ping, self._due)
 
     def stop(self) -> None:
         """The account is out of the room, or on its way."""
@@ -63,11 +63,11 @@ class SelfPing:
             self._ask_again()
 
     def _due(self) -> None:
-        wait = self._heard + self._interval - self._clock.seconds()
+        wait = self._heard + self._settings.self_ping - self._clock.seconds()
         if wait > 0:
             self._timer.start(wait, self._due)
             return
-        self._timer.start(self._interval, self._due)
+        self._timer.start(self._settings.self_ping, self._due)
         self._ask()
 
     def _ask(self) -> None:
@@ -90,5 +90,5 @@ class SelfPing:
             self._out()
 
     def _ask_again(self) -> None:
-        self._timer.start(self._interval, self._due)
+        self._timer.start(self._settings.self_ping, self._due)
         self._ask()

@@ -37,7 +37,9 @@ class Attendance:
         self.next = WaitingJoins(room, outlet.client_budget)
         self.joiner: Joiner | None = None  # the one whose join was sent
         self.outbox = Outbox(clock, outlet.client_budget)
-        self.privates = PrivateMessages(room, context.journal, outlet.waiting_budget(MAX_BYTES), privates)
+        self.privates = PrivateMessages(
+            room, context.journal, outlet.waiting_budget(MAX_BYTES), privates, outlet.account
+        )
         self._outlet = outlet
         self._settings = context.settings
         self._clock = clock

@@ -64,8 +64,9 @@ class Snapshot:
 
     log = Logger()
 
-    def __init__(self, room: str, settings: Rooms, budget: ByteBudget) -> None:
+    def __init__(self, room: str, settings: Rooms, budget: ByteBudget, account: str = "") -> None:
         self.room = room
+        self._account = account
         self.complete = True  # every occupant that was shown is remembered
         self.created = False  # by our join, and not yet told to anyone
         self.codes: frozenset[str] = frozenset()
@@ -73,8 +74,7 @@ class Snapshot:
         self._own: _Kept | None = None
         self._subject: _Kept | None = None
         self._of_room: _Kept | None = None
-        self._max_occupants = settings.max_occupants
-        self._shows_all = settings.replay_occupants or math.inf  # up to so many occupants
+        self._settings = settings
         self._spoke: dict[str, None] = {}  # prepared nicks, the latest last; if not all are shown
         self._budget = budget
         budget.take(2 * RESERVED)
@@ -82,7 +82,7 @@ class Snapshot:
     @classmethod
     def empty(cls, context: RoomContext) -> Snapshot:
         """Return one of a room that has shown nothing yet."""
-        return cls(context.room, context.settings, context.outlet.room_budget())
+        return cls(context.room, context.settings, context.outlet.room_budget(), context.outlet.account)
 
     @property
     def self_presence(self) -> Stanza | None:
@@ -135,8 +135,8 @@ class Snapshot:
         before = self.occupants.get(key)
         if before is not None:
             self._budget.give_back(_cost(before))
-        elif len(self.occupants) >= self._max_occupants:
-            self._report("it has too many occupants", self._max_occupants)
+        elif len(self.occupants) >= self._settings.max_occupants:
+            self._report("it has too many occupants", self._settings.max_occupants)
             self.complete = False
             return None
         raw = presence.self_contained()
@@ -186,8 +186,9 @@ class Snapshot:
         """Log that a bound is reached, once for each time that the account is in the room."""
         if self._budget.first_report():
             self.log.warn(
-                "not all that {room} shows is kept: {reason} (limit {limit})",
+                "not all that {room} shows {account} is kept: {reason} (limit {limit})",
                 room=self.room,
+                account=self._account,
                 reason=reason,
                 limit=limit,
             )
@@ -197,7 +198,7 @@ class Snapshot:
 
         Whoever sets the subject may be named as its sender: servers check the permission (XEP-0045 §8.1).
         """
-        if self._shows_all != math.inf:
+        if self._settings.replay_occupants:
             self._note_speaker((message.get("from") or "").partition("/")[2])
         if muc.is_subject(message):
             kept = self._in_reserve(message, self._subject)
@@ -217,7 +218,7 @@ class Snapshot:
 
     def _others_shown(self) -> list[bytes]:
         """Return the presences that one who joins is shown: in a huge room, of those who matter."""
-        if len(self.occupants) <= self._shows_all:
+        if len(self.occupants) <= (self._settings.replay_occupants or math.inf):
             return list(self.occupants.values())
         return [raw for key, raw in self.occupants.items() if key in self._spoke or _STANDS_OUT.search(raw)]
 

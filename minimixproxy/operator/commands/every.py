@@ -7,6 +7,7 @@ from minimixproxy.operator.commands.drain import DRAIN
 from minimixproxy.operator.commands.enroll import ENROLL
 from minimixproxy.operator.commands.forget import FORGET
 from minimixproxy.operator.commands.migrate import MIGRATE
+from minimixproxy.operator.commands.reload import RELOAD
 from minimixproxy.operator.commands.status import STATUS
 
-COMMANDS = (CHECK, STATUS, ENROLL, FORGET, BLOCK, UNBLOCK, BLOCKED, DRAIN, BACKUP, MIGRATE)
+COMMANDS = (CHECK, STATUS, RELOAD, ENROLL, FORGET, BLOCK, UNBLOCK, BLOCKED, DRAIN, BACKUP, MIGRATE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -77,6 +77,6 @@ class Watched:
 
     accounts: Callable[[], Iterable[tuple[WatchedAccount, WatchedStream]]] = tuple
     journal: Callable[[], WatchedJournal | None] = lambda: None
-    domains: Sequence[WatchedDomain] = ()
+    domains: Collection[WatchedDomain] = ()
     connections: Callable[[], int] = lambda: 0
     net: SafetyNet = NET

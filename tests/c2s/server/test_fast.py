@@ -5,11 +5,11 @@ from __future__ import annotations
 import hmac
 import re
 from base64 import b64encode
-from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 
 from minimixproxy.c2s.errors import UpstreamRefused, UpstreamUnfit, UpstreamUnreachable
+from minimixproxy.config.settings import Sessions
 from minimixproxy.sasl.keys import Keys
 from minimixproxy.sasl.scram import ScramKeys
 from minimixproxy.sasl.tokens import Token, mark_of
@@ -91,7 +91,7 @@ class GivenTest(FastCase):
         self.assertIn(b"<fast xmlns='%b'>%b</fast></inline>" % (FAST, names), self.offer)
 
     def test_not_offered_if_there_are_none(self) -> None:
-        self.patch(self.lab.context.giver, "_lifetime", 0.0)
+        self.lab.settings.sessions.take_over(Sessions(token_lifetime=0))
         self.client()
         self.assertNotIn(FAST, self.offer)
         client = self.logged_in(wanted())
@@ -325,18 +325,16 @@ class RefusedTest(FastCase):
     def test_they_live_less_long_by_now(self) -> None:
         secret = self.token()
         self.lab.clock.advance(3600)
-        exchanges = self.lab.context._exchanges
-        self.lab.context._exchanges = replace(exchanges, token_lifetime=3600)
+        self.lab.settings.sessions.take_over(Sessions(token_lifetime=3600))
         self.refused(self.says(secret), b"credentials-expired")
 
     def test_not_offered(self) -> None:
         """What is switched off lets nobody in who was given one before; nor does SASL2 where it is not offered."""
         secret = self.token()
-        giver, domain = self.lab.context.giver, self.lab.context.domains["example.org"]
-        lifetime = giver._lifetime
-        giver._lifetime = 0
+        domain, sessions = self.lab.context.domains["example.org"], self.lab.settings.sessions
+        sessions.take_over(Sessions(token_lifetime=0))
         self.refused(self.says(secret), b"invalid-mechanism")
-        giver._lifetime = lifetime
+        sessions.take_over(Sessions())
         self.lab.context.domains["example.org"] = domain.model_copy(update={"logins": ("PLAIN",)})
         self.refused(self.says(secret), b"invalid-mechanism")
         self.assertNotIn(SASL2, self.offer)

@@ -120,8 +120,8 @@ class ListenerTest(unittest.TestCase):
         return service
 
     def port(self, service: ClientService, number: int = 0) -> int:
-        port = list(service)[number]._waitingForPort.result
-        return int(port.getHost().port)
+        bound = [bound for group in service.ports for bound in group.ports.values()][number]
+        return int(bound.port.getHost().port)
 
     async def connect(self, port: int) -> Client:
         return await self.connect_by(TCP4ClientEndpoint(reactor, "127.0.0.1", port))

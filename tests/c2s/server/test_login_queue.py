@@ -18,7 +18,7 @@ class LoginTurnsTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.guard = LoginGuard(self.clock.seconds, free=3, base=1.0, maximum=60.0)
-        self.turns = LoginQueue(self.guard, self.clock, PATIENCE)
+        self.turns = LoginQueue(self.guard, self.clock, lambda: PATIENCE)
         self.begun: list[str] = []
 
     def login(self, name: str, address: str = HERE, account: str = ALICE) -> Deferred[None]:
@@ -187,7 +187,7 @@ class LoginTurnsTest(SynchronousTestCase):
         self.assertEqual(len(self.turns), 2)
 
     def test_waits_of_exactly_the_patience_are_waited(self) -> None:
-        self.turns = LoginQueue(self.guard, self.clock, 8.0)
+        self.turns = LoginQueue(self.guard, self.clock, lambda: 8.0)
         for _ in range(7):
             self.guard.failed(HERE, ALICE)
         waiting = self.login("patient")
@@ -226,7 +226,7 @@ class LoginTurnsTest(SynchronousTestCase):
         """No recursion for each."""
         free = 10_000
         self.guard = LoginGuard(self.clock.seconds, free=free, base=1.0, maximum=60.0)
-        self.turns = LoginQueue(self.guard, self.clock, PATIENCE)
+        self.turns = LoginQueue(self.guard, self.clock, lambda: PATIENCE)
 
         async def quick(address: str) -> None:
             await self.turns.begin(address, ALICE)

@@ -224,7 +224,7 @@ class OfferTest(SessionTest):
 
     def test_nobody_does(self) -> None:
         sessions = self.lab.context.sessions
-        self.lab.context.sessions = replace(sessions, client_state=False)
+        self.lab.context.sessions = replace(sessions, client_state=lambda: False)
         client, shown = self.begin(SERVER_FEATURES.replace(OFFER, b""))
         self.assertNotIn(OFFER, shown)
         client.send(INACTIVE)

@@ -44,24 +44,24 @@ class ManagingTest(SynchronousTestCase):
 
 class EnableTests(ManagingTest):
     def test_it_is_switched_on(self) -> None:
-        working = self.begun(enable(self.xs))
+        working = self.begun(enable(self.xs, "alice@a.test/x"))
         self.assertEqual(self.transport.value(), b"<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
         self.says(ENABLED)
         self.assertEqual(self.successResultOf(working), Enabled("i", 300, "[::1]:5222"))
 
     def test_not_resumable(self) -> None:
-        working = self.begun(enable(self.xs))
+        working = self.begun(enable(self.xs, "alice@a.test/x"))
         self.says("<enabled xmlns='urn:xmpp:sm:3'/>")
         self.assertEqual(self.successResultOf(working), Enabled("", None, ""))
 
     def test_refused(self) -> None:
-        working = self.begun(enable(self.xs))
+        working = self.begun(enable(self.xs, "alice@a.test/x"))
         self.says("<failed xmlns='urn:xmpp:sm:3'><x xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>")
         self.assertIsNone(self.successResultOf(working))
 
     def test_what_comes_beside_the_answer(self) -> None:
         """Which stanzas count is told by the place of the answer among them."""
-        working = self.begun(enable(self.xs))
+        working = self.begun(enable(self.xs, "alice@a.test/x"))
         self.says("<message id='1'/>")
         self.says(f"<message id='2'/>{ENABLED}<message id='3'/><iq id='4'>{'x' * 20_000}</iq>")
         self.successResultOf(working)
@@ -71,7 +71,7 @@ class EnableTests(ManagingTest):
         self.assertEqual(names, [*expected, ("message", "5")])
 
     def test_no_answer(self) -> None:
-        working = self.begun(enable(self.xs))
+        working = self.begun(enable(self.xs, "alice@a.test/x"))
         self.says("<message/>" * (MAX_BEFORE_ENABLED - 1))
         self.assertNoResult(working)
         self.says("<enabled xmlns='urn:xmpp:sm:2' id='i'/>")

@@ -193,7 +193,7 @@ class BindingRefusedTest(ExchangeTest):
         events = log_events(self)
         self.answer("p", "<not-authorized/>").trap(UpstreamRefused)
         [event] = [formatEvent(event) for event in events]
-        self.assertIn("(SCRAM-SHA-256-PLUS, tls-exporter) was refused: not-authorized", event)
+        self.assertIn("(SCRAM-SHA-256-PLUS, tls-exporter), was refused: not-authorized", event)
         self.assertIn("upstream_channel_binding = false", event)
         events.clear()
         self.answer("y", "<not-authorized/>")

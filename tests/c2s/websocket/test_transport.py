@@ -195,7 +195,8 @@ class UnknownTests(TransportTestCase):
 
 class OwnTLSTests(TransportTestCase):
     def test_addresses_are_counted_at_once(self) -> None:
-        self.lab.clients.counter._maximum = 1
+        limits = self.lab.clients.context.limits
+        limits.take_over(limits.model_copy(update={"connections_per_address": 1}))
         port = WebSocketFactory(self.lab.clients, WebSocket(endpoint="tcp:0", tls="direct"))
         wires = [Wire(peerAddress=IPv4Address("TCP", "192.0.2.1", 40000)) for _ in range(2)]
         for wire in wires:

@@ -31,7 +31,7 @@ class ReadingsTests(SynchronousTestCase):
         self.clock, self.account = Clock(), Account()
         self.reading: list[Deferred[None]] = []
         self.begun = 0
-        self.readings = BookmarkPoller(self.account, INTERVAL, self.clock, self.read)
+        self.readings = BookmarkPoller(self.account, lambda: INTERVAL, self.clock, self.read)
 
     async def read(self) -> None:
         self.begun += 1

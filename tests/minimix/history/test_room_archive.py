@@ -33,7 +33,7 @@ class Case(SynchronousTestCase):
         self.given: list[list[Stanza]] = []
 
     def catch_up(self, limit: int = 500, after_id: str | None = "known", after_time: float | None = NOW) -> RoomArchive:
-        catch_up = RoomArchive(ROOM, self.outlet, limit, self.given.append)
+        catch_up = RoomArchive(ROOM, self.outlet, lambda: limit, self.given.append)
         catch_up.start(after_id, after_time, NOW + 1000)
         return catch_up
 

@@ -16,7 +16,7 @@ from minimixproxy.c2s.transport.peers import Peer
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.c2s.upstream.credentials import KeyCache
 from minimixproxy.c2s.upstream.handed_login import Authenticate
-from minimixproxy.config.settings import Domain
+from minimixproxy.config.settings import Domain, Sessions
 from minimixproxy.sasl.channel_binding import Bindings
 from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.sasl.tokens import NO_DEVICE, Device, Token, Tokens
@@ -97,7 +97,7 @@ HandedLogin = Callable[[Domain, Peer, Authenticate], Awaitable[FramedXmlStream]]
 
 @dataclass(frozen=True, slots=True)
 class ExchangeContext:
-    """What all exchanges share. `token_lifetime`: in seconds."""
+    """What all exchanges share."""
 
     attempts: Attempts
     connect: Connect
@@ -106,5 +106,5 @@ class ExchangeContext:
     known_keys: KnownKeys
     decoys: Decoys
     tokens: Tokens
-    token_lifetime: float
+    settings: Sessions
     clock: Clock

@@ -83,8 +83,10 @@ class RelayedScram:
     def _not_believed(self) -> SaslFailure:
         """RFC 5802 §6: "y" says that the server offers no channel binding, and it does, to the proxy."""
         self.log.warn(
-            "a client that can do channel binding cannot log in at {domain} before its account is enrolled: the server "
-            "offers channel binding to the proxy, and takes it for an attack that the client was offered none",
+            "the client at {address}, which can do channel binding, cannot log in at {domain} before its account is "
+            "enrolled: the server offers channel binding to the proxy, and takes it for an attack that the client was "
+            "offered none",
+            address=self._client.peer.address,
             domain=self._client.domain.name,
         )
         return SaslFailure("temporary-auth-failure", "this account has to be enrolled before this client can log in")

@@ -72,7 +72,8 @@ class TokenExchange:
 
     def _has_expired(self, token: Token) -> bool:
         """Tell whether a token is too old, by what it was given, or by how long they live by now."""
-        return min(token.expires, token.issued + self._context.token_lifetime) <= wall_time(self._context.clock)
+        context = self._context
+        return min(token.expires, token.issued + context.settings.token_lifetime) <= wall_time(context.clock)
 
     def _put(self, account: str, tokens: tuple[Token, ...]) -> None:
         device = self._client.device

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from minimixproxy.c2s.server.exchanges.known_keys import KnownKeys
 from minimixproxy.c2s.server.exchanges.login_exchange import LoggedIn
 from minimixproxy.c2s.server.exchanges.token import usable_keys
+from minimixproxy.config.settings import Sessions
 from minimixproxy.sasl import hashed_token
 from minimixproxy.sasl.channel_binding import Bindings
 from minimixproxy.sasl.keys import Keys
@@ -21,16 +22,16 @@ RENEWED_AFTER = 0.1  # of its lifetime: a device that was away for long is to ha
 class TokenGiver:
     """One per service."""
 
-    def __init__(self, tokens: Tokens, known_keys: KnownKeys, lifetime: float, clock: Clock) -> None:
-        """`lifetime`: in seconds; 0: nobody is given one, and none is good."""
+    def __init__(self, tokens: Tokens, known_keys: KnownKeys, sessions: Sessions, clock: Clock) -> None:
+        """`sessions`: with `token_lifetime`; 0: nobody is given one, and none is good."""
         self._tokens = tokens
         self._known_keys = known_keys
-        self._lifetime = lifetime
+        self._settings = sessions
         self._clock = clock
 
     def offered(self, bindings: Bindings) -> tuple[str, ...]:
         """Return the mechanisms for which there are tokens, on a connection with these bindings."""
-        return hashed_token.mechanisms(bindings) if self._lifetime else ()
+        return hashed_token.mechanisms(bindings) if self._settings.token_lifetime else ()
 
     def is_void(self, request: sasl2.Request, logged_in: LoggedIn) -> bool:
         """Tell whether the token of a login has been withdrawn since it was shown: the server takes its time."""
@@ -53,7 +54,7 @@ class TokenGiver:
         if keys is None:
             return b""
         now = wall_time(self._clock)
-        new = new_token(mechanism, keys, now, self._lifetime)
+        new = new_token(mechanism, keys, now, self._settings.token_lifetime)
         known = self._tokens.of(account, request.device)
         self._tokens.put(account, Device(request.device, request.software, now), with_next(known, new))
         return token(new.secret, new.expires)
@@ -79,4 +80,4 @@ class TokenGiver:
         if request.token_for is not None or used is None:
             return request.token_for
         age = wall_time(self._clock) - used.issued
-        return used.mechanism if age > RENEWED_AFTER * self._lifetime else None
+        return used.mechanism if age > RENEWED_AFTER * self._settings.token_lifetime else None

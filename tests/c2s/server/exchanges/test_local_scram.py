@@ -395,7 +395,7 @@ class RefusedTest(LocalCase):
             outcome = self.log_in(mechanism="SCRAM-SHA-256-PLUS", binding=bound(type_, b"other"))
             self.assertEqual(tuple(outcome.steps), self.REFUSED)
             self.assertEqual(errors(outcome.answer), [b"not-authorized"])
-        self.assertTrue(self.told("refused: not-authorized, the login is bound to another connection"))
+        self.assertTrue(self.told(": not-authorized, the login is bound to another connection"))
 
     def test_a_decoy_is_made_before_the_server_has_answered(self) -> None:
         """Whether it is needed or not: made afterwards, it would tell by its time that there is no such account."""

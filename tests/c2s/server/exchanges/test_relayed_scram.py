@@ -257,7 +257,7 @@ class ServerTest(RelayedCase):
     def test_success_at_once(self) -> None:
         """Nobody has proved anything."""
         self.assertEqual(self.refused(*self.begun(), element("success", LAST)), [b"temporary-auth-failure"])
-        self.assertTrue(self.told("no login for a@example.org: the server lets a client in that has proved nothing"))
+        self.assertTrue(self.told("the server lets a client in that has proved nothing"))
 
     def test_challenges_without_end(self) -> None:
         client, server = self.challenged()
@@ -306,7 +306,7 @@ class ServerTest(RelayedCase):
             answer = client.wire.take()
             self.assertEqual(errors(answer), [b"temporary-auth-failure"])
             self.assertIn(b"enrolled", answer)
-        self.assertTrue(self.told("a client that can do channel binding cannot log in at example.org"))
+        self.assertTrue(self.told("which can do channel binding, cannot log in at example.org"))
         for first, mechanisms in ((FIRST, self.lab.mechanisms), (b"y,,n=a,r=x", ("SCRAM-SHA-1",))):
             self.lab.mechanisms = mechanisms
             client, server = self.begun(first)
