@@ -45,7 +45,7 @@ from minimixproxy.operator.notify import ServiceManager
 from minimixproxy.operator.notify_service import NotifyService
 from minimixproxy.operator.readiness import Readiness
 from minimixproxy.operator.reload import Hangups, Read, ReloadService
-from minimixproxy.operator.reported import Reported, Trouble
+from minimixproxy.operator.reported import Reported, Trouble, Troubles
 from minimixproxy.operator.status_line import status_line
 from minimixproxy.operator.status_report import StatusReport
 from minimixproxy.ports import Ports
@@ -103,7 +103,8 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
     has_directory = _take_directory(settings, _owner(options))
     manager = ServiceManager()
     minimix = _minimix(settings, manager, reactor) if settings.serves_clients else None
-    report = StatusReport(reactor, os.getpid, _reported(options, minimix, domains))
+    # `reloads` is made below: it tells systemd, which is told of the report, which tells of reloads
+    report = StatusReport(reactor, os.getpid, _reported(options, minimix, domains, lambda: reloads.troubles()))
     notifying = _notifying(manager, minimix, report, reactor)
     reloads = _reloads(options, minimix, domains, notifying, reactor)
     if has_directory:
@@ -233,11 +234,13 @@ def _reloads(
     return ReloadService(read, parts, reactor, options["hangups"], notifying.reloading)
 
 
-def _reported(options: Options, minimix: _Minimix | None, domains: clientproxy.ClientProxies) -> Reported:
+def _reported(
+    options: Options, minimix: _Minimix | None, domains: clientproxy.ClientProxies, reload_troubles: Troubles
+) -> Reported:
     """Return what there is to tell of."""
     configuration = os.path.abspath(options["config"]) if options["config"] else ""
     if minimix is None:
-        return Reported(domains=domains, configuration=configuration)
+        return Reported(domains=domains, troubles=[reload_troubles], configuration=configuration)
     accounts, settings = minimix.accounts, options["settings"]
     return Reported(
         accounts=accounts.with_streams,
@@ -247,7 +250,7 @@ def _reported(options: Options, minimix: _Minimix | None, domains: clientproxy.C
         journal=lambda: minimix.journal.status,
         domains=domains,
         served=lambda domain: domain in settings.domain,
-        troubles=[lambda: _unreachable(minimix.clients), minimix.draining.troubles],
+        troubles=[lambda: _unreachable(minimix.clients), minimix.draining.troubles, reload_troubles],
         configuration=configuration,
     )
 

@@ -21,6 +21,7 @@ from minimixproxy.config.reloading import CannotReload, Part, Prepared
 from minimixproxy.config.settings import ConfigError, Settings, load
 from minimixproxy.logs.logger import Logger
 from minimixproxy.logs.times import rfc3339
+from minimixproxy.operator.reported import Trouble
 from minimixproxy.timing.clock import wall_time
 
 _DENIED = os.strerror(13)  # EACCES
@@ -212,9 +213,11 @@ class ReloadService(Service):
         """Reload, for a request on the control socket."""
         return self.reload().addCallback(_told)
 
-    def status(self) -> dict[str, Any] | None:
-        """Return what came of the last reload, None if there was none."""
-        return None if self.last is None else {"time": self.last.time, **_told(self.last)}
+    def troubles(self) -> list[Trouble]:
+        """Return what `status` has to say of the last reload: the file is not what the proxy runs by."""
+        if self.last is None or not self.last.error:
+            return []
+        return [Trouble("reload-failed", f"the configuration was not reloaded at {self.last.time}: {self.last.error}")]
 
 
 def _told(reload: Reload) -> dict[str, Any]:

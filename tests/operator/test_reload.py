@@ -189,15 +189,15 @@ class ReloadTests(ReloadCase):
         raise PermissionError(13, "Permission denied")
 
     def test_what_became_of_the_last(self) -> None:
-        self.assertIsNone(self.service.status())
+        self.assertEqual(self.service.troubles(), [])
         self.write(1)
         self.reload()
-        status = self.service.status()
-        assert status is not None
-        self.assertIn("send_queue", status["error"])
+        (trouble,) = self.service.troubles()
+        self.assertEqual(trouble.code, "reload-failed")
+        self.assertIn("send_queue", trouble.text)
         self.write(200_000)
         self.assertEqual(self.successResultOf(self.service.answer({})), {"changed": list(TO_200000), "restart": []})
-        self.assertNotIn("error", self.service.status() or {})
+        self.assertEqual(self.service.troubles(), [])
 
 
 class HangupTests(ReloadCase):
