@@ -47,7 +47,10 @@ class LoginAttempts:
         try:
             await self._begin(address, account)
         except TooManyLogins as error:
-            self._log_failure(account, client.address, "too many logins")
+            # A kind of line of its own: what was tried is to be in the log, however much was not.
+            self.log.info(
+                "failed login from {address} as {account}: too-many-logins", address=client.address, account=account
+            )
             raise SaslFailure(_TEMPORARY, "too many logins, try again later") from error
         return await self._to_its_end(self._counted(account, client, work()))
 
