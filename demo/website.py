@@ -73,6 +73,8 @@ POLICY = (
     "font-src 'self' data:; media-src 'self'; manifest-src 'self'; connect-src 'self' {sockets}; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
+#: What this machine is called. A stranger's page may have a name that leads here, too, and would read the passwords.
+HOSTS = (b"127.0.0.1", b"localhost")
 HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache"}
 Settings = Mapping[str, Any]
 
@@ -126,6 +128,11 @@ class Website(Resource):
         self.putChild(b"converse", File(str(converse)))
         self.putChild(b"start.js", Page(START, b"text/javascript"))
         self.putChild(b"landing.css", Page(STYLE, b"text/css"))
+
+    def getChildWithDefault(self, path: bytes, request: Request) -> Resource:
+        """Nothing is here for who came by another name (DNS rebinding)."""
+        name = (request.getHeader(b"host") or b"").partition(b":")[0]
+        return super().getChildWithDefault(path, request) if name in HOSTS else NoResource()  # type: ignore[no-untyped-call]
 
     def getChild(self, path: bytes, request: Request) -> Resource:
         name = path.decode("utf-8", "replace")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.test.requesthelper import DummyRequest
@@ -80,12 +81,24 @@ class WebsiteTests(SynchronousTestCase):
         self.pages.mkdir()
         self.site = website.Website(Path(self.mktemp()), self.pages)
 
-    def get(self, name: str) -> tuple[str, DummyRequest]:
-        request = DummyRequest([name.encode()])
+    def get(self, name: str, host: str = "127.0.0.1:5280") -> tuple[str, DummyRequest]:
+        request: Any = DummyRequest([name.encode()])
+        request.requestHeaders.setRawHeaders("host", [host])
         resource = self.site.getChildWithDefault(name.encode(), request)
         body = resource.render(request)
         assert isinstance(body, bytes)
         return body.decode(), request
+
+    def test_who_comes_by_another_name_gets_nothing(self) -> None:
+        """Such as a page of strangers, whose name leads to this machine."""
+        website.write(self.pages, "juliet", {"password": "secret", "websocket_url": "ws://127.0.0.1:1/", "jid": "j@x"})
+        for name in ("juliet", "start.js"):
+            for host in ("127.0.0.1", "localhost:5280"):
+                self.assertEqual(self.get(name, host)[1].responseCode or 200, 200)
+            for host in ("evil.example:5280", "", "127.0.0.1.evil.example", "localhost.evil.example:5280"):
+                body, request = self.get(name, host)
+                self.assertEqual(request.responseCode, 404)
+                self.assertNotIn("secret", body)
 
     def policy(self, name: str) -> list[str]:
         _, request = self.get(name)
