@@ -4,12 +4,13 @@ _minimixproxy() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} options= files=
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W "check status enroll forget block unblock blocked drain backup migrate --help --version" -- "$word"))
+        COMPREPLY=($(compgen -W "check status reload enroll forget block unblock blocked drain backup migrate --help --version" -- "$word"))
         return
     fi
     case ${COMP_WORDS[1]} in
         check) options="--config -c --json --offline --login --strict" files="--config -c" ;;
         status) options="--config -c --json --account --room --state --all --socket" files="--config -c --socket" ;;
+        reload) options="--config -c --json" files="--config -c" ;;
         enroll) options="--config -c --json --from-prosody --from-sql --domain" files="--config -c --from-prosody" ;;
         forget) options="--config -c --json" files="--config -c" ;;
         block) options="--config -c --json --reason" files="--config -c" ;;
