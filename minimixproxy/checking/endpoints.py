@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 from twisted.internet import endpoints
 
-from minimixproxy.checking.finding import Finding, error, good, unknown
+from minimixproxy.checking.finding import Finding, error, good, unknown, warning
+from minimixproxy.checking.users import proxy_user
 from minimixproxy.config.checks import ENDPOINT_FAULTS
 from minimixproxy.config.settings import Settings
 
+FIRST_OF_ALL = 1024  # ports below are root's
 _ONLY_V6 = Path("/proc/sys/net/ipv6/bindv6only")
 
 
@@ -67,12 +69,24 @@ def check_endpoints(settings: Settings, reactor: Any, running: int | None) -> It
             twin = next((other for other, first in bounds if _same(first, bound)), None)
             bounds.append((description, bound))
             yield _explain(subject, twin) if twin is not None else _try(stack, subject, bound, running)
+            yield from _roots(subject, bound, settings)
 
 
 def _same(one: Bound, other: Bound) -> bool:
     """Tell whether two endpoints are the same port of all interfaces, by IPv4 and by IPv6."""
     families = {one.family, other.family} == {socket.AF_INET, socket.AF_INET6}
     return families and one.port == other.port != 0 and one.everywhere and other.everywhere and not _v6_only()
+
+
+def _roots(subject: str, bound: Bound, settings: Settings) -> Iterator[Finding]:
+    """Root, who checks, may have any port; the proxy's user may not."""
+    user = proxy_user(settings.directory)
+    if user is not None and 0 < bound.port < FIRST_OF_ALL:
+        yield warning(
+            subject,
+            f"{user.pw_name}, as whom the proxy runs, may not have a port below {FIRST_OF_ALL} by itself",
+            "have systemd open it (a .socket unit), give the service CAP_NET_BIND_SERVICE, or name another port",
+        )
 
 
 def _v6_only() -> bool:

@@ -10,7 +10,10 @@ from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from minimixproxy.checking.finding import Finding, error, warning
+from minimixproxy.checking.users import may_read, proxy_user
 from minimixproxy.config.settings import Settings
+
+CREDENTIALS = "/run/credentials"  # systemd gives what is below to the service alone
 
 
 def check_files(path: Path, settings: Settings) -> Iterator[Finding]:
@@ -29,6 +32,34 @@ def check_files(path: Path, settings: Settings) -> Iterator[Finding]:
         if domain.private_key is not None:
             subject = f"certificate of {domain.name}"
             yield from _readable(subject, domain.private_key, "is a private key", f"chmod 640 {domain.private_key}")
+
+
+def check_readable(path: Path, settings: Settings) -> Iterator[Finding]:
+    """Yield which files the proxy's user may not read although root, who asks, may. Blocks; changes nothing."""
+    user = proxy_user(settings.directory)
+    if user is None:
+        return
+    for subject, file in _read_by_proxy(path, settings):
+        if file.exists() and not file.is_relative_to(CREDENTIALS) and not may_read(user, file):
+            yield error(
+                subject,
+                f"{file} cannot be read by {user.pw_name}, as whom the proxy runs",
+                f"chgrp {user.pw_name} {file} && chmod g+r {file}, and have its directories let that group in",
+            )
+
+
+def _read_by_proxy(path: Path, settings: Settings) -> Iterator[tuple[str, Path]]:
+    yield "configuration", path
+    for domain in settings.domain.values():
+        for file in (domain.certificate, domain.private_key, domain.upstream_trust):
+            if isinstance(file, Path):
+                yield (
+                    f"certificate of {domain.name}" if file != domain.upstream_trust else f"server of {domain.name}",
+                    file,
+                )
+    for proxy in settings.client_proxy:
+        if proxy.secret_file is not None:
+            yield f"client_proxy {proxy.domain}", proxy.secret_file
 
 
 def _holds_secret(settings: Settings) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minimixproxy.checking.certificates import check_certificates
-from minimixproxy.checking.files import check_files
+from minimixproxy.checking.files import check_files, check_readable
 from minimixproxy.checking.finding import Finding, Level
 from minimixproxy.checking.loops import check_loops
 from minimixproxy.checking.state import check_state
@@ -18,6 +18,7 @@ from minimixproxy.config.settings import Settings
 def check_offline(path: Path, settings: Settings, now: datetime, reactor: Any) -> Iterator[Finding]:
     """Yield what is to be said of a configuration that could be read, from the file `path`. Blocks; changes nothing."""
     yield from check_files(path, settings)
+    yield from check_readable(path, settings)
     yield from check_certificates(settings.domain.values(), now)
     yield from check_loops(settings, reactor)
     if settings.serves_clients:

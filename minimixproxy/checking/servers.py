@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.protocol import Factory, Protocol
 
-from minimixproxy.c2s.errors import UpstreamError, UpstreamTLSError
+from minimixproxy.c2s.errors import UpstreamError, UpstreamProtocolError, UpstreamTLSError
 from minimixproxy.c2s.upstream.connecting import Login, connect_upstream, contact_upstream, open_stream
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
 from minimixproxy.c2s.upstream.offer import read_offer
@@ -153,6 +153,8 @@ def _offered(subject: str, domain: Domain, features: Any) -> list[Finding]:
 def _advice(fault: UpstreamError) -> str:
     if isinstance(fault, UpstreamTLSError):
         return "correct its certificate, or name the file of its authority in upstream_trust"
+    if isinstance(fault, UpstreamProtocolError) and fault.condition == "host-unknown":
+        return "the server does not know this domain: add it there, or correct the name here"
     return "is the server running, and is upstream right?"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from minimixproxy.checking.finding import Finding, error, good, unknown, warning
+from minimixproxy.checking.users import proxy_user, user_name
 from minimixproxy.config.settings import Settings
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
@@ -72,14 +72,20 @@ def _directory(path: Path) -> Iterator[Finding]:
     elif not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         yield error(
             "state",
-            f"{path} belongs to {_user(found.st_uid)} (mode {stat.S_IMODE(found.st_mode):04o}), and "
-            f"{_user(os.geteuid())} may not write in it",
-            f"run this, and the proxy, as {_user(found.st_uid)}, or chown {path}",
+            f"{path} belongs to {user_name(found.st_uid)} (mode {stat.S_IMODE(found.st_mode):04o}), and "
+            f"{user_name(os.geteuid())} may not write in it",
+            f"run this, and the proxy, as {user_name(found.st_uid)}, or chown {path}",
         )
     elif found.st_mode & 0o002:
         yield error("state", f"everybody on this machine may write in {path}", f"chmod 700 {path}")
+    elif found.st_uid == 0 and (user := proxy_user(path)) is not None:
+        yield error(
+            "state",
+            f"{path} belongs to root, and {user.pw_name}, as whom the service runs, may not write in it",
+            f"chown {user.pw_name} {path}, or name another place for state, below /var/lib/minimixproxy",
+        )
     else:
-        yield good("state", f"{path} belongs to {_user(found.st_uid)}, as whom the proxy has to run")
+        yield good("state", f"{path} belongs to {user_name(found.st_uid)}, as whom the proxy has to run")
 
 
 def _to_be_made(path: Path) -> Iterator[Finding]:
@@ -89,7 +95,7 @@ def _to_be_made(path: Path) -> Iterator[Finding]:
     else:
         yield error(
             "state",
-            f"{path} is not there, and {_user(os.geteuid())} may not make it in {parent}",
+            f"{path} is not there, and {user_name(os.geteuid())} may not make it in {parent}",
             f"make it, and chown it to the proxy's user (or let systemd do so: StateDirectory={path.name})",
         )
 
@@ -109,13 +115,6 @@ def _owner(place: Place) -> Iterator[Finding]:
     if ours != theirs:
         yield error(
             "state",
-            f"{file} belongs to {_user(theirs)}, its directory to {_user(ours)}: it was run as another user",
-            f"chown {_user(ours)} {file}*",
+            f"{file} belongs to {user_name(theirs)}, its directory to {user_name(ours)}: it was run as another user",
+            f"chown {user_name(ours)} {file}*",
         )
-
-
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f"user {number}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import pwd
 import socket
 import tempfile
 from pathlib import Path
@@ -51,6 +52,18 @@ class EndpointsTest(SynchronousTestCase):
             self.assertEqual((found.level, text in found.says), (Level.GOOD, True), found)
         port = self.taken()
         self.assertEqual(self.one(f"tcp:{port}:interface=127.0.0.1").level, Level.ERROR)
+
+    def test_ports_of_root(self) -> None:
+        """Root, who checks, may have what the proxy's user may not: that is told."""
+        self.patch(endpoints, "FIRST_OF_ALL", 65536)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            endpoint = f"tcp:{free.getsockname()[1]}:interface=127.0.0.1"
+        self.one(endpoint)
+        self.patch(endpoints, "proxy_user", lambda _directory: pwd.getpwuid(0))
+        had, told = self.check(endpoint)
+        self.assertEqual((had.level, told.level, told.subject), (Level.GOOD, Level.WARNING, had.subject))
+        self.assertIn("root, as whom the proxy runs, may not have a port below", told.says)
+        self.assertEqual(len(self.check("tcp:0:interface=127.0.0.1")), 1, "any port")
 
     def test_in_use(self) -> None:
         endpoint = f"tcp:{self.taken()}:interface=127.0.0.1"

@@ -13,8 +13,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.checking import state
-from minimixproxy.checking.files import check_files
+from minimixproxy.checking import files, state, users
+from minimixproxy.checking.files import check_files, check_readable
 from minimixproxy.checking.finding import Finding, Level
 from minimixproxy.checking.state import check_state
 from minimixproxy.config.settings import load
@@ -91,7 +91,61 @@ class FilesTest(FilesCase):
             self.only(found, Level.WARNING, *([] if mode == 0o640 else ["this.key is a private key, and everybody"]))
 
 
+class ProxysUserTest(FilesCase):
+    """Root checks, and may read all; the proxy runs as another user."""
+
+    def setUp(self) -> None:
+        if os.geteuid() != 0:
+            self.skipTest("only root may read what others may not")
+        super().setUp()
+        self.user = pwd.getpwnam("nobody")
+        self.directory.chmod(0o755)
+        self.certificate, self.key = make_certificate(make_authority(), "example.org").write(self.directory, "this")
+        self.patch(users, "_service", lambda: self.user)
+
+    def check(self) -> list[Finding]:
+        pair = 'certificate = "this.pem"\nprivate_key = "this.key"\nupstream_trust = "this.pem"\n'
+        settings = self.settings(CLIENTS + pair)
+        os.chown(self.file, 0, self.user.pw_gid)
+        return list(check_readable(self.file, settings))
+
+    def test_owner_of_state(self) -> None:
+        (self.directory / "state").mkdir(mode=0o700)
+        os.chown(self.directory / "state", self.user.pw_uid, self.user.pw_gid)
+        self.patch(users, "_service", lambda: None)
+        self.key.chmod(0o600)
+        self.only(self.check(), Level.ERROR, "this.key cannot be read by nobody, as whom the proxy runs: chgrp nobody")
+        os.chown(self.key, 0, self.user.pw_gid)
+        self.key.chmod(0o640)
+        self.only(self.check(), Level.ERROR)
+
+    def test_directory_that_is_closed(self) -> None:
+        self.key.chmod(0o644)
+        self.directory.chmod(0o700)
+        said = [one.sentence for one in self.check()]
+        self.assertEqual(len(said), 4, said)  # the configuration, the pair, and what is trusted
+
+    def test_nobody_is_known(self) -> None:
+        self.patch(users, "_service", lambda: None)
+        self.key.chmod(0o600)
+        self.assertEqual(self.check(), [])
+
+    def test_credentials(self) -> None:
+        self.key.chmod(0o600)
+        self.patch(files, "CREDENTIALS", str(self.directory))
+        self.assertEqual(self.check(), [])
+
+    def test_state_that_is_roots(self) -> None:
+        (self.directory / "state").mkdir(mode=0o700)
+        found = list(check_state(self.settings(CLIENTS)))
+        self.only(found, Level.ERROR, "belongs to root, and nobody, as whom the service runs, may not write in it")
+
+
 class StateTest(FilesCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(users, "_service", lambda: None)  # whoever has the package here has such a user
+
     def check(self, more: str = "") -> list[Finding]:
         return list(check_state(self.settings(more + CLIENTS)))
 
@@ -149,7 +203,7 @@ class StateTest(FilesCase):
 
     def test_another_owner(self) -> None:
         self.made()
-        self.patch(state, "_user", str)
+        self.patch(state, "user_name", str)
         stat = Path.stat
 
         def of_root(path: Path, **options: Any) -> Any:
