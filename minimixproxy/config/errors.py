@@ -32,10 +32,19 @@ def _line(details: ErrorDetails, model: type[BaseModel]) -> str:
     unknown = details["type"] == "extra_forbidden"
     location = _location(details["loc"], unknown)
     place = f"[{location[0]}]" if len(location) == 1 and isinstance(details["input"], dict) else written(location)
+    if unknown and len(location) == 3 and location[0] == "domain" and isinstance(details["input"], dict):
+        return _unquoted(f"{location[1]}.{location[2]}", details["input"])
     if unknown:
         return f"{place}: {_unknown(str(location[-1]), _model_at(location[:-1], model))}"
     text = _allowed(details)
     return f"{place}: {text}" if location else text
+
+
+def _unquoted(name: str, table: dict[str, Any]) -> str:
+    """TOML takes a dot without quotation marks for the beginning of another table."""
+    while len(table) == 1 and isinstance(inner := next(iter(table.values())), dict):
+        name, table = f"{name}.{next(iter(table))}", inner
+    return f'[domain.{name}]: the name needs quotation marks: [domain."{name}"]'
 
 
 def _location(parts: tuple[int | str, ...], unknown: bool) -> list[int | str]:

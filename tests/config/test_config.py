@@ -212,6 +212,14 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + 'upstream = "tcp:h:1"\nupstream_proxy_protocol = "yes"\n',
         ['[domain."example.org"] upstream_proxy_protocol: must be true or false, not "yes"'],
     ),
+    "domain without quotation marks": (
+        LISTEN + '[domain.example.org]\nupstream = "tcp:127.0.0.1:15222"\n',
+        ['[domain.example.org]: the name needs quotation marks: [domain."example.org"]'],
+    ),
+    "longer domain without quotation marks": (
+        LISTEN + "[domain.xmpp.example.org]\n",
+        ['[domain.xmpp.example.org]: the name needs quotation marks: [domain."xmpp.example.org"]'],
+    ),
     "name is no key": (MINIMAL + 'name = "x"\n', ['[domain."example.org"] name: unknown key']),
     "domain name": (LISTEN + '[domain."a b"]\n', ['[domain."a b"]: must be a domain name']),
     "domain with an empty label": (LISTEN + '[domain."a..b"]\n', ['[domain."a..b"]: must be a domain name']),
