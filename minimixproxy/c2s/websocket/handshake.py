@@ -7,6 +7,7 @@ for something else has nothing to smuggle through.
 from __future__ import annotations
 
 import binascii
+import re
 from base64 import b64decode
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ MAX_REQUEST = 16_384  # bytes of the request line and all headers
 _SUBPROTOCOL = "xmpp"
 _VERSION = "13"
 _KEY = 16  # bytes
+# What no line may have (RFC 9110 §5.5): h11 finds it, too, but behind many spaces that takes it their square.
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]")
 _NOBODY = Forwarded(None, False, None)
 
 
@@ -78,12 +81,16 @@ class Handshake:
         self._forwards = forwards
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_REQUEST)
         self._size = 0
+        self._last = b""  # byte that came
         self._forwarded: Address | None = None
 
     def feed(self, data: bytes) -> Outcome | None:
         """Take what came, however cut; return what follows from the request once it is whole."""
         self._size += len(data)
         try:
+            if _CONTROL.search(self._last + data):
+                raise Refused(400, "a control character")
+            self._last = data[-1:]
             self._http.receive_data(data)
             event = self._http.next_event()
             if event is h11.NEED_DATA:

@@ -120,6 +120,15 @@ class HandshakeTestCase(unittest.SynchronousTestCase):
 
 
 class WebSocketTests(HandshakeTestCase):
+    def test_control_characters_are_found_before_a_line_is_read(self) -> None:
+        for character in (b"\0", b"\x0b", b"\x0c", b"\x1f", b"\x7f", b"\r"):
+            line = b"X: " + b" " * 300 + character + b"\r\n"
+            whole = request().replace(b"Host:", line + b"Host:", 1)
+            for pieces in ([whole], [whole[at : at + 1] for at in range(len(whole))]):
+                outcome = self.ask(*pieces)
+                self.assertEqual((self.status(outcome), outcome.refusal), (400, "a control character"), character)
+        self.assertTrue(self.ask(request().replace(b"Host:", b"X: a\t\xff b\r\nHost:", 1)).opened)
+
     def test_opened(self) -> None:
         outcome = self.ask(request())
         self.assertTrue(outcome.opened)
