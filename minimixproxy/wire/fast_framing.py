@@ -11,6 +11,7 @@ from xml.parsers import expat
 
 from minimixproxy.wire.events import Event, Fault
 from minimixproxy.wire.framing import PARSER_LIFE, Framer, FramingLimits, expat_fault
+from minimixproxy.wire.long_namespaces import has_long_namespace
 from minimixproxy.wire.qualified_names import named_attributes, split_name
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.trees import read_start_tag
@@ -123,6 +124,9 @@ class FastFramer(Framer):
             return super().feed(data)
         events: list[Event] = []
         start, size = 0, len(data)
+        if has_long_namespace(data):
+            self._look()
+            return super().feed(data)
         while start < size:
             end = simple_stanza_end(data, start, self._limits)
             if end < 0:

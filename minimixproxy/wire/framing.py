@@ -13,6 +13,7 @@ from xml.parsers import expat
 
 from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.wire.expat_guard import ExpatGuard
+from minimixproxy.wire.long_namespaces import has_long_namespace
 from minimixproxy.wire.qualified_names import KNOWN_NAMES, SEPARATOR, named_attributes, split_name
 from minimixproxy.wire.stanza import MAX_PAYLOADS, MalformedStanza, Stanza, start_tag_end
 from minimixproxy.wire.trees import UnusableStanza, read_start_tag
@@ -163,12 +164,21 @@ class Framer:
         return events
 
     def _parse(self, data: bytes) -> None:
+        if not self._loose and has_long_namespace(data):
+            self._meet_long_namespace()
+            return
         try:
             self._parser.Parse(data, False)
         except expat.ExpatError as error:
             if error.code != _UNBOUND or not self._header or not self._limits.skips:
                 raise
             self._read_loosely()
+
+    def _meet_long_namespace(self) -> None:
+        """Let no parser see it that knows namespaces."""
+        if not (self._header and self._limits.skips):
+            raise _Fatal("policy-violation", "namespace too long")
+        self._read_loosely()
 
     def _read_loosely(self) -> None:
         """Read what is unfinished anew, and what follows up to the next pause, by a parser that knows no namespaces."""

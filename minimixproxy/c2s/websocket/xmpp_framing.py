@@ -12,6 +12,7 @@ from minimixproxy.namespaces import NS_CLIENT, NS_FRAMING, NS_STREAM
 from minimixproxy.wire.events import Fault, Keepalive, StreamClosed, StreamOpened
 from minimixproxy.wire.fast_framing import UNUSED, FastFramer, simple_stanza_end
 from minimixproxy.wire.framing import MAX_HEADER, FramingLimits, expat_fault
+from minimixproxy.wire.long_namespaces import has_long_namespace
 from minimixproxy.wire.qualified_names import SEPARATOR, named_attributes, split_name
 from minimixproxy.wire.stanza import Stanza, optional_attribute, rewrite, start_tag_attributes
 from minimixproxy.xep.stream_headers import LANG, STREAM_END, XML_DECLARATION, header
@@ -87,6 +88,8 @@ def _root(message: bytes) -> tuple[str, str, dict[str, str]]:
     """Return URI, name and attributes of a message's one element. Raises `BrokenMessage`."""
     if not message.startswith(b"<") or message.startswith(b"<\0"):  # that expat would take for UTF-16
         raise BrokenMessage("bad-format", "a message has to begin with an element")
+    if has_long_namespace(message):
+        raise BrokenMessage("policy-violation", "namespace too long")
     roots: list[tuple[str, dict[str, str]]] = []
     parser = expat.ParserCreate("UTF-8", SEPARATOR)
 

@@ -52,6 +52,7 @@ BROKEN = {
     b"<message/>text": "bad-format",
     b"<stream:features/>": "not-well-formed",  # the prefix is not declared
     b"<!DOCTYPE a [<!ENTITY b 'c'>]><message>&b;</message>": "restricted-xml",
+    b"<x xmlns:p='%b' p:b='1' p:c='2'/>" % (b"u" * 1000): "policy-violation",  # see `wire.long_namespaces`
     OPEN: "bad-format",
     b"<other xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>": "bad-format",
 }
