@@ -26,6 +26,7 @@ _KINDS = {
 _NAMES = {b"<m": "message", b"<p": "presence", b"<i": "iq"}
 
 _LARGE = 16384  # bytes
+_LITTLE = 4096  # bytes in which no namespace can be so long that whole stanzas there cost much
 UNUSED = 50  # reads without need for the parser, after which it is given back: 10 KiB
 # One byte is found much faster than two.
 _EXCLAMATION, _QUESTION = b"!?"
@@ -124,7 +125,7 @@ class FastFramer(Framer):
             return super().feed(data)
         events: list[Event] = []
         start, size = 0, len(data)
-        if has_long_namespace(data):
+        if size > _LITTLE and has_long_namespace(data):
             self._look()
             return super().feed(data)
         while start < size:

@@ -690,7 +690,7 @@ class JoiningTest(NegotiationTest):
     def test_what_the_operator_reads_if_the_server_opens_no_stream(self) -> None:
         events = log_events(self)
         self.test_server_answers_with_a_stream_error()
-        self.assertIn("no stream for a@example.org: ", "\n".join(formatEvent(event) for event in events))
+        self.assertIn("no stream for a@example.org at 192.0.2.1: ", "\n".join(formatEvent(event) for event in events))
 
     def test_stanza_instead_of_header(self) -> None:
         self.refused(self.client, b"<message/>", b"invalid-namespace")
