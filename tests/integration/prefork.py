@@ -165,6 +165,7 @@ def main(number: int) -> None:
                 sys.exit(0)
             pid = os.fork()
             if not pid:
+                watched.close()  # part of a circle: collected later, it would close what has its number then
                 _become(json.loads(data), fds[:3])
                 return
             *streams, status = fds
