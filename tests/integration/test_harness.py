@@ -102,7 +102,7 @@ class PreforkTests(IntegrationTestCase):
             enrolled = await commands.run(self.proxy, "enroll", account.jid, says=f"{account.password}\n")
             answers.add(tuple((done.returncode, done.stdout, done.stderr) for done in (refused, enrolled)))
         ((refusal, enrolling),) = answers
-        self.assertEqual((refusal[:2], enrolling[0], enrolling[2]), ((1, ""), 0, ""))
+        self.assertEqual((refusal[:2], enrolling[0], enrolling[2]), ((2, ""), 0, ""))
         self.assertIn("minimixproxy: ", refusal[2])
 
     async def test_alike(self) -> None:
