@@ -139,7 +139,7 @@ def _web(
         accounts, journal, connections = minimix.accounts, minimix.journal, minimix.clients.clients
         watched = Watched(accounts.with_streams, lambda: journal.status, domains, lambda: len(connections))
     site = WebService(settings, watched, _readiness(minimix, domains), reactor)
-    sources = Sources(report, LastFaults(), Samples(report.surveys, client_stanzas, reactor))
+    sources = Sources(report, LastFaults(), Samples(report.surveys, client_stanzas, site.lag.worst, reactor))
     for path, resource in resources(sources).items():
         site.put(path, resource)
     whole = MultiService()

@@ -129,7 +129,7 @@ def report() -> StatusReport:
 def site() -> WebService:
     """Return the site."""
     made = report()
-    faults, samples = LastFaults(), Samples(made.surveys, lambda: 0, reactor)
+    faults, samples = LastFaults(), Samples(made.surveys, lambda: 0, lambda: 0.0, reactor)
     for number in range(KEPT):
         wave = math.sin(number / 23) + math.sin(number / 7) / 3
         samples.taken.append(

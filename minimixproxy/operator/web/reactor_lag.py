@@ -24,6 +24,7 @@ class ReactorLag(Service):
         self._clock = clock
         self._histogram = histogram
         self._due = 0.0
+        self._worst = 0.0  # since somebody asked
         self._timer: Any = None
 
     def startService(self) -> None:
@@ -41,5 +42,12 @@ class ReactorLag(Service):
         self._timer = self._clock.callLater(INTERVAL, self._looked)
 
     def _looked(self) -> None:
-        self._histogram.observe(max(0.0, self._clock.seconds() - self._due))
+        late = max(0.0, self._clock.seconds() - self._due)
+        self._histogram.observe(late)
+        self._worst = max(self._worst, late)
         self._wait()
+
+    def worst(self) -> float:
+        """Return how late it was at worst, in seconds, since this was asked the last time."""
+        worst, self._worst = self._worst, 0.0
+        return worst

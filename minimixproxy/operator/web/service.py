@@ -42,7 +42,8 @@ class WebService(MultiService):
         self._site = WebSite(self.root, Hosts(settings.hosts), reactor)
         self._reactor = reactor
         self._port: Any = None
-        self.addService(ReactorLag(reactor))
+        self.lag = ReactorLag(reactor)
+        self.addService(self.lag)
 
     def put(self, path: bytes, resource: Resource) -> None:
         """Have a resource answer for a path at the first level."""

@@ -20,6 +20,7 @@ from minimixproxy.operator.reported import Trouble
 from minimixproxy.operator.web import pages
 from minimixproxy.operator.web.graphs import HEIGHT, graph
 from minimixproxy.operator.web.pages import PER_PAGE, Sources, resources
+from minimixproxy.operator.web.reactor_lag import ReactorLag
 from minimixproxy.operator.web.samples import INTERVAL, KEPT, Sample, Samples
 from tests.minimix.fakes import BARE, FakeSession
 from tests.minimix.owned import FakeRoom
@@ -69,7 +70,8 @@ class PageCase(SiteCase, ReportCase):
         SiteCase.setUp(self)
         self.clock = clock
         self.faults = LastFaults()
-        self.samples = Samples(self.maker.surveys, lambda: self.stanzas, self.clock)
+        self.lag = ReactorLag(self.clock)
+        self.samples = Samples(self.maker.surveys, lambda: self.stanzas, self.lag.worst, self.clock)
         self.stanzas = 0
         for path, resource in resources(Sources(self.maker, self.faults, self.samples)).items():
             self.put(path, resource)
@@ -351,6 +353,8 @@ class SamplesTests(PageCase):
 
     def test_taken(self) -> None:
         self.some()
+        self.lag.startService()
+        self.addCleanup(self.lag.stopService)
         self.stanzas = 400
         self.clock.pump([1.0] * 20)
         self.assertEqual(list(self.samples.taken), [Sample(2, 400 / INTERVAL, 0.0)])
