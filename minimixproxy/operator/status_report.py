@@ -20,7 +20,7 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.commands.report import asleep_of, devices_of
 from minimixproxy.minimix.interfaces.endings import Ended
 from minimixproxy.operator import explanation, health
-from minimixproxy.operator.reported import Reported, ReportedAccount, ReportedRoom, ReportedStream
+from minimixproxy.operator.reported import OUT, Reported, ReportedAccount, ReportedRoom, ReportedStream
 from minimixproxy.operator.survey import Found, Surveyed, Surveys, Wanted, stream_state
 from minimixproxy.timing.clock import Clock, wall_time
 from minimixproxy.wire.trees import BUILT
@@ -132,9 +132,19 @@ class StatusReport:
         }
 
     def accounts(self, found: Sequence[Found], room: str = "") -> list[Report]:
-        """Return accounts that were found, as `account` does; those that are gone since are left out."""
-        told = (self.account(one.bare, room) for one in found)
+        """Return accounts that were found, as `account` does, for a list: those that are gone since are left out.
+
+        Of their rooms there is only the one that is given, if any: of many accounts, all would take long. `out_of`: how
+        many of all these an account is out of.
+        """
+        told = (self._listed(one.bare, room) for one in found)
         return [account for account in told if account is not None]
+
+    def _listed(self, bare: str, room: str) -> Report | None:
+        told, held = self.account(bare, room, None if room else 0), self.reported.account(bare)
+        if told is None or held is None:
+            return None
+        return {**told, "out_of": sum(one.state.value in OUT for one in held[0].rooms.values())}
 
     def account(self, bare: str, room: str = "", most: int | None = None, begin: int = 0) -> Report | None:
         """Return an account in full, or only with the room; None if it is not held.

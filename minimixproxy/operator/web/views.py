@@ -133,7 +133,7 @@ def accounts_table(caption: str, accounts: Sequence[Told], empty: str) -> Tag:
             _stream(account),
             _devices(account["devices"], account["asleep"]),
             str(len(account["rooms"]) + account["rooms_left_out"]),
-            _out_of(account["rooms"]),
+            str(account["out_of"]),
             str(len(account["not_in"])),
         ]
         for account in accounts
@@ -147,10 +147,6 @@ def _stream(account: Told) -> Node:
         told.append(f", next try in {account['opens_in']:.0f} s" if account["opens_in"] else "")
         told.append([": ", name(account["fault"]["text"])] if account["fault"] else "")
     return told
-
-
-def _out_of(rooms: Sequence[Told]) -> str:
-    return str(sum(room["state"] in ("interrupted", "rejoining") for room in rooms))
 
 
 def _devices(devices: Sequence[str], asleep: Sequence[str]) -> Node:

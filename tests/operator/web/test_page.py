@@ -16,7 +16,9 @@ from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.logs.faults import MAX_LINES, MAX_TEXT, LastFaults
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.endings import Ending, Why
+from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.operator.reported import Trouble
+from minimixproxy.operator.status_report import StatusReport
 from minimixproxy.operator.web import pages
 from minimixproxy.operator.web.graphs import HEIGHT, graph
 from minimixproxy.operator.web.pages import PER_PAGE, Sources, resources
@@ -289,6 +291,32 @@ class Many(PageCase):
         page = self.page("/accounts")
         self.assertIn("device019 and 480 more", page.text)
         self.assertNotIn("device020", page.text)
+
+    def test_accounts_with_many_rooms(self) -> None:
+        """Lists count them only: whoever joins a thousand must not have each look at the page cost everybody time."""
+        rooms = tuple(FakeRoom(f"{number:04}@muc") for number in range(1000))
+        rooms[7].state = rooms[8].state = State.REJOINING
+        for number in range(PER_PAGE):
+            self.accounts.append((FakeAccount(f"{number:04}@a.test", (), rooms), FakeStream(StreamState.OPEN)))
+        told = self.count_calls(StatusReport, "_room")
+        for path in ("/", "/accounts"):
+            channel, transport = self.connect()
+            channel.dataReceived(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            self.clock.pump([0.0] * PER_PAGE)
+            cells = re.findall(r"<td[^>]*>([^<]*)</td>", transport.value().decode())
+            self.assertIn(["1000", "2", "0"], [cells[at : at + 3] for at in range(len(cells))], path)
+        self.assertEqual(len(told), 0)
+
+    def count_calls(self, owner: type, name: str) -> list[object]:
+        calls: list[object] = []
+        called = getattr(owner, name)
+
+        def counted(*arguments: object) -> object:
+            calls.append(arguments)
+            return called(*arguments)
+
+        self.patch(owner, name, counted)
+        return calls
 
     def test_of_ten_thousand_accounts_no_turn_looks_at_all(self) -> None:
         for number in range(10_000):
