@@ -148,7 +148,7 @@ class Rebinding:
         self._added: list[_Wanted] = []
         self._removed: list[tuple[PortGroup, str]] = []
         self._bound: list[tuple[PortGroup, str, Bound]] = []
-        self._closed = False  # the removed ones, before the new ones could be bound
+        self._closed: list[_Wanted] = []  # the removed ones, before the new ones could be bound
         for group in groups:
             if group.closed:
                 continue  # nobody is let in for now; whoever opens it does so by the settings of then
@@ -176,19 +176,22 @@ class Rebinding:
         self._bound.append((wanted.group, wanted.endpoint, bound))
 
     async def _close_removed(self) -> None:
-        self._closed = True
         for group, endpoint in self._removed:
-            await maybeDeferred(group.ports[endpoint].port.stopListening)
+            bound = group.ports.pop(endpoint, None)  # whoever stops the group meanwhile is not to close it, too
+            if bound is not None:
+                self._closed.append(_Wanted(group, endpoint, bound.factory))
+                await maybeDeferred(bound.port.stopListening)
 
     async def restore(self) -> None:
         """Close the new ones, and bind again what was closed for them."""
         for _group, _endpoint, bound in self._bound:
             await maybeDeferred(bound.port.stopListening)
-        for group, endpoint in self._removed if self._closed else ():
+        for group, endpoint, factory in self._closed:
+            if group.closed:
+                continue
             try:
-                group.ports[endpoint] = await group.bind(endpoint, group.ports[endpoint].factory)
+                group.ports[endpoint] = await group.bind(endpoint, factory)
             except CannotBind as error:  # somebody else has it now
-                del group.ports[endpoint]
                 self.log.critical("{error}; it was open before", error=error)
 
     def undo(self) -> Deferred[None]:
@@ -196,15 +199,21 @@ class Rebinding:
         return Deferred.fromCoroutine(self.restore())
 
     def commit(self) -> None:
-        """Close those that go (`reloading.Prepared`)."""
+        """Close those that go (`reloading.Prepared`), and all new ones of a group that was closed meanwhile."""
         for group, endpoint in self._removed:
-            bound = group.ports.pop(endpoint)
-            if not self._closed:
-                maybeDeferred(bound.port.stopListening).addErrback(self._not_closed)
+            bound = group.ports.pop(endpoint, None)
+            if bound is not None:
+                self._close(bound)
             self.log.info("{what} {endpoint} is closed; its clients stay", what=group.what, endpoint=endpoint)
         for group, endpoint, bound in self._bound:
+            if group.closed:
+                self._close(bound)
+                continue
             group.ports[endpoint] = bound
             self.log.info("{what} {endpoint} is open", what=group.what, endpoint=endpoint)
+
+    def _close(self, bound: Bound) -> None:
+        maybeDeferred(bound.port.stopListening).addErrback(self._not_closed)
 
     def _not_closed(self, failure: Failure) -> None:
         self.log.failure("while closing a port", failure)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial import unittest
@@ -202,3 +202,26 @@ class ReloadTests(PortsCase):
         self.assertEqual(set(self.group.ports), {stays})
         critical = [event for event in self.events if event["log_level"].name == "critical"]
         self.assertEqual(len(critical), 1)
+
+    async def test_closed_meanwhile(self) -> None:
+        """A drain, or the end, in the middle of a reload: nobody is let in, and nothing stays open unnoticed."""
+        for ends in ("commit", "undo"):
+            old = self.free()
+            new = old.replace("127.0.0.1", "0.0.0.0")
+            ports = self.start(old)
+            preparing = Deferred.fromCoroutine(ports.prepare(wanted(new)))
+            self.assertFalse(preparing.called, "it waits for the old one to be closed")
+            await self.group.stopService()
+            await maybeDeferred(getattr(await preparing, ends))
+            self.assertEqual(self.group.ports, {})
+            await self.refused(old)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    async def test_all_is_closed_before_it_takes_effect(self) -> None:
+        old, new = self.free(), self.free()
+        prepared = await self.start(old).prepare(wanted(new))
+        await self.group.stopService()
+        prepared.commit()
+        self.assertEqual(self.group.ports, {})
+        for endpoint in (old, new):
+            await self.refused(endpoint)

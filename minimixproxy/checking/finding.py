@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from minimixproxy.logs.logger import printable
+
+_MAX_SENTENCE = 4000  # characters
+
 
 class Level(Enum):
     """How bad it is. `UNKNOWN`: it could not be asked."""
@@ -32,8 +36,8 @@ class Finding:
 
     @property
     def sentence(self) -> str:
-        """The whole of it in one line."""
-        return f"{self.subject}: {self.says}{f': {self.advice}' if self.advice else ''}"
+        """The whole of it in one line, as a terminal may show it: DNS, certificates and servers say what they like."""
+        return printable(f"{self.subject}: {self.says}{f': {self.advice}' if self.advice else ''}", _MAX_SENTENCE)
 
 
 def good(subject: str, says: str) -> Finding:

@@ -57,7 +57,11 @@ class NotifyService(Service):
         if not (self._manager.listens and self._is_ready()):
             return lambda: None
         self._manager.reloading()
-        return self._manager.ready
+        return self._reloaded
+
+    def _reloaded(self) -> None:
+        if self.running:
+            self._manager.ready()
 
     def _begin(self) -> None:
         if not self.running:

@@ -48,6 +48,14 @@ class CommonTests(CommandCase):
                 self.assertIn(argument.name if argument.is_option else argument.value, output)
             self.assertIn("Exit status: 0:", output)
 
+    def test_a_refusal_is_shown_as_it_is(self) -> None:
+        """What a server has said may stand in it; a terminal does not obey that. It may have several lines."""
+        told = {"error": "no: \x1b]0;x\x07\x9b2J\u202e\nsecond"}
+        self.serve(json.dumps(told).encode() + b"\n")
+        code, output, errors = self.run_command("forget", "--config", str(self.file), "alice@a.test")
+        self.assertEqual((code, output), (1, ""))
+        self.assertEqual(errors, "minimixproxy: no: \\x1b]0;x\\x07\\x9b2J\\u202e\nsecond\n")
+
     def test_only_the_place_of_state_is_read(self) -> None:
         """Whatever else is wrong in the file, the proxy that runs since before can be asked."""
         self.file.write_text('state = "state.sqlite"\nnonsense = 1\n[[listen]]\nendpoint = "nonsense"\n')

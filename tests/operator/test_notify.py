@@ -201,6 +201,15 @@ class ServiceTests(NotifyCase):
         ends()
         self.assertEqual(self.systemd.heard(), ["READY=1"])
 
+    def test_a_reload_that_ends_after_the_end_has_begun(self) -> None:
+        service = self.start()
+        self.reactor.run()
+        ends = service.reloading()
+        service.stopService()
+        self.systemd.heard()
+        ends()
+        self.assertEqual(self.systemd.heard(), [])
+
     def test_the_status_is_told_when_it_is_another(self) -> None:
         self.start()
         self.reactor.run()

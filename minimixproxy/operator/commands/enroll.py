@@ -14,6 +14,7 @@ from typing import Any
 
 from minimixproxy.config.settings import load
 from minimixproxy.jids import Address, InvalidJID, parse_jid
+from minimixproxy.logs.logger import printable
 from minimixproxy.operator.asking import NoStatus, Refusal
 from minimixproxy.operator.commands import proxy
 from minimixproxy.operator.commands.command import Argument, Command, Outcome
@@ -169,7 +170,7 @@ class Import:
     def _leave_out(self, what: str, why: str) -> None:
         self.left_out += 1
         if self.left_out <= NAMED:
-            _say(f"{what!r}: {why}" if not what.isprintable() else f"{what}: {why}")
+            _say(f"{what}: {why}")
         elif self.left_out == NAMED + 1:
             _say("and others, which are only counted")
 
@@ -179,7 +180,7 @@ def _base64(value: bytes) -> str:
 
 
 def _say(line: str) -> None:
-    print(f"minimixproxy: {line}", file=sys.stderr)
+    print(f"minimixproxy: {printable(line)}", file=sys.stderr)
 
 
 ENROLL = Command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -164,6 +165,7 @@ def _names(names: Sequence[str]) -> Node:
 def account(told: Told, more: Node) -> Node:
     """Return what is on an account's page; `more`: the way to its other rooms."""
     bare = told["account"]
+    quoted = shlex.quote(bare)  # for a shell: an address may be `$(…)@example.org`
     return [
         facts(
             [
@@ -181,9 +183,9 @@ def account(told: Told, more: Node) -> Node:
         _not_in(bare, told["not_in"]),
         tags.h2("What can be done"),
         tags.ul(
-            tags.li("Know its login, so that it joins rooms by itself: ", command(f"minimixproxy enroll {bare}")),
-            tags.li("Keep it out: ", command(f"minimixproxy block {bare}")),
-            tags.li("If it was deleted at the server: ", command(f"minimixproxy forget {bare}")),
+            tags.li("Know its login, so that it joins rooms by itself: ", command(f"minimixproxy enroll {quoted}")),
+            tags.li("Keep it out: ", command(f"minimixproxy block {quoted}")),
+            tags.li("If it was deleted at the server: ", command(f"minimixproxy forget {quoted}")),
             tags.li("The user's own client can execute commands on it: rooms, leave, detach."),
         ),
     ]

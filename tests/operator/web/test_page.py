@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from html.parser import HTMLParser
 from urllib.parse import quote, urlencode
 
@@ -255,6 +256,16 @@ class HostileNames(PageCase):
         self.accounts.append((FakeAccount(name), FakeStream(StreamState.OPEN)))
         body = self.get("/accounts").body.decode()
         self.assertIn(f"<bdi>{name}</bdi>", body)
+
+    def test_a_command_can_be_copied(self) -> None:
+        """An address may hold what a shell executes (RFC 6122 has no `$` or `;` among what it forbids)."""
+        for local in ("$(reboot)", "`reboot`", "x;reboot;", "x|reboot", "x&reboot", "*"):
+            bare = f"{local}@a.test"
+            self.accounts.append((FakeAccount(bare), FakeStream(StreamState.OPEN)))
+            body = self.get(f"/account?{urlencode({'jid': bare})}").body.decode()
+            commands = [unescape(command) for command in re.findall("<code>([^<]*)</code>", body)]
+            for name in ("enroll", "block", "forget"):
+                self.assertIn(f"minimixproxy {name} '{bare}'", commands)
 
     def test_a_link_that_is_too_long_is_none(self) -> None:
         name = "\u00df" * 500 + "@" + "\u00df" * 500
