@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from minimixproxy.logs.logger import Logger
-from minimixproxy.storage.errors import StateError, Unreachable
+from minimixproxy.storage.errors import StateError, Unreachable, said
 from minimixproxy.storage.schema import identity
 
 BUSY_TIMEOUT = 1.0  # seconds that SQLite waits for another process, at a time
@@ -225,7 +225,7 @@ class Database:
     def _explanation(self, error: BaseException) -> str:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_A_DATABASE:
             return self._damaged(str(error))
-        return f"{self.name}: {' '.join(str(error).split())}"
+        return f"{self.name}: {said(error)}"
 
     def _damaged(self, fault: str) -> str:
         return (
@@ -272,6 +272,7 @@ def _sqlite(file: Path) -> Engine:
     engine = create_engine(
         URL.create("sqlite", database=str(file)),
         poolclass=NullPool,
+        hide_parameters=True,  # they are messages and keys, and a traceback tells of errors
         connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT, "check_same_thread": False},
     )
 
@@ -305,7 +306,9 @@ def _postgresql_url(text: str) -> URL:
 
 def _postgresql(url: URL) -> Engine:
     try:
-        return create_engine(url, poolclass=NullPool, paramstyle="format", connect_args=_POSTGRESQL)
+        return create_engine(
+            url, poolclass=NullPool, paramstyle="format", connect_args=_POSTGRESQL, hide_parameters=True
+        )
     except ImportError as error:
         command = f"{sys.executable} -m pip install 'psycopg[binary]'"
         raise StateError(f"state: PostgreSQL needs psycopg: {command}") from error

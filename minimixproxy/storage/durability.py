@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from minimixproxy.counting.histogram import Histogram
 from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.batch import Batch, Erasure
-from minimixproxy.storage.errors import StateError
+from minimixproxy.storage.errors import StateError, said
 from minimixproxy.storage.gate import Gate
 from minimixproxy.storage.gathering import Gathering
 from minimixproxy.storage.given_out import GivenOut
@@ -275,4 +275,4 @@ class Durability:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{type(error).__name__}: {said(error)}"

@@ -17,3 +17,11 @@ class SealKeyError(StateError):
 
 class BadRow(Exception):
     """The row does not hold what it should."""
+
+
+def said(error: BaseException) -> str:
+    """Return what a driver's error says, in one line, for the log.
+
+    PostgreSQL adds details, such as all values of a row that it refuses: messages and sealed keys. They are left out.
+    """
+    return " ".join(str(getattr(getattr(error, "diag", None), "message_primary", None) or error).split())

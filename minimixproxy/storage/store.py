@@ -11,6 +11,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.database import UNCLEAN, Database
+from minimixproxy.storage.errors import said
 from minimixproxy.storage.lease import Lease
 from minimixproxy.storage.statements import Statements
 from minimixproxy.storage.wal import WriteAheadLog
@@ -226,4 +227,4 @@ class Store:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{type(error).__name__}: {said(error)}"

@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -12,7 +13,7 @@ from twisted.trial import unittest
 
 from minimixproxy.cannot_start import CannotStart
 from minimixproxy.storage.database import Database
-from minimixproxy.storage.errors import StateError
+from minimixproxy.storage.errors import StateError, said
 from minimixproxy.storage.schema import metadata
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, on_both_databases, require_postgresql
 
@@ -129,6 +130,20 @@ class ExplainedTests(unittest.SynchronousTestCase):
             with self.assertRaises(StateError) as raised, database.explained():
                 fail(error)
             self.assertTrue(str(raised.exception).startswith(text), str(raised.exception))
+
+    def test_nothing_of_what_is_kept(self) -> None:
+        """Neither in what the log has of a refused row, nor in a traceback."""
+
+        class Refused(Exception):
+            """As psycopg's are."""
+
+            diag = SimpleNamespace(message_primary="null value in column\n x")
+
+        row = Refused("null value in column x\nDETAIL:  Failing row contains (1, a body)")
+        self.assertEqual(said(row), "null value in column x")
+        self.assertEqual(said(sqlite3.OperationalError("disk\n full")), "disk full")
+        for database in (Database(Path(self.mktemp())), Database("postgresql://alice@127.0.0.1/x")):
+            self.assertTrue(database.engine.hide_parameters)
 
 
 class DamageTests(StorageTestCase):
