@@ -83,7 +83,7 @@ deb: venv
 
 deb-check: venv
 	tools/install-system debhelper dpkg-dev fakeroot python3-venv lintian debootstrap systemd-container
-	$(BIN)/python tools/deb_check.py
+	$(BIN)/python tools/deb_check.py $(DEB_CHECK)
 
 chaos: system venv
 	$(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),3) --server $(or $(SERVER),prosody) \
