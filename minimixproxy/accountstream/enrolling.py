@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 FULL = "there is no place for the keys of more accounts"
+NOT_SERVED = ": its domain is not served by this proxy"
 
 
 class Holding(Protocol):
@@ -48,7 +49,7 @@ class Enrolling:
         """Log in with a password, and keep what it leaves. See `Enrolls`."""
         login = self._logins.new(bare, password)
         if login is None:
-            raise NotEnrolled(f"{bare}: its domain is not served by this proxy")
+            raise NotEnrolled(f"{bare}{NOT_SERVED}")
         if self._holding.is_blocked(bare):
             raise NotEnrolled(f"{bare} is blocked: unblock it first")
         try:
@@ -59,6 +60,8 @@ class Enrolling:
             raise Refused(f"the server does not take the password of {bare}: {error}") from error
         except CannotOpen as error:
             raise NotEnrolled(f"the server of {bare} could not be asked about the password: {error}") from error
+        if not self.serves(login.domain.name):  # a reload may have come meanwhile
+            raise NotEnrolled(f"{bare}{NOT_SERVED}")
         return self._keep(bare, login)
 
     def _keep(self, bare: str, login: Login) -> Enrolled:

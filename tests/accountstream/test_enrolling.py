@@ -118,6 +118,15 @@ class ByPasswordTest(EnrollingTest):
         error = self.failureResultOf(self.asked("alice@b.test"), NotEnrolled).value
         self.assertEqual((str(error), self.proofs), ("alice@b.test: its domain is not served by this proxy", []))
 
+    def test_a_domain_that_a_reload_takes_away_meanwhile(self) -> None:
+        """At its former server the account opens no stream, and whoever has its address later finds no keys."""
+        asked = self.asked()
+        self.patch(self.logins, "serves", lambda _domain: False)
+        self.answered(FIRST, FIRST)
+        error = self.failureResultOf(asked, NotEnrolled).value
+        self.assertEqual(str(error), f"{BARE}: its domain is not served by this proxy")
+        self.assertEqual((self.found(), self.enrolled.keys, len(self.accounts)), ({}, {}, 0))
+
     def test_no_place(self) -> None:
         self.patch(self.enrolled, "put", lambda _bare, _keys: False)
         asked = self.asked()

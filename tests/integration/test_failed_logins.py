@@ -89,6 +89,8 @@ class FailedLoginsTests(IntegrationTestCase):
             self.assertEqual(await self.banned(lines), sorted(expected), form)
             by_syslog = [f"Nov 26 19:14:22 host twistd[12]: {line}" for line in lines]
             self.assertEqual(await self.banned(by_syslog), sorted(expected), form)
+            indented = [f"\t{line}" for line in lines]  # as a traceback is, with an error in it that is anybody's
+            self.assertEqual(await self.banned(indented), [], form)
             if form == "json":
                 for line in map(json.loads, lines):
                     self.assertEqual(list(line)[:5], ["time", "level", "room", "message", "fields"])
