@@ -56,16 +56,41 @@ class Clients(Protocol):
         """It is gone."""
 
 
+class Newcomers:
+    """Connections of one port whose client is not known yet. If there are too many, the first to come has to go.
+
+    So one client that comes again and again, and says nothing, keeps nobody out who soon says something.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[WebSocketConnection, None] = {}
+        self._told = False
+
+    def add(self, connection: WebSocketConnection) -> None:
+        """One more."""
+        if len(self._waiting) >= MAX_UNKNOWN:
+            if not self._told:
+                text = "WebSocket: {number} connections have not said whose they are; for more, the first are cut"
+                log.warn(text, number=MAX_UNKNOWN)
+            self._told = True
+            next(iter(self._waiting)).cut()
+        self._waiting[connection] = None
+
+    def remove(self, connection: WebSocketConnection) -> None:
+        """It is known, or gone."""
+        self._waiting.pop(connection, None)
+        self._told = self._told and bool(self._waiting)
+
+
 class WebSocketConnection(SecurableConnection):
     """One connection, counted under its client's address. Implements `websocket.transport.Port`."""
 
     upper: WebSocketTransport
 
-    def __init__(self, clients: Clients, websocket: WebSocket, site: Site, unknown: ConnectionCounter) -> None:
-        """`unknown`: counts connections whose client is not known yet."""
+    def __init__(self, clients: Clients, websocket: WebSocket, site: Site, newcomers: Newcomers) -> None:
+        """`newcomers`: those of its port."""
         self.site = site
-        self._unknown = unknown
-        self._waits = False  # until the client is known
+        self._newcomers = newcomers
         self._clients = clients
         self._endpoint = websocket.endpoint
         self._key: str | None = None
@@ -121,17 +146,13 @@ class WebSocketConnection(SecurableConnection):
         """Tell whether it may go on: those whose client is not known yet have a limit of their own."""
         if self._known_at_once:
             return self._counted(peer_key(self.transport))
-        self._waits = self._unknown.admit("")
-        if not self._waits and self._unknown.first_refusal(""):
-            log.warn(
-                "WebSocket: {number} connections have not said whose they are; no more are taken", number=MAX_UNKNOWN
-            )
-        return self._waits
+        self._newcomers.add(self)
+        return True
 
-    def _waits_no_more(self) -> None:
-        if self._waits:
-            self._waits = False
-            self._unknown.release("")
+    def cut(self) -> None:
+        """It has not said whose it is, and others wait."""
+        self._newcomers.remove(self)
+        self._abort()
 
     def _abort(self) -> None:
         transport: Any = self.transport
@@ -149,7 +170,7 @@ class WebSocketConnection(SecurableConnection):
                 log.warn("too many connections from {address}", address=key)
             return False
         self._key = key
-        self._waits_no_more()
+        self._newcomers.remove(self)
         return True
 
     def opened(self) -> None:
@@ -162,7 +183,7 @@ class WebSocketConnection(SecurableConnection):
         self.upper.restart()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._waits_no_more()
+        self._newcomers.remove(self)
         if self._key is not None:
             self._clients.counter.release(self._key)
             self._key = None
@@ -184,7 +205,7 @@ class WebSocketFactory(Factory):
     def __init__(self, clients: Clients, websocket: WebSocket) -> None:
         self._clients = clients
         self._websocket = websocket
-        self._unknown = ConnectionCounter(MAX_UNKNOWN)
+        self._newcomers = Newcomers()
 
     def _site(self) -> Site:
         """Return what is served; the domains are those of now."""
@@ -197,4 +218,4 @@ class WebSocketFactory(Factory):
         return [HTTP_ALPN]
 
     def buildProtocol(self, addr: Any) -> WebSocketConnection:
-        return WebSocketConnection(self._clients, self._websocket, self._site(), self._unknown)
+        return WebSocketConnection(self._clients, self._websocket, self._site(), self._newcomers)

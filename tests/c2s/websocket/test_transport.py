@@ -170,14 +170,26 @@ class UnknownTests(TransportTestCase):
     def test_those_whose_client_is_not_known_are_bounded(self) -> None:
         self.patch(websocket_port, "MAX_UNKNOWN", 2)
         self.lab = WebSocketLab(Path(self.mktemp()))
-        connected = [self.connect() for _ in range(3)]
-        self.assertEqual([wire.aborted for _, wire in connected], [False, False, True])
-        connected[2][0].connectionLost(Failure(ConnectionDone()))
-        connected[0][0].dataReceived(handshake("192.0.2.1"))  # now it is known
-        self.assertFalse(self.connect()[1].aborted)
-        self.assertTrue(self.connect()[1].aborted)
-        connected[1][0].connectionLost(Failure(ConnectionDone()))
-        self.assertFalse(self.connect()[1].aborted)
+        first, second, third = (self.connect() for _ in range(3))
+        self.assertEqual([wire.aborted for _, wire in (first, second, third)], [True, False, False])
+        first[0].connectionLost(Failure(ConnectionDone()))
+        second[0].dataReceived(handshake("192.0.2.1"))  # now it is known
+        fourth = self.connect()
+        self.assertEqual([wire.aborted for _, wire in (second, third, fourth)], [False, False, False])
+        fourth[0].connectionLost(Failure(ConnectionDone()))
+        fifth = self.connect()
+        self.assertFalse(third[1].aborted)
+        sixth = self.connect()
+        self.assertEqual([wire.aborted for _, wire in (third, fifth, sixth)], [True, False, False])
+
+    def test_silent_ones_keep_nobody_out(self) -> None:
+        """All of one client, which a relay names; who says at once what is wanted gets in."""
+        self.patch(websocket_port, "MAX_UNKNOWN", 3)
+        for _ in range(10):
+            self.connect()
+        connection, wire = self.connect()
+        connection.dataReceived(handshake("192.0.2.1"))
+        self.assertIn(b" 101 ", wire.take())
 
     def test_domains_are_those_of_now(self) -> None:
         """A reload may have changed them."""
