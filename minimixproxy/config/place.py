@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ class Place(BaseModel):
 
 def place(path: Path) -> Place:
     """Read the file. Raises `ConfigError`, also if no proxy can run by it."""
-    data: dict[str, Any] = read(path)
+    data: dict[str, Any] = _read(path)
     known = {key: data[key] for key in ("state", "state_directory") if key in data}
     try:
         found = Place.model_validate(known, context={"directory": path.absolute().parent})
@@ -46,6 +48,26 @@ def place(path: Path) -> Place:
     if data.keys() & {"listen", "websocket"} or found.model_fields_set & {"state", "state_directory"}:
         return found
     return found.model_copy(update={"alone": _domain(path, data)})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read the file; of one that is broken below, what stands above: the running proxy can still be asked."""
+    try:
+        return read(path)
+    except ConfigError:
+        top = _top(path)
+        if not top.keys() & {"state", "state_directory"}:
+            raise
+        return top
+
+
+def _top(path: Path) -> dict[str, Any]:
+    """Return the keys above the first table, none if they cannot be read."""
+    try:
+        lines = path.read_text("utf-8-sig").splitlines(keepends=True)
+        return tomllib.loads("".join(itertools.takewhile(lambda line: not line.lstrip().startswith("["), lines)))
+    except (OSError, ValueError):
+        return {}
 
 
 def _domain(path: Path, data: dict[str, Any]) -> str:

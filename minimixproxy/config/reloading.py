@@ -104,6 +104,9 @@ def _place(path: tuple[str, ...]) -> str:
 def _values(path: tuple[str, ...], old: Any, new: Any) -> str:
     if path[-1] in SECRET_KEYS or isinstance(old, SecretStr) or isinstance(new, SecretStr):
         return "another value"
+    if isinstance(old, Section) and isinstance(new, Section):
+        differ = [key for key in type(old).model_fields if getattr(old, key) != getattr(new, key)]
+        return ", ".join(f"{key} {_values((*path, key), getattr(old, key), getattr(new, key))}" for key in differ)
     return f"{_shown(old)} -> {_shown(new)}"
 
 

@@ -85,6 +85,14 @@ class ChangesTests(unittest.SynchronousTestCase):
             kept = keep_what_cannot_change(old, new)
             self.assertEqual([change.text for change in changes(old, kept)], TOLD[1][1])
 
+    def test_another_web(self) -> None:
+        """What differs of a table that needs a restart is told, not that there is one."""
+        old, new = (settings(web={"endpoint": f"tcp:{port}:interface=127.0.0.1"}) for port in (5290, 5291))
+        (change,) = changes(old, new)
+        text = "web: endpoint tcp:5290:interface=127.0.0.1 -> tcp:5291:interface=127.0.0.1"
+        self.assertEqual((change.text, change.restart), (text, True))
+        self.assertEqual([one.text for one in changes(settings(), new)], ["web: not set -> set"])
+
     def test_all_domains_need_a_restart(self) -> None:
         none = settings(domain={}, listen=[])
         for old, new, what in ((settings(), none, "last"), (none, settings(), "first")):
