@@ -1,7 +1,7 @@
 """Finding names of namespaces that are too long to be given to expat. Pure.
 
-Expat writes the name of its namespace before each attribute, and before each element that we are told of: a stanza of
-260 KB, half of it one name and half attributes with its prefix, takes 8 seconds and 11 GB.
+Expat writes the name of its namespace before each attribute, and before each element that we are told of. A stanza of
+80 KB, half of it one name and half attributes with its prefix, took 0.75 s and 1 GB; it grows with the square.
 """
 
 from __future__ import annotations
