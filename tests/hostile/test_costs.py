@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from twisted.internet.threads import deferToThread
+
 from minimixproxy.logs.flood import BURST
 from tests.hostile.ground import JOIN, enter, heard, user, victim
 from tests.hostile.outside import corrections
@@ -76,6 +78,8 @@ class LogTests(CostCase):
         await stranger.barrier()
         place.mallory.send(f"<message to='{place.room}' type='groupchat' id='end'><body>b</body></message>")
         await heard(place.phone, "end")
+        later = await self.client()
+        await deferToThread(self.proxy.process.wait_for, f"session of {later.jid} is bound", start=start)
         lines = [line for line in self.proxy.process.lines[start:] if "does not wait for, or not any more" in line]
         self.assertGreaterEqual(len(lines), BURST)
         self.assertLess(len(lines), ANSWERS // 2)  # those that time allows are in it

@@ -16,7 +16,8 @@ from tests.integration.proxy import Proxy
 from tests.integration.test_account_changes import REMOVE
 from tests.integration.test_registration import PASSWORD, RegistrationCase, outcome, query
 
-QUESTIONS = 3 * ANSWERS_AT_ONCE
+# Fewer than ejabberd keeps for any stream that acknowledges late, 5,000: it ends those of who is slow beyond that.
+QUESTIONS = 2 * ANSWERS_AT_ONCE
 # As many bookmarks as servers keep: Prosody 256, each of which takes it longer, ejabberd 60 KB.
 MANY_ROOMS = {Prosody: 100, Ejabberd: 900}
 

@@ -30,7 +30,8 @@ class PackagingTests(unittest.SynchronousTestCase):
         self.assertEqual(files, ["twisted/plugins/minimixproxy_plugin.py"])
 
     def test_version(self) -> None:
-        self.assertEqual(self.setup["metadata"]["version"], __version__)
+        self.assertEqual(self.setup["metadata"]["version"], "attr: minimixproxy.__version__")
+        self.assertRegex(__version__, r"^\d+\.\d+\.\d+$")
 
     def test_plugin(self) -> None:
         makers = [maker for maker in getPlugins(IServiceMaker) if maker.tapname == "minimixproxy"]
