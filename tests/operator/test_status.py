@@ -663,6 +663,7 @@ class CommandTests(CommandCase):
     def test_bad_account(self) -> None:
         code, _output, errors = self.ask("--account", "@")
         self.assertEqual((code, errors.count("\n")), (2, 1))
+        self.assertIn("--account: '@' is no JID", errors)
 
     def test_usage(self) -> None:
         self.assertEqual(self.run_command("--version")[:2], (0, f"minimixproxy {__version__}\n"))

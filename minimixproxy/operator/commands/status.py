@@ -32,7 +32,7 @@ def run(options: Namespace) -> Outcome:
         request = _request(options)
         with Connection(options.socket or proxy.control_socket(options), proxy.TIMEOUT) as connection:
             report = _whole(connection, request, every=options.all)
-    except (ConfigError, NoStatus, InvalidJID) as error:
+    except (ConfigError, NoStatus) as error:
         raise CannotAsk(str(error)) from error
     chosen = options.all or len(request) > 1
     return Outcome(status_table.text(report, chosen=chosen), report, _status(report, request))
@@ -43,10 +43,17 @@ def _request(options: Namespace) -> dict[str, str]:
     for name in ("account", "room"):
         address = getattr(options, name)
         if address is not None:
-            request[name] = parse_jid(address).bare
+            request[name] = _bare(name, address)
     if options.state is not None:
         request["state"] = options.state
     return request
+
+
+def _bare(option: str, address: str) -> str:
+    try:
+        return parse_jid(address).bare
+    except InvalidJID as error:
+        raise CannotAsk(f"--{option}: {address[:200]!r} is no JID, such as user@example.org: {error}") from error
 
 
 def _whole(connection: Connection, request: dict[str, str], *, every: bool) -> dict[str, Any]:
