@@ -87,6 +87,7 @@ class ReloadTests(ReloadCase):
         proxy = await self.begin()
         added = free_port()
         self.says(self.bob, "before")
+        await self.heard(self.phone, "before")
         self.edit(
             proxy,
             (f"tcp:{proxy.direct_tls_port}:interface=127.0.0.1", f"tcp:{added}:interface=127.0.0.1"),

@@ -70,8 +70,10 @@ class Newcomers:
         """One more."""
         if len(self._waiting) >= MAX_UNKNOWN:
             if not self._told:
-                text = "WebSocket: {number} connections have not said whose they are; for more, the first are cut"
-                log.warn(text, number=MAX_UNKNOWN)
+                log.warn(
+                    "WebSocket: {number} connections have not said whose they are; for more, the first are cut",
+                    number=MAX_UNKNOWN,
+                )
             self._told = True
             next(iter(self._waiting)).cut()
         self._waiting[connection] = None
