@@ -133,13 +133,22 @@ class Forker:
 
 def stop() -> None:
     """To be called when all proxies are stopped."""
-    if forker.cache_info().currsize:
+    if _forker.cache_info().currsize:
         forker().stop()
 
 
-@cache
 def forker() -> Forker:
+    """Return the one of this process, whichever of its threads asks: a second, forgotten, takes its proxies along."""
+    with _making:
+        return _forker()
+
+
+@cache
+def _forker() -> Forker:
     return Forker()
+
+
+_making = threading.Lock()
 
 
 def main(number: int) -> None:

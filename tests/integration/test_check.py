@@ -14,11 +14,18 @@ from tests.integration.relay import Relay
 
 class CheckCase(IntegrationTestCase):
     async def findings(self, proxy: Proxy, *arguments: str, status: int = 0, says: str = "") -> list[dict[str, Any]]:
+        """Return what check finds, and see to it that `status` is its exit status.
+
+        DNS is left out of both: with a network names of the tests do not exist, without one nobody knows.
+        """
         done = await run(proxy, "check", "--json", *arguments, says=says)
-        self.assertEqual((done.returncode, done.stderr), (status, ""), done.stdout)
+        self.assertEqual(done.stderr, "")
         report = json.loads(done.stdout)
         found: list[dict[str, Any]] = report["findings"]
         self.assertEqual(sum(report["counts"].values()), len(found))
+        self.assertEqual(done.returncode, int(report["counts"]["error"] > 0), done.stdout)
+        found = [one for one in found if not one["subject"].startswith("DNS of ")]
+        self.assertEqual(any(one["level"] == "error" for one in found), bool(status), done.stdout)
         return found
 
     def about(self, found: list[dict[str, Any]], subject: str, level: str, text: str) -> None:
