@@ -11,6 +11,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 BOUNDS: dict[str, dict[str, Any]] = {
+    "config.settings": {"LONGEST_NAME": 60},
     "c2s.transport.client_stream": {"CLOSE_TIMEOUT": 5, "PIECE": 1024},
     "c2s.upstream.conversation": {"_MAX_WAITING": 100},
     "c2s.upstream.credentials": {"_CACHED_KEYS": 4096},

@@ -7,7 +7,7 @@ the configuration that has to be made anew, such as a port, is a `Part`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from pydantic import SecretStr
@@ -162,8 +162,3 @@ def _merged_tables(old: Any, new: Any) -> Any:
     if not before or not after or not isinstance(new, tuple):
         return new
     return tuple(_merged(before.get(name), section) for name, section in after.items())
-
-
-def restarts(found: Sequence[Change]) -> list[Change]:
-    """Return what of the changes needs a restart."""
-    return [change for change in found if change.restart]

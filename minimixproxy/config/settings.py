@@ -357,9 +357,9 @@ def directory_alone(domain: str) -> Path:
     So it is in nobody's way, and nobody takes it for another.
     """
     name = quote(domain, safe="")
-    return (
-        DEFAULT_STATE.parent / "client_proxy" / (name if len(name) <= 60 else sha256(domain.encode()).hexdigest()[:16])
-    )
+    if len(name) > LONGEST_NAME:
+        name = sha256(domain.encode()).hexdigest()[:16]
+    return DEFAULT_STATE.parent / "client_proxy" / name
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -17,11 +17,7 @@ class Readiness:
     """Asks everything that knows a reason."""
 
     def __init__(self, *checks: Check) -> None:
-        self._checks = list(checks)
-
-    def add(self, check: Check) -> None:
-        """Ask one more."""
-        self._checks.append(check)
+        self._checks = checks
 
     def reasons(self) -> list[str]:
         """Return all reasons there are; none: ready."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredLock, succeed
-from twisted.python.failure import Failure
 
 from minimixproxy.operator.reported import OUT, Pair, Reported, ReportedAccount, ReportedStream, in_trouble
 from minimixproxy.timing.clock import Clock
+from minimixproxy.timing.slices import in_slices
 
 AT_ONCE = 2000  # accounts and rooms that are looked at in one turn
 FRESH = 30.0  # seconds for which what was found is good enough for who asks for more of it
@@ -75,7 +75,6 @@ class Surveys:
         self._clock = clock
         self._reported = reported
         self._one = DeferredLock()
-        self._asked = ALL  # by the one that is under way
         self.last: Surveyed | None = None  # the last one that has come to its end
         self._last: tuple[Wanted, float] | None = None  # what was wanted there, and when
 
@@ -91,28 +90,14 @@ class Surveys:
         return self.take(wanted)
 
     def _begin(self, wanted: Wanted) -> Deferred[Surveyed]:
-        self._asked = wanted
-        done = Deferred[Surveyed]()
         found = Surveyed()
-        self._go_on(survey(found, self._reported, wanted), found, done)
-        return done
+        looking = in_slices(self._clock, survey(found, self._reported, wanted), AT_ONCE)
+        return looking.addCallback(lambda _: self._found(found, wanted))
 
-    def _go_on(self, steps: Iterator[int], found: Surveyed, done: Deferred[Surveyed]) -> None:
-        if done.called:  # nobody waits any more
-            return
-        looked_at = 0
-        try:
-            for looked in steps:
-                looked_at += looked
-                if looked_at >= AT_ONCE:
-                    self._clock.callLater(0, self._go_on, steps, found, done)
-                    return
-        except Exception:  # noqa: BLE001 (a fault of ours is for who has asked; the next one is to be answered)
-            done.errback(Failure())
-            return
+    def _found(self, found: Surveyed, wanted: Wanted) -> Surveyed:
         found.wanted.sort()
-        self.last, self._last = found, (self._asked, self._clock.seconds())
-        done.callback(found)
+        self.last, self._last = found, (wanted, self._clock.seconds())
+        return found
 
 
 def survey(found: Surveyed, reported: Reported, wanted: Wanted) -> Iterator[int]:

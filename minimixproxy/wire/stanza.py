@@ -17,7 +17,7 @@ from minimixproxy.namespaces import NS_CLIENT, NS_STREAM
 from minimixproxy.wire.serializing import element_text
 from minimixproxy.wire.trees import MalformedStanza as MalformedStanza
 from minimixproxy.wire.trees import UnusableStanza as UnusableStanza
-from minimixproxy.wire.trees import is_readable, payload_names
+from minimixproxy.wire.trees import child, is_readable, payload_names
 from minimixproxy.wire.trees import parse_element as parse_element
 
 MAX_PAYLOADS = 1000  # of one stanza that are noted; one that has more is not read
@@ -259,7 +259,7 @@ class Stanza:
         """Return the first child of that name, or None; builds the tree only when there is one."""
         if not self.has_payload(uri, name):
             return None
-        return next((child for child in self.element.elements(uri, name)), None)
+        return child(self.element, uri, name)
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """Return a top-level attribute."""
@@ -321,7 +321,7 @@ def parse_stanza(xml: bytes | str, default_namespace: str = NS_CLIENT) -> Stanza
 
 def payloads_of(element: domish.Element) -> tuple[tuple[str, str], ...]:
     """Return URI and name of a tree's first-level children."""
-    return tuple((child.uri, child.name) for child in element.elements())
+    return tuple((one.uri, one.name) for one in element.elements())
 
 
 def serialize(element: domish.Element, default_namespace: str = NS_CLIENT) -> bytes:

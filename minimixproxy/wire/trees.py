@@ -6,7 +6,7 @@ and memory in proportion to the bytes. What is no tree for us still passes as by
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from xml.parsers import expat
 
@@ -206,14 +206,7 @@ def payload_names(raw: bytes, namespaces: Mapping[str, str], limit: int) -> tupl
         nonlocal depth
         depth -= 1
 
-    parser.StartElementHandler = on_start
-    parser.EndElementHandler = on_end
-    try:
-        parser.Parse(b"<wrapper" + declared(namespaces) + b">" + raw + b"</wrapper>", True)
-    except expat.ExpatError as error:
-        raise MalformedStanza(str(error)) from error
-    finally:
-        parser.StartElementHandler = parser.EndElementHandler = None
+    _parse(parser, b"<wrapper" + declared(namespaces) + b">" + raw + b"</wrapper>", on_start, on_end)
     return tuple(found)
 
 
@@ -233,12 +226,19 @@ def is_deeper(raw: bytes, limit: int) -> bool:
         nonlocal depth
         depth -= 1
 
+    _parse(parser, raw, on_start, on_end)
+    return deepest > limit
+
+
+def _parse(
+    parser: expat.XMLParserType, whole: bytes, on_start: Callable[[str, Any], None], on_end: Callable[[str], None]
+) -> None:
+    """Have a parser read a whole, and refer to nothing afterwards. Raises `MalformedStanza`."""
     parser.StartElementHandler = on_start
     parser.EndElementHandler = on_end
     try:
-        parser.Parse(raw, True)
+        parser.Parse(whole, True)
     except expat.ExpatError as error:
         raise MalformedStanza(str(error)) from error
     finally:
         parser.StartElementHandler = parser.EndElementHandler = None
-    return deepest > limit

@@ -9,6 +9,7 @@ from twisted.words.xish import domish
 from minimixproxy.jids import InvalidJID, prepare_resource
 from minimixproxy.namespaces import NS_BIND2, NS_CARBONS, NS_CSI, NS_SM3
 from minimixproxy.wire.stanza import Stanza, attributes_of, serialize
+from minimixproxy.wire.trees import child
 
 NS = NS_BIND2[-1]
 _NS = NS.encode()
@@ -37,8 +38,8 @@ class Wishes(NamedTuple):
 
 def wishes_of(bind: domish.Element) -> Wishes:
     """Read `<bind/>`. What is not known here is passed over."""
-    tag = next(bind.elements(NS, "tag"), None)
-    enable = next(bind.elements(NS_SM3, "enable"), None)
+    tag = child(bind, NS, "tag")
+    enable = child(bind, NS_SM3, "enable")
     return Wishes(
         _usable_tag(str(tag).strip()) if tag is not None else "",
         any(True for _ in bind.elements(NS_CARBONS, "enable")),

@@ -13,6 +13,7 @@ from twisted.words.xish import domish
 from minimixproxy.jids import InvalidJID, parse_jid, prepare_resource
 from minimixproxy.namespaces import NS_BOOKMARKS, NS_CLIENT, NS_PRIVATE, NS_PUBSUB, NS_PUBSUB_OWNER, NS_STORAGE
 from minimixproxy.wire.stanza import Stanza, escape, parse_element, rewrite, serialize
+from minimixproxy.wire.trees import child
 from minimixproxy.xep.data_forms import submission
 
 # Requests for everything there is.
@@ -62,10 +63,10 @@ class Unreadable(ValueError):
 def read_items(answer: Stanza) -> Bookmarks:
     """Return what the result of `ITEMS` holds (XEP-0402 §3)."""
     pubsub = answer.payload(NS_PUBSUB, "pubsub")
-    items = next(pubsub.elements(NS_PUBSUB, "items"), None) if pubsub is not None else None
+    items = child(pubsub, NS_PUBSUB, "items")
     pairs = []
     for item in items.elements(NS_PUBSUB, "item") if items is not None else ():
-        conference = next(item.elements(NS_BOOKMARKS, "conference"), None)
+        conference = child(item, NS_BOOKMARKS, "conference")
         pairs.append((item.getAttribute("id", ""), conference))
     return _bookmarks(pairs)
 
@@ -73,7 +74,7 @@ def read_items(answer: Stanza) -> Bookmarks:
 def read_storage(answer: Stanza) -> Bookmarks:
     """Return what the result of `STORAGE` holds (XEP-0048 §3, XEP-0049)."""
     query = answer.payload(NS_PRIVATE, "query")
-    storage = next(query.elements(NS_STORAGE, "storage"), None) if query is not None else None
+    storage = child(query, NS_STORAGE, "storage")
     if storage is None:
         return Bookmarks({}, storage=_EMPTY_STORAGE)
     pairs = [(conference.getAttribute("jid", ""), conference) for conference in _conferences(storage)]
@@ -134,7 +135,7 @@ def _boolean(text: str) -> bool:
 
 
 def _child(conference: domish.Element, name: str) -> str | None:
-    found = next(conference.elements(conference.uri, name), None)
+    found = child(conference, conference.uri, name)
     return str(found) if found is not None else None
 
 

@@ -22,6 +22,7 @@ from minimixproxy.namespaces import (
 )
 from minimixproxy.wire.children import children_once, first_of
 from minimixproxy.wire.stanza import Stanza, escape, optional_attribute, parse_element, serialize
+from minimixproxy.wire.trees import child
 
 SELF = "110"
 CREATED = "201"
@@ -87,7 +88,7 @@ def configuration_codes(message: Stanza) -> frozenset[str]:
 def with_status_codes(stanza: Stanza, codes: Collection[str]) -> bytes:
     """Return a room presence with exactly `codes` as its status codes."""
     element = parse_element(stanza.self_contained(), {"": NS_CLIENT})
-    x = next(element.elements(NS_MUC_USER, "x"), None)
+    x = child(element, NS_MUC_USER, "x")
     if x is None:
         x = element.addElement((NS_MUC_USER, "x"))
     x.children = [
@@ -146,7 +147,7 @@ def occupant_id_of(shown: Stanza | None) -> bytes:
 def item_of(stanza: Stanza | None) -> domish.Element | None:
     """Return the `<item/>` in a room's presence, or None."""
     x = stanza.payload(NS_MUC_USER, "x") if stanza is not None else None
-    return next(x.elements(NS_MUC_USER, "item"), None) if x is not None else None
+    return child(x, NS_MUC_USER, "item")
 
 
 def address_of(stanza: Stanza | None) -> str | None:
@@ -157,8 +158,7 @@ def address_of(stanza: Stanza | None) -> str | None:
 
 def is_destroyed(stanza: Stanza) -> bool:
     """Tell whether a presence says that the room exists no more (XEP-0045 §10.9)."""
-    x = stanza.payload(NS_MUC_USER, "x")
-    return x is not None and next(x.elements(NS_MUC_USER, "destroy"), None) is not None
+    return child(stanza.payload(NS_MUC_USER, "x"), NS_MUC_USER, "destroy") is not None
 
 
 def new_nick(stanza: Stanza, room: str) -> str | None:

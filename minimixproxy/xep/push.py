@@ -9,6 +9,7 @@ from twisted.words.xish import domish
 from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.namespaces import NS_DATA, NS_PUBSUB, NS_PUSH, NS_PUSH_SUMMARY
 from minimixproxy.wire.stanza import Stanza, optional_attribute, serialize
+from minimixproxy.wire.trees import child
 from minimixproxy.xep.data_forms import submission
 
 #: In every stanza that enables or disables.
@@ -78,7 +79,7 @@ def request_in(iq: Stanza) -> Service | Disabling | None:
 
 
 def _options(enable: domish.Element) -> bytes:
-    form = next(enable.elements(NS_DATA, "x"), None)
+    form = child(enable, NS_DATA, "x")
     return serialize(form) if form is not None else b""
 
 

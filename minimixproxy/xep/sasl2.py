@@ -11,6 +11,7 @@ from twisted.words.xish import domish
 
 from minimixproxy.namespaces import NS_FAST, NS_SASL, NS_SASL2, NS_SM3
 from minimixproxy.wire.stanza import Stanza, escape
+from minimixproxy.wire.trees import child
 from minimixproxy.xep import bind2, fast
 from minimixproxy.xep.sasl import SaslFailure
 from minimixproxy.xep.stream_management import FEATURE
@@ -109,9 +110,7 @@ def _only(stanza: Stanza, uri: str, name: str) -> domish.Element | None:
 
 def _software(agent: domish.Element | None) -> str:
     """Return what a client calls itself and its device, for its user to know it again."""
-    if agent is None:
-        return ""
-    named = (next(agent.elements(NS_SASL2, name), None) for name in ("software", "device"))
+    named = (child(agent, NS_SASL2, name) for name in ("software", "device"))
     return ", ".join(text for text in (str(one).strip()[:_MAX_NAME] for one in named if one is not None) if text)
 
 

@@ -23,6 +23,7 @@ from minimixproxy.namespaces import (
 )
 from minimixproxy.wire.qualified_names import SEPARATOR
 from minimixproxy.wire.stanza import Stanza, escape
+from minimixproxy.wire.trees import child
 
 # Each of these would be terminated by the proxy, not by the server, or binds the client to the server's own TLS.
 HIDDEN = frozenset(
@@ -40,7 +41,7 @@ LEAST_LIMIT = 10_000  # bytes, RFC 6120 §13.12
 def announced_limit(features: Stanza) -> int | None:
     """Return the largest stanza that a server says it takes (XEP-0478), or None."""
     limits = features.payload(NS_LIMITS, "limits")
-    size = next(limits.elements(NS_LIMITS, "max-bytes"), None) if limits is not None else None
+    size = child(limits, NS_LIMITS, "max-bytes")
     text = str(size).strip() if size is not None else ""
     if not (text.isascii() and text.isdigit()):
         return None

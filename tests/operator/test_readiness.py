@@ -25,8 +25,7 @@ class Domain:
 
 class ReadinessTests(SynchronousTestCase):
     def test_all_reasons_are_told(self) -> None:
-        one = Readiness(lambda: ["a"], list)
-        one.add(lambda: ["b", "c"])
+        one = Readiness(lambda: ["a"], list, lambda: ["b", "c"])
         self.assertEqual((one.reasons(), Readiness().reasons()), (["a", "b", "c"], []))
 
     def test_state(self) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from minimixproxy.jids import InvalidJID, parse_jid, whose
 from minimixproxy.namespaces import NS_BIND
 from minimixproxy.wire.stanza import Stanza
+from minimixproxy.wire.trees import child
 
 
 class BadBinding(Exception):
@@ -40,7 +41,7 @@ class Own(NamedTuple):
         than its user (`ALICE` logs in as alice@…), but a login is never for somebody else.
         """
         bind = result.payload(NS_BIND, "bind")
-        element = next(bind.elements(NS_BIND, "jid"), None) if bind is not None else None
+        element = child(bind, NS_BIND, "jid")
         text = str(element) if element is not None else ""
         try:
             address = parse_jid(text)

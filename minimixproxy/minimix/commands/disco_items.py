@@ -17,6 +17,7 @@ from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.namespaces import NS_COMMANDS, NS_DISCO_ITEMS, NS_RSM
 from minimixproxy.timing.clock import Clock, Timer
 from minimixproxy.wire.stanza import Stanza, escape, optional_attribute, rewrite, start_tag_end
+from minimixproxy.wire.trees import child
 from minimixproxy.xep import muc
 from minimixproxy.xep.iq import iq
 
@@ -64,7 +65,7 @@ class DiscoItems:
         if peer not in ("", *self.addresses):
             return
         query = iq.payload(NS_DISCO_ITEMS, "query")
-        if query is None or next(query.elements(NS_RSM, "set"), None) is not None:
+        if query is None or child(query, NS_RSM, "set") is not None:
             return  # a page of a longer list has a count of its own
         node = query.getAttribute("node", "")
         if node not in ("", NS_COMMANDS) or "id" not in iq.attributes or len(iq["id"]) > LONGEST_ID:

@@ -29,6 +29,7 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_COMMANDS, NS_DATA, NS_STANZAS
 from minimixproxy.timing.clock import Clock, Timer
 from minimixproxy.wire.stanza import Stanza, escape
+from minimixproxy.wire.trees import child
 from minimixproxy.xep.data_forms import BadForm, Form, Values
 
 TIMEOUT = 600.0  # seconds between two steps of an execution
@@ -281,7 +282,7 @@ def _default(stage: Stage) -> str:
 
 def _submitted(stage: Stage, element: domish.Element) -> Values:
     """Return what was submitted; a form of type `cancel` counts as one of type `submit` (XEP-0050 §3.5.1)."""
-    form = next(element.elements(NS_DATA, "x"), None)
+    form = child(element, NS_DATA, "x")
     if form is None:
         raise _bad("bad-payload", "the form is missing")
     try:

@@ -30,6 +30,7 @@ from minimixproxy.wire.stanza import (
     rewrite,
     serialize,
 )
+from minimixproxy.wire.trees import child
 from minimixproxy.xep.delays import format_time
 from minimixproxy.xep.iq import iq
 from minimixproxy.xep.stanza_errors import error_payload
@@ -60,7 +61,7 @@ def concerns_archive(stanza: Stanza) -> bool:
 def disco_with_archive(result: Stanza) -> bytes:
     """Return a room's disco#info result with the archive's features added."""
     element = parse_element(result.self_contained(), {"": NS_CLIENT})
-    query = next(element.elements(NS_DISCO_INFO, "query"), None)
+    query = child(element, NS_DISCO_INFO, "query")
     if query is not None:
         there = {feature.getAttribute("var") for feature in query.elements(NS_DISCO_INFO, "feature")}
         for feature in FEATURES:

@@ -10,6 +10,7 @@ from minimixproxy.jids import InvalidJID, parse_jid
 from minimixproxy.minimix.interfaces.journal import KeptMessage
 from minimixproxy.namespaces import NS_DATA, NS_MAM, NS_RSM
 from minimixproxy.wire.children import top_attribute
+from minimixproxy.wire.trees import child
 from minimixproxy.xep.data_forms import Values, fields_of
 from minimixproxy.xep.delays import parse_time
 from minimixproxy.xep.muc import whole_number
@@ -59,9 +60,9 @@ class ArchiveQuery:
 
 def read_query(query: domish.Element, room: str) -> ArchiveQuery:
     """Read a `<query/>`. Raises UnusableQuery."""
-    form = next(query.elements(NS_DATA, "x"), None)
+    form = child(query, NS_DATA, "x")
     fields = _fields(form) if form is not None else {}
-    page = next(query.elements(NS_RSM, "set"), None)
+    page = child(query, NS_RSM, "set")
     if page is not None and _text(page, "index") is not None:
         raise UnusableQuery("feature-not-implemented", "pages by index are not", kind="cancel")
     return ArchiveQuery(
@@ -74,7 +75,7 @@ def read_query(query: domish.Element, room: str) -> ArchiveQuery:
         maximum=_maximum(page),
         before=_text(page, "before"),
         after=_text(page, "after") or None,
-        flipped=next(query.elements(NS_MAM, "flip-page"), None) is not None,
+        flipped=child(query, NS_MAM, "flip-page") is not None,
         room=room,
     )
 
@@ -128,5 +129,5 @@ def _maximum(page: domish.Element | None) -> int | None:
 
 
 def _text(page: domish.Element | None, name: str) -> str | None:
-    element = next(page.elements(NS_RSM, name), None) if page is not None else None
+    element = child(page, NS_RSM, name)
     return str(element) if element is not None else None

@@ -11,6 +11,7 @@ from minimixproxy.minimix.interfaces.endings import Ending, Why
 from minimixproxy.minimix.occupancy.phases import Input, Phase
 from minimixproxy.namespaces import NS_CLIENT, NS_MUC_USER
 from minimixproxy.wire.stanza import Stanza
+from minimixproxy.wire.trees import child
 from minimixproxy.xep import muc
 
 #: Status codes of a removal (XEP-0045 §15.6.2), what says more first. The last is also what a fault is told with.
@@ -27,7 +28,7 @@ _CODES = {
 def of_error(why: Why, error: Stanza) -> Ending:
     """Return what a presence error says: condition, text, and which service says it (RFC 6120 §8.3)."""
     element = error.payload(NS_CLIENT, "error")
-    texts = (str(child) for child in element.elements() if child.name == "text") if element is not None else iter(())
+    texts = (str(one) for one in element.elements() if one.name == "text") if element is not None else iter(())
     by = element.getAttribute("by", "") if element is not None else ""
     return Ending(why, muc.error_condition(error), next(texts, ""), by)
 
@@ -36,22 +37,17 @@ def of_removal(presence: Stanza) -> Ending:
     """Return why the room shows the account out: by whom, and with which reason (XEP-0045 §8.2, §9.1, §10.9)."""
     codes = muc.status_codes(presence)
     x = presence.payload(NS_MUC_USER, "x")
-    item = _child(x, "item")
+    item = muc.item_of(presence)
     if muc.is_destroyed(presence):
-        return Ending(Why.DESTROYED, text=_text(_child(x, "destroy"), "reason"))
+        return Ending(Why.DESTROYED, text=_text(child(x, NS_MUC_USER, "destroy"), "reason"))
     why = next((why for code, why in _CODES.items() if code in codes), Why.PUT_OUT)
-    actor = _child(item, "actor")
+    actor = child(item, NS_MUC_USER, "actor")
     by = (actor.getAttribute("nick") or actor.getAttribute("jid") or "") if actor is not None else ""
     return Ending(why, " ".join(sorted(codes & _CODES.keys())), _text(item, "reason"), by)
 
 
-def _child(parent: domish.Element | None, name: str) -> domish.Element | None:
-    children = parent.elements(NS_MUC_USER, name) if parent is not None else iter(())
-    return next(children, None)
-
-
 def _text(parent: domish.Element | None, name: str) -> str:
-    found = _child(parent, name)
+    found = child(parent, NS_MUC_USER, name)
     return str(found) if found is not None else ""
 
 

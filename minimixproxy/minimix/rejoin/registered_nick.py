@@ -8,6 +8,7 @@ from minimixproxy.jids import InvalidJID, parse_jid, prepare_resource
 from minimixproxy.minimix.interfaces.streams import OwnRequests
 from minimixproxy.namespaces import NS_DATA, NS_DISCO_INFO, NS_REGISTER
 from minimixproxy.wire.stanza import Stanza
+from minimixproxy.wire.trees import child
 from minimixproxy.xep.data_forms import fields_of
 
 NODE = "x-roomuser-item"
@@ -41,7 +42,7 @@ def _from_disco(answer: Stanza) -> str | None:
     query = answer.payload(NS_DISCO_INFO, "query") if answer.get("type") == "result" else None
     if query is None:
         return None
-    identity = next(query.elements(NS_DISCO_INFO, "identity"), None)
+    identity = child(query, NS_DISCO_INFO, "identity")
     return _usable(identity.getAttribute("name")) if identity is not None else None
 
 

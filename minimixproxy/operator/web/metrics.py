@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.metrics_core import Metric
-from twisted.internet.defer import CancelledError
-from twisted.python.failure import Failure
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
 
 from minimixproxy.counting.histogram import Histogram
 from minimixproxy.operator.readiness import Readiness
@@ -61,10 +57,8 @@ class MetricsPage(Resource):
         request.setHeader(b"Content-Type", CONTENT_TYPE.encode())
         if self._made is not None and self._clock.seconds() - self._made < FRESH:
             return self._page
-        counted = self._count.take()
-        request.notifyFinish().addErrback(lambda _gone: counted.cancel())
-        counted.addCallback(self._make).addCallbacks(request.send, partial(_failed, request))
-        return NOT_DONE_YET
+        later: int = request.send_when_made(self._count.take().addCallback(self._make))
+        return later
 
     def _make(self, totals: Totals) -> bytes:
         """Make the page, unless somebody who waited, too, has had it made."""
@@ -75,8 +69,3 @@ class MetricsPage(Resource):
             self._made = begun
             SCRAPES.observe(self._clock.seconds() - begun)
         return self._page
-
-
-def _failed(request: Any, failure: Failure) -> None:
-    if failure.check(CancelledError) is None:  # who asked is gone
-        request.processingFailed(failure)

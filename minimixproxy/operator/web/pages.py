@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from importlib.resources import files
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
 from twisted.web.template import flattenString, tags
 
 from minimixproxy.jids import InvalidJID, parse_jid
@@ -58,11 +55,8 @@ class PageResource(Resource):
         for header, value in HEADERS.items():
             request.setHeader(header, value)
         query = {name: _given(request, name) for name in ("jid", "account", "room", "state", "from", "still")}
-        finished = request.notifyFinish()
-        making = Deferred.fromCoroutine(self._body(query))
-        finished.addErrback(lambda _gone: making.cancel())
-        making.addCallbacks(partial(_send, request), partial(_failed, request))
-        return NOT_DONE_YET
+        later: int = request.send_when_made(Deferred.fromCoroutine(self._body(query)))
+        return later
 
     async def _body(self, query: Mapping[str, str]) -> bytes:
         page = await self.make(query)
@@ -215,14 +209,3 @@ def _ways(path: str, query: Mapping[str, str], begin: int, number: int) -> Node:
     if begin + PER_PAGE < number:
         ways.append(tags.a("After", href=address(path, **{**query, "from": str(begin + PER_PAGE)}), rel="next"))
     return tags.nav([[way, " "] for way in ways], **{"aria-label": "More"}) if ways else []
-
-
-def _send(request: Any, body: bytes) -> None:
-    request.setHeader(b"Content-Length", b"%d" % len(body))
-    request.write(body)
-    request.finish()
-
-
-def _failed(request: Any, failure: Failure) -> None:
-    if not failure.check(CancelledError):  # who has asked is gone
-        request.processingFailed(failure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.resource import IResource, Resource
@@ -78,6 +79,16 @@ class WebRequest(server.Request):
         self.setHeader(b"Content-Length", b"%d" % len(body))
         self.write(body)  # not for HEAD
         self.finish()
+
+    def send_when_made(self, making: Deferred[bytes]) -> int:
+        """Answer with all bytes when they are made; who asks and goes away has them made no further."""
+        self.notifyFinish().addErrback(lambda _gone: making.cancel())
+        making.addCallbacks(self.send, self._not_made)
+        return server.NOT_DONE_YET
+
+    def _not_made(self, failure: Failure) -> None:
+        if failure.check(CancelledError) is None:  # who asked is there
+            self.processingFailed(failure)
 
     def processingFailed(self, reason: Failure) -> None:
         self.log.failure("while answering on the web site", reason)

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from minimixproxy.operator.web.watched import Watched
 from minimixproxy.timing.clock import Clock
+from minimixproxy.timing.slices import in_slices
 
 AT_ONCE = 5000  # accounts, sessions and rooms in one turn: a few milliseconds
 
@@ -59,21 +60,9 @@ class Count:
             return done
         self._waiting = [done]
         totals = Totals()
-        self._go_on(counting(totals, self._watched), totals)
+        counting_all = in_slices(self._clock, counting(totals, self._watched), AT_ONCE)
+        counting_all.addCallback(lambda _: totals).addBoth(self._end)
         return done
-
-    def _go_on(self, steps: Iterator[int], totals: Totals) -> None:
-        looked_at = 0
-        try:
-            for looked in steps:
-                looked_at += looked
-                if looked_at >= AT_ONCE:
-                    self._clock.callLater(0, self._go_on, steps, totals)
-                    return
-        except Exception:  # noqa: BLE001 (a fault of ours is for who has asked; the next one is to be answered)
-            self._end(Failure())
-        else:
-            self._end(totals)
 
     def _end(self, result: Totals | Failure) -> None:
         waiting, self._waiting = self._waiting or [], None

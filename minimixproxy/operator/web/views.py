@@ -280,11 +280,3 @@ def faults(caption: str, lines: Sequence[Line]) -> Tag:
         for line in lines
     ]
     return table(caption, ("Time", "Level", "What"), rows, "None since the start.")
-
-
-def _time(when: float) -> Tag:
-    return tags.time(stamp(when), datetime=stamp(when))
-
-
-def _level(level: str) -> Node:
-    return level if level == "warn" else state(level, well=False)
