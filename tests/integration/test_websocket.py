@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import socket
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import connectProtocol
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.python.failure import Failure
-
-from tests.certificates import make_certificate
 from tests.integration import websocket
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.logins.device import Device as LoginDevice
 from tests.integration.logins.rules import ALL_PLUS, CONVERSATIONS, CONVERSE, NEW_LISTS_HASH, Rules
 from tests.integration.managed import Device
 from tests.integration.managedcase import bodies, enter, hear, say
-from tests.integration.ports import free_port
-from tests.integration.processes import LoggedProcess, temporary_directory
 from tests.integration.prosody import Prosody
-from tests.integration.proxy import Proxy
-from tests.integration.servers import Account, authority, in_path
+from tests.integration.servers import Account
 from tests.integration.websocket import Tab, WebSocketClient
 
 AS_IT_IS = "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>"
@@ -160,125 +149,3 @@ class WebSocketTests(WebSocketTestCase):
         self.assertEqual(reply.element.name, "success")
         await client.open()
         await client.bind()
-
-
-class Page(Protocol):
-    """One request over HTTP, by hand."""
-
-    def __init__(self, request: str) -> None:
-        self.request = request
-        self.answer = b""
-        self.gone: Deferred[None] = Deferred()
-
-    def connectionMade(self) -> None:
-        assert self.transport is not None
-        self.transport.write(self.request.encode())
-
-    def dataReceived(self, data: bytes) -> None:
-        self.answer += data
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.gone.callback(None)
-
-
-class TLSProxy:
-    """HAProxy, that ends TLS, and says who the client is."""
-
-    def __init__(self, domain: str, backend: int) -> None:
-        listening = socket.create_server(("127.0.0.1", free_port()))  # who connects waits until HAProxy is there
-        self.port = listening.getsockname()[1]
-        directory = temporary_directory("haproxy")
-        certificate, key = make_certificate(authority(), domain).write(directory, domain)
-        both = directory / "haproxy.pem"
-        both.write_bytes(certificate.read_bytes() + key.read_bytes())
-        configuration = directory / "haproxy.cfg"
-        configuration.write_text(
-            "global\n\tmaxconn 100\ndefaults\n\tmode http\n\ttimeout connect 5s\n\ttimeout client 30s\n"
-            "\ttimeout server 60s\n\ttimeout tunnel 1h\n"
-            f"frontend tls\n\tbind fd@{listening.fileno()} ssl crt {both} alpn http/1.1\n"
-            "\toption forwardfor\n\thttp-request set-header X-Forwarded-Proto https\n\tdefault_backend xmpp\n"
-            f"backend xmpp\n\tserver proxy 127.0.0.1:{backend} source {SOURCE}\n"
-        )
-        program = in_path("haproxy")
-        assert program is not None
-        command = [program, "-db", "-V", "-f", str(configuration)]
-        with listening:
-            self.process = LoggedProcess("haproxy", command, pass_fds=(listening.fileno(),))
-
-
-class BehindReverseProxyTests(WebSocketTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.need(None if in_path("haproxy") else "haproxy")
-
-    async def behind(self) -> tuple[Proxy, int, TLSProxy]:
-        """A proxy, its plain port, and HAProxy before it."""
-        plain = free_port()
-        place = {
-            "endpoint": f"tcp:{plain}:interface=127.0.0.1",
-            "tls": "proxy",
-            "trusted_proxies": [SOURCE],
-            "origins": [websocket.ORIGIN],
-            "url": "wss://{domain}/xmpp-websocket",
-        }
-        proxy = self.own_proxy(websocket=[place])
-        await proxy.process.says(rf"starting on {plain}\b")
-        front = TLSProxy(self.server.domain, plain)
-        self.addCleanup(front.process.stop)
-        return proxy, plain, front
-
-    async def page(self, path: str, port: int, *, tls: bool, host: str = "", headers: str = "") -> tuple[bytes, bytes]:
-        """Head and body of an answer, when the connection is closed."""
-        request = f"GET {path} HTTP/1.1\r\nHost: {host or self.server.domain}\r\nConnection: close\r\n{headers}\r\n"
-        page = Page(request)
-        await connectProtocol(websocket.endpoint(port, self.server.domain, tls=tls, source=SOURCE), page)
-        await page.gone
-        head, _, body = page.answer.partition(b"\r\n\r\n")
-        return head, body
-
-    async def test_login_and_talk(self) -> None:
-        proxy, plain, front = await self.behind()
-        alice, bob = await self.account("alice"), await self.account("bob")
-        room = self.room()
-        spoofed = [("Origin", websocket.ORIGIN), ("X-Forwarded-For", "203.0.113.9")]
-        tab = await self.browser(alice, "tab", front.port, headers=spoofed)
-        await proxy.process.says(rf"session of {alice.jid} begins, from 127.0.0.1$")
-        await enter(tab, room, "alice")
-        await self.succeeds(tab, room, AS_IT_IS)
-        other = await self.client(bob, "desk", direct=True)
-        await enter(other, room, "bob")
-        say(other, room, "through HAProxy", "groupchat")
-        await hear(tab, "through HAProxy")
-        tab.ping(b"there?")
-        await tab.until(lambda: tab.pongs == [b"there?"], "a pong")
-        await tab.close()
-        self.assertEqual(tab.closed_with, 1000)
-        # as the reverse proxy: a client whose address it tells, and one that came there without TLS
-        named = [("X-Forwarded-For", "192.0.2.7"), ("X-Forwarded-Proto", "https")]
-        await self.browser(bob, "named", plain, tls=False, source=SOURCE, headers=named)
-        await proxy.process.says(rf"session of {bob.jid} begins, from 192.0.2.7$")
-        unsafe = [("X-Forwarded-Proto", "http"), ("X-Forwarded-For", "192.0.2.8")]
-        refused = await websocket.begin(plain, self.server.domain, tls=False, source=SOURCE, headers=unsafe)
-        await refused.until_lost()
-        self.assertEqual(refused.rejected, 403)
-        await proxy.process.says("no WebSocket for 192.0.2.8: the client came to the reverse proxy without TLS")
-        stranger = await websocket.begin(plain, self.server.domain, tls=False, headers=named)
-        await stranger.until_lost()
-        await proxy.process.says("WebSocket: 127.0.0.1 is not among trusted_proxies, and is refused")
-
-    async def test_pages_of_strangers_and_host_meta(self) -> None:
-        _proxy, plain, front = await self.behind()
-        stranger = await websocket.begin(front.port, self.server.domain, headers=[("Origin", "https://evil.example")])
-        await stranger.until(lambda: stranger.rejected is not None, "an answer")  # HAProxy waits for another request
-        stranger.drop()
-        self.assertEqual(stranger.rejected, 403)
-        head, body = await self.page("/.well-known/host-meta.json", front.port, tls=True)
-        self.assertIn(b" 200 ", head.partition(b"\r\n")[0])
-        self.assertIn(b"access-control-allow-origin: *", head.lower())
-        url = f"wss://{self.server.domain}/xmpp-websocket"
-        link = {"rel": "urn:xmpp:alt-connections:websocket", "href": url}
-        self.assertEqual(json.loads(body), {"links": [link]})
-        head, body = await self.page("/.well-known/host-meta", plain, tls=False)
-        self.assertIn(url.encode(), body)
-        head, _body = await self.page("/", front.port, tls=True)
-        self.assertIn(b" 404 ", head.partition(b"\r\n")[0])
