@@ -1,11 +1,8 @@
-"""docs/metrics.md has all metrics, and what is in contrib/ asks for none that there is not."""
+"""docs/metrics.md has all metrics."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
-from typing import Any
 
 from prometheus_client.metrics_core import Metric
 from twisted.trial.unittest import SynchronousTestCase
@@ -19,8 +16,6 @@ from minimixproxy.operator.web.watched import Watched
 from minimixproxy.storage.durability import JournalStatus
 from tests.test_documents import ROOT
 
-RULES = ROOT / "contrib" / "prometheus" / "alerts.yml"
-DASHBOARDS = sorted((ROOT / "contrib" / "grafana").glob("*.json"))
 #: A name in PromQL, not that of a function, and not a label or its value.
 NAME = re.compile(r"\b(?:minimixproxy|process|python)_[a-z_]+\b")
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "info": ("_info",)}
@@ -42,19 +37,6 @@ def row(family: Metric) -> str:
     return f"| `{name}` | {family.type} | {', '.join(f'`{label}`' for label in labels)} | {family.documentation} |"
 
 
-def expressions(value: Any) -> Iterator[str]:
-    """Every expression of a dashboard, wherever it stands."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if key in ("expr", "definition") and isinstance(inner, str):
-                yield inner
-            else:
-                yield from expressions(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from expressions(inner)
-
-
 class DocumentedTests(SynchronousTestCase):
     def test_all_metrics(self) -> None:
         """In a table that is made of them: what is to be written there is in the failure."""
@@ -66,28 +48,3 @@ class DocumentedTests(SynchronousTestCase):
         text = (ROOT / "docs" / "metrics.md").read_text("utf-8")
         names = sample_names() | {family.name for family in all_families()}
         self.assertEqual(set(NAME.findall(text)) - names, set())
-
-
-class ContributedTests(SynchronousTestCase):
-    def test_rules_ask_for_what_there_is(self) -> None:
-        names = set(NAME.findall(RULES.read_text("utf-8")))
-        self.assertGreater(len(names), 8)
-        self.assertEqual(names - sample_names(), set())
-
-    def test_dashboards_ask_for_what_there_is(self) -> None:
-        self.assertTrue(DASHBOARDS)
-        for path in DASHBOARDS:
-            asked = list(expressions(json.loads(path.read_text("utf-8"))))
-            self.assertGreater(len(asked), 10, path.name)
-            for expression in asked:
-                names = set(NAME.findall(expression))
-                self.assertTrue(names, expression)
-                self.assertEqual(names - sample_names(), set(), expression)
-
-    def test_every_alert_says_what_to_do(self) -> None:
-        text = RULES.read_text("utf-8")
-        self.assertEqual(text.count("- alert:"), text.count("description:"))
-        self.assertEqual(text.count("- alert:"), text.count("summary:"))
-
-    def test_they_are_shipped(self) -> None:
-        self.assertIn("recursive-include contrib *", (ROOT / "MANIFEST.in").read_text("utf-8"))
