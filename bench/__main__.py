@@ -5,11 +5,13 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from bench import (
     client_proxy,
     forking,
+    forking_report,
     hostile,
     inactive,
     login_times,
@@ -22,6 +24,7 @@ from bench import (
     websocket,
 )
 from bench.servers import Missing
+from bench.tables import Section
 
 _OF_LOGINS = ("logins", "login_times")
 _OF_CLIENTS = ("forking", "passing", "websocket", "memory", "storage", "replay", "inactive")
@@ -32,19 +35,21 @@ def _say(text: str) -> None:
     print(f"# {text}", file=sys.stderr, flush=True)
 
 
-def measure_forking(prosody_modules: Path | None) -> str:
-    """Every case, minimixproxy and mod_minimix by turns."""
-    ours, theirs = [], []
+def measure_forking(prosody_modules: Path | None) -> Section:
+    """The proxy beside what it is compared with."""
+    by_turns = []
     for sessions in forking.SESSIONS:
         _say(f"forking to {sessions} sessions")
-        ours.append(forking.measure(sessions, tls=True))
-        if prosody_modules is not None:
-            theirs.append(forking.measure(sessions, tls=True, prosody_modules=prosody_modules))
-    _say("forking without TLS")
-    plain = forking.measure(max(forking.SESSIONS), tls=False)
-    _say("forking to sessions that acknowledge")
-    managed = forking.measure(max(forking.SESSIONS), tls=True, managed=True)
-    return report.forking_section(ours, theirs, plain, managed)
+        phases = forking.PHASES
+        if sessions == max(forking.SESSIONS):
+            phases = {**phases, "saturated": forking.SATURATED}
+        by_turns.append(forking.measure(sessions, forking.all_ways(prosody_modules), phases))
+    _say("forking without TLS, and to sessions that acknowledge")
+    without_tls = {forking.PROXY: partial(forking.proxy, tls=False)}
+    plain = forking.measure(max(forking.SESSIONS), without_tls, {"one": forking.ONE}, tls=False)
+    only_proxy = {forking.PROXY: forking.proxy}
+    managed = forking.measure(max(forking.SESSIONS), only_proxy, {"paced": forking.PACED}, managed=True)
+    return forking_report.section(by_turns, plain[forking.PROXY], managed[forking.PROXY])
 
 
 def measure_passing() -> str:
@@ -66,7 +71,7 @@ def measure_client_proxy(prosody_modules: Path | None) -> str:
         return client_proxy.section(None)
 
 
-def sections(wanted: list[str], prosody_modules: Path | None) -> Iterator[str]:
+def sections(wanted: list[str], prosody_modules: Path | None) -> Iterator[str | Section]:
     """The parts of the report, each measured when it is asked for."""
     if "forking" in wanted:
         yield measure_forking(prosody_modules)
@@ -115,8 +120,9 @@ def main() -> None:
     print("\n".join(parts), flush=True)
     try:
         for part in sections(options.only or list(SECTIONS), options.prosody_modules):
-            print(part, flush=True)
-            parts.append(part)
+            text = part.markdown({}) if isinstance(part, Section) else part
+            print(text, flush=True)
+            parts.append(text)
     except Missing as missing:
         parser.exit(1, f"{missing}\n")
     if options.output:

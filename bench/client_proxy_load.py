@@ -13,7 +13,7 @@ import time
 from functools import partial
 from typing import Any
 
-from bench.load import Meter
+from bench.sending import Meter
 from bench.wire import Stream, Target
 
 Result = dict[str, Any]

@@ -1,20 +1,32 @@
-"""Forking: minimixproxy with Prosody, beside Prosody with mod_minimix. A fresh server for each case."""
+"""Forking: minimixproxy with Prosody beside a bare loop, Prosody with mod_minimix, and plain joins, by turns.
 
+A fresh server for each. `python -m bench.forking 50` compares the proxy with the loop in about 20 seconds.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.generator import Measured, generate, measured, message
-from bench.servers import PASSWORD, BenchProsody, BenchProxy, stopping
+from bench.servers import PASSWORD, BenchProsody, BenchProxy, Yardstick, stopping
+from tests.integration.processes import LoggedProcess
 
 SESSIONS = (2, 10, 50)
 RATE = 10  # messages per second, paced
-PACED = {"rate": RATE, "seconds": 10.0}
-ONE = {"window": 1, "seconds": 3.0}
-SATURATED = {"window": 40, "seconds": 5.0, "warm_up": 2.0}
+PACED = {"rate": RATE, "seconds": 3.0, "warm_up": 0.5}
+ONE = {"window": 1, "seconds": 2.5, "warm_up": 0.5}
+SATURATED = {"window": 40, "seconds": 3.0, "warm_up": 1.0}
+PHASES = {"one": ONE, "paced": PACED}
+LOOP, PROXY, MINIMIX, PLAIN = "loop", "proxy", "mod_minimix", "plain"
+TEXT = message(f"room@{BenchProsody.muc}", "groupchat")
+
+Plan = dict[str, Any]
+Starting = Callable[[list[LoggedProcess]], Plan]
 
 
 class Case(NamedTuple):
-    """What was measured with one set of servers."""
+    """What was measured in one way."""
 
     sessions: int
     tls: bool
@@ -23,35 +35,112 @@ class Case(NamedTuple):
     cipher: str
 
 
-def measure(sessions: int, *, tls: bool, prosody_modules: Path | None = None, managed: bool = False) -> Case:
-    """Measure with mod_minimix if `prosody_modules` is given, else with minimixproxy.
-
-    `managed`: the sessions have stream management (XEP-0198).
-    """
-    prosody = BenchProsody(tls=tls, prosody_modules=prosody_modules)
-    started = [prosody.process]
-    pids = {"prosody": prosody.process.pid}
-    target: dict[str, Any] = {"port": prosody.port, "domain": prosody.domain, "tls": prosody.tls}
+def measure(
+    sessions: int, ways: Mapping[str, Starting], phases: Mapping[str, Plan], *, tls: bool = True, managed: bool = False
+) -> dict[str, Case]:
+    """Measure these ways by turns. `managed`: the sessions have stream management (XEP-0198)."""
+    started: list[LoggedProcess] = []
     with stopping(started):
-        if prosody_modules is None:
-            proxy = BenchProxy(prosody, tls=tls)
-            started.append(proxy.process)
-            pids["proxy"] = proxy.process.pid
-            target["port"] = proxy.port
-        room = f"room@{prosody.muc}"
-        result = generate(
-            "fork",
-            target=target,
-            sender={**target, "port": prosody.port, "domain": prosody.sender_domain},
-            sender_account=prosody.sender,
-            accounts=prosody.accounts[:1],
-            password=PASSWORD,
-            sessions=sessions,
-            room=room,
-            message=message(room, "groupchat"),
-            pids=pids,
-            managed=managed,
-            phases={"paced": PACED, "one": ONE, **({"saturated": SATURATED} if sessions == max(SESSIONS) else {})},
-        )
-    phases = {name: measured(slices) for name, slices in result["phases"].items()}
-    return Case(sessions, tls, phases, result["bytes"], result["tls"])
+        plans = {name: {**start(started), "sessions": sessions, "managed": managed} for name, start in ways.items()}
+        result = generate("compare", ways=plans, phases=phases)
+    return {name: _case(sessions, tls, found) for name, found in result.items()}
+
+
+def _case(sessions: int, tls: bool, found: dict[str, Any]) -> Case:
+    phases = {name: measured(slices) for name, slices in found["phases"].items()}
+    return Case(sessions, tls, phases, found["bytes"], found["tls"])
+
+
+# What is started for each way, and how the load generator uses it ---------------------------------------------------
+
+
+def loop(started: list[LoggedProcess]) -> Plan:
+    """The yardstick; its messages are as large as the proxy's copies."""
+    yardstick = Yardstick()
+    started.append(yardstick.process)
+    target = {"port": yardstick.port, "domain": yardstick.domain, "tls": "direct"}
+    pids = {"loop": yardstick.process.pid}
+    return {"kind": "loop", "target": target, "message": TEXT, "size_of": PROXY, "pids": pids}
+
+
+def proxy(started: list[LoggedProcess], *, tls: bool = True) -> Plan:
+    """minimixproxy before Prosody."""
+    prosody = BenchProsody(tls=tls)
+    started.append(prosody.process)
+    before = BenchProxy(prosody, tls=tls)
+    started.append(before.process)
+    pids = {"prosody": prosody.process.pid, "proxy": before.process.pid}
+    return _in_room(prosody, before.port, pids)
+
+
+def mod_minimix(prosody_modules: Path) -> Starting:
+    """Return what starts Prosody with mod_minimix."""
+
+    def start(started: list[LoggedProcess]) -> Plan:
+        prosody = BenchProsody(tls=True, prosody_modules=prosody_modules)
+        started.append(prosody.process)
+        return _in_room(prosody, prosody.port, {"prosody": prosody.process.pid})
+
+    return start
+
+
+def plain_joins(started: list[LoggedProcess]) -> Plan:
+    """Prosody alone: each session is an occupant of its own."""
+    prosody = BenchProsody(tls=True)
+    started.append(prosody.process)
+    return {**_in_room(prosody, prosody.port, {"prosody": prosody.process.pid}), "nicks": True}
+
+
+def _in_room(prosody: BenchProsody, port: int, pids: dict[str, int]) -> Plan:
+    target = {"port": port, "domain": prosody.domain, "tls": prosody.tls}
+    return {
+        "kind": "fork",
+        "target": target,
+        "sender": {**target, "port": prosody.port, "domain": prosody.sender_domain},
+        "sender_account": prosody.sender,
+        "accounts": prosody.accounts[:1],
+        "password": PASSWORD,
+        "room": f"room@{prosody.muc}",
+        "message": TEXT,
+        "pids": pids,
+    }
+
+
+def all_ways(prosody_modules: Path | None) -> dict[str, Starting]:
+    """Return every way that can be had."""
+    theirs = {MINIMIX: mod_minimix(prosody_modules)} if prosody_modules is not None else {}
+    return {LOOP: loop, PROXY: proxy, **theirs, PLAIN: plain_joins}
+
+
+# By hand -------------------------------------------------------------------------------------------------------------
+
+
+def _told(name: str, case: Case, than: Case) -> str:
+    each = (f"{phase} {found.total:.1f} ({_parts(found)})" for phase, found in case.phases.items())
+    own = case.phases["one"].cpu.get("proxy", case.phases["one"].total)
+    return f"{case.sessions:3} {name:12} {', '.join(each)}; of the loop {own / than.phases['one'].total:.2f}"
+
+
+def _parts(found: Measured) -> str:
+    return ", ".join(f"{process} {used:.1f}" for process, used in found.cpu.items())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.forking", description=__doc__)
+    parser.add_argument("sessions", type=int, nargs="*", default=list(SESSIONS))
+    parser.add_argument("--prosody-modules", type=Path, help="mod_minimix and plain joins, too")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each phase and way")
+    parser.add_argument("--saturated", action="store_true", help="40 messages under way, too")
+    options = parser.parse_args()
+    phases = {"one": ONE, **({"saturated": SATURATED} if options.saturated else {})}
+    phases = {name: {**phase, "seconds": options.seconds} for name, phase in phases.items()}
+    ways = all_ways(options.prosody_modules) if options.prosody_modules else {LOOP: loop, PROXY: proxy}
+    print("CPU in microseconds per copy; `of the loop`: the proxy's own, one message in flight")
+    for sessions in options.sessions:
+        cases = measure(sessions, ways, phases)
+        for name, case in cases.items():
+            print(_told(name, case, cases[LOOP]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -7,113 +7,12 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from bench.proc import cpu_seconds, resident_bytes
-from bench.wire import Stream, Streams, Target, stream
-
-SLICES = 5  # of a measurement, so that a median can be taken
-
-Result = dict[str, Any]
-
-
-class Meter:
-    """CPU times by name of process, as differences between begin and end."""
-
-    def __init__(self, pids: dict[str, int]) -> None:
-        self._pids = pids
-
-    def measure(self, seconds: float, step: Callable[[float], int]) -> list[Result]:
-        """Call `step(end)` once per slice; it works until about `end` and returns how many messages were received."""
-        results = []
-        for _ in range(SLICES):
-            before, begin = self._read(), time.monotonic()
-            count = step(begin + seconds / SLICES)
-            after, end = self._read(), time.monotonic()
-            cpu = {name: after[name] - before[name] for name in after}
-            results.append({"count": count, "seconds": end - begin, "cpu": cpu})
-        return results
-
-    def _read(self) -> dict[str, float]:
-        return {name: cpu_seconds(pid) for name, pid in self._pids.items()}
-
-
-class Load:
-    """Messages from one sender, received by one or many."""
-
-    def __init__(self, sender: Stream, message: bytes, receivers: list[Stream]) -> None:
-        self.receivers = receivers
-        self._sender = sender
-        self._message = message
-        self._copies = len(receivers)
-        # In a room the sender gets its own messages back, which are none of the copies; it is read all the same.
-        self._own = Streams([sender]) if sender not in receivers else None
-        self._streams = Streams(receivers)
-        self._serial = 0
-
-    def _send(self, number: int = 1) -> None:
-        data = []
-        for _ in range(number):
-            self._serial += 1
-            data.append(self._message.replace(b"@serial@", b"%08d" % self._serial))
-        self._sender.send(*data)
-
-    def _read(self, timeout: float) -> int:
-        if self._own is not None:
-            self._own.read(0)
-        return self._streams.read(timeout)
-
-    def _rest(self, missing: int) -> int:
-        """Receive what is under way."""
-        received, end = 0, time.monotonic() + 20
-        while received < missing:
-            received += self._read(1)
-            if time.monotonic() > end:
-                raise RuntimeError(f"{missing - received} copies of {missing} never came")
-        return received
-
-    def settle(self) -> None:
-        """Read what logging in and joining still bring."""
-        self._streams.drain()
-
-    def manage(self) -> None:
-        """Have the receivers acknowledge what they get."""
-        for receiver in self.receivers:
-            receiver.manage()
-            receiver.ready()
-
-    def paced(self, rate: float) -> Callable[[float], int]:
-        """`rate` messages per second."""
-
-        def step(end: float) -> int:
-            sent, received, due = 0, 0, time.monotonic()
-            while due < end:
-                wait = due - time.monotonic()
-                if wait > 0:
-                    received += self._read(wait)
-                    continue
-                self._send()
-                sent, due = sent + 1, due + 1 / rate
-            return received + self._rest(sent * self._copies - received)
-
-        return step
-
-    def window(self, size: int) -> Callable[[float], int]:
-        """As fast as it goes with up to `size` messages under way; 1: the next when every copy has arrived."""
-
-        def step(end: float) -> int:
-            sent, received = 0, 0
-            while time.monotonic() < end:
-                free = size - (sent * self._copies - received + self._copies - 1) // self._copies
-                # A window is refilled by halves, as a sender does that has much to send.
-                if free >= (size + 1) // 2:
-                    self._send(free)
-                    sent += free
-                received += self._read(1)
-            return received + self._rest(sent * self._copies - received)
-
-        return step
+from bench.proc import resident_bytes
+from bench.sending import SLICES, Load, Meter, Result
+from bench.wire import Stream, Target, stream
 
 
 def log_in(plan: Result, count: int, first: int = 0) -> list[Stream]:
@@ -127,8 +26,26 @@ def log_in(plan: Result, count: int, first: int = 0) -> list[Stream]:
     return streams
 
 
-def fork(plan: Result) -> Result:
-    """One direct sender in a room, many sessions of one account in it."""
+@dataclass(frozen=True)
+class Way:
+    """One way that messages take; `last`: a stream that says which TLS there is."""
+
+    plan: Result
+    load: Load
+    meter: Meter
+    last: Stream
+
+
+def _way(plan: Result, sender: Stream, receivers: list[Stream]) -> Way:
+    load = Load(sender, plan["message"].encode(), receivers)
+    load.settle()
+    if plan.get("managed"):
+        load.manage()
+    return Way(plan, load, Meter(plan["pids"]), receivers[-1])
+
+
+def fork(plan: Result) -> Way:
+    """One direct sender in a room, many sessions of one account in it; each by a nick of its own if `nicks`."""
     room = plan["room"]
     sender = stream(Target(**plan["sender"]))
     sender.login(plan["sender_account"], plan["password"], "sender")
@@ -136,29 +53,71 @@ def fork(plan: Result) -> Result:
     receivers = log_in(plan, plan["sessions"])
     for receiver in receivers:
         receiver.online()
-    for receiver in receivers:
-        receiver.join(room, "receiver")
-    return run(plan, Load(sender, plan["message"].encode(), receivers), [sender, *receivers])
+    for number, receiver in enumerate(receivers):
+        receiver.join(room, f"receiver{number}" if plan.get("nicks") else "receiver")
+    return _way(plan, sender, receivers)
 
 
-def echo(plan: Result) -> Result:
+def loop(plan: Result) -> Way:
+    """The yardstick: one sender, many receivers, and nothing but TLS."""
+    streams = [stream(Target(**plan["target"])) for _ in range(plan["sessions"] + 1)]
+    for each in streams:
+        each.secure()
+    return _way(plan, streams[0], streams[1:])
+
+
+def echo(plan: Result) -> Way:
     """One client whose messages the server sends back."""
     streams = log_in(plan, 1)
-    return run(plan, Load(streams[0], plan["message"].encode(), streams), streams)
+    return _way(plan, streams[0], streams)
 
 
-def run(plan: Result, load: Load, streams: list[Stream]) -> Result:
-    """Carry out the phases of a plan."""
-    load.settle()
-    if plan.get("managed"):
-        load.manage()
-    meter, phases = Meter(plan["pids"]), {}
-    for name, phase in plan["phases"].items():
-        step = load.paced(phase["rate"]) if "rate" in phase else load.window(phase["window"])
-        step(time.monotonic() + phase.get("warm_up", 1.0))
-        phases[name] = meter.measure(phase["seconds"], step)
-    size = sum(stream.bytes for stream in streams[-1:]) / max(sum(stream.messages for stream in streams[-1:]), 1)
-    return {"phases": phases, "bytes": size, "tls": cipher(streams[-1])}
+WAYS = {"fork": fork, "loop": loop, "echo": echo}
+
+
+def run(plan: Result) -> Result:
+    """Carry out the phases of a plan of one way."""
+    (found,) = _run({"only": WAYS[plan["kind"]](plan)}, plan["phases"]).values()
+    return found
+
+
+def compare(plan: Result) -> Result:
+    """Carry out the phases of several ways by turns, slice by slice: what else the machine does meets all of them."""
+    ways = {name: WAYS[way["kind"]](way) for name, way in plan["ways"].items()}
+    return _run(ways, plan["phases"])
+
+
+def _run(ways: Mapping[str, Way], phases: Result) -> dict[str, Result]:
+    found: dict[str, Result] = {name: {} for name in ways}
+    for phase_name, phase in phases.items():
+        for way in ways.values():
+            way.load.step(phase)(time.monotonic() + phase.get("warm_up", 1.0))
+        _same_size(ways)
+        for name in ways:
+            found[name][phase_name] = []
+        for _ in range(SLICES):
+            for name, way in ways.items():
+                part = way.meter.slice(phase["seconds"] / SLICES, way.load.step(phase))
+                found[name][phase_name].append(part)
+    return {
+        name: {"phases": found[name], "bytes": way.load.copy_size, "tls": cipher(way.last)}
+        for name, way in ways.items()
+    }
+
+
+def _same_size(ways: Mapping[str, Way]) -> None:
+    """Have a message that nobody writes anew be as large as a copy that another way delivers."""
+    for way in ways.values():
+        like = ways.get(way.plan.get("size_of", ""))
+        if like is not None:
+            way.load.message = padded(way.load.message, round(like.load.copy_size))
+
+
+def padded(message: bytes, size: int) -> bytes:
+    """Return a message of that many bytes, as far as more text in its body can do it."""
+    missing = size - len(message)
+    head, body, rest = message.partition(b"</body>")
+    return head + b"." * missing + body + rest
 
 
 def memory(plan: Result) -> Result:
@@ -197,11 +156,19 @@ def cipher(stream: Stream) -> str:
     return f"{negotiated[1]}, {negotiated[0]}" if negotiated else "none"
 
 
+PLANS: dict[str, Callable[[Result], Result]] = {
+    **dict.fromkeys(WAYS, run),
+    "compare": compare,
+    "memory": memory,
+    "sleeping": sleeping,
+}
+
+
 def main() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
     plan = json.loads(sys.argv[1])
-    print(json.dumps({"fork": fork, "echo": echo, "memory": memory, "sleeping": sleeping}[plan["kind"]](plan)))
+    print(json.dumps(PLANS[plan["kind"]](plan)))
 
 
 if __name__ == "__main__":

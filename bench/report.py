@@ -12,7 +12,7 @@ from pathlib import Path
 import twisted
 from OpenSSL import SSL
 
-from bench import forking, inactive, memory, passing, replay, storage, websocket
+from bench import inactive, memory, passing, replay, storage, websocket
 from bench.generator import Measured
 from tests.integration.servers import in_path
 
@@ -25,9 +25,6 @@ differ from machine to machine, and with what else runs there. This is one run: 
 run to run.
 """
 
-FORKING_GOALS = {2: 1.2, 10: 0.8, 50: 0.33}
-RATE_GOAL = 3.0
-OWN_GOALS = {False: 10.0, True: 20.0}
 PASSING_GOALS = {False: 2.5, True: 3.0}
 MEMORY_GOAL = 150.0
 SLEEPING_GOAL = 60.0
@@ -79,77 +76,6 @@ def conditions(prosody_modules: Path | None, load: tuple[float, float, float]) -
         digest = hashlib.sha256((prosody_modules / "mod_minimix" / "mod_minimix.lua").read_bytes()).hexdigest()
         lines.append(f"- mod_minimix.lua with SHA-256 {digest[:16]}…, unchanged")
     return "\n".join(["## Conditions", "", *lines, ""])
-
-
-# Forking -----------------------------------------------------------------------------------------------------------
-
-
-def forking_section(
-    ours: list[forking.Case], theirs: list[forking.Case], plain: forking.Case, managed: forking.Case
-) -> str:
-    """`theirs`: with mod_minimix, or empty. `plain`: ours without TLS; `managed`: to sessions that acknowledge."""
-    last = ours[-1]
-    rows = [_fork_row(case, theirs[number] if theirs else None) for number, case in enumerate(ours)]
-    parts = [
-        "## Forking, beside Prosody with mod_minimix",
-        "",
-        f"One account in one room, with 2 to {last.sessions} sessions attached; someone else, directly at the server,"
-        f" sends {forking.RATE} messages per second of {last.bytes:.0f} bytes as delivered. TLS on every connection\n"
-        f"({last.cipher}). CPU per delivered copy, of server and proxy together. Prosody and proxy are started anew for"
-        " each line.",
-        "",
-        _table("| sessions | minimixproxy | of it proxy | mod_minimix | ratio | goal |", rows),
-        f"As much as goes, {last.sessions} sessions, {forking.SATURATED['window']} messages under way; and the next"
-        " message when every copy of the one before has arrived:",
-        "",
-        _table(
-            "| load | minimixproxy copies/s | mod_minimix copies/s | ratio | goal |",
-            [
-                _rate_row("saturated", last, theirs[-1] if theirs else None, RATE_GOAL),
-                _rate_row("one", last, theirs[-1] if theirs else None, None),
-            ],
-        ),
-        f"The proxy's own part, {last.sessions} sessions, one message in flight, CPU per copy:",
-        "",
-        _table("| TLS | proxy | server | goal |", [_own_row(plain), _own_row(last)]),
-        _acknowledged(managed, last),
-    ]
-    return "\n".join(parts)
-
-
-def _acknowledged(managed: forking.Case, plain: forking.Case) -> str:
-    """What stream management adds to a copy."""
-    with_it, without = (case.phases["paced"].cpu["proxy"] for case in (managed, plain))
-    return (
-        f"With stream management (XEP-0198), {managed.sessions} sessions, {forking.RATE} messages per second: the proxy"
-        f" takes {with_it:.0f} µs per acknowledged copy, and {without:.0f} µs per copy without.\n"
-    )
-
-
-def _fork_row(case: forking.Case, other: forking.Case | None) -> str:
-    own = case.phases["paced"]
-    line = f"| {case.sessions} | {own.total:.0f} | {own.cpu['proxy']:.0f} "
-    if other is None:
-        return line + "| | | |"
-    their = other.phases["paced"]
-    ratio = own.total / their.total
-    return line + f"| {their.total:.0f} | {ratio:.2f} | {_goal(ratio, FORKING_GOALS[case.sessions])} |"
-
-
-def _rate_row(phase: str, case: forking.Case, other: forking.Case | None, goal: float | None) -> str:
-    own = case.phases[phase].rate
-    name = {"saturated": "saturated", "one": "one in flight"}[phase]
-    if other is None:
-        return f"| {name} | {own:.0f} | | | |"
-    ratio = own / other.phases[phase].rate
-    judged = _goal(ratio, goal, least=True) if goal is not None else ""
-    return f"| {name} | {own:.0f} | {other.phases[phase].rate:.0f} | {ratio:.1f} | {judged} |"
-
-
-def _own_row(case: forking.Case) -> str:
-    cpu = case.phases["one"].cpu
-    goal = _goal(cpu["proxy"], OWN_GOALS[case.tls], unit=" µs")
-    return f"| {'yes' if case.tls else 'no'} | {cpu['proxy']:.1f} | {cpu['prosody']:.1f} | {goal} |"
 
 
 # Passing on --------------------------------------------------------------------------------------------------------

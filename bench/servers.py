@@ -1,4 +1,4 @@
-"""What the measurements start: Prosody, the proxy, HAProxy, the echo server. Each fresh, on loopback."""
+"""What the measurements start: Prosody, the proxy, HAProxy, the echo server, the yardstick. Each fresh, on loopback."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -106,6 +106,17 @@ class EchoServer:
         self.process = LoggedProcess("echo", [sys.executable, "-m", "bench.echo", *map(str, files)])
         _, plain, starttls, direct = self.process.wait_for("^ports").split()
         self.port, self.direct_tls_port = int(starttls if tls else plain), int(direct)
+
+
+class Yardstick:
+    """bench/yardstick.py."""
+
+    domain = "yardstick.test"
+
+    def __init__(self) -> None:
+        files = make_certificate(authority(), self.domain).write(temporary_directory("yardstick"), self.domain)
+        self.process = LoggedProcess("yardstick", [sys.executable, "-m", "bench.yardstick", *map(str, files)])
+        self.port = int(self.process.wait_for("^port ").split()[1])
 
 
 class BenchProxy(Proxy):

@@ -51,6 +51,10 @@ class Stream:
         self._tail = b""
         self._managed_from: int | None = None  # so many messages came before stream management was enabled
 
+    def secure(self) -> None:
+        """Begin TLS and nothing more: for the yardstick."""
+        self._start_tls()
+
     # A login, step by step -------------------------------------------------------------------------------------
 
     def login(self, username: str, password: str, resource: str) -> None:

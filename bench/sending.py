@@ -1,0 +1,122 @@
+"""One sender's messages, paced or as fast as it goes, their copies counted; and CPU times meanwhile."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from bench.proc import cpu_seconds
+from bench.wire import Stream, Streams
+
+SLICES = 5  # of a measurement, so that a median can be taken
+
+Result = dict[str, Any]
+Step = Callable[[float], int]
+
+
+class Meter:
+    """CPU times by name of process, as differences between begin and end."""
+
+    def __init__(self, pids: dict[str, int]) -> None:
+        self._pids = pids
+
+    def measure(self, seconds: float, step: Step) -> list[Result]:
+        """Measure all slices, one after the other."""
+        return [self.slice(seconds / SLICES, step) for _ in range(SLICES)]
+
+    def slice(self, seconds: float, step: Step) -> Result:
+        """Call `step(end)`: it works until about `end` and returns how many messages were received."""
+        before, begin = self._read(), time.monotonic()
+        count = step(begin + seconds)
+        after, end = self._read(), time.monotonic()
+        cpu = {name: after[name] - before[name] for name in after}
+        return {"count": count, "seconds": end - begin, "cpu": cpu}
+
+    def _read(self) -> dict[str, float]:
+        return {name: cpu_seconds(pid) for name, pid in self._pids.items()}
+
+
+class Load:
+    """Messages from one sender, received by one or many."""
+
+    def __init__(self, sender: Stream, message: bytes, receivers: list[Stream]) -> None:
+        self.receivers = receivers
+        self.message = message
+        self._sender = sender
+        self._copies = len(receivers)
+        # In a room the sender gets its own messages back, which are none of the copies; it is read all the same.
+        self._own = Streams([sender]) if sender not in receivers else None
+        self._streams = Streams(receivers)
+        self._serial = 0
+
+    @property
+    def copy_size(self) -> float:
+        """Bytes of a message as it is delivered."""
+        last = self.receivers[-1]
+        return last.bytes / max(last.messages, 1)
+
+    def _send(self, number: int = 1) -> None:
+        data = []
+        for _ in range(number):
+            self._serial += 1
+            data.append(self.message.replace(b"@serial@", b"%08d" % self._serial))
+        self._sender.send(*data)
+
+    def _read(self, timeout: float) -> int:
+        if self._own is not None:
+            self._own.read(0)
+        return self._streams.read(timeout)
+
+    def _rest(self, missing: int) -> int:
+        """Receive what is under way."""
+        received, end = 0, time.monotonic() + 20
+        while received < missing:
+            received += self._read(1)
+            if time.monotonic() > end:
+                raise RuntimeError(f"{missing - received} copies of {missing} never came")
+        return received
+
+    def settle(self) -> None:
+        """Read what logging in and joining still bring."""
+        self._streams.drain()
+
+    def manage(self) -> None:
+        """Have the receivers acknowledge what they get."""
+        for receiver in self.receivers:
+            receiver.manage()
+            receiver.ready()
+
+    def step(self, phase: Result) -> Step:
+        """Return what one phase of a plan does."""
+        return self._paced(phase["rate"]) if "rate" in phase else self._window(phase["window"])
+
+    def _paced(self, rate: float) -> Step:
+        """`rate` messages per second."""
+
+        def step(end: float) -> int:
+            sent, received, due = 0, 0, time.monotonic()
+            while due < end:
+                wait = due - time.monotonic()
+                if wait > 0:
+                    received += self._read(wait)
+                    continue
+                self._send()
+                sent, due = sent + 1, due + 1 / rate
+            return received + self._rest(sent * self._copies - received)
+
+        return step
+
+    def _window(self, size: int) -> Step:
+        """As fast as it goes with up to `size` messages under way; 1: the next when every copy has arrived."""
+
+        def step(end: float) -> int:
+            sent, received = 0, 0
+            while time.monotonic() < end:
+                free = size - (sent * self._copies - received + self._copies - 1) // self._copies
+                # A window is refilled by halves, as a sender does that has much to send.
+                if free >= (size + 1) // 2:
+                    self._send(free)
+                    sent += free
+                received += self._read(1)
+            return received + self._rest(sent * self._copies - received)
+
+        return step
