@@ -18,7 +18,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.server.limits": {"_TABLE_SIZE": 16384},
     "c2s.transport.peers": {"_IPV6_PREFIX": 64},
     "c2s.server.login_queue": {"MAX_WAITING": 10},
-    "c2s.server.listener": {"READ": 8192},
+    "c2s.server.counted_connection": {"MAX_UNKNOWN": 1000, "READ": 8192},
     "c2s.server.negotiation": {"MAX_REFUSALS": 10},
     "c2s.server.client_login": {"MAX_FAILURES": 3},
     "c2s.server.client_registration": {"REQUEST_TIME": 600, "LONGEST": 1800},
@@ -72,7 +72,6 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.websocket.frames": {"MAX_IDLE": 200, "IDLE_RATE": 20},
     "c2s.websocket.handshake": {"MAX_REQUEST": 16_384},
     "c2s.websocket.transport": {"HANDSHAKE_TIMEOUT": 20, "LINGER": 1, "LOOK_EVERY": 25, "UNHEARD": 10},
-    "c2s.server.websocket_port": {"MAX_UNKNOWN": 1000},
     "c2s.session.output": {"MAX_UNACKNOWLEDGED": 2000, "MAX_EXCUSED": 20_000},
     "c2s.session.login_lines": {
         "LOGINS_PER_SECOND": 50,

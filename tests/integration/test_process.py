@@ -259,6 +259,31 @@ class EndpointTests(IntegrationTestCase):
             await self.check(proxy, front.getsockname()[1])
 
 
+class EarlyClientTests(IntegrationTestCase):
+    async def test_before_the_database_is_there(self) -> None:
+        """The ports are bound already, privileges being dropped later: who connects is hung up on, with no fuss."""
+        tcp, relayed, direct, websocket = (free_port() for _ in range(4))
+        at = "interface=127.0.0.1"
+        proxy = self.own_proxy(
+            start=False,
+            listen=[
+                {"endpoint": f"tcp:{tcp}:{at}"},
+                {"endpoint": f"haproxy:tcp:{relayed}:{at}"},
+                {"endpoint": f"tcp:{direct}:{at}", "tls": "direct"},
+            ],
+            websocket=[{"endpoint": f"haproxy:tcp:{websocket}:{at}", "tls": "direct"}],
+        )
+        absent = f"postgresql://nobody@127.0.0.1:{free_port()}/none"
+        _state, *lines = proxy.configuration.read_text().splitlines()
+        places = [f'state = "{absent}"', f'state_directory = "{proxy.directory / "state"}"']
+        proxy.configuration.write_text("\n".join([*places, *lines]))
+        await deferToThread(proxy.start)
+        await proxy.process.says("no client can log in before it is there")
+        for port in (tcp, relayed, direct, websocket):
+            self.assertEqual(await deferToThread(_read_to_the_end, port), b"")
+        self.assertEqual([line for line in proxy.process.lines if "Traceback" in line or "Error" in line], [])
+
+
 class CertificateTests(IntegrationTestCase):
     async def test_a_new_certificate_is_used_for_new_connections(self) -> None:
         proxy = self.own_proxy()
@@ -287,6 +312,15 @@ class CertificateTests(IntegrationTestCase):
         again = await deferToThread(_certificate_at, proxy.direct_tls_port, self.server.domain)
         self.assertEqual(first.serial_number, again.serial_number)
         await proxy.process.says(_fingerprint(first))
+
+
+def _read_to_the_end(port: int) -> bytes:
+    """What a connection says that says nothing itself, until it is closed, or reset."""
+    with socket.create_connection(("127.0.0.1", port), timeout=patiently(10)) as connection:
+        try:
+            return connection.recv(1000)
+        except ConnectionResetError:
+            return b""
 
 
 def _other_user() -> pwd.struct_passwd:

@@ -8,15 +8,12 @@ from typing import Any
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IProtocolNegotiationFactory
-from twisted.internet.protocol import Factory, connectionDone
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
+from minimixproxy.c2s.server.client_port import ClientFactory
 from minimixproxy.c2s.server.exchanges.known_keys import KnownKeys, NoKeys
 from minimixproxy.c2s.server.limits import ConnectionCounter
 from minimixproxy.c2s.server.login_attempts import LoginAttempts
-from minimixproxy.c2s.server.negotiation import NOT_LOGGED_IN, TOO_MANY, Negotiation
+from minimixproxy.c2s.server.negotiation import NOT_LOGGED_IN, TOO_MANY
 from minimixproxy.c2s.server.negotiation_context import Checks, NegotiationContext, Upstream
 from minimixproxy.c2s.server.offers import Contact
 from minimixproxy.c2s.server.websocket_port import WebSocketFactory
@@ -28,14 +25,12 @@ from minimixproxy.c2s.session.session_context import SessionContext
 from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.c2s.transport.certificates import CertificateError
 from minimixproxy.c2s.transport.client_stream import ClientStream
-from minimixproxy.c2s.transport.connection import SecurableConnection, read_little
-from minimixproxy.c2s.transport.peers import Peer, is_loopback, peer_key
-from minimixproxy.c2s.transport.tls import ALPN, PreparedTLS, ServerTLS
+from minimixproxy.c2s.transport.peers import Peer
+from minimixproxy.c2s.transport.tls import PreparedTLS, ServerTLS
 from minimixproxy.c2s.upstream.connecting import Login, connect_upstream, contact_upstream
 from minimixproxy.c2s.upstream.handed_login import Authenticate, log_in_upstream
-from minimixproxy.config.checks import brings_its_own_tls, is_relayed
 from minimixproxy.config.reloading import CannotReload
-from minimixproxy.config.settings import Domain, Listen, Settings
+from minimixproxy.config.settings import Domain, Settings
 from minimixproxy.logs.logger import Logger
 from minimixproxy.ports import CannotBind, PortGroup
 from minimixproxy.sasl.tokens import NoTokens, Tokens
@@ -45,8 +40,6 @@ from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 
 log = Logger()
-
-READ = 8192  # bytes of a client that are read in one turn: one account may have a hundred sessions, and all say much
 
 
 class Clients:
@@ -64,11 +57,19 @@ class Clients:
     def __len__(self) -> int:
         return len(self._streams)
 
-    @property
-    def counter(self) -> ConnectionCounter:
-        """How many connections each address has."""
+    def admit(self, key: str) -> bool:
+        """Count a connection of this address. False: it has too many, and that is logged and counted."""
         self._counter.maximum = self.context.limits.connections_per_address
-        return self._counter
+        if self._counter.admit(key):
+            return True
+        NOT_LOGGED_IN.count(TOO_MANY)
+        if self._counter.first_refusal(key):
+            log.warn("too many connections from {address}", address=key)
+        return False
+
+    def release(self, key: str) -> None:
+        """A connection that was admitted is gone."""
+        self._counter.release(key)
 
     @property
     def framing(self) -> FramingLimits:
@@ -122,73 +123,6 @@ class Clients:
             self._all_gone = None
             gone.callback(None)
         return gone
-
-
-class ClientConnection(SecurableConnection):
-    """One connection of a client, counted under its address."""
-
-    upper: ClientStream
-
-    def __init__(self, clients: Clients, listen: Listen) -> None:
-        super().__init__(ClientStream(self, clients.context.clock, clients.framing, clients.remove))
-        self._clients = clients
-        self._listen = listen
-        self.relayed = is_relayed(listen.endpoint)
-        self._key: str | None = None
-
-    def connectionMade(self) -> None:
-        # Behind a PROXY header (haproxy:) the client's address is known only when its first bytes come.
-        if not self.relayed and not self._admit():
-            return
-        super().connectionMade()
-        read_little(self.transport, READ)
-        direct = self._listen.tls == "direct"
-        if direct and not brings_its_own_tls(self._listen.endpoint):
-            self.start_tls(self._clients.context.tls.factory_by_sni())
-        self._clients.add(self.upper)
-        secure = direct or (self._clients.plaintext_from_loopback and is_loopback(self.transport))
-        self.upper.hand_to(Negotiation(self.upper, self._clients.context, secure=secure))
-
-    def dataReceived(self, data: bytes) -> None:
-        if self._key is None and not self._admit():
-            return
-        super().dataReceived(data)
-
-    def _admit(self) -> bool:
-        """Count the connection, or drop it if its address has too many."""
-        transport: Any = self.transport
-        key = peer_key(transport)
-        if not self._clients.counter.admit(key):
-            NOT_LOGGED_IN.count(TOO_MANY)
-            if self._clients.counter.first_refusal(key):
-                log.warn("too many connections from {address}", address=key)
-            transport.abortConnection()
-            return False
-        self._key = key
-        return True
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._key is not None:
-            self._clients.counter.release(self._key)
-        super().connectionLost(reason)
-
-
-@implementer(IProtocolNegotiationFactory)
-class ClientFactory(Factory):
-    """Makes the connections of one port."""
-
-    noisy = False
-
-    def acceptableProtocols(self) -> list[bytes]:
-        """Return what an `ssl:` endpoint may negotiate by ALPN; Twisted refuses a client that asks for other things."""
-        return [ALPN]
-
-    def __init__(self, clients: Clients, listen: Listen) -> None:
-        self._clients = clients
-        self._listen = listen
-
-    def buildProtocol(self, addr: Any) -> ClientConnection | None:
-        return ClientConnection(self._clients, self._listen) if self._clients.accepting else None
 
 
 class ClientService(MultiService):

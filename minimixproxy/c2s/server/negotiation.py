@@ -47,10 +47,12 @@ from minimixproxy.xep.stream_management import handled_count_too_high
 from minimixproxy.xep.unsupported import refusal_of_element
 
 TOO_MANY = "too-many-connections"
+UNKNOWN = "address-unknown"  # too many connections had not said yet whose they are
+UNTRUSTED = "untrusted-proxy"  # who connected is none of the reverse proxies
 NOT_LOGGED_IN = Tally(
     "connections_refused",
     "Connections of clients that were ended before they were logged in, or because their address has too many.",
-    reason=(TOO_MANY, *stream_headers.CONDITIONS),
+    reason=(TOO_MANY, UNKNOWN, UNTRUSTED, *stream_headers.CONDITIONS),
 )
 MAX_REFUSALS = 10  # of what the proxy does not do: the answers are larger, and a stranger need not read them
 

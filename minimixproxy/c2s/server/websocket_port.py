@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.interfaces import IProtocolNegotiationFactory
-from twisted.internet.protocol import Factory, connectionDone
-from twisted.python.failure import Failure
+from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
-from minimixproxy.c2s.server.limits import ConnectionCounter
-from minimixproxy.c2s.server.negotiation import Negotiation
-from minimixproxy.c2s.server.negotiation_context import NegotiationContext
+from minimixproxy.c2s.server.counted_connection import Clients, CountedConnection, Newcomers
+from minimixproxy.c2s.server.negotiation import NOT_LOGGED_IN, UNTRUSTED, Negotiation
 from minimixproxy.c2s.transport.client_stream import ClientStream
-from minimixproxy.c2s.transport.connection import SecurableConnection, read_little
 from minimixproxy.c2s.transport.peers import address_key, ip_end, peer_key
 from minimixproxy.c2s.transport.tls import HTTP_ALPN
 from minimixproxy.c2s.websocket.forwarded import Address, is_in
@@ -22,112 +19,39 @@ from minimixproxy.c2s.websocket.transport import WebSocketTransport
 from minimixproxy.config.checks import brings_its_own_tls, is_relayed
 from minimixproxy.config.settings import WebSocket
 from minimixproxy.logs.logger import Logger
-from minimixproxy.wire.framing import FramingLimits
 
 log = Logger()
 
-MAX_UNKNOWN = 1000  # connections by relays and reverse proxies that have not said yet whose they are
-READ = 8192  # bytes of a client that are read in one turn, as by the other ports
 
-
-class Clients(Protocol):
-    """Every client connected, on whatever port."""
-
-    @property
-    def accepting(self) -> bool:
-        """Whether clients are served; else their connections end at once."""
-
-    @property
-    def context(self) -> NegotiationContext:
-        """What their negotiations share."""
-
-    @property
-    def counter(self) -> ConnectionCounter:
-        """How many connections each address has."""
-
-    @property
-    def framing(self) -> FramingLimits:
-        """What a client that connects now may send."""
-
-    def add(self, stream: ClientStream) -> None:
-        """One more."""
-
-    def remove(self, stream: ClientStream) -> None:
-        """It is gone."""
-
-
-class Newcomers:
-    """Connections of one port whose client is not known yet. If there are too many, the first to come has to go.
-
-    So one client that comes again and again, and says nothing, keeps nobody out who soon says something.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: dict[WebSocketConnection, None] = {}
-        self._told = False
-
-    def add(self, connection: WebSocketConnection) -> None:
-        """One more."""
-        if len(self._waiting) >= MAX_UNKNOWN:
-            if not self._told:
-                log.warn(
-                    "WebSocket: {number} connections have not said whose they are; for more, the first are cut",
-                    number=MAX_UNKNOWN,
-                )
-            self._told = True
-            next(iter(self._waiting)).cut()
-        self._waiting[connection] = None
-
-    def remove(self, connection: WebSocketConnection) -> None:
-        """It is known, or gone."""
-        self._waiting.pop(connection, None)
-        self._told = self._told and bool(self._waiting)
-
-
-class WebSocketConnection(SecurableConnection):
-    """One connection, counted under its client's address. Implements `websocket.transport.Port`."""
+class WebSocketConnection(CountedConnection):
+    """One connection of a client by WebSocket. Implements `websocket.transport.Port`."""
 
     upper: WebSocketTransport
 
     def __init__(self, clients: Clients, websocket: WebSocket, site: Site, newcomers: Newcomers) -> None:
         """`newcomers`: those of its port."""
         self.site = site
-        self._newcomers = newcomers
-        self._clients = clients
         self._endpoint = websocket.endpoint
-        self._key: str | None = None
-        behind_haproxy = is_relayed(websocket.endpoint)
-        self.relayed = behind_haproxy or site.trusted is not None
-        self._known_at_once = not self.relayed
+        self.named_by_request = site.trusted is not None
         clock = clients.context.clock
         stream = ClientStream(self, clock, clients.framing, clients.remove)
-        super().__init__(WebSocketTransport(stream, self, clock, clients.framing.max_stanza))
+        upper = WebSocketTransport(stream, self, clock, clients.framing.max_stanza)
+        relayed = is_relayed(websocket.endpoint) or self.named_by_request
+        super().__init__(upper, clients, newcomers, relayed=relayed)
         self.framed = lambda: self.upper.last_written
 
-    def connectionMade(self) -> None:
-        if not self._clients.accepting:
-            self._abort()
-            return
-        if not self._is_expected() or not self._has_a_place():
-            self._abort()
-            return
-        super().connectionMade()
-        read_little(self.transport, READ)
+    def begin(self) -> None:
+        """Read the request, within TLS."""
         if self.site.trusted is None and not brings_its_own_tls(self._endpoint):
             self.start_tls(self._clients.context.tls.factory_by_sni(HTTP_ALPN))
         self._clients.add(self.upper.stream)
 
-    def dataReceived(self, data: bytes) -> None:
-        if self.site.trusted is None and self._key is None and not self._counted(peer_key(self.transport)):
-            self._abort()
-            return
-        super().dataReceived(data)
-
-    def _is_expected(self) -> bool:
+    def is_expected(self) -> bool:
         """Tell whether this is the reverse proxy, if one has to be there; on a UNIX socket it is."""
         address = _who_connected(self.transport)
         if self.site.trusted is None or self._is_trusted(address):
             return True
+        NOT_LOGGED_IN.count(UNTRUSTED)
         log.warn("WebSocket: {address} is not among trusted_proxies, and is refused", address=address.host)
         return False
 
@@ -144,36 +68,9 @@ class WebSocketConnection(SecurableConnection):
         transport: Any = self.transport
         return self._is_trusted(transport.getPeer())
 
-    def _has_a_place(self) -> bool:
-        """Tell whether it may go on: those whose client is not known yet have a limit of their own."""
-        if self._known_at_once:
-            return self._counted(peer_key(self.transport))
-        self._newcomers.add(self)
-        return True
-
-    def cut(self) -> None:
-        """It has not said whose it is, and others wait."""
-        self._newcomers.remove(self)
-        self._abort()
-
-    def _abort(self) -> None:
-        transport: Any = self.transport
-        transport.abortConnection()
-
     def admits(self, client: Address | None) -> bool:
         """Count the client that a reverse proxy forwards."""
-        return self._key is not None or self._counted(address_key(str(client)) if client else peer_key(self.transport))
-
-    def _counted(self, key: str) -> bool:
-        """Count the connection; False: its address has too many."""
-        counter = self._clients.counter
-        if not counter.admit(key):
-            if counter.first_refusal(key):
-                log.warn("too many connections from {address}", address=key)
-            return False
-        self._key = key
-        self._newcomers.remove(self)
-        return True
+        return self.is_counted or self.admitted(address_key(str(client)) if client else peer_key(self.transport))
 
     def opened(self) -> None:
         """The WebSocket is open: negotiate."""
@@ -183,13 +80,6 @@ class WebSocketConnection(SecurableConnection):
     def restarted(self) -> None:
         """A new XML stream begins."""
         self.upper.restart()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._newcomers.remove(self)
-        if self._key is not None:
-            self._clients.counter.release(self._key)
-            self._key = None
-        super().connectionLost(reason)
 
 
 def _who_connected(transport: Any) -> Any:
@@ -207,7 +97,7 @@ class WebSocketFactory(Factory):
     def __init__(self, clients: Clients, websocket: WebSocket) -> None:
         self._clients = clients
         self._websocket = websocket
-        self._newcomers = Newcomers()
+        self._newcomers = Newcomers(websocket.endpoint)
 
     def _site(self) -> Site:
         """Return what is served; the domains are those of now."""

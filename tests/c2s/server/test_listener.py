@@ -19,19 +19,22 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial import unittest
 
-from minimixproxy.c2s.server.listener import READ, ClientConnection, ClientService, client_service
+from minimixproxy.c2s.server.client_port import ClientConnection
+from minimixproxy.c2s.server.counted_connection import READ
+from minimixproxy.c2s.server.listener import ClientService, client_service
 from minimixproxy.c2s.server.negotiation import NOT_LOGGED_IN, TOO_MANY, Negotiation
 from minimixproxy.c2s.session.client_session import ClientSession
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.c2s.transport.peers import ip_end, peer_of
 from minimixproxy.c2s.transport.tls import ServerTLS, client_factory
-from minimixproxy.config.settings import Domain, Limits, Listen, Settings
+from minimixproxy.config.settings import Domain, Limits, Listen, Settings, WebSocket
 from tests.c2s.fakeserver import FakeServerFactory, Script, expecting_header, listening
 from tests.c2s.helpers import BIND, HEADER, Recorder, StubAccounts, certified, plain
 from tests.counted import Counted
 from tests.log_events import log_events
 
+STARTTLS_PORT = (Listen(endpoint="tcp:0:interface=127.0.0.1"),)
 STARTTLS = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 
 
@@ -95,7 +98,7 @@ class ListenerTest(unittest.TestCase):
         self.upstream = f"tcp:127.0.0.1:{number}"
         self.accounts = StubAccounts()
 
-    def start(self, *listens: Listen, **limits: Any) -> ClientService:
+    def start(self, *places: Listen | WebSocket, **limits: Any) -> ClientService:
         """Start the service; by default one STARTTLS port."""
         assert self.domain.certificate is not None
         trust = self.domain.certificate
@@ -109,7 +112,8 @@ class ListenerTest(unittest.TestCase):
         domain = self.domain.model_copy(update=update)
         settings = Settings(
             state=self.directory / "state.sqlite",
-            listen=listens or (Listen(endpoint="tcp:0:interface=127.0.0.1"),),
+            listen=tuple(place for place in places or STARTTLS_PORT if isinstance(place, Listen)),
+            websocket=tuple(place for place in places if isinstance(place, WebSocket)),
             domain={"example.org": domain},
             limits=Limits(**limits),
         )

@@ -13,7 +13,7 @@ from wsproto import ConnectionType
 from wsproto.connection import Connection
 from wsproto.events import CloseConnection, Ping, Pong
 
-from minimixproxy.c2s.server import websocket_port
+from minimixproxy.c2s.server import counted_connection
 from minimixproxy.c2s.server.websocket_port import WebSocketConnection, WebSocketFactory
 from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT
 from minimixproxy.c2s.websocket.frames import MAX_IDLE
@@ -100,7 +100,7 @@ class HandshakeTests(TransportTestCase):
 
     def test_a_fault_of_ours(self) -> None:
         connection, wire = self.connect()
-        self.patch(self.lab.clients.counter, "admit", lambda key: 1 / 0)
+        self.patch(self.lab.clients, "admit", lambda key: 1 / 0)
         connection.dataReceived(handshake("192.0.2.1"))
         self.assertTrue(wire.closing)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -168,7 +168,7 @@ class AddressTests(TransportTestCase):
 
 class UnknownTests(TransportTestCase):
     def test_those_whose_client_is_not_known_are_bounded(self) -> None:
-        self.patch(websocket_port, "MAX_UNKNOWN", 2)
+        self.patch(counted_connection, "MAX_UNKNOWN", 2)
         self.lab = WebSocketLab(Path(self.mktemp()))
         first, second, third = (self.connect() for _ in range(3))
         self.assertEqual([wire.aborted for _, wire in (first, second, third)], [True, False, False])
@@ -184,7 +184,7 @@ class UnknownTests(TransportTestCase):
 
     def test_silent_ones_keep_nobody_out(self) -> None:
         """All of one client, which a relay names; who says at once what is wanted gets in."""
-        self.patch(websocket_port, "MAX_UNKNOWN", 3)
+        self.patch(counted_connection, "MAX_UNKNOWN", 3)
         for _ in range(10):
             self.connect()
         connection, wire = self.connect()
@@ -217,12 +217,17 @@ class OwnTLSTests(TransportTestCase):
 
     def test_behind_haproxy_with_tls_of_its_own(self) -> None:
         """The address comes with the first bytes."""
-        place = WebSocket(endpoint="haproxy:tcp:0", tls="direct")
-        connection = WebSocketFactory(self.lab.clients, place).buildProtocol(None)
-        connection.makeConnection(Wire(peerAddress=IPv4Address("TCP", "192.0.2.1", 40000)))
-        self.assertEqual(len(self.lab.clients.counter), 0)
-        connection.dataReceived(b"\x16")
-        self.assertEqual(len(self.lab.clients.counter), 1)
+        limits = self.lab.clients.context.limits
+        limits.take_over(limits.model_copy(update={"connections_per_address": 1}))
+        port = WebSocketFactory(self.lab.clients, WebSocket(endpoint="haproxy:tcp:0", tls="direct"))
+        connections = [port.buildProtocol(None) for _ in range(2)]
+        wires = [Wire(peerAddress=IPv4Address("TCP", "192.0.2.1", 40000)) for _ in connections]
+        for connection, wire in zip(connections, wires, strict=True):
+            connection.makeConnection(wire)
+        self.assertEqual([wire.aborted for wire in wires], [False, False])
+        for connection in connections:
+            connection.dataReceived(b"\x16")
+        self.assertEqual([wire.aborted for wire in wires], [False, True])
 
 
 class EndTests(TransportTestCase):
