@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.resource import IResource, Resource
@@ -12,6 +13,8 @@ from twisted.web.resource import IResource, Resource
 from minimixproxy.logs.logger import Logger
 from minimixproxy.operator.web.channel import BoundedChannel
 from minimixproxy.operator.web.hosts import Hosts
+
+log = Logger()
 
 MAX_CONNECTIONS = 64
 
@@ -99,10 +102,18 @@ class WebRequest(server.Request):
             self.render(OUR_FAULT)
 
 
+class NoPlace(Protocol):
+    """A connection that is ended at once. Wrappers around the site (`haproxy:`, `ssl:`) raise if none is made."""
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        transport.abortConnection()
+
+
 class WebSite(server.Site):
     """Makes connections, a bounded number; of more, the one that has been idle longest ends.
 
-    So who opens many and says nothing keeps nobody out.
+    So who opens many and says nothing keeps nobody out. While all are being answered, the one that has come ends.
     """
 
     noisy = False
@@ -113,6 +124,7 @@ class WebSite(server.Site):
         super().__init__(root, WebRequest, reactor=reactor, parsePOSTFormSubmission=False)
         self._hosts = hosts
         self.channels: dict[BoundedChannel, None] = {}  # the one that was answered last is at the end
+        self._told = False  # that there is no place for more
 
     # What is asked for ---------------------------------------------------------------------------------------
 
@@ -142,9 +154,10 @@ class WebSite(server.Site):
         """Return what an `ssl:` endpoint may negotiate: not HTTP/2, whose bounds are others."""
         return [b"http/1.1"]
 
-    def buildProtocol(self, addr: Any) -> BoundedChannel | None:  # type: ignore[override]
+    def buildProtocol(self, addr: Any) -> BoundedChannel | NoPlace:  # type: ignore[override]
         if len(self.channels) >= MAX_CONNECTIONS and not self._make_room():
-            return None
+            self._tell()
+            return NoPlace()
         channel = BoundedChannel()
         channel.factory = channel.site = self
         channel.requestFactory = self.requestFactory
@@ -159,6 +172,13 @@ class WebSite(server.Site):
                 return True
         return False
 
+    def _tell(self) -> None:
+        if not self._told:
+            log.warn(
+                "the web site: all {number} connections are waiting for answers, more are cut", number=MAX_CONNECTIONS
+            )
+        self._told = True
+
     def connected(self, channel: BoundedChannel) -> None:
         self.channels[channel] = None
 
@@ -169,6 +189,7 @@ class WebSite(server.Site):
 
     def disconnected(self, channel: BoundedChannel) -> None:
         self.channels.pop(channel, None)
+        self._told = False
 
     # No log of each request: who asks, asks every few seconds ----------------------------------------------------
 

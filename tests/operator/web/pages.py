@@ -61,7 +61,7 @@ class SiteCase(SynchronousTestCase):
 
     def connect(self) -> tuple[BoundedChannel, Transport]:
         channel = self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
-        assert channel is not None
+        assert isinstance(channel, BoundedChannel)
         transport = Transport(peerAddress=IPv4Address("TCP", "127.0.0.1", 1))
         channel.makeConnection(transport)
         self.addCleanup(self._end, channel)

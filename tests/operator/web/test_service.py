@@ -11,27 +11,50 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import clientFromString, connectProtocol
+from twisted.internet.endpoints import TCP4ClientEndpoint, clientFromString, connectProtocol, wrapClientTLS
 from twisted.internet.protocol import Protocol
+from twisted.internet.ssl import optionsForClientTLS
 from twisted.trial.unittest import TestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
+from minimixproxy.c2s.transport.certificates import self_signed
+from minimixproxy.c2s.transport.tls import trust_root
 from minimixproxy.config.settings import Web
 from minimixproxy.operator.readiness import Readiness
+from minimixproxy.operator.web import site
 from minimixproxy.operator.web.service import WebService
 from minimixproxy.operator.web.watched import Watched
 from tests.log_events import log_events
 
 GET = b"GET /healthz HTTP/1.0\r\n\r\n"
+SLOW = b"GET /slow HTTP/1.0\r\n\r\n"
+WITH_HEADER = b"PROXY TCP4 192.0.2.1 192.0.2.9 1234 5290\r\n"
+
+
+class Slow(Resource):
+    """A page that is never made. `asked` fires when somebody asks for it."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: Deferred[None] = Deferred()
+
+    def render(self, request: Any) -> int:
+        self.asked.callback(None)
+        return NOT_DONE_YET
 
 
 class Asking(Protocol):
-    def __init__(self) -> None:
+    def __init__(self, request: bytes = GET) -> None:
+        self.request = request
         self.data = b""
         self.done: Deferred[bytes] = Deferred()
 
     def connectionMade(self) -> None:
         assert self.transport is not None
-        self.transport.write(GET)
+        self.transport.write(self.request)
 
     def dataReceived(self, data: bytes) -> None:
         self.data += data
@@ -89,6 +112,29 @@ class ListeningTests(TestCase):
         errors = [event for event in events if "cannot listen" in str(event.get("log_format"))]
         self.assertEqual(len(errors), 1)
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    async def test_no_place(self) -> None:
+        """Who is idle makes room; while all wait for answers nobody is let in; also by what Twisted wraps."""
+        certificate, key = self_signed("localhost", self.directory)
+        tcp = "tcp:0:interface=127.0.0.1"
+        own = f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
+        self.patch(site, "MAX_CONNECTIONS", 1)
+        for endpoint in (tcp, f"haproxy:{tcp}", own, f"haproxy:{own}"):
+            service, slow = self.service(endpoint), Slow()
+            service.put(b"slow", slow)
+            header = WITH_HEADER if endpoint.startswith("haproxy") else b""
+            place: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", service._port.getHost().port)
+            if "ssl:" in endpoint:
+                place = wrapClientTLS(optionsForClientTLS("localhost", trust_root(certificate)), place)
+            idle: Asking = await connectProtocol(place, Asking(header))
+            waiting: Asking = await connectProtocol(place, Asking(header + SLOW))
+            self.assertEqual(await idle.done, b"")
+            await slow.asked
+            refused: Asking = await connectProtocol(place, Asking(header + GET))
+            self.assertEqual((await refused.done, waiting.done.called), (b"", False), endpoint)
+            self.assertEqual(self.flushLoggedErrors(), [], endpoint)
+            await service.stopService()
+            await waiting.done
 
     async def test_systemd_without_systemd(self) -> None:
         self.patch(os, "environ", {**os.environ, "LISTEN_FDS": "0", "LISTEN_PID": "1"})

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.error import ConnectionDone
+from twisted.logger import formatEvent
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from minimixproxy.operator.web import channel, site
+from tests.log_events import log_events
 from tests.operator.web.pages import SiteCase, answer_in
+from tests.wires import Wire
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -215,10 +220,29 @@ class ConnectionsTests(SiteCase):
         self.assertEqual(len(self.site.channels), site.MAX_CONNECTIONS)
 
     def test_all_wait_for_answers(self) -> None:
-        self.put(b"slow", Slow())
-        for _ in range(site.MAX_CONNECTIONS):
-            self.said(GET.replace(b"healthz", b"slow"))
-        self.assertIsNone(self.site.buildProtocol(None))
+        """One more is ended at once. That is told once, until there was a place again."""
+        self.patch(site, "MAX_CONNECTIONS", 3)
+        events, slow = log_events(self), Slow()
+        self.put(b"slow", slow)
+        for told in (1, 2):
+            while len(self.site.channels) < 3:
+                self.said(GET.replace(b"healthz", b"slow"))
+            for _ in range(2):
+                self.refused()
+            said = [event for event in events if "all 3 connections are waiting for answers" in formatEvent(event)]
+            self.assertEqual(len(said), told)
+            last = list(self.site.channels)[-1]
+            slow.request.finish()
+            last.connectionLost()
+
+    def refused(self) -> None:
+        """Connect, and be ended."""
+        before, wire = list(self.site.channels), Wire()
+        one_more = self.site.buildProtocol(None)
+        one_more.makeConnection(wire)
+        self.assertEqual((wire.aborted, wire.value()), (True, b""))
+        one_more.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual((list(self.site.channels), len(self.clock.getDelayedCalls())), (before, len(before)))
 
     def test_gone(self) -> None:
         connection, _transport = self.connect()
