@@ -230,7 +230,7 @@ def _reloads(
     read = Read(Path(options["config"]).absolute(), options["settings"])
     parts: list[Part] = [_LookingAround(read.path, reactor), domains]
     if minimix is not None:
-        parts += [minimix.clients, minimix.accounts, Ports(minimix.clients.ports)]
+        parts += [minimix.clients, minimix.accounts.reconfiguring, Ports(minimix.clients.ports)]
     return ReloadService(read, parts, reactor, options["hangups"], notifying.reloading)
 
 

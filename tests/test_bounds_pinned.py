@@ -155,6 +155,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "OPENINGS_PER_SECOND": 20,
         "OPENINGS_AT_ONCE": 50,
     },
+    "accountstream.reconfiguring": {"AT_ONCE": 2000, "AS_MANY_OTHERS": 20},
     "accountstream.account_login": {"SEEN_INTERVAL": 3600},
     "accountstream.lifecycle_rules": {
         "LONGEST_URGENT_WAIT": 5,

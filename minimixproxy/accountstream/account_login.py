@@ -250,10 +250,11 @@ class AccountLogin:
         """The account's domain is served. Return whether it was not until now, and the account can log in again."""
         if not self._not_served:
             return False
-        aside, self._not_served, self._set_aside = self._set_aside, False, None
-        domain = self._context.settings.domain.get(aside.domain.name) if aside is not None else None
-        if aside is not None and domain is not None:
-            self._login = replace(aside, domain=domain)
+        last = self._login or self._set_aside  # a client may have logged in before the account was told
+        self._not_served, self._set_aside = False, None
+        domain = self._context.settings.domain.get(last.domain.name) if last is not None else None
+        if last is not None and domain is not None:
+            self._login = replace(last, domain=domain)
         elif self.kept is not None:
             self._login = self._logins.revive(self.kept, self.bare)
         return self.usable

@@ -12,8 +12,8 @@ from minimixproxy.accountstream.account_login import AccountLogin, LoginContext
 from minimixproxy.accountstream.enrolling import Enrolling
 from minimixproxy.accountstream.held_account import BLOCKED, HeldAccount, is_needed
 from minimixproxy.accountstream.known_keys import AccountKeys
+from minimixproxy.accountstream.reconfiguring import Reconfiguring
 from minimixproxy.accountstream.stream import AccountStream
-from minimixproxy.config.settings import Settings
 from minimixproxy.jids import parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.account import Account
@@ -62,6 +62,9 @@ class Accounts(MultiService):
         self._held: dict[str, HeldAccount] = {}
         self._slots: dict[str, Slots] = {}  # by domain
         self._seen = Timer(context.clock)
+        self.reconfiguring = Reconfiguring(
+            context.clock, context.settings.domain, lambda: list(self._held.values()), self.holds
+        )
 
     def __len__(self) -> int:
         return len(self._held)
@@ -241,21 +244,6 @@ class Accounts(MultiService):
         held.stream.disownServiceParent()
         held.stream.close()
 
-    # The configuration -------------------------------------------------------------------------------------------
-
-    async def prepare(self, _new: Settings) -> Accounts:
-        """Nothing that accounts do for another configuration can fail (`reloading.Part`, and `Prepared`)."""
-        return self
-
-    def commit(self) -> None:
-        """There is another configuration: accounts whose domain it does not serve wait until it is served again."""
-        domains = self.logins.settings.domain
-        for held in list(self._held.values()):
-            held.settings_changed(served=parse_jid(held.bare).domain in domains)
-
-    def undo(self) -> None:
-        """Nothing was done."""
-
     # The service -----------------------------------------------------------------------------------------------
 
     def startService(self) -> None:
@@ -272,6 +260,7 @@ class Accounts(MultiService):
     def stopService(self) -> Deferred[Any]:
         """Close every account stream. What is kept of accounts and rooms stays: they come back after the start."""
         self._seen.stop()
+        self.reconfiguring.stop()
         for slots in self._slots.values():
             slots.stop()
         self._rejoins.stop()

@@ -161,14 +161,20 @@ class HeldAccount:
         if not self.account.rooms:
             self.idle()
 
-    def settings_changed(self, *, served: bool) -> None:
-        """There is another configuration, in which the account's domain is `served`."""
+    def settings_changed(self, *, served: bool) -> bool:
+        """There is another configuration, in which the account's domain is `served`.
+
+        Return whether its stream ends for that, or may begin again.
+        """
         self.stream.options = _options(self._registry.logins)
         if not served:
             self.login.not_served()
             self.stream.withdraw("its domain is not served")
-        elif self.login.served_again():
-            self._login_mended()
+            return True
+        if not self.login.served_again():
+            return False
+        self._login_mended()
+        return True
 
     def kept(self) -> KeptAccount:
         """Return what is to be on disk, with the messages that are in memory."""

@@ -26,8 +26,8 @@ class CannotReload(Exception):
 class Prepared(Protocol):
     """One part's share in a reload, for which all is there that it needs."""
 
-    def commit(self) -> None:
-        """Do it: the settings are the new ones by now. It cannot fail."""
+    def commit(self) -> Awaitable[None] | None:
+        """Do it: the settings are the new ones by now. It cannot fail. The result, if any, fires at its end."""
 
     def undo(self) -> Awaitable[None] | None:
         """Be as before: the reload comes to nothing."""

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.python.failure import Failure
 
 from minimixproxy.config import reloading
 from minimixproxy.config.reloading import CannotReload, Part, Prepared
@@ -166,8 +165,8 @@ class ReloadService(Service):
         new = reloading.keep_what_cannot_change(self._settings, read)
         prepared = await self._prepare(new)
         reloading.take_over(self._settings, new)
-        for one in prepared:
-            self._commit(one)
+        for committing in [self._commit(one) for one in prepared]:
+            await committing
         changed = tuple(change.text for change in found if not change.restart)
         restart = tuple(change.text for change in found if change.restart)
         self.log.info("configuration reloaded: {what}", what="; ".join(changed) or "nothing has changed in it")
@@ -188,11 +187,12 @@ class ReloadService(Service):
             raise
         return prepared
 
-    def _commit(self, one: Prepared) -> None:
-        try:
-            one.commit()
-        except Exception:  # noqa: BLE001 (the settings are new already; what others have to do for them is done)
-            self.log.failure("while another configuration takes effect", Failure())
+    def _commit(self, one: Prepared) -> Deferred[Any]:
+        """Have one part do its share. The settings are new already: if it fails, the others do theirs all the same."""
+        committing: Deferred[Any] = maybeDeferred(one.commit)
+        return committing.addErrback(
+            lambda failure: self.log.failure("while another configuration takes effect", failure)
+        )
 
     def _failed(self, error: str) -> Reload:
         if _DENIED in error and os.geteuid() != self._user:

@@ -36,6 +36,7 @@ class Part:
         self.fault: Exception | None = None
         self.late: Exception | None = None
         self.waits: Deferred[None] | None = None
+        self.commits: Deferred[None] | None = None  # what it waits for after that
         self.settings: Settings | None = None
 
     async def prepare(self, new: Settings) -> Part:
@@ -46,11 +47,12 @@ class Part:
             raise self.fault
         return self
 
-    def commit(self) -> None:
+    def commit(self) -> Deferred[None] | None:
         assert self.settings is not None
         self.seen.append(f"{self.name} commits with {self.settings.limits.send_queue}")
         if self.late is not None:
             raise self.late
+        return self.commits
 
     def undo(self) -> None:
         self.seen.append(f"{self.name} undoes")
@@ -168,6 +170,28 @@ class ReloadTests(ReloadCase):
         self.assertEqual(self.reload().changed, TO_200000)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertIn("two commits with 200000", self.seen)
+
+    def test_a_part_takes_a_while(self) -> None:
+        """All begin at once; the reload, and another one, wait for the last."""
+        self.write(200_000)
+        commits = self.parts[0].commits = Deferred()
+        first = self.service.reload()
+        second = self.service.reload()
+        self.assertEqual(self.seen[-2:], ["one commits with 200000", "two commits with 200000"])
+        self.assertNoResult(first)
+        self.parts[0].commits = None
+        commits.callback(None)
+        self.assertEqual(self.successResultOf(first).changed, TO_200000)
+        self.assertEqual(self.successResultOf(second).changed, ())
+        self.assertEqual((self.seen.index("READY"), self.seen.count("READY"), len(self.seen)), (5, 2, 12))
+
+    def test_a_fault_after_a_while(self) -> None:
+        self.write(200_000)
+        commits = self.parts[0].commits = Deferred()
+        reload = self.service.reload()
+        commits.errback(ZeroDivisionError())
+        self.assertEqual(self.successResultOf(reload).changed, TO_200000)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_what_needs_a_restart(self) -> None:
         self.write(200_000, '[rooms]\nbookmarks = "off"\n')

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.timing.slices import in_slices
-
-
-class Turns(Clock):
-    """What is called for at once comes a second later: in the next turn, and `Clock` would make it the same one."""
-
-    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> Any:
-        assert delay == 0
-        return super().callLater(1, callable, *args, **kw)
+from tests.timing.turns import Turns
 
 
 class SlicesTests(SynchronousTestCase):
@@ -35,7 +26,7 @@ class SlicesTests(SynchronousTestCase):
     def turn(self) -> list[int]:
         """Run one turn; return what was done in it."""
         before = len(self.taken)
-        self.clock.advance(1)
+        self.clock.turn()
         return self.taken[before:]
 
     def test_a_little_is_done_at_once(self) -> None:
