@@ -255,7 +255,7 @@ class Durability:
         late = self._clock.callLater(STOP_PATIENCE, self._end_late)
         stopped.addBoth(lambda _: late.cancel() if late.active() else None)
         self._write_next()
-        if self._writing is None or self._is_lost:
+        if self._stopped is not None and (self._writing is None or self._is_lost):
             self._end()
         return stopped
 

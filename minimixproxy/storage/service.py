@@ -27,6 +27,7 @@ from minimixproxy.storage.given_out import GivenOut
 from minimixproxy.storage.journal import OpenState, SQLJournal
 from minimixproxy.storage.lease import Lease
 from minimixproxy.storage.loading import LoadedAccount, Loader
+from minimixproxy.storage.near_writer import NearWriter
 from minimixproxy.storage.sealing import SEAL_KEY, Sealer, load_sealer
 from minimixproxy.storage.store import Store
 from minimixproxy.storage.writer import WriterThread
@@ -69,7 +70,8 @@ def open_state(place: Place, reactor: Any) -> OpenState:
         lease.abandon()
         raise
     store = Store(database, lease)
-    writer = WriterThread(store.write, store.rest, store.end, reactor)
+    thread = WriterThread(store, reactor)
+    writer = NearWriter(store, thread) if database.sqlite else thread
     logins = loader.login_keys, loader.login_tokens, loader.blocked
     return OpenState(loaded, *logins, loader.last_id, loader.last_sequence, writer, sealer, given_out)
 

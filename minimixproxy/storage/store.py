@@ -1,16 +1,20 @@
-"""Writes batches: one transaction each, on a connection of its own. Runs in the writer's thread."""
+"""Writes batches: one transaction each, on a connection of its own. Runs in the writer's thread.
+
+`write_at_once` alone is for the reactor's: what it cannot do without waiting is left for the thread.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy.pool import PoolProxiedConnection
 
 from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.batch import Batch, Erasure
-from minimixproxy.storage.database import UNCLEAN, Database
+from minimixproxy.storage.database import BUSY_TIMEOUT, UNCLEAN, Database
 from minimixproxy.storage.errors import said
 from minimixproxy.storage.lease import Lease
 from minimixproxy.storage.statements import Statements
@@ -51,11 +55,66 @@ class Store:
         self._wal = WriteAheadLog(database, clock)
         self._connection: PoolProxiedConnection | None = None
         self._cursor: Any = None
+        self._patience = BUSY_TIMEOUT  # as the connection has it
+        self._lock = threading.Lock()  # of all the above
 
     def write(self, batch: Batch) -> None:
         """Write all of a batch or nothing. Raises what the driver raises; only a row that it refuses is left out."""
+        with self._lock:
+            self._wait_for_others(BUSY_TIMEOUT)
+            self._write_patiently(batch)
+            self._tend()
+            batch.erasure = self._wal.erasure
+
+    def write_at_once(self, batch: Batch) -> bool:
+        """Write all of a batch if that needs no waiting, or return False: then the thread is to do it."""
+        if not self._lock.acquire(blocking=False):
+            return False
         try:
-            self._in_transaction(lambda: self._write(batch))
+            if self._connection is None or self._wal.waits_for_disk:
+                return False
+            self._wait_for_others(0.0)
+            executions = list(self._executions(batch))
+            if len(executions) == 1:
+                self._execute(*executions[0])  # is a transaction by itself, as most are: a message that was said
+            else:
+                self._in_transaction(lambda: self._write(executions))
+        except Exception as error:  # noqa: BLE001 (the thread meets it again, if it lasts, and tells)
+            self.log.debug("{name}: not written at once: {error}", name=self._database.name, error=_line(error))
+            return False
+        else:
+            self._wal.written(batch)
+            batch.erasure = self._wal.erasure
+            return True
+        finally:
+            self._lock.release()
+
+    @property
+    def wants_tending(self) -> bool:
+        """Whether `tend` has something to do."""
+        return self._wal.is_long or self._wal.due(ERASED_BUSY)
+
+    def tend(self) -> None:
+        """Do with the write-ahead log what is due, when others have written at once. Raises what the driver raises."""
+        with self._lock:
+            if self._connection is not None:
+                self._tend()
+
+    def _tend(self) -> None:
+        if self._wal.due(ERASED_BUSY):
+            self._wal.truncate(self._cursor)
+        elif self._wal.is_long:
+            self._wal.take_over(self._cursor)
+
+    def _wait_for_others(self, seconds: float) -> None:
+        """Have SQLite wait so long for another process that has the file."""
+        if self._patience != seconds and self._connection is not None and self._database.sqlite:
+            self._cursor.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+            self._patience = seconds
+
+    def _write_patiently(self, batch: Batch) -> None:
+        try:
+            self._in_transaction(lambda: self._write(self._executions(batch)))
         except self._refusals as error:
             self.log.warn(
                 "{name}: a batch failed ({error}): its rows are written one by one",
@@ -64,9 +123,6 @@ class Store:
             )
             self._in_transaction(lambda: self._write_singly(batch))
         self._wal.written(batch)
-        if self._wal.due(ERASED_BUSY):
-            self._wal.truncate(self._cursor)
-        batch.erasure = self._wal.erasure
 
     def _in_transaction(self, write: Callable[[], None]) -> None:
         try:
@@ -83,6 +139,11 @@ class Store:
 
         Raises `HeldByAnother`, or what the driver raises.
         """
+        with self._lock:
+            self._wait_for_others(BUSY_TIMEOUT)
+            return self._rest()
+
+    def _rest(self) -> Erasure:
         if not self._database.sqlite:
             if self._lease.due:
                 self._in_transaction(lambda: None)
@@ -100,6 +161,9 @@ class Store:
             with self._database.explained():
                 self._connection = self._database.engine.raw_connection()
             self._cursor = self._connection.cursor()
+            self._patience = BUSY_TIMEOUT
+            if self._database.sqlite:
+                self._cursor.execute("PRAGMA wal_autocheckpoint = 0")  # see `WriteAheadLog.take_over`
         if self._database.sqlite:
             self._cursor.execute("BEGIN IMMEDIATE")
         self._lease.check(self._cursor, new=new)
@@ -124,6 +188,10 @@ class Store:
 
     def end(self) -> None:
         """Let others have the database, and close the connection."""
+        with self._lock:
+            self._end()
+
+    def _end(self) -> None:
         try:
             self._in_transaction(lambda: self._lease.give_back(self._cursor))
         except Exception as error:  # noqa: BLE001 (the lease ends by itself)
@@ -141,12 +209,14 @@ class Store:
         if connection is not None:
             connection.invalidate()
 
-    def _write(self, batch: Batch) -> None:
-        cursor = self._cursor
-        for text, parameters, rows in self._executions(batch):
-            cursor.execute(text, parameters)
-            if rows != NO_MATTER and cursor.rowcount != rows:
-                raise Collision("rows of these numbers are there already")
+    def _write(self, executions: Iterable[Execution]) -> None:
+        for execution in executions:
+            self._execute(*execution)
+
+    def _execute(self, text: str, parameters: Sequence[Any], rows: int) -> None:
+        self._cursor.execute(text, parameters)
+        if rows not in (NO_MATTER, self._cursor.rowcount):
+            raise Collision("rows of these numbers are there already")
 
     def _executions(self, batch: Batch, *, singly: bool = False) -> Iterator[Execution]:
         """Yield what is to be executed for a batch: first what makes room, then rows, then what goes with others."""

@@ -1,8 +1,9 @@
-"""The write-ahead log of an SQLite file, in which what was deleted lives on until it is truncated.
+"""The write-ahead log of an SQLite file: when it is taken over into the file, and when it is truncated.
 
-Copies of rows live on in the file itself, too (see `write_anew`): for accounts that are forgotten it is written anew.
-That takes seconds for each few hundred megabytes, in which nothing else is written. So it is done at once only for the
-operator; what clients have forgotten waits, and one writing is for all of them.
+What was deleted lives on in it until it is truncated. Copies of rows live on in the file itself, too (see
+`write_anew`): for accounts that are forgotten it is written anew. That takes seconds for each few hundred megabytes, in
+which nothing else is written. So it is done at once only for the operator; what clients have forgotten waits, and one
+writing is for all of them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.database import BUSY_TIMEOUT, write_anew
 
+LONG = 1000  # pages, about, after which the log is taken over into the file, as SQLite does by itself
+_PAGES = 4  # that a batch writes beside those that its messages fill, about
+_PAGE = 4096  # bytes
 AGAIN = 1.0  # seconds to the next attempt, after somebody was in the way
 LOG_EVERY = 5.0  # seconds between two times that the log is truncated for accounts that clients have forgotten
 GATHERED = 600.0  # seconds that copies of what clients have forgotten may be in the file, if it is not large
@@ -35,7 +39,11 @@ class _Database(Protocol):
 
 
 class WriteAheadLog:
-    """Knows what was deleted since the log was truncated, and the file written anew. Used in the writer's thread."""
+    """Knows how long the log is, and what was deleted since it was truncated and the file written anew.
+
+    All that waits for the disk is in `take_over` and `truncate`, and in the first write after one of these, which
+    begins the log anew. SQLite would do it in the midst of whichever write it is time in.
+    """
 
     log = Logger()
 
@@ -45,6 +53,10 @@ class WriteAheadLog:
         self._clock = clock
         #: When something was deleted that may still be there: before the start perhaps, for the log outlives a crash.
         self._since: float | None = clock() if database.sqlite else None
+        #: Whether the next write begins the log anew, and waits for the disk then. Perhaps so at the start.
+        self.waits_for_disk = True
+        self._pages = 0  # written to the log since it was taken over, about
+        self._grows = False  # it could not be taken over, the last time
         self._soon = False
         self._truncated = -inf
         self._copies_since: float | None = None  # when an account went, of those since the file was written anew
@@ -63,12 +75,35 @@ class WriteAheadLog:
         """A batch is in the database, and in the log."""
         if not self._database.sqlite:
             return
+        self.waits_for_disk = False
+        self._pages += _PAGES + batch.size // _PAGE
         if batch.deletes or batch.erases:
             self._since = self._clock() if self._since is None else self._since
             self._soon = self._soon or batch.erases
             self._at_once = self._at_once or batch.writes_anew
         if batch.leaves_copies and self._copies_since is None:
             self._copies_since = self._clock()
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is time to take the log over into the file."""
+        return self._pages >= LONG
+
+    def take_over(self, cursor: Any) -> None:
+        """Take over into the file what is in the log, as far as nobody reads it there."""
+        self._pages, self.waits_for_disk = 0, True
+        try:
+            cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except self._database.driver_error as fault:
+            if not self._grows:
+                self.log.warn(
+                    "{name}: the write-ahead log cannot be taken over into the file and grows, trying again: {error}",
+                    name=self._database.name,
+                    error=str(fault),
+                )
+            self._grows = True
+        else:
+            self._grows = False
 
     def due(self, after: float) -> bool:
         """Tell whether it is time to truncate: after so many seconds, or sooner where a batch wants that."""
@@ -108,6 +143,7 @@ class WriteAheadLog:
         if self._tried is not None:
             self.log.info("{name}: the write-ahead log is erased now", name=self._database.name)
         self._since, self._soon, self._tried, self._truncated = None, False, None, self._clock()
+        self._pages, self.waits_for_disk = 0, True
         if self._copies_since is None:
             self._at_once = False
 

@@ -1,9 +1,10 @@
-"""The one thread that writes: it takes a batch at a time and tells the reactor when it is on disk."""
+"""The thread that writes: it takes a batch at a time and tells the reactor when it is on disk."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from enum import Enum, auto
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
@@ -36,58 +37,89 @@ class Writing(Protocol):
         """Finish what was given, and end. Blocks, for so many seconds at most."""
 
 
-class WriterThread:
-    """Calls `write` for each batch, in a thread of its own."""
+class Tables(Protocol):
+    """What a thread writes to (see `Store`). All of it blocks, and may raise."""
 
-    def __init__(
-        self, write: Callable[[Batch], None], rest: Callable[[], Erasure], end: Callable[[], None], reactor: Any
-    ) -> None:
-        """`rest` is called when there is nothing to write, `end` at the end, in that thread too."""
-        self._write = write
-        self._rest = rest
-        self._end = end
+    def write(self, batch: Batch) -> None:
+        """Write a batch, or nothing of it."""
+
+    def rest(self) -> Erasure:
+        """There is nothing to write; tell what is erased now."""
+
+    def tend(self) -> None:
+        """Do what others have left to be done between two batches."""
+
+    def end(self) -> None:
+        """Nothing comes any more."""
+
+
+class _Order(Enum):
+    TEND = auto()
+    END = auto()
+
+
+class WriterThread:
+    """Has each batch written in a thread of its own, in order."""
+
+    def __init__(self, tables: Tables, reactor: Any) -> None:
+        self._tables = tables
         self._reactor = reactor
-        self._batches: SimpleQueue[Batch | None] = SimpleQueue()
+        self._orders: SimpleQueue[Batch | _Order] = SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._met: type[Exception] | None = None  # by `rest`, the last time
+        self._met: type[Exception] | None = None  # by what is done between batches, the last time
 
     def start(self, written: Written) -> None:
         self._thread = threading.Thread(target=self._run, args=(written,), name="state", daemon=True)
         self._thread.start()
 
     def write(self, batch: Batch) -> None:
-        self._batches.put(batch)
+        self._orders.put(batch)
+
+    def tend(self) -> None:
+        """Have done what is to be done between two batches."""
+        self._orders.put(_Order.TEND)
 
     def stop(self, timeout: float) -> None:
-        self._batches.put(None)
+        self._orders.put(_Order.END)
         if self._thread is not None:
             self._thread.join(timeout)
 
     def _run(self, written: Written) -> None:
         while True:
             try:
-                batch = self._batches.get(timeout=REST)
+                order = self._orders.get(timeout=REST)
             except Empty:
                 self._have_rest(written)
                 continue
-            if batch is None:
+            if order is _Order.END:
                 break
-            fault: Exception | None = None
-            try:
-                self._write(batch)
-            except Exception as error:  # noqa: BLE001 (the journal logs it and tries again)
-                fault = error
-            self._reactor.callFromThread(written, batch, fault)
-        self._end()
+            if order is _Order.TEND:
+                self._in_between(self._tables.tend, written)
+            else:
+                self._have_written(order, written)
+        self._tables.end()
+
+    def _have_written(self, batch: Batch, written: Written) -> None:
+        fault: Exception | None = None
+        try:
+            self._tables.write(batch)
+        except Exception as error:  # noqa: BLE001 (the journal logs it and tries again)
+            fault = error
+        self._reactor.callFromThread(written, batch, fault)
 
     def _have_rest(self, written: Written) -> None:
+        done = self._in_between(self._tables.rest, written)
+        if done:
+            self._reactor.callFromThread(written, None, None, done)
+
+    def _in_between(self, do: Callable[[], Erasure | None], written: Written) -> Erasure | None:
+        """Do something between two batches, and tell of a fault unless the last one was of its kind."""
         try:
-            done = self._rest()
+            done = do()
         except Exception as error:  # noqa: BLE001 (the journal logs it)
             if type(error) is not self._met:
                 self._met = type(error)
                 self._reactor.callFromThread(written, None, error)
-        else:
-            self._met = None
-            if done:
-                self._reactor.callFromThread(written, None, None, done)
+            return None
+        self._met = None
+        return done

@@ -11,7 +11,7 @@ from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.storage.batch import Batch, Erasure
-from minimixproxy.storage.wal import AGAIN, CLIENTS_SHARE, GATHERED, LOG_EVERY, SHARE, WriteAheadLog
+from minimixproxy.storage.wal import AGAIN, CLIENTS_SHARE, GATHERED, LOG_EVERY, LONG, SHARE, WriteAheadLog
 from tests.log_events import log_events
 
 LATER = 30.0  # seconds, as `Store` says
@@ -41,6 +41,11 @@ class SQLite:
 
     def fetchone(self) -> tuple[int]:
         return (int(self.busy),)
+
+    def fetchall(self) -> list[tuple[int]]:
+        if self.full:
+            raise sqlite3.OperationalError("disk full")
+        return [self.fetchone()]
 
 
 class WriteAheadLogTests(SynchronousTestCase):
@@ -249,3 +254,33 @@ class WriteAheadLogTests(SynchronousTestCase):
         batch.erases = True
         wal.written(batch)
         self.assertEqual((wal.due(0), wal.erasure), (False, Erasure.FILE))
+
+    def test_taken_over(self) -> None:
+        """When about so much was written as SQLite has for a long log; and whoever writes next begins it anew."""
+        self.assertTrue(self.wal.waits_for_disk, "perhaps somebody has taken it over before the start")
+        self.wal.written(Batch())
+        self.assertFalse(self.wal.waits_for_disk or self.wal.is_long)
+        large = Batch()
+        large.size = 4096 * LONG
+        self.wal.written(large)
+        self.assertTrue(self.wal.is_long)
+        self.wal.take_over(self.database)
+        self.assertEqual(self.database.done, ["PRAGMA wal_checkpoint(PASSIVE)"])
+        self.assertEqual((self.wal.is_long, self.wal.waits_for_disk), (False, True))
+        self.wal.written(Batch())
+        self.assertFalse(self.wal.waits_for_disk)
+        self.wal.truncate(self.database)
+        self.assertTrue(self.wal.waits_for_disk)
+
+    def test_not_taken_over(self) -> None:
+        """It is said once, and the batch that is on disk did not fail."""
+        self.database.full = True
+        for _ in range(3):
+            self.wal.take_over(self.database)
+        self.database.full = False
+        self.wal.take_over(self.database)
+        self.database.full = True
+        self.wal.take_over(self.database)
+        said = [formatEvent(event) for event in self.events]
+        text = "state: the write-ahead log cannot be taken over into the file and grows, trying again: disk full"
+        self.assertEqual(said, [text] * 2)

@@ -26,7 +26,16 @@ class Rest(SynchronousTestCase):
     def setUp(self) -> None:
         self.met: list[Exception | Erasure] = []  # what the next rests do
         self.told: list[Exception | Erasure] = []
-        self.writer = WriterThread(lambda _batch: None, self.rest, lambda: None, Reactor())
+        self.writer = WriterThread(self, Reactor())
+
+    def write(self, _batch: Batch) -> None:
+        """Nothing comes."""
+
+    def tend(self) -> None:
+        """Nothing is left to be done."""
+
+    def end(self) -> None:
+        """It is the end."""
 
     def rest(self) -> Erasure:
         met = self.met.pop(0)
@@ -65,7 +74,13 @@ class Batches(SynchronousTestCase):
         self.written: list[Batch] = []
         self.told: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         self.ended: SimpleQueue[list[Batch]] = SimpleQueue()
-        self.writer = WriterThread(self.write, self.rest, lambda: self.ended.put(self.written), Reactor())
+        self.writer = WriterThread(self, Reactor())
+
+    def tend(self) -> None:
+        raise self.fault
+
+    def end(self) -> None:
+        self.ended.put(self.written)
 
     def write(self, batch: Batch) -> None:
         self.written.append(batch)
@@ -105,6 +120,17 @@ class Batches(SynchronousTestCase):
         while self.next_told() != (self.bad, self.fault):
             pass
         self.assertEqual(self.written, [self.good, self.bad])
+
+    def test_something_between_them(self) -> None:
+        """Its fault is told once, and is no batch's."""
+        self.begin()
+        self.writer.write(self.good)
+        self.writer.tend()
+        self.writer.tend()
+        self.writer.write(self.good)
+        self.assertEqual(
+            [self.next_told() for _ in range(3)], [(self.good, None), (None, self.fault), (self.good, None)]
+        )
 
     def test_the_end(self) -> None:
         """What was given before it is written before it."""

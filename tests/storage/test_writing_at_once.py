@@ -1,0 +1,171 @@
+"""What `Store.write_at_once` writes, and what it leaves for the thread: whatever might have to wait."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.wal import LONG
+from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase
+
+
+class AtOnceTests(StorageTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.now = self.lab()
+        self.store, self.room = self.now.writer.store, self.now.journal.room(BARE, ROOM)
+        self.now.writer.held_back = True
+        self.room.membership(MEMBERSHIP)
+        self.now.turn()
+        self.write_in_thread()
+
+    def write_in_thread(self) -> None:
+        """As the writer's thread does."""
+        self.now.writer.work()
+        self.now.writer.held_back = True
+
+    def written(self) -> None:
+        """What waits was written at once."""
+        self.now.writer._written(self.now.writer.waiting.pop(), None)
+
+    def said(self, number: int = 1) -> Batch:
+        """Return a batch with new messages, which nobody has written."""
+        self.now.keep(number)
+        self.now.turn()
+        (batch,) = self.now.writer.waiting
+        return batch
+
+    def on_disk(self, table: str = "messages") -> int:
+        ((number,),) = self.execute(f"SELECT count(*) FROM {table}")
+        return int(number)
+
+    def test_a_message(self) -> None:
+        """The first write of all may begin the log anew, and is the thread's; then they are written at once."""
+        self.assertTrue(self.store.write_at_once(self.said()))
+        self.assertEqual(self.on_disk(), 1)
+
+    def test_several_tables(self) -> None:
+        self.room.seen("phone", 1)
+        self.assertTrue(self.store.write_at_once(self.said(3)))
+        self.assertEqual((self.on_disk(), self.on_disk("cursors")), (3, 1))
+
+    def test_another_program_has_the_file(self) -> None:
+        """Nobody waits for it here, and nothing is half written."""
+        self.room.seen("phone", 1)
+        several, one = self.said(), Batch()
+        one.messages = several.messages
+        with closing(sqlite3.connect(self.state, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for batch in (several, one):
+                self.assertFalse(self.store.write_at_once(batch))
+            other.execute("ROLLBACK")
+        self.assertEqual((self.on_disk(), self.on_disk("cursors")), (0, 0))
+        self.write_in_thread()
+        self.assertEqual((self.on_disk(), self.on_disk("cursors")), (1, 1))
+
+    def test_the_thread_is_at_work(self) -> None:
+        batch = self.said()
+        with self.store._lock:
+            self.assertFalse(self.store.write_at_once(batch))
+        self.assertTrue(self.store.write_at_once(batch))
+
+    def test_no_connection(self) -> None:
+        """Opening the file may wait for the disk."""
+        batch = self.said()
+        self.store.close()
+        self.assertFalse(self.store.write_at_once(batch))
+        self.write_in_thread()
+        self.assertEqual(self.on_disk(), 1)
+
+    def test_a_row_that_is_refused(self) -> None:
+        """The thread leaves it out, and says so."""
+        batch = self.said()
+        self.assertTrue(self.store.write_at_once(batch))
+        batch.messages[3] = b"another"
+        self.assertFalse(self.store.write_at_once(batch))
+        self.write_in_thread()
+        self.assertEqual((batch.left_out, self.on_disk()), (1, 1))
+
+    def test_the_log_is_taken_over(self) -> None:
+        """By the thread, when it is long; and the write behind that, which waits for the disk, is the thread's."""
+        written = 0
+        while not self.store.wants_tending:
+            self.assertTrue(self.store.write_at_once(self.said(50)))
+            self.written()
+            written += 50
+        self.assertGreaterEqual(self.store._wal._pages, LONG)
+        self.assertLess(self.in_file(), written)
+        self.store.tend()
+        self.assertFalse(self.store.wants_tending)
+        self.assertEqual(self.in_file(), written)
+        self.assertFalse(self.store.write_at_once(self.said()))
+        self.write_in_thread()
+        self.assertTrue(self.store.write_at_once(self.said()))
+
+    def in_file(self) -> int:
+        """Return how many messages are in the file itself, without the log."""
+        copy = self.directory / "copy"
+        copy.write_bytes(Path(self.state).read_bytes())
+        with closing(sqlite3.connect(copy)) as connection:
+            return int(connection.execute("SELECT count(*) FROM messages").fetchone()[0])
+
+    def test_the_thread_takes_it_over(self) -> None:
+        """SQLite does not by itself any more."""
+        for _ in range(3):
+            self.store._wal._pages = LONG
+            self.said()
+            self.write_in_thread()
+            self.assertFalse(self.store.wants_tending)
+        self.assertEqual(self.in_file(), 3)
+
+
+class JournalTests(StorageTestCase):
+    """A writer that is done when it is asked."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.now = self.lab()
+        writer = self.now.writer
+        self.patch(writer, "write", self.write)
+        self.journal = self.now.journal
+
+    def write(self, batch: Batch) -> None:
+        self.now.writer.store.write(batch)
+        self.now.given.append(b"a batch")
+        self.now.writer._written(batch, None)
+
+    def test_output_goes_when_the_turn_is_over(self) -> None:
+        """Not before that, and in the same turn of the reactor."""
+        self.now.keep()
+        self.now.deliver(b"one")
+        self.assertEqual(self.now.given, [])
+        self.now.turn()
+        self.now.deliver(b"two")
+        self.assertEqual(self.now.given, [b"a batch", b"one", b"two"])
+        self.assertEqual(self.journal.status.waiting, 0)
+
+    def test_what_is_said_by_what_is_delivered(self) -> None:
+        """It is in the next batch, and waits for that."""
+
+        def answer(data: bytes) -> None:
+            self.now.given.append(data)
+            if data == b"one":
+                self.now.keep()
+                deliver(b"two")
+
+        deliver = self.journal.gated(answer)
+        self.now.keep()
+        deliver(b"one")
+        self.now.turn()
+        self.assertEqual(self.now.given, [b"a batch", b"one", b"a batch", b"two"])
+
+    def test_the_end(self) -> None:
+        """The last batch is written, and the writer stopped once."""
+        stopped: list[float] = []
+        self.patch(self.now.writer, "stop", stopped.append)
+        self.now.keep(3)
+        self.successResultOf(self.journal.stop())
+        self.assertEqual(len(stopped), 1)
+        self.assertEqual(self.execute("SELECT count(*) FROM messages"), [(3,)])
