@@ -116,3 +116,17 @@ class Nginx(ReverseProxy):
             f"server {{ listen 127.0.0.1:{port} ssl; {tls} proxy_read_timeout {timeout};\n"
             f"{textwrap.indent(self.recipe(), '  ')}}}\n"
         )
+
+
+class CachingNginx(Nginx):
+    """One that keeps answers, by its own key, which has no host in it, and lets pass what clients say of hosts."""
+
+    def server(self, port: int, timeout: str) -> str:
+        zone = f"cache{port}"
+        cache = f"proxy_cache {zone}; proxy_cache_valid any 1h; add_header X-Cache $upstream_cache_status always;\n"
+        text = super().server(port, timeout)
+        for name in ("X-Forwarded-Host", "Forwarded"):
+            text = replaced(text, f'proxy_set_header {name} "";\n', "")
+        text = replaced(text, "proxy_set_header Host $host;", f"proxy_set_header Host $http_host;\n{cache}")
+        place = self.directory / zone
+        return f"proxy_cache_path {place} keys_zone={zone}:1m use_temp_path=off;\n{text}"

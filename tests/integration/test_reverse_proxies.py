@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from typing import ClassVar
 
 from twisted.internet.defer import Deferred
@@ -17,7 +18,15 @@ from tests.integration.managedcase import enter, hear, say
 from tests.integration.ports import free_port
 from tests.integration.processes import temporary_directory
 from tests.integration.proxy import Proxy
-from tests.integration.reverse_proxies import CLIENT, TRUSTED, HAProxy, Nginx, ReverseProxy, websocket_table
+from tests.integration.reverse_proxies import (
+    CLIENT,
+    TRUSTED,
+    CachingNginx,
+    HAProxy,
+    Nginx,
+    ReverseProxy,
+    websocket_table,
+)
 from tests.integration.servers import in_path
 from tests.integration.test_websocket import AS_IT_IS, WebSocketTestCase
 
@@ -44,15 +53,31 @@ class Page(Protocol):
         self.gone.callback(None)
 
 
-class BehindHAProxyTests(WebSocketTestCase):
-    """What each reverse proxy has to do; by HAProxy here."""
-
-    reverse_proxy: ClassVar[type[ReverseProxy]] = HAProxy
-    package: ClassVar[str] = "haproxy"
+class ReverseProxyTestCase(WebSocketTestCase):
+    reverse_proxy: ClassVar[type[ReverseProxy]]
+    package: ClassVar[str]
 
     def setUp(self) -> None:
         super().setUp()
         self.need(None if in_path(self.reverse_proxy.program()) else self.package)
+
+    async def page(
+        self, path: str, port: int, *headers: str, tls: bool = True, source: str = CLIENT, host: str = ""
+    ) -> tuple[bytes, bytes]:
+        """Head and body of an answer, when the connection is closed."""
+        lines = [f"GET {path} HTTP/1.1", f"Host: {host or self.server.domain}", "Connection: close", *headers, "", ""]
+        page = Page("\r\n".join(lines))
+        await connectProtocol(websocket.endpoint(port, self.server.domain, tls=tls, source=source), page)
+        await page.gone
+        head, _, body = page.answer.partition(b"\r\n\r\n")
+        return head, body
+
+
+class BehindHAProxyTests(ReverseProxyTestCase):
+    """What each reverse proxy has to do; by HAProxy here."""
+
+    reverse_proxy: ClassVar[type[ReverseProxy]] = HAProxy
+    package: ClassVar[str] = "haproxy"
 
     async def behind(self, **settings: str) -> tuple[Proxy, int, ReverseProxy]:
         """A proxy, its plain port, and the reverse proxy before it."""
@@ -62,14 +87,6 @@ class BehindHAProxyTests(WebSocketTestCase):
         front = self.reverse_proxy(self.server.domain, plain)
         self.addCleanup(front.process.stop)
         return proxy, plain, front
-
-    async def page(self, path: str, port: int, *, tls: bool = True, source: str = CLIENT) -> tuple[bytes, bytes]:
-        """Head and body of an answer, when the connection is closed."""
-        page = Page(f"GET {path} HTTP/1.1\r\nHost: {self.server.domain}\r\nConnection: close\r\n\r\n")
-        await connectProtocol(websocket.endpoint(port, self.server.domain, tls=tls, source=source), page)
-        await page.gone
-        head, _, body = page.answer.partition(b"\r\n\r\n")
-        return head, body
 
     async def test_login_and_talk(self) -> None:
         proxy, _plain, front = await self.behind()
@@ -104,8 +121,10 @@ class BehindHAProxyTests(WebSocketTestCase):
         self.assertIn(b"access-control-allow-origin: *", head.lower())
         link = {"rel": "urn:xmpp:alt-connections:websocket", "href": url}
         self.assertEqual(json.loads(body), {"links": [link]})
-        head, body = await self.page("/.well-known/host-meta", front.port)
+        forged = ("X-Forwarded-Host: evil.example", "Forwarded: for=203.0.113.9;host=evil.example")
+        head, body = await self.page("/.well-known/host-meta", front.port, *forged)
         self.assertIn(url.encode(), body)
+        self.assertNotIn(b"private", head, "no client can have said the host by a header of its own")
 
     async def test_who_may_forward(self) -> None:
         """A reverse proxy is believed whom it forwards, and whether that one came by TLS; a stranger is cut."""
@@ -144,3 +163,37 @@ class BehindNginxTests(BehindHAProxyTests):
         await tab.barrier()
         hasty = await websocket.begin(front.short, self.server.domain, source=CLIENT)
         await hasty.until_lost()
+
+
+class BehindCacheTests(ReverseProxyTestCase):
+    """What one client asks for is not what others are told, though the cache is set up carelessly."""
+
+    reverse_proxy: ClassVar[type[ReverseProxy]] = CachingNginx
+    package: ClassVar[str] = "nginx-light"
+
+    async def test_host_meta(self) -> None:
+        plain = free_port()
+        proxy = self.own_proxy(websocket=[{**websocket_table(plain), "url": "wss://{host}/xmpp-websocket"}])
+        await proxy.process.says(rf"starting on {plain}\b")
+        front = self.reverse_proxy(self.server.domain, plain)
+        self.addCleanup(front.process.stop)
+        domain = self.server.domain
+
+        async def told(*headers: str, host: str = "") -> tuple[str, str]:
+            """Where the WebSocket is, and whether that was in the cache."""
+            head, body = await self.page("/.well-known/host-meta.json", front.port, *headers, host=host)
+            cached = re.search(rb"X-Cache: (\w+)", head)
+            assert cached is not None, head
+            links = json.loads(body)["links"] if b" 200 " in head else [{"href": ""}]
+            return links[0]["href"].removesuffix("/xmpp-websocket"), cached[1].decode()
+
+        forged = (f"X-Forwarded-Host: {domain}:666", f"Forwarded: host={domain}:666", "X-Forwarded-Host: evil.example")
+        kept = "MISS"
+        for header, url in zip(forged, (f"wss://{domain}:666", f"wss://{domain}:666", ""), strict=True):
+            self.assertEqual(await told(header), (url, "MISS"))
+            self.assertEqual(await told(), (f"wss://{domain}", kept))
+            self.assertEqual(await told(header), (url, "MISS"))
+            kept = "HIT"
+        self.assertEqual(await told(host=f"{domain}:666"), (f"wss://{domain}:666", "MISS"))
+        self.assertEqual(await told(forged[0]), (f"wss://{domain}:666", "MISS"))
+        self.assertEqual(await told(), (f"wss://{domain}", "HIT"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 
 from minimixproxy.c2s.transport.certificates import ascii_domain
@@ -10,15 +11,17 @@ from minimixproxy.wire.stanza import escape
 
 XML_PATH, JSON_PATH = "/.well-known/host-meta", "/.well-known/host-meta.json"
 _REL = "urn:xmpp:alt-connections:websocket"
+_HOST = re.compile(r"(?P<name>[^:]*)(?::(?P<port>[0-9]{0,5}))?")
+_LAST_PORT = 65535
 _XRD = b"http://docs.oasis-open.org/ns/xri/xrd-1.0"
 
 
 def domain_of(host: str, domains: Iterable[str]) -> str | None:
     """Return which of the domains a `Host` names, with or without a port; None if none of them."""
-    name, _, port = host.partition(":")
-    wanted = name.lower().removesuffix(".")
-    if port and not (port.isascii() and port.isdigit()):
+    found = _HOST.fullmatch(host)
+    if found is None or (found["port"] and not 0 < int(found["port"]) <= _LAST_PORT):
         return None
+    wanted = found["name"].lower().removesuffix(".")
     return next((domain for domain in domains if ascii_domain(domain) == wanted), None)
 
 

@@ -25,11 +25,14 @@ class ForgedHeaders(Exception):
 
 
 class Forwarded(NamedTuple):
-    """The client. `address`: None if the proxy names none. `plain`: it came without TLS. `host`: what it asked for."""
+    """The client. `address`: None if the proxy names none. `plain`: it came without TLS.
+
+    `hosts`: what it asked for, in small letters; two if the headers do not agree.
+    """
 
     address: Address | None
     plain: bool
-    host: str | None
+    hosts: frozenset[str]
 
 
 def forwarded(headers: Headers, trusted: Networks) -> Forwarded:
@@ -40,9 +43,13 @@ def forwarded(headers: Headers, trusted: Networks) -> Forwarded:
     if len(clients) > 1:
         raise ForgedHeaders("X-Forwarded-For and Forwarded name two clients")
     schemes = _listed(_joined(headers, b"x-forwarded-proto")) + [one["proto"] for one in elements if "proto" in one]
-    hosts = _listed(_joined(headers, b"x-forwarded-host")) + [one["host"] for one in elements if "host" in one]
     plain = any(scheme.lower() not in _SECURE for scheme in schemes)
-    return Forwarded(clients.pop() if clients else None, plain, hosts[-1] if hosts else None)
+    lists = (
+        _listed(_joined(headers, b"x-forwarded-host")),
+        [one["host"] for one in _of_our_proxies(elements, trusted) if "host" in one],
+    )
+    hosts = frozenset(names[-1].lower() for names in lists if names)
+    return Forwarded(clients.pop() if clients else None, plain, hosts)
 
 
 def is_in(address: Address, networks: Networks) -> bool:
@@ -59,6 +66,15 @@ def _client(way: list[str], trusted: Networks) -> Address | None:
         if address is None or not is_in(address, trusted):
             break
     return address
+
+
+def _of_our_proxies(elements: list[dict[str, str]], trusted: Networks) -> list[dict[str, str]]:
+    """Return the elements of `Forwarded` that are no hearsay: from the one on that names who came to our proxies."""
+    for number in reversed(range(len(elements))):
+        address = _address(elements[number].get("for", ""))
+        if address is None or not is_in(address, trusted):
+            return elements[number:]
+    return elements
 
 
 def _address(text: str) -> Address | None:

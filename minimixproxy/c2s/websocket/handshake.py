@@ -27,7 +27,10 @@ _VERSION = "13"
 _KEY = 16  # bytes
 # What no line may have (RFC 9110 §5.5): h11 finds it, too, but behind many spaces that takes it their square.
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r[^\n]")
-_NOBODY = Forwarded(None, False, None)
+_NOBODY = Forwarded(None, False, frozenset())
+# What host-meta behind a reverse proxy depends on. `Host` goes without saying, but not to each cache: nginx's, by
+# default, tells hosts apart by this only.
+_VARY = ("Vary", "Host, X-Forwarded-Host, Forwarded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ class Handshake:
         self._check_nothing_follows(headers)
         client = self._client(headers)
         if path in (discovery.XML_PATH, discovery.JSON_PATH):
-            return self._discovery(request, path, client.host or _one(headers, b"host") or "")
+            return self._discovery(request, path, _one(headers, b"host") or "", client.hosts)
         if path != self._site.path:
             raise Refused(404, f"nothing is at {path!r}")
         _check_method(request, "GET")
@@ -146,8 +149,11 @@ class Handshake:
             raise Refused(403, "the client came to the reverse proxy without TLS")
         return client
 
-    def _discovery(self, request: h11.Request, path: str, host: str) -> Outcome:
+    def _discovery(self, request: h11.Request, path: str, host: str, forwarded_hosts: Collection[str]) -> Outcome:
         _check_method(request, "GET", "HEAD")
+        if len(forwarded_hosts) > 1:
+            raise Refused(400, "X-Forwarded-Host and Forwarded name two hosts")
+        host = next(iter(forwarded_hosts), host)
         domain = discovery.domain_of(host, self._site.domains)
         places = {"{domain}": ascii_domain(domain or ""), "{host}": host}
         urls = [_filled(url, places) for url in self._site.urls] if domain else []
@@ -157,8 +163,16 @@ class Handshake:
             body, kind = discovery.xml(urls), "application/xrd+xml"
         else:
             body, kind = discovery.json_text(urls), "application/json"
-        response = _answer(200, body, ("Content-Type", kind), ("Cache-Control", "max-age=3600"))
+        response = _answer(200, body, ("Content-Type", kind), *self._caching(bool(forwarded_hosts)))
         return Outcome(response[: len(response) - len(body)] if request.method == b"HEAD" else response, False, None)
+
+    def _caching(self, host_is_forwarded: bool) -> list[tuple[str, str]]:
+        """Return who may keep host-meta: caches for all only if nobody but the reverse proxy can have said the host.
+
+        A reverse proxy that writes no `X-Forwarded-Host` passes the client's, and many caches heed no `Vary`.
+        """
+        kept = "private, max-age=3600" if host_is_forwarded else "max-age=3600"
+        return [("Cache-Control", kept), *([] if self._site.trusted is None else [_VARY])]
 
     def _check_origin(self, headers: Headers) -> None:
         """Refuse pages of strangers (RFC 6455 §10.2). Who is no browser says no origin, or any."""
@@ -187,7 +201,7 @@ def _head(status: int, headers: Sequence[tuple[str, str]]) -> bytes:
 def answer(status: int, *headers: tuple[str, str]) -> bytes:
     """Return an answer that says no more than its status."""
     body = b"%d %b\n" % (status, HTTPStatus(status).phrase.encode())
-    return _answer(status, body, ("Content-Type", "text/plain"), *headers)
+    return _answer(status, body, ("Content-Type", "text/plain"), ("Cache-Control", "no-store"), *headers)
 
 
 def _filled(url: str, places: Mapping[str, str]) -> str:

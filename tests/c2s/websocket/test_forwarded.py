@@ -84,9 +84,19 @@ class ForwardedTests(unittest.SynchronousTestCase):
         self.assertTrue(read(x_forwarded_proto="https", forwarded="proto=http").plain)
 
     def test_host(self) -> None:
-        self.assertEqual(read(x_forwarded_host="evil.example, example.org").host, "example.org")
-        self.assertEqual(read(forwarded='host="example.org:444"').host, "example.org:444")
-        self.assertIsNone(read().host)
+        """What a client has written itself stands left of what the reverse proxy writes."""
+        for headers, hosts in (
+            ({}, set()),
+            ({"x_forwarded_host": "evil.example, example.org"}, {"example.org"}),
+            ({"forwarded": 'host="example.org:444"'}, {"example.org:444"}),
+            ({"forwarded": "host=evil.example, for=192.0.2.1;host=example.org"}, {"example.org"}),
+            ({"forwarded": "host=evil.example, for=192.0.2.1"}, set()),
+            ({"forwarded": "host=evil.example, for=192.0.2.1;host=example.org, for=10.0.0.1"}, {"example.org"}),
+            ({"forwarded": "host=example.org;for=10.0.0.2, for=10.0.0.1"}, {"example.org"}),
+            ({"x_forwarded_host": "Example.org", "forwarded": "host=example.ORG"}, {"example.org"}),
+            ({"x_forwarded_host": "example.org", "forwarded": "host=evil.example"}, {"example.org", "evil.example"}),
+        ):
+            self.assertEqual(read(**headers).hosts, hosts, headers)
 
     def test_mapped_addresses_are_those_of_ipv4(self) -> None:
         self.assertTrue(is_in(ip_address("::ffff:10.0.0.1"), OURS))
@@ -94,7 +104,7 @@ class ForwardedTests(unittest.SynchronousTestCase):
 
     @given(st.text(max_size=60) | st.text(alphabet='for=;,"\\ []:.1a', max_size=60))
     def test_any_text(self, value: str) -> None:
-        for name in ("forwarded", "x_forwarded_for", "x_forwarded_proto"):
+        for name in ("forwarded", "x_forwarded_for", "x_forwarded_proto", "x_forwarded_host"):
             try:
                 read(**{name: value})
             except ForgedHeaders:

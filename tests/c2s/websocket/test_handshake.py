@@ -165,6 +165,9 @@ class WebSocketTests(HandshakeTestCase):
             outcome = self.ask(data)
             self.assertEqual((outcome.opened, self.status(outcome)), (False, status), name)
             self.assertIn(b"\r\nConnection: close\r\n", outcome.response)
+            self.assertIn(
+                b"\r\nCache-Control: no-store\r\n", outcome.response, "or a cache may keep some (RFC 9110 §15.1)"
+            )
             self.assertEqual(self.admitted, [], name)
 
     @given(st.sampled_from(REQUESTS), st.data())
@@ -211,6 +214,45 @@ class BehindProxyTests(HandshakeTestCase):
         data = page("/.well-known/host-meta.json", "127.0.0.1:5280", **{"X-Forwarded-Host": "example.org"})
         self.assertIn(b"wss://example.org/ws", self.ask(data).response)
 
+    def test_host_that_is_not_served(self) -> None:
+        """Whoever names it: it is one of the domains, or nothing is known of it."""
+        for header, value in (("X-Forwarded-Host", "evil.example"), ("Forwarded", "host=evil.example")):
+            outcome = self.ask(page("/.well-known/host-meta", **{header: value}))
+            self.assertEqual(self.status(outcome), 404, header)
+
+    def test_two_hosts_that_are_forwarded(self) -> None:
+        """One of them is the client's. It is of no interest to a WebSocket."""
+        forged = {"X-Forwarded-Host": "example.org", "Forwarded": "host=xn--bcher-kva.example"}
+        outcome = self.ask(page("/.well-known/host-meta", **forged))
+        self.assertEqual(
+            (self.status(outcome), outcome.refusal), (400, "X-Forwarded-Host and Forwarded name two hosts")
+        )
+        self.assertTrue(self.ask(request(more=list(forged.items()))).opened)
+
+    def test_what_caches_may_keep(self) -> None:
+        """What follows from a header that clients can write, too, is for who has asked, and for nobody else."""
+        for headers, kept in (
+            ({}, "max-age=3600"),
+            ({"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https"}, "max-age=3600"),
+            ({"X-Forwarded-Host": "example.org:666"}, "private, max-age=3600"),
+            ({"Forwarded": "host=example.org"}, "private, max-age=3600"),
+            ({"X-Forwarded-Host": "evil.example"}, "no-store"),
+            ({"X-Forwarded-Proto": "http"}, "no-store"),
+        ):
+            self.assertEqual(self.header(page("/.well-known/host-meta", **headers), "Cache-Control"), [kept], headers)
+
+    def test_caches_that_do_not_tell_hosts_apart(self) -> None:
+        """As nginx, by default."""
+        for headers in ({}, {"X-Forwarded-Host": "example.org"}):
+            varies = self.header(page("/.well-known/host-meta", **headers), "Vary")
+            self.assertEqual(varies, ["Host, X-Forwarded-Host, Forwarded"])
+
+    def header(self, data: bytes, name: str) -> list[str]:
+        """The values of a header of the answer."""
+        head = self.ask(data).response.partition(b"\r\n\r\n")[0].decode()
+        pairs = [line.split(": ", 1) for line in head.split("\r\n")[1:]]
+        return [value for key, value in pairs if key == name]
+
 
 class DiscoveryTests(HandshakeTestCase):
     def body(self, path: str, host: str = "example.org", site: Site | None = None) -> bytes:
@@ -245,6 +287,11 @@ class DiscoveryTests(HandshakeTestCase):
     def test_port_that_was_asked(self) -> None:
         self.assertIn(b"wss://example.org:5281/ws", self.body("/.well-known/host-meta", "example.org:5281"))
 
+    def test_own_tls_has_one_answer_for_each_host(self) -> None:
+        answer = self.ask(page("/.well-known/host-meta", **{"X-Forwarded-Host": "evil.example"})).response
+        self.assertIn(b"\r\nCache-Control: max-age=3600\r\n", answer)
+        self.assertNotIn(b"\r\nVary:", answer)
+
     def test_head(self) -> None:
         whole = self.ask(page("/.well-known/host-meta")).response
         head = self.ask(page("/.well-known/host-meta", method="HEAD")).response
@@ -256,5 +303,13 @@ class DiscoveryTests(HandshakeTestCase):
 
     def test_hosts_that_are_no_names(self) -> None:
         names = ("", "[::1]:80", "<script>", "example.org'/>", "example.org\u00e4", "a" * 300)
-        for host in (*names, ":80", "example.org:x", "example.org:'>"):
+        ports = (
+            ":80",
+            "example.org:x",
+            "example.org:'>",
+            "example.org:0",
+            "example.org:65536",
+            "example.org:" + "9" * 5000,
+        )
+        for host in (*names, *ports):
             self.assertIn(self.status(self.ask(page("/.well-known/host-meta", host))), (400, 404), host)
