@@ -278,6 +278,8 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "server_stores.sql_tables": {"MAX_VALUE": 4096, "MAX_ROWS": 16, "_BATCH": 1000},
     "operator.status_report": {"MAX_ACCOUNTS": 200, "MAX_ROOMS": 2000},
     "operator.survey": {"AT_ONCE": 2000, "FRESH": 30},
+    "operator.status_line": {"MAX_TOLD": 3, "LONGEST": 150},
+    "operator.notify": {"LONGEST": 1000},
     "operator.health": {"MAX_TROUBLES": 50},
     "logs.faults": {"MAX_LINES": 200, "MAX_TEXT": 500},
     "storage.login_keys": {"MAX_ACCOUNTS": 200_000, "MAX_HASHES": 4},

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from minimixproxy.logs.logger import Logger, printable
 
 _MICROSECONDS = 1_000_000
+LONGEST = 1000  # characters of one value
 _PATIENCE = 0.2  # seconds that a service manager whose queue is full may hold us up
 _SHORTEST = 0.05  # seconds between signs of life, whatever the watchdog asks for
 MORE_TIME = 60.0  # seconds that are asked for at a time
@@ -23,7 +24,7 @@ _TIMES = 120  # that so much is asked for during one piece of work: after an hou
 
 def message(**fields: str | int) -> bytes:
     """Return the datagram for these fields, each a line; what a value has of line ends and the like is escaped."""
-    return "\n".join(f"{key}={printable(str(value))}" for key, value in fields.items()).encode()
+    return "\n".join(f"{key}={printable(str(value), LONGEST)}" for key, value in fields.items()).encode()
 
 
 def socket_address(name: str) -> str | None:

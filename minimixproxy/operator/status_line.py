@@ -7,6 +7,9 @@ from typing import Any
 
 from minimixproxy.logs.logger import printable
 
+MAX_TOLD = 3  # troubles; `minimixproxy status` has all
+LONGEST = 150  # characters of one
+
 
 def status_line(summary: Mapping[str, Any]) -> str:
     """Return the line for the summary of a status report (see `StatusReport.summary`)."""
@@ -14,29 +17,31 @@ def status_line(summary: Mapping[str, Any]) -> str:
 
 
 def _troubles(summary: Mapping[str, Any]) -> Iterator[str]:
-    journal, totals = summary["journal"], summary["totals"]
-    if journal is not None and not journal["durable"]:
-        yield f"nothing is written to disk ({printable(journal['error']) or 'it does not answer'})"
-    streams = totals["streams"]
-    if refused := streams.get("refused", 0):
-        yield f"the server refuses the login of {_counted(refused, 'account')}"
-    if waiting := streams.get("waiting", 0):
-        yield f"{_counted(waiting, 'account')} cannot reach the server"
-    for domain in summary["client_proxy"]:
-        if not domain["connected"]:
-            yield f"client_proxy {printable(domain['domain'])} is not connected"
+    troubles = summary["troubles"]
+    for trouble in troubles[:MAX_TOLD]:
+        yield printable(trouble["text"], LONGEST)
+    if more := len(troubles[MAX_TOLD:]):
+        yield f"{more} more {'is' if more == 1 else 'are'} wrong: see minimixproxy status"
 
 
 def _numbers(summary: Mapping[str, Any]) -> Iterator[str]:
-    totals, rooms = summary["totals"], summary["totals"]["rooms"]
     if summary["journal"] is not None:
-        asleep = f" ({totals['sleeping']} asleep)" if totals["sleeping"] else ""
-        yield f"{_counted(totals['sessions'], 'session')}{asleep} of {_counted(totals['accounts'], 'account')}"
-        out = sum(rooms.values()) - rooms.get("joined", 0)
-        yield f"{rooms.get('joined', 0)} times in a room{f', {out} times not (yet)' if out else ''}"
+        yield from _of_accounts(summary["totals"])
     for domain in summary["client_proxy"]:
         if domain["connected"]:
             yield f"client_proxy {printable(domain['domain'])}: {_counted(domain['resources'], 'resource')}"
+
+
+def _of_accounts(totals: Mapping[str, Any]) -> Iterator[str]:
+    rooms, streams = totals["rooms"], totals["streams"]
+    asleep = f" ({totals['sleeping']} asleep)" if totals["sleeping"] else ""
+    yield f"{_counted(totals['sessions'], 'session')}{asleep} of {_counted(totals['accounts'], 'account')}"
+    out = sum(rooms.values()) - rooms.get("joined", 0)
+    yield f"{rooms.get('joined', 0)} times in a room{f', {out} times not (yet)' if out else ''}"
+    if refused := streams.get("refused", 0):
+        yield f"the login of {_counted(refused, 'account')} is refused"
+    if waiting := streams.get("waiting", 0):
+        yield f"{_counted(waiting, 'account')} cannot reach the server"
 
 
 def _counted(number: int, noun: str) -> str:

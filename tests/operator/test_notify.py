@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial import unittest
 
 from minimixproxy.operator import notify
-from minimixproxy.operator.notify import ServiceManager, message, socket_address, watchdog_interval
+from minimixproxy.operator.notify import LONGEST, ServiceManager, message, socket_address, watchdog_interval
 from minimixproxy.operator.notify_service import INTERVAL, LOOK, NotifyService
 from minimixproxy.operator.status_line import status_line
 from tests.log_events import log_events
@@ -264,7 +264,7 @@ class ServiceTests(NotifyCase):
 class LineTests(unittest.SynchronousTestCase):
     def summary(self, **other: object) -> dict[str, object]:
         totals = {"sessions": 3, "sleeping": 0, "accounts": 1, "streams": {"open": 1}, "rooms": {"joined": 2}}
-        good = {"journal": {"durable": True, "error": ""}, "totals": totals, "client_proxy": []}
+        good = {"troubles": [], "journal": {"durable": True, "error": ""}, "totals": totals, "client_proxy": []}
         return {**good, **other}
 
     def totals(self, **other: object) -> dict[str, object]:
@@ -279,16 +279,31 @@ class LineTests(unittest.SynchronousTestCase):
     def test_rooms_that_it_is_not_in(self) -> None:
         self.assertIn("0 times in a room, 3 times not (yet)", status_line(self.totals(rooms={"interrupted": 3})))
 
+    def test_accounts_that_are_in_trouble(self) -> None:
+        line = status_line(self.totals(streams={"refused": 2, "waiting": 1}))
+        self.assertTrue(line.endswith("; the login of 2 accounts is refused; 1 account cannot reach the server"), line)
+
+    def wrong(self, *texts: str) -> str:
+        return status_line(self.summary(troubles=[{"code": "some", "text": text} for text in texts]))
+
     def test_what_is_wrong_comes_first(self) -> None:
-        disk = self.summary(journal={"durable": False, "error": "disk full"})
-        self.assertTrue(status_line(disk).startswith("nothing is written to disk (disk full); 3 sessions"))
-        streams = self.totals(streams={"refused": 2, "waiting": 1})
-        wanted = "the server refuses the login of 2 accounts; 1 account cannot reach the server; 3 sessions"
-        self.assertTrue(status_line(streams).startswith(wanted))
+        """All of it that `minimixproxy status` tells, whatever it is, as far as a line has room for it."""
+        numbers = "3 sessions of 1 account; 2 times in a room"
+        self.assertEqual(self.wrong("disk full"), f"disk full; {numbers}")
+        self.assertEqual(self.wrong("a", "b", "c"), f"a; b; c; {numbers}")
+        self.assertEqual(self.wrong(*"abcd"), f"a; b; c; 1 more is wrong: see minimixproxy status; {numbers}")
+        self.assertEqual(self.wrong(*"abcdefg"), f"a; b; c; 4 more are wrong: see minimixproxy status; {numbers}")
+
+    def test_it_is_one_line_and_not_long(self) -> None:
+        line = self.wrong(*["two\nlines" * 100] * 50)
+        self.assertNotIn("\n", line)
+        self.assertLess(len(line), LONGEST)
+        self.assertTrue(line.endswith("2 times in a room"))
+        self.assertIn(line.encode(), message(STATUS=line))
 
     def test_client_proxy_alone(self) -> None:
         domain = {"domain": "proxy.example.org", "connected": True, "resources": 1}
         alone = self.summary(journal=None, client_proxy=[domain])
         self.assertEqual(status_line(alone), "client_proxy proxy.example.org: 1 resource")
-        alone = self.summary(journal=None, client_proxy=[{**domain, "connected": False}])
-        self.assertEqual(status_line(alone), "client_proxy proxy.example.org is not connected")
+        lost = self.summary(journal=None, client_proxy=[{**domain, "connected": False}])
+        self.assertEqual(status_line(lost), "")

@@ -26,6 +26,7 @@ from minimixproxy.operator.commands import forget, proxy, status
 from minimixproxy.operator.forget import PATIENCE
 from minimixproxy.operator.health import MAX_TROUBLES
 from minimixproxy.operator.reported import Reported, Trouble
+from minimixproxy.operator.status_line import status_line
 from minimixproxy.operator.status_report import MAX_ACCOUNTS, MAX_ROOMS, Report, StatusReport
 from minimixproxy.operator.survey import AT_ONCE, FRESH
 from minimixproxy.safety_net import NET, SafetyNet
@@ -338,6 +339,12 @@ class HealthTests(ReportCase):
         self.assertIn("WRONG     the configuration was not reloaded\n", status_table.text(self.report()))
         self.troubles *= 100
         self.assertEqual(len(self.codes()), MAX_TROUBLES)
+
+    def test_systemd_is_told_the_same(self) -> None:
+        self.domain.connected = False
+        self.troubles.append(Trouble("reload-failed", "the configuration was not reloaded"))
+        told = "; ".join(trouble["text"] for trouble in self.report()["troubles"])
+        self.assertTrue(status_line(self.maker.summary()).startswith(f"{told}; "))
 
 
 class SliceTests(ReportCase):

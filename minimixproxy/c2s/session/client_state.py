@@ -152,7 +152,7 @@ class ClientState:
     def _hold_back(self, holding: bool) -> None:
         self._holding = holding
         if self._held is None:
-            self._held = HeldBack(self._tell)
+            self._held = HeldBack(self._tell, lambda: self._session.jid)
         if not holding:
             self._release()
 

@@ -40,14 +40,18 @@ class _Held:
 
 
 class HeldBack:
-    """Stanzas in the order in which they are to be told. `tell` gets those that have waited enough."""
+    """Stanzas in the order in which they are to be told. `tell` gets those that have waited enough.
+
+    `whose` returns the full JID of the client, for the log.
+    """
 
     log = Logger()
 
-    __slots__ = ("_announced", "_latest", "_next", "_queue", "_size", "_tell", "limit")
+    __slots__ = ("_announced", "_latest", "_next", "_queue", "_size", "_tell", "_whose", "limit")
 
-    def __init__(self, tell: Callable[[Weighed], None]) -> None:
+    def __init__(self, tell: Callable[[Weighed], None], whose: Callable[[], str]) -> None:
         self._tell = tell
+        self._whose = whose
         self._queue: dict[int, _Held] = {}
         self._latest: dict[_Key, int] = {}  # which one of the queue may be replaced
         self._announced: set[_Key] = set()  # nicks that a change of nick in the queue tells of
@@ -73,7 +77,8 @@ class HeldBack:
             self._hold_change(weighed, weighed.change)
         if len(self._queue) > MAX_HELD or self._size > MAX_BYTES:
             self.log.debug(
-                "{count} stanzas of rooms, {bytes} bytes, wait for an inactive client: it is told them now",
+                "{jid} is inactive, and {count} stanzas of rooms wait for it, {bytes} bytes: it is told them now",
+                jid=self._whose(),
                 count=len(self._queue),
                 bytes=self._size,
             )

@@ -110,11 +110,12 @@ class _Awaited(NamedTuple):
 
 
 class Commands:
-    """The commands of one responder, and their executions under way."""
+    """The commands of one responder, the `account`, and their executions under way."""
 
     log = Logger()
 
-    def __init__(self, commands: Sequence[Command], clock: Clock) -> None:
+    def __init__(self, account: str, commands: Sequence[Command], clock: Clock) -> None:
+        self._account = account  # for the log
         self.offered = {command.node: command for command in commands}
         self._clock = clock
         self._open: OrderedDict[str, _Execution] = OrderedDict()  # the one idle longest first
@@ -198,9 +199,10 @@ class Commands:
         execution.waits = True
         self._waiting.append(execution)
         self._wait(execution)
+        account, command = self._account, execution.command.name
 
         def failed(failure: Failure) -> Done:
-            self.log.failure("in the ad-hoc command {command}", failure, command=execution.command.name)
+            self.log.failure("{account}: in the ad-hoc command {command}", failure, account=account, command=command)
             return Done("Something went wrong; the log of the proxy has it.", failed=True)
 
         def show(step: Done) -> None:
@@ -208,10 +210,12 @@ class Commands:
             if not execution.asker_gone:
                 reply(self._shown(execution, step))
 
+        def late(failure: Failure) -> None:
+            self.log.failure("{account}: after the ad-hoc command {command}", failure, account=account, command=command)
+
         done.addErrback(failed)
         done.addCallback(show)
-        name = execution.command.name
-        done.addErrback(lambda failure: self.log.failure("after the ad-hoc command {command}", failure, command=name))
+        done.addErrback(late)
 
     def _shown(self, execution: _Execution, step: Stage | Done) -> bytes:
         """Show the asker where the execution has come to, and wait for what it says to that."""
@@ -238,7 +242,7 @@ class Commands:
         self._open[execution.id] = execution
         self._open.move_to_end(execution.id)
         while len(self._open) > MAX_OPEN or (len(self._open) > 1 and self._bytes() > MAX_BYTES):
-            self.log.info("too many ad-hoc commands are under way: the oldest ends")
+            self.log.info("{account}: too many ad-hoc commands are under way: the oldest ends", account=self._account)
             self._end(next(iter(self._open.values())))
         if not self._timer.running:
             self._timer.start(TIMEOUT, self._sweep)

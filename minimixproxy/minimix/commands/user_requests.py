@@ -32,7 +32,7 @@ class UserRequests:
     def __init__(self, account: Owned, bare: str, address: Callable[[], str], clock: Clock) -> None:
         self._bare = bare
         self._address = address
-        self._commands = Commands(UserCommands(account).offered(), clock)
+        self._commands = Commands(bare, UserCommands(account).offered(), clock)
         self.disco_items = DiscoItems(bare, self._items_of, clock)
 
     def from_client(self, session: SessionPort, iq: Stanza) -> bool:

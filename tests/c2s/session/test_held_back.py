@@ -13,9 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.c2s.session import held_back
 from minimixproxy.c2s.session.held_back import NOTHING_WAITS, HeldBack
 from minimixproxy.minimix.interfaces.weighed import Change, Weighed, What
+from tests.log_events import log_events
 
 ROOMS = ("coven", "heath")
 NICKS = ("bob", "carol", "dave")
+JID = "alice@a.test/phone"
 HERE = {What.PRESENCE, What.TYPING}
 
 
@@ -91,7 +93,7 @@ class World:
     def __init__(self) -> None:
         self.direct = Watcher()
         self.late = Watcher()
-        self.held = HeldBack(lambda weighed: weighed.copy(""))  # type: ignore[arg-type]
+        self.held = HeldBack(lambda weighed: weighed.copy(""), lambda: JID)  # type: ignore[arg-type]
         self.waiting: list[int] = []  # sequences
         self.sequence = 0
         self.persons = 0
@@ -322,7 +324,8 @@ class Tables(SynchronousTestCase):
             self.assertEqual(world.late.told[5:], ["coven/dave here 0", "coven/carol here 2"])
 
     def test_bytes_are_bounded(self) -> None:
-        world = World()
+        """The client is told, and the log says which one."""
+        world, events = World(), log_events(self)
         world.shows("coven", "bob", 0)
         with patch.object(held_back, "MAX_BYTES", 250):
             world.says("coven", "bob", 1)
@@ -330,11 +333,12 @@ class Tables(SynchronousTestCase):
             world.says("coven", "bob", 2)
         self.assertEqual(len(world.late.told), 3)
         self.assertEqual(world.held.size, 0)
+        self.assertEqual([event["jid"] for event in events], [JID])
 
     def test_who_cannot_be_known_is_somebody_else(self) -> None:
         """Without an id of the occupant, nobody can tell who has the nick now."""
         told: list[str] = []
-        held = HeldBack(lambda weighed: told.append(weighed.copy("").decode()))
+        held = HeldBack(lambda weighed: told.append(weighed.copy("").decode()), lambda: JID)
 
         def hold(text: bytes, *, ends: bool) -> None:
             change = Change(What.PRESENCE, ends=ends, whose=None)

@@ -4,6 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent
 from twisted.trial import unittest
 from twisted.words.xish import domish
 
@@ -12,6 +13,8 @@ from minimixproxy.minimix.commands.executions import Command, Commands, Done, St
 from minimixproxy.namespaces import NS_COMMANDS, NS_DATA, NS_STANZAS
 from minimixproxy.wire.stanza import parse_element, parse_stanza
 from minimixproxy.xep.data_forms import Field, Form, Values
+from tests.log_events import log_events
+from tests.minimix.fakes import BARE
 
 ME, OTHER = object(), object()
 
@@ -55,7 +58,7 @@ class Talk:
     def __init__(self) -> None:
         self.offer = Offer()
         self.clock = Clock()
-        self.responder = Commands(self.offer.offered(), self.clock)
+        self.responder = Commands(BARE, self.offer.offered(), self.clock)
         self.id = ""
         self.element = domish.Element(("", "nothing"))
 
@@ -257,6 +260,7 @@ class BoundsTests(unittest.SynchronousTestCase):
         self.assertEqual(len(self.talk.responder), 2, "a second stage has crowded one out, once")
 
     def test_too_many(self) -> None:
+        events = log_events(self)
         first, second = self.talk.begin(), self.talk.begin()
         self.talk.say("long", "next", "1", id=first)  # now the second is the one idle longest
         for _number in range(executions.MAX_OPEN - 1):
@@ -264,6 +268,8 @@ class BoundsTests(unittest.SynchronousTestCase):
         self.assertEqual(len(self.talk.responder), executions.MAX_OPEN)
         self.assertEqual(self.talk.say("long", "next", "1", id=second), ("not-allowed", "session-expired"))
         self.assertEqual(self.talk.say("long", "next", "1", id=first), ("executing", "Stage 3"))
+        (said,) = [formatEvent(event) for event in events]
+        self.assertEqual(said, f"{BARE}: too many ad-hoc commands are under way: the oldest ends")
 
     def test_ended_ones_are_forgotten(self) -> None:
         first = self.talk.begin()

@@ -10,6 +10,7 @@ from minimixproxy.namespaces import NS_COMMANDS, NS_DATA
 from minimixproxy.wire import trees
 from minimixproxy.wire.stanza import parse_stanza
 from minimixproxy.xep.data_forms import Field, Form
+from tests.log_events import log_events
 from tests.minimix.fakes import BARE, STREAM, payload_of
 from tests.minimix.owned import FakeRoom, OwnerCase
 
@@ -284,9 +285,11 @@ class EnrollTests(OwnerCase):
 
     def test_a_fault_of_ours(self) -> None:
         self.submitted("pencil")
+        events = log_events(self)
         self.account.enrolling.errback(ZeroDivisionError())
         self.assertEqual(self.answer_of().note["type"], "error")
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual({event.get("account") for event in events}, {BARE})
 
     def test_the_client_goes_meanwhile(self) -> None:
         self.submitted("pencil")

@@ -43,7 +43,7 @@ class Client:
         self.asleep = False
         self.queued = 0
         self.inactive = False
-        self._held = HeldBack(self._told_late)
+        self._held = HeldBack(self._told_late, lambda: jid)
         self._noted = False  # that messages wait
         self.slow = False
         self.closed = False

@@ -20,7 +20,7 @@ class Phone(FakeSession):
 
     def __init__(self, resource: str, clock: Clock) -> None:
         super().__init__(resource, clock)
-        self.waiting = HeldBack(self._tell)
+        self.waiting = HeldBack(self._tell, lambda: self.jid)
         self.weighings = 0
 
     def _tell(self, weighed: Weighed) -> None:
