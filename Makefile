@@ -3,6 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 FUZZ_STAMP = $(VENV)/.installed-fuzz
+BENCH_STAMP = $(VENV)/.installed-bench
 TRIAL = $(BIN)/python tools/run_trial.py $(if $(JOBS),--jobs $(JOBS))
 TESTS ?= tests
 
@@ -19,7 +20,8 @@ help:
 	@echo "make lint        mypy --strict, ruff, whether the files are formatted, hadolint"
 	@echo "make demo        a narrated run against a Prosody of its own"
 	@echo "make run         the same servers, left running for a browser (http://127.0.0.1:5280/) or a real client"
-	@echo "make bench       measurements; PROSODY_MODULES=/path/to/prosody-modules; WRITE=1 into the document"
+	@echo "make bench       measurements, a quarter of an hour; QUICK=1 for a few minutes; ONLY='forking memory';"
+	@echo "                 PROSODY_MODULES=/path/to/prosody-modules; WRITE=1 into the document, with figures and plots"
 	@echo "make chaos       faults at random, then a proof; SEED=1 MINUTES=3 SERVER=prosody|ejabberd"
 	@echo "make fuzz        absurd input, on and on; MINUTES=10 SEED=1 ONLY='framing jid' WORKERS=2"
 	@echo "make mutants     faults in the code, and which of them unit tests notice; SAMPLE=200 SEED=1 ONLY=minimixproxy/c2s"
@@ -70,8 +72,12 @@ demo: system venv
 run: system venv
 	$(BIN)/python -m demo --keep-running
 
-bench: system venv
-	$(BIN)/python -m bench $(if $(PROSODY_MODULES),--prosody-modules $(PROSODY_MODULES)) \
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	touch $@
+
+bench: system $(BENCH_STAMP)
+	BENCH_QUICK=$(QUICK) $(BIN)/python -m bench $(if $(PROSODY_MODULES),--prosody-modules $(PROSODY_MODULES)) \
 		$(if $(WRITE),--output docs/benchmarks.md) $(ONLY)
 
 dist-check: venv

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.generator import Measured, generate, measured, message
+from bench.scale import scaled
 from bench.servers import PASSWORD, BenchProsody, BenchProxy, Yardstick, stopping
 from tests.integration.processes import LoggedProcess
 
-SESSIONS = (2, 10, 50)
-RATE = 10  # messages per second, paced
-PACED = {"rate": RATE, "seconds": 3.0, "warm_up": 0.5}
-ONE = {"window": 1, "seconds": 2.5, "warm_up": 0.5}
-SATURATED = {"window": 40, "seconds": 3.0, "warm_up": 1.0}
+SESSIONS = scaled((2, 10, 50), (2, 50))
+ACCOUNTS = scaled((1, 10, 50), (1, 10))  # with two sessions each
+RATE = 25  # messages per second, paced
+ONE = {"window": 1, "seconds": scaled(2.5, 1.0), "warm_up": 0.5}
+SATURATED = {"window": 40, "seconds": scaled(3.0, 1.5), "warm_up": scaled(1.0, 0.5)}
+# last: latencies are those of the last phase that is paced
+PACED = {"rate": RATE, "seconds": scaled(4.0, 1.5), "warm_up": 0.5}
 PHASES = {"one": ONE, "paced": PACED}
 LOOP, PROXY, MINIMIX, PLAIN = "loop", "proxy", "mod_minimix", "plain"
 TEXT = message(f"room@{BenchProsody.muc}", "groupchat")
@@ -31,24 +34,37 @@ class Case(NamedTuple):
     sessions: int
     tls: bool
     phases: dict[str, Measured]
+    latencies: list[float]  # milliseconds from sending to each copy, of what was paced, the shortest first
     bytes: float
     cipher: str
 
+    def latency(self, part: float) -> float:
+        """Return a percentile, in milliseconds."""
+        return self.latencies[min(int(len(self.latencies) * part), len(self.latencies) - 1)]
+
 
 def measure(
-    sessions: int, ways: Mapping[str, Starting], phases: Mapping[str, Plan], *, tls: bool = True, managed: bool = False
+    sessions: int, ways: Mapping[str, Starting], phases: Mapping[str, Plan], *, tls: bool = True, **plan: Any
 ) -> dict[str, Case]:
     """Measure these ways by turns. `managed`: the sessions have stream management (XEP-0198)."""
     started: list[LoggedProcess] = []
     with stopping(started):
-        plans = {name: {**start(started), "sessions": sessions, "managed": managed} for name, start in ways.items()}
+        plans = {name: {**start(started), "sessions": sessions, **plan} for name, start in ways.items()}
         result = generate("compare", ways=plans, phases=phases)
     return {name: _case(sessions, tls, found) for name, found in result.items()}
 
 
 def _case(sessions: int, tls: bool, found: dict[str, Any]) -> Case:
     phases = {name: measured(slices) for name, slices in found["phases"].items()}
-    return Case(sessions, tls, phases, found["bytes"], found["tls"])
+    latencies = sorted(seconds * 1000 for seconds in found["latencies"])
+    return Case(sessions, tls, phases, latencies, found["bytes"], found["tls"])
+
+
+def measure_accounts(number: int) -> dict[str, Case]:
+    """So many accounts in one room, two sessions of each: every account is told, and tells its sessions."""
+    accounts = BenchProsody.accounts[:number]
+    ways = {LOOP: loop, PROXY: proxy, PLAIN: plain_joins}
+    return measure(2 * number, ways, {"one": {**ONE, "seconds": scaled(1.5, 0.8)}, "paced": PACED}, accounts=accounts)
 
 
 # What is started for each way, and how the load generator uses it ---------------------------------------------------

@@ -45,7 +45,7 @@ def _way(plan: Result, sender: Stream, receivers: list[Stream]) -> Way:
 
 
 def fork(plan: Result) -> Way:
-    """One direct sender in a room, many sessions of one account in it; each by a nick of its own if `nicks`."""
+    """One direct sender in a room, many sessions in it, by a nick for each account; if `nicks`, for each session."""
     room = plan["room"]
     sender = stream(Target(**plan["sender"]))
     sender.login(plan["sender_account"], plan["password"], "sender")
@@ -54,7 +54,7 @@ def fork(plan: Result) -> Way:
     for receiver in receivers:
         receiver.online()
     for number, receiver in enumerate(receivers):
-        receiver.join(room, f"receiver{number}" if plan.get("nicks") else "receiver")
+        receiver.join(room, f"receiver{number if plan.get('nicks') else number % len(plan['accounts'])}")
     return _way(plan, sender, receivers)
 
 
@@ -92,6 +92,8 @@ def _run(ways: Mapping[str, Way], phases: Result) -> dict[str, Result]:
     for phase_name, phase in phases.items():
         for way in ways.values():
             way.load.step(phase)(time.monotonic() + phase.get("warm_up", 1.0))
+            if "rate" in phase:
+                way.load.latencies.clear()  # those of the last phase that is paced are told
         _same_size(ways)
         for name in ways:
             found[name][phase_name] = []
@@ -100,7 +102,12 @@ def _run(ways: Mapping[str, Way], phases: Result) -> dict[str, Result]:
                 part = way.meter.slice(phase["seconds"] / SLICES, way.load.step(phase))
                 found[name][phase_name].append(part)
     return {
-        name: {"phases": found[name], "bytes": way.load.copy_size, "tls": cipher(way.last)}
+        name: {
+            "phases": found[name],
+            "latencies": way.load.latencies,
+            "bytes": way.load.copy_size,
+            "tls": cipher(way.last),
+        }
         for name, way in ways.items()
     }
 

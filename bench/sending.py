@@ -47,6 +47,9 @@ class Load:
         self._own = Streams([sender]) if sender not in receivers else None
         self._streams = Streams(receivers)
         self._serial = 0
+        self._sent: list[float] = []  # when, of each message
+        self._before = {stream: stream.messages for stream in receivers}  # what came before the first of them
+        self.latencies: list[float] = []  # seconds from sending to each copy, of what was paced
 
     @property
     def copy_size(self) -> float:
@@ -59,6 +62,7 @@ class Load:
         for _ in range(number):
             self._serial += 1
             data.append(self.message.replace(b"@serial@", b"%08d" % self._serial))
+        self._sent += [time.monotonic()] * number
         self._sender.send(*data)
 
     def _read(self, timeout: float) -> int:
@@ -66,11 +70,22 @@ class Load:
             self._own.read(0)
         return self._streams.read(timeout)
 
-    def _rest(self, missing: int) -> int:
+    def _read_timed(self, timeout: float) -> int:
+        """As `_read`. Copies come in the order in which they were sent, each once: so their number says which it is."""
+        if self._own is not None:
+            self._own.read(0)
+        received = 0
+        for stream, number in self._streams.read_each(timeout):
+            now, last = time.monotonic(), stream.messages - self._before[stream]
+            self.latencies += [now - sent for sent in self._sent[last - number : last]]
+            received += number
+        return received
+
+    def _rest(self, missing: int, read: Callable[[float], int]) -> int:
         """Receive what is under way."""
         received, end = 0, time.monotonic() + 20
         while received < missing:
-            received += self._read(1)
+            received += read(1)
             if time.monotonic() > end:
                 raise RuntimeError(f"{missing - received} copies of {missing} never came")
         return received
@@ -78,6 +93,7 @@ class Load:
     def settle(self) -> None:
         """Read what logging in and joining still bring."""
         self._streams.drain()
+        self._before = {stream: stream.messages for stream in self.receivers}
 
     def manage(self) -> None:
         """Have the receivers acknowledge what they get."""
@@ -97,11 +113,11 @@ class Load:
             while due < end:
                 wait = due - time.monotonic()
                 if wait > 0:
-                    received += self._read(wait)
+                    received += self._read_timed(wait)
                     continue
                 self._send()
                 sent, due = sent + 1, due + 1 / rate
-            return received + self._rest(sent * self._copies - received)
+            return received + self._rest(sent * self._copies - received, self._read_timed)
 
         return step
 
@@ -117,6 +133,6 @@ class Load:
                     self._send(free)
                     sent += free
                 received += self._read(1)
-            return received + self._rest(sent * self._copies - received)
+            return received + self._rest(sent * self._copies - received, self._read)
 
         return step

@@ -6,6 +6,7 @@ import selectors
 import socket
 import ssl
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -211,7 +212,12 @@ class Streams:
 
     def read(self, timeout: float) -> int:
         """Wait for something, read it, return how many messages ended in it."""
-        return sum(key.data.receive() for key, _ in self._poll.select(max(timeout, 0)))
+        return sum(number for _, number in self.read_each(timeout))
+
+    def read_each(self, timeout: float) -> Iterator[tuple[Stream, int]]:
+        """As `read`, but for each stream."""
+        for key, _ in self._poll.select(max(timeout, 0)):
+            yield key.data, key.data.receive()
 
     def drain(self, quiet: float = 0.3, limit: float = 20.0) -> None:
         """Read until nothing has come for `quiet` seconds."""

@@ -11,10 +11,16 @@ RATE_GOAL = 3.0
 OF_LOOP, OF_MINIMIX = "proxy / loop", "with server / mod_minimix"
 _CPU = ("loop", "proxy", "its server", "with server", "mod_minimix", "plain joins")
 
+LATENCIES = [
+    Column(f"{what} {part}", 2, before=what == "proxy")
+    for part in ("p50", "p99")
+    for what in ("proxy", "plain joins", "added")
+]
+
 Cases = dict[str, Case]
 
 
-def section(by_turns: list[Cases], plain: Case, managed: Case) -> Section:
+def section(by_turns: list[Cases], plain: Case, managed: Case | None) -> Section:
     """`plain`: the proxy without TLS; `managed`: to sessions that acknowledge."""
     last = by_turns[-1]
     proxy = last[PROXY]
@@ -35,9 +41,12 @@ def section(by_turns: list[Cases], plain: Case, managed: Case) -> Section:
             _ratio_table(by_turns),
             f"{RATE} messages per second:",
             _cpu_table("paced", by_turns),
+            "Of these, milliseconds from sending a message to receiving each copy, and how much more that is through"
+            " the proxy than by plain joins:",
+            _latency_table(by_turns),
             f"As much as goes, {proxy.sessions} sessions, {SATURATED['window']} messages under way:",
             _rate_table(last),
-            f"{_without_tls(plain, proxy)}\n{_acknowledged(managed, proxy)}",
+            _without_tls(plain, proxy) + (f"\n{_acknowledged(managed, proxy)}" if managed is not None else ""),
         ],
     )
 
@@ -72,6 +81,38 @@ def _ratio_table(by_turns: list[Cases]) -> Table:
 
 def _ratio(ours: float | None, theirs: float | None) -> float | None:
     return None if ours is None or theirs is None else ours / theirs
+
+
+def _latency_table(by_turns: list[Cases]) -> Table:
+    rows = [Row([str(cases[PROXY].sessions)], latency(cases)) for cases in by_turns]
+    return Table("latency", ["sessions"], LATENCIES, rows)
+
+
+def latency(cases: Cases) -> dict[str, float | None]:
+    """Return percentiles of the milliseconds to a copy, and what the proxy adds to plain joins."""
+    figures: dict[str, float | None] = {}
+    for name, part in (("p50", 0.5), ("p99", 0.99)):
+        ours, theirs = cases[PROXY].latency(part), cases[PLAIN].latency(part)
+        figures |= {f"proxy {name}": ours, f"plain joins {name}": theirs, f"added {name}": ours - theirs}
+    return figures
+
+
+def accounts_section(by_turns: list[tuple[int, Cases]]) -> Section:
+    """Many accounts in one room, each with two sessions."""
+    columns = [Column(name, 1, before=name == "proxy") for name in ("loop", "proxy", "its server", "plain joins")]
+    cpu_rows = [Row([str(number)], cpu("one", cases)) for number, cases in by_turns]
+    latency_rows = [Row([str(number)], latency(cases)) for number, cases in by_turns]
+    return Section(
+        "accounts",
+        "Many accounts in one room",
+        [
+            "Each account has two sessions, and gets what is said from the room by itself; all else as above. CPU in µs"
+            " per copy, one message in flight: the next when every session of every account has its copy.",
+            Table("one", ["accounts"], columns, cpu_rows),
+            f"Milliseconds from sending to each copy, {RATE} messages per second:",
+            Table("latency", ["accounts"], LATENCIES, latency_rows),
+        ],
+    )
 
 
 def _rate_table(cases: Cases) -> Table:

@@ -1,0 +1,104 @@
+"""The sections of the report: what each measures, and what it is called on the command line."""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from bench import (
+    client_proxy,
+    forking,
+    hostile,
+    inactive,
+    login_times,
+    logins,
+    memory,
+    passing,
+    replay,
+    storage,
+    websocket,
+)
+from bench.report import forking as forking_report
+from bench.report import inactive as inactive_report
+from bench.report import relaying, resources
+from bench.scale import QUICK
+from bench.servers import Missing
+from bench.tables import Section
+
+Modules = Path | None  # a checkout of prosody-modules
+
+
+def say(text: str) -> None:
+    print(f"# {text}", file=sys.stderr, flush=True)
+
+
+def _forking(prosody_modules: Modules) -> Section:
+    """The proxy beside what it is compared with."""
+    by_turns, most = [], max(forking.SESSIONS)
+    for sessions in forking.SESSIONS:
+        say(f"forking to {sessions} sessions")
+        phases = {**forking.PHASES, **({"saturated": forking.SATURATED} if sessions == most else {})}
+        by_turns.append(forking.measure(sessions, forking.all_ways(prosody_modules), phases))
+    say("forking without TLS, and to sessions that acknowledge")
+    without_tls = {forking.PROXY: partial(forking.proxy, tls=False)}
+    plain = forking.measure(most, without_tls, {"one": forking.ONE}, tls=False)[forking.PROXY]
+    managed = None
+    if not QUICK:
+        only_proxy = {forking.PROXY: forking.proxy}
+        managed = forking.measure(most, only_proxy, {"paced": forking.PACED}, managed=True)[forking.PROXY]
+    return forking_report.section(by_turns, plain, managed)
+
+
+def _accounts(_: Modules) -> Section:
+    return forking_report.accounts_section([(n, forking.measure_accounts(n)) for n in forking.ACCOUNTS])
+
+
+def _passing(_: Modules) -> Section:
+    """Both relays, without and with TLS."""
+    return relaying.passing_section([case for tls in (False, True) for case in passing.measure(tls=tls)])
+
+
+def _websocket(_: Modules) -> Section:
+    return relaying.websocket_section(websocket.measure())
+
+
+def _memory(_: Modules) -> Section:
+    return resources.memory_section(memory.measure(), memory.measure("sleeping"))
+
+
+def _storage(_: Modules) -> Section:
+    return resources.storage_section(*storage.measure())
+
+
+def _replay(_: Modules) -> Section:
+    return resources.replay_section(replay.measure())
+
+
+def _inactive(_: Modules) -> Section:
+    return inactive_report.section(inactive.measure())
+
+
+def _client_proxy(prosody_modules: Modules) -> str:
+    """Beside mod_client_proxy, if that is in the checkout too."""
+    try:
+        return client_proxy.section(prosody_modules)
+    except Missing as missing:
+        say(str(missing))
+        return client_proxy.section(None)
+
+
+# In the order of the report. Text, where nothing of it is kept as figures yet.
+SECTIONS: dict[str, Callable[[Modules], Section | str]] = {
+    "forking": _forking,
+    "accounts": _accounts,
+    "passing": _passing,
+    "websocket": _websocket,
+    "memory": _memory,
+    "storage": _storage,
+    "replay": _replay,
+    "inactive": _inactive,
+    "logins": lambda _: logins.run_section(),
+    "login_times": lambda _: login_times.run_section(),
+    "client_proxy": _client_proxy,
+    "hostile": lambda _: hostile.run_section(),
+}
