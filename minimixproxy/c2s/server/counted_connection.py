@@ -166,6 +166,5 @@ class CountedConnection(SecurableConnection):
         self._newcomers.remove(self)
         if self._key is not None:
             self._clients.release(self._key)
-            self._key = None
         if self._begun:
             super().connectionLost(reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 from pathlib import Path
 
+from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
@@ -190,6 +191,16 @@ class NewcomersTests(unittest.SynchronousTestCase):
             for _ in range(4):
                 self.connect(port)
             self.assertEqual(len(lines(events, "whose they are")), 2, port)
+
+    def test_what_stands_above_hears_nothing_of_one_that_is_refused(self) -> None:
+        """It has no transport, of which it could say whose TLS has failed."""
+        self.lab.clients.accepting = False
+        events = log_events(self)
+        for port, _known_by in self.ports():
+            connection, wire = self.connect(port)
+            connection.connectionLost(Failure(SSL.Error([])))
+            self.assertTrue(wire.aborted)
+        self.assertEqual(events, [])
 
     def test_those_that_are_gone_leave_their_place(self) -> None:
         for port, _known_by in self.ports():
