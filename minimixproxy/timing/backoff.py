@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
+
+Seconds = float | Callable[[], float]  # or what returns how many there are now
 
 
 class Backoff:
     """Waits that double from `first` to `limit` seconds, each varied by half so that many do not move in step."""
 
-    def __init__(self, first: float, limit: float, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, first: Seconds, limit: Seconds, chance: Callable[[], float] = random.random) -> None:
         """`chance` returns a number from 0 to 1."""
         self._first = first
         self._limit = limit
         self._chance = chance
-        self._next = first
+        self._doubled = 0
 
     def next(self) -> float:
         """Return how long to wait after one more failure, in seconds."""
-        wait, self._next = self._next, min(self._limit, self._next * 2)
-        return wait * (0.5 + self._chance())
+        wait, limit = math.ldexp(_now(self._first), self._doubled), _now(self._limit)
+        if wait < limit:
+            self._doubled += 1
+        return min(wait, limit) * (0.5 + self._chance())
 
     def reset(self) -> None:
         """It went well: the next failure is the first again."""
-        self._next = self._first
+        self._doubled = 0
+
+
+def _now(seconds: Seconds) -> float:
+    return seconds() if callable(seconds) else seconds

@@ -80,13 +80,13 @@ class BookmarkFollower:
             self._poller.stop()
         self._write_back: BookmarkWriteBack | None = None
         if settings.bookmarks == "sync":
-            self._write_back = BookmarkWriteBack(account.bare, settings.max_rooms)
+            self._write_back = BookmarkWriteBack(account.bare, lambda: settings.max_rooms)
         self._seen: dict[str, str] = {}  # rooms to be in by the last reading, with the digests of their bookmarks
         self._passive: frozenset[int] = frozenset()  # hashes of rooms whose bookmarks do not say to join, likewise
         self._refused = False  # the server has given none, the last time
         self._in_storage: bool | None = None  # whether that was private XML
         self._unmarked: set[str] = set()  # the room that is being left for its bookmark: that needs no other
-        self._unfollowed = UnfollowedBookmarks(account.bare, settings.max_rooms, journal)
+        self._unfollowed = UnfollowedBookmarks(account.bare, lambda: settings.max_rooms, journal)
         self._rewritten: set[str] = set()  # rooms whose bookmarks were written since, be it with the same content
 
     # What happens ----------------------------------------------------------------------------------------------

@@ -66,8 +66,8 @@ class BookmarkPoller:
         self._was_open = False  # the stream, when the reading began
         self._broken = 0
         self._unread = False  # the last reading failed
-        self._retries = Backoff(FIRST_RETRY, max(FIRST_RETRY, interval()))
-        self._idle = Backoff(interval(), LONGEST_IDLE)
+        self._retries = Backoff(FIRST_RETRY, lambda: max(FIRST_RETRY, interval()))
+        self._idle = Backoff(interval, LONGEST_IDLE)
 
     @property
     def busy(self) -> bool:

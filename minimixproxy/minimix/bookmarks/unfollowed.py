@@ -5,7 +5,7 @@ That holds over restarts, until a client of the account joins the room, or the b
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from hashlib import sha256
 from typing import Protocol
 
@@ -26,11 +26,11 @@ def digest_of(bookmark: Bookmark) -> str:
 
 
 class UnfollowedBookmarks:
-    """`rooms`, with the digests of their bookmarks; None: of the next that is read. At most `limit`."""
+    """`rooms`, with the digests of their bookmarks; None: of the next that is read. At most `limit()`."""
 
     log = Logger()
 
-    def __init__(self, account: str, limit: int, journal: UnfollowedJournal) -> None:
+    def __init__(self, account: str, limit: Callable[[], int], journal: UnfollowedJournal) -> None:
         self.rooms: dict[str, str | None] = {}
         self._account = account
         self._limit = limit
@@ -43,13 +43,14 @@ class UnfollowedBookmarks:
     def add(self, room: str, digest: str | None) -> None:
         """The account is out of a room, and its bookmark of this digest does not bring it back."""
         self.rooms.pop(room, None)
-        if len(self.rooms) >= self._limit:
+        limit = self._limit()
+        while len(self.rooms) >= limit:
             oldest = next(iter(self.rooms))
             del self.rooms[oldest]
             self.log.warn(
                 "{account} was removed from {limit} rooms with bookmarks: that of {room} is followed again",
                 account=self._account,
-                limit=self._limit,
+                limit=limit,
                 room=oldest,
             )
         self.rooms[room] = digest

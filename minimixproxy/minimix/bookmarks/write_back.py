@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from minimixproxy.logs.logger import Logger
 from minimixproxy.xep.bookmarks import Bookmark, Bookmarks, new_bookmark, with_autojoin
 
 
 class BookmarkWriteBack:
-    """The rooms that were joined or left since bookmarks were written last; at most `limit`."""
+    """The rooms that were joined or left since bookmarks were written last; at most `limit()`."""
 
     log = Logger()
 
-    def __init__(self, account: str, limit: int) -> None:
+    def __init__(self, account: str, limit: Callable[[], int]) -> None:
         self._account = account  # for the log
         self._limit = limit
         self._wishes: dict[str, bool] = {}  # by room: whether it was joined, or left
@@ -28,7 +28,7 @@ class BookmarkWriteBack:
         self._wish(room, False)
 
     def _wish(self, room: str, joined: bool) -> None:
-        if room in self._wishes or len(self._wishes) < self._limit:
+        if room in self._wishes or len(self._wishes) < self._limit():
             self._wishes[room] = joined
         else:
             self.log.warn(
@@ -71,5 +71,5 @@ class BookmarkWriteBack:
                 continue
             if bookmark.autojoin:
                 self._unset.discard(room)
-            elif len(self._unset) < self._limit:
+            elif len(self._unset) < self._limit():
                 self._unset.add(room)

@@ -19,14 +19,14 @@ class Budgets:
     """Those of one account, by what they are for. Each function returns a new one, for one room."""
 
     def __init__(self, settings: Rooms) -> None:
-        self._room_memory = settings.room_memory
+        self._settings = settings
         self._shown = ByteBudget(settings.account_memory)
         self._said = ByteBudget(max(HISTORY_BYTES, BYTES_EACH * settings.history))
         self._waiting = ByteBudget(WAITING_BYTES)
 
     def room(self) -> ByteBudget:
         """For what a room shows."""
-        return ByteBudget(self._room_memory, self._shown, ROOM_OWN)
+        return ByteBudget(self._settings.room_memory, self._shown, ROOM_OWN)
 
     def history(self) -> ByteBudget:
         """For what was said in a room."""

@@ -175,7 +175,8 @@ class FollowerTest(SynchronousTestCase):
 
     def made(self, **settings: Any) -> None:
         self.kept: list[dict[str, str | None]] = []  # what is journalled of bookmarks that are not followed
-        self.follower = self.account.follower = BookmarkFollower(self.account, Rooms(**settings), self.clock, self)
+        self.settings = Rooms(**settings)
+        self.follower = self.account.follower = BookmarkFollower(self.account, self.settings, self.clock, self)
 
     def bookmarks_unfollowed(self, bare: str, rooms: Mapping[str, str | None]) -> None:
         assert bare == BARE
@@ -442,6 +443,18 @@ class Following(FollowerTest):
         self.restarts(max_rooms=2)
         self.comes()
         self.assertEqual(self.take(), [("enter", rooms[0], "alice", None)])
+
+    def test_fewer_rooms_than_it_was_removed_from(self) -> None:
+        """By another configuration: the first ones are forgotten with the next."""
+        rooms = [f"r{number}@muc.test" for number in range(4)]
+        self.account.items = {}
+        for number, room in enumerate(rooms):
+            if number == 3:
+                self.settings.take_over(Rooms(max_rooms=2))
+            self.account.items[room] = conference()
+            self.again()
+            self.removed(room)
+        self.assertEqual([list(kept) for kept in self.kept[-2:]], [rooms[:3], rooms[2:]])
 
     def test_an_unreadable_bookmark_says_nothing_of_that(self) -> None:
         self.account.items = {ROOM: conference()}

@@ -31,7 +31,8 @@ class ReadingsTests(SynchronousTestCase):
         self.clock, self.account = Clock(), Account()
         self.reading: list[Deferred[None]] = []
         self.begun = 0
-        self.readings = BookmarkPoller(self.account, lambda: INTERVAL, self.clock, self.read)
+        self.interval = INTERVAL
+        self.readings = BookmarkPoller(self.account, lambda: self.interval, self.clock, self.read)
 
     async def read(self) -> None:
         self.begun += 1
@@ -81,6 +82,21 @@ class ReadingsTests(SynchronousTestCase):
         self.account.sessions = set()
         self.assertTrue(self.is_read(INTERVAL))
         self.assertTrue(self.is_read(1.5 * INTERVAL))
+
+    def test_another_interval(self) -> None:
+        """By another configuration: it holds when the wait that was begun is over, for a reading that fails, too."""
+        self.interval = INTERVAL / 10
+        self.readings.idle()
+        self.assertTrue(self.is_read(1.5 * INTERVAL / 10))
+        self.account.sessions = {"phone"}
+        self.interval = FIRST_RETRY
+        for _ in range(5):
+            self.readings.now()
+            self.ends(answered=False)
+            self.readings.news()
+            self.clock.advance(DEBOUNCE)
+            self.ends(answered=False)
+        self.assertTrue(self.is_read(1.5 * FIRST_RETRY))
 
     def test_retries_are_short_again(self) -> None:
         """After one that went well."""

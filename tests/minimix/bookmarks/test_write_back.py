@@ -24,7 +24,7 @@ class Changes(SynchronousTestCase):
         unreadable: tuple[str, ...] = (),
     ) -> bool | None:
         """Whether autojoin is written, and to what; None if nothing is. `unset`: it was switched off here before."""
-        sync = BookmarkWriteBack("alice@a.test", 10)
+        sync = BookmarkWriteBack("alice@a.test", lambda: 10)
         if unset:
             sync.left(ROOM)
             sync.done({ROOM: OFF}, written=True)
@@ -54,12 +54,16 @@ class Changes(SynchronousTestCase):
 class Wishes(SynchronousTestCase):
     def test_bounded(self) -> None:
         """What is beyond the bound is not noted; of a room that is noted the last word counts."""
-        sync = BookmarkWriteBack("alice@a.test", 1)
+        limit = [1]
+        sync = BookmarkWriteBack("alice@a.test", lambda: limit[0])
         sync.joined(ROOM)
         sync.joined(OTHER)
         sync.left(ROOM)
         self.assertEqual(sync.changes(Bookmarks({ROOM: ON}), NICKS), {ROOM: OFF})
         self.assertEqual((sync.is_left(ROOM), sync.is_left(OTHER)), (True, False))
+        limit[0] = 2
+        sync.left(OTHER)
+        self.assertTrue(sync.is_left(OTHER), "by another configuration")
 
     def test_done(self) -> None:
         """A wish is over when it was written, or cannot be, or needs nothing; one that came since stays."""
@@ -70,7 +74,7 @@ class Wishes(SynchronousTestCase):
             (ON, "left", True, True),
             (None, "left", True, False),
         ):
-            sync = BookmarkWriteBack("alice@a.test", 10)
+            sync = BookmarkWriteBack("alice@a.test", lambda: 10)
             sync.joined(ROOM)
             if since is not None:
                 sync.left(ROOM)
@@ -79,7 +83,7 @@ class Wishes(SynchronousTestCase):
 
     def test_what_was_not_written_was_not_switched_off_here(self) -> None:
         for written, expected in ((True, ON), (False, None)):
-            sync = BookmarkWriteBack("alice@a.test", 10)
+            sync = BookmarkWriteBack("alice@a.test", lambda: 10)
             sync.left(ROOM)
             sync.done({ROOM: OFF}, written=written)
             sync.joined(ROOM)
@@ -88,7 +92,7 @@ class Wishes(SynchronousTestCase):
 
     def test_switched_on_again(self) -> None:
         """From then on it is somebody else's affair."""
-        sync = BookmarkWriteBack("alice@a.test", 10)
+        sync = BookmarkWriteBack("alice@a.test", lambda: 10)
         sync.left(ROOM)
         sync.done({ROOM: OFF}, written=True)
         sync.joined(ROOM)
