@@ -57,6 +57,11 @@ def simple_stanza_end(data: bytes, start: int, limits: FramingLimits) -> int:
     return end
 
 
+def may_hide_tags(data: bytes) -> bool:
+    """Tell whether there may be CDATA, a comment or a processing instruction, in which a tag is none."""
+    return (_EXCLAMATION in data and b"<!" in data) or (_QUESTION in data and b"<?" in data)
+
+
 class UnreadStanza(Stanza):
     """A stanza of which nobody has looked at more than where it ends; the rest is found out when asked for."""
 

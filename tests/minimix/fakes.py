@@ -58,6 +58,7 @@ class FakeSession:
         self.device = ""
         self.carbons = carbons
         self.language = ""
+        self.standalone = False
         self.received: list[Stanza] = []
         self.closed: str | None = None
         self.inactive = False
@@ -83,7 +84,7 @@ class FakeSession:
         self._active = self._clock.seconds()
 
     def deliver(self, data: bytes) -> None:
-        stanzas = written(data)
+        stanzas = split(data) if self.standalone else written(data)
         assert len(stanzas) == 1, f"{len(stanzas)} stanzas delivered as one: {data!r}"
         self.received += stanzas
 

@@ -40,6 +40,21 @@ class Messages(SynchronousTestCase):
         self.world.room(raw.format(STREAM))
         self.assertEqual(self.phone.received[0].raw.decode(), raw.format(self.phone.jid))
 
+    def test_a_fork_declares_its_namespace_to_whom_needs_that(self) -> None:
+        self.laptop.standalone = True
+        tablet = self.world.session("tablet")
+        tablet.standalone = True
+        self.world.asks_to_join(tablet)
+        tablet.take()
+        raw = f"<message from='{ROOM}/bob' to='{{}}' type='groupchat'><body>hi</body></message>"
+        self.world.room(raw.format(STREAM))
+        declaring = raw.replace("<message ", "<message xmlns='jabber:client' ")
+        found = [session.received[-1].raw.decode() for session in (self.phone, self.laptop, tablet)]
+        self.assertEqual(
+            found,
+            [raw.format(self.phone.jid), declaring.format(self.laptop.jid), declaring.format(tablet.jid)],
+        )
+
     def test_what_the_room_has_shown_was_not_lost(self) -> None:
         """The stream may be lost before the server has acknowledged what the room has shown already."""
         for number in (1, 2):

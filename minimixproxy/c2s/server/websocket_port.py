@@ -26,6 +26,8 @@ log = Logger()
 class WebSocketConnection(CountedConnection):
     """One connection of a client by WebSocket. Implements `websocket.transport.Port`."""
 
+    standalone = True
+
     upper: WebSocketTransport
 
     def __init__(self, clients: Clients, websocket: WebSocket, site: Site, newcomers: Newcomers) -> None:

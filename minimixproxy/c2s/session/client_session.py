@@ -61,6 +61,7 @@ class ClientSession:
         "jid",
         "language",
         "login",
+        "standalone",
     )
 
     def __init__(
@@ -71,6 +72,7 @@ class ClientSession:
         self.carbons = False
         self.device = ""  # the id of the client's installation (XEP-0388), if it has said one
         self.language = language
+        self.standalone = client.bottom.standalone
         self._context = context
         self._client = ClientSide(self, context, client)
         self._output = self._client.output
@@ -232,9 +234,10 @@ class ClientSession:
         self._link.sleeps()
         self._state.set_inactive()
 
-    def wakes(self, login: Login, device: str) -> None:
+    def wakes(self, login: Login, device: str, *, standalone: bool) -> None:
         """The client has another connection, and has logged in for that. `device`: as it says now, "" if none."""
         self.device = device or self.device
+        self.standalone = standalone
         if login.credential.known:
             self.login = login
         self._link.resumed(login)

@@ -48,8 +48,8 @@ class SessionOfClient(EndingSession, OutputHost, Protocol):
     def device(self) -> str:
         """The id of the client's installation, "" if it has not said one."""
 
-    def wakes(self, login: Login, device: str) -> None:
-        """The client has another connection, and has logged in for that. `device`: see there."""
+    def wakes(self, login: Login, device: str, *, standalone: bool) -> None:
+        """The client has another connection, and has logged in for that. `device`, `standalone`: see there."""
 
     def position(self) -> int:
         """Return up to which message, of any room, everything has been given out."""
@@ -434,7 +434,7 @@ class ClientSide:
         from_client.is_resumed = True
         self.output.excuse(self._hindrances > 0)
         self.output.wake(came.client, words(answer))
-        self._session.wakes(came.login, came.device)
+        self._session.wakes(came.login, came.device, standalone=came.client.bottom.standalone)
         self._context.resumable.named(management.terms.id, self)
         from_client.take_over(came.events, came.pieces)
 

@@ -173,6 +173,7 @@ class SecurableConnection(BaseProtocol):
     """The protocol that the reactor knows; `upper` is the one that speaks XMPP."""
 
     peer_kind = "client"  # or "server"
+    standalone = False  # each stanza is a document, and has to declare its namespace (RFC 7395 §3.3.3)
     relayed = False  # what stands at the other end is not the peer itself, and acknowledges for it
     #: How many bytes the last write became before TLS; None: as many as were written.
     framed: Callable[[], int] | None = None

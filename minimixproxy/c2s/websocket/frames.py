@@ -197,14 +197,24 @@ def _unmasked(data: bytes, start: int, end: int) -> bytes:
     return text
 
 
-def text_frame(message: bytes) -> bytes:
-    """Return a message, which is UTF-8, in a frame. wsproto takes text only, and ten times as long."""
-    size = len(message)
-    if size < 126:
-        return b"\x81%c%b" % (size, message)
+def text_frames(messages: list[bytes]) -> bytes:
+    """Return messages, which are UTF-8, each in a frame; a ping for an empty one.
+
+    wsproto takes text only, and ten times as long.
+    """
+    parts: list[bytes] = []
+    for message in messages:
+        parts += _header(len(message)) if message else PING_FRAME, message
+    return b"".join(parts)
+
+
+def _header(size: int) -> bytes:
+    """Return what stands before a message in its frame."""
+    if size < _TWO_BYTES:
+        return b"\x81%c" % size
     if size < 2**16:
-        return b"".join((b"\x81\x7e", size.to_bytes(2, "big"), message))
-    return b"".join((b"\x81\x7f", size.to_bytes(8, "big"), message))
+        return b"\x81\x7e" + size.to_bytes(2, "big")
+    return b"\x81\x7f" + size.to_bytes(8, "big")
 
 
 def pong_frame(payload: bytes) -> bytes:

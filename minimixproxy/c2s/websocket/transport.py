@@ -30,7 +30,7 @@ from minimixproxy.c2s.websocket.frames import (
     Pinged,
     close_frame,
     pong_frame,
-    text_frame,
+    text_frames,
 )
 from minimixproxy.c2s.websocket.handshake import Handshake, Outcome, Site, answer
 from minimixproxy.c2s.websocket.xmpp_framing import BrokenMessage, Incoming, Outgoing
@@ -323,14 +323,12 @@ class WebSocketTransport:
         if self._closing or self._frames is None:
             return
         try:
-            messages = self._outgoing.messages(data)
+            written = text_frames(self._outgoing.messages(data))
         except ValueError as error:
             self.log.error("what goes to a client is no XML: {error}", error=str(error))
             self._close_code = INTERNAL
             self.loseConnection()
             return
-        frames = [text_frame(message) if message else PING_FRAME for message in messages]
-        written = frames[0] if len(frames) == 1 else b"".join(frames)
         self._quiet = False
         self.last_written = len(written)
         self.transport.write(written)

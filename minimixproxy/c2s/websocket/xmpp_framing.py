@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from xml.parsers import expat
 
-from minimixproxy.namespaces import NS_CLIENT, NS_FRAMING, NS_STREAM
+from minimixproxy.namespaces import NS_FRAMING
 from minimixproxy.wire.events import Fault, Keepalive, StreamClosed, StreamOpened
 from minimixproxy.wire.fast_framing import UNUSED, FastFramer, simple_stanza_end
 from minimixproxy.wire.framing import MAX_HEADER, FramingLimits, expat_fault
 from minimixproxy.wire.long_namespaces import has_long_namespace
 from minimixproxy.wire.qualified_names import SEPARATOR, named_attributes, split_name
-from minimixproxy.wire.stanza import Stanza, optional_attribute, rewrite, start_tag_attributes
+from minimixproxy.wire.standalone import standalone, standalone_messages, standalone_part
+from minimixproxy.wire.stanza import Stanza, optional_attribute
 from minimixproxy.xep.stream_headers import LANG, STREAM_END, XML_DECLARATION, header
 
 _UNLIMITED = FramingLimits(max_stanza=2**40, max_depth=2**40)  # what is written has been within limits already
 _XML_WS = b" \t\r\n"
-_CLIENT = b" xmlns='%b'" % NS_CLIENT.encode()
 _CLOSE = b"<close xmlns='%b'/>" % NS_FRAMING.encode()
 _PASSED = ("from", "to", "id", "version", LANG)  # attributes of a header
-_STANZAS = (b"<message ", b"<presence ", b"<iq ")
 _EMPTY = (b"<a ", b"<r ", b"<presence ", b"<iq ")  # elements that often have nothing in them
 #: What stands for white space, of which none is sent (§3.8).
 KEEPALIVE = b""
@@ -168,8 +167,10 @@ class Outgoing:
             self._begin(data)
         if not (self._declares or self._header_due) and self._framer.is_between_stanzas:
             prefixed = b"stream:" in data
+            if not prefixed and data.startswith(b"<message "):
+                messages, start = standalone_messages(data)
             while start < size and (end := simple_stanza_end(data, start, _UNLIMITED)) > 0:
-                messages.append(_declared(data, start, end, prefixed))
+                messages.append(standalone_part(data, start, end, prefixed))
                 start = end
         if start == size:
             self._unused += 1
@@ -193,7 +194,7 @@ class Outgoing:
 
     def _message(self, event: object) -> bytes:
         if isinstance(event, Stanza):
-            return self_contained(event.self_contained() if self._declares else event.raw)
+            return standalone(event.self_contained() if self._declares else event.raw)
         if isinstance(event, Keepalive):
             return KEEPALIVE
         if isinstance(event, StreamOpened):
@@ -211,30 +212,3 @@ def _open(opened: StreamOpened) -> bytes:
     for name in _PASSED:
         tag += optional_attribute("xml:lang" if name == LANG else name, opened.attributes.get(name))
     return tag + b"/>"
-
-
-def self_contained(raw: bytes) -> bytes:
-    """Return an element of a stream with its default namespace declared, and the prefix `stream` if it may be used."""
-    return _declared(raw, 0, len(raw), b"stream:" in raw)
-
-
-def _declared(data: bytes, start: int, end: int, prefixed: bool) -> bytes:
-    """Return the element that stands there. `prefixed`: it may use the prefix `stream`."""
-    if not prefixed and data.startswith(_STANZAS, start):
-        name_end, tag_end = data.find(b" ", start), data.find(b">", start)
-        # Of a tag with one kind of quotes, an even number of them is whole: no `>` of a value was found. If `xmlns` is
-        # in there it may be part of a value.
-        tag = data[name_end:tag_end]
-        if b"xmlns" not in tag and b'"' not in tag and not tag.count(b"'") % 2:
-            return b"".join((data[start:name_end], _CLIENT, data[name_end:end]))
-    return _slowly_self_contained(data[start:end])
-
-
-def _slowly_self_contained(raw: bytes) -> bytes:
-    declared = start_tag_attributes(raw, 0)
-    missing: dict[str, str | None] = {}
-    if b"xmlns" not in declared:
-        missing["xmlns"] = NS_CLIENT
-    if b"stream:" in raw and b"xmlns:stream" not in declared:
-        missing["xmlns:stream"] = NS_STREAM
-    return rewrite(raw, missing) if missing else raw

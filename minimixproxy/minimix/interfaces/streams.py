@@ -47,6 +47,13 @@ class SessionPort(Protocol):
         """When the client last sent a stanza, in seconds of the reactor's clock."""
 
     @property
+    def standalone(self) -> bool:
+        """Whether each stanza is to declare its namespace: the client's transport asks for it, and else does it itself.
+
+        That is worth knowing where many get a copy.
+        """
+
+    @property
     def inactive(self) -> bool:
         """Whether nobody looks at the client (XEP-0352): a stanza of a room is to be weighed."""
 

@@ -10,6 +10,7 @@ from minimixproxy.minimix.interfaces.streams import RoomOutlet, SessionPort
 from minimixproxy.minimix.interfaces.weighed import Weighed
 from minimixproxy.minimix.room.own_presence import most_available
 from minimixproxy.minimix.room.session_presences import SessionPresences
+from minimixproxy.wire.standalone import standalone
 from minimixproxy.wire.stanza import ForkTemplate, Stanza, escaped_address, rewrite
 from minimixproxy.xep.muc_addresses import AddressTemplate, may_name
 
@@ -76,11 +77,16 @@ class AttachedSessions:
         if not self._sessions:
             return
         COPIES.count(stanza.name, number=len(self._sessions))
-        template = ForkTemplate(stanza.self_contained())
+        raw = stanza.self_contained()
+        template = ForkTemplate(raw)
+        declaring: ForkTemplate | None = None
         weighed: Weighed | None = None
         for session in list(self._sessions):
             if weigh is None or not session.inactive:
-                session.deliver(template.copy_escaped(escaped_address(session.jid)))
+                copies = template
+                if session.standalone:
+                    copies = declaring = declaring or ForkTemplate(standalone(raw))
+                session.deliver(copies.copy_escaped(escaped_address(session.jid)))
                 continue
             if weighed is None:
                 weighed = weigh(stanza, template.copy)

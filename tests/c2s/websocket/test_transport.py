@@ -20,8 +20,9 @@ from minimixproxy.c2s.websocket.frames import MAX_IDLE
 from minimixproxy.c2s.websocket.transport import HANDSHAKE_TIMEOUT, LINGER, LOOK_EVERY, MAX_REASON, UNHEARD
 from minimixproxy.c2s.websocket.xmpp_framing import Incoming
 from minimixproxy.config.settings import WebSocket
-from tests.c2s.helpers import HEADER
+from tests.c2s.helpers import HEADER, LabClient
 from tests.c2s.server.test_negotiation import errors
+from tests.c2s.session.test_stream_management import ENABLE, resume
 from tests.c2s.websocket.lab import CLOSE, PROXY, FramedWire, WebSocketLab, WebSocketLabClient, framed, handshake
 from tests.log_events import log_events
 from tests.wires import Wire
@@ -385,6 +386,21 @@ class PingTests(TransportTestCase):
         for _ in range(2 * UNHEARD):
             self.lab.clock.advance(LOOK_EVERY)
         self.assertFalse(self.wire.aborted)
+
+
+class StandaloneTests(TransportTestCase):
+    def test_session_knows_what_kind_of_connection_it_has(self) -> None:
+        """It may be resumed by one of another kind."""
+        client = self.client()
+        session = client.bind()
+        self.assertTrue(session.standalone)
+        previd = client.send(ENABLE).partition(b" id='")[2].partition(b"'")[0]
+        client.vanish()
+        by_tcp = LabClient(self.lab, True, "192.0.2.1")
+        by_tcp.log_in()
+        by_tcp.send(resume(previd))
+        self.assertIs(by_tcp.session, session)
+        self.assertFalse(session.standalone)
 
 
 class TrustedTests(TransportTestCase):

@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial import unittest
 
-from minimixproxy.c2s.websocket.xmpp_framing import KEEPALIVE, BrokenMessage, Incoming, Outgoing, self_contained
+from minimixproxy.c2s.websocket.xmpp_framing import KEEPALIVE, BrokenMessage, Incoming, Outgoing
 from minimixproxy.wire.events import Event, Fault, StreamClosed, StreamOpened
 from minimixproxy.wire.fast_framing import UNUSED
 from minimixproxy.wire.framing import Framer
+from minimixproxy.wire.standalone import standalone
 from minimixproxy.wire.stanza import Stanza, parse_element
+from tests.wire.test_standalone import CONTAINED
 
 OPEN = b"<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='example.org' version='1.0' xml:lang='de'/>"
 CLOSE = b"<close xmlns='urn:ietf:params:xml:ns:xmpp-framing'/>"
@@ -144,41 +146,11 @@ class IncomingTests(unittest.SynchronousTestCase):
             self.assertTrue(len(elements) <= 1 or faults, data)
 
 
-#: Elements of a stream, and the messages that they become.
-CONTAINED = {
-    b"<message to='a'><body>b</body></message>": b"<message xmlns='jabber:client' to='a'><body>b</body></message>",
-    b'<message to="a>b"/>': b"<message to=\"a>b\" xmlns='jabber:client'/>",
-    b"<message id='xmlns='/>": b"<message id='xmlns=' xmlns='jabber:client'/>",
-    b"<iq xmlns='jabber:client'/>": b"<iq xmlns='jabber:client'/>",
-    b"""<iq a='"' b="x>" xmlns="jabber:client"/>""": b"""<iq a='"' b="x>" xmlns="jabber:client"/>""",
-    b"""<iq a='"' b="x>'" c='1'/>""": b"""<iq a='"' b="x>'" c='1' xmlns='jabber:client'/>""",
-    b"<presence/>": b"<presence xmlns='jabber:client'/>",
-    b"<info/>": b"<info xmlns='jabber:client'/>",
-    b"<iqx xmlns='u'/>": b"<iqx xmlns='u'/>",
-    b"<r xmlns='urn:xmpp:sm:3'/>": b"<r xmlns='urn:xmpp:sm:3'/>",
-    b"<message xmlns = 'jabber:client' to='a'><body/></message>": (
-        b"<message xmlns = 'jabber:client' to='a'><body/></message>"
-    ),
-}
-
-
 class OutgoingTests(unittest.SynchronousTestCase):
     def test_header_is_open(self) -> None:
         (message,) = Outgoing().messages(HEADER)
         attributes = b"from='example.org' id='1' version='1.0' xml:lang='en'"
         self.assertEqual(message, b"<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' %b/>" % attributes)
-
-    def test_elements_declare_what_they_use(self) -> None:
-        for raw, message in CONTAINED.items():
-            self.assertEqual(self_contained(raw), message)
-            parse_element(message, {"": "urn:nothing"})
-
-    def test_prefix_of_streams(self) -> None:
-        features = b"<stream:features><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></stream:features>"
-        element = parse_element(self_contained(features), {"": "urn:nothing"})
-        self.assertEqual((element.uri, element.name), ("http://etherx.jabber.org/streams", "features"))
-        inside = b"<message><x><stream:y/></x></message>"
-        parse_element(self_contained(inside), {"": "urn:nothing"})
 
     def test_several_in_one_write(self) -> None:
         outgoing = Outgoing()
@@ -241,7 +213,7 @@ class OutgoingTests(unittest.SynchronousTestCase):
     @given(st.lists(st.sampled_from([*CONTAINED, b"<stream:features/>"])), st.data())
     def test_any_cutting_gives_the_same(self, elements: list[bytes], data: st.DataObject) -> None:
         whole = HEADER + b"".join(elements)
-        expected = Outgoing().messages(HEADER) + [self_contained(element) for element in elements]
+        expected = Outgoing().messages(HEADER) + [standalone(element) for element in elements]
         outgoing = Outgoing()
         self.assertEqual([message for piece in cut(whole, data) for message in outgoing.messages(piece)], expected)
 

@@ -35,6 +35,7 @@ class Client:
 
     def __init__(self, world: World, jid: str, carbons: bool, language: str) -> None:
         self.jid, self.carbons, self.language = jid, carbons, language
+        self.standalone = False
         self.device = ""
         self.bare = jid.partition("/")[0]
         self.last_active = world.clock.seconds()
