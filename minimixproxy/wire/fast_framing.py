@@ -116,7 +116,7 @@ class FastFramer(Framer):
         """From now on, do not look into stanzas that are whole and simple; `trusting`: nor have them checked."""
         self.passing = True
         self.trusting = trusting
-        if trusting and self.is_between_stanzas and not self._worn:
+        if trusting and self.is_between_stanzas and not (self._worn or self._resting):
             self._rest()
 
     @property

@@ -403,7 +403,5 @@ class WebSocketTransport:
             return
         if (self._quiet or self._unheard > 1) and not self.blocked:
             self.transport.write(PING_FRAME)
-        if self._quiet:
-            self._outgoing.rest()
         self._quiet = True
         self._timer.start(LOOK_EVERY, self._look)

@@ -10,7 +10,6 @@ from twisted.trial import unittest
 
 from minimixproxy.c2s.websocket.xmpp_framing import KEEPALIVE, BrokenMessage, Incoming, Outgoing
 from minimixproxy.wire.events import Event, Fault, StreamClosed, StreamOpened
-from minimixproxy.wire.fast_framing import UNUSED
 from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.standalone import standalone
 from minimixproxy.wire.stanza import Stanza, parse_element
@@ -178,19 +177,16 @@ class OutgoingTests(unittest.SynchronousTestCase):
         first, last = Outgoing().messages(error + b"</stream:stream>")
         self.assertEqual((parse_element(first, {"": "urn:nothing"}).name, last), ("error", CLOSE))
 
-    def test_parser_that_rests_is_there_again(self) -> None:
+    def test_there_is_a_parser_only_while_it_is_needed(self) -> None:
         outgoing = Outgoing()
-        outgoing.messages(HEADER)
-        for _ in range(3):
-            for _ in range(2 * UNUSED + 1):
-                self.assertEqual(len(outgoing.messages(b"<message to='a'><body/></message>")), 1)
-            self.assertEqual(len(outgoing.messages(b"<presence/><presence/>")), 2)
-            for _ in range(2):
-                outgoing.rest()
-            self.assertEqual(len(outgoing.messages(b"<presence/>")), 1)
-        outgoing.messages(b"<presence><half/>")
-        outgoing.rest()
-        self.assertEqual(len(outgoing.messages(b"</presence>")), 1)
+        self.assertEqual(len(outgoing.messages(HEADER)), 1)
+        for whole in (b"<message to='a'><body/></message>", b"<presence/>", b"<x xmlns='urn:x'><y/></x>", b" "):
+            self.assertEqual(len(outgoing.messages(whole * 2)), 2 if whole.strip() else 1)
+            self.assertFalse(hasattr(outgoing._framer, "_parser"))
+            self.assertEqual(outgoing.messages(b"<presence><half/>"), [])
+            self.assertTrue(hasattr(outgoing._framer, "_parser"))
+            self.assertEqual(len(outgoing.messages(b"</presence>")), 1)
+            self.assertFalse(hasattr(outgoing._framer, "_parser"))
 
     def test_what_a_server_relays_unread_breaks_nothing(self) -> None:
         """ejabberd relays prefixes that nobody declared: that is the client's to judge, whatever stands before it."""
