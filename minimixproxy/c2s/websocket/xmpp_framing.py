@@ -13,7 +13,6 @@ from minimixproxy.wire.events import Fault, Keepalive, StreamClosed, StreamOpene
 from minimixproxy.wire.fast_framing import FastFramer, simple_stanza_end
 from minimixproxy.wire.framing import MAX_HEADER, FramingLimits, expat_fault
 from minimixproxy.wire.long_namespaces import has_long_namespace
-from minimixproxy.wire.qualified_names import SEPARATOR, named_attributes, split_name
 from minimixproxy.wire.standalone import standalone, standalone_messages, standalone_part
 from minimixproxy.wire.stanza import Stanza, optional_attribute
 from minimixproxy.xep.stream_headers import LANG, STREAM_END, XML_DECLARATION, header
@@ -72,7 +71,8 @@ class Incoming:
         if name != "open" or not self._header_due:
             raise BrokenMessage("bad-format", f"<{name}/> is out of place")
         self._header_due = False
-        return XML_DECLARATION + header({key: attributes[key] for key in _PASSED if key in attributes})
+        passed = {key: attributes.get("xml:lang" if key == LANG else key) for key in _PASSED}
+        return XML_DECLARATION + header({key: value for key, value in passed.items() if value is not None})
 
 
 def _is_one_simple_element(message: bytes) -> bool:
@@ -84,13 +84,17 @@ def _is_one_simple_element(message: bytes) -> bool:
 
 
 def _root(message: bytes) -> tuple[str, str, dict[str, str]]:
-    """Return URI, name and attributes of a message's one element. Raises `BrokenMessage`."""
+    """Return URI, name and attributes, as they are written, of a message's one element. Raises `BrokenMessage`.
+
+    It is read at once, whatever its size, and once more by the stream's framer. So this parser does without namespaces,
+    which take most of the time where there are many attributes.
+    """
     if not message.startswith(b"<") or message.startswith(b"<\0"):  # that expat would take for UTF-16
         raise BrokenMessage("bad-format", "a message has to begin with an element")
     if has_long_namespace(message):
         raise BrokenMessage("policy-violation", "namespace too long")
     roots: list[tuple[str, dict[str, str]]] = []
-    parser = expat.ParserCreate("UTF-8", SEPARATOR)
+    parser = expat.ParserCreate("UTF-8")
 
     def on_start(name: str, attributes: dict[str, str]) -> None:
         roots.append((name, attributes))
@@ -106,7 +110,11 @@ def _root(message: bytes) -> tuple[str, str, dict[str, str]]:
     except expat.ExpatError as error:
         raise _broken(error) from error
     name, attributes = roots[0]
-    return *split_name(name), named_attributes(attributes)
+    prefix, colon, local = name.rpartition(":")
+    uri = attributes.get(f"xmlns:{prefix}" if colon else "xmlns")
+    if colon and not uri:
+        raise BrokenMessage("not-well-formed", "the prefix of a message is not declared")
+    return uri or "", local, attributes
 
 
 _SECOND_ELEMENT = expat.errors.codes[expat.errors.XML_ERROR_JUNK_AFTER_DOC_ELEMENT]
