@@ -11,3 +11,5 @@ VirtualHost "example.org"
     ssl = { key = "/etc/prosody/certs/check.key", certificate = "/etc/prosody/certs/check.pem" }
 Component "conference.example.org" "muc"
     muc_room_locking = false
+Component "proxy.example.org"
+    component_secret = "a long random text"
