@@ -116,7 +116,8 @@ class SnippetTests(unittest.TestCase):
         self.directory = Path(self.mktemp())
         self.directory.mkdir()
         make_certificate(make_authority(), "example.org").write(self.directory, "example.org")
-        (self.directory / "secret").write_text("component secret\n")
+        for name in ("secret", "component"):
+            (self.directory / name).write_text("component secret\n")
 
     def test_configurations_can_be_loaded(self) -> None:
         """Files below /etc/minimixproxy, and credentials, are taken from the test's own directory."""
@@ -135,7 +136,7 @@ class SnippetTests(unittest.TestCase):
 
     def _complete(self, text: str) -> str:
         """An excerpt is loaded with the rest of a minimal file."""
-        if "[[client_proxy]]" in text or "[[listen]]" in text:
+        if "[[listen]]" in text or ("[[client_proxy]]" in text and "[domain." not in text):
             return text
         return f'{text}\n[[listen]]\nendpoint = "tcp:5222"\n[domain."example.com"]\n'
 
