@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench import plots, report, results
 from bench.scale import QUICK
-from bench.sections import SECTIONS, say
+from bench.sections import NOT_QUICK, SECTIONS, say
 from bench.servers import HERE, Missing
 from bench.tables import Section
 
@@ -67,7 +67,7 @@ def main() -> None:
     made.add(report.HEAD)
     made.add(report.conditions(options.prosody_modules, load))
     try:
-        for name in options.only or SECTIONS:
+        for name in options.only or [name for name in SECTIONS if not QUICK or name not in NOT_QUICK]:
             made.measure(name, options.prosody_modules)
     except Missing as missing:
         parser.exit(1, f"{missing}\n")

@@ -14,12 +14,12 @@ from bench.servers import PASSWORD, BenchProsody, BenchProxy, Yardstick, stoppin
 from tests.integration.processes import LoggedProcess
 
 SESSIONS = scaled((2, 10, 50), (2, 50))
-ACCOUNTS = scaled((1, 10, 50), (1, 10))  # with two sessions each
+ACCOUNTS = scaled((1, 10, 50), (10,))  # with two sessions each
 RATE = 25  # messages per second, paced
-ONE = {"window": 1, "seconds": scaled(2.5, 1.0), "warm_up": 0.5}
-SATURATED = {"window": 40, "seconds": scaled(3.0, 1.5), "warm_up": scaled(1.0, 0.5)}
+ONE = {"window": 1, "seconds": scaled(2.0, 0.6), "warm_up": scaled(0.5, 0.2)}
+SATURATED = {"window": 40, "seconds": scaled(2.5, 0.6), "warm_up": scaled(1.0, 0.3)}
 # last: latencies are those of the last phase that is paced
-PACED = {"rate": RATE, "seconds": scaled(4.0, 1.5), "warm_up": 0.5}
+PACED = {"rate": RATE, "seconds": scaled(3.0, 0.8), "warm_up": scaled(0.5, 0.2)}
 PHASES = {"one": ONE, "paced": PACED}
 LOOP, PROXY, MINIMIX, PLAIN = "loop", "proxy", "mod_minimix", "plain"
 TEXT = message(f"room@{BenchProsody.muc}", "groupchat")
@@ -64,7 +64,7 @@ def measure_accounts(number: int) -> dict[str, Case]:
     """So many accounts in one room, two sessions of each: every account is told, and tells its sessions."""
     accounts = BenchProsody.accounts[:number]
     ways = {LOOP: loop, PROXY: proxy, PLAIN: plain_joins}
-    return measure(2 * number, ways, {"one": {**ONE, "seconds": scaled(1.5, 0.8)}, "paced": PACED}, accounts=accounts)
+    return measure(2 * number, ways, {"one": {**ONE, "seconds": scaled(1.0, 0.6)}, "paced": PACED}, accounts=accounts)
 
 
 # What is started for each way, and how the load generator uses it ---------------------------------------------------

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from bench import worst
+from bench.scale import scaled
 from bench.servers import Missing
 from tests.hostile.ground import Scenario
 from tests.hostile.scenarios import SCENARIOS
@@ -22,7 +23,7 @@ from tests.integration.proxy import Proxy
 from tests.integration.servers import Account, Server, running
 
 GOAL = 50.0  # milliseconds, of the 99th percentile
-QUIET = 5.0  # seconds of pings without attack
+QUIET = scaled(5.0, 2.0)  # seconds of pings without attack
 SHOWN = 20  # kinds of stanzas in the report
 
 Times = dict[str, list[float]]

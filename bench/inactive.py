@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from bench.scale import scaled
 from bench.servers import PASSWORD, BenchProsody, BenchProxy, stopping
 from bench.wire import Stream, Streams, Target
 
 OCCUPANTS = 50
-PRESENCES, CHAT_STATES, MESSAGES, MENTIONS = 1000, 500, 200, 3
+PRESENCES, CHAT_STATES, MESSAGES, MENTIONS = scaled((1000, 500, 200, 3), (200, 100, 40, 3))
 AT_ONCE = 5  # events on their way
-QUIET = 2.0  # seconds without a byte, after which nothing more comes
+QUIET = 1.0  # seconds without a byte, after which nothing more comes
 INACTIVE, ACTIVE = (f"<{state} xmlns='urn:xmpp:csi:0'/>".encode() for state in ("inactive", "active"))
 # What present-day clients show: capabilities (XEP-0115) and a picture (XEP-0153).
 _SHOWN = (

@@ -131,10 +131,10 @@ def memory(plan: Result) -> Result:
     """Sessions that are logged in and stay; how much the process under test grew by them."""
     pid = plan["pids"]["proxy"]
     streams = log_in(plan, plan["warm_up"])
-    time.sleep(2)
+    time.sleep(1)
     before = resident_bytes(pid)
     streams += log_in(plan, plan["sessions"], plan["warm_up"])
-    time.sleep(2)
+    time.sleep(1)
     after = resident_bytes(pid)
     return {"before": before, "after": after, "sessions": plan["sessions"], "tls": cipher(streams[-1])}
 
@@ -150,10 +150,10 @@ def sleeping(plan: Result) -> Result:
             stream.cut()
 
     sleepers(plan["warm_up"], 0)
-    time.sleep(2)
+    time.sleep(1)
     before = resident_bytes(pid)
     sleepers(plan["sessions"], plan["warm_up"])
-    time.sleep(2)
+    time.sleep(1)
     return {"before": before, "after": resident_bytes(pid), "sessions": plan["sessions"], "tls": "as above"}
 
 

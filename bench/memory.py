@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 from bench.generator import generate
+from bench.scale import scaled
 from bench.servers import PASSWORD, BenchProsody, BenchProxy, stopping
 
-SESSIONS, ACCOUNTS = 500, 50
-SLEEPING, SLEEPERS = 1000, 200  # sessions that sleep, and their accounts
+SESSIONS, ACCOUNTS = scaled((500, 50), (100, 50))
+SLEEPING, SLEEPERS = scaled((600, 120), (100, 20))  # sessions that sleep, and their accounts
 WARM_UP = 20  # sessions before the count begins: what is loaded once is not counted
 
 

@@ -3,15 +3,16 @@
 from typing import Any, NamedTuple
 
 from bench.generator import Measured, generate, measured, message
+from bench.scale import scaled
 from bench.servers import PASSWORD, BenchProxy, EchoServer, HAProxy, stopping
 
-ROUNDS = 3  # of proxy and HAProxy in turn
+ROUNDS = scaled(2, 1)  # of proxy and HAProxy in turn
 RATE = 200  # messages per second, paced
 WINDOW = 32
 PHASES = {
-    "paced": {"rate": RATE, "seconds": 3.0, "warm_up": 0.5},
-    "one": {"window": 1, "seconds": 2.5, "warm_up": 0.5},
-    "pipelined": {"window": WINDOW, "seconds": 2.0, "warm_up": 0.5},
+    "paced": {"rate": RATE, "seconds": scaled(2.0, 0.6), "warm_up": 0.3},
+    "one": {"window": 1, "seconds": scaled(2.0, 0.6), "warm_up": 0.3},
+    "pipelined": {"window": WINDOW, "seconds": scaled(1.5, 0.6), "warm_up": 0.3},
 }
 
 

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bench.report.occupancies import EACH
 from bench.results import Run
 from bench.tables import Figures
 
@@ -53,7 +54,7 @@ def _lines(axes: Axes, now: Figures, before: Figures, columns: Sequence[str], co
     axes.set_xticks(rows, list(now))
     axes.minorticks_off()
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _points(figures: Figures, column: str) -> tuple[list[float], list[float]]:
@@ -81,12 +82,19 @@ def _accounts(axes: Axes, now: Figures, before: Figures) -> None:
     axes.set_ylabel("CPU per copy, µs")
 
 
+def _memory(axes: Axes, now: Figures, before: Figures) -> None:
+    _lines(axes, now, before, (EACH,), (EACH,))
+    axes.set_xlabel("occupants of the room")
+    axes.set_ylabel("memory of a further account, KiB")
+
+
 PLOTS: Mapping[str, Plot] = {
     "cpu-per-copy": Plot(
         "forking", "one", "CPU per copy against sessions: loop, proxy, mod_minimix, plain joins", _cpu
     ),
     "latency": Plot("forking", "latency", "Latency of copies against sessions: proxy and plain joins", _latency),
     "accounts": Plot("accounts", "one", "CPU per copy against accounts in one room", _accounts),
+    "memory-per-occupancy": Plot("occupancies", "memory", "Memory of a further account against occupants", _memory),
 }
 
 

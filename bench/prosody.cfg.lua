@@ -4,6 +4,8 @@ run_as_root = true
 interfaces = { "127.0.0.1" }
 local_interfaces = { "127.0.0.1" }
 c2s_ports = { @port@ }
+component_ports = { @component_port@ }
+component_interfaces = { "127.0.0.1" }
 data_path = "@directory@"
 certificates = "@directory@"
 pidfile = "@directory@/prosody.pid"
@@ -31,3 +33,7 @@ VirtualHost "@sender_domain@"
 Component "@muc@" "muc"
 	restrict_room_creation = false
 	muc_room_locking = false
+
+-- Rooms of any size: roomservice.py.
+Component "@rooms@"
+	component_secret = "@password@"

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from bench.generator import message
 from bench.proc import cpu_seconds, resident_bytes
+from bench.scale import scaled
 from bench.servers import PASSWORD, BenchProsody, BenchProxy, stopping
 from bench.wire import Stream, Streams, Target
 
-COUNT = 10_000
+COUNT = scaled(10_000, 2_000)
 AT_ONCE = 50  # messages of the sender, until their reflections are there
 ROOMS = {"history": 2 * COUNT}
 _SUBJECT = re.compile(rb"<subject")

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import (
+    bigroom,
     client_proxy,
     forking,
     hostile,
@@ -13,14 +14,17 @@ from bench import (
     login_times,
     logins,
     memory,
+    occupancies,
     passing,
     replay,
     storage,
+    storms,
     websocket,
 )
+from bench.report import crowds, relaying, resources
 from bench.report import forking as forking_report
 from bench.report import inactive as inactive_report
-from bench.report import relaying, resources
+from bench.report import occupancies as occupancies_report
 from bench.scale import QUICK
 from bench.servers import Missing
 from bench.tables import Section
@@ -66,6 +70,18 @@ def _memory(_: Modules) -> Section:
     return resources.memory_section(memory.measure(), memory.measure("sleeping"))
 
 
+def _occupancies(_: Modules) -> Section:
+    return occupancies_report.section(*occupancies.measure())
+
+
+def _storms(_: Modules) -> Section:
+    return crowds.storms_section(storms.measure())
+
+
+def _big_rooms(_: Modules) -> Section:
+    return crowds.big_rooms_section(bigroom.measure())
+
+
 def _storage(_: Modules) -> Section:
     return resources.storage_section(*storage.measure())
 
@@ -87,6 +103,9 @@ def _client_proxy(prosody_modules: Modules) -> str:
         return client_proxy.section(None)
 
 
+# What says little of speed is not in a quick run.
+NOT_QUICK = ("inactive", "login_times", "hostile")
+
 # In the order of the report. Text, where nothing of it is kept as figures yet.
 SECTIONS: dict[str, Callable[[Modules], Section | str]] = {
     "forking": _forking,
@@ -94,6 +113,9 @@ SECTIONS: dict[str, Callable[[Modules], Section | str]] = {
     "passing": _passing,
     "websocket": _websocket,
     "memory": _memory,
+    "occupancies": _occupancies,
+    "storms": _storms,
+    "bigroom": _big_rooms,
     "storage": _storage,
     "replay": _replay,
     "inactive": _inactive,

@@ -126,7 +126,7 @@ class Load:
 
         def step(end: float) -> int:
             sent, received = 0, 0
-            while time.monotonic() < end:
+            while not sent or time.monotonic() < end:
                 free = size - (sent * self._copies - received + self._copies - 1) // self._copies
                 # A window is refilled by halves, as a sender does that has much to send.
                 if free >= (size + 1) // 2:

@@ -50,11 +50,12 @@ class BenchProsody:
     domain = "bench.test"
     sender_domain = "sender.test"
     muc = "conference.bench.test"
-    accounts = [f"alice{number}" for number in range(200)]
+    rooms = "rooms.bench.test"  # of RoomService
+    accounts = [f"alice{number}" for number in range(300)]
     sender = "bob"
 
     def __init__(self, *, tls: bool, prosody_modules: Path | None = None, modules: Sequence[str] = ()) -> None:
-        self.port = free_port()
+        self.port, self.component_port = free_port(), free_port()
         self.tls = "starttls" if tls else "none"
         self.directory = temporary_directory("prosody")
         names = (self.domain, self.sender_domain, self.muc)
@@ -67,7 +68,10 @@ class BenchProsody:
                 domain=self.domain,
                 sender_domain=self.sender_domain,
                 muc=self.muc,
+                rooms=self.rooms,
+                password=PASSWORD,
                 port=self.port,
+                component_port=self.component_port,
                 directory=self.directory,
                 # "Activated service" is said at info; mod_minimix then says every message of its own users too, and
                 # of those there is none.
@@ -106,6 +110,21 @@ class EchoServer:
         self.process = LoggedProcess("echo", [sys.executable, "-m", "bench.echo", *map(str, files)])
         _, plain, starttls, direct = self.process.wait_for("^ports").split()
         self.port, self.direct_tls_port = int(starttls if tls else plain), int(direct)
+
+
+class RoomService:
+    """bench/roomservice.py, at a server."""
+
+    def __init__(self, prosody: BenchProsody) -> None:
+        command = [sys.executable, "-m", "bench.roomservice", str(prosody.component_port), prosody.rooms, PASSWORD]
+        self.process = LoggedProcess("room service", command, obeys=True)
+        self.process.wait_for("^ready")
+
+    def order(self, line: str, timeout: float = 60.0) -> float:
+        """Have it do something, wait until it has, and return when that was, by the monotonic clock."""
+        start = len(self.process.lines)
+        self.process.tell(line)
+        return float(self.process.wait_for(f"^{line.split()[0]} ", timeout, start=start).split()[1])
 
 
 class Yardstick:

@@ -4,16 +4,20 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from bench.generator import Measured, generate, measured, message
+from bench.scale import scaled
 from bench.servers import PASSWORD, BenchProsody, BenchProxy, EchoServer, stopping
 
-ROUNDS = 3  # of both in turn
+ROUNDS = scaled(2, 1)  # of both in turn
 WINDOW = 32
 SESSIONS = 50
 PASSING = {
-    "one": {"window": 1, "seconds": 2.5, "warm_up": 0.5},
-    "pipelined": {"window": WINDOW, "seconds": 2.0, "warm_up": 0.5},
+    "one": {"window": 1, "seconds": scaled(2.0, 0.6), "warm_up": 0.3},
+    "pipelined": {"window": WINDOW, "seconds": scaled(1.5, 0.6), "warm_up": 0.3},
 }
-FORKING = {"one": {"window": 1, "seconds": 3.0}, "saturated": {"window": 40, "seconds": 4.0, "warm_up": 2.0}}
+FORKING = {
+    "one": {"window": 1, "seconds": scaled(2.5, 0.6), "warm_up": 0.3},
+    "saturated": {"window": 40, "seconds": scaled(2.5, 0.6), "warm_up": scaled(1.0, 0.3)},
+}
 WAYS = ("TCP", "WebSocket")
 
 
