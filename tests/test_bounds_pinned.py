@@ -71,7 +71,9 @@ BOUNDS: dict[str, dict[str, Any]] = {
     },
     "c2s.websocket.frames": {"MAX_IDLE": 200, "IDLE_RATE": 20},
     "c2s.websocket.handshake": {"MAX_REQUEST": 16_384},
-    "c2s.websocket.transport": {"HANDSHAKE_TIMEOUT": 20, "LINGER": 1, "LOOK_EVERY": 25, "UNHEARD": 10},
+    "c2s.websocket.liveness": {"LOOK_EVERY": 25, "UNHEARD": 10},
+    "c2s.websocket.opening": {"HANDSHAKE_TIMEOUT": 20, "MAX_REASON": 300},
+    "c2s.websocket.transport": {"LINGER": 1},
     "c2s.session.output": {"MAX_UNACKNOWLEDGED": 2000, "MAX_EXCUSED": 20_000},
     "c2s.session.login_lines": {
         "LOGINS_PER_SECOND": 50,

@@ -24,7 +24,7 @@ log = Logger()
 
 
 class WebSocketConnection(CountedConnection):
-    """One connection of a client by WebSocket. Implements `websocket.transport.Port`."""
+    """One connection of a client by WebSocket. Implements `websocket.opening.Port`."""
 
     standalone = True
 

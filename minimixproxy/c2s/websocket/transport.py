@@ -6,7 +6,8 @@ the stream, and the bytes that are written go out as one message for each elemen
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IPushProducer
@@ -32,55 +33,16 @@ from minimixproxy.c2s.websocket.frames import (
     pong_frame,
     text_frames,
 )
-from minimixproxy.c2s.websocket.handshake import Handshake, Outcome, Site, answer
+from minimixproxy.c2s.websocket.handshake import Outcome
+from minimixproxy.c2s.websocket.liveness import Liveness
+from minimixproxy.c2s.websocket.opening import Opening, Port
 from minimixproxy.c2s.websocket.xmpp_framing import BrokenMessage, Incoming, Outgoing
 from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.clock import Clock, Timer
 
-HANDSHAKE_TIMEOUT = 20.0  # seconds from the connection to a whole request, TLS included
-MAX_REASON = 300  # characters of the log on why a request is refused: it says what a stranger has written
 LINGER = 1.0  # seconds for which a client that broke the protocol may still be reading why
-# Seconds between two looks at a connection: a client that was told nothing meanwhile is pinged, for reverse proxies
-# give up after 60. One that has said nothing by so many looks is given up, as by TCP's own probes.
-LOOK_EVERY, UNHEARD = 25.0, 10
 
 _CONDITIONS = {PROTOCOL_ERROR: "bad-format", UNSUPPORTED: "bad-format", NOT_UTF8: "unsupported-encoding"}
-
-
-class Port(Protocol):
-    """Where the client has connected to."""
-
-    @property
-    def site(self) -> Site:
-        """What is served there."""
-
-    def admits(self, client: Address | None) -> bool:
-        """Count a client that a reverse proxy forwards; False: its address has too many connections."""
-
-    def forwards(self) -> bool:
-        """Whether who connected is a reverse proxy, and says in the request's headers who the client is."""
-
-    def opened(self) -> None:
-        """The WebSocket is open: somebody is to handle the stream."""
-
-
-class Handshaking:
-    """Handles the stream until there is one (`client_stream.Handler`)."""
-
-    domain = ""  # none is named yet
-
-    def __init__(self, transport: WebSocketTransport) -> None:
-        self._transport = transport
-
-    def client_events(self, events: list[Any]) -> None:
-        """None come."""
-
-    def client_lost(self) -> None:
-        """Nobody needs to know."""
-
-    def close(self, condition: str, text: str = "") -> None:
-        """Say that it is no good time: the service is about to end."""
-        self._transport.give_up(503)
 
 
 @implementer(IPushProducer)
@@ -116,20 +78,17 @@ class WebSocketTransport:
         "_closing",
         "_forwarded",
         "_frames",
-        "_handshake",
         "_incoming",
         "_limit",
+        "_liveness",
         "_outgoing",
         "_pong",
         "_port",
         "_produced",
-        "_quiet",
-        "_reading",
         "_reason",
         "_take",
         "_timer",
         "_told",
-        "_unheard",
         "blocked",
         "last_written",
         "stream",
@@ -143,20 +102,17 @@ class WebSocketTransport:
         self._port = port
         self._clock = clock
         self._limit = limit
-        self._handshake: Handshake | None = Handshake(port.site, port.admits, port.forwards)
         self._forwarded: Address | None = None
         self._frames: Frames | None = None
         self._incoming = Incoming()
         self._outgoing = Outgoing()
-        self._take = self._take_request
+        self._take: Callable[[bytes], None] = self._ignore
         self._timer = Timer(clock)
+        self._liveness = Liveness(self, self._timer)
         self._close_code, self._reason = NORMAL, ""
         self._closing = False  # our goodbye is said
         self._produced = False  # somebody writes who has to be told when the client takes no more
         self._told = False  # to the stream, that the connection is lost
-        self._reading = True
-        self._quiet = False  # nothing was written since the last look
-        self._unheard = 0  # looks since the client said something
         self._pong: bytes | None = None  # that waits until the client takes something
         self.blocked = False
         self.last_written = 0  # bytes of frames of the last write
@@ -166,8 +122,9 @@ class WebSocketTransport:
     def makeConnection(self, transport: Any) -> None:
         self.transport = transport
         self.stream.makeConnection(self)
-        self.stream.hand_to(Handshaking(self))
-        self._timer.start(HANDSHAKE_TIMEOUT, self._too_slow)
+        opening = Opening(self, self._port, self._timer)
+        self._take = opening.take
+        self.stream.hand_to(opening)
 
     def dataReceived(self, data: bytes) -> None:
         """An error of ours in here costs this client its connection, and nobody else anything."""
@@ -191,42 +148,24 @@ class WebSocketTransport:
     def _ignore(self, data: bytes) -> None:
         """Nothing that the client may still say is of interest."""
 
-    # The handshake ---------------------------------------------------------------------------------------------
+    # The handshake (opening.Answering) -------------------------------------------------------------------------
 
-    def _take_request(self, data: bytes) -> None:
-        assert self._handshake is not None
-        outcome = self._handshake.feed(data)
-        if outcome is None:
-            return
-        self._handshake = None
-        if outcome.refusal:
-            address = str(outcome.client) if outcome.client else self._peer_name()
-            self.log.info("no WebSocket for {address}: {reason}", address=address, reason=outcome.refusal[:MAX_REASON])
-        if outcome.opened:
-            self._open(outcome)
-        else:
-            self._answer(outcome.response)
+    @property
+    def peer_name(self) -> str:
+        """Who is at the other end, for the log."""
+        return str(getattr(self.getPeer(), "host", "a UNIX socket"))
 
-    def _open(self, outcome: Outcome) -> None:
+    def open(self, outcome: Outcome) -> None:
+        """The request was for a WebSocket: what follows is frames."""
         self._forwarded = outcome.client
         self._frames = Frames(self._limit, self._clock)
         self._take = self._take_frames
         self.transport.write(outcome.response)
-        self._timer.start(LOOK_EVERY, self._look)
+        self._liveness.watch()
         self._port.opened()
 
-    def _too_slow(self) -> None:
-        self.log.info("no WebSocket for {address}: it sent no request in time", address=self._peer_name())
-        self.give_up(408)
-
-    def _peer_name(self) -> str:
-        return str(getattr(self.getPeer(), "host", "a UNIX socket"))
-
-    def give_up(self, status: int) -> None:
-        """Answer the request, whole or not, with this status of HTTP."""
-        self._answer(answer(status))
-
-    def _answer(self, response: bytes) -> None:
+    def answer(self, response: bytes) -> None:
+        """Send an answer of HTTP, and close."""
         self._take = self._ignore
         self.transport.write(response)
         self._end()
@@ -236,7 +175,7 @@ class WebSocketTransport:
     def _take_frames(self, data: bytes) -> None:
         """A session gets what one read brings in one piece; before that each message has its effect before the next."""
         assert self._frames is not None
-        self._unheard = 0
+        self._liveness.unheard = 0
         pieces: list[bytes] = []
         ended: Ended | None = None
         fault: FrameFault | BrokenMessage | None = None
@@ -292,7 +231,7 @@ class WebSocketTransport:
             self._close_code, self._reason = code, text
             self.log.info(
                 "a client at {address} breaks the protocol, and is closed with {code}: {text}",
-                address=self._peer_name(),
+                address=self.peer_name,
                 code=code,
                 text=text,
             )
@@ -329,7 +268,7 @@ class WebSocketTransport:
             self._close_code = INTERNAL
             self.loseConnection()
             return
-        self._quiet = False
+        self._liveness.quiet = False
         self.last_written = len(written)
         self.transport.write(written)
 
@@ -369,11 +308,11 @@ class WebSocketTransport:
         self.blocked = False
 
     def pauseProducing(self) -> None:
-        self._reading = False
+        self._liveness.reading = False
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
-        self._reading = True
+        self._liveness.reading = True
         self.transport.resumeProducing()
 
     def getPeer(self) -> Any:
@@ -392,16 +331,14 @@ class WebSocketTransport:
             return None
         return getattr(self.transport, "getHandle", lambda: None)()
 
-    # Is it there still? ----------------------------------------------------------------------------------------
+    # Is it there still? (liveness.Pinging) ---------------------------------------------------------------------
 
-    def _look(self) -> None:
-        """Ping a client that is told nothing, or says nothing; give one up that says nothing for long."""
-        self._unheard = self._unheard + 1 if self._reading else 0
-        if self._unheard > UNHEARD:
-            self.log.info("the WebSocket of {address} is silent, and given up", address=self._peer_name())
-            self.abortConnection()
-            return
-        if (self._quiet or self._unheard > 1) and not self.blocked:
+    def ping(self) -> None:
+        """Ping the client, if it takes something."""
+        if not self.blocked:
             self.transport.write(PING_FRAME)
-        self._quiet = True
-        self._timer.start(LOOK_EVERY, self._look)
+
+    def give_up(self) -> None:
+        """The client is silent: end the connection."""
+        self.log.info("the WebSocket of {address} is silent, and given up", address=self.peer_name)
+        self.abortConnection()

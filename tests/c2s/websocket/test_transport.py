@@ -17,7 +17,9 @@ from minimixproxy.c2s.server import counted_connection
 from minimixproxy.c2s.server.websocket_port import WebSocketConnection, WebSocketFactory
 from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT
 from minimixproxy.c2s.websocket.frames import MAX_IDLE
-from minimixproxy.c2s.websocket.transport import HANDSHAKE_TIMEOUT, LINGER, LOOK_EVERY, MAX_REASON, UNHEARD
+from minimixproxy.c2s.websocket.liveness import LOOK_EVERY, UNHEARD
+from minimixproxy.c2s.websocket.opening import HANDSHAKE_TIMEOUT, MAX_REASON
+from minimixproxy.c2s.websocket.transport import LINGER
 from minimixproxy.c2s.websocket.xmpp_framing import Incoming
 from minimixproxy.config.settings import WebSocket
 from tests.c2s.helpers import HEADER, LabClient
