@@ -89,10 +89,10 @@ class HAProxy(ReverseProxy):
 
 
 class Nginx(ReverseProxy):
-    """Its `short` port ends what says nothing for a tenth of a second, its `port` what says nothing for 5 seconds."""
+    """Its `short` port ends what says nothing for a tenth of a second, its `port` what says nothing for 8 seconds."""
 
     title = "nginx"
-    PATIENCE = 5.0  # seconds: `proxy_read_timeout`
+    PATIENCE = 8.0  # seconds: `proxy_read_timeout`; a busy machine may be so late with a ping
 
     def start(self) -> LoggedProcess:
         self.short = free_port()

@@ -30,7 +30,7 @@ from tests.integration.reverse_proxies import (
 from tests.integration.servers import in_path
 from tests.integration.test_websocket import AS_IT_IS, WebSocketTestCase
 
-LOOK_EVERY = 0.5  # seconds instead of 25, where nginx gives up after 5 instead of 60
+LOOK_EVERY = 0.5  # seconds instead of 25, where nginx gives up after 8 instead of 60
 HURRIED = f"from minimixproxy.c2s.websocket import transport\ntransport.LOOK_EVERY = {LOOK_EVERY}\n"
 
 
