@@ -21,7 +21,7 @@ help:
 	@echo "make demo        a narrated run against a Prosody of its own"
 	@echo "make run         the same servers, left running for a browser (http://127.0.0.1:5280/) or a real client"
 	@echo "make bench       measurements, a quarter of an hour; QUICK=1 for a few minutes; ONLY='forking memory';"
-	@echo "                 PROSODY_MODULES=/path/to/prosody-modules; WRITE=1 into the document, with figures and plots"
+	@echo "                 PROSODY_MODULES=/path/to/prosody-modules; EARLIER=/path/to/another/version; WRITE=1 into the document, with figures and plots"
 	@echo "make chaos       faults at random, then a proof; SEED=1 MINUTES=3 SERVER=prosody|ejabberd"
 	@echo "make fuzz        absurd input, on and on; MINUTES=10 SEED=1 ONLY='framing jid' WORKERS=2"
 	@echo "make mutants     faults in the code, and which of them unit tests notice; SAMPLE=200 SEED=1 ONLY=minimixproxy/c2s"
@@ -78,7 +78,7 @@ $(BENCH_STAMP): $(STAMP)
 
 bench: system $(BENCH_STAMP)
 	BENCH_QUICK=$(QUICK) $(BIN)/python -m bench $(if $(PROSODY_MODULES),--prosody-modules $(PROSODY_MODULES)) \
-		$(if $(WRITE),--output docs/benchmarks.md) $(ONLY)
+		$(if $(EARLIER),--earlier $(EARLIER)) $(if $(WRITE),--output docs/benchmarks.md) $(ONLY)
 
 dist-check: venv
 	$(BIN)/python tools/dist_check.py

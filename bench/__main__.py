@@ -3,13 +3,14 @@
 import argparse
 import os
 import time
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import plots, report, results
 from bench.scale import QUICK
-from bench.sections import NOT_QUICK, SECTIONS, say
-from bench.servers import HERE, Missing
+from bench.sections import NOT_QUICK, SECTIONS, Beside, say
+from bench.servers import HERE
 from bench.tables import Section
 
 DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
@@ -22,15 +23,22 @@ class Report:
         self._before = before
         self.run = results.Run(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
         self.texts: list[str] = []
+        self.failed: list[str] = []
 
     def add(self, text: str) -> None:
         print(text, flush=True)
         self.texts.append(text)
 
-    def measure(self, name: str, prosody_modules: Path | None) -> None:
+    def measure(self, name: str, beside: Beside) -> None:
+        """Measure a section; one that fails costs only itself."""
         say(name)
         began = time.monotonic()
-        section = SECTIONS[name](prosody_modules)
+        try:
+            section = SECTIONS[name](beside)
+        except Exception:  # noqa: BLE001 (a quarter of an hour's work is not lost; the exit status tells)
+            traceback.print_exc()
+            self.failed.append(name)
+            return
         if isinstance(section, Section):
             self.run.sections[name] = section.results()
             section = section.markdown(self._before.sections.get(name, {}))
@@ -53,6 +61,7 @@ def _write(document: Path, texts: list[str], run: results.Run) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--prosody-modules", type=Path, help="a checkout of prosody-modules, for mod_minimix")
+    parser.add_argument("--earlier", type=Path, help="a checkout of another version of the proxy")
     parser.add_argument("--output", type=Path, help="write it to this file, too; figures and plots to a folder beside")
     parser.add_argument("only", nargs="*", help=f"of {', '.join(SECTIONS)}; that cannot be written over the document")
     options = parser.parse_args()
@@ -66,11 +75,11 @@ def main() -> None:
     made = Report(results.read(folder(DOCUMENT)))
     made.add(report.HEAD)
     made.add(report.conditions(options.prosody_modules, load))
-    try:
-        for name in options.only or [name for name in SECTIONS if not QUICK or name not in NOT_QUICK]:
-            made.measure(name, options.prosody_modules)
-    except Missing as missing:
-        parser.exit(1, f"{missing}\n")
+    beside = Beside(options.prosody_modules, options.earlier)
+    for name in options.only or [name for name in SECTIONS if not QUICK or name not in NOT_QUICK]:
+        made.measure(name, beside)
+    if made.failed:
+        parser.exit(1, f"not measured, and nothing is written: {', '.join(made.failed)}\n")
     if options.output:
         _write(options.output, made.texts, made.run)
     say(f"{time.monotonic() - began:.0f} seconds" + (f", written to {options.output}" if options.output else ""))

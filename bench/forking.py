@@ -5,12 +5,13 @@ A fresh server for each. `python -m bench.forking 50` compares the proxy with th
 
 import argparse
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.generator import Measured, generate, measured, message
 from bench.scale import scaled
-from bench.servers import PASSWORD, BenchProsody, BenchProxy, Yardstick, stopping
+from bench.servers import HERE, PASSWORD, BenchProsody, BenchProxy, Yardstick, stopping
 from tests.integration.processes import LoggedProcess
 
 SESSIONS = scaled((2, 10, 50), (2, 50))
@@ -21,7 +22,7 @@ SATURATED = {"window": 40, "seconds": scaled(2.5, 0.6), "warm_up": scaled(1.0, 0
 # last: latencies are those of the last phase that is paced
 PACED = {"rate": RATE, "seconds": scaled(3.0, 0.8), "warm_up": scaled(0.5, 0.2)}
 PHASES = {"one": ONE, "paced": PACED}
-LOOP, PROXY, MINIMIX, PLAIN = "loop", "proxy", "mod_minimix", "plain"
+LOOP, PROXY, EARLIER, MINIMIX, PLAIN = "loop", "proxy", "earlier", "mod_minimix", "plain"
 TEXT = message(f"room@{BenchProsody.muc}", "groupchat")
 
 Plan = dict[str, Any]
@@ -79,11 +80,11 @@ def loop(started: list[LoggedProcess]) -> Plan:
     return {"kind": "loop", "target": target, "message": TEXT, "size_of": PROXY, "pids": pids}
 
 
-def proxy(started: list[LoggedProcess], *, tls: bool = True) -> Plan:
-    """minimixproxy before Prosody."""
+def proxy(started: list[LoggedProcess], *, tls: bool = True, checkout: Path = HERE.parent) -> Plan:
+    """minimixproxy before Prosody; by the code of that checkout."""
     prosody = BenchProsody(tls=tls)
     started.append(prosody.process)
-    before = BenchProxy(prosody, tls=tls)
+    before = BenchProxy(prosody, tls=tls, checkout=checkout)
     started.append(before.process)
     pids = {"prosody": prosody.process.pid, "proxy": before.process.pid}
     return _in_room(prosody, before.port, pids)
@@ -122,10 +123,14 @@ def _in_room(prosody: BenchProsody, port: int, pids: dict[str, int]) -> Plan:
     }
 
 
-def all_ways(prosody_modules: Path | None) -> dict[str, Starting]:
-    """Return every way that can be had."""
-    theirs = {MINIMIX: mod_minimix(prosody_modules)} if prosody_modules is not None else {}
-    return {LOOP: loop, PROXY: proxy, **theirs, PLAIN: plain_joins}
+def all_ways(prosody_modules: Path | None, earlier: Path | None = None) -> dict[str, Starting]:
+    """Return every way that can be had. `earlier`: a checkout of another version of the proxy."""
+    ways: dict[str, Starting] = {LOOP: loop, PROXY: proxy}
+    if earlier is not None:
+        ways[EARLIER] = partial(proxy, checkout=earlier.resolve())
+    if prosody_modules is not None:
+        ways[MINIMIX] = mod_minimix(prosody_modules)
+    return {**ways, PLAIN: plain_joins}
 
 
 # By hand -------------------------------------------------------------------------------------------------------------
@@ -147,10 +152,13 @@ def main() -> None:
     parser.add_argument("--prosody-modules", type=Path, help="mod_minimix and plain joins, too")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each phase and way")
     parser.add_argument("--saturated", action="store_true", help="40 messages under way, too")
+    parser.add_argument("--earlier", type=Path, help="a checkout of another version of the proxy, by turns with this")
     options = parser.parse_args()
     phases = {"one": ONE, **({"saturated": SATURATED} if options.saturated else {})}
     phases = {name: {**phase, "seconds": options.seconds} for name, phase in phases.items()}
-    ways = all_ways(options.prosody_modules) if options.prosody_modules else {LOOP: loop, PROXY: proxy}
+    ways = all_ways(options.prosody_modules, options.earlier)
+    if options.prosody_modules is None:
+        del ways[PLAIN]
     print("CPU in microseconds per copy; `of the loop`: the proxy's own, one message in flight")
     for sessions in options.sessions:
         cases = measure(sessions, ways, phases)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from bench import (
     bigroom,
@@ -29,20 +30,25 @@ from bench.scale import QUICK
 from bench.servers import Missing
 from bench.tables import Section
 
-Modules = Path | None  # a checkout of prosody-modules
+
+class Beside(NamedTuple):
+    """What the proxy is measured beside: checkouts of prosody-modules and of another version of the proxy."""
+
+    prosody_modules: Path | None = None
+    earlier: Path | None = None
 
 
 def say(text: str) -> None:
     print(f"# {text}", file=sys.stderr, flush=True)
 
 
-def _forking(prosody_modules: Modules) -> Section:
+def _forking(beside: Beside) -> Section:
     """The proxy beside what it is compared with."""
     by_turns, most = [], max(forking.SESSIONS)
     for sessions in forking.SESSIONS:
         say(f"forking to {sessions} sessions")
         phases = {**forking.PHASES, **({"saturated": forking.SATURATED} if sessions == most else {})}
-        by_turns.append(forking.measure(sessions, forking.all_ways(prosody_modules), phases))
+        by_turns.append(forking.measure(sessions, forking.all_ways(*beside), phases))
     say("forking without TLS, and to sessions that acknowledge")
     without_tls = {forking.PROXY: partial(forking.proxy, tls=False)}
     plain = forking.measure(most, without_tls, {"one": forking.ONE}, tls=False)[forking.PROXY]
@@ -53,51 +59,51 @@ def _forking(prosody_modules: Modules) -> Section:
     return forking_report.section(by_turns, plain, managed)
 
 
-def _accounts(_: Modules) -> Section:
+def _accounts(_: Beside) -> Section:
     return forking_report.accounts_section([(n, forking.measure_accounts(n)) for n in forking.ACCOUNTS])
 
 
-def _passing(_: Modules) -> Section:
+def _passing(_: Beside) -> Section:
     """Both relays, without and with TLS."""
     return relaying.passing_section([case for tls in (False, True) for case in passing.measure(tls=tls)])
 
 
-def _websocket(_: Modules) -> Section:
+def _websocket(_: Beside) -> Section:
     return relaying.websocket_section(websocket.measure())
 
 
-def _memory(_: Modules) -> Section:
+def _memory(_: Beside) -> Section:
     return resources.memory_section(memory.measure(), memory.measure("sleeping"))
 
 
-def _occupancies(_: Modules) -> Section:
+def _occupancies(_: Beside) -> Section:
     return occupancies_report.section(*occupancies.measure())
 
 
-def _storms(_: Modules) -> Section:
+def _storms(_: Beside) -> Section:
     return crowds.storms_section(storms.measure())
 
 
-def _big_rooms(_: Modules) -> Section:
+def _big_rooms(_: Beside) -> Section:
     return crowds.big_rooms_section(bigroom.measure())
 
 
-def _storage(_: Modules) -> Section:
+def _storage(_: Beside) -> Section:
     return resources.storage_section(*storage.measure())
 
 
-def _replay(_: Modules) -> Section:
+def _replay(_: Beside) -> Section:
     return resources.replay_section(replay.measure())
 
 
-def _inactive(_: Modules) -> Section:
+def _inactive(_: Beside) -> Section:
     return inactive_report.section(inactive.measure())
 
 
-def _client_proxy(prosody_modules: Modules) -> str:
+def _client_proxy(beside: Beside) -> str:
     """Beside mod_client_proxy, if that is in the checkout too."""
     try:
-        return client_proxy.section(prosody_modules)
+        return client_proxy.section(beside.prosody_modules)
     except Missing as missing:
         say(str(missing))
         return client_proxy.section(None)
@@ -107,7 +113,7 @@ def _client_proxy(prosody_modules: Modules) -> str:
 NOT_QUICK = ("inactive", "login_times", "hostile")
 
 # In the order of the report. Text, where nothing of it is kept as figures yet.
-SECTIONS: dict[str, Callable[[Modules], Section | str]] = {
+SECTIONS: dict[str, Callable[[Beside], Section | str]] = {
     "forking": _forking,
     "accounts": _accounts,
     "passing": _passing,

@@ -141,8 +141,12 @@ class Yardstick:
 class BenchProxy(Proxy):
     """minimixproxy in front of a server, with TLS as a user runs it, or without (see without_tls.py)."""
 
-    def __init__(self, server: Any, *, tls: bool, rooms: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, server: Any, *, tls: bool, rooms: Mapping[str, Any] | None = None, checkout: Path = HERE.parent
+    ) -> None:
+        """`checkout`: whose code is run, such as that of an earlier version."""
         self._tls = tls
+        self._checkout = checkout
         super().__init__(server, limits=LIMITS, domain={"upstream_trust": "insecure"}, rooms=rooms)
 
     def start(self) -> None:
@@ -153,7 +157,7 @@ class BenchProxy(Proxy):
         self.process = LoggedProcess(
             "minimixproxy",
             [*command, "--config", str(self.configuration)],
-            environment={"PYTHONPATH": str(HERE.parent), "PYTHONUNBUFFERED": "1"},
+            environment={"PYTHONPATH": str(self._checkout), "PYTHONUNBUFFERED": "1"},
             directory=self.directory,
         )
         for port in self.ports:

@@ -1,7 +1,7 @@
 """What was measured, as tables: in Markdown beside the run before, and as plain figures for JSON."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 Figures = Mapping[str, Mapping[str, float]]  # of one table: by row, by column
@@ -67,9 +67,9 @@ class Table:
         }
 
     def markdown(self, before: Figures) -> str:
-        """Return the table; columns for the run before are left out where that had nothing of them."""
-        known = {column.name for column in self.columns if column.before and _has(before, column.name)}
-        columns = [Column(c.name, c.digits, c.name in known, c.goal) for c in self.columns]
+        """Return the table; columns are left out of which nothing was measured, now or in the run before."""
+        measured = [column for column in self.columns if _has(self.figures(), column.name)]
+        columns = [replace(column, before=column.before and _has(before, column.name)) for column in measured]
         heads = [*self.labels, *(head for column in columns for head in column.heads())]
         rules = ["---"] + ["---:"] * (len(heads) - 1)
         lines = [_line(heads), _line(rules), *(_line(self._cells(row, columns, before)) for row in self.rows)]

@@ -1,6 +1,6 @@
 """The part of the report about forking."""
 
-from bench.forking import LOOP, MINIMIX, PLAIN, PROXY, RATE, SATURATED, Case
+from bench.forking import EARLIER, LOOP, MINIMIX, PLAIN, PROXY, RATE, SATURATED, Case
 from bench.tables import Column, Goal, Row, Section, Table
 
 # The goals of issue 14, by sessions.
@@ -8,8 +8,8 @@ LOOP_GOALS = {2: 4.0, 10: 2.5, 50: 1.6}
 MINIMIX_GOALS = {2: 1.25, 10: 0.7, 50: 0.36}
 RATE_GOAL = 3.0
 
-OF_LOOP, OF_MINIMIX = "proxy / loop", "with server / mod_minimix"
-_CPU = ("loop", "proxy", "its server", "with server", "mod_minimix", "plain joins")
+OF_LOOP, OF_MINIMIX, OF_EARLIER = "proxy / loop", "with server / mod_minimix", "proxy / earlier"
+_CPU = ("loop", "proxy", "its server", "with server", "earlier proxy", "mod_minimix", "plain joins")
 
 LATENCIES = [
     Column(f"{what} {part}", 2, before=what == "proxy")
@@ -33,7 +33,8 @@ def section(by_turns: list[Cases], plain: Case, managed: Case | None) -> Section
             f" ({proxy.cipher}). CPU in µs per delivered copy.\n"
             "*Loop*: the yardstick, `bench/yardstick.py`: epoll and OpenSSL, which send copies of as many bytes to as"
             " many connections without looking at them.\n*Plain joins*: each session is an occupant of its own at"
-            " Prosody, without mod_minimix or proxy. All are measured by turns in one run,\neach with servers of its"
+            " Prosody, without mod_minimix or proxy. *Earlier proxy*: another version, if `EARLIER` names its checkout."
+            "\nAll are measured by turns in one run, each with servers of its"
             " own.",
             "One message in flight: the next when every copy of the one before has arrived.",
             _cpu_table("one", by_turns),
@@ -61,7 +62,8 @@ def cpu(phase: str, cases: Cases) -> dict[str, float | None]:
     """Return µs per copy, by who takes them."""
     proxy = cases[PROXY].phases[phase]
     theirs = {name: cases[name].phases[phase].total if name in cases else None for name in (LOOP, MINIMIX, PLAIN)}
-    own = (proxy.cpu["proxy"], proxy.cpu["prosody"], proxy.total)
+    earlier = cases[EARLIER].phases[phase].cpu["proxy"] if EARLIER in cases else None
+    own = (proxy.cpu["proxy"], proxy.cpu["prosody"], proxy.total, earlier)
     return dict(zip(_CPU, (theirs[LOOP], *own, theirs[MINIMIX], theirs[PLAIN]), strict=True))
 
 
@@ -73,9 +75,11 @@ def _ratio_table(by_turns: list[Cases]) -> Table:
         figures = {
             OF_LOOP: _ratio(used["proxy"], used["loop"]),
             OF_MINIMIX: _ratio(used["with server"], used["mod_minimix"]),
+            OF_EARLIER: _ratio(used["proxy"], used["earlier proxy"]),
         }
         rows.append(Row([str(sessions)], figures, goals))
     columns = [Column(OF_LOOP, 2, before=True, goal=True), Column(OF_MINIMIX, 2, before=True, goal=True)]
+    columns.append(Column(OF_EARLIER, 2))
     return Table("ratios", ["sessions"], columns, rows)
 
 
@@ -116,7 +120,7 @@ def accounts_section(by_turns: list[tuple[int, Cases]]) -> Section:
 
 
 def _rate_table(cases: Cases) -> Table:
-    names = {LOOP: "loop", PROXY: "proxy", MINIMIX: "mod_minimix", PLAIN: "plain joins"}
+    names = {LOOP: "loop", PROXY: "proxy", EARLIER: "earlier proxy", MINIMIX: "mod_minimix", PLAIN: "plain joins"}
     figures: dict[str, float | None] = {
         names[way]: case.phases["saturated"].rate for way, case in cases.items() if "saturated" in case.phases
     }

@@ -39,7 +39,12 @@ class ForkingTests(SynchronousTestCase):
     def test_without_mod_minimix(self) -> None:
         section = forking_report.section([by_turns(50, with_minimix=False)], case(50, proxy=1.0), None)
         self.assertNotIn(forking_report.OF_MINIMIX, section.results()["ratios"]["50"])
-        self.assertIn("| 50 | 2.00 | ≤ 1.6, **missed** |  |  |", section.markdown({}))
+        self.assertIn("| 50 | 2.00 | ≤ 1.6, **missed** |\n", section.markdown({}))
+
+    def test_beside_an_earlier_version(self) -> None:
+        cases = by_turns(50) | {forking.EARLIER: case(50, prosody=30.0, proxy=40.0)}
+        found = forking_report.section([cases], case(50, proxy=1.0), None).results()
+        self.assertEqual(found["ratios"]["50"][forking_report.OF_EARLIER], 0.5)
 
 
 class OccupanciesTests(SynchronousTestCase):

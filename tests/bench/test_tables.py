@@ -34,6 +34,10 @@ class TableTests(SynchronousTestCase):
             lines[2:], ["| 2 | 50.0 | 70.0 | ≤ 60, met | 16.0 |", "| 50 | 12.0 |  | ≤ 10 µs, **missed** |  |"]
         )
 
+    def test_what_nobody_measured_has_no_column(self) -> None:
+        table = Table("t", ["sessions"], [Column("proxy"), Column("other", goal=True)], [Row(["2"], {"proxy": 1.0})])
+        self.assertEqual(table.markdown({}), "| sessions | proxy |\n| --- | ---: |\n| 2 | 1 |\n")
+
     def test_figures(self) -> None:
         self.assertEqual(TABLE.figures(), {"2": {"proxy": 50.04, "loop": 16}, "50": {"proxy": 12}})
 
