@@ -156,9 +156,7 @@ class WrongTimeTests(HostileCase):
         device = await self.device(come=False)
         for element in ("enable", "resume previd='x' h='0'", "r", "a h='0'", "enabled", "resumed previd='x' h='0'"):
             line = await device.connect(authenticate=False)
-            await line.open()
-            await line.starttls()
-            await line.open()
+            await line.secured()
             name, _, attributes = element.partition(" ")
             line.send(f"<{name} xmlns='{NS_SM}' {attributes}/>")
             await line.until(lambda line=line: bool(line.inbox) or line.stream_closed, "an answer")  # type: ignore[misc]

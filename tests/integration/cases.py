@@ -11,6 +11,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial import unittest
 
 from tests.integration import client as raw
+from tests.integration import websocket
 from tests.integration.client import Client
 from tests.integration.ejabberd import Ejabberd, UnmanagedEjabberd
 from tests.integration.inbox import Inbox
@@ -19,6 +20,8 @@ from tests.integration.proxy import Proxy, shared_proxy
 from tests.integration.servers import Account, Server, running
 from tests.patience import patiently
 
+#: Whether scripted clients that log in come by WebSocket instead of TCP.
+BY_WEBSOCKET = {"": False, "websocket": True}[os.environ.get("MINIMIXPROXY_TEST_CLIENTS", "")]
 KINDS: tuple[type[Server], ...] = (Prosody, Ejabberd)
 
 
@@ -124,6 +127,12 @@ class IntegrationTestCase(unittest.TestCase):
         self._clients.append(client)
         return client
 
+    def websocket_beside(self, port: int) -> int | None:
+        """The WebSocket of the proxy that has this port for plain connections, if clients are to come that way."""
+        proxies = (proxy for proxy in self._proxies if proxy.port == port and proxy.websocket_port in proxy.ports)
+        found = next(proxies, None) if BY_WEBSOCKET else None
+        return found.websocket_port if found is not None else None
+
     async def client(
         self,
         account: Account | None = None,
@@ -138,7 +147,12 @@ class IntegrationTestCase(unittest.TestCase):
         """A client logged in through the proxy, or `direct` to the server; `online`: with initial presence."""
         account = account or await self.account()
         label = f"{account.username}/{resource}" if resource else account.username
-        client = await self.connect(direct=direct, direct_tls=direct_tls, proxy=proxy, label=label)
+        port = None if direct else self.websocket_beside((proxy or self.proxy).port)
+        if port is None:
+            client = await self.connect(direct=direct, direct_tls=direct_tls, proxy=proxy, label=label)
+        else:
+            client = await websocket.connect(port, self.server.domain, label=label, lenient=True)
+            self._clients.append(client)
         client.language = language
         await client.login(account, resource)
         if online:

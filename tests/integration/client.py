@@ -149,12 +149,16 @@ class Client(Inbox, Protocol):
         self._bound_at = len(self._whole)
         return self.jid
 
-    async def authenticated(self, account: Account) -> None:
-        """From a fresh connection to the features after login; STARTTLS if the server offers it."""
+    async def secured(self) -> None:
+        """From a fresh connection to the features before login; STARTTLS if the server offers it."""
         features = await self.open()
         if any(child.uri == NS_TLS for child in features.element.elements()):
             await self.starttls()
             await self.open()
+
+    async def authenticated(self, account: Account) -> None:
+        """From a fresh connection to the features after login."""
+        await self.secured()
         reply = await self.authenticate(account.username, account.password)
         if reply.element.name != "success":
             raise AssertionError(f"{self.label} could not log in: {reply}")

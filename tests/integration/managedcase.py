@@ -8,6 +8,7 @@ from tests.integration.cases import IntegrationTestCase
 from tests.integration.inbox import Inbox
 from tests.integration.managed import NS_SM, Device, Line
 from tests.integration.servers import Account
+from tests.integration.websocket import Tab
 
 NS_MUC = "http://jabber.org/protocol/muc"
 NS_STANZAS = "urn:ietf:params:xml:ns:xmpp-stanzas"
@@ -39,11 +40,19 @@ class ManagedCase(IntegrationTestCase):
         **how: Any,
     ) -> Device:
         """A device, which has come if nothing else is said; see Device.come for `how`."""
-        device = Device(account or await self.account(), port or self.entrance, resource)
+        device = self._made(account or await self.account(), port or self.entrance, resource)
         self.devices.append(device)
         if come:
             await device.come(**how)
         return device
+
+    def _made(self, account: Account, port: int, resource: str) -> Device:
+        beside = self.websocket_beside(port)
+        if beside is None:
+            return Device(account, port, resource)
+        tab = Tab(account, beside, resource)
+        tab.lenient = True
+        return tab
 
     async def _close_clients(self) -> None:
         for device in self.devices:

@@ -9,11 +9,14 @@ from threading import Thread
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration import commands
+from tests.integration import cases, commands
 from tests.integration.cases import IntegrationTestCase, on_both_servers
+from tests.integration.managed import NS_SM
+from tests.integration.managedcase import ManagedCase, enter, hear, say
 from tests.integration.prefork import Forked
 from tests.integration.processes import LoggedProcess
 from tests.integration.prosody import Prosody
+from tests.integration.websocket import ByWebSocket
 
 
 @on_both_servers
@@ -121,3 +124,36 @@ class PreforkTests(IntegrationTestCase):
             proxy.process.signal(signal.SIGTERM)
             self.assertEqual(await proxy.process.ends(), -signal.SIGTERM, proxy.tail())
             self.assertIn("Server Shut Down", proxy.process.lines[-1])
+
+
+@on_both_servers
+class ByWebSocketTests(ManagedCase):
+    """`MINIMIXPROXY_TEST_CLIENTS=websocket`: who logs in through the proxy comes that way, and is as ever to a test."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(cases, "BY_WEBSOCKET", True)
+
+    async def test_clients(self) -> None:
+        room = self.room()
+        phone, other = await self.client(language="de"), await self.client(direct=True)
+        self.assertEqual([isinstance(client, ByWebSocket) for client in (phone, other)], [True, False])
+        await enter(phone, room, "alice")
+        say(phone, phone.jid, "one")
+        phone.send("".join(f"<message to='{room}' type='groupchat'><body>{n}</body></message>" for n in range(3)))
+        for number in range(3):
+            await hear(phone, str(number))
+        await phone.close()
+
+    async def test_a_stream_error_is_the_end(self) -> None:
+        phone = await self.client()
+        phone.send("<a></b>")
+        await phone.expect_close("not-well-formed")
+
+    async def test_devices(self) -> None:
+        device = await self.device()
+        self.assertIsInstance(device.line, ByWebSocket)
+        device.drop()
+        self.assertTrue(await device.resume())
+        device.send(f"<r xmlns='{NS_SM}'/>")
+        await device.barrier()

@@ -13,7 +13,7 @@ from wsproto.frame_protocol import CloseReason
 from tests.integration.client import Client, tls_options
 from tests.integration.inbox import TIMEOUT, quoted
 from tests.integration.managed import Device, Line
-from tests.integration.xmlcut import Received, parse
+from tests.integration.xmlcut import HEADER, Cutter, Received, parse
 from tests.patience import patiently
 
 NS_FRAMING = "urn:ietf:params:xml:ns:xmpp-framing"
@@ -23,12 +23,13 @@ _NOTHING = b"<nothing xmlns='urn:nothing'>"
 
 
 class ByWebSocket(Client):
-    """What makes a client come by WebSocket. `send` takes single elements, a header or the end of a stream.
+    """What makes a client come by WebSocket.
 
     `http_headers`: more of them for the handshake.
     """
 
     path = "/xmpp-websocket"
+    lenient = False  # about prefixes that nobody has declared: they are what some servers pass on
     http_headers: Sequence[tuple[str, str]] = ()
     is_open = False
     rejected: int | None = None  # the status of HTTP
@@ -84,13 +85,12 @@ class ByWebSocket(Client):
 
     def _message(self, raw: bytes) -> None:
         """Take a message, which has to be a document of its own."""
-        expat.ParserCreate("UTF-8", " ").Parse(raw, True)
-        element = parse(raw, _NOTHING)
-        if element.uri != NS_FRAMING:
-            assert element.uri != "urn:nothing", raw
+        uri, name = root_of(raw, declared=not self.lenient)
+        if uri != NS_FRAMING:
+            assert uri, raw
             self._arrived(Received(raw, _NOTHING))
-        elif element.name == "open":
-            self._opened(element, raw)
+        elif name == "open":
+            self._opened(parse(raw, _NOTHING), raw)
         else:
             self._note("< <close/>")
             self.stream_closed = True
@@ -98,6 +98,7 @@ class ByWebSocket(Client):
                 self.send("</stream:stream>")
 
     def send(self, data: str | bytes) -> None:
+        """Send a header, the end of a stream, or elements, each as a message; what is none goes as it is."""
         text = data if isinstance(data, str) else data.decode()
         if text.startswith("<?xml"):
             head, _, text = text.partition("?>")[2].partition(">")
@@ -105,8 +106,8 @@ class ByWebSocket(Client):
         elif text == "</stream:stream>":
             self._closing = True
             text = f"<close xmlns='{NS_FRAMING}'/>"
-        if text:
-            self.send_message(text)
+        for message in elements_of(text):
+            self.send_message(message)
 
     def send_message(self, text: str) -> None:
         """Send this as one message, whatever it is."""
@@ -139,6 +140,38 @@ class WebSocketClient(ByWebSocket):
 _HEADED = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 
 
+def root_of(raw: bytes, *, declared: bool) -> tuple[str, str]:
+    """The namespace and local name of a document's element. `declared`: every prefix in it has to be."""
+    if declared:
+        expat.ParserCreate("UTF-8", "\x01").Parse(raw, True)  # no namespace has this character; one may have a space
+    found: list[tuple[str, str]] = []
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        parser.StartElementHandler = None
+        prefix, _, local = name.rpartition(":")
+        found.append((attributes.get(f"xmlns:{prefix}" if prefix else "xmlns", ""), local))
+
+    parser = expat.ParserCreate("UTF-8")
+    parser.StartElementHandler = start
+    parser.Parse(raw, True)
+    return found[0]
+
+
+def elements_of(text: str) -> list[str]:
+    """The elements that stand one behind the other in a text, if it is that; else the text."""
+    if not text:
+        return []
+    found: list[Received] = []
+    cutter = Cutter(lambda _root, _raw: None, found.append, lambda: None)
+    cutter.feed(HEADER)
+    try:
+        cutter.feed(text.encode())
+    except expat.ExpatError:
+        return [text]
+    whole = b"".join(element.raw for element in found)
+    return [element.raw.decode() for element in found] if whole == text.encode() else [text]
+
+
 def _opening(head: str) -> str:
     """The start tag of a stream, without its end, as `<open/>`."""
     header = parse(f"{head.replace('<stream:stream', '<open')}/>".encode(), _HEADED)
@@ -162,11 +195,17 @@ async def connect(
 
 
 async def begin(
-    port: int, domain: str, *, label: str = "client", headers: Sequence[tuple[str, str]] = (), **how: Any
+    port: int,
+    domain: str,
+    *,
+    label: str = "client",
+    headers: Sequence[tuple[str, str]] = (),
+    lenient: bool = False,
+    **how: Any,
 ) -> WebSocketClient:
     """The same, with the handshake only begun."""
     client = WebSocketClient(domain, label)
-    client.http_headers = headers
+    client.http_headers, client.lenient = headers, lenient
     await connectProtocol(endpoint(port, domain, **how), client)
     return client
 
@@ -178,8 +217,11 @@ class WebSocketLine(ByWebSocket, Line):
 class Tab(Device):
     """A device that comes by WebSocket: a page in a browser."""
 
+    lenient = False
+
     async def connect(self, *, before: str = "", authenticate: bool = True) -> Line:
         line = WebSocketLine(self, f"{self.label}, connection {len(self.lines) + 1}")
+        line.lenient = self.lenient
         await connectProtocol(endpoint(self.port, self.domain), line)
         await line.opened_by_http()
         self.lines.append(line)
