@@ -13,6 +13,7 @@ from twisted.internet.error import ConnectError
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from minimixproxy.c2s.websocket import liveness
 from tests.integration import websocket
 from tests.integration.managedcase import enter, hear, say
 from tests.integration.ports import free_port
@@ -31,7 +32,7 @@ from tests.integration.servers import in_path
 from tests.integration.test_websocket import AS_IT_IS, WebSocketTestCase
 
 LOOK_EVERY = 0.5  # seconds instead of 25, where nginx gives up after 8 instead of 60
-HURRIED = f"from minimixproxy.c2s.websocket import transport\ntransport.LOOK_EVERY = {LOOK_EVERY}\n"
+HURRIED = f"from minimixproxy.c2s.websocket import liveness\nliveness.LOOK_EVERY = {LOOK_EVERY}\n"
 
 
 class Page(Protocol):
@@ -152,6 +153,7 @@ class BehindNginxTests(BehindHAProxyTests):
 
     async def test_idle_for_longer_than_nginx_waits(self) -> None:
         """Pings keep the connection; without them `proxy_read_timeout` ends it."""
+        self.assertLess(LOOK_EVERY, liveness.LOOK_EVERY)  # it is set where it is used
         library = temporary_directory("hurried")
         (library / "sitecustomize.py").write_text(HURRIED)
         _proxy, _plain, front = await self.behind(PYTHONPATH=str(library))

@@ -376,6 +376,10 @@ class PingTests(TransportTestCase):
             self.client_.connection.dataReceived(framed(b"", opcode=10))
         self.assertFalse(self.wire.closing)
 
+    def test_sooner_than_nginx_gives_up(self) -> None:
+        """Its `proxy_read_timeout` is 60 seconds by default; what was said right behind a look counts for the next."""
+        self.assertLess(2 * LOOK_EVERY, 60.0)
+
     def test_who_says_nothing_is_given_up(self) -> None:
         for _ in range(UNHEARD):
             self.lab.clock.advance(LOOK_EVERY)
