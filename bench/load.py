@@ -94,6 +94,7 @@ def _run(ways: Mapping[str, Way], phases: Result) -> dict[str, Result]:
             way.load.step(phase)(time.monotonic() + phase.get("warm_up", 1.0))
             if "rate" in phase:
                 way.load.latencies.clear()  # those of the last phase that is paced are told
+                way.load.keep()
         _same_size(ways)
         for name in ways:
             found[name][phase_name] = []
@@ -101,6 +102,9 @@ def _run(ways: Mapping[str, Way], phases: Result) -> dict[str, Result]:
             for name, way in ways.items():
                 part = way.meter.slice(phase["seconds"] / SLICES, way.load.step(phase))
                 found[name][phase_name].append(part)
+        if "rate" in phase:
+            for way in ways.values():
+                way.load.prove()
     return {
         name: {
             "phases": found[name],

@@ -1,5 +1,6 @@
 """One sender's messages, paced or as fast as it goes, their copies counted; and CPU times meanwhile."""
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +9,8 @@ from bench.proc import cpu_seconds
 from bench.wire import Stream, Streams
 
 SLICES = 5  # of a measurement, so that a median can be taken
+
+_SERIAL = re.compile(rb"<body>([0-9]{8})")
 
 Result = dict[str, Any]
 Step = Callable[[float], int]
@@ -46,7 +49,7 @@ class Load:
         # In a room the sender gets its own messages back, which are none of the copies; it is read all the same.
         self._own = Streams([sender]) if sender not in receivers else None
         self._streams = Streams(receivers)
-        self._serial = 0
+        self._serial = self._proven_from = 0
         self._sent: list[float] = []  # when, of each message
         self._before = {stream: stream.messages for stream in receivers}  # what came before the first of them
         self.latencies: list[float] = []  # seconds from sending to each copy, of what was paced
@@ -56,6 +59,21 @@ class Load:
         """Bytes of a message as it is delivered."""
         last = self.receivers[-1]
         return last.bytes / max(last.messages, 1)
+
+    def keep(self) -> None:
+        """From now on keep what the receivers read, for `prove`."""
+        self._proven_from = self._serial
+        for receiver in self.receivers:
+            receiver.kept = []
+
+    def prove(self) -> None:
+        """Raise `RuntimeError` unless each receiver got each message since `keep` once, and in order; forget them."""
+        sent = [b"%08d" % serial for serial in range(self._proven_from + 1, self._serial + 1)]
+        for receiver in self.receivers:
+            kept, receiver.kept = receiver.kept or [], None
+            got = _SERIAL.findall(b"".join(kept))
+            if got != sent:
+                raise RuntimeError(f"{receiver.jid}: {len(sent)} messages were sent, {len(got)} came: {got[:20]!r}…")
 
     def _send(self, number: int = 1) -> None:
         data = []

@@ -49,6 +49,7 @@ class Stream:
         self.jid = ""
         self.messages = 0  # whole messages received
         self.bytes = 0
+        self.kept: list[bytes] | None = None  # what was read, if that is wanted
         self._tail = b""
         self._managed_from: int | None = None  # so many messages came before stream management was enabled
 
@@ -159,6 +160,8 @@ class Stream:
             if not data:
                 raise RuntimeError(f"{self.jid}: connection closed")
             self.bytes += len(data)
+            if self.kept is not None:
+                self.kept.append(data)
             whole = self._tail + data
             received += whole.count(_STANZA_END)
             self._tail = whole[-_KEEP:]

@@ -40,7 +40,7 @@ def section(by_turns: list[Cases], plain: Case, managed: Case | None) -> Section
             _cpu_table("one", by_turns),
             "The proxy's own CPU beside that of the loop, and proxy and server together beside mod_minimix:",
             _ratio_table(by_turns),
-            f"{RATE} messages per second:",
+            f"{RATE} messages per second; each session got each of them once, in the order in which they were said:",
             _cpu_table("paced", by_turns),
             "Of these, milliseconds from sending a message to receiving each copy, and how much more that is through"
             " the proxy than by plain joins:",
