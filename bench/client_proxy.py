@@ -1,9 +1,5 @@
-"""client_proxy: minimixproxy as a component beside Prosody with mod_client_proxy, askers and workers being the same.
+"""client_proxy: minimixproxy as a component beside Prosody with mod_client_proxy, askers and workers being the same."""
 
-`python -m bench.client_proxy [--prosody-modules DIRECTORY]` prints its section of docs/benchmarks.md.
-"""
-
-import argparse
 import json
 import subprocess
 import sys
@@ -30,7 +26,14 @@ PHASES = {
     "saturated": {"window": 64, "seconds": scaled(2.0, 0.8)},
 }
 ROUNDS = scaled(2, 1)
-REQUESTS = scaled(10_000, 1_000)
+REQUESTS = scaled(10_000, 3_000)
+
+
+class Case(NamedTuple):
+    """What was measured with one of both: figures by phase, and what became of the requests."""
+
+    speeds: dict[str, dict[str, float]]
+    loss: dict[str, Any]
 
 
 class Setting(NamedTuple):
@@ -165,56 +168,9 @@ def loss(prosody_modules: Path | None, requests: int = REQUESTS) -> dict[str, An
     return run(prosody_modules, kind="loss", requests=requests, window=64, limit=150.0)
 
 
-def section(prosody_modules: Path | None) -> str:
-    """Measure everything and write it down in Markdown. Raises `Missing` before it begins."""
+def measure(prosody_modules: Path | None) -> tuple[Case, Case | None]:
+    """Ours, and theirs if there is a directory. Raises `Missing` before it begins."""
     if prosody_modules is not None:
         _mod_client_proxy(prosody_modules)
     ours, theirs = speeds(prosody_modules)
-    lines = [
-        "## client_proxy",
-        "",
-        f"{len(ASKERS)} askers, {WORKERS} workers (resources of one account), requests and answers of about 300 bytes,"
-        " no TLS, everything on one machine. CPU in microseconds per request, of server and proxy together. With a"
-        " component, every request and every answer passes the server twice; with a module inside of it once.",
-        "",
-        "| load | | requests/s | CPU | of it proxy | p50 ms | p99 ms |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for phase in PHASES:
-        lines.append(_row(phase, "minimixproxy", ours[phase]))
-        if theirs is not None:
-            lines.append(_row("", "mod_client_proxy", theirs[phase]))
-            lines.append(
-                f"| | ratio | {_ratio(ours, theirs, phase, 'rate')} | {_ratio(ours, theirs, phase, 'cpu')} | "
-                f"| {_ratio(ours, theirs, phase, 'p50')} | {_ratio(ours, theirs, phase, 'p99')} |"
-            )
-    lines += ["", f"{REQUESTS} requests, 64 open at a time, one worker cut off and started anew every second:", ""]
-    lines += ["| | answered | of it errors | lost | twice | restarts | seconds |", "| --- " + "| ---: " * 6 + "|"]
-    lines.append(_loss_row("minimixproxy", loss(None)))
-    if prosody_modules is not None:
-        lines.append(_loss_row("mod_client_proxy", loss(prosody_modules)))
-    return "\n".join(lines) + "\n"
-
-
-def _row(phase: str, name: str, found: dict[str, float]) -> str:
-    return (
-        f"| {phase} | {name} | {found['rate']:.0f} | {found['cpu']:.0f} | {found.get('cpu of proxy', 0):.0f} "
-        f"| {found['p50']:.2f} | {found['p99']:.2f} |"
-    )
-
-
-def _ratio(ours: Any, theirs: Any, phase: str, value: str) -> str:
-    return f"{ours[phase][value] / theirs[phase][value]:.2f}"
-
-
-def _loss_row(name: str, found: dict[str, Any]) -> str:
-    return (
-        f"| {name} | {found['answered']} | {found['errors']} | {found['lost']} | {found['twice']} "
-        f"| {found['restarts']} | {found['seconds']:.0f} |"
-    )
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m bench.client_proxy", description=__doc__)
-    parser.add_argument("--prosody-modules", type=Path, help="directory with mod_client_proxy, for comparison")
-    print(section(parser.parse_args().prosody_modules))
+    return Case(ours, loss(None)), Case(theirs, loss(prosody_modules)) if theirs is not None else None

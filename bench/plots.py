@@ -42,6 +42,8 @@ class Plot(NamedTuple):
 
 def _lines(axes: Axes, now: Figures, before: Figures, columns: Sequence[str], compared: Sequence[str]) -> None:
     """Draw columns over rows whose labels are numbers, both axes logarithmic."""
+    from matplotlib.ticker import LogLocator
+
     for number, column in enumerate(columns):
         colour = f"C{number}"
         if any(_points(now, column)):
@@ -53,6 +55,7 @@ def _lines(axes: Axes, now: Figures, before: Figures, columns: Sequence[str], co
     rows = [float(row) for row in now]
     axes.set_xticks(rows, list(now))
     axes.minorticks_off()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 

@@ -22,6 +22,7 @@ from bench import (
     storms,
     websocket,
 )
+from bench.report import client_proxy as client_proxy_report
 from bench.report import crowds, relaying, resources
 from bench.report import forking as forking_report
 from bench.report import inactive as inactive_report
@@ -100,13 +101,13 @@ def _inactive(_: Beside) -> Section:
     return inactive_report.section(inactive.measure())
 
 
-def _client_proxy(beside: Beside) -> str:
+def _client_proxy(beside: Beside) -> Section:
     """Beside mod_client_proxy, if that is in the checkout too."""
     try:
-        return client_proxy.section(beside.prosody_modules)
+        return client_proxy_report.section(*client_proxy.measure(beside.prosody_modules))
     except Missing as missing:
         say(str(missing))
-        return client_proxy.section(None)
+        return client_proxy_report.section(*client_proxy.measure(None))
 
 
 # What says little of speed is not in a quick run.

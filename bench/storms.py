@@ -1,14 +1,16 @@
 """Everybody at once: 600 logins one by one, the proxy killed with 3,000 rooms, 600 clients that come back together.
 
 Rooms are those of bench/roomservice.py; the accounts' keys are kept, so the proxy comes back by itself.
+`python -m bench.storms 300 100`: 30,000 rooms of 300 accounts.
 """
 
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from bench.pings import Pings
+from bench.pings import Pings, percentile
 from bench.proc import cpu_seconds, resident_bytes
 from bench.scale import scaled
 from bench.servers import PASSWORD, BenchProsody, BenchProxy, RoomService, stopping
@@ -21,12 +23,13 @@ ROOMS = scaled(10, 3)  # of each account
 OCCUPANTS = 30
 WARM_UP = 10  # logins before the count
 QUIET = scaled(3.0, 1.5)  # seconds of pings while nothing else happens
-TIME_LIMIT = 150.0  # seconds until all rooms are back
+TIME_LIMIT = 600.0  # seconds until all rooms are back
 
 
 class Case(NamedTuple):
     """Seconds and CPU seconds of the proxy; pings in milliseconds, of somebody directly at the server."""
 
+    accounts: int
     logins: int
     login_cpu: float  # of each
     login_bytes: float  # of each
@@ -43,13 +46,14 @@ class Case(NamedTuple):
 class Ground:
     """Servers, and everybody's devices."""
 
-    def __init__(self, prosody: BenchProsody, started: list[LoggedProcess]) -> None:
+    def __init__(self, prosody: BenchProsody, started: list[LoggedProcess], accounts: int, rooms: int) -> None:
         self._prosody, self._started = prosody, started
+        self.accounts, self._rooms = accounts, rooms
         self._service = RoomService(prosody)
         started.append(self._service.process)
         self.proxy = BenchProxy(prosody, tls=True)
         started.append(self.proxy.process)
-        self._names = [(name, f"d{n}") for n in range(DEVICES) for name in prosody.accounts[:ACCOUNTS]]
+        self._names = [(name, f"d{n}") for n in range(DEVICES) for name in prosody.accounts[:accounts]]
         self.streams: list[Stream] = []
 
     def come(self, name: tuple[str, str]) -> Stream:
@@ -72,10 +76,10 @@ class Ground:
 
     def join(self) -> int:
         """Each account joins its rooms; return how many."""
-        for stream in self.streams[:ACCOUNTS]:
-            for number in range(ROOMS):
+        for stream in self.streams[: self.accounts]:
+            for number in range(self._rooms):
                 stream.join(f"r{OCCUPANTS}-{number}@{self._prosody.rooms}", stream.jid.partition("@")[0])
-        return ACCOUNTS * ROOMS
+        return self.accounts * self._rooms
 
     def come_back(self) -> tuple[float, float]:
         """Kill the proxy, start it, and wait for all rooms; return seconds from its start, and its CPU seconds."""
@@ -86,7 +90,7 @@ class Ground:
         began = time.monotonic()
         self.proxy.start()
         self._started.append(self.proxy.process)
-        ended = self._service.order(f"count {ACCOUNTS * ROOMS}", TIME_LIMIT)
+        ended = self._service.order(f"count {self.accounts * self._rooms}", TIME_LIMIT)
         return ended - began, cpu_seconds(self.proxy.process.pid)
 
     def come_together(self) -> tuple[float, float, int]:
@@ -113,12 +117,12 @@ class Ground:
         return seconds, cpu_seconds(self.proxy.process.pid) - cpu, len(refused)
 
 
-def measure() -> Case:
-    """One after the other, on the same servers."""
+def measure(accounts: int = ACCOUNTS, rooms: int = ROOMS) -> Case:
+    """One after the other, on the same servers; so many rooms of each account."""
     prosody = BenchProsody(tls=True)
     started = [prosody.process]
     with stopping(started):
-        ground = Ground(prosody, started)
+        ground = Ground(prosody, started, accounts, rooms)
         pings = Pings(prosody.port, prosody.sender_domain, prosody.sender, f"room@{prosody.muc}")
         started.append(pings.process)
         return _case(ground, pings)
@@ -133,4 +137,29 @@ def _case(ground: Ground, pings: Pings) -> Case:
     back, back_cpu = ground.come_back()
     meanwhile = pings.take("server")
     again, again_cpu, refused = ground.come_together()
-    return Case(logins, login_cpu, login_bytes, rooms, back, back_cpu, quiet, meanwhile, again, again_cpu, refused)
+    return Case(
+        ground.accounts,
+        logins,
+        login_cpu,
+        login_bytes,
+        rooms,
+        back,
+        back_cpu,
+        quiet,
+        meanwhile,
+        again,
+        again_cpu,
+        refused,
+    )
+
+
+def main(accounts: str, rooms: str) -> None:
+    for name, value in measure(int(accounts), int(rooms))._asdict().items():
+        shown = (
+            f"p50 {percentile(value, 0.5):.2f}, p99 {percentile(value, 0.99):.2f}" if isinstance(value, list) else value
+        )
+        print(f"{name:12} {shown}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -71,7 +71,7 @@ class Table:
         measured = [column for column in self.columns if _has(self.figures(), column.name)]
         columns = [replace(column, before=column.before and _has(before, column.name)) for column in measured]
         heads = [*self.labels, *(head for column in columns for head in column.heads())]
-        rules = ["---"] + ["---:"] * (len(heads) - 1)
+        rules = ["---"] * len(self.labels) + ["---:"] * (len(heads) - len(self.labels))
         lines = [_line(heads), _line(rules), *(_line(self._cells(row, columns, before)) for row in self.rows)]
         return "\n".join([*lines, ""])
 

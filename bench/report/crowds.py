@@ -20,7 +20,7 @@ VALUE = Column("measured", 2, before=True, goal=True)
 
 def storms_section(case: storms.Case) -> Section:
     """Logins, a kill, and all clients at once."""
-    devices = storms.ACCOUNTS * storms.DEVICES
+    devices, rooms = case.accounts * storms.DEVICES, case.rooms // case.accounts
     quiet, meanwhile = percentile(case.quiet, 0.99), percentile(case.meanwhile, 0.99)
     rows = [
         _row("login, CPU ms", case.login_cpu * 1000, Goal(LOGIN_GOAL)),
@@ -37,8 +37,8 @@ def storms_section(case: storms.Case) -> Section:
         "storms",
         "Everybody at once",
         [
-            f"{devices} logins of {storms.ACCOUNTS} accounts at Prosody, one after the other, TLS on both sides: CPU"
-            f" and resident memory of the proxy for each, with its accounts.\nThen each account joins {storms.ROOMS}"
+            f"{devices} logins of {case.accounts} accounts at Prosody, one after the other, TLS on both sides: CPU"
+            f" and resident memory of the proxy for each, with its accounts.\nThen each account joins {rooms}"
             f" rooms of {storms.OCCUPANTS} occupants, and the proxy is killed and started: its {case.rooms} rooms come"
             " back by themselves, while\nsomebody else, directly at the server, pings it. Then all clients log in anew"
             " at the same moment; they share the two cores with proxy and server.",

@@ -65,7 +65,7 @@ class CrowdsTests(SynchronousTestCase):
     """Everybody at once."""
 
     def test_ping_beside_quiet_ping(self) -> None:
-        found = storms.Case(590, 0.004, 90 * 1024, 3000, 20.0, 10.0, [1.0, 2.0], [1.0, 3.0], 7.0, 3.0, 1)
+        found = storms.Case(300, 590, 0.004, 90 * 1024, 3000, 20.0, 10.0, [1.0, 2.0], [1.0, 3.0], 7.0, 3.0, 1)
         rows = crowds.storms_section(found).results()["storms"]
         self.assertEqual(rows["killed: ping p99 / quiet p99"], {"measured": 1.5})
         self.assertEqual(rows["login, CPU ms"], {"measured": 4.0})
