@@ -12,6 +12,8 @@ Seconds = float | Callable[[], float]  # or what returns how many there are now
 class Backoff:
     """Waits that double from `first` to `limit` seconds, each varied by half so that many do not move in step."""
 
+    __slots__ = ("_chance", "_doubled", "_first", "_limit")
+
     def __init__(self, first: Seconds, limit: Seconds, chance: Callable[[], float] = random.random) -> None:
         """`chance` returns a number from 0 to 1."""
         self._first = first

@@ -29,6 +29,8 @@ class _Marker(NamedTuple):
 class DisplayedMarkers:
     """By occupant. Each has a place in the order of messages, behind the one that it is about."""
 
+    __slots__ = ("_budget", "_last")
+
     def __init__(self, budget: ByteBudget | None = None) -> None:
         """`budget`: the bytes that they may have; what does not fit costs the oldest."""
         self._budget = budget

@@ -28,6 +28,21 @@ _MOST_GONE = 1024 * 1024  # bytes, or what is over then
 class KeptMessages:
     """The last messages of a room, in the order in which they came. What goes is journalled now and then."""
 
+    __slots__ = (
+        "_budget",
+        "_by_id",
+        "_bytes",
+        "_bytes_gone",
+        "_first",
+        "_identities",
+        "_journal",
+        "_messages",
+        "_said",
+        "_settings",
+        "_unread",
+        "expired_until",
+    )
+
     def __init__(
         self,
         settings: Rooms,

@@ -19,6 +19,8 @@ _OPTIONAL = ((b"&gt;", b">"), (b"&apos;", b"'"), (b"&quot;", b'"'))  # escapes t
 class SaidIndex:
     """Sequences of messages, by their sender and an id that it gave them: the last one counts."""
 
+    __slots__ = ("_sequences",)
+
     def __init__(self) -> None:
         self._sequences: dict[int, int] = {}
 
@@ -48,6 +50,8 @@ class SaidIndex:
 
 class IdentityIndex:
     """Sequences of messages by sender, the id that it gave, and text. Built when first asked for: few rooms need it."""
+
+    __slots__ = ("_known", "_sequences")
 
     def __init__(self) -> None:
         self._sequences: dict[int, tuple[int, ...]] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -38,6 +37,8 @@ class PrivateMessages:
 
     log = Logger()
 
+    __slots__ = ("_account", "_budget", "_journal", "_room", "_waiting")
+
     def __init__(
         self, room: str, journal: RoomJournal, budget: ByteBudget, kept: Iterable[KeptPrivate] = (), account: str = ""
     ) -> None:
@@ -45,7 +46,7 @@ class PrivateMessages:
         self._account = account
         self._journal = journal
         self._budget = budget
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: list[_Waiting] = []
         for private in kept:
             if self._has_place(private):
                 self._waiting.append(_Waiting(private))

@@ -15,6 +15,8 @@ class ReadMark:
     counts. One that was there once is remembered by its place, and so stays older than all that has come since.
     """
 
+    __slots__ = ("_journal", "_messages", "_sequence", "_told")
+
     def __init__(self, journal: RoomJournal, messages: KeptMessages, kept: int | None) -> None:
         self._journal = journal
         self._messages = messages

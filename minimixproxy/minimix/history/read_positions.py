@@ -16,6 +16,8 @@ class ReadPositions:
     The least recent of too many clients is forgotten; those that are there are not.
     """
 
+    __slots__ = ("_cursors", "_journal", "_present")
+
     def __init__(self, journal: RoomJournal, kept: Mapping[str, int] | None = None) -> None:
         self._journal = journal
         # Those that have seen most are the most recent.

@@ -54,6 +54,27 @@ class RoomArchive:
 
     log = Logger()
 
+    __slots__ = (
+        "_after_id",
+        "_budget",
+        "_done",
+        "_found",
+        "_full",
+        "_limit",
+        "_marked",
+        "_messages",
+        "_most",
+        "_outlet",
+        "_page",
+        "_pages",
+        "_room",
+        "_running",
+        "_since",
+        "_start",
+        "failed",
+        "told_all",
+    )
+
     def __init__(
         self, room: str, outlet: RoomOutlet, limit: Callable[[], int], done: Callable[[list[Stanza]], None]
     ) -> None:

@@ -67,6 +67,23 @@ class RoomHistory:
     `senders` is to be told who leaves the room.
     """
 
+    __slots__ = (
+        "_attached",
+        "_journal",
+        "_kept",
+        "_markers",
+        "_newest",
+        "_positions",
+        "_read_mark",
+        "_replays",
+        "_room",
+        "_settings",
+        "at_least",
+        "faulty",
+        "known_as",
+        "senders",
+    )
+
     def __init__(
         self,
         room: str,

@@ -23,6 +23,8 @@ class RoomInfo:
 
     log = Logger()
 
+    __slots__ = ("_asked", "_asking", "_outlet", "_waiting", "archive", "members_only", "room")
+
     def __init__(self, room: str, outlet: RoomOutlet) -> None:
         self.room = room
         self.members_only: bool | None = None  # None: not known yet

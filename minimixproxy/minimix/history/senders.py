@@ -16,6 +16,8 @@ from minimixproxy.wire.stanza import MalformedStanza, Stanza
 class Senders:
     """Of one room. A sender is an occupant-id, marked as such, or the address of an occupant."""
 
+    __slots__ = ("_nicks", "_own", "gives_ids")
+
     def __init__(self) -> None:
         self.gives_ids = False  # the room gives every occupant an id, and lets nobody else write one
         self._own: str | None = None  # the account's, if the room gives it one

@@ -31,6 +31,8 @@ class FromRoom:
 
     log = Logger()
 
+    __slots__ = ("_fresh_until", "_lifecycle", "_parts", "_telling_again_until")
+
     def __init__(self, parts: Parts, lifecycle: Lifecycle) -> None:
         self._parts = parts
         self._lifecycle = lifecycle

@@ -17,6 +17,8 @@ class LeaveGrace:
     kept.
     """
 
+    __slots__ = ("_over", "_seconds", "_session", "_timer")
+
     def __init__(
         self, clock: Clock, seconds: Callable[[], float], over: Callable[[SessionPort, Stanza | None], None]
     ) -> None:

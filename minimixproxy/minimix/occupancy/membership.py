@@ -17,6 +17,8 @@ class Membership:
 
     log = Logger()
 
+    __slots__ = ("_appearance", "_bookmarked", "_journal", "_missing_since", "_password", "known", "since")
+
     def __init__(self, appearance: Appearance, journal: RoomJournal, since: float) -> None:
         """`since`: when the account came in, seconds since the epoch."""
         self._password: str | None = None

@@ -136,7 +136,8 @@ class Occupancies:
     def _occupancy(self, room: str, kept: KeptRoom | None = None) -> Occupancy:
         shared = self._context
         journal = shared.journal.room(self._bare, room)
-        occupancy = Occupancy(RoomContext(room, self.outlet, shared.settings, shared.clock, CAPS, journal), kept)
+        context = RoomContext(room, self.outlet, shared.settings, shared.clock, CAPS, journal, shared.told)
+        occupancy = Occupancy(context, kept)
         stanza_id = self._host.read_up_to(room)
         if stanza_id is not None:
             occupancy.history.read_up_to(stanza_id)

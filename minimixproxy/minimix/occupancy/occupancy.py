@@ -46,6 +46,21 @@ class Occupancy:
     With `kept`, the account is in the room already, as far as it and the room's journal know: it is INTERRUPTED.
     """
 
+    __slots__ = (
+        "_appearance",
+        "_attendance",
+        "_context",
+        "_grace",
+        "_lifecycle",
+        "_membership",
+        "_schedule",
+        "attached",
+        "from_room",
+        "history",
+        "info",
+        "room",
+    )
+
     def __init__(self, context: RoomContext, kept: KeptRoom | None = None) -> None:
         outlet, settings, clock = context.outlet, context.settings, context.clock
         self.room = context.room

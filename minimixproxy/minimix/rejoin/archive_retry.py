@@ -22,6 +22,8 @@ class ArchiveRetry:
     `since` is where they begin, by id and time of the last message before; None while nothing is missing.
     """
 
+    __slots__ = ("_all_known", "_archive", "_backoff", "_clock", "_forking", "_timer", "since")
+
     def __init__(
         self, context: RoomContext, heard: Callable[[Stanza, bool], None], all_known: Callable[[], None]
     ) -> None:

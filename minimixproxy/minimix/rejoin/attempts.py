@@ -13,6 +13,8 @@ LastKnown = tuple[str | None, float]  # id of the last message that is known, if
 class RejoinAttempts:
     """`current` is the one that is under way, None if there is none."""
 
+    __slots__ = ("_archive_retry", "current", "forbidden_before", "schedule")
+
     def __init__(self, schedule: RejoinSchedule, archive_retry: ArchiveRetry) -> None:
         self.schedule = schedule
         self.current: RejoinAttempt | None = None

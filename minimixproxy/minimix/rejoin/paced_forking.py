@@ -13,6 +13,7 @@ from minimixproxy.wire.stanza import Stanza
 #: Bytes of messages in one turn, or one message. An occupant can have each 4 of them be an element that takes a
 #: microsecond to read.
 AT_ONCE = 64 * 1024
+_NOTHING: deque[tuple[Stanza, bool]] = deque(maxlen=0)  # an empty one is large, and each room has two
 
 
 class PacedForking:
@@ -21,13 +22,15 @@ class PacedForking:
     The first few at once, the others in the turns that follow.
     """
 
+    __slots__ = ("_done", "_heard", "_room", "_running", "_timer", "_waiting")
+
     def __init__(
         self, room: str, clock: Clock, heard: Callable[[Stanza, bool], None], done: Callable[[], None]
     ) -> None:
         self._room = room
         self._heard = heard
         self._done = done
-        self._waiting: deque[tuple[Stanza, bool]] = deque()
+        self._waiting = _NOTHING
         self._timer = Timer(clock)
         self._running = False
 
@@ -38,7 +41,7 @@ class PacedForking:
 
     def start(self, past: Iterable[Stanza], live: Iterable[Stanza] = ()) -> None:
         """Hand on what was said, in this order."""
-        self._waiting.extend((message, True) for message in past)
+        self._waiting = deque((message, True) for message in past)
         self._waiting.extend((message, False) for message in live)
         self._running = True
         self._go_on()
@@ -52,7 +55,7 @@ class PacedForking:
         """Nobody listens any more."""
         self._running = False
         self._timer.stop()
-        self._waiting.clear()
+        self._waiting = _NOTHING
 
     def _go_on(self) -> None:
         self._tell(AT_ONCE)
@@ -60,6 +63,7 @@ class PacedForking:
             self._timer.start(0, self._go_on)
         elif self._running:
             self._running = False
+            self._waiting = _NOTHING
             self._done()
 
     def _tell(self, size: int) -> None:

@@ -20,6 +20,20 @@ MAX_NICKS = 5  # tried in a row, the wished one first
 class RejoinSchedule:
     """The attempts of one occupancy: `attempt` makes one, by the nick given, the wished one if it can be had."""
 
+    __slots__ = (
+        "_appearance",
+        "_asking",
+        "_attempt",
+        "_back_since",
+        "_backoff",
+        "_conflicts",
+        "_context",
+        "_due",
+        "_due_at",
+        "_timer",
+        "attempts",
+    )
+
     def __init__(self, context: RoomContext, appearance: Appearance, attempt: Callable[[str], None]) -> None:
         self._context = context
         self._appearance = appearance

@@ -33,6 +33,8 @@ class SelfPing:
     `occupant` returns its address, `out` is called when the room does not know it.
     """
 
+    __slots__ = ("_asked", "_clock", "_doubted", "_heard", "_occupant", "_out", "_requests", "_settings", "_timer")
+
     def __init__(self, context: RoomContext, occupant: Callable[[], str], out: Callable[[], None]) -> None:
         self._requests: OwnRequests = context.outlet
         self._clock = context.clock

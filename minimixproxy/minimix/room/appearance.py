@@ -26,6 +26,22 @@ class Appearance:
     `nick` is the one in use, `wished_nick` the one that it should be: asked for again while somebody else has it.
     """
 
+    __slots__ = (
+        "_asked_texts",
+        "_caps",
+        "_changes",
+        "_outlet",
+        "_presence",
+        "_regain",
+        "_settings",
+        "_too_large",
+        "_visible",
+        "attached",
+        "nick",
+        "room",
+        "wished_nick",
+    )
+
     def __init__(self, context: RoomContext, attached: AttachedSessions, visible: Callable[[], bool]) -> None:
         room, outlet, clock = context.room, context.outlet, context.clock
         self.nick = ""

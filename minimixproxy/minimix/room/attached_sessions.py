@@ -29,6 +29,8 @@ Weigh = Callable[[Stanza, Copy], Weighed]
 class AttachedSessions:
     """Sessions in the order of their latest presence. `caps` replaces what theirs advertise (XEP-0115)."""
 
+    __slots__ = ("_directed", "_outlet", "_sessions")
+
     def __init__(self, outlet: RoomOutlet, caps: bytes) -> None:
         self._outlet = outlet
         self._sessions: dict[SessionPort, bytes | None] = {}  # with the presence directed to this room, if any

@@ -27,6 +27,22 @@ class Attendance:
     `view` is what the room has shown, and what a session is shown that comes later.
     """
 
+    __slots__ = (
+        "_appearance",
+        "_clock",
+        "_history",
+        "_outlet",
+        "_patience",
+        "_settings",
+        "attached",
+        "joiner",
+        "next",
+        "outbox",
+        "privates",
+        "view",
+        "waiting",
+    )
+
     def __init__(
         self, context: RoomContext, appearance: Appearance, history: RoomHistory, privates: Iterable[KeptPrivate]
     ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from minimixproxy.bounds.shared_bytes import SharedBytes
 from minimixproxy.config.settings import Push, Rooms
 from minimixproxy.minimix.addressing.local_accounts import ClientOf
 from minimixproxy.minimix.interfaces.journal import Journal, RoomJournal
@@ -16,7 +17,7 @@ from minimixproxy.timing.pacing import Pacer
 @dataclass(frozen=True, slots=True)
 class RoomContext:
     """One room of one account: `room` is its bare JID, `outlet` the way to it, `caps` what the account's presence there
-    advertises (XEP-0115).
+    advertises (XEP-0115). `told`: what rooms tell several accounts.
     """
 
     room: str
@@ -25,12 +26,13 @@ class RoomContext:
     clock: Clock
     caps: bytes
     journal: RoomJournal
+    told: SharedBytes = field(default_factory=SharedBytes)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountContext:
     """What all accounts of the proxy share: `client_of` finds the clients of others of them in a room, `pacer` sets the
-    pace at which rooms are joined again, `endings` keeps why accounts are not in rooms.
+    pace at which rooms are joined again, `endings` keeps why accounts are not in rooms, `told` what rooms tell several.
     """
 
     settings: Rooms
@@ -40,3 +42,4 @@ class AccountContext:
     pacer: Pacer
     push: Push
     endings: Endings = field(default_factory=Endings)
+    told: SharedBytes = field(default_factory=SharedBytes)

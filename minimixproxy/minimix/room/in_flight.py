@@ -80,6 +80,8 @@ class Said:
 class InFlight:
     """Messages in the order in which they were sent, which is the order in which the room shows them."""
 
+    __slots__ = ("_budget", "_bytes", "_clock", "_followed", "_keeps_ids", "_repeats")
+
     def __init__(self, clock: Clock, budget: ByteBudget) -> None:
         """`budget`: of all that the account's sessions have kept."""
         self._clock = clock

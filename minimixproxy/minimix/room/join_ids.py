@@ -24,6 +24,8 @@ _MARK = 8
 class JoinIds:
     """The ids of one occupancy's joins: a nonce, a mark of all of this process, and one of this occupancy's."""
 
+    __slots__ = ("_clock", "_latest", "_own", "_sent", "_unanswered")
+
     def __init__(self, clock: Clock) -> None:
         self._own = secrets.token_bytes(16)
         self._latest = ""

@@ -34,6 +34,8 @@ class _Asked(NamedTuple):
 class NickChanges:
     """Open requests of one occupancy. What the room does not answer is answered here, by an error."""
 
+    __slots__ = ("_budget", "_clock", "_pending", "_room", "_timer")
+
     def __init__(self, room: str, clock: Clock, budget: ByteBudget) -> None:
         self._room = room
         self._budget = budget

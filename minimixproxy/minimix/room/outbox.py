@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -57,11 +56,13 @@ class Outbox:
 
     log = Logger()
 
+    __slots__ = ("_budget", "_bytes", "_clock", "_held", "_known", "_sending", "_timer", "_told_known", "in_flight")
+
     def __init__(self, clock: Clock, budget: ByteBudget) -> None:
         self.in_flight = InFlight(clock, budget)
         self._clock = clock
         self._budget = budget
-        self._held: deque[_Held] = deque()
+        self._held: list[_Held] = []  # few: a deque that is empty is larger than these
         self._bytes = 0
         self._timer = Timer(clock)
         self._known = 0  # the sequence of the last message that was known when the stream was lost
@@ -103,7 +104,7 @@ class Outbox:
             self.in_flight.shown(stanza, own)
             return
         for _ in range(place + 1):
-            self._let_go(self._held.popleft()).done()
+            self._let_go(self._held.pop(0)).done()
 
     def refused(self, stanza_id: str | None) -> None:
         """The room, or somebody before it, refuses the message of that id, and its client is told so."""
@@ -127,9 +128,9 @@ class Outbox:
         deadline = self._clock.seconds() + PATIENCE
         if self._held:
             deadline = min(deadline, self._held[0].deadline)
-        for said in reversed(self.in_flight.take()):
-            self._bytes += len(said.stanza.raw)
-            self._held.appendleft(_Held(said.session, said.stanza, deadline, said.done, said, said.gone))
+        taken = self.in_flight.take()
+        self._bytes += sum(len(said.stanza.raw) for said in taken)
+        self._held[:0] = [_Held(said.session, said.stanza, deadline, said.done, said, said.gone) for said in taken]
         self._watch()
 
     # What waits ------------------------------------------------------------------------------------------------
@@ -164,12 +165,12 @@ class Outbox:
     def drop(self, session: SessionPort) -> None:
         """The session is gone. What it said to all, and its client does not say again by itself, waits all the same."""
         self._take_if(lambda held: held.session is session and (held.client_repeats or not is_to_all(held.stanza)))
-        self._held = deque(held._replace(gone=True) if held.session is session else held for held in self._held)
+        self._held = [held._replace(gone=True) if held.session is session else held for held in self._held]
 
     def _take_if(self, is_taken: Callable[[_Held], bool]) -> list[_Held]:
         taken = [self._let_go(held) for held in self._held if is_taken(held)]
         if taken:
-            self._held = deque(held for held in self._held if held not in taken)
+            self._held = [held for held in self._held if held not in taken]
         return taken
 
     def _let_go(self, held: _Held) -> _Held:
@@ -230,8 +231,8 @@ class Outbox:
         for held in self._take_if(lambda held: held.session is session):
             held.refuse(condition)
 
-    def _take(self) -> deque[_Held]:
-        taken, self._held = self._held, deque()
+    def _take(self) -> list[_Held]:
+        taken, self._held = self._held, []
         for held in taken:
             self._let_go(held)
         self._timer.stop()
@@ -240,7 +241,7 @@ class Outbox:
     def _expire(self) -> None:
         now = self._clock.seconds()
         while self._held and self._held[0].deadline <= now:
-            self._let_go(self._held.popleft()).refuse("remote-server-timeout")
+            self._let_go(self._held.pop(0)).refuse("remote-server-timeout")
         self._watch()
 
 

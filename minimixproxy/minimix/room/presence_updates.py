@@ -19,6 +19,8 @@ class PresenceUpdates:
     room sees only a digest is kept: an account can be in many rooms.
     """
 
+    __slots__ = ("_clock", "_last", "_occupant", "_send", "_shown", "_timer", "_wanted", "with_a_nick")
+
     def __init__(self, send: Callable[[bytes], None], occupant: Callable[[], tuple[str, str]], clock: Clock) -> None:
         self._send = send
         self._occupant = occupant

@@ -38,6 +38,19 @@ _STATES = {
 class Scales:
     """Of one room. `view` returns what the room shows now, to the sessions that are attached."""
 
+    __slots__ = (
+        "_account",
+        "_appearance",
+        "_info",
+        "_known",
+        "_known_by",
+        "_room",
+        "_senders",
+        "_settings",
+        "_typing",
+        "_view",
+    )
+
     def __init__(
         self,
         context: RoomContext,

@@ -14,6 +14,8 @@ class SessionPresences:
     One that has no place in `budget` is reduced to how available it says one is.
     """
 
+    __slots__ = ("_budget", "_caps", "_costs")
+
     def __init__(self, budget: ByteBudget, caps: bytes) -> None:
         self._budget = budget
         self._caps = caps

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterator
+from sys import intern
+from types import MappingProxyType
 
 from minimixproxy.bounds.byte_budget import OBJECT, ByteBudget
+from minimixproxy.bounds.shared_bytes import SharedBytes
 from minimixproxy.config.settings import Rooms
 from minimixproxy.jids import prepare_resource
 from minimixproxy.logs.logger import Logger
@@ -33,6 +36,7 @@ RESERVED = 16 * 1024  # bytes, of each of the own presence and the subject
 SPEAKERS = 100  # occupants who spoke last are shown in huge rooms, too
 # An affiliation or role that not everybody has. Who writes it elsewhere in a presence is shown, and no harm is done.
 _STANDS_OUT = re.compile(rb"affiliation\s*=\s*[\"'](?:owner|admin|member)|role\s*=\s*[\"']moderator")
+_ADDRESSED_TO_NOBODY = MappingProxyType({"to": None})
 MAX_SUBJECT = 1024  # characters of a subject that is too large to be kept
 
 
@@ -60,11 +64,35 @@ class Snapshot:
     remembered takes its bytes from `budget`. Half of it is for whole stanzas; beyond that, and where the
     account has no more for this room, presences are remembered `stripped`, so that one who joins later is shown
     everybody, and when nothing is left not at all. Attached sessions have seen them as they were.
+    Others' presences are kept without `to`: so they are the same for all accounts, and `told` keeps them once.
     """
 
     log = Logger()
 
-    def __init__(self, room: str, settings: Rooms, budget: ByteBudget, account: str = "") -> None:
+    __slots__ = (
+        "_account",
+        "_budget",
+        "_of_room",
+        "_own",
+        "_settings",
+        "_spoke",
+        "_subject",
+        "_told",
+        "codes",
+        "complete",
+        "created",
+        "occupants",
+        "room",
+    )
+
+    def __init__(
+        self,
+        room: str,
+        settings: Rooms,
+        budget: ByteBudget,
+        account: str = "",
+        told: SharedBytes | None = None,
+    ) -> None:
         self.room = room
         self._account = account
         self.complete = True  # every occupant that was shown is remembered
@@ -77,12 +105,14 @@ class Snapshot:
         self._settings = settings
         self._spoke: dict[str, None] = {}  # prepared nicks, the latest last; if not all are shown
         self._budget = budget
+        self._told = told if told is not None else SharedBytes()
         budget.take(2 * RESERVED)
 
     @classmethod
     def empty(cls, context: RoomContext) -> Snapshot:
         """Return one of a room that has shown nothing yet."""
-        return cls(context.room, context.settings, context.outlet.room_budget(), context.outlet.account)
+        outlet = context.outlet
+        return cls(context.room, context.settings, outlet.room_budget(), outlet.account, context.told)
 
     @property
     def self_presence(self) -> Stanza | None:
@@ -101,7 +131,8 @@ class Snapshot:
 
     def close(self) -> None:
         """Forget everything: the account is out of the room, or sees it anew."""
-        self.occupants.clear()
+        self._told.give_all_back(self.occupants.values())
+        self.occupants = {}  # not cleared: an empty table takes no place
         self._own = self._subject = self._of_room = None
         self._budget.close()
 
@@ -135,19 +166,27 @@ class Snapshot:
         before = self.occupants.get(key)
         if before is not None:
             self._budget.give_back(_cost(before))
+            self._told.give_back(before)
         elif len(self.occupants) >= self._settings.max_occupants:
             self._report("it has too many occupants", self._settings.max_occupants)
             self.complete = False
             return None
-        raw = presence.self_contained()
-        if not self._take_whole(_cost(raw)):
-            raw = stripped(presence)
-            if not self._budget.take(_cost(raw)):
-                self.occupants.pop(key, None)
-                self.complete = False
-                return before
-        self.occupants[key] = raw
+        raw = self._others_presence(presence)
+        if raw is None:
+            self.occupants.pop(key, None)
+            self.complete = False
+        else:
+            self.occupants[intern(key)] = self._told.take(raw)
         return before
+
+    def _others_presence(self, presence: Stanza) -> bytes | None:
+        """Return another occupant's presence as it is kept; None if there is no place for it."""
+        raw = rewrite(presence.self_contained(), _ADDRESSED_TO_NOBODY)
+        if not self._take_whole(_cost(raw)):
+            raw = rewrite(stripped(presence), _ADDRESSED_TO_NOBODY)
+            if not self._budget.take(_cost(raw)):
+                return None
+        return raw
 
     def occupant_gone(self, nick: str) -> Stanza | None:
         """Forget an occupant; return the presence that it was shown by."""
@@ -155,6 +194,7 @@ class Snapshot:
         if raw is None:
             return None
         self._budget.give_back(_cost(raw))
+        self._told.give_back(raw)
         return _presence(raw)
 
     def room_shown(self, presence: Stanza) -> None:
@@ -235,7 +275,7 @@ class Snapshot:
         subject = self._subject_for(session_jid)
 
         def stanzas() -> Iterator[bytes]:
-            for stanza in self._others(of_room, others, stream_jid):
+            for stanza in self._others(of_room, others):
                 try:
                     raw = presence_for(stanza, session_jid, stream_jid)
                 except Exception as error:  # noqa: BLE001 (whatever is wrong with one, the session gets the others)
@@ -249,11 +289,11 @@ class Snapshot:
         return LazyStanzas(len(others) + len(history) + (3 if of_room is not None else 2), stanzas())
 
     @staticmethod
-    def _others(of_room: Stanza | None, others: list[bytes], stream_jid: str) -> Iterator[Stanza]:
+    def _others(of_room: Stanza | None, others: list[bytes]) -> Iterator[Stanza]:
         if of_room is not None:
             yield of_room
         for raw in others:
-            yield _presence(raw, stream_jid)
+            yield _presence(raw)
 
     def reflection(self, session_jid: str, stream_jid: str, stanza_id: str | None, codes: Collection[str]) -> bytes:
         """Return the account's own presence as the answer to a session's, with 110 and `codes`."""
@@ -293,6 +333,6 @@ def _cost(raw: bytes) -> int:
     return len(raw) + OBJECT
 
 
-def _presence(raw: bytes, to: str = "") -> Stanza:
-    """Return an occupant's presence, addressed to `to` as far as that is of interest."""
-    return Stanza(raw, NS_CLIENT, "presence", {"to": to}, None, {"": NS_CLIENT})
+def _presence(raw: bytes) -> Stanza:
+    """Return an occupant's presence, without its attributes, which are of no interest."""
+    return Stanza(raw, NS_CLIENT, "presence", {}, None, {"": NS_CLIENT})
