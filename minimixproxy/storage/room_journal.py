@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Protocol
 from zlib import crc32
@@ -44,7 +45,7 @@ class SQLRoomJournal:
         self._room = room
         self._membership: KeptMembership | None = None
         self._forgotten = False
-        self._sequences: deque[int] = deque()  # of the messages that have rows
+        self._sequences = array("q")  # of the messages that have rows, in their order
 
     def loaded(self, number: int, membership: KeptMembership, sequences: Iterable[int]) -> None:
         """There is a row already, with messages."""
@@ -75,7 +76,7 @@ class SQLRoomJournal:
         batch.rooms.pop(self.id, None)
         batch.gone_rooms.append(self.id)
         batch.trimmed.extend(self._sequences)
-        self._sequences.clear()
+        self._sequences = array("q")
         self._rows.room_removed(self._bare, self._room)
         self.id = 0
         self._membership = None
@@ -104,17 +105,18 @@ class SQLRoomJournal:
         self._gathering.weigh(batch, raw)
 
     def message_gone(self, sequence: int) -> None:
-        if sequence in self._sequences:
-            self._sequences.remove(sequence)
+        place = bisect_left(self._sequences, sequence)
+        if self._sequences[place : place + 1] == array("q", (sequence,)):
+            del self._sequences[place]
             self._batch().trimmed.append(sequence)
 
     def trimmed(self, oldest: int) -> None:
         sequences = self._sequences
         if not sequences or sequences[0] >= oldest:
             return
-        trimmed = (self._gathering.batch or self._gathering.begin()).trimmed
-        while sequences and sequences[0] < oldest:
-            trimmed.append(sequences.popleft())
+        gone = bisect_left(sequences, oldest)
+        (self._gathering.batch or self._gathering.begin()).trimmed.extend(sequences[:gone])
+        del sequences[:gone]
 
     def attached(self, resource: str) -> None:
         cursors = self._batch().cursors
@@ -142,7 +144,7 @@ class SQLRoomJournal:
 
     def history(self, batch: Batch, messages: Iterable[KeptMessage], privates: Iterable[KeptPrivate]) -> None:
         """Put all messages there are into a batch that replaces what is in the tables."""
-        self._sequences.clear()
+        self._sequences = array("q")
         for message in messages:
             self._sequences.append(message.sequence)
             batch.messages += (

@@ -37,6 +37,12 @@ _TAG = re.compile(
 # Whatever may be a prefix in use, in a name or in text. It begins where it can only begin, so each byte is met once.
 _PREFIX = re.compile(rb"(?<![^ \t\r\n<>/=\"'&;:])([^ \t\r\n<>/=\"'&;:]+):")
 _EVERYWHERE = frozenset({"", "stream", "xml"})  # declared on every stream, or never to be
+# A start tag up to its `to`. What stands before cannot be `to`, so there is one way only to match it.
+_UP_TO_TO = re.compile(
+    _TAG_NAME.pattern[:-1]
+    + rb"(?:" + _WS + rb"+(?!to[ \t\r\n=])[^ \t\r\n=/>]+" + _WS + rb"*=" + _WS + rb"*(?:\"[^\"]*\"|'[^']*'))*)"
+    + _WS + rb"+to" + _WS + rb"*=" + _WS + rb"*(?:\"[^\"]*\"|'[^']*')"
+)  # fmt: skip
 _TAG_END = re.compile(_WS + rb"*/?>")
 
 _ESCAPES = str.maketrans(
@@ -112,6 +118,12 @@ def with_attributes_in(raw: bytes, names: Collection[bytes]) -> bytes:
     found = _WHOLE_ATTRIBUTE.findall(raw, tag.end(1), tag.end())
     kept = [whole for whole, key in found if key in names or key.startswith(b"xmlns:")]
     return raw if len(kept) == len(found) else b"".join((tag.group(1), *kept, raw[tag.end() :]))
+
+
+def unaddressed(raw: bytes) -> bytes:
+    """Return `raw` without its `to`: what a room tells several accounts is the same then."""
+    tag = _UP_TO_TO.match(raw)
+    return raw if tag is None else raw[: tag.end(1)] + raw[tag.end() :]
 
 
 class ForkTemplate:

@@ -16,6 +16,7 @@ from minimixproxy.wire.stanza import (
     rewrite,
     serialize,
     stanza_of,
+    unaddressed,
     with_attributes_in,
 )
 from minimixproxy.xep.stanza_errors import error_reply
@@ -73,6 +74,40 @@ class Rewrite(TestCase):
         if any(ord(c) in (0xFFFE, 0xFFFF) for c in value):
             return
         self.assertEqual(parse_stanza(rewrite(b"<a to='b'/>", {"to": value}))["to"], value)
+
+
+class Unaddressed(TestCase):
+    def test_table(self) -> None:
+        for raw, expected in [
+            (b"<a to='y' id='1'>to='z'</a>", b"<a id='1'>to='z'</a>"),
+            (b'<a id="1" to = "y">t</a>', b'<a id="1">t</a>'),
+            (b"<a\n to\t=\r'y'/>", b"<a/>"),
+            (b"<a id=\" to='y'\" to='z'/>", b"<a id=\" to='y'\"/>"),
+            (b"<a id='x' xml:lang='en' from='b' to='y'/>", b"<a id='x' xml:lang='en' from='b'/>"),
+            (b"<a token='x' tox='y' p:to='z'><b to='c'/></a>", None),
+            (b"<a>b</a>", None),
+            (b"<to a=''/>", None),
+            (b"no tag", None),
+        ]:
+            self.assertEqual(unaddressed(raw), raw if expected is None else expected, raw)
+
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from([b"to", b"tot", b"id", b"x:to", b"o"]), st.text("to='\" &/>", max_size=6)),
+            unique_by=lambda pair: pair[0],
+        ),
+        st.sampled_from([b" ", b"\n\t"]),
+        st.sampled_from([b"=", b" = ", b"\n="]),
+    )
+    def test_as_rewritten(self, attributes: list[tuple[bytes, str]], space: bytes, equals: bytes) -> None:
+        tag = b"".join(b"%b%b%b'%b'" % (space, name, equals, escape(value)) for name, value in attributes)
+        raw = b"<a%b><b to='c'/></a>" % tag
+        self.assertEqual(unaddressed(raw), rewrite(raw, {"to": None}))
+
+    def test_one_way_to_match(self) -> None:
+        """However many attributes there are, and whatever follows them."""
+        raw = b"<a" + b" tx='y'" * 100_000
+        self.assertEqual(unaddressed(raw), raw)
 
 
 class Fork(TestCase):

@@ -6,8 +6,10 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from operator import attrgetter
+from sys import intern
 
 from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.bounds.shared_bytes import SharedBytes
 from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.history.message_index import (
     OCCUPANT,
@@ -39,6 +41,7 @@ class KeptMessages:
         "_messages",
         "_said",
         "_settings",
+        "_told",
         "_unread",
         "expired_until",
     )
@@ -49,9 +52,14 @@ class KeptMessages:
         journal: RoomJournal,
         kept: Iterable[KeptMessage] = (),
         budget: ByteBudget | None = None,
+        told: SharedBytes | None = None,
     ) -> None:
-        """`budget`: the bytes that they may have, of the account's; what does not fit costs the oldest."""
+        """`budget`: the bytes that they may have, of the account's; what does not fit costs the oldest.
+
+        `told`: what other accounts may have been told, too.
+        """
         self._budget = budget
+        self._told = told if told is not None else SharedBytes()
         self._settings = settings
         self._journal = journal
         self._messages: list[KeptMessage] = []
@@ -138,9 +146,11 @@ class KeptMessages:
         self._throw_away()
 
     def _add(self, message: KeptMessage) -> None:
+        message.raw = self._told.take(message.raw)
         self._messages.append(message)
         self._bytes += len(message.raw)
         if message.stanza_id is not None:
+            message.stanza_id = intern(message.stanza_id)  # the same for all accounts
             self._by_id[message.stanza_id] = message.sequence
 
     def change(self, message: KeptMessage) -> None:
@@ -149,7 +159,9 @@ class KeptMessages:
         assert place is not None
         if self._identities.used:
             self._identities.learn(reversed(self))
-        self._bytes += len(message.raw) - len(self._messages[place].raw)
+        before, message.raw = self._messages[place].raw, self._told.take(message.raw)
+        self._bytes += len(message.raw) - len(before)
+        self._told.give_back(before)
         self._messages[place] = message
         self._journal.message_changed(message)
 
@@ -161,7 +173,7 @@ class KeptMessages:
         message = self._messages.pop(place)
         self._bytes -= len(message.raw)
         self._unread -= place < self._unread
-        self._forget_id(message)
+        self._forget(message)
         self._journal.message_gone(sequence)
 
     def expire(self, now: float) -> None:
@@ -193,7 +205,9 @@ class KeptMessages:
         return True
 
     def close(self) -> None:
-        """The room is kept no more."""
+        """The room is kept no more, and neither is what was said in it."""
+        self._told.give_all_back(message.raw for message in self._messages)
+        self._messages, self._first, self._by_id = [], 0, {}
         if self._budget is not None:
             self._budget.close()
 
@@ -208,7 +222,7 @@ class KeptMessages:
         if few and not at_once:
             return
         for message in self._messages[: self._first]:
-            self._forget_id(message)
+            self._forget(message)
         last_gone = self._messages[self._first - 1].sequence
         del self._messages[: self._first]
         self._unread = max(0, self._unread - self._first)
@@ -218,7 +232,8 @@ class KeptMessages:
         self._identities.trim(oldest, len(self))
         self._journal.trimmed(oldest)
 
-    def _forget_id(self, message: KeptMessage) -> None:
+    def _forget(self, message: KeptMessage) -> None:
+        self._told.give_back(message.raw)
         if message.stanza_id is not None and self._by_id.get(message.stanza_id) == message.sequence:
             del self._by_id[message.stanza_id]
 

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.bounds.shared_bytes import SharedBytes
 from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.history.amendments import (
     Amendment,
@@ -31,7 +32,7 @@ from minimixproxy.minimix.history.senders import Senders
 from minimixproxy.minimix.interfaces.journal import KeptMessage, KeptRoom, RoomJournal
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.children import stanza_of_bytes
-from minimixproxy.wire.stanza import Stanza, UnusableStanza, with_attributes_in
+from minimixproxy.wire.stanza import Stanza, UnusableStanza, unaddressed, with_attributes_in
 from minimixproxy.xep import displayed, muc
 from minimixproxy.xep.delays import delay_of, without_delays
 from minimixproxy.xep.muc_history import HistoryRequest
@@ -54,10 +55,14 @@ class Taken(Enum):
 
 
 class HistoryBudgets(NamedTuple):
-    """How many bytes may be kept of a room's messages, and of markers beside them; None: as many as there may be."""
+    """How many bytes may be kept of a room's messages, and of markers beside them; None: as many as there may be.
+
+    `told`: what rooms tell several accounts; None: nothing of this room.
+    """
 
     messages: ByteBudget | None = None
     markers: ByteBudget | None = None
+    told: SharedBytes | None = None
 
 
 class RoomHistory:
@@ -96,7 +101,9 @@ class RoomHistory:
         self._journal = journal
         self._settings = settings
         budgets = budgets or HistoryBudgets()
-        self._kept = KeptMessages(settings, journal, kept.messages if kept is not None else (), budgets.messages)
+        self._kept = KeptMessages(
+            settings, journal, kept.messages if kept is not None else (), budgets.messages, budgets.told
+        )
         cursors = dict(kept.cursors) if kept is not None else {}
         self._read_mark = ReadMark(journal, self._kept, cursors.pop(ACCOUNT, None))
         self._positions = ReadPositions(journal, cursors)
@@ -167,7 +174,7 @@ class RoomHistory:
             return Taken.DUPLICATE
         time = now if stamped is None else stamped
         raw = stanza.self_contained() if stamped is not None else without_delays(stanza, self._room)
-        raw = _slim(raw, len(stanza.attributes))
+        raw = unaddressed(_slim(raw, len(stanza.attributes)))
         self._newest = self._journal.next_sequence()
         message = KeptMessage(self._newest, time, raw, stamped is not None, stanza_id)
         sender = self.senders.sender_of(stanza)

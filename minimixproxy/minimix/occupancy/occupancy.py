@@ -66,7 +66,7 @@ class Occupancy:
         self.room = context.room
         self.attached = AttachedSessions(outlet, context.caps)
         self.info = RoomInfo(context.room, outlet)
-        budgets = HistoryBudgets(outlet.history_budget(), outlet.waiting_budget(MAX_BYTES))
+        budgets = HistoryBudgets(outlet.history_budget(), outlet.waiting_budget(MAX_BYTES), context.told)
         self.history = RoomHistory(context.room, settings, context.journal, kept, budgets)
         self._context = context
         self._appearance = Appearance(context, self.attached, self._is_visible)

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Collection, Iterator
 from sys import intern
-from types import MappingProxyType
 
 from minimixproxy.bounds.byte_budget import OBJECT, ByteBudget
 from minimixproxy.bounds.shared_bytes import SharedBytes
@@ -19,7 +18,7 @@ from minimixproxy.minimix.room.stripped_presence import stripped
 from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.safety_net import NET
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
-from minimixproxy.wire.stanza import ForkTemplate, Stanza, escape, rewrite
+from minimixproxy.wire.stanza import ForkTemplate, Stanza, escape, rewrite, unaddressed
 from minimixproxy.xep import muc
 from minimixproxy.xep.muc_addresses import AddressTemplate, may_name
 
@@ -36,7 +35,6 @@ RESERVED = 16 * 1024  # bytes, of each of the own presence and the subject
 SPEAKERS = 100  # occupants who spoke last are shown in huge rooms, too
 # An affiliation or role that not everybody has. Who writes it elsewhere in a presence is shown, and no harm is done.
 _STANDS_OUT = re.compile(rb"affiliation\s*=\s*[\"'](?:owner|admin|member)|role\s*=\s*[\"']moderator")
-_ADDRESSED_TO_NOBODY = MappingProxyType({"to": None})
 MAX_SUBJECT = 1024  # characters of a subject that is too large to be kept
 
 
@@ -181,9 +179,9 @@ class Snapshot:
 
     def _others_presence(self, presence: Stanza) -> bytes | None:
         """Return another occupant's presence as it is kept; None if there is no place for it."""
-        raw = rewrite(presence.self_contained(), _ADDRESSED_TO_NOBODY)
+        raw = unaddressed(presence.self_contained())
         if not self._take_whole(_cost(raw)):
-            raw = rewrite(stripped(presence), _ADDRESSED_TO_NOBODY)
+            raw = unaddressed(stripped(presence))
             if not self._budget.take(_cost(raw)):
                 return None
         return raw

@@ -11,6 +11,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.bounds.shared_bytes import SharedBytes
 from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.history.kept_messages import KeptMessages
 from minimixproxy.minimix.history.message_index import OCCUPANT, identity
@@ -134,6 +135,42 @@ class Listed:
         test.assertLessEqual(there.keys(), on_disk.keys())
         test.assertTrue(all(on_disk[sequence] is message for sequence, message in there.items()))
         test.assertLess(len(on_disk), LIMIT + 16)
+
+
+class Shared(SynchronousTestCase):
+    """What was said in a room is kept once for all accounts that were told it."""
+
+    def setUp(self) -> None:
+        self.told = SharedBytes()
+        self.all_kept = [KeptMessages(Rooms(history=LIMIT), Recorder(), told=self.told) for _ in range(2)]
+
+    def keep(self, number: int) -> None:
+        for kept in self.all_kept:
+            kept.keep(
+                KeptMessage(number, number, b"<message id='%d'/>" % number, stamped=False, stanza_id=f"s{number}")
+            )
+
+    def test_once(self) -> None:
+        self.keep(1)
+        one, other = (kept.last(1)[0] for kept in self.all_kept)
+        self.assertIs(one.raw, other.raw)
+        self.assertIs(one.stanza_id, other.stanza_id)
+        self.assertEqual(len(self.told), 1)
+
+    def test_nothing_is_left(self) -> None:
+        """Of what is changed, removed, too much, and of the rest when it is over."""
+        for number in range(1, 3 * LIMIT):
+            self.keep(number)
+        one, other = self.all_kept
+        changed = KeptMessage(3 * LIMIT - 1, 0.0, b"<message id='changed'/>", stamped=False)
+        one.change(changed)
+        one.remove(3 * LIMIT - 2)
+        self.assertLess(len(self.told), LIMIT + 20)
+        other.close()
+        self.assertEqual(len(self.told), len(one._messages))
+        one.close()
+        one.close()
+        self.assertEqual((len(self.told), list(one)), (0, []))
 
 
 class Model(SynchronousTestCase):

@@ -40,6 +40,28 @@ class Certainty(SynchronousTestCase):
         self.assert_certain(True)
         self.assertFalse(self.senders.is_certain(BOB, 5, past=False), "nobody saw whether it was he")
 
+    def test_many_who_are_there_all_the_time(self) -> None:
+        """Each is known by itself, and who leaves, comes, or is shown again, changes nothing for the others."""
+        others = [f"{ROOM}/{number}" for number in range(50)]
+        for other in others:
+            self.senders.shown(other, 3)
+        self.senders.watch(5)
+        for other in others[::2]:
+            self.senders.left(other)
+        for other in others[::4]:
+            self.senders.shown(other, 7)
+        for other in others[1::2]:
+            self.senders.shown(other, 8)
+        for number, other in enumerate(others):
+            stays, comes_back = bool(number % 2), number % 4 == 0
+            self.assertIs(self.senders.is_certain(other, 6, past=False), stays, other)
+            self.assertIs(self.senders.is_certain(other, 8, past=False), stays or comes_back, other)
+        self.senders.watch(9)
+        self.assertFalse(self.senders.is_certain(others[0], 9, past=False))
+        self.assertTrue(self.senders.is_certain(others[0], 10, past=False))
+        self.assertFalse(self.senders.is_certain(others[2], 10, past=False))
+        self.assert_certain(False)
+
     def test_nobody_knows_who_has_a_nick(self) -> None:
         """When its owner left, or the account does not see who leaves: also when both are there again."""
         for happens in (

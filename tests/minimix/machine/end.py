@@ -55,6 +55,11 @@ def check_sizes(world: World) -> None:
             said += sum(len(message.raw) for message in occupancy.history.entries)
             assert len(occupancy.history) <= world.settings.rooms.history
             assert len(occupancy.outbox) <= 100
+            for raw in (
+                *occupancy._attendance.view.occupants.values(),
+                *(one.raw for one in occupancy.history.entries),
+            ):
+                assert raw in world.accounts.shared.told._kept, raw
         assert said <= account.occupancies.outlet.budgets._said.limit + 64 * 1024 * len(account.rooms), said
         assert len(account.rooms) <= world.settings.rooms.max_rooms
 
@@ -113,6 +118,8 @@ def _nothing_is_left(world: World) -> None:
         assert [budget.used for budget in budgets] == [0, 0, 0, 0], [budget.used for budget in budgets]
         size = reachable_bytes(account)
         assert size < LEFT, f"{account.bare} keeps {size} bytes of nothing"
+    told = world.accounts.shared.told
+    assert not len(told), f"{len(told)} things are kept that rooms told to nobody"
     world.accounts.stopService()
     world.journal.stop()
     world.clock.advance(6)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.bounds.byte_budget import ByteBudget
+from minimixproxy.bounds.shared_bytes import SharedBytes
 from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.history.room_history import RoomHistory
 from minimixproxy.minimix.room.snapshot import RESERVED, SPEAKERS, Snapshot
@@ -121,3 +122,81 @@ class Huge(SynchronousTestCase):
         for nick in ("n1", "n2", *(f"x{number}" for number in range(SPEAKERS - 2)), "n1", "y"):
             self.says(view, nick)
         self.assertEqual(self.shown(view), ["n1", "owner", "mod", "alice"])
+
+
+class Shared(SynchronousTestCase):
+    """What rooms tell several accounts is kept once, and what only one was told is only its own."""
+
+    def setUp(self) -> None:
+        self.told = SharedBytes()
+        self.views = {jid: self.view() for jid in (STREAM, "eve@a.test/minimix.4567")}
+
+    def view(self) -> Snapshot:
+        return Snapshot(ROOM, Rooms(max_occupants=10), ByteBudget(100 * RESERVED), told=self.told)
+
+    def show(self, nick: str, inner: str = "", only: str = "") -> None:
+        for jid, view in self.views.items():
+            if only in ("", jid):
+                xml = f"<presence from='{ROOM}/{nick}' to='{jid}' xml:lang='en'><x xmlns='urn:x'>{inner}</x></presence>"
+                view.occupant_shown(nick, parse_stanza(xml))
+
+    def test_once(self) -> None:
+        for nick in ("bob", "dan", "bob"):
+            self.show(nick)
+        one, other = (view.occupants for view in self.views.values())
+        for nick in ("bob", "dan"):
+            self.assertIs(one[nick], other[nick])
+        self.assertEqual(len(self.told), 2)
+
+    def test_what_differs(self) -> None:
+        """The moderator sees addresses, the others do not; each is shown what it was sent."""
+        self.show("bob", "<address of='bob'/>", only=STREAM)
+        self.show("bob", "", only="eve@a.test/minimix.4567")
+        shown = {jid: self.replayed(view, jid) for jid, view in self.views.items()}
+        self.assertIn(b"<address of='bob'/>", shown[STREAM])
+        self.assertNotIn(b"address", shown["eve@a.test/minimix.4567"])
+
+    def replayed(self, view: Snapshot, jid: str) -> bytes:
+        view.own_shown(parse_stanza(f"<presence from='{ROOM}/alice' to='{jid}'/>"))
+        history = RoomHistory(ROOM, Rooms(), Recorder()).select(None, "", 0.0)
+        return b"".join(view.replay("phone@a.test/x", jid, "j", (), history))
+
+    def test_addressed_to_the_session(self) -> None:
+        self.show("bob")
+        for jid, view in self.views.items():
+            replayed = self.replayed(view, jid)
+            self.assertNotIn(jid.encode(), replayed)
+            self.assertIn(b"to='phone@a.test/x'", replayed)
+
+    def test_where_the_room_names_the_account_stream(self) -> None:
+        """In the presence of another client of the same account, for one; then it names the session."""
+        inner = f"<x xmlns='http://jabber.org/protocol/muc#user'><item jid='{STREAM}'/></x>"
+        xml = f"<presence from='{ROOM}/bob' to='{STREAM}'>{inner}</presence>"
+        self.views[STREAM].occupant_shown("bob", parse_stanza(xml))
+        replayed = self.replayed(self.views[STREAM], STREAM)
+        self.assertIn(b"phone@a.test/x", replayed.partition(b"<item")[2])
+        self.assertNotIn(STREAM.encode(), replayed)
+
+    def test_nothing_is_left(self) -> None:
+        for nick in ("bob", "dan", "sam"):
+            self.show(nick)
+        one, other = self.views.values()
+        for nick in ("bob", "nobody"):
+            one.occupant_gone(nick)
+        self.assertEqual(len(self.told), 3, "the other has it still")
+        other.occupant_gone("bob")
+        self.assertEqual(len(self.told), 2)
+        one.close()
+        one.close()
+        self.assertEqual(len(self.told), 2)
+        other.start_anew()
+        self.assertEqual(len(self.told), 0)
+
+    def test_what_has_no_place(self) -> None:
+        """Neither is what was there before kept on."""
+        small = Snapshot(ROOM, Rooms(), ByteBudget(2 * RESERVED + 1100), told=self.told)
+        small.occupant_shown("bob", parse_stanza(f"<presence from='{ROOM}/bob'/>"))
+        self.assertEqual(len(self.told), 1)
+        texts = "".join(f"<{name}>{'x' * 1000}</{name}>" for name in ("show", "status"))
+        small.occupant_shown("bob", parse_stanza(f"<presence from='{ROOM}/bob'>{texts}</presence>"))
+        self.assertEqual((small.occupants, len(self.told), small.complete), ({}, 0, False))
