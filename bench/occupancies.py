@@ -3,12 +3,10 @@
 Rooms are those of bench/roomservice.py. All sessions are there before any of them joins: what they take is not in it.
 """
 
-import sqlite3
 import time
-from contextlib import closing
-from pathlib import Path
 from typing import NamedTuple
 
+from bench.database import used_bytes
 from bench.proc import cpu_seconds, resident_bytes
 from bench.scale import scaled
 from bench.servers import PASSWORD, BenchProsody, BenchProxy, RoomService, stopping
@@ -114,9 +112,9 @@ def _stored(ground: Ground) -> list[Stored]:
     for accounts in (1, 2, min(21, len(ground.streams))):
         streams, room = ground.streams[:accounts], ground.room(30, f"said-to-{accounts}")
         _join(streams, [room])
-        before = _size(database)
+        before = used_bytes(database)
         _hear(ground, room, streams)
-        found.append(Stored(accounts, (_size(database) - before) / MESSAGES))
+        found.append(Stored(accounts, (used_bytes(database) - before) / MESSAGES))
     return found
 
 
@@ -132,12 +130,3 @@ def _hear(ground: Ground, room: str, streams: list[Stream]) -> None:
                 raise RuntimeError(f"{missing} messages never came")
     for stream in streams:
         stream.socket.setblocking(True)
-
-
-def _size(database: Path) -> int:
-    """Bytes of the database that are used, with those that are still in the write-ahead log."""
-    with closing(sqlite3.connect(database)) as connection:
-        pages, free, each = (
-            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
-        )
-    return int((pages - free) * each)

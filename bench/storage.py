@@ -16,6 +16,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
+from bench.database import used_bytes
 from bench.generator import generate, message
 from bench.proc import cpu_seconds
 from bench.scale import scaled
@@ -51,7 +52,7 @@ class EndToEnd(NamedTuple):
 
     messages: int
     raw: float  # bytes of a message as it is delivered
-    stored: float  # bytes of the database per message
+    stored: float  # bytes that the database grew by per message
     cpu: float  # microseconds of the proxy per message
 
 
@@ -84,6 +85,7 @@ def _end_to_end() -> EndToEnd:
     room = f"room@{prosody.muc}"
     target = {"port": proxy.port, "domain": prosody.domain, "tls": prosody.tls}
     with stopping([prosody.process, proxy.process]):
+        empty = used_bytes(database)
         result = generate(
             "fork",
             target=target,
@@ -98,10 +100,9 @@ def _end_to_end() -> EndToEnd:
             phases={"paced": END_TO_END},
         )
     slices = result["phases"]["paced"]
-    # stopped: what was in the write-ahead log is in the database
     kept = _count(database)
     cpu = sum(part["cpu"]["proxy"] for part in slices) / (sum(part["count"] for part in slices) / 2)
-    return EndToEnd(kept, result["bytes"], database.stat().st_size / kept, cpu * 1e6)
+    return EndToEnd(kept, result["bytes"], (used_bytes(database) - empty) / kept, cpu * 1e6)
 
 
 def _count(database: Path) -> int:
@@ -143,7 +144,7 @@ async def _loads(state: str, directory: Path) -> list[tuple[str, float, float, f
             await _written(journal)
         elapsed, cpu = (time.monotonic() - begin) / count, (cpu_seconds(os.getpid()) - cpu) / count
         grown = _size(state)
-        # the write-ahead log makes a few messages look larger than they are: only the many are weighed
+        # what there is once weighs on few messages: only the many are weighed
         each = (grown - size) / count if grown is not None and size is not None and together > 1 else None
         results.append((name, elapsed * 1e6, cpu * 1e6, each))
     await journal.stop()
@@ -151,7 +152,7 @@ async def _loads(state: str, directory: Path) -> list[tuple[str, float, float, f
 
 
 def _size(state: str) -> int | None:
-    return Path(state).stat().st_size if "://" not in state else None
+    return used_bytes(Path(state)) if "://" not in state else None
 
 
 def main() -> None:
