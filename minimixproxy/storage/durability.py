@@ -9,6 +9,7 @@ After `PATIENCE` seconds output waits no longer.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -83,6 +84,7 @@ class Durability:
         self._turn_end = turn_end
         self._outlet: Outlet
         self._writing: Batch | None = None
+        self._done: deque[Batch] = deque()  # on disk, and being let go, the first of them
         self._lined_up = False  # for the end of the turn
         self._durable = True
         self._is_lost = False
@@ -155,6 +157,15 @@ class Durability:
             self._on_disk(batch)
 
     def _on_disk(self, batch: Batch) -> None:
+        """Let go what waited for the batch; if one before it is just being let go, behind that."""
+        self._done.append(batch)
+        if len(self._done) > 1:
+            return  # a writer that was done at once: whoever called it, below, goes on with this
+        while self._done:
+            self._let_go(self._done[0])
+            self._done.popleft()
+
+    def _let_go(self, batch: Batch) -> None:
         """Let the writer go on, then let go what waited for the batch."""
         WRITING.observe(self._clock.seconds() - batch.begun)
         self._writing = None

@@ -161,6 +161,39 @@ class JournalTests(StorageTestCase):
         self.now.turn()
         self.assertEqual(self.now.given, [b"a batch", b"one", b"a batch", b"two"])
 
+    def test_what_the_thread_has_written_goes_first(self) -> None:
+        """A batch was the thread's, and took its time; the next is written at once when it is done, and goes behind."""
+        slow: list[Batch] = []
+        self.patch(self.now.writer, "write", slow.append)
+        self.now.keep()
+        self.now.deliver(b"one")
+        self.now.turn()
+        self.patch(self.now.writer, "write", self.write)
+        self.now.keep()
+        self.now.deliver(b"two")
+        self.now.turn()
+        self.assertEqual(self.now.given, [])
+        self.now.writer.store.write(slow[0])
+        self.now.writer._written(slow[0], None)
+        self.assertEqual(self.now.given, [b"a batch", b"one", b"two"])
+
+    def test_a_chain(self) -> None:
+        """What is delivered makes the next batch, a thousand times: no call stands in another."""
+        number = 0
+
+        def answer(_data: bytes) -> None:
+            nonlocal number
+            number += 1
+            if number < 1000:
+                self.now.keep()
+                deliver(b"again")
+
+        deliver = self.journal.gated(answer)
+        self.now.keep()
+        deliver(b"first")
+        self.now.turn()
+        self.assertEqual(number, 1000)
+
     def test_the_end(self) -> None:
         """The last batch is written, and the writer stopped once."""
         stopped: list[float] = []
