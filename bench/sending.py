@@ -73,7 +73,9 @@ class Load:
             kept, receiver.kept = receiver.kept or [], None
             got = _SERIAL.findall(b"".join(kept))
             if got != sent:
-                raise RuntimeError(f"{receiver.jid}: {len(sent)} messages were sent, {len(got)} came: {got[:20]!r}…")
+                at = next((at for at, pair in enumerate(zip(got, sent, strict=False)) if pair[0] != pair[1]), len(got))
+                wrong = f"where {sent[at : at + 3]!r} were said, {got[at : at + 3]!r} came"
+                raise RuntimeError(f"{receiver.jid}: {len(sent)} messages were sent, {len(got)} came; {wrong}")
 
     def _send(self, number: int = 1) -> None:
         data = []

@@ -85,6 +85,7 @@ def _end_to_end() -> EndToEnd:
     room = f"room@{prosody.muc}"
     target = {"port": proxy.port, "domain": prosody.domain, "tls": prosody.tls}
     with stopping([prosody.process, proxy.process]):
+        proxy.process.wait_for("state loaded")
         empty = used_bytes(database)
         result = generate(
             "fork",

@@ -12,6 +12,7 @@ from pathlib import Path
 import twisted
 from OpenSSL import SSL
 
+from bench.scale import QUICK
 from tests.integration.servers import in_path
 
 HEAD = """# Benchmarks
@@ -52,6 +53,8 @@ def conditions(prosody_modules: Path | None, load: tuple[float, float, float]) -
         f" {type(reactor).__name__}, {SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode().split(' (')[0]}",
         f"- Prosody {_version('prosodyctl', 'about')}, HAProxy {_version('haproxy', '-v')} (one thread)",
     ]
+    if QUICK:
+        lines.append("- a quick run (QUICK=1): less of everything, while goals are those of the whole")
     if prosody_modules is None:
         lines.append("- without a checkout of prosody-modules: nothing is compared with mod_minimix")
     else:
