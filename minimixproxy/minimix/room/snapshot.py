@@ -41,18 +41,19 @@ MAX_SUBJECT = 1024  # characters of a subject that is too large to be kept
 class _Kept:
     """A stanza as it is kept: bytes, and of its attributes the addresses. No tree, which costs many times that."""
 
-    __slots__ = ("_addresses", "_name", "cost", "raw")
+    __slots__ = ("_from", "_name", "_to", "cost", "raw")
 
     def __init__(self, stanza: Stanza, raw: bytes | None = None, cost: int | None = None) -> None:
         self.raw = raw if raw is not None else stanza.self_contained()
         self.cost = _cost(self.raw) if cost is None else cost  # of the budget
         self._name = stanza.name
-        self._addresses: dict[str, str] = {key: stanza[key] for key in ("from", "to") if key in stanza.attributes}
+        self._from, self._to = (intern(stanza.get(key, "") or "") for key in ("from", "to"))
 
     @property
     def stanza(self) -> Stanza:
         """The stanza, made anew each time."""
-        return Stanza(self.raw, NS_CLIENT, self._name, self._addresses, None, {"": NS_CLIENT})
+        addresses = {key: address for key, address in (("from", self._from), ("to", self._to)) if address}
+        return Stanza(self.raw, NS_CLIENT, self._name, addresses, None, {"": NS_CLIENT})
 
 
 class Snapshot:
