@@ -2,7 +2,8 @@
 
 A room `r1000-a@DOMAIN` has 1,000 occupants, whoever joins. Lines on standard input: `netsplit ROOM NUMBER`, so many
 occupants leave and come back; `say ROOM NUMBER`, so many messages to everybody who has joined; `count NUMBER`, answered
-when so many joins have come since the last `forget`. Each is answered by a line that begins with its first word.
+when accounts have joined so many rooms since the last `forget`. Each is answered by a line that begins with its first
+word.
 """
 
 import re
@@ -22,6 +23,7 @@ _SHOWN = (
 )
 _ITEM = "<item affiliation='member' role='{role}' jid='user{number}@elsewhere.test/client'/>"
 _USER = "<x xmlns='http://jabber.org/protocol/muc#user'>{item}{more}</x>"
+WRITE = 262144  # bytes at a time
 _SELF = "<status code='110'/>"
 _OF_OCCUPANTS = re.compile("^r([0-9]+)")
 _INFO = "http://jabber.org/protocol/disco#info"
@@ -79,7 +81,10 @@ class Service:
     def __init__(self, port: int, domain: str, secret: str) -> None:
         self._domain, self._secret = domain, secret
         self._rooms: dict[str, Room] = {}
-        self._joins = self._wanted = 0
+        self._joined: set[tuple[str, str]] = set()  # account and room: who asks twice counts once
+        self._wanted = 0
+        self._outgoing = bytearray()  # what the server does not take yet
+        self._poll = selectors.DefaultSelector()
         self._serial = 0
         self._depth, self._stanza = 0, Received("", {})
         self._parser = expat.ParserCreate(namespace_separator=" ")
@@ -87,21 +92,24 @@ class Service:
         self._parser.EndElementHandler = self._ends
         self._socket = socket.create_connection(("127.0.0.1", port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._send(
-            "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams'"
-            f" to='{domain}'>"
-        )
 
     def run(self) -> None:
-        poll = selectors.DefaultSelector()
-        poll.register(self._socket, selectors.EVENT_READ)
-        poll.register(sys.stdin, selectors.EVENT_READ)
+        self._socket.setblocking(False)
+        self._poll.register(self._socket, selectors.EVENT_READ)
+        self._poll.register(sys.stdin, selectors.EVENT_READ, "orders")
+        self._send(
+            "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams'"
+            f" to='{self._domain}'>"
+        )
         while True:
-            for key, _ in poll.select():
-                if key.fileobj is self._socket:
-                    self._read()
-                else:
+            for key, events in self._poll.select():
+                if key.data == "orders":
                     self._obey(sys.stdin.readline().split())
+                    continue
+                if events & selectors.EVENT_WRITE:
+                    self._write()
+                if events & selectors.EVENT_READ:
+                    self._read()
 
     def _read(self) -> None:
         data = self._socket.recv(262144)
@@ -110,7 +118,16 @@ class Service:
         self._parser.Parse(data)
 
     def _send(self, text: str) -> None:
-        self._socket.sendall(text.encode())
+        """Never waits: a server that waits for this end to read would wait for ever."""
+        if not self._outgoing:
+            self._poll.modify(self._socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        self._outgoing += text.encode()
+
+    def _write(self) -> None:
+        sent = self._socket.send(memoryview(self._outgoing)[:WRITE])
+        del self._outgoing[:sent]
+        if not self._outgoing:
+            self._poll.modify(self._socket, selectors.EVENT_READ)
 
     # What comes -------------------------------------------------------------------------------------------------
 
@@ -144,7 +161,7 @@ class Service:
             self._send(room.left(member))
         elif "http://jabber.org/protocol/muc x" in stanza.children:
             self._send(room.joined(member, nick))
-            self._joins += 1
+            self._joined.add((member.partition("/")[0], address))
             self._told()
 
     def _iq(self, stanza: Received) -> None:
@@ -174,7 +191,7 @@ class Service:
             case ["say", address, number]:
                 self._say(self._room(address), int(number))
             case ["forget"]:
-                self._joins = 0
+                self._joined.clear()
                 for room in self._rooms.values():
                     room.members.clear()
             case ["count", number]:
@@ -186,7 +203,7 @@ class Service:
         print(words[0], time.monotonic(), flush=True)
 
     def _told(self) -> None:
-        if self._wanted and self._joins >= self._wanted:
+        if self._wanted and len(self._joined) >= self._wanted:
             self._wanted = 0
             print("count", time.monotonic(), flush=True)
 
