@@ -2,7 +2,8 @@
 
 Waking a thread and being woken by it takes longer than to write a message to an SQLite file, which is a copy into the
 kernel's memory. Whatever may wait for the disk is the thread's: it opens the file, takes the write-ahead log over into
-it, and writes what comes next, which begins that log anew (see `Store`). A write that was slow all the same, because it
+it, and writes what comes next, which begins that log anew (see `Store`). It changes and deletes what was said long ago,
+which has to be read from the disk for that. A write that was slow all the same, because it
 waited and not because other programs had the processor, sends those after it to the thread, for a while that grows.
 """
 
@@ -53,6 +54,7 @@ class NearWriter:
         self._not_before = 0.0
         self._pause = FIRST_PAUSE
         self._quick = 0  # writes since the last slow one
+        self._telling = False  # that a batch was written here
 
     def start(self, written: Written) -> None:
         self._written = written
@@ -60,19 +62,24 @@ class NearWriter:
 
     def write(self, batch: Batch) -> None:
         began = self._clock()
-        if began < self._not_before or not is_small(batch):
+        # What is written because of what was written is the thread's: one such thing may lead to another for long.
+        if self._telling or began < self._not_before or not is_small(batch):
             self._thread.write(batch)
             return
         waits = self._waits()
         done = self._tables.write_at_once(batch)
         now = self._clock()
         self._took(now, slow=now - began > SLOW and self._waits() != waits)
+        if not done:
+            self._thread.write(batch)
+            return
         if self._tables.wants_tending:
             self._thread.tend()
-        if done:
+        self._telling = True
+        try:
             self._written(batch, None)
-        else:
-            self._thread.write(batch)
+        finally:
+            self._telling = False
 
     def stop(self, timeout: float) -> None:
         self._thread.stop(timeout)
@@ -99,7 +106,8 @@ def is_small(batch: Batch) -> bool:
         return False
     if batch.gone_keys or batch.gone_tokens or batch.login_keys or batch.size > MOST_BYTES:
         return False
+    if batch.trimmed or batch.given or batch.changes:  # messages of long ago: each may be read from the disk
+        return False
     tables = (batch.accounts, batch.rooms, batch.cursors, batch.acknowledged, batch.login_tokens)
-    lists = (batch.trimmed, batch.given, batch.changes)
     # a batch's size counts `ROW_SIZE` for each message, so that many small ones are bounded, too
-    return sum(len(rows) for rows in (*tables, *lists)) <= MOST_ROWS
+    return sum(len(rows) for rows in tables) <= MOST_ROWS

@@ -56,6 +56,7 @@ class Store:
         self._connection: PoolProxiedConnection | None = None
         self._cursor: Any = None
         self._patience = BUSY_TIMEOUT  # as the connection has it
+        self._changes = 0  # rows that the connection had changed before the transaction, with SQLite
         self._lock = threading.Lock()  # of all the above
 
     def write(self, batch: Batch) -> None:
@@ -91,13 +92,19 @@ class Store:
 
     @property
     def wants_tending(self) -> bool:
-        """Whether `tend` has something to do."""
-        return self._wal.is_long or self._wal.due(ERASED_BUSY)
+        """Whether `tend` has something to do. While the thread is at work nobody is told: the next write asks again."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            return self._wal.is_long or self._wal.due(ERASED_BUSY)
+        finally:
+            self._lock.release()
 
     def tend(self) -> None:
         """Do with the write-ahead log what is due, when others have written at once. Raises what the driver raises."""
         with self._lock:
             if self._connection is not None:
+                self._wait_for_others(BUSY_TIMEOUT)
                 self._tend()
 
     def _tend(self) -> None:
@@ -122,7 +129,7 @@ class Store:
                 error=_line(error),
             )
             self._in_transaction(lambda: self._write_singly(batch))
-        self._wal.written(batch)
+        self._wal.written(batch, in_log=self._total_changes() != self._changes)
 
     def _in_transaction(self, write: Callable[[], None]) -> None:
         try:
@@ -164,9 +171,14 @@ class Store:
             self._patience = BUSY_TIMEOUT
             if self._database.sqlite:
                 self._cursor.execute("PRAGMA wal_autocheckpoint = 0")  # see `WriteAheadLog.take_over`
+        self._changes = self._total_changes()
         if self._database.sqlite:
             self._cursor.execute("BEGIN IMMEDIATE")
         self._lease.check(self._cursor, new=new)
+
+    def _total_changes(self) -> int:
+        connection = self._connection.dbapi_connection if self._connection is not None else None
+        return getattr(connection, "total_changes", 0)
 
     def _commit(self) -> None:
         assert self._connection is not None, "_begin() comes first"

@@ -17,7 +17,7 @@ from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.database import BUSY_TIMEOUT, write_anew
 
 LONG = 1000  # pages, about, after which the log is taken over into the file, as SQLite does by itself
-_PAGES = 4  # that a batch writes beside those that its messages fill, about
+_PAGES = 4  # that a batch writes beside those that its messages fill, and those of other rows, about
 _PAGE = 4096  # bytes
 AGAIN = 1.0  # seconds to the next attempt, after somebody was in the way
 LOG_EVERY = 5.0  # seconds between two times that the log is truncated for accounts that clients have forgotten
@@ -71,12 +71,13 @@ class WriteAheadLog:
             return Erasure.NOWHERE
         return Erasure.FILE if self._copies_since is None else Erasure.LOG
 
-    def written(self, batch: Batch) -> None:
-        """A batch is in the database, and in the log."""
+    def written(self, batch: Batch, *, in_log: bool = True) -> None:
+        """A batch is in the database, and in the log unless it changed nothing."""
         if not self._database.sqlite:
             return
-        self.waits_for_disk = False
-        self._pages += _PAGES + batch.size // _PAGE
+        if in_log:
+            self.waits_for_disk = False
+        self._pages += _PAGES + batch.size // _PAGE + _scattered(batch)
         if batch.deletes or batch.erases:
             self._since = self._clock() if self._since is None else self._since
             self._soon = self._soon or batch.erases
@@ -128,6 +129,7 @@ class WriteAheadLog:
     def truncate(self, cursor: Any) -> None:
         """Take over into the file what is in the log, and empty it, unless somebody reads: then it is tried again."""
         cursor.execute("PRAGMA busy_timeout = 0")  # nobody is to wait for who reads
+        self.waits_for_disk = True  # also if somebody reads: as far as can be it is taken over then
         try:
             if self._anew_due(self._clock()):
                 self._write_anew(cursor)
@@ -143,7 +145,7 @@ class WriteAheadLog:
         if self._tried is not None:
             self.log.info("{name}: the write-ahead log is erased now", name=self._database.name)
         self._since, self._soon, self._tried, self._truncated = None, False, None, self._clock()
-        self._pages, self.waits_for_disk = 0, True
+        self._pages = 0
         if self._copies_since is None:
             self._at_once = False
 
@@ -166,3 +168,9 @@ class WriteAheadLog:
             now = self._clock()
             self._rest_until = now + (now - began) * SHARE
             self._clients_rest_until = now + (now - began) * CLIENTS_SHARE
+
+
+def _scattered(batch: Batch) -> int:
+    """Return how many pages a batch's rows are in that have nothing to do with each other, about."""
+    of_messages = len(batch.trimmed) + len(batch.given) + len(batch.changes)
+    return of_messages + len(batch.cursors) + len(batch.rooms) + len(batch.accounts) + len(batch.acknowledged) // 8

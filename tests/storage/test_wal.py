@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -271,6 +272,24 @@ class WriteAheadLogTests(SynchronousTestCase):
         self.assertFalse(self.wal.waits_for_disk)
         self.wal.truncate(self.database)
         self.assertTrue(self.wal.waits_for_disk)
+
+    def test_rows_here_and_there(self) -> None:
+        """They fill a page each: the log is longer than what was said."""
+        here_and_there: dict[str, Any] = {
+            "trimmed": list(range(LONG)),
+            "given": list(range(LONG)),
+            "changes": [()] * LONG,
+            "cursors": dict.fromkeys(range(LONG)),
+            "rooms": dict.fromkeys(range(LONG)),
+            "accounts": dict.fromkeys(range(LONG)),
+            "acknowledged": dict.fromkeys(range(8 * LONG)),
+        }
+        for name, rows in here_and_there.items():
+            batch = Batch()
+            setattr(batch, name, rows)
+            self.wal.written(batch)
+            self.assertTrue(self.wal.is_long, name)
+            self.wal.take_over(self.database)
 
     def test_not_taken_over(self) -> None:
         """It is said once, and the batch that is on disk did not fail."""

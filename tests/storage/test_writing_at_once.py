@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.store import ERASED_BUSY
 from minimixproxy.storage.wal import LONG
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase
 
@@ -110,6 +111,51 @@ class AtOnceTests(StorageTestCase):
         copy.write_bytes(Path(self.state).read_bytes())
         with closing(sqlite3.connect(copy)) as connection:
             return int(connection.execute("SELECT count(*) FROM messages").fetchone()[0])
+
+    def test_nothing_begins_the_log_anew(self) -> None:
+        """A batch that changes no row is not in the log, and whoever writes next waits for the disk."""
+        self.store._wal._pages = LONG
+        self.store.tend()
+        nothing = Batch()
+        nothing.trimmed.append(12345)
+        for batch in (Batch(), nothing):
+            self.store.write(batch)
+            self.assertFalse(self.store.write_at_once(Batch()))
+        self.said()
+        self.write_in_thread()
+        self.assertTrue(self.store.write_at_once(self.said()))
+
+    def test_another_program_reads(self) -> None:
+        """The log cannot be truncated then, but is taken over; when nobody reads any more, the next write begins it."""
+        batch = self.said()
+        self.assertTrue(self.store.write_at_once(batch))
+        with closing(sqlite3.connect(self.state, isolation_level=None)) as other:
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM messages").fetchall()
+            self.store._wal._since = -ERASED_BUSY
+            self.store.tend()
+            other.execute("ROLLBACK")
+        self.assertEqual(self.in_file(), 1)
+        self.assertFalse(self.store.write_at_once(Batch()))
+
+    def test_another_program_writes_while_the_log_is_tended(self) -> None:
+        """The thread waits for others, and whoever writes at once still does not."""
+        self.assertTrue(self.store.write_at_once(self.said()))
+        self.store._wal._since = -ERASED_BUSY
+        with closing(sqlite3.connect(self.state, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            self.store.tend()
+            other.execute("ROLLBACK")
+        self.store._wal.waits_for_disk = False
+        self.assertTrue(self.store.write_at_once(Batch()))
+        self.assertEqual(self.store._cursor.execute("PRAGMA busy_timeout").fetchone(), (0,))
+
+    def test_tending_is_not_asked_for_while_the_thread_is_at_work(self) -> None:
+        """It may be erasing just now what the answer is made of."""
+        self.store._wal._pages = LONG
+        with self.store._lock:
+            self.assertFalse(self.store.wants_tending)
+        self.assertTrue(self.store.wants_tending)
 
     def test_the_thread_takes_it_over(self) -> None:
         """SQLite does not by itself any more."""
