@@ -6,7 +6,11 @@ what was not sent to him, and whether somebody else has it, too.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+
+#: Python 3.12 keeps for ever what was interned (gh-113993), and rooms always say something new.
+_FREES_INTERNED = sys.version_info[:2] != (3, 12)
 
 
 class SharedBytes:
@@ -44,3 +48,8 @@ class SharedBytes:
         """Somebody keeps none of these any more."""
         for raw in all_kept:
             self.give_back(raw)
+
+
+def same_text(text: str) -> str:
+    """Return the same text, in the object that all others have who keep it, where that costs nothing later."""
+    return sys.intern(text) if _FREES_INTERNED else text

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.bounds.shared_bytes import SharedBytes
+from minimixproxy.bounds import shared_bytes
+from minimixproxy.bounds.shared_bytes import SharedBytes, same_text
 
 
 def copy(raw: bytes) -> bytes:
@@ -57,3 +59,26 @@ class SharedBytesTests(SynchronousTestCase):
                 shared.give_back(copy(raw))
                 model[raw] -= 1
             self.assertEqual(len(shared), len(+model))
+
+
+class TextTests(SynchronousTestCase):
+    def text(self) -> str:
+        return "".join(["the id of ", "a message"])
+
+    def test_the_same_object(self) -> None:
+        self.patch(shared_bytes, "_FREES_INTERNED", True)
+        one = same_text(self.text())
+        self.assertIs(same_text(self.text()), one)
+
+    def test_where_it_would_stay_for_ever(self) -> None:
+        self.patch(shared_bytes, "_FREES_INTERNED", False)
+        text = self.text()
+        self.assertIs(same_text(text), text)
+        self.assertIsNot(same_text(self.text()), text)
+
+    def test_nothing_stays(self) -> None:
+        """A room that gives each message an id takes no memory by that when the messages are gone."""
+        before = sys.getallocatedblocks()
+        for number in range(5000):
+            same_text(f"id {number} of {id(before)}")
+        self.assertLess(sys.getallocatedblocks() - before, 1000)

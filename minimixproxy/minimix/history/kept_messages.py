@@ -6,10 +6,9 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from operator import attrgetter
-from sys import intern
 
 from minimixproxy.bounds.byte_budget import ByteBudget
-from minimixproxy.bounds.shared_bytes import SharedBytes
+from minimixproxy.bounds.shared_bytes import SharedBytes, same_text
 from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.history.message_index import (
     OCCUPANT,
@@ -150,7 +149,7 @@ class KeptMessages:
         self._messages.append(message)
         self._bytes += len(message.raw)
         if message.stanza_id is not None:
-            message.stanza_id = intern(message.stanza_id)  # the same for all accounts
+            message.stanza_id = same_text(message.stanza_id)  # the same for all accounts
             self._by_id[message.stanza_id] = message.sequence
 
     def change(self, message: KeptMessage) -> None:
@@ -208,6 +207,7 @@ class KeptMessages:
         """The room is kept no more, and neither is what was said in it."""
         self._told.give_all_back(message.raw for message in self._messages)
         self._messages, self._first, self._by_id = [], 0, {}
+        self._bytes = self._bytes_gone = self._unread = 0
         if self._budget is not None:
             self._budget.close()
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterator
-from sys import intern
 
 from minimixproxy.bounds.byte_budget import OBJECT, ByteBudget
-from minimixproxy.bounds.shared_bytes import SharedBytes
+from minimixproxy.bounds.shared_bytes import SharedBytes, same_text
 from minimixproxy.config.settings import Rooms
 from minimixproxy.jids import prepare_resource
 from minimixproxy.logs.logger import Logger
@@ -47,7 +46,7 @@ class _Kept:
         self.raw = raw if raw is not None else stanza.self_contained()
         self.cost = _cost(self.raw) if cost is None else cost  # of the budget
         self._name = stanza.name
-        self._from, self._to = (intern(stanza.get(key, "") or "") for key in ("from", "to"))
+        self._from, self._to = (same_text(stanza.get(key, "") or "") for key in ("from", "to"))
 
     @property
     def stanza(self) -> Stanza:
@@ -170,12 +169,15 @@ class Snapshot:
             self._report("it has too many occupants", self._settings.max_occupants)
             self.complete = False
             return None
-        raw = self._others_presence(presence)
-        if raw is None:
-            self.occupants.pop(key, None)
-            self.complete = False
-        else:
-            self.occupants[intern(key)] = self._told.take(raw)
+        raw = None
+        try:
+            raw = self._others_presence(presence)
+        finally:  # the one before was given back, whatever happens
+            if raw is None:
+                self.occupants.pop(key, None)
+                self.complete = False
+            else:
+                self.occupants[same_text(key)] = self._told.take(raw)
         return before
 
     def _others_presence(self, presence: Stanza) -> bytes | None:

@@ -173,6 +173,21 @@ class Shared(SynchronousTestCase):
         self.assertEqual((len(self.told), list(one)), (0, []))
 
 
+class Closed(SynchronousTestCase):
+    def test_takes_no_bytes_any_more(self) -> None:
+        """Whoever looks at it later does not find messages too old that are gone, nor takes bytes for them."""
+        budget = ByteBudget(10_000)
+        kept = KeptMessages(Rooms(history=LIMIT), Recorder(), budget=budget)
+        for number in range(1, 5):
+            kept.keep(KeptMessage(number, 1000.0, b"<message/>" * 10, stamped=False))
+        kept.close()
+        kept.expire(10**9)
+        self.assertEqual((budget.used, len(kept)), (0, 0))
+        self.assertTrue(budget.take(10_000))
+        kept.expire(10**9)
+        self.assertIsNone(kept.said_by("bob", "a"))
+
+
 class Model(SynchronousTestCase):
     def test_any_sequence(self) -> None:
         for seed in range(8):

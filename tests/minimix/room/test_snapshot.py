@@ -10,6 +10,7 @@ from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.bounds.shared_bytes import SharedBytes
 from minimixproxy.config.settings import Rooms
 from minimixproxy.minimix.history.room_history import RoomHistory
+from minimixproxy.minimix.room import snapshot
 from minimixproxy.minimix.room.snapshot import RESERVED, SPEAKERS, Snapshot
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, ROOM, STREAM, kinds, split
@@ -200,3 +201,13 @@ class Shared(SynchronousTestCase):
         texts = "".join(f"<{name}>{'x' * 1000}</{name}>" for name in ("show", "status"))
         small.occupant_shown("bob", parse_stanza(f"<presence from='{ROOM}/bob'>{texts}</presence>"))
         self.assertEqual((small.occupants, len(self.told), small.complete), ({}, 0, False))
+
+    def test_a_fault(self) -> None:
+        """What was given back is not given back again: the occupant is forgotten."""
+        view = Snapshot(ROOM, Rooms(), ByteBudget(2 * RESERVED + 1100), told=self.told)
+        view.occupant_shown("bob", parse_stanza(f"<presence from='{ROOM}/bob'/>"))
+        self.patch(snapshot, "stripped", lambda _presence: 1 / 0)
+        large = parse_stanza(f"<presence from='{ROOM}/bob'><status>{'x' * 2000}</status></presence>")
+        self.assertRaises(ZeroDivisionError, view.occupant_shown, "bob", large)
+        self.assertEqual((view.occupants, len(self.told), view.complete), ({}, 0, False))
+        view.close()
