@@ -54,7 +54,6 @@ class NearWriter:
         self._not_before = 0.0
         self._pause = FIRST_PAUSE
         self._quick = 0  # writes since the last slow one
-        self._telling = False  # that a batch was written here
 
     def start(self, written: Written) -> None:
         self._written = written
@@ -62,8 +61,7 @@ class NearWriter:
 
     def write(self, batch: Batch) -> None:
         began = self._clock()
-        # What is written because of what was written is the thread's: one such thing may lead to another for long.
-        if self._telling or began < self._not_before or not is_small(batch):
+        if began < self._not_before or not is_small(batch):
             self._thread.write(batch)
             return
         waits = self._waits()
@@ -75,11 +73,7 @@ class NearWriter:
             return
         if self._tables.wants_tending:
             self._thread.tend()
-        self._telling = True
-        try:
-            self._written(batch, None)
-        finally:
-            self._telling = False
+        self._written(batch, None)
 
     def stop(self, timeout: float) -> None:
         self._thread.stop(timeout)

@@ -17,7 +17,7 @@ from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.database import BUSY_TIMEOUT, write_anew
 
 LONG = 1000  # pages, about, after which the log is taken over into the file, as SQLite does by itself
-_PAGES = 4  # that a batch writes beside those that its messages fill, and those of other rows, about
+_PAGES = 2  # that a batch writes beside those that its messages fill, and those of other rows, about
 _PAGE = 4096  # bytes
 AGAIN = 1.0  # seconds to the next attempt, after somebody was in the way
 LOG_EVERY = 5.0  # seconds between two times that the log is truncated for accounts that clients have forgotten

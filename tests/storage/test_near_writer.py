@@ -119,33 +119,6 @@ class NearWriterTests(SynchronousTestCase):
         self.assertEqual(self.write(), "here")
         self.assertEqual(self.tended, 1)
 
-    def test_a_chain(self) -> None:
-        """What is written because of what was written is the thread's: the stack does not grow with each."""
-        later = Batch()
-
-        def written(batch: Any, *_: object) -> None:
-            self.told.append(batch)
-            if batch is not later:
-                self.writer.write(later)
-
-        self.writer.start(written)
-        batch = Batch()
-        self.writer.write(batch)
-        self.assertEqual((self.told, self.here, self.there), ([batch], [batch], [later]))
-        self.writer.write(later)
-        self.assertEqual((self.told, self.here), ([batch, later], [batch, later]))
-
-    def test_a_chain_ends_with_a_fault(self) -> None:
-        """It is not for ever that the thread has them all."""
-
-        def written(*_: object) -> None:
-            raise ZeroDivisionError
-
-        self.writer.start(written)
-        self.assertRaises(ZeroDivisionError, self.writer.write, Batch())
-        self.writer.start(lambda *told: self.told.append(told))
-        self.assertEqual(self.write(), "here")
-
     def test_the_end(self) -> None:
         self.writer.stop(5.0)
         self.assertEqual(self.stopped, [5.0])

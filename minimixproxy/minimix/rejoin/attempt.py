@@ -70,12 +70,12 @@ class RejoinAttempt:
         self._attendance.entered(view)
         before_nick = appearance.nick
         appearance.named(nick)
-        if self._before.self_presence is not None:
-            difference = Difference(self._before, view, before_nick, nick)
-            for session in list(self._attendance.attached):
-                session.deliver_all(difference.to(session.jid, self._outlet.stream_jid))
+        seen = self._before.self_presence is not None
+        difference = Difference(self._before, view, before_nick, nick)
         self._subject_before = subject_of(self._before)
         self._before.close()
+        for session in list(self._attendance.attached) if seen else ():
+            session.deliver_all(difference.to(session.jid, self._outlet.stream_jid))
         if view.created:
             # Nobody asked for a new room: as it is, it lets the others in.
             self._outlet.ask(self._context.room, "set", _INSTANT_ROOM, self._accepted)

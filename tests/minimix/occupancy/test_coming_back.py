@@ -123,6 +123,16 @@ class StreamLost(Case):
         self.assertEqual(self.heard(), [])
         self.assertIs(self.occupancy.state, State.JOINED)
 
+    def test_a_session_that_fails(self) -> None:
+        """What the room has shown before is kept no more, whoever fails to be shown what is new."""
+        told = self.occupancy._context.told
+        before = len(told)
+        self.lose_stream()
+        self.open_stream()
+        self.patch(FakeSession, "deliver_all", lambda _session, _stanzas: 1 / 0)
+        self.assertRaises(ZeroDivisionError, self.world.comes_back, "carol")
+        self.assertEqual(len(told), before, "carol is there, and bob is not")
+
     def test_who_left_and_who_came(self) -> None:
         self.lose_stream()
         self.open_stream()
