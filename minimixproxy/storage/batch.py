@@ -48,6 +48,7 @@ class Batch:
         "login_keys",
         "login_tokens",
         "messages",
+        "only_messages",
         "output",
         "privates",
         "replaces_history",
@@ -84,14 +85,33 @@ class Batch:
         self.output: Waiting = []  # what clients are told when this is on disk
         self.size = 0  # bytes of messages, about
         self.top = 0  # the last sequence given when this batch was closed
+        self.only_messages = False  # whether there was nothing else in it then, as mostly there is not: what was said
         self.left_out = 0  # rows that the database refused when it was written
         self.begun = 0.0  # when writing began, in seconds of the reactor's clock
+
+    def close(self, top: int) -> None:
+        """Nothing more comes into it; `top` is the last sequence given."""
+        self.top = top
+        self.only_messages = not (
+            self.accounts
+            or self.rooms
+            or self.cursors
+            or self.acknowledged
+            or self.changes
+            or self.privates
+            or self.login_keys
+            or self.login_tokens
+            or self.blocked
+            or self.leaves_copies
+            or self.erases
+            or self.deletes
+        )
 
     @property
     def deletes(self) -> bool:
         """Whether something goes from the database, or is replaced there."""
-        gone = (self.gone_accounts, self.gone_keys, self.gone_tokens, self.gone_rooms)
-        return self.replaces_history or any(gone) or any((self.trimmed, self.given, self.changes))
+        gone = self.gone_accounts or self.gone_keys or self.gone_tokens or self.gone_rooms
+        return bool(gone or self.trimmed or self.given or self.changes or self.replaces_history)
 
     def drop_history(self) -> None:
         """Forget messages: there are too many to wait."""

@@ -178,7 +178,8 @@ class Durability:
         # The kernel has it now: what goes to a client is not queued, but for one that reads too slowly.
         self._outlet.given_out.write(self.gathering.released)
         self._erasing += batch.erased
-        self._erased(batch.erasure)
+        if self._erasing:
+            self._erased(batch.erasure)
         if self._writing is None and self._stopped is not None:
             self._end()
 

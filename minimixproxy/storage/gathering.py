@@ -41,7 +41,7 @@ class Gathering:
         """Return the batch, to be written: what comes from now on is in the next."""
         batch, self.batch = self.batch, None
         assert batch is not None
-        batch.top = self.sequence
+        batch.close(self.sequence)
         return batch
 
     def take_incomplete(self) -> bool:

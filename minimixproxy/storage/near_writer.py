@@ -96,6 +96,8 @@ def waits_of_thread() -> int:
 
 def is_small(batch: Batch) -> bool:
     """Tell whether a batch is written within a millisecond or two, as almost all are: what was said in one turn."""
+    if batch.only_messages:
+        return batch.size <= MOST_BYTES
     if batch.replaces_history or batch.erases or batch.gone_accounts or batch.gone_rooms or batch.blocked:
         return False
     if batch.gone_keys or batch.gone_tokens or batch.login_keys or batch.size > MOST_BYTES:

@@ -125,6 +125,9 @@ class ManyRows:
 
         As few as can be: the last one is filled up with repetitions of the last row.
         """
+        if len(values) == self._width:  # mostly so
+            yield self.one, values, 1
+            return
         most = self._texts[-1][0]
         for start in range(0, len(values), most):
             part = list(values[start : start + most])

@@ -77,7 +77,10 @@ class WriteAheadLog:
             return
         if in_log:
             self.waits_for_disk = False
-        self._pages += _PAGES + batch.size // _PAGE + _scattered(batch)
+        self._pages += _PAGES + batch.size // _PAGE
+        if batch.only_messages:
+            return
+        self._pages += _scattered(batch)
         if batch.deletes or batch.erases:
             self._since = self._clock() if self._since is None else self._since
             self._soon = self._soon or batch.erases
@@ -108,6 +111,8 @@ class WriteAheadLog:
 
     def due(self, after: float) -> bool:
         """Tell whether it is time to truncate: after so many seconds, or sooner where a batch wants that."""
+        if self._since is None and self._copies_since is None:
+            return False
         now = self._clock()
         if self._tried is not None and now - self._tried < AGAIN:
             return False

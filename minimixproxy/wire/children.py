@@ -161,9 +161,12 @@ def payload_attributes(stanza: Stanza, uri: str, name: str) -> list[dict[str, st
     """Return the attributes of each first-level child of that name."""
     if (uri, name) not in stanza.payloads:
         return []
-    found = sole_attributes(stanza.raw, name.encode()) if stanza.payloads.count((uri, name)) == 1 else None
-    if found is not None:
-        return [found]
+    if stanza.met is not None:
+        found = zip(stanza.payloads, stanza.met, strict=True)
+        return [named_attributes(attributes) for payload, (_, attributes) in found if payload == (uri, name)]
+    sole = sole_attributes(stanza.raw, name.encode()) if stanza.payloads.count((uri, name)) == 1 else None
+    if sole is not None:
+        return [sole]
     return [child.attributes for child in children_of(stanza) if (child.uri, child.name) == (uri, name)]
 
 

@@ -72,6 +72,7 @@ class UnreadStanza(Stanza):
         self.name = name
         self._payloads = None
         self._namespaces = namespaces
+        self.met = None
         self._element = None
         self.handled = False
         self._tag: tuple[str, dict[str, str]] | None = None

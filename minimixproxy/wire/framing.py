@@ -97,7 +97,7 @@ class Framer:
         self._finished = False
         self._name: str
         self._attributes: dict[str, str]
-        self._payloads: list[str]
+        self._payloads: list[tuple[str, dict[str, str]]]
         self._namespaces: dict[str, str] = {}
         self._header = b""
         self._guard = ExpatGuard()
@@ -276,7 +276,7 @@ class Framer:
                 self._goes_deep(depth)
         elif depth == 3:
             if len(self._payloads) < MAX_PAYLOADS:
-                self._payloads.append(name)
+                self._payloads.append((name, attributes))
         elif depth == 2:
             self._begin_stanza(name, attributes)
         else:
@@ -341,14 +341,16 @@ class Framer:
             self._events.append(self._with_declarations(bytes(raw)))
             return
         uri, local = split_name(self._name)
+        payloads = self._payloads
         self._events.append(
             Stanza(
                 raw if isinstance(raw, bytes) else bytes(raw),
                 uri,
                 local,
                 named_attributes(self._attributes),
-                tuple([KNOWN_NAMES.get(name) or split_name(name) for name in self._payloads]),
+                tuple([KNOWN_NAMES.get(name) or split_name(name) for name, _ in payloads]),
                 self._namespaces,
+                payloads if len(payloads) < MAX_PAYLOADS else None,
             )
         )
 

@@ -8,7 +8,7 @@ that are intercepted.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from twisted.words.xish import domish
@@ -33,6 +33,11 @@ _ATTRIBUTE = re.compile(rb"(" + _WS + rb"+)([^ \t\r\n=/>]+)" + _WS + rb"*=" + _W
 _WHOLE_ATTRIBUTE = re.compile(rb"(" + _WS + rb"+([^ \t\r\n=/>]+)" + _WS + rb"*=" + _WS + rb"*(?:\"[^\"]*\"|'[^']*'))")
 _TAG = re.compile(
     _TAG_NAME.pattern + rb"(?:" + _WS + rb"+[^ \t\r\n=/>]+" + _WS + rb"*=" + _WS + rb"*(?:\"[^\"]*\"|'[^']*'))*"
+)
+# A start tag from its beginning up to the opening quote of its attribute `to`.
+_UP_TO_TO = re.compile(
+    _TAG_NAME.pattern
+    + rb"(?:%b+[^ \t\r\n=/>]+%b*=%b*(?:\"[^\"]*\"|'[^']*'))*?%b+to%b*=%b*(?:\"(?=[^\"]*\")|'(?=[^']*'))" % ((_WS,) * 6)
 )
 # Whatever may be a prefix in use, in a name or in text. It begins where it can only begin, so each byte is met once.
 _PREFIX = re.compile(rb"(?<![^ \t\r\n<>/=\"'&;:])([^ \t\r\n<>/=\"'&;:]+):")
@@ -127,31 +132,25 @@ def unaddressed(raw: bytes) -> bytes:
 
 
 class ForkTemplate:
-    """A stanza cut open at its `to`, so that each copy costs one splice."""
+    """A stanza cut open at its `to`, so that each copy costs one splice: `head`, an escaped address, `tail`."""
 
-    __slots__ = ("_head", "_tail")
+    __slots__ = ("head", "tail")
 
     def __init__(self, raw: bytes) -> None:
+        found = _UP_TO_TO.match(raw)
+        if found is not None:
+            start = found.end()
+            quote = raw[start - 1 : start]
+            self.head, self.tail = raw[:start], raw[raw.index(quote, start) :]
+            return
         name = _TAG_NAME.match(raw)
         if name is None:
             raise MalformedStanza("no start tag")
-        self._head, self._tail = raw[: name.end()] + b" to='", b"'" + raw[name.end() :]
-        position = name.end()
-        while (attribute := _ATTRIBUTE.match(raw, position)) is not None:
-            if attribute.group(2) == b"to":
-                start, end = attribute.span(3)
-                quote = raw[start : start + 1]
-                self._head, self._tail = raw[:start] + quote, quote + raw[end:]
-                return
-            position = attribute.end()
+        self.head, self.tail = raw[: name.end()] + b" to='", b"'" + raw[name.end() :]
 
     def copy(self, to: str) -> bytes:
         """Return the stanza addressed to `to`."""
-        return self.copy_escaped(escape(to))
-
-    def copy_escaped(self, to: bytes) -> bytes:
-        """Return the stanza addressed to `to`, which is escaped already (see `escape`)."""
-        return b"".join((self._head, to, self._tail))
+        return b"".join((self.head, escape(to), self.tail))
 
 
 class Stanza:
@@ -160,7 +159,7 @@ class Stanza:
     It looks enough like a `domish.Element` for the observers of a Twisted `XmlStream`.
     """
 
-    __slots__ = ("_element", "_namespaces", "_payloads", "attributes", "handled", "name", "raw", "uri")
+    __slots__ = ("_element", "_namespaces", "_payloads", "attributes", "handled", "met", "name", "raw", "uri")
 
     def __init__(
         self,
@@ -170,10 +169,12 @@ class Stanza:
         attributes: dict[str, str],
         payloads: tuple[tuple[str, str], ...] | None,
         namespaces: Mapping[str, str],
+        met: Sequence[tuple[str, dict[str, str]]] | None = None,
     ) -> None:
         """`namespaces`: the declarations in force outside `raw`, prefix to URI, "" for the default.
 
-        `payloads`: None to find them out when asked.
+        `payloads`: None to find them out when asked. `met`: the same as expat met them, with their attributes, if it
+        has (see `children.payload_attributes`).
         """
         self.raw = raw
         self.uri = uri
@@ -181,6 +182,7 @@ class Stanza:
         self.attributes = attributes
         self._payloads = payloads
         self._namespaces = namespaces
+        self.met = met
         self._element: domish.Element | None = None
         self.handled = False  # whether a handler has said that no other is to take it
 
@@ -263,9 +265,12 @@ class Stanza:
 
     def has_payload(self, uri: str, name: str) -> bool:
         """Tell whether a first-level child of that name is there."""
-        if self._payloads is None and name.encode() not in self.raw:
-            return False
-        return (uri, name) in self.payloads
+        payloads = self._payloads
+        if payloads is None:
+            if name.encode() not in self.raw:
+                return False
+            payloads = self.payloads
+        return (uri, name) in payloads
 
     def payload(self, uri: str, name: str) -> domish.Element | None:
         """Return the first child of that name, or None; builds the tree only when there is one."""

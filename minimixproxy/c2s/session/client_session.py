@@ -58,9 +58,11 @@ class ClientSession:
         "deliver_all",
         "deliver_weighed",
         "device",
+        "inactive",
         "jid",
         "language",
         "login",
+        "position",
         "standalone",
     )
 
@@ -74,9 +76,12 @@ class ClientSession:
         self.language = language
         self.standalone = client.bottom.standalone
         self._context = context
+        self._state = ClientState(self, context.accounts, self._held_back, offered=context.client_state())
+        # Up to which message, of any room, everything has been given out, and nothing is held back: with each write.
+        self.position: Callable[[], int] = self._state.position
+        self.inactive = False  # nobody looks at the client (XEP-0352), or it sleeps; once it is bound
         self._client = ClientSide(self, context, client)
         self._output = self._client.output
-        self._state = ClientState(self, self._output, context.accounts, self._held_back, offered=context.client_state())
         # The ways to the client (see `Ways`); once it is bound, through the gate.
         self.deliver: Callable[[bytes], None] = self._output.deliver
         self.deliver_all: Callable[[LazyStanzas], None]
@@ -152,14 +157,10 @@ class ClientSession:
         """Whether the client acknowledges what it gets (XEP-0198)."""
         return self._output.managed
 
-    @property
-    def inactive(self) -> bool:
-        """Whether nobody looks at the client (XEP-0352), or it sleeps."""
-        return self._state.inactive
-
-    def use(self, ways: Ways) -> None:
+    def use(self, ways: Ways, *, inactive: bool) -> None:
         """Deliver by these from now on."""
         self.deliver, self.deliver_all, self.deliver_weighed = ways
+        self.inactive = inactive
 
     def when_got(self, call: Callable[[], None]) -> None:
         """Call once the client has acknowledged what its server has said last, and it is to get now."""
@@ -208,10 +209,6 @@ class ClientSession:
     def passed(self) -> None:
         """A stanza of the client has gone to the server."""
         self._client.passed(self._server.when_acknowledged)
-
-    def position(self) -> int:
-        """Return up to which message, of any room, everything has been given out, and nothing is held back here."""
-        return self._state.position()
 
     def state_told(self, element: Stanza) -> bool:
         """The client says that it is active or inactive (XEP-0352); True: its server is to know."""
@@ -282,7 +279,7 @@ class ClientSession:
             self._server.manage()
             self._server.flush()
         self.log.info("session of {jid} is bound", jid=jid)
-        self._state.bound()
+        self._state.bound(self._output)
 
     def carbons_changed(self, enabled: bool) -> None:
         """The server has switched carbons (XEP-0280)."""

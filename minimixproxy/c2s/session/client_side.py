@@ -51,8 +51,9 @@ class SessionOfClient(EndingSession, OutputHost, Protocol):
     def wakes(self, login: Login, device: str, *, standalone: bool) -> None:
         """The client has another connection, and has logged in for that. `device`, `standalone`: see there."""
 
-    def position(self) -> int:
-        """Return up to which message, of any room, everything has been given out."""
+    @property
+    def position(self) -> Callable[[], int]:
+        """Returns up to which message, of any room, everything has been given out, and nothing is held back."""
 
     def sleeps(self) -> None:
         """The client's connection is gone, and may be replaced."""

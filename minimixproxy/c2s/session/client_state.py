@@ -38,8 +38,8 @@ class Told(Protocol):
     def jid(self) -> str:
         """The full JID, "" before one is bound."""
 
-    def use(self, ways: Ways) -> None:
-        """Deliver by these from now on: straight, since it is done for each forked copy."""
+    def use(self, ways: Ways, *, inactive: bool) -> None:
+        """Deliver by these from now on: straight, since it is done for each forked copy; so `inactive` is said, too."""
 
 
 class ClientState:
@@ -65,9 +65,7 @@ class ClientState:
         "inactive",
     )
 
-    def __init__(
-        self, session: Told, output: Output, accounts: AccountsPort, note: Callable[[bool], None], *, offered: bool
-    ) -> None:
+    def __init__(self, session: Told, accounts: AccountsPort, note: Callable[[bool], None], *, offered: bool) -> None:
         """`note` is told when messages begin to wait, and when they do no longer.
 
         `offered`: clients may say so here, whatever their server offers.
@@ -75,7 +73,7 @@ class ClientState:
         self._session = session
         self._note = note
         self._noted = False
-        self._output = output
+        self._output: Output  # there is nothing to tell before `bound`
         self._accounts = accounts
         self._offered = offered
         self._server_knows = True  # what the client says of its state
@@ -110,8 +108,9 @@ class ClientState:
         self._server_holds = False
         return ACTIVE
 
-    def bound(self) -> None:
+    def bound(self, output: Output) -> None:
         """The session has a JID: from now on, what the account tells the client is on disk first."""
+        self._output = output
         self._weighed = self._accounts.gated(self._take)
         self._switch = self._accounts.gated(self._hold_back)
         self._set_ways()
@@ -131,11 +130,11 @@ class ClientState:
             self._set_ways()
 
     def _set_ways(self) -> None:
-        gated, output = self._accounts.gated, self._output
         if not self._session.jid:
             return
+        gated, output = self._accounts.gated, self._output
         ways = (self._deliver, self._deliver_all) if self.inactive else (output.deliver, output.deliver_all)
-        self._session.use(Ways(gated(ways[0]), gated(ways[1]), self._weighed))
+        self._session.use(Ways(gated(ways[0]), gated(ways[1]), self._weighed), inactive=self.inactive)
 
     def position(self) -> int:
         """Return up to which message, of any room, everything was given out, and nothing is held back."""

@@ -33,6 +33,7 @@ AVAILABLE = _ffi is not None and all(hasattr(_lib, name) for name in _NEEDED)
 
 # For what is read from OpenSSL, and copied at once.
 _BUFFER: Any = _ffi.new("char[]", MAX_DATA) if AVAILABLE else None
+_READ: Any = _ffi.buffer(_BUFFER) if AVAILABLE else None  # the same for Python: a slice is a copy
 _DATA: Any = _ffi.new("char **") if AVAILABLE else None
 
 
@@ -117,7 +118,7 @@ class TLSEngine:
                 self._layer.hand_up(parts)
                 self._layer.read_rest(remaining)
                 return
-            parts.append(_ffi.buffer(_BUFFER, size)[:])
+            parts.append(_READ[:size])
         if len(data) > LARGE:
             self._grown = True
         elif self._grown:
@@ -134,6 +135,6 @@ class TLSEngine:
             self._layer.write_slowly(data)
             return
         size = _lib.BIO_read(self._from_ssl, _BUFFER, MAX_DATA)
-        self._write_below(_ffi.buffer(_BUFFER, size)[:])
+        self._write_below(_READ[:size])
         if sent < length:  # a peer that asked for short records (RFC 6066 §4)
             self.write(data[sent:])

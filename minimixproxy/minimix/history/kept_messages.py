@@ -190,17 +190,18 @@ class KeptMessages:
     def _bound(self) -> None:
         limit = self._settings.history
         max_bytes = max(MAX_BYTES, BYTES_EACH * limit)
-        while len(self) > limit or self._bytes > max_bytes or not self._has_budget():
+        while len(self._messages) - self._first > limit or self._bytes > max_bytes or not self._has_budget():
             self._drop_first()
 
     def _has_budget(self) -> bool:
         """Have of the budget what the messages have; False if it is not there."""
-        if self._budget is None:
+        budget = self._budget
+        if budget is None or budget.used == self._bytes != 0:
             return True
-        more = self._bytes - self._budget.used
+        more = self._bytes - budget.used
         if more > 0:
-            return self._budget.take(more)
-        self._budget.give_back(-more)
+            return budget.take(more)
+        budget.give_back(-more)
         return True
 
     def close(self) -> None:

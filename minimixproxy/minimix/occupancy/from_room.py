@@ -253,7 +253,7 @@ class FromRoom:
         presence, the history, the subject.
         """
         parts = self._parts
-        if parts.context.clock.seconds() >= self._telling_again_until:
+        if not self._telling_again_until or parts.context.clock.seconds() >= self._telling_again_until:
             return False
         if muc.is_subject(stanza):
             parts.join_ids.answered()

@@ -88,7 +88,7 @@ class AttachedSessions:
                 copies = template
                 if session.standalone:
                     copies = declaring = declaring or ForkTemplate(standalone(raw))
-                session.deliver(copies.copy_escaped(escaped_address(session.jid)))
+                session.deliver(b"".join((copies.head, escaped_address(session.jid), copies.tail)))
                 continue
             if weighed is None:
                 weighed = weigh(stanza, template.copy)

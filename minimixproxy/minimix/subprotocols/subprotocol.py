@@ -18,11 +18,11 @@ class ByName(XPathQuery):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"/{name}")  # type: ignore[no-untyped-call]
-        self._name = name
+        self.name = name
 
     def matches(self, stanza: Stanza) -> bool:
         """Tell whether the element has that name."""
-        return stanza.name == self._name
+        return stanza.name == self.name
 
 
 class Subprotocol(XMPPHandler):  # type: ignore[misc]
