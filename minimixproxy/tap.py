@@ -54,6 +54,7 @@ from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import SQLJournal
 from minimixproxy.storage.service import Place, StateService
 from minimixproxy.timing.clock import wall_time
+from minimixproxy.timing.plain_polling import poll_plainly
 from minimixproxy.timing.steady_time import make_steady
 from minimixproxy.timing.turn_end import TurnEnd
 
@@ -95,6 +96,7 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
     if reactor is None:
         from twisted.internet import reactor  # not at import: that would choose the reactor
     make_steady(reactor)
+    poll_plainly(reactor)
     settings: config.Settings = options["settings"]
     _look_around(Path(options["config"]), settings, reactor)
     tree = MultiService()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.python import log
 from twisted.words.xish.utility import EventDispatcher
 from twisted.words.xish.xpath import XPathQuery
 
+from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.subprotocols.subprotocol import ByName
 from minimixproxy.wire.stanza import Stanza
 
@@ -20,6 +20,8 @@ class Observed(EventDispatcher):
 
     A stanza of which one observer alone can want to know goes straight there: so do all messages, mostly.
     """
+
+    log = Logger()
 
     def __init__(self, send: Callable[[object], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -53,4 +55,4 @@ class Observed(EventDispatcher):
         try:
             observers[0](obj)
         except Exception:  # noqa: BLE001 (as Twisted does: whoever observes costs nobody else anything)
-            log.err()
+            self.log.failure("a fault while {name} was taken", name=obj.name)

@@ -136,7 +136,7 @@ class Durability:
         gathering = self.gathering
         if gathering.batch is None or self._writing is not None or self._is_lost:
             return
-        if gathering.take_incomplete():
+        if gathering.incomplete and gathering.take_incomplete():
             self._outlet.complete(gathering.batch)
         batch = self._writing = gathering.close()
         batch.begun = self._clock.seconds()
@@ -172,7 +172,8 @@ class Durability:
         self._left_out += batch.left_out
         if self._error:
             self._healed()
-        self._write_next()
+        if self.gathering.batch is not None:
+            self._write_next()
         self.gathering.release(batch.top)
         self.gate.release(batch.output)
         # The kernel has it now: what goes to a client is not queued, but for one that reads too slowly.

@@ -114,20 +114,18 @@ class ManyRows:
         self.inserts = inserts
         self._width = width
         self._texts = [(size * width, head + ", ".join([row] * size) + tail) for size in _SIZES]
+        self.one = self._texts[0][1]  # the statement for one row
 
-    @property
-    def one(self) -> str:
-        """The statement for one row."""
-        return self._texts[0][1]
-
-    def cut(self, values: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any], int]]:
-        """Yield statements, each with its parameters and number of rows, for the values of all rows in one sequence.
+    def cut(self, values: Sequence[Any]) -> list[tuple[str, Sequence[Any], int]]:
+        """Return statements, each with its parameters and number of rows, for the values of all rows in one sequence.
 
         As few as can be: the last one is filled up with repetitions of the last row.
         """
         if len(values) == self._width:  # mostly so
-            yield self.one, values, 1
-            return
+            return [(self.one, values, 1)]
+        return list(self._cut_many(values))
+
+    def _cut_many(self, values: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any], int]]:
         most = self._texts[-1][0]
         for start in range(0, len(values), most):
             part = list(values[start : start + most])

@@ -74,7 +74,8 @@ class Store:
         try:
             if self._connection is None or self._wal.waits_for_disk:
                 return False
-            self._wait_for_others(0.0)
+            if self._patience:
+                self._wait_for_others(0.0)
             executions = self._all_executions(batch)
             if len(executions) == 1:
                 self._execute(*executions[0])  # is a transaction by itself, as most are: a message that was said
@@ -232,9 +233,7 @@ class Store:
 
     def _all_executions(self, batch: Batch) -> list[Execution]:
         """Return what `_executions` yields, at less cost for what most batches are."""
-        if batch.only_messages:
-            return list(self._statements.messages.cut(batch.messages))
-        return list(self._executions(batch))
+        return self._statements.messages.cut(batch.messages) if batch.only_messages else list(self._executions(batch))
 
     def _executions(self, batch: Batch, *, singly: bool = False) -> Iterator[Execution]:
         """Yield what is to be executed for a batch: first what makes room, then rows, then what goes with others."""

@@ -159,11 +159,11 @@ def stanza_of_bytes(raw: bytes) -> Stanza:
 
 def payload_attributes(stanza: Stanza, uri: str, name: str) -> list[dict[str, str]]:
     """Return the attributes of each first-level child of that name."""
-    if (uri, name) not in stanza.payloads:
+    if not stanza.has_payload(uri, name):
         return []
     if stanza.met is not None:
-        found = zip(stanza.payloads, stanza.met, strict=True)
-        return [named_attributes(attributes) for payload, (_, attributes) in found if payload == (uri, name)]
+        wanted = f"{uri}{SEPARATOR}{name}" if uri else name
+        return [named_attributes(attributes) for found, attributes in stanza.met if found == wanted]
     sole = sole_attributes(stanza.raw, name.encode()) if stanza.payloads.count((uri, name)) == 1 else None
     if sole is not None:
         return [sole]

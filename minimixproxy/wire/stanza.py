@@ -34,19 +34,14 @@ _WHOLE_ATTRIBUTE = re.compile(rb"(" + _WS + rb"+([^ \t\r\n=/>]+)" + _WS + rb"*="
 _TAG = re.compile(
     _TAG_NAME.pattern + rb"(?:" + _WS + rb"+[^ \t\r\n=/>]+" + _WS + rb"*=" + _WS + rb"*(?:\"[^\"]*\"|'[^']*'))*"
 )
-# A start tag from its beginning up to the opening quote of its attribute `to`.
-_UP_TO_TO = re.compile(
-    _TAG_NAME.pattern
-    + rb"(?:%b+[^ \t\r\n=/>]+%b*=%b*(?:\"[^\"]*\"|'[^']*'))*?%b+to%b*=%b*(?:\"(?=[^\"]*\")|'(?=[^']*'))" % ((_WS,) * 6)
-)
 # Whatever may be a prefix in use, in a name or in text. It begins where it can only begin, so each byte is met once.
 _PREFIX = re.compile(rb"(?<![^ \t\r\n<>/=\"'&;:])([^ \t\r\n<>/=\"'&;:]+):")
 _EVERYWHERE = frozenset({"", "stream", "xml"})  # declared on every stream, or never to be
-# A start tag up to its `to`. What stands before cannot be `to`, so there is one way only to match it.
+# A start tag up to its `to`: what stands before, and its value. The first cannot be `to`, so there is one way only.
 _UP_TO_TO = re.compile(
     _TAG_NAME.pattern[:-1]
     + rb"(?:" + _WS + rb"+(?!to[ \t\r\n=])[^ \t\r\n=/>]+" + _WS + rb"*=" + _WS + rb"*(?:\"[^\"]*\"|'[^']*'))*)"
-    + _WS + rb"+to" + _WS + rb"*=" + _WS + rb"*(?:\"[^\"]*\"|'[^']*')"
+    + _WS + rb"+to" + _WS + rb"*=" + _WS + rb"*(\"[^\"]*\"|'[^']*')"
 )  # fmt: skip
 _TAG_END = re.compile(_WS + rb"*/?>")
 
@@ -139,9 +134,8 @@ class ForkTemplate:
     def __init__(self, raw: bytes) -> None:
         found = _UP_TO_TO.match(raw)
         if found is not None:
-            start = found.end()
-            quote = raw[start - 1 : start]
-            self.head, self.tail = raw[:start], raw[raw.index(quote, start) :]
+            start, end = found.span(2)
+            self.head, self.tail = raw[: start + 1], raw[end - 1 :]  # with the quotes
             return
         name = _TAG_NAME.match(raw)
         if name is None:
@@ -221,6 +215,8 @@ class Stanza:
         Else nobody is to look into it: asking for `element` or `payload` may raise `UnusableStanza`.
         """
         raw = self.raw
+        if len(raw) <= _SMALL and self._payloads is not None:  # mostly so
+            return len(self._payloads) < MAX_PAYLOADS
         if len(raw) > _SMALL and raw.find(b">") > _SMALL and len(self.attributes) > MAX_ATTRIBUTES:
             return False
         return is_readable(raw) and self._all_noted()

@@ -76,6 +76,24 @@ class Waits(Subprotocol):
         self.told.append(f"unreachable {refused}")
 
 
+class Takes(Subprotocol):
+    """One of ours that another handler can be before."""
+
+    query = ByName("message")
+
+    def __init__(self, told: list[str], name: str = "") -> None:
+        super().__init__(BARE)
+        self.told = told
+        self.name = name
+
+    def received(self, stanza: Stanza) -> None:
+        self.told.append(f"{self.name}{stanza['id']}")
+
+    def taken(self) -> None:
+        if self.name == "raises":
+            raise RuntimeError("a fault")
+
+
 class Raises(XMPPHandler):  # type: ignore[misc]
     def connectionInitialized(self) -> None:
         raise RuntimeError("a fault")
@@ -192,6 +210,51 @@ class Lifecycle(HandlerTest):
         self.upstream.accept()
         self.breaks()
         self.assertEqual(self.told, ["unreachable False", "answer None"])
+
+
+class Observing(HandlerTest):
+    """Who sees a stanza, whether one observes it or several do, by its name or by more."""
+
+    def says(self, stanza_id: str) -> list[str]:
+        del self.told[:]
+        self.upstream.says(f"<message id='{stanza_id}' from='bob@b.test'/>")
+        return self.told
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.takes = Takes(self.told)
+        self.takes.setHandlerParent(self.stream)
+        self.opened()
+
+    def test_one(self) -> None:
+        self.assertEqual(self.says("1"), ["1"])
+        self.takes.disownHandlerParent(self.stream)
+        self.assertEqual(self.says("2"), [])
+        self.takes.setHandlerParent(self.stream)
+        self.assertEqual(self.says("3"), ["3"])
+
+    def test_two(self) -> None:
+        other = Takes(self.told, "other ")
+        other.setHandlerParent(self.stream)
+        self.assertEqual(self.says("1"), ["1", "other 1"])
+        self.takes.disownHandlerParent(self.stream)
+        self.assertEqual(self.says("2"), ["other 2"])
+
+    def test_others_by_more_than_its_name(self) -> None:
+        assert self.takes.xmlstream is not None
+        self.takes.xmlstream.addObserver("/message[@id='2']", lambda stanza: self.told.append("before"))
+        self.assertEqual((self.says("1")[:], self.says("2")), (["1"], ["before", "2"]))
+
+    def test_one_who_observes_once(self) -> None:
+        self.takes.xmlstream.addOnetimeObserver("/message", lambda stanza: self.told.append("once"))
+        self.assertEqual((self.says("1")[:], self.says("2")), (["once", "1"], ["2"]))
+
+    def test_a_fault_of_one(self) -> None:
+        self.takes.name = "raises"
+        self.assertEqual(self.says("1"), ["raises1"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.takes.name = ""
+        self.assertEqual(self.says("2"), ["2"])
 
 
 class Sending(HandlerTest):

@@ -143,6 +143,29 @@ class Thread:
         self._test.stopped.append(timeout)
 
 
+class OnlyMessagesTests(SynchronousTestCase):
+    """A batch that is written the short way has nothing but messages in it, whatever else there will be one day."""
+
+    # what is no row, or goes with a row
+    BESIDE = frozenset(
+        {"begun", "erased", "erasure", "left_out", "messages", "only_messages", "output", "size", "top", "writes_anew"}
+    )
+
+    def closed(self, name: str = "") -> bool:
+        batch = Batch()
+        batch.messages += [1, 2, 3.0, b"raw", False, None, None, False, 0]
+        if name:
+            value = getattr(batch, name)
+            setattr(batch, name, {1: (1,)} if isinstance(value, dict) else True if isinstance(value, bool) else [1])
+        batch.close(1)
+        return batch.only_messages
+
+    def test_each_thing_beside(self) -> None:
+        self.assertTrue(self.closed())
+        for name in set(Batch.__slots__) - self.BESIDE:
+            self.assertFalse(self.closed(name), name)
+
+
 class SmallTests(SynchronousTestCase):
     """Each of a batch's parts can make it too large."""
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish import domish
 
-from minimixproxy.namespaces import NS_CLIENT
+from minimixproxy.namespaces import NS_CLIENT, NS_STREAM
 from minimixproxy.wire.children import Parts, children_of, parts_of, payload_attributes, stanza_of_bytes, top_attribute
+from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.stanza import MalformedStanza, Stanza, parse_element, parse_stanza
 
 names = st.sampled_from(["body", "replace", "p:x", "stream:y", "stanza-id", "p:stanza-id"])
@@ -29,6 +30,14 @@ def elements(draw: st.DrawFn, depth: int = 0) -> str:
     children = "".join(draw(st.lists(elements(depth=depth + 1), max_size=3))) if depth < 3 else ""
     text = draw(st.sampled_from(["", "text", "<![CDATA[<body>]]>", "&#65;", "/>", "<![CDATA[]]>", "<![CDATA[/>]]>"]))
     return f"<{tag}>{text}{children}{draw(st.sampled_from(['', ' ']))}</{name}>"
+
+
+def framed(raw: bytes) -> Stanza:
+    """Return a stanza as it comes on a stream."""
+    header = f"<stream:stream xmlns='{NS_CLIENT}' xmlns:stream='{NS_STREAM}'>".encode()
+    _opened, stanza = Framer().feed(header + raw)
+    assert isinstance(stanza, Stanza)
+    return stanza
 
 
 def content(element: domish.Element) -> object:
@@ -57,11 +66,11 @@ class Taken(SynchronousTestCase):
         other = Parts(b"<c:message xmlns:c='jabber:client' xmlns='urn:other'/>")
         moved = parse_element(other.with_children(parts.children), {"": NS_CLIENT})
         self.assertEqual([content(child) for child in moved.elements()], expected)
-        stanza = stanza_of_bytes(raw)
-        for name in ("stanza-id", "x"):
-            for uri in ("urn:xmpp:sid:0", "urn:p"):
-                found = [dict(child.attributes) for child in element.elements(uri, name)]
-                self.assertEqual(payload_attributes(stanza, uri, name), found)
+        for stanza in (stanza_of_bytes(raw), framed(raw)):
+            for name in ("stanza-id", "x"):
+                for uri in ("urn:xmpp:sid:0", "urn:p"):
+                    found = [dict(child.attributes) for child in element.elements(uri, name)]
+                    self.assertEqual(payload_attributes(stanza, uri, name), found)
 
     def test_no_element(self) -> None:
         for raw in (b"", b"<", b"<a", b"<a>", b"text", b"<a><b></a>", b"<a/><b/><", b"<p:a/>", b"\xff", b"<a>\xff</a>"):
