@@ -6,6 +6,7 @@ emoji is a common nick. They let them through as they are: what servers tell apa
 
 from __future__ import annotations
 
+import re
 import stringprep
 from enum import Enum
 from functools import lru_cache
@@ -22,6 +23,10 @@ _MAX_PART = 1023  # bytes, RFC 6122 §2.1
 _DOTS = (".", "\u3002", "\uff0e", "\uff61")  # between the labels of a domain (RFC 3490 §3.1)
 _CACHED = 16384
 _LONGEST_CACHED = 256  # characters: the caches are bounded in bytes, too
+# What the profiles let through, of ASCII: nearly all that comes. There they do no more than fold its letters.
+_ASCII_LOCAL = re.compile(r"[!#-%(-.0-9;=?A-~]+")
+_ASCII_RESOURCE = re.compile(r"[ -~]+")
+_ASCII_DOMAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*")
 
 
 class InvalidJID(ValueError):
@@ -105,12 +110,16 @@ def _prepared(profile: Any, text: str) -> str:
 
 def prepare_local(text: str) -> str:
     """Return a local part after nodeprep. Raises `InvalidJID`."""
+    if len(text) <= _LONGEST_CACHED and _ASCII_LOCAL.fullmatch(text):
+        return text.lower()
     return _prepared(_nodeprep, text)
 
 
 def prepare_resource(text: str) -> str:
     """Return a resource, or a nick, after resourceprep: what nicks are compared by. Raises `InvalidJID`."""
-    return _prepared_resource(text) if len(text) <= _LONGEST_CACHED else _prepared_resource.__wrapped__(text)
+    if len(text) > _LONGEST_CACHED:
+        return _prepared_resource.__wrapped__(text)
+    return text if _ASCII_RESOURCE.fullmatch(text) else _prepared_resource(text)
 
 
 @lru_cache(maxsize=_CACHED)
@@ -120,6 +129,8 @@ def _prepared_resource(text: str) -> str:
 
 def _prepare_domain(text: str) -> str:
     domain = text[:-1] if text.endswith(_DOTS) else text
+    if len(domain) <= _LONGEST_CACHED and _ASCII_DOMAIN.fullmatch(domain):
+        return domain.lower()
     if not domain or domain.endswith(_DOTS) or len(domain) > _MAX_PART:
         raise InvalidJID(f"{text[:80]!r}: no domain, or over {_MAX_PART} bytes")
     if not domain.isascii() and _size(ucd_3_2_0.normalize("NFKC", domain)) > _MAX_PART:

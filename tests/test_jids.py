@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 from twisted.words.protocols.jabber.xmpp_stringprep import Profile, nameprep
 
@@ -57,6 +59,31 @@ class ParseJID(TestCase):
         self.assertEqual(looked_at, [])
         self.assertEqual(prepare_resource("ab" * 500), "ab" * 500)
         self.assertEqual(looked_at, [2], "each character once")
+
+    def test_of_ascii_the_profiles_change_letters_only(self) -> None:
+        """Each character, in each place: what is let through at once is what the profiles let through."""
+        for character in map(chr, range(128)):
+            for text in (character, f"{character}a", f"a{character}", f"A{character}.b", f"a.{character}b"):
+                self._same_as_the_profiles(text)
+
+    @given(st.text(st.characters(max_codepoint=127), max_size=12))
+    def test_ascii_is_prepared_as_by_the_profiles(self, text: str) -> None:
+        self._same_as_the_profiles(text)
+
+    def _same_as_the_profiles(self, text: str) -> None:
+        for prepare, profile in [
+            (prepare_local, jids._nodeprep),
+            (prepare_resource, jids._resourceprep),
+            (jids._prepare_domain, nameprep),
+        ]:
+            if profile is nameprep and (not text or text.endswith(".")):
+                continue  # its end is dealt with before
+            try:
+                expected = jids._prepared(profile, text)
+            except InvalidJID:
+                self.assertRaises(InvalidJID, prepare, text)
+            else:
+                self.assertEqual(prepare(text), expected)
 
     def test_caches_are_bounded_in_bytes(self) -> None:
         before = jids._parsed.cache_info().currsize, jids._prepared_resource.cache_info().currsize

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial import unittest
 
+from minimixproxy.sasl import scram
 from minimixproxy.sasl.channel_binding import Binding, Gs2Header
 from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.sasl.scram import MAX_ITERATIONS, Challenge, ScramError, ScramKeys, derive_keys
@@ -19,6 +20,7 @@ SERVER_FIRST = (
     b"r=12C4CD5C-E38E-4A98-8F6D-15C38F51CCC6a09117a6-ac50-4f2f-93f1-93799c2bddf6,s=QSXCR+Q6sek8bf92,i=4096,"
     b"h=G6k/rBLDqgOhRRaCuuatSDFkJ08="
 )
+SALTS = (b"s", b"salt" * 100)
 OFFERED = Offered(("SCRAM-SHA-1", "SCRAM-SHA-1-PLUS"), ("tls-server-end-point", "tls-exporter"))
 
 
@@ -49,6 +51,14 @@ class VectorsTest(unittest.TestCase):
 
     def test_nonces_differ(self) -> None:
         self.assertNotEqual(ScramClient("SCRAM-SHA-1", "u").first(), ScramClient("SCRAM-SHA-1", "u").first())
+
+    def test_keys_are_the_same_by_either_library(self) -> None:
+        passwords = ("pencil", "\xe9" * 80, "a b" * 50)  # also longer than a block of any hash
+        cases = [(name, password, salt) for name in scram.MECHANISMS.values() for password in passwords for salt in SALTS]
+        self.patch(scram, "_BY_CRYPTOGRAPHY", True)
+        found = [derive_keys(name, password, salt, 4096) for name, password, salt in cases]
+        self.patch(scram, "_BY_CRYPTOGRAPHY", False)
+        self.assertEqual([derive_keys(name, password, salt, 4096) for name, password, salt in cases], found)
 
     def test_keys_are_not_shown(self) -> None:
         self.assertNotIn("secret", repr(ScramKeys(b"secret", b"secret")))

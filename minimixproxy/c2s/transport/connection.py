@@ -18,7 +18,6 @@ from twisted.internet.protocol import Protocol as BaseProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
-from zope.interface import classImplements, implementedBy
 
 from minimixproxy.c2s.transport.tls_layer import TLSLayer
 
@@ -61,6 +60,7 @@ class DirectTransport:
 
     The reactor would collect them and send when `epoll` says that the socket is writable: two more system calls and a
     turn for each write. What the socket does not take waits in the reactor's queue as ever, with its backpressure.
+    It names no interfaces: Twisted's TLS would take them over one by one, which costs as much as a handshake.
     """
 
     __slots__ = ("_tcp", "write")
@@ -92,9 +92,6 @@ def _direct_write(transport: tcp.Connection) -> Callable[[bytes], None]:
             queue(data[sent:])
 
     return write
-
-
-classImplements(DirectTransport, *implementedBy(tcp.Connection))  # type: ignore[misc]  # the plugin wants names
 
 
 def direct(transport: Any) -> Transport:
