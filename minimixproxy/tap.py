@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -119,7 +120,15 @@ def makeService(options: Options, reactor: Any = None) -> MultiService:
     if settings.web is not None:
         tree.addService(_web(settings.web, minimix, domains, report, reactor))
     tree.addService(reloads)  # it stops first
+    _settle()
     return tree
+
+
+@cache
+def _settle() -> None:
+    """Have the garbage collector leave what is loaded by now, which stays: looking at it holds the reactor for long."""
+    gc.collect()
+    gc.freeze()
 
 
 def _web(

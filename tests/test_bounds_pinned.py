@@ -92,6 +92,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     },
     "c2s.session.held_back": {"MAX_HELD": 500, "MAX_BYTES": 512 * 1024, "FEW": 10},
     "c2s.upstream.srv": {"DEFAULT_PORT": 5222, "_MAX_TARGETS": 8, "_LOOKUP_TIMEOUTS": (2, 4)},
+    "c2s.transport.key_shares": {"AGAIN": 3600},
     "c2s.upstream.connecting": {
         "CONNECT_TIMEOUT": 10,
         "ATTEMPT_TIMEOUT": 15,

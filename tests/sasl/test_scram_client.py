@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from itertools import product
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,7 +55,7 @@ class VectorsTest(unittest.TestCase):
 
     def test_keys_are_the_same_by_either_library(self) -> None:
         passwords = ("pencil", "\xe9" * 80, "a b" * 50)  # also longer than a block of any hash
-        cases = [(name, password, salt) for name in scram.MECHANISMS.values() for password in passwords for salt in SALTS]
+        cases = list(product(scram.MECHANISMS.values(), passwords, SALTS))
         self.patch(scram, "_BY_CRYPTOGRAPHY", True)
         found = [derive_keys(name, password, salt, 4096) for name, password, salt in cases]
         self.patch(scram, "_BY_CRYPTOGRAPHY", False)

@@ -28,6 +28,7 @@ from minimixproxy.c2s.transport.certificates import (
     reason_of,
     self_signed,
 )
+from minimixproxy.c2s.transport.key_shares import ServerFacingFactory
 from minimixproxy.config.settings import Domain
 
 ALPN = b"xmpp-client"  # XEP-0368
@@ -226,10 +227,9 @@ def _stamp(trust: str | Path) -> int:
 def _client_factory(name: str, trust: str | Path, _stamp: int, direct: bool) -> TLSMemoryBIOFactory:
     protocols = [ALPN] if direct else []
     if trust == "insecure":
-        return TLSMemoryBIOFactory(_Unverified(name, protocols), True, None)  # type: ignore[arg-type]
+        return ServerFacingFactory(_Unverified(name, protocols))
     root = trust_root(trust) if isinstance(trust, Path) else platformTrust()
-    creator = optionsForClientTLS(name, trustRoot=root, acceptableProtocols=protocols)
-    return TLSMemoryBIOFactory(creator, True, None)  # type: ignore[arg-type]
+    return ServerFacingFactory(optionsForClientTLS(name, trustRoot=root, acceptableProtocols=protocols))
 
 
 def trust_root(path: Path) -> Any:

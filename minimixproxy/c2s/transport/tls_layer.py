@@ -10,6 +10,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
+from minimixproxy.c2s.transport.key_shares import ServerFacingFactory
 from minimixproxy.c2s.transport.tls_engine import AVAILABLE, MAX_DATA, TLSEngine
 from minimixproxy.counting.tally import Tally
 
@@ -101,6 +102,8 @@ class TLSLayer(TLSMemoryBIOProtocol):
         self.read(data)
         if self._handshakeDone and not self._counted:
             self._count("success")
+            if isinstance(self.factory, ServerFacingFactory) and self._tlsConnection is not None:
+                self.factory.agreed(self._tlsConnection)
         if AVAILABLE and self._handshakeDone and not self._over:
             self._engine = TLSEngine(self)
             self.dataReceived = self._engine.read  # type: ignore[method-assign]
