@@ -162,8 +162,10 @@ class Durability:
         if len(self._done) > 1:
             return  # a writer that was done at once: whoever called it, below, goes on with this
         while self._done:
-            self._let_go(self._done[0])
-            self._done.popleft()
+            try:
+                self._let_go(self._done[0])
+            finally:
+                self._done.popleft()
 
     def _let_go(self, batch: Batch) -> None:
         """Let the writer go on, then let go what waited for the batch."""
@@ -173,7 +175,11 @@ class Durability:
         if self._error:
             self._healed()
         if self.gathering.batch is not None:
-            self._write_next()
+            try:
+                self._write_next()
+            except Exception:  # noqa: BLE001 (what is on disk is let go, whatever is wrong with what is not)
+                self.log.failure("a fault while the next batch was made ready: it is tried again")
+                self.abort()
         self.gathering.release(batch.top)
         self.gate.release(batch.output)
         # The kernel has it now: what goes to a client is not queued, but for one that reads too slowly.

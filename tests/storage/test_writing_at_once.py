@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.durability import FIRST_RETRY
 from minimixproxy.storage.store import ERASED_BUSY
 from minimixproxy.storage.wal import LONG
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase
@@ -222,6 +224,29 @@ class JournalTests(StorageTestCase):
         self.now.writer.store.write(slow[0])
         self.now.writer._written(slow[0], None)
         self.assertEqual(self.now.given, [b"a batch", b"one", b"two"])
+
+    def test_a_fault_in_what_comes_next(self) -> None:
+        """It keeps nobody from what is on disk, and is tried again."""
+
+        def fails(_batch: Batch) -> None:
+            raise ZeroDivisionError
+
+        slow: list[Batch] = []
+        self.patch(self.now.writer, "write", slow.append)
+        for data in (b"one", b"two"):
+            self.now.keep()
+            self.now.deliver(data)
+            self.now.turn()
+        self.patch(self.now.writer, "write", self.write)
+        durability = self.journal._durability
+        durability.gathering.incomplete = True
+        durability._outlet = replace(durability._outlet, complete=fails)
+        self.now.writer.store.write(slow[0])
+        self.now.writer._written(slow[0], None)
+        self.assertEqual(self.now.given, [b"one"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.now.clock.advance(FIRST_RETRY)
+        self.assertEqual(self.now.given, [b"one", b"a batch", b"two"])
 
     def test_a_chain(self) -> None:
         """What is delivered makes the next batch, a thousand times: no call stands in another."""
