@@ -21,14 +21,14 @@ from minimixproxy.minimix.interfaces.enrolling import Enrolled, NotEnrolled, Ref
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.room.context import AccountContext
+from minimixproxy.timing.answered_lines import AnsweredLines
 from minimixproxy.timing.clock import Timer
-from minimixproxy.timing.pacing import Pacer, Slots
+from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.lazy_stanzas import Output
 
 if TYPE_CHECKING:
     from minimixproxy.c2s.upstream.connecting import Login
 
-REJOINS_PER_SECOND = 50
 # What the account streams of one domain may demand of its server when all of them come back.
 OPENINGS_PER_SECOND = 20
 OPENINGS_AT_ONCE = 50
@@ -48,7 +48,7 @@ class Accounts(MultiService):
         self._journal = context.journal
         self.given_out = context.journal.given_out  # asked with every write
         self.logins = context
-        self._rejoins = Pacer(context.clock, REJOINS_PER_SECOND, REJOINS_PER_SECOND)
+        self._rejoins = AnsweredLines(context.clock)
         self.shared = AccountContext(
             context.settings.rooms,
             context.clock,

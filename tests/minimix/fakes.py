@@ -17,7 +17,7 @@ from minimixproxy.minimix.interfaces.weighed import Weighed
 from minimixproxy.minimix.room.context import AccountContext
 from minimixproxy.minimix.subprotocols.own_requests import OwnRequests
 from minimixproxy.minimix.subprotocols.subprotocol import Subprotocol
-from minimixproxy.timing.pacing import Pacer
+from minimixproxy.timing.answered_lines import AnsweredLines
 from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza, parse_stanza
@@ -240,7 +240,7 @@ class World:
             self.clock,
             self.journal,
             lambda address, room: self.neighbours.get((address, room)),
-            Pacer(self.clock, 1000, 1000),
+            AnsweredLines(self.clock),
             self.push,
         )
         self.endings = context.endings

@@ -18,6 +18,7 @@ from minimixproxy.minimix.room.appearance import Appearance
 from minimixproxy.minimix.room.attached_sessions import AttachedSessions
 from minimixproxy.minimix.room.budgets import WAITING_BYTES, WAITING_OWN
 from minimixproxy.minimix.room.context import RoomContext
+from minimixproxy.timing.answered_line import Turn
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.minimix.fakes import BARE, ROOM, STREAM, written
 from tests.minimix.null_journal import NullRoomJournal
@@ -50,6 +51,24 @@ class Listener:
         """Of no room."""
 
 
+class FakeTurn(Turn):
+    """Waits for `FakeOutlet.turn`."""
+
+    def __init__(self, outlet: FakeOutlet, call: Callable[[], None]) -> None:
+        self._outlet, self._begin = outlet, call
+
+    def ask(self) -> None:
+        self._outlet.paced.append(self._begin)
+
+    def answered(self, *, trouble: bool = False) -> None:
+        self._outlet.answers.append("trouble" if trouble else "answer")
+
+    def end(self) -> None:
+        self._outlet.answers.append("nothing")
+        if self._begin in self._outlet.paced:
+            self._outlet.paced.remove(self._begin)
+
+
 @dataclass
 class FakeOutlet:
     """Keeps what is asked and sent, and who waits for its turn. Bounds only what waits."""
@@ -59,6 +78,7 @@ class FakeOutlet:
     asked: list[Question] = field(default_factory=list)
     sent: list[Stanza] = field(default_factory=list)
     paced: list[Callable[[], None]] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)  # what was learned of those whose turn has come
     again: list[tuple[SessionPort, Stanza]] = field(default_factory=list)
     told: list[tuple[str, str]] = field(default_factory=list)  # of the room: "joined", "left", "ended"
     reasons: list[Ending] = field(default_factory=list)  # why the account is not in the room
@@ -85,8 +105,9 @@ class FakeOutlet:
     def when_acknowledged(self, call: Callable[[], None]) -> None:
         call()
 
-    def pace(self, call: Callable[[], None]) -> None:
-        self.paced.append(call)
+    def rejoin_turn(self, room: str, call: Callable[[], None]) -> Turn:
+        assert room == ROOM
+        return FakeTurn(self, call)
 
     def from_session_again(self, session: SessionPort, stanza: Stanza) -> None:
         self.again.append((session, stanza))

@@ -11,6 +11,7 @@ from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.minimix.interfaces.endings import Ending
 from minimixproxy.minimix.interfaces.said import Said
 from minimixproxy.minimix.interfaces.weighed import Weighed
+from minimixproxy.timing.answered_line import Turn
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza
 
@@ -168,8 +169,8 @@ class RoomOutlet(OwnRequests, Protocol):
     def when_acknowledged(self, call: Callable[[], None]) -> None:
         """Call once the server has acknowledged what was sent to rooms so far (see `StreamPort`)."""
 
-    def pace(self, call: Callable[[], None]) -> None:
-        """Call soon: not all rooms of all accounts are to be joined at once."""
+    def rejoin_turn(self, room: str, call: Callable[[], None]) -> Turn:
+        """Return a turn, not in line yet, for `call`, which joins a room again: not all of them do at once."""
 
     def from_session_again(self, session: SessionPort, stanza: Stanza) -> None:
         """Route a session's stanza again that had to wait."""

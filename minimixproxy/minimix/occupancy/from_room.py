@@ -23,6 +23,10 @@ from minimixproxy.timing.clock import wall_time
 from minimixproxy.wire.stanza import Stanza, parse_stanza, rewrite
 from minimixproxy.xep import muc
 
+#: What a server says that is in trouble, or that cannot reach another (RFC 6120 §8.3.3).
+TROUBLE = frozenset(
+    {"internal-server-error", "remote-server-not-found", "remote-server-timeout", "resource-constraint"}
+)
 _ENTERING = ASKING | {Phase.NEW, Phase.JOINING}  # the own presence is still to come
 
 
@@ -207,6 +211,7 @@ class FromRoom:
                 account=parts.account,
                 condition=condition,
             )
+            parts.attempts.schedule.answered(trouble=condition in TROUBLE)
             self._lifecycle.happens(_refusal(condition, error), error)
             return
         self.log.info(

@@ -306,6 +306,8 @@ class Occupancy:
     def _rejoin(self, nick: str) -> None:
         if self._context.outlet.stream_jid:
             self._happens(Input.TURN, nick)
+        else:
+            self._schedule.stop()
 
     def _happens(self, what: Input, *with_it: Any) -> None:
         self._lifecycle.happens(what, *with_it)

@@ -11,6 +11,7 @@ from minimixproxy.minimix.interfaces.streams import Answered, Listener, SessionP
 from minimixproxy.minimix.room.budgets import Budgets
 from minimixproxy.minimix.room.context import AccountContext
 from minimixproxy.minimix.room.sessions import Sessions
+from minimixproxy.timing.answered_line import Turn
 from minimixproxy.wire.stanza import Stanza
 
 #: Bytes of one presence shown to all rooms: half of what waits for a server that reads slowly (see `accountstream`).
@@ -62,7 +63,8 @@ class AccountOutlet:
         self.when_acknowledged = stream.when_acknowledged
         self._stream = stream
         self._sessions = sessions
-        self._pacer = context.pacer
+        self._rejoins = context.rejoins
+        self._domain = account.partition("@")[2]
         self._host = host
 
     # To rooms and servers
@@ -86,9 +88,9 @@ class AccountOutlet:
         """Send a query of the account's own to an archive."""
         self._stream.requests.ask_archive(to, query_id, payload, result, answered)
 
-    def pace(self, call: Callable[[], None]) -> None:
-        """Call when it is this account's turn."""
-        self._pacer.ask(call)
+    def rejoin_turn(self, room: str, call: Callable[[], None]) -> Turn:
+        """Return a turn to join a room again, beside all that come back by the same servers."""
+        return self._rejoins.turn((self._domain, room.partition("@")[2]), self.account, call)
 
     # What there is room for
 

@@ -130,6 +130,7 @@ def note_gap(parts: Parts) -> LastKnown:
 def entered(parts: Parts, stanza: Stanza, nick: str) -> None:
     """The own presence: the account is in, and reads what was said meanwhile."""
     parts.join_ids.answered()
+    parts.attempts.schedule.answered()
     newest = parts.history.last_sequence
     parts.attendance.outbox.doubt(newest)  # it has had what it has not refused by now, or will never have it
     attempt = parts.attempts.current

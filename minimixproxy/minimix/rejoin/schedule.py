@@ -8,6 +8,7 @@ from minimixproxy.jids import prepare_resource
 from minimixproxy.minimix.rejoin.registered_nick import ask_reserved_nick
 from minimixproxy.minimix.room.appearance import Appearance
 from minimixproxy.minimix.room.context import RoomContext
+from minimixproxy.timing.answered_line import Turn
 from minimixproxy.timing.backoff import Backoff
 from minimixproxy.timing.clock import Timer
 
@@ -31,6 +32,7 @@ class RejoinSchedule:
         "_due",
         "_due_at",
         "_timer",
+        "_turn",
         "attempts",
     )
 
@@ -40,6 +42,7 @@ class RejoinSchedule:
         self._attempt = attempt
         self._backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         self._timer = Timer(context.clock)
+        self._turn: Turn | None = None  # of an attempt: it waits for it, or the room's answer is awaited
         self._due = False  # an attempt waits for its turn
         self._asking = False  # for the registered nick
         self._conflicts = 0
@@ -57,7 +60,9 @@ class RejoinSchedule:
         self._timer.stop()
         if not self._due:
             self._due = True
-            self._context.outlet.pace(self._try)
+            self._end_turn()
+            self._turn = self._context.outlet.rejoin_turn(self._context.room, self._try)
+            self._turn.ask()
 
     def later(self) -> None:
         """Try after a wait that grows from failure to failure."""
@@ -94,6 +99,12 @@ class RejoinSchedule:
             self._conflicts = 1
         self.now()
 
+    def answered(self, *, trouble: bool = False) -> None:
+        """The room has answered the attempt; `trouble`: by an error that says that its server is in trouble."""
+        if self._turn is not None:
+            self._turn.answered(trouble=trouble)
+            self._turn = None
+
     def succeeded(self) -> None:
         """The account is in the room."""
         self.stop()
@@ -103,7 +114,13 @@ class RejoinSchedule:
     def stop(self) -> None:
         """Do not try: it is not wanted, or there is no stream to try on."""
         self._timer.stop()
+        self._end_turn()
         self._due = self._asking = False
+
+    def _end_turn(self) -> None:
+        if self._turn is not None:
+            self._turn.end()
+            self._turn = None
 
     def _try(self) -> None:
         if self._due:

@@ -10,8 +10,8 @@ from minimixproxy.minimix.addressing.local_accounts import ClientOf
 from minimixproxy.minimix.interfaces.journal import Journal, RoomJournal
 from minimixproxy.minimix.interfaces.streams import RoomOutlet
 from minimixproxy.minimix.room.endings import Endings
+from minimixproxy.timing.answered_lines import AnsweredLines
 from minimixproxy.timing.clock import Clock
-from minimixproxy.timing.pacing import Pacer
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +31,16 @@ class RoomContext:
 
 @dataclass(frozen=True, slots=True)
 class AccountContext:
-    """What all accounts of the proxy share: `client_of` finds the clients of others of them in a room, `pacer` sets the
-    pace at which rooms are joined again, `endings` keeps why accounts are not in rooms, `told` what rooms tell several.
+    """What all accounts of the proxy share: `client_of` finds the clients of others of them in a room, `rejoins` sets
+    the pace at which rooms are joined again, `endings` keeps why accounts are not in rooms, `told` what rooms tell
+    several.
     """
 
     settings: Rooms
     clock: Clock
     journal: Journal
     client_of: ClientOf
-    pacer: Pacer
+    rejoins: AnsweredLines
     push: Push
     endings: Endings = field(default_factory=Endings)
     told: SharedBytes = field(default_factory=SharedBytes)

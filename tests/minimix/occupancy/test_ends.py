@@ -367,9 +367,12 @@ class WhatTheRoomIsShown(Case):
             self.world.stream.jid = STREAM if stream else ""
             if not stream:
                 self.world.stream.lost()
-            turns: list[object] = []
+            outlet, turns = self.world.account.occupancies.outlet, list[str]()
+            take = outlet.rejoin_turn
             self.patch(
-                self.world.account.occupancies.outlet, "pace", lambda call, turns=turns: (turns.append(call), call())
+                outlet,
+                "rejoin_turn",
+                lambda room, call, turns=turns, take=take: (turns.append(room), take(room, call))[1],
             )
             self.world.asks_to_join(self.world.session("tablet"))
             self.assertEqual(len(turns), expected, "nor is a turn taken that others wait for")
