@@ -12,7 +12,7 @@ from minimixproxy.timing.fair_queue import FairQueue
 from minimixproxy.timing.pacing import Pacer
 
 SILENT = 5.0  # seconds after which nobody waits for an answer: it counts as trouble, and keeps its place no longer
-LEAST_PER_SECOND = 10.0  # are asked, however much is under way: a server that answers nothing may have come to itself
+LEAST_PER_SECOND = 20.0  # are asked, however much is under way: a server that answers nothing may have come to itself
 
 
 class Turn:

@@ -148,7 +148,7 @@ class AnsweredLineTest(SynchronousTestCase):
         self.until(lambda: quick.answered["a"] == 500, 500 * STEP * 1.2)
 
     def test_one_account_whose_rooms_say_nothing_does_not_slow_the_others(self) -> None:
-        """Nor if it is there first, with far more rooms than all others: it has its places until it counts as silent."""
+        """Nor if it is there first, with more rooms than all others: it has its places until it counts as silent."""
         server = self.server()
         server.silent.add("hostile")
         server.ask("hostile", 2000)
