@@ -1,7 +1,8 @@
 """How much may be under way at a server, by how long it takes to answer. Pure, time handed in.
 
 Additive increase, multiplicative decrease: answers are judged in rounds. A round that is as quick as the quickest
-lately lets one more be under way; one that is slow halves the number. So the server is kept busy, and little waits in it.
+lately lets one more be under way; one that is slow halves the number. So the server is kept busy, and little waits in
+it.
 """
 
 from __future__ import annotations

@@ -18,6 +18,10 @@ from minimixproxy.timing.answered_lines import KEPT, MOST_PER_SECOND, AnsweredLi
 STEP = 0.01
 
 
+def _nothing() -> None:
+    """For turns that are not taken."""
+
+
 class Server:
     """Works at one question after the other, `takes` seconds each, beside a way of `way` seconds."""
 
@@ -184,7 +188,7 @@ class AnsweredLineTest(SynchronousTestCase):
         busy = self.server("busy", takes=1000.0)
         busy.ask("a", 1)
         for number in range(3 * KEPT):
-            self.lines.turn(f"server{number}", "a", list).end()
+            self.lines.turn(f"server{number}", "a", _nothing).end()
         self.assertLessEqual(len(self.lines), KEPT)
         busy.ask("b", FIRST)
         self.assertEqual(busy.began.total(), FIRST, "it is the same line")
