@@ -10,11 +10,11 @@ from __future__ import annotations
 from math import inf
 from statistics import median_low
 
-LEAST, MOST = 4, 64  # under way at one time
-FIRST = 8  # before anything is known of the server
+LEAST, MOST = 2, 64  # under way at one time
+FIRST = 4  # before anything is known of the server
 ROUND = 8  # answers in a round at least: fewer say little
 SLOWER = 2.0  # so many times the least time of a round lately, ...
-SLACK = 0.02  # ... and so many seconds, still count as quick
+SLACK = 0.01  # ... and so many seconds, still count as quick
 LATELY = 30.0  # seconds: what was seen is forgotten after one to two of these
 
 
