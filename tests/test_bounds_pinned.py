@@ -129,6 +129,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "operator.web.reactor_lag": {"INTERVAL": 1},
     "operator.web.site": {"MAX_CONNECTIONS": 64},
     "operator.forget": {"PATIENCE": 20},
+    "wire.idle_parsers": {"MOST": 64},
     "wire.framing": {"PARSER_LIFE": 256 * 1024, "MAX_HEADER": 10_000, "MAX_DEPTH": 100_000, "_DEEP": 1000},
     "jids": {"_MAX_PART": 1023, "_CACHED": 16384, "_LONGEST_CACHED": 256},
     "logs.logger": {"MAX_VALUE": 300, "MAX_VALUES": 20, "MAX_TRACE": 64 * 1024, "MAX_TRACE_LINE": 2000},

@@ -11,6 +11,7 @@ from xml.parsers import expat
 
 from minimixproxy.wire.events import Event, Fault
 from minimixproxy.wire.framing import PARSER_LIFE, Framer, FramingLimits, expat_fault
+from minimixproxy.wire.idle_parsers import IDLE, kind_of_header
 from minimixproxy.wire.long_namespaces import has_long_namespace
 from minimixproxy.wire.qualified_names import named_attributes, split_name
 from minimixproxy.wire.stanza import Stanza
@@ -27,7 +28,6 @@ _NAMES = {b"<m": "message", b"<p": "presence", b"<i": "iq"}
 
 _LARGE = 16384  # bytes
 _LITTLE = 4096  # bytes in which no namespace can be so long that whole stanzas there cost much
-UNUSED = 50  # reads without need for the parser, after which it is given back: 10 KiB
 # One byte is found much faster than two.
 _EXCLAMATION, _QUESTION = b"!?"
 
@@ -99,26 +99,26 @@ class FastFramer(Framer):
     """A `Framer` that, once `passing` is set, does not look into whole simple stanzas.
 
     Expat checks them all the same, unless `trusting` is set, too. `payloads` of such a stanza are found out when asked
-    for. All other input goes the way that it goes in `Framer`.
+    for. All other input goes the way that it goes in `Framer`. Between two stanzas it has no parser (`IdleParsers`).
     Of `<message/></message>` this makes a fault alone, `Framer` a stanza and a fault.
     """
 
-    __slots__ = ("_looking", "_resting", "_unused", "passing", "trusting")
+    __slots__ = ("_listening", "_looking", "_resting", "_sharing", "passing", "trusting")
 
     def __init__(self, limits: FramingLimits | None = None) -> None:
         super().__init__(limits)
         self.passing = False
         self.trusting = False
-        self._looking = True  # expat has the handlers of `Framer`
-        self._resting = False  # there is no parser: the next one stands behind the header
-        self._unused = 0  # reads since the parser was needed
+        self._listening = True  # expat has handlers of `Framer`, by which it refers to us ...
+        self._looking = True  # ... and all of them
+        self._resting = False  # there is no parser
+        self._sharing = False  # the header is one of a kind, as that of every stream that uses the same parsers
 
     def pass_on(self, *, trusting: bool = False) -> None:
         """From now on, do not look into stanzas that are whole and simple; `trusting`: nor have them checked."""
         self.passing = True
         self.trusting = trusting
-        if trusting and self.is_between_stanzas and not (self._worn or self._resting):
-            self._rest()
+        self._rest_if_possible()
 
     @property
     def is_between_stanzas(self) -> bool:
@@ -127,18 +127,18 @@ class FastFramer(Framer):
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes of the stream, however cut; return what they completed."""
-        if not self.passing or self._depth != 1 or self._tail or self._finished or self._guard.held:
+        if not self.passing:
             return super().feed(data)
+        if self._depth != 1 or self._tail or self._finished or self._guard.held:
+            return self._feed_slowly(data)
         events: list[Event] = []
         start, size = 0, len(data)
         if size > _LITTLE and has_long_namespace(data):
-            self._look()
-            return super().feed(data)
+            return self._feed_slowly(data)
         while start < size:
             end = simple_stanza_end(data, start, self._limits)
             if end < 0:
-                self._look()
-                return events + super().feed(data[start:])
+                return events + self._feed_slowly(data[start:])
             try:
                 events.append(self._pass(data[start:end]))
             except expat.ExpatError as error:
@@ -146,30 +146,59 @@ class FastFramer(Framer):
                 self._finish()
                 return events
             start = end
-        if self._base > PARSER_LIFE or self._worn:
-            self._renew_parser()
-            self._looking = True
-        elif self.trusting and not self._resting:
-            self._unused += 1
-            if self._unused >= UNUSED:
-                self._rest()
+        if not self._resting and not self._finished:
+            self._rest()
         return events
 
+    def _feed_slowly(self, data: bytes) -> list[Event]:
+        """Do as `Framer` does."""
+        if not self._finished:
+            self._look()
+        events = super().feed(data)
+        self._rest_if_possible()
+        return events
+
+    def _rest_if_possible(self) -> None:
+        if not self._resting and self.is_between_stanzas:
+            self._rest()
+
     def _rest(self) -> None:
-        """Give the parser back: most streams of servers say nothing for long, and then nothing that needs one."""
+        """Leave the parser to others, unless it has met too much."""
         self._resting = True
+        parser = self._parser
         del self._parser
+        if self._listening:
+            self._listening = self._looking = False
+            _silence(parser)
+        if not self._sharing:
+            self._sharing = True
+            self._header = kind_of_header(self._header, self._namespaces)
+        if not (self._worn or self._loose or self._base > PARSER_LIFE):
+            IDLE.give(self._header, (parser, self._base))
+
+    def _wake(self) -> None:
+        """Have a parser."""
+        self._resting = False
+        idle = IDLE.take(self._header)
+        if idle is not None:
+            self._go_on_with(*idle)
+        else:
+            self._renew_parser()
+            self._listening = self._looking = True
 
     def _pass(self, raw: bytes) -> Event:
         """Have expat check a stanza and read its start tag."""
         if self.trusting:
             # Expat does not miss a whole stanza, and offsets count what it was given.
             return UnreadStanza(raw, _NAMES[raw[:2]], self._namespaces)
+        if self._resting:
+            self._wake()
         parser = self._parser
         self._looking = False
         self._name = ""
         parser.StartElementHandler = self._on_start_tag
-        parser.EndElementHandler = None
+        if self._listening:
+            parser.EndElementHandler = None
         parser.Parse(raw, False)
         if not self._name:
             self._finish()
@@ -186,12 +215,16 @@ class FastFramer(Framer):
         self._parser.StartElementHandler = None
 
     def _look(self) -> None:
-        """Have the parser ready for what is not simple."""
-        self._unused = 0
+        """Have a parser that tells all that it meets."""
         if self._resting:
-            self._resting = False
-            self._renew_parser()
-        elif not self._looking:
-            self._looking = True
-            self._parser.StartElementHandler = self._on_start
-            self._parser.EndElementHandler = self._on_end
+            self._wake()
+        if not self._looking:
+            self._listening = self._looking = True
+            self._listen(self._parser)
+
+
+def _silence(parser: expat.XMLParserType) -> None:
+    """Have a parser refer to nothing."""
+    parser.StartElementHandler = parser.EndElementHandler = None
+    parser.CommentHandler = parser.ProcessingInstructionHandler = None
+    parser.StartDoctypeDeclHandler = parser.XmlDeclHandler = None

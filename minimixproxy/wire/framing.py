@@ -114,15 +114,19 @@ class Framer:
         if hasattr(parser, "SetReparseDeferralEnabled"):
             parser.SetReparseDeferralEnabled(False)  # expat 2.6: else a stanza split over reads stays inside
         parser.Parse(self._header, False)
-        parser.StartElementHandler = self._on_start
-        parser.EndElementHandler = self._on_end
+        self._listen(parser)
         if not self._header:
             parser.StartNamespaceDeclHandler = self._on_namespace
+        return parser
+
+    def _listen(self, parser: expat.XMLParserType) -> None:
+        """Have a parser tell what it meets."""
+        parser.StartElementHandler = self._on_start
+        parser.EndElementHandler = self._on_end
         parser.CommentHandler = self._on_comment
         parser.ProcessingInstructionHandler = self._on_instruction
         parser.StartDoctypeDeclHandler = self._on_doctype
         parser.XmlDeclHandler = self._on_xml_declaration
-        return parser
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes of the stream, however cut; return what they completed."""
@@ -250,11 +254,15 @@ class Framer:
 
     def _renew_parser(self) -> None:
         """Go on with a new parser: expat keeps every name that it has met, and a peer could make up new ones."""
-        self._loose = False
-        self._parser = self._make_parser()
-        self._base = self._last_end = len(self._header)
+        self._loose = False  # it is to know namespaces
+        self._go_on_with(self._make_parser(), len(self._header))
+
+    def _go_on_with(self, parser: expat.XMLParserType, position: int) -> None:
+        """Have this parser read what comes; `position`: how many bytes it was given."""
+        self._parser = parser
+        self._base = self._last_end = position
         self._deep = min(_DEEP, self._deepest)
-        self._worn = False
+        self._worn = self._loose = False
 
     def _gap(self, end: int) -> None:
         """Give out the white space between the last stanza and the next markup before offset `end` of the chunk."""

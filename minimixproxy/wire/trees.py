@@ -46,9 +46,14 @@ def declared(namespaces: Mapping[str, str]) -> bytes:
 
     The prefix of the stream's own namespace is declared on every stream, and may stand in any stanza.
     """
+    return declarations({"stream": NS_STREAM, **namespaces})
+
+
+def declarations(namespaces: Mapping[str, str]) -> bytes:
+    """Return declarations of these and no others."""
     return b"".join(
         b" xmlns%b='%b'" % (b":" + prefix.encode() if prefix else b"", _escaped(uri))
-        for prefix, uri in {"stream": NS_STREAM, **namespaces}.items()
+        for prefix, uri in namespaces.items()
         if prefix != "xml"
     )
 

@@ -16,6 +16,7 @@ from minimixproxy.wire import fast_framing
 from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.wire.fast_framing import FastFramer, simple_stanza_end
 from minimixproxy.wire.framing import Framer, FramingLimits
+from minimixproxy.wire.idle_parsers import IdleParsers
 from minimixproxy.wire.stanza import Stanza, parse_element, serialize
 from minimixproxy.wire.trees import UnusableStanza
 from minimixproxy.wire.undeclared_prefixes import with_declarations
@@ -198,6 +199,7 @@ class ParsersLife(TestCase):
             return make_parser(framer)
 
         self.patch(kind, "_make_parser", counted)
+        self.patch(fast_framing, "IDLE", IdleParsers())
         framer = kind(FramingLimits(max_depth=5000))
         framer.feed(HEADER.encode())
         if isinstance(framer, FastFramer):
@@ -221,7 +223,9 @@ class ParsersLife(TestCase):
         text = b"x" * 16_384
         for levels, framer_makes, passing_makes in ((900, 0, 0), (1100, 1, 1)):
             deep = b"<message>%b%b%b</message>" % (b"<a>" * levels, text, b"</a>" * levels)
-            self.assertEqual((self.made(False, deep), self.made(True, deep)), (framer_makes, passing_makes))
+            self.assertEqual(self.made(False, deep), framer_makes)
+            self.assertEqual(self.made(True, deep), 0, "when it is needed")
+            self.assertEqual(self.made(True, deep, *[b"<message></message>"] * 3), passing_makes)
             self.assertEqual(self.made(True, deep.replace(text, b"")), 0, "not large")
             self.assertEqual(self.made(True, deep, b"<message></message>"), passing_makes, "once is enough")
         self.assertEqual(self.made(True, b"<message><body>%b</body></message>" % text), 0, "large, and no more")
@@ -302,6 +306,8 @@ class ParserLife(TestCase):
     """expat never forgets a name."""
 
     def test_made_up_names(self) -> None:
+        idle = IdleParsers()
+        self.patch(fast_framing, "IDLE", idle)
         for passing in (False, True):
             framer = FastFramer()
             framer.passing = passing
@@ -311,7 +317,9 @@ class ParserLife(TestCase):
                 (stanza,) = stanzas(framer.feed(f"<message xmlns:q='a' p:n='{number}'>{names}</message>".encode()))
                 self.assertEqual(stanza.attributes, {"{urn:p}n": str(number)})
                 self.assertNotIn("q", stanza._namespaces)
-                self.assertLess(len(framer._parser.intern), 30_000)
+                parsers = [parser for parser, _position in idle._idle.values()] if passing else [framer._parser]
+                self.assertLessEqual(len(parsers), 1)
+                self.assertLess(sum(len(parser.intern) for parser in parsers), 30_000)
             self.assertEqual(framer.feed(b" <iq/>")[0], Keepalive(b" "))
             self.assertEqual(framer.feed(b"</stream:stream>"), [StreamClosed()])
 
@@ -717,7 +725,7 @@ class PassingInTheMiddle(TestCase):
 
 
 class Resting(TestCase):
-    """A trusted stream has a parser only while it needs one: expat's takes 10 KiB, and most sessions are idle."""
+    """A stream has a parser only while it needs one: expat's takes 6 KiB, and most sessions are idle."""
 
     SIMPLE = b"<message to='b'><body>x</body></message>"
     OTHER = b"<message to='b'><message/><x xmlns='urn:x'/></message>"
@@ -733,25 +741,74 @@ class Resting(TestCase):
         for _ in range(3):
             self.assertFalse(hasattr(framer, "_parser"))
             self.assertEqual([stanza.raw for stanza in stanzas(framer.feed(self.SIMPLE * 2))], [self.SIMPLE] * 2)
-        self.assertTrue(hasattr(self.framer(trusting=False), "_parser"), "who is a stranger is checked")
+        for bad in (b"<message><a></b></message>", b"<message a='1' a='2'></message>"):
+            stranger = self.framer(trusting=False)
+            self.assertEqual([stanza.raw for stanza in stanzas(stranger.feed(self.SIMPLE))], [self.SIMPLE])
+            self.assertFalse(hasattr(stranger, "_parser"))
+            (fault,) = stranger.feed(bad)
+            self.assertIsInstance(fault, Fault, "who is a stranger is checked")
+            self.assertEqual(stranger.feed(self.SIMPLE), [])
 
     def test_behind_what_is_not(self) -> None:
-        """It is kept for some time: making one costs as much as some stanzas."""
-        for other in (self.OTHER, b" ", b"<message><body>" + b"x" * 1000 + b"</body></message>", b"<p:a/>"):
+        """It is left to others: making one costs as much as some stanzas."""
+        idle = IdleParsers()
+        self.patch(fast_framing, "IDLE", idle)
+        for other in (self.OTHER, b" ", b"<iq/>", b"<message><body>" + b"x" * 1000 + b"</body></message>", b"<p:a/>"):
             framer = self.framer()
             for _ in range(2):
                 (event,) = framer.feed(other)
                 self.assertEqual(getattr(event, "size", len(getattr(event, "raw", b""))), len(other))
-                for _ in range(fast_framing.UNUSED - 1):
-                    framer.feed(self.SIMPLE)
-                    self.assertTrue(hasattr(framer, "_parser"))
+                self.assertFalse(hasattr(framer, "_parser"))
                 framer.feed(self.SIMPLE)
                 self.assertFalse(hasattr(framer, "_parser"))
+                self.assertLessEqual(len(idle), 1)
+
+    def test_what_was_read_loosely_is_left_to_nobody(self) -> None:
+        """That parser knows no namespaces, and one that was broken knows nothing any more."""
+        idle = IdleParsers()
+        self.patch(fast_framing, "IDLE", idle)
+        self.framer().feed(b"<p:a/> ")
+        for _ in range(2):
+            (stanza,) = stanzas(self.framer(trusting=False).feed(b"<iq><a xmlns='urn:a'/></iq>"))
+            self.assertEqual(stanza.payloads, (("urn:a", "a"),))
+        self.assertIsInstance(self.framer(trusting=False).feed(b"<iq></a></iq>")[0], Fault)
+        self.assertEqual(len(stanzas(self.framer(trusting=False).feed(self.SIMPLE))), 1)
 
     def test_not_in_the_middle(self) -> None:
         for behind in (b"<message>", b"<mess", b"<message><forwarded>" + b"x" * 1000):
             self.assertTrue(hasattr(self.framer(behind), "_parser"), behind)
         self.assertEqual(self.framer(b"</stream:stream>").feed(self.SIMPLE), [])
+
+    @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from((SIMPLE, OTHER, b" ", b"<iq/>", b"<presence a='")))))
+    def test_streams_that_take_turns(self, reads: list[tuple[int, bytes]]) -> None:
+        """Whose reads are whole leave the parser to the next one; each has what it would have alone."""
+        framers = [self.framer(trusting=trusting) for trusting in (True, False, True, False)]
+        alone = [Framer(FramingLimits(max_stanza=300, skips=True)) for _ in framers]
+        for plain in alone:
+            plain.feed(HEADER.encode())
+        for which, data in reads:
+            found, expected = framers[which].feed(data), alone[which].feed(data)
+            self.assertEqual(*([getattr(event, "raw", event) for event in events] for events in (found, expected)))
+
+    def test_streams_that_declare_other_things_share_nothing(self) -> None:
+        one, other = FastFramer(), FastFramer()
+        one.feed(HEADER.encode())
+        other.feed(HEADER.replace("urn:p", "urn:another").encode())
+        for framer in (one, other, one, other):
+            framer.pass_on()
+            (stanza,) = stanzas(framer.feed(b"<iq><p:a/></iq>"))
+            self.assertEqual(stanza.payloads, (("urn:p" if framer is one else "urn:another", "a"),))
+        self.assertEqual(other.feed(b"</stream:stream>"), [StreamClosed()])
+
+    def test_an_idle_parser_refers_to_nobody(self) -> None:
+        idle = IdleParsers()
+        self.patch(fast_framing, "IDLE", idle)
+        framer = self.framer(trusting=False)
+        for data in (self.SIMPLE, self.OTHER, b"<iq/>", self.SIMPLE):
+            framer.feed(data)
+            ((parser, _position),) = idle._idle.values()
+            referred = [getattr(parser, name) for name in dir(parser) if name.endswith("Handler")]
+            self.assertEqual(set(referred), {None})
 
     def test_the_end_behind_a_rest(self) -> None:
         self.assertEqual(self.framer().feed(b"</stream:stream>"), [StreamClosed()])
@@ -763,7 +820,6 @@ class Resting(TestCase):
     def test_the_same_stanzas_however_cut(self, data: bytes, cuts: list[int]) -> None:
         framer, plain = self.framer(), Framer(FramingLimits(max_stanza=300, skips=True))
         plain.feed(HEADER.encode())
-        self.patch(fast_framing, "UNUSED", 1)
         events: list[Event] = []
         expected: list[Event] = []
         for size in (*cuts, len(data) + 1):
