@@ -189,9 +189,11 @@ class UntoldServerTests(TellingCase):
         account = await self.account()
         client = await self.secured("127.0.0.77", proxy)
         for _attempt in range(2):
+            start = len(proxy.process.lines)
             reply = await client.authenticate(account.username, account.password)
             self.assertEqual(next(reply.element.elements()).name, "temporary-auth-failure")
             self.assertEqual(reply.element.uri, NS_SASL)
+            await proxy.process.says(f"no login for {re.escape(account.jid)} from ", start=start)
         lines = [line for line in proxy.log if f"no login for {account.jid} from " in line]
         self.assertEqual(len(lines), 2, "one for each attempt of the client")
         for line in lines:

@@ -210,9 +210,11 @@ class StreamManagementTests(StreamManagementCase):
 
     async def test_what_can_wait_while_asleep(self) -> None:
         """A session that sleeps is inactive (XEP-0352), and active once it is resumed."""
-        room, alice, bob = self.room(), await self.device(), await self.device(await self.account("bob"))
-        await enter(bob, room, "bob")
-        await enter(alice, room, "alice")
+        room, account = self.room(), await self.account()
+        alice, awake = await self.device(account), await self.device(account, "laptop")
+        bob = await self.device(await self.account("bob"))
+        for client, nick in ((bob, "bob"), (alice, "alice"), (awake, "alice")):
+            await enter(client, room, nick)
         alice.drop()
         await self.proxy.process.says(rf"session of {re.escape(alice.jid)} sleeps")
         before = len(alice.received)
@@ -222,6 +224,7 @@ class StreamManagementTests(StreamManagementCase):
         for state in ("composing", "paused", "composing"):
             bob.send(f"<message type='groupchat' to='{room}'><{state} xmlns='{CHAT_STATES}'/></message>")
         await bob.barrier(room)
+        await awake.barrier(room)  # by the account stream: all that was said has come
         self.assertTrue(await alice.resume())
         await alice.expect(f"<message from='{room}/bob'><composing xmlns='{CHAT_STATES}'/></message>")
         await alice.barrier(room)
