@@ -9,6 +9,7 @@ from typing import Any
 
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptPush
 from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.bodies import Bodies
 from minimixproxy.storage.gathering import Gathering
 from minimixproxy.storage.loading import LoadedAccount
 from minimixproxy.storage.push_column import push_column
@@ -38,8 +39,14 @@ class _Account:
 class AccountRows:
     """All accounts that have a row. Calls of the journal about them become rows of the batch that is gathered."""
 
-    def __init__(self, gathering: Gathering, sealer: Sealer, accounts: Iterable[LoadedAccount], last_id: int) -> None:
-        """`accounts`: those that are in the database; `last_id`: the highest number of a row ever given."""
+    def __init__(
+        self, gathering: Gathering, sealer: Sealer, accounts: Iterable[LoadedAccount], bodies: Bodies, last_id: int
+    ) -> None:
+        """`accounts`: those that are in the database; `last_id`: the highest number of a row ever given.
+
+        `bodies`: what their messages say.
+        """
+        self.bodies = bodies
         self._gathering = gathering
         self._sealer = sealer
         self._last_id = last_id
@@ -56,7 +63,7 @@ class AccountRows:
         account.unfollowed, account.push = _unfollowed_column(kept.unfollowed), loaded.push
         for room in loaded.rooms.values():
             journal = account.rooms[room.kept.room] = SQLRoomJournal(self._gathering, self, kept.bare, room.kept.room)
-            journal.loaded(room.id, room.kept.membership, room.sequences)
+            journal.loaded(room.id, room.kept.membership, room.messages)
 
     # For the journal -------------------------------------------------------------------------------------------
 
@@ -136,6 +143,10 @@ class AccountRows:
         """Have the messages of these accounts written in the place of all that are in the database."""
         batch.drop_history()
         batch.replaces_history = True
+        self.bodies.clear()
+        for known in self._accounts.values():
+            for journal in known.rooms.values():
+                journal.no_history()
         for account in accounts:
             for room in account.rooms:
                 journal = self.room(account.bare, room.room)

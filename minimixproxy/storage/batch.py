@@ -35,6 +35,8 @@ class Batch:
         "blocked",
         "changes",
         "cursors",
+        "disowned",
+        "emptied",
         "erased",
         "erases",
         "erasure",
@@ -70,8 +72,10 @@ class Batch:
         self.blocked: dict[str, tuple[Any, ...] | None] = {}  # rows by account; None: no row
         self.gone_rooms: list[int] = []
         self.messages: list[Any] = []  # the values of all rows, one after the other
-        self.changes: list[tuple[Any, ...]] = []  # the parameters of an update each
-        self.trimmed: list[int] = []  # sequences
+        self.changes: dict[int, tuple[Any, ...]] = {}  # by sequence, the columns that are new (see `Statements`)
+        self.emptied: dict[int, None] = {}  # sequences of messages whose rows have bytes that nobody says any more
+        self.disowned: list[int] = []  # sequences of messages that are gone, and whose bytes others say
+        self.trimmed: list[int] = []  # sequences; of some that came, changed or were disowned in this batch, perhaps
         self.cursors: dict[tuple[int, str], Cursor] = {}
         self.acknowledged: dict[tuple[int, str], int | None] = {}  # by account and resource; None: no row
         self.privates: list[Any] = []  # like `messages`
@@ -111,12 +115,23 @@ class Batch:
     def deletes(self) -> bool:
         """Whether something goes from the database, or is replaced there."""
         gone = self.gone_accounts or self.gone_keys or self.gone_tokens or self.gone_rooms
-        return bool(gone or self.trimmed or self.given or self.changes or self.replaces_history)
+        less = self.trimmed or self.given or self.changes or self.emptied or self.disowned
+        return bool(gone or less or self.replaces_history)
+
+    def empty(self, sequence: int) -> None:
+        """Have nothing left of the bytes that a message's row has for others."""
+        change = self.changes.get(sequence)
+        if change is None:
+            self.emptied[sequence] = None
+        else:
+            self.changes[sequence] = (b"", *change[1:])
 
     def drop_history(self) -> None:
         """Forget messages: there are too many to wait."""
-        for rows in (self.messages, self.changes, self.trimmed, self.privates, self.given):
+        for rows in (self.messages, self.trimmed, self.disowned, self.privates, self.given):
             rows.clear()
+        for changes in (self.changes, self.emptied):
+            changes.clear()
         self.size = 0
 
 

@@ -17,6 +17,7 @@ from minimixproxy.sasl.keys import Keys
 from minimixproxy.storage.account_rows import AccountRows
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.blocked_accounts import Block, BlockedAccounts
+from minimixproxy.storage.bodies import Bodies
 from minimixproxy.storage.durability import Durability, JournalStatus, Outlet
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.given_out import GivenOut
@@ -39,6 +40,7 @@ class OpenState:
     login_keys: Mapping[str, tuple[Keys, ...]]  # by bare JID
     login_tokens: Mapping[str, Mapping[str, Kept]]  # by bare JID and device
     blocked: Mapping[str, Block]  # by bare JID
+    bodies: Bodies  # what messages say
     last_id: int
     last_sequence: int
     writer: Writing
@@ -73,7 +75,7 @@ class SQLJournal:
         `in_memory` returns all that there is, when messages had to be let go. None: they stay lost to the database.
         """
         self._in_memory = in_memory
-        self._rows = AccountRows(self.gathering, state.sealer, state.accounts, state.last_id)
+        self._rows = AccountRows(self.gathering, state.sealer, state.accounts, state.bodies, state.last_id)
         self.login_keys.loaded(state.sealer, state.login_keys)
         self.login_tokens.loaded(state.sealer, state.login_tokens)
         self.blocked.loaded(state.blocked)
@@ -139,6 +141,7 @@ class SQLJournal:
         """Messages were let go: have all that there are now written instead."""
         accounts = self._all_in_memory()
         if accounts is None:
+            self._rows.bodies.rely_on_none()
             self.log.error("state on disk lacks messages that had no place while it could not be written")
             return
         self._rows.replace_history(batch, accounts)

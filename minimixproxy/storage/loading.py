@@ -25,11 +25,13 @@ from minimixproxy.sasl.keys import Keys
 from minimixproxy.sasl.tokens import NO_DEVICE
 from minimixproxy.storage import schema
 from minimixproxy.storage.blocked_accounts import Block
+from minimixproxy.storage.bodies import Bodies, Placed
 from minimixproxy.storage.errors import BadRow
 from minimixproxy.storage.login_keys import read_keys
 from minimixproxy.storage.login_tokens import Kept, read_token
 from minimixproxy.storage.push_column import read_push
 from minimixproxy.storage.sealing import Sealer, Unsealable
+from minimixproxy.storage.statements import DISOWNED
 from minimixproxy.xep.delays import possible_time
 
 Row = Sequence[Any]
@@ -38,11 +40,11 @@ _BATCH = 1000
 
 @dataclass(slots=True)
 class LoadedRoom:
-    """A room with the number that it has in the database, and those of its messages, bad ones too."""
+    """A room with the number that it has in the database, and its messages: of bad ones only the number is known."""
 
     id: int
     kept: KeptRoom
-    sequences: list[int] = field(default_factory=list)
+    messages: list[Placed] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -72,6 +74,9 @@ class Loader:
         self._acknowledged: dict[tuple[int, str], int] = {}  # by account and resource
         self.last_sequence = 0
         self.last_id = 0
+        self._contents: dict[int, bytes] = {}  # of rows that others name, by sequence
+        self._ownerless: list[int] = []  # sequences of rows that belong to no room
+        self.bodies = Bodies()
         self._now = time()
         self._bad: list[tuple[Table, Any]] = []
         self.login_tokens: dict[str, dict[str, Kept]] = {}  # by bare JID and device
@@ -83,6 +88,7 @@ class Loader:
         self._sweep()
         self.last_id = self._highest(schema.accounts.c.id, schema.rooms.c.id)
         self.last_sequence = max(self._highest(schema.messages.c.sequence, schema.privates.c.sequence), given_out or 0)
+        self._contents = self._named()
         for table, take in (
             (schema.accounts, self._account),
             (schema.login_keys, self._keys),
@@ -99,7 +105,23 @@ class Loader:
         for row in self._rows(schema.cursors):
             self._try(schema.cursors, row, self._cursor)
         self._make_way()
+        self._restore_bodies()
         return list(self._accounts.values())
+
+    def _named(self) -> dict[int, bytes]:
+        """What is in the rows that messages name for what they say."""
+        statement = "SELECT sequence, raw FROM messages WHERE sequence IN (SELECT body FROM messages)"
+        found = self._connection.exec_driver_sql(statement, execution_options={"yield_per": _BATCH})
+        return {sequence: raw for sequence, raw in found if isinstance(raw, bytes)}
+
+    def _restore_bodies(self) -> None:
+        """Take over which row has what, and delete rows that are no message and that none needs."""
+        rooms = (room for account in self._accounts.values() for room in account.rooms.values())
+        messages = (message for room in rooms for message in room.messages if message[1])
+        unused = self.bodies.restore(messages, self._contents, self._ownerless)
+        key = schema.messages.c.sequence
+        for start in range(0, len(unused), _BATCH):
+            self._connection.execute(delete(schema.messages).where(key.in_(unused[start : start + _BATCH])))
 
     def _rows(self, table: Table) -> Iterator[Row]:
         """Rows as the driver gives them: SQLite may hold anything anywhere, and converters would stumble over it."""
@@ -263,16 +285,21 @@ class Loader:
             return None
 
     def _message(self, row: Row) -> None:
-        sequence, room_id, sent, raw, stamped, stanza_id, amends, retracted, checksum = row
+        sequence, room_id, sent, raw, stamped, stanza_id, amends, retracted, checksum, body = row
         room = self._rooms.get(room_id)
-        _check(room is not None, "no room")
-        assert room is not None
-        room.sequences.append(sequence)
-        _check(isinstance(raw, bytes) and crc32(raw) == checksum, "damaged")
+        if room is None:
+            self._ownerless.append(sequence)
+            _check(room_id == schema.NOBODY, "no room")
+            return
+        room.messages.append((sequence, b"", sequence))
+        place = sequence if body is None else body
+        raw = self._contents.get(place, raw if body is None else b"")
+        _check(isinstance(raw, bytes) and raw != b"" and crc32(raw) == checksum, "damaged")
         _check(isinstance(sent, int | float), "no time")
         _check(stanza_id is None or isinstance(stanza_id, str), "no stanza-id")
         _check(amends is None or isinstance(amends, int), "amends nothing")
         time = possible_time(float(sent), self._now)
+        room.messages[-1] = (sequence, raw, place)
         room.kept.messages.append(KeptMessage(sequence, time, raw, bool(stamped), stanza_id, amends, bool(retracted)))
 
     def _private(self, row: Row) -> None:
@@ -307,7 +334,7 @@ class Loader:
         for room_id, resource, sequence, since in attached:
             row = (table.c.room_id == room_id) & (table.c.resource == resource)
             room = self._rooms.get(room_id)
-            newest = room.sequences[-1] if room is not None and room.sequences else 0
+            newest = room.messages[-1][0] if room is not None and room.messages else 0
             limits = (given_out, self._acknowledged.get((self._account_of.get(room_id, 0), resource)))
             until = min((limit for limit in limits if limit is not None), default=None)
             if until is None or (isinstance(since, int) and since <= until):
@@ -319,11 +346,14 @@ class Loader:
         self._connection.execute(delete(schema.acknowledged))
 
     def _sweep(self) -> None:
-        """Delete rooms that were never entered, and what belongs to no room."""
+        """Delete rooms that were never entered, and what belongs to no room; of messages the bytes stay for now."""
         connection, rooms = self._connection, schema.rooms
         connection.execute(delete(rooms).where(rooms.c.nick.is_(None)))
-        for table in (schema.messages, schema.privates, schema.cursors):
+        for table in (schema.privates, schema.cursors):
             connection.execute(delete(table).where(not_(table.c.room_id.in_(select(rooms.c.id)))))
+        room_id = schema.messages.c.room_id
+        lost = (room_id != schema.NOBODY) & not_(room_id.in_(select(rooms.c.id)))
+        connection.execute(update(schema.messages).values(DISOWNED).where(lost))  # others may name them
 
     def _highest(self, *keys: Column[Any]) -> int:
         found = [self._connection.execute(select(func.max(key))).scalar() for key in keys]

@@ -102,8 +102,8 @@ def is_small(batch: Batch) -> bool:
         return False
     if batch.gone_keys or batch.gone_tokens or batch.login_keys or batch.size > MOST_BYTES:
         return False
-    if batch.trimmed or batch.given or batch.changes:  # messages of long ago: each may be read from the disk
-        return False
+    if any((batch.trimmed, batch.disowned, batch.emptied, batch.given, batch.changes)):
+        return False  # messages of long ago: each may be read from the disk
     tables = (batch.accounts, batch.rooms, batch.cursors, batch.acknowledged, batch.login_tokens)
     # a batch's size counts `ROW_SIZE` for each message, so that many small ones are bounded, too
     return sum(len(rows) for rows in tables) <= MOST_ROWS

@@ -10,6 +10,7 @@ from zlib import crc32
 
 from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptMessage, KeptPrivate
 from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.bodies import Bodies, Placed
 from minimixproxy.storage.gathering import Gathering
 
 
@@ -25,6 +26,10 @@ class Rows(Protocol):
     def room_removed(self, bare: str, room: str) -> None:
         """The room has no row any more."""
 
+    @property
+    def bodies(self) -> Bodies:
+        """Which rows have what messages say."""
+
     def sealed(self, text: str | None, *place: str) -> bytes | None:
         """Return a password as the database may have it."""
 
@@ -35,7 +40,18 @@ class SQLRoomJournal:
     After `forgotten` nothing is taken before the next `membership`: what a room says while it is left is not kept.
     """
 
-    __slots__ = ("_bare", "_forgotten", "_gathering", "_membership", "_room", "_rows", "_sequences", "id")
+    __slots__ = (
+        "_bare",
+        "_forgotten",
+        "_gathering",
+        "_membership",
+        "_places",
+        "_raws",
+        "_room",
+        "_rows",
+        "_sequences",
+        "id",
+    )
 
     def __init__(self, gathering: Gathering, rows: Rows, bare: str, room: str) -> None:
         self.id = 0
@@ -46,12 +62,15 @@ class SQLRoomJournal:
         self._membership: KeptMembership | None = None
         self._forgotten = False
         self._sequences = array("q")  # of the messages that have rows, in their order
+        self._places = array("q")  # of each the row that has what it says ...
+        self._raws: list[bytes] = []  # ... which is this
 
-    def loaded(self, number: int, membership: KeptMembership, sequences: Iterable[int]) -> None:
+    def loaded(self, number: int, membership: KeptMembership, messages: Iterable[Placed]) -> None:
         """There is a row already, with messages."""
         self.id = number
         self._membership = membership
-        self._sequences.extend(sequences)
+        for message in messages:
+            self._add(*message)
 
     def next_sequence(self) -> int:
         gathering = self._gathering
@@ -75,48 +94,36 @@ class SQLRoomJournal:
         batch = self._gathering.batch or self._gathering.begin()
         batch.rooms.pop(self.id, None)
         batch.gone_rooms.append(self.id)
-        batch.trimmed.extend(self._sequences)
-        self._sequences = array("q")
+        self._let_go(batch, 0, len(self._sequences))
         self._rows.room_removed(self._bare, self._room)
         self.id = 0
         self._membership = None
 
     def message_kept(self, message: KeptMessage) -> None:
+        if self._forgotten:
+            return
         batch = self._batch()
-        sequence, raw = message.sequence, message.raw
-        self._sequences.append(sequence)
-        batch.messages += (
-            sequence,
-            self.id,
-            message.time,
-            raw,
-            message.stamped,
-            message.stanza_id,
-            message.amends,
-            message.retracted,
-            crc32(raw),
-        )
-        self._gathering.weigh(batch, raw)
+        self._gathering.weigh(batch, self._insert(batch, message))
 
     def message_changed(self, message: KeptMessage) -> None:
-        batch = self._batch()
-        raw = message.raw
-        batch.changes.append((raw, message.stanza_id, message.amends, message.retracted, crc32(raw), message.sequence))
-        self._gathering.weigh(batch, raw)
+        index = self._index(message.sequence)
+        if index is None:
+            return
+        batch, before = self._batch(), self._raws[index]
+        place = self._rows.bodies.changed(batch, before, self._places[index], message, self.next_sequence)
+        self._places[index], self._raws[index] = place, message.raw
+        self._gathering.weigh(batch, message.raw)
 
     def message_gone(self, sequence: int) -> None:
-        place = bisect_left(self._sequences, sequence)
-        if self._sequences[place : place + 1] == array("q", (sequence,)):
-            del self._sequences[place]
-            self._batch().trimmed.append(sequence)
+        index = self._index(sequence)
+        if index is not None:
+            self._let_go(self._batch(), index, index + 1)
 
     def trimmed(self, oldest: int) -> None:
         sequences = self._sequences
         if not sequences or sequences[0] >= oldest:
             return
-        gone = bisect_left(sequences, oldest)
-        (self._gathering.batch or self._gathering.begin()).trimmed.extend(sequences[:gone])
-        del sequences[:gone]
+        self._let_go(self._gathering.batch or self._gathering.begin(), 0, bisect_left(sequences, oldest))
 
     def attached(self, resource: str) -> None:
         cursors = self._batch().cursors
@@ -143,23 +150,52 @@ class SQLRoomJournal:
         self._batch().given.append(sequence)
 
     def history(self, batch: Batch, messages: Iterable[KeptMessage], privates: Iterable[KeptPrivate]) -> None:
-        """Put all messages there are into a batch that replaces what is in the tables."""
-        self._sequences = array("q")
+        """Put all messages there are into a batch that replaces what is in the tables; after `no_history`."""
         for message in messages:
-            self._sequences.append(message.sequence)
-            batch.messages += (
-                message.sequence,
-                self.id,
-                message.time,
-                message.raw,
-                message.stamped,
-                message.stanza_id,
-                message.amends,
-                message.retracted,
-                crc32(message.raw),
-            )
+            self._insert(batch, message)
         for private in privates:
             batch.privates += (private.sequence, self.id, private.raw, crc32(private.raw))
+
+    def no_history(self) -> None:
+        """No message has a row any more."""
+        self._sequences, self._places, self._raws = array("q"), array("q"), []
+
+    def _insert(self, batch: Batch, message: KeptMessage) -> bytes:
+        """Give a message a row. Return what of its bytes the row has: none, if another row has them."""
+        sequence, raw = message.sequence, message.raw
+        place = self._rows.bodies.kept(message)
+        self._add(sequence, raw, place)
+        own, body = (raw, None) if place == sequence else (b"", place)
+        batch.messages += (
+            sequence,
+            self.id,
+            message.time,
+            own,
+            message.stamped,
+            message.stanza_id,
+            message.amends,
+            message.retracted,
+            crc32(raw),
+            body,
+        )
+        return own
+
+    def _add(self, sequence: int, raw: bytes, place: int) -> None:
+        self._sequences.append(sequence)
+        self._places.append(place)
+        self._raws.append(raw)
+
+    def _index(self, sequence: int) -> int | None:
+        index = bisect_left(self._sequences, sequence)
+        found = index < len(self._sequences) and self._sequences[index] == sequence
+        return index if found else None
+
+    def _let_go(self, batch: Batch, start: int, end: int) -> None:
+        bodies = self._rows.bodies
+        for index in range(start, end):
+            bodies.gone(batch, self._sequences[index], self._raws[index], self._places[index])
+        for column in (self._sequences, self._places, self._raws):
+            del column[start:end]
 
     def _batch(self) -> Batch:
         """The batch that is being gathered. What goes with a room needs the room's row first."""

@@ -113,18 +113,22 @@ rooms = Table(
     Index("rooms_of_account", "account_id", "room", unique=True),
 )
 
+#: The `room_id` of a row that is no message any more, or never was one: others name it for what they say.
+NOBODY = 0
+
 messages = Table(
     "messages",
     metadata,
     Column("sequence", Number, primary_key=True, autoincrement=False),
     Column("room_id", Number, nullable=False),
     Column("time", Float(53), nullable=False),
-    Column("raw", LargeBinary, nullable=False),
+    Column("raw", LargeBinary, nullable=False),  # empty where `body` says who has it, unless others name this row
     Column("stamped", Boolean, nullable=False),
     Column("stanza_id", Text),
     Column("amends", Number),
     Column("retracted", Boolean, nullable=False),
-    Column("checksum", Number, nullable=False),  # CRC-32 of `raw`
+    Column("checksum", Number, nullable=False),  # CRC-32 of what the message says
+    Column("body", Number),  # the sequence of the row whose `raw` is what the message says; NULL: this one's
 )
 
 cursors = Table(

@@ -73,7 +73,8 @@ def open_state(place: Place, reactor: Any) -> OpenState:
     thread = WriterThread(store, reactor)
     writer = NearWriter(store, thread) if database.sqlite else thread
     logins = loader.login_keys, loader.login_tokens, loader.blocked
-    return OpenState(loaded, *logins, loader.last_id, loader.last_sequence, writer, sealer, given_out)
+    rows = loader.bodies, loader.last_id, loader.last_sequence
+    return OpenState(loaded, *logins, *rows, writer, sealer, given_out)
 
 
 def load(database: Database, lease: Lease, sealer: Sealer, given_out: int | None) -> tuple[Loader, list[LoadedAccount]]:

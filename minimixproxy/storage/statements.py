@@ -6,15 +6,16 @@ lock away and has to get it back from a busy reactor, however many rows it has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
-from sqlalchemy import Column, Table, bindparam, delete, func, select, update
+from sqlalchemy import Column, Table, bindparam, delete, false, func, literal_column, null, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.expression import ClauseElement
 
 from minimixproxy.storage.schema import (
+    NOBODY,
     accounts,
     acknowledged,
     blocked,
@@ -27,7 +28,18 @@ from minimixproxy.storage.schema import (
 )
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64)  # rows of one statement
-_CHANGED = ("raw", "stanza_id", "amends", "retracted", "checksum")
+_CHANGED = ("raw", "stanza_id", "amends", "retracted", "checksum", "body")
+#: What is left of a message that is gone, where others name its row. Its sequence tells nothing.
+DISOWNED: Final = {
+    "room_id": literal_column(str(NOBODY)),
+    "time": literal_column("0"),
+    "stamped": false(),
+    "stanza_id": null(),
+    "amends": null(),
+    "retracted": false(),
+    "checksum": literal_column("0"),
+    "body": null(),
+}
 
 
 class Statements:
@@ -38,9 +50,11 @@ class Statements:
         self._insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
         self.messages = self._inserted(messages)
         self.privates = self._inserted(privates)
-        self.message_there = self._raw(messages)
-        self.private_there = self._raw(privates)
+        self.message_there = self._there(messages, messages.c.raw, messages.c.body)
+        self.private_there = self._there(privates, privates.c.raw)
         self.trimmed = self._many_deleted(messages.c.sequence)
+        self.disowned = self._many_updated(DISOWNED)
+        self.emptied = self._many_updated({"raw": literal_column("X''" if dialect.name == "sqlite" else "''")})
         self.given = self._many_deleted(privates.c.sequence)
         self.change = self._text(
             update(messages)
@@ -80,14 +94,16 @@ class Statements:
         head, row = text.removesuffix(tail).split(" VALUES ", 1)
         return ManyRows(f"{head} VALUES ", row, tail, len(table.columns), inserts=True)
 
-    def _raw(self, table: Table) -> str:
-        """The message in the row of a sequence, if it is of this room."""
+    def _there(self, table: Table, *columns: Column[Any]) -> str:
+        """What is in the row of a sequence, if it is of this room."""
         keys = (table.c.sequence, table.c.room_id)
-        return self._text(select(table.c.raw).where(*(key == bindparam(f"key_{key.name}") for key in keys)))
+        return self._text(select(*columns).where(*(key == bindparam(f"key_{key.name}") for key in keys)))
 
     def _many_deleted(self, key: Column[Any]) -> ManyRows:
-        head, parameter = self._deleted(key).rsplit(" = ", 1)
-        return ManyRows(f"{head} IN (", parameter, ")", 1)
+        return _many(self._deleted(key))
+
+    def _many_updated(self, values: Mapping[str, Any]) -> ManyRows:
+        return _many(self._text(update(messages).values(values).where(messages.c.sequence == bindparam("key"))))
 
     def _attached(self) -> str:
         """Who is attached already has been since then."""
@@ -104,6 +120,12 @@ class Statements:
 
     def _deleted(self, *keys: Column[Any]) -> str:
         return self._text(delete(keys[0].table).where(*(key == bindparam(f"key_{key.name}") for key in keys)))
+
+
+def _many(statement: str) -> ManyRows:
+    """The statement for many rows of one that ends with the row's key."""
+    head, parameter = statement.rsplit(" = ", 1)
+    return ManyRows(f"{head} IN (", parameter, ")", 1)
 
 
 class ManyRows:

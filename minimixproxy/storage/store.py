@@ -17,7 +17,8 @@ from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.database import BUSY_TIMEOUT, UNCLEAN, Database
 from minimixproxy.storage.errors import said
 from minimixproxy.storage.lease import Lease
-from minimixproxy.storage.statements import Statements
+from minimixproxy.storage.schema import NOBODY
+from minimixproxy.storage.statements import ManyRows, Statements
 from minimixproxy.storage.wal import WriteAheadLog
 
 #: A statement, its parameters, and how many rows it has to insert: NO_MATTER if it inserts none.
@@ -252,16 +253,15 @@ class Store:
         for bare, block in batch.blocked.items():
             yield (texts.not_blocked, (bare,), NO_MATTER) if block is None else (texts.blocked, block, NO_MATTER)
         yield from ((texts.room, row, NO_MATTER) for row in batch.rooms.values())
-        for many, values in (
-            (texts.messages, batch.messages),
+        yield from _of_many(((texts.messages, batch.messages), (texts.privates, batch.privates)), singly=singly)
+        yield from ((texts.change, (*row, sequence), NO_MATTER) for sequence, row in batch.changes.items())
+        less = (
+            (texts.emptied, [*batch.emptied]),
+            (texts.disowned, batch.disowned),
             (texts.trimmed, batch.trimmed),
-            (texts.privates, batch.privates),
             (texts.given, batch.given),
-        ):
-            if values:
-                for text, part, rows in many.cut_small(values) if singly else many.cut(values):
-                    yield text, part, rows if many.inserts else NO_MATTER
-        yield from ((texts.change, row, NO_MATTER) for row in batch.changes)
+        )
+        yield from _of_many(less, singly=singly)
         for key, cursor in batch.cursors.items():
             if cursor == "gone":
                 yield texts.no_cursor, key, NO_MATTER
@@ -281,7 +281,7 @@ class Store:
     def _write_singly(self, batch: Batch) -> None:
         """Leave out, log and count what is refused."""
         execute = self._cursor.execute
-        changed = {row[-1] for row in batch.changes}
+        changed = {*batch.changes, *batch.emptied, *batch.disowned}
         batch.left_out = 0
         for text, parameters, rows in self._executions(batch, singly=True):
             execute("SAVEPOINT one_row")
@@ -305,12 +305,23 @@ class Store:
 
         If not now, then with a batch whose end looked like a failure though it was written; that may have changed it.
         """
-        texts = self._statements
-        there, raw = (texts.message_there, row[3]) if text == texts.messages.one else (texts.private_there, row[2])
-        self._cursor.execute(there, row[:2])
-        found = self._cursor.fetchone()
-        if found is None or (bytes(found[0]) != raw and row[0] not in changed):
-            raise Collision(f"number {row[0]} is another row's")
+        texts, key = self._statements, tuple(row[:2])
+        is_message = text == texts.messages.one
+        there, wanted = (texts.message_there, (row[3], row[9])) if is_message else (texts.private_there, (row[2],))
+        keys = (key, (key[0], NOBODY)) if is_message and key[0] in changed else (key,)
+        for one in keys:
+            self._cursor.execute(there, one)
+            found = self._cursor.fetchone()
+            if found is not None and (key[0] in changed or (bytes(found[0]), *found[1:]) == wanted):
+                return
+        raise Collision(f"number {row[0]} is another row's")
+
+
+def _of_many(kinds: Iterable[tuple[ManyRows, Sequence[Any]]], *, singly: bool) -> Iterator[Execution]:
+    for many, values in kinds:
+        if values:
+            for text, part, rows in many.cut_small(values) if singly else many.cut(values):
+                yield text, part, rows if many.inserts else NO_MATTER
 
 
 def _line(error: BaseException) -> str:

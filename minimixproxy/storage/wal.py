@@ -177,5 +177,11 @@ class WriteAheadLog:
 
 def _scattered(batch: Batch) -> int:
     """Return how many pages a batch's rows are in that have nothing to do with each other, about."""
-    of_messages = len(batch.trimmed) + len(batch.given) + len(batch.changes)
-    return of_messages + len(batch.cursors) + len(batch.rooms) + len(batch.accounts) + len(batch.acknowledged) // 8
+    kinds = (batch.trimmed, batch.given, batch.changes, batch.emptied, batch.disowned)
+    return (
+        sum(map(len, kinds))
+        + len(batch.cursors)
+        + len(batch.rooms)
+        + len(batch.accounts)
+        + len(batch.acknowledged) // 8
+    )

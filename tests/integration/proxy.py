@@ -163,7 +163,9 @@ class Proxy:
             for file in state.glob("state.sqlite*"):
                 shutil.copy(file, copy)
             with closing(sqlite3.connect(f"{copy}/state.sqlite")) as database:
-                rows = database.execute("SELECT raw FROM messages WHERE sequence > ?", (mark,)).fetchall()
+                said = "SELECT ifnull(others.raw, messages.raw) FROM messages LEFT JOIN messages AS others"
+                which = "ON others.sequence = messages.body WHERE messages.sequence > ? AND messages.room_id != 0"
+                rows = database.execute(f"{said} {which}", (mark,)).fetchall()
         return {body.decode() for (raw,) in rows for body in re.findall(b"<body>(.*?)</body>", raw)}
 
     @property

@@ -115,7 +115,7 @@ class Lab:
         self.kept: list[KeptAccount] = [account.kept for account in loaded]
         self.writer = Writer(Store(self.database, self.lease, self.clock.seconds), self.clock)
         logins = (loader.login_keys, loader.login_tokens, loader.blocked)
-        numbers = (loader.last_id, loader.last_sequence)
+        numbers = (loader.bodies, loader.last_id, loader.last_sequence)
         opened = OpenState(loaded, *logins, *numbers, self.writer, sealer, self.given_out)
         self.journal.start(opened, self.lost.append, in_memory)
         self.given: list[bytes] = []

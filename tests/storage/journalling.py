@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptMessage
@@ -32,6 +33,7 @@ def main(state: str, directory: Path, seed: int) -> None:
     journal.start(opened, print)
     kept = [account.kept for account in opened.accounts]
     rooms = [journal.room("alice@example.org", f"{name}@muc.example.org") for name in "abc"]
+    other = journal.room("bob@example.org", "a@muc.example.org")  # bob is told the same, and keeps it for longer
 
     def give(data: bytes) -> None:
         os.write(1, data)
@@ -43,7 +45,7 @@ def main(state: str, directory: Path, seed: int) -> None:
         for message in known.messages:
             if message.sequence > seen:
                 deliver(b"%d\n" % message.sequence)
-    for room in rooms:
+    for room in (*rooms, other):
         room.membership(KeptMembership("alice", "alice"))
         room.attached("phone")
 
@@ -51,8 +53,12 @@ def main(state: str, directory: Path, seed: int) -> None:
         for _ in range(chance.randint(0, 8)):
             room = chance.choice(rooms)
             sequence = room.next_sequence()
-            room.message_kept(KeptMessage(sequence, 1.0, b"<message>%d</message>" % sequence, False))
+            told = KeptMessage(sequence, 1.0, b"<message>%d</message>" % sequence, False)
+            room.message_kept(told)
             room.trimmed(sequence - HISTORY)
+            if room is rooms[0]:
+                other.message_kept(replace(told, sequence=other.next_sequence()))
+                other.trimmed(sequence - 2 * HISTORY)
             deliver(b"%d\n" % sequence)
         reactor.callLater(chance.choice((0, 0, 0, 0.001)), speak)
 

@@ -333,7 +333,9 @@ class EarlierVersionTests(TroubleTestCase):
             before.execute("PRAGMA user_version = 0")
             for number in range(100):
                 raw = f"{SECRET} {number}".encode() + b"x" * 10_000
-                before.execute("INSERT INTO messages VALUES (?, 77, 1.0, ?, 0, NULL, NULL, 0, 0)", (number + 1000, raw))
+                before.execute(
+                    "INSERT INTO messages VALUES (?, 77, 1.0, ?, 0, NULL, NULL, 0, 0, NULL)", (number + 1000, raw)
+                )
             before.execute("DELETE FROM messages WHERE sequence >= 1000")
             before.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         before.close()

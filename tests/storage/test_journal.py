@@ -379,21 +379,28 @@ class KeptTests(StorageTestCase):
         self.assertEqual([account.login for account in self.now.kept], [LOGIN, None])
 
 
-ROOMS = ("a@muc.example.org", "b@muc.example.org")
+PLACES = ((BARE, "a@muc.example.org"), (BARE, "b@muc.example.org"), ("bob@example.org", "a@muc.example.org"))
+CONTENTS = st.sampled_from((b"one", b"two", b"three"))
+Place = tuple[str, str]  # an account's occupancy of a room
 CALLS = st.one_of(
     st.tuples(st.just("enter"), st.sampled_from("xy")),
     st.tuples(st.just("keep"), st.integers(1, 10)),
-    st.tuples(st.just("change"), st.integers(0, 30)),
+    st.tuples(st.just("say"), CONTENTS),
+    st.tuples(st.just("change"), st.tuples(st.integers(0, 30), CONTENTS)),
+    st.tuples(st.just("take back"), st.integers(0, 30)),
     st.tuples(st.just("trim"), st.integers(0, 30)),
     st.tuples(st.just("seen"), st.sampled_from("pq")),
     st.tuples(st.just("no cursor"), st.sampled_from("pq")),
     st.tuples(st.just("private"), st.just(0)),
     st.tuples(st.just("given"), st.integers(0, 5)),
     st.tuples(st.just("leave"), st.just(0)),
+    st.tuples(st.just("forget"), st.just(0)),
+    st.tuples(st.just("written in spite of an error"), st.just(0)),
+    st.tuples(st.just("all anew"), st.just(0)),
     st.tuples(st.just("turn"), st.just(0)),
     st.tuples(st.just("restart"), st.just(0)),
 )
-STEPS = st.lists(st.tuples(st.sampled_from(ROOMS), CALLS), max_size=40)
+STEPS = st.lists(st.tuples(st.sampled_from(PLACES), CALLS), max_size=60)
 
 
 @on_both_databases
@@ -404,45 +411,90 @@ class AnySequenceTests(StorageTestCase):
 
     @settings(max_examples=40, suppress_health_check=list(HealthCheck))
     @given(STEPS)
-    def test_like_dictionaries(self, steps: list[tuple[str, tuple[str, Any]]]) -> None:
+    def test_like_dictionaries(self, steps: list[tuple[Place, tuple[str, Any]]]) -> None:
         for table in ("rooms", "messages", "cursors", "privates", "accounts"):
             self.execute(f"DELETE FROM {table}")
-        lab, model = self.lab(), dict[str, KeptRoom]()
-        for room, (call, argument) in steps:
-            lab = self.step(lab, model, room, call, argument)
-        lab.turn()
-        lab = self.again(lab)
-        found = {room.room: room for account in lab.kept for room in account.rooms}
-        self.assertEqual(found, model)
+        self.model = dict[Place, KeptRoom]()
+        lab = self.begin()
+        for place, (call, argument) in steps:
+            lab = self.step(lab, self.model, place, call, argument)
+        for _ in range(2):
+            lab.turn()
+            self.check_bodies()
+            lab = self.again(lab)
+            found = {(account.bare, room.room): room for account in lab.kept for room in account.rooms}
+            self.assertEqual(found, self.model)
         lab.crash()
 
-    def step(self, lab: Lab, model: dict[str, KeptRoom], room: str, call: str, argument: Any) -> Lab:
-        journal, known = lab.journal.room(BARE, room), model.get(room)
+    def begin(self) -> Lab:
+        return self.lab(in_memory=self.in_memory)
+
+    def in_memory(self) -> list[KeptAccount]:
+        accounts = {bare: KeptAccount(bare, None, False, 0.0) for bare, _ in PLACES}
+        for (bare, _), room in self.model.items():
+            accounts[bare].rooms.append(room)
+        return list(accounts.values())
+
+    def check_bodies(self) -> None:
+        """Of all that is said, each content is there once; and nothing else is."""
+        raws = [bytes(raw) for (raw,) in self.execute("SELECT raw FROM messages")]
+        said = {message.raw for room in self.model.values() for message in room.messages}
+        self.assertEqual(sorted(raw for raw in raws if raw), sorted(said))
+        count = sum(len(room.messages) for room in self.model.values())
+        self.assertEqual(self.execute("SELECT count(*) FROM messages WHERE room_id != 0"), [(count,)])
+
+    def step(self, lab: Lab, model: dict[Place, KeptRoom], place: Place, call: str, argument: Any) -> Lab:
+        journal, known = lab.journal.room(*place), model.get(place)
         if call == "turn":
             lab.turn()
         elif call == "restart":
             lab.turn()
-            return self.again(lab)
+            lab.crash()
+            return self.begin()
+        elif call == "written in spite of an error":
+            self.write_twice(lab)
+        elif call == "all anew":
+            lab.journal.gathering.incomplete = True
+            (lab.journal.gathering.batch or lab.journal.gathering.begin()).drop_history()
+        elif call == "forget":
+            lab.journal.account_forgotten(place[0])
+            for gone in [key for key in model if key[0] == place[0]]:
+                del model[gone]
         elif call == "enter":
             membership = KeptMembership(argument, "wished")
             journal.membership(membership)
             if known is None:
-                model[room] = KeptRoom(room, membership)
+                model[place] = KeptRoom(place[1], membership)
             else:
                 known.membership = membership
         elif known is not None:
-            self.in_room(lab, journal, known, call, argument)
+            self.in_room(lab, journal, known, call, argument, place[0])
             if call == "leave":
-                del model[room]
+                del model[place]
         return lab
 
-    def in_room(self, lab: Lab, journal: Any, known: KeptRoom, call: str, argument: Any) -> None:
+    def write_twice(self, lab: Lab) -> None:
+        """What looked like a failure was none: the batch is written again."""
+        lab.writer.held_back = True
+        lab.turn()
+        for batch in lab.writer.waiting:
+            lab.writer.store.write(batch)
+        lab.writer.work()
+        lab.turn()
+        self.assertEqual(lab.journal.status.left_out, 0)
+
+    def in_room(self, lab: Lab, journal: Any, known: KeptRoom, call: str, argument: Any, bare: str) -> None:
         if call == "keep":
-            known.messages += lab.keep(argument, room=known.room)
+            known.messages += lab.keep(argument, bare, known.room)
+        elif call == "say":
+            known.messages.append(message(journal.next_sequence(), raw=argument))
+            journal.message_kept(known.messages[-1])
         elif call == "change" and known.messages:
-            index = argument % len(known.messages)
-            known.messages[index] = replace(known.messages[index], raw=b"changed", retracted=True)
+            index = argument[0] % len(known.messages)
+            known.messages[index] = replace(known.messages[index], raw=argument[1], retracted=True)
             journal.message_changed(known.messages[index])
+        elif call == "take back" and known.messages:
+            journal.message_gone(known.messages.pop(argument % len(known.messages)).sequence)
         elif call == "trim" and known.messages:
             oldest = known.messages[0].sequence + argument
             known.messages[:] = [one for one in known.messages if one.sequence >= oldest]

@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.storage.cases import StorageTestCase, on_both_databases
+from tests.storage.cases import Lab, StorageTestCase, on_both_databases
 from tests.storage.journalling import HISTORY
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -31,6 +31,7 @@ class KilledTests(StorageTestCase):
             told.update(now)
             lab = self.lab()
             rooms = lab.kept[0].rooms if lab.kept else []
+            self.check_shared(lab)
             kept = {message.sequence for room in rooms for message in room.messages}
             oldest = max(kept, default=0) - HISTORY  # what is older was trimmed
             lost = [sequence for sequence in now if sequence > oldest and sequence not in kept]
@@ -43,6 +44,14 @@ class KilledTests(StorageTestCase):
         self.assertGreater(len(told), 1000)
         twice = sum(number > 1 for number in told.values())
         self.assertLess(twice, ROUNDS * 50)
+
+    def check_shared(self, lab: Lab) -> None:
+        """What both accounts have in a room is there once, for each; and what nobody has, nowhere."""
+        raws = {account.bare: {one.raw for one in account.rooms[0].messages} for account in lab.kept}
+        self.assertLessEqual(raws.get("alice@example.org", set()), raws.get("bob@example.org", set()))
+        said = {one.raw for account in lab.kept for room in account.rooms for one in room.messages}
+        there = [bytes(raw) for (raw,) in self.execute("SELECT raw FROM messages") if raw]
+        self.assertEqual(sorted(there), sorted(said))
 
     def program(self) -> "subprocess.Popen[bytes]":
         arguments = [sys.executable, "-m", "tests.storage.journalling", str(self.state), str(self.directory)]

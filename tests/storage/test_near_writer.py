@@ -153,7 +153,7 @@ class OnlyMessagesTests(SynchronousTestCase):
 
     def closed(self, name: str = "") -> bool:
         batch = Batch()
-        batch.messages += [1, 2, 3.0, b"raw", False, None, None, False, 0]
+        batch.messages += [1, 2, 3.0, b"raw", False, None, None, False, 0, None]
         if name:
             value = getattr(batch, name)
             setattr(batch, name, {1: (1,)} if isinstance(value, dict) else True if isinstance(value, bool) else [1])
@@ -172,7 +172,7 @@ class SmallTests(SynchronousTestCase):
     def test_nothing_and_a_message(self) -> None:
         batch = Batch()
         self.assertTrue(is_small(batch))
-        batch.messages += [1, 2, 3.0, b"raw", False, None, None, False, 0]
+        batch.messages += [1, 2, 3.0, b"raw", False, None, None, False, 0, None]
         batch.size += 3 + ROW_SIZE
         self.assertTrue(is_small(batch))
 
@@ -190,7 +190,9 @@ class SmallTests(SynchronousTestCase):
             "size": MOST_BYTES + 1,
             "trimmed": [1],
             "given": [1],
-            "changes": [(1,)],
+            "changes": {1: (1,)},
+            "emptied": {1: None},
+            "disowned": [1],
         }
         for name, value in parts.items():
             batch = Batch()

@@ -235,7 +235,7 @@ class FailureTests(TroubleTestCase):
         (kept,) = self.now.keep()
         self.now.turn()
         kinds = {
-            "kept": lambda: self.room.message_kept(message(self.room.next_sequence(), raw=raw)),
+            "kept": lambda: self.keep_another(len(raw)),
             "changed": lambda: self.room.message_changed(replace(kept, raw=raw)),
             "private": lambda: self.room.private_kept(KeptPrivate(self.room.next_sequence(), raw)),
         }
@@ -247,6 +247,8 @@ class FailureTests(TroubleTestCase):
             self.assertEqual(self.journal.status.waiting, 2 * (len(raw) + ROW_SIZE), name)
             self.now.turn()
         for name, journals in kinds.items():
+            (kept,) = self.now.keep()  # what was let go has no row any more that could be changed
+            self.now.turn()
             self.journal.gathering.limit = 2 * (len(raw) + ROW_SIZE)
             self.said.clear()
             journals(), journals()
@@ -256,6 +258,10 @@ class FailureTests(TroubleTestCase):
                 (self.logged("messages are not kept on disk for now"), self.journal.status.waiting), (1, 0), name
             )
             self.now.turn()
+
+    def keep_another(self, size: int) -> None:
+        sequence = self.room.next_sequence()
+        self.room.message_kept(message(sequence, raw=b"%0*d" % (size, sequence)))
 
     def test_bound_without_a_snapshot(self) -> None:
         self.journal.gathering.limit = 3000

@@ -97,7 +97,9 @@ class WriteAheadLogTests(SynchronousTestCase):
             lambda batch: batch.gone_rooms.append(1),
             lambda batch: batch.trimmed.append(1),
             lambda batch: batch.given.append(1),
-            lambda batch: batch.changes.append((1,)),
+            lambda batch: batch.changes.update({1: (1,)}),
+            lambda batch: batch.empty(1),
+            lambda batch: batch.disowned.append(1),
             lambda batch: setattr(batch, "replaces_history", True),
         )
         self.truncated()

@@ -18,9 +18,11 @@ from minimixproxy.minimix.interfaces.journal import (
     KeptRoom,
 )
 from minimixproxy.storage.batch import Batch
+from minimixproxy.storage.bodies import Bodies
 from minimixproxy.storage.given_out import GivenOut
 from minimixproxy.storage.journal import OpenState, SQLJournal
 from minimixproxy.storage.loading import LoadedAccount, LoadedRoom
+from minimixproxy.storage.schema import NOBODY
 from minimixproxy.storage.sealing import Sealer
 from minimixproxy.storage.writer import Written
 from minimixproxy.timing.turn_end import TurnEnd
@@ -61,6 +63,7 @@ class Tables:
         self.privates: dict[int, tuple[Any, ...]] = {}
         self.cursors: dict[tuple[int, str], tuple[int | None, int | None]] = {}
         self.acknowledged: dict[tuple[int, str], int] = {}
+        self.bodies = Bodies()
 
     def write(self, batch: Batch) -> None:
         """Do what `Store` does with a batch."""
@@ -73,19 +76,23 @@ class Tables:
             self.accounts.pop(number, None)
         self.accounts |= batch.accounts
         self.rooms |= batch.rooms
-        for row in _cut(batch.messages, 9):
+        for row in _cut(batch.messages, 10):
             assert row[0] not in self.messages, "a number that is taken"
             self.messages[row[0]] = list(row)
+        for sequence, change in batch.changes.items():
+            if sequence in self.messages:
+                self.messages[sequence][3] = change[0]
+                self.messages[sequence][5:] = change[1:]
+        for sequence in batch.emptied:
+            self.messages[sequence][3] = b""
+        for sequence in batch.disowned:
+            self.messages[sequence][1:] = [NOBODY, 0.0, self.messages[sequence][3], False, None, None, False, 0, None]
         for sequence in batch.trimmed:
             self.messages.pop(sequence, None)
         for private in _cut(batch.privates, 4):
             self.privates[private[0]] = private
         for sequence in batch.given:
             self.privates.pop(sequence, None)
-        for raw, stanza_id, amends, retracted, checksum, sequence in batch.changes:
-            if sequence in self.messages:
-                self.messages[sequence][3] = raw
-                self.messages[sequence][5:] = [stanza_id, amends, retracted, checksum]
         for key, cursor in batch.cursors.items():
             if cursor == "gone":
                 self.cursors.pop(key, None)
@@ -131,21 +138,32 @@ class Tables:
             account = accounts[account_id]
             account.kept.rooms.append(loaded.kept)
             account.rooms[number] = rooms[number] = loaded
-        for sequence in sorted(self.messages):
-            row = self.messages[sequence]
-            if (room := rooms.get(row[1])) is not None:
-                room.sequences.append(sequence)
-                room.kept.messages.append(KeptMessage(sequence, row[2], row[3], *row[4:8]))
+        self._load_messages(rooms)
         for sequence in sorted(self.privates):
             if (room := rooms.get(self.privates[sequence][1])) is not None:
                 room.kept.privates.append(KeptPrivate(sequence, self.privates[sequence][2]))
         self._settle_cursors(rooms, mark)
         return list(accounts.values())
 
+    def _load_messages(self, rooms: dict[int, LoadedRoom]) -> None:
+        ownerless = [sequence for sequence, row in self.messages.items() if row[1] not in rooms]
+        for sequence in sorted(self.messages):
+            row = self.messages[sequence]
+            if (room := rooms.get(row[1])) is not None:
+                place = sequence if row[9] is None else row[9]
+                raw = self.messages[place][3]
+                room.messages.append((sequence, raw, place))
+                room.kept.messages.append(KeptMessage(sequence, row[2], raw, *row[4:8]))
+        self.bodies = Bodies()
+        said = [message for room in rooms.values() for message in room.messages]
+        contents = {sequence: row[3] for sequence, row in self.messages.items()}
+        for unused in self.bodies.restore(said, contents, ownerless):
+            del self.messages[unused]
+
     def _settle_cursors(self, rooms: dict[int, LoadedRoom], mark: int | None) -> None:
         for (number, resource), (sequence, since) in list(self.cursors.items()):
             room = rooms.get(number)
-            newest = room.sequences[-1] if room is not None and room.sequences else 0
+            newest = room.messages[-1][0] if room is not None and room.messages else 0
             account_id = self.rooms[number][1] if room is not None else 0
             limits = (mark, self.acknowledged.get((account_id, resource)))
             until = min((limit for limit in limits if limit is not None), default=None)
@@ -267,6 +285,7 @@ class Storage:
         loaded = self.tables.load(self.mark.number)
         last = max(self.tables.last_sequence, self.mark.number or 0)
         disk = Disk(self.tables, self._clock)
-        state = OpenState(loaded, {}, {}, {}, self.tables.last_id, last, disk, PlainSealer(), self.mark)
+        rows = self.tables.bodies, self.tables.last_id, last
+        state = OpenState(loaded, {}, {}, {}, *rows, disk, PlainSealer(), self.mark)
         journal.start(state, print, in_memory)
         return journal, disk, [account.kept for account in loaded]
