@@ -154,8 +154,9 @@ class ReplayEdge(Edges):
         (phone,) = world.joined("phone")
         world.shows("mallory")
         phone.take()
-        before = world.account.rooms[ROOM]._attendance.view.occupants
-        before["mallory"] = SECRET.encode()
+        view = world.account.rooms[ROOM]._attendance.view
+        view._told.give_back(view.occupants["mallory"])
+        view.occupants["mallory"] = view._told.take(SECRET.encode())
 
         def parse_stanza_of(raw: bytes) -> Any:
             return explode() if b"/eve'" in raw else parse_stanza(raw)
