@@ -96,7 +96,9 @@ class PostgreSQLEjabberd(SQLEjabberd):
 
     @classmethod
     def missing(cls) -> str | None:
-        return Ejabberd.missing() or ("postgresql" if postgresql.missing() else None)
+        driver = list(LIBRARIES.glob("erlang/lib/p1_pgsql-*"))
+        database = "postgresql" if postgresql.missing() else None
+        return Ejabberd.missing() or database or (None if driver else "erlang-p1-pgsql")
 
     def configuration(self, certificate: Path) -> str:
         cluster = postgresql.cluster()
