@@ -3,8 +3,8 @@
 Waking a thread and being woken by it takes longer than to write a message to an SQLite file, which is a copy into the
 kernel's memory. Whatever may wait for the disk is the thread's: it opens the file, takes the write-ahead log over into
 it, and writes what comes next, which begins that log anew (see `Store`). It changes and deletes what was said long ago,
-which has to be read from the disk for that. A write that was slow all the same, because it
-waited and not because other programs had the processor, sends those after it to the thread, for a while that grows.
+which has to be read from the disk for that. A write that was slow all the same, because it waited and not because other
+programs had the processor, sends those after it to the thread, for a while that grows.
 """
 
 from __future__ import annotations
