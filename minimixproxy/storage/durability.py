@@ -164,8 +164,9 @@ class Durability:
         while self._done:
             try:
                 self._let_go(self._done[0])
-            finally:
-                self._done.popleft()
+            except Exception:  # noqa: BLE001 (those behind it are on disk, too, and are let go all the same)
+                self.log.failure("a fault while what waited for a batch was let go")
+            self._done.popleft()
 
     def _let_go(self, batch: Batch) -> None:
         """Let the writer go on, then let go what waited for the batch."""

@@ -248,6 +248,32 @@ class JournalTests(StorageTestCase):
         self.now.clock.advance(FIRST_RETRY)
         self.assertEqual(self.now.given, [b"one", b"a batch", b"two"])
 
+    def test_a_fault_before_what_is_done(self) -> None:
+        """One batch is let go with a fault while the next is on disk already: that is let go too, and all that come."""
+        slow: list[Batch] = []
+        self.patch(self.now.writer, "write", slow.append)
+        for data in (b"one", b"two"):
+            self.now.keep()
+            self.now.deliver(data)
+            self.now.turn()
+        self.patch(self.now.writer, "write", self.write)
+        write, faults = self.now.given_out.write, [ZeroDivisionError()]
+
+        def fails_once(sequence: int) -> None:
+            if faults:
+                raise faults.pop()
+            write(sequence)
+
+        self.patch(self.now.given_out, "write", fails_once)
+        self.now.writer.store.write(slow[0])
+        self.now.writer._written(slow[0], None)
+        self.assertEqual(self.now.given, [b"a batch", b"one", b"two"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.now.keep()
+        self.now.deliver(b"three")
+        self.now.turn()
+        self.assertEqual(self.now.given, [b"a batch", b"one", b"two", b"a batch", b"three"])
+
     def test_a_chain(self) -> None:
         """What is delivered makes the next batch, a thousand times: no call stands in another."""
         number = 0
