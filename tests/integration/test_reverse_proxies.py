@@ -7,11 +7,8 @@ import json
 import re
 from typing import ClassVar
 
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.error import ConnectError
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.python.failure import Failure
 
 from minimixproxy.c2s.websocket import liveness
 from tests.integration import websocket
@@ -30,28 +27,10 @@ from tests.integration.reverse_proxies import (
 )
 from tests.integration.servers import in_path
 from tests.integration.test_websocket import AS_IT_IS, WebSocketTestCase
+from tests.integration.web import Asking
 
 LOOK_EVERY = 0.5  # seconds instead of 25, where nginx gives up after 8 instead of 60
 HURRIED = f"from minimixproxy.c2s.websocket import liveness\nliveness.LOOK_EVERY = {LOOK_EVERY}\n"
-
-
-class Page(Protocol):
-    """One request over HTTP, by hand."""
-
-    def __init__(self, request: str) -> None:
-        self.request = request
-        self.answer = b""
-        self.gone: Deferred[None] = Deferred()
-
-    def connectionMade(self) -> None:
-        assert self.transport is not None
-        self.transport.write(self.request.encode())
-
-    def dataReceived(self, data: bytes) -> None:
-        self.answer += data
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.gone.callback(None)
 
 
 class ReverseProxyTestCase(WebSocketTestCase):
@@ -67,10 +46,9 @@ class ReverseProxyTestCase(WebSocketTestCase):
     ) -> tuple[bytes, bytes]:
         """Head and body of an answer, when the connection is closed."""
         lines = [f"GET {path} HTTP/1.1", f"Host: {host or self.server.domain}", "Connection: close", *headers, "", ""]
-        page = Page("\r\n".join(lines))
+        page = Asking("\r\n".join(lines).encode())
         await connectProtocol(websocket.endpoint(port, self.server.domain, tls=tls, source=source), page)
-        await page.gone
-        head, _, body = page.answer.partition(b"\r\n\r\n")
+        head, _, body = (await page.lost).partition(b"\r\n\r\n")
         return head, body
 
 

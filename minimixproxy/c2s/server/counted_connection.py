@@ -100,9 +100,8 @@ class CountedConnection(SecurableConnection):
     the client would hang.
     """
 
-    named_by_request = (
-        False  # who the client is, a request says, by `admitted`; else the connection, or its first bytes
-    )
+    #: Whether a request says who the client is, by `admitted`; else the connection does, or its first bytes.
+    named_by_request = False
 
     def __init__(self, upper: Upper, clients: Clients, newcomers: Newcomers, *, relayed: bool) -> None:
         """`newcomers`: those of its port. `relayed`: whoever connects there is not the client."""
