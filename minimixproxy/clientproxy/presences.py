@@ -90,7 +90,7 @@ class PresenceProxying:
             case "":
                 self._available(presence, sender)
             case "unavailable":
-                self._gone(self._domain.targets.unavailable(sender))
+                self._unavailable(sender)
             case "subscribe":
                 self._presence("subscribed", self._domain.name, sender.bare)
                 self._presence(_kind_of(self._domain.targets.show()), self._domain.name, sender.bare)
@@ -119,6 +119,18 @@ class PresenceProxying:
         if self._domain.targets.candidates():
             self._came()
         self.publish()
+
+    def _unavailable(self, sender: Address) -> None:
+        """A resource went away, or with a bare JID all of them did.
+
+        ejabberd lets the end of an old session overtake the start of the new one that takes its resource, so we probe:
+        who is there says so again.
+        """
+        gone = self._domain.targets.unavailable(sender)
+        self._gone(gone)
+        subscribed = self._domain.targets.subscriptions[sender.bare] is Subscription.SUBSCRIBED
+        if gone and sender.resource is not None and subscribed:
+            self._presence("probe", self._domain.name, sender.bare)
 
     def _gone(self, resources: tuple[str, ...]) -> None:
         for jid in resources:

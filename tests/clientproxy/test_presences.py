@@ -41,6 +41,36 @@ class SubscribingTests(unittest.TestCase):
         self.assertEqual(told(scene), [("probe", DOMAIN, TARGET)])
         self.assertIs(scene.domain.targets.subscriptions[TARGET], Subscription.SUBSCRIBED)
 
+    def test_whoever_goes_is_asked_for_again(self) -> None:
+        """A server may tell the end of an old session after the start of the one that has taken its resource."""
+        scene = Scene()
+        presence(scene, "subscribed")
+        for _ in range(2):
+            presence(scene, "", f"{TARGET}/a")
+        told(scene)
+        presence(scene, "unavailable", f"{TARGET}/a")
+        self.assertIsNone(scene.domain.targets.get(f"{TARGET}/a"))
+        self.assertEqual(told(scene), [("probe", DOMAIN, TARGET)])
+        presence(scene, "", f"{TARGET}/a")
+        self.assertIsNotNone(scene.domain.targets.get(f"{TARGET}/a"))
+
+    def test_an_answer_to_a_probe_that_nobody_is_there_is_not_probed(self) -> None:
+        scene = Scene()
+        presence(scene, "subscribed")
+        presence(scene, "", f"{TARGET}/a")
+        told(scene)
+        presence(scene, "unavailable", f"{TARGET}/b")
+        presence(scene, "unavailable")
+        presence(scene, "unavailable", f"{TARGET}/a")
+        self.assertEqual(told(scene), [])
+
+    def test_one_that_has_not_accepted_us_is_not_probed(self) -> None:
+        scene = Scene()
+        presence(scene, "", f"{TARGET}/a")
+        told(scene)
+        presence(scene, "unavailable", f"{TARGET}/a")
+        self.assertEqual(told(scene), [])
+
     def test_what_the_operator_reads(self) -> None:
         events = log_events(self)
         scene = Scene()
@@ -318,7 +348,7 @@ class TargetDecidesTests(unittest.TestCase):
         presence(scene, "subscribed", TARGET, CONTACT)
         self.assertEqual(told(scene), [("subscribed", DOMAIN, "alice@example.org"), ("", DOMAIN, "alice@example.org")])
         presence(scene, "unavailable", f"{TARGET}/a")
-        self.assertEqual(told(scene), [("unavailable", DOMAIN, "alice@example.org")])
+        self.assertEqual(told(scene), [("unavailable", DOMAIN, "alice@example.org"), ("probe", DOMAIN, TARGET)])
 
     def test_refused(self) -> None:
         scene = self.scene()
@@ -333,7 +363,7 @@ class TargetDecidesTests(unittest.TestCase):
         presence(scene, "unsubscribed", TARGET, CONTACT)
         scene.sent()
         presence(scene, "unavailable", f"{TARGET}/a")
-        self.assertEqual(told(scene), [])
+        self.assertEqual(told(scene), [("probe", DOMAIN, TARGET)], "nothing for the user")
 
     def test_the_target_may_probe_a_user(self) -> None:
         scene = self.scene()

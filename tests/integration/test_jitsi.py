@@ -144,6 +144,16 @@ class ComingAndGoingTests(JitsiCase):
         await alice.client.barrier()
         alice.client.nothing()
 
+    async def test_killed_and_started_many_times(self) -> None:
+        """ejabberd tells the end of the old session after the start of the new one, one time in ten or so."""
+        await self.start()
+        for _ in range(15):
+            jicofo = await self.jicofo("focus", resumable=True)
+            jicofo.client.drop()
+            await jicofo.client.until_lost()
+        await self.jicofo("focus")
+        self.assertEqual(await (await self.browser()).enter(self.room()), "ready")
+
     async def test_two_of_which_one_is_a_spare(self) -> None:
         """Two that both join a room would both invite everybody: all ask the same one, as long as it is there."""
         first, second = await self.start("z", "a", policy="failover")
