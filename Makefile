@@ -20,7 +20,7 @@ help:
 	@echo "make lint        mypy --strict, ruff, whether the files are formatted, hadolint"
 	@echo "make demo        a narrated run against a Prosody of its own"
 	@echo "make run         the same servers, left running for a browser (http://127.0.0.1:5280/) or a real client"
-	@echo "make bench       measurements, a quarter of an hour; QUICK=1 for a few minutes; ONLY='forking memory';"
+	@echo "make bench       measurements, twenty minutes; QUICK=1 for a few minutes; ONLY='forking memory';"
 	@echo "                 PROSODY_MODULES=/path/to/prosody-modules; EARLIER=/path/to/another/version; WRITE=1 into the document, with figures and plots"
 	@echo "make chaos       faults at random, then a proof; SEED=1 MINUTES=3 SERVER=prosody|ejabberd"
 	@echo "make fuzz        absurd input, on and on; MINUTES=10 SEED=1 ONLY='framing jid' WORKERS=2"
