@@ -17,7 +17,7 @@ from bench.servers import PASSWORD, BenchProsody, BenchProxy, stopping
 from bench.wire import Stream, Streams, Target
 
 OCCUPANTS = 50
-PRESENCES, CHAT_STATES, MESSAGES, MENTIONS = scaled((1000, 500, 200, 3), (200, 100, 40, 3))
+PRESENCES, CHAT_STATES, MESSAGES, MENTIONS = scaled((500, 250, 100, 3), (200, 100, 40, 3))
 AT_ONCE = 5  # events on their way
 QUIET = 1.0  # seconds without a byte, after which nothing more comes
 INACTIVE, ACTIVE = (f"<{state} xmlns='urn:xmpp:csi:0'/>".encode() for state in ("inactive", "active"))

@@ -21,6 +21,7 @@ ACCOUNTS = scaled(300, 60)
 DEVICES = 2  # of each account
 ROOMS = scaled(10, 3)  # of each account
 OCCUPANTS = 30
+JOINING = 8  # accounts at a time
 WARM_UP = 10  # logins before the count
 QUIET = scaled(3.0, 1.5)  # seconds of pings while nothing else happens
 TIME_LIMIT = 600.0  # seconds until all rooms are back
@@ -75,11 +76,15 @@ class Ground:
         return len(rest), used / len(rest), grown / len(rest)
 
     def join(self) -> int:
-        """Each account joins its rooms; return how many."""
-        for stream in self.streams[: self.accounts]:
-            for number in range(self._rooms):
-                stream.join(f"r{OCCUPANTS}-{number}@{self._prosody.rooms}", stream.jid.partition("@")[0])
+        """Each account joins its rooms, some at a time; return how many rooms."""
+        with ThreadPoolExecutor(JOINING) as threads:
+            for _ in threads.map(self._join_all, self.streams[: self.accounts]):
+                pass
         return self.accounts * self._rooms
+
+    def _join_all(self, stream: Stream) -> None:
+        for number in range(self._rooms):
+            stream.join(f"r{OCCUPANTS}-{number}@{self._prosody.rooms}", stream.jid.partition("@")[0])
 
     def come_back(self) -> tuple[float, float]:
         """Kill the proxy, start it, and wait for all rooms; return seconds from its start, and its CPU seconds."""
