@@ -17,7 +17,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.upstream.credentials": {"_CACHED_KEYS": 4096},
     "c2s.server.limits": {"_TABLE_SIZE": 16384},
     "c2s.transport.peers": {"_IPV6_PREFIX": 64},
-    "c2s.server.login_queue": {"MAX_WAITING": 10},
+    "c2s.server.login_queue": {"MAX_WAITING": 10, "LONGEST": 180},
     "c2s.server.counted_connection": {"MAX_UNKNOWN": 1000, "READ": 8192},
     "c2s.server.negotiation": {"MAX_REFUSALS": 10},
     "c2s.server.client_login": {"MAX_FAILURES": 3},
@@ -95,7 +95,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.transport.key_shares": {"AGAIN": 3600},
     "c2s.upstream.connecting": {
         "CONNECT_TIMEOUT": 10,
-        "ATTEMPT_TIMEOUT": 15,
+        "SILENCE": 15,
         "LOGIN_TIMEOUT": 40,
         "LARGEST_FROM_SERVER": 16 * 1024**2,
         "MAX_BEFORE_BOUND": 100,

@@ -119,17 +119,21 @@ class FailedLogins:
     def wait(self, key: Hashable) -> Seconds:
         """Return the seconds that an attempt under this key must wait, counted from now; 0 for none."""
         now = self._clock()
-        number = self._count(key, now)
         open_ = self._open.get(key)
         for_open = 0.0
-        if open_ is not None and (self._one_by_one or number + open_.number > self._free):
+        if open_ is not None and (self._one_by_one or self._count(key, now) + open_.number > self._free):
             for_open = max(0.0, open_.last + self.STALLED - now)
-        over = number - self._free
+        return max(for_open, self.delay(key))
+
+    def delay(self, key: Hashable) -> Seconds:
+        """Return the part of `wait` that what has failed demands, whatever is open."""
+        now = self._clock()
+        over = self._count(key, now) - self._free
         if over <= 0:
-            return for_open
+            return 0.0
         # The exponent is bounded first: a float overflows at 1024.
         delay = min(self._base * 2.0 ** min(over - 1, 64), self._maximum)
-        return max(for_open, self._failures[key].last + delay - now)
+        return max(0.0, self._failures[key].last + delay - now)
 
     def _count(self, key: Hashable, now: Seconds) -> int:
         known = self._failures.get(key)
@@ -168,6 +172,11 @@ class LoginGuard:
         """Return the seconds that an attempt must wait after `waited` seconds; less if others end sooner."""
         for_account = min(self._accounts.wait(account), max(0.0, self.ACCOUNT_MAXIMUM - waited))
         return max(self._pairs.wait((address, account)), for_account, self._addresses.wait(address))
+
+    def delay(self, address: str, account: str, waited: Seconds = 0.0) -> Seconds:
+        """Return the part of `wait` that what has failed demands, whatever is open."""
+        for_account = min(self._accounts.delay(account), max(0.0, self.ACCOUNT_MAXIMUM - waited))
+        return max(self._pairs.delay((address, account)), for_account, self._addresses.delay(address))
 
     def wait_for_account(self, account: str) -> Seconds:
         """Return the seconds for which nobody may try this account who has not waited for as long as it demands."""

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.errors import UpstreamError, UpstreamRefused
-from minimixproxy.c2s.server.exchanges.login_exchange import LoggedIn
+from minimixproxy.c2s.server.exchanges.login_exchange import UNLIMITED, LoggedIn, Time
 from minimixproxy.c2s.server.limits import LoginGuard
 from minimixproxy.c2s.server.login_queue import LoginQueue, TooManyLogins
 from minimixproxy.c2s.transport.peers import Peer
@@ -38,20 +38,28 @@ class LoginAttempts:
         self._blocked = blocked
         self._limits = limits
         self._guard = LoginGuard(clock.seconds, *_delays(limits))
-        # The client's time runs; who fails for good is told so early enough to try again.
+        # Who has failed too often, or waits where nothing moves, is told so early enough to try again.
         self._queue = LoginQueue(self._guard, clock, lambda: limits.authentication_timeout / 2)
 
-    async def attempt(self, account: str, client: Peer, work: Callable[[], Coroutine[Any, Any, LoggedIn]]) -> LoggedIn:
-        """Do the work when the guard lets it begin. Raises `SaslFailure`."""
-        address = client.key
+    async def attempt(
+        self,
+        account: str,
+        client: Peer,
+        work: Callable[[], Coroutine[Any, Any, LoggedIn]],
+        time: Time = UNLIMITED,
+    ) -> LoggedIn:
+        """Do the work when the guard lets it begin; `time` stands still until then. Raises `SaslFailure`."""
+        time.stand_still()
         try:
-            await self._begin(address, account)
+            await self._begin(client.key, account)
         except TooManyLogins as error:
             # A kind of line of its own: what was tried is to be in the log, however much was not.
             self.log.info(
                 "failed login from {address} as {account}: too-many-logins", address=client.address, account=account
             )
             raise SaslFailure(_TEMPORARY, "too many logins, try again later") from error
+        finally:
+            time.go_on()
         return await self._to_its_end(self._counted(account, client, work()))
 
     async def tried(

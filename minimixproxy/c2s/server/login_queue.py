@@ -13,6 +13,7 @@ from minimixproxy.c2s.server.limits import LoginGuard, Seconds
 from minimixproxy.timing.clock import Clock, Timer
 
 MAX_WAITING = 10  # logins of one account from one address
+LONGEST = 180.0  # seconds in a line that moves
 
 
 class TooManyLogins(Exception):
@@ -43,12 +44,13 @@ class LoginQueue:
     """Gives each login its turn: first come, first served, among those that wait for the same."""
 
     def __init__(self, guard: LoginGuard, clock: Clock, patience: Callable[[], Seconds]) -> None:
-        """`patience` returns the seconds that a login may wait in all."""
+        """`patience` returns the seconds that a login may wait: in all, or if logins end before it, until the next."""
         self._guard = guard
         self._clock = clock
         self._patience = patience
         # In the order in which they came. Whoever waits has a connection, and an address has only so many.
         self._by_address: _Queues = {}
+        self._moved: dict[str, Seconds] = {}  # when a login from an address where others wait has ended last
         self._by_account: _Queues = {}
         self._pairs: Shares[tuple[str, str]] = Shares()
         self._ended: deque[tuple[str, str]] = deque()  # what others are still to be told of
@@ -71,6 +73,8 @@ class LoginQueue:
     def end(self, address: str, account: str) -> None:
         """A login that had its turn is over: others may have theirs."""
         self._guard.end(address, account)
+        if address in self._by_address:
+            self._moved[address] = self._clock.seconds()
         self._ended.append((address, account))
         if len(self._ended) > 1:
             return  # one that had its turn just now is over already: further up they are told
@@ -94,10 +98,22 @@ class LoginQueue:
         if wait <= 0:
             self._guard.begin(waiting.address, waiting.account)
             return True
-        if waited + wait > self._patience():
+        if self._takes_too_long(waiting, waited, wait):
             raise TooManyLogins
         waiting.timer.start(wait, lambda: self._look_again(waiting))
         return False
+
+    def _takes_too_long(self, waiting: _Waiting, waited: Seconds, wait: Seconds) -> bool:
+        """What has failed demands a certain time; what is open may end sooner, and where much does, a crowd comes back.
+
+        That those before it are slow, since the machine is, or the server, is no reason to refuse it.
+        """
+        patience = self._patience()
+        delay = self._guard.delay(waiting.address, waiting.account, waited)
+        if delay > 0 and waited + delay > patience:
+            return True
+        still = min(waited, self._clock.seconds() - self._moved.get(waiting.address, 0.0))
+        return still + wait > patience or waited + wait > LONGEST
 
     def _look_again(self, waiting: _Waiting) -> None:
         """Something has ended, or it has waited for long enough."""
@@ -122,3 +138,5 @@ class LoginQueue:
             del queues[key][waiting]
             if not queues[key]:
                 del queues[key]
+        if waiting.address not in self._by_address:
+            self._moved.pop(waiting.address, None)

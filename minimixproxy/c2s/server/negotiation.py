@@ -20,6 +20,7 @@ from minimixproxy.c2s.server.client_registration import ClientRegistration
 from minimixproxy.c2s.server.exchanges import plain
 from minimixproxy.c2s.server.exchanges.login_exchange import Client, Exchange, LoggedIn
 from minimixproxy.c2s.server.inline_login import Begun, InlineLogin
+from minimixproxy.c2s.server.login_time import LoginTime
 from minimixproxy.c2s.server.negotiation_context import NegotiationContext, Opened
 from minimixproxy.c2s.server.negotiation_states import WAITING, State, kind_of
 from minimixproxy.c2s.server.offers import DomainOffer
@@ -78,9 +79,7 @@ class Negotiation:
         self._logged_in: LoggedIn | None = None
         self._waiting = WaitingClient(stream)
         self._registration = ClientRegistration(context.registrar)
-        self._timer = context.clock.callLater(
-            context.limits.authentication_timeout, self.close, "connection-timeout", "not authenticated in time"
-        )
+        self._time = LoginTime(context.clock, context.limits.authentication_timeout, self._too_late)
 
     # What the wire tells (clientstream.Handler)
 
@@ -119,6 +118,9 @@ class Negotiation:
             "no login from {address}: {condition} {text}", address=self.address, condition=condition, text=text
         )
         self._end(self._headers.owed() + stream_error(condition, text))
+
+    def _too_late(self) -> None:
+        self.close("connection-timeout", "not authenticated in time")
 
     def _step(self, event: Event) -> None:
         """Make the transition for an event."""
@@ -201,7 +203,7 @@ class Negotiation:
             self._unexpected(stanza)
             return
         work = self._registration.ask(request, self._domain, self._stream.peer)
-        self._timer.reset(self._registration.patience())
+        self._time.start(self._registration.patience())
         self._wait_for(State.REGISTERING, work, self._registration_answered)
 
     def _registration_answered(self, answer: bytes) -> None:
@@ -245,7 +247,9 @@ class Negotiation:
 
     def exchange_by(self, mechanism: str | None) -> Exchange:
         """Return how the client logs in by a mechanism. Raises `SaslFailure`."""
-        client = Client(self._domain, self._stream.peer, self._bindings, self._offered, self._headers.account)
+        client = Client(
+            self._domain, self._stream.peer, self._bindings, self._offered, self._headers.account, self._time
+        )
         request = self._request
         if request is not None:
             device, use = Device(request.device, request.software, 0.0), request.token_use
@@ -403,8 +407,7 @@ class Negotiation:
 
     def _finish(self) -> None:
         self._state = State.OVER
-        if self._timer.active():
-            self._timer.cancel()
+        self._time.stop()
         self._waiting.cancel()
         self._client_login.break_off()
         self._registration.close()

@@ -31,6 +31,7 @@ from minimixproxy.c2s.upstream.binding import BadBinding, Own
 from minimixproxy.c2s.upstream.conversation import Conversation
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
 from minimixproxy.c2s.upstream.offer import PLAIN, choose, offer_on
+from minimixproxy.c2s.upstream.patience import Patience
 from minimixproxy.c2s.upstream.proxy_header import explain, header_for
 from minimixproxy.c2s.upstream.sasl import SaslExchange
 from minimixproxy.c2s.upstream.sasl_channel import SaslChannel
@@ -49,7 +50,7 @@ from minimixproxy.xep.sasl import account_key
 log = Logger()
 
 CONNECT_TIMEOUT = 10.0  # seconds, for each target
-ATTEMPT_TIMEOUT = 15.0  # seconds from the connection to the login, for each target
+SILENCE = 15.0  # seconds that a server may take for each thing that it is to say, up to the login
 # A server sends rosters, archives and avatars: far larger stanzas than it takes from a client.
 LARGEST_FROM_SERVER = 16 * 1024 * 1024
 LOGIN_TIMEOUT = 40.0  # seconds, for everything up to the login
@@ -147,8 +148,7 @@ async def _connect(
         if domain.upstream_proxy_protocol:
             bottom.upper.transport.write(header_for(client, bottom.upper.transport))
         try:
-            attempt = Deferred.fromCoroutine(_negotiate(bottom, candidate, domain, then))
-            return await attempt.addTimeout(ATTEMPT_TIMEOUT, reactor, onTimeoutCancel=_timed_out)
+            return await _negotiate(bottom, candidate, domain, Patience(reactor, SILENCE), then)
         except (UpstreamUnreachable, UpstreamTLSError) as error:
             log.warn("{target}: {error}", target=candidate.description, error=str(error))
             problem = error
@@ -202,13 +202,13 @@ def _abort(bottom: SecurableConnection) -> None:
 
 
 async def _negotiate(
-    bottom: SecurableConnection, candidate: _Candidate, domain: Domain, then: _Then
+    bottom: SecurableConnection, candidate: _Candidate, domain: Domain, patience: Patience, then: _Then
 ) -> FramedXmlStream:
     xs = bottom.upper
     assert isinstance(xs, FramedXmlStream)
     xs.namespace = NS_CLIENT
     xs.otherEntity = JID(domain.name)  # type: ignore[assignment]
-    with Conversation(xs) as conversation:
+    with Conversation(xs, patience=patience) as conversation:
         secure = candidate.tls == "endpoint"
         if candidate.tls == "direct":
             bottom.start_tls(_tls_factory(domain, direct=True))

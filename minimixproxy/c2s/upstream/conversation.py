@@ -18,6 +18,7 @@ from minimixproxy.c2s.errors import (
     UpstreamUnreachable,
     describe_tls_failure,
 )
+from minimixproxy.c2s.upstream.patience import Patience
 from minimixproxy.namespaces import NS_STREAM, NS_STREAM_ERRORS
 from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamOpened, is_stream_header
 from minimixproxy.wire.stanza import Stanza
@@ -30,12 +31,20 @@ class Conversation:
     """Takes the events of a stream; used as a context manager, it gives the stream back at the end."""
 
     def __init__(
-        self, xs: FramedXmlStream, then: Callable[[list[Event]], None] | None = None, most: int = _MAX_WAITING
+        self,
+        xs: FramedXmlStream,
+        then: Callable[[list[Event]], None] | None = None,
+        most: int = _MAX_WAITING,
+        patience: Patience | None = None,
     ) -> None:
-        """`then`: the sink of the stream afterwards, else events go to the observers. `most`: events that may wait."""
+        """`then`: the sink of the stream afterwards, else events go to the observers. `most`: events that may wait.
+
+        `patience`: with the server, for each that it is to say; None: whoever converses has a bound for the whole.
+        """
         self._xs = xs
         self._then = then
         self._most = most
+        self._patience = patience
         self._events: deque[Event] = deque()
         self._waiting: Deferred[None] | None = None
         self._end: UpstreamError | None = None
@@ -91,8 +100,8 @@ class Conversation:
         while not self._events:
             if self._end is not None:
                 raise self._end
-            self._waiting = Deferred()
-            await self._waiting
+            self._waiting = waiting = Deferred[None]()
+            await (waiting if self._patience is None else self._patience.wait(waiting))
         return self._events.popleft()
 
     def _take(self, events: list[Event]) -> None:

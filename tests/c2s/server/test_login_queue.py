@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.server.limits import FailedLogins, LoginGuard
-from minimixproxy.c2s.server.login_queue import MAX_WAITING, LoginQueue, TooManyLogins
+from minimixproxy.c2s.server.login_queue import LONGEST, MAX_WAITING, LoginQueue, TooManyLogins
 
 HERE, ELSEWHERE = "192.0.2.1", "198.51.100.7"
 ALICE = "alice@example.org"
@@ -124,6 +125,57 @@ class LoginTurnsTest(SynchronousTestCase):
             self.assertEqual(self.begun, [str(begun) for begun in range(min(100, number + 31))])
             self.accept(account=f"{number}@example.org")
         self.assert_nothing_left()
+
+    def crowd(self, number: int) -> list[Deferred[None]]:
+        """So many come back at once from one address, each with an account of its own."""
+        return [self.login(str(one), account=f"{one}@example.org") for one in range(number)]
+
+    def refused(self, crowd: list[Deferred[None]]) -> int:
+        """Return how many were refused."""
+        refused = [one for one in crowd if one.called and isinstance(one.result, Failure)]
+        for one in refused:
+            self.failureResultOf(one, TooManyLogins)
+        return len(refused)
+
+    def end_each(self, seconds: float, times: int) -> None:
+        """The server takes so long for each, one after the other: they are let in in the order in which they began."""
+        for number in range(times):
+            self.clock.advance(seconds)
+            self.accept(account=f"{self.begun[number]}@example.org")
+
+    def test_a_crowd_on_a_slow_machine(self) -> None:
+        """All that it needs is time: 600 were 20 seconds later refused as soon as they looked again."""
+        crowd = self.crowd(600)
+        self.end_each(0.25, 600)
+        for one in crowd:
+            self.successResultOf(one)
+        self.assertEqual(self.begun, [str(number) for number in range(600)])
+        self.assert_nothing_left()
+
+    def test_a_crowd_that_is_too_large_for_the_machine(self) -> None:
+        crowd = self.crowd(100)
+        self.end_each(5, int(LONGEST / 5))
+        self.assertEqual(self.refused(crowd), 100 - len(self.begun))
+        self.assertGreater(len(self.begun), 60)
+        self.assertEqual(len(self.turns), 0)
+
+    def test_a_crowd_behind_which_nothing_moves(self) -> None:
+        crowd = self.crowd(40)
+        self.end_each(5, 3)
+        self.clock.pump([1.0] * int(PATIENCE))
+        self.assertEqual((self.refused(crowd), len(self.turns)), (40 - len(self.begun), 0))
+
+    def test_a_crowd_of_guesses(self) -> None:
+        """They end, too, but what has failed demands its time, as ever."""
+        guesses = self.crowd(60)
+        for number in range(31):
+            self.clock.advance(0.25)
+            self.refuse(account=f"{number}@example.org")
+        self.clock.pump([1.0] * int(PATIENCE))
+        for number in range(31, len(self.begun)):
+            self.refuse(account=f"{number}@example.org")
+        self.assertLess(len(self.begun), 36, "one a second, two, four...")
+        self.assertEqual(self.refused(guesses), 60 - len(self.begun))
 
     def test_patience_has_an_end(self) -> None:
         self.login("0")

@@ -544,6 +544,34 @@ class TimesTest(NegotiationTest):
             self.assertTrue(client.wire.closing)
             self.assertEqual(answer.count(b"<stream:stream"), 0 if stage else 1)
 
+    def test_time_in_line_is_not_the_clients(self) -> None:
+        """On a busy machine the line is long, and who stands in it can do nothing for that."""
+        client = self.lab.client()
+        client.send(HEADER)
+        self.lab.clock.advance(55)
+        first = self.lab.client()
+        first.send(HEADER)
+        first.send(plain())
+        client.send(plain())
+        self.assertEqual(len(self.lab.logins), 1, "the other has to wait")
+        self.lab.clock.advance(9)
+        self.assertFalse(client.wire.closing)
+        self.lab.clock.advance(1)
+        self.assertEqual(len(self.lab.logins), 2, "its turn")
+        self.lab.clock.advance(4)
+        self.assertFalse(client.wire.closing)
+        self.lab.clock.advance(2)
+        self.assertEqual(errors(client.wire.take()), [b"connection-timeout"])
+
+    def test_gone_while_in_line(self) -> None:
+        clients = [self.lab.client() for _ in range(2)]
+        for client in clients:
+            client.send(HEADER)
+            client.send(plain())
+        for client in reversed(clients):
+            client.vanish()
+        self.assertEqual((len(self.lab.logins), self.lab.clock.getDelayedCalls()), (1, []))
+
     def test_a_client_that_does_not_let_itself_be_closed(self) -> None:
         client = self.lab.client()
         self.lab.clock.advance(61)

@@ -660,7 +660,7 @@ class CandidatesTest(UpstreamTest):
         self.assertEqual(len(plain.connections), 2)
 
     async def test_next_one_if_silent(self) -> None:
-        self.patch(connecting, "ATTEMPT_TIMEOUT", 0.5)
+        self.patch(connecting, "SILENCE", 0.5)
         silent, silent_where = self.serve(silent=True)
         await self.connect(self.targets((silent_where, False), (self.serve()[1], False)))
         self.assertEqual(len(silent.connections), 1)

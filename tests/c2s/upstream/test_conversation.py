@@ -9,6 +9,7 @@ from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -16,6 +17,7 @@ from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.c2s.errors import UpstreamProtocolError, UpstreamTLSError, UpstreamUnreachable
 from minimixproxy.c2s.upstream.conversation import _MAX_WAITING, Conversation
+from minimixproxy.c2s.upstream.patience import Patience
 from minimixproxy.wire.events import Event
 from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.stanza import Stanza
@@ -157,3 +159,47 @@ class ConversationTest(SynchronousTestCase):
         self.assertNoResult(waiting)
         self.xs.dataReceived(SERVER_HEADER)
         self.successResultOf(waiting)
+
+    def patient(self) -> tuple[Clock, Conversation]:
+        """A conversation in which the server has fifteen seconds for each thing that it is to say."""
+        clock = Clock()
+        conversation = Conversation(self.xs, patience=Patience(clock, 15.0))
+        conversation.__enter__()
+        self.xs.dataReceived(SERVER_HEADER)
+        self.successResultOf(self.reading(conversation.header()))
+        return clock, conversation
+
+    def test_a_silent_server(self) -> None:
+        clock, conversation = self.patient()
+        waiting = self.reading(conversation.element())
+        clock.advance(14)
+        self.assertNoResult(waiting)
+        clock.advance(1)
+        self.assertIn("nothing for 15 seconds", str(self.failureResultOf(waiting, UpstreamUnreachable)))
+        self.xs.dataReceived(b"<message id='late'/>")
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_only_what_the_server_takes_counts(self) -> None:
+        clock, conversation = self.patient()
+        for number in range(5):
+            clock.advance(100)  # somebody derives keys, or the machine is busy
+            waiting = self.reading(conversation.element())
+            clock.advance(14)
+            self.xs.dataReceived(b"<message id='%d'/>" % number)
+            self.assertEqual(self.successResultOf(waiting)["id"], str(number))
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_what_has_come_and_is_not_read_yet_is_not_late(self) -> None:
+        """A reactor that was held up comes to its timers first."""
+        clock, conversation = self.patient()
+        waiting = self.reading(conversation.element())
+        clock.callLater(15.0, self.xs.dataReceived, b"<message id='1'/>")
+        clock.advance(15)
+        self.assertEqual(self.successResultOf(waiting)["id"], "1")
+
+    def test_who_has_stopped_waiting_for_a_silent_server(self) -> None:
+        clock, conversation = self.patient()
+        waiting = self.reading(conversation.element())
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.assertEqual(clock.getDelayedCalls(), [])

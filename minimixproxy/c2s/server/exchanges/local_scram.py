@@ -59,7 +59,7 @@ class ScramExchange:
         withdrawn = keys is None and self._client.named == login.own.bare
         local = LocalScram(Begun(self._mechanism, message, first, server, withdrawn), keys, login, self._context)
         attempts, client = self._context.attempts, self._client
-        return await attempts.attempt(login.own.bare, client.peer, lambda: local.log_in(dialogue, client))
+        return await attempts.attempt(login.own.bare, client.peer, lambda: local.log_in(dialogue, client), client.time)
 
     async def _relay(self, login: Login, first: ClientFirst, passed: _Passed) -> LoggedIn:
         decoys, domain, client = self._context.decoys, login.domain.name, self._client

@@ -54,6 +54,28 @@ class LoggedIn(NamedTuple):
             self.upstream.transport.abortConnection()
 
 
+class Time(Protocol):
+    """The time that a client has to log in (`login_time.LoginTime`)."""
+
+    def stand_still(self) -> None:
+        """The client waits, and can do nothing for it."""
+
+    def go_on(self) -> None:
+        """It waits no more."""
+
+
+class _Unlimited:
+    """(`Time`)"""
+
+    def stand_still(self) -> None:
+        """Nothing."""
+
+    def go_on(self) -> None:
+        """Nothing."""
+
+
+#: For whoever has a bound of its own.
+UNLIMITED = _Unlimited()
 #: Raises `SaslFailure`: what the client is told.
 Exchange = Callable[[Dialogue], Awaitable[LoggedIn]]
 
@@ -63,9 +85,9 @@ class Client:
     """Who logs in, as far as its connection tells.
 
     `bindings`: the data of its TLS for channel binding, by type; empty if that is not the proxy's own. `offered`: what
-    it was shown on this stream; `named`: the account that it has named before. `device`: which one it says it is, with
-    id "" if it does not. `token_use`: it says that it logs in by a token (XEP-0484); `token_mechanisms`: those by which
-    it may.
+    it was shown on this stream; `named`: the account that it has named before. `time`: what it has of that to log in.
+    `device`: which one it says it is, with id "" if it does not. `token_use`: it says that it logs in by a token
+    (XEP-0484); `token_mechanisms`: those by which it may.
     """
 
     domain: Domain
@@ -73,6 +95,7 @@ class Client:
     bindings: Bindings
     offered: Offered
     named: str | None = None
+    time: Time = UNLIMITED
     device: Device = NO_DEVICE
     token_use: Use | None = None
     token_mechanisms: Collection[str] = ()
@@ -81,8 +104,16 @@ class Client:
 class Attempts(Protocol):
     """All attempts to log in, each counted for its account and for where it comes from."""
 
-    async def attempt(self, account: str, client: Peer, work: Callable[[], Coroutine[Any, Any, LoggedIn]]) -> LoggedIn:
-        """Do the work when the guard lets it begin. It goes on to its end even if the client breaks off.
+    async def attempt(
+        self,
+        account: str,
+        client: Peer,
+        work: Callable[[], Coroutine[Any, Any, LoggedIn]],
+        time: Time = UNLIMITED,
+    ) -> LoggedIn:
+        """Do the work when the guard lets it begin; `time` stands still until then.
+
+        It goes on to its end even if the client breaks off.
 
         `work` raises `UpstreamError`, or `SaslFailure`, which counts as a failed login unless it is temporary. Raises
         `SaslFailure`.

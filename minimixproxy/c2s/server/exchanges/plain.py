@@ -24,7 +24,8 @@ class PlainExchange:
         domain = self._client.domain
         sasl.check_authzid(message.authzid, message.username, domain.name)
         login = Login(domain, message.username, Credential.from_password(message.password), self._context.keys)
-        return await self._context.attempts.attempt(login.own.bare, self._client.peer, lambda: self._log_in(login))
+        client, attempts = self._client, self._context.attempts
+        return await attempts.attempt(login.own.bare, client.peer, lambda: self._log_in(login), client.time)
 
     async def _log_in(self, login: Login) -> LoggedIn:
         return LoggedIn(await self._context.connect(login, self._client.peer), login)

@@ -42,9 +42,9 @@ class RelayedScram:
         message = dialogue.first if dialogue.first is not None else await dialogue.challenge(b"")
         first = self._read(message)
         login = Login(self._client.domain, first.username, Credential.unknown(), self._context.keys)
-        attempts = self._context.attempts
+        attempts, client = self._context.attempts, self._client
         return await attempts.attempt(
-            login.own.bare, self._client.peer, lambda: self._log_in(dialogue, message, first, login)
+            login.own.bare, client.peer, lambda: self._log_in(dialogue, message, first, login), client.time
         )
 
     def _read(self, message: bytes) -> ClientFirst:

@@ -40,7 +40,7 @@ class TokenExchange:
         async def check() -> LoggedIn:
             return self._checked(login, initiator.proof)
 
-        return await context.attempts.attempt(login.own.bare, client.peer, check)
+        return await context.attempts.attempt(login.own.bare, client.peer, check, client.time)
 
     def _checked(self, login: Login, proof: bytes) -> LoggedIn:
         """Check a proof. Raises `SaslFailure`, which is the same whatever there is no such token for."""
