@@ -26,6 +26,8 @@ class SaslprepError(ValueError):
 def saslprep(text: str) -> str:
     """Return `text` mapped and normalised. Raises `SaslprepError` for what RFC 4013 §2.3 and §2.4 forbid."""
     if text.isascii():
+        if text.isprintable():  # nearly all that comes: of ASCII, only control characters are forbidden
+            return text
         mapped = text
     else:
         spaced = "".join(" " if stringprep.in_table_c12(char) else char for char in text)

@@ -24,3 +24,13 @@ class SaslprepTest(unittest.TestCase):
 
     def test_right_to_left(self) -> None:
         self.assertEqual(saslprep("\u06271\u0628"), "\u06271\u0628")
+
+    def test_ascii(self) -> None:
+        """Control characters (table C.2.1 of RFC 3454) are forbidden, the empty text and all else stays as it is."""
+        for code in range(128):
+            text = f"a{chr(code)}b"
+            if code < 0x20 or code == 0x7F:
+                self.assertRaises(SaslprepError, saslprep, text)
+            else:
+                self.assertEqual(saslprep(text), text)
+        self.assertEqual(saslprep(""), "")

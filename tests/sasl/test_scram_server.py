@@ -221,7 +221,7 @@ class ClientFirstTest(unittest.TestCase):
         for name in ("a" * 1024, "\xe9" * 512, "\ufdfa" * 342, "\xad" * 600):
             self.assertRaises(ScramError, read_client_first, f"n,,n={name},r=abc".encode())
         self.assertEqual(looked_at, [])
-        for name, distinct in (("a" * 1023, 1), ("\xe9" * 511, 1), ("\u3300" * 80, 4)):
+        for name, distinct in (("a" * 1023, 0), ("\xe9" * 511, 1), ("\u3300" * 80, 4)):
             looked_at.clear()
             read_client_first(f"n,,n={name},r=abc".encode())
             self.assertEqual(len(looked_at), distinct, name[:5])

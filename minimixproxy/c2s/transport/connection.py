@@ -18,6 +18,7 @@ from twisted.internet.protocol import Protocol as BaseProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
+from zope.interface.declarations import Declaration
 
 from minimixproxy.c2s.transport.tls_layer import TLSLayer
 
@@ -60,10 +61,11 @@ class DirectTransport:
 
     The reactor would collect them and send when `epoll` says that the socket is writable: two more system calls and a
     turn for each write. What the socket does not take waits in the reactor's queue as ever, with its backpressure.
-    It names no interfaces: Twisted's TLS would take them over one by one, which costs as much as a handshake.
     """
 
     __slots__ = ("_tcp", "write")
+    #: It names no interfaces: Twisted's TLS would take them over one by one, which costs a quarter of a handshake.
+    __providedBy__ = Declaration()
 
     def __init__(self, transport: tcp.Connection) -> None:
         self._tcp = transport
@@ -120,7 +122,8 @@ def read_little(transport: Any, size: int) -> None:
 
 def is_tcp(transport: Any) -> bool:
     """Tell whether a transport is one of TCP. To Twisted, those of UNIX sockets are a kind of TCP, too."""
-    return bool(ITCPTransport.providedBy(transport) and not IUNIXTransport.providedBy(transport))
+    below = transport._tcp if isinstance(transport, DirectTransport) else transport
+    return bool(ITCPTransport.providedBy(below) and not IUNIXTransport.providedBy(below))
 
 
 def _tune(transport: Any) -> None:

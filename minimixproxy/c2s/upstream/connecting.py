@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
 from twisted.internet.error import ConnectError, DNSLookupError, UnsupportedAddressFamily
 from twisted.internet.protocol import Factory
-from twisted.words.protocols.jabber.jid import JID
+from twisted.words.protocols.jabber.jid import internJID
 from twisted.words.protocols.jabber.xmlstream import Authenticator
 
 from minimixproxy.c2s.errors import (
@@ -207,7 +207,7 @@ async def _negotiate(
     xs = bottom.upper
     assert isinstance(xs, FramedXmlStream)
     xs.namespace = NS_CLIENT
-    xs.otherEntity = JID(domain.name)  # type: ignore[assignment]
+    xs.otherEntity = internJID(domain.name)
     with Conversation(xs, patience=patience) as conversation:
         secure = candidate.tls == "endpoint"
         if candidate.tls == "direct":

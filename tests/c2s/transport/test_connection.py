@@ -9,8 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory
 from twisted.trial import unittest
+from zope.interface import providedBy
 
-from minimixproxy.c2s.transport.connection import DirectTransport, SecurableConnection, direct
+from minimixproxy.c2s.transport.connection import DirectTransport, SecurableConnection, direct, is_tcp
 from tests.c2s.fakeserver import listening
 from tests.c2s.helpers import Recorder
 from tests.wires import Wire
@@ -58,6 +59,12 @@ class DirectTransportTest(unittest.TestCase):
         self.assertIsInstance(server.transport, DirectTransport)
         wire = Wire()
         self.assertIs(direct(wire), wire)
+
+    async def test_tls_takes_over_no_interfaces(self) -> None:
+        """They would be taken over one by one, for each connection; and it is TCP all the same."""
+        server, _client = await self.pair()
+        self.assertEqual(list(providedBy(server.transport)), [])
+        self.assertTrue(is_tcp(server.transport))
 
     async def test_more_than_the_socket_takes_arrives_in_order(self) -> None:
         server, client = await self.pair()
