@@ -8,7 +8,7 @@ import traceback
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, seed, settings
-from hypothesis.internal.conjecture import providers
+from hypothesis.internal.conjecture import engine, providers
 from hypothesis.stateful import run_state_machine_as_test
 
 import tests
@@ -40,6 +40,7 @@ def main(name: str, first: int, seconds: float) -> int:
     """Run rounds, one at least, until the time is over or something is found; lines tell how many examples."""
     quieten()
     providers._get_local_constants = tests.local_constants
+    engine.MAX_SHRINKING_SECONDS = tests.LONGEST_SHRINKING
     machine_class = machine(name)
     end = time.monotonic() + seconds
     number = first

@@ -4,8 +4,8 @@ Hypothesis tries the same examples in each run, so that a failure is there again
 being slow. `make fuzz` tries others.
 """
 
-from hypothesis import HealthCheck, settings
-from hypothesis.internal.conjecture import providers
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.internal.conjecture import engine, providers
 from hypothesis.internal.constants_ast import Constants
 
 settings.register_profile(
@@ -14,9 +14,17 @@ settings.register_profile(
     derandomize=True,
     database=None,
     print_blob=True,
+    # Not `explain`: it traces each line of a failing test, hundreds of times.
+    phases=(Phase.explicit, Phase.generate, Phase.target, Phase.shrink),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tests")
+
+#: Seconds for which hypothesis makes smaller what it has found. A test that fails need not hold up the others for longer.
+SHRINKING = 15
+# of hypothesis itself; `make fuzz` takes its time
+LONGEST_SHRINKING = engine.MAX_SHRINKING_SECONDS
+engine.MAX_SHRINKING_SECONDS = SHRINKING
 
 # Hypothesis draws on constants in all modules that are loaded: the tests that ran before would change the examples.
 _NO_CONSTANTS = Constants()

@@ -8,6 +8,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ class Database:
 
         Raises `StateError`.
         """
-        self._revisions = {script.revision for script in ScriptDirectory.from_config(_configuration()).walk_revisions()}
+        self._revisions = _known_revisions()
         if isinstance(state, Path):
             self.file: Path | None = state
             self.name = str(state)
@@ -243,6 +244,13 @@ def write_anew(cursor: Any) -> None:
     """
     cursor.execute("VACUUM")
     cursor.execute(f"PRAGMA user_version = {CLEAN}")
+
+
+@cache
+def _known_revisions() -> frozenset[str]:
+    """Return the versions of the schema that there are migrations to; they are loaded by that."""
+    found = ScriptDirectory.from_config(_configuration()).walk_revisions()
+    return frozenset(script.revision for script in found)
 
 
 def _configuration() -> Config:

@@ -4,7 +4,9 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
 from sqlalchemy.engine.interfaces import DBAPICursor
@@ -148,9 +150,13 @@ def message(sequence: int, **fields: Any) -> KeptMessage:
 
 
 class StorageTestCase(unittest.TestCase):
-    """A directory, and in it an SQLite database; `on_both_databases` makes another class with PostgreSQL."""
+    """A directory, and in it an SQLite database; `on_both_databases` makes another class with PostgreSQL.
+
+    Its tables are there before the first `lab`: to make them takes longer than most tests. `from_nothing`: they are not.
+    """
 
     postgresql: ClassVar[bool] = False
+    from_nothing: ClassVar[bool] = False
     needs_programs: ClassVar[bool]
     timeout = 60
 
@@ -175,9 +181,14 @@ class StorageTestCase(unittest.TestCase):
         return patiently(super().getTimeout())
 
     def new_state(self) -> Path | str:
-        return postgresql.cluster().database() if self.postgresql else self.directory / "state.sqlite"
+        if not self.postgresql:
+            return self.directory / "state.sqlite"
+        return postgresql.cluster().database("" if self.from_nothing else _tables_on_postgresql())
 
     def lab(self, **options: Any) -> Lab:
+        if isinstance(self.state, Path) and not (self.from_nothing or self.state.exists()):
+            self.state.touch(mode=0o600)
+            self.state.write_bytes(_file_with_tables())
         lab = Lab(self.state, self.directory, **options)
         self._labs.append(lab)
         return lab
@@ -192,6 +203,25 @@ class StorageTestCase(unittest.TestCase):
         with Database(self.state).engine.begin() as connection:
             done = connection.exec_driver_sql(statement, parameters or None)
             return [tuple(row) for row in done] if done.returns_rows else []
+
+
+@cache
+def _file_with_tables() -> bytes:
+    """An SQLite file as a proxy has it that begins, before it takes it for its own."""
+    with TemporaryDirectory() as directory:
+        file = Path(directory) / "state.sqlite"
+        database = Database(file)
+        with database.prepared():
+            pass
+        database.clean_once()
+        return file.read_bytes()
+
+
+@cache
+def _tables_on_postgresql() -> str:
+    """The name of such a database."""
+    with Database(postgresql.cluster().database(name="tables")).prepared():
+        return "tables"
 
 
 def require_postgresql() -> None:

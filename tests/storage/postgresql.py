@@ -63,12 +63,12 @@ class Cluster:
     def running(self) -> bool:
         return (self._data / "postmaster.pid").exists()
 
-    def database(self) -> str:
-        """The URL of a fresh database."""
-        name = f"test{next(self._serial)}"
+    def database(self, like: str = "", name: str = "") -> str:
+        """The URL of a fresh database, or of a copy of another one."""
+        name = name or f"test{next(self._serial)}"
         with self.connect("postgres") as connection:
             connection.autocommit = True
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {like or 'template1'}")
         return self.url(name)
 
     def url(self, name: str) -> str:

@@ -26,6 +26,8 @@ def prepare(database: Database) -> str:
 
 @on_both_databases
 class VersionTests(StorageTestCase):
+    from_nothing = True
+
     def database(self) -> Database:
         return Database(self.state)
 
@@ -69,6 +71,8 @@ class VersionTests(StorageTestCase):
 class AloneTests(StorageTestCase):
     """With nothing there yet, there is no row to lock."""
 
+    from_nothing = True
+
     postgresql = True
 
     def test_one_process_at_a_time(self) -> None:
@@ -79,6 +83,8 @@ class AloneTests(StorageTestCase):
 
 
 class FileTests(StorageTestCase):
+    from_nothing = True
+
     def test_for_its_owner_only(self) -> None:
         lab = self.lab()
         lab.keep(3)

@@ -323,6 +323,8 @@ class ForgottenTests(TroubleTestCase):
 
 
 class FirstStartTests(StorageTestCase):
+    from_nothing = True
+
     def test_given_out_from_the_start(self) -> None:
         """There is no mark from before: what never reached a client has not been seen because of that."""
         now = self.lab()

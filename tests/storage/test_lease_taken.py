@@ -44,6 +44,8 @@ while True:
 
 
 class HoldTestCase(StorageTestCase):
+    from_nothing = True
+
     def setUp(self) -> None:
         super().setUp()
         self.other = self.directory / "other"
