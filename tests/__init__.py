@@ -20,7 +20,7 @@ settings.register_profile(
 )
 settings.load_profile("tests")
 
-#: Seconds for which hypothesis makes smaller what it has found. A test that fails need not hold up the others for longer.
+#: Seconds for which hypothesis makes a failing example smaller: others wait meanwhile.
 SHRINKING = 15
 # of hypothesis itself; `make fuzz` takes its time
 LONGEST_SHRINKING = engine.MAX_SHRINKING_SECONDS

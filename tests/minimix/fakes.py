@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from unittest.mock import Mock
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -42,12 +41,24 @@ def written(data: bytes) -> list[Stanza]:
 
 
 def split(data: bytes) -> list[Stanza]:
-    framer = Framer()
-    framer.feed(HEADER)
+    """Read stanzas, whole ones."""
+    framer = _between_stanzas.pop() if _between_stanzas else _behind_header()
     events = framer.feed(data)
     found = [event for event in events if isinstance(event, Stanza)]
     assert len(found) == len(events), events
+    if sum(len(stanza.raw) for stanza in found) == len(data):
+        _between_stanzas.append(framer)
     return found
+
+
+def _behind_header() -> Framer:
+    framer = Framer()
+    framer.feed(HEADER)
+    return framer
+
+
+#: One that can be used again, if there is one: to make one takes longer than to read a stanza.
+_between_stanzas: list[Framer] = []
 
 
 class FakeSession:
@@ -129,6 +140,14 @@ class FakeSession:
         return received
 
 
+class _Observed:
+    """Takes observers and tells them nothing: `FakeStream` does."""
+
+    def addObserver(self, *_arguments: object) -> None: ...
+
+    def removeObserver(self, *_arguments: object) -> None: ...
+
+
 class FakeStream(XMPPHandlerCollection):
     """An account stream that opens at once; what was sent is in `sent`. Its handlers are told what the test says."""
 
@@ -185,7 +204,7 @@ class FakeStream(XMPPHandlerCollection):
     # What happens to it
 
     def opened(self) -> None:
-        xmlstream = Mock()
+        xmlstream = _Observed()
         for handler in self:
             handler.makeConnection(xmlstream)
             handler.connectionInitialized()

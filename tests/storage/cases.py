@@ -152,7 +152,7 @@ def message(sequence: int, **fields: Any) -> KeptMessage:
 class StorageTestCase(unittest.TestCase):
     """A directory, and in it an SQLite database; `on_both_databases` makes another class with PostgreSQL.
 
-    Its tables are there before the first `lab`: to make them takes longer than most tests. `from_nothing`: they are not.
+    Its tables are there before the first `lab`: to make them takes longer than most tests. `from_nothing`: not so.
     """
 
     postgresql: ClassVar[bool] = False

@@ -35,10 +35,10 @@ def main(directory: Path, pipe: int) -> None:
     from twisted.internet import asyncioreactor
 
     asyncioreactor.install()
-    from twisted.python import log
+    from twisted.logger import globalLogBeginner, textFileLogObserver
 
     with open("test.log", "w", encoding="utf-8") as logged:
-        log.startLoggingWithObserver(log.FileLogObserver(logged).emit, setStdout=False)
+        globalLogBeginner.beginLoggingTo([textFileLogObserver(logged)], redirectStandardIO=False)
         work(orders, os.fdopen(pipe, "w"))
 
 
