@@ -74,7 +74,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.websocket.liveness": {"LOOK_EVERY": 25, "UNHEARD": 10},
     "c2s.websocket.opening": {"HANDSHAKE_TIMEOUT": 20, "MAX_REASON": 300},
     "c2s.websocket.transport": {"LINGER": 1},
-    "c2s.session.output": {"MAX_UNACKNOWLEDGED": 2000, "MAX_EXCUSED": 20_000},
+    "c2s.session.output": {"LAZY_TIME": 0.0025, "MAX_UNACKNOWLEDGED": 2000, "MAX_EXCUSED": 20_000},
     "c2s.session.login_lines": {
         "LOGINS_PER_SECOND": 50,
         "LOGINS_AT_ONCE": 50,
@@ -130,6 +130,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "operator.web.site": {"MAX_CONNECTIONS": 64},
     "operator.forget": {"PATIENCE": 20},
     "wire.idle_parsers": {"MOST": 64},
+    "wire.xmlstream": {"SLICE": 0.0025},
     "wire.framing": {"PARSER_LIFE": 256 * 1024, "MAX_HEADER": 10_000, "MAX_DEPTH": 100_000, "_DEEP": 1000},
     "jids": {"_MAX_PART": 1023, "_CACHED": 16384, "_LONGEST_CACHED": 256},
     "logs.logger": {"MAX_VALUE": 300, "MAX_VALUES": 20, "MAX_TRACE": 64 * 1024, "MAX_TRACE_LINE": 2000},
@@ -154,6 +155,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "minimix.room.endings": {"MAX_ROOMS": 50, "ACCOUNT_BYTES": 32 * 1024, "ALL_BYTES": 8 * 1024**2, "MAX_TEXT": 300},
     "minimix.room.sessions": {"CLIENT_BYTES": 8 * 1024**2},
     "minimix.stream_release": {"LINGER": 10},
+    "timing.turn_shares": {"TURN": 0.01},
     "timing.answer_window": {
         "LEAST": 2,
         "MOST": 64,

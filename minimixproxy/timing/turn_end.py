@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.clock import Clock
+from minimixproxy.timing.turn_shares import TurnShares
 
 
 class Waiting(Protocol):
@@ -28,6 +28,7 @@ class TurnEnd:
         self._clock = clock
         self._waiting: list[Waiting] = []
         self._begun = False
+        self.shares = TurnShares(clock)  # how much time there is in a turn for what is long
 
     def add(self, waiting: Waiting) -> None:
         """Have `waiting` flushed when the current turn is over. Do not add it twice in a turn."""
@@ -44,10 +45,6 @@ class TurnEnd:
         self._begun = False
         if self._waiting:
             self._flush()
-
-    def next(self, call: Callable[[], None]) -> None:
-        """Call in the reactor's next turn."""
-        self._clock.callLater(0, call)
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 from twisted.internet.protocol import connectionDone
@@ -20,19 +20,39 @@ from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.stanza import Stanza
 
-SLICE = 0.005  # seconds, about, that one stream's events take in one turn of the reactor
+SLICE = 0.0025  # seconds, about, that one stream's events take in one turn of the reactor
+_NOTHING: deque[Event] = deque(maxlen=0)  # an empty one is large
 SKIPPED_EVENT = "//event/minimixproxy/skipped"  # with the `Skipped`
+
+
+class Waiting(Protocol):
+    """Who has more to do than one turn of the reactor has time for (see `timing.turn_shares`)."""
+
+    def go_on(self) -> bool: ...
+
+    def abort(self) -> None: ...
+
+
+class Shares(Protocol):
+    """What long work of all kinds together may take of a turn of the reactor."""
+
+    def may_go_on(self, whose: Hashable) -> bool: ...
+
+    def took(self, seconds: float) -> None: ...
+
+    def wait(self, whose: Hashable, who: Waiting) -> None: ...
 
 
 class Turn(Protocol):
     """Something that lasts while events are handled."""
 
+    @property
+    def shares(self) -> Shares:
+        """How much time there is for that."""
+
     def begin(self) -> None: ...
 
     def end(self) -> None: ...
-
-    def next(self, call: Callable[[], None]) -> None:
-        """Call in the reactor's next turn."""
 
 
 class FramedXmlStream(jabber_xmlstream.XmlStream):
@@ -55,7 +75,11 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         self._turn: Turn | None = None  # that a slice begins and ends
         self._taker: Callable[[Stanza], None] | None = None
         self.is_closed = False
-        self._ahead: deque[Event] | tuple[()] = ()  # of slices to come; a session's stream has none
+        # Of slices to come; a session's stream has none.
+        self._ahead: deque[Event] = _NOTHING
+        self._unread: list[bytes] | tuple[()] = ()  # behind that
+        self._waits = False  # for its turn; its peer is not read meanwhile
+        self._is_broken = False  # what it has sent is no XML for us, and the connection is about to be lost
         self.is_lost = False
         self._silenced = False
         self._held: list[Event] = []
@@ -75,46 +99,77 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
     def dataReceived(self, data: bytes) -> None:
         """Cut what arrived into events; a restart in the middle of a read cannot happen, since we speak first."""
         self.traffic.received_bytes += len(data)
-        events = self.framer.feed(data)
-        if self.sink is not None:
-            self.sink(events)
-        elif self._turn is None:
-            self.handle_events(events)
-        else:
-            if self._ahead:
-                self._ahead.extend(events)
-                return
-            self._ahead = deque(events)
-            self._slice(self._turn)
+        if self._turn is None or (self.sink is not None and not self._waits):
+            self.handle_events(self.framer.feed(data))
+            return
+        self._unread = [*self._unread, data]
+        if not self._waits:
+            self._begin(self._turn)
 
-    def _slice(self, turn: Turn) -> None:
-        """Handle events for a while, in their order; those that are left have the next turn."""
-        until = self.stopwatch() + SLICE
+    def _begin(self, turn: Turn) -> None:
+        """Handle what has come, now if there is time for that; the rest has its turn behind others."""
+        shares = turn.shares
+        try:
+            if shares.may_go_on(self):
+                begun = self.stopwatch()
+                try:
+                    self._slice(turn, begun)
+                finally:
+                    shares.took(self.stopwatch() - begun)
+        finally:
+            if self._is_more and not self.is_lost:
+                self._waits = True
+                self.transport.pauseProducing()
+                shares.wait(self, self)
+
+    @property
+    def _is_more(self) -> bool:
+        return bool(self._ahead or self._unread)
+
+    def _slice(self, turn: Turn, begun: float) -> None:
+        """Handle events for a while, in their order."""
+        until = begun + SLICE
         turn.begin()
         try:
-            while self._ahead:
+            while self._ahead or self._read_ahead():
                 self.dispatch_event(self._ahead.popleft())
                 if self.stopwatch() >= until:
                     break
         finally:
             turn.end()
-            if self._ahead and not self.is_lost:
-                self.transport.pauseProducing()
-                turn.next(lambda: self._next_slice(turn))
 
-    def _next_slice(self, turn: Turn) -> None:
-        if self.is_lost:
-            return
-        try:
-            self._slice(turn)
-        finally:
-            if not self._ahead and not self.is_lost:
-                self.transport.resumeProducing()
+    def _read_ahead(self) -> bool:
+        """Cut into events what is not yet; False: there is nothing."""
+        while self._unread and not self._ahead:
+            data, self._unread = self._unread[0], self._unread[1:]
+            self._ahead = deque(self.framer.feed(data))
+        return bool(self._ahead)
+
+    def go_on(self) -> bool:
+        """Handle some of what waits (`timing.turn_shares.Waiting`)."""
+        if self._turn is not None and not self.is_lost:
+            self._slice(self._turn, self.stopwatch())
+        if self._is_more and not self.is_lost:
+            return True
+        self._resume()
+        return False
+
+    def abort(self) -> None:
+        """A fault of ours: it costs one event, and what waits behind it goes on."""
+        if self._turn is not None and self._is_more and not self.is_lost:
+            self._turn.shares.wait(self, self)
+        else:
+            self._resume()
+
+    def _resume(self) -> None:
+        self._waits = False
+        if not (self.is_lost or self._is_broken):
+            self.transport.resumeProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """What came before the end counts."""
         self.is_lost = True
-        while self._ahead:
+        while self._ahead or self._read_ahead():
             self.dispatch_event(self._ahead.popleft())
         super().connectionLost(reason)
 
@@ -174,6 +229,7 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
             self.is_closed = True
             self.onDocumentEnd()
         elif isinstance(event, Fault):
+            self._is_broken = True
             self.dispatch(event, STREAM_ERROR_EVENT)
             self.transport.abortConnection()
         elif isinstance(event, Skipped):

@@ -33,7 +33,6 @@ from minimixproxy.c2s.session.client_side import ClientSide
 from minimixproxy.c2s.session.login_lines import LoginLines
 from minimixproxy.c2s.session.resumable import ResumableSessions
 from minimixproxy.c2s.session.session_context import SessionContext
-from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.c2s.transport.certificates import self_signed
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.connection import SecurableConnection, Transport, Upper
@@ -255,10 +254,9 @@ class Lab:
         )
         self.tls = ServerTLS([domain], directory)
         self.tls.load()
-        self.shares = TurnShares(self.clock)
         self.stopwatch = 0.0  # of the time that clients' bytes take; it stands still by itself
-        self.shares.stopwatch = lambda: self.stopwatch
         self.turn_end = TurnEnd(self.clock)
+        self.turn_end.shares.stopwatch = lambda: self.stopwatch
         self.resumable = ResumableSessions(self.settings.sessions)
         self.lines = LoginLines(self.clock, chance=lambda: 0.5)
         sessions = SessionContext(
@@ -266,7 +264,6 @@ class Lab:
             self.settings.limits,
             self.clock,
             self.turn_end,
-            self.shares,
             self.resumable,
             self._connect,
             self.lines,

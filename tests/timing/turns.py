@@ -17,3 +17,11 @@ class Turns(Clock):
     def turn(self) -> None:
         """Make one turn."""
         self.advance(0.001)
+
+
+def next_turn(clock: Clock) -> None:
+    """Do what the reactor does in one turn: what is due, but not what comes of it."""
+    for call in [call for call in clock.calls if call.getTime() <= clock.seconds()]:
+        clock.calls.remove(call)
+        call.called = 1
+        call.func(*call.args, **call.kw)

@@ -13,11 +13,13 @@ from twisted.words.protocols.jabber.xmlstream import Authenticator
 from twisted.words.xish.xmlstream import STREAM_END_EVENT, STREAM_ERROR_EVENT
 
 from minimixproxy.timing.turn_end import TurnEnd
+from minimixproxy.timing.turn_shares import TURN
 from minimixproxy.wire.events import Fault
 from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import SLICE, FramedXmlStream
 from tests.minimix.fakes import HEADER
+from tests.timing.turns import next_turn
 
 
 class CountingTurn(TurnEnd):
@@ -44,6 +46,7 @@ class SliceTests(SynchronousTestCase):
         self.cost = SLICE / 2  # of each stanza, in seconds
         self.handled: list[str] = []
         self.turn = CountingTurn(self.clock, self.handled)
+        self.turn.shares.stopwatch = lambda: self.now
         self.transport = StringTransport()
         self.stream = FramedXmlStream(Authenticator())
         self.stream.stopwatch = lambda: self.now
@@ -124,8 +127,88 @@ class SliceTests(SynchronousTestCase):
             raise RuntimeError
 
         self.patch(self.stream, "dispatch_event", fault)
-        self.assertRaises(RuntimeError, self.clock.advance, 0)
+        self.clock.advance(0)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertFalse(self.paused)
+
+
+class TogetherTests(SynchronousTestCase):
+    """All streams together take no longer in one turn of the reactor than one could."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.now = 0.0
+        self.turn = TurnEnd(self.clock)
+        self.turn.shares.stopwatch = lambda: self.now
+        self.handled: list[str] = []
+        self.streams = [self.stream() for _ in range(20)]
+
+    def stream(self) -> FramedXmlStream:
+        stream = FramedXmlStream(Authenticator())
+        stream.stopwatch = lambda: self.now
+        stream.makeConnection(StringTransport())
+        stream.dataReceived(HEADER)
+        stream.read_in_slices(self.turn)
+        stream.addObserver("/*", self.take)
+        return stream
+
+    def take(self, stanza: Stanza) -> None:
+        self.handled.append(stanza["id"])
+        self.now += SLICE / 4
+
+    def receive(self, stream: int, *ids: int) -> None:
+        self.streams[stream].dataReceived(b"".join(b"<iq id='%d.%d'/>" % (stream, number) for number in ids))
+
+    def paused(self) -> list[bool]:
+        return [stream.transport.producerState == "paused" for stream in self.streams]
+
+    def most_in_a_turn(self) -> float:
+        most = 0.0
+        while self.clock.getDelayedCalls():
+            begun = self.now
+            next_turn(self.clock)
+            most = max(most, self.now - begun)
+        return most
+
+    def test_much_for_each(self) -> None:
+        for number in range(len(self.streams)):
+            self.receive(number, *range(30))
+        self.assertLess(self.now, TURN + 1.1 * SLICE)
+        self.assertTrue(all(self.paused()))
+        self.assertLess(self.most_in_a_turn(), TURN + 1.1 * SLICE)
+        self.assertFalse(any(self.paused()))
+        for number in range(len(self.streams)):
+            own = [one for one in self.handled if one.startswith(f"{number}.")]
+            self.assertEqual(own, [f"{number}.{each}" for each in range(30)])
+
+    def test_who_says_little_does_not_wait_for_all(self) -> None:
+        for number in range(10):
+            self.receive(number, *range(100))
+        for _ in range(5):
+            next_turn(self.clock)
+        self.receive(10, 1)
+        next_turn(self.clock)
+        next_turn(self.clock)
+        self.assertIn("10.1", self.handled)
+
+    def test_what_waits_is_not_read_until_its_turn(self) -> None:
+        """Nor does a fault in it end the stream before what stands before it was handled."""
+        for number in range(5):
+            self.receive(number, *range(30))
+        self.streams[9].dataReceived(b"<iq id='9.1'/><iq id='9.2'")
+        self.streams[9].dataReceived(b"/></wrong>")
+        self.assertNotIn("9.1", self.handled)
+        self.assertFalse(self.streams[9].transport.disconnected)
+        self.most_in_a_turn()
+        self.assertEqual([one for one in self.handled if one.startswith("9.")], ["9.1", "9.2"])
+
+    def test_the_end_of_one_that_waits(self) -> None:
+        for number in range(6):
+            self.receive(number, *range(30))
+        self.streams[5].connectionLost(Failure(ConnectionDone()))
+        self.assertEqual([one for one in self.handled if one.startswith("5.")], [f"5.{each}" for each in range(30)])
+        self.most_in_a_turn()
+        self.assertEqual(len(self.handled), 6 * 30)
 
 
 class ErrorTests(SynchronousTestCase):

@@ -22,7 +22,6 @@ from minimixproxy.c2s.session.login_lines import LoginLines
 from minimixproxy.c2s.session.reconnecting import Connect
 from minimixproxy.c2s.session.resumable import ResumableSessions
 from minimixproxy.c2s.session.session_context import SessionContext
-from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.c2s.transport.certificates import CertificateError
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.c2s.transport.peers import Peer
@@ -262,13 +261,13 @@ def client_service(
     tls.load(configured_only=True)
     turn_end = turn_end or TurnEnd(reactor)
     resumable = ResumableSessions(settings.sessions)
-    shares, connect, lines = TurnShares(reactor), connect or connect_client, LoginLines(reactor)
+    connect, lines = connect or connect_client, LoginLines(reactor)
     limits, rooms = settings.limits, settings.rooms
 
     def holds_back() -> bool:
         return rooms.inactive != "pass"
 
-    sessions = SessionContext(accounts, limits, reactor, turn_end, shares, resumable, connect, lines, holds_back)
+    sessions = SessionContext(accounts, limits, reactor, turn_end, resumable, connect, lines, holds_back)
     upstream = Upstream(contact or contact_server, log_in)
     attempts = attempts or LoginAttempts(limits, reactor)
     checks = Checks(known_keys or NoKeys(), tokens or NoTokens(), attempts)

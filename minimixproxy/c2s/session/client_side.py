@@ -129,7 +129,7 @@ class ClientSide:
         self._connect(self._client)
 
     def _connect(self, client: ClientStream) -> FromClient:
-        from_client = FromClient(self._session, client, self._parts, self._context.clock, self._context.shares)
+        from_client = FromClient(self._session, client, self._parts, self._context.clock, self._context.turn_end.shares)
         if self._hindrances:
             from_client.block()
         self._client, self._from_client, self._peer = client, from_client, client.peer
@@ -320,7 +320,7 @@ class ClientSide:
             self.output.say(sm.failed("unexpected-request"))
 
     def _all_written(self) -> bool:
-        self.output.flush()
+        self.output.flush_at_once()
         return not (self.output.blocked or self.output.waits)
 
     def first_words(self, enable: Stanza | None, words: Callable[[bytes], bytes]) -> None:

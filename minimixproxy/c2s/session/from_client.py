@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from minimixproxy.c2s.session.paced_reading import PacedReading
 from minimixproxy.c2s.session.parts import EndingSession, SessionParts
-from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.counting.traffic import CLIENTS
 from minimixproxy.jids import InvalidJID, parse_jid
@@ -12,6 +11,7 @@ from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_CLIENT, NS_CSI, NS_SASL, NS_SASL2, NS_SM3
 from minimixproxy.safety_net import NET
 from minimixproxy.timing.clock import Clock
+from minimixproxy.timing.turn_shares import TurnShares
 from minimixproxy.wire.events import Event, Fault, Keepalive, StreamClosed
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.stanza_errors import error_reply

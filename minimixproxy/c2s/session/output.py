@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -14,6 +15,7 @@ from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 
 _CHUNK = 32 * 1024  # bytes of lazy stanzas that are written together
+LAZY_TIME = 0.0025  # seconds, about, in which lazy stanzas are made and written for one client in one turn
 _REFERENCE = 8  # bytes that a stanza costs before it is made
 _LAZY_COST = 256  # and all that are delivered together
 #: Lazy stanzas, each with what was delivered before them; mostly there are none, and no deque either.
@@ -68,6 +70,7 @@ class ClientOutput:
         "_host",
         "_limit",
         "_managed",
+        "_paced",
         "_scheduled",
         "_slow",
         "_stream",
@@ -103,6 +106,7 @@ class ClientOutput:
         self.parts: list[bytes] = []  # append what `flush` will follow in the same call; for all else see `deliver`
         self._elements: list[bytes] = []  # of stream management, which does not count them; they go behind `parts`
         self._managed: Unacknowledged | None = None
+        self._paced = False  # more lazy stanzas are written in turns to come
         self._dropped = False
         self._free = True  # others need not wait, as the host knows it
         self._slow = False  # the client reads too slowly
@@ -118,7 +122,7 @@ class ClientOutput:
         if not self._taking:
             return
         self.parts.append(data)
-        if self.blocked:
+        if self.blocked or self._paced:
             self._wait(len(data))
         elif not self._scheduled:
             self._scheduled = True
@@ -131,7 +135,7 @@ class ClientOutput:
         ahead = self._ahead = self._ahead or deque()
         ahead.append((self.parts[:], iter(stanzas)))
         self.parts.clear()
-        if self.blocked:
+        if self.blocked or self._paced:
             self._wait(_LAZY_COST + _REFERENCE * len(stanzas))
         else:
             self._schedule()
@@ -208,7 +212,10 @@ class ClientOutput:
     def flush(self) -> None:
         """Write what there is, with one call but for what is lazy."""
         if self._ahead:
-            self._flush_ahead()
+            if not self._paced:
+                self._flush_ahead()
+            if self._ahead and not self.blocked:
+                return
         parts = self.parts
         if self.blocked or self.over or not (parts or self._elements):
             self._flush_elements()
@@ -267,30 +274,70 @@ class ClientOutput:
             self._flows()
 
     def _flush_ahead(self) -> None:
-        """Write lazy stanzas until the client can take no more."""
+        """Write lazy stanzas until the client can take no more, or for a while: others have their turn in between."""
+        shares = self._turn_end.shares
+        if not shares.may_go_on(self):
+            self._wait_for_turn()
+            return
+        begun = shares.stopwatch()
+        try:
+            self._write_ahead(begun + LAZY_TIME)
+        finally:
+            shares.took(shares.stopwatch() - begun)
+        if self._ahead and not self.blocked:
+            self._wait_for_turn()
+
+    def _wait_for_turn(self) -> None:
+        if not self._paced:
+            self._paced = True
+            self._turn_end.shares.wait(self, self)
+            self._tell_host()
+
+    def go_on(self) -> bool:
+        """Write on in a later turn; True: there is more (`TurnShares`)."""
+        self._write_ahead(self._turn_end.shares.stopwatch() + LAZY_TIME)
+        if self._ahead and not self.blocked:
+            return True
+        self._paced = False
+        self._flows()
+        return False
+
+    def flush_at_once(self) -> None:
+        """Do as `flush`, however long it takes to make what is lazy."""
+        self._write_ahead(math.inf)
+        self.flush()
+
+    def _write_ahead(self, until: float) -> None:
+        stopwatch = self._turn_end.shares.stopwatch
         while self._ahead and not self.blocked:
-            chunk, stanzas = self._ahead[0]
-            size = sum(map(len, chunk))
-            for stanza in stanzas:
-                chunk.append(stanza)
-                size += len(stanza)
-                if size >= _CHUNK:
-                    break
-            else:
-                self._ahead.popleft()
-            data = b"".join(chunk)
-            if self._managed is not None:
-                self._managed.add_all(chunk, len(data))
-                data = b"".join((data, *self._elements))
-                self._elements.clear()
-            CLIENTS.sent += len(chunk)
-            chunk.clear()
-            self._write(data)
-            self._writes.wrote(len(data), everything=not (self._ahead or self.parts))
-            if self._managed is not None:
-                self._watch(self._managed)
+            self._write_chunk(*self._ahead[0])
+            if stopwatch() >= until:
+                break
         if not self._ahead:
             self._ahead = ()
+
+    def _write_chunk(self, chunk: list[bytes], stanzas: Iterator[bytes]) -> None:
+        """Write what `chunk` has, and lazy stanzas behind it."""
+        assert self._ahead
+        size = sum(map(len, chunk))
+        for stanza in stanzas:
+            chunk.append(stanza)
+            size += len(stanza)
+            if size >= _CHUNK:
+                break
+        else:
+            self._ahead.popleft()
+        data = b"".join(chunk)
+        if self._managed is not None:
+            self._managed.add_all(chunk, len(data))
+            data = b"".join((data, *self._elements))
+            self._elements.clear()
+        CLIENTS.sent += len(chunk)
+        chunk.clear()
+        self._write(data)
+        self._writes.wrote(len(data), everything=not (self._ahead or self.parts))
+        if self._managed is not None:
+            self._watch(self._managed)
 
     # Stream management -----------------------------------------------------------------------------------------
 
@@ -358,6 +405,7 @@ class ClientOutput:
 
     def abort(self) -> None:
         """Give the client up without a word."""
+        self._paced = False
         if self._stream is not None:
             self._stream.transport.abortConnection()
 
@@ -382,7 +430,10 @@ class ClientOutput:
             self.flush()  # which may block again
             if not self._ahead and not self.parts:
                 self._waiting = 0
-        free = self.asleep or not self.blocked
+        self._tell_host()
+
+    def _tell_host(self) -> None:
+        free = self.asleep or not (self.blocked or self._paced)
         if free is not self._free:
             self._free = free
             self._host.flows(free)

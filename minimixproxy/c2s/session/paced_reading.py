@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from minimixproxy.c2s.session.turn_shares import TurnShares
+from minimixproxy.timing.turn_shares import TurnShares
 from minimixproxy.wire.events import Event
 from minimixproxy.wire.stanza import Stanza
 

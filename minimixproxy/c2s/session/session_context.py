@@ -9,7 +9,6 @@ from minimixproxy.c2s.session.account_interface import AccountsPort
 from minimixproxy.c2s.session.login_lines import LoginLines
 from minimixproxy.c2s.session.reconnecting import Connect
 from minimixproxy.c2s.session.resumable import ResumableSessions
-from minimixproxy.c2s.session.turn_shares import TurnShares
 from minimixproxy.config.settings import Limits
 from minimixproxy.timing.clock import Clock
 from minimixproxy.timing.turn_end import TurnEnd
@@ -17,7 +16,7 @@ from minimixproxy.timing.turn_end import TurnEnd
 
 @dataclass(frozen=True, slots=True)
 class SessionContext:
-    """One per service. `turn_end`: when sessions write; `shares`: what each may take of a turn of the reactor.
+    """One per service. `turn_end`: when sessions write, and what each may take of a turn of the reactor.
 
     `connect`: logs in at the server of a login; `lines`: at which pace sessions do so again. `client_state`: whether
     clients may say whether they are active, whatever their server offers (XEP-0352).
@@ -27,7 +26,6 @@ class SessionContext:
     limits: Limits
     clock: Clock
     turn_end: TurnEnd
-    shares: TurnShares
     resumable: ResumableSessions
     connect: Connect
     lines: LoginLines

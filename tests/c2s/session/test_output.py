@@ -10,9 +10,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.session.acknowledgements import CROSSING, EVERYTHING, Acknowledgements
-from minimixproxy.c2s.session.output import ClientOutput
+from minimixproxy.c2s.session.output import LAZY_TIME, ClientOutput
 from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
+from tests.timing.turns import next_turn
 from tests.wires import Wire
 
 BUFFER = 64 * 1024
@@ -27,12 +28,14 @@ class SlowTransport(Wire):
         self.largest = 0
         self.written: list[bytes] = []
         self.pause: Callable[[], None] = lambda: None
+        self.now, self.cost = 0.0, 0.0  # seconds, and of each write
 
     def unregisterProducer(self) -> None:
         """Nobody was registered."""
 
     def write(self, data: bytes) -> None:
         self.written.append(data)
+        self.now += self.cost
         self.inside += len(data)
         self.largest = max(self.largest, self.inside)
         if self.inside > BUFFER:
@@ -54,24 +57,28 @@ class CountingReach(Acknowledgements):
 
 
 class Client:
-    """The stream of a client too: what it was told last is in `last`."""
+    """The stream of a client too: what it was told last is in `last`. `cost`: seconds that each write takes."""
 
-    def __init__(self, limit: int = 1024 * 1024) -> None:
+    def __init__(self, limit: int = 1024 * 1024, cost: float = 0.0) -> None:
         self.clock = Clock()
         self.transport = SlowTransport()
         self.waited: list[int] = []
         self.last: list[bytes] = []
         self.given = 0  # the last message that was given out
         self.reach = CountingReach(self.clock, lambda: self.given)
-        self.output = ClientOutput(self, TurnEnd(self.clock), self.reach, limit, self)
+        self.transport.cost = cost
+        self.turn_end = TurnEnd(self.clock)
+        self.turn_end.shares.stopwatch = lambda: self.transport.now
+        self.output = ClientOutput(self, self.turn_end, self.reach, limit, self)
         self.transport.pause = self.output.block
         self.made = 0
+        self.others_wait = False
 
     def close(self, data: bytes = b"") -> None:
         self.last.append(data)
 
     def flows(self, free: bool) -> None:
-        """Nobody else is to wait."""
+        self.others_wait = not free
 
     def overflows(self, waiting: int) -> None:
         self.waited.append(waiting)
@@ -339,10 +346,82 @@ class LazyTest(SynchronousTestCase):
         max_size=30,
     )
 
+    def paced(self) -> Client:
+        """A client that is shown much, which takes long, and can take it all."""
+        client = Client(limit=100_000, cost=LAZY_TIME / 2)
+        client.transport.pause = lambda: None
+        client.output.deliver_all(client.lazy(*[b"x" * 1000] * 1000))
+        return client
+
+    def test_a_little_in_each_turn(self) -> None:
+        client = self.paced()
+        turns = 0
+        while client.output.waits:
+            begun = client.transport.now
+            next_turn(client.clock)
+            turns += 1
+            self.assertLessEqual(client.transport.now - begun, 2 * LAZY_TIME)
+            self.assertEqual(client.others_wait, client.output.waits)
+        self.assertEqual(client.received, b"x" * 1_000_000)
+        self.assertGreater(turns, 10)
+
+    def test_what_comes_meanwhile_is_behind_and_bounded(self) -> None:
+        client = self.paced()
+        next_turn(client.clock)
+        client.output.deliver(b"behind")
+        client.output.parts.append(b"passed")
+        client.output.flush()
+        client.output.deliver_all(client.lazy(b"again"))
+        client.output.deliver(b"last")
+        client.turn()
+        self.assertEqual(client.received, b"x" * 1_000_000 + b"behindpassedagainlast")
+        client = self.paced()
+        next_turn(client.clock)
+        for _ in range(101):
+            client.output.deliver(b"y" * 1000)
+        self.assertEqual(client.waited, [101_000])
+
+    def test_several_have_their_turns(self) -> None:
+        clients = [self.paced() for _ in range(3)]
+        for client in clients[1:]:
+            client.output._turn_end = clients[0].turn_end
+            client.output.deliver(b"behind")
+            client.turn()  # its own clock has what was scheduled
+        clients[0].turn()
+        self.assertEqual([len(client.received) for client in clients], [1_000_000] + [1_000_006] * 2)
+
+    def test_it_sleeps_or_ends_meanwhile(self) -> None:
+        client = self.paced()
+        next_turn(client.clock)
+        client.output.fall_asleep()
+        self.assertFalse(client.others_wait)
+        client.turn()
+        made = client.made
+        self.assertLess(made, 1000)
+        client.output.wake(client, b"")
+        client.turn()
+        self.assertEqual((client.made, client.others_wait), (1000, False))
+        client = self.paced()
+        next_turn(client.clock)
+        client.output.close(b"end")
+        client.turn()
+        self.assertLess(client.made, 1000)
+
+    def test_all_at_once_if_need_be(self) -> None:
+        client = self.paced()
+        next_turn(client.clock)
+        client.output.deliver(b"behind")
+        client.output.flush_at_once()
+        self.assertEqual(client.received, b"x" * 1_000_000 + b"behind")
+        client.output.deliver(b"more")
+        client.turn()
+        self.assertTrue(client.received.endswith(b"behindmore"))
+        self.assertFalse(client.others_wait)
+
     @settings(max_examples=100)
-    @given(steps)
-    def test_any_order(self, steps: list[tuple[str, object]]) -> None:
-        client = Client(limit=10**9)
+    @given(steps, st.sampled_from([0.0, LAZY_TIME / 3, LAZY_TIME * 2]))
+    def test_any_order(self, steps: list[tuple[str, object]], cost: float) -> None:
+        client = Client(10**9, cost)
         expected = bytearray()
 
         def stanza(size: object) -> bytes:
@@ -362,7 +441,8 @@ class LazyTest(SynchronousTestCase):
             else:
                 getattr(client, what)()
         client.turn()
-        while client.output.blocked:
+        while client.output.waits:
             client.drain()
+            client.turn()
         self.assertEqual(client.received, bytes(expected))
         self.assertEqual(client.reach.noted, [len(one) for one in client.transport.written])

@@ -10,18 +10,11 @@ from twisted.internet.task import Clock
 from twisted.trial import unittest
 
 from minimixproxy.c2s.session.paced_reading import PIECE, PIECES_TIME
-from minimixproxy.c2s.session.turn_shares import TURN, TurnShares
 from minimixproxy.minimix.interfaces.streams import SessionPort
+from minimixproxy.timing.turn_shares import TURN, TurnShares
 from minimixproxy.wire.stanza import Stanza
 from tests.c2s.helpers import Lab, LabClient
-
-
-def next_turn(clock: Clock) -> None:
-    """Do what the reactor does in one turn: what is due, but not what comes of it."""
-    for call in [call for call in clock.calls if call.getTime() <= clock.seconds()]:
-        clock.calls.remove(call)
-        call.called = 1
-        call.func(*call.args, **call.kw)
+from tests.timing.turns import next_turn
 
 
 class One:
@@ -235,7 +228,7 @@ class SessionsTest(unittest.TestCase):
         """The process may be stopped at any point: to the stopwatch that is a long time."""
         client = self.client()
         seconds = count(0.0, 1.0)
-        self.patch(self.lab.shares, "stopwatch", lambda: next(seconds))
+        self.patch(self.lab.turn_end.shares, "stopwatch", lambda: next(seconds))
         client.send(b"<iq id='i'/>" * 2)
         self.assertEqual(client.upstream.take(), b"<iq id='i'/>" * 2)
 
