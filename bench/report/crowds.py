@@ -1,5 +1,7 @@
 """The parts of the report about everybody at once, and about big rooms."""
 
+import math
+from itertools import pairwise
 from statistics import median
 
 from bench import bigroom, storms
@@ -14,6 +16,7 @@ AGAIN_GOAL = 8.0  # seconds
 FURTHER_GOAL = 10.0  # microseconds for each occupant
 FURTHER_BYTES_GOAL = 0.3  # MiB
 HELD_GOAL = 20.0  # milliseconds
+DOUBLED_GOAL = 1.5  # times as much for each occupant in a room of twice as many: 1 is linear, 2 is quadratic
 
 VALUE = Column("measured", 2, before=True, goal=True)
 
@@ -52,7 +55,7 @@ def _row(label: str, value: float, goal: Goal | None = None) -> Row:
 
 
 def big_rooms_section(cases: list[bigroom.Case]) -> Section:
-    """Two sizes, so that what grows faster than the room is seen."""
+    """Rooms of twice as many each time, so that what grows faster than the room is seen."""
     goals = {"further": Goal(FURTHER_GOAL), "MiB": Goal(FURTHER_BYTES_GOAL)}
     cpu = [Column("first", 1), Column("further", 1, before=True, goal=True), Column("second device", 1)]
     columns = [*cpu, Column("forked", 1, before=True), Column("MiB", 2, before=True, goal=True), Column("seconds", 1)]
@@ -67,6 +70,13 @@ def big_rooms_section(cases: list[bigroom.Case]) -> Section:
             " second device; for each copy of a presence that a device gets.\nMiB of resident memory for each further"
             " account; seconds until all devices know of everything.",
             Table("cost", ["occupants"], columns, [Row([str(case.occupants)], _costs(case), goals) for case in cases]),
+            "What each occupant costs in a room of twice as many, as a multiple: 1 is linear, 2 would be quadratic.",
+            Table(
+                "doubled",
+                ["occupants"],
+                [Column(what, 2, goal=True) for what in _EACH],
+                [_doubled(*pair) for pair in pairwise(cases)],
+            ),
             "Somebody else's pings through the same proxy, of itself in another room, which the proxy answers:"
             " milliseconds.",
             Table(
@@ -96,3 +106,13 @@ def _costs(case: bigroom.Case) -> dict[str, float | None]:
 
 def _pings(times: list[float]) -> dict[str, float | None]:
     return {"p50": median(times), "p99": percentile(times, 0.99), "longest": times[-1]}
+
+
+# What a case says of each occupant.
+_EACH = ("first", "further", "second device", "forked")
+
+
+def _doubled(half: bigroom.Case, whole: bigroom.Case) -> Row:
+    small, large = _costs(half), _costs(whole)
+    ratios = {what: (large[what] or 0.0) / (small[what] or math.inf) for what in _EACH}
+    return Row([f"{half.occupants} to {whole.occupants}"], ratios, dict.fromkeys(_EACH, Goal(DOUBLED_GOAL)))

@@ -76,3 +76,12 @@ class CrowdsTests(SynchronousTestCase):
         results = crowds.big_rooms_section([found]).results()
         self.assertEqual(results["pings"]["5000, occupants leave and come"]["longest"], 30.0)
         self.assertEqual(results["cost"]["5000"]["MiB"], 1.0)
+
+    def test_rooms_of_twice_as_many(self) -> None:
+        half = bigroom.Case(2500, 80.0, 20.0, 5.0, 10.0, 2**20, 9.0, [1.0], [2.0])
+        whole = half._replace(occupants=5000, first=160.0, further=22.0)
+        section = crowds.big_rooms_section([half, whole])
+        doubled = section.results()["doubled"]["2500 to 5000"]
+        self.assertEqual((doubled["first"], doubled["further"], doubled["forked"]), (2.0, 1.1, 1.0))
+        self.assertIn("| 2500 to 5000 | 2.00 | ≤ 1.5, **missed** | 1.10 | ≤ 1.5, met |", section.markdown({}))
+        self.assertEqual(crowds.big_rooms_section([half]).results()["doubled"], {})
