@@ -133,7 +133,8 @@ class ReplayEdge(Edges):
     def test_an_occupant(self) -> None:
         world = World()
         world.joined("phone")
-        world.shows("eve", inner=f"<status>{SECRET}</status>")
+        # The room names the account stream in it: so it is read.
+        world.shows("eve", inner=f"<status>{SECRET}</status>", item=f"jid='{STREAM}'")
         view = world.account.rooms[ROOM]._attendance.view
         kept = view.occupants["eve"]
         original = snapshot.presence_for

@@ -33,6 +33,7 @@ async def open_account_stream(
     try:
         features = await open_stream(stream)
         stream.read_in_slices(turn)
+        stream.recognize_presences()
         limit = announced_limit(features)
         if resumable is not None and await _resumes(stream, resumable):
             return Opened(stream, resumable.jid, resumed=True, limit=limit)

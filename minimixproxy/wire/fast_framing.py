@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from xml.parsers import expat
 
 from minimixproxy.wire.events import Event, Fault
-from minimixproxy.wire.framing import PARSER_LIFE, Framer, FramingLimits, expat_fault
+from minimixproxy.wire.framing import PARSER_LIFE, FramingLimits, expat_fault
 from minimixproxy.wire.idle_parsers import IDLE, kind_of_header
 from minimixproxy.wire.long_namespaces import has_long_namespace
 from minimixproxy.wire.qualified_names import named_attributes, split_name
+from minimixproxy.wire.recognizing import RecognizingFramer
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.trees import read_start_tag
 
@@ -74,6 +75,7 @@ class UnreadStanza(Stanza):
         self._namespaces = namespaces
         self.met = None
         self._element = None
+        self._unaddressed = None
         self.handled = False
         self._tag: tuple[str, dict[str, str]] | None = None
 
@@ -95,7 +97,7 @@ class UnreadStanza(Stanza):
         return self._start_tag()[1]
 
 
-class FastFramer(Framer):
+class FastFramer(RecognizingFramer):
     """A `Framer` that, once `passing` is set, does not look into whole simple stanzas.
 
     Expat checks them all the same, unless `trusting` is set, too. `payloads` of such a stanza are found out when asked
@@ -119,11 +121,6 @@ class FastFramer(Framer):
         self.passing = True
         self.trusting = trusting
         self._rest_if_possible()
-
-    @property
-    def is_between_stanzas(self) -> bool:
-        """Whether all that came is handled, and a stanza may begin."""
-        return self._depth == 1 and not (self._tail or self._finished or self._guard.held)
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes of the stream, however cut; return what they completed."""

@@ -120,10 +120,16 @@ def with_attributes_in(raw: bytes, names: Collection[bytes]) -> bytes:
     return raw if len(kept) == len(found) else b"".join((tag.group(1), *kept, raw[tag.end() :]))
 
 
+def place_of_to(raw: bytes) -> tuple[int, int] | None:
+    """Return where `to` begins, with the space before it, and ends in a start tag; None if there is none."""
+    tag = _UP_TO_TO.match(raw)
+    return None if tag is None else (tag.end(1), tag.end())
+
+
 def unaddressed(raw: bytes) -> bytes:
     """Return `raw` without its `to`: what a room tells several accounts is the same then."""
-    tag = _UP_TO_TO.match(raw)
-    return raw if tag is None else raw[: tag.end(1)] + raw[tag.end() :]
+    found = place_of_to(raw)
+    return raw if found is None else raw[: found[0]] + raw[found[1] :]
 
 
 class ForkTemplate:
@@ -153,7 +159,18 @@ class Stanza:
     It looks enough like a `domish.Element` for the observers of a Twisted `XmlStream`.
     """
 
-    __slots__ = ("_element", "_namespaces", "_payloads", "attributes", "handled", "met", "name", "raw", "uri")
+    __slots__ = (
+        "_element",
+        "_namespaces",
+        "_payloads",
+        "_unaddressed",
+        "attributes",
+        "handled",
+        "met",
+        "name",
+        "raw",
+        "uri",
+    )
 
     def __init__(
         self,
@@ -178,6 +195,7 @@ class Stanza:
         self._namespaces = namespaces
         self.met = met
         self._element: domish.Element | None = None
+        self._unaddressed: bytes | None = None
         self.handled = False  # whether a handler has said that no other is to take it
 
     def __repr__(self) -> str:
@@ -207,6 +225,15 @@ class Stanza:
             }
             return rewrite(self.raw, dict(missing)) if missing else self.raw
         return self.raw
+
+    @property
+    def unaddressed(self) -> bytes:
+        """`self_contained` without `to` (see `unaddressed`)."""
+        return unaddressed(self.self_contained()) if self._unaddressed is None else self._unaddressed
+
+    def is_unaddressed(self, raw: bytes) -> None:
+        """Note what `unaddressed` is, which somebody has found out; the bytes are `self_contained`."""
+        self._unaddressed = raw
 
     @property
     def readable(self) -> bool:

@@ -18,6 +18,7 @@ from minimixproxy.namespaces import NS_STREAM
 from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.framing import FramingLimits
+from minimixproxy.wire.recognizing import KNOWN
 from minimixproxy.wire.stanza import Stanza
 
 SLICE = 0.0025  # seconds, about, that one stream's events take in one turn of the reactor
@@ -171,6 +172,7 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         self.is_lost = True
         while self._ahead or self._read_ahead():
             self.dispatch_event(self._ahead.popleft())
+        self.framer.recognize_no_more()
         super().connectionLost(reason)
 
     def handle_events(self, events: list[Event]) -> None:
@@ -196,6 +198,10 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         Others have their turn in between, and the peer is not read meanwhile.
         """
         self._turn = turn
+
+    def recognize_presences(self) -> None:
+        """From now on presences that several streams get are read once (see `recognizing`)."""
+        self.framer.recognize(KNOWN)
 
     def hand_stanzas_to(self, taker: Callable[[Stanza], None]) -> None:
         """From now on stanzas go to `taker` in place of the observers, who still get everything else."""

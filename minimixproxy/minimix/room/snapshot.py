@@ -35,6 +35,7 @@ SPEAKERS = 100  # occupants who spoke last are shown in huge rooms, too
 # An affiliation or role that not everybody has. Who writes it elsewhere in a presence is shown, and no harm is done.
 _STANDS_OUT = re.compile(rb"affiliation\s*=\s*[\"'](?:owner|admin|member)|role\s*=\s*[\"']moderator")
 MAX_SUBJECT = 1024  # characters of a subject that is too large to be kept
+_PRESENCE = b"<presence "
 
 
 class _Kept:
@@ -182,7 +183,7 @@ class Snapshot:
 
     def _others_presence(self, presence: Stanza) -> bytes | None:
         """Return another occupant's presence as it is kept; None if there is no place for it."""
-        raw = unaddressed(presence.self_contained())
+        raw = presence.unaddressed
         if not self._take_whole(_cost(raw)):
             raw = unaddressed(stripped(presence))
             if not self._budget.take(_cost(raw)):
@@ -276,25 +277,32 @@ class Snapshot:
         subject = self._subject_for(session_jid)
 
         def stanzas() -> Iterator[bytes]:
-            for stanza in self._others(of_room, others):
-                try:
-                    raw = presence_for(stanza, session_jid, stream_jid)
-                except Exception as error:  # noqa: BLE001 (whatever is wrong with one, the session gets the others)
-                    NET.unshown(stanza.raw, "a presence", self.room, error)
-                else:
-                    yield raw
+            if of_room is not None:
+                yield from self._shown(of_room, session_jid, stream_jid)
+            yield from self._others(others, session_jid, stream_jid)
             yield own
             yield from history.to(session_jid)
             yield subject
 
         return LazyStanzas(len(others) + len(history) + (3 if of_room is not None else 2), stanzas())
 
-    @staticmethod
-    def _others(of_room: Stanza | None, others: list[bytes]) -> Iterator[Stanza]:
-        if of_room is not None:
-            yield of_room
+    def _others(self, others: list[bytes], session_jid: str, stream_jid: str) -> Iterator[bytes]:
+        """Yield the presences of other occupants, which are kept without `to`; there may be thousands."""
+        addressed, named = b"<presence to='%b'" % escape(session_jid), escape(stream_jid)
         for raw in others:
-            yield _presence(raw)
+            if raw.startswith(_PRESENCE) and not (named and named in raw):
+                yield addressed + raw[len(_PRESENCE) - 1 :]
+            else:
+                yield from self._shown(_presence(raw), session_jid, stream_jid)
+
+    def _shown(self, presence: Stanza, session_jid: str, stream_jid: str) -> Iterator[bytes]:
+        """Yield the copy of a presence, or nothing: whatever is wrong with one, the session gets the others."""
+        try:
+            raw = presence_for(presence, session_jid, stream_jid)
+        except Exception as error:  # noqa: BLE001 (a fault of ours, or bytes that were damaged)
+            NET.unshown(presence.raw, "a presence", self.room, error)
+        else:
+            yield raw
 
     def reflection(self, session_jid: str, stream_jid: str, stanza_id: str | None, codes: Collection[str]) -> bytes:
         """Return the account's own presence as the answer to a session's, with 110 and `codes`."""
