@@ -95,6 +95,10 @@ class Handled:
         return None
 
     def _released(self) -> None:
+        if len(self._open) == 1 and not self._open[0].holds:  # mostly so
+            self._open.clear()
+            self._progress()
+            return
         done = 0
         while done < len(self._open) and not self._open[done].holds:
             done += 1

@@ -229,7 +229,9 @@ class Stanza:
     @property
     def unaddressed(self) -> bytes:
         """`self_contained` without `to` (see `unaddressed`)."""
-        return unaddressed(self.self_contained()) if self._unaddressed is None else self._unaddressed
+        if self._unaddressed is None:
+            self._unaddressed = unaddressed(self.self_contained())
+        return self._unaddressed
 
     def is_unaddressed(self, raw: bytes) -> None:
         """Note what `unaddressed` is, which somebody has found out; the bytes are `self_contained`."""

@@ -27,14 +27,15 @@ def with_clients(stanza: Stanza, own: str, room: str, client_of: ClientOf) -> St
     `own`: the full JID of the account stream, that got it or would have. Its own address stays: that reads differently
     to each of the account's clients.
     """
-    if not _may_name_another(stanza.raw, own):
+    # A presence without its `to`, which is one's own: most name nobody else. Views keep it so, too.
+    if not _may_name_another(stanza.unaddressed if stanza.name == "presence" else stanza.raw, own):
         return stanza
     return with_addresses(stanza, lambda address: client_of(address, room) if address != own else None)
 
 
 def as_before(gone: Stanza, before: Stanza | None, own: str) -> Stanza:
     """Return a neighbour's last presence with the address by which it was shown until now: its client is gone."""
-    if before is None or not _may_name_another(gone.raw, own):
+    if before is None or not _may_name_another(gone.unaddressed, own):
         return gone
     shown, leaving = muc.address_of(before), muc.address_of(gone)
     if shown is None or leaving is None or not leaving.partition("/")[2].startswith(RESOURCE_PREFIX):
@@ -44,5 +45,7 @@ def as_before(gone: Stanza, before: Stanza | None, own: str) -> Stanza:
 
 def _may_name_another(raw: bytes, own: str) -> bool:
     """Tell, at little cost, whether an account stream may be named beside our `own`."""
+    if STREAM_MARK not in raw:
+        return False
     found = raw.count(STREAM_MARK)
-    return found > 0 and (STREAM_MARK not in own.encode() or found > raw.count(own.encode()))
+    return STREAM_MARK not in own.encode() or found > raw.count(own.encode())

@@ -40,8 +40,11 @@ class NickTenure:
     def shown(self, occupant: str, newest: int) -> None:
         """The room shows an occupant, for the first time or again; `newest` is the last message so far."""
         key = hash(occupant)
-        if len(self._since) + len(self._from_the_start) < MAX_SHOWN and self._place(key) is None:
-            self._since.setdefault(key, newest)
+        since, from_the_start = self._since, self._from_the_start
+        if key in since or len(since) + len(from_the_start) >= MAX_SHOWN:
+            return
+        if not from_the_start or self._place(key) is None:
+            since[key] = newest
 
     def left(self, occupant: str) -> None:
         """An occupant left, or took another nick; whoever has that one next is somebody else."""

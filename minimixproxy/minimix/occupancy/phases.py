@@ -19,6 +19,8 @@ class State(Enum):
 class Phase(Enum):
     """The states of the lifecycle's table."""
 
+    __hash__ = object.__hash__  # as they are compared: Enum's is no part of C, and each stanza asks for some
+
     NEW = "new"  # nobody has asked to join yet
     JOINING = "joining"  # the join is sent, and the own presence awaited
     ENTERED = "entered"  # the own presence was shown, and the subject is awaited

@@ -41,7 +41,8 @@ def readable_quickly(presence: Stanza) -> Stanza:
 
 def is_own(presence: Stanza) -> bool:
     """Tell, without a tree, whether a room's presence has the status code 110: it is the receiver's own."""
-    return _SELF.search(presence.raw) is not None and muc.SELF in _Reader(presence).codes()
+    raw = presence.raw
+    return b"110" in raw and _SELF.search(raw) is not None and muc.SELF in _Reader(presence).codes()
 
 
 class _Reader:
