@@ -100,39 +100,39 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
     def dataReceived(self, data: bytes) -> None:
         """Cut what arrived into events; a restart in the middle of a read cannot happen, since we speak first."""
         self.traffic.received_bytes += len(data)
-        if self._turn is None or (self.sink is not None and not self._waits):
+        turn = self._turn
+        if self._waits:
+            self._unread = [*self._unread, data]
+        elif turn is None or self.sink is not None:
             self.handle_events(self.framer.feed(data))
-            return
-        self._unread = [*self._unread, data]
-        if not self._waits:
-            self._begin(self._turn)
+        elif turn.shares.may_go_on(self):
+            self._handle_now(turn, data)
+        else:
+            self._unread = [data]
+            self._wait(turn)
 
-    def _begin(self, turn: Turn) -> None:
-        """Handle what has come, now if there is time for that; the rest has its turn behind others."""
-        shares = turn.shares
+    def _handle_now(self, turn: Turn, data: bytes) -> None:
+        """Handle what has come for as long as a slice; the rest waits for its turn."""
+        begun = self.stopwatch()
         try:
-            if shares.may_go_on(self):
-                begun = self.stopwatch()
-                try:
-                    self._slice(turn, begun)
-                finally:
-                    shares.took(self.stopwatch() - begun)
+            self._ahead = deque(self.framer.feed(data))
+            self._slice(turn, begun + SLICE)
         finally:
-            if self._is_more and not self.is_lost:
-                self._waits = True
-                self.transport.pauseProducing()
-                shares.wait(self, self)
+            turn.shares.took(self.stopwatch() - begun)
+            if self._ahead and not self.is_lost:
+                self._wait(turn)
 
-    @property
-    def _is_more(self) -> bool:
-        return bool(self._ahead or self._unread)
+    def _wait(self, turn: Turn) -> None:
+        """The peer is not read until it is this stream's turn."""
+        self._waits = True
+        self.transport.pauseProducing()
+        turn.shares.wait(self, self)
 
-    def _slice(self, turn: Turn, begun: float) -> None:
+    def _slice(self, turn: Turn, until: float) -> None:
         """Handle events for a while, in their order."""
-        until = begun + SLICE
         turn.begin()
         try:
-            while self._ahead or self._read_ahead():
+            while self._ahead or (self._unread and self._read_ahead()):
                 self.dispatch_event(self._ahead.popleft())
                 if self.stopwatch() >= until:
                     break
@@ -140,16 +140,20 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
             turn.end()
 
     def _read_ahead(self) -> bool:
-        """Cut into events what is not yet; False: there is nothing."""
+        """Cut into events what is not yet; False: there are none in it."""
         while self._unread and not self._ahead:
             data, self._unread = self._unread[0], self._unread[1:]
             self._ahead = deque(self.framer.feed(data))
         return bool(self._ahead)
 
+    @property
+    def _is_more(self) -> bool:
+        return bool(self._ahead or self._unread)
+
     def go_on(self) -> bool:
         """Handle some of what waits (`timing.turn_shares.Waiting`)."""
         if self._turn is not None and not self.is_lost:
-            self._slice(self._turn, self.stopwatch())
+            self._slice(self._turn, self.stopwatch() + SLICE)
         if self._is_more and not self.is_lost:
             return True
         self._resume()
