@@ -22,7 +22,7 @@ from minimixproxy.wire.recognizing import KNOWN
 from minimixproxy.wire.stanza import Stanza
 
 SLICE = 0.0025  # seconds, about, that one stream's events take in one turn of the reactor
-_NOTHING: deque[Event] = deque(maxlen=0)  # an empty one is large
+NOTHING: deque[Event] = deque(maxlen=0)  # an empty one is large
 SKIPPED_EVENT = "//event/minimixproxy/skipped"  # with the `Skipped`
 
 
@@ -77,7 +77,7 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         self._taker: Callable[[Stanza], None] | None = None
         self.is_closed = False
         # Of slices to come; a session's stream has none.
-        self._ahead: deque[Event] = _NOTHING
+        self._ahead: deque[Event] = NOTHING
         self._unread: list[bytes] | tuple[()] = ()  # behind that
         self._waits = False  # for its turn; its peer is not read meanwhile
         self._is_broken = False  # what it has sent is no XML for us, and the connection is about to be lost
@@ -137,6 +137,8 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
                 if self.stopwatch() >= until:
                     break
         finally:
+            if not self._ahead:
+                self._ahead = NOTHING
             turn.end()
 
     def _read_ahead(self) -> bool:

@@ -26,6 +26,7 @@ from minimixproxy.safety_net import NET
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.trees import MAX_TAGS
+from minimixproxy.wire.xmlstream import NOTHING
 from tests.c2s.helpers import BIND, BOUND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, StubAccount, StubAccounts, plain
 from tests.c2s.server.test_negotiation import END, errors
 from tests.log_events import log_events
@@ -88,7 +89,7 @@ class IdleTest(SessionTest):
             self.assertEqual([held for held in gc.get_referents(part) if isinstance(held, deque)], [], part)
         stream = session._server._stream
         assert stream is not None
-        self.assertEqual(stream._ahead, ())
+        self.assertIs(stream._ahead, NOTHING, "which is everybody's")
 
 
 class RelayTest(SessionTest):
