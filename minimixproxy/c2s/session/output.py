@@ -299,7 +299,8 @@ class ClientOutput:
         if self._ahead and not self.blocked:
             return True
         self._paced = False
-        self._flows()
+        if not self.over:
+            self._flows()
         return False
 
     def flush_at_once(self) -> None:
