@@ -169,8 +169,9 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "timing.answered_line": {"SILENT": 5.0, "LEAST_PER_SECOND": 20.0},
     "timing.answered_lines": {"MOST_PER_SECOND": 250, "BURST": 25, "KEPT": 1000},
     "accountstream.accounts": {
-        "OPENINGS_PER_SECOND": 20,
-        "OPENINGS_AT_ONCE": 50,
+        "OPENINGS_PER_SECOND": 100,
+        "OPENINGS_BURST": 10,
+        "OPENINGS": (60.0, 1.0, 10.0, 0.05),
     },
     "accountstream.reconfiguring": {"AT_ONCE": 2000, "AS_MANY_OTHERS": 20},
     "accountstream.account_login": {"SEEN_INTERVAL": 3600},

@@ -21,17 +21,21 @@ from minimixproxy.minimix.interfaces.enrolling import Enrolled, NotEnrolled, Ref
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.room.context import AccountContext
+from minimixproxy.timing.answered_line import Pace
 from minimixproxy.timing.answered_lines import AnsweredLines
 from minimixproxy.timing.clock import Timer
-from minimixproxy.timing.pacing import Slots
+from minimixproxy.timing.lines import Line
 from minimixproxy.wire.lazy_stanzas import Output
 
 if TYPE_CHECKING:
     from minimixproxy.c2s.upstream.connecting import Login
 
-# What the account streams of one domain may demand of its server when all of them come back.
-OPENINGS_PER_SECOND = 20
-OPENINGS_AT_ONCE = 50
+# All account streams come back at the pace at which their servers open them, each domain's in a line of its own (see
+# `AnswerWindow`); but no more of all domains in a second than these: each is some milliseconds of work.
+OPENINGS_PER_SECOND = 100
+OPENINGS_BURST = 10
+# Connecting, TLS, a login and a resource take a while. A server that does not answer is not to have ever more of them.
+OPENINGS = Pace(silent=60.0, least_per_second=1.0, urgent_per_second=10.0, rest=0.05)
 
 
 class Accounts(MultiService):
@@ -60,7 +64,7 @@ class Accounts(MultiService):
         self.known_keys = AccountKeys(context.enrolled, self._login_of)
         self.enrolling = Enrolling(self, context.logins, context.enrolled, self.known_keys)
         self._held: dict[str, HeldAccount] = {}
-        self._slots: dict[str, Slots] = {}  # by domain
+        self._openings = AnsweredLines(context.clock, OPENINGS_PER_SECOND, OPENINGS_BURST, OPENINGS)
         self._seen = Timer(context.clock)
         self.reconfiguring = Reconfiguring(
             context.clock, context.settings.domain, lambda: list(self._held.values()), self.holds
@@ -152,13 +156,9 @@ class Accounts(MultiService):
         held.stream.setServiceParent(self)
         return held
 
-    def slots_of(self, domain: str) -> Slots:
-        """Return what the streams to one domain open through."""
-        slots = self._slots.get(domain)
-        if slots is None:
-            slots = Slots(self._clock, OPENINGS_PER_SECOND, OPENINGS_PER_SECOND, OPENINGS_AT_ONCE)
-            self._slots[domain] = slots
-        return slots
+    def line_of(self, bare: str) -> Line:
+        """Return what an account's stream opens through: the line of its domain."""
+        return self._openings.of(parse_jid(bare).domain, bare)
 
     def _login_of(self, bare: str) -> AccountLogin | None:
         held = self._held.get(bare)
@@ -261,8 +261,7 @@ class Accounts(MultiService):
         """Close every account stream. What is kept of accounts and rooms stays: they come back after the start."""
         self._seen.stop()
         self.reconfiguring.stop()
-        for slots in self._slots.values():
-            slots.stop()
+        self._openings.stop()
         self._rejoins.stop()
         for held in self._held.values():
             held.stop()

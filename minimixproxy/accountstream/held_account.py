@@ -16,7 +16,7 @@ from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.room.context import AccountContext
 from minimixproxy.timing.clock import Timer, wall_time
-from minimixproxy.timing.pacing import Slots
+from minimixproxy.timing.lines import Line
 from minimixproxy.xep.oversized import Sendable
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class Registry(Protocol):
     def enroll(self, bare: str, password: str) -> Awaitable[Enrolled]:
         """Ask the server about an account's password, as often as a login may. Raises `NotEnrolled`."""
 
-    def slots_of(self, domain: str) -> Slots:
-        """Return what the streams to one domain open through."""
+    def line_of(self, bare: str) -> Line:
+        """Return what an account's stream opens through."""
 
     def holds(self, held: HeldAccount) -> bool:
         """Tell whether it is one of these still."""
@@ -61,9 +61,8 @@ class HeldAccount:
         context = registry.logins
         self.bare = bare
         self.login = AccountLogin(bare, context)
-        self.stream = AccountStream(
-            bare, self.login, context.clock, registry.slots_of(parse_jid(bare).domain), _options(context)
-        )
+        line = registry.line_of(bare)
+        self.stream = AccountStream(bare, self.login, context.clock, line, _options(context))
         self.account = Account(bare, self.stream, self, registry.shared, f"{bare}/{context.resource(bare)}")
         self._registry = registry
         self._rooms = context.settings.rooms

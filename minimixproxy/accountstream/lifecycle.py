@@ -16,7 +16,7 @@ from minimixproxy.accountstream.lifecycle_rules import Told, Waits
 from minimixproxy.accountstream.phases import Input, Phase
 from minimixproxy.accountstream.resuming_rules import ResumingRules as Rules
 from minimixproxy.timing.clock import Clock
-from minimixproxy.timing.pacing import Slots
+from minimixproxy.timing.lines import Line
 
 
 class Transition(NamedTuple):
@@ -100,7 +100,7 @@ _AT = {
     },
     Phase.OPENING: {
         Input.CONNECTED: Transition(Phase.OPEN, Rules._begin),
-        Input.CANNOT_OPEN: Transition(Phase.CLOSED, Rules._lose),
+        Input.CANNOT_OPEN: Transition(Phase.CLOSED, Rules._lose_unopened),
         Input.CREDENTIAL_REFUSED: Transition(Phase.REFUSED, Rules._refuse),
         Input.TIME_UP: Transition(Phase.CLOSED, Rules._lose_late),
         Input.SEND: Transition(None, Rules._keep),
@@ -182,8 +182,8 @@ _BY_PHASE = {phase: {what: TABLE[phase, what] for what in Input} for phase in Ph
 class Lifecycle(Rules):
     """At which phase one stream is. `happens` is the only way on."""
 
-    def __init__(self, stream: Told, connect: Connect, clock: Clock, slots: Slots, waits: Waits) -> None:
-        super().__init__(stream, connect, clock, slots, waits)
+    def __init__(self, stream: Told, connect: Connect, clock: Clock, line: Line, waits: Waits) -> None:
+        super().__init__(stream, connect, clock, line, waits)
         self._here = _BY_PHASE[self.phase]
 
     def happens(self, what: Input, with_it: Any = None) -> Any:

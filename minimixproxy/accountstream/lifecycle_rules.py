@@ -14,7 +14,7 @@ from minimixproxy.accountstream.phases import Input, Phase
 from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.backoff import Backoff
 from minimixproxy.timing.clock import Clock, Timer
-from minimixproxy.timing.pacing import Slot, Slots
+from minimixproxy.timing.lines import Line, Place
 
 LONGEST_URGENT_WAIT = 5.0  # seconds from a failure to the next attempt, if somebody waits
 OPENING_TIMEOUT = 60.0  # seconds from the connection to the bound resource
@@ -94,7 +94,7 @@ class Rules:
 
     log = Logger()
 
-    def __init__(self, stream: Told, connect: Connect, clock: Clock, slots: Slots, waits: Waits) -> None:
+    def __init__(self, stream: Told, connect: Connect, clock: Clock, line: Line, waits: Waits) -> None:
         self.phase = Phase.CLOSED
         self.connection: Connection | None = None  # while OPEN or CONGESTED
         self.managed: ManagedStream | None = None  # the same, and while it is to be resumed
@@ -102,7 +102,7 @@ class Rules:
         self._stream = stream
         self._connect = connect
         self._clock = clock
-        self._slots = slots
+        self._line = line
         self._backoff, self._tries = waits
         self._delay = 0.0  # seconds from the last failure to the next attempt
         self._changed = clock.seconds()  # when the last attempt failed, or the stream opened, or ended
@@ -112,7 +112,7 @@ class Rules:
         self._queue: list[bytes] = []  # from HURRYING to OPENING
         self._waiting: list[Callable[[], None]] = []  # the same: for what is in it to be acknowledged; CONGESTED: read
         self.fault = Fault("", 0.0)
-        self._slot: Slot | None = None  # from IN_LINE to OPENING, from TO_RESUME to RESUMING
+        self._slot: Place | None = None  # from IN_LINE to OPENING, from TO_RESUME to RESUMING
         self._attempt: Attempt | None = None  # while OPENING, RESUMING or LEAVING
         self._bound: Opened | None = None  # while those are told who have lost the stream that it follows
 
@@ -193,7 +193,7 @@ class Rules:
     def _line_up(self, _: object = None) -> None:
         """Ask for a slot."""
         if self._slot is None:
-            self._slot = self._slots.turn(lambda: self.happens(Input.SLOT))
+            self._slot = self._line.turn(lambda: self.happens(Input.SLOT))
         self._slot.ask(urgent=self.phase is Phase.FIRST_IN_LINE)
 
     def _open(self, _: object) -> None:
@@ -210,6 +210,7 @@ class Rules:
         queue, self._queue, self.queued = self._queue, [], 0
         waiting, self._waiting = self._waiting, []
         self._bound = None
+        self._answered()
         self._end_opening()
         connection.attach()
         self._stream.attached()
@@ -223,6 +224,11 @@ class Rules:
                 self._stream.opened()
         finally:
             connection.xmlstream.release()
+
+    def _answered(self, *, trouble: bool = False) -> None:
+        """The attempt has come to its end: its line learns from how long that took, or that it was too much."""
+        if self._slot is not None:
+            self._slot.answered(trouble=trouble)
 
     # While it is open
 
@@ -263,10 +269,15 @@ class Rules:
         self._stream.lost()
         dropped.over(self._stream.perhaps_lost)
 
+    def _lose_unopened(self, why: object) -> None:
+        """Drop what waits. The next wait is longer. Call `lost`."""
+        self._answered(trouble=True)
+        self._lose(why)
+
     def _lose_late(self, _: object) -> None:
         """Stop the attempt, and drop what waits. The next wait is longer. Call `lost`."""
         self.log.warn("account stream of {account} did not open in time", account=self._stream.account)
-        self._lose("it did not open in time")
+        self._lose_unopened("it did not open in time")
 
     def _lose_overfull(self, _: object) -> None:
         """Stop, and drop what waits. The next wait is longer. Call `lost`."""

@@ -41,6 +41,7 @@ class ResumingRules(Rules):
     def _try_again(self, why: object = None) -> None:
         """Stop the attempt. Time has to pass."""
         self._note(why)
+        self._answered(trouble=True)
         self._end_opening()
         self._rest()
 
@@ -52,7 +53,7 @@ class ResumingRules(Rules):
             self.happens(Input.TIME_UP)
             return
         self._stay(remaining)
-        self._slot = self._slots.turn(lambda: self.happens(Input.SLOT))
+        self._slot = self._line.turn(lambda: self.happens(Input.SLOT))
         self._slot.ask(urgent=True)
 
     def _resume(self, _: object) -> None:
@@ -73,6 +74,7 @@ class ResumingRules(Rules):
         RESUMPTIONS.count("account", "success")
         self._changed = self._clock.seconds()
         self.connection = connection = self._stream.connected(opened, self.managed)
+        self._answered()
         self._end_opening()
         connection.attach()
         connection.send_again()

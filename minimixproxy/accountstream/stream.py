@@ -36,7 +36,7 @@ from minimixproxy.minimix.subprotocols.subprotocol import Subprotocol
 from minimixproxy.namespaces import NS_CLIENT
 from minimixproxy.timing.backoff import Backoff
 from minimixproxy.timing.clock import Clock
-from minimixproxy.timing.pacing import Slots
+from minimixproxy.timing.lines import Line
 from minimixproxy.wire.events import Skipped
 from minimixproxy.wire.stanza import MalformedStanza, Stanza, parse_stanza, serialize
 from minimixproxy.xep.oversized import ORDINARY, Sendable, lost_answer, refused
@@ -94,7 +94,7 @@ class AccountStream(XMPPHandlerCollection, Service):
     `connectionInitialized` when it is open and all that waited was sent, and `connectionLost` when it ends. They are
     told nothing of a connection that breaks when the stream is resumed on another. A `Subprotocol` is told of more.
 
-    All account streams open through `slots`. `random`: as `random.random`.
+    `line`: what it opens through, with the others of its domain. `random`: as `random.random`.
     """
 
     log = Logger()
@@ -104,7 +104,7 @@ class AccountStream(XMPPHandlerCollection, Service):
         account: str,
         login: StreamLogin,
         clock: Clock,
-        slots: Slots,
+        line: Line,
         options: StreamOptions = StreamOptions(),
         random: Callable[[], float] = random.random,
     ) -> None:
@@ -117,7 +117,7 @@ class AccountStream(XMPPHandlerCollection, Service):
         self._xmlstream: Observed | None = None  # that handlers have
         self._initialized = False  # and they are told so
         waits = Waits(Backoff(FIRST_WAIT, LONGEST_WAIT, random), Backoff(FIRST_WAIT, LONGEST_WAIT_TO_RESUME, random))
-        self._life = Lifecycle(self, login.open, clock, slots, waits)
+        self._life = Lifecycle(self, login.open, clock, line, waits)
         self.requests = OwnRequests(account, options.iq_timeout, clock)
         self.requests.setHandlerParent(self)
 

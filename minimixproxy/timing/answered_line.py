@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from math import inf
+from typing import NamedTuple
 
 from minimixproxy.timing.answer_window import AnswerWindow
 from minimixproxy.timing.clock import Clock, Timer
@@ -15,23 +16,36 @@ SILENT = 5.0  # seconds after which nobody waits for an answer: it counts as tro
 LEAST_PER_SECOND = 20.0  # are asked, however much is under way: a server that answers nothing may have come to itself
 
 
+class Pace(NamedTuple):
+    """What holds for a line whatever its server answers. `SILENT` and `LEAST_PER_SECOND` are for questions."""
+
+    silent: float
+    least_per_second: float
+    urgent_per_second: float  # the same, while somebody is in a hurry
+    rest: float = 0.0  # seconds after trouble, in which nothing begins: a server that refuses does so quickly
+
+
+QUESTIONS = Pace(SILENT, LEAST_PER_SECOND, LEAST_PER_SECOND)
+
+
 class Turn:
     """One question of an account: first not in line; then it waits, and is called; then it is under way until its end.
 
     Each of its methods is harmless when it is too late for it.
     """
 
-    __slots__ = ("_call", "_line", "account", "began")
+    __slots__ = ("_call", "_line", "account", "began", "urgent")
 
     def __init__(self, line: AnsweredLine, account: str, call: Callable[[], None]) -> None:
         self.account = account
         self.began = inf  # not yet; -inf: never will
+        self.urgent = False
         self._line = line
         self._call = call
 
-    def ask(self) -> None:
-        """Stand in line. May call at once."""
-        self._line.line_up(self)
+    def ask(self, *, urgent: bool = False) -> None:
+        """Stand in line; once more with `urgent` to overtake those who are not in a hurry. May call at once."""
+        self._line.line_up(self, urgent=urgent)
 
     def begin(self) -> None:
         """For the line: it has come to this one."""
@@ -52,13 +66,17 @@ class AnsweredLine:
     `ceiling` is what all lines together go by.
     """
 
-    def __init__(self, clock: Clock, ceiling: Pacer) -> None:
+    def __init__(self, clock: Clock, ceiling: Pacer, pace: Pace = QUESTIONS) -> None:
         self._clock = clock
         self._ceiling = ceiling
+        self._pace = pace
         self._window = AnswerWindow()
-        self._waiting: FairQueue[Turn] = FairQueue()
+        self._urgent: FairQueue[Turn] = FairQueue()
+        self._patient: FairQueue[Turn] = FairQueue()
         self._under_way: OrderedDict[Turn, None] = OrderedDict()  # in the order in which they began
         self._last = -inf  # when one began
+        self._rests_until = -inf
+        self._stopped = False
         self._owed = False  # the ceiling owes a call
         self._timer = Timer(clock)
 
@@ -68,44 +86,63 @@ class AnsweredLine:
         return not (self._waiting or self._under_way)
 
     @property
+    def _waiting(self) -> bool:
+        return bool(self._urgent or self._patient)
+
+    def _queue(self, turn: Turn) -> FairQueue[Turn]:
+        return self._urgent if turn.urgent else self._patient
+
+    @property
     def at_once(self) -> int:
         """How many may be under way now."""
         return self._window.size
 
-    def line_up(self, turn: Turn) -> None:
+    def line_up(self, turn: Turn, *, urgent: bool) -> None:
         """For `Turn`."""
-        if turn.began == inf:
-            self._waiting.add(turn.account, turn)
+        if turn.began == inf and not self._stopped:
+            if urgent and not turn.urgent:
+                self._patient.discard(turn.account, turn)
+                turn.urgent = True
+            self._queue(turn).add(turn.account, turn)
             self._go_on()
 
     def answered(self, turn: Turn, *, trouble: bool) -> None:
         """For `Turn`."""
         if turn in self._under_way:
-            self._window.answered(turn.account, turn.began, self._clock.seconds(), trouble=trouble)
+            now = self._clock.seconds()
+            self._window.answered(turn.account, turn.began, now, trouble=trouble)
+            if trouble:
+                self._rests_until = now + self._pace.rest
         self.ended(turn)
 
     def ended(self, turn: Turn) -> None:
         """For `Turn`."""
         if turn in self._under_way:
             del self._under_way[turn]
-            self._waiting.ended(turn.account)
+            self._queue(turn).ended(turn.account)
         elif turn.began == inf:
             turn.began = -inf
-            self._waiting.discard(turn.account, turn)
+            self._queue(turn).discard(turn.account, turn)
         self._go_on()
 
     def stop(self) -> None:
         """Ask nothing any more."""
+        self._stopped = True
         self._timer.stop()
-        self._waiting = FairQueue()
+        self._urgent, self._patient = FairQueue(), FairQueue()
         self._under_way.clear()
 
     # Its work
 
     def _may_begin(self) -> bool:
-        if len(self._under_way) < self._window.size:
-            return True
-        return self._clock.seconds() >= self._last + 1 / LEAST_PER_SECOND - 1e-6
+        now = self._clock.seconds() + 1e-6
+        if now < self._rests_until:
+            return False
+        return len(self._under_way) < self._window.size or now >= self._next_in_any_case()
+
+    def _next_in_any_case(self) -> float:
+        pace = self._pace
+        return self._last + 1 / (pace.urgent_per_second if self._urgent else pace.least_per_second)
 
     def _go_on(self) -> None:
         if self._waiting and not self._owed and self._may_begin():
@@ -116,7 +153,7 @@ class AnsweredLine:
     def _begin(self) -> None:
         self._owed = False
         if self._waiting and self._may_begin():
-            turn = self._waiting.pop()
+            turn = (self._urgent or self._patient).pop()
             turn.began = self._last = self._clock.seconds()
             self._window.begins(turn.began)
             self._under_way[turn] = None
@@ -126,23 +163,25 @@ class AnsweredLine:
                 self._go_on()
 
     def _look_again(self) -> None:
-        """Have a timer run for what time brings: the least pace, and silence."""
+        """Have a timer run for what time brings: the end of a rest, the least pace, and silence."""
+        now = self._clock.seconds()
+        next_one = self._rests_until if self._rests_until > now else self._next_in_any_case()
         due = min(
-            self._last + 1 / LEAST_PER_SECOND if self._waiting and not self._owed else inf,
-            next(iter(self._under_way)).began + SILENT if self._under_way else inf,
+            next_one if self._waiting and not self._owed else inf,
+            next(iter(self._under_way)).began + self._pace.silent if self._under_way else inf,
         )
         if due == inf:
             self._timer.stop()
         else:
             # Not less than a clock that counts from the epoch can tell apart.
-            self._timer.start(max(0.001, due - self._clock.seconds()), self._time_has_passed)
+            self._timer.start(max(0.001, due - now), self._time_has_passed)
 
     def _time_has_passed(self) -> None:
         now = self._clock.seconds()
         for turn in list(self._under_way):
-            if turn.began + SILENT > now + 1e-6:
+            if turn.began + self._pace.silent > now + 1e-6:
                 break
             self._window.answered(turn.account, turn.began, now, trouble=True)
             del self._under_way[turn]
-            self._waiting.ended(turn.account)
+            self._queue(turn).ended(turn.account)
         self._go_on()

@@ -85,6 +85,10 @@ class Slot:
         self._under_way = True
         self._call()
 
+    def answered(self, *, trouble: bool = False) -> None:
+        """The work is done. Slots learn nothing from how it went (`lines.Place`)."""
+        self.end()
+
     def end(self) -> None:
         """The work is done, or not wanted any more. Harmless a second time."""
         if not self._over:

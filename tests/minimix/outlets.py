@@ -57,7 +57,7 @@ class FakeTurn(Turn):
     def __init__(self, outlet: FakeOutlet, call: Callable[[], None]) -> None:
         self._outlet, self._begin = outlet, call
 
-    def ask(self) -> None:
+    def ask(self, *, urgent: bool = False) -> None:
         self._outlet.paced.append(self._begin)
 
     def answered(self, *, trouble: bool = False) -> None:

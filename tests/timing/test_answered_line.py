@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.timing.answer_window import FIRST, LEAST, MOST
-from minimixproxy.timing.answered_line import LEAST_PER_SECOND, SILENT, Turn
+from minimixproxy.timing.answered_line import LEAST_PER_SECOND, SILENT, Pace, Turn
 from minimixproxy.timing.answered_lines import KEPT, MOST_PER_SECOND, AnsweredLines
 
 STEP = 0.01
@@ -173,6 +173,62 @@ class AnsweredLineTest(SynchronousTestCase):
         for turn in turns:
             turn.ask()
         self.assertEqual(server.began["a"], FIRST + 1)
+
+    def test_who_is_in_a_hurry(self) -> None:
+        server = self.server(takes=1.0)
+        server.ask("a", FIRST + 10)
+        (urgent,) = server.ask("b")
+        (patient,) = server.ask("c")
+        urgent.ask(urgent=True)
+        urgent.ask(urgent=True)
+        urgent.ask()
+        self.passes(0.06)
+        self.assertEqual((server.began["b"], server.began["c"]), (1, 0))
+        patient.end()
+        urgent.end()
+        self.until(lambda: server.began["a"] == FIRST + 10, 30)
+
+    def test_a_pace_of_its_own(self) -> None:
+        self.lines = AnsweredLines(self.clock, pace=Pace(100.0, 1.0, 10.0, 0.0))
+        server = self.server()
+        server.silent = {"a", "b"}
+        server.ask("a", 100)
+        self.passes(5.5)
+        self.assertEqual(server.began["a"], FIRST + 5)
+        for turn in server.ask("b", 100):
+            turn.ask(urgent=True)
+        self.passes(5)
+        self.assertIn(server.began["b"], range(44, 57))
+        self.assertEqual(server.began["a"], FIRST + 5)
+
+    def test_a_rest_after_trouble(self) -> None:
+        """A server that is down refuses in no time."""
+        self.lines = AnsweredLines(self.clock, pace=Pace(100.0, 1.0, 10.0, 0.05))
+        server = self.server(takes=0.001)
+        server.trouble = True
+        server.ask("a", 1000)
+        self.passes(5)
+        before = server.began["a"]
+        self.passes(10)
+        self.assertLessEqual(server.began["a"] - before, 10 * LEAST / 0.05 + 1)
+        self.assertGreater(server.began["a"] - before, 10 / 0.05 - 1)
+
+    def test_a_line_for_one_account(self) -> None:
+        begun: list[str] = []
+        turn = self.lines.of("one", "a").turn(lambda: begun.append("a"))
+        turn.ask()
+        self.assertEqual((begun, turn.account, len(self.lines)), (["a"], "a", 1))
+
+    def test_nothing_begins_behind_the_end(self) -> None:
+        server = self.server()
+        server.ask("a", FIRST)
+        self.lines.stop()
+        late = [self.server(name) for name in ("one", "another")]
+        for one in late:
+            one.ask("b", 10)
+        self.passes(3)
+        self.assertEqual([one.began.total() for one in (server, *late)], [FIRST, 0, 0])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stop(self) -> None:
         server = self.server()

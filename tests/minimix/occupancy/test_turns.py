@@ -77,7 +77,7 @@ class Recorded(Turn):
     def __init__(self, call: Callable[[], None], outcomes: list[str]) -> None:
         self._begin, self._outcomes = call, outcomes
 
-    def ask(self) -> None:
+    def ask(self, *, urgent: bool = False) -> None:
         self._outcomes.append("asked")
         self._begin()
 
