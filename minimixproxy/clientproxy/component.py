@@ -24,6 +24,7 @@ from wokkel.subprotocols import StreamManager
 from zope.interface import implementer
 
 from minimixproxy.counting.traffic import COMPONENTS
+from minimixproxy.direct_transport import direct
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_COMPONENT
 from minimixproxy.safety_net import NET
@@ -164,6 +165,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
     def _connected(self, stream: FramedXmlStream) -> None:
         stream.traffic = COMPONENTS
         stream.hand_to(self._receive)
+        stream.transport = direct(stream.transport)
         if hasattr(stream.transport, "setTcpKeepAlive"):
             stream.transport.setTcpKeepAlive(True)
             stream.transport.setTcpNoDelay(True)

@@ -35,7 +35,7 @@ from minimixproxy.c2s.session.resumable import ResumableSessions
 from minimixproxy.c2s.session.session_context import SessionContext
 from minimixproxy.c2s.transport.certificates import self_signed
 from minimixproxy.c2s.transport.client_stream import ClientStream
-from minimixproxy.c2s.transport.connection import SecurableConnection, Transport, Upper
+from minimixproxy.c2s.transport.connection import SecurableConnection, Upper
 from minimixproxy.c2s.transport.peers import Peer
 from minimixproxy.c2s.transport.tls import ServerTLS
 from minimixproxy.c2s.transport.tls_layer import TLSLayer
@@ -44,6 +44,7 @@ from minimixproxy.c2s.upstream.handed_login import Authenticate
 from minimixproxy.c2s.upstream.offer import ServerOffer
 from minimixproxy.c2s.upstream.sasl_channel import SaslChannel
 from minimixproxy.config.settings import Domain, Limits, Listen, Settings
+from minimixproxy.direct_transport import Transport
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.sasl.channel_binding import Bindings
 from minimixproxy.sasl.downgrade import Offered

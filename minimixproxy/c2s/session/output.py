@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Protocol
 
-from minimixproxy.c2s.transport.connection import Transport
 from minimixproxy.counting.traffic import CLIENTS
+from minimixproxy.direct_transport import Transport
 from minimixproxy.stream_management.unacknowledged import Unacknowledged
 from minimixproxy.timing.turn_end import TurnEnd
 from minimixproxy.wire.lazy_stanzas import LazyStanzas

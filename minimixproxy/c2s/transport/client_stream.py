@@ -11,9 +11,10 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.errors import describe_tls_failure
-from minimixproxy.c2s.transport.connection import SecurableConnection, Transport
+from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.c2s.transport.peers import Peer, peer_of
 from minimixproxy.counting.traffic import CLIENTS
+from minimixproxy.direct_transport import Transport
 from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.events import Event

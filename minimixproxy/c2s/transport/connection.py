@@ -1,4 +1,4 @@
-"""The bottom of every connection: plain bytes first, TLS once started, and writes that skip the reactor's queue.
+"""The bottom of every connection: plain bytes first, TLS once started.
 
 The TLS layer is put on top by ourselves, not by `transport.startTLS`: that way it is the same for a client's and an
 upstream connection, and for whatever transport an endpoint string brings.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import ITCPTransport, IUNIXTransport
@@ -18,9 +18,9 @@ from twisted.internet.protocol import Protocol as BaseProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
-from zope.interface.declarations import Declaration
 
 from minimixproxy.c2s.transport.tls_layer import TLSLayer
+from minimixproxy.direct_transport import DirectTransport, direct
 
 # Seconds of silence before the first probe, seconds between probes, and how many may go unanswered; milliseconds for
 # which data may go unacknowledged, since that stops the probes.
@@ -34,73 +34,6 @@ _KEEPALIVE = {
     )
     if hasattr(socket, name)
 }
-
-
-class Transport(Protocol):
-    """What the protocols above use of a transport, plain or TLS."""
-
-    def write(self, data: bytes) -> None: ...
-
-    def loseConnection(self) -> None: ...
-
-    def abortConnection(self) -> None: ...
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None: ...
-
-    def unregisterProducer(self) -> None: ...
-
-    def pauseProducing(self) -> None: ...
-
-    def resumeProducing(self) -> None: ...
-
-    def getPeer(self) -> Any: ...
-
-
-class DirectTransport:
-    """A TCP transport whose writes go to the socket at once when nothing waits before them.
-
-    The reactor would collect them and send when `epoll` says that the socket is writable: two more system calls and a
-    turn for each write. What the socket does not take waits in the reactor's queue as ever, with its backpressure.
-    """
-
-    __slots__ = ("_tcp", "write")
-    #: It names no interfaces: Twisted's TLS would take them over one by one, which costs a quarter of a handshake.
-    __providedBy__ = Declaration()
-
-    def __init__(self, transport: tcp.Connection) -> None:
-        self._tcp = transport
-        self.write = _direct_write(transport)
-
-    def writeSequence(self, parts: list[bytes]) -> None:
-        self.write(b"".join(parts))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._tcp, name)
-
-
-def _direct_write(transport: tcp.Connection) -> Callable[[bytes], None]:
-    """Return the `write` of a `DirectTransport`; a function, since attributes of that class are slow to look up."""
-    send, queue = transport.socket.send, transport.write
-
-    def write(data: bytes) -> None:
-        if transport._tempDataBuffer or transport.dataBuffer or not transport.connected or transport.disconnecting:
-            queue(data)
-            return
-        try:
-            sent = send(data)
-        except OSError:
-            sent = 0  # the socket is full; or broken, which the reactor finds again and reports outside of this call
-        if sent != len(data):
-            queue(data[sent:])
-
-    return write
-
-
-def direct(transport: Any) -> Transport:
-    """Return a transport for writing at once where that is possible, else the one given."""
-    if isinstance(transport, tcp.Connection) and hasattr(transport, "_tempDataBuffer"):
-        return cast(Transport, DirectTransport(transport))
-    return cast(Transport, transport)
 
 
 def read_little(transport: Any, size: int) -> None:

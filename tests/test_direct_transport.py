@@ -11,7 +11,8 @@ from twisted.internet.protocol import Factory
 from twisted.trial import unittest
 from zope.interface import providedBy
 
-from minimixproxy.c2s.transport.connection import DirectTransport, SecurableConnection, direct, is_tcp
+from minimixproxy.c2s.transport.connection import SecurableConnection, is_tcp
+from minimixproxy.direct_transport import DirectTransport, direct
 from tests.c2s.fakeserver import listening
 from tests.c2s.helpers import Recorder
 from tests.wires import Wire
