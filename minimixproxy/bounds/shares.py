@@ -15,18 +15,20 @@ class Shares(Counter[Key]):
     def take(self, keys: Iterable[Key]) -> None:
         """Each has one more."""
         for key in keys:
-            self[key] += 1
+            self[key] = self.get(key, 0) + 1
 
     def give_back(self, keys: Iterable[Key]) -> None:
         """Each has one less."""
         for key in keys:
-            self[key] -= 1
-            if self[key] <= 0:
-                del self[key]
+            left = self.get(key, 0) - 1
+            if left > 0:
+                self[key] = left
+            else:
+                self.pop(key, None)
 
     def leave_one(self, keys: Iterable[Key], left: int) -> bool:
         """Tell whether all of these may have one more where `left` are left: nobody has more than that.
 
         So one that takes all it can has half, two have a third each, and something is always left for who has none.
         """
-        return all(self[key] < left for key in keys)
+        return all(self.get(key, 0) < left for key in keys)

@@ -16,7 +16,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import clientFromString
 
 from minimixproxy.clientproxy.component import ComponentStream
-from minimixproxy.clientproxy.handlers import Clockwork, IQHandler, MessageHandler, PresenceHandler
+from minimixproxy.clientproxy.handlers import Clockwork, StanzaHandler
 from minimixproxy.clientproxy.proxy import Proxy
 from minimixproxy.config.settings import ClientProxy, Settings
 from minimixproxy.logs.logger import Logger
@@ -35,9 +35,9 @@ class ClientProxyService(ComponentStream):
         self.proxy = Proxy(settings, reactor.seconds, self.send, random)
         self.unusable = self.proxy.domain.unusable
         for handler in (
-            IQHandler(self.proxy),
-            MessageHandler(self.proxy),
-            PresenceHandler(self.proxy),
+            StanzaHandler("iq", self.proxy.iqs.receive),
+            StanzaHandler("message", self.proxy.messages.receive),
+            StanzaHandler("presence", self.proxy.presences.receive),
             Clockwork(self.proxy, reactor),
         ):
             handler.setHandlerParent(self)

@@ -15,7 +15,7 @@ def policy(name: str, random: Random) -> Policy:
     """Return the policy of that name: random, round-robin, least-outstanding, sender or failover."""
     match name:
         case "random":
-            return lambda candidates, _asker, _load: random.choice(candidates)
+            return lambda candidates, _asker, _load: candidates[int(random.random() * len(candidates))]
         case "round-robin":
             return RoundRobin()
         case "least-outstanding":

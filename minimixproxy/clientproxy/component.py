@@ -96,6 +96,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
             FIRST_RETRY, SLOW_RETRY, factor=2.0, jitter=lambda: 0.2 * random.random() * FIRST_RETRY
         )
         self._sendable = Sendable(limits.max_stanza)
+        self._sure = self._sendable.sure
         self._receivers: dict[str, Callable[[Stanza], None]] = {}
         self._turn = 0  # endpoints tried since there was a stream
         self._refused = False
@@ -180,6 +181,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
 
     def _authd(self, stream: FramedXmlStream) -> None:
         self._cancel_timer()
+        stream.framer.note()
         self._refused = False
         self._refusals = 0
         self._receivers = {handler.stanza_name: handler.receive for handler in self if hasattr(handler, "stanza_name")}
@@ -278,8 +280,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
         """Send a whole stanza; dropped if there is no stream. Those sent within one read are joined."""
         if not self._initialized:
             return
-        fault = self._sendable.fault(data)
-        if fault:
+        if len(data) > self._sure and (fault := self._sendable.fault(data)):
             self._refuse(data, fault)
             return
         self._out.append(data)

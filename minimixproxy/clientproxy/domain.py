@@ -59,6 +59,7 @@ class ProxiedDomain:
         self.own_answers = OwnAnswers(identity, clock, self.targets.resources, lambda: self.targets.changes)
         self.access = AccessList(settings.allow, settings.deny)
         self.rate = RateLimit(settings.rate, settings.burst, clock, full=self.full)
+        self._admits_all = not (settings.allow or settings.deny or settings.rate)
         self._policy = policy(settings.policy, random)
         self._settled_at = clock() + SETTLING
 
@@ -78,7 +79,7 @@ class ProxiedDomain:
     def sender(self, stanza: Stanza) -> Address | None:
         """Return who sent a stanza; None, and the stanza is dropped, if that cannot be parsed."""
         address = self._parsed(stanza, "from")
-        if address is not None:
+        if address is not None and address.bare in self.targets:
             self.targets.heard(address.full, self.clock())
         return address
 
@@ -92,13 +93,15 @@ class ProxiedDomain:
 
     def _parsed(self, stanza: Stanza, attribute: str) -> Address | None:
         try:
-            return parse_jid(stanza.get(attribute) or "")
+            return parse_jid(stanza.attributes.get(attribute) or "")
         except InvalidJID:
             self.drop(stanza, f"unusable {attribute} attribute")
             return None
 
     def admit(self, stanza: Stanza, sender: Address) -> bool:
         """Tell whether a user's stanza may enter; else it is answered with the error it deserves."""
+        if self._admits_all:
+            return True
         if not self.access.permits(sender):
             self.bounce(stanza, "cancel", "not-allowed")
         elif not self.rate.admits(sender.bare):
@@ -126,7 +129,7 @@ class ProxiedDomain:
     def choose(self, asker: Address, namespace: str = "", without: str = "") -> str | None:
         """Return the resource for a new request by the configured policy, or None if there is none."""
         candidates = self.targets.candidates(namespace)
-        if without in candidates:
+        if without and without in candidates:
             candidates = tuple(resource for resource in candidates if resource != without)
         return self._policy(candidates, asker.bare, self.requests.load) if candidates else None
 

@@ -12,6 +12,7 @@ from hashlib import sha256
 
 from minimixproxy.jids import owned_part
 from minimixproxy.namespaces import NS_BYTESTREAMS, NS_COMMANDS, NS_IBB, NS_JINGLE, NS_SI
+from minimixproxy.wire.children import payload_attributes
 from minimixproxy.wire.stanza import Stanza
 
 # Payload -> the attribute that names the exchange. A bytestream has the sid of the stream initiation that led to it.
@@ -32,11 +33,10 @@ MOST_OF_ONE = 100  # exchanges of one bare JID: who begins more of them forgets 
 
 def exchange_of(stanza: Stanza) -> str:
     """Return the name of the exchange that a stanza belongs to, or ""."""
-    for uri, name in stanza.payloads:
-        attribute = _EXCHANGES.get((uri, name))
+    for payload in stanza.payloads:
+        attribute = _EXCHANGES.get(payload)
         if attribute is not None:
-            payload = stanza.payload(uri, name)
-            return _kept_name(payload.getAttribute(attribute)) if payload is not None else ""
+            return _kept_name(payload_attributes(stanza, *payload)[0].get(attribute))
     return ""
 
 
@@ -49,10 +49,10 @@ def _kept_name(name: str | None) -> str:
 
 def begins_or_ends(reply: Stanza) -> tuple[str, bool]:
     """Return the name of the ad-hoc session that a reply belongs to ("" for none), and whether it goes on."""
-    command = reply.payload(NS_COMMANDS, "command")
-    if command is None:
+    commands = payload_attributes(reply, NS_COMMANDS, "command")
+    if not commands:
         return "", False
-    return _kept_name(command.getAttribute("sessionid")), command.getAttribute("status") not in _COMMANDS_DONE
+    return _kept_name(commands[0].get("sessionid")), commands[0].get("status") not in _COMMANDS_DONE
 
 
 class Exchanges:

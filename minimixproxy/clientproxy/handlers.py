@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -18,41 +19,10 @@ _KEEPALIVE_TICKS = 60
 class StanzaHandler(XMPPHandler):  # type: ignore[misc]
     """Takes all stanzas of one name: the component stream calls `receive`, without the XPath of observers."""
 
-    stanza_name: str
-
-    def __init__(self, proxy: Proxy) -> None:
+    def __init__(self, stanza_name: str, receive: Callable[[Stanza], None]) -> None:
         super().__init__()
-        self.proxy = proxy
-
-    def receive(self, stanza: Stanza) -> None:
-        raise NotImplementedError
-
-
-class IQHandler(StanzaHandler):
-    """IQ proxying."""
-
-    stanza_name = "iq"
-
-    def receive(self, stanza: Stanza) -> None:
-        self.proxy.iqs.receive(stanza)
-
-
-class MessageHandler(StanzaHandler):
-    """Message proxying."""
-
-    stanza_name = "message"
-
-    def receive(self, stanza: Stanza) -> None:
-        self.proxy.messages.receive(stanza)
-
-
-class PresenceHandler(StanzaHandler):
-    """Presence proxying."""
-
-    stanza_name = "presence"
-
-    def receive(self, stanza: Stanza) -> None:
-        self.proxy.presences.receive(stanza)
+        self.stanza_name = stanza_name
+        self.receive = receive
 
 
 class Clockwork(XMPPHandler):  # type: ignore[misc]

@@ -13,7 +13,7 @@ from minimixproxy.clientproxy.targets import Resource
 from minimixproxy.counting.tally import Tally
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.logs.logger import Logger
-from minimixproxy.namespaces import NS_DISCO_INFO
+from minimixproxy.namespaces import NS_COMMANDS, NS_DISCO_INFO, NS_DISCO_ITEMS
 from minimixproxy.wire.stanza import Stanza, rewrite, serialize
 
 REQUESTS = Tally(
@@ -23,6 +23,7 @@ REQUESTS = Tally(
 )
 LONGEST_ID = 1023  # characters; ids, and names of namespaces, are kept while a request is open
 LONGEST_NAMESPACE = 256
+_READ_IN_ANSWERS = frozenset({(NS_COMMANDS, "command"), (NS_DISCO_ITEMS, "query")})
 
 
 class IQProxying:
@@ -38,12 +39,16 @@ class IQProxying:
         sender = self._domain.sender(iq)
         if sender is None:
             return
-        kind = iq.get("type")
+        kind = iq.attributes.get("type")
         if kind in ("result", "error"):
             self._replied(iq, sender)
         elif (recipient := self._domain.recipient(iq)) is None:
             return
-        elif kind not in ("get", "set") or not 0 < len(iq.get("id") or "") <= LONGEST_ID or len(iq.payloads) != 1:
+        elif (
+            kind not in ("get", "set")
+            or not 0 < len(iq.attributes.get("id") or "") <= LONGEST_ID
+            or len(iq.payloads) != 1
+        ):
             self._domain.bounce(iq, "modify", "bad-request")
         elif sender.bare in self._domain.targets:
             self._target_asks(iq, sender, recipient)
@@ -55,37 +60,37 @@ class IQProxying:
     def _user_asks(self, iq: Stanza, sender: Address, recipient: Address) -> None:
         if self._answered_here(iq, recipient):
             return
-        domain = self._domain
-        exchange = exchange_of(iq)
-        resource = self._resource_for(iq, sender, exchange)
+        domain, asker, attributes = self._domain, sender.full, iq.attributes
+        exchange, namespace = exchange_of(iq), _namespace(iq)
+        resource = self._resource_for(iq, sender, exchange, namespace)
         if resource is None:
             return
         if exchange and resource:
-            domain.sessions.bind(sender.full, exchange, resource)
-        raw = iq.self_contained()
+            domain.sessions.bind(asker, exchange, resource)
+        raw, kind = iq.self_contained(), attributes["type"]
         request = Request(
-            asker=sender.full,
+            asker=asker,
             owner=sender.bare,
-            id=iq["id"],
-            answer_from=iq["to"],
+            id=attributes["id"],
+            answer_from=attributes["to"],
             peer=resource,
             origin=Origin.USER,
-            kind=iq["type"],
-            raw=raw if iq["type"] == "get" or not resource else b"",
+            kind=kind,
+            raw=raw if kind == "get" or not resource else b"",
             exchange=exchange,
-            namespace=_namespace(iq),
+            namespace=namespace,
         )
-        self._open(iq, raw, request, domain.translator.address_of(sender.full))
+        self._open(iq, raw, request, domain.translator.address_of(asker))
 
-    def _resource_for(self, iq: Stanza, sender: Address, exchange: str) -> str | None:
+    def _resource_for(self, iq: Stanza, sender: Address, exchange: str, namespace: str) -> str | None:
         """Return who is to answer, "" if that is not known yet; None, and the request is answered with an error."""
         domain = self._domain
         known, resource = domain.sessions.holder(sender.full, exchange) if exchange else (False, None)
         if known and domain.targets.get(resource) is None:
             domain.bounce(iq, "wait", "recipient-unavailable", "whoever took part in this is gone")
             return None
-        resource = resource or domain.choose(sender, _namespace(iq))
-        if resource is None and self._domain.settled:
+        resource = resource or domain.choose(sender, namespace)
+        if resource is None and domain.settled:
             domain.bounce(iq, "cancel", "service-unavailable")
             return None
         return resource or ""
@@ -159,12 +164,12 @@ class IQProxying:
 
     def _replied(self, iq: Stanza, sender: Address) -> None:
         domain = self._domain
-        id_ = iq.get("id") or ""
+        id_ = iq.attributes.get("id") or ""
         request = domain.requests.owed(id_, sender.full)
         if request is None:
             domain.drop(iq, "reply from somebody else" if id_ in domain.requests else "reply to no open request")
             return
-        if iq["type"] == "error" and is_bounced(iq) and self._retry(request):
+        if iq.attributes["type"] == "error" and is_bounced(iq) and self._retry(request):
             return
         domain.requests.close(request)
         if request.origin is Origin.OURSELVES:
@@ -174,7 +179,7 @@ class IQProxying:
 
     def _pass_back(self, iq: Stanza, request: Request) -> None:
         REQUESTS.count("answered")
-        if request.origin is Origin.USER:
+        if request.origin is Origin.USER and not _READ_IN_ANSWERS.isdisjoint(iq.payloads):
             self._note_session(iq, request)
             iq = self._translated(iq)
         addressed = {"from": request.answer_from, "to": request.asker, "id": request.id}

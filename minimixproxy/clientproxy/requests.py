@@ -6,7 +6,7 @@ Every request goes out under an id of ours, which no other open request has, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import count, takewhile
@@ -38,6 +38,7 @@ class Request:
     exchange: str = ""
     namespace: str = ""
     retried: bool = False
+    sharers: Sequence[str] = ()  # whose share of all open requests it is part of
     sent_as: str = ""
     sent: float = 0.0
     deadline: float = 0.0
@@ -94,22 +95,29 @@ class Requests:
         left = self._limits.open - len(self._open)
         if left <= 0 and request.origin is not Origin.OURSELVES:
             raise TooMany("too many open requests")
-        if self._by_owner[request.owner] >= self._limits.per_asker:  # only users have any
-            raise TooMany("too many open requests of one asker")
-        sharers = self._sharers(request)
-        if not self._by_sharer.leave_one(sharers, left):
-            raise TooMany(f"too many open requests of one {'asker' if request.owner in sharers else 'domain'}")
+        of_user = request.origin is Origin.USER
+        if of_user:
+            self._find_share(request, left)
         if self._kept + len(request.raw) > self._limits.kept:
             if not request.peer:
                 raise TooMany("too much is waiting")
             request.raw = b""
-        if request.origin is Origin.USER:
-            self._by_owner.take([request.owner])
-            self._by_sharer.take(sharers)
+        if of_user:
+            self._by_owner.take((request.owner,))
+            self._by_sharer.take(request.sharers)
         self._kept += len(request.raw)
-        request.deadline = self._clock() + self._limits.timeout
+        now = self._clock()
+        request.deadline = now + self._limits.timeout
         self._in_order[request] = None
-        return self._send_as_new(request)
+        return self._send_as_new(request, now)
+
+    def _find_share(self, request: Request, left: int) -> None:
+        """Find out whose share a user's request is part of. Raises `TooMany` if it would be too large."""
+        if self._by_owner.get(request.owner, 0) >= self._limits.per_asker:
+            raise TooMany("too many open requests of one asker")
+        sharers = request.sharers = self._sharers(request.owner)
+        if not self._by_sharer.leave_one(sharers, left):
+            raise TooMany(f"too many open requests of one {'asker' if request.owner in sharers else 'domain'}")
 
     def owed(self, sent_as: str, peer: str) -> Request | None:
         """Return the request that a reply from `peer` with this id answers; None if it answers none."""
@@ -124,7 +132,7 @@ class Requests:
         """Let another peer ("": nobody yet) owe the answer, under a new id: a late reply of the first is no match."""
         self._unlink(request)
         request.peer = peer
-        return self._send_as_new(request)
+        return self._send_as_new(request, self._clock())
 
     def close(self, request: Request) -> None:
         """Take a request out, answered or not."""
@@ -132,8 +140,8 @@ class Requests:
         del self._in_order[request]
         self._kept -= len(request.raw)
         if request.origin is Origin.USER:
-            self._by_owner.give_back([request.owner])
-            self._by_sharer.give_back(self._sharers(request))
+            self._by_owner.give_back((request.owner,))
+            self._by_sharer.give_back(request.sharers)
 
     def of_peer(self, peer: str) -> list[Request]:
         """Return what a peer owes, oldest first."""
@@ -158,22 +166,20 @@ class Requests:
             self.close(request)
         return late
 
-    def _sharers(self, request: Request) -> list[str]:
+    def _sharers(self, owner: str) -> Sequence[str]:
         """Return whose share a user's request is part of: the domain's and its last two labels', or the bare JID's.
 
         Subdomains cost who owns those nothing. What is between them does not count: a name may have 500 labels.
         """
-        if request.origin is not Origin.USER:
-            return []
-        domain = request.owner.rpartition("@")[2]
+        domain = owner.rpartition("@")[2]
         if domain in self._own_domains:
-            return [request.owner]
+            return (owner,)
         parent = owned_part(domain)
-        return [domain] if parent in self._own_domains or parent == domain else [domain, parent]
+        return (domain,) if parent in self._own_domains or parent == domain else (domain, parent)
 
-    def _send_as_new(self, request: Request) -> str:
+    def _send_as_new(self, request: Request, now: float) -> str:
         sent_as = request.sent_as = f"{self._prefix}{next(self._numbers):x}"
-        request.sent = self._clock()
+        request.sent = now
         self._open[sent_as] = request
         self._by_peer.setdefault(request.peer, {})[sent_as] = request
         return sent_as

@@ -6,11 +6,12 @@ without a proxy. What enters an account stream or comes from one is always read 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from xml.parsers import expat
 
 from minimixproxy.wire.events import Event, Fault
-from minimixproxy.wire.framing import PARSER_LIFE, FramingLimits, expat_fault
+from minimixproxy.wire.framing import PARSER_LIFE, UNBOUND, FramingLimits, expat_fault
 from minimixproxy.wire.idle_parsers import IDLE, kind_of_header
 from minimixproxy.wire.long_namespaces import has_long_namespace
 from minimixproxy.wire.qualified_names import named_attributes, split_name
@@ -56,6 +57,21 @@ def simple_stanza_end(data: bytes, start: int, limits: FramingLimits) -> int:
     ):
         return -1
     return end
+
+
+def is_sole_child(raw: bytes, begin: int) -> bool:
+    """Tell whether the element that begins there, the first one in a simple stanza, is surely the only one in it.
+
+    It is if nothing begins behind it. And if only it has its name, an end tag of that name ends it.
+    """
+    end = raw.rfind(b"</")  # the stanza's own end tag
+    if raw.rfind(b"<", begin + 1, end) < 0:
+        return True
+    name = _CHILD_NAME.match(raw, begin)
+    return name is not None and raw.rfind(name[0]) == begin and raw.endswith(b"</%b>" % name[0][1:], begin, end)
+
+
+_CHILD_NAME = re.compile(rb"<[^ \t\r\n/>]+")
 
 
 def may_hide_tags(data: bytes) -> bool:
@@ -105,12 +121,14 @@ class FastFramer(RecognizingFramer):
     Of `<message/></message>` this makes a fault alone, `Framer` a stanza and a fault.
     """
 
-    __slots__ = ("_listening", "_looking", "_resting", "_sharing", "passing", "trusting")
+    __slots__ = ("_child", "_listening", "_looking", "_resting", "_sharing", "noting", "passing", "trusting")
 
     def __init__(self, limits: FramingLimits | None = None) -> None:
         super().__init__(limits)
         self.passing = False
         self.trusting = False
+        self.noting = False
+        self._child: tuple[str, dict[str, str], int] | None = None  # the first one, and where it begins
         self._listening = True  # expat has handlers of `Framer`, by which it refers to us ...
         self._looking = True  # ... and all of them
         self._resting = False  # there is no parser
@@ -122,6 +140,13 @@ class FastFramer(RecognizingFramer):
         self.trusting = trusting
         self._rest_if_possible()
 
+    def note(self) -> None:
+        """From now on, of IQs that are whole, simple and small, note the one child that they have, and keep the parser.
+
+        That is for a stream on which many requests go, of each of which the payload has to be known.
+        """
+        self.passing = self.noting = True
+
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes of the stream, however cut; return what they completed."""
         if not self.passing:
@@ -130,15 +155,18 @@ class FastFramer(RecognizingFramer):
             return self._feed_slowly(data)
         events: list[Event] = []
         start, size = 0, len(data)
-        if size > _LITTLE and has_long_namespace(data):
+        if (size > _LITTLE or self.noting) and has_long_namespace(data):
             return self._feed_slowly(data)
         while start < size:
             end = simple_stanza_end(data, start, self._limits)
-            if end < 0:
+            if end < 0 or (self.noting and (data[start : start + 2] != b"<i" or end - start > _LARGE)):
                 return events + self._feed_slowly(data[start:])
             try:
                 events.append(self._pass(data[start:end]))
             except expat.ExpatError as error:
+                if error.code == UNBOUND and self._limits.skips:
+                    self._renew_parser()
+                    return events + self._feed_slowly(data[start:])
                 events.append(expat_fault(error))
                 self._finish()
                 return events
@@ -161,6 +189,8 @@ class FastFramer(RecognizingFramer):
 
     def _rest(self) -> None:
         """Leave the parser to others, unless it has met too much."""
+        if self.noting and not (self._worn or self._loose or self._base > PARSER_LIFE):
+            return
         self._resting = True
         parser = self._parser
         del self._parser
@@ -193,6 +223,7 @@ class FastFramer(RecognizingFramer):
         parser = self._parser
         self._looking = False
         self._name = ""
+        self._child = None
         parser.StartElementHandler = self._on_start_tag
         if self._listening:
             parser.EndElementHandler = None
@@ -204,11 +235,25 @@ class FastFramer(RecognizingFramer):
         if len(raw) > _LARGE and raw.count(b"</") > _LARGE // 16:
             self._worn = True  # it may have been nested deeply
         uri, local = split_name(self._name)
-        return Stanza(raw, uri, local, named_attributes(self._attributes), None, self._namespaces)
+        payloads, met = self._noted(raw) if self.noting else (None, None)
+        return Stanza(raw, uri, local, named_attributes(self._attributes), payloads, self._namespaces, met)
+
+    def _noted(self, raw: bytes) -> tuple[tuple[tuple[str, str], ...] | None, list[tuple[str, dict[str, str]]] | None]:
+        """Return the payload of a stanza that has one or none, as `Stanza` takes it; None if it takes more to tell."""
+        if self._child is None:
+            return (), None
+        name, attributes, begin = self._child
+        if not is_sole_child(raw, begin - self._base + len(raw)):
+            return None, None
+        return (split_name(name),), [(name, attributes)]
 
     def _on_start_tag(self, name: str, attributes: dict[str, str]) -> None:
         self._name = name
         self._attributes = attributes
+        self._parser.StartElementHandler = self._on_child if self.noting else None
+
+    def _on_child(self, name: str, attributes: dict[str, str]) -> None:
+        self._child = name, attributes, self._parser.CurrentByteIndex
         self._parser.StartElementHandler = None
 
     def _look(self) -> None:

@@ -174,7 +174,7 @@ class Framer:
         try:
             self._parser.Parse(data, False)
         except expat.ExpatError as error:
-            if error.code != _UNBOUND or not self._header or not self._limits.skips:
+            if error.code != UNBOUND or not self._header or not self._limits.skips:
                 raise
             self._read_loosely()
 
@@ -410,7 +410,7 @@ class Framer:
             raise _Fatal("unsupported-encoding", "UTF-8 only")
 
 
-_UNBOUND = expat.errors.codes[expat.errors.XML_ERROR_UNBOUND_PREFIX]
+UNBOUND = expat.errors.codes[expat.errors.XML_ERROR_UNBOUND_PREFIX]
 _RESTRICTED = frozenset({expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]})
 
 

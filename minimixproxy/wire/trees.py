@@ -17,6 +17,7 @@ from minimixproxy.wire.qualified_names import SEPARATOR, named_attributes
 
 MAX_TAGS = 10_000  # in one tree, start and end tags; some 15 ms and 4 MB
 _SMALL = 4 * MAX_TAGS  # bytes that cannot hold more tags
+LEVEL = 7  # bytes that one level of nesting has at least
 
 
 class _Count:
@@ -217,7 +218,7 @@ def payload_names(raw: bytes, namespaces: Mapping[str, str], limit: int) -> tupl
 
 def is_deeper(raw: bytes, limit: int) -> bool:
     """Tell whether elements are nested more than `limit` deep, the top element counting as one; well-formed bytes."""
-    if len(raw) < 7 * limit or raw.count(b"</") < limit:
+    if len(raw) < LEVEL * limit or raw.count(b"</") < limit:
         return False
     deepest = depth = 0
     parser = expat.ParserCreate("UTF-8")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from minimixproxy.namespaces import NS_CLIENT, NS_MUC
 from minimixproxy.wire.stanza import Stanza, optional_attribute, parse_stanza
-from minimixproxy.wire.trees import is_deeper, read_start_tag
+from minimixproxy.wire.trees import LEVEL, is_deeper, read_start_tag
 from minimixproxy.xep.iq import iq
 from minimixproxy.xep.stanza_errors import error_payload
 
@@ -33,6 +33,11 @@ class Sendable:
     def largest(self) -> int:
         """Bytes that it takes in any case: ejabberd counts what comes in the same read, some 16 KiB, with a stanza."""
         return self.size - min(_COUNTED_ALONG, self.size // 4)
+
+    @property
+    def sure(self) -> int:
+        """Bytes of a stanza that it takes whatever is in them."""
+        return min(self.largest, LEVEL * self.depth - 1)
 
     def fault(self, data: bytes) -> str:
         """Return what is wrong with a stanza, or ""."""
