@@ -1,4 +1,4 @@
-"""Writes that skip the reactor's queue: to the socket at once, where nothing waits before them."""
+"""Reads and writes without what Twisted has between a socket and a protocol: queue, turn of the reactor, wrappers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from twisted.internet import tcp
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from zope.interface.declarations import Declaration
 
 
@@ -53,7 +54,8 @@ class DirectTransport:
 
 def _direct_write(transport: tcp.Connection) -> Callable[[bytes], None]:
     """Return the `write` of a `DirectTransport`; a function, since attributes of that class are slow to look up."""
-    send, queue = transport.socket.send, transport.write
+    send: Callable[[bytes], int] = transport.socket.send
+    queue: Callable[[bytes], None] = transport.write
 
     def write(data: bytes) -> None:
         if transport._tempDataBuffer or transport.dataBuffer or not transport.connected or transport.disconnecting:
@@ -74,3 +76,27 @@ def direct(transport: Any) -> Transport:
     if isinstance(transport, tcp.Connection) and hasattr(transport, "_tempDataBuffer"):
         return cast(Transport, DirectTransport(transport))
     return cast(Transport, transport)
+
+
+def read_straight(transport: Any, receive: Callable[[bytes], None]) -> None:
+    """Have what is read go straight to `receive`, the protocol's own; TCP only.
+
+    Twisted has three calls in between, one of them of the endpoint, which has wrapped the protocol to see it connected.
+    """
+    if not isinstance(transport, tcp.Connection) or not hasattr(transport, "bufferSize"):
+        return
+    recv, size = transport.socket.recv, transport.bufferSize
+
+    def read() -> Any:
+        try:
+            data = recv(size)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        if not data:
+            return CONNECTION_DONE
+        receive(data)
+        return None
+
+    transport.doRead = read  # type: ignore[method-assign]

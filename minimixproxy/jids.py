@@ -34,16 +34,12 @@ class InvalidJID(ValueError):
 
 
 class Address(NamedTuple):
-    """A prepared JID. `bare` is `local@domain` or `domain`; `resource` is None when there is none."""
+    """A prepared JID. `full`: all of it; `bare`: `local@domain` or `domain`; `resource`: None when there is none."""
 
     bare: str
     resource: str | None
     domain: str
-
-    @property
-    def full(self) -> str:
-        """The whole JID as text."""
-        return self.bare if self.resource is None else f"{self.bare}/{self.resource}"
+    full: str
 
     @property
     def local(self) -> str | None:
@@ -150,11 +146,12 @@ def _parsed(text: str) -> Address:
     bare, slash, resource = text.partition("/")
     local, at, domain = bare.rpartition("@")
     prepared = _prepare_domain(domain)
-    return Address(
-        f"{prepare_local(local)}@{prepared}" if at else prepared,
-        prepare_resource(resource) if slash else None,
-        prepared,
-    )
+    whose = f"{prepare_local(local)}@{prepared}" if at else prepared
+    if not slash:
+        return Address(whose, None, prepared, whose)
+    resource = prepare_resource(resource)
+    full = f"{whose}/{resource}"
+    return Address(whose, resource, prepared, text if text == full else full)  # mostly the same, which is kept anyway
 
 
 class Whose(Enum):

@@ -12,7 +12,7 @@ from twisted.trial import unittest
 from zope.interface import providedBy
 
 from minimixproxy.c2s.transport.connection import SecurableConnection, is_tcp
-from minimixproxy.direct_transport import DirectTransport, direct
+from minimixproxy.direct_transport import DirectTransport, direct, read_straight
 from tests.c2s.fakeserver import listening
 from tests.c2s.helpers import Recorder
 from tests.wires import Wire
@@ -106,3 +106,30 @@ class DirectTransportTest(unittest.TestCase):
         while server.reason is None:
             await turn()
         server.transport.write(b"afterwards")
+
+
+class ReadStraightTest(DirectTransportTest):
+    """The same, and what is read goes past the protocol that the reactor knows."""
+
+    async def pair(self) -> tuple[Expecting, Expecting]:
+        server, client = await super().pair()
+        for side in (server, client):
+            assert isinstance(side.transport, DirectTransport)
+            read_straight(side.transport._tcp, side.dataReceived)
+        return server, client
+
+    async def test_the_end(self) -> None:
+        for how in ("loseConnection", "abortConnection"):
+            server, client = await self.pair()
+            client.expected = len(b"last words")
+            server.transport.write(b"last words")
+            await client.enough
+            getattr(server.transport, how)()
+            while client.reason is None:
+                await turn()
+            self.assertEqual(client.received, b"last words")
+
+    async def test_for_tcp_only(self) -> None:
+        wire = Wire()
+        read_straight(wire, Recorder().dataReceived)
+        self.assertFalse(hasattr(wire, "doRead"))

@@ -24,7 +24,7 @@ from wokkel.subprotocols import StreamManager
 from zope.interface import implementer
 
 from minimixproxy.counting.traffic import COMPONENTS
-from minimixproxy.direct_transport import direct
+from minimixproxy.direct_transport import direct, read_straight
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_COMPONENT
 from minimixproxy.safety_net import NET
@@ -166,6 +166,7 @@ class ComponentStream(StreamManager, Service):  # type: ignore[misc]
     def _connected(self, stream: FramedXmlStream) -> None:
         stream.traffic = COMPONENTS
         stream.hand_to(self._receive)
+        read_straight(stream.transport, stream.dataReceived)
         stream.transport = direct(stream.transport)
         if hasattr(stream.transport, "setTcpKeepAlive"):
             stream.transport.setTcpKeepAlive(True)

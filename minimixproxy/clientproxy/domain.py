@@ -41,6 +41,7 @@ class ProxiedDomain:
     ) -> None:
         self.settings = settings
         self.name = settings.domain
+        self._address = parse_jid(settings.domain)
         self.clock = clock
         self.send = send
         self.dropped: Counter[str] = Counter()
@@ -78,25 +79,29 @@ class ProxiedDomain:
 
     def sender(self, stanza: Stanza) -> Address | None:
         """Return who sent a stanza; None, and the stanza is dropped, if that cannot be parsed."""
-        address = self._parsed(stanza, "from")
-        if address is not None and address.bare in self.targets:
+        try:
+            address = parse_jid(stanza.attributes.get("from") or "")
+        except InvalidJID:
+            self.drop(stanza, "unusable from attribute")
+            return None
+        if address.bare in self.targets.subscriptions:
             self.targets.heard(address.full, self.clock())
         return address
 
     def recipient(self, stanza: Stanza) -> Address | None:
         """Return whom a stanza is for; None, and the stanza is dropped, if that is no address of the domain."""
-        address = self._parsed(stanza, "to")
-        if address is not None and address.domain != self.name:
+        to = stanza.attributes.get("to") or ""
+        if to == self.name:  # mostly so
+            return self._address
+        try:
+            address = parse_jid(to)
+        except InvalidJID:
+            self.drop(stanza, "unusable to attribute")
+            return None
+        if address.domain != self.name:
             self.drop(stanza, "to another domain")
             return None
         return address
-
-    def _parsed(self, stanza: Stanza, attribute: str) -> Address | None:
-        try:
-            return parse_jid(stanza.attributes.get(attribute) or "")
-        except InvalidJID:
-            self.drop(stanza, f"unusable {attribute} attribute")
-            return None
 
     def admit(self, stanza: Stanza, sender: Address) -> bool:
         """Tell whether a user's stanza may enter; else it is answered with the error it deserves."""

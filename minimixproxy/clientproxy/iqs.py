@@ -14,7 +14,7 @@ from minimixproxy.counting.tally import Tally
 from minimixproxy.jids import Address, InvalidJID, parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.namespaces import NS_COMMANDS, NS_DISCO_INFO, NS_DISCO_ITEMS
-from minimixproxy.wire.stanza import Stanza, rewrite, serialize
+from minimixproxy.wire.stanza import Stanza, readdressed, serialize
 
 REQUESTS = Tally(
     "client_proxy_requests",
@@ -39,18 +39,17 @@ class IQProxying:
         sender = self._domain.sender(iq)
         if sender is None:
             return
-        kind = iq.attributes.get("type")
-        if kind in ("result", "error"):
+        attributes = iq.attributes
+        kind = attributes.get("type")
+        if kind == "result" or kind == "error":
             self._replied(iq, sender)
         elif (recipient := self._domain.recipient(iq)) is None:
             return
         elif (
-            kind not in ("get", "set")
-            or not 0 < len(iq.attributes.get("id") or "") <= LONGEST_ID
-            or len(iq.payloads) != 1
+            kind not in ("get", "set") or not 0 < len(attributes.get("id") or "") <= LONGEST_ID or len(iq.payloads) != 1
         ):
             self._domain.bounce(iq, "modify", "bad-request")
-        elif sender.bare in self._domain.targets:
+        elif sender.bare in self._domain.targets.subscriptions:
             self._target_asks(iq, sender, recipient)
         elif self._domain.admit(iq, sender):
             self._user_asks(iq, sender, recipient)
@@ -137,7 +136,7 @@ class IQProxying:
             REQUESTS.count("refused")
             return
         if request.peer:
-            self._domain.send(rewrite(raw, {"from": sent_from, "to": request.peer, "id": sent_as}))
+            self._domain.send(readdressed(raw, sent_from, request.peer, sent_as))
 
     def ask_features(self, resource: Resource) -> None:
         """Ask a resource for its features, one question at a time: it may say every moment that they changed."""
@@ -182,8 +181,7 @@ class IQProxying:
         if request.origin is Origin.USER and not _READ_IN_ANSWERS.isdisjoint(iq.payloads):
             self._note_session(iq, request)
             iq = self._translated(iq)
-        addressed = {"from": request.answer_from, "to": request.asker, "id": request.id}
-        self._domain.send(rewrite(iq.self_contained(), addressed))
+        self._domain.send(readdressed(iq.self_contained(), request.answer_from, request.asker, request.id))
 
     def _note_session(self, iq: Stanza, request: Request) -> None:
         session, goes_on = begins_or_ends(iq)
@@ -253,7 +251,7 @@ class IQProxying:
         sent_as = domain.requests.reassign(request, resource)
         if resource:
             sent_from = domain.translator.address_of(request.asker)
-            domain.send(rewrite(request.raw, {"from": sent_from, "to": resource, "id": sent_as}))
+            domain.send(readdressed(request.raw, sent_from, resource, sent_as))
 
     def _fail(self, request: Request, error_type: str, condition: str) -> None:
         self._domain.requests.close(request)

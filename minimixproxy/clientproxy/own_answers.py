@@ -58,7 +58,7 @@ class OwnAnswers:
 
         The IQ has a payload.
         """
-        if iq.get("type") != "get":
+        if iq.attributes.get("type") != "get":
             return None
         answer = self._answers.get(iq.payloads[0])
         if answer is None or self._about_a_node(iq):

@@ -38,7 +38,7 @@ class Request:
     exchange: str = ""
     namespace: str = ""
     retried: bool = False
-    sharers: Sequence[str] = ()  # whose share of all open requests it is part of
+    shares: Sequence[str] = ()  # whose share of all open requests it is part of, `owner` first
     sent_as: str = ""
     sent: float = 0.0
     deadline: float = 0.0
@@ -83,8 +83,7 @@ class Requests:
         self._numbers = count(1)
         self._open: dict[str, Request] = {}
         self._by_peer: dict[str, dict[str, Request]] = {}
-        self._by_owner: Shares[str] = Shares()
-        self._by_sharer: Shares[str] = Shares()
+        self._shares: Shares[str] = Shares()  # by bare JID, and behind an @ by domain
         self._in_order: dict[Request, None] = {}  # of their deadlines: one timeout for all
 
     def __len__(self) -> int:
@@ -103,8 +102,7 @@ class Requests:
                 raise TooMany("too much is waiting")
             request.raw = b""
         if of_user:
-            self._by_owner.take((request.owner,))
-            self._by_sharer.take(request.sharers)
+            self._shares.take(request.shares)
         self._kept += len(request.raw)
         now = self._clock()
         request.deadline = now + self._limits.timeout
@@ -113,11 +111,11 @@ class Requests:
 
     def _find_share(self, request: Request, left: int) -> None:
         """Find out whose share a user's request is part of. Raises `TooMany` if it would be too large."""
-        if self._by_owner.get(request.owner, 0) >= self._limits.per_asker:
+        if self._shares.get(request.owner, 0) >= self._limits.per_asker:
             raise TooMany("too many open requests of one asker")
-        sharers = request.sharers = self._sharers(request.owner)
-        if not self._by_sharer.leave_one(sharers, left):
-            raise TooMany(f"too many open requests of one {'asker' if request.owner in sharers else 'domain'}")
+        shares = request.shares = self._shares_of(request.owner)
+        if not self._shares.leave_one(shares[1:] or shares, left):
+            raise TooMany(f"too many open requests of one {'domain' if shares[1:] else 'asker'}")
 
     def owed(self, sent_as: str, peer: str) -> Request | None:
         """Return the request that a reply from `peer` with this id answers; None if it answers none."""
@@ -140,8 +138,7 @@ class Requests:
         del self._in_order[request]
         self._kept -= len(request.raw)
         if request.origin is Origin.USER:
-            self._by_owner.give_back((request.owner,))
-            self._by_sharer.give_back(request.sharers)
+            self._shares.give_back(request.shares)
 
     def of_peer(self, peer: str) -> list[Request]:
         """Return what a peer owes, oldest first."""
@@ -166,8 +163,8 @@ class Requests:
             self.close(request)
         return late
 
-    def _sharers(self, owner: str) -> Sequence[str]:
-        """Return whose share a user's request is part of: the domain's and its last two labels', or the bare JID's.
+    def _shares_of(self, owner: str) -> Sequence[str]:
+        """Return whose share a user's request is part of: the bare JID's, the domain's and its last two labels'.
 
         Subdomains cost who owns those nothing. What is between them does not count: a name may have 500 labels.
         """
@@ -175,7 +172,8 @@ class Requests:
         if domain in self._own_domains:
             return (owner,)
         parent = owned_part(domain)
-        return (domain,) if parent in self._own_domains or parent == domain else (domain, parent)
+        alone = parent in self._own_domains or parent == domain
+        return (owner, f"@{domain}") if alone else (owner, f"@{domain}", f"@{parent}")
 
     def _send_as_new(self, request: Request, now: float) -> str:
         sent_as = request.sent_as = f"{self._prefix}{next(self._numbers):x}"

@@ -20,27 +20,27 @@ class ExpatGuard:
     next tag. Comments and their like, which no stanza may have, may pass in part: what comes behind is not looked at.
     """
 
-    __slots__ = ("_held", "_quote", "_scanned")
+    __slots__ = ("_quote", "_scanned", "unfinished")
 
     def __init__(self) -> None:
-        self._held = bytearray()  # nothing, or from "<" or "&" on
+        self.unfinished = bytearray()  # what is held back: nothing, or from "<" or "&" on
         self._scanned: int  # how much of that has been looked at, if there is any
         self._quote: bytes  # the one that the held tag is within
 
     @property
     def held(self) -> int:
         """The number of bytes held back."""
-        return len(self._held)
+        return len(self.unfinished)
 
     def release(self, data: bytes) -> bytes:
         """Take the next bytes of the stream; return those that may go to expat now, `data` itself if that is all."""
-        if not self._held:
+        if not self.unfinished:
             last = data.rfind(b"<")
             if data.startswith(b"/", last + 1) and last >= 0 and data.find(b">", last) == len(data) - 1:
                 return data  # ends with an end tag: mostly so
             if last < 0 and b"&" not in data:
                 return data
-        held = self._held
+        held = self.unfinished
         before = len(held)
         held += data
         last = data.rfind(b"<")
@@ -59,14 +59,14 @@ class ExpatGuard:
         return begin if end < 0 else self._text_end(end)
 
     def _give(self, end: int) -> bytes:
-        given = bytes(self._held[:end])
-        del self._held[:end]
-        self._scanned = len(self._held)
+        given = bytes(self.unfinished[:end])
+        del self.unfinished[:end]
+        self._scanned = len(self.unfinished)
         return given
 
     def _tag_end(self, position: int) -> int:
         """Look for the end of a tag from here on, each byte once; -1 if it has not come."""
-        held = self._held
+        held = self.unfinished
         while True:
             if self._quote:
                 position = held.find(self._quote, position) + 1
@@ -83,6 +83,6 @@ class ExpatGuard:
 
     def _text_end(self, begin: int) -> int:
         """Return the end of the text that begins here, without a reference that is unfinished."""
-        held = self._held
+        held = self.unfinished
         reference = held.rfind(b"&", begin)
         return reference if reference >= 0 and held.find(b";", reference) < 0 else len(held)

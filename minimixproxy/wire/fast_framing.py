@@ -14,7 +14,7 @@ from minimixproxy.wire.events import Event, Fault
 from minimixproxy.wire.framing import PARSER_LIFE, UNBOUND, FramingLimits, expat_fault
 from minimixproxy.wire.idle_parsers import IDLE, kind_of_header
 from minimixproxy.wire.long_namespaces import has_long_namespace
-from minimixproxy.wire.qualified_names import named_attributes, split_name
+from minimixproxy.wire.qualified_names import KNOWN_NAMES, named_attributes, split_name
 from minimixproxy.wire.recognizing import RecognizingFramer
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.trees import read_start_tag
@@ -151,7 +151,7 @@ class FastFramer(RecognizingFramer):
         """Take the next bytes of the stream, however cut; return what they completed."""
         if not self.passing:
             return super().feed(data)
-        if self._depth != 1 or self._tail or self._finished or self._guard.held:
+        if self._depth != 1 or self._tail or self._finished or self._guard.unfinished:
             return self._feed_slowly(data)
         events: list[Event] = []
         start, size = 0, len(data)
@@ -234,7 +234,7 @@ class FastFramer(RecognizingFramer):
         self._base = self._last_end = self._last_end + len(raw)
         if len(raw) > _LARGE and raw.count(b"</") > _LARGE // 16:
             self._worn = True  # it may have been nested deeply
-        uri, local = split_name(self._name)
+        uri, local = KNOWN_NAMES.get(self._name) or split_name(self._name)
         payloads, met = self._noted(raw) if self.noting else (None, None)
         return Stanza(raw, uri, local, named_attributes(self._attributes), payloads, self._namespaces, met)
 
@@ -245,7 +245,7 @@ class FastFramer(RecognizingFramer):
         name, attributes, begin = self._child
         if not is_sole_child(raw, begin - self._base + len(raw)):
             return None, None
-        return (split_name(name),), [(name, attributes)]
+        return (KNOWN_NAMES.get(name) or split_name(name),), [(name, attributes)]
 
     def _on_start_tag(self, name: str, attributes: dict[str, str]) -> None:
         self._name = name

@@ -91,7 +91,7 @@ class RecognizingFramer(Framer):
     @property
     def is_between_stanzas(self) -> bool:
         """Whether all that came is handled, and a stanza may begin."""
-        return self._depth == 1 and not (self._tail or self._finished or self._guard.held)
+        return self._depth == 1 and not (self._tail or self._finished or self._guard.unfinished)
 
     def recognize(self, known: KnownPresences) -> None:
         """From now on recognize presences; not on a stream whose header declares anything unusual."""

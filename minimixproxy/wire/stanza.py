@@ -95,34 +95,6 @@ def rewrite(raw: bytes, changes: Mapping[str, str | None]) -> bytes:
     Only the start tag changes; everything else keeps its bytes. `changes` names unprefixed attributes,
     `xmlns:p` for declarations, or `xml:lang`.
     """
-    return _with_replaced(raw, changes) or _rewritten(raw, changes)
-
-
-def _with_replaced(raw: bytes, changes: Mapping[str, str | None]) -> bytes | None:
-    """Do as `rewrite` for a tag as servers write it that has all of these attributes: it is only cut at its quotes.
-
-    An odd number of pieces is an even number of quotes: so the first ">" stands in no value, and ends the tag.
-    """
-    end = raw.find(b">")
-    begin = raw.find(b" ", 0, end)
-    pieces = raw[begin:end].split(b"'")
-    if end < begin or begin < 2 or not len(pieces) % 2 or raw.find(b'"', 0, end) >= 0 or not raw.startswith(b"<"):
-        return None
-    names = pieces[::2]
-    for name, value in changes.items():
-        before = _before_value(name)
-        if value is None or before not in names:
-            return None
-        pieces[2 * names.index(before) + 1] = escape(value)
-    return b"%b%b%b" % (raw[:begin], b"'".join(pieces), raw[end:])
-
-
-@lru_cache(maxsize=64)
-def _before_value(name: str) -> bytes:
-    return b" %b=" % name.encode()
-
-
-def _rewritten(raw: bytes, changes: Mapping[str, str | None]) -> bytes:
     tag = _TAG.match(raw)
     if tag is None:
         raise MalformedStanza("no start tag")
@@ -136,6 +108,27 @@ def _rewritten(raw: bytes, changes: Mapping[str, str | None]) -> bytes:
     out += pieces.values()
     out.append(raw[tag.end() :])
     return b"".join(out)
+
+
+def readdressed(raw: bytes, sender: str, to: str, id: str) -> bytes:
+    """Return a stanza with other addresses and another id, as `rewrite` does.
+
+    One as servers write them, which has all three, is only cut at its quotes. An odd number of pieces is an even number
+    of quotes: so the first ">" stands in no value, and ends the tag.
+    """
+    end = raw.find(b">")
+    begin = raw.find(b" ", 0, end)
+    pieces = raw[begin:end].split(b"'")
+    names = pieces[::2]
+    if begin < 0 or not len(pieces) % 2 or b'"' in raw[:end] or not _ADDRESSED.issubset(names):
+        return rewrite(raw, {"from": sender, "to": to, "id": id})
+    pieces[2 * names.index(b" from=") + 1] = escaped_address(sender)
+    pieces[2 * names.index(b" to=") + 1] = escaped_address(to)
+    pieces[2 * names.index(b" id=") + 1] = escape(id)
+    return b"%b%b%b" % (raw[:begin], b"'".join(pieces), raw[end:])
+
+
+_ADDRESSED = frozenset({b" from=", b" to=", b" id="})
 
 
 def with_attributes_in(raw: bytes, names: Collection[bytes]) -> bytes:

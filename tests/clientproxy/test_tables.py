@@ -245,7 +245,7 @@ class RequestsTests(unittest.TestCase):
         """Were each of its parents one, a request would cost the table 250 KB of names."""
         table = self.table()
         table.add(request(f"a@{'l.' * 500}x.example/1"))
-        self.assertEqual(len(table._by_sharer), 2)
+        self.assertEqual(len(table._shares), 1 + 2, "its own, and that of the domain and of the part that is owned")
 
     def test_what_a_domain_has_closed_counts_no_more(self) -> None:
         table = self.table(open=10)
@@ -327,7 +327,7 @@ class RequestsTests(unittest.TestCase):
                 table.close(asked)
         self.clock.advance(10)
         table.expired()
-        for name in ("_open", "_by_peer", "_by_owner", "_in_order"):
+        for name in ("_open", "_by_peer", "_shares", "_in_order"):
             self.assertEqual(len(getattr(table, name)), 0, name)
         self.assertEqual(table._kept, 0)
 

@@ -13,9 +13,10 @@ from twisted.trial.unittest import TestCase
 from twisted.words.xish import domish
 
 from minimixproxy.wire import fast_framing
+from minimixproxy.wire.children import payload_attributes
 from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.wire.fast_framing import FastFramer, simple_stanza_end
-from minimixproxy.wire.framing import Framer, FramingLimits
+from minimixproxy.wire.framing import PARSER_LIFE, Framer, FramingLimits
 from minimixproxy.wire.idle_parsers import IdleParsers
 from minimixproxy.wire.stanza import Stanza, parse_element, serialize
 from minimixproxy.wire.trees import UnusableStanza
@@ -827,6 +828,100 @@ class Resting(TestCase):
             events += framer.feed(part)
             expected += plain.feed(part)
         self.assertEqual(*([getattr(event, "raw", event) for event in found] for found in (events, expected)))
+
+
+class Noting(TestCase):
+    """Of IQs the one child is noted; all is as a plain framer has it."""
+
+    LIMITS = FramingLimits(max_stanza=300, skips=True)
+    PARTS = (
+        "<iq id='1'><query xmlns='urn:q'><item/></query></iq>",
+        "<iq id='2'>t<query xmlns='urn:q'/></iq>",
+        "<iq id='3'/>",
+        "<iq id='4'></iq>",
+        "<iq id='5'><a/><a></a></iq>",
+        "<iq id='6'><a>t</a><b/></iq>",
+        "<iq id='7'><a/><b><a>t</a></b></iq>",
+        "<iq id='8'><a><a/></a></iq>",
+        "<iq id='9' a='>'><p:a b='/>'><a p:c='&lt;'/></p:a ></iq>",
+        "<iq xml:lang='de'><a b=''><ab/></a>t</iq>",
+        "<iq><x:a/></iq>",
+        "<iq x:a='1'><b/></iq>",
+        "<iq><a><![CDATA[</a><b/>]]></a></iq>",
+        f"<iq><a>{'<b>' * 20}{'</b>' * 20}</a></iq>",
+        f"<iq><a>{'x' * 300}</a></iq>",
+        f"<iq><a xmlns='urn:{'n' * 260}'/></iq>",
+        "<message><a/><b/></message>",
+        "<presence/>",
+        " ",
+    )
+
+    def framers(self) -> tuple[Framer, FastFramer]:
+        plain, noting = Framer(self.LIMITS), FastFramer(self.LIMITS)
+        for framer in (plain, noting):
+            framer.feed(HEADER.encode())
+        noting.note()
+        return plain, noting
+
+    def seen(self, event: Event) -> object:
+        if not isinstance(event, Stanza):
+            return event
+        return (
+            event.raw,
+            event.uri,
+            event.name,
+            event.attributes,
+            event.payloads,
+            payload_attributes(event, "urn:q", "query"),
+        )
+
+    @settings(max_examples=300)
+    @given(st.lists(st.sampled_from(PARTS), max_size=8).map("".join), st.lists(st.integers(1, 400), max_size=8))
+    def test_as_a_plain_one(self, data: str, sizes: list[int]) -> None:
+        plain, noting = self.framers()
+        rest = data.encode()
+        for size in (*sizes, len(rest) + 1):
+            part, rest = rest[:size], rest[size:]
+            self.assertEqual(*(list(map(self.seen, framer.feed(part))) for framer in (noting, plain)))
+
+    @settings(max_examples=300)
+    @given(st.lists(elements(), max_size=5).map("".join), CUTS)
+    def test_any_elements(self, data: str, cuts: list[int]) -> None:
+        plain, noting = self.framers()
+        raw = f"<iq>{data}</iq>".encode()
+        places = sorted({0, len(raw), *(cut % (len(raw) + 1) for cut in cuts)})
+        for start, end in pairwise(places):
+            self.assertEqual(*(list(map(self.seen, framer.feed(raw[start:end]))) for framer in (noting, plain)))
+
+    def test_what_is_noted(self) -> None:
+        """Without another parser."""
+        _, noting = self.framers()
+        self.patch(expat, "ParserCreate", lambda *_: self.fail("a parser"))
+        for data, payloads in (
+            (self.PARTS[0], (("urn:q", "query"),)),
+            (self.PARTS[1], (("urn:q", "query"),)),
+            (self.PARTS[3], ()),
+            (self.PARTS[7], None),
+            (self.PARTS[5], None),
+        ):
+            (stanza,) = stanzas(noting.feed(data.encode()))
+            self.assertEqual(stanza._payloads, payloads, data)
+
+    def test_the_parser_has_an_end(self) -> None:
+        """It keeps each name that it has met."""
+        _, noting = self.framers()
+        parsers = set()
+        for number in range(2 * PARSER_LIFE // 200):
+            (stanza,) = stanzas(noting.feed(b"<iq><a%d>%b</a%d></iq>" % (number, b"x" * 200, number)))
+            self.assertEqual(stanza.payloads, (("jabber:client", f"a{number}"),))
+            parsers.add(id(getattr(noting, "_parser", None)))
+        self.assertGreater(len(parsers), 2)
+
+    def test_a_stranger_that_breaks_it(self) -> None:
+        for bad in (b"<iq><a></b></iq>", b"<iq a='1' a='2'></iq>", b"<iq><a>&x;</a></iq>"):
+            _, noting = self.framers()
+            self.assertIsInstance(noting.feed(bad)[0], Fault)
+            self.assertEqual(noting.feed(b"<iq></iq>"), [])
 
 
 class Undeclared(TestCase):

@@ -13,6 +13,7 @@ from minimixproxy.wire.stanza import (
     MalformedStanza,
     escape,
     parse_stanza,
+    readdressed,
     rewrite,
     serialize,
     stanza_of,
@@ -74,6 +75,46 @@ class Rewrite(TestCase):
         if any(ord(c) in (0xFFFE, 0xFFFF) for c in value):
             return
         self.assertEqual(parse_stanza(rewrite(b"<a to='b'/>", {"to": value}))["to"], value)
+
+
+class Readdressed(TestCase):
+    OTHER = ("new'&", "x/<y>", "z")
+
+    def test_table(self) -> None:
+        for raw in (
+            b"<iq id='1' from='a' to='b' type='get'><x to='c'/></iq>",
+            b"<iq type='get' to='b' from='a' id='1'/>",
+            b"<iq to='' from='>' id=' to='><x/></iq>",
+            b"<iq a=' from=' to='b' from='a' id='1'>it's</iq>",
+            b"<iq a='to=' to='b' from='a' id='\"'/>",
+            b"<iq a=\"'\" to='b' from='a' id=\"'\"/>",
+            b"<iq\nid='1' from='a'  to='b'\n/>",
+            b"<iq id = '1' from='a' to='b'/>",
+            b"<iq id='1' xml:lang='de' p:to='d' from='a'>'</iq>",
+            b"<iq>from='a' to='b' id='1'</iq>",
+        ):
+            sender, to, identity = self.OTHER
+            expected = rewrite(raw, {"from": sender, "to": to, "id": identity})
+            self.assertEqual(readdressed(raw, *self.OTHER), expected, raw)
+        self.assertRaises(MalformedStanza, readdressed, b"no tag", *self.OTHER)
+
+    @given(
+        st.lists(
+            st.tuples(st.sampled_from(["from", "to", "id", "type", "p:to"]), st.text("to='\" &/>=", max_size=8)),
+            unique_by=lambda pair: pair[0],
+        ),
+        st.sampled_from(["", "'", '"']),
+        st.sampled_from([" ", "\n"]),
+    )
+    def test_as_rewritten(self, attributes: list[tuple[str, str]], quote: str, space: str) -> None:
+        def written(value: str) -> str:
+            used = quote or ('"' if "'" in value else "'")
+            return used + value.replace("&", "&amp;").replace(used, "&#39;" if used == "'" else "&quot;") + used
+
+        tag = "".join(f"{space}{name}={written(value)}" for name, value in attributes)
+        raw = f"<iq{tag}><x to='c'/></iq>".encode()
+        sender, to, identity = self.OTHER
+        self.assertEqual(readdressed(raw, *self.OTHER), rewrite(raw, {"from": sender, "to": to, "id": identity}))
 
 
 class Unaddressed(TestCase):
