@@ -130,6 +130,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "operator.web.site": {"MAX_CONNECTIONS": 64},
     "operator.forget": {"PATIENCE": 20},
     "wire.idle_parsers": {"MOST": 64},
+    "wire.large_tags": {"MOST_PREFIXED": 1000},
     "wire.recognizing": {"MOST": 8192, "LARGEST": 1024},
     "wire.xmlstream": {"SLICE": 0.0025},
     "wire.framing": {"PARSER_LIFE": 256 * 1024, "MAX_HEADER": 10_000, "MAX_DEPTH": 100_000, "_DEEP": 1000},

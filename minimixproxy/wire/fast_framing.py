@@ -13,7 +13,7 @@ from xml.parsers import expat
 from minimixproxy.wire.events import Event, Fault
 from minimixproxy.wire.framing import PARSER_LIFE, UNBOUND, FramingLimits, expat_fault
 from minimixproxy.wire.idle_parsers import IDLE, kind_of_header
-from minimixproxy.wire.long_namespaces import has_long_namespace
+from minimixproxy.wire.large_tags import large_tag
 from minimixproxy.wire.qualified_names import KNOWN_NAMES, named_attributes, split_name
 from minimixproxy.wire.recognizing import RecognizingFramer
 from minimixproxy.wire.stanza import Stanza
@@ -29,7 +29,7 @@ _KINDS = {
 _NAMES = {b"<m": "message", b"<p": "presence", b"<i": "iq"}
 
 _LARGE = 16384  # bytes
-_LITTLE = 4096  # bytes in which no namespace can be so long that whole stanzas there cost much
+_LITTLE = 4096  # bytes in which no start tag can be so large that whole stanzas there cost much
 # One byte is found much faster than two.
 _EXCLAMATION, _QUESTION = b"!?"
 
@@ -155,7 +155,7 @@ class FastFramer(RecognizingFramer):
             return self._feed_slowly(data)
         events: list[Event] = []
         start, size = 0, len(data)
-        if (size > _LITTLE or self.noting) and has_long_namespace(data):
+        if (size > _LITTLE or self.noting) and large_tag(data):
             return self._feed_slowly(data)
         while start < size:
             end = simple_stanza_end(data, start, self._limits)

@@ -13,7 +13,7 @@ from xml.parsers import expat
 
 from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamClosed, StreamOpened
 from minimixproxy.wire.expat_guard import ExpatGuard
-from minimixproxy.wire.long_namespaces import has_long_namespace
+from minimixproxy.wire.large_tags import large_tag
 from minimixproxy.wire.qualified_names import KNOWN_NAMES, SEPARATOR, named_attributes, split_name
 from minimixproxy.wire.stanza import MAX_PAYLOADS, MalformedStanza, Stanza, start_tag_end
 from minimixproxy.wire.trees import UnusableStanza, read_start_tag
@@ -168,8 +168,8 @@ class Framer:
         return events
 
     def _parse(self, data: bytes) -> None:
-        if not self._loose and has_long_namespace(data):
-            self._meet_long_namespace()
+        if not self._loose and (fault := large_tag(data)):
+            self._meet_large_tag(fault)
             return
         try:
             self._parser.Parse(data, False)
@@ -178,10 +178,10 @@ class Framer:
                 raise
             self._read_loosely()
 
-    def _meet_long_namespace(self) -> None:
+    def _meet_large_tag(self, fault: str) -> None:
         """Let no parser see it that knows namespaces."""
         if not (self._header and self._limits.skips):
-            raise _Fatal("policy-violation", "namespace too long")
+            raise _Fatal("policy-violation", fault)
         self._read_loosely()
 
     def _read_loosely(self) -> None:

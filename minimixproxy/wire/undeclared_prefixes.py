@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from xml.parsers import expat
 
-from minimixproxy.wire.long_namespaces import has_long_namespace
+from minimixproxy.wire.large_tags import large_tag
 from minimixproxy.wire.qualified_names import SEPARATOR
 from minimixproxy.wire.stanza import rewrite
 from minimixproxy.wire.trees import UnusableStanza, declared
@@ -26,8 +26,8 @@ def with_declarations(raw: bytes, namespaces: Mapping[str, str]) -> bytes:
     `raw` is well-formed but for that. What they stood for is lost; each is given a namespace that nobody knows. Raises
     `UnusableStanza` if they are too many, or if it is no XML with namespaces even so.
     """
-    if has_long_namespace(raw):
-        raise UnusableStanza("namespace too long")
+    if fault := large_tag(raw):
+        raise UnusableStanza(fault)
     missing = _undeclared(raw, namespaces)
     if missing:
         raw = rewrite(raw, {f"xmlns:{prefix}": _URI + prefix for prefix in missing})

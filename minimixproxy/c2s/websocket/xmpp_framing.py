@@ -12,7 +12,7 @@ from minimixproxy.namespaces import NS_FRAMING
 from minimixproxy.wire.events import Fault, Keepalive, StreamClosed, StreamOpened
 from minimixproxy.wire.fast_framing import FastFramer, simple_stanza_end
 from minimixproxy.wire.framing import MAX_HEADER, FramingLimits, expat_fault
-from minimixproxy.wire.long_namespaces import has_long_namespace
+from minimixproxy.wire.large_tags import large_tag
 from minimixproxy.wire.standalone import standalone, standalone_messages, standalone_part
 from minimixproxy.wire.stanza import Stanza, optional_attribute
 from minimixproxy.xep.stream_headers import LANG, STREAM_END, XML_DECLARATION, header
@@ -91,8 +91,8 @@ def _root(message: bytes) -> tuple[str, str, dict[str, str]]:
     """
     if not message.startswith(b"<") or message.startswith(b"<\0"):  # that expat would take for UTF-16
         raise BrokenMessage("bad-format", "a message has to begin with an element")
-    if has_long_namespace(message):
-        raise BrokenMessage("policy-violation", "namespace too long")
+    if fault := large_tag(message):
+        raise BrokenMessage("policy-violation", fault)
     roots: list[tuple[str, dict[str, str]]] = []
     parser = expat.ParserCreate("UTF-8")
 
