@@ -60,7 +60,9 @@ class IQProxying:
         if self._answered_here(iq, recipient):
             return
         domain, asker, attributes = self._domain, sender.full, iq.attributes
-        exchange, namespace = exchange_of(iq), _namespace(iq)
+        exchange, namespace = exchange_of(iq), iq.payloads[0][0]
+        if len(namespace) > LONGEST_NAMESPACE:  # no resource says that it knows it
+            namespace = ""
         resource = self._resource_for(iq, sender, exchange, namespace)
         if resource is None:
             return
@@ -310,9 +312,3 @@ class IQProxying:
                     self._fail(request, "wait", "recipient-unavailable")
                 else:
                     self._fail(request, "cancel", "service-unavailable")
-
-
-def _namespace(iq: Stanza) -> str:
-    """Return the namespace that a request is about, "" for one so long that no resource says it knows it."""
-    namespace = iq.payloads[0][0]
-    return namespace if len(namespace) <= LONGEST_NAMESPACE else ""

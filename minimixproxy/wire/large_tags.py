@@ -12,7 +12,8 @@ from minimixproxy.wire.long_namespaces import has_long_namespace
 
 MOST_PREFIXED = 1000  # attributes with a prefix of one start tag; the most in use have a few
 # No tag has a "<" inside, and the shortest attribute with a prefix is seven bytes: ` p:a=''`.
-_LONG = re.compile(rb"<[^<]{%d}" % (7 * MOST_PREFIXED))
+_LEAST = 7 * MOST_PREFIXED
+_LONG = re.compile(rb"<[^<]{%d}" % _LEAST)
 _WS = rb"[ \t\r\n]"
 _VALUE = _WS + rb"*=" + _WS + rb"*(?:\"[^\"]*\"|'[^']*')"
 _PLAIN = _WS + rb"+(?:xmlns:[^ \t\r\n=/>]+|[^ \t\r\n=/>:]+)" + _VALUE  # or a declaration
@@ -25,7 +26,9 @@ def large_tag(data: bytes | bytearray) -> str:
     """Return what is too large about a whole start tag in there, or ""."""
     if has_long_namespace(data):
         return "namespace too long"
-    return "too many attributes with a prefix" if has_many_prefixed(data) else ""
+    if len(data) > _LEAST and has_many_prefixed(data):
+        return "too many attributes with a prefix"
+    return ""
 
 
 def has_many_prefixed(data: bytes | bytearray) -> bool:
