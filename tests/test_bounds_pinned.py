@@ -175,6 +175,8 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "OPENINGS": (60.0, 1.0, 10.0, 0.05),
     },
     "accountstream.reconfiguring": {"AT_ONCE": 2000, "AS_MANY_OTHERS": 20},
+    "accountstream.returning": {"ROOMS_AT_ONCE": 20, "AS_MANY_ROOMS": 2},
+    "accountstream.seen_clients": {"AT_ONCE": 200},
     "accountstream.account_login": {"SEEN_INTERVAL": 3600},
     "accountstream.lifecycle_rules": {
         "LONGEST_URGENT_WAIT": 5,

@@ -13,6 +13,8 @@ from minimixproxy.accountstream.enrolling import Enrolling
 from minimixproxy.accountstream.held_account import BLOCKED, HeldAccount, is_needed
 from minimixproxy.accountstream.known_keys import AccountKeys
 from minimixproxy.accountstream.reconfiguring import Reconfiguring
+from minimixproxy.accountstream.returning import Returning
+from minimixproxy.accountstream.seen_clients import SeenClients
 from minimixproxy.accountstream.stream import AccountStream
 from minimixproxy.jids import parse_jid
 from minimixproxy.logs.logger import Logger
@@ -23,7 +25,6 @@ from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.room.context import AccountContext
 from minimixproxy.timing.answered_line import Pace
 from minimixproxy.timing.answered_lines import AnsweredLines
-from minimixproxy.timing.clock import Timer
 from minimixproxy.timing.lines import Line
 from minimixproxy.wire.lazy_stanzas import Output
 
@@ -64,8 +65,9 @@ class Accounts(MultiService):
         self.known_keys = AccountKeys(context.enrolled, self._login_of)
         self.enrolling = Enrolling(self, context.logins, context.enrolled, self.known_keys)
         self._held: dict[str, HeldAccount] = {}
+        self._returning = Returning(context.clock, self._restore)
         self._openings = AnsweredLines(context.clock, OPENINGS_PER_SECOND, OPENINGS_BURST, OPENINGS)
-        self._seen = Timer(context.clock)
+        self._seen = SeenClients(context.clock, lambda: list(self._held.values()), self.holds)
         self.reconfiguring = Reconfiguring(
             context.clock, context.settings.domain, lambda: list(self._held.values()), self.holds
         )
@@ -79,7 +81,7 @@ class Accounts(MultiService):
 
     def with_stream(self, bare: str) -> tuple[Account, AccountStream] | None:
         """Return the account of a bare JID, and its stream; None if it is not held."""
-        held = self._held.get(bare)
+        held = self._find(bare)
         return (held.account, held.stream) if held is not None else None
 
     def gated(self, deliver: Callable[[Output], None]) -> Callable[[Output], None]:
@@ -91,7 +93,7 @@ class Accounts(MultiService):
     def session_bound(self, session: SessionPort, login: Login) -> Account:
         """A client has bound a resource; return its account. The latest login is the one that opens streams."""
         bare = parse_jid(session.jid).bare
-        held = self._held.get(bare) or self._hold(bare)
+        held = self._find(bare) or self._hold(bare)
         if self.is_blocked(bare):  # it was blocked between its login and this
             self._clock.callLater(0, session.close, "not-authorized", BLOCKED)
         return held.session_bound(session, login)
@@ -101,7 +103,7 @@ class Accounts(MultiService):
 
         A client that resumes need never bind again, and it may be the only one that knows a new password.
         """
-        held = self._held.get(bare)
+        held = self._find(bare)
         if held is not None:
             held.logged_in(login)
 
@@ -113,43 +115,56 @@ class Accounts(MultiService):
     def password_changed(self, bare: str, password: str) -> None:
         """The server has taken another password for the account: what opens streams from now on, and is kept."""
         self.logins.enrolled.withdraw(bare)
-        held = self._held.get(bare)
+        held = self._find(bare)
         if held is not None:
             held.password_changed(password)
 
     def enrolled(self, bare: str, login: Login, *, hold: bool) -> bool:
         """Have a login that the server has just taken open the account's stream from now on. See `Holding`."""
-        held = self._held.get(bare) or (self._hold(bare) if hold else None)
+        held = self._find(bare) or (self._hold(bare) if hold else None)
         if held is not None:
             held.enrolled(login)
         return held is not None
 
     def restore(self, kept: list[KeptAccount]) -> None:
-        """Take the accounts that were kept: those that are in rooms come back into them, a few at a time."""
-        for account in kept:
-            try:
-                self._restore(account)
-            except Exception:  # noqa: BLE001 (one damaged account must not cost the others)
-                self.log.failure("while restoring {account}", account=account.bare)
-        waiting = [account.bare for account in kept if (held := self._held.get(account.bare)) and held.waits]
+        """Take the accounts that were kept: those that are in rooms come back into them, a few at a time.
+
+        Clients may log in at once (see `Returning`).
+        """
+        names = [account.bare for account in kept]
+        self._returning.begin(kept, lambda: self._restored(names))
+
+    def _restored(self, names: list[str]) -> None:
+        waiting = [bare for bare in names if (held := self._held.get(bare)) and held.waits]
         if waiting:
             self.log.warn(
                 "{number} of {all} accounts wait for a client to log in, as no usable login was kept: {some}",
                 number=len(waiting),
-                all=len(kept),
+                all=len(names),
                 some=", ".join(waiting[:3]) + (", and others" if len(waiting) > 3 else ""),
             )
 
     def _restore(self, kept: KeptAccount) -> None:
+        try:
+            self._take(kept)
+        except Exception:  # noqa: BLE001 (one damaged account must not cost the others)
+            self.log.failure("while restoring {account}", account=kept.bare)
+
+    def _take(self, kept: KeptAccount) -> None:
         if is_needed(kept.bare, kept.last_seen, bool(kept.rooms), self.logins):
             self._hold(kept.bare).restore(kept)
         else:
             self.log.info("{account} had no client for long enough: forgotten", account=kept.bare)
             self._journal.account_expired(kept.bare)
 
+    def _find(self, bare: str) -> HeldAccount | None:
+        self._returning.first(bare)
+        return self._held.get(bare)
+
     def kept(self) -> Iterator[KeptAccount]:
         """Yield all accounts with the messages that they have in memory."""
-        return (held.kept() for held in self._held.values())
+        yield from self._returning.waiting
+        yield from (held.kept() for held in self._held.values())
 
     def _hold(self, bare: str) -> HeldAccount:
         held = self._held[bare] = HeldAccount(bare, self)
@@ -161,7 +176,7 @@ class Accounts(MultiService):
         return self._openings.of(parse_jid(bare).domain, bare)
 
     def _login_of(self, bare: str) -> AccountLogin | None:
-        held = self._held.get(bare)
+        held = self._find(bare)
         return held.login if held is not None else None
 
     def _client_of(self, address: str, room: str) -> str | None:
@@ -179,7 +194,7 @@ class Accounts(MultiService):
 
     def blocked(self, bare: str) -> int:
         """The operator has blocked an account. Return how many sessions that has ended."""
-        held = self._held.get(bare)
+        held = self._find(bare)
         if held is None:
             return 0
         number = len(held.account.sessions)
@@ -188,7 +203,7 @@ class Accounts(MultiService):
 
     def unblocked(self, bare: str) -> None:
         """It is not blocked any more: it comes back into the rooms that are kept."""
-        held = self._held.get(bare)
+        held = self._find(bare)
         if held is not None:
             held.unblocked()
 
@@ -215,6 +230,7 @@ class Accounts(MultiService):
         ending.addErrback(lambda failure: self.log.failure("while forgetting {account}", failure, account=bare))
 
     def _end(self, bare: str, condition: str, text: str, *, copies: bool) -> Deferred[bool]:
+        self._returning.first(bare)
         held = self._held.pop(bare, None)
         if held is not None:
             sessions = held.account.end()
@@ -249,17 +265,12 @@ class Accounts(MultiService):
     def startService(self) -> None:
         """From now on, note now and then which accounts have clients."""
         super().startService()
-        self._seen.start(self.logins.seen_interval, self._note_seen)
-
-    def _note_seen(self) -> None:
-        self._seen.start(self.logins.seen_interval, self._note_seen)
-        for held in self._held.values():
-            if held.account.sessions:
-                held.login.client_stays()
+        self._seen.start(lambda: self.logins.seen_interval)
 
     def stopService(self) -> Deferred[Any]:
         """Close every account stream. What is kept of accounts and rooms stays: they come back after the start."""
         self._seen.stop()
+        self._returning.stop()
         self.reconfiguring.stop()
         self._openings.stop()
         self._rejoins.stop()

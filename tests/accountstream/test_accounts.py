@@ -328,6 +328,7 @@ class RestoreTest(AccountsTest):
         events = log_events(self)
         kept = [replace(self.kept(), bare=f"alice{number}@a.test") for number in range(200)]
         self.accounts.restore(kept)
+        self.clock.advance(0)  # a few in a turn
         (warning,) = (event for event in events if event["log_level"] is LogLevel.warn)
         said = str(formatEvent(warning))
         self.assertIn("200 of 200 accounts wait for a client to log in", said)
@@ -891,6 +892,7 @@ class StampedeTest(AccountsTest):
 
     def restore_many(self) -> None:
         self.accounts.restore([self.kept(bare=f"u{number}@a.test") for number in range(self.COUNT)])
+        self.clock.advance(0)  # a few in a turn
 
     def connect(self, login: Login, _resource: str = "", _resumable: Resumable | None = None) -> Deferred[Opened]:
         self.openings[int(self.clock.seconds())] += 1
