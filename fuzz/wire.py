@@ -37,15 +37,17 @@ HEADER = (
 )
 _SMALL = 300  # bytes of a stanza
 _LARGE = 262144
-# A stranger; a server on an account stream; with `passing` a client that has logged in; with `trusting` its server.
+# A stranger; a server on an account stream; with `passing` a client that has logged in; with `trusting` its server;
+# with `noting` the server of a component.
 _WAYS = tuple(
-    (FramingLimits(size, depth, skips), passing, trusting)
+    (FramingLimits(size, depth, skips), passing, trusting, noting)
     for size in (_LARGE, _SMALL)
-    for depth, skips, passing, trusting in (
-        (10, False, False, False),
-        (MAX_DEPTH, True, False, False),
-        (MAX_DEPTH, False, True, False),
-        (MAX_DEPTH, True, True, True),
+    for depth, skips, passing, trusting, noting in (
+        (10, False, False, False, False),
+        (MAX_DEPTH, True, False, False, False),
+        (MAX_DEPTH, False, True, False, False),
+        (MAX_DEPTH, True, True, True, False),
+        (MAX_DEPTH, True, True, False, True),
     )
 )
 
@@ -154,11 +156,13 @@ def frame(data: bytes) -> None:
     pieces = material.pieces()
     data = b"".join(pieces)
     whole, cut = _events([HEADER, data], *way), _events([HEADER, *pieces], *way)
-    limits, _passing, trusting = way
+    limits, _passing, trusting, noting = way
     if trusting:  # what only passes from a server is not checked: in pieces it may be
-        whole = _events([HEADER, data], FramingLimits(_LARGE, MAX_DEPTH), False, False)
+        whole = _events([HEADER, data], FramingLimits(_LARGE, MAX_DEPTH))
         if _ends_by_fault(whole) or len(data) > limits.max_stanza:
             return
+    elif noting:  # nothing is to be seen of that
+        whole = _events([HEADER, data], limits)
     told = [_told(cut), _told(whole)]
     if _ends_by_fault(cut) or _ends_by_fault(whole):  # one may notice it later, and have taken more before
         length = min(map(len, told))
@@ -173,9 +177,11 @@ def frame(data: bytes) -> None:
             second_opinion(event.self_contained())
 
 
-def _events(pieces: list[bytes], limits: FramingLimits, passing: bool, trusting: bool) -> list[Event]:
+def _events(
+    pieces: list[bytes], limits: FramingLimits, passing: bool = False, trusting: bool = False, noting: bool = False
+) -> list[Event]:
     framer = FastFramer(limits)
-    framer.passing, framer.trusting = passing, trusting
+    framer.passing, framer.trusting, framer.noting = passing, trusting, noting
     events: list[Event] = []
     for piece in pieces:
         events += framer.feed(piece)
