@@ -5,7 +5,7 @@ The routing tables of docs/architecture.md are `from_client` and `from_server` h
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 
 from minimixproxy.bounds.shared_rate import SharedRate
 from minimixproxy.jids import Address, InvalidJID, Whose, parse_jid, whose
@@ -40,6 +40,7 @@ from minimixproxy.minimix.subprotocols.parts import AccountParts
 from minimixproxy.minimix.subprotocols.presence_interception import MUCPresenceHandler
 from minimixproxy.namespaces import NS_CLIENT, NS_MUC
 from minimixproxy.wire.stanza import Stanza, rewrite
+from minimixproxy.wire.whole_messages import value_of
 from minimixproxy.xep import displayed
 from minimixproxy.xep.oversized import error_for
 
@@ -297,6 +298,21 @@ class Account:
             self._stream.when_acknowledged(session.hold())
         return True
 
+    def leaves_from_client(self, messages: bytes, receivers: Collection[bytes]) -> bool:
+        """Tell of whole messages of a client whether `from_client` would let each pass, and learn nothing from it."""
+        if self.push.active or MARK in messages or displayed.MARK in messages:
+            return False
+        return not any(map(self._may_be_ours, receivers))
+
+    def _may_be_ours(self, written: bytes) -> bool:
+        receiver = value_of(written)
+        if receiver is None:
+            return False
+        try:
+            return parse_jid(receiver).bare in self.occupancies.rooms or receiver == self.address()
+        except InvalidJID:
+            return False
+
     def _undirected(self, session: SessionPort, presence: Stanza) -> None:
         if self._direct and session in self._direct and presence.get("type") == "unavailable":
             self._direct.gone_from_all(session)
@@ -386,6 +402,12 @@ class Account:
                 self._heard_directly(session, stanza)
             return self.presences.from_server(stanza)
         return stanza.name == "message" and self.messages.from_server(session, stanza)
+
+    def leaves_from_server(self, messages: bytes) -> bool:
+        """Tell of whole messages of the server whether `from_server` would let each pass, and learn nothing from it."""
+        if self.push.concerned or MARK in messages or displayed.MARK in messages:
+            return False
+        return not self.messages.names_stream(messages)
 
     def _heard_directly(self, session: SessionPort, presence: Stanza) -> None:
         """A room, perhaps, has something to say to a session that is in rooms by itself."""

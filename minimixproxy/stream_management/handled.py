@@ -59,6 +59,18 @@ class Handled:
             self._open.append(self._last)
         return before is None
 
+    @property
+    def expects_again(self) -> bool:
+        """Whether what is received next may be something that was received before."""
+        return bool(self._again or self._named)
+
+    def receive_all(self, number: int) -> None:
+        """Count so many stanzas that nobody holds, while nothing `expects_again`."""
+        self.received += number
+        self._last = _Received(None)
+        if self._open:
+            self._open += [*(_Received(None) for _ in range(number - 1)), self._last]
+
     def hold(self) -> Callable[[], None]:
         """Return a function: until it is called, the stanza that was received last does not count as handled.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 from xml.parsers import expat
 
 from minimixproxy.wire.events import Event, Fault
@@ -18,6 +19,7 @@ from minimixproxy.wire.qualified_names import KNOWN_NAMES, named_attributes, spl
 from minimixproxy.wire.recognizing import RecognizingFramer
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.trees import read_start_tag
+from minimixproxy.wire.whole_messages import whole_messages
 
 # By the first two bytes: how a stanza begins, how it ends.
 _KINDS = {
@@ -26,10 +28,13 @@ _KINDS = {
     b"<i": (b"<iq", b"</iq>"),
 }
 
+_NO_STANZA = b"<<", b""  # what nothing begins with
 _NAMES = {b"<m": "message", b"<p": "presence", b"<i": "iq"}
 
 _LARGE = 16384  # bytes
 _LITTLE = 4096  # bytes in which no start tag can be so large that whole stanzas there cost much
+# Of the stanza that is under way, perhaps; in an archive the second one is. After some others it is not looked for.
+_END_TAG, _TRIES = re.compile(rb"</(?:message|presence|iq)>"), 3
 # One byte is found much faster than two.
 _EXCLAMATION, _QUESTION = b"!?"
 
@@ -37,21 +42,24 @@ _EXCLAMATION, _QUESTION = b"!?"
 def simple_stanza_end(data: bytes, start: int, limits: FramingLimits) -> int:
     """Return the offset behind the stanza that begins at `start`, -1 if it is not a simple one or not whole.
 
-    If it is well-formed, which expat is to say: no other element in it has the name that it begins with, so the first
-    end tag of that name is its own. In CDATA, a comment or a processing instruction it could be text; so there is none.
+    If it is well-formed, which expat is to say: it ends where as many end tags of its name have come as start tags. One
+    without end tag, `<message/>`, makes these too many, and it is not found. In CDATA, a comment or a processing
+    instruction tags could be text; so there is none.
     """
-    kind = _KINDS.get(data[start : start + 2])
-    if kind is None:
+    opening, closing = _KINDS.get(data[start : start + 2], _NO_STANZA)
+    if not data.startswith(opening, start):
         return -1
-    opening, closing = kind
-    end = data.find(closing, start)
-    if end < 0:
-        return -1
-    end += len(closing)
-    size = end - start
+    end, opened = start, 0
+    while True:
+        closed = data.find(closing, end)
+        if closed < 0:
+            return -1
+        opened += data.count(opening, end, closed) - 1
+        end = closed + len(closing)
+        if not opened:
+            break
     if (
-        data.rfind(opening, start, end) != start
-        or size > limits.max_stanza
+        end - start > limits.max_stanza
         or (data.find(_EXCLAMATION, start, end) >= 0 and data.find(b"<!", start, end) >= 0)
         or (data.find(_QUESTION, start, end) >= 0 and data.find(b"<?", start, end) >= 0)
     ):
@@ -72,11 +80,6 @@ def is_sole_child(raw: bytes, begin: int) -> bool:
 
 
 _CHILD_NAME = re.compile(rb"<[^ \t\r\n/>]+")
-
-
-def may_hide_tags(data: bytes) -> bool:
-    """Tell whether there may be CDATA, a comment or a processing instruction, in which a tag is none."""
-    return (_EXCLAMATION in data and b"<!" in data) or (_QUESTION in data and b"<?" in data)
 
 
 class UnreadStanza(Stanza):
@@ -121,7 +124,7 @@ class FastFramer(RecognizingFramer):
     Of `<message/></message>` this makes a fault alone, `Framer` a stanza and a fault.
     """
 
-    __slots__ = ("_child", "_listening", "_looking", "_resting", "_sharing", "noting", "passing", "trusting")
+    __slots__ = ("_child", "_listening", "_looking", "_sharing", "noting", "passing", "resting", "trusting")
 
     def __init__(self, limits: FramingLimits | None = None) -> None:
         super().__init__(limits)
@@ -131,7 +134,7 @@ class FastFramer(RecognizingFramer):
         self._child: tuple[str, dict[str, str], int] | None = None  # the first one, and where it begins
         self._listening = True  # expat has handlers of `Framer`, by which it refers to us ...
         self._looking = True  # ... and all of them
-        self._resting = False  # there is no parser
+        self.resting = False  # all that came is handled, a stanza may begin, and there is no parser
         self._sharing = False  # the header is one of a kind, as that of every stream that uses the same parsers
 
     def pass_on(self, *, trusting: bool = False) -> None:
@@ -151,8 +154,25 @@ class FastFramer(RecognizingFramer):
         """Take the next bytes of the stream, however cut; return what they completed."""
         if not self.passing:
             return super().feed(data)
-        if self._depth != 1 or self._tail or self._finished or self._guard.unfinished:
-            return self._feed_slowly(data)
+        events, rest = self.finish(data)
+        return events + self._feed_stanzas(rest) if rest else events
+
+    def finish(self, data: bytes) -> tuple[list[Event], bytes]:
+        """Take bytes up to the end of the stanza that is under way, if it is there; return what stands behind it."""
+        self._rest_if_possible()
+        if self.is_between_stanzas:
+            return [], data
+        events: list[Event] = []
+        start = 0
+        for ended in islice(_END_TAG.finditer(data), _TRIES):
+            events += self._feed_slowly(data[start : ended.end()])
+            start = ended.end()
+            if self.is_between_stanzas:
+                return events, data[start:]
+        return events + self._feed_slowly(data[start:]), b""
+
+    def _feed_stanzas(self, data: bytes) -> list[Event]:
+        """Take bytes with which a stanza begins, or white space."""
         events: list[Event] = []
         start, size = 0, len(data)
         if (size > _LITTLE or self.noting) and large_tag(data):
@@ -171,9 +191,38 @@ class FastFramer(RecognizingFramer):
                 self._finish()
                 return events
             start = end
-        if not self._resting and not self._finished:
+        if not self.resting and not self._finished:
             self._rest()
         return events
+
+    def whole_messages(self, data: bytes) -> tuple[list[bytes], int]:
+        """Return what `whole_messages` finds in the next bytes, if that may pass without more ado. Nothing is taken."""
+        size = len(data)
+        if not self.resting or size > self._limits.max_stanza or (size > _LITTLE and large_tag(data)):
+            return [], 0
+        return whole_messages(data)
+
+    def takes(self, messages: bytes) -> bool:
+        """Take such messages, which pass, all at once; False: `feed` is to say what they are.
+
+        Nothing of them is taken then: a parser that has met what is not well-formed is not used any more.
+        """
+        if self.trusting:
+            return True
+        idle = IDLE.take(self._header)
+        if idle is None:
+            return False
+        parser, position = idle
+        try:
+            parser.Parse(messages, False)
+        except expat.ExpatError:
+            return False
+        position += len(messages)
+        if parser.CurrentByteIndex != position:  # where what it has not read begins: nothing passes unread
+            return False
+        if position <= PARSER_LIFE and len(messages) <= _LARGE:
+            IDLE.give(self._header, (parser, position))
+        return True
 
     def _feed_slowly(self, data: bytes) -> list[Event]:
         """Do as `Framer` does."""
@@ -184,14 +233,14 @@ class FastFramer(RecognizingFramer):
         return events
 
     def _rest_if_possible(self) -> None:
-        if not self._resting and self.is_between_stanzas:
+        if not self.resting and self.is_between_stanzas:
             self._rest()
 
     def _rest(self) -> None:
         """Leave the parser to others, unless it has met too much."""
         if self.noting and not (self._worn or self._loose or self._base > PARSER_LIFE):
             return
-        self._resting = True
+        self.resting = True
         parser = self._parser
         del self._parser
         if self._listening:
@@ -205,7 +254,7 @@ class FastFramer(RecognizingFramer):
 
     def _wake(self) -> None:
         """Have a parser."""
-        self._resting = False
+        self.resting = False
         idle = IDLE.take(self._header)
         if idle is not None:
             self._go_on_with(*idle)
@@ -218,7 +267,7 @@ class FastFramer(RecognizingFramer):
         if self.trusting:
             # Expat does not miss a whole stanza, and offsets count what it was given.
             return UnreadStanza(raw, _NAMES[raw[:2]], self._namespaces)
-        if self._resting:
+        if self.resting:
             self._wake()
         parser = self._parser
         self._looking = False
@@ -258,7 +307,7 @@ class FastFramer(RecognizingFramer):
 
     def _look(self) -> None:
         """Have a parser that tells all that it meets."""
-        if self._resting:
+        if self.resting:
             self._wake()
         if not self._looking:
             self._listening = self._looking = True

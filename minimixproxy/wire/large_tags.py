@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from minimixproxy.wire.long_namespaces import has_long_namespace
+from minimixproxy.wire.long_namespaces import MAX_NAMESPACE, has_long_namespace
 
 MOST_PREFIXED = 1000  # attributes with a prefix of one start tag; the most in use have a few
 # No tag has a "<" inside, and the shortest attribute with a prefix is seven bytes: ` p:a=''`.
@@ -24,6 +24,8 @@ _MANY = re.compile(rb"<[^ \t\r\n/>!?]+(?:(?:%b)*%b){%d}" % (_PLAIN, _PREFIXED, M
 
 def large_tag(data: bytes | bytearray) -> str:
     """Return what is too large about a whole start tag in there, or ""."""
+    if max(map(len, data.split(b"<"))) <= MAX_NAMESPACE:  # no tag is so long: mostly so
+        return ""
     if has_long_namespace(data):
         return "namespace too long"
     if len(data) > _LEAST and has_many_prefixed(data):

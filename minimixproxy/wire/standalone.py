@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from minimixproxy.namespaces import NS_CLIENT, NS_STREAM
-from minimixproxy.wire.fast_framing import may_hide_tags
 from minimixproxy.wire.stanza import rewrite, start_tag_attributes
+from minimixproxy.wire.whole_messages import may_hide_tags
 
 _STANZAS = (b"<message ", b"<presence ", b"<iq ")
 _MESSAGE, _MESSAGE_END = b"<message ", b"</message>"

@@ -23,6 +23,8 @@ from minimixproxy.wire.stanza import Stanza
 
 SLICE = 0.0025  # seconds, about, that one stream's events take in one turn of the reactor
 NOTHING: deque[Event] = deque(maxlen=0)  # an empty one is large
+#: Reads the next bytes of a stream by its framer.
+Reader = Callable[[FastFramer, bytes], None]
 SKIPPED_EVENT = "//event/minimixproxy/skipped"  # with the `Skipped`
 
 
@@ -73,6 +75,7 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         super().__init__(authenticator)
         self.limits = limits or FramingLimits()
         self.sink: Callable[[list[Event]], None] | None = None
+        self._reader: Reader | None = None
         self._turn: Turn | None = None  # that a slice begins and ends
         self._taker: Callable[[Stanza], None] | None = None
         self.is_closed = False
@@ -101,7 +104,9 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         """Cut what arrived into events; a restart in the middle of a read cannot happen, since we speak first."""
         self.traffic.received_bytes += len(data)
         turn = self._turn
-        if self._waits:
+        if self._reader is not None:
+            self._reader(self.framer, data)
+        elif self._waits:
             self._unread = [*self._unread, data]
         elif turn is None or self.sink is not None:
             self.handle_events(self.framer.feed(data))
@@ -189,9 +194,10 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         for event in events:
             self.dispatch_event(event)
 
-    def hand_to(self, sink: Callable[[list[Event]], None] | None) -> None:
-        """From now on hand each read's events to `sink`; None: to the observers."""
+    def hand_to(self, sink: Callable[[list[Event]], None] | None, reader: Reader | None = None) -> None:
+        """From now on hand each read's events to `sink`; None: to the observers. `reader`: gets the bytes instead."""
         self.sink = sink
+        self._reader = reader
 
     @property
     def turn(self) -> Turn | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -133,6 +133,7 @@ class StubAccount:
         self.held: list[bool] = []  # whether messages wait for an inactive client
         self.follows = False  # what the server says
         self.got: list[str | None] = []  # by the client, of what is followed: ids
+        self.leaves = False  # what may pass without being looked at, one by one
 
     def from_client(self, session: SessionPort, stanza: Stanza) -> bool:
         self.seen_from_client.append(stanza.raw)
@@ -150,6 +151,12 @@ class StubAccount:
         if self.follows:
             session.when_got(lambda: self.got.append(stanza.get("id")))
         return stanza.get("id") in self.taken_from_server
+
+    def leaves_from_client(self, messages: bytes, receivers: Collection[bytes]) -> bool:
+        return self.leaves
+
+    def leaves_from_server(self, messages: bytes) -> bool:
+        return self.leaves
 
     def session_managed(self, session: SessionPort) -> None:
         self.managed.append(session)

@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.words.protocols.jabber.xmlstream import XMPPHandlerCollection
 from twisted.words.xish import domish
 
+from minimixproxy.c2s.session.account_interface import AccountPort
 from minimixproxy.config.settings import Push, Rooms
 from minimixproxy.minimix.account import Account
 from minimixproxy.minimix.interfaces.enrolling import Enrolled
@@ -20,6 +21,7 @@ from minimixproxy.timing.answered_lines import AnsweredLines
 from minimixproxy.wire.framing import Framer
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza, parse_stanza
+from minimixproxy.wire.whole_messages import plain_tags, whole_messages
 from minimixproxy.xep.displayed import MARK
 from tests.minimix.null_journal import NullJournal
 from tests.namespaces import repeated_declarations
@@ -59,6 +61,17 @@ def _behind_header() -> Framer:
 
 #: One that can be used again, if there is one: to make one takes longer than to read a stanza.
 _between_stanzas: list[Framer] = []
+
+
+def leaves_from_client(account: AccountPort, stanza: Stanza) -> bool:
+    """Tell whether a session would pass a stanza of its client on without asking the account about it."""
+    tags = plain_tags(stanza.raw, 1) if whole_messages(stanza.raw)[1] == len(stanza.raw) else None
+    return tags is not None and account.leaves_from_client(stanza.raw, [to for to, _id in tags])
+
+
+def leaves_from_server(account: AccountPort, stanza: Stanza) -> bool:
+    """Tell whether a session would pass a stanza of its server on without asking the account about it."""
+    return whole_messages(stanza.raw)[1] == len(stanza.raw) and account.leaves_from_server(stanza.raw)
 
 
 class FakeSession:
@@ -292,7 +305,11 @@ class World:
 
     def client(self, session: FakeSession, xml: str) -> bool:
         session.touch()
-        return self.account.from_client(session, parse_stanza(xml))
+        stanza = parse_stanza(xml)
+        left = leaves_from_client(self.account, stanza)
+        taken = self.account.from_client(session, stanza)
+        assert not (left and taken), f"the account leaves it alone, and takes it: {xml}"
+        return taken
 
     def room(self, xml: str) -> None:
         """A stanza arrives on the account stream; `ROOM/` and `STREAM` in it are the addresses."""

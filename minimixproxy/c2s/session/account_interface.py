@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from minimixproxy.c2s.upstream.connecting import Login
@@ -19,6 +19,15 @@ class AccountPort(Protocol):
 
     def from_server(self, session: SessionPort, stanza: Stanza) -> bool:
         """Tell whether a stanza of the server is to be dropped; else it goes to the client."""
+
+    def leaves_from_client(self, messages: bytes, receivers: Collection[bytes]) -> bool:
+        """Tell of whole messages of a client whether the account surely takes none, nor wants to see one.
+
+        `receivers`: whom they are for, as it is written in their plain tags (`whole_messages`).
+        """
+
+    def leaves_from_server(self, messages: bytes) -> bool:
+        """Tell of whole messages of the server whether the account surely takes none, nor wants to see one."""
 
     def session_managed(self, session: SessionPort) -> None:
         """From now on `session.managed` is true, and `reached` says what the client has acknowledged (XEP-0198)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 from minimixproxy.c2s.session.account_interface import AccountPort, AccountsPort
@@ -75,6 +76,16 @@ class AccountLink:
         except UnusableStanza as error:  # it is the receiver's affair
             NET.unusable(stanza, f"session of {self._session.jid}, from the client", str(error))
             return False
+
+    def leaves_from_client(self, messages: bytes, receivers: Collection[bytes]) -> bool:
+        """Tell of whole messages whether the account surely takes none, nor wants to see one."""
+        account = self._account
+        return account is None or account.leaves_from_client(messages, receivers)
+
+    def leaves_from_server(self, messages: bytes) -> bool:
+        """Tell of whole messages whether the account surely takes none, nor wants to see one."""
+        account = self._account
+        return account is None or account.leaves_from_server(messages)
 
     # From the server -------------------------------------------------------------------------------------------
 

@@ -196,14 +196,18 @@ class ClientManagement:
 
     def receive(self, stanza: Stanza) -> bool:
         """Count a stanza of the client; False: it was handled before the client was cut off, and is sent again."""
-        name, attributes = stanza.name, stanza.attributes
-        stanza_id = attributes.get("id")  # which may be long, as a stanza may: what is kept of either is a hash
+        stanza_id, to = stanza.attributes.get("id"), stanza.attributes.get("to")
+        if stanza.name == "message":
+            return self.receive_message(stanza.raw, stanza_id, to)
+        # Either may be long, as a stanza may: what is kept of them is a hash.
+        return self.handled.receive(hash((stanza.name, stanza_id, to) if stanza_id else (stanza.name, stanza.raw)))
+
+    def receive_message(self, raw: bytes, stanza_id: str | None, to: str | None) -> bool:
+        """Count a message, as `receive` does."""
         if not stanza_id:
-            return self.handled.receive(hash((name, stanza.raw)))
-        key = hash((name, stanza_id, attributes.get("to")))
-        if name != "message":
-            return self.handled.receive(key)
-        return self.handled.receive(key, named=True, mark=(hash(stanza_id), hash(stanza.raw)))
+            return self.handled.receive(hash(("message", raw)))
+        key = hash(("message", stanza_id, to))
+        return self.handled.receive(key, named=True, mark=(hash(stanza_id), hash(raw)))
 
     def handled_unknown(self, waiting: Iterable[bytes]) -> list[int]:
         """Return hashes of messages that are handled, and the client says them again, for it cannot know that.
@@ -221,6 +225,11 @@ class ClientManagement:
     def overfull(self) -> bool:
         """Whether the client has sent too much behind something that is not handled."""
         return self.handled.unhandled > MAX_UNHANDLED
+
+    @property
+    def nearly_overfull(self) -> bool:
+        """Whether one more read might be too much."""
+        return self.handled.unhandled > MAX_UNHANDLED // 2
 
     def _progress(self) -> None:
         """The server, or whoever a stanza was for, has it: the client that has asked too early is told now.

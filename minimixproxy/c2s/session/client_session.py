@@ -26,7 +26,7 @@ from minimixproxy.stream_management.unacknowledged import NotSent
 from minimixproxy.wire.events import Event, StreamOpened
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza
-from minimixproxy.wire.xmlstream import FramedXmlStream
+from minimixproxy.wire.xmlstream import FramedXmlStream, Reader
 from minimixproxy.xep import stream_management as sm
 from minimixproxy.xep.client_state import INACTIVE
 from minimixproxy.xep.stream_features import HIDDEN, HIDDEN_ONCE_BOUND, shown_features
@@ -206,6 +206,15 @@ class ClientSession:
         """Count a stanza of the client; False: it was handled before the session was resumed."""
         return self._client.receives(stanza)
 
+    @property
+    def looks_at_each(self) -> bool:
+        """Whether `receives` has to tell of each stanza of the client whether it passes."""
+        return self._client.looks_at_each
+
+    def received(self, message: bytes, stanza_id: str | None, to: str | None) -> None:
+        """Count a message of the client that passes in any case."""
+        self._client.received(message, stanza_id, to)
+
     def passed(self) -> None:
         """A stanza of the client has gone to the server."""
         self._client.passed(self._server.when_acknowledged)
@@ -350,8 +359,13 @@ class ClientSession:
     # The server (ServersClient)
 
     def server_says(self, events: list[Event]) -> None:
-        """What one read of the server's stream brought."""
+        """What the server has said while nobody read it."""
         self._from_server.take(events)
+
+    @property
+    def reads(self) -> Reader:
+        """Reads what the server says."""
+        return self._from_server.read
 
     def server_lost(self) -> None:
         """The connection to the server is gone: another one is tried if the stream can be resumed, after a login."""

@@ -286,6 +286,18 @@ class ClientSide:
         self._session.close("resource-constraint", "too much waits to be handled")
         return False
 
+    @property
+    def looks_at_each(self) -> bool:
+        """Whether one may have been handled before, or be one too many."""
+        management = self._management
+        managed = management is not None and (management.handled.expects_again or management.nearly_overfull)
+        return managed or bool(self._context.resumable.repeats)
+
+    def received(self, message: bytes, stanza_id: str | None, to: str | None) -> None:
+        """Count a message of the client that passes in any case."""
+        if self._management is not None:
+            self._management.receive_message(message, stanza_id, to)
+
     def _is_repeated(self, stanza: Stanza) -> bool:
         """Tell whether it is a message that an earlier session had handled, and its client could not know that."""
         repeats = self._context.resumable.repeats

@@ -13,7 +13,9 @@ from minimixproxy.safety_net import NET
 from minimixproxy.timing.clock import Clock
 from minimixproxy.timing.turn_shares import TurnShares
 from minimixproxy.wire.events import Event, Fault, Keepalive, StreamClosed
+from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.stanza import Stanza
+from minimixproxy.wire.whole_messages import plain_tags, value_of
 from minimixproxy.xep.stanza_errors import error_reply
 from minimixproxy.xep.stream_headers import STREAM_END
 from minimixproxy.xep.stream_management import COUNTED
@@ -37,6 +39,7 @@ class FromClient:
         "_session",
         "_waits",
         "active",
+        "handled",
         "is_resumed",
         "pacing",
     )
@@ -53,6 +56,7 @@ class FromClient:
         self._clock = clock
         self._waits = False  # for its server, or for that of its account
         self.active = clock.seconds()  # when it sent a stanza last
+        self.handled = parts.server.flush  # what was handled in a turn is written then
         self.is_resumed = False  # it goes on with what another connection has begun
         self.pacing = PacedReading(shares, parts.link.account, self)  # in whose share of a turn it is handled
 
@@ -79,9 +83,41 @@ class FromClient:
 
     # For the pacing --------------------------------------------------------------------------------------------
 
-    def read(self, data: bytes) -> list[Event]:
-        """Make events of bytes."""
-        return self._client.framer.feed(data)
+    def read(self, data: bytes) -> tuple[list[Event], bytes]:
+        """Pass on whole messages that are only the server's affair; make events of what else is there."""
+        framer = self._client.framer
+        if not framer.resting:
+            return framer.finish(data)
+        rest = self._pass_on(framer, data)
+        return (framer.feed(rest) if rest else []), b""
+
+    def _pass_on(self, framer: FastFramer, data: bytes) -> bytes:
+        """Pass on the whole messages that these bytes begin with, as one; return what is behind them."""
+        messages, end = framer.whole_messages(data)
+        if not messages or self._output.over or self._session.looks_at_each:
+            return data
+        whole = data[:end]
+        tags = plain_tags(whole, len(messages))
+        if (
+            tags is None
+            or not self._link.leaves_from_client(whole, {to for to, _id in tags})
+            or not framer.takes(whole)
+        ):
+            return data
+        self.active = self._clock.seconds()
+        _RECEIVED["message"] += len(messages)
+        if self._output.managed:
+            self._send_each(messages, tags)
+        else:
+            self._server.send_all(messages)
+        return data[end:]
+
+    def _send_each(self, messages: list[bytes], tags: list[tuple[bytes, bytes]]) -> None:
+        """Send messages each of which counts as handled once the server has it."""
+        for message, (to, stanza_id) in zip(messages, tags, strict=True):
+            self._session.received(message, value_of(stanza_id), value_of(to))
+            self._server.send_all([message])
+            self._session.passed()
 
     def handle(self, event: Event) -> bool:
         """Handle an event; True if it was more than to pass it on."""
@@ -101,10 +137,6 @@ class FromClient:
         else:
             self._ends(event)
         return False
-
-    def handled(self) -> None:
-        """Write to the server what was handled in this turn."""
-        self._server.flush()
 
     def pause_reading(self) -> None:
         """Let the client wait."""

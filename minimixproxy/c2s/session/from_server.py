@@ -11,6 +11,7 @@ from minimixproxy.namespaces import NS_SM3
 from minimixproxy.safety_net import NET
 from minimixproxy.stream_management.unacknowledged import tracked_too
 from minimixproxy.wire.events import Event, Fault, Keepalive, Skipped, StreamClosed
+from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.stanza import Stanza, rewrite
 from minimixproxy.xep.oversized import error_for, lost_answer
 from minimixproxy.xep.stream_headers import STREAM_END
@@ -34,12 +35,41 @@ class FromServer:
         self._got: Callable[[], None] | None = None  # who waits for the arrival of what the server has said last
 
     def take(self, events: list[Event]) -> None:
-        """Pass on one read's worth of the server's stream. An error of ours in here costs only this session."""
+        """Pass on what the server has said. An error of ours in here costs only this session."""
         try:
             self._take(events)
+            self._output.flush()
         except Exception:  # noqa: BLE001 (the edge: logged, and an error to the client)
-            self.log.failure("while handling what the server sent to {jid}", jid=self._session.jid)
-            self._session.close("internal-server-error")
+            self._failed()
+
+    def read(self, framer: FastFramer, data: bytes) -> None:
+        """Pass on one read of the server's stream, with one write. An error of ours in here costs only this session."""
+        try:
+            if not framer.resting:
+                events, data = framer.finish(data)
+                self._take(events)
+            rest = self._pass_on(framer, data)
+            if rest:
+                self._take(framer.feed(rest))
+            self._output.flush()
+        except Exception:  # noqa: BLE001 (the edge: logged, and an error to the client)
+            self._failed()
+
+    def _failed(self) -> None:
+        self.log.failure("while handling what the server sent to {jid}", jid=self._session.jid)
+        self._session.close("internal-server-error")
+
+    def _pass_on(self, framer: FastFramer, data: bytes) -> bytes:
+        """Pass whole messages on as they are, if nobody needs to look at each of them; return what is behind them."""
+        messages, end = framer.whole_messages(data)
+        output, link, server = self._output, self._link, self._server
+        if not messages or output.over or output.asleep or self._got or link.watch or server.expects_again:
+            return data
+        if not link.leaves_from_server(data[:end]):
+            return data
+        _RECEIVED["message"] += len(messages)
+        output.parts += server.receive_all(messages, tracked=output.managed)
+        return data[end:]
 
     def _take(self, events: list[Event]) -> None:
         for event in events:
@@ -53,7 +83,6 @@ class FromServer:
                 self._left_out(event)
             else:
                 self._ends(event)
-        self._output.flush()
 
     def _stanza(self, stanza: Stanza) -> None:
         if stanza.name not in COUNTED:

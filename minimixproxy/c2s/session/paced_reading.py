@@ -20,8 +20,8 @@ PIECE, PIECES_TIME = 8192, 0.002
 class Reader(Protocol):
     """Whose bytes they are. It is not read while something waits: so that is a read at most."""
 
-    def read(self, data: bytes) -> list[Event]:
-        """Make events of bytes."""
+    def read(self, data: bytes) -> tuple[list[Event], bytes]:
+        """Pass on what nobody needs to look at; return events made of what else is there, and bytes for later."""
 
     def handle(self, event: Event) -> bool:
         """Handle an event; True: that was work, not just to pass it on."""
@@ -119,7 +119,10 @@ class PacedReading:
                     size += len(event.raw) if isinstance(event, Stanza) else 0
             elif pieces and (first or self._shares.stopwatch() < begun + PIECES_TIME):
                 first = False
-                events += self._read(pieces.pop(0))[::-1]
+                found, rest = self._read(pieces.pop(0))
+                events += found[::-1]
+                if rest:
+                    pieces.insert(0, rest)
             else:
                 break
         self._reader.handled()

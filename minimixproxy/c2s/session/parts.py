@@ -32,6 +32,13 @@ class EndingSession(LinkedSession, Protocol):
     def receives(self, stanza: Stanza) -> bool:
         """Count a stanza of the client; False: it was handled before the session was resumed."""
 
+    @property
+    def looks_at_each(self) -> bool:
+        """Whether `receives` has to tell of each stanza of the client whether it passes."""
+
+    def received(self, message: bytes, stanza_id: str | None, to: str | None) -> None:
+        """Count a message of the client that passes in any case."""
+
     def passed(self) -> None:
         """A stanza of the client has gone to the server."""
 

@@ -84,9 +84,9 @@ class ServerManagement:
         self._ask_later()
         return True
 
-    def send(self, stanza: bytes) -> None:
-        """A stanza is sent, or is to be sent as soon as there is a connection."""
-        self.sent.add(stanza)
+    def send(self, stanzas: list[bytes]) -> None:
+        """Stanzas are sent, or are to be sent as soon as there is a connection."""
+        self.sent.add_all(stanzas, sum(map(len, stanzas)))
         self._ask_later()
 
     def _ask_later(self) -> None:

@@ -23,7 +23,7 @@ from minimixproxy.stream_management.unacknowledged import NotSent, Tracked
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.events import Event
 from minimixproxy.wire.stanza import Stanza
-from minimixproxy.wire.xmlstream import FramedXmlStream
+from minimixproxy.wire.xmlstream import FramedXmlStream, Reader
 from minimixproxy.xep.stream_headers import STREAM_END
 from minimixproxy.xep.stream_management import COUNTED, ENABLE
 
@@ -42,6 +42,10 @@ class ServersClient(Protocol):
 
     def server_says(self, events: list[Event]) -> None:
         """What one read brought."""
+
+    @property
+    def reads(self) -> Reader:
+        """Reads what the server says; `server_says` gets what was held."""
 
     def server_lost(self) -> None:
         """The connection is gone; if the stream is `resumable`, another may take its place."""
@@ -89,7 +93,7 @@ class ServerStream:
         stream = self._stream
         assert stream is not None
         stream.traffic = SESSIONS
-        stream.hand_to(self._session.server_says)
+        stream.hand_to(self._session.server_says, self._session.reads)
         stream.framer.pass_on(trusting=True)
         stream.addObserver(STREAM_END_EVENT, self._lost)
         stream.transport.registerProducer(Backpressure(self._slows, self._reads), True)
@@ -107,7 +111,7 @@ class ServerStream:
         if management is None:
             self.parts.append(stanza.raw)
         elif stanza.uri == NS_CLIENT and stanza.name in COUNTED:
-            self._send_counted(management, stanza.raw)
+            self._send_counted(management, [stanza.raw])
         else:
             if stanza.uri == NS_CSI:
                 self._inactive = stanza.raw if stanza.name == "inactive" else b""
@@ -118,12 +122,19 @@ class ServerStream:
         if self._management is None:
             self.parts.append(stanza)
         else:
-            self._send_counted(self._management, stanza)
+            self._send_counted(self._management, [stanza])
 
-    def _send_counted(self, management: ServerManagement, stanza: bytes) -> None:
-        management.send(stanza)
+    def send_all(self, stanzas: list[bytes]) -> None:
+        """Send stanzas of the client, which nobody has looked into; go out with `flush`."""
+        if self._management is None:
+            self.parts += stanzas
+        else:
+            self._send_counted(self._management, stanzas)
+
+    def _send_counted(self, management: ServerManagement, stanzas: list[bytes]) -> None:
+        management.send(stanzas)
         if self._stream is not None:
-            self.parts.append(stanza)
+            self.parts += stanzas
         self._look(management)
 
     def say(self, element: bytes) -> None:
@@ -200,6 +211,29 @@ class ServerStream:
         """Count a stanza of the server; False: it came before the stream was resumed, and is dealt with."""
         management = self._management
         return management is None or not management.counts or management.handled.receive()
+
+    @property
+    def expects_again(self) -> bool:
+        """Whether what the server says next may be what it has said before the stream was resumed."""
+        return self._management is not None and self._management.handled.expects_again
+
+    def receive_all(self, stanzas: list[bytes], *, tracked: bool) -> list[bytes]:
+        """Count stanzas of the server, while it `expects_again` nothing.
+
+        `tracked`: return them so that each counts as handled when its client has acknowledged it.
+        """
+        management = self._management
+        if management is None or not management.counts:
+            return stanzas
+        handled = management.handled
+        if not tracked:
+            handled.receive_all(len(stanzas))
+            return stanzas
+        received: list[bytes] = []
+        for stanza in stanzas:
+            handled.receive()
+            received.append(Tracked(stanza, handled.hold()))
+        return received
 
     def tracked(self, stanza: bytes) -> bytes:
         """Return the stanza that came last, so that it counts as handled when its client has acknowledged it."""

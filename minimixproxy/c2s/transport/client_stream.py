@@ -51,11 +51,11 @@ class ClientStream:
     __slots__ = (
         "_abort_call",
         "_clock",
-        "_framer",
         "_framing",
         "_on_lost",
         "_peer",
         "bottom",
+        "framer",
         "handler",
         "take",
         "transport",
@@ -73,7 +73,7 @@ class ClientStream:
         self._clock = clock
         self._framing = framing
         self._on_lost = on_lost
-        self._framer = FastFramer(framing)
+        self.framer = FastFramer(framing)  # of the current XML stream; another one after `restart`
         self._abort_call: Any = None
         self._peer: Peer | None = None
         self.transport: Transport
@@ -118,9 +118,9 @@ class ClientStream:
 
         So is what stands behind a restart: it was not meant for the new stream, and behind STARTTLS anybody may write.
         """
-        framer = self._framer
+        framer = self.framer
         for start in range(0, len(data), PIECE):
-            if self.handler is None or self._framer is not framer or self._abort_call is not None:
+            if self.handler is None or self.framer is not framer or self._abort_call is not None:
                 return
             self.handler.client_events(framer.feed(data[start : start + PIECE]))
 
@@ -138,11 +138,6 @@ class ClientStream:
         self._on_lost(self)
 
     @property
-    def framer(self) -> FastFramer:
-        """The framer of the current XML stream; another object after `restart`."""
-        return self._framer
-
-    @property
     def peer(self) -> Peer:
         """Who the client is. To be asked first when it has said something: a relay says so no sooner."""
         if self._peer is None:
@@ -151,7 +146,7 @@ class ClientStream:
 
     def restart(self) -> None:
         """The client will begin a new XML stream."""
-        self._framer = FastFramer(self._framing)
+        self.framer = FastFramer(self._framing)
         self.bottom.restarted()
 
     def start_tls(self, factory: TLSMemoryBIOFactory) -> None:

@@ -96,14 +96,18 @@ class MessageForkHandler(Subprotocol):
 
     # From servers, on a client's own stream
 
+    def names_stream(self, data: bytes) -> bool:
+        """Tell whether the account stream, or any other, may be named in there."""
+        return STREAM_MARK in data or self._parts.address().encode() in data
+
     def from_server(self, session: SessionPort, stanza: Stanza) -> bool:
         """Look at a message that the server has for a session; True: it must not reach the client as it is.
 
         The server makes carbons of what the account stream sends and gets; the proxy has done that already.
         """
-        jid = self._parts.address()
-        if STREAM_MARK not in stanza.raw and jid.encode() not in stanza.raw:
+        if not self.names_stream(stanza.raw):
             return False
+        jid = self._parts.address()
         carbon = carbons.carbon_of(stanza, jid) if carbons.MARK in stanza.raw else None
         if carbon is None:
             return self._from_own_archive(session, stanza, jid) or self._invitation(session, stanza, jid)

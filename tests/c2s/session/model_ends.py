@@ -12,7 +12,7 @@ from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from tests.c2s.helpers import SERVER_FEATURES, SERVER_HEADER, Lab, LabClient, StubAccount
-from tests.c2s.session.both_ends import NS, End, Link, h_of, stanza
+from tests.c2s.session.both_ends import NS, End, Link, h_of, ids_of, stanza
 from tests.wires import Wire
 
 TAKEN = "t"  # what the account takes has an id that begins so
@@ -38,6 +38,14 @@ class Account(StubAccount):
         if not name.startswith(TAKEN):
             self.expected.append(name)
         return name.startswith(TAKEN)
+
+    def leaves_from_server(self, messages: bytes) -> bool:
+        names = ids_of(messages)
+        if any(name.startswith(TAKEN) for name in names):
+            return False
+        self.of_server += names
+        self.expected += names
+        return True
 
 
 class ModelClient(End):

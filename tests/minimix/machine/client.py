@@ -17,6 +17,7 @@ from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza, UnusableStanza
+from tests.minimix.fakes import leaves_from_client, leaves_from_server
 from tests.minimix.machine.addresses import same_address
 from tests.minimix.machine.memory import Replayed
 from tests.minimix.machine.witness import CLIENT, HEADER, USER, Promise, StrictReader
@@ -106,11 +107,14 @@ class Client:
         if is_request:
             self.asked[key] += 1
         promised = self._promises(stanza)
+        left = leaves_from_client(self.account, stanza)
         try:
             taken = self.account.from_client(self, stanza)
         except UnusableStanza:
             taken = False
         if taken:
+            if left:
+                self.world.witness.complain(f"{self.jid}: the account leaves alone what it takes: {stanza.raw!r}")
             return
         if promised is not None and promised in self.promises:
             self.promises.remove(promised)
@@ -189,6 +193,7 @@ class Client:
         for event in self._told.feed(xml.encode()):
             if isinstance(event, Stanza) and not self.closed:
                 self._from_server = True
+                left = leaves_from_server(self.account, event)
                 try:
                     taken = self.account.from_server(self, event)
                 except UnusableStanza:
@@ -197,6 +202,8 @@ class Client:
                     self._from_server = False
                 if not taken:
                     self._shown(event.raw, passed=True)
+                elif left:
+                    self.world.witness.complain(f"{self.jid}: the account leaves alone what it takes: {event.raw!r}")
 
     def deliver(self, data: bytes) -> None:
         """The account gives it whole stanzas."""
