@@ -41,12 +41,24 @@ def whole_messages(data: bytes) -> tuple[list[bytes], int]:
             break
         opened += piece.count(_BEGIN) - 1
         if not opened:
-            messages.append(_END.join((*pieces[begun:number], b"")))
+            messages.append(piece + _END if number - begun == 1 else _END.join((*pieces[begun:number], b"")))
             end += len(messages[-1])
             begun = number
     if messages and may_hide_tags(data):
         return [], 0
     return messages, end
+
+
+def pieces_of(data: bytes, largest: int) -> list[bytes]:
+    """Cut bytes into pieces of at most `largest`, behind a message where that is possible."""
+    pieces: list[bytes] = []
+    start, size = 0, len(data)
+    while size - start > largest:
+        end = data.rfind(_END, start, start + largest)
+        end = end + len(_END) if end >= 0 else start + largest
+        pieces.append(data[start:end])
+        start = end
+    return [*pieces, data[start:]]
 
 
 def plain_tags(messages: bytes, number: int) -> list[tuple[bytes, bytes]] | None:

@@ -15,7 +15,7 @@ from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.framing import PARSER_LIFE, Framer, FramingLimits
 from minimixproxy.wire.idle_parsers import IdleParsers
 from minimixproxy.wire.stanza import Stanza
-from minimixproxy.wire.whole_messages import plain_tags, value_of, whole_messages
+from minimixproxy.wire.whole_messages import pieces_of, plain_tags, value_of, whole_messages
 
 HEADER = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
 ARCHIVED = (
@@ -66,6 +66,15 @@ class WholeMessagesTests(SynchronousTestCase):
         for hidden in (b"<![CDATA[</message>]]>", b"<!-- -->", b"<?x?>"):
             for data in (b"<message>%b</message>", b"<message></message><message>%b</message>"):
                 self.assertEqual(whole_messages(data % hidden), ([], 0))
+
+    @given(st.lists(st.sampled_from([*MESSAGES, *OTHERS]), max_size=6), st.integers(1, 300))
+    def test_pieces(self, elements: list[bytes], largest: int) -> None:
+        data = b"".join(elements)
+        pieces = pieces_of(data, largest)
+        self.assertEqual(b"".join(pieces), data)
+        self.assertLessEqual(max(map(len, pieces)), largest)
+        for piece in pieces[:-1]:
+            self.assertTrue(piece.endswith(b"</message>") or (b"</message>" not in piece and len(piece) == largest))
 
     def test_plain_tags(self) -> None:
         for data, expected in {

@@ -8,6 +8,7 @@ from typing import Protocol
 from minimixproxy.timing.turn_shares import TurnShares
 from minimixproxy.wire.events import Event
 from minimixproxy.wire.stanza import Stanza
+from minimixproxy.wire.whole_messages import pieces_of
 
 #: What the proxy itself handles in one turn: so many stanzas, or so many bytes of them; what only passes is cheap.
 AT_ONCE, BYTES_AT_ONCE = 4, 16 * 1024
@@ -76,7 +77,7 @@ class PacedReading:
         if len(data) <= PIECE:
             self._pieces.append(data)
         else:
-            self._pieces.extend(data[start : start + PIECE] for start in range(0, len(data), PIECE))
+            self._pieces.extend(pieces_of(data, PIECE))
         self._begin()
 
     def take_events(self, events: list[Event]) -> None:
