@@ -8,13 +8,16 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
+from unittest import mock
 
+from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.interfaces import DBAPICursor
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptMembership, KeptMessage
 from minimixproxy.resource_id import Installation
+from minimixproxy.storage import store as storage_store
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
@@ -23,6 +26,7 @@ from minimixproxy.storage.journal import OpenState, SQLJournal
 from minimixproxy.storage.lease import Lease
 from minimixproxy.storage.sealing import load_sealer
 from minimixproxy.storage.service import load
+from minimixproxy.storage.statements import Statements
 from minimixproxy.storage.store import Store
 from minimixproxy.storage.writer import Written
 from minimixproxy.timing.turn_end import TurnEnd
@@ -115,7 +119,8 @@ class Lab:
             self.lease.abandon()
             raise
         self.kept: list[KeptAccount] = [account.kept for account in loaded]
-        self.writer = Writer(Store(self.database, self.lease, self.clock.seconds), self.clock)
+        with mock.patch.object(storage_store, "Statements", _statements):
+            self.writer = Writer(Store(self.database, self.lease, self.clock.seconds), self.clock)
         logins = (loader.login_keys, loader.login_tokens, loader.blocked)
         numbers = (loader.bodies, loader.last_id, loader.last_sequence)
         opened = OpenState(loaded, *logins, *numbers, self.writer, sealer, self.given_out)
@@ -203,6 +208,14 @@ class StorageTestCase(unittest.TestCase):
         with Database(self.state).engine.begin() as connection:
             done = connection.exec_driver_sql(statement, parameters or None)
             return [tuple(row) for row in done] if done.returns_rows else []
+
+
+def _statements(dialect: Dialect) -> Statements:
+    """Compiled once for all tests: that takes as long as most of what a test does."""
+    return _compiled.get(dialect.name) or _compiled.setdefault(dialect.name, Statements(dialect))
+
+
+_compiled: dict[str, Statements] = {}
 
 
 @cache
