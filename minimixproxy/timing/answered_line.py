@@ -151,16 +151,17 @@ class AnsweredLine:
         self._look_again()
 
     def _begin(self) -> None:
+        """The ceiling's call, perhaps late: there may have been trouble meanwhile, and then it comes to nothing."""
         self._owed = False
-        if self._waiting and self._may_begin():
-            turn = (self._urgent or self._patient).pop()
-            turn.began = self._last = self._clock.seconds()
-            self._window.begins(turn.began)
-            self._under_way[turn] = None
-            try:
+        try:
+            if self._waiting and self._may_begin():
+                turn = (self._urgent or self._patient).pop()
+                turn.began = self._last = self._clock.seconds()
+                self._window.begins(turn.began)
+                self._under_way[turn] = None
                 turn.begin()
-            finally:
-                self._go_on()
+        finally:
+            self._go_on()
 
     def _look_again(self) -> None:
         """Have a timer run for what time brings: the end of a rest, the least pace, and silence."""

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.timing.answer_window import FIRST, LEAST, MOST
-from minimixproxy.timing.answered_line import LEAST_PER_SECOND, SILENT, Pace, Turn
+from minimixproxy.timing.answer_window import FIRST, LEAST, MOST, ROUND
+from minimixproxy.timing.answered_line import LEAST_PER_SECOND, QUESTIONS, SILENT, Pace, Turn
 from minimixproxy.timing.answered_lines import KEPT, MOST_PER_SECOND, AnsweredLines
 
 STEP = 0.01
@@ -213,6 +213,30 @@ class AnsweredLineTest(SynchronousTestCase):
         self.assertLessEqual(server.began["a"] - before, 10 * LEAST / 0.05 + 1)
         self.assertGreater(server.began["a"] - before, 10 / 0.05 - 1)
 
+    def test_what_the_ceiling_owes_comes_in_a_rest(self) -> None:
+        """The next waits for the pace of all when the one before is refused: it comes behind the rest."""
+        self.lines = AnsweredLines(self.clock, per_second=100, burst=1, pace=Pace(100.0, 1.0, 10.0, 0.05))
+        server = self.server()
+        server.silent.add("a")
+        turns = server.ask("a", 3)
+        turns[0].answered(trouble=True)
+        self.passes(0.04)
+        self.assertEqual(server.began["a"], 1)
+        self.passes(0.04)
+        self.assertEqual(server.began["a"], 3)
+
+    def test_what_the_ceiling_owes_comes_when_as_many_are_under_way_as_may(self) -> None:
+        """Since it was owed, the server had trouble, so fewer may be under way: it comes by the least pace."""
+        self.lines = AnsweredLines(self.clock, per_second=1, burst=ROUND + 2, pace=Pace(100.0, 0.5, 10.0, 0.0))
+        server = self.server()
+        server.silent.add("a")
+        turns = server.ask("a", 2 * ROUND)
+        for turn in turns[:ROUND]:
+            turn.answered(trouble=True)
+        self.assertEqual((server.began["a"], self.lines._lines["one"].at_once), (ROUND + 2, LEAST))
+        self.passes(10.1)
+        self.assertEqual(server.began["a"], ROUND + 2 + 5)
+
     def test_a_line_for_one_account(self) -> None:
         begun: list[str] = []
         turn = self.lines.of("one", "a").turn(lambda: begun.append("a"))
@@ -255,11 +279,15 @@ class AnsweredLineTest(SynchronousTestCase):
                 st.sampled_from("abc"), st.sampled_from(["ask", "answer", "trouble", "end", "wait"]), st.integers(0, 9)
             ),
             max_size=150,
-        )
+        ),
+        st.sampled_from((0.0, 0.1)),
+        st.sampled_from((2, MOST_PER_SECOND)),
     )
-    def test_whatever_happens_all_are_asked_in_the_end(self, steps: list[tuple[str, str, int]]) -> None:
+    def test_whatever_happens_all_are_asked_in_the_end(
+        self, steps: list[tuple[str, str, int]], rest: float, per_second: int
+    ) -> None:
         clock = Clock()
-        lines = AnsweredLines(clock)
+        lines = AnsweredLines(clock, per_second, 3, QUESTIONS._replace(rest=rest))
         asked: list[Turn] = []
         begun: Counter[int] = Counter()
         over: set[Turn] = set()
@@ -275,7 +303,7 @@ class AnsweredLineTest(SynchronousTestCase):
                 if step == "end" or turn.began < clock.seconds():
                     turn.end() if step == "end" else turn.answered(trouble=step == "trouble")
                     over.add(turn)
-        clock.pump([1 / LEAST_PER_SECOND] * (len(asked) + 2))
+        clock.pump([1 / min(per_second, LEAST_PER_SECOND)] * (len(asked) + 4))
         self.assertLessEqual(max(begun.values(), default=0), 1)
         self.assertEqual([n for n, turn in enumerate(asked) if not begun[n] and turn not in over], [])
         clock.pump([SILENT, SILENT])
