@@ -268,6 +268,8 @@ class AccountLogin:
         self.kept, self.refused = kept.login, kept.refused
         self._login = self._logins.revive(kept.login, kept.bare) if kept.login is not None else None
         self._used = self._login if kept.refused else None
+        if self._login is None and not self._logins.serves(self.bare.rpartition("@")[2]):
+            self.not_served()
         self._discard_password()
 
     def withdraw_keys(self) -> bool:

@@ -13,7 +13,7 @@ from minimixproxy.accountstream.held_account import HeldAccount
 from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.accountstream.reconfiguring import AS_MANY_OTHERS, AT_ONCE
 from minimixproxy.config.settings import Domain, Limits, Rooms, Settings
-from tests.accountstream.test_accounts import DAY, NEW_LOGIN, NOW, AccountsTest
+from tests.accountstream.test_accounts import DAY, KEPT_LOGIN, NEW_LOGIN, NOW, AccountsTest
 from tests.minimix.fakes import BARE, FakeSession
 from tests.timing.turns import Turns
 
@@ -120,6 +120,38 @@ class ReconfiguringTests(ReconfiguringCase):
         self.successResultOf(telling)
         self.clock.turn()
         self.assertEqual(self.told, [BARE])
+
+
+class ServedLaterTests(ReconfiguringCase):
+    """The proxy has started without the domain, for a mistake in its configuration, say."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.settings.domain.pop("a.test")
+        self.logins.revived = None
+        self.patch(self.logins, "serves", lambda domain: domain in self.settings.domain)
+        self.journal.take()
+        self.accounts = self.with_settings(self.settings)
+        self.accounts.restore([self.kept(bare=bare) for bare in (BARE, *OTHERS)])
+        self.used.clear()
+
+    def comes(self) -> None:
+        self.logins.revived = KEPT_LOGIN
+        self.all_told(self.reloads("a.test", "b.test"))
+        self.clock.advance(1)
+
+    def test_accounts_come_back(self) -> None:
+        self.comes()
+        self.assertEqual(set(self.states().values()), {StreamState.OPENING})
+        self.assertEqual(self.used, [KEPT_LOGIN] * 4)
+
+    def test_its_logins_are_not_refused_meanwhile(self) -> None:
+        _account, stream = self.accounts.with_stream(BARE) or self.fail()
+        stream.send(b"<message/>")
+        self.clock.advance(1)
+        self.assertEqual(self.journal.take(), [])
+        self.comes()
+        self.assertEqual(stream.state, StreamState.OPENING)
 
 
 class ServedAgainTests(ReconfiguringCase):
