@@ -28,7 +28,6 @@ _KINDS = {
     b"<i": (b"<iq", b"</iq>"),
 }
 
-_NO_STANZA = b"<<", b""  # what nothing begins with
 _NAMES = {b"<m": "message", b"<p": "presence", b"<i": "iq"}
 
 _LARGE = 16384  # bytes
@@ -46,9 +45,10 @@ def simple_stanza_end(data: bytes, start: int, limits: FramingLimits) -> int:
     without end tag, `<message/>`, makes these too many, and it is not found. In CDATA, a comment or a processing
     instruction tags could be text; so there is none.
     """
-    opening, closing = _KINDS.get(data[start : start + 2], _NO_STANZA)
-    if not data.startswith(opening, start):
+    kind = _KINDS.get(data[start : start + 2])
+    if kind is None or not data.startswith(kind[0], start):
         return -1
+    opening, closing = kind
     end, opened = start, 0
     while True:
         closed = data.find(closing, end)

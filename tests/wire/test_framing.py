@@ -260,6 +260,9 @@ class Passing(TestCase):
             ("<message>" + "a" * 300 + "</message>", -1),
             ("<iq>" + "<a>" * 11 + "</a>" * 11 + "</iq>", 86),
             ("", -1),
+            ("<", -1),
+            ("<<", -1),  # held the reactor for ever, once
+            ("<<message></message>", -1),
         ]:
             limits = FramingLimits(max_stanza=300, max_depth=10)
             self.assertEqual(simple_stanza_end(data.encode(), 0, limits), length, data)
