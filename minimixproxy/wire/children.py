@@ -184,7 +184,8 @@ def sole_attributes(raw: bytes, name: bytes) -> dict[str, str] | None:
     found = _PLAIN_TAG.fullmatch(raw, start, end)
     if found is None or found.group(1) != name:
         return None
-    return dict(_PLAIN_ATTRIBUTE.findall(raw[found.end(1) : end].decode()))
+    attributes: list[tuple[str, str]] = _PLAIN_ATTRIBUTE.findall(raw[found.end(1) : end].decode())
+    return {key: value for key, value in attributes if key != "xmlns" and not key.startswith("xmlns:")}
 
 
 @lru_cache(maxsize=16)
@@ -194,7 +195,7 @@ def _needles(name: bytes) -> tuple[bytes, bytes, bytes]:
 
 # A start tag whose values are what a parser gives: no escapes, no line breaks, and no ">" either.
 _PLAIN_TAG = re.compile(rb"<([^ \t\r\n/>]+)(?:[ ][^ \t\r\n=/>'\"]+='[^'&\t\r\n>]*')*/?")
-_PLAIN_ATTRIBUTE = re.compile(r"[ ](?!xmlns[:=])([^ =]+)='([^']*)'")
+_PLAIN_ATTRIBUTE = re.compile(r"[ ]([^ =]+)='([^']*)'")  # declarations, too: none is to be looked for inside of one
 _NOT_PLAIN = re.compile(rb"[&\t\r\n]")
 
 

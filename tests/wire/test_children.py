@@ -72,6 +72,12 @@ class Taken(SynchronousTestCase):
                     found = [dict(child.attributes) for child in element.elements(uri, name)]
                     self.assertEqual(payload_attributes(stanza, uri, name), found)
 
+    def test_a_declaration_is_no_attribute(self) -> None:
+        """Whatever its value looks like."""
+        inner = "<x xmlns='urn:p' xmlns:q='urn:q id=' id='real' xmlns:r=' id=' by='b'/>"
+        for stanza in (stanza_of_bytes(f"<message>{inner}</message>".encode()), framed(f"<iq>{inner}</iq>".encode())):
+            self.assertEqual(payload_attributes(stanza, "urn:p", "x"), [{"id": "real", "by": "b"}])
+
     def test_no_element(self) -> None:
         for raw in (b"", b"<", b"<a", b"<a>", b"text", b"<a><b></a>", b"<a/><b/><", b"<p:a/>", b"\xff", b"<a>\xff</a>"):
             self.assertRaises(MalformedStanza, Parts, raw)
