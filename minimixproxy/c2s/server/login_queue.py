@@ -13,7 +13,8 @@ from minimixproxy.c2s.server.limits import LoginGuard, Seconds
 from minimixproxy.timing.clock import Clock, Timer
 
 MAX_WAITING = 10  # logins of one account from one address
-LONGEST = 180.0  # seconds in a line that moves
+LONGEST = 180.0  # seconds in a line that moves, where that is more than patience has
+LEAST = 0.001  # seconds to the next look: a clock cannot tell much less from now
 
 
 class TooManyLogins(Exception):
@@ -100,7 +101,7 @@ class LoginQueue:
             return True
         if self._takes_too_long(waiting, waited, wait):
             raise TooManyLogins
-        waiting.timer.start(wait, lambda: self._look_again(waiting))
+        waiting.timer.start(max(LEAST, wait), lambda: self._look_again(waiting))
         return False
 
     def _takes_too_long(self, waiting: _Waiting, waited: Seconds, wait: Seconds) -> bool:
@@ -113,7 +114,7 @@ class LoginQueue:
         if delay > 0 and waited + delay > patience:
             return True
         still = min(waited, self._clock.seconds() - self._moved.get(waiting.address, 0.0))
-        return still + wait > patience or waited + wait > LONGEST
+        return still + wait > patience or waited + wait > max(LONGEST, patience)
 
     def _look_again(self, waiting: _Waiting) -> None:
         """Something has ended, or it has waited for long enough."""

@@ -249,6 +249,40 @@ class LoginTurnsTest(SynchronousTestCase):
         self.refuse()
         self.failureResultOf(self.login("too long"), TooManyLogins)
 
+    def test_a_patience_that_is_longer_than_the_longest_line(self) -> None:
+        """Of a long `authentication_timeout`: what has failed demands its time, and that is waited."""
+        long = 2 * LONGEST
+        self.guard = LoginGuard(self.clock.seconds, free=0, base=long, maximum=long)
+        self.turns = LoginQueue(self.guard, self.clock, lambda: long)
+        self.guard.failed(HERE, ALICE)
+        waiting = self.login("patient")
+        self.assertNoResult(waiting)
+        self.clock.advance(long)
+        self.assertEqual(self.begun, ["patient"])
+
+    def test_what_is_left_is_too_little_for_a_clock(self) -> None:
+        """It is waited for nevertheless: a clock that stands still meanwhile is not looked at for ever."""
+        self.clock.advance(14.51)
+        looks: list[float] = []
+        wait = self.guard.wait
+
+        def counted(address: str, account: str, waited: float = 0.0) -> float:
+            looks.append(wait(address, account, waited))
+            self.assertLess(len(looks), 10)
+            return looks[-1]
+
+        self.patch(self.guard, "wait", counted)
+        for _ in range(9):
+            self.guard.failed(ELSEWHERE, ALICE)
+        self.login("owner")
+        for _ in range(2):
+            self.clock.advance(LoginGuard.ACCOUNT_MAXIMUM / 2)
+            self.guard.failed(ELSEWHERE, ALICE)
+        self.assertLess(0, looks[-1])
+        self.assertEqual(self.clock.seconds() + looks[-1], self.clock.seconds())
+        self.clock.advance(0.001)
+        self.assertEqual(self.begun, ["owner"])
+
     def test_an_end_costs_no_look_at_each_that_waits(self) -> None:
         """Else strangers in crowds would cost the square of their number."""
         for number in range(100):
