@@ -6,6 +6,7 @@ Whoever asks for one that still waits has it restored first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -16,6 +17,8 @@ from minimixproxy.timing.slices import in_slices
 
 ROOMS_AT_ONCE = 20  # in one turn, and at least one account: some ten milliseconds
 AS_MANY_ROOMS = 2  # an account is as much work as so many of its rooms
+
+_Result = TypeVar("_Result")
 
 
 class Returning:
@@ -33,9 +36,13 @@ class Returning:
         self._waiting.update((account.bare, account) for account in kept)
         work = in_slices(self._clock, self._steps(names), ROOMS_AT_ONCE)
         self._working.append(work)
+        work.addBoth(self._over, work)
         work.addCallback(lambda _: done())
         work.addErrback(_stopped)
-        work.addBoth(lambda _: self._working.remove(work))
+
+    def _over(self, result: _Result, work: Deferred[None]) -> _Result:
+        self._working.remove(work)
+        return result
 
     def first(self, bare: str) -> None:
         """Restore an account now, if it waits."""

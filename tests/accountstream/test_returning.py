@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 
 from twisted.logger import LogLevel, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.accountstream import returning, seen_clients
 from minimixproxy.accountstream.account_login import SEEN_INTERVAL, AccountLogin
 from minimixproxy.accountstream.accounts import Accounts
 from minimixproxy.accountstream.held_account import HeldAccount
+from minimixproxy.accountstream.returning import Returning
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from tests.accountstream.test_accounts import DAY, NOW, ROOMS, AccountsTest
 from tests.log_events import log_events
@@ -124,6 +127,20 @@ class ReturningTests(AccountsTest):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         in_rooms = {account.bare for account, _stream in self.accounts.with_streams() if account.rooms}
         self.assertEqual(in_rooms, {FIRST, LAST, BARE})
+
+
+class FaultTest(SynchronousTestCase):
+    def test_a_fault_of_ours_is_known(self) -> None:
+        """In what is done when all are there, as in what restores them."""
+
+        def fails(*_what: object) -> None:
+            raise ZeroDivisionError
+
+        clock, kept = Turns(), [KeptAccount(FIRST, None, False, NOW, [])]
+        for restore, done in ((lambda _kept: None, fails), (fails, lambda: None)):
+            Returning(clock, restore).begin(kept, done)
+            gc.collect()
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
 class SeenClientsTests(AccountsTest):
