@@ -83,6 +83,19 @@ class StanzaCase(IntegrationTestCase):
         fits.__qualname__ = f"{name} {identity} {kind}"
         return await client.expect(fits, 100.0)  # each comes behind megabytes, and Prosody is slow with them
 
+    def patient_proxy(self) -> Proxy:
+        """A proxy that does not take a server for dead that is busy for minutes."""
+        return self.own_proxy(rooms={"ping_interval": 600.0})
+
+    async def again(self, resource: str, proxy: Proxy) -> Client:
+        """Log in behind a server that may be busy with a room's history: who is refused for the moment tries again."""
+        while True:
+            try:
+                return await self.client(self.alice, resource, proxy=proxy)
+            except AssertionError as error:
+                if "<temporary-auth-failure/>" not in str(error):
+                    raise
+
     async def undisturbed(self, identity: str = "still") -> None:
         """The conversation goes on, on the same account stream."""
         self.says(self.mallory, "<body>still here</body>", identity)
@@ -90,7 +103,8 @@ class StanzaCase(IntegrationTestCase):
         for client in (self.phone, self.laptop, self.mallory):
             await self.heard(client, identity)
             await self.heard(client, f"{identity}-2")
-        log = "\n".join(self.watched.process.lines[self._seen :])
+        lines = self.watched.process.lines[self._seen :]
+        log = "\n".join(line for line in lines if self.alice.jid in line)  # others may use that proxy
         for words in BROKEN:
             self.assertNotIn(words, log)
 
@@ -118,7 +132,7 @@ class OddStanzaTests(StanzaCase):
 
     async def test_in_a_room(self) -> None:
         """Who is there gets it as it is; so does who comes later; a restart of the proxy makes no loop of it."""
-        proxy = self.own_proxy()
+        proxy = self.patient_proxy()
         await self.meet(proxy)
         for name, odd in self.odd.items():
             self.says(self.mallory, f"<body>b</body>{odd}", name)
@@ -132,7 +146,7 @@ class OddStanzaTests(StanzaCase):
         self.assertLessEqual(ODD.keys() - {"many elements", "many payloads"}, names)
         await proxy.restart()
         self._seen = 0
-        again = [await self.client(self.alice, resource, proxy=proxy) for resource in ("phone", "laptop")]
+        again = [await self.again(resource, proxy) for resource in ("phone", "laptop")]
         for client in again:
             await self.joins(client, "alice")
         self.phone, self.laptop = again
@@ -158,7 +172,7 @@ class OddStanzaTests(StanzaCase):
 
     async def test_to_the_account_stream(self) -> None:
         """Somebody in no room of the account knows its address."""
-        await self.meet()
+        await self.meet(self.patient_proxy())
         stranger = await self.client(direct=True)
         for name, odd in ODD.items():
             stranger.send(f"<iq type='get' id='{name}' to='{self.stream}'>{odd}</iq>")

@@ -38,6 +38,7 @@ class WaitingTests(OwnerCase, ReturnCase):
         await self.relay.refuse()
         self.relay.cut(self.relay.links[-1])
         await self.away(room)
+        await self.behind.process.says("account stream lost its connection")
         self.ask_to_join(tablet, room)
         await self.leave_by_command(phone, room)
         await self.is_refused(tablet, room)
