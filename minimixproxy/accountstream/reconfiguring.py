@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred
 
 from minimixproxy.accountstream.held_account import HeldAccount
 from minimixproxy.config.settings import Settings
 from minimixproxy.jids import parse_jid
 from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.clock import Clock
-from minimixproxy.timing.slices import in_slices
+from minimixproxy.timing.slices import ended_early, in_slices
 
 #: Accounts in one turn: ten milliseconds of work, or less.
 AT_ONCE = 2000
@@ -51,7 +50,7 @@ class Reconfiguring:
     def commit(self) -> Deferred[None]:
         """Have accounts whose domain is not served wait until it is. The result fires when all accounts are told."""
         self._telling = in_slices(self._clock, self._tell(self._held()), AT_ONCE)
-        return self._telling.addErrback(_stopped)
+        return self._telling.addErrback(ended_early)
 
     def undo(self) -> None:
         """Nothing was done."""
@@ -70,7 +69,3 @@ class Reconfiguring:
             except Exception:  # noqa: BLE001 (one account must not cost the others)
                 self.log.failure("while {account} is told of another configuration", account=held.bare)
             yield AS_MANY_OTHERS if begins_or_ends else 1
-
-
-def _stopped(failure: Failure) -> None:
-    failure.trap(CancelledError)

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred
 
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.timing.clock import Clock
-from minimixproxy.timing.slices import in_slices
+from minimixproxy.timing.slices import ended_early, in_slices
 
 ROOMS_AT_ONCE = 20  # in one turn, and at least one account: some ten milliseconds
 AS_MANY_ROOMS = 2  # an account is as much work as so many of its rooms
@@ -38,7 +37,7 @@ class Returning:
         self._working.append(work)
         work.addBoth(self._over, work)
         work.addCallback(lambda _: done())
-        work.addErrback(_stopped)
+        work.addErrback(ended_early)
 
     def _over(self, result: _Result, work: Deferred[None]) -> _Result:
         self._working.remove(work)
@@ -66,7 +65,3 @@ class Returning:
             if account is not None:
                 self.first(bare)
                 yield AS_MANY_ROOMS + len(account.rooms)
-
-
-def _stopped(failure: Failure) -> None:
-    failure.trap(CancelledError)

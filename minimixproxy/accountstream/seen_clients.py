@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred
 
 from minimixproxy.accountstream.held_account import HeldAccount
 from minimixproxy.logs.logger import Logger
 from minimixproxy.timing.clock import Clock, Timer
-from minimixproxy.timing.slices import in_slices
+from minimixproxy.timing.slices import ended_early, in_slices
 
 AT_ONCE = 200  # accounts in one turn
 
@@ -41,7 +40,7 @@ class SeenClients:
 
     def _note(self, interval: Callable[[], float]) -> None:
         self._noting = in_slices(self._clock, self._steps(self._held()), AT_ONCE)
-        self._noting.addCallbacks(lambda _: self.start(interval), _stopped)
+        self._noting.addCallbacks(lambda _: self.start(interval), ended_early)
 
     def _steps(self, those: list[HeldAccount]) -> Iterator[int]:
         for held in those:
@@ -51,7 +50,3 @@ class SeenClients:
             except Exception:  # noqa: BLE001 (one account must not cost the others)
                 self.log.failure("while it is noted that {account} has clients", account=held.bare)
             yield 1
-
-
-def _stopped(failure: Failure) -> None:
-    failure.trap(CancelledError)

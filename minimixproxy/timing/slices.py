@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from minimixproxy.timing.clock import Clock, Timer
@@ -19,6 +19,11 @@ def in_slices(clock: Clock, steps: Iterator[int], most: int) -> Deferred[None]:
     A little work is done at once. It fails with what a step raises, and ends early if it is cancelled.
     """
     return _Work(clock, steps, most).begin()
+
+
+def ended_early(failure: Failure) -> None:
+    """An errback for whoever cancels such work, and asks no more of it. Other failures go on."""
+    failure.trap(CancelledError)
 
 
 class _Work:
