@@ -24,7 +24,7 @@ from minimixproxy.wire.stanza import Stanza
 SLICE = 0.0025  # seconds, about, that one stream's events take in one turn of the reactor
 NOTHING: deque[Event] = deque(maxlen=0)  # an empty one is large
 #: Reads the next bytes of a stream by its framer.
-Reader = Callable[[FastFramer, bytes], None]
+ReadsBytes = Callable[[FastFramer, bytes], None]
 SKIPPED_EVENT = "//event/minimixproxy/skipped"  # with the `Skipped`
 
 
@@ -75,7 +75,7 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         super().__init__(authenticator)
         self.limits = limits or FramingLimits()
         self.sink: Callable[[list[Event]], None] | None = None
-        self._reader: Reader | None = None
+        self._reader: ReadsBytes | None = None
         self._turn: Turn | None = None  # that a slice begins and ends
         self._taker: Callable[[Stanza], None] | None = None
         self.is_closed = False
@@ -194,7 +194,7 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
         for event in events:
             self.dispatch_event(event)
 
-    def hand_to(self, sink: Callable[[list[Event]], None] | None, reader: Reader | None = None) -> None:
+    def hand_to(self, sink: Callable[[list[Event]], None] | None, reader: ReadsBytes | None = None) -> None:
         """From now on hand each read's events to `sink`; None: to the observers. `reader`: gets the bytes instead."""
         self.sink = sink
         self._reader = reader

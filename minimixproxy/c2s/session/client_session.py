@@ -26,7 +26,7 @@ from minimixproxy.stream_management.unacknowledged import NotSent
 from minimixproxy.wire.events import Event, StreamOpened
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from minimixproxy.wire.stanza import Stanza
-from minimixproxy.wire.xmlstream import FramedXmlStream, Reader
+from minimixproxy.wire.xmlstream import FramedXmlStream, ReadsBytes
 from minimixproxy.xep import stream_management as sm
 from minimixproxy.xep.client_state import INACTIVE
 from minimixproxy.xep.stream_features import HIDDEN, HIDDEN_ONCE_BOUND, shown_features
@@ -363,7 +363,7 @@ class ClientSession:
         self._from_server.take(events)
 
     @property
-    def reads(self) -> Reader:
+    def reads(self) -> ReadsBytes:
         """Reads what the server says."""
         return self._from_server.read
 

@@ -23,7 +23,7 @@ from minimixproxy.stream_management.unacknowledged import NotSent, Tracked
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.events import Event
 from minimixproxy.wire.stanza import Stanza
-from minimixproxy.wire.xmlstream import FramedXmlStream, Reader
+from minimixproxy.wire.xmlstream import FramedXmlStream, ReadsBytes
 from minimixproxy.xep.stream_headers import STREAM_END
 from minimixproxy.xep.stream_management import COUNTED, ENABLE
 
@@ -44,7 +44,7 @@ class ServersClient(Protocol):
         """What one read brought."""
 
     @property
-    def reads(self) -> Reader:
+    def reads(self) -> ReadsBytes:
         """Reads what the server says; `server_says` gets what was held."""
 
     def server_lost(self) -> None:
