@@ -209,20 +209,30 @@ class JournalTests(StorageTestCase):
         self.now.turn()
         self.assertEqual(self.now.given, [b"a batch", b"one", b"a batch", b"two"])
 
-    def test_what_the_thread_has_written_goes_first(self) -> None:
-        """A batch was the thread's, and took its time; the next is written at once when it is done, and goes behind."""
+    def slowly(self, *said: bytes) -> list[Batch]:
+        """Say this while the thread writes; return its batches, which it has not written yet."""
         slow: list[Batch] = []
         self.patch(self.now.writer, "write", slow.append)
-        self.now.keep()
-        self.now.deliver(b"one")
-        self.now.turn()
+        for data in said:
+            self.now.keep()
+            self.now.deliver(data)
+            self.now.turn()
         self.patch(self.now.writer, "write", self.write)
+        return slow
+
+    def is_written(self, batch: Batch) -> None:
+        """The thread is done with it."""
+        self.now.writer.store.write(batch)
+        self.now.writer._written(batch, None)
+
+    def test_what_the_thread_has_written_goes_first(self) -> None:
+        """A batch was the thread's, and took its time; the next is written at once when it is done, and goes behind."""
+        slow = self.slowly(b"one")
         self.now.keep()
         self.now.deliver(b"two")
         self.now.turn()
         self.assertEqual(self.now.given, [])
-        self.now.writer.store.write(slow[0])
-        self.now.writer._written(slow[0], None)
+        self.is_written(slow[0])
         self.assertEqual(self.now.given, [b"a batch", b"one", b"two"])
 
     def test_a_fault_in_what_comes_next(self) -> None:
@@ -231,18 +241,11 @@ class JournalTests(StorageTestCase):
         def fails(_batch: Batch) -> None:
             raise ZeroDivisionError
 
-        slow: list[Batch] = []
-        self.patch(self.now.writer, "write", slow.append)
-        for data in (b"one", b"two"):
-            self.now.keep()
-            self.now.deliver(data)
-            self.now.turn()
-        self.patch(self.now.writer, "write", self.write)
+        slow = self.slowly(b"one", b"two")
         durability = self.journal._durability
         durability.gathering.incomplete = True
         durability._outlet = replace(durability._outlet, complete=fails)
-        self.now.writer.store.write(slow[0])
-        self.now.writer._written(slow[0], None)
+        self.is_written(slow[0])
         self.assertEqual(self.now.given, [b"one"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.now.clock.advance(FIRST_RETRY)
@@ -250,13 +253,7 @@ class JournalTests(StorageTestCase):
 
     def test_a_fault_before_what_is_done(self) -> None:
         """One batch is let go with a fault while the next is on disk already: that is let go too, and all that come."""
-        slow: list[Batch] = []
-        self.patch(self.now.writer, "write", slow.append)
-        for data in (b"one", b"two"):
-            self.now.keep()
-            self.now.deliver(data)
-            self.now.turn()
-        self.patch(self.now.writer, "write", self.write)
+        slow = self.slowly(b"one", b"two")
         write, faults = self.now.given_out.write, [ZeroDivisionError()]
 
         def fails_once(sequence: int) -> None:
@@ -265,8 +262,7 @@ class JournalTests(StorageTestCase):
             write(sequence)
 
         self.patch(self.now.given_out, "write", fails_once)
-        self.now.writer.store.write(slow[0])
-        self.now.writer._written(slow[0], None)
+        self.is_written(slow[0])
         self.assertEqual(self.now.given, [b"a batch", b"one", b"two"])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.now.keep()
