@@ -22,6 +22,7 @@ CONSOLE = """
 spawn(fun() ->
     {ok, Listener} = gen_tcp:listen(@port@, [{ip, {127,0,0,1}}, {packet, line}, {active, false}, {reuseaddr, true},
         {buffer, 65536}]),
+    io:format("console listens~n"),
     Serve = fun Serve() ->
         {ok, Socket} = gen_tcp:accept(Listener),
         {ok, Line} = gen_tcp:recv(Socket, 0),
@@ -74,6 +75,7 @@ class Ejabberd(Server):
             directory=self.directory,
         )
         process.wait_for(r"ejabberd [\d.-]+ is started in the node")
+        process.wait_for("console listens")  # begun behind it, and by a process of its own
         return process
 
     def configuration(self, certificate: Path) -> str:

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import ConnectError
 from twisted.internet.threads import deferToThread
 
+from tests.integration import client as raw
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import NS_SASL, NS_TLS, Client
 from tests.integration.proxy import Proxy
@@ -95,6 +96,23 @@ class HostileCase(IntegrationTestCase):
         await client.open()
         return client
 
+    async def _before_a_handshake(self, proxy: Proxy) -> Client:
+        client = await self.connect(proxy=proxy)
+        await client.open()
+        client.send(f"<starttls xmlns='{NS_TLS}'/>")
+        await client.expect(f"<proceed xmlns='{NS_TLS}'/>")
+        return client
+
+    async def _before_direct_tls(self, proxy: Proxy) -> Client:
+        client = await raw.connect(proxy.direct_tls_port, self.server.domain)
+        self._clients.append(client)
+        return client
+
+    async def _spoil(self, client: Client) -> None:
+        client.dataReceived = lambda data: None  # type: ignore[method-assign]  # a TLS alert
+        client.send("no handshake at all" * 10)
+        await client.until_lost()
+
     def _fill(self, data: str | bytes) -> str | bytes:
         return data.replace("{domain}", self.server.domain) if isinstance(data, str) else data
 
@@ -151,13 +169,10 @@ class BeforeLoginTests(HostileCase):
         self.assertEqual(len(client.headers), 2, client.transcript())
 
     async def test_garbage_instead_of_a_handshake(self) -> None:
-        client = await self.connect()
-        await client.open()
-        client.send(f"<starttls xmlns='{NS_TLS}'/>")
-        await client.expect(f"<proceed xmlns='{NS_TLS}'/>")
-        client.dataReceived = lambda data: None  # type: ignore[method-assign]  # a TLS alert
-        client.send("no handshake at all" * 10)
-        await client.until_lost()
+        for begin in (self._before_a_handshake, self._before_direct_tls):
+            start = len(self.proxy.process.lines)
+            await self._spoil(await begin(self.proxy))
+            await self.proxy.process.says(r"TLS with the client at 127\.0\.0\.1:\d+ failed", start=start)
 
     async def test_silence(self) -> None:
         """Whoever does not authenticate in time is shown out, however far they came."""
@@ -288,7 +303,10 @@ class LeakTests(HostileCase):
 
     async def _attack(self, proxy: Proxy, number: int) -> None:
         order = random.Random(number)
-        kinds = [self._hang_up, self._broken, self._broken_within_tls, self._failing, self._half_open]
+        kinds = [
+            *(self._hang_up, self._broken, self._broken_within_tls, self._failing, self._half_open),
+            *(self._no_handshake, self._no_direct_handshake),
+        ]
         for begin in range(0, number, self.at_once):
             batch = [order.choice(kinds)(proxy, order) for _ in range(min(self.at_once, number - begin))]
             await gatherResults([Deferred.fromCoroutine(one) for one in batch], consumeErrors=True)
@@ -320,6 +338,12 @@ class LeakTests(HostileCase):
         data, _condition = order.choice(list(NOT_AUTHENTICATED.values()))
         client.send(data)
         await client.until_lost()
+
+    async def _no_handshake(self, proxy: Proxy, _order: random.Random) -> None:
+        await self._spoil(await self._before_a_handshake(proxy))
+
+    async def _no_direct_handshake(self, proxy: Proxy, _order: random.Random) -> None:
+        await self._spoil(await self._before_direct_tls(proxy))
 
     async def _failing(self, proxy: Proxy, order: random.Random) -> None:
         client = await self._secured(proxy)

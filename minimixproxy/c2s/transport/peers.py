@@ -76,8 +76,18 @@ def ip_end(address: Any) -> IPEnd | None:
 
 
 def peer_of(transport: Any) -> Peer:
-    """Return who is at the other end of a client's transport; behind a relay, once its first bytes have come."""
-    return Peer(peer_key(transport), Ends(ip_end(transport.getPeer()), ip_end(transport.getHost())))
+    """Return who is at the other end of a client's transport; behind a relay, once its first bytes have come.
+
+    Of a connection that is lost, whereto it was is not known any more.
+    """
+    return Peer(peer_key(transport), Ends(ip_end(transport.getPeer()), ip_end(_host_of(transport))))
+
+
+def _host_of(transport: Any) -> Any:
+    try:
+        return transport.getHost()
+    except (AttributeError, OSError):  # it is lost: Twisted's TCP has no socket any more, and asks it all the same
+        return None
 
 
 def is_loopback(transport: Any) -> bool:

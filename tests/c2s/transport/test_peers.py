@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.testing import StringTransport
 from twisted.trial import unittest
@@ -54,6 +56,16 @@ class PeersTests(unittest.TestCase):
             (IPv6Address("TCP", "nonsense", 5), "None"),
         ):
             self.assertEqual(str(ip_end(address)), shown, address)
+
+    def test_lost(self) -> None:
+        """Who it was can still be said; Twisted's TCP has no socket any more that could tell the other end."""
+
+        class Lost(StringTransport):
+            def getHost(self) -> NoReturn:
+                raise AttributeError("socket")
+
+        peer = peer_of(Lost(peerAddress=IPv4Address("TCP", "192.0.2.1", 5)))
+        self.assertEqual((str(peer), peer.key, peer.ends.destination), ("192.0.2.1:5", "192.0.2.1", None))
 
     def test_a_client(self) -> None:
         here = IPv4Address("TCP", "198.51.100.1", 5222)
