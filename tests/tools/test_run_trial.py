@@ -187,6 +187,26 @@ class CountTests(unittest.SynchronousTestCase):
             self.tool.install(self.tool.make_plan([test], unit=False, durations={}), ran.append)
             self.assertEqual([Path(command[0]).name for command in ran], ["install-system"] * needed, test)
 
+    def test_servers_are_started_once(self) -> None:
+        """A worker goes on with the servers that it has, but nobody begins the longest piece when all else is done."""
+        planning = sys.modules["testrun.plan"]
+        queue = [planning.Piece("", (), seconds, server) for seconds, server in ((9, "a"), (8, "b"), (8, ""), (3, "c"))]
+        for left, mine, others, expected in (
+            (queue, {"b"}, {"a"}, 1),
+            (queue, {"c"}, {"a", "b"}, 2),
+            (queue[:2], {"c"}, {"a"}, 1),
+            (queue[:2], {"c"}, {"b"}, 0),
+            (queue[:2], {"c"}, {"a", "b"}, 0),
+            (queue[:1] + queue[3:], {"c"}, {"a"}, 0),
+        ):
+            self.assertEqual(planning.choose(left, mine, others), expected, (left, mine, others))
+
+    def test_pieces_say_which_server_they_want(self) -> None:
+        module = "tests.integration.test_demo", "tests.integration.test_check"
+        plan = self.tool.make_plan(module, unit=False, durations={})
+        wanted = {piece.name.rpartition(".")[2]: piece.server for piece in plan.pieces}
+        self.assertEqual((wanted["DemoTests"], wanted["WrongTests"]), ("", "Prosody"), wanted)
+
     def test_one_left_out(self) -> None:
         plan = self.plan("sample.Case.test_one", "sample.Case.test_two")
         report = self.tool.Report(plan)

@@ -1,6 +1,6 @@
 """What is to be run, and in which pieces: every test that trial finds, in exactly one of them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import TestCase
@@ -22,6 +22,7 @@ class Piece:
     name: str  # of the class, in full
     tests: tuple[str, ...]  # in full
     seconds: float  # expected
+    server: str = ""  # the kind that they want, if any
 
 
 @dataclass
@@ -86,9 +87,23 @@ def pieces(case: type, tests: Sequence[str], durations: Mapping[str, float]) -> 
     """The tests of a class in pieces of about PIECE seconds."""
     name = f"{case.__module__}.{case.__qualname__}"
     each = durations.get(name, SLOW if needs_programs(case) else QUICK)
+    server = getattr(getattr(case, "kind", None), "__name__", "")
     number = min(len(tests), 1 + int(each * len(tests) / PIECE))
     # every number-th test: neighbours are alike, and last alike
-    return [Piece(name, tuple(part), each * len(part)) for part in (tests[start::number] for start in range(number))]
+    parts = [tuple(tests[start::number]) for start in range(number)]
+    return [Piece(name, part, each * len(part), server) for part in parts]
+
+
+def choose(queue: Sequence[Piece], mine: Set[str], others: Set[str]) -> int:
+    """Which of these, the longest first, a worker takes that has these servers while the others have those.
+
+    Each start of a server costs seconds of CPU, so rather one for which none is started, or one that nobody has. It
+    is at least half as long as the longest: nobody is to begin that when all else is done.
+    """
+    long = [number for number, piece in enumerate(queue) if piece.seconds >= queue[0].seconds / 2]
+    near = [number for number in long if queue[number].server in {"", *mine}]
+    new = [number for number in long if queue[number].server not in others]
+    return [*near, *new, 0][0]
 
 
 def read_durations(path: Path = DURATIONS) -> dict[str, float]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from testrun.plan import Piece, Plan
+from testrun.plan import Piece, Plan, choose
 
 WORKER = Path(__file__).with_name("worker.py")
 LIMIT = 300.0  # seconds for one test, or twice its time-out, by which trial itself ends it if it can
@@ -50,6 +50,7 @@ class Worker:
     test: str | None = None
     printed: int = 0
     hung: float = 0.0  # seconds after which it was given up
+    servers: set[str] = field(default_factory=set)  # the kinds that it has started
 
     def output(self, end: int | None = None) -> str:
         """What it printed since the present test began, up to `end`."""
@@ -141,7 +142,9 @@ class Pool:
         if not self._queue:
             self._let_go(worker)
             return
-        piece = self._queue.pop(0)
+        others = {server for other in self._workers.values() if other is not worker for server in other.servers}
+        piece = self._queue.pop(choose(self._queue, worker.servers, others))
+        worker.servers.add(piece.server)
         worker.waiting = list(piece.tests)
         with contextlib.suppress(BrokenPipeError):  # it has died: its other pipe tells
             worker.process.stdin.write(json.dumps(worker.waiting).encode() + b"\n")
