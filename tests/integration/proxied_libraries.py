@@ -157,6 +157,10 @@ if aioxmpp is not None:
             roster = self.client.summon(aioxmpp.RosterClient)
             roster.on_subscribe.connect(lambda stanza: roster.approve(stanza.from_))
 
+        def ping(self, jid: str) -> "Deferred[Any]":
+            """As SlixmppWorker's."""
+            return waiting(aioxmpp.ping.ping(self.client, aioxmpp.JID.fromstr(jid)))
+
         async def _greet(self, _stanza: Any) -> Any:
             self.served.append("command")
             note = aioxmpp.adhoc.xso.Note(aioxmpp.adhoc.xso.NoteType.INFO, f"hello, says {self._resource}")

@@ -120,6 +120,7 @@ class ResumingNbxmpp:
 
     async def join(self, room: str, nick: str) -> None:
         await self._device.join(room, nick)
+        self._room = room
 
     def say(self, room: str, text: str) -> None:
         self._device.say(room, text)
@@ -128,7 +129,8 @@ class ResumingNbxmpp:
         self._device.do("say", to=to, body=text, kind="chat")
 
     async def written(self) -> None:
-        """Nothing to wait for."""
+        """Wait until it has done what it was told: it is another process, which hears of a cut by itself."""
+        await self._device.takes_itself_for_joined(self._room)
 
     async def hears(self, text: str) -> None:
         await self._device.hears(text)

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
@@ -29,20 +29,30 @@ def request(kind: str, id: str, domain: str) -> str:
 
 
 class Asker:
-    """Asks `total` requests, `window` at a time, every third of them a set; counts what comes for each id."""
+    """Asks `total` requests, `window` at a time, every third of them a set; counts what comes for each id.
+
+    begin() first; go_on() asks for more than `total`.
+    """
 
     def __init__(self, client: Client, domain: str, total: int, window: int = 50) -> None:
         self.client = client
         self.domain = domain
         self.total = total
+        self.window = window
         self.asked = 0
         self.answers: Counter[str] = Counter()
         self.results = 0
         self.conditions: Counter[tuple[str, str]] = Counter()  # kind of request, condition
-        self.done: Deferred[None] = Deferred()
         self.at: dict[int, Deferred[None]] = {}  # number of answers -> fired then
         client.ignore = self._take
-        for _ in range(window):
+
+    def begin(self) -> None:
+        for _ in range(self.window):
+            self._ask()
+
+    def go_on(self, total: int) -> None:
+        self.total = total
+        while self.asked - len(self.answers) < self.window and self.asked < total:
             self._ask()
 
     def _ask(self) -> None:
@@ -64,12 +74,12 @@ class Asker:
         if (waiting := self.at.pop(count, None)) is not None:
             waiting.callback(None)
         self._ask()
-        if count == self.total and not self.done.called:
-            self.done.callback(None)
         return True
 
     def after(self, answers: int) -> "Deferred[None]":
         """Fires when so many requests are answered."""
+        if len(self.answers) >= answers:
+            return succeed(None)
         self.at[answers] = Deferred()
         return self.at[answers]
 
@@ -123,13 +133,17 @@ class WorkerFaultTests(ProxiedCase):
 
     async def test_ten_thousand_requests_over_three_resources_of_which_one_dies(self) -> None:
         workers = await self.serve("a", "b", "c", max_open_per_asker=200, policy="least-outstanding")
-        askers = [Asker(await self.user(name), self.domain, 5000) for name in ("alice", "bob")]
+        askers = [Asker(await self.user(name), self.domain, 3500) for name in ("alice", "bob")]
+        for asker in askers:
+            asker.begin()
         await askers[0].after(1500)
         workers[2].client.drop()
         await askers[0].after(3000)
-        workers.append(await self.worker("c"))
+        workers.append(await self.worker("c"))  # it may take longer to log in than the others to answer everything
         for asker in askers:
-            await asker.done.addTimeout(patiently(120), reactor)
+            asker.go_on(5000)
+        for asker in askers:
+            await asker.after(5000).addTimeout(patiently(120), reactor)
             await asker.client.barrier()
             self.assertEqual(set(asker.answers.values()), {1})
             self.assertEqual(len(asker.answers), 5000)

@@ -23,12 +23,23 @@ class LibraryCase(ProxiedCase):
         self.addCleanup(device.logout)
         return device
 
+    async def known(self, worker: Any) -> None:
+        """The proxy knows that the worker is there, and what it can: who can nothing is not asked.
+
+        Behind the answer to the first ping the worker has been asked for that, behind the second it has been heard.
+        """
+        await self.running.process.says(f"{worker.jid} is there")
+        for _ in range(2):
+            await worker.ping(self.domain)
+
     async def use(self, make_worker: Any, make_user: Any, said: str) -> None:
         await self.serve(policy="round-robin")
         workers = [await self.log_in(make_worker(self.target, name)) for name in ("one", "two", "three")]
         onlooker = await self.worker("onlooker")  # a resource of the same account: it sees that the others are there
         onlooker.client.send("<presence><show>dnd</show></presence>")
         await onlooker.client.iq("get", self.domain, "<ping xmlns='urn:xmpp:ping'/>")
+        for worker in workers:
+            await self.known(worker)
         user = await self.log_in(make_user(await self.account("alice"), "phone"))
         self.assertEqual(await user.commands(self.domain), [(self.domain, COMMAND)])
         names = {await user.full_name(self.domain) for _ in range(3)}
@@ -54,9 +65,8 @@ class LibraryTests(LibraryCase):
         """Both ways in one stream: all of it between the user and one of the workers."""
         await self.serve(policy="round-robin")
         workers = [await self.log_in(SlixmppWorker(self.target, name)) for name in ("one", "two", "three")]
-        await self.running.process.says("lets us see its presence")
         for worker in workers:
-            await worker.ping(self.domain)
+            await self.known(worker)
         alice = await self.log_in(SlixmppUser(await self.account("alice"), "phone"))
         words = ["first", "second", "third", "fourth"]
         self.assertEqual(await alice.echo(self.domain, words), [word.upper() for word in words])

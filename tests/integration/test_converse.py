@@ -48,11 +48,14 @@ class TalkCase(ConverseCase):
 
     async def begins_to_reload(self, page: Converse) -> Deferred[None]:
         """Load a page anew, and wait until it is away; return what fires when it is in the room again."""
-        process = self.proxy.process
-        begin = len(process.lines)
+        begin = len(self.proxy.process.lines)
         reloaded = Deferred.fromCoroutine(page.reload())
-        await process.says(rf"session of {re.escape(self.alice.jid)}/\S+ sleeps", start=begin)
+        await self.sleeps(begin)
         return reloaded
+
+    async def sleeps(self, begin: int) -> None:
+        """Wait until the proxy has seen a page go, behind line `begin` of its log."""
+        await self.proxy.process.says(rf"session of {re.escape(self.alice.jid)}/\S+ sleeps", start=begin)
 
     def sessions(self) -> int:
         """How many sessions pages of alice's have begun by now."""
@@ -181,7 +184,9 @@ class AbandonedTabsTests(TalkCase):
         await self.begin()
         for _ in range(SLEEPING + 1):
             page = await self.converse(self.alice, self.place)
+            begin = len(self.proxy.process.lines)
             await page.window.close()
+            await self.sleeps(begin)
         last = await self.converse(self.alice, self.place)
         report = json.loads((await run(self.proxy, "status", "--json", "--account", self.alice.jid)).stdout)
         (entry,) = report["accounts"]

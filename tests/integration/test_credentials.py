@@ -38,9 +38,13 @@ class CredentialsCase(ReturnCase):
             for form in (password.encode(), password.encode("utf-16-le"), password.encode().hex().encode()):
                 self.assertNotIn(form, content, path)
 
-    async def restarted(self, *, kill: bool = False) -> int:
-        """Stop and start the proxy; returns how many connections to the server there have been until then."""
+    async def restarted(self, room: str, *, kill: bool = False) -> int:
+        """Stop and start the proxy; returns how many connections to the server there have been until then.
+
+        Bob sees alice go in between: she may be back before anybody looks who waits for the start.
+        """
         await deferToThread(self.behind.process.kill if kill else self.behind.process.stop)
+        await self.away(room)
         connections = len(self.relay.links)
         await deferToThread(self.behind.start)
         return connections
@@ -52,8 +56,7 @@ class KeptKeysTests(CredentialsCase):
         room = await self.in_room()
         self.not_on_disk(self.alice.password)
         for kill in (False, True):
-            await self.restarted(kill=kill)
-            await self.away(room)
+            await self.restarted(room, kill=kill)
             await self.back(room)
             self.not_on_disk(self.alice.password)
 
@@ -85,7 +88,7 @@ class KeptKeysTests(CredentialsCase):
         changed = await self.server.set_password(self.alice, "other word")
         self.relay.cut()
         await self.behind.process.says(REFUSED.format(account=self.alice.jid))
-        connections = await self.restarted()
+        connections = await self.restarted(room)
         await self.behind.process.says(WAITS.format(account=self.alice.jid))
         # one to ask what the server offers, sooner or later
         self.assertLessEqual(len(self.relay.links), connections + 1, "not tried again")
@@ -93,8 +96,7 @@ class KeptKeysTests(CredentialsCase):
         self.assertEqual(attempts, [])
         await self.device("phone", changed).connect()
         await self.back(room)
-        await self.restarted()
-        await self.away(room)
+        await self.restarted(room)
         await self.back(room)
 
 
@@ -134,8 +136,7 @@ class PasswordCase(CredentialsCase):
         room = await self.in_room(domain={"keep_passwords": True})
         for kill in (True, False):
             self.not_on_disk(self.alice.password)  # it is sealed
-            await self.restarted(kill=kill)
-            await self.away(room)
+            await self.restarted(room, kill=kill)
             await self.back(room)
 
     async def waits_for_a_client(self) -> None:
@@ -144,8 +145,7 @@ class PasswordCase(CredentialsCase):
         await self.away(room)
         await self.back(room)  # from memory
         self.not_on_disk(self.alice.password)
-        await self.restarted()
-        await self.away(room)
+        await self.restarted(room)
         await self.behind.process.says(self.reason.format(account=self.alice.jid))
         await self.device("phone").connect()
         await self.back(room)

@@ -13,13 +13,14 @@ from tests.integration.browser import Browser, browser
 from tests.integration.conversejs import SCREENSHOTS, Converse
 from tests.integration.processes import LoggedProcess
 from tests.integration.prosody import Prosody
+from tests.patience import patiently
 
 ELSEWHERE = "https://conversejs.org/media/logos/"  # of its sponsors, beside its form of login
 ROOT = Path(__file__).resolve().parents[2]
 
 
 class DemoTests(unittest.TestCase):
-    timeout = 180
+    timeout = patiently(180)
 
     def need(self, package: str | None) -> None:
         """Skip the test, or fail it if CI is set, if this Debian package is not installed; None: nothing is missing."""

@@ -11,8 +11,11 @@ from pathlib import Path
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SkipTest
 
+from minimixproxy.storage import durability
 from tests.integration.comingback import ReturnCase
 from tests.integration.faults import Listener
+from tests.integration.processes import temporary_directory
+from tests.patience import patiently
 
 NOT_DURABLE = "state is not durable"
 DURABLE = "state is durable again"
@@ -59,7 +62,10 @@ class TroubleTests(ReturnCase):
 
     async def test_locked_for_a_moment(self) -> None:
         """Output waits, and nobody notices more."""
-        await self.begin()
+        library = temporary_directory("patient")
+        patience = f"durability.PATIENCE = {patiently(durability.PATIENCE)}"  # a busy machine takes a moment for longer
+        (library / "sitecustomize.py").write_text(f"from minimixproxy.storage import durability\n{patience}\n")
+        await self.begin(environment={"PYTHONPATH": str(library)})
         phone = await self.start()
         with contextlib.closing(sqlite3.connect(self.database, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.threads import deferToThread
-
 from tests.integration.cases import on_both_servers
 from tests.integration.client import Client
 from tests.integration.managed import Device
@@ -59,11 +57,16 @@ class PushCase(ManagedCase):
         told = self.phone.told
         self.phone.ask()
         await self.phone.until(lambda: self.phone.told > told, "an answer behind the acknowledgement")
-        await self.logged("sleeps", self.phone.line.drop)
+        await self.falls_asleep()
 
-    async def logged(self, text: str, do: Any) -> None:
-        do()
-        await deferToThread(self.behind.process.wait_for, text)
+    async def falls_asleep(self) -> None:
+        """The phone's connection is lost, and the proxy knows."""
+        start = len(self.behind.process.lines)
+        self.phone.line.drop()
+        await self.behind.process.says(f"session of {self.phone.jid} sleeps", start=start)
+
+    async def logged(self, text: str) -> None:
+        await self.behind.process.says(text)
 
     def count(self) -> int:
         return len(self.service.published)
@@ -103,7 +106,7 @@ class PushTests(PushCase):
         await self.phone.line.close()
         self.bob.inbox.clear()
         await self.behind.restart()
-        await self.bob.expect(f"<presence from='{self.place}/alice'/>")
+        await self.bob.expect(f"<presence type='' from='{self.place}/alice'/>")
         await self.said("alice: come")
         await self.service.told(1)
 
@@ -128,7 +131,7 @@ class PushTests(PushCase):
         publish = f"<publish node='{NS_BOOKMARKS}'><item id='{self.place}'>{conference}</item></publish>"
         answer = await laptop.iq("set", None, f"<pubsub xmlns='{NS_PUBSUB}'>{publish}</pubsub>")
         self.assertEqual(answer.get("type"), "result", str(answer))
-        await self.logged(f"mutes {self.place}", lambda: None)
+        await self.logged(f"mutes {self.place}")
         await self.sleeps()
         await self.said("alice: come", laptop)
         say(self.bob, self.phone.jid, "hello")
@@ -142,7 +145,7 @@ class PushTests(PushCase):
         )
         await self.sleeps()
         await self.said("alice: come")
-        await self.logged("is told nothing more", lambda: None)
+        await self.logged("is told nothing more")
 
     async def test_it_is_offered(self) -> None:
         await self.begin()

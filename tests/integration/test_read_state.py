@@ -93,7 +93,7 @@ class ReadStateTests(ManagedCase):
         await self.phone.line.close()
         self.bob.inbox.clear()
         await proxy.restart()
-        await self.bob.expect(f"<presence from='{self.place}/alice'/>")
+        await self.bob.expect(f"<presence type='' from='{self.place}/alice'/>")
         tablet = await self.comes("tablet")
         self.assertEqual(bodies(tablet, "groupchat"), [f"m{number}" for number in range(5, COUNT)])
 

@@ -17,6 +17,7 @@ from tests.integration.processes import LoggedProcess, temporary_directory
 from tests.integration.prosody import Prosody
 from tests.integration.proxy import TWISTD
 from tests.integration.servers import Account, Server, authority, authority_file, in_path
+from tests.patience import patiently
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = {"toml": ROOT / "README.md", "lua": ROOT / "docs" / "installing.md", "yaml": ROOT / "docs" / "installing.md"}
@@ -98,7 +99,7 @@ class ReadmeEjabberd(Ejabberd):
 
 
 class ReadmeTests(unittest.TestCase):
-    timeout = 90
+    timeout = patiently(90)
 
     async def test_prosody(self) -> None:
         await self._try(ReadmeProsody)

@@ -74,6 +74,7 @@ class Batches(SynchronousTestCase):
         self.written: list[Batch] = []
         self.told: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         self.ended: SimpleQueue[list[Batch]] = SimpleQueue()
+        self.patch(writer, "REST", patiently(30))  # none while a busy machine is at one of several steps
         self.writer = WriterThread(self, Reactor())
 
     def tend(self) -> None:

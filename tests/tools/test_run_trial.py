@@ -118,10 +118,11 @@ class RunTests(unittest.SynchronousTestCase):
     def test_one_that_hangs(self) -> None:
         hangs = "import threading, unittest\nclass Hangs(unittest.TestCase):\n    def test_hangs(self):\n"
         self.module("test_hangs", hangs + "        print('began')\n        threading.Event().wait()\n")
-        status, output = self.run_trial("--limit", "0.1", "sample.test_hangs.Hangs.test_hangs")
+        # a busy machine is to get as far as where it hangs within that
+        status, output = self.run_trial("--limit", "2", "sample.test_hangs.Hangs.test_hangs")
         self.assertEqual((status, output.splitlines()[-1]), (1, "0 passed, 1 failed, 0 skipped"), output)
         self.assertIn("FAILED sample.test_hangs.Hangs.test_hangs", output)
-        self.assertIn("had said nothing for 0 s while it ran this test\n--- printed meanwhile:\nbegan", output)
+        self.assertIn("had said nothing for 2 s while it ran this test\n--- printed meanwhile:\nbegan", output)
         self.assertIn('test_hangs.py", line 5 in test_hangs', output)  # where it hangs
 
     def test_workers_that_break_between_tests(self) -> None:
