@@ -88,9 +88,8 @@ class Client(Inbox, Protocol):
         await self.until_lost(timeout)
 
     async def until_lost(self, timeout: float = TIMEOUT) -> None:
-        end = reactor.seconds() + patiently(timeout)
-        while self.lost is None:
-            await self._something("the end of the connection", end)
+        if self.lost is None:
+            await self._something(lambda: False, "the end of the connection", patiently(timeout))
 
     # sending
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from itertools import islice
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, TimeoutError
@@ -35,7 +36,8 @@ class Inbox:
         self.lost: Failure | None = None  # for good
         self._bound_at = 0
         self._whole: list[str] = []  # both directions, for error messages
-        self._news: list[Deferred[None]] = []
+        self._arrivals = 0  # so many ever went into the inbox
+        self._waiting: list[tuple[Callable[[], bool], Deferred[None]]] = []
         self._ids = itertools.count(1)
 
     def send(self, data: str | bytes) -> None:
@@ -49,24 +51,38 @@ class Inbox:
         self.received.append(stanza)
         if not self.ignore(stanza):
             self.inbox.append(stanza)
+            self._arrivals += 1
         self._wake()
 
     def _note(self, line: str) -> None:
         self._whole.append(line if len(line) < 1000 else f"{line[:1000]}… ({len(line)} characters)")
 
     def _wake(self) -> None:
-        news, self._news = self._news, []
-        for deferred in news:
+        """Something happened: whoever has waited for it goes on at once."""
+        for condition, deferred in list(self._waiting):
             if not deferred.called:
-                deferred.callback(None)
+                self._look(condition, deferred)
 
-    async def _something(self, what: str, until: float) -> None:
-        deferred: Deferred[None] = Deferred()
-        self._news.append(deferred)
+    def _look(self, condition: Callable[[], bool], deferred: Deferred[None]) -> None:
         try:
-            await deferred.addTimeout(max(0.0, until - reactor.seconds()), reactor)
+            over = self.lost is not None or condition()
+        except Exception:  # noqa: BLE001 (whoever waits is told)
+            deferred.errback(Failure())
+            return
+        if over:
+            deferred.callback(None)
+
+    async def _something(self, condition: Callable[[], bool], what: str, timeout: float) -> None:
+        """Wait for the condition, or for the end of the connection."""
+        deferred: Deferred[None] = Deferred()
+        entry = (condition, deferred)
+        self._waiting.append(entry)
+        try:
+            await deferred.addTimeout(timeout, reactor)
         except TimeoutError:
             raise AssertionError(f"{self.label} waited in vain for {what}\n{self.transcript()}") from None
+        finally:
+            self._waiting.remove(entry)
 
     async def until(self, condition: Callable[[], bool], what: str, timeout: float = TIMEOUT) -> None:
         """Wait for a condition on this client, looked at whenever something happens."""
@@ -74,7 +90,7 @@ class Inbox:
         while not condition():
             if self.lost is not None:
                 raise AssertionError(f"{self.label} lost its connection before {what}\n{self.transcript()}")
-            await self._something(what, end)
+            await self._something(condition, what, max(0.0, end - reactor.seconds()))
 
     def transcript(self) -> str:
         """Everything sent and received, and what nobody asked for yet."""
@@ -88,15 +104,22 @@ class Inbox:
 
     async def expect(self, pattern: Pattern, timeout: float = TIMEOUT) -> Received:
         """The first stanza in the inbox that fits, now or soon; others stay there."""
+        return await self._expect_after(0, pattern, timeout)
 
-        def find() -> Received | None:
-            return next((stanza for stanza in self.inbox if fits(pattern, stanza)), None)
+    async def _expect_after(self, seen: int, pattern: Pattern, timeout: float) -> Received:
+        """As above, not looking at what was among the first `seen` that went into the inbox. Each is looked at once."""
+        found: list[Received] = []
 
-        await self.until(lambda: find() is not None, f"{pattern}", timeout)
-        found = find()
-        assert found is not None
-        self.inbox.remove(found)
-        return found
+        def find() -> bool:
+            nonlocal seen
+            news, seen = self._arrivals - seen, self._arrivals
+            if news and not found:
+                found.extend(islice((stanza for stanza in self.inbox[-news:] if fits(pattern, stanza)), 1))
+            return bool(found)
+
+        await self.until(find, f"{pattern}", timeout)
+        self.inbox.remove(found[0])
+        return found[0]
 
     async def expect_next(self, pattern: Pattern, timeout: float = TIMEOUT) -> Received:
         """The next stanza, which must fit."""
@@ -133,15 +156,15 @@ class Inbox:
         """Send an IQ and return its reply, result or error. `purpose` becomes part of its id."""
         identity = self.new_id(purpose)
         address = f" to={quoted(to)}" if to else ""
+        written, before = identity.encode(), self._arrivals
+
+        def answers(stanza: Received) -> bool:
+            if not (written in stanza.raw and stanza.element.name == "iq" and stanza.get("id") == identity):
+                return False
+            return stanza.get("type") in ("result", "error")
+
         self.send(f"<iq type='{kind}' id='{identity}'{address}>{payload}</iq>")
-        return await self.expect(
-            lambda stanza: (
-                stanza.element.name == "iq"
-                and stanza.get("id") == identity
-                and stanza.get("type") in ("result", "error")
-            ),
-            timeout,
-        )
+        return await self._expect_after(before, answers, timeout)
 
     async def online(self) -> None:
         """Initial presence, as an ordinary client sends it; waits for its echo."""

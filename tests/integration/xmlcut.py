@@ -62,6 +62,7 @@ class Cutter:
         self._parser = expat.ParserCreate()
         if hasattr(self._parser, "SetReparseDeferralEnabled"):
             self._parser.SetReparseDeferralEnabled(False)
+        self._parser.buffer_text = True  # else each line of a text is a call
         self._gate = ExpatGuard()
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
