@@ -4,6 +4,7 @@ import base64
 import re
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 
 from tests.integration.cases import IntegrationTestCase, on_both_servers
@@ -110,23 +111,32 @@ class GuessingTests(IntegrationTestCase):
         return str(answer.element.name)
 
     async def test_guesses_by_scram(self) -> None:
-        """Proofs that are wrong, or never come, count like wrong passwords, whether the keys are known here or not."""
+        """Proofs that are wrong, or never come, count like wrong passwords, whether the keys are known here or not.
+
+        All at once: each of the accounts has its owner wait for a while.
+        """
         proxy = self.own_proxy(limits=LIMITS, domain={"logins": ["SCRAM", "PLAIN"]})
-        for known, leave in ((True, ""), (True, "drop"), (False, ""), (False, "abort")):
-            account = await self.account()
-            if known:
-                await self.client(account, "laptop", proxy=proxy)
-            guess = account._replace(password="guess")
-            refused = re.compile(rf"failed login from 127.0.0.1 as {re.escape(account.jid)}: (?!too-many)")
-            for _ in range(FREE + 4):
-                guesser = await self.secured(proxy)
-                await self.proves(guesser, guess, leave)
-                guesser.drop()
-                await guesser.until_lost()
-            await proxy.process.says(refused.pattern)
-            owner = await self.secured(proxy, "127.0.0.2")
-            self.assertEqual(await self.proves(owner, account), "success", (known, leave))
-            owner.drop()
-            await owner.until_lost()
-            reached = [line for line in proxy.log if refused.search(line)]
-            self.assertTrue(0 < len(reached) <= FREE + 1, (known, leave, reached))
+        ways = ((True, ""), (True, "drop"), (False, ""), (False, "abort"))
+        await gatherResults(
+            [Deferred.fromCoroutine(self.guess_by_scram(proxy, known, leave)) for known, leave in ways],
+            consumeErrors=True,
+        )
+
+    async def guess_by_scram(self, proxy: Proxy, known: bool, leave: str) -> None:
+        account = await self.account()
+        if known:
+            await self.client(account, "laptop", proxy=proxy)
+        guess = account._replace(password="guess")
+        refused = re.compile(rf"failed login from 127.0.0.1 as {re.escape(account.jid)}: (?!too-many)")
+        for _ in range(FREE + 4):
+            guesser = await self.secured(proxy)
+            await self.proves(guesser, guess, leave)
+            guesser.drop()
+            await guesser.until_lost()
+        await proxy.process.says(refused.pattern)
+        owner = await self.secured(proxy, "127.0.0.2")
+        self.assertEqual(await self.proves(owner, account), "success", (known, leave))
+        owner.drop()
+        await owner.until_lost()
+        reached = [line for line in proxy.log if refused.search(line)]
+        self.assertTrue(0 < len(reached) <= FREE + 1, (known, leave, reached))
