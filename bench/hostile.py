@@ -78,6 +78,9 @@ class Ground:
         self.proxy = Proxy(server)
         self._clients: list[Client] = []
 
+    def much(self, number: int) -> int:
+        return number
+
     @property
     def proxy_port(self) -> int:
         return self.proxy.port

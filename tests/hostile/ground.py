@@ -23,6 +23,9 @@ class Ground(Protocol):
 
     server: Server
 
+    def much(self, number: int) -> int:
+        """How much of something; a measurement takes `number`. A fault shows in less, if it shows at all."""
+
     @property
     def proxy_port(self) -> int:
         """The proxy's, for plain connections."""

@@ -103,7 +103,7 @@ async def large_messages(ground: Ground) -> Attack:
 
 
 async def absurd_stanzas(ground: Ground) -> Attack:
-    """Two hundred that make no sense, by a stranger and by an occupant."""
+    """Hundreds that make no sense, by a stranger and by an occupant."""
     place = await victim(ground)
     addresses = (place.stream, place.room, f"{place.room}/alice", place.phone.bare, place.phone.jid)
 
@@ -112,16 +112,16 @@ async def absurd_stanzas(ground: Ground) -> Attack:
             client = await ground.client(await ground.account("stranger"), "x", direct=True)
             if seed:
                 await enter(client, place.room, "other")
-            await say_absurd(client, seed, addresses)
+            await say_absurd(client, seed, ground.much(200), addresses)
         await settle(place.phone, place.room)
 
     return attack
 
 
-async def say_absurd(client: Client, seed: int, addresses: tuple[str, ...]) -> None:
+async def say_absurd(client: Client, seed: int, count: int, addresses: tuple[str, ...]) -> None:
     """Many a server ends the stream for it."""
     absurd = Absurd(Random(seed), addresses)
-    for _number in range(200):
+    for _number in range(count):
         xml = absurd.stanza()
         if client.lost is None and "jabber:component:accept" not in xml and " from='" not in xml.partition(">")[0]:
             client.send(xml)
@@ -160,8 +160,8 @@ async def guesses(ground: Ground) -> Attack:
 
 
 async def tokens_in_pieces(ground: Ground) -> Attack:
-    """A tag of 200 KB that never ends, sent 16 bytes at a time."""
-    port = ground.proxy_port
+    """A tag that never ends, sent 16 bytes at a time: 200 KB where it is measured."""
+    port, pieces = ground.proxy_port, ground.much(12_500)
     header = (
         "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
         f" to='{ground.server.domain}' version='1.0'>"
@@ -171,7 +171,7 @@ async def tokens_in_pieces(ground: Ground) -> Attack:
         connection = socket.create_connection(("127.0.0.1", port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with connection, suppress(OSError):  # the proxy ends it
-            for data in (header, b"<a b='" + b"x" * 10, *[b"x" * 16] * 12_500):
+            for data in (header, b"<a b='" + b"x" * 10, *[b"x" * 16] * pieces):
                 connection.sendall(data)
                 time.sleep(0.0001)  # so that each is a read of its own
 

@@ -11,6 +11,9 @@ from tests.integration.cases import IntegrationTestCase, on_both_servers
 class ScenarioCase(IntegrationTestCase):
     timeout = 240
 
+    def much(self, number: int) -> int:
+        return number * 2 // 5
+
     @property
     def proxy_port(self) -> int:
         return self.proxy.port

@@ -3,6 +3,7 @@
 import re
 from functools import partial
 
+from minimixproxy.wire.stanza import MAX_PAYLOADS
 from minimixproxy.wire.trees import MAX_TAGS
 from minimixproxy.xep.oversized import Sendable
 from tests.integration.cases import IntegrationTestCase, on_both_servers
@@ -26,9 +27,9 @@ def nested(depth: int) -> str:
 DEPTHS = (300, 1000)
 ODD = {
     "deep": nested(1000),
-    # more than are read; of still more, Prosody takes seconds for each
+    # more than are read, each by its own bound; of still more, Prosody takes seconds for each stanza
     "many elements": "<x xmlns='urn:x:a'>" + "<a/>" * MAX_TAGS + "</x>",
-    "many payloads": "<a xmlns='urn:x:a'/>" * MAX_TAGS,
+    "many payloads": "<a xmlns='urn:x:a'/>" * (2 * MAX_PAYLOADS),
     "many attributes": "<a " + " ".join(f"a{number}=''" for number in range(20_000)) + "/>",
     "many prefixes": "<a " + " ".join(f"xmlns:p{number}='urn:{number}'" for number in range(5000)) + "/>",
     "many lines": "<a>" + "\n" * 200_000 + "</a>",

@@ -23,10 +23,10 @@ SESSIONS = 100
 
 
 async def sessions_of_one_account(ground: Ground) -> Attack:
-    """A hundred sessions, in a room all of them; each says much that passes, and much that the proxy answers."""
+    """Very many sessions, in a room all of them; each says much that passes, and much that the proxy answers."""
     account, room = await ground.account("eve"), ground.room()
     crowd = []
-    for number in range(SESSIONS):
+    for number in range(ground.much(SESSIONS)):
         client = await ground.connect(label=f"session {number}")
         await client.login(account, f"s{number}")
         await enter(client, room, "eve")
@@ -138,7 +138,7 @@ async def worst_presences(ground: Ground) -> Attack:
     payloads = f"<x xmlns='urn:x'>{'<a/>' * 8}</x>" * 900
 
     async def attack() -> None:
-        for content in (tags, attributes, payloads) * 5:
+        for content in (tags, attributes, payloads) * ground.much(5):
             eve.send(f"<presence>{content}</presence><presence to='{room}/eve'>{content}</presence>")
             eve.send(f"<presence to='{room}/eve'>{content}<x xmlns='{NS_MUC}'/></presence>")
         await settle(eve, room)
@@ -177,12 +177,12 @@ async def nick_changes(ground: Ground) -> Attack:
 
 
 async def absurd_own(ground: Ground) -> Attack:
-    """Two hundred stanzas that make no sense, by a client of the proxy."""
+    """Stanzas that make no sense, by a client of the proxy."""
     place = await victim(ground)
 
     async def attack() -> None:
         client, room = await user(ground)
-        await say_absurd(client, 7, (room, f"{room}/eve", client.bare, client.domain, place.stream))
+        await say_absurd(client, 7, ground.much(200), (room, f"{room}/eve", client.bare, client.domain, place.stream))
         await settle(place.phone, place.room)
 
     return attack
