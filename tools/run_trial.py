@@ -165,10 +165,18 @@ def workers(cores: int, *, unit: bool) -> int:
     return cores + 1 if unit else min(3 * cores, MANY)
 
 
+def prepare() -> None:
+    """See to it that bytecode is kept, and what hypothesis finds out about Unicode: for all workers and proxies."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.path.abspath(".hypothesis"))
+
+
 def main(line: list[str]) -> int:
     options = arguments(line)
+    prepare()
     jobs = options.jobs or workers(os.cpu_count() or 1, unit=options.unit)
-    asyncioreactor.install()  # as in the workers, should what is found depend on it
+    asyncioreactor.install()  # slixmpp and aioxmpp need an asyncio loop; Twisted can share theirs
     sys.path.insert(0, os.getcwd())
     plan = make_plan(options.tests, unit=options.unit, durations=read_durations())
     if options.install:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
+from pkgutil import iter_modules
 from unittest import TestCase
 
 from twisted.python.reflect import namedModule
@@ -52,7 +53,7 @@ def make_plan(names: Sequence[str], *, unit: bool, durations: Mapping[str, float
     """The plan for what is named: packages, modules, classes or single tests. `unit`: only what needs no programs."""
     plan = Plan()
     classes: dict[type, list[str]] = {}
-    for test in discover(names):
+    for test in discover(names, unit=unit):
         if isinstance(test, ErrorHolder):
             plan.broken[test.id()] = str(test.error[1] if isinstance(test.error, tuple) else test.error.getTraceback())
         elif not (needs_programs(type(test)) and unit):
@@ -68,11 +69,32 @@ def make_plan(names: Sequence[str], *, unit: bool, durations: Mapping[str, float
     return plan
 
 
-def discover(names: Sequence[str]) -> Iterator[TestCase | TestHolder]:
-    """Every test below these names, and an ErrorHolder for each module or name that cannot be loaded."""
+def discover(names: Sequence[str], *, unit: bool = False) -> Iterator[TestCase | TestHolder]:
+    """Every test below these names, and an ErrorHolder for each module or name that cannot be loaded.
+
+    `unit`: packages that want programs are passed by, as to import them takes as long as to import all others.
+    """
     loader = TestLoader()
     for name in names:
-        yield from flattened(loader.loadByName(name, recurse=True))
+        for below in unit_modules(name) if unit else [name]:
+            yield from flattened(loader.loadByName(below, recurse=True))
+
+
+def unit_modules(name: str) -> Iterator[str]:
+    """The modules with tests below a package, without packages that want programs; of any other name, that name."""
+    try:
+        package = namedModule(name)
+    except Exception:  # noqa: BLE001 (whoever loads it tells)
+        yield name
+        return
+    if not hasattr(package, "__path__"):
+        yield name
+    elif not getattr(package, "needs_programs", False):
+        for found in iter_modules(package.__path__, f"{name}."):
+            if found.ispkg:
+                yield from unit_modules(found.name)
+            elif found.name.rpartition(".")[2].startswith(TestLoader.modulePrefix):
+                yield found.name
 
 
 def flattened(suite: Iterable[object] | TestCase | TestHolder) -> Iterator[TestCase | TestHolder]:

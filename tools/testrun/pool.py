@@ -1,21 +1,22 @@
 """Worker processes: given pieces of the plan one after the other, watched, and replaced when they die or hang."""
 
 import contextlib
+import gc
 import json
 import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from testrun import worker as work
+from testrun.forking import Forked
 from testrun.plan import Piece, Plan, choose
 
-WORKER = Path(__file__).with_name("worker.py")
 LIMIT = 300.0  # seconds for one test, or twice its time-out, by which trial itself ends it if it can
 BETWEEN = 300.0  # seconds between two tests, or before the first
 ENDING = 60.0  # seconds for stopping servers
@@ -41,8 +42,9 @@ class Worker:
     """A process, and what it is at."""
 
     number: int
-    process: subprocess.Popen[bytes]
+    process: Forked
     directory: Path
+    orders: int  # a pipe, as is the next
     pipe: int
     since: float  # when it last said something
     received: bytes = b""
@@ -84,6 +86,9 @@ class Pool:
 
     def run(self) -> None:
         """Returns when all is done, or nothing more can be."""
+        # What is loaded stays: to look at all of it for garbage, again and again, takes a third of the tests' CPU.
+        gc.collect()
+        gc.freeze()
         try:
             while self._queue or self._workers:
                 while self._queue and len(self._workers) < self._jobs:
@@ -100,18 +105,26 @@ class Pool:
 
     def _start(self) -> None:
         self._started += 1
-        reading, writing = os.pipe()
         directory = self._directory / str(self._started)
-        process = subprocess.Popen(
-            [sys.executable, "-P", str(WORKER), str(directory), str(writing)],
-            stdin=subprocess.PIPE,
-            pass_fds=[writing],
-            env=environment(),
-        )
+        reading, writing = os.pipe()
+        orders, ordering = os.pipe()
+
+        def run() -> None:
+            self._close_all(reading, ordering)
+            work.main(directory, orders, writing)
+
+        process = Forked(run)
         os.close(writing)
-        worker = Worker(self._started, process, directory, reading, since=time.monotonic())
+        os.close(orders)
+        worker = Worker(self._started, process, directory, ordering, reading, since=time.monotonic())
         self._workers[worker.number] = worker
         self._selector.register(reading, selectors.EVENT_READ, worker)
+
+    def _close_all(self, *more: int) -> None:
+        """In a new worker: it would keep the pipes of others open."""
+        self._selector.close()
+        for number in (*more, *(pipe for worker in self._workers.values() for pipe in (worker.orders, worker.pipe))):
+            os.close(number)
 
     def _read(self, worker: Worker) -> None:
         data = os.read(worker.pipe, 1 << 20)
@@ -138,7 +151,6 @@ class Pool:
                 worker.printed = end
 
     def _give(self, worker: Worker) -> None:
-        assert worker.process.stdin is not None
         if not self._queue:
             self._let_go(worker)
             return
@@ -147,20 +159,18 @@ class Pool:
         worker.servers.add(piece.server)
         worker.waiting = list(piece.tests)
         with contextlib.suppress(BrokenPipeError):  # it has died: its other pipe tells
-            worker.process.stdin.write(json.dumps(worker.waiting).encode() + b"\n")
-            worker.process.stdin.flush()
+            send(worker.orders, json.dumps(worker.waiting).encode() + b"\n")
 
     def _let_go(self, worker: Worker) -> None:
         """Nothing more for it: it stops its servers while others work on."""
-        assert worker.process.stdin is not None
         self._forget(worker)
-        worker.process.stdin.close()
         self._leaving.append(worker)
 
     def _forget(self, worker: Worker) -> None:
         del self._workers[worker.number]
         self._selector.unregister(worker.pipe)
         os.close(worker.pipe)
+        os.close(worker.orders)
 
     def _gone(self, worker: Worker) -> None:
         """It ended in the middle of something: that test has failed, and others get what was still to come."""
@@ -207,20 +217,16 @@ class Pool:
             return worker.process.wait(ENDING)
         except subprocess.TimeoutExpired:
             worker.process.kill()
-            worker.process.wait()
+            worker.process.wait(ENDING)
             return -signal.SIGALRM
-
-
-def environment() -> dict[str, str]:
-    """Ours, but bytecode is kept: each of hundreds of proxies would compile the package again.
-
-    What hypothesis finds out about Unicode is kept, too, for all workers.
-    """
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {"HYPOTHESIS_STORAGE_DIRECTORY": os.path.abspath(".hypothesis"), **kept}
 
 
 def ending(status: int) -> str:
     if status == -signal.SIGALRM:
         return f"did not end within {ENDING:.0f} s"
     return f"died of {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+
+
+def send(pipe: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(pipe, data) :]

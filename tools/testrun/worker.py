@@ -1,13 +1,12 @@
-"""A process that runs tests: takes names on stdin, tells on a pipe what comes of them. Started by testrun.pool.
+"""A process that runs tests: takes names on a pipe, tells on another what comes of them. Forked by testrun.pool.
 
-Usage: worker.py DIRECTORY PIPE. It works in DIRECTORY, which is its own, and prints into the file "output" there.
-Each line on stdin is a JSON list of tests. Each line that it writes is a JSON object with an "event": "ready" for the
-next list, "begin" or "end" of a test. When stdin ends it stops its servers and ends.
+It works in a directory of its own, and prints into the file "output" there. Each line that it is given is a JSON list
+of tests. Each line that it writes is a JSON object with an "event": "ready" for the next list, "begin" or "end" of a
+test. When nothing more can come it stops its servers and ends.
 """
 
 import ctypes
 import faulthandler
-import gc
 import importlib
 import io
 import json
@@ -18,43 +17,35 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))
-
 from testrun.cost import cpu_with_children
+from testrun.forking import renew_reactor
 
 PR_SET_PDEATHSIG = 1
 
 
-def main(directory: Path, pipe: int) -> None:
+def main(directory: Path, orders: int, pipe: int) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
-    sys.path.insert(0, os.getcwd())  # where the tests are
-    orders = take_over(directory, pipe)
+    take_over(directory)
     os.environ.setdefault("MINIMIXPROXY_PREFORK", "1")  # tests/integration/prefork.py
-    # slixmpp and aioxmpp need an asyncio loop; Twisted can share theirs.
-    from twisted.internet import asyncioreactor
-
-    asyncioreactor.install()
+    renew_reactor()
     from twisted.logger import globalLogBeginner, textFileLogObserver
 
     with open("test.log", "w", encoding="utf-8") as logged:
         globalLogBeginner.beginLoggingTo([textFileLogObserver(logged)], redirectStandardIO=False)
-        work(orders, os.fdopen(pipe, "w"))
+        work(os.fdopen(orders), os.fdopen(pipe, "w"))
 
 
-def take_over(directory: Path, pipe: int) -> IO[str]:
-    """Go to the directory, have everything printed into a file there, and leave no child the pipes. Returns stdin."""
+def take_over(directory: Path) -> None:
+    """Go to the directory, and have everything printed into a file there."""
     directory.mkdir(parents=True, exist_ok=True)
     os.chdir(directory)
-    os.set_inheritable(pipe, False)
-    orders = os.fdopen(os.dup(0))
     nothing = os.open(os.devnull, os.O_RDONLY)
     output = os.open("output", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for target, source in ((0, nothing), (1, output), (2, output)):
         os.dup2(source, target)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)
-    return orders
 
 
 def work(orders: IO[str], answers: IO[str]) -> None:
@@ -120,12 +111,7 @@ def load(name: str) -> Any:
     """The test of this name. A class may be another module's: it is looked for where it says that it is."""
     owner, _, method = name.rpartition(".")
     module, _, case = owner.rpartition(".")
-    if module not in sys.modules:
-        importlib.import_module(module)
-        # Modules stay: to look at all of them for garbage, again and again, takes a third of the tests' CPU.
-        gc.collect()
-        gc.freeze()
-    return getattr(sys.modules[module], case)(method)
+    return getattr(importlib.import_module(module), case)(method)
 
 
 def end_reactor() -> None:
@@ -134,7 +120,3 @@ def end_reactor() -> None:
     from twisted.trial.runner import TrialSuite
 
     TrialSuite([]).run(TestResult())
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]).absolute(), int(sys.argv[2]))
