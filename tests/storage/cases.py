@@ -107,7 +107,7 @@ class Lab:
         self.clock = Clock()
         self.turn_end = TurnEnd(self.clock)
         self.journal = SQLJournal(self.clock, self.turn_end)
-        self.database = Database(state)
+        self.database = compiled_once(Database(state))
         self.lease = Lease(self.database, Installation(directory).name, self.clock.advance, self.clock.seconds)
         identity = self.lease.take()
         self.given_out = GivenOut(directory / "given_out")
@@ -216,6 +216,18 @@ def _statements(dialect: Dialect) -> Statements:
 
 
 _compiled: dict[str, Statements] = {}
+
+
+def compiled_once(database: Database) -> Database:
+    """What SQLAlchemy compiles for this one, it has for all databases in SQLite of all tests, and for good."""
+    if database.sqlite:
+        database.engine.dialect = _sqlite.setdefault("dialect", database.engine.dialect)  # it tells what fits
+        database.engine = database.engine.execution_options(compiled_cache=_sqlite_statements)
+    return database
+
+
+_sqlite: dict[str, Dialect] = {}
+_sqlite_statements: dict[Any, Any] = {}
 
 
 @cache
