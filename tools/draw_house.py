@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,10 +51,15 @@ def modules(root: Path = ROOT) -> dict[str, Module]:
     paths = {_dotted(path.relative_to(root)): path for path in sorted((root / PACKAGE).rglob("*.py"))}
     found = {}
     for name, path in paths.items():
-        tree = ast.parse(path.read_text("utf-8"))
+        tree = parsed(path)
         about = (ast.get_docstring(tree) or "").partition("\n")[0]
         found[name] = Module(name, about, frozenset(_imports(tree, set(paths))))
     return found
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
 
 
 def _dotted(path: Path) -> str:
