@@ -16,6 +16,7 @@ from twisted.internet.interfaces import ITCPTransport, IUNIXTransport
 from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import Protocol as BaseProtocol
 from twisted.internet.protocol import connectionDone
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
@@ -90,6 +91,17 @@ def acknowledging(transport: Any) -> Callable[[], None]:
     return acknowledge
 
 
+def _make_harmless(transport: Any) -> None:
+    """Have a lost transport take what may still be asked of it: Twisted's own TLS, of an endpoint, raises."""
+    if isinstance(transport, ProtocolWrapper):
+        for name in ("abortConnection", "unregisterProducer"):
+            setattr(transport, name, _nothing)
+
+
+def _nothing() -> None:
+    pass
+
+
 class Upper(Protocol):
     """What stands on a `SecurableConnection`: an `IProtocol` whose `transport` is replaced when TLS starts."""
 
@@ -150,4 +162,5 @@ class SecurableConnection(BaseProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         upper: Any = self._layer or self.upper
+        _make_harmless(self.transport)
         upper.connectionLost(reason)

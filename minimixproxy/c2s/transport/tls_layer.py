@@ -187,6 +187,11 @@ class TLSLayer(TLSMemoryBIOProtocol):
         if self._tlsConnection is not None:
             super().abortConnection()
 
+    def unregisterProducer(self) -> None:
+        """Tell nobody any more to pause; Twisted's own, too, fails on a connection that is lost after its abort."""
+        if self._tlsConnection is not None:
+            super().unregisterProducer()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Have OpenSSL asked once more: it knows whether the peer said goodbye."""
         self._stop_engine()

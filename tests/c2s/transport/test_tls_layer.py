@@ -18,6 +18,7 @@ from twisted.test import iosim
 from twisted.trial import unittest
 from zope.interface import implementer
 
+from minimixproxy.c2s.session.backpressure import Backpressure
 from minimixproxy.c2s.transport import connection, tls_engine, tls_layer
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.c2s.transport.tls import ServerTLS
@@ -427,6 +428,17 @@ class TLSLayerTest(unittest.TestCase):
         assert server.reason is not None
         self.assertEqual(server.tls._tlsConnection, None)
         self.assertTrue(server.reason.check(ConnectionLost), "whoever cuts it off might hide something")
+
+    def test_what_is_asked_of_a_lost_connection(self) -> None:
+        """Whoever wrote there is unregistered at any time, also when the end, which was ours, is over."""
+        for end in ("loseConnection", "abortConnection"):
+            _client, server, _pump = self.pair(SSL.TLS1_3_VERSION)
+            server.transport.registerProducer(Backpressure(lambda: None, lambda: None), True)
+            getattr(server.transport, end)()
+            server.tls.connectionLost(Failure(ConnectionLost()))
+            server.transport.unregisterProducer()
+            server.transport.abortConnection()
+            server.transport.loseConnection()
 
     def test_nothing_is_handed_up_after_an_abort(self) -> None:
         client, server, pump = self.pair(SSL.TLS1_3_VERSION)

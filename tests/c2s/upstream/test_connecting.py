@@ -306,6 +306,49 @@ class LoginTest(UpstreamTest):
         self.streams.pop().transport.abortConnection()
         self.assertEqual((script.mechanism, script.flags), ("SCRAM-SHA-256-PLUS", [b"p=tls-exporter"]))
 
+    async def test_lost_while_keys_are_derived(self) -> None:
+        """Twisted's own TLS raises if a connection is aborted that is lost already: it is the server's end still."""
+        for direct, where in ((False, self.serve), (True, self.serve_by_endpoint)):
+            deriving: list[Deferred[Any]] = []
+            begun: Deferred[None] = Deferred()
+
+            def derive(*_args: Any, to: list[Deferred[Any]] = deriving, begun: Any = begun) -> Deferred[Any]:
+                to.append(Deferred())
+                begun.callback(None)
+                return to[0]
+
+            self.cache = KeyCache(derive)
+            script, endpoint = where()
+            login = Deferred.fromCoroutine(self.connect(self.login(endpoint)))
+            await begun
+            gone = self.next_loss()
+            script.connections[-1].transport.abortConnection()
+            await gone
+            deriving[0].callback(derive_keys("sha256", "secret", SALT, 4096))
+            await self.assertFailure(login, UpstreamUnreachable)
+            self.assertEqual(direct, script.direct)
+
+    def next_loss(self) -> Deferred[None]:
+        """Return what fires once a stream to a server has lost its connection, and all is done that follows."""
+        gone: Deferred[None] = Deferred()
+        original = SecurableConnection.connectionLost
+
+        def lost(connection: SecurableConnection, *reason: Any) -> None:
+            original(connection, *reason)
+            if connection.peer_kind == "server":
+                reactor.callLater(0, gone.callback, None)
+
+        self.patch(SecurableConnection, "connectionLost", lost)
+        return gone.addCallback(lambda _: self.patch(SecurableConnection, "connectionLost", original))
+
+    def serve_by_endpoint(self) -> tuple[Script, str]:
+        """Start a server that is reached by a `tls:` endpoint; return its script and that."""
+        local = certified("localhost", self.directory / "trusted")
+        tls = ServerTLS([local], self.directory)
+        tls.load()
+        script, where = self.serve(direct=True, tls=tls.factory("localhost"))
+        return script, f"tls:localhost:{where.rpartition(':')[2]}:trustRoots={self.directory / 'trusted'}"
+
     async def test_bound_to_another_connection(self) -> None:
         """TLS ends before the server, or somebody stands in between: no other mechanism is tried."""
         script, where = self.serve(
