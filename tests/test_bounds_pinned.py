@@ -18,7 +18,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.server.limits": {"_TABLE_SIZE": 16384},
     "c2s.transport.peers": {"_IPV6_PREFIX": 64},
     "c2s.server.login_queue": {"MAX_WAITING": 10, "LONGEST": 180},
-    "c2s.server.counted_connection": {"MAX_UNKNOWN": 1000, "READ": 8192},
+    "c2s.server.counted_connection": {"MAX_UNKNOWN": 1000, "MAX_REASON": 100, "READ": 8192},
     "c2s.server.negotiation": {"MAX_REFUSALS": 10},
     "c2s.server.client_login": {"MAX_FAILURES": 3},
     "c2s.server.client_registration": {"REQUEST_TIME": 600, "LONGEST": 1800},

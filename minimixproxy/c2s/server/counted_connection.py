@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from twisted.internet.protocol import connectionDone
+from twisted.protocols.haproxy._wrapper import HAProxyProtocolWrapper
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.server.negotiation import NOT_LOGGED_IN, UNKNOWN
@@ -22,6 +23,7 @@ from minimixproxy.wire.framing import FramingLimits
 log = Logger()
 
 MAX_UNKNOWN = 1000  # connections of one port that have not said yet whose they are
+MAX_REASON = 100  # characters of the log on a header that is none
 READ = 8192  # bytes of a client that are read in one turn: one account may have a hundred sessions, and all say much
 
 
@@ -117,6 +119,8 @@ class CountedConnection(SecurableConnection):
             self.cut()
             return
         self._begun = True
+        if isinstance(self.transport, HAProxyProtocolWrapper):
+            self.transport.dataReceived = self._read_header
         super().connectionMade()
         read_little(self.transport, READ)
         self.begin()
@@ -136,7 +140,24 @@ class CountedConnection(SecurableConnection):
         self._newcomers.add(self)
         return True
 
+    def _read_header(self, data: bytes) -> None:
+        """Have a relay's header read by Twisted, which raises if a port in it is no number, or an address no text."""
+        relay: Any = self.transport
+        try:
+            HAProxyProtocolWrapper.dataReceived(relay, data)
+        except ValueError as error:
+            if "dataReceived" not in relay.__dict__:
+                raise  # what is behind the header is at fault
+            log.info("what connects to a port for relays said no proper header: {error}", error=str(error)[:MAX_REASON])
+            self.cut()
+
+    def _header_is_read(self) -> None:
+        """What comes from now on goes the straight way."""
+        self.transport.__dict__.pop("dataReceived", None)
+
     def dataReceived(self, data: bytes) -> None:
+        if self.relayed:
+            self._header_is_read()
         if self._key is None and not self.named_by_request and not self.admitted(peer_key(self.transport)):
             self.cut()
             return

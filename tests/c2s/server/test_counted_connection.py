@@ -67,6 +67,23 @@ class EndedAtOnceTests(ListenerTest):
             self.assertEqual((client.received, len(service.clients)), (b"", 0), place.endpoint)
             self.assertEqual((counted.since(), lines(events, "Traceback")), ({}, []), place.endpoint)
 
+    async def test_a_header_that_is_none(self) -> None:
+        """Who says a port that is no number, or an address that is no text, to a port for relays is ended, no more."""
+        for place in self.places():
+            if not place.endpoint.startswith(BY_RELAY):
+                continue
+            for header in (b"PROXY TCP4 192.0.2.1 192.0.2.9 x 5222", b"PROXY TCP6 \xff ::1 1 2", b"PROXY TCP4 a b 1 "):
+                service = self.start(place)
+                events = log_events(self)
+                client = await self.connect(self.port(service))
+                client.transport.write(header)
+                client.transport.write(b"\r\n" + HEADER)
+                await client.gone
+                await service.stopService()
+                self.assertEqual(self.flushLoggedErrors(), [], (place.endpoint, header))
+                self.assertEqual(len(service.clients), 0)
+                self.assertEqual(len(lines(events, "said no proper header")), 1, (place.endpoint, header))
+
     async def test_bound_of_an_address(self) -> None:
         """As many as may be from one address, and one more."""
         for place, first in (
