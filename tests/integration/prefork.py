@@ -12,6 +12,7 @@ import json
 import os
 import select
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,7 +21,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, mkdtemp
 from types import FrameType
 from typing import IO, Any
 from unittest import mock
@@ -81,8 +82,12 @@ class Forker:
         self._lock = threading.Lock()
         self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with other:
-            command = [sys.executable, "-u", "-m", "tests.integration.prefork", str(other.fileno())]
+            # a database as the first start makes it, for that takes a third of it
+            self.state = Path(mkdtemp(prefix="minimixproxy-")) / "state.sqlite"
+            command = [sys.executable, "-u", "-m", "tests.integration.prefork", str(other.fileno()), str(self.state)]
             self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, pass_fds=[other.fileno()])
+        if not self._socket.recv(100):
+            raise RuntimeError(f"the process that forks proxies ended with status {self._process.wait()}")
 
     def start(self, arguments: Sequence[str], environment: Mapping[str, str], directory: Path) -> Forked:
         """Run twistd with this command line, beginning with its own name."""
@@ -129,6 +134,7 @@ class Forker:
         """End it, and what it has started and nobody has stopped."""
         self._socket.close()
         self._process.wait()
+        shutil.rmtree(self.state.parent, ignore_errors=True)
 
 
 def stop() -> None:
@@ -151,15 +157,17 @@ def _forker() -> Forker:
 _making = threading.Lock()
 
 
-def main(number: int) -> None:
-    """Fork for each order; returns in the new process, which is to run twistd or the command.
+def main(number: int, state: Path) -> None:
+    """Make an empty database, then fork for each order; returns in the new process, to run twistd or the command.
 
     It ends when nobody can give orders any more. It is not bound to the thread that started it, as by PR_SET_PDEATHSIG:
     trial ends its threads behind each class of tests, and the next class would be without.
     """
     orders = socket.socket(fileno=number)
     _import()
+    _make_empty(state)
     gc.freeze()
+    orders.send(b"ready")
     watched = selectors.DefaultSelector()
     watched.register(orders, selectors.EVENT_READ)
     while True:
@@ -189,8 +197,18 @@ def _import() -> None:
     with mock.patch("random._urandom", _drawn), mock.patch("os.urandom", _drawn):
         for name in ("minimixproxy.tap", "minimixproxy.operator.commands"):
             importlib.import_module(name)
-    importlib.import_module("twisted.scripts.twistd")
+    for name in ("twisted.scripts.twistd", "twisted.internet.default", "twisted.internet.unix", "twisted.cred.strcred"):
+        importlib.import_module(name)
     assert "twisted.internet.reactor" not in sys.modules, "a reactor does not outlive a fork"
+
+
+def _make_empty(state: Path) -> None:
+    from minimixproxy.storage.database import Database
+
+    database = Database(state)
+    with database.prepared():
+        pass
+    database.close()
 
 
 def _drawn(size: int, draw: Callable[[int], bytes] = os.urandom) -> bytes:
@@ -226,7 +244,7 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), Path(sys.argv[2]))
     sys.path[0], program = os.path.split(sys.argv[0])  # as for any script
     if program == "twistd":
         from twisted.scripts.twistd import run

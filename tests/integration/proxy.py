@@ -15,6 +15,7 @@ from typing import Any
 from twisted.internet.threads import deferToThread
 
 from tests.certificates import make_certificate
+from tests.integration import prefork
 from tests.integration.ports import free_port
 from tests.integration.processes import LoggedProcess, temporary_directory
 from tests.integration.servers import Server, authority, authority_file
@@ -89,7 +90,7 @@ class Proxy:
                 {"endpoint": f"tcp:{self.port}:interface=127.0.0.1", "tls": "starttls"},
                 {"endpoint": f"tcp:{self.direct_tls_port}:interface=127.0.0.1", "tls": "direct"},
             ]
-        parts = [f"state = {json.dumps(str(self.directory / 'state' / 'state.sqlite'))}\n"]
+        parts = [self._state]
         parts += [toml("listen", table, repeated=True) for table in listen]
         websocket = self._websocket
         if websocket is None and self._listen is None and self.servers:
@@ -111,6 +112,21 @@ class Proxy:
         return "\n".join(parts)
 
     @property
+    def _state(self) -> str:
+        return f"state = {json.dumps(str(self.directory / 'state' / 'state.sqlite'))}\n"
+
+    def _begin_state(self) -> bool:
+        """Return whether it is forked; then it begins with a database that is made, but for what is its own."""
+        if not prefork.wanted() or self._twistd or self._environment or self._pass_fds:
+            return False
+        state = self.directory / "state" / "state.sqlite"
+        if not state.parent.exists() and self._state in self.configuration.read_text():
+            state.parent.mkdir(0o700)
+            state.touch(0o600)
+            shutil.copyfile(prefork.forker().state, state)
+        return True
+
+    @property
     def ports(self) -> list[int]:
         if self._listen is not None or not self.servers:
             return []
@@ -128,7 +144,7 @@ class Proxy:
             environment={"PYTHONUNBUFFERED": "1", **(self._environment or {})},
             directory=self.directory,
             pass_fds=self._pass_fds,
-            preforked=not (self._twistd or self._environment or self._pass_fds),
+            preforked=self._begin_state(),
         )
         for port in self.ports:
             self.process.wait_for(rf"starting on {port}\b")
