@@ -144,8 +144,23 @@ def running(kind: type[Server]) -> Server:
     return _servers[kind]
 
 
+_breakable: dict[type[Server], Server] = {}
+
+
+def breakable(kind: type[Server]) -> Server:
+    """Another of this kind, shared by tests that stop, kill or pause it; it runs again. Blocks. May raise as above."""
+    if kind not in _breakable:
+        _breakable[kind] = kind()
+    server = _breakable[kind]
+    if server.process.process.poll() is None:
+        server.process.resume()
+    else:
+        server.process = server.start()
+    return server
+
+
 def fresh(kind: type[Server]) -> Server:
-    """A server of its own, for a test that stops it: call `.process.stop()` when done."""
+    """A server for a test alone: call `.process.stop()` when done."""
     return kind()
 
 

@@ -15,7 +15,7 @@ from tests.integration.cases import on_both_servers
 from tests.integration.client import Client
 from tests.integration.ports import free_port
 from tests.integration.proxied import ProxiedCase, Worker, condition, work
-from tests.integration.servers import fresh
+from tests.integration.servers import breakable
 from tests.integration.xmlcut import Received
 from tests.patience import patiently
 
@@ -311,12 +311,11 @@ class BrokenStreamTests(ProxiedCase):
 
 @on_both_servers
 class ServerRestartTests(ProxiedCase):
-    """On a server of its own."""
+    """On a server that others break, too."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.server = fresh(self.kind)
-        self.addCleanup(lambda: self.server.process.stop())
+        self.server = breakable(self.kind)
 
     async def test_a_server_that_is_started_again(self) -> None:
         await self.serve("a")

@@ -7,7 +7,7 @@ from tests.integration.cases import on_all_servers, on_both_servers, on_servers
 from tests.integration.correspondence import COUNT, EVERY, CorrespondentsCase
 from tests.integration.correspondents import Correspondent
 from tests.integration.prosody import Prosody
-from tests.integration.servers import Server, fresh
+from tests.integration.servers import Server, breakable
 
 
 class CutCase(CorrespondentsCase):
@@ -31,8 +31,7 @@ class KilledCase(CorrespondentsCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.server: Server = fresh(self.kind)
-        self.addCleanup(lambda: self.server.process.stop())
+        self.server: Server = breakable(self.kind)
         if not self.direct:
             self.behind = self.own_proxy()
 

@@ -6,7 +6,7 @@ from twisted.internet.error import ConnectError
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client, connect
 from tests.integration.relay import Relay
-from tests.integration.servers import fresh
+from tests.integration.servers import breakable
 
 NS_MUC = "http://jabber.org/protocol/muc"
 
@@ -64,11 +64,10 @@ class RelayTests(IntegrationTestCase):
 
 @on_both_servers
 class ServerFaultTests(IntegrationTestCase):
-    """What a test may do to a server of its own."""
+    """What a test may do to a server that is there to be broken."""
 
     async def begin(self) -> Client:
-        self.server = fresh(self.kind)
-        self.addCleanup(lambda: self.server.process.stop())
+        self.server = breakable(self.kind)
         return await self.client(await self.account("bob"), direct=True)
 
     async def enter(self, bob: Client, room: str) -> None:

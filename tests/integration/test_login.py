@@ -12,7 +12,7 @@ from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import NS_SASL, NS_TLS, Client
 from tests.integration.ports import free_port
 from tests.integration.processes import temporary_directory
-from tests.integration.servers import authority, authority_file, fresh
+from tests.integration.servers import authority, authority_file, breakable
 from tests.integration.xmlcut import Received
 
 
@@ -138,8 +138,7 @@ class LoginTests(LoginCase):
 
     async def test_server_goes_and_returns(self) -> None:
         """Its clients are told; new ones are refused until it is back."""
-        server = await deferToThread(fresh, self.kind)
-        self.addCleanup(deferToThread, server.process.stop)
+        server = await deferToThread(breakable, self.kind)
         self.server = server
         proxy = self.own_proxy(server)
         account = await self.account()

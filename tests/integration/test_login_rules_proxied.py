@@ -35,7 +35,7 @@ from tests.integration.logins.rules import (
 )
 from tests.integration.logins.scram import Offered
 from tests.integration.logins.servers import BoundProsody
-from tests.integration.servers import Account, fresh
+from tests.integration.servers import Account, breakable
 
 
 async def other_spellings(case: ProxiedCase, account: Account, expected: str) -> None:
@@ -75,8 +75,7 @@ class RelayedTests(ProxiedCase):
 
     async def test_server_is_down(self) -> None:
         """A phone is told to try later, and not that there is PLAIN only, which it would take for an attack."""
-        self.server = await deferToThread(fresh, self.kind)
-        self.addCleanup(deferToThread, self.server.process.stop)
+        self.server = await deferToThread(breakable, self.kind)
         proxy = self.own_proxy(domain=self.domain)
         await self.learned(proxy)
         device = Device(CONVERSATIONS, await self.account())
