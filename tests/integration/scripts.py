@@ -176,6 +176,7 @@ class Performance:
         self.script = script
         self.accounts: dict[str, Account] = {}
         self.clients: dict[str, Client] = {}
+        self.asked: dict[str, Received] = {}  # by the device, the last IQ that it was expected to be asked
         self.names: dict[str, str] = {"server": case.server.domain, "muc": case.server.muc}
         self.proxy = case.own_proxy(rooms=script.rooms) if script.rooms and not ALL_DIRECT else None
         self._actions: dict[str, Callable[[str, Step], Awaitable[None]]] = {
@@ -268,7 +269,11 @@ class Performance:
 
     async def _receives(self, name: str, step: Step) -> None:
         for stanza in step.stanzas:
-            await self.clients[name].expect_next(self.fill(stanza))
+            self._note(name, await self.clients[name].expect_next(self.fill(stanza)))
+
+    def _note(self, name: str, stanza: Received) -> None:
+        if stanza.element.name == "iq" and stanza.get("type") in ("get", "set"):
+            self.asked[name] = stanza
 
     async def _receives_in_any_order(self, name: str, step: Step) -> None:
         """The next so many stanzas are these."""
@@ -281,10 +286,11 @@ class Performance:
             found = await client.expect(pattern, timeout=0.0)
             if found not in taken:
                 raise AssertionError(f"{pattern} came too late\n{client.transcript()}")
+            self._note(name, found)
 
     async def _receives_among_others(self, name: str, step: Step) -> None:
         for stanza in step.stanzas:
-            await self.clients[name].expect(self.fill(stanza))
+            self._note(name, await self.clients[name].expect(self.fill(stanza)))
 
     async def _receives_nothing(self, name: str, step: Step) -> None:
         await self._settle()
@@ -298,16 +304,11 @@ class Performance:
         await self._connect(name)
 
     async def _answers(self, name: str, step: Step) -> None:
-        """Answer the last IQ that this device was asked; the stanzas are what is in the answer."""
-        client = self.clients[name]
-        asked = next(
-            stanza
-            for stanza in reversed(client.received)
-            if stanza.element.name == "iq" and stanza.get("type") in ("get", "set")
-        )
+        """Answer the IQ that this device received last by a step: more may have come. The stanzas are what it says."""
+        asked = self.asked[name]
         kind = "result" if step.action == "answers" else "error"
         to, identity = quoteattr(asked.get("from") or ""), quoteattr(asked.get("id") or "")
-        client.send(f"<iq type='{kind}' to={to} id={identity}>{self.fill(''.join(step.stanzas))}</iq>")
+        self.clients[name].send(f"<iq type='{kind}' to={to} id={identity}>{self.fill(''.join(step.stanzas))}</iq>")
 
     async def _joins(self, name: str, step: Step) -> None:
         """`alice/phone joins {room} as alice`: join, wait for the subject, forget both."""
