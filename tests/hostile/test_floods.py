@@ -43,6 +43,7 @@ class QuestionTests(ScenarioCase):
         answered = sum(mallory.ignore(stanza) for stanza in mallory.received)
         self.assertGreater(answered, 0)
         self.assertLess(answered, QUESTIONS)
+        await self.log_is_read(self.proxy)
         log = "\n".join(self.proxy.process.lines[start:])
         self.assertIn("is asked too much by others", log)
         self.assertNotIn("account stream lost", log)

@@ -34,7 +34,7 @@ class LogInjectionTests(IntegrationTestCase):
             message = base64.b64encode(f"\0{name}\0guess".encode()).decode()
             client.send(f"<auth xmlns='{NS_SASL}' mechanism='PLAIN'>{message}</auth>")
             await client.expect(f"<failure xmlns='{NS_SASL}'/>", timeout=30.0)
-        self._check(proxy, "failed login from 127.0.0.1 as ")
+        await self._check(proxy, "failed login from 127.0.0.1 as ")
 
     async def test_in_a_session(self) -> None:
         """Resources and nicks, as far as the server lets them through, and addresses that are none."""
@@ -47,7 +47,7 @@ class LogInjectionTests(IntegrationTestCase):
             client.send(f"<iq type='get' id='1' to='{resource}@{resource}'><ping xmlns='urn:xmpp:ping'/></iq>")
             client.send("<a></b>")
             await client.until_lost()
-        self._check(proxy, "session of")
+        await self._check(proxy, "session of")
 
     async def _bound(self, client: Client, account: Account, resource: str) -> None:
         try:
@@ -55,7 +55,8 @@ class LogInjectionTests(IntegrationTestCase):
         except AssertionError:  # the server takes no such resource
             await client.bind()
 
-    def _check(self, proxy: Proxy, wanted: str) -> None:
+    async def _check(self, proxy: Proxy, wanted: str) -> None:
+        await self.log_is_read(proxy)
         log = proxy.log
         self.assertTrue([line for line in log if wanted in line])
         for line in log:

@@ -159,6 +159,11 @@ class IntegrationTestCase(unittest.TestCase):
             await client.online()
         return client
 
+    async def log_is_read(self, proxy: Proxy) -> None:
+        """All that the proxy has logged by now is in `log`: a line is waited for that it logs behind that."""
+        client = await self.client(await self.account("marker"), proxy=proxy, online=False)
+        await proxy.process.says(f"session of {client.jid} is bound")
+
     async def succeeds(self, client: Inbox, to: str | None, payload: str) -> Any:
         """Have a client set something, which must succeed. Returns the payload of the answer, or None."""
         answer = await client.iq("set", to, payload)

@@ -58,6 +58,7 @@ class StayingOutTests(ReturnCase):
         await self.back(first, last)
         await self.behind.process.says(f"{out} does not let .* come back: forbidden")
         await self.are_without_alice([out])
+        await self.log_is_read(self.behind)
         asked = [line for line in self.behind.process.lines if f"{out} does not let " in line]
         self.assertEqual(len(asked), 2, asked)
 

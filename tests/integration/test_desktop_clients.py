@@ -151,6 +151,7 @@ class DesktopCase(IntegrationTestCase):
         self.assertEqual([one for one in self.bob.received if one.get("type") == "unavailable"], [], "alice never left")
         self.assertEqual(self.device.resumptions(), 2)
         if not self.direct:
+            await self.log_is_read(self.proxy)
             resumed = rf"session of {re.escape(self.device.jid)} is resumed"
             lines = [line for line in self.proxy.log[self.before :] if re.search(resumed, line)]
             self.assertEqual(len(lines), 2, "the proxy's log")

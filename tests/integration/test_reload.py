@@ -12,7 +12,7 @@ from twisted.internet.error import ConnectError
 from tests.certificates import make_certificate
 from tests.integration.cases import IntegrationTestCase, on_both_servers
 from tests.integration.client import Client
-from tests.integration.commands import run
+from tests.integration.commands import Done, run
 from tests.integration.ejabberd import Ejabberd
 from tests.integration.ports import free_port
 from tests.integration.prosody import Prosody
@@ -62,8 +62,15 @@ class ReloadCase(IntegrationTestCase):
         proxy.process.signal(signal.SIGHUP)
         return await proxy.process.says(DONE, start=start)
 
-    async def reload(self, proxy: Proxy) -> list[str]:
+    async def command(self, proxy: Proxy) -> Done:
+        """The operator's command; what it has logged is not to be taken for what a later reload does."""
+        start = len(proxy.process.lines)
         done = await run(proxy, "reload")
+        await proxy.process.says(DONE, start=start)
+        return done
+
+    async def reload(self, proxy: Proxy) -> list[str]:
+        done = await self.command(proxy)
         self.assertEqual((done.returncode, done.stderr), (0, ""), proxy.tail())
         return done.stdout.splitlines()
 
@@ -132,7 +139,7 @@ class ReloadTests(ReloadCase):
                 certificate.write_text("no certificate")
             else:
                 proxy.configuration.write_text(good.replace(old, new).replace("[rooms]", "[rooms]\nhistory = 7"))
-            done = await run(proxy, "reload")
+            done = await self.command(proxy)
             self.assertEqual(done.returncode, 1)
             self.assertIn(words, done.stderr)
             self.assertIn(words, await self.hang_up(proxy))
@@ -150,11 +157,13 @@ class ReloadTests(ReloadCase):
         for number in range(3):
             pair = make_certificate(authority(), self.server.domain)
             pair.write(proxy.directory, self.server.domain)
+            start = len(proxy.process.lines)
             proxy.process.signal(signal.SIGHUP)
             for client in (self.phone, self.laptop, self.bob):
                 said.append(f"{client.label.partition('/')[2]} {number}")
                 self.says(client, said[-1])
                 await self.heard(self.bob, said[-1])
+            await proxy.process.says(DONE, start=start)
             await self.hang_up(proxy)
             for direct_tls in (False, True):
                 client = await self.connect(proxy=proxy, direct_tls=direct_tls)
