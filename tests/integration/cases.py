@@ -176,7 +176,9 @@ class IntegrationTestCase(unittest.TestCase):
         for client in self._clients:
             await client.until_lost()
 
-    def _check_logs(self) -> None:
+    async def _check_logs(self) -> None:
+        for proxy in self._proxies:
+            await deferToThread(proxy.settle)
         faults = [fault for proxy, start in self._proxies.items() for fault in proxy.faults(start)]
         if faults:
             self.fail("the proxy logged:\n" + "\n---\n".join(faults))

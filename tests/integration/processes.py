@@ -3,13 +3,17 @@
 import atexit
 import contextlib
 import ctypes
+import fcntl
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import tempfile
+import termios
 import threading
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import cache
@@ -82,9 +86,13 @@ class LoggedProcess:
         return self.process.pid
 
     def _read(self, output: IO[bytes]) -> None:
-        for line in output:
+        ready = select.poll()
+        ready.register(output, select.POLLIN)
+        rest: bytes | None = b""
+        while rest is not None:
+            ready.poll()
             with self._news:
-                self.lines.append(line.decode("utf-8", "replace").rstrip("\n"))
+                rest = self._take(os.read(output.fileno(), 65536), rest)
                 self._news.notify_all()
         self.process.wait()
         if self.process.stdin is not None:
@@ -93,6 +101,23 @@ class LoggedProcess:
         with self._news:
             self._ended = True
             self._news.notify_all()
+
+    def _take(self, data: bytes, rest: bytes) -> bytes | None:
+        """Keep the lines that are whole; returns the begin of the next, None at the end of all."""
+        *lines, begun = (rest + data).split(b"\n")
+        if not data and begun:
+            lines.append(begun)
+        self.lines += [line.decode("utf-8", "replace") for line in lines]
+        return begun if data else None
+
+    def catch_up(self) -> None:
+        """Block until `lines` has all that it has written by now."""
+        output = self.process.stdout
+        assert output is not None
+        with self._news:
+            caught_up = self._news.wait_for(lambda: self._ended or not _unread(output), patiently(START_TIMEOUT))
+        if not caught_up:
+            raise ProcessFailed(f"{self.name} writes and writes:\n{self.tail()}")
 
     def tell(self, line: str) -> None:
         """Write a line to its input."""
@@ -162,6 +187,13 @@ class LoggedProcess:
         except ProcessFailed:
             self.process.kill()
             self.process.wait()
+
+
+def _unread(pipe: IO[bytes]) -> int:
+    """How many bytes wait in a pipe."""
+    waiting = array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, waiting)
+    return waiting[0]
 
 
 def _start(arguments: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":

@@ -1,13 +1,14 @@
 """minimixproxy itself, run as its users run it: twistd -n minimixproxy --config FILE."""
 
+import contextlib
 import json
 import re
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -178,7 +179,7 @@ class Proxy:
         with TemporaryDirectory() as copy:  # for whoever opens a database after a crash alters it
             for file in state.glob("state.sqlite*"):
                 shutil.copy(file, copy)
-            with closing(sqlite3.connect(f"{copy}/state.sqlite")) as database:
+            with contextlib.closing(sqlite3.connect(f"{copy}/state.sqlite")) as database:
                 said = "SELECT ifnull(others.raw, messages.raw) FROM messages LEFT JOIN messages AS others"
                 which = "ON others.sequence = messages.body WHERE messages.sequence > ? AND messages.room_id != 0"
                 rows = database.execute(f"{said} {which}", (mark,)).fetchall()
@@ -192,6 +193,20 @@ class Proxy:
     def tail(self) -> str:
         """The end of its log, and of its log before the last restart."""
         return "\n-- restarted --\n".join(process.tail() for process in (*self._past[-1:], self.process))
+
+    def settle(self) -> None:
+        """Block until all that it was told by now is done, and its log is read: its control socket answers behind it.
+
+        Nothing if it has ended, or does not have that socket.
+        """
+        control = self.directory / "state" / "control"
+        if self.process.process.poll() is None and control.is_socket():
+            with socket.socket(socket.AF_UNIX) as asked, contextlib.suppress(ConnectionError):
+                asked.settimeout(patiently(60.0))
+                asked.connect(str(control))
+                asked.sendall(b"{}\n")
+                asked.recv(1)
+        self.process.catch_up()
 
     def faults(self, start: int = 0) -> list[str]:
         """What no proxy should log: lines from number `start` on, each fault with some lines around it."""
