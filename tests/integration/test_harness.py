@@ -87,6 +87,22 @@ class ProcessTests(SynchronousTestCase):
         cat.tell("here")
         cat.wait_for("^here$")
 
+    def test_what_is_written_is_read(self) -> None:
+        """By whoever has seen by other ways that it was written, as the end of a connection."""
+        written = Path(self.mktemp())
+        program = LoggedProcess("yes", ["sh", "-c", f"yes | head -n 1000; touch {written}; exec cat"], obeys=True)
+        self.addCleanup(program.stop)
+        with program._news:  # nobody reads
+            while not written.exists():
+                os.sched_yield()
+        program.catch_up()
+        self.assertEqual(len(program.lines), 1000)
+
+    def test_the_last_line_has_no_end(self) -> None:
+        program = LoggedProcess("printf", ["printf", r"one\n\ntwo"])
+        program.wait()
+        self.assertEqual(program.lines, ["one", "", "two"])
+
     def test_no_such_program(self) -> None:
         self.assertRaises(FileNotFoundError, LoggedProcess, "none", ["/no/such/program"])
 
