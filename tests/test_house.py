@@ -200,14 +200,14 @@ class HouseTests(SynchronousTestCase):
         for name in self.modules:
             if name == "minimixproxy.namespaces":
                 continue
-            for text in filter(":".__contains__, literals(source_of(name))):  # as in each namespace
+            for text in filter(":".__contains__, literals(nodes_of(name))):  # as in each namespace
                 again = [namespace for namespace in known if f"'{namespace}'" in text or namespace == text]
                 self.assertEqual(again, [], f"{name} writes a namespace again")
 
     def test_constructors_take_few_parameters(self) -> None:
         many = set()
         for name in self.modules:
-            for class_name, number in constructors(source_of(name)):
+            for class_name, number in constructors(nodes_of(name)):
                 if number > MOST_PARAMETERS:
                     many.add(f"{self.short(name)}.{class_name}")
         self.assertEqual(many - set(MANY_PARAMETERS), set(), "a reason, or a context of what goes together")
@@ -223,27 +223,27 @@ class FloorsTests(SynchronousTestCase):
         self.assertEqual(load("draw_house").floors(used), [["c", "d"], ["b"], ["a"]])
 
 
-def source_of(module: str) -> ast.Module:
+def nodes_of(module: str) -> list[ast.AST]:
     path = ROOT / f"{module.replace('.', '/')}.py"
     if not path.exists():
         path = path.with_suffix("") / "__init__.py"
     tool, _ = house()
-    source: ast.Module = tool.parsed(path)
-    return source
+    nodes: list[ast.AST] = tool.parsed(path)
+    return nodes
 
 
-def constructors(source: ast.Module) -> Iterator[tuple[str, int]]:
+def constructors(nodes: list[ast.AST]) -> Iterator[tuple[str, int]]:
     """Yield each class that has one, and how many parameters beside `self` it takes."""
-    for node in (node for node in ast.walk(source) if isinstance(node, ast.ClassDef)):
+    for node in (node for node in nodes if isinstance(node, ast.ClassDef)):
         for inner in node.body:
             if isinstance(inner, ast.FunctionDef) and inner.name == "__init__":
                 arguments = inner.args
                 yield node.name, len(arguments.posonlyargs + arguments.args + arguments.kwonlyargs) - 1
 
 
-def literals(source: ast.Module) -> Iterator[str]:
+def literals(nodes: list[ast.AST]) -> Iterator[str]:
     """Yield every text and every bytes that stands in a module."""
-    for node in ast.walk(source):
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
         elif isinstance(node, ast.Constant) and isinstance(node.value, bytes):
@@ -259,7 +259,7 @@ def named(value: object) -> tuple[str, ...]:
 def imported(module: str) -> set[str]:
     """All that a module imports, as `package.name`."""
     found = set()
-    for node in ast.walk(source_of(module)):
+    for node in nodes_of(module):
         if isinstance(node, ast.ImportFrom):
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -51,15 +51,17 @@ def modules(root: Path = ROOT) -> dict[str, Module]:
     paths = {_dotted(path.relative_to(root)): path for path in sorted((root / PACKAGE).rglob("*.py"))}
     found = {}
     for name, path in paths.items():
-        tree = parsed(path)
+        tree, *nodes = parsed(path)
+        assert isinstance(tree, ast.Module)
         about = (ast.get_docstring(tree) or "").partition("\n")[0]
-        found[name] = Module(name, about, frozenset(_imports(tree, set(paths))))
+        found[name] = Module(name, about, frozenset(_imports(nodes, set(paths))))
     return found
 
 
 @cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text("utf-8"))
+def parsed(path: Path) -> list[ast.AST]:
+    """Return all nodes of a module, itself first."""
+    return list(ast.walk(ast.parse(path.read_text("utf-8"))))
 
 
 def _dotted(path: Path) -> str:
@@ -67,8 +69,8 @@ def _dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _imports(tree: ast.Module, known: set[str]) -> Iterator[str]:
-    for node in ast.walk(tree):
+def _imports(nodes: Iterable[ast.AST], known: set[str]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module in known:
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"

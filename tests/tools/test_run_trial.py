@@ -35,7 +35,7 @@ class Imported(unittest.TestCase):
     def test_once(self): pass
 """
 SERVERS = """
-import unittest
+import unittest, warnings
 from twisted.trial import unittest as trial
 from sample.test_mixed import Imported
 
@@ -50,6 +50,19 @@ class Logs(trial.TestCase):
     def test_logs_an_error(self):
         from twisted.python import log
         log.err(ValueError("logged beside"))
+
+def warn():
+    warnings.warn("again", UserWarning)
+
+class Warns(trial.TestCase):
+    def test_is_seen(self):
+        warn()
+        self.assertEqual(len(self.flushWarnings([warn])), 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")  # once for each place
+            warn()
+        self.assertEqual(len(self.flushWarnings([warn])), 1)
+    test_is_seen_again = test_is_seen
 """
 WORKS = """
 import subprocess, sys, time
@@ -96,9 +109,9 @@ class RunTests(unittest.SynchronousTestCase):
         self.module("test_broken", "import nothing_of_this_name")
         self.module("test_ends_badly", ENDS_BADLY)
         status, output = self.run_trial("--jobs", "2", "sample")
-        self.assertEqual(output.splitlines()[-1], "7 passed, 5 failed, 1 skipped", output)
+        self.assertEqual(output.splitlines()[-1], "9 passed, 5 failed, 1 skipped", output)
         self.assertEqual(status, 1)
-        self.assertIn("11 tests, at most 2 workers", output)
+        self.assertIn("13 tests, at most 2 workers", output)
         for expected in (
             "FAILED sample.test_mixed.Various.test_fails",
             "not equal",

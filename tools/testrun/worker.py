@@ -29,6 +29,7 @@ def main(directory: Path, orders: int, pipe: int) -> None:
     take_over(directory)
     os.environ.setdefault("MINIMIXPROXY_PREFORK", "1")  # tests/integration/prefork.py
     renew_reactor()
+    leave_warnings_to_python()
     from twisted.logger import globalLogBeginner, textFileLogObserver
 
     with open("test.log", "w", encoding="utf-8") as logged:
@@ -46,6 +47,16 @@ def take_over(directory: Path) -> None:
         os.dup2(source, target)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1)
+
+
+def leave_warnings_to_python() -> None:
+    """Python forgets by itself which warnings were shown when the filters change, as they do for each test.
+
+    Trial sees to it once more, in each of two thousand modules: a millisecond of each test.
+    """
+    from twisted.trial import _synctest
+
+    _synctest._setWarningRegistryToNone = lambda _modules: None
 
 
 def work(orders: IO[str], answers: IO[str]) -> None:
