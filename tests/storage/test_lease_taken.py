@@ -17,10 +17,15 @@ from tests.storage.cases import BARE, ROOM, Lab, StorageTestCase, message, on_bo
 from tests.storage.test_trouble import TroubleTestCase
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-#: Takes the database at its first argument for the installation of its second, says so or why not, and goes on.
+#: Takes the database at its first argument for the installation of its second, says so or why not, and goes on. For
+#: each further installation it forks a process that does: to import all takes longer than that.
 TAKE = """
+import ctypes
+import os
+import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from sqlalchemy.exc import OperationalError
 
@@ -28,13 +33,25 @@ from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.lease import Lease
 from minimixproxy.storage.store import Store
-state, installation = sys.argv[1:]
+state, installation, *others = sys.argv[1:]
+for other in others:
+    if not os.fork():
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        installation = other
+        break
+
+def say(what, more):
+    os.write(1, f"{what} {more}\\n".encode())  # all say it to the same pipe, each in one piece
+
 database = Database(state if "://" in state else Path(state))
 lease = Lease(database, installation)
 try:
-    print("taken", lease.take(), flush=True)
+    say("taken", lease.take())
 except StateError as error:
-    print("refused", error, flush=True)
+    say("refused", error)
+    with suppress(ChildProcessError):
+        while True:
+            os.wait()
     sys.exit()
 store = Store(database, lease)
 while True:
@@ -57,10 +74,10 @@ class HoldTestCase(StorageTestCase):
         self._labs.append(lab)
         return lab
 
-    def taking(self, installation: str) -> subprocess.Popen[str]:
-        """Start a process that tries to take the database."""
+    def taking(self, *installations: str) -> subprocess.Popen[str]:
+        """Start a process that tries to take the database, and one beside it for each further installation."""
         process = subprocess.Popen(
-            [sys.executable, "-c", TAKE, str(self.state), installation],
+            [sys.executable, "-c", TAKE, str(self.state), *installations],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -79,8 +96,8 @@ class HoldTestCase(StorageTestCase):
 class OneProxyTests(HoldTestCase):
     def test_several_at_once_on_an_empty_database(self) -> None:
         """One has it, the others are told so; nobody dies of half-made tables."""
-        processes = [self.taking(name) for name in "abcd"]
-        said = sorted(self.says(process) for process in processes)
+        processes = self.taking(*"abcd")
+        said = sorted(self.says(processes) for _ in "abcd")
         self.assertRegex(said[-1], "^taken [0-9a-f]{32}$")
         for line in said[:-1]:
             self.assertRegex(line, "^refused .*: is in use by another minimixproxy.*One database serves one proxy: end")
