@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
-from twisted.internet.error import ConnectError, DNSLookupError, UnsupportedAddressFamily
+from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError, UnsupportedAddressFamily
 from twisted.internet.protocol import Factory
 from twisted.words.protocols.jabber.jid import internJID
 from twisted.words.protocols.jabber.xmlstream import Authenticator
@@ -153,7 +153,7 @@ async def _connect(
             log.warn("{target}: {error}", target=candidate.description, error=str(error))
             problem = error
             _abort(bottom)
-        except (UpstreamError, CancelledError):
+        except BaseException:
             _abort(bottom)
             raise
     raise problem
@@ -183,6 +183,8 @@ async def _dial(candidate: _Candidate, framing: FramingLimits) -> SecurableConne
     factory.noisy = False
     try:
         bottom: SecurableConnection = await candidate.endpoint.connect(factory)
+    except ConnectingCancelledError as error:  # Twisted's endpoints have a word of their own
+        raise CancelledError from error
     except (ConnectError, DNSLookupError, UnsupportedAddressFamily, OSError, ValueError) as error:
         # ValueError: what an SRV record names can be no host's name.
         raise UpstreamUnreachable(f"{candidate.description}: {error}") from error

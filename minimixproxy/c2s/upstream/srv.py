@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
-from twisted.internet.defer import DeferredList
+from twisted.internet.defer import CancelledError, DeferredList
 from twisted.names import client as names_client
 from twisted.names import dns, error
 
@@ -51,6 +51,8 @@ async def resolve(domain: str, lookup: Lookup | None = None) -> list[Target]:
             kind = _records(answer[0], direct)
             refused = refused or kind is None
             records.extend(kind or ())
+        elif answer.check(CancelledError):  # for the list it is one result of several, but nobody waits any more
+            answer.raiseException()
         elif not answer.check(error.DomainError, error.AuthoritativeDomainError):
             log.warn("SRV lookup of {service} failed: {error}", service=service, error=answer.getErrorMessage())
     if records:

@@ -12,9 +12,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, fail, inlineCallbacks, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, inlineCallbacks, maybeDeferred, succeed
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.names import dns
 from twisted.names.error import DNSNameError, DNSServerError
 from twisted.trial import unittest
@@ -305,6 +306,26 @@ class LoginTest(UpstreamTest):
         await self.connect(self.login(f"tls:localhost:{port}:trustRoots={self.directory / 'trusted'}"))
         self.streams.pop().transport.abortConnection()
         self.assertEqual((script.mechanism, script.flags), ("SCRAM-SHA-256-PLUS", [b"p=tls-exporter"]))
+
+    def test_given_up_while_it_connects(self) -> None:
+        """Twisted has another word for that than for all else: whoever gave it up is told the usual one."""
+        for where in ("tcp:192.0.2.1:5222", "tls:example.org:5223", "unix:/nowhere"):
+            memory = MemoryReactorClock()
+            connecting = Deferred.fromCoroutine(self.connect(self.login(where), memory))
+            self.assertNoResult(connecting)
+            connecting.cancel()
+            self.failureResultOf(connecting, CancelledError)
+
+    async def test_a_fault_of_ours_leaves_no_connection(self) -> None:
+        async def fault(*_args: Any) -> None:
+            raise ZeroDivisionError
+
+        self.patch(connecting, "_authenticate", fault)
+        script, where = self.serve()
+        with self.assertRaises(ZeroDivisionError):
+            await self.connect(self.login(where))
+        while not script.connections[-1].lost:
+            await turn()
 
     async def test_lost_while_keys_are_derived(self) -> None:
         """Twisted's own TLS raises if a connection is aborted that is lost already: it is the server's end still."""
@@ -768,6 +789,15 @@ class ResolveTest(unittest.TestCase):
         fallback = [Target("xn--bcher-kva.example", 5222, False)]
         self.assertEqual(self.resolve(direct=DNSNameError(), starttls=DNSNameError()), fallback)
         self.assertEqual(self.resolve(direct=[], starttls=[]), fallback)
+
+    def test_given_up_meanwhile(self) -> None:
+        """Twisted's list of lookups takes that for answers: nobody is to be connected to any more."""
+        found: list[Any] = [Deferred(), Deferred()]
+        lookups = list(found)
+        looking = Deferred.fromCoroutine(resolve("example.org", lambda *_: lookups.pop()))
+        looking.cancel()
+        self.failureResultOf(looking, CancelledError)
+        self.assertEqual([one.called for one in found], [True, True])
 
     def test_dns_out_of_order(self) -> None:
         self.assertEqual(len(self.resolve(direct=DNSServerError(), starttls=TimeoutError())), 1)
