@@ -56,7 +56,11 @@ class Control(LineOnlyReceiver, TimeoutMixin):
         else:
             self.factory.connections.add(self)
 
+    def timeoutConnection(self) -> None:
+        self.transport.abortConnection()  # who does not read would never be said goodbye to
+
     def connectionLost(self, _reason: object = None) -> None:
+        self.connected = 0  # Twisted leaves that to us; an answer may still come
         self.setTimeout(None)
         self.factory.connections.discard(self)
 

@@ -69,6 +69,22 @@ class ProtocolTests(unittest.SynchronousTestCase):
         self.clock.advance(control.TIMEOUT)
         self.assertTrue(transport.disconnecting)
 
+    def test_gone_before_the_answer(self) -> None:
+        done: Deferred[dict[str, Any]] = Deferred()
+        self.factory = control.ControlFactory({"wait": lambda _request: done})
+        connection, _transport = self.connect()
+        connection.dataReceived(b'{"request": "wait"}\n')
+        connection.connectionLost()
+        done.callback({"said": 1})
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_that_does_not_read(self) -> None:
+        """A goodbye would wait for it behind the answer, and hold its place for as long."""
+        connection, transport = self.connect()
+        connection.dataReceived(b'{"request": "echo"}\n')
+        self.clock.advance(control.TIMEOUT)
+        self.assertTrue(transport.disconnected)
+
     def test_request(self) -> None:
         answers, transport = self.say(b'{"request": "echo", "more": 1}\n')
         self.assertEqual(answers, [{"echo": {"request": "echo", "more": 1}}])
