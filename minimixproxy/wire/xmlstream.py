@@ -179,12 +179,14 @@ class FramedXmlStream(jabber_xmlstream.XmlStream):
             self.transport.resumeProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """What came before the end counts."""
+        """What came before the end counts; whatever becomes of that, the end is told."""
         self.is_lost = True
-        while self._ahead or self._read_ahead():
-            self.dispatch_event(self._ahead.popleft())
-        self.framer.recognize_no_more()
-        super().connectionLost(reason)
+        try:
+            while self._ahead or self._read_ahead():
+                self.dispatch_event(self._ahead.popleft())
+        finally:
+            self.framer.recognize_no_more()
+            super().connectionLost(reason)
 
     def handle_events(self, events: list[Event]) -> None:
         """Hand events to the sink, or to the observers when there is none."""

@@ -98,6 +98,20 @@ class SliceTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(len(said), 6)
 
+    def test_a_fault_before_the_end(self) -> None:
+        """Who does not hear of the end waits for ever."""
+        said: list[str] = []
+        self.stream.addObserver(STREAM_END_EVENT, lambda _reason: said.append("end"))
+        self.receive(1, 2, 3)
+
+        def fault(_event: object) -> None:
+            raise ZeroDivisionError
+
+        self.patch(self.stream, "dispatch_event", fault)
+        with self.assertRaises(ZeroDivisionError):
+            self.stream.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(said, ["end"])
+
     def test_the_connection_is_lost_within_a_slice(self) -> None:
         def lost() -> None:
             if self.handled[-1] == "1":

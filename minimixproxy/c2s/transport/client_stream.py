@@ -133,9 +133,11 @@ class ClientStream:
             self.log.info("TLS with the client at {address} failed: {error}", address=self.peer, error=error)
         handler, self.handler = self.handler, None
         self.take = None
-        if handler is not None:
-            handler.client_lost()
-        self._on_lost(self)
+        try:
+            if handler is not None:
+                handler.client_lost()
+        finally:
+            self._on_lost(self)  # whatever becomes of the handler: who ends waits for all to be gone
 
     @property
     def peer(self) -> Peer:

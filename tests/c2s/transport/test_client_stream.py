@@ -20,3 +20,16 @@ class GoneTests(unittest.TestCase):
             client.stream.dataReceived(data)
         self.assertEqual(client.wire.take(), b"")
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_a_fault_at_the_end(self) -> None:
+        """It is gone all the same: the service's end waits for all clients."""
+        lab = Lab(Path(self.mktemp()))
+        client = lab.client()
+
+        def fault() -> None:
+            raise ZeroDivisionError
+
+        self.patch(client.stream.handler, "client_lost", fault)
+        with self.assertRaises(ZeroDivisionError):
+            client.stream.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(len(lab.clients), 0)
