@@ -9,6 +9,7 @@ from random import Random
 from twisted.internet.task import LoopingCall
 
 from tests.absurd import Absurd
+from tests.hostile.ground import PATIENCE
 from tests.hostile.test_addresses import AddressCase
 from tests.integration.cases import on_both_servers
 from tests.integration.client import Client
@@ -20,6 +21,8 @@ _FROM = re.compile(r"(?<=^<)(message|presence|iq)( from='[^']*')")
 
 @on_both_servers
 class AbsurdTests(AddressCase):
+    timeout = 240
+
     async def _attack(self, client: Client, seed: int, *addresses: str) -> None:
         """Say it all, and wait until the server has dealt with it. Many a server ends the stream before."""
         absurd = Absurd(Random(seed), addresses)
@@ -44,7 +47,7 @@ class AbsurdTests(AddressCase):
             return client.lost is not None or any(is_answer(stanza) for stanza in client.received)
 
         try:
-            await client.until(is_over, "the answer behind all that was said")
+            await client.until(is_over, "the answer behind all that was said", PATIENCE)
         finally:
             more.stop()
 
