@@ -14,7 +14,7 @@ from tests.integration.ejabberd import UnmanagedEjabberd
 from tests.integration.faults import Dial, Listener, Talker, verdict
 from tests.integration.prosody import UnmanagedProsody
 from tests.integration.relay import Relay
-from tests.integration.servers import Account, Server, fresh
+from tests.integration.servers import Account, Server, breakable
 
 TOO_LATE = "does not wait for the archive of {room} any more"  # in the proxy's log
 
@@ -28,8 +28,7 @@ class RelayedCase(IntegrationTestCase):
     async def begin(self, *, own_server: type[Server] | None = None, **settings: Any) -> None:
         """The proxy reaches its server through a relay."""
         if own_server is not None:
-            self.server = fresh(own_server)
-            self.addCleanup(lambda: self.server.process.stop())
+            self.server = breakable(own_server)
         self.relay = Relay(self.server.port)
         self.relay.start()
         self.addCleanup(self.relay.stop)
