@@ -76,8 +76,8 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.websocket.transport": {"LINGER": 1},
     "c2s.session.output": {"LAZY_TIME": 0.0025, "MAX_UNACKNOWLEDGED": 2000, "MAX_EXCUSED": 20_000},
     "c2s.session.login_lines": {
-        "LOGINS_PER_SECOND": 50,
-        "LOGINS_AT_ONCE": 50,
+        "LOGINS_PER_SECOND": 100,
+        "LOGINS_BURST": 10,
         "FIRST_WAIT": 0.5,
         "LONGEST_WAIT": 8,
     },

@@ -22,9 +22,9 @@ from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.accountstream.stream import AccountStream, StreamOptions
 from minimixproxy.config.settings import Rooms, Settings
 from minimixproxy.minimix.subprotocols.subprotocol import ByName, Subprotocol
-from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.trees import MAX_TAGS
+from tests.accountstream.places import Places
 from tests.known_keys import MemoryKeys, Unguarded
 from tests.minimix.fakes import BARE, STREAM, FakeSession
 from tests.minimix.null_journal import NullJournal
@@ -106,7 +106,7 @@ class HandlerTest(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.upstream = Upstream()
-        options, slots = StreamOptions(iq_timeout=IQ_TIMEOUT), Slots(self.clock, 20, 20, 50)
+        options, slots = StreamOptions(iq_timeout=IQ_TIMEOUT), Places()
         self.stream = AccountStream(BARE, self.upstream, self.clock, slots, options, lambda: 0.5)
         self.told: list[str] = []
 

@@ -23,9 +23,9 @@ from minimixproxy.accountstream.managed_stream import MAX_BYTES
 from minimixproxy.accountstream.phases import Input, Phase, StreamState
 from minimixproxy.accountstream.resuming_rules import LEAVING_TIMEOUT, RESUMING_TIMEOUT
 from minimixproxy.accountstream.stream import FIRST_WAIT, LONGEST_WAIT, AccountStream, StreamOptions
-from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.stream_management import Enabled
+from tests.accountstream.places import Places
 from tests.minimix.fakes import BARE, HEADER, STREAM
 from tests.minimix.upstreams import SilentServer, Upstream
 
@@ -40,7 +40,7 @@ class Walker:
     def __init__(self) -> None:
         self.clock = Clock()
         self.upstream = Upstream()
-        self.slots = Slots(self.clock, 20, 20, 1)
+        self.slots = Places(1)
         self.enabled: Enabled | None = MANAGED
         self.called: list[str] = []
         self.producers: list[IPushProducer] = []  # of all connections, former ones too
@@ -426,7 +426,7 @@ class AtRandom(LifecycleTest):
 
         login = SilentServer()
         login.open = connect  # type: ignore[method-assign,assignment]
-        stream = AccountStream(BARE, login, clock, Slots(clock, 20, 20, 1))
+        stream = AccountStream(BARE, login, clock, Places(1))
         stream.reopen()
         stream.close()
         upstream.accept()

@@ -16,10 +16,10 @@ from minimixproxy.accountstream.managed_stream import MAX_UNACKNOWLEDGED
 from minimixproxy.accountstream.phases import StreamState
 from minimixproxy.accountstream.stream import MAX_REPLIES, AccountStream, StreamOptions
 from minimixproxy.minimix.interfaces.streams import Followed
-from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.xep.stream_management import REQUEST, Enabled
+from tests.accountstream.places import Places
 from tests.accountstream.test_resuming import Disk, Hears
 from tests.minimix.fakes import BARE, HEADER, STREAM
 from tests.minimix.upstreams import Upstream
@@ -38,7 +38,7 @@ class ManagedTest(SynchronousTestCase):
         self.clock = Clock()
         self.upstream = Upstream()
         self.disk = Disk()
-        slots = Slots(self.clock, 20, 20, 50)
+        slots = Places()
         self.stream = AccountStream(
             BARE, self.upstream, self.clock, slots, StreamOptions(on_disk=self.disk), lambda: 0.5
         )

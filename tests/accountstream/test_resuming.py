@@ -20,9 +20,9 @@ from minimixproxy.accountstream.stream import AccountStream, StreamOptions
 from minimixproxy.c2s.upstream.sending import WINDOW
 from minimixproxy.minimix.subprotocols.subprotocol import ByName, Subprotocol
 from minimixproxy.namespaces import NS_SM3
-from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.stream_management import REQUEST, Enabled, acknowledgement
+from tests.accountstream.places import Places
 from tests.minimix.fakes import BARE, STREAM, split
 from tests.minimix.upstreams import Upstream
 
@@ -84,7 +84,7 @@ class Ends:
         self.upstream = Upstream()
         self.disk = Disk()
         options = StreamOptions(ping_interval=1e9, on_disk=self.disk)
-        slots = Slots(self.clock, 1000, 1000, 50)
+        slots = Places()
         self.stream = AccountStream(BARE, self.upstream, self.clock, slots, options, lambda: 0.5)
         self.hears = Hears(self.disk)
         self.hears.setHandlerParent(self.stream)

@@ -24,13 +24,13 @@ from minimixproxy.accountstream.stream import FIRST_WAIT, LONGEST_WAIT, MAX_REPL
 from minimixproxy.config.settings import Rooms, Settings
 from minimixproxy.minimix.subprotocols.subprotocol import Subprotocol
 from minimixproxy.safety_net import NET
-from minimixproxy.timing.pacing import Slots
 from minimixproxy.wire.events import Skipped
 from minimixproxy.wire.fast_framing import FastFramer
 from minimixproxy.wire.framing import FramingLimits
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.wire.xmlstream import FramedXmlStream
 from minimixproxy.xep.oversized import Sendable
+from tests.accountstream.places import Places
 from tests.known_keys import MemoryKeys, Unguarded
 from tests.minimix.fakes import BARE, HEADER, ROOM, STREAM, FakeSession, kinds
 from tests.minimix.null_journal import NullJournal
@@ -44,7 +44,7 @@ class StreamTest(SynchronousTestCase):
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
         self.upstream = Upstream()
-        self.turns = Slots(self.clock, 20, 20, 50)
+        self.turns = Places(20)
         self.stream = AccountStream(BARE, self.upstream, self.clock, self.turns, random=lambda: 0.5)
         self.called: list[str] = []
         for name in ("opened", "lost", "refused", "ping"):
@@ -271,10 +271,9 @@ class Lifecycle(StreamTest):
         """The server may take it, for all we know: nothing waits then, neither for time to pass nor in line."""
         options = StreamOptions(sendable=Sendable(2 * MAX_QUEUED, 10))
         for comes_to in (StreamState.CLOSED, StreamState.WAITING):
-            stream = AccountStream(BARE, self.upstream, self.clock, self.turns, options)
+            stream = AccountStream(BARE, self.upstream, self.clock, Places(0), options)
             self.patch(stream, "lost", lambda: self.called.append("lost"))
             if comes_to is StreamState.WAITING:
-                self.turns.stop()
                 stream.reopen()
             self.assertIs(stream.state, comes_to)
             stream.send(f"<message>{'x' * MAX_QUEUED}</message>".encode())

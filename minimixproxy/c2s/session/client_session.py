@@ -375,7 +375,7 @@ class ClientSession:
             return
         what = Resumption(management.id, management.max, management.handled)
         self._reconnecting = Reconnecting(self._link.name, self)
-        pace = self._context.lines.pace(self.login.domain.name)
+        pace = self._context.lines.pace(self.login.domain.name, self.login.own.bare)
         self._reconnecting.start(what, pace, self.language, urgent=not self.asleep)
 
     # Its reconnection (Reconnectable)

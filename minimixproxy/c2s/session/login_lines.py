@@ -6,21 +6,26 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
+from minimixproxy.timing.answered_line import Pace as LinePace
+from minimixproxy.timing.answered_lines import AnsweredLines
 from minimixproxy.timing.backoff import Backoff
 from minimixproxy.timing.clock import Clock
-from minimixproxy.timing.pacing import Slots
+from minimixproxy.timing.lines import Line
 
-# What the sessions of one domain may demand of its server, beside its account streams. Users wait for them.
-LOGINS_PER_SECOND = 50
-LOGINS_AT_ONCE = 50
+# As many are under way at a server as its answers allow (see `AnswerWindow`), beside its account streams; but in a
+# second no more of all domains begin than these: each is some milliseconds of work. Users wait for them.
+LOGINS_PER_SECOND = 100
+LOGINS_BURST = 10
+# Connecting, TLS and a login take a while. A server that does not answer is not to have ever more of them.
+LOGINS = LinePace(silent=60.0, least_per_second=1.0, urgent_per_second=10.0, rest=0.05)
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # seconds from one failure to the next attempt, varied by half
 
 
 class Pace(NamedTuple):
-    """What a session that logs in again goes by: its domain's line, and its own waits behind failures."""
+    """What a session that logs in again goes by: its server's line, and its own waits behind failures."""
 
     clock: Clock
-    line: Slots
+    line: Line
     waits: Backoff
 
 
@@ -31,16 +36,12 @@ class LoginLines:
         """`chance` returns a number from 0 to 1."""
         self._clock = clock
         self._chance = chance
-        self._lines: dict[str, Slots] = {}
+        self._lines = AnsweredLines(clock, LOGINS_PER_SECOND, LOGINS_BURST, LOGINS)
 
-    def pace(self, domain: str) -> Pace:
-        """Return the pace for a session whose account is of that domain."""
-        line = self._lines.get(domain)
-        if line is None:
-            line = self._lines[domain] = Slots(self._clock, LOGINS_PER_SECOND, LOGINS_PER_SECOND, LOGINS_AT_ONCE)
-        return Pace(self._clock, line, Backoff(FIRST_WAIT, LONGEST_WAIT, self._chance))
+    def pace(self, domain: str, account: str) -> Pace:
+        """Return the pace for a session of that account, a bare JID of that domain."""
+        return Pace(self._clock, self._lines.of(domain, account), Backoff(FIRST_WAIT, LONGEST_WAIT, self._chance))
 
     def stop(self) -> None:
         """Nobody logs in again."""
-        for line in self._lines.values():
-            line.stop()
+        self._lines.stop()

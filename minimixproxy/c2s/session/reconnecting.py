@@ -18,7 +18,7 @@ from minimixproxy.counting.resumptions import RESUMPTIONS
 from minimixproxy.logs.logger import Logger
 from minimixproxy.stream_management.handled import Handled
 from minimixproxy.timing.clock import Clock
-from minimixproxy.timing.pacing import Slot
+from minimixproxy.timing.lines import Place
 from minimixproxy.wire.xmlstream import FramedXmlStream
 
 ANSWER_WITHIN = 15.0  # seconds from a login to the answer whether the stream is resumed
@@ -75,7 +75,7 @@ class Reconnecting:
         self._name = name
         self._session = session
         self._work: Deferred[None] | None = None
-        self._slot: Slot | None = None
+        self._slot: Place | None = None
         self._urgent = False
 
     def start(self, what: Resumption, pace: Pace, language: str, *, urgent: bool) -> None:
@@ -108,16 +108,22 @@ class Reconnecting:
                 login = self._session.login  # its client may have come back meanwhile
                 stream, h = await self._attempt(login, what, clock, language)
             except NotResumed as error:
+                self._answered()
                 self.log.info("{name}: {error}", name=self._name, error=str(error))
                 handled = error.h
                 break
             except UpstreamError as error:
+                if isinstance(error.__cause__, ConnectionRefusedError):
+                    refusals += 1  # nobody is there who could be too slow: the line learns nothing
+                else:
+                    refusals = 0
+                    self._answered(trouble=not _is_final(error))
                 if _is_final(error) and self._session.login is login:
                     self._refused(error)
                     return
                 self.log.debug("{name}: not resumed yet: {error}", name=self._name, error=str(error))
-                refusals = refusals + 1 if isinstance(error.__cause__, ConnectionRefusedError) else 0
             else:
+                self._answered()
                 self._work = None
                 RESUMPTIONS.count("session", "success")
                 self.log.info("{name}: the stream to the server is resumed", name=self._name)
@@ -144,6 +150,11 @@ class Reconnecting:
         self._slot.ask(urgent=self._urgent)
         clock: Any = pace.clock
         await turn.addTimeout(until - clock.seconds(), clock, onTimeoutCancel=_never_in_turn)
+
+    def _answered(self, *, trouble: bool = False) -> None:
+        """The attempt is over: its line learns from how long that took, or that it was too much."""
+        if self._slot is not None:
+            self._slot.answered(trouble=trouble)
 
     def _end_turn(self) -> None:
         slot, self._slot = self._slot, None
