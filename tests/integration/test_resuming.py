@@ -106,7 +106,7 @@ class ResumingTests(ResumingCase):
 
     async def test_silence(self) -> None:
         """What was swallowed both ways is sent again."""
-        await self.start(rooms={"ping_interval": 2.0})
+        await self.start(rooms={"ping_interval": 5.0})
         await self.both_say(20)
         self.breaks(self.relay.silence)
         await self.is_resumed()
