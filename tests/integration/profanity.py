@@ -109,4 +109,7 @@ class Profanity:
     async def join(self, room: str) -> str:
         """Join as the account's user, and wait for the subject; returns the screen, which shows the room."""
         self.type(f"/join {room}")
+        screen = await self.shows(rf"! Room subject|-> Autojoined {re.escape(room)}")
+        if "-> Autojoined" in screen:  # for its bookmark; asked amid that, it does not show the room
+            self.type(f"/join {room}")
         return await self.shows(r"! Room subject")
