@@ -145,9 +145,9 @@ async def _connect(
         except UpstreamUnreachable as error:
             problem = error
             continue
-        if domain.upstream_proxy_protocol:
-            bottom.upper.transport.write(header_for(client, bottom.upper.transport))
         try:
+            if domain.upstream_proxy_protocol:
+                bottom.upper.transport.write(header_for(client, bottom.upper.transport))
             return await _negotiate(bottom, candidate, domain, Patience(reactor, SILENCE), then)
         except (UpstreamUnreachable, UpstreamTLSError) as error:
             log.warn("{target}: {error}", target=candidate.description, error=str(error))

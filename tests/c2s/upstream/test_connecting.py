@@ -501,6 +501,17 @@ class ProxyProtocolTest(UpstreamTest):
     def login_at(self, where: str) -> Login:
         return Login(self.domain(where), "a", Credential.from_password("secret"), self.cache)
 
+    async def test_a_fault_of_ours_leaves_no_connection(self) -> None:
+        def fault(*_args: Any) -> None:
+            raise ZeroDivisionError
+
+        self.patch(connecting, "header_for", fault)
+        script, where = self.serve_proxies()
+        with self.assertRaises(ZeroDivisionError):
+            await self.connect(self.login_at(where))
+        while not (script.connections and script.connections[-1].lost):
+            await turn()
+
     async def test_of_a_client(self) -> None:
         script, where = self.serve_proxies()
         self.streams.append(await connect_upstream(reactor, self.login_at(where), Limits(), self.PHONE))
