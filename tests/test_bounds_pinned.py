@@ -78,6 +78,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.session.login_lines": {
         "LOGINS_PER_SECOND": 100,
         "LOGINS_BURST": 10,
+        "LOGINS": (60.0, 1.0, 10.0, 0.05),
         "FIRST_WAIT": 0.5,
         "LONGEST_WAIT": 8,
     },

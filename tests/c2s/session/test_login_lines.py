@@ -8,13 +8,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.errors import UpstreamRefused, UpstreamUnreachable
-from minimixproxy.c2s.session.login_lines import LOGINS_PER_SECOND, LoginLines
-from minimixproxy.c2s.session.reconnecting import REFUSALS, Reconnecting, Resumption
+from minimixproxy.c2s.session.login_lines import LOGINS, LOGINS_PER_SECOND, LoginLines
+from minimixproxy.c2s.session.reconnecting import LONGEST, REFUSALS, Reconnecting, Resumption
 from minimixproxy.c2s.upstream.connecting import Login
 from minimixproxy.c2s.upstream.credentials import Credential, KeyCache
 from minimixproxy.config.settings import Domain
 from minimixproxy.stream_management.handled import Handled
-from minimixproxy.timing.answer_window import FIRST, LEAST, MOST
+from minimixproxy.timing.answer_window import FIRST, LATELY, LEAST, MOST
 from minimixproxy.wire.xmlstream import FramedXmlStream
 
 
@@ -142,8 +142,8 @@ class LoginLinesTests(SynchronousTestCase):
         self.assertEqual(self.failed, [])
 
     def test_who_waits_in_line_for_as_long_as_the_server_keeps_its_stream(self) -> None:
-        """While others of the account do not come to their end: a place for each that begins in any case."""
-        self.lose_many(LOGINS_PER_SECOND * 10, urgent=True)
+        """But for no longer than `LONGEST`. Before it are many in a hurry, whom the server does not answer."""
+        self.lose_many(50, urgent=True)
         self.lose("short", keeps=30, urgent=False)
         self.lose("long", urgent=False)
         self.clock.advance(29)
@@ -151,6 +151,24 @@ class LoginLinesTests(SynchronousTestCase):
         self.clock.advance(1)
         self.clock.advance(8)
         self.assertEqual(self.failed, ["short"])
+        self.clock.advance(LONGEST - 39)
+        self.assertEqual(self.failed, ["short"])
+        self.clock.advance(1)
+        self.clock.advance(8)
+        self.assertIn("long", self.failed)
+        self.assertNotIn("long", self.names())
+
+    def test_a_server_that_says_nothing(self) -> None:
+        """So many begin in any case: it may have come to itself. More of those whose clients are there."""
+        for urgent, per_second in ((True, LOGINS.urgent_per_second), (False, LOGINS.least_per_second)):
+            sessions = self.lose_many(200, urgent=urgent)
+            self.clock.pump([0.01] * 1000)
+            begun = len(self.names()) - FIRST
+            self.assertTrue(0.8 * 10 * per_second <= begun <= 10 * per_second, begun)
+            for session in sessions:
+                session.stop()
+            self.names()
+            self.clock.advance(LATELY)  # all is forgotten
 
     def test_waits_behind_failures_are_varied(self) -> None:
         for self.chance, seconds in ((0.0, 0.25), (1.0, 0.75)):
