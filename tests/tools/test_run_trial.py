@@ -149,6 +149,30 @@ class RunTests(unittest.SynchronousTestCase):
         self.assertIn("FAILED sample.test_breaks.Breaks3.test_passes (was found, and not run)", output)
 
 
+class ForkedTests(unittest.SynchronousTestCase):
+    def test_it_ends_whatever_happens_at_its_end(self) -> None:
+        """Told to end while it stops its servers, for one: two would go on with what it was forked from does."""
+        program = f"""
+import atexit, os, sys
+sys.path.insert(0, {str(TOOL.parent)!r})
+from testrun.forking import Forked
+
+class Broken:
+    def __getattr__(self, name): return getattr(sys.__stdout__, name)
+    def flush(self): sys.exit("told to end")
+
+def run(): sys.stdout = Broken()
+
+forked = None
+try:
+    forked = Forked(run)
+finally:
+    print("ended" if forked else "goes on", forked and forked.wait(60), flush=True)
+"""
+        done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=False)
+        self.assertEqual((done.returncode, done.stdout), (0, "ended 0\n"))
+
+
 class CountTests(unittest.SynchronousTestCase):
     """What was found and what was run are held against each other."""
 

@@ -49,15 +49,17 @@ def _run_to_the_end(run: Callable[[], None]) -> None:
     """Run that, then end the process as the interpreter ends a program: nothing of who forked it is gone through."""
     status = 1
     try:
-        run()
-        threading._shutdown()  # type: ignore[attr-defined]  # waits for threads
-        status = 0
-    except BaseException:  # noqa: BLE001 (it ends here, and is printed)
-        traceback.print_exc()
-    finally:
-        atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+        try:
+            run()
+            threading._shutdown()  # type: ignore[attr-defined]  # waits for threads
+            status = 0
+        except BaseException:  # noqa: BLE001 (it ends here, and is printed)
+            traceback.print_exc()
+        finally:
+            atexit._run_exitfuncs()
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+    finally:  # whatever comes in between, such as SIGTERM: else two would go on with what this one forked from does
         os._exit(status)
 
 
