@@ -201,7 +201,8 @@ class Proxy:
         """
         control = self.directory / "state" / "control"
         if self.process.process.poll() is None and control.is_socket():
-            with socket.socket(socket.AF_UNIX) as asked, contextlib.suppress(ConnectionError):
+            ended = (ConnectionError, FileNotFoundError)  # it ends just now, and removes the socket
+            with socket.socket(socket.AF_UNIX) as asked, contextlib.suppress(*ended):
                 asked.settimeout(patiently(60.0))
                 asked.connect(str(control))
                 asked.sendall(b"{}\n")
