@@ -77,8 +77,8 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "c2s.session.output": {"LAZY_TIME": 0.0025, "MAX_UNACKNOWLEDGED": 2000, "MAX_EXCUSED": 20_000},
     "c2s.session.login_lines": {
         "LOGINS_PER_SECOND": 100,
-        "LOGINS_BURST": 10,
-        "LOGINS": (60.0, 1.0, 10.0, 0.05),
+        "LOGINS_BURST": 25,
+        "LOGINS": (60.0, 1.0, 10.0, 0.05, 16),
         "FIRST_WAIT": 0.5,
         "LONGEST_WAIT": 8,
     },
@@ -173,7 +173,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "accountstream.accounts": {
         "OPENINGS_PER_SECOND": 100,
         "OPENINGS_BURST": 10,
-        "OPENINGS": (60.0, 1.0, 10.0, 0.05),
+        "OPENINGS": (60.0, 1.0, 10.0, 0.05, 4),
     },
     "accountstream.reconfiguring": {"AT_ONCE": 2000, "AS_MANY_OTHERS": 20},
     "accountstream.returning": {"ROOMS_AT_ONCE": 20, "AS_MANY_ROOMS": 2},

@@ -11,7 +11,7 @@ from math import inf
 from statistics import median_low
 
 LEAST, MOST = 2, 64  # under way at one time
-FIRST = 4  # before anything is known of the server
+FIRST = 4  # before anything is known of the server, if whoever asks has no other idea
 ROUND = 8  # answers in a round at least: fewer say little
 SLOWER = 2.0  # so many times the least time of a round lately, ...
 SLACK = 0.01  # ... and so many seconds, still count as quick
@@ -50,8 +50,9 @@ class AnswerWindow:
     by what is usual for it, and what is usual for the accounts decides. And what nobody has used lately begins anew.
     """
 
-    def __init__(self) -> None:
-        self.size = FIRST
+    def __init__(self, first: int = FIRST) -> None:
+        """`first`: the size before anything is known of the server."""
+        self.size = self._first = first
         self._least = LeastLately()
         self._round: dict[str, list[float]] = {}  # seconds, by account
         self._answers = 0
@@ -61,7 +62,7 @@ class AnswerWindow:
     def begins(self, now: float) -> None:
         """Something is asked now."""
         if now - self._used >= LATELY:
-            self.size = FIRST
+            self.size = self._first
         self._used = now
 
     def answered(self, account: str, began: float, now: float, *, trouble: bool = False) -> None:

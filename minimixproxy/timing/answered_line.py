@@ -7,7 +7,7 @@ from collections.abc import Callable
 from math import inf
 from typing import NamedTuple
 
-from minimixproxy.timing.answer_window import AnswerWindow
+from minimixproxy.timing.answer_window import FIRST, AnswerWindow
 from minimixproxy.timing.clock import Clock, Timer
 from minimixproxy.timing.fair_queue import FairQueue
 from minimixproxy.timing.pacing import Pacer
@@ -23,6 +23,7 @@ class Pace(NamedTuple):
     least_per_second: float
     urgent_per_second: float  # the same, while somebody is in a hurry
     rest: float = 0.0  # seconds after trouble, in which nothing begins: a server that refuses does so quickly
+    first: int = FIRST  # so many at once before anything is known of the server
 
 
 QUESTIONS = Pace(SILENT, LEAST_PER_SECOND, LEAST_PER_SECOND)
@@ -70,7 +71,7 @@ class AnsweredLine:
         self._clock = clock
         self._ceiling = ceiling
         self._pace = pace
-        self._window = AnswerWindow()
+        self._window = AnswerWindow(pace.first)
         self._urgent: FairQueue[Turn] = FairQueue()
         self._patient: FairQueue[Turn] = FairQueue()
         self._under_way: OrderedDict[Turn, None] = OrderedDict()  # in the order in which they began

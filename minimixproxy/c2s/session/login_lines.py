@@ -15,9 +15,10 @@ from minimixproxy.timing.lines import Line
 # As many are under way at a server as its answers allow (see `AnswerWindow`), beside its account streams; but in a
 # second no more of all domains begin than these: each is some milliseconds of work. Users wait for them.
 LOGINS_PER_SECOND = 100
-LOGINS_BURST = 10
-# Connecting, TLS and a login take a while. A server that does not answer is not to have ever more of them.
-LOGINS = LinePace(silent=60.0, least_per_second=1.0, urgent_per_second=10.0, rest=0.05)
+LOGINS_BURST = 25
+# Connecting, TLS and a login take a while. A server that does not answer is not to have ever more of them. One that is
+# down teaches nothing, however long its refusals take: so there are more at first than of other things.
+LOGINS = LinePace(silent=60.0, least_per_second=1.0, urgent_per_second=10.0, rest=0.05, first=16)
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # seconds from one failure to the next attempt, varied by half
 
 
