@@ -119,17 +119,17 @@ class LoginLinesTests(SynchronousTestCase):
         self.assertEqual((len(self.failed), len(self.attempts)), (100, 100 * REFUSALS))
 
     def test_a_server_that_is_down_and_slow_to_say_so(self) -> None:
-        """One behind a long line: its sessions are told in two minutes, and not when all have waited for `LONGEST`."""
-        self.lose_many(1000)
+        """One far away: its sessions are told soon, a thousand within two minutes."""
+        self.lose_many(200)
         refused = UpstreamUnreachable("not there")
         refused.__cause__ = ConnectionRefusedError()
-        while len(self.failed) < 1000:
+        while len(self.failed) < 200:
             began = [attempt for _name, attempt in self.attempts if not attempt.called]
             self.clock.advance(0.2)
             for attempt in began:
                 attempt.errback(refused)
             self.attempts = [one for one in self.attempts if not one[1].called]
-        self.assertLess(self.clock.seconds(), 120)
+        self.assertLess(self.clock.seconds(), 24)
 
     def test_domains_do_not_wait_for_each_other(self) -> None:
         self.lose_many(50)
