@@ -18,7 +18,7 @@ from twisted.internet.threads import deferToThread
 from tests.certificates import make_certificate
 from tests.integration import prefork
 from tests.integration.ports import free_port
-from tests.integration.processes import LoggedProcess, temporary_directory
+from tests.integration.processes import LoggedProcess, ProcessFailed, temporary_directory
 from tests.integration.servers import Server, authority, authority_file
 from tests.patience import patiently
 
@@ -202,12 +202,20 @@ class Proxy:
         control = self.directory / "state" / "control"
         if self.process.process.poll() is None and control.is_socket():
             ended = (ConnectionError, FileNotFoundError)  # it ends just now, and removes the socket
-            with socket.socket(socket.AF_UNIX) as asked, contextlib.suppress(*ended):
-                asked.settimeout(patiently(60.0))
-                asked.connect(str(control))
-                asked.sendall(b"{}\n")
-                asked.recv(1)
+            try:
+                with contextlib.suppress(*ended):
+                    self._ask(control)
+            except TimeoutError as error:
+                raise ProcessFailed(f"the proxy does not answer on its control socket:\n{self.tail()}") from error
         self.process.catch_up()
+
+    @staticmethod
+    def _ask(control: Path) -> None:
+        with socket.socket(socket.AF_UNIX) as asked:
+            asked.settimeout(patiently(60.0))
+            asked.connect(str(control))
+            asked.sendall(b"{}\n")
+            asked.recv(1)
 
     def faults(self, start: int = 0) -> list[str]:
         """What no proxy should log: lines from number `start` on, each fault with some lines around it."""
