@@ -105,8 +105,8 @@ class ResumingTests(ResumingCase):
         await self.cut(reset=False)
 
     async def test_silence(self) -> None:
-        """What was swallowed both ways is sent again."""
-        await self.start(rooms={"ping_interval": 5.0})
+        """What was swallowed both ways is sent again. Longer silence would be more than Prosody keeps: 500 stanzas."""
+        await self.start(rooms={"ping_interval": 2.0})
         await self.both_say(20)
         self.breaks(self.relay.silence)
         await self.is_resumed()
