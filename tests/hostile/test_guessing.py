@@ -51,9 +51,7 @@ class GuessingTests(IntegrationTestCase):
         self.assertEqual(sum("<temporary-auth-failure" in failure for failure in failures), GUESSES - refused)
         reply = await owner.authenticate(account.username, account.password)
         self.assertEqual(reply.element.name, "success")
-        await owner.open()
-        await owner.bind()
-        await proxy.process.says(f"session of {owner.jid} is bound")  # all that it has logged before is read, too
+        await self.log_is_read(proxy)
         reached = [line for line in proxy.log if REACHED.search(line)]
         self.assertTrue(refused <= len(reached) < REACH, reached)
         for guesser in guessers:
