@@ -168,12 +168,15 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "SLACK": 0.01,
         "LATELY": 30.0,
     },
-    "timing.answered_line": {"SILENT": 5.0, "LEAST_PER_SECOND": 20.0},
+    "timing.answered_line": {
+        "SILENT": 5.0,
+        "LEAST_PER_SECOND": 20.0,
+        "OPENINGS": (60.0, 1.0, 10.0, 0.05, 4),
+    },
     "timing.answered_lines": {"MOST_PER_SECOND": 250, "BURST": 25, "KEPT": 1000},
     "accountstream.accounts": {
         "OPENINGS_PER_SECOND": 100,
         "OPENINGS_BURST": 10,
-        "OPENINGS": (60.0, 1.0, 10.0, 0.05, 4),
     },
     "accountstream.reconfiguring": {"AT_ONCE": 2000, "AS_MANY_OTHERS": 20},
     "accountstream.returning": {"ROOMS_AT_ONCE": 20, "AS_MANY_ROOMS": 2},

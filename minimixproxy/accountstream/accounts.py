@@ -23,7 +23,7 @@ from minimixproxy.minimix.interfaces.enrolling import Enrolled, NotEnrolled, Ref
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.minimix.interfaces.streams import SessionPort
 from minimixproxy.minimix.room.context import AccountContext
-from minimixproxy.timing.answered_line import Pace
+from minimixproxy.timing.answered_line import OPENINGS
 from minimixproxy.timing.answered_lines import AnsweredLines
 from minimixproxy.timing.lines import Line
 from minimixproxy.wire.lazy_stanzas import Output
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 # `AnswerWindow`); but no more of all domains in a second than these: each is some milliseconds of work.
 OPENINGS_PER_SECOND = 100
 OPENINGS_BURST = 10
-# Connecting, TLS, a login and a resource take a while. A server that does not answer is not to have ever more of them.
-OPENINGS = Pace(silent=60.0, least_per_second=1.0, urgent_per_second=10.0, rest=0.05)
 
 
 class Accounts(MultiService):

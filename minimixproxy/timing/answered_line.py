@@ -27,6 +27,8 @@ class Pace(NamedTuple):
 
 
 QUESTIONS = Pace(SILENT, LEAST_PER_SECOND, LEAST_PER_SECOND)
+# Connecting, TLS, a login and a resource take a while. A server that does not answer is not to have ever more of them.
+OPENINGS = Pace(silent=60.0, least_per_second=1.0, urgent_per_second=10.0, rest=0.05)
 
 
 class Turn:

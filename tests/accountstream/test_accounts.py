@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.accountstream.account_login import SEEN_INTERVAL, AccountLogin, LoginContext
-from minimixproxy.accountstream.accounts import OPENINGS, OPENINGS_BURST, OPENINGS_PER_SECOND, Accounts
+from minimixproxy.accountstream.accounts import OPENINGS_BURST, OPENINGS_PER_SECOND, Accounts
 from minimixproxy.accountstream.attempt import Opened, Resumable
 from minimixproxy.accountstream.errors import CannotOpen, CredentialRefused
 from minimixproxy.accountstream.lifecycle_rules import OPENING_TIMEOUT
@@ -29,6 +29,7 @@ from minimixproxy.minimix.interfaces.endings import Ending, Why
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptMembership, KeptMessage, KeptRoom
 from minimixproxy.sasl.keys import Keys
 from minimixproxy.timing.answer_window import FIRST, LEAST
+from minimixproxy.timing.answered_line import OPENINGS
 from minimixproxy.wire.stanza import Stanza, parse_stanza
 from tests.known_keys import MemoryKeys, Unguarded
 from tests.log_events import log_events

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from minimixproxy.timing.answered_line import Pace as LinePace
+from minimixproxy.timing.answered_line import OPENINGS
 from minimixproxy.timing.answered_lines import AnsweredLines
 from minimixproxy.timing.backoff import Backoff
 from minimixproxy.timing.clock import Clock
@@ -16,9 +16,9 @@ from minimixproxy.timing.lines import Line
 # second no more of all domains begin than these: each is some milliseconds of work. Users wait for them.
 LOGINS_PER_SECOND = 100
 LOGINS_BURST = 25
-# Connecting, TLS and a login take a while. A server that does not answer is not to have ever more of them. One that is
-# down teaches nothing, however long its refusals take: so there are more at first than of other things.
-LOGINS = LinePace(silent=60.0, least_per_second=1.0, urgent_per_second=10.0, rest=0.05, first=16)
+# As for account streams. A server that is down teaches nothing, however long its refusals take: so there are more at
+# first than of those.
+LOGINS = OPENINGS._replace(first=16)
 FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0  # seconds from one failure to the next attempt, varied by half
 
 
