@@ -18,9 +18,9 @@ SESSIONS = scaled((2, 10, 50), (2, 50))
 ACCOUNTS = scaled((1, 10, 50), (10,))  # with two sessions each
 RATE = 25  # messages per second, paced
 ONE = {"window": 1, "seconds": scaled(2.0, 0.6), "warm_up": scaled(0.5, 0.2)}
-SATURATED = {"window": 40, "seconds": scaled(2.5, 0.6), "warm_up": scaled(1.0, 0.3)}
+SATURATED = {"window": 40, "seconds": scaled(2.5, 0.6), "warm_up": scaled(0.5, 0.3)}
 # last: latencies are those of the last phase that is paced
-PACED = {"rate": RATE, "seconds": scaled(3.0, 0.8), "warm_up": scaled(0.5, 0.2)}
+PACED = {"rate": RATE, "seconds": scaled(2.5, 0.8), "warm_up": 0.2}
 PHASES = {"one": ONE, "paced": PACED}
 LOOP, PROXY, EARLIER, MINIMIX, PLAIN = "loop", "proxy", "earlier", "mod_minimix", "plain"
 TEXT = message(f"room@{BenchProsody.muc}", "groupchat")

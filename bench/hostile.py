@@ -23,7 +23,7 @@ from tests.integration.proxy import Proxy
 from tests.integration.servers import Account, Server, running
 
 GOAL = 50.0  # milliseconds, of the 99th percentile
-QUIET = scaled(5.0, 2.0)  # seconds of pings without attack
+QUIET = scaled(3.0, 2.0)  # seconds of pings without attack
 SHOWN = 20  # kinds of stanzas in the report
 
 Times = dict[str, list[float]]

@@ -8,13 +8,14 @@ import re
 import select
 import ssl
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from bench.scale import scaled
 from bench.servers import PASSWORD, BenchProsody, BenchProxy, stopping
 from bench.wire import Stream, Streams, Target
+from tests.integration.processes import LoggedProcess
 
 OCCUPANTS = 50
 PRESENCES, CHAT_STATES, MESSAGES, MENTIONS = scaled((500, 250, 100, 3), (200, 100, 40, 3))
@@ -173,46 +174,58 @@ class _Phone:
         return b"".join(parts)
 
 
+class _Way(NamedTuple):
+    """How the phone is there. `csi`: its server has mod_csi_simple; `proxied`: by the proxy."""
+
+    name: str
+    csi: bool
+    proxied: bool
+
+
+_WAYS = (
+    _Way("directly, active", csi=False, proxied=False),
+    _Way("directly, mod_csi_simple", csi=True, proxied=False),
+    _Way("minimixproxy", csi=False, proxied=True),
+    _Way("minimixproxy, mod_csi_simple behind it", csi=True, proxied=True),
+)
+
+
 def measure() -> list[Case]:
-    """The same room each time, with a fresh server."""
-    return [
-        _case("directly, active", csi=False, proxied=False),
-        _case("directly, mod_csi_simple", csi=True, proxied=False),
-        _case("minimixproxy", csi=False, proxied=True),
-        _case("minimixproxy, mod_csi_simple behind it", csi=True, proxied=True),
-    ]
+    """The same room each time, at a server of its own; all at once: bytes are counted, and no time is measured."""
+    started: list[LoggedProcess] = []
+    with stopping(started), ThreadPoolExecutor() as threads:
+        # Whoever starts a process has to outlive it: not one of the threads.
+        running = [threads.submit(_case, way, *_servers(way, started)) for way in _WAYS]
+        return [case.result() for case in running]
 
 
-@contextmanager
-def _servers(*, csi: bool, proxied: bool) -> Iterator[tuple[BenchProsody, int]]:
-    prosody = BenchProsody(tls=True, modules=["csi_simple"] if csi else [])
-    processes = [prosody.process]
-    with stopping(processes):
-        port = prosody.port
-        if proxied:
-            proxy = BenchProxy(prosody, tls=True)
-            processes.append(proxy.process)
-            port = proxy.port
-        yield prosody, port
+def _servers(way: _Way, started: list[LoggedProcess]) -> tuple[BenchProsody, int]:
+    """Start what the phone needs; return the server, and the port for the phone."""
+    prosody = BenchProsody(tls=True, modules=["csi_simple"] if way.csi else [])
+    started.append(prosody.process)
+    if not way.proxied:
+        return prosody, prosody.port
+    proxy = BenchProxy(prosody, tls=True)
+    started.append(proxy.process)
+    return prosody, proxy.port
 
 
-def _case(name: str, *, csi: bool, proxied: bool) -> Case:
-    with _servers(csi=csi, proxied=proxied) as (prosody, port):
-        address = f"busy@{prosody.muc}"
-        room = _Room(prosody, address)
-        phone = _Phone(port, prosody, address)
-        if csi or proxied:
-            phone.says(INACTIVE)
-        room.happen()
-        phone.read()
-        inactive = phone.told
-        if csi or proxied:
-            phone.says(ACTIVE)
-        phone.read()
+def _case(way: _Way, prosody: BenchProsody, port: int) -> Case:
+    address, tells = f"busy@{prosody.muc}", way.csi or way.proxied
+    room = _Room(prosody, address)
+    phone = _Phone(port, prosody, address)
+    if tells:
+        phone.says(INACTIVE)
+    room.happen()
+    phone.read()
+    inactive = phone.told
+    if tells:
+        phone.says(ACTIVE)
+    phone.read()
     if phone.told.count(b"phone: ") != MENTIONS:
         raise RuntimeError(f"{phone.told.count(b'phone: ')} mentions came")
     messages = sum(len(found) for found in _MESSAGE.findall(inactive) if b"<body" in found)
-    return Case(name, len(inactive), messages, len(phone.told))
+    return Case(way.name, len(inactive), messages, len(phone.told))
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ from tests.integration.servers import Account, Server, running
 
 DEVICES = scaled(8, 4)  # each of an account of its own, all at once
 SLICES = scaled(5, 3)  # of each measurement, so that a median can be taken
-EACH = scaled(4, 1)  # logins of each device in a slice
+EACH = scaled(2, 1)  # logins of each device in a slice
 
 # They keep their keys: PBKDF2 would take most of the time.
 SASL1 = replace(CONVERSE, keeps_keys=True)

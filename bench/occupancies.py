@@ -25,7 +25,7 @@ class Kind(NamedTuple):
 
 
 KINDS = scaled(
-    (Kind(30, 10, 60), Kind(100, 30, 30), Kind(1000, 1, 30)),
+    (Kind(30, 10, 60), Kind(100, 30, 20), Kind(1000, 1, 30)),
     (Kind(30, 5, 20), Kind(100, 3, 20), Kind(1000, 1, 10)),
 )
 MESSAGES = scaled(400, 100)

@@ -74,7 +74,7 @@ def _websocket(_: Beside) -> Section:
 
 
 def _memory(_: Beside) -> Section:
-    return resources.memory_section(memory.measure(), memory.measure("sleeping"))
+    return resources.memory_section(*memory.measure())
 
 
 def _occupancies(_: Beside) -> Section:
