@@ -56,8 +56,9 @@ class _Child:
         return bool(data)
 
     def end(self, why: str = "") -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process, signal.SIGKILL)
+        for kill in (os.killpg, os.kill):  # one that has only just begun has no group of its own yet
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                kill(self.process, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
         if why or status not in (0, -signal.SIGKILL):
             self.task.ended = why or f"ended with status {status}"
