@@ -6,15 +6,27 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from minimixproxy.jids import InvalidJID, prepare_resource
 from minimixproxy.minimix.interfaces.journal import KeptLogin, KeptPrivate
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
 from tests.storage import postgresql
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, message, on_both_databases
 
+
+def is_nick(text: str) -> bool:
+    """Tell whether a JID can hold it."""
+    try:
+        return bool(prepare_resource(text))
+    except InvalidJID:
+        return False
+
+
 HUGE = 250_000  # characters: nearly all that a stanza may have
 CHARACTERS = st.characters(codec="utf-8", exclude_characters="\0")
 TEXT = st.text(CHARACTERS, min_size=1, max_size=50)
+#: What a nick can be: other names cost their rows when they are loaded (see `test_damaged_rows`).
+NICK = TEXT.filter(is_nick)
 
 
 def noise(length: int) -> str:
@@ -33,7 +45,7 @@ class LongestTests(StorageTestCase):
         lab = self.lab()
         room = lab.journal.room(LONGEST_ADDRESS, f"{noise(1020)}abc@{noise(1023)}")
         lab.journal.account_kept(LONGEST_ADDRESS, KeptLogin(noise(1023), noise(HUGE), salt=b"\0\xff" * HUGE), 5.0)
-        membership = replace(MEMBERSHIP, nick=noise(HUGE), wished_nick=noise(HUGE), password=noise(HUGE))
+        membership = replace(MEMBERSHIP, nick=noise(1023), wished_nick=noise(1023), password=noise(HUGE))
         room.membership(membership)
         room.seen(noise(1023), 0)
         raw = bytes(range(256)) * 1000
@@ -79,11 +91,12 @@ class LongestTests(StorageTestCase):
             self.assertEqual(next(one.messages for one in account.rooms if one.room == ROOM), kept)
 
     @settings(max_examples=60, suppress_health_check=list(HealthCheck))
-    @given(TEXT, TEXT, TEXT, TEXT, st.binary(min_size=1, max_size=100), st.floats(0, 1e9))
-    def test_any_text(self, room: str, nick: str, resource: str, stanza_id: str, raw: bytes, time: float) -> None:
+    @given(NICK, NICK, TEXT, TEXT, st.binary(min_size=1, max_size=100), st.floats(0, 1e9))
+    def test_any_text(self, name: str, nick: str, resource: str, stanza_id: str, raw: bytes, time: float) -> None:
         """No message is empty: a row without bytes says what another one has (see `Bodies`)."""
         if not hasattr(self, "now"):
             self.now = self.lab()
+        room = f"muc.example.org/{name}"  # to the database it is a text like another
         journal = self.now.journal.room(BARE, room)
         membership = replace(MEMBERSHIP, nick=nick)
         journal.membership(membership)

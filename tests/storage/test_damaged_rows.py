@@ -14,9 +14,10 @@ OTHER = "other@muc.example.org"
 LOGIN = KeptLogin("example.org", "alice", "SHA-256", b"salt", 10_000, b"client", b"server", "password")
 BLOB = "x'00'"
 NO_TEXT = "CAST(x'ff41' AS TEXT)"
+TOO_LONG = f"'{'x' * 1024}'"  # for a part of a JID
 #: Faults of one column each: what it is set to, and which things that are kept it may cost.
 ACCOUNT_FAULTS = {
-    "bare": ("''", BLOB, NO_TEXT),
+    "bare": ("''", BLOB, NO_TEXT, TOO_LONG),
 }
 LOGIN_FAULTS = {
     "domain": (BLOB, NO_TEXT),
@@ -30,8 +31,8 @@ LOGIN_FAULTS = {
 }
 ROOM_FAULTS = {
     "account_id": ("99", "'x'"),
-    "room": (BLOB, NO_TEXT),
-    "nick": ("''", BLOB, NO_TEXT),
+    "room": ("''", BLOB, NO_TEXT, TOO_LONG, "'room@'"),
+    "nick": ("''", BLOB, NO_TEXT, TOO_LONG, "char(7)"),
     "since": ("'soon'", BLOB),
 }
 MESSAGE_FAULTS = {
@@ -54,7 +55,7 @@ CURSOR_FAULTS = {
 HARMLESS = {
     "accounts": {"last_seen": ("'x'", BLOB, "-5", "9e99"), "refused": ("'x'", "7")},
     "rooms": {
-        "wished_nick": ("NULL", "''", BLOB, NO_TEXT),
+        "wished_nick": ("NULL", "''", BLOB, NO_TEXT, TOO_LONG, "char(7)"),
         "password": ("'x'", BLOB),
         "bookmarked": ("'x'", "7"),
         "since": ("-5", "9e99"),
