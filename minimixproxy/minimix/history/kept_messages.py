@@ -34,6 +34,7 @@ class KeptMessages:
         "_by_id",
         "_bytes",
         "_bytes_gone",
+        "_crowded",
         "_first",
         "_identities",
         "_journal",
@@ -70,6 +71,7 @@ class KeptMessages:
         self._identities = IdentityIndex()
         for message in sorted(kept, key=_SEQUENCE):
             self._add(message)
+        self._crowded = len(self._messages) >= settings.history  # earlier ones had no place, or may have had none
         self._unread = len(self._messages)  # of those, so many are not in `_said` yet
         self.expired_until = 0.0  # the time of the newest one that has grown too old
         self._bound()
@@ -82,6 +84,17 @@ class KeptMessages:
 
     def __reversed__(self) -> Iterator[KeptMessage]:
         return islice(reversed(self._messages), len(self))
+
+    @property
+    def crowded_until(self) -> float:
+        """The time up to which there may have been messages that had no place; 0 if there were none.
+
+        If the oldest and the newest are of the same time, one of that time may also be new.
+        """
+        if not (self._crowded and len(self)):
+            return 0.0
+        oldest = self._messages[self._first].time
+        return oldest if oldest < self._messages[-1].time else 0.0
 
     def last(self, count: int) -> list[KeptMessage]:
         """Return the last `count`, or all if there are not so many."""
@@ -191,6 +204,7 @@ class KeptMessages:
         limit = self._settings.history
         max_bytes = max(MAX_BYTES, BYTES_EACH * limit)
         while len(self._messages) - self._first > limit or self._bytes > max_bytes or not self._has_budget():
+            self._crowded = True
             self._drop_first()
 
     def _has_budget(self) -> bool:

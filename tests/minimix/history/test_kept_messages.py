@@ -34,6 +34,7 @@ class Listed:
         self.said: dict[tuple[str, str], int] = {}
         self.gone: list[KeptMessage] = []
         self.expired = 0.0
+        self.crowded = False
         self.bytes_limit = bytes_limit
         self.journal = Recorder()
         self.budget = ByteBudget(bytes_limit)
@@ -45,6 +46,7 @@ class Listed:
 
     def bound(self) -> None:
         while len(self.messages) > LIMIT or self.size() > self.bytes_limit:
+            self.crowded = True
             self.gone.append(self.messages.pop(0))
 
     def message(self, sequence: int, time: float) -> KeptMessage:
@@ -108,6 +110,7 @@ class Listed:
         self.messages = sorted(messages, key=lambda message: message.sequence)
         self.said.clear()
         self.expired = 0.0
+        self.crowded = len(messages) >= LIMIT
         self.bound()
 
     def agrees(self, test: SynchronousTestCase) -> None:
@@ -131,6 +134,8 @@ class Listed:
         for (sender, sent_id), sequence in self.said.items():
             test.assertIs(kept.said_by(sender, sent_id), there.get(sequence))
         test.assertEqual(kept.expired_until, self.expired)
+        crowded = self.crowded and self.messages and self.messages[0].time < self.messages[-1].time
+        test.assertEqual(kept.crowded_until, self.messages[0].time if crowded else 0.0)
         on_disk = self.journal.messages
         test.assertLessEqual(there.keys(), on_disk.keys())
         test.assertTrue(all(on_disk[sequence] is message for sequence, message in there.items()))

@@ -56,6 +56,7 @@ class Client:
         self.in_rooms: dict[str, set[str]] = {}  # and what it has been shown of each since it came in
         self.replay: Replayed | None = None  # that it is being shown, not having wished for anything in particular
         self.wishless: set[str | None] = set()  # ids of joins
+        self._superseded: set[Promise] = set()  # joins that another answer has answered, too: theirs may still come
         self.execution = ("", "")  # of a command: its node and session id
         self.count = 0
         self.world = world
@@ -148,6 +149,10 @@ class Client:
     def promise_nick(self, room: str, stanza_id: str) -> None:
         """A change of nick is said next: it is to be answered."""
         self.promises.append(Promise("nick", room, stanza_id))
+
+    def may_change_nick(self, room: str, stanza_id: str) -> None:
+        """What is said next may be a change of nick. It is answered in the place of an earlier one to that nick."""
+        self.promises.append(Promise("show", room, stanza_id))
 
     def closes(self, reached: float = math.inf) -> None:
         """Its stream ends, and the account is told so."""
@@ -341,7 +346,8 @@ class Client:
         own = "110" in codes
         if kind != "error" and not own:
             return
-        if kind is None and any(one.kind == "join" and one.answers(room, stanza_id) for one in self.promises):
+        joins = [one for one in (*self.promises, *self._superseded) if one.kind == "join"]
+        if kind is None and any(one.answers(room, stanza_id) for one in joins):
             self.in_rooms[room] = set()
             self.replay = Replayed() if stanza_id in self.wishless else None
         elif own and kind == "unavailable" and "303" not in codes:
@@ -352,13 +358,21 @@ class Client:
         """What answers one request answers those before it, too: the last one counts. Who is out waits for nothing."""
         named = [place for place, one in enumerate(self.promises) if one.answers(room, stanza_id)]
         until = named[-1] if named else -1
+        only_nicks = bool(named) and self.promises[until].kind == "show"
         if kind == "unavailable" and not renamed and not named:
             until = len(self.promises)
-        self.promises = [
+        left = [
             one
             for place, one in enumerate(self.promises)
-            if one.room != room or not (place <= until or (one.kind == "nick" and kind != "error"))
+            if one.room != room
+            or not (
+                (place <= until and not (only_nicks and one.kind in ("join", "leave")))
+                or (one.kind in ("nick", "show") and kind != "error")
+            )
         ]
+        self._superseded.update(one for one in self.promises if one.kind == "join" and one not in left)
+        self._superseded.difference_update(one for one in [*self._superseded] if one.answers(room, stanza_id))
+        self.promises = left
 
     def _reads(self, sender: str, tokens: list[str], data: bytes) -> None:
         """A message of a room: once, while the client stays.
@@ -379,5 +393,5 @@ class Client:
 
     def still_waits(self) -> list[str]:
         """What should have been answered."""
-        waits = [f"{promise.kind} {promise.id} to {promise.room}" for promise in self.promises]
+        waits = [f"{one.kind} {one.id} to {one.room}" for one in self.promises if one.kind != "show"]
         return waits + [f"IQ {key[1]} to {key[0]}: {count}" for key, count in self.asked.items() if count]

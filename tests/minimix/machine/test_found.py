@@ -87,6 +87,26 @@ class RoomTests(SynchronousTestCase):
         world.tells_of_itself()
         self.assertEqual([one for one in kinds(phone.take()) if one.startswith("bob:")], ["bob: missed"])
 
+    def test_what_had_no_place_is_not_shown_again(self) -> None:
+        """Nor are those behind it, each of which would have to make room for the one before."""
+        world = World(history=5)
+        (phone,) = world.joined("phone")
+        sid = f"<stanza-id xmlns='urn:xmpp:sid:0' by='{ROOM}' id='s{{}}'/>"
+        for number in range(8):
+            world.says("bob", f"old {number}", sid.format(number), f"m{number}")
+            world.clock.advance(1)
+        phone.take()
+        world.stream.lost()
+        world.stream.opened()
+        world.shows("alice", "110")
+        stamp = "<delay xmlns='urn:xmpp:delay' from='room@muc.test' stamp='2023-11-14T22:13:{}Z'/>"
+        for number in range(8):
+            world.says("bob", f"old {number}", sid.format(number) + stamp.format(20 + number), f"m{number}")
+        world.says("bob", "missed", sid.format(9) + stamp.format(35), "m9")
+        world.subject("topic")
+        world.tells_of_itself()
+        self.assertEqual([one for one in kinds(phone.take()) if one.startswith("bob:")], ["bob: missed"])
+
 
 class LateAnswerTests(SynchronousTestCase):
     """A slow room answers one join after the account has sent another: the answer to that shows everything again."""
