@@ -164,6 +164,10 @@ class Accounts(MultiService):
         yield from self._returning.waiting
         yield from (held.kept() for held in self._held.values())
 
+    def knows(self, bare: str) -> bool:
+        """Tell whether an account is in memory, restored already or not."""
+        return bare in self._held or self._returning.has(bare)
+
     def _hold(self, bare: str) -> HeldAccount:
         held = self._held[bare] = HeldAccount(bare, self)
         held.stream.setServiceParent(self)

@@ -49,6 +49,10 @@ class Returning:
         if account is not None:
             self._restore(account)
 
+    def has(self, bare: str) -> bool:
+        """Tell whether an account waits."""
+        return bare in self._waiting
+
     @property
     def waiting(self) -> list[KeptAccount]:
         """What was kept of those that are still to be restored."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from minimixproxy.minimix.interfaces.journal import KeptAccount, KeptLogin, KeptPush
 from minimixproxy.storage.batch import Batch
-from minimixproxy.storage.bodies import Bodies
+from minimixproxy.storage.bodies import Placing
 from minimixproxy.storage.gathering import Gathering
 from minimixproxy.storage.loading import LoadedAccount
 from minimixproxy.storage.push_column import push_column
@@ -40,7 +40,7 @@ class AccountRows:
     """All accounts that have a row. Calls of the journal about them become rows of the batch that is gathered."""
 
     def __init__(
-        self, gathering: Gathering, sealer: Sealer, accounts: Iterable[LoadedAccount], bodies: Bodies, last_id: int
+        self, gathering: Gathering, sealer: Sealer, accounts: Iterable[LoadedAccount], bodies: Placing, last_id: int
     ) -> None:
         """`accounts`: those that are in the database; `last_id`: the highest number of a row ever given.
 
@@ -64,6 +64,19 @@ class AccountRows:
         for room in loaded.rooms.values():
             journal = account.rooms[room.kept.room] = SQLRoomJournal(self._gathering, self, kept.bare, room.kept.room)
             journal.loaded(room.id, room.kept.membership, room.messages)
+
+    # Accounts come and go, in a cluster ------------------------------------------------------------------------
+
+    def adopt(self, accounts: Iterable[LoadedAccount]) -> None:
+        """These were another process's, or nobody's; their rows are in the database."""
+        for loaded in accounts:
+            self._restore(loaded)
+
+    def let_go(self, bare: str) -> None:
+        """The account is another process's from now on, or nobody's. Its rows stay."""
+        self._accounts.pop(bare, None)
+        self._push.pop(bare, None)
+        self._devices.pop(bare, None)
 
     # For the journal -------------------------------------------------------------------------------------------
 
@@ -142,11 +155,13 @@ class AccountRows:
     def replace_history(self, batch: Batch, accounts: Iterable[KeptAccount]) -> None:
         """Have the messages of these accounts written in the place of all that are in the database."""
         batch.drop_history()
-        batch.replaces_history = True
+        batch.replaces_history = self.bodies.shared
         self.bodies.clear()
-        for known in self._accounts.values():
-            for journal in known.rooms.values():
-                journal.no_history()
+        known_rooms = [journal for known in self._accounts.values() for journal in known.rooms.values()]
+        for journal in known_rooms:
+            journal.no_history()
+        if not self.bodies.shared:  # others have a part of the database
+            batch.replaced_rooms = [journal.id for journal in known_rooms]
         for account in accounts:
             for room in account.rooms:
                 journal = self.room(account.bare, room.room)
@@ -185,7 +200,7 @@ class AccountRows:
         return self._gathering.batch or self._gathering.begin()
 
     def _next_id(self) -> int:
-        self._last_id += 1
+        self._last_id += self._gathering.step
         return self._last_id
 
     def _new(self, bare: str) -> _Account:

@@ -53,6 +53,8 @@ class Batch:
         "only_messages",
         "output",
         "privates",
+        "released",
+        "replaced_rooms",
         "replaces_history",
         "rooms",
         "size",
@@ -86,6 +88,8 @@ class Batch:
         self.writes_anew = False  # and the file at once
         self.erasure = Erasure.FILE  # as far as the store has come with that, and with earlier batches
         self.replaces_history = False  # messages and privates here are all that there are
+        self.replaced_rooms: list[int] = []  # the same, of these rooms alone
+        self.released: list[str] = []  # accounts that this process of a cluster lets go, when all else is written
         self.output: Waiting = []  # what clients are told when this is on disk
         self.size = 0  # bytes of messages, about
         self.top = 0  # the last sequence given when this batch was closed
@@ -108,6 +112,7 @@ class Batch:
             or self.blocked
             or self.leaves_copies
             or self.erases
+            or self.released
             or self.deletes
         )
 
@@ -116,7 +121,7 @@ class Batch:
         """Whether something goes from the database, or is replaced there."""
         gone = self.gone_accounts or self.gone_keys or self.gone_tokens or self.gone_rooms
         less = self.trimmed or self.given or self.changes or self.emptied or self.disowned
-        return bool(gone or less or self.replaces_history)
+        return bool(gone or less or self.replaces_history or self.replaced_rooms)
 
     def empty(self, sequence: int) -> None:
         """Have nothing left of the bytes that a message's row has for others."""

@@ -29,6 +29,14 @@ class BlockedAccounts:
         """These are in the database. Called once, before anything else."""
         self._blocks = dict(blocks)
 
+    def adopt(self, blocks: Mapping[str, Block]) -> None:
+        """These are accounts that were another process's, or nobody's."""
+        self._blocks.update(blocks)
+
+    def let_go(self, bare: str) -> None:
+        """The account is this process's no more. Its row stays."""
+        self._blocks.pop(bare, None)
+
     def __contains__(self, bare: object) -> bool:
         return bare in self._blocks
 

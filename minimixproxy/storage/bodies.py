@@ -8,6 +8,7 @@ account whose message it was. Pure: what becomes of rows is put into a batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 from zlib import crc32
 
 from minimixproxy.minimix.interfaces.journal import KeptMessage
@@ -18,10 +19,70 @@ from minimixproxy.storage.schema import NOBODY
 Placed = tuple[int, bytes, int]
 
 
+class Placing(Protocol):
+    """Says which row has what a message says, and puts what becomes of rows into a batch."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether messages of several accounts may name one row."""
+
+    def clear(self) -> None:
+        """There are no messages any more."""
+
+    def rely_on_none(self) -> None:
+        """Some rows may not be there."""
+
+    def kept(self, message: KeptMessage) -> int:
+        """A message is new. Return the row that has what it says."""
+
+    def gone(self, batch: Batch, sequence: int, raw: bytes, row: int) -> None:
+        """A message is no more. `row` had what it said."""
+
+    def changed(self, batch: Batch, before: bytes, row: int, message: KeptMessage, number: Callable[[], int]) -> int:
+        """A message says something else: return the row that has it now. `row` had what it said before.
+
+        `number` gives one to a row that no message has.
+        """
+
+
+class UnsharedBodies:
+    """Each message's own row has what it says: in a cluster, where the other row may be another process's."""
+
+    shared = False
+
+    def clear(self) -> None:
+        """There are no messages any more."""
+
+    def rely_on_none(self) -> None:
+        """Some rows may not be there."""
+
+    def kept(self, message: KeptMessage) -> int:
+        """A message is new. Return the row that has what it says."""
+        return message.sequence
+
+    def gone(self, batch: Batch, sequence: int, raw: bytes, row: int) -> None:
+        """A message is no more."""
+        batch.trimmed.append(sequence)
+
+    def changed(self, batch: Batch, before: bytes, row: int, message: KeptMessage, number: Callable[[], int]) -> int:
+        """A message says something else. Return the row that has it."""
+        batch.changes[message.sequence] = (
+            message.raw,
+            message.stanza_id,
+            message.amends,
+            message.retracted,
+            crc32(message.raw),
+            None,
+        )
+        return message.sequence
+
+
 class Bodies:
     """What messages say, by content: the row that has it, and how many messages of other rows name that row."""
 
     __slots__ = ("_lent", "_named", "_ownerless", "_rows")
+
+    shared = True
 
     def __init__(self) -> None:
         self._rows: dict[bytes, int] = {}  # by content

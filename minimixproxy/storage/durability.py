@@ -21,8 +21,9 @@ from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.errors import StateError, said
 from minimixproxy.storage.gate import Gate
 from minimixproxy.storage.gathering import Gathering
-from minimixproxy.storage.given_out import GivenOut
+from minimixproxy.storage.given_out import Mark
 from minimixproxy.storage.lease import HeldByAnother
+from minimixproxy.storage.numbering import Numbering
 from minimixproxy.storage.writer import Writing
 from minimixproxy.timing.clock import Clock, Timer
 from minimixproxy.timing.turn_end import TurnEnd
@@ -51,7 +52,7 @@ class Outlet:
     """
 
     writer: Writing
-    given_out: GivenOut
+    given_out: Mark
     complete: Callable[[Batch], None]
     lost: Callable[[StateError], None]
 
@@ -97,11 +98,11 @@ class Durability:
         self._looks = 0  # at the batch that is being written
         self._stopped: Deferred[None] | None = None
 
-    def start(self, outlet: Outlet, last_sequence: int) -> None:
+    def start(self, outlet: Outlet, last_sequence: int, numbering: Numbering) -> None:
         """Begin to write, where the database ends. The writer is started here."""
         self._outlet = outlet
-        self.gathering.continue_after(last_sequence)
-        outlet.given_out.write(last_sequence)  # nobody is attached: from here on it tells what sessions get
+        self.gathering.continue_after(last_sequence, numbering)
+        outlet.given_out.write(self.gathering.released)  # nobody is attached: from here on it tells what sessions get
         outlet.writer.start(self._written)
 
     @property
@@ -287,8 +288,8 @@ class Durability:
         stopped, self._stopped = self._stopped, None
         self._retry.stop()
         self._watch.stop()
-        self._outlet.writer.stop(timeout)
         self._outlet.given_out.write(self.gathering.released)
+        self._outlet.writer.stop(timeout)
         self._outlet.given_out.close()
         if stopped is not None:
             stopped.callback(None)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.batch import ROW_SIZE, Batch
 from minimixproxy.storage.gate import Gate
+from minimixproxy.storage.numbering import Numbering
 
 LIMIT = 64 * 1024 * 1024  # bytes of messages, about, that wait to be written
 
@@ -19,12 +20,14 @@ class Gathering:
 
     log = Logger()
 
-    __slots__ = ("_begun", "_gate", "batch", "incomplete", "limit", "released", "sequence")
+    __slots__ = ("_begun", "_gate", "_numbering", "batch", "incomplete", "limit", "released", "sequence", "step")
 
     def __init__(self, gate: Gate, begun: Callable[[Batch], None]) -> None:
         """`begun` is called with each batch when it begins."""
         self.batch: Batch | None = None
         self.sequence = 0  # the last one given
+        self._numbering = Numbering()
+        self.step = self._numbering.step  # to the next one
         self.released = 0  # up to this one messages have passed the gate after they were written
         self.limit = LIMIT
         self.incomplete = False
@@ -49,9 +52,15 @@ class Gathering:
         incomplete, self.incomplete = self.incomplete, False
         return incomplete
 
-    def continue_after(self, sequence: int) -> None:
+    def continue_after(self, sequence: int, numbering: Numbering) -> None:
         """The database ends with this one: all that it has were given out."""
-        self.sequence = self.released = sequence
+        self._numbering, self.step = numbering, numbering.step
+        self.sequence = self.released = numbering.last_before(sequence)
+
+    def go_above(self, sequence: int) -> None:
+        """An account has come from another process, with numbers up to this one."""
+        if sequence > self.sequence:
+            self.sequence = self._numbering.last_before(sequence)
 
     def release(self, sequence: int) -> None:
         """Up to this one messages are on disk, or wait for that no longer."""

@@ -8,10 +8,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Protocol
 
 from minimixproxy.logs.logger import Logger
 
 _DIGITS = 20
+
+
+class Mark(Protocol):
+    """Where it is noted."""
+
+    def write(self, sequence: int) -> None:
+        """Everything up to `sequence` has been handed over."""
+
+    def close(self) -> None:
+        """Write no more."""
 
 
 class GivenOut:

@@ -6,8 +6,8 @@ is written in time (`durability`). What clients are told waits at the gate with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from twisted.internet.defer import Deferred
 
@@ -17,13 +17,14 @@ from minimixproxy.sasl.keys import Keys
 from minimixproxy.storage.account_rows import AccountRows
 from minimixproxy.storage.batch import Batch, Erasure
 from minimixproxy.storage.blocked_accounts import Block, BlockedAccounts
-from minimixproxy.storage.bodies import Bodies
+from minimixproxy.storage.bodies import Placing
 from minimixproxy.storage.durability import Durability, JournalStatus, Outlet
 from minimixproxy.storage.errors import StateError
-from minimixproxy.storage.given_out import GivenOut
+from minimixproxy.storage.given_out import Mark
 from minimixproxy.storage.loading import LoadedAccount
 from minimixproxy.storage.login_keys import LoginKeys
 from minimixproxy.storage.login_tokens import Kept, LoginTokens
+from minimixproxy.storage.numbering import Numbering
 from minimixproxy.storage.room_journal import SQLRoomJournal
 from minimixproxy.storage.sealing import Sealer
 from minimixproxy.storage.writer import Writing
@@ -40,12 +41,41 @@ class OpenState:
     login_keys: Mapping[str, tuple[Keys, ...]]  # by bare JID
     login_tokens: Mapping[str, Mapping[str, Kept]]  # by bare JID and device
     blocked: Mapping[str, Block]  # by bare JID
-    bodies: Bodies  # what messages say
+    bodies: Placing  # what messages say
     last_id: int
     last_sequence: int
     writer: Writing
     sealer: Sealer
-    given_out: GivenOut
+    given_out: Mark
+    numbering: Numbering = field(default_factory=Numbering)
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """Accounts that this process of a cluster has taken, as they are in the database.
+
+    `last_sequence`: the highest of their messages'.
+    """
+
+    names: Sequence[str]  # of all, also of those that have nothing in the database
+    accounts: list[LoadedAccount]
+    login_keys: Mapping[str, tuple[Keys, ...]]  # by bare JID
+    login_tokens: Mapping[str, Mapping[str, Kept]]  # by bare JID and device
+    blocked: Mapping[str, Block]  # by bare JID
+    last_sequence: int
+
+    def without(self, names: Container[str]) -> Adopted:
+        """Return the same but for these accounts."""
+        if not any(bare in names for bare in self.names):
+            return self
+        return Adopted(
+            [bare for bare in self.names if bare not in names],
+            [account for account in self.accounts if account.kept.bare not in names],
+            {bare: one for bare, one in self.login_keys.items() if bare not in names},
+            {bare: one for bare, one in self.login_tokens.items() if bare not in names},
+            {bare: one for bare, one in self.blocked.items() if bare not in names},
+            self.last_sequence,
+        )
 
 
 class SQLJournal:
@@ -75,12 +105,37 @@ class SQLJournal:
         `in_memory` returns all that there is, when messages had to be let go. None: they stay lost to the database.
         """
         self._in_memory = in_memory
-        self._rows = AccountRows(self.gathering, state.sealer, state.accounts, state.bodies, state.last_id)
+        last_id = state.numbering.last_before(state.last_id)
+        self._rows = AccountRows(self.gathering, state.sealer, state.accounts, state.bodies, last_id)
         self.login_keys.loaded(state.sealer, state.login_keys)
         self.login_tokens.loaded(state.sealer, state.login_tokens)
         self.blocked.loaded(state.blocked)
         outlet = Outlet(state.writer, state.given_out, self._complete, lost)
-        self._durability.start(outlet, state.last_sequence)
+        self._durability.start(outlet, state.last_sequence, state.numbering)
+
+    # Accounts come and go, in a cluster ------------------------------------------------------------------------
+
+    def adopt(self, adopted: Adopted) -> None:
+        """These accounts are this process's from now on: what is journalled of them goes on from there."""
+        self.gathering.go_above(adopted.last_sequence)
+        self._rows.adopt(adopted.accounts)
+        self.login_keys.adopt(adopted.login_keys)
+        self.login_tokens.adopt(adopted.login_tokens)
+        self.blocked.adopt(adopted.blocked)
+
+    def let_go(self, bare: str) -> Deferred[None]:
+        """An account is this process's no more, when that fires: all that was journalled of it is on disk then."""
+        self._rows.let_go(bare)
+        self.login_keys.let_go(bare)
+        self.login_tokens.let_go(bare)
+        self.blocked.let_go(bare)
+        batch = self.gathering.batch or self.gathering.begin()
+        batch.released.append(bare)
+        done = Deferred[None]()
+        batch.erased.append((Erasure.NOWHERE, done))
+        return done
+
+    # What is journalled ----------------------------------------------------------------------------------------
 
     def room(self, bare: str, room: str) -> SQLRoomJournal:
         return self._rows.room(bare, room)

@@ -18,26 +18,27 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from minimixproxy import state_lock
 from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
-from minimixproxy.storage.schema import holder
+from minimixproxy.storage.schema import holder, holders
 
 LEASE = 15.0  # seconds for which a database stays taken after a sign of life, by the clock of the database's server
+CLUSTER = "cluster"  # in the place of a host, if several processes have the database together
 RENEWAL = 5.0  # seconds between signs of life
 LOOK = 0.5  # seconds between looks at a lease that may be left over
 
-_NOW = "extract(epoch FROM clock_timestamp())"
+NOW = "extract(epoch FROM clock_timestamp())"
 #: Who checks and is then stopped (SIGSTOP, a suspended machine) must not be in others' way: milliseconds.
-_IDLE = "set_config('idle_in_transaction_session_timeout', '15000', true)"
+IDLE = "set_config('idle_in_transaction_session_timeout', '15000', true)"
 _CHECK = {
     "sqlite": "SELECT 1 FROM holder WHERE epoch = ?",
-    "postgresql": f"SELECT {_IDLE} FROM holder WHERE epoch = %s FOR SHARE",
+    "postgresql": f"SELECT {IDLE} FROM holder WHERE epoch = %s FOR SHARE",
 }
-_RENEW = f"UPDATE holder SET expires = {_NOW} + {LEASE} WHERE epoch = %s RETURNING {_IDLE}"
+_RENEW = f"UPDATE holder SET expires = {NOW} + {LEASE} WHERE epoch = %s RETURNING {IDLE}"
 _GIVE_BACK = {"sqlite": "?", "postgresql": "%s"}
 
 
@@ -123,8 +124,20 @@ class Lease:
         now = self._now(connection)
         if row is not None:
             mine = (row.installation, row.host) == (self._installation, self._host)
-            if not (expired or mine or self._database.sqlite or row.expires <= now):
-                return row.epoch, row.expires
+            expires = row.expires if row.host != CLUSTER else self._cluster_expires(connection)
+            if not (expired or mine or self._database.sqlite or expires <= now):
+                return row.epoch, expires
+        self._note(connection, row, now)
+        return None
+
+    @staticmethod
+    def _cluster_expires(connection: Connection) -> float:
+        """Return when the last of a cluster's processes is over, unless it gives another sign of life."""
+        found: float | None = connection.execute(select(func.max(holders.c.expires)).where(~holders.c.ended)).scalar()
+        return found if found is not None else -inf
+
+    def _note(self, connection: Connection, row: Any, now: float) -> None:
+        """Have it say in the database that it is ours. `row`: who had it, if anybody."""
         self._epoch = 1 if row is None else row.epoch + 1
         values = {
             "epoch": self._epoch,
@@ -133,15 +146,17 @@ class Lease:
             "expires": now + LEASE,
         }
         connection.execute(holder.insert().values(id=1, **values) if row is None else update(holder).values(values))
-        return None
+        connection.execute(update(holders).values(ended=True))  # a cluster's, whose processes are over
 
     def _now(self, connection: Connection) -> float:
         if self._database.sqlite:
             return time.time()
-        return float(connection.exec_driver_sql(f"SELECT {_NOW}").scalar_one())
+        return float(connection.exec_driver_sql(f"SELECT {NOW}").scalar_one())
 
     def _holder(self, connection: Connection) -> str:
-        row = connection.execute(select(holder)).one()
+        row = connection.execute(select(holder)).first()
+        if row is None or row.host == CLUSTER:
+            return "a cluster of minimixproxies"
         return f"another minimixproxy on {row.host!r}"
 
     def _in_use(self, who: str) -> str:
@@ -182,6 +197,14 @@ class Lease:
         if cursor.rowcount != 1:
             raise HeldByAnother(self._lost())
         self._renewed = self._monotonic()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something of its own to be written, soon."""
+        return False
+
+    def committed(self) -> None:
+        """A transaction that was checked is over."""
 
     def rolled_back(self) -> None:
         """A transaction came to nothing: if it renewed the lease nobody has seen that, so the next one does."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import time
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 from zlib import crc32
 
 from sqlalchemy import Column, Connection, LargeBinary, Table, cast, delete, func, not_, select, update
@@ -59,14 +59,29 @@ class LoadedAccount:
     rooms: dict[int, LoadedRoom] = field(default_factory=dict)
 
 
+class GivenOutUpTo(NamedTuple):
+    """Up to where messages were handed to sessions, None if that is not known. `of_accounts`: of some that is another.
+
+    Those were another process's.
+    """
+
+    number: int | None
+    of_accounts: Mapping[str, int] = {}
+
+    def of(self, bare: str) -> int | None:
+        """Return it for the sessions of one account."""
+        return self.of_accounts.get(bare, self.number)
+
+
 class Loader:
-    """Reads a whole database on one connection, in its transaction."""
+    """Reads a database on one connection, in its transaction: all of it, or what there is of some accounts."""
 
     log = Logger()
 
-    def __init__(self, connection: Connection, name: str, sealer: Sealer) -> None:
-        """`name`: of the database, for the log."""
+    def __init__(self, connection: Connection, name: str, sealer: Sealer, only: Collection[str] | None = None) -> None:
+        """`name`: of the database, for the log. `only`: these accounts, in PostgreSQL; a cluster has the others."""
         self._connection = connection
+        self._only = None if only is None else list(only)
         self._name = name
         self._sealer = sealer
         self._accounts: dict[int, LoadedAccount] = {}
@@ -84,12 +99,14 @@ class Loader:
         self.blocked: dict[str, Block] = {}  # by bare JID
         self.login_keys: dict[str, tuple[Keys, ...]] = {}  # by bare JID; none, if none of an account's can be used
 
-    def load(self, given_out: int | None) -> list[LoadedAccount]:
-        """Return all accounts. `given_out`: up to where messages were handed to sessions, None if that is not known."""
-        self._sweep()
-        self.last_id = self._highest(schema.accounts.c.id, schema.rooms.c.id)
-        self.last_sequence = max(self._highest(schema.messages.c.sequence, schema.privates.c.sequence), given_out or 0)
-        self._contents = self._named()
+    def load(self, given_out: GivenOutUpTo) -> list[LoadedAccount]:
+        """Return all accounts, or those that are asked for."""
+        if self._only is None:
+            self._sweep()
+            self.last_id = self._highest(schema.accounts.c.id, schema.rooms.c.id)
+            highest = self._highest(schema.messages.c.sequence, schema.privates.c.sequence)
+            self.last_sequence = max(highest, given_out.number or 0, *given_out.of_accounts.values())
+            self._contents = self._named()
         for table, take in (
             (schema.accounts, self._account),
             (schema.login_keys, self._keys),
@@ -103,10 +120,14 @@ class Loader:
             for row in self._rows(table):
                 self._try(table, row, take)
         self._settle_cursors(given_out)
+        if self._only is None:
+            for cluster in (schema.leases, schema.holders):  # whose processes are over
+                self._connection.execute(delete(cluster))
         for row in self._rows(schema.cursors):
             self._try(schema.cursors, row, self._cursor)
         self._make_way()
-        self._restore_bodies()
+        if self._only is None:
+            self._restore_bodies()
         return list(self._accounts.values())
 
     def _named(self) -> dict[int, bytes]:
@@ -128,8 +149,18 @@ class Loader:
         """Rows as the driver gives them: SQLite may hold anything anywhere, and converters would stumble over it."""
         order = ", ".join(column.name for column in table.primary_key)
         names = ", ".join(column.name for column in table.columns)
-        statement = f"SELECT {names} FROM {table.name} ORDER BY {order}"
-        yield from self._connection.exec_driver_sql(statement, execution_options={"yield_per": _BATCH})
+        where, parameters = "", None
+        if self._only is not None:
+            column, keys = self._part(table)
+            where, parameters = f"WHERE {column} = ANY(%s) ", (list(keys),)
+        statement = f"SELECT {names} FROM {table.name} {where}ORDER BY {order}"
+        yield from self._connection.exec_driver_sql(statement, parameters, execution_options={"yield_per": _BATCH})
+
+    def _part(self, table: Table) -> tuple[str, Collection[Any]]:
+        """Return which rows are of the accounts that are asked for: a column, and what it may hold."""
+        if "bare" in table.c:
+            return "bare", self._only or ()
+        return ("account_id", self._accounts) if "account_id" in table.c else ("room_id", self._rooms)
 
     def _try(self, table: Table, row: Row, take: Callable[[Row], None]) -> None:
         try:
@@ -149,6 +180,7 @@ class Loader:
 
         And nothing may be here that nobody knows of, for it could not be forgotten.
         """
+        self._add_rooms_of_bad_accounts()
         numbers = {table: [key for bad, key in self._bad if bad is table] for table in (schema.rooms, schema.accounts)}
         for table, bad in numbers.items():
             for number in bad:
@@ -162,6 +194,13 @@ class Loader:
         for table, key in ((bad, key) for bad, key in self._bad if bad in known and key not in known[bad]):
             bare = cast(table.c.bare, LargeBinary)
             self._connection.execute(delete(table).where(bare == (key or b"")))
+
+    def _add_rooms_of_bad_accounts(self) -> None:
+        if self._only is None:
+            return  # all rooms were read
+        accounts = [key for bad, key in self._bad if bad is schema.accounts]
+        found = self._connection.execute(select(schema.rooms.c.id).where(schema.rooms.c.account_id.in_(accounts)))
+        self._bad += [(schema.rooms, number) for number in found.scalars()]
 
     def _account(self, row: Row) -> None:
         number, bare, refused, last_seen = row[:4]
@@ -242,6 +281,9 @@ class Loader:
 
     def _room(self, row: Row) -> None:
         number, account_id, room, nick, wished, password, bookmarked, since, *missing = row
+        if nick is None:  # it was never entered
+            self._bad.append((schema.rooms, number))
+            return
         account = self._accounts.get(account_id)
         _check(account is not None and _is(parse_jid, room), "no account, or no room")
         _check(_is(prepare_resource, nick) and isinstance(since, int | float), "no nick, or no time")
@@ -301,6 +343,7 @@ class Loader:
         _check(amends is None or isinstance(amends, int), "amends nothing")
         time = possible_time(float(sent), self._now)
         room.messages[-1] = (sequence, raw, place)
+        self.last_sequence = max(self.last_sequence, sequence)
         room.kept.messages.append(KeptMessage(sequence, time, raw, bool(stamped), stanza_id, amends, bool(retracted)))
 
     def _private(self, row: Row) -> None:
@@ -310,6 +353,7 @@ class Loader:
         assert room is not None
         _check(isinstance(raw, bytes) and crc32(raw) == checksum, "damaged")
         room.kept.privates.append(KeptPrivate(sequence, raw))
+        self.last_sequence = max(self.last_sequence, sequence)
 
     def _device(self, row: Row) -> None:
         account_id, resource, sequence = row
@@ -325,18 +369,23 @@ class Loader:
         room.kept.cursors[resource] = sequence
         self.last_sequence = max(self.last_sequence, sequence)
 
-    def _settle_cursors(self, given_out: int | None) -> None:
+    def _settle_cursors(self, given_out: GivenOutUpTo) -> None:
         """Sessions that were attached at the end are so no more, and have seen what was handed out since.
 
         Of that, those that acknowledge have seen what they have acknowledged.
         """
         table = schema.cursors
-        attached = self._connection.execute(select(table).where(table.c.attached.is_not(None))).all()
-        for room_id, resource, sequence, since in attached:
+        chosen = [table.c.attached.is_not(None)]
+        if self._only is not None:
+            chosen.append(table.c.room_id.in_(self._rooms))
+        for room_id, resource, sequence, since in self._connection.execute(select(table).where(*chosen)).all():
             row = (table.c.room_id == room_id) & (table.c.resource == resource)
             room = self._rooms.get(room_id)
             newest = room.messages[-1][0] if room is not None and room.messages else 0
-            limits = (given_out, self._acknowledged.get((self._account_of.get(room_id, 0), resource)))
+            account_id = self._account_of.get(room_id, 0)
+            account = self._accounts.get(account_id)
+            handed = given_out.of(account.kept.bare) if account is not None else given_out.number
+            limits = (handed, self._acknowledged.get((account_id, resource)))
             until = min((limit for limit in limits if limit is not None), default=None)
             if until is None or (isinstance(since, int) and since <= until):
                 sequence = newest if until is None else min(newest, until)
@@ -344,17 +393,30 @@ class Loader:
                 self._connection.execute(delete(table).where(row))
                 continue
             self._connection.execute(update(table).where(row).values(sequence=sequence, attached=None))
-        self._connection.execute(delete(schema.acknowledged))
+            self.last_sequence = max(self.last_sequence, since if isinstance(since, int) else 0)
+        done = delete(schema.acknowledged)
+        if self._only is not None:
+            done = done.where(schema.acknowledged.c.account_id.in_(self._accounts))
+        self._connection.execute(done)
 
     def _sweep(self) -> None:
         """Delete rooms that were never entered, and what belongs to no room; of messages the bytes stay for now."""
         connection, rooms = self._connection, schema.rooms
+        if self._only is not None:
+            self._sweep_rooms()
+            return
         connection.execute(delete(rooms).where(rooms.c.nick.is_(None)))
         for table in (schema.privates, schema.cursors):
             connection.execute(delete(table).where(not_(table.c.room_id.in_(select(rooms.c.id)))))
         room_id = schema.messages.c.room_id
         lost = (room_id != schema.NOBODY) & not_(room_id.in_(select(rooms.c.id)))
         connection.execute(update(schema.messages).values(DISOWNED).where(lost))  # others may name them
+
+    def _sweep_rooms(self) -> None:
+        """The same for bad rooms of the accounts that are asked for."""
+        bad = [key for table, key in self._bad if table is schema.rooms]
+        for table in (schema.privates, schema.cursors, schema.messages):
+            self._connection.execute(delete(table).where(table.c.room_id.in_(bad)))
 
     def _highest(self, *keys: Column[Any]) -> int:
         found = [self._connection.execute(select(func.max(key))).scalar() for key in keys]

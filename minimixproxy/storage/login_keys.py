@@ -36,6 +36,14 @@ class LoginKeys:
         self._sealer = sealer
         self._keys = dict(keys)
 
+    def adopt(self, keys: Mapping[str, tuple[Keys, ...]]) -> None:
+        """These were another process's, or nobody's; they are in the database."""
+        self._keys.update(keys)
+
+    def let_go(self, bare: str) -> None:
+        """The account is this process's no more. Its rows stay."""
+        self._keys.pop(bare, None)
+
     def __len__(self) -> int:
         """How many accounts have keys."""
         return len(self._keys)

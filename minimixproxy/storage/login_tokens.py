@@ -36,9 +36,17 @@ class LoginTokens:
     def loaded(self, sealer: Sealer, tokens: Mapping[str, Mapping[str, Kept]]) -> None:
         """These are in the database. Called once, before anything else. Those that have expired go."""
         self._sealer = sealer
-        self._kept = {bare: dict(devices) for bare, devices in tokens.items()}
-        for bare in tokens:
+        self.adopt(tokens)
+
+    def adopt(self, tokens: Mapping[str, Mapping[str, Kept]]) -> None:
+        """These were another process's, or nobody's; they are in the database. Those that have expired go."""
+        for bare, devices in tokens.items():
+            self._kept[bare] = dict(devices)
             self._tidy(bare)
+
+    def let_go(self, account: str) -> None:
+        """The account is this process's no more. Its rows stay."""
+        self._kept.pop(account, None)
 
     def of(self, account: str, device: str) -> tuple[Token, ...]:
         """Return the tokens of a device. See `Tokens`."""

@@ -10,7 +10,7 @@ from zlib import crc32
 
 from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptMessage, KeptPrivate
 from minimixproxy.storage.batch import Batch
-from minimixproxy.storage.bodies import Bodies, Placed
+from minimixproxy.storage.bodies import Placed, Placing
 from minimixproxy.storage.gathering import Gathering
 
 
@@ -27,7 +27,7 @@ class Rows(Protocol):
         """The room has no row any more."""
 
     @property
-    def bodies(self) -> Bodies:
+    def bodies(self) -> Placing:
         """Which rows have what messages say."""
 
     def sealed(self, text: str | None, *place: str) -> bytes | None:
@@ -74,7 +74,7 @@ class SQLRoomJournal:
 
     def next_sequence(self) -> int:
         gathering = self._gathering
-        gathering.sequence += 1
+        gathering.sequence += gathering.step
         return gathering.sequence
 
     def given_out(self) -> int:

@@ -1,7 +1,8 @@
 """The tables. What an account has kept, as `minimixproxy.minimix.interfaces.journal` describes it.
 
-Numbers of accounts, rooms and messages are given by this process, which is the only one that writes. A message has no
-key to its room: what goes with a room is named one by one, so that messages need no second index.
+Numbers of accounts, rooms and messages are given by the process that writes them: the only one, or one of a cluster
+(see `numbering`). A message has no key to its room: what goes with a room is named one by one, so that messages need no
+second index. A cluster, which reads accounts one by one, makes itself one.
 """
 
 from __future__ import annotations
@@ -38,6 +39,29 @@ holder = Table(
     Column("installation", Text, nullable=False),
     Column("host", Text, nullable=False),
     Column("expires", Float(53), nullable=False),
+)
+
+#: A row for each process of a cluster that runs, or has run and has left accounts behind (see `cluster_lease`).
+holders = Table(
+    "holders",
+    metadata,
+    Column("number", Number, primary_key=True, autoincrement=False),  # never used again
+    Column("slot", Integer, nullable=False),  # its share of all numbers of rows
+    Column("name", Text, nullable=False),
+    Column("address", Text, nullable=False),  # where other processes of the cluster reach it
+    Column("version", Text, nullable=False),
+    Column("expires", Float(53), nullable=False),  # as in `holder`
+    Column("ended", Boolean, nullable=False),  # once it has, it is for good
+    Column("given_out", Number, nullable=False),  # up to where messages were handed to sessions
+)
+
+#: Which process of a cluster has an account. The epoch grows each time that it is taken.
+leases = Table(
+    "leases",
+    metadata,
+    Column("bare", Text, primary_key=True),
+    Column("holder", Number, nullable=False, index=True),
+    Column("epoch", Number, nullable=False),
 )
 
 accounts = Table(

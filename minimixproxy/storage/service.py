@@ -21,13 +21,18 @@ from minimixproxy.cannot_start import CannotStart
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.resource_id import Installation
+from minimixproxy.storage.bodies import UnsharedBodies
+from minimixproxy.storage.cluster_lease import ClusterLease, Node, given_out_in_cluster
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError, Unreachable
 from minimixproxy.storage.given_out import GivenOut
 from minimixproxy.storage.journal import OpenState, SQLJournal
 from minimixproxy.storage.lease import Lease
-from minimixproxy.storage.loading import LoadedAccount, Loader
+from minimixproxy.storage.leases import Leases
+from minimixproxy.storage.loading import GivenOutUpTo, LoadedAccount, Loader
 from minimixproxy.storage.near_writer import NearWriter
+from minimixproxy.storage.noted_given_out import NotedGivenOut
+from minimixproxy.storage.numbering import Numbering
 from minimixproxy.storage.sealing import SEAL_KEY, Sealer, load_sealer
 from minimixproxy.storage.store import Store
 from minimixproxy.storage.writer import WriterThread
@@ -82,7 +87,57 @@ def load(database: Database, lease: Lease, sealer: Sealer, given_out: int | None
     with database.explained(), database.engine.begin() as connection:
         lease.check_loading(connection)
         loader = Loader(connection, database.name, sealer)
-        return loader, loader.load(given_out)
+        return loader, loader.load(GivenOutUpTo(given_out, given_out_in_cluster(connection)))
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A process of a cluster. `cluster` names that for good; all of it seal with the same key."""
+
+    node: Node
+    cluster: str
+    sealer: Sealer
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a process of a cluster has beside its own state: the means to find accounts, and to take them."""
+
+    lease: ClusterLease
+    leases: Leases
+
+
+def open_shared(place: Place, member: Member, reactor: Any) -> tuple[OpenState, Shared]:
+    """Enter among the processes of a cluster that have a database together.
+
+    No account is there yet. Blocks. Raises `StateError`.
+    """
+    sealer = member.sealer
+    database = place.database
+    lease = ClusterLease(database, member.cluster, member.node)
+    identity = lease.take()
+    file = GivenOut(place.directory / "given_out")  # of a proxy that had the database to itself
+    leases = Leases(database, lease, sealer, file.open(identity))
+    file.close()
+    thread = WriterThread(Store(database, lease), reactor)
+    state = OpenState(
+        [],
+        {},
+        {},
+        {},
+        UnsharedBodies(),
+        lease.last_id,
+        lease.last_sequence,
+        thread,
+        sealer,
+        NotedGivenOut(lease, reactor, thread.tend),
+        Numbering(lease.slot),
+    )
+    return state, Shared(lease, leases)
+
+
+#: Opens state. Blocks. Raises `StateError`.
+Opener = Callable[[Place, Any], OpenState]
 
 
 class AccountsInMemory(Protocol):
@@ -107,8 +162,9 @@ class StateService(MultiService):
         accounts: AccountsInMemory,
         reactor: Any,
         opening: Callable[[], AbstractContextManager[None]] = nullcontext,
+        opener: Opener = open_state,
     ) -> None:
-        """`opening`: what is entered while state is opened, which may take long.
+        """`opening`: what is entered while state is opened, which may take long. `opener`: opens it.
 
         If the database's server is not there yet, its coming is waited for, and the children start then.
         """
@@ -118,6 +174,7 @@ class StateService(MultiService):
         self._accounts = accounts
         self._reactor = reactor
         self._opening = opening
+        self._opener = opener
         self._open = False
         self._stopped = False
         self._waits = Backoff(FIRST_WAIT, LONGEST_WAIT)
@@ -171,19 +228,19 @@ class StateService(MultiService):
 
     def _begin(self) -> None:
         with self._opening():
-            state = open_state(self._place, self._reactor)
+            state = self._opener(self._place, self._reactor)
         if self._trouble:
             seconds = self._reactor.seconds() - self._started_waiting
             self.log.info("{name} is there, after {seconds:.0f} s", name=self._place.database.name, seconds=seconds)
-        self._journal.start(state, self._lost, self._accounts.kept)
+        self._journal.start(state, self.lost, self._accounts.kept)
         self._open = True
         sys.setswitchinterval(SWITCH_INTERVAL)
         self.log.info("state loaded: {accounts} accounts", accounts=len(state.accounts))
         self._accounts.restore([account.kept for account in state.accounts])
         super().startService()
 
-    def _lost(self, error: StateError) -> None:
-        """The database is another proxy's now: two would take rooms from each other, and only one may write."""
+    def lost(self, error: StateError) -> None:
+        """Others have the database now, or what was ours in it: two would take rooms from each other."""
         self._give_up(error)
 
     def _give_up(self, error: StateError) -> None:

@@ -20,6 +20,7 @@ from minimixproxy.storage.schema import (
     acknowledged,
     blocked,
     cursors,
+    leases,
     login_keys,
     login_tokens,
     messages,
@@ -80,6 +81,8 @@ class Statements:
         self.not_acknowledged = self._deleted(acknowledged.c.account_id, acknowledged.c.resource)
         self.none_acknowledged = self._deleted(acknowledged.c.account_id)
         self.no_history = (self._text(delete(messages)), self._text(delete(privates)))
+        self.no_history_of_room = (self._deleted(messages.c.room_id), self._deleted(privates.c.room_id))
+        self.no_lease = self._deleted(leases.c.bare)
 
     def _text(self, statement: ClauseElement) -> str:
         return str(statement.compile(dialect=self._dialect))

@@ -108,6 +108,8 @@ class Store:
             if self._connection is not None:
                 self._wait_for_others(BUSY_TIMEOUT)
                 self._tend()
+            if self._lease.has_news:
+                self._in_transaction(lambda: None)
 
     def _tend(self) -> None:
         if self._wal.due(ERASED_BUSY):
@@ -185,6 +187,7 @@ class Store:
     def _commit(self) -> None:
         assert self._connection is not None, "_begin() comes first"
         self._connection.commit()
+        self._lease.committed()
 
     def _give_up(self) -> None:
         """Roll back. A connection to a server may be gone; the next batch gets a new one."""
@@ -241,6 +244,8 @@ class Store:
         texts = self._statements
         if batch.replaces_history:
             yield from ((text, (), NO_MATTER) for text in texts.no_history)
+        for text in texts.no_history_of_room:
+            yield from ((text, (key,), NO_MATTER) for key in batch.replaced_rooms)
         yield from ((texts.no_room, (key,), NO_MATTER) for key in batch.gone_rooms)
         yield from ((texts.no_account, (key,), NO_MATTER) for key in batch.gone_accounts)
         yield from ((texts.no_login_keys, (bare,), NO_MATTER) for bare in batch.gone_keys)
@@ -277,6 +282,7 @@ class Store:
         yield from ((texts.none_acknowledged, (key,), NO_MATTER) for key in batch.gone_accounts)
         yield from ((texts.no_privates, (key,), NO_MATTER) for key in batch.gone_rooms)
         yield from ((texts.no_cursors, (key,), NO_MATTER) for key in batch.gone_rooms)
+        yield from ((texts.no_lease, (bare,), NO_MATTER) for bare in batch.released)
 
     def _write_singly(self, batch: Batch) -> None:
         """Leave out, log and count what is refused."""

@@ -89,6 +89,13 @@ class Writer:
             self._written(None, None, erasure)
         return erasure
 
+    def tend(self) -> None:
+        """Do what is due between two batches."""
+        try:
+            self.store.tend()
+        except Exception as fault:  # noqa: BLE001 (as the writer's thread does)
+            self._written(None, fault)
+
     def stop(self, timeout: float) -> None:
         self.stopped = True
         self.store.end()

@@ -90,7 +90,7 @@ class LostTests(unittest.SynchronousTestCase):
         state = StateService(journal, place, Accounts(journal), stopping)
         self.patch(atexit, "register", at_exit.append)
         for times in (1, 2):
-            state._lost(StateError("taken"))
+            state.lost(StateError("taken"))
             self.assertEqual((stopping.stopped, at_exit), (times, [service._exit_with_failure] * times))
         self.assertEqual([formatEvent(event) for event in events], ["taken; this proxy ends"] * 2)
 

@@ -1,0 +1,1 @@
+"""Several processes serve the same accounts: who holds which, and how clients reach the holder."""

@@ -1,0 +1,270 @@
+"""The accounts that this process of a cluster holds: taken when a client comes or nobody has them, and let go.
+
+What the database is asked runs in threads; everything here runs in the reactor's. The process holds an account only
+while it gives signs of life: `left` says for how long it may count on that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from minimixproxy.cluster.shares import own_share
+from minimixproxy.logs.logger import Logger
+from minimixproxy.minimix.interfaces.journal import KeptAccount
+from minimixproxy.storage.errors import StateError
+from minimixproxy.storage.journal import Adopted
+from minimixproxy.storage.lease import LEASE, HeldByAnother
+from minimixproxy.storage.leases import Elsewhere, Survey
+from minimixproxy.timing.clock import Clock, Timer
+
+LOOK: Final = 1.0  # seconds between looks at the cluster
+THOROUGH: Final = 600.0  # seconds between looks for accounts that no process has ever had
+AT_ONCE: Final = 100  # accounts that are taken in one transaction
+GRACE: Final = (
+    120.0  # seconds from a client's login until it has to have bound a resource, or its account may be let go
+)
+MOST_WAITING: Final = 1000  # questions to the database at a time
+
+_Result = TypeVar("_Result")
+#: Has something done in a thread.
+Run = Callable[[Callable[[], _Result]], "Deferred[_Result]"]
+
+
+class CannotTell(Exception):
+    """The database does not say who has an account."""
+
+
+class Leases(Protocol):
+    """What is asked in threads (see `storage.leases`)."""
+
+    def find(self, bare: str) -> Elsewhere | Adopted | None: ...
+
+    def claim(self, bare: str) -> Elsewhere | Adopted: ...
+
+    def take(self, names: Sequence[str]) -> Adopted: ...
+
+    def survey(self, *, thorough: bool) -> Survey: ...
+
+    def close(self) -> None: ...
+
+
+class Life(Protocol):
+    """This process's row."""
+
+    @property
+    def number(self) -> int:
+        """Which it is."""
+
+    @property
+    def left(self) -> float:
+        """For how many seconds it is good at least."""
+
+
+class Journal(Protocol):
+    """Where what is kept of accounts is written."""
+
+    def adopt(self, adopted: Adopted) -> None:
+        """These accounts are this process's from now on."""
+
+    def let_go(self, bare: str) -> Deferred[None]:
+        """An account is this process's no more, when that fires: then it is on disk."""
+
+
+class Accounts(Protocol):
+    """The accounts in memory."""
+
+    def restore(self, kept: list[KeptAccount]) -> None:
+        """Take accounts as they were kept."""
+
+    def knows(self, bare: str) -> bool:
+        """Tell whether an account is in memory."""
+
+
+class Holding:
+    """What one process holds, from `begin` on: state is open then."""
+
+    log = Logger()
+
+    def __init__(self, journal: Journal, accounts: Accounts, clock: Clock) -> None:
+        self._journal = journal
+        self._accounts = accounts
+        self._clock = clock
+        self._leases: Leases
+        self._life: Life
+        self._run: Run[object]
+        self._lost: Callable[[StateError], None]
+        self._held: dict[str, float] = {}  # until when, at least: a client may be about to bind a resource
+        self._busy: dict[str, list[Deferred[None]]] = {}  # asked for, or being let go; who waits for that
+        self._questions = 0  # to the database, for accounts
+        self._ended = False
+        self._looks = Timer(clock)
+        self._sweeps = Timer(clock)
+        self._watch = Timer(clock)
+        self._thorough_at = 0.0
+        self._trouble = ""
+
+    def begin(self, leases: Leases, life: Life, run: Run[object], lost: Callable[[StateError], None]) -> None:
+        """State is open. `lost` is called when the process is over."""
+        self._leases, self._life, self._run, self._lost = leases, life, run, lost
+        self._thorough_at = self._clock.seconds()
+        self._look()
+        self._sweep()
+        self._watch_over()
+
+    def __len__(self) -> int:
+        """How many accounts are held."""
+        return len(self._held)
+
+    def __contains__(self, bare: str) -> bool:
+        return bare in self._held
+
+    # Asked for -------------------------------------------------------------------------------------------------
+
+    async def find(self, bare: str) -> Elsewhere | None:
+        """Return which other process has an account. None: it is here now, or nobody knows anything of it.
+
+        Raises `CannotTell`. For somebody who is not logged in yet: nothing is taken for a name that is made up.
+        """
+        return await self._ask(bare, lambda: self._leases.find(bare))
+
+    async def claim(self, bare: str) -> Elsewhere | None:
+        """Return which other process has an account. None: it is here from now on. Raises `CannotTell`."""
+        return await self._ask(bare, lambda: self._leases.claim(bare))
+
+    async def _ask(self, bare: str, question: Callable[[], Elsewhere | Adopted | None]) -> Elsewhere | None:
+        """One question for an account at a time, and none while it is being let go."""
+        while bare in self._busy:
+            over = Deferred[None]()
+            self._busy[bare].append(over)
+            await over
+        if bare in self._held:
+            self._stay(bare)
+            return None
+        if self._questions >= MOST_WAITING:
+            raise CannotTell("too many accounts are asked for at once")
+        self._busy[bare] = []
+        self._questions += 1
+        try:
+            found = await self._in_thread(question)
+        except StateError as error:
+            self._failed(error)
+            raise CannotTell(str(error)) from error
+        else:
+            if not isinstance(found, Adopted):
+                return found
+            self._adopt(found)
+            return None
+        finally:
+            self._questions -= 1
+            self._free(bare)
+
+    def _free(self, bare: str) -> None:
+        for over in self._busy.pop(bare):
+            over.callback(None)
+
+    # Nobody's accounts -----------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """See how the cluster stands, and take this process's share of what nobody has."""
+        looking = Deferred.fromCoroutine(self._look_around())
+        looking.addErrback(self._not_seen)
+        looking.addBoth(lambda _: self._looks.start(LOOK, self._look) if not self._ended else None)
+
+    async def _look_around(self) -> None:
+        thorough = self._clock.seconds() >= self._thorough_at
+        own = self._life.number
+
+        def look() -> tuple[Survey, list[str]]:
+            survey = self._leases.survey(thorough=thorough)
+            return survey, own_share(survey.orphans, [holder.number for holder in survey.live], own)
+
+        survey, share = await self._in_thread(look)
+        if thorough:
+            self._thorough_at = self._clock.seconds() + THOROUGH
+        self._healed()
+        for holder in survey.buried:
+            self.log.warn(
+                "{name} has given no sign of life for {lease:.0f} s: the others take its accounts",
+                name=holder.name,
+                lease=LEASE,
+            )
+        for names in _chunks([bare for bare in share if bare not in self._held]):
+            self._adopt(await self._in_thread(lambda names=names: self._leases.take(names)))  # type: ignore[misc]
+
+    def _adopt(self, adopted: Adopted) -> None:
+        """These are ours now; of some that may have been found by another question already."""
+        new = adopted.without(self._held)
+        self._journal.adopt(new)
+        for bare in new.names:
+            self._stay(bare)
+        if new.accounts:
+            self._accounts.restore([account.kept for account in new.accounts])
+
+    def _stay(self, bare: str) -> None:
+        self._held[bare] = self._clock.seconds() + GRACE
+
+    # Let go ----------------------------------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        """Let go of accounts that have neither rooms nor clients any more."""
+        now = self._clock.seconds()
+        for bare in [bare for bare, until in self._held.items() if until <= now and not self._accounts.knows(bare)]:
+            if bare not in self._busy:
+                self._let_go(bare)
+        self._sweeps.start(GRACE / 4, self._sweep)
+
+    def _let_go(self, bare: str) -> None:
+        del self._held[bare]
+        self._busy[bare] = []
+        self._journal.let_go(bare).addCallback(lambda _on_disk: self._free(bare))
+
+    # Trouble ---------------------------------------------------------------------------------------------------
+
+    def _watch_over(self) -> None:
+        """End in time, when the database is out of reach: others take the accounts then."""
+        left = self._life.left
+        if left <= 0:
+            self._over(HeldByAnother("no sign of life could be given in time: other processes take the accounts"))
+            return
+        self._watch.start(min(left, LOOK), self._watch_over)
+
+    def _over(self, error: HeldByAnother) -> None:
+        self.stop()
+        self._lost(error)
+
+    def _not_seen(self, failure: Failure) -> None:
+        error = failure.value
+        if not isinstance(error, StateError):
+            self.log.failure("while the cluster was looked at", failure)
+        elif not self._ended:
+            self._failed(error)
+
+    def _failed(self, error: StateError) -> None:
+        if isinstance(error, HeldByAnother):
+            self._over(error)
+        elif str(error) != self._trouble:
+            self._trouble = str(error)
+            self.log.warn("the cluster cannot be looked at, trying again: {error}", error=error)
+
+    def _healed(self) -> None:
+        if self._trouble:
+            self.log.info("the cluster can be looked at again")
+        self._trouble = ""
+
+    def _in_thread(self, work: Callable[[], _Result]) -> Deferred[_Result]:
+        return self._run(work)  # type: ignore[return-value]
+
+    def stop(self) -> None:
+        """Look no more. What is held stays so until state is closed."""
+        self._ended = True
+        for timer in (self._looks, self._sweeps, self._watch):
+            timer.stop()
+
+
+def _chunks(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(names), AT_ONCE):
+        yield names[start : start + AT_ONCE]

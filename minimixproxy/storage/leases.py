@@ -1,0 +1,184 @@
+"""Which process of a cluster has which account: finding, taking, noticing who is over. All of it blocks.
+
+An account is taken and read in one transaction, so nobody can have written to it in between; whoever had it before is
+over (see `cluster_lease`), or has let it go.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeVar
+
+from sqlalchemy import Connection
+
+from minimixproxy.logs.logger import Logger
+from minimixproxy.storage.cluster_lease import NOTHING, ClusterLease
+from minimixproxy.storage.database import Database
+from minimixproxy.storage.journal import Adopted
+from minimixproxy.storage.lease import NOW
+from minimixproxy.storage.loading import GivenOutUpTo, Loader
+from minimixproxy.storage.sealing import Sealer
+
+_PATIENCE = ("SET LOCAL lock_timeout = '5s'", "SET LOCAL statement_timeout = '20s'")
+_WHO = """
+SELECT leases.bare, leases.epoch, holders.number, holders.name, holders.address, holders.ended, holders.given_out
+FROM leases JOIN holders ON holders.number = leases.holder WHERE leases.bare = ANY(%s) FOR UPDATE OF leases
+"""
+_TAKE_OVER = "UPDATE leases SET holder = %s, epoch = nextval('epochs') WHERE bare = ANY(%s)"
+_TAKE = """
+INSERT INTO leases (bare, holder, epoch) SELECT bare, %s, nextval('epochs') FROM unnest(%s::text[]) AS bare
+ON CONFLICT DO NOTHING RETURNING bare
+"""
+_KNOWN = """
+SELECT EXISTS (SELECT FROM accounts WHERE bare = %s) OR EXISTS (SELECT FROM login_keys WHERE bare = %s)
+OR EXISTS (SELECT FROM login_tokens WHERE bare = %s)
+"""
+_BURY = f"""
+UPDATE holders SET ended = true WHERE number IN (
+    SELECT number FROM holders WHERE NOT ended AND expires < {NOW} AND number <> %s FOR UPDATE SKIP LOCKED
+) RETURNING number, name, address
+"""
+_LIVE = "SELECT number, name, address FROM holders WHERE NOT ended ORDER BY number"
+_ORPHANS = """
+SELECT leases.bare FROM leases JOIN holders ON holders.number = leases.holder
+WHERE holders.ended ORDER BY leases.bare LIMIT %s
+"""
+_NEVER_TAKEN = """
+SELECT accounts.bare FROM accounts LEFT JOIN leases ON leases.bare = accounts.bare
+WHERE leases.bare IS NULL ORDER BY accounts.bare LIMIT %s
+"""
+_LEFT_NOTHING = """
+DELETE FROM holders WHERE ended AND NOT EXISTS (SELECT FROM leases WHERE leases.holder = holders.number)
+"""
+_Result = TypeVar("_Result")
+
+MOST_ORPHANS: Final = 100_000  # looked at in one survey
+
+
+class Holder(NamedTuple):
+    """A process of the cluster, and where others reach it."""
+
+    number: int
+    name: str
+    address: str
+
+
+class Elsewhere(NamedTuple):
+    """Another process has the account, since that epoch."""
+
+    holder: Holder
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """How the cluster stands: who lives, who was found to be over, and accounts that nobody has."""
+
+    live: Sequence[Holder]
+    buried: Sequence[Holder]
+    orphans: Sequence[str]
+
+
+class Leases:
+    """One connection to the database, for one thread at a time."""
+
+    log = Logger()
+
+    def __init__(self, database: Database, lease: ClusterLease, sealer: Sealer, given_out: int | None = None) -> None:
+        """`given_out`: how far output went of accounts that no process of a cluster has had yet, if that is known."""
+        self._database = database
+        self._lease = lease
+        self._sealer = sealer
+        self._given_out = given_out
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+
+    def find(self, bare: str) -> Elsewhere | Adopted | None:
+        """Return who has an account, or what there is of it: then it is ours. None: nothing is known of it.
+
+        Raises `StateError`, or `HeldByAnother` if this process is over.
+        """
+        return self._run(lambda connection: self._find(connection, bare, known=True))
+
+    def claim(self, bare: str) -> Elsewhere | Adopted:
+        """The same, and the account is ours if nobody has it, whether or not anything is known of it."""
+        found = self._run(lambda connection: self._find(connection, bare, known=False))
+        assert found is not None, "it is taken"
+        return found
+
+    def take(self, names: Sequence[str]) -> Adopted:
+        """Take those of these accounts that nobody has; return what there is of them. Raises as `find`."""
+        return self._run(lambda connection: self._take(connection, names))
+
+    def survey(self, *, thorough: bool) -> Survey:
+        """Look who is over, who lives, and which accounts nobody has. Raises as `find`.
+
+        `thorough`: also for accounts that no process has ever had, by looking at all of them.
+        """
+        return self._run(lambda connection: self._survey(connection, thorough=thorough))
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._close()
+
+    def _find(self, connection: Connection, bare: str, *, known: bool) -> Elsewhere | Adopted | None:
+        row = connection.exec_driver_sql(_WHO, ([bare],)).first()
+        if row is not None and row.number == self._lease.number:
+            return self._read(connection, [bare], {})  # it was taken, and the answer was lost
+        if row is not None and not row.ended:
+            return Elsewhere(Holder(row.number, row.name, row.address), row.epoch)
+        if row is None and known and not connection.exec_driver_sql(_KNOWN, (bare,) * 3).scalar():
+            return None
+        adopted = self._take(connection, [bare])
+        return adopted if adopted.names else self._find(connection, bare, known=known)  # somebody was faster
+
+    def _take(self, connection: Connection, names: Sequence[str]) -> Adopted:
+        """Take what is free. A row that is locked says the same until this transaction is over."""
+        rows = connection.exec_driver_sql(_WHO, (list(names),)).all()
+        former = {row.bare: row.given_out for row in rows if row.ended}
+        number = self._lease.number
+        if former:
+            connection.exec_driver_sql(_TAKE_OVER, (number, list(former)))
+        new = sorted(set(names) - {row.bare for row in rows})
+        taken = connection.exec_driver_sql(_TAKE, (number, new)).scalars().all() if new else []
+        known = {bare: given_out for bare, given_out in former.items() if given_out != NOTHING}
+        return self._read(connection, [*former, *taken], known)
+
+    def _read(self, connection: Connection, names: Sequence[str], given_out: Mapping[str, int]) -> Adopted:
+        loader = Loader(connection, self._database.name, self._sealer, names)
+        found = loader.load(GivenOutUpTo(self._given_out, given_out))
+        keys, tokens = loader.login_keys, loader.login_tokens
+        return Adopted(names, found, keys, tokens, loader.blocked, loader.last_sequence)
+
+    def _survey(self, connection: Connection, *, thorough: bool) -> Survey:
+        buried = [Holder(*row) for row in connection.exec_driver_sql(_BURY, (self._lease.number,))]
+        connection.exec_driver_sql(_LEFT_NOTHING)
+        live = [Holder(*row) for row in connection.exec_driver_sql(_LIVE)]
+        orphans = list(connection.exec_driver_sql(_ORPHANS, (MOST_ORPHANS,)).scalars())
+        if thorough:
+            orphans += connection.exec_driver_sql(_NEVER_TAKEN, (MOST_ORPHANS,)).scalars()
+        return Survey(live, buried, orphans)
+
+    def _run(self, work: Callable[[Connection], _Result]) -> _Result:
+        """Do something in a transaction in which this process is not over."""
+        with self._lock, self._database.explained():
+            if self._connection is None:
+                self._connection = self._database.engine.connect()
+            try:
+                with self._connection.begin():
+                    for statement in _PATIENCE:
+                        self._connection.exec_driver_sql(statement)
+                    self._lease.check_loading(self._connection)
+                    return work(self._connection)
+            except BaseException:
+                self._close()
+                raise
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()

@@ -1,0 +1,339 @@
+"""What one process of a cluster holds, without a database."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.cluster.holding import AT_ONCE, GRACE, LOOK, MOST_WAITING, THOROUGH, CannotTell, Holding
+from minimixproxy.minimix.interfaces.journal import KeptAccount
+from minimixproxy.storage.errors import StateError
+from minimixproxy.storage.journal import Adopted
+from minimixproxy.storage.lease import HeldByAnother
+from minimixproxy.storage.leases import Elsewhere, Holder, Survey
+from minimixproxy.storage.loading import LoadedAccount
+
+OWN = 7
+OTHER = Holder(8, "node-b", "b:5270")
+BARE, BOB = "alice@example.org", "bob@example.org"
+
+
+def adopted(*names: str, kept: bool = True) -> Adopted:
+    accounts = [LoadedAccount(1, KeptAccount(bare, None, refused=False, last_seen=0.0), ()) for bare in names]
+    return Adopted(list(names), accounts if kept else [], {}, {}, {}, 5)
+
+
+def lines(log: Sequence[LogEvent]) -> list[str]:
+    return [formatEvent(event) for event in log]
+
+
+class FakeLeases:
+    """A cluster as it is told to be."""
+
+    def __init__(self) -> None:
+        self.elsewhere: set[str] = set()
+        self.known: set[str] = set()
+        self.orphans: list[str] = []
+        self.never_taken: list[str] = []
+        self.live = [Holder(OWN, "node-a", "a:5270")]
+        self.buried: list[Holder] = []
+        self.fault: StateError | None = None
+        self.asked: list[tuple[str, Any]] = []
+
+    def find(self, bare: str) -> Elsewhere | Adopted | None:
+        self._note("find", bare)
+        if bare in self.elsewhere:
+            return Elsewhere(OTHER, 3)
+        return adopted(bare) if bare in self.known else None
+
+    def claim(self, bare: str) -> Elsewhere | Adopted:
+        self._note("claim", bare)
+        return Elsewhere(OTHER, 3) if bare in self.elsewhere else adopted(bare, kept=bare in self.known)
+
+    def take(self, names: Sequence[str]) -> Adopted:
+        self._note("take", len(names))
+        return adopted(*(bare for bare in names if bare not in self.elsewhere))
+
+    def survey(self, *, thorough: bool) -> Survey:
+        self._note("survey", thorough)
+        orphans, self.orphans = self.orphans, []
+        return Survey(self.live, self.buried, orphans + (self.never_taken if thorough else []))
+
+    def _note(self, question: str, what: object) -> None:
+        self.asked.append((question, what))
+        if self.fault is not None:
+            raise self.fault
+
+    def close(self) -> None:
+        self.asked.append(("close", None))
+
+
+class HoldingTestCase(SynchronousTestCase):
+    left = 15.0
+    number = OWN
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.leases = FakeLeases()
+        self.journalled: list[tuple[str, Any]] = []
+        self.restored: list[str] = []
+        self.in_memory: set[str] = set()
+        self.on_disk: list[Deferred[None]] = []
+        self.lost: list[StateError] = []
+        self.threads: list[tuple[Callable[[], Any], Deferred[Any]]] | None = None  # None: done at once
+        self.holding = Holding(self, self, self.clock)
+
+    def begin(self) -> None:
+        self.holding.begin(self.leases, self, self.run_in_thread, self.lost.append)
+        self.addCleanup(self.holding.stop)
+
+    # Journal, Accounts
+
+    def adopt(self, adopted: Adopted) -> None:
+        self.journalled += [("adopt", bare) for bare in adopted.names]
+
+    def let_go(self, bare: str) -> Deferred[None]:
+        self.journalled.append(("let go", bare))
+        done = Deferred[None]()
+        self.on_disk.append(done)
+        return done
+
+    def restore(self, kept: list[KeptAccount]) -> None:
+        self.restored += [account.bare for account in kept]
+        self.in_memory.update(self.restored)
+
+    def knows(self, bare: str) -> bool:
+        return bare in self.in_memory
+
+    # Threads
+
+    def run_in_thread(self, work: Callable[[], Any]) -> Deferred[Any]:
+        if self.threads is None:
+            return maybeDeferred(work)
+        done = Deferred[Any]()
+        self.threads.append((work, done))
+        return done
+
+    def work(self, which: int = 0) -> None:
+        """Have a thread do the first thing that waits."""
+        assert self.threads is not None
+        work, done = self.threads.pop(which)
+        maybeDeferred(work).chainDeferred(done)
+
+    def ask(self, bare: str, *, claim: bool = False) -> Deferred[Elsewhere | None]:
+        return Deferred.fromCoroutine(self.holding.claim(bare) if claim else self.holding.find(bare))
+
+
+class AskedTests(HoldingTestCase):
+    """A client comes."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.begin()
+        self.leases.asked.clear()
+
+    def test_elsewhere(self) -> None:
+        self.leases.elsewhere.add(BARE)
+        for claim in (False, True):
+            self.assertEqual(self.successResultOf(self.ask(BARE, claim=claim)), Elsewhere(OTHER, 3))
+        self.assertEqual((self.journalled, len(self.holding)), ([], 0))
+
+    def test_known_and_nobodys(self) -> None:
+        self.leases.known.add(BARE)
+        self.assertIsNone(self.successResultOf(self.ask(BARE)))
+        self.assertEqual((self.journalled, self.restored), ([("adopt", BARE)], [BARE]))
+        self.assertIn(BARE, self.holding)
+
+    def test_not_known(self) -> None:
+        """A made-up name costs a question, and nothing is held before a login."""
+        self.assertIsNone(self.successResultOf(self.ask(BARE)))
+        self.assertNotIn(BARE, self.holding)
+        self.assertIsNone(self.successResultOf(self.ask(BARE, claim=True)))
+        self.assertIn(BARE, self.holding)
+        self.assertEqual(self.restored, [])
+
+    def test_here_already(self) -> None:
+        """Nobody is asked."""
+        self.ask(BARE, claim=True)
+        self.leases.asked.clear()
+        self.assertIsNone(self.successResultOf(self.ask(BARE)))
+        self.assertEqual(self.leases.asked, [])
+
+    def test_two_at_once(self) -> None:
+        """The second one waits for the first one's answer: an account is adopted once."""
+        self.leases.known.add(BARE)
+        self.threads = []
+        first, second = self.ask(BARE), self.ask(BARE, claim=True)
+        self.assertEqual(len(self.threads), 1)
+        self.work()
+        self.assertEqual((self.successResultOf(first), self.successResultOf(second)), (None, None))
+        self.assertEqual((self.threads, self.journalled), ([], [("adopt", BARE)]))
+
+    def test_the_second_asks_again_if_it_is_elsewhere(self) -> None:
+        """It may have come free meanwhile."""
+        self.leases.elsewhere.add(BARE)
+        self.threads = []
+        first, second = self.ask(BARE), self.ask(BARE)
+        self.work()
+        self.assertEqual(len(self.threads), 1)
+        self.leases.elsewhere.clear()
+        self.leases.known.add(BARE)
+        self.work()
+        self.assertEqual((self.successResultOf(first), self.successResultOf(second)), (Elsewhere(OTHER, 3), None))
+
+    def test_the_database_does_not_answer(self) -> None:
+        self.leases.fault = StateError("out of reach")
+        with capturedLogs() as log:
+            for _ in range(2):
+                self.assertEqual(str(self.failureResultOf(self.ask(BARE), CannotTell).value), "out of reach")
+            self.leases.fault = None
+            self.clock.advance(LOOK)
+        self.assertEqual(
+            lines(log),
+            ["the cluster cannot be looked at, trying again: out of reach", "the cluster can be looked at again"],
+        )
+
+    def test_too_many_at_once(self) -> None:
+        self.threads = []
+        for number in range(MOST_WAITING):
+            self.ask(f"user{number}@example.org")
+        self.failureResultOf(self.ask(BARE), CannotTell)
+        self.work()
+        self.assertNoResult(self.ask(BARE))
+
+    def test_found_by_two_ways_at_once(self) -> None:
+        """The look at the cluster and a client: what came first is in use already, and stays."""
+        self.leases.known.add(BARE)
+        self.leases.orphans = [BARE, BOB]
+        self.threads = []
+        self.clock.advance(LOOK)
+        self.work()  # the survey
+        asked = self.ask(BARE)
+        self.work(1)
+        self.work(0)
+        self.assertIsNone(self.successResultOf(asked))
+        self.assertEqual((self.journalled, self.restored), ([("adopt", BARE), ("adopt", BOB)], [BARE, BOB]))
+
+
+class OrphanTests(HoldingTestCase):
+    """Accounts that nobody has."""
+
+    def test_at_the_start(self) -> None:
+        """All of them, by as many as one transaction may take, and not again soon."""
+        self.leases.never_taken = [f"user{number}@example.org" for number in range(AT_ONCE + 1)]
+        self.begin()
+        self.assertEqual(self.leases.asked, [("survey", True), ("take", AT_ONCE), ("take", 1)])
+        self.assertEqual(len(self.holding), AT_ONCE + 1)
+        self.clock.pump([LOOK] * int(THOROUGH / LOOK - 1))
+        self.assertEqual(set(self.leases.asked[3:]), {("survey", False)})
+        self.clock.advance(LOOK)
+        self.assertEqual(self.leases.asked[-1], ("survey", True))
+
+    def test_of_one_that_is_over(self) -> None:
+        self.begin()
+        self.leases.orphans, self.leases.buried = [BARE], [OTHER]
+        with capturedLogs() as log:
+            self.clock.advance(LOOK)
+        self.assertEqual(self.restored, [BARE])
+        self.assertEqual(lines(log), ["node-b has given no sign of life for 15 s: the others take its accounts"])
+
+    def test_only_its_share(self) -> None:
+        """The other one takes the rest."""
+        names = [f"user{number}@example.org" for number in range(50)]
+        taken: set[str] = set()
+        for own, other in ((7, 8), (8, 7)):
+            self.setUp()
+            self.number = own
+            self.leases.live = [Holder(own, "a", ""), Holder(other, "b", "")]
+            self.leases.orphans = list(names)
+            self.begin()
+            self.assertTrue(0 < len(self.restored) < 50)
+            self.assertEqual(taken & set(self.restored), set())
+            taken |= set(self.restored)
+        self.assertEqual(taken, set(names))
+
+    def test_somebody_was_faster(self) -> None:
+        self.leases.orphans, self.leases.elsewhere = [BARE, BOB], {BARE}
+        self.begin()
+        self.assertEqual(self.restored, [BOB])
+
+
+class LetGoTests(HoldingTestCase):
+    """Accounts without rooms and clients."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.begin()
+        self.ask(BARE, claim=True)
+
+    def later(self) -> None:
+        self.clock.pump([GRACE / 4] * 5)
+
+    def test_when_nobody_needs_it(self) -> None:
+        self.clock.advance(GRACE / 2)
+        self.assertEqual(self.journalled, [("adopt", BARE)])
+        self.later()
+        self.assertEqual(self.journalled, [("adopt", BARE), ("let go", BARE)])
+        self.assertNotIn(BARE, self.holding)
+
+    def test_not_while_it_is_in_memory(self) -> None:
+        self.in_memory.add(BARE)
+        self.later()
+        self.assertIn(BARE, self.holding)
+
+    def test_who_comes_meanwhile_waits_until_it_is_on_disk(self) -> None:
+        """Else what was written last would be missing, or its lease would go after it was taken."""
+        self.later()
+        self.leases.asked.clear()
+        asked = self.ask(BARE, claim=True)
+        self.assertNoResult(asked)
+        self.on_disk[0].callback(None)
+        self.assertIsNone(self.successResultOf(asked))
+        self.assertIn(("claim", BARE), self.leases.asked)
+
+    def test_who_comes_before_keeps_it(self) -> None:
+        self.clock.pump([GRACE / 4] * 3)
+        self.ask(BARE)
+        self.clock.pump([GRACE / 4] * 2)
+        self.assertIn(BARE, self.holding)
+
+
+class OverTests(HoldingTestCase):
+    """The process gives no sign of life, or is told that it is over."""
+
+    def test_the_database_is_out_of_reach_for_too_long(self) -> None:
+        self.begin()
+        self.left = 0.5
+        self.clock.advance(LOOK)
+        self.assertEqual(self.lost, [])
+        self.left = 0.0
+        self.clock.advance(0.5)
+        self.assertEqual(len(self.lost), 1)
+        self.assertIn("no sign of life could be given in time", str(self.lost[0]))
+
+    def test_told_so(self) -> None:
+        for question in ("survey", "find"):
+            self.setUp()
+            self.begin()
+            self.leases.fault = HeldByAnother("others have it")
+            if question == "find":
+                self.failureResultOf(self.ask(BARE), CannotTell)
+            else:
+                self.clock.advance(LOOK)
+            self.assertEqual([str(error) for error in self.lost], ["others have it"])
+            asked = len(self.leases.asked)
+            self.clock.pump([LOOK] * 20)
+            self.assertEqual((len(self.leases.asked), len(self.lost)), (asked, 1))
+
+    def test_stopped(self) -> None:
+        """An answer that comes late changes nothing."""
+        self.threads = []
+        self.begin()
+        self.holding.stop()
+        self.leases.fault = StateError("closed")
+        self.work()
+        self.clock.advance(LOOK)
+        self.assertEqual((self.threads, self.lost), ([], []))

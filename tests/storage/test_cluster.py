@@ -1,0 +1,362 @@
+"""Several processes have one database together, and of the accounts each has its own: on PostgreSQL."""
+
+from dataclasses import replace
+
+from minimixproxy.minimix.interfaces.journal import KeptMembership, KeptPrivate
+from minimixproxy.sasl.keys import Keys
+from minimixproxy.storage.cluster_lease import NOTHING, ClusterLease, Node
+from minimixproxy.storage.journal import Adopted
+from minimixproxy.storage.lease import LEASE, RENEWAL, HeldByAnother, Lease
+from minimixproxy.storage.leases import Elsewhere, Holder
+from minimixproxy.storage.noted_given_out import NOTED_AFTER
+from minimixproxy.storage.numbering import SLOTS
+from tests.storage.cases import BARE, MEMBERSHIP, ROOM, message
+from tests.storage.clustered import CLUSTER, ClusterTestCase
+
+BOB = "bob@example.org"
+KEYS = Keys("sha1", b"salt", 4096, b"stored", b"server", None)
+
+
+class TakingTests(ClusterTestCase):
+    """Who has an account, and who may take it."""
+
+    def test_one_has_it_and_the_other_is_told(self) -> None:
+        one, other = self.process(), self.process()
+        self.assertIsNone(one.adopted())
+        found = other.claim()
+        assert isinstance(found, Elsewhere)
+        self.assertEqual(found, Elsewhere(Holder(one.lease.number, "node-1", "node-1:5270"), found.epoch))
+        self.assertEqual(one.leases.survey(thorough=True).orphans, [])
+
+    def test_of_whom_nothing_is_known_nobody_is_asked_to_have(self) -> None:
+        """Somebody who has not logged in may name any account."""
+        one, other = self.process(), self.process()
+        self.assertIsNone(one.leases.find(BARE))
+        self.assertIsNone(other.adopted())
+
+    def test_each_kind_of_what_is_known(self) -> None:
+        one, other = self.process(), self.process()
+        one.adopted()
+        one.journal.login_keys.put(BOB, [KEYS])
+        one.keep()
+        one.turn()
+        one.crash()
+        self.time_out(one)
+        other.leases.survey(thorough=False)
+        for bare in (BARE, BOB):
+            self.assertIsInstance(other.leases.find(bare), Adopted, bare)
+        self.assertIsNone(other.leases.find("carol@example.org"))
+
+    def test_epochs_grow(self) -> None:
+        one = self.process()
+        one.adopted()
+        epochs = self.execute("SELECT epoch FROM leases")
+        one.journal.let_go(BARE)
+        one.turn()
+        self.assertEqual(self.execute("SELECT * FROM leases"), [])
+        self.process().adopted()
+        self.assertGreater(self.execute("SELECT epoch FROM leases"), epochs)
+
+    def test_only_who_is_noted_as_over_has_none(self) -> None:
+        """That the time is over does not make it so: it might be renewed in the same moment."""
+        one, other = self.process(), self.process()
+        one.adopted()
+        self.time_out(one)
+        self.assertIsInstance(other.claim(), Elsewhere)
+        survey = other.leases.survey(thorough=False)
+        self.assertEqual([holder.name for holder in survey.buried], ["node-1"])
+        self.assertEqual(([holder.name for holder in survey.live], survey.orphans), (["node-2"], [BARE]))
+        self.assertIsInstance(other.claim(), Adopted)
+
+    def test_many_at_once(self) -> None:
+        """Those that another one has, are left."""
+        one, other = self.process(), self.process()
+        one.adopted(BOB)
+        taken = other.leases.take([BARE, BOB, "carol@example.org"])
+        self.assertEqual(sorted(taken.names), [BARE, "carol@example.org"])
+        self.assertIsInstance(one.claim(), Elsewhere)
+
+    def test_taken_and_the_answer_was_lost(self) -> None:
+        one = self.process()
+        one.leases.take([BARE])
+        self.assertIsInstance(one.claim(), Adopted)
+
+    def test_accounts_of_a_proxy_that_was_alone(self) -> None:
+        """They are nobody's, which only a thorough look finds. What they had in common, each has by itself."""
+        lab = self.lab()
+        for bare in (BARE, BOB):
+            lab.journal.room(bare, ROOM).membership(MEMBERSHIP)
+            room = lab.journal.room(bare, ROOM)
+            room.message_kept(message(room.next_sequence(), raw=b"<message>the same</message>"))
+        lab.turn()
+        lab.writer.store.end()
+        one = self.process()
+        self.assertEqual(one.leases.survey(thorough=False).orphans, [])
+        self.assertEqual(one.leases.survey(thorough=True).orphans, [BARE, BOB])
+        for bare in (BARE, BOB):
+            account = one.adopted(bare)
+            assert account is not None
+            self.assertEqual([kept.raw for kept in account.rooms[0].messages], [b"<message>the same</message>"])
+
+
+class LifeTests(ClusterTestCase):
+    """A process lives for as long as it gives signs of life; then it is over for good."""
+
+    def test_renewed_in_time(self) -> None:
+        one, other = self.process(), self.process()
+        self.time_out(one)
+        one.clock.advance(RENEWAL)
+        one.writer.rest()
+        self.assertEqual(other.leases.survey(thorough=False).buried, [])
+        self.assertEqual(one.lease.left, LEASE)
+
+    def test_not_before_it_is_time(self) -> None:
+        one = self.process()
+        before = self.execute("SELECT expires FROM holders")
+        one.clock.advance(RENEWAL - 0.1)
+        one.writer.rest()
+        one.keep()
+        one.turn()
+        self.assertEqual(self.execute("SELECT expires FROM holders"), before)
+
+    def test_over_is_over(self) -> None:
+        """Nothing is written, nothing is said, nothing is taken, and no sign of life is given."""
+        one, other = self.process(), self.process()
+        one.adopted()
+        one.keep()
+        one.turn()
+        self.time_out(one)
+        other.leases.survey(thorough=False)
+        before = self.execute("SELECT * FROM messages")
+        one.keep()
+        one.deliver(b"told")
+        one.clock.advance(RENEWAL)
+        self.assertEqual((one.given, len(one.lost)), ([], 1))
+        self.assertIn("no sign of life for 15 s", str(one.lost[0]))
+        self.assertEqual(self.execute("SELECT * FROM messages"), before)
+        for asked in (one.writer.rest, lambda: one.leases.claim(BOB), lambda: one.leases.survey(thorough=False)):
+            self.assertRaises(HeldByAnother, asked)
+        self.assertEqual(self.execute("SELECT ended FROM holders WHERE number = %s", one.lease.number), [(True,)])
+
+    def test_nobody_notes_the_end_of_one_that_is_writing(self) -> None:
+        one, other = self.process(), self.process()
+        self.time_out(one)
+        one.writer.store._begin()
+        self.assertEqual(other.leases.survey(thorough=False).buried, [])
+        one.writer.store._commit()
+        self.assertEqual(len(other.leases.survey(thorough=False).buried), 1)
+
+    def test_a_failed_transaction_renews_nothing(self) -> None:
+        one = self.process()
+        one.clock.advance(NOTED_AFTER)  # which renews nothing
+        one.clock.advance(RENEWAL)
+        one.writer.store._begin()
+        one.lease.rolled_back()
+        self.assertTrue(one.lease.due)
+        self.assertEqual(one.lease.left, LEASE - RENEWAL - NOTED_AFTER)
+
+    def test_orderly_ends(self) -> None:
+        """What it had is free at once."""
+        one, other = self.process(), self.process()
+        one.adopted()
+        one.end()
+        self.assertEqual(other.leases.survey(thorough=False).orphans, [BARE])
+        other.adopted()
+        other.leases.survey(thorough=False)
+        self.assertEqual(self.execute("SELECT name FROM holders"), [("node-2",)], "of the other nothing was left")
+
+    def test_slots_are_used_again(self) -> None:
+        slots = [self.process().lease.slot for _ in range(3)]
+        self.processes[1].end()
+        self.assertEqual((slots, self.process().lease.slot), ([0, 1, 2], 1))
+
+
+class AloneTests(ClusterTestCase):
+    """A cluster, or one proxy that has the database to itself."""
+
+    def test_one_alone_is_kept_out(self) -> None:
+        """It waits, and sees signs of life."""
+        one = self.process()
+        signs = iter(range(100))
+
+        def live(_seconds: float) -> None:
+            self.execute("UPDATE holders SET expires = expires + %s", next(signs))
+
+        error = self.assertRaises(HeldByAnother, Lease(one.database, "alone", live).take)
+        self.assertIn("is in use by a cluster of minimixproxies", str(error))
+
+    def test_a_cluster_is_kept_out(self) -> None:
+        lab = self.lab()
+
+        def live(_seconds: float) -> None:
+            self.execute("UPDATE holder SET expires = expires + 1")
+
+        waiting = ClusterLease(lab.database, CLUSTER, Node("a", "a:1"), live, lab.clock.seconds)
+        self.assertRaises(HeldByAnother, waiting.take)
+        self.assertEqual(self.execute("SELECT * FROM holders"), [])
+
+    def test_another_cluster_is_kept_out(self) -> None:
+        one = self.process()
+
+        def live(_seconds: float) -> None:
+            self.execute("UPDATE holders SET expires = expires + 1")
+
+        waiting = ClusterLease(one.database, "minimix.other", Node("a", "a:1"), live, one.clock.seconds)
+        self.assertRaises(HeldByAnother, waiting.take)
+        self.assertEqual(len(self.execute("SELECT * FROM holders")), 1)
+
+    def test_alone_again(self) -> None:
+        """When all of the cluster have ended, one proxy takes all of it, and knows how far each was."""
+        one, other = self.process(), self.process()
+        one.adopted()
+        other.adopted(BOB)
+        told: dict[str, list[int]] = {}
+        for process, bare in ((one, BARE), (other, BOB)):
+            process.journal.room(bare, ROOM).membership(MEMBERSHIP)
+            process.journal.room(bare, ROOM).attached("phone")
+            told[bare] = [kept.sequence for kept in process.keep(2, bare)]
+            process.turn()
+            process.end()
+        lab = self.lab()
+        cursors = {account.bare: account.rooms[0].cursors for account in lab.kept}
+        self.assertEqual(cursors, {bare: {"phone": told[bare][-1]} for bare in (BARE, BOB)})
+        self.assertEqual(self.execute("SELECT * FROM leases") + self.execute("SELECT * FROM holders"), [])
+
+
+class HandoverTests(ClusterTestCase):
+    """What one process has kept, the next one has."""
+
+    def test_everything(self) -> None:
+        one, other = self.process(), self.process()
+        one.adopted()
+        room = one.journal.room(BARE, ROOM)
+        membership = replace(MEMBERSHIP, password="secret", since=5.0, missing_since=("id", 7.0))
+        room.membership(membership)
+        kept = one.keep(3)
+        private = KeptPrivate(room.next_sequence(), b"<message/>")
+        room.private_kept(private)
+        room.seen("phone", kept[1].sequence)
+        one.journal.login_keys.put(BARE, [KEYS])
+        one.journal.blocked.put(BARE, 5.0, "why")
+        one.turn()
+        one.end()
+        account = other.adopted()
+        assert account is not None
+        (found,) = account.rooms
+        self.assertEqual((found.membership, found.messages, found.privates), (membership, kept, [private]))
+        self.assertEqual(found.cursors, {"phone": kept[1].sequence})
+        self.assertEqual((other.journal.login_keys.of(BARE), BARE in other.journal.blocked), ((KEYS,), True))
+
+    def test_others_are_left_alone(self) -> None:
+        """Reading one account, its damaged rows included, changes nothing of another's."""
+        one, other = self.process(), self.process()
+        for process, bare in ((one, BARE), (other, BOB)):
+            process.adopted(bare)
+            process.journal.room(bare, ROOM).membership(MEMBERSHIP)
+            process.journal.room(bare, ROOM).attached("phone")
+            process.keep(2, bare)
+            process.journal.acknowledged(bare, "phone", 1)
+            process.turn()
+        tables = ("accounts", "rooms", "messages", "cursors", "acknowledged")
+        before = {table: self.execute(f"SELECT * FROM {table}") for table in tables}
+        third = self.process()
+        self.execute("UPDATE rooms SET nick = '' WHERE account_id = (SELECT id FROM accounts WHERE bare = %s)", BARE)
+        one.end()
+        third.adopted()
+        for table in tables:
+            left = [row for row in before[table] if row in self.execute(f"SELECT * FROM {table}")]
+            self.assertEqual(len(left), {"accounts": 2, "messages": 2}.get(table, 1), table)
+        self.flushLoggedErrors()
+
+    def test_numbers_grow_and_are_nobody_elses(self) -> None:
+        """Those of an account grow from process to process, whoever has given how many."""
+        one, other = self.process(), self.process()
+        one.adopted()
+        other.adopted(BOB)
+        one.journal.room(BARE, ROOM).membership(MEMBERSHIP)
+        numbers = [kept.sequence for kept in one.keep(500)]
+        others = [kept.sequence for kept in other.keep(3, BOB)]
+        one.turn()
+        one.end()
+        other.turn()
+        other.adopted()
+        more = [kept.sequence for kept in other.keep(3)]
+        others += [kept.sequence for kept in other.keep(3, BOB)]
+        other.turn()
+        self.assertEqual(numbers + more, sorted({*numbers, *more}))
+        self.assertEqual(set(numbers + more) & set(others), set())
+        self.assertEqual({number % SLOTS for number in numbers}, {one.lease.slot})
+        self.assertEqual({number % SLOTS for number in others + more}, {other.lease.slot})
+        rows = self.execute("SELECT id FROM accounts UNION ALL SELECT id FROM rooms")
+        self.assertEqual(len(rows), len(set(rows)))
+
+    def test_a_slot_used_again_gives_no_number_twice(self) -> None:
+        one = self.process()
+        one.adopted()
+        one.journal.room(BARE, ROOM).membership(MEMBERSHIP)
+        first = one.keep(3)
+        one.turn()
+        one.end()
+        again = self.process()
+        again.adopted(BOB)
+        more = again.keep(3, BOB)
+        again.turn()
+        self.assertEqual((again.lease.slot, len(self.execute("SELECT * FROM messages"))), (one.lease.slot, 6))
+        self.assertGreater(more[0].sequence, first[-1].sequence)
+
+    def test_how_far_output_went(self) -> None:
+        """Noted with what is written next, and soon after what was written last."""
+        for wait, seen in ((0.0, 1), (NOTED_AFTER, 2)):
+            one, other = self.process(), self.process()
+            one.adopted()
+            one.journal.room(BARE, ROOM).membership(KeptMembership("alice", "alice"))
+            one.journal.room(BARE, ROOM).attached("phone")
+            one.turn()
+            kept = []
+            for _ in range(2):
+                kept += one.keep()
+                one.deliver(b"told")
+                one.turn()
+            one.clock.advance(wait)
+            self.assertEqual(one.given, [b"told"] * 2)
+            one.crash()
+            self.time_out(one)
+            other.leases.survey(thorough=False)
+            account = other.adopted()
+            assert account is not None
+            self.assertEqual(account.rooms[0].cursors, {"phone": kept[seen - 1].sequence}, wait)
+            other.journal.account_forgotten(BARE)
+            other.turn()
+            other.end()
+
+    def test_nothing_is_noted_twice(self) -> None:
+        one = self.process()
+        one.adopted()
+        one.keep()
+        one.turn()
+        one.clock.advance(NOTED_AFTER)
+        self.assertFalse(one.lease.has_news)
+        attempts = one.writer.attempts
+        one.clock.advance(1)
+        self.assertEqual(one.writer.attempts, attempts)
+        self.assertNotEqual(self.execute("SELECT given_out FROM holders"), [(NOTHING,)])
+
+    def test_all_messages_anew(self) -> None:
+        """Messages had no place: those of this process's rooms are written anew, and of no others."""
+        one = self.process()
+        one.adopted(BOB)
+        one.keep(2, BOB)
+        one.turn()
+        other = self.process(in_memory=list)
+        other.adopted()
+        other.keep(2)
+        other.turn()
+        other.journal.gathering.limit = 10
+        other.keep(2)
+        other.turn()
+        rooms = self.execute(
+            "SELECT bare, count(*) FROM messages JOIN rooms ON room_id = rooms.id JOIN accounts "
+            "ON account_id = accounts.id GROUP BY bare"
+        )
+        self.assertEqual(rooms, [(BOB, 2)])
+        self.flushLoggedErrors()
