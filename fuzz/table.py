@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from fuzz import cores, files, logins, websocket, wire, words
+from fuzz import cluster, cores, files, logins, websocket, wire, words
 from fuzz.target import Target
 
-_KINDS = (wire, websocket, words, logins, files, cores)
+_KINDS = (wire, websocket, words, logins, files, cores, cluster)
 TARGETS: dict[str, Target] = {name: target for kind in _KINDS for name, target in kind.TARGETS.items()}
 MODULES = {name: kind.__name__ for kind in _KINDS for name in kind.TARGETS}
 

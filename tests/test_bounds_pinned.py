@@ -31,6 +31,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "PATIENCE": 8,
         "MOST_MECHANISMS": 50,
     },
+    "cluster.handover_header": {"VERSION": 1, "MAX_HEADER": 4096, "MAX_NUMBER": 2**63 - 1},
     "c2s.session.acknowledgements": {"EACH": 50, "TOGETHER": 2, "MAX_WRITES": 150, "CROSSING": 1},
     "c2s.server.registrar": {
         "ANSWER_TIMEOUT": 30,

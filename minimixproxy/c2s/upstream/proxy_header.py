@@ -16,9 +16,9 @@ from minimixproxy.c2s.errors import UpstreamError
 from minimixproxy.c2s.transport.peers import Ends, IPEnd, Peer, ip_end
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
-_LOCAL, _PROXY = 0x20, 0x21  # version 2, and the command
-_TCP = {4: 0x11, 6: 0x21}  # TCP over IPv4, over IPv6
-_NO_ADDRESS = bytes(12)  # as long as two of IPv4 with their ports
+LOCAL, PROXY = 0x20, 0x21  # version 2, and the command
+TCP = {4: 0x11, 6: 0x21}  # TCP over IPv4, over IPv6
+NO_ADDRESS = bytes(12)  # as long as two of IPv4 with their ports
 
 _HINT = "upstream_proxy_protocol is on: does the server expect the PROXY protocol on this port?"
 # Stream errors that may be about a header taken for XML. "": there was none, the server just hung up for example.
@@ -38,15 +38,19 @@ def header_for(client: Peer | None, transport: Any) -> bytes:
     return proxy_header(Ends(ip_end(transport.getHost()), ip_end(transport.getPeer())))
 
 
-def proxy_header(ends: Ends) -> bytes:
-    """Return the header that names these ends. A destination of the other family is not named."""
+def proxy_header(ends: Ends, more: bytes = b"") -> bytes:
+    """Return the header that names these ends. A destination of the other family is not named.
+
+    `more`: what stands behind the addresses (TLVs, §2.2).
+    """
     source, destination = ends
     if source is None:
-        return _header(_LOCAL, 0, _NO_ADDRESS)
+        return _header(LOCAL, 0, NO_ADDRESS + more)
     if destination is None or destination.address.version != source.address.version:
         destination = IPEnd(type(source.address)(0), 0)
     addresses = source.address.packed + destination.address.packed
-    return _header(_PROXY, _TCP[source.address.version], addresses + pack("!HH", source.port, destination.port))
+    ports = pack("!HH", source.port, destination.port)
+    return _header(PROXY, TCP[source.address.version], addresses + ports + more)
 
 
 def _header(command: int, family: int, addresses: bytes) -> bytes:
