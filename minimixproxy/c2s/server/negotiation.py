@@ -17,8 +17,10 @@ from minimixproxy.c2s.errors import UpstreamError
 from minimixproxy.c2s.server.client_headers import ClientHeaders
 from minimixproxy.c2s.server.client_login import ClientLogin
 from minimixproxy.c2s.server.client_registration import ClientRegistration
+from minimixproxy.c2s.server.elsewhere import Handed, Introduction
 from minimixproxy.c2s.server.exchanges import plain
 from minimixproxy.c2s.server.exchanges.login_exchange import Client, Exchange, LoggedIn
+from minimixproxy.c2s.server.holder_search import HolderSearch
 from minimixproxy.c2s.server.inline_login import Begun, InlineLogin
 from minimixproxy.c2s.server.login_time import LoginTime
 from minimixproxy.c2s.server.negotiation_context import NegotiationContext, Opened
@@ -26,7 +28,6 @@ from minimixproxy.c2s.server.negotiation_states import WAITING, State, kind_of
 from minimixproxy.c2s.server.offers import DomainOffer
 from minimixproxy.c2s.server.registrar import TooMuch
 from minimixproxy.c2s.server.waiting_client import WaitingClient
-from minimixproxy.c2s.transport.channel_bindings import bindings_as_server
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.config.settings import Domain
 from minimixproxy.counting.tally import Tally
@@ -63,8 +64,10 @@ class Negotiation:
 
     log = Logger()
 
-    def __init__(self, stream: ClientStream, context: NegotiationContext, *, secure: bool) -> None:
-        """`secure`: TLS has been started already."""
+    def __init__(
+        self, stream: ClientStream, context: NegotiationContext, *, secure: bool, handed: Handed | None = None
+    ) -> None:
+        """`secure`: TLS has been started already. `handed`: by another process, which holds the client's connection."""
         self._stream = stream
         self._context = context
         self._state = State.OPEN_SECURE if secure else State.OPEN_PLAIN
@@ -78,6 +81,8 @@ class Negotiation:
         self._request: sasl2.Request | None = None  # of the last login by SASL2
         self._logged_in: LoggedIn | None = None
         self._waiting = WaitingClient(stream)
+        self._handed = handed
+        self._search = HolderSearch(self, context.cluster, self._waiting, seeks=handed is None)
         self._registration = ClientRegistration(context.registrar)
         self._time = LoginTime(context.clock, context.limits.authentication_timeout, self._too_late)
 
@@ -150,9 +155,18 @@ class Negotiation:
         if not self._accepts(opened):
             return
         self._opened = opened
+        if self._state is State.OPEN_SECURE:
+            self._search.by_header(self._headers.account, self._greet)
+            return
         self._stream.write(self._headers.answer())
-        if self._state is State.OPEN_PLAIN:
-            self._show(State.PLAIN, STARTTLS_FEATURE)
+        self._show(State.PLAIN, STARTTLS_FEATURE)
+
+    def _greet(self) -> None:
+        self._stream.write(self._headers.answer())
+        if self._handed is not None and self._handed.offered is not None:  # the client has seen features already
+            self._offered, self._tokens = self._handed.offered, self._handed.tokens
+            self._bindings = self._stream.bindings
+            self._show(State.SECURE, b"")
             return
         domain, offers = self._domain, self._context.offers
         known = offers.now(domain)
@@ -162,7 +176,7 @@ class Negotiation:
             self._show_login(known)
 
     def _show_login(self, offer: DomainOffer) -> None:
-        self._bindings = bindings_as_server(self._stream.transport)
+        self._bindings = self._stream.bindings
         self._offered = self._context.offered(self._headers, offer, self._bindings)
         mechanisms = self._offered.mechanisms
         by_sasl2 = _is_for_sasl2(mechanisms)
@@ -216,9 +230,10 @@ class Negotiation:
             self.client_events(self._waiting.over())
 
         self._state = state
-        self._waiting.wait(work, go_on, self._wait_failed)
+        self._waiting.wait(work, go_on, self.failed)
 
-    def _wait_failed(self, failure: Failure) -> None:
+    def failed(self, failure: Failure) -> None:
+        """End the stream for what kept it from being answered."""
         if isinstance(failure.value, TooMuch | UnusableStanza):
             self.close("policy-violation", str(failure.value))
             return
@@ -232,7 +247,7 @@ class Negotiation:
         self._registration.close()
         self._client_login.profile = sasl
         self._request = None
-        self._client_login.begin(stanza.get("mechanism"), str(stanza.element).strip() or None)
+        self._begin(stanza, stanza.get("mechanism"), str(stanza.element).strip() or None)
 
     def _authenticate(self, stanza: Stanza) -> None:
         self._state = State.CHECKING_SASL2
@@ -243,7 +258,18 @@ class Negotiation:
         except SaslFailure as failure:
             self._client_login.fail(failure)
             return
-        self._client_login.begin(request.mechanism, request.text)
+        self._begin(stanza, request.mechanism, request.text)
+
+    def _begin(self, stanza: Stanza, mechanism: str | None, text: str | None) -> None:
+        if self._search.wants_name(stanza, mechanism, text, (*self._offered.mechanisms, *self._tokens)):
+            self.enter(State.NAMING_SASL2 if self._state is State.CHECKING_SASL2 else State.NAMING)
+            self._stream.write(self._client_login.profile.challenge(b""))
+        else:
+            self._search.by_login(stanza, mechanism, text, self._client_login)
+
+    def _named(self, stanza: Stanza) -> None:
+        self.enter(State.CHECKING_SASL2 if self._state is State.NAMING_SASL2 else State.CHECKING)
+        self._search.named(stanza, str(stanza.element).strip(), self._client_login)
 
     def exchange_by(self, mechanism: str | None) -> Exchange:
         """Return how the client logs in by a mechanism. Raises `SaslFailure`."""
@@ -295,6 +321,10 @@ class Negotiation:
         self._logged_in = logged_in
         if logged_in.upstream is not None:
             logged_in.upstream.addObserver(STREAM_END_EVENT, self._upstream_lost)
+        account = logged_in.login.own.bare
+        self._search.claim(account, lambda: self._admit(logged_in), self._not_begun)
+
+    def _admit(self, logged_in: LoggedIn) -> None:
         if self._state is State.CHECKING_SASL2:
             self._begin_inline(logged_in)
             return
@@ -334,14 +364,14 @@ class Negotiation:
             return giver.given(request, logged_in, self._tokens, bound=bound)
 
         try:
-            begun.start(self._hand_over, give)
+            begun.start(self.hand_over, give)
         except NotSent as error:
             self._end(handled_count_too_high(error.h, error.sent))
         # Before that, a fault of ours drops it.
         else:
             self._let_go(logged_in)
 
-    def _hand_over(self) -> tuple[ClientStream, list[Event], str]:
+    def hand_over(self) -> tuple[ClientStream, list[Event], str]:
         """The negotiation is over: give the client away, what it has sent ahead, and its language."""
         self._finish()
         return self._stream, self._waiting.early, self._headers.lang or ""
@@ -399,6 +429,25 @@ class Negotiation:
             "no stream for {account} at {address}: {error}", account=account, address=self.address, error=str(error)
         )
 
+    # In a cluster (`holder_search.SearchHost`)
+
+    def enter(self, state: State) -> State:
+        """Be in another state from now on; return which it was."""
+        before, self._state = self._state, state
+        return before
+
+    def introduction(self, account: str) -> Introduction:
+        """Return who the client is, as far as it is known."""
+        assert self._opened is not None
+        stream, offered = self._stream, self._offered if self._offered.mechanisms else None
+        websocket = stream.bottom.standalone
+        return Introduction(stream.peer, account, self._opened.raw, stream.bindings, websocket, offered, self._tokens)
+
+    def catch_up(self) -> None:
+        """Read the client again, and look at what it has sent ahead, unless it waits for something else."""
+        if self._state is not State.OVER and self._state not in WAITING:
+            self.client_events(self._waiting.over())
+
     # Means
 
     @property
@@ -451,6 +500,10 @@ TRANSITIONS: dict[tuple[State, str], Callable[[Negotiation, Any], None]] = {
     (State.SECURE, "sasl2 response"): Negotiation._out_of_order,
     (State.SECURE, "sasl2 abort"): Negotiation._abort_sasl,
     (State.SECURE, "iq"): Negotiation._register,
+    (State.NAMING, "response"): Negotiation._named,
+    (State.NAMING, "abort"): Negotiation._abort_sasl,
+    (State.NAMING_SASL2, "sasl2 response"): Negotiation._named,
+    (State.NAMING_SASL2, "sasl2 abort"): Negotiation._abort_sasl,
     (State.RESPONDING, "response"): Negotiation._response,
     (State.RESPONDING, "abort"): Negotiation._abort_sasl,
     (State.CHECKING, "abort"): Negotiation._abort_sasl,

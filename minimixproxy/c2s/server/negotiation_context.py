@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from minimixproxy.c2s.server.client_headers import ClientHeaders
+from minimixproxy.c2s.server.elsewhere import Cluster
 from minimixproxy.c2s.server.exchanges.decoys import Decoys
 from minimixproxy.c2s.server.exchanges.known_keys import KnownKeys
 from minimixproxy.c2s.server.exchanges.login_exchange import Client, Exchange, ExchangeContext, HandedLogin, LoggedIn
@@ -61,12 +62,15 @@ class NegotiationContext:
         tls: ServerTLS,
         upstream: Upstream,
         checks: Checks,
+        cluster: Cluster | None = None,
     ) -> None:
+        """`cluster`: None if there are no other processes."""
         clock = sessions.clock
         self.limits: Limits = settings.limits
         self.domains = settings.domain  # by name
         self.clock = clock
         self.tls = tls
+        self.cluster = cluster
         self.sessions = sessions
         self.offers = Offers(clock, upstream.contact)
         self.registrar = Registrar(upstream.contact, self.offers, self.limits, clock)

@@ -15,20 +15,24 @@ class State(Enum):
     OPEN_PLAIN = auto()  # send the first header, without TLS
     PLAIN = auto()  # start TLS
     OPEN_SECURE = auto()  # send the header within TLS
+    SEEKING = auto()  # wait for whether the account is held elsewhere, and for its holder there
     LEARNING = auto()  # wait for what the server offers
     SECURE = auto()  # authenticate, or register before
     REGISTERING = auto()  # wait for the server's answer to a request for registration
+    NAMING = auto()  # begin the login exchange, which it has announced only
+    NAMING_SASL2 = auto()  # the same, by SASL2 (XEP-0388)
     RESPONDING = auto()  # respond to a challenge
     CHECKING = auto()  # wait for the login exchange, which waits for its turn or for the server
-    RESPONDING_SASL2 = auto()  # respond to a challenge, by SASL2 (XEP-0388)
+    RESPONDING_SASL2 = auto()  # respond to a challenge, by SASL2
     CHECKING_SASL2 = auto()  # wait for the login exchange, by SASL2
+    CLAIMING = auto()  # logged in; wait for whether its account can be held here
     OPEN_AUTHENTICATED = auto()  # send the header of the stream for stanzas
     JOINING = auto()  # wait for the server's header and features; by SASL2 for what else was asked for, too
     OVER = auto()  # a session has taken over, or the stream is closed
 
 
 #: The client is not read, and what it has sent ahead is looked at afterwards.
-WAITING = frozenset({State.LEARNING, State.REGISTERING, State.JOINING})
+WAITING = frozenset({State.SEEKING, State.LEARNING, State.REGISTERING, State.CLAIMING, State.JOINING})
 
 
 def kind_of(event: StreamOpened | Stanza) -> str:

@@ -11,11 +11,13 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.errors import describe_tls_failure
+from minimixproxy.c2s.transport.channel_bindings import bindings_as_server
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.c2s.transport.peers import Peer, peer_of
 from minimixproxy.counting.traffic import CLIENTS
 from minimixproxy.direct_transport import Transport
 from minimixproxy.logs.logger import Logger
+from minimixproxy.sasl.channel_binding import Bindings
 from minimixproxy.timing.clock import Clock
 from minimixproxy.wire.events import Event
 from minimixproxy.wire.fast_framing import FastFramer
@@ -145,6 +147,11 @@ class ClientStream:
         if self._peer is None:
             self._peer = peer_of(self.transport)
         return self._peer
+
+    @property
+    def bindings(self) -> Bindings:
+        """What a login can be bound to, of the client's TLS."""
+        return bindings_as_server(self.transport)
 
     def restart(self) -> None:
         """The client will begin a new XML stream."""

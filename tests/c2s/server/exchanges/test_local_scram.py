@@ -11,8 +11,8 @@ from twisted.logger import formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.errors import UpstreamUnreachable
-from minimixproxy.c2s.server import negotiation
 from minimixproxy.c2s.server.exchanges.decoys import Decoy, Decoys
+from minimixproxy.c2s.transport import client_stream
 from minimixproxy.sasl.channel_binding import UNBOUND, Binding
 from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.sasl.keys import Keys
@@ -178,7 +178,7 @@ class LoginTest(LocalCase):
     def test_what_is_offered(self) -> None:
         self.client()
         self.assertEqual(self.offered(), Offered(["SCRAM-SHA-256", "PLAIN"]))
-        self.patch(negotiation, "bindings_as_server", lambda _layer: BINDINGS)
+        self.patch(client_stream, "bindings_as_server", lambda _layer: BINDINGS)
         self.client()
         names = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN"]
         self.assertEqual(self.offered(), Offered(names, ["tls-exporter", "tls-server-end-point"]))
@@ -213,7 +213,7 @@ class LoginTest(LocalCase):
         self.assertEqual(self.lab.known_keys.keys[ACCOUNT], (keys(),))
 
     def test_every_hash_with_and_without_channel_binding(self) -> None:
-        self.patch(negotiation, "bindings_as_server", lambda _layer: BINDINGS)
+        self.patch(client_stream, "bindings_as_server", lambda _layer: BINDINGS)
         for number in ("1", "256", "512"):
             self.mechanism = f"SCRAM-SHA-{number}"
             known = keys(hash_name=hash_of(self.mechanism) or "")
@@ -276,7 +276,7 @@ class RefusedTest(LocalCase):
 
     def test_whatever_is_said_instead_of_a_proof(self) -> None:
         """Whoever knows no password: the answer, what the server is asked, and when, are the same, byte for byte."""
-        self.patch(negotiation, "bindings_as_server", lambda _layer: BINDINGS)
+        self.patch(client_stream, "bindings_as_server", lambda _layer: BINDINGS)
         for mechanism, gs2 in ((self.mechanism, b"n,,"), (f"{self.mechanism}-PLUS", b"p=tls-exporter,,")):
             for final in (b"", b"x", b"c=biws", b"c=biws,r=other,p=QUFB", b"c=biws,r=%b,p=QUFB", b"\xff", b"m=x"):
                 self.setUp()
@@ -390,7 +390,7 @@ class RefusedTest(LocalCase):
             self.assertEqual(self.told("see scram_downgrade_protection"), told)
 
     def test_bound_to_another_connection(self) -> None:
-        self.patch(negotiation, "bindings_as_server", lambda _layer: BINDINGS)
+        self.patch(client_stream, "bindings_as_server", lambda _layer: BINDINGS)
         for type_ in BINDINGS:
             outcome = self.log_in(mechanism="SCRAM-SHA-256-PLUS", binding=bound(type_, b"other"))
             self.assertEqual(tuple(outcome.steps), self.REFUSED)
@@ -430,7 +430,7 @@ class RefusedTest(LocalCase):
         self.assertEqual(len(lines[0]), len(lines[1]), lines)
 
     def test_what_goes_to_no_server(self) -> None:
-        self.patch(negotiation, "bindings_as_server", lambda _layer: BINDINGS)
+        self.patch(client_stream, "bindings_as_server", lambda _layer: BINDINGS)
         for mechanism, first, condition in (
             ("SCRAM-SHA-256", b"", b"malformed-request"),
             ("SCRAM-SHA-256", b"p=tls-exporter,,n=a,r=x", b"malformed-request"),
@@ -451,7 +451,7 @@ class RefusedTest(LocalCase):
 
     def test_channel_binding_for_an_account_whose_keys_are_not_known(self) -> None:
         """It was offered to another one. It cannot be relayed."""
-        self.patch(negotiation, "bindings_as_server", lambda _layer: BINDINGS)
+        self.patch(client_stream, "bindings_as_server", lambda _layer: BINDINGS)
         self.accounts["b"] = keys()
         for name in ("b", "nobody"):
             outcome = self.log_in(name, mechanism="SCRAM-SHA-256-PLUS", binding=bound("tls-exporter"))
@@ -568,7 +568,7 @@ class ChangedTest(LocalCase):
 
     def test_with_channel_binding(self) -> None:
         """It cannot be relayed. Its password may be right: it is not told that it is wrong."""
-        self.patch(negotiation, "bindings_as_server", lambda _layer: BINDINGS)
+        self.patch(client_stream, "bindings_as_server", lambda _layer: BINDINGS)
         self.accounts["a"] = keys("new", Challenge(b"another salt", 4096))
         outcome = self.log_in(password="new", mechanism="SCRAM-SHA-256-PLUS", binding=bound("tls-exporter"))
         self.assertEqual(errors(outcome.answer), [b"temporary-auth-failure"])
@@ -578,7 +578,7 @@ class ChangedTest(LocalCase):
 
     def test_found_out_since_the_mechanisms_were_offered(self) -> None:
         """By the account's own stream, or a token: whoever named the account is told so, and nobody else."""
-        self.patch(negotiation, "bindings_as_server", lambda _layer: BINDINGS)
+        self.patch(client_stream, "bindings_as_server", lambda _layer: BINDINGS)
         scram = ScramClient("SCRAM-SHA-256-PLUS", "a", binding=bound("tls-exporter"))
         for named, expected in ((ACCOUNT, b"temporary-auth-failure"), ("b@example.org", b"not-authorized")):
             self.lab.known_keys.keys[ACCOUNT] = self.lab.known_keys.keys["b@example.org"] = (keys(),)

@@ -1,0 +1,206 @@
+"""The part of one client's negotiation in a cluster: whether its account is held elsewhere, and then its way there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Protocol, TypeGuard
+
+from twisted.python.failure import Failure
+
+from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere, HolderUnknown, Introduction, NotHandedOver, Pipe
+from minimixproxy.c2s.server.named_account import named_account
+from minimixproxy.c2s.server.negotiation_states import State
+from minimixproxy.c2s.server.waiting_client import WaitingClient
+from minimixproxy.c2s.transport.client_stream import ClientStream
+from minimixproxy.logs.logger import Logger
+from minimixproxy.wire.events import Event
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.xep.sasl import SaslFailure
+
+TRIES = 2  # a holder that refuses may have ended, or given the account away, since it was found
+_LATER = "the account cannot be reached now"
+
+
+class SearchHost(Protocol):
+    """The negotiation, as the search sees it."""
+
+    @property
+    def domain(self) -> str:
+        """The domain that the client has named."""
+
+    def enter(self, state: State) -> State:
+        """Be in another state from now on; return which it was."""
+
+    def introduction(self, account: str) -> Introduction:
+        """Return who the client is, as far as it is known."""
+
+    def hand_over(self) -> tuple[ClientStream, list[Event], str]:
+        """End the negotiation; return the client, what it has sent ahead, and its language."""
+
+    def catch_up(self) -> None:
+        """Read the client again, and look at what it has sent ahead, unless it waits for something else."""
+
+    def close(self, condition: str, text: str = "") -> None:
+        """End the stream with a stream error."""
+
+    def failed(self, failure: Failure) -> None:
+        """End the stream for a fault of ours."""
+
+
+class Login(Protocol):
+    """The logins of the client here."""
+
+    def begin(self, mechanism: str | None, text: str | None) -> None:
+        """Begin an exchange; `text`: of the client's initial response, None if there is none."""
+
+    def fail(self, failure: SaslFailure) -> None:
+        """Tell the client that it is not logged in."""
+
+
+class HolderSearch:
+    """`cluster`: None in a single process, where nothing is asked and nothing waits."""
+
+    log = Logger()
+
+    def __init__(self, host: SearchHost, cluster: Cluster | None, waiting: WaitingClient, *, seeks: bool) -> None:
+        """`seeks`: the client may be handed on; else it has been handed here."""
+        self._host = host
+        self._seeks = seeks
+        self._cluster = cluster
+        self._waiting = waiting
+        self._here: str | None = None  # an account that was not held elsewhere a moment ago
+        self._begun: tuple[Stanza, str] | None = None  # by what, and by which mechanism, without saying who it is
+
+    def by_header(self, account: str | None, go_on: Callable[[], None]) -> None:
+        """The client's header may name its account."""
+        if not self._is_asked(account):
+            go_on()
+            return
+
+        def failed(_why: SaslFailure) -> None:
+            self._host.close("remote-connection-failed", _LATER)
+
+        self._seek(account, lambda: self._host.introduction(account), go_on, failed)
+
+    def wants_name(self, stanza: Stanza, mechanism: str | None, text: str | None, offered: Collection[str]) -> bool:
+        """Tell whether a login begins without a name, so that the client is to be challenged first."""
+        if self._cluster is None or not self._seeks or text is not None:
+            return False
+        if mechanism is None or mechanism not in offered:
+            return False  # that is refused here
+        self._begun = stanza, mechanism
+        return True
+
+    def named(self, stanza: Stanza, text: str, login: Login) -> None:
+        """The client answers that challenge."""
+        assert self._begun is not None
+        (opening, mechanism), self._begun = self._begun, None
+        self._by_login(mechanism, text, login, opening.raw, stanza.raw)
+
+    def by_login(self, stanza: Stanza, mechanism: str | None, text: str | None, login: Login) -> None:
+        """The client begins a login by a stanza in which there is this text."""
+        self._by_login(mechanism, text, login, stanza.raw)
+
+    def _by_login(
+        self, mechanism: str | None, text: str | None, login: Login, opening: bytes, response: bytes = b""
+    ) -> None:
+        account = named_account(mechanism, text, self._host.domain) if text and self._cluster is not None else None
+        if not self._is_asked(account):
+            login.begin(mechanism, text)
+            return
+
+        def introduction() -> Introduction:
+            return self._host.introduction(account)._replace(opening=opening, response=response)
+
+        self._seek(account, introduction, lambda: login.begin(mechanism, text), login.fail)
+
+    def claim(self, account: str, go_on: Callable[[], None], fail: Callable[[SaslFailure], None]) -> None:
+        """The client has logged in as this account."""
+        cluster = self._cluster
+        if cluster is None:
+            go_on()
+            return
+        before = self._host.enter(State.CLAIMING)
+
+        def claimed(elsewhere: Elsewhere | None) -> None:
+            if elsewhere is not None:
+                self._end(account, elsewhere)
+                return
+            if before is State.CHECKING:
+                self._waiting.early.clear()  # a new stream begins, for which it was not meant
+            self._go_on(before, go_on)
+
+        self._waiting.wait(cluster.finder.claim(account), claimed, self._failing(account, before, fail))
+
+    def _end(self, account: str, elsewhere: Elsewhere) -> None:
+        self.log.info(
+            "{account} is held by {name} by now: its client is to connect again", account=account, name=elsewhere.name
+        )
+        self._host.close("reset", "connect again")
+
+    def _is_asked(self, account: str | None) -> TypeGuard[str]:
+        return self._cluster is not None and self._seeks and account is not None and account != self._here
+
+    def _seek(
+        self,
+        account: str,
+        introduction: Callable[[], Introduction],
+        go_on: Callable[[], None],
+        fail: Callable[[SaslFailure], None],
+    ) -> None:
+        before = self._host.enter(State.SEEKING)
+        domain = self._host.domain
+
+        def found(pipe: Pipe | None) -> None:
+            if pipe is None:
+                self._here = account
+                self._go_on(before, go_on)
+                return
+            stream, early, _language = self._host.hand_over()
+            pipe.start(stream, early, domain)
+
+        self._waiting.wait(self._way_to(account, introduction()), found, self._failing(account, before, fail))
+
+    async def _way_to(self, account: str, client: Introduction) -> Pipe | None:
+        """Return the way to the account's holder, None if the client is to go on here.
+
+        Raises `HolderUnknown` or `NotHandedOver`.
+        """
+        assert self._cluster is not None
+        finder, pipes = self._cluster
+        for tries_left in reversed(range(TRIES)):
+            elsewhere = await finder.find(account)
+            if elsewhere is None:
+                return None
+            try:
+                return await pipes.pipe(elsewhere, client)
+            except NotHandedOver as error:
+                if not tries_left:
+                    raise
+                self.log.info(
+                    "{account}: its holder {name} does not take a client, and is looked for again: {error}",
+                    account=account,
+                    name=elsewhere.name,
+                    error=str(error),
+                )
+        raise AssertionError("the last try returns or raises")
+
+    def _go_on(self, before: State, go_on: Callable[[], None]) -> None:
+        self._host.enter(before)
+        go_on()
+        self._host.catch_up()
+
+    def _failing(self, account: str, before: State, fail: Callable[[SaslFailure], None]) -> Callable[[Failure], None]:
+        def failed(failure: Failure) -> None:
+            error = failure.value
+            if not isinstance(error, HolderUnknown | NotHandedOver):
+                self._host.failed(failure)
+                return
+            self.log.warn(
+                "{account}: a client is not served, since the account's holder is out of reach: {error}",
+                account=account,
+                error=str(error),
+            )
+            self._go_on(before, lambda: fail(SaslFailure("temporary-auth-failure", _LATER)))
+
+        return failed
