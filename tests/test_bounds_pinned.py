@@ -33,6 +33,9 @@ BOUNDS: dict[str, dict[str, Any]] = {
         "MOST_MECHANISMS": 50,
     },
     "cluster.handover_header": {"VERSION": 1, "MAX_HEADER": 4096, "MAX_NUMBER": 2**63 - 1},
+    "cluster.edge_pipe": {"PATIENCE": 10, "MAX_HELD": 128 * 1024},
+    "cluster.internal_port": {"HEADER_TIME": 10, "MAX_NEW": 1000},
+    "cluster.restart_watch": {"LONGEST": 16384},
     "c2s.session.acknowledgements": {"EACH": 50, "TOGETHER": 2, "MAX_WRITES": 150, "CROSSING": 1},
     "c2s.server.registrar": {
         "ANSWER_TIMEOUT": 30,

@@ -62,15 +62,13 @@ class NegotiationContext:
         tls: ServerTLS,
         upstream: Upstream,
         checks: Checks,
-        cluster: Cluster | None = None,
     ) -> None:
-        """`cluster`: None if there are no other processes."""
         clock = sessions.clock
         self.limits: Limits = settings.limits
         self.domains = settings.domain  # by name
         self.clock = clock
         self.tls = tls
-        self.cluster = cluster
+        self.cluster: Cluster | None = None  # what there is of other processes, put here by who makes it
         self.sessions = sessions
         self.offers = Offers(clock, upstream.contact)
         self.registrar = Registrar(upstream.contact, self.offers, self.limits, clock)

@@ -117,7 +117,7 @@ class Upper(Protocol):
 class SecurableConnection(BaseProtocol):
     """The protocol that the reactor knows; `upper` is the one that speaks XMPP."""
 
-    peer_kind = "client"  # or "server"
+    peer_kind = "client"  # or "server"; "process": another one of a cluster
     standalone = False  # each stanza is a document, and has to declare its namespace (RFC 7395 §3.3.3)
     relayed = False  # what stands at the other end is not the peer itself, and acknowledges for it
     #: How many bytes the last write became before TLS; None: as many as were written.

@@ -46,8 +46,8 @@ class RecordCounter:
 
 HANDSHAKES = Tally(
     "tls_handshakes",
-    "TLS handshakes with clients and servers that have come to an end.",
-    peer=("client", "server"),
+    "TLS handshakes with clients, servers and other processes of a cluster that have come to an end.",
+    peer=("client", "server", "process"),
     result=("success", "failure"),
 )
 
@@ -67,7 +67,7 @@ class TLSLayer(TLSMemoryBIOProtocol):
     ) -> None:
         """`upper` is connected already. `acknowledge`: have the kernel acknowledge what has come, which is no data.
 
-        `peer`: what is at the other end, "client" or "server".
+        `peer`: what is at the other end, "client", "server" or "process".
         """
         super().__init__(factory, upper, False)
         self._peer = peer

@@ -1,0 +1,38 @@
+"""Connecting to the internal endpoints of other processes: a path is a UNIX socket's, all else is a host and a port."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, connectProtocol
+
+from minimixproxy.c2s.server.elsewhere import NotHandedOver
+from minimixproxy.c2s.transport.connection import SecurableConnection
+from minimixproxy.cluster.edge_pipe import Dial
+from minimixproxy.cluster.internal_tls import InternalTLS
+
+
+def dialler(reactor: Any, tls: InternalTLS | None) -> Dial:
+    """Return what connects a protocol to an address. `tls`: None in a cluster on one machine, which has only paths."""
+
+    def dial(address: str, bottom: SecurableConnection) -> Deferred[Any]:
+        if address.startswith("/"):
+            connecting: Deferred[Any] = connectProtocol(UNIXClientEndpoint(reactor, address), bottom)
+            return connecting
+        host, colon, port = address.rpartition(":")
+        if tls is None:
+            return fail(NotHandedOver("TLS is not configured here, so only UNIX sockets are reached"))
+        if not (colon and port.isascii() and port.isdigit() and len(port) <= 5):
+            return fail(NotHandedOver(f"{address}: neither a path nor HOST:PORT"))
+        endpoint = HostnameEndpoint(reactor, host.strip("[]"), int(port))
+        factory = tls.for_clients
+
+        def secured(_bottom: Any) -> Any:
+            bottom.start_tls(factory)
+            return bottom
+
+        connecting = connectProtocol(endpoint, bottom)
+        return connecting.addCallback(secured)
+
+    return dial

@@ -1,0 +1,290 @@
+"""A client's way through the process that it has reached to the one that holds its account.
+
+The client is introduced by a header (`handover_header`) and by what it has said so far. From then on its bytes pass as
+they are, both ways; each side waits for the other. TLS and the framing of a WebSocket end here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+
+from minimixproxy.c2s.errors import describe_tls_failure
+from minimixproxy.c2s.server.elsewhere import Elsewhere, Introduction, NotHandedOver
+from minimixproxy.c2s.session.backpressure import Backpressure
+from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT, ClientStream
+from minimixproxy.c2s.transport.connection import SecurableConnection
+from minimixproxy.cluster.greeting import Greeting
+from minimixproxy.cluster.handover_header import Handover, HeaderTooLong, build
+from minimixproxy.cluster.restart_watch import RestartWatch
+from minimixproxy.counting.traffic import CLIENTS
+from minimixproxy.logs.logger import Logger
+from minimixproxy.timing.clock import Clock, Timer
+from minimixproxy.wire.events import Event, Fault, Keepalive, StreamClosed, StreamOpened
+from minimixproxy.wire.stanza import Stanza
+from minimixproxy.xep.stream_headers import STREAM_END, stream_error
+
+PATIENCE = 10.0  # seconds for a holder to be connected, and as many for it to take a client
+MAX_HELD = 128 * 1024  # bytes of a holder that wait for the pipe to be open: what was read before it was paused
+
+#: Connects a protocol to the internal endpoint of another process, by its address.
+Dial = Callable[[str, SecurableConnection], Deferred[Any]]
+
+
+class EdgePipes:
+    """(`elsewhere.Pipes`) The ways of this process to others."""
+
+    def __init__(self, dial: Dial, clock: Clock) -> None:
+        self._dial = dial
+        self._clock = clock
+
+    async def pipe(self, elsewhere: Elsewhere, client: Introduction) -> HolderPipe:
+        """Introduce a client to the process that holds its account. Raises `NotHandedOver`."""
+        pipe = HolderPipe(Greeting(_header(elsewhere, client), client), self._clock, elsewhere.name)
+        bottom = HolderConnection(pipe)
+        dialling = self._dial(elsewhere.address, bottom)
+        dialling.addTimeout(PATIENCE, self._clock)  # type: ignore[arg-type]
+        try:
+            await dialling
+        except (ConnectError, DNSLookupError, OSError, TimeoutError) as error:
+            raise NotHandedOver(f"{elsewhere.address}: {error}") from error
+        try:
+            await pipe.greeted()
+        except BaseException:
+            pipe.abort()
+            raise
+        return pipe
+
+
+def _header(elsewhere: Elsewhere, client: Introduction) -> bytes:
+    handover = Handover(
+        client.peer,
+        client.account,
+        elsewhere.number,
+        elsewhere.epoch,
+        client.websocket,
+        client.bindings,
+        client.offered if client.opening else None,
+        client.tokens if client.opening else (),
+    )
+    try:
+        return build(handover)
+    except HeaderTooLong as error:
+        raise NotHandedOver(str(error)) from error
+
+
+class HolderConnection(SecurableConnection):
+    """The bottom of a connection to a holder."""
+
+    peer_kind = "process"
+
+
+class HolderPipe:
+    """One pipe (`elsewhere.Pipe`, `connection.Upper`, `client_stream.Handler`). Until `start` there is no client."""
+
+    log = Logger()
+
+    def __init__(self, greeting: Greeting, clock: Clock, name: str) -> None:
+        """`name`: of the holder's process, for the log."""
+        self.transport: Any = None
+        self._greeting = greeting
+        self._name = name
+        self._timer = Timer(clock)
+        self._greeted: Deferred[None] = Deferred(lambda _greeted: self.abort())
+        self._held = b""
+        self._stream: ClientStream | None = None
+        self._watch: RestartWatch | None = None
+        self._domain = ""
+        self._started = False
+        self._lost = False
+        self._last = b""  # bytes that went to the client
+
+    # The greeting ----------------------------------------------------------------------------------------------
+
+    def makeConnection(self, transport: Any) -> None:
+        self.transport = transport
+
+    def greeted(self) -> Deferred[None]:
+        """Introduce the client; fires when the holder has taken it. Fails with `NotHandedOver`."""
+        if self._lost:
+            self._greeted.errback(NotHandedOver("it ended the connection"))
+        else:
+            self._timer.start(PATIENCE, lambda: self._refuse("it does not answer in time"))
+            self.transport.write(self._greeting.first)
+        return self._greeted
+
+    def _refuse(self, why: str) -> None:
+        self._timer.stop()
+        if not self._greeted.called:
+            self._greeted.errback(NotHandedOver(f"{self._name}: {why}"))
+        self.abort()
+
+    def _greet(self, data: bytes) -> None:
+        try:
+            answer = self._greeting.take(data)
+        except NotHandedOver as error:
+            self._refuse(str(error))
+            return
+        if answer:
+            self.transport.write(answer)
+        if self._greeting.done:
+            self._timer.stop()
+            self.transport.pauseProducing()
+            self._held = self._greeting.behind
+            self._greeted.callback(None)
+
+    def abort(self) -> None:
+        """The connection is not needed."""
+        self._timer.stop()
+        if self.transport is not None and not self._lost:
+            self.transport.abortConnection()
+
+    # The pipe --------------------------------------------------------------------------------------------------
+
+    def start(self, stream: ClientStream, early: list[Event], domain: str) -> None:
+        """Take the client: pass on what it has sent ahead, and from now on everything both ways."""
+        self._stream, self._domain, self._started = stream, domain, True
+        stream.hand_to(self, self.take)
+        if stream.bottom.standalone:
+            self._watch = RestartWatch()
+        self.client_events(early)
+        self._to_client(self._held)
+        self._held = b""
+        if self._lost:
+            self._holder_gone()
+            return
+        stream.transport.resumeProducing()
+        self.transport.resumeProducing()
+        stream.transport.registerProducer(Backpressure(self._client_fills, self._client_flows), True)
+        self.transport.registerProducer(Backpressure(self._holder_fills, self._holder_flows), True)
+
+    @property
+    def domain(self) -> str:
+        """The domain that the client has named."""
+        return self._domain
+
+    def take(self, data: bytes) -> None:
+        """Pass on what the client sends. What has begun of an element is in its framer, up to its end."""
+        CLIENTS.received_bytes -= len(data)  # the holder counts it
+        if self._stream is None:
+            return
+        framer = self._stream.framer
+        if framer.is_between_stanzas:
+            self._to_holder(data)
+        else:
+            self.client_events(framer.feed(data))
+
+    def client_events(self, events: list[Event]) -> None:
+        """Pass on what the client has sent, of which events were made."""
+        for event in events:
+            if isinstance(event, Stanza | StreamOpened | Keepalive):
+                self._to_holder(event.raw)
+            elif isinstance(event, StreamClosed):
+                self._to_holder(STREAM_END)
+            elif isinstance(event, Fault):
+                self.close(event.condition, event.text)
+
+    def _to_holder(self, data: bytes) -> None:
+        if not self._lost:
+            self.transport.write(data)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass on what the holder says."""
+        if not self._greeting.done:
+            self._greet(data)
+        elif self._started:
+            self._to_client(data)
+        elif len(self._held) + len(data) <= MAX_HELD:
+            self._held += data
+        else:
+            self.abort()
+
+    def _to_client(self, data: bytes) -> None:
+        second: bytes | None = None
+        if self._watch is not None:
+            data, second = self._watch.feed(data)
+            self._watch = None if self._watch.over else self._watch
+        stream = self._stream
+        if data and stream is not None:
+            self._last = (self._last + data[-len(STREAM_END) :])[-len(STREAM_END) :]
+            stream.transport.write(data)  # counted by the holder
+        if second is not None and stream is not None:
+            stream.bottom.restarted()
+            self._to_client(second)
+
+    # Backpressure ----------------------------------------------------------------------------------------------
+
+    def _client_fills(self) -> None:
+        if not self._lost:
+            self.transport.pauseProducing()
+
+    def _client_flows(self) -> None:
+        if not self._lost:
+            self.transport.resumeProducing()
+
+    def _holder_fills(self) -> None:
+        if self._stream is not None:
+            self._stream.transport.pauseProducing()
+
+    def _holder_flows(self) -> None:
+        if self._stream is not None:
+            self._stream.transport.resumeProducing()
+
+    # The end ---------------------------------------------------------------------------------------------------
+
+    def client_lost(self) -> None:
+        """The client is gone; what it has sent still goes to the holder."""
+        self._stream = None
+        self._hang_up()
+
+    def close(self, condition: str, text: str = "") -> None:
+        """End the client's stream with a stream error. To the holder it is a client whose connection broke."""
+        self._leave(stream_error(condition, text))
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._lost:
+            return
+        self.transport.unregisterProducer()
+        self.transport.resumeProducing()
+        self.transport.loseConnection()
+        self._timer.start(CLOSE_TIMEOUT, self.transport.abortConnection)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The holder has ended the connection, or is gone."""
+        self._lost = True
+        self._timer.stop()
+        if not self._greeting.done:
+            if not self._greeted.called:
+                self._greeted.errback(
+                    NotHandedOver(f"{self._name} ended the connection: {describe_tls_failure(reason)}")
+                )
+        elif self._started:
+            self._holder_gone()
+
+    def _holder_gone(self) -> None:
+        """End the client's stream, if the holder has not done so: it comes again, and goes on where it was."""
+        stream = self._stream
+        if stream is None:
+            return
+        if self._last == STREAM_END:
+            self._leave(b"")
+            return
+        self.log.info(
+            "{name}, which held the account of the client at {address}, is gone: the client is to connect again",
+            name=self._name,
+            address=stream.peer.address,
+        )
+        # Within an element an error would be part of it; and a message of a WebSocket is sent whole, or not at all.
+        whole = self._last.endswith(b">") and not stream.bottom.standalone
+        self._leave(stream_error("reset", "connect again") if whole or not self._last else b"")
+
+    def _leave(self, last: bytes) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.release(last)

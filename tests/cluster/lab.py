@@ -1,0 +1,97 @@
+"""Two processes in one: an edge that clients reach, a holder of their accounts, and what joins them in memory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.python.failure import Failure
+
+from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere
+from minimixproxy.c2s.transport.connection import SecurableConnection
+from minimixproxy.cluster.edge_pipe import EdgePipes
+from minimixproxy.cluster.internal_port import Holder, InternalConnection, InternalPort
+from tests.c2s.helpers import Lab
+from tests.wires import Wire
+
+NUMBER, USER = 7, 1000
+THERE = Elsewhere(NUMBER, 9, "/there", "node-b")
+
+
+class Joint:
+    """One connection in memory; nothing goes over it by itself."""
+
+    def __init__(self, edge: SecurableConnection, holder: InternalConnection) -> None:
+        self.edge, self.holder = edge, holder
+        self.edge_wire, self.holder_wire = Wire(), Wire()
+        self.over = False
+        holder.makeConnection(self.holder_wire)
+        edge.makeConnection(self.edge_wire)
+
+    def flush(self) -> bool:
+        """Carry what was written; tell whether that was anything."""
+        moved = False
+        for wire, to in ((self.edge_wire, self.holder), (self.holder_wire, self.edge)):
+            data = wire.take()
+            if data and not self.over:
+                to.dataReceived(data)
+                moved = True
+        if not self.over and not moved and (self.edge_wire.closing or self.holder_wire.closing):
+            self.cut()
+        return moved
+
+    def cut(self) -> None:
+        """The connection is gone, to both."""
+        if not self.over:
+            self.over = True
+            for end in (self.edge, self.holder):
+                end.connectionLost(Failure(ConnectionDone()))
+
+
+class Pair:
+    """(`elsewhere.Finder`) The edge and the holder. `there`: which accounts are held there."""
+
+    def __init__(self, directory: Path, **options: Any) -> None:
+        (directory / "edge").mkdir(parents=True)
+        (directory / "holder").mkdir()
+        self.edge = Lab(directory / "edge", **options)
+        self.holder = Lab(directory / "holder", **options)
+        self.there: dict[str, Elsewhere] = {"a@example.org": THERE}
+        self.held = {"a@example.org"}
+        self.number = NUMBER
+        self.joints: list[Joint] = []
+        self.down = False
+        self.asked: list[str] = []
+        holder = Holder(lambda: self.number, lambda bare: bare in self.held)
+        self.port = InternalPort(self.holder.clients, holder, None, lambda _transport: os.geteuid())
+        self.edge.context.cluster = Cluster(self, EdgePipes(self._dial, self.edge.clock))
+        self.holder.context.cluster = Cluster(_HoldsAll(), EdgePipes(self._dial, self.holder.clock))
+
+    async def find(self, bare: str) -> Elsewhere | None:
+        self.asked.append(bare)
+        return self.there.get(bare)
+
+    async def claim(self, bare: str) -> Elsewhere | None:
+        return self.there.get(bare)
+
+    def _dial(self, address: str, bottom: SecurableConnection) -> Deferred[Any]:
+        if self.down:
+            return fail(ConnectionRefusedError())
+        self.joints.append(Joint(bottom, self.port.buildProtocol(None)))
+        return succeed(bottom)
+
+    def flush(self) -> None:
+        """Carry everything between the two."""
+        while any(joint.flush() for joint in self.joints):
+            pass
+
+
+class _HoldsAll:
+    async def find(self, bare: str) -> Elsewhere | None:
+        raise AssertionError("a client that was handed over is not handed on")
+
+    async def claim(self, bare: str) -> Elsewhere | None:
+        return None

@@ -1,0 +1,306 @@
+"""Clients that reach another process than the one that holds their account: as if they had reached that one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.logger import formatEvent
+from twisted.trial import unittest
+
+from minimixproxy.c2s.errors import UpstreamRefused
+from tests.c2s.helpers import BIND, BOUND, HEADER, PLAIN_FEATURES, SERVER_HEADER, Lab, LabClient, plain
+from tests.c2s.server.test_negotiation import RESPONSE, errors
+from tests.c2s.server.test_sasl2 import authenticate, bind
+from tests.cluster.lab import NUMBER, Pair
+from tests.log_events import log_events
+from tests.wires import Wire
+
+NAMED = HEADER.replace(b" to=", b" from='a@example.org' to=")
+SASL = b"urn:ietf:params:xml:ns:xmpp-sasl"
+END = b"</stream:stream>"
+
+
+class PipeCase(unittest.TestCase):
+    def setUp(self) -> None:
+        self.pair = Pair(Path(self.mktemp()))
+        self.events = log_events(self)
+        self.client = self.pair.edge.client(address="192.0.2.77")
+
+    def told(self, text: str) -> bool:
+        return any(text in (formatEvent(event) or "") for event in self.events)
+
+    def send(self, data: bytes) -> bytes:
+        """Send as the client; return what it gets."""
+        return self.client.send(data) + self.flushed()
+
+    def flushed(self) -> bytes:
+        self.pair.flush()
+        return self.client.wire.take()
+
+    def accepted(self) -> LabClient:
+        """The holder's server accepts the login; return the client as the holder has it."""
+        upstream = _Upstream(self.pair.holder)
+        upstream.accept_login()
+        return upstream
+
+    def session(self, header: bytes = NAMED) -> LabClient:
+        """Go up to a session."""
+        self.send(header)
+        self.send(plain())
+        there = self.accepted()
+        self.assertIn(b"<success", self.flushed())
+        self.send(HEADER)
+        there.serve(SERVER_HEADER + PLAIN_FEATURES)
+        self.assertIn(b"<bind", self.flushed())
+        there.upstream.take()
+        return there
+
+
+class _Upstream(LabClient):
+    """The server's side of a client that came by the pipe."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.wire = Wire()
+        self.upstream = Wire()
+        self.server = None
+
+
+class LoginTest(PipeCase):
+    def test_named_in_the_header(self) -> None:
+        answer = self.send(NAMED)
+        self.assertEqual(answer.count(b"<stream:stream"), 1)
+        self.assertIn(b"<mechanism>PLAIN", answer)
+        self.send(plain())
+        self.assertEqual(self.pair.edge.logins, [])
+        self.assertEqual(self.pair.holder.logins[0][0].credential.password, "secret")
+        self.assertEqual(str(self.pair.holder.peers[-1]), "192.0.2.77:40000")
+
+    def test_named_by_its_login(self) -> None:
+        answer = self.send(HEADER)
+        self.assertEqual(self.pair.joints, [])
+        self.assertIn(b"<mechanism>PLAIN", answer)
+        self.assertEqual(self.send(plain()), b"")
+        self.assertEqual(len(self.pair.holder.logins), 1)
+        self.accepted()
+        self.assertEqual(self.flushed(), b"<success xmlns='%b'/>" % SASL)
+
+    def test_session(self) -> None:
+        for header in (NAMED, HEADER):
+            self.client = self.pair.edge.client(address="192.0.2.77")
+            there = self.session(header)
+            self.send(BIND)
+            self.assertEqual(there.upstream.take(), BIND)
+            there.serve(BOUND)
+            self.assertEqual(self.flushed(), BOUND)
+            self.send(b"<message><bo")
+            self.send(b"dy/></message>")
+            self.assertEqual(there.upstream.take(), b"<message><body/></message>")
+            self.assertIs(self.pair.holder.accounts.bound[-1].standalone, False)
+        self.assertTrue(self.told("session of a@example.org begins, from 192.0.2.77"))
+
+    def test_sent_ahead(self) -> None:
+        """All in one read, cut where it may be: nothing is lost."""
+        self.client.send(NAMED + plain()[:50])
+        self.send(plain()[50:])
+        self.assertEqual(len(self.pair.holder.logins), 1)
+
+    def test_cut_anywhere(self) -> None:
+        data = NAMED + plain()
+        for cut in range(1, len(data), 17):
+            client = self.pair.edge.client()
+            client.send(data[:cut])
+            self.pair.flush()
+            client.send(data[cut:])
+            self.pair.flush()
+            self.accepted()
+            self.pair.flush()
+            self.assertIn(b"<success", client.wire.take())
+        self.assertEqual(len(self.pair.holder.logins), len(range(1, len(data), 17)))
+        self.assertEqual(self.pair.edge.logins, [])
+
+    def test_without_initial_response(self) -> None:
+        self.send(HEADER)
+        self.assertEqual(self.send(b"<auth xmlns='%b' mechanism='PLAIN'/>" % SASL), b"<challenge xmlns='%b'/>" % SASL)
+        self.assertEqual(self.send(RESPONSE), b"")
+        self.assertEqual(len(self.pair.holder.logins), 1)
+        self.accepted()
+        self.assertEqual(self.flushed(), b"<success xmlns='%b'/>" % SASL)
+
+    def test_refused_login(self) -> None:
+        """The client may try again, on the same pipe."""
+        self.send(HEADER)
+        self.send(plain())
+        self.pair.holder.logins[0][1].errback(UpstreamRefused("not-authorized"))
+        self.assertIn(b"<not-authorized/>", self.flushed())
+        self.send(plain())
+        self.assertEqual((len(self.pair.holder.logins), len(self.pair.joints)), (2, 1))
+
+    def test_another_domain_is_asked_by_nobody(self) -> None:
+        self.pair.there.clear()
+        self.assertIn(b"<mechanism>PLAIN", self.send(NAMED))
+        self.assertEqual(self.pair.joints, [])
+
+    def test_login_time_is_the_holders(self) -> None:
+        self.send(NAMED)
+        self.pair.edge.clock.advance(3600)
+        self.assertFalse(self.client.wire.closing)
+        self.pair.holder.clock.advance(3600)
+        self.assertEqual(errors(self.flushed()), [b"connection-timeout"])
+        self.assertTrue(self.client.wire.closing)
+
+
+class RefusedTest(PipeCase):
+    def refused(self, why: str) -> None:
+        """By its header; then the client is looked for once more, and told."""
+        answer = self.send(NAMED)
+        answer += self.flushed()
+        self.assertEqual(errors(answer), [b"remote-connection-failed"])
+        self.assertTrue(self.told(why), [formatEvent(event) for event in self.events])
+        self.assertEqual(len(self.pair.asked), 2)
+        self.assertEqual(self.pair.holder.logins, [])
+        self.assertEqual((len(self.pair.holder.clients), len(self.pair.port.new)), (0, 0))
+
+    def test_number_of_another_incarnation(self) -> None:
+        self.pair.number += 1
+        self.refused(f"is handed to process {NUMBER}, and this is {NUMBER + 1} by now")
+
+    def test_account_that_is_not_held(self) -> None:
+        self.pair.held.clear()
+        self.refused("is not held here")
+
+    def test_nobody_there(self) -> None:
+        self.pair.down = True
+        self.refused("its holder node-b does not take a client")
+
+    def test_not_accepting(self) -> None:
+        self.pair.holder.clients.accepting = False
+        self.refused("no clients are accepted")
+
+    def test_domain_that_is_not_served_there(self) -> None:
+        self.pair.holder.context.domains = {}
+        self.refused("its domain is not served here")
+
+    def test_refused_by_login(self) -> None:
+        self.pair.held.clear()
+        self.send(HEADER)
+        self.assertIn(b"<temporary-auth-failure/>", self.send(plain()) + self.flushed())
+        self.pair.held.add("a@example.org")
+        self.assertEqual(self.send(plain()), b"")
+        self.assertEqual(len(self.pair.holder.logins), 1)
+
+    def test_moved_meanwhile(self) -> None:
+        """It is here by the time that it is looked for again."""
+        self.pair.held.clear()
+        self.client.send(NAMED)
+        self.pair.there.clear()
+        self.assertIn(b"<mechanism>PLAIN", self.flushed())
+
+    def test_silent_holder(self) -> None:
+        self.client.send(NAMED)
+        self.pair.edge.clock.advance(10)
+        self.pair.edge.clock.advance(10)
+        self.assertEqual(errors(self.client.wire.take()), [b"remote-connection-failed"])
+        self.assertTrue(self.told("it does not answer in time"))
+
+
+class EndTest(PipeCase):
+    def test_holder_gone_before_the_login(self) -> None:
+        self.send(NAMED)
+        self.pair.joints[0].cut()
+        self.assertEqual(errors(self.flushed()), [b"reset"])
+        self.assertTrue(self.client.wire.closing)
+        self.assertTrue(self.told("node-b, which held the account of the client at 192.0.2.77, is gone"))
+
+    def test_holder_gone_in_session(self) -> None:
+        self.session()
+        self.pair.joints[0].cut()
+        self.assertEqual(errors(self.flushed()), [b"reset"])
+
+    def test_holder_gone_within_a_stanza(self) -> None:
+        self.send(NAMED)
+        self.pair.joints[0].edge.dataReceived(b"<message><body>half")
+        self.pair.joints[0].cut()
+        self.assertEqual(self.client.wire.take(), b"<message><body>half")
+        self.assertTrue(self.client.wire.closing)
+
+    def test_client_gone(self) -> None:
+        there = self.session()
+        self.client.vanish()
+        self.pair.flush()
+        self.assertTrue(self.pair.joints[0].over)
+        self.assertEqual(len(self.pair.holder.clients), 0)
+        self.assertEqual(there.upstream.take(), END)
+
+    def test_client_gone_while_it_is_introduced(self) -> None:
+        self.client.send(NAMED)
+        self.client.vanish()
+        self.assertTrue(self.pair.joints[0].edge_wire.aborted)
+
+    def test_client_ends(self) -> None:
+        self.send(NAMED)
+        self.assertEqual(self.send(END), END)
+        self.assertTrue(self.client.wire.closing)
+
+    def test_edge_shuts_down(self) -> None:
+        self.session()
+        self.pair.edge.clients.dismiss()
+        self.assertEqual(errors(self.flushed()), [b"system-shutdown"])
+        self.assertTrue(self.pair.joints[0].over)
+        self.assertEqual(len(self.pair.holder.clients), 0)
+
+    def test_holder_shuts_down(self) -> None:
+        self.session()
+        self.pair.holder.clients.dismiss()
+        answer = self.flushed()
+        self.assertEqual(errors(answer), [b"system-shutdown"])
+        self.assertEqual(answer.count(END), 1)
+        self.assertTrue(self.client.wire.closing)
+
+    def test_garbage(self) -> None:
+        self.send(NAMED + b"<half")
+        self.assertEqual(errors(self.send(b"<<<")), [b"not-well-formed"])
+        self.assertTrue(self.pair.joints[0].over)
+
+    def test_closed_connections_are_aborted_in_the_end(self) -> None:
+        self.send(NAMED)
+        wire = self.pair.joints[0].edge_wire
+        self.client.vanish()
+        self.assertTrue(wire.closing)
+        self.pair.edge.clock.advance(5)
+        self.assertTrue(wire.aborted)
+
+
+class BackpressureTest(PipeCase):
+    def test_slow_client(self) -> None:
+        self.session()
+        self.client.wire.push_producer.pauseProducing()
+        self.assertEqual(self.pair.joints[0].edge_wire.producerState, "paused")
+        self.client.wire.push_producer.resumeProducing()
+        self.assertEqual(self.pair.joints[0].edge_wire.producerState, "producing")
+
+    def test_slow_holder(self) -> None:
+        self.session()
+        self.pair.joints[0].edge_wire.push_producer.pauseProducing()
+        self.assertEqual(self.client.wire.producerState, "paused")
+        self.pair.joints[0].edge_wire.push_producer.resumeProducing()
+        self.assertEqual(self.client.wire.producerState, "producing")
+
+    def test_after_the_end(self) -> None:
+        self.session()
+        producers = [self.client.wire.push_producer, self.pair.joints[0].edge_wire.push_producer]
+        self.client.vanish()
+        self.pair.flush()
+        for producer in producers:
+            producer.pauseProducing()
+            producer.resumeProducing()
+
+
+class Sasl2Test(PipeCase):
+    def test_session(self) -> None:
+        self.send(HEADER)
+        self.send(authenticate(bind()))
+        there = self.accepted()
+        self.pair.holder.clock.advance(0)
+        there.serve(SERVER_HEADER + PLAIN_FEATURES)
+        self.assertIn(b"urn:ietf:params:xml:ns:xmpp-bind", there.upstream.take())
