@@ -28,7 +28,7 @@ class RestartWatch:
         """
         data = self._kept + data
         start = data.find(_SUCCESS)
-        if start < 0:
+        if start < 0 or _SUCCESS_SASL2 in data[:start]:
             return self._not_found(data), None
         end = _end_of_success(data, start)
         if end < 0 and len(data) - start <= LONGEST:

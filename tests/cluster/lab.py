@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,11 @@ class Joint:
 class Pair:
     """(`elsewhere.Finder`) The edge and the holder. `there`: which accounts are held there."""
 
-    def __init__(self, directory: Path, **options: Any) -> None:
+    def __init__(self, directory: Path, edge: Callable[..., Lab] = Lab, **options: Any) -> None:
+        """`edge`: how clients come."""
         (directory / "edge").mkdir(parents=True)
         (directory / "holder").mkdir()
-        self.edge = Lab(directory / "edge", **options)
+        self.edge = edge(directory / "edge", **options)
         self.holder = Lab(directory / "holder", **options)
         self.there: dict[str, Elsewhere] = {"a@example.org": THERE}
         self.held = {"a@example.org"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from twisted.logger import formatEvent
@@ -21,8 +22,11 @@ END = b"</stream:stream>"
 
 
 class PipeCase(unittest.TestCase):
+    lab: Callable[..., Lab] = Lab
+    logins: tuple[str, ...] = ("PLAIN",)
+
     def setUp(self) -> None:
-        self.pair = Pair(Path(self.mktemp()))
+        self.pair = Pair(Path(self.mktemp()), type(self).lab, logins=self.logins)
         self.events = log_events(self)
         self.client = self.pair.edge.client(address="192.0.2.77")
 

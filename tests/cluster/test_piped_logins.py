@@ -1,0 +1,172 @@
+"""Logins of every kind by way of another process: what the client proves, it proves to the holder of its account."""
+
+from __future__ import annotations
+
+import re
+
+from minimixproxy.c2s.transport import client_stream
+from minimixproxy.sasl.channel_binding import UNBOUND, Binding
+from minimixproxy.sasl.downgrade import Offered
+from minimixproxy.sasl.scram import ScramKeys, derive_keys
+from minimixproxy.sasl.scram_client import ScramClient
+from tests.c2s.helpers import BIND, BOUND, HEADER, PLAIN_FEATURES, SERVER_HEADER, plain
+from tests.c2s.server.exchanges.test_local_scram import ACCOUNT, Server, data_of, keys
+from tests.c2s.server.test_dialogue import challenge
+from tests.c2s.server.test_fast import NONE, proof, wanted
+from tests.c2s.server.test_offers import features
+from tests.c2s.server.test_sasl2 import DEVICE, authenticate, bind
+from tests.c2s.websocket.lab import WebSocketLab
+from tests.cluster.test_pipe import NAMED, SASL, PipeCase
+from tests.sasl.exchanges import BINDINGS, bound
+
+
+def auth(first: bytes, mechanism: str) -> bytes:
+    return (
+        challenge(first)
+        .replace(b"<challenge", b"<auth mechanism='%b'" % mechanism.encode())
+        .replace(b"</challenge", b"</auth")
+    )
+
+
+def response(data: bytes) -> bytes:
+    return challenge(data).replace(b"challenge", b"response")
+
+
+class ScramCase(PipeCase):
+    logins = ("SCRAM", "PLAIN")
+
+    def setUp(self) -> None:
+        super().setUp()
+        for lab in (self.pair.edge, self.pair.holder):
+            lab.context.offers.learned(lab.context.domains["example.org"], features("SCRAM-SHA-256", "PLAIN"))
+            lab.mechanisms = ("SCRAM-SHA-256",)
+        self.pair.holder.known_keys.keys[ACCOUNT] = (keys(),)
+
+    def offered(self, shown: bytes) -> Offered:
+        names = re.findall(rb"<mechanism>([^<]*)<", shown.partition(b"<authentication")[0])
+        types = re.findall(rb"<channel-binding type='([^']*)'", shown)
+        return Offered([name.decode() for name in names], [type_.decode() for type_ in types] or None)
+
+    def log_in(self, header: bytes, mechanism: str, binding: Binding = UNBOUND) -> bytes:
+        """Return the last answer."""
+        offered = self.offered(self.send(header))
+        self.assertIn(mechanism, offered.mechanisms)
+        scram = ScramClient(mechanism, "a", binding=binding)
+        self.assertEqual(self.send(auth(scram.first(), mechanism)), b"")
+        server = Server(self.pair.holder.handed[-1], {"a": keys()}, [])
+        server.answer()
+        said = scram.challenge(data_of(self.flushed()), offered)
+        answer = self.send(response(scram.final(derive_keys("sha256", "secret", *said))))
+        server.answer()
+        answer += self.flushed()
+        if answer.startswith(b"<success"):
+            scram.verify(data_of(answer))
+        self.assertEqual(self.pair.edge.handed, [])
+        return answer
+
+
+class ScramTest(ScramCase):
+    def test_named_in_the_header(self) -> None:
+        self.assertIn(b"<success", self.log_in(NAMED, "SCRAM-SHA-256"))
+
+    def test_named_by_its_login(self) -> None:
+        """What the edge has offered is what the holder proves that it was (XEP-0474)."""
+        self.assertIn(b"<success", self.log_in(HEADER, "SCRAM-SHA-256"))
+
+    def test_bound_to_the_tls_of_the_edge(self) -> None:
+        self.patch(client_stream, "bindings_as_server", lambda _layer: BINDINGS)
+        for type_ in BINDINGS:
+            self.client = self.pair.edge.client()
+            self.assertIn(b"<success", self.log_in(NAMED, "SCRAM-SHA-256-PLUS", bound(type_)))
+
+    def test_bound_to_another_connection(self) -> None:
+        other = {type_: b"x" * len(data) for type_, data in BINDINGS.items()}
+        self.patch(client_stream, "bindings_as_server", lambda _layer: other)
+        answer = self.log_in(NAMED, "SCRAM-SHA-256-PLUS", bound("tls-exporter"))
+        self.assertIn(b"<not-authorized/>", answer)
+
+
+class FastTest(ScramCase):
+    def test_token(self) -> None:
+        """One is given by the holder, and lets its client in by the edge."""
+        self.send(HEADER)
+        self.send(authenticate(bind() + wanted(), message=b"\0a\0secret"))
+        login = self.pair.holder.logins[-1][0]
+        known = keys()
+        shown = ScramKeys(known.client_key or b"", known.server_key)
+        login.credential.learn(known.hash_name, known.challenge, shown)
+        there = self.accepted()
+        self.pair.holder.clock.advance(0)
+        there.serve(SERVER_HEADER + PLAIN_FEATURES)
+        asked = there.upstream.take()
+        resource = re.findall(rb"<resource>([^<]*)<", asked)[0]
+        bound_to = BOUND.replace(b"/r<", b"/%b<" % resource)
+        there.serve(bound_to.replace(b"b1", re.findall(rb"<iq [^>]*id='([^']*)'", asked)[0]))
+        answer = self.flushed()
+        secret = re.findall(rb" token='([^']+)'", answer)[0].decode()
+
+        self.client = self.pair.edge.client()
+        self.assertIn(b"<mechanism>%b</mechanism></fast>" % NONE.encode(), self.send(HEADER))
+        fast = b"<fast xmlns='urn:xmpp:fast:0'/>"
+        logins = len(self.pair.holder.logins)
+        self.send(authenticate(fast, NONE, b"a\0" + proof(secret), DEVICE))
+        self.pair.holder.clock.advance(0)
+        self.assertEqual(len(self.pair.holder.logins), logins + 1, "its stream, by the account's keys")
+        self.accepted()
+        self.assertEqual(self.pair.edge.logins, [])
+
+    def test_wrong_token(self) -> None:
+        self.send(HEADER)
+        fast = b"<fast xmlns='urn:xmpp:fast:0'/>"
+        answer = self.send(authenticate(fast, NONE, b"a\0" + proof("another"), DEVICE))
+        self.assertIn(b"<not-authorized", answer)
+
+
+class WebSocketTest(PipeCase):
+    lab = WebSocketLab
+
+    def test_session(self) -> None:
+        for header in (NAMED, HEADER):
+            self.client = self.pair.edge.client(address="192.0.2.77")
+            there = self.session(header)
+            self.send(BIND)
+            self.assertIn(b"<bind", there.upstream.take())
+            there.serve(BOUND)
+            self.assertEqual(self.flushed(), BOUND)
+            self.assertIs(self.pair.holder.accounts.bound[-1].standalone, True)
+
+    def test_success_and_header_in_one_piece(self) -> None:
+        """As the holder's bytes may come: the header of the second stream is an `<open/>` again."""
+        self.send(NAMED)
+        edge = self.pair.joints[0].edge
+        data = b"<success xmlns='%b'/>" % SASL + SERVER_HEADER + PLAIN_FEATURES
+        for place in range(len(data)):
+            edge.dataReceived(data[place : place + 1])
+        answer = self.client.wire.take()
+        self.assertIn(b"<success", answer)
+        self.assertIn(b"<stream:stream", answer)
+        self.assertIn(b"<stream:features", answer)
+
+    def test_sasl2(self) -> None:
+        self.send(HEADER)
+        self.send(authenticate(bind()))
+        there = self.accepted()
+        self.pair.holder.clock.advance(0)
+        there.serve(SERVER_HEADER + PLAIN_FEATURES)
+        self.assertIn(b"urn:ietf:params:xml:ns:xmpp-bind", there.upstream.take())
+
+    def test_holder_gone(self) -> None:
+        self.session()
+        self.pair.joints[0].cut()
+        self.flushed()
+        self.assertTrue(self.client.wire.closing)
+
+    def test_refused(self) -> None:
+        self.pair.held.clear()
+        self.assertIn(b"<remote-connection-failed", self.send(NAMED) + self.flushed())
+
+    def test_login_refused_here(self) -> None:
+        self.pair.there.clear()
+        self.send(NAMED)
+        self.send(plain())
+        self.assertEqual(len(self.pair.edge.logins), 1)
