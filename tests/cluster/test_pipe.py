@@ -43,7 +43,7 @@ class PipeCase(unittest.TestCase):
 
     def accepted(self) -> LabClient:
         """The holder's server accepts the login; return the client as the holder has it."""
-        upstream = _Upstream(self.pair.holder)
+        upstream = Upstream(self.pair.holder)
         upstream.accept_login()
         return upstream
 
@@ -60,7 +60,7 @@ class PipeCase(unittest.TestCase):
         return there
 
 
-class _Upstream(LabClient):
+class Upstream(LabClient):
     """The server's side of a client that came by the pipe."""
 
     def __init__(self, lab: Lab) -> None:
