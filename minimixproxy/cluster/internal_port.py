@@ -19,11 +19,12 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.errors import describe_tls_failure
+from minimixproxy.c2s.server.counted_connection import READ
 from minimixproxy.c2s.server.elsewhere import Handed
 from minimixproxy.c2s.server.listener import Clients
 from minimixproxy.c2s.server.negotiation import Negotiation
 from minimixproxy.c2s.transport.client_stream import ClientStream
-from minimixproxy.c2s.transport.connection import SecurableConnection
+from minimixproxy.c2s.transport.connection import SecurableConnection, read_little
 from minimixproxy.cluster.handover_header import BadHeader, Handover, HeaderReader
 from minimixproxy.cluster.internal_tls import InternalTLS
 from minimixproxy.logs.logger import Logger
@@ -122,6 +123,7 @@ class InternalConnection(SecurableConnection):
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        read_little(self.transport, READ)
         self._port.new[self] = None
         self._timer.start(HEADER_TIME, lambda: self.refuse("it does not say in time whom it hands over"))
         why = self._port.stranger(self.transport)
@@ -142,7 +144,7 @@ class InternalConnection(SecurableConnection):
         stream = HandedStream(self, clients, handover)
         stream.makeConnection(transport)
         clients.add(stream)
-        handed = Handed(handover.account, handover.offered, handover.tokens)
+        handed = Handed(handover.offered, handover.tokens)
         stream.hand_to(Negotiation(stream, clients.context, secure=True, handed=handed))
         return stream
 

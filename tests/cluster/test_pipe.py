@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.logger import formatEvent
 from twisted.trial import unittest
 
 from minimixproxy.c2s.errors import UpstreamRefused
+from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere
+from minimixproxy.c2s.transport.connection import SecurableConnection
+from minimixproxy.cluster.edge_pipe import EdgePipes, HolderPipe
 from tests.c2s.helpers import BIND, BOUND, HEADER, PLAIN_FEATURES, SERVER_HEADER, Lab, LabClient, plain
 from tests.c2s.server.test_negotiation import RESPONSE, errors
 from tests.c2s.server.test_sasl2 import authenticate, bind
-from tests.cluster.lab import NUMBER, Pair
+from tests.cluster.lab import NUMBER, THERE, Pair
 from tests.log_events import log_events
 from tests.wires import Wire
 
@@ -308,3 +317,69 @@ class Sasl2Test(PipeCase):
         self.pair.holder.clock.advance(0)
         there.serve(SERVER_HEADER + PLAIN_FEATURES)
         self.assertIn(b"urn:ietf:params:xml:ns:xmpp-bind", there.upstream.take())
+
+
+class TransparentTest(unittest.TestCase):
+    """All that a client sends reaches its holder as it came, whatever the pieces, and whenever that is found."""
+
+    def setUp(self) -> None:
+        self.lab = Lab(Path(self.mktemp()))
+
+    @given(
+        st.lists(st.sampled_from([plain(), b" ", b"<message><body>\xc3\xa4</body></message>", b"<a:b xmlns:a='c'/>"])),
+        st.lists(st.integers(0, 2000), max_size=6),
+        st.integers(0, 6),
+    )
+    def test_in_any_pieces(self, elements: list[bytes], places: list[int], found_after: int) -> None:
+        data = NAMED + b"".join(elements)
+        bounds = sorted({0, len(data), len(NAMED), *(place % len(data) for place in places)})
+        finder = SlowFinder()
+        wire = Wire()
+        self.lab.context.cluster = Cluster(finder, EdgePipes(lambda _address, bottom: joined(bottom, wire), Clock()))
+        client = self.lab.client()
+        for number, (start, end) in enumerate(pairwise(bounds)):
+            client.stream.bottom.dataReceived(data[start:end])
+            if number == found_after:
+                finder.answer()
+        finder.answer()
+        pipe = client.stream.handler
+        assert isinstance(pipe, HolderPipe)
+        said = wire.take()
+        header = said.index(b"<stream:stream")
+        self.assertEqual(said[header:], data[data.index(b"<stream:stream") :])
+        client.vanish()
+
+
+def joined(bottom: SecurableConnection, wire: Wire) -> Deferred[Any]:
+    """A holder that is content with whatever it is told."""
+    bottom.makeConnection(wire)
+    content = Deferred[Any]()
+    content.callback(bottom)
+    assert isinstance(bottom.upper, HolderPipe)
+    greeted = bottom.upper.greeted
+
+    def at_once() -> Deferred[None]:
+        waiting = greeted()
+        bottom.dataReceived(SERVER_HEADER)
+        return waiting
+
+    bottom.upper.greeted = at_once  # type: ignore[method-assign]
+    return content
+
+
+class SlowFinder:
+    """(`elsewhere.Finder`) Answers when it is told to."""
+
+    def __init__(self) -> None:
+        self._asked: Deferred[Elsewhere] | None = None
+
+    def answer(self) -> None:
+        if self._asked is not None and not self._asked.called:
+            self._asked.callback(THERE)
+
+    async def find(self, bare: str) -> Elsewhere | None:
+        self._asked = Deferred()
+        return await self._asked
+
+    async def claim(self, bare: str) -> Elsewhere | None:
+        raise AssertionError("it is not logged in here")

@@ -89,11 +89,10 @@ class Cluster(NamedTuple):
 
 
 class Handed(NamedTuple):
-    """What the holder of an account knows of a client that another process hands to it, and a negotiation needs.
+    """What a client has been offered by the process that hands it to another one.
 
-    `offered`, `tokens`: the mechanisms that the client has been shown already; None: nothing yet.
+    `offered`: None if it has seen no features yet. `tokens`: mechanisms by which it may use a token.
     """
 
-    account: str
     offered: Offered | None = None
     tokens: tuple[str, ...] = ()

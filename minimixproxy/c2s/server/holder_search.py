@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Protocol, TypeGuard
 
 from twisted.python.failure import Failure
 
-from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere, HolderUnknown, Introduction, NotHandedOver, Pipe
-from minimixproxy.c2s.server.named_account import named_account
+from minimixproxy.c2s.server.client_login import Profile
+from minimixproxy.c2s.server.elsewhere import (
+    Cluster,
+    Elsewhere,
+    Handed,
+    HolderUnknown,
+    Introduction,
+    NotHandedOver,
+    Pipe,
+)
+from minimixproxy.c2s.server.named_account import named_account, names_account
 from minimixproxy.c2s.server.negotiation_states import State
 from minimixproxy.c2s.server.waiting_client import WaitingClient
 from minimixproxy.c2s.transport.client_stream import ClientStream
 from minimixproxy.logs.logger import Logger
-from minimixproxy.wire.events import Event
+from minimixproxy.namespaces import NS_SASL2
+from minimixproxy.wire.events import Event, StreamOpened
 from minimixproxy.wire.stanza import Stanza
 from minimixproxy.xep.sasl import SaslFailure
 
@@ -31,8 +41,8 @@ class SearchHost(Protocol):
     def enter(self, state: State) -> State:
         """Be in another state from now on; return which it was."""
 
-    def introduction(self, account: str) -> Introduction:
-        """Return who the client is, as far as it is known."""
+    def shown(self) -> tuple[StreamOpened, Handed]:
+        """Return the client's header, and what it has been offered."""
 
     def hand_over(self) -> tuple[ClientStream, list[Event], str]:
         """End the negotiation; return the client, what it has sent ahead, and its language."""
@@ -50,6 +60,8 @@ class SearchHost(Protocol):
 class Login(Protocol):
     """The logins of the client here."""
 
+    profile: Profile
+
     def begin(self, mechanism: str | None, text: str | None) -> None:
         """Begin an exchange; `text`: of the client's initial response, None if there is none."""
 
@@ -62,14 +74,17 @@ class HolderSearch:
 
     log = Logger()
 
-    def __init__(self, host: SearchHost, cluster: Cluster | None, waiting: WaitingClient, *, seeks: bool) -> None:
+    def __init__(
+        self, host: SearchHost, cluster: Cluster | None, stream: ClientStream, waiting: WaitingClient, *, seeks: bool
+    ) -> None:
         """`seeks`: the client may be handed on; else it has been handed here."""
         self._host = host
         self._seeks = seeks
         self._cluster = cluster
+        self._stream = stream
         self._waiting = waiting
         self._here: str | None = None  # an account that was not held elsewhere a moment ago
-        self._begun: tuple[Stanza, str] | None = None  # by what, and by which mechanism, without saying who it is
+        self._begun: tuple[Stanza, str | None, State] | None = None  # without saying who it is
 
     def by_header(self, account: str | None, go_on: Callable[[], None]) -> None:
         """The client's header may name its account."""
@@ -80,25 +95,23 @@ class HolderSearch:
         def failed(_why: SaslFailure) -> None:
             self._host.close("remote-connection-failed", _LATER)
 
-        self._seek(account, lambda: self._host.introduction(account), go_on, failed)
-
-    def wants_name(self, stanza: Stanza, mechanism: str | None, text: str | None, offered: Collection[str]) -> bool:
-        """Tell whether a login begins without a name, so that the client is to be challenged first."""
-        if self._cluster is None or not self._seeks or text is not None:
-            return False
-        if mechanism is None or mechanism not in offered:
-            return False  # that is refused here
-        self._begun = stanza, mechanism
-        return True
+        self._seek(self._introduction(account), go_on, failed)
 
     def named(self, stanza: Stanza, text: str, login: Login) -> None:
-        """The client answers that challenge."""
+        """The client says its name, as it was challenged to do."""
         assert self._begun is not None
-        (opening, mechanism), self._begun = self._begun, None
+        (opening, mechanism, before), self._begun = self._begun, None
+        self._host.enter(before)
         self._by_login(mechanism, text, login, opening.raw, stanza.raw)
 
     def by_login(self, stanza: Stanza, mechanism: str | None, text: str | None, login: Login) -> None:
-        """The client begins a login by a stanza in which there is this text."""
+        """The client begins a login by a stanza; `text`: of its initial response, None if there is none."""
+        if text is None and self._cluster is not None and self._seeks and names_account(mechanism):
+            by_sasl2 = stanza.uri == NS_SASL2
+            before = self._host.enter(State.NAMING_SASL2 if by_sasl2 else State.NAMING)
+            self._begun = stanza, mechanism, before
+            self._stream.write(login.profile.challenge(b""))
+            return
         self._by_login(mechanism, text, login, stanza.raw)
 
     def _by_login(
@@ -109,10 +122,14 @@ class HolderSearch:
             login.begin(mechanism, text)
             return
 
-        def introduction() -> Introduction:
-            return self._host.introduction(account)._replace(opening=opening, response=response)
+        client = self._introduction(account)._replace(opening=opening, response=response)
+        self._seek(client, lambda: login.begin(mechanism, text), login.fail)
 
-        self._seek(account, introduction, lambda: login.begin(mechanism, text), login.fail)
+    def _introduction(self, account: str) -> Introduction:
+        opened, (offered, tokens) = self._host.shown()
+        stream = self._stream
+        websocket = stream.bottom.standalone
+        return Introduction(stream.peer, account, opened.raw, stream.bindings, websocket, offered, tokens)
 
     def claim(self, account: str, go_on: Callable[[], None], fail: Callable[[SaslFailure], None]) -> None:
         """The client has logged in as this account."""
@@ -143,11 +160,11 @@ class HolderSearch:
 
     def _seek(
         self,
-        account: str,
-        introduction: Callable[[], Introduction],
+        client: Introduction,
         go_on: Callable[[], None],
         fail: Callable[[SaslFailure], None],
     ) -> None:
+        account = client.account
         before = self._host.enter(State.SEEKING)
         domain = self._host.domain
 
@@ -159,7 +176,7 @@ class HolderSearch:
             stream, early, _language = self._host.hand_over()
             pipe.start(stream, early, domain)
 
-        self._waiting.wait(self._way_to(account, introduction()), found, self._failing(account, before, fail))
+        self._waiting.wait(self._way_to(account, client), found, self._failing(account, before, fail))
 
     async def _way_to(self, account: str, client: Introduction) -> Pipe | None:
         """Return the way to the account's holder, None if the client is to go on here.

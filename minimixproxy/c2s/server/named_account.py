@@ -27,6 +27,12 @@ def named_account(mechanism: str | None, text: str, domain: str) -> str | None:
     return address.bare if address.domain == domain != address.bare and address.resource is None else None
 
 
+def names_account(mechanism: str | None) -> bool:
+    """Tell whether the first thing that is said by a mechanism is a name that can be read."""
+    name = mechanism or ""
+    return name == plain.MECHANISM or name.startswith(SCRAM) or name in hashed_token.MECHANISMS
+
+
 def _username(mechanism: str, message: bytes) -> str | None:
     if mechanism == plain.MECHANISM:
         return sasl.parse_plain(message).username

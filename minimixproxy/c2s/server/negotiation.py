@@ -17,7 +17,7 @@ from minimixproxy.c2s.errors import UpstreamError
 from minimixproxy.c2s.server.client_headers import ClientHeaders
 from minimixproxy.c2s.server.client_login import ClientLogin
 from minimixproxy.c2s.server.client_registration import ClientRegistration
-from minimixproxy.c2s.server.elsewhere import Handed, Introduction
+from minimixproxy.c2s.server.elsewhere import Handed
 from minimixproxy.c2s.server.exchanges import plain
 from minimixproxy.c2s.server.exchanges.login_exchange import Client, Exchange, LoggedIn
 from minimixproxy.c2s.server.holder_search import HolderSearch
@@ -82,7 +82,7 @@ class Negotiation:
         self._logged_in: LoggedIn | None = None
         self._waiting = WaitingClient(stream)
         self._handed = handed
-        self._search = HolderSearch(self, context.cluster, self._waiting, seeks=handed is None)
+        self._search = HolderSearch(self, context.cluster, stream, self._waiting, seeks=handed is None)
         self._registration = ClientRegistration(context.registrar)
         self._time = LoginTime(context.clock, context.limits.authentication_timeout, self._too_late)
 
@@ -247,7 +247,8 @@ class Negotiation:
         self._registration.close()
         self._client_login.profile = sasl
         self._request = None
-        self._begin(stanza, stanza.get("mechanism"), str(stanza.element).strip() or None)
+        text = str(stanza.element).strip() or None
+        self._search.by_login(stanza, stanza.get("mechanism"), text, self._client_login)
 
     def _authenticate(self, stanza: Stanza) -> None:
         self._state = State.CHECKING_SASL2
@@ -258,17 +259,9 @@ class Negotiation:
         except SaslFailure as failure:
             self._client_login.fail(failure)
             return
-        self._begin(stanza, request.mechanism, request.text)
-
-    def _begin(self, stanza: Stanza, mechanism: str | None, text: str | None) -> None:
-        if self._search.wants_name(stanza, mechanism, text, (*self._offered.mechanisms, *self._tokens)):
-            self.enter(State.NAMING_SASL2 if self._state is State.CHECKING_SASL2 else State.NAMING)
-            self._stream.write(self._client_login.profile.challenge(b""))
-        else:
-            self._search.by_login(stanza, mechanism, text, self._client_login)
+        self._search.by_login(stanza, request.mechanism, request.text, self._client_login)
 
     def _named(self, stanza: Stanza) -> None:
-        self.enter(State.CHECKING_SASL2 if self._state is State.NAMING_SASL2 else State.CHECKING)
         self._search.named(stanza, str(stanza.element).strip(), self._client_login)
 
     def exchange_by(self, mechanism: str | None) -> Exchange:
@@ -436,12 +429,10 @@ class Negotiation:
         before, self._state = self._state, state
         return before
 
-    def introduction(self, account: str) -> Introduction:
-        """Return who the client is, as far as it is known."""
+    def shown(self) -> tuple[StreamOpened, Handed]:
+        """Return the client's header, and what it has been offered."""
         assert self._opened is not None
-        stream, offered = self._stream, self._offered if self._offered.mechanisms else None
-        websocket = stream.bottom.standalone
-        return Introduction(stream.peer, account, self._opened.raw, stream.bindings, websocket, offered, self._tokens)
+        return self._opened, Handed(self._offered if self._offered.mechanisms else None, self._tokens)
 
     def catch_up(self) -> None:
         """Read the client again, and look at what it has sent ahead, unless it waits for something else."""
