@@ -67,10 +67,11 @@ class Pair:
         self.joints: list[Joint] = []
         self.down = False
         self.asked: list[str] = []
+        self.holds = HoldsAll()
         holder = Holder(lambda: self.number, lambda bare: bare in self.held)
         self.port = InternalPort(self.holder.clients, holder, None, lambda _transport: os.geteuid())
         self.edge.context.cluster = Cluster(self, EdgePipes(self._dial, self.edge.clock))
-        self.holder.context.cluster = Cluster(_HoldsAll(), EdgePipes(self._dial, self.holder.clock))
+        self.holder.context.cluster = Cluster(self.holds, EdgePipes(self._dial, self.holder.clock))
 
     async def find(self, bare: str) -> Elsewhere | None:
         self.asked.append(bare)
@@ -91,9 +92,17 @@ class Pair:
             pass
 
 
-class _HoldsAll:
+class HoldsAll:
+    """(`elsewhere.Finder`) `found`, `claimed`: what it was asked."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self.claimed: list[str] = []
+
     async def find(self, bare: str) -> Elsewhere | None:
-        raise AssertionError("a client that was handed over is not handed on")
+        self.found.append(bare)
+        return None
 
     async def claim(self, bare: str) -> Elsewhere | None:
+        self.claimed.append(bare)
         return None

@@ -110,6 +110,8 @@ class LoginTest(PipeCase):
             self.send(b"dy/></message>")
             self.assertEqual(there.upstream.take(), b"<message><body/></message>")
             self.assertIs(self.pair.holder.accounts.bound[-1].standalone, False)
+        self.assertEqual(self.pair.holds.found, [], "who was handed over is not handed on")
+        self.assertEqual(self.pair.holds.claimed, ["a@example.org"] * 2)
         self.assertTrue(self.told("session of a@example.org begins, from 192.0.2.77"))
 
     def test_sent_ahead(self) -> None:

@@ -9,12 +9,12 @@ from minimixproxy.sasl.channel_binding import UNBOUND, Binding
 from minimixproxy.sasl.downgrade import Offered
 from minimixproxy.sasl.scram import ScramKeys, derive_keys
 from minimixproxy.sasl.scram_client import ScramClient
-from tests.c2s.helpers import BIND, BOUND, HEADER, PLAIN_FEATURES, SERVER_HEADER, plain
+from tests.c2s.helpers import BIND, BOUND, HEADER, PLAIN_FEATURES, SERVER_HEADER, LabClient, plain
 from tests.c2s.server.exchanges.test_local_scram import ACCOUNT, Server, data_of, keys
 from tests.c2s.server.test_dialogue import challenge
 from tests.c2s.server.test_fast import NONE, proof, wanted
 from tests.c2s.server.test_offers import features
-from tests.c2s.server.test_sasl2 import DEVICE, authenticate, bind
+from tests.c2s.server.test_sasl2 import DEVICE, ENABLE, authenticate, bind
 from tests.c2s.websocket.lab import WebSocketLab
 from tests.cluster.test_pipe import NAMED, SASL, PipeCase
 from tests.sasl.exchanges import BINDINGS, bound
@@ -170,3 +170,67 @@ class WebSocketTest(PipeCase):
         self.send(NAMED)
         self.send(plain())
         self.assertEqual(len(self.pair.edge.logins), 1)
+
+
+class ResumingTest(PipeCase):
+    """A session is its holder's: it outlives the edge, and goes on through another one."""
+
+    def managed(self) -> tuple[LabClient, bytes]:
+        """Return the server's side of a session with stream management, and the id of that."""
+        there = self.session()
+        self.send(BIND)
+        there.serve(BOUND)
+        self.flushed()
+        there.upstream.take()
+        answer = self.send(ENABLE)
+        return there, re.findall(rb"<enabled [^>]* id='([^']+)'", answer)[0]
+
+    def said(self, data: bytes) -> bytes:
+        answer = self.send(data)
+        self.pair.holder.clock.advance(0)
+        return answer + self.flushed()
+
+    def comes_back(self, previd: bytes) -> bytes:
+        """The client logs in once more, and resumes; return what it is told."""
+        self.session()
+        return self.said(b"<resume xmlns='urn:xmpp:sm:3' previd='%b' h='0'/>" % previd)
+
+    def test_the_edge_dies(self) -> None:
+        there, previd = self.managed()
+        self.pair.joints[0].cut()
+        self.assertEqual(there.upstream.take(), b"", "it sleeps")
+        there.serve(b"<message id='missed'/>")
+        self.client = self.pair.edge.client()
+        answer = self.comes_back(previd)
+        self.assertIn(b"<resumed ", answer)
+        self.assertIn(b"id='missed'", answer)
+        self.said(b"<message id='back'/>")
+        self.assertEqual(there.upstream.take(), b"<message id='back'/>")
+
+    def test_at_the_holder_itself(self) -> None:
+        _there, previd = self.managed()
+        self.client.vanish()
+        self.pair.flush()
+        client = self.pair.holder.client()
+        client.log_in()
+        answer = client.send(b"<resume xmlns='urn:xmpp:sm:3' previd='%b' h='0'/>" % previd)
+        self.pair.holder.clock.advance(0)
+        self.assertIn(b"<resumed ", answer + client.wire.take())
+
+    def test_before_the_edge_is_known_to_be_dead(self) -> None:
+        """The pipe that is left is closed."""
+        _there, previd = self.managed()
+        first, self.client = self.client, self.pair.edge.client()
+        self.assertIn(b"<resumed ", self.comes_back(previd))
+        self.pair.flush()
+        self.assertTrue(self.pair.joints[0].over)
+        self.assertTrue(first.wire.closing)
+
+    def test_the_edge_stops(self) -> None:
+        """To the session it is a client whose connection broke: it may come back."""
+        there, previd = self.managed()
+        self.pair.edge.clients.dismiss()
+        self.flushed()
+        self.assertEqual(there.upstream.take(), b"")
+        self.client = self.pair.edge.client()
+        self.assertIn(b"<resumed ", self.comes_back(previd))
