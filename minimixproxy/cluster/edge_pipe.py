@@ -51,7 +51,9 @@ class EdgePipes:
         dialling.addTimeout(PATIENCE, self._clock)  # type: ignore[arg-type]
         try:
             await dialling
-        except (ConnectError, DNSLookupError, OSError, TimeoutError) as error:
+        except TimeoutError as error:
+            raise NotHandedOver(f"{elsewhere.address}: it is not reached in time") from error
+        except (ConnectError, DNSLookupError, OSError) as error:
             raise NotHandedOver(f"{elsewhere.address}: {error}") from error
         try:
             await pipe.greeted()
@@ -85,7 +87,7 @@ class HolderConnection(SecurableConnection):
 
 
 class HolderPipe:
-    """One pipe (`elsewhere.Pipe`, `connection.Upper`, `client_stream.Handler`). Until `start` there is no client."""
+    """One pipe (`elsewhere.Pipe`, `connection.Upper`, `client_stream.Handler`). Before `start` it has no client."""
 
     log = Logger()
 
@@ -103,6 +105,7 @@ class HolderPipe:
         self._started = False
         self._lost = False
         self._last = b""  # bytes that went to the client
+        self._client_is_full = False
 
     # The greeting ----------------------------------------------------------------------------------------------
 
@@ -152,16 +155,17 @@ class HolderPipe:
         stream.hand_to(self, self.take)
         if stream.bottom.standalone:
             self._watch = RestartWatch()
+        stream.transport.resumeProducing()
+        stream.transport.registerProducer(Backpressure(self._client_fills, self._client_flows), True)
+        if not self._lost:
+            self.transport.registerProducer(Backpressure(self._holder_fills, self._holder_flows), True)
+        held, self._held = self._held, b""
+        self._to_client(held)
         self.client_events(early)
-        self._to_client(self._held)
-        self._held = b""
         if self._lost:
             self._holder_gone()
-            return
-        stream.transport.resumeProducing()
-        self.transport.resumeProducing()
-        stream.transport.registerProducer(Backpressure(self._client_fills, self._client_flows), True)
-        self.transport.registerProducer(Backpressure(self._holder_fills, self._holder_flows), True)
+        elif self._is_open and not self._client_is_full:
+            self.transport.resumeProducing()
 
     @property
     def domain(self) -> str:
@@ -217,14 +221,20 @@ class HolderPipe:
             stream.bottom.restarted()
             self._to_client(second)
 
+    @property
+    def _is_open(self) -> bool:
+        return self._stream is not None and not self._lost
+
     # Backpressure ----------------------------------------------------------------------------------------------
 
     def _client_fills(self) -> None:
-        if not self._lost:
+        self._client_is_full = True
+        if self._is_open:
             self.transport.pauseProducing()
 
     def _client_flows(self) -> None:
-        if not self._lost:
+        self._client_is_full = False
+        if self._is_open:
             self.transport.resumeProducing()
 
     def _holder_fills(self) -> None:

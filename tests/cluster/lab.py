@@ -65,7 +65,7 @@ class Pair:
         self.held = {"a@example.org"}
         self.number = NUMBER
         self.joints: list[Joint] = []
-        self.down = False
+        self.down = self.unreachable = False
         self.asked: list[str] = []
         self.holds = HoldsAll()
         holder = Holder(lambda: self.number, lambda bare: bare in self.held)
@@ -83,6 +83,8 @@ class Pair:
     def _dial(self, address: str, bottom: SecurableConnection) -> Deferred[Any]:
         if self.down:
             return fail(ConnectionRefusedError())
+        if self.unreachable:
+            return Deferred()
         self.joints.append(Joint(bottom, self.port.buildProtocol(None)))
         return succeed(bottom)
 

@@ -188,6 +188,14 @@ class RefusedTest(PipeCase):
         self.pair.down = True
         self.refused("its holder node-b does not take a client")
 
+    def test_out_of_reach(self) -> None:
+        self.pair.unreachable = True
+        self.client.send(NAMED)
+        for _number in range(2):
+            self.pair.edge.clock.advance(10)
+        self.assertEqual(errors(self.client.wire.take()), [b"remote-connection-failed"])
+        self.assertTrue(self.told("/there: it is not reached in time"))
+
     def test_not_accepting(self) -> None:
         self.pair.holder.clients.accepting = False
         self.refused("no clients are accepted")
@@ -276,6 +284,17 @@ class EndTest(PipeCase):
         self.send(NAMED + b"<half")
         self.assertEqual(errors(self.send(b"<<<")), [b"not-well-formed"])
         self.assertTrue(self.pair.joints[0].over)
+
+    def test_garbage_sent_ahead(self) -> None:
+        self.client.send(NAMED + b"<a></b>")
+        self.assertEqual(errors(self.flushed()), [b"not-well-formed"])
+        self.assertTrue(self.pair.joints[0].over)
+        self.assertEqual(len(self.pair.holder.clients), 0)
+
+    def test_end_sent_ahead(self) -> None:
+        self.client.send(NAMED + END)
+        self.assertTrue(self.flushed().endswith(END))
+        self.assertTrue(self.client.wire.closing)
 
     def test_closed_connections_are_aborted_in_the_end(self) -> None:
         self.send(NAMED)
