@@ -35,10 +35,23 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "## `[sessions]`": config.Sessions,
     "## `[limits]`": config.Limits,
     "## `[web]`": config.Web,
+    "## `[cluster]`": config.Cluster,
     "## `[log]`": config.Log,
     "## `[[client_proxy]]`": config.ClientProxy,
 }
-TABLES = {"listen", "websocket", "domain", "rooms", "push", "sessions", "limits", "web", "log", "client_proxy"}
+TABLES = {
+    "listen",
+    "websocket",
+    "domain",
+    "rooms",
+    "push",
+    "sessions",
+    "limits",
+    "web",
+    "log",
+    "client_proxy",
+    "cluster",
+}
 DOAP = "{http://usefulinc.com/ns/doap#}"
 XMPP = "{https://linkmauve.fr/ns/xmpp-doap#}"
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"

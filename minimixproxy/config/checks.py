@@ -104,21 +104,21 @@ def load_certificates(path: Path) -> list[x509.Certificate]:
         raise ValueError(reason) from error
 
 
-def key_pair(certificate: Path, private_key: Path) -> None:
-    """Refuse files that are no certificate or no key, or that do not belong together."""
+def key_pair(certificate: Path, private_key: Path, name: str = "private_key") -> None:
+    """Refuse files that are no certificate or no key, or that do not belong together. `name`: how the key is called."""
     chain = load_certificates(certificate)
     try:
         key = load_pem_private_key(private_key.read_bytes(), password=None)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ValueError(f"private_key: {private_key} holds no private key in PEM") from error
+        raise ValueError(f"{name}: {private_key} holds no private key in PEM") from error
     except TypeError as error:
-        raise ValueError(f"private_key: {private_key} is encrypted; it must be plain") from error
+        raise ValueError(f"{name}: {private_key} is encrypted; it must be plain") from error
     try:
         certified = chain[0].public_key()
     except (ValueError, UnsupportedAlgorithm) as error:
         raise ValueError(f"{certificate} has a public key that cannot be used: {error}") from error
     if certified != key.public_key():
-        raise ValueError(f"private_key: {private_key} does not belong to the first certificate in {certificate}")
+        raise ValueError(f"{name}: {private_key} does not belong to the first certificate in {certificate}")
 
 
 def prepare_domain(name: str) -> str:

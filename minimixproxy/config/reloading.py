@@ -16,7 +16,7 @@ from minimixproxy.config.errors import SECRET_KEYS, written
 from minimixproxy.config.settings import Section, Settings
 
 #: What is made once, at the start.
-RESTART = frozenset({("state",), ("state_directory",), ("seal_key",), ("rooms", "bookmarks"), ("web",)})
+RESTART = frozenset({("state",), ("state_directory",), ("seal_key",), ("rooms", "bookmarks"), ("web",), ("cluster",)})
 
 
 class CannotReload(Exception):

@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from minimixproxy.config import checks, websocket_checks
+from minimixproxy.config import checks, cluster_checks, websocket_checks
 from minimixproxy.config.deprecated import understood
 from minimixproxy.config.errors import explain
 from minimixproxy.config.toml_file import TOMLError, read_toml
@@ -235,6 +235,36 @@ class Web(Section):
         return self
 
 
+class Cluster(Section):
+    """Several processes with one state: who this one is, and how the others reach it."""
+
+    name: Annotated[str, AfterValidator(cluster_checks.name)]
+    endpoint: Annotated[str, AfterValidator(cluster_checks.endpoint)]
+    # Where others connect to, unless it is a UNIX socket.
+    address: Annotated[str, AfterValidator(cluster_checks.address)] | None = None
+    # All have the same. It is looked at when it is opened, by the user as whom the proxy runs.
+    secret: FilePath
+    # The authority that has signed the certificates of all, and of nobody else; and the own certificate.
+    ca: ReadablePath | None = None
+    certificate: ReadablePath | None = None
+    key: ReadablePath | None = None
+
+    @model_validator(mode="after")
+    def _tls_is_complete(self) -> "Cluster":
+        for_tls = {key: getattr(self, key) for key in ("address", "ca", "certificate", "key")}
+        cluster_checks.complete(cluster_checks.place(self.endpoint), for_tls)
+        if self.ca is not None and self.certificate is not None and self.key is not None:
+            checks.load_certificates(self.ca)
+            checks.key_pair(self.certificate, self.key, "key")
+        return self
+
+    @property
+    def reached_at(self) -> str:
+        """Where others connect to: "HOST:PORT", or the path of a UNIX socket."""
+        where = cluster_checks.place(self.endpoint)
+        return str(where.path) if isinstance(where, cluster_checks.UnixPlace) else str(self.address)
+
+
 class Log(Section):
     """What is written to the log, and how."""
 
@@ -311,6 +341,7 @@ class Settings(BaseModel):
     limits: Limits = Field(default_factory=Limits)
     log: Log = Field(default_factory=Log)
     web: Web | None = None
+    cluster: Cluster | None = None
     client_proxy: Annotated[tuple[ClientProxy, ...], BeforeValidator(checks.tables)] = ()
 
     @property
@@ -341,6 +372,19 @@ class Settings(BaseModel):
         websockets = [websocket.endpoint for websocket in self.websocket]
         checks.no_duplicates("endpoint", [listen.endpoint for listen in self.listen] + websockets)
         checks.no_duplicates("[[client_proxy]] domain", [proxy.domain for proxy in self.client_proxy])
+        return self
+
+    @model_validator(mode="after")
+    def _state_of_a_cluster(self) -> "Settings":
+        if self.cluster is None:
+            return self
+        if isinstance(self.state, Path):
+            raise ValueError('[cluster] needs a state that all share: state = "postgresql://user@host/database"')
+        if self.seal_key is not None:
+            raise ValueError(
+                "seal_key is for a proxy that is alone: in a cluster what seals credentials follows from [cluster] "
+                "secret, so leave seal_key out"
+            )
         return self
 
 

@@ -166,8 +166,8 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + "[q]\n",
         [
             "[q]: unknown key; known: "
-            "client_proxy, domain, limits, listen, log, push, rooms, seal_key, sessions, state, state_directory, web, "
-            "websocket"
+            "client_proxy, cluster, domain, limits, listen, log, push, rooms, seal_key, sessions, state, "
+            "state_directory, web, websocket"
         ],
     ),
     "unknown domain key": (
@@ -182,8 +182,8 @@ FAULTS: dict[str, tuple[str, list[str]]] = {
         MINIMAL + "[[is-1n]]\n",
         [
             "is-1n: unknown key; known: "
-            "client_proxy, domain, limits, listen, log, push, rooms, seal_key, sessions, state, state_directory, web, "
-            "websocket"
+            "client_proxy, cluster, domain, limits, listen, log, push, rooms, seal_key, sessions, state, "
+            "state_directory, web, websocket"
         ],
     ),
     "unknown key of a domain that looks like a branch of ours": (

@@ -93,6 +93,16 @@ class ChangesTests(unittest.SynchronousTestCase):
         self.assertEqual((change.text, change.restart), (text, True))
         self.assertEqual([one.text for one in changes(settings(), new)], ["web: not set -> set"])
 
+    def test_another_cluster(self) -> None:
+        """Who this process is, and what it seals by, is for its life; no secret's place is told."""
+        cluster = {"name": "a", "endpoint": "unix:/run/a", "secret": "/etc/one"}
+        state = "postgresql://user@host/base"
+        old = settings(state=state, cluster=cluster)
+        new = settings(state=state, cluster={**cluster, "name": "b", "secret": "/etc/other"})
+        (change,) = changes(old, new)
+        self.assertEqual((change.text, change.restart), ("cluster: name a -> b, secret another value", True))
+        self.assertEqual(keep_what_cannot_change(old, new), old)
+
     def test_all_domains_need_a_restart(self) -> None:
         none = settings(domain={}, listen=[])
         for old, new, what in ((settings(), none, "last"), (none, settings(), "first")):
