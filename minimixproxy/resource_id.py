@@ -18,14 +18,18 @@ class Installation:
     """The resources that account streams bind. They follow from a secret that is kept in a file beside state.
 
     Two proxies of one account must not take each other's resource; one that restarts takes its own again, by which the
-    server ends a session left over. Each account has its own: who sees one in a room that shows addresses must not
-    know the others', for whoever knows a full JID can ask whether it is there.
+    server ends a session left over. The processes of a cluster have the same: who holds an account next takes the
+    resource of who held it before, whose stream the server ends. Each account has its own: who sees one in a room that
+    shows addresses must not know the others', for whoever knows a full JID can ask whether it is there.
     """
 
-    def __init__(self, directory: Path) -> None:
-        """Nothing is read or written yet: privileges are dropped between making the services and using them."""
+    def __init__(self, directory: Path, secret: bytes | None = None) -> None:
+        """Nothing is read or written yet: privileges are dropped between making the services and using them.
+
+        `secret`: the cluster's, of 64 bytes at most; no file is used then.
+        """
         self._file = directory / "installation"
-        self._secret: bytes | None = None
+        self._secret = secret
 
     @property
     def name(self) -> str:

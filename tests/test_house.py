@@ -124,11 +124,12 @@ MAY_USE: dict[str, set[str]] = {
     "storage": {"minimix.interfaces", "sasl", "xep", "state_lock", "resource_id", "cannot_start"},
     "storage.migrations": {"storage"},
     "storage.migrations.versions": set(),
+    "cluster": {"storage"},
     "clientproxy": {"direct_transport", "xep"},
     "server_stores": {"sasl"},
     "operator": {"minimix.interfaces", "minimix.commands", "sasl", "server_stores"},
     "operator.commands": {"operator", "checking", "resource_id", "sasl", "server_stores", "state_lock", "storage"},
-    "checking": {"c2s", "c2s.transport", "c2s.upstream", "sasl", "storage"},
+    "checking": {"c2s", "c2s.transport", "c2s.upstream", "cluster", "sasl", "storage"},
     "operator.web": {"operator", "minimix.interfaces", "minimix.commands"},
 }
 #: Rooms that do no input or output, and what they must not import for that.

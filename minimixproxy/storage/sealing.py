@@ -53,12 +53,14 @@ def _bound_to(place: tuple[str, ...]) -> bytes:
     return "\0".join(place).encode("utf-8", "surrogatepass")
 
 
-def load_sealer(configured: Path | None, directory: Path) -> Sealer:
+def load_sealer(configured: Path | None, directory: Path, shared: bytes | None = None) -> Sealer:
     """Return the sealer of this installation. Raises `SealKeyError`.
 
-    The key is in the configured file, else a credential that systemd passes, else `seal.key` in `directory`. A file
-    that is not there is made.
+    The key is `shared`, which all processes of a cluster have; else in the configured file, else a credential that
+    systemd passes, else `seal.key` in `directory`. A file that is not there is made.
     """
+    if shared is not None:
+        return Sealer(shared)
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     if configured is None and credentials is not None:
         credential = Path(credentials, CREDENTIAL)
@@ -68,16 +70,28 @@ def load_sealer(configured: Path | None, directory: Path) -> Sealer:
     try:
         if not file.exists():
             _make(file)
-        found = file.stat().st_mode
     except OSError as error:
         raise SealKeyError(f"{file}: cannot be made: {error.strerror}") from error
+    return Sealer(read_key(file, "seal_key must name a file of its own, which is made if it is missing"))
+
+
+def read_key(file: Path, must: str) -> bytes:
+    """Return what a file of random bytes holds that nobody else may read. Raises `SealKeyError`.
+
+    `must`: what is said of something that is no file.
+    """
+    try:
+        found = file.stat().st_mode
+    except OSError as error:
+        raise SealKeyError(f"{file}: cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(found):
         what = "a directory" if stat.S_ISDIR(found) else "no file"
-        raise SealKeyError(f"{file}: is {what}: seal_key must name a file of its own, which is made if it is missing")
+        raise SealKeyError(f"{file}: is {what}: {must}")
     mode = stat.S_IMODE(found)
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     if mode & 0o077 and not (credentials and file.is_relative_to(credentials)):  # its mode may come of an ACL
         raise SealKeyError(f"{file}: others may read it (mode {mode:04o}): chmod 600 {file}")
-    return Sealer(_checked(file, _read(file)))
+    return _checked(file, _read(file))
 
 
 def _read(file: Path) -> bytes:
