@@ -37,20 +37,23 @@ def check_certificates(domains: Iterable[Domain], now: datetime) -> Iterator[Fin
         except ValueError as fault:
             yield error(subject, str(fault))
             continue
-        found = [*_times(subject, chain, now), *_names(subject, chain[0], domain.name), *_chain(subject, chain)]
-        yield from found or [good(subject, f"valid until {_day(chain[0].not_valid_after_utc)}")]
+        found = [*check_times(subject, chain, now), *_names(subject, chain[0], domain.name), *_chain(subject, chain)]
+        yield from found or [good(subject, f"valid until {day(chain[0].not_valid_after_utc)}")]
 
 
-def _times(subject: str, chain: Sequence[x509.Certificate], now: datetime) -> Iterator[Finding]:
+def check_times(
+    subject: str, chain: Sequence[x509.Certificate], now: datetime, refused: str = "clients refuse to log in"
+) -> Iterator[Finding]:
+    """Yield which certificates are not valid, or will not be soon. `refused`: what follows from that."""
     for number, one in enumerate(chain):
         which = "" if number == 0 else f"its certificate #{number + 1}, of {_name(one)}, "
         begins, ends = one.not_valid_before_utc, one.not_valid_after_utc
         if ends <= now:
-            yield error(subject, f"{which}has expired on {_day(ends)}", "renew it; clients refuse to log in")
+            yield error(subject, f"{which}has expired on {day(ends)}", f"renew it; {refused}")
         elif begins > now:
-            yield error(subject, f"{which}is not valid before {_day(begins)}", "is the clock of this machine right?")
+            yield error(subject, f"{which}is not valid before {day(begins)}", "is the clock of this machine right?")
         elif ends - now < SOON:
-            yield warning(subject, f"{which}ends in {(ends - now).days} days, on {_day(ends)}", "renew it")
+            yield warning(subject, f"{which}ends in {(ends - now).days} days, on {day(ends)}", "renew it")
 
 
 def _names(subject: str, leaf: x509.Certificate, domain: str) -> Iterator[Finding]:
@@ -93,11 +96,11 @@ def _chain(subject: str, chain: Sequence[x509.Certificate]) -> Iterator[Finding]
     elif len(chain) == 1:
         yield warning(
             subject,
-            f"its file holds nothing but itself, and it was issued by {_issuer(leaf)}",
+            f"its file holds nothing but itself, and it was issued by {issuer_name(leaf)}",
             "unless that is an authority that every client knows, use the file with the whole chain (fullchain.pem)",
         )
     for number, (one, issuer) in enumerate(pairwise(chain)):
-        if not _issued(one, issuer):
+        if not issued(one, issuer):
             yield error(
                 subject,
                 f"certificate #{number + 1} of its file was not issued by #{number + 2}, {_name(issuer)}",
@@ -106,7 +109,8 @@ def _chain(subject: str, chain: Sequence[x509.Certificate]) -> Iterator[Finding]
             return
 
 
-def _issued(one: x509.Certificate, issuer: x509.Certificate) -> bool:
+def issued(one: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Return whether a certificate was signed by another one."""
     try:
         one.verify_directly_issued_by(issuer)
     except UnsupportedAlgorithm:
@@ -120,9 +124,11 @@ def _name(certificate: x509.Certificate) -> str:
     return repr(certificate.subject.rfc4514_string())
 
 
-def _issuer(certificate: x509.Certificate) -> str:
+def issuer_name(certificate: x509.Certificate) -> str:
+    """Return who a certificate says has signed it."""
     return repr(certificate.issuer.rfc4514_string())
 
 
-def _day(time: datetime) -> str:
+def day(time: datetime) -> str:
+    """Return the day of a time, for people."""
     return time.astimezone(UTC).strftime("%Y-%m-%d")

@@ -1,4 +1,4 @@
-"""Whether the ports for clients can be had, and what they serve."""
+"""Whether the ports for clients and for other processes can be had, and what they serve."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from twisted.internet import endpoints
 
 from minimixproxy.checking.finding import Finding, error, good, unknown, warning
 from minimixproxy.checking.users import proxy_user
-from minimixproxy.config.checks import ENDPOINT_FAULTS
+from minimixproxy.config import cluster_checks
+from minimixproxy.config.checks import ENDPOINT_FAULTS, endpoint_kind
 from minimixproxy.config.settings import Settings
 
 FIRST_OF_ALL = 1024  # ports below are root's
@@ -36,6 +37,8 @@ class Bound(NamedTuple):
 
 def where(description: str, reactor: Any) -> Bound | None:
     """Return where an endpoint listens, None if only systemd knows. Raises one of `ENDPOINT_FAULTS`."""
+    if endpoint_kind(description) == "tls":  # of [cluster], which is none of Twisted's
+        return _internal(cluster_checks.place(description))
     endpoint: Any = endpoints.serverFromString(reactor, description)
     endpoint = getattr(endpoint, "_wrappedEndpoint", endpoint)  # of haproxy:
     if hasattr(endpoint, "_port"):
@@ -47,6 +50,12 @@ def where(description: str, reactor: Any) -> Bound | None:
     return None
 
 
+def _internal(place: cluster_checks.TLSPlace | cluster_checks.UnixPlace) -> Bound:
+    if isinstance(place, cluster_checks.UnixPlace):
+        return Bound(socket.AF_UNIX, str(place.path), 0)
+    return Bound(socket.AF_INET6 if ":" in place.host else socket.AF_INET, place.host, place.port)
+
+
 def check_endpoints(settings: Settings, reactor: Any, running: int | None) -> Iterator[Finding]:
     """Yield whether each endpoint can be bound. `running`: the process of the proxy that runs already, if one does."""
     descriptions = [("[[listen]]", listen.endpoint) for listen in settings.listen]
@@ -54,6 +63,8 @@ def check_endpoints(settings: Settings, reactor: Any, running: int | None) -> It
     web = settings.web
     if web is not None:
         descriptions.append(("[web]", web.endpoint))
+    if settings.cluster is not None:
+        descriptions.append(("[cluster]", settings.cluster.endpoint))
     bounds: list[tuple[str, Bound]] = []
     with ExitStack() as stack:
         for section, description in descriptions:

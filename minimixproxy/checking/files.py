@@ -32,6 +32,9 @@ def check_files(path: Path, settings: Settings) -> Iterator[Finding]:
         if domain.private_key is not None:
             subject = f"certificate of {domain.name}"
             yield from _readable(subject, domain.private_key, "is a private key", f"chmod 640 {domain.private_key}")
+    cluster = settings.cluster
+    if cluster is not None and cluster.key is not None:
+        yield from _readable("[cluster] key", cluster.key, "is a private key", f"chmod 640 {cluster.key}")
 
 
 def check_readable(path: Path, settings: Settings) -> Iterator[Finding]:
@@ -60,6 +63,11 @@ def _read_by_proxy(path: Path, settings: Settings) -> Iterator[tuple[str, Path]]
     for proxy in settings.client_proxy:
         if proxy.secret_file is not None:
             yield f"client_proxy {proxy.domain}", proxy.secret_file
+    if settings.cluster is not None:
+        for key in ("secret", "ca", "certificate", "key"):
+            file = getattr(settings.cluster, key)
+            if file is not None:
+                yield f"[cluster] {key}", file
 
 
 def _holds_secret(settings: Settings) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minimixproxy.checking.certificates import check_certificates
+from minimixproxy.checking.cluster import check_cluster, check_cluster_certificate
 from minimixproxy.checking.files import check_files, check_readable
 from minimixproxy.checking.finding import Finding, Level
 from minimixproxy.checking.loops import check_loops
@@ -20,6 +21,7 @@ def check_offline(path: Path, settings: Settings, now: datetime, reactor: Any) -
     yield from check_files(path, settings)
     yield from check_readable(path, settings)
     yield from check_certificates(settings.domain.values(), now)
+    yield from check_cluster(settings, now)
     yield from check_loops(settings, reactor)
     if settings.serves_clients:
         yield from check_state(settings)
@@ -27,6 +29,7 @@ def check_offline(path: Path, settings: Settings, now: datetime, reactor: Any) -
 
 def check_before_start(path: Path, settings: Settings, now: datetime) -> Iterator[Finding]:
     """Yield what the log of a proxy that starts all the same should say: modes of files, and certificates."""
-    for finding in (*check_files(path, settings), *check_certificates(settings.domain.values(), now)):
+    certificates = (*check_certificates(settings.domain.values(), now), *check_cluster_certificate(settings, now))
+    for finding in (*check_files(path, settings), *certificates):
         if finding.level is not Level.GOOD:
             yield finding

@@ -34,6 +34,7 @@ target = "bot@example.org"
 server = "tcp:127.0.0.1:5347"
 secret = "s3cret"
 """
+CLUSTER = '[cluster]\nname = "a"\nendpoint = "unix:/run/a"\nsecret = "cluster.key"\n'
 Prepare = Callable[[Path], None]
 
 
@@ -97,6 +98,10 @@ TABLE = [
     Wrong("[[listen]]", 'seal_key = "key"\n[[listen]]', "is a directory: seal_key must", a_directory("key")),
     Wrong("[[listen]]", 'seal_key = "key"\n[[listen]]', "others may read it (mode 0644)", a_file("key", 0o644)),
     Wrong("[[listen]]", 'seal_key = "key"\n[[listen]]', "must hold at least 32", a_file("key", text="short")),
+    Wrong("[[listen]]", CLUSTER + "[[listen]]", "[cluster] needs a state that all share"),
+    Wrong(
+        "[[listen]]", CLUSTER.replace("unix:/run", "tls:5") + "[[listen]]", '[cluster] endpoint: must be "tls:ADDRESS:'
+    ),
     Wrong("state.sqlite", "state.sqlite", "is damaged, or no SQLite database", damaged),
     Wrong("state/state.sqlite", "file/state.sqlite", "is no directory", a_file("file")),
     Wrong("15222", "5999", "leads back to the proxy's own [[listen]]", starts=False),
