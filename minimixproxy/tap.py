@@ -28,6 +28,7 @@ from minimixproxy.checking.finding import Finding
 from minimixproxy.checking.loops import check_loops
 from minimixproxy.checking.offline import check_before_start, check_offline
 from minimixproxy.checking.state import place_of
+from minimixproxy.cluster.part import ClusterPart
 from minimixproxy.config import settings as config
 from minimixproxy.config.reloading import CannotReload, Part
 from minimixproxy.config.systemd_sockets import usable_endpoint
@@ -188,7 +189,8 @@ class _Minimix(NamedTuple):
 def _minimix(settings: config.Settings, manager: ServiceManager, reactor: Any) -> _Minimix:
     """Return the accounts that join rooms, and the listeners for their clients, which stop first, on top of state."""
     directory = settings.directory
-    installation = Installation(directory)
+    cluster = _cluster(settings, reactor)
+    resource = Installation(directory).resource if cluster is None else cluster.resource
     turn_end = TurnEnd(reactor)
     _check_endpoints(settings, reactor)
     journal = SQLJournal(reactor, turn_end)
@@ -196,12 +198,25 @@ def _minimix(settings: config.Settings, manager: ServiceManager, reactor: Any) -
     logins = UpstreamLogins(settings.domain, settings.limits, reactor, turn_end)
     accounts = Accounts(
         LoginContext(
-            settings, reactor, journal, logins, installation.resource, journal.login_keys, attempts, journal.blocked
+            settings,
+            reactor,
+            journal,
+            logins,
+            resource,
+            journal.login_keys,
+            attempts,
+            journal.blocked,
+            (lambda _bare: True) if cluster is None else cluster.is_held,
         )
     )
     place = _place(settings)
+    if cluster is not None:
+        membership = cluster.join(journal, accounts, lambda error: state.lost(error))
+        place = cluster.place(place)
     opening = partial(manager.taking_time, f"opening the state, {place.database.name}")
     state = StateService(journal, place, accounts, reactor, opening)
+    if cluster is not None:
+        state.addService(membership)
     state.addService(accounts)
     try:
         clients = listener.client_service(
@@ -212,7 +227,10 @@ def _minimix(settings: config.Settings, manager: ServiceManager, reactor: Any) -
             known_keys=accounts.known_keys,
             tokens=journal.login_tokens,
             attempts=attempts,
+            cluster=cluster.for_negotiations() if cluster is not None else None,
         )
+        if cluster is not None:
+            state.addService(cluster.port(clients.clients))
         state.addService(clients)
     except CertificateError as error:
         _exit(error)
@@ -228,6 +246,15 @@ def _minimix(settings: config.Settings, manager: ServiceManager, reactor: Any) -
         lambda: wall_time(reactor),
     )
     return _Minimix(state, accounts, clients, journal, answers, blocking, Draining(clients, reactor))
+
+
+def _cluster(settings: config.Settings, reactor: Any) -> ClusterPart | None:
+    if settings.cluster is None:
+        return None
+    try:
+        return ClusterPart(settings.cluster, settings.directory, reactor)
+    except CertificateError as error:
+        _exit(error)
 
 
 def _reloads(

@@ -62,6 +62,7 @@ class LoginContext:
 
     `enrolled`: keys beside those that logins leave; the server's answer to a login tells whether they are good.
     `guard`: what delays those who try passwords. `blocked`: the accounts that the operator has blocked.
+    `is_held`: tells whether this process of a cluster has an account.
     """
 
     settings: Settings
@@ -72,6 +73,7 @@ class LoginContext:
     enrolled: EnrolledKeys
     guard: Guard
     blocked: Container[str] = frozenset()
+    is_held: Callable[[str], bool] = lambda _bare: True
 
     @property
     def seen_interval(self) -> float:

@@ -94,6 +94,8 @@ class Accounts(MultiService):
         held = self._find(bare) or self._hold(bare)
         if self.is_blocked(bare):  # it was blocked between its login and this
             self._clock.callLater(0, session.close, "not-authorized", BLOCKED)
+        if not self.logins.is_held(bare):  # it took so long to bind that the account was let go, or is another's
+            self._clock.callLater(0, session.close, "reset", "the account is served elsewhere")
         return held.session_bound(session, login)
 
     def logged_in(self, bare: str, login: Login) -> None:

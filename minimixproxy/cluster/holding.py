@@ -12,13 +12,14 @@ from typing import Final, Protocol, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
 from minimixproxy.cluster.shares import own_share
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import Adopted
 from minimixproxy.storage.lease import LEASE, HeldByAnother
-from minimixproxy.storage.leases import Elsewhere, Survey
+from minimixproxy.storage.leases import HeldBy, Survey
 from minimixproxy.timing.clock import Clock, Timer
 
 LOOK: Final = 1.0  # seconds between looks at the cluster
@@ -34,16 +35,12 @@ _Result = TypeVar("_Result")
 Run = Callable[[Callable[[], _Result]], "Deferred[_Result]"]
 
 
-class CannotTell(Exception):
-    """The database does not say who has an account."""
-
-
 class Leases(Protocol):
     """What is asked in threads (see `storage.leases`)."""
 
-    def find(self, bare: str) -> Elsewhere | Adopted | None: ...
+    def find(self, bare: str) -> HeldBy | Adopted | None: ...
 
-    def claim(self, bare: str) -> Elsewhere | Adopted: ...
+    def claim(self, bare: str) -> HeldBy | Adopted: ...
 
     def take(self, names: Sequence[str]) -> Adopted: ...
 
@@ -85,7 +82,7 @@ class Accounts(Protocol):
 
 
 class Holding:
-    """What one process holds, from `begin` on: state is open then."""
+    """What one process holds, from `begin` on: state is open then. Negotiations ask it (`c2s.server.elsewhere`)."""
 
     log = Logger()
 
@@ -127,15 +124,15 @@ class Holding:
     async def find(self, bare: str) -> Elsewhere | None:
         """Return which other process has an account. None: it is here now, or nobody knows anything of it.
 
-        Raises `CannotTell`. For somebody who is not logged in yet: nothing is taken for a name that is made up.
+        Raises `HolderUnknown`. For somebody who is not logged in yet: nothing is taken for a name that is made up.
         """
         return await self._ask(bare, lambda: self._leases.find(bare))
 
     async def claim(self, bare: str) -> Elsewhere | None:
-        """Return which other process has an account. None: it is here from now on. Raises `CannotTell`."""
+        """Return which other process has an account. None: it is here from now on. Raises `HolderUnknown`."""
         return await self._ask(bare, lambda: self._leases.claim(bare))
 
-    async def _ask(self, bare: str, question: Callable[[], Elsewhere | Adopted | None]) -> Elsewhere | None:
+    async def _ask(self, bare: str, question: Callable[[], HeldBy | Adopted | None]) -> Elsewhere | None:
         """One question for an account at a time, and none while it is being let go."""
         while bare in self._busy:
             over = Deferred[None]()
@@ -145,18 +142,19 @@ class Holding:
             self._stay(bare)
             return None
         if self._questions >= MOST_WAITING:
-            raise CannotTell("too many accounts are asked for at once")
+            raise HolderUnknown("too many accounts are asked for at once")
         self._busy[bare] = []
         self._questions += 1
         try:
             found = await self._in_thread(question)
         except StateError as error:
             self._failed(error)
-            raise CannotTell(str(error)) from error
+            raise HolderUnknown(str(error)) from error
         else:
-            if not isinstance(found, Adopted):
-                return found
-            self._adopt(found)
+            if isinstance(found, HeldBy):
+                return Elsewhere(found.holder.number, found.epoch, found.holder.address, found.holder.name)
+            if found is not None:
+                self._adopt(found)
             return None
         finally:
             self._questions -= 1

@@ -3,38 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from twisted.application.service import Service
 
 from minimixproxy.cluster.asking_thread import AskingThread
 from minimixproxy.cluster.holding import Holding
+from minimixproxy.cluster.secret import ClusterSecret, read_secret
 from minimixproxy.logs.logger import Logger
+from minimixproxy.resource_id import Installation
+from minimixproxy.storage.cluster_lease import Node
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import OpenState
+from minimixproxy.storage.sealing import load_sealer
 from minimixproxy.storage.service import Member, Place, Shared, open_shared
 
 STOP_PATIENCE: Final = 1.0  # seconds for the questions that are under way
 
 
+class SharedSecret:
+    """What the secret of a cluster gives; its file is read when it is needed, when privileges are dropped."""
+
+    def __init__(self, file: Path, directory: Path) -> None:
+        self._file = file
+        self._directory = directory
+        self._secret: ClusterSecret | None = None
+
+    def _read(self) -> ClusterSecret:
+        if self._secret is None:
+            self._secret = read_secret(self._file)
+        return self._secret
+
+    def resource(self, account: str) -> str:
+        """Return the resource that an account's stream binds: the same for every process of the cluster."""
+        return Installation(self._directory, self._read().installation).resource(account)
+
+    def member(self, node: Node) -> Member:
+        """Return a process of the cluster. Raises `StateError`. Blocks."""
+        return Member(node, self.resource(""), load_sealer(None, self._directory, self._read().sealing))
+
+
 class Membership(Service):
-    """A child of `StateService`, before all that needs accounts: `open` is its opener."""
+    """A child of `StateService`, before all that needs accounts: `open` is what opens state."""
 
     log = Logger()
 
-    def __init__(self, member: Member, holding: Holding, lost: Callable[[StateError], None], reactor: Any) -> None:
+    def __init__(
+        self, node: Node, secret: SharedSecret, holding: Holding, lost: Callable[[StateError], None], reactor: Any
+    ) -> None:
         """`lost`: see `Holding.begin`."""
         self.holding = holding
-        self._member = member
+        self.number = 0  # of this process among those of the cluster, while it is in
+        self._node = node
+        self._secret = secret
         self._lost = lost
         self._thread = AskingThread(reactor)
         self._shared: Shared | None = None
 
     def open(self, place: Place, reactor: Any) -> OpenState:
         """Enter. Blocks. Raises `StateError`."""
-        state, self._shared = open_shared(place, self._member, reactor)
-        lease = self._shared.lease
-        self.log.info("{name} is in the cluster, as number {number}", name=self._member.node.name, number=lease.number)
+        state, self._shared = open_shared(place, self._secret.member(self._node), reactor)
+        self.number = self._shared.lease.number
+        self.log.info("{name} is in the cluster, as number {number}", name=self._node.name, number=self.number)
         return state
 
     def startService(self) -> None:

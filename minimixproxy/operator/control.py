@@ -7,8 +7,6 @@ root's).
 from __future__ import annotations
 
 import json
-import os
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
 from minimixproxy.logs.logger import Logger
+from minimixproxy.unix_sockets import listen_alone
 
 NAME = "control"
 
@@ -145,18 +144,9 @@ class ControlService(Service):
         """Listen. A proxy that cannot tell its status works all the same, so an obstacle is only logged."""
         super().startService()
         try:
-            _remove_stale(self._path)
-            self._port = self._listen()
+            self._port = listen_alone(self._reactor, self._path, self._factory)
         except (OSError, CannotListenError) as error:
             self.log.error("no status can be asked for on {path}: {error}", path=str(self._path), error=error)
-
-    def _listen(self) -> Any:
-        """Listen on a socket that is its owner's from the beginning: Twisted changes the mode when it is there."""
-        umask = os.umask(0o177)
-        try:
-            return self._reactor.listenUNIX(str(self._path), self._factory, mode=0o600)
-        finally:
-            os.umask(umask)
 
     def stopService(self) -> Deferred[None] | None:
         """Listen no more, and drop who is connected."""
@@ -166,12 +156,3 @@ class ControlService(Service):
         port, self._port = self._port, None
         stopped: Deferred[None] | None = port.stopListening() if port is not None else None
         return stopped
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove the socket of a proxy that was killed. Anything else in that place stays, and is in the way."""
-    try:
-        if stat.S_ISSOCK(os.lstat(path).st_mode):
-            path.unlink()
-    except FileNotFoundError:
-        pass

@@ -5,7 +5,9 @@ other one may note that it has ended; from then on it cannot be renewed, and the
 row for each process, not for each account, and a process that stood still finds that it is over.
 
 Every transaction that writes locks the row and fails if it has ended. Whoever notes the end waits for that lock. So
-nothing is written for an account that another process may have.
+nothing is written for an account that another process may have. Nor is anything by a connection that was given up: what
+was on its way there may come late, when the account was let go. Each new one that writes counts up `line` first, and
+only the last one may write. `tests/cluster/lease_protocol.py` is a model of all this.
 
 The row of `holder`, by which a proxy has a database to itself, says that a cluster has it.
 """
@@ -25,10 +27,12 @@ from minimixproxy.storage.lease import CLUSTER, IDLE, LEASE, NOW, HeldByAnother,
 from minimixproxy.storage.numbering import SLOTS
 from minimixproxy.storage.schema import accounts, holder, holders, leases, messages, rooms
 
-_CHECK = f"SELECT {IDLE} FROM holders WHERE number = %s AND NOT ended FOR SHARE"
-_NOTE = f"UPDATE holders SET given_out = %s WHERE number = %s AND NOT ended RETURNING {IDLE}"
+_CONNECTED = "UPDATE holders SET line = line + 1 WHERE number = %s AND NOT ended RETURNING line"
+_CHECK = f"SELECT {IDLE} FROM holders WHERE number = %s AND NOT ended AND line = %s FOR SHARE"
+_NOTE = f"UPDATE holders SET given_out = %s WHERE number = %s AND NOT ended AND line = %s RETURNING {IDLE}"
 _RENEW = (
-    f"UPDATE holders SET given_out = %s, expires = {NOW} + {LEASE} WHERE number = %s AND NOT ended RETURNING {IDLE}"
+    f"UPDATE holders SET given_out = %s, expires = {NOW} + {LEASE} "
+    f"WHERE number = %s AND NOT ended AND line = %s RETURNING {IDLE}"
 )
 _END = "UPDATE holders SET given_out = %s, ended = true WHERE number = %s AND NOT ended"
 #: Accounts are read one by one.
@@ -63,6 +67,7 @@ class ClusterLease(Lease):
         self._noted = NOTHING
         self._noting = NOTHING
         self._renewing: float | None = None
+        self._line = 0  # of the connection that writes
         self._confirmed = 0.0
 
     # Taking it -------------------------------------------------------------------------------------------------
@@ -109,6 +114,7 @@ class ClusterLease(Lease):
                 expires=now + LEASE,
                 ended=False,
                 given_out=NOTHING,
+                line=0,
             )
         )
 
@@ -124,13 +130,16 @@ class ClusterLease(Lease):
 
     def check(self, cursor: Any, *, new: bool) -> None:
         """The same on a driver's cursor, for who writes. Renews the row when it is time, and notes what is to be."""
+        if new:
+            cursor.execute(_CONNECTED, (self.number,))
+            self._line = next(iter(cursor.fetchone() or (0,)))
         self._noting, self._renewing = self.given_out, self._monotonic() if self.due else None
         if self._renewing is not None:
-            cursor.execute(_RENEW, (self._noting, self.number))
+            cursor.execute(_RENEW, (self._noting, self.number, self._line))
         elif self._noting != self._noted:
-            cursor.execute(_NOTE, (self._noting, self.number))
+            cursor.execute(_NOTE, (self._noting, self.number, self._line))
         else:
-            cursor.execute(_CHECK, (self.number,))
+            cursor.execute(_CHECK, (self.number, self._line))
         if cursor.rowcount != 1:
             raise HeldByAnother(self._lost())
 

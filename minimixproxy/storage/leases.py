@@ -65,7 +65,7 @@ class Holder(NamedTuple):
     address: str
 
 
-class Elsewhere(NamedTuple):
+class HeldBy(NamedTuple):
     """Another process has the account, since that epoch."""
 
     holder: Holder
@@ -95,14 +95,14 @@ class Leases:
         self._lock = threading.Lock()
         self._connection: Connection | None = None
 
-    def find(self, bare: str) -> Elsewhere | Adopted | None:
+    def find(self, bare: str) -> HeldBy | Adopted | None:
         """Return who has an account, or what there is of it: then it is ours. None: nothing is known of it.
 
         Raises `StateError`, or `HeldByAnother` if this process is over.
         """
         return self._run(lambda connection: self._find(connection, bare, known=True))
 
-    def claim(self, bare: str) -> Elsewhere | Adopted:
+    def claim(self, bare: str) -> HeldBy | Adopted:
         """The same, and the account is ours if nobody has it, whether or not anything is known of it."""
         found = self._run(lambda connection: self._find(connection, bare, known=False))
         assert found is not None, "it is taken"
@@ -124,12 +124,12 @@ class Leases:
         with self._lock:
             self._close()
 
-    def _find(self, connection: Connection, bare: str, *, known: bool) -> Elsewhere | Adopted | None:
+    def _find(self, connection: Connection, bare: str, *, known: bool) -> HeldBy | Adopted | None:
         row = connection.exec_driver_sql(_WHO, ([bare],)).first()
         if row is not None and row.number == self._lease.number:
             return self._read(connection, [bare], {})  # it was taken, and the answer was lost
         if row is not None and not row.ended:
-            return Elsewhere(Holder(row.number, row.name, row.address), row.epoch)
+            return HeldBy(Holder(row.number, row.name, row.address), row.epoch)
         if row is None and known and not connection.exec_driver_sql(_KNOWN, (bare,) * 3).scalar():
             return None
         adopted = self._take(connection, [bare])

@@ -53,6 +53,7 @@ holders = Table(
     Column("expires", Float(53), nullable=False),  # as in `holder`
     Column("ended", Boolean, nullable=False),  # once it has, it is for good
     Column("given_out", Number, nullable=False),  # up to where messages were handed to sessions
+    Column("line", Number, nullable=False),  # which of its connections may write: the last one
 )
 
 #: Which process of a cluster has an account. The epoch grows each time that it is taken.

@@ -46,13 +46,21 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 10.0  # seconds between looks for a database tha
 SWITCH_INTERVAL = 0.0005
 
 
+#: Opens state, at a `Place`, for a reactor. Blocks. Raises `StateError`.
+Opener = Callable[[Any, Any], OpenState]
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where state is: the database, the directory of what is beside it, the file of the seal key."""
+    """Where state is: the database, the directory of what is beside it, the file of the seal key.
+
+    `opener` opens it, if not `open_state`.
+    """
 
     database: Database
     directory: Path
     seal_key: Path | None = None
+    opener: Opener | None = None
 
 
 def check(place: Place) -> None:
@@ -136,10 +144,6 @@ def open_shared(place: Place, member: Member, reactor: Any) -> tuple[OpenState, 
     return state, Shared(lease, leases)
 
 
-#: Opens state. Blocks. Raises `StateError`.
-Opener = Callable[[Place, Any], OpenState]
-
-
 class AccountsInMemory(Protocol):
     """Where accounts go when the state is loaded, and where what is in memory of them is asked for."""
 
@@ -162,9 +166,8 @@ class StateService(MultiService):
         accounts: AccountsInMemory,
         reactor: Any,
         opening: Callable[[], AbstractContextManager[None]] = nullcontext,
-        opener: Opener = open_state,
     ) -> None:
-        """`opening`: what is entered while state is opened, which may take long. `opener`: opens it.
+        """`opening`: what is entered while state is opened, which may take long.
 
         If the database's server is not there yet, its coming is waited for, and the children start then.
         """
@@ -174,7 +177,6 @@ class StateService(MultiService):
         self._accounts = accounts
         self._reactor = reactor
         self._opening = opening
-        self._opener = opener
         self._open = False
         self._stopped = False
         self._waits = Backoff(FIRST_WAIT, LONGEST_WAIT)
@@ -228,7 +230,7 @@ class StateService(MultiService):
 
     def _begin(self) -> None:
         with self._opening():
-            state = self._opener(self._place, self._reactor)
+            state = (self._place.opener or open_state)(self._place, self._reactor)
         if self._trouble:
             seconds = self._reactor.seconds() - self._started_waiting
             self.log.info("{name} is there, after {seconds:.0f} s", name=self._place.database.name, seconds=seconds)

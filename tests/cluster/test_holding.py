@@ -8,16 +8,18 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from minimixproxy.cluster.holding import AT_ONCE, GRACE, LOOK, MOST_WAITING, THOROUGH, CannotTell, Holding
+from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
+from minimixproxy.cluster.holding import AT_ONCE, GRACE, LOOK, MOST_WAITING, THOROUGH, Holding
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import Adopted
 from minimixproxy.storage.lease import HeldByAnother
-from minimixproxy.storage.leases import Elsewhere, Holder, Survey
+from minimixproxy.storage.leases import HeldBy, Holder, Survey
 from minimixproxy.storage.loading import LoadedAccount
 
 OWN = 7
 OTHER = Holder(8, "node-b", "b:5270")
+THERE = Elsewhere(8, 3, "b:5270", "node-b")
 BARE, BOB = "alice@example.org", "bob@example.org"
 
 
@@ -43,15 +45,15 @@ class FakeLeases:
         self.fault: StateError | None = None
         self.asked: list[tuple[str, Any]] = []
 
-    def find(self, bare: str) -> Elsewhere | Adopted | None:
+    def find(self, bare: str) -> HeldBy | Adopted | None:
         self._note("find", bare)
         if bare in self.elsewhere:
-            return Elsewhere(OTHER, 3)
+            return HeldBy(OTHER, 3)
         return adopted(bare) if bare in self.known else None
 
-    def claim(self, bare: str) -> Elsewhere | Adopted:
+    def claim(self, bare: str) -> HeldBy | Adopted:
         self._note("claim", bare)
-        return Elsewhere(OTHER, 3) if bare in self.elsewhere else adopted(bare, kept=bare in self.known)
+        return HeldBy(OTHER, 3) if bare in self.elsewhere else adopted(bare, kept=bare in self.known)
 
     def take(self, names: Sequence[str]) -> Adopted:
         self._note("take", len(names))
@@ -138,7 +140,7 @@ class AskedTests(HoldingTestCase):
     def test_elsewhere(self) -> None:
         self.leases.elsewhere.add(BARE)
         for claim in (False, True):
-            self.assertEqual(self.successResultOf(self.ask(BARE, claim=claim)), Elsewhere(OTHER, 3))
+            self.assertEqual(self.successResultOf(self.ask(BARE, claim=claim)), THERE)
         self.assertEqual((self.journalled, len(self.holding)), ([], 0))
 
     def test_known_and_nobodys(self) -> None:
@@ -182,13 +184,13 @@ class AskedTests(HoldingTestCase):
         self.leases.elsewhere.clear()
         self.leases.known.add(BARE)
         self.work()
-        self.assertEqual((self.successResultOf(first), self.successResultOf(second)), (Elsewhere(OTHER, 3), None))
+        self.assertEqual((self.successResultOf(first), self.successResultOf(second)), (THERE, None))
 
     def test_the_database_does_not_answer(self) -> None:
         self.leases.fault = StateError("out of reach")
         with capturedLogs() as log:
             for _ in range(2):
-                self.assertEqual(str(self.failureResultOf(self.ask(BARE), CannotTell).value), "out of reach")
+                self.assertEqual(str(self.failureResultOf(self.ask(BARE), HolderUnknown).value), "out of reach")
             self.leases.fault = None
             self.clock.advance(LOOK)
         self.assertEqual(
@@ -200,7 +202,7 @@ class AskedTests(HoldingTestCase):
         self.threads = []
         for number in range(MOST_WAITING):
             self.ask(f"user{number}@example.org")
-        self.failureResultOf(self.ask(BARE), CannotTell)
+        self.failureResultOf(self.ask(BARE), HolderUnknown)
         self.work()
         self.assertNoResult(self.ask(BARE))
 
@@ -320,7 +322,7 @@ class OverTests(HoldingTestCase):
             self.begin()
             self.leases.fault = HeldByAnother("others have it")
             if question == "find":
-                self.failureResultOf(self.ask(BARE), CannotTell)
+                self.failureResultOf(self.ask(BARE), HolderUnknown)
             else:
                 self.clock.advance(LOOK)
             self.assertEqual([str(error) for error in self.lost], ["others have it"])

@@ -12,7 +12,7 @@ from minimixproxy.storage.cluster_lease import ClusterLease, Node
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import Adopted, OpenState, SQLJournal
-from minimixproxy.storage.leases import Elsewhere, Leases
+from minimixproxy.storage.leases import HeldBy, Leases
 from minimixproxy.storage.noted_given_out import NotedGivenOut
 from minimixproxy.storage.numbering import Numbering
 from minimixproxy.storage.sealing import Sealer
@@ -47,7 +47,7 @@ class Process:
         self.given: list[bytes] = []
         self.deliver = self.journal.gated(self.given.append)
 
-    def claim(self, bare: str = BARE) -> Adopted | Elsewhere:
+    def claim(self, bare: str = BARE) -> Adopted | HeldBy:
         found = self.leases.claim(bare)
         if isinstance(found, Adopted):
             self.journal.adopt(found)

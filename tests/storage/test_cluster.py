@@ -7,7 +7,7 @@ from minimixproxy.sasl.keys import Keys
 from minimixproxy.storage.cluster_lease import NOTHING, ClusterLease, Node
 from minimixproxy.storage.journal import Adopted
 from minimixproxy.storage.lease import LEASE, RENEWAL, HeldByAnother, Lease
-from minimixproxy.storage.leases import Elsewhere, Holder
+from minimixproxy.storage.leases import HeldBy, Holder
 from minimixproxy.storage.noted_given_out import NOTED_AFTER
 from minimixproxy.storage.numbering import SLOTS
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, message
@@ -24,8 +24,8 @@ class TakingTests(ClusterTestCase):
         one, other = self.process(), self.process()
         self.assertIsNone(one.adopted())
         found = other.claim()
-        assert isinstance(found, Elsewhere)
-        self.assertEqual(found, Elsewhere(Holder(one.lease.number, "node-1", "node-1:5270"), found.epoch))
+        assert isinstance(found, HeldBy)
+        self.assertEqual(found, HeldBy(Holder(one.lease.number, "node-1", "node-1:5270"), found.epoch))
         self.assertEqual(one.leases.survey(thorough=True).orphans, [])
 
     def test_of_whom_nothing_is_known_nobody_is_asked_to_have(self) -> None:
@@ -62,7 +62,7 @@ class TakingTests(ClusterTestCase):
         one, other = self.process(), self.process()
         one.adopted()
         self.time_out(one)
-        self.assertIsInstance(other.claim(), Elsewhere)
+        self.assertIsInstance(other.claim(), HeldBy)
         survey = other.leases.survey(thorough=False)
         self.assertEqual([holder.name for holder in survey.buried], ["node-1"])
         self.assertEqual(([holder.name for holder in survey.live], survey.orphans), (["node-2"], [BARE]))
@@ -74,7 +74,7 @@ class TakingTests(ClusterTestCase):
         one.adopted(BOB)
         taken = other.leases.take([BARE, BOB, "carol@example.org"])
         self.assertEqual(sorted(taken.names), [BARE, "carol@example.org"])
-        self.assertIsInstance(one.claim(), Elsewhere)
+        self.assertIsInstance(one.claim(), HeldBy)
 
     def test_taken_and_the_answer_was_lost(self) -> None:
         one = self.process()

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.error import CannotListenError
 
 from minimixproxy.c2s.server.client_port import ClientFactory
+from minimixproxy.c2s.server.elsewhere import Cluster
 from minimixproxy.c2s.server.exchanges.known_keys import KnownKeys, NoKeys
 from minimixproxy.c2s.server.limits import ConnectionCounter
 from minimixproxy.c2s.server.login_attempts import LoginAttempts
@@ -239,12 +240,13 @@ def client_service(
     tokens: Tokens | None = None,
     plaintext_from_loopback: bool = False,
     attempts: LoginAttempts | None = None,
+    cluster: Cluster | None = None,
 ) -> ClientService:
     """Return the service of all ports for clients. Raises `CertificateError` if a configured certificate is no good.
 
     `connect` and `contact` are for tests; else clients log in by `connect_upstream`, register by `contact_upstream`.
     `turn_end`: when sessions write what is delivered to them. `known_keys`, `tokens`: None if none are known.
-    `attempts`: what counts logins, if it counts others, too.
+    `attempts`: what counts logins, if it counts others, too. `cluster`: other processes, if there are any.
     `plaintext_from_loopback` is for benchmarks: a client on this machine logs in without TLS.
     """
 
@@ -268,7 +270,7 @@ def client_service(
         return rooms.inactive != "pass"
 
     sessions = SessionContext(accounts, limits, reactor, turn_end, resumable, connect, lines, holds_back)
-    upstream = Upstream(contact or contact_server, log_in)
+    upstream = Upstream(contact or contact_server, log_in, cluster)
     attempts = attempts or LoginAttempts(limits, reactor)
     checks = Checks(known_keys or NoKeys(), tokens or NoTokens(), attempts)
     context = NegotiationContext(settings, sessions, tls, upstream, checks)

@@ -42,6 +42,7 @@ class Upstream(NamedTuple):
 
     contact: Contact
     log_in: HandedLogin
+    cluster: Cluster | None = None  # other processes, if there are any
 
 
 class Checks(NamedTuple):
@@ -68,7 +69,7 @@ class NegotiationContext:
         self.domains = settings.domain  # by name
         self.clock = clock
         self.tls = tls
-        self.cluster: Cluster | None = None  # what there is of other processes, put here by who makes it
+        self.cluster = upstream.cluster
         self.sessions = sessions
         self.offers = Offers(clock, upstream.contact)
         self.registrar = Registrar(upstream.contact, self.offers, self.limits, clock)

@@ -1,0 +1,64 @@
+"""What a process of a cluster has that one alone has not: made of the configuration, and put between the services."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService
+
+from minimixproxy.c2s.server.elsewhere import Cluster
+from minimixproxy.c2s.server.listener import Clients
+from minimixproxy.cluster.dialling import dialler
+from minimixproxy.cluster.edge_pipe import EdgePipes
+from minimixproxy.cluster.holding import Accounts, Holding, Journal
+from minimixproxy.cluster.internal_port import Holder, InternalPort
+from minimixproxy.cluster.internal_service import InternalService
+from minimixproxy.cluster.internal_tls import InternalTLS
+from minimixproxy.cluster.membership import Membership, SharedSecret
+from minimixproxy.config import cluster_checks, settings
+from minimixproxy.storage.cluster_lease import Node
+from minimixproxy.storage.errors import StateError
+from minimixproxy.storage.service import Place
+
+
+class ClusterPart:
+    """`resource` and `is_held` may be asked when state is open. Raises `CertificateError`."""
+
+    def __init__(self, section: settings.Cluster, directory: Path, reactor: Any) -> None:
+        self._section = section
+        self._reactor = reactor
+        self._secret = SharedSecret(section.secret, directory)
+        self._tls: InternalTLS | None = None
+        if section.ca is not None and section.certificate is not None and section.key is not None:
+            self._tls = InternalTLS(section.ca, section.certificate, section.key)
+            self._tls.load()
+        self.resource = self._secret.resource
+        self.membership: Membership
+
+    def is_held(self, bare: str) -> bool:
+        """Tell whether this process has an account."""
+        return bare in self.membership.holding
+
+    def join(self, journal: Journal, accounts: Accounts, lost: Callable[[StateError], None]) -> Membership:
+        """Return the service that holds accounts. `lost`: see `Holding.begin`."""
+        holding = Holding(journal, accounts, self._reactor)
+        node = Node(self._section.name, self._section.reached_at)
+        self.membership = Membership(node, self._secret, holding, lost, self._reactor)
+        return self.membership
+
+    def place(self, place: Place) -> Place:
+        """Return where state is, opened as a cluster opens it."""
+        return replace(place, opener=self.membership.open)
+
+    def for_negotiations(self) -> Cluster:
+        """Return what negotiations ask for an account's holder, and for the way there."""
+        return Cluster(self.membership.holding, EdgePipes(dialler(self._reactor, self._tls), self._reactor))
+
+    def port(self, clients: Clients) -> IService:
+        """Return the port for other processes."""
+        holder = Holder(lambda: self.membership.number, self.is_held)
+        place = cluster_checks.place(self._section.endpoint)
+        return InternalService(place, InternalPort(clients, holder, self._tls), self._reactor)

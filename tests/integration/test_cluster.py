@@ -1,0 +1,73 @@
+"""Two processes serve the same accounts: each client reaches its account by whichever it comes to."""
+
+from twisted.internet.threads import deferToThread
+
+from tests.integration.cases import on_both_servers
+from tests.integration.nodes import ClusterCase
+
+
+@on_both_servers
+class ClusterTests(ClusterCase):
+    async def test_two_devices_on_two_nodes(self) -> None:
+        """They are of one account: it is in the room once, and both see what is said."""
+        one, other = await self.nodes()
+        alice, place = await self.account("alice"), self.room()
+        phone = await self.client(alice, "phone", proxy=one)
+        await self.join(phone, place)
+        self.assertEqual(self.holder(alice), "node-0")
+        laptop = await self.client(alice, "laptop", proxy=other)
+        await self.join(laptop, place)
+        self.assertEqual(self.holder(alice), "node-0")
+        bob = await self.client(await self.account("bob"), "desk", direct=True)
+        await self.join(bob, place, "bob")
+        for number in range(20):
+            await self.say(bob, place, f"n{number}")
+            for device in (phone, laptop):
+                await device.expect(f"<message><body>n{number}</body></message>")
+        await self.say(laptop, place, "by the other node")
+        await phone.expect("<message><body>by the other node</body></message>")
+        shown = {one.element.getAttribute("from") for one in bob.received if one.element.name == "presence"}
+        self.assertEqual(
+            {jid for jid in shown if jid and jid.startswith(f"{place}/")}, {f"{place}/alice", f"{place}/bob"}
+        )
+
+    async def test_accounts_are_shared_out(self) -> None:
+        """Each by the node that its first client comes to."""
+        one, other = await self.nodes()
+        for node in (one, other):
+            account = await self.account("alice")
+            await self.join(await self.client(account, "phone", proxy=node), self.room())
+            self.assertEqual(self.holder(account), f"node-{(one, other).index(node)}")
+
+    async def test_a_node_is_killed(self) -> None:
+        """Its accounts are back in their rooms by the other one, and what was said meanwhile is told once."""
+        one, other = await self.nodes()
+        alice, place = await self.account("alice"), self.room()
+        phone = await self.client(alice, "phone", proxy=one)
+        await self.join(phone, place)
+        bob = await self.client(await self.account("bob"), "desk", direct=True)
+        await self.join(bob, place, "bob")
+        for number in range(5):
+            await self.say(bob, place, f"before {number}")
+            await phone.expect(f"<message><body>before {number}</body></message>")
+        await deferToThread(one.process.kill)
+        await other.process.says(rf"is in {place}, as alice")
+        await self.say(bob, place, "meanwhile")
+        again = await self.client(alice, "phone", proxy=other)
+        await self.join(again, place)
+        bodies = [str(body) for one in again.received for body in one.element.elements("jabber:client", "body")]
+        self.assertIn("meanwhile", bodies)
+        self.assertEqual(len(bodies), len(set(bodies)))
+        self.assertEqual(self.holder(alice), "node-1")
+
+    async def test_a_node_ends_in_order(self) -> None:
+        """Its accounts go on elsewhere at once."""
+        one, other = await self.nodes()
+        alice, place = await self.account("alice"), self.room()
+        phone = await self.client(alice, "phone", proxy=one)
+        await self.join(phone, place)
+        await deferToThread(one.stop)
+        await other.process.says(rf"is in {place}, as alice")
+        self.assertEqual(self.holder(alice), "node-1")
+        again = await self.client(alice, "phone", proxy=other)
+        await self.join(again, place)
