@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import stringprep
+from collections.abc import Callable
 from enum import Enum
 from functools import lru_cache
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 from unicodedata import ucd_3_2_0
 
 from twisted.words.protocols.jabber import xmpp_stringprep
@@ -152,6 +153,23 @@ def _parsed(text: str) -> Address:
     resource = prepare_resource(resource)
     full = f"{whose}/{resource}"
     return Address(whose, resource, prepared, text if text == full else full)  # mostly the same, which is kept anyway
+
+
+def is_jid(value: object) -> TypeGuard[str]:
+    """Tell whether something is a JID: what a damaged database gives need not be one."""
+    return _is(parse_jid, value)
+
+
+def is_resource(value: object) -> TypeGuard[str]:
+    """Tell whether something is a resource, or a nick."""
+    return _is(prepare_resource, value)
+
+
+def _is(parse: Callable[[str], object], value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(parse(value))
+    except InvalidJID:
+        return False
 
 
 class Whose(Enum):

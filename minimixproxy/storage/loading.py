@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import time
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from sqlalchemy import Column, Connection, LargeBinary, Table, cast, delete, func, not_, select, update
 
-from minimixproxy.jids import InvalidJID, parse_jid, prepare_resource
+from minimixproxy.jids import is_jid, is_resource
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.journal import (
     KeptAccount,
@@ -204,7 +204,7 @@ class Loader:
 
     def _account(self, row: Row) -> None:
         number, bare, refused, last_seen = row[:4]
-        _check(_is(parse_jid, bare), "no address")
+        _check(is_jid(bare), "no address")
         seen = possible_time(float(last_seen), self._now) if isinstance(last_seen, int | float) else self._now
         unfollowed, push = self._unfollowed(bare, row[12]), self._push(bare, row[13])
         kept = KeptAccount(bare, self._login(bare, row), bool(refused), seen, [], unfollowed, push)
@@ -285,12 +285,12 @@ class Loader:
             self._bad.append((schema.rooms, number))
             return
         account = self._accounts.get(account_id)
-        _check(account is not None and _is(parse_jid, room), "no account, or no room")
-        _check(_is(prepare_resource, nick) and isinstance(since, int | float), "no nick, or no time")
+        _check(account is not None and is_jid(room), "no account, or no room")
+        _check(is_resource(nick) and isinstance(since, int | float), "no nick, or no time")
         assert account is not None
         membership = KeptMembership(
             nick,
-            wished if _is(prepare_resource, wished) else nick,
+            wished if is_resource(wished) else nick,
             self._room_password(account.kept.bare, room, password),
             bool(bookmarked),
             possible_time(float(since), self._now),
@@ -426,11 +426,3 @@ class Loader:
 def _check(good: bool, fault: str) -> None:
     if not good:
         raise BadRow(fault)
-
-
-def _is(parse: Callable[[str], object], value: object) -> TypeGuard[str]:
-    """Tell whether a column has what a function takes: the core compares it with what rooms say, and must not raise."""
-    try:
-        return isinstance(value, str) and bool(parse(value))
-    except InvalidJID:
-        return False

@@ -6,27 +6,18 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minimixproxy.jids import InvalidJID, prepare_resource
+from minimixproxy.jids import is_resource
 from minimixproxy.minimix.interfaces.journal import KeptLogin, KeptPrivate
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
 from tests.storage import postgresql
 from tests.storage.cases import BARE, MEMBERSHIP, ROOM, StorageTestCase, message, on_both_databases
 
-
-def is_nick(text: str) -> bool:
-    """Tell whether a JID can hold it."""
-    try:
-        return bool(prepare_resource(text))
-    except InvalidJID:
-        return False
-
-
 HUGE = 250_000  # characters: nearly all that a stanza may have
 CHARACTERS = st.characters(codec="utf-8", exclude_characters="\0")
 TEXT = st.text(CHARACTERS, min_size=1, max_size=50)
 #: What a nick can be: other names cost their rows when they are loaded (see `test_damaged_rows`).
-NICK = TEXT.filter(is_nick)
+NICK = TEXT.filter(is_resource)
 
 
 def noise(length: int) -> str:

@@ -56,7 +56,7 @@ class Client:
         self.in_rooms: dict[str, set[str]] = {}  # and what it has been shown of each since it came in
         self.replay: Replayed | None = None  # that it is being shown, not having wished for anything in particular
         self.wishless: set[str | None] = set()  # ids of joins
-        self._superseded: set[Promise] = set()  # joins that another answer has answered, too: theirs may still come
+        self._superseded: dict[str, Promise] = {}  # the last join of a room that another answer has answered, too
         self.execution = ("", "")  # of a command: its node and session id
         self.count = 0
         self.world = world
@@ -132,6 +132,7 @@ class Client:
             if kind is not None:
                 self.promises.clear()
                 self.in_rooms.clear()
+                self._superseded.clear()
             return None
         try:
             room = parse_jid(to).bare
@@ -346,7 +347,7 @@ class Client:
         own = "110" in codes
         if kind != "error" and not own:
             return
-        joins = [one for one in (*self.promises, *self._superseded) if one.kind == "join"]
+        joins = [one for one in (*self.promises, *self._superseded.values()) if one.kind == "join"]
         if kind is None and any(one.answers(room, stanza_id) for one in joins):
             self.in_rooms[room] = set()
             self.replay = Replayed() if stanza_id in self.wishless else None
@@ -370,8 +371,10 @@ class Client:
                 or (one.kind in ("nick", "show") and kind != "error")
             )
         ]
-        self._superseded.update(one for one in self.promises if one.kind == "join" and one not in left)
-        self._superseded.difference_update(one for one in [*self._superseded] if one.answers(room, stanza_id))
+        joins = [one for one in self.promises if one.kind == "join" and one not in left]
+        last = joins[-1] if joins else self._superseded.pop(room, None)
+        if last is not None and kind != "unavailable" and not last.answers(room, stanza_id):
+            self._superseded[room] = last
         self.promises = left
 
     def _reads(self, sender: str, tokens: list[str], data: bytes) -> None:

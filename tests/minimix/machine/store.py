@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
+from minimixproxy.jids import is_jid, is_resource
 from minimixproxy.minimix.interfaces.journal import (
     KeptAccount,
     KeptLogin,
@@ -113,7 +114,13 @@ class Tables:
         """Do what `Loader` does."""
         accounts = {row[0]: _account(row) for row in self.accounts.values()}
         rooms: dict[int, LoadedRoom] = {}
-        self.rooms = {key: row for key, row in self.rooms.items() if row[3] is not None and row[1] in accounts}
+        self.rooms = {
+            key: row
+            for key, row in self.rooms.items()
+            if row[1] in accounts
+            and is_jid(row[2])
+            and is_resource(row[3])  # not so: it was never entered, or is damaged
+        }
         for (
             number,
             account_id,
@@ -132,7 +139,7 @@ class Tables:
                 number,
                 KeptRoom(
                     room,
-                    KeptMembership(nick, wished or nick, secret, bookmarked, since, missing),
+                    KeptMembership(nick, wished if is_resource(wished) else nick, secret, bookmarked, since, missing),
                 ),
             )
             account = accounts[account_id]
