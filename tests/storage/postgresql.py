@@ -28,9 +28,12 @@ def _binaries() -> Path | None:
 
 
 class Cluster:
-    """Runs as another user when the tests are root's, which PostgreSQL refuses."""
+    """Runs as another user when the tests are root's, which PostgreSQL refuses.
 
-    def __init__(self) -> None:
+    `primary`: that of which it is a replica, which reads along.
+    """
+
+    def __init__(self, primary: "Cluster | None" = None) -> None:
         binaries = _binaries()
         assert binaries is not None
         self._binaries = binaries
@@ -42,7 +45,11 @@ class Cluster:
             os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
         self.port = free_port()
         self._serial = itertools.count(1)
-        self._run("initdb", "--auth=trust", "--username=tests", "--encoding=UTF8", "--no-sync", "--no-instructions")
+        if primary is None:
+            self._run("initdb", "--auth=trust", "--username=tests", "--encoding=UTF8", "--no-sync", "--no-instructions")
+        else:
+            source = f"--dbname=postgresql://tests@/postgres?host={primary.directory}&port={primary.port}"
+            self._run("pg_basebackup", source, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
         atexit.register(self.stop)
         self.start()
 
@@ -58,6 +65,10 @@ class Cluster:
         """End it as if the power were cut, if it runs. Blocks."""
         if self.running:
             self._run("pg_ctl", "--wait", "--mode=immediate", "stop")
+
+    def promote(self) -> None:
+        """Have a replica be a primary. Blocks."""
+        self._run("pg_ctl", "--wait", "promote")
 
     @property
     def running(self) -> bool:
