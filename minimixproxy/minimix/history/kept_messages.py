@@ -24,6 +24,7 @@ BYTES_EACH = 1024  # ... or this for each that may be kept, if that is more
 _SLACK = 10  # a tenth of what may be kept is thrown away together
 _LEAST_SLACK = 16
 _MOST_GONE = 1024 * 1024  # bytes, or what is over then
+_REMEMBERED = 50  # ids of messages that had no place: those of a moment ago, whose time may be that of a new one
 
 
 class KeptMessages:
@@ -35,6 +36,7 @@ class KeptMessages:
         "_bytes",
         "_bytes_gone",
         "_crowded",
+        "_crowded_out",
         "_first",
         "_identities",
         "_journal",
@@ -72,6 +74,7 @@ class KeptMessages:
         for message in sorted(kept, key=_SEQUENCE):
             self._add(message)
         self._crowded = len(self._messages) >= settings.history  # earlier ones had no place, or may have had none
+        self._crowded_out: dict[str, None] | None = None  # the room's ids of the last of them; few rooms have any
         self._unread = len(self._messages)  # of those, so many are not in `_said` yet
         self.expired_until = 0.0  # the time of the newest one that has grown too old
         self._bound()
@@ -84,6 +87,10 @@ class KeptMessages:
 
     def __reversed__(self) -> Iterator[KeptMessage]:
         return islice(reversed(self._messages), len(self))
+
+    def had_no_place(self, stanza_id: str | None) -> bool:
+        """Tell whether a message with this id from the room was here lately, and had to go for others."""
+        return self._crowded_out is not None and stanza_id in self._crowded_out
 
     @property
     def crowded_until(self) -> float:
@@ -204,8 +211,19 @@ class KeptMessages:
         limit = self._settings.history
         max_bytes = max(MAX_BYTES, BYTES_EACH * limit)
         while len(self._messages) - self._first > limit or self._bytes > max_bytes or not self._has_budget():
-            self._crowded = True
+            self._crowd_out(self._messages[self._first].stanza_id)
             self._drop_first()
+
+    def _crowd_out(self, stanza_id: str | None) -> None:
+        self._crowded = True
+        if stanza_id is None:
+            return
+        if self._crowded_out is None:
+            self._crowded_out = {}
+        self._crowded_out.pop(stanza_id, None)
+        self._crowded_out[stanza_id] = None
+        if len(self._crowded_out) > _REMEMBERED:
+            del self._crowded_out[next(iter(self._crowded_out))]
 
     def _has_budget(self) -> bool:
         """Have of the budget what the messages have; False if it is not there."""

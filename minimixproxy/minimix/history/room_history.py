@@ -218,7 +218,7 @@ class RoomHistory:
             return None
         if stamped <= self._kept.expired_until + TOLERANCE:
             return 0  # it was here, and has grown too old
-        if stamped <= self._kept.crowded_until:
+        if self._kept.had_no_place(stanza_id) or stamped <= self._kept.crowded_until:
             return 0  # it was here, and had no place: taken anew, it would drive out the next one that is told again
         sent_id = stanza.get("id")
         key = identity(stanza.raw, stanza["from"], sent_id)

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.bounds.byte_budget import ByteBudget
 from minimixproxy.bounds.shared_bytes import SharedBytes
 from minimixproxy.config.settings import Rooms
-from minimixproxy.minimix.history.kept_messages import KeptMessages
+from minimixproxy.minimix.history.kept_messages import _REMEMBERED, KeptMessages
 from minimixproxy.minimix.history.message_index import OCCUPANT, identity
 from minimixproxy.minimix.interfaces.journal import KeptMessage
 from tests.minimix.fakes import ROOM
@@ -35,6 +35,7 @@ class Listed:
         self.gone: list[KeptMessage] = []
         self.expired = 0.0
         self.crowded = False
+        self.crowded_out: list[str | None] = []
         self.bytes_limit = bytes_limit
         self.journal = Recorder()
         self.budget = ByteBudget(bytes_limit)
@@ -48,6 +49,7 @@ class Listed:
         while len(self.messages) > LIMIT or self.size() > self.bytes_limit:
             self.crowded = True
             self.gone.append(self.messages.pop(0))
+            self.crowded_out.append(self.gone[-1].stanza_id)
 
     def message(self, sequence: int, time: float) -> KeptMessage:
         body = b"x" * self.dice.choice((1, 10, 200))
@@ -111,6 +113,7 @@ class Listed:
         self.said.clear()
         self.expired = 0.0
         self.crowded = len(messages) >= LIMIT
+        self.crowded_out = []
         self.bound()
 
     def agrees(self, test: SynchronousTestCase) -> None:
@@ -134,6 +137,9 @@ class Listed:
         for (sender, sent_id), sequence in self.said.items():
             test.assertIs(kept.said_by(sender, sent_id), there.get(sequence))
         test.assertEqual(kept.expired_until, self.expired)
+        known = [one for one in dict.fromkeys(reversed(self.crowded_out)) if one is not None][:_REMEMBERED]
+        for stanza_id in (*self.crowded_out[-2 * _REMEMBERED :], "another"):
+            test.assertEqual(kept.had_no_place(stanza_id), stanza_id in known)
         crowded = self.crowded and self.messages and self.messages[0].time < self.messages[-1].time
         test.assertEqual(kept.crowded_until, self.messages[0].time if crowded else 0.0)
         on_disk = self.journal.messages

@@ -89,19 +89,24 @@ class RoomTests(SynchronousTestCase):
 
     def test_what_had_no_place_is_not_shown_again(self) -> None:
         """Nor are those behind it, each of which would have to make room for the one before."""
+        for seconds in (0, 1):  # from message to message
+            self._told_again(seconds)
+
+    def _told_again(self, seconds: int) -> None:
         world = World(history=5)
         (phone,) = world.joined("phone")
         sid = f"<stanza-id xmlns='urn:xmpp:sid:0' by='{ROOM}' id='s{{}}'/>"
         for number in range(8):
             world.says("bob", f"old {number}", sid.format(number), f"m{number}")
-            world.clock.advance(1)
+            world.clock.advance(seconds)
         phone.take()
         world.stream.lost()
         world.stream.opened()
         world.shows("alice", "110")
         stamp = "<delay xmlns='urn:xmpp:delay' from='room@muc.test' stamp='2023-11-14T22:13:{}Z'/>"
         for number in range(8):
-            world.says("bob", f"old {number}", sid.format(number) + stamp.format(20 + number), f"m{number}")
+            told = sid.format(number) + stamp.format(20 + number * seconds)
+            world.says("bob", f"old {number}", told, f"m{number}")
         world.says("bob", "missed", sid.format(9) + stamp.format(35), "m9")
         world.subject("topic")
         world.tells_of_itself()
