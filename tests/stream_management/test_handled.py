@@ -41,6 +41,18 @@ class HandledTests(SynchronousTestCase):
         first()
         self.assertEqual((self.handled.h, self.progress, self.handled.unhandled), (2, [2], 0))
 
+    def test_many_at_once_behind_one_that_is_held(self) -> None:
+        """The last of them can be held, too."""
+        self.receive()
+        first = self.handled.hold()
+        self.handled.receive_all(3)
+        last = self.handled.hold()
+        self.assertEqual((self.handled.h, self.handled.unhandled), (0, 4))
+        first()
+        self.assertEqual((self.handled.h, self.handled.unhandled, self.progress), (3, 1, [3]))
+        last()
+        self.assertEqual((self.handled.h, self.progress), (4, [3, 4]))
+
     def test_several_hold_one(self) -> None:
         self.receive()
         one, other = self.handled.hold(), self.handled.hold()
