@@ -142,7 +142,8 @@ class Client:
         if not is_join and (kind is None or room not in self.in_rooms):
             return None
         promise = Promise("join" if is_join else "leave", room, stanza.get("id"))
-        if is_join and b"history" not in stanza.raw:
+        late = self.world.disk.late  # then what it was told before it left is not told yet, and counts as missed
+        if is_join and b"history" not in stanza.raw and not late:
             self.wishless.add(stanza.get("id"))
         self.promises.append(promise)
         return promise
