@@ -43,6 +43,7 @@ from minimixproxy.operator.control import Answer, ControlService
 from minimixproxy.operator.drain import Draining
 from minimixproxy.operator.enroll import EnrollingAnswers
 from minimixproxy.operator.forget import Forgetting
+from minimixproxy.operator.holders import answered_by_holder
 from minimixproxy.operator.notify import ServiceManager
 from minimixproxy.operator.notify_service import NotifyService
 from minimixproxy.operator.readiness import Readiness
@@ -184,6 +185,7 @@ class _Minimix(NamedTuple):
     enrolling: EnrollingAnswers
     blocking: Blocking
     draining: Draining
+    cluster: ClusterPart | None
 
 
 def _minimix(settings: config.Settings, manager: ServiceManager, reactor: Any) -> _Minimix:
@@ -245,7 +247,7 @@ def _minimix(settings: config.Settings, manager: ServiceManager, reactor: Any) -
         OnDisk(on_disk, lambda: journal.status.durable),
         lambda: wall_time(reactor),
     )
-    return _Minimix(state, accounts, clients, journal, answers, blocking, Draining(clients, reactor))
+    return _Minimix(state, accounts, clients, journal, answers, blocking, Draining(clients, reactor), cluster)
 
 
 def _cluster(settings: config.Settings, reactor: Any) -> ClusterPart | None:
@@ -318,6 +320,9 @@ def _answers(minimix: _Minimix | None, report: StatusReport, reactor: Any) -> di
         "drain": lambda request: Deferred.fromCoroutine(minimix.draining.drain(request)),
         "undrain": minimix.draining.undo,
     }
+    if minimix.cluster is not None:
+        by_holder = partial(answered_by_holder, elsewhere=minimix.cluster.elsewhere)
+        of_accounts = {name: by_holder(answer) for name, answer in of_accounts.items()}
     return {
         "status": report.answer,
         "own_stream": _own_stream,

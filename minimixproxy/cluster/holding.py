@@ -24,7 +24,7 @@ from minimixproxy.timing.clock import Clock, Timer
 
 LOOK: Final = 1.0  # seconds between looks at the cluster
 THOROUGH: Final = 600.0  # seconds between looks for accounts that no process has ever had
-AT_ONCE: Final = 100  # accounts that are taken in one transaction
+AT_ONCE: Final = 20  # accounts that are taken in one transaction, and in one turn of the reactor
 GRACE: Final = (
     120.0  # seconds from a client's login until it has to have bound a resource, or its account may be let go
 )

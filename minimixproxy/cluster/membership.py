@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ from twisted.application.service import Service
 from minimixproxy.cluster.asking_thread import AskingThread
 from minimixproxy.cluster.holding import Holding
 from minimixproxy.cluster.secret import ClusterSecret, read_secret
+from minimixproxy.config.settings import Cluster
 from minimixproxy.logs.logger import Logger
 from minimixproxy.resource_id import Installation
 from minimixproxy.storage.cluster_lease import Node
@@ -39,8 +41,10 @@ class SharedSecret:
         """Return the resource that an account's stream binds: the same for every process of the cluster."""
         return Installation(self._directory, self._read().installation).resource(account)
 
-    def member(self, node: Node) -> Member:
-        """Return a process of the cluster. Raises `StateError`. Blocks."""
+    def member(self, section: Cluster) -> Member:
+        """Return what this process is in the cluster. Raises `StateError`. Blocks."""
+        directory = f"{Installation(self._directory).name} on {socket.gethostname()}"
+        node = Node(section.name, section.reached_at, directory)
         return Member(node, self.resource(""), load_sealer(None, self._directory, self._read().sealing))
 
 
@@ -50,12 +54,12 @@ class Membership(Service):
     log = Logger()
 
     def __init__(
-        self, node: Node, secret: SharedSecret, holding: Holding, lost: Callable[[StateError], None], reactor: Any
+        self, section: Cluster, secret: SharedSecret, holding: Holding, lost: Callable[[StateError], None], reactor: Any
     ) -> None:
         """`lost`: see `Holding.begin`."""
         self.holding = holding
         self.number = 0  # of this process among those of the cluster, while it is in
-        self._node = node
+        self._section = section
         self._secret = secret
         self._lost = lost
         self._thread = AskingThread(reactor)
@@ -63,9 +67,9 @@ class Membership(Service):
 
     def open(self, place: Place, reactor: Any) -> OpenState:
         """Enter. Blocks. Raises `StateError`."""
-        state, self._shared = open_shared(place, self._secret.member(self._node), reactor)
+        state, self._shared = open_shared(place, self._secret.member(self._section), reactor)
         self.number = self._shared.lease.number
-        self.log.info("{name} is in the cluster, as number {number}", name=self._node.name, number=self.number)
+        self.log.info("{name} is in the cluster, as number {number}", name=self._section.name, number=self.number)
         return state
 
     def startService(self) -> None:

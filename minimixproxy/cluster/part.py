@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.application.service import IService
 
-from minimixproxy.c2s.server.elsewhere import Cluster
+from minimixproxy.c2s.server.elsewhere import Cluster, HolderUnknown
 from minimixproxy.c2s.server.listener import Clients
 from minimixproxy.cluster.dialling import dialler
 from minimixproxy.cluster.edge_pipe import EdgePipes
@@ -19,7 +19,6 @@ from minimixproxy.cluster.internal_service import InternalService
 from minimixproxy.cluster.internal_tls import InternalTLS
 from minimixproxy.cluster.membership import Membership, SharedSecret
 from minimixproxy.config import cluster_checks, settings
-from minimixproxy.storage.cluster_lease import Node
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.service import Place
 
@@ -45,13 +44,20 @@ class ClusterPart:
     def join(self, journal: Journal, accounts: Accounts, lost: Callable[[StateError], None]) -> Membership:
         """Return the service that holds accounts. `lost`: see `Holding.begin`."""
         holding = Holding(journal, accounts, self._reactor)
-        node = Node(self._section.name, self._section.reached_at)
-        self.membership = Membership(node, self._secret, holding, lost, self._reactor)
+        self.membership = Membership(self._section, self._secret, holding, lost, self._reactor)
         return self.membership
 
     def place(self, place: Place) -> Place:
         """Return where state is, opened as a cluster opens it."""
         return replace(place, opener=self.membership.open)
+
+    async def elsewhere(self, bare: str) -> str:
+        """Have an account here, for the operator; or return why that cannot be, "" if it is."""
+        try:
+            found = await self.membership.holding.claim(bare)
+        except HolderUnknown as error:
+            return f"who holds {bare} cannot be found out now: {error}"
+        return "" if found is None else f"{bare} is held by {found.name} ({found.address}): ask there"
 
     def for_negotiations(self) -> Cluster:
         """Return what negotiations ask for an account's holder, and for the way there."""

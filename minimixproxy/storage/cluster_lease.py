@@ -46,10 +46,14 @@ NOTHING: Final = -1  # noted: how far output went is not known
 
 
 class Node(NamedTuple):
-    """What a process says of itself: its name, and where others of its cluster reach it."""
+    """What a process says of itself: its name, and where others of its cluster reach it.
+
+    `directory`: what names its directory of state, and the machine. A process locks it, so the one before it is gone.
+    """
 
     name: str
     address: str
+    directory: str
 
 
 class ClusterLease(Lease):
@@ -95,6 +99,8 @@ class ClusterLease(Lease):
         return None
 
     def _enter(self, connection: Connection, now: float) -> None:
+        former = (holders.c.directory == self._node.directory) & ~holders.c.ended
+        connection.execute(update(holders).where(former).values(ended=True))
         taken = set(connection.execute(select(holders.c.slot).where(~holders.c.ended)).scalars())
         if len(taken) >= SLOTS:
             raise StateError(f"{self._database.name}: {SLOTS} proxies have it already")
@@ -111,6 +117,7 @@ class ClusterLease(Lease):
                 name=self._node.name,
                 address=self._node.address,
                 version=__version__,
+                directory=self._node.directory,
                 expires=now + LEASE,
                 ended=False,
                 given_out=NOTHING,

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from minimixproxy.logs.logger import Logger
 from minimixproxy.storage.cluster_lease import NOTHING, ClusterLease
 from minimixproxy.storage.database import Database
+from minimixproxy.storage.errors import said
 from minimixproxy.storage.journal import Adopted
 from minimixproxy.storage.lease import NOW
 from minimixproxy.storage.loading import GivenOutUpTo, Loader
@@ -23,8 +25,10 @@ from minimixproxy.storage.sealing import Sealer
 
 _PATIENCE = ("SET LOCAL lock_timeout = '5s'", "SET LOCAL statement_timeout = '20s'")
 _WHO = """
-SELECT leases.bare, leases.epoch, holders.number, holders.name, holders.address, holders.ended, holders.given_out
-FROM leases JOIN holders ON holders.number = leases.holder WHERE leases.bare = ANY(%s) FOR UPDATE OF leases
+SELECT leases.bare, leases.epoch, holders.number, holders.name, holders.address,
+    coalesce(holders.ended, true) AS ended, coalesce(holders.given_out, -1) AS given_out
+FROM leases LEFT JOIN holders ON holders.number = leases.holder
+WHERE leases.bare = ANY(%s) ORDER BY leases.bare FOR UPDATE OF leases
 """
 _TAKE_OVER = "UPDATE leases SET holder = %s, epoch = nextval('epochs') WHERE bare = ANY(%s)"
 _TAKE = """
@@ -33,7 +37,7 @@ ON CONFLICT DO NOTHING RETURNING bare
 """
 _KNOWN = """
 SELECT EXISTS (SELECT FROM accounts WHERE bare = %s) OR EXISTS (SELECT FROM login_keys WHERE bare = %s)
-OR EXISTS (SELECT FROM login_tokens WHERE bare = %s)
+OR EXISTS (SELECT FROM login_tokens WHERE bare = %s) OR EXISTS (SELECT FROM blocked WHERE bare = %s)
 """
 _BURY = f"""
 UPDATE holders SET ended = true WHERE number IN (
@@ -42,8 +46,8 @@ UPDATE holders SET ended = true WHERE number IN (
 """
 _LIVE = "SELECT number, name, address FROM holders WHERE NOT ended ORDER BY number"
 _ORPHANS = """
-SELECT leases.bare FROM leases JOIN holders ON holders.number = leases.holder
-WHERE holders.ended ORDER BY leases.bare LIMIT %s
+SELECT leases.bare FROM leases LEFT JOIN holders ON holders.number = leases.holder
+WHERE coalesce(holders.ended, true) ORDER BY leases.bare LIMIT %s
 """
 _NEVER_TAKEN = """
 SELECT accounts.bare FROM accounts LEFT JOIN leases ON leases.bare = accounts.bare
@@ -130,7 +134,7 @@ class Leases:
             return self._read(connection, [bare], {})  # it was taken, and the answer was lost
         if row is not None and not row.ended:
             return HeldBy(Holder(row.number, row.name, row.address), row.epoch)
-        if row is None and known and not connection.exec_driver_sql(_KNOWN, (bare,) * 3).scalar():
+        if row is None and known and not connection.exec_driver_sql(_KNOWN, (bare,) * 4).scalar():
             return None
         adopted = self._take(connection, [bare])
         return adopted if adopted.names else self._find(connection, bare, known=known)  # somebody was faster
@@ -163,19 +167,29 @@ class Leases:
         return Survey(live, buried, orphans)
 
     def _run(self, work: Callable[[Connection], _Result]) -> _Result:
-        """Do something in a transaction in which this process is not over."""
+        """Do something in a transaction in which this process is not over.
+
+        Once more if the connection was there already: the server, or a pooler, may have ended it since.
+        """
         with self._lock, self._database.explained():
-            if self._connection is None:
-                self._connection = self._database.engine.connect()
-            try:
-                with self._connection.begin():
-                    for statement in _PATIENCE:
-                        self._connection.exec_driver_sql(statement)
-                    self._lease.check_loading(self._connection)
-                    return work(self._connection)
-            except BaseException:
-                self._close()
-                raise
+            if self._connection is not None:
+                try:
+                    return self._do(work, self._connection)
+                except OperationalError as error:
+                    self.log.debug("{name}: once more: {error}", name=self._database.name, error=said(error))
+            self._connection = self._database.engine.connect()
+            return self._do(work, self._connection)
+
+    def _do(self, work: Callable[[Connection], _Result], connection: Connection) -> _Result:
+        try:
+            with connection.begin():
+                for statement in _PATIENCE:
+                    connection.exec_driver_sql(statement)
+                self._lease.check_loading(connection)
+                return work(connection)
+        except BaseException:
+            self._close()
+            raise
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None

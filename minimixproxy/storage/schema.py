@@ -50,6 +50,7 @@ holders = Table(
     Column("name", Text, nullable=False),
     Column("address", Text, nullable=False),  # where other processes of the cluster reach it
     Column("version", Text, nullable=False),
+    Column("directory", Text, nullable=False),  # names its directory, of which only one process is at a time
     Column("expires", Float(53), nullable=False),  # as in `holder`
     Column("ended", Boolean, nullable=False),  # once it has, it is for good
     Column("given_out", Number, nullable=False),  # up to where messages were handed to sessions

@@ -3,6 +3,7 @@
 from twisted.internet.threads import deferToThread
 
 from tests.integration.cases import on_both_servers
+from tests.integration.commands import run
 from tests.integration.nodes import ClusterCase
 
 
@@ -38,6 +39,30 @@ class ClusterTests(ClusterCase):
             account = await self.account("alice")
             await self.join(await self.client(account, "phone", proxy=node), self.room())
             self.assertEqual(self.holder(account), f"node-{(one, other).index(node)}")
+
+    async def test_the_operator_asks_the_wrong_node(self) -> None:
+        """It names the one that has the account; nothing is done by two."""
+        one, other = await self.nodes()
+        alice = await self.account("alice")
+        await self.join(await self.client(alice, "phone", proxy=one), self.room())
+        done = await run(other, "block", alice.jid)
+        self.assertIn(f"{alice.jid} is held by node-0 ({one.directory}/internal.sock): ask there", done.stderr)
+        self.assertEqual((done.returncode, self.query("SELECT * FROM blocked")), (1, []))
+        self.assertEqual((await run(one, "block", alice.jid)).returncode, 0)
+        self.assertEqual(len(self.query("SELECT * FROM blocked")), 1)
+
+    async def test_a_node_is_started_again_after_a_kill(self) -> None:
+        """Its accounts need not wait until its row has run out: its directory shows that it is gone."""
+        (one,) = await self.nodes(1)
+        alice, place = await self.account("alice"), self.room()
+        await self.join(await self.client(alice, "phone", proxy=one), place)
+        before = self.query("SELECT number, expires FROM holders")
+        await one.restart(kill=True)
+        await one.process.says(rf"is in {place}, as alice")
+        ((number, expires),) = before
+        ((now,),) = self.query("SELECT extract(epoch FROM clock_timestamp())::float")
+        self.assertLess(now, expires)
+        self.assertNotEqual(self.query("SELECT holder FROM leases WHERE bare = %s", alice.jid), [(number,)])
 
     async def test_a_node_is_killed(self) -> None:
         """Its accounts are back in their rooms by the other one, and what was said meanwhile is told once."""

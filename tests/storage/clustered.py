@@ -28,12 +28,16 @@ class Process:
     """One process of a cluster: a journal with a clock in the test's hand."""
 
     def __init__(
-        self, state: Path | str, name: str, in_memory: Callable[[], Iterable[KeptAccount]] | None = None
+        self,
+        state: Path | str,
+        name: str,
+        in_memory: Callable[[], Iterable[KeptAccount]] | None = None,
+        directory: str = "",
     ) -> None:
         self.clock = Clock()
         self.journal = SQLJournal(self.clock, TurnEnd(self.clock))
         self.database = compiled_once(Database(state))
-        node = Node(name, f"{name}:5270")
+        node = Node(name, f"{name}:5270", directory or name)
         self.lease = ClusterLease(self.database, CLUSTER, node, self.clock.advance, self.clock.seconds)
         self.lease.take()
         self.writer = Writer(Store(self.database, self.lease, self.clock.seconds), self.clock)
@@ -96,8 +100,8 @@ class ClusterTestCase(StorageTestCase):
         for process in self.processes:
             process.crash()
 
-    def process(self, in_memory: Callable[[], Iterable[KeptAccount]] | None = None) -> Process:
-        process = Process(self.state, next(self._names), in_memory)
+    def process(self, in_memory: Callable[[], Iterable[KeptAccount]] | None = None, directory: str = "") -> Process:
+        process = Process(self.state, next(self._names), in_memory, directory)
         self.processes.append(process)
         return process
 

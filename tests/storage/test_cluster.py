@@ -68,6 +68,33 @@ class TakingTests(ClusterTestCase):
         self.assertEqual(([holder.name for holder in survey.live], survey.orphans), (["node-2"], [BARE]))
         self.assertIsInstance(other.claim(), Adopted)
 
+    def test_a_lease_of_nobody(self) -> None:
+        """Its process has no row any more."""
+        one = self.process()
+        self.execute("INSERT INTO leases (bare, holder, epoch) VALUES (%s, 10000, 1)", BARE)
+        self.assertEqual(one.leases.survey(thorough=False).orphans, [BARE])
+        self.assertIsNone(one.adopted())
+
+    def test_of_one_that_is_blocked_something_is_known(self) -> None:
+        one = self.process()
+        one.adopted()
+        one.journal.blocked.put(BARE, 5.0, "why")
+        one.turn()
+        one.end()
+        found = self.process().leases.find(BARE)
+        assert isinstance(found, Adopted)
+        self.assertIn(BARE, found.blocked)
+
+    def test_the_connection_was_cut_meanwhile(self) -> None:
+        """By the server, or a pooler: it is asked once more, on another one."""
+        one = self.process()
+        one.adopted(BOB)
+        self.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+            "AND datname = current_database()"
+        )
+        self.assertIsNone(one.adopted())
+
     def test_many_at_once(self) -> None:
         """Those that another one has, are left."""
         one, other = self.process(), self.process()
@@ -165,6 +192,16 @@ class LifeTests(ClusterTestCase):
         other.leases.survey(thorough=False)
         self.assertEqual(self.execute("SELECT name FROM holders"), [("node-2",)], "of the other nothing was left")
 
+    def test_the_same_directory_again(self) -> None:
+        """Whoever had it is gone, be it that its row has not run out."""
+        one, other = self.process(directory="d"), self.process()
+        one.adopted()
+        again = self.process(directory="d")
+        self.assertEqual(again.leases.survey(thorough=False).orphans, [BARE])
+        self.assertIsInstance(other.claim(), Adopted)
+        one.clock.advance(RENEWAL)
+        self.assertRaises(HeldByAnother, one.writer.rest)
+
     def test_slots_are_used_again(self) -> None:
         slots = [self.process().lease.slot for _ in range(3)]
         self.processes[1].end()
@@ -191,7 +228,7 @@ class AloneTests(ClusterTestCase):
         def live(_seconds: float) -> None:
             self.execute("UPDATE holder SET expires = expires + 1")
 
-        waiting = ClusterLease(lab.database, CLUSTER, Node("a", "a:1"), live, lab.clock.seconds)
+        waiting = ClusterLease(lab.database, CLUSTER, Node("a", "a:1", "a"), live, lab.clock.seconds)
         self.assertRaises(HeldByAnother, waiting.take)
         self.assertEqual(self.execute("SELECT * FROM holders"), [])
 
@@ -201,7 +238,7 @@ class AloneTests(ClusterTestCase):
         def live(_seconds: float) -> None:
             self.execute("UPDATE holders SET expires = expires + 1")
 
-        waiting = ClusterLease(one.database, "minimix.other", Node("a", "a:1"), live, one.clock.seconds)
+        waiting = ClusterLease(one.database, "minimix.other", Node("a", "a:1", "a"), live, one.clock.seconds)
         self.assertRaises(HeldByAnother, waiting.take)
         self.assertEqual(len(self.execute("SELECT * FROM holders")), 1)
 

@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("address", sa.Text, nullable=False),
         sa.Column("version", sa.Text, nullable=False),
+        sa.Column("directory", sa.Text, nullable=False),
         sa.Column("expires", sa.Float(53), nullable=False),
         sa.Column("ended", sa.Boolean, nullable=False),
         sa.Column("given_out", number, nullable=False),
