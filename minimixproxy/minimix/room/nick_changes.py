@@ -16,7 +16,7 @@ TIMEOUT = 30.0  # seconds; rooms leave some changes unanswered
 _MAX_PENDING = 32
 
 
-_Key = tuple[str, SessionPort]  # prepared nick, who asks
+_Key = tuple[str, SessionPort, str | None]  # prepared nick, who asks, with which id
 
 
 class _Asked(NamedTuple):
@@ -45,9 +45,9 @@ class NickChanges:
 
     def asked(self, session: SessionPort, nick: str, stanza_id: str | None) -> bool:
         """A session's request for `nick` is to go to the room; False: too many are open, and it was told so."""
-        key = prepare_resource(nick), session
+        key = prepare_resource(nick), session, stanza_id
         asked = _Asked(session, nick, stanza_id, self._clock.seconds() + TIMEOUT)
-        self._take(key)  # the answer to it is the answer to this one
+        self._take(key)  # nobody can tell the answers to two of the same id apart
         if len(self._pending) >= _MAX_PENDING or not self._budget.take(asked.cost):
             self._refuse(asked, "resource-constraint")
             return False

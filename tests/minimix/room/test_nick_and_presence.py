@@ -196,6 +196,25 @@ class TwoAskForOneNick(SynchronousTestCase):
             self.assertEqual(kinds(session.take()), ["unavailable alice 303 110", "presence liz 110"])
 
 
+class OneAsksTwice(SynchronousTestCase):
+    """For one nick, by two ids: each request goes to the room, and each is answered."""
+
+    def setUp(self) -> None:
+        self.world = World()
+        (self.phone,) = self.world.joined("phone")
+        for number in range(2):
+            self.world.client(self.phone, f"<presence to='{ROOM}/liz' id='n{number}'/>")
+
+    def test_refused(self) -> None:
+        for _request in self.world.stream.take():
+            self.world.room(f"<presence type='error' from='{ROOM}/liz' to='{STREAM}'/>")
+        self.assertEqual([(one["type"], one["id"]) for one in self.phone.take()], [("error", "n0"), ("error", "n1")])
+
+    def test_unanswered(self) -> None:
+        self.world.clock.advance(31)
+        self.assertEqual([(one["type"], one["id"]) for one in self.phone.take()], [("error", "n0"), ("error", "n1")])
+
+
 class WhoIsWho(SynchronousTestCase):
     """What a room says of the account's nick, against what it said before."""
 
