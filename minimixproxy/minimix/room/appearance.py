@@ -53,7 +53,7 @@ class Appearance:
         self.attached = attached
         self._visible = visible
         self._presence = PresenceUpdates(outlet.send_to_room, lambda: (room, self.nick), clock)
-        self._changes = NickChanges(room, clock, outlet.client_budget)
+        self._changes = NickChanges(room, clock, outlet.client_budget, self._nick_not_taken)
         self._regain = Timer(clock)
         self._too_large: bytes | None = None  # digest of what cannot be sent
         self._asked_texts: list[bytes] = []  # of what was sent with a change of nick
@@ -121,9 +121,13 @@ class Appearance:
 
     def nick_refused(self, nick: str) -> tuple[SessionPort, str | None] | None:
         """The room does not give a nick: return who asked for it, with the id of the request, or None."""
+        self._nick_not_taken()
+        return self._changes.refused(nick)
+
+    def _nick_not_taken(self) -> None:
+        """The room shows nothing of what came with a change of nick."""
         self._presence.nick_answered(taken=False)
         self.refresh()
-        return self._changes.refused(nick)
 
     def nick_changed(self, nick: str) -> None:
         """The room has given the account another nick: if a session wanted it, that is the one to have from now on."""

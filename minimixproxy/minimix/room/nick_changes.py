@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from minimixproxy.bounds.byte_budget import OBJECT, ByteBudget
@@ -32,12 +33,16 @@ class _Asked(NamedTuple):
 
 
 class NickChanges:
-    """Open requests of one occupancy. What the room does not answer is answered here, by an error."""
+    """Open requests of one occupancy. What the room does not answer is answered here, by an error.
 
-    __slots__ = ("_budget", "_clock", "_pending", "_room", "_timer")
+    Then `unanswered` is called.
+    """
 
-    def __init__(self, room: str, clock: Clock, budget: ByteBudget) -> None:
+    __slots__ = ("_budget", "_clock", "_pending", "_room", "_timer", "_unanswered")
+
+    def __init__(self, room: str, clock: Clock, budget: ByteBudget, unanswered: Callable[[], None]) -> None:
         self._room = room
+        self._unanswered = unanswered
         self._budget = budget
         self._clock = clock
         self._pending: OrderedDict[_Key, _Asked] = OrderedDict()  # the oldest first
@@ -102,5 +107,6 @@ class NickChanges:
         while self._pending and (oldest := next(iter(self._pending.values()))).deadline <= now:
             self._take(next(iter(self._pending)))
             self._refuse(oldest, "remote-server-timeout")
+        self._unanswered()
         if self._pending and not self._timer.running:
             self._timer.start(next(iter(self._pending.values())).deadline - now, self._expire)

@@ -49,11 +49,12 @@ class PresenceUpdates:
 
     def show(self, payload: bytes, stanza_id: str | None = None) -> bool:
         """Show `payload` now or soon; False when the room sees it already."""
+        if digest(payload) in (self._shown, self.with_a_nick):
+            self._timer.stop()  # what was to be shown soon is past
+            return False
         if self._timer.running:
             self._wanted = payload
             return True
-        if digest(payload) in (self._shown, self.with_a_nick):
-            return False
         wait = self._last + INTERVAL - self._clock.seconds()
         if wait > 0:
             self._wanted = payload

@@ -152,10 +152,6 @@ class Client:
         """A change of nick is said next: it is to be answered."""
         self.promises.append(Promise("nick", room, stanza_id))
 
-    def may_change_nick(self, room: str, stanza_id: str) -> None:
-        """What is said next may be a change of nick. It is answered in the place of an earlier one to that nick."""
-        self.promises.append(Promise("show", room, stanza_id))
-
     def closes(self, reached: float = math.inf) -> None:
         """Its stream ends, and the account is told so."""
         if not self.closed:
@@ -360,17 +356,12 @@ class Client:
         """What answers one request answers those before it, too: the last one counts. Who is out waits for nothing."""
         named = [place for place, one in enumerate(self.promises) if one.answers(room, stanza_id)]
         until = named[-1] if named else -1
-        only_nicks = bool(named) and self.promises[until].kind == "show"
         if kind == "unavailable" and not renamed and not named:
             until = len(self.promises)
         left = [
             one
             for place, one in enumerate(self.promises)
-            if one.room != room
-            or not (
-                (place <= until and not (only_nicks and one.kind in ("join", "leave")))
-                or (one.kind in ("nick", "show") and kind != "error")
-            )
+            if one.room != room or not (place <= until or (one.kind == "nick" and kind != "error"))
         ]
         joins = [one for one in self.promises if one.kind == "join" and one not in left]
         last = joins[-1] if joins else self._superseded.pop(room, None)
@@ -397,5 +388,5 @@ class Client:
 
     def still_waits(self) -> list[str]:
         """What should have been answered."""
-        waits = [f"{one.kind} {one.id} to {one.room}" for one in self.promises if one.kind != "show"]
+        waits = [f"{promise.kind} {promise.id} to {promise.room}" for promise in self.promises]
         return waits + [f"IQ {key[1]} to {key[0]}: {count}" for key, count in self.asked.items() if count]

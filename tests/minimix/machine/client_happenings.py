@@ -51,8 +51,6 @@ class ClientHappenings(Happenings):
         client = self.client(who)
         stanza_id = client.next_id()
         inner = f"{show}<status>{self.world.witness.token()}</status>"
-        if room in client.in_rooms:
-            client.may_change_nick(room, stanza_id)
         client.says(f"<presence to={quoteattr(f'{room}/{nick}')} id='{stanza_id}'>{inner}</presence>")
 
     @action(3, who=who, room=room_names, nick=nicks)

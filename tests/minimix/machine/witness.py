@@ -67,7 +67,7 @@ class StrictReader:
 
 
 class Promise(NamedTuple):
-    """Something that a client waits for a room to say: `join`, `leave` or `nick`; or that may be said: `show`."""
+    """Something that a client waits for a room to say: `join`, `leave` or `nick`."""
 
     kind: str
     room: str
