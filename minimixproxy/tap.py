@@ -281,7 +281,7 @@ def _reported(
     configuration = os.path.abspath(options["config"]) if options["config"] else ""
     if minimix is None:
         return Reported(domains=domains, troubles=[reload_troubles], configuration=configuration)
-    accounts, settings = minimix.accounts, options["settings"]
+    accounts, settings, cluster = minimix.accounts, options["settings"], minimix.cluster
     return Reported(
         accounts=accounts.with_streams,
         account=accounts.with_stream,
@@ -290,8 +290,18 @@ def _reported(
         journal=lambda: minimix.journal.status,
         domains=domains,
         served=lambda domain: domain in settings.domain,
-        troubles=[lambda: _unreachable(minimix.clients), minimix.draining.troubles, reload_troubles],
+        troubles=[
+            lambda: _unreachable(minimix.clients),
+            minimix.draining.troubles,
+            reload_troubles,
+            *(
+                [lambda: [Trouble("cluster-unseen", text) for text in cluster.troubles()]]
+                if cluster is not None
+                else []
+            ),
+        ],
         configuration=configuration,
+        cluster=cluster.status if cluster is not None else lambda: None,
     )
 
 

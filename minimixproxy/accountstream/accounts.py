@@ -170,6 +170,18 @@ class Accounts(MultiService):
         """Tell whether an account is in memory, restored already or not."""
         return bare in self._held or self._returning.has(bare)
 
+    def is_idle(self, bare: str) -> bool:
+        """Tell whether an account has no clients, and nothing is under way in its rooms: then others may have it."""
+        held = self._held.get(bare)
+        return held is not None and held.account.is_idle
+
+    def drop(self, bare: str) -> None:
+        """Another process has an idle account, and comes back into its rooms. Nothing of it is journalled any more."""
+        held = self._held.pop(bare)
+        held.account.end()
+        self._release(held)
+        self.shared.endings.forgotten(bare)
+
     def _hold(self, bare: str) -> HeldAccount:
         held = self._held[bare] = HeldAccount(bare, self)
         held.stream.setServiceParent(self)

@@ -6,6 +6,7 @@ while it gives signs of life: `left` says for how long it may count on that.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol, TypeVar
 
@@ -13,16 +14,18 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
-from minimixproxy.cluster.shares import own_share
+from minimixproxy.cluster.shares import own_share, share_of, surplus
 from minimixproxy.logs.logger import Logger
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import Adopted
 from minimixproxy.storage.lease import LEASE, HeldByAnother
-from minimixproxy.storage.leases import HeldBy, Survey
+from minimixproxy.storage.leases import HeldBy, Holder, Survey
 from minimixproxy.timing.clock import Clock, Timer
 
 LOOK: Final = 1.0  # seconds between looks at the cluster
+MOVED: Final = 2  # accounts that another process is given after each look, while this one has too many
+LOOKED_AT: Final = 200  # accounts that are looked at for that
 THOROUGH: Final = 600.0  # seconds between looks for accounts that no process has ever had
 AT_ONCE: Final = 20  # accounts that are taken in one transaction, and in one turn of the reactor
 GRACE: Final = (
@@ -52,6 +55,8 @@ class Leases(Protocol):
 class Life(Protocol):
     """This process's row."""
 
+    accounts: int  # that are held, as others are to know
+
     @property
     def number(self) -> int:
         """Which it is."""
@@ -67,8 +72,11 @@ class Journal(Protocol):
     def adopt(self, adopted: Adopted) -> None:
         """These accounts are this process's from now on."""
 
-    def let_go(self, bare: str) -> Deferred[None]:
-        """An account is this process's no more, when that fires: then it is on disk."""
+    def let_go(self, bare: str, *, to_others: bool) -> Deferred[None]:
+        """An account is this process's no more, when that fires: then it is on disk.
+
+        `to_others`: another process is to take it; else nobody needs it.
+        """
 
 
 class Accounts(Protocol):
@@ -79,6 +87,12 @@ class Accounts(Protocol):
 
     def knows(self, bare: str) -> bool:
         """Tell whether an account is in memory."""
+
+    def is_idle(self, bare: str) -> bool:
+        """Tell whether another process may have an account: nobody notices but its rooms."""
+
+    def drop(self, bare: str) -> None:
+        """An idle account is another process's."""
 
 
 class Holding:
@@ -102,6 +116,8 @@ class Holding:
         self._sweeps = Timer(clock)
         self._watch = Timer(clock)
         self._thorough_at = 0.0
+        self._to_look_at: list[str] = []  # of the accounts, whether others are to have them
+        self.live: Sequence[Holder] = ()  # processes, at the last look
         self._trouble = ""
 
     def begin(self, leases: Leases, life: Life, run: Run[object], lost: Callable[[StateError], None]) -> None:
@@ -111,6 +127,11 @@ class Holding:
         self._look()
         self._sweep()
         self._watch_over()
+
+    @property
+    def trouble(self) -> str:
+        """Why the cluster cannot be looked at, "" if it can."""
+        return self._trouble
 
     def __len__(self) -> int:
         """How many accounts are held."""
@@ -173,8 +194,9 @@ class Holding:
         looking.addBoth(lambda _: self._looks.start(LOOK, self._look) if not self._ended else None)
 
     async def _look_around(self) -> None:
-        thorough = self._clock.seconds() >= self._thorough_at
-        own = self._life.number
+        now, own = self._clock.seconds(), self._life.number
+        thorough = now >= self._thorough_at
+        self._life.accounts = len(self._held)
 
         def look() -> tuple[Survey, list[str]]:
             survey = self._leases.survey(thorough=thorough)
@@ -182,7 +204,13 @@ class Holding:
 
         survey, share = await self._in_thread(look)
         if thorough:
-            self._thorough_at = self._clock.seconds() + THOROUGH
+            self._thorough_at = now + THOROUGH
+        self._seen(survey)
+        await self._take(share)
+        self._give_some()
+
+    def _seen(self, survey: Survey) -> None:
+        self.live = survey.live
         self._healed()
         for holder in survey.buried:
             self.log.warn(
@@ -190,6 +218,8 @@ class Holding:
                 name=holder.name,
                 lease=LEASE,
             )
+
+    async def _take(self, share: Sequence[str]) -> None:
         for names in _chunks([bare for bare in share if bare not in self._held]):
             self._adopt(await self._in_thread(lambda names=names: self._leases.take(names)))  # type: ignore[misc]
 
@@ -205,6 +235,26 @@ class Holding:
     def _stay(self, bare: str) -> None:
         self._held[bare] = self._clock.seconds() + GRACE
 
+    def _give_some(self) -> None:
+        """If there are too many here, have others take some that are theirs by share, and that nobody uses now."""
+        own, counts = self._life.number, {holder.number: holder.accounts for holder in self.live}
+        given, most = 0, min(MOVED, surplus({**counts, own: len(self._held)}, own))
+        if not most:
+            return
+        self._to_look_at = self._to_look_at or list(self._held)
+        some, self._to_look_at = self._to_look_at[:LOOKED_AT], self._to_look_at[LOOKED_AT:]
+        for bare in some:
+            if given == most:
+                break
+            until = self._held.get(bare, math.inf)
+            if until > self._clock.seconds() or bare in self._busy or not self._accounts.is_idle(bare):
+                continue  # a client has just logged in, or something is under way
+            taker = share_of(bare, list(counts))
+            if counts[taker] < len(self._held) - 1 and taker != own:
+                given += 1
+                self._let_go(bare, to_others=True)
+                self._accounts.drop(bare)
+
     # Let go ----------------------------------------------------------------------------------------------------
 
     def _sweep(self) -> None:
@@ -212,13 +262,13 @@ class Holding:
         now = self._clock.seconds()
         for bare in [bare for bare, until in self._held.items() if until <= now and not self._accounts.knows(bare)]:
             if bare not in self._busy:
-                self._let_go(bare)
+                self._let_go(bare, to_others=False)
         self._sweeps.start(GRACE / 4, self._sweep)
 
-    def _let_go(self, bare: str) -> None:
+    def _let_go(self, bare: str, *, to_others: bool) -> None:
         del self._held[bare]
         self._busy[bare] = []
-        self._journal.let_go(bare).addCallback(lambda _on_disk: self._free(bare))
+        self._journal.let_go(bare, to_others=to_others).addCallback(lambda _on_disk: self._free(bare))
 
     # Trouble ---------------------------------------------------------------------------------------------------
 

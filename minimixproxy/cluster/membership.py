@@ -72,6 +72,11 @@ class Membership(Service):
         self.log.info("{name} is in the cluster, as number {number}", name=self._section.name, number=self.number)
         return state
 
+    @property
+    def left(self) -> float:
+        """For how many seconds this process's row is good at least; 0 if it is not in the cluster."""
+        return max(0.0, self._shared.lease.left) if self._shared is not None else 0.0
+
     def startService(self) -> None:
         """Begin to hold accounts."""
         super().startService()  # type: ignore[no-untyped-call]

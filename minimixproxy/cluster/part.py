@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,18 @@ class ClusterPart:
         except HolderUnknown as error:
             return f"who holds {bare} cannot be found out now: {error}"
         return "" if found is None else f"{bare} is held by {found.name} ({found.address}): ask there"
+
+    def status(self) -> dict[str, object]:
+        """Return what there is to tell of this process and the others (docs/status.md)."""
+        holding, number = self.membership.holding, self.membership.number
+        others = [holder._asdict() for holder in holding.live if holder.number != number]
+        left = round(self.membership.left, 1)
+        return {"name": self._section.name, "number": number, "accounts": len(holding), "left": left, "others": others}
+
+    def troubles(self) -> Iterable[str]:
+        """Yield what keeps this process from seeing how the cluster stands."""
+        if self.membership.holding.trouble:
+            yield f"the cluster cannot be looked at: {self.membership.holding.trouble}"
 
     def for_negotiations(self) -> Cluster:
         """Return what negotiations ask for an account's holder, and for the way there."""

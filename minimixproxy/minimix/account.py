@@ -25,6 +25,7 @@ from minimixproxy.minimix.interfaces.streams import Answered, SessionPort, Strea
 from minimixproxy.minimix.managed_sessions import ManagedSessions
 from minimixproxy.minimix.occupancy.occupancies import Occupancies
 from minimixproxy.minimix.occupancy.occupancy import Occupancy
+from minimixproxy.minimix.occupancy.phases import State
 from minimixproxy.minimix.occupancy.reasons import of_error, of_removal
 from minimixproxy.minimix.pausing import Pausing
 from minimixproxy.minimix.push.pushing import Pushing
@@ -96,6 +97,11 @@ class Account:
     def rooms(self) -> Mapping[str, Occupancy]:
         """The rooms that it is in, or about to be, by bare JID."""
         return self.occupancies.rooms
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has no clients, and nothing is under way in its rooms."""
+        return not self.sessions and all(room.state is State.JOINED for room in self.rooms.values())
 
     @property
     def is_enrolled(self) -> bool:

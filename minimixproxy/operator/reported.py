@@ -111,7 +111,7 @@ class Reported:
 
     `account` finds one by its bare JID; `endings` tells why an account is not in rooms, though it is not held any more.
     `blocked`: those that the operator has blocked. `served` tells whether accounts of a domain may be here.
-    `troubles` are asked for what else is wrong.
+    `troubles` are asked for what else is wrong. `cluster`: what there is to tell of other processes, if there are any.
     """
 
     accounts: Callable[[], Iterable[tuple[ReportedAccount, ReportedStream]]] = tuple
@@ -124,6 +124,7 @@ class Reported:
     troubles: Sequence[Troubles] = ()
     net: SafetyNet = NET
     configuration: str = ""
+    cluster: Callable[[], Mapping[str, object] | None] = lambda: None
 
 
 def in_trouble(account: ReportedAccount, stream: ReportedStream) -> bool:

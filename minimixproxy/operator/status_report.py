@@ -96,6 +96,7 @@ class StatusReport:
                 "dropped": self.reported.net.dropped,
                 "trees": BUILT.trees,
             },
+            "cluster": self.reported.cluster(),
             "totals": found.totals(),
             "client_proxy": [dict(domain.status()) for domain in self.reported.domains],
         }

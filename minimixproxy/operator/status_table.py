@@ -54,11 +54,27 @@ def _head(report: Mapping[str, Any]) -> list[str]:
         f"up {duration(report['uptime'])}",
         *(f"WRONG     {trouble['text']}" for trouble in report["troubles"]),
         f"journal   {_journal(report['journal'])}",
+        *_cluster(report.get("cluster")),
         f"sessions  {totals['sessions']}{f', asleep: {sleeping}' if (sleeping := totals['sleeping']) else ''}",
         f"accounts  {totals['accounts']}{f', streams: {streams}' if streams else ''}",
         f"rooms     {sum(totals['rooms'].values())}{f': {rooms}' if rooms else ''}",
         *_stanzas(report["stanzas"]),
     ]
+
+
+def _cluster(cluster: Mapping[str, Any] | None) -> list[str]:
+    """This process among those of its cluster, if it is in one."""
+    if cluster is None:
+        return []
+    own = f"{printable(cluster['name'])}, number {cluster['number']}, holds {cluster['accounts']} accounts"
+    return [f"cluster   {own}; its row is good for {cluster['left']:.0f} s", *map(_process, cluster["others"])]
+
+
+def _process(other: Mapping[str, Any]) -> str:
+    return (
+        f"          {printable(other['name'])} at {printable(other['address'])}, number {other['number']}, "
+        f"holds {other['accounts']}"
+    )
 
 
 def _stanzas(stanzas: Mapping[str, int]) -> list[str]:

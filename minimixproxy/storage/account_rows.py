@@ -74,7 +74,9 @@ class AccountRows:
 
     def let_go(self, bare: str) -> None:
         """The account is another process's from now on, or nobody's. Its rows stay."""
-        self._accounts.pop(bare, None)
+        account = self._accounts.pop(bare, None)
+        for room in account.rooms.values() if account is not None else ():
+            room.part()
         self._push.pop(bare, None)
         self._devices.pop(bare, None)
 

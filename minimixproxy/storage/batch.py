@@ -40,6 +40,7 @@ class Batch:
         "erased",
         "erases",
         "erasure",
+        "freed",
         "given",
         "gone_accounts",
         "gone_keys",
@@ -89,7 +90,8 @@ class Batch:
         self.erasure = Erasure.FILE  # as far as the store has come with that, and with earlier batches
         self.replaces_history = False  # messages and privates here are all that there are
         self.replaced_rooms: list[int] = []  # the same, of these rooms alone
-        self.released: list[str] = []  # accounts that this process of a cluster lets go, when all else is written
+        self.released: list[str] = []  # accounts that this process of a cluster lets go, when all else is written ...
+        self.freed: list[str] = []  # ... and those that another one is to take
         self.output: Waiting = []  # what clients are told when this is on disk
         self.size = 0  # bytes of messages, about
         self.top = 0  # the last sequence given when this batch was closed
@@ -113,6 +115,7 @@ class Batch:
             or self.leaves_copies
             or self.erases
             or self.released
+            or self.freed
             or self.deletes
         )
 

@@ -31,7 +31,7 @@ _CONNECTED = "UPDATE holders SET line = line + 1 WHERE number = %s AND NOT ended
 _CHECK = f"SELECT {IDLE} FROM holders WHERE number = %s AND NOT ended AND line = %s FOR SHARE"
 _NOTE = f"UPDATE holders SET given_out = %s WHERE number = %s AND NOT ended AND line = %s RETURNING {IDLE}"
 _RENEW = (
-    f"UPDATE holders SET given_out = %s, expires = {NOW} + {LEASE} "
+    f"UPDATE holders SET given_out = %s, accounts = %s, expires = {NOW} + {LEASE} "
     f"WHERE number = %s AND NOT ended AND line = %s RETURNING {IDLE}"
 )
 _END = "UPDATE holders SET given_out = %s, ended = true WHERE number = %s AND NOT ended"
@@ -68,6 +68,7 @@ class ClusterLease(Lease):
         self.last_id = 0  # when it began: the highest number of an account or a room
         self.last_sequence = 0
         self.given_out = NOTHING  # as it is to be noted
+        self.accounts = 0  # that are held
         self._noted = NOTHING
         self._noting = NOTHING
         self._renewing: float | None = None
@@ -121,6 +122,7 @@ class ClusterLease(Lease):
                 expires=now + LEASE,
                 ended=False,
                 given_out=NOTHING,
+                accounts=0,
                 line=0,
             )
         )
@@ -142,7 +144,7 @@ class ClusterLease(Lease):
             self._line = next(iter(cursor.fetchone() or (0,)))
         self._noting, self._renewing = self.given_out, self._monotonic() if self.due else None
         if self._renewing is not None:
-            cursor.execute(_RENEW, (self._noting, self.number, self._line))
+            cursor.execute(_RENEW, (self._noting, self.accounts, self.number, self._line))
         elif self._noting != self._noted:
             cursor.execute(_NOTE, (self._noting, self.number, self._line))
         else:

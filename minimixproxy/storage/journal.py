@@ -123,14 +123,17 @@ class SQLJournal:
         self.login_tokens.adopt(adopted.login_tokens)
         self.blocked.adopt(adopted.blocked)
 
-    def let_go(self, bare: str) -> Deferred[None]:
-        """An account is this process's no more, when that fires: all that was journalled of it is on disk then."""
+    def let_go(self, bare: str, *, to_others: bool) -> Deferred[None]:
+        """An account is this process's no more, when that fires: all that was journalled of it is on disk then.
+
+        `to_others`: another process is to take it; else nobody needs it, and nothing is kept of it.
+        """
         self._rows.let_go(bare)
         self.login_keys.let_go(bare)
         self.login_tokens.let_go(bare)
         self.blocked.let_go(bare)
         batch = self.gathering.batch or self.gathering.begin()
-        batch.released.append(bare)
+        (batch.freed if to_others else batch.released).append(bare)
         done = Deferred[None]()
         batch.erased.append((Erasure.NOWHERE, done))
         return done

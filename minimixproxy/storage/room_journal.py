@@ -45,6 +45,7 @@ class SQLRoomJournal:
         "_forgotten",
         "_gathering",
         "_membership",
+        "_parted",
         "_places",
         "_raws",
         "_room",
@@ -61,6 +62,7 @@ class SQLRoomJournal:
         self._room = room
         self._membership: KeptMembership | None = None
         self._forgotten = False
+        self._parted = False
         self._sequences = array("q")  # of the messages that have rows, in their order
         self._places = array("q")  # of each the row that has what it says ...
         self._raws: list[bytes] = []  # ... which is this
@@ -80,8 +82,12 @@ class SQLRoomJournal:
     def given_out(self) -> int:
         return self._gathering.given_out()
 
+    def part(self) -> None:
+        """The account is another process's from now on: its rows stay as they are, and nothing more is taken."""
+        self._parted = True
+
     def membership(self, membership: KeptMembership) -> None:
-        if membership == self._membership:  # which is None without a row
+        if membership == self._membership or self._parted:  # it is None without a row
             return
         self._membership = membership
         self._forgotten = False
@@ -89,7 +95,7 @@ class SQLRoomJournal:
 
     def forgotten(self) -> None:
         self._forgotten = True
-        if not self.id:
+        if not self.id or self._parted:
             return
         batch = self._gathering.batch or self._gathering.begin()
         batch.rooms.pop(self.id, None)
@@ -100,7 +106,7 @@ class SQLRoomJournal:
         self._membership = None
 
     def message_kept(self, message: KeptMessage) -> None:
-        if self._forgotten:
+        if self._forgotten or self._parted:
             return
         batch = self._batch()
         self._gathering.weigh(batch, self._insert(batch, message))
@@ -121,7 +127,7 @@ class SQLRoomJournal:
 
     def trimmed(self, oldest: int) -> None:
         sequences = self._sequences
-        if not sequences or sequences[0] >= oldest:
+        if not sequences or sequences[0] >= oldest or self._parted:
             return
         self._let_go(self._gathering.batch or self._gathering.begin(), 0, bisect_left(sequences, oldest))
 
@@ -199,7 +205,7 @@ class SQLRoomJournal:
 
     def _batch(self) -> Batch:
         """The batch that is being gathered. What goes with a room needs the room's row first."""
-        if self._forgotten:
+        if self._forgotten or self._parted:
             return Batch()  # never written
         if not self.id:
             self._write()

@@ -54,8 +54,12 @@ holders = Table(
     Column("expires", Float(53), nullable=False),  # as in `holder`
     Column("ended", Boolean, nullable=False),  # once it has, it is for good
     Column("given_out", Number, nullable=False),  # up to where messages were handed to sessions
+    Column("accounts", Integer, nullable=False),  # how many it holds, as it says with each sign of life
     Column("line", Number, nullable=False),  # which of its connections may write: the last one
 )
+
+#: The `holder` of a lease that nobody has: no process has that number.
+FREE = 0
 
 #: Which process of a cluster has an account. The epoch grows each time that it is taken.
 leases = Table(

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.expression import ClauseElement
 
 from minimixproxy.storage.schema import (
+    FREE,
     NOBODY,
     accounts,
     acknowledged,
@@ -83,6 +84,9 @@ class Statements:
         self.no_history = (self._text(delete(messages)), self._text(delete(privates)))
         self.no_history_of_room = (self._deleted(messages.c.room_id), self._deleted(privates.c.room_id))
         self.no_lease = self._deleted(leases.c.bare)
+        self.free_lease = self._text(
+            update(leases).values(holder=literal_column(str(FREE))).where(leases.c.bare == bindparam("key"))
+        )
 
     def _text(self, statement: ClauseElement) -> str:
         return str(statement.compile(dialect=self._dialect))

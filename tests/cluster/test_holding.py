@@ -9,7 +9,8 @@ from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
-from minimixproxy.cluster.holding import AT_ONCE, GRACE, LOOK, MOST_WAITING, THOROUGH, Holding
+from minimixproxy.cluster.holding import AT_ONCE, GRACE, LOOK, MOST_WAITING, MOVED, THOROUGH, Holding
+from minimixproxy.cluster.shares import share_of
 from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import Adopted
@@ -18,7 +19,7 @@ from minimixproxy.storage.leases import HeldBy, Holder, Survey
 from minimixproxy.storage.loading import LoadedAccount
 
 OWN = 7
-OTHER = Holder(8, "node-b", "b:5270")
+OTHER = Holder(8, "node-b", "b:5270", 0)
 THERE = Elsewhere(8, 3, "b:5270", "node-b")
 BARE, BOB = "alice@example.org", "bob@example.org"
 
@@ -40,7 +41,7 @@ class FakeLeases:
         self.known: set[str] = set()
         self.orphans: list[str] = []
         self.never_taken: list[str] = []
-        self.live = [Holder(OWN, "node-a", "a:5270")]
+        self.live = [Holder(OWN, "node-a", "a:5270", 0)]
         self.buried: list[Holder] = []
         self.fault: StateError | None = None
         self.asked: list[tuple[str, Any]] = []
@@ -76,6 +77,7 @@ class FakeLeases:
 class HoldingTestCase(SynchronousTestCase):
     left = 15.0
     number = OWN
+    accounts = 0
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -83,6 +85,7 @@ class HoldingTestCase(SynchronousTestCase):
         self.journalled: list[tuple[str, Any]] = []
         self.restored: list[str] = []
         self.in_memory: set[str] = set()
+        self.idle: set[str] = set()  # of these
         self.on_disk: list[Deferred[None]] = []
         self.lost: list[StateError] = []
         self.threads: list[tuple[Callable[[], Any], Deferred[Any]]] | None = None  # None: done at once
@@ -97,8 +100,8 @@ class HoldingTestCase(SynchronousTestCase):
     def adopt(self, adopted: Adopted) -> None:
         self.journalled += [("adopt", bare) for bare in adopted.names]
 
-    def let_go(self, bare: str) -> Deferred[None]:
-        self.journalled.append(("let go", bare))
+    def let_go(self, bare: str, *, to_others: bool) -> Deferred[None]:
+        self.journalled.append(("hand on" if to_others else "let go", bare))
         done = Deferred[None]()
         self.on_disk.append(done)
         return done
@@ -109,6 +112,13 @@ class HoldingTestCase(SynchronousTestCase):
 
     def knows(self, bare: str) -> bool:
         return bare in self.in_memory
+
+    def is_idle(self, bare: str) -> bool:
+        return bare in self.idle
+
+    def drop(self, bare: str) -> None:
+        self.assertEqual(self.journalled[-1], ("hand on", bare), "else it would journal that it is in no room")
+        self.in_memory.remove(bare)
 
     # Threads
 
@@ -198,6 +208,14 @@ class AskedTests(HoldingTestCase):
             ["the cluster cannot be looked at, trying again: out of reach", "the cluster can be looked at again"],
         )
 
+    def test_what_there_is_to_tell(self) -> None:
+        """Who lives, how many this one holds, and why nothing is known."""
+        self.assertEqual((self.holding.live, self.holding.trouble), (self.leases.live, ""))
+        self.ask(BARE, claim=True)
+        self.leases.fault = StateError("out of reach")
+        self.clock.advance(LOOK)
+        self.assertEqual((self.holding.trouble, self.accounts), ("out of reach", 1))
+
     def test_too_many_at_once(self) -> None:
         self.threads = []
         for number in range(MOST_WAITING):
@@ -249,7 +267,7 @@ class OrphanTests(HoldingTestCase):
         for own, other in ((7, 8), (8, 7)):
             self.setUp()
             self.number = own
-            self.leases.live = [Holder(own, "a", ""), Holder(other, "b", "")]
+            self.leases.live = [Holder(own, "a", "", 0), Holder(other, "b", "", 0)]
             self.leases.orphans = list(names)
             self.begin()
             self.assertTrue(0 < len(self.restored) < 50)
@@ -301,6 +319,74 @@ class LetGoTests(HoldingTestCase):
         self.ask(BARE)
         self.clock.pump([GRACE / 4] * 2)
         self.assertIn(BARE, self.holding)
+
+
+class GivingTests(HoldingTestCase):
+    """This process has more than its part of all accounts: others get some by and by."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.names = [f"user{number}@example.org" for number in range(100)]
+        self.leases.orphans = list(self.names)
+        self.begin()
+        self.others(0)
+        self.idle = set(self.names)
+
+    def others(self, accounts: int) -> None:
+        self.leases.live[1:] = [OTHER._replace(accounts=accounts)]
+
+    def handed_on(self) -> list[str]:
+        return [bare for what, bare in self.journalled if what == "hand on"]
+
+    def later(self, seconds: float = GRACE) -> None:
+        self.clock.pump([LOOK] * int(seconds / LOOK))
+
+    def test_a_few_at_a_time(self) -> None:
+        self.later()
+        before = len(self.handed_on())
+        self.clock.advance(LOOK)
+        given = self.handed_on()
+        self.assertTrue(0 < len(given) - before <= MOVED)
+        self.assertEqual({share_of(bare, [OWN, OTHER.number]) for bare in given}, {OTHER.number})
+        self.assertEqual(self.in_memory, set(self.names) - set(given))
+
+    def test_until_it_has_its_part(self) -> None:
+        """What the other one has counts, as soon as it says so."""
+        self.later(GRACE / 2)
+        for _ in range(3 * int(GRACE)):
+            self.others(len(self.handed_on()))
+            self.clock.advance(LOOK)
+        self.assertTrue(35 <= len(self.handed_on()) <= 50, len(self.handed_on()))
+
+    def test_none_that_is_in_use_or_has_just_come(self) -> None:
+        self.idle = set(self.names[:30])
+        for _ in range(6):
+            for bare in self.names[:15]:
+                self.ask(bare)
+            self.later(GRACE / 2)
+        self.assertEqual(set(self.handed_on()) - set(self.names[15:30]), set())
+        self.assertNotEqual(self.handed_on(), [])
+
+    def test_not_for_a_few(self) -> None:
+        """Nor without others."""
+        for others in (85, None):
+            self.setUp()
+            if others is None:
+                del self.leases.live[1:]
+            else:
+                self.others(others)
+            self.later(2 * GRACE)
+            self.assertEqual(self.handed_on(), [])
+
+    def test_who_comes_meanwhile_waits_and_finds_it_elsewhere(self) -> None:
+        self.later(GRACE + LOOK)
+        bare = self.handed_on()[0]
+        asked = self.ask(bare)
+        self.assertNoResult(asked)
+        self.leases.elsewhere.add(bare)
+        for done in self.on_disk:
+            done.callback(None)
+        self.assertEqual(self.successResultOf(asked), THERE)
 
 
 class OverTests(HoldingTestCase):

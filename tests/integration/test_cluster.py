@@ -1,5 +1,7 @@
 """Two processes serve the same accounts: each client reaches its account by whichever it comes to."""
 
+import json
+
 from twisted.internet.threads import deferToThread
 
 from tests.integration.cases import on_both_servers
@@ -39,6 +41,16 @@ class ClusterTests(ClusterCase):
             account = await self.account("alice")
             await self.join(await self.client(account, "phone", proxy=node), self.room())
             self.assertEqual(self.holder(account), f"node-{(one, other).index(node)}")
+
+    async def test_status_names_all_nodes(self) -> None:
+        one, other = await self.nodes()
+        await self.join(await self.client(await self.account("alice"), "phone", proxy=one), self.room())
+        for node, name, holds in ((one, "node-0", 1), (other, "node-1", 0)):
+            told = json.loads((await run(node, "status", "--json")).stdout)["cluster"]
+            self.assertEqual((told["name"], told["accounts"]), (name, holds))
+            self.assertTrue(0 < told["left"] <= 15)
+        (found,) = told["others"]
+        self.assertEqual((found["name"], found["address"]), ("node-0", f"{one.directory}/internal.sock"))
 
     async def test_the_operator_asks_the_wrong_node(self) -> None:
         """It names the one that has the account; nothing is done by two."""

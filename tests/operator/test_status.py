@@ -90,6 +90,7 @@ class ReportCase(unittest.SynchronousTestCase):
         self.domain = FakeDomain()
         self.troubles: list[Trouble] = []
         self.blocked: set[str] = set()
+        self.cluster: dict[str, Any] | None = None
         reported = Reported(
             accounts=lambda: self.accounts,
             account=lambda bare: next((pair for pair in self.accounts if pair[0].bare == bare), None),
@@ -101,6 +102,7 @@ class ReportCase(unittest.SynchronousTestCase):
             troubles=[lambda: self.troubles],
             net=self.net,
             configuration="/etc/minimixproxy.toml",
+            cluster=lambda: self.cluster,
         )
         self.maker = StatusReport(self.clock, lambda: 42, reported)
 
@@ -486,6 +488,21 @@ class TableTests(ReportCase):
         report = self.successResultOf(answering)
         self.assertEqual(report["stanzas"], {"skipped": 3, "dropped": 4, "trees": BUILT.trees})
         self.assertGreater(BUILT.trees, 0)
+
+    def test_a_cluster(self) -> None:
+        others = [
+            {"name": "node-b", "address": "10.0.0.2:5270", "number": 8, "accounts": 41},
+            {"name": "node-c", "address": "10.0.0.3:5270", "number": 9, "accounts": 0},
+        ]
+        self.cluster = {"name": "node-a", "number": 7, "accounts": 42, "left": 13.6, "others": others}
+        self.assertIn(
+            "\ncluster   node-a, number 7, holds 42 accounts; its row is good for 14 s\n"
+            "          node-b at 10.0.0.2:5270, number 8, holds 41\n"
+            "          node-c at 10.0.0.3:5270, number 9, holds 0\n",
+            status_table.text(self.report()),
+        )
+        self.cluster = None
+        self.assertNotIn("cluster", status_table.text(self.report()))
 
     def test_few_of_many(self) -> None:
         """Those in trouble, unless they were asked for."""

@@ -14,7 +14,13 @@ from tests.integration.ports import free_port
 from tests.integration.processes import temporary_directory
 
 _ROOT = Path("/usr/lib/postgresql")
-_SETTINGS = ("fsync=off", "listen_addresses=127.0.0.1", "max_connections=30", "shared_buffers=8MB", "autovacuum=off")
+_SETTINGS: tuple[str, ...] = (
+    "fsync=off",
+    "listen_addresses=127.0.0.1",
+    "max_connections=30",
+    "shared_buffers=8MB",
+    "autovacuum=off",
+)
 
 
 def missing() -> bool:

@@ -25,7 +25,7 @@ class TakingTests(ClusterTestCase):
         self.assertIsNone(one.adopted())
         found = other.claim()
         assert isinstance(found, HeldBy)
-        self.assertEqual(found, HeldBy(Holder(one.lease.number, "node-1", "node-1:5270"), found.epoch))
+        self.assertEqual(found, HeldBy(Holder(one.lease.number, "node-1", "node-1:5270", 0), found.epoch))
         self.assertEqual(one.leases.survey(thorough=True).orphans, [])
 
     def test_of_whom_nothing_is_known_nobody_is_asked_to_have(self) -> None:
@@ -51,7 +51,7 @@ class TakingTests(ClusterTestCase):
         one = self.process()
         one.adopted()
         epochs = self.execute("SELECT epoch FROM leases")
-        one.journal.let_go(BARE)
+        one.journal.let_go(BARE, to_others=False)
         one.turn()
         self.assertEqual(self.execute("SELECT * FROM leases"), [])
         self.process().adopted()
@@ -72,7 +72,7 @@ class TakingTests(ClusterTestCase):
         """Its process has no row any more."""
         one = self.process()
         self.execute("INSERT INTO leases (bare, holder, epoch) VALUES (%s, 10000, 1)", BARE)
-        self.assertEqual(one.leases.survey(thorough=False).orphans, [BARE])
+        self.assertEqual(one.leases.survey(thorough=True).orphans, [BARE])
         self.assertIsNone(one.adopted())
 
     def test_of_one_that_is_blocked_something_is_known(self) -> None:
@@ -304,6 +304,39 @@ class HandoverTests(ClusterTestCase):
             left = [row for row in before[table] if row in self.execute(f"SELECT * FROM {table}")]
             self.assertEqual(len(left), {"accounts": 2, "messages": 2}.get(table, 1), table)
         self.flushLoggedErrors()
+
+    def test_handed_on(self) -> None:
+        """Nobody has it then, but all that there is of it stays; what is said of it afterwards is not kept."""
+        one, other = self.process(), self.process()
+        one.adopted()
+        room = one.journal.room(BARE, ROOM)
+        room.membership(MEMBERSHIP)
+        kept = one.keep(2)
+        done: list[None] = []
+        one.journal.let_go(BARE, to_others=True).addCallback(done.append)
+        room.message_kept(message(room.next_sequence()))
+        room.message_gone(kept[0].sequence)
+        room.trimmed(kept[1].sequence)
+        room.membership(replace(MEMBERSHIP, nick="another"))
+        room.seen("phone", kept[1].sequence)
+        room.forgotten()
+        one.journal.account_refused(BARE, refused=True)
+        one.turn()
+        self.assertEqual(done, [None])
+        self.assertEqual(other.leases.survey(thorough=False).orphans, [BARE])
+        account = other.adopted()
+        assert account is not None
+        self.assertEqual((account.refused, account.rooms[0].membership), (False, MEMBERSHIP))
+        self.assertEqual((account.rooms[0].messages, account.rooms[0].cursors), (kept, {}))
+
+    def test_how_many_each_has(self) -> None:
+        """Said with the next sign of life."""
+        one, other = self.process(), self.process()
+        one.lease.accounts = 5
+        one.clock.advance(RENEWAL)
+        one.writer.rest()
+        live = other.leases.survey(thorough=False).live
+        self.assertEqual([(holder.name, holder.accounts) for holder in live], [("node-1", 5), ("node-2", 0)])
 
     def test_numbers_grow_and_are_nobody_elses(self) -> None:
         """Those of an account grow from process to process, whoever has given how many."""

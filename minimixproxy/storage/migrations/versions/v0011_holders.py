@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("expires", sa.Float(53), nullable=False),
         sa.Column("ended", sa.Boolean, nullable=False),
         sa.Column("given_out", number, nullable=False),
+        sa.Column("accounts", sa.Integer, nullable=False),
         sa.Column("line", number, nullable=False),
     )
     op.create_table(

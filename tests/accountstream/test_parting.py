@@ -1,0 +1,64 @@
+"""An idle account goes to another process: nothing of it is lost, and nothing is kept of what it does while it goes."""
+
+import copy
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from minimixproxy.minimix.interfaces.journal import KeptAccount
+from tests.minimix.machine.world import World
+
+ALICE, ROOM = "alice@a.test", "plain@muc.test"
+
+
+class PartingTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = World(bookmarks="off", leave_grace=0.0)
+        self.world.witness.watch()
+        self.addCleanup(self.world.witness.unwatch)
+        self.world.connects(ALICE, "phone", carbons=True, language="")
+        self.phone = self.world.clients[f"{ALICE}/phone"]
+        self.phone.says(f"<presence to='{ROOM}/alice' id='j'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+        self.settle()
+        for number in range(3):
+            self.world.rooms[ROOM].speaks("ghost", f"<body>{self.world.witness.token()}{number}</body>")
+        self.settle()
+
+    def settle(self) -> None:
+        self.world.settle()
+        self.world.clock.advance(5)
+        self.world.settle()
+
+    def kept(self) -> KeptAccount:
+        (account,) = [one for one in self.world.accounts.kept() if one.bare == ALICE]
+        return account
+
+    def test_only_if_it_is_idle(self) -> None:
+        """Without clients, and in its rooms."""
+        accounts = self.world.accounts
+        self.assertFalse(accounts.is_idle(ALICE))
+        self.phone.closes()
+        self.assertTrue(accounts.is_idle(ALICE))
+        upstream = self.world.upstream(ALICE)
+        assert upstream is not None
+        upstream.lose()
+        self.assertFalse(accounts.is_idle(ALICE))
+        self.assertFalse(accounts.is_idle("nobody@a.test"))
+
+    def test_what_was_kept_is_there_and_nothing_else_is_written(self) -> None:
+        self.phone.closes()
+        self.settle()
+        before, upstream = copy.deepcopy(self.kept()), self.world.upstream(ALICE)
+        tables = copy.deepcopy(vars(self.world.storage.tables))
+        assert upstream is not None
+        self.world.journal.let_go(ALICE, to_others=True)
+        self.world.accounts.drop(ALICE)
+        self.settle()
+        self.assertEqual((upstream.over, self.world.accounts.knows(ALICE)), (True, False))
+        self.world.clock.advance(600)
+        self.settle()
+        for name in ("accounts", "rooms", "messages", "cursors"):
+            self.assertEqual(vars(self.world.storage.tables)[name], tables[name], name)
+        self.assertEqual(self.world.witness.complaints, [])
+        self.world.ends(orderly=True)
+        self.world.begins_again()
+        self.assertEqual(self.kept().rooms, before.rooms)
