@@ -49,9 +49,9 @@ _LIVE = "SELECT number, name, address, accounts FROM holders WHERE NOT ended ORD
 _ENDED = "SELECT number FROM holders WHERE ended"
 #: Asked each second, and there may be a million leases: with numbers, not with a join, it goes by the index.
 _ORPHANS = "SELECT bare FROM leases WHERE holder = ANY(%s) LIMIT %s"
-_NEVER_TAKEN = """
+_NEVER_TAKEN = f"""
 SELECT accounts.bare FROM accounts LEFT JOIN leases ON leases.bare = accounts.bare WHERE leases.bare IS NULL
-UNION SELECT bare FROM leases WHERE NOT EXISTS (SELECT FROM holders WHERE number = holder)
+UNION SELECT bare FROM leases WHERE holder <> {FREE} AND NOT EXISTS (SELECT FROM holders WHERE number = holder)
 ORDER BY bare LIMIT %s
 """
 _LEFT_NOTHING = """

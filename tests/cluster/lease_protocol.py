@@ -77,6 +77,7 @@ class Answer(NamedTuple):
 
 
 ENDED, REFUSED, DONE = Answer(ended=True), Answer(), Answer(1)
+FREE = 0  # in the place of a holder: no life has that number
 Done = tuple[Database, Answer]
 
 
@@ -120,6 +121,15 @@ class Protocol:
         mine = db.leases[by.account] == Lease(by.number, by.epoch)
         return (db.with_lease(by.account, None) if answer == DONE and mine else db), answer
 
+    def hand_on(self, db: Database, by: Statement) -> Done:
+        """Check as below; INSERT … what there is; UPDATE leases SET holder = FREE WHERE bare = :account.
+
+        As `release`, but others see that there is something to be taken.
+        """
+        answer = self.check(db, by)
+        mine = db.leases[by.account] == Lease(by.number, by.epoch)
+        return (db.with_lease(by.account, Lease(FREE, by.epoch)) if answer == DONE and mine else db), answer
+
     def check(self, db: Database, by: Statement) -> Answer:
         """SELECT FROM holders WHERE number = :number AND NOT ended AND line = :line FOR SHARE."""
         row = db.living(by.number)
@@ -142,7 +152,7 @@ class Protocol:
 
     def clean(self, db: Database) -> Database:
         """DELETE FROM holders WHERE ended AND number NOT IN (SELECT holder FROM leases)."""
-        used = {lease.holder for lease in db.leases if lease is not None}
+        used = {lease.holder for lease in db.leases if lease is not None}  # FREE is nobody's
         return db._replace(holders=tuple(row for row in db.holders if not row.ended or row.number in used))
 
     # What of it a mutant may do otherwise ------------------------------------------------------------------------

@@ -92,6 +92,13 @@ class ReleasesWithoutCheck(Protocol):
         return (db.with_lease(by.account, None) if lease and lease.holder == by.number else db), DONE
 
 
+class HandsOn(Protocol):
+    """Whoever lets an account go leaves a lease that nobody has, for another to take."""
+
+    def release(self, db: Database, by: Statement) -> Done:
+        return self.hand_on(db, by)
+
+
 NOT_IN_ORDER = SMALL._replace(in_order=False)
 MUTANTS: tuple[tuple[Protocol, Bounds, str], ...] = (
     (RenewsTheBuried(), SMALL, "1 writes, and was buried"),
@@ -110,6 +117,11 @@ class LeaseModelTest(SynchronousTestCase):
     def test_holds_in_every_world(self) -> None:
         for bounds, worlds in WORLDS.items():
             self.assertEqual(Explorer(Protocol(), bounds).explore(), worlds, bounds)
+
+    def test_handing_on_is_as_good_as_releasing(self) -> None:
+        """The same worlds are there, but that a lease of nobody stands in the place of none."""
+        for bounds in (SMALL, Bounds(processes=3, accounts=1, lives=3, epochs=2, lines=1)):
+            self.assertEqual(Explorer(HandsOn(), bounds).explore(), WORLDS[bounds], bounds)
 
     def test_leases_checked_instead_of_lines(self) -> None:
         """As good between processes; only what one life itself has written later may be overwritten."""
