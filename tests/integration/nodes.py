@@ -48,9 +48,12 @@ class ClusterCase(IntegrationTestCase):
         self._secret.write_text(secrets.token_hex(32))
         self._made: list[Node] = []
 
-    def node(self, **options: Any) -> Node:
-        """Another node, not started."""
-        node = Node(self.server, self.url, f"node-{len(self._made)}", self._secret, **options)
+    def node(self, *, database: int | None = None, **options: Any) -> Node:
+        """Another node, not started. `database`: a port on loopback by which it reaches that."""
+        url = self.url
+        if database is not None:
+            url = f"postgresql://tests@127.0.0.1:{database}/{self.name}"
+        node = Node(self.server, url, f"node-{len(self._made)}", self._secret, **options)
         self._made.append(node)
         return node
 
@@ -58,13 +61,21 @@ class ClusterCase(IntegrationTestCase):
         """So many, started."""
         made = [self.node(**options) for _ in range(number)]
         for node in made:
-            self.addCleanup(self._stop, node)
-            await deferToThread(node.start)
+            await self.start(node)
         return made
+
+    async def start(self, node: Node) -> None:
+        self.addCleanup(self._stop, node)
+        await deferToThread(node.start)
+
+    @property
+    def name(self) -> str:
+        """Of the database."""
+        return self.url.partition("@/")[2].partition("?")[0]
 
     def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Ask the database from aside."""
-        with postgresql.cluster().connect(self.url.partition("@/")[2].partition("?")[0]) as connection:
+        with postgresql.cluster().connect(self.name) as connection:
             return connection.execute(statement, parameters).fetchall()
 
     def holder(self, account: Account) -> str | None:

@@ -1,12 +1,19 @@
 """Two processes serve the same accounts: each client reaches its account by whichever it comes to."""
 
 import json
+import signal
 
 from twisted.internet.threads import deferToThread
 
 from tests.integration.cases import on_both_servers
+from tests.integration.client import Client
 from tests.integration.commands import run
-from tests.integration.nodes import ClusterCase
+from tests.integration.nodes import ClusterCase, Node
+from tests.integration.relay import Relay
+from tests.integration.servers import Account
+from tests.storage import postgresql
+
+LONG = 60.0  # seconds: a row is good for 15
 
 
 @on_both_servers
@@ -70,7 +77,7 @@ class ClusterTests(ClusterCase):
         await self.join(await self.client(alice, "phone", proxy=one), place)
         before = self.query("SELECT number, expires FROM holders")
         await one.restart(kill=True)
-        await one.process.says(rf"is in {place}, as alice")
+        await one.process.says(rf"is in {place}, as alice", LONG)
         ((number, expires),) = before
         ((now,),) = self.query("SELECT extract(epoch FROM clock_timestamp())::float")
         self.assertLess(now, expires)
@@ -88,7 +95,7 @@ class ClusterTests(ClusterCase):
             await self.say(bob, place, f"before {number}")
             await phone.expect(f"<message><body>before {number}</body></message>")
         await deferToThread(one.process.kill)
-        await other.process.says(rf"is in {place}, as alice")
+        await other.process.says(rf"is in {place}, as alice", LONG)
         await self.say(bob, place, "meanwhile")
         again = await self.client(alice, "phone", proxy=other)
         await self.join(again, place)
@@ -97,6 +104,34 @@ class ClusterTests(ClusterCase):
         self.assertEqual(len(bodies), len(set(bodies)))
         self.assertEqual(self.holder(alice), "node-1")
 
+    async def test_a_node_stands_still(self) -> None:
+        """Longer than its row is good. When it goes on it finds that it is over, writes nothing, and ends."""
+        one, other = await self.nodes()
+        alice, place = await self.account("alice"), self.room()
+        phone = await self.client(alice, "phone", proxy=one)
+        await self.join(phone, place)
+        bob = await self.client(await self.account("bob"), "desk", direct=True)
+        await self.join(bob, place, "bob")
+        await self.say(bob, place, "before")
+        await phone.expect("<message><body>before</body></message>")
+        ((slot,),) = self.query("SELECT slot FROM holders WHERE name = 'node-0'")
+        one.process.process.send_signal(signal.SIGSTOP)
+        try:
+            await other.process.says(rf"is in {place}, as alice", LONG)
+            written = self.query("SELECT count(*) FROM messages WHERE mod(sequence, 1024) = %s", slot)
+            for number in range(5):
+                await self.say(bob, place, f"meanwhile {number}")
+        finally:
+            one.process.process.send_signal(signal.SIGCONT)
+        await one.process.says("this proxy ends", LONG)
+        self.assertEqual(await deferToThread(one.process.process.wait, 60), 1)
+        self.assertEqual(self.query("SELECT count(*) FROM messages WHERE mod(sequence, 1024) = %s", slot), written)
+        self.assertEqual(self.holder(alice), "node-1")
+        again = await self.client(alice, "phone", proxy=other)
+        await self.join(again, place)
+        said = [str(body) for one in again.received for body in one.element.elements("jabber:client", "body")]
+        self.assertEqual([body for body in said if body != "before"], [f"meanwhile {number}" for number in range(5)])
+
     async def test_a_node_ends_in_order(self) -> None:
         """Its accounts go on elsewhere at once."""
         one, other = await self.nodes()
@@ -104,7 +139,53 @@ class ClusterTests(ClusterCase):
         phone = await self.client(alice, "phone", proxy=one)
         await self.join(phone, place)
         await deferToThread(one.stop)
-        await other.process.says(rf"is in {place}, as alice")
+        await other.process.says(rf"is in {place}, as alice", LONG)
         self.assertEqual(self.holder(alice), "node-1")
         again = await self.client(alice, "phone", proxy=other)
         await self.join(again, place)
+
+
+@on_both_servers
+class CutOffTests(ClusterCase):
+    """A node that does not reach what it needs."""
+
+    async def in_a_room(self, node: Node) -> tuple[Account, Client, str]:
+        alice, place = await self.account("alice"), self.room()
+        phone = await self.client(alice, "phone", proxy=node)
+        await self.join(phone, place)
+        return alice, phone, place
+
+    async def test_from_the_database(self) -> None:
+        """It serves until its row has run out, says so, and ends; the other one takes over."""
+        relay = Relay(postgresql.cluster().port)
+        relay.start()
+        self.addCleanup(relay.stop)
+        one, other = self.node(database=relay.port), self.node()
+        await self.start(one)
+        await self.start(other)
+        alice, phone, place = await self.in_a_room(one)
+        relay.silence()
+        await phone.barrier()  # the server is there, and so is the client
+        await one.process.says("no sign of life could be given in time.*this proxy ends", LONG)
+        await phone.until_lost()
+        self.assertEqual(await deferToThread(one.process.process.wait, 60), 1)
+        await other.process.says(rf"is in {place}, as alice", LONG)
+        self.assertEqual(self.holder(alice), "node-1")
+
+    async def test_from_its_peers(self) -> None:
+        """Who comes to another node is told to come later, and is served when the way is there again."""
+        one, other = await self.nodes()
+        alice, phone, place = await self.in_a_room(one)
+        socket, away = one.directory / "internal.sock", one.directory / "away.sock"
+        socket.rename(away)
+        laptop = await self.connect(proxy=other)
+        await laptop.open()
+        await laptop.starttls()
+        await laptop.open()
+        answer = await laptop.authenticate(alice.username, alice.password)
+        self.assertEqual(next(child.name for child in answer.element.elements()), "temporary-auth-failure")
+        await self.say(phone, place, "as before")
+        away.rename(socket)
+        again = await self.client(alice, "laptop", proxy=other)
+        await self.join(again, place)
+        self.assertEqual(self.holder(alice), "node-0")
