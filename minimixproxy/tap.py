@@ -330,11 +330,13 @@ def _answers(minimix: _Minimix | None, report: StatusReport, reactor: Any) -> di
         "drain": lambda request: Deferred.fromCoroutine(minimix.draining.drain(request)),
         "undrain": minimix.draining.undo,
     }
+    status: Answer = report.answer
     if minimix.cluster is not None:
         by_holder = partial(answered_by_holder, elsewhere=minimix.cluster.elsewhere)
         of_accounts = {name: by_holder(answer) for name, answer in of_accounts.items()}
+        status = answered_by_holder(status, minimix.cluster.told_elsewhere)
     return {
-        "status": report.answer,
+        "status": status,
         "own_stream": _own_stream,
         **{name: _when_open(minimix.service, answer) for name, answer in of_accounts.items()},
     }

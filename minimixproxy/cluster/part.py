@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import IService
 
-from minimixproxy.c2s.server.elsewhere import Cluster, HolderUnknown
+from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere, HolderUnknown
 from minimixproxy.c2s.server.listener import Clients
 from minimixproxy.cluster.dialling import dialler
 from minimixproxy.cluster.edge_pipe import EdgePipes
@@ -53,8 +53,16 @@ class ClusterPart:
 
     async def elsewhere(self, bare: str) -> str:
         """Have an account here, for the operator; or return why that cannot be, "" if it is."""
+        return await self._said(bare, self.membership.holding.claim)
+
+    async def told_elsewhere(self, bare: str) -> str:
+        """Return who can tell of an account, if another process holds it; nothing is taken that nobody knows."""
+        return await self._said(bare, self.membership.holding.find) if self.membership.number else ""
+
+    @staticmethod
+    async def _said(bare: str, ask: Callable[[str], Awaitable[Elsewhere | None]]) -> str:
         try:
-            found = await self.membership.holding.claim(bare)
+            found = await ask(bare)
         except HolderUnknown as error:
             return f"who holds {bare} cannot be found out now: {error}"
         return "" if found is None else f"{bare} is held by {found.name} ({found.address}): ask there"

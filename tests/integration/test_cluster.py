@@ -51,11 +51,15 @@ class ClusterTests(ClusterCase):
 
     async def test_status_names_all_nodes(self) -> None:
         one, other = await self.nodes()
-        await self.join(await self.client(await self.account("alice"), "phone", proxy=one), self.room())
+        alice = await self.account("alice")
+        await self.join(await self.client(alice, "phone", proxy=one), self.room())
         for node, name, holds in ((one, "node-0", 1), (other, "node-1", 0)):
             told = json.loads((await run(node, "status", "--json")).stdout)["cluster"]
             self.assertEqual((told["name"], told["accounts"]), (name, holds))
             self.assertTrue(0 < told["left"] <= 15)
+        asked = await run(other, "status", "--account", alice.jid)
+        self.assertIn(f"{alice.jid} is held by node-0 ({one.directory}/internal.sock): ask there", asked.stderr)
+        self.assertIn("room", (await run(one, "status", "--account", alice.jid)).stdout)
         (found,) = told["others"]
         self.assertEqual((found["name"], found["address"]), ("node-0", f"{one.directory}/internal.sock"))
 
