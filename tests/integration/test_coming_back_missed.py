@@ -62,6 +62,7 @@ class MissedTests(ReturnCase):
         await self.bob.open(other)
         (witness,) = await self.come("witness", rooms=[other])
         self.whisper("one")
+        await self.bob.hears(self.place, [self.bob.speak(self.place)])  # that room has passed it on, too
         # what a client is told is on disk, with all that came before it on the account stream
         await witness.hears(other, [self.bob.speak(other)])
         await self.kill_and_return(self.place)
