@@ -166,6 +166,9 @@ class Holding:
             raise HolderUnknown("too many accounts are asked for at once")
         self._busy[bare] = []
         self._questions += 1
+        return await self._for_who_waits(Deferred.fromCoroutine(self._answered(bare, question)))
+
+    async def _answered(self, bare: str, question: Callable[[], HeldBy | Adopted | None]) -> Elsewhere | None:
         try:
             found = await self._in_thread(question)
         except StateError as error:
@@ -180,6 +183,21 @@ class Holding:
         finally:
             self._questions -= 1
             self._free(bare)
+
+    def _for_who_waits(self, answered: Deferred[_Result]) -> Deferred[_Result]:
+        """Return what ends with `answered`, and does not end it if it is cancelled.
+
+        A client may go away when the database has given us its account already, which is to come into its rooms then.
+        """
+        waiting = Deferred[_Result]()
+
+        def failed(failure: Failure) -> None:
+            if waiting.called and not failure.check(HolderUnknown):
+                self.log.failure("while an account was asked for, whose client is gone", failure)
+            waiting.errback(failure)
+
+        answered.addCallbacks(waiting.callback, failed)
+        return waiting
 
     def _free(self, bare: str) -> None:
         for over in self._busy.pop(bare):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -223,6 +223,53 @@ class AskedTests(HoldingTestCase):
         self.failureResultOf(self.ask(BARE), HolderUnknown)
         self.work()
         self.assertNoResult(self.ask(BARE))
+
+    def test_who_asks_goes_away(self) -> None:
+        """The account may be ours in the database by then: it comes into its rooms, and is let go if it has none."""
+        self.leases.known.add(BARE)
+        for claim, bare in ((False, BARE), (True, BOB)):
+            self.threads = []
+            asked = self.ask(bare, claim=claim)
+            asked.cancel()
+            self.failureResultOf(asked, CancelledError)
+            self.work()
+            self.assertIn(bare, self.holding)
+        self.assertEqual((self.journalled, self.restored), ([("adopt", BARE), ("adopt", BOB)], [BARE]))
+
+    def test_who_comes_after_one_who_went_away(self) -> None:
+        """Waits for the same question."""
+        self.leases.known.add(BARE)
+        self.threads = []
+        self.ask(BARE).addErrback(lambda failure: failure.trap(CancelledError)).cancel()
+        second = self.ask(BARE)
+        self.assertEqual(len(self.threads), 1)
+        self.work()
+        self.assertIsNone(self.successResultOf(second))
+
+    def test_those_who_went_away_count(self) -> None:
+        """Their questions wait for the thread still."""
+        self.threads = []
+        for number in range(MOST_WAITING):
+            self.ask(f"user{number}@example.org").addErrback(lambda failure: failure.trap(CancelledError)).cancel()
+        self.failureResultOf(self.ask(BARE), HolderUnknown)
+
+    def test_a_fault_of_ours_after_who_asked_went_away(self) -> None:
+        """Is told to the operator, since nobody else hears of it."""
+        self.threads = []
+        self.ask(BARE).addErrback(lambda failure: failure.trap(CancelledError)).cancel()
+        with capturedLogs() as log:
+            self.threads.pop()[1].errback(ZeroDivisionError())
+        self.assertEqual(lines(log), ["while an account was asked for, whose client is gone"])
+        self.flushLoggedErrors(ZeroDivisionError)
+
+    def test_no_answer_after_who_asked_went_away(self) -> None:
+        """It is the cluster's trouble, and told as that alone."""
+        self.leases.fault = StateError("out of reach")
+        self.threads = []
+        self.ask(BARE).addErrback(lambda failure: failure.trap(CancelledError)).cancel()
+        with capturedLogs() as log:
+            self.work()
+        self.assertEqual(lines(log), ["the cluster cannot be looked at, trying again: out of reach"])
 
     def test_found_by_two_ways_at_once(self) -> None:
         """The look at the cluster and a client: what came first is in use already, and stays."""
