@@ -18,14 +18,14 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, insert, select, text, update
 
 from minimixproxy import __version__
 from minimixproxy.storage.database import Database
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.lease import CLUSTER, IDLE, LEASE, NOW, HeldByAnother, Lease
-from minimixproxy.storage.numbering import SLOTS
-from minimixproxy.storage.schema import accounts, holder, holders, leases, messages, rooms
+from minimixproxy.storage.numbering import SLOTS, highest
+from minimixproxy.storage.schema import accounts, holder, holders, leases, messages, privates, rooms
 
 _CONNECTED = "UPDATE holders SET line = line + 1 WHERE number = %s AND NOT ended RETURNING line"
 _CHECK = f"SELECT {IDLE} FROM holders WHERE number = %s AND NOT ended AND line = %s FOR SHARE"
@@ -107,10 +107,8 @@ class ClusterLease(Lease):
             raise StateError(f"{self._database.name}: {SLOTS} proxies have it already")
         self.slot = next(slot for slot in range(SLOTS) if slot not in taken)
         self.number = connection.execute(text("SELECT nextval('epochs')")).scalar_one()
-        highest = (accounts.c.id, rooms.c.id)
-        self.last_id = max(connection.execute(select(func.coalesce(func.max(key), 0))).scalar_one() for key in highest)
-        newest = select(func.coalesce(func.max(messages.c.sequence), 0))
-        self.last_sequence = connection.execute(newest).scalar_one()
+        self.last_id = highest(connection, accounts.c.id, rooms.c.id)
+        self.last_sequence = highest(connection, messages.c.sequence, privates.c.sequence)
         connection.execute(
             insert(holders).values(
                 number=self.number,

@@ -9,7 +9,7 @@ from time import time
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from sqlalchemy import Column, Connection, LargeBinary, Table, cast, delete, func, not_, select, update
+from sqlalchemy import Connection, LargeBinary, Table, cast, delete, not_, select, update
 
 from minimixproxy.jids import is_jid, is_resource
 from minimixproxy.logs.logger import Logger
@@ -30,6 +30,7 @@ from minimixproxy.storage.bodies import Bodies, Placed
 from minimixproxy.storage.errors import BadRow
 from minimixproxy.storage.login_keys import read_keys
 from minimixproxy.storage.login_tokens import Kept, read_token
+from minimixproxy.storage.numbering import highest
 from minimixproxy.storage.push_column import read_push
 from minimixproxy.storage.sealing import Sealer, Unsealable
 from minimixproxy.storage.statements import DISOWNED
@@ -103,9 +104,9 @@ class Loader:
         """Return all accounts, or those that are asked for."""
         if self._only is None:
             self._sweep()
-            self.last_id = self._highest(schema.accounts.c.id, schema.rooms.c.id)
-            highest = self._highest(schema.messages.c.sequence, schema.privates.c.sequence)
-            self.last_sequence = max(highest, given_out.number or 0, *given_out.of_accounts.values())
+            self.last_id = highest(self._connection, schema.accounts.c.id, schema.rooms.c.id)
+            last = highest(self._connection, schema.messages.c.sequence, schema.privates.c.sequence)
+            self.last_sequence = max(last, given_out.number or 0, *given_out.of_accounts.values())
             self._contents = self._named()
         for table, take in (
             (schema.accounts, self._account),
@@ -417,10 +418,6 @@ class Loader:
         bad = [key for table, key in self._bad if table is schema.rooms]
         for table in (schema.privates, schema.cursors, schema.messages):
             self._connection.execute(delete(table).where(table.c.room_id.in_(bad)))
-
-    def _highest(self, *keys: Column[Any]) -> int:
-        found = [self._connection.execute(select(func.max(key))).scalar() for key in keys]
-        return max(number for number in (0, *found) if isinstance(number, int))
 
 
 def _check(good: bool, fault: str) -> None:

@@ -6,7 +6,9 @@ process takes it over, so that one first goes on to above what the account has.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
+
+from sqlalchemy import Column, Connection, func, select
 
 SLOTS: Final = 1024  # processes that may have a database together
 
@@ -25,3 +27,9 @@ class Numbering:
         if self._slot is None:
             return above
         return above // SLOTS * SLOTS + self._slot
+
+
+def highest(connection: Connection, *keys: Column[Any]) -> int:
+    """Return the highest number that rows of a database have in one of these columns, 0 if there are none."""
+    found = [connection.execute(select(func.max(key))).scalar() for key in keys]
+    return max(number for number in (0, *found) if isinstance(number, int))  # SQLite may hold anything

@@ -374,6 +374,26 @@ class HandoverTests(ClusterTestCase):
         self.assertEqual((again.lease.slot, len(self.execute("SELECT * FROM messages"))), (one.lease.slot, 6))
         self.assertGreater(more[0].sequence, first[-1].sequence)
 
+    def test_a_slot_used_again_gives_no_number_of_a_private_message(self) -> None:
+        """Those have rows of their own, and no message of a room may be behind them."""
+        one = self.process()
+        one.adopted()
+        room = one.journal.room(BARE, ROOM)
+        room.membership(MEMBERSHIP)
+        first = KeptPrivate(room.next_sequence(), b"<message/>")
+        room.private_kept(first)
+        one.turn()
+        one.end()
+        again = self.process()
+        again.adopted(BOB)
+        room = again.journal.room(BOB, ROOM)
+        room.membership(MEMBERSHIP)
+        more = KeptPrivate(room.next_sequence(), b"<message/>")
+        room.private_kept(more)
+        again.turn()
+        self.assertEqual((again.lease.slot, len(self.execute("SELECT * FROM privates"))), (one.lease.slot, 2))
+        self.assertGreater(more.sequence, first.sequence)
+
     def test_how_far_output_went(self) -> None:
         """Noted with what is written next, and soon after what was written last."""
         for wait, seen in ((0.0, 1), (NOTED_AFTER, 2)):
