@@ -24,6 +24,7 @@ from tests.storage import postgresql
 
 ACCOUNTS, PROCESSES = 1_000_000, 50
 SECONDS = 20  # of life
+_SETTINGS = ("listen_addresses=127.0.0.1", "max_connections=300", "shared_buffers=128MB")
 _TICKS = os.sysconf("SC_CLK_TCK")
 _FILL = """
 INSERT INTO leases (bare, holder, epoch)
@@ -41,8 +42,7 @@ class Process(NamedTuple):
 
 def main(accounts: int, processes: int) -> None:
     """Print figures."""
-    postgresql._SETTINGS = ("listen_addresses=127.0.0.1", "max_connections=300", "shared_buffers=128MB")
-    cluster = postgresql.cluster()
+    cluster = postgresql.Cluster(settings=_SETTINGS)
     url = cluster.database()
     made = [_process(url, number) for number in range(processes)]
     first = made[0].lease.number

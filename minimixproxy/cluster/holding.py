@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from minimixproxy.c2s.server.elsewhere import Elsewhere, HolderUnknown
+from minimixproxy.cluster.interfaces import Accounts, Journal, Leases, Life, Run
 from minimixproxy.cluster.shares import own_share, share_of, surplus
 from minimixproxy.logs.logger import Logger
-from minimixproxy.minimix.interfaces.journal import KeptAccount
 from minimixproxy.storage.errors import StateError
 from minimixproxy.storage.journal import Adopted
 from minimixproxy.storage.lease import LEASE, HeldByAnother
@@ -28,71 +28,11 @@ MOVED: Final = 2  # accounts that another process is given after each look, whil
 LOOKED_AT: Final = 200  # accounts that are looked at for that
 THOROUGH: Final = 600.0  # seconds between looks for accounts that no process has ever had
 AT_ONCE: Final = 20  # accounts that are taken in one transaction, and in one turn of the reactor
-GRACE: Final = (
-    120.0  # seconds from a client's login until it has to have bound a resource, or its account may be let go
-)
+#: Seconds from a client's login until it has to have bound a resource, or its account may be let go.
+GRACE: Final = 120.0
 MOST_WAITING: Final = 1000  # questions to the database at a time
 
 _Result = TypeVar("_Result")
-#: Has something done in a thread.
-Run = Callable[[Callable[[], _Result]], "Deferred[_Result]"]
-
-
-class Leases(Protocol):
-    """What is asked in threads (see `storage.leases`)."""
-
-    def find(self, bare: str) -> HeldBy | Adopted | None: ...
-
-    def claim(self, bare: str) -> HeldBy | Adopted: ...
-
-    def take(self, names: Sequence[str]) -> Adopted: ...
-
-    def survey(self, *, thorough: bool) -> Survey: ...
-
-    def close(self) -> None: ...
-
-
-class Life(Protocol):
-    """This process's row."""
-
-    accounts: int  # that are held, as others are to know
-
-    @property
-    def number(self) -> int:
-        """Which it is."""
-
-    @property
-    def left(self) -> float:
-        """For how many seconds it is good at least."""
-
-
-class Journal(Protocol):
-    """Where what is kept of accounts is written."""
-
-    def adopt(self, adopted: Adopted) -> None:
-        """These accounts are this process's from now on."""
-
-    def let_go(self, bare: str, *, to_others: bool) -> Deferred[None]:
-        """An account is this process's no more, when that fires: then it is on disk.
-
-        `to_others`: another process is to take it; else nobody needs it.
-        """
-
-
-class Accounts(Protocol):
-    """The accounts in memory."""
-
-    def restore(self, kept: list[KeptAccount]) -> None:
-        """Take accounts as they were kept."""
-
-    def knows(self, bare: str) -> bool:
-        """Tell whether an account is in memory."""
-
-    def is_idle(self, bare: str) -> bool:
-        """Tell whether another process may have an account: nobody notices but its rooms."""
-
-    def drop(self, bare: str) -> None:
-        """An idle account is another process's."""
 
 
 class Holding:

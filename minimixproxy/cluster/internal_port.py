@@ -38,7 +38,7 @@ _CREDENTIALS = "3i"  # of a peer on a UNIX socket: process, user, group
 log = Logger()
 
 
-class Holder(NamedTuple):
+class ThisProcess(NamedTuple):
     """What this process says of itself. `number`: of its incarnation; `holds`: whether it holds an account."""
 
     number: Callable[[], int]
@@ -177,13 +177,17 @@ class InternalPort(Factory):
     noisy = False
 
     def __init__(
-        self, clients: Clients, holder: Holder, tls: InternalTLS | None, user_of: Callable[[Any], int | None] = user_of
+        self,
+        clients: Clients,
+        own: ThisProcess,
+        tls: InternalTLS | None,
+        user_of: Callable[[Any], int | None] = user_of,
     ) -> None:
         """`tls`: None on a UNIX socket. `user_of`: for tests."""
         self.clients = clients
         self.tls = tls
         self.new: dict[InternalConnection, None] = {}
-        self._holder = holder
+        self._own = own
         self._user_of = user_of
 
     def buildProtocol(self, addr: Any) -> InternalConnection:
@@ -202,12 +206,12 @@ class InternalPort(Factory):
 
     def refusal(self, handover: Handover) -> str:
         """Return why a client is not taken, "" if it is."""
-        number = self._holder.number()
+        number = self._own.number()
         if not self.clients.accepting:
             return f"{handover.account} is handed over, and no clients are accepted now"
         if handover.number != number:
             return f"{handover.account} is handed to process {handover.number}, and this is {number} by now"
-        if not self._holder.holds(handover.account):
+        if not self._own.holds(handover.account):
             return f"{handover.account} is handed over, and is not held here"
         if handover.account.rpartition("@")[2] not in self.clients.context.domains:
             return f"{handover.account} is handed over, and its domain is not served here"

@@ -13,8 +13,9 @@ from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere, HolderUnknown
 from minimixproxy.c2s.server.listener import Clients
 from minimixproxy.cluster.dialling import dialler
 from minimixproxy.cluster.edge_pipe import EdgePipes
-from minimixproxy.cluster.holding import Accounts, Holding, Journal
-from minimixproxy.cluster.internal_port import Holder, InternalPort
+from minimixproxy.cluster.holding import Holding
+from minimixproxy.cluster.interfaces import Accounts, Journal
+from minimixproxy.cluster.internal_port import InternalPort, ThisProcess
 from minimixproxy.cluster.internal_service import InternalService
 from minimixproxy.cluster.internal_tls import InternalTLS
 from minimixproxy.cluster.membership import Membership, SharedSecret
@@ -85,6 +86,6 @@ class ClusterPart:
 
     def port(self, clients: Clients) -> IService:
         """Return the port for other processes."""
-        holder = Holder(lambda: self.membership.number, self.is_held)
+        own = ThisProcess(lambda: self.membership.number, self.is_held)
         place = cluster_checks.place(self._section.endpoint)
-        return InternalService(place, InternalPort(clients, holder, self._tls), self._reactor)
+        return InternalService(place, InternalPort(clients, own, self._tls), self._reactor)

@@ -12,10 +12,10 @@ from minimixproxy.operator.control import Answer
 from minimixproxy.operator.forget import account_address
 
 #: Has an account here; returns why that cannot be, "" if it is.
-Elsewhere = Callable[[str], Awaitable[str]]
+WhyNotHere = Callable[[str], Awaitable[str]]
 
 
-def answered_by_holder(answer: Answer, elsewhere: Elsewhere) -> Answer:
+def answered_by_holder(answer: Answer, elsewhere: WhyNotHere) -> Answer:
     """Return the same answer, but for accounts that another process holds: then an error that names it.
 
     Of a list of accounts with their keys those are refused, each by itself.
@@ -35,7 +35,7 @@ def answered_by_holder(answer: Answer, elsewhere: Elsewhere) -> Answer:
     return lambda request: Deferred.fromCoroutine(answered(request))
 
 
-async def _held(request: dict[str, Any], elsewhere: Elsewhere) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+async def _held(request: dict[str, Any], elsewhere: WhyNotHere) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Return the request without accounts that are held elsewhere, and those with the reason."""
     here, refused = [], []
     for entry in request["accounts"]:
@@ -48,7 +48,7 @@ async def _held(request: dict[str, Any], elsewhere: Elsewhere) -> tuple[dict[str
     return {**request, "accounts": here}, refused
 
 
-async def _why_not(named: object, elsewhere: Elsewhere) -> str:
+async def _why_not(named: object, elsewhere: WhyNotHere) -> str:
     """Return why an account is not here; of what names none the answer itself says what is wrong."""
     try:
         return await elsewhere(account_address(named))

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.cluster.edge_pipe import EdgePipes
-from minimixproxy.cluster.internal_port import Holder, InternalConnection, InternalPort
+from minimixproxy.cluster.internal_port import InternalConnection, InternalPort, ThisProcess
 from tests.c2s.helpers import Lab
 from tests.wires import Wire
 
@@ -68,8 +68,8 @@ class Pair:
         self.down = self.unreachable = False
         self.asked: list[str] = []
         self.holds = HoldsAll()
-        holder = Holder(lambda: self.number, lambda bare: bare in self.held)
-        self.port = InternalPort(self.holder.clients, holder, None, lambda _transport: os.geteuid())
+        own = ThisProcess(lambda: self.number, lambda bare: bare in self.held)
+        self.port = InternalPort(self.holder.clients, own, None, lambda _transport: os.geteuid())
         self.edge.context.cluster = Cluster(self, EdgePipes(self._dial, self.edge.clock))
         self.holder.context.cluster = Cluster(self.holds, EdgePipes(self._dial, self.holder.clock))
 

@@ -25,7 +25,14 @@ from minimixproxy.c2s.transport.certificates import CertificateError
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.cluster.dialling import dialler
 from minimixproxy.cluster.handover_header import MAX_HEADER, build
-from minimixproxy.cluster.internal_port import HEADER_TIME, MAX_NEW, Holder, InternalConnection, InternalPort, user_of
+from minimixproxy.cluster.internal_port import (
+    HEADER_TIME,
+    MAX_NEW,
+    InternalConnection,
+    InternalPort,
+    ThisProcess,
+    user_of,
+)
 from minimixproxy.cluster.internal_tls import InternalTLS
 from tests.c2s.fakeserver import listening
 from tests.c2s.helpers import HEADER, Lab, Recorder
@@ -45,8 +52,8 @@ class PortCase(unittest.TestCase):
         self.events = log_events(self)
         self.user: int | None = os.geteuid()
         self.number = 7
-        holder = Holder(lambda: self.number, lambda bare: bare == "a@example.org")
-        self.port = InternalPort(self.lab.clients, holder, self.tls, lambda _transport: self.user)
+        own = ThisProcess(lambda: self.number, lambda bare: bare == "a@example.org")
+        self.port = InternalPort(self.lab.clients, own, self.tls, lambda _transport: self.user)
 
     def told(self, text: str) -> bool:
         return any(text in (formatEvent(event) or "") for event in self.events)

@@ -68,6 +68,15 @@ class PipeCase(unittest.TestCase):
         there.upstream.take()
         return there
 
+    def session_by_sasl2(self) -> None:
+        """Go up to where the holder binds."""
+        self.send(HEADER)
+        self.send(authenticate(bind()))
+        there = self.accepted()
+        self.pair.holder.clock.advance(0)
+        there.serve(SERVER_HEADER + PLAIN_FEATURES)
+        self.assertIn(b"urn:ietf:params:xml:ns:xmpp-bind", there.upstream.take())
+
 
 class Upstream(LabClient):
     """The server's side of a client that came by the pipe."""
@@ -332,12 +341,7 @@ class BackpressureTest(PipeCase):
 
 class Sasl2Test(PipeCase):
     def test_session(self) -> None:
-        self.send(HEADER)
-        self.send(authenticate(bind()))
-        there = self.accepted()
-        self.pair.holder.clock.advance(0)
-        there.serve(SERVER_HEADER + PLAIN_FEATURES)
-        self.assertIn(b"urn:ietf:params:xml:ns:xmpp-bind", there.upstream.take())
+        self.session_by_sasl2()
 
 
 class TransparentTest(unittest.TestCase):

@@ -148,12 +148,7 @@ class WebSocketTest(PipeCase):
         self.assertIn(b"<stream:features", answer)
 
     def test_sasl2(self) -> None:
-        self.send(HEADER)
-        self.send(authenticate(bind()))
-        there = self.accepted()
-        self.pair.holder.clock.advance(0)
-        there.serve(SERVER_HEADER + PLAIN_FEATURES)
-        self.assertIn(b"urn:ietf:params:xml:ns:xmpp-bind", there.upstream.take())
+        self.session_by_sasl2()
 
     def test_holder_gone(self) -> None:
         self.session()

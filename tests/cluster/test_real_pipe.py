@@ -17,7 +17,7 @@ from minimixproxy.c2s.server.elsewhere import Cluster, Elsewhere
 from minimixproxy.c2s.transport.connection import SecurableConnection
 from minimixproxy.cluster.dialling import dialler
 from minimixproxy.cluster.edge_pipe import EdgePipes
-from minimixproxy.cluster.internal_port import Holder, InternalPort
+from minimixproxy.cluster.internal_port import InternalPort, ThisProcess
 from minimixproxy.cluster.internal_tls import InternalTLS
 from minimixproxy.config.settings import Listen
 from tests.c2s.fakeserver import listening
@@ -89,7 +89,7 @@ class RealPipeTest(unittest.TestCase):
 
     async def connected(self, tls: InternalTLS | None) -> tuple[Listener, Upstream]:
         """Return a client in session, by an edge, and its server."""
-        port = InternalPort(self.holder.clients, Holder(lambda: 7, lambda _bare: True), tls)
+        port = InternalPort(self.holder.clients, ThisProcess(lambda: 7, lambda _bare: True), tls)
         self.holder.context.cluster = Cluster(_Finder(None), EdgePipes(dialler(reactor, tls), self.holder.clock))
         if tls is None:
             directory = mkdtemp()

@@ -90,6 +90,19 @@ class ClusterCase(IntegrationTestCase):
         client.send(f"<presence to='{place}/{nick}'><x xmlns='{NS_MUC}'/></presence>")
         await client.expect("<message type='groupchat'><subject/></message>")
 
+    async def in_a_room(self, node: Node) -> tuple[Account, Client, str]:
+        """An account with a phone in a room of its own, by that node."""
+        alice, place = await self.account("alice"), self.room()
+        phone = await self.client(alice, "phone", proxy=node)
+        await self.join(phone, place)
+        return alice, phone, place
+
+    async def witness(self, place: str) -> Client:
+        """Somebody else in a room, who needs no proxy."""
+        bob = await self.client(await self.account("bob"), "desk", direct=True)
+        await self.join(bob, place, "bob")
+        return bob
+
     async def say(self, client: Client, place: str, body: str) -> None:
         client.send(f"<message to='{place}' type='groupchat'><body>{body}</body></message>")
         await client.expect(f"<message><body>{body}</body></message>")

@@ -6,11 +6,9 @@ import signal
 from twisted.internet.threads import deferToThread
 
 from tests.integration.cases import on_both_servers
-from tests.integration.client import Client
 from tests.integration.commands import run
-from tests.integration.nodes import ClusterCase, Node
+from tests.integration.nodes import ClusterCase
 from tests.integration.relay import Relay
-from tests.integration.servers import Account
 from tests.storage import postgresql
 
 LONG = 60.0  # seconds: a row is good for 15
@@ -21,15 +19,12 @@ class ClusterTests(ClusterCase):
     async def test_two_devices_on_two_nodes(self) -> None:
         """They are of one account: it is in the room once, and both see what is said."""
         one, other = await self.nodes()
-        alice, place = await self.account("alice"), self.room()
-        phone = await self.client(alice, "phone", proxy=one)
-        await self.join(phone, place)
+        alice, phone, place = await self.in_a_room(one)
         self.assertEqual(self.holder(alice), "node-0")
         laptop = await self.client(alice, "laptop", proxy=other)
         await self.join(laptop, place)
         self.assertEqual(self.holder(alice), "node-0")
-        bob = await self.client(await self.account("bob"), "desk", direct=True)
-        await self.join(bob, place, "bob")
+        bob = await self.witness(place)
         for number in range(20):
             await self.say(bob, place, f"n{number}")
             for device in (phone, laptop):
@@ -66,8 +61,7 @@ class ClusterTests(ClusterCase):
     async def test_the_operator_asks_the_wrong_node(self) -> None:
         """It names the one that has the account; nothing is done by two."""
         one, other = await self.nodes()
-        alice = await self.account("alice")
-        await self.join(await self.client(alice, "phone", proxy=one), self.room())
+        alice, _phone, _place = await self.in_a_room(one)
         done = await run(other, "block", alice.jid)
         self.assertIn(f"{alice.jid} is held by node-0 ({one.directory}/internal.sock): ask there", done.stderr)
         self.assertEqual((done.returncode, self.query("SELECT * FROM blocked")), (1, []))
@@ -77,8 +71,7 @@ class ClusterTests(ClusterCase):
     async def test_a_node_is_started_again_after_a_kill(self) -> None:
         """Its accounts need not wait until its row has run out: its directory shows that it is gone."""
         (one,) = await self.nodes(1)
-        alice, place = await self.account("alice"), self.room()
-        await self.join(await self.client(alice, "phone", proxy=one), place)
+        alice, _phone, place = await self.in_a_room(one)
         before = self.query("SELECT number, expires FROM holders")
         await one.restart(kill=True)
         await one.process.says(rf"is in {place}, as alice", LONG)
@@ -90,11 +83,8 @@ class ClusterTests(ClusterCase):
     async def test_a_node_is_killed(self) -> None:
         """Its accounts are back in their rooms by the other one, and what was said meanwhile is told once."""
         one, other = await self.nodes()
-        alice, place = await self.account("alice"), self.room()
-        phone = await self.client(alice, "phone", proxy=one)
-        await self.join(phone, place)
-        bob = await self.client(await self.account("bob"), "desk", direct=True)
-        await self.join(bob, place, "bob")
+        alice, phone, place = await self.in_a_room(one)
+        bob = await self.witness(place)
         for number in range(5):
             await self.say(bob, place, f"before {number}")
             await phone.expect(f"<message><body>before {number}</body></message>")
@@ -111,11 +101,8 @@ class ClusterTests(ClusterCase):
     async def test_a_node_stands_still(self) -> None:
         """Longer than its row is good. When it goes on it finds that it is over, writes nothing, and ends."""
         one, other = await self.nodes()
-        alice, place = await self.account("alice"), self.room()
-        phone = await self.client(alice, "phone", proxy=one)
-        await self.join(phone, place)
-        bob = await self.client(await self.account("bob"), "desk", direct=True)
-        await self.join(bob, place, "bob")
+        alice, phone, place = await self.in_a_room(one)
+        bob = await self.witness(place)
         await self.say(bob, place, "before")
         await phone.expect("<message><body>before</body></message>")
         ((slot,),) = self.query("SELECT slot FROM holders WHERE name = 'node-0'")
@@ -139,9 +126,7 @@ class ClusterTests(ClusterCase):
     async def test_a_node_ends_in_order(self) -> None:
         """Its accounts go on elsewhere at once."""
         one, other = await self.nodes()
-        alice, place = await self.account("alice"), self.room()
-        phone = await self.client(alice, "phone", proxy=one)
-        await self.join(phone, place)
+        alice, _phone, place = await self.in_a_room(one)
         await deferToThread(one.stop)
         await other.process.says(rf"is in {place}, as alice", LONG)
         self.assertEqual(self.holder(alice), "node-1")
@@ -152,12 +137,6 @@ class ClusterTests(ClusterCase):
 @on_both_servers
 class CutOffTests(ClusterCase):
     """A node that does not reach what it needs."""
-
-    async def in_a_room(self, node: Node) -> tuple[Account, Client, str]:
-        alice, place = await self.account("alice"), self.room()
-        phone = await self.client(alice, "phone", proxy=node)
-        await self.join(phone, place)
-        return alice, phone, place
 
     async def test_from_the_database(self) -> None:
         """It serves until its row has run out, says so, and ends; the other one takes over."""

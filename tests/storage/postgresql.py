@@ -14,7 +14,7 @@ from tests.integration.ports import free_port
 from tests.integration.processes import temporary_directory
 
 _ROOT = Path("/usr/lib/postgresql")
-_SETTINGS: tuple[str, ...] = (
+_SETTINGS = (
     "fsync=off",
     "listen_addresses=127.0.0.1",
     "max_connections=30",
@@ -39,7 +39,7 @@ class Cluster:
     `primary`: that of which it is a replica, which reads along.
     """
 
-    def __init__(self, primary: "Cluster | None" = None) -> None:
+    def __init__(self, primary: "Cluster | None" = None, settings: tuple[str, ...] = _SETTINGS) -> None:
         binaries = _binaries()
         assert binaries is not None
         self._binaries = binaries
@@ -51,6 +51,7 @@ class Cluster:
             os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
         self.port = free_port()
         self._serial = itertools.count(1)
+        self._settings = settings
         if primary is None:
             self._run("initdb", "--auth=trust", "--username=tests", "--encoding=UTF8", "--no-sync", "--no-instructions")
         else:
@@ -64,7 +65,7 @@ class Cluster:
         if self.running:
             return
         here = (f"unix_socket_directories={self.directory}", f"port={self.port}")
-        options = " ".join(f"-c {setting}" for setting in (*_SETTINGS, *here))
+        options = " ".join(f"-c {setting}" for setting in (*self._settings, *here))
         self._run("pg_ctl", "--wait", f"--log={self.directory / 'log'}", f"--options={options}", "start")
 
     def stop(self) -> None:
