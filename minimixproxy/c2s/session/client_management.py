@@ -243,6 +243,13 @@ class ClientManagement:
         self._behind = self.handled.unhandled > 0
         self._output.say(sm.acknowledgement(self.handled.h))
 
+    def last_word(self) -> bytes:
+        """Return how much is handled, for a client whose stream is about to end.
+
+        What it does not know to be handled it says again in its next session, which may be with another process.
+        """
+        return sm.acknowledgement(self.handled.h)
+
     # Connections -----------------------------------------------------------------------------------------------
 
     def rest(self) -> None:

@@ -317,7 +317,7 @@ class ClientSession:
     def _end_client(self, data: bytes) -> None:
         self._leave_account()
         if not self._output.over:
-            self._output.close(data)
+            self._output.close(self._client.last_word() + data)
 
     def _end_upstream(self) -> None:
         """Close the stream upstream and give the server some time to agree."""

@@ -376,6 +376,10 @@ class ClientSide:
         if self._client is not None:
             self._client.transport.abortConnection()
 
+    def last_word(self) -> bytes:
+        """Return what goes before the end of the client's stream."""
+        return self._management.last_word() if self._management is not None else b""
+
     def leave(self) -> None:
         """The session is over, or about to be: it cannot be resumed any more."""
         self._sleep.stop()

@@ -319,7 +319,7 @@ class ResumedUpstreamTest(UpstreamTest):
         wire.take()
         self.serve(b"<resumed %b previd='up' h='0'/>" % NS)
         self.assertEqual(wire.take(), MESSAGE % 1 + END)
-        self.assertEqual(self.serve(END), END)
+        self.assertEqual(self.serve(END), ack(0) + END)
 
     def test_one_that_accepts_the_login_and_says_no_more(self) -> None:
         self.lose()
@@ -599,7 +599,7 @@ class ResumedUpstreamTest(UpstreamTest):
             self.assertEqual(self.account.closed, [self.session])
 
     def test_a_stream_that_the_server_closes_is_over(self) -> None:
-        self.assertEqual(self.serve(END), END)
+        self.assertEqual(self.serve(END), ack(0) + END)
         self.lose()
         self.lab.clock.advance(10)
         self.assertEqual(len(self.lab.logins), 2)

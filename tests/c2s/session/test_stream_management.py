@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from minimixproxy.c2s.session import client_management
 from minimixproxy.c2s.session.client_management import ANSWER_WITHIN, ASK_AFTER, ASK_AT, ASK_WITH
 from minimixproxy.c2s.session.output import MAX_UNACKNOWLEDGED
+from minimixproxy.c2s.transport.client_stream import CLOSE_TIMEOUT
 from minimixproxy.wire.lazy_stanzas import LazyStanzas
 from tests.c2s.helpers import BIND, BOUND, HEADER, SERVER_FEATURES, SERVER_HEADER, Lab, LabClient, plain
 from tests.c2s.server.test_negotiation import END, errors
@@ -531,6 +532,40 @@ class SleepingTest(ManagedTest):
             self.lab.clock.advance(0)
         passed = self.client.upstream.take()
         self.assertEqual(re.findall(rb"id='(\d+)'", passed), [b"%d" % number for number in range(30)])
+
+
+class LastWordTest(ManagedTest):
+    """Whatever ends a session, its client knows what it need not say again."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.account.taken_from_client = {"taken"}
+        self.client.send(b"<message id='taken'/>" * 2)
+        self.client.wire.take()
+
+    def test_the_proxy_ends_it(self) -> None:
+        self.session.close("system-shutdown")
+        told = self.client.wire.take()
+        self.assertTrue(told.startswith(ack(2) + b"<stream:error><system-shutdown "), told)
+
+    def test_the_client_closes_its_stream(self) -> None:
+        self.client.send(END)
+        self.lab.clock.advance(CLOSE_TIMEOUT)
+        self.assertEqual(self.client.wire.take(), ack(2) + END)
+
+    def test_not_what_is_not_handled(self) -> None:
+        self.client.send(b"<message id='taken'/>")
+        self.session.hold()
+        self.client.send(b"<message id='taken'/>")
+        self.session.close("reset")
+        self.assertTrue(self.client.wire.take().startswith(ack(2) + b"<stream:error>"))
+
+    def test_a_client_that_does_not_count_is_not_told(self) -> None:
+        client = self.lab.client()
+        session = client.bind()
+        client.wire.take()
+        session.close("system-shutdown")
+        self.assertTrue(client.wire.take().startswith(b"<stream:error>"))
 
 
 class NotResumedTest(ManagedTest):
